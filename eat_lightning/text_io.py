@@ -100,7 +100,7 @@ def confidence(logits_EBC: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Line:
+class InputLine:
     """A line that could be read: a text for each column, and what else it says of its example, such
     as source and mime; or the error that stands in the place of its answer."""
 
@@ -109,14 +109,14 @@ class Line:
     error: dict[str, Any] | None = None
 
 
-def read_lines(lines: Sequence[bytes], first: int, columns: Sequence[str]) -> list[Line]:
+def read_lines(lines: Sequence[bytes], first: int, columns: Sequence[str]) -> list[InputLine]:
     """`first` is the number of the first line, which an error names."""
     found = []
     for number, line in enumerate(lines, start=first):
         try:
             found.append(parse(line, columns))
         except ValueError as error:
-            found.append(Line(error={"line": number, "error": str(error)}))
+            found.append(InputLine(error={"line": number, "error": str(error)}))
     return found
 
 
@@ -134,7 +134,7 @@ def answer_lines(
     return [next(answers) if line.error is None else line.error for line in read]
 
 
-def parse(line: bytes, columns: Sequence[str]) -> Line:
+def parse(line: bytes, columns: Sequence[str]) -> InputLine:
     """ValueError says what is wrong with a line."""
     try:
         text = line.decode("utf-8-sig").removesuffix("\r")
@@ -148,13 +148,13 @@ def parse(line: bytes, columns: Sequence[str]) -> Line:
         texts = texts_of(content, columns)
         names = {"text", "text_pair", *columns}
         about = {k: v for k, v in content.items() if k not in names and isinstance(v, str)}
-        return Line(texts, about)
+        return InputLine(texts, about)
     if len(columns) == 1:
-        return Line([text])
+        return InputLine([text])
     parts = text.split("\t")
     if len(parts) != 2:
         raise ValueError(f"expected 2 texts with a tab between them, got {len(parts)}")
-    return Line(parts)
+    return InputLine(parts)
 
 
 def texts_of(content: dict[str, Any], columns: Sequence[str]) -> list[str]:

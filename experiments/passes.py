@@ -19,7 +19,7 @@ from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.contracts import point_of
 from eat_lightning.model.specification import build
 from eat_lightning.report import cells
-from eat_lightning.report.figures import Look, looks_of
+from eat_lightning.report.figures import SeriesLook, looks_of
 from eat_lightning.report.study import Measured, Point, Study, grouped_by
 from eat_lightning.runs.names import SAME_POINT
 from eat_lightning.runs.row import Row, text
@@ -40,7 +40,7 @@ class Pass:
 
     points: list[Point]
     name: str
-    look: Look
+    look: SeriesLook
 
     @property
     def row(self) -> Row:

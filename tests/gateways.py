@@ -18,7 +18,7 @@ from finished import config_of
 
 from eat_lightning.config import parsed
 from eat_lightning.deploy.serve.app import make_app
-from eat_lightning.deploy.serve.body import Example
+from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.gateway import Gateway
 from eat_lightning.deploy.serve.model import NOBODY, About, Deep
 from eat_lightning.deploy.serve.plan import ServeSettings
@@ -42,7 +42,7 @@ class FakeModel:
         self.seen: list[list[str]] = []
         self.deep: list[bool] = []
 
-    def stream(self, examples: list[Example], deep: Deep = NOBODY) -> Iterator[Any]:
+    def stream(self, examples: list[RequestExample], deep: Deep = NOBODY) -> Iterator[Any]:
         texts = [example.texts[0] for example in examples]
         self.seen.append(texts)
         self.deep.append(bool(deep))
@@ -74,7 +74,7 @@ class FakeModel:
         self.alive = False
 
 
-def said(example: Example, depth: int, reason: str) -> dict[str, Any]:
+def said(example: RequestExample, depth: int, reason: str) -> dict[str, Any]:
     label = "positive" if "good" in example.texts[0] else "negative"
     answer = {"label": label, "confidence": 0.95, "depth": depth, "exit_reason": reason}
     return answer | {"retention": 0.5 if depth == 6 else 0.75}

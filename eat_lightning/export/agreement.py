@@ -168,7 +168,7 @@ def share(right_B: np.ndarray) -> float | None:
 def watched(encoder: AdaptiveEncoder, batch: Any) -> tuple[Any, np.ndarray]:
     """A trace, and how near each example was to another one: the least distance of a confidence, of
     a score, or of the answer's probability from where it would have decided otherwise."""
-    watch = Watch(batch.size)
+    watch = MarginWatch(batch.size)
     reduction, exit = encoder.reduction, encoder.exit
     twin = encoder.replacing(
         reduction=WatchedReduction(reduction, watch), exit=WatchedExit(exit, watch)
@@ -180,7 +180,7 @@ def watched(encoder: AdaptiveEncoder, batch: Any) -> tuple[Any, np.ndarray]:
     return trace, watch.margin_B.numpy()
 
 
-class Watch:
+class MarginWatch:
     """The least margin of each example so far, and which examples are still here."""
 
     def __init__(self, size: int):
@@ -195,7 +195,7 @@ class WatchedReduction(Reduction):
     """A reduction that notes the lead of the lowest score kept over the highest dropped. One that
     gives no `score` leaves no margin, and so excuses nothing."""
 
-    def __init__(self, reduction: Reduction, watch: Watch):
+    def __init__(self, reduction: Reduction, watch: MarginWatch):
         self.reduction, self.watch = reduction, watch
         self.place, self.needs, self.layers = reduction.place, reduction.needs, reduction.layers
         self.wants = reduction.wants
@@ -211,7 +211,7 @@ class WatchedReduction(Reduction):
 class WatchedExit(ExitRule):
     """An exit rule that notes its margins."""
 
-    def __init__(self, exit: ExitRule, watch: Watch):
+    def __init__(self, exit: ExitRule, watch: MarginWatch):
         self.exit, self.watch, self.layers = exit, watch, exit.layers
 
     def decides(self, logits_EBC: Tensor, signals_EBS: Tensor | None = None) -> Tensor:

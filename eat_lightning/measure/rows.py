@@ -98,7 +98,7 @@ def recorded(subject: Subject, plan: MeasureSettings) -> Iterator[Result]:
             said = record(body, split, plan.batch, f"{run.name}: all exits")
         said.group_B = groups_of(run, split)
         said.to_parquet(run.folder / file)
-        passed = Pass(subject, plan, body, said, file)
+        passed = RecordedPass(subject, plan, body, said, file)
         for setting, gain in zip(settings, passed.gains(settings), strict=True):
             row, theirs = passed.row(setting, engine, **gain), setting.baseline == THEIRS
             if graphs is not None and plan.timing.enabled and not theirs:
@@ -117,7 +117,7 @@ def methods_of(settings: Sequence[Setting]) -> dict[str, Any]:
 
 
 @dataclass
-class Pass:
+class RecordedPass:
     """Recorded outputs of every exit of one backbone, and the file that keeps them."""
 
     subject: Subject

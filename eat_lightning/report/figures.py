@@ -81,22 +81,22 @@ def marks_of(drawing: Drawing) -> list[Mark]:
     return [artist.mark for artist in found]  # type: ignore[attr-defined]
 
 
-class Look(NamedTuple):
+class SeriesLook(NamedTuple):
     color: str
     marker: str
 
 
-def looks(names: Iterable[str]) -> dict[str, Look]:
+def looks(names: Iterable[str]) -> dict[str, SeriesLook]:
     """A colour and a marker for each name, by alphabet: the same in all figures that are given the
     same names. More than eight begin again with the colours, at another marker."""
     many = len(SERIES)
     return {
-        name: Look(SERIES[i % many], MARKERS[(i + i // many) % len(MARKERS)])
+        name: SeriesLook(SERIES[i % many], MARKERS[(i + i // many) % len(MARKERS)])
         for i, name in enumerate(sorted(set(names)))
     }
 
 
-def looks_of(study: Any) -> dict[str, Look]:
+def looks_of(study: Any) -> dict[str, SeriesLook]:
     """The looks of a study's models, by their names."""
     return looks(study.names.values())
 

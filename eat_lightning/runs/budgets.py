@@ -48,7 +48,7 @@ INSTEAD = "a budget that is a share, such as 0.5"
 
 
 @dataclass
-class Pass:
+class ReductionPass:
     """Recorded outputs of every exit for the parts, at one point of the reduction's knob.
 
     Args:
@@ -183,7 +183,7 @@ class Fitter:
         return [data.split(part) for part in FITTED_ON]
 
     @cached_property
-    def passes(self) -> list[Pass]:
+    def passes(self) -> list[ReductionPass]:
         """One for each point of the reduction's knob that is tried: where it stands, its strict
         end, and every other point of its grid."""
         knob, own = self.encoder.reduction.knob, point_of(self.encoder.reduction)
@@ -192,7 +192,7 @@ class Fitter:
             points += [point for point in (knob.strict, *knob.grid[::2]) if point != own]
         return [self.passed(point) for point in points]
 
-    def passed(self, reduction: Point | None) -> Pass:
+    def passed(self, reduction: Point | None) -> ReductionPass:
         """The records of one pass, kept beside the run, or made and kept now."""
         body = self.encoder
         if reduction is not None:
@@ -206,7 +206,7 @@ class Fitter:
             parts = [record(body, split, self.batch, title) for split in self.splits]
             Recorded.joined(parts).to_parquet(path)
         try:
-            return Pass(reduction, body, Recorded.read(path))
+            return ReductionPass(reduction, body, Recorded.read(path))
         except ConfigError:
             raise ConfigError(f"{path}: damaged; delete it, and it is made again") from None
 

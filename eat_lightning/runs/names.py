@@ -26,7 +26,7 @@ SAME_POINT = BODY + METHODS + MEASURED
 
 
 @dataclass(frozen=True)
-class Method:
+class RowMethod:
     """Method that a row is of, whatever its exit rule, its seed and its form. A rule that did not
     learn is no part of what was trained.
 
@@ -73,7 +73,7 @@ def names_of(rows: Sequence[Row]) -> dict[str, str]:
     methods = {
         row.setting: method_of(row, runs[row.study, row.run], bodies[row.encoder]) for row in rows
     }
-    models: dict[tuple[str, str], dict[str, Method]] = {}
+    models: dict[tuple[str, str], dict[str, RowMethod]] = {}
     for method in methods.values():
         models.setdefault(method.model, {})[method.key] = method
     names = {
@@ -119,12 +119,14 @@ def titles_of(rows: Sequence[Row]) -> list[str]:
     return titles
 
 
-def method_of(row: Row, run: Sequence[Row], encoder: str) -> Method:
+def method_of(row: Row, run: Sequence[Row], encoder: str) -> RowMethod:
     own = next((r for r in run if not r.baseline), row)
     own = own if row.baseline not in ("", FIXED) else row
     kinds = sorted({r.exit["kind"] for r in run})
     learned = (kind for kind in kinds if rule_learns(class_here("exit", kind)))
-    return Method(own, encoder, heads_of(own), reduction_of(own, run), {"kind": next(learned, "")})
+    return RowMethod(
+        own, encoder, heads_of(own), reduction_of(own, run), {"kind": next(learned, "")}
+    )
 
 
 def reduction_of(row: Row, run: Sequence[Row]) -> dict[str, Any]:
@@ -139,14 +141,14 @@ def heads_of(row: Row) -> str:
     return "/".join(sorted(row.temperature, key=int))
 
 
-def name_of(method: Method, every: Sequence[Method]) -> str:
+def name_of(method: RowMethod, every: Sequence[RowMethod]) -> str:
     """Kinds of methods first, and settings where kinds do not tell."""
     words = words_of(method, every)
     alike = [other for other in every if words_of(other, every) == words]
     return ", ".join([*words, *settings_of(method, alike)])
 
 
-def words_of(method: Method, every: Sequence[Method]) -> list[str]:
+def words_of(method: RowMethod, every: Sequence[RowMethod]) -> list[str]:
     words, bodies = [method.row.model], {other.body for other in every}
     if len(bodies) > 1:
         by_layers = len({num_layers for _, num_layers in bodies}) == len(bodies)
@@ -158,7 +160,7 @@ def words_of(method: Method, every: Sequence[Method]) -> list[str]:
     return words
 
 
-def settings_of(method: Method, alike: Sequence[Method]) -> list[str]:
+def settings_of(method: RowMethod, alike: Sequence[RowMethod]) -> list[str]:
     """List the settings that differ among methods of like kinds: "ratio 0.3", "heads 4/6"."""
     words = [
         f"{name} {text(value)}"

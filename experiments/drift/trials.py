@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from pandas import DataFrame
 
-from eat_lightning.deploy.drift.monitor import ALARM, RETURN, Event, Monitor
+from eat_lightning.deploy.drift.monitor import ALARM, RETURN, DriftEvent, Monitor
 from eat_lightning.deploy.drift.observation import Observation, observations
 from eat_lightning.infer.record import Recorded
 from eat_lightning.model.contracts import ExitRule
@@ -86,7 +86,7 @@ class Stream:
         return [self.seen[row] for row in rows]
 
 
-def replay(monitor: Monitor, seen: Sequence[Observation]) -> tuple[list[Event], np.ndarray]:
+def replay(monitor: Monitor, seen: Sequence[Observation]) -> tuple[list[DriftEvent], np.ndarray]:
     """The events, and which of the examples were answered at full depth."""
     events, full_B = [], np.zeros(len(seen), bool)
     for i, each in enumerate(seen):
@@ -96,7 +96,7 @@ def replay(monitor: Monitor, seen: Sequence[Observation]) -> tuple[list[Event], 
     return events, full_B
 
 
-def of_kind(kind: str, events: Iterable[Event]) -> list[Event]:
+def of_kind(kind: str, events: Iterable[DriftEvent]) -> list[DriftEvent]:
     return [event for event in events if event.event == kind]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from eat_lightning.infer.precision import PLAIN
 from eat_lightning.report import columns
 from eat_lightning.report.compare import accuracy_interval
-from eat_lightning.report.figures import MUTED, PAPER, Figure, Look, looks_of, read
+from eat_lightning.report.figures import MUTED, PAPER, Figure, SeriesLook, looks_of, read
 from eat_lightning.report.statistics import Interval, over_seeds
 from eat_lightning.report.study import Point, grouped_by
 from eat_lightning.runs.row import OWN, THEIRS, Row
@@ -51,7 +51,7 @@ class Spot:
 
     entry: Entry
     panel: Panel
-    look: Look
+    look: SeriesLook
     x: Interval
     y: Interval
 

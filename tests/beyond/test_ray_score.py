@@ -17,7 +17,7 @@ from ray_head import ray_head
 
 from eat_lightning.deploy.score.corpus import ROWS
 from eat_lightning.deploy.score.on_ray import connect, scored_on_ray
-from eat_lightning.deploy.score.work import Event, Tally
+from eat_lightning.deploy.score.work import ShardEvent, Tally
 
 pytest.importorskip("ray", reason="no Ray: pip install 'eat_lightning[ray]'")
 LINES = [f"{'not ' * (i % 5)}good film {i}\n" for i in range(4000)]
@@ -57,10 +57,10 @@ def actors() -> list[int]:
 class Job:
     """Dies of one shard, each time."""
 
-    def events(self, place: int, shard: SimpleNamespace) -> Iterator[Event]:
+    def events(self, place: int, shard: SimpleNamespace) -> Iterator[ShardEvent]:
         if shard.name == "deadly":
             os.kill(os.getpid(), signal.SIGKILL)
-        yield Event(place, Tally(rows=1), done=True)
+        yield ShardEvent(place, Tally(rows=1), done=True)
 
 
 @pytest.mark.nightly

@@ -17,7 +17,7 @@ from studies import make_row
 
 from eat_lightning.deploy.drift.__main__ import drift
 from eat_lightning.deploy.predict import __main__ as predict
-from eat_lightning.deploy.serve.body import Example
+from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.model import open_model
 from eat_lightning.infer import prepacked
 from eat_lightning.infer.precision import PLAIN, PREPACKED, form_of, in_dtype, prepack_faults
@@ -144,7 +144,7 @@ def test_no_plain_matrix_is_kept(run: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_serve_answers_alike(run: Path):
-    examples = [Example([text]) for text in TEXTS]
+    examples = [RequestExample([text]) for text in TEXTS]
     found = {}
     for prepack in (None, False):
         model = open_model(plan(run=str(run), threads=1, prepack=prepack))

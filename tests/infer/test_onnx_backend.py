@@ -202,14 +202,14 @@ def test_the_command_takes_an_export(
 
 
 def test_the_gateway_takes_policies_on_an_export(export: Export):
-    from eat_lightning.deploy.serve.body import Example
+    from eat_lightning.deploy.serve.body import RequestExample
     from eat_lightning.deploy.serve.model import open_model
 
     node = {"_target_": "eat_lightning.methods.policy.per_source.PerSource", "taus": {"mail": 0.9}}
     asked = {"policy": {"per_source": node}, "strict_sources": True}
     model = open_model(plan(run=str(export.folder), backend="onnx", **asked))
     assert model.about.sources == {"mail"}
-    examples = [Example(t, a.get("source")) for t, a in zip(TEXTS, ABOUT, strict=True)]
+    examples = [RequestExample(t, a.get("source")) for t, a in zip(TEXTS, ABOUT, strict=True)]
     found: dict[int, dict] = {}
     for places, answers in model.stream(examples):
         found |= dict(zip(places, answers, strict=True))

@@ -19,7 +19,7 @@ EXPONENTS = np.array([0.5, 0.25])
 LEAST = 1e-12  # of a p-value: a power bet is infinite at 0
 
 
-class Pool:
+class CalibrationPool:
     """How many of the calibration part, and of the stream that was taken in since, lie at or below
     each place. As large after a million examples as after one."""
 

@@ -26,10 +26,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from eat_lightning.config import parsed
-from eat_lightning.deploy.drift.detector import Detector, Pool
+from eat_lightning.deploy.drift.detector import CalibrationPool, Detector
 from eat_lightning.deploy.drift.observation import FEATURES, Observation, places
 from eat_lightning.deploy.drift.plan import MonitorSettings
-from eat_lightning.deploy.drift.stability import Window
+from eat_lightning.deploy.drift.stability import StabilityWindow
 from eat_lightning.validation import Whole
 
 EARLY, FULL = "early_exits", "full_depth"
@@ -39,7 +39,7 @@ Count = Annotated[int, Whole(0)]
 
 
 @dataclass(frozen=True)
-class Event:
+class DriftEvent:
     """at: examples observed so far. feature: what moved most (of a return: what had). statistic and
     bound: the evidence, at the alarm or of the return's largest index."""
 
@@ -51,7 +51,7 @@ class Event:
     psi: dict[str, float]
 
 
-class Kept(BaseModel):
+class MonitorState(BaseModel):
     """State of a drift monitor since it was made, in plain values.
 
     Args:
@@ -96,7 +96,7 @@ class Monitor:
         self.settings = {"run_length": run_length, "window": window, "calm": calm, "psi": psi}
         parsed(MonitorSettings, self.settings)
         place_BF = places(seen)
-        self.pool, self.window = Pool(place_BF), Window(place_BF, window)
+        self.pool, self.window = CalibrationPool(place_BF), StabilityWindow(place_BF, window)
         self.known_FS = self.pool.at_most_FS.copy()  # the calibration part's alone
         self.detector = Detector(len(FEATURES), run_length)
         self.psi_bound_F = self.window.bound_F(psi)
@@ -109,14 +109,14 @@ class Monitor:
     def full_depth(self) -> bool:
         return self.moved is not None
 
-    def observe(self, seen: Observation) -> Event | None:
+    def observe(self, seen: Observation) -> DriftEvent | None:
         place_F = seen.places_F
         with self.lock:
             self.at += 1
             self.window.add(place_F)
             return self.await_calm() if self.full_depth else self.test(place_F)
 
-    def test(self, place_F: np.ndarray) -> Event | None:
+    def test(self, place_F: np.ndarray) -> DriftEvent | None:
         self.detector.add(self.pool.take_in(place_F, self.rng.random(len(place_F))))
         if not self.detector.alarms:
             return None
@@ -125,13 +125,13 @@ class Monitor:
         soon = self.num_alarms > 0 and self.at - self.since < SOON * self.window.size
         self.wait = 2 * self.wait if soon else self.calm
         bound = float(self.detector.run_length)
-        event = Event(ALARM, self.at, self.moved, float(statistic_F.sum()), bound, self.psi())
+        event = DriftEvent(ALARM, self.at, self.moved, float(statistic_F.sum()), bound, self.psi())
         self.since, self.quiet, self.num_alarms = self.at, 0, self.num_alarms + 1
         self.detector.sums_FG[:] = 0
         self.window.clear()
         return event
 
-    def await_calm(self) -> Event | None:
+    def await_calm(self) -> DriftEvent | None:
         if not self.window.full:
             return None
         psi_F, bound_F = self.window.psi_F, self.psi_bound_F
@@ -141,7 +141,7 @@ class Monitor:
             return None
         assert self.moved is not None
         largest, bound = float(psi_F[most]), float(bound_F[most])
-        event = Event(RETURN, self.at, self.moved, largest, bound, self.psi())
+        event = DriftEvent(RETURN, self.at, self.moved, largest, bound, self.psi())
         self.moved, self.since = None, self.at
         return event
 
@@ -159,7 +159,7 @@ class Monitor:
     def restore(self, kept: Any) -> None:
         """Go on where another one of the same reference and settings was. ValueError, and nothing
         changed, where `kept` is not what that one said."""
-        given = Kept.model_validate(kept)
+        given = MonitorState.model_validate(kept)
         if given.settings != self.settings:
             raise ValueError(f"of other settings ({given.settings} there, {self.settings} here)")
         if given.moved not in (None, *FEATURES):

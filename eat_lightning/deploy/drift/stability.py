@@ -45,7 +45,7 @@ def edges(place_B: np.ndarray) -> np.ndarray:
     return np.unique(np.quantile(place_B, np.arange(1, BINS) / BINS, method="inverted_cdf"))
 
 
-class Window:
+class StabilityWindow:
     """The last `size` examples against the calibration part; F x K counts, where a feature with
     fewer bins leaves the last columns empty."""
 

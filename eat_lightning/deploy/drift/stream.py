@@ -9,13 +9,13 @@ from typing import Any
 
 from eat_lightning.deploy.drift.plan import DriftSettings
 from eat_lightning.errors import ConfigError
-from eat_lightning.text_io import Line, batches, read_lines
+from eat_lightning.text_io import InputLine, batches, read_lines
 
 STDIN = "-"
 KNOWN = ("source", "mime")  # what a file may tell of its examples, in columns of these names
 
 
-def open_stream(plan: DriftSettings, run: Any, own: Sequence[str]) -> Iterator[list[Line]]:
+def open_stream(plan: DriftSettings, run: Any, own: Sequence[str]) -> Iterator[list[InputLine]]:
     """Batches of standard input, of a parquet file, or of <data set>/<split> in the run's data
     folder. own: the task's columns. ConfigError where there is no such file."""
     name, names = str(plan.stream), plan.columns or own
@@ -31,14 +31,14 @@ def open_stream(plan: DriftSettings, run: Any, own: Sequence[str]) -> Iterator[l
     return rows_of(found[0], names, plan.batch)
 
 
-def standard_input(columns: Sequence[str], batch: int) -> Iterator[list[Line]]:
+def standard_input(columns: Sequence[str], batch: int) -> Iterator[list[InputLine]]:
     first = 1
     for raw in batches(sys.stdin.fileno(), batch):
         yield read_lines(raw, first, columns)
         first += len(raw)
 
 
-def rows_of(path: Path, columns: Sequence[str], batch: int) -> Iterator[list[Line]]:
+def rows_of(path: Path, columns: Sequence[str], batch: int) -> Iterator[list[InputLine]]:
     """A parquet file's rows in order, `batch` at a time; ConfigError where it has not these columns
     of text."""
     import pyarrow as pa
@@ -54,7 +54,7 @@ def rows_of(path: Path, columns: Sequence[str], batch: int) -> Iterator[list[Lin
             found = []
             for row in part.to_pylist():
                 about = {n: row[n] for n in more if isinstance(row[n], str)}
-                found.append(Line([row[name] for name in columns], about))
+                found.append(InputLine([row[name] for name in columns], about))
             if not all(isinstance(text, str) for line in found for text in line.texts):
                 raise ConfigError(f"{path}: {' and '.join(columns)} must hold text in every row")
             yield found

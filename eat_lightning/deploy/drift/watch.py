@@ -25,7 +25,7 @@ def named(source: Source) -> dict[str, str]:
 
 
 @dataclass
-class Watch:
+class WatchedBackend:
     """Monitors by source. One may change its mind within a batch; that holds from the next one
     on."""
 
@@ -72,7 +72,7 @@ def replayed(plan: DriftSettings, run: Run, backend: Backend) -> Iterator[dict[s
     }
     stream = open_stream(plan, run, backend.columns)
     log = DecisionLog(plan.log, plan.log_text) if plan.log else None
-    watch = Watch(backend, monitors, log)
+    watch = WatchedBackend(backend, monitors, log)
     for lines in stream:
         sound = [line for line in lines if line.error is None]
         try:

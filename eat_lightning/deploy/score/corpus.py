@@ -12,7 +12,7 @@ from pathlib import Path
 
 from eat_lightning.deploy.score.columns import JsonColumns
 from eat_lightning.deploy.score.inputs import Input, Shard, cut, found_inputs
-from eat_lightning.deploy.score.local import FORKS, Pool, one_thread, scored_here
+from eat_lightning.deploy.score.local import FORKS, WorkerPool, one_thread, scored_here
 from eat_lightning.deploy.score.output import (
     Manifest,
     Output,
@@ -25,7 +25,7 @@ from eat_lightning.deploy.score.progress import Progress
 from eat_lightning.deploy.score.row import ScoreRow, summary
 from eat_lightning.deploy.score.rows import Reading, kept_schema, lines, names_of_texts, parsed
 from eat_lightning.deploy.score.scorer import Scorer
-from eat_lightning.deploy.score.work import Event, Job
+from eat_lightning.deploy.score.work import Job, ShardEvent
 from eat_lightning.engines.open import open_backend
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.infer.torch_backend import TorchBackend
@@ -137,14 +137,14 @@ class Corpus:
 
     def events(
         self, missing: list[Shard], workers: int, said: Callable[[str], None]
-    ) -> Iterator[Event]:
+    ) -> Iterator[ShardEvent]:
         plan, make = self.plan, partial(job_of, types=self.manifest.json or {})
         if plan.engine == "local":
             # A forked worker has the model already. Other engines have threads, which no fork
             # survives: there, and where nothing forks, each worker opens its own.
             shares = FORKS and isinstance(self.job.scorer.backend, TorchBackend)
             make_job = (lambda: self.job) if shares else partial(make, plan)
-            return scored_here(missing, Pool(make_job, shares, plan.pin), workers, said)
+            return scored_here(missing, WorkerPool(make_job, shares, plan.pin), workers, said)
         from eat_lightning.deploy.score.on_ray import scored_on_ray
 
         return scored_on_ray(missing, partial(make, plan), workers)

@@ -18,7 +18,7 @@ from typing import Any
 
 from eat_lightning.deploy.score.inputs import Shard
 from eat_lightning.deploy.score.plan import cores
-from eat_lightning.deploy.score.work import MOST_TRIES, Event, Job, Tally
+from eat_lightning.deploy.score.work import MOST_TRIES, Job, ShardEvent, Tally
 
 FORKS = sys.platform == "linux"  # elsewhere a fork of a process with threads is not safe
 DIE_WITH_PARENT = 1  # prctl's PR_SET_PDEATHSIG
@@ -26,7 +26,7 @@ KERNELS = "32"  # enough for a batch at all of its shapes
 
 
 @dataclass
-class Worker:
+class ShardWorker:
     """A process with a pipe to it. core: that it is kept on. place: of the shard that it has."""
 
     process: Any
@@ -72,16 +72,16 @@ def one_thread() -> None:
     pa.set_cpu_count(1)
 
 
-class Pool:
+class WorkerPool:
     """Workers that are made as they are needed. make_job: called in each of them. forks: it hands
     over what is loaded already."""
 
     def __init__(self, make_job: Callable[[], Job], forks: bool, pin: bool):
-        self.make_job, self.workers = make_job, list[Worker]()
+        self.make_job, self.workers = make_job, list[ShardWorker]()
         self.context: Any = multiprocessing.get_context("fork" if forks else "spawn")
         self.cores = cores() if pin and hasattr(os, "sched_setaffinity") else []
 
-    def start(self) -> Worker:
+    def start(self) -> ShardWorker:
         ours, theirs = self.context.Pipe()
         taken = [worker.core for worker in self.workers]
         core = next((core for core in self.cores if core not in taken), None)
@@ -92,10 +92,10 @@ class Pool:
             warnings.simplefilter("ignore", DeprecationWarning)
             process.start()
         theirs.close()
-        self.workers.append(Worker(process, ours, core))
+        self.workers.append(ShardWorker(process, ours, core))
         return self.workers[-1]
 
-    def drop(self, worker: Worker) -> str:
+    def drop(self, worker: ShardWorker) -> str:
         """Let go of one that died; how it did."""
         self.workers.remove(worker)
         worker.end()
@@ -110,8 +110,8 @@ class Pool:
 
 
 def scored_here(
-    shards: Sequence[Shard], pool: Pool, workers: int, said: Callable[[str], None]
-) -> Iterator[Event]:
+    shards: Sequence[Shard], pool: WorkerPool, workers: int, said: Callable[[str], None]
+) -> Iterator[ShardEvent]:
     """Score shards in their order. said: is told of workers that died."""
     waiting = deque(range(len(shards)))
     tries = [0] * len(shards)
@@ -126,13 +126,15 @@ def scored_here(
             for event in heard(pool, shards, said):
                 if event.died and tries[event.shard] < MOST_TRIES:
                     waiting.append(event.shard)
-                    event = Event(event.shard, Tally())
+                    event = ShardEvent(event.shard, Tally())
                 yield event
     finally:
         pool.close()
 
 
-def heard(pool: Pool, shards: Sequence[Shard], said: Callable[[str], None]) -> Iterator[Event]:
+def heard(
+    pool: WorkerPool, shards: Sequence[Shard], said: Callable[[str], None]
+) -> Iterator[ShardEvent]:
     """Yield the next events of workers that have a shard. A worker that died gives one with a
     fault."""
     by_pipe = {worker.pipe: worker for worker in pool.workers if worker.place is not None}
@@ -145,7 +147,7 @@ def heard(pool: Pool, shards: Sequence[Shard], said: Callable[[str], None]) -> I
         except (EOFError, OSError):
             how = pool.drop(worker)
             said(how)
-            yield Event(place, Tally(), fault=f"{shards[place].name}: {how}", died=True)
+            yield ShardEvent(place, Tally(), fault=f"{shards[place].name}: {how}", died=True)
             continue
         if event.done or event.fault is not None:
             worker.place = None

@@ -13,7 +13,7 @@ from typing import Any
 
 from eat_lightning.cluster import join_ray
 from eat_lightning.deploy.score.inputs import Shard
-from eat_lightning.deploy.score.work import MOST_TRIES, Event, Job, Tally
+from eat_lightning.deploy.score.work import MOST_TRIES, Job, ShardEvent, Tally
 from eat_lightning.errors import ConfigError
 from eat_lightning.weights.untrusted import one_line
 
@@ -47,7 +47,7 @@ def connect(address: str | None) -> int:
 
 def scored_on_ray(
     shards: Sequence[Shard], make_job: Callable[[], Job], workers: int
-) -> Iterator[Event]:
+) -> Iterator[ShardEvent]:
     """Score shards. make_job: called on whatever node."""
     import ray.data
 
@@ -75,4 +75,4 @@ def scored_on_ray(
         raise ConfigError(f"engine=ray: {one_line(error, 200)}") from None
     for place, shard in lost.items():
         why = f"{shard.name}: {MOST_TRIES} actors died of it"
-        yield Event(place, Tally(), fault=why, died=True)
+        yield ShardEvent(place, Tally(), fault=why, died=True)

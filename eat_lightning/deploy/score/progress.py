@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from eat_lightning.deploy.score.inputs import Shard
-from eat_lightning.deploy.score.work import Event, Tally
+from eat_lightning.deploy.score.work import ShardEvent, Tally
 
 
 class Progress:
@@ -23,7 +23,7 @@ class Progress:
         self.at_work: dict[int, Tally] = {}
         self.weight = sum(shard.weight for shard in missing)
 
-    def hear(self, event: Event) -> None:
+    def hear(self, event: ShardEvent) -> None:
         self.at_work[event.shard] = event.tally
         if event.done or event.fault is not None:
             event.tally.read = self.missing[event.shard].weight

@@ -57,7 +57,7 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Event:
+class ShardEvent:
     """shard: its place in the list of shards. tally: of all its rows so far. fault: why it is given
     up. died: with its worker. fatal: and with it all other shards."""
 
@@ -77,19 +77,19 @@ class Job:
     reading: Reading
     output: Output
 
-    def events(self, place: int, shard: Shard) -> Iterator[Event]:
+    def events(self, place: int, shard: Shard) -> Iterator[ShardEvent]:
         """Score a shard; an event for each window, and one when it is done or given up."""
         tally = Tally()
         try:
             for _ in self.scored(shard, tally):
-                yield Event(place, tally)
+                yield ShardEvent(place, tally)
         except (OutputFails, Unreadable) as error:
-            yield Event(place, tally, fault=str(error), fatal=isinstance(error, OutputFails))
+            yield ShardEvent(place, tally, fault=str(error), fatal=isinstance(error, OutputFails))
         except Exception as error:  # the model's, of whatever kind: other shards may be sound
             why = one_line(error, 160) or type(error).__name__
-            yield Event(place, tally, fault=f"{shard.name}: {why}")
+            yield ShardEvent(place, tally, fault=f"{shard.name}: {why}")
         else:
-            yield Event(place, tally, done=True)
+            yield ShardEvent(place, tally, done=True)
 
     def scored(self, shard: Shard, tally: Tally) -> Iterator[None]:
         kept = kept_schema(shard.input, self.reading)

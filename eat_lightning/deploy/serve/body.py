@@ -23,7 +23,7 @@ PAIR = ("text", "text_pair")
 CUT = 60  # characters of a stranger's value that an answer repeats
 
 
-class Example(NamedTuple):
+class RequestExample(NamedTuple):
     """One text for each of the task's columns, and what is known of where they come from."""
 
     texts: list[str]
@@ -70,12 +70,12 @@ class Sourced(Closed):
     source: Name | None = None
     mime: Name | None = None
 
-    def found(self) -> list[Example]:
+    def found(self) -> list[RequestExample]:
         """The examples, in their order."""
         found = []
         for one in getattr(self, "examples", [self]):
             texts = [getattr(one, key) for key in PAIR if key in type(one).model_fields]
-            found.append(Example(texts, one.source or self.source, one.mime or self.mime))
+            found.append(RequestExample(texts, one.source or self.source, one.mime or self.mime))
         return found
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from eat_lightning.deploy.drift.decisions import TEXTS, DecisionLog
 from eat_lightning.deploy.drift.monitor import ALARM
 from eat_lightning.deploy.drift.watch import named
-from eat_lightning.deploy.serve.body import Example
+from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.metrics import Metrics
 from eat_lightning.deploy.serve.monitors import Happened, Monitors, StateFile
 from eat_lightning.deploy.serve.plan import ServeSettings
@@ -76,14 +76,14 @@ class Gateway:
             return "stopping"
         return "up" if self.worker.is_up else "starting a worker"
 
-    def check_sources(self, examples: list[Example]) -> None:
+    def check_sources(self, examples: list[RequestExample]) -> None:
         """Refuse what comes from no source that has exits of its own, where that is asked for."""
         for example in examples if self.plan.strict_sources else []:
             if example.source not in self.about.sources:
                 known = ", ".join(sorted(self.about.sources))
                 raise Refused(422, f"source must be one of {known}, got {example.source!r:.60}")
 
-    def accept(self, examples: list[Example], deadline_ms: float) -> list[Ask]:
+    def accept(self, examples: list[RequestExample], deadline_ms: float) -> list[Ask]:
         """Room for all of them, or Refused: 503 and when to come again."""
         deadline = time.monotonic() + deadline_ms / 1000
         asks = [Ask(example, deadline) for example in examples]
@@ -243,7 +243,7 @@ def open_strictly(plan: ServeSettings, open_model: OpenModel) -> Remote:
     return model
 
 
-def decision_line(example: Example, answer: Answer, seen: Any) -> dict[str, Any]:
+def decision_line(example: RequestExample, answer: Answer, seen: Any) -> dict[str, Any]:
     """A line of drift's decision log; seen: what the exits did, where drift is watched."""
     about = {"source": example.source, "mime": example.mime}
     size = {"num_characters": sum(map(len, example.texts))}

@@ -10,7 +10,7 @@ from typing import Any
 
 from eat_lightning.deploy.drift.observation import observations
 from eat_lightning.deploy.drift.reference import Reference, read_references
-from eat_lightning.deploy.serve.body import Example
+from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.engines.open import open_backend
 from eat_lightning.errors import ConfigError
@@ -64,7 +64,7 @@ class Model:
             self.normal,
         )
 
-    def stream(self, examples: Sequence[Example], deep: Deep = NOBODY) -> Iterator[Chunk]:
+    def stream(self, examples: Sequence[RequestExample], deep: Deep = NOBODY) -> Iterator[Chunk]:
         """Each example's answer, those who leave first in the first chunk."""
         texts, about = [e.texts for e in examples], [e.about for e in examples]
         for left in self.backend.stream(texts, about, deep):
@@ -80,7 +80,7 @@ def open_model(plan: ServeSettings) -> Model:
     watched = plan.drift.monitor
     model = Model(backend, read_references(backend, plan.certificate) if watched else {})
     for text in ("a", "another try"):
-        [(_, [answer])] = model.stream([Example([text] * len(backend.columns))])
+        [(_, [answer])] = model.stream([RequestExample([text] * len(backend.columns))])
         if not math.isfinite(answer.get("confidence", answer.get("score", math.nan))):
             raise ConfigError(f"run={plan.run} gives no finite answer: {answer}")
     return model

@@ -25,7 +25,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from eat_lightning.deploy.drift.monitor import Event, Monitor
+from eat_lightning.deploy.drift.monitor import DriftEvent, Monitor
 from eat_lightning.deploy.drift.observation import Observation
 from eat_lightning.deploy.drift.reference import Reference
 from eat_lightning.errors import ConfigError
@@ -41,7 +41,7 @@ DAY_S = 86400
 STALE_S = 30 * DAY_S  # then what nobody goes on with is left out
 AHEAD = 100_000  # answers that are kept for a file that cannot be had; then the oldest are left out
 STEADY, DRIFTED, OFF = "steady", "drifted", "off"
-Happened = tuple[Source, Event]
+Happened = tuple[Source, DriftEvent]
 
 
 class StateFile:
@@ -103,7 +103,7 @@ class Watch:
     began: float = field(default_factory=time.time)
     version: str = ""
     ahead: deque[Observation] = field(default_factory=lambda: deque(maxlen=AHEAD))
-    events: list[Event] = field(default_factory=list)
+    events: list[DriftEvent] = field(default_factory=list)
 
     @property
     def state(self) -> str:

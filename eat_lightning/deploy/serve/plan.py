@@ -18,7 +18,7 @@ BATCHES = {"inline": 1, "triage": 32}  # examples at once, where batch=null
 Mode = Literal["inline", "triage"]
 
 
-class DriftSettings(MonitorSettings):
+class GatewayDriftSettings(MonitorSettings):
     """state: the folder that keeps the monitors' state over a restart; None: nothing keeps it."""
 
     monitor: bool
@@ -68,7 +68,7 @@ class ServeSettings(GatewaySettings):
     max_chars: Annotated[int, Whole(1)]
     strict_sources: bool
     stuck_s: Annotated[float, Within("(0, 3600]")]
-    drift: DriftSettings
+    drift: GatewayDriftSettings
     stop_s: Annotated[float, Within("[0, 3600]")]
     log: str | None
     log_text: bool

@@ -12,7 +12,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
-from eat_lightning.deploy.serve.body import Example
+from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.model import NOBODY, About, Chunk, Deep, open_model
 from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.errors import ConfigError
@@ -40,7 +40,7 @@ class Remote:
             raise ConfigError(about)
         self.about = about
 
-    def stream(self, examples: Sequence[Example], deep: Deep = NOBODY) -> Iterator[Chunk]:
+    def stream(self, examples: Sequence[RequestExample], deep: Deep = NOBODY) -> Iterator[Chunk]:
         """Do as `Model.stream`. RuntimeError where that fails, WorkerDied where its process
         does."""
         try:

@@ -18,7 +18,7 @@ from typing import Any
 
 from fastapi import HTTPException
 
-from eat_lightning.deploy.serve.body import Example
+from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.model import Deep
 from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.deploy.serve.remote import Remote, WorkerDied
@@ -44,7 +44,7 @@ class Ask:
     """An example that waits for its answer. deadline: by time.monotonic(). future: cancelled where
     nobody waits for it any more."""
 
-    example: Example
+    example: RequestExample
     deadline: float
     future: asyncio.Future[Answer | Refused] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()

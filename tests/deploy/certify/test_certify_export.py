@@ -163,12 +163,12 @@ def test_other_weights_and_rules_are_refused(runs: Path, tmp_path: Path):
 def test_the_gateway_and_the_command_use_it(runs: Path, capsys: pytest.CaptureFixture):
     from gateways import plan
 
-    from eat_lightning.deploy.serve.body import Example
+    from eat_lightning.deploy.serve.body import RequestExample
     from eat_lightning.deploy.serve.model import open_model
 
     name = call(runs, *LEVEL).name
     given: dict[str, Any] = {"run": str(runs / "onnx"), "backend": "onnx", "certificate": name}
     model = open_model(plan(**given))
-    ((places, answers),) = model.stream([Example(["good film"])])
+    ((places, answers),) = model.stream([RequestExample(["good film"])])
     answerer = open_export(Export.open(runs / "onnx", 1), name, None)
     assert (places, answers) == ([0], answerer.answer([["good film"]]))

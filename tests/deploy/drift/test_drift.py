@@ -20,7 +20,7 @@ from eat_lightning.deploy.drift.decisions import DecisionLog
 from eat_lightning.deploy.drift.monitor import Monitor
 from eat_lightning.deploy.drift.observation import Observation, observations
 from eat_lightning.deploy.drift.reference import Reference
-from eat_lightning.deploy.drift.watch import Watch
+from eat_lightning.deploy.drift.watch import WatchedBackend
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import record
 from eat_lightning.methods.policy.veto import Veto
@@ -228,7 +228,7 @@ def test_the_answers_are_those_of_predict(made: Path):
     opened = Run.open(made)
     texts = [[text] for text in usual(made, 30)]
     monitor = Monitor(Reference.read(opened).seen)
-    assert Watch(open_run(opened), {None: monitor})(texts) == []
+    assert WatchedBackend(open_run(opened), {None: monitor})(texts) == []
     assert monitor.state()["seen"] == 30
 
 

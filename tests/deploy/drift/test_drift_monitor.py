@@ -10,10 +10,10 @@ from scipy.integrate import quad
 from scipy.stats import binom, kstest, poisson
 
 from eat_lightning.deploy.drift import detector, monitor
-from eat_lightning.deploy.drift.detector import Detector, Pool, bets
+from eat_lightning.deploy.drift.detector import CalibrationPool, Detector, bets
 from eat_lightning.deploy.drift.monitor import Monitor
 from eat_lightning.deploy.drift.observation import FEATURES, Observation, places
-from eat_lightning.deploy.drift.stability import Window, by_chance, psi
+from eat_lightning.deploy.drift.stability import StabilityWindow, by_chance, psi
 from eat_lightning.errors import ConfigError
 
 SMALL = {"window": 100, "calm": 20}
@@ -36,7 +36,7 @@ def watching(seed: int = 0, num: int = 300, **settings) -> tuple[Monitor, np.ran
     return Monitor(drawn(num, rng), seed=seed, **settings), rng
 
 
-def events(watch: Monitor, stream: list[Observation]) -> list[monitor.Event]:
+def events(watch: Monitor, stream: list[Observation]) -> list[monitor.DriftEvent]:
     return [event for each in stream if (event := watch.observe(each)) is not None]
 
 
@@ -53,7 +53,7 @@ def test_a_window_forgets():
     """The window's counts are those of its last examples, whatever went through it."""
     rng = np.random.default_rng(0)
     known = places(drawn(300, rng))
-    slid, fresh = Window(known, 50), Window(known, 50)
+    slid, fresh = StabilityWindow(known, 50), StabilityWindow(known, 50)
     for place_F in places(drawn(200, rng, harder=0.8)):
         slid.add(place_F)
     last = places(drawn(50, rng))
@@ -72,7 +72,7 @@ def test_a_window_forgets():
 
 def test_ranks_by_hand():
     """Of places 1, 1, 2, 4 the new 2 has two below and one equal beside itself."""
-    pool = Pool(np.repeat([[1], [1], [2], [4]], len(FEATURES), axis=1))
+    pool = CalibrationPool(np.repeat([[1], [1], [2], [4]], len(FEATURES), axis=1))
     p_F = pool.take_in(np.full(len(FEATURES), 2), np.array([0.0, 0.5, 1.0, 0.25, 0.75]))
     assert p_F.tolist() == pytest.approx([2 / 5, 3 / 5, 4 / 5, 2.5 / 5, 3.5 / 5])
     assert len(pool) == 5
@@ -84,7 +84,7 @@ def test_ranks_are_uniform_and_independent():
     for seed in range(3000):
         rng = np.random.default_rng(seed)
         places_BF = rng.integers(0, 4, (14, len(FEATURES)))
-        pool = Pool(places_BF[:10])
+        pool = CalibrationPool(places_BF[:10])
         made.append([pool.take_in(place_F, rng.random(5))[0] for place_F in places_BF[10:]])
     p = np.array(made)
     assert min(kstest(column, "uniform").pvalue for column in p.T) > 1e-3
@@ -130,15 +130,15 @@ def test_false_alarms_stay_below_the_stated_rate():
 
 def test_a_pool_that_does_not_grow_breaks_the_rate(monkeypatch: pytest.MonkeyPatch):
     """The simulation can fail: ranks among the calibration part alone are not independent."""
-    frozen = Pool.take_in
+    frozen = CalibrationPool.take_in
 
-    def take_in(self: Pool, place_F: np.ndarray, chance_F: np.ndarray) -> np.ndarray:
+    def take_in(self: CalibrationPool, place_F: np.ndarray, chance_F: np.ndarray) -> np.ndarray:
         kept = self.at_most_FS.copy()
         p_F = frozen(self, place_F, chance_F)
         self.at_most_FS = kept
         return p_F
 
-    monkeypatch.setattr(Pool, "take_in", take_in)
+    monkeypatch.setattr(CalibrationPool, "take_in", take_in)
     streams, length, run_length = 12, 1500, 1500
     bound = streams * length / run_length
     found = false_alarms(run_length, streams, length)

@@ -16,7 +16,7 @@ from gateways import FakeModel, Running, eventually, plan, running
 
 from eat_lightning.deploy.drift.observation import Observation
 from eat_lightning.deploy.drift.reference import Reference, made_with
-from eat_lightning.deploy.serve.body import Example
+from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.gateway import Gateway
 from eat_lightning.deploy.serve.model import NOBODY, Deep, open_model
 from eat_lightning.deploy.serve.monitors import Monitors, StateFile
@@ -49,7 +49,7 @@ class Watched(FakeModel):
         self.about = replace(self.about, normal={None: NORMAL})
         self.count = 0
 
-    def stream(self, examples: list[Example], deep: Deep = NOBODY) -> Iterator[Any]:
+    def stream(self, examples: list[RequestExample], deep: Deep = NOBODY) -> Iterator[Any]:
         for places, answers in super().stream(examples, deep):
             for place, answer in zip(places, answers, strict=True):
                 self.count += 1
@@ -224,7 +224,7 @@ def test_a_model_tells_what_its_exits_do(run: Path):
     known = [normal(i) for i in range(60)]
     Reference(known, made_with(open_run(opened), None)).write(opened)
     model = open_model(plan(run=str(run), drift=DRIFT))
-    chunks = list(model.stream([Example([text]) for text in TEXTS]))
+    chunks = list(model.stream([RequestExample([text]) for text in TEXTS]))
     answers = [answer for _, answers in chunks for answer in answers]
     assert len(answers) == len(TEXTS)
     assert len({answer["depth"] for answer in answers}) > 1

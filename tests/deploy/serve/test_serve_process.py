@@ -19,7 +19,7 @@ from gateways import eventually, plan, running, settings
 from safetensors.torch import load_file, save_file
 
 from eat_lightning.deploy.serve.__main__ import serve
-from eat_lightning.deploy.serve.body import Example
+from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.model import open_model
 from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.deploy.serve.remote import Remote, WorkerDied
@@ -58,13 +58,13 @@ def merged(chunks: list[Any]) -> dict[int, dict[str, Any]]:
 def test_a_model_streams_what_predict_says(run: Path):
     model = open_model(model_settings(run))
     found, depths = {}, []
-    for places, answers in model.stream([Example([text]) for text in TEXTS]):
+    for places, answers in model.stream([RequestExample([text]) for text in TEXTS]):
         found |= dict(zip(places, answers, strict=True))
         depths.append({answer["depth"] for answer in answers})
     whole = expected(run)
     assert [found[i] for i in range(len(TEXTS))] == whole
     assert depths == [{1}, {2}, {3}]  # in the order in which they leave
-    deep = list(model.stream([Example([text]) for text in TEXTS], frozenset({None})))
+    deep = list(model.stream([RequestExample([text]) for text in TEXTS], frozenset({None})))
     assert [{answer["depth"] for answer in answers} for _, answers in deep] == [{3}]
     assert model.about.exits == [1, 2, 3]
 
@@ -73,7 +73,7 @@ def test_an_export_streams_the_same():
     pytest.importorskip("onnxscript")
     run = shared_export()
     model = open_model(model_settings(run / "onnx-fp32", backend="onnx"))
-    chunks = list(model.stream([Example([text]) for text in TEXTS]))
+    chunks = list(model.stream([RequestExample([text]) for text in TEXTS]))
     found = merged(chunks)
     assert len(chunks) == 3
     for i, answer in enumerate(expected(run)):
@@ -83,13 +83,13 @@ def test_an_export_streams_the_same():
 
 def test_a_model_in_a_process_of_its_own(run: Path, tmp_path: Path):
     model = Remote(model_settings(run))
-    examples = [Example([text]) for text in TEXTS]
+    examples = [RequestExample([text]) for text in TEXTS]
     for _ in range(2):
         chunks = list(model.stream(examples))
         found = merged(chunks)
         assert [found[i] for i in range(len(TEXTS))] == expected(run)
     with pytest.raises(RuntimeError):  # says so, and goes on
-        list(model.stream([Example([None])]))  # type: ignore[list-item]
+        list(model.stream([RequestExample([None])]))  # type: ignore[list-item]
     assert len(list(model.stream(examples[:1]))) == 1
     model.process.kill()
     with pytest.raises(WorkerDied, match="died"):
