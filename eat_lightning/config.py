@@ -98,7 +98,7 @@ class Settings(BaseModel):
     )
 
     def rules(self) -> Iterable[str]:
-        """What is wrong between fields that are sound by themselves, one line each."""
+        """List the errors between fields that are sound by themselves, one line each."""
         return ()
 
 

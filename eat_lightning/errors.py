@@ -37,7 +37,7 @@ def in_one_line(text: str) -> str:
 
 
 class Faults(list[str]):
-    """What several checks found, so that everything is named at once."""
+    """Errors of several checks, collected so that all of them are reported at once."""
 
     @contextmanager
     def gathered(self, prefix: str = "") -> Iterator[None]:

@@ -24,11 +24,12 @@ About = Sequence[Mapping[str, str]]
 
 @dataclass
 class Trace:
-    """What happened to each example of a batch: the logits that count, layers run, the code of why
-    it left, and tokens entering each layer, 0 where it was not run.
+    """Record of each example of a batch: its answer, depth, reason for leaving, and tokens entering
+    each layer. Layers that were not run have 0 tokens.
 
-    names: what the codes mean. guesses: until the first left, the logits and the rule's own code at
-    each exit and at the end. cut_B: whose text was longer than the model reads.
+    names: the meaning of the codes. guesses: until the first example left, the logits and the exit
+    rule's code at each exit and at the end. cut_B: true where a text was longer than the model
+    reads.
     """
 
     logits_BC: np.ndarray

@@ -29,7 +29,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 class Misshaped(ValueError):
-    """What a method gave has another shape than it must have: a line that names both."""
+    """Error of a method whose output has the wrong shape, in one line that names both shapes."""
 
 
 def shape_text(given: Any) -> str:
@@ -41,7 +41,7 @@ def shape_text(given: Any) -> str:
 
 @dataclass(frozen=True)
 class Beside:
-    """What a bound may read beside a value.
+    """Facts that a bound may read in addition to the value it checks.
 
     Args:
         method: an unmade method that holds all of its arguments, of which nothing is checked yet.

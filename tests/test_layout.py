@@ -91,6 +91,19 @@ def test_a_module_opens_with_a_docstring():
     assert [here(path) for path in bare] == []
 
 
+def test_a_docstring_begins_with_a_verb_or_a_noun():
+    """A sentence that begins with one of these words does not name its subject."""
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    first = re.compile(r"(What|Whether|Whose|Those|Who|Of)\b")
+    offenders = [
+        f"{here(path)}:{node.body[0].lineno}"
+        for path in MODULES
+        for node in ast.walk(tree(path))
+        if isinstance(node, kinds) and first.match(ast.get_docstring(node) or "")
+    ]
+    assert offenders == []
+
+
 def test_a_file_is_short():
     files = [*MODULES, *ROOT.glob("tests/**/*.py"), *ROOT.glob("experiments/**/*.py")]
     lines = {here(path): len(path.read_text(encoding="utf-8").splitlines()) for path in files}

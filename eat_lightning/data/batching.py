@@ -116,7 +116,7 @@ def dealt(batch: np.ndarray, lengths: np.ndarray, world_size: int) -> list[np.nd
 def shares(
     batches: list[np.ndarray], lengths: np.ndarray, rank: int, world_size: int
 ) -> Iterator[Share]:
-    """What one process has of each batch."""
+    """Yield one process's share of each batch."""
     for batch in batches:
         rows = dealt(batch, lengths, world_size)[rank]
         if len(rows):

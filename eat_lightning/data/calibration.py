@@ -105,8 +105,9 @@ def numbered(keys: Iterable[object]) -> np.ndarray:
 
 
 def threads(columns: list[list[str]], subject: int) -> Iterator[object]:
-    """What mails of one thread, or of one campaign, have in common: the subject line without reply
-    marks and list tags. A mail without a subject is only like an equal mail."""
+    """Yield for each mail the value that it shares with mails of its thread or campaign. It is the
+    subject line without reply marks and list tags. A mail without a subject is only like an equal
+    mail."""
     for row in zip(*columns, strict=True):
         yield MARKS.sub("", row[subject]) or row
 

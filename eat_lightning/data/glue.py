@@ -37,7 +37,7 @@ class GlueData(TextData):
 
     @classmethod
     def faults(cls, task: Task, dir: str | None = None, **arguments: Any) -> list[str]:
-        """What is wrong with arguments, and with schemas and label columns."""
+        """List the errors of arguments, schemas and label columns."""
         extra, dropped = arguments.get("extra", ()), arguments.get("drop_sources", ())
         return [*super().faults(task, **arguments), *check(task, dir, extra, dropped)]
 

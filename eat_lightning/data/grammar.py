@@ -187,7 +187,8 @@ def say(
 
 
 def inferences(task: Task) -> list[tuple[str, ...]]:
-    """What each label may mean, read from its name; empty when the names speak of no entailment."""
+    """Return the possible meanings of each label, from its name. The list is empty where no
+    name contains "entail"."""
     if not any("entail" in name for name in task.labels):
         return []
     named = {

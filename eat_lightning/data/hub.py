@@ -1,4 +1,4 @@
-"""Whether the Hugging Face hub can be asked, found out once and in seconds."""
+"""Check, made once and within seconds, that the Hugging Face hub answers."""
 
 from __future__ import annotations
 

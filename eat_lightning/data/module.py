@@ -1,4 +1,4 @@
-"""What every data module of ours does: splits by name, batches that any process can work out."""
+"""Base class of the data modules: splits by name, and batches that any process can compute."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class TextData(LightningDataModule, ABC):
 
     @classmethod
     def faults(cls, task: Task, **arguments: Any) -> list[str]:
-        """What is wrong with arguments, and with the data as far as shows without loading any."""
+        """List the errors of arguments and of the data that show without loading it."""
         texts = arguments.get("texts")
         return count_faults(arguments) + ([] if texts is None else texts_faults(task, texts))
 

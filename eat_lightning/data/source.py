@@ -62,7 +62,7 @@ class Source:
 def check(
     task: Task, dir: str | None, extra: Sequence[str] = (), drop_sources: Sequence[str] = ()
 ) -> list[str]:
-    """What is wrong with a task's data, one line each, from schemas and label columns alone."""
+    """List the errors of a task's data, one line each, from schemas and label columns alone."""
     if dir is None:
         return hub_faults(task, extra, drop_sources)
     if not isinstance(dir, str):
@@ -109,7 +109,7 @@ def read_texts(task: Task, path: str) -> Source:
 
 
 def texts_faults(task: Task, path: Any) -> list[str]:
-    """What is wrong with a file of texts alone."""
+    """List the errors of a file of texts."""
     if not isinstance(path, str) or not (file := Path(path).expanduser()).is_file():
         return [f"data.texts: there is no file {path}"]
     if file.suffix not in (*FORMATS, ".txt"):

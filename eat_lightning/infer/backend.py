@@ -76,7 +76,8 @@ class Backend(ABC):
 
     @abstractmethod
     def identity(self, source: Source = None) -> dict[str, Any]:
-        """What decides the answers to a source: what certificates and references hold for."""
+        """Return the facts that decide a source's answers, for which certificates and references
+        are valid."""
 
     @abstractmethod
     def policies(self, source: Source = None) -> Sequence[Policy]: ...

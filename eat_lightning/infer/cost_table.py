@@ -1,10 +1,10 @@
-"""What leaving at each exit costs in milliseconds, measured at batch 1 and read off by length.
+"""Latency of leaving at each exit in milliseconds, measured at batch 1 and interpolated by length.
 
 Form: for each exit the median time from token ids to its decision, at a few lengths, linear
-between them. Whatever lies on the way (layers, reduction, heads, the rule itself) is in the times.
+between them. Times include layers, reduction, heads and the rule itself.
 Its error is that of examples that are not in the table: mean |table - measured| / mean measured.
-Where a reduction keeps as many tokens as their values say, examples of one length differ, which the
-error shows.
+Where a reduction's choice of tokens depends on their values, examples of one length differ, and the
+error shows it.
 
 Shapes: E exits (the last is the last layer), G lengths, B examples, I inputs, R repeats.
 """

@@ -56,7 +56,7 @@ class Pool(Generic[Name]):
         yield from self.run(self.size)
 
     def flush(self) -> Iterator[tuple[list[Name], Trace]]:
-        """Those that wait go to their end, full batch or not."""
+        """Run all waiting examples to their end, full batch or not."""
         yield from self.run(1)
 
     def amount(self, group: Group[Name]) -> int:
@@ -106,7 +106,7 @@ def only_here(group: Group[Name]) -> Group[Name]:
 
 
 def batches_together(batches: Iterable[Batch]) -> Batch:
-    """What a policy may ask of an example; labels are none of it."""
+    """Join batches into one that has all fields a policy may read. Labels are left out."""
     found = list(batches)
     abouts = [batch.about for batch in found]
     known = all(about is not None for about in abouts)

@@ -216,7 +216,7 @@ class Replay:
     original_B: np.ndarray
 
     def at(self, point: float | list[float]) -> DialPoint:
-        """What the rule does at a point of its knob."""
+        """Return the cost, accuracy and agreement of the rule at a point of its knob."""
         outcome = replace(self.recorded, policies=()).under(at_point(self.exit, point))
         places = [*self.exit.layers, len(self.recorded.tokens_LB)]
         place_B = np.searchsorted(places, outcome.depth_B)
@@ -231,8 +231,8 @@ class Replay:
 
 
 def flops_shares(encoder: AdaptiveEncoder, exit: ExitRule, recorded: Recorded) -> np.ndarray:
-    """What leaving at each exit, and running every layer, costs each example (E x B), as a share of
-    the mean of the same encoder with everything off."""
+    """Return each example's cost of leaving at each exit, and of running every layer (E x B). Costs
+    are shares of the mean cost of the same encoder with everything off."""
     full = static_flops(encoder, recorded.lengths).mean()
     depths = [*exit.layers, encoder.shape.num_layers]
     size, tokens_LB, lengths_B = len(recorded), recorded.tokens_LB, recorded.lengths

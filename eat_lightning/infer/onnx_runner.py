@@ -118,8 +118,8 @@ class Runner:
             yield gone_B, replace(trace, cut_B=cut_B).take(gone_B)
 
     def state_of(self, texts: Texts) -> tuple[State, np.ndarray]:
-        """What the first graph takes: token ids and types end to end, and lengths; and whose text
-        was cut."""
+        """Return the first graph's input, and which texts were cut. The input is token ids and
+        types end to end, and lengths."""
         given = [text[0] if len(text) == 1 else tuple(text) for text in texts]
         encoded = self.tokenizer.encode_batch(given)
         types = [x.type_ids if self.about["types"] else [0] * len(x.ids) for x in encoded]
@@ -127,8 +127,7 @@ class Runner:
         return first_state([x.ids for x in encoded], types), cut_B
 
     def leaving(self, state: State, later: Later | None = None) -> Left:
-        """Who leaves, at each exit where someone does, and one trace that is whole for those who
-        have left."""
+        """Yield the examples that leave at each exit, with a trace complete for those."""
         size, num_layers = len(state["lengths_B"]), self.about["num_layers"]
         trace = Trace.blank(size, max(len(self.labels), 1), num_layers, self.names)
         here_B = np.arange(size)
@@ -216,8 +215,8 @@ def check_file(path: Path) -> None:
 
 
 def dtype_of(about: dict[str, Any], engine: str, dtype: str | None) -> str:
-    """What graphs are computed in: as they were exported, or fp32's in bf16. ValueError, in one
-    line, where this engine or these graphs cannot."""
+    """Return the dtype in which graphs are computed: as exported, or bf16 from fp32. Raises
+    ValueError, in one line, where this engine or these graphs cannot."""
     own: str = about.get("dtype") or "fp32"
     wanted = own if dtype is None else dtype
     if faults := engine_faults(engine, wanted):

@@ -1,5 +1,5 @@
-"""What every exit gave for every example of a split, whichever backend ran it, and what an exit
-rule makes of that.
+"""Recorded guesses of every exit for every example of a split, from any backend, and their replay
+under an exit rule.
 
 Arrays alone, and a parquet file of them: neither backend is imported here.
 Shapes: B examples of the split (in its order), L layers, C classes, E exits so far.
@@ -61,7 +61,7 @@ class Recorded:
 
     @property
     def in_margins(self) -> bool:
-        """Whether every right class is the first and its logit 0."""
+        """True where every label is class 0 and every first logit is 0."""
         firsts = [guess_BC[:, 0] for guess_BC in self.guesses.values()]
         return self.num_classes > 1 and not any(x.any() for x in [self.labels, *firsts])
 
@@ -165,8 +165,8 @@ class Recorded:
 
     @classmethod
     def read(cls, path: Path) -> Recorded:
-        """What `to_parquet` wrote, with a rule under which nobody leaves. ConfigError where the
-        file is damaged or of an older version."""
+        """Read the file that `to_parquet` wrote, with a rule under which nobody leaves. Raises
+        ConfigError where the file is damaged or of an older version."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -223,8 +223,8 @@ class Recorded:
 
 @dataclass
 class Outcome:
-    """What an exit rule makes of the recorded examples: each one's answer, depth and reason (a
-    code, which `names` explains)."""
+    """Result of an exit rule on recorded examples: each one's answer, depth and reason. A reason is
+    a code, which `names` explains."""
 
     recorded: Recorded
     logits_BC: np.ndarray

@@ -113,7 +113,7 @@ def replace_product(product: Any) -> int:
 
 
 def above(node: Any, number: int) -> Any:
-    """What an input comes of, conversions and zero points aside."""
+    """Return the node that produces an input, skipping conversions and zero points."""
     node = node.input_value(number).get_node()
     while node.get_type_name() in ("Convert", "Subtract"):
         node = node.input_value(0).get_node()

@@ -39,7 +39,8 @@ class StricterExits:
         return replace(self, policies=(FullDepth(), *self.policies))
 
     def asked(self, about: About) -> Later | None:
-        """What a runner asks at each exit of a batch; None where the graphs decide alone."""
+        """Return the check that a runner makes at each exit of a batch. None means that the graphs
+        decide alone."""
         if self.rule is None and not self.policies:
             return None
         known, held = KnownFields(about), PolicyState(np.zeros(len(about), np.int64))
@@ -57,7 +58,7 @@ class StricterExits:
         return later
 
     def agrees(self, guesses_EBC: np.ndarray) -> np.ndarray:
-        """Whether the rule lets an example go at the last exit so far."""
+        """True where the rule lets an example leave at the last exit so far."""
         import torch
 
         so_far = self.layers[: len(guesses_EBC)]

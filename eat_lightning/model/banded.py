@@ -57,8 +57,8 @@ def near_attention(
     half_window: int,
     position_N: Int[Tensor, " n"],
 ) -> Float[Tensor, "n h k"]:
-    """What the masked product gives where two tokens see each other if their positions, which grow
-    along an example, are at most `half_window` apart; the first is a token as any other."""
+    """Return softmax attention in which tokens at most `half_window` positions apart see each
+    other. Positions grow along an example. The first token is treated like any other."""
     band = layout.cached(("near", half_window), lambda: near_band(layout, half_window, position_N))
     return attention_of_band(qkv_N3HK, band, dropout)
 
@@ -96,7 +96,8 @@ def attention_of_blocks(
 def attention_of_cls(
     qkv_N3HK: Float[Tensor, "n 3 h k"], layout: Layout, dropout: float
 ) -> Float[Tensor, "b h k"]:
-    """What each example's first token makes of all the others: one row of the product."""
+    """Return the attention output of each example's first token over all its tokens: one row of the
+    product."""
     q, k, v = qkv_N3HK.unbind(1)
     asks = q.index_select(0, layout.offsets_B).index_select(0, layout.segment_N)
     scores_NH = (asks.float() * k.float()).sum(-1) / math.sqrt(q.shape[-1])

@@ -1,4 +1,4 @@
-"""What attention leaves for a reduction: each kind of evidence by name, made only where asked for.
+"""Evidence that attention leaves for a reduction, by name and computed only on request.
 
 A reduction lists what it `needs`; an unknown name is refused when the encoder is built. All are in
 fp32: in bf16 most scores of a sentence tie. Without gradient, unless the reduction trains on it

@@ -83,8 +83,8 @@ def layer_flops(
 
 
 def reduction_flops(shape: Shape, reduction: Reduction, before_LB: np.ndarray) -> np.ndarray:
-    """What a reduction's evidence and choice cost, with each layer. before_LB: the tokens of each
-    example, then those that enter each layer."""
+    """FLOPs of a reduction's evidence and choice, for each layer and example. before_LB: the tokens
+    of each example, then those that enter each layer."""
     tokens_LB, within = before_LB[1:], reduction.place == "after_attention"
     spent_LB = np.zeros(tokens_LB.shape)
     for layer in reduction.layers:
@@ -126,7 +126,8 @@ def dense_flops(shape: Shape, tokens_LB: np.ndarray) -> np.ndarray:
 
 
 def product_flops(encoder: AdaptiveEncoder, tokens_LB: np.ndarray) -> np.ndarray:
-    """Those of all pairs, but for a pattern that brings its own product, where that is in use."""
+    """FLOPs of the attention products, for each layer and example. All pairs count, except where a
+    local window or a pattern's faster product is in use."""
     shape, reduction, pattern = encoder.shape, encoder.reduction, encoder.attention
     products_LB = dense_flops(shape, tokens_LB)
     whole = encoder.relative is not None and encoder.relative.adds

@@ -1,4 +1,4 @@
-"""What exit heads are made of, and what is to fit where they stand.
+"""Pooling, construction and checks of exit heads.
 
 Shapes: B examples, N packed tokens, D width, C classes.
 """
@@ -160,7 +160,7 @@ def pooled_faults(exit: ExitRule, head: Mapping[str, Any]) -> list[str]:
 def slot_faults(
     exit: ExitRule, heads: Sequence[int], num_layers: int, num_labels: int
 ) -> list[str]:
-    """What one slot needs of the others."""
+    """List the conflicts between exit rule, exit heads and number of labels."""
     missing = [k for k in exit.layers if k not in {*heads, num_layers}]
     faults = [f"exit.layers must have exit heads (at {list(heads)}), got {k}" for k in missing]
     if num_labels == 1 and exit.classes_only:

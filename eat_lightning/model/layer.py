@@ -120,7 +120,7 @@ class Shape:
 
     @property
     def up_width(self) -> int:
-        """What `up` gives for each token: a gate beside each inner neuron, or none."""
+        """Output width of `up` for each token, twice the inner neurons where they have gates."""
         return self.intermediate_size * (2 if self.feed_forward == "gated" else 1)
 
     @property

@@ -1,5 +1,5 @@
-"""Who sees whom, as a mask for the padded block: patterns, windows of a body, relative positions,
-weights of keys.
+"""Attention masks for the padded block, from patterns, the backbone's windows, relative positions
+and key weights.
 
 Shapes: B examples, L longest length, H heads.
 """
@@ -23,9 +23,10 @@ def attention_mask(
     see_all: bool = False,
     half_window: int | None = None,
 ) -> Tensor | None:
-    """Who sees whom as a mask for the padded block: bool, or float where a bias is added, or None
-    where nothing is hidden. Built once for each length change and way of seeing. `see_all`: hide
-    the padding alone; `half_window`: and what is farther in the original text."""
+    """Return the attention mask of a layer for the padded block. It is bool, float where a bias is
+    added, and None where nothing is hidden. It is built once for each set of lengths and each kind
+    of mask. `see_all`: hide the padding alone; `half_window`: also hide what is farther away in the
+    original text."""
     layout = packed.layout
     see_all = see_all or pattern.sees_all(layout.longest, layer)
     key = ("all" if see_all else ("pattern", layer), half_window)

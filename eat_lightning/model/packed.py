@@ -87,7 +87,7 @@ class Batch:
         return Layout(self.lengths_B, self.ids_N.device)
 
     def known(self, key: str) -> list[str | None]:
-        """What is known of each example under this name; None where nothing is."""
+        """Return the value of a known field for each example, None where it is missing."""
         if self.about is None:
             return [None] * self.size
         return [about.get(key) for about in self.about]
@@ -136,7 +136,8 @@ class Layout:
         self.cache: dict[object, Any] = {}
 
     def cached(self, key: object, make: Callable[[], T]) -> T:
-        """What depends on the lengths alone is made once for all layers that share them."""
+        """Return the cached value of this key, which `make` computes the first time. Values depend
+        on the lengths alone, so layers with the same lengths share them."""
         if key not in self.cache:
             self.cache[key] = make()
         return self.cache[key]
@@ -189,7 +190,7 @@ class Layout:
         return self.cached("longest", lambda: int(lengths_B.max()))
 
     def holds(self, lengths_B: Int[Tensor, " b"]) -> bool:
-        """Whether as many tokens as here are in examples of these lengths."""
+        """True where examples of these lengths have as many tokens as this layout."""
         return int(lengths_B.sum()) == self.num_tokens
 
     def check_rows(self, must: str, given: Tensor) -> None:

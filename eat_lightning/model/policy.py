@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What a policy may know of the model beside which it acts.
+    """Facts about a model that its policies may read.
 
     Args:
         exits: layers where an example may leave.

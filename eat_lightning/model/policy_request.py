@@ -1,4 +1,4 @@
-"""What a policy is asked about, and what it asks for. Without torch.
+"""Input and requests of a policy, without torch.
 
 Shapes: B examples.
 """
@@ -21,13 +21,13 @@ class PolicyInput(Protocol):
     def size(self) -> int: ...
 
     def known(self, key: str) -> list[str | None]:
-        """What is known of each example under this name; None where nothing is."""
+        """Return the value of a known field for each example, None where it is missing."""
         ...
 
 
 @dataclass(frozen=True)
 class KnownFields:
-    """What is known of each example besides its text, such as its source or mime type."""
+    """Known fields of each example besides its text, such as its source or MIME type."""
 
     about: Sequence[Mapping[str, str]]
 
@@ -41,10 +41,10 @@ class KnownFields:
 
 @dataclass
 class PolicyRequest:
-    """What a policy asks for before its examples start; None asks for nothing.
+    """Request of a policy before its examples start. A field that is None asks for nothing.
 
-    strength_B: the largest strength of each one's reduction, 0 ... 1. full_B: who runs every layer,
-    for the reason `fallback`.
+    strength_B: the largest strength of each one's reduction, 0 ... 1. full_B: true where an
+    example runs every layer, for the reason `fallback`.
     """
 
     strength_B: Float[np.ndarray, " b"] | None = None

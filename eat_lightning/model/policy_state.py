@@ -1,4 +1,4 @@
-"""Who is held back by policies on the way past the exits, be they an encoder's or an export's.
+"""State of the examples that policies hold back at exits, in an encoder or an export.
 
 Shapes: B examples, E exits so far, C classes.
 """

@@ -38,7 +38,7 @@ class Distance(nn.Module):
         return qkv_N3HK
 
     def bias(self, packed: Packed) -> Float[Tensor, "b h l l"] | None:
-        """What all layers add to their scores."""
+        """Return the term that all layers add to their attention scores, or None."""
         return None
 
     def scores(
@@ -48,7 +48,8 @@ class Distance(nn.Module):
         packed: Packed,
         project: Callable[[Tensor], Tensor],
     ) -> Float[Tensor, "b h l l"] | None:
-        """What one layer adds to its scores; `project`: its queries, keys and values of rows."""
+        """Return the term that one layer adds to its attention scores, or None. `project`: gives
+        the layer's queries, keys and values of rows."""
         return None
 
     def tables(self) -> dict[str, Tensor]:
@@ -56,8 +57,8 @@ class Distance(nn.Module):
         return {}
 
     def flops(self, shape: Any, tokens_B: Any, lengths_B: Any) -> Any:
-        """What it costs each example in a layer, matrix products only. lengths_B: tokens before
-        any reduction."""
+        """FLOPs of this part for each example in a layer, matrix products only. lengths_B: tokens
+        before any reduction."""
         return 0.0 * tokens_B
 
 

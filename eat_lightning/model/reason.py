@@ -44,5 +44,6 @@ def reason_names(reasons: Sequence[str] = ("exit",)) -> dict[int, str]:
 
 
 def leaves(reason_B: Any) -> Any:
-    """Whether these codes, given at an early exit, let an example go. An array or a tensor."""
+    """True where a reason code at an early exit lets the example leave. Arrays and tensors are
+    accepted."""
     return reduce(lambda going_B, code: going_B & (reason_B != code), HELD, reason_B != 0)

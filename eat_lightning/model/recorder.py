@@ -129,8 +129,8 @@ class TraceRecorder:
         return gone_G, stays_B
 
     def answer(self, layer: int) -> Float[Tensor, "b c"]:
-        """What who leaves at `layer` is answered, among NaN for those who left before: the guess
-        there, unless the exit rule answers from all of them."""
+        """Return the answers of the examples that leave at `layer`, NaN for those that left before.
+        An answer is the guess of that exit, unless the exit rule combines all guesses so far."""
         if not overrides(self.exit, ExitRule.answers):
             return self.guesses[layer]
         # A replay knows the guesses of later exits too.

@@ -1,4 +1,4 @@
-"""What happened to the examples of a batch in the encoder.
+"""Record of a batch's examples in the encoder.
 
 Shapes: B examples, G of them that left together, L layers, H heads.
 """
@@ -25,7 +25,7 @@ class Scores:
 
 @dataclass
 class Trace:
-    """What happened to each example of a batch; depth, tokens and reasons lie on the host.
+    """Record of each example of a batch; depth, tokens and reasons are on the host.
 
     Args:
         logits_BC: the answer, divided by its head's temperature.

@@ -26,16 +26,16 @@ class Loss:
 
 @dataclass
 class Context:
-    """What a training step hands to an objective, and to a method's own `penalties`.
+    """Data that a training step gives to an objective, and to a method's `penalties`.
 
     guesses: logits by exit layer, those that count in this stage. last: the last layer. signals:
     what the exit rule observed, B x S by layer. penalties: terms of each example by name. epoch:
     with the fraction of the one under way. stage: its number, from 0. hidden, teacher_hidden: the
     vectors after each layer (0: the embedding), and scores, teacher_scores: each layer's attention
-    scores, for an objective that `wants` them. passes: guesses
-    of the further passes that it asked for, and hidden_passes: their vectors; teacher_passes: those
-    of the teacher. full_BC: the last head's guess, also where it does not count. pools: what heads
-    that see earlier exits pooled, by layer. strength: how far the schedule has come, 0 ... 1.
+    scores, for an objective that `wants` them. passes: guesses of the further passes that it
+    requests, and hidden_passes: their vectors; teacher_passes: the teacher's. full_BC: the last
+    head's guess, also where it does not count. pools: vectors of heads that see earlier exits, by
+    layer. strength: progress of the schedule, 0 ... 1.
     """
 
     guesses: dict[int, Float[Tensor, "b c"]]
@@ -96,7 +96,7 @@ class Stage:
     objective: Any = None
 
     def moves(self, name: str) -> bool:
-        """Whether it trains the parameter of this name."""
+        """True where this stage trains the parameter of this name."""
         frozen = any(fnmatchcase(name, pattern) for pattern in self.frozen)
         return not frozen and any(fnmatchcase(name, pattern) for pattern in self.trains)
 

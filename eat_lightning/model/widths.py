@@ -18,7 +18,7 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 
 @dataclass(frozen=True)
 class Kept:
-    """What stays, ascending: layers (0-based), and the heads and inner neurons of each of them."""
+    """Parts that stay, ascending: layers (0-based), and heads and inner neurons of each."""
 
     layers: list[int]
     heads: list[Int[Tensor, " m"]]

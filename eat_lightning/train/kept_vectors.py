@@ -52,7 +52,8 @@ class VectorBatch:
 
 @dataclass(eq=False)
 class Vectors(Dataset[VectorBatch]):
-    """What was kept of a split. full_NC: logits of full depth. teacher_NC: of a teacher, if any."""
+    """Vectors of a split's examples, kept for training heads. full_NC: logits of full depth.
+    teacher_NC: logits of a teacher, if any."""
 
     vectors_NEV: np.ndarray
     full_NC: np.ndarray

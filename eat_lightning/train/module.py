@@ -80,7 +80,7 @@ class Classifier(LightningModule):
 
     @property
     def methods(self) -> list[EncoderPart]:
-        """Those that may have parameters and penalties of their own."""
+        """Encoder parts and heads that may have parameters and penalties."""
         heads: Any = self.encoder.heads
         slots = [self.encoder.attention, self.encoder.reduction, self.encoder.exit]
         return [*slots, *heads.values()]
@@ -154,7 +154,8 @@ class Classifier(LightningModule):
 
     @torch.no_grad()
     def shown_by_teacher(self, batch: Batch, objective: Objective) -> dict[str, Any]:
-        """What an objective that asks for the teacher's vectors may look at."""
+        """Return the teacher's hidden states, scores and passes for an objective that needs them,
+        else {}."""
         wants, teacher = objective.wants, self.teacher[0]
         if teacher is None or "teacher_hidden" not in wants:
             return {}
@@ -281,9 +282,9 @@ def exits_of(encoder: AdaptiveEncoder) -> list[int]:
 
 
 def way(encoder: AdaptiveEncoder, trace: Trace) -> dict[str, Tensor]:
-    """What the encoder's exit rule makes of a batch that ran all layers: each example's depth and
-    token_layers, and 1 where it leaves. Confidences are as they come: temperatures are fitted when
-    training ends."""
+    """Apply the encoder's exit rule to a batch that ran all layers. Returns each example's depth
+    and token_layers, and 1 at the exit where it leaves. Confidences are not calibrated:
+    temperatures are fitted when training ends."""
     outcome = recorded_of(encoder, trace).under()
     left = {f"exit_share_{k}": outcome.depth_B == k for k in exits_of(encoder)}
     found = {"depth": outcome.depth_B, "token_layers": outcome.token_layers_B, **left}

@@ -145,7 +145,7 @@ class VectorHeads(LightningModule):
     def guesses(
         self, vectors_BEV: Float[Tensor, "b e v"], rate: float = 0.0
     ) -> dict[int, Float[Tensor, "b c"]]:
-        """What each early head makes of kept vectors; rate: of dropout."""
+        """Return the logits of each early head from kept vectors. rate: of dropout."""
         found = {}
         for (layer, head), vector_BV in zip(self.heads.items(), vectors_BEV.unbind(1), strict=True):
             read_BW = (head.features(vector_BV) - self.means[layer]) / self.spreads[layer]

@@ -158,7 +158,7 @@ def planned(config: dict[str, Any], multirun: bool = False) -> TrainSettings:
 
 
 def node_faults(config: dict[str, Any], multirun: bool = False) -> list[str]:
-    """What is wrong with each part by itself."""
+    """List the errors of each part of the config by itself."""
     num_layers = config["encoder"].get("num_layers")
     known = num_layers if isinstance(num_layers, int) and num_layers is not True else None
     faults = encoder_node_faults(config["encoder"])
@@ -235,7 +235,7 @@ def logger_faults(node: Node) -> list[str]:
 
 
 def cross_faults(plan: TrainSettings) -> list[str]:
-    """What one part needs of another; all parts are sound by themselves."""
+    """List the conflicts between parts that are sound by themselves."""
     task, teacher = make(plan.task), plan.teacher
     num_layers = plan.encoder["num_layers"]
     methods = plan.methods
@@ -301,7 +301,7 @@ def sharing_faults(plan: TrainSettings) -> list[str]:
 
 
 def wants_teacher(objective: Objective) -> bool:
-    """Whether an objective needs a teacher's logits or its hidden states."""
+    """True where an objective needs a teacher's logits or its hidden states."""
     return objective.wants_teacher or "teacher_hidden" in objective.wants
 
 

@@ -37,7 +37,7 @@ LOST = re.compile(r"Connection (closed|reset|refused)|gloo|NCCL|DistNetworkError
 
 
 def is_first_process() -> bool:
-    """Whether this process writes the run's folder: False in every rank but one."""
+    """True where this process writes the run's folder: False in every rank but one."""
     return getattr(rank_zero_only, "rank", 0) == 0
 
 
@@ -108,7 +108,7 @@ def end_at_sigterm() -> None:
 
 
 def process_faults(trainer: dict[str, Any], multirun: bool) -> list[str]:
-    """What is wrong with devices, strategy and accelerator, on this machine as it was started."""
+    """List the errors of devices, strategy and accelerator, on this machine as it was started."""
     devices, nodes = trainer.get("devices", 1), trainer.get("num_nodes", 1)
     if faults := count_faults(devices, nodes) or device_faults(trainer):
         return faults
@@ -144,7 +144,7 @@ def count_faults(devices: Any, nodes: Any) -> list[str]:
 
 
 def device_faults(trainer: dict[str, Any]) -> list[str]:
-    """Whether the accelerator is there, as often as it is asked for."""
+    """List the error of an accelerator that is absent or has too few devices."""
     if not on_gpu(trainer):
         return []
     accelerator = trainer["accelerator"]
@@ -177,7 +177,8 @@ def watched(trainer: Trainer, last: Path) -> Iterator[None]:
 
 
 def how_it_died(error: ProcessException, codes: list[int | None]) -> str | None:
-    """What ended the ranks, in one line; None for a mistake in code, which needs its traceback.
+    """Name the cause that ended the ranks, in one line. None means a mistake in code, which needs
+    its traceback.
 
     codes: exit codes by rank. The rank that is seen to end first may be one that lost the other.
     """
@@ -196,7 +197,7 @@ def how_it_died(error: ProcessException, codes: list[int | None]) -> str | None:
 
 
 def goes_on(last: Path) -> str:
-    """What the same command does next."""
+    """Describe how the same command continues from the last checkpoint."""
     if not last.is_file():
         return "; nothing was saved yet: the same command begins again"
     step = torch.load(last, map_location="cpu", weights_only=True, mmap=True)["global_step"]

@@ -110,8 +110,8 @@ def run_here(
 
 
 def finished(task: Any, overrides: Sequence[str]) -> JobReturn:
-    """What a job returned; of one that the cluster lost for good a failure, so that the others are
-    waited for."""
+    """Return a job's result, or a failed one if the cluster lost the job for good. The launcher can
+    then wait for the other jobs."""
     import ray
     from ray.exceptions import RayError
 

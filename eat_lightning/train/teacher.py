@@ -99,7 +99,8 @@ def label_order(teacher: list[str], task: list[str]) -> list[int]:
 
 
 def teacher_faults(path: str, task: Task) -> list[str]:
-    """Whether a teacher is whole and has the task's labels, from its config.json."""
+    """List the errors of a teacher, such as labels that differ from the task's, from its
+    config.json."""
     faults = Faults()
     with faults.gathered():
         labels = labels_of(teacher_folder(path)[1])

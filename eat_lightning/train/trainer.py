@@ -1,4 +1,4 @@
-"""What Lightning's Trainer is given, and what can be wrong with it."""
+"""Arguments of Lightning's Trainer, and their checks."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def trainer_arguments(trainer: dict[str, Any]) -> dict[str, Any]:
 
 
 def computes_bf16(gpu: bool) -> bool:
-    """Whether the device multiplies bf16 itself: GPUs do from compute capability 8 on, and torch
-    calls older ones able since it emulates it there."""
+    """True where the device multiplies bf16 in hardware. GPUs do from compute capability 8 on;
+    torch calls older ones able since it emulates bf16 there."""
     if gpu:
         return torch.cuda.is_available() and torch.cuda.get_device_capability()[0] >= 8
     return getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
@@ -96,7 +96,7 @@ def setting_faults(trainer: dict[str, Any]) -> list[str]:
 
 
 def lightning_faults(trainer: dict[str, Any]) -> list[str]:
-    """What Lightning says of the settings when a Trainer is made of them."""
+    """List the error that Lightning raises when a Trainer is made of the settings."""
     settings: dict[str, Any] = trainer_arguments(trainer) | {
         "strategy": strategy_for(trainer, all_train=True),
         "logger": False,

@@ -208,7 +208,7 @@ def encoder_faults(
     random: bool = False,
     **overrides: Any,
 ) -> list[str]:
-    """What is wrong with an encoder's settings, as far as it shows before weights are read."""
+    """List the errors of an encoder's settings that show before weights are read."""
     if faults := Whole(1).lines("encoder.num_layers", num_layers):
         return faults
     faults = [] if take in TAKES else [f"encoder.take must be first or alternate, got {take!r}"]
@@ -233,7 +233,7 @@ def encoder_faults(
 
 
 def folder_faults(folder: Path, num_layers: int) -> list[str]:
-    """What is wrong with a pretrained body, from its config.json."""
+    """List the errors of a pretrained backbone, from its config.json."""
     try:
         config = read_config(folder)
         most = source_shape(config, folder).num_layers
@@ -259,8 +259,8 @@ def classes_in(folder: Path) -> set[int]:
 
 
 def has_classes(pretrained: str | None) -> bool:
-    """Whether a body brings a classifier. Of a hub's name nobody knows before it is here, and files
-    of the old form tell no sizes before they are read: then it may."""
+    """True where a backbone has a classifier, or may have one. That is unknown for a hub's name
+    before the download, and for files of the old form, which list no sizes."""
     if pretrained is None or not Path(pretrained).is_dir():
         return pretrained is not None
     folder = Path(pretrained)
@@ -283,7 +283,7 @@ def depth_of(pretrained: str | None) -> int | None:
 
 
 def class_faults(pretrained: str | None, num_labels: int) -> list[str]:
-    """Whether a local folder's classifier fits the task."""
+    """List the error of a local folder's classifier that does not fit the task."""
     folder = Path(pretrained or "")
     if not pretrained or not folder.is_dir():
         return []

@@ -172,9 +172,9 @@ class Dial:
 
 
 def conditions(model: Path, encoder: AdaptiveEncoder, fit_reduction: bool = True) -> dict[str, Any]:
-    """What a dial of a model folder holds for, as far as folder and encoder say it: the weights by
-    hash, attention, reduction, exit rule (without the point of its knob), policies, dtype, and
-    whether the reduction's knob is fitted too (else it stays)."""
+    """Return the conditions under which a dial of a model folder is valid. These are the hash of
+    the weights, attention, reduction, exit rule, policies and dtype. The point of the exit rule's
+    knob is left out. `fit_reduction` is true where the reduction's knob is fitted too."""
     specs, knob = specs_by_slot(encoder), encoder.exit.knob
     rule = {key: x for key, x in specs["exit"].items() if knob is None or key != knob.name}
     return {

@@ -86,7 +86,7 @@ class Family:
         return read | {"sep_token_id": sep_token_id, "family": self.name} | self.parts(config)
 
     def config_of(self, shape: Shape) -> dict[str, Any]:
-        """What a config.json says of a shape."""
+        """Return the config.json of a shape."""
         said = {key: getattr(shape, ours) for ours, key in self.sizes.items()}
         return {"model_type": self.name} | said | self.settings(shape)
 

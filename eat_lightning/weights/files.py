@@ -97,7 +97,7 @@ def read_old(path: Path) -> dict[str, Tensor]:
 
 
 def why_not(error: Exception) -> str:
-    """What is in a .bin besides weights, without torch's advice to load it all the same."""
+    """Explain why a .bin holds no plain weights, without torch's advice to load it all the same."""
     if named := re.search(r"GLOBAL (\S+)", str(error)):
         return f"it holds a {one_line(named[1], 80)}, which no weight is"
     if isinstance(error, RuntimeError | OSError | BadZipFile):

@@ -213,7 +213,8 @@ class EatForSequenceClassification(PreTrainedModel):
         return super()._upload_modified_files(working_dir, *args, **kwargs)
 
     def _init_weights(self, module: nn.Module) -> None:
-        """What a checkpoint lacks; transformers' own functions leave loaded tensors alone."""
+        """Initialise the weights that a checkpoint lacks. transformers' functions leave loaded
+        tensors alone."""
         super()._init_weights(module)
         if (temperature := module._buffers.get("temperature")) is not None:  # a head's
             init.ones_(temperature)

@@ -1,4 +1,4 @@
-"""What a `model/config.json` holds, as transformers reads it."""
+"""Contents of a `model/config.json`, as transformers reads it."""
 
 from __future__ import annotations
 

@@ -86,7 +86,8 @@ def filled(weight: Tensor, axis: int, size: int) -> Tensor:
 
 
 def head_settings(encoder: AdaptiveEncoder) -> dict[str, Any]:
-    """What a config.json says of the last head; ConfigError where its family has no such head."""
+    """Return the config.json's settings of the last head. Raises ConfigError where its family has
+    no such head."""
     family = family_of(encoder.shape)
     last: Any = encoder.heads[str(encoder.shape.num_layers)]
     head = spec("head", last)

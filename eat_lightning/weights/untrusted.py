@@ -55,7 +55,8 @@ def parsed(text: str) -> Any:
 
 
 def one_line(error: object, most: int = 300) -> str:
-    """What an error says, whatever the file put into it: no line breaks, no control characters."""
+    """Return an error's message in one line without control characters, whatever a file put into
+    it."""
     words = " ".join(str(error).split())[:most]
     return "".join(c if c.isprintable() else "?" for c in words)
 
@@ -182,8 +183,8 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def claim_faults(shape: Any, sizes: Mapping[str, Sequence[int]], prefix: str = "") -> list[str]:
-    """What a shape asks for and the weights (their sizes by our names) do not hold: what is then
-    allocated is no more than the file itself."""
+    """List the error of weights whose names or sizes (by our names) do not match a shape. A shape
+    that passes allocates no more memory than the file itself."""
     width = shape.hidden_size
     narrow = shape.embedding_size or width
     wanted = {"embedding.word.weight": [shape.vocab_size, narrow]}
@@ -212,7 +213,7 @@ def claim_faults(shape: Any, sizes: Mapping[str, Sequence[int]], prefix: str = "
 
 
 def weight_faults(shape: Any, weights: Mapping[str, Tensor]) -> list[str]:
-    """What weights, by our names, lack of a shape; or the first that holds no numbers."""
+    """List the error of weights that do not match a shape or hold no numbers."""
     if faults := claim_faults(shape, {name: weight.shape for name, weight in weights.items()}):
         return faults
     for name, weight in weights.items():

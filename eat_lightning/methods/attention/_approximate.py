@@ -1,7 +1,8 @@
-"""What approximate attentions share: they hide nothing, and the product is their own.
+"""Base class of approximate attentions, which hide nothing and compute their own product.
 
-A method says in `mixed` what it makes of the queries, keys and values of an example; here they are
-taken from the packed rows and put back. In fp32: exponentials and long sums lose too much in bf16.
+A method's `mixed` computes its output from the queries, keys and values of an example.
+`Approximate` takes them from the packed rows, in fp32, and puts the output back. Exponentials and
+long sums lose too much in bf16.
 
 Shapes: B examples, L longest length, N packed tokens, H heads, K head width, F features of a row.
 """

@@ -59,7 +59,8 @@ class Reformer(Approximate):
         return (sums_TBHL.softmax(0)[..., None] * mixed_TBHLK).sum(0)
 
     def _buckets(self, rows: Rows, turn: int) -> Int[Tensor, "b h l"]:
-        """Those of an example in the order of [x R; -x R]; past its end the highest of all."""
+        """Return each token's bucket: the argmax of [x R; -x R], and the highest number for
+        padding."""
         most = self._half(rows.layout.longest)
         turned_BHLC = rows.q_BHLK @ self.directions_TKC[turn, :, :most].float()
         half_B = rows.layout.there(self._half(rows.layout.lengths_B))
@@ -71,7 +72,7 @@ class Reformer(Approximate):
     def _one_round(
         self, rows: Rows, bucket_BHL: Int[Tensor, "b h l"]
     ) -> tuple[Float[Tensor, "b h l k"], Float[Tensor, "b h l"]]:
-        """What a round gives, and the logarithm of each token's softmax sum."""
+        """Return a hashing round's mixed values, and the logarithm of each token's softmax sum."""
         q_BHLK, dropout = rows.q_BHLK, rows.dropout
         longest, width = q_BHLK.shape[2:]
         place_L = torch.arange(longest, device=q_BHLK.device)

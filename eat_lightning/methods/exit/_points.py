@@ -12,8 +12,8 @@ ExitLayers = Annotated[Sequence[int], InLayers(at_least=1, lowest=0)]  # 0: the 
 
 
 def least_at(point: float | Sequence[float], num_exits: int) -> float:
-    """What a probability must reach at the exit that is the `num_exits`-th: `point_at`, and more
-    than any can where that is 1, since a saturated one is 1 too."""
+    """Return the least probability for leaving at the `num_exits`-th exit: `point_at`, or infinity
+    where that is 1. A saturated probability is 1 too, so a point of 1 would let it leave."""
     least = point_at(point, num_exits)
     return math.inf if least == 1 else least
 

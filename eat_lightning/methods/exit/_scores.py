@@ -1,5 +1,5 @@
-"""What exit rules read off a guess. In fp32, and by log-softmax: with p log p from probabilities a
-saturated logit gives 0 x -inf, which is no number and lets nobody leave.
+"""Scores that exit rules compute from a guess, in fp32 and by log-softmax. With p log p from
+probabilities a saturated logit gives 0 x -inf, which is no number and lets nobody leave.
 
 Shapes: ... any, E exits, B examples, C classes.
 """

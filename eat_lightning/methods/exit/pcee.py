@@ -63,7 +63,8 @@ class PatientConfident(ExitRule):
         return goes_B.long()
 
     def answers(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, "b c"]:
-        """Who runs every layer is answered by the mean of the last exits in the same way."""
+        """Return the answers at the last exit so far: its guess, or the mean of the last or all
+        exits. Examples that run every layer are answered in the same way."""
         if self.answer == "last":
             return logits_EBC[-1]
         return mean_guess(logits_EBC if self.answer == "all" else logits_EBC[-self.patience :])

@@ -81,7 +81,8 @@ class PrototypeDistance(ExitRule, nn.Module):
         return (mean_B < point_at(self.edr, len(logits_EBC))).long()
 
     def penalties(self, context: Context) -> dict[str, Tensor]:
-        """What the space learns by, each example's sum over the exits."""
+        """Return the loss that trains the prototype space, for each example the sum over the
+        exits."""
         loss_B = torch.zeros_like(context.labels_B, dtype=torch.float32)
         for layer in context.guesses:
             squared_BC = context.signals[layer].square()

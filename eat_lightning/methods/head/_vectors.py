@@ -1,4 +1,4 @@
-"""What heads share that read one vector of an example: a dense layer, a norm, classes.
+"""Base class of heads that read one vector of an example: a dense layer, a norm, classes.
 
 Shapes: B examples, W width of the features, D width of what is pooled, C classes.
 """

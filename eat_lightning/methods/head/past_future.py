@@ -58,7 +58,7 @@ class PastFuture(Pooled):
         return [head for layer, head in self.others[0].items() if layer > self.layer]
 
     def _imitated(self, earlier_BD: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
-        """What this head will pool, guessed from what an earlier one pooled."""
+        """Return this head's future pooled vector, predicted from an earlier head's."""
         return torch.tanh(self.imitate(earlier_BD))
 
     def guess(

@@ -82,12 +82,12 @@ class DynaBert(Objective):
 
     @property
     def _is_first(self) -> bool:
-        """Whether this is the stage of adaptive width, which begins with sorting."""
+        """True where this stage trains adaptive width, which begins with sorting."""
         return len(self.depths) == 1 and (self.hidden > 0 or self.distill > 0)
 
     @property
     def _at_widths(self) -> bool:
-        """Whether the teacher answers at each width (the second stage)."""
+        """True where the teacher answers at each width, in the second stage."""
         taught = self.hidden > 0 or self.distill > 0
         return taught and len(self.depths) > 1 and not self.released
 

@@ -26,7 +26,7 @@ Patterns = Annotated[Sequence[str], Check(pattern_faults)]
 
 
 class OfSelection(Policy):
-    """What policies share that are about examples of some sources and types, before they start."""
+    """Base class of policies that select examples by source and type, before they start."""
 
     sources: Sequence[str]
     mimes: Sequence[str]
@@ -38,9 +38,9 @@ class OfSelection(Policy):
 def chosen(
     asked: PolicyInput, sources: Sequence[str] = (), mimes: Sequence[str] = ()
 ) -> Bool[np.ndarray, " b"]:
-    """Whether an example's `source` or its `mime` matches one of the patterns, where *
-    stands for anything; all examples where no pattern is given. What is not known matches only *.
-    A MIME type counts without its parameters, in lower case."""
+    """True where an example's `source` or `mime` matches one of the patterns, where * stands for
+    anything. Without patterns all examples match. An unknown value matches only *. A MIME type
+    counts without its parameters, in lower case."""
     if not (sources or mimes):
         return np.ones(asked.size, bool)
     found = [

@@ -125,7 +125,7 @@ def lead(logits_EBC: Float[np.ndarray, "e b c"]) -> Float[np.ndarray, " b"]:
 
 
 def two_agree(logits_EBC: Float[np.ndarray, "e b c"]) -> Bool[np.ndarray, " b"]:
-    """Whether the exit before says the same class; the first exit has none before."""
+    """True where the last two exits so far give the same class; False at the first exit."""
     classes_EB = logits_EBC[-2:].argmax(-1)
     if len(classes_EB) < 2:
         return np.zeros(classes_EB.shape[1], bool)
@@ -133,7 +133,8 @@ def two_agree(logits_EBC: Float[np.ndarray, "e b c"]) -> Bool[np.ndarray, " b"]:
 
 
 def rules(folder: Path) -> Any:
-    """What a tokenizer does: all of its file but what the last call left in it; {} without one."""
+    """Return a tokenizer's behaviour: its file without the settings left by the last call, {}
+    without a file."""
     path = folder / "tokenizer.json"
     found = json.loads(path.read_text()) if path.is_file() else {}
     return {key: value for key, value in found.items() if key not in ("truncation", "padding")}

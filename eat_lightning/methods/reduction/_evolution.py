@@ -56,7 +56,7 @@ def evolve(
 
 
 def pareto(found: list[Found]) -> list[Found]:
-    """Those of which none is as cheap and better, by growing cost."""
+    """Return the configurations that no other beats in both cost and score, by growing cost."""
     best: list[Found] = []
     for each in sorted(found, key=lambda f: (f.cost, -f.score)):
         if not best or each.score > best[-1].score:

@@ -1,4 +1,4 @@
-"""What learned reductions share: gate rows in a soft stage, keep a varying number in a hard one.
+"""Steps of learned reductions: gate rows in a soft stage, keep a varying number in a hard one.
 
 Shapes: B examples, N packed tokens.
 """

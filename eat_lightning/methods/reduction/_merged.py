@@ -1,4 +1,4 @@
-"""What merging reductions share: rows that become one.
+"""Merging of rows, shared by the merging reductions.
 
 Shapes: M pairs of rows, N packed tokens.
 """

@@ -1,4 +1,4 @@
-"""What the top-k reductions share: keep the highest scores of each example.
+"""Base class and functions of the top-k reductions: keep the highest scores of each example.
 
 Shapes: B examples, L longest length, N packed tokens, M rows kept.
 """

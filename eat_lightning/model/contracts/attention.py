@@ -45,7 +45,7 @@ class Kernel(Protocol):
 
 
 class Attention(EncoderPart, ABC):
-    """Who sees whom."""
+    """Attention pattern: decides which tokens see which others."""
 
     # No mask says what the product does. It is used at every length where `kernel` gives one,
     # whatever a reduction needs; evidence is that of softmax attention over the same queries and

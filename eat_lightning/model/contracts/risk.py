@@ -14,7 +14,7 @@ from eat_lightning.model.method import Method
 
 
 class Risk(Method, ABC):
-    """What an early answer may cost."""
+    """Loss of an early answer, against the full-depth answer or the label."""
 
     low: float = 0.0  # the least loss there can be; the most is 1
     none_at_full_depth: bool = False  # who runs every layer loses nothing

@@ -43,7 +43,7 @@ class Record(Callback):
         write_json(run.folder / "done.json", run.done)
 
     def notes(self, trainer: Trainer, module: Any, num_train_examples: int) -> dict[str, Any]:
-        """What done.json holds, but for the score on dev."""
+        """Return the contents of done.json, without the score on dev."""
         callbacks = trainer.callbacks  # type: ignore[attr-defined]
         best = next((c.best for c in callbacks if isinstance(c, SelectBest)), None) or {}
         last = trainer.callback_metrics.get("select/score")

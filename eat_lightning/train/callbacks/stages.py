@@ -47,7 +47,7 @@ class Timeline:
         return self.stages[number].strength(done / self.length(number))
 
     def reached(self, step: int) -> bool:
-        """Whether, after so many steps, the strength that the run ends with is in force."""
+        """True where the run's final strength is in force after so many steps."""
         number = self.number(step - 1)
         if number < len(self.stages) - 1:
             return False
@@ -121,10 +121,10 @@ def freezes(stage: Stage) -> bool:
 
 
 def all_train(encoder: AdaptiveEncoder, stages: Sequence[Stage], objective: Objective) -> bool:
-    """Whether every parameter gets a gradient in every step: no step leaves out layers, no stage
-    freezes any or hides a guess, the losses come from all heads, and neither a method nor a head
-    with a loss of its own nor the objective has parameters, which may rest while it does not act.
-    """
+    """True where every parameter gets a gradient in every step. That needs steps with all layers,
+    stages that freeze nothing and hide no guess, and losses from all heads. Methods, heads
+    with a loss, and the objective must have no parameters, which may rest while they do not
+    act."""
     if encoder.shape.layerdrop:
         return False
     parts: list[Any] = [encoder.attention, encoder.reduction, encoder.exit, objective]
@@ -138,8 +138,9 @@ def all_train(encoder: AdaptiveEncoder, stages: Sequence[Stage], objective: Obje
 
 
 def sees_all_heads(encoder: AdaptiveEncoder, objective: Objective) -> bool:
-    """Whether a loss has a gradient at every head, asked with guesses of zeros at two steps, since
-    some objectives alternate. One that needs more than guesses may leave heads out."""
+    """True where a loss has a gradient at every head. It is tested with guesses of zeros at two
+    steps, since some objectives alternate. An objective that needs more than guesses may leave
+    heads out."""
     size, labels_B = (2, encoder.num_labels), torch.zeros(2, dtype=torch.long)
     guesses = {int(layer): torch.zeros(size, requires_grad=True) for layer in encoder.heads}
     last, teacher_BC = encoder.shape.num_layers, torch.zeros(size)
