@@ -23,7 +23,7 @@ About = Sequence[Mapping[str, str]]
 
 
 @dataclass
-class Trace:
+class AnswerTrace:
     """Record of each example of a batch: its answer, depth, reason for leaving, and tokens entering
     each layer. Layers that were not run have 0 tokens.
 
@@ -41,7 +41,9 @@ class Trace:
     cut_B: np.ndarray | None = None
 
     @classmethod
-    def blank(cls, size: int, num_classes: int, num_layers: int, names: Mapping[int, str]) -> Trace:
+    def blank(
+        cls, size: int, num_classes: int, num_layers: int, names: Mapping[int, str]
+    ) -> AnswerTrace:
         """Begin with so many examples, of which nothing is known yet."""
         return cls(
             np.zeros((size, num_classes), np.float32),
@@ -58,8 +60,8 @@ class Trace:
         last_B = np.take_along_axis(self.tokens_LB, row_B[None], axis=0)[0]
         return np.where(self.depth_B > 0, last_B / np.maximum(self.tokens_LB[0], 1), 1.0)
 
-    def take(self, rows_B: np.ndarray) -> Trace:
-        return Trace(
+    def take(self, rows_B: np.ndarray) -> AnswerTrace:
+        return AnswerTrace(
             self.logits_BC[rows_B],
             self.depth_B[rows_B],
             self.reason_B[rows_B],

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -137,3 +138,9 @@ def test_imports_are_declared():
         if (names := {DISTRIBUTIONS.get(n, n) for n in imported(path) - known} - declared)
     }
     assert undeclared == {}
+
+
+def test_a_class_name_stands_once():
+    """But on the shelf, where a method's yaml names it with its slot."""
+    found = Counter(name for path in MODULES if path not in METHODS for name in class_names(path))
+    assert [name for name, count in found.items() if count > 1] == []

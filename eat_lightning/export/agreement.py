@@ -24,7 +24,7 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Packed
 from eat_lightning.progress import shown
-from eat_lightning.text_io import Trace, softmax
+from eat_lightning.text_io import AnswerTrace, softmax
 
 THIN = 1e-5
 CLOSE = 1e-4  # probabilities (of a regression: scores) of fp32 graphs differ by less
@@ -132,7 +132,11 @@ def compare(
 
 
 def differences(
-    rows_B: np.ndarray, ours: Trace, theirs: Trace, margin_B: np.ndarray, label_B: np.ndarray
+    rows_B: np.ndarray,
+    ours: AnswerTrace,
+    theirs: AnswerTrace,
+    margin_B: np.ndarray,
+    label_B: np.ndarray,
 ) -> Agreement:
     """theirs: of an export."""
     if ours.logits_BC.shape[1] == 1:  # a regression's answer is a number, equal where it is close

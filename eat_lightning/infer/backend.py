@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eat_lightning.text_io import About, Texts, Trace, answer_lines
+from eat_lightning.text_io import About, AnswerTrace, Texts, answer_lines
 
 if TYPE_CHECKING:
     from eat_lightning.infer.recorded import Recorded
@@ -33,7 +33,7 @@ class Left:
     source: Source
     places: list[int]
     answers: list[dict[str, Any]]
-    exits: Trace
+    exits: AnswerTrace
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Backend(ABC):
     @abstractmethod
     def run(
         self, source: Source, texts: Texts, about: About, deep: bool
-    ) -> Iterator[tuple[np.ndarray, Trace, Trace]]:
+    ) -> Iterator[tuple[np.ndarray, AnswerTrace, AnswerTrace]]:
         """At each exit who left there (rows B), their trace, and `Left.exits`. deep: nobody leaves
         early, and the answers say `fallback`."""
 

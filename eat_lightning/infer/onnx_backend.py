@@ -28,7 +28,7 @@ from eat_lightning.model.contracts import ModelFacts, Policy
 from eat_lightning.model.policies import policy_faults, specs_of
 from eat_lightning.model.specification import build, spec
 from eat_lightning.progress import shown
-from eat_lightning.text_io import About, Texts, Trace
+from eat_lightning.text_io import About, AnswerTrace, Texts
 from eat_lightning.weights.untrusted import one_line, step_faults
 
 WEIGHTS = "weights.bin"
@@ -151,7 +151,7 @@ class OnnxBackend(Backend):
 
     def run(
         self, source: Source, texts: Texts, about: About, deep: bool
-    ) -> Iterator[tuple[np.ndarray, Trace, Trace]]:
+    ) -> Iterator[tuple[np.ndarray, AnswerTrace, AnswerTrace]]:
         exits = self.by_source[source]
         if not deep:
             for rows_B, trace in self.runner.stream(texts, exits.asked(about)):

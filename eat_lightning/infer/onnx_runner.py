@@ -22,11 +22,11 @@ import numpy as np
 
 if TYPE_CHECKING or __package__:
     from eat_lightning.infer.sessions import ENGINES, NEXT, State, engine_faults
-    from eat_lightning.text_io import Texts, Trace, answer_input, answer_lines
+    from eat_lightning.text_io import AnswerTrace, Texts, answer_input, answer_lines
 else:  # a copy, with its own text_io.py beside it; python -I does not look there by itself
     sys.path.insert(0, str(Path(__file__).parent))
     from sessions import ENGINES, NEXT, State, engine_faults
-    from text_io import Texts, Trace, answer_input, answer_lines
+    from text_io import AnswerTrace, Texts, answer_input, answer_lines
 
 ABOUT = "export.json"
 FORMAT = 2  # 1 had other codes for reasons
@@ -36,7 +36,7 @@ MOST = 16 << 30  # bytes of a file; BERT-base has 440 million of weights
 MOST_OF = {ABOUT: 1 << 20, "tokenizer.json": 32 << 20, ".onnx": 64 << 20}  # by name or suffix
 
 Ids = Sequence[Sequence[int] | np.ndarray]  # of each example
-Left = Iterator[tuple[np.ndarray, Trace]]
+Left = Iterator[tuple[np.ndarray, AnswerTrace]]
 # Asked at each exit beside the graphs, and can only make exits later: their reasons, the guesses so
 # far (None: at the last layer), places of those still here -> reasons, 0 for who stays.
 Later = Callable[[np.ndarray, np.ndarray | None, np.ndarray], np.ndarray]
@@ -96,16 +96,16 @@ class Runner:
     def answer(self, texts: Texts) -> list[dict[str, Any]]:
         return self.run(texts).answers(self.labels)
 
-    def run(self, texts: Texts, later: Later | None = None) -> Trace:
+    def run(self, texts: Texts, later: Later | None = None) -> AnswerTrace:
         """All examples at their ends."""
         state, cut_B = self.state_of(texts)
         return replace(self.run_state(state, later), cut_B=cut_B)
 
-    def run_state(self, state: State, later: Later | None = None) -> Trace:
+    def run_state(self, state: State, later: Later | None = None) -> AnswerTrace:
         if len(state["lengths_B"]) == 1 and later is None:
             single = self.session(self.about["single"])
             logits_BC, depth_B, reason_B, tokens_LB = single(state)
-            return Trace(logits_BC, depth_B, reason_B, tokens_LB, self.names)
+            return AnswerTrace(logits_BC, depth_B, reason_B, tokens_LB, self.names)
         return [trace for _, trace in self.leaving(state, later)][-1]
 
     def stream(self, texts: Texts, later: Later | None = None) -> Left:
@@ -129,7 +129,7 @@ class Runner:
     def leaving(self, state: State, later: Later | None = None) -> Left:
         """Yield the examples that leave at each exit, with a trace complete for those."""
         size, num_layers = len(state["lengths_B"]), self.about["num_layers"]
-        trace = Trace.blank(size, max(len(self.labels), 1), num_layers, self.names)
+        trace = AnswerTrace.blank(size, max(len(self.labels), 1), num_layers, self.names)
         here_B = np.arange(size)
         for stretch in self.about["stretches"]:
             session = self.session(stretch["file"])

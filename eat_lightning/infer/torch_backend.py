@@ -19,13 +19,13 @@ from eat_lightning.infer.record import record, recorded_of
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.contracts import Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.encoder import Trace as TensorTrace
 from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import specs_of
 from eat_lightning.model.reason import Reason
 from eat_lightning.model.specification import specs_by_slot
-from eat_lightning.text_io import About, Texts, Trace
+from eat_lightning.model.trace import Trace
+from eat_lightning.text_io import About, AnswerTrace, Texts
 from eat_lightning.weights.dial import Budget
 
 
@@ -102,7 +102,7 @@ class TorchBackend(Backend):
 
     def run(
         self, source: Source, texts: Texts, about: About, deep: bool
-    ) -> Iterator[tuple[np.ndarray, Trace, Trace]]:
+    ) -> Iterator[tuple[np.ndarray, AnswerTrace, AnswerTrace]]:
         encoder, encoded = self.by_source[source], self.encoded(texts)
         batch, cut_B = self.batch_of(encoded, about), np.array(encoded.cut)
         if not deep:
@@ -118,7 +118,7 @@ class TorchBackend(Backend):
         recorded = recorded_of(encoder, whole, batch)
         outcome, tokens_LB = recorded.under(), recorded.tokens_LB
         of_exits = outcome.logits_BC, outcome.depth_B, outcome.reason_B, tokens_LB, outcome.names
-        yield np.arange(batch.size), answered, Trace(*of_exits)
+        yield np.arange(batch.size), answered, AnswerTrace(*of_exits)
 
     def encoded(self, texts: Texts) -> Encoded:
         found = self.tokenizer(
@@ -148,15 +148,15 @@ class TorchBackend(Backend):
 
 
 @torch.inference_mode()
-def streamed(encoder: AdaptiveEncoder, batch: Batch) -> Iterator[tuple[Any, TensorTrace]]:
+def streamed(encoder: AdaptiveEncoder, batch: Batch) -> Iterator[tuple[Any, Trace]]:
     """`encoder.stream`, without gradients only while it runs: torch leaves the mode at each
     `yield`, so that whoever takes an answer is not in it."""
     yield from encoder.stream(batch)
 
 
-def in_numpy(trace: TensorTrace, cut_B: np.ndarray | None = None) -> Trace:
+def in_numpy(trace: Trace, cut_B: np.ndarray | None = None) -> AnswerTrace:
     logits_BC = trace.logits_BC.float().cpu().numpy()
-    return Trace(
+    return AnswerTrace(
         logits_BC,
         trace.depth_B.numpy(),
         trace.reason_B.numpy(),

@@ -26,7 +26,7 @@ from eat_lightning.runs.run import Run, environment
 from eat_lightning.runs.training_mark import training_mark
 from eat_lightning.track.log import extra_logger
 from eat_lightning.train.callbacks.bake_weights import BakeWeights
-from eat_lightning.train.callbacks.progress import Lines
+from eat_lightning.train.callbacks.progress import ProgressLines
 from eat_lightning.train.callbacks.record import Record
 from eat_lightning.train.callbacks.resume import SaveLast
 from eat_lightning.train.callbacks.select import SelectBest
@@ -115,7 +115,7 @@ def run_trainer(
                 # As they act when training ends: best weights, as they act, temperatures.
                 *(SelectBest(), Gather(), BakeWeights(), FitTemperature(), Record(run)),
                 SaveLast(run.folder, plan.checkpoint_every),
-                Lines(),
+                ProgressLines(),
                 *(make(node) for node in (plan.callbacks or {}).values()),
             ],
             default_root_dir=run.folder,

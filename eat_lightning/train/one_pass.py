@@ -29,7 +29,7 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.specification import rule_learns
 from eat_lightning.model.training import Context, Stage
 from eat_lightning.runs.run import Run
-from eat_lightning.train.callbacks.progress import Lines
+from eat_lightning.train.callbacks.progress import ProgressLines
 from eat_lightning.train.callbacks.record import Record
 from eat_lightning.train.callbacks.temperature import FitTemperature
 from eat_lightning.train.kept_vectors import VectorBatch, Vectors, early_layers, kept_vectors
@@ -324,7 +324,7 @@ def fit_heads(
     chosen = searched(plan, loss_of)
     labels_count = module.objective.reads_labels
     fit_temperature = FitTemperature(early_alone=True, to_full_depth=not labels_count)
-    return trained(chosen, loggers, [Fold(), fit_temperature, Record(run), Lines()])
+    return trained(chosen, loggers, [Fold(), fit_temperature, Record(run), ProgressLines()])
 
 
 def trainer_of(

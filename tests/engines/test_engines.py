@@ -63,7 +63,7 @@ def test_int8_is_that_of_the_run_in_int8(run: Path):
     assert [a["confidence"] for a in found] != [a["confidence"] for a in fp32]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_its_int8_products_by_hand(run: Path):
     """A row times whole weights: each row by its own scale, whatever its company."""
     backend = opened(run, "openvino", dtype="int8")
@@ -81,7 +81,7 @@ def test_graphs_are_made_once(run: Path):
     assert (folder / "export.json").stat().st_mtime_ns == made
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_other_exits_are_other_graphs(run: Path):
     exit = {"tau": 0.999, "layers": None, "patience": None}
     backend = opened(run, "onnx", exit=exit)
@@ -89,7 +89,7 @@ def test_other_exits_are_other_graphs(run: Path):
     assert backend.folder != opened(run, "onnx").folder
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("policies", [(), (Veto(0.9),)], ids=["alone", "veto"])
 def test_a_closed_exit_is_no_graphs_end(run: Path, policies: tuple[Any, ...]):
     """But where a policy looks at what it guesses."""
@@ -221,7 +221,7 @@ def test_a_file_of_someone_elses_is_not_believed(tmp_path: Path):
     assert [entry.fault for entry in trials.read(tmp_path)] == ["it fails"]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_copy_beside_an_export_runs_in_openvino(run: Path):
     """Without torch and without this package."""
     export = opened(run, "onnx").folder
@@ -243,7 +243,7 @@ def test_texts_are_the_same_each_time():
     assert [len(text[0].split()) for text in TEXTS[:3]] == [6, 9, 12]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_openvino_computes_fp32_graphs_in_bf16(run: Path, monkeypatch: pytest.MonkeyPatch):
     """So narrow an encoder strays further in bf16 than one that is worth a race."""
     import openvino

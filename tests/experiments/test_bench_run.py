@@ -19,7 +19,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_run(tmp_path_factory.mktemp("study") / "eat", "dense", "norm_topk", "confidence")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_exports_race_with_the_run_they_are_of(tmp_path: Path, run: Path):
     for name in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(name)

@@ -132,7 +132,7 @@ def test_the_static_ones_come_first():
     assert found[3].overrides == ["run='a'", "backend=onnx"]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_from_a_run_to_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     run = make_run(tmp_path / "run", "dense", "norm_topk", "confidence")
     times = {"seconds": 1.0, "capacity_s": 1.0, "warm_s": 0.5, "rest_s": 0, "levels": [0.5, 3.0]}

@@ -26,7 +26,7 @@ from eat_lightning.model.contracts import ExitRule, Reduction
 from eat_lightning.model.reason import Reason
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
-from eat_lightning.text_io import Trace
+from eat_lightning.text_io import AnswerTrace
 from eat_lightning.weights.checkpoint import save_model
 
 ABSENT = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
@@ -313,12 +313,20 @@ def test_rows_of_those_who_leave_are_taken_out():
 
 def test_the_runner_knows_the_codes():
     assert (STAYS, LAST_LAYER) == (Reason.STAYS, Reason.LAST_LAYER)
-    trace = Trace(np.zeros((1, 2)), np.array([2]), np.array([1]), np.array([[8], [6], [0]]), {})
+    trace = AnswerTrace(
+        np.zeros((1, 2)), np.array([2]), np.array([1]), np.array([[8], [6], [0]]), {}
+    )
     assert trace.retention_B.tolist() == [0.75]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("attention", "reduction", "exit"), COMBINATIONS)
+@pytest.mark.parametrize(
+    ("attention", "reduction", "exit"),
+    [
+        *COMBINATIONS[:2],
+        *(pytest.param(*rest, marks=pytest.mark.nightly) for rest in COMBINATIONS[2:]),
+    ],
+)
 def test_every_combination(attention: str, reduction: str, exit: str, tmp_path: Path):
     assert {kind for _, kind, _ in COMBINATIONS} == {*portable("reduction")}
     about = exported(make_run(tmp_path / "run", attention, reduction, exit))

@@ -43,7 +43,7 @@ def test_the_layers_with_a_band(encoder, layers: list[int]):
     assert banded_layers(encoder()) == layers
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_at_2048_tokens(tmp_path: Path):
     """Of the single graph by its own profile; 2,048 x 2,048 are 4 million places."""
     import onnxruntime

@@ -54,7 +54,7 @@ def test_commands_take_it(run: Path):
     assert np.isfinite(outcome.logits_BC).all()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.skipif(find_spec("onnx") is None, reason="needs the extra `onnx`")
 def test_and_so_does_an_export_to_onnx(run: Path):
     to = exported(run, "target=encoder", "heads=2", "inner=12", to="narrow2")

@@ -51,14 +51,14 @@ def program(stretch: Any, state: Any) -> Any:
         return traced(stretch, state).module()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("reduction", ["norm_topk", "cls_topk"])
 def test_traced(reduction: str):
     encoder = tiny("dense", reduction, "confidence")
     assert_same(encoder, Stretched(encoder, program), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
 def test_lengths_and_sizes_compile_nothing_anew():
     """Once batches of two sizes were seen: dynamo takes the first size for a constant."""
@@ -77,7 +77,7 @@ def test_lengths_and_sizes_compile_nothing_anew():
         assert_same(encoder, stretched, (8, 15, 2, 6, 13, 4, 10, 3, 5), **close)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
 def test_all_are_compiled_the_same_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     run = make_run(tmp_path / "eat", "dense", "norm_topk", "confidence")

@@ -330,7 +330,7 @@ def test_curves_run_over_global_steps_and_the_row_is_the_summary(offline: list[P
     assert summary["calibration/reliability_table"]["ncols"] == 6
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_measured_rows_can_be_read_back(offline: list[Path]):
     (run,) = open_runs(str(offline[0].parents[1]))
     node = {"_target_": "lightning.pytorch.loggers.WandbLogger", "offline": "auto", "project": "p"}
@@ -344,7 +344,7 @@ def test_measured_rows_can_be_read_back(offline: list[Path]):
     assert summary["frontier/latency_table"]["nrows"] == 1
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_tensorboard_keeps_curves_and_hyperparameters(outputs: Path):
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")

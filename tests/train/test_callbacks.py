@@ -13,7 +13,7 @@ from eat_lightning.methods.schedule.anneal import Anneal
 from eat_lightning.methods.schedule.two_stage import TwoStage
 from eat_lightning.model.training import Stage
 from eat_lightning.new.checks import Examples
-from eat_lightning.train.callbacks.progress import Lines
+from eat_lightning.train.callbacks.progress import ProgressLines
 from eat_lightning.train.callbacks.stages import Timeline, warm_then_linear
 from eat_lightning.train.callbacks.temperature import (
     FitTemperature,
@@ -29,7 +29,7 @@ def test_epochs_that_end_before_the_steps_are_told(capsys: pytest.CaptureFixture
         at: Any = SimpleNamespace(
             global_step=step, max_steps=max_steps, max_epochs=3, is_global_zero=True
         )
-        Lines().on_train_end(at, None)
+        ProgressLines().on_train_end(at, None)
         return capsys.readouterr().out
 
     told = "stopped at step 75 of trainer.max_steps=150: trainer.max_epochs=3 were over\n"

@@ -88,7 +88,7 @@ def shares_alike(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> floa
     return float(np.mean([all(a[k] == b[k] for k in ("label", "depth")) for a, b in pairs]))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.skipif(find_spec("onnxscript") is None, reason="needs the extra `onnx`")
 def test_its_export_answers_as_it_does(run: Path):
     to = exported(run, "check=all")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eat_lightning.text_io import Trace, softmax
+from eat_lightning.text_io import AnswerTrace, softmax
 
 if TYPE_CHECKING:
     from eat_lightning.infer.recorded import Outcome
@@ -57,7 +57,7 @@ class Observation:
 FEATURES = tuple(field.name for field in fields(Observation))
 
 
-def observations(exits: Trace | Outcome) -> list[Observation]:
+def observations(exits: AnswerTrace | Outcome) -> list[Observation]:
     """Return the observations of examples, from a trace or from the outcome of a recorded pass."""
     values = (
         softmax(exits.logits_BC).max(-1).tolist(),

@@ -18,7 +18,7 @@ from eat_lightning.model.heads import ACTIVATIONS
 from eat_lightning.model.packed import Packed
 
 
-class Classifier(VectorHead):
+class VectorClassifier(VectorHead):
     """A subclass says what is read. temperature: fitted after training (Guo et al. 2017) and saved;
     guesses are divided by it."""
 

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from eat_lightning.methods.head._vectors import Classifier
+from eat_lightning.methods.head._vectors import VectorClassifier
 from eat_lightning.model.heads import ACTIVATIONS
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
@@ -30,7 +30,7 @@ def one_or_two(value: Any, beside: Beside) -> list[str]:
 
 
 @method("head")
-class Pair(Classifier):
+class Pair(VectorClassifier):
     """texts: of an example. pool: of each text. activation: of the dense layer; None: there is no
     dense layer.
 

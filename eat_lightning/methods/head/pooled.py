@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from jaxtyping import Float
 from torch import Tensor
 
-from eat_lightning.methods.head._vectors import Classifier
+from eat_lightning.methods.head._vectors import VectorClassifier
 from eat_lightning.model.heads import ACTIVATIONS, POOLS
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
@@ -17,7 +17,7 @@ from eat_lightning.validation import OneOf
 
 
 @method("head")
-class Pooled(Classifier):
+class Pooled(VectorClassifier):
     """pool: "cls" or "mean" (each vector weighed by the tokens it stands for). activation: of the
     dense layer; None: there is no dense layer. norm: a LayerNorm behind the activation. Dense layer
     and norm have biases where the encoder's have."""

@@ -9,7 +9,7 @@ from typing import Any
 from lightning import Callback, Trainer
 
 
-class Lines(Callback):
+class ProgressLines(Callback):
     """Prints step, loss and the time left about every `seconds`."""
 
     def __init__(self, seconds: float = 30.0):
