@@ -68,6 +68,8 @@ def binding_faults(slot: str, node: Any) -> list[str]:
         called = target(node)
     except TypeError as error:  # a hook is misspelt
         return [f"{slot}._target_: {error}"]
+    except SyntaxError as error:
+        return [f"{slot}._target_: {error.filename}, line {error.lineno}: {error.msg}"]
     except (ImportError, AttributeError, ValueError):
         name = str(node["_target_"])
         return [f"{slot}._target_: there is no {name}{where_absent(name)}"]

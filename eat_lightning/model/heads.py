@@ -121,11 +121,19 @@ def make_heads(shape: Any, num_labels: int, head: Mapping[str, Any]) -> nn.Modul
     made: dict[int, Head] = {}
     for layer in head["layers"]:
         settings = head["last"] if "last" in head and layer == shape.num_layers else head
-        made[layer] = named(settings).build()
-        made[layer].bind(shape, head["layers"], num_labels)
+        made[layer] = bound(named(settings).build(), shape, head["layers"], num_labels)
     for layer, one in made.items():
         one.join(layer, {k: other for k, other in made.items() if type(other) is type(one)})
     return nn.ModuleDict({str(layer): one for layer, one in made.items()})
+
+
+def bound(head: Head, shape: Any, exits: Sequence[int], num_labels: int) -> Head:
+    """A head with its parameters; ValueError where it made no temperature."""
+    head.bind(shape, exits, num_labels)
+    if "temperature" not in dict(head.named_buffers()):
+        name = type(head).__name__
+        raise ValueError(f"{name}.bind must register the buffer temperature, of the value 1.0")
+    return head
 
 
 def notes_of(heads: nn.ModuleDict) -> frozenset[str]:

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from models import method
+from models import method, tiny_shape
 from torch import nn
 
 from eat_lightning.config import binding_faults
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.model import contracts
-from eat_lightning.model.contracts import ExitRule, Objective, Reduction, overrides
+from eat_lightning.model.contracts import ExitRule, Head, Objective, Reduction, overrides
+from eat_lightning.model.heads import bound
 
 PACKAGE = Path(contracts.__file__).parents[2]
 ROOMS = ("model", "methods", "train", "infer", "weights", "export", "measure", "runs", "new")
@@ -74,6 +75,29 @@ def test_a_misspelt_hook_is_one_line_for_a_command(tmp_path: Path, monkeypatch: 
     (fault,) = binding_faults("exit", {"_target_": "mis_spelt.Mine"})
     start = "exit._target_: Mine.last_onyl is no hook of ExitRule: did you mean last_only? "
     assert re.match(re.escape(start), fault)
+
+
+def test_a_module_that_python_cannot_read_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "unread.py").write_text("class Mine:\n    layers = (\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    (fault,) = binding_faults("exit", {"_target_": "unread.Mine"})
+    assert re.match(r"exit\._target_: .*unread\.py, line 2: ", fault)
+
+
+def test_a_head_without_its_temperature_is_refused():
+    class Bare(Head):
+        def bind(self, shape, exits, num_labels): ...
+
+        def pooled(self, packed): ...
+
+        def guess(self, pooled_BD, earlier=()): ...
+
+        def flops(self, shape, num_labels, tokens_B): ...
+
+    with pytest.raises(ValueError, match=r"Bare\.bind must register the buffer temperature"):
+        bound(Bare(), tiny_shape(), [2], 2)
 
 
 def test_helpers_arguments_and_hooks_for_subclasses_are_free():

@@ -1,9 +1,11 @@
 """How to write a method: one class that fills a slot, one yaml that names it and its arguments.
 
-Read `Method` in `model/method.py` (arguments, names) and `base` (parameters, penalties), then the
+Begin with `python -m eat_lightning.new <slot> <name>` for an attention, a reduction, an exit, an
+objective or a schedule: it writes the class with its imports, its yaml and its test. Then read
+`Method` in `model/method.py` (arguments, names) and `base` (parameters, penalties), and the
 contract of your slot: `attention`, `reduction`, `exit`, `head`, `objective`, `schedule`, `risk`, or
-`model/policy.py`. A contract is a base class.
-What is abstract must be written; every other hook does nothing until it is overridden.
+`model/policy.py`. A contract is a base class. What is abstract must be written; every other hook
+does nothing until it is overridden.
 
     @method("reduction")            # eat_lightning.model.method
     class MostSeen(Reduction):
@@ -21,6 +23,14 @@ What is abstract must be written; every other hook does nothing until it is over
     ratio: 0.3
     layers: [2, 4]
 
+A ratio is the share of an example's rows without [CLS] that goes at each of `layers`, rounded down.
+[CLS] must stay; other special tokens are rows like any other.
+
+A head's yaml has `kind: my_module.MaxLinear` in place of `_target_`, and `layers`. An argument that
+a bundle (`model=`) sets and the head lacks is taken out by `~head.pool`. `bind` makes a head's
+parameters from `shape.hidden_size` (`model/layer.py` lists all of `Shape`), and its buffer
+`temperature`; each exit layer has a head of its own.
+
 A batch is packed: the rows of all its examples lie end to end, without padding. `packed.x_ND` are
 their vectors, `packed.layout.segment_N` is the example of each row, `index_N` its place there (0 is
 [CLS]), `lengths_B` the rows of each example, on the host. `layout.pad` and `unpad` go to B x L and
@@ -30,7 +40,6 @@ What the shelf shares, for a method to use: `methods/reduction/_topk.py` (keep t
 `_gates.py` (keep by truth values, gate softly), `_merged.py`; `methods/exit/_points.py` (the point
 of an exit) and `_scores.py` (entropy, lead); `model/heads.py` (`POOLS`); `methods/objective/
 _losses.py`. The shelf is `eat_lightning/methods/<slot>/<kind>.py`, with a yaml of the same name.
-`python -m eat_lightning.new <slot> <name>` writes a method with its yaml and its test.
 """
 
 from eat_lightning.model.contracts.attention import Attention, Kernel, Where

@@ -19,7 +19,12 @@ from eat_lightning.model.packed import Packed
 
 
 class Head(EncoderPart, nn.Module, ABC):
-    """From the vectors of an example to a guess. `bind` makes its parameters."""
+    """From the vectors of an example to a guess.
+
+    `bind` makes the parameters and the buffer `temperature` (1.0), by which `guess` divides its
+    logits. A head that pools other than by [CLS] or a mean minds `packed.size_N`, the tokens that a
+    row stands for.
+    """
 
     temperature: Tensor  # a buffer, fitted when training has ended, by which a guess is divided
 
