@@ -118,7 +118,7 @@ FOUND = {
 
 def test_auto_races_once_and_says_what_it_chose(run: Path, times: list, capsys: Any):
     """One verdict at batch 1, another in batches, from one race; another machine races again."""
-    (run / tried.FILE).unlink(missing_ok=True)
+    (run / trials.FILE).unlink(missing_ok=True)
     times.append(FOUND)
     assert opened(run, "auto", batch=1).export.runner.engine == "openvino"
     assert not times
@@ -127,26 +127,26 @@ def test_auto_races_once_and_says_what_it_chose(run: Path, times: list, capsys: 
     )
     batches = opened(run, "auto", mode="triage", batch=32)
     assert not hasattr(batches, "export")  # torch
-    kept = json.loads((run / tried.FILE).read_text())
+    kept = json.loads((run / trials.FILE).read_text())
     elsewhere = [entry | {"machine": {"processor": "another"}} for entry in kept]
-    (run / tried.FILE).write_text(json.dumps(elsewhere))
+    (run / trials.FILE).write_text(json.dumps(elsewhere))
     times.append(FOUND)
     opened(run, "auto", batch=1)
     assert not times
-    assert len(json.loads((run / tried.FILE).read_text())) == len(elsewhere) + 3
+    assert len(json.loads((run / trials.FILE).read_text())) == len(elsewhere) + 3
 
 
 def test_auto_on_an_export_races_its_two_engines(run: Path, times: list):
     export = opened(run, "onnx").folder
     times.append({name: FOUND[name] for name in ("onnx", "openvino")})
     assert opened(export, "auto", batch=1).export.runner.engine == "openvino"
-    assert (export / tried.FILE).is_file()
+    assert (export / trials.FILE).is_file()
 
 
 def test_who_is_not_there_or_cannot_is_named_in_a_line(
     run: Path, times: list, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ):
-    (run / tried.FILE).unlink(missing_ok=True)
+    (run / trials.FILE).unlink(missing_ok=True)
     monkeypatch.setattr(sessions, "find_spec", lambda name: None if name == "openvino" else 1)
     times.append({name: FOUND[name] for name in ("torch", "onnx")})
     assert opened(run, "auto", batch=1).export.runner.engine == "onnx"
@@ -160,7 +160,7 @@ def test_who_is_not_there_or_cannot_is_named_in_a_line(
 def test_a_race_beside_a_training_is_not_kept(
     run: Path, times: list, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ):
-    (run / tried.FILE).unlink(missing_ok=True)
+    (run / trials.FILE).unlink(missing_ok=True)
     monkeypatch.setattr(opening, "who_trains", lambda: [17])
     times.append(FOUND)
     opened(run, "auto", batch=1)
@@ -169,7 +169,7 @@ def test_a_race_beside_a_training_is_not_kept(
 
 
 def test_answers_that_differ_are_refused(run: Path, monkeypatch: pytest.MonkeyPatch):
-    (run / tried.FILE).unlink(missing_ok=True)
+    (run / trials.FILE).unlink(missing_ok=True)
     answer = sessions.OpenVinoSession.__call__
 
     def wrong(self: Any, state: Any) -> Any:
@@ -184,7 +184,7 @@ def test_answers_that_differ_are_refused(run: Path, monkeypatch: pytest.MonkeyPa
             opened(run, "openvino")
     with pytest.raises(ConfigError, match="answers otherwise"):  # known, until it is tried anew
         opened(run, "openvino")
-    (run / tried.FILE).unlink()
+    (run / trials.FILE).unlink()
     opened(run, "openvino")
 
 
@@ -213,7 +213,7 @@ def test_what_does_not_go_together(run: Path, asked: dict[str, Any], said: str):
 
 def test_a_file_of_someone_elses_is_not_believed(tmp_path: Path):
     for content in ("[", "{}", '[{"engine": "onnx"}]', "[1]", "[" * 100_000):
-        (tmp_path / tried.FILE).write_text(content)
+        (tmp_path / trials.FILE).write_text(content)
         assert trials.read(tmp_path) == []
     mine = EngineTrial("onnx", this_machine(1), "a", ms={"1": 2.0})
     assert trials.keep(tmp_path, [mine])

@@ -168,12 +168,12 @@ def test_policies_need_no_torch(export: Export):
     code = f"""
 import sys
 sys.modules.update(dict.fromkeys(("torch", "transformers", "hydra", "onnx")))
-from eat_lightning.infer.stricter_exits import LaterExits
+from eat_lightning.infer.stricter_exits import StricterExits
 from eat_lightning.infer.onnx_runner import Runner
 from eat_lightning.methods.policy.per_source import PerSource
 from eat_lightning.methods.policy.veto import Veto
 runner = Runner({str(export.folder)!r}, 1)
-exits = LaterExits((1, 2), policies=(Veto(0.9), PerSource({{"mail": 0.9}})))
+exits = StricterExits((1, 2), policies=(Veto(0.9), PerSource({{"mail": 0.9}})))
 texts = [["good film"], ["bad"]]
 trace = runner.run(texts, exits.asked([{{"source": "mail"}}, {{}}]))
 print(trace.answers(runner.labels)[1]["exit_reason"])

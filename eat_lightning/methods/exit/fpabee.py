@@ -29,7 +29,7 @@ class FlexiblePatience(ExitRule):
     which the exit that decides judges those before it too). patience: how many times in a row."""
 
     divergence: Points = 0.05
-    layers: Annotated[Sequence[int], InLayers(at_least=2)] = (3, 4)
+    layers: Annotated[Sequence[int], InLayers(at_least=2, lowest=0)] = (3, 4)
     patience: Annotated[int, Whole(1)] = 1
 
     classes_only = True

@@ -283,7 +283,7 @@ def test_answers_while_the_input_is_open_and_ends_quietly(sst2: Path):
 
 def test_an_answer_rounds_and_names():
     logits_BC, tokens_LB = np.array([[0.0, 0.0, 5.0]]), np.array([[9], [6], [0]])
-    trace = answers.Trace(logits_BC, np.array([2]), np.array([4]), tokens_LB, {4: "patient"})
+    trace = text_io.AnswerTrace(logits_BC, np.array([2]), np.array([4]), tokens_LB, {4: "patient"})
     assert trace.answers(["a", "b", "c"]) == [
         {
             "label": "c",

@@ -24,7 +24,7 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return forward(self, batch, options)
 
     here = provenance() | {"commit": COMMIT}
-    for module in ("measure.earlier", "runs.row"):
+    for module in ("measure.kept_pass", "runs.row"):
         monkeypatch.setattr(f"eat_lightning.{module}.provenance", lambda: here)
     monkeypatch.setattr(AdaptiveEncoder, "forward", counted)
     return sizes
