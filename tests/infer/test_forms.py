@@ -12,7 +12,7 @@ import pytest
 import torch
 from certificates import FREE, UNTIMED, call, config_of, make_run, measured
 from finished import refused
-from gateways import plan
+from gateways import plan, without_scores
 from studies import make_row
 
 from eat_lightning.deploy.drift.__main__ import drift
@@ -149,7 +149,8 @@ def test_serve_answers_alike(run: Path):
     for prepack in (None, False):
         model = open_model(plan(run=str(run), threads=1, prepack=prepack))
         assert is_prepacked(model.backend.encoder) == (prepack is None)
-        placed = [pair for chunk in model.stream(examples) for pair in zip(*chunk, strict=True)]
+        chunks = without_scores(model.stream(examples))
+        placed = [pair for chunk in chunks for pair in zip(*chunk, strict=True)]
         found[prepack] = [answer for _, answer in sorted(placed, key=lambda pair: pair[0])]
     assert_alike(found[None], found[False])
 

@@ -161,7 +161,7 @@ def test_other_weights_and_rules_are_refused(runs: Path, tmp_path: Path):
 
 
 def test_the_gateway_and_the_command_use_it(runs: Path, capsys: pytest.CaptureFixture):
-    from gateways import plan
+    from gateways import plan, without_scores
 
     from eat_lightning.deploy.serve.body import RequestExample
     from eat_lightning.deploy.serve.model import open_model
@@ -169,6 +169,6 @@ def test_the_gateway_and_the_command_use_it(runs: Path, capsys: pytest.CaptureFi
     name = call(runs, *LEVEL).name
     given: dict[str, Any] = {"run": str(runs / "onnx"), "backend": "onnx", "certificate": name}
     model = open_model(plan(**given))
-    ((places, answers),) = model.stream([RequestExample(["good film"])])
+    ((places, answers),) = without_scores(model.stream([RequestExample(["good film"])]))
     answerer = open_export(Export.open(runs / "onnx", 1), name, None)
     assert (places, answers) == ([0], answerer.answer([["good film"]]))
