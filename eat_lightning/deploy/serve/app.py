@@ -206,7 +206,9 @@ def add_peers_status(app: FastAPI, gateway: Gateway) -> None:
 
     for path in ("/health", "/ping") if api & {"tei", "vllm"} else ():
 
-        @app.get(path, name=path, responses={503: {"model": tei.TeiError}})
+        @app.get(
+            path, name=path, response_class=Response, responses={503: {"model": tei.TeiError}}
+        )
         async def health() -> Response:
             """200 while requests are taken and answered."""
             if gateway.state == "up":

@@ -11,7 +11,14 @@ from pydantic import BaseModel, Field
 
 from eat_lightning.deploy.serve.gateway import Gateway
 from eat_lightning.deploy.serve.peers.call import Call, depth_fields, depth_headers
-from eat_lightning.deploy.serve.peers.operation import Dialect, Operation, PeerBody, Text, has
+from eat_lightning.deploy.serve.peers.operation import (
+    Dialect,
+    Operation,
+    PeerBody,
+    Text,
+    has,
+    shaped,
+)
 from eat_lightning.deploy.serve.peers.reranking import check_reranker, relevance
 from eat_lightning.deploy.serve.worker import QueueFull, Refused
 
@@ -31,7 +38,9 @@ class Document(PeerBody):
 
 class CohereRequest(PeerBody):
     query: Text
-    documents: Annotated[list[Text | Document], Field(min_length=1)]
+    documents: Annotated[
+        list[Annotated[Text | Document, shaped('a text, or {"text": ...}')]], Field(min_length=1)
+    ]
     model: str | None = None
     top_n: Annotated[int, Field(ge=1)] | None = None
     return_documents: bool | None = None

@@ -17,7 +17,14 @@ from eat_lightning.deploy.serve.body import Error
 from eat_lightning.deploy.serve.gateway import Gateway
 from eat_lightning.deploy.serve.peers.call import Call, depth_headers
 from eat_lightning.deploy.serve.peers.labels import Prediction, label_names, predictions
-from eat_lightning.deploy.serve.peers.operation import Dialect, Operation, PeerBody, Text, has
+from eat_lightning.deploy.serve.peers.operation import (
+    Dialect,
+    Operation,
+    PeerBody,
+    Text,
+    has,
+    shaped,
+)
 from eat_lightning.deploy.serve.worker import QueueFull, Refused
 
 STATUSES = {
@@ -41,7 +48,10 @@ class Parameters(PeerBody):
 
 
 class HfRequest(PeerBody):
-    inputs: Text | TextPair | Annotated[list[Text | TextPair], Field(min_length=1)]
+    inputs: Annotated[
+        Text | TextPair | Annotated[list[Text | TextPair], Field(min_length=1)],
+        shaped('a text, {"text", "text_pair"}, or a list of either'),
+    ]
     parameters: Parameters | None = None
 
 

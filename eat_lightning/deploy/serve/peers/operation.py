@@ -8,13 +8,43 @@ from typing import Annotated, Any, Union
 
 from fastapi import Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Tag
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from pydantic_core import PydanticCustomError
 
 from eat_lightning.deploy.serve.body import CUT, without_half_pairs
 from eat_lightning.deploy.serve.peers.call import Call
 from eat_lightning.deploy.serve.worker import Refused
 
 Text = Annotated[str, BeforeValidator(without_half_pairs)]
+
+
+def shaped(shapes: str) -> WrapValidator:
+    """Make an annotation of a type with several shapes: one line for a value that has none."""
+
+    def one_line(given: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(given)
+        except ValidationError:
+            raise PydanticCustomError(
+                "shapes", "Input should be {shapes}", {"shapes": shapes}
+            ) from None
+
+    return WrapValidator(one_line)
+
+
+Texts = Annotated[
+    Text | Annotated[list[Text], Field(min_length=1)], shaped("a text, or a list of texts")
+]
 
 
 class PeerBody(BaseModel):

@@ -12,13 +12,12 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, WrapValidator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, BeforeValidator, Field
 
 from eat_lightning.deploy.serve.gateway import Gateway
 from eat_lightning.deploy.serve.peers.call import Call, Scored, depth_fields, depth_headers
 from eat_lightning.deploy.serve.peers.labels import Prediction, label_names, predictions
-from eat_lightning.deploy.serve.peers.operation import Dialect, Operation, PeerBody, Text
+from eat_lightning.deploy.serve.peers.operation import Dialect, Operation, PeerBody, Text, shaped
 from eat_lightning.deploy.serve.peers.reranking import check_reranker, is_reranker, relevance
 from eat_lightning.deploy.serve.worker import QueueFull, Refused
 from eat_lightning.runs.run import version_of
@@ -38,16 +37,7 @@ STATUSES = {
     504: "the deadline passed",
 }
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8"}
-INPUTS = "Input should be a text, a pair [text, text], or a batch [[text], [text, text], ...]"
 OneOrTwo = Annotated[list[Text], Field(min_length=1, max_length=2)]
-
-
-def in_one_line(given: Any, handler: Any) -> Any:
-    """Validate, with one line for all shapes that a value does not have."""
-    try:
-        return handler(given)
-    except ValidationError:
-        raise PydanticCustomError("inputs", INPUTS) from None
 
 
 def capital(given: Any) -> Any:
@@ -55,7 +45,8 @@ def capital(given: Any) -> Any:
 
 
 Inputs = Annotated[
-    Text | OneOrTwo | Annotated[list[OneOrTwo], Field(min_length=1)], WrapValidator(in_one_line)
+    Text | OneOrTwo | Annotated[list[OneOrTwo], Field(min_length=1)],
+    shaped("a text, a pair [text, text], or a batch [[text], [text, text], ...]"),
 ]
 Direction = Annotated[Literal["Left", "Right"], BeforeValidator(capital)]
 

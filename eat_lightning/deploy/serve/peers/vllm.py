@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from eat_lightning.deploy.serve.gateway import Gateway
 from eat_lightning.deploy.serve.peers.call import Call, depth_fields, depth_headers
 from eat_lightning.deploy.serve.peers.labels import label_names
-from eat_lightning.deploy.serve.peers.operation import Dialect, Operation, PeerBody, Text, has
+from eat_lightning.deploy.serve.peers.operation import Dialect, Operation, PeerBody, Texts, has
 from eat_lightning.deploy.serve.worker import Refused
 
 BAD = 400  # for whatever a client can mend
@@ -30,7 +30,7 @@ STATUSES = {
 
 
 class VllmRequest(PeerBody):
-    input: Text | Annotated[list[Text], Field(min_length=1)]
+    input: Texts
     model: str | None = None
     use_activation: bool | None = None
     truncate_prompt_tokens: Annotated[int, Field(ge=-1)] | None = None
