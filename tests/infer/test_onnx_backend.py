@@ -23,7 +23,6 @@ from eat_lightning.methods.policy.full_depth import FullDepth
 from eat_lightning.methods.policy.min_retention import MinRetention
 from eat_lightning.methods.policy.per_source import PerSource
 from eat_lightning.methods.policy.veto import Veto
-from eat_lightning.model.contracts import Policy
 from eat_lightning.model.reason import OWN, Reason
 from eat_lightning.runs.open import open_export, open_run
 from eat_lightning.runs.run import Run
@@ -95,15 +94,6 @@ def test_policies_hold_some_back(export: Export):
     assert all(a["depth"] <= b["depth"] for a, b in zip(plain, held, strict=True))
 
 
-def test_lines_say_where_they_come_from(export: Export):
-    answerer = open_export(export, None, [FullDepth(sources=["web"])])
-    lines = [b'{"text": "good", "source": "web"}', b"{", b"good"]
-    found = answerer(lines, 7)
-    assert (found[0]["depth"], found[0]["exit_reason"]) == (3, "fallback")
-    assert found[1]["line"] == 8
-    assert found[2]["depth"] < 3
-
-
 @pytest.mark.parametrize(
     ("policy", "said"),
     [
@@ -146,22 +136,6 @@ def test_what_the_exits_would_have_done(export: Export):
         done = runner.run(TEXTS, exits.asked(ABOUT))
         assert depth_B.tolist() == done.depth_B.tolist()
         np.testing.assert_allclose(logits_BC, done.logits_BC, atol=1e-5)
-
-
-class Own(Policy):
-    """A policy of someone's own that sees no batch, only what is known."""
-
-    def reviews(self, reason_B, logits_EBC, asked, rows_B):
-        names = asked.known("source")
-        return np.where([names[row] == "mail" for row in rows_B], int(Reason.VETOED), reason_B)
-
-
-def test_a_policy_of_ones_own(export: Export):
-    later = StricterExits(export.layers, policies=(Own(),)).asked(ABOUT)
-    trace = export.runner.run(TEXTS, later)
-    mail_B = np.array([about.get("source") == "mail" for about in ABOUT])
-    assert (trace.depth_B[mail_B] == 3).all()
-    assert (trace.depth_B[~mail_B] < 3).any()
 
 
 def test_policies_need_no_torch(export: Export):
