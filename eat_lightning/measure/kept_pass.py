@@ -28,8 +28,8 @@ def kept_pass(run: Run, file: str, body: AdaptiveEncoder, split: Any) -> Recorde
         found = Recorded.read(path)
     except ConfigError:
         return None
-    asked = {"exit": body.exit, "policies": body.policies}
-    return replace(found, **asked, batch=split.batch, data=split.source.digest[:16])
+    methods = {"exit": body.exit, "policies": body.policies}
+    return replace(found, **methods, batch=split.batch, data=split.source.digest[:16])
 
 
 def is_of_here(row: Row) -> bool:

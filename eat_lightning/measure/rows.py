@@ -65,9 +65,9 @@ def keep(rows: Sequence[Row], results: Sequence[Result]) -> None:
     folders: dict[Path, list[Row]] = {}
     for row, result in zip(rows, results, strict=True):
         folders.setdefault(result.run.folder, []).append(row)
-    for folder, own in folders.items():
-        write(folder / "rows.jsonl", [row for row in own if not row.policy])
-        if with_policies := [row for row in own if row.policy]:
+    for folder, in_folder in folders.items():
+        write(folder / "rows.jsonl", [row for row in in_folder if not row.policy])
+        if with_policies := [row for row in in_folder if row.policy]:
             # Apart: a report finds who leaves from the records alone, and policies ask for more.
             write(folder / "rows-policy.jsonl", with_policies)
 
@@ -100,12 +100,12 @@ def recorded(subject: Subject, plan: MeasureSettings) -> Iterator[Result]:
         file = file_name(settings[0].body, subject.form, split.source.digest, plan, engine)
         if graphs is not None:
             graphs.check([s for s in settings if s.baseline != THEIRS])
-            said = graphs.record(settings[0], split)
-        elif plan.device != "cpu" or (said := kept_pass(run, file, body, split)) is None:
-            said = record(body, split, plan.batch, f"{run.name}: all exits")
-        said.group_B = groups_of(run, split)
-        said.to_parquet(run.folder / file)
-        passed = RecordedPass(subject, plan, body, said, file)
+            found = graphs.record(settings[0], split)
+        elif plan.device != "cpu" or (found := kept_pass(run, file, body, split)) is None:
+            found = record(body, split, plan.batch, f"{run.name}: all exits")
+        found.group_B = groups_of(run, split)
+        found.to_parquet(run.folder / file)
+        passed = RecordedPass(subject, plan, body, found, file)
         for setting, gain in zip(settings, passed.gains(settings), strict=True):
             row, theirs = passed.row(setting, engine, **gain), setting.baseline == THEIRS
             if graphs is not None and plan.timing.enabled and not theirs:
@@ -153,10 +153,10 @@ class RecordedPass:
         """The fields of a `Row` that tell what each setting gains over fixed depth; none for
         baselines, without an early head, or for a metric that is not of classes."""
         recorded, metric = self.recorded, self.subject.run.task.metrics[0]
-        own = [setting for setting in settings if not setting.baseline]
-        if metric not in METRICS or len(recorded.guesses) < 2 or not own:
+        trained = [setting for setting in settings if not setting.baseline]
+        if metric not in METRICS or len(recorded.guesses) < 2 or not trained:
             return [{} for _ in settings]
-        rules = [self.answers(setting.exit, setting.policies) for setting in own]
+        rules = [self.answers(setting.exit, setting.policies) for setting in trained]
         fixed = [self.answers(Fixed(layer)) for layer in recorded.guesses]
         about = recorded.labels, metric, recorded.group_B, recorded.num_classes
         gains = iter(mean_gains([Judged(rules, fixed, *about)]))
@@ -222,8 +222,8 @@ def timed(results: Sequence[Result], plan: MeasureSettings) -> Iterator[list[Row
         static = {results[i].run.folder: times[i] for i in reversed(times) if results[i].static}
         rows = []
         for i, result in enumerate(results):
-            own, ratio = static.get(result.run.folder), result.row.flops_ratio
-            rows.append(replace(result.row, **time_fields(times[i], own, ratio), session=session))
+            base, ratio = static.get(result.run.folder), result.row.flops_ratio
+            rows.append(replace(result.row, **time_fields(times[i], base, ratio), session=session))
         yield rows
 
 

@@ -77,9 +77,9 @@ def names_of(rows: Sequence[Row]) -> dict[str, str]:
     for method in methods.values():
         models.setdefault(method.model, {})[method.key] = method
     names = {
-        (model, key): name_of(method, list(own.values()))
-        for model, own in models.items()
-        for key, method in own.items()
+        (model, key): name_of(method, list(by_key.values()))
+        for model, by_key in models.items()
+        for key, method in by_key.items()
     }
     return {setting: names[m.model, m.key] for setting, m in methods.items()}
 
@@ -114,18 +114,18 @@ def titles_of(rows: Sequence[Row]) -> list[str]:
     titles = []
     for row in rows:
         kind, of_run = row.exit["kind"], kinds.get((row.study, row.run), ())
-        told = len(of_run) < 2 or row.baseline or row.title.startswith(kind)
-        titles.append(row.title if told else f"{kind}, {row.title}")
+        is_clear = len(of_run) < 2 or row.baseline or row.title.startswith(kind)
+        titles.append(row.title if is_clear else f"{kind}, {row.title}")
     return titles
 
 
 def method_of(row: Row, run: Sequence[Row], encoder: str) -> RowMethod:
-    own = next((r for r in run if not r.baseline), row)
-    own = own if row.baseline not in ("", FIXED) else row
+    first = next((r for r in run if not r.baseline), row)
+    first = first if row.baseline not in ("", FIXED) else row
     kinds = sorted({r.exit["kind"] for r in run})
     learned = (kind for kind in kinds if rule_learns(class_here("exit", kind)))
     return RowMethod(
-        own, encoder, heads_of(own), reduction_of(own, run), {"kind": next(learned, "")}
+        first, encoder, heads_of(first), reduction_of(first, run), {"kind": next(learned, "")}
     )
 
 

@@ -124,7 +124,7 @@ def load_pretrained(
         raise ConfigError(
             f"encoder.num_layers must be in 1..{source.num_layers} for {name}, got {num_layers}"
         )
-    weights = own_weights(name, folder, config, source)
+    weights = source_weights(name, folder, config, source)
     chosen = layers_taken(source.num_layers, num_layers, take)
     if num_layers < source.num_layers and source.layer_groups > 1:  # of which none can go
         raise ConfigError(
@@ -141,7 +141,7 @@ def load_pretrained(
     return encoder.train()
 
 
-def own_weights(
+def source_weights(
     name: str, folder: Path, config: dict[str, Any], source: Shape
 ) -> dict[str, Tensor]:
     """The weights of a body or of a run's model by the encoder's own names; ConfigError where they

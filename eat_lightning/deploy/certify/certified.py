@@ -91,7 +91,7 @@ def certificate_of(
     prepared: Prepared, choice: Choice, source: Source, holds_for: dict[str, Any]
 ) -> Certificate:
     target, plan = prepared.target, prepared.plan
-    key, wanted = plan.asked
+    key, wanted = plan.point_setting
     default = target.name if wanted is None else f"{target.name}-{key}-{wanted}"
     return Certificate(
         name=of_source(plan.name or default, source),

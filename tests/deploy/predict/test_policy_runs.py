@@ -209,7 +209,7 @@ def test_a_certificate_of_before_there_were_policies(run: Path):
     for key in ("policy", "second"):
         del content["holds_for"][key]
     path.write_text(json.dumps(content))
-    assert Certificate.read(Run.open(run), "bare").asked() == ()
+    assert Certificate.read(Run.open(run), "bare").built_policies() == ()
     answerer(run, certificate="bare")
     assert "policy (none there," in refused(lambda: answerer(run, Veto(), certificate="bare"))
 
