@@ -132,9 +132,9 @@ class OfRun:
             if known.key == mine.key:
                 return known.fault
         run, (encoder, labels) = self.run, self.chosen
-        body = in_dtype(encoder.replacing(policies=()), self.how.dtype)
+        backbone = in_dtype(encoder.replacing(policies=()), self.how.dtype)
         given = run.tokenizer(), run.task.columns, labels, longest(run, encoder)
-        plain = TorchBackend(run.folder, {None: body}, *given)
+        plain = TorchBackend(run.folder, {None: backbone}, *given)
         fault = answer_fault(plain, backend, self.how.dtype, self.texts)
         trials.keep(self.folder, [replace(mine, fault=fault)])
         return fault

@@ -192,7 +192,7 @@ def cut(encoder: AdaptiveEncoder, kept: Kept) -> dict[str, Tensor]:
     renamed = {new + n.removeprefix(old) if n.startswith(old) else n: w for n, w in whole.items()}
     for i, (heads_M, inner_M) in enumerate(zip(kept.heads, kept.inner, strict=True)):
         home = f"layers.{i}."
-        body = {n.removeprefix(home): w for n, w in renamed.items() if n.startswith(home)}
-        narrow = cut_layer(body, rows_of(heads_M, width), inner_M)
+        layer_weights = {n.removeprefix(home): w for n, w in renamed.items() if n.startswith(home)}
+        narrow = cut_layer(layer_weights, rows_of(heads_M, width), inner_M)
         renamed |= {home + name: weight for name, weight in narrow.items()}
     return renamed

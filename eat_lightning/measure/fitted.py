@@ -51,11 +51,11 @@ def fitted(
     setting: Setting, subject: Subject, encoder: AdaptiveEncoder, plan: MeasureSettings
 ) -> list[Setting]:
     """A rule at each budget. Where a person gives the reduction's settings, it stays as given."""
-    body = encoder.replacing(**setting.methods, policies=setting.policies)
+    backbone = encoder.replacing(**setting.methods, policies=setting.policies)
     is_given = any(value is not None for value in plan.reduction.values())
     fits_reduction = plan.fit_reduction and not is_given
     form, threads = subject.form, plan.threads
-    fitter = Fitter(subject.run, body, fits_reduction, form, threads, plan.data, plan.batch)
+    fitter = Fitter(subject.run, backbone, fits_reduction, form, threads, plan.data, plan.batch)
     found = [(fitter.on(budget), budget) for budget in (*(plan.budgets or ()), *(plan.agree or ()))]
     return [replace(setting, exit=e.exit, reduction=e.reduction, budget=b) for e, b in found]
 
@@ -76,14 +76,14 @@ def searched_settings(
 
     def evaluate(point: list[float]) -> tuple[float, float]:
         """Cost as a share of full FLOPs, and the main metric."""
-        body = encoder.replacing(
+        backbone = encoder.replacing(
             **methods, reduction=at_point(setting.reduction, point), policies=()
         )
-        passes = [record(body, split, plan.batch) for split in splits]
-        depth = body.shape.num_layers
+        passes = [record(backbone, split, plan.batch) for split in splits]
+        depth = backbone.shape.num_layers
         costs = [
-            flops(body, exit, p.tokens_LB, np.full(len(p), depth), p.lengths)
-            / static_flops(body, p.lengths)
+            flops(backbone, exit, p.tokens_LB, np.full(len(p), depth), p.lengths)
+            / static_flops(backbone, p.lengths)
             for p in passes
         ]
         logits_BC = np.concatenate([p.guesses[depth] for p in passes])

@@ -61,7 +61,7 @@ class Setting:
         return specs | ({"policy": specs_of(self.policies)} if self.policies else {})
 
     @property
-    def body(self) -> str:
+    def backbone(self) -> str:
         """All but the exit rule: settings of one body share a pass."""
         return str([self.specs[s] for s in ("attention", "reduction", "policy") if s in self.specs])
 

@@ -84,8 +84,8 @@ def certified(
     for source, certificate in certificates.items():
         methods = {slot: build(slot, given) for slot, given in certificate.policies.items()}
         chosen = certificate.built_policies() if policies is None else policies
-        body = encoder.replacing(**methods, policies=chosen)
-        encoders[source] = body.replacing(exit=rule_of(choice, body))
+        backbone = encoder.replacing(**methods, policies=chosen)
+        encoders[source] = backbone.replacing(exit=rule_of(choice, backbone))
     return encoders
 
 
@@ -93,10 +93,12 @@ def check_policies(
     run: Run, encoders: Mapping[Source, AdaptiveEncoder], labels: list[str], idle: bool
 ) -> None:
     """ConfigError with what does not go together. idle: or would never be heard."""
-    for body in encoders.values():
-        load_second_runs(body.policies)
-        faults = policy_faults(body.policies, ModelFacts.of(body, labels, run.folder / "model"))
-        faults += idle_faults(body.policies, body.exit) if idle else []
+    for backbone in encoders.values():
+        load_second_runs(backbone.policies)
+        faults = policy_faults(
+            backbone.policies, ModelFacts.of(backbone, labels, run.folder / "model")
+        )
+        faults += idle_faults(backbone.policies, backbone.exit) if idle else []
         if faults:
             raise ConfigError.of(faults)
 

@@ -129,7 +129,7 @@ class EatForSequenceClassification(PreTrainedModel):
         try:
             if known_family(saved.get("model_type")) is not None:
                 options = {k: v for k, v in kwargs.items() if k not in HUB}
-                return cls.from_body(name, saved, config, **options)
+                return cls.from_backbone(name, saved, config, **options)
             check_claims(name, saved, hub)
             check_num_labels(name, saved, config, kwargs)
             kwargs["use_safetensors"] = True  # the other formats are pickles
@@ -145,7 +145,7 @@ class EatForSequenceClassification(PreTrainedModel):
         return (model, info) if wants_info else model
 
     @classmethod
-    def from_body(
+    def from_backbone(
         cls, name: str, saved: dict[str, Any], config: EatConfig | None = None, **options: Any
     ) -> Any:
         """A plain Hugging Face folder, its pooler and classifier included."""

@@ -28,14 +28,14 @@ from eat_lightning.weights.files import save_weights
 from eat_lightning.weights.hf_names import ours_of, unfused
 
 
-def empty_body(shape: Shape) -> nn.Module:
+def empty_backbone(shape: Shape) -> nn.Module:
     """transformers' model of a shape's family, without a pooler, its weights random."""
     from transformers import AutoModel
 
-    body: Any = AutoModel.from_config(config_of(shape))
-    if getattr(body, "pooler", None) is not None:
-        body.pooler = None
-    return body
+    backbone: Any = AutoModel.from_config(config_of(shape))
+    if getattr(backbone, "pooler", None) is not None:
+        backbone.pooler = None
+    return backbone
 
 
 def config_of(shape: Shape, **settings: Any) -> Any:

@@ -44,7 +44,7 @@ class Passes:
         )
         return cls(backend, export, split, plan.batch)
 
-    def body(self, candidate: Setting) -> AdaptiveEncoder:
+    def backbone(self, candidate: Setting) -> AdaptiveEncoder:
         return self.torch_backend.encoder.replacing(
             **candidate.methods, policies=candidate.policies
         )
@@ -52,7 +52,7 @@ class Passes:
     def backend(self, candidate: Setting) -> Backend:
         """Return a backend that answers as this candidate does."""
         if self.export is None:
-            return replace(self.torch_backend, by_source={None: self.body(candidate)})
+            return replace(self.torch_backend, by_source={None: self.backbone(candidate)})
         rule = self.export.stricter(candidate.specs["exit"])
         exits = StricterExits(self.export.layers, rule, candidate.policies)
         return OnnxBackend(self.export, {None: exits})
@@ -71,8 +71,8 @@ class Passes:
     def flops_B(self, candidate: Setting) -> np.ndarray:
         outcome = self.outcome(candidate)
         tokens_LB, lengths_B = outcome.recorded.tokens_LB, outcome.recorded.lengths
-        body, exit = self.body(candidate), candidate.exit
-        return flops(body, exit, tokens_LB, outcome.depth_B, lengths_B)
+        backbone, exit = self.backbone(candidate), candidate.exit
+        return flops(backbone, exit, tokens_LB, outcome.depth_B, lengths_B)
 
     def identity(self, candidate: Setting) -> dict[str, Any]:
         return self.backend(candidate).identity() | {"exit": candidate.specs["exit"]}

@@ -184,12 +184,12 @@ def dial_of(
     """The run's encoder at each point of its dial, from full depth to the wanted one."""
     form = form_of(plan.prepack, plan.dtype, plan.device)
     encoder = in_form(in_dtype(run.model()[0], plan.dtype).to(plan.device), form)
-    body = encoder.replacing(**full.methods, policies=full.policies)
+    backbone = encoder.replacing(**full.methods, policies=full.policies)
     where, budget = plan.data.model_dump(), choice.budget
     assert budget is not None
     fits = choice.fit_reduction
-    fitter = Fitter(run, body, fits, form, plan.threads, where, plan.batch)
-    return [point.on(body) for point in fitter.points(budget)]
+    fitter = Fitter(run, backbone, fits, form, plan.threads, where, plan.batch)
+    return [point.on(backbone) for point in fitter.points(budget)]
 
 
 def strictest(rule: Any, layers: list[int] | None, num_layers: int) -> Any:
