@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from eat_lightning.engines.open import OfRun, fastest
+from eat_lightning.engines.open import OfRun
 from eat_lightning.engines.plan import Opening
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.plan import export_slot_faults
@@ -26,13 +26,6 @@ if TYPE_CHECKING:
     from eat_lightning.infer.onnx_backend import OnnxBackend
     from eat_lightning.measure.plan import MeasureSettings
     from eat_lightning.measure.settings import Setting
-
-
-def engine_for(run: Run, plan: MeasureSettings) -> str:
-    """The plan's; for "auto" the fastest here with the run's own exits, an example at a time."""
-    if plan.backend != "auto":
-        return plan.backend
-    return fastest(OfRun(run, Opening(plan.dtype, plan.threads), ()))
 
 
 @dataclass(frozen=True)

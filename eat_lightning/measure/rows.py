@@ -14,6 +14,8 @@ import numpy as np
 import torch
 
 from eat_lightning.data.calibration import group_ids
+from eat_lightning.engines.open import OfRun, fastest
+from eat_lightning.engines.plan import Opening
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.latency import Candidate, keep_kernels, time_all, undisturbed
 from eat_lightning.infer.precision import PLAIN, in_dtype, in_form
@@ -21,7 +23,7 @@ from eat_lightning.infer.record import Recorded, record
 from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.measure.fitted import fitted_settings, searched_settings
 from eat_lightning.measure.gain import METRICS, Answers, Judged, mean_gains
-from eat_lightning.measure.in_engine import InEngine, engine_for
+from eat_lightning.measure.in_engine import InEngine
 from eat_lightning.measure.kept_pass import kept_pass
 from eat_lightning.measure.plan import MeasureSettings, Subject
 from eat_lightning.measure.settings import Setting
@@ -72,10 +74,15 @@ def keep(rows: Sequence[Row], results: Sequence[Result]) -> None:
 
 def recorded(subject: Subject, plan: MeasureSettings) -> Iterator[Result]:
     """A result for each setting of a run, from one pass for each body."""
-    run, engine = subject.run, engine_for(subject.run, plan)
+    run, engine = subject.run, plan.backend
+    if engine == "auto":  # the fastest here with the run's exits, an example at a time
+        engine = fastest(OfRun(run, Opening(plan.dtype, plan.threads), ()))
     graphs = None if engine == "torch" else InEngine(run, plan, engine, *run.model())
     subject = subject if graphs is None else replace(subject, form=PLAIN)
-    split, (model, labels) = dev_split(run, plan), run.model()
+    data = run.data(**plan.data)
+    if faults := split_faults(plan.split, data.names, run.name):
+        raise ConfigError.of(faults)
+    split, (model, labels) = data.split(plan.split), run.model()
     plain_encoder = in_dtype(model, plan.dtype).to(plan.device)
     with undisturbed(plan.threads):  # prepacked for as many threads as are timed
         encoder = in_form(plain_encoder, subject.form)
@@ -169,13 +176,6 @@ def file_name(body: str, form: str, data: str, plan: MeasureSettings, engine: st
     dtype = plan.dtype + (f"-{form}" if form != PLAIN else "")
     dtype += "" if engine == "torch" else f"-{engine}"
     return f"examples-{plan.split}-{dtype}-{digest}-{data[:8]}.parquet"
-
-
-def dev_split(run: Run, plan: MeasureSettings) -> Any:
-    data = run.data(**plan.data)
-    if faults := split_faults(plan.split, data.names, run.name):
-        raise ConfigError.of(faults)
-    return data.split(plan.split)
 
 
 def groups_of(run: Run, split: Any) -> np.ndarray | None:

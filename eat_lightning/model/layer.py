@@ -319,11 +319,6 @@ class Layers(nn.Module):
         return Layers([make(layer) for layer in self.children()], self.num_layers)
 
 
-def make_layers(shape: Shape) -> Layers:
-    alone = [Layer(shape.at(i + 1), after_norm=i == 0) for i in range(shape.num_distinct)]
-    return Layers(alone, shape.num_layers)
-
-
 def initialise(module: nn.Module) -> None:
     """BERT's: normal of 0.02 for matrices, zero biases."""
     if isinstance(module, nn.Linear | nn.Embedding):

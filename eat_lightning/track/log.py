@@ -26,12 +26,6 @@ TEXTS = (
 BINS = 15  # of a reliability diagram, of equal width
 
 
-def extra_logger(node: dict[str, Any], config: dict[str, Any], folder: Path) -> Any:
-    if is_wandb(node):
-        return wandb_logger(node, config, folder)
-    return target(node)(**({"save_dir": folder} | arguments(node)))
-
-
 def is_wandb(node: dict[str, Any] | None) -> bool:
     return str((node or {}).get("_target_")).endswith("WandbLogger")
 
