@@ -21,8 +21,11 @@ from eat_lightning.infer.precision import PLAIN, PREPACKED, form_of, prepack_fau
 from eat_lightning.infer.prepacked import PrepackedLinear
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.measure.__main__ import measure
-from eat_lightning.runs.open import open_run
-from eat_lightning.runs.row import read
+from eat_lightning.methods.policy.veto import Veto
+from eat_lightning.report.study import open_study
+from eat_lightning.runs.certificate import Certificate
+from eat_lightning.runs.open import certified_form, open_run
+from eat_lightning.runs.row import Row, read, write
 from eat_lightning.runs.run import Run
 
 pytestmark = pytest.mark.skipif(
@@ -72,8 +75,11 @@ def test_what_is_asked_and_what_can_be():
     forms = [form_of(asked, "fp32") for asked in (None, True, False)]
     assert forms == [PREPACKED, PREPACKED, PLAIN]
     assert form_of(None, "int8") == form_of(None, "fp32", "cuda") == PLAIN
-    assert [form_of(None, "fp32", held=held) for held in (PLAIN, PREPACKED)] == [PLAIN, PREPACKED]
-    assert form_of(True, "fp32", held=PLAIN) == PREPACKED
+    assert [form_of(None, "fp32", certified=form) for form in (PLAIN, PREPACKED)] == [
+        PLAIN,
+        PREPACKED,
+    ]
+    assert form_of(True, "fp32", certified=PLAIN) == PREPACKED
     assert prepack_faults(None, "int8") == prepack_faults(False, "int8") == []
     assert prepack_faults(True, "fp32") == []
     said = "prepack=true: int8 products arrange their weights by themselves"
@@ -207,6 +213,26 @@ def test_another_form_is_refused(run: Path):
         given = plan(run=str(run), threads=1, certificate=name, prepack=prepack)
         assert refused(open_model, given) == said
         answerer(run, not prepack, certificate=name)
+
+
+def test_a_certificate_of_before_there_were_forms(run: Path):
+    call(run, "risk=harm", "level=0.3", "name=old", "prepack=false")
+    path = run / "certificates/old.json"
+    content = json.loads(path.read_text())
+    del content["holds_for"]["form"]
+    path.write_text(json.dumps(content))
+    assert Certificate.read(Run.open(run), "old").form == PLAIN
+    assert not is_prepacked(answerer(run, certificate="old").encoder)
+    (row,) = measured(run, "old")
+    assert row.form == PLAIN
+    assert "form (plain there, prepacked here)" in refused(
+        lambda: answerer(run, True, certificate="old")
+    )
+    assert certified_form(Run.open(run), "old") == PLAIN
+    path.write_text(json.dumps(content | {"holds_for": content["holds_for"] | {"form": 3}}))
+    assert "form must be one of plain, prepacked, got 3" in refused(
+        lambda: answerer(run, certificate="old")
+    )
 
 
 # Others that answer

@@ -4,9 +4,9 @@ import numpy as np
 from models import ragged
 
 from eat_lightning.methods.policy.per_source import PerSource
-from eat_lightning.model.reason import OWN, Reason
+from eat_lightning.model.reason import FIRST_REASON, Reason
 
-STAYS, GO = int(Reason.STAYS), OWN
+STAYS, GO = int(Reason.STAYS), FIRST_REASON
 TAUS = {"mail": 0.9, "web": [0.6, 0.8]}
 
 

@@ -11,9 +11,9 @@ from eat_lightning.methods.exit.patience import Patience
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import idle_faults
-from eat_lightning.model.reason import OWN, Reason
+from eat_lightning.model.reason import FIRST_REASON, Reason
 
-STAYS, GO, VETOED = int(Reason.STAYS), OWN, int(Reason.VETOED)
+STAYS, GO, VETOED = int(Reason.STAYS), FIRST_REASON, int(Reason.VETOED)
 BATCH = ragged((3, 4, 5, 6))
 HERE = np.arange(4)
 

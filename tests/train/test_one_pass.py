@@ -212,10 +212,10 @@ def test_what_needs_the_encoder_in_every_step():
     for kind, alone in {"pooled": True, "pair": True, "shared": False, "attention": False}.items():
         assert reads_one_vector(tiny(head={"kind": kind, "layers": [3]}).heads["3"]) is alone
     encoder = tiny(head={"layers": [3]})
-    frozen, all_move = TwoStage(body_share=0.0).stages(1, [3, 6]), [Stage()]
+    frozen, all_move = TwoStage(backbone_share=0.0).stages(1, [3, 6]), [Stage()]
     assert trains_early_heads_alone(encoder, frozen)
     assert not trains_early_heads_alone(encoder, all_move)
-    assert not trains_early_heads_alone(encoder, TwoStage(body_share=0.5).stages(1, [3, 6]))
+    assert not trains_early_heads_alone(encoder, TwoStage(backbone_share=0.5).stages(1, [3, 6]))
     attentive: Any = SimpleNamespace(
         encoder=tiny(exit="cats", head={"kind": "shared", "layers": [3, 4]}),
         objective=HiddenDistillation(),

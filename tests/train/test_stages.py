@@ -165,14 +165,14 @@ def test_mixed_leaves_early_heads_bit_equal_and_then_trains_everything():
     assert watch.moved(0, 4) == watch.seen[0].keys() - early
     assert watch.moved(4, STEPS) == watch.seen[0].keys()
     assert len(Mixed().stages(1, [6])) == 1  # a static model has no second stage
-    assert argument_faults(Mixed, 6, body_share=1.0) == [
-        "schedule.body_share must be in (0, 1), got 1.0"
+    assert argument_faults(Mixed, 6, backbone_share=1.0) == [
+        "schedule.backbone_share must be in (0, 1), got 1.0"
     ]
 
 
 @pytest.mark.parametrize("kind", ["attention", "past_future", "shared"])
 def test_two_stages_freeze_heads_of_every_kind(kind: str):
-    head = {"kind": kind} | ({"own_classes": True} if kind == "shared" else {})
+    head = {"kind": kind} | ({"separate_classes": True} if kind == "shared" else {})
     watch = fit(tiny(exit="confidence", head=head), TwoStage(0.5), SelfDistillation())
     early = {name for name in watch.seen[0] if name.startswith(EARLY)}
     unused = {name for name in early if ".imitate." in name and ".3." in name}

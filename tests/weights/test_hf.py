@@ -10,7 +10,7 @@ from models import ragged, spread, tiny
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.methods.objective.joint import Joint
 from eat_lightning.model.int8 import is_int8
-from eat_lightning.model.reason import OWN, Reason
+from eat_lightning.model.reason import FIRST_REASON, Reason
 from eat_lightning.model.training import Context
 from eat_lightning.weights.checkpoint import load_model, save_model
 from eat_lightning.weights.hf import EatConfig, EatForSequenceClassification
@@ -117,7 +117,7 @@ def test_auto_model_gives_the_run(run: Path):
     assert output.exit_logits.shape == (3, 5, 3)  # the heads at 3, 4 and 6
     for row, layer in zip(output.exit_logits, [3, 4, 6], strict=True):
         assert torch.equal(row.isnan().any(1), trace.depth_B < layer)
-    assert {*output.exit_reason.tolist()} <= {OWN, Reason.LAST_LAYER}
+    assert {*output.exit_reason.tolist()} <= {FIRST_REASON, Reason.LAST_LAYER}
 
 
 def test_round_trip_keeps_strength_temperature_and_slots(run: Path, tmp_path: Path):

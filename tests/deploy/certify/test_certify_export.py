@@ -94,7 +94,7 @@ def test_no_point_is_laxer_than_the_graphs(runs: Path):
 def test_policies_are_part_of_it(runs: Path):
     certificate = call(runs, *LEVEL, "policy=veto", "policy.veto.margin=0.6")
     export = Export.open(runs / "onnx", 1)
-    assert certificate.asked()[0].margin == 0.6
+    assert certificate.built_policies()[0].margin == 0.6
     answerer = open_export(export, certificate.name, None)
     assert answerer.policies()[0].margin == 0.6
     message = refused(open_export, export, certificate.name, [Veto(0.3)])
