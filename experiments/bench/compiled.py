@@ -1,4 +1,4 @@
-"""What a compiler adds: Hugging Face's model, the static encoder and EAT of one run, as they are
+"""Gains by a compiler: Hugging Face's model, the static encoder and EAT of one run, as they are
 and as torch.compile makes them, everybody the same way.
 
 * compiled: inductor with dynamic shapes, weights as they are.
