@@ -95,15 +95,6 @@ def test_policies_hold_some_back(export: Export):
     assert all(a["depth"] <= b["depth"] for a, b in zip(plain, held, strict=True))
 
 
-def test_lines_say_where_they_come_from(export: Export):
-    answerer = open_export(export, None, [FullDepth(sources=["web"])])
-    lines = [b'{"text": "good", "source": "web"}', b"{", b"good"]
-    found = answerer(lines, 7)
-    assert (found[0]["depth"], found[0]["exit_reason"]) == (3, "fallback")
-    assert found[1]["line"] == 8
-    assert found[2]["depth"] < 3
-
-
 @pytest.mark.parametrize(
     ("policy", "said"),
     [

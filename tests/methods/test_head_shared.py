@@ -1,10 +1,8 @@
 """One head for all exits, or one pooler."""
 
-import pytest
 import torch
 from models import ragged, tiny
 
-from eat_lightning.methods.head.shared import Shared
 from eat_lightning.model.options import ALL_EXITS
 
 

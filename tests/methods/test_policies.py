@@ -12,7 +12,7 @@ from eat_lightning.model.contracts import ExitRule, Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
-from eat_lightning.model.policies import build_policies, from_folder, policies_of, specs_of
+from eat_lightning.model.policies import build_policies, policies_of, specs_of
 from eat_lightning.model.policy_request import PolicyRequest
 from eat_lightning.model.reason import FIRST_REASON, OVERRULED, Reason, leaves
 from eat_lightning.new import checks
@@ -193,15 +193,6 @@ def test_specs_undo_built():
     said = r"no policy called 'nope'.*; policy.veto.margin must be in"
     with pytest.raises(ValueError, match=said):
         build_policies([{"kind": "nope"}, {"kind": "veto", "margin": 3}])
-
-
-def test_a_model_folder_names_no_other_run():
-    said = r"^policy.veto.run names a file of this machine, so no model folder may hold it$"
-    with pytest.raises(ValueError, match=said):
-        from_folder([{"kind": "veto", "run": "/etc"}])
-    assert specs_of(from_folder([{"kind": "veto"}])) == [
-        {"kind": "veto", "margin": 0.9, "run": None}
-    ]
 
 
 def test_a_setting_of_what_is_not_chosen_is_named():

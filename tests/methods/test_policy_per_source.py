@@ -27,14 +27,6 @@ def test_each_source_has_its_tau_at_each_exit():
     assert reviewed(policy, sources, first, second) == [GO, STAYS, STAYS, GO]
 
 
-def test_rows_are_places_in_the_batch():
-    batch = ragged((2, 3, 4))
-    batch.about = [{"source": "mail"}, {"source": "x"}, {"source": "web"}]
-    logits_EBC = np.log([[[0.7, 0.3], [0.7, 0.3]]])
-    rows_B, reason_B = np.array([0, 2]), np.array([GO, GO])
-    assert PerSource(TAUS).reviews(reason_B, logits_EBC, batch, rows_B).tolist() == [STAYS, GO]
-
-
 def test_an_unknown_source_runs_every_layer_under_strict():
     batch = ragged((2, 3, 4, 5))
     batch.about = [{"source": "mail"}, {"source": "phone"}, {}, {"source": "web"}]

@@ -36,11 +36,6 @@ def test_two_exits_agree_or_it_stays():
     assert reviewed(Veto(0.05), [GO] * 4, found) == [GO] * 4
 
 
-def test_only_the_exit_before_counts():
-    found = logits([0.9] * 4, [0.4] * 4, [0.55] * 4)
-    assert reviewed(Veto(0.2), [GO] * 4, found) == [VETOED] * 4
-
-
 def test_the_first_exit_has_no_second_voice():
     found = logits([0.55, 0.45, 0.8, 0.95])
     assert reviewed(Veto(0.2), [GO] * 4, found) == [VETOED, VETOED, GO, GO]
@@ -104,10 +99,6 @@ def test_a_margin_that_nobody_falls_below(margin: float, rule, idle: bool):
     assert bool(faults) == idle
     if idle:
         assert faults[0].startswith("policy.veto.margin must be above 0.8, got 0.8: ")
-
-
-def test_the_default_acts_beside_the_default_rule():
-    assert idle_faults((Veto(),), Confidence()) == []
 
 
 def test_the_second_run_must_be_finished(tmp_path):

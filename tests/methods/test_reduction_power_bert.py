@@ -75,10 +75,3 @@ def test_parameters_begin_at_one_learn_and_stay_within_bounds():
         made.retention.add_(1).mul_(-1)
     made.after_step()
     assert (made.retention == 0).all()
-
-
-def test_a_rate_takes_the_place_of_a_travel():
-    assert bound([1.0], travel=0.5).groups(1e-4)[0]["travel"] == 0.5
-    (group,) = bound([1.0], lr=0.002).groups(1e-4)
-    assert group["lr"] == 0.002
-    assert "travel" not in group
