@@ -258,8 +258,8 @@ def cross_faults(plan: TrainSettings) -> list[str]:
 
 
 def tuned_faults(plan: TrainSettings, pretrained: str | None) -> list[str]:
-    """Where no stage trains the last head, the body must bring one, and be as deep as it was tuned
-    with. pretrained: a hub's name tells nothing before it is here."""
+    """Where no stage trains the last head, the backbone must bring one, and be as deep as it was
+    tuned with. pretrained: a hub's name tells nothing before it is here."""
     num_layers = plan.encoder["num_layers"]
     if any(stage.moves(f"heads.{num_layers}.classes.weight") for stage in stages_of(plan)):
         return []

@@ -1,4 +1,4 @@
-"""Training on several processes: who starts them, how they meet, what is said where one dies.
+"""Training on several processes: how they start and meet, and the error where one dies.
 
 On one machine a process of ours starts the ranks and watches over them, in a sweep too: Lightning's
 own way, to start the whole command again for each rank, would start the sweep again. Where torchrun

@@ -1,5 +1,5 @@
-"""Fully sharded data parallel (Zhao et al. 2023; ZeRO, Rajbhandari et al. 2020), for a body whose
-gradients and moments do not fit beside each other.
+"""Fully sharded data parallel (Zhao et al. 2023; ZeRO, Rajbhandari et al. 2020), for a backbone
+whose gradients and moments do not fit beside each other.
 
 Between steps a process holds its part of the weights, and always of gradients and of the
 optimizer's moments; during a step it holds all weights. Losses are those of one process.

@@ -21,11 +21,9 @@ from eat_lightning.infer.precision import PLAIN, PREPACKED, form_of, prepack_fau
 from eat_lightning.infer.prepacked import PrepackedLinear
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.measure.__main__ import measure
-from eat_lightning.methods.policy.veto import Veto
-from eat_lightning.report.study import open_study
 from eat_lightning.runs.certificate import Certificate
 from eat_lightning.runs.open import certified_form, open_run
-from eat_lightning.runs.row import Row, read, write
+from eat_lightning.runs.row import read
 from eat_lightning.runs.run import Run
 
 pytestmark = pytest.mark.skipif(
