@@ -43,7 +43,7 @@ OUTSIDE = {
         *("accelerator", "devices", "num_nodes", "strategy"),  # how many processes, and on what
     },
 }
-PLACES = {"cpu", "gpu", "ddp", "fsdp"}  # the choices of `trainer` that set nothing else
+PLACES = {"cpu", "gpu", "ddp"}  # the choices of `trainer` that set nothing else
 # Groups that are in a folder's name by themselves, or whose keys are.
 NAMED_FIRST = {"task", "model", "seed", "experiment"}
 LONGEST_NAME = 100
