@@ -182,7 +182,7 @@ class Classifier(LightningModule):
             for metric in self.metrics[str(layer)].values():  # type: ignore[operator]
                 metric.update(score_B, batch.labels_B)
         self.retention.update(trace.retention_B)
-        for name, value_B in trace_meansce_metrics(self.encoder, trace).items():
+        for name, value_B in trace_metrics(self.encoder, trace).items():
             self.trace_means[name].update(value_B)  # type: ignore[operator]
 
     def on_validation_epoch_end(self) -> None:
@@ -264,7 +264,7 @@ def exits_of(encoder: AdaptiveEncoder) -> list[int]:
     return sorted({*encoder.exit.layers, encoder.shape.num_layers})
 
 
-def trace_meansce_metrics(encoder: AdaptiveEncoder, trace: Trace) -> dict[str, Tensor]:
+def trace_metrics(encoder: AdaptiveEncoder, trace: Trace) -> dict[str, Tensor]:
     """Apply the encoder's exit rule to a batch that ran all layers. Returns each example's depth
     and token_layers, and 1 at the exit where it leaves. Confidences are not calibrated:
     temperatures are fitted when training ends."""
