@@ -19,7 +19,8 @@ from eat_lightning.weights.hf_folder import empty_backbone, weights_for
 
 
 class HuggingFaceTwin(nn.Module):
-    """The body as transformers' own model (sdpa, PyTorch's eager mode) with the last exit head."""
+    """The backbone as transformers' own model (sdpa, PyTorch's eager mode) with the last exit
+    head."""
 
     def __init__(self, encoder: AdaptiveEncoder):
         super().__init__()

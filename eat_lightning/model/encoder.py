@@ -282,7 +282,8 @@ class AdaptiveEncoder(nn.Module):
         return partial(product, **{f"{name}_N": vars(packed)[f"{name}_N"] for name in wants})
 
     def half_window(self, packed: Packed, layer: int) -> int | None:
-        """How far a token of a layer sees by the body's own window (None: over the whole text)."""
+        """How far a token of a layer sees by the backbone's own window (None: over the whole
+        text)."""
         if layer not in self.shape.local_layers:
             return None
         half_window, span = self.shape.local_window // 2, packed.span
@@ -353,7 +354,7 @@ class AdaptiveEncoder(nn.Module):
         )
 
     def ask(self, packed: Packed, batch: Batch, recorder: TraceRecorder) -> Packed:
-        """The examples with what policies wish for them before they start."""
+        """The examples with the requests of policies for them before they start."""
         request = joined(policy.requests(batch, self.reduction) for policy in self.policies)
         if recorder.options.leave:
             recorder.request(request)
@@ -378,7 +379,7 @@ class AdaptiveEncoder(nn.Module):
 
 
 def bias_faults(shape: Shape, attention: Any) -> list[str]:
-    """An approximate product has no scores that a body could add to, and hides nothing."""
+    """An approximate product has no scores that a backbone could add to, and hides nothing."""
     if not attention.approximate:
         return []
     kind = spec("attention", attention)["kind"]

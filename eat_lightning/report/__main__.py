@@ -86,7 +86,7 @@ class ReportSettings(Settings):
 
 
 def report(config: dict[str, Any]) -> Path:
-    """Write the report; returns its folder. What a claim lacks is told, the rest is made.
+    """Write the report; returns its folder. Claims that lack data are named, the rest is made.
 
     Raises ConfigError, one line per fault, before any row is read; and where there is no row.
     """
