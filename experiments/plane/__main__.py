@@ -95,7 +95,7 @@ def main(arguments: Sequence[str]) -> None:
     given = {key: yaml.safe_load(value) for key, _, value in (a.partition("=") for a in arguments)}
     if unknown := [*given.keys() - {"runs", "kept", "records", "to"}]:
         raise ConfigError(f"only runs=, kept=, records= and to= are known, got {unknown[0]}")
-    to = Path(given.get("to", HERE / ("kept" if "kept" in given else "results")))
+    to = Path(given.get("to", HERE / ("before" if "kept" in given else "results")))
     for models in given_models(given).values():
         plane_of(models).write(to)
         print(f"written: {to / models[0].task}.jsonl", flush=True)
