@@ -49,13 +49,18 @@ def difference(point: Point, other: Point | None) -> Difference | None:
         return None
     a_SB, b_SB = point.correct_SB(), other.correct_SB()
     if a_SB is None or b_SB is None or not same_examples(point, other):
-        lacking = (m.lacking for each in (point, other) for m in each.members)
-        lacking = next(filter(None, lacking), "") or NO_EXAMPLES
+        lacking = lacking_of(point, other) or NO_EXAMPLES
         return Difference(100 * (mine - theirs), None, lacking=lacking)
     interval = paired_difference(a_SB, b_SB).times(100)
     seeds = [seed for seed in point.seeds if seed in other.seeds]
     pairs = [(a_SB[point.seeds.index(s)], b_SB[other.seeds.index(s)]) for s in seeds]
     return Difference(interval.value, interval, tuple(mcnemar(a_B, b_B) for a_B, b_B in pairs))
+
+
+def lacking_of(*points: Point) -> str:
+    """Why answers are not paired: what the first row without an outcome lacks, or nothing."""
+    lacking = (m.lacking for point in points for m in point.members)
+    return next(filter(None, lacking), "")
 
 
 def same_examples(point: Point, other: Point) -> bool:
