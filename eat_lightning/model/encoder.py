@@ -33,9 +33,9 @@ from eat_lightning.model.contracts import (
 from eat_lightning.model.evidence import MATRIX, Evidence, evidence_faults
 from eat_lightning.model.gradient import scaled_gradient
 from eat_lightning.model.heads import (
+    guessing_layers,
     head_faults,
     head_settings,
-    heads_asked,
     layers_with_heads,
     make_heads,
     notes_of,
@@ -147,7 +147,7 @@ class AdaptiveEncoder(nn.Module):
         if method is before:
             return method
         if type(method) is type(before) and overrides(method, EncoderPart.bind):
-            twin = copy.copy(before)  # the same parameters, with other plain arguments
+            twin: Any = copy.copy(before)  # the same parameters, with other plain arguments
             for name, value in kept_arguments(method).items():
                 setattr(twin, name, value)
             return twin
@@ -201,7 +201,7 @@ class AdaptiveEncoder(nn.Module):
         rows that left there, and the others as they enter the layer after it (None: there are
         none)."""
         options = recorder.options
-        guessing = heads_asked(self.heads, recorder.exit if options.leave else None)
+        guessing = guessing_layers(self.heads, recorder.exit if options.leave else None)
         exit_layer = min(number for number in guessing if number >= first)
         for number in range(first, exit_layer):
             packed, evidence = self.step(packed, recorder, number)

@@ -18,7 +18,7 @@ from eat_lightning.model.banded import near_pairs
 from eat_lightning.model.contracts import ExitRule, Reduction, only_open
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.evidence import MATRIX
-from eat_lightning.model.heads import heads_asked
+from eat_lightning.model.heads import guessing_layers
 from eat_lightning.model.layer import Shape
 from eat_lightning.model.local import PAYS
 
@@ -51,7 +51,7 @@ def flops(
     per_layer_LB += reduction_flops(shape, reduction, before_LB)
     per_row_LB = np.concatenate([[embedding_flops(shape, before_LB[0])], per_layer_LB])
     left_LB = np.concatenate([before_LB[:1], after_LB])
-    for layer in heads_asked(encoder.heads, only_open(exit, encoder.policies)):
+    for layer in guessing_layers(encoder.heads, only_open(exit, encoder.policies)):
         guessing = head_flops(encoder, layer, left_LB[layer])
         per_row_LB[layer] += guessing + exit.flops(shape, encoder.num_labels)
     ran_LB = np.arange(shape.num_layers + 1)[:, None] <= depth_B
