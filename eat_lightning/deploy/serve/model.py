@@ -60,7 +60,7 @@ class Model:
             backend.labels,
             backend.num_layers,
             backend.exits,
-            own_exits(backend),
+            sources_with_exits(backend),
             self.normal,
         )
 
@@ -86,7 +86,7 @@ def open_model(plan: ServeSettings) -> Model:
     return model
 
 
-def own_exits(backend: Backend) -> frozenset[str]:
+def sources_with_exits(backend: Backend) -> frozenset[str]:
     """The sources that have exits of their own: by a certificate each, or by a policy."""
     from eat_lightning.methods.policy.per_source import PerSource
 
