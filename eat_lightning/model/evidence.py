@@ -29,7 +29,7 @@ class Evidence:
     """A field is None unless the reduction `needs` it.
 
     received: attention that a token receives, summed over queries, averaged over heads (PoWER-BERT,
-    Goyal et al. 2020). own: the part of it that a token gives itself. cls: the [CLS] query's
+    Goyal et al. 2020). diagonal: the part of it that a token gives itself. cls: the [CLS] query's
     attention to each token, averaged over heads (EViT, Liang et al. 2022). keys: mean over heads of
     the keys (ToMe, Bolya et al. 2023). value_norm: L2 norm of the values of all heads (ATS, Fayyaz
     et al. 2022).
@@ -67,7 +67,8 @@ def gather_evidence(
     mask: Tensor | None,
     needs: frozenset[str],
 ) -> Evidence:
-    """The evidence named in `needs`; the whole attention matrix only for `received` and `own`."""
+    """The evidence named in `needs`; the whole attention matrix only for `received` and
+    `diagonal`."""
     evidence = Evidence()
     if needs & MATRIX:
         weights_BHLL = attention_weights(q, k, mask)

@@ -40,8 +40,8 @@ class Shape:
     in a residual block. feed_forward: "plain" or "gated". biases: linear maps and norms have them.
     layer_groups: how many layers have weights of their own, of which each stands for an equal
     stretch (0: all). local_layers: numbers of those whose tokens see local_window / 2 on each side,
-    counted in the original text. family: as what transformers knows the body, which only its files
-    ask.
+    counted in the original text. family: as what transformers knows the backbone, which only its
+    files ask.
     """
 
     vocab_size: int
@@ -232,7 +232,7 @@ class Layer(nn.Module):
         number: int = 1,
     ) -> tuple[Packed, Evidence]:
         """`kernel`: the pattern's own product, which knows who sees whom without the mask. `grad`:
-        evidence is given with its gradient. `distance`: the body's part for relative positions.
+        evidence is given with its gradient. `distance`: the backbone's part for relative positions.
         `number`: of this layer."""
         layout, x_ND = packed.layout, packed.x_ND
         qkv_N = self.projected(x_ND, packed, distance, number)
@@ -255,7 +255,7 @@ class Layer(nn.Module):
     def whole_mask(
         self, mask: Tensor | None, q: Tensor, k: Tensor, packed: Packed, distance: Distance | None
     ) -> Tensor | None:
-        """A mask with the keys' log weights and the body's own scores of distances, if any."""
+        """A mask with the keys' log weights and the backbone's own scores of distances, if any."""
         mask = with_key_weights(packed, mask)
         distance_BHLL = None if distance is None else distance.scores(q, k, packed, self.qkv)
         mask = mask if distance_BHLL is None else with_bias(mask, distance_BHLL)

@@ -137,7 +137,7 @@ def flops_fall_with_the_work(encoder: AdaptiveEncoder) -> None:
 
 
 def every_weight_has_a_gradient(encoder: AdaptiveEncoder) -> None:
-    """Training moves every weight of the body and of the heads (a method's own may rest)."""
+    """Training moves every weight of the backbone and of the heads (a method's own may rest)."""
     encoder.train()
     guesses = encoder(ragged()).guesses.values()
     torch.stack([guess_BC.square().sum() for guess_BC in guesses]).sum().backward()

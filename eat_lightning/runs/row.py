@@ -71,7 +71,7 @@ class Row:
     Scores are None where the task is not judged by them; `metric` names the main one, `majority` is
     the share of the largest class. recall: of each class's examples the share answered so, by name;
     empty in rows from before it was noted. depth, retention, token_layers and flops are means over
-    the examples. flops_ratio is against the same body dense / none / never, and so are speed_up
+    the examples. flops_ratio is against the same backbone dense / none / never, and so are speed_up
     (means of latencies timed together) and conversion (speed_up x flops_ratio). adaptivity_gain:
     the main metric minus that of the same weights at fixed depth and equal FLOPs, as a fraction,
     with its paired 95 % interval; mix_gain: minus that of the best mix of two depths (see

@@ -1,4 +1,4 @@
-"""Training on several processes: who starts them, how they meet, what is said where one dies.
+"""Training on several processes: how they start and meet, and the error where one dies.
 
 On one machine a process of ours starts the ranks and watches over them, in a sweep too: Lightning's
 own way, to start the whole command again for each rank, would start the sweep again. Where torchrun
@@ -86,25 +86,16 @@ class Ranks(DDPStrategy):
         self.threads = threads
 
     def setup_environment(self) -> None:
-        prepare(self.threads)
+        quiet()  # a new process knows nothing of its parent's settings
+        if self.threads:
+            torch.set_num_threads(self.threads)
         super().setup_environment()
 
     def on_train_start(self) -> None:
-        end_at_sigterm()
-
-
-def prepare(threads: int | None) -> None:
-    """Make a rank what its parent is: a new process knows nothing of it."""
-    quiet()
-    if threads:
-        torch.set_num_threads(threads)
-
-
-def end_at_sigterm() -> None:
-    """Let a rank that we started end when its parent says so, which it does where another died.
-    Lightning would tell the other ranks first, and say at length that it cannot."""
-    if started_outside() == 1:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        """Let a rank that we started end when its parent sends SIGTERM, as where another died.
+        Lightning would notify the other ranks first, and print at length that it cannot."""
+        if started_outside() == 1:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def process_faults(trainer: dict[str, Any], multirun: bool) -> list[str]:
@@ -114,7 +105,7 @@ def process_faults(trainer: dict[str, Any], multirun: bool) -> list[str]:
         return faults
     strategy, started = str(trainer.get("strategy", "auto")), started_outside()
     wanted = num_processes(trainer)
-    ours = strategy == "fsdp" or DDP.fullmatch(strategy) is not None
+    ours = DDP.fullmatch(strategy) is not None
     if started > 1 and started != wanted:
         return [
             f"trainer.devices={devices} times trainer.num_nodes={nodes} must be the {started} "

@@ -50,10 +50,6 @@ def strategy_for(trainer: dict[str, Any], all_train: bool, threads: int | None =
     strategy = trainer.get("strategy", "auto")
     if strategy == "auto":
         strategy = "ddp" if num_processes(trainer) > 1 else "auto"
-    if strategy == "fsdp":
-        from eat_lightning.train.shards import Shards
-
-        return Shards(threads)
     named = DDP.fullmatch(str(strategy))
     if named is None:
         return strategy

@@ -1,4 +1,4 @@
-"""What is raced, by whom, over which examples: a plan made real."""
+"""Candidates and examples of a race, made from its plan."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def make_app(gateway: Gateway, token: str | None = None) -> FastAPI:
 
 
 def add_faults(app: FastAPI, columns: Sequence[str]) -> None:
-    """Whatever is refused is said in one line, as {"error": ...}."""
+    """Answer every refusal in one line, as {"error": ...}."""
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> JSONResponse:

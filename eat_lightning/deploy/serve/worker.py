@@ -108,7 +108,7 @@ class Queue:
 
 @dataclass(eq=False)
 class Worker:
-    """Has the model answer batches. settled: is told of answers and refusals; died: of each death.
+    """Has the model answer batches. finished: takes answers and refusals; died: each death.
 
     A model that fails on a batch is tried on each of its examples alone, so that one cannot take
     the others' answers. Where the model's process dies, or takes longer than `stuck_s` and is
