@@ -139,7 +139,13 @@ class TrainSettings(Settings):
     @cached_property
     def methods(self) -> Methods:
         """The methods, made once."""
-        return Methods(*(build(slot, getattr(self, slot)) for slot in METHODS))
+        return Methods(
+            attention=build("attention", self.attention),
+            reduction=build("reduction", self.reduction),
+            exit=build("exit", self.exit),
+            objective=build("objective", self.objective),
+            schedule=build("schedule", self.schedule),
+        )
 
 
 def planned(config: dict[str, Any], multirun: bool = False) -> TrainSettings:
