@@ -117,7 +117,7 @@ class AdaptiveEncoder(nn.Module):
         self.apply(initialise)
         self.attention = self.fitted(attention)
         self.reduction = self.fitted(reduction)
-        self.exit = self.fitted(exit)
+        self.exit = self.knowing_heads(self.fitted(exit))
 
     def replacing(
         self,
@@ -136,7 +136,7 @@ class AdaptiveEncoder(nn.Module):
         if reduction is not None:
             put(twin, "reduction", self.fitted(reduction, self.reduction))
         if exit is not None:
-            put(twin, "exit", self.fitted(exit, self.exit))
+            put(twin, "exit", self.knowing_heads(self.fitted(exit, self.exit)))
         if policies is not None:
             twin.policies = policies
         return twin
@@ -155,6 +155,11 @@ class AdaptiveEncoder(nn.Module):
         if isinstance(method, nn.Module):  # a new module is in training
             method.train(self.training)
         return method
+
+    def knowing_heads(self, exit: ExitRule) -> ExitRule:
+        """An exit rule that knows the heads."""
+        exit.join({int(layer): head for layer, head in self.heads.items()})
+        return exit
 
     @property
     def rule(self) -> ExitRule:

@@ -23,7 +23,6 @@ from eat_lightning.methods.policy.full_depth import FullDepth
 from eat_lightning.methods.policy.min_retention import MinRetention
 from eat_lightning.methods.policy.per_source import PerSource
 from eat_lightning.methods.policy.veto import Veto
-from eat_lightning.model.contracts import Policy
 from eat_lightning.model.reason import FIRST_REASON, Reason
 from eat_lightning.runs.open import open_export, open_run
 from eat_lightning.runs.run import Run
@@ -137,22 +136,6 @@ def test_what_the_exits_would_have_done(export: Export):
         done = runner.run(TEXTS, exits.review(ABOUT))
         assert depth_B.tolist() == done.depth_B.tolist()
         np.testing.assert_allclose(logits_BC, done.logits_BC, atol=1e-5)
-
-
-class Own(Policy):
-    """A policy of someone's own that sees no batch, only what is known."""
-
-    def reviews(self, reason_B, logits_EBC, asked, rows_B):
-        names = asked.known("source")
-        return np.where([names[row] == "mail" for row in rows_B], int(Reason.VETOED), reason_B)
-
-
-def test_a_policy_of_ones_own(export: Export):
-    later = StricterExits(export.layers, policies=(Own(),)).review(ABOUT)
-    trace = export.runner.run(TEXTS, later)
-    mail_B = np.array([about.get("source") == "mail" for about in ABOUT])
-    assert (trace.depth_B[mail_B] == 3).all()
-    assert (trace.depth_B[~mail_B] < 3).any()
 
 
 def test_policies_need_no_torch(export: Export):
