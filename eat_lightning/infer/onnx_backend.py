@@ -145,7 +145,7 @@ class OnnxBackend(Backend):
             guesses,
             tokens_LB,
             Never(),
-            origins=getattr(split, "origins", None),
+            origins=split.origins,
             policies=self.policies(),
             batch=split.batch,
         )

@@ -78,8 +78,9 @@ class Shape:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "local_layers", self.local_layers or ())
-        for name in ("heads_by_layer", "inner_by_layer", "local_layers"):  # a file has lists
-            if (given := getattr(self, name)) is not None:
+        listed = {"heads_by_layer": self.heads_by_layer, "inner_by_layer": self.inner_by_layer}
+        for name, given in (listed | {"local_layers": self.local_layers}).items():
+            if given is not None:  # a file has lists
                 object.__setattr__(self, name, tuple(given))
 
     def at(self, layer: int) -> Shape:
@@ -198,6 +199,13 @@ NORMS = {"last": NormLast, "first": NormFirst}
 FEED_FORWARDS = {"plain": plain, "gated": gated}
 
 
+class AddingLinear(nn.Module):
+    """A linear map that adds its product to other vectors by itself, where `adds` is true: it then
+    takes those as a second argument."""
+
+    adds: bool
+
+
 class Layer(nn.Module):
     """One Transformer layer; only the attention product leaves the packed rows.
 
@@ -289,7 +297,7 @@ class Layer(nn.Module):
     def added(self, x_ND: Tensor, linear: nn.Module, inner_NM: Tensor) -> Tensor:
         """The vectors with what a linear map makes of others added, within its product where it
         can (a prepacked one, which nothing trains)."""
-        if getattr(linear, "adds", False):
+        if isinstance(linear, AddingLinear) and linear.adds:
             return linear(inner_NM, x_ND)
         return x_ND + self.dropout(linear(inner_NM))
 
