@@ -68,14 +68,9 @@ def show(rows: Sequence[Row], runs: Sequence[Run]) -> None:
         cells = [cell(row) for cell in columns.values()]
         table.add_row(name, titled(row, title), *cells, end_section=last)
     Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
-<<<<<<< HEAD
-    firsts = [own[0] for own in by_run(rows).values()]
+    firsts = [group[0] for group in by_run(rows).values()]
     exits = [run.model_config()["exit"] for run in runs]
     print("\n".join([*map(described, firsts), *notes(rows, exits), *oracles(rows, runs)]))
-=======
-    firsts = [group[0] for group in by_run(rows).values()]
-    print("\n".join([*map(described, firsts), *notes(rows), *oracles(rows, runs)]))
->>>>>>> main
     names = sorted({"rows-policy.jsonl" if row.policy else "rows.jsonl" for row in rows})
     print("rows: " + ", ".join(str(run.folder / name) for run in runs for name in names))
 
@@ -121,17 +116,10 @@ def recall_notes(rows: Sequence[Row], exits: Sequence[dict[str, Any]] = ()) -> l
     """List the recall of each class under the setting of each run, or else under its first one,
     and the classes that a setting never finds."""
     lines = []
-<<<<<<< HEAD
-    for own in by_run(rows).values():
-        lines += recall_lines(next((row for row in own if row.exit in exits), own[0]))
-        for name in own[0].recall:
-            blind = [row for row in own if row.recall.get(name) == 0]
-=======
     for group in by_run(rows).values():
-        lines += recall_lines(group[0])
+        lines += recall_lines(next((row for row in group if row.exit in exits), group[0]))
         for name in group[0].recall:
             blind = [row for row in group if row.recall.get(name) == 0]
->>>>>>> main
             titles = ", ".join(dict.fromkeys(row.title for row in blind))
             lines += unfound([name] if blind else [], "" if blind == group else f" under {titles}")
     return lines
