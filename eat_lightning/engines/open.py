@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from eat_lightning.engines import trials
-from eat_lightning.engines.plan import Opening, is_export
+from eat_lightning.engines.adapted import open_adapted
+from eat_lightning.engines.plan import Opening, is_adapted, is_export
 from eat_lightning.engines.race import answer_fault, made_texts, race, tell
 from eat_lightning.engines.trials import EngineTrial, this_machine
 from eat_lightning.errors import ConfigError, Faults
@@ -30,7 +31,7 @@ from eat_lightning.model.contracts import Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.policies import policies_of
 from eat_lightning.model.specification import specs_by_slot
-from eat_lightning.runs.chosen import ExitChoice
+from eat_lightning.runs.exit_choice import ExitChoice
 from eat_lightning.runs.open import at_choice, fitter_of, longest, open_export, open_run
 from eat_lightning.runs.run import Run, version_of
 from eat_lightning.runs.training_mark import who_trains
@@ -47,6 +48,8 @@ def open_backend(plan: ModelSettings, export: str | None = None) -> Backend:
     exits, policies, certificate and threads, in the plan's engine. ConfigError with every fault."""
     if plan.threads:
         torch.set_num_threads(plan.threads)
+    if export is None and is_adapted(plan.run):
+        return open_adapted(plan.run, plan.threads)
     policies, engine = policies_of(plan.policy), plan.backend
     if export is not None or is_export(plan.run):
         model: Any = OfExport(Path(export or plan.run), plan.opening, policies)

@@ -117,7 +117,7 @@ class AdaptiveEncoder(nn.Module):
         self.apply(initialise)
         self.attention = self.fitted(attention)
         self.reduction = self.fitted(reduction)
-        self.exit = self.fitted(exit)
+        self.exit = self.knowing_heads(self.fitted(exit))
 
     def replacing(
         self,
@@ -136,7 +136,7 @@ class AdaptiveEncoder(nn.Module):
         if reduction is not None:
             put(twin, "reduction", self.fitted(reduction, self.reduction))
         if exit is not None:
-            put(twin, "exit", self.fitted(exit, self.exit))
+            put(twin, "exit", self.knowing_heads(self.fitted(exit, self.exit)))
         if policies is not None:
             twin.policies = policies
         return twin
@@ -155,6 +155,11 @@ class AdaptiveEncoder(nn.Module):
         if isinstance(method, nn.Module):  # a new module is in training
             method.train(self.training)
         return method
+
+    def knowing_heads(self, exit: ExitRule) -> ExitRule:
+        """An exit rule that knows the heads."""
+        exit.join({int(layer): head for layer, head in self.heads.items()})
+        return exit
 
     @property
     def rule(self) -> ExitRule:
@@ -282,7 +287,8 @@ class AdaptiveEncoder(nn.Module):
         return partial(product, **{f"{name}_N": vars(packed)[f"{name}_N"] for name in wants})
 
     def half_window(self, packed: Packed, layer: int) -> int | None:
-        """How far a token of a layer sees by the body's own window (None: over the whole text)."""
+        """How far a token of a layer sees by the backbone's own window (None: over the whole
+        text)."""
         if layer not in self.shape.local_layers:
             return None
         half_window, span = self.shape.local_window // 2, packed.span
@@ -353,7 +359,7 @@ class AdaptiveEncoder(nn.Module):
         )
 
     def ask(self, packed: Packed, batch: Batch, recorder: TraceRecorder) -> Packed:
-        """The examples with what policies wish for them before they start."""
+        """The examples with the requests of policies for them before they start."""
         request = joined(policy.requests(batch, self.reduction) for policy in self.policies)
         if recorder.options.leave:
             recorder.request(request)
@@ -378,7 +384,7 @@ class AdaptiveEncoder(nn.Module):
 
 
 def bias_faults(shape: Shape, attention: Any) -> list[str]:
-    """An approximate product has no scores that a body could add to, and hides nothing."""
+    """An approximate product has no scores that a backbone could add to, and hides nothing."""
     if not attention.approximate:
         return []
     kind = spec("attention", attention)["kind"]

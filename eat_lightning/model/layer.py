@@ -40,8 +40,8 @@ class Shape:
     in a residual block. feed_forward: "plain" or "gated". biases: linear maps and norms have them.
     layer_groups: how many layers have weights of their own, of which each stands for an equal
     stretch (0: all). local_layers: numbers of those whose tokens see local_window / 2 on each side,
-    counted in the original text. family: as what transformers knows the body, which only its files
-    ask.
+    counted in the original text. family: as what transformers knows the backbone, which only its
+    files ask.
     """
 
     vocab_size: int
@@ -78,8 +78,9 @@ class Shape:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "local_layers", self.local_layers or ())
-        for name in ("heads_by_layer", "inner_by_layer", "local_layers"):  # a file has lists
-            if (given := getattr(self, name)) is not None:
+        listed = {"heads_by_layer": self.heads_by_layer, "inner_by_layer": self.inner_by_layer}
+        for name, given in (listed | {"local_layers": self.local_layers}).items():
+            if given is not None:  # a file has lists
                 object.__setattr__(self, name, tuple(given))
 
     def at(self, layer: int) -> Shape:
@@ -198,6 +199,13 @@ NORMS = {"last": NormLast, "first": NormFirst}
 FEED_FORWARDS = {"plain": plain, "gated": gated}
 
 
+class AddingLinear(nn.Module):
+    """A linear map that adds its product to other vectors by itself, where `adds` is true: it then
+    takes those as a second argument."""
+
+    adds: bool
+
+
 class Layer(nn.Module):
     """One Transformer layer; only the attention product leaves the packed rows.
 
@@ -232,7 +240,7 @@ class Layer(nn.Module):
         number: int = 1,
     ) -> tuple[Packed, Evidence]:
         """`kernel`: the pattern's own product, which knows who sees whom without the mask. `grad`:
-        evidence is given with its gradient. `distance`: the body's part for relative positions.
+        evidence is given with its gradient. `distance`: the backbone's part for relative positions.
         `number`: of this layer."""
         layout, x_ND = packed.layout, packed.x_ND
         qkv_N = self.projected(x_ND, packed, distance, number)
@@ -255,7 +263,7 @@ class Layer(nn.Module):
     def whole_mask(
         self, mask: Tensor | None, q: Tensor, k: Tensor, packed: Packed, distance: Distance | None
     ) -> Tensor | None:
-        """A mask with the keys' log weights and the body's own scores of distances, if any."""
+        """A mask with the keys' log weights and the backbone's own scores of distances, if any."""
         mask = with_key_weights(packed, mask)
         distance_BHLL = None if distance is None else distance.scores(q, k, packed, self.qkv)
         mask = mask if distance_BHLL is None else with_bias(mask, distance_BHLL)
@@ -289,7 +297,7 @@ class Layer(nn.Module):
     def added(self, x_ND: Tensor, linear: nn.Module, inner_NM: Tensor) -> Tensor:
         """The vectors with what a linear map makes of others added, within its product where it
         can (a prepacked one, which nothing trains)."""
-        if getattr(linear, "adds", False):
+        if isinstance(linear, AddingLinear) and linear.adds:
             return linear(inner_NM, x_ND)
         return x_ND + self.dropout(linear(inner_NM))
 

@@ -1,4 +1,4 @@
-"""A body's own window: in some layers a token sees its neighbours in the original text alone
+"""A backbone's own window: in some layers a token sees its neighbours in the original text alone
 (ModernBERT, Warner et al. 2024, section 2.1.1).
 
 Distances are those of original positions: what a token saw in training it sees after pruning, and

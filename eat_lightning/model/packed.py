@@ -195,7 +195,7 @@ class Layout:
 
     def check_rows(self, must: str, given: Tensor) -> None:
         """Raise Misshaped where a method gives anything but one value for each row."""
-        if getattr(given, "shape", None) != (self.num_tokens,):
+        if not isinstance(given, Tensor) or given.shape != (self.num_tokens,):
             raise Misshaped(f"{must}, got {shape_text(given)}")
 
     def rows_at(self, stays_BL: Bool[Tensor, "b l"], lengths_B: Int[Tensor, " b"]) -> Tensor:

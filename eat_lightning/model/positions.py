@@ -1,6 +1,6 @@
 """How the distance of two tokens enters attention: a bias, a turn, or scores of its own.
 
-A body names its part in `Shape.relative`; BERT, whose positions are added to the embedding, has
+A backbone names its part in `Shape.relative`; BERT, whose positions are added to the embedding, has
 none. Distances are those of original positions, so that pruning does not move a token.
 
 Shapes: B examples, L longest length, N packed tokens, D width, H heads, K head width, R rows of

@@ -71,7 +71,7 @@ class Row:
     Scores are None where the task is not judged by them; `metric` names the main one, `majority` is
     the share of the largest class. recall: of each class's examples the share answered so, by name;
     empty in rows from before it was noted. depth, retention, token_layers and flops are means over
-    the examples. flops_ratio is against the same body dense / none / never, and so are speed_up
+    the examples. flops_ratio is against the same backbone dense / none / never, and so are speed_up
     (means of latencies timed together) and conversion (speed_up x flops_ratio). adaptivity_gain:
     the main metric minus that of the same weights at fixed depth and equal FLOPs, as a fraction,
     with its paired 95 % interval; mix_gain: minus that of the best mix of two depths (see
@@ -220,6 +220,11 @@ class Row:
         return any(x is not None for x in (self.budget, self.budget_ms, self.agree))
 
     @property
+    def score(self) -> float:
+        """The main metric."""
+        return getattr(self, self.metric)
+
+    @property
     def setting(self) -> str:
         """Key of the measured setting, without how it was timed."""
         return json.dumps([getattr(self, name) for name in SETTING], sort_keys=True)
@@ -234,8 +239,7 @@ class Row:
         """Setting, timing, commit and machine: a row supersedes another of the same key."""
         if self.latency_ms is None:  # then the form says nothing worth a row more
             return self.untimed_key
-        timing = json.dumps([getattr(self, name) for name in TIMING])
-        return self.setting, timing, self.commit, self.machine
+        return self.setting, json.dumps([getattr(self, k) for k in TIMING]), *self.untimed_key[2:]
 
     @property
     def untimed_key(self) -> tuple[str, ...]:

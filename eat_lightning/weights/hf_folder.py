@@ -56,7 +56,7 @@ def weights_for(model: nn.Module, encoder: AdaptiveEncoder) -> dict[str, Tensor]
 
 
 def encoder_weights(encoder: AdaptiveEncoder) -> dict[str, Tensor]:
-    """The body's weights as every family may ask for them, and the last head's."""
+    """The backbone's weights as every family may ask for them, and the last head's."""
     shape, state = encoder.shape, dict(encoder.state_dict())
     width = shape.hidden_size
     for i in range(shape.num_distinct):

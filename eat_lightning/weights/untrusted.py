@@ -222,9 +222,9 @@ def weight_faults(shape: Any, weights: Mapping[str, Tensor]) -> list[str]:
     return []
 
 
-MOST_STEPS = 64  # of a part of a tokenizer, with patterns and pieces; bodies' have some 20
+MOST_STEPS = 64  # of a part of a tokenizer, with patterns and pieces; backbones' have some 20
 LONGEST_ENTRY = 64  # bytes; NFKC's longest are 33
-BLANKS = " {2,}"  # the one pattern of bodies' tokenizers that is no plain string
+BLANKS = " {2,}"  # the one pattern of backbones' tokenizers that is no plain string
 READ = (".json", ".txt", ".model", ".jinja")
 
 

@@ -1,4 +1,4 @@
-"""What the machine can do: matrix products at the shapes of an encoder's layer, and reading memory.
+"""Limits of the machine: matrix products at the shapes of an encoder's layer, and reading memory.
 
 The roofline (Williams et al. 2009): no program is faster than FLOPs / rate or bytes / bandwidth.
 """

@@ -1,5 +1,5 @@
-"""What is measured: an encoder of random weights, seen densely, by the window, and pruned, and the
-attention product alone, at the points of each axis.
+"""Candidates of the scaling study: an encoder of random weights, seen densely, by the window, and
+pruned, and the attention product alone, at the points of each axis.
 
 Shapes: N packed tokens, H heads, K head width, L length.
 """
@@ -145,7 +145,7 @@ class Point:
 
     @property
     def is_product(self) -> bool:
-        """Whether it is the attention product alone."""
+        """True where it is the attention product alone."""
         return self.candidate.endswith(PRODUCT)
 
     @property
@@ -153,7 +153,7 @@ class Point:
         return self.product if self.is_product else self.run
 
     def given(self) -> Any:
-        """What `runner` takes."""
+        """Return the arguments of `runner`."""
         shape = self.encoder.shape
         if not self.is_product:
             return text([self.length] * self.batch, shape.vocab_size)

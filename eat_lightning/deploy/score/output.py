@@ -85,7 +85,7 @@ class Output:
 
 @dataclass
 class ShardWriter:
-    """held: rows that make no row group yet."""
+    """Writer of one shard; `pending` holds rows that make no row group yet."""
 
     output: Output
     shard: Shard

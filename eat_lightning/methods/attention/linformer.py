@@ -7,8 +7,8 @@ A key meets the column of E of its place in the original text: E K is a sum over
 tokens, which needs no padding and no mask, and what is dropped leaves the sum. A merged token
 counts as often as tokens were merged into it.
 
-Weights: E and F are new, so a pretrained body loads, but what attention sees is another thing: a
-start for training, not a model. E and F have a column for each place up to the longest length.
+Weights: E and F are new, so a pretrained backbone loads, but what attention sees is another thing:
+a start for training, not a model. E and F have a column for each place up to the longest length.
 """
 
 from collections.abc import Sequence

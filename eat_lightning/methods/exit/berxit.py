@@ -2,7 +2,7 @@
 
 One linear layer, shared by all exits, reads the pooled vector and learns how likely the exit is
 wrong: u_e = sigmoid(w pooled_e + b), trained by the squared error to 1 - [the exit's class is
-right], at every exit, with the gradient into the body. It decides where it looks, without a
+right], at every exit, with the gradient into the backbone. It decides where it looks, without a
 confidence, so it serves regressions too (target: tanh of the absolute error).
 """
 

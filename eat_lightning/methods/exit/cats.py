@@ -3,7 +3,7 @@ how likely the exit says what the last layer will, P(argmax z_e = argmax z_L); a
 where that is likely.
 
 It reads the exit's pooled vector, its class, its largest probability and its lead over the next
-(as theirs, but for the probabilities at earlier exits), and trains neither body nor heads. Its
+(as theirs, but for the probabilities at earlier exits), and trains neither backbone nor heads. Its
 target is to be consistent and not to be right: no labels are used. Temperatures are fitted when
 training has ended, so that it then reads probabilities a little softer or sharper than those it
 learned from; thresholds are chosen on what it then says.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxtyping import Float, Int
@@ -63,6 +63,10 @@ class ExitRule(EncoderPart, ABC):
             layer: 1-based.
         """
         return None
+
+    def join(self, heads: Mapping[int, Any]) -> None:
+        """Take note of the encoder's heads by layer, when it takes the rule. They are not to be
+        kept as parts of a module, and their weights may be loaded after."""
 
     def answers(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, "b c"]:
         """Give the logits that an example leaves with: those of the last exit."""

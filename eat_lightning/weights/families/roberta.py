@@ -1,5 +1,5 @@
-"""RoBERTa (Liu et al. 2019), XLM-RoBERTa (Conneau et al. 2020) and CamemBERT: BERT's body, whose
-first position comes behind the id of the padding."""
+"""RoBERTa (Liu et al. 2019), XLM-RoBERTa (Conneau et al. 2020) and CamemBERT: BERT's backbone,
+whose first position comes behind the id of the padding."""
 
 from __future__ import annotations
 
