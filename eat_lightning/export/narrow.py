@@ -56,7 +56,7 @@ def export_narrowed(
 
 
 def kept_of(run: Run, encoder: AdaptiveEncoder, plan: ExportSettings) -> Kept:
-    """The heads or neurons to keep, as many as were asked for, by what they did on training data
+    """The heads or neurons to keep, as many as are wanted, by what they did on training data
     or, where training left them ordered, from the first; or all that are not zero."""
     if not plan.numbers:
         kept = living(encoder)

@@ -89,7 +89,7 @@ class EatOutput(ModelOutput):
 
 class EatForSequenceClassification(PreTrainedModel):
     """The packed encoder behind Hugging Face's interface, for a run's `model/` folder and for plain
-    folders of any family (dense / none / never unless told otherwise)."""
+    folders of any family (dense / none / never unless given otherwise)."""
 
     config_class = EatConfig
     base_model_prefix = "encoder"
@@ -308,7 +308,7 @@ def check_claims(name: str, saved: dict[str, Any], hub: dict[str, Any]) -> None:
 
 
 def dtype_of(given: Any, saved: dict[str, Any]) -> torch.dtype:
-    """Choose as transformers does: what was asked for, or for "auto" what the folder's config
+    """Choose as transformers does: the given one, or for "auto" what the folder's config
     says."""
     if given in (None, "auto"):
         given = saved.get("dtype") or saved.get("torch_dtype") or "float32"

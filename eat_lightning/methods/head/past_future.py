@@ -76,7 +76,7 @@ class PastFuture(Pooled):
         return logits_BC / self.temperature
 
     def penalties(self, context: Context) -> dict[str, Tensor]:
-        """The imitation's loss of each example, told once for all pairs, by the last head."""
+        """The imitation's loss of each example, given once for all pairs, by the last head."""
         pairs = [] if self._future() else [*combinations(sorted(context.pools), 2)]
         if not pairs:
             return {}

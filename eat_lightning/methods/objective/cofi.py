@@ -136,7 +136,7 @@ class CoFi(Objective, nn.Module):
         whole = [sum(len(a) for a in gates) for gates in (self.heads, self.inner)]
         return [
             f"cofi: {alive[0]} of {whole[0]} heads and {alive[1]} of {whole[1]} inner neurons left "
-            f"({self._gone().item():.2f} of their weights gone, {self.sparsity:g} asked)",
+            f"({self._gone().item():.2f} of their weights gone, {self.sparsity:g} wanted)",
             "the rest is zero, and costs what it did: python -m eat_lightning.export "
             "run=<this run> target=encoder cuts it out",
         ]
