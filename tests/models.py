@@ -39,6 +39,7 @@ SETTINGS: dict[str, dict[str, Any]] = {  # so that a tiny encoder meets each met
     "vote": {"votes": 3, "layers": [2, 3, 4]},
     "beem": {"alpha": [0.17, 0.4, 0.5], "layers": [2, 3, 4]},
     "cats": {"consistency": [0.9, 0.75], "layers": [3, 4]},
+    "cap": {"cap": [0.2, 0.25], "layers": [3, 4]},
     "prototype": {"edr": [0.55, 0.62], "layers": [3, 4]},
     "exit/random": {"rate": [0.4, 0.5], "layers": [3, 4]},
     "ltp": {"layers": [2, 4], "final": 0.6},

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from eat_lightning.engines import trials
-from eat_lightning.engines.plan import Opening, is_export
+from eat_lightning.engines.adapted import open_adapted
+from eat_lightning.engines.plan import Opening, is_adapted, is_export
 from eat_lightning.engines.race import answer_fault, made_texts, race, tell
 from eat_lightning.engines.trials import EngineTrial, this_machine
 from eat_lightning.errors import ConfigError, Faults
@@ -30,7 +31,7 @@ from eat_lightning.model.contracts import Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.policies import policies_of
 from eat_lightning.model.specification import specs_by_slot
-from eat_lightning.runs.chosen import ExitChoice
+from eat_lightning.runs.exit_choice import ExitChoice
 from eat_lightning.runs.open import at_choice, fitter_of, longest, open_export, open_run
 from eat_lightning.runs.run import Run, version_of
 from eat_lightning.runs.training_mark import who_trains
@@ -47,6 +48,8 @@ def open_backend(plan: ModelSettings, export: str | None = None) -> Backend:
     exits, policies, certificate and threads, in the plan's engine. ConfigError with every fault."""
     if plan.threads:
         torch.set_num_threads(plan.threads)
+    if export is None and is_adapted(plan.run):
+        return open_adapted(plan.run, plan.threads)
     policies, engine = policies_of(plan.policy), plan.backend
     if export is not None or is_export(plan.run):
         model: Any = OfExport(Path(export or plan.run), plan.opening, policies)
@@ -98,14 +101,14 @@ class OfRun:
         return self.run.folder
 
     def open(self, engine: str) -> Backend:
-        """A run's graphs are held against it once on each machine."""
+        """Compare a run's graphs with the run, once on each machine."""
         how = self.how
         if engine == "torch":
             exits = how.exit, how.dtype, how.certificate
             return open_run(self.run, *exits, self.policies, how.prepack)
         encoder, labels = self.chosen
         policies = encoder.policies if self.policies is None else self.policies
-        folder = own_export(self.run, with_open_exits(encoder, policies), labels, how.dtype)
+        folder = kept_export(self.run, with_open_exits(encoder, policies), labels, how.dtype)
         export = Export.open(folder, how.threads, engine, how.dtype)
         if fault := self.fault(engine, open_export(export)):
             raise ConfigError(f"backend={engine} {fault}")
@@ -113,7 +116,7 @@ class OfRun:
 
     @cached_property
     def chosen(self) -> tuple[AdaptiveEncoder, list[str]]:
-        """The encoder in fp32 with the exits that were asked for, and its labels."""
+        """The encoder in fp32 with the chosen exits, and its labels."""
         if self.given is not None:
             return self.given
         encoder, labels = self.run.model()
@@ -125,17 +128,17 @@ class OfRun:
         return digest_of(made_of(self.run, self.chosen[0], self.how.dtype))
 
     def fault(self, engine: str, backend: Backend) -> str | None:
-        """Why its answers will not do, held against those of the encoder in the plan's dtype,
+        """Why its answers will not do, compared with those of the encoder in the plan's dtype,
         plain. Looked up where it was found out before."""
         mine = EngineTrial(engine, this_machine(torch.get_num_threads()), self.digest)
         for known in trials.read(self.folder):
             if known.key == mine.key:
                 return known.fault
         run, (encoder, labels) = self.run, self.chosen
-        body = in_dtype(encoder.replacing(policies=()), self.how.dtype)
+        backbone = in_dtype(encoder.replacing(policies=()), self.how.dtype)
         given = run.tokenizer(), run.task.columns, labels, longest(run, encoder)
-        own = TorchBackend(run.folder, {None: body}, *given)
-        fault = answer_fault(own, backend, self.how.dtype, self.texts)
+        plain = TorchBackend(run.folder, {None: backbone}, *given)
+        fault = answer_fault(plain, backend, self.how.dtype, self.texts)
         trials.keep(self.folder, [replace(mine, fault=fault)])
         return fault
 
@@ -156,7 +159,7 @@ def made_of(run: Run, encoder: AdaptiveEncoder, dtype: str) -> dict[str, Any]:
     }
 
 
-def own_export(run: Run, encoder: AdaptiveEncoder, labels: list[str], dtype: str) -> Path:
+def kept_export(run: Run, encoder: AdaptiveEncoder, labels: list[str], dtype: str) -> Path:
     """The folder with this encoder's graphs, kept beside the run, which are made where they are not
     there yet. encoder: in fp32, plain. ConfigError where it cannot be exported."""
     from eat_lightning.export.bundle import Bundle

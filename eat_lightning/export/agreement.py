@@ -122,9 +122,11 @@ def compare(
         texts = [list(split.text(i)) for i in given_B]
         for left in backend.stream(texts):
             there = np.array(left.places)
-            own = in_numpy(ours).take(there)
+            expected = in_numpy(ours).take(there)
             rows = given_B[there]
-            parts.append(differences(rows, own, left.exits, margin_B[there], split.labels[rows]))
+            parts.append(
+                differences(rows, expected, left.exits, margin_B[there], split.labels[rows])
+            )
     fields = zip(*(vars(part).values() for part in parts), strict=True)
     columns = [np.concatenate(field) for field in fields]
     order_B = columns[0].argsort()

@@ -44,8 +44,8 @@ class Left:
 
 @dataclass(frozen=True)
 class Look:
-    """One example's answer, and what each exit on its way said: logits and the rule's signals, by
-    layer. exit: the rule that was asked there."""
+    """One example's answer, and the guess of each exit on its path: logits and the rule's signals,
+    by layer. exit: the rule that decided there."""
 
     answer: dict[str, Any]
     guesses: dict[int, np.ndarray]
@@ -73,7 +73,8 @@ class Backend(ABC):
 
     @abstractmethod
     def look(self, text: Sequence[str], about: Mapping[str, str]) -> Look:
-        """Answer one example (a text for each column), and tell what the exits on its way said."""
+        """Answer one example (a text for each column), with the guesses of the exits on its
+        path."""
 
     @abstractmethod
     def run(

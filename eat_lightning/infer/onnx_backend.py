@@ -93,14 +93,14 @@ class Export:
         return sha256_of([path for path in there if path.is_file()])
 
     def check_policies(self, policies: Sequence[Policy]) -> None:
-        """ConfigError with what of them cannot be asked of an export."""
+        """ConfigError with the policies that an export cannot serve."""
         faults = [fault for policy in policies for fault in policy.export_blockers()]
         labels = self.about["labels"]
         model = ModelFacts(self.layers, labels, num_labels=max(len(labels), 1))
         Faults(faults or policy_faults(policies, model)).check()
 
     def stricter(self, rule: dict[str, Any]) -> Any:
-        """An exit rule that its graphs are to be held to; None where it is theirs. ConfigError
+        """A stricter exit rule for its graphs; None where it is theirs. ConfigError
         where they cannot be."""
         if rule in ({"kind": "never"}, self.about["exit"]):
             return None
@@ -145,7 +145,7 @@ class OnnxBackend(Backend):
             guesses,
             tokens_LB,
             Never(),
-            origins=getattr(split, "origins", None),
+            origins=split.origins,
             policies=self.policies(),
             batch=split.batch,
         )
@@ -155,11 +155,11 @@ class OnnxBackend(Backend):
     ) -> Iterator[tuple[np.ndarray, AnswerTrace, AnswerTrace]]:
         exits = self.by_source[source]
         if not deep:
-            for rows_B, trace in self.runner.stream(texts, exits.asked(about)):
+            for rows_B, trace in self.runner.stream(texts, exits.review(about)):
                 yield rows_B, trace, trace
             return
-        for rows_B, trace in self.runner.stream(texts, exits.deep().asked(about)):
-            logits_BC, depth_B = would_leave(trace.guesses, exits.asked(about))
+        for rows_B, trace in self.runner.stream(texts, exits.deep().review(about)):
+            logits_BC, depth_B = would_leave(trace.guesses, exits.review(about))
             yield rows_B, trace, replace(trace, logits_BC=logits_BC, depth_B=depth_B)
 
     @contextmanager
@@ -179,8 +179,8 @@ class OnnxBackend(Backend):
     def look(self, text: Sequence[str], about: Mapping[str, str]) -> Look:
         exits = self.by_source[self.source_of(about)]
         # Asked though the graphs decide alone, so that a single example too goes exit by exit.
-        later = exits.asked([about]) or (lambda reason_B, *_: reason_B)
-        trace = self.runner.run([text], later)
+        review = exits.review([about]) or (lambda reason_B, *_: reason_B)
+        trace = self.runner.run([text], review)
         depth = int(trace.depth_B[0])
         guesses = {k: guess_BC[0] for k, (guess_BC, _) in trace.guesses.items() if k <= depth}
         rule = build("exit", self.export.about["exit"]) if exits.rule is None else exits.rule

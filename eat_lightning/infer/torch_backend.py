@@ -137,7 +137,7 @@ class TorchBackend(Backend):
             max_length=self.max_length,
             return_attention_mask=False,
         )
-        # A tokenizer in Python (none of the bodies' own is) does not say what it cut.
+        # A tokenizer in Python (none of the backbones' own is) does not say what it cut.
         cut = [bool(each.overflowing) for each in found.encodings or ()] or [False] * len(texts)
         return Encoded(found["input_ids"], found.get("token_type_ids"), cut)
 

@@ -31,7 +31,7 @@ def gain(row: Row) -> str:
 
 
 NUMBERS = {
-    "score": lambda row: f"{100 * getattr(row, row.metric):.2f}",
+    "score": lambda row: f"{100 * row.score:.2f}",
     "gain": gain,
     "depth": lambda row: f"{row.depth:.2f}",
     "reten-\ntion": lambda row: f"{row.retention:.3f}",
@@ -68,8 +68,9 @@ def show(rows: Sequence[Row], runs: Sequence[Run]) -> None:
         cells = [cell(row) for cell in columns.values()]
         table.add_row(name, titled(row, title), *cells, end_section=last)
     Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
-    firsts = [own[0] for own in by_run(rows).values()]
-    print("\n".join([*map(described, firsts), *notes(rows), *oracles(rows, runs)]))
+    firsts = [group[0] for group in by_run(rows).values()]
+    exits = [run.model_config()["exit"] for run in runs]
+    print("\n".join([*map(described, firsts), *notes(rows, exits), *oracles(rows, runs)]))
     names = sorted({"rows-policy.jsonl" if row.policy else "rows.jsonl" for row in rows})
     print("rows: " + ", ".join(str(run.folder / name) for run in runs for name in names))
 
@@ -88,15 +89,16 @@ def described(row: Row) -> str:
     return f"{row.model} seed {row.seed}: {row.encoder}, {', '.join(slots)}{strength}"
 
 
-def notes(rows: Sequence[Row]) -> list[str]:
-    """List notes on a table's numbers: their meaning, and how they were measured."""
+def notes(rows: Sequence[Row], exits: Sequence[dict[str, Any]]) -> list[str]:
+    """List notes on a table's numbers: their meaning, and how they were measured. exits: those
+    that the runs are set to."""
     scores = {f"{r.task} {r.metric}": f"{r.num_examples} examples of {r.split}" for r in rows}
     lines = ["score: " + "; ".join(f"{name} x 100 on {what}" for name, what in scores.items())]
     majorities = {r.task: r.majority for r in rows if r.majority is not None}
     if majorities:
         shares = ", ".join(f"{name} {100 * share:.2f}" for name, share in majorities.items())
         lines[0] += f" (largest class: {shares})"
-    lines += recall_notes(rows)
+    lines += recall_notes(rows, exits)
     if any(row.adaptivity_gain is not None for row in rows):
         lines.append(
             "gain: score minus that of fixed depth at equal FLOPs (95 % interval, paired); mix: of "
@@ -110,16 +112,16 @@ def notes(rows: Sequence[Row]) -> list[str]:
     return lines if timed is None else [*lines, *timing_notes(timed, rows)]
 
 
-def recall_notes(rows: Sequence[Row]) -> list[str]:
-    """List the recall of each class under each run's first setting, and the classes that a setting
-    never finds."""
+def recall_notes(rows: Sequence[Row], exits: Sequence[dict[str, Any]] = ()) -> list[str]:
+    """List the recall of each class under the setting of each run, or else under its first one,
+    and the classes that a setting never finds."""
     lines = []
-    for own in by_run(rows).values():
-        lines += recall_lines(own[0])
-        for name in own[0].recall:
-            blind = [row for row in own if row.recall.get(name) == 0]
+    for group in by_run(rows).values():
+        lines += recall_lines(next((row for row in group if row.exit in exits), group[0]))
+        for name in group[0].recall:
+            blind = [row for row in group if row.recall.get(name) == 0]
             titles = ", ".join(dict.fromkeys(row.title for row in blind))
-            lines += unfound([name] if blind else [], "" if blind == own else f" under {titles}")
+            lines += unfound([name] if blind else [], "" if blind == group else f" under {titles}")
     return lines
 
 
@@ -138,9 +140,9 @@ def recall_lines(row: Row) -> list[str]:
 def oracles(rows: Sequence[Row], runs: Sequence[Run]) -> list[str]:
     """List the bounds that no exit rule can beat, for the backbone of each run's first row. Its
     records lie with the rows."""
-    lines, own = [], by_run(rows)
+    lines, of_runs = [], by_run(rows)
     for run in runs:
-        (row, *_) = own.get((str(run.config["study"]), run.name), [None])
+        (row, *_) = of_runs.get((str(run.config["study"]), run.name), [None])
         if row is not None and row.examples:
             where = f"{row.model} seed {row.seed}: " if len(runs) > 1 else ""
             found = oracle_lines(Recorded.read(run.folder / row.examples))

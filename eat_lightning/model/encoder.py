@@ -10,6 +10,7 @@ H heads, K head width, C classes, E exits so far.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -32,24 +33,25 @@ from eat_lightning.model.contracts import (
 from eat_lightning.model.evidence import MATRIX, Evidence, evidence_faults
 from eat_lightning.model.gradient import scaled_gradient
 from eat_lightning.model.heads import (
+    guessing_layers,
     head_faults,
     head_settings,
-    heads_asked,
     layers_with_heads,
     make_heads,
     notes_of,
     pooled_faults,
 )
-from eat_lightning.model.layer import Embedding, Layer, Shape, initialise, make_layers
+from eat_lightning.model.layer import Embedding, Layer, Layers, initialise
 from eat_lightning.model.local import local_kernel
 from eat_lightning.model.masks import attention_mask
 from eat_lightning.model.method import kept_arguments
 from eat_lightning.model.options import USUAL, PassOptions
 from eat_lightning.model.packed import NOTES, Batch, Packed, on_host
 from eat_lightning.model.policy_request import joined
-from eat_lightning.model.positions import make_distance
+from eat_lightning.model.positions import DISTANCES
 from eat_lightning.model.recorder import TraceRecorder
-from eat_lightning.model.sharing import put, sharing, with_parameters_of
+from eat_lightning.model.shape import Shape
+from eat_lightning.model.sharing import put, sharing
 from eat_lightning.model.specification import spec
 from eat_lightning.model.trace import Scores, Trace
 from eat_lightning.validation import Misshaped, raise_faults
@@ -97,8 +99,10 @@ class AdaptiveEncoder(nn.Module):
         layers = layers_with_heads(head.get("layers", ()), shape.num_layers)
         self.head = head_settings(head, layers)
         self.embedding = Embedding(shape)
-        self.relative = make_distance(shape)
-        self.layers = make_layers(shape)
+        in_embedding = shape.relative == "bias" and not shape.relative_buckets
+        self.relative = None if in_embedding else DISTANCES[shape.relative](shape)
+        alone = [Layer(shape.at(i + 1), after_norm=i == 0) for i in range(shape.num_distinct)]
+        self.layers = Layers(alone, shape.num_layers)
         self.final_norm = (
             nn.LayerNorm(shape.hidden_size, eps=shape.eps, bias=shape.biases)
             if shape.norm == "first"
@@ -114,7 +118,7 @@ class AdaptiveEncoder(nn.Module):
         self.apply(initialise)
         self.attention = self.fitted(attention)
         self.reduction = self.fitted(reduction)
-        self.exit = self.fitted(exit)
+        self.exit = self.knowing_heads(self.fitted(exit))
 
     def replacing(
         self,
@@ -133,7 +137,7 @@ class AdaptiveEncoder(nn.Module):
         if reduction is not None:
             put(twin, "reduction", self.fitted(reduction, self.reduction))
         if exit is not None:
-            put(twin, "exit", self.fitted(exit, self.exit))
+            put(twin, "exit", self.knowing_heads(self.fitted(exit, self.exit)))
         if policies is not None:
             twin.policies = policies
         return twin
@@ -144,11 +148,19 @@ class AdaptiveEncoder(nn.Module):
         if method is before:
             return method
         if type(method) is type(before) and overrides(method, EncoderPart.bind):
-            return with_parameters_of(before, method)
+            twin: Any = copy.copy(before)  # the same parameters, with other plain arguments
+            for name, value in kept_arguments(method).items():
+                setattr(twin, name, value)
+            return twin
         method.bind(self.shape, self.head["layers"], self.num_labels)
         if isinstance(method, nn.Module):  # a new module is in training
             method.train(self.training)
         return method
+
+    def knowing_heads(self, exit: ExitRule) -> ExitRule:
+        """An exit rule that knows the heads."""
+        exit.join({int(layer): head for layer, head in self.heads.items()})
+        return exit
 
     @property
     def rule(self) -> ExitRule:
@@ -195,7 +207,7 @@ class AdaptiveEncoder(nn.Module):
         rows that left there, and the others as they enter the layer after it (None: there are
         none)."""
         options = recorder.options
-        guessing = heads_asked(self.heads, recorder.exit if options.leave else None)
+        guessing = guessing_layers(self.heads, recorder.exit if options.leave else None)
         exit_layer = min(number for number in guessing if number >= first)
         for number in range(first, exit_layer):
             packed, evidence = self.step(packed, recorder, number)
@@ -276,7 +288,8 @@ class AdaptiveEncoder(nn.Module):
         return partial(product, **{f"{name}_N": vars(packed)[f"{name}_N"] for name in wants})
 
     def half_window(self, packed: Packed, layer: int) -> int | None:
-        """How far a token of a layer sees by the body's own window (None: over the whole text)."""
+        """How far a token of a layer sees by the backbone's own window (None: over the whole
+        text)."""
         if layer not in self.shape.local_layers:
             return None
         half_window, span = self.shape.local_window // 2, packed.span
@@ -347,7 +360,7 @@ class AdaptiveEncoder(nn.Module):
         )
 
     def ask(self, packed: Packed, batch: Batch, recorder: TraceRecorder) -> Packed:
-        """The examples with what policies wish for them before they start."""
+        """The examples with the requests of policies for them before they start."""
         request = joined(policy.requests(batch, self.reduction) for policy in self.policies)
         if recorder.options.leave:
             recorder.request(request)
@@ -372,7 +385,7 @@ class AdaptiveEncoder(nn.Module):
 
 
 def bias_faults(shape: Shape, attention: Any) -> list[str]:
-    """An approximate product has no scores that a body could add to, and hides nothing."""
+    """An approximate product has no scores that a backbone could add to, and hides nothing."""
     if not attention.approximate:
         return []
     kind = spec("attention", attention)["kind"]

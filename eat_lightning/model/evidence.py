@@ -19,7 +19,9 @@ from torch import Tensor
 
 from eat_lightning.model.packed import Layout
 
-MATRIX = frozenset({"received", "own"})  # these need every query's attention, not a fused product
+MATRIX = frozenset(
+    {"received", "diagonal"}
+)  # these need every query's attention, not a fused product
 
 
 @dataclass
@@ -27,23 +29,25 @@ class Evidence:
     """A field is None unless the reduction `needs` it.
 
     received: attention that a token receives, summed over queries, averaged over heads (PoWER-BERT,
-    Goyal et al. 2020). own: the part of it that a token gives itself. cls: the [CLS] query's
+    Goyal et al. 2020). diagonal: the part of it that a token gives itself. cls: the [CLS] query's
     attention to each token, averaged over heads (EViT, Liang et al. 2022). keys: mean over heads of
     the keys (ToMe, Bolya et al. 2023). value_norm: L2 norm of the values of all heads (ATS, Fayyaz
     et al. 2022).
     """
 
     received_N: Float[Tensor, " n"] | None = None
-    own_N: Float[Tensor, " n"] | None = None
+    diagonal_N: Float[Tensor, " n"] | None = None
     cls_N: Float[Tensor, " n"] | None = None
     keys_NK: Float[Tensor, "n k"] | None = None
     value_norm_N: Float[Tensor, " n"] | None = None
 
     def take(self, rows_M: Int[Tensor, " m"]) -> Evidence:
         """Only the rows named, in their order."""
-        found = {field.name: getattr(self, field.name) for field in fields(self)}
         return Evidence(
-            **{name: None if x is None else x.index_select(0, rows_M) for name, x in found.items()}
+            **{
+                name: None if x is None else x.index_select(0, rows_M)
+                for name, x in vars(self).items()
+            }
         )
 
 
@@ -65,7 +69,8 @@ def gather_evidence(
     mask: Tensor | None,
     needs: frozenset[str],
 ) -> Evidence:
-    """The evidence named in `needs`; the whole attention matrix only for `received` and `own`."""
+    """The evidence named in `needs`; the whole attention matrix only for `received` and
+    `diagonal`."""
     evidence = Evidence()
     if needs & MATRIX:
         weights_BHLL = attention_weights(q, k, mask)
@@ -74,8 +79,8 @@ def gather_evidence(
         mean_BLL = weights_BHLL.mean(1)
         if "received" in needs:
             evidence.received_N = layout.unpad(mean_BLL.sum(1))
-        if "own" in needs:
-            evidence.own_N = layout.unpad(mean_BLL.diagonal(dim1=1, dim2=2))
+        if "diagonal" in needs:
+            evidence.diagonal_N = layout.unpad(mean_BLL.diagonal(dim1=1, dim2=2))
     if "cls" in needs:
         row_mask = mask if mask is None or mask.shape[-2] == 1 else mask[..., :1, :]
         weights_BH1L = attention_weights(q[:, :, :1], k, row_mask)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from eat_lightning.model.contracts import ExitRule, Head, overrides
 from eat_lightning.model.packed import Packed
+from eat_lightning.model.shape import Shape
 from eat_lightning.model.specification import Specification
 from eat_lightning.validation import InLayers, listed_layers
 
@@ -116,7 +117,7 @@ def layers_with_heads(layers: Any, num_layers: int) -> list[int]:
     return sorted({*listed_layers(layers, num_layers), num_layers})
 
 
-def make_heads(shape: Any, num_labels: int, head: Mapping[str, Any]) -> nn.ModuleDict:
+def make_heads(shape: Shape, num_labels: int, head: Mapping[str, Any]) -> nn.ModuleDict:
     """A head for each of `head["layers"]`, by the layer's number."""
     made: dict[int, Head] = {}
     for layer in head["layers"]:
@@ -127,7 +128,7 @@ def make_heads(shape: Any, num_labels: int, head: Mapping[str, Any]) -> nn.Modul
     return nn.ModuleDict({str(layer): one for layer, one in made.items()})
 
 
-def bound(head: Head, shape: Any, exits: Sequence[int], num_labels: int) -> Head:
+def bound(head: Head, shape: Shape, exits: Sequence[int], num_labels: int) -> Head:
     """A head with its parameters; ValueError where it made no temperature."""
     head.bind(shape, exits, num_labels)
     if "temperature" not in dict(head.named_buffers()):
@@ -142,7 +143,7 @@ def notes_of(heads: nn.ModuleDict) -> frozenset[str]:
     return frozenset[str]().union(*(head.wants for head in every))
 
 
-def heads_asked(heads: nn.ModuleDict, exit: ExitRule | None) -> list[int]:
+def guessing_layers(heads: nn.ModuleDict, exit: ExitRule | None) -> list[int]:
     """The layers whose heads guess under an exit rule (None: nobody leaves): those where it looks,
     and the last. A head that sees those before it must see the same ones under every rule."""
     layers = sorted(int(layer) for layer in heads)
@@ -157,7 +158,7 @@ def pooled_faults(exit: ExitRule, head: Mapping[str, Any]) -> list[str]:
     if not (overrides(exit, ExitRule.bind) and overrides(exit, ExitRule.observe)):
         return []
     known = {name: value for name, value in head.items() if value != "auto"}
-    if not named(known).build().own_width:
+    if not named(known).build().changes_width:
         return []
     return [
         f"exit: {type(exit).__name__} learns from vectors of the encoder's width, which "

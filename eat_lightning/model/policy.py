@@ -52,11 +52,11 @@ class Policy(Method):
     classes_only: bool = False  # compares classes, and is refused for a regression
     of_this_machine: Sequence[str] = ()  # arguments that name files; no model folder may hold them
 
-    def requests(self, asked: PolicyInput, reduction: Reduction | None) -> PolicyRequest:
+    def requests(self, inputs: PolicyInput, reduction: Reduction | None) -> PolicyRequest:
         """Give what is wanted for examples before they start.
 
         Args:
-            asked: what is known of them.
+            inputs: the known fields of the examples.
             reduction: the encoder's; None where strengths cannot be set.
         """
         return PolicyRequest()
@@ -65,7 +65,7 @@ class Policy(Method):
         self,
         reason_B: Int[np.ndarray, " b"],
         logits_EBC: Float[np.ndarray, "e b c"],
-        asked: PolicyInput,
+        inputs: PolicyInput,
         rows_B: Int[np.ndarray, " b"],
     ) -> Int[np.ndarray, " b"]:
         """Give the reasons at an early exit as they are after this policy: as they came, 0 (stays),
@@ -75,8 +75,8 @@ class Policy(Method):
         Args:
             reason_B: as decided so far.
             logits_EBC: calibrated, at the exits so far.
-            asked: what is known of the examples of the batch.
-            rows_B: places in `asked` of the B examples still here.
+            inputs: the known fields of the examples of the batch.
+            rows_B: places in `inputs` of the B examples still here.
         """
         return reason_B
 

@@ -20,13 +20,12 @@ from eat_lightning.infer.record import recorded_of
 from eat_lightning.model.contracts import EncoderPart, Objective, Schedule
 from eat_lightning.model.effective import with_weights
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.layer import Shape
 from eat_lightning.model.options import ALL_EXITS, PassOptions
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.shape import Shape
 from eat_lightning.model.trace import Trace
 from eat_lightning.model.training import Context, Pass
 from eat_lightning.train.callbacks.stages import Timeline
-from eat_lightning.train.shards import shard
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
@@ -66,10 +65,9 @@ class Classifier(LightningModule):
         self.main_metric = task.metrics[0]
         self.retention = MeanMetric()
         names = ["depth", "token_layers", *(f"exit_share_{k}" for k in exits_of(encoder))]
-        self.way = nn.ModuleDict({name: MeanMetric() for name in names})
+        self.trace_means = nn.ModuleDict({name: MeanMetric() for name in names})
         self.calibration: dict[int, dict[str, float]] = {}
         self.noted: dict[str, Any] = {}  # of done.json, beside what every run notes
-        self.batch: Batch  # of the step under way
 
     @cached_property
     def timeline(self) -> Timeline:
@@ -88,18 +86,7 @@ class Classifier(LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         torch.manual_seed(step_seed(self.seed, self.global_step, self.global_rank))
 
-    def configure_model(self) -> None:
-        """Called where a strategy may share out the parameters: one that does gives a mesh."""
-        if self.device_mesh is not None:
-            shard(self)
-
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        self.batch = batch
-        return self.step()
-
-    def step(self) -> Tensor:
-        """The loss of `batch`."""
-        batch = self.batch
         number = self.timeline.number(self.global_step)
         stage = self.timeline.stages[number]
         objective: Objective = stage.objective or self.objective
@@ -184,12 +171,8 @@ class Classifier(LightningModule):
         self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.batch = batch
-        self.look()
-
-    def look(self) -> None:
-        """Add `batch` to the metrics."""
-        if (batch := self.batch).idle:
+        """Add a batch to the metrics."""
+        if batch.idle:
             return
         weights = self.objective.effective_weights(self.encoder)
         trace = with_weights(self.encoder, weights, batch, ALL_EXITS)
@@ -199,8 +182,8 @@ class Classifier(LightningModule):
             for metric in self.metrics[str(layer)].values():  # type: ignore[operator]
                 metric.update(score_B, batch.labels_B)
         self.retention.update(trace.retention_B)
-        for name, value_B in way(self.encoder, trace).items():
-            self.way[name].update(value_B)  # type: ignore[operator]
+        for name, value_B in trace_metrics(self.encoder, trace).items():
+            self.trace_means[name].update(value_B)  # type: ignore[operator]
 
     def on_validation_epoch_end(self) -> None:
         """`select/score` is the mean of the main metric over the exits that the stage trains: the
@@ -214,7 +197,7 @@ class Classifier(LightningModule):
                     scores[int(layer)] = value
                 metric.reset()
         self.log("select/score", torch.stack([*scores.values()]).mean(), prog_bar=True)
-        for name, mean in {"retention": self.retention, **self.way}.items():
+        for name, mean in {"retention": self.retention, **self.trace_means}.items():
             self.log(f"select/{name}", mean.compute())  # type: ignore[operator]
             mean.reset()  # type: ignore[operator]
 
@@ -243,19 +226,19 @@ class Classifier(LightningModule):
         """Methods' own groups first (a rate, decay or sign of their own); of the others matrices
         decay, biases and norms do not."""
         parts = [*self.methods, self.objective]
-        own = [dict(group) for method in parts for group in method.groups(self.lr)]
+        named = [dict(group) for method in parts for group in method.groups(self.lr)]
         # A step of Adam is about as long as its rate, so the sum of rates is how far the soft
         # stages can carry a parameter: a group may name that as its `travel`.
-        for group in (group for group in own if "travel" in group):
+        for group in (group for group in named if "travel" in group):
             group["lr"] = group.pop("travel") / self.timeline.soft_rates(self.warmup)
-        taken = {id(p) for group in own for p in group["params"]}
+        taken = {id(p) for group in named for p in group["params"]}
         rest = list(self.encoder.parameters())
         rest += list(self.objective.parameters()) if isinstance(self.objective, nn.Module) else []
         rest = [p for p in rest if id(p) not in taken]
         return [
             {"params": [p for p in rest if p.ndim > 1], "weight_decay": self.weight_decay},
             {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
-            *own,
+            *named,
         ]
 
 
@@ -281,7 +264,7 @@ def exits_of(encoder: AdaptiveEncoder) -> list[int]:
     return sorted({*encoder.exit.layers, encoder.shape.num_layers})
 
 
-def way(encoder: AdaptiveEncoder, trace: Trace) -> dict[str, Tensor]:
+def trace_metrics(encoder: AdaptiveEncoder, trace: Trace) -> dict[str, Tensor]:
     """Apply the encoder's exit rule to a batch that ran all layers. Returns each example's depth
     and token_layers, and 1 at the exit where it leaves. Confidences are not calibrated:
     temperatures are fitted when training ends."""

@@ -131,8 +131,8 @@ def attach_teacher(
     if len(lacking):
         # Every layer is run, and the split's own order kept.
         with torch.autocast("cpu", torch.bfloat16, enabled=precision.startswith("bf16")):
-            said = record(encoder, split.take(lacking), 64, "what the teacher says")
-        known[lacking] = said.guesses[encoder.shape.num_layers]
+            recorded = record(encoder, split.take(lacking), 64, "what the teacher says")
+        known[lacking] = recorded.guesses[encoder.shape.num_layers]
         with replacing(cache) as beside, beside.open("wb") as file:
             np.save(file, known)
     whole = np.full_like(known, np.nan)
@@ -141,8 +141,8 @@ def attach_teacher(
 
 
 def read_cache(path: Path, num_examples: int, num_labels: int) -> np.ndarray:
-    """Read cached logits, nan for examples that were not asked yet: for all of them where there is
-    no file, or a damaged one."""
+    """Read cached logits, nan for examples that the teacher has not answered yet: for all of them
+    where there is no file, or a damaged one."""
     unknown = np.full((num_examples, num_labels), np.nan, np.float32)
     try:
         # Mapped, so that a header is not believed about a size that the file has not.

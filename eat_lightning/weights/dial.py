@@ -38,8 +38,9 @@ Unit = Literal["share", "ms"]
 
 @dataclass(frozen=True)
 class Budget:
-    """A wish for a point of the dial: the mean cost of an example at most (a share of full FLOPs,
-    or milliseconds at batch 1), or the share of answers at least that stay what full depth says."""
+    """A request for a point of the dial: the mean cost of an example at most (a share of full
+    FLOPs, or milliseconds at batch 1), or the share of answers at least that stay what full depth
+    says."""
 
     amount: float
     unit: Literal["share", "ms", "agree"] = "share"
@@ -142,7 +143,7 @@ class Dial:
     def __post_init__(self) -> None:
         if not self.points:
             raise ValueError("points must be at least one")
-        if not all(later.cost < point.cost for point, later in pairwise(self.points)):
+        if not all(after.cost < point.cost for point, after in pairwise(self.points)):
             raise ValueError("points must cost less and less")
 
     def down_to(self, wanted: Budget) -> list[DialPoint]:

@@ -30,7 +30,7 @@ INDEX = 64 << 20  # bytes of an index, which has a line for each weight
 def weight_files(folder: Path, old: bool = True) -> list[Path]:
     """The files of a folder's weights; ConfigError where there are none, or one is not there.
 
-    old: also .bin, as those of a body that somebody released years ago.
+    old: also .bin, as those of a backbone that somebody released years ago.
     """
     for name in (SAFE, OLD) if old else (SAFE,):
         if (folder / name).is_file():
@@ -87,8 +87,8 @@ def read_old(path: Path) -> dict[str, Tensor]:
     found = found if isinstance(found, dict) else {}
     weights = {k: w for k, w in found.items() if isinstance(k, str) and isinstance(w, Tensor)}
     for name, weight in weights.items():
-        held = weight.untyped_storage().nbytes() // weight.element_size()
-        if weight.layout != torch.strided or weight.numel() > held:
+        size = weight.untyped_storage().nbytes() // weight.element_size()
+        if weight.layout != torch.strided or weight.numel() > size:
             raise ConfigError(f"{path}: {one_line(name, 80)} holds fewer numbers than it says")
     if not weights:
         other = ", ".join(map(str, [*found][:3])) or "nothing"

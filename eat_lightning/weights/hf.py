@@ -34,11 +34,11 @@ from eat_lightning.model.contracts import Objective, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import layers_with_heads, slot_faults
 from eat_lightning.model.int8 import in_int8, is_int8
-from eat_lightning.model.layer import Shape
 from eat_lightning.model.options import PassOptions
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import from_folder, portable
 from eat_lightning.model.positions import Disentangled, Distance, RelativeBias
+from eat_lightning.model.shape import Shape
 from eat_lightning.model.specification import MODEL_SLOTS, build_all, spec
 from eat_lightning.model.trace import Trace
 from eat_lightning.model.training import Context
@@ -89,7 +89,7 @@ class EatOutput(ModelOutput):
 
 class EatForSequenceClassification(PreTrainedModel):
     """The packed encoder behind Hugging Face's interface, for a run's `model/` folder and for plain
-    folders of any family (dense / none / never unless told otherwise)."""
+    folders of any family (dense / none / never unless given otherwise)."""
 
     config_class = EatConfig
     base_model_prefix = "encoder"
@@ -129,7 +129,7 @@ class EatForSequenceClassification(PreTrainedModel):
         try:
             if known_family(saved.get("model_type")) is not None:
                 options = {k: v for k, v in kwargs.items() if k not in HUB}
-                return cls.from_body(name, saved, config, **options)
+                return cls.from_backbone(name, saved, config, **options)
             check_claims(name, saved, hub)
             check_num_labels(name, saved, config, kwargs)
             kwargs["use_safetensors"] = True  # the other formats are pickles
@@ -145,7 +145,7 @@ class EatForSequenceClassification(PreTrainedModel):
         return (model, info) if wants_info else model
 
     @classmethod
-    def from_body(
+    def from_backbone(
         cls, name: str, saved: dict[str, Any], config: EatConfig | None = None, **options: Any
     ) -> Any:
         """A plain Hugging Face folder, its pooler and classifier included."""
@@ -190,8 +190,10 @@ class EatForSequenceClassification(PreTrainedModel):
         self._turn_to(Budget.parse_agreement(agree))
 
     def _turn_to(self, wanted: Budget) -> None:
-        own = self.__dict__.setdefault("encoder_as_loaded", self.encoder)  # no part of the weights
-        self.encoder = at_kept_point(Path(str(self.name_or_path)), own, wanted)
+        loaded = self.__dict__.setdefault(
+            "encoder_as_loaded", self.encoder
+        )  # no part of the weights
+        self.encoder = at_kept_point(Path(str(self.name_or_path)), loaded, wanted)
 
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
         """Methods put into the encoder's slots since it was loaded are saved too."""
@@ -305,12 +307,12 @@ def check_claims(name: str, saved: dict[str, Any], hub: dict[str, Any]) -> None:
         raise ValueError(f"{name}: {one_line(faults[0])}")
 
 
-def dtype_of(asked: Any, saved: dict[str, Any]) -> torch.dtype:
-    """Choose as transformers does: what was asked for, or for "auto" what the folder's config
+def dtype_of(given: Any, saved: dict[str, Any]) -> torch.dtype:
+    """Choose as transformers does: the given one, or for "auto" what the folder's config
     says."""
-    if asked in (None, "auto"):
-        asked = saved.get("dtype") or saved.get("torch_dtype") or "float32"
-    return asked if isinstance(asked, torch.dtype) else getattr(torch, asked)
+    if given in (None, "auto"):
+        given = saved.get("dtype") or saved.get("torch_dtype") or "float32"
+    return given if isinstance(given, torch.dtype) else getattr(torch, given)
 
 
 def label_names(saved: dict[str, Any], options: dict[str, Any]) -> list[str]:
@@ -326,10 +328,10 @@ def label_names(saved: dict[str, Any], options: dict[str, Any]) -> list[str]:
 
 def check_num_labels(name: str, saved: dict[str, Any], config: Any, given: dict[str, Any]) -> None:
     names = given.get("id2label") or getattr(config, "id2label", None)
-    asked = given.get("num_labels") or len(names or saved.get("id2label") or ())
+    wanted = given.get("num_labels") or len(names or saved.get("id2label") or ())
     there = len(saved.get("id2label") or ())
-    if asked != there and not given.get("ignore_mismatched_sizes"):
-        raise ValueError(f"{name}: its heads have {there} classes, {asked} were asked for")
+    if wanted != there and not given.get("ignore_mismatched_sizes"):
+        raise ValueError(f"{name}: its heads have {there} classes, {wanted} were asked for")
 
 
 def pack(

@@ -1,4 +1,4 @@
-"""A body's folder by its name: a local one, or a snapshot of a hub's repository."""
+"""A backbone's folder by its name: a local one, or a snapshot of a hub's repository."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ def model_folder(name: str) -> Path:
         first = str(error).splitlines()[0][:120]
         raise ConfigError(
             f"encoder.pretrained={name} is neither a folder nor to be had from a hub: give a local "
-            f"folder (encoder.pretrained=path) or network access ({first}){nearest_body(name)}"
+            f"folder (encoder.pretrained=path) or network access ({first}){nearest_backbone(name)}"
         ) from None
 
 
-def nearest_body(name: str) -> str:
-    """The most similar name of a body that `configs/encoder/` knows, or of a folder beside it."""
+def nearest_backbone(name: str) -> str:
+    """The most similar name of a backbone that `configs/encoder/` knows, or of a folder beside
+    it."""
     import yaml
 
     yamls = sorted(Path(CONFIG_DIR, "encoder").glob("*.yaml"))

@@ -192,15 +192,6 @@ def test_a_damaged_line_is_named(folder: Path):
     assert "not a readable jsonl file (line 3: " in only(GlueData.faults(PAIR, str(folder)))
 
 
-@pytest.mark.parametrize(("ending", "content"), [("csv", b"one\n\xff"), ("jsonl", b"{broken")])
-def test_other_formats_that_cannot_be_read(folder: Path, ending: str, content: bytes):
-    (folder / "pair/train.parquet").unlink()
-    path = folder / f"pair/train.{ending}"
-    path.write_bytes(content)
-    said = only(GlueData.faults(PAIR, str(folder)))
-    assert said.startswith(f"{path}: not a readable {ending} file (")
-
-
 def test_bad_files(folder: Path):
     path = folder / "pair/validation.parquet"
     write(path, one=[], two=[], label=[])

@@ -32,7 +32,6 @@ def test_a_class_that_is_never_found_is_told():
     assert recall_notes([row({})]) == []  # from before it was noted
 
 
-def test_of_many_classes_the_least_are_shown():
-    (line,) = recall_notes([row({f"c{i}": 1 - i / 20 for i in range(12)})])
-    assert "the least 10 of 12 classes): c11 0.45, c10 0.50" in line
-    assert "c1 " not in line
+def test_recall_is_that_of_the_setting_of_the_run():
+    cheapest, usual = row({"ham": 0.5}), row({"ham": 0.9}, exit=EAT["exit"] | {"tau": 0.95})
+    assert recall_notes([cheapest, usual], [usual.exit]) == [f"recall ({usual.title}): ham 0.90"]

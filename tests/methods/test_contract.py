@@ -19,7 +19,7 @@ from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.options import ALL_EXITS, PassOptions
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.specification import spec
-from eat_lightning.runs.chosen import ExitChoice
+from eat_lightning.runs.exit_choice import ExitChoice
 from eat_lightning.weights.checkpoint import load_model, save_model
 
 
@@ -175,14 +175,6 @@ def test_a_rule_that_learns_is_refused_where_it_was_not_trained():
         ExitChoice.of(node, {"kind": "never"}).rule({"kind": "never"}, [3, 4, 6], 6, 3)
     own = spec("exit", tiny(exit="cats").exit)
     assert ExitChoice.of(node, own).rule(own, [3, 4, 6], 6, 3).consistency == 0.5
-
-
-def test_hidden_states_are_kept_where_asked_for():
-    encoder, batch = tiny(), ragged()
-    assert encoder(batch).hidden == {}
-    hidden = encoder(batch, PassOptions(keep_hidden=True)).hidden
-    assert [*hidden] == [0, 1, 2, 3, 4, 5, 6]
-    assert hidden[0].x_ND.shape == (batch.ids_N.shape[0], 16)
 
 
 def test_layers_can_be_skipped():

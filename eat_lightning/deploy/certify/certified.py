@@ -1,4 +1,4 @@
-"""Certificates made: a point chosen on the recorded calibration part, and what is said of it."""
+"""Certificates: a point chosen on the recorded calibration part, with its promise."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def chosen(prepared: Prepared, passes: Passes, group_B: np.ndarray, rows: np.nda
         right_B = (full_B == label_B)[rows][~np.isnan(losses[0][0])]
         outcome = passes.outcome(choice.candidate)
         lengths_B = outcome.recorded.lengths[rows]
-        whole = float(static_flops(passes.body(choice.candidate), lengths_B).mean())
+        whole = float(static_flops(passes.backbone(choice.candidate), lengths_B).mean())
         choice.seen |= {
             "full_score": float(right_B.mean()) if len(right_B) else None,
             "depth": float(outcome.depth_B[rows].mean()),
@@ -91,7 +91,7 @@ def certificate_of(
     prepared: Prepared, choice: Choice, source: Source, holds_for: dict[str, Any]
 ) -> Certificate:
     target, plan = prepared.target, prepared.plan
-    key, wanted = plan.asked
+    key, wanted = plan.point_setting
     default = target.name if wanted is None else f"{target.name}-{key}-{wanted}"
     return Certificate(
         name=of_source(plan.name or default, source),

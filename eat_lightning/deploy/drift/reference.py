@@ -28,7 +28,7 @@ from eat_lightning.runs.certificate import Home, differences, of_export, of_sour
 from eat_lightning.runs.run import write_json
 
 FILE = "drift"
-LEAST = 50  # examples: with fewer, no stream could be told from them
+LEAST = 50  # examples: with fewer, no stream could be compared with them
 # Of a backend's identity, what decides no observation: last bits move no rank.
 UNSEEN = ("form", "device", "torch", "runtime", "onnxruntime", "openvino")
 
@@ -120,9 +120,9 @@ def make_references(backend: Backend, split: Any, batch: int) -> list[Reference]
 
 def check_policies(backend: Backend, origins: list[str] | None) -> None:
     """ConfigError where a policy asks what the calibration part does not tell."""
-    told = set() if origins is None else {ORIGIN}
+    known = set() if origins is None else {ORIGIN}
     for policy in (policy for source in backend.by_source for policy in backend.policies(source)):
-        if unknown := sorted({*policy.asks()} - told):
+        if unknown := sorted({*policy.asks()} - known):
             kind = spec("policy", policy)["kind"]
             fault = f"policy={kind} asks for {unknown[0]}, which the calibration part does not tell"
             raise ConfigError(f"{fault}: what is normal under it cannot be known")

@@ -1,4 +1,4 @@
-"""One example's way through its exits, for a person: what each said, against which point of the
+"""One example's path through its exits, for a person: each guess, against which point of the
 rule's knob, where the example left and why."""
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def explained(backend: Backend, text: str | Sequence[str]) -> list[str]:
     depth, reason = look.answer["depth"], look.answer["exit_reason"]
     lines = []
     for layer, logits_C in look.guesses.items():
-        parts = [said(logits_C, backend.labels)]
+        parts = [guess_text(logits_C, backend.labels)]
         if layer in look.signals:
             parts.append("signal " + " ".join(f"{x:.3f}" for x in look.signals[layer]))
         if knob is not None and layer in points:
@@ -37,7 +37,7 @@ def explained(backend: Backend, text: str | Sequence[str]) -> list[str]:
     return [*lines, f"{answer} after {where}: {reason}, retention {look.answer['retention']:.3f}"]
 
 
-def said(logits_C: np.ndarray, labels: Sequence[str]) -> str:
+def guess_text(logits_C: np.ndarray, labels: Sequence[str]) -> str:
     """Describe an exit's logits: the score, or the likeliest label and its confidence."""
     if not labels:
         return f"score {float(logits_C[0]):.3f}"

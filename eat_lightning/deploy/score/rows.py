@@ -90,13 +90,13 @@ def names_of_texts(there: Sequence[str], reading: Reading, path: Any) -> list[st
 
 
 def kept_schema(input: Input, reading: Reading) -> pa.Schema:
-    """The columns that are passed through. ConfigError where the file lacks what is asked for."""
+    """The columns that are passed through. ConfigError where the file lacks one of them."""
     if input.format == "jsonl":
         return reading.json.schema
     if input.format == "text":
         names = reading.text or reading.columns
-        asked = [name for name in names if reading.keep is None or name in reading.keep]
-        return pa.schema([(name, pa.string()) for name in asked])
+        kept = [name for name in names if reading.keep is None or name in reading.keep]
+        return pa.schema([(name, pa.string()) for name in kept])
     whole = table_schema(input)
     for name in names_of_texts(whole.names, reading, input.path):
         type = whole.field(name).type

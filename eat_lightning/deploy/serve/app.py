@@ -84,7 +84,7 @@ def make_app(gateway: Gateway, token: str | None = None) -> FastAPI:
 def add_faults(
     app: FastAPI, operations: Mapping[str, list[Operation]], native_fault: Callable[[Any], str]
 ) -> None:
-    """Whatever is refused is said in one line, as {"error": ...}."""
+    """Answer every refusal in one line, as {"error": ...}."""
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> JSONResponse:
@@ -206,9 +206,7 @@ def add_peers_status(app: FastAPI, gateway: Gateway) -> None:
 
     for path in ("/health", "/ping") if api & {"tei", "vllm"} else ():
 
-        @app.get(
-            path, name=path, response_class=Response, responses={503: {"model": tei.TeiError}}
-        )
+        @app.get(path, name=path, response_class=Response, responses={503: {"model": tei.TeiError}})
         async def health() -> Response:
             """200 while requests are taken and answered."""
             if gateway.state == "up":

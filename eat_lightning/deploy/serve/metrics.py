@@ -53,7 +53,7 @@ class Metrics:
         self.num_answers = 0
         self.began = time.time()
 
-    def settled(self, ask: Ask, answer: Answer | Refused) -> None:
+    def finished(self, ask: Ask, answer: Answer | Refused) -> None:
         """Count what the worker says, unless nobody waits for it: `gave_up` has counted that."""
         if ask.future.done():
             return

@@ -72,7 +72,7 @@ class Model:
             backend.labels,
             backend.num_layers,
             backend.exits,
-            own_exits(backend),
+            sources_with_exits(backend),
             "single_label_classification" if backend.labels else "regression",
             backend.max_length,
             self.normal,
@@ -111,7 +111,7 @@ def open_model(plan: ServeSettings) -> Model:
     return model
 
 
-def own_exits(backend: Backend) -> frozenset[str]:
+def sources_with_exits(backend: Backend) -> frozenset[str]:
     """The sources that have exits of their own: by a certificate each, or by a policy."""
     from eat_lightning.methods.policy.per_source import PerSource
 

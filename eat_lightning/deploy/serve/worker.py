@@ -125,8 +125,8 @@ class Queue:
 
 @dataclass(eq=False)
 class Worker:
-    """Has the model answer batches. settled: is told of answers and refusals; batched: of each
-    batch that was answered; died: of each death.
+    """Has the model answer batches. finished: takes answers and refusals; batched: each batch that
+    was answered; died: each death.
 
     A model that fails on a batch is tried on each of its examples alone, so that one cannot take
     the others' answers. Where the model's process dies, or takes longer than `stuck_s` and is
@@ -137,7 +137,7 @@ class Worker:
     model: Remote
     queue: Queue
     plan: ServeSettings
-    settled: Callable[[Sequence[tuple[Ask, Answer | Refused]]], None]
+    finished: Callable[[Sequence[tuple[Ask, Answer | Refused]]], None]
     revive: Callable[[], Remote]
     deep: Callable[[], Deep]
     batched: Callable[[Sequence[Ask]], None]
@@ -199,7 +199,7 @@ class Worker:
         def chunks() -> None:
             for places, answers in self.model.stream(examples, deep):
                 pairs = zip([asks[i] for i in places], answers, strict=True)
-                loop.call_soon_threadsafe(self.settle, [*pairs])
+                loop.call_soon_threadsafe(self.finish, [*pairs])
 
         streaming = loop.run_in_executor(self.thread, chunks)
         _, stuck = await asyncio.wait({streaming}, timeout=self.plan.stuck_s)
@@ -208,11 +208,11 @@ class Worker:
         await streaming
 
     def refuse(self, asks: list[Ask], why: Refused) -> None:
-        self.settle([(ask, why) for ask in asks if not ask.future.done()])
+        self.finish([(ask, why) for ask in asks if not ask.future.done()])
 
-    def settle(self, pairs: Sequence[tuple[Ask, Answer | Refused]]) -> None:
+    def finish(self, pairs: Sequence[tuple[Ask, Answer | Refused]]) -> None:
         try:
-            self.settled(pairs)  # first: it takes out what is not for clients
+            self.finished(pairs)  # first: it takes out what is not for clients
         finally:
             for ask, answer in pairs:
                 if ask.future.done():  # who asked gave up

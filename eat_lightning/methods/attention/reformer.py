@@ -25,6 +25,7 @@ from torch import Tensor
 
 from eat_lightning.methods.attention._approximate import Approximate, Rows
 from eat_lightning.model.method import method
+from eat_lightning.model.shape import Shape
 from eat_lightning.validation import Whole
 
 SELF = -5e4  # the score of a token with itself, as in the released code
@@ -40,7 +41,7 @@ class Reformer(Approximate):
 
     directions_TKC: Tensor = field(init=False)
 
-    def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
+    def bind(self, shape: Shape, exits: Sequence[int], num_labels: int) -> None:
         most, width = self._half(shape.max_length), shape.width_of_head
         generator = torch.Generator().manual_seed(self.seed)
         drawn_TKC = torch.randn(self.rounds, width, most, generator=generator)
@@ -62,11 +63,11 @@ class Reformer(Approximate):
         """Return each token's bucket: the argmax of [x R; -x R], and the highest number for
         padding."""
         most = self._half(rows.layout.longest)
-        turned_BHLC = rows.q_BHLK @ self.directions_TKC[turn, :, :most].float()
+        rotated_BHLC = rows.q_BHLK @ self.directions_TKC[turn, :, :most].float()
         half_B = rows.layout.there(self._half(rows.layout.lengths_B))
         column = torch.arange(most, device=rows.q_BHLK.device)
         beyond_B11C = (column >= half_B[:, None])[:, None, None]
-        both = [x.masked_fill(beyond_B11C, float("-inf")) for x in (turned_BHLC, -turned_BHLC)]
+        both = [x.masked_fill(beyond_B11C, float("-inf")) for x in (rotated_BHLC, -rotated_BHLC)]
         return torch.cat(both, -1).argmax(-1).masked_fill(~rows.real_BL[:, None], 2 * most)
 
     def _one_round(
@@ -86,8 +87,8 @@ class Reformer(Approximate):
         keys_BHCSK = with_previous(F.normalize(q_BHCQK, dim=-1), 0.0)
         scores = q_BHCQK @ keys_BHCSK.transpose(3, 4) / width**0.5
         scores = scores + with_previous(self._chunked(weight_BHL, 0.0), 0.0)[..., None, :]
-        own = torch.eye(self.bucket, dtype=torch.bool, device=q_BHLK.device)
-        scores = scores.masked_fill(F.pad(own, (self.bucket, 0)), SELF)
+        diagonal = torch.eye(self.bucket, dtype=torch.bool, device=q_BHLK.device)
+        scores = scores.masked_fill(F.pad(diagonal, (self.bucket, 0)), SELF)
         same = bucket_BHCQ[..., None] == with_previous(bucket_BHCQ, -2)[..., None, :]
         scores = scores.masked_fill(~same, float("-inf"))
         weights = F.dropout(scores.softmax(-1), dropout, training=dropout > 0)
@@ -103,7 +104,7 @@ class Reformer(Approximate):
         sides = (0, 0) * (x_BHL.ndim - 3) + (0, missing)
         return F.pad(x_BHL, sides, value=fill).unflatten(2, (-1, self.bucket))
 
-    def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:
+    def flops(self, shape: Shape, layer: int, tokens_B: np.ndarray) -> np.ndarray:
         """Hashing, then scores and mixing of each chunk with two, in every round."""
         filled_B = -(-tokens_B // self.bucket) * self.bucket
         hashing_B = 2.0 * tokens_B * self._half(tokens_B)

@@ -14,7 +14,7 @@ the own prototype (Yang et al. 2018), in place of their own distance-aware regul
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +26,7 @@ from eat_lightning.methods.exit._scores import entropy
 from eat_lightning.model.contracts import ExitRule, Knob
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
+from eat_lightning.model.shape import Shape
 from eat_lightning.model.training import Context
 from eat_lightning.validation import NotNegative, Points, Positive, Whole
 
@@ -53,7 +54,7 @@ class PrototypeDistance(ExitRule, nn.Module):
         bounds="[0, 1]",
     )
 
-    def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
+    def bind(self, shape: Shape, exits: Sequence[int], num_labels: int) -> None:
         names = [str(layer) for layer in exits]
         self.space = nn.ModuleDict({k: nn.Linear(shape.hidden_size, self.width) for k in names})
         scale = self.width**-0.5
@@ -86,12 +87,12 @@ class PrototypeDistance(ExitRule, nn.Module):
         loss_B = torch.zeros_like(context.labels_B, dtype=torch.float32)
         for layer in context.guesses:
             squared_BC = context.signals[layer].square()
-            own_B = squared_BC.gather(1, context.labels_B[:, None])[:, 0]
+            label_B = squared_BC.gather(1, context.labels_B[:, None])[:, 0]
             apart_B = F.cross_entropy(-squared_BC, context.labels_B, reduction="none")
-            loss_B = loss_B + apart_B + self.pull * own_B
+            loss_B = loss_B + apart_B + self.pull * label_B
         return {"exit_signal": self.weight * loss_B}
 
-    def flops(self, shape: Any, num_labels: int) -> float:
+    def flops(self, shape: Shape, num_labels: int) -> float:
         return 2.0 * shape.hidden_size * self.width
 
 
@@ -99,11 +100,11 @@ def distance_ratio(
     distance_BC: Float[Tensor, "b c"], class_B: Int[Tensor, " b"]
 ) -> Float[Tensor, " b"]:
     """DR: 0 on the prototype of the own class, 0.5 half-way to the nearest other, 1 on that."""
-    own_B1 = distance_BC.gather(1, class_B[:, None])
-    is_own_BC = F.one_hot(class_B, distance_BC.shape[1]).bool()
-    other_B = distance_BC.masked_fill(is_own_BC, float("inf")).amin(1)
-    own_B = own_B1[:, 0]
-    return 0.5 * (1 + (own_B - other_B) / torch.maximum(own_B, other_B).clamp(min=1e-12))
+    guess_B1 = distance_BC.gather(1, class_B[:, None])
+    is_guess_BC = F.one_hot(class_B, distance_BC.shape[1]).bool()
+    other_B = distance_BC.masked_fill(is_guess_BC, float("inf")).amin(1)
+    guess_B = guess_B1[:, 0]
+    return 0.5 * (1 + (guess_B - other_B) / torch.maximum(guess_B, other_B).clamp(min=1e-12))
 
 
 def harmonic(

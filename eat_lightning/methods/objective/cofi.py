@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from eat_lightning.methods.objective._losses import labels_and_teacher, squared_error
 from eat_lightning.model.contracts import Objective
 from eat_lightning.model.method import method
+from eat_lightning.model.shape import Shape
 from eat_lightning.model.training import Context, Loss
 from eat_lightning.validation import NotNegative, Positive, Within
 
@@ -59,7 +60,7 @@ class CoFi(Objective, nn.Module):
     def wants(self) -> frozenset[str]:
         return frozenset({"hidden", "teacher_hidden"} if self.hidden else ())
 
-    def bind(self, student: Any, teacher: Any) -> None:
+    def bind(self, student: Shape, teacher: Shape | None) -> None:
         """Make the gates, all open with probability 0.83; ValueError for a teacher of another
         shape."""
         if teacher is not None and teacher.num_layers != student.num_layers:
@@ -77,9 +78,9 @@ class CoFi(Objective, nn.Module):
         self.costs = 4 * student.hidden_size * self.head_width, 2 * student.hidden_size
 
     def groups(self, lr: float) -> list[dict[str, Any]]:
-        own = {"lr": self.lr, "weight_decay": 0.0}
-        gates = {"params": [*self.heads, *self.inner]} | own
-        return [gates, {"params": [self.multipliers], "maximize": True} | own]
+        common = {"lr": self.lr, "weight_decay": 0.0}
+        gates = {"params": [*self.heads, *self.inner]} | common
+        return [gates, {"params": [self.multipliers], "maximize": True} | common]
 
     def after_step(self) -> None:
         with torch.no_grad():
@@ -91,7 +92,7 @@ class CoFi(Objective, nn.Module):
         they stay. Nothing before the schedule begins."""
         if not encoder.strength:
             return {}
-        gates, made = drawn if encoder.training else settled, {}
+        gates, made = drawn if encoder.training else final_gates, {}
         for i, layer in enumerate(encoder.layers):
             heads_K = gates(self.heads[i]).repeat_interleave(self.head_width)
             made[f"layers.{i}.out.weight"] = layer.out.weight * heads_K
@@ -130,11 +131,13 @@ class CoFi(Objective, nn.Module):
     def summary(self, encoder: Any) -> list[str]:
         """How much is left, and how it becomes a smaller encoder."""
         with torch.no_grad():
-            alive = [sum(int((settled(a) > 0).sum()) for a in g) for g in (self.heads, self.inner)]
+            alive = [
+                sum(int((final_gates(a) > 0).sum()) for a in g) for g in (self.heads, self.inner)
+            ]
         whole = [sum(len(a) for a in gates) for gates in (self.heads, self.inner)]
         return [
             f"cofi: {alive[0]} of {whole[0]} heads and {alive[1]} of {whole[1]} inner neurons left "
-            f"({self._gone().item():.2f} of their weights gone, {self.sparsity:g} asked)",
+            f"({self._gone().item():.2f} of their weights gone, {self.sparsity:g} wanted)",
             "the rest is zero, and costs what it did: python -m eat_lightning.export "
             "run=<this run> target=encoder cuts it out",
         ]
@@ -152,7 +155,7 @@ def drawn(log_alpha_H: Float[Tensor, " h"]) -> Float[Tensor, " h"]:
     return (s_H * (ZETA - GAMMA) + GAMMA).clamp(0, 1)
 
 
-def settled(log_alpha_H: Float[Tensor, " h"]) -> Float[Tensor, " h"]:
+def final_gates(log_alpha_H: Float[Tensor, " h"]) -> Float[Tensor, " h"]:
     """Gates as they stay: the highest, as many as are open in expectation and one at least, at the
     stretched and clipped sigmoid(log alpha); 0 for all others."""
     count = max(1, round(open_chance(log_alpha_H).sum().item()))

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from eat_lightning.methods.objective._losses import labels_and_teacher
 from eat_lightning.model.contracts import Objective
 from eat_lightning.model.method import method
+from eat_lightning.model.shape import Shape
 from eat_lightning.model.training import Context, Loss
 from eat_lightning.validation import NotNegative, Positive, Within
 
@@ -44,7 +45,7 @@ class Movement(Objective, nn.Module):
     def wants_teacher(self) -> bool:
         return self.distill > 0
 
-    def bind(self, student: Any, teacher: Any) -> None:
+    def bind(self, student: Shape, teacher: Shape | None) -> None:
         """Make a score for each weight, 0 as in the paper."""
         self.scores = nn.ParameterList()
         for k in range(student.num_layers):
@@ -63,12 +64,12 @@ class Movement(Objective, nn.Module):
 
     def effective_weights(self, encoder: Any) -> dict[str, Tensor]:
         """The layers' matrices times their masks."""
-        share, own = 1 - (1 - self.keep) * float(encoder.strength), matrices_of(encoder)
+        share, matrices = 1 - (1 - self.keep) * float(encoder.strength), matrices_of(encoder)
         masks = {
             name: masked_top(score, share, MATRICES[name.split(".")[2]])
-            for name, score in zip(own, self.scores, strict=True)
+            for name, score in zip(matrices, self.scores, strict=True)
         }
-        return {name: weight * masks[name] for name, weight in own.items()}
+        return {name: weight * masks[name] for name, weight in matrices.items()}
 
     def __call__(self, context: Context) -> Loss:
         given = context, self.label_weight, self.distill, self.teacher_temperature
@@ -76,8 +77,10 @@ class Movement(Objective, nn.Module):
 
     def summary(self, encoder: Any) -> list[str]:
         """How many zeros there are, and what they are good for."""
-        own = matrices_of(encoder).values()
-        zero = sum(int((weight == 0).sum()) for weight in own) / sum(w.numel() for w in own)
+        matrices = matrices_of(encoder).values()
+        zero = sum(int((weight == 0).sum()) for weight in matrices) / sum(
+            w.numel() for w in matrices
+        )
         return [
             f"movement: {zero:.1%} of the weights in the layers' matrices are zero. That saves "
             "storage (once the file is compressed) and no time: zeros are multiplied as well"
@@ -87,7 +90,7 @@ class Movement(Objective, nn.Module):
 def matrices_of(encoder: Any) -> Mapping[str, Tensor]:
     """The matrices of the layers by their names in the encoder."""
     return {
-        f"layers.{i}.{name}.weight": getattr(layer, name).weight
+        f"layers.{i}.{name}.weight": layer.get_parameter(f"{name}.weight")
         for i, layer in enumerate(encoder.layers)
         for name in MATRICES
     }

@@ -29,6 +29,7 @@ from eat_lightning.model.contracts import Knob, Reduction
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
+from eat_lightning.model.shape import Shape
 from eat_lightning.validation import Layers, NotNegative, Point, Positive
 
 
@@ -45,7 +46,7 @@ class PowerBert(Reduction, nn.Module):
     travel: Positive = 0.8
 
     place = "after_attention"
-    needs = frozenset({"received", "own"})
+    needs = frozenset({"received", "diagonal"})
     knob = Knob(
         "extent",
         strict=0.0,
@@ -54,7 +55,7 @@ class PowerBert(Reduction, nn.Module):
         bounds="[0, 1]",
     )
 
-    def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
+    def bind(self, shape: Shape, exits: Sequence[int], num_labels: int) -> None:
         self.retention = nn.Parameter(torch.ones(len(self.layers), shape.max_positions))
 
     def groups(self, lr: float) -> list[dict[str, Any]]:
@@ -67,8 +68,8 @@ class PowerBert(Reduction, nn.Module):
 
     def score(self, packed: Packed, evidence: Evidence) -> Float[Tensor, " n"]:
         assert evidence.received_N is not None
-        assert evidence.own_N is not None
-        return evidence.received_N - evidence.own_N
+        assert evidence.diagonal_N is not None
+        return evidence.received_N - evidence.diagonal_N
 
     def soften(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
         """Rows times the retention parameter of their rank (soft-extract)."""

@@ -133,13 +133,6 @@ def test_too_little_data_is_full_depth_and_no_error(
     assert answer["depth"] == 6
 
 
-def test_a_level_that_no_threshold_reaches(run: Path):
-    certificate = call(run, "risk=disagreement", "level=0.01", "taus=[0.5]")
-    assert certificate.fallback
-    assert certificate.reason.startswith("at tau 0.5 ")
-    assert certificate.reason.endswith("and 1 % at 90 % confidence allows 0")
-
-
 def test_full_depth_has_false_negatives_of_its_own(run: Path):
     """At full depth this encoder says positive to everything, and so misses no positive one."""
     level = ["risk=false_negatives", "level=0.01", "confidence=0.5"]
@@ -158,13 +151,6 @@ def test_full_depth_has_false_negatives_of_its_own(run: Path):
         ", the share of positive examples not answered positive is at most 1 %"
     )
     assert not call(run, *level, "class=1", "level=0.5").fallback
-
-
-def test_ratios_and_a_tau_for_each_exit(run: Path):
-    certificate = call(run, "risk=harm", "level=0.4", "ratios=[0.4,0.8]", "exits=each")
-    assert certificate.seen["num_chains"] == 6
-    assert certificate.policies["reduction"]["ratio"] in (0.4, 0.8)
-    assert call(run, "risk=harm", "level=0.4", "ratios=[0.8]").seen["num_chains"] == 1
 
 
 def test_used_by_name(run: Path, capsys: pytest.CaptureFixture):
@@ -198,14 +184,13 @@ def predict_batch(ids: list[int]):
     return Batch.from_lists([ids])
 
 
-@pytest.mark.parametrize("dtype", ["bf16", "int8"])
-def test_a_certificate_of_another_dtype(dtype: str, run: Path):
+def test_a_certificate_of_another_dtype(run: Path):
     """It holds for `measure` and `predict` in that dtype, whose weights they convert alike."""
-    made = call(run, "risk=harm", "level=0.3", f"dtype={dtype}")
-    assert made.holds_for["dtype"].startswith(dtype)
-    (row,) = measured(run, made.name, f"dtype={dtype}")
-    assert row.dtype == dtype
-    answers(run, made.name, "good", dtype=dtype)
+    made = call(run, "risk=harm", "level=0.3", "dtype=int8")
+    assert made.holds_for["dtype"].startswith("int8")
+    (row,) = measured(run, made.name, "dtype=int8")
+    assert row.dtype == "int8"
+    answers(run, made.name, "good", dtype="int8")
     assert refused(measured, run, made.name).endswith("fp32 here)")
 
 
@@ -256,11 +241,6 @@ def test_other_calibration_data_are_refused(run: Path, monkeypatch: pytest.Monke
     poison(monkeypatch, ("certificate",))
     message = refused(measured, run, NAME)
     assert message.startswith(f"certificate={NAME} holds for another calibration (")
-
-
-def test_another_torch_is_refused(run: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(torch, "__version__", "9.9.9")
-    assert "holds for another torch (" in refused(lambda: answers(run, NAME, "good"))
 
 
 def test_a_certificate_that_is_none(run: Path):

@@ -65,13 +65,12 @@ def test_answers_are_those_of_predict(corpus: Path, sst2: Path, tmp_path: Path, 
     assert len({*(row["depth"] for row in rows)}) > 1
 
 
-@pytest.mark.parametrize("pool", [None, False])
-def test_a_row_says_whether_its_text_was_cut(tmp_path: Path, sst2: Path, pool: Any):
+def test_a_row_says_whether_its_text_was_cut(tmp_path: Path, sst2: Path):
     given = tmp_path / "lines.txt"
     given.write_text(
         "".join("a " * size + "\n" for size in (38, 39, 1))
     )  # with [CLS] and [SEP] 40 are read
-    rows = scored(given, tmp_path / "out", sst2, pool=pool)
+    rows = scored(given, tmp_path / "out", sst2)
     assert [row["truncated"] for row in rows] == [False, True, False]
 
 
@@ -85,12 +84,6 @@ def test_what_a_start_measured_is_a_row(corpus: Path, sst2: Path, tmp_path: Path
     assert "60 rows in" in out
     assert f"a billion such rows: {row.core_hours:,.0f} core-hours" in out
     assert err.startswith("note: no certificate is in force, ")
-
-
-def test_settings_of_exits_are_predicts(corpus: Path, sst2: Path, tmp_path: Path):
-    never = config_of("score", "exit=never")["exit"]
-    rows = scored(corpus, tmp_path / "out", sst2, exit=never)
-    assert {(row["depth"], row["exit_reason"]) for row in rows} == {(6, "last_layer")}
 
 
 def test_json_passes_its_columns_through(sst2: Path, tmp_path: Path):

@@ -1,0 +1,109 @@
+"""A model on the plane: what its exits give for the cut and for dev, and what leaving there costs.
+
+Shapes: B examples, E layers at which examples may leave.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from eat_lightning.data.calibration import FITTED_ON
+from eat_lightning.files import sha256_of
+from eat_lightning.infer.record import record
+from eat_lightning.infer.recorded import Recorded
+from eat_lightning.methods.exit.confidence import Confidence
+from eat_lightning.methods.exit.fixed import Fixed
+from eat_lightning.methods.exit.never import Never
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.flops import flops
+from eat_lightning.runs.run import Run
+
+
+@dataclass(frozen=True)
+class Model(ABC):
+    """A model's records, and what leaving costs.
+
+    Args:
+        name: as tables have it.
+        task: judged by accuracy.
+        run: the folder's name.
+        cut: examples that operating points are chosen on.
+        dev: examples on which all is reported.
+        data: a hash of the texts of both.
+    """
+
+    name: str
+    task: str
+    run: str
+    cut: Recorded
+    dev: Recorded
+    data: str
+
+    @property
+    def layers(self) -> list[int]:
+        """Layers with a head, the last one included."""
+        return sorted(self.cut.guesses)
+
+    @property
+    def last(self) -> int:
+        return self.layers[-1]
+
+    @abstractmethod
+    def costs(self, of: Recorded, layers: Sequence[int]) -> Float[np.ndarray, "e b"]:
+        """Count the FLOPs of leaving at each of `layers` where the heads of all of them guess."""
+
+    def fixed_cost(self, of: Recorded, layer: int) -> Float[np.ndarray, " b"]:
+        """Count the FLOPs of everybody leaving at one layer."""
+        return self.costs(of, [layer])[0]
+
+
+@dataclass(frozen=True)
+class RunModel(Model):
+    """A finished run.
+
+    Args:
+        opened: the run.
+        encoder: of the run.
+    """
+
+    opened: Run
+    encoder: AdaptiveEncoder
+
+    def costs(self, of: Recorded, layers: Sequence[int]) -> Float[np.ndarray, "e b"]:
+        early = [layer for layer in layers if layer < self.last]
+        rule = Confidence(layers=early) if early else Never()
+        if len(layers) == len(early) == 1:
+            rule = Fixed(layers[0])
+        depths = [np.full(len(of), layer) for layer in layers]
+        return np.stack([flops(self.encoder, rule, of.tokens_LB, d, of.lengths) for d in depths])
+
+
+def open_model(name: str, path: str | Path, records: Path) -> RunModel:
+    """Open a finished run under a name. Its records are read, or made and kept in a folder."""
+    run = Run.open(path)
+    encoder, _ = run.model()
+    data = run.data()
+    cut = [data.split(part) for part in FITTED_ON]
+    dev = data.split("validation")
+    texts = hashlib.sha256("".join(s.source.digest for s in (*cut, dev)).encode()).hexdigest()[:16]
+    weights = sha256_of([run.folder / "model" / "model.safetensors"])[:8]
+    stem = f"{run.name}-{weights}-{texts[:8]}"
+
+    def kept(name: str, splits: Sequence[Any]) -> Recorded:
+        path = records / f"{stem}-{name}.parquet"
+        if not path.is_file():
+            records.mkdir(parents=True, exist_ok=True)
+            title = f"{run.name}: all exits, {name}"
+            Recorded.joined([record(encoder, s, title=title) for s in splits]).to_parquet(path)
+        return replace(Recorded.read(path), data=texts)
+
+    records_of = kept("cut", cut), kept("dev", [dev])
+    return RunModel(name, run.task.name, run.name, *records_of, texts, run, encoder)
