@@ -106,17 +106,16 @@ class Recorded:
     def joined(cls, parts: Sequence[Recorded]) -> Recorded:
         """Passes of one encoder over several splits, one behind the other, without policies."""
 
-        def by_layer(name: str) -> dict[int, np.ndarray]:
-            columns = [getattr(part, name) for part in parts]
+        def by_layer(columns: list[dict[int, np.ndarray]]) -> dict[int, np.ndarray]:
             return {layer: np.concatenate([c[layer] for c in columns]) for layer in columns[0]}
 
         return cls(
             np.concatenate([part.labels for part in parts]),
             np.concatenate([part.lengths for part in parts]),
-            by_layer("guesses"),
+            by_layer([part.guesses for part in parts]),
             np.concatenate([part.tokens_LB for part in parts], axis=1),
             parts[0].exit,
-            signals=by_layer("signals"),
+            signals=by_layer([part.signals for part in parts]),
         )
 
     def to_parquet(self, path: Path) -> None:

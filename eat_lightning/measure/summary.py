@@ -31,7 +31,7 @@ def gain(row: Row) -> str:
 
 
 NUMBERS = {
-    "score": lambda row: f"{100 * getattr(row, row.metric):.2f}",
+    "score": lambda row: f"{100 * row.score:.2f}",
     "gain": gain,
     "depth": lambda row: f"{row.depth:.2f}",
     "reten-\ntion": lambda row: f"{row.retention:.3f}",

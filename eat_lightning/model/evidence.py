@@ -43,9 +43,11 @@ class Evidence:
 
     def take(self, rows_M: Int[Tensor, " m"]) -> Evidence:
         """Only the rows named, in their order."""
-        found = {field.name: getattr(self, field.name) for field in fields(self)}
         return Evidence(
-            **{name: None if x is None else x.index_select(0, rows_M) for name, x in found.items()}
+            **{
+                name: None if x is None else x.index_select(0, rows_M)
+                for name, x in vars(self).items()
+            }
         )
 
 

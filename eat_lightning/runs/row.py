@@ -62,8 +62,8 @@ class Row:
     """A setting of a run: what was measured, how accurate, how deep, how short and how fast it is.
 
     attention, reduction, exit: {"kind": the method's file name, **its arguments}; policy: a list of
-    such, in the order they are asked (flops are then without those of a second run that a veto
-    asks). knob, point: the exit rule's operating point, such as "tau" and 0.9. budget: the share of
+    such, in the order they act (flops are then without those of a second run that a veto
+    runs). knob, point: the exit rule's operating point, such as "tau" and 0.9. budget: the share of
     full FLOPs that the knobs of rule and reduction were fitted for; budget_ms: or the time of an
     example; agree: or the least share of answers that stay what full depth says.
     data: the hash of the measured examples.
@@ -220,6 +220,11 @@ class Row:
         return any(x is not None for x in (self.budget, self.budget_ms, self.agree))
 
     @property
+    def score(self) -> float:
+        """The main metric."""
+        return getattr(self, self.metric)
+
+    @property
     def setting(self) -> str:
         """Key of the measured setting, without how it was timed."""
         return json.dumps([getattr(self, name) for name in SETTING], sort_keys=True)
@@ -234,8 +239,7 @@ class Row:
         """Setting, timing, commit and machine: a row supersedes another of the same key."""
         if self.latency_ms is None:  # then the form says nothing worth a row more
             return self.untimed_key
-        timing = json.dumps([getattr(self, name) for name in TIMING])
-        return self.setting, timing, self.commit, self.machine
+        return self.setting, json.dumps([getattr(self, k) for k in TIMING]), *self.untimed_key[2:]
 
     @property
     def untimed_key(self) -> tuple[str, ...]:

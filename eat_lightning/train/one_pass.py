@@ -9,7 +9,7 @@ Shapes: B examples, E early exits, V width of a vector, W width of its features,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -315,7 +315,7 @@ def fit_heads(
 
 
 class HeadTraining:
-    """Training of early heads on kept vectors, from the same weights for each setting that is tried.
+    """Training of early heads on kept vectors, from the same weights for each setting tried.
 
     Args:
         settings: of Lightning's Trainer; the epochs are the plan's.
@@ -374,13 +374,13 @@ def trainer_of(
 
 def searched(plan: OnePassSettings, loss_of: Callable[[Chosen], float]) -> Chosen:
     """The values of least loss: each setting in turn, with the others at their best so far."""
-    names = [field.name for field in fields(Chosen)]
-    best = Chosen(**{name: getattr(plan, name)[0] for name in names})
-    if all(len(getattr(plan, name)) == 1 for name in names):
+    values = {"lr": plan.lr, "weight_decay": plan.weight_decay, "epochs": plan.epochs}
+    best = Chosen(plan.lr[0], plan.weight_decay[0], plan.epochs[0])
+    if all(len(tried) == 1 for tried in values.values()):
         return best
     least = loss_of(best)
-    for name in names:
-        for value in getattr(plan, name)[1:]:
+    for name, tried in values.items():
+        for value in tried[1:]:
             other = replace(best, **{name: value})
             if (loss := loss_of(other)) < least:
                 best, least = other, loss

@@ -139,12 +139,18 @@ class TrainSettings(Settings):
     @cached_property
     def methods(self) -> Methods:
         """The methods, made once."""
-        return Methods(*(build(slot, getattr(self, slot)) for slot in METHODS))
+        return Methods(
+            attention=build("attention", self.attention),
+            reduction=build("reduction", self.reduction),
+            exit=build("exit", self.exit),
+            objective=build("objective", self.objective),
+            schedule=build("schedule", self.schedule),
+        )
 
 
-def planned(config: dict[str, Any], multirun: bool = False) -> TrainSettings:
+def planned(config: dict[str, Any]) -> TrainSettings:
     """Parse a composed config; ConfigError with every fault at once."""
-    faults = node_faults(config, multirun)
+    faults = node_faults(config)
     try:
         plan = parsed(TrainSettings, config)
     except ConfigError as error:
@@ -154,7 +160,7 @@ def planned(config: dict[str, Any], multirun: bool = False) -> TrainSettings:
     return plan
 
 
-def node_faults(config: dict[str, Any], multirun: bool = False) -> list[str]:
+def node_faults(config: dict[str, Any]) -> list[str]:
     """List the errors of each part of the config by itself."""
     num_layers = config["encoder"].get("num_layers")
     known = num_layers if isinstance(num_layers, int) and num_layers is not True else None
@@ -164,7 +170,7 @@ def node_faults(config: dict[str, Any], multirun: bool = False) -> list[str]:
     head = {key: value for key, value in config["head"].items() if value != "auto"}
     faults += head_faults(known, head)
     faults += optimizer_faults(config["optimizer"]) + callback_faults(config["callbacks"] or {})
-    faults += trainer_faults(config["trainer"], multirun) + logger_faults(config["logger"] or {})
+    faults += trainer_faults(config["trainer"]) + logger_faults(config["logger"] or {})
     return faults + data_faults(config["task"], config["data"])
 
 

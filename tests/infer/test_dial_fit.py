@@ -199,6 +199,7 @@ KNOBS = [kind for kind in kinds("exit") if method("exit", kind).knob is not None
 class Split:
     """Examples of all lengths, of three classes."""
 
+    source = origins = difficulty = None
     whole = ragged(tuple(range(1, 38)))
     lengths, labels = whole.lengths_B.numpy(), np.arange(37) % 3
 
