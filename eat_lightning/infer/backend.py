@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eat_lightning.answer_kind import AnswerKind
 from eat_lightning.text_io import About, AnswerTrace, Texts, answer_lines
 
 if TYPE_CHECKING:
@@ -48,12 +49,13 @@ class Look:
 
 
 class Backend(ABC):
-    """A model ready to answer, and the folder it lies in. labels: empty for a regression. exits:
+    """A model ready to answer, and the folder it lies in. kind: of its answers. exits:
     layers where an example may leave, the last one included."""
 
     folder: Path
     columns: Sequence[str]
     labels: Sequence[str]
+    kind: AnswerKind
     num_layers: int
     exits: list[int]
     by_source: Mapping[Source, Any]  # whose exits differ; None stands for any other source
@@ -113,7 +115,7 @@ class Backend(ABC):
         for source, places in self.places(about).items():
             given = [texts[i] for i in places], [about[i] for i in places]
             for rows_B, trace, exits in self.run(source, *given, source in deep):
-                answers = trace.answers(self.labels)
+                answers = trace.answers(self.kind, self.labels)
                 yield Left(source, [places[row] for row in rows_B.tolist()], answers, exits)
 
     def answer(self, texts: Texts, about: About | None = None) -> list[dict[str, Any]]:
