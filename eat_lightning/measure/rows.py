@@ -22,7 +22,7 @@ from eat_lightning.infer.precision import PLAIN, in_dtype, in_form
 from eat_lightning.infer.record import Recorded, record
 from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.measure.fitted import fitted_settings, searched_settings
-from eat_lightning.measure.gain import METRICS, Answers, Judged, mean_gains
+from eat_lightning.measure.gain import METRICS, MOST_CLASSES, Answers, Judged, mean_gains
 from eat_lightning.measure.in_engine import InEngine
 from eat_lightning.measure.kept_pass import kept_pass
 from eat_lightning.measure.plan import MeasureSettings, Subject
@@ -153,9 +153,12 @@ class RecordedPass:
 
     def gains(self, settings: Sequence[Setting]) -> list[dict[str, float]]:
         """The fields of a `Row` that tell what each setting gains over fixed depth; none for
-        baselines, without an early head, or for a metric that is not of classes."""
+        baselines, without an early head, or for a metric that is not of classes or, but for
+        accuracy, is of too many."""
         recorded, metric = self.recorded, self.subject.run.task.metrics[0]
         trained = [setting for setting in settings if not setting.baseline]
+        if metric != "accuracy" and recorded.num_classes > MOST_CLASSES:
+            return [{} for _ in settings]
         if metric not in METRICS or len(recorded.guesses) < 2 or not trained:
             return [{} for _ in settings]
         rules = [self.answers(setting.exit, setting.policies) for setting in trained]
