@@ -7,6 +7,7 @@ Shapes: B examples of a batch, or of a split in its order.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -122,7 +123,7 @@ class OnnxBackend(Backend):
         about = self.export.about
         self.folder, self.runner = self.export.folder, self.export.runner
         self.columns, self.labels = about["columns"], about["labels"]
-        self.num_layers = about["num_layers"]
+        self.num_layers, self.max_length = about["num_layers"], about["max_length"]
         self.exits = [*self.export.layers, self.num_layers]
 
     def record(self, split: Any, batch: int = 32, title: str = "") -> Recorded:
@@ -160,6 +161,20 @@ class OnnxBackend(Backend):
         for rows_B, trace in self.runner.stream(texts, exits.deep().review(about)):
             logits_BC, depth_B = would_leave(trace.guesses, exits.review(about))
             yield rows_B, trace, replace(trace, logits_BC=logits_BC, depth_B=depth_B)
+
+    @contextmanager
+    def cutting(self, side: str | None) -> Iterator[None]:
+        before = self.export.about["truncation_side"]
+        self.cut_at(side or before)
+        try:
+            yield
+        finally:
+            self.cut_at(before)
+
+    def cut_at(self, side: str) -> None:
+        self.runner.tokenizer.enable_truncation(
+            self.max_length, strategy="longest_first", direction=side
+        )
 
     def look(self, text: Sequence[str], about: Mapping[str, str]) -> Look:
         exits = self.by_source[self.source_of(about)]

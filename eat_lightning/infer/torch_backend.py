@@ -6,6 +6,7 @@ Shapes: B examples of a batch, G of them that left together.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,15 @@ class TorchBackend(Backend):
         outcome, tokens_LB = recorded.under(), recorded.tokens_LB
         of_exits = outcome.logits_BC, outcome.depth_B, outcome.reason_B, tokens_LB, outcome.names
         yield np.arange(batch.size), answered, AnswerTrace(*of_exits)
+
+    @contextmanager
+    def cutting(self, side: str | None) -> Iterator[None]:
+        before = self.tokenizer.truncation_side
+        self.tokenizer.truncation_side = side or before
+        try:
+            yield
+        finally:
+            self.tokenizer.truncation_side = before
 
     def encoded(self, texts: Texts) -> Encoded:
         found = self.tokenizer(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from eat_lightning.report.study import Point, Study
-from eat_lightning.runs.row import FIXED, OWN, THEIRS
+from eat_lightning.runs.row import FIXED, STATIC_BASELINE, THEIRS
 
 NEAR = 0.01  # of the score of full depth: as good
 MOST = 12  # settings that are printed
@@ -68,7 +68,7 @@ def show(study: Study) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    points = [p for p in study.points() if p.row.baseline in ("", OWN, THEIRS)]
+    points = [p for p in study.points() if p.row.baseline in ("", STATIC_BASELINE, THEIRS)]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for number, head in enumerate(HEADS):
         table.add_column(head, justify="right" if number > 2 else "left", overflow="fold")
