@@ -103,15 +103,12 @@ class AdaptiveEncoder(nn.Module):
         layers = layers_with_heads(head.get("layers", ()), shape.num_layers)
         self.head = head_settings(head, layers)
         self.embedding = Embedding(shape)
-        in_embedding = shape.relative == "bias" and not shape.relative_buckets
-        self.relative = None if in_embedding else DISTANCES[shape.relative](shape)
+        apart = shape.relative != "bias" or shape.relative_buckets
+        self.relative = DISTANCES[shape.relative](shape) if apart else None
         alone = [Layer(shape.at(i + 1), after_norm=i == 0) for i in range(shape.num_distinct)]
         self.layers = Layers(alone, shape.num_layers)
-        self.final_norm = (
-            nn.LayerNorm(shape.hidden_size, eps=shape.eps, bias=shape.biases)
-            if shape.norm == "first"
-            else None
-        )
+        norm = nn.LayerNorm(shape.hidden_size, eps=shape.eps, bias=shape.biases)
+        self.final_norm = norm if shape.norm == "first" else None
         self.heads = make_heads(shape, self.kind, self.head)
         first: Any = self.heads[str(layers[0])]
         self.head |= kept_arguments(first)
