@@ -101,7 +101,7 @@ class OfRun:
         return self.run.folder
 
     def open(self, engine: str) -> Backend:
-        """A run's graphs are held against it once on each machine."""
+        """Compare a run's graphs with the run, once on each machine."""
         how = self.how
         if engine == "torch":
             exits = how.exit, how.dtype, how.certificate
@@ -116,7 +116,7 @@ class OfRun:
 
     @cached_property
     def chosen(self) -> tuple[AdaptiveEncoder, list[str]]:
-        """The encoder in fp32 with the exits that were asked for, and its labels."""
+        """The encoder in fp32 with the chosen exits, and its labels."""
         if self.given is not None:
             return self.given
         encoder, labels = self.run.model()
@@ -128,7 +128,7 @@ class OfRun:
         return digest_of(made_of(self.run, self.chosen[0], self.how.dtype))
 
     def fault(self, engine: str, backend: Backend) -> str | None:
-        """Why its answers will not do, held against those of the encoder in the plan's dtype,
+        """Why its answers will not do, compared with those of the encoder in the plan's dtype,
         plain. Looked up where it was found out before."""
         mine = EngineTrial(engine, this_machine(torch.get_num_threads()), self.digest)
         for known in trials.read(self.folder):

@@ -45,7 +45,7 @@ class Left:
 @dataclass(frozen=True)
 class Look:
     """One example's answer, and the guess of each exit on its path: logits and the rule's signals,
-    by layer. exit: the rule that was asked there."""
+    by layer. exit: the rule that decided there."""
 
     answer: dict[str, Any]
     guesses: dict[int, np.ndarray]

@@ -93,14 +93,14 @@ class Export:
         return sha256_of([path for path in there if path.is_file()])
 
     def check_policies(self, policies: Sequence[Policy]) -> None:
-        """ConfigError with what of them cannot be asked of an export."""
+        """ConfigError with the policies that an export cannot serve."""
         faults = [fault for policy in policies for fault in policy.export_blockers()]
         labels = self.about["labels"]
         model = ModelFacts(self.layers, labels, num_labels=max(len(labels), 1))
         Faults(faults or policy_faults(policies, model)).check()
 
     def stricter(self, rule: dict[str, Any]) -> Any:
-        """An exit rule that its graphs are to be held to; None where it is theirs. ConfigError
+        """A stricter exit rule for its graphs; None where it is theirs. ConfigError
         where they cannot be."""
         if rule in ({"kind": "never"}, self.about["exit"]):
             return None

@@ -1,7 +1,7 @@
 """Exits of an export that come later than its graphs say: by a stricter rule, by policies.
 
 The graphs hold the exit rule, but it is between them that an example leaves or goes on, so there it
-can be held back, and only that. Without torch, but where a stricter rule is asked.
+can be held back, and only that. Without torch, but where there is a stricter rule.
 
 Shapes: B examples of a batch, E exits so far, C classes.
 """

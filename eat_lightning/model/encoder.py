@@ -41,7 +41,7 @@ from eat_lightning.model.heads import (
     notes_of,
     pooled_faults,
 )
-from eat_lightning.model.layer import Embedding, Layer, Layers, Shape, initialise
+from eat_lightning.model.layer import Embedding, Layer, Layers, initialise
 from eat_lightning.model.local import local_kernel
 from eat_lightning.model.masks import attention_mask
 from eat_lightning.model.method import kept_arguments
@@ -50,6 +50,7 @@ from eat_lightning.model.packed import NOTES, Batch, Packed, on_host
 from eat_lightning.model.policy_request import joined
 from eat_lightning.model.positions import DISTANCES
 from eat_lightning.model.recorder import TraceRecorder
+from eat_lightning.model.shape import Shape
 from eat_lightning.model.sharing import put, sharing
 from eat_lightning.model.specification import spec
 from eat_lightning.model.trace import Scores, Trace

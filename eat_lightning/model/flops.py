@@ -19,8 +19,8 @@ from eat_lightning.model.contracts import ExitRule, Reduction, only_open
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.evidence import MATRIX
 from eat_lightning.model.heads import guessing_layers
-from eat_lightning.model.layer import Shape
 from eat_lightning.model.local import PAYS
+from eat_lightning.model.shape import Shape
 
 
 def flops(

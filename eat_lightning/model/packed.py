@@ -30,7 +30,7 @@ KNOWN: Any = WeakIdKeyDictionary()
 
 def on_host(x: Tensor) -> Tensor:
     """A tensor on the host. It is fetched once, and again where it has changed: to fetch it is a
-    wait for all that the device was told to do."""
+    wait for all that the device has to do."""
     if x.device.type == "cpu" or x.is_inference():  # such a tensor does not tell when it changes
         return x.cpu()
     version, value = KNOWN.get(x, (None, x))

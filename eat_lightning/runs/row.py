@@ -62,8 +62,8 @@ class Row:
     """A setting of a run: what was measured, how accurate, how deep, how short and how fast it is.
 
     attention, reduction, exit: {"kind": the method's file name, **its arguments}; policy: a list of
-    such, in the order they are asked (flops are then without those of a second run that a veto
-    asks). knob, point: the exit rule's operating point, such as "tau" and 0.9. budget: the share of
+    such, in the order they act (flops are then without those of a second run that a veto
+    runs). knob, point: the exit rule's operating point, such as "tau" and 0.9. budget: the share of
     full FLOPs that the knobs of rule and reduction were fitted for; budget_ms: or the time of an
     example; agree: or the least share of answers that stay what full depth says.
     data: the hash of the measured examples.

@@ -155,7 +155,7 @@ def loggers_of(plan: TrainSettings, run: Run) -> Iterator[list[Any]]:
 
 
 def data_of(plan: TrainSettings) -> TextData:
-    """The DataModule with its tokenizer; a split is read and tokenized when it is asked for."""
+    """The DataModule with its tokenizer; a split is read and tokenized at its first use."""
     tokenizer = tokenizer_for(plan.encoder.get("pretrained"))
     return make(plan.data, task=make(plan.task), tokenizer=tokenizer)
 

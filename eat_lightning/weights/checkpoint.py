@@ -20,8 +20,8 @@ from eat_lightning.files import write_text
 from eat_lightning.model.contracts import Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import as_pretrained, slot_faults
-from eat_lightning.model.layer import Shape
 from eat_lightning.model.policies import from_folder, portable
+from eat_lightning.model.shape import Shape
 from eat_lightning.model.specification import MODEL_SLOTS, build_all, specs_by_slot
 from eat_lightning.validation import Whole, Within, raise_faults
 from eat_lightning.weights.families import FAMILIES

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from eat_lightning.model.layer import Shape
+from eat_lightning.model.shape import Shape
 
 SIZES = {  # fields of Shape -> the names that most config.json give them
     "vocab_size": "vocab_size",

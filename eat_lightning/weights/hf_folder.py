@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import write_text
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.layer import Shape
+from eat_lightning.model.shape import Shape
 from eat_lightning.model.specification import spec
 from eat_lightning.weights.checkpoint import model_config
 from eat_lightning.weights.families import family_of

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eat_lightning.model.layer import Shape
+from eat_lightning.model.shape import Shape
 from eat_lightning.weights.families import FAMILIES
 from eat_lightning.weights.family import Family
 

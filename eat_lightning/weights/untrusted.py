@@ -21,6 +21,7 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.model.heads import ACTIVATIONS, head_faults
 from eat_lightning.model.layer import FEED_FORWARDS, NORMS
 from eat_lightning.model.positions import DISTANCES
+from eat_lightning.model.shape import Shape
 from eat_lightning.model.specification import MODEL_SLOTS
 from eat_lightning.validation import InLayers, Switch, Whole, Within
 from eat_lightning.weights.families import known_family
@@ -182,7 +183,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def claim_faults(shape: Any, sizes: Mapping[str, Sequence[int]], prefix: str = "") -> list[str]:
+def claim_faults(shape: Shape, sizes: Mapping[str, Sequence[int]], prefix: str = "") -> list[str]:
     """List the error of weights whose names or sizes (by our names) do not match a shape. A shape
     that passes allocates no more memory than the file itself."""
     width = shape.hidden_size
@@ -212,7 +213,7 @@ def claim_faults(shape: Any, sizes: Mapping[str, Sequence[int]], prefix: str = "
     return []
 
 
-def weight_faults(shape: Any, weights: Mapping[str, Tensor]) -> list[str]:
+def weight_faults(shape: Shape, weights: Mapping[str, Tensor]) -> list[str]:
     """List the error of weights that do not match a shape or hold no numbers."""
     if faults := claim_faults(shape, {name: weight.shape for name, weight in weights.items()}):
         return faults

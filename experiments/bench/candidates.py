@@ -26,7 +26,7 @@ from eat_lightning.methods.reduction.none import Keep
 from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.methods.reduction.received_topk import ReceivedTopK
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.layer import Shape
+from eat_lightning.model.shape import Shape
 from experiments.bench.ceilings import DTYPES
 from experiments.bench.workload import Examples
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from eat_lightning.infer.prepacked import PrepackedLinear
-from eat_lightning.model.layer import Shape
+from eat_lightning.model.shape import Shape
 
 READ_BYTES = 1 << 28  # far more than any cache
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}

@@ -11,7 +11,7 @@ import numpy as np
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.layer import Shape
+from eat_lightning.model.shape import Shape
 from eat_lightning.runs.exit_choice import ExitChoice
 from eat_lightning.runs.open import at_choice, fitter_of
 from eat_lightning.runs.run import Run

@@ -25,8 +25,8 @@ from eat_lightning.methods.reduction.none import Keep
 from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.model.contracts import Attention, Kernel, Where
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.layer import Shape
 from eat_lightning.model.packed import Batch, Layout
+from eat_lightning.model.shape import Shape
 from eat_lightning.model.specification import build
 from eat_lightning.model.trace import Trace
 from experiments.bench.candidates import NUM_LABELS, Preset

@@ -10,7 +10,7 @@ from benches import SIZES, config
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.latency import undisturbed
-from eat_lightning.model.layer import Shape
+from eat_lightning.model.shape import Shape
 from eat_lightning.runs import jsonl
 from experiments.bench import __main__ as entry
 from experiments.bench.candidates import Field, random_weights

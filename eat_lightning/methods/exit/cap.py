@@ -21,6 +21,7 @@ from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.model.contracts import ExitRule, Head, Knob
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
+from eat_lightning.model.shape import Shape
 from eat_lightning.validation import Points, Positive
 
 
@@ -65,7 +66,7 @@ class CertaintyAware(ExitRule):
         cap_B = uncertainty(logits_EBC[-1], signals_EBS[-1], self.alpha)
         return (cap_B < point_at(self.cap, len(logits_EBC))).long()
 
-    def flops(self, shape: Any, num_labels: int) -> float:
+    def flops(self, shape: Shape, num_labels: int) -> float:
         """Two products of width D; W z + b is the head's."""
         return 4.0 * shape.hidden_size
 

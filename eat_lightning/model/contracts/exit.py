@@ -15,6 +15,7 @@ from torch import Tensor
 
 from eat_lightning.model.contracts.base import EncoderPart, point_of, points_by_layer
 from eat_lightning.model.packed import Packed
+from eat_lightning.model.shape import Shape
 
 
 class ExitRule(EncoderPart, ABC):
@@ -77,7 +78,7 @@ class ExitRule(EncoderPart, ABC):
         where that is not known."""
         return logits_EBC.new_full(logits_EBC.shape[1:2], float("inf"))
 
-    def flops(self, shape: Any, num_labels: int) -> float:
+    def flops(self, shape: Shape, num_labels: int) -> float:
         """Count the floating-point operations of deciding once for one example."""
         return 0.0
 
