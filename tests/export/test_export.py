@@ -16,6 +16,7 @@ from exports import make_run, shared_export, small
 from finished import config_of
 from models import each_once, method, portable
 
+from eat_lightning.answer_kind import SINGLE
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.__main__ import export
 from eat_lightning.export.graph import graphs
@@ -73,8 +74,9 @@ def test_the_toy_run_is_exported_whole(run: Path):
     about = json.loads((folder / "export.json").read_text())
     assert_equal(about)
     files = ["layers-1.onnx", "layers-2.onnx", "layers-3.onnx", "single.onnx", "weights.bin"]
+    code = ["answer_kind.py", "runner.py", "sessions.py", "text_io.py"]
     assert sorted(p.name for p in folder.iterdir()) == sorted(
-        [*files, "export.json", "runner.py", "sessions.py", "text_io.py", "tokenizer.json"]
+        [*files, *code, "export.json", "tokenizer.json"]
     )
     assert about["exit"] == {"kind": "confidence", "tau": [0.75, 0.7], "layers": [1, 2]}
     assert about["temperatures"] == {"1": 1.0, "2": 1.0, "3": 1.25}
@@ -215,7 +217,7 @@ class Merging(Reduction):
 class Moody(ExitRule):
     """An exit rule that no graph can hold."""
 
-    layers, classes_only = (1, 2), True
+    layers, kinds = (1, 2), (SINGLE,)
 
     def decides(self, logits_EBC, signals_EBS=None):
         return torch.from_numpy(logits_EBC.argmax(-1).numpy())

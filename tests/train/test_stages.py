@@ -9,6 +9,7 @@ from lightning import Callback, Trainer
 from models import ragged, tiny
 from torch.utils.data import DataLoader
 
+from eat_lightning.answer_kind import SingleLabel
 from eat_lightning.methods.objective.gradient_equilibrium import GradientEquilibrium
 from eat_lightning.methods.objective.hidden_distillation import HiddenDistillation
 from eat_lightning.methods.objective.joint import Joint
@@ -25,7 +26,7 @@ from eat_lightning.train.module import Classifier
 
 # Lightning on loaders without workers, validation and loggers
 pytestmark = pytest.mark.filterwarnings("ignore")
-TASK: Any = SimpleNamespace(metrics=["accuracy"], num_labels=3, regression=False)
+TASK: Any = SimpleNamespace(metrics=["accuracy"], kind=SingleLabel(3))
 STEPS = 8
 
 
