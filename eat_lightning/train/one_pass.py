@@ -315,7 +315,7 @@ def fit_heads(
 
 
 class HeadTraining:
-    """Training of early heads on kept vectors, from the same weights for each setting that is tried.
+    """Trains early heads on kept vectors, from the same weights for each setting that is tried.
 
     Args:
         settings: of Lightning's Trainer; the epochs are the plan's.

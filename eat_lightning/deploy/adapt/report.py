@@ -1,4 +1,4 @@
-"""What a person looks at when an adaptation is done: a table, and a page.
+"""A table and a page of an adaptation that is done.
 
 Shapes: N texts.
 """
