@@ -9,7 +9,7 @@ from typing import Any
 
 from eat_lightning.errors import ConfigError
 
-REACH_S = 5  # for a head to take a connection; Ray itself tries for many minutes
+CONNECT_S = 5  # for a head to take a connection; Ray itself tries for many minutes
 
 
 def join_ray(key: str, address: str, **settings: Any) -> None:
@@ -22,10 +22,12 @@ def join_ray(key: str, address: str, **settings: Any) -> None:
     host, _, port = found.rpartition(":")
     try:
         if host and port.isdecimal() and "://" not in host:
-            socket.create_connection((host, int(port)), REACH_S).close()
+            socket.create_connection((host, int(port)), CONNECT_S).close()
         # "auto" as it is: only then Ray takes the token of a cluster that asks for one by itself.
         ray.init(address, logging_level=logging.WARNING, ignore_reinit_error=True, **settings)
     except (OSError, RuntimeError, ValueError) as error:  # ConnectionError among them
-        said = str(error).strip().partition("\n")[0]
+        message = str(error).strip().partition("\n")[0]
         how = "`ray start --head` begins one; RAY_AUTH_MODE=token where it asks for a token"
-        raise ConfigError(f"{key}={address}: no Ray cluster at {found} ({said}): {how}") from None
+        raise ConfigError(
+            f"{key}={address}: no Ray cluster at {found} ({message}): {how}"
+        ) from None

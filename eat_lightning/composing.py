@@ -41,18 +41,14 @@ def compose_or_explain(config_name: str, words: list[str], folder: str = CONFIG_
         return
     overrides = given.overrides
     if given.config_dir:
-        overrides = [*overrides, search_path(Path(given.config_dir))]
+        theirs = Path(given.config_dir)
+        if not theirs.is_dir():
+            raise ConfigError(f"--config-dir: there is no folder {theirs}")
+        overrides = [*overrides, f"hydra.searchpath=[{quoted(f'file://{theirs.resolve()}')}]"]
     check_extras(overrides)
     overrides = first_of_sweep(overrides) if given.multirun else overrides
     if errors := errors_of(config_name, overrides, folder):
         raise ConfigError.of(errors)
-
-
-def search_path(folder: Path) -> str:
-    """Return Hydra's `--config-dir` as the override that `compose` takes."""
-    if not folder.is_dir():
-        raise ConfigError(f"--config-dir: there is no folder {folder}")
-    return f"hydra.searchpath=[{quoted(f'file://{folder.resolve()}')}]"
 
 
 def check_extras(overrides: list[str]) -> None:

@@ -164,8 +164,8 @@ def texts_of(content: dict[str, Any], columns: Sequence[str]) -> list[str]:
     names = columns if all(name in content for name in columns) else general[: len(columns)]
     for name in names:
         if name not in content:
-            ways = " and ".join(general[: len(columns)]), " and ".join(columns)
-            raise ValueError(f"no key {name}: give {', or '.join(dict.fromkeys(ways))}")
+            choices = " and ".join(general[: len(columns)]), " and ".join(columns)
+            raise ValueError(f"no key {name}: give {', or '.join(dict.fromkeys(choices))}")
         if not isinstance(content[name], str):
             raise ValueError(f"{name} must be a text, got {content[name]!r:.40}")
     if len(columns) == 1 and "text_pair" in content:

@@ -14,7 +14,7 @@ ALLOW = "EAT_IMPORT"
 PLACES = "the current folder or on PYTHONPATH"  # where a module of one's own is looked for
 
 
-def own_modules() -> list[str]:
+def allowed_modules() -> list[str]:
     """The modules that a person lets be imported, several with commas between them."""
     names = map(str.strip, os.environ.get(ALLOW, "").split(","))
     return [name for name in names if name]
@@ -22,7 +22,7 @@ def own_modules() -> list[str]:
 
 def warn_of_absent() -> None:
     """Print a line for each module that is named and not there: only who asks for it must fail."""
-    for name in own_modules():
+    for name in allowed_modules():
         if not is_there(name):
             print(f"warning: {ALLOW}: there is no module {name} in {PLACES}", file=sys.stderr)
 
@@ -36,7 +36,7 @@ def is_there(name: str) -> bool:
 
 def import_user_module(name: str) -> None:
     """Import a module if its owner names it; ValueError where it fails."""
-    if name not in own_modules():
+    if name not in allowed_modules():
         return
     try:
         import_module(name)
@@ -47,12 +47,12 @@ def import_user_module(name: str) -> None:
 def user_classes(contract: type) -> Iterator[str]:
     """Give the subclasses of a contract in the modules that a person names, such as
     "my_idea.MyIdea"."""
-    for name in own_modules():
+    for name in allowed_modules():
         with suppress(ValueError):
             import_user_module(name)
         for key, value in vars(sys.modules.get(name, object)).items():
-            own = inspect.isclass(value) and value.__module__ == name
-            if own and issubclass(value, contract):
+            is_defined_here = inspect.isclass(value) and value.__module__ == name
+            if is_defined_here and issubclass(value, contract):
                 yield f"{name}.{key}"
 
 

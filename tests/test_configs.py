@@ -195,16 +195,22 @@ def test_faults_of_heads_at_all_layers() -> None:
     [
         (["head=attention", "head.width=5"], "head.num_heads must divide width=5, got 2"),
         (["head=attention", "exit=berxit"], "exit: LearningToExit learns from vectors of the enc"),
-        (["head=shared", "head.own_classes=1"], "head.own_classes must be true or false, got 1"),
+        (
+            ["head=shared", "head.separate_classes=1"],
+            "head.separate_classes must be true or false, got 1",
+        ),
         (["head=past_future", "head.imitation=-1"], "head.imitation must be in [0, inf), got -1"),
         (["objective=sandwich", "reduction=none"], "objective=sandwich varies a reduction, and"),
         (["objective=sweet", "objective.distill=1"], "objective needs a teacher: give teacher="),
         (["objective=hidden_distillation"], "objective needs a teacher: give teacher="),
         (["objective=hidden_distillation", "+objective.layer_map={7:1}"], "objective.layer_map mu"),
-        (["schedule=mixed", "schedule.body_share=0"], "schedule.body_share must be in (0, 1), got"),
         (
-            ["schedule=two_stage", "schedule.body_share=0", "encoder=tiny"],
-            "schedule.body_share=0 is for a tuned model: encoder.pretrained must be the model fol",
+            ["schedule=mixed", "schedule.backbone_share=0"],
+            "schedule.backbone_share must be in (0, 1), got",
+        ),
+        (
+            ["schedule=two_stage", "schedule.backbone_share=0", "encoder=tiny"],
+            "schedule.backbone_share=0 is for a tuned model: encoder.pretrained must be the mode",
         ),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 
 from eat_lightning.config import binding_faults
 from eat_lightning.model.specification import class_of
-from eat_lightning.user_modules import import_user_module, own_modules, warn_of_absent
+from eat_lightning.user_modules import allowed_modules, import_user_module, warn_of_absent
 
 RULE = """
 from eat_lightning.methods.exit.margin import Margin
@@ -21,7 +21,7 @@ def test_each_that_is_not_there_is_a_warning(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setenv("EAT_IMPORT", "json, not_here,json.not_here,,")
-    assert own_modules() == ["json", "not_here", "json.not_here"]
+    assert allowed_modules() == ["json", "not_here", "json.not_here"]
     warn_of_absent()
     where = "in the current folder or on PYTHONPATH"
     assert capsys.readouterr().err.splitlines() == [

@@ -57,12 +57,12 @@ def spread_batches(split: Any, examples: int, batch_size: int) -> Iterator[Batch
 
 def within_budget(order: np.ndarray, lengths: np.ndarray, budget: int) -> list[np.ndarray]:
     """Neighbours share a batch while their tokens fit the budget; an example over it is alone."""
-    cuts, held = [], 0
+    cuts, tokens = [], 0
     for i, length in enumerate(lengths.tolist()):
-        if i and held + length > budget:
+        if i and tokens + length > budget:
             cuts.append(i)
-            held = 0
-        held += length
+            tokens = 0
+        tokens += length
     return np.split(order, cuts)
 
 

@@ -37,16 +37,16 @@ def cut(
     """
     num_eligible = len(texts[0]) if num_eligible is None else num_eligible
     if task.groups == "root_phrases":
-        held, train = cut_roots(texts[0], size, seed, num_eligible)
+        units, train = cut_roots(texts[0], size, seed, num_eligible)
     else:
-        held, train = cut_groups(group_ids(task, texts), size, seed, num_eligible)
-    parts = {"train": train, **divide(held)}
+        units, train = cut_groups(group_ids(task, texts), size, seed, num_eligible)
+    parts = {"train": train, **divide(units)}
     empty = [name for name, rows in parts.items() if not len(rows)]
     if empty:
         blank = num_blank(texts)
         why = f": {blank} of {len(texts[0])} rows have no text" if blank else ""
         raise ConfigError(
-            f"data.calibration: cutting {sum(map(len, held))} of {num_eligible} examples of "
+            f"data.calibration: cutting {sum(map(len, units))} of {num_eligible} examples of "
             f"{task.name} leaves {empty[0]} empty{why}"
         )
     return parts
@@ -57,13 +57,13 @@ def num_blank(texts: list[list[str]]) -> int:
     return sum(not all(map(str.strip, row)) for row in zip(*texts, strict=True))
 
 
-def divide(held: list[np.ndarray]) -> dict[str, np.ndarray]:
+def divide(units: list[np.ndarray]) -> dict[str, np.ndarray]:
     """Whole groups to parts, in order, by the share of examples that came before each group."""
-    sizes = np.array([len(rows) for rows in held], dtype=np.int64)
+    sizes = np.array([len(rows) for rows in units], dtype=np.int64)
     middle = (np.cumsum(sizes) - sizes / 2) / max(sizes.sum(), 1)
     part = np.searchsorted(np.cumsum([*PARTS.values()])[:-1], middle, side="right")
     return {
-        name: np.sort(np.concatenate([np.empty(0, np.int64), *(held[i] for i in chosen)]))
+        name: np.sort(np.concatenate([np.empty(0, np.int64), *(units[i] for i in chosen)]))
         for k, name in enumerate(PARTS)
         for chosen in [np.flatnonzero(part == k)]
     }
@@ -81,9 +81,9 @@ def cut_groups(
     chosen = small[np.cumsum(members[small]) <= size]
     rows = np.argsort(group, kind="stable")
     starts = np.searchsorted(group[rows], [chosen, chosen + 1])
-    held = [np.sort(rows[a:b]) for a, b in starts.T]
+    units = [np.sort(rows[a:b]) for a, b in starts.T]
     train = np.flatnonzero(~np.isin(group, chosen))
-    return [each[each < num_eligible] for each in held], train
+    return [each[each < num_eligible] for each in units], train
 
 
 def group_ids(task: Task, texts: list[list[str]]) -> np.ndarray:
@@ -134,11 +134,11 @@ def cut_roots(
     roots = np.array(sorted(row_of[root] for root in find_roots(row_of)))
     roots = roots[roots < num_eligible]
     size = min(1000, max(len(roots) // 6, 8)) if size is None else size
-    held = np.random.default_rng(seed).permutation(roots)[:size]
-    gone = {keys[row] for row in held}
-    gone.update(piece for row in held for piece in pieces(keys[row]) if piece in row_of)
+    units = np.random.default_rng(seed).permutation(roots)[:size]
+    gone = {keys[row] for row in units}
+    gone.update(piece for row in units for piece in pieces(keys[row]) if piece in row_of)
     train = np.array([row for row, key in enumerate(keys) if key not in gone], dtype=np.int64)
-    return [held[i : i + 1] for i in range(len(held))], train
+    return [units[i : i + 1] for i in range(len(units))], train
 
 
 def find_roots(phrases: Iterable[str]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from eat_lightning.data import grammar, hub
 from eat_lightning.errors import ConfigError
-from eat_lightning.weights.hub import nearest_body
+from eat_lightning.weights.hub import nearest_backbone
 from eat_lightning.weights.untrusted import one_line, step_faults, tokenizer_faults
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def tokenizer_for(pretrained: str | None) -> Tokenizer:
         )
     except Exception as error:  # `tokenizers` raises that very class for a file it cannot parse
         there = f"holds no tokenizer to read ({one_line(error, 120)})"
-        why = there if here else NOWHERE + nearest_body(pretrained)
+        why = there if here else NOWHERE + nearest_backbone(pretrained)
         raise ConfigError(f"encoder.pretrained={pretrained} {why}") from None
     finally:
         logging.set_verbosity(level)

@@ -105,7 +105,7 @@ class OfRun:
             return open_run(self.run, *exits, self.policies, how.prepack)
         encoder, labels = self.chosen
         policies = encoder.policies if self.policies is None else self.policies
-        folder = own_export(self.run, with_open_exits(encoder, policies), labels, how.dtype)
+        folder = kept_export(self.run, with_open_exits(encoder, policies), labels, how.dtype)
         export = Export.open(folder, how.threads, engine, how.dtype)
         if fault := self.fault(engine, open_export(export)):
             raise ConfigError(f"backend={engine} {fault}")
@@ -132,10 +132,10 @@ class OfRun:
             if known.key == mine.key:
                 return known.fault
         run, (encoder, labels) = self.run, self.chosen
-        body = in_dtype(encoder.replacing(policies=()), self.how.dtype)
+        backbone = in_dtype(encoder.replacing(policies=()), self.how.dtype)
         given = run.tokenizer(), run.task.columns, labels, longest(run, encoder)
-        own = TorchBackend(run.folder, {None: body}, *given)
-        fault = answer_fault(own, backend, self.how.dtype, self.texts)
+        plain = TorchBackend(run.folder, {None: backbone}, *given)
+        fault = answer_fault(plain, backend, self.how.dtype, self.texts)
         trials.keep(self.folder, [replace(mine, fault=fault)])
         return fault
 
@@ -156,7 +156,7 @@ def made_of(run: Run, encoder: AdaptiveEncoder, dtype: str) -> dict[str, Any]:
     }
 
 
-def own_export(run: Run, encoder: AdaptiveEncoder, labels: list[str], dtype: str) -> Path:
+def kept_export(run: Run, encoder: AdaptiveEncoder, labels: list[str], dtype: str) -> Path:
     """The folder with this encoder's graphs, kept beside the run, which are made where they are not
     there yet. encoder: in fp32, plain. ConfigError where it cannot be exported."""
     from eat_lightning.export.bundle import Bundle

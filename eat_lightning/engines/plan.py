@@ -86,26 +86,26 @@ def backend_faults(backend: str, plan: RunSettings, export: str | None = None) -
         if backend == "torch" and export is None:
             found.append(f"backend=torch is for runs, and {plan.run} is an export: name an engine")
     elif backend != "torch":
-        asked = {
+        given = {
             "prepack": plan.prepack and backend in ENGINES,
             "pool": getattr(plan, "pool", False),
         }
-        found += [f"{key}=true is for backend=torch, got {backend}" for key in asked if asked[key]]
+        found += [f"{key}=true is for backend=torch, got {backend}" for key in given if given[key]]
     return found + (engine_faults(backend, plan.dtype) if backend in ENGINES else [])
 
 
-def export_faults(plan: Any, asked_by: str) -> list[str]:
+def export_faults(plan: Any, option: str) -> list[str]:
     """List the settings that an export cannot take, since they are fixed in its graphs.
 
     Args:
         plan: with `dtype`, `prepack` and, if there are such options, `exit` and `pool`.
         asked_by: the option that calls for the export.
     """
-    asked = {
+    given = {
         "exit": any(value is not None for value in getattr(plan, "exit", {}).values()),
         "dtype": plan.dtype == "int8",
         "prepack": plan.prepack is not None,
         "pool": getattr(plan, "pool", False),
     }
     where = "the export has its exits in its graphs"
-    return [f"{key} is not an option of {asked_by}: {where}" for key in asked if asked[key]]
+    return [f"{key} is not an option of {option}: {where}" for key in given if given[key]]

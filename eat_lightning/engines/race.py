@@ -34,7 +34,7 @@ def made_texts(vocabulary: Sequence[str], num_columns: int, count: int = 32) -> 
     return found
 
 
-def answer_fault(own: Any, backend: Backend, dtype: str, texts: list[list[str]]) -> str | None:
+def answer_fault(plain: Any, backend: Backend, dtype: str, texts: list[list[str]]) -> str | None:
     """Describe how an engine's answers, depths and retentions differ from the encoder's; None where
     nothing is wrong. They are compared as every export's are, in batches and alone.
 
@@ -44,14 +44,14 @@ def answer_fault(own: Any, backend: Backend, dtype: str, texts: list[list[str]])
     from eat_lightning.export.agreement import compare
 
     def batch_of(rows: Sequence[int]) -> Any:
-        return own.batch([texts[row] for row in rows], [{} for _ in rows])
+        return plain.batch([texts[row] for row in rows], [{} for _ in rows])
 
     everyone = range(len(texts))
     lengths, unknown = batch_of(everyone).lengths_B.numpy(), np.full(len(texts), -1)
     split = SimpleNamespace(lengths=lengths, labels=unknown, text=texts.__getitem__, batch=batch_of)
     for batch in BATCHES:
         rows = np.arange(len(texts)) if batch > 1 else np.arange(len(LENGTHS))
-        found = compare(own.encoder, backend, split, rows, batch)
+        found = compare(plain.encoder, backend, split, rows, batch)
         wrong = len(found.faults) if dtype == "fp32" else found.answers < AGREE
         if wrong:
             equal, depths = found.answers, 1 - found.depth_differs_B.mean()

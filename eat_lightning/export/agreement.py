@@ -123,10 +123,10 @@ def compare(
         texts = [list(split.text(i)) for i in given_B]
         for left in backend.stream(texts):
             there = np.array(left.places)
-            own = in_numpy(ours).take(there)
+            expected = in_numpy(ours).take(there)
             rows = given_B[there]
             about = margin_B[there], split.labels[rows], encoder.kind
-            parts.append(differences(rows, own, left.exits, *about))
+            parts.append(differences(rows, expected, left.exits, *about))
     fields = zip(*(vars(part).values() for part in parts), strict=True)
     columns = [np.concatenate(field) for field in fields]
     order_B = columns[0].argsort()

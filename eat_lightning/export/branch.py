@@ -66,7 +66,7 @@ def ending(
 ) -> list[NodeProto]:
     """The trace of an example that ends after stretch i, whose outputs are called as `new` says;
     the last stretch gives no reason."""
-    said = [
+    decisions = [
         helper.make_node("Identity", [new["logits_BC"]], [out[0]]),
         constant(out[1], [lasts[i]]),
         helper.make_node("Identity", [new["reason_B"]], [out[2]])
@@ -76,7 +76,7 @@ def ending(
     rest = lasts[-1] - lasts[i]
     zeros = [constant(f"{out[3]}.rest", np.zeros((rest, 1)))] if rest else []
     parts = [*tokens, *(node.output[0] for node in zeros)]
-    return [*said, *zeros, helper.make_node("Concat", parts, [out[3]], axis=0)]
+    return [*decisions, *zeros, helper.make_node("Concat", parts, [out[3]], axis=0)]
 
 
 def out_names(i: int, tag: str = "") -> list[str]:

@@ -49,13 +49,17 @@ def graph(stretch: Stretch, state: dict[str, Tensor]) -> Any:
     with quiet(), torch.no_grad():
         try:
             program = traced(stretch, state)
-            told = program.call_spec.out_spec  # the keys of the dict that comes out, in their order
+            outputs = (
+                program.call_spec.out_spec
+            )  # the keys of the dict that comes out, in their order
             made = torch.onnx.export(
                 program,
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=list(state),
-                output_names=[NEXT + key for key in tree_unflatten(range(told.num_leaves), told)],
+                output_names=[
+                    NEXT + key for key in tree_unflatten(range(outputs.num_leaves), outputs)
+                ],
                 custom_translation_table={torch.ops.aten.sort.stable: stable_sort},
                 verbose=False,
             )
@@ -86,8 +90,8 @@ def refusal(stretch: Stretch, error: Exception) -> str:
     what = f"layers {stretch.first} to {stretch.last}"
     if slots:
         what = f"{slots[0]}={spec(slots[0], stretch.methods[slots[0]])['kind']}"
-    said = " ".join(str(error).split())[:200] or type(error).__name__
-    return f"{what} cannot be exported to ONNX: {said}"
+    message = " ".join(str(error).split())[:200] or type(error).__name__
+    return f"{what} cannot be exported to ONNX: {message}"
 
 
 @contextmanager

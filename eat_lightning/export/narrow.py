@@ -92,12 +92,12 @@ def is_ordered(run: Run) -> bool:
 
 def summary(about: dict[str, Any]) -> str:
     """How many heads and neurons are left, in a line."""
-    said = [f"{len(about['layers'])} layers"]
+    widths = [f"{len(about['layers'])} layers"]
     for key, what in (("heads", "heads"), ("inner", "inner neurons")):
         counts = about[key]
         same = len({*counts}) == 1
-        said.append(f"{counts[0] if same else ', '.join(map(str, counts))} {what}")
-    return " of ".join((said[0], " and ".join(said[1:])))
+        widths.append(f"{counts[0] if same else ', '.join(map(str, counts))} {what}")
+    return " of ".join((widths[0], " and ".join(widths[1:])))
 
 
 def write_run(
@@ -169,8 +169,10 @@ def narrowed(encoder: AdaptiveEncoder, kept: Kept) -> AdaptiveEncoder:
     try:
         made.load_state_dict(cut(encoder, kept))
     except RuntimeError as error:
-        said = " ".join(str(error).split())[-200:]
-        raise ConfigError(f"heads: a method of this run has a weight for each ({said})") from None
+        message = " ".join(str(error).split())[-200:]
+        raise ConfigError(
+            f"heads: a method of this run has a weight for each ({message})"
+        ) from None
     return made.eval()
 
 
@@ -192,10 +194,10 @@ def cut(encoder: AdaptiveEncoder, kept: Kept) -> dict[str, Tensor]:
     width = encoder.shape.width_of_head
     old, new = f"heads.{encoder.shape.num_layers}.", f"heads.{len(kept.layers)}."  # the last one's
     whole = pick_layers(encoder.state_dict(), kept.layers)
-    own = {new + n.removeprefix(old) if n.startswith(old) else n: w for n, w in whole.items()}
+    renamed = {new + n.removeprefix(old) if n.startswith(old) else n: w for n, w in whole.items()}
     for i, (heads_M, inner_M) in enumerate(zip(kept.heads, kept.inner, strict=True)):
         home = f"layers.{i}."
-        body = {n.removeprefix(home): w for n, w in own.items() if n.startswith(home)}
-        narrow = cut_layer(body, rows_of(heads_M, width), inner_M)
-        own |= {home + name: weight for name, weight in narrow.items()}
-    return own
+        layer_weights = {n.removeprefix(home): w for n, w in renamed.items() if n.startswith(home)}
+        narrow = cut_layer(layer_weights, rows_of(heads_M, width), inner_M)
+        renamed |= {home + name: weight for name, weight in narrow.items()}
+    return renamed

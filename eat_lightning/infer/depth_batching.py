@@ -122,8 +122,8 @@ def recorders_together(recorders: Sequence[TraceRecorder]) -> TraceRecorder:
     joined = TraceRecorder(len(first.tokens_LB), sum(map(len, rows)), first.exit, first.options)
     pairs = list(zip(recorders, rows, strict=True))
     joined.tokens_LB = torch.cat([recorder.tokens_LB[:, rows_B] for recorder, rows_B in pairs], 1)
-    why_B = [recorder.held.why_B[rows_B.numpy()] for recorder, rows_B in pairs]
-    joined.held = PolicyState(np.concatenate(why_B))
+    why_B = [recorder.state.why_B[rows_B.numpy()] for recorder, rows_B in pairs]
+    joined.state = PolicyState(np.concatenate(why_B))
     for kind in ("guesses", "signals", "pools"):
         noted = {
             layer: torch.cat([getattr(j, kind)[layer][rows_B.to(x.device)] for j, rows_B in pairs])

@@ -154,18 +154,18 @@ class OnnxBackend(Backend):
     ) -> Iterator[tuple[np.ndarray, AnswerTrace, AnswerTrace]]:
         exits = self.by_source[source]
         if not deep:
-            for rows_B, trace in self.runner.stream(texts, exits.asked(about)):
+            for rows_B, trace in self.runner.stream(texts, exits.review(about)):
                 yield rows_B, trace, trace
             return
-        for rows_B, trace in self.runner.stream(texts, exits.deep().asked(about)):
-            logits_BC, depth_B = would_leave(trace.guesses, exits.asked(about))
+        for rows_B, trace in self.runner.stream(texts, exits.deep().review(about)):
+            logits_BC, depth_B = would_leave(trace.guesses, exits.review(about))
             yield rows_B, trace, replace(trace, logits_BC=logits_BC, depth_B=depth_B)
 
     def look(self, text: Sequence[str], about: Mapping[str, str]) -> Look:
         exits = self.by_source[self.source_of(about)]
         # Asked though the graphs decide alone, so that a single example too goes exit by exit.
-        later = exits.asked([about]) or (lambda reason_B, *_: reason_B)
-        trace = self.runner.run([text], later)
+        review = exits.review([about]) or (lambda reason_B, *_: reason_B)
+        trace = self.runner.run([text], review)
         depth = int(trace.depth_B[0])
         guesses = {k: guess_BC[0] for k, (guess_BC, _) in trace.guesses.items() if k <= depth}
         rule = build("exit", self.export.about["exit"]) if exits.rule is None else exits.rule

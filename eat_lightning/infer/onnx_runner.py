@@ -41,7 +41,7 @@ Ids = Sequence[Sequence[int] | np.ndarray]  # of each example
 Left = Iterator[tuple[np.ndarray, AnswerTrace]]
 # Asked at each exit beside the graphs, and can only make exits later: their reasons, the guesses so
 # far (None: at the last layer), places of those still here -> reasons, 0 for who stays.
-Later = Callable[[np.ndarray, np.ndarray | None, np.ndarray], np.ndarray]
+Review = Callable[[np.ndarray, np.ndarray | None, np.ndarray], np.ndarray]
 
 
 class Runner:
@@ -87,8 +87,8 @@ class Runner:
             try:
                 session = ENGINES[self.engine](path, self.threads, self.dtype)
             except Exception as error:  # both engines' errors have no other class in common
-                said = " ".join(str(error).split())
-                raise ValueError(f"{path}: not a graph that can be run ({said:.120})") from None
+                message = " ".join(str(error).split())
+                raise ValueError(f"{path}: not a graph that can be run ({message:.120})") from None
             self.sessions[name] = session
         return self.sessions[name]
 
@@ -99,25 +99,25 @@ class Runner:
     def answer(self, texts: Texts) -> list[dict[str, Any]]:
         return self.run(texts).answers(self.kind, self.labels)
 
-    def run(self, texts: Texts, later: Later | None = None) -> AnswerTrace:
+    def run(self, texts: Texts, review: Review | None = None) -> AnswerTrace:
         """All examples at their ends."""
         state, cut_B = self.state_of(texts)
-        return replace(self.run_state(state, later), cut_B=cut_B)
+        return replace(self.run_state(state, review), cut_B=cut_B)
 
-    def run_state(self, state: State, later: Later | None = None) -> AnswerTrace:
-        if len(state["lengths_B"]) == 1 and later is None:
+    def run_state(self, state: State, review: Review | None = None) -> AnswerTrace:
+        if len(state["lengths_B"]) == 1 and review is None:
             single = self.session(self.about["single"])
             logits_BC, depth_B, reason_B, tokens_LB = single(state)
             return AnswerTrace(logits_BC, depth_B, reason_B, tokens_LB, self.names)
-        return [trace for _, trace in self.leaving(state, later)][-1]
+        return [trace for _, trace in self.leaving(state, review)][-1]
 
-    def stream(self, texts: Texts, later: Later | None = None) -> Left:
+    def stream(self, texts: Texts, review: Review | None = None) -> Left:
         """Yield for each exit the places of those who leave there, and their trace."""
-        if len(texts) == 1 and later is None:
+        if len(texts) == 1 and review is None:
             yield np.arange(1), self.run(texts)
             return
         state, cut_B = self.state_of(texts)
-        for gone_B, trace in self.leaving(state, later):
+        for gone_B, trace in self.leaving(state, review):
             yield gone_B, replace(trace, cut_B=cut_B).take(gone_B)
 
     def state_of(self, texts: Texts) -> tuple[State, np.ndarray]:
@@ -129,7 +129,7 @@ class Runner:
         cut_B = np.array([bool(x.overflowing) for x in encoded])
         return first_state([x.ids for x in encoded], types), cut_B
 
-    def leaving(self, state: State, later: Later | None = None) -> Left:
+    def leaving(self, state: State, review: Review | None = None) -> Left:
         """Yield the examples that leave at each exit, with a trace complete for those."""
         size, num_layers = len(state["lengths_B"]), self.about["num_layers"]
         trace = AnswerTrace.blank(size, self.kind.width, num_layers, self.names)
@@ -145,8 +145,8 @@ class Runner:
             reason_B = np.full(len(here_B), LAST_LAYER) if ends else state["reason_B"]
             if len(here_B) == size:
                 trace.guesses[last] = state["logits_BC"], reason_B
-            if later is not None:
-                reason_B = later(reason_B, None if ends else state["guesses_EBC"], here_B)
+            if review is not None:
+                reason_B = review(reason_B, None if ends else state["guesses_EBC"], here_B)
             leaves_B = reason_B != STAYS
             gone_B = here_B[leaves_B]
             trace.logits_BC[gone_B] = state["logits_BC"][leaves_B]
@@ -232,12 +232,12 @@ def check_file(path: Path) -> None:
 def dtype_of(about: dict[str, Any], engine: str, dtype: str | None) -> str:
     """Return the dtype in which graphs are computed: as exported, or bf16 from fp32. Raises
     ValueError, in one line, where this engine or these graphs cannot."""
-    own: str = about.get("dtype") or "fp32"
-    wanted = own if dtype is None else dtype
+    stored: str = about.get("dtype") or "fp32"
+    wanted = stored if dtype is None else dtype
     if faults := engine_faults(engine, wanted):
         raise ValueError("; ".join(faults))
-    if wanted != own and (own, wanted) != ("fp32", "bf16"):
-        raise ValueError(f"dtype={wanted}: these graphs are of {own}")
+    if wanted != stored and (stored, wanted) != ("fp32", "bf16"):
+        raise ValueError(f"dtype={wanted}: these graphs are of {stored}")
     return wanted
 
 

@@ -17,14 +17,16 @@ FORMS = (PLAIN, PREPACKED)
 DTYPES = {"fp32": "fp32", "bf16": "bf16 weights", "int8": "int8 products"}
 
 
-def form_of(prepack: bool | None, dtype: str, device: str = "cpu", held: str | None = None) -> str:
+def form_of(
+    prepack: bool | None, dtype: str, device: str = "cpu", certified: str | None = None
+) -> str:
     """The form that a command's weights take. held: that of its certificate, if any."""
     from eat_lightning.infer.prepacked import cannot_in
 
     if cannot_in(dtype, device):
         return PLAIN
     if prepack is None:
-        return held or PREPACKED
+        return certified or PREPACKED
     return PREPACKED if prepack else PLAIN
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eat_lightning.infer.onnx_runner import LAST_LAYER, STAYS, Later
+from eat_lightning.infer.onnx_runner import LAST_LAYER, STAYS, Review
 from eat_lightning.methods.policy.full_depth import FullDepth
 from eat_lightning.model.policy_request import KnownFields, joined
 from eat_lightning.model.policy_state import PolicyState
@@ -38,24 +38,24 @@ class StricterExits:
         """Nobody leaves early, and the answers say `fallback`."""
         return replace(self, policies=(FullDepth(), *self.policies))
 
-    def asked(self, about: About) -> Later | None:
+    def review(self, about: About) -> Review | None:
         """Return the check that a runner makes at each exit of a batch. None means that the graphs
         decide alone."""
         if self.rule is None and not self.policies:
             return None
-        known, held = KnownFields(about), PolicyState(np.zeros(len(about), np.int64))
-        held.request(joined(policy.requests(known, None) for policy in self.policies))
+        known, state = KnownFields(about), PolicyState(np.zeros(len(about), np.int64))
+        state.request(joined(policy.requests(known, None) for policy in self.policies))
 
-        def later(
+        def review(
             reason_B: np.ndarray, guesses_EBC: np.ndarray | None, rows_B: np.ndarray
         ) -> np.ndarray:
             if guesses_EBC is None:
-                return held.at_end(rows_B)
+                return state.at_end(rows_B)
             if self.rule is not None:
                 reason_B = np.where(self.agrees(guesses_EBC), reason_B, STAYS)
-            return held.review(self.policies, reason_B, guesses_EBC, known, rows_B)
+            return state.review(self.policies, reason_B, guesses_EBC, known, rows_B)
 
-        return later
+        return review
 
     def agrees(self, guesses_EBC: np.ndarray) -> np.ndarray:
         """True where the rule lets an example leave at the last exit so far."""
@@ -76,7 +76,7 @@ def nobody_leaves(
 
 
 def would_leave(
-    guesses: Mapping[int, tuple[np.ndarray, np.ndarray]], later: Later | None
+    guesses: Mapping[int, tuple[np.ndarray, np.ndarray]], review: Review | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The logits B x C that each example would leave with and its depth, where all ran every layer:
     what `later` makes of what the graphs decided (`Trace.guesses`)."""
@@ -87,9 +87,9 @@ def would_leave(
     for number, layer in enumerate(early, start=1):
         guess_BC, reason_B = guesses[layer]
         reason_B = reason_B[here_B]
-        if later is not None:
+        if review is not None:
             guesses_EBC = np.stack([guesses[k][0][here_B] for k in early[:number]])
-            reason_B = later(reason_B, guesses_EBC, here_B)
+            reason_B = review(reason_B, guesses_EBC, here_B)
         gone_B = here_B[reason_B != STAYS]
         logits_BC[gone_B], depth_B[gone_B] = guess_BC[gone_B], layer
         here_B = here_B[reason_B == STAYS]

@@ -29,7 +29,7 @@ def measure(config: dict[str, Any]) -> list[Row]:
     show(rows, runs)
     for subject in subjects:
         if subject.certificate is not None:
-            print(subject.certificate.said)
+            print(subject.certificate.summary)
     return rows
 
 

@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.int8 import in_int8, is_int8, out_of_int8
 from eat_lightning.model.packed import Batch
-from eat_lightning.weights.hf_folder import empty_body, weights_for
+from eat_lightning.weights.hf_folder import empty_backbone, weights_for
 
 
 class HuggingFaceTwin(nn.Module):
@@ -25,13 +25,13 @@ class HuggingFaceTwin(nn.Module):
         super().__init__()
         whole = is_int8(encoder)
         encoder = out_of_int8(encoder) if whole else encoder
-        self.body = empty_body(encoder.shape)
+        self.backbone = empty_backbone(encoder.shape)
         # Not strict, since transformers' position_ids are in no state dict of ours.
-        missing = self.body.load_state_dict(weights_for(self.body, encoder), strict=False)
+        missing = self.backbone.load_state_dict(weights_for(self.backbone, encoder), strict=False)
         assert not missing.missing_keys, missing.missing_keys
         weight = encoder.embedding.word.weight
-        self.body.to(weight.device, weight.dtype).eval()
-        self.body = in_int8(self.body) if whole else self.body
+        self.backbone.to(weight.device, weight.dtype).eval()
+        self.backbone = in_int8(self.backbone) if whole else self.backbone
         self.pad_token_id = encoder.shape.pad_token_id
         self.typed = encoder.embedding.token_type is not None
         self.head: Any = encoder.heads[str(encoder.shape.num_layers)]
@@ -52,7 +52,7 @@ class HuggingFaceTwin(nn.Module):
     def forward(self, padded: dict[str, Tensor]) -> Float[Tensor, "b c"]:
         device = self.head.classes.weight.device
         given = {name: column.to(device) for name, column in padded.items()}
-        x_BLD = self.body(**given).last_hidden_state
+        x_BLD = self.backbone(**given).last_hidden_state
         pooled_BD = x_BLD[:, 0]
         if self.head.pool == "mean":
             real_BL1 = given["attention_mask"][..., None].to(x_BLD.dtype)

@@ -48,16 +48,16 @@ def fitted_settings(
 
 
 def fitted(
-    own: Setting, subject: Subject, encoder: AdaptiveEncoder, plan: MeasureSettings
+    setting: Setting, subject: Subject, encoder: AdaptiveEncoder, plan: MeasureSettings
 ) -> list[Setting]:
     """A rule at each budget. Where a person gives the reduction's settings, it stays as given."""
-    body = encoder.replacing(**own.methods, policies=own.policies)
+    backbone = encoder.replacing(**setting.methods, policies=setting.policies)
     is_given = any(value is not None for value in plan.reduction.values())
     fits_reduction = plan.fit_reduction and not is_given
     form, threads = subject.form, plan.threads
-    fitter = Fitter(subject.run, body, fits_reduction, form, threads, plan.data, plan.batch)
+    fitter = Fitter(subject.run, backbone, fits_reduction, form, threads, plan.data, plan.batch)
     found = [(fitter.on(budget), budget) for budget in (*(plan.budgets or ()), *(plan.agree or ()))]
-    return [replace(own, exit=e.exit, reduction=e.reduction, budget=b) for e, b in found]
+    return [replace(setting, exit=e.exit, reduction=e.reduction, budget=b) for e, b in found]
 
 
 def searched_settings(
@@ -66,33 +66,35 @@ def searched_settings(
     """The run's own reduction at the best points found for each budget that is a share, at full
     depth. None where it does not search."""
     searching = (s for s in settings if not s.baseline and overrides(s.reduction, Reduction.search))
-    own = next(searching, None)
+    setting = next(searching, None)
     shares = [budget for budget in plan.budgets or () if budget.unit == "share"]
-    if not shares or own is None:
+    if not shares or setting is None:
         return []
     data = run.data(**plan.data)
     splits = [data.split(part) for part in FITTED_ON]
-    exit, methods = Never(), {"attention": own.attention, "exit": Never()}
+    exit, methods = Never(), {"attention": setting.attention, "exit": Never()}
 
     def evaluate(point: list[float]) -> tuple[float, float]:
         """Cost as a share of full FLOPs, and the main metric."""
-        body = encoder.replacing(**methods, reduction=at_point(own.reduction, point), policies=())
-        passes = [record(body, split, plan.batch) for split in splits]
-        depth = body.shape.num_layers
+        backbone = encoder.replacing(
+            **methods, reduction=at_point(setting.reduction, point), policies=()
+        )
+        passes = [record(backbone, split, plan.batch) for split in splits]
+        depth = backbone.shape.num_layers
         costs = [
-            flops(body, exit, p.tokens_LB, np.full(len(p), depth), p.lengths)
-            / static_flops(body, p.lengths)
+            flops(backbone, exit, p.tokens_LB, np.full(len(p), depth), p.lengths)
+            / static_flops(backbone, p.lengths)
             for p in passes
         ]
         logits_BC = np.concatenate([p.guesses[depth] for p in passes])
         found = score(run.task, logits_BC, np.concatenate([p.labels for p in passes]))
         return float(np.concatenate(costs).mean()), found[run.task.metrics[0]]
 
-    best = own.reduction.search(evaluate)
-    return [within(run, own, best, budget) for budget in shares]
+    best = setting.reduction.search(evaluate)
+    return [within(run, setting, best, budget) for budget in shares]
 
 
-def within(run: Run, own: Setting, best: Sequence[Any], budget: Budget) -> Setting:
+def within(run: Run, setting: Setting, best: Sequence[Any], budget: Budget) -> Setting:
     """The last of `best` (of growing cost and score) that the budget allows."""
     cheap = [found for found in best if found.cost <= budget.amount]
     if not cheap:
@@ -102,4 +104,6 @@ def within(run: Run, own: Setting, best: Sequence[Any], budget: Budget) -> Setti
             f"cost, got {budget}"
         )
     point = list(cheap[-1].point)
-    return replace(own, reduction=at_point(own.reduction, point), exit=Never(), budget=budget)
+    return replace(
+        setting, reduction=at_point(setting.reduction, point), exit=Never(), budget=budget
+    )

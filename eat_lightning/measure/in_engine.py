@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from eat_lightning.engines.open import OfRun, fastest
+from eat_lightning.engines.open import OfRun
 from eat_lightning.engines.plan import Opening
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.plan import export_slot_faults
@@ -28,13 +28,6 @@ if TYPE_CHECKING:
     from eat_lightning.measure.settings import Setting
 
 
-def engine_for(run: Run, plan: MeasureSettings) -> str:
-    """The plan's; for "auto" the fastest here with the run's own exits, an example at a time."""
-    if plan.backend != "auto":
-        return plan.backend
-    return fastest(OfRun(run, Opening(plan.dtype, plan.threads), ()))
-
-
 @dataclass(frozen=True)
 class InEngine:
     """A run in an engine that is not torch. encoder: the run's, in fp32, plain. labels: its own."""
@@ -47,8 +40,8 @@ class InEngine:
 
     def check(self, settings: Sequence[Setting]) -> None:
         """ConfigError with what of these settings no graph holds, such as a rule that observes."""
-        bodies = [self.encoder.replacing(**setting.methods) for setting in settings]
-        if faults := [fault for body in bodies for fault in export_slot_faults(body)]:
+        backbones = [self.encoder.replacing(**setting.methods) for setting in settings]
+        if faults := [fault for backbone in backbones for fault in export_slot_faults(backbone)]:
             raise ConfigError.of(f"backend={self.engine}: {why}" for why in dict.fromkeys(faults))
 
     def opened(self, encoder: AdaptiveEncoder) -> OnnxBackend:
@@ -60,17 +53,17 @@ class InEngine:
 
     def record(self, setting: Setting, split: Any) -> Recorded:
         """Record the logits of every head for each example, from graphs with an exit at each."""
-        body = self.encoder.replacing(**setting.methods)
-        early = [layer for layer in map(int, body.heads) if layer < body.shape.num_layers]
-        looking = body.replacing(exit=Confidence(layers=early) if early else Never())
+        backbone = self.encoder.replacing(**setting.methods)
+        early = [layer for layer in map(int, backbone.heads) if layer < backbone.shape.num_layers]
+        looking = backbone.replacing(exit=Confidence(layers=early) if early else Never())
         title = f"{self.run.name}: all exits in {self.engine}"
         found = self.opened(looking).record(split, self.plan.batch, title)
         return replace(found, data=split.source.digest[:16], difficulty=split.difficulty)
 
     def candidate(self, setting: Setting, split: Any) -> Candidate:
         """A setting's own graphs, from token ids to an answer."""
-        body = self.encoder.replacing(**setting.methods)
-        return Candidate(self.opened(body).runner.run_state, split, state_of)
+        backbone = self.encoder.replacing(**setting.methods)
+        return Candidate(self.opened(backbone).runner.run_state, split, state_of)
 
 
 def state_of(batch: Batch) -> dict[str, Any]:

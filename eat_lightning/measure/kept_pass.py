@@ -13,13 +13,13 @@ from eat_lightning.runs.row import Row, read
 from eat_lightning.runs.run import Run, is_clean, provenance
 
 
-def kept_pass(run: Run, file: str, body: AdaptiveEncoder, split: Any) -> Recorded | None:
+def kept_pass(run: Run, file: str, backbone: AdaptiveEncoder, split: Any) -> Recorded | None:
     """Read what every exit said of a split when the same weights were measured before. None where
     the code, the processor or the weights have changed since, and for a rule whose signals are
     recorded: the file does not say which rule's they are."""
     path, rows = run.folder / file, read(run.folder / "rows.jsonl")
     measured = sorted((row for row in rows if row.examples == file), key=lambda row: row.created)
-    if overrides(body.exit, ExitRule.observe) or not (measured and is_of_here(measured[-1])):
+    if overrides(backbone.exit, ExitRule.observe) or not (measured and is_of_here(measured[-1])):
         return None
     weights = (each.stat().st_mtime_ns for each in (run.folder / "model").iterdir())
     if not path.is_file() or path.stat().st_mtime_ns <= max(weights):
@@ -28,8 +28,8 @@ def kept_pass(run: Run, file: str, body: AdaptiveEncoder, split: Any) -> Recorde
         found = Recorded.read(path)
     except ConfigError:
         return None
-    asked = {"exit": body.exit, "policies": body.policies}
-    return replace(found, **asked, batch=split.batch, data=split.source.digest[:16])
+    methods = {"exit": backbone.exit, "policies": backbone.policies}
+    return replace(found, **methods, batch=split.batch, data=split.source.digest[:16])
 
 
 def is_of_here(row: Row) -> bool:

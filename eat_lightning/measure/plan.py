@@ -100,13 +100,13 @@ class MeasureSettings(Settings):
         yield from measure_faults(self.logger)
 
     def backend_faults(self) -> Iterator[str]:
-        asked = {
+        replaced = {
             "prepack=true": self.prepack,
             f"device={self.device}": self.device != "cpu",
             "certificate": self.certificate is not None,
             "policy": self.policy,
         }
-        for key in (key for key, given in asked.items() if given):
+        for key in (key for key, given in replaced.items() if given):
             yield f"{key} is for backend=torch, got {self.backend}"
         if self.backend in ENGINES:
             yield from engine_faults(self.backend, self.dtype)
@@ -155,7 +155,9 @@ def subject_of(run: Run, plan: MeasureSettings) -> Subject:
     faults, settings, certificate = Faults(), [], None
     if plan.certificate is not None:
         certificate = Certificate.read(run, plan.certificate)
-    form = form_of(plan.prepack, plan.dtype, plan.device, held=certificate and certificate.form)
+    form = form_of(
+        plan.prepack, plan.dtype, plan.device, certified=certificate and certificate.form
+    )
     with faults.gathered():
         settings = settings_of(run, plan, certificate, form)
     faults += data_faults(run, plan.split, plan.data)

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 
 from eat_lightning.data.calibration import group_ids
+from eat_lightning.engines.open import OfRun, fastest
+from eat_lightning.engines.plan import Opening
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.latency import Candidate, keep_kernels, time_all, undisturbed
 from eat_lightning.infer.precision import PLAIN, in_dtype, in_form
@@ -21,7 +23,7 @@ from eat_lightning.infer.record import Recorded, record
 from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.measure.fitted import fitted_settings, searched_settings
 from eat_lightning.measure.gain import METRICS, MOST_CLASSES, Answers, Judged, mean_gains
-from eat_lightning.measure.in_engine import InEngine, engine_for
+from eat_lightning.measure.in_engine import InEngine
 from eat_lightning.measure.kept_pass import kept_pass
 from eat_lightning.measure.plan import MeasureSettings, Subject
 from eat_lightning.measure.settings import Setting
@@ -63,49 +65,56 @@ def keep(rows: Sequence[Row], results: Sequence[Result]) -> None:
     folders: dict[Path, list[Row]] = {}
     for row, result in zip(rows, results, strict=True):
         folders.setdefault(result.run.folder, []).append(row)
-    for folder, own in folders.items():
-        write(folder / "rows.jsonl", [row for row in own if not row.policy])
-        if with_policies := [row for row in own if row.policy]:
+    for folder, in_folder in folders.items():
+        write(folder / "rows.jsonl", [row for row in in_folder if not row.policy])
+        if with_policies := [row for row in in_folder if row.policy]:
             # Apart: a report finds who leaves from the records alone, and policies ask for more.
             write(folder / "rows-policy.jsonl", with_policies)
 
 
 def recorded(subject: Subject, plan: MeasureSettings) -> Iterator[Result]:
     """A result for each setting of a run, from one pass for each body."""
-    run, engine = subject.run, engine_for(subject.run, plan)
+    run, engine = subject.run, plan.backend
+    if engine == "auto":  # the fastest here with the run's exits, an example at a time
+        engine = fastest(OfRun(run, Opening(plan.dtype, plan.threads), ()))
     graphs = None if engine == "torch" else InEngine(run, plan, engine, *run.model())
     subject = subject if graphs is None else replace(subject, form=PLAIN)
-    split, (model, labels) = dev_split(run, plan), run.model()
+    data = run.data(**plan.data)
+    if faults := split_faults(plan.split, data.names, run.name):
+        raise ConfigError.of(faults)
+    split, (model, labels) = data.split(plan.split), run.model()
     plain_encoder = in_dtype(model, plan.dtype).to(plan.device)
     with undisturbed(plan.threads):  # prepacked for as many threads as are timed
         encoder = in_form(plain_encoder, subject.form)
-    bodies: dict[str, list[Setting]] = {}
+    backbones: dict[str, list[Setting]] = {}
     searched = searched_settings(run, encoder, subject.settings, plan)
     fitted = fitted_settings(subject, encoder, plan)
     for setting in [*subject.settings, *searched, *fitted]:
-        bodies.setdefault(setting.body, []).append(setting)
-    for settings in bodies.values():
-        body = encoder.replacing(**methods_of(settings), policies=settings[0].policies)
-        load_second_runs(body.policies)
-        facts = ModelFacts.of(body, labels, run.folder / "model")
-        if faults := policy_faults(body.policies, facts):
+        backbones.setdefault(setting.backbone, []).append(setting)
+    for settings in backbones.values():
+        backbone = encoder.replacing(**methods_of(settings), policies=settings[0].policies)
+        load_second_runs(backbone.policies)
+        facts = ModelFacts.of(backbone, labels, run.folder / "model")
+        if faults := policy_faults(backbone.policies, facts):
             raise ConfigError.of(faults)
-        file = file_name(settings[0].body, subject.form, split.source.digest, plan, engine)
+        file = file_name(settings[0].backbone, subject.form, split.source.digest, plan, engine)
         if graphs is not None:
             graphs.check([s for s in settings if s.baseline != THEIRS])
-            said = graphs.record(settings[0], split)
-        elif plan.device != "cpu" or (said := kept_pass(run, file, body, split)) is None:
-            said = record(body, split, plan.batch, f"{run.name}: all exits")
-        said.group_B = groups_of(run, split)
-        said.to_parquet(run.folder / file)
-        passed = RecordedPass(subject, plan, body, said, file)
+            found = graphs.record(settings[0], split)
+        elif plan.device != "cpu" or (found := kept_pass(run, file, backbone, split)) is None:
+            found = record(backbone, split, plan.batch, f"{run.name}: all exits")
+        found.group_B = groups_of(run, split)
+        found.to_parquet(run.folder / file)
+        passed = RecordedPass(subject, plan, backbone, found, file)
         for setting, gain in zip(settings, passed.gains(settings), strict=True):
             row, theirs = passed.row(setting, engine, **gain), setting.baseline == THEIRS
             if graphs is not None and plan.timing.enabled and not theirs:
                 candidate = graphs.candidate(setting, split)
             else:
-                timed_body = (plain_encoder if theirs else body).replacing(exit=setting.exit)
-                candidate = candidate_for(timed_body, split, row.kernels, plan.device)
+                timed_backbone = (plain_encoder if theirs else backbone).replacing(
+                    exit=setting.exit
+                )
+                candidate = candidate_for(timed_backbone, split, row.kernels, plan.device)
             yield Result(run, row, candidate, setting.is_static and not theirs)
 
 
@@ -122,7 +131,7 @@ class RecordedPass:
 
     subject: Subject
     plan: MeasureSettings
-    body: AdaptiveEncoder
+    backbone: AdaptiveEncoder
     recorded: Recorded
     file: str
 
@@ -140,19 +149,19 @@ class RecordedPass:
             more["kernels"] = engine
         more |= {"split": plan.split, "dtype": plan.dtype}
         more["device"] = torch.cuda.get_device_name() if plan.device == "cuda" else "cpu"
-        return row_of(self.subject.run, self.body, self.recorded, setting.exit, **more)
+        return row_of(self.subject.run, self.backbone, self.recorded, setting.exit, **more)
 
     def gains(self, settings: Sequence[Setting]) -> list[dict[str, float]]:
         """The fields of a `Row` that tell what each setting gains over fixed depth; none for
         baselines, without an early head, or for a metric that is not of classes or, but for
         accuracy, is of too many."""
         recorded, metric = self.recorded, self.subject.run.task.metrics[0]
-        own = [setting for setting in settings if not setting.baseline]
+        trained = [setting for setting in settings if not setting.baseline]
         if metric != "accuracy" and recorded.num_classes > MOST_CLASSES:
             return [{} for _ in settings]
-        if metric not in METRICS or len(recorded.guesses) < 2 or not own:
+        if metric not in METRICS or len(recorded.guesses) < 2 or not trained:
             return [{} for _ in settings]
-        rules = [self.answers(setting.exit, setting.policies) for setting in own]
+        rules = [self.answers(setting.exit, setting.policies) for setting in trained]
         fixed = [self.answers(Fixed(layer)) for layer in recorded.guesses]
         about = recorded.labels, metric, recorded.group_B, recorded.num_classes
         gains = iter(mean_gains([Judged(rules, fixed, *about)]))
@@ -161,24 +170,17 @@ class RecordedPass:
     def answers(self, exit: Any, policies: Sequence[Any] = ()) -> Answers:
         outcome = replace(self.recorded, policies=policies).under(exit)
         tokens_LB, lengths_B = self.recorded.tokens_LB, self.recorded.lengths
-        flops_B = flops(self.body, exit, tokens_LB, outcome.depth_B, lengths_B)
+        flops_B = flops(self.backbone, exit, tokens_LB, outcome.depth_B, lengths_B)
         return Answers(outcome.logits_BC.argmax(1), flops_B)
 
 
-def file_name(body: str, form: str, data: str, plan: MeasureSettings, engine: str) -> str:
+def file_name(backbone: str, form: str, data: str, plan: MeasureSettings, engine: str) -> str:
     """One file for each body, form of the weights and engine (in which logits differ by their last
     bits) and set of examples; exit rules share it."""
-    digest = hashlib.sha256(body.encode()).hexdigest()[:8]
+    digest = hashlib.sha256(backbone.encode()).hexdigest()[:8]
     dtype = plan.dtype + (f"-{form}" if form != PLAIN else "")
     dtype += "" if engine == "torch" else f"-{engine}"
     return f"examples-{plan.split}-{dtype}-{digest}-{data[:8]}.parquet"
-
-
-def dev_split(run: Run, plan: MeasureSettings) -> Any:
-    data = run.data(**plan.data)
-    if faults := split_faults(plan.split, data.names, run.name):
-        raise ConfigError.of(faults)
-    return data.split(plan.split)
 
 
 def groups_of(run: Run, split: Any) -> np.ndarray | None:
@@ -225,8 +227,8 @@ def timed(results: Sequence[Result], plan: MeasureSettings) -> Iterator[list[Row
         static = {results[i].run.folder: times[i] for i in reversed(times) if results[i].static}
         rows = []
         for i, result in enumerate(results):
-            own, ratio = static.get(result.run.folder), result.row.flops_ratio
-            rows.append(replace(result.row, **time_fields(times[i], own, ratio), session=session))
+            base, ratio = static.get(result.run.folder), result.row.flops_ratio
+            rows.append(replace(result.row, **time_fields(times[i], base, ratio), session=session))
         yield rows
 
 

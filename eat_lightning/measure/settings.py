@@ -19,7 +19,7 @@ from eat_lightning.model.method import faults_of
 from eat_lightning.model.policies import from_folder, policies_of, specs_of
 from eat_lightning.model.specification import Specification, build, spec, untrained
 from eat_lightning.runs.certificate import Certificate, combination
-from eat_lightning.runs.row import FIXED, OWN, THEIRS
+from eat_lightning.runs.row import FIXED, STATIC_BASELINE, THEIRS
 from eat_lightning.runs.row import label as label
 from eat_lightning.runs.run import Run
 from eat_lightning.validation import Within, raise_faults
@@ -28,10 +28,10 @@ from eat_lightning.weights.dial import Budget
 STATIC = {"attention": {"kind": "dense"}, "reduction": {"kind": "none"}, "exit": {"kind": "never"}}
 ON_THEIRS = ("pooled", "shared")  # heads that `HuggingFaceTwin` computes
 BASELINES = {
-    "own": (FIXED, OWN),
+    "own": (FIXED, STATIC_BASELINE),
     "fixed": (FIXED,),
     "hf": (THEIRS,),
-    "all": (FIXED, OWN, THEIRS),
+    "all": (FIXED, STATIC_BASELINE, THEIRS),
     "none": (),
 }
 
@@ -62,7 +62,7 @@ class Setting:
         return specs | ({"policy": specs_of(self.policies)} if self.policies else {})
 
     @property
-    def body(self) -> str:
+    def backbone(self) -> str:
         """All but the exit rule: settings of one body share a pass."""
         return str([self.specs[s] for s in ("attention", "reduction", "policy") if s in self.specs])
 
@@ -88,18 +88,19 @@ def settings_of(run: Run, plan: Any, certificate: Certificate | None, form: str)
             named = named.looking_at(early) if slot == "exit" else named
             methods[slot] = named.build(num_layers)
     with faults.gathered():  # those a person names, else the certificate's, else the model's own
-        asked = policies_of(plan.policy)
-        if asked is None and certificate is not None:
-            asked = certificate.asked()
-        methods["policies"] = from_folder(model.get("policy", [])) if asked is None else asked
+        policies = policies_of(plan.policy)
+        if policies is None and certificate is not None:
+            policies = certificate.built_policies()
+        methods["policies"] = from_folder(model.get("policy", [])) if policies is None else policies
     faults.check()
-    own = Setting(**methods)
-    kind = run.kind
+    trained, kind = Setting(**methods), run.kind
     if certificate is None:
-        exits = exit_rules(own.exit, plan, num_layers, kind, early)
+        exits = exit_rules(trained.exit, plan, num_layers, kind, early)
     else:
-        certificate.check(combination(run, own.specs, DTYPES[plan.dtype], plan.device, form=form))
-        exits = [own.exit]
+        certificate.check(
+            combination(run, trained.specs, DTYPES[plan.dtype], plan.device, form=form)
+        )
+        exits = [trained.exit]
     for rule in exits:
         faults += slot_faults(rule, heads, num_layers, kind)
         faults += untrained("exit", rule, model["exit"]["kind"])
@@ -109,12 +110,14 @@ def settings_of(run: Run, plan: Any, certificate: Certificate | None, form: str)
     if len(watching) > 1:  # one pass records the signals of one rule
         kinds = " and ".join(watching)
         faults.append(f"rules: {kinds} observe signals, and a pass records those of one rule")
-    faults += untrained("reduction", own.reduction, model["reduction"]["kind"])
+    faults += untrained("reduction", trained.reduction, model["reduction"]["kind"])
     faults.check()
-    return distinct([*(replace(own, exit=rule) for rule in exits), *baselines(own, plan, model)])
+    return distinct(
+        [*(replace(trained, exit=rule) for rule in exits), *baselines(trained, plan, model)]
+    )
 
 
-def baselines(own: Setting, plan: Any, model: dict[str, Any]) -> list[Setting]:
+def baselines(setting: Setting, plan: Any, model: dict[str, Any]) -> list[Setting]:
     """Everybody at one layer, for each exit head where there is an early one; and everything off,
     on our kernels and on transformers'."""
     wanted, heads = BASELINES[plan.baselines], {*model["head"]["layers"], model["num_layers"]}
@@ -122,28 +125,28 @@ def baselines(own: Setting, plan: Any, model: dict[str, Any]) -> list[Setting]:
     if THEIRS in wanted and kind not in ON_THEIRS:
         print(f"not timed beside transformers' model, which has no head={kind}")
         wanted = tuple(name for name in wanted if name != THEIRS)
-    everybody, found = replace(own, baseline=FIXED, policies=()), []
+    everybody, found = replace(setting, baseline=FIXED, policies=()), []
     if FIXED in wanted and len(heads) > 1:
         found = [replace(everybody, exit=Fixed(layer)) for layer in sorted(heads)]
-    return [*found, *(Setting.static(name) for name in (OWN, THEIRS) if name in wanted)]
+    return [*found, *(Setting.static(name) for name in (STATIC_BASELINE, THEIRS) if name in wanted)]
 
 
 def exit_rules(
-    own: Any, plan: Any, num_layers: int, kind: AnswerKind, early: list[int]
+    trained: Any, plan: Any, num_layers: int, kind: AnswerKind, early: list[int]
 ) -> list[Any]:
     """The rule as it is or as changed, with its knob at each of the points, and other rules, which
     look at each early head where they do not say. Where neither points nor another rule are asked
     for: the knob's grid, and nobody leaving."""
-    knob, points, more = own.knob, plan.swept[1], plan.other_rules
+    knob, points, more = trained.knob, plan.swept[1], plan.other_rules
     is_changed = any(value is not None for value in plan.exit.values())
     if points is None and not is_changed and knob is not None:
         points, more = knob.grid_for(kind.num_labels)[::-1], [*more, STATIC["exit"]]
-    if spec("exit", own) == STATIC["exit"] and not is_changed:
+    if spec("exit", trained) == STATIC["exit"] and not is_changed:
         points = None  # a run without exits, beside others, has no knob to turn
-    raise_faults(knob_faults(own, plan.swept[0], points or ()))
-    rules, faults = [] if point_of(own) in (points or ()) else [own], Faults()
+    raise_faults(knob_faults(trained, plan.swept[0], points or ()))
+    rules, faults = [] if point_of(trained) in (points or ()) else [trained], Faults()
     for point in points or ():
-        rules.append(rule := at_point(own, point))
+        rules.append(rule := at_point(trained, point))
         with faults.gathered():  # a list of points needs one for each layer
             raise_faults(faults_of(rule, num_layers))
     for given in more:
@@ -158,8 +161,8 @@ def knob_faults(rule: Any, key: str, points: Sequence[Any]) -> list[str]:
     knob = rule.knob
     if knob is None:
         kind = spec("exit", rule)["kind"]
-        said = f"{key} needs an exit rule with a knob, got {kind}: add exit=confidence"
-        return [said] if points else []
+        message = f"{key} needs an exit rule with a knob, got {kind}: add exit=confidence"
+        return [message] if points else []
     return [fault for point in points for fault in Within(knob.bounds, each=True).lines(key, point)]
 
 

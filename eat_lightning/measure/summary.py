@@ -69,7 +69,7 @@ def show(rows: Sequence[Row], runs: Sequence[Run]) -> None:
         cells = [cell(row) for cell in columns.values()]
         table.add_row(name, titled(row, title), *cells, end_section=last)
     Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
-    firsts = [own[0] for own in by_run(rows).values()]
+    firsts = [group[0] for group in by_run(rows).values()]
     print("\n".join([*map(described, firsts), *notes(rows), *oracles(rows, runs)]))
     names = sorted({"rows-policy.jsonl" if row.policy else "rows.jsonl" for row in rows})
     print("rows: " + ", ".join(str(run.folder / name) for run in runs for name in names))
@@ -115,12 +115,12 @@ def recall_notes(rows: Sequence[Row]) -> list[str]:
     """List the recall of each class under each run's first setting, and the classes that a setting
     never finds."""
     lines = []
-    for own in by_run(rows).values():
-        lines += recall_lines(own[0])
-        for name in own[0].recall:
-            blind = [row for row in own if row.recall.get(name) == 0]
+    for group in by_run(rows).values():
+        lines += recall_lines(group[0])
+        for name in group[0].recall:
+            blind = [row for row in group if row.recall.get(name) == 0]
             titles = ", ".join(dict.fromkeys(row.title for row in blind))
-            lines += unfound([name] if blind else [], "" if blind == own else f" under {titles}")
+            lines += unfound([name] if blind else [], "" if blind == group else f" under {titles}")
     return lines
 
 
@@ -139,9 +139,9 @@ def recall_lines(row: Row) -> list[str]:
 def oracles(rows: Sequence[Row], runs: Sequence[Run]) -> list[str]:
     """List the bounds that no exit rule can beat, for the backbone of each run's first row. Its
     records lie with the rows."""
-    lines, own = [], by_run(rows)
+    lines, of_runs = [], by_run(rows)
     for run in runs:
-        (row, *_) = own.get((str(run.config["study"]), run.name), [None])
+        (row, *_) = of_runs.get((str(run.config["study"]), run.name), [None])
         if row is not None and row.examples:
             where = f"{row.model} seed {row.seed}: " if len(runs) > 1 else ""
             found = oracle_lines(Recorded.read(run.folder / row.examples))

@@ -28,8 +28,8 @@ def with_weights(
 
 def bake_weights(objective: Objective, encoder: AdaptiveEncoder) -> None:
     """Write an objective's effective weights, as they act outside training, into the encoder."""
-    training, own = encoder.training, dict(encoder.named_parameters())
+    training, parameters = encoder.training, dict(encoder.named_parameters())
     with torch.no_grad():
         for name, weight in objective.effective_weights(encoder.eval()).items():
-            own[name].copy_(weight)
+            parameters[name].copy_(weight)
     encoder.train(training)

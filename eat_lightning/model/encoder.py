@@ -10,6 +10,7 @@ H heads, K head width, C classes, E exits so far.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -33,24 +34,24 @@ from eat_lightning.model.contracts import (
 from eat_lightning.model.evidence import MATRIX, Evidence, evidence_faults
 from eat_lightning.model.gradient import scaled_gradient
 from eat_lightning.model.heads import (
+    guessing_layers,
     head_faults,
     head_settings,
-    heads_asked,
     layers_with_heads,
     make_heads,
     notes_of,
     pooled_faults,
 )
-from eat_lightning.model.layer import Embedding, Layer, Shape, initialise, make_layers
+from eat_lightning.model.layer import Embedding, Layer, Layers, Shape, initialise
 from eat_lightning.model.local import local_kernel
 from eat_lightning.model.masks import attention_mask
 from eat_lightning.model.method import kept_arguments
 from eat_lightning.model.options import USUAL, PassOptions
 from eat_lightning.model.packed import NOTES, Batch, Packed, on_host
 from eat_lightning.model.policy_request import joined
-from eat_lightning.model.positions import make_distance
+from eat_lightning.model.positions import DISTANCES
 from eat_lightning.model.recorder import TraceRecorder
-from eat_lightning.model.sharing import put, sharing, with_parameters_of
+from eat_lightning.model.sharing import put, sharing
 from eat_lightning.model.specification import spec
 from eat_lightning.model.trace import Scores, Trace
 from eat_lightning.validation import Misshaped, raise_faults
@@ -101,8 +102,10 @@ class AdaptiveEncoder(nn.Module):
         layers = layers_with_heads(head.get("layers", ()), shape.num_layers)
         self.head = head_settings(head, layers)
         self.embedding = Embedding(shape)
-        self.relative = make_distance(shape)
-        self.layers = make_layers(shape)
+        in_embedding = shape.relative == "bias" and not shape.relative_buckets
+        self.relative = None if in_embedding else DISTANCES[shape.relative](shape)
+        alone = [Layer(shape.at(i + 1), after_norm=i == 0) for i in range(shape.num_distinct)]
+        self.layers = Layers(alone, shape.num_layers)
         self.final_norm = (
             nn.LayerNorm(shape.hidden_size, eps=shape.eps, bias=shape.biases)
             if shape.norm == "first"
@@ -148,7 +151,10 @@ class AdaptiveEncoder(nn.Module):
         if method is before:
             return method
         if type(method) is type(before) and overrides(method, EncoderPart.bind):
-            return with_parameters_of(before, method)
+            twin: Any = copy.copy(before)  # the same parameters, with other plain arguments
+            for name, value in kept_arguments(method).items():
+                setattr(twin, name, value)
+            return twin
         method.bind(self.shape, self.head["layers"], self.num_labels)
         if isinstance(method, nn.Module):  # a new module is in training
             method.train(self.training)
@@ -199,7 +205,7 @@ class AdaptiveEncoder(nn.Module):
         rows that left there, and the others as they enter the layer after it (None: there are
         none)."""
         options = recorder.options
-        guessing = heads_asked(self.heads, recorder.exit if options.leave else None)
+        guessing = guessing_layers(self.heads, recorder.exit if options.leave else None)
         exit_layer = min(number for number in guessing if number >= first)
         for number in range(first, exit_layer):
             packed, evidence = self.step(packed, recorder, number)

@@ -19,7 +19,9 @@ from torch import Tensor
 
 from eat_lightning.model.packed import Layout
 
-MATRIX = frozenset({"received", "own"})  # these need every query's attention, not a fused product
+MATRIX = frozenset(
+    {"received", "diagonal"}
+)  # these need every query's attention, not a fused product
 
 
 @dataclass
@@ -34,7 +36,7 @@ class Evidence:
     """
 
     received_N: Float[Tensor, " n"] | None = None
-    own_N: Float[Tensor, " n"] | None = None
+    diagonal_N: Float[Tensor, " n"] | None = None
     cls_N: Float[Tensor, " n"] | None = None
     keys_NK: Float[Tensor, "n k"] | None = None
     value_norm_N: Float[Tensor, " n"] | None = None
@@ -74,8 +76,8 @@ def gather_evidence(
         mean_BLL = weights_BHLL.mean(1)
         if "received" in needs:
             evidence.received_N = layout.unpad(mean_BLL.sum(1))
-        if "own" in needs:
-            evidence.own_N = layout.unpad(mean_BLL.diagonal(dim1=1, dim2=2))
+        if "diagonal" in needs:
+            evidence.diagonal_N = layout.unpad(mean_BLL.diagonal(dim1=1, dim2=2))
     if "cls" in needs:
         row_mask = mask if mask is None or mask.shape[-2] == 1 else mask[..., :1, :]
         weights_BH1L = attention_weights(q[:, :, :1], k, row_mask)

@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from eat_lightning.model.banded import near_pairs
 from eat_lightning.model.contracts import ExitRule, Reduction, only_open
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.evidence import MATRIX
-from eat_lightning.model.heads import heads_asked
+from eat_lightning.model.heads import guessing_layers
 from eat_lightning.model.layer import Shape
-from eat_lightning.model.local import computed_pairs
+from eat_lightning.model.local import PAYS
 
 
 def flops(
@@ -50,7 +51,7 @@ def flops(
     per_layer_LB += reduction_flops(shape, reduction, before_LB)
     per_row_LB = np.concatenate([[embedding_flops(shape, before_LB[0])], per_layer_LB])
     left_LB = np.concatenate([before_LB[:1], after_LB])
-    for layer in heads_asked(encoder.heads, only_open(exit, encoder.policies)):
+    for layer in guessing_layers(encoder.heads, only_open(exit, encoder.policies)):
         guessing = head_flops(encoder, layer, left_LB[layer])
         per_row_LB[layer] += guessing + exit.flops(shape, encoder.num_labels)
     ran_LB = np.arange(shape.num_layers + 1)[:, None] <= depth_B
@@ -146,8 +147,11 @@ def product_flops(encoder: AdaptiveEncoder, tokens_LB: np.ndarray) -> np.ndarray
 
 def local_flops(shape: Shape, tokens_B: np.ndarray) -> np.ndarray:
     """Both products of a layer that sees the body's own window alone."""
-    pairs_B = computed_pairs(tokens_B.astype(np.float64), shape.local_window // 2)
-    return 4.0 * shape.attention_width * pairs_B
+    tokens_B = tokens_B.astype(np.float64)
+    half_window = shape.local_window // 2
+    band_B = near_pairs(tokens_B, half_window)
+    is_cut_B = (tokens_B - 1 > half_window) & (band_B <= PAYS * tokens_B**2)
+    return 4.0 * shape.attention_width * np.where(is_cut_B, band_B, tokens_B**2)
 
 
 def evidence_flops(shape: Shape, tokens_B: np.ndarray, needs: Collection[str]) -> np.ndarray:

@@ -144,7 +144,7 @@ def notes_of(heads: nn.ModuleDict) -> frozenset[str]:
     return frozenset[str]().union(*(head.wants for head in every))
 
 
-def heads_asked(heads: nn.ModuleDict, exit: ExitRule | None) -> list[int]:
+def guessing_layers(heads: nn.ModuleDict, exit: ExitRule | None) -> list[int]:
     """The layers whose heads guess under an exit rule (None: nobody leaves): those where it looks,
     and the last. A head that sees those before it must see the same ones under every rule."""
     layers = sorted(int(layer) for layer in heads)
@@ -159,7 +159,7 @@ def pooled_faults(exit: ExitRule, head: Mapping[str, Any]) -> list[str]:
     if not (overrides(exit, ExitRule.bind) and overrides(exit, ExitRule.observe)):
         return []
     known = {name: value for name, value in head.items() if value != "auto"}
-    if not named(known).build().own_width:
+    if not named(known).build().changes_width:
         return []
     return [
         f"exit: {type(exit).__name__} learns from vectors of the encoder's width, which "

@@ -213,8 +213,8 @@ class Layer(nn.Module):
         self.qkv = nn.Linear(width, 3 * heads_width, bias=bias)
         self.out = nn.Linear(heads_width, width, bias=bias)
         needless = after_norm and shape.norm == "first"
-        own_norm = nn.LayerNorm(width, eps=shape.eps, bias=bias)
-        self.attention_norm = nn.Identity() if needless else own_norm
+        norm = nn.LayerNorm(width, eps=shape.eps, bias=bias)
+        self.attention_norm = nn.Identity() if needless else norm
         self.up = nn.Linear(width, shape.up_width, bias=bias)
         self.down = nn.Linear(shape.intermediate_size, width, bias=bias)
         self.output_norm = nn.LayerNorm(width, eps=shape.eps, bias=bias)
@@ -257,8 +257,8 @@ class Layer(nn.Module):
     ) -> Tensor | None:
         """A mask with the keys' log weights and the body's own scores of distances, if any."""
         mask = with_key_weights(packed, mask)
-        own = None if distance is None else distance.scores(q, k, packed, self.qkv)
-        mask = mask if own is None else with_bias(mask, own)
+        distance_BHLL = None if distance is None else distance.scores(q, k, packed, self.qkv)
+        mask = mask if distance_BHLL is None else with_bias(mask, distance_BHLL)
         return mask if mask is None or mask.dtype == torch.bool else mask.to(q.dtype)
 
     def projected(
@@ -277,8 +277,8 @@ class Layer(nn.Module):
         qkv_N = self.projected(packed.x_ND, packed, distance, number)
         q, k = packed.layout.pad(qkv_N[:, :2]).permute(2, 0, 3, 1, 4)
         scores_BHLL = q @ k.transpose(-1, -2) / math.sqrt(self.head_width)
-        own = None if distance is None else distance.scores(q, k, packed, self.qkv)
-        return scores_BHLL if own is None else scores_BHLL + own
+        distance_BHLL = None if distance is None else distance.scores(q, k, packed, self.qkv)
+        return scores_BHLL if distance_BHLL is None else scores_BHLL + distance_BHLL
 
     def feed_forward(self, packed: Packed) -> Packed:
         x_ND = packed.x_ND
@@ -317,11 +317,6 @@ class Layers(nn.Module):
     def each(self, make: Callable[[Any], nn.Module]) -> Layers:
         """Other layers in place of these, shared as these are."""
         return Layers([make(layer) for layer in self.children()], self.num_layers)
-
-
-def make_layers(shape: Shape) -> Layers:
-    alone = [Layer(shape.at(i + 1), after_norm=i == 0) for i in range(shape.num_distinct)]
-    return Layers(alone, shape.num_layers)
 
 
 def initialise(module: nn.Module) -> None:

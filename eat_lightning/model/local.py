@@ -11,8 +11,6 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from eat_lightning.model.banded import near_attention, near_pairs
 from eat_lightning.model.contracts import Kernel
 from eat_lightning.model.evidence import MATRIX
@@ -31,10 +29,3 @@ def local_kernel(
     if hides or merged or needs & MATRIX or near_pairs(longest, half_window) > PAYS * longest**2:
         return None
     return partial(near_attention, half_window=half_window, position_N=packed.position_N)
-
-
-def computed_pairs(tokens_B: np.ndarray, half_window: int) -> np.ndarray:
-    """Query-key pairs that a local layer computes of so many tokens: the band's where it is cut."""
-    band = near_pairs(tokens_B, half_window)
-    cut = (tokens_B - 1 > half_window) & (band <= PAYS * tokens_B**2)
-    return np.where(cut, band, tokens_B**2)

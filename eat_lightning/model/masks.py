@@ -36,7 +36,10 @@ def attention_mask(
             hidden_from = pattern_mask(packed, pattern, layer)
             seen = hidden_from if seen is None else seen & hidden_from
         if half_window is not None:
-            near = near_mask(packed, half_window)
+            position_BL = packed.layout.pad(packed.position_N)
+            near = ((position_BL[:, :, None] - position_BL[:, None, :]).abs() <= half_window)[
+                :, None
+            ]
             seen = near if seen is None else seen & near
         bias_BHLL = None if distance is None else distance.bias(packed)
         layout.cache[key] = seen if bias_BHLL is None else with_bias(seen, bias_BHLL)
@@ -51,12 +54,6 @@ def pattern_mask(packed: Packed, pattern: Attention, layer: int) -> Bool[Tensor,
     q = Where(index[..., None], position[..., None], length[..., None], layer)
     k = Where(index[:, None], position[:, None], length[:, None], layer)
     return pattern.sees(q, k)[:, None]
-
-
-def near_mask(packed: Packed, half_window: int) -> Bool[Tensor, "b 1 l l"]:
-    """Pairs at most `half_window` apart in the original text, whatever was dropped between them."""
-    position_BL = packed.layout.pad(packed.position_N)
-    return ((position_BL[:, :, None] - position_BL[:, None, :]).abs() <= half_window)[:, None]
 
 
 def with_bias(mask: Tensor | None, bias_BHLL: Tensor) -> Tensor:

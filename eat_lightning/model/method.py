@@ -37,9 +37,9 @@ def method(key: str) -> Callable[[type[T]], type[T]]:
     method, "exit" or "policy.veto", with which its faults begin."""
 
     def declared(cls: type[T]) -> type[T]:
-        own_doc = cls.__doc__
+        doc = cls.__doc__
         made: Any = dataclass(eq=False, repr=False)(cls)
-        made.__doc__ = own_doc  # else a class without one gets its signature
+        made.__doc__ = doc  # else a class without one gets its signature
         hints = inspect.get_annotations(cls, eval_str=True)
         taken = {f.name for f in fields(made) if f.init}
         inherited = getattr(made, "_types", {})

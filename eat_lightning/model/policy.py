@@ -53,7 +53,7 @@ class Policy(Method):
     kinds: Sequence[str] = PROBLEM_TYPES  # of answers that it judges; it is refused for others
     of_this_machine: Sequence[str] = ()  # arguments that name files; no model folder may hold them
 
-    def requests(self, asked: PolicyInput, reduction: Reduction | None) -> PolicyRequest:
+    def requests(self, inputs: PolicyInput, reduction: Reduction | None) -> PolicyRequest:
         """Give what is wanted for examples before they start.
 
         Args:
@@ -66,7 +66,7 @@ class Policy(Method):
         self,
         reason_B: Int[np.ndarray, " b"],
         logits_EBC: Float[np.ndarray, "e b c"],
-        asked: PolicyInput,
+        inputs: PolicyInput,
         rows_B: Int[np.ndarray, " b"],
     ) -> Int[np.ndarray, " b"]:
         """Give the reasons at an early exit as they are after this policy: as they came, 0 (stays),

@@ -53,9 +53,9 @@ class PolicyRequest:
 
 def joined(requests: Iterable[PolicyRequest]) -> PolicyRequest:
     """The least strength that any of them asks for, and full depth where any does."""
-    asked = list(requests)
-    strengths = [request.strength_B for request in asked if request.strength_B is not None]
-    fulls = [request.full_B for request in asked if request.full_B is not None]
+    found = list(requests)
+    strengths = [request.strength_B for request in found if request.strength_B is not None]
+    fulls = [request.full_B for request in found if request.full_B is not None]
     return PolicyRequest(
         strength_B=reduce(np.minimum, strengths) if strengths else None,
         full_B=reduce(np.logical_or, fulls) if fulls else None,

@@ -33,35 +33,37 @@ class PolicyState:
         policies: Sequence[Policy],
         reason_B: Int[np.ndarray, " b"],
         logits_EBC: Float[np.ndarray, "e b c"],
-        asked: PolicyInput,
+        inputs: PolicyInput,
         rows_B: Int[np.ndarray, " b"],
     ) -> Int[np.ndarray, " b"]:
-        """Reasons at an early exit after each policy in turn has looked at them; who is held back
-        has 0, and the first that holds an example back says why. rows_B: places in `asked` of those
-        still here.
+        """Return reasons at an early exit after each policy in turn has looked at them. An example
+        that is held back has 0, and the first policy that holds it back gives the reason.
 
-        A policy can only make an exit later: its word counts where the rule, and the policies
-        before it, would let an example go. So nobody leaves earlier than by the rule alone.
+        A policy can only make an exit later: it counts where the rule, and the policies before it,
+        would let an example go. So no example leaves earlier than by the rule alone.
+
+        Args:
+            rows_B: places in `inputs` of the examples still here.
         """
         reason_B = self.hold(reason_B, rows_B)
         for policy in policies:
             going_B = leaves(reason_B)
             if not going_B.any():
                 break
-            said_B = policy.reviews(reason_B, logits_EBC, asked, rows_B)
-            reason_B = np.where(going_B, said_B, reason_B)
+            reviewed_B = policy.reviews(reason_B, logits_EBC, inputs, rows_B)
+            reason_B = np.where(going_B, reviewed_B, reason_B)
         return self.hold(reason_B, rows_B)
 
     def hold(
         self, reason_B: Int[np.ndarray, " b"], rows_B: Int[np.ndarray, " b"]
     ) -> Int[np.ndarray, " b"]:
-        """Reasons at an early exit with 0 for whom one of `HELD` keeps here, which is noted. Who is
-        to run every layer stays, whatever is said."""
+        """Return reasons at an early exit, with 0 for the examples that a code in `OVERRULED` keeps
+        here; that code is noted. An example that is to run every layer always stays."""
         full_B = self.why_B[rows_B] == Reason.FALLBACK
         reason_B = np.where(full_B, int(Reason.STAYS), reason_B)
-        held_B = (reason_B != Reason.STAYS) & ~leaves(reason_B)
-        self.why_B[rows_B[held_B]] = reason_B[held_B]
-        return np.where(held_B, int(Reason.STAYS), reason_B)
+        stays_B = (reason_B != Reason.STAYS) & ~leaves(reason_B)
+        self.why_B[rows_B[stays_B]] = reason_B[stays_B]
+        return np.where(stays_B, int(Reason.STAYS), reason_B)
 
     def at_end(self, rows_B: Int[np.ndarray, " b"]) -> Int[np.ndarray, " b"]:
         """Reasons of those who ran every layer."""

@@ -207,13 +207,6 @@ DISTANCES: dict[str, type[Distance]] = {
 }
 
 
-def make_distance(shape: Any) -> Distance | None:
-    """The part that a shape names; None where positions are in the embedding alone."""
-    if shape.relative == "bias" and not shape.relative_buckets:
-        return None
-    return DISTANCES[shape.relative](shape)
-
-
 def relative_bucket(
     distance: Int[Tensor, ...], num_buckets: int, max_distance: int = 128
 ) -> Int[Tensor, ...]:

@@ -46,7 +46,7 @@ class TraceRecorder:
         self.depth_B = torch.zeros(self.size, dtype=torch.int64)
         self.tokens_LB = torch.zeros(num_layers, self.size, dtype=torch.int64)
         self.reason_B = torch.zeros(self.size, dtype=torch.int64)
-        self.held = PolicyState(np.zeros(self.size, np.int64))
+        self.state = PolicyState(np.zeros(self.size, np.int64))
         self.logits_BC: Tensor | None = None
 
     @property
@@ -56,10 +56,10 @@ class TraceRecorder:
 
     def at_end(self) -> Int[Tensor, " b"]:
         """Reasons of those who ran every layer."""
-        return torch.from_numpy(self.held.at_end(self.rows_B.numpy()))
+        return torch.from_numpy(self.state.at_end(self.rows_B.numpy()))
 
     def request(self, request: PolicyRequest) -> None:
-        self.held.request(request)
+        self.state.request(request)
 
     def review(
         self,
@@ -70,8 +70,8 @@ class TraceRecorder:
     ) -> Int[Tensor, " b"]:
         """Reasons at an early exit, on the host, after policies; who is held back has 0."""
         on_host_EBC = logits_EBC.detach().float().cpu().numpy()
-        said = reason_B.numpy(), on_host_EBC, batch, self.rows_B.numpy()
-        return torch.from_numpy(self.held.review(policies, *said))
+        given = reason_B.numpy(), on_host_EBC, batch, self.rows_B.numpy()
+        return torch.from_numpy(self.state.review(policies, *given))
 
     def enter(self, layer: int, packed: Packed) -> None:
         here = slice(None) if self.here_B is None else self.here_B

@@ -7,8 +7,6 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from eat_lightning.model.method import kept_arguments
-
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -25,11 +23,3 @@ def put(module: nn.Module, name: str, part: Any) -> None:
     """Set an attribute to a module or to what is none, whichever stood there before."""
     module._modules.pop(name, None)  # else torch refuses to replace a module by what is none
     setattr(module, name, part)
-
-
-def with_parameters_of(before: Any, method: Any) -> Any:
-    """The parameters of a method with the plain arguments of another of its class."""
-    twin = copy.copy(before)
-    for name, value in kept_arguments(method).items():
-        setattr(twin, name, value)
-    return twin

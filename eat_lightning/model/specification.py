@@ -82,8 +82,8 @@ def unknown_kind(slot: str, kind: str) -> str:
         return absent + near
     if "." in kind:
         return f"{absent}: its module must lie in {PLACES}"
-    own = f"{kind}.{''.join(part[:1].upper() + part[1:] for part in kind.split('_'))}"
-    return f"{absent}: one of {', '.join(known)}, or a class of one's own as {own}"
+    example = f"{kind}.{''.join(part[:1].upper() + part[1:] for part in kind.split('_'))}"
+    return f"{absent}: one of {', '.join(known)}, or a class of one's own as {example}"
 
 
 def class_outside(slot: str, kind: str) -> Any:
@@ -93,8 +93,8 @@ def class_outside(slot: str, kind: str) -> Any:
     if module_name not in sys.modules:
         if not is_there(module_name.partition(".")[0]):  # of a dotted name it would import a part
             raise ValueError(unknown_kind(slot, kind))
-        ways = f"import {module_name} before loading this model, or give {ALLOW}={module_name}"
-        raise ValueError(f"{slot}.kind {kind!r}: {ways}")
+        choices = f"import {module_name} before loading this model, or give {ALLOW}={module_name}"
+        raise ValueError(f"{slot}.kind {kind!r}: {choices}")
     # Not getattr: a module may import what it is asked for.
     cls = vars(sys.modules[module_name]).get(name)
     # Nothing is called before this: a kind such as os.system must not run.

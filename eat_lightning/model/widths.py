@@ -90,10 +90,10 @@ def cut_layer(
 def slices(encoder: AdaptiveEncoder, heads: int, inner: int) -> dict[str, Tensor]:
     """The weights, by their names in the encoder, of its layers with the first heads and neurons
     alone: a pass with them (`with_weights`) is one of the narrower encoder, and trains this one."""
-    kept, own = in_order(encoder, heads, inner), {}
+    kept, weights = in_order(encoder, heads, inner), {}
     parts = zip(kept.heads, kept.inner, encoder.layers, strict=True)
     for i, (heads_M, inner_M, layer) in enumerate(parts):
         rows_M = rows_of(heads_M, encoder.shape.width_of_head)
         cut = cut_layer(dict(layer.named_parameters()), rows_M, inner_M)
-        own |= {f"layers.{i}.{name}": weight for name, weight in cut.items()}
-    return own
+        weights |= {f"layers.{i}.{name}": weight for name, weight in cut.items()}
+    return weights

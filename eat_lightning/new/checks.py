@@ -136,7 +136,7 @@ def flops_fall_with_the_work(encoder: AdaptiveEncoder) -> None:
     assert (first_B < whole_B).all()
 
 
-def gradients_reach_every_weight(encoder: AdaptiveEncoder) -> None:
+def every_weight_has_a_gradient(encoder: AdaptiveEncoder) -> None:
     """Training moves every weight of the body and of the heads (a method's own may rest)."""
     encoder.train()
     guesses = encoder(ragged()).guesses.values()
@@ -184,7 +184,7 @@ def loss_falls(objective: Any) -> None:
 def loss_of(objective: Any, logits_BC: torch.Tensor, labels_B: torch.Tensor) -> torch.Tensor:
     guesses = {k: logits_BC.clone().requires_grad_() for k in (2, 4, 6)}
     teacher_BC = logits_BC.abs() if objective.wants_teacher else None
-    more = asked_of_a_step(objective, guesses)
+    more = step_context(objective, guesses)
     context = Context(guesses=guesses, labels_B=labels_B, last=6, teacher_BC=teacher_BC, **more)
     loss = objective(context)
     loss.total.backward()
@@ -194,7 +194,7 @@ def loss_of(objective: Any, logits_BC: torch.Tensor, labels_B: torch.Tensor) -> 
     return loss.total.detach()
 
 
-def asked_of_a_step(objective: Objective, guesses: dict[int, torch.Tensor]) -> dict[str, Any]:
+def step_context(objective: Objective, guesses: dict[int, torch.Tensor]) -> dict[str, Any]:
     """Return the inputs that an objective may need besides guesses. These are hidden states, also
     of a teacher of the same shape, and further passes, which guess the same."""
     encoder = tiny_encoder(reduction=NormTopK(0.3, [2]))
@@ -235,17 +235,17 @@ ENCODER_CHECKS = (
     replay_is_the_live_run,
     what_is_saved_comes_back,
     flops_fall_with_the_work,
-    gradients_reach_every_weight,
+    every_weight_has_a_gradient,
 )
 OTHER_CHECKS = {"objective": (loss_falls,), "schedule": (shares_add_up,)}
 
 
 def checks(slot: str) -> list[Check]:
     """The checks for a method of a slot; each takes the method."""
-    own: list[Check] = [spec_undoes_build(slot), *OTHER_CHECKS.get(slot, ())]
+    found: list[Check] = [spec_undoes_build(slot), *OTHER_CHECKS.get(slot, ())]
     if slot in MODEL_SLOTS:
-        own += [in_an_encoder(slot, check) for check in ENCODER_CHECKS]
-    return own + [in_an_encoder(slot, cls_stays_and_order_is_kept)] * (slot == "reduction")
+        found += [in_an_encoder(slot, check) for check in ENCODER_CHECKS]
+    return found + [in_an_encoder(slot, cls_stays_and_order_is_kept)] * (slot == "reduction")
 
 
 def in_an_encoder(slot: str, check: Callable[[AdaptiveEncoder], None]) -> Check:

@@ -96,11 +96,11 @@ def equals_hugging_face(family: Family) -> None:
         model.save_pretrained(folder)
         encoder = encoder_in(Path(folder))
         assert_near(encoder(batch).logits_BC, model(**padded(model, batch, False)).logits)
-        body = getattr(model, model.base_model_prefix)
+        backbone = getattr(model, model.base_model_prefix)
         counts = encoder.shape.position_offset > 0 or not encoder.shape.absolute_positions
         for left in (False, True) if counts else (False,):
             given = padded(model, batch, left)
-            theirs = body(**given).last_hidden_state[given["attention_mask"].bool()]
+            theirs = backbone(**given).last_hidden_state[given["attention_mask"].bool()]
             assert_near(vectors(encoder, batch), theirs)
 
 

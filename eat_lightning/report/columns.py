@@ -113,8 +113,8 @@ def table(
 
     def line(item: Any) -> Line:
         of = getter(source)(item)
-        said = flags(item) if flags else item.get("flags") if isinstance(item, dict) else ()
-        found = tuple(said or ())
+        marks = flags(item) if flags else item.get("flags") if isinstance(item, dict) else ()
+        found = tuple(marks or ())
         if isinstance(of, Point) and len(of.members) == 1:
             found = (cells.ONE_SEED, *found)
         return Line({c.key: c.cell(item) for c in columns}, Provenance.of(of), found)

@@ -53,8 +53,8 @@ def explore(
         raise ConfigError(f"{run.name}: the explorer {misfit([SINGLE, SCORE], encoder.kind)}")
     shown: list[dict[str, Any]] = []
     if texts:
-        own = typed(run, texts)
-        shown += [e | {"id": None} for e in entries(run, encoder, own, range(len(own)), names)]
+        split = typed(run, texts)
+        shown += [e | {"id": None} for e in entries(run, encoder, split, range(len(split)), names)]
     if examples:
         data = run.data(dir=dir).split("validation")
         shown += entries(run, encoder, data, spread(encoder, data, examples), names)
@@ -142,10 +142,10 @@ def entries(
         for row in rows
     ]
     for method in compared(encoder):
-        name, own = method_text(spec("reduction", method)), method is encoder.reduction
+        name, is_encoders = method_text(spec("reduction", method)), method is encoder.reduction
         walked = walk(encoder.replacing(reduction=method), split.take(rows))
         for entry, (recorded, places) in zip(found, walked, strict=True):
-            way = {"name": name, "own": own, "kept": places}
+            way = {"name": name, "own": is_encoders, "kept": places}
             entry["ways"].append(way | described(recorded, names))
     return found
 
@@ -153,15 +153,15 @@ def entries(
 def compared(encoder: AdaptiveEncoder) -> list[Reduction]:
     """The run's own reduction, the package's others at the same ratio and layers (a run without
     any: at theirs), and none."""
-    own = encoder.reduction
-    shared = {k: getattr(own, k) for k in ("ratio", "layers") if hasattr(own, "ratio")}
+    reduction = encoder.reduction
+    shared = {k: getattr(reduction, k) for k in ("ratio", "layers") if hasattr(reduction, "ratio")}
     kinds = sorted(m.name for m in pkgutil.iter_modules(reductions.__path__) if m.name[0] != "_")
-    found = [own]
+    found = [reduction]
     for kind in sorted(kinds, key=lambda kind: kind == "none"):
         cls: Any = class_of("reduction", kind)
         takes = inspect.signature(cls).parameters
         alike = kind == "none" or {"ratio", "layers"} <= takes.keys()
-        if type(own) is cls or not alike:
+        if type(reduction) is cls or not alike:
             continue
         arguments = {} if kind == "none" else shared
         if not argument_faults(cls, encoder.shape.num_layers, **arguments):
@@ -188,12 +188,12 @@ def described(recorded: Recorded, names: Sequence[str]) -> dict[str, Any]:
     return {"exits": exits, "rules": rules}
 
 
-def rules_of(own: ExitRule, num_labels: int) -> list[ExitRule]:
+def rules_of(rule: ExitRule, num_labels: int) -> list[ExitRule]:
     """The run's own rule; where its knob has one point for all exits, those of the grid too."""
-    knob, point = own.knob, point_of(own)
+    knob, point = rule.knob, point_of(rule)
     if knob is None or not isinstance(point, float | int):
-        return [own]
-    return [at_point(own, other) for other in sorted({*knob.grid_for(num_labels), float(point)})]
+        return [rule]
+    return [at_point(rule, other) for other in sorted({*knob.grid_for(num_labels), float(point)})]
 
 
 def guess(logits_C: np.ndarray, names: Sequence[str]) -> dict[str, Any]:

@@ -160,7 +160,7 @@ def svg(figure: Figure) -> str:
     figure.marks = marks_of(drawing)
     text, marks = file.getvalue(), {mark.gid for mark in figure.marks}
 
-    def own_id(found: re.Match[str]) -> str:
+    def numbered_id(found: re.Match[str]) -> str:
         """Several SVGs lie in one page, where an id may be used once."""
         before, gid, after = found.groups()
         return found[0] if gid in marks else f"{before}{figure.name}-{gid}{after}"
@@ -169,7 +169,7 @@ def svg(figure: Figure) -> str:
     text = re.sub(
         r"\s*<(metadata|style)\b.*?</\1>", "", text[text.index("<svg") :], flags=re.DOTALL
     )
-    text = re.sub(r'(\bid="|xlink:href="#|url\(#)([^")]+)("|\))', own_id, text)
+    text = re.sub(r'(\bid="|xlink:href="#|url\(#)([^")]+)("|\))', numbered_id, text)
     text = re.sub("|".join(VARIABLES), lambda found: VARIABLES[found[0]], text)
     text = text.replace("'DejaVu Sans'", "sans-serif").rstrip()
     label = quoteattr(figure.title)

@@ -37,7 +37,7 @@ class Provenance:
             # Plain weights that a measurement of today would prepack if it can.
             "prepack=false": point.timed and free and row.form == PLAIN,
         }
-        named = [setting for setting, is_said in settings.items() if is_said]
+        named = [setting for setting, is_given in settings.items() if is_given]
         words = ["python", "-m", "eat_lightning.measure", *dict.fromkeys(runs)]
         words += [*rule_named(row), *named]
         return cls(tuple(point.runs), shlex.join(words), tuple(point.commits))
@@ -49,9 +49,12 @@ def rule_named(row: Row) -> list[str]:
     kind = row.exit["kind"]
     if row.baseline or kind in ("confidence", "never"):
         return []
-    said = {name: value for name, value in row.exit.items() if name not in ("kind", row.knob)}
+    arguments = {name: value for name, value in row.exit.items() if name not in ("kind", row.knob)}
     as_given = json.JSONEncoder(separators=(",", ":")).encode  # as an override has it
-    return [f"exit={kind}", *(f"exit.{name}={as_given(value)}" for name, value in said.items())]
+    return [
+        f"exit={kind}",
+        *(f"exit.{name}={as_given(value)}" for name, value in arguments.items()),
+    ]
 
 
 def off_grid(row: Row) -> bool:

@@ -32,7 +32,7 @@ from eat_lightning.runs.names import (
     same_point,
     seed_of,
 )
-from eat_lightning.runs.row import FIXED, OWN, THEIRS, Row, class_here, method_text
+from eat_lightning.runs.row import FIXED, STATIC_BASELINE, THEIRS, Row, class_here, method_text
 from eat_lightning.runs.run import Run, version_of
 from eat_lightning.user_modules import ALLOW
 
@@ -234,7 +234,7 @@ def is_static(row: Row) -> bool:
 
 def order(point: Point) -> tuple[Any, ...]:
     row = point.row
-    kind = {"": 3, FIXED: 2, OWN: 1, THEIRS: 0}.get(row.baseline, 4)
+    kind = {"": 3, FIXED: 2, STATIC_BASELINE: 1, THEIRS: 0}.get(row.baseline, 4)
     knob = row.point if isinstance(row.point, float) else 2.0
     size = (row.num_layers, row.encoder)
     return row.task, not point.is_static, row.model, size, row.weights, kind, knob, row.depth
@@ -280,8 +280,8 @@ def rows_files_in(path: Path) -> list[Path]:
     """The rows.jsonl of a run, of a folder of runs, of kept results, or of a folder of studies."""
     if path.is_file():
         return [path]
-    if not (path / "config.yaml").is_file() and (own := sorted(path.glob("*.jsonl"))):
-        return own
+    if not (path / "config.yaml").is_file() and (files := sorted(path.glob("*.jsonl"))):
+        return files
     for depth in ("", "*/", "*/*/"):
         found = [p.parent for p in sorted(path.glob(f"{depth}config.yaml"))]
         if depth:
@@ -312,14 +312,14 @@ def newest(study: Study) -> list[Measured]:
 def doubled(study: Study) -> list[str]:
     """Runs that are the same seed of a setting, such as one that was trained under two names, and
     fits for one budget, such as with and without the reduction's knob."""
-    said = {
+    replaced = {
         doubled_by(m.row, kept.row)
         for group in study.groups()
         for kept in study.each_seed_once(group)
         for m in group
         if m is not kept and seed_of(m.row) == seed_of(kept.row)
     }
-    return sorted(said)
+    return sorted(replaced)
 
 
 def created(measured: Measured) -> str:

@@ -214,11 +214,11 @@ class Table:
         marks: defaultdict[str, str] = defaultdict(lambda: next(letters))
         lines = []
         for line in self.lines:
-            row, own = [], [flag for flag in line.flags if flag not in shared]
+            row, flags = [], [flag for flag in line.flags if flag not in shared]
             for column in columns:
                 cell = line.cell(column.key)
-                row.append(Marked(cell, [marks[flag] for flag in (*own, *cell.flags)]))
-                own = []
+                row.append(Marked(cell, [marks[flag] for flag in (*flags, *cell.flags)]))
+                flags = []
             lines.append(row)
         return Part(group, list(columns), lines, {mark: flag for flag, mark in marks.items()})
 

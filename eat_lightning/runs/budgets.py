@@ -61,11 +61,11 @@ class ReductionPass:
 
     def in_shares(self, original_BC: np.ndarray) -> list[DialPoint]:
         """Points with costs in shares of full FLOPs."""
-        body, said = self.encoder, self.recorded
-        cost_EB = flops_shares(body, body.exit, said)
-        depth_B = np.full(len(said), body.shape.num_layers)
-        whole_B = flops(body, Never(), said.tokens_LB, depth_B, said.lengths)
-        full_cost = whole_B.mean() / static_flops(body, said.lengths).mean()
+        backbone, recorded = self.encoder, self.recorded
+        cost_EB = flops_shares(backbone, backbone.exit, recorded)
+        depth_B = np.full(len(recorded), backbone.shape.num_layers)
+        whole_B = flops(backbone, Never(), recorded.tokens_LB, depth_B, recorded.lengths)
+        full_cost = whole_B.mean() / static_flops(backbone, recorded.lengths).mean()
         return self.points(cost_EB, float(full_cost), original_BC)
 
     def in_milliseconds(self, table: CostTable, original_BC: np.ndarray) -> list[DialPoint]:
@@ -138,8 +138,8 @@ class Fitter:
     @cached_property
     def here(self) -> dict[str, Any]:
         """Conditions of this run and encoder that a dial must have been fitted under."""
-        held = conditions(self.run.folder / "model", self.encoder, self.fit_reduction)
-        return held | {"cut": cut_of(self.run)}
+        here = conditions(self.run.folder / "model", self.encoder, self.fit_reduction)
+        return here | {"cut": cut_of(self.run)}
 
     def fitted(self, unit: Unit, here: dict[str, Any]) -> Dial:
         """The points of all passes, where more of full depth's answers stay than at any cheaper
@@ -186,27 +186,28 @@ class Fitter:
     def passes(self) -> list[ReductionPass]:
         """One for each point of the reduction's knob that is tried: where it stands, its strict
         end, and every other point of its grid."""
-        knob, own = self.encoder.reduction.knob, point_of(self.encoder.reduction)
-        points: list[Point | None] = [own if self.fit_reduction else None]
+        knob, trained_point = self.encoder.reduction.knob, point_of(self.encoder.reduction)
+        points: list[Point | None] = [trained_point if self.fit_reduction else None]
         if knob is not None and self.fit_reduction:
-            points += [point for point in (knob.strict, *knob.grid[::2]) if point != own]
+            points += [point for point in (knob.strict, *knob.grid[::2]) if point != trained_point]
         return [self.passed(point) for point in points]
 
     def passed(self, reduction: Point | None) -> ReductionPass:
         """The records of one pass, kept beside the run, or made and kept now."""
-        body = self.encoder
+        backbone = self.encoder
         if reduction is not None:
-            body = body.replacing(reduction=at_point(body.reduction, reduction))
-        specs, observes = specs_by_slot(body), overrides(body.exit, ExitRule.observe)
+            backbone = backbone.replacing(reduction=at_point(backbone.reduction, reduction))
+        specs, observes = specs_by_slot(backbone), overrides(backbone.exit, ExitRule.observe)
         settings = ("weights", "cut", "dtype", "attention", *(["exit"] if observes else []))
         holds_for = {key: self.here[key] for key in settings} | {"reduction": specs["reduction"]}
         path = path_of(self.run.folder, "cut", holds_for, "parquet")
         if not path.is_file():
             title = f"{self.run.name}: calibration, {path.stem}"
-            parts = [record(body, split, self.batch, title) for split in self.splits]
+            parts = [record(backbone, split, self.batch, title) for split in self.splits]
             Recorded.joined(parts).to_parquet(path)
         try:
-            return ReductionPass(reduction, body, replace(Recorded.read(path), kind=body.kind))
+            recorded = replace(Recorded.read(path), kind=backbone.kind)
+            return ReductionPass(reduction, backbone, recorded)
         except ConfigError:
             raise ConfigError(f"{path}: damaged; delete it, and it is made again") from None
 

@@ -31,7 +31,7 @@ def about(run: Run) -> dict[str, Any]:
     return {
         "run": run,
         "labels": list(config.get("id2label", {}).values()),
-        "body": (run.config.get("encoder") or {}).get("pretrained") or "random weights",
+        "backbone": (run.config.get("encoder") or {}).get("pretrained") or "random weights",
         "layers": config["num_layers"],
         "methods": list(methods(config)),
         "calibration": sorted(calibration.items(), key=lambda item: int(item[0])),

@@ -76,7 +76,7 @@ class Certificate:
             raise ValueError(f"holds_for lacks {', '.join(lacking)}")
         for slot in MODEL_SLOTS:
             build(slot, self.holds_for[slot])
-        self.asked()
+        self.built_policies()
         if self.form not in FORMS:
             raise ValueError(f"form must be one of {', '.join(FORMS)}, got {self.form!r}")
 
@@ -90,12 +90,12 @@ class Certificate:
         """The form of the weights it was made with."""
         return self.holds_for.get("form", PLAIN)
 
-    def asked(self) -> tuple[Policy, ...]:
+    def built_policies(self) -> tuple[Policy, ...]:
         """The policies it was made with."""
         return build_policies(self.holds_for.get("policy", []))
 
     @property
-    def said(self) -> str:
+    def summary(self) -> str:
         """Say it in a line for whoever uses it."""
         state = f"full depth ({self.reason}); " if self.fallback else ""
         return f"certificate {self.name}: {state}{self.promise}"
@@ -137,7 +137,7 @@ class Certificate:
             return {None: cls.read(run, name)}
         of_sources = sorted((run.folder / FOLDER).glob(f"{name}@*.json"))
         made = [cls.read(run, path.stem) for path in of_sources] or [cls.read(run, name)]
-        return {held.source: held for held in made}
+        return {certificate.source: certificate for certificate in made}
 
     def check(self, here: dict[str, Any]) -> None:
         """ConfigError, in one line, names what of a combination differs from this one's."""
@@ -145,9 +145,9 @@ class Certificate:
             raise ConfigError(f"certificate={self.name} holds for another {differs}")
 
 
-def differences(held_for: dict[str, Any], here: dict[str, Any]) -> str:
+def differences(made_for: dict[str, Any], here: dict[str, Any]) -> str:
     """Describe the parts of a combination that differ here; "" where none does."""
-    there = WITHOUT | held_for
+    there = WITHOUT | made_for
     return ", ".join(
         f"{key} ({short(there.get(key))} there, {short(here[key])} here)"
         for key in here
@@ -197,15 +197,15 @@ def combination(
     import torch
 
     model = run.folder / "model"
-    asked = policies.get("policy", [])
-    second = [Path(given["run"]) for given in asked if given.get("run")]
+    build_policies = policies.get("policy", [])
+    second = [Path(given["run"]) for given in build_policies if given.get("run")]
     others = sorted(p for p in model.iterdir() if p.is_file() and p.suffix in (".json", ".txt"))
     return {
         "weights": sha256_of([model / "model.safetensors"]),
         "model": sha256_of(others),
         "cut": cut_of(run),
         **{slot: policies[slot] for slot in MODEL_SLOTS},
-        "policy": asked,
+        "policy": build_policies,
         "second": [sha256_of([each / "model" / "model.safetensors"]) for each in second],
         "dtype": dtype,
         "form": form,

@@ -23,7 +23,7 @@ class ExitChoice:
     fit_reduction: bool = True
 
     @classmethod
-    def of(cls, node: dict[str, Any] | None, own: dict[str, Any]) -> ExitChoice:
+    def of(cls, node: dict[str, Any] | None, before: dict[str, Any]) -> ExitChoice:
         """own: the spec of the run's rule. ConfigError with every fault."""
         settings, faults = dict(node or {}), Faults()
         budget, agree = settings.pop("budget", None), settings.pop("agree", None)
@@ -42,29 +42,31 @@ class ExitChoice:
         except ValueError as error:
             faults.append(f"exit.{'agree' if budget is None else 'budget'} {error}")
         if wanted is not None:
-            faults += point_faults(settings, own, wanted)
+            faults += point_faults(settings, before, wanted)
         faults.check()
         return cls(settings, wanted, fits is not False)
 
-    def rule(self, own: dict[str, Any], heads: list[int], num_layers: int, kind: AnswerKind) -> Any:
+    def rule(
+        self, before: dict[str, Any], heads: list[int], num_layers: int, kind: AnswerKind
+    ) -> Any:
         """The rule, which is still to be fitted where there is a budget. ConfigError with every
         fault."""
         faults, rule = Faults(), None
         with faults.gathered():
             early = [layer for layer in heads if layer < num_layers]
-            named = Specification.read("exit", self.settings, own).looking_at(early)
+            named = Specification.read("exit", self.settings, before).looking_at(early)
             rule = named.build(num_layers)
-            faults += untrained("exit", rule, own["kind"])
+            faults += untrained("exit", rule, before["kind"])
             faults += slot_faults(rule, heads, num_layers, kind)
         faults.check()
         return rule
 
 
-def point_faults(settings: dict[str, Any], own: dict[str, Any], budget: Budget) -> list[str]:
+def point_faults(settings: dict[str, Any], before: dict[str, Any], budget: Budget) -> list[str]:
     """A budget and a point of the knob are one setting. A point that a rule's yaml gives is its
     default, and stands for none."""
     try:
-        rule = Specification.read("exit", settings, own)
+        rule = Specification.read("exit", settings, before)
         knob = rule.made_of.knob
     except ValueError:
         return []  # a fault of the rule, which is named where it is built

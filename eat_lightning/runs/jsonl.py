@@ -60,10 +60,10 @@ def reason(error: Exception) -> str:
 
 
 def write(
-    path: Path | str, records: Iterable[Any], said: Callable[[Any], dict[str, Any]] = asdict
+    path: Path | str, records: Iterable[Any], fields_of: Callable[[Any], dict[str, Any]] = asdict
 ) -> None:
     """Write a file of these records alone. said: what a line holds of its record."""
-    lines = (json.dumps(said(record), separators=(",", ":")) for record in records)
+    lines = (json.dumps(fields_of(record), separators=(",", ":")) for record in records)
     write_text(Path(path), "".join(line + "\n" for line in lines))
 
 

@@ -19,10 +19,10 @@ from eat_lightning.runs.row import FIXED, Row, class_here, label, text
 USUAL = ("none", "dense", "pooled", "joint", "anneal", "confidence", "")
 SLOTS = ("attention", "reduction", "head", "objective", "schedule", "exit")
 # What rows that are averaged over seeds have in common, beside their method's name and exit rule.
-BODY = ("task", "model", "encoder", "num_layers")
+BACKBONE = ("task", "model", "encoder", "num_layers")
 METHODS = ("attention", "reduction", "head", "objective", "schedule", "policy")
 MEASURED = ("split", "baseline", "kernels", "dtype", "form", "device", "threads", "machine")
-SAME_POINT = BODY + METHODS + MEASURED
+SAME_POINT = BACKBONE + METHODS + MEASURED
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ class RowMethod:
         return self.row.task, self.row.model
 
     @property
-    def body(self) -> tuple[str, int]:
+    def backbone(self) -> tuple[str, int]:
         return self.encoder, self.row.num_layers
 
     @property
     def key(self) -> str:
-        return json.dumps([self.body, self.heads, *map(self.slot, SLOTS)], sort_keys=True)
+        return json.dumps([self.backbone, self.heads, *map(self.slot, SLOTS)], sort_keys=True)
 
     def slot(self, name: str) -> dict[str, Any]:
         of_run = {"exit": self.exit, "reduction": self.reduction}
@@ -69,22 +69,23 @@ def by_run(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
 
 def names_of(rows: Sequence[Row]) -> dict[str, str]:
     """The name of each row, by `Row.setting`. Baselines are called as the run they are of."""
-    runs, bodies = by_run(rows), bodies_of(rows)
+    runs, backbones = by_run(rows), backbones_of(rows)
     methods = {
-        row.setting: method_of(row, runs[row.study, row.run], bodies[row.encoder]) for row in rows
+        row.setting: method_of(row, runs[row.study, row.run], backbones[row.encoder])
+        for row in rows
     }
     models: dict[tuple[str, str], dict[str, RowMethod]] = {}
     for method in methods.values():
         models.setdefault(method.model, {})[method.key] = method
     names = {
-        (model, key): name_of(method, list(own.values()))
-        for model, own in models.items()
-        for key, method in own.items()
+        (model, key): name_of(method, list(by_key.values()))
+        for model, by_key in models.items()
+        for key, method in by_key.items()
     }
     return {setting: names[m.model, m.key] for setting, m in methods.items()}
 
 
-def bodies_of(rows: Sequence[Row]) -> dict[str, str]:
+def backbones_of(rows: Sequence[Row]) -> dict[str, str]:
     """Return a name for each backbone: the one that seeds share, unless two of one seed would be
     called the same."""
     alike: dict[tuple[str, int], set[str]] = {}
@@ -114,18 +115,18 @@ def titles_of(rows: Sequence[Row]) -> list[str]:
     titles = []
     for row in rows:
         kind, of_run = row.exit["kind"], kinds.get((row.study, row.run), ())
-        told = len(of_run) < 2 or row.baseline or row.title.startswith(kind)
-        titles.append(row.title if told else f"{kind}, {row.title}")
+        is_clear = len(of_run) < 2 or row.baseline or row.title.startswith(kind)
+        titles.append(row.title if is_clear else f"{kind}, {row.title}")
     return titles
 
 
 def method_of(row: Row, run: Sequence[Row], encoder: str) -> RowMethod:
-    own = next((r for r in run if not r.baseline), row)
-    own = own if row.baseline not in ("", FIXED) else row
+    first = next((r for r in run if not r.baseline), row)
+    first = first if row.baseline not in ("", FIXED) else row
     kinds = sorted({r.exit["kind"] for r in run})
     learned = (kind for kind in kinds if rule_learns(class_here("exit", kind)))
     return RowMethod(
-        own, encoder, heads_of(own), reduction_of(own, run), {"kind": next(learned, "")}
+        first, encoder, heads_of(first), reduction_of(first, run), {"kind": next(learned, "")}
     )
 
 
@@ -149,9 +150,9 @@ def name_of(method: RowMethod, every: Sequence[RowMethod]) -> str:
 
 
 def words_of(method: RowMethod, every: Sequence[RowMethod]) -> list[str]:
-    words, bodies = [method.row.model], {other.body for other in every}
-    if len(bodies) > 1:
-        by_layers = len({num_layers for _, num_layers in bodies}) == len(bodies)
+    words, backbones = [method.row.model], {other.backbone for other in every}
+    if len(backbones) > 1:
+        by_layers = len({num_layers for _, num_layers in backbones}) == len(backbones)
         words.append(f"{method.row.num_layers} layers" if by_layers else method.encoder)
     for slot in SLOTS:
         kind = method.slot(slot)["kind"]

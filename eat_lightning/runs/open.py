@@ -45,13 +45,13 @@ def open_run(
     if choice.budget is not None and certificate is not None:
         both = "a certificate has exits of its own, so give one of them"
         raise ConfigError(f"exit.{choice.budget.key}: {both}")
-    held = Certificate.by_source(run, certificate)
-    form = form_of(prepack, dtype, device, held=form_held(run, certificate))
+    certificates = Certificate.by_source(run, certificate)
+    form = form_of(prepack, dtype, device, certified=certified_form(run, certificate))
     encoder, labels = run.model()
     encoder = in_form(in_dtype(encoder, dtype).to(device), form)
     if policies is not None:
         encoder.policies = policies
-    encoders, dial = certified(encoder, choice, held, policies), None
+    encoders, dial = certified(encoder, choice, certificates, policies), None
     if certificate is None:
         fitter = fitter_of(run, encoder, choice, form)
         encoders[None], dial = at_choice(fitter, choice), fitter.on
@@ -66,7 +66,7 @@ def open_run(
         partial(combination, run, dtype=DTYPES[dtype], device=device, form=form),
         dial=dial,
     )
-    for source, point in held.items():
+    for source, point in certificates.items():
         point.check(made.identity(source))
         if point.fallback:
             encoders[source] = at_full_depth(encoders[source])
@@ -76,16 +76,16 @@ def open_run(
 def certified(
     encoder: AdaptiveEncoder,
     choice: ExitChoice,
-    held: Mapping[Source, Certificate],
+    certificates: Mapping[Source, Certificate],
     policies: Sequence[Policy] | None,
 ) -> dict[Source, AdaptiveEncoder]:
     """An encoder for each source that has a certificate; whoever else comes runs every layer."""
-    encoders: dict[Source, AdaptiveEncoder] = {None: at_full_depth(encoder)} if held else {}
-    for source, certificate in held.items():
+    encoders: dict[Source, AdaptiveEncoder] = {None: at_full_depth(encoder)} if certificates else {}
+    for source, certificate in certificates.items():
         methods = {slot: build(slot, given) for slot, given in certificate.policies.items()}
-        asked = certificate.asked() if policies is None else policies
-        body = encoder.replacing(**methods, policies=asked)
-        encoders[source] = body.replacing(exit=rule_of(choice, body))
+        chosen = certificate.built_policies() if policies is None else policies
+        backbone = encoder.replacing(**methods, policies=chosen)
+        encoders[source] = backbone.replacing(exit=rule_of(choice, backbone))
     return encoders
 
 
@@ -93,10 +93,12 @@ def check_policies(
     run: Run, encoders: Mapping[Source, AdaptiveEncoder], labels: list[str], idle: bool
 ) -> None:
     """ConfigError with what does not go together. idle: or would never be heard."""
-    for body in encoders.values():
-        load_second_runs(body.policies)
-        faults = policy_faults(body.policies, ModelFacts.of(body, labels, run.folder / "model"))
-        faults += idle_faults(body.policies, body.exit) if idle else []
+    for backbone in encoders.values():
+        load_second_runs(backbone.policies)
+        faults = policy_faults(
+            backbone.policies, ModelFacts.of(backbone, labels, run.folder / "model")
+        )
+        faults += idle_faults(backbone.policies, backbone.exit) if idle else []
         if faults:
             raise ConfigError.of(faults)
 
@@ -107,10 +109,12 @@ def longest(run: Run, encoder: AdaptiveEncoder) -> int:
     return min(limit, encoder.shape.max_length)
 
 
-def form_held(run: Run, certificate: str | None) -> str | None:
+def certified_form(run: Run, certificate: str | None) -> str | None:
     """The form of weights that a certificate holds for; the first of some by source: one that
     differs is refused. None without a certificate."""
-    return next((held.form for held in Certificate.by_source(run, certificate).values()), None)
+    return next(
+        (certificate.form for certificate in Certificate.by_source(run, certificate).values()), None
+    )
 
 
 def at_full_depth(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
@@ -120,8 +124,8 @@ def at_full_depth(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
 
 def rule_of(choice: ExitChoice, encoder: AdaptiveEncoder) -> Any:
     """The rule that was chosen, on this encoder's heads. ConfigError with every fault."""
-    own, shape = spec("exit", encoder.exit), encoder.shape
-    return choice.rule(own, encoder.head["layers"], shape.num_layers, encoder.kind)
+    trained, shape = spec("exit", encoder.exit), encoder.shape
+    return choice.rule(trained, encoder.head["layers"], shape.num_layers, encoder.kind)
 
 
 def fitter_of(
@@ -144,19 +148,19 @@ def open_export(
     """policies: None are the certificate's. ConfigError where the certificate holds for another
     combination, and for what an export cannot do."""
     if certificate is None:
-        asked = tuple(policies or ())
-        export.check_policies(asked)
-        rule = export.about.get("exit") if asked else None
-        if rule and (faults := idle_faults(asked, build("exit", rule))):
+        chosen = tuple(policies or ())
+        export.check_policies(chosen)
+        rule = export.about.get("exit") if chosen else None
+        if rule and (faults := idle_faults(chosen, build("exit", rule))):
             raise ConfigError.of(faults)
-        return OnnxBackend(export, {None: StricterExits(export.layers, policies=asked)})
+        return OnnxBackend(export, {None: StricterExits(export.layers, policies=chosen)})
     found: dict[Source, StricterExits] = {None: StricterExits(export.layers).deep()}
-    for source, held in Certificate.by_source(export, certificate).items():
-        asked = tuple(held.asked() if policies is None else policies)
-        export.check_policies(asked)
-        rule = held.policies["exit"]
-        exits = StricterExits(export.layers, export.stricter(rule), asked)
+    for source, valid in Certificate.by_source(export, certificate).items():
+        chosen = tuple(valid.built_policies() if policies is None else policies)
+        export.check_policies(chosen)
+        rule = valid.policies["exit"]
+        exits = StricterExits(export.layers, export.stricter(rule), chosen)
         here = OnnxBackend(export, {None: exits}).identity()
-        held.check(here | {"exit": rule})
-        found[source] = exits.deep() if held.fallback else exits
+        valid.check(here | {"exit": rule})
+        found[source] = exits.deep() if valid.fallback else exits
     return OnnxBackend(export, found)

@@ -51,7 +51,7 @@ def file_faults(name: Any, beside: Beside) -> list[str]:
 
 Method = Annotated[dict[str, Any], Check(kind_faults)]
 
-OWN, THEIRS, FIXED = "own static", "hugging face", "fixed depth"  # baselines
+STATIC_BASELINE, THEIRS, FIXED = "own static", "hugging face", "fixed depth"  # baselines
 SETTING = (  # what was measured, and how
     *("task", "model", "encoder", "attention", "reduction", "exit", "policy", "strength"),
     *("study", "run", "seed", "split", "data", "num_examples"),
@@ -354,8 +354,8 @@ def outcome_of(task: Any, encoder: Any, recorded: Any, exit: Any) -> dict[str, A
 def sources_of(methods: Iterable[Any]) -> dict[str, str]:
     """A short hash of the code of each method from outside the package, which no commit tells."""
     names = {type(method).__module__ for method in methods}
-    own = [name for name in sorted(names) if not name.startswith("eat_lightning.")]
-    files = {name: getattr(sys.modules[name], "__file__", None) for name in own}
+    outside = [name for name in sorted(names) if not name.startswith("eat_lightning.")]
+    files = {name: getattr(sys.modules[name], "__file__", None) for name in outside}
     paths = {name: Path(file) for name, file in files.items() if file and Path(file).is_file()}
     return {name: sha256_of([path])[:12] for name, path in paths.items()}
 

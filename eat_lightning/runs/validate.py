@@ -13,7 +13,7 @@ from typing import Any
 from eat_lightning.config import arguments, binding_faults, make, target
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.specification import MODEL_SLOTS, SLOTS, fills, home
-from eat_lightning.user_modules import ALLOW, own_modules, where_absent
+from eat_lightning.user_modules import ALLOW, allowed_modules, where_absent
 from eat_lightning.validation import Whole, Within
 from eat_lightning.weights.untrusted import one_line
 
@@ -47,7 +47,7 @@ def place_faults(slot: str, node: Any) -> list[str]:
     if not isinstance(name, str):
         return [f"{slot}._target_ must name a class"]
     module_name = name.rpartition(".")[0]
-    known = {*sys.modules, *own_modules()}
+    known = {*sys.modules, *allowed_modules()}
     if module_name.startswith(HOMES[slot]) or (module_name and module_name in known):
         return []
     return [
@@ -70,8 +70,10 @@ def target_faults(slot: str, node: Any) -> list[str]:
         return [f"{slot}._target_: there is no {one_line(repr(name))}{where_absent(name)}"]
     # Not getattr: a module may import what it is asked for.
     cls = vars(sys.modules[module_name]).get(class_name)
-    own = not module_name.startswith(HOMES[slot]) or getattr(cls, "__module__", "") == module_name
-    if not own or not is_for(slot, cls):
+    is_outside = (
+        not module_name.startswith(HOMES[slot]) or getattr(cls, "__module__", "") == module_name
+    )
+    if not is_outside or not is_for(slot, cls):
         return [f"{slot}._target_: {one_line(repr(name))} is no class for this"]
     return []
 

@@ -27,12 +27,6 @@ TEXTS = (
 BINS = 15  # of a reliability diagram, of equal width
 
 
-def extra_logger(node: dict[str, Any], config: dict[str, Any], folder: Path) -> Any:
-    if is_wandb(node):
-        return wandb_logger(node, config, folder)
-    return target(node)(**({"save_dir": folder} | arguments(node)))
-
-
 def is_wandb(node: dict[str, Any] | None) -> bool:
     return str((node or {}).get("_target_")).endswith("WandbLogger")
 
@@ -144,15 +138,15 @@ def log_frontier(logger: Any, run: Run, encoder: Any, recorded: Recorded) -> Non
         chart(logger.experiment, "calibration/reliability", bins, "confidence", "accuracy")
 
 
-def rules_of(own: Any, num_labels: int) -> list[Any]:
+def rules_of(rule: Any, num_labels: int) -> list[Any]:
     """A run's own exit rule, its knob turned along the grid where it has one, and never."""
     from eat_lightning.methods.exit.never import Never
     from eat_lightning.model.contracts import at_point
     from eat_lightning.model.specification import spec
 
-    knob = own.knob
+    knob = rule.knob
     points = knob.grid_for(num_labels) if knob else ()
-    rules = [own, *(at_point(own, point) for point in points), Never()]
+    rules = [rule, *(at_point(rule, point) for point in points), Never()]
     return [*{str(spec("exit", rule)): rule for rule in rules}.values()]
 
 
@@ -219,12 +213,14 @@ def log_rows(node: dict[str, Any] | None, rows: Sequence[Row], runs: Sequence[Ru
 
     assert node is not None
     for run in runs:
-        own = [row for row in rows if (row.study, row.run) == (str(run.config["study"]), run.name)]
+        run_rows = [
+            row for row in rows if (row.study, row.run) == (str(run.config["study"]), run.name)
+        ]
         logger = wandb_logger(node, run.config, run.folder, job_type="measure")
         try:
-            log_result(logger, own[0], run.config, run.done.get("steps", 0))
-            chart(logger.experiment, "frontier/flops", lines_of(own), "flops_ratio", "score")
-            timed = [line for line in lines_of(own) if line["latency_ms"] is not None]
+            log_result(logger, run_rows[0], run.config, run.done.get("steps", 0))
+            chart(logger.experiment, "frontier/flops", lines_of(run_rows), "flops_ratio", "score")
+            timed = [line for line in lines_of(run_rows) if line["latency_ms"] is not None]
             if timed:
                 chart(logger.experiment, "frontier/latency", timed, "latency_ms", "score")
         finally:

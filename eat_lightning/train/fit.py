@@ -13,7 +13,7 @@ from filelock import FileLock
 from lightning import Trainer, seed_everything
 from lightning.pytorch.loggers import CSVLogger
 
-from eat_lightning.config import make
+from eat_lightning.config import arguments, make, target
 from eat_lightning.data.batching import spread_batches
 from eat_lightning.data.module import TextData
 from eat_lightning.data.tokens import tokenizer_for
@@ -24,7 +24,7 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.training import Stage
 from eat_lightning.runs.run import Run, environment
 from eat_lightning.runs.training_mark import training_mark
-from eat_lightning.track.log import extra_logger
+from eat_lightning.track.log import is_wandb, wandb_logger
 from eat_lightning.train.callbacks.bake_weights import BakeWeights
 from eat_lightning.train.callbacks.progress import ProgressLines
 from eat_lightning.train.callbacks.record import Record
@@ -140,12 +140,15 @@ def loggers_of(plan: TrainSettings, run: Run) -> Iterator[list[Any]]:
     attempts = len(list(run.folder.glob("csv*")))  # a resumed run keeps its first curves
     version = f"csv-{attempts + 1}" if attempts else "csv"
     loggers: list[Any] = [CSVLogger(run.folder, name="", version=version)]
-    if plan.logger and plan.logger.get("_target_"):
-        loggers.append(extra_logger(plan.logger, run.config, run.folder))
+    node = plan.logger or {}
+    if is_wandb(node):
+        loggers.append(wandb_logger(node, run.config, run.folder))
+    elif node.get("_target_"):
+        loggers.append(target(node)(**({"save_dir": run.folder} | arguments(node))))
     try:
         yield loggers
     finally:
-        if any(type(logger).__name__.endswith("WandbLogger") for logger in loggers):
+        if is_wandb(node):
             import wandb
 
             # Else the next job of a sweep would log into this run. An interrupted one has failed.

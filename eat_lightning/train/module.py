@@ -66,7 +66,7 @@ class Classifier(LightningModule):
         self.main_metric = task.metrics[0]
         self.retention = MeanMetric()
         names = ["depth", "token_layers", *(f"exit_share_{k}" for k in exits_of(encoder))]
-        self.way = nn.ModuleDict({name: MeanMetric() for name in names})
+        self.trace_means = nn.ModuleDict({name: MeanMetric() for name in names})
         self.calibration: dict[int, dict[str, float]] = {}
         self.noted: dict[str, Any] = {}  # of done.json, beside what every run notes
         self.batch: Batch  # of the step under way
@@ -200,8 +200,8 @@ class Classifier(LightningModule):
             for metric in self.metrics[str(layer)].values():  # type: ignore[operator]
                 metric.update(predictions_B, batch.labels_B)
         self.retention.update(trace.retention_B)
-        for name, value_B in way(self.encoder, trace).items():
-            self.way[name].update(value_B)  # type: ignore[operator]
+        for name, value_B in trace_meansce_metrics(self.encoder, trace).items():
+            self.trace_means[name].update(value_B)  # type: ignore[operator]
 
     def on_validation_epoch_end(self) -> None:
         """`select/score` is the mean of the main metric over the exits that the stage trains: the
@@ -215,7 +215,7 @@ class Classifier(LightningModule):
                     scores[int(layer)] = value
                 metric.reset()
         self.log("select/score", torch.stack([*scores.values()]).mean(), prog_bar=True)
-        for name, mean in {"retention": self.retention, **self.way}.items():
+        for name, mean in {"retention": self.retention, **self.trace_means}.items():
             self.log(f"select/{name}", mean.compute())  # type: ignore[operator]
             mean.reset()  # type: ignore[operator]
 
@@ -244,19 +244,19 @@ class Classifier(LightningModule):
         """Methods' own groups first (a rate, decay or sign of their own); of the others matrices
         decay, biases and norms do not."""
         parts = [*self.methods, self.objective]
-        own = [dict(group) for method in parts for group in method.groups(self.lr)]
+        named = [dict(group) for method in parts for group in method.groups(self.lr)]
         # A step of Adam is about as long as its rate, so the sum of rates is how far the soft
         # stages can carry a parameter: a group may name that as its `travel`.
-        for group in (group for group in own if "travel" in group):
+        for group in (group for group in named if "travel" in group):
             group["lr"] = group.pop("travel") / self.timeline.soft_rates(self.warmup)
-        taken = {id(p) for group in own for p in group["params"]}
+        taken = {id(p) for group in named for p in group["params"]}
         rest = list(self.encoder.parameters())
         rest += list(self.objective.parameters()) if isinstance(self.objective, nn.Module) else []
         rest = [p for p in rest if id(p) not in taken]
         return [
             {"params": [p for p in rest if p.ndim > 1], "weight_decay": self.weight_decay},
             {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
-            *own,
+            *named,
         ]
 
 
@@ -282,7 +282,7 @@ def exits_of(encoder: AdaptiveEncoder) -> list[int]:
     return sorted({*encoder.exit.layers, encoder.shape.num_layers})
 
 
-def way(encoder: AdaptiveEncoder, trace: Trace) -> dict[str, Tensor]:
+def trace_meansce_metrics(encoder: AdaptiveEncoder, trace: Trace) -> dict[str, Tensor]:
     """Apply the encoder's exit rule to a batch that ran all layers. Returns each example's depth
     and token_layers, and 1 at the exit where it leaves. Confidences are not calibrated:
     temperatures are fitted when training ends."""

@@ -330,10 +330,10 @@ def fit_heads(
 def trainer_of(
     settings: dict[str, Any], epochs: int, loggers: Any, callbacks: Sequence[Callback]
 ) -> Trainer:
-    own: dict[str, Any] = settings | {"max_epochs": epochs, "precision": "32-true"}
-    own |= {"strategy": "auto"} | ({} if callbacks else {"enable_progress_bar": False})
+    given: dict[str, Any] = settings | {"max_epochs": epochs, "precision": "32-true"}
+    given |= {"strategy": "auto"} | ({} if callbacks else {"enable_progress_bar": False})
     return Trainer(
-        **own,
+        **given,
         logger=loggers,
         callbacks=[*callbacks],
         enable_checkpointing=False,

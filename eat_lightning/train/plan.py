@@ -270,7 +270,7 @@ def tuned_faults(plan: TrainSettings, pretrained: str | None) -> list[str]:
     num_layers = plan.encoder["num_layers"]
     if any(stage.moves(f"heads.{num_layers}.classes.weight") for stage in stages_of(plan)):
         return []
-    wants = "schedule.body_share=0 is for a tuned model: "
+    wants = "schedule.backbone_share=0 is for a tuned model: "
     if not has_classes(pretrained):
         return [
             f"{wants}encoder.pretrained must be the model folder of a run, or a classifier's, "

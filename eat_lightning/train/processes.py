@@ -164,9 +164,11 @@ def watched(trainer: Trainer, last: Path) -> Iterator[None]:
         yield
     except ProcessException as error:  # of processes that we started
         codes = [process.exitcode for process in getattr(trainer.strategy.launcher, "procs", ())]
-        if (said := how_it_died(error, codes)) is None:
+        if (message := how_it_died(error, codes)) is None:
             raise
-        raise ConfigError(said if "ConfigError" in error.msg else said + goes_on(last)) from None
+        raise ConfigError(
+            message if "ConfigError" in error.msg else message + goes_on(last)
+        ) from None
     except RuntimeError as error:  # this process is a rank, and has lost another
         if started_outside() > 1 and LOST.search(str(error)):
             raise ConfigError("another process of this run died" + goes_on(last)) from None

@@ -118,6 +118,8 @@ def finished(task: Any, overrides: Sequence[str]) -> JobReturn:
     try:
         return ray.get(task)
     except RayError as error:
-        said = str(error).strip().partition("\n")[0]
-        lost = ConfigError(f"{' '.join(overrides)}: {said} (the same command goes on from there)")
+        message = str(error).strip().partition("\n")[0]
+        lost = ConfigError(
+            f"{' '.join(overrides)}: {message} (the same command goes on from there)"
+        )
         return JobReturn(overrides, status=JobStatus.FAILED, _return_value=lost)

@@ -132,8 +132,8 @@ def attach_teacher(
     if len(lacking):
         # Every layer is run, and the split's own order kept.
         with torch.autocast("cpu", torch.bfloat16, enabled=precision.startswith("bf16")):
-            said = record(encoder, split.take(lacking), 64, "what the teacher says")
-        known[lacking] = said.guesses[encoder.shape.num_layers][:, : encoder.num_labels]
+            recorded = record(encoder, split.take(lacking), 64, "what the teacher says")
+        known[lacking] = recorded.guesses[encoder.shape.num_layers][:, : encoder.num_labels]
         with replacing(cache) as beside, beside.open("wb") as file:
             np.save(file, known)
     whole = np.full_like(known, np.nan)

@@ -28,7 +28,7 @@ from eat_lightning.validation import Whole, Within, raise_faults
 from eat_lightning.weights.families import FAMILIES
 from eat_lightning.weights.files import SAFE, read_weights, save_weights, sizes_in, weight_files
 from eat_lightning.weights.hf_names import fuse, rename, sizes_of, tuned_weights
-from eat_lightning.weights.hub import model_folder, nearest_body
+from eat_lightning.weights.hub import model_folder, nearest_backbone
 from eat_lightning.weights.pretrained_head import (
     NEW_HEAD,
     classifier_found,
@@ -47,7 +47,7 @@ from eat_lightning.weights.untrusted import (
 )
 
 TAKES = ("first", "alternate")
-BODY = ("embedding", "layers", "relative", "final_norm")  # what no fine-tuning makes
+BACKBONE = ("embedding", "layers", "relative", "final_norm")  # what no fine-tuning makes
 SHARES = ("dropout", "attention_dropout", "layerdrop")  # what training leaves out, and no weight
 
 
@@ -126,7 +126,7 @@ def load_pretrained(
         raise ConfigError(
             f"encoder.num_layers must be in 1..{source.num_layers} for {name}, got {num_layers}"
         )
-    weights = own_weights(name, folder, config, source)
+    weights = source_weights(name, folder, config, source)
     chosen = layers_taken(source.num_layers, num_layers, take)
     if num_layers < source.num_layers and source.layer_groups > 1:  # of which none can go
         raise ConfigError(
@@ -143,7 +143,7 @@ def load_pretrained(
     return encoder.train()
 
 
-def own_weights(
+def source_weights(
     name: str, folder: Path, config: dict[str, Any], source: Shape
 ) -> dict[str, Tensor]:
     """The weights of a body or of a run's model by the encoder's own names; ConfigError where they
@@ -169,11 +169,11 @@ def fill(
 ) -> None:
     """Load a body and what fits of its head; ConfigError where the body is not whole. keeps: the
     last head answers as it did, its temperature included."""
-    body = {n: w for n, w in weights.items() if n in encoder.state_dict()}
-    loaded = body | heads_from(weights, encoder, name, keeps)
+    backbone = {n: w for n, w in weights.items() if n in encoder.state_dict()}
+    loaded = backbone | heads_from(weights, encoder, name, keeps)
     # What fine-tuning makes is in no pretrained body: heads, the strength, parameters of methods.
     absent = encoder.load_state_dict(loaded, strict=False).missing_keys
-    missing = [n for n in absent if n.startswith(BODY)]
+    missing = [n for n in absent if n.startswith(BACKBONE)]
     if missing:
         raise ConfigError(
             f"{name}: model.safetensors lacks {missing[0]} and {len(missing) - 1} more"
@@ -230,7 +230,7 @@ def encoder_faults(
     if folder.is_dir():
         return faults + folder_faults(folder, num_layers)
     if looks_local or pretrained.count("/") > 1:
-        near = nearest_body(pretrained)
+        near = nearest_backbone(pretrained)
         faults.append(f"encoder.pretrained={pretrained}: there is no such folder{near}")
     return faults
 

@@ -142,7 +142,7 @@ class Dial:
     def __post_init__(self) -> None:
         if not self.points:
             raise ValueError("points must be at least one")
-        if not all(later.cost < point.cost for point, later in pairwise(self.points)):
+        if not all(after.cost < point.cost for point, after in pairwise(self.points)):
             raise ValueError("points must cost less and less")
 
     def down_to(self, wanted: Budget) -> list[DialPoint]:

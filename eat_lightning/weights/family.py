@@ -87,8 +87,8 @@ class Family:
 
     def config_of(self, shape: Shape) -> dict[str, Any]:
         """Return the config.json of a shape."""
-        said = {key: getattr(shape, ours) for ours, key in self.sizes.items()}
-        return {"model_type": self.name} | said | self.settings(shape)
+        sizes = {key: getattr(shape, ours) for ours, key in self.sizes.items()}
+        return {"model_type": self.name} | sizes | self.settings(shape)
 
 
 FAMILIES: dict[str, Family] = {}  # by model_type; filled by `weights.families`

@@ -87,8 +87,8 @@ def read_old(path: Path) -> dict[str, Tensor]:
     found = found if isinstance(found, dict) else {}
     weights = {k: w for k, w in found.items() if isinstance(k, str) and isinstance(w, Tensor)}
     for name, weight in weights.items():
-        held = weight.untyped_storage().nbytes() // weight.element_size()
-        if weight.layout != torch.strided or weight.numel() > held:
+        size = weight.untyped_storage().nbytes() // weight.element_size()
+        if weight.layout != torch.strided or weight.numel() > size:
             raise ConfigError(f"{path}: {one_line(name, 80)} holds fewer numbers than it says")
     if not weights:
         other = ", ".join(map(str, [*found][:3])) or "nothing"

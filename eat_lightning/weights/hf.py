@@ -135,7 +135,7 @@ class EatForSequenceClassification(PreTrainedModel):
         try:
             if known_family(saved.get("model_type")) is not None:
                 options = {k: v for k, v in kwargs.items() if k not in HUB}
-                return cls.from_body(name, saved, config, **options)
+                return cls.from_backbone(name, saved, config, **options)
             check_claims(name, saved, hub)
             check_num_labels(name, saved, config, kwargs)
             kwargs["use_safetensors"] = True  # the other formats are pickles
@@ -151,7 +151,7 @@ class EatForSequenceClassification(PreTrainedModel):
         return (model, info) if wants_info else model
 
     @classmethod
-    def from_body(
+    def from_backbone(
         cls, name: str, saved: dict[str, Any], config: EatConfig | None = None, **options: Any
     ) -> Any:
         """A plain Hugging Face folder, its pooler and classifier included."""
@@ -197,8 +197,10 @@ class EatForSequenceClassification(PreTrainedModel):
         self._turn_to(Budget.parse_agreement(agree))
 
     def _turn_to(self, wanted: Budget) -> None:
-        own = self.__dict__.setdefault("encoder_as_loaded", self.encoder)  # no part of the weights
-        self.encoder = at_kept_point(Path(str(self.name_or_path)), own, wanted)
+        loaded = self.__dict__.setdefault(
+            "encoder_as_loaded", self.encoder
+        )  # no part of the weights
+        self.encoder = at_kept_point(Path(str(self.name_or_path)), loaded, wanted)
 
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
         """Methods put into the encoder's slots since it was loaded are saved too."""
@@ -323,12 +325,12 @@ def check_claims(name: str, saved: dict[str, Any], hub: dict[str, Any]) -> None:
         raise ValueError(f"{name}: {one_line(faults[0])}")
 
 
-def dtype_of(asked: Any, saved: dict[str, Any]) -> torch.dtype:
+def dtype_of(given: Any, saved: dict[str, Any]) -> torch.dtype:
     """Choose as transformers does: what was asked for, or for "auto" what the folder's config
     says."""
-    if asked in (None, "auto"):
-        asked = saved.get("dtype") or saved.get("torch_dtype") or "float32"
-    return asked if isinstance(asked, torch.dtype) else getattr(torch, asked)
+    if given in (None, "auto"):
+        given = saved.get("dtype") or saved.get("torch_dtype") or "float32"
+    return given if isinstance(given, torch.dtype) else getattr(torch, given)
 
 
 def label_names(saved: dict[str, Any], options: dict[str, Any]) -> list[str]:
@@ -344,10 +346,10 @@ def label_names(saved: dict[str, Any], options: dict[str, Any]) -> list[str]:
 
 def check_num_labels(name: str, saved: dict[str, Any], config: Any, given: dict[str, Any]) -> None:
     names = given.get("id2label") or getattr(config, "id2label", None)
-    asked = given.get("num_labels") or len(names or saved.get("id2label") or ())
+    wanted = given.get("num_labels") or len(names or saved.get("id2label") or ())
     there = len(saved.get("id2label") or ())
-    if asked != there and not given.get("ignore_mismatched_sizes"):
-        raise ValueError(f"{name}: its heads have {there} classes, {asked} were asked for")
+    if wanted != there and not given.get("ignore_mismatched_sizes"):
+        raise ValueError(f"{name}: its heads have {there} classes, {wanted} were asked for")
 
 
 def pack(

@@ -28,14 +28,14 @@ from eat_lightning.weights.files import save_weights
 from eat_lightning.weights.hf_names import ours_of, unfused
 
 
-def empty_body(shape: Shape) -> nn.Module:
+def empty_backbone(shape: Shape) -> nn.Module:
     """transformers' model of a shape's family, without a pooler, its weights random."""
     from transformers import AutoModel
 
-    body: Any = AutoModel.from_config(config_of(shape))
-    if getattr(body, "pooler", None) is not None:
-        body.pooler = None
-    return body
+    backbone: Any = AutoModel.from_config(config_of(shape))
+    if getattr(backbone, "pooler", None) is not None:
+        backbone.pooler = None
+    return backbone
 
 
 def config_of(shape: Shape, **settings: Any) -> Any:
@@ -44,18 +44,18 @@ def config_of(shape: Shape, **settings: Any) -> Any:
     from transformers import AutoConfig
 
     whole = replace(shape, num_heads=shape.hidden_size // shape.width_of_head, head_width=0)
-    said = family_of(shape).config_of(whole) | settings
-    return AutoConfig.for_model(said.pop("model_type"), **said)
+    settings_kept = family_of(shape).config_of(whole) | settings
+    return AutoConfig.for_model(settings_kept.pop("model_type"), **settings_kept)
 
 
 def weights_for(model: nn.Module, encoder: AdaptiveEncoder) -> dict[str, Tensor]:
     """Our weights under the names of a model of transformers; KeyError where we lack one."""
-    own = own_weights(encoder)
+    weights = encoder_weights(encoder)
     names = ours_of(model.state_dict(), family_of(encoder.shape))
-    return {theirs: own[ours] for theirs, ours in names.items()}
+    return {theirs: weights[ours] for theirs, ours in names.items()}
 
 
-def own_weights(encoder: AdaptiveEncoder) -> dict[str, Tensor]:
+def encoder_weights(encoder: AdaptiveEncoder) -> dict[str, Tensor]:
     """The body's weights as every family may ask for them, and the last head's."""
     shape, state = encoder.shape, dict(encoder.state_dict())
     width = shape.hidden_size

@@ -87,9 +87,9 @@ def tuned_weights(weights: dict[str, Tensor], num_layers: int) -> dict[str, Tens
 
     Other heads and the pruning strength belong to the training that made them.
     """
-    own = {name.removeprefix("encoder."): weight for name, weight in weights.items()}
+    ours = {name.removeprefix("encoder."): weight for name, weight in weights.items()}
     last, kept = f"heads.{num_layers}.", {}
-    for name, weight in own.items():
+    for name, weight in ours.items():
         if name.startswith(last):
             kept[name.removeprefix(last)] = weight
         elif name != "strength" and not name.startswith("heads."):

@@ -28,11 +28,11 @@ def model_folder(name: str) -> Path:
         first = str(error).splitlines()[0][:120]
         raise ConfigError(
             f"encoder.pretrained={name} is neither a folder nor to be had from a hub: give a local "
-            f"folder (encoder.pretrained=path) or network access ({first}){nearest_body(name)}"
+            f"folder (encoder.pretrained=path) or network access ({first}){nearest_backbone(name)}"
         ) from None
 
 
-def nearest_body(name: str) -> str:
+def nearest_backbone(name: str) -> str:
     """The most similar name of a body that `configs/encoder/` knows, or of a folder beside it."""
     import yaml
 

@@ -28,8 +28,10 @@ def heads_from(
     heads = {}
     for layer, head in encoder.heads.items():
         keeps = whole and layer == last
-        for name, own in (head.state_dict() if keeps else dict(head.named_parameters())).items():
-            fits = name in weights and weights[name].shape == own.shape
+        for name, parameter in (
+            head.state_dict() if keeps else dict(head.named_parameters())
+        ).items():
+            fits = name in weights and weights[name].shape == parameter.shape
             if fits and (layer == last or name.startswith(("dense.", "normed."))):
                 heads[f"heads.{layer}.{name}"] = weights[name]
     return heads
@@ -38,8 +40,8 @@ def heads_from(
 def head_found(config: dict[str, Any], weights: dict[str, Tensor]) -> dict[str, Any]:
     """How the head of a folder is made; where it has none, as BERT's."""
     if config["model_type"] == "eat":
-        own = last_head(config["head"])
-        return {"activation": own.get("activation"), "norm": own.get("norm", False)}
+        last = last_head(config["head"])
+        return {"activation": last.get("activation"), "norm": last.get("norm", False)}
     if "dense.weight" not in weights:
         return NEW_HEAD
     family = FAMILIES[config["model_type"]]

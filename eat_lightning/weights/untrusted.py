@@ -201,9 +201,9 @@ def claim_faults(shape: Any, sizes: Mapping[str, Sequence[int]], prefix: str = "
     if shape.embedding_size:
         wanted["embedding.project.weight"] = [width, narrow]
     for i in range(shape.num_distinct):
-        own = shape.at(i + 1)
-        wanted[f"layers.{i}.out.weight"] = [width, own.attention_width]
-        wanted[f"layers.{i}.up.weight"] = [own.up_width, width]
+        layer_shape = shape.at(i + 1)
+        wanted[f"layers.{i}.out.weight"] = [width, layer_shape.attention_width]
+        wanted[f"layers.{i}.up.weight"] = [layer_shape.up_width, width]
     for name, size in wanted.items():
         if name not in sizes:
             return [f"its weights lack {prefix}{name}"]

@@ -13,7 +13,7 @@ from eat_lightning.report.compare import accuracy_interval
 from eat_lightning.report.figures import MUTED, PAPER, Figure, SeriesLook, looks_of, read
 from eat_lightning.report.statistics import Interval, over_seeds
 from eat_lightning.report.study import Point, grouped_by
-from eat_lightning.runs.row import OWN, THEIRS, Row
+from eat_lightning.runs.row import STATIC_BASELINE, THEIRS, Row
 
 from ..baselines import SAME_TIMING, Entry, same_timing
 from ..labels import distance, place_labels
@@ -215,7 +215,7 @@ def label_of(ax: Axes, spot: Spot, found: list[Spot]) -> Text:
     """The model's name once, where its line begins or at a model that is static only."""
     point = spot.entry.point
     number = point.setting.split()[-1] if point.row.knob or spot.entry.fixed else point.setting
-    text = {OWN: "static", "never": "no exit", THEIRS: "HF"}.get(point.setting, number)
+    text = {STATIC_BASELINE: "static", "never": "no exit", THEIRS: "HF"}.get(point.setting, number)
     first = next((line[0] for line in lines_of(found) if spot in line), None)
     if spot.entry.fixed:
         text = f"layer {number}" if spot is first else number

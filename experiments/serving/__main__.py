@@ -23,7 +23,7 @@ def load(config: dict[str, Any]) -> list[LoadRow]:
     """
     from eat_lightning.measure.plan import data_faults
     from eat_lightning.runs import jsonl
-    from eat_lightning.runs.open import form_held
+    from eat_lightning.runs.open import certified_form
     from eat_lightning.runs.run import Run, provenance
     from eat_lightning.runs.training_mark import training_faults
     from experiments.serving.plan import LoadSettings, pin
@@ -43,7 +43,7 @@ def load(config: dict[str, Any]) -> list[LoadRow]:
     path, rows = Path(plan.to) / "rows.jsonl", []
     for mode in plan.modes:
         static: dict[str, float] = {}
-        gateways = subjects(plan, form_held(run, plan.certificate))
+        gateways = subjects(plan, certified_form(run, plan.certificate))
         for subject in shown(gateways, f"gateways, {mode}", fewest=2):
             fresh = load_rows(plan, mode, subject, examples, about, static)
             print(*fresh, sep="\n", flush=True)

@@ -1,6 +1,5 @@
 """The attack finds a planted weakness, keeps to its budget, repeats itself, and counts rightly."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,17 +14,13 @@ from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.packed import Batch
+from eat_lightning.report import figures
 from eat_lightning.runs import jsonl
+from eat_lightning.runs.run import Run
 from experiments.attack.__main__ import attack
-from experiments.attack.edits import (
-    Neighbours,
-    character_edits,
-    places,
-    variants,
-    with_words,
-    word_at,
-)
-from experiments.attack.goals import GOALS, evaded, uniformity
+from experiments.attack.draw import figure_of
+from experiments.attack.edits import Neighbours, places, word_at
+from experiments.attack.goals import GOALS, evaded
 from experiments.attack.greedy import Attempt, Budget, Search
 from experiments.attack.rows import AttackRow
 from experiments.attack.rules import Rule
@@ -72,48 +67,9 @@ def attacked(victim, rule, goal: str, kinds=("characters",), **budget) -> list[A
     return search(TEXTS, labels_B)
 
 
-def test_places_and_words():
-    text = ("It's a good-ish film, no?", "Truly 2nd")
-    assert [word_at(text, place) for place in places(text)] == ["good", "ish", "film", "Truly"]
-    assert with_words(text, {(0, 2): "movie"}) == ("It's a good-ish movie, no?", "Truly 2nd")
-    assert with_words(text, {(1, 0): ""}) == ("It's a good-ish film, no?", " 2nd")
-    both = {(0, 0): "g00d", (0, 2): "fi", (1, 0): "Tru1y"}
-    assert with_words(text, both) == ("It's a g00d-ish fi, no?", "Tru1y 2nd")
-    assert with_words(text, {}) == text
-
-
-def test_character_edits_keep_the_first_and_last_letter_and_make_one_change():
-    edits = character_edits("bad")
-    assert edits == ["bd", "baad", "bsd", "8ad", "b@d"]
-    for word in ("film", "tremendous", "ööö"):
-        for edit in character_edits(word):
-            assert edit != word
-            assert abs(len(edit) - len(word)) <= 1
-            assert " " not in edit
-
-
-def test_variants_are_one_edit_each_drawn_evenly_and_repeat_with_the_seed():
-    text, chosen = TEXTS[0], places(TEXTS[0])
-    near, both = nearby(), ("characters", "words")
-    made = [variants(text, chosen, both, near, 12, np.random.default_rng(3)) for _ in range(2)]
-    assert made[0] == made[1]
-    assert len(made[0]) == 12
-    assert {place for place, _ in made[0]} == set(chosen)
-    assert len(set(made[0])) == 12
-    for place, word in made[0]:
-        assert changed_word(text, with_words(text, {place: word})) == word != word_at(text, place)
-
-
 def changed_word(text, changed) -> str:
     (pair,) = [(a, b) for a, b in zip(text[0].split(), changed[0].split(), strict=True) if a != b]
     return pair[1]
-
-
-def test_uniformity():
-    sure, half = np.log([[1 - 1e-9, 1e-9]]), np.log([[0.5, 0.5]])
-    assert uniformity(np.stack([sure, sure])) == pytest.approx(0, abs=1e-6)
-    assert uniformity(np.stack([half, half])) == pytest.approx(1)
-    assert uniformity(np.stack([sure, half])) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("kinds", [("characters",), ("words",)])
@@ -191,32 +147,15 @@ def test_from_a_run_to_rows(run: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert any(r.depth_after > r.depth_before for r in own)
     path = tmp_path / "rows.jsonl"
     assert jsonl.read(path, AttackRow) == rows
+    split = Run.open(run).data().split("validation")
+    assert not any(split.text(i)[0] in path.read_text() for i in range(12))  # no text is kept
     assert attack(config_of(run, f"to={tmp_path}")) == rows  # the same seed, the same result
     assert len(jsonl.read(path, AttackRow)) == len(rows)
     printed = capsys.readouterr().out
     assert f"written: {path}" in printed
     assert all(rule in printed for rule in rules)
     assert [len(table_of(rows, goal).lines) for goal in ("slowdown", "evasion")] == [12, 16]
-
-
-def test_rows_hold_no_text(run: Path, tmp_path: Path):
-    attack(config_of(run, f"to={tmp_path}", "goals=[evasion]", "seed=3"))
-    allowed = {
-        "attack",
-        "run",
-        "sst2",
-        "evasion",
-        "never",
-        "tau",
-        "patience",
-        "at",
-        "veto",
-        "characters",
-    }
-    for line in (tmp_path / "rows.jsonl").read_text().splitlines():
-        texts = [v for v in json.loads(line).values() if isinstance(v, str)]
-        words = {w for text in texts for w in text.split() if w.isalpha()}
-        assert words <= allowed | {"validation", "None"}
+    assert figures.save(figure_of(rows), tmp_path)["png"].is_file()
 
 
 @pytest.mark.parametrize(
@@ -234,12 +173,3 @@ def test_bad_settings_are_one_line(run: Path, override: str, said: str):
         attack(config_of(run, override))
     assert str(error.value).startswith(said)
     assert "\n" not in str(error.value)
-
-
-def test_a_run_that_nobody_leaves_and_a_regression(tmp_path: Path):
-    static = make_run(tmp_path / "static", "dense", "none", "never")
-    with pytest.raises(ConfigError, match="has no exit head before its last layer"):
-        attack(config_of(static))
-    scores = make_run(tmp_path / "scores", "dense", "none", "never", task="stsb")
-    with pytest.raises(ConfigError, match="is a regression, and exits ask classes"):
-        attack(config_of(scores))

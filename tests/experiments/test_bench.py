@@ -1,7 +1,5 @@
 """The bench: who leaves is as set, shares are of what the machine can do, rows add up."""
 
-import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +13,11 @@ from eat_lightning.infer.latency import undisturbed
 from eat_lightning.model.layer import Shape
 from eat_lightning.runs import jsonl
 from experiments.bench import __main__ as entry
-from experiments.bench.candidates import (
-    Candidate,
-    Field,
-    idling,
-    random_encoder,
-    random_weights,
-)
+from experiments.bench.candidates import Field, random_weights
 from experiments.bench.ceilings import Ceilings
-from experiments.bench.race import median, ready, rows_of, spending, take_turns
+from experiments.bench.race import median, ready, rows_of, take_turns
 from experiments.bench.rows import BenchRow
-from experiments.bench.workload import (
-    Pool,
-    Workload,
-    draw,
-    pools,
-    random_words,
-    words,
-    workloads,
-)
+from experiments.bench.workload import Pool, Workload, random_words, workloads
 
 SHAPE = Shape(**SIZES)
 LENGTHS = np.array([4, 11, 7, 21, 5, 9])
@@ -64,70 +48,6 @@ def test_as_many_leave_as_were_set_to(field: Field):
     assert torch.equal(tokens_LB[2], 1 + torch.ceil(0.7 * (lengths_B - 1)).long())
 
 
-def test_a_histogram_is_read_as_examples(tmp_path: Path):
-    path = tmp_path / "lengths.json"
-    path.write_text(json.dumps({"a": {"5": [2, 0], "7": [1, 1]}, "b": {"3": [1, 0]}}))
-    found = pools(str(path), ["a"])
-    assert found["a"].lengths_B.tolist() == [5, 5, 7, 7]
-    assert found["a"].tenth_B.tolist() == [0, 0, 0, 1]
-    assert list(found) == ["a"]
-    with pytest.raises(ConfigError, match=r"has no examples of cola"):
-        pools(str(path), ["cola"])
-    path.write_text('{"a": [1]}')
-    with pytest.raises(ConfigError, match="must be a file as experiments/bench/lengths"):
-        pools(str(path), None)
-
-
-def test_the_packaged_histogram_is_of_whole_dev_sets():
-    found = pools(None, None)
-    assert {task: len(pool.lengths_B) for task, pool in found.items()} == {
-        "mnli": 9815,
-        "qqp": 5700,
-        "sst2": 872,
-    }
-    for pool in found.values():
-        counts = np.bincount(pool.tenth_B)
-        assert len(counts) == 10
-        assert np.ptp(counts) <= 1
-
-
-def test_off_is_off(field: Field):
-    with torch.inference_mode():
-        trace = field["EAT off"].run(words(np.array([9, 5]), np.array([True, True]), 40))
-    assert trace.depth_B.tolist() == [6, 6]
-    assert trace.tokens_LB.tolist() == [[9, 5]] * 6
-
-
-def test_idle_scores_and_heads_change_no_answer_and_cost_flops():
-    idle = idling(random_encoder(SHAPE), "fp32")
-    workload = the_workloads()[0]
-    by_name = {c.name: c for c in idle.candidates}
-    with torch.inference_mode():
-        answers = {name: c.run(workload.batches[0]) for name, c in by_name.items()}
-    for trace in answers.values():
-        assert torch.equal(trace.logits_BC, answers["static"].logits_BC)
-        assert trace.depth_B.tolist() == [12] * 3
-    counted = {name: spending(c, workload).flops for name, c in by_name.items()}
-    assert counted["static"] == counted["static again"]
-    assert counted["off, no scores"] == counted["off, norm scores"] > counted["static"]
-    assert counted["off, received scores"] > counted["off, [CLS] scores"]
-
-
-def test_batches_by_length_are_of_the_whole_dev_set():
-    lengths = np.arange(100)
-    rows = draw(lengths, 10, 30, "sorted", seed=0)  # of ten batches the second, sixth and ninth
-    assert [lengths[r].max() for r in rows] == [89, 49, 19]
-    assert all(np.ptp(lengths[r]) == 9 for r in rows)
-    come = draw(lengths, 10, 35, "as they come", seed=0)
-    assert [len(r) for r in come] == [10, 10, 10]
-    assert len(np.unique(np.concatenate(come))) == 30
-
-
-def test_padding_factor_by_hand():
-    batches = [words(np.array(x), np.zeros(len(x), bool), 40) for x in ([2, 6], [5, 5])]
-    assert Workload("sst2", 2, "sorted", batches).padding_factor == pytest.approx(22 / 18)
-
-
 def test_interval_of_a_median():
     assert median(np.array([4.0, 6.0, 20.0]) / np.array([2.0, 2.0, 5.0])) == [3.0, 2.0, 4.0]
     assert median(np.arange(5.0)) == [2.0, 0.0, 4.0]
@@ -154,20 +74,6 @@ def test_rows_say_what_was_run(tmp_path: Path, field: Field):
     path = tmp_path / "rows.jsonl"
     jsonl.update(path, BenchRow, found)
     assert jsonl.update(path, BenchRow, found) == found
-
-
-def test_a_model_that_answers_otherwise_does_not_race(field: Field):
-    workload = the_workloads()[0]
-
-    def wrong(given: Any) -> torch.Tensor:
-        return torch.ones(3, 2)
-
-    rival: Candidate = replace(field["HF BERT"], run=wrong, answers_like="static")
-    with undisturbed(1), pytest.raises(ConfigError, match="HF BERT answers otherwise than static"):
-        ready([field["static"], rival], workload)
-    same = replace(field["static half prepacked"], answers_like="static half")
-    with undisturbed(1):
-        assert ready([field["static half"], same], workload).seconds > 0
 
 
 @pytest.fixture

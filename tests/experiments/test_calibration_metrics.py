@@ -17,10 +17,8 @@ from experiments.calibration.metrics import (
     ece,
     ece_when_calibrated,
     excess_aurc,
-    reliability,
     risk_coverage,
 )
-from experiments.calibration.seen import auc
 
 
 def drawn(seed: int, size: int = 400) -> tuple[np.ndarray, np.ndarray]:
@@ -35,11 +33,6 @@ def test_ece_by_hand():
     confidence_B, correct_B = np.array([0.9, 0.4, 0.8, 1.0]), np.array([1, 1, 0, 1])
     expected = 3 / 4 * abs(2 / 3 - 0.9) + 1 / 4 * abs(1 - 0.4)
     assert ece(confidence_B, correct_B, num_bins=2) == pytest.approx(expected)
-
-
-def test_an_upper_edge_belongs_to_its_bin():
-    low, high = reliability(np.array([0.5, 0.51]), np.array([1, 1]), num_bins=2)
-    assert (low.low, low.high, low.n, high.n) == (0, 0.5, 1, 1)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -58,13 +51,6 @@ def test_adaptive_ece_by_hand():
     confidence_B, correct_B = np.array([0.9, 0.6, 1.0, 0.7]), np.array([1, 1, 1, 0])
     expected = (2 * abs(0.5 - 0.65) + 2 * abs(1 - 0.95)) / 4
     assert adaptive_ece(confidence_B, correct_B, num_bins=2) == pytest.approx(expected)
-
-
-def test_ece_is_what_the_bins_of_the_diagram_miss():
-    confidence_B, correct_B = drawn(1)
-    bins = reliability(confidence_B, correct_B)
-    weighted = sum(b.n * abs(b.accuracy.value - b.confidence) for b in bins) / 400
-    assert weighted == pytest.approx(ece(confidence_B, correct_B))
 
 
 def test_ece_is_not_zero_by_chance():
@@ -102,16 +88,6 @@ def test_aurc_of_a_perfect_ranking():
     assert excess_aurc(confidence_B[::-1], correct_B) > 0.3
 
 
-def test_oracle_by_hand():
-    correct_EB = np.array([[1, 0, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0]])
-    oracle = oracle_exit(correct_EB, [3, 4, 6])
-    assert oracle.accuracy == 3 / 4
-    assert oracle.depth == (3 + 4 + 6 + 6) / 4
-    assert oracle.least_depth == (3 + 4 + 6 + 3) / 4
-    with pytest.raises(ValueError, match="layers must ascend"):
-        oracle_exit(correct_EB, [4, 3, 6])
-
-
 def test_no_way_is_above_the_oracle():
     """Every way that four examples can take through three exits: none is more accurate than the
     oracle's, none as accurate is shallower than its least depth."""
@@ -124,8 +100,3 @@ def test_no_way_is_above_the_oracle():
             assert accuracy <= oracle.accuracy
             assert accuracy < oracle.accuracy or layers[list(way_B)].mean() >= oracle.least_depth
         assert oracle.least_depth <= oracle.depth
-
-
-def test_area_under_the_roc_curve_counts_couples():
-    # 0.9 is above all three; 0.5 above one, equal to one, below one.
-    assert auc(np.array([0.9, 0.5]), np.array([0.7, 0.1, 0.5])) == pytest.approx(4.5 / 6)

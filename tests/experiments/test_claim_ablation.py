@@ -8,14 +8,11 @@ from typing import Any
 import pytest
 from studies import EAT, STATIC, claim_in, keep, make_recorded, make_row
 
-from eat_lightning.errors import ConfigError
 from eat_lightning.report import figures
 from eat_lightning.report.claim import Claim
 from eat_lightning.report.table import Table
 
 claim = partial(claim_in, "ablation")
-
-SCRIPT = Path(__file__).parents[2] / "experiments" / "ablation" / "claim.py"
 # FLOPs, milliseconds and examples/s by (pruning, window, exits): the window is a mask.
 COST: dict[tuple[int, ...], tuple[float, float, float]] = {
     (0, 0, 0): (100.0, 10.0, 200.0),
@@ -102,14 +99,6 @@ def test_cells(whole: Claim):
     assert found.lines[NAMES.index("exits")].cells["p"].text == "1.00"
 
 
-def test_the_window_is_shown_to_save_nothing(whole: Claim):
-    line = table(whole).lines[NAMES.index("window")]
-    assert "a window is a mask" in line.flags[-1]
-    assert (line.cells["flops"].text, line.cells["single"].value) == ("1.000", 10 / 10.2)
-    assert not line.cells["single"].bold
-    assert any("saves nothing" in note for note in whole.notes)
-
-
 def test_do_savings_multiply(whole: Claim):
     found = table(whole, "-products")
     assert list(texts(found, "cell")) == NAMES[4:]
@@ -158,63 +147,3 @@ def test_the_figure_has_its_marks(whole: Claim):
     ]
     assert dict(mark.details)["FLOPs"] == "0.600"
     assert dict(mark.details)["single savings multiplied"] == "0.560"
-
-
-def test_a_sweep_cut_short(tmp_path: Path):
-    for cell in [(0, 0, 0), (1, 0, 0), (1, 0, 1)]:
-        run_of(tmp_path, cell, timed=False)
-    made = claim(tmp_path)
-    assert [t.name for t in made.tables] == ["ablation-sst2"]
-    assert any("missing: exits" in note for note in made.notes)
-    assert any("not all cells were timed" in note for note in made.notes)
-    assert texts(made.tables[0], "single") == dict.fromkeys([NAMES[0], NAMES[1], NAMES[5]], "")
-    figures.svg(made.figures[0])
-
-
-def test_times_of_another_session_are_not_divided(tmp_path: Path):
-    for cell in [(0, 0, 0), (1, 0, 0), (0, 0, 1)]:
-        run_of(tmp_path, cell, session="one" if cell[0] == 0 else "two")
-    found = table(claim(tmp_path))
-    assert texts(found, "single")["pruning"] == ""
-    assert "not timed in one session" in found.lines[1].cells["single"].flags[0]
-    assert texts(found, "single")["exits"].startswith("1.33")
-
-
-def test_one_model_with_parts_switched_off(tmp_path: Path):
-    """Its rows' own speed-ups serve, since own static is the cell with nothing on."""
-    rows = []
-    for i, cell in enumerate(c for c in COST if c[1] == 0):
-        speed: dict[str, Any] = {
-            "speed_up": 10 / COST[cell][1],
-            "speed_up_low": 1.0,
-            "speed_up_high": 2.0,
-        }
-        speed |= {"baseline": "" if any(cell) else "own static", "session": str(i)}
-        rows.append(make_row(run="r", examples="e.parquet", **fields(cell, **speed)))
-    rows.append(
-        make_row(
-            run="r", examples="e.parquet", **fields((1, 0, 1), exit=EAT["exit"] | {"tau": 0.8})
-        )
-    )
-    recorded = make_recorded([RIGHT[1, 1], RIGHT[0, 0]], [4, 6])
-    keep(tmp_path / "r", rows, recorded)
-    made = claim(tmp_path)
-    assert list(texts(table(made), "cell")) == [
-        "none of them",
-        "pruning",
-        "exits",
-        "pruning + exits",
-    ]
-    assert texts(table(made), "single")["pruning"] == "1.18 (1.00 to 2.00)"
-    assert texts(table(made), "exits")["exits"] == "tau 0.9"
-    assert list(texts(table(made, "-effects"), "flops")) == ["pruning", "exits", "pruning x exits"]
-    assert "parts switched off" in made.tables[0].title
-    # The run's own window is dense, so nothing is said of it.
-    assert table(made).lines[2].source.command.endswith("r prepack=false reduction=none")
-
-
-def test_nothing_to_compare(tmp_path: Path):
-    run_of(tmp_path, (0, 0, 0))
-    run_of(tmp_path, (1, 1, 1))
-    with pytest.raises(ConfigError, match="experiment=ablation"):
-        claim(tmp_path)

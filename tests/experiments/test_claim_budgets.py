@@ -3,11 +3,9 @@
 from functools import partial
 from pathlib import Path
 
-import pytest
 from budgeted import run
-from studies import claim_in, keep, make_row
+from studies import claim_in
 
-from eat_lightning.errors import ConfigError
 from eat_lightning.report import figures
 
 claim = partial(claim_in, "budgets")
@@ -30,13 +28,6 @@ def test_each_method_has_its_own_line_panel_and_gain(tmp_path: Path):
     )
 
 
-def test_seeds_of_a_budget_are_one_setting_whatever_was_fitted(tmp_path: Path):
-    run(tmp_path, "a", 0.8)
-    run(tmp_path, "b", 0.9, seed=2)
-    (line,) = claim(tmp_path).tables[0].lines
-    assert line.cells["seeds"].text == "2 (1, 2)"
-
-
 def test_two_rules_of_one_run_are_told_apart_by_the_same_names_for_all_seeds(tmp_path: Path):
     gap = {"kind": "margin", "lead": [0.4], "layers": [4]}
     run(tmp_path, "a", 0.8)
@@ -48,14 +39,6 @@ def test_two_rules_of_one_run_are_told_apart_by_the_same_names_for_all_seeds(tmp
     assert len({mark.title for mark in found.figures[0].marks}) == 2
 
 
-def test_where_a_fit_left_the_reduction_does_not_part_seeds(tmp_path: Path):
-    for name, seed, ratio in (("a", 1, 0.1), ("b", 2, 0.5)):
-        run(tmp_path, name, 0.8, seed, fitted_ratio=ratio)
-    (line,) = claim(tmp_path).tables[0].lines
-    assert [line.cells[k].text for k in ("model", "seeds")] == ["eat", "2 (1, 2)"]
-    assert line.cells["full"].text == "75.00 ± 0.00"
-
-
 def test_fixed_depths_are_those_of_the_method(tmp_path: Path):
     """Two methods of one seed, whose rows at full depth differ in nothing but their run."""
     run(tmp_path, "joint", 0.8)
@@ -63,9 +46,3 @@ def test_fixed_depths_are_those_of_the_method(tmp_path: Path):
     run(tmp_path, "learned", 0.4, rule=learned, at_6=0.5)
     texts = {x.cells["model"].text: x.cells["full"].text for x in claim(tmp_path).tables[0].lines}
     assert texts == {"eat": "75.00", "eat, berxit": "50.00"}
-
-
-def test_without_budgets_there_is_nothing_to_show(tmp_path: Path):
-    keep(tmp_path / "r", [make_row()])
-    with pytest.raises(ConfigError, match="no row here was fitted for a budget: python"):
-        claim(tmp_path)

@@ -1,20 +1,14 @@
 """Calibration of each exit: values by hand, what is flagged, the oracle, and the figures."""
 
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from studies import EAT, claim_in, keep, make_recorded, make_row
 
-from eat_lightning.errors import ConfigError
-from eat_lightning.infer.record import Recorded
 from eat_lightning.report import figures
 from eat_lightning.report.claim import Claim
-from eat_lightning.report.kept import keep as keep_study
-from eat_lightning.report.study import open_study
 from eat_lightning.report.table import Line
 
 claim = partial(claim_in, "calibration")
@@ -73,46 +67,6 @@ def test_an_exit_by_hand(found: Claim):
     assert made["excess_aurc_after"].value == pytest.approx(0, abs=1e-9)
 
 
-def test_brier_is_bold_only_where_it_is_surely_lower(tmp_path: Path):
-    # Sharper than it should be: right half the time at 95 %; a temperature of 2 helps.
-    keep(tmp_path / "r", [half_right_row()], half_right(40))
-    made = line(claim(tmp_path), 0, "layer", 6).cells
-    change = made["brier_change"]
-    assert change.bold
-    assert change.high is not None
-    assert change.high < 0
-    assert not made["ece_after"].flags  # 45 points off is no chance
-    assert made["ece_after"].value == pytest.approx(45)
-
-
-def half_right(n: int) -> Recorded:
-    """Always 95 % sure of class 1, which is right for every other example."""
-    return replace(make_recorded([[1] * n], [6]), labels=np.arange(n) % 2)
-
-
-def half_right_row(**more: Any):
-    fields = {"num_examples": 40, "accuracy": 0.5, "examples": "e.parquet"}
-    return make_row(**{**fields, "temperature": {"6": 2.0}, **more})
-
-
-def test_what_chance_shows_is_flagged(tmp_path: Path):
-    run(tmp_path)
-    made = line(claim(tmp_path), 0, "layer", 4).cells
-    assert made["chance"].low <= made["ece_after"].value <= made["chance"].high  # type: ignore[operator]
-    assert made["ece_after"].flags == ("perfect calibration shows as much by chance at this n",)
-
-
-def test_seeds_are_averaged(tmp_path: Path):
-    run(tmp_path, 1)
-    run(tmp_path, 2, at_4=[1] * 7 + [0])
-    found = claim(tmp_path)
-    made = line(found, 0, "layer", 4)
-    assert made.cells["accuracy"].text == "81.25 ± 8.84"  # of 75 and 87.5
-    assert made.cells["seeds"].text == "2 (1, 2)"
-    assert made.flags == ()
-    assert line(found, 1, "way", "all at layer 4").cells["accuracy"].text == "81.25 ± 8.84"
-
-
 def test_the_oracle_by_hand(found: Claim):
     # Six are right at 4, one at 6 only, one nowhere.
     made = line(found, 1, "way", "oracle")
@@ -143,49 +97,3 @@ def test_figures_are_drawn_and_every_bin_has_its_mark(found: Claim):
     reported = dict(reliability.marks[-1].details)
     assert (reported["examples"], reported["confidence"]) == ("5", "95.0 %")
     assert len(oracle.marks) == 2 + 1 + 1  # exits, rule, oracle
-
-
-def test_three_classes(tmp_path: Path):
-    rng = np.random.default_rng(0)
-    labels = np.arange(60) % 3
-    guesses = {k: (rng.normal(size=(60, 3)) + 2 * np.eye(3)[labels]).astype("f") for k in (4, 6)}
-    recorded = replace(make_recorded([[1] * 60] * 2, [4, 6]), labels=labels, guesses=guesses)
-    fields = {"task": "mnli", "num_examples": 60, "examples": "e.parquet", "exit": EAT["exit"]}
-    row = make_row(
-        **fields, **FITTED, knob="tau", point=0.9, exit_shares={"4": 0.5, "6": 0.5}, depth=5.0
-    )
-    keep(tmp_path / "m", [row], recorded)
-    found = claim(tmp_path)
-    made = found.tables[0].lines[0].cells
-    assert made["aurc_before"].value != made["aurc_after"].value  # a temperature can reorder three
-    assert figures.svg(found.figures[0])
-
-
-def test_a_study_that_was_kept_says_the_same(tmp_path: Path):
-    """Its guesses have the right class moved to the front, no labels, and eight bits."""
-    run(tmp_path / "runs")
-    keep_study(open_study([str(tmp_path / "runs")]), tmp_path / "kept")
-    ours, theirs = (claim(tmp_path / name) for name in ("runs", "kept"))
-    for mine, other in zip(ours.tables, theirs.tables, strict=True):
-        for a, b in zip(mine.lines, other.lines, strict=True):
-            assert {k: c.value for k, c in a.cells.items()} == {
-                k: pytest.approx(c.value, rel=5e-3) if isinstance(c.value, float) else c.value
-                for k, c in b.cells.items()
-            }
-
-
-def test_regressions_and_absent_examples_are_named(tmp_path: Path):
-    run(tmp_path)
-    fields = {"task": "stsb", "metric": "pearson", "accuracy": None, "majority": None}
-    score = replace(make_recorded([[1] * 8], [6]), guesses={6: np.ones((8, 1), np.float32)})
-    keep(tmp_path / "stsb", [make_row(**fields, pearson=0.8, run="s", examples="e.parquet")], score)
-    keep(tmp_path / "bare", [make_row(run="bare", model="bert")])
-    notes = claim(tmp_path).notes
-    assert "stsb: a regression has no confidence and no exits." in notes
-    assert "Without examples beside their rows: sst2 bert (measure again)." in notes
-
-
-def test_nothing_to_judge_is_one_line(tmp_path: Path):
-    keep(tmp_path / "bare", [make_row()])
-    with pytest.raises(ConfigError, match="no classifying row has its examples beside it: python"):
-        claim(tmp_path)

@@ -51,11 +51,6 @@ def test_only_seeds_that_both_have_are_compared(folder: Path):
     assert line.cells["points"].value == before.cells["points"].value
 
 
-def test_a_method_that_is_not_there_is_a_line(folder: Path):
-    with pytest.raises(ConfigError, match='against="eat" or against="eat, sweet", got \'\''):
-        compare(folder, "")
-
-
 def test_it_is_refused_before_the_long_work(folder: Path, monkeypatch: pytest.MonkeyPatch):
     with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
         overrides = [f"study={folder}", "against='eat, joint'"]

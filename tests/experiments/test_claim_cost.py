@@ -9,7 +9,6 @@ import pytest
 from frontiers import eat_run, static_run
 from studies import claim_in
 
-from eat_lightning.errors import ConfigError
 from eat_lightning.model.flops import dense_flops, layer_flops
 from eat_lightning.model.layer import Shape
 from eat_lightning.report import figures
@@ -25,20 +24,10 @@ def filled(window: int | None = None) -> Expected:
     return Expected(1.0, 10.0, tokens_L, squares_L, np.array([1.0, 0.5]), 0.625, window)
 
 
-def test_formula_4():
-    assert filled().dense == 2 * (104 + 10 * 10)
-
-
 def test_formula_5_with_dense_attention_and_with_a_window():
     assert filled().adaptive == (104 + 10 * 10) + 0.5 * (26 + 10 * 5)
     assert filled(window=4).adaptive == (10 * 4 + 10 * 10) + 0.5 * (5 * 4 + 10 * 5)
     assert filled().terms["ratio"] == 242 / 408
-
-
-def test_what_the_proposition_is_made_of():
-    found = filled().terms
-    assert (found["active"], found["kept"], found["product"]) == (0.75, 0.75, 0.625)
-    assert found["attention"] == 104 / 204
 
 
 def test_coefficients_are_those_of_the_counted_flops(tmp_path: Path):
@@ -80,16 +69,3 @@ def test_without_the_run_the_beta_term_is_left(tmp_path: Path):
     assert line.cells["formula"].value == pytest.approx(0.75)
     assert "the beta term alone" in line.cells["formula"].flags[0]
     assert line.cells["attention"].text == ""
-
-
-def test_a_window_longer_than_the_text_is_said(tmp_path: Path):
-    eat_run(tmp_path, attention={"kind": "longformer", "window": 32})
-    (line,) = claim(tmp_path).tables[0].lines
-    assert line.cells["formula"].value == pytest.approx(0.75 * (16 * 32 + 384) / (16 * 10 + 384))
-    assert line.cells["formula"].flags[0].startswith("k is longer")
-
-
-def test_no_examples_no_claim(tmp_path: Path):
-    eat_run(tmp_path, examples="")
-    with pytest.raises(ConfigError, match="no adaptive row has its examples beside it"):
-        claim(tmp_path)

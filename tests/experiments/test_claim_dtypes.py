@@ -6,11 +6,7 @@ from pathlib import Path
 import pytest
 from studies import claim_in, keep, make_recorded, make_row
 
-from eat_lightning.errors import ConfigError
-
 claim = partial(claim_in, "dtypes")
-
-SCRIPT = Path(__file__).parents[2] / "experiments" / "dtypes" / "claim.py"
 
 
 @pytest.fixture
@@ -41,9 +37,3 @@ def test_by_hand(folder: Path):
         "sst2, minilm, int8: -12.50 to -12.50 points against fp32, 87.50 % of the answers or more "
         "are the same, 1 setting; within 0.3 points and 99 %: no."
     ]
-
-
-def test_fp32_alone_says_nothing(tmp_path: Path):
-    keep(tmp_path / "run", [make_row()])
-    with pytest.raises(ConfigError, match="in fp32 and in another dtype"):
-        claim(tmp_path)

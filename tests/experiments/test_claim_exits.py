@@ -9,13 +9,11 @@ import numpy as np
 import pytest
 from studies import EAT, STATIC, claim_in, keep, make_recorded, make_row
 
-from eat_lightning.errors import ConfigError
 from eat_lightning.report import figures
 from eat_lightning.report.claim import Claim
 from eat_lightning.report.study import open_study
 from eat_lightning.report.table import Line
 from eat_lightning.runs.row import Row
-from experiments.exits.rule import Rule, by_difficulty, by_length
 from experiments.passes import passes
 
 claim = partial(claim_in, "exits")
@@ -73,13 +71,6 @@ def test_who_left_where_by_hand(found: Claim):
     assert made["harm"].high == pytest.approx(100 * 1.959964**2 / (5 + 1.959964**2))
 
 
-def test_costs_of_the_exits_add_up(found: Claim):
-    parts = [line(found, name).cells["to_last"].value for name in ("layer 3", "layer 4")]
-    whole = line(found, "any early exit").cells["to_last"].value
-    assert whole == pytest.approx(sum(parts))  # type: ignore[arg-type]
-    assert line(found, "layer 4").cells["to_last"].text == "0 (right on the same)"
-
-
 def test_harm_is_told(tmp_path: Path):
     """A wrong guess that is sure leaves too: 95 % for the wrong class."""
     recorded = make_recorded([AT_4, [1] * 8], [4, 6])
@@ -95,17 +86,6 @@ def test_harm_is_told(tmp_path: Path):
     assert "Leaving early changes accuracy by -12.50 (" in found.answer[0]
 
 
-def test_seeds(tmp_path: Path):
-    run(tmp_path, 1)
-    run(tmp_path, 2, at_3=[0] * 8, exit_shares={"4": 0.75, "6": 0.25}, depth=4.5)
-    found = claim(tmp_path)
-    made = line(found, "layer 3")
-    assert (made.cells["n"].text, made.cells["seeds"].text) == ("2", "2 (1, 2)")  # 2.5, to the even
-    assert made.cells["share"].text == "31.25 ± 44.19"
-    assert made.cells["accuracy"].value == 100
-    assert made.flags == ()
-
-
 def test_depth_by_length_and_difficulty(found: Claim):
     # One example a bin; the two of length 10 and 11 ran all layers.
     made = line(found, "11 tokens", table=1).cells
@@ -118,39 +98,6 @@ def test_depth_by_length_and_difficulty(found: Claim):
     )
 
 
-def test_bins_of_length_hold_every_example(tmp_path: Path):
-    run(tmp_path)
-    (found,) = passes(open_study([str(tmp_path)]), "sst2")
-    rule = Rule(found, found.early[0])
-    assert rule.examples is not None
-    for lengths in ([5] * 8, [5, 5, 5, 5, 5, 5, 5, 90], list(range(8))):
-        rule.examples["length"] = lengths
-        bins = by_length(rule)
-        assert sum(each["n"] for each in bins) == 8
-        assert [each["x"] for each in bins] == sorted({each["x"] for each in bins})
-    rule.examples["difficulty"] = None
-    assert by_difficulty(rule) == []
-
-
-def test_the_answer(found: Claim):
-    first = found.answer[0]
-    assert first.startswith(
-        "sst2, eat at tau 0.9: of 6 layers, 62 % at layer 3, 12 % at layer 4 leave; of these 100.0 "
-    )
-    assert "Leaving early changes accuracy by +25.00 (" in first
-
-
-def test_without_examples_there_are_shares(tmp_path: Path):
-    keep(tmp_path / "r", [eat_row(examples="")])
-    found = claim(tmp_path)
-    assert [figure.name for figure in found.figures] == ["exit-shares-sst2"]
-    made = line(found, "layer 3")
-    assert (made.cells["share"].value, made.cells["n"].text) == (62.5, "5")
-    assert "examples not at hand: the share alone" in made.flags
-    assert any("Without examples, so shares alone: sst2 eat" in note for note in found.notes)
-    assert figures.svg(found.figures[0])
-
-
 def test_figures_are_drawn_and_marks_are_found(found: Claim):
     names = ["exit-shares", "exit-accuracy", "depth-length", "depth-difficulty"]
     assert [figure.name for figure in found.figures] == [f"{name}-sst2" for name in names]
@@ -159,12 +106,6 @@ def test_figures_are_drawn_and_marks_are_found(found: Claim):
     reported = dict(found.figures[1].marks[0].details)
     assert reported["last layer on the same"].startswith("60.0 %")
     assert [len(figure.marks) for figure in found.figures] == [3, 3, 8, 2]
-
-
-def test_a_study_without_exits_is_one_line(tmp_path: Path):
-    keep(tmp_path / "static", [make_row()])
-    with pytest.raises(ConfigError, match="no row here has an example that left early: python"):
-        claim(tmp_path)
 
 
 def test_passes_are_told_apart(tmp_path: Path):

@@ -9,11 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from studies import EAT, keep, make_recorded, make_row
 
-from eat_lightning.errors import ConfigError
 from eat_lightning.report import figures
 from eat_lightning.report.__main__ import CLAIMS_DIR, claim_of
 from eat_lightning.report.claim import Claim
-from eat_lightning.report.kept import keep as keep_study
 from eat_lightning.report.study import open_study
 from experiments.file_gating import original, recipe
 
@@ -74,26 +72,10 @@ def test_peers_beside(tmp_path: Path):
     assert found.answer[-1].startswith("libmagic of complete content, same rule: sent to deep")
 
 
-def test_a_stream_is_shown_where_there_is_one(tmp_path: Path):
-    study_in(tmp_path)
-    counts = {"n": 4, "depth": 4.5, "matching": 3, "mismatch": 1, "unknown": 0}
-    (tmp_path / "r" / "stream.json").write_text(
-        json.dumps({"all": counts, "by_ext": {"pdf": counts}})
-    )
-    made = claim(tmp_path).tables[1]
-    assert [line.cells["light"].value for line in made.lines] == [75, 75]
-
-
 def test_marks_are_drawn(tmp_path: Path):
     (figure,) = claim(study_in(tmp_path)).figures
     assert len(figure.marks) == 4 + 3
     figures.svg(figure)  # raises where a mark was not drawn
-
-
-def test_kept_rows_do_not_say_what_was_done(tmp_path: Path):
-    keep_study(open_study([str(study_in(tmp_path) / "r")]), tmp_path / "kept" / "r")
-    with pytest.raises(ConfigError, match="no row of file_gating whose examples say"):
-        claim_of(CLAIMS_DIR / "file_gating" / "claim.py")(open_study([str(tmp_path / "kept")]))
 
 
 @pytest.fixture
@@ -132,16 +114,3 @@ def test_the_data_set_is_the_same_again_and_shares_no_file(packages: Path, monke
     assert not matching[0] & matching[1]
     tallies = json.loads((folder / "peers.json").read_text())
     assert {t["kind"] for t in tallies} >= {"as is", "renamed", "end lost"}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "line"),
-    [
-        ([], "to must name a folder to write: to=<folder>"),
-        (["to=x", "colour=3"], "colour is not known, only to, seed, per_ext, per_maker"),
-        (["to=x", "seed=-1"], "seed must be a whole number, got '-1'"),
-    ],
-)
-def test_a_fault_is_one_line(arguments: list[str], line: str):
-    with pytest.raises(ConfigError, match=line):
-        recipe.asked(arguments)

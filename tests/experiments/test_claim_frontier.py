@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 from frontiers import eat_run, fixed_rows, static_run
-from studies import claim_in, keep, make_row
+from studies import claim_in
 
-from eat_lightning.errors import ConfigError
 from eat_lightning.measure.settings import THEIRS
-from eat_lightning.report import cells, figures
+from eat_lightning.report import figures
 from eat_lightning.report.__main__ import CLAIMS_DIR, claim_of
 from eat_lightning.report.claim import Claim
 from eat_lightning.report.study import NO_EXAMPLES, open_study
@@ -46,22 +45,6 @@ def test_a_line_has_what_the_rows_say(found: Claim):
     assert held == pytest.approx([2.4, 4.0])
     assert made["to_trained_speed_up"].value == 1.6
     assert (made["conversion"].value, made["batch_conversion"].value) == (1.2, 1.2)
-
-
-def test_hidden_columns_are_there(found: Claim):
-    head = found.tables[0].csv().splitlines()[0].split(",")
-    wanted = "padding_factor baseline conversion num_examples seed dtype threads device machine"
-    assert {*wanted.split(), "commit", "runs", "to_own_low", "speed_up_high"} <= {*head}
-
-
-def test_what_is_doubtful_is_flagged(tmp_path: Path):
-    static_run(tmp_path, commit="other")
-    eat_run(tmp_path)
-    found = claim(tmp_path)
-    static = line(found, "minilm", "static")
-    assert static.flags == (cells.ONE_SEED, cells.OTHER_COMMIT)
-    assert static.cells["accuracy"].flags == (cells.NOT_ABOVE,)  # 0.5 of a majority of 0.5
-    assert line(found, "eat", "tau 0.9").flags == (cells.ONE_SEED,)
 
 
 def test_seeds_are_mean_and_sd(tmp_path: Path):
@@ -161,12 +144,6 @@ def test_prepacked_rows_are_shown_beside_hugging_faces_which_are_not(tmp_path: P
     assert "fp32 prepacked, 1 thread, cpu" in figure.caption
     assert any("Hugging Face's model runs as people call it" in note for note in found.notes)
     assert all("fp32 prepacked: " in text for text in found.answer)
-
-
-def test_without_times_there_is_nothing_to_show(tmp_path: Path):
-    keep(tmp_path / "r", [make_row()])
-    with pytest.raises(ConfigError, match="no row was timed: python -m"):
-        claim(tmp_path)
 
 
 def test_rows_without_sessions_and_examples_are_shown_and_flagged(tmp_path: Path):

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from studies import STATIC, claim_in, keep, line_of, make_recorded, make_row
 
-from eat_lightning.errors import ConfigError
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.report import figures
 from eat_lightning.report.claim import Claim
@@ -96,17 +95,6 @@ def test_savings_and_their_product(whole: Claim):
     assert any("multiply to: ltp + confidence 0.78" in answer for answer in whole.answer)
 
 
-def test_splits_of_a_run_are_not_averaged(whole: Claim, tmp_path: Path):
-    """A run may be measured on two splits, of other numbers of examples."""
-    unpruned_run(tmp_path)
-    pruned_run(tmp_path)
-    five = make_recorded([right[:5] for right in WHOLE], [1, 2], num_layers=2)
-    five.to_parquet(tmp_path / "none" / "five.parquet")
-    other = {"split": "certificate", "num_examples": 5, "examples": "five.parquet"}
-    write(tmp_path / "none" / "rows.jsonl", [row_of("none", 100, 2.5, **other)])
-    assert [x.cells for x in table(claim(tmp_path)).lines] == [x.cells for x in table(whole).lines]
-
-
 def test_what_one_takes_from_the_other(whole: Claim):
     both = line_of(table(whole, "-taken"), setting="confidence, tau 0.9")
     assert both.cell("left").value == pytest.approx(0.15 / 0.25)  # 1 - 425 / 500
@@ -136,16 +124,6 @@ def test_the_figure_has_its_marks(whole: Claim):
     assert dict(both.details)["product"] == "0.625"
 
 
-def test_a_rule_has_one_setting_under_all_reductions(tmp_path: Path):
-    """tau 0.5 costs nearer to half of full FLOPs, and was measured without pruning alone."""
-    unpruned_run(tmp_path)
-    pruned_run(tmp_path)
-    low = {"exit": RULE["exit"] | {"tau": 0.5}, "knob": "tau", "point": 0.5}
-    write(tmp_path / "none" / "rows.jsonl", [row_of("none", 50, 3, **low)])
-    settings = {x.cell("setting").text for x in table(claim(tmp_path)).lines}
-    assert settings == {"never", "confidence, tau 0.9"}
-
-
 def test_equal_budgets(tmp_path: Path):
     unpruned_run(tmp_path)
     pruned_run(tmp_path)
@@ -161,61 +139,3 @@ def test_equal_budgets(tmp_path: Path):
     assert alone.cell("points").text == ""
     assert pruned.cell("points").value == pytest.approx(-100 / 6)  # 3 of six beside 4
     assert "0 of 1 are shown to be above exits alone, 0 below" in made.answer[-1]
-
-
-def test_times_multiply_within_one_session(tmp_path: Path):
-    """10 ms, with pruning 8, with exits 5, with both 4.5: 10 / 4.5 beside 10 / 8 x 10 / 5."""
-
-    def timed(ms: float) -> dict[str, Any]:
-        ends = {"latency_low_ms": ms, "latency_high_ms": ms}
-        return {"latency_ms": ms, "session": "one", "threads": 1, **ends}
-
-    for run, reduction, right, share in (
-        ("none", STATIC["reduction"], WHOLE, 1.0),
-        ("ltp", LTP, GONE, 0.5),
-    ):
-        pair = (10.0, 5.0) if run == "none" else (8.0, 4.5)
-        rows = [row_of(run, 100, 3, reduction=reduction, **timed(pair[0]))]
-        rows.append(row_of(run, 80, 3, reduction=reduction, **RULE | timed(pair[1])))
-        keep(tmp_path / run, rows, recorded_of(right, share))
-    found = claim(tmp_path)
-    both = table(found).lines[-1]
-    assert both.cell("time_ratio").value == pytest.approx((10 / 4.5) / (10 / 8 * 10 / 5))
-    assert not found.notes
-
-
-def test_cells_that_are_missing_are_named(tmp_path: Path):
-    unpruned_run(tmp_path)
-    ltp = row_of("ltp", 75, 3, reduction=LTP)
-    keep(tmp_path / "ltp", [ltp], recorded_of(GONE, 0.5))
-    made = claim(tmp_path)
-    assert any("cells that are missing: ltp x confidence" in note for note in made.notes)
-    assert [t.name for t in made.tables] == [
-        f"interplay-sst2{e}" for e in ("", "-taken", "-lengths")
-    ]
-
-
-def test_nothing_to_compare(tmp_path: Path):
-    unpruned_run(tmp_path)
-    with pytest.raises(ConfigError, match=r"experiments/interplay/page\.md"):
-        claim(tmp_path)
-
-
-def test_what_is_left_out_is_named_with_the_reason(tmp_path: Path):
-    unpruned_run(tmp_path)
-    pruned_run(tmp_path)
-    own = {"kind": "mine.Mine", "layers": [1]}
-    keep(tmp_path / "own", [row_of("own", 75, 3, reduction=own)], recorded_of(GONE, 0.5))
-    staged = row_of("staged", 75, 3, reduction=LTP, schedule={"kind": "two_stage"})
-    keep(tmp_path / "staged", [staged], recorded_of(GONE, 0.5))
-    notes = claim(tmp_path).notes
-    assert any(n.startswith("sst2: left out, reduction mine.Mine (only none,") for n in notes)
-    assert any(n.startswith("sst2: left out, schedule two_stage (only anneal,") for n in notes)
-
-
-def test_nothing_to_compare_says_what_was_left_out(tmp_path: Path):
-    unpruned_run(tmp_path)
-    own = row_of("own", 75, 3, reduction={"kind": "mine.Mine"})
-    keep(tmp_path / "own", [own], recorded_of(GONE, 0.5))
-    with pytest.raises(ConfigError, match=r"left out, reduction mine\.Mine"):
-        claim(tmp_path)

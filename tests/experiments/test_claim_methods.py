@@ -4,10 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pytest
 from studies import claim_in, keep, make_recorded, make_row
-
-from eat_lightning.errors import ConfigError
 
 claim = partial(claim_in, "methods")
 RIGHT = [[1, 1, 1, 1, 0, 0, 0, 0], [1, 1, 1, 1, 1, 1, 0, 0]]
@@ -40,18 +37,3 @@ def test_the_largest_gain_comes_first_and_what_was_published_beside_it(tmp_path:
     )
     assert found.answer[1] == "sst2: eat, sweet gains most, +3.00 (+2.00 to +4.00) points."
     assert found.notes == ["sst2, eat, depth_weighted: no row at budget 0.5, only at 0.4."]
-
-
-def test_without_rows_at_a_half_it_is_the_budget_that_most_have(tmp_path: Path):
-    for objective, budget in (("joint", 0.4), ("sweet", 0.4), ("depth_weighted", 0.6)):
-        run(tmp_path, objective, 0.01, budget)
-    found = claim(tmp_path)
-    assert found.title == "Methods at budget 0.4: which of them pays"
-    assert len(found.tables[0].lines) == 2
-    assert found.answer[0].endswith("at budget 0.4.")
-
-
-def test_what_is_lacking_is_said(tmp_path: Path):
-    run(tmp_path, "joint", 0.01, None, budget_ms=3.0)
-    with pytest.raises(ConfigError, match="fitted for milliseconds alone"):
-        claim(tmp_path)

@@ -7,16 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from studies import EAT, claim_in, keep, make_recorded, make_row
 
-from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import Recorded
-from eat_lightning.report import figures
-from eat_lightning.report.__main__ import CLAIMS_DIR
 from eat_lightning.report.claim import Claim
-from eat_lightning.report.kept import keep as keep_study
-from eat_lightning.report.study import open_study
 from eat_lightning.report.table import Line, Table
 from eat_lightning.runs.certificate import Certificate
 
@@ -106,19 +100,6 @@ def test_the_answer_that_counts_is_the_one_they_left_with(folder: Path):
     )
 
 
-def test_sources_and_eras(folder: Path):
-    found = claim(folder)
-    (figure,) = found.figures
-    assert len(figure.marks) == 2 * 3
-    figures.svg(figure)  # raises where a mark was not drawn
-    new = line(table(found, "sources-mails"), rule="full depth", source="new").cells
-    assert (new["n"].value, new["right"].value) == (3, pytest.approx(200 / 3))
-    assert found.notes == [
-        "mails: area under the ROC curve, full depth, of one era (spam against ham, both of 2002) "
-        "1.0000, of two eras 1.0000."
-    ]
-
-
 def test_a_certificate_is_judged_on_other_examples(folder: Path):
     certify(folder, holds_for={**EAT, "exit": {"kind": "confidence", "tau": 0.9, "layers": [4]}})
     found = claim(folder)
@@ -127,22 +108,3 @@ def test_a_certificate_is_judged_on_other_examples(folder: Path):
     assert held.cells["risk"].value == 25  # the fourth
     assert "mails, fn: tau 0.9, on validation 25.0 % (4.6 to 69.9)." in found.answer
     assert line(table(found, "triage-mails"), rule="tau 0.9, certified", asked="95.0")
-
-
-def test_a_fallback_is_full_depth(folder: Path):
-    full = {**EAT, "exit": {"kind": "never"}}
-    certify(folder, fallback=True, reason="too few", holds_for=full)
-    (held,) = table(claim(folder), "certified-mails").lines
-    assert held.cells["rule"].text == "full depth"
-    assert held.flags == ("too few",)
-
-
-def test_kept_rows_hold_no_labels(folder: Path, tmp_path: Path):
-    keep_study(open_study([str(folder)]), tmp_path / "kept")
-    with pytest.raises(ConfigError, match="labels, here: measure its runs"):
-        claim(tmp_path / "kept")
-
-
-def test_tasks_of_the_recipes_cut_by_thread():
-    root = CLAIMS_DIR.parent / "configs/task/email_phish_spam.yaml"
-    assert yaml.safe_load(root.read_text())["groups"] == "thread:subject"

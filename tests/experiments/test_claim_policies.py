@@ -3,10 +3,7 @@
 from functools import partial
 from pathlib import Path
 
-import pytest
 from studies import claim_in, keep, make_row
-
-from eat_lightning.errors import ConfigError
 
 claim = partial(claim_in, "policies")
 
@@ -24,9 +21,3 @@ def test_rule_and_policy_stand_side_by_side(tmp_path: Path):
     assert second["policy"].text == "veto margin 0.9 by task=sst2 model=minilm"
     assert (second["score"].text, second["vetoed"].text) == ("92.50", "25.0")
     assert first["vetoed"].text == ""
-
-
-def test_rows_that_know_no_reasons_are_not_taken_for_some(tmp_path: Path):
-    keep(tmp_path / "run", [make_row()])
-    with pytest.raises(ConfigError, match="no row here says why"):
-        claim(tmp_path)

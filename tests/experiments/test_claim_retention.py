@@ -9,18 +9,15 @@ import pytest
 import yaml
 from studies import EAT, claim_in, keep, make_row
 
-from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import Recorded
 from eat_lightning.model.specification import build
 from eat_lightning.report import figures
 from eat_lightning.report.claim import Claim
 from eat_lightning.report.table import Table
 from eat_lightning.runs.run import Run
-from experiments.retention.kept import logged, quarters
+from experiments.retention.kept import logged
 
 claim = partial(claim_in, "retention")
-
-SCRIPT = Path(__file__).parents[2] / "experiments" / "retention" / "claim.py"
 # Tokens at first, after layer 2 and after layer 4 by algorithm 1: 1 + ceil(0.7 (t - 1)), twice.
 TOKENS = [(5, 4, 4), (5, 4, 4), (11, 8, 6), (11, 8, 6), (21, 15, 11), (21, 15, 11), (41, 29, 21)]
 TOKENS += [(101, 71, 50)]
@@ -101,16 +98,6 @@ def test_exits_raise_it(whole: Claim):
     assert len(whole.tables[0].lines) == 2, "a rule under which nobody leaves is the first line"
 
 
-def test_the_answer_names_the_effect(whole: Claim):
-    first, second = whole.answer
-    cls = np.mean(0.51 / np.array([f for f, *_ in TOKENS]))
-    assert f"0.490 is scheduled, {np.mean(WHOLE):.3f} is left" in first
-    assert f"[CLS] adds {cls:.3f} and ceil() {np.mean(WHOLE) - 0.49 - cls:.3f}" in first
-    assert "0.800 of 5 tokens" in first
-    assert "at tau 0.9" in second
-    assert any("opposite" in note for note in whole.notes)
-
-
 def test_over_training(whole: Claim):
     found = texts(whole.tables[1], 0)
     assert (found["steps"], found["scheduled"], found["observed"]) == ("40", "0.490", "0.600")
@@ -125,27 +112,6 @@ def test_figures_have_their_marks(whole: Claim):
         assert all(f'id="{mark.gid}"' in svg for mark in figure.marks)
     assert [m.title for m in training.marks] == ["eat, scheduled", "eat, observed", "eat, select"]
     assert dict(length.marks[0].details)["algorithm 1"] == f"{np.mean(WHOLE):.3f}"
-
-
-def test_rows_alone(tmp_path: Path):
-    """Neither examples nor curves: what the rows say, and a note of what is missing."""
-    made = claim(run_of(tmp_path, curves=False, examples="", retention=0.55))
-    assert [t.name for t in made.tables] == ["retention-sst2"]
-    assert texts(made.tables[0], 0)["retention"] == "0.550"
-    assert not made.figures
-    assert sum("sst2, eat: no" in note for note in made.notes) == 2
-
-
-def test_nothing_reduces(tmp_path: Path):
-    keep(tmp_path / "r", [make_row()])
-    with pytest.raises(ConfigError, match="no row here has a reduction"):
-        claim(tmp_path)
-
-
-def test_quarters():
-    assert quarters(np.array([1, 2, 3, 4, 5, 6, 7, 8])) == [(1, 2), (3, 4), (5, 6), (7, 8)]
-    assert quarters(np.array([3, 3, 3, 3, 3, 9])) == [(3, 3), (4, 9)]
-    assert quarters(np.array([3, 3])) == [(3, 3)]
 
 
 def test_curves_join_the_attempts_of_a_resumed_run(tmp_path: Path):

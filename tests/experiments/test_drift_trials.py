@@ -6,12 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.runs import jsonl
 from experiments.drift import draw
-from experiments.drift.shifts import recorded
 from experiments.drift.trials import (
     CONTROL,
     RECOVERY,
@@ -21,7 +19,6 @@ from experiments.drift.trials import (
     recovery_trial,
     shift_trial,
 )
-from experiments.drift.typos import with_typos
 
 
 def made_of(num: int, seed: int, longer: int = 0) -> Recorded:
@@ -84,15 +81,6 @@ def test_a_shift_is_answered_at_full_depth_from_its_alarm_on():
     assert trial.cost_early < trial.cost_watched < trial.cost_full
 
 
-def test_without_labels_there_is_no_accuracy():
-    unknown = made_of(700, 3, longer=12)
-    unknown.labels = np.full(700, -1)
-    shifted = Stream.of("long", unknown, Confidence(0.9, [1]))
-    trial = shift_trial("t", *USUAL, shifted, seed=0)
-    assert trial.accuracy_early is trial.accuracy_watched is trial.accuracy_full is None
-    assert trial.changed_watched < trial.changed_early
-
-
 def test_an_unshifted_stream_raises_no_alarm_and_a_shift_that_goes_is_forgotten():
     calm = control_trial("t", *USUAL, seed=0, num=1500)
     assert (calm.kind, calm.alarms, calm.full_share) == (CONTROL, 0, 0)
@@ -100,11 +88,6 @@ def test_an_unshifted_stream_raises_no_alarm_and_a_shift_that_goes_is_forgotten(
     gone = recovery_trial("t", *USUAL, stream("long", 900, 3, longer=12), seed=0)
     assert (gone.kind, gone.feature) == (RECOVERY, "tokens")
     assert 500 < gone.back < 3000
-
-
-def test_streams_must_be_recorded_first(tmp_path: Path):
-    with pytest.raises(ConfigError, match="record the streams first"):
-        recorded(tmp_path, "sst2")
 
 
 def test_the_script_draws_from_the_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
@@ -121,22 +104,3 @@ def test_the_script_draws_from_the_trials(tmp_path: Path, monkeypatch: pytest.Mo
     delays = sorted(trial.delay for trial in trials[:2])
     assert f"({delays[0]} to {delays[1]})" in shifts
     assert "750.00 (154.67 to 2191.82)" in (tmp_path / "drift-control.md").read_text()
-
-
-def test_an_exact_interval():
-    """Garwood: 0 alarms are compatible with a mean of up to -ln 0.025."""
-    assert draw.poisson_interval(0) == (0.0, pytest.approx(3.689, abs=1e-3))
-    assert draw.poisson_interval(3) == pytest.approx((0.6187, 8.7673), abs=1e-3)
-
-
-def test_typos():
-    texts = ["It was, in 2002, a fine film."] * 400
-    assert with_typos(texts, 0, 1) == texts
-    once = with_typos(texts, 0.1, 1)
-    assert once == with_typos(texts, 0.1, 1) != with_typos(texts, 0.1, 2)
-    assert all("2002" in text for text in once)  # letters alone
-    letters = sum(map(str.isalpha, texts[0]))
-    untouched = sum(text == texts[0] for text in once) / len(texts)
-    assert untouched == pytest.approx(0.9**letters, abs=0.08)
-    with pytest.raises(ValueError, match="rate must be in"):
-        with_typos(texts, 1.5, 0)

@@ -10,7 +10,7 @@ from studies import EAT, keep, make_recorded, make_row
 
 from eat_lightning.measure.gain import Answers, Judged, mean_gains
 from eat_lightning.report.study import open_study
-from experiments.baselines import NO_GAIN, Entry
+from experiments.baselines import Entry
 
 # Who is right at layers 4 and 6; those right at 4 are sure and leave. 10 FLOPs for each layer.
 SEEDS = {1: ([1, 1, 0, 0], [1, 1, 1, 0]), 2: ([1, 0, 0, 0], [1, 1, 1, 1])}
@@ -72,22 +72,6 @@ def test_records_say_the_gain_over_the_best_mix_of_older_rows(tmp_path: Path):
     (wanted,) = mean_gains([by_hand(1), by_hand(2)])
     assert found is not None
     assert found.points == pytest.approx(100 * wanted["mix_gain"])
-
-
-def test_one_seed_has_its_rows_own_interval(tmp_path: Path):
-    run(tmp_path, 1, GAINS[1])
-    found = entry(tmp_path).gain
-    assert found is not None
-    assert found.interval is not None
-    assert (found.interval.low, found.interval.high) == pytest.approx((2.5, 22.5))
-
-
-def test_records_that_say_otherwise_give_no_interval(tmp_path: Path):
-    for seed in SEEDS:
-        run(tmp_path, seed, 0.5)
-    found = entry(tmp_path).gain
-    assert found is not None
-    assert (found.points, found.interval, found.lacking) == (50.0, None, NO_GAIN)
 
 
 RULE = """

@@ -1,7 +1,6 @@
 """Labels of marks in figures."""
 
 import numpy as np
-from matplotlib.transforms import Bbox
 
 from eat_lightning.report import figures
 from eat_lightning.report.figures import Figure
@@ -24,8 +23,3 @@ def test_labels_do_not_overlap() -> None:
         found, inside = labels.boxes(texts), ax.get_window_extent()
     assert labels.overlaps(found) == []
     assert all(inside.x0 <= (box.x0 + box.x1) / 2 <= inside.x1 for box in found)
-
-
-def test_overlaps() -> None:
-    found = [Bbox([[0, 0], [2, 2]]), Bbox([[1, 1], [3, 3]]), Bbox([[2, 0], [4, 1]])]
-    assert labels.overlaps(found) == [(1, 0)]

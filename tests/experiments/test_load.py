@@ -13,12 +13,8 @@ from exports import make_run
 from finished import config_of
 from gateways import FakeModel, running
 
-from eat_lightning.config import parsed
-from eat_lightning.errors import ConfigError
 from experiments.serving.__main__ import load
-from experiments.serving.plan import LoadSettings
 from experiments.serving.rows import LoadRow, measured
-from experiments.serving.subject import subjects
 from experiments.serving.traffic import (
     BROKEN,
     Client,
@@ -101,35 +97,6 @@ def test_a_slow_gateway_does_not_slow_down_its_load():
     assert all(shot.ended >= 0.45 for shot in shots)
     assert {shot.status for shot in waiting} == {200}
     assert len(waiting) > 2
-
-
-FAULTS = [
-    ({"run": None}, "run must name the folder"),
-    ({"modes": ["fast"]}, "modes.0 must be one of inline, triage, got 'fast'"),
-    ({"server_core": 99_999}, "server_core must be one of ["),
-]
-
-
-@pytest.mark.parametrize(("changes", "said"), FAULTS, ids=range(len(FAULTS)))
-def test_wrong_settings(changes: dict, said: str):
-    with pytest.raises(ConfigError) as refused:
-        parsed(LoadSettings, config(**changes))
-    assert "\n" not in str(refused.value)
-    assert str(refused.value).startswith(said)
-
-
-def test_the_static_ones_come_first():
-    given = config(onnx="a", onnx_static="b", certificate="c")
-    found = subjects(parsed(LoadSettings, given))
-    assert [(c.backend, c.exits) for c in found] == [
-        ("torch", "never"),
-        ("onnx", "never"),
-        ("torch", "own"),
-        ("onnx", "own"),
-    ]
-    assert found[0].overrides == ["run='somewhere'", "exit=never"]
-    assert found[2].overrides == ["run='somewhere'", "certificate=c"]
-    assert found[3].overrides == ["run='a'", "backend=onnx"]
 
 
 @pytest.mark.nightly

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import finished
 
 from experiments.phishing import era
 
@@ -27,19 +26,6 @@ def test_marks_tell_eras_apart_and_nothing_else():
     assert cells["a year from 2010 on"][1:] == ["1.000", "0.500 |"]
     assert cells["all of them"][1:] == ["1.000", "0.500 |"]
     assert cells["all of them"][0] == "0.750"
-
-
-def test_subject_lines_that_stand_in_train():
-    train, held = mails(6), mails(6)
-    held["subject"] = np.array(["mail 0", "RE: Mail 1", "other", "other", "", ""])
-    reported = era.threads(train, held)
-    assert reported.endswith("all 33 %, new 50 %, sa_ham 0 %, sa_spam 50 %")
-
-
-def test_where_there_are_no_mails(tmp_path: Path):
-    _, said = finished("experiments.phishing.era", f"dir={tmp_path}", status=1)
-    assert len(said.splitlines()) == 1
-    assert said.startswith(f"error: dir={tmp_path} holds no email_phish_spam/train.parquet")
 
 
 @pytest.mark.data

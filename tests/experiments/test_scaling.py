@@ -7,17 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from eat_lightning.config import parsed
 from eat_lightning.errors import ConfigError
 from eat_lightning.methods.attention.longformer import Longformer
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.layer import Shape
 from eat_lightning.runs import jsonl
-from experiments.bench.plan import ScalingSettings
 from experiments.scaling import __main__ as entry
 from experiments.scaling.fit import exponent, lengths_of, ratios, spread
-from experiments.scaling.measured import measured, profiled
-from experiments.scaling.points import DENSE, PRUNED, WINDOW, body, rounds, text
+from experiments.scaling.measured import profiled
+from experiments.scaling.points import DENSE, PRUNED, WINDOW, body, text
 from experiments.scaling.rows import ScalingRow
 
 SIZES: dict[str, Any] = {
@@ -91,45 +89,11 @@ def test_the_ceiling_is_amdahls():
     assert ratios(lengths_of(rows[1:])[64]) == {}
 
 
-def test_bytes_of_tensors_by_hand():
-    def run(size: int) -> None:
-        first = torch.zeros(size)  # 4,000 bytes
-        second = torch.zeros(500)  # 6,000 alive
-        del first
-        torch.zeros(250)  # 3,000 alive
-        del second
-
-    peak, operators = profiled(run, 1000)
-    assert peak == 6000
-    assert set(operators) & {"aten::zeros", "aten::empty", "aten::zero_", "aten::fill_"}
-
-
 def test_memory_of_the_band_is_linear():
     encoder = small(1200).replacing(attention=Longformer(8))
     with torch.inference_mode():
         peaks = [profiled(encoder, text([n], 40))[0] for n in (600, 1200)]
     assert peaks[1] / peaks[0] == pytest.approx(2, rel=0.05)
-
-
-def test_points_run_what_they_say(tmp_path: Path):
-    encoder = small()
-    by_axis = {p[0].axis: p for p in rounds(encoder, parsed(ScalingSettings, config(tmp_path)))}
-    with torch.inference_mode():
-        deep = measured(by_axis["layers run"], 1)
-        asked = measured(by_axis["heads"], 1)
-        kept = measured(by_axis["retention"], 1)
-        dense = next(p for p in by_axis["length"] if p.candidate == DENSE)
-        batch = text([150], 40)
-        torch.testing.assert_close(dense.encoder(batch).logits_BC, encoder(batch).logits_BC)
-    assert [r.layers_run for r in deep] == [r.size for r in deep] == [1, 2, 3, 4, 5, 6]
-    assert [r.heads for r in asked] == [r.size for r in asked] == [1, 2, 3, 4, 5, 6]
-    assert {r.layers_run for r in asked} == {6}
-    # of 300 tokens half of the 299 go twice: 300, 151, 76
-    assert [r.retention for r in kept] == [1.0, pytest.approx((300 + 151 + 76) / 900)]
-    assert [r.size for r in kept] == [r.retention for r in kept]
-    for r in deep:
-        assert r.attention_R is not None
-        assert 0 < r.attention_R[0] < r.ms_R[0]
 
 
 def test_whole_bench(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

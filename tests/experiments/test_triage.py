@@ -5,7 +5,7 @@ from math import inf
 import numpy as np
 import pytest
 
-from experiments.phishing.triage import auc, curve, handed_on, threshold_for
+from experiments.phishing.triage import handed_on, threshold_for
 
 SCORES = np.array([0.9, 0.8, 0.7, 0.6, 0.65, 0.3, 0.2, 0.1])
 POSITIVE = np.array([1, 1, 1, 1, 0, 0, 0, 0], bool)
@@ -41,15 +41,3 @@ def test_shares_by_hand():
     assert (found.recall.value, found.negatives.value, found.all.value) == (0.75, 0.25, 0.5)
     assert found.at(0.1) == pytest.approx(0.1 * 0.75 + 0.9 * 0.25)
     assert handed_on(SCORES, POSITIVE, -inf).all.value == 1.0
-
-
-def test_curve_by_hand():
-    recall, share = curve(SCORES, POSITIVE)
-    assert recall.tolist() == [0.25, 0.5, 0.75, 0.75, 1, 1, 1, 1]
-    assert share.tolist() == [k / 8 for k in range(1, 9)]
-
-
-def test_auc_by_hand():
-    """Of 16 pairs one is the wrong way round; equal scores count half."""
-    assert auc(SCORES, POSITIVE) == 15 / 16
-    assert auc(np.ones(4), np.array([1, 1, 0, 0], bool)) == 0.5

@@ -22,12 +22,10 @@ from eat_lightning.export.__main__ import export
 from eat_lightning.export.graph import graphs
 from eat_lightning.export.trace import stretches, with_open_exits
 from eat_lightning.infer import onnx_runner
-from eat_lightning.infer.onnx_runner import LAST_LAYER, STAYS, Runner, staying
+from eat_lightning.infer.onnx_runner import Runner
 from eat_lightning.model.contracts import ExitRule, Reduction
-from eat_lightning.model.reason import Reason
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
-from eat_lightning.text_io import AnswerTrace
 from eat_lightning.weights.checkpoint import save_model
 
 ABSENT = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
@@ -297,28 +295,6 @@ def test_a_folder_is_replaced_when_asked(tmp_path: Path):
             (folder / text).write_text(text)
     assert [p.name for p in to.iterdir()] == ["new"]
     assert [p.name for p in tmp_path.iterdir()] == ["deployed"]
-
-
-def test_rows_of_those_who_leave_are_taken_out():
-    state = {
-        "x_ND": np.arange(6.0).reshape(6, 1),
-        "lengths_B": np.array([1, 3, 2]),
-        "guesses_EBC": np.arange(6.0).reshape(2, 3, 1),
-        "ids_N": np.arange(9),
-    }
-    kept = staying(state, np.array([True, False, True]))
-    assert kept["x_ND"].ravel().tolist() == [0, 4, 5]
-    assert kept["lengths_B"].tolist() == [1, 2]
-    assert kept["guesses_EBC"].ravel().tolist() == [0, 2, 3, 5]
-    assert "ids_N" not in kept
-
-
-def test_the_runner_knows_the_codes():
-    assert (STAYS, LAST_LAYER) == (Reason.STAYS, Reason.LAST_LAYER)
-    trace = AnswerTrace(
-        np.zeros((1, 2)), np.array([2]), np.array([1]), np.array([[8], [6], [0]]), {}
-    )
-    assert trace.retention_B.tolist() == [0.75]
 
 
 @pytest.mark.slow

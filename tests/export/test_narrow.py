@@ -70,15 +70,6 @@ def test_importance_is_the_derivative_by_a_gate():
     assert found.heads_LH[2, 2].item() == pytest.approx(abs(slope), rel=0.01)
 
 
-def test_batches_add_up():
-    encoder = tiny()
-    one, two = with_labels((9, 4)), with_labels((14, 7, 3))
-    both = importance(encoder, [one, two])
-    alone = [importance(encoder, [batch]) for batch in (one, two)]
-    torch.testing.assert_close(both.heads_LH, alone[0].heads_LH + alone[1].heads_LH)
-    torch.testing.assert_close(both.inner_LF, alone[0].inner_LF + alone[1].inner_LF)
-
-
 def test_who_stays_by_hand():
     found = Importance(torch.tensor([[2.0, 5.0, 1.0, 2.0]] * 6), torch.arange(24.0).repeat(6, 1))
     encoder = tiny()
@@ -151,18 +142,6 @@ def test_layers_may_differ(tmp_path: Path):
     lost = static_flops(encoder, [10]) - static_flops(made, [10])
     heads = 6 * (4 * 4 * 10**2 + 8 * 10 * 16 * 4)
     assert lost == pytest.approx([heads + 4 * 10 * 16 * 20])
-
-
-def test_a_body_of_some_layers_keeps_their_widths(tmp_path: Path):
-    encoder = tiny()
-    with torch.no_grad():
-        encoder.layers[0].out.weight[:, 4:] = 0
-        encoder.layers[5].down.weight[:, 20:] = 0
-    save_model(narrowed(encoder, living(encoder)), ["a", "b", "c"], tmp_path)
-    off = tiny()
-    slots = {"attention": off.attention, "reduction": off.reduction, "exit": off.exit}
-    body = load_pretrained(str(tmp_path), 3, **slots, head={}, num_layers=2, take="alternate")
-    assert (body.shape.heads_by_layer, body.shape.inner_by_layer) == ((1, 4), (24, 20))
 
 
 def test_layers_leave():

@@ -8,15 +8,7 @@ import torch
 from models import kinds, method, ragged, tiny
 from scipy.special import expit
 
-from eat_lightning.infer.dial_fit import (
-    Curves,
-    fine_distances,
-    fit_dial,
-    flops_shares,
-    leaving_distances,
-    logistic,
-    spaced,
-)
+from eat_lightning.infer.dial_fit import fine_distances, fit_dial, flops_shares, logistic
 from eat_lightning.infer.record import record
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
@@ -121,34 +113,6 @@ def test_no_label_is_looked_at():
     assert [p.exit for p in dial_of(recorded).points] == [p.exit for p in points]
 
 
-def test_the_unit_of_cost_does_not_matter():
-    recorded = drawn(6)
-    shares, ms = (
-        fit_dial(recorded.exit, recorded, unit * costs(recorded), unit) for unit in (1.0, 24.0)
-    )
-    assert [p.exit for p in ms] == [p.exit for p in shares]
-    assert [p.cost for p in ms] == pytest.approx([24 * p.cost for p in shares])
-
-
-def test_how_far_from_its_strict_end_the_knob_stands_where_one_leaves():
-    """tau 1 - d: the confidence 0.9 is left with from d = 0.1 on, 0.3 never (the knob ends at
-    0.34)."""
-    logits_BC = np.log([[0.9, 0.1, 0.0 + 1e-9], [0.3, 0.4 - 1e-6, 0.3]])
-    recorded = recorded_of({1: logits_BC, 2: logits_BC}, np.zeros(2, int), Confidence(0.9, [1]))
-    distance_EB = leaving_distances(recorded.exit, recorded)
-    assert distance_EB[0, 0] == pytest.approx(0.1, abs=0.005)
-    assert distance_EB[0, 1] == pytest.approx(0.6, abs=0.01)
-    flat = recorded_of({1: 0 * logits_BC, 2: logits_BC}, np.zeros(2, int), Confidence(0.9, [1]))
-    assert np.isinf(leaving_distances(flat.exit, flat)).all()
-
-
-def test_curves_and_distances_are_inverse():
-    curves = Curves(np.array([0.5, 2.0]), np.array([1.0, -1.0]), laxest=0.66)
-    distance_E = curves.distances(0.7)
-    assert curves.levels(distance_E[:, None])[:, 0] == pytest.approx([0.7, 0.7])
-    assert (curves.distances(0.2) > distance_E).all()
-
-
 def test_logistic_finds_the_line_that_made_the_data():
     generator = np.random.default_rng(0)
     score_B = generator.normal(size=40_000)
@@ -167,29 +131,6 @@ def test_logistic_is_at_its_minimum_wherever_scores_lie(seed: int):
     missed_B = expit(score_B * line[0] + line[1]) - stays_B
     gradient = [missed_B @ score_B, missed_B.sum()] + (line - [1.0, 0.0])
     assert gradient == pytest.approx([0.0, 0.0], abs=1e-4)
-
-
-def test_levels_are_a_step_of_cost_apart():
-    """200 examples leave one by one, each worth 0.0025 of the cost: every second level is kept."""
-    level_EB, cost_EB = np.arange(200.0)[None], np.repeat([[0.5], [1.0]], 200, axis=1)
-    kept = spaced(level_EB, cost_EB)
-    assert len(kept) == 100
-    assert kept[0] == 198
-    assert kept[-1] == 0
-
-
-def test_a_rule_with_one_point_for_all_exits_gets_one():
-    class Shared(Confidence):
-        """Takes no list."""
-
-        @classmethod
-        def faults(cls, num_layers, tau=0.9, layers=(4,)):
-            return ["one for all"] if isinstance(tau, list) else []
-
-    recorded = drawn(2)
-    points = fit_dial(Shared(0.9, [1, 2, 3]), recorded, costs(recorded), 1.0)
-    assert all(isinstance(point.exit, float) for point in points)
-    assert points[-1].cost < 0.4
 
 
 def test_an_answer_from_all_exits_is_what_agrees_or_not():
@@ -272,6 +213,7 @@ class Split:
 def test_every_rule_with_a_knob_has_a_dial_that_is_nested(kind: str):
     encoder = tiny("dense", "none", kind)
     recorded = record(encoder, Split())
+    recorded.labels = np.zeros((37, *encoder.kind.label_shape))
     knob, layers = encoder.exit.knob, (*encoder.exit.layers, 6)
     points = fit_dial(encoder.exit, recorded, costs(recorded, layers), 1.0)
     assert len(points) > 2

@@ -1,34 +1,29 @@
 """`prepack` in every command that answers: the same answers, told in rows and certificates."""
 
 import gc
-import json
 import shutil
 import weakref
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from certificates import FREE, UNTIMED, call, config_of, make_run, measured
+from certificates import FREE, call, config_of, make_run, measured
 from finished import refused
 from gateways import plan
-from studies import make_row
 
 from eat_lightning.deploy.drift.__main__ import drift
 from eat_lightning.deploy.predict import __main__ as predict
 from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.model import open_model
 from eat_lightning.infer import prepacked
-from eat_lightning.infer.precision import PLAIN, PREPACKED, form_of, in_dtype, prepack_faults
+from eat_lightning.infer.precision import PLAIN, PREPACKED, form_of, prepack_faults
 from eat_lightning.infer.prepacked import PrepackedLinear
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.measure.__main__ import measure
-from eat_lightning.methods.policy.veto import Veto
-from eat_lightning.report.study import open_study
 from eat_lightning.runs.certificate import Certificate
-from eat_lightning.runs.open import form_held, open_run
-from eat_lightning.runs.row import Row, read, write
+from eat_lightning.runs.open import certified_form, open_run
+from eat_lightning.runs.row import read
 from eat_lightning.runs.run import Run
 
 pytestmark = pytest.mark.skipif(
@@ -78,8 +73,11 @@ def test_what_is_asked_and_what_can_be():
     forms = [form_of(asked, "fp32") for asked in (None, True, False)]
     assert forms == [PREPACKED, PREPACKED, PLAIN]
     assert form_of(None, "int8") == form_of(None, "fp32", "cuda") == PLAIN
-    assert [form_of(None, "fp32", held=held) for held in (PLAIN, PREPACKED)] == [PLAIN, PREPACKED]
-    assert form_of(True, "fp32", held=PLAIN) == PREPACKED
+    assert [form_of(None, "fp32", certified=form) for form in (PLAIN, PREPACKED)] == [
+        PLAIN,
+        PREPACKED,
+    ]
+    assert form_of(True, "fp32", certified=PLAIN) == PREPACKED
     assert prepack_faults(None, "int8") == prepack_faults(False, "int8") == []
     assert prepack_faults(True, "fp32") == []
     said = "prepack=true: int8 products arrange their weights by themselves"
@@ -154,16 +152,6 @@ def test_serve_answers_alike(run: Path):
     assert_alike(found[None], found[False])
 
 
-def test_a_veto_asks_its_second_run(run: Path, made: Path):
-    veto = [Veto(margin=1, run=str(made)) for _ in range(2)]
-    packed, plain = (
-        answerer(run, prepack, policies=(policy,))
-        for prepack, policy in zip((None, False), veto, strict=True)
-    )
-    assert_alike(packed(LINES), plain(LINES))
-    assert not is_prepacked(veto[0].second)
-
-
 # Rows
 
 
@@ -191,35 +179,6 @@ def test_rows_say_their_form(run: Path, capsys: pytest.CaptureFixture):
     assert [(r.baseline, r.form) for r in kept if r.baseline != "hugging face"] == [
         (name, form) for form in (PREPACKED, PLAIN) for name in names
     ]
-
-
-def test_int8_and_another_device_stay_as_they_are(run: Path):
-    (row,) = measure(config_of("measure", run, "exit.tau=0.9", "dtype=int8", *UNTIMED))
-    assert (row.form, row.weights) == (PLAIN, "int8")
-    message = refused(measure, config_of("measure", run, "dtype=int8", "prepack=true", *UNTIMED))
-    assert message == "prepack=true: int8 products arrange their weights by themselves"
-
-
-def test_a_prepacked_row_takes_the_place_of_the_one_that_training_left(tmp_path: Path):
-    path = tmp_path / "rows.jsonl"
-    write(path, [make_row()])
-    write(path, [make_row(form=PREPACKED, latency_ms=2.0, threads=1)])
-    write(path, [make_row(form=PLAIN, latency_ms=3.0, threads=1)])
-    assert [(row.form, row.latency_ms) for row in read(path)] == [(PREPACKED, 2), (PLAIN, 3)]
-    with pytest.raises(ValueError, match=r"'plain' or 'prepacked'.*'loose'"):
-        make_row(form="loose")
-
-
-def test_an_old_row_is_plain_and_no_seed_of_a_prepacked_setting(tmp_path: Path):
-    timed = {"latency_ms": 3.0, "threads": 1}
-    old = asdict(make_row(**timed, seed=1))
-    del old["form"]
-    fresh = asdict(make_row(**timed, seed=2, run="r2", form=PREPACKED))
-    (tmp_path / "rows.jsonl").write_text(json.dumps(old) + "\n" + json.dumps(fresh) + "\n")
-    assert Row(**old).form == PLAIN
-    study = open_study([str(tmp_path)])
-    points = [(point.row.form, point.seeds) for point in study.points()]
-    assert points == [(PLAIN, [1]), (PREPACKED, [2])]
 
 
 # Certificates
@@ -267,7 +226,7 @@ def test_a_certificate_of_before_there_were_forms(run: Path):
     assert "form (plain there, prepacked here)" in refused(
         lambda: answerer(run, True, certificate="old")
     )
-    assert form_held(Run.open(run), "old") == PLAIN
+    assert certified_form(Run.open(run), "old") == PLAIN
     path.write_text(json.dumps(content | {"holds_for": content["holds_for"] | {"form": 3}}))
     assert "form must be one of plain, prepacked, got 3" in refused(
         lambda: answerer(run, certificate="old")
@@ -293,8 +252,3 @@ def parquet(run: Path) -> Path:
 
     pq.write_table(pa.table({"text": TEXTS}), run / "stream.parquet")
     return run / "stream.parquet"
-
-
-def test_int8_is_never_taken_for_plain(run: Path):
-    encoder = in_dtype(Run.open(run).model()[0], "int8")
-    assert "something else already" in str(prepacked.cannot(encoder))

@@ -83,7 +83,7 @@ def test_hugging_face_in_int8(shape: dict):
     if shape:
         batch.types_N.zero_()
     twin = HuggingFaceTwin(whole)
-    parts = [part for part in twin.body.modules() if isinstance(part, nn.Linear | Int8Linear)]
+    parts = [part for part in twin.backbone.modules() if isinstance(part, nn.Linear | Int8Linear)]
     assert len(parts) == 6 * 6
     assert all(isinstance(part, Int8Linear) for part in parts)
     with torch.inference_mode():

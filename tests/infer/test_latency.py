@@ -1,21 +1,12 @@
 """Settings take turns, nothing disturbs them, and the numbers are those a person would compute."""
 
 import gc
-import os
-import time
 
 import numpy as np
 import pytest
 import torch
 
-from eat_lightning.infer.latency import (
-    Candidate,
-    keep_kernels,
-    latency,
-    time_all,
-    time_interleaved,
-    undisturbed,
-)
+from eat_lightning.infer.latency import Candidate, latency, time_all, time_interleaved, undisturbed
 from eat_lightning.model.packed import Batch
 
 
@@ -44,25 +35,6 @@ def test_settings_take_turns_in_rotating_order():
     assert {name: times.shape for name, times in took.items()} == {"a": (2, 3), "b": (2, 3)}
 
 
-def test_the_order_goes_on_rotating_in_a_later_call():
-    seen: list[str] = []
-    settings = {name: ((lambda x, name=name: seen.append(name)), [0]) for name in "ab"}
-    time_interleaved(settings, repeats=1, block=1, turns_before=1)
-    assert seen == ["b", "a"]
-
-
-def test_a_setting_with_fewer_inputs_waits():
-    settings = {"long": (lambda x: x, range(5)), "short": (lambda x: x, range(1))}
-    took = time_interleaved(settings, repeats=1, block=2)
-    assert took["long"].shape == (1, 5)
-    assert (took["short"] > 0).all()
-
-
-def test_milliseconds():
-    took = time_interleaved({"sleep": (time.sleep, [0.005, 0.02])}, repeats=1)["sleep"]
-    assert 5 <= took[0, 0] < 20 <= took[0, 1]
-
-
 def test_percentiles_by_hand():
     fields = latency(np.array([[1.0, 3.0], [2.0, 6.0]]))
     assert fields["latency_ms"] == 3.0
@@ -82,15 +54,6 @@ def test_threads_and_garbage_collection_are_put_back():
     with pytest.raises(KeyError):
         fail_within()
     assert (torch.get_num_threads(), gc.isenabled()) == before
-
-
-def test_kernels_are_kept_unless_the_environment_says_how_many(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.delenv(name := "ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
-    keep_kernels()
-    assert int(os.environ[name]) > 10_000
-    monkeypatch.setenv(name, "32")
-    keep_kernels()
-    assert os.environ[name] == "32"
 
 
 def test_all_numbers_of_a_setting():

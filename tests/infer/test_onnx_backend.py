@@ -24,7 +24,7 @@ from eat_lightning.methods.policy.min_retention import MinRetention
 from eat_lightning.methods.policy.per_source import PerSource
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.model.contracts import Policy
-from eat_lightning.model.reason import OWN, Reason
+from eat_lightning.model.reason import FIRST_REASON, Reason
 from eat_lightning.runs.open import open_export, open_run
 from eat_lightning.runs.run import Run
 
@@ -95,15 +95,6 @@ def test_policies_hold_some_back(export: Export):
     assert all(a["depth"] <= b["depth"] for a, b in zip(plain, held, strict=True))
 
 
-def test_lines_say_where_they_come_from(export: Export):
-    answerer = open_export(export, None, [FullDepth(sources=["web"])])
-    lines = [b'{"text": "good", "source": "web"}', b"{", b"good"]
-    found = answerer(lines, 7)
-    assert (found[0]["depth"], found[0]["exit_reason"]) == (3, "fallback")
-    assert found[1]["line"] == 8
-    assert found[2]["depth"] < 3
-
-
 @pytest.mark.parametrize(
     ("policy", "said"),
     [
@@ -123,16 +114,16 @@ def test_what_an_export_cannot_do_is_refused(run: Path, export: Export, policy: 
 def test_later_exits_by_hand():
     """Taus at layer 4 alone; layer 2 is shut. Confidences 0.9, 0.9, 0.6."""
     guesses_EBC = np.log(np.array([[[0.9, 0.1]] * 3, [[0.9, 0.1], [0.1, 0.9], [0.6, 0.4]]]))
-    later = StricterExits((2, 4), Confidence(0.8, [4])).asked([{}] * 3)
-    rows_B, going_B = np.arange(3), np.full(3, OWN)
+    later = StricterExits((2, 4), Confidence(0.8, [4])).review([{}] * 3)
+    rows_B, going_B = np.arange(3), np.full(3, FIRST_REASON)
     assert later(going_B, guesses_EBC[:1], rows_B).tolist() == [0, 0, 0]
-    assert later(going_B, guesses_EBC, rows_B).tolist() == [OWN, OWN, 0]
+    assert later(going_B, guesses_EBC, rows_B).tolist() == [FIRST_REASON, FIRST_REASON, 0]
     assert later(np.zeros(3, int), guesses_EBC, rows_B).tolist() == [0, 0, 0]  # only later
     assert later(going_B, None, rows_B).tolist() == [Reason.LAST_LAYER] * 3
-    deep = StricterExits((2, 4)).deep().asked([{}] * 3)
+    deep = StricterExits((2, 4)).deep().review([{}] * 3)
     assert deep(going_B, guesses_EBC, rows_B).tolist() == [0, 0, 0]
     assert deep(going_B, None, rows_B).tolist() == [Reason.FALLBACK] * 3
-    assert StricterExits((2, 4)).asked([{}]) is None
+    assert StricterExits((2, 4)).review([{}]) is None
 
 
 def test_what_the_exits_would_have_done(export: Export):
@@ -142,8 +133,8 @@ def test_what_the_exits_would_have_done(export: Export):
         exits = StricterExits(export.layers, policies=policies)
         trace = runner.run(TEXTS, nobody_leaves)
         assert set(trace.depth_B.tolist()) == {3}
-        logits_BC, depth_B = would_leave(trace.guesses, exits.asked(ABOUT))
-        done = runner.run(TEXTS, exits.asked(ABOUT))
+        logits_BC, depth_B = would_leave(trace.guesses, exits.review(ABOUT))
+        done = runner.run(TEXTS, exits.review(ABOUT))
         assert depth_B.tolist() == done.depth_B.tolist()
         np.testing.assert_allclose(logits_BC, done.logits_BC, atol=1e-5)
 
@@ -157,7 +148,7 @@ class Own(Policy):
 
 
 def test_a_policy_of_ones_own(export: Export):
-    later = StricterExits(export.layers, policies=(Own(),)).asked(ABOUT)
+    later = StricterExits(export.layers, policies=(Own(),)).review(ABOUT)
     trace = export.runner.run(TEXTS, later)
     mail_B = np.array([about.get("source") == "mail" for about in ABOUT])
     assert (trace.depth_B[mail_B] == 3).all()
@@ -175,7 +166,7 @@ from eat_lightning.methods.policy.veto import Veto
 runner = Runner({str(export.folder)!r}, 1)
 exits = StricterExits((1, 2), policies=(Veto(0.9), PerSource({{"mail": 0.9}})))
 texts = [["good film"], ["bad"]]
-trace = runner.run(texts, exits.asked([{{"source": "mail"}}, {{}}]))
+trace = runner.run(texts, exits.review([{{"source": "mail"}}, {{}}]))
 print(trace.answers(runner.labels)[1]["exit_reason"])
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from models import alone, each_once, kinds, method, packed, ragged, tiny
+from models import alone, each_once, kinds, packed, ragged, tiny
 
 from eat_lightning.infer.depth_batching import Pool, packed_together
 from eat_lightning.methods.policy.veto import Veto
@@ -96,17 +96,6 @@ def test_deep_layers_run_full_and_few_wait(monkeypatch: pytest.MonkeyPatch):
     assert pools[1] == len(sizes[1])
     assert pools[6] < len(sizes[6])  # fewer, and fuller
     assert min(sizes[6]) < SIZE
-
-
-def test_a_rule_sees_the_guesses_before():
-    """Patience compares with earlier exits, whose guesses come along from other batches."""
-    encoder = tiny("dense", "none", "patience")
-    encoder = encoder.replacing(exit=method("exit", "patience", patience=2))
-    found = pooled(Pool(encoder, SIZE))
-    with torch.inference_mode():
-        whole = encoder(ragged(LENGTHS))
-    assert [int(found[i].depth_B) for i in range(37)] == whole.depth_B.tolist()
-    assert len(set(whole.depth_B.tolist())) > 1
 
 
 def test_a_group_in_which_nothing_was_merged_joins_one_with_merged_tokens():

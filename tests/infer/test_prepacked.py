@@ -43,15 +43,6 @@ def test_same_way_and_answers(attention: str, reduction: str):
     assert torch.allclose(before.logits_BC, after.logits_BC, atol=1e-4)
 
 
-def test_the_encoder_itself_stays_as_it_was():
-    encoder = tiny()
-    names = list(encoder.state_dict())
-    twin = prepacked(encoder)
-    assert list(encoder.state_dict()) == names
-    assert twin.embedding is encoder.embedding
-    assert twin.heads is encoder.heads
-
-
 @pytest.mark.parametrize("kind", ["pooled", "shared"])
 def test_in_bf16_a_heads_dense_layer_is_prepacked_too(kind: str):
     encoder = in_dtype(tiny(head={"kind": kind, "layers": "all"}), "bf16")
@@ -86,8 +77,3 @@ def test_bf16_strays_from_fp32_no_further_than_it_does_unpacked():
 def test_not_on_another_device():
     with pytest.raises(ValueError, match="for a processor, got meta"):
         prepacked(tiny().to("meta"))
-
-
-def test_not_twice():
-    with pytest.raises(ValueError, match="something else already"):
-        prepacked(prepacked(tiny()))

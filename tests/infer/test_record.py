@@ -51,13 +51,6 @@ def test_token_layers_by_hand(split: Examples):
     assert outcome.token_layers_B.tolist() == [46 / 66]
 
 
-def test_the_mode_is_put_back(split: Examples):
-    encoder = tiny().train()
-    record(encoder, split)
-    assert encoder.training
-    assert encoder.layers[0].training
-
-
 def test_what_is_kept_is_read_back(split: Examples, tmp_path: Path):
     encoder, path = tiny("dense", "norm_topk", "confidence"), tmp_path / "examples.parquet"
     recorded = replace(record(encoder, split), group_B=np.arange(len(split)) // 2)
@@ -72,26 +65,6 @@ def test_what_is_kept_is_read_back(split: Examples, tmp_path: Path):
         assert (getattr(again, name) == getattr(recorded, name)).all()
     assert again.tokens_LB.dtype == again.labels.dtype == np.int64  # products must not overflow
     assert again.under(encoder.exit).depth_B.tolist() == recorded.under().depth_B.tolist()
-
-
-def test_tokens_of_each_layer_as_they_were_written_once(split: Examples, tmp_path: Path):
-    """In a list for each example, where a file now names the layers with fewer alone."""
-    recorded, path = record(tiny("dense", "norm_topk", "never"), split), tmp_path / "e.parquet"
-    recorded.to_parquet(path)
-    table = pq.read_table(path)
-    fewer = [name for name in table.column_names if name.startswith("tokens_")]
-    once = table.drop(fewer).append_column("tokens_in_full", [recorded.tokens_LB.T.tolist()])
-    pq.write_table(once, path)
-    assert (Recorded.read(path).tokens_LB == recorded.tokens_LB).all()
-
-
-def test_a_file_holds_little_more_than_its_logits(tmp_path: Path):
-    """Whole numbers in as few bytes as they need, compressed."""
-    split = Examples(ragged(tuple(i % 30 + 3 for i in range(600))))
-    recorded = record(tiny("dense", "norm_topk", "confidence"), split)
-    recorded.to_parquet(tmp_path / "examples.parquet")
-    logits = 600 * 3 * 3 * 4
-    assert (tmp_path / "examples.parquet").stat().st_size < 1.3 * logits
 
 
 def test_where_examples_come_from_is_kept(split: Examples, tmp_path: Path):

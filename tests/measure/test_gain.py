@@ -8,14 +8,7 @@ import torch
 
 from eat_lightning.answer_kind import SingleLabel
 from eat_lightning.data.metrics import metrics_for
-from eat_lightning.measure.gain import (
-    METRICS,
-    Answers,
-    Judged,
-    best_mix,
-    mean_gains,
-    neighbours,
-)
+from eat_lightning.measure.gain import METRICS, Answers, Judged, best_mix, mean_gains, neighbours
 
 LABELS = np.array([1, 1, 0, 0])
 SHALLOW = Answers(np.array([1, 0, 0, 1]), np.array([1.0, 1.0, 1.0, 1.0]))  # half of them right
@@ -68,15 +61,6 @@ def test_beyond_the_ends_the_nearest_depth_stands():
     assert (gain(dear)[0], gain(cheap)[0]) == (0, 0)
 
 
-def test_f1_of_three_classes_is_a_mean_over_classes_whichever_occur():
-    """Of two classes the second counts, of three the mean of those that occur."""
-    fixed = Answers(np.array([1, 1, 1, 1]), np.full(4, 1.5))  # F1 of class 0 is 0, of 1 two thirds
-    only_second = gain(CHOSEN, (fixed,), metric="f1")
-    mean = gain(CHOSEN, (fixed,), metric="f1", num_classes=3)  # CHOSEN's: two thirds, 0.8
-    assert only_second[0] == pytest.approx(0.8 - 2 / 3)
-    assert mean[0] == pytest.approx((2 / 3 + 0.8) / 2 - 1 / 3)
-
-
 def test_intervals_are_paired():
     """An example that both get wrong moves neither bound: the rule is right wherever the fixed
     depth is, at the same cost, and on half of the others."""
@@ -101,14 +85,6 @@ def test_groups_are_drawn_whole():
     assert high - low > 2 * (loose_high - loose_low)
     assert low == 0
     assert gain(right, [alone], labels, group_B=group) == [whole, low, high]
-
-
-def test_equal_draws_for_metric_and_cost():
-    """Where dear examples are drawn more often, the curve is met at that cost."""
-    flops = np.array([1.0, 1.0, 1.0, 9.0])
-    rule = Answers(LABELS, flops)
-    fixed = Answers(LABELS, np.ones(4)), Answers(LABELS, np.full(4, 9.0))
-    assert gain(rule, fixed) == [0, 0, 0]
 
 
 @pytest.mark.parametrize("num_classes", [2, 3])
@@ -137,3 +113,14 @@ def test_f1_of_three_classes_is_the_mean_of_theirs():
         metric = metrics_for(SimpleNamespace(metrics=["f1"], kind=SingleLabel(num_classes)))["f1"]
         found = metric(torch.tensor(answers), torch.tensor(labels))  # type: ignore[operator]
         assert float(found) == pytest.approx((8 / 9 + 1 + 0) / 3)
+
+
+def test_accuracy_of_many_classes_needs_no_matrix_of_them():
+    """77 classes, 4 examples: the sums hold right and wrong alone, and the gain is by hand. All
+    right at cost 2 against half of them right at cost 2: 0.5."""
+    labels_B, ones = np.array([76, 3, 3, 0]), np.full(4, 2.0)
+    rule = Answers(labels_B, ones)
+    fixed = [Answers(np.array([76, 3, 0, 1]), ones)]
+    judged = Judged([rule], fixed, labels_B, num_classes=77)
+    assert judged.sums.shape == (4, 2, 2 * 2 + 1)
+    assert mean_gains([judged])[0]["adaptivity_gain"] == 0.5

@@ -1,6 +1,5 @@
 """Runs in, rows and a table out; taus, rules and overrides without training; faults in one line."""
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -64,15 +63,6 @@ def test_a_table_at_once(run: Path, capsys: pytest.CaptureFixture):
 
 def shares(row) -> list[tuple[int, float]]:
     return [(int(k), share) for k, share in row.exit_shares.items()]
-
-
-def test_rows_say_how_the_run_was_trained(tmp_path: Path):
-    run = make_run(tmp_path / "run", teacher="outputs/big")
-    done = json.loads((run / "done.json").read_text())
-    (run / "done.json").write_text(json.dumps(done | {"lr": 3e-5, "num_train_examples": 64}))
-    (row,) = call(f"run={run}", "exit.tau=0.9", "baselines=none", *UNTIMED)
-    assert (row.lr, row.num_train_examples, row.teacher) == (3e-5, 64, "big")
-    assert row.clean == (bool(row.commit) and not row.commit.endswith("+"))
 
 
 def test_accuracy_is_that_of_running_the_setting(run: Path):
@@ -160,11 +150,6 @@ def test_a_second_measurement_supersedes(run: Path):
 def test_exit_rules(run: Path, given: list[str], exits: list[tuple]):
     rows = call(f"run={run}", *given, "baselines=false", *UNTIMED)
     assert [(row.exit["kind"], row.point) for row in rows] == exits
-
-
-def test_a_named_rule_looks_at_each_early_head(run: Path):
-    (row,) = call(f"run={run}", "exit=confidence", "baselines=none", *UNTIMED)
-    assert row.exit == {"kind": "confidence", "tau": 0.9, "layers": [2, 3, 4]}
 
 
 def test_rules_beside_it_look_at_each_early_head_too(run: Path):

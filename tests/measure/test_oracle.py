@@ -7,7 +7,7 @@ import pytest
 from measured import UNTIMED, call, make_run
 
 from eat_lightning.infer.recorded import Recorded
-from eat_lightning.measure.oracle import cost, oracle_lines, oracle_of
+from eat_lightning.measure.oracle import cost, oracle_of
 from eat_lightning.methods.exit.never import Never
 
 # Classes of three exits (layers 1, 2 and 4 of 4) for four examples, and their labels.
@@ -38,19 +38,6 @@ def test_the_first_exit_that_says_what_the_last_does(recorded: Recorded):
     assert oracle.depth_B.tolist() == [4, 2, 1, 2]
     assert oracle.accuracy == 1
     assert cost(recorded, oracle) == (12 + 8 + 4 + 8) / 64
-
-
-def test_in_words(recorded: Recorded):
-    first, second = oracle_lines(recorded)
-    assert first.startswith("any exit right: 75.00 % at depth 2.25, token layers 0.500 (")
-    assert second.endswith("could be had at depth 2.25, token layers 0.500")
-
-
-def test_nothing_to_choose_and_no_classes_are_passed_over(recorded: Recorded):
-    recorded.guesses = {4: recorded.guesses[4]}
-    assert oracle_lines(recorded) == []
-    recorded.guesses = {k: np.zeros((4, 1)) for k in (1, 2, 4)}
-    assert oracle_lines(recorded) == []
 
 
 def test_what_no_rule_can_beat_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

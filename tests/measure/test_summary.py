@@ -30,9 +30,3 @@ def test_a_class_that_is_never_found_is_told():
     assert recall_notes([first, better]) == [shown, said]
     assert recall_notes([better]) == [shown.replace("0.00", "0.10")]
     assert recall_notes([row({})]) == []  # from before it was noted
-
-
-def test_of_many_classes_the_least_are_shown():
-    (line,) = recall_notes([row({f"c{i}": 1 - i / 20 for i in range(12)})])
-    assert "the least 10 of 12 classes): c11 0.45, c10 0.50" in line
-    assert "c1 " not in line

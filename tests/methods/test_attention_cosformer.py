@@ -40,10 +40,3 @@ def test_places_are_those_of_the_text():
     place_N = torch.tensor(kept)
     fewer = pattern.kernel(eight, 1)(qkv_N3HK[kept], eight, 0.0, position_N=place_N)
     torch.testing.assert_close(fewer, whole[kept])
-
-
-def test_a_query_that_meets_no_key_gets_nothing():
-    qkv_N3HK = -torch.ones(3, 3, 1, 2)
-    layout = Layout(torch.tensor([3]), torch.device("cpu"))
-    found = CosFormer().kernel(layout, 1)(qkv_N3HK, layout, 0.0)
-    assert torch.equal(found, torch.zeros(3, 1, 2))

@@ -2,9 +2,9 @@
 
 import torch
 import torch.nn.functional as F
-from attentions import SHAPE, WIDTH, Example, bound, drawn, examples, product
+from attentions import WIDTH, Example, bound, drawn, examples, product
 
-from eat_lightning.methods.attention.nystrom import Nystrom, pseudo_inverse
+from eat_lightning.methods.attention.nystrom import Nystrom
 
 
 def reference(pattern: Nystrom, one: Example) -> torch.Tensor:
@@ -41,11 +41,6 @@ def by_steps(a: torch.Tensor) -> torch.Tensor:
     return torch.stack(found)
 
 
-def test_the_iteration_inverts():
-    a = torch.tensor([[[[0.8, 0.2], [0.3, 0.7]]]])
-    torch.testing.assert_close(pseudo_inverse(a), torch.linalg.inv(a), atol=1e-5, rtol=1e-5)
-
-
 def test_one_landmark_gives_all_queries_the_mean_query_s_answer():
     pattern = bound("nystrom", landmarks=1, conv=0)
     (one,) = examples(*drawn([40]))
@@ -55,11 +50,3 @@ def test_one_landmark_gives_all_queries_the_mean_query_s_answer():
     wanted = one.softmax(q_H1K @ one.k_HTK.transpose(1, 2)) @ one.v_HTK
     found = product(pattern, [40])
     torch.testing.assert_close(found, wanted.transpose(0, 1).expand_as(found))
-
-
-def test_it_starts_without_a_convolution():
-    plain, made = Nystrom(4, conv=0), Nystrom(4, conv=5)
-    for pattern in (plain, made):
-        pattern.bind(SHAPE, [], 2)
-    assert torch.equal(product(plain, [40]), product(made, [40]))
-    assert not list(plain.parameters())

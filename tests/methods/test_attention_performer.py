@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-from attentions import HEADS, WIDTH, Example, bound, drawn, examples
-from models import tiny_shape
+from attentions import WIDTH, Example, bound, drawn, examples
 
 from eat_lightning.methods.attention.performer import Performer, orthogonal
 
@@ -51,9 +50,3 @@ def test_large_scores_do_not_overflow():
     qkv_N3HK, layout, *_ = drawn([12, 7])
     found = bound("performer").kernel(layout, 1)(1e3 * qkv_N3HK, layout, 0.0)
     assert found.isfinite().all()
-
-
-def test_default_number_of_features():
-    pattern = Performer()
-    pattern.bind(tiny_shape(hidden_size=64 * HEADS, num_heads=HEADS), [], 2)
-    assert pattern.directions_FK.shape == (266, 64)  # 64 ln 64 = 266.2

@@ -29,11 +29,6 @@ def one_by_one(q, k, v, begins_q, begins_k, max_q, max_k):
     return torch.cat(mixed)
 
 
-def test_begins():
-    _, layout = qkv_and_layout(torch.float32)
-    assert begins_of(layout).tolist() == [0, 9, 10, 24, 26]
-
-
 def test_each_example_sees_itself_alone(monkeypatch: pytest.MonkeyPatch):
     from torch.nn.attention import varlen
 

@@ -177,14 +177,6 @@ def test_a_rule_that_learns_is_refused_where_it_was_not_trained():
     assert ExitChoice.of(node, own).rule(own, [3, 4, 6], 6, 3).consistency == 0.5
 
 
-def test_hidden_states_are_kept_where_asked_for():
-    encoder, batch = tiny(), ragged()
-    assert encoder(batch).hidden == {}
-    hidden = encoder(batch, PassOptions(keep_hidden=True)).hidden
-    assert [*hidden] == [0, 1, 2, 3, 4, 5, 6]
-    assert hidden[0].x_ND.shape == (batch.ids_N.shape[0], 16)
-
-
 def test_layers_can_be_skipped():
     encoder, batch = tiny(), ragged()
     whole_BC = encoder(batch).logits_BC

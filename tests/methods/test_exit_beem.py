@@ -30,11 +30,6 @@ def test_it_leaves_where_the_score_reaches_alpha():
     assert [rule.decides(EXITS[:e]).tolist() for e in (1, 2, 3)] == [[1, 1], [1, 0], [1, 0]]
 
 
-def test_given_weights():
-    rule = Beem(1.0, [2, 3, 4], weights=[0.5, 1.0, 2.0])
-    assert rule._score(EXITS).tolist() == pytest.approx([0.4 + 0.9 + 1.2, 0.9 + 1.4])
-
-
 def test_it_is_the_papers_rule_and_not_patience():
     """Two agreements are not enough where the experts hardly believe them."""
     assert Beem(0.7, [2, 3, 4]).decides(guesses([0.55], [0.55], [0.55])).tolist() == [0]

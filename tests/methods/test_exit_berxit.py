@@ -38,16 +38,6 @@ def test_one_regressor_for_all_exits_trains_into_the_body():
     assert encoder.layers[0].up.weight.grad.abs().sum() > 0
 
 
-def test_a_regression_learns_how_far_off_it_is():
-    made = LearningToExit()
-    made.bind(tiny_shape(), [6], 1)
-    context = Context(
-        {6: torch.tensor([[1.5]])}, torch.tensor([1.0]), 6, signals={6: torch.tensor([[0.2]])}
-    )
-    expected = float((0.2 - torch.tanh(torch.tensor(0.5))) ** 2)
-    assert made.penalties(context)["exit_signal"].tolist() == pytest.approx([expected])
-
-
 class Split:
     """The ragged batch as a data split."""
 

@@ -25,11 +25,6 @@ def test_leaves_below_a_number_of_nats():
     assert Entropy(1.05).decides(LOGITS).tolist() == [1, 1, 0]
 
 
-def test_or_below_a_share_of_the_most_there_is():
-    assert Entropy(0.7, normalised=True).decides(LOGITS).tolist() == [1, 0, 0]
-    assert Entropy(0.95, normalised=True).decides(LOGITS).tolist() == [1, 1, 0]
-
-
 def test_nobody_leaves_at_the_strict_end_and_the_newest_exit_counts():
     assert at_point(Entropy(0.7), 0.0).decides(LOGITS).tolist() == [0, 0, 0]
     two = torch.cat([LOGITS, LOGITS.flip(1)])

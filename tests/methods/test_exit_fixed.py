@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from models import method, ragged, tiny
+from models import ragged, tiny
 
 from eat_lightning.methods.exit.fixed import Fixed
 from eat_lightning.model.method import argument_faults
@@ -17,15 +17,6 @@ def test_everybody_leaves_there_whatever_they_say():
     assert (trace.tokens_LB[4:] == 0).all()
     whole = encoder(batch, ALL_EXITS)
     torch.testing.assert_close(trace.logits_BC, whole.guesses[4])
-
-
-def test_at_the_last_layer_it_is_as_never():
-    encoder, batch = tiny(), ragged()
-    whole = encoder(batch)
-    encoder = encoder.replacing(exit=method("exit", "fixed", layer=6))
-    trace = encoder(batch)
-    assert trace.depth_B.tolist() == [6] * 5
-    torch.testing.assert_close(trace.logits_BC, whole.logits_BC)
 
 
 def test_it_has_no_knob_and_is_named_by_its_layer():

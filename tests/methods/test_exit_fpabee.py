@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from eat_lightning.methods.exit.fpabee import FlexiblePatience, divergences
-from eat_lightning.model.method import argument_faults
 
 
 def guesses(*exits: list[float]) -> torch.Tensor:
@@ -53,8 +52,3 @@ def test_margin_is_the_least_distance():
     rule = FlexiblePatience(0.1, [2, 3, 4], patience=2)
     assert rule.margin(guesses([0.9], [0.5], [0.5])).tolist() == pytest.approx([0.0468], abs=1e-4)
     assert rule.margin(guesses([0.9])).tolist() == [math.inf]
-
-
-def test_patience_needs_enough_exits():
-    faults = argument_faults(FlexiblePatience, 6, layers=[3, 4], patience=2)
-    assert faults == ["exit.patience must be at most 1 with 2 exits, got 2"]

@@ -5,7 +5,6 @@ from models import alone, method, ragged, tiny
 
 from eat_lightning.methods.exit.random import Random
 from eat_lightning.model.options import ALL_EXITS
-from eat_lightning.model.packed import mixed
 
 
 def draws(encoder, batch) -> dict[int, torch.Tensor]:
@@ -36,19 +35,3 @@ def test_an_example_has_its_luck_alone_and_pruned_and_with_another_seed_another(
     assert torch.equal(draws(pruned, batch)[4], together)
     encoder = encoder.replacing(exit=method("exit", "random", seed=1))
     assert not torch.equal(draws(encoder, batch)[4], together)
-
-
-def test_the_order_of_tokens_counts():
-    encoder = tiny(exit="random")
-    (one,) = alone(ragged((9,)))
-    swapped = ragged((9,))
-    swapped.ids_N[[3, 4]] = swapped.ids_N[[4, 3]]
-    assert one.ids_N[3] != one.ids_N[4]
-    assert float(draws(encoder, one)[4]) != float(draws(encoder, swapped)[4])
-
-
-def test_neighbouring_numbers_are_scattered():
-    found = mixed(torch.arange(1000))
-    assert int(found[0]) % 2**64 == 0xE220A8397B1DCDAF  # splitmix64's first number from 0
-    assert len(found.unique()) == 1000
-    assert 0.4 < float((found > 0).double().mean()) < 0.6

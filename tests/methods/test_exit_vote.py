@@ -35,9 +35,3 @@ def test_the_knob_counts_whole_votes_from_more_than_there_are_to_one():
     assert at_point(Vote(), Vote.knob.fine[-1]).decides(EXITS[:1]).tolist() == [1, 1]
     halves = Vote(1.5).decides(EXITS), Vote(2).decides(EXITS)
     assert torch.equal(*halves)
-
-
-def test_no_graph_answers_for_others():
-    assert Vote().export_blockers() == [
-        "exit=vote answers with the class that several exits chose, a graph with its own"
-    ]

@@ -86,7 +86,7 @@ FAULTS: list[tuple[str, str, dict[str, Any], list[Fault]]] = [
         [("texts", "1 or 2", 3), ("activation", "tanh", "x")],
     ),
     ("head", "pair", {"texts": "two"}, [("texts", "1 or 2", "two")]),
-    ("head", "shared", {"own_classes": 1}, [("own_classes", "true or false", 1)]),
+    ("head", "shared", {"separate_classes": 1}, [("separate_classes", "true or false", 1)]),
     ("objective", "cofi", {"sparsity": 1}, [("sparsity", "(0, 1)", 1)]),
     ("objective", "dynabert", {"widths": [0.5]}, [("widths", "1.0", [0.5])]),
     ("objective", "dynabert", {"depths": [1.0, 2]}, [("depths", "(0, 1]", 2)]),

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from models import method, packed, ragged, tiny
@@ -41,13 +40,6 @@ def test_features_are_those_of_a_persons_sum():
     assert head.vector(rows).tolist() == [[2, 1, 5, -1], [2, 2, 2, 4]]
     expected = [[2, 1, 5, -1, 3, 2, 10, -1], [2, 2, 2, 4, 0, 2, 4, 8]]
     assert head.pooled(rows).tolist() == expected
-
-
-def test_a_centre_is_taken_from_both_texts():
-    head = bound(activation=None)
-    head.centre.copy_(torch.tensor([1.0, 2.0]))
-    found = head.features(torch.tensor([[2.0, 1.0, 5.0, -1.0]]))
-    assert found.tolist() == [[1, -1, 4, -3, 3, 2, 4, 3]]
 
 
 def test_of_one_text_the_mean_is_left():
@@ -116,13 +108,6 @@ def test_dropped_tokens_are_masked_ones():
         torch.testing.assert_close(trace.guesses[4][i], expected_C, atol=1e-4, rtol=1e-4)
 
 
-def test_flops_of_a_guess():
-    """8 features, 2 wide, 2 classes: 2 x (8 x 2 + 2 x 2), and 2 x 8 x 2 without a dense layer."""
-    assert bound().flops(Sizes(), 2, np.array([5])) == 40
-    assert bound(activation=None).flops(Sizes(), 2, np.array([5])) == 32
-    assert bound(texts=1).flops(Sizes(), 2, np.array([5])) == 16
-
-
 def test_rules_that_learn_from_vectors_take_those_behind_a_dense_layer():
     tiny(exit="cats", head={"kind": "pair", "layers": [3, 4]})
     with pytest.raises(ValueError, match="which head=pair does not pool: use head=pooled"):
@@ -148,8 +133,3 @@ def test_the_last_head_may_be_of_another_kind(tmp_path: Path):
     assert again.head["last"] == encoder.head["last"]
     full = [e(batch, ALL_EXITS).guesses[6] for e in (encoder, again)]
     assert torch.equal(*full)
-
-
-def test_what_the_last_head_lacks_is_named():
-    with pytest.raises(ValueError, match=r"head.last: head.pool must be one of cls, mean, got 'x'"):
-        with_last(pool="x")

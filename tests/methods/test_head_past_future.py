@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 from models import ragged, tiny
-from torch.nn import ModuleDict
 
 from eat_lightning.methods.head.past_future import PastFuture
 from eat_lightning.model.training import Context
@@ -43,19 +42,6 @@ def test_past_is_known_and_future_imitated():
     assert found.item() == pytest.approx(2 * 0.2 + 3 * 0.2 + 5 * 0.1)
 
 
-def test_the_gate_reads_the_mean_of_the_past():
-    heads = [*by_hand().values()]
-    last = heads[-1]
-    with torch.no_grad():
-        for head in heads:
-            head.gate.weight.fill_(1.0)
-        last.gate_out.weight.fill_(2.0)
-    pools = [torch.tensor([[x]]) for x in (0.3, 0.6, 0.9)]
-    share = 1 / (1 + math.exp(-2 * math.tanh(0.6)))
-    known = 2 * 0.3 + 3 * 0.6 + 5 * 0.9
-    assert last.guess(pools[2], pools[:2]).item() == pytest.approx(2 * share * known)
-
-
 def test_earlier_exits_get_no_gradient_of_a_later_guess():
     _, second, _ = by_hand().values()
     own = torch.tensor([[0.1]], requires_grad=True)
@@ -87,15 +73,3 @@ def test_each_head_sees_those_that_an_exit_rule_does_not_ask():
     assert {1, 2, 3} <= trace.guesses.keys()
     assert set(trace.depth_B.tolist()) <= {3, 4, 6}
     assert [*trace.pools][:3] == [1, 2, 3]
-
-
-def test_no_parameter_is_registered_twice():
-    encoder = tiny(exit="confidence", head={"kind": "past_future"})
-    assert isinstance(encoder.heads, ModuleDict)
-    found = [n for n in encoder.state_dict() if n.endswith("classes.weight")]
-    assert found == [f"heads.{k}.classes.weight" for k in (3, 4, 6)]
-
-
-def test_no_graph_carries_earlier_exits():
-    (why,) = PastFuture().export_blockers()
-    assert why == "head=past_future sees earlier exits, which the graphs do not carry"

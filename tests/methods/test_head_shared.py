@@ -1,10 +1,8 @@
 """One head for all exits, or one pooler."""
 
-import pytest
 import torch
 from models import ragged, tiny
 
-from eat_lightning.methods.head.shared import Shared
 from eat_lightning.model.options import ALL_EXITS
 
 
@@ -37,7 +35,7 @@ def test_a_temperature_is_an_exits_own():
 
 
 def test_with_classes_of_their_own_only_the_pooler_is_shared():
-    encoder = encoder_with(own_classes=True)
+    encoder = encoder_with(separate_classes=True)
     assert names(encoder) == {"6.dense", "3.classes", "4.classes", "6.classes"}
     assert encoder.heads["3"].dense is encoder.heads["6"].dense
 
@@ -55,5 +53,7 @@ def test_the_shared_gradient_is_the_sum_of_the_exits():
 
 
 def test_there_must_be_a_dense_layer_to_share():
-    with pytest.raises(ValueError, match=r"own_classes=true shares the dense layer: .* is null"):
-        Shared(activation=None, own_classes=True)
+    with pytest.raises(
+        ValueError, match=r"separate_classes=true shares the dense layer: .* is null"
+    ):
+        Shared(activation=None, separate_classes=True)

@@ -7,7 +7,7 @@ import torch
 from models import ragged, tiny
 
 from eat_lightning.export.narrow import narrowed
-from eat_lightning.methods.objective.cofi import CoFi, drawn, open_chance, settled
+from eat_lightning.methods.objective.cofi import CoFi, open_chance, settled
 from eat_lightning.model.effective import bake_weights, with_weights
 from eat_lightning.model.training import Context
 from eat_lightning.model.widths import living
@@ -39,14 +39,6 @@ def test_a_gate_by_hand():
     assert settled(torch.tensor([4.6, -4.6])).tolist() == [1.0, 0.0]
 
 
-def test_drawn_gates_lie_between_0_and_1_and_reach_both():
-    torch.manual_seed(0)
-    gates_H = drawn(torch.zeros(4000))
-    assert (gates_H == 0).float().mean().item() == pytest.approx(1 - 0.832, abs=0.03)
-    assert (gates_H == 1).any()
-    assert gates_H.max() <= 1
-
-
 def test_expected_size_by_hand():
     """A head costs 4 x 16 x 4 weights, a neuron 2 x 16."""
     objective = bound(tiny())
@@ -76,13 +68,6 @@ def test_the_loss_by_hand():
     assert objective.heads[0].grad.abs().sum() > 0
 
 
-def test_multipliers_ascend_and_the_rest_descends():
-    gates, multipliers = bound(tiny(), lr=0.1).groups(1e-3)
-    assert multipliers["maximize"]
-    assert "maximize" not in gates
-    assert gates["lr"] == multipliers["lr"] == 0.1
-
-
 def test_the_cut_encoder_equals_the_gated_one():
     encoder, batch = tiny(), ragged()
     objective = bound(encoder)
@@ -110,9 +95,3 @@ def test_training_reaches_gates_and_weights():
     assert encoder.layers[0].out.weight.grad.abs().sum() > 0
     encoder.strength.fill_(0.0)
     assert objective.effective_weights(encoder) == {}
-
-
-def test_faults():
-    objective = CoFi(hidden=1.0)
-    with pytest.raises(ValueError, match="the teacher has 4, the student 6"):
-        objective.bind(tiny().shape, tiny(num_layers=4).shape)

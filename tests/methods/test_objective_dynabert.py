@@ -4,11 +4,11 @@ import math
 
 import pytest
 import torch
-from models import method, ragged, tiny
+from models import ragged, tiny
 
 from eat_lightning.export.narrow import narrowed
 from eat_lightning.methods.objective._importance import importance
-from eat_lightning.methods.objective.dynabert import DynaBert, layers_run
+from eat_lightning.methods.objective.dynabert import DynaBert
 from eat_lightning.model.effective import with_weights
 from eat_lightning.model.options import PassOptions
 from eat_lightning.model.training import Context
@@ -45,21 +45,6 @@ def test_a_pass_is_that_of_the_narrower_encoder():
     found_BC = with_weights(encoder, half.weights, batch, options).logits_BC
     made = narrowed(encoder, in_order(encoder, 2, 12, 3))
     torch.testing.assert_close(found_BC, made(batch).logits_BC)
-
-
-def test_sub_networks_train_the_encoder():
-    encoder = tiny().train()
-    half = DynaBert(widths=[1.0, 0.5]).passes(0, encoder)[0]
-    with_weights(encoder, half.weights, ragged()).logits_BC.sum().backward()
-    up = encoder.layers[0].up.weight.grad
-    assert up[:12].abs().sum() > 0
-    assert up[12:].abs().sum() == 0
-
-
-def test_layers_of_a_depth():
-    assert layers_run(12, 0.5) == [1, 3, 5, 7, 9, 11]
-    assert layers_run(12, 0.75) == [1, 2, 3, 5, 6, 7, 9, 10, 11]
-    assert layers_run(6, 1.0) == [1, 2, 3, 4, 5, 6]
 
 
 def test_losses_are_added_up():
@@ -101,15 +86,3 @@ def test_vectors_are_held_against_the_teachers_at_the_same_width():
     assert released.lessons(encoder) == []  # the full width teaches
     context.teacher_passes = []
     assert released(context).total.item() > 0.01
-
-
-def test_faults():
-    with pytest.raises(ValueError, match=r"objective\.label_weight must be above 0 where distill"):
-        DynaBert(hidden=0.0, distill=0.0)
-    (fault,) = DynaBert().fits_attention(method("attention", "nystrom"))
-    assert fault.endswith("attention=nystrom has parameters of its own")
-    assert DynaBert().fits_attention(method("attention", "longformer")) == []
-    with pytest.raises(ValueError, match="share a relative-position bias of 4 heads"):
-        DynaBert().bind(tiny(relative_buckets=8).shape, None)
-    with pytest.raises(ValueError, match="teacher has num_layers 4, student 6"):
-        DynaBert().bind(tiny().shape, tiny(num_layers=4).shape)

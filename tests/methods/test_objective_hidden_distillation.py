@@ -64,13 +64,6 @@ def test_squared_error_by_position():
     assert found.total.item() == pytest.approx(divergence + 6.25)  # no labels
 
 
-def test_weights():
-    given = context([1.0, 0.0, 3.0], ([0, 2, 3], [2, 1]))
-    found = bound(layer_map={1: 2}, hidden=0.1, distill=0.0, label_weight=2.0)(given)
-    assert found.total.item() == pytest.approx(0.625 + 2 * 2 * math.log(2))
-    assert not bound(distill=0.0).wants_teacher
-
-
 def test_the_student_and_the_projection_get_gradients():
     student, teacher = tiny(num_layers=6).train(), tiny(num_layers=6, hidden_size=8)
     objective = HiddenDistillation(distill=0.0)
@@ -87,11 +80,6 @@ def test_the_student_and_the_projection_get_gradients():
     assert student.embedding.word.weight.grad.any()
     assert not student.heads["6"].classes.weight.grad.any()
     assert all(p.grad is None for p in teacher.parameters())
-
-
-def test_layers_that_the_teacher_has_not():
-    with pytest.raises(ValueError, match=r"the teacher's layers in 0..4, got 5"):
-        HiddenDistillation(layer_map={1: 5}).bind(Student(), Teacher())
 
 
 def scores(rows: Packed, *maps: list[list[list[float]]]) -> Scores:
@@ -113,17 +101,6 @@ def test_attention_scores_by_position():
     theirs = scores(rows, [whole, whole], [[[5.0]], [[5.0]]])
     mine = scores(kept, [[[0.0, 2.0], [6.0, 10.0]], [[0.0, 2.0], [6.0, 8.0]]], [[[8.0]], [[5.0]]])
     assert score_error(mine, theirs).item() == pytest.approx(0.5 + 4.5)
-
-
-def test_scores_are_those_of_softmax_attention():
-    encoder, batch = tiny(), ragged((5, 3))
-    with torch.no_grad():
-        shown = encoder(batch, PassOptions(leave=False, keep_scores=True)).scores
-        qkv_N = encoder.layers[0].qkv(shown[1].packed.x_ND).unflatten(-1, (3, 4, 4))
-    first_HTK = qkv_N[5:, 0].transpose(0, 1), qkv_N[5:, 1].transpose(0, 1)
-    wanted = first_HTK[0] @ first_HTK[1].transpose(1, 2) / 2
-    torch.testing.assert_close(shown[1].scores_BHLL[1, :, :3, :3], wanted)
-    assert [*shown] == [1, 2, 3, 4, 5, 6]
 
 
 def test_attention_teaches_queries_and_keys():

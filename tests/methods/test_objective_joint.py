@@ -30,13 +30,6 @@ def test_cross_entropy_of_every_exit():
     assert found.parts["exit_6"].item() == pytest.approx(CE_6)
 
 
-def test_weights_by_layer():
-    assert loss(Joint(weights={4: 0.5})).total.item() == pytest.approx(0.5 * CE_4 + CE_6)
-    found = loss(Joint(0.1, 2.0)).total.item()
-    assert found == pytest.approx(0.1 * CE_4 + 2 * CE_6)
-    assert Joint(weights={"4": 0.5}).weights == {4: 0.5}  # as JSON spells it
-
-
 def test_distillation_into_the_last_exit():
     teacher_BC = torch.tensor([EVEN, TILTED])  # the second example agrees: no divergence
     found = loss(Joint(distill=0.5, teacher_temperature=1.0), teacher_BC)
@@ -82,11 +75,6 @@ def test_penalties_are_added():
     found = loss(Joint(), penalties={"gates": torch.tensor(2.5)})
     assert found.total.item() == pytest.approx(0.3 * CE_4 + CE_6 + 2.5)
     assert found.parts["gates"].item() == 2.5
-
-
-def test_off_by_default():
-    assert not Joint().wants_teacher
-    assert Joint(distill=0.5).wants_teacher
 
 
 def test_a_stage_of_early_exits_has_no_last_one_to_distil_into():

@@ -7,7 +7,6 @@ import torch
 from models import kinds, method, ragged, tiny
 
 from eat_lightning.methods.objective.sandwich import Sandwich
-from eat_lightning.model.contracts import at_point
 from eat_lightning.model.training import Context
 
 EVEN, TILTED = [0.0, 0.0], [math.log(3.0), 0.0]
@@ -40,14 +39,6 @@ def test_as_released_the_divergence_is_the_other_way_round():
     assert found.parts["inplace_6"].item() == pytest.approx(divergence)
     found.total.backward()
     assert smallest[6].grad.abs().sum() > 0
-
-
-def test_only_exits_that_count_learn():
-    largest, smallest = guesses(EVEN, TILTED), guesses(EVEN, EVEN)
-    context = Context({4: smallest[4]}, torch.tensor([0]), 6, passes=[largest])
-    Sandwich(num_random=0)(context).total.backward()
-    assert largest[4].grad is not None
-    assert largest[6].grad is smallest[6].grad is None
 
 
 @pytest.mark.parametrize("kind", VARIED)
@@ -86,11 +77,3 @@ def test_the_largest_reduces_nothing_and_draws_are_repeatable():
     assert first.skips | second.skips
     assert [p.skips for p in drawn[0]] == [p.skips for p in again]
     assert first.methods["reduction"].ratio == again[1].methods["reduction"].ratio
-
-
-def test_faults():
-    none = method("reduction", "none")
-    assert Sandwich().fits(none) == [
-        "objective=sandwich varies a reduction, and none has nothing to vary"
-    ]
-    assert Sandwich().fits(at_point(method("reduction", "norm_topk"), 0.1)) == []

@@ -51,10 +51,6 @@ def test_depth_weighs_a_loss():
     assert alone.total.item() == pytest.approx(CE_4)
 
 
-def test_sweet_is_a_plain_sum():
-    assert loss(Sweet()).total.item() == pytest.approx(CE_4 + CE_6)
-
-
 def test_in_sweet_each_layer_has_the_gradient_of_the_next_exit_alone():
     encoder = tiny(exit="confidence", dropout=0.0, attention_dropout=0.0).train()
     guesses = encoder(ragged(), PassOptions(flow=Sweet().flow)).guesses

@@ -12,9 +12,9 @@ from eat_lightning.model.contracts import ExitRule, Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
-from eat_lightning.model.policies import build_policies, from_folder, policies_of, specs_of
+from eat_lightning.model.policies import build_policies, policies_of, specs_of
 from eat_lightning.model.policy_request import PolicyRequest
-from eat_lightning.model.reason import HELD, OWN, Reason, leaves
+from eat_lightning.model.reason import FIRST_REASON, OVERRULED, Reason, leaves
 from eat_lightning.new import checks
 
 LENGTHS = (9, 1, 14, 2, 7, 21, 12, 5)
@@ -79,7 +79,7 @@ def test_an_exit_only_comes_later(names: tuple[str, ...], exit: str, reduction: 
         before = encoder(batch)
     assert (trace.depth_B >= before.depth_B).all()
     assert (trace.retention_B <= before.retention_B).all()  # deeper, so shorter
-    held_B = torch.isin(trace.reason_B, torch.tensor(HELD))
+    held_B = torch.isin(trace.reason_B, torch.tensor(OVERRULED))
     assert (trace.depth_B[held_B] == 6).all()
     early_B = trace.depth_B < 6
     assert torch.equal(trace.reason_B[early_B], before.reason_B[early_B]) or exit == "patience"
@@ -122,7 +122,7 @@ class Scripted(ExitRule, Policy):
 
     def decides(self, logits_EBC, signals_EBS=None):
         code = self.codes[len(logits_EBC) - 1]
-        return torch.full((logits_EBC.shape[1],), max(0, code - OWN + 1))
+        return torch.full((logits_EBC.shape[1],), max(0, code - FIRST_REASON + 1))
 
     def requests(self, batch, reduction):
         return PolicyRequest(full_B=np.full(batch.size, self.full))
@@ -136,16 +136,16 @@ class Scripted(ExitRule, Policy):
     ("rule", "policy", "full", "depth", "reason"),
     [
         ((STAYS, STAYS, STAYS), (STAYS,) * 3, False, 6, Reason.LAST_LAYER),
-        ((STAYS, SURE, SURE), (STAYS,) * 3, False, 3, OWN),
+        ((STAYS, SURE, SURE), (STAYS,) * 3, False, 3, FIRST_REASON),
         ((SURE, STAYS, STAYS), (VETOED,) * 3, False, 6, Reason.VETOED),
-        ((SURE, SURE, STAYS), (VETOED, STAYS, STAYS), False, 3, OWN),
-        ((SURE, PATIENT, STAYS), (VETOED, STAYS, STAYS), False, 3, OWN + 1),
+        ((SURE, SURE, STAYS), (VETOED, STAYS, STAYS), False, 3, FIRST_REASON),
+        ((SURE, PATIENT, STAYS), (VETOED, STAYS, STAYS), False, 3, FIRST_REASON + 1),
         ((SURE, SURE, SURE), (STAYS,) * 3, True, 6, Reason.FALLBACK),
         ((SURE, SURE, SURE), (VETOED,) * 3, True, 6, Reason.FALLBACK),
         ((SURE, SURE, SURE), (FALLBACK, STAYS, STAYS), False, 6, Reason.FALLBACK),
         ((STAYS, STAYS, STAYS), (SURE,) * 3, False, 6, Reason.LAST_LAYER),  # it cannot let go
         ((STAYS, STAYS, STAYS), (VETOED,) * 3, False, 6, Reason.LAST_LAYER),  # nothing to veto
-        ((SURE, STAYS, STAYS), (PATIENT,) * 3, False, 2, OWN + 1),  # another reason to go
+        ((SURE, STAYS, STAYS), (PATIENT,) * 3, False, 2, FIRST_REASON + 1),  # another reason to go
     ],
 )
 def test_reasons(rule, policy, full: bool, depth: int, reason: Reason):
@@ -193,15 +193,6 @@ def test_specs_undo_built():
     said = r"no policy called 'nope'.*; policy.veto.margin must be in"
     with pytest.raises(ValueError, match=said):
         build_policies([{"kind": "nope"}, {"kind": "veto", "margin": 3}])
-
-
-def test_a_model_folder_names_no_other_run():
-    said = r"^policy.veto.run names a file of this machine, so no model folder may hold it$"
-    with pytest.raises(ValueError, match=said):
-        from_folder([{"kind": "veto", "run": "/etc"}])
-    assert specs_of(from_folder([{"kind": "veto"}])) == [
-        {"kind": "veto", "margin": 0.9, "run": None}
-    ]
 
 
 def test_a_setting_of_what_is_not_chosen_is_named():

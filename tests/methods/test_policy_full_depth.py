@@ -41,9 +41,3 @@ def test_whom_it_is_about():
     assert found.tolist() == [False, True, False, True, False]
     assert FullDepth(sources=["*"]).requests(batch, None).full_B.all()
     assert FullDepth(active=False).requests(batch, None).full_B is None
-
-
-def test_a_rule_under_which_nobody_leaves_says_fallback_too():
-    encoder = tiny("dense", "none", "never")
-    encoder.policies = (FullDepth(),)
-    assert encoder(ragged()).reason_B.tolist() == [Reason.FALLBACK] * 5

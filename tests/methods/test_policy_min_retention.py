@@ -1,7 +1,7 @@
 """A least retention for chosen examples, by hand."""
 
 import pytest
-from models import method, ragged, tiny
+from models import ragged, tiny
 
 from eat_lightning.methods.policy.min_retention import MinRetention, gentlest
 
@@ -23,15 +23,6 @@ def test_the_gentlest_strength(share: float, ratios: list[float] | None, strengt
     assert gentlest(share, ratios) == pytest.approx(strength, abs=1e-9)
 
 
-def test_ratios_are_one_for_each_layer():
-    assert method("reduction", "norm_topk", ratio=0.4, layers=[2, 4]).ratios() == [0.4, 0.4]
-    assert method("reduction", "norm_topk", ratio=[0.1, 0.2], layers=[2, 4]).ratios() == [
-        0.1,
-        0.2,
-    ]
-    assert method("reduction", "none").ratios() == []
-
-
 def test_tokens_by_hand():
     """0.81 of 21 at ratio 0.4 in two layers: strength 0.25, so 2 of 20 go, then 1 of 18."""
     encoder, batch = tiny("dense", "norm_topk"), ragged(LONG)
@@ -39,12 +30,6 @@ def test_tokens_by_hand():
     batch.about = [{"source": "mail"}, {"source": "web"}, {"mime": "Image/PNG; q=1"}]
     tokens = encoder(batch).tokens_LB.T.tolist()
     assert tokens == [[21, 21, 19, 19, 18, 18], [21, 21, 13, 13, 9, 9], [21, 21, 19, 19, 18, 18]]
-
-
-def test_a_share_of_1_turns_pruning_off_for_all_where_none_is_chosen():
-    encoder = tiny("dense", "cls_topk")
-    encoder.policies = (MinRetention(),)
-    assert encoder(ragged(LONG)).retention_B.tolist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize("share", [0.5, 0.66, 0.8, 0.95])
@@ -61,9 +46,3 @@ def test_the_models_own_strength_is_not_raised():
     encoder.strength.fill_(0.125)  # 0.05 of 20, then of 19
     encoder.policies = (MinRetention(0.81),)
     assert encoder(batch).tokens_LB[:, 0].tolist() == [21, 21, 20, 20, 20, 20]
-
-
-def test_wishes_are_of_this_batch():
-    request = MinRetention(0.81, ["mail"]).requests(ragged(LONG), method("reduction", "norm_topk"))
-    assert request.full_B is None
-    assert request.strength_B.tolist() == [1.0] * 3

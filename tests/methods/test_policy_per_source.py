@@ -4,9 +4,9 @@ import numpy as np
 from models import ragged
 
 from eat_lightning.methods.policy.per_source import PerSource
-from eat_lightning.model.reason import OWN, Reason
+from eat_lightning.model.reason import FIRST_REASON, Reason
 
-STAYS, GO = int(Reason.STAYS), OWN
+STAYS, GO = int(Reason.STAYS), FIRST_REASON
 TAUS = {"mail": 0.9, "web": [0.6, 0.8]}
 
 
@@ -25,14 +25,6 @@ def test_each_source_has_its_tau_at_each_exit():
     assert reviewed(policy, sources, first) == [STAYS, GO, GO, STAYS]
     second = [0.95, 0.85, 0.7, 0.85]
     assert reviewed(policy, sources, first, second) == [GO, STAYS, STAYS, GO]
-
-
-def test_rows_are_places_in_the_batch():
-    batch = ragged((2, 3, 4))
-    batch.about = [{"source": "mail"}, {"source": "x"}, {"source": "web"}]
-    logits_EBC = np.log([[[0.7, 0.3], [0.7, 0.3]]])
-    rows_B, reason_B = np.array([0, 2]), np.array([GO, GO])
-    assert PerSource(TAUS).reviews(reason_B, logits_EBC, batch, rows_B).tolist() == [STAYS, GO]
 
 
 def test_an_unknown_source_runs_every_layer_under_strict():

@@ -11,9 +11,9 @@ from eat_lightning.methods.exit.patience import Patience
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import idle_faults
-from eat_lightning.model.reason import OWN, Reason
+from eat_lightning.model.reason import FIRST_REASON, Reason
 
-STAYS, GO, VETOED = int(Reason.STAYS), OWN, int(Reason.VETOED)
+STAYS, GO, VETOED = int(Reason.STAYS), FIRST_REASON, int(Reason.VETOED)
 BATCH = ragged((3, 4, 5, 6))
 HERE = np.arange(4)
 
@@ -34,11 +34,6 @@ def test_two_exits_agree_or_it_stays():
     assert reviewed(Veto(0.2), [GO, GO, GO, STAYS], found) == [GO, VETOED, GO, STAYS]
     assert reviewed(Veto(0.7), [GO, GO, GO, STAYS], found) == [GO, VETOED, VETOED, STAYS]
     assert reviewed(Veto(0.05), [GO] * 4, found) == [GO] * 4
-
-
-def test_only_the_exit_before_counts():
-    found = logits([0.9] * 4, [0.4] * 4, [0.55] * 4)
-    assert reviewed(Veto(0.2), [GO] * 4, found) == [VETOED] * 4
 
 
 def test_the_first_exit_has_no_second_voice():
@@ -104,10 +99,6 @@ def test_a_margin_that_nobody_falls_below(margin: float, rule, idle: bool):
     assert bool(faults) == idle
     if idle:
         assert faults[0].startswith("policy.veto.margin must be above 0.8, got 0.8: ")
-
-
-def test_the_default_acts_beside_the_default_rule():
-    assert idle_faults((Veto(),), Confidence()) == []
 
 
 def test_the_second_run_must_be_finished(tmp_path):

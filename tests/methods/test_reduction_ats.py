@@ -23,16 +23,6 @@ def test_points_that_meet_in_one_token_keep_it_alone():
     assert stays([0.0, 0.85, 0.05, 0.05, 0.05], 4) == [1, 2, 4]
 
 
-def test_one_point_is_the_most_significant():
-    assert stays([0.0, 0.2, 0.5, 0.3], 1) == [2]
-
-
-def test_fewer_points_of_a_shorter_neighbour_add_nothing():
-    both = torch.tensor([[0.0, 1.0, 1.0, 1.0, 1.0], [0.0, 0.2, 0.5, 0.3, 0.0]]).double()
-    found = sampled(both, torch.tensor([3, 1]), 3)
-    assert [row.nonzero().flatten().tolist() for row in found] == [[1, 2, 4], [2]]
-
-
 EVIDENCE = Evidence(
     cls_N=torch.tensor([0.5, 0.1, 0.2, 0.1, 0.1, 0.9, 0.1]),
     value_norm_N=torch.tensor([9.0, 8.5, 0.25, 0.5, 0.5, 1.0, 1.0]),

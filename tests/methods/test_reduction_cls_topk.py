@@ -20,14 +20,6 @@ def test_sep_is_protected_and_counts_among_the_kept():
     assert kept(scores, protect=True) == [0, 1, 4]
 
 
-def test_two_seps_outrank_all_others():
-    vectors = packed([[0.0]] * 6, [6])
-    vectors.special_N = torch.tensor([True, False, True, False, False, True])
-    evidence = Evidence(cls_N=torch.tensor([0.0, 0.9, 0.1, 0.8, 0.7, 0.1]))
-    assert ClsTopK(0.4, [1])(vectors, evidence, 1).position_N.tolist() == [0, 1, 2, 5]
-    assert ClsTopK(0.8, [1])(vectors, evidence, 1).position_N.tolist() == [0, 2]
-
-
 def test_row_of_cls_averaged_over_heads():
     layout = Layout(torch.tensor([3]), torch.device("cpu"))
     rows = torch.tensor([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]])

@@ -1,10 +1,10 @@
 """LengthDrop: drawn lengths in training, given ones outside, and the search, by hand."""
 
 import torch
-from models import packed, tiny
+from models import packed
 
-from eat_lightning.methods.reduction._evolution import Found, evolve, hull, mutated, pareto
-from eat_lightning.methods.reduction.lengthdrop import LengthDrop, ratios_of
+from eat_lightning.methods.reduction._evolution import Found, evolve, hull, pareto
+from eat_lightning.methods.reduction.lengthdrop import LengthDrop
 from eat_lightning.model.evidence import Evidence
 
 
@@ -36,23 +36,6 @@ def test_in_training_lengths_are_uniform_between_the_least_and_all():
     assert set(drawn) == {8, 9, 10}
 
 
-def test_it_draws_where_its_encoder_is_in_training():
-    encoder = tiny().train()
-    made = LengthDrop()
-    encoder = encoder.replacing(reduction=made)
-    assert made.training
-    assert not encoder.eval().reduction.training
-
-
-def test_an_objective_may_draw_instead():
-    made = LengthDrop(ratio=0.2, layers=[1], draws=False).train()
-    assert {lengths(made, [10])[0] for _ in range(20)} == {8}
-
-
-def test_ratios_are_of_what_entered_the_layer():
-    assert ratios_of((1.0, 0.8, 0.4)) == [0.0, 0.2, 0.5]
-
-
 def found(*points: tuple[float, float]) -> list[Found]:
     return [Found((cost,), cost, score) for cost, score in points]
 
@@ -62,16 +45,6 @@ def test_pareto_and_hull():
     assert [f.cost for f in best] == [0.2, 0.3, 0.5, 1.0]
     # From .2: slope .2 to .3, .667 to .5: .3 lies under the line between its neighbours.
     assert [f.cost for f in hull(best)] == [0.2, 0.5, 1.0]
-
-
-def test_a_mutation_stays_between_its_neighbours():
-    import random
-
-    draw, parent = random.Random(1), (0.9, 0.8, 0.6)
-    for _ in range(200):
-        child = mutated(parent, 0.8, draw)
-        assert all(b <= a for a, b in zip((1.0, *child), child, strict=False))
-        assert all(b >= 0.8 * a - 1e-12 for a, b in zip((1.0, *child), child, strict=False))
 
 
 def test_evolution_finds_what_constant_ratios_miss():

@@ -5,7 +5,6 @@ import torch
 from models import packed, ragged, tiny, tiny_shape
 
 from eat_lightning.methods.reduction.ltp import LearnedTokenPruning
-from eat_lightning.model.contracts import at_point
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.options import PassOptions
 
@@ -65,24 +64,3 @@ def test_thresholds_and_scores_get_a_gradient_while_soft():
     trace.penalties["gates"].sum().backward()
     assert (encoder.reduction.delta.grad != 0).all()
     assert encoder.layers[0].qkv.weight.grad.abs().sum() > 0
-
-
-def test_in_evaluation_rows_are_dropped_even_in_a_soft_stage():
-    encoder = tiny("dense", "ltp")
-    assert (encoder(ragged(), PassOptions(soft=True)).tokens_LB[-1] < ragged().lengths_B).any()
-
-
-def test_a_threshold_ignores_longer_neighbours():
-    encoder = tiny("dense", "ltp")
-    alone = encoder(ragged((7,)))
-    beside = encoder(ragged((7, 30)))
-    assert alone.tokens_LB[:, 0].tolist() == beside.tokens_LB[:, 0].tolist()
-
-
-def test_its_own_rate_and_its_knob():
-    made = bound(lr=0.01)
-    (group,) = made.groups(1e-4)
-    assert (group["lr"], group["weight_decay"]) == (0.01, 0.0)
-    twin = at_point(made, 0.5)
-    assert (twin.scale, made.scale) == (0.5, 1.0)
-    assert twin.delta is made.delta

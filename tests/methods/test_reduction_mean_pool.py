@@ -1,7 +1,6 @@
 """Funnel's pooling step, by hand."""
 
 import pytest
-import torch
 from models import packed
 
 from eat_lightning.methods.reduction.mean_pool import MeanPool
@@ -39,10 +38,3 @@ def test_a_second_step_is_the_mean_of_all():
 )
 def test_less_than_half_are_pairs_spread_evenly(ratio: float, strength: float, expected: list):
     assert pooled([9], strength, ratio=ratio).x_ND.flatten().tolist() == expected
-
-
-def test_gradient_is_shared_by_a_pair():
-    rows = packed([[1.0], [2.0], [3.0]], [3])
-    rows.x_ND.requires_grad_()
-    MeanPool(layers=[1])(rows, Evidence(), 1).x_ND.sum().backward()
-    torch.testing.assert_close(rows.x_ND.grad.flatten(), torch.tensor([1.0, 0.5, 0.5]))

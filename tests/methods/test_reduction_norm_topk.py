@@ -47,24 +47,11 @@ def test_each_example_by_itself():
     assert kept(norms, [5, 1, 4], ratio=0.5) == [0, 3, 4, 5, 6, 8, 9]  # of 3 others ceil(1.5) stay
 
 
-def test_lengths_of_what_is_left():
-    vectors = packed([[float(i)] for i in range(10)], [5, 1, 4])
-    out = NormTopK(0.5, [2])(vectors, Evidence(), 2)
-    assert out.layout.lengths_B.tolist() == [3, 1, 3]
-    assert out.position_N.tolist() == [0, 3, 4, 0, 0, 2, 3]  # places in the text are kept
-    assert out.x_ND.flatten().tolist() == [0, 3, 4, 5, 6, 8, 9]
-
-
 def test_a_ratio_for_each_layer():
     reduction = NormTopK(ratio=[0.2, 0.6], layers=[1, 3])
     vectors = packed([[float(i)] for i in range(6)], [6])
     assert reduction(vectors, Evidence(), 1).layout.lengths_B.tolist() == [5]
     assert reduction(vectors, Evidence(), 3).layout.lengths_B.tolist() == [3]
-
-
-def test_strength_zero_keeps_all():
-    vectors = packed([[float(i)] for i in range(6)], [6], strength=0.0)
-    assert NormTopK(0.9, [2])(vectors, Evidence(), 2) is vectors
 
 
 def test_scores_in_fp32_of_bf16_vectors():

@@ -10,7 +10,7 @@ from eat_lightning.model.evidence import Evidence
 # Received minus own: 0 .1 .9 .5 | 0 .2
 SEEN = Evidence(
     received_N=torch.tensor([1.0, 0.2, 1.0, 0.8, 1.0, 0.4]),
-    own_N=torch.tensor([1.0, 0.1, 0.1, 0.3, 1.0, 0.2]),
+    diagonal_N=torch.tensor([1.0, 0.1, 0.1, 0.3, 1.0, 0.2]),
 )
 LENGTHS = [4, 2]
 
@@ -50,7 +50,7 @@ def test_who_stays(masses: list, changes: dict, strength: float, kept: list[floa
 def test_counts_are_of_the_original_tokens_and_never_grow():
     made = bound([1.0, 1.0, 0.0, 0.0])
     shorter = made(rows(), SEEN, 1)
-    again = Evidence(received_N=torch.ones(4), own_N=torch.zeros(4))
+    again = Evidence(received_N=torch.ones(4), diagonal_N=torch.zeros(4))
     assert made(shorter, again, 2).layout.lengths_B.tolist() == [2, 2]
 
 
@@ -75,10 +75,3 @@ def test_parameters_begin_at_one_learn_and_stay_within_bounds():
         made.retention.add_(1).mul_(-1)
     made.after_step()
     assert (made.retention == 0).all()
-
-
-def test_a_rate_takes_the_place_of_a_travel():
-    assert bound([1.0], travel=0.5).groups(1e-4)[0]["travel"] == 0.5
-    (group,) = bound([1.0], lr=0.002).groups(1e-4)
-    assert group["lr"] == 0.002
-    assert "travel" not in group

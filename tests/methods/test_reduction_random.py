@@ -27,18 +27,6 @@ def test_half_of_the_others_stay_and_cls():
     assert kept([text])[0] == 0
 
 
-def test_a_text_is_drawn_the_same_beside_others():
-    one, other = [2, 9, 8, 7, 6, 5, 3], [2, 5, 6, 3]
-    assert kept([one, other])[:4] == kept([one])
-    assert [place - 7 for place in kept([one, other])[4:]] == kept([other])
-
-
-def test_another_seed_and_another_text_draw_others():
-    text = [2, *range(5, 45)]
-    assert kept([text]) != kept([text], seed=1)
-    assert kept([text]) != kept([[*text[:-1], 3]])  # one token differs, and the whole draw
-
-
 def test_every_position_is_drawn_equally_often():
     texts = [[2, *range(5 + i, 15 + i)] for i in range(400)]
     score_N = Random(layers=[1]).score(rows(texts), Evidence())

@@ -5,7 +5,6 @@ from models import packed
 
 from eat_lightning.methods.reduction.received_topk import ReceivedTopK
 from eat_lightning.model.evidence import Evidence, gather_evidence
-from eat_lightning.model.method import argument_faults
 from eat_lightning.model.packed import Layout
 
 
@@ -35,8 +34,3 @@ def test_most_received_stay():
     evidence = Evidence(received_N=torch.tensor([0.0, 0.1, 0.9, 0.5, 0.9, 0.3, 0.2]))
     out = ReceivedTopK(ratio=0.5, layers=[1])(vectors, evidence, 1)
     assert out.position_N.tolist() == [0, 2, 4, 0, 1]
-
-
-def test_it_asks_for_the_whole_matrix():
-    assert ReceivedTopK().needs == {"received"}
-    assert argument_faults(ReceivedTopK, 3) == ["reduction.layers must be in 1..3, got 4"]

@@ -20,11 +20,3 @@ def test_importance_adds_up_over_layers():
     short = made(same, received(0.1, 0.0, 0.1, 0.9, 0.2), 2)
     assert short.x_ND.flatten().tolist() == [0, 1, 3]
     torch.testing.assert_close(short.notes["importance"], torch.tensor([0.2, 0.9, 1.1]))
-
-
-def test_what_is_dropped_never_returns():
-    made = SpAtten(ratio=[0.5, 0.5], layers=[1, 2])
-    rows = packed([[float(i)] for i in range(5)], [5])
-    once = made(rows, received(0.0, 0.1, 0.8, 0.2, 0.9), 1)
-    twice = made(once, received(0.0, 0.5, 0.3), 2)
-    assert twice.x_ND.flatten().tolist() == [0, 2]  # .8 + .5 against .9 + .3

@@ -48,13 +48,6 @@ def test_tokens_merge_within_their_segment():
     assert joined.position_N.tolist() == [0, 1, 3, 5, 6]
 
 
-def test_strength_scales_the_ratio_and_a_single_token_stays():
-    rows = packed([[1.0]], [1])
-    assert ToMe(layers=[1])(rows, Evidence(keys_NK=torch.ones(1, 2)), 1) is rows
-    weak = packed([[float(i)] for i in range(7)], [7], strength=0.0)
-    assert ToMe(ratio=0.5, layers=[1])(weak, Evidence(keys_NK=KEYS), 1) is weak
-
-
 def test_a_key_of_size_two_counts_as_two_equal_tokens():
     """Proportional attention: log size in the scores is the softmax over repeated keys."""
     torch.manual_seed(0)

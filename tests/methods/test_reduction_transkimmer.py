@@ -3,10 +3,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from models import packed, ragged, tiny, tiny_shape
+from models import packed, ragged, tiny
 
 from eat_lightning.methods.reduction.transkimmer import Transkimmer
-from eat_lightning.model.contracts import at_point
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.heads import pool_mean
 
@@ -87,14 +86,6 @@ def test_soft_gates_equal_dropped_rows(pool: str, monkeypatch: pytest.MonkeyPatc
     torch.testing.assert_close(soft.logits_BC, dropped.logits_BC, atol=1e-4, rtol=1e-4)
 
 
-def test_predictors_begin_by_keeping_all():
-    torch.manual_seed(0)
-    made = Transkimmer()
-    made.bind(tiny_shape(), [6], 3)
-    logits_N2 = made.predictors["0"](torch.randn(50, 16))
-    torch.testing.assert_close(logits_N2.mean(0), torch.tensor([-5.0, 5.0]), atol=0.5, rtol=0)
-
-
 def test_predictors_learn_under_any_schedule_and_rest_where_frozen():
     torch.manual_seed(0)
     encoder = tiny("dense", "transkimmer").train()
@@ -127,10 +118,3 @@ def test_a_task_that_wants_a_token_back_can_have_it():
     assert gone.any()
     assert (gates[0].weight_N.grad[gone] != 0).any()
     assert torch.isfinite(encoder.layers[0].qkv.weight.grad).all()
-
-
-def test_a_twin_with_another_threshold_shares_what_was_learned():
-    encoder = tiny("dense", "transkimmer")
-    twin = at_point(encoder.reduction, 0.9)
-    assert (twin.threshold, encoder.reduction.threshold) == (0.9, 0.5)
-    assert twin.predictors is encoder.reduction.predictors

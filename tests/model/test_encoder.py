@@ -17,7 +17,6 @@ from eat_lightning.infer.record import record
 from eat_lightning.model.contracts import at_point
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops
-from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.reason import Reason
 from eat_lightning.new.checks import Examples
 from eat_lightning.weights.checkpoint import load_pretrained
@@ -139,15 +138,6 @@ def test_an_exit_where_nobody_may_leave_is_not_asked(kind: str):
     assert [*policed(ragged()).guesses] == [1, 2, 3, 6]
 
 
-def test_guesses_of_all_heads_when_nobody_leaves():
-    encoder, batch = tiny("dense", "norm_topk", "confidence"), ragged()
-    leaving, staying = encoder(batch), encoder(batch, ALL_EXITS)
-    assert [*staying.guesses] == [3, 4, 6]
-    assert staying.depth_B.tolist() == [6] * 5
-    for i, depth in enumerate(leaving.depth_B.tolist()):
-        torch.testing.assert_close(staying.guesses[depth][i], leaving.logits_BC[i])
-
-
 def test_guesses_are_divided_by_temperature():
     encoder, batch = tiny(), ragged()
     cold_BC = encoder(batch).logits_BC
@@ -160,19 +150,6 @@ def test_strength_scales_the_ratio(strength: float, kept: int):
     encoder = tiny("dense", "norm_topk")
     encoder.strength.fill_(strength)
     assert encoder(ragged((14,))).tokens_LB[2].tolist() == [kept]  # 0.4 of 13 is 5.2; half is 2.6
-
-
-def test_layers_are_distinct():
-    encoder, batch = tiny(exit="confidence"), ragged()
-    with torch.no_grad():
-        before = encoder(batch, ALL_EXITS).guesses
-        for number, layer in enumerate(encoder.layers, start=1):
-            weight, kept = layer.up.weight, layer.up.weight.clone()
-            weight.add_(1.0)
-            after = encoder(batch, ALL_EXITS).guesses
-            changed = [k for k in before if not torch.equal(before[k], after[k])]
-            assert changed == [k for k in before if k >= number]
-            weight.copy_(kept)
 
 
 def test_evaluation_is_deterministic_and_training_is_not():
@@ -209,10 +186,3 @@ def test_evidence_is_fp32_under_autocast(needs: str):
     for score_N in found:
         assert score_N.dtype == torch.float32
         assert not torch.equal(score_N, score_N.bfloat16().float())  # not rounded on the way
-
-
-def test_head_settings_are_checked():
-    with pytest.raises(ValueError, match=r"head.layers must be in 0..6, got 9"):
-        tiny(head={"layers": [9]})
-    with pytest.raises(ValueError, match=r"head.pool must be one of cls, mean, got 'max'"):
-        tiny(head={"pool": "max"})

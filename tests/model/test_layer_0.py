@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from models import alone, kinds, method, padded, ragged, spread, tiny
+from models import alone, kinds, padded, ragged, spread, tiny
 from torch.utils.flop_counter import FlopCounterMode
 
 from eat_lightning.export.stretched import Stretched
@@ -20,9 +20,8 @@ from eat_lightning.methods.reduction.first import First
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops
 from eat_lightning.model.int8 import in_int8
-from eat_lightning.model.options import ALL_EXITS, PassOptions
+from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.new import checks
-from eat_lightning.validation import listed_layers
 
 LAYERS = [0, 2, 4]
 HEAD: dict[str, Any] = {"layers": LAYERS, "pool": "mean", "activation": None}
@@ -94,16 +93,6 @@ def test_flops_at_0_are_the_heads(kind: str):
     assert found[0] == counter.get_total_flops()
 
 
-def test_flops_of_a_linear_head_at_0():
-    """16 wide, 3 classes: 2 x 16 x 3, whatever the length; a layer costs far more."""
-    encoder = encoder_at_0()
-    tokens_LB = np.tile([5, 9], (6, 1))
-    exit = Confidence(0.9, LAYERS)
-    found = flops(encoder, exit, np.tile([5, 9], (6, 1)), np.array([0, 0]))
-    assert found.tolist() == [96.0, 96.0]
-    assert flops(encoder, exit, tokens_LB, np.array([2, 0]))[0] > 1000
-
-
 def test_records_rows_and_files_know_depth_0(tmp_path: Path):
     encoder, batch = encoder_at_0(), ragged(LENGTHS)
     recorded = record(encoder, checks.Examples(batch))
@@ -148,28 +137,3 @@ def test_stretches_begin_with_the_embedding_alone():
             assert found.depth_B.tolist() == expected.depth_B.tolist()
             assert found.tokens_LB.tolist() == expected.tokens_LB.tolist()
             torch.testing.assert_close(found.logits_BC, expected.logits_BC, atol=1e-4, rtol=1e-4)
-
-
-def test_layers_by_name():
-    assert listed_layers("all", 4) == [1, 2, 3]
-    assert listed_layers("from_0", 4) == [0, 1, 2, 3]
-    with pytest.raises(ValueError, match=r"head\.layers must be in 0\.\.6, got -1"):
-        tiny(head={"layers": [-1]})
-
-
-def test_hidden_vectors_are_those_that_the_exit_at_0_reads():
-    encoder, batch = encoder_at_0(), ragged(LENGTHS)
-    hidden = encoder(batch, PassOptions(leave=False, keep_hidden=True)).hidden
-    assert [*hidden] == [0, 1, 2, 3, 4, 5, 6]
-    guess_BC = encoder.heads["0"](hidden[0])
-    torch.testing.assert_close(guess_BC, encoder(batch, ALL_EXITS).guesses[0])
-
-
-def test_rules_may_look_from_0_on():
-    for kind in kinds("exit"):
-        rule = method("exit", kind)
-        if kind == "never":
-            continue
-        looks = {"layer": 0} if kind == "fixed" else {"layers": LAYERS}
-        knob = {} if rule.knob is None else {rule.knob.name: rule.knob.grid[0]}
-        assert 0 in method("exit", kind, **looks, **knob).layers

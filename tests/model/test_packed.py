@@ -49,11 +49,6 @@ def test_unpad_undoes_pad(lengths: list[int], tail: tuple[int, ...]):
     assert torch.equal(padded[layout.real_BL], x_N)
 
 
-def test_equal_lengths_are_not_copied():
-    x_ND = torch.randn(6, 2)
-    assert Layout(torch.tensor([3, 3]), CPU).pad(x_ND).data_ptr() == x_ND.data_ptr()
-
-
 def test_take_and_only():
     vectors = packed([[float(i)] for i in range(6)], [2, 1, 3])
     vectors.size_N = torch.tensor([1, 2, 1, 1, 3, 1])

@@ -144,12 +144,3 @@ def test_shared_layers_are_kept_once():
 def test_an_approximate_attention_is_refused_by_name(body: str, what: str):
     with pytest.raises(ValueError, match=f"attention=performer has no place for .*{what}"):
         tiny("performer", **PARTS[body])
-
-
-def test_heads_read_normed_vectors():
-    """A body that norms first is not normed behind its blocks; its heads see it so."""
-    encoder = tiny(**PARTS["modernbert"])
-    x_ND = encoder.for_heads(encoder.embed(ragged())).x_ND
-    weight_D = encoder.final_norm.weight
-    torch.testing.assert_close((x_ND / weight_D).mean(1), torch.zeros(33), atol=1e-5, rtol=0)
-    assert tiny().final_norm is None

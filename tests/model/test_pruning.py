@@ -22,11 +22,6 @@ def test_by_hand():
     assert with_cls(np.array([1, 10]), TWICE) == pytest.approx([1, 0.541])
 
 
-def test_exact_where_floats_are_not():
-    # 0.29 x 100 is 28.999999999999996 in floats: 71 others are left, not 72.
-    assert left(101, [Fraction("0.29")]) == 72
-
-
 @pytest.mark.parametrize(
     ("reduction", "expected"),
     [
@@ -39,11 +34,6 @@ def test_exact_where_floats_are_not():
 def test_the_ratios_that_act(reduction: dict, expected: list | None):
     found = ratios_of(reduction, 6)
     assert expected == (None if found is None else [float(p) for p in found])
-
-
-def test_strength_shrinks_the_ratio():
-    reduction = {"kind": "norm_topk", "ratio": 0.4, "layers": [2]}
-    assert ratios_of(reduction, 6, 0.5) == [Fraction(1, 5)]
 
 
 @pytest.mark.parametrize("kind", ["norm_topk", "received_topk", "cls_topk"])

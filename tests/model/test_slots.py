@@ -4,9 +4,8 @@ import sys
 
 import pytest
 import torch
-from models import Nearest, kinds, method, ragged, tiny, tiny_shape
+from models import Nearest, kinds, method, ragged, tiny
 
-from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.specification import SLOTS, build, build_all, spec
 from eat_lightning.new.checks import checks
 from eat_lightning.validation import InLayers, Within
@@ -133,12 +132,3 @@ def test_numbers():
     ]
     assert Within("[0, 1)", each=True).lines("k", "x") == ["k must be in [0, 1), got 'x'"]
     assert Within("[0, 1)", each=True).lines("k", float("nan")) == ["k must be in [0, 1), got nan"]
-
-
-def test_slots_can_be_replaced_at_any_time():
-    encoder = tiny("dense", "none", "confidence")
-    assert isinstance(encoder, AdaptiveEncoder)
-    methods = {"reduction": method("reduction", "norm_topk"), "exit": method("exit", "never")}
-    encoder = encoder.replacing(**methods)
-    assert encoder(ragged((12,))).tokens_LB[2].tolist() == [8]
-    assert tiny_shape().max_length == 40

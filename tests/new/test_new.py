@@ -54,7 +54,7 @@ def test_a_method_that_breaks_a_promise_is_caught():
         except AssertionError:
             failed.append(check.__name__)
     assert "batch_is_its_examples" in failed
-    assert "gradients_reach_every_weight" not in failed
+    assert "every_weight_has_a_gradient" not in failed
 
 
 class BadExit(Never):

@@ -14,16 +14,8 @@ from eat_lightning.data.split import Split
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.infer.record import record
 from eat_lightning.model.options import ALL_EXITS
-from eat_lightning.model.packed import Batch
-from eat_lightning.model.specification import build, spec
-from eat_lightning.report.explorer import (
-    compared,
-    explore,
-    rules_of,
-    spread,
-    typed,
-    walk,
-)
+from eat_lightning.model.specification import build
+from eat_lightning.report.explorer import compared, explore, spread, typed, walk
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import save_model
 
@@ -122,17 +114,6 @@ def test_as_the_encoder_goes(run: Run, explored: dict, split: Split):
                 assert found["answer"] == labels[int(trace.logits_BC[0].argmax())]
 
 
-def test_the_rules_of_a_run():
-    def names(**rule) -> list:
-        return [spec("exit", found).get("tau") for found in rules_of(build("exit", rule), 2)]
-
-    grid = [0.5, 0.6, 0.7, 0.8, 0.9, 0.95]
-    assert names(kind="confidence", tau=0.9, layers=[4]) == grid
-    assert names(kind="confidence", tau=0.55, layers=[4]) == sorted([*grid, 0.55])
-    assert names(kind="confidence", tau=[0.6, 0.7], layers=[3, 4]) == [[0.6, 0.7]]
-    assert names(kind="never") == [None]
-
-
 def test_places_by_hand(run: Run):
     """Of 5 tokens `first` keeps half of the 4 others after layer 2, and half of those after 4."""
     encoder, _ = run.model()
@@ -186,17 +167,3 @@ def test_pairs_and_scores(tmp_path: Path):
         "reason": "last_layer",
         "answer": own["exits"][-1]["answer"],
     }
-
-
-def test_segments_where_a_tokenizer_has_no_types():
-    from eat_lightning.data.source import Source
-    from eat_lightning.data.split import Tokens
-    from eat_lightning.report.explorer import tokens_of
-
-    tokenizer = toy_tokenizer()
-    sep, word = tokenizer.sep_token_id, tokenizer.convert_tokens_to_ids("dog")
-    ids = np.array([tokenizer.cls_token_id, word, sep, sep, word, word, sep])
-    tokens = Tokens(ids, np.zeros(7, np.uint8), np.array([0, 7]))
-    pair = Split("pair", Source([["dog"], ["dog dog"]], np.zeros(1)), tokens, "")
-    assert tokens_of(tokenizer, pair, 0)["segments"] == [0, 0, 0, 1, 1, 1, 1]
-    assert isinstance(pair.batch(np.array([0])), Batch)

@@ -49,12 +49,6 @@ def test_colours_are_told_apart(eyes: str) -> None:
     assert min(np.linalg.norm(one - other) for one, other in combinations(seen, 2)) > 15
 
 
-def test_a_look_depends_on_the_names_only() -> None:
-    assert figures.looks(["b", "a", "b"]) == figures.looks(["a", "b"])
-    many = figures.looks(f"{i:02}" for i in range(20)).values()
-    assert len({(look.color, look.marker) for look in many}) == 20
-
-
 def simple(drawing) -> None:
     ax = drawing.add_subplot()
     (line,) = ax.plot([0, 1], [0, 1], color=figures.SERIES[0], marker="o")
@@ -91,11 +85,3 @@ def test_svg_for_a_page(figure: Figure) -> None:
     assert ">3 &lt; 4</text>" in text
     assert "<style" not in text
     assert figures.INK not in text
-
-
-def test_links_within_an_svg_still_lead_somewhere(figure: Figure) -> None:
-    text = figures.svg(figure)
-    for piece in text.split('xlink:href="#')[1:]:
-        assert f'id="{piece.partition(chr(34))[0]}"' in text
-    for piece in text.split("url(#")[1:]:
-        assert f'id="{piece.partition(")")[0]}"' in text

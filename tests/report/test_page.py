@@ -7,19 +7,11 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from pages import HOSTILE, SMALL, SOURCE, ZERO, contrast, make_claims, make_explorer
+from pages import HOSTILE, SOURCE, contrast, make_claims, make_explorer
 
 from eat_lightning.report import figures
-from eat_lightning.report.claim import Claim
-from eat_lightning.report.page import (
-    SCRIPTS,
-    STYLES,
-    asset,
-    measured_line,
-    render,
-    value_and_interval,
-)
-from eat_lightning.report.table import Cell, Column, Line, Table
+from eat_lightning.report.page import SCRIPTS, STYLES, asset, render, value_and_interval
+from eat_lightning.report.table import Cell
 
 
 class Outline(HTMLParser):
@@ -86,13 +78,6 @@ def test_policy_allows_this_script_and_no_other(html: str):
     assert rules["script-src"] == f"'sha256-{digest}'"
 
 
-def test_claims_in_their_order_and_the_explorer_last(html: str):
-    sections = [a["id"] for a in Outline(html).all("section")]
-    assert sections == ["claim-frontier", "claim-cost", "explorer"]
-    links = [a["href"] for a in Outline(html).all("a") if a["href"] in {f"#{s}" for s in sections}]
-    assert links == [f"#{s}" for s in sections]
-
-
 def test_every_id_is_used_once(html: str):
     ids = [str(a["id"]) for _, a in Outline(html).tags if "id" in a]
     assert sorted(ids) == sorted(set(ids))
@@ -110,20 +95,6 @@ def test_every_id_is_used_once(html: str):
 )
 def test_interval_stands_apart_with_the_digits_of_the_text(cell: Cell, shown: tuple[str, str]):
     assert value_and_interval(cell) == shown
-
-
-def test_flags_are_lettered_in_their_order(html: str):
-    found = re.findall(r'<li><span class="flag">(\w)</span> (.*?)</li>', html)
-    assert found == [("a", ZERO), ("b", SMALL)]
-
-
-def test_what_was_measured_is_read_off_the_tables():
-    columns = [Column("threads", "Threads"), Column("dtype", "dtype")]
-    cells = {"threads": Cell(1, "1"), "dtype": Cell("fp32", "fp32"), "num_examples": Cell(8, "8")}
-    other = cells | {"dtype": Cell("bf16", "bf16")}
-    table = Table("t", "T", "", columns, [Line(cells, SOURCE), Line(other, SOURCE)])
-    line = measured_line([Claim("frontier", "F", [], [table])])
-    assert line == "8 examples · 1 thread · fp32 / bf16"
 
 
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])

@@ -13,7 +13,7 @@ from studies import EAT, keep, make_recorded, make_row
 from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.errors import ConfigError
 from eat_lightning.overrides import with_paths_listed
-from eat_lightning.report.__main__ import claim_of, found_claims, main, report, scripts_of
+from eat_lightning.report.__main__ import claim_of, main, report, scripts_of
 from eat_lightning.runs.row import read
 from experiments.__main__ import main as one_claim
 
@@ -132,19 +132,6 @@ def test_exit_status_and_one_line(monkeypatch, capsys: pytest.CaptureFixture[str
     assert ended.value.code == 1
     assert "has no rows: measure its runs" in capsys.readouterr().err
     assert logging.getLogger("matplotlib.font_manager").getEffectiveLevel() == logging.WARNING
-
-
-def test_every_fault_at_once():
-    with pytest.raises(ConfigError) as caught:
-        report(config("examples=-1", "claims=[nonsense]"))
-    assert len(str(caught.value).splitlines()) == 3
-
-
-def test_claims_are_found_by_looking():
-    found = found_claims()
-    assert next(iter(found)) == "frontier"  # what a reader sees first
-    assert {"ablation", "calibration", "cost", "exits", "retention", "phishing"} <= found.keys()
-    assert all(callable(claim_of(path)) for path in found.values())
 
 
 def test_two_claims_may_each_have_a_file_of_one_name(tmp_path: Path):

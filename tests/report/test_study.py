@@ -1,7 +1,6 @@
 """What a report knows of its runs: rows over seeds, examples, curves, and what is wrong."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,20 +52,6 @@ def test_own_static_is_found_seed_by_seed(tmp_path: Path):
     assert found is not None
     assert [m.row for m in found.members] == [m.row for m in static.members]
     assert own_static_of(study, static) is static
-
-
-def test_each_engine_has_an_own_static(tmp_path: Path):
-    rows = [
-        make_row(**(fields | {"kernels": kernels, "run": "r"}))
-        for kernels in ("ours", "onnx")
-        for fields in (EAT, {"baseline": "own static"})
-    ]
-    keep(tmp_path / "r", rows)
-    study = open_study([str(tmp_path)])
-    for point in study.points():
-        static = own_static_of(study, point)
-        assert static is not None
-        assert (static.row.baseline, static.row.kernels) == ("own static", point.row.kernels)
 
 
 def test_the_newest_row_counts_and_a_timed_one_before_it(tmp_path: Path):
@@ -155,19 +140,6 @@ def test_heads_on_a_tuned_model_of_each_seed_are_one_setting(tmp_path: Path):
     other = "sst2-bert-s1-lr-1e-4-89abcdef"
     keep(tmp_path / other, [make_row(run=other, seed=1, encoder=other, teacher=other)])
     assert len(open_study([str(tmp_path)]).points()) == 3
-
-
-def test_of_two_fits_for_one_budget_the_last_counts(tmp_path: Path):
-    fits = [
-        make_row(**EAT | {"reduction": EAT["reduction"] | {"ratio": ratio}}, created=f"{day}")
-        for day, ratio in ((1, 0.1), (2, 0.5))
-    ]
-    rows = [replace(row, budget=0.5) for row in fits]
-    keep(tmp_path / "r", [make_row(**EAT), *rows])
-    study = open_study([str(tmp_path)])
-    (point,) = [p for p in study.points() if p.row.budget]
-    assert [m.row.reduction["ratio"] for m in point.members] == [0.5]
-    assert study.warnings[0] == "s/r: of two rows of confidence at budget 0.5 the last counts"
 
 
 def test_runs_with_other_heads_are_not_seeds_of_one_setting(tmp_path: Path):

@@ -4,7 +4,6 @@ from dataclasses import replace
 from io import StringIO
 
 import pytest
-from rich.console import Console
 
 from eat_lightning.report.provenance import Provenance
 from eat_lightning.report.table import Cell, Column, Line, Table, escaped
@@ -102,24 +101,8 @@ def test_escaped(given: str, wanted: str) -> None:
     assert escaped(given) == wanted
 
 
-def test_terminal(table: Table) -> None:
-    console = Console(width=80, file=StringIO(), color_system=None)
-    table.show(console)
-    text = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "50.0 ± 1.0 b" in text
-    assert f"b {SMALL}" in text
-
-
 def test_saved_files(table: Table, tmp_path) -> None:
     assert [*table.write(tmp_path / "some", ["md"])] == ["md"]
     paths = table.write(tmp_path / "new")
     assert {path.name for path in paths.values()} == {"t.csv", "t.md", "t.tex"}
     assert sorted((tmp_path / "new").iterdir()) == sorted(paths.values())
-
-
-def test_no_lines(table: Table) -> None:
-    empty = replace(table, lines=[])
-    assert empty.markdown() == "No lines."
-    assert len(empty.csv().splitlines()) == 1
-    assert r"\caption{A title. 50\% \& more.}" in empty.latex()
-    empty.show(Console(file=StringIO()))

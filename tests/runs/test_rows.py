@@ -78,13 +78,6 @@ def test_a_row_supersedes_its_key(tmp_path):
     assert [r.accuracy for r in read(path)] == [0.91, 0.91, 0.91, 0.91, 0.5]
 
 
-def test_a_rule_fitted_alike_for_two_budgets_has_two_rows(tmp_path):
-    path = tmp_path / "rows.jsonl"
-    rows = [row(), row(budget=0.4), row(budget=0.6), row(budget_ms=5.0)]
-    write(path, rows)
-    assert read(path) == rows
-
-
 def test_a_timed_row_supersedes_the_untimed_but_not_the_reverse(tmp_path):
     path = tmp_path / "rows.jsonl"
     timed = row(latency_ms=5.0, threads=1, latency_batch=1)

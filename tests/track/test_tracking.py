@@ -22,15 +22,11 @@ from eat_lightning.runs.row import Row, read
 from eat_lightning.runs.run import open_runs
 from eat_lightning.track.log import (
     begun_id,
-    chart,
     has_account,
-    lines_of,
     log_result,
     log_rows,
     measure_faults,
     numbers_of,
-    reliability_of,
-    rules_of,
     stays_offline,
     wandb_faults,
     wandb_logger,
@@ -111,18 +107,6 @@ def test_each_logger_gets_the_row_its_own_way():
     assert other == numbers_of(row())
 
 
-def test_a_wandb_run_is_named_grouped_and_tagged(tmp_path: Path):
-    folder = tmp_path / "task=sst2,model=eat,seed=1"
-    given = wandb_logger(NODE, CONFIG, folder).given
-    assert given["group"] == "s"
-    assert given["job_type"] == "train"
-    assert given["tags"] == ["sst2", "eat"]
-    assert (given["name"], given["save_dir"]) == (folder.name, folder)
-    assert given["config"] == CONFIG
-    assert given["id"] is None
-    assert wandb_logger(NODE | {"name": "mine"}, CONFIG, folder).given["name"] == "mine"
-
-
 def test_a_run_that_goes_on_keeps_its_id(tmp_path: Path):
     for name in ("run-20260101_000000-first", "run-20260102_000000-second", "offline-run-3-third"):
         (tmp_path / "wandb" / name).mkdir(parents=True)
@@ -181,34 +165,6 @@ def test_an_account_is_a_key_in_the_environment_or_in_netrc(
         assert stays_offline() is offline
 
 
-@pytest.mark.parametrize(
-    ("rule", "taus"),
-    [
-        (method("exit", "confidence", tau=0.9, layers=[4]), [0.9, 0.95, 0.8, 0.7, 0.6, 0.5, None]),
-        (method("exit", "confidence", tau=[0.6, 0.7], layers=[3, 4]), None),
-        (method("exit", "patience"), [None, None]),
-        (method("exit", "never"), [None]),
-    ],
-)
-def test_a_frontier_has_each_rule_once(rule: Any, taus: list[Any] | None):
-    found = [getattr(rule, "tau", None) for rule in rules_of(rule, 2)]
-    assert found == (taus or [[0.6, 0.7], 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, None])
-
-
-def test_a_table_leaves_out_what_no_row_has():
-    experiment = Experiment()
-    lines = lines_of([row(), row(exit={"kind": "never"}, knob=None, point=None, accuracy=0.5)])
-    chart(experiment, "frontier/flops", lines, "flops_ratio", "score")
-    table = experiment.logged["frontier/flops"].table
-    assert table.columns[:4] == ["setting", "score", "reduction", "exit"]
-    assert not {"latency_ms", "exit_shares", "baseline"} & {*table.columns}
-    assert [line[:4] for line in table.data] == [
-        ["tau 0.9", 0.75, "none", "confidence"],
-        ["never", 0.5, "none", "never"],
-    ]
-    assert [line[table.columns.index("point")] for line in table.data] == [0.9, None]
-
-
 def recorded(probabilities_B: list[float]) -> Recorded:
     """Two classes, the right one of this probability; the exit at 4 and the last guess alike."""
     right_B = np.array(probabilities_B)
@@ -219,15 +175,6 @@ def recorded(probabilities_B: list[float]) -> Recorded:
     return Recorded(
         np.zeros(size, int), tokens_LB[0], {4: logits_BC, 6: logits_BC}, tokens_LB, rule
     )
-
-
-def test_reliability_by_hand():
-    lines = reliability_of(recorded([0.95, 0.95, 0.55, 0.45]))
-    assert [line["exit"] for line in lines] == [4, 4, 6, 6]
-    sure, unsure = lines[1], lines[0]
-    assert (sure["n"], sure["accuracy"], sure["confidence"]) == (2, 1.0, pytest.approx(0.95))
-    assert (unsure["n"], unsure["accuracy"]) == (2, 0.5)
-    assert unsure["low"] < 0.5 < unsure["high"]
 
 
 def test_the_way_under_the_rule_needs_no_second_pass():

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,8 +10,7 @@ from omegaconf import OmegaConf
 
 from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.errors import ConfigError
-from eat_lightning.track import __main__ as module
-from eat_lightning.track.__main__ import WorkspaceSettings, workspace
+from eat_lightning.track.__main__ import workspace
 
 pytest.importorskip("wandb_workspaces", reason="pip install wandb-workspaces")
 # pydantic's, of wandb-workspaces 0.4.13
@@ -85,34 +83,6 @@ def test_without_an_account_the_spec_is_a_file(outputs: Path, capsys: pytest.Cap
     assert (outputs / "workspace.json").is_file()
 
 
-def test_with_an_account_it_is_saved(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    monkeypatch.setenv("WANDB_MODE", "online")
-    built: list[str | None] = []
-
-    def fake(plan: WorkspaceSettings, entity: str | None) -> Any:
-        built.append(entity)
-        return SimpleNamespace(save=lambda: SimpleNamespace(url="https://where"))
-
-    monkeypatch.setattr(module, "view", fake)
-    workspace(config_of("entity=me"))
-    assert built == ["me"]
-    assert capsys.readouterr().out == "https://where\n"
-
-
-def test_what_the_server_refuses_is_one_line(monkeypatch: pytest.MonkeyPatch):
-    def refuse(plan: WorkspaceSettings, entity: str | None) -> Any:
-        raise RuntimeError("no such project\nmore")
-
-    monkeypatch.setenv("WANDB_MODE", "online")
-    monkeypatch.setattr(module, "view", refuse)
-    with pytest.raises(
-        ConfigError, match=r"^W&B did not save the workspace: no such project; more \("
-    ):
-        workspace(config_of("entity=me"))
-
-
 def test_faults_are_named_together():
     with pytest.raises(ConfigError) as raised:
         workspace(config_of("project=''", "exits=[4,3]"))
@@ -120,9 +90,3 @@ def test_faults_are_named_together():
         "project must be a name, got ''",
         "exits must ascend, got [4, 3]",
     ]
-
-
-def test_the_package_is_asked_for(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"^a workspace needs the package: pip install wandb-"):
-        workspace(config_of())

@@ -12,7 +12,6 @@ from eat_lightning.infer.record import record
 from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.methods.schedule.anneal import Anneal
 from eat_lightning.methods.schedule.two_stage import TwoStage
-from eat_lightning.model.training import Stage
 from eat_lightning.new.checks import Examples
 from eat_lightning.train.callbacks.progress import ProgressLines
 from eat_lightning.train.callbacks.stages import Timeline, warm_then_linear
@@ -71,24 +70,11 @@ def test_stages_follow_each_other():
     assert timeline.reached(100)
 
 
-def test_a_cubic_ramp():
-    assert Stage(ramp=(0.0, 1.0), shape="cubic").strength(0.5) == 1 - 0.5**3
-
-
 def test_scheduled_retention_is_the_papers_product():
     encoder: Any = SimpleNamespace(reduction=NormTopK(0.3, [2, 4]), strength=torch.tensor(1.0))
     assert scheduled_retention(encoder) == pytest.approx(0.49)
     encoder.strength = torch.tensor(0.5)
     assert scheduled_retention(encoder) == pytest.approx(0.85**2)
-
-
-def test_ece_by_hand():
-    # Two bins: confidence 0.9, three of four right; confidence 0.6, one of two right.
-    confidence = torch.tensor([0.9] * 4 + [0.6] * 2)
-    logits = torch.stack([confidence, 1 - confidence], 1).log()
-    labels = torch.tensor([0, 0, 0, 1, 0, 1])
-    by_hand = (4 * abs(0.75 - 0.9) + 2 * abs(0.5 - 0.6)) / 6
-    assert ece(logits, labels) == pytest.approx(by_hand, abs=1e-6)
 
 
 def test_a_temperature_undoes_a_scaling():

@@ -29,8 +29,6 @@ from eat_lightning.train.one_pass import (
     Chosen,
     VectorHeads,
     blockers,
-    drawn,
-    one_cycle,
     reads_one_vector,
     searched,
     trains_early_heads_alone,
@@ -210,21 +208,14 @@ def test_texts_of_another_file(tmp_path: Path):
         planned(config_of(*TINY, "objective=self_distillation", "data.texts=/nowhere.txt"))
 
 
-def test_fewer_texts_are_the_same_ones_at_every_call(split):
-    some, again = drawn(split, 20), drawn(split, 20)
-    assert (len(some), some.key) == (20, f"{split.key}-20")
-    assert some.source.texts == again.source.texts
-    assert drawn(split, None) is drawn(split, 1000) is split
-
-
 def test_what_needs_the_encoder_in_every_step():
     for kind, alone in {"pooled": True, "pair": True, "shared": False, "attention": False}.items():
         assert reads_one_vector(tiny(head={"kind": kind, "layers": [3]}).heads["3"]) is alone
     encoder = tiny(head={"layers": [3]})
-    frozen, all_move = TwoStage(body_share=0.0).stages(1, [3, 6]), [Stage()]
+    frozen, all_move = TwoStage(backbone_share=0.0).stages(1, [3, 6]), [Stage()]
     assert trains_early_heads_alone(encoder, frozen)
     assert not trains_early_heads_alone(encoder, all_move)
-    assert not trains_early_heads_alone(encoder, TwoStage(body_share=0.5).stages(1, [3, 6]))
+    assert not trains_early_heads_alone(encoder, TwoStage(backbone_share=0.5).stages(1, [3, 6]))
     attentive: Any = SimpleNamespace(
         encoder=tiny(exit="cats", head={"kind": "shared", "layers": [3, 4]}),
         objective=HiddenDistillation(),
@@ -260,11 +251,3 @@ def test_settings_are_chosen_one_after_another():
     alone = plan_of(lr=[1.0], weight_decay=[0.5], epochs=[8])
     assert searched(alone, loss_of) == Chosen(1.0, 0.5, 8)
     assert len(tried) == 5  # nothing to choose
-
-
-def test_the_learning_rate_rises_and_falls():
-    """20 steps: two rise, then a cosine from 1 to 0."""
-    rates = [one_cycle(step, 20) for step in range(21)]
-    assert rates[:3] == pytest.approx([0.25, 0.75, 1.0])
-    assert rates[11] == pytest.approx(0.5)
-    assert rates[20] == pytest.approx(0.0)

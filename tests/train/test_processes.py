@@ -121,11 +121,6 @@ def test_ddp_looks_for_parameters_without_a_gradient_where_there_are_some(
     assert strategy._start_method == how
 
 
-def test_one_process_has_no_strategy_of_ours():
-    assert strategy_for({"strategy": "auto", "devices": 1}, False) == "auto"
-    assert strategy_for({}, False) == "auto"
-
-
 def test_how_many_processes_is_not_a_runs_identity():
     one = folder_for(config_of(*TINY), TINY)
     given = [*TINY, *TWO]

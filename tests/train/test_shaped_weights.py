@@ -93,8 +93,3 @@ def test_weights_that_are_shared_out_have_no_shape(kind: str):
     shared = ["trainer.devices=2", "trainer.strategy=fsdp", f"objective={kind}"]
     with pytest.raises(ConfigError, match=r"trainer\.strategy=fsdp shares weights out, and"):
         planned(config_of("data=toy", "encoder=tiny", *STATIC, *shared))
-
-
-def test_a_teacher_is_needed():
-    with pytest.raises(ConfigError, match="objective needs a teacher: give teacher="):
-        planned(config_of("data=toy", "encoder=tiny", *STATIC, "objective=dynabert"))

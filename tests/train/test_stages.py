@@ -11,11 +11,9 @@ from torch.utils.data import DataLoader
 
 from eat_lightning.answer_kind import SingleLabel
 from eat_lightning.errors import ConfigError
-from eat_lightning.methods.objective.alternating import Alternating
 from eat_lightning.methods.objective.gradient_equilibrium import GradientEquilibrium
 from eat_lightning.methods.objective.hidden_distillation import HiddenDistillation
 from eat_lightning.methods.objective.joint import Joint
-from eat_lightning.methods.objective.sandwich import Sandwich as InplaceDistillation
 from eat_lightning.methods.objective.self_distillation import SelfDistillation
 from eat_lightning.methods.schedule.anneal import Anneal
 from eat_lightning.methods.schedule.mixed import Mixed
@@ -115,15 +113,6 @@ def test_thresholds_learn_while_soft_and_then_stand_still():
     assert "layers.0.up.weight" in watch.moved(4, STEPS)
 
 
-def test_retention_parameters_stay_within_bounds():
-    encoder = tiny("dense", "power_bert")
-    encoder.reduction.lr = 0.5
-    watch = fit(encoder, SoftHard(soft=0.5))
-    assert "reduction.retention" in watch.moved(0, 4)
-    for seen in watch.seen:
-        assert 0 <= seen["reduction.retention"].min() <= seen["reduction.retention"].max() <= 1
-
-
 @pytest.mark.parametrize(("steps", "rates"), [(8, 3.0), (16, 5.0)])
 def test_a_travel_is_a_rate_for_the_steps_of_the_search(steps: int, rates: float):
     """Of 4 soft steps the rates are 1, 1, 2/3, 1/3; of 8: 1/2, 1, then down from 1 in sixths."""
@@ -177,14 +166,14 @@ def test_mixed_leaves_early_heads_bit_equal_and_then_trains_everything():
     assert watch.moved(0, 4) == watch.seen[0].keys() - early
     assert watch.moved(4, STEPS) == watch.seen[0].keys()
     assert len(Mixed().stages(1, [6])) == 1  # a static model has no second stage
-    assert argument_faults(Mixed, 6, body_share=1.0) == [
-        "schedule.body_share must be in (0, 1), got 1.0"
+    assert argument_faults(Mixed, 6, backbone_share=1.0) == [
+        "schedule.backbone_share must be in (0, 1), got 1.0"
     ]
 
 
 @pytest.mark.parametrize("kind", ["attention", "past_future", "shared"])
 def test_two_stages_freeze_heads_of_every_kind(kind: str):
-    head = {"kind": kind} | ({"own_classes": True} if kind == "shared" else {})
+    head = {"kind": kind} | ({"separate_classes": True} if kind == "shared" else {})
     watch = fit(tiny(exit="confidence", head=head), TwoStage(0.5), SelfDistillation())
     early = {name for name in watch.seen[0] if name.startswith(EARLY)}
     unused = {name for name in early if ".imitate." in name and ".3." in name}
@@ -200,28 +189,6 @@ def test_what_all_exits_share_cannot_train_alone():
     ):
         raise_idle(TwoStage(), encoder)
     raise_idle(Mixed(), encoder)
-
-
-def test_alternating_lets_early_heads_rest_in_its_even_steps():
-    watch = fit(tiny(exit="confidence"), Anneal(0, 0), Alternating())
-    for step in range(STEPS):
-        moved = {name for name in watch.moved(step, step + 1) if name.startswith(EARLY)}
-        assert bool(moved) == (step % 2 == 1)
-
-
-def test_imitation_is_a_part_of_the_loss():
-    encoder = tiny(exit="confidence", head={"kind": "past_future", "imitation": 0.0})
-    without = fit(encoder, Anneal(0, 0)).seen[-1]
-    encoder = tiny(exit="confidence", head={"kind": "past_future", "imitation": 5.0})
-    assert not torch.equal(
-        fit(encoder, Anneal(0, 0)).seen[-1]["heads.6.imitate.weight"],
-        without["heads.6.imitate.weight"],
-    )
-
-
-def test_a_sandwich_trains_with_passes_of_its_own():
-    watch = fit(tiny("dense", "norm_topk", "confidence"), Anneal(0, 0), InplaceDistillation())
-    assert watch.moved(0, STEPS) == watch.seen[0].keys()
 
 
 def test_a_teachers_hidden_states_teach_and_the_teacher_stands_still():

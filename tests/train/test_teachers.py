@@ -93,19 +93,6 @@ def test_heads_alone_on_a_tuned_run(run: Run):
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in same)
 
 
-def test_distillation_trains_from_a_run(run: Run):
-    found = trained(
-        "study=distil",
-        "model=eat_pruned",
-        f"teacher={run.folder}",
-        "objective.distill=0.5",
-        "objective.distill_into=all",
-    )
-    with (found.folder / "csv" / "metrics.csv").open() as file:
-        columns = next(csv.reader(file))
-    assert {"train/distill_3", "train/distill_6"} <= {*columns}
-
-
 def test_a_teacher_of_another_shape_teaches_its_hidden_states(run: Run):
     """Three layers of width 16 learn from six of width 32: layer 1 from 2, 2 from 4, 3 from 6."""
     given = [f"teacher={run.folder}", "objective=hidden_distillation", "head.layers=all"]

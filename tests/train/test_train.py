@@ -231,28 +231,12 @@ def test_a_class_of_ones_own_trains_and_is_opened_again(
     assert row.sources == {"mine": sha256(MINE.encode()).hexdigest()[:12]}
 
 
-def test_the_learning_rate_is_the_tasks_but_for_random_weights():
-    for given, lr in (([], 1e-3), (["optimizer.lr=3e-4"], 3e-4)):
-        plan = planned(config_of(*TINY, *given))
-        assert module_of(plan, data_of(plan)).lr == lr
-
-
 def test_an_optimizer_takes_its_arguments_from_the_config():
     plan = planned(config_of(*TINY, "optimizer=sgd", "optimizer.momentum=0.5"))
     (group,) = plan.optimizer.over(
         [{"params": [torch.nn.Parameter(torch.ones(2))]}], 0.1
     ).param_groups
     assert (group["lr"], group["momentum"], group["nesterov"]) == (0.1, 0.5, True)
-
-
-def test_heads_at_all_layers_are_in_a_runs_name():
-    given = ["data=toy", "encoder=tiny", "head.layers=all"]
-    every, listed = (
-        config_of(*given),
-        config_of("data=toy", "encoder=tiny", "head.layers=[1,2,3,4,5]"),
-    )
-    assert folder_for(every, given).name == "sst2-eat-s1-data-toy-encoder-tiny-head.layers-all"
-    assert every["head"] == listed["head"]
 
 
 def write_glue(folder: Path, flip_dev: bool) -> None:

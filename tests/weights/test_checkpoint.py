@@ -214,10 +214,3 @@ def test_every_kind_of_head_starts_from_what_there_is(kind: str, bert: Path, tmp
     tuned = body(tmp_path, head=head)
     for name, weight in encoder.heads["3"].named_parameters():
         assert torch.equal(tuned.heads["3"].get_parameter(name), weight)
-
-
-def test_a_folder_names_its_heads_by_number(folder: Path):
-    head = json.loads((folder / "config.json").read_text())["head"]
-    edit(folder, head=head | {"layers": "all"})
-    with pytest.raises(ConfigError, match=r"head\.layers must be a list of layers, got 'all'"):
-        load_model(folder)

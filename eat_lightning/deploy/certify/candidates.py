@@ -33,7 +33,7 @@ CAUTION = {"shared": (1.0,), "each": (1.0, 0.5, 0.0)}
 
 
 def chains_of(
-    own: Setting,
+    full: Setting,
     rule: Any,
     points: Sequence[float] | None = None,
     exits: str = "shared",
@@ -44,12 +44,14 @@ def chains_of(
     knob: Any = rule.knob
     ordered = sorted({*(points or knob.fine)}, key=lambda point: abs(point - knob.strict))
     chains: list[list[Setting]] = []
-    reductions = [own.reduction] if ratios is None else [at_point(own.reduction, r) for r in ratios]
+    reductions = (
+        [full.reduction] if ratios is None else [at_point(full.reduction, r) for r in ratios]
+    )
     for reduction in reductions:
         for caution in CAUTION[exits]:
             rules = [Never(), *(cautious(rule, point, caution) for point in ordered)]
-            chain = [replace(own, reduction=reduction, exit=each) for each in rules]
-            chains.append(chain if chain[0].specs == own.specs else [own, *chain])
+            chain = [replace(full, reduction=reduction, exit=each) for each in rules]
+            chains.append(chain if chain[0].specs == full.specs else [full, *chain])
     named = {str([point.specs for point in chain]): chain for chain in chains}
     return list(named.values())
 
@@ -65,9 +67,9 @@ def cautious(rule: Any, point: float, caution: float) -> Any:
     knob: Any = rule.knob
     layers, points = rule.layers, {}
     for layer, num_after in zip(layers, range(len(layers) - 1, -1, -1), strict=True):
-        own = round(knob.strict + (point - knob.strict) * caution**num_after, 9)
-        if own != knob.strict:
-            points[layer] = own
+        at_layer = round(knob.strict + (point - knob.strict) * caution**num_after, 9)
+        if at_layer != knob.strict:
+            points[layer] = at_layer
     if not points:
         return Never()
     shared = len({*points.values()}) == 1
@@ -75,11 +77,11 @@ def cautious(rule: Any, point: float, caution: float) -> Any:
     return build("exit", spec("exit", rule) | given)
 
 
-def is_reachable(rule: Any, own: Any) -> bool:
+def is_reachable(rule: Any, trained: Any) -> bool:
     """True where a rule is nowhere laxer than `own`. Graphs that hold `own` can then be run under
     the rule: it only makes examples leave later."""
     if isinstance(rule, Never):
         return True
-    knob: Any = own.knob
-    least, points = points_by_layer(own), points_by_layer(rule)
+    knob: Any = trained.knob
+    least, points = points_by_layer(trained), points_by_layer(rule)
     return all(abs(p - knob.strict) <= abs(least[k] - knob.strict) for k, p in points.items())

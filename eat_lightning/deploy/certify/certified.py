@@ -72,11 +72,11 @@ def chosen(prepared: Prepared, passes: Passes, group_B: np.ndarray, rows: np.nda
 
     choice = choose(prepared.chains, losses, cost, prepared.target, group_B[rows])
     if len(rows):
-        kind, full_BC = passes.own.kind, passes.outcome(full).logits_BC[rows]
+        kind, full_BC = passes.torch_backend.kind, passes.outcome(full).logits_BC[rows]
         right_B = kind.right(full_BC, label_B[rows])[~np.isnan(losses[0][0])]
         outcome = passes.outcome(choice.candidate)
         lengths_B = outcome.recorded.lengths[rows]
-        whole = float(static_flops(passes.body(choice.candidate), lengths_B).mean())
+        whole = float(static_flops(passes.backbone(choice.candidate), lengths_B).mean())
         choice.seen |= {
             "full_score": float(np.nan_to_num(right_B).mean()) if len(right_B) else None,
             "depth": float(outcome.depth_B[rows].mean()),
@@ -92,7 +92,7 @@ def certificate_of(
     prepared: Prepared, choice: Choice, source: Source, holds_for: dict[str, Any]
 ) -> Certificate:
     target, plan = prepared.target, prepared.plan
-    key, wanted = plan.asked
+    key, wanted = plan.point_setting
     default = target.name if wanted is None else f"{target.name}-{key}-{wanted}"
     return Certificate(
         name=of_source(plan.name or default, source),

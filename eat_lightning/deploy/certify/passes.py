@@ -29,7 +29,7 @@ class Passes:
     """own: the run in torch, at full depth. export: what is run in its place; the run's encoder
     then tells what a layer costs, and answers nothing."""
 
-    own: TorchBackend
+    torch_backend: TorchBackend
     export: Export | None
     split: Any
     batch: int
@@ -39,16 +39,20 @@ class Passes:
     def of(cls, prepared: Prepared, split: Any) -> Passes:
         plan, export = prepared.plan, prepared.export
         policies = () if export else prepared.chains[0][0].policies
-        own = open_run(prepared.run, NEVER, plan.dtype, None, policies, plan.prepack, plan.device)
-        return cls(own, export, split, plan.batch)
+        backend = open_run(
+            prepared.run, NEVER, plan.dtype, None, policies, plan.prepack, plan.device
+        )
+        return cls(backend, export, split, plan.batch)
 
-    def body(self, candidate: Setting) -> AdaptiveEncoder:
-        return self.own.encoder.replacing(**candidate.methods, policies=candidate.policies)
+    def backbone(self, candidate: Setting) -> AdaptiveEncoder:
+        return self.torch_backend.encoder.replacing(
+            **candidate.methods, policies=candidate.policies
+        )
 
     def backend(self, candidate: Setting) -> Backend:
         """Return a backend that answers as this candidate does."""
         if self.export is None:
-            return replace(self.own, by_source={None: self.body(candidate)})
+            return replace(self.torch_backend, by_source={None: self.backbone(candidate)})
         rule = self.export.stricter(candidate.specs["exit"])
         exits = StricterExits(self.export.layers, rule, candidate.policies)
         return OnnxBackend(self.export, {None: exits})
@@ -63,14 +67,14 @@ class Passes:
 
     def answers_B(self, candidate: Setting, full: Setting) -> np.ndarray:
         """The answers by number, see `AnswerKind.numbered`. full: what they are compared with."""
-        kind, full_BC = self.own.kind, self.outcome(full).logits_BC
+        kind, full_BC = self.torch_backend.kind, self.outcome(full).logits_BC
         return kind.numbered(self.outcome(candidate).logits_BC, full_BC)
 
     def flops_B(self, candidate: Setting) -> np.ndarray:
         outcome = self.outcome(candidate)
         tokens_LB, lengths_B = outcome.recorded.tokens_LB, outcome.recorded.lengths
-        body, exit = self.body(candidate), candidate.exit
-        return flops(body, exit, tokens_LB, outcome.depth_B, lengths_B)
+        backbone, exit = self.backbone(candidate), candidate.exit
+        return flops(backbone, exit, tokens_LB, outcome.depth_B, lengths_B)
 
     def identity(self, candidate: Setting) -> dict[str, Any]:
         return self.backend(candidate).identity() | {"exit": candidate.specs["exit"]}

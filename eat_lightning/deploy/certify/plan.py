@@ -66,7 +66,7 @@ class CertifySettings(RunSettings):
         return "onnx" if self.backend == "torch" else self.backend
 
     @property
-    def asked(self) -> tuple[str, Any]:
+    def point_setting(self) -> tuple[str, Any]:
         """The setting of `exit` that names a point on the dial, and its value."""
         key = "budget" if self.exit.get("agree") is None else "agree"
         return key, self.exit.get(key)
@@ -80,7 +80,7 @@ class CertifySettings(RunSettings):
             yield f"name must not hold an @, got {self.name!r}"
         others = {"taus": self.taus, "ratios": self.ratios, "onnx": self.onnx}
         others |= {"exits": self.exits if self.exits == "each" else None}
-        name, wanted = self.asked
+        name, wanted = self.point_setting
         for key, value in others.items():
             if wanted is not None and value is not None:
                 yield f"exit.{name} and {key} exclude each other, got {wanted} and {value}"
@@ -163,22 +163,23 @@ def run_chains(plan: CertifySettings, run: Run) -> list[list[Setting]]:
             f"run={run.name} has no exit head before its last layer, so nothing can leave early"
         )
     try:
-        own = {slot: build(slot, model[slot]) for slot in MODEL_SLOTS}
-        if own["exit"].knob is None:
-            own["exit"] = build("exit", {"kind": JUDGES[kind.problem_type], "layers": early})
-        rule = strictest(own["exit"], plan.layers, last)
+        methods = {slot: build(slot, model[slot]) for slot in MODEL_SLOTS}
+        if methods["exit"].knob is None:
+            judge = JUDGES[kind.problem_type]
+            methods["exit"] = build("exit", {"kind": judge, "layers": early})
+        rule = strictest(methods["exit"], plan.layers, last)
         policies = policies_of(plan.policy)
         policies = from_folder(model.get("policy", [])) if policies is None else policies
     except ValueError as error:
         raise ConfigError.of(str(error).split("; ")) from None
     faults = Faults(slot_faults(rule, heads, last, kind))
     faults += knob_faults("taus", plan.taus, rule)
-    if plan.ratios is not None and own["reduction"].knob is None:
-        kind = model["reduction"]["kind"]
-        faults.append(f"ratios needs a reduction with a ratio, got {kind}")
-    faults += knob_faults("ratios", plan.ratios, own["reduction"])
+    if plan.ratios is not None and methods["reduction"].knob is None:
+        named = model["reduction"]["kind"]
+        faults.append(f"ratios needs a reduction with a ratio, got {named}")
+    faults += knob_faults("ratios", plan.ratios, methods["reduction"])
     faults.check()
-    full = Setting(own["attention"], own["reduction"], Never(), policies=policies)
+    full = Setting(methods["attention"], methods["reduction"], Never(), policies=policies)
     choice = ExitChoice.of(plan.exit, spec("exit", rule))
     if choice.budget is not None:
         return [along_dial(full, dial_of(plan, run, replace(full, exit=rule), choice))]
@@ -186,17 +187,17 @@ def run_chains(plan: CertifySettings, run: Run) -> list[list[Setting]]:
 
 
 def dial_of(
-    plan: CertifySettings, run: Run, own: Setting, choice: ExitChoice
+    plan: CertifySettings, run: Run, full: Setting, choice: ExitChoice
 ) -> list[AdaptiveEncoder]:
     """The run's encoder at each point of its dial, from full depth to the wanted one."""
     form = form_of(plan.prepack, plan.dtype, plan.device)
     encoder = in_form(in_dtype(run.model()[0], plan.dtype).to(plan.device), form)
-    body = encoder.replacing(**own.methods, policies=own.policies)
+    backbone = encoder.replacing(**full.methods, policies=full.policies)
     where, budget = plan.data.model_dump(), choice.budget
     assert budget is not None
     fits = choice.fit_reduction
-    fitter = Fitter(run, body, fits, form, plan.threads, where, plan.batch)
-    return [point.on(body) for point in fitter.points(budget)]
+    fitter = Fitter(run, backbone, fits, form, plan.threads, where, plan.batch)
+    return [point.on(backbone) for point in fitter.points(budget)]
 
 
 def strictest(rule: Any, layers: list[int] | None, num_layers: int) -> Any:
@@ -220,26 +221,26 @@ def export_chains(plan: CertifySettings, run: Run, export: Export) -> list[list[
     run."""
     where, about = f"onnx={plan.onnx}", export.about
     try:
-        own = {slot: build(slot, about[slot]) for slot in MODEL_SLOTS}
+        methods = {slot: build(slot, about[slot]) for slot in MODEL_SLOTS}
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{where}: not what `export` writes ({error})") from None
     faults = Faults()
-    if own["exit"].knob is None or not export.layers:
+    if methods["exit"].knob is None or not export.layers:
         kind = about["exit"]["kind"]
         faults.append(f"{where}: certify holds an export to a tau, and its exit rule is {kind}")
     elif plan.layers is not None:
         with faults.gathered():
-            strictest(own["exit"], plan.layers, about["num_layers"])
+            strictest(methods["exit"], plan.layers, about["num_layers"])
         if any(layer not in export.layers for layer in plan.layers):
             among = f"{where}'s exits, {export.layers}"
             faults.append(f"layers must be among {among}, got {plan.layers}")
-    faults += knob_faults("taus", plan.taus, own["exit"])
+    faults += knob_faults("taus", plan.taus, methods["exit"])
     if about.get("weights") != sha256_of([run.folder / "model" / "model.safetensors"]):
         faults.append(f"{where} is not an export of run={run.name}'s weights: export it again")
     faults.check()
     policies = policies_of(plan.policy) or ()
     export.check_policies(policies)
-    return reachable_chains(plan, Setting(**own, policies=policies), about["num_layers"])
+    return reachable_chains(plan, Setting(**methods, policies=policies), about["num_layers"])
 
 
 def reachable_chains(plan: CertifySettings, last: Setting, num_layers: int) -> list[list[Setting]]:
@@ -247,8 +248,8 @@ def reachable_chains(plan: CertifySettings, last: Setting, num_layers: int) -> l
     knob: Any = last.exit.knob
     points: Any = plan.taus
     if points is None:
-        own = points_by_layer(last.exit).values()
-        points = [*knob.fine, min(own, key=lambda point: abs(point - knob.strict))]
+        reached_points = points_by_layer(last.exit).values()
+        points = [*knob.fine, min(reached_points, key=lambda point: abs(point - knob.strict))]
     full, rule = replace(last, exit=Never()), strictest(last.exit, plan.layers, num_layers)
     chains = [
         [point for point in chain if is_reachable(point.exit, last.exit)]

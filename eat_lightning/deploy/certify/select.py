@@ -89,8 +89,8 @@ def choose(
     counts = [0 for _ in chains]
     if num_units:
         counts = [int(n) for n in target.procedure.certified(units, *args, low, binary)]
-    held = [(i, t) for i, count in enumerate(counts) for t in range(count)]
-    i, t = min(held, key=lambda point: cost(chains[point[0]][point[1]]), default=(0, 0))
+    passed = [(i, t) for i, count in enumerate(counts) for t in range(count)]
+    i, t = min(passed, key=lambda point: cost(chains[point[0]][point[1]]), default=(0, 0))
     chosen = chains[i][t]
     fallback = chosen.specs == chains[0][0].specs
     seen = {
@@ -101,7 +101,7 @@ def choose(
         "risk": float(units[i][t].mean()) if num_units else None,
     }
     reason = why(chains, units, counts, seen, target) if fallback else ""
-    return Choice(chosen, fallback, bool(held), reason, seen)
+    return Choice(chosen, fallback, bool(passed), reason, seen)
 
 
 def why(

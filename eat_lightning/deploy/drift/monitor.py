@@ -204,8 +204,8 @@ class Monitor:
             bound, statistic_F = float(self.detector.run_length), self.detector.statistic_F.tolist()
             psi, bounds_F = self.psi(), self.psi_bound_F.tolist()
             features = {
-                name: {"statistic": own, "bound": bound, "psi": psi[name], "psi_bound": most}
-                for name, own, most in zip(FEATURES, statistic_F, bounds_F, strict=True)
+                name: {"statistic": value, "bound": bound, "psi": psi[name], "psi_bound": most}
+                for name, value, most in zip(FEATURES, statistic_F, bounds_F, strict=True)
             }
             return {
                 "state": FULL if self.full_depth else EARLY,

@@ -120,9 +120,9 @@ def make_references(backend: Backend, split: Any, batch: int) -> list[Reference]
 
 def check_policies(backend: Backend, origins: list[str] | None) -> None:
     """ConfigError where a policy asks what the calibration part does not tell."""
-    told = set() if origins is None else {ORIGIN}
+    known = set() if origins is None else {ORIGIN}
     for policy in (policy for source in backend.by_source for policy in backend.policies(source)):
-        if unknown := sorted({*policy.asks()} - told):
+        if unknown := sorted({*policy.asks()} - known):
             kind = spec("policy", policy)["kind"]
             fault = f"policy={kind} asks for {unknown[0]}, which the calibration part does not tell"
             raise ConfigError(f"{fault}: what is normal under it cannot be known")

@@ -53,8 +53,8 @@ class StabilityWindow:
         self.size, self.reference = size, len(place_BF)
         self.feature_F = np.arange(place_BF.shape[1])
         cuts = [edges(place_B) for place_B in place_BF.T]
-        self.bin_FS = np.stack([np.searchsorted(own, np.arange(PLACES)) for own in cuts])
-        self.num_bins_F = np.array([len(own) + 1 for own in cuts])
+        self.bin_FS = np.stack([np.searchsorted(cut, np.arange(PLACES)) for cut in cuts])
+        self.num_bins_F = np.array([len(cut) + 1 for cut in cuts])
         self.real_FK = np.arange(self.num_bins_F.max()) < self.num_bins_F[:, None]
         self.expected_FK = np.zeros(self.real_FK.shape, np.int64)
         np.add.at(self.expected_FK, (self.feature_F, self.bin_FS[self.feature_F, place_BF]), 1)

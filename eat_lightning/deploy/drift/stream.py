@@ -15,14 +15,18 @@ STDIN = "-"
 KNOWN = ("source", "mime")  # what a file may tell of its examples, in columns of these names
 
 
-def open_stream(plan: DriftSettings, run: Any, own: Sequence[str]) -> Iterator[list[InputLine]]:
+def open_stream(
+    plan: DriftSettings, run: Any, expected: Sequence[str]
+) -> Iterator[list[InputLine]]:
     """Batches of standard input, of a parquet file, or of <data set>/<split> in the run's data
     folder. own: the task's columns. ConfigError where there is no such file."""
-    name, names = str(plan.stream), plan.columns or own
-    if len(names) != len(own):
-        raise ConfigError(f"columns must name {len(own)} for {run.task.name}, got {list(names)}")
+    name, names = str(plan.stream), plan.columns or expected
+    if len(names) != len(expected):
+        raise ConfigError(
+            f"columns must name {len(expected)} for {run.task.name}, got {list(names)}"
+        )
     if name == STDIN:
-        return standard_input(own, plan.batch)
+        return standard_input(expected, plan.batch)
     folder = plan.data.dir or run.config["data"].get("dir") or "."
     places = [Path(name), Path(folder).expanduser() / f"{name}.parquet"]
     found = [path for path in places if path.is_file()]

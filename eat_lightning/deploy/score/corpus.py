@@ -131,12 +131,12 @@ class Corpus:
         from eat_lightning.deploy.score.on_ray import connect
 
         there = connect(self.plan.address)
-        if (asked := self.plan.workers or there) > there:
-            raise ConfigError(f"workers must be at most the cluster's {there} cores, got {asked}")
-        return min(asked, len(missing))
+        if (workers := self.plan.workers or there) > there:
+            raise ConfigError(f"workers must be at most the cluster's {there} cores, got {workers}")
+        return min(workers, len(missing))
 
     def events(
-        self, missing: list[Shard], workers: int, said: Callable[[str], None]
+        self, missing: list[Shard], workers: int, report: Callable[[str], None]
     ) -> Iterator[ShardEvent]:
         plan, make = self.plan, partial(job_of, types=self.manifest.json or {})
         if plan.engine == "local":
@@ -144,7 +144,7 @@ class Corpus:
             # survives: there, and where nothing forks, each worker opens its own.
             shares = FORKS and isinstance(self.job.scorer.backend, TorchBackend)
             make_job = (lambda: self.job) if shares else partial(make, plan)
-            return scored_here(missing, WorkerPool(make_job, shares, plan.pin), workers, said)
+            return scored_here(missing, WorkerPool(make_job, shares, plan.pin), workers, report)
         from eat_lightning.deploy.score.on_ray import scored_on_ray
 
         return scored_on_ray(missing, partial(make, plan), workers)

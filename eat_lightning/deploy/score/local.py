@@ -110,7 +110,7 @@ class WorkerPool:
 
 
 def scored_here(
-    shards: Sequence[Shard], pool: WorkerPool, workers: int, said: Callable[[str], None]
+    shards: Sequence[Shard], pool: WorkerPool, workers: int, report: Callable[[str], None]
 ) -> Iterator[ShardEvent]:
     """Score shards in their order. said: is told of workers that died."""
     waiting = deque(range(len(shards)))
@@ -123,7 +123,7 @@ def scored_here(
                 tries[place] += 1
                 worker.place = place
                 worker.pipe.send((place, shards[place]))
-            for event in heard(pool, shards, said):
+            for event in heard(pool, shards, report):
                 if event.died and tries[event.shard] < MOST_TRIES:
                     waiting.append(event.shard)
                     event = ShardEvent(event.shard, Tally())
@@ -133,7 +133,7 @@ def scored_here(
 
 
 def heard(
-    pool: WorkerPool, shards: Sequence[Shard], said: Callable[[str], None]
+    pool: WorkerPool, shards: Sequence[Shard], report: Callable[[str], None]
 ) -> Iterator[ShardEvent]:
     """Yield the next events of workers that have a shard. A worker that died gives one with a
     fault."""
@@ -146,7 +146,7 @@ def heard(
             event = worker.pipe.recv()
         except (EOFError, OSError):
             how = pool.drop(worker)
-            said(how)
+            report(how)
             yield ShardEvent(place, Tally(), fault=f"{shards[place].name}: {how}", died=True)
             continue
         if event.done or event.fault is not None:

@@ -93,7 +93,7 @@ class ShardWriter:
     schema: pa.Schema
     file: Any
     stack: ExitStack
-    held: list[pa.Table] = field(default_factory=list)
+    pending: list[pa.Table] = field(default_factory=list)
 
     @cached_property
     def parquet(self) -> pq.ParquetWriter:
@@ -112,10 +112,10 @@ class ShardWriter:
             pa.array([answer.get(key, False) for answer in answers], type)
             for key, type in self.output.answers.items()
         ]
-        self.held.append(pa.table([*kept.columns, *added], self.schema))
-        num_rows, size = sum(map(len, self.held)), sum(table.nbytes for table in self.held)
+        self.pending.append(pa.table([*kept.columns, *added], self.schema))
+        num_rows, size = sum(map(len, self.pending)), sum(table.nbytes for table in self.pending)
         if num_rows >= GROUP_ROWS or size >= GROUP_BYTES:
-            self.write_held()
+            self.write_pending()
 
     def reject(self, rejects: Sequence[Reject]) -> None:
         place = "row" if self.shard.input.format in ("parquet", "csv") else "byte"
@@ -123,15 +123,15 @@ class ShardWriter:
             line = {"input": self.shard.input.name, place: reject.place, "reason": reject.reason}
             print(json.dumps(line | {"content": reject.content}), file=self.rejects)
 
-    def write_held(self) -> None:
-        if self.held:
-            table = pa.concat_tables(self.held)
+    def write_pending(self) -> None:
+        if self.pending:
+            table = pa.concat_tables(self.pending)
             self.parquet.write_table(table, row_group_size=max(1, len(table)))
-            self.held = []
+            self.pending = []
 
     def end(self) -> None:
         """All of it is on the disk before any of it is renamed."""
-        self.write_held()
+        self.write_pending()
         self.parquet.close()
         self.file.flush()
         os.fsync(self.file.fileno())

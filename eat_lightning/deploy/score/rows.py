@@ -95,8 +95,8 @@ def kept_schema(input: Input, reading: Reading) -> pa.Schema:
         return reading.json.schema
     if input.format == "text":
         names = reading.text or reading.columns
-        asked = [name for name in names if reading.keep is None or name in reading.keep]
-        return pa.schema([(name, pa.string()) for name in asked])
+        kept = [name for name in names if reading.keep is None or name in reading.keep]
+        return pa.schema([(name, pa.string()) for name in kept])
     whole = table_schema(input)
     for name in names_of_texts(whole.names, reading, input.path):
         type = whole.field(name).type

@@ -74,9 +74,9 @@ class Scorer:
         for source, places in backend.places(about).items():
             encoder = backend.by_source[source]
             pool: Pool[int] = Pool(encoder, self.tokens, in_tokens=True)
-            own = np.array(places)
-            for rows in self.batches(lengths[own]):
-                chosen = own[rows].tolist()
+            placed = np.array(places)
+            for rows in self.batches(lengths[placed]):
+                chosen = placed[rows].tolist()
                 batch = backend.batch_of(encoded.take(chosen), [about[i] for i in chosen])
                 yield from self.answered(backend, pool.add(chosen, batch), cut_B)
             yield from self.answered(backend, pool.flush(), cut_B)

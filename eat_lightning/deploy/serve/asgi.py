@@ -33,7 +33,7 @@ class ReplicaRequest:
 
 
 @dataclass(frozen=True)
-class Told:
+class ReplicaResponse:
     """An answer, whole; or its head, where the body comes in pieces."""
 
     status: int
@@ -41,7 +41,9 @@ class Told:
     body: bytes = b""
 
 
-async def pieces(app: Any, asked: ReplicaRequest) -> AsyncGenerator[Told | bytes, None]:
+async def pieces(
+    app: Any, request: ReplicaRequest
+) -> AsyncGenerator[ReplicaResponse | bytes, None]:
     """The head, then the body's pieces as they come. Who stops listening has hung up."""
     sent: asyncio.Queue[Any] = asyncio.Queue()
     given = False
@@ -51,14 +53,14 @@ async def pieces(app: Any, asked: ReplicaRequest) -> AsyncGenerator[Told | bytes
         if given:  # after the body nothing comes but that the client hung up, which cancels us
             await asyncio.Event().wait()
         given = True
-        return {"type": "http.request", "body": asked.body, "more_body": False}
+        return {"type": "http.request", "body": request.body, "more_body": False}
 
-    running = asyncio.ensure_future(app(asked.scope, receive, sent.put))
+    running = asyncio.ensure_future(app(request.scope, receive, sent.put))
     running.add_done_callback(lambda _: sent.put_nowait(None))
     try:
         while message := await sent.get():
             if message["type"] == "http.response.start":
-                yield Told(message["status"], dict(message.get("headers", ())))
+                yield ReplicaResponse(message["status"], dict(message.get("headers", ())))
                 continue
             yield message.get("body", b"")
             if not message.get("more_body"):
@@ -68,10 +70,10 @@ async def pieces(app: Any, asked: ReplicaRequest) -> AsyncGenerator[Told | bytes
         running.cancel()
 
 
-async def told(app: Any, asked: ReplicaRequest) -> Told:
+async def collected(app: Any, request: ReplicaRequest) -> ReplicaResponse:
     """The answer when it is whole."""
-    async with aclosing(pieces(app, asked)) as coming:
+    async with aclosing(pieces(app, request)) as coming:
         head = await anext(coming)
-        assert isinstance(head, Told)
+        assert isinstance(head, ReplicaResponse)
         body = b"".join([piece async for piece in coming if isinstance(piece, bytes)])
     return replace(head, body=body)

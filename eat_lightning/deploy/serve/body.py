@@ -114,9 +114,9 @@ def fault_line(fault: Any, columns: Sequence[str]) -> str:
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     key = key.lstrip(".")[:CUT] or "the body"
     if fault["type"] == "missing":
-        ways = [" and ".join(PAIR[: len(columns)]), " and ".join(columns)]
-        ways += [] if key.startswith("examples") else ["examples"]
-        return f"no key {key}: give {', or '.join(dict.fromkeys(ways))}"
+        choices = [" and ".join(PAIR[: len(columns)]), " and ".join(columns)]
+        choices += [] if key.startswith("examples") else ["examples"]
+        return f"no key {key}: give {', or '.join(dict.fromkeys(choices))}"
     if fault["type"] == "extra_forbidden":
         return f"{key!r} is not known"
     if key == "the body" and "#one" in fault["loc"]:

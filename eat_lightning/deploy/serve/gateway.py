@@ -52,7 +52,7 @@ class Gateway:
             model,
             self.queue,
             plan,
-            settled=self.settled,
+            finished=self.finished,
             revive=lambda: self.open_model(self.plan),
             deep=lambda: self.monitors.deep if self.plan.drift.fallback else frozenset(),
             died=self.metrics.deaths.inc,
@@ -126,11 +126,11 @@ class Gateway:
         self.metrics.gave_up(refused.status_code)
         return refused
 
-    def settled(self, pairs: Sequence[tuple[Ask, Answer | Refused]]) -> None:
+    def finished(self, pairs: Sequence[tuple[Ask, Answer | Refused]]) -> None:
         """Count, log and watch what the worker answered."""
         answered = []
         for ask, answer in pairs:
-            self.metrics.settled(ask, answer)
+            self.metrics.finished(ask, answer)
             if not isinstance(answer, Refused):
                 answered.append((ask.example, answer, answer.pop("seen", None)))
         self.write_log([decision_line(*each) for each in answered])
@@ -152,11 +152,11 @@ class Gateway:
     def drifted(self, happened: Sequence[Happened]) -> None:
         for source, event in happened:
             whose = "" if source is None else f" of source {source}"
-            said = f"steady again after {event.at} answers"
+            message = f"steady again after {event.at} answers"
             if event.event == ALARM:
                 self.metrics.alarms.labels(event.feature).inc()
-                said = f"alarm after {event.at} answers, {event.feature} moved"
-            print(f"drift{whose}: {said}", file=sys.stderr, flush=True)
+                message = f"alarm after {event.at} answers, {event.feature} moved"
+            print(f"drift{whose}: {message}", file=sys.stderr, flush=True)
             line = asdict(event) | named(source)
             self.events.append(line | {"time": time.time()})
             self.write_log([line])

@@ -50,7 +50,7 @@ class Metrics:
         self.last: deque[dict[str, Any]] = deque(maxlen=LAST)
         self.num_answers = 0
 
-    def settled(self, ask: Ask, answer: Answer | Refused) -> None:
+    def finished(self, ask: Ask, answer: Answer | Refused) -> None:
         """Count what the worker says, unless nobody waits for it: `gave_up` has counted that."""
         if ask.future.done():
             return

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from eat_lightning.answer_kind import SINGLE
 from eat_lightning.deploy.drift.observation import observations
 from eat_lightning.deploy.drift.reference import Reference, read_references
 from eat_lightning.deploy.serve.body import RequestExample
@@ -39,11 +40,13 @@ class About:
     exits: Sequence[int]
     sources: frozenset[str]
     normal: Mapping[Source, Reference] = field(default_factory=dict)
+    problem_type: str = SINGLE
 
     @property
-    def task(self) -> tuple[Sequence[str], Sequence[str]]:
-        """Columns and labels that another model must share to take this model's requests."""
-        return tuple(self.columns), tuple(self.labels)
+    def task(self) -> tuple[Sequence[str], Sequence[str], str]:
+        """Columns, labels and kind of answers that another model must share to take this model's
+        requests."""
+        return tuple(self.columns), tuple(self.labels), self.problem_type
 
 
 @dataclass
@@ -60,8 +63,9 @@ class Model:
             backend.labels,
             backend.num_layers,
             backend.exits,
-            own_exits(backend),
+            sources_with_exits(backend),
             self.normal,
+            backend.kind.problem_type,
         )
 
     def stream(self, examples: Sequence[RequestExample], deep: Deep = NOBODY) -> Iterator[Chunk]:
@@ -86,7 +90,7 @@ def open_model(plan: ServeSettings) -> Model:
     return model
 
 
-def own_exits(backend: Backend) -> frozenset[str]:
+def sources_with_exits(backend: Backend) -> frozenset[str]:
     """The sources that have exits of their own: by a certificate each, or by a policy."""
     from eat_lightning.methods.policy.per_source import PerSource
 

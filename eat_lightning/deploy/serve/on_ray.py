@@ -51,8 +51,8 @@ def run_on_ray(plan: ServeSettings, token: str | None) -> None:
     try:
         serve.run(application(plan, token, ours), name=APP, logging_config=QUIET)
     except (RuntimeError, RayServeException) as error:
-        said = str(error).strip().partition("\n")[0]
-        raise ConfigError(f"replicas={plan.replicas}: they do not start ({said})") from None
+        message = str(error).strip().partition("\n")[0]
+        raise ConfigError(f"replicas={plan.replicas}: they do not start ({message})") from None
     more = f"..{plan.most_replicas}" if plan.most_replicas else ""
     where = f"http://{plan.host}:{port} (engine=ray, replicas={plan.replicas}{more})"
     print(f"serving {model.about.name} on {where}", flush=True)
@@ -75,8 +75,8 @@ def start_proxies(host: str, port: int) -> None:
             return socket.create_connection((host, port), 5).close()
         except OSError as error:
             if time.monotonic() > end:
-                said = f"Ray Serve's proxy does not listen there ({error})"
-                raise ConfigError(f"host={host} port={port}: {said}") from None
+                message = f"Ray Serve's proxy does not listen there ({error})"
+                raise ConfigError(f"host={host} port={port}: {message}") from None
             time.sleep(0.2)
 
 
@@ -86,17 +86,17 @@ def application(plan: ServeSettings, token: str | None, command: str) -> Any:
     shared = {"max_surge_percent": 100, "graceful_shutdown_timeout_s": plan.stop_s}
     shared |= {"graceful_shutdown_wait_loop_s": 0.2}
     handed = {key: value for key, value in os.environ.items() if key.startswith(HANDED)}
-    own: dict[str, Any] = {"num_replicas": plan.replicas}
+    size: dict[str, Any] = {"num_replicas": plan.replicas}
     if plan.most_replicas is not None:
         scaling = {"min_replicas": plan.replicas, "max_replicas": plan.most_replicas}
         scaling |= {"target_ongoing_requests": plan.waiting, "upscale_delay_s": 3}
-        own = {"autoscaling_config": scaling | {"look_back_period_s": 5, "metrics_interval_s": 1}}
+        size = {"autoscaling_config": scaling | {"look_back_period_s": 5, "metrics_interval_s": 1}}
     replicas = serve.deployment(
         name="replica",
         max_ongoing_requests=plan.queue + plan.examples_at_once,
         max_queued_requests=plan.queue,
         ray_actor_options={"num_cpus": plan.threads, "runtime_env": {"env_vars": handed}},
-        **own,
+        **size,
         **shared,
     )(Replica)
     front = serve.deployment(

@@ -31,7 +31,7 @@ from ray.serve.handle import DeploymentHandle
 
 from eat_lightning.deploy.serve.access import answer_of, check_length, too_long
 from eat_lightning.deploy.serve.app import NDJSON, make_app
-from eat_lightning.deploy.serve.asgi import ReplicaRequest, Told, pieces, told
+from eat_lightning.deploy.serve.asgi import ReplicaRequest, ReplicaResponse, collected, pieces
 from eat_lightning.deploy.serve.body import MAX_DEADLINE_MS
 from eat_lightning.deploy.serve.gateway import Gateway
 from eat_lightning.deploy.serve.metrics import labelled
@@ -58,15 +58,17 @@ class Replica:
         self.gateway.start()
         self.app = make_app(self.gateway, token)
 
-    async def ask(self, asked: ReplicaRequest) -> Told:
-        return await told(self.app, asked)
+    async def ask(self, forwarded: ReplicaRequest) -> ReplicaResponse:
+        return await collected(self.app, forwarded)
 
-    async def named(self, asked: ReplicaRequest) -> tuple[str, Told]:
+    async def named(self, forwarded: ReplicaRequest) -> tuple[str, ReplicaResponse]:
         """Its answer, and whose it is."""
-        return serve.get_replica_context().replica_id.unique_id, await self.ask(asked)
+        return serve.get_replica_context().replica_id.unique_id, await self.ask(forwarded)
 
-    async def stream(self, asked: ReplicaRequest) -> AsyncGenerator[Told | bytes, None]:
-        async for piece in pieces(self.app, asked):
+    async def stream(
+        self, forwarded: ReplicaRequest
+    ) -> AsyncGenerator[ReplicaResponse | bytes, None]:
+        async for piece in pieces(self.app, forwarded):
             yield piece
 
     async def __del__(self) -> None:
@@ -89,11 +91,11 @@ class Front:
 
     async def __call__(self, request: Request) -> Response:
         try:
-            asked = await self.read(request)
-            default = MAX_DEADLINE_MS if asked.path == "/reload" else self.deadline_ms
-            left_s = deadline_ms(asked, default) / 1000
+            forwarded = await self.read(request)
+            default = MAX_DEADLINE_MS if forwarded.path == "/reload" else self.deadline_ms
+            left_s = deadline_ms(forwarded, default) / 1000
             async with asyncio.timeout(left_s + LATE_S):
-                return await self.answer(asked, time.monotonic() + left_s)
+                return await self.answer(forwarded, time.monotonic() + left_s)
         except Refused as refused:
             return answer_of(refused)
         except TimeoutError:
@@ -108,39 +110,43 @@ class Front:
         headers = dict(reversed(request.headers.raw))
         return ReplicaRequest(request.method, request.url.path, headers, body, query)
 
-    async def answer(self, asked: ReplicaRequest, deadline: float) -> Response:
-        if asked.path == "/metrics":
-            return response_of(merged(await self.ask_all(asked)))
-        if asked.path == "/reload":
-            return response_of(await self.reload(asked))
-        if asked.path == "/classify" and NDJSON.encode() in asked.headers.get(b"accept", b""):
-            return await self.streamed(asked, deadline)
+    async def answer(self, forwarded: ReplicaRequest, deadline: float) -> Response:
+        if forwarded.path == "/metrics":
+            return response_of(merged(await self.ask_all(forwarded)))
+        if forwarded.path == "/reload":
+            return response_of(await self.reload(forwarded))
+        if forwarded.path == "/classify" and NDJSON.encode() in forwarded.headers.get(
+            b"accept", b""
+        ):
+            return await self.streamed(forwarded, deadline)
         return response_of(
-            await again(TRIES, lambda: self.replicas.ask.remote(in_time(asked, deadline)))
+            await again(TRIES, lambda: self.replicas.ask.remote(in_time(forwarded, deadline)))
         )
 
-    async def streamed(self, asked: ReplicaRequest, deadline: float) -> Response:
+    async def streamed(self, forwarded: ReplicaRequest, deadline: float) -> Response:
         """Asked again up to the first line; a replica that dies later breaks the stream off."""
         replicas = self.replicas.options(stream=True)
 
         async def begun() -> Response:
-            coming: Any = replicas.stream.remote(in_time(asked, deadline))
+            coming: Any = replicas.stream.remote(in_time(forwarded, deadline))
             head, first = await anext(coming), await anext(coming, b"")
             return StreamingResponse(joined(first, coming), head.status, headers_of(head))
 
         return await again(TRIES, begun)
 
-    async def ask_all(self, asked: ReplicaRequest) -> dict[str, Told]:
+    async def ask_all(self, forwarded: ReplicaRequest) -> dict[str, ReplicaResponse]:
         """Every replica's answer, by a name that it keeps while it lives."""
-        return dict(await again(1, lambda: self.replicas.broadcast("named", asked).results_async()))
+        return dict(
+            await again(1, lambda: self.replicas.broadcast("named", forwarded).results_async())
+        )
 
-    async def reload(self, asked: ReplicaRequest) -> Told:
+    async def reload(self, forwarded: ReplicaRequest) -> ReplicaResponse:
         """Each replica reads its folder again. Another run would be unknown to those that are
         started later."""
         with suppress(ValueError, RecursionError):
-            if isinstance(body := json.loads(asked.body or b"null"), dict) and body.get("run"):
+            if isinstance(body := json.loads(forwarded.body or b"null"), dict) and body.get("run"):
                 raise Refused(409, "with engine=ray another run is rolled out by `serve run=...`")
-        return max((await self.ask_all(asked)).values(), key=lambda told: told.status)
+        return max((await self.ask_all(forwarded)).values(), key=lambda response: response.status)
 
 
 async def again(tries: int, ask: Callable[[], Awaitable[T]]) -> T:
@@ -159,12 +165,12 @@ async def again(tries: int, ask: Callable[[], Awaitable[T]]) -> T:
     raise Refused(503, f"{who} died with this request", 1)
 
 
-def deadline_ms(asked: ReplicaRequest, default: float) -> float:
+def deadline_ms(forwarded: ReplicaRequest, default: float) -> float:
     """The sooner of the header's and the body's. What is no deadline the app refuses."""
-    given: list[Any] = [asked.headers.get(DEADLINE)]
-    if b'"deadline_ms"' in asked.body:
+    given: list[Any] = [forwarded.headers.get(DEADLINE)]
+    if b'"deadline_ms"' in forwarded.body:
         with suppress(ValueError, AttributeError, RecursionError):
-            given.append(json.loads(asked.body).get("deadline_ms"))
+            given.append(json.loads(forwarded.body).get("deadline_ms"))
     return min([float(ms) for ms in given if is_time(ms)], default=default)
 
 
@@ -176,22 +182,22 @@ def is_time(ms: Any) -> bool:
         return False
 
 
-def in_time(asked: ReplicaRequest, deadline: float) -> ReplicaRequest:
+def in_time(forwarded: ReplicaRequest, deadline: float) -> ReplicaRequest:
     """Pass on what is left of the time, where that is the app's to keep."""
-    given = asked.headers.get(DEADLINE)
-    if asked.path != "/classify" or (given is not None and not is_time(given)):
-        return asked
+    given = forwarded.headers.get(DEADLINE)
+    if forwarded.path != "/classify" or (given is not None and not is_time(given)):
+        return forwarded
     left_ms = max(1.0, (deadline - time.monotonic()) * 1000)
-    return replace(asked, headers=asked.headers | {DEADLINE: f"{left_ms:.0f}".encode()})
+    return replace(forwarded, headers=forwarded.headers | {DEADLINE: f"{left_ms:.0f}".encode()})
 
 
-def headers_of(told: Told) -> dict[str, str]:
-    kept = {key: value for key, value in told.headers.items() if key not in OF_TRANSPORT}
+def headers_of(response: ReplicaResponse) -> dict[str, str]:
+    kept = {key: value for key, value in response.headers.items() if key not in OF_TRANSPORT}
     return {key.decode("latin-1"): value.decode("latin-1") for key, value in kept.items()}
 
 
-def response_of(told: Told) -> Response:
-    return Response(told.body, told.status, headers_of(told))
+def response_of(response: ReplicaResponse) -> Response:
+    return Response(response.body, response.status, headers_of(response))
 
 
 async def joined(first: Any, others: Any) -> AsyncIterator[bytes]:
@@ -200,10 +206,10 @@ async def joined(first: Any, others: Any) -> AsyncIterator[bytes]:
         yield piece
 
 
-def merged(found: Mapping[str, Told]) -> Told:
+def merged(found: Mapping[str, ReplicaResponse]) -> ReplicaResponse:
     """All replicas' metrics, each with the label `replica`."""
-    worst = max(found.values(), key=lambda told: told.status)
+    worst = max(found.values(), key=lambda response: response.status)
     if worst.status != 200:
         return worst
     texts = {name: each.body.decode() for name, each in found.items()}
-    return Told(200, worst.headers, labelled("replica", texts))
+    return ReplicaResponse(200, worst.headers, labelled("replica", texts))

@@ -119,7 +119,7 @@ class Worker:
     model: Remote
     queue: Queue
     plan: ServeSettings
-    settled: Callable[[Sequence[tuple[Ask, Answer | Refused]]], None]
+    finished: Callable[[Sequence[tuple[Ask, Answer | Refused]]], None]
     revive: Callable[[], Remote]
     deep: Callable[[], Deep]
     died: Callable[[], None]
@@ -179,7 +179,7 @@ class Worker:
         def chunks() -> None:
             for places, answers in self.model.stream(examples, deep):
                 pairs = zip([asks[i] for i in places], answers, strict=True)
-                loop.call_soon_threadsafe(self.settle, [*pairs])
+                loop.call_soon_threadsafe(self.finish, [*pairs])
 
         streaming = loop.run_in_executor(self.thread, chunks)
         _, stuck = await asyncio.wait({streaming}, timeout=self.plan.stuck_s)
@@ -188,11 +188,11 @@ class Worker:
         await streaming
 
     def refuse(self, asks: list[Ask], why: Refused) -> None:
-        self.settle([(ask, why) for ask in asks if not ask.future.done()])
+        self.finish([(ask, why) for ask in asks if not ask.future.done()])
 
-    def settle(self, pairs: Sequence[tuple[Ask, Answer | Refused]]) -> None:
+    def finish(self, pairs: Sequence[tuple[Ask, Answer | Refused]]) -> None:
         try:
-            self.settled(pairs)  # first: it takes out what is not for clients
+            self.finished(pairs)  # first: it takes out what is not for clients
         finally:
             for ask, answer in pairs:
                 if ask.future.done():  # who asked gave up

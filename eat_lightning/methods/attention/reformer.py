@@ -62,11 +62,11 @@ class Reformer(Approximate):
         """Return each token's bucket: the argmax of [x R; -x R], and the highest number for
         padding."""
         most = self._half(rows.layout.longest)
-        turned_BHLC = rows.q_BHLK @ self.directions_TKC[turn, :, :most].float()
+        rotated_BHLC = rows.q_BHLK @ self.directions_TKC[turn, :, :most].float()
         half_B = rows.layout.there(self._half(rows.layout.lengths_B))
         column = torch.arange(most, device=rows.q_BHLK.device)
         beyond_B11C = (column >= half_B[:, None])[:, None, None]
-        both = [x.masked_fill(beyond_B11C, float("-inf")) for x in (turned_BHLC, -turned_BHLC)]
+        both = [x.masked_fill(beyond_B11C, float("-inf")) for x in (rotated_BHLC, -rotated_BHLC)]
         return torch.cat(both, -1).argmax(-1).masked_fill(~rows.real_BL[:, None], 2 * most)
 
     def _one_round(
@@ -86,8 +86,8 @@ class Reformer(Approximate):
         keys_BHCSK = with_previous(F.normalize(q_BHCQK, dim=-1), 0.0)
         scores = q_BHCQK @ keys_BHCSK.transpose(3, 4) / width**0.5
         scores = scores + with_previous(self._chunked(weight_BHL, 0.0), 0.0)[..., None, :]
-        own = torch.eye(self.bucket, dtype=torch.bool, device=q_BHLK.device)
-        scores = scores.masked_fill(F.pad(own, (self.bucket, 0)), SELF)
+        diagonal = torch.eye(self.bucket, dtype=torch.bool, device=q_BHLK.device)
+        scores = scores.masked_fill(F.pad(diagonal, (self.bucket, 0)), SELF)
         same = bucket_BHCQ[..., None] == with_previous(bucket_BHCQ, -2)[..., None, :]
         scores = scores.masked_fill(~same, float("-inf"))
         weights = F.dropout(scores.softmax(-1), dropout, training=dropout > 0)

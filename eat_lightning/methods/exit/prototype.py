@@ -88,9 +88,9 @@ class PrototypeDistance(ExitRule, nn.Module):
         loss_B = torch.zeros_like(context.labels_B, dtype=torch.float32)
         for layer in context.guesses:
             squared_BC = context.signals[layer].square()
-            own_B = squared_BC.gather(1, context.labels_B[:, None])[:, 0]
+            label_B = squared_BC.gather(1, context.labels_B[:, None])[:, 0]
             apart_B = F.cross_entropy(-squared_BC, context.labels_B, reduction="none")
-            loss_B = loss_B + apart_B + self.pull * own_B
+            loss_B = loss_B + apart_B + self.pull * label_B
         return {"exit_signal": self.weight * loss_B}
 
     def flops(self, shape: Any, num_labels: int) -> float:
@@ -101,11 +101,11 @@ def distance_ratio(
     distance_BC: Float[Tensor, "b c"], class_B: Int[Tensor, " b"]
 ) -> Float[Tensor, " b"]:
     """DR: 0 on the prototype of the own class, 0.5 half-way to the nearest other, 1 on that."""
-    own_B1 = distance_BC.gather(1, class_B[:, None])
-    is_own_BC = F.one_hot(class_B, distance_BC.shape[1]).bool()
-    other_B = distance_BC.masked_fill(is_own_BC, float("inf")).amin(1)
-    own_B = own_B1[:, 0]
-    return 0.5 * (1 + (own_B - other_B) / torch.maximum(own_B, other_B).clamp(min=1e-12))
+    guess_B1 = distance_BC.gather(1, class_B[:, None])
+    is_guess_BC = F.one_hot(class_B, distance_BC.shape[1]).bool()
+    other_B = distance_BC.masked_fill(is_guess_BC, float("inf")).amin(1)
+    guess_B = guess_B1[:, 0]
+    return 0.5 * (1 + (guess_B - other_B) / torch.maximum(guess_B, other_B).clamp(min=1e-12))
 
 
 def harmonic(

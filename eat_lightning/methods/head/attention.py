@@ -36,7 +36,7 @@ class AttentionHead(Head):
     width: Annotated[int, Whole(1)] = 128
     num_heads: Annotated[int, Whole(1)] = 2
 
-    own_width = True
+    changes_width = True
     temperature: Tensor = field(init=False)
 
     def __post_init__(self) -> None:

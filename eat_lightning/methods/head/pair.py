@@ -49,7 +49,7 @@ class Pair(VectorClassifier):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.own_width = self.activation is None and self.texts == 2
+        self.changes_width = self.activation is None and self.texts == 2
 
     def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
         super().bind(shape, exits, num_labels)

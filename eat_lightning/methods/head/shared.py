@@ -16,23 +16,28 @@ from eat_lightning.model.method import method
 
 @method("head")
 class Shared(Pooled):
-    """own_classes: each exit keeps a last layer of its own, and only the dense one before it is
-    shared. pool, activation: as in `pooled`."""
+    """A head whose layers stand once for all exits.
 
-    own_classes: bool = False
+    Args:
+        separate_classes: each exit keeps its last layer, and all share the dense one before it.
+        pool: as in `pooled`.
+        activation: as in `pooled`.
+    """
+
+    separate_classes: bool = False
 
     alone = False
 
     def rules(self, num_layers: int | None) -> Iterable[str]:
-        if self.own_classes and self.activation is None:
-            yield "head.own_classes=true shares the dense layer: head.activation is null"
+        if self.separate_classes and self.activation is None:
+            yield "head.separate_classes=true shares the dense layer: head.activation is null"
 
     def join(self, layer: int, heads: Mapping[int, Shared]) -> None:
         """Use the last head's parameters, which are registered there alone: else they would be
         saved once for each exit, which safetensors refuses."""
         last = heads[max(heads)]
         pooling = ("dense", "normed")
-        for name in pooling if self.own_classes else (*pooling, "classes"):
+        for name in pooling if self.separate_classes else (*pooling, "classes"):
             if last is not self and isinstance(getattr(self, name), nn.Module):
                 delattr(self, name)
                 object.__setattr__(self, name, getattr(last, name))

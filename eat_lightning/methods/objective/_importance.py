@@ -80,9 +80,9 @@ def sort_by_importance(encoder: AdaptiveEncoder, found: Importance) -> None:
     width = encoder.shape.width_of_head
     scores = zip(encoder.layers, found.heads_LH, found.inner_LF, strict=True)
     for i, (layer, score_H, score_F) in enumerate(scores):
-        size, own = encoder.shape.at(i + 1), dict(layer.named_parameters())
+        size, parameters = encoder.shape.at(i + 1), dict(layer.named_parameters())
         heads_H = score_H.sort(descending=True, stable=True).indices[: size.num_heads]
         inner_F = score_F.sort(descending=True, stable=True).indices[: size.intermediate_size]
         with torch.no_grad():
-            for name, weight in cut_layer(own, rows_of(heads_H, width), inner_F).items():
-                own[name].copy_(weight)
+            for name, weight in cut_layer(parameters, rows_of(heads_H, width), inner_F).items():
+                parameters[name].copy_(weight)

@@ -77,9 +77,9 @@ class CoFi(Objective, nn.Module):
         self.costs = 4 * student.hidden_size * self.head_width, 2 * student.hidden_size
 
     def groups(self, lr: float) -> list[dict[str, Any]]:
-        own = {"lr": self.lr, "weight_decay": 0.0}
-        gates = {"params": [*self.heads, *self.inner]} | own
-        return [gates, {"params": [self.multipliers], "maximize": True} | own]
+        common = {"lr": self.lr, "weight_decay": 0.0}
+        gates = {"params": [*self.heads, *self.inner]} | common
+        return [gates, {"params": [self.multipliers], "maximize": True} | common]
 
     def after_step(self) -> None:
         with torch.no_grad():
@@ -91,7 +91,7 @@ class CoFi(Objective, nn.Module):
         they stay. Nothing before the schedule begins."""
         if not encoder.strength:
             return {}
-        gates, made = drawn if encoder.training else settled, {}
+        gates, made = drawn if encoder.training else final_gates, {}
         for i, layer in enumerate(encoder.layers):
             heads_K = gates(self.heads[i]).repeat_interleave(self.head_width)
             made[f"layers.{i}.out.weight"] = layer.out.weight * heads_K
@@ -130,7 +130,9 @@ class CoFi(Objective, nn.Module):
     def summary(self, encoder: Any) -> list[str]:
         """How much is left, and how it becomes a smaller encoder."""
         with torch.no_grad():
-            alive = [sum(int((settled(a) > 0).sum()) for a in g) for g in (self.heads, self.inner)]
+            alive = [
+                sum(int((final_gates(a) > 0).sum()) for a in g) for g in (self.heads, self.inner)
+            ]
         whole = [sum(len(a) for a in gates) for gates in (self.heads, self.inner)]
         return [
             f"cofi: {alive[0]} of {whole[0]} heads and {alive[1]} of {whole[1]} inner neurons left "
@@ -152,7 +154,7 @@ def drawn(log_alpha_H: Float[Tensor, " h"]) -> Float[Tensor, " h"]:
     return (s_H * (ZETA - GAMMA) + GAMMA).clamp(0, 1)
 
 
-def settled(log_alpha_H: Float[Tensor, " h"]) -> Float[Tensor, " h"]:
+def final_gates(log_alpha_H: Float[Tensor, " h"]) -> Float[Tensor, " h"]:
     """Gates as they stay: the highest, as many as are open in expectation and one at least, at the
     stretched and clipped sigmoid(log alpha); 0 for all others."""
     count = max(1, round(open_chance(log_alpha_H).sum().item()))

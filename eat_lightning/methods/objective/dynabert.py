@@ -149,8 +149,8 @@ class DynaBert(Objective):
             target_BC = context.teacher_BC if lesson is None else lesson.guesses[context.last]
             shown = context.teacher_hidden if lesson is None else lesson.hidden
             for k in context.guesses:
-                own = self.label_weight * context.kind.loss(guess[k], context.labels_B)
-                parts[f"exit_{k}"] = parts.get(f"exit_{k}", 0.0) + own
+                task_part = self.label_weight * context.kind.loss(guess[k], context.labels_B)
+                parts[f"exit_{k}"] = parts.get(f"exit_{k}", 0.0) + task_part
                 if target_BC is not None and self.distill:
                     learned = self.distill * context.kind.divergence(guess[k], target_BC, 1.0)
                     parts[f"distill_{k}"] = parts.get(f"distill_{k}", 0.0) + learned

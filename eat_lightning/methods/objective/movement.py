@@ -63,12 +63,12 @@ class Movement(Objective, nn.Module):
 
     def effective_weights(self, encoder: Any) -> dict[str, Tensor]:
         """The layers' matrices times their masks."""
-        share, own = 1 - (1 - self.keep) * float(encoder.strength), matrices_of(encoder)
+        share, matrices = 1 - (1 - self.keep) * float(encoder.strength), matrices_of(encoder)
         masks = {
             name: masked_top(score, share, MATRICES[name.split(".")[2]])
-            for name, score in zip(own, self.scores, strict=True)
+            for name, score in zip(matrices, self.scores, strict=True)
         }
-        return {name: weight * masks[name] for name, weight in own.items()}
+        return {name: weight * masks[name] for name, weight in matrices.items()}
 
     def __call__(self, context: Context) -> Loss:
         given = context, self.label_weight, self.distill, self.teacher_temperature
@@ -76,8 +76,10 @@ class Movement(Objective, nn.Module):
 
     def summary(self, encoder: Any) -> list[str]:
         """How many zeros there are, and what they are good for."""
-        own = matrices_of(encoder).values()
-        zero = sum(int((weight == 0).sum()) for weight in own) / sum(w.numel() for w in own)
+        matrices = matrices_of(encoder).values()
+        zero = sum(int((weight == 0).sum()) for weight in matrices) / sum(
+            w.numel() for w in matrices
+        )
         return [
             f"movement: {zero:.1%} of the weights in the layers' matrices are zero. That saves "
             "storage (once the file is compressed) and no time: zeros are multiplied as well"

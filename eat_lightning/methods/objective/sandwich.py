@@ -80,9 +80,9 @@ class Sandwich(Objective):
 def point_between(reduction: Any) -> float | list[float]:
     """A point of its knob between the strict end and where it stands, one for each of its layers
     where it takes several."""
-    knob, own = reduction.knob, point_of(reduction)
+    knob, point = reduction.knob, point_of(reduction)
     assert knob is not None
-    ends: Any = own if isinstance(own, list | tuple) else [own] * len(reduction.layers)
+    ends: Any = point if isinstance(point, list | tuple) else [point] * len(reduction.layers)
     shares = torch.rand(len(ends)).tolist()
     points = [knob.strict + u * (end - knob.strict) for u, end in zip(shares, ends, strict=True)]
     return points[0] if faults_of(at_point(reduction, points), None) else points

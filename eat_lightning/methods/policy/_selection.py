@@ -36,16 +36,16 @@ class OfSelection(Policy):
 
 
 def chosen(
-    asked: PolicyInput, sources: Sequence[str] = (), mimes: Sequence[str] = ()
+    inputs: PolicyInput, sources: Sequence[str] = (), mimes: Sequence[str] = ()
 ) -> Bool[np.ndarray, " b"]:
     """True where an example's `source` or `mime` matches one of the patterns, where * stands for
     anything. Without patterns all examples match. An unknown value matches only *. A MIME type
     counts without its parameters, in lower case."""
     if not (sources or mimes):
-        return np.ones(asked.size, bool)
+        return np.ones(inputs.size, bool)
     found = [
         matches(source or "", sources) or matches(plain(mime or ""), [m.lower() for m in mimes])
-        for source, mime in zip(asked.known("source"), asked.known("mime"), strict=True)
+        for source, mime in zip(inputs.known("source"), inputs.known("mime"), strict=True)
     ]
     return np.array(found, bool)
 

@@ -24,9 +24,9 @@ class FullDepth(OfSelection):
     sources: Patterns = ()
     mimes: Patterns = ()
 
-    def requests(self, asked: PolicyInput, reduction: Reduction | None) -> PolicyRequest:
+    def requests(self, inputs: PolicyInput, reduction: Reduction | None) -> PolicyRequest:
         return (
-            PolicyRequest(full_B=chosen(asked, self.sources, self.mimes))
+            PolicyRequest(full_B=chosen(inputs, self.sources, self.mimes))
             if self.active
             else PolicyRequest()
         )

@@ -35,12 +35,12 @@ class MinRetention(OfSelection):
     def export_blockers(self) -> list[str]:
         return ["policy=min_retention asks for more tokens, and an export prunes in its graphs"]
 
-    def requests(self, asked: PolicyInput, reduction: Reduction | None) -> PolicyRequest:
+    def requests(self, inputs: PolicyInput, reduction: Reduction | None) -> PolicyRequest:
         if reduction is None:
             return PolicyRequest()
         most = gentlest(self.share, reduction.ratios())
         return PolicyRequest(
-            strength_B=np.where(chosen(asked, self.sources, self.mimes), most, 1.0)
+            strength_B=np.where(chosen(inputs, self.sources, self.mimes), most, 1.0)
         )
 
 

@@ -55,21 +55,21 @@ class PerSource(Policy):
     def asks(self) -> set[str]:
         return {"source"}
 
-    def requests(self, asked: PolicyInput, reduction: Reduction | None) -> PolicyRequest:
+    def requests(self, inputs: PolicyInput, reduction: Reduction | None) -> PolicyRequest:
         if not self.strict:
             return PolicyRequest()
         return PolicyRequest(
-            full_B=np.array([name not in self.known for name in asked.known("source")])
+            full_B=np.array([name not in self.known for name in inputs.known("source")])
         )
 
     def reviews(
         self,
         reason_B: Int[np.ndarray, " b"],
         logits_EBC: Float[np.ndarray, "e b c"],
-        asked: PolicyInput,
+        inputs: PolicyInput,
         rows_B: Int[np.ndarray, " b"],
     ) -> Int[np.ndarray, " b"]:
-        names = asked.known("source")
+        names = inputs.known("source")
         taus_B = [self._tau_at(names[row], len(logits_EBC)) for row in rows_B.tolist()]
         sure_B = confidence(logits_EBC) >= np.array(taus_B)
         return np.where(sure_B, reason_B, int(Reason.STAYS))

@@ -70,8 +70,10 @@ class Veto(Policy):
         ours, most = model.max_length, self.second.shape.max_length
         if ours is not None and most < ours:
             faults.append(f"{where} takes {most} tokens, this run {ours}")
-        own = None if model.folder is None else rules(model.folder)
-        if own is not None and (not own or own != rules(Path(self.run) / "model")):
+        trained_rules = None if model.folder is None else rules(model.folder)
+        if trained_rules is not None and (
+            not trained_rules or trained_rules != rules(Path(self.run) / "model")
+        ):
             faults.append(f"{where} has another tokenizer, or none that can be compared")
         return faults
 
@@ -86,14 +88,18 @@ class Veto(Policy):
         )
 
     def export_blockers(self) -> list[str]:
-        said = f"policy.veto.run={self.run} is a run in torch, which answers token ids of its own"
-        return [] if self.run is None else [f"{said}: an export has no second voice but its exits"]
+        message = (
+            f"policy.veto.run={self.run} is a run in torch, which answers token ids of its own"
+        )
+        return (
+            [] if self.run is None else [f"{message}: an export has no second voice but its exits"]
+        )
 
     def reviews(
         self,
         reason_B: Int[np.ndarray, " b"],
         logits_EBC: Float[np.ndarray, "e b c"],
-        asked: PolicyInput,
+        inputs: PolicyInput,
         rows_B: Int[np.ndarray, " b"],
     ) -> Int[np.ndarray, " b"]:
         doubtful_B = leaves(reason_B) & (lead(logits_EBC) < self.margin)
@@ -102,7 +108,7 @@ class Veto(Policy):
         else:
             vetoed_B = doubtful_B.copy()
             ours_D = logits_EBC[-1].argmax(-1)[doubtful_B]
-            vetoed_B[doubtful_B] = ours_D != self._answers(asked, rows_B[doubtful_B])
+            vetoed_B[doubtful_B] = ours_D != self._answers(inputs, rows_B[doubtful_B])
         return np.where(vetoed_B, int(Reason.VETOED), reason_B)
 
     def _answers(self, batch: Any, rows_D: Int[np.ndarray, " d"]) -> Int[np.ndarray, " d"]:

@@ -45,7 +45,7 @@ class PowerBert(Reduction, nn.Module):
     travel: Positive = 0.8
 
     place = "after_attention"
-    needs = frozenset({"received", "own"})
+    needs = frozenset({"received", "diagonal"})
     knob = Knob(
         "extent",
         strict=0.0,
@@ -67,8 +67,8 @@ class PowerBert(Reduction, nn.Module):
 
     def score(self, packed: Packed, evidence: Evidence) -> Float[Tensor, " n"]:
         assert evidence.received_N is not None
-        assert evidence.own_N is not None
-        return evidence.received_N - evidence.own_N
+        assert evidence.diagonal_N is not None
+        return evidence.received_N - evidence.diagonal_N
 
     def soften(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
         """Rows times the retention parameter of their rank (soft-extract)."""

@@ -14,6 +14,6 @@ def early_heads(exits: Sequence[int]) -> tuple[str, ...]:
     return (*heads, "exit.*") if heads else ()
 
 
-def body_first(share: float, exits: Sequence[int]) -> Stage:
+def backbone_first(share: float, exits: Sequence[int]) -> Stage:
     """Body and last head train alone."""
     return Stage(share=share, frozen=early_heads(exits), exits="last")

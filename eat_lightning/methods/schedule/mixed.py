@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from eat_lightning.methods.schedule._stages import body_first
+from eat_lightning.methods.schedule._stages import backbone_first
 from eat_lightning.model.contracts import Schedule
 from eat_lightning.model.method import method
 from eat_lightning.model.training import Stage
@@ -19,16 +19,21 @@ from eat_lightning.validation import Positive, Within
 
 @method("schedule")
 class Mixed(Schedule):
-    """body_share: of all steps, for body and last head, while early heads stay bit-equal; in the
-    others all trains. joint_lr: factor on the learning rate in the second stage."""
+    """Stages that train the backbone and its last head first, and then everything.
 
-    body_share: Annotated[float, Within("(0, 1)")] = 0.5
+    Args:
+        backbone_share: share of all steps that train backbone and last head, while early heads stay
+            bit-equal.
+        joint_lr: factor on the learning rate in the second stage.
+    """
+
+    backbone_share: Annotated[float, Within("(0, 1)")] = 0.5
     joint_lr: Positive = 1.0
 
     def stages(self, num_epochs: int, exits: Sequence[int]) -> list[Stage]:
         if len(exits) == 1:  # a static model is trained whole throughout
             return [Stage()]
         return [
-            body_first(self.body_share, exits),
-            Stage(share=1 - self.body_share, lr=self.joint_lr),
+            backbone_first(self.backbone_share, exits),
+            Stage(share=1 - self.backbone_share, lr=self.joint_lr),
         ]

@@ -28,7 +28,7 @@ class Head(EncoderPart, nn.Module, ABC):
 
     temperature: Tensor  # a buffer, fitted when training has ended, by which a guess is divided
 
-    own_width: bool = False  # what it pools is not of the encoder's width
+    changes_width: bool = False  # what it pools is not of the encoder's width
     wants: frozenset[str] = frozenset()  # names of notes on rows, see `packed.NOTES`
     wants_earlier: bool = False  # `guess` is given what each exit of its kind before it has pooled
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from eat_lightning.model.layer import Shape
-from eat_lightning.user_modules import own_modules
+from eat_lightning.user_modules import allowed_modules
 from eat_lightning.weights.family import FAMILIES, Family, register
 
 
@@ -18,7 +18,7 @@ def known_family(model_type: Any) -> Family | None:
     if not isinstance(model_type, str):
         return None
     if model_type not in FAMILIES:
-        for name in own_modules():
+        for name in allowed_modules():
             with suppress(ImportError):
                 import_module(name)
     return FAMILIES.get(model_type)

@@ -4,12 +4,7 @@ import pytest
 from certificates import RULE, own
 from models import tiny
 
-from eat_lightning.deploy.certify.candidates import (
-    along_dial,
-    cautious,
-    chains_of,
-    is_reachable,
-)
+from eat_lightning.deploy.certify.candidates import along_dial, cautious, chains_of, is_reachable
 from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never

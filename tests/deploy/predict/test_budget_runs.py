@@ -204,12 +204,6 @@ def test_a_certificate_stands_on_top_and_looks_at_its_own_part(run: Path, poison
         open_run(Run.open(run), HALF, certificate=certificate.name)
 
 
-def test_the_reduction_can_stay_as_it_is(run: Path):
-    backend = open_run(Run.open(run), HALF | {"fit_reduction": False})
-    assert knobs(backend.encoder)[1] == 0.4
-    assert len(list((run / "dial").glob("dial-*.json"))) == 2  # another fit, kept beside
-
-
 def test_other_weights_are_another_fit(run: Path, no_passes: None):
     encoder, labels = Run.open(run).model()
     with torch.no_grad():
@@ -263,14 +257,6 @@ def test_what_cannot_be_is_one_line(run: Path, exit: dict[str, Any], fault: str)
     assert len(list((run / "dial").glob("dial-*.json"))) == 1
 
 
-def test_a_named_rules_default_is_no_point_of_ones_own(run: Path):
-    named = {"_target_": "eat_lightning.methods.exit.confidence.Confidence", "layers": [3, 4]}
-    at_default = open_run(Run.open(run), named | HALF | {"tau": 0.9}).encoder
-    assert knobs(at_default) == knobs_at(run, 0.7)
-    with pytest.raises(ConfigError, match=r"exit.budget and exit.tau are one setting"):
-        open_run(Run.open(run), named | HALF | {"tau": 0.8})
-
-
 @pytest.mark.parametrize("content", ["{", '{"unit": "share"}', "[]", '{"points": [{}]}'])
 def test_a_damaged_dial_is_one_line(run: Path, content: str):
     (path,) = (run / "dial").glob("dial-*.json")
@@ -278,22 +264,6 @@ def test_a_damaged_dial_is_one_line(run: Path, content: str):
     with pytest.raises(ConfigError, match=r"dial-.*json: not a dial") as error:
         open_run(Run.open(run), HALF)
     assert "\n" not in str(error.value)
-
-
-def test_damaged_records_of_the_cut_are_one_line(run: Path):
-    next((run / "dial").glob("dial-*.json")).unlink()
-    for path in (run / "dial").glob("cut-*.parquet"):
-        path.write_bytes(b"PAR1")
-    with pytest.raises(ConfigError, match=r"cut-.*parquet: damaged; delete it") as error:
-        open_run(Run.open(run), HALF)
-    assert "\n" not in str(error.value)
-
-
-def test_points_of_an_older_version_are_refused_in_one_line(run: Path):
-    (run / "budgets").mkdir()
-    (run / "budgets" / "0.7-abc.json").write_text("{}")
-    with pytest.raises(ConfigError, match=r"0.7-abc.json: .* older version; delete .*budgets=\[0"):
-        open_run(Run.open(run), HALF)
 
 
 def test_a_point_beyond_the_knob_is_refused(run: Path, no_fit: None):

@@ -20,7 +20,6 @@ from eat_lightning.methods.policy.per_source import PerSource
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
-from eat_lightning.runs.certificate import Certificate
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.row import read
 from eat_lightning.runs.run import Run
@@ -85,16 +84,6 @@ def test_an_unknown_source_gets_full_depth(run: Path):
     about = [{"source": name} for name in ("mail", "web", "phone")] + [{}] * 3
     given = told(run, PerSource({"mail": 0.4, "web": 0.9999}), about=about)
     assert given == [(3, "confident"), (6, "last_layer"), *[(6, "fallback")] * 4]
-
-
-def test_retention_of_a_chosen_type(run: Path):
-    texts, policy = [[TEXTS[2]]], MinRetention(0.9, mimes=["application/pdf"])
-    ready = answerer(run, policy, tau=1.0)
-    plain, chosen = (
-        ready.answer(texts, [{"mime": m}])[0] for m in ("text/plain", "application/pdf")
-    )
-    assert plain["retention"] < 0.7
-    assert chosen["retention"] >= 0.9
 
 
 @pytest.fixture
@@ -209,7 +198,7 @@ def test_a_certificate_of_before_there_were_policies(run: Path):
     for key in ("policy", "second"):
         del content["holds_for"][key]
     path.write_text(json.dumps(content))
-    assert Certificate.read(Run.open(run), "bare").asked() == ()
+    assert Certificate.read(Run.open(run), "bare").built_policies() == ()
     answerer(run, certificate="bare")
     assert "policy (none there," in refused(lambda: answerer(run, Veto(), certificate="bare"))
 
@@ -265,9 +254,3 @@ def test_an_export_refuses_policies(run: Path):
     save_model(encoder, labels, run / "model")
     message = refused(export, config_of("export", run, "check=0"))
     assert message == "policy: an export carries none, and this run's model has full_depth, veto"
-
-
-def test_regressions_have_no_classes_to_compare(tmp_path: Path):
-    folder = make_run(tmp_path / "run", "stsb", "never")
-    message = refused(lambda: open_run(Run.open(folder), FREE, "fp32", None, (Veto(),)))
-    assert message == "policy=veto compares classes, and this task is a regression"

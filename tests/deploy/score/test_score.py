@@ -87,12 +87,6 @@ def test_what_a_start_measured_is_a_row(corpus: Path, sst2: Path, tmp_path: Path
     assert err.startswith("note: no certificate is in force, ")
 
 
-def test_settings_of_exits_are_predicts(corpus: Path, sst2: Path, tmp_path: Path):
-    never = config_of("score", "exit=never")["exit"]
-    rows = scored(corpus, tmp_path / "out", sst2, exit=never)
-    assert {(row["depth"], row["exit_reason"]) for row in rows} == {(6, "last_layer")}
-
-
 def test_json_passes_its_columns_through(sst2: Path, tmp_path: Path):
     contents = [{"id": 1, "text": "good", "tags": ["a"], "share": 1}]
     contents += [{"id": 2, "text": "bad film", "share": 0.5}, {"id": "three", "text": "dull"}]

@@ -52,16 +52,6 @@ def test_probes_ask_what_needs_no_token():
     assert "/healthz'" in instruction("HEALTHCHECK")[-1]
 
 
-def test_selectors_find_the_pods():
-    labels = OBJECTS["Deployment"]["spec"]["template"]["metadata"]["labels"]
-    assert OBJECTS["Deployment"]["spec"]["selector"]["matchLabels"] == labels
-    assert OBJECTS["Service"]["spec"]["selector"] == labels
-    assert OBJECTS["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"] == labels
-    assert OBJECTS["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"] == labels
-    scaled = OBJECTS["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]
-    assert scaled["name"] == OBJECTS["Deployment"]["metadata"]["name"]
-
-
 def instruction(name: str) -> list[Any]:
     """The arguments of the recipe's last one of that name, as JSON or words."""
     joined = re.sub(r"\\\n\s*", "", RECIPE)

@@ -17,10 +17,8 @@ from gateways import FakeModel, Running, eventually, plan, running
 from eat_lightning.deploy.drift.observation import Observation
 from eat_lightning.deploy.drift.reference import Reference, made_with
 from eat_lightning.deploy.serve.body import RequestExample
-from eat_lightning.deploy.serve.gateway import Gateway
 from eat_lightning.deploy.serve.model import NOBODY, Deep, open_model
 from eat_lightning.deploy.serve.monitors import Monitors, StateFile
-from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.errors import ConfigError
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
@@ -160,17 +158,6 @@ def test_what_is_not_its_own_is_left_out(tmp_path: Path, capfd, change: Any, sai
     assert said in line
 
 
-def test_a_state_that_cannot_be_read_or_written_is_told(tmp_path: Path, capfd):
-    kept = DRIFT | {"state": str(tmp_path)}
-    (tmp_path / "drift.json").write_text("{")
-    with running(Watched(), drift=kept, max_texts=50) as served:
-        (tmp_path / "drift.json.part").mkdir()
-        assert alarmed(served)
-    first, second, _ = capfd.readouterr().err.splitlines()
-    assert first.startswith(f"drift: {tmp_path / 'drift.json'} cannot be read (")
-    assert second.startswith(f"drift: {tmp_path / 'drift.json'} cannot be written (")
-
-
 def test_a_reload_of_the_same_reference_keeps_what_was_learnt():
     """Else a reload would open exits that an alarm has shut."""
     with running(Watched(), revive=lambda plan: Watched(), drift=DRIFT, max_texts=50) as served:
@@ -202,14 +189,6 @@ def test_one_source_drifts_and_the_other_goes_on(tmp_path: Path):
             assert states == {"mail": "drifted", "chat": "steady"}
             assert live["drift"] == "drifted"
     assert {event["source"] for event in live["events"]} <= {"mail"}
-
-
-def test_without_fallback_there_is_only_the_alarm():
-    with running(Watched(), drift=DRIFT | {"fallback": False}, max_texts=50) as served:
-        for _ in range(10):
-            answers = served.say({"examples": ["strange"] * 10}).json()["answers"]
-            assert {a["depth"] for a in answers} == {3}
-        assert served.client.get("/live").json()["drift"] == "drifted"
 
 
 @pytest.fixture(scope="module")
@@ -249,19 +228,6 @@ def test_what_another_gateway_goes_on_with_is_left_alone(tmp_path: Path, capfd):
     with running(Watched(), drift=kept, max_texts=50) as served:
         assert served.say({"text": "usual"}).json()["depth"] == 6
     assert capfd.readouterr().err == ""
-
-
-def refused_before_its_model(given: ServeSettings) -> None:
-    def open_model(plan: ServeSettings) -> Any:
-        raise AssertionError("a model was loaded")
-
-    Gateway(given, open_model)
-
-
-def test_a_folder_that_cannot_be_used(tmp_path: Path):
-    (tmp_path / "drift.lock").mkdir()
-    with pytest.raises(ConfigError, match=f"^drift.state={tmp_path}: cannot be used "):
-        refused_before_its_model(plan(drift=DRIFT | {"state": str(tmp_path)}))
 
 
 def test_gateways_share_one_state(tmp_path: Path):

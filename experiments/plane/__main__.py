@@ -1,0 +1,110 @@
+"""Accuracy over cost for everything at hand: static models, exits, and two models in a row.
+
+    python -m experiments.plane runs={A: FOLDER, B: FOLDER} [records=outputs/plane] [to=FOLDER]
+    python -m experiments.plane [to=FOLDER]      # the tables and figures of the kept rows
+
+Runs of several tasks may be named together; a list of folders has their names. Records of a run's
+cut and dev are made once and kept in `records`, so that a second call runs no encoder but for
+Gatekeeper's heads. Nothing is chosen on dev.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import permutations
+from pathlib import Path
+
+import yaml
+
+from eat_lightning.errors import ConfigError, reported
+from eat_lightning.files import write_text
+from eat_lightning.progress import shown
+from eat_lightning.report.study import grouped_by
+from eat_lightning.runs.run import provenance
+from experiments.plane.gatekeeper import best_chain, gatekeepers
+from experiments.plane.models import Model, open_model
+from experiments.plane.rows import Plane
+from experiments.plane.show import report
+from experiments.plane.systems import Chain, Part, System, alone, unanimous
+
+HERE = Path(__file__).parent
+BUDGETS = (
+    *(0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.13, 0.17, 0.21, 0.25, 0.3, 0.34),
+    *(0.38, 0.42, 0.46, 0.5, 0.55, 0.6, 0.7, 0.8),
+)
+AGREE = (0.99,)
+MUCH_CHEAPER = 0.6  # of the second model's cost: a first model that costs more saves nothing
+
+
+def cost(model: Model, split: str = "cut") -> float:
+    """Mean FLOPs of full depth."""
+    return float(model.fixed_cost(getattr(model, split), model.last).mean())
+
+
+def systems(models: Sequence[Model]) -> Iterator[System]:
+    """Every model alone, with exits, and before each dearer one."""
+    full_cost = max(map(cost, models))
+    for model in models:
+        yield from alone(model)
+        if len(model.layers) > 1:
+            yield chained(model.name, "exits", [Part.whole(model)], full_cost)
+    first_ones = {}
+    for first, second in permutations(models, 2):
+        if cost(first) > MUCH_CHEAPER * cost(second):
+            continue
+        name = f"{first.name} > {second.name}"
+        ends = [Part.end(first), Part.end(second)]
+        yield chained(name, "cascade by confidence", ends, full_cost)
+        if len(second.layers) > 1:
+            parts = [Part.end(first), Part.whole(second)]
+            yield chained(name, "cascade into exits", parts, full_cost)
+        if len(first.layers) > 1:
+            yield unanimous(first, second)
+        if len(first.layers) > 1 and len(second.layers) > 1:
+            parts = [Part.whole(first), Part.whole(second)]
+            yield chained(name, "exits of both", parts, full_cost)
+        if first.name not in first_ones:
+            first_ones[first.name] = gatekeepers(first)
+        alpha, chain = best_chain(first_ones[first.name], second, full_cost, BUDGETS)
+        kind = f"cascade by Gatekeeper, alpha {alpha:g}"
+        yield System(name, kind, (first, second), chain.judged(BUDGETS, AGREE))
+
+
+def chained(name: str, kind: str, parts: Sequence[Part], full_cost: float) -> System:
+    points = Chain(parts, full_cost).judged(BUDGETS, AGREE)
+    return System(name, kind, tuple(part.model for part in parts), points)
+
+
+def plane_of(models: Sequence[Model]) -> Plane:
+    """ConfigError where the models of a task have seen different examples."""
+    if len({model.data for model in models}) > 1:
+        names = ", ".join(model.name for model in models)
+        raise ConfigError(f"runs: cut and dev must be the same examples, got others of {names}")
+    full_cost = max(cost(model, "dev") for model in models)
+    task, commit = models[0].run.task.name, provenance()["commit"]
+    return Plane.of(task, [*systems(models)], full_cost, commit)
+
+
+def main(arguments: Sequence[str]) -> None:
+    given = {key: yaml.safe_load(value) for key, _, value in (a.partition("=") for a in arguments)}
+    if unknown := [*given.keys() - {"runs", "records", "to"}]:
+        raise ConfigError(f"only runs=, records= and to= are known, got {unknown[0]}")
+    to, records = Path(given.get("to", HERE / "results")), given.get("records", "outputs/plane")
+    runs = given.get("runs", {})
+    named = runs if isinstance(runs, dict) else {Path(run).name: run for run in runs}
+    each = shown([*named.items()], "runs", fewest=2)
+    models = [open_model(name, path, Path(records)) for name, path in each]
+    for found in grouped_by(models, lambda model: model.run.task.name).values():
+        plane_of(found).write(to)
+    tasks = sorted(path.stem for path in to.glob("*.jsonl"))
+    if not tasks:
+        raise ConfigError(f"to={to} has no rows: name runs=[...]")
+    parts = [report(Plane.read(to, task), to) for task in tasks]
+    write_text(to / "report.md", "\n\n".join(["# Accuracy over cost", *parts]) + "\n")
+    print(f"written: {to / 'report.md'}")
+
+
+if __name__ == "__main__":
+    with reported():
+        main(sys.argv[1:])

@@ -1,0 +1,91 @@
+"""A model on the plane: what every exit of a run gives for the cut and for dev, and its FLOPs.
+
+Shapes: B examples, E layers at which examples may leave.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from eat_lightning.data.calibration import FITTED_ON
+from eat_lightning.files import sha256_of
+from eat_lightning.infer.record import record
+from eat_lightning.infer.recorded import Recorded
+from eat_lightning.methods.exit.confidence import Confidence
+from eat_lightning.methods.exit.fixed import Fixed
+from eat_lightning.methods.exit.never import Never
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.flops import flops
+from eat_lightning.runs.run import Run
+
+
+@dataclass(frozen=True)
+class Model:
+    """A run's encoder and its records.
+
+    Args:
+        name: as tables have it.
+        run: where it comes from.
+        encoder: of the run.
+        cut: the parts of the calibration cut that a fit may see.
+        dev: the examples on which all is reported.
+        data: a hash of the texts of both.
+    """
+
+    name: str
+    run: Run
+    encoder: AdaptiveEncoder
+    cut: Recorded
+    dev: Recorded
+    data: str
+
+    @property
+    def layers(self) -> list[int]:
+        """Layers with a head, the last one included."""
+        return sorted(self.cut.guesses)
+
+    @property
+    def last(self) -> int:
+        return self.layers[-1]
+
+    def costs(self, of: Recorded, layers: Sequence[int]) -> Float[np.ndarray, "e b"]:
+        """Count the FLOPs of leaving at each of `layers` where the heads of all of them guess."""
+        early = [layer for layer in layers if layer < self.last]
+        rule = Confidence(layers=early) if early else Never()
+        return np.stack([self.flops(of, rule, layer) for layer in layers])
+
+    def fixed_cost(self, of: Recorded, layer: int) -> Float[np.ndarray, " b"]:
+        """Count the FLOPs of everybody leaving at one layer."""
+        return self.flops(of, Never() if layer == self.last else Fixed(layer), layer)
+
+    def flops(self, of: Recorded, rule: Any, depth: int) -> Float[np.ndarray, " b"]:
+        return flops(self.encoder, rule, of.tokens_LB, np.full(len(of), depth), of.lengths)
+
+
+def open_model(name: str, path: str | Path, records: Path) -> Model:
+    """Open a finished run under a name. Its records are read, or made and kept in a folder."""
+    run = Run.open(path)
+    encoder, _ = run.model()
+    data = run.data()
+    cut = [data.split(part) for part in FITTED_ON]
+    dev = data.split("validation")
+    texts = hashlib.sha256("".join(s.source.digest for s in (*cut, dev)).encode()).hexdigest()[:16]
+    weights = sha256_of([run.folder / "model" / "model.safetensors"])[:8]
+    stem = f"{run.name}-{weights}-{texts[:8]}"
+
+    def kept(name: str, splits: Sequence[Any]) -> Recorded:
+        path = records / f"{stem}-{name}.parquet"
+        if not path.is_file():
+            records.mkdir(parents=True, exist_ok=True)
+            title = f"{run.name}: all exits, {name}"
+            Recorded.joined([record(encoder, s, title=title) for s in splits]).to_parquet(path)
+        return replace(Recorded.read(path), data=texts)
+
+    return Model(name, run, encoder, kept("cut", cut), kept("dev", [dev]), texts)
