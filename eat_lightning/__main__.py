@@ -21,6 +21,7 @@ TRY = {
     "track": "a W&B workspace for a project's runs",
 }
 DEPLOY = {
+    "adapt": "a tuned classifier made faster, certified on texts without labels",
     "predict": "answers to lines of text, as JSON lines",
     "certify": "exits whose risk stays below a level, with a stated confidence",
     "export": "ONNX graphs that need no torch, or a narrower encoder",

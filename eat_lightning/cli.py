@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -16,10 +16,12 @@ from omegaconf import DictConfig
 from eat_lightning.composing import compose_or_explain
 from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.errors import ConfigError, reported
-from eat_lightning.overrides import for_hydra
-from eat_lightning.process import keep_freed_memory, quiet_exit
+from eat_lightning.overrides import NO_NAMES, for_hydra
+from eat_lightning.process import end_with_the_reader, keep_freed_memory, quiet_exit
 from eat_lightning.user_modules import warn_of_absent
 from eat_lightning.validation import Misshaped
+
+SHOWN = ("--cfg", "-c", "--info", "-i", "--hydra-help")  # by Hydra, instead of any work
 
 
 def entry(
@@ -28,6 +30,7 @@ def entry(
     many: str | None = None,
     sweeps: bool = False,
     folder: str = CONFIG_DIR,
+    renamed: Mapping[str, str] = NO_NAMES,
 ) -> Callable[[], None]:
     """Make the `main` of a command.
 
@@ -39,6 +42,7 @@ def entry(
         sweeps: each job of Hydra's multirun calls the command, with `overrides` and `multirun`
             too. Hydra's sweeper gets what it returns.
         folder: where the yaml lies.
+        renamed: keys as a person types them -> as the yaml has them.
     """
 
     def job(cfg: DictConfig) -> Any:
@@ -63,7 +67,9 @@ def entry(
         sys.path.insert(0, "")  # a person's modules in the current folder, as `python -m` does
         warn_of_absent()
         keep_freed_memory()
-        sys.argv[1:] = for_hydra(sys.argv[1:], many, sweeps)
+        sys.argv[1:] = for_hydra(sys.argv[1:], many, sweeps, renamed)
+        if any(argument.startswith(SHOWN) for argument in sys.argv[1:]):
+            end_with_the_reader()
         with quiet_exit():
             compose_or_explain(name, sys.argv[1:], folder)
             hydra.main(config_path=folder, config_name=name, version_base="1.3")(job)()

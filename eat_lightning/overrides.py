@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -14,18 +16,34 @@ from eat_lightning.config import CONFIG_DIR
 
 HELP_ALL = {"--help-all": ["--help", "hydra/help=all"]}  # `--help` takes hydra/help=short
 METHODS = ("attention", "reduction", "exit", "objective", "schedule")
-WHOLE = ("run", "to", "output", "against")  # keys of a path or a name, which may have commas
+WHOLE = (
+    "run",
+    "to",
+    "output",
+    "against",
+    "texts",
+    "classifier",
+)  # keys of a path or a name, which may have commas
+NO_NAMES: Mapping[str, str] = MappingProxyType({})
 PLAIN = re.compile(r"[\w./:+-]*", re.ASCII)  # no character of Hydra's grammar
 
 
-def for_hydra(words: list[str], many: str | None = None, sweeps: bool = False) -> list[str]:
+def for_hydra(
+    words: list[str],
+    many: str | None = None,
+    sweeps: bool = False,
+    renamed: Mapping[str, str] = NO_NAMES,
+) -> list[str]:
     """Rewrite a command's words: paths quoted, overrides before flags.
 
     Args:
         words: those that a person typed.
         many: a key of paths that may be given several times.
         sweeps: settings of methods may be absent from some of the models.
+        renamed: keys as a person types them -> as the yaml has them.
     """
+    typed = [word.partition("=") for word in words]
+    words = ["".join((renamed.get(key, key), *rest)) for key, *rest in typed]
     words = [word for typed in words for word in HELP_ALL.get(typed, [typed])]
     words = [with_path_quoted(word) for word in (with_paths_listed(words, many) if many else words)]
     words = [with_key_added(word) for word in words] if sweeps else words
@@ -39,7 +57,7 @@ def quoted(path: str) -> str:
 
 
 def with_path_quoted(word: str) -> str:
-    """Quote the value of run=, to=, output= and against=, and of other keys a path that exists."""
+    """Quote the value of keys in WHOLE, and of other keys a path that exists."""
     key, _, value = word.partition("=")
     if not value or value[0] in "'\"[" or key.startswith("-"):
         return word

@@ -1,6 +1,9 @@
 """Finished runs that nobody trained, the settings of a command, and what it refuses, for tests."""
 
+import copy
 import json
+import os
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +61,13 @@ def make_run(folder: Path, task: str) -> Path:
 
 def config_of(name: str, *overrides: str) -> dict[str, Any]:
     """Compose the settings of a command, or of a study that has its yaml beside it."""
+    ours = tuple((key, os.environ[key]) for key in sorted(os.environ) if key.startswith("EAT_"))
+    return copy.deepcopy(composed(name, overrides, ours))
+
+
+@cache
+def composed(name: str, overrides: tuple[str, ...], environment: Any) -> dict[str, Any]:
+    """Compose once for the same overrides in the same environment."""
     beside = [*(Path(CONFIG_DIR).parent / "experiments").glob(f"*/{name}.yaml")]
     folder = str(beside[0].parent) if beside else CONFIG_DIR
     with initialize_config_dir(folder, version_base="1.3"):

@@ -39,6 +39,7 @@ SETTINGS: dict[str, dict[str, Any]] = {  # so that a tiny encoder meets each met
     "vote": {"votes": 3, "layers": [2, 3, 4]},
     "beem": {"alpha": [0.17, 0.4, 0.5], "layers": [2, 3, 4]},
     "cats": {"consistency": [0.9, 0.75], "layers": [3, 4]},
+    "cap": {"cap": [0.2, 0.25], "layers": [3, 4]},
     "prototype": {"edr": [0.55, 0.62], "layers": [3, 4]},
     "every_label": {"tau": [0.6, 0.53], "layers": [3, 4]},
     "fpabee_labels": {"divergence": [0.0, 0.05, 0.1], "layers": [2, 3, 4]},

@@ -23,6 +23,7 @@ ROOMS = [  # from the ground up; a room knows only those before it
     *("model", "methods", "weights", "data", "infer", "runs", "track", "export", "engines"),
     *("measure", "report", "train", "new"),
     *("deploy.predict", "deploy.score", "deploy.certify", "deploy.drift", "deploy.serve"),
+    "deploy.adapt",
     "__main__",
 ]
 WINGS = {"deploy"}  # folders of rooms

@@ -12,11 +12,17 @@ from eat_lightning.infer.onnx_runner import ABOUT
 from eat_lightning.infer.sessions import ENGINES, engine_faults
 from eat_lightning.runs.plan import RunSettings
 
+ADAPTED = "adapted.json"  # in a folder that `adapt` wrote
 Engine = Literal["torch", "onnx", "openvino", "auto"]
 
 
 def is_export(path: str | Path) -> bool:
     return (Path(path) / ABOUT).is_file()
+
+
+def is_adapted(path: str | Path) -> bool:
+    """True for a folder that `adapt` wrote."""
+    return (Path(path) / ADAPTED).is_file()
 
 
 @dataclass(frozen=True)
@@ -52,9 +58,26 @@ class ModelSettings(RunSettings):
 
     def rules(self) -> Iterator[str]:
         yield from super().rules()
+        if is_adapted(self.run):
+            yield from self.adapted_faults()
+            return
         yield from backend_faults(self.backend, self, getattr(self, "onnx", None))
         if self.backend == "auto" and self.certificate is not None:
             yield "backend=auto: a certificate holds for one engine, so name it"
+
+    def adapted_faults(self) -> Iterator[str]:
+        """Name the settings that an adapted classifier cannot take."""
+        given = {
+            "backend": self.backend != "torch",
+            "dtype": self.dtype != "fp32",
+            "certificate": self.certificate is not None,
+            "exit": any(value is not None for value in self.exit.values()),
+            "policy": bool(self.policy),
+            "prepack": self.prepack is not None,
+        }
+        for key in given:
+            if given[key]:
+                yield f"{key} is not an option of run={self.run}: it runs as it was certified"
 
     @property
     def examples_at_once(self) -> int:
@@ -68,7 +91,7 @@ class ModelSettings(RunSettings):
     def tell_uncertified(self, exits: Sequence[int]) -> None:
         """Say it, once, where examples leave early and nothing is promised of that. exits: layers
         where one may leave, the last included."""
-        if self.certificate is None and len(exits) > 1:
+        if self.certificate is None and len(exits) > 1 and not is_adapted(self.run):
             note = "no certificate is in force, so nothing is promised of early exits"
             print(f"note: {note}: certificate=<name>, which certify makes", file=sys.stderr)
 
@@ -99,7 +122,7 @@ def export_faults(plan: Any, option: str) -> list[str]:
 
     Args:
         plan: with `dtype`, `prepack` and, if there are such options, `exit` and `pool`.
-        asked_by: the option that calls for the export.
+        option: the option that calls for the export.
     """
     given = {
         "exit": any(value is not None for value in getattr(plan, "exit", {}).values()),

@@ -25,7 +25,7 @@ def export(config: dict[str, Any]) -> Path:
     plan = parsed(ExportSettings, config)
     import torch
 
-    from eat_lightning.runs.chosen import ExitChoice
+    from eat_lightning.runs.exit_choice import ExitChoice
     from eat_lightning.runs.open import at_choice, fitter_of
     from eat_lightning.runs.run import Run
 

@@ -44,13 +44,13 @@ def fit_dial(
 ) -> list[DialPoint]:
     """Fit the points of the dial, each cheaper than the one before; the first is full depth.
 
-    Policies are not asked: they only make exits later.
+    Policies take no part: they only make exits later.
 
     Args:
         exit: a rule with a knob.
         recorded: the guesses of every head for the examples of the fit.
         cost_EB: of leaving at each of `exit.layers`, and of the last layer, in any unit.
-        full_cost: mean cost of the last layer where no exit is asked.
+        full_cost: mean cost of the last layer where no exit is evaluated.
         original_BC: logits of the answers to stay with; None are those of the last layer.
     """
     knob: Any = exit.knob

@@ -49,7 +49,7 @@ class Runner:
     `ENGINES`. dtype None: that of the graphs.
 
     A batch goes from graph to graph, and who leaves at an exit is taken out between them; a single
-    example goes through one graph that decides inside, unless `later` is asked too.
+    example goes through one graph that decides inside, unless a `review` is given too.
     """
 
     def __init__(

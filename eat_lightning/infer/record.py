@@ -40,19 +40,18 @@ def record(encoder: AdaptiveEncoder, split: Any, batch_size: int = 32, title: st
                 whole_BS = signals.setdefault(k, np.empty(size, np.float32))
                 whole_BS[rows_B] = signal_BS.float().cpu().numpy()
             tokens_LB[:, rows_B] = trace.tokens_LB.numpy()
-    source = getattr(split, "source", None)
     return Recorded(
         split.labels,
         split.lengths,
         guesses,
         tokens_LB,
         encoder.exit,
-        difficulty=getattr(split, "difficulty", None),
-        origins=getattr(split, "origins", None),
+        difficulty=split.difficulty,
+        origins=split.origins,
         policies=encoder.policies,
         signals=signals,
         batch=split.batch,
-        data="" if source is None else source.digest[:16],
+        data="" if split.source is None else split.source.digest[:16],
         kind=encoder.kind,
     )
 

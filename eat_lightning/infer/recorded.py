@@ -116,17 +116,16 @@ class Recorded:
     def joined(cls, parts: Sequence[Recorded]) -> Recorded:
         """Passes of one encoder over several splits, one behind the other, without policies."""
 
-        def by_layer(name: str) -> dict[int, np.ndarray]:
-            columns = [getattr(part, name) for part in parts]
+        def by_layer(columns: list[dict[int, np.ndarray]]) -> dict[int, np.ndarray]:
             return {layer: np.concatenate([c[layer] for c in columns]) for layer in columns[0]}
 
         return cls(
             np.concatenate([part.labels for part in parts]),
             np.concatenate([part.lengths for part in parts]),
-            by_layer("guesses"),
+            by_layer([part.guesses for part in parts]),
             np.concatenate([part.tokens_LB for part in parts], axis=1),
             parts[0].exit,
-            signals=by_layer("signals"),
+            signals=by_layer([part.signals for part in parts]),
             kind=parts[0].kind,
         )
 
@@ -164,7 +163,7 @@ class Recorded:
             "compression": "zstd",
             "compression_level": 19,
             "write_statistics": False,
-            "store_schema": False,
+            "store_schema": bool(about),  # else what the kind says is not kept
             "use_dictionary": [*(columns.keys() - floats.keys() - {"group"})],
             "use_byte_stream_split": [f"{name}.list.element" for name in floats],
             "column_encoding": {"group": "DELTA_BINARY_PACKED"} if "group" in columns else None,

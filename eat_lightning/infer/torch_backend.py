@@ -6,6 +6,7 @@ Shapes: B examples of a batch, G of them that left together.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,15 @@ class TorchBackend(Backend):
         of_exits = outcome.logits_BC, outcome.depth_B, outcome.reason_B, tokens_LB, outcome.names
         yield np.arange(batch.size), answered, AnswerTrace(*of_exits)
 
+    @contextmanager
+    def cutting(self, side: str | None) -> Iterator[None]:
+        before = self.tokenizer.truncation_side
+        self.tokenizer.truncation_side = side or before
+        try:
+            yield
+        finally:
+            self.tokenizer.truncation_side = before
+
     def encoded(self, texts: Texts) -> Encoded:
         found = self.tokenizer(
             *map(list, zip(*texts, strict=True)),
@@ -127,7 +137,7 @@ class TorchBackend(Backend):
             max_length=self.max_length,
             return_attention_mask=False,
         )
-        # A tokenizer in Python (none of the bodies' own is) does not say what it cut.
+        # A tokenizer in Python (none of the backbones' own is) does not say what it cut.
         cut = [bool(each.overflowing) for each in found.encodings or ()] or [False] * len(texts)
         return Encoded(found["input_ids"], found.get("token_type_ids"), cut)
 

@@ -18,8 +18,23 @@ from eat_lightning.model.packed import Batch
 from eat_lightning.weights.hf_folder import empty_backbone, weights_for
 
 
+def padded_inputs(batch: Batch, pad_token_id: int, typed: bool) -> dict[str, Tensor]:
+    """Give a batch as a tokenizer pads it: ids and a mask of B x L, and types where `typed`."""
+    lengths = batch.lengths_B.tolist()
+    ids, mask = (list(x.split(lengths)) for x in (batch.ids_N, torch.ones_like(batch.ids_N)))
+    padded = {
+        "input_ids": pad_sequence(ids, batch_first=True, padding_value=pad_token_id),
+        "attention_mask": pad_sequence(mask, batch_first=True),
+    }
+    if typed:
+        types = list(batch.types_N.split(lengths))
+        padded["token_type_ids"] = pad_sequence(types, batch_first=True)
+    return padded
+
+
 class HuggingFaceTwin(nn.Module):
-    """The body as transformers' own model (sdpa, PyTorch's eager mode) with the last exit head."""
+    """The backbone as transformers' own model (sdpa, PyTorch's eager mode) with the last exit
+    head."""
 
     def __init__(self, encoder: AdaptiveEncoder):
         super().__init__()
@@ -37,17 +52,7 @@ class HuggingFaceTwin(nn.Module):
         self.head: Any = encoder.heads[str(encoder.shape.num_layers)]
 
     def ready(self, batch: Batch) -> dict[str, Tensor]:
-        """A batch as a tokenizer pads: ids, types and a mask of B x L."""
-        lengths = batch.lengths_B.tolist()
-        ids, mask = (list(x.split(lengths)) for x in (batch.ids_N, torch.ones_like(batch.ids_N)))
-        padded = {
-            "input_ids": pad_sequence(ids, batch_first=True, padding_value=self.pad_token_id),
-            "attention_mask": pad_sequence(mask, batch_first=True),
-        }
-        if self.typed:
-            types = list(batch.types_N.split(lengths))
-            padded["token_type_ids"] = pad_sequence(types, batch_first=True)
-        return padded
+        return padded_inputs(batch, self.pad_token_id, self.typed)
 
     def forward(self, padded: dict[str, Tensor]) -> Float[Tensor, "b c"]:
         device = self.head.classes.weight.device

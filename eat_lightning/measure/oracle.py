@@ -33,7 +33,8 @@ class Oracle:
 
 
 def oracle_exit(correct_EB: np.ndarray, layers: Sequence[int]) -> Oracle:
-    """Each example leaves at the first of `layers` (the last is the body's) whose guess is right.
+    """Each example leaves at the first of `layers` (the last is the backbone's) whose guess is
+    right.
 
     No rule is more accurate. One can be shallower only by giving up right answers, or on examples
     that no exit gets right: `least_depth` lets those leave at once. ValueError where layers do not

@@ -1,5 +1,5 @@
-"""Rows of settings: one pass for each body records every exit, all rules follow from its records,
-and then all settings of all runs take turns on the clock."""
+"""Rows of settings: one pass for each backbone records every exit, all rules follow from its
+records, and then all settings of all runs take turns on the clock."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def keep(rows: Sequence[Row], results: Sequence[Result]) -> None:
 
 
 def recorded(subject: Subject, plan: MeasureSettings) -> Iterator[Result]:
-    """A result for each setting of a run, from one pass for each body."""
+    """A result for each setting of a run, from one pass for each backbone."""
     run, engine = subject.run, plan.backend
     if engine == "auto":  # the fastest here with the run's exits, an example at a time
         engine = fastest(OfRun(run, Opening(plan.dtype, plan.threads), ()))
@@ -119,8 +119,8 @@ def recorded(subject: Subject, plan: MeasureSettings) -> Iterator[Result]:
 
 
 def methods_of(settings: Sequence[Setting]) -> dict[str, Any]:
-    """The methods of one pass for settings of one body; an exit rule that observes signals takes
-    part in it, so that they are recorded."""
+    """The methods of one pass for settings of one backbone; an exit rule that observes signals
+    takes part in it, so that they are recorded."""
     watching = (setting.exit for setting in settings if overrides(setting.exit, ExitRule.observe))
     return settings[0].methods | {"exit": next(watching, settings[0].exit)}
 
@@ -175,8 +175,8 @@ class RecordedPass:
 
 
 def file_name(backbone: str, form: str, data: str, plan: MeasureSettings, engine: str) -> str:
-    """One file for each body, form of the weights and engine (in which logits differ by their last
-    bits) and set of examples; exit rules share it."""
+    """One file for each backbone, form of the weights and engine (in which logits differ by their
+    last bits) and set of examples; exit rules share it."""
     digest = hashlib.sha256(backbone.encode()).hexdigest()[:8]
     dtype = plan.dtype + (f"-{form}" if form != PLAIN else "")
     dtype += "" if engine == "torch" else f"-{engine}"
@@ -207,7 +207,7 @@ def candidate_for(encoder: AdaptiveEncoder, split: Any, kernels: str, device: st
 
 def timed(results: Sequence[Result], plan: MeasureSettings) -> Iterator[list[Row]]:
     """Rows after each repeat, in which all settings of all runs took turns; speed-ups against the
-    run's own static body. None while something trains; ends where training began meanwhile."""
+    run's own static backbone. None while something trains; ends where training began meanwhile."""
     timing, session = plan.timing, secrets.token_hex(6)
     if faults := timing.faults():
         print("\n".join(faults))
@@ -235,7 +235,7 @@ def timed(results: Sequence[Result], plan: MeasureSettings) -> Iterator[list[Row
 def time_fields(
     times: dict[str, Any], static: dict[str, Any] | None, flops_ratio: float
 ) -> dict[str, Any]:
-    """A row's fields of time; where the static body was timed too, with means of latencies and
+    """A row's fields of time; where the static backbone was timed too, with means of latencies and
     throughputs compared: low and high are over repeats, whose turns were taken together."""
     fields = {key: value for key, value in times.items() if not key.endswith("_R")}
     if static is None:

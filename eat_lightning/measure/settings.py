@@ -63,7 +63,7 @@ class Setting:
 
     @property
     def backbone(self) -> str:
-        """All but the exit rule: settings of one body share a pass."""
+        """All but the exit rule: settings of one backbone share a pass."""
         return str([self.specs[s] for s in ("attention", "reduction", "policy") if s in self.specs])
 
     @property
@@ -167,7 +167,7 @@ def knob_faults(rule: Any, key: str, points: Sequence[Any]) -> list[str]:
 
 
 def distinct(settings: Sequence[Setting]) -> list[Setting]:
-    """The first of equal ones. A body that is static already is its own baseline."""
+    """The first of equal ones. A backbone that is static already is its own baseline."""
     found: list[Setting] = []
     for setting in settings:
         if setting.baseline == THEIRS or all(other.specs != setting.specs for other in found):

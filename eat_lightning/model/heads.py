@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from eat_lightning.answer_kind import MULTI, SCORE, SINGLE, AnswerKind, misfit
 from eat_lightning.model.contracts import ExitRule, Head, overrides
 from eat_lightning.model.packed import Packed
+from eat_lightning.model.shape import Shape
 from eat_lightning.model.specification import Specification
 from eat_lightning.validation import InLayers, listed_layers
 
@@ -117,7 +118,7 @@ def layers_with_heads(layers: Any, num_layers: int) -> list[int]:
     return sorted({*listed_layers(layers, num_layers), num_layers})
 
 
-def make_heads(shape: Any, kind: AnswerKind, head: Mapping[str, Any]) -> nn.ModuleDict:
+def make_heads(shape: Shape, kind: AnswerKind, head: Mapping[str, Any]) -> nn.ModuleDict:
     """A head for each of `head["layers"]`, by the layer's number."""
     made: dict[int, Head] = {}
     for layer in head["layers"]:
@@ -129,7 +130,7 @@ def make_heads(shape: Any, kind: AnswerKind, head: Mapping[str, Any]) -> nn.Modu
     return nn.ModuleDict({str(layer): one for layer, one in made.items()})
 
 
-def bound(head: Head, shape: Any, exits: Sequence[int], num_labels: int) -> Head:
+def bound(head: Head, shape: Shape, exits: Sequence[int], num_labels: int) -> Head:
     """A head with its parameters; ValueError where it made no temperature."""
     head.bind(shape, exits, num_labels)
     if "temperature" not in dict(head.named_buffers()):

@@ -13,7 +13,7 @@ from eat_lightning.validation import raise_faults
 
 
 def policies_of(nodes: dict[str, Any] | None) -> tuple[Policy, ...] | None:
-    """From a config's key `policy`: a node for each, in the order they are asked; None where there
+    """From a config's key `policy`: a node for each, in the order they act; None where there
     is none, which leaves a run's own. ConfigError with every fault."""
     from eat_lightning.config import binding_faults
 

@@ -57,7 +57,7 @@ class Policy(Method):
         """Give what is wanted for examples before they start.
 
         Args:
-            asked: what is known of them.
+            inputs: the known fields of the examples.
             reduction: the encoder's; None where strengths cannot be set.
         """
         return PolicyRequest()
@@ -76,8 +76,8 @@ class Policy(Method):
         Args:
             reason_B: as decided so far.
             logits_EBC: calibrated, at the exits so far.
-            asked: what is known of the examples of the batch.
-            rows_B: places in `asked` of the B examples still here.
+            inputs: the known fields of the examples of the batch.
+            rows_B: places in `inputs` of the B examples still here.
         """
         return reason_B
 

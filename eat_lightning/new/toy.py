@@ -13,8 +13,8 @@ from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.none import Keep
 from eat_lightning.model.contracts import Attention, ExitRule, Reduction
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.layer import Shape
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.shape import Shape
 
 VOCAB, SEP = 50, 3
 

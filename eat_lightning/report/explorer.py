@@ -145,8 +145,8 @@ def entries(
         name, is_encoders = method_text(spec("reduction", method)), method is encoder.reduction
         walked = walk(encoder.replacing(reduction=method), split.take(rows))
         for entry, (recorded, places) in zip(found, walked, strict=True):
-            way = {"name": name, "own": is_encoders, "kept": places}
-            entry["ways"].append(way | described(recorded, names))
+            shown = {"name": name, "own": is_encoders, "kept": places}
+            entry["ways"].append(shown | described(recorded, names))
     return found
 
 

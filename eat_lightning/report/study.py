@@ -293,9 +293,15 @@ def rows_files_in(path: Path) -> list[Path]:
 
 def newest(study: Study) -> list[Measured]:
     """Keep the last of the rows of one setting of one run, and the timed one before one that was
-    not; of timed ones the last with plain weights and the last with prepacked ones."""
+    not; of timed ones the last with plain weights and the last with prepacked ones. A row that was
+    copied into a report comes before that of its run."""
     best: dict[str, dict[str, Measured]] = {}
-    for m in sorted(study.measured, key=lambda m: (m.row.latency_ms is not None, m.row.created)):
+    runs = {run.folder for run in study.runs}
+
+    def order_of(m: Measured) -> tuple[bool, str, bool]:
+        return m.row.latency_ms is not None, m.row.created, m.folder in runs
+
+    for m in sorted(study.measured, key=order_of):
         known = best.setdefault(m.row.setting, {})
         if m.row.latency_ms is None or any(k.row.latency_ms is None for k in known.values()):
             known.clear()

@@ -65,8 +65,8 @@ class Row:
     """A setting of a run: what was measured, how accurate, how deep, how short and how fast it is.
 
     attention, reduction, exit: {"kind": the method's file name, **its arguments}; policy: a list of
-    such, in the order they are asked (flops are then without those of a second run that a veto
-    asks). knob, point: the exit rule's operating point, such as "tau" and 0.9. budget: the share of
+    such, in the order they act (flops are then without those of a second run that a veto
+    runs). knob, point: the exit rule's operating point, such as "tau" and 0.9. budget: the share of
     full FLOPs that the knobs of rule and reduction were fitted for; budget_ms: or the time of an
     example; agree: or the least share of answers that stay what full depth says.
     data: the hash of the measured examples.
@@ -74,7 +74,7 @@ class Row:
     Scores are None where the task is not judged by them; `metric` names the main one, `majority` is
     the share of the largest class. recall: of each class's examples the share answered so, by name;
     empty in rows from before it was noted. depth, retention, token_layers and flops are means over
-    the examples. flops_ratio is against the same body dense / none / never, and so are speed_up
+    the examples. flops_ratio is against the same backbone dense / none / never, and so are speed_up
     (means of latencies timed together) and conversion (speed_up x flops_ratio). adaptivity_gain:
     the main metric minus that of the same weights at fixed depth and equal FLOPs, as a fraction,
     with its paired 95 % interval; mix_gain: minus that of the best mix of two depths (see
@@ -226,6 +226,11 @@ class Row:
         return any(x is not None for x in (self.budget, self.budget_ms, self.agree))
 
     @property
+    def score(self) -> float:
+        """The main metric."""
+        return getattr(self, self.metric)
+
+    @property
     def setting(self) -> str:
         """Key of the measured setting, without how it was timed."""
         return json.dumps([getattr(self, name) for name in SETTING], sort_keys=True)
@@ -240,8 +245,7 @@ class Row:
         """Setting, timing, commit and machine: a row supersedes another of the same key."""
         if self.latency_ms is None:  # then the form says nothing worth a row more
             return self.untimed_key
-        timing = json.dumps([getattr(self, name) for name in TIMING])
-        return self.setting, timing, self.commit, self.machine
+        return self.setting, json.dumps([getattr(self, k) for k in TIMING]), *self.untimed_key[2:]
 
     @property
     def untimed_key(self) -> tuple[str, ...]:

@@ -44,7 +44,7 @@ OUTSIDE = {
         *("accelerator", "devices", "num_nodes", "strategy"),  # how many processes, and on what
     },
 }
-PLACES = {"cpu", "gpu", "ddp", "fsdp"}  # the choices of `trainer` that set nothing else
+PLACES = {"cpu", "gpu", "ddp"}  # the choices of `trainer` that set nothing else
 # Groups that are in a folder's name by themselves, or whose keys are.
 NAMED_FIRST = {"task", "model", "seed", "experiment"}
 LONGEST_NAME = 100
@@ -238,7 +238,8 @@ def spec_of_node(slot: str, node: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def folder_name(path: str | Path) -> str:
-    """The name of a run or body: the folder's, or its parent's where it is only called "model"."""
+    """The name of a run or backbone: the folder's, or its parent's where it is only called
+    "model"."""
     path = Path(path)
     return path.parent.name if path.name == "model" else path.name
 
@@ -287,7 +288,7 @@ class Run:
 
     @property
     def training(self) -> dict[str, Any]:
-        """How its weights were trained: what a row says of them beside body, data and methods.
+        """How its weights were trained: what a row says of them beside backbone, data and methods.
 
         objective, schedule: {"kind": the class's file name, **its arguments}. teacher: its folder's
         name. lr, steps and num_train_examples are None of runs that did not note them.

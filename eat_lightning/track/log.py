@@ -113,7 +113,7 @@ def numbers_of(row: Row) -> dict[str, float]:
     place = "dev" if row.split.startswith("validation") else row.split
     fields = {k: v for k, v in vars(row).items() if isinstance(v, int | float)}
     found = {f"{place}/{name}": float(value) for name, value in fields.items()}
-    found[f"{place}/score"] = float(getattr(row, row.metric))
+    found[f"{place}/score"] = row.score
     found |= {f"{place}/exit_share_{k}": share for k, share in row.exit_shares.items()}
     for name in ("temperature", "ece_before", "ece_after"):
         found |= {f"calibration/{name}_exit_{k}": v for k, v in getattr(row, name).items()}
@@ -156,7 +156,7 @@ def lines_of(rows: Sequence[Row]) -> list[dict[str, Any]]:
     from eat_lightning.runs.names import titles_of
 
     return [
-        {"setting": title, "score": getattr(row, row.metric)}
+        {"setting": title, "score": row.score}
         | {slot: getattr(row, slot)["kind"] for slot in ("reduction", "exit")}
         | {k: v for k, v in vars(row).items() if not isinstance(v, dict | list)}
         for row, title in zip(rows, titles_of(rows), strict=True)

@@ -9,7 +9,7 @@ Shapes: B examples, E early exits, V width of a vector, W width of its features,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -243,24 +243,12 @@ class Shuffled(Sampler[np.ndarray]):
 
 
 class VectorData(LightningDataModule):
-    """Kept vectors to train on and to select by, with the splits that they come from."""
+    """Kept vectors to train on and to select by."""
 
-    def __init__(
-        self,
-        data: TextData,
-        texts: Split,
-        train: Vectors,
-        select: Vectors,
-        batch_size: int,
-        seed: int,
-    ):
+    def __init__(self, train: Vectors, select: Vectors, batch_size: int, seed: int):
         super().__init__()
-        self.data, self.texts, self.train, self.select = data, texts, train, select
+        self.train, self.select = train, select
         self.batch_size, self.seed = batch_size, seed
-        self.task, self.tokenizer = data.task, data.tokenizer
-
-    def split(self, name: str) -> Split:
-        return self.texts if name == "train" else self.data.split(name)
 
     def train_dataloader(self) -> Loader:
         epoch = self.trainer.current_epoch if self.trainer else 0
@@ -270,6 +258,23 @@ class VectorData(LightningDataModule):
     def val_dataloader(self) -> Loader:
         order = Shuffled(len(self.select), 16 * self.batch_size)
         return Loader(self.select, batch_size=None, sampler=order)
+
+
+class RunVectorData(VectorData):
+    """Kept vectors of a run, with the splits that they come from.
+
+    Args:
+        data: of the run.
+        texts: the split that the heads learn from.
+    """
+
+    def __init__(self, data: TextData, texts: Split, *vectors: Any):
+        super().__init__(*vectors)
+        self.data, self.texts = data, texts
+        self.task, self.tokenizer = data.task, data.tokenizer
+
+    def split(self, name: str) -> Split:
+        return self.texts if name == "train" else self.data.split(name)
 
 
 def drawn(split: Split, most: int | None) -> Split:
@@ -301,30 +306,53 @@ def fit_heads(
     texts = drawn(data.split("texts" if data.texts else "train"), plan.texts)
     train = kept_vectors(encoder, texts, data.cache_dir, precision)
     select = kept_vectors(encoder, data.split("select"), data.cache_dir)
-    vectors = VectorData(data, texts, train, select, plan.batch_size, module.seed)
-    before = {name: w.clone() for name, w in encoder.heads.state_dict().items()}
+    vectors = RunVectorData(data, texts, train, select, plan.batch_size, module.seed)
+    training = HeadTraining(encoder, module.objective, plan, vectors, settings)
+    labels_count = module.objective.reads_labels
+    fit_temperature = FitTemperature(early_alone=True, to_full_depth=not labels_count)
+    finish = [Fold(), fit_temperature, Record(run), ProgressLines()]
+    return training.trained(searched(plan, training.loss_of), loggers, finish)
 
-    def trained(chosen: Chosen, loggers: Any = False, callbacks: Sequence[Callback] = ()) -> Any:
-        encoder.heads.load_state_dict(before)
+
+class HeadTraining:
+    """Training of early heads on kept vectors, from the same weights for each setting tried.
+
+    Args:
+        settings: of Lightning's Trainer; the epochs are the plan's.
+    """
+
+    def __init__(
+        self,
+        encoder: AdaptiveEncoder,
+        objective: Objective,
+        plan: OnePassSettings,
+        vectors: VectorData,
+        settings: dict[str, Any],
+    ):
+        self.encoder, self.objective, self.plan = encoder, objective, plan
+        self.vectors, self.settings = vectors, settings
+        self.before = {name: w.clone() for name, w in encoder.heads.state_dict().items()}
+
+    def trained(
+        self, chosen: Chosen, loggers: Any = False, callbacks: Sequence[Callback] = ()
+    ) -> Trainer:
+        """Train all heads. KeyboardInterrupt where a person ends it."""
+        self.encoder.heads.load_state_dict(self.before)
+        train, dropout = self.vectors.train, self.plan.dropout
         sample = train[spread_rows(len(train), SAMPLE)]
-        args = encoder, module.objective, chosen, sample, plan.dropout, module.seed
+        args = self.encoder, self.objective, chosen, sample, dropout, self.vectors.seed
         heads = VectorHeads(*args)
-        heads.noted = {"one_pass": {**vars(chosen), "dropout": plan.dropout}}
-        trainer = trainer_of(settings, chosen.epochs, loggers, callbacks)
-        trainer.fit(heads, vectors)
+        heads.noted = {"one_pass": {**vars(chosen), "dropout": dropout}}
+        trainer = trainer_of(self.settings, chosen.epochs, loggers, callbacks)
+        trainer.fit(heads, self.vectors)
         if trainer.interrupted:
             raise KeyboardInterrupt
         return trainer
 
-    def loss_of(chosen: Chosen) -> float:
-        loss = float(trained(chosen).callback_metrics["select/loss"])
+    def loss_of(self, chosen: Chosen) -> float:
+        loss = float(self.trained(chosen).callback_metrics["select/loss"])
         print(f"{chosen}: loss {loss:.4f} on the selection split", flush=True)
         return loss
-
-    chosen = searched(plan, loss_of)
-    labels_count = module.objective.reads_labels
-    fit_temperature = FitTemperature(early_alone=True, to_full_depth=not labels_count)
-    return trained(chosen, loggers, [Fold(), fit_temperature, Record(run), ProgressLines()])
 
 
 def trainer_of(
@@ -346,13 +374,13 @@ def trainer_of(
 
 def searched(plan: OnePassSettings, loss_of: Callable[[Chosen], float]) -> Chosen:
     """The values of least loss: each setting in turn, with the others at their best so far."""
-    names = [field.name for field in fields(Chosen)]
-    best = Chosen(**{name: getattr(plan, name)[0] for name in names})
-    if all(len(getattr(plan, name)) == 1 for name in names):
+    values = {"lr": plan.lr, "weight_decay": plan.weight_decay, "epochs": plan.epochs}
+    best = Chosen(plan.lr[0], plan.weight_decay[0], plan.epochs[0])
+    if all(len(tried) == 1 for tried in values.values()):
         return best
     least = loss_of(best)
-    for name in names:
-        for value in getattr(plan, name)[1:]:
+    for name, tried in values.items():
+        for value in tried[1:]:
             other = replace(best, **{name: value})
             if (loss := loss_of(other)) < least:
                 best, least = other, loss

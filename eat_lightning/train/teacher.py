@@ -142,8 +142,8 @@ def attach_teacher(
 
 
 def read_cache(path: Path, num_examples: int, num_labels: int) -> np.ndarray:
-    """Read cached logits, nan for examples that were not asked yet: for all of them where there is
-    no file, or a damaged one."""
+    """Read cached logits, nan for examples that the teacher has not answered yet: for all of them
+    where there is no file, or a damaged one."""
     unknown = np.full((num_examples, num_labels), np.nan, np.float32)
     try:
         # Mapped, so that a header is not believed about a size that the file has not.

@@ -1,4 +1,4 @@
-"""Bodies of any family into our encoder, and our model folders both ways.
+"""Backbones of any family into our encoder, and our model folders both ways.
 
 A model folder holds config.json (names and plain arguments) and model.safetensors. Loading one
 imports nothing that the config names, except modules of the slots.
@@ -21,8 +21,8 @@ from eat_lightning.files import write_text
 from eat_lightning.model.contracts import Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import as_pretrained, slot_faults
-from eat_lightning.model.layer import Shape
 from eat_lightning.model.policies import from_folder, portable
+from eat_lightning.model.shape import Shape
 from eat_lightning.model.specification import MODEL_SLOTS, build_all, specs_by_slot
 from eat_lightning.validation import Whole, Within, raise_faults
 from eat_lightning.weights.families import FAMILIES
@@ -59,7 +59,7 @@ def layers_taken(num_source: int, num_layers: int, take: str) -> list[int]:
 
 
 def pick_layers(weights: dict[str, Tensor], chosen: Sequence[int]) -> dict[str, Tensor]:
-    """A body of these layers (0-based)."""
+    """A backbone of these layers (0-based)."""
     kept = {name: w for name, w in weights.items() if not name.startswith("layers.")}
     for new, old in enumerate(chosen):
         home = f"layers.{old}."
@@ -87,7 +87,7 @@ def sep_id(folder: Path, config: dict[str, Any]) -> int:
 
 
 def source_shape(config: dict[str, Any], folder: Path, sep_token_id: int = 0) -> Shape:
-    """The shape of a body or of a run's model; ConfigError where no encoder can have it."""
+    """The shape of a backbone or of a run's model; ConfigError where no encoder can have it."""
     try:
         sizes = sizes_of(config, sep_token_id)
         faults = shape_faults(sizes)
@@ -111,10 +111,10 @@ def load_pretrained(
     kind: AnswerKind | None = None,
     **overrides: Any,
 ) -> AdaptiveEncoder:
-    """An encoder from a Hugging Face body (a folder or a hub name) or from a finished run's model
-    folder; heads are new, or the last one is the folder's.
+    """An encoder from a Hugging Face backbone (a folder or a hub name) or from a finished run's
+    model folder; heads are new, or the last one is the folder's.
 
-    num_layers: build fewer layers than the body has, taking its first ones or spreading evenly
+    num_layers: build fewer layers than the backbone has, taking its first ones or spreading evenly
     (`take`). overrides: fields of `Shape`, such as dropout. Returned in training mode.
     """
     name, folder = pretrained, model_folder(pretrained)
@@ -130,7 +130,7 @@ def load_pretrained(
     chosen = layers_taken(source.num_layers, num_layers, take)
     if num_layers < source.num_layers and source.layer_groups > 1:  # of which none can go
         raise ConfigError(
-            f"encoder.num_layers must be {source.num_layers}, got {num_layers}: this body's "
+            f"encoder.num_layers must be {source.num_layers}, got {num_layers}: this backbone's "
             f"layers share the weights of {source.layer_groups} groups"
         )
     shape = replace(source.of_layers(chosen), **overrides)
@@ -146,8 +146,8 @@ def load_pretrained(
 def source_weights(
     name: str, folder: Path, config: dict[str, Any], source: Shape
 ) -> dict[str, Tensor]:
-    """The weights of a body or of a run's model by the encoder's own names; ConfigError where they
-    are not those of its shape."""
+    """The weights of a backbone or of a run's model by the encoder's own names; ConfigError where
+    they are not those of its shape."""
     if config["model_type"] == "eat":
         weights = tuned_weights(read_weights(folder), source.num_layers)
         family = None
@@ -167,11 +167,11 @@ def source_weights(
 def fill(
     encoder: AdaptiveEncoder, weights: dict[str, Tensor], name: str, keeps: bool = False
 ) -> None:
-    """Load a body and what fits of its head; ConfigError where the body is not whole. keeps: the
-    last head answers as it did, its temperature included."""
+    """Load a backbone and what fits of its head; ConfigError where the backbone is not whole.
+    keeps: the last head answers as it did, its temperature included."""
     backbone = {n: w for n, w in weights.items() if n in encoder.state_dict()}
     loaded = backbone | heads_from(weights, encoder, name, keeps)
-    # What fine-tuning makes is in no pretrained body: heads, the strength, parameters of methods.
+    # No pretrained backbone has the parts of fine-tuning: heads, strength, methods' parameters.
     absent = encoder.load_state_dict(loaded, strict=False).missing_keys
     missing = [n for n in absent if n.startswith(BACKBONE)]
     if missing:
@@ -276,7 +276,7 @@ def has_classes(pretrained: str | None) -> bool:
 
 
 def depth_of(pretrained: str | None) -> int | None:
-    """Layers of a local folder's body; None where its files do not say."""
+    """Layers of a local folder's backbone; None where its files do not say."""
     if pretrained is None or not Path(pretrained).is_dir():
         return None
     try:

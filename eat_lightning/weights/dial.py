@@ -38,8 +38,9 @@ Unit = Literal["share", "ms"]
 
 @dataclass(frozen=True)
 class Budget:
-    """A wish for a point of the dial: the mean cost of an example at most (a share of full FLOPs,
-    or milliseconds at batch 1), or the share of answers at least that stay what full depth says."""
+    """A request for a point of the dial: the mean cost of an example at most (a share of full
+    FLOPs, or milliseconds at batch 1), or the share of answers at least that stay what full depth
+    says."""
 
     amount: float
     unit: Literal["share", "ms", "agree"] = "share"

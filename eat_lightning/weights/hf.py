@@ -34,11 +34,11 @@ from eat_lightning.model.contracts import Objective, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import layers_with_heads, slot_faults
 from eat_lightning.model.int8 import in_int8, is_int8
-from eat_lightning.model.layer import Shape
 from eat_lightning.model.options import PassOptions
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import from_folder, portable
 from eat_lightning.model.positions import Disentangled, Distance, RelativeBias
+from eat_lightning.model.shape import Shape
 from eat_lightning.model.specification import MODEL_SLOTS, build_all, spec
 from eat_lightning.model.trace import Trace
 from eat_lightning.model.training import Context
@@ -92,7 +92,7 @@ class EatOutput(ModelOutput):
 
 class EatForSequenceClassification(PreTrainedModel):
     """The packed encoder behind Hugging Face's interface, for a run's `model/` folder and for plain
-    folders of any family (dense / none / never unless told otherwise)."""
+    folders of any family (dense / none / never unless given otherwise)."""
 
     config_class = EatConfig
     base_model_prefix = "encoder"
@@ -326,7 +326,7 @@ def check_claims(name: str, saved: dict[str, Any], hub: dict[str, Any]) -> None:
 
 
 def dtype_of(given: Any, saved: dict[str, Any]) -> torch.dtype:
-    """Choose as transformers does: what was asked for, or for "auto" what the folder's config
+    """Choose as transformers does: the given one, or for "auto" what the folder's config
     says."""
     if given in (None, "auto"):
         given = saved.get("dtype") or saved.get("torch_dtype") or "float32"

@@ -8,7 +8,7 @@ from typing import Any
 from transformers import PretrainedConfig
 
 from eat_lightning.answer_kind import AnswerKind, kind_of
-from eat_lightning.model.layer import Shape
+from eat_lightning.model.shape import Shape
 from eat_lightning.model.specification import MODEL_SLOTS, build_all
 from eat_lightning.validation import raise_faults
 from eat_lightning.weights.untrusted import shape_faults

@@ -1,5 +1,4 @@
-"""What an attack is made against, and what judges its texts: an exit rule, with policies or
-without."""
+"""Targets of an attack, which also judge its texts: an exit rule, with policies or without."""
 
 from __future__ import annotations
 

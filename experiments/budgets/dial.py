@@ -48,7 +48,7 @@ GONE = "each budget alone"
 
 @dataclass(frozen=True)
 class Trial:
-    """What one fit gives on the part that it did not see, at each budget."""
+    """Results of one fit on the part that it did not see, at each budget."""
 
     task: str
     layers: int
@@ -115,7 +115,7 @@ def hull(cut: Dev, judged: Dev, budgets: Sequence[float]) -> Depths:
 
 
 def is_below(left: np.ndarray, middle: np.ndarray, right: np.ndarray) -> bool:
-    """Whether the middle of three points lies on or below the line through the others."""
+    """True where the middle of three points lies on or below the line through the others."""
     (x0, y0), (x1, y1), (x2, y2) = left, middle, right
     return (y1 - y0) * (x2 - x0) <= (y2 - y0) * (x1 - x0)
 
@@ -185,7 +185,7 @@ FITS: dict[str, Callable[[Dev, Dev, Sequence[float]], Depths]] = {
 
 
 def mean_cost(dev: Dev, depth_B: np.ndarray) -> float:
-    """Of the examples, as a share of full depth's."""
+    """Return the mean cost of the examples, as a share of full depth's."""
     place_B = np.searchsorted(layers(dev), depth_B)
     return float(dev.cost_EB[place_B, np.arange(len(place_B))].mean() / dev.cost_EB[-1].mean())
 

@@ -1,4 +1,4 @@
-"""What keeps a budget from the full model's accuracy: the heads, or thresholds from a small cut?
+"""Limits of a budget's accuracy: the heads, or thresholds from a small cut?
 
     python -m experiments.budgets.limits [budget=0.4] [task=sst2] FOLDER...    # kept rows
 

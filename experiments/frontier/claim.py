@@ -128,7 +128,7 @@ def answers(task: str, entries: list[Entry]) -> list[str]:
 
 
 def against_baselines(entries: list[Entry]) -> Iterator[str]:
-    """What is fastest near each baseline; beside it what it loses to the other one, too."""
+    """Name the fastest entry near each baseline, with its loss to the other one."""
     own, trained = fastest(entries, "to_own"), fastest(entries, "to_trained")
     yield sentence(entries, own, "to_own")
     if not any(e.to_trained for e in entries):
@@ -164,7 +164,7 @@ def fastest(entries: list[Entry], to: str) -> Entry | None:
 
 
 def sentence(entries: list[Entry], best: Entry | None, to: str) -> str:
-    """What was lost, to both baselines, and what was won."""
+    """Write the losses to both baselines, and the gains."""
     other, baseline = ("to_trained" if to == "to_own" else "to_own"), BASELINES[to]
     if best is not None:
         parts = [lost(getattr(best, to)), *gains(best)]
@@ -197,7 +197,7 @@ def lost(found: Difference | None) -> str:
 
 
 def gains(entry: Entry) -> Iterator[str]:
-    """What was won, on how many examples and seeds."""
+    """Write the gains, and on how many examples and seeds."""
     point, size, seeds = entry.point, entry.point.row.throughput_batch, len(entry.point.members)
     if single := speed_up(point):
         yield f"{single.text()} times as fast at batch 1"
@@ -210,7 +210,7 @@ def gains(entry: Entry) -> Iterator[str]:
 
 
 def notes(entries: list[Entry]) -> Iterator[str]:
-    """What a reader must know, and what could not be said."""
+    """List notes for a reader, and the gaps of the data."""
     yield (
         "Both baselines of a setting: the same weights with everything off (own static), and the "
         "static model of that body that was trained for itself. Times are divided only where both "

@@ -1,4 +1,4 @@
-"""A model on the plane: what every exit of a run gives for the cut and for dev, and its FLOPs.
+"""A model on the plane: what its exits give for the cut and for dev, and what leaving there costs.
 
 Shapes: B examples, E layers at which examples may leave.
 """
@@ -6,6 +6,7 @@ Shapes: B examples, E layers at which examples may leave.
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,21 +28,21 @@ from eat_lightning.runs.run import Run
 
 
 @dataclass(frozen=True)
-class Model:
-    """A run's encoder and its records.
+class Model(ABC):
+    """A model's records, and what leaving costs.
 
     Args:
         name: as tables have it.
-        run: where it comes from.
-        encoder: of the run.
-        cut: the parts of the calibration cut that a fit may see.
-        dev: the examples on which all is reported.
+        task: judged by accuracy.
+        run: the folder's name.
+        cut: examples that operating points are chosen on.
+        dev: examples on which all is reported.
         data: a hash of the texts of both.
     """
 
     name: str
-    run: Run
-    encoder: AdaptiveEncoder
+    task: str
+    run: str
     cut: Recorded
     dev: Recorded
     data: str
@@ -55,21 +56,37 @@ class Model:
     def last(self) -> int:
         return self.layers[-1]
 
+    @abstractmethod
     def costs(self, of: Recorded, layers: Sequence[int]) -> Float[np.ndarray, "e b"]:
         """Count the FLOPs of leaving at each of `layers` where the heads of all of them guess."""
-        early = [layer for layer in layers if layer < self.last]
-        rule = Confidence(layers=early) if early else Never()
-        return np.stack([self.flops(of, rule, layer) for layer in layers])
 
     def fixed_cost(self, of: Recorded, layer: int) -> Float[np.ndarray, " b"]:
         """Count the FLOPs of everybody leaving at one layer."""
-        return self.flops(of, Never() if layer == self.last else Fixed(layer), layer)
-
-    def flops(self, of: Recorded, rule: Any, depth: int) -> Float[np.ndarray, " b"]:
-        return flops(self.encoder, rule, of.tokens_LB, np.full(len(of), depth), of.lengths)
+        return self.costs(of, [layer])[0]
 
 
-def open_model(name: str, path: str | Path, records: Path) -> Model:
+@dataclass(frozen=True)
+class RunModel(Model):
+    """A finished run.
+
+    Args:
+        opened: the run.
+        encoder: of the run.
+    """
+
+    opened: Run
+    encoder: AdaptiveEncoder
+
+    def costs(self, of: Recorded, layers: Sequence[int]) -> Float[np.ndarray, "e b"]:
+        early = [layer for layer in layers if layer < self.last]
+        rule = Confidence(layers=early) if early else Never()
+        if len(layers) == len(early) == 1:
+            rule = Fixed(layers[0])
+        depths = [np.full(len(of), layer) for layer in layers]
+        return np.stack([flops(self.encoder, rule, of.tokens_LB, d, of.lengths) for d in depths])
+
+
+def open_model(name: str, path: str | Path, records: Path) -> RunModel:
     """Open a finished run under a name. Its records are read, or made and kept in a folder."""
     run = Run.open(path)
     encoder, _ = run.model()
@@ -88,4 +105,5 @@ def open_model(name: str, path: str | Path, records: Path) -> Model:
             Recorded.joined([record(encoder, s, title=title) for s in splits]).to_parquet(path)
         return replace(Recorded.read(path), data=texts)
 
-    return Model(name, run, encoder, kept("cut", cut), kept("dev", [dev]), texts)
+    records_of = kept("cut", cut), kept("dev", [dev])
+    return RunModel(name, run.task.name, run.name, *records_of, texts, run, encoder)

@@ -1,4 +1,4 @@
-"""What the gateway sustains, adaptive against static full depth: rows -> table, figure, page.
+"""Load that the gateway sustains, adaptive against static full depth: table, figure and page.
 
     python -m experiments.serving.draw outputs/load/rows.jsonl [experiments/serving/results]
 
@@ -109,7 +109,7 @@ def frame_of(rows: Iterable[LoadRow]) -> Any:
 
 
 def answers(rows: Sequence[LoadRow]) -> Iterator[str]:
-    """What a person takes away, in numbers: for each mode and backend that has both."""
+    """Numbers that answer the study's question: for each mode and backend that has both."""
     for (mode, backend), same in frame_of(rows).groupby(["mode", "backend"]):
         adaptive, static = (same[same["exits"] == exits] for exits in ("own", "never"))
         if len(adaptive) and len(static):

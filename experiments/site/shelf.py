@@ -124,7 +124,7 @@ def line(study: str, row: rows.Row, slot: str) -> str:
         row.seed,
         "" if row.steps is None else row.steps,
         row.title if row.budget is None else f"budget {row.budget:g}",
-        f"{100 * getattr(row, row.metric):.2f}",
+        f"{100 * row.score:.2f}",
         f"{row.flops_ratio:.3f}",
         f"{row.depth:.2f}",
         tokens(row),

@@ -31,7 +31,7 @@ def pages() -> list[Page]:
 
 
 def is_page(path: Path) -> bool:
-    """What people wrote; reports that were made lie in results."""
+    """True for a page that people wrote; reports that were made lie in results."""
     return "results" not in path.parts and not path.is_relative_to(EXPERIMENTS / "site")
 
 

@@ -10,7 +10,7 @@ import torch
 from eat_lightning.errors import ConfigError
 from eat_lightning.methods.attention.longformer import Longformer
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.layer import Shape
+from eat_lightning.model.shape import Shape
 from eat_lightning.runs import jsonl
 from experiments.scaling import __main__ as entry
 from experiments.scaling.fit import exponent, lengths_of, ratios, spread

@@ -6,6 +6,7 @@ import exports
 import numpy as np
 import pytest
 import torch
+import yaml
 from finished import config_of, refused
 from models import alone, ragged, tiny
 
@@ -31,7 +32,11 @@ TEXTS = ["the plot was great and the cast was not boring", "awful story", "the f
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     task, rule = request.param
     folder = tmp_path_factory.mktemp("runs") / rule
-    return exports.make_run(folder, "dense", "none", rule, task=task)
+    exports.make_run(folder, "dense", "none", rule, task=task)
+    about = {"model": "eat", "encoder": {"pretrained": None}, "study": "kinds", "seed": 1}
+    config = yaml.safe_load((folder / "config.yaml").read_text()) | about
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    return folder
 
 
 def texts_for(run: Path) -> list[list[str]]:

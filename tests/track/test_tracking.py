@@ -31,7 +31,7 @@ from eat_lightning.track.log import (
     wandb_faults,
     wandb_logger,
 )
-from eat_lightning.train.module import exits_of, way
+from eat_lightning.train.module import exits_of, trace_metrics
 from eat_lightning.train.plan import planned
 
 CONFIG = {"study": "s", "model": "eat", "task": {"name": "sst2"}, "seed": 1}
@@ -183,7 +183,7 @@ def test_the_way_under_the_rule_needs_no_second_pass():
     guesses = {k: torch.from_numpy(guess_BC) for k, guess_BC in given.guesses.items()}
     in_full_B = torch.full((4,), 6)
     tokens_LB = torch.from_numpy(given.tokens_LB)
-    found = way(encoder, Trace(guesses[6], guesses, in_full_B, tokens_LB, in_full_B))
+    found = trace_metrics(encoder, Trace(guesses[6], guesses, in_full_B, tokens_LB, in_full_B))
     assert exits_of(encoder) == [4, 6]
     assert found["depth"].tolist() == [4, 6, 6, 4]
     assert found["exit_share_4"].tolist() == [1, 0, 0, 1]

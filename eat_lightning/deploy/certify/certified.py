@@ -1,4 +1,4 @@
-"""Certificates made: a point chosen on the recorded calibration part, and what is said of it."""
+"""Certificates: a point chosen on the recorded calibration part, with its promise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recorded passes over the calibration part: one for each reduction, when first asked for.
+"""Recorded passes over the calibration part: one for each reduction, made at its first use.
 
 Shapes: B examples of the part.
 """
@@ -26,8 +26,8 @@ NEVER = {"_target_": "eat_lightning.methods.exit.never.Never"}
 
 @dataclass
 class Passes:
-    """own: the run in torch, at full depth. export: what is run in its place; the run's encoder
-    then tells what a layer costs, and answers nothing."""
+    """torch_backend: the run in torch, at full depth. export: what is run in its place; the run's
+    encoder then tells what a layer costs, and answers nothing."""
 
     torch_backend: TorchBackend
     export: Export | None

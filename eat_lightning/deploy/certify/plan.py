@@ -26,7 +26,7 @@ from eat_lightning.model.policies import from_folder, policies_of
 from eat_lightning.model.specification import MODEL_SLOTS, build, method_faults, spec
 from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.certificate import name_faults
-from eat_lightning.runs.chosen import ExitChoice
+from eat_lightning.runs.exit_choice import ExitChoice
 from eat_lightning.runs.plan import RunSettings
 from eat_lightning.runs.run import Run
 from eat_lightning.runs.validate import data_faults

@@ -1,4 +1,4 @@
-"""One example's way through its exits, for a person: what each said, against which point of the
+"""One example's path through its exits, for a person: each guess, against which point of the
 rule's knob, where the example left and why."""
 
 from __future__ import annotations

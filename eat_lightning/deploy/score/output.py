@@ -86,7 +86,7 @@ class Output:
 
 @dataclass
 class ShardWriter:
-    """held: rows that make no row group yet."""
+    """Writer of one shard; `pending` holds rows that make no row group yet."""
 
     output: Output
     shard: Shard
@@ -144,8 +144,8 @@ TYPES |= {f"list of {name}": pa.list_(kind) for name, kind in TYPES.items()}
 def answer_types(kind: AnswerKind) -> dict[str, pa.DataType]:
     """The columns of an answer, by their keys in `AnswerTrace.answers`."""
     took = {"depth": pa.int16(), "retention": pa.float64(), "exit_reason": pa.string()}
-    told = {name: TYPES[type] for name, type in kind.columns.items()}
-    return told | took | {"truncated": pa.bool_()}
+    answer = {name: TYPES[type] for name, type in kind.columns.items()}
+    return answer | took | {"truncated": pa.bool_()}
 
 
 @dataclass(frozen=True)

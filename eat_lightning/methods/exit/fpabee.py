@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from eat_lightning.answer_kind import SINGLE
-from eat_lightning.methods.exit._points import point_at
+from eat_lightning.methods.exit._points import patience_faults, point_at
 from eat_lightning.methods.exit._scores import entropy, mean_guess
 from eat_lightning.model.contracts import ExitRule, Knob
 from eat_lightning.model.method import method
@@ -48,10 +48,7 @@ class FlexiblePatience(ExitRule):
     )
 
     def rules(self, num_layers: int | None) -> list[str]:
-        most = len(self.layers) - 1
-        if self.patience <= most:
-            return []
-        return [f"exit.patience must be at most {most} with {most + 1} exits, got {self.patience}"]
+        return patience_faults(self.patience, self.layers)
 
     def decides(
         self,

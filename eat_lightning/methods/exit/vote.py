@@ -26,7 +26,7 @@ class Vote(ExitRule):
 
     kinds = (SINGLE,)
     reasons = ("voted",)
-    # 24 votes cannot be had before the last of 24 layers, the deepest body that is at hand.
+    # 24 votes cannot be had before the last of 24 layers, the deepest backbone that is at hand.
     knob = Knob(
         "votes", strict=24, grid=(6, 5, 4, 3, 2), fine=(*range(23, 0, -1),), bounds="[1, inf)"
     )

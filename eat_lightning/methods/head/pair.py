@@ -22,6 +22,7 @@ from eat_lightning.methods.head._vectors import VectorClassifier
 from eat_lightning.model.heads import ACTIVATIONS
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
+from eat_lightning.model.shape import Shape
 from eat_lightning.validation import Beside, Check, OneOf, is_whole
 
 
@@ -51,14 +52,14 @@ class Pair(VectorClassifier):
         super().__post_init__()
         self.changes_width = self.activation is None and self.texts == 2
 
-    def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
+    def bind(self, shape: Shape, exits: Sequence[int], num_labels: int) -> None:
         super().bind(shape, exits, num_labels)
         self.register_buffer("centre", torch.zeros(shape.hidden_size))
 
-    def _num_features(self, shape: Any) -> int:
+    def _num_features(self, shape: Shape) -> int:
         return shape.hidden_size * (4 if self.texts == 2 else 1)
 
-    def vector_width(self, shape: Any) -> int:
+    def vector_width(self, shape: Shape) -> int:
         return shape.hidden_size * self.texts
 
     def vector(self, packed: Packed) -> Float[Tensor, "b v"]:
@@ -79,8 +80,9 @@ class Pair(VectorClassifier):
         self.centre.copy_(vector_BV.unflatten(1, (self.texts, -1)).mean((0, 1)))
 
     def features(self, vector_BV: Float[Tensor, "b v"]) -> Float[Tensor, "b w"]:
+        dtype = vector_BV.dtype  # the centre is in fp32, and so are sums with it
         mean_BTD = vector_BV.unflatten(1, (self.texts, -1)) - self.centre
         if self.texts == 1:
-            return mean_BTD[:, 0]
+            return mean_BTD[:, 0].to(dtype)
         u_BD, v_BD = mean_BTD.unbind(1)
-        return torch.cat([u_BD, v_BD, (u_BD - v_BD).abs(), u_BD * v_BD], -1)
+        return torch.cat([u_BD, v_BD, (u_BD - v_BD).abs(), u_BD * v_BD], -1).to(dtype)

@@ -31,6 +31,7 @@ from eat_lightning.methods.objective._importance import importance, sort_by_impo
 from eat_lightning.methods.objective._losses import squared_error, with_penalties
 from eat_lightning.model.contracts import Attention, Objective, overrides
 from eat_lightning.model.method import method
+from eat_lightning.model.shape import Shape
 from eat_lightning.model.specification import spec
 from eat_lightning.model.training import Context, Loss, Pass
 from eat_lightning.model.widths import layers_left, slices
@@ -86,7 +87,7 @@ class DynaBert(Objective):
         taught = self.hidden > 0 or self.distill > 0
         return taught and len(self.depths) > 1 and not self.released
 
-    def bind(self, student: Any, teacher: Any) -> None:
+    def bind(self, student: Shape, teacher: Shape | None) -> None:
         """ValueError where the teacher is of another shape (the student starts from it), or heads
         cannot leave."""
         if student.relative_buckets and min(self.widths) < 1:
@@ -171,7 +172,7 @@ class DynaBert(Objective):
         ]
 
 
-def sizes(shape: Any, width: float) -> tuple[int, int]:
+def sizes(shape: Shape, width: float) -> tuple[int, int]:
     """How many heads and inner neurons a share of them is."""
     return max(1, round(width * shape.num_heads)), max(1, round(width * shape.intermediate_size))
 

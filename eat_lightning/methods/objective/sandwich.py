@@ -1,5 +1,5 @@
 """The sandwich rule with inplace distillation (Length-Adaptive Transformer, Kim and Cho 2021;
-Yu and Huang 2019): one body learns to work at every strength of its reduction.
+Yu and Huang 2019): one backbone learns to work at every strength of its reduction.
 
 A step trains the largest sub-model (nothing is reduced) on the labels, and the smallest (the
 reduction as it is set) and some random ones between on what the largest one answers at its last
@@ -26,8 +26,8 @@ from eat_lightning.validation import Whole, Within
 @method("objective")
 class Sandwich(Objective):
     """num_random: random sub-models of a step (2 in the paper). layer_drop: the chance that such a
-    one leaves a layer out (0.2 in the paper, which starts from a fine-tuned body). released: as in
-    the authors' code the divergence is the other way round, KL(sub-model || largest).
+    one leaves a layer out (0.2 in the paper, which starts from a fine-tuned backbone). released: as
+    in the authors' code the divergence is the other way round, KL(sub-model || largest).
 
     Any reduction with a knob has sub-models: those between its strict end and where it stands. In
     every one all exits learn that count in the stage.

@@ -2,9 +2,9 @@
 one answers.
 
 L = sum_{e<E} KL(p_E || p_e) (T = 1), with p_E as a target without gradient: no labels
-are needed. FastBERT first fine-tunes body and last head, then trains the early heads alone on the
-frozen rest: schedule=two_stage, heads_lr 10. Without stages the exits' divergences reach the body
-too, beside the last exit's own loss, as in BERxiT's comparison (Xin et al. 2021).
+are needed. FastBERT first fine-tunes backbone and last head, then trains the early heads alone on
+the frozen rest: schedule=two_stage, heads_lr 10. Without stages the exits' divergences reach the
+backbone too, beside the last exit's own loss, as in BERxiT's comparison (Xin et al. 2021).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxtyping import Float, Int
@@ -16,6 +16,7 @@ from torch import Tensor
 from eat_lightning.answer_kind import PROBLEM_TYPES
 from eat_lightning.model.contracts.base import EncoderPart, point_of, points_by_layer
 from eat_lightning.model.packed import Packed
+from eat_lightning.model.shape import Shape
 
 
 class ExitRule(EncoderPart, ABC):
@@ -66,6 +67,10 @@ class ExitRule(EncoderPart, ABC):
         """
         return None
 
+    def join(self, heads: Mapping[int, Any]) -> None:
+        """Take note of the encoder's heads by layer, when it takes the rule. They are not to be
+        kept as parts of a module, and their weights may be loaded after."""
+
     def answers(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, "b c"]:
         """Give the logits that an example leaves with: those of the last exit."""
         return logits_EBC[-1]
@@ -75,7 +80,7 @@ class ExitRule(EncoderPart, ABC):
         where that is not known."""
         return logits_EBC.new_full(logits_EBC.shape[1:2], float("inf"))
 
-    def flops(self, shape: Any, num_labels: int) -> float:
+    def flops(self, shape: Shape, num_labels: int) -> float:
         """Count the floating-point operations of deciding once for one example."""
         return 0.0
 

@@ -184,14 +184,13 @@ def predict_batch(ids: list[int]):
     return Batch.from_lists([ids])
 
 
-@pytest.mark.parametrize("dtype", ["bf16", "int8"])
-def test_a_certificate_of_another_dtype(dtype: str, run: Path):
+def test_a_certificate_of_another_dtype(run: Path):
     """It holds for `measure` and `predict` in that dtype, whose weights they convert alike."""
-    made = call(run, "risk=harm", "level=0.3", f"dtype={dtype}")
-    assert made.holds_for["dtype"].startswith(dtype)
-    (row,) = measured(run, made.name, f"dtype={dtype}")
-    assert row.dtype == dtype
-    answers(run, made.name, "good", dtype=dtype)
+    made = call(run, "risk=harm", "level=0.3", "dtype=int8")
+    assert made.holds_for["dtype"].startswith("int8")
+    (row,) = measured(run, made.name, "dtype=int8")
+    assert row.dtype == "int8"
+    answers(run, made.name, "good", dtype="int8")
     assert refused(measured, run, made.name).endswith("fp32 here)")
 
 

@@ -203,9 +203,9 @@ def test_a_log_takes_back_what_a_full_disk_cut_off(tmp_path: Path, monkeypatch):
     assert log.path.read_bytes() == whole
 
 
-@pytest.mark.parametrize("dtype", ["bf16", "int8"])
-def test_another_dtype_has_its_own_reference(run: Path, dtype: str, capsys: pytest.CaptureFixture):
+def test_another_dtype_has_its_own_reference(run: Path, capsys: pytest.CaptureFixture):
     """Made by the same model that is watched, so a calm stream of it is calm."""
+    dtype = "int8"
     assert "drift.json holds for another dtype (fp32 there" in refused(
         run, stream_of(run, ["a"]), f"dtype={dtype}"
     )

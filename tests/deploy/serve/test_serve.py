@@ -104,8 +104,8 @@ def test_a_body_without_a_length_is_cut_off(served: Running):
 def test_other_paths_and_methods(served: Running):
     assert served.client.get("/classify").status_code == 405
     said = served.client.get("/nowhere").json()["error"]
-    assert said.startswith("there is no such path, only /, /classify, /healthz, ")
-    assert said.endswith("/reload")
+    assert said.startswith("there is no such path, only /, /classify, /health, ")
+    assert said.endswith("/v2/rerank")
 
 
 @pytest.mark.parametrize("header", ["0", "-1", "nan", "soon", ""])

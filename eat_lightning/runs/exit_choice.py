@@ -24,7 +24,7 @@ class ExitChoice:
 
     @classmethod
     def of(cls, node: dict[str, Any] | None, before: dict[str, Any]) -> ExitChoice:
-        """own: the spec of the run's rule. ConfigError with every fault."""
+        """Parse a node. before: the spec of the run's rule. ConfigError with every fault."""
         settings, faults = dict(node or {}), Faults()
         budget, agree = settings.pop("budget", None), settings.pop("agree", None)
         fits, wanted = settings.pop("fit_reduction", None), None

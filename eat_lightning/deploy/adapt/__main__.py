@@ -1,0 +1,39 @@
+"""`python -m eat_lightning.adapt model=<folder> texts=<file> to=<folder>`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eat_lightning.cli import entry
+from eat_lightning.config import parsed
+from eat_lightning.errors import ConfigError
+
+
+def adapt(config: dict[str, Any]) -> None:
+    """Write the folder of an adapted classifier.
+
+    Raises ConfigError, one line per fault, for settings, for a classifier that cannot be adapted,
+    and where nothing faster keeps the original's answers.
+    """
+    from eat_lightning.deploy.adapt.plan import AdaptSettings
+
+    plan = parsed(AdaptSettings, {"model": config.pop("classifier")} | config)
+    from eat_lightning.deploy.adapt.report import table
+    from eat_lightning.deploy.adapt.run import adapt as adapted
+
+    try:
+        result = adapted(plan)
+    except OSError as error:
+        again = "the same command goes on from what is kept"
+        raise ConfigError(f"to={plan.to}: {error.strerror or error} ({again})") from None
+    print(table(result))
+    print(result.won)
+    to = plan.to
+    print(f"eat predict run={to}\neat serve run={to}\npipeline(model={to!r})  # transformers")
+
+
+# `model` is a group of train's configs, in which Hydra would look its value up.
+main = entry("adapt", adapt, renamed={"model": "classifier"})
+
+if __name__ == "__main__":
+    main()

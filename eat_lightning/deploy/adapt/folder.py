@@ -1,0 +1,208 @@
+"""The folder of an adapted classifier, written beside its place and put there as one."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Template
+
+from eat_lightning.deploy.adapt.demand import Count, Demand
+from eat_lightning.deploy.adapt.exits import early_head_weights
+from eat_lightning.deploy.adapt.forms import Forms
+from eat_lightning.deploy.adapt.original import Original
+from eat_lightning.deploy.adapt.plan import AdaptSettings
+from eat_lightning.deploy.adapt.search import Candidate
+from eat_lightning.deploy.adapt.texts import Texts
+from eat_lightning.engines.adapted import EXITS, GRAPHS, AboutAdapted, digests, versions
+from eat_lightning.errors import ConfigError
+from eat_lightning.export.folder_swap import folder_swap
+from eat_lightning.files import write_text
+from eat_lightning.runs.run import processor
+from eat_lightning.weights.files import SAFE, save_weights, weight_files
+
+CARD = Path(__file__).with_name("card.md")
+TOKENIZER = ("tokenizer*", "vocab.*", "merges.txt", "*.model", "special_tokens_map.json")
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished search.
+
+    Args:
+        splits, original_answers: parts of the texts, and the original's logits there.
+    """
+
+    plan: AdaptSettings
+    original: Original
+    texts: Texts
+    splits: Mapping[str, Any]
+    original_answers: Mapping[str, np.ndarray]
+    candidates: list[Candidate]
+
+    @property
+    def first(self) -> Candidate:
+        """The original as it is."""
+        return self.candidates[0]
+
+    @cached_property
+    def chosen(self) -> Candidate:
+        """The fastest that is certified. ConfigError where none is."""
+        certified = [candidate for candidate in self.candidates if candidate.holds]
+        if not certified:
+            raise ConfigError(f"agree={self.plan.agree:g}: {self.nearest}: nothing was written")
+        return min(certified, key=self.ms)
+
+    def ms(self, candidate: Candidate) -> float:
+        return candidate.ms[str(self.plan.batch)]
+
+    @property
+    def nearest(self) -> str:
+        """Tell why nothing is certified."""
+        tested = [c for c in self.candidates if c.tested]
+        if not tested:
+            return "nothing faster than the original keeps it on the texts for choosing"
+        found = tested[0]
+        count = next(count for count in found.tested or [] if not count.holds)
+        return (
+            f"{found.name} changes {count.changed} of {count.num:,} answers, "
+            f"and {count.allowed} are allowed"
+        )
+
+    @property
+    def won(self) -> str:
+        """Say in one sentence what was won."""
+        chosen, demand = self.chosen, self.plan.demand
+        times = self.ms(self.first) / self.ms(chosen)
+        count = (chosen.tested or [])[0]
+        return (
+            f"{chosen.name}: {times:.1f} times as fast as transformers, {self.plan.batch} at once "
+            f"({self.ms(chosen):.1f} instead of {self.ms(self.first):.1f} ms a text), and "
+            f"{promise(demand)}: {count.changed} of {count.num:,} did."
+            + ("" if chosen.point else " Exits won nothing on top of it.")
+        )
+
+
+def promise(demand: Demand) -> str:
+    """Word what is certified."""
+    most = f"at most {100 * (1 - demand.agree):.3g} % of answers change"
+    classes = [f"{100 * (1 - x):.3g} % of those of {name}" for name, x in demand.per_class.items()]
+    return f"with {100 * demand.confidence:g} % confidence {', '.join([most, *classes])}"
+
+
+def write_folder(result: Result, forms: Forms) -> None:
+    """Write weights as they are, exits, graphs, certificate and card. ConfigError where nothing is
+    certified, or the disk is full."""
+    chosen, to = result.chosen, Path(result.plan.to)
+    engine: Any = chosen.form.engine
+    with folder_swap(to) as folder:
+        copy_classifier(result.original, folder)
+        if chosen.point is not None:
+            save_weights(early_head_weights(forms.encoder), folder / EXITS)
+        if engine != "torch":
+            rule = forms.rule_at(chosen.point)
+            shutil.copytree(forms.backend(chosen.form, rule).folder, folder / GRAPHS)
+        about = AboutAdapted(
+            columns=result.texts.columns,
+            labels=list(result.original.same.labels),
+            max_length=result.original.max_length,
+            engine=engine,
+            dtype=chosen.form.dtype,  # type: ignore[arg-type]
+            taus=chosen.point,
+            holds_for=digests(folder, engine) | versions(engine) | {"machine": processor()},
+            certificate={
+                "promise": promise(result.plan.demand),
+                "agree": result.plan.agree,
+                "confidence": result.plan.confidence,
+                "per_class": dict(result.plan.per_class),
+                "counts": [written(count) for count in chosen.tested or []],
+            },
+            candidates=[row_of(candidate) for candidate in result.candidates],
+        )
+        about.write(folder)
+        write_text(folder / "README.md", card(result, about))
+
+
+def copy_classifier(original: Original, folder: Path) -> None:
+    """Copy what transformers opens; weights of the older form are written as safetensors."""
+    shutil.copy(original.folder / "config.json", folder)
+    for pattern in TOKENIZER:
+        for path in original.folder.glob(pattern):
+            shutil.copy(path, folder)
+    files = weight_files(original.folder)
+    if files[0].suffix != ".safetensors":
+        original.model.save_pretrained(folder)
+        return
+    for path in [*files, *original.folder.glob(f"{SAFE}.index.json")]:
+        shutil.copy(path, folder)
+
+
+def written(count: Count) -> dict[str, Any]:
+    return asdict(count) | {"allowed": count.allowed}
+
+
+def row_of(candidate: Candidate) -> dict[str, Any]:
+    """A candidate as plain values."""
+    counts = {
+        "selected": [written(count) for count in candidate.counts],
+        "tested": None if candidate.tested is None else [written(x) for x in candidate.tested],
+    }
+    plain = {key: getattr(candidate, key) for key in ("name", "depth", "ms", "fault", "point")}
+    return plain | {"engine": candidate.form.engine, "dtype": candidate.form.dtype} | counts
+
+
+def card(result: Result, about: AboutAdapted) -> str:
+    """Fill the model card."""
+    template = Template(CARD.read_text("utf-8"), trim_blocks=True, lstrip_blocks=True)
+    name = result.plan.model
+    front = front_of(result.original.folder)
+    is_hub_name = not Path(name).exists() and re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name)
+    text = template.render(
+        base_model=name if is_hub_name else front.get("base_model"),
+        license=front.get("license"),
+        title=f"{Path(name).name}, adapted",
+        original=f"{Path(name).name}, transformers, fp32, {result.ms(result.first):.2f} ms a text",
+        won=result.won,
+        chosen=f"{result.chosen.name}, {result.ms(result.chosen):.2f} ms a text",
+        promise=about.certificate["promise"],
+        counts=result.chosen.tested,
+        texts=result.texts.line,
+        machine=about.holds_for["machine"],
+        num_select=len(result.splits["select"]),
+        rows=[cells(candidate) for candidate in result.candidates],
+        threads=result.plan.threads,
+        engine=", ".join(f"{k} {v}" for k, v in versions(about.engine).items()),
+    )
+    return text + "\n"
+
+
+def cells(candidate: Candidate) -> dict[str, str]:
+    """A candidate as a line of the table."""
+    tested = (candidate.tested or [None])[0]
+    verdict = "" if tested is None else f"{tested.changed} of {tested.num:,}"
+    if tested is not None:
+        verdict += " holds" if candidate.holds else " fails"
+    return {
+        "name": candidate.name,
+        "one": f"{candidate.ms['1']:.2f}" if candidate.ms else candidate.fault,
+        "many": f"{candidate.ms['32']:.2f}" if candidate.ms else "",
+        "changed": str(candidate.counts[0].changed) if candidate.counts else "",
+        "verdict": verdict,
+    }
+
+
+def front_of(folder: Path) -> dict[str, Any]:
+    """Read license and base model of a model card's front matter, where they are plain names."""
+    path = folder / "README.md"
+    text = path.read_text("utf-8", "replace")[: 1 << 16] if path.is_file() else ""
+    front = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
+    found = re.findall(
+        r"^(license|base_model):[ \t]*([\w./-]+)[ \t]*$", front[1] if front else "", re.M
+    )
+    return dict(found)

@@ -1,0 +1,154 @@
+"""Forms in which a classifier may run: an engine and a dtype, with exits or without.
+
+Shapes: B examples, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from eat_lightning.deploy.adapt.original import Original
+from eat_lightning.deploy.adapt.work import Passed
+from eat_lightning.engines.open import OfRun
+from eat_lightning.engines.plan import Opening
+from eat_lightning.infer.latency import Candidate
+from eat_lightning.infer.precision import form_of, in_dtype, in_form
+from eat_lightning.infer.record import record
+from eat_lightning.infer.recorded import Recorded
+from eat_lightning.infer.sessions import engine_faults
+from eat_lightning.measure.in_engine import state_of
+from eat_lightning.methods.exit.confidence import Confidence
+from eat_lightning.methods.exit.never import Never
+from eat_lightning.model.contracts import ExitRule, at_point
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.packed import Batch
+from eat_lightning.runs.run import Run
+from eat_lightning.weights.checkpoint import save_model
+
+Engine = Literal["transformers", "torch", "onnx", "openvino"]
+NAMES = {"torch": "our kernels", "onnx": "onnxruntime", "openvino": "OpenVINO"}
+
+
+@dataclass(frozen=True)
+class Form:
+    """An engine and the dtype that it multiplies in."""
+
+    engine: Engine
+    dtype: str = "fp32"
+
+    def __str__(self) -> str:
+        return f"{NAMES.get(self.engine, self.engine)}, {self.dtype}"
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A classifier ready to run.
+
+    Args:
+        run: from what `ready` makes of a batch to an output.
+        read: from an output to the answers.
+    """
+
+    run: Callable[[Any], Any]
+    ready: Callable[[Batch], Any]
+    read: Callable[[Any], Passed]
+
+    @torch.inference_mode()
+    def answers(self, batch: Batch) -> Passed:
+        return self.read(self.run(self.ready(batch)))
+
+    def timed_on(self, split: Any) -> Candidate:
+        return Candidate(self.run, split, self.ready)
+
+
+class Forms:
+    """The forms of one classifier.
+
+    Args:
+        run: scratch with the encoder's weights, from which graphs are made.
+        encoder: with a head at each exit, in fp32.
+    """
+
+    def __init__(self, original: Original, encoder: AdaptiveEncoder, run: Run, threads: int):
+        self.original, self.encoder, self.run, self.threads = original, encoder, run, threads
+        self.converted = cache(self.convert)  # bound to this object, with which it goes
+
+    def available(self, engines: list[str]) -> list[Form]:
+        """List the forms that can run here, our fp32 first."""
+        found = [Form("torch", dtype) for dtype in ("fp32", "bf16", "int8")]
+        for engine in ("onnx", "openvino"):
+            if engine in engines:
+                dtypes = ("fp32", "int8") if engine == "onnx" else ("fp32", "bf16", "int8")
+                found += [
+                    Form(engine, dtype) for dtype in dtypes if not engine_faults(engine, dtype)
+                ]
+        return found
+
+    def convert(self, dtype: str) -> AdaptiveEncoder:
+        return in_form(in_dtype(self.encoder, dtype), form_of(None, dtype))
+
+    def deployed(self, form: Form, rule: ExitRule | None = None) -> Deployed:
+        """Make a form ready. ConfigError where an engine cannot run it.
+
+        Args:
+            rule: of exits; None: every text runs all layers.
+        """
+        if form.engine == "transformers":
+            return deployed_original(self.original)
+        if form.engine == "torch":
+            return Deployed(
+                self.converted(form.dtype).replacing(exit=rule or Never()),
+                lambda batch: batch,
+                lambda out: Passed(out.logits_BC.float().numpy(), out.depth_B.numpy()),
+            )
+        runner = self.backend(form, rule).runner
+        return Deployed(runner.run_state, state_of, lambda out: Passed(out.logits_BC, out.depth_B))
+
+    def rule_at(self, point: list[float] | None) -> ExitRule | None:
+        """The exit rule at a point of its knob; None for None."""
+        return None if point is None else at_point(self.encoder.exit, point)
+
+    def recorded(self, form: Form, split: Any, title: str) -> Recorded:
+        """Record the guess of every head for each example of a split, in a form."""
+        if form.engine == "torch":
+            return record(self.converted(form.dtype), split, title=title)
+        every = Confidence(layers=list(self.encoder.exit.layers))
+        return self.backend(form, every).record(split, title=title)
+
+    def backend(self, form: Form, rule: ExitRule | None) -> Any:
+        """Open a form's graphs, which are made once."""
+        rule = Never() if rule is None else rule
+        labels = list(self.original.same.labels)
+        how = Opening(form.dtype, self.threads)
+        given = self.encoder.replacing(exit=rule), labels
+        return OfRun(self.run, how, (), given).open(form.engine)
+
+
+def deployed_original(original: Original) -> Deployed:
+    """transformers' own model, in fp32."""
+    depth, model = original.num_layers, original.model
+    return Deployed(
+        lambda inputs: model(**inputs),
+        original.inputs,
+        lambda out: Passed(out.logits.numpy(), np.full(len(out.logits), depth)),
+    )
+
+
+def scratch_run(
+    folder: Path, original: Original, encoder: AdaptiveEncoder, columns: list[str]
+) -> Run:
+    """Save an encoder as a run's model, as exports expect it."""
+    labels = list(original.same.labels)
+    if not (folder / "model" / "config.json").is_file():
+        original.tokenizer.save_pretrained(folder / "model")
+        save_model(encoder, labels, folder / "model")
+    task = {"name": "adapted", "columns": columns, "labels": labels}
+    node = {"_target_": "eat_lightning.data.task.Task", **task, "max_length": original.max_length}
+    return Run(folder, {"task": node}, {})

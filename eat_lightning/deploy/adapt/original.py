@@ -1,0 +1,117 @@
+"""The classifier that is adapted, as transformers opens it: nothing of its folder is executed.
+
+Shapes: B examples, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from eat_lightning.data.tokens import tokenizer_for
+from eat_lightning.deploy.adapt.same_answer import SameAnswer, same_answer_of
+from eat_lightning.engines.adapted import encoder_of
+from eat_lightning.errors import ConfigError
+from eat_lightning.measure.baselines import padded_inputs
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.packed import Batch
+from eat_lightning.weights.checkpoint import classes_in, source_shape
+from eat_lightning.weights.files import weight_files
+from eat_lightning.weights.hub import model_folder
+from eat_lightning.weights.untrusted import one_line, read_config
+
+ENDING = "ForSequenceClassification"
+
+
+@dataclass(frozen=True)
+class Original:
+    """A classifier's folder, sound as far as its files say.
+
+    Args:
+        name: as a person gave it, a folder or a hub's name.
+        config: of its config.json.
+        max_length: tokens of a text at most; a longer one is cut.
+    """
+
+    name: str
+    folder: Path
+    config: dict[str, Any]
+    same: SameAnswer
+    tokenizer: Any
+    max_length: int
+
+    @classmethod
+    def open(cls, name: str, max_length: int | None = None) -> Original:
+        """Open a folder or a hub's model. ConfigError, in one line, where it is none to adapt."""
+        if not Path(name).is_dir() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
+            raise ConfigError(f"model={name}: there is no such folder")
+        with as_model(name):
+            folder = model_folder(name)
+            config = read_config(folder)
+            if config["model_type"] == "eat":
+                exits = "is a run's own model, which has its exits: certify makes promises of it"
+                raise ConfigError(f"model={name} {exits}")
+            for architecture in config.get("architectures") or []:
+                if not str(architecture).endswith(ENDING):
+                    raise ConfigError(
+                        f"model={name}: must be a text classifier (...{ENDING}), "
+                        f"got {one_line(architecture, 60)}"
+                    )
+            weight_files(folder)
+            counts = classes_in(folder)
+            if not counts:
+                raise ConfigError(f"model={name}: its weights hold no classifier")
+            same = same_answer_of(config, counts.pop(), name)
+            tokenizer: Any = tokenizer_for(str(folder))
+            most = min(tokenizer.model_max_length, source_shape(config, folder).max_length)
+        return cls(name, folder, config, same, tokenizer, min(max_length or most, most))
+
+    @property
+    def num_layers(self) -> int:
+        return source_shape(self.config, self.folder).num_layers
+
+    @property
+    def width(self) -> int:
+        return source_shape(self.config, self.folder).hidden_size
+
+    @cached_property
+    def model(self) -> Any:
+        """transformers' own model in fp32, for inference."""
+        from transformers import AutoModelForSequenceClassification
+
+        try:
+            made = AutoModelForSequenceClassification.from_pretrained(
+                self.folder, dtype=torch.float32, trust_remote_code=False, local_files_only=True
+            )
+        except Exception as error:  # whatever transformers finds wrong with the files
+            raise ConfigError(f"model={self.name}: {one_line(error, 160)}") from None
+        return made.eval()
+
+    def inputs(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Pad a batch as the tokenizer would."""
+        typed = "token_type_ids" in self.tokenizer.model_input_names
+        return padded_inputs(batch, self.tokenizer.pad_token_id or 0, typed)
+
+    def encoder(self, num_texts: int) -> AdaptiveEncoder:
+        """Our encoder of the same weights, with new heads for exits."""
+        with as_model(self.name):
+            return encoder_of(self.folder, len(self.same.labels), num_texts, self.tokenizer)
+
+
+@contextmanager
+def as_model(name: str) -> Iterator[None]:
+    """Let errors name the setting `model` of this command."""
+    try:
+        yield
+    except ConfigError as error:
+        first = str(error).splitlines()[0].replace("encoder.pretrained=", "model=")
+        first = first.removeprefix(f"{name}: ")
+        raise ConfigError(
+            first if first.startswith("model=") else f"model={name}: {first}"
+        ) from None

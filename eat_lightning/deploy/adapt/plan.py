@@ -1,0 +1,70 @@
+"""Settings of `adapt`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator
+
+from eat_lightning.config import Settings
+from eat_lightning.deploy.adapt.demand import Demand
+from eat_lightning.train.plan import OnePassSettings
+from eat_lightning.validation import Whole, Within
+
+
+def named(what: str) -> Any:
+    def check(value: Any) -> Any:
+        if not value:
+            raise ValueError(f"must name {what}")
+        return str(value)
+
+    return BeforeValidator(check)
+
+
+Share = Annotated[float, Within("(0, 1)")]
+
+
+class TimesSettings(Settings):
+    """How candidates are timed: texts, and how often."""
+
+    examples: Annotated[int, Whole(1)]
+    repeats: Annotated[int, Whole(1)]
+
+
+class AdaptSettings(Settings):
+    """batch: texts at once, for which the fastest is wanted. most: texts that are used. shares: of
+    the texts for learning, choosing and the certificate."""
+
+    model: Annotated[str, named("a classifier's folder, or a hub's model: model=...")]
+    texts: Annotated[str, named("a file or a folder of texts: texts=...")]
+    to: Annotated[str, named("the folder to write: to=...")]
+    agree: Share
+    confidence: Share
+    per_class: dict[str, Share]
+    columns: list[str] | None
+    batch: Literal[1, 32]
+    engines: list[Literal["onnx", "openvino"]]
+    most: Annotated[int, Whole(1)]
+    max_length: Annotated[int | None, Whole(8)]
+    shares: list[Share]
+    threads: Annotated[int, Whole(1)]
+    heads: OnePassSettings
+    times: TimesSettings
+
+    @property
+    def demand(self) -> Demand:
+        return Demand(self.agree, self.confidence, self.per_class)
+
+    @property
+    def num_columns(self) -> int:
+        return len(self.columns or ["text"])
+
+    def rules(self) -> Iterator[str]:
+        if len(self.shares) != 3 or abs(sum(self.shares) - 1) > 1e-9:
+            yield f"shares must be three that sum to 1, got {self.shares}"
+        if self.columns is not None and len(self.columns) not in (1, 2):
+            yield f"columns must name one or two, got {self.columns}"
+        if Path(self.to).exists():
+            yield f"to={self.to} is there already: name another folder, or delete it"

@@ -1,0 +1,192 @@
+"""The steps of an adaptation, from a classifier and texts to a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+
+from eat_lightning.data.batching import spread_rows
+from eat_lightning.data.source import UNLABELLED, Source
+from eat_lightning.data.split import Split, make_split
+from eat_lightning.deploy.adapt.demand import Demand
+from eat_lightning.deploy.adapt.exits import learn_exits
+from eat_lightning.deploy.adapt.folder import Result, write_folder
+from eat_lightning.deploy.adapt.forms import NAMES, Forms, deployed_original, scratch_run
+from eat_lightning.deploy.adapt.original import Original
+from eat_lightning.deploy.adapt.plan import AdaptSettings
+from eat_lightning.deploy.adapt.same_answer import SameAnswer
+from eat_lightning.deploy.adapt.search import Search
+from eat_lightning.deploy.adapt.texts import Texts, cut, read_texts
+from eat_lightning.deploy.adapt.work import Work
+from eat_lightning.errors import ConfigError
+from eat_lightning.infer.latency import keep_kernels
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.weights.files import weight_files, weights_digest
+
+CLOSE = 1e-2  # our encoder's logits in fp32 differ from transformers' by less
+TIMED = 16  # texts that tell how long it will take
+
+
+def adapt(plan: AdaptSettings, given: Sequence[Any] | None = None) -> Result:
+    """Write the folder `plan.to`. ConfigError, in one line, for what cannot be adapted.
+
+    Args:
+        given: texts, or pairs of them, in place of the files that the plan names.
+    """
+    keep_kernels()
+    original = Original.open(plan.model, plan.max_length)
+    same, demand = original.same, plan.demand
+    if unknown := [name for name in plan.per_class if name not in same.labels]:
+        raise ConfigError(f"per_class must name among {', '.join(same.labels)}, got {unknown[0]}")
+    texts = read_texts(plan.texts if given is None else given, plan.columns, plan.most)
+    parts = cut(texts.rows, plan.shares) if len(texts) else {}
+    check_enough(len(texts), len(parts.get("certify", ())), plan)
+    work = Work.open(Path(plan.to), identity(plan, original, texts))
+    splits = splits_of(texts, parts, original, work.folder)
+    torch.set_num_threads(plan.threads)
+    announce(plan, original, texts, splits, work.folder)
+    theirs = deployed_original(original)
+    answers = {
+        part: work.passed(f"original {part}", splits[part], theirs.answers).logits_NC
+        for part in ("select", "certify")
+    }
+    check_classes(answers["certify"], same, demand)
+    encoder = original.encoder(len(texts.columns))
+    check_encoder(encoder, original, splits["select"], answers["select"])
+    if plan.heads.enabled:
+        learn_exits(encoder, splits, plan.heads, work.folder)
+    run = scratch_run(work.folder / "run", original, encoder, texts.columns)
+    forms = Forms(original, encoder, run, plan.threads)
+    timing = plan.batch, plan.threads, plan.times.model_dump()
+    search = Search(forms, same, demand, splits, answers, work, *timing)
+    candidates = search.run(list(plan.engines), plan.heads.enabled)
+    result = Result(plan, original, texts, splits, answers, candidates)
+    write_folder(result, forms)
+    shutil.rmtree(work.folder)
+    return result
+
+
+def identity(plan: AdaptSettings, original: Original, texts: Texts) -> dict[str, Any]:
+    """Settings that an unfinished adaptation must share with the call that goes on."""
+    rows = hashlib.sha256(repr(texts.rows).encode("utf-8", "surrogatepass")).hexdigest()
+    settings = plan.model_dump(exclude={"to", "texts", "model"})
+    return settings | {"weights": weights_digest(original.folder), "rows": rows}
+
+
+def check_enough(num: int, num_certify: int, plan: AdaptSettings) -> None:
+    """ConfigError where too few texts are left for what is demanded."""
+    demand, share = plan.demand, plan.shares[2]
+    needed = demand.needed(round(1 - plan.agree, 12), demand.error)
+    if num_certify < needed:
+        total = int(np.ceil(needed / share))
+        raise ConfigError(
+            f"texts: {num:,} distinct ones are too few: agree={plan.agree:g} at "
+            f"confidence={plan.confidence:g} takes {total:,} or more, none of them near-doubles, "
+            f"{needed:,} for the certificate"
+        )
+
+
+def check_classes(original_NC: np.ndarray, same: SameAnswer, demand: Demand) -> None:
+    """ConfigError where a class that is promised of has too few answers."""
+    groups = same.groups(original_NC)
+    for name, agree in demand.per_class.items():
+        num, needed = int(groups[name].sum()), demand.needed(round(1 - agree, 12), demand.error)
+        if num < needed:
+            raise ConfigError(
+                f"per_class: the original answers {name} to {num:,} of {len(original_NC):,} texts "
+                f"of the certificate, and {agree:g} takes {needed:,}: give more texts"
+            )
+
+
+def splits_of(
+    texts: Texts, parts: Mapping[str, np.ndarray], original: Original, cache: Path
+) -> dict[str, Split]:
+    """Tokenize each part."""
+    columns = [list(column) for column in zip(*texts.rows, strict=True)]
+    whole = Source(columns, np.full(len(texts), UNLABELLED, np.int64))
+    given = original.tokenizer, original.max_length, cache
+    return {name: make_split(name, whole.take(rows), *given) for name, rows in parts.items()}
+
+
+def check_encoder(
+    encoder: AdaptiveEncoder, original: Original, split: Split, theirs_NC: np.ndarray
+) -> None:
+    """ConfigError where our encoder of the same weights answers otherwise than transformers."""
+    rows_B = spread_rows(len(split), TIMED)
+    with torch.inference_mode():
+        ours_BC = encoder(split.batch(rows_B)).logits_BC.numpy()
+    gap = float(np.abs(ours_BC - theirs_NC[rows_B]).max())
+    if not gap < CLOSE:
+        raise ConfigError(
+            f"model={original.name}: our kernels answer otherwise than transformers does "
+            f"(logits differ by {gap:.2g}), so its architecture is not served"
+        )
+
+
+def announce(
+    plan: AdaptSettings,
+    original: Original,
+    texts: Texts,
+    splits: Mapping[str, Split],
+    scratch: Path,
+) -> None:
+    """Print what will be done, time and disk. ConfigError where the disk is too small."""
+    sizes = {name: len(split) for name, split in splits.items()}
+    limit = original.max_length
+    longest = sum(int((split.lengths >= limit).sum()) for split in splits.values())
+    cut_off = f", {longest:,} reach {limit} tokens and may be cut" if longest else ""
+    classes = ", ".join(original.same.labels[:4])
+    more = f" and {len(original.same.labels) - 4} more" if len(original.same.labels) > 4 else ""
+    kind, layers = original.config["model_type"], original.num_layers
+    allowed = plan.demand.counts(np.zeros(sizes["certify"], bool), {})[0].allowed
+    tried = ", ".join(NAMES[engine] for engine in ("torch", *plan.engines))
+    seconds, scratch_bytes, kept_bytes = costs(plan, original, splits)
+    lines = [
+        f"{plan.model}: {kind}, {layers} layers, classes {classes}{more}",
+        f"texts: {texts.line}{cut_off}",
+        f"parts: {sizes['learn']:,} for learning exits, {sizes['select']:,} for choosing, "
+        f"{sizes['certify']:,} for the certificate, of which {allowed:,} answers may change",
+        f"tried: {tried}, without exits and with them",
+        f"takes about {timedelta(seconds=round(seconds))}, {scratch_bytes / 1e9:.1f} GB "
+        f"in {scratch} meanwhile, {kept_bytes / 1e9:.1f} GB in {plan.to}",
+    ]
+    print("\n".join(lines), flush=True)
+    free = shutil.disk_usage(scratch).free
+    if free < scratch_bytes + kept_bytes:
+        needed = f"{(scratch_bytes + kept_bytes) / 1e9:.1f} GB"
+        raise ConfigError(f"to={plan.to}: {needed} are needed, and {free / 1e9:.1f} GB are free")
+
+
+def costs(
+    plan: AdaptSettings, original: Original, splits: Mapping[str, Split]
+) -> tuple[float, float, float]:
+    """Estimate seconds, bytes of scratch and bytes of the folder, from a few timed texts."""
+    sizes = {name: len(split) for name, split in splits.items()}
+    weights = sum(path.stat().st_size for path in weight_files(original.folder))
+    width, layers = original.width, original.num_layers
+    vectors = 2.0 * (sizes["learn"] + sizes["select"]) * layers * width * plan.num_columns
+    graphs = 2.5 * len(plan.engines)  # with exits and without, in fp32 and in int8
+    heads = 4.0 * layers * width * width * (4 if plan.num_columns == 2 else 1)
+    theirs, rows_B = deployed_original(original), spread_rows(sizes["select"], TIMED)
+    batch = splits["select"].batch(rows_B)
+    took = []
+    for _ in range(2):  # the first time is slower
+        began = perf_counter()
+        theirs.answers(batch)
+        took.append(perf_counter() - began)
+    each = took[-1] / len(rows_B)
+    passes = len(plan.engines) + 3  # of *select*, in all dtypes, as passes of fp32
+    texts = sizes["select"] * (passes + 1) + sizes["learn"] * 0.7 + sizes["certify"] * 2
+    training = sum(plan.heads.epochs) * sizes["learn"] * heads * 6e-11
+    making = len(plan.engines) * layers * 8.0  # of graphs
+    timed = plan.times.examples * plan.times.repeats * 10
+    seconds = each * (texts + timed) + training + making
+    return seconds, vectors + weights * (1 + graphs), 1.5 * weights + heads

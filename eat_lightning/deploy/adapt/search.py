@@ -1,0 +1,209 @@
+"""Candidates: which keep the original's answers, how fast each is here, and which is certified.
+
+Learn then Test by a fixed sequence (Angelopoulos et al. 2021): on *select* the candidates are put
+in order, from one that is nearly sure to hold to ever faster and riskier ones. On *certify* they
+are tested in that order, each at the full error, until one fails. The last that holds is chosen.
+
+Shapes: N texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+
+from eat_lightning.deploy.adapt.demand import Count, Demand
+from eat_lightning.deploy.adapt.forms import Form, Forms
+from eat_lightning.deploy.adapt.same_answer import SameAnswer
+from eat_lightning.deploy.adapt.work import Passed, Work
+from eat_lightning.errors import ConfigError
+from eat_lightning.infer.dial_fit import fit_dial, flops_shares
+from eat_lightning.infer.latency import time_all
+from eat_lightning.infer.recorded import Recorded
+from eat_lightning.model.contracts import at_point
+
+ROOMS = (0.95, 0.8, 0.6)  # chances of holding on *certify*, at which points of a dial are tried
+SAFE = 0.99  # chance of the first of the sequence
+NEAR = 1.25  # exits are tried in forms that take at most so many times the fastest static one
+
+
+@dataclass
+class Candidate:
+    """A form, with exits or without, and what was found out about it.
+
+    Args:
+        point: of the exit rule, a tau for each exit; None: every text runs all layers.
+        counts: changed answers on *select*, by clause.
+        chance: that it is certified, as far as *select* tells.
+        depth: mean number of layers.
+        ms: of a text, by the number of texts at once.
+        tested: changed answers on *certify*, by clause; None: not tested.
+        fault: why it cannot be used here.
+    """
+
+    form: Form
+    point: list[float] | None = None
+    counts: list[Count] = field(default_factory=list)
+    chance: float = 0.0
+    depth: float = 0.0
+    ms: dict[str, float] = field(default_factory=dict)
+    tested: list[Count] | None = None
+    fault: str = ""
+
+    @property
+    def name(self) -> str:
+        exits = "" if self.point is None else f", exits ({self.depth:.2f} layers)"
+        return f"{self.form}{exits}"
+
+    @property
+    def key(self) -> str:
+        exits = "" if self.point is None else f" exits-{crc32(str(self.point).encode()):08x}"
+        return f"{self.form.engine} {self.form.dtype}{exits}"
+
+    @property
+    def holds(self) -> bool:
+        return self.tested is not None and all(count.holds for count in self.tested)
+
+
+@dataclass
+class Search:
+    """The search for the fastest candidate that keeps what is demanded.
+
+    Args:
+        splits, original: *select* and *certify*, and the original's logits there.
+        batch: texts at once, for which the fastest is wanted.
+        times: arguments of `time_all`.
+    """
+
+    forms: Forms
+    same: SameAnswer
+    demand: Demand
+    splits: Mapping[str, Any]
+    original: Mapping[str, np.ndarray]
+    work: Work
+    batch: int
+    threads: int
+    times: Mapping[str, int]
+
+    def run(self, engines: list[str], exits: bool = True) -> list[Candidate]:
+        """Find all candidates, timed; those of the sequence are tested.
+
+        Args:
+            engines: that are tried beside our kernels, where they are installed.
+            exits: tries them too.
+        """
+        first = Candidate(Form("transformers"), depth=self.forms.original.num_layers)
+        first.counts, first.chance = self.judged(np.zeros(len(self.splits["select"]), bool))
+        statics = [first, *(Candidate(form) for form in self.forms.available(engines))]
+        self.time("static", statics)
+        for candidate in statics[1:]:
+            if not candidate.fault:
+                self.judge_static(candidate)
+        near = self.worth_exits(statics) if exits else []
+        adaptive = [candidate for form in near for candidate in self.with_exits(form)]
+        finalists = [first, *self.front(statics[1:]), *adaptive]
+        self.time("finalists", finalists)
+        self.certify(finalists)
+        return [*statics, *adaptive]
+
+    def judged(self, changed_N: np.ndarray) -> tuple[list[Count], float]:
+        """Count changes on *select*, and predict the chance of holding on *certify*."""
+        counts = self.demand.counts(changed_N, self.same.groups(self.original["select"]))
+        others = self.demand.counts(
+            np.zeros(len(self.splits["certify"]), bool), self.same.groups(self.original["certify"])
+        )
+        chances = [a.chance(b.num) for a, b in zip(counts, others, strict=True)]
+        return counts, min(chances)
+
+    def judge_static(self, candidate: Candidate) -> None:
+        passed = self.passed(candidate, "select")
+        changed_N = self.same.changed(self.original["select"], passed.logits_NC)
+        candidate.counts, candidate.chance = self.judged(changed_N)
+        candidate.depth = float(passed.depth_N.mean())
+
+    def passed(self, candidate: Candidate, part: str) -> Passed:
+        """Answer a part as deployed."""
+        deployed = self.forms.deployed(candidate.form, self.forms.rule_at(candidate.point))
+        return self.work.passed(f"{candidate.key} {part}", self.splits[part], deployed.answers)
+
+    def speed(self, candidate: Candidate) -> float:
+        return candidate.ms.get(str(self.batch), float("inf"))
+
+    def worth_exits(self, statics: Sequence[Candidate]) -> list[Form]:
+        """The forms that are near the fastest one which is likely to hold."""
+        sound = [c for c in statics if c.chance >= min(ROOMS) and c.form.engine != "transformers"]
+        least = min(map(self.speed, sound), default=0.0)
+        return [c.form for c in sound if self.speed(c) <= NEAR * least]
+
+    def with_exits(self, form: Form) -> Iterator[Candidate]:
+        """Yield the laxest points of a form's dial at which it is likely to hold."""
+        rule, split = self.forms.encoder.exit, self.splits["select"]
+        path = self.work.folder / f"recorded-{form.engine}-{form.dtype}.parquet"
+        if not path.is_file():
+            self.forms.recorded(form, split, f"exits in {form}").to_parquet(path)
+        recorded = Recorded.read(path)
+        cost_EB = flops_shares(self.forms.encoder, rule, recorded)
+        original_NC, found = self.original["select"], dict[float, Candidate]()
+        for point in fit_dial(rule, recorded, cost_EB, float(cost_EB[-1].mean()), original_NC):
+            taus: Any = point.exit  # one for each exit
+            outcome = recorded.under(at_point(rule, taus))
+            changed_N = self.same.changed(original_NC, outcome.logits_BC)
+            counts, chance = self.judged(changed_N)
+            depth = float(outcome.depth_B.mean())
+            for room in ROOMS:
+                if chance >= room:
+                    found[room] = Candidate(form, taus, counts, chance, depth)
+        by_point = {tuple(c.point or ()): c for c in found.values() if c.depth < len(cost_EB) - 1}
+        yield from by_point.values()
+
+    def time(self, name: str, candidates: Sequence[Candidate]) -> None:
+        """Time candidates side by side on *select*, once; those that cannot run are told apart."""
+
+        def measured() -> dict[str, Any]:
+            ready, faults = {}, {}
+            for candidate in candidates:
+                try:
+                    deployed = self.forms.deployed(
+                        candidate.form, self.forms.rule_at(candidate.point)
+                    )
+                    ready[candidate.key] = deployed.timed_on(self.splits["select"])
+                except ConfigError as error:
+                    faults[candidate.key] = str(error).splitlines()[0]
+            *_, found = time_all(ready, **self.times, threads=self.threads)
+            ms = {
+                key: {"1": fields["latency_ms"], "32": 1000 / fields["throughput"]}
+                for key, fields in found.items()
+            }
+            return {"ms": ms, "faults": faults}
+
+        times = self.work.json(f"times-{name}", measured)
+        for candidate in candidates:
+            candidate.ms = times["ms"].get(candidate.key, {})
+            candidate.fault = times["faults"].get(candidate.key, "")
+
+    def front(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """From the safest to ever faster ones: each is faster than all that are safer."""
+        best: list[Candidate] = []
+        for candidate in sorted(candidates, key=lambda c: (-c.chance, self.speed(c))):
+            sound = candidate.ms and candidate.chance >= min(ROOMS)
+            if sound and (not best or self.speed(candidate) < self.speed(best[-1])):
+                best.append(candidate)
+        return best
+
+    def certify(self, candidates: Sequence[Candidate]) -> None:
+        """Test along the front, from the fastest static candidate that is nearly sure to hold."""
+        front = self.front(candidates)
+        safe = [i for i, c in enumerate(front) if c.point is None and c.chance >= SAFE]
+        for candidate in front[max(safe, default=0) :]:
+            if candidate.form.engine == "transformers":
+                continue  # the original agrees with itself
+            passed = self.passed(candidate, "certify")
+            changed_N = self.same.changed(self.original["certify"], passed.logits_NC)
+            groups = self.same.groups(self.original["certify"])
+            candidate.tested = self.demand.counts(changed_N, groups)
+            if not candidate.holds:
+                return

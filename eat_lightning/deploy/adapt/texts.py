@@ -1,0 +1,224 @@
+"""Texts without labels: read, cleaned, and cut into parts that share no near-doubles.
+
+Shapes: N texts, G groups of near-doubles.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from eat_lightning.data.source import json_lines
+from eat_lightning.errors import ConfigError
+from eat_lightning.weights.untrusted import one_line
+
+SUFFIXES = (".txt", ".csv", ".jsonl", ".parquet")
+PARTS = {"learn": 0.5, "select": 0.2, "certify": 0.3}
+LARGE = 0.01  # of all texts: a larger group of near-doubles is for learning alone
+BANDS, ROWS = 8, 8  # of MinHash: 97 % of pairs alike to 0.9 share a band, 3 % of those to 0.5
+PRIME = (1 << 31) - 1
+
+Row = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Distinct texts, a tuple of one or two each, and counts of what was left out.
+
+    Args:
+        columns: names of the texts of a row.
+        num_read: rows of the files.
+        num_empty: rows without a text.
+        num_doubled: rows that had come before.
+        num_unused: rows beyond the most that are taken; those taken are drawn at random.
+    """
+
+    rows: list[Row]
+    columns: list[str]
+    num_read: int
+    num_empty: int
+    num_doubled: int
+    num_unused: int
+
+    @classmethod
+    def of(cls, found: Sequence[Row], columns: list[str], most: int) -> Texts:
+        whole = [row for row in found if all(map(str.strip, row))]
+        distinct = list(dict.fromkeys(whole))
+        taken = distinct
+        if len(distinct) > most:
+            order = np.random.default_rng(0).permutation(len(distinct))[:most]
+            taken = [distinct[i] for i in np.sort(order)]
+        left_out = len(found) - len(whole), len(whole) - len(distinct), len(distinct) - len(taken)
+        return cls(taken, columns, len(found), *left_out)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def line(self) -> str:
+        """Counts in one line for a person."""
+        left_out = {
+            "empty": self.num_empty,
+            "doubled": self.num_doubled,
+            "not used": self.num_unused,
+        }
+        parts = [f"{count:,} {what}" for what, count in left_out.items() if count]
+        return f"{self.num_read:,} rows read" + "".join(f", {part}" for part in parts)
+
+
+def read_texts(given: str | Sequence[Any], columns: list[str] | None, most: int) -> Texts:
+    """Read texts from a file, a folder of files, or a list of them.
+
+    ConfigError, in one line, where there is no such file or column, or a file cannot be read.
+
+    Args:
+        given: a path; or texts, or pairs of them.
+        columns: names of the columns that hold them; None: "text", or the only column of texts.
+        most: of the texts that are taken.
+    """
+    if not isinstance(given, str | Path):
+        rows = [(row,) if isinstance(row, str) else tuple(row) for row in given]
+        if len({len(row) for row in rows}) > 1:
+            raise ConfigError("texts must be all single texts, or all pairs")
+        names = columns or ["text", "text_pair"][: len(rows[0]) if rows else 1]
+        return Texts.of(rows, names, most)
+    found: list[Row] = []
+    for path in files_of(Path(given)):
+        rows, columns = read_file(path, columns)
+        found += rows
+    return Texts.of(found, columns or ["text"], most)
+
+
+def files_of(path: Path) -> list[Path]:
+    """List a file, or those of a folder that are of a known kind."""
+    known = ", ".join(SUFFIXES)
+    if path.is_dir():
+        inside = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.is_file())
+        if not inside:
+            raise ConfigError(f"texts={path}: the folder has no file of {known}")
+        return inside
+    if not path.is_file():
+        raise ConfigError(f"texts={path}: there is no such file or folder")
+    if path.suffix not in SUFFIXES:
+        raise ConfigError(f"texts={path}: must be a file of {known}, or a folder of such")
+    return [path]
+
+
+def read_file(path: Path, columns: list[str] | None) -> tuple[list[Row], list[str]]:
+    """Read the rows of a file, and the names of their columns."""
+    try:
+        if path.suffix == ".txt":
+            names = columns or ["text"]
+            return list(lines_of(path, names)), names
+        table = table_of(path)
+        names = columns or [text_column(table)]
+        absent = [name for name in names if name not in table.column_names]
+        if absent:
+            has = ", ".join(table.column_names[:10])
+            raise ConfigError(f"columns: {path} has no column {absent[0]}, only {has}")
+        texts = [texts_in(table, name) for name in names]
+    except (pa.ArrowException, OSError, ValueError, AttributeError) as error:
+        raise ConfigError(f"texts={path}: cannot be read ({one_line(error, 120)})") from None
+    return list(zip(*texts, strict=True)), names
+
+
+def lines_of(path: Path, names: list[str]) -> Iterator[Row]:
+    """A text in each line, or two with a tab between. ValueError names a line that has not."""
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+        row = (line,) if len(names) == 1 else tuple(line.split("\t"))
+        if len(row) != len(names) and line.strip():
+            raise ValueError(f"line {number}: expected 2 texts with a tab between, got {len(row)}")
+        yield row if line.strip() else ("",) * len(names)
+
+
+def table_of(path: Path) -> pa.Table:
+    if path.suffix == ".parquet":
+        return pq.read_table(path)
+    if path.suffix == ".jsonl":
+        return pa.Table.from_pylist(list(json_lines(path)))
+    import pandas as pd
+
+    # An empty cell and the word NA are texts too.
+    return pa.Table.from_pandas(pd.read_csv(path, dtype=str, keep_default_na=False))
+
+
+def text_column(table: pa.Table) -> str:
+    """The column called "text", or else the only one that holds texts."""
+    texts = [field.name for field in table.schema if is_text(field.type)]
+    if "text" in texts or len(texts) == 1:
+        return "text" if "text" in texts else texts[0]
+    raise ValueError(f"name the column of texts by columns=[...], among {', '.join(texts[:10])}")
+
+
+def is_text(kind: pa.DataType) -> bool:
+    return kind in (pa.string(), pa.large_string(), pa.string_view())
+
+
+def texts_in(table: pa.Table, name: str) -> list[str]:
+    if not is_text(table.schema.field(name).type):
+        raise ValueError(f"column {name} must hold text, got {table.schema.field(name).type}")
+    # JSON can spell half of a surrogate pair, which no tokenizer takes.
+    return [(x or "").encode("utf-8", "replace").decode() for x in table[name].to_pylist()]
+
+
+def cut(rows: Sequence[Row], shares: Sequence[float], seed: int = 0) -> dict[str, np.ndarray]:
+    """Rows of each part. Near-doubles stand in one part, of which all but *learn* keep one.
+
+    So the examples of a certificate are drawn independently.
+    """
+    group_N = near_doubles(rows)
+    size_G = np.bincount(group_N)
+    order_N = np.random.default_rng(seed).permutation(len(rows))
+    _, first_G = np.unique(group_N[order_N], return_index=True)
+    one_of_G = order_N[first_G]
+    large_G = size_G > max(LARGE * len(rows), 2)
+    order_G = np.argsort(first_G)
+    small = [group for group in order_G if not large_G[group]]
+    ends = np.cumsum([shares[2], shares[1]]) * len(small)
+    certify, select, rest = np.split(small, ends.round().astype(int))
+    learn_G = np.concatenate([rest, np.flatnonzero(large_G)]).astype(int)
+    return {
+        "learn": np.flatnonzero(np.isin(group_N, learn_G)),
+        "select": np.sort(one_of_G[select.astype(int)]),
+        "certify": np.sort(one_of_G[certify.astype(int)]),
+    }
+
+
+def near_doubles(rows: Sequence[Row]) -> np.ndarray:
+    """Number the groups of texts that share nearly all pairs of neighbouring words (N).
+
+    MinHash (Broder 1997) in bands: texts that are alike in any band are one group, and so are
+    chains of them. Case, digits and punctuation do not count.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    random = np.random.default_rng(0)
+    factor, offset = random.integers(1, PRIME, (2, BANDS * ROWS), dtype=np.int64)
+    least_NH = np.stack(
+        [((factor * shingles(row)[:, None] + offset) % PRIME).min(0) for row in rows]
+    )
+    bands = [least_NH[:, i : i + ROWS] for i in range(0, BANDS * ROWS, ROWS)]
+    keys = [np.unique(band, axis=0, return_inverse=True)[1].ravel() for band in bands]
+    ends = np.cumsum([0, *(key.max() + 1 for key in keys)])
+    text_M = np.tile(np.arange(len(rows)), BANDS)
+    band_M = np.concatenate([key + end for key, end in zip(keys, ends, strict=False)]) + len(rows)
+    size = len(rows) + int(ends[-1])
+    graph = coo_array((np.ones(len(text_M), np.int8), (text_M, band_M)), shape=(size, size))
+    component = connected_components(graph, directed=False)[1][: len(rows)]
+    return np.unique(component, return_inverse=True)[1]
+
+
+def shingles(row: Row) -> np.ndarray:
+    """Hashes of the pairs of neighbouring words of a row, of at least one."""
+    words = re.findall(r"[^\W\d_]+", " \n ".join(row).lower()) or list(row)
+    pairs = [" ".join(words[i : i + 2]) for i in range(max(1, len(words) - 1))]
+    return np.array([crc32(pair.encode()) % PRIME for pair in pairs], np.int64)

@@ -1,0 +1,92 @@
+"""Scratch of an unfinished adaptation: each step keeps its result, so that a killed one goes on.
+
+Shapes: N examples, B of a batch, C classes.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eat_lightning.data.batching import sorted_batches
+from eat_lightning.errors import ConfigError
+from eat_lightning.files import replacing, write_json
+from eat_lightning.progress import bar
+from eat_lightning.weights.untrusted import json_of
+
+BATCH, PIECE = 32, 16  # examples of a batch, batches of a kept piece
+
+
+@dataclass(frozen=True)
+class Passed:
+    """Answers of a classifier to the examples of a split."""
+
+    logits_NC: np.ndarray
+    depth_N: np.ndarray
+
+
+@dataclass(frozen=True)
+class Work:
+    """A folder beside the one that is made, and removed once that is whole."""
+
+    folder: Path
+
+    @classmethod
+    def open(cls, to: Path, settings: dict[str, Any]) -> Work:
+        """Go on in the folder of an earlier call with the same settings, or begin anew."""
+        folder = to.with_name(f"{to.name}.part")
+        path = folder / "settings.json"
+        settings = json.loads(json.dumps(settings))
+        if folder.exists() and not is_of(path, settings):
+            shutil.rmtree(folder)
+        resumed = folder.exists()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(path, settings)
+        except OSError as error:
+            raise ConfigError(f"to={to}: cannot be written ({error.strerror})") from None
+        if resumed:
+            print(f"{folder}: an adaptation that was not finished goes on")
+        return cls(folder)
+
+    def json(self, name: str, make: Callable[[], Any]) -> Any:
+        """Read a kept result, or make and keep it."""
+        path = self.folder / f"{name}.json"
+        if not path.is_file():
+            write_json(path, make())
+        return json_of(path)
+
+    def passed(self, name: str, split: Any, answer: Callable[[Any], Passed]) -> Passed:
+        """Answer all examples of a split by batches, a kept piece of them after another."""
+        batches = sorted_batches(split.lengths, BATCH)
+        pieces = [batches[i : i + PIECE] for i in range(0, len(batches), PIECE)]
+        rows_N, found = np.concatenate(batches), []
+        with bar(name, len(split)) as advance:
+            for number, piece in enumerate(pieces):
+                path = self.folder / "passes" / f"{name.replace(' ', '-')}-{number:04d}.npz"
+                if not path.is_file():
+                    answers = [answer(split.batch(rows_B)) for rows_B in piece]
+                    with replacing(path) as beside, beside.open("wb") as file:
+                        np.savez(
+                            file,
+                            logits=np.concatenate([each.logits_NC for each in answers]),
+                            depth=np.concatenate([each.depth_N for each in answers]),
+                        )
+                found.append(np.load(path, allow_pickle=False))
+                advance(sum(map(len, piece)))
+        order_N = np.argsort(rows_N)
+        logits_NC = np.concatenate([piece["logits"] for piece in found])[order_N]
+        return Passed(logits_NC, np.concatenate([piece["depth"] for piece in found])[order_N])
+
+
+def is_of(path: Path, settings: dict[str, Any]) -> bool:
+    try:
+        return json_of(path) == settings
+    except (ValueError, OSError):
+        return False

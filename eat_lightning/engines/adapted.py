@@ -1,0 +1,134 @@
+"""A folder that `adapt` wrote, opened as it was certified: a classifier with exits beside it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic.dataclasses
+import torch
+from pydantic import ConfigDict
+from safetensors.torch import load_file
+
+from eat_lightning.data.tokens import tokenizer_for
+from eat_lightning.engines.plan import ADAPTED
+from eat_lightning.errors import ConfigError
+from eat_lightning.files import sha256_of, write_json
+from eat_lightning.infer.backend import Backend
+from eat_lightning.infer.onnx_backend import Export
+from eat_lightning.infer.precision import form_of, in_dtype, in_form
+from eat_lightning.infer.sessions import ENGINES
+from eat_lightning.infer.torch_backend import TorchBackend
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.specification import build
+from eat_lightning.runs.open import open_export
+from eat_lightning.weights.checkpoint import depth_of, load_pretrained
+from eat_lightning.weights.files import SAFE, weights_digest
+from eat_lightning.weights.untrusted import json_of, one_line
+
+EXITS = "exits"  # the folder of the early heads' weights
+GRAPHS = Path("onnx") / "adapted"  # the folder of the certified graphs, where an engine runs them
+
+
+@pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
+class AboutAdapted:
+    """Contents of `adapted.json`.
+
+    Args:
+        columns: names of the texts of an example.
+        max_length: tokens of an example at most.
+        engine, dtype: in which the certificate holds.
+        taus: of the exits, from the embedding on; None: every example runs all layers.
+        holds_for: hashes of files, and versions, that the certificate is valid for.
+        certificate: what was demanded and counted.
+        candidates: all that were tried.
+    """
+
+    columns: list[str]
+    labels: list[str]
+    max_length: int
+    engine: Literal["torch", "onnx", "openvino"]
+    dtype: Literal["fp32", "bf16", "int8"]
+    taus: list[float] | None
+    holds_for: dict[str, str]
+    certificate: dict[str, Any]
+    candidates: list[dict[str, Any]]
+
+    def write(self, folder: Path) -> None:
+        write_json(folder / ADAPTED, asdict(self))
+
+    @classmethod
+    def read(cls, folder: Path) -> AboutAdapted:
+        """ConfigError, in one line, where it is damaged, or files are not those it holds for."""
+        try:
+            made = cls(**json_of(folder / ADAPTED))
+        except (ValueError, TypeError, OSError) as error:
+            raise ConfigError(
+                f"{folder / ADAPTED}: cannot be read ({one_line(error, 120)})"
+            ) from None
+        for name, digest in digests(folder, made.engine).items():
+            if digest != made.holds_for.get(name):
+                raise ConfigError(f"run={folder}: its {name} are not those it was certified with")
+        return made
+
+
+def digests(folder: Path, engine: str) -> dict[str, str]:
+    """Hash the files that decide what an adapted classifier answers."""
+    found = {"weights": weights_digest(folder)}
+    if (folder / EXITS).is_dir():
+        found["exits"] = sha256_of([folder / EXITS / SAFE])
+    if engine != "torch":
+        found["graphs"] = Export.open(folder / GRAPHS).digest
+    return found
+
+
+def versions(engine: str) -> dict[str, str]:
+    """Name the engine's version, which a certificate is valid for."""
+    if engine == "torch":
+        return {"torch": str(torch.__version__)}
+    package = ENGINES[engine].package
+    return {package: version(package)}
+
+
+def encoder_of(folder: Path, num_labels: int, num_texts: int, tokenizer: Any) -> AdaptiveEncoder:
+    """Our encoder of a classifier's folder, with a head at the embedding and behind each layer but
+    the last: those of the folder, else new ones. In evaluation mode, its exits closed."""
+    early = list(range(depth_of(str(folder)) or 1))
+    head = {"kind": "pair", "layers": early, "texts": num_texts, "activation": "tanh"}
+    encoder = load_pretrained(
+        str(folder),
+        num_labels,
+        build("attention", {"kind": "dense"}),
+        build("reduction", {"kind": "none"}),
+        build("exit", {"kind": "confidence", "layers": early, "tau": 1.0}),
+        head | {"last": "auto"},
+        tokenizer=tokenizer,
+    )
+    if (folder / EXITS).is_dir():
+        encoder.load_state_dict(load_file(folder / EXITS / SAFE), strict=False)
+    return encoder.eval()
+
+
+def open_adapted(path: str | Path, threads: int | None = None) -> Backend:
+    """The classifier as it was certified. ConfigError for a damaged folder."""
+    folder = Path(path)
+    about = AboutAdapted.read(folder)
+    differs = {k: v for k, v in versions(about.engine).items() if about.holds_for.get(k) != v}
+    for name, here in differs.items():
+        there = f"it was certified with {name} {about.holds_for.get(name)}, and {here} runs here"
+        print(f"note: {folder}: {there}", file=sys.stderr)
+    if about.engine != "torch":
+        dtype = "bf16" if about.dtype == "bf16" else None
+        return open_export(Export.open(folder / GRAPHS, threads, about.engine, dtype))
+    tokenizer = tokenizer_for(str(folder))
+    encoder = encoder_of(folder, len(about.labels), len(about.columns), tokenizer)
+    rule = {"kind": "never"}
+    if about.taus is not None:
+        rule = {"kind": "confidence", "layers": encoder.exit.layers, "tau": about.taus}
+    encoder = encoder.replacing(exit=build("exit", rule, encoder.shape.num_layers))
+    encoder = in_form(in_dtype(encoder, about.dtype), form_of(None, about.dtype))
+    given = tokenizer, about.columns, about.labels, about.max_length
+    return TorchBackend(folder, {None: encoder}, *given)

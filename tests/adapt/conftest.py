@@ -1,0 +1,20 @@
+"""A tiny classifier and a file of texts."""
+
+from pathlib import Path
+
+import pytest
+from classifiers import drawn_texts, save_classifier
+
+
+@pytest.fixture(scope="session")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_classifier(tmp_path_factory.mktemp("classifier") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """1,200 distinct texts, an empty line and a doubled one."""
+    path = tmp_path_factory.mktemp("texts") / "logs.txt"
+    lines = drawn_texts(1200)
+    path.write_text("\n".join([*lines, "", lines[0]]))
+    return path

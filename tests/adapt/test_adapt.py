@@ -1,0 +1,234 @@
+"""A classifier and texts into a folder, with a tiny BERT and times that are made up."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from classifiers import LABELS, drawn_texts, save_classifier
+from finished import config_of
+
+from eat_lightning.config import parsed
+from eat_lightning.deploy.adapt import run as steps
+from eat_lightning.deploy.adapt import search
+from eat_lightning.deploy.adapt.folder import Result
+from eat_lightning.deploy.adapt.plan import AdaptSettings
+from eat_lightning.deploy.adapt.work import Work
+from eat_lightning.engines.adapted import AboutAdapted, open_adapted
+from eat_lightning.errors import ConfigError
+
+
+def plan_of(model: Path, texts: Path, to: Path, *words: str) -> AdaptSettings:
+    given = [f"classifier='{model}'", f"texts='{texts}'", f"to='{to}'", "engines=[]", "agree=0.9"]
+    few = ["heads.epochs=[2]", "times.examples=2", "times.repeats=1"]
+    config = config_of("adapt", *given, *few, *words)
+    return parsed(AdaptSettings, {"model": config.pop("classifier")} | config)
+
+
+def made_up_times(candidates: dict[str, Any], **_: Any) -> Any:
+    """The original takes 10 ms, static forms 5, exits 1 and their place."""
+    yield {
+        key: {
+            "latency_ms": 10.0 if "transformers" in key else 1 + i if "exits" in key else 5.0,
+            "throughput": 1000.0,
+        }
+        for i, key in enumerate(candidates)
+    }
+
+
+@pytest.fixture(autouse=True)
+def _times(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "time_all", made_up_times)
+
+
+@pytest.fixture(scope="module")
+def adapted(classifier: Path, texts: Path, tmp_path_factory: pytest.TempPathFactory) -> Result:
+    to = tmp_path_factory.mktemp("made") / "adapted"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "time_all", made_up_times)
+        return steps.adapt(plan_of(classifier, texts, to))
+
+
+def test_plain_transformers_opens_the_original_bit_for_bit(adapted: Result, classifier: Path):
+    from transformers import pipeline
+
+    folder = Path(adapted.plan.to)
+    weights = "model.safetensors"
+    assert (folder / weights).read_bytes() == (classifier / weights).read_bytes()
+    given = drawn_texts(8, seed=5)
+    ours, theirs = (pipeline("text-classification", model=str(f)) for f in (folder, classifier))
+    assert ours(given) == theirs(given)
+
+
+def test_it_answers_as_certified(adapted: Result):
+    """Opened from the folder, the answers are those that were counted on *certify*."""
+    folder, chosen = Path(adapted.plan.to), adapted.chosen
+    assert chosen.point is not None
+    backend, split = open_adapted(folder), adapted.splits["certify"]
+    answers = backend.answer([list(split.text(i)) for i in range(len(split))])
+    wanted_N = adapted.original_answers["certify"].argmax(-1)
+    changed = sum(a["label"] != LABELS[w] for a, w in zip(answers, wanted_N, strict=True))
+    (count,) = chosen.tested or []
+    assert changed == count.changed <= count.allowed
+    assert np.mean([a["depth"] for a in answers]) < backend.num_layers
+    about = AboutAdapted.read(folder)
+    assert about.certificate["counts"][0]["changed"] == changed
+    assert about.taus == chosen.point
+
+
+def test_the_card_and_the_last_line_say_what_was_won(adapted: Result):
+    card = (Path(adapted.plan.to) / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: transformers\npipeline_tag: text-classification")
+    assert adapted.won in card
+    assert "with 95 % confidence at most 10 % of answers change" in adapted.won
+    assert "10.0 ms a text" in adapted.won
+
+
+def test_scratch_is_gone_and_nothing_else_is_there(adapted: Result):
+    folder = Path(adapted.plan.to)
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_a_killed_one_goes_on(classifier: Path, texts: Path, tmp_path: Path, monkeypatch):
+    """Nothing that was kept is done again, and the folder is what it would have been."""
+    plan, passed, names = plan_of(classifier, texts, tmp_path / "adapted"), Work.passed, []
+
+    def killed(self: Work, name: str, *args: Any) -> Any:
+        names.append(name)
+        if "torch" in name:
+            raise KeyboardInterrupt
+        return passed(self, name, *args)
+
+    monkeypatch.setattr(Work, "passed", killed)
+    with pytest.raises(KeyboardInterrupt):
+        steps.adapt(plan)
+    assert names[:2] == ["original select", "original certify"]
+    assert [path.name for path in tmp_path.iterdir()] == ["adapted.part"]
+    monkeypatch.setattr(Work, "passed", passed)
+
+    def again(*_: Any, **__: Any) -> Any:
+        raise AssertionError("heads are kept")
+
+    from eat_lightning.deploy.adapt import exits
+
+    monkeypatch.setattr(exits, "kept_vectors", again)
+    whole = steps.adapt(plan)
+    assert whole.chosen.holds
+    assert [path.name for path in tmp_path.iterdir()] == ["adapted"]
+
+
+def test_other_settings_begin_anew(classifier: Path, texts: Path, tmp_path: Path):
+    folder = Work.open(tmp_path / "adapted", {"agree": 0.9}).folder
+    (folder / "old.json").write_text("1")
+    assert (Work.open(tmp_path / "adapted", {"agree": 0.9}).folder / "old.json").is_file()
+    assert not (Work.open(tmp_path / "adapted", {"agree": 0.8}).folder / "old.json").exists()
+
+
+def test_a_damaged_folder_is_refused(adapted: Result, tmp_path: Path):
+    import shutil
+
+    folder = shutil.copytree(adapted.plan.to, tmp_path / "copy")
+    (folder / "exits" / "model.safetensors").write_bytes(b"other")
+    with pytest.raises(ConfigError, match="its exits are not those it was certified with"):
+        open_adapted(folder)
+    (folder / "adapted.json").write_text(json.dumps({"engine": "java"}))
+    with pytest.raises(ConfigError, match=r"adapted.json: cannot be read"):
+        open_adapted(folder)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"architectures": ["BertForTokenClassification"]}, "must be a text classifier"),
+        ({"model_type": "t5"}, "model_type must be one of"),
+        ({"problem_type": "multi_label_classification"}, "several labels cannot be adapted yet"),
+        ({"id2label": {"0": "no", "1": ""}}, "id2label must name each of 2 classes"),
+        ({"id2label": {"0": "no", "1": "no"}}, "id2label must name each of 2 classes"),
+        ({"hidden_size": 31}, "num_heads must divide hidden_size"),
+    ],
+)
+def test_a_folder_that_cannot_be_adapted_is_one_line(
+    config: dict[str, Any], message: str, classifier: Path, texts: Path, tmp_path: Path
+):
+    import shutil
+
+    folder = shutil.copytree(classifier, tmp_path / "model")
+    whole = json.loads((folder / "config.json").read_text()) | config
+    (folder / "config.json").write_text(json.dumps(whole))
+    refused(plan_of(folder, texts, tmp_path / "to"), message)
+
+
+def refused(plan: AdaptSettings, message: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        steps.adapt(plan)
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+    parent = Path(plan.to).parent
+    assert not [path for path in parent.iterdir() if path.name.startswith(Path(plan.to).name)]
+
+
+def test_no_code_of_a_folder_runs(classifier: Path, texts: Path, tmp_path: Path):
+    import shutil
+
+    folder = shutil.copytree(classifier, tmp_path / "model")
+    (folder / "model.safetensors").unlink()
+    (folder / "code.py").write_text("raise SystemExit('was run')")
+    whole = json.loads((folder / "config.json").read_text())
+    whole["auto_map"] = {"AutoModelForSequenceClassification": "code.Model"}
+    (folder / "config.json").write_text(json.dumps(whole))
+    torch.save({"x": print}, folder / "pytorch_model.bin")
+    refused(plan_of(folder, texts, tmp_path / "to"), "not a file of weights alone")
+
+
+def test_a_score_cannot_be_adapted_yet(texts: Path, tmp_path: Path):
+    folder = save_classifier(tmp_path / "model", id2label={0: "score"}, label2id={"score": 0})
+    refused(plan_of(folder, texts, tmp_path / "to"), "that give a score cannot be adapted yet")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["agree=0.999"], "texts: 1,200 distinct ones are too few: agree=0.999 at confidence=0.95"),
+        (["per_class={maybe: 0.9}"], "per_class must name among no, yes, got maybe"),
+        (["max_length=8", "per_class={yes: 0.9999}"], "per_class: the original answers yes to"),
+    ],
+)
+def test_what_is_asked_for_in_vain_is_one_line(words, message, classifier, texts, tmp_path):
+    plan = plan_of(classifier, texts, tmp_path / "to", *words)
+    with pytest.raises(ConfigError) as raised:
+        steps.adapt(plan)
+    assert message in str(raised.value)
+    assert not Path(plan.to).exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["agree=1.5"], "agree must be in (0, 1), got 1.5"),
+        (["columns=[a,b,c]"], "columns must name one or two"),
+        (["shares=[0.5,0.5]"], "shares must be three that sum to 1"),
+    ],
+)
+def test_wrong_settings_are_one_line(words, message, classifier, texts, tmp_path):
+    with pytest.raises(ConfigError) as raised:
+        plan_of(classifier, texts, tmp_path / "to", *words)
+    assert message in str(raised.value)
+
+
+def test_a_folder_that_exists_is_left_alone(classifier: Path, texts: Path, tmp_path: Path):
+    with pytest.raises(ConfigError, match="is there already"):
+        plan_of(classifier, texts, tmp_path)
+
+
+def test_where_nothing_is_faster_nothing_is_written(classifier, texts, tmp_path, monkeypatch):
+    def slow(candidates: dict[str, Any], **_: Any) -> Any:
+        ms = {key: 1.0 if "transformers" in key else 9.0 for key in candidates}
+        yield {key: {"latency_ms": x, "throughput": 1000.0} for key, x in ms.items()}
+
+    monkeypatch.setattr(search, "time_all", slow)
+    plan = plan_of(classifier, texts, tmp_path / "to", "heads.enabled=false")
+    with pytest.raises(ConfigError, match="nothing faster than the original keeps it"):
+        steps.adapt(plan)
+    assert not Path(plan.to).exists()
