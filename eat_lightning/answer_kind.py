@@ -23,7 +23,7 @@ import numpy as np
 
 SINGLE, MULTI, SCORE = "single_label_classification", "multi_label_classification", "regression"
 PROBLEM_TYPES = (SINGLE, MULTI, SCORE)
-TITLES = {SINGLE: "classes", MULTI: "sets of labels", SCORE: "a regression"}
+TITLES = {SINGLE: "classes", MULTI: "sets of labels", SCORE: "scores"}
 UNLABELLED = -100  # torch's ignore_index, in place of a class that is not known
 
 
@@ -290,9 +290,10 @@ class Score(AnswerKind):
         return logits_BC[..., :1]
 
     def printed(self, logits_BC: np.ndarray, labels: Sequence[str]) -> list[dict[str, Any]]:
-        """error: as the head predicts it; 0 at full depth."""
-        rows = logits_BC.astype(np.float64).round(6).tolist()
-        return [dict(zip(self.columns, row, strict=True)) for row in rows]
+        """error: as the head predicts it, 0 at least, as at full depth."""
+        rows = logits_BC.astype(np.float64).round(6)
+        rows[:, 1:] = rows[:, 1:].clip(min=0)
+        return [dict(zip(self.columns, row, strict=True)) for row in rows.tolist()]
 
     def margin(self, logits_BC: Any) -> Any:
         return logits_BC.new_full(logits_BC.shape[:1], math.inf)
@@ -369,9 +370,10 @@ def kind_of(config: Mapping[str, Any], num_labels: int) -> AnswerKind:
 
 
 def misfit(kinds: Sequence[str], here: AnswerKind) -> str:
-    """Say that a method which judges answers of some kinds cannot judge those of another."""
+    """Say that a method which compares answers of some kinds cannot compare those of another."""
     names = " or ".join(TITLES[kind] for kind in kinds)
-    return f"judges {names}, and this task is {TITLES[here.problem_type]}"
+    has = "is a regression" if isinstance(here, Score) else f"has {TITLES[here.problem_type]}"
+    return f"compares {names}, and this task {has}"
 
 
 def score_faults(tolerance: Any, cuts: Any) -> list[str]:

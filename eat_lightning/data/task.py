@@ -18,9 +18,8 @@ from eat_lightning.answer_kind import (
 from eat_lightning.validation import raise_faults
 
 KINDS: dict[str, type[AnswerKind]] = {SINGLE: SingleLabel, MULTI: MultiLabel, SCORE: Score}
-NEAR = (
-    0.05  # of the range of a score: two scores are the same within it, where nothing else is said
-)
+# Of the range of a score, within which two are the same where nothing else is set.
+NEAR = 0.05
 
 
 @dataclass

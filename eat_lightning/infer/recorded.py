@@ -163,7 +163,7 @@ class Recorded:
             "compression": "zstd",
             "compression_level": 19,
             "write_statistics": False,
-            "store_schema": False,
+            "store_schema": bool(about),  # else what the kind says is not kept
             "use_dictionary": [*(columns.keys() - floats.keys() - {"group"})],
             "use_byte_stream_split": [f"{name}.list.element" for name in floats],
             "column_encoding": {"group": "DELTA_BINARY_PACKED"} if "group" in columns else None,

@@ -69,11 +69,10 @@ class AdaptiveEncoder(nn.Module):
     Args:
         shape: sizes and parts of the backbone.
         num_labels: outputs of the last head: labels, or 1 for a score.
-        attention, reduction, exit: the methods.
+        attention, reduction, exit, policies: the methods; policies act in their order.
         head: {"kind": a head's file name ("pooled" if left out), "layers": exit layers (or "all";
             the last is always added), and that kind's arguments; "last": kind and arguments of the
             last layer's head, where it is another}.
-        policies: act in their order, and cost nothing where there is none.
         kind: of its answers; None: one label of several, or a score where `num_labels` is 1.
     """
 
@@ -97,8 +96,7 @@ class AdaptiveEncoder(nn.Module):
         faults = [*head_faults(shape.num_layers, head), *evidence_faults(reduction)]
         faults += bias_faults(shape, attention)
         raise_faults(faults or pooled_faults(exit, head))
-        self.shape, self.num_labels = shape, num_labels
-        self.kind = kind_of({}, num_labels) if kind is None else kind
+        self.shape, self.num_labels, self.kind = shape, num_labels, kind or kind_of({}, num_labels)
         self.policies: Sequence[Policy] = policies
         layers = layers_with_heads(head.get("layers", ()), shape.num_layers)
         self.head = head_settings(head, layers)
@@ -110,9 +108,10 @@ class AdaptiveEncoder(nn.Module):
         norm = nn.LayerNorm(shape.hidden_size, eps=shape.eps, bias=shape.biases)
         self.final_norm = norm if shape.norm == "first" else None
         self.heads = make_heads(shape, self.kind, self.head)
-        self.head |= kept_arguments(self.heads[str(layers[0])])
+        heads: Any = self.heads
+        self.head |= kept_arguments(heads[str(layers[0])])
         if "last" in self.head:
-            self.head["last"] = spec("head", self.heads[str(shape.num_layers)])
+            self.head["last"] = spec("head", heads[str(shape.num_layers)])
         self.register_buffer("strength", torch.ones((), dtype=torch.float64))
         self.apply(initialise)
         self.attention = self.fitted(attention)

@@ -50,7 +50,8 @@ def kind_for(exit: ExitRule, num_labels: int) -> AnswerKind:
     kind = kind_of({}, num_labels)
     if kind.problem_type not in exit.kinds:
         first = exit.kinds[0]
-        kind = kind_of({"problem_type": first}, 1 if first == SCORE else num_labels)
+        about = {"problem_type": first, "answer": {"tolerance": 0.1}}
+        kind = kind_of(about, 1 if first == SCORE else num_labels)
     return kind.with_error() if exit.wants_error else kind
 
 

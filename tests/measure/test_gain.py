@@ -113,3 +113,14 @@ def test_f1_of_three_classes_is_the_mean_of_theirs():
         metric = metrics_for(SimpleNamespace(metrics=["f1"], kind=SingleLabel(num_classes)))["f1"]
         found = metric(torch.tensor(answers), torch.tensor(labels))  # type: ignore[operator]
         assert float(found) == pytest.approx((8 / 9 + 1 + 0) / 3)
+
+
+def test_accuracy_of_many_classes_needs_no_matrix_of_them():
+    """77 classes, 4 examples: the sums hold right and wrong alone, and the gain is by hand. All
+    right at cost 2 against half of them right at cost 2: 0.5."""
+    labels_B, ones = np.array([76, 3, 3, 0]), np.full(4, 2.0)
+    rule = Answers(labels_B, ones)
+    fixed = [Answers(np.array([76, 3, 0, 1]), ones)]
+    judged = Judged([rule], fixed, labels_B, num_classes=77)
+    assert judged.sums.shape == (4, 2, 2 * 2 + 1)
+    assert mean_gains([judged])[0]["adaptivity_gain"] == 0.5

@@ -175,8 +175,8 @@ def run_chains(plan: CertifySettings, run: Run) -> list[list[Setting]]:
     faults = Faults(slot_faults(rule, heads, last, kind))
     faults += knob_faults("taus", plan.taus, rule)
     if plan.ratios is not None and methods["reduction"].knob is None:
-        kind = model["reduction"]["kind"]
-        faults.append(f"ratios needs a reduction with a ratio, got {kind}")
+        named = model["reduction"]["kind"]
+        faults.append(f"ratios needs a reduction with a ratio, got {named}")
     faults += knob_faults("ratios", plan.ratios, methods["reduction"])
     faults.check()
     full = Setting(methods["attention"], methods["reduction"], Never(), policies=policies)

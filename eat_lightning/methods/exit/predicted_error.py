@@ -23,6 +23,8 @@ from eat_lightning.model.contracts import ExitRule, Knob
 from eat_lightning.model.method import method
 from eat_lightning.validation import Beside, Check, Points
 
+STEPS = (1.0, 1.2, 1.5, 2.0, 2.5, 3.2, 4.0, 5.0, 6.5, 8.0)
+
 
 def cut_faults(cuts: object, beside: Beside) -> list[str]:
     return [fault.removeprefix("cuts ") for fault in score_faults(None, cuts)]
@@ -45,7 +47,7 @@ class PredictedError(ExitRule):
         "bound",
         strict=0.0,
         grid=(0.02, 0.05, 0.1, 0.2, 0.5, 1.0),
-        fine=tuple(round(0.001 * 1.25**k, 6) for k in range(63)),  # to 1,000, for any scale
+        fine=tuple(round(m * 10.0**k, 4) for k in range(-3, 3) for m in STEPS),  # for any scale
         bounds="[0, inf)",
     )
 
