@@ -73,7 +73,7 @@ class Model:
             backend.num_layers,
             backend.exits,
             sources_with_exits(backend),
-            "single_label_classification" if backend.labels else "regression",
+            backend.kind.problem_type,
             backend.max_length,
             self.normal,
         )
