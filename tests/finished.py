@@ -12,7 +12,8 @@ import yaml
 from hydra import compose, initialize_config_dir
 from models import tiny
 
-from eat_lightning.config import CONFIG_DIR, plain
+from eat_lightning.answer_kind import MULTI, SCORE, SINGLE
+from eat_lightning.config import CONFIG_DIR, make, plain
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -53,7 +54,8 @@ def finish(
 
 def make_run(folder: Path, task: str) -> Path:
     """What `predict` reads of a run."""
-    encoder = tiny_for(task, "confidence" if node_of(task)["labels"] else "never")
+    kinds = {MULTI: "every_label", SCORE: "never", SINGLE: "confidence"}
+    encoder = tiny_for(task, kinds[make(node_of(task)).kind.problem_type])
     return finish(folder, encoder, task, {"max_length": None})
 
 

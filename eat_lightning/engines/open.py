@@ -173,7 +173,7 @@ def kept_export(run: Run, encoder: AdaptiveEncoder, labels: list[str], dtype: st
     folder.parent.mkdir(exist_ok=True)
     with redirect_stdout(sys.stderr):  # standard output is for answers
         print(f"{run.name}: its graphs are made, once", flush=True)
-        Bundle(run, encoder, labels if encoder.num_labels > 1 else [], graphs).write(folder)
+        Bundle(run, encoder, labels, graphs).write(folder)
     return folder
 
 

@@ -45,7 +45,7 @@ def export(config: dict[str, Any]) -> Path:
 
     Faults(export_slot_faults(encoder)).check()
     encoder = with_open_exits(encoder)
-    bundle = Bundle(run, encoder, labels if encoder.num_labels > 1 else [], plan.dtype)
+    bundle = Bundle(run, encoder, labels, plan.dtype)
     bundle.write(plan.folder, plan)
     return plan.folder
 

@@ -159,7 +159,12 @@ def narrowed(encoder: AdaptiveEncoder, kept: Kept) -> AdaptiveEncoder:
     if len(kept.layers) < encoder.shape.num_layers:
         head = head | {"layers": []}  # the last, which is at another layer now
     made = AdaptiveEncoder(
-        shape, encoder.num_labels, **methods, head=head, policies=encoder.policies
+        shape,
+        encoder.num_labels,
+        **methods,
+        head=head,
+        policies=encoder.policies,
+        kind=encoder.kind,
     )
     try:
         made.load_state_dict(cut(encoder, kept))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eat_lightning.answer_kind import AnswerKind
 from eat_lightning.text_io import About, AnswerTrace, Texts, answer_lines
 
 if TYPE_CHECKING:
@@ -54,13 +55,14 @@ class Look:
 
 
 class Backend(ABC):
-    """A model ready to answer, and the folder it lies in. labels: empty for a regression. exits:
-    layers where an example may leave, the last one included. max_length: tokens of a text, or of a
-    pair, that it reads."""
+    """A model ready to answer, and the folder it lies in. kind: of its answers. exits: layers where
+    an example may leave, the last one included. max_length: tokens of a text, or of a pair, that it
+    reads."""
 
     folder: Path
     columns: Sequence[str]
     labels: Sequence[str]
+    kind: AnswerKind
     num_layers: int
     exits: list[int]
     max_length: int
@@ -127,7 +129,7 @@ class Backend(ABC):
         for source, places in self.places(about).items():
             given = [texts[i] for i in places], [about[i] for i in places]
             for rows_B, trace, exits in self.run(source, *given, source in deep):
-                answers = trace.answers(self.labels)
+                answers = trace.answers(self.kind, self.labels)
                 left = [places[row] for row in rows_B.tolist()]
                 yield Left(source, left, answers, trace, exits)
 

@@ -95,8 +95,7 @@ class Export:
     def check_policies(self, policies: Sequence[Policy]) -> None:
         """ConfigError with the policies that an export cannot serve."""
         faults = [fault for policy in policies for fault in policy.export_blockers()]
-        labels = self.about["labels"]
-        model = ModelFacts(self.layers, labels, num_labels=max(len(labels), 1))
+        model = ModelFacts(self.layers, self.about["labels"], self.runner.kind)
         Faults(faults or policy_faults(policies, model)).check()
 
     def stricter(self, rule: dict[str, Any]) -> Any:
@@ -124,6 +123,7 @@ class OnnxBackend(Backend):
         self.folder, self.runner = self.export.folder, self.export.runner
         self.columns, self.labels = about["columns"], about["labels"]
         self.num_layers, self.max_length = about["num_layers"], about["max_length"]
+        self.kind = self.runner.kind
         self.exits = [*self.export.layers, self.num_layers]
 
     def record(self, split: Any, batch: int = 32, title: str = "") -> Recorded:
@@ -148,6 +148,7 @@ class OnnxBackend(Backend):
             origins=split.origins,
             policies=self.policies(),
             batch=split.batch,
+            kind=self.kind,
         )
 
     def run(
@@ -184,7 +185,7 @@ class OnnxBackend(Backend):
         depth = int(trace.depth_B[0])
         guesses = {k: guess_BC[0] for k, (guess_BC, _) in trace.guesses.items() if k <= depth}
         rule = build("exit", self.export.about["exit"]) if exits.rule is None else exits.rule
-        return Look(trace.answers(self.labels)[0], guesses, {}, rule)
+        return Look(trace.answers(self.kind, self.labels)[0], guesses, {}, rule)
 
     def identity(self, source: Source = None) -> dict[str, Any]:
         """The graphs by hash, and what makes their exits later."""

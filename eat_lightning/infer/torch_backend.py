@@ -61,7 +61,7 @@ class TorchBackend(Backend):
 
     def __post_init__(self) -> None:
         self.encoder = self.by_source[None]  # answers a source without exits of its own
-        self.num_layers = self.encoder.shape.num_layers
+        self.num_layers, self.kind = self.encoder.shape.num_layers, self.encoder.kind
         early = {layer for encoder in self.by_source.values() for layer in encoder.exit.layers}
         self.exits = sorted({*early, self.num_layers})
 
@@ -92,7 +92,7 @@ class TorchBackend(Backend):
         depth, signals = int(trace.depth_B), trace.signals
         passed = [k for k in sorted(trace.guesses) if k <= depth]
         return Look(
-            in_numpy(trace, np.array(encoded.cut)).answers(self.labels)[0],
+            in_numpy(trace, np.array(encoded.cut)).answers(self.kind, self.labels)[0],
             {k: trace.guesses[k][0].float().cpu().numpy() for k in passed},
             {k: signals[k][0].float().cpu().numpy() for k in passed if k in signals},
             encoder.exit,

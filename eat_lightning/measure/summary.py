@@ -9,8 +9,9 @@ from typing import Any
 from eat_lightning.infer.precision import PLAIN
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.measure.oracle import oracle_lines
+from eat_lightning.runs.by_class import unfound
 from eat_lightning.runs.names import budget_of, by_run, names_of, titles_of
-from eat_lightning.runs.row import THEIRS, Row, label, method_text, unfound
+from eat_lightning.runs.row import THEIRS, Row, label, method_text
 from eat_lightning.runs.run import Run
 
 MOST = 10  # classes whose recall is printed

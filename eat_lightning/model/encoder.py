@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
+from eat_lightning.answer_kind import AnswerKind, kind_of
 from eat_lightning.model.contracts import (
     Attention,
     EncoderPart,
@@ -67,12 +68,12 @@ class AdaptiveEncoder(nn.Module):
 
     Args:
         shape: sizes and parts of the backbone.
-        num_labels: classes, or 1 for a regression.
-        attention, reduction, exit: the methods.
+        num_labels: outputs of the last head: labels, or 1 for a score.
+        attention, reduction, exit, policies: the methods; policies act in their order.
         head: {"kind": a head's file name ("pooled" if left out), "layers": exit layers (or "all";
             the last is always added), and that kind's arguments; "last": kind and arguments of the
             last layer's head, where it is another}.
-        policies: act in their order, and cost nothing where there is none.
+        kind: of its answers; None: one label of several, or a score where `num_labels` is 1.
     """
 
     attention: Attention
@@ -89,31 +90,28 @@ class AdaptiveEncoder(nn.Module):
         exit: ExitRule,
         head: dict[str, Any],
         policies: Sequence[Policy] = (),
+        kind: AnswerKind | None = None,
     ):
         super().__init__()
         faults = [*head_faults(shape.num_layers, head), *evidence_faults(reduction)]
         faults += bias_faults(shape, attention)
         raise_faults(faults or pooled_faults(exit, head))
-        self.shape, self.num_labels = shape, num_labels
+        self.shape, self.num_labels, self.kind = shape, num_labels, kind or kind_of({}, num_labels)
         self.policies: Sequence[Policy] = policies
         layers = layers_with_heads(head.get("layers", ()), shape.num_layers)
         self.head = head_settings(head, layers)
         self.embedding = Embedding(shape)
-        in_embedding = shape.relative == "bias" and not shape.relative_buckets
-        self.relative = None if in_embedding else DISTANCES[shape.relative](shape)
+        apart = shape.relative != "bias" or shape.relative_buckets
+        self.relative = DISTANCES[shape.relative](shape) if apart else None
         alone = [Layer(shape.at(i + 1), after_norm=i == 0) for i in range(shape.num_distinct)]
         self.layers = Layers(alone, shape.num_layers)
-        self.final_norm = (
-            nn.LayerNorm(shape.hidden_size, eps=shape.eps, bias=shape.biases)
-            if shape.norm == "first"
-            else None
-        )
-        self.heads = make_heads(shape, num_labels, self.head)
-        first: Any = self.heads[str(layers[0])]
-        self.head |= kept_arguments(first)
+        norm = nn.LayerNorm(shape.hidden_size, eps=shape.eps, bias=shape.biases)
+        self.final_norm = norm if shape.norm == "first" else None
+        self.heads = make_heads(shape, self.kind, self.head)
+        heads: Any = self.heads
+        self.head |= kept_arguments(heads[str(layers[0])])
         if "last" in self.head:
-            last: Any = self.heads[str(shape.num_layers)]
-            self.head["last"] = spec("head", last)
+            self.head["last"] = spec("head", heads[str(shape.num_layers)])
         self.register_buffer("strength", torch.ones((), dtype=torch.float64))
         self.apply(initialise)
         self.attention = self.fitted(attention)
@@ -252,7 +250,7 @@ class AdaptiveEncoder(nn.Module):
         seen = self.for_heads(packed)
         earlier = (recorder.pooled(),) if head.wants_earlier else ()
         pooled_BD = head.pooled(seen)
-        logits_BC = head.guess(pooled_BD, *earlier)
+        logits_BC = self.kind.padded(head.guess(pooled_BD, *earlier))
         signal_BS = self.exit.observe(seen, pooled_BD, logits_BC, number)
         recorder.guess(number, logits_BC, signal_BS)
         if earlier:

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from eat_lightning.answer_kind import SINGLE
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.recorded import Outcome, Recorded
 from eat_lightning.model.specification import build
@@ -99,8 +100,8 @@ class Measured:
 
     @cached_property
     def correct_B(self) -> np.ndarray | None:
-        """Mark right answers, in the split's order; None for a regression too."""
-        if self.outcome is None or self.outcome.logits_BC.shape[1] == 1:
+        """Mark right answers, in the split's order; None for answers that are no classes too."""
+        if self.outcome is None or self.outcome.recorded.kind.problem_type != SINGLE:
             return None
         return self.outcome.logits_BC.argmax(1) == self.outcome.recorded.labels
 

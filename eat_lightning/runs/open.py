@@ -61,7 +61,7 @@ def open_run(
         encoders,
         run.tokenizer(),
         run.task.columns,
-        labels if encoder.num_labels > 1 else [],
+        labels,
         longest(run, encoder),
         partial(combination, run, dtype=DTYPES[dtype], device=device, form=form),
         dial=dial,
@@ -125,7 +125,7 @@ def at_full_depth(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
 def rule_of(choice: ExitChoice, encoder: AdaptiveEncoder) -> Any:
     """The rule that was chosen, on this encoder's heads. ConfigError with every fault."""
     trained, shape = spec("exit", encoder.exit), encoder.shape
-    return choice.rule(trained, encoder.head["layers"], shape.num_layers, encoder.num_labels)
+    return choice.rule(trained, encoder.head["layers"], shape.num_layers, encoder.kind)
 
 
 def fitter_of(

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
@@ -20,6 +19,7 @@ from eat_lightning.infer.precision import PLAIN
 from eat_lightning.model.contracts import Knob, point_of
 from eat_lightning.model.specification import class_of, spec
 from eat_lightning.runs import jsonl
+from eat_lightning.runs.by_class import by_class
 from eat_lightning.runs.run import folder_name, is_clean, provenance
 from eat_lightning.validation import (
     Beside,
@@ -34,6 +34,9 @@ from eat_lightning.validation import (
 
 Share = Annotated[float, Within("[0, 1]")]
 Correlation = Annotated[float, Within("[-1, 1]")]
+Metric = Literal[
+    "accuracy", "f1", "matthews", "f1_micro", "f1_macro", "exact_match", "pearson", "spearman"
+]
 
 
 def kind_faults(method: Any, beside: Beside) -> list[str]:
@@ -110,7 +113,7 @@ class Row:
     seed: int
     split: str
     num_examples: Count
-    metric: Literal["accuracy", "f1", "matthews", "pearson", "spearman"]
+    metric: Metric
     num_layers: Count
     depth: Annotated[float, Within("[0, inf)")]
     retention: Annotated[float, Within("(0, 1]")]
@@ -121,6 +124,9 @@ class Row:
     strength: Share
     accuracy: Share | None = None
     f1: Share | None = None
+    f1_micro: Share | None = None
+    f1_macro: Share | None = None
+    exact_match: Share | None = None
     matthews: Correlation | None = None
     pearson: Correlation | None = None
     spearman: Correlation | None = None
@@ -344,8 +350,7 @@ def outcome_of(task: Any, encoder: Any, recorded: Any, exit: Any) -> dict[str, A
         "exit_reasons": outcome.exit_reasons,
         "flops": float(flops_B.mean()),
         "flops_ratio": float(flops_B.mean() / static_flops(encoder, recorded.lengths).mean()),
-        "majority": None if task.regression else majority(labels),
-        "recall": recalls(task.labels, outcome.logits_BC.argmax(-1), labels),
+        **by_class(recorded.kind, task.labels, outcome.logits_BC, labels),
         **score(task, outcome.logits_BC, labels),
     }
 
@@ -382,19 +387,3 @@ def described(run: Any) -> dict[str, Any]:
         "clean": is_clean(where["commit"]),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def majority(labels: np.ndarray) -> float:
-    """The share of the largest class: what a constant answer would score."""
-    return float(np.unique(labels, return_counts=True)[1].max() / len(labels))
-
-
-def recalls(names: Sequence[str], answer_B: np.ndarray, label_B: np.ndarray) -> dict[str, float]:
-    """Find the share of each class's examples that is answered so, by name of those that occur."""
-    right_B, there = answer_B == label_B, [c for c in range(len(names)) if (label_B == c).any()]
-    return {names[c]: float(right_B[label_B == c].mean()) for c in there}
-
-
-def unfound(names: Iterable[str], where: str = "") -> list[str]:
-    """A line for each class none of whose examples is answered so."""
-    return [f"{name} is never found{where}: none of its examples is answered so" for name in names]

@@ -17,6 +17,7 @@ import torch
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from eat_lightning.answer_kind import AnswerKind, kind_of
 from eat_lightning.config import CONFIG_DIR, arguments, binding_faults, make, target
 from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.errors import ConfigError
@@ -320,6 +321,12 @@ class Run:
         if config["model_type"] != "eat":
             raise ConfigError(f"{self.folder / 'model'}: {UNFIT} (model_type must be eat)")
         return {"max_positions": 512, "position_offset": 0} | config
+
+    @property
+    def kind(self) -> AnswerKind:
+        """The kind of its answers, as its model's config.json says."""
+        model = self.model_config()
+        return kind_of(model, len(model["id2label"]))
 
     def data(self, **changes: Any) -> Any:
         """Make its DataModule, not set up; `changes` such as dir=… replace its settings."""

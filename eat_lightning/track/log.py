@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
+from eat_lightning.answer_kind import SINGLE
 from eat_lightning.config import arguments, target
 from eat_lightning.errors import ConfigError, in_one_line
 
@@ -132,7 +133,7 @@ def log_frontier(logger: Any, run: Run, encoder: Any, recorded: Recorded) -> Non
     if len(heads) > 1:  # else there is nothing to choose from
         rows += [row_of(run, encoder, recorded, Fixed(k), baseline=FIXED) for k in heads]
     chart(logger.experiment, "frontier/flops", lines_of(rows), "flops_ratio", "score")
-    if encoder.num_labels > 1:
+    if encoder.kind.problem_type == SINGLE:
         bins = reliability_of(recorded)
         chart(logger.experiment, "calibration/reliability", bins, "confidence", "accuracy")
 

@@ -167,6 +167,7 @@ def module_of(plan: TrainSettings, data: TextData) -> Classifier:
     encoder = make(
         plan.encoder,
         num_labels=task.num_labels,
+        kind=plan.kind,
         attention=methods.attention,
         reduction=methods.reduction,
         exit=methods.exit,

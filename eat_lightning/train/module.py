@@ -136,6 +136,7 @@ class Classifier(LightningModule):
             full_BC=trace.guesses[last],
             pools=trace.pools,
             strength=float(self.encoder.strength),
+            kind=self.encoder.kind,
             **self.shown_by_teacher(batch, objective),
         )
 
@@ -178,9 +179,9 @@ class Classifier(LightningModule):
         trace = with_weights(self.encoder, weights, batch, ALL_EXITS)
         assert batch.labels_B is not None
         for layer, guess_BC in trace.guesses.items():
-            score_B = guess_BC[:, 0].float() if guess_BC.shape[1] == 1 else guess_BC.argmax(-1)
+            predictions_B = self.encoder.kind.predictions(guess_BC)
             for metric in self.metrics[str(layer)].values():  # type: ignore[operator]
-                metric.update(score_B, batch.labels_B)
+                metric.update(predictions_B, batch.labels_B)
         self.retention.update(trace.retention_B)
         for name, value_B in trace_metrics(self.encoder, trace).items():
             self.trace_means[name].update(value_B)  # type: ignore[operator]

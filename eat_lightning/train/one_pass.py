@@ -23,7 +23,6 @@ from torch.utils.data import Sampler
 from eat_lightning.data.batching import Loader, spread_rows
 from eat_lightning.data.module import TextData
 from eat_lightning.data.split import Split
-from eat_lightning.methods.objective._losses import distillation, task_loss
 from eat_lightning.model.contracts import EncoderPart, Objective, VectorHead, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.specification import rule_learns
@@ -164,20 +163,21 @@ class VectorHeads(LightningModule):
             len(self.encoder.layers),
             batch.teacher_BC,
             full_BC=batch.full_BC,
+            kind=self.encoder.kind,
         )
         loss = self.objective(context).total / len(batch.labels_B)
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch.labels_B))
         return loss
 
     def validation_step(self, batch: VectorBatch, batch_idx: int) -> None:
-        full_BC, wanted_B = batch.full_BC, batch.full_BC.argmax(-1)
+        full_BC, kind = batch.full_BC, self.encoder.kind
         guesses = self.guesses(batch.vectors_BEV)
         for guess_BC in guesses.values():
             if self.objective.reads_labels:
-                self.losses.append(task_loss(guess_BC, batch.labels_B))
+                self.losses.append(kind.loss(guess_BC, batch.labels_B, full_BC))
             else:
-                self.losses.append(distillation(guess_BC, full_BC, 1.0))
-        self.hits.append(torch.stack([g.argmax(-1) == wanted_B for g in guesses.values()], 1))
+                self.losses.append(kind.divergence(guess_BC, full_BC, 1.0))
+        self.hits.append(torch.stack([kind.same(g, full_BC) for g in guesses.values()], 1))
 
     def on_validation_epoch_end(self) -> None:
         """`select/loss` is that of labels, or the divergence from full depth where the objective

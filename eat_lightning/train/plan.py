@@ -18,6 +18,7 @@ from lightning import Callback
 from pydantic import BeforeValidator, model_validator
 from torch.optim import Optimizer
 
+from eat_lightning.answer_kind import AnswerKind
 from eat_lightning.config import Settings, arguments, binding_faults, make, parsed, target
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.contracts import (
@@ -147,6 +148,12 @@ class TrainSettings(Settings):
             schedule=build("schedule", self.schedule),
         )
 
+    @property
+    def kind(self) -> AnswerKind:
+        """The kind of answers; of a score with the error that the exit rule reads."""
+        kind = make(self.task).kind
+        return kind.with_error() if self.methods.exit.wants_error else kind
+
 
 def planned(config: dict[str, Any]) -> TrainSettings:
     """Parse a composed config; ConfigError with every fault at once."""
@@ -243,7 +250,7 @@ def cross_faults(plan: TrainSettings) -> list[str]:
     num_layers = plan.encoder["num_layers"]
     methods = plan.methods
     exit, objective = methods.exit, methods.objective
-    faults = slot_faults(exit, plan.head["layers"], num_layers, task.num_labels)
+    faults = slot_faults(exit, plan.head["layers"], num_layers, plan.kind)
     faults += pooled_faults(exit, plan.head)
     faults += objective.fits(methods.reduction) + objective.fits_attention(methods.attention)
     faults += sharing_faults(plan)
@@ -257,7 +264,7 @@ def cross_faults(plan: TrainSettings) -> list[str]:
         faults += teacher_faults(teacher, task)
     pretrained = plan.encoder.get("pretrained")
     faults += tuned_faults(plan, pretrained)
-    return faults + class_faults(pretrained, task.num_labels)
+    return faults + class_faults(pretrained, plan.kind)
 
 
 def tuned_faults(plan: TrainSettings, pretrained: str | None) -> list[str]:

@@ -7,7 +7,7 @@ imports nothing that the config names, except modules of the slots.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from safetensors import SafetensorError
 from torch import Tensor
 
+from eat_lightning.answer_kind import SCORE, AnswerKind, kind_of
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import write_text
 from eat_lightning.model.contracts import Policy
@@ -107,6 +108,7 @@ def load_pretrained(
     num_layers: int | None = None,
     take: str = "first",
     tokenizer: Any = None,
+    kind: AnswerKind | None = None,
     **overrides: Any,
 ) -> AdaptiveEncoder:
     """An encoder from a Hugging Face backbone (a folder or a hub name) or from a finished run's
@@ -136,7 +138,7 @@ def load_pretrained(
         weights = pick_layers(weights, chosen)
     found, keeps = head_found(config, weights), head.get("last") == "auto"
     head = as_pretrained(head, found, classifier_found(config, weights, found))
-    encoder = AdaptiveEncoder(shape, num_labels, attention, reduction, exit, head)
+    encoder = AdaptiveEncoder(shape, num_labels, attention, reduction, exit, head, kind=kind)
     fill(encoder, weights, name, keeps)
     return encoder.train()
 
@@ -187,6 +189,7 @@ def fresh(
     tokenizer: Any,
     num_layers: int,
     pretrained: None = None,
+    kind: AnswerKind | None = None,
     **shape: Any,
 ) -> AdaptiveEncoder:
     """An encoder with random weights for a tokenizer's vocabulary. shape: fields of `Shape`."""
@@ -198,7 +201,7 @@ def fresh(
         **shape,
     )
     head = as_pretrained(head, NEW_HEAD)
-    return AdaptiveEncoder(whole, num_labels, attention, reduction, exit, head)
+    return AdaptiveEncoder(whole, num_labels, attention, reduction, exit, head, kind=kind)
 
 
 def encoder_faults(
@@ -253,9 +256,14 @@ def has_classifier(folder: Path) -> bool:
 
 def classes_in(folder: Path) -> set[int]:
     """The numbers of classes of the classifiers in a local folder, from the header of weights."""
-    ends = ("classifier.weight", "classifier.out_proj.weight", ".classes.weight")
     files = [path for path in weight_files(folder) if path.suffix == ".safetensors"]
-    return {size[0] for name, size in sizes_in(files).items() if name.endswith(ends) and size}
+    return class_counts(sizes_in(files))
+
+
+def class_counts(sizes: Mapping[str, Sequence[int]]) -> set[int]:
+    """The numbers of classes of the classifiers among weights, by their names and sizes."""
+    ends = ("classifier.weight", "classifier.out_proj.weight", ".classes.weight")
+    return {size[0] for name, size in sizes.items() if name.endswith(ends) and size}
 
 
 def has_classes(pretrained: str | None) -> bool:
@@ -282,21 +290,27 @@ def depth_of(pretrained: str | None) -> int | None:
         return None  # `folder_faults` says why
 
 
-def class_faults(pretrained: str | None, num_labels: int) -> list[str]:
-    """List the error of a local folder's classifier that does not fit the task."""
+def class_faults(pretrained: str | None, kind: AnswerKind) -> list[str]:
+    """List the error of a local folder's classifier that does not fit the kind of answers."""
     folder = Path(pretrained or "")
     if not pretrained or not folder.is_dir():
         return []
     try:
-        found = classes_in(folder)
+        found, there = classes_in(folder), read_config(folder).get("problem_type")
     except ConfigError as error:
         return [str(error)]
     except (SafetensorError, OSError) as error:
         return [f"{folder / SAFE}: not a whole safetensors file ({error})"]
+    if found and there is not None and there != kind.problem_type:
+        return [
+            f"encoder.pretrained={pretrained}: its classifier's problem_type is {there!r:.60}, the "
+            f"task's {kind.problem_type}"
+        ]
+    fitting = {kind.num_labels, kind.with_error().width}
     return [
-        f"encoder.pretrained={pretrained}: its classifier has {n} classes, the task {num_labels}"
-        for n in found
-        if n != num_labels
+        f"encoder.pretrained={pretrained}: its classifier has {n} classes, the task "
+        f"{kind.num_labels}"
+        for n in found - fitting
     ]
 
 
@@ -309,6 +323,7 @@ def model_config(encoder: AdaptiveEncoder, labels: list[str]) -> dict[str, Any]:
         "dtype": str(encoder.embedding.word.weight.dtype).removeprefix("torch."),
         "id2label": {str(i): label for i, label in enumerate(labels)},
         "label2id": {label: i for i, label in enumerate(labels)},
+        **encoder.kind.spec(),
         **asdict(encoder.shape),
         "head": encoder.head,
         **specs_by_slot(encoder),
@@ -338,14 +353,15 @@ def encoder_from(config: dict[str, Any], num_labels: int) -> AdaptiveEncoder:
     specs = {slot: config[slot] for slot in MODEL_SLOTS}
     slots = build_all(specs, shape.num_layers)
     policies = from_folder(config.get("policy", []))
-    encoder = AdaptiveEncoder(shape, num_labels, **slots, head=config["head"], policies=policies)
-    heads = encoder.head["layers"]
-    raise_faults(slot_faults(slots["exit"], heads, shape.num_layers, num_labels))
+    kind, head = kind_of(config, num_labels), config["head"]
+    encoder = AdaptiveEncoder(shape, num_labels, **slots, head=head, policies=policies, kind=kind)
+    raise_faults(slot_faults(slots["exit"], encoder.head["layers"], shape.num_layers, kind))
     return encoder
 
 
 def load_model(folder: Path | str) -> tuple[AdaptiveEncoder, list[str]]:
-    """The encoder of a model folder, in evaluation mode, and its label names."""
+    """The encoder of a model folder, in evaluation mode, and its label names: none
+    of a score."""
     folder = Path(folder)
     config = read_config(folder)
     if config["model_type"] != "eat":
@@ -356,6 +372,7 @@ def load_model(folder: Path | str) -> tuple[AdaptiveEncoder, list[str]]:
         raise_faults(weight_faults(Shape(**sizes_of(config, 0)), weights))
         encoder = encoder_from(config, len(labels))
         encoder.load_state_dict(weights)
+        labels = [] if encoder.kind.problem_type == SCORE else labels
         raise_faults(Within("[0, 1]").lines("strength", encoder.strength.item()))
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise ConfigError(f"{folder}: {UNFIT} ({one_line(error)})") from None

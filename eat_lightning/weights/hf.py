@@ -28,8 +28,8 @@ from transformers import initialization as init
 from transformers.utils.generic import ModelOutput
 from transformers.utils.hub import cached_file
 
+from eat_lightning.answer_kind import AnswerKind, kind_of
 from eat_lightning.errors import ConfigError
-from eat_lightning.methods.objective._losses import task_loss
 from eat_lightning.model.contracts import Objective, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import layers_with_heads, slot_faults
@@ -45,6 +45,7 @@ from eat_lightning.model.training import Context
 from eat_lightning.validation import Whole, raise_faults
 from eat_lightning.weights.checkpoint import load_pretrained, model_config
 from eat_lightning.weights.dial import Budget, at_kept_point
+from eat_lightning.weights.exits import exits_beside, load_exits
 from eat_lightning.weights.families import known_family
 from eat_lightning.weights.files import sizes_in
 from eat_lightning.weights.hf_config import SHAPE, STATIC, EatConfig
@@ -54,13 +55,16 @@ from eat_lightning.weights.untrusted import claim_faults, model_faults, one_line
 HUB = {"cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder"}
 HUB |= {"token"}
 OPTIONS = {*SHAPE, *MODEL_SLOTS, "objective", "head", "take", "num_labels", "id2label", "label2id"}
+KIND = ("problem_type", "answer")
+OPTIONS |= {*KIND}
 
 
 @dataclass
 class EatOutput(ModelOutput):
     """The answer and what it took.
 
-    logits: the answers, (B, C), divided by their head's temperature. depth: layers run, (B).
+    logits: the answers, (B, C), divided by their head's temperature; of a score without its error.
+    depth: layers run, (B).
     exit_reason: codes of `eat_lightning.model.reason.Reason`, (B).
     exit_logits: the guesses, (E, B, C), a row for each of `config.head["layers"]`; NaN where no
     guess was made, because the example had left or the exit rule does not ask that head.
@@ -100,10 +104,13 @@ class EatForSequenceClassification(PreTrainedModel):
         methods = config.methods()
         self.objective = methods.pop("objective")
         num_labels = config.num_labels or 2
-        head = head_for(config.head or {}, methods["exit"], config.num_layers, num_labels)
+        kind = config.kind
+        head = head_for(config.head or {}, methods["exit"], config.num_layers, kind)
         shape = Shape(**{name: getattr(config, name) for name in SHAPE})
         policies = from_folder(config.policy or [])
-        self.encoder = AdaptiveEncoder(shape, num_labels, **methods, head=head, policies=policies)
+        self.encoder = AdaptiveEncoder(
+            shape, num_labels, **methods, head=head, policies=policies, kind=kind
+        )
         config.head = self.encoder.head
         self.post_init()
 
@@ -148,10 +155,12 @@ class EatForSequenceClassification(PreTrainedModel):
     def from_backbone(
         cls, name: str, saved: dict[str, Any], config: EatConfig | None = None, **options: Any
     ) -> Any:
-        """A plain Hugging Face folder, its pooler and classifier included."""
+        """A plain Hugging Face folder, its pooler and classifier included, and exits beside it."""
         if config is not None:
-            given = ("head", *MODEL_SLOTS, "objective", "num_layers", "id2label", "label2id")
+            given = ("head", *MODEL_SLOTS, "objective", "num_layers", "id2label", "label2id", *KIND)
             options = {key: getattr(config, key) for key in given} | options
+        beside = exits_beside(Path(name))
+        options = beside | options
         options = {EatConfig.attribute_map.get(k, k): v for k, v in options.items()}
         dtype, wants_info = options.pop("dtype", None), options.pop("output_loading_info", False)
         if unknown := options.keys() - OPTIONS:
@@ -163,8 +172,11 @@ class EatForSequenceClassification(PreTrainedModel):
         chosen = {slot: options.pop(slot, None) or {"kind": kind} for slot, kind in STATIC.items()}
         methods = build_all(chosen, num_layers)
         head = {"activation": "auto", **(options.pop("head", None) or {})}
-        options |= methods | {"head": head_for(head, methods["exit"], num_layers, len(labels))}
-        encoder = load_pretrained(name, len(labels), num_layers=num_layers, **options)
+        kind = kind_of(saved | {k: options.pop(k) for k in KIND if k in options}, len(labels))
+        options |= methods | {"head": head_for(head, methods["exit"], num_layers, kind)}
+        encoder = load_pretrained(name, len(labels), num_layers=num_layers, kind=kind, **options)
+        if beside:
+            load_exits(encoder, Path(name))
         model = cls.around(encoder.to(dtype_of(dtype, saved)), labels, objective)
         info = {"missing_keys": set(), "unexpected_keys": set(), "mismatched_keys": set()}
         return (model, info) if wants_info else model
@@ -201,7 +213,7 @@ class EatForSequenceClassification(PreTrainedModel):
         if is_int8(encoder):
             raise ValueError('int8 is not saved: save it in fp32, and load that with dtype="int8"')
         last, heads = encoder.shape.num_layers, encoder.head["layers"]
-        raise_faults(slot_faults(encoder.exit, heads, last, encoder.num_labels))
+        raise_faults(slot_faults(encoder.exit, heads, last, encoder.kind))
         for slot in MODEL_SLOTS:
             setattr(self.config, slot, spec(slot, getattr(encoder, slot)))
         self.config.policy = portable(encoder.policies)
@@ -255,8 +267,8 @@ class EatForSequenceClassification(PreTrainedModel):
         nothing_BC = torch.full_like(trace.logits_BC, float("nan"))
         guesses = [trace.guesses.get(k, nothing_BC) for k in self.encoder.head["layers"]]
         output = EatOutput(
-            loss=None if labels is None else self.loss(trace, labels.flatten(), teacher_logits),
-            logits=trace.logits_BC,
+            loss=None if labels is None else self.loss(trace, labels, teacher_logits),
+            logits=trace.logits_BC[:, : self.encoder.num_labels],
             depth=trace.depth_B.to(input_ids.device),
             exit_reason=trace.reason_B.to(input_ids.device),
             exit_logits=torch.stack(guesses),
@@ -267,8 +279,10 @@ class EatForSequenceClassification(PreTrainedModel):
 
     def loss(self, trace: Trace, labels_B: Tensor, teacher_BC: Tensor | None) -> Tensor:
         """Mean over the examples; ValueError where the objective distils and no teacher speaks."""
+        kind = self.encoder.kind
+        labels_B = labels_B.reshape(trace.logits_BC.shape[0], *kind.label_shape)
         if not self.training:
-            return task_loss(trace.logits_BC, labels_B) / len(labels_B)
+            return kind.loss(trace.logits_BC, labels_B) / len(labels_B)
         if self.objective.wants_teacher and teacher_BC is None:
             raise ValueError(
                 "objective.distill needs teacher_logits: give them, or load the model with "
@@ -281,16 +295,25 @@ class EatForSequenceClassification(PreTrainedModel):
                 "python -m eat_lightning.train, or load the model with another objective"
             )
         last = self.encoder.shape.num_layers
-        context = Context(trace.guesses, labels_B, last, teacher_BC, trace.signals, trace.penalties)
+        context = Context(
+            trace.guesses,
+            labels_B,
+            last,
+            teacher_BC,
+            trace.signals,
+            trace.penalties,
+            full_BC=trace.guesses[last],
+            kind=kind,
+        )
         return self.objective(context).total / len(labels_B)
 
 
-def head_for(head: dict[str, Any], exit: Any, num_layers: int, num_labels: int) -> dict[str, Any]:
+def head_for(head: dict[str, Any], exit: Any, num_layers: int, kind: AnswerKind) -> dict[str, Any]:
     """A head's settings, with heads also where the exit rule looks. ValueError where they do not go
     together."""
     given = layers_with_heads(head.get("layers", ()), num_layers)
     made = head | {"layers": sorted({*given, *exit.layers})}
-    raise_faults(slot_faults(exit, made["layers"], num_layers, num_labels))
+    raise_faults(slot_faults(exit, made["layers"], num_layers, kind))
     return made
 
 

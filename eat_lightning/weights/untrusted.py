@@ -17,6 +17,7 @@ from typing import Any
 
 from torch import Tensor
 
+from eat_lightning.answer_kind import kind_of
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.heads import ACTIVATIONS, head_faults
 from eat_lightning.model.layer import FEED_FORWARDS, NORMS
@@ -163,6 +164,11 @@ def model_faults(config: Mapping[str, Any]) -> list[str]:
     numbers = [str(i) for i in range(len(names_of))]
     if not numbers or not all(isinstance(names_of.get(i), str) for i in numbers):
         faults.append(f"id2label must name each class by its number, got {names!r}")
+    if not faults:
+        try:
+            kind_of(config, len(numbers))
+        except ValueError as error:
+            faults.append(str(error))
     return faults
 
 

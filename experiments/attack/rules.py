@@ -48,7 +48,7 @@ def rules_of(run: Run, specs: Sequence[Any]) -> list[Rule]:
             continue
         try:
             rule = rule_of(given, early, last)
-            faults += slot_faults(rule.exit, heads, last, len(run.task.labels))
+            faults += slot_faults(rule.exit, heads, last, run.task.kind)
             rules[rule.name] = rule
         except (ValueError, TypeError) as error:
             faults += str(error).split("; ")

@@ -22,13 +22,13 @@ from pandas import DataFrame, concat
 
 from eat_lightning.errors import ConfigError, reported
 from eat_lightning.infer.dial_fit import (
-    answers_at_exits,
     at_distance,
     fine_distances,
     fit_dial,
-    full_depth_answers,
+    full_depth_logits,
     leaving_distances,
     logistic,
+    logits_at_exits,
     sigmoid,
 )
 from eat_lightning.model.contracts import at_point
@@ -125,7 +125,8 @@ def candidates(cut: Dev) -> tuple[list[list[float]], np.ndarray]:
     of its hits and of a logistic estimate of them."""
     knob, said = cut.rule.knob, cut.recorded
     distance_EB, cost_EB = leaving_distances(cut.rule, said), cut.cost_EB / cut.cost_EB[-1].mean()
-    answers_EB = np.vstack([answers_at_exits(cut.rule, said), full_depth_answers(said)])
+    logits_EBC = np.concatenate([logits_at_exits(cut.rule, said), full_depth_logits(said)[None]])
+    answers_EB = logits_EBC.argmax(-1)
     right_EB = (answers_EB == said.labels).astype(float)
     pairs = zip(layers(cut), right_EB, strict=True)
     smooth_EB = np.stack([estimate(said.guesses[k], right_B) for k, right_B in pairs])
@@ -208,7 +209,7 @@ def trials(folders: Sequence[str]) -> Iterator[Trial]:
 
 def means(judged: Dev, depths: Depths) -> tuple[list[float], list[float], list[float]]:
     """Cost, accuracy and agreement at each budget."""
-    said, full_B = judged.recorded, full_depth_answers(judged.recorded)
+    said, full_B = judged.recorded, full_depth_logits(judged.recorded).argmax(-1)
     columns, cost, accuracy, agreement = np.arange(len(said)), [], [], []
     answers_EB = np.stack([said.guesses[k].argmax(-1) for k in layers(judged)])
     for depth_B in depths:

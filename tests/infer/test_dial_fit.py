@@ -214,6 +214,7 @@ class Split:
 def test_every_rule_with_a_knob_has_a_dial_that_is_nested(kind: str):
     encoder = tiny("dense", "none", kind)
     recorded = record(encoder, Split())
+    recorded.labels = np.zeros((37, *encoder.kind.label_shape))
     knob, layers = encoder.exit.knob, (*encoder.exit.layers, 6)
     points = fit_dial(encoder.exit, recorded, costs(recorded, layers), 1.0)
     assert len(points) > 2

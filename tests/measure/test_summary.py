@@ -4,7 +4,7 @@ import numpy as np
 from studies import EAT, make_row
 
 from eat_lightning.measure.summary import recall_notes
-from eat_lightning.runs.row import recalls
+from eat_lightning.runs.by_class import recalls
 
 NAMES = ["ham", "spam", "phishing", "list"]
 

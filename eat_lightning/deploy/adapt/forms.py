@@ -18,13 +18,12 @@ from eat_lightning.deploy.adapt.original import Original
 from eat_lightning.deploy.adapt.work import Passed
 from eat_lightning.engines.open import OfRun
 from eat_lightning.engines.plan import Opening
-from eat_lightning.infer.latency import Candidate
+from eat_lightning.infer.latency import TimedCall
 from eat_lightning.infer.precision import form_of, in_dtype, in_form
 from eat_lightning.infer.record import record
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.infer.sessions import engine_faults
 from eat_lightning.measure.in_engine import state_of
-from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import ExitRule, at_point
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -64,8 +63,8 @@ class Deployed:
     def answers(self, batch: Batch) -> Passed:
         return self.read(self.run(self.ready(batch)))
 
-    def timed_on(self, split: Any) -> Candidate:
-        return Candidate(self.run, split, self.ready)
+    def timed_on(self, split: Any) -> TimedCall:
+        return TimedCall(self.run, split, self.ready)
 
 
 class Forms:
@@ -115,12 +114,9 @@ class Forms:
         """The exit rule at a point of its knob; None for None."""
         return None if point is None else at_point(self.encoder.exit, point)
 
-    def recorded(self, form: Form, split: Any, title: str) -> Recorded:
-        """Record the guess of every head for each example of a split, in a form."""
-        if form.engine == "torch":
-            return record(self.converted(form.dtype), split, title=title)
-        every = Confidence(layers=list(self.encoder.exit.layers))
-        return self.backend(form, every).record(split, title=title)
+    def recorded(self, dtype: str, split: Any) -> Recorded:
+        """Record the guess of every head for each example of a split, in our kernels."""
+        return record(self.converted(dtype), split, title=f"exits in {dtype}")
 
     def backend(self, form: Form, rule: ExitRule | None) -> Any:
         """Open a form's graphs, which are made once."""

@@ -65,8 +65,10 @@ class Passes:
             self.made[key] = backend.record(self.split, self.batch, title)
         return self.made[key].under(candidate.exit)
 
-    def answers_B(self, candidate: Setting) -> np.ndarray:
-        return self.outcome(candidate).logits_BC.argmax(-1)
+    def answers_B(self, candidate: Setting, full: Setting) -> np.ndarray:
+        """The answers by number, see `AnswerKind.numbered`. full: what they are compared with."""
+        kind, full_BC = self.torch_backend.kind, self.outcome(full).logits_BC
+        return kind.numbered(self.outcome(candidate).logits_BC, full_BC)
 
     def flops_B(self, candidate: Setting) -> np.ndarray:
         outcome = self.outcome(candidate)

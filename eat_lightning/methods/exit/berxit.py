@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from eat_lightning.answer_kind import SCORE, SINGLE
 from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.model.contracts import ExitRule, Knob
 from eat_lightning.model.method import method
@@ -32,6 +33,7 @@ class LearningToExit(ExitRule, nn.Module):
     layers: ExitLayers = (4,)
     weight: Positive = 1.0
 
+    kinds = (SINGLE, SCORE)
     reasons = ("learned",)
     knob = Knob(
         "threshold",

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from eat_lightning.answer_kind import SINGLE
 from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.model.contracts import ExitRule, Head, Knob
 from eat_lightning.model.method import method
@@ -36,7 +37,8 @@ class CertaintyAware(ExitRule):
 
     heads: Mapping[int, Any] = field(init=False, repr=False, compare=False)
 
-    classes_only = last_only = True
+    kinds = (SINGLE,)
+    last_only = True
     reasons = ("certain",)
     knob = Knob(
         "cap",

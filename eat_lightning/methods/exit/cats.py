@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from eat_lightning.answer_kind import SINGLE
 from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.methods.exit._scores import lead
 from eat_lightning.model.contracts import ExitRule, Knob
@@ -40,7 +41,7 @@ class MetaConsistency(ExitRule, nn.Module):
     width: Annotated[int, Whole(1)] = 32
     weight: Positive = 1.0
 
-    classes_only = True
+    kinds = (SINGLE,)
     reasons = ("consistent",)
     knob = Knob(
         "consistency",

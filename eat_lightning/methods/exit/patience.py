@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from eat_lightning.answer_kind import SINGLE
 from eat_lightning.methods.exit._points import patience_faults
 from eat_lightning.methods.exit._scores import lead
 from eat_lightning.model.contracts import ExitRule
@@ -24,7 +25,7 @@ class Patience(ExitRule):
     patience: Annotated[int, Whole(1)] = 1
     layers: Annotated[Sequence[int], InLayers(at_least=2, lowest=0)] = (3, 4)
 
-    classes_only = True
+    kinds = (SINGLE,)
     reasons = ("patient",)
 
     def rules(self, num_layers: int | None) -> list[str]:

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from eat_lightning.answer_kind import SINGLE
 from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.methods.exit._scores import entropy
 from eat_lightning.model.contracts import ExitRule, Knob
@@ -44,7 +45,8 @@ class PrototypeDistance(ExitRule, nn.Module):
     weight: Positive = 1.0
     pull: NotNegative = 0.01
 
-    classes_only = by_class = True
+    kinds = (SINGLE,)
+    by_class = True
     reasons = ("near_prototype",)
     knob = Knob(
         "edr",

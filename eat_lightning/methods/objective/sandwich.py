@@ -15,7 +15,8 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from eat_lightning.methods.objective._losses import distillation, task_loss, with_penalties
+from eat_lightning.answer_kind import AnswerKind
+from eat_lightning.methods.objective._losses import with_penalties
 from eat_lightning.model.contracts import Objective, Reduction, at_point, point_of
 from eat_lightning.model.method import faults_of, method
 from eat_lightning.model.training import Context, Loss, Pass
@@ -58,18 +59,19 @@ class Sandwich(Objective):
         skipped = (torch.rand(encoder.shape.num_layers) < self.layer_drop).nonzero().flatten() + 1
         return Pass({"reduction": drawn}, frozenset(skipped.tolist()))
 
-    def _apart(self, sub_BC: Tensor, target_BC: Tensor) -> Tensor:
+    def _apart(self, kind: AnswerKind, sub_BC: Tensor, target_BC: Tensor) -> Tensor:
         """KL(largest || sub-model), or the reverse as released."""
         pair = (target_BC, sub_BC) if self.released else (sub_BC, target_BC)
-        return distillation(*pair, 1.0)
+        return kind.divergence(*pair, 1.0)
 
     def __call__(self, context: Context) -> Loss:
         largest, *between = context.passes
         smaller = [context.guesses, *between]
         target_BC = largest[context.last].detach()
-        parts = {f"exit_{k}": task_loss(largest[k], context.labels_B) for k in context.guesses}
+        kind, labels_B = context.kind, context.labels_B
+        parts = {f"exit_{k}": kind.loss(largest[k], labels_B) for k in context.guesses}
         for k in context.guesses:
-            learned = [self._apart(sub[k], target_BC) for sub in smaller]
+            learned = [self._apart(kind, sub[k], target_BC) for sub in smaller]
             parts[f"inplace_{k}"] = torch.stack(learned).sum()
         total = torch.stack([*parts.values()]).sum() / (1 + len(smaller))
         return with_penalties(total, parts, context)

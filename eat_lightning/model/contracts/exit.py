@@ -13,6 +13,7 @@ from typing import Any
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from eat_lightning.answer_kind import PROBLEM_TYPES
 from eat_lightning.model.contracts.base import EncoderPart, point_of, points_by_layer
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.shape import Shape
@@ -24,7 +25,8 @@ class ExitRule(EncoderPart, ABC):
 
     layers: Sequence[int]  # where it decides (0: the embedding); a head stands at each
     reasons: Sequence[str] = ("exit",)  # why an example may leave
-    classes_only: bool = False  # compares classes, and is refused for a regression
+    kinds: Sequence[str] = PROBLEM_TYPES  # of answers that it judges; it is refused for others
+    wants_error: bool = False  # reads the error that early heads of a score predict
     last_only: bool = False  # a decision reads no exit but the one where it is made
     by_class: bool = False  # `observe` gives a signal for each class, in their order
     wants: frozenset[str] = frozenset()  # names of notes on rows for `observe`, see `packed.NOTES`

@@ -150,7 +150,7 @@ def test_a_fault_is_named_in_one_line(run: Path, overrides: list[str], message: 
 
 def test_a_regression_is_refused(tmp_path: Path):
     folder = make_run(tmp_path / "run", task="stsb", exit="never")
-    assert refused(folder) == "drift needs classes, and this run is a regression"
+    assert refused(folder) == "drift compares classes, and this task is a regression"
 
 
 def test_a_shifted_stream_is_found(run: Path, capsys: pytest.CaptureFixture, tmp_path: Path):

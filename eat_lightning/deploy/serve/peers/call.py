@@ -72,7 +72,7 @@ class Call:
         found = []
         for ask, answer in zip(asks, answers, strict=True):
             assert ask.scores is not None
-            logits = np.array(ask.scores.logits)
+            logits = np.array(ask.scores.logits)[: max(1, len(about.labels))]  # no predicted error
             found.append(Scored(answer, logits, ask.scores.num_tokens, about.problem_type))
         if not all(np.isfinite(each.logits).all() for each in found):
             raise Refused(424, "a score is not finite")
