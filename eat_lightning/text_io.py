@@ -13,9 +13,12 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from eat_lightning.answer_kind import AnswerKind
 
 CHUNK = 1 << 16  # bytes read at once; a pipe holds as many
 Texts = Sequence[Sequence[str]]
@@ -71,17 +74,11 @@ class AnswerTrace:
             None if self.cut_B is None else self.cut_B[rows_B],
         )
 
-    def answers(self, labels: Sequence[str]) -> list[dict[str, Any]]:
-        """The answer of each example; confidence is the largest calibrated probability. Without
-        labels it is a regression. Only an answer to a text that was cut says `truncated`."""
-        best_B, confidence_B = self.logits_BC.argmax(-1), softmax(self.logits_BC).max(-1)
-        retention_B = self.retention_B
-        found = []
-        for i in range(len(self.depth_B)):
-            answer: dict[str, Any] = {"score": round(float(self.logits_BC[i, 0]), 6)}
-            if labels:
-                sure = round(float(confidence_B[i]), 6)
-                answer = {"label": labels[int(best_B[i])], "confidence": sure}
+    def answers(self, kind: AnswerKind, labels: Sequence[str]) -> list[dict[str, Any]]:
+        """The answer of each example, as its kind is printed, and how it was found. Only an answer
+        to a text that was cut says `truncated`."""
+        retention_B, found = self.retention_B, []
+        for i, answer in enumerate(kind.printed(self.logits_BC, labels)):
             answer["depth"] = int(self.depth_B[i])
             answer["exit_reason"] = self.names[int(self.reason_B[i])]
             answer["retention"] = round(float(retention_B[i]), 6)

@@ -39,7 +39,7 @@ def main(name: str = "", *arguments: str) -> None:
 
 
 def kept_rows(name: str) -> list[str]:
-    """Those beside a claim, or else the frontier's."""
+    """Return the kept rows beside a claim, or else the frontier's."""
     kept = sorted((CLAIMS_DIR / name / "results").glob("**/rows.jsonl"))
     kept = kept or sorted((CLAIMS_DIR / FIRST / "results").glob("**/rows.jsonl"))
     return list(map(str, kept))

@@ -1,5 +1,6 @@
 """What every test stands on: offline, one thread, runs in a temporary folder, real data."""
 
+import copy
 import os
 import sys
 import tempfile
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import redirect_stderr
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 os.environ.update(
     HF_HUB_OFFLINE="1", WANDB_MODE="offline", TOKENIZERS_PARALLELISM="false", OMP_NUM_THREADS="1"
@@ -16,6 +18,7 @@ import jaxtyping
 import pytest
 import shared
 import torch
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
 
 if find_spec("absl"):
     # OpenVINO and TensorBoard import it. Its log handler keeps the sys.stderr of that moment, and
@@ -25,6 +28,22 @@ if find_spec("absl"):
 
 ROOT = Path(__file__).parents[1]
 torch.set_num_threads(1)
+
+
+PARSED: dict[Any, Any] = {}
+PARSE = FileConfigSource.load_config
+
+
+def parse_once(source: FileConfigSource, config_path: str) -> Any:
+    """Have Hydra parse each yaml once, however many configs are composed of it."""
+    file = Path(source.path, source._normalize_file_name(config_path))
+    key = (file, file.stat().st_mtime_ns if file.is_file() else None)
+    if key not in PARSED:
+        PARSED[key] = PARSE(source, config_path)
+    return copy.deepcopy(PARSED[key])
+
+
+FileConfigSource.load_config = parse_once
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

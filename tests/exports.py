@@ -8,10 +8,13 @@ import shared
 import torch
 from models import method, spread, tiny_shape
 
+from eat_lightning.answer_kind import AnswerKind
+from eat_lightning.config import make
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
+from eat_lightning.new.toy import kind_for
 
 NAME = "task=sst2,model=eat,seed=1"  # a name that needs quotes
 SMALL = {
@@ -28,6 +31,9 @@ SMALL = {
     "fpabee": {"divergence": 0.02, "layers": [1, 2]},
     "pcee": {"uncertainty": 0.9, "layers": [1, 2]},
     "beem": {"alpha": [0.08, 0.2], "layers": [1, 2]},
+    "every_label": {"tau": [0.6, 0.55], "layers": [1, 2]},
+    "fpabee_labels": {"divergence": 0.05, "layers": [1, 2]},
+    "predicted_error": {"bound": [0.5, 1.0], "layers": [1, 2]},
 }
 
 
@@ -61,20 +67,24 @@ def small(
     num_labels: int = 2,
     head: dict[str, Any] | None = None,
     layers: list[int] | None = None,
+    kind: AnswerKind | None = None,
     **sizes,
 ) -> AdaptiveEncoder:
-    """head: in place of a pooled one. layers: where the exit rule looks, else as in SMALL."""
+    """head: in place of a pooled one. layers: where the exit rule looks, else as in SMALL. kind: of
+    answers; None: the first that the rule judges."""
     looks = {} if layers is None else {"layers": layers}
     rule = method("exit", exit, **SMALL.get(exit, {}) | looks)
+    kind = kind or kind_for(rule, num_labels)
     torch.manual_seed(0)
     encoder = AdaptiveEncoder(
         tiny_shape(num_layers=3, **sizes),
-        num_labels,
+        kind.num_labels,
         method("attention", attention),
         method("reduction", reduction, **SMALL.get(reduction, {})),
         rule,
         {"layers": list(rule.layers)}
         | (head or {"pool": "mean" if exit == "confidence" else "cls"}),
+        kind=kind,
     )
     spread(encoder)
     return with_opinions(encoder.eval())
@@ -89,6 +99,7 @@ def with_opinions(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
         trace = encoder(Batch.from_lists(examples), ALL_EXITS)
         for layer, guess_BC in trace.guesses.items():
             classes = encoder.heads[str(layer)].classes
+            guess_BC = guess_BC[:, : len(classes.bias)]  # a score's last head gives no error
             classes.bias.sub_(guess_BC.mean(0)).mul_(1.5 / guess_BC.std(0))
             classes.weight.mul_(1.5 / guess_BC.std(0)[:, None])
         encoder.heads["3"].temperature.fill_(1.25)
@@ -103,9 +114,10 @@ def make_run(
     layers: list[int] | None = None,
 ) -> Path:
     """A finished run without training."""
-    tokenizer, labels = toy_tokenizer(), finished.node_of(task)["labels"]
+    tokenizer, kind = toy_tokenizer(), make(finished.node_of(task)).kind
+    if slots[2] == "predicted_error":
+        kind = kind.with_error()
     sizes = {"vocab_size": len(tokenizer), "sep_token_id": tokenizer.sep_token_id}
-    sizes |= {"num_labels": len(labels) or 1, "max_positions": 80}
-    encoder = small(*slots, head=head, layers=layers, **sizes)
+    encoder = small(*slots, head=head, layers=layers, kind=kind, max_positions=80, **sizes)
     data = {"num_validation": 70, "cache_dir": str(folder / "cache")}
     return finished.finish(folder, encoder, task, data)

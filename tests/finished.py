@@ -1,6 +1,9 @@
 """Finished runs that nobody trained, the settings of a command, and what it refuses, for tests."""
 
+import copy
 import json
+import os
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,8 @@ import yaml
 from hydra import compose, initialize_config_dir
 from models import tiny
 
-from eat_lightning.config import CONFIG_DIR, plain
+from eat_lightning.answer_kind import MULTI, SCORE, SINGLE
+from eat_lightning.config import CONFIG_DIR, make, plain
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -50,12 +54,20 @@ def finish(
 
 def make_run(folder: Path, task: str) -> Path:
     """What `predict` reads of a run."""
-    encoder = tiny_for(task, "confidence" if node_of(task)["labels"] else "never")
+    kinds = {MULTI: "every_label", SCORE: "never", SINGLE: "confidence"}
+    encoder = tiny_for(task, kinds[make(node_of(task)).kind.problem_type])
     return finish(folder, encoder, task, {"max_length": None})
 
 
 def config_of(name: str, *overrides: str) -> dict[str, Any]:
     """Compose the settings of a command, or of a study that has its yaml beside it."""
+    ours = tuple((key, os.environ[key]) for key in sorted(os.environ) if key.startswith("EAT_"))
+    return copy.deepcopy(composed(name, overrides, ours))
+
+
+@cache
+def composed(name: str, overrides: tuple[str, ...], environment: Any) -> dict[str, Any]:
+    """Compose once for the same overrides in the same environment."""
     beside = [*(Path(CONFIG_DIR).parent / "experiments").glob(f"*/{name}.yaml")]
     folder = str(beside[0].parent) if beside else CONFIG_DIR
     with initialize_config_dir(folder, version_base="1.3"):

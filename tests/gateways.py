@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import cache
@@ -20,7 +20,7 @@ from eat_lightning.config import parsed
 from eat_lightning.deploy.serve.app import make_app
 from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.gateway import Gateway
-from eat_lightning.deploy.serve.model import NOBODY, About, Deep
+from eat_lightning.deploy.serve.model import NOBODY, About, AnswerScores, Deep
 from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.deploy.serve.remote import WorkerDied
 from eat_lightning.deploy.serve.server import Server, bound_socket
@@ -31,11 +31,18 @@ logging.getLogger("httpx").setLevel(logging.WARNING)
 
 class FakeModel:
     """An easy example leaves at 3; one whose text starts with "hard" at 6, once `gate` is open. To
-    "fail" it raises, of "die" it dies. `seen`: the texts of each batch it was given."""
+    "fail" it raises, of "die" it dies; of "long" it reads a part. `seen`: the texts of each batch
+    it was given. Without labels it gives one score."""
 
-    def __init__(self, name: str = "fake", columns: tuple[str, ...] = ("sentence",)):
-        labels = ["negative", "positive"]
-        self.about = About(name, columns, labels, 6, [3, 4, 6], frozenset({"mail", "chat"}))
+    def __init__(
+        self,
+        name: str = "fake",
+        columns: tuple[str, ...] = ("sentence",),
+        labels: tuple[str, ...] = ("negative", "positive"),
+    ):
+        problem_type = "single_label_classification" if labels else "regression"
+        about = name, columns, labels, 6, [3, 4, 6], frozenset({"mail", "chat"})
+        self.about = About(*about, problem_type, 64)
         self.gate, self.alive = threading.Event(), True
         self.gate.set()
         self.killed = False
@@ -55,13 +62,13 @@ class FakeModel:
         hard = [i for i, t in enumerate(texts) if here[i] in deep or t.startswith("hard")]
         easy = [i for i in range(len(texts)) if i not in hard]
         if easy:
-            yield easy, [said(examples[i], 3, "confident") for i in easy]
+            yield easy, [said(examples[i], 3, "confident", self.about) for i in easy]
         if hard:
             assert self.gate.wait(20)
             if self.killed:
                 self.alive = False
                 raise WorkerDied("the fake worker was killed")
-            yield hard, [said(examples[i], 6, "last_layer") for i in hard]
+            yield hard, [said(examples[i], 6, "last_layer", self.about) for i in hard]
 
     def is_alive(self) -> bool:
         return self.alive
@@ -74,10 +81,23 @@ class FakeModel:
         self.alive = False
 
 
-def said(example: RequestExample, depth: int, reason: str) -> dict[str, Any]:
-    label = "positive" if "good" in example.texts[0] else "negative"
-    answer = {"label": label, "confidence": 0.95, "depth": depth, "exit_reason": reason}
-    return answer | {"retention": 0.5 if depth == 6 else 0.75}
+def said(example: RequestExample, depth: int, reason: str, about: About) -> dict[str, Any]:
+    """The more often "good" is in the texts, the higher is the last logit."""
+    score = 2.0 * " ".join(example.texts).count("good") - 1
+    answer: dict[str, Any] = {"score": score}
+    if about.labels:
+        answer = {"label": "positive" if score > 0 else "negative", "confidence": 0.95}
+    answer |= {"depth": depth, "exit_reason": reason, "retention": 0.5 if depth == 6 else 0.75}
+    logits = [0.0, score] if about.labels else [score]
+    cut = {"truncated": True} if example.texts[0].startswith("long") else {}
+    return answer | cut | {"scores": AnswerScores(logits, 5)}
+
+
+def without_scores(chunks: Iterable[Any]) -> Iterator[tuple[list[int], list[dict[str, Any]]]]:
+    """Chunks of a model's stream as clients get their answers."""
+    for places, answers in chunks:
+        assert all(answer.pop("scores").logits for answer in answers)
+        yield places, answers
 
 
 def settings(**changes: Any) -> dict[str, Any]:

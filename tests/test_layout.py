@@ -14,6 +14,7 @@ from eat_lightning.model.specification import home
 ROOT = Path(__file__).parents[1]
 SLOTS = ("attention", "reduction", "exit", "policy", "objective", "risk", "procedure")
 MODULES = sorted((ROOT / "eat_lightning").rglob("*.py"))
+STUDIES = sorted((ROOT / "experiments").rglob("*.py"))
 FOLDERS = [ROOT / home(slot).replace(".", "/") for slot in SLOTS]
 METHODS = [path for folder in FOLDERS for path in sorted(folder.glob("[!_]*.py"))]
 DISTRIBUTIONS = {
@@ -98,11 +99,44 @@ def test_a_docstring_begins_with_a_verb_or_a_noun():
     first = re.compile(r"(What|Whether|Whose|Those|Who|Of)\b")
     offenders = [
         f"{here(path)}:{node.body[0].lineno}"
-        for path in MODULES
+        for path in [*MODULES, *STUDIES]
         for node in ast.walk(tree(path))
         if isinstance(node, kinds) and first.match(ast.get_docstring(node) or "")
     ]
     assert offenders == []
+
+
+# Parts of names that a search cannot find, since they may stand for anything.
+UNUSED = {"own", "asked", "said", "told", "held", "way", "ways", "wish", "reach", "settle"}
+UNUSED |= {"settled", "later", "journey", "turned", "body", "bodies"}
+HTTP = ROOT / "eat_lightning/deploy/serve"  # a request has a body; an encoder's is a backbone
+
+
+def names_in(path: Path) -> set[str]:
+    """Every name that a module defines or uses."""
+    kinds = {"id": ast.Name, "attr": ast.Attribute, "arg": ast.arg | ast.keyword}
+    kinds |= {"name": ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.alias}
+    return {
+        str(getattr(node, field))
+        for node in ast.walk(tree(path))
+        for field, kind in kinds.items()
+        if isinstance(node, kind)
+    }
+
+
+def test_a_name_is_a_plain_word():
+    offenders = {
+        here(path): found
+        for path in MODULES
+        if (unused := UNUSED - ({"body"} if path.is_relative_to(HTTP) else set()))
+        and (found := {name for name in names_in(path) if unused & words_of(name)})
+    }
+    assert offenders == {}
+
+
+def words_of(name: str) -> set[str]:
+    """The words of a name: "own static" of `OWN_STATIC`, `ownStatic` and `OwnStatic`."""
+    return {word.lower() for word in re.findall("[A-Z]?[a-z]+|[A-Z]+", name)}
 
 
 def test_a_file_is_short():
@@ -130,8 +164,8 @@ def test_imports_are_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     wanted = [project["dependencies"], *project["optional-dependencies"].values()]
     declared = {re.split(r"[^\w-]", line)[0] for lines in wanted for line in lines}
-    # `text_io` and `sessions` are copies that lie beside an export's runner.
-    known = sys.stdlib_module_names | {"eat_lightning", "text_io", "sessions"}
+    # The others are copies that lie beside an export's runner.
+    known = sys.stdlib_module_names | {"eat_lightning", "answer_kind", "text_io", "sessions"}
     undeclared = {
         here(path): names
         for path in MODULES

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import random
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
+from itertools import chain, combinations
 
 from eat_lightning.data.task import Task
 
@@ -70,7 +70,7 @@ WORDS = frozenset(" ".join(chain(*LISTS, TIMES, [OTHER_WORDS])).split())
 @dataclass(frozen=True)
 class Example:
     texts: tuple[str, ...]
-    label: float
+    label: float | list[int]
     difficulty: int
 
 
@@ -86,12 +86,17 @@ def make(task: Task, seed: int, split: str, number: int) -> Example:
     while zlib.crc32(texts[0].encode()) % 16 not in BUCKETS[split]:
         texts = maker(rng, level, difficulty)
     low, high = task.label_range
-    label = low + (high - low) * level / (num - 1) if task.regression else float(level)
+    if task.regression:
+        return Example(texts, low + (high - low) * level / (num - 1), difficulty)
+    label = row_of(label_sets(task)[level], task.num_labels) if several(task) else float(level)
     return Example(texts, label, difficulty)
 
 
 def maker_of(task: Task) -> tuple[Maker, int]:
-    """How texts are made, and from how many labels (or levels, for a regression)."""
+    """How texts are made, and from how many labels (or levels, for a regression, or sets)."""
+    if several(task):
+        sets = label_sets(task)
+        return partial(moods, sets=sets, num=task.num_labels), len(sets)
     num = LEVELS if task.regression else task.num_labels
     asks = task.columns[0].startswith("question") and "sentence" not in task.columns
     if len(task.columns) == 1:
@@ -106,6 +111,8 @@ def maker_of(task: Task) -> tuple[Maker, int]:
 
 def faults(task: Task) -> list[str]:
     pair = len(task.columns) == 2
+    if pair and several(task):
+        return [f"data=toy makes sets of labels of one text, task {task.name} has two"]
     most = LEVELS if pair else len(ADJECTIVES)
     if task.num_labels <= most or (pair and inferences(task)):
         return []
@@ -130,6 +137,36 @@ def feeling(rng: Rng, label: int, difficulty: int, num: int) -> tuple[str]:
     if asides:
         text = rng.choice((f"{asides} but {text}", f"although {asides} , {text}"))
     return (text,)
+
+
+def several(task: Task) -> bool:
+    """True where an example has a set of labels."""
+    return bool(task.kind.label_shape)
+
+
+def label_sets(task: Task) -> list[tuple[int, ...]]:
+    """No label, each one, and each two."""
+    numbers = range(task.num_labels)
+    return [found for size in (0, 1, 2) for found in combinations(numbers, size)]
+
+
+def row_of(labels: Sequence[int], num: int) -> list[int]:
+    """A set of labels as 0 and 1."""
+    return [int(number in labels) for number in range(num)]
+
+
+def moods(
+    rng: Rng, level: int, difficulty: int, sets: Sequence[tuple[int, ...]], num: int
+) -> tuple[str]:
+    """A clause with an adjective of each label's group; of other groups up to two that are denied,
+    more of them the more difficult, and one at least where there is no label."""
+    others = [number for number in range(num) if number not in sets[level]]
+    num_denied = min(len(others), max(difficulty // 2, not sets[level]))
+    denied = rng.sample(others, num_denied)
+    clauses = [clause(rng, number, num, False) for number in sets[level]]
+    clauses += [clause(rng, number, num, True) for number in denied]
+    rng.shuffle(clauses)
+    return (" and ".join(clauses),)
 
 
 def clause(rng: Rng, group: int, num: int, negated: bool) -> str:

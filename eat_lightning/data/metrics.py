@@ -1,36 +1,50 @@
-"""The metrics that each GLUE task is judged by, from torchmetrics."""
+"""The metrics that tasks are judged by, from torchmetrics."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torchmetrics
 from torch import nn
+from torchmetrics.classification import MultilabelExactMatch, MultilabelF1Score
 
-CLASSES = {
-    "accuracy": torchmetrics.Accuracy,
-    "f1": torchmetrics.F1Score,
-    "matthews": torchmetrics.MatthewsCorrCoef,
-    "pearson": torchmetrics.PearsonCorrCoef,
-    "spearman": torchmetrics.SpearmanCorrCoef,
+from eat_lightning.answer_kind import AnswerKind
+
+
+def classes(kind: AnswerKind) -> dict[str, Any]:
+    if kind.num_labels == 2:
+        return {"task": "binary"}
+    return {"task": "multiclass", "num_classes": kind.num_labels}
+
+
+def f1(kind: AnswerKind, **sync: Any) -> Any:
+    """F1 of class 1 where there are two, else the mean of every class's (macro): over all together
+    (micro) it would be accuracy."""
+    macro = {"average": "macro"} if kind.num_labels > 2 else {}
+    return torchmetrics.F1Score(**classes(kind), **macro, **sync)
+
+
+MAKERS: dict[str, Callable[..., Any]] = {
+    "accuracy": lambda kind, **sync: torchmetrics.Accuracy(**classes(kind), **sync),
+    "f1": f1,
+    "matthews": lambda kind, **sync: torchmetrics.MatthewsCorrCoef(**classes(kind), **sync),
+    # Of all labels together; the mean of each label's; the share of whole sets.
+    "f1_micro": lambda kind, **sync: MultilabelF1Score(kind.num_labels, average="micro", **sync),
+    "f1_macro": lambda kind, **sync: MultilabelF1Score(kind.num_labels, average="macro", **sync),
+    "exact_match": lambda kind, **sync: MultilabelExactMatch(kind.num_labels, **sync),
+    "pearson": lambda kind, **sync: torchmetrics.PearsonCorrCoef(**sync),
+    "spearman": lambda kind, **sync: torchmetrics.SpearmanCorrCoef(**sync),
 }
 
 
 def metrics_for(task: Any, sync: bool = True) -> nn.ModuleDict:
-    """One metric a name, updated with classes (or scores, for a regression) and labels.
+    """One metric a name, updated with the kind's `predictions` and with labels.
 
-    sync: over all processes, when there are several. F1 is of class 1 where there are two, else
-    the mean of every class's (macro): over all together (micro) it would be accuracy.
+    sync: over all processes, when there are several.
     """
-    kind: dict[str, Any] = {"task": "multiclass", "num_classes": task.num_labels}
-    macro = {"average": "macro"} if task.num_labels > 2 else {}
-    if task.num_labels == 2:
-        kind = {"task": "binary"}
-    others = {"f1": kind | macro, "pearson": {}, "spearman": {}}
-    made = nn.ModuleDict()
     with warnings.catch_warnings():  # that Spearman's keeps all predictions: a dev set is small
         warnings.simplefilter("ignore")
-        for name in task.metrics:
-            made[name] = CLASSES[name](**others.get(name, kind), sync_on_compute=sync)
-    return made
+        made = {name: MAKERS[name](task.kind, sync_on_compute=sync) for name in task.metrics}
+    return nn.ModuleDict(made)

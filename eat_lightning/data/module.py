@@ -42,7 +42,7 @@ def count_faults(arguments: Mapping[str, Any]) -> list[str]:
 @dataclass(eq=False, repr=False)
 class TextData(LightningDataModule, ABC):
     """Splits: `train`; `select`, `temperature`, `certificate` (the calibration cut); `validation`,
-    which is for reporting, and others that the task has. Each is made when first asked for.
+    which is for reporting, and others that the task has. Each is made at its first use.
 
     `texts`: a file of other texts, without labels, which are the split `texts`.
     `batch_size` counts the examples of all processes together; `tokens_per_batch` is instead of it

@@ -23,14 +23,14 @@ from eat_lightning.data.calibration import num_blank
 from eat_lightning.data.task import Task
 from eat_lightning.errors import ConfigError
 
-UNLABELLED = -100  # torch's ignore_index
 ORIGIN = "source"  # an optional column
 FORMATS = (".parquet", ".csv", ".jsonl")  # the first that is there counts
 
 
 @dataclass
 class Source:
-    """One list of texts per column, and a label per row: int64, or float32 for a regression.
+    """One list of texts per column, and a label per row, as the task's kind has it: int64, float32
+    for a score, or a row of 0 and 1 (N x C) where an example has several labels.
     origins: where each row comes from, as a file's column "source" says; None without."""
 
     texts: list[list[str]]
@@ -87,7 +87,7 @@ def read(task: Task, dir: str | None, split: str) -> Source:
 def read_file(task: Task, path: Path) -> Source:
     if faults := file_faults(task, path):
         raise ConfigError.of(faults)
-    table = opened(task, path).read(columns=[*task.columns, "label", ORIGIN])
+    table = opened(task, path).read(columns=[*task.columns, task.label_column, ORIGIN])
     return as_source(task, table, str(path))
 
 
@@ -103,8 +103,8 @@ def read_texts(task: Task, path: str) -> Source:
     else:
         table = opened(task, file).read(columns=list(task.columns))
         texts = [[text or "" for text in table[name].to_pylist()] for name in task.columns]
-    unknown = np.nan if task.regression else UNLABELLED
-    labels = np.full(len(texts[0]), unknown, np.float32 if task.regression else np.int64)
+    kind = task.kind
+    labels = np.full((len(texts[0]), *kind.label_shape), kind.unlabelled, kind.label_dtype)
     return Source(texts, labels)
 
 
@@ -188,7 +188,7 @@ def json_lines(path: Path) -> Iterator[Any]:
 
 
 def as_source(task: Task, table: pa.Table, where: str) -> Source:
-    faults = label_faults(task, table["label"], where)
+    faults = label_faults(task, table[task.label_column], where)
     faults += [
         f"{where}: column {c} has no text in {place(where, table[c].to_pylist().index(None))}"
         for c in task.columns
@@ -198,8 +198,11 @@ def as_source(task: Task, table: pa.Table, where: str) -> Source:
         raise ConfigError.of(faults)
     texts = [table[column].to_pylist() for column in task.columns]
     tell_blank(where, num_blank(texts), len(texts[0]))
-    numbers = numbers_of(task, table["label"]).to_numpy()
-    labels = numbers.astype(np.float32 if task.regression else np.int64)
+    numbers = numbers_of(task, table[task.label_column])
+    if task.kind.label_shape:
+        labels = rows_of(numbers, task.num_labels)
+    else:
+        labels = numbers.to_numpy().astype(task.kind.label_dtype)
     known = ORIGIN in table.column_names
     origins = [str(name) for name in table[ORIGIN].to_pylist()] if known else None
     return Source(texts, labels, origins)
@@ -252,7 +255,7 @@ def file_faults(task: Task, path: Path) -> list[str]:
     try:
         file = opened(task, path)
         types = dict(zip(file.schema_arrow.names, file.schema_arrow.types, strict=True))
-        missing = [c for c in [*task.columns, "label"] if c not in types]
+        missing = [c for c in [*task.columns, task.label_column] if c not in types]
         if missing:
             return [f"{path}: there is no column {c}, only {', '.join(types)}" for c in missing]
         faults = [
@@ -260,7 +263,8 @@ def file_faults(task: Task, path: Path) -> list[str]:
             for c in task.columns
             if not is_text(types[c])
         ]
-        return faults + label_faults(task, file.read(columns=["label"])["label"], str(path))
+        labels = file.read(columns=[task.label_column])[task.label_column]
+        return faults + label_faults(task, labels, str(path))
     except (pa.ArrowException, OSError, ValueError) as error:
         return [f"{path}: not a readable {path.suffix[1:]} file ({str(error).splitlines()[0]})"]
 
@@ -268,6 +272,8 @@ def file_faults(task: Task, path: Path) -> list[str]:
 def label_faults(task: Task, labels: pa.ChunkedArray, where: str) -> list[str]:
     if len(labels) == 0:
         return [f"{where}: the split is empty"]
+    if task.kind.label_shape:
+        return several_faults(task, labels, where)
     numbers = numbers_of(task, labels)
     kind = numbers.type
     if not (pa.types.is_integer(kind) or (task.regression and pa.types.is_floating(kind))):
@@ -280,6 +286,31 @@ def label_faults(task: Task, labels: pa.ChunkedArray, where: str) -> list[str]:
     row, names = int(outside[0]), f" ({', '.join(task.labels)})" if task.labels else ""
     found = f"got {labels[row].as_py()!r:.60} in {place(where, row)}"
     return [f"{where}: label must be in {low}..{high}{names}, {found}"]
+
+
+def several_faults(task: Task, labels: pa.ChunkedArray, where: str) -> list[str]:
+    """List the errors of a column that holds a list of labels for each example."""
+    column = f"{where}: column {task.label_column}"
+    if not is_list(labels.type):
+        return [f"{column} must hold lists of numbers or of names, got {labels.type}"]
+    numbers, most = numbers_of(task, labels), task.num_labels - 1
+    if not pa.types.is_integer(numbers.type.value_type):
+        return [f"{column} must hold lists of numbers or of names, got {labels.type}"]
+    for row, (given, found) in enumerate(zip(labels.to_pylist(), numbers.to_pylist(), strict=True)):
+        if found is None or any(number is None or not 0 <= number <= most for number in found):
+            names = ", ".join(task.labels)
+            got = f"got {given!r:.60} in {place(where, row)}"
+            return [f"{where}: labels must each be in 0..{most} ({names:.200}), {got}"]
+    return []
+
+
+def rows_of(numbers: pa.ChunkedArray, num_labels: int) -> np.ndarray:
+    """Lists of labels as rows of 0 and 1 (N x C)."""
+    rows = np.zeros((len(numbers), num_labels), np.int64)
+    lists = numbers.to_pylist()
+    where = np.repeat(np.arange(len(lists)), [len(found) for found in lists])
+    rows[where, [number for found in lists for number in found]] = 1
+    return rows
 
 
 def place(where: str, row: int) -> str:
@@ -306,10 +337,21 @@ def csv_lines(file: TextIO) -> Iterator[int]:
 
 def numbers_of(task: Task, labels: pa.ChunkedArray) -> pa.ChunkedArray:
     """Labels as numbers. Names are looked up in the task: null for one that it does not have."""
+    number_of = {str(name): number for number, name in enumerate(task.labels)}
+    if is_list(labels.type) and is_text(labels.type.value_type):
+        found = [
+            None if names is None else [number_of.get(name) for name in names]
+            for names in labels.to_pylist()
+        ]
+        return pa.chunked_array([found], pa.list_(pa.int64()))
     if task.regression or not is_text(labels.type):
         return labels
-    number_of = {str(name): number for number, name in enumerate(task.labels)}
     return pa.chunked_array([[number_of.get(name) for name in labels.to_pylist()]], pa.int64())
+
+
+def is_list(kind: pa.DataType) -> bool:
+    kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(is_kind(kind) for is_kind in kinds)
 
 
 def is_text(kind: pa.DataType) -> bool:

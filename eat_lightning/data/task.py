@@ -4,15 +4,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from eat_lightning.answer_kind import (
+    MULTI,
+    PROBLEM_TYPES,
+    SCORE,
+    SINGLE,
+    AnswerKind,
+    MultiLabel,
+    Score,
+    SingleLabel,
+    score_faults,
+)
 from eat_lightning.validation import raise_faults
 
-METRICS = ("accuracy", "f1", "matthews", "pearson", "spearman")
+KINDS: dict[str, type[AnswerKind]] = {SINGLE: SingleLabel, MULTI: MultiLabel, SCORE: Score}
+# Of the range of a score, within which two are the same where nothing else is set.
+NEAR = 0.05
 
 
 @dataclass
 class Task:
     """`labels` are names in the order of their numbers; an empty list makes it a regression, whose
     labels lie in `label_range`. The first of `metrics` is the main one.
+
+    `problem_type` is Hugging Face's word for the kind of its answers, needed for several labels
+    (`multi_label_classification`), whose column `labels` holds a list for each example; any other
+    task has a column `label`. Two scores are the same within `tolerance` (None: a twentieth of
+    `label_range`) or, where there are `cuts`, on the same side of each.
 
     `validation` gives each validation split its name on the hub; in a folder it is the file's name,
     and only the one called `validation` must be there. `hub_config` is None off the hub.
@@ -33,19 +51,25 @@ class Task:
     max_length: int = 256
     learning_rate: float = 2e-5
     label_range: list[float] = field(default_factory=lambda: [0.0, 5.0])
+    problem_type: str | None = None
+    tolerance: float | None = None
+    cuts: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         raise_faults(self.faults())
 
     def faults(self) -> list[str]:
-        unknown = [metric for metric in self.metrics if metric not in METRICS]
-        faults = [f"task.metrics must be among {METRICS}, got {metric!r}" for metric in unknown]
+        wanted = self.problem_type or (SINGLE if self.labels else SCORE)
+        if wanted not in KINDS:
+            return [f"task.problem_type must be among {PROBLEM_TYPES}, got {wanted!r}"]
+        known = KINDS[wanted].metric_names
+        unknown = [metric for metric in self.metrics if metric not in known]
+        faults = [f"task.metrics must be among {known}, got {metric!r}" for metric in unknown]
+        faults += self.kind_faults()
         if not self.metrics:
             faults.append("task.metrics must name at least one metric, got []")
         if len(self.columns) not in (1, 2):
             faults.append(f"task.columns must name 1 or 2 columns, got {self.columns}")
-        if self.labels and (len(self.labels) < 2 or len(set(self.labels)) < len(self.labels)):
-            faults.append(f"task.labels must be two or more different names, got {self.labels}")
         if "validation" not in self.validation:
             faults.append(f"task.validation must have the key validation, got {[*self.validation]}")
         if self.max_length < 8:
@@ -59,9 +83,38 @@ class Task:
             faults.append(f"task.groups={self.groups} needs {wanted} columns, got {self.columns}")
         return faults
 
+    def kind_faults(self) -> list[str]:
+        """List the errors of the settings that make its kind."""
+        wanted, faults = self.problem_type, []
+        if wanted is not None and (wanted == SCORE) == bool(self.labels):
+            has = "no names" if wanted == SCORE else "names"
+            faults.append(f"task.labels must have {has} for {wanted}, got {self.labels}")
+        least = 1 if wanted == MULTI else 2
+        if self.labels and (len(self.labels) < least or len({*self.labels}) < len(self.labels)):
+            how_many = "one or more" if least == 1 else "two or more"
+            faults.append(f"task.labels must be {how_many} different names, got {self.labels}")
+        given = {"tolerance": self.tolerance, "cuts": self.cuts or None}
+        if self.labels:
+            there = {key: value for key, value in given.items() if value is not None}
+            return faults + [f"task.{k} is for a score, got {v}" for k, v in there.items()]
+        return faults + [f"task.{fault}" for fault in score_faults(self.tolerance, self.cuts)]
+
+    @property
+    def kind(self) -> AnswerKind:
+        """The kind of its answers."""
+        if not self.labels:
+            low, high = self.label_range
+            near = NEAR * (high - low) if self.tolerance is None else self.tolerance
+            return Score(1, near, tuple(map(float, self.cuts)))
+        return KINDS[self.problem_type or SINGLE](len(self.labels))
+
     @property
     def regression(self) -> bool:
         return not self.labels
+
+    @property
+    def label_column(self) -> str:
+        return "labels" if self.problem_type == MULTI else "label"
 
     @property
     def num_labels(self) -> int:

@@ -1,4 +1,4 @@
-"""Tokenizers: that of a pretrained body, or a small one for the toy grammar."""
+"""Tokenizers: that of a pretrained backbone, or a small one for the toy grammar."""
 
 from __future__ import annotations
 

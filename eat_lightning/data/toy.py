@@ -54,8 +54,8 @@ class ToyData(TextData):
     def source(self, name: str) -> Source:
         examples = self.examples(name)
         texts = [list(column) for column in zip(*(x.texts for x in examples), strict=True)]
-        dtype = np.float32 if self.task.regression else np.int64
-        return Source(texts, np.array([x.label for x in examples], dtype))
+        labels = np.array([x.label for x in examples], self.task.kind.label_dtype)
+        return Source(texts, labels)
 
     def split(self, name: str) -> Split:
         split = super().split(name)

@@ -31,7 +31,7 @@ from eat_lightning.model.contracts import Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.policies import policies_of
 from eat_lightning.model.specification import specs_by_slot
-from eat_lightning.runs.chosen import ExitChoice
+from eat_lightning.runs.exit_choice import ExitChoice
 from eat_lightning.runs.open import at_choice, fitter_of, longest, open_export, open_run
 from eat_lightning.runs.run import Run, version_of
 from eat_lightning.runs.training_mark import who_trains
@@ -101,7 +101,7 @@ class OfRun:
         return self.run.folder
 
     def open(self, engine: str) -> Backend:
-        """A run's graphs are held against it once on each machine."""
+        """Compare a run's graphs with the run, once on each machine."""
         how = self.how
         if engine == "torch":
             exits = how.exit, how.dtype, how.certificate
@@ -116,7 +116,7 @@ class OfRun:
 
     @cached_property
     def chosen(self) -> tuple[AdaptiveEncoder, list[str]]:
-        """The encoder in fp32 with the exits that were asked for, and its labels."""
+        """The encoder in fp32 with the chosen exits, and its labels."""
         if self.given is not None:
             return self.given
         encoder, labels = self.run.model()
@@ -128,7 +128,7 @@ class OfRun:
         return digest_of(made_of(self.run, self.chosen[0], self.how.dtype))
 
     def fault(self, engine: str, backend: Backend) -> str | None:
-        """Why its answers will not do, held against those of the encoder in the plan's dtype,
+        """Why its answers will not do, compared with those of the encoder in the plan's dtype,
         plain. Looked up where it was found out before."""
         mine = EngineTrial(engine, this_machine(torch.get_num_threads()), self.digest)
         for known in trials.read(self.folder):
@@ -173,7 +173,7 @@ def kept_export(run: Run, encoder: AdaptiveEncoder, labels: list[str], dtype: st
     folder.parent.mkdir(exist_ok=True)
     with redirect_stdout(sys.stderr):  # standard output is for answers
         print(f"{run.name}: its graphs are made, once", flush=True)
-        Bundle(run, encoder, labels if encoder.num_labels > 1 else [], graphs).write(folder)
+        Bundle(run, encoder, labels, graphs).write(folder)
     return folder
 
 

@@ -122,7 +122,7 @@ def export_faults(plan: Any, option: str) -> list[str]:
 
     Args:
         plan: with `dtype`, `prepack` and, if there are such options, `exit` and `pool`.
-        asked_by: the option that calls for the export.
+        option: the option that calls for the export.
     """
     given = {
         "exit": any(value is not None for value in getattr(plan, "exit", {}).values()),

@@ -39,7 +39,7 @@ def answer_fault(plain: Any, backend: Backend, dtype: str, texts: list[list[str]
     nothing is wrong. They are compared as every export's are, in batches and alone.
 
     Args:
-        own: the run as a TorchBackend in this dtype.
+        plain: the run as a TorchBackend in this dtype.
     """
     from eat_lightning.export.agreement import compare
 

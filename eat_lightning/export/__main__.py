@@ -25,7 +25,7 @@ def export(config: dict[str, Any]) -> Path:
     plan = parsed(ExportSettings, config)
     import torch
 
-    from eat_lightning.runs.chosen import ExitChoice
+    from eat_lightning.runs.exit_choice import ExitChoice
     from eat_lightning.runs.open import at_choice, fitter_of
     from eat_lightning.runs.run import Run
 
@@ -45,7 +45,7 @@ def export(config: dict[str, Any]) -> Path:
 
     Faults(export_slot_faults(encoder)).check()
     encoder = with_open_exits(encoder)
-    bundle = Bundle(run, encoder, labels if encoder.num_labels > 1 else [], plan.dtype)
+    bundle = Bundle(run, encoder, labels, plan.dtype)
     bundle.write(plan.folder, plan)
     return plan.folder
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from eat_lightning.answer_kind import SCORE, AnswerKind
 from eat_lightning.data.batching import sorted_batches
 from eat_lightning.infer.backend import Backend
 from eat_lightning.infer.record import inference
@@ -24,7 +25,7 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Packed
 from eat_lightning.progress import shown
-from eat_lightning.text_io import AnswerTrace, softmax
+from eat_lightning.text_io import AnswerTrace
 
 THIN = 1e-5
 CLOSE = 1e-4  # probabilities (of a regression: scores) of fp32 graphs differ by less
@@ -124,9 +125,8 @@ def compare(
             there = np.array(left.places)
             expected = in_numpy(ours).take(there)
             rows = given_B[there]
-            parts.append(
-                differences(rows, expected, left.exits, margin_B[there], split.labels[rows])
-            )
+            about = margin_B[there], split.labels[rows], encoder.kind
+            parts.append(differences(rows, expected, left.exits, *about))
     fields = zip(*(vars(part).values() for part in parts), strict=True)
     columns = [np.concatenate(field) for field in fields]
     order_B = columns[0].argsort()
@@ -139,32 +139,24 @@ def differences(
     theirs: AnswerTrace,
     margin_B: np.ndarray,
     label_B: np.ndarray,
+    kind: AnswerKind,
 ) -> Agreement:
     """theirs: of an export."""
-    if ours.logits_BC.shape[1] == 1:  # a regression's answer is a number, equal where it is close
-        gap_B = np.abs(ours.logits_BC - theirs.logits_BC)[:, 0]
-        labels_differ_B = gap_B > CLOSE
-    else:
-        gap_B = np.abs(softmax(ours.logits_BC) - softmax(theirs.logits_BC)).max(-1)
-        labels_differ_B = ours.logits_BC.argmax(-1) != theirs.logits_BC.argmax(-1)
+    logits_2BC = ours.logits_BC, theirs.logits_BC
+    gap_B = np.abs(np.subtract(*map(kind.probabilities, logits_2BC))).max(-1)
+    # A score is a number, equal where it is close.
+    differs_B = gap_B > CLOSE if kind.problem_type == SCORE else ~kind.same(*logits_2BC)
     return Agreement(
         rows_B,
-        labels_differ_B,
+        differs_B,
         ours.depth_B != theirs.depth_B,
         np.abs(ours.retention_B - theirs.retention_B) > 1e-12,
         gap_B,
         margin_B,
-        right(ours.logits_BC, label_B),
-        right(theirs.logits_BC, label_B),
+        kind.right(ours.logits_BC, label_B),
+        kind.right(theirs.logits_BC, label_B),
         ours.depth_B < len(ours.tokens_LB),
     )
-
-
-def right(logits_BC: np.ndarray, label_B: np.ndarray) -> np.ndarray:
-    """1 where the answer is the label, 0 where not; NaN of a regression, and without a label."""
-    if logits_BC.shape[1] == 1:
-        return np.full(len(label_B), np.nan)
-    return np.where(label_B < 0, np.nan, logits_BC.argmax(-1) == label_B)
 
 
 def share(right_B: np.ndarray) -> float | None:
@@ -180,9 +172,7 @@ def watched(encoder: AdaptiveEncoder, batch: Any) -> tuple[Any, np.ndarray]:
         reduction=WatchedReduction(reduction, watch), exit=WatchedExit(exit, watch)
     )
     trace = twin(batch)
-    if encoder.num_labels > 1:
-        best_B2 = trace.logits_BC.float().softmax(-1).topk(2).values
-        watch.margin_B = torch.minimum(watch.margin_B, best_B2[:, 0] - best_B2[:, 1])
+    watch.margin_B = torch.minimum(watch.margin_B, encoder.kind.margin(trace.logits_BC))
     return trace, watch.margin_B.numpy()
 
 

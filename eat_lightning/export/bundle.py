@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from eat_lightning import text_io
+from eat_lightning import answer_kind, text_io
 from eat_lightning.data.batching import spread_rows
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.agreement import THIN, Agreement, compare, unseen_exits
@@ -51,7 +51,7 @@ class Graphs:
 
 
 class Bundle:
-    """A run's encoder, its exit rule chosen, to be written. labels: empty for a regression."""
+    """A run's encoder, its exit rule chosen, to be written. labels: their names."""
 
     def __init__(self, run: Run, encoder: AdaptiveEncoder, labels: list[str], dtype: str):
         self.run, self.encoder, self.labels, self.dtype = run, encoder, labels, dtype
@@ -68,7 +68,7 @@ class Bundle:
             tokenizer = self.run.tokenizer()
             tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
             shutil.copy(onnx_runner.__file__, folder / "runner.py")
-            for module in (text_io, sessions):
+            for module in (answer_kind, text_io, sessions):
                 shutil.copy(str(module.__file__), folder)
             about = self.about(tokenizer)
             write_json(folder / onnx_runner.ABOUT, about)
@@ -91,6 +91,7 @@ class Bundle:
             "task": task.name,
             "columns": list(task.columns),
             "labels": self.labels,
+            **encoder.kind.spec(),
             "max_length": longest(self.run, encoder),
             "truncation_side": tokenizer.truncation_side,
             "types": "token_type_ids" in tokenizer.model_input_names,

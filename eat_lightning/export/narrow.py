@@ -20,7 +20,7 @@ from eat_lightning.export.folder_swap import folder_swap
 from eat_lightning.export.plan import NARROWED, ExportSettings
 from eat_lightning.methods.objective._importance import best_of, importance
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.layer import Shape
+from eat_lightning.model.shape import Shape
 from eat_lightning.model.specification import build_all, class_of, specs_by_slot
 from eat_lightning.model.widths import Kept, cut_layer, in_order, living, rows_of
 from eat_lightning.runs.card import write_card
@@ -56,7 +56,7 @@ def export_narrowed(
 
 
 def kept_of(run: Run, encoder: AdaptiveEncoder, plan: ExportSettings) -> Kept:
-    """The heads or neurons to keep, as many as were asked for, by what they did on training data
+    """The heads or neurons to keep, as many as are wanted, by what they did on training data
     or, where training left them ordered, from the first; or all that are not zero."""
     if not plan.numbers:
         kept = living(encoder)
@@ -159,7 +159,12 @@ def narrowed(encoder: AdaptiveEncoder, kept: Kept) -> AdaptiveEncoder:
     if len(kept.layers) < encoder.shape.num_layers:
         head = head | {"layers": []}  # the last, which is at another layer now
     made = AdaptiveEncoder(
-        shape, encoder.num_labels, **methods, head=head, policies=encoder.policies
+        shape,
+        encoder.num_labels,
+        **methods,
+        head=head,
+        policies=encoder.policies,
+        kind=encoder.kind,
     )
     try:
         made.load_state_dict(cut(encoder, kept))

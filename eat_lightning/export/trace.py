@@ -206,7 +206,7 @@ def sample(stretch: Stretch, num_guesses: int) -> dict[str, Tensor]:
         "lengths_B": lengths_B,
         "position_N": zeros_N,
         "special_N": zeros_N.bool(),
-        "guesses_EBC": torch.zeros(num_guesses, size, encoder.num_labels),
+        "guesses_EBC": torch.zeros(num_guesses, size, encoder.kind.width),
     }
     state |= {f"{name}_N": zeros_N.clone() for name in notes_of(encoder.heads)}
     after = encoder.reduction.place == "after_layer" and stretch.first > 1

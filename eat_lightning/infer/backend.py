@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eat_lightning.answer_kind import AnswerKind
 from eat_lightning.text_io import About, AnswerTrace, Texts, answer_lines
 
 if TYPE_CHECKING:
@@ -28,18 +30,23 @@ NOBODY: frozenset[Source] = frozenset()
 @dataclass(frozen=True)
 class Left:
     """Examples of one source that left together: their places in the batch, and their answers.
-    exits: what the exits made of them or, where all ran every layer, would have made of them."""
+
+    Args:
+        trace: record of the answers, with the logits.
+        exits: what the exits made of them or, where all ran every layer, would have made of them.
+    """
 
     source: Source
     places: list[int]
     answers: list[dict[str, Any]]
+    trace: AnswerTrace
     exits: AnswerTrace
 
 
 @dataclass(frozen=True)
 class Look:
-    """One example's answer, and what each exit on its way said: logits and the rule's signals, by
-    layer. exit: the rule that was asked there."""
+    """One example's answer, and the guess of each exit on its path: logits and the rule's signals,
+    by layer. exit: the rule that decided there."""
 
     answer: dict[str, Any]
     guesses: dict[int, np.ndarray]
@@ -48,14 +55,17 @@ class Look:
 
 
 class Backend(ABC):
-    """A model ready to answer, and the folder it lies in. labels: empty for a regression. exits:
-    layers where an example may leave, the last one included."""
+    """A model ready to answer, and the folder it lies in. kind: of its answers. exits: layers where
+    an example may leave, the last one included. max_length: tokens of a text, or of a pair, that it
+    reads."""
 
     folder: Path
     columns: Sequence[str]
     labels: Sequence[str]
+    kind: AnswerKind
     num_layers: int
     exits: list[int]
+    max_length: int
     by_source: Mapping[Source, Any]  # whose exits differ; None stands for any other source
 
     @abstractmethod
@@ -65,7 +75,8 @@ class Backend(ABC):
 
     @abstractmethod
     def look(self, text: Sequence[str], about: Mapping[str, str]) -> Look:
-        """Answer one example (a text for each column), and tell what the exits on its way said."""
+        """Answer one example (a text for each column), with the guesses of the exits on its
+        path."""
 
     @abstractmethod
     def run(
@@ -81,6 +92,11 @@ class Backend(ABC):
 
     @abstractmethod
     def policies(self, source: Source = None) -> Sequence[Policy]: ...
+
+    @abstractmethod
+    def cutting(self, side: str | None) -> AbstractContextManager[None]:
+        """Cut texts that are too long at this side ("left", "right") in the context; None leaves
+        the tokenizer's side."""
 
     @property
     def name(self) -> str:
@@ -113,8 +129,9 @@ class Backend(ABC):
         for source, places in self.places(about).items():
             given = [texts[i] for i in places], [about[i] for i in places]
             for rows_B, trace, exits in self.run(source, *given, source in deep):
-                answers = trace.answers(self.labels)
-                yield Left(source, [places[row] for row in rows_B.tolist()], answers, exits)
+                answers = trace.answers(self.kind, self.labels)
+                left = [places[row] for row in rows_B.tolist()]
+                yield Left(source, left, answers, trace, exits)
 
     def answer(self, texts: Texts, about: About | None = None) -> list[dict[str, Any]]:
         """Answers in the order of the texts."""

@@ -9,12 +9,13 @@ Shapes: B examples of a group, G of them that left, N packed tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.options import PassOptions
@@ -110,9 +111,12 @@ def batches_together(batches: Iterable[Batch]) -> Batch:
     found = list(batches)
     abouts = [batch.about for batch in found]
     known = all(about is not None for about in abouts)
-    names = ("ids_N", "types_N", "lengths_B")
-    whole: Any = {name: torch.cat([getattr(batch, name) for batch in found]) for name in names}
-    return Batch(**whole, about=[a for about in abouts for a in about or ()] if known else None)
+    return Batch(
+        ids_N=torch.cat([batch.ids_N for batch in found]),
+        types_N=torch.cat([batch.types_N for batch in found]),
+        lengths_B=torch.cat([batch.lengths_B for batch in found]),
+        about=[a for about in abouts for a in about or ()] if known else None,
+    )
 
 
 def recorders_together(recorders: Sequence[TraceRecorder]) -> TraceRecorder:
@@ -124,28 +128,39 @@ def recorders_together(recorders: Sequence[TraceRecorder]) -> TraceRecorder:
     joined.tokens_LB = torch.cat([recorder.tokens_LB[:, rows_B] for recorder, rows_B in pairs], 1)
     why_B = [recorder.state.why_B[rows_B.numpy()] for recorder, rows_B in pairs]
     joined.state = PolicyState(np.concatenate(why_B))
-    for kind in ("guesses", "signals", "pools"):
-        noted = {
-            layer: torch.cat([getattr(j, kind)[layer][rows_B.to(x.device)] for j, rows_B in pairs])
-            for layer, x in getattr(first, kind).items()
+
+    def by_layer(of: Callable[[TraceRecorder], dict[int, Tensor]]) -> dict[int, Tensor]:
+        return {
+            layer: torch.cat([of(each)[layer][rows_B.to(x.device)] for each, rows_B in pairs])
+            for layer, x in of(first).items()
         }
-        setattr(joined, kind, noted)
+
+    joined.guesses = by_layer(lambda recorder: recorder.guesses)
+    joined.signals = by_layer(lambda recorder: recorder.signals)
+    joined.pools = by_layer(lambda recorder: recorder.pools)
     return joined
 
 
 def packed_together(found: Sequence[Packed]) -> Packed:
-    def joined(name: str) -> Any:
-        parts = [getattr(packed, name) for packed in found]
+    """Join packed rows. In a group where a reduction merged nothing, each token stands for itself:
+    of size 1 and log weight 0."""
+
+    def joined(of: Callable[[Packed], Tensor | None], alone: float = 0.0) -> Any:
+        parts = [of(packed) for packed in found]
         if all(part is None for part in parts):
             return None
-        # Of a group in which a reduction merged nothing, each token stands for itself.
-        alone = [x.x_ND.new_full(x.position_N.shape, float(name == "size_N")) for x in found]
-        return torch.cat([a if x is None else x for a, x in zip(alone, parts, strict=True)])
+        whole = [x.x_ND.new_full(x.position_N.shape, alone) for x in found]
+        return torch.cat([a if x is None else x for a, x in zip(whole, parts, strict=True)])
 
-    names = ("x_ND", "position_N", "special_N", "strength_B", "size_N", "weight_N", "original_B")
     lengths_B = torch.cat([packed.layout.lengths_B for packed in found])
     return Packed(
         layout=Layout(lengths_B, found[0].layout.device),
         notes={k: torch.cat([packed.notes[k] for packed in found]) for k in found[0].notes},
-        **{name: joined(name) for name in names},
+        x_ND=joined(lambda packed: packed.x_ND),
+        position_N=joined(lambda packed: packed.position_N),
+        special_N=joined(lambda packed: packed.special_N),
+        strength_B=joined(lambda packed: packed.strength_B),
+        size_N=joined(lambda packed: packed.size_N, alone=1.0),
+        weight_N=joined(lambda packed: packed.weight_N),
+        original_B=joined(lambda packed: packed.original_B),
     )

@@ -40,28 +40,28 @@ def fit_dial(
     recorded: Recorded,
     cost_EB: Float[np.ndarray, "e b"],
     full_cost: float,
-    original_B: np.ndarray | None = None,
+    original_BC: np.ndarray | None = None,
 ) -> list[DialPoint]:
     """Fit the points of the dial, each cheaper than the one before; the first is full depth.
 
-    Policies are not asked: they only make exits later.
+    Policies take no part: they only make exits later.
 
     Args:
         exit: a rule with a knob.
         recorded: the guesses of every head for the examples of the fit.
         cost_EB: of leaving at each of `exit.layers`, and of the last layer, in any unit.
-        full_cost: mean cost of the last layer where no exit is asked.
-        original_B: the answers to stay with; None are those of the last layer.
+        full_cost: mean cost of the last layer where no exit is evaluated.
+        original_BC: logits of the answers to stay with; None are those of the last layer.
     """
     knob: Any = exit.knob
-    if original_B is None:
-        original_B = full_depth_answers(recorded)
+    if original_BC is None:
+        original_BC = full_depth_logits(recorded)
     distance_EB = leaving_distances(exit, recorded)
-    agrees_EB = answers_at_exits(exit, recorded) == original_B
+    agrees_EB = recorded.kind.same(logits_at_exits(exit, recorded), original_BC)
     is_shared = bool(faults_of(at_point(exit, [knob.strict] * len(exit.layers)), None))
     laxest = abs(knob.fine[-1] - knob.strict)
     curves = Curves.fit(distance_EB, None if is_shared else agrees_EB, laxest)
-    replay = Replay(exit, recorded, cost_EB, original_B)
+    replay = Replay(exit, recorded, cost_EB, original_BC)
     full = replay.at(knob.strict if is_shared else [knob.strict] * len(exit.layers))
     points = [replace(full, cost=full_cost)]
     for level in spaced(curves.levels(distance_EB), cost_EB):
@@ -72,9 +72,9 @@ def fit_dial(
     return points
 
 
-def full_depth_answers(recorded: Recorded) -> np.ndarray:
-    """The class that the last layer's head gives each example."""
-    return recorded.guesses[len(recorded.tokens_LB)].argmax(-1)
+def full_depth_logits(recorded: Recorded) -> np.ndarray:
+    """Return the logits of the last layer's head (B x C)."""
+    return recorded.guesses[len(recorded.tokens_LB)]
 
 
 def leaving_distances(exit: ExitRule, recorded: Recorded) -> Float[np.ndarray, "e b"]:
@@ -109,10 +109,10 @@ def at_distance(knob: Knob, distance: float) -> float:
     return round(knob.strict + sign * float(distance), 9)
 
 
-def answers_at_exits(exit: ExitRule, recorded: Recorded) -> np.ndarray:
-    """The class that each example would be answered with at each exit (E x B)."""
+def logits_at_exits(exit: ExitRule, recorded: Recorded) -> np.ndarray:
+    """Return the logits that each example would leave with at each exit (E x B x C)."""
     logits_EBC = torch.stack([torch.from_numpy(recorded.guesses[k]) for k in exit.layers])
-    answers = [exit.answers(logits_EBC[: e + 1]).argmax(-1) for e in range(len(exit.layers))]
+    answers = [exit.answers(logits_EBC[: e + 1]) for e in range(len(exit.layers))]
     return torch.stack(answers).numpy()
 
 
@@ -213,20 +213,21 @@ class Replay:
     exit: ExitRule
     recorded: Recorded
     cost_EB: np.ndarray
-    original_B: np.ndarray
+    original_BC: np.ndarray
 
     def at(self, point: float | list[float]) -> DialPoint:
         """Return the cost, accuracy and agreement of the rule at a point of its knob."""
         outcome = replace(self.recorded, policies=()).under(at_point(self.exit, point))
         places = [*self.exit.layers, len(self.recorded.tokens_LB)]
         place_B = np.searchsorted(places, outcome.depth_B)
-        answer_B = outcome.logits_BC.argmax(-1)
+        kind, labels_B = self.recorded.kind, self.recorded.labels
+        right_B = kind.right(outcome.logits_BC, labels_B)
         return DialPoint(
             exit=point,
             reduction=None,
             cost=float(self.cost_EB[place_B, np.arange(len(place_B))].mean()),
-            accuracy=float((answer_B == self.recorded.labels).mean()),
-            agreement=float((answer_B == self.original_B).mean()),
+            accuracy=float(np.nan_to_num(right_B).mean()),
+            agreement=float(kind.same(outcome.logits_BC, self.original_BC).mean()),
         )
 
 

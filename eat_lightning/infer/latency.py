@@ -27,7 +27,7 @@ BLOCK = 20  # examples that a setting runs before the next one's turn
 
 
 @dataclass
-class Candidate:
+class TimedCall:
     """A setting to time: `run` answers what `ready` makes of a batch of `split`."""
 
     run: Callable[[Any], Any]
@@ -36,7 +36,7 @@ class Candidate:
 
 
 def keep_kernels() -> None:
-    """Let oneDNN keep every kernel, which it must be told before its first product. It keeps 1,024,
+    """Let oneDNN keep every kernel, which it reads before its first product. It keeps 1,024,
     and where many settings take turns, one whose kernels were dropped is timed with their making:
     0.5 ms each, more than twice the time of an encoder whose layers have widths of their own."""
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", KERNELS)
@@ -91,7 +91,7 @@ def time_interleaved(
 
 
 def time_all(
-    candidates: Mapping[Name, Candidate],
+    candidates: Mapping[Name, TimedCall],
     examples: int = 1000,
     warmup: int = 50,
     repeats: int = 3,
@@ -113,7 +113,7 @@ def time_all(
         rows[name] = np.random.default_rng(seed).permutation(len(split))[:examples]
         by_length[name] = rows[name][np.argsort(-split.lengths[rows[name]], kind="stable")]
     single = Turns(candidates, rows, 1)
-    orders = {"": rows, "_sorted": by_length}  # by the suffix of what is said of them
+    orders = {"": rows, "_sorted": by_length}  # by the suffix of their fields
     batched = {suffix: Turns(candidates, rows, batch, 1) for suffix, rows in orders.items()}
     with undisturbed(threads):
         single.warm_up(warmup)
@@ -140,7 +140,7 @@ class Turns:
 
     def __init__(
         self,
-        candidates: Mapping[Any, Candidate],
+        candidates: Mapping[Any, TimedCall],
         rows: Mapping[Any, np.ndarray],
         size: int,
         block: int = BLOCK,

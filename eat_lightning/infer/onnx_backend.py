@@ -7,6 +7,7 @@ Shapes: B examples of a batch, or of a split in its order.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -92,14 +93,13 @@ class Export:
         return sha256_of([path for path in there if path.is_file()])
 
     def check_policies(self, policies: Sequence[Policy]) -> None:
-        """ConfigError with what of them cannot be asked of an export."""
+        """ConfigError with the policies that an export cannot serve."""
         faults = [fault for policy in policies for fault in policy.export_blockers()]
-        labels = self.about["labels"]
-        model = ModelFacts(self.layers, labels, num_labels=max(len(labels), 1))
+        model = ModelFacts(self.layers, self.about["labels"], self.runner.kind)
         Faults(faults or policy_faults(policies, model)).check()
 
     def stricter(self, rule: dict[str, Any]) -> Any:
-        """An exit rule that its graphs are to be held to; None where it is theirs. ConfigError
+        """A stricter exit rule for its graphs; None where it is theirs. ConfigError
         where they cannot be."""
         if rule in ({"kind": "never"}, self.about["exit"]):
             return None
@@ -122,7 +122,8 @@ class OnnxBackend(Backend):
         about = self.export.about
         self.folder, self.runner = self.export.folder, self.export.runner
         self.columns, self.labels = about["columns"], about["labels"]
-        self.num_layers = about["num_layers"]
+        self.num_layers, self.max_length = about["num_layers"], about["max_length"]
+        self.kind = self.runner.kind
         self.exits = [*self.export.layers, self.num_layers]
 
     def record(self, split: Any, batch: int = 32, title: str = "") -> Recorded:
@@ -144,9 +145,10 @@ class OnnxBackend(Backend):
             guesses,
             tokens_LB,
             Never(),
-            origins=getattr(split, "origins", None),
+            origins=split.origins,
             policies=self.policies(),
             batch=split.batch,
+            kind=self.kind,
         )
 
     def run(
@@ -161,6 +163,20 @@ class OnnxBackend(Backend):
             logits_BC, depth_B = would_leave(trace.guesses, exits.review(about))
             yield rows_B, trace, replace(trace, logits_BC=logits_BC, depth_B=depth_B)
 
+    @contextmanager
+    def cutting(self, side: str | None) -> Iterator[None]:
+        before = self.export.about["truncation_side"]
+        self.cut_at(side or before)
+        try:
+            yield
+        finally:
+            self.cut_at(before)
+
+    def cut_at(self, side: str) -> None:
+        self.runner.tokenizer.enable_truncation(
+            self.max_length, strategy="longest_first", direction=side
+        )
+
     def look(self, text: Sequence[str], about: Mapping[str, str]) -> Look:
         exits = self.by_source[self.source_of(about)]
         # Asked though the graphs decide alone, so that a single example too goes exit by exit.
@@ -169,7 +185,7 @@ class OnnxBackend(Backend):
         depth = int(trace.depth_B[0])
         guesses = {k: guess_BC[0] for k, (guess_BC, _) in trace.guesses.items() if k <= depth}
         rule = build("exit", self.export.about["exit"]) if exits.rule is None else exits.rule
-        return Look(trace.answers(self.labels)[0], guesses, {}, rule)
+        return Look(trace.answers(self.kind, self.labels)[0], guesses, {}, rule)
 
     def identity(self, source: Source = None) -> dict[str, Any]:
         """The graphs by hash, and what makes their exits later."""

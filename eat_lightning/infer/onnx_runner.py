@@ -2,8 +2,8 @@
 torch.
 
 `python -m eat_lightning.infer.onnx_runner FOLDER < lines`. An export puts a copy of this file
-beside its graphs, with text_io.py and sessions.py, where `python FOLDER/runner.py < lines` needs
-nothing else of this package.
+beside its graphs, with answer_kind.py, text_io.py and sessions.py, where
+`python FOLDER/runner.py < lines` needs nothing else of this package.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING or __package__:
+    from eat_lightning.answer_kind import SCORE, AnswerKind, kind_of
     from eat_lightning.infer.sessions import ENGINES, NEXT, State, engine_faults
     from eat_lightning.text_io import AnswerTrace, Texts, answer_input, answer_lines
 else:  # a copy, with its own text_io.py beside it; python -I does not look there by itself
     sys.path.insert(0, str(Path(__file__).parent))
+    from answer_kind import SCORE, AnswerKind, kind_of
     from sessions import ENGINES, NEXT, State, engine_faults
     from text_io import AnswerTrace, Texts, answer_input, answer_lines
 
@@ -47,7 +49,7 @@ class Runner:
     `ENGINES`. dtype None: that of the graphs.
 
     A batch goes from graph to graph, and who leaves at an exit is taken out between them; a single
-    example goes through one graph that decides inside, unless `later` is asked too.
+    example goes through one graph that decides inside, unless a `review` is given too.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Runner:
         self.about = read_about(self.folder)
         self.dtype = dtype_of(self.about, engine, dtype)
         self.labels, self.columns = self.about["labels"], self.about["columns"]
+        self.kind = kind_in(self.about)
         self.names = {int(code): name for code, name in self.about["reasons"].items()}
         self.tokenizer = self.open_tokenizer()
         self.sessions: dict[str, Any] = {}
@@ -94,7 +97,7 @@ class Runner:
         return answer_lines(lines, first, self.columns, lambda texts, _: self.answer(texts))
 
     def answer(self, texts: Texts) -> list[dict[str, Any]]:
-        return self.run(texts).answers(self.labels)
+        return self.run(texts).answers(self.kind, self.labels)
 
     def run(self, texts: Texts, review: Review | None = None) -> AnswerTrace:
         """All examples at their ends."""
@@ -129,7 +132,7 @@ class Runner:
     def leaving(self, state: State, review: Review | None = None) -> Left:
         """Yield the examples that leave at each exit, with a trace complete for those."""
         size, num_layers = len(state["lengths_B"]), self.about["num_layers"]
-        trace = AnswerTrace.blank(size, max(len(self.labels), 1), num_layers, self.names)
+        trace = AnswerTrace.blank(size, self.kind.width, num_layers, self.names)
         here_B = np.arange(size)
         for stretch in self.about["stretches"]:
             session = self.session(stretch["file"])
@@ -196,11 +199,23 @@ def read_about(folder: Path) -> dict[str, Any]:
     for each in folder.rglob("*"):  # a graph can name any of them
         if not each.is_dir() or each.is_symlink():
             check_file(each)
+    try:
+        kind_in(about)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     ends = [stretch["layers"] for stretch in about["stretches"]]
     follows = [0 if ends[0] == [0, 0] else 1, *(last + 1 for _, last in ends)]
     if [first for first, _ in ends] != follows[:-1] or follows[-1] != about["num_layers"] + 1:
         raise ValueError(f"{path}: stretches must go from layer 1 to the last, got {ends!r:.60}")
     return about
+
+
+def kind_in(about: dict[str, Any]) -> AnswerKind:
+    """The kind of an export's answers; ValueError where its labels do not go with it."""
+    kind, labels = kind_of(about, max(len(about["labels"]), 1)), about["labels"]
+    if (kind.problem_type == SCORE) != (not labels):
+        raise ValueError(f"labels cannot be {labels!r:.60} for {kind.problem_type}")
+    return kind
 
 
 def check_file(path: Path) -> None:

@@ -20,7 +20,7 @@ DTYPES = {"fp32": "fp32", "bf16": "bf16 weights", "int8": "int8 products"}
 def form_of(
     prepack: bool | None, dtype: str, device: str = "cpu", certified: str | None = None
 ) -> str:
-    """The form that a command's weights take. held: that of its certificate, if any."""
+    """The form that a command's weights take. certified: that of its certificate, if any."""
     from eat_lightning.infer.prepacked import cannot_in
 
     if cannot_in(dtype, device):

@@ -14,20 +14,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from eat_lightning.methods.head._vectors import VectorClassifier
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import ACTIVATIONS
-from eat_lightning.model.layer import plain
+from eat_lightning.model.layer import AddingLinear, plain
 from eat_lightning.model.sharing import sharing
 
 LINEARS = ("qkv", "out", "up", "down")
 TYPICAL_ROWS = 32  # tokens that the arrangement is chosen for; any number may come
 
 
-class PrepackedLinear(nn.Module):
+class PrepackedLinear(AddingLinear):
     """A linear map whose weight cannot be read or trained any more, `then` "none", "gelu" or
-    "tanh".
-
-    adds: with "none" it takes what its product is added to, as `Layer.added` asks."""
+    "tanh". With "none" it adds."""
 
     def __init__(self, linear: nn.Linear, then: str = "none", rows: int = TYPICAL_ROWS):
         super().__init__()
@@ -59,7 +58,7 @@ def prepacked(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
 
 def cannot(encoder: AdaptiveEncoder) -> str | None:
     """Why these weights cannot be prepacked here, in a line."""
-    linears = (getattr(layer, name) for layer in encoder.layers for name in LINEARS)
+    linears = (layer.get_submodule(name) for layer in encoder.layers for name in LINEARS)
     if not all(type(linear) is nn.Linear for linear in linears):
         return "prepacked weights are made of plain ones, and these are something else already"
     weight = encoder.embedding.word.weight
@@ -85,7 +84,9 @@ def cannot_in(dtype: str, device: str = "cpu") -> str | None:
 def layer_of(layer: Any) -> nn.Module:
     fused = layer.act is ACTIVATIONS["gelu"] and layer.inner is plain  # a gate is not activated
     linears = {
-        name: PrepackedLinear(getattr(layer, name), "gelu" if fused and name == "up" else "none")
+        name: PrepackedLinear(
+            layer.get_submodule(name), "gelu" if fused and name == "up" else "none"
+        )
         for name in LINEARS
     }
     return sharing(layer, **linears, act=nn.Identity() if fused else layer.act)
@@ -100,8 +101,8 @@ def heads_of(encoder: AdaptiveEncoder) -> nn.ModuleDict:
     made: dict[nn.Linear, PrepackedLinear] = {}  # heads may share one
     heads = {}
     for number, head in encoder.heads.items():
-        dense = getattr(head, "dense", None)
-        if type(dense) is nn.Linear and getattr(head, "act", None) is torch.tanh:
+        dense = head.dense if isinstance(head, VectorClassifier) else None
+        if type(dense) is nn.Linear and head.act is torch.tanh:
             made[dense] = made.get(dense) or PrepackedLinear(dense, "tanh")
             head = sharing(head, dense=made[dense], act=nn.Identity())
         heads[number] = head

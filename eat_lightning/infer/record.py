@@ -27,7 +27,7 @@ def record(encoder: AdaptiveEncoder, split: Any, batch_size: int = 32, title: st
     """Run all examples of a split through all layers and heads, in evaluation mode."""
     last, device = encoder.shape.num_layers, encoder.strength.device
     layers = sorted(int(k) for k in encoder.heads)
-    guesses = {k: np.empty((len(split), encoder.num_labels), np.float32) for k in layers}
+    guesses = {k: np.empty((len(split), encoder.kind.width), np.float32) for k in layers}
     signals: dict[int, np.ndarray] = {}
     tokens_LB = np.zeros((last, len(split)), np.int64)
     with inference(encoder):
@@ -40,19 +40,19 @@ def record(encoder: AdaptiveEncoder, split: Any, batch_size: int = 32, title: st
                 whole_BS = signals.setdefault(k, np.empty(size, np.float32))
                 whole_BS[rows_B] = signal_BS.float().cpu().numpy()
             tokens_LB[:, rows_B] = trace.tokens_LB.numpy()
-    source = getattr(split, "source", None)
     return Recorded(
         split.labels,
         split.lengths,
         guesses,
         tokens_LB,
         encoder.exit,
-        difficulty=getattr(split, "difficulty", None),
-        origins=getattr(split, "origins", None),
+        difficulty=split.difficulty,
+        origins=split.origins,
         policies=encoder.policies,
         signals=signals,
         batch=split.batch,
-        data="" if source is None else source.digest[:16],
+        data="" if split.source is None else split.source.digest[:16],
+        kind=encoder.kind,
     )
 
 
@@ -73,6 +73,7 @@ def recorded_of(encoder: AdaptiveEncoder, trace: Trace, batch: Batch | None = No
         policies=() if batch is None else encoder.policies,
         signals=arrays(trace.signals),
         batch=None if batch is None else lambda rows_B: batch,
+        kind=encoder.kind,
     )
 
 
@@ -93,7 +94,7 @@ def score(task: Any, logits_BC: np.ndarray, labels_B: np.ndarray) -> dict[str, f
     from eat_lightning.data.metrics import metrics_for  # brings torchmetrics, slowly
 
     logits, labels = torch.as_tensor(logits_BC), torch.as_tensor(labels_B)
-    predictions = logits[:, 0] if task.num_labels == 1 else logits.argmax(-1)
+    predictions = task.kind.predictions(logits)
     scores = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torchmetrics on a constant, which is dealt with below

@@ -7,6 +7,7 @@ Shapes: B examples of the split (in its order), L layers, C classes, E exits so 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eat_lightning.answer_kind import MULTI, SINGLE, AnswerKind, kind_of
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import replacing
 from eat_lightning.validation import raise_faults
@@ -36,6 +38,7 @@ class Recorded:
     origins: where each example comes from. group_B: equal numbers for examples that belong
     together, such as pairs of one premise. batch: the examples of some rows, for which policies
     ask. data: the hash of the examples. All of these are None or empty where they are not known.
+    kind: of the answers.
     """
 
     labels: np.ndarray
@@ -50,20 +53,27 @@ class Recorded:
     batch: Callable[[np.ndarray], Batch] | None = None
     group_B: np.ndarray | None = None
     data: str = ""
+    kind: AnswerKind = None  # type: ignore[assignment]  # None: by the shapes of labels and logits
+
+    def __post_init__(self) -> None:
+        if self.kind is None:
+            several = {"problem_type": MULTI} if self.labels.ndim == 2 else {}
+            shape = next((guess.shape for guess in self.guesses.values()), ())
+            self.kind = kind_of(several, max(1, shape[1]) if len(shape) == 2 else 2)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
     def num_classes(self) -> int:
-        """Width of the heads' logits: 1 for a score."""
+        """Width of the heads' logits: 1 for a score, 2 for one with its predicted error."""
         return next(iter(self.guesses.values())).shape[1]
 
     @property
     def in_margins(self) -> bool:
         """True where every label is class 0 and every first logit is 0."""
         firsts = [guess_BC[:, 0] for guess_BC in self.guesses.values()]
-        return self.num_classes > 1 and not any(x.any() for x in [self.labels, *firsts])
+        return self.kind.problem_type == SINGLE and not any(x.any() for x in [self.labels, *firsts])
 
     def under(self, exit: ExitRule | None = None) -> Outcome:
         """Replay an exit rule (None: the encoder's own) with the policies: what happens to an
@@ -106,17 +116,17 @@ class Recorded:
     def joined(cls, parts: Sequence[Recorded]) -> Recorded:
         """Passes of one encoder over several splits, one behind the other, without policies."""
 
-        def by_layer(name: str) -> dict[int, np.ndarray]:
-            columns = [getattr(part, name) for part in parts]
+        def by_layer(columns: list[dict[int, np.ndarray]]) -> dict[int, np.ndarray]:
             return {layer: np.concatenate([c[layer] for c in columns]) for layer in columns[0]}
 
         return cls(
             np.concatenate([part.labels for part in parts]),
             np.concatenate([part.lengths for part in parts]),
-            by_layer("guesses"),
+            by_layer([part.guesses for part in parts]),
             np.concatenate([part.tokens_LB for part in parts], axis=1),
             parts[0].exit,
-            signals=by_layer("signals"),
+            signals=by_layer([part.signals for part in parts]),
+            kind=parts[0].kind,
         )
 
     def to_parquet(self, path: Path) -> None:
@@ -131,7 +141,10 @@ class Recorded:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        columns: dict[str, Any] = {"label": small(self.labels), "length": small(self.lengths)}
+        labels = small(self.labels)
+        if self.kind.label_shape:
+            labels = pa.FixedSizeListArray.from_arrays(labels.ravel(), labels.shape[1])
+        columns: dict[str, Any] = {"label": labels, "length": small(self.lengths)}
         columns |= self.fewer_tokens()
         name, first = ("margins", 1) if self.in_margins else ("logits", 0)
         floats = {f"{name}_{k}": guess_BC[:, first:] for k, guess_BC in self.guesses.items()}
@@ -142,17 +155,21 @@ class Recorded:
         }
         known = {"difficulty": self.difficulty, "source": self.origins, "group": self.group_B}
         columns |= {name: values for name, values in known.items() if values is not None}
+        table = pa.table(columns)
+        if about := self.kind.spec():
+            about |= {"num_labels": self.kind.num_labels}
+            table = table.replace_schema_metadata({"answers": json.dumps(about)})
         how: dict[str, Any] = {
             "compression": "zstd",
             "compression_level": 19,
             "write_statistics": False,
-            "store_schema": False,
+            "store_schema": bool(about),  # else what the kind says is not kept
             "use_dictionary": [*(columns.keys() - floats.keys() - {"group"})],
             "use_byte_stream_split": [f"{name}.list.element" for name in floats],
             "column_encoding": {"group": "DELTA_BINARY_PACKED"} if "group" in columns else None,
         }
         with replacing(path) as beside:
-            pq.write_table(pa.table(columns), beside, **how)
+            pq.write_table(table, beside, **how)
 
     def fewer_tokens(self) -> dict[str, np.ndarray]:
         """Find the layers that are entered by fewer tokens than the one before (the first: than the
@@ -188,14 +205,18 @@ class Recorded:
     @classmethod
     def of_table(cls, table: pa.Table) -> Recorded:
         """Make it of the columns that `to_parquet` writes, whether they fit each other or not."""
+        import pyarrow as pa
+
         from eat_lightning.methods.exit.never import Never
 
         names = table.column_names
         guesses = by_layer(table, "logits_")
         for layer, margins_BC in by_layer(table, "margins_").items():  # over the first class's 0
             guesses[layer] = np.pad(margins_BC, ((0, 0), (1, 0)))
+        labels = table["label"]
+        flat = not pa.types.is_fixed_size_list(labels.type) and not pa.types.is_list(labels.type)
         return cls(
-            wide(table["label"].to_numpy()),
+            wide(labels.to_numpy() if flat else stacked(labels)),
             wide(table["length"].to_numpy()),
             guesses,
             tokens_of(table, max(guesses)),
@@ -204,6 +225,7 @@ class Recorded:
             origins=table["source"].to_pylist() if "source" in names else None,
             signals=by_layer(table, "signals_"),
             group_B=table["group"].to_numpy() if "group" in names else None,
+            kind=kept_kind(table),  # type: ignore[arg-type]
         )
 
     def faults(self) -> list[str]:
@@ -262,6 +284,18 @@ class Outcome:
         codes, counts = np.unique(self.reason_B, return_counts=True)
         shares = (counts / len(self.reason_B)).tolist()
         return {self.names[code]: share for code, share in zip(codes, shares, strict=True)}
+
+
+def kept_kind(table: pa.Table) -> AnswerKind | None:
+    """The kind of answers that a table says it holds; None where it says nothing."""
+    kept = (table.schema.metadata or {}).get(b"answers")
+    if kept is None:
+        return None
+    about = json.loads(kept)
+    num_labels = about.get("num_labels") if isinstance(about, dict) else None
+    if not isinstance(num_labels, int) or num_labels < 1:
+        raise ValueError(f"answers.num_labels must be 1 or more, got {num_labels!r:.60}")
+    return kind_of(about, num_labels)
 
 
 def small(numbers: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Exits of an export that come later than its graphs say: by a stricter rule, by policies.
 
 The graphs hold the exit rule, but it is between them that an example leaves or goes on, so there it
-can be held back, and only that. Without torch, but where a stricter rule is asked.
+can be held back, and only that. Without torch, but where there is a stricter rule.
 
 Shapes: B examples of a batch, E exits so far, C classes.
 """
@@ -71,7 +71,7 @@ class StricterExits:
 def nobody_leaves(
     reason_B: np.ndarray, guesses_EBC: np.ndarray | None, rows_B: np.ndarray
 ) -> np.ndarray:
-    """A `Later` under which every exit guesses for every example."""
+    """A `Review` under which every exit guesses for every example."""
     return np.full(len(rows_B), LAST_LAYER if guesses_EBC is None else STAYS)
 
 
@@ -79,7 +79,7 @@ def would_leave(
     guesses: Mapping[int, tuple[np.ndarray, np.ndarray]], review: Review | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The logits B x C that each example would leave with and its depth, where all ran every layer:
-    what `later` makes of what the graphs decided (`Trace.guesses`)."""
+    what `review` makes of what the graphs decided (`Trace.guesses`)."""
     *early, last = guesses
     logits_BC = guesses[last][0].copy()
     depth_B = np.full(len(logits_BC), last)

@@ -6,6 +6,7 @@ Shapes: B examples of a batch, G of them that left together.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ class TorchBackend(Backend):
 
     def __post_init__(self) -> None:
         self.encoder = self.by_source[None]  # answers a source without exits of its own
-        self.num_layers = self.encoder.shape.num_layers
+        self.num_layers, self.kind = self.encoder.shape.num_layers, self.encoder.kind
         early = {layer for encoder in self.by_source.values() for layer in encoder.exit.layers}
         self.exits = sorted({*early, self.num_layers})
 
@@ -91,7 +92,7 @@ class TorchBackend(Backend):
         depth, signals = int(trace.depth_B), trace.signals
         passed = [k for k in sorted(trace.guesses) if k <= depth]
         return Look(
-            in_numpy(trace, np.array(encoded.cut)).answers(self.labels)[0],
+            in_numpy(trace, np.array(encoded.cut)).answers(self.kind, self.labels)[0],
             {k: trace.guesses[k][0].float().cpu().numpy() for k in passed},
             {k: signals[k][0].float().cpu().numpy() for k in passed if k in signals},
             encoder.exit,
@@ -120,6 +121,15 @@ class TorchBackend(Backend):
         of_exits = outcome.logits_BC, outcome.depth_B, outcome.reason_B, tokens_LB, outcome.names
         yield np.arange(batch.size), answered, AnswerTrace(*of_exits)
 
+    @contextmanager
+    def cutting(self, side: str | None) -> Iterator[None]:
+        before = self.tokenizer.truncation_side
+        self.tokenizer.truncation_side = side or before
+        try:
+            yield
+        finally:
+            self.tokenizer.truncation_side = before
+
     def encoded(self, texts: Texts) -> Encoded:
         found = self.tokenizer(
             *map(list, zip(*texts, strict=True)),
@@ -127,7 +137,7 @@ class TorchBackend(Backend):
             max_length=self.max_length,
             return_attention_mask=False,
         )
-        # A tokenizer in Python (none of the bodies' own is) does not say what it cut.
+        # A tokenizer in Python (none of the backbones' own is) does not say what it cut.
         cut = [bool(each.overflowing) for each in found.encodings or ()] or [False] * len(texts)
         return Encoded(found["input_ids"], found.get("token_type_ids"), cut)
 

@@ -33,7 +33,8 @@ def padded_inputs(batch: Batch, pad_token_id: int, typed: bool) -> dict[str, Ten
 
 
 class HuggingFaceTwin(nn.Module):
-    """The body as transformers' own model (sdpa, PyTorch's eager mode) with the last exit head."""
+    """The backbone as transformers' own model (sdpa, PyTorch's eager mode) with the last exit
+    head."""
 
     def __init__(self, encoder: AdaptiveEncoder):
         super().__init__()

@@ -31,8 +31,8 @@ from eat_lightning.weights.dial import Budget
 def fitted_settings(
     subject: Subject, encoder: AdaptiveEncoder, plan: MeasureSettings
 ) -> list[Setting]:
-    """One for each rule and budget; none of baselines alone, or for a regression."""
-    if not (plan.budgets or plan.agree) or subject.run.task.regression:
+    """One for each rule and budget; none of baselines alone."""
+    if not (plan.budgets or plan.agree):
         return []
     measured = [setting for setting in subject.settings if not setting.baseline]
     rules: dict[str, Setting] = {}  # by what they differ in beside where their knob stands

@@ -28,6 +28,7 @@ FIELDS = (  # of a row: over the neighbouring fixed depths, and over the best mi
     *("mix_gain", "mix_gain_low", "mix_gain_high"),
 )
 CELLS = 4_000_000  # of a chunk of draws, which bounds memory
+MOST_CLASSES = 20  # whose confusion matrices are kept for each example
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,15 @@ class Judged:
     def sums(self) -> np.ndarray:
         """Counts and FLOPs of each group, which add up to metrics and costs: G x (R + K) x (C * C +
         1)."""
-        both = (*self.rules, *self.fixed)
-        largest = int(max(self.labels_B.max(), *(answers.class_B.max() for answers in both)))
+        both, labels_B = (*self.rules, *self.fixed), self.labels_B
+        classes = [answers.class_B for answers in both]
+        largest = int(max(each_B.max() for each_B in (labels_B, *classes)))
         num_classes = max(self.num_classes, 1 + largest)
+        if self.metric == "accuracy":  # right (0) or wrong: a matrix of 77 classes takes gigabytes
+            classes = [(each_B != labels_B).astype(int) for each_B in classes]
+            labels_B, num_classes = np.zeros_like(labels_B), 2
         # Each example's place in the confusion matrix (label x answer, flattened), and its FLOPs.
-        cells = [self.labels_B * num_classes + answers.class_B for answers in both]
+        cells = [labels_B * num_classes + each_B for each_B in classes]
         ones = np.eye(num_classes**2)[np.stack(cells, axis=1)]
         flops = np.stack([answers.flops_B for answers in both], axis=1)
         per_example = np.concatenate([ones, flops[..., None]], axis=-1)

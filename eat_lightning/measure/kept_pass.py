@@ -14,7 +14,7 @@ from eat_lightning.runs.run import Run, is_clean, provenance
 
 
 def kept_pass(run: Run, file: str, backbone: AdaptiveEncoder, split: Any) -> Recorded | None:
-    """Read what every exit said of a split when the same weights were measured before. None where
+    """Read the guesses of every exit from an earlier measurement of the same weights. None where
     the code, the processor or the weights have changed since, and for a rule whose signals are
     recorded: the file does not say which rule's they are."""
     path, rows = run.folder / file, read(run.folder / "rows.jsonl")

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eat_lightning.answer_kind import SINGLE
 from eat_lightning.infer.recorded import Outcome, Recorded
 
 
@@ -32,7 +33,8 @@ class Oracle:
 
 
 def oracle_exit(correct_EB: np.ndarray, layers: Sequence[int]) -> Oracle:
-    """Each example leaves at the first of `layers` (the last is the body's) whose guess is right.
+    """Each example leaves at the first of `layers` (the last is the backbone's) whose guess is
+    right.
 
     No rule is more accurate. One can be shallower only by giving up right answers, or on examples
     that no exit gets right: `least_depth` lets those leave at once. ValueError where layers do not
@@ -61,9 +63,9 @@ def cost(recorded: Recorded, oracle: Oracle) -> float:
 
 
 def oracle_lines(recorded: Recorded) -> list[str]:
-    """Say to a person what choosing per example could reach on these heads; none for a regression,
-    or where there is one exit alone."""
-    if len(recorded.guesses) < 2 or recorded.guesses[len(recorded.tokens_LB)].shape[1] == 1:
+    """Say to a person what choosing per example could reach on these heads; none for answers that
+    are no classes, or where there is one exit alone."""
+    if len(recorded.guesses) < 2 or recorded.kind.problem_type != SINGLE:
         return []
     right, same = oracle_of(recorded, recorded.labels), oracle_of(recorded)
     return [

@@ -1,5 +1,5 @@
-"""Rows of settings: one pass for each body records every exit, all rules follow from its records,
-and then all settings of all runs take turns on the clock."""
+"""Rows of settings: one pass for each backbone records every exit, all rules follow from its
+records, and then all settings of all runs take turns on the clock."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from eat_lightning.data.calibration import group_ids
 from eat_lightning.engines.open import OfRun, fastest
 from eat_lightning.engines.plan import Opening
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.latency import Candidate, keep_kernels, time_all, undisturbed
+from eat_lightning.infer.latency import TimedCall, keep_kernels, time_all, undisturbed
 from eat_lightning.infer.precision import PLAIN, in_dtype, in_form
 from eat_lightning.infer.record import Recorded, record
 from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.measure.fitted import fitted_settings, searched_settings
-from eat_lightning.measure.gain import METRICS, Answers, Judged, mean_gains
+from eat_lightning.measure.gain import METRICS, MOST_CLASSES, Answers, Judged, mean_gains
 from eat_lightning.measure.in_engine import InEngine
 from eat_lightning.measure.kept_pass import kept_pass
 from eat_lightning.measure.plan import MeasureSettings, Subject
@@ -39,12 +39,12 @@ from eat_lightning.weights.checkpoint import load_second_runs
 
 
 @dataclass
-class Result:
+class TimedRow:
     """A setting's row, not yet timed, and how to time it."""
 
     run: Run
     row: Row
-    candidate: Candidate
+    candidate: TimedCall
     static: bool  # dense / none / never on our kernels: what a speed-up is against
 
 
@@ -60,7 +60,7 @@ def measured(plan: MeasureSettings, subjects: Sequence[Subject]) -> list[Row]:
     return rows
 
 
-def keep(rows: Sequence[Row], results: Sequence[Result]) -> None:
+def keep(rows: Sequence[Row], results: Sequence[TimedRow]) -> None:
     """Write rows into the folders of their runs."""
     folders: dict[Path, list[Row]] = {}
     for row, result in zip(rows, results, strict=True):
@@ -72,8 +72,8 @@ def keep(rows: Sequence[Row], results: Sequence[Result]) -> None:
             write(folder / "rows-policy.jsonl", with_policies)
 
 
-def recorded(subject: Subject, plan: MeasureSettings) -> Iterator[Result]:
-    """A result for each setting of a run, from one pass for each body."""
+def recorded(subject: Subject, plan: MeasureSettings) -> Iterator[TimedRow]:
+    """A result for each setting of a run, from one pass for each backbone."""
     run, engine = subject.run, plan.backend
     if engine == "auto":  # the fastest here with the run's exits, an example at a time
         engine = fastest(OfRun(run, Opening(plan.dtype, plan.threads), ()))
@@ -115,12 +115,12 @@ def recorded(subject: Subject, plan: MeasureSettings) -> Iterator[Result]:
                     exit=setting.exit
                 )
                 candidate = candidate_for(timed_backbone, split, row.kernels, plan.device)
-            yield Result(run, row, candidate, setting.is_static and not theirs)
+            yield TimedRow(run, row, candidate, setting.is_static and not theirs)
 
 
 def methods_of(settings: Sequence[Setting]) -> dict[str, Any]:
-    """The methods of one pass for settings of one body; an exit rule that observes signals takes
-    part in it, so that they are recorded."""
+    """The methods of one pass for settings of one backbone; an exit rule that observes signals
+    takes part in it, so that they are recorded."""
     watching = (setting.exit for setting in settings if overrides(setting.exit, ExitRule.observe))
     return settings[0].methods | {"exit": next(watching, settings[0].exit)}
 
@@ -153,9 +153,12 @@ class RecordedPass:
 
     def gains(self, settings: Sequence[Setting]) -> list[dict[str, float]]:
         """The fields of a `Row` that tell what each setting gains over fixed depth; none for
-        baselines, without an early head, or for a metric that is not of classes."""
+        baselines, without an early head, or for a metric that is not of classes or, but for
+        accuracy, is of too many."""
         recorded, metric = self.recorded, self.subject.run.task.metrics[0]
         trained = [setting for setting in settings if not setting.baseline]
+        if metric != "accuracy" and recorded.num_classes > MOST_CLASSES:
+            return [{} for _ in settings]
         if metric not in METRICS or len(recorded.guesses) < 2 or not trained:
             return [{} for _ in settings]
         rules = [self.answers(setting.exit, setting.policies) for setting in trained]
@@ -172,8 +175,8 @@ class RecordedPass:
 
 
 def file_name(backbone: str, form: str, data: str, plan: MeasureSettings, engine: str) -> str:
-    """One file for each body, form of the weights and engine (in which logits differ by their last
-    bits) and set of examples; exit rules share it."""
+    """One file for each backbone, form of the weights and engine (in which logits differ by their
+    last bits) and set of examples; exit rules share it."""
     digest = hashlib.sha256(backbone.encode()).hexdigest()[:8]
     dtype = plan.dtype + (f"-{form}" if form != PLAIN else "")
     dtype += "" if engine == "torch" else f"-{engine}"
@@ -187,11 +190,11 @@ def groups_of(run: Run, split: Any) -> np.ndarray | None:
     return None if len(np.unique(group_B)) == len(group_B) else group_B
 
 
-def candidate_for(encoder: AdaptiveEncoder, split: Any, kernels: str, device: str) -> Candidate:
-    candidate = Candidate(encoder.eval(), split)
+def candidate_for(encoder: AdaptiveEncoder, split: Any, kernels: str, device: str) -> TimedCall:
+    candidate = TimedCall(encoder.eval(), split)
     if kernels == "hf_eager":
         twin = HuggingFaceTwin(encoder)
-        candidate = Candidate(twin, split, twin.ready)
+        candidate = TimedCall(twin, split, twin.ready)
     if device == "cpu":
         return candidate
 
@@ -202,9 +205,9 @@ def candidate_for(encoder: AdaptiveEncoder, split: Any, kernels: str, device: st
     return replace(candidate, run=on_device)
 
 
-def timed(results: Sequence[Result], plan: MeasureSettings) -> Iterator[list[Row]]:
+def timed(results: Sequence[TimedRow], plan: MeasureSettings) -> Iterator[list[Row]]:
     """Rows after each repeat, in which all settings of all runs took turns; speed-ups against the
-    run's own static body. None while something trains; ends where training began meanwhile."""
+    run's own static backbone. None while something trains; ends where training began meanwhile."""
     timing, session = plan.timing, secrets.token_hex(6)
     if faults := timing.faults():
         print("\n".join(faults))
@@ -232,7 +235,7 @@ def timed(results: Sequence[Result], plan: MeasureSettings) -> Iterator[list[Row
 def time_fields(
     times: dict[str, Any], static: dict[str, Any] | None, flops_ratio: float
 ) -> dict[str, Any]:
-    """A row's fields of time; where the static body was timed too, with means of latencies and
+    """A row's fields of time; where the static backbone was timed too, with means of latencies and
     throughputs compared: low and high are over repeats, whose turns were taken together."""
     fields = {key: value for key, value in times.items() if not key.endswith("_R")}
     if static is None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from eat_lightning.answer_kind import AnswerKind
 from eat_lightning.errors import Faults
 from eat_lightning.infer.precision import DTYPES
 from eat_lightning.methods.exit.fixed import Fixed
@@ -62,7 +63,7 @@ class Setting:
 
     @property
     def backbone(self) -> str:
-        """All but the exit rule: settings of one body share a pass."""
+        """All but the exit rule: settings of one backbone share a pass."""
         return str([self.specs[s] for s in ("attention", "reduction", "policy") if s in self.specs])
 
     @property
@@ -92,17 +93,16 @@ def settings_of(run: Run, plan: Any, certificate: Certificate | None, form: str)
             policies = certificate.built_policies()
         methods["policies"] = from_folder(model.get("policy", [])) if policies is None else policies
     faults.check()
-    trained = Setting(**methods)
-    num_labels = 1 if run.task.regression else len(model["id2label"])
+    trained, kind = Setting(**methods), run.kind
     if certificate is None:
-        exits = exit_rules(trained.exit, plan, num_layers, num_labels, early)
+        exits = exit_rules(trained.exit, plan, num_layers, kind, early)
     else:
         certificate.check(
             combination(run, trained.specs, DTYPES[plan.dtype], plan.device, form=form)
         )
         exits = [trained.exit]
     for rule in exits:
-        faults += slot_faults(rule, heads, num_layers, num_labels)
+        faults += slot_faults(rule, heads, num_layers, kind)
         faults += untrained("exit", rule, model["exit"]["kind"])
     watching = dict.fromkeys(
         spec("exit", r)["kind"] for r in exits if overrides(r, ExitRule.observe)
@@ -132,7 +132,7 @@ def baselines(setting: Setting, plan: Any, model: dict[str, Any]) -> list[Settin
 
 
 def exit_rules(
-    trained: Any, plan: Any, num_layers: int, num_labels: int, early: list[int]
+    trained: Any, plan: Any, num_layers: int, kind: AnswerKind, early: list[int]
 ) -> list[Any]:
     """The rule as it is or as changed, with its knob at each of the points, and other rules, which
     look at each early head where they do not say. Where neither points nor another rule are asked
@@ -140,7 +140,7 @@ def exit_rules(
     knob, points, more = trained.knob, plan.swept[1], plan.other_rules
     is_changed = any(value is not None for value in plan.exit.values())
     if points is None and not is_changed and knob is not None:
-        points, more = knob.grid_for(num_labels)[::-1], [*more, STATIC["exit"]]
+        points, more = knob.grid_for(kind.num_labels)[::-1], [*more, STATIC["exit"]]
     if spec("exit", trained) == STATIC["exit"] and not is_changed:
         points = None  # a run without exits, beside others, has no knob to turn
     raise_faults(knob_faults(trained, plan.swept[0], points or ()))
@@ -167,7 +167,7 @@ def knob_faults(rule: Any, key: str, points: Sequence[Any]) -> list[str]:
 
 
 def distinct(settings: Sequence[Setting]) -> list[Setting]:
-    """The first of equal ones. A body that is static already is its own baseline."""
+    """The first of equal ones. A backbone that is static already is its own baseline."""
     found: list[Setting] = []
     for setting in settings:
         if setting.baseline == THEIRS or all(other.specs != setting.specs for other in found):

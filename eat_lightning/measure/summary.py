@@ -9,8 +9,9 @@ from typing import Any
 from eat_lightning.infer.precision import PLAIN
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.measure.oracle import oracle_lines
+from eat_lightning.runs.by_class import unfound
 from eat_lightning.runs.names import budget_of, by_run, names_of, titles_of
-from eat_lightning.runs.row import THEIRS, Row, label, method_text, unfound
+from eat_lightning.runs.row import THEIRS, Row, label, method_text
 from eat_lightning.runs.run import Run
 
 MOST = 10  # classes whose recall is printed
@@ -31,7 +32,7 @@ def gain(row: Row) -> str:
 
 
 NUMBERS = {
-    "score": lambda row: f"{100 * getattr(row, row.metric):.2f}",
+    "score": lambda row: f"{100 * row.score:.2f}",
     "gain": gain,
     "depth": lambda row: f"{row.depth:.2f}",
     "reten-\ntion": lambda row: f"{row.retention:.3f}",
@@ -69,7 +70,8 @@ def show(rows: Sequence[Row], runs: Sequence[Run]) -> None:
         table.add_row(name, titled(row, title), *cells, end_section=last)
     Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
     firsts = [group[0] for group in by_run(rows).values()]
-    print("\n".join([*map(described, firsts), *notes(rows), *oracles(rows, runs)]))
+    exits = [run.model_config()["exit"] for run in runs]
+    print("\n".join([*map(described, firsts), *notes(rows, exits), *oracles(rows, runs)]))
     names = sorted({"rows-policy.jsonl" if row.policy else "rows.jsonl" for row in rows})
     print("rows: " + ", ".join(str(run.folder / name) for run in runs for name in names))
 
@@ -88,15 +90,16 @@ def described(row: Row) -> str:
     return f"{row.model} seed {row.seed}: {row.encoder}, {', '.join(slots)}{strength}"
 
 
-def notes(rows: Sequence[Row]) -> list[str]:
-    """List notes on a table's numbers: their meaning, and how they were measured."""
+def notes(rows: Sequence[Row], exits: Sequence[dict[str, Any]]) -> list[str]:
+    """List notes on a table's numbers: their meaning, and how they were measured. exits: those
+    that the runs are set to."""
     scores = {f"{r.task} {r.metric}": f"{r.num_examples} examples of {r.split}" for r in rows}
     lines = ["score: " + "; ".join(f"{name} x 100 on {what}" for name, what in scores.items())]
     majorities = {r.task: r.majority for r in rows if r.majority is not None}
     if majorities:
         shares = ", ".join(f"{name} {100 * share:.2f}" for name, share in majorities.items())
         lines[0] += f" (largest class: {shares})"
-    lines += recall_notes(rows)
+    lines += recall_notes(rows, exits)
     if any(row.adaptivity_gain is not None for row in rows):
         lines.append(
             "gain: score minus that of fixed depth at equal FLOPs (95 % interval, paired); mix: of "
@@ -110,12 +113,12 @@ def notes(rows: Sequence[Row]) -> list[str]:
     return lines if timed is None else [*lines, *timing_notes(timed, rows)]
 
 
-def recall_notes(rows: Sequence[Row]) -> list[str]:
-    """List the recall of each class under each run's first setting, and the classes that a setting
-    never finds."""
+def recall_notes(rows: Sequence[Row], exits: Sequence[dict[str, Any]] = ()) -> list[str]:
+    """List the recall of each class under the setting of each run, or else under its first one,
+    and the classes that a setting never finds."""
     lines = []
     for group in by_run(rows).values():
-        lines += recall_lines(group[0])
+        lines += recall_lines(next((row for row in group if row.exit in exits), group[0]))
         for name in group[0].recall:
             blind = [row for row in group if row.recall.get(name) == 0]
             titles = ", ".join(dict.fromkeys(row.title for row in blind))

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
+from eat_lightning.answer_kind import AnswerKind, kind_of
 from eat_lightning.model.contracts import (
     Attention,
     EncoderPart,
@@ -41,7 +42,7 @@ from eat_lightning.model.heads import (
     notes_of,
     pooled_faults,
 )
-from eat_lightning.model.layer import Embedding, Layer, Layers, Shape, initialise
+from eat_lightning.model.layer import Embedding, Layer, Layers, initialise
 from eat_lightning.model.local import local_kernel
 from eat_lightning.model.masks import attention_mask
 from eat_lightning.model.method import kept_arguments
@@ -50,6 +51,7 @@ from eat_lightning.model.packed import NOTES, Batch, Packed, on_host
 from eat_lightning.model.policy_request import joined
 from eat_lightning.model.positions import DISTANCES
 from eat_lightning.model.recorder import TraceRecorder
+from eat_lightning.model.shape import Shape
 from eat_lightning.model.sharing import put, sharing
 from eat_lightning.model.specification import spec
 from eat_lightning.model.trace import Scores, Trace
@@ -66,12 +68,12 @@ class AdaptiveEncoder(nn.Module):
 
     Args:
         shape: sizes and parts of the backbone.
-        num_labels: classes, or 1 for a regression.
-        attention, reduction, exit: the methods.
+        num_labels: outputs of the last head: labels, or 1 for a score.
+        attention, reduction, exit, policies: the methods; policies act in their order.
         head: {"kind": a head's file name ("pooled" if left out), "layers": exit layers (or "all";
             the last is always added), and that kind's arguments; "last": kind and arguments of the
             last layer's head, where it is another}.
-        policies: act in their order, and cost nothing where there is none.
+        kind: of its answers; None: one label of several, or a score where `num_labels` is 1.
     """
 
     attention: Attention
@@ -88,36 +90,33 @@ class AdaptiveEncoder(nn.Module):
         exit: ExitRule,
         head: dict[str, Any],
         policies: Sequence[Policy] = (),
+        kind: AnswerKind | None = None,
     ):
         super().__init__()
         faults = [*head_faults(shape.num_layers, head), *evidence_faults(reduction)]
         faults += bias_faults(shape, attention)
         raise_faults(faults or pooled_faults(exit, head))
-        self.shape, self.num_labels = shape, num_labels
+        self.shape, self.num_labels, self.kind = shape, num_labels, kind or kind_of({}, num_labels)
         self.policies: Sequence[Policy] = policies
         layers = layers_with_heads(head.get("layers", ()), shape.num_layers)
         self.head = head_settings(head, layers)
         self.embedding = Embedding(shape)
-        in_embedding = shape.relative == "bias" and not shape.relative_buckets
-        self.relative = None if in_embedding else DISTANCES[shape.relative](shape)
+        apart = shape.relative != "bias" or shape.relative_buckets
+        self.relative = DISTANCES[shape.relative](shape) if apart else None
         alone = [Layer(shape.at(i + 1), after_norm=i == 0) for i in range(shape.num_distinct)]
         self.layers = Layers(alone, shape.num_layers)
-        self.final_norm = (
-            nn.LayerNorm(shape.hidden_size, eps=shape.eps, bias=shape.biases)
-            if shape.norm == "first"
-            else None
-        )
-        self.heads = make_heads(shape, num_labels, self.head)
-        first: Any = self.heads[str(layers[0])]
-        self.head |= kept_arguments(first)
+        norm = nn.LayerNorm(shape.hidden_size, eps=shape.eps, bias=shape.biases)
+        self.final_norm = norm if shape.norm == "first" else None
+        self.heads = make_heads(shape, self.kind, self.head)
+        heads: Any = self.heads
+        self.head |= kept_arguments(heads[str(layers[0])])
         if "last" in self.head:
-            last: Any = self.heads[str(shape.num_layers)]
-            self.head["last"] = spec("head", last)
+            self.head["last"] = spec("head", heads[str(shape.num_layers)])
         self.register_buffer("strength", torch.ones((), dtype=torch.float64))
         self.apply(initialise)
         self.attention = self.fitted(attention)
         self.reduction = self.fitted(reduction)
-        self.exit = self.fitted(exit)
+        self.exit = self.knowing_heads(self.fitted(exit))
 
     def replacing(
         self,
@@ -136,7 +135,7 @@ class AdaptiveEncoder(nn.Module):
         if reduction is not None:
             put(twin, "reduction", self.fitted(reduction, self.reduction))
         if exit is not None:
-            put(twin, "exit", self.fitted(exit, self.exit))
+            put(twin, "exit", self.knowing_heads(self.fitted(exit, self.exit)))
         if policies is not None:
             twin.policies = policies
         return twin
@@ -155,6 +154,11 @@ class AdaptiveEncoder(nn.Module):
         if isinstance(method, nn.Module):  # a new module is in training
             method.train(self.training)
         return method
+
+    def knowing_heads(self, exit: ExitRule) -> ExitRule:
+        """An exit rule that knows the heads."""
+        exit.join({int(layer): head for layer, head in self.heads.items()})
+        return exit
 
     @property
     def rule(self) -> ExitRule:
@@ -246,7 +250,7 @@ class AdaptiveEncoder(nn.Module):
         seen = self.for_heads(packed)
         earlier = (recorder.pooled(),) if head.wants_earlier else ()
         pooled_BD = head.pooled(seen)
-        logits_BC = head.guess(pooled_BD, *earlier)
+        logits_BC = self.kind.padded(head.guess(pooled_BD, *earlier))
         signal_BS = self.exit.observe(seen, pooled_BD, logits_BC, number)
         recorder.guess(number, logits_BC, signal_BS)
         if earlier:
@@ -282,7 +286,8 @@ class AdaptiveEncoder(nn.Module):
         return partial(product, **{f"{name}_N": vars(packed)[f"{name}_N"] for name in wants})
 
     def half_window(self, packed: Packed, layer: int) -> int | None:
-        """How far a token of a layer sees by the body's own window (None: over the whole text)."""
+        """How far a token of a layer sees by the backbone's own window (None: over the whole
+        text)."""
         if layer not in self.shape.local_layers:
             return None
         half_window, span = self.shape.local_window // 2, packed.span
@@ -353,7 +358,7 @@ class AdaptiveEncoder(nn.Module):
         )
 
     def ask(self, packed: Packed, batch: Batch, recorder: TraceRecorder) -> Packed:
-        """The examples with what policies wish for them before they start."""
+        """The examples with the requests of policies for them before they start."""
         request = joined(policy.requests(batch, self.reduction) for policy in self.policies)
         if recorder.options.leave:
             recorder.request(request)
@@ -378,7 +383,7 @@ class AdaptiveEncoder(nn.Module):
 
 
 def bias_faults(shape: Shape, attention: Any) -> list[str]:
-    """An approximate product has no scores that a body could add to, and hides nothing."""
+    """An approximate product has no scores that a backbone could add to, and hides nothing."""
     if not attention.approximate:
         return []
     kind = spec("attention", attention)["kind"]

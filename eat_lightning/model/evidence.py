@@ -29,7 +29,7 @@ class Evidence:
     """A field is None unless the reduction `needs` it.
 
     received: attention that a token receives, summed over queries, averaged over heads (PoWER-BERT,
-    Goyal et al. 2020). own: the part of it that a token gives itself. cls: the [CLS] query's
+    Goyal et al. 2020). diagonal: the part of it that a token gives itself. cls: the [CLS] query's
     attention to each token, averaged over heads (EViT, Liang et al. 2022). keys: mean over heads of
     the keys (ToMe, Bolya et al. 2023). value_norm: L2 norm of the values of all heads (ATS, Fayyaz
     et al. 2022).
@@ -43,9 +43,11 @@ class Evidence:
 
     def take(self, rows_M: Int[Tensor, " m"]) -> Evidence:
         """Only the rows named, in their order."""
-        found = {field.name: getattr(self, field.name) for field in fields(self)}
         return Evidence(
-            **{name: None if x is None else x.index_select(0, rows_M) for name, x in found.items()}
+            **{
+                name: None if x is None else x.index_select(0, rows_M)
+                for name, x in vars(self).items()
+            }
         )
 
 
@@ -67,7 +69,8 @@ def gather_evidence(
     mask: Tensor | None,
     needs: frozenset[str],
 ) -> Evidence:
-    """The evidence named in `needs`; the whole attention matrix only for `received` and `own`."""
+    """The evidence named in `needs`; the whole attention matrix only for `received` and
+    `diagonal`."""
     evidence = Evidence()
     if needs & MATRIX:
         weights_BHLL = attention_weights(q, k, mask)

@@ -19,8 +19,8 @@ from eat_lightning.model.contracts import ExitRule, Reduction, only_open
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.evidence import MATRIX
 from eat_lightning.model.heads import guessing_layers
-from eat_lightning.model.layer import Shape
 from eat_lightning.model.local import PAYS
+from eat_lightning.model.shape import Shape
 
 
 def flops(
@@ -59,11 +59,11 @@ def flops(
 
 
 def static_flops(encoder: AdaptiveEncoder, lengths_B: np.ndarray) -> np.ndarray:
-    """The work of each example in the same body: dense attention, every token, every layer."""
+    """The work of each example in the same backbone: dense attention, every token, every layer."""
     shape = encoder.shape
     tokens_LB = np.repeat(np.asarray(lengths_B)[None], shape.num_layers, axis=0)
     products_LB = dense_flops(shape, tokens_LB)
-    for layer in shape.local_layers:  # these windows are the body's and no pattern's
+    for layer in shape.local_layers:  # these windows are the backbone's and no pattern's
         products_LB[layer - 1] = local_flops(shape.at(layer), tokens_LB[layer - 1])
     products_LB = products_LB + distance_flops(encoder, np.stack([lengths_B, *tokens_LB]))
     work_B = layer_flops(shape, tokens_LB, tokens_LB, products_LB).sum(0)
@@ -100,8 +100,8 @@ def reduction_flops(shape: Shape, reduction: Reduction, before_LB: np.ndarray) -
 
 
 def distance_flops(encoder: AdaptiveEncoder, before_LB: np.ndarray) -> np.ndarray:
-    """FLOPs of the body's part for relative positions, in each layer. before_LB: the tokens of each
-    example, then those that enter each layer."""
+    """FLOPs of the backbone's part for relative positions, in each layer. before_LB: the tokens of
+    each example, then those that enter each layer."""
     lengths_B, tokens_LB, part = before_LB[0], before_LB[1:], encoder.relative
     if part is None:
         return np.zeros(tokens_LB.shape)
@@ -146,7 +146,7 @@ def product_flops(encoder: AdaptiveEncoder, tokens_LB: np.ndarray) -> np.ndarray
 
 
 def local_flops(shape: Shape, tokens_B: np.ndarray) -> np.ndarray:
-    """Both products of a layer that sees the body's own window alone."""
+    """Both products of a layer that sees the backbone's own window alone."""
     tokens_B = tokens_B.astype(np.float64)
     half_window = shape.local_window // 2
     band_B = near_pairs(tokens_B, half_window)

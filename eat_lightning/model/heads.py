@@ -14,8 +14,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from eat_lightning.answer_kind import MULTI, SCORE, SINGLE, AnswerKind, misfit
 from eat_lightning.model.contracts import ExitRule, Head, overrides
 from eat_lightning.model.packed import Packed
+from eat_lightning.model.shape import Shape
 from eat_lightning.model.specification import Specification
 from eat_lightning.validation import InLayers, listed_layers
 
@@ -116,18 +118,19 @@ def layers_with_heads(layers: Any, num_layers: int) -> list[int]:
     return sorted({*listed_layers(layers, num_layers), num_layers})
 
 
-def make_heads(shape: Any, num_labels: int, head: Mapping[str, Any]) -> nn.ModuleDict:
+def make_heads(shape: Shape, kind: AnswerKind, head: Mapping[str, Any]) -> nn.ModuleDict:
     """A head for each of `head["layers"]`, by the layer's number."""
     made: dict[int, Head] = {}
     for layer in head["layers"]:
         settings = head["last"] if "last" in head and layer == shape.num_layers else head
-        made[layer] = bound(named(settings).build(), shape, head["layers"], num_labels)
+        num_outputs = kind.num_labels if layer == shape.num_layers else kind.width
+        made[layer] = bound(named(settings).build(), shape, head["layers"], num_outputs)
     for layer, one in made.items():
         one.join(layer, {k: other for k, other in made.items() if type(other) is type(one)})
     return nn.ModuleDict({str(layer): one for layer, one in made.items()})
 
 
-def bound(head: Head, shape: Any, exits: Sequence[int], num_labels: int) -> Head:
+def bound(head: Head, shape: Shape, exits: Sequence[int], num_labels: int) -> Head:
     """A head with its parameters; ValueError where it made no temperature."""
     head.bind(shape, exits, num_labels)
     if "temperature" not in dict(head.named_buffers()):
@@ -165,15 +168,20 @@ def pooled_faults(exit: ExitRule, head: Mapping[str, Any]) -> list[str]:
     ]
 
 
+# The usual exit rule of each kind of answers.
+JUDGES = {SINGLE: "confidence", MULTI: "every_label", SCORE: "predicted_error"}
+
+
 def slot_faults(
-    exit: ExitRule, heads: Sequence[int], num_layers: int, num_labels: int
+    exit: ExitRule, heads: Sequence[int], num_layers: int, kind: AnswerKind
 ) -> list[str]:
-    """List the conflicts between exit rule, exit heads and number of labels."""
+    """List the conflicts between exit rule, exit heads and kind of answers."""
     missing = [k for k in exit.layers if k not in {*heads, num_layers}]
     faults = [f"exit.layers must have exit heads (at {list(heads)}), got {k}" for k in missing]
-    if num_labels == 1 and exit.classes_only:
-        name = type(exit).__name__.lower()
-        faults.append(
-            f"exit={name} compares classes, and this task is a regression: use exit=never"
-        )
+    name = type(exit).__name__.lower()
+    if kind.problem_type not in exit.kinds:
+        use = f"use exit=never or exit={JUDGES[kind.problem_type]}"
+        faults.append(f"exit={name} {misfit(exit.kinds, kind)}: {use}")
+    elif exit.wants_error and kind.width == kind.num_labels:
+        faults.append(f"exit={name} reads a predicted error, which these heads do not give")
     return faults

@@ -1,4 +1,4 @@
-"""A body's own window: in some layers a token sees its neighbours in the original text alone
+"""A backbone's own window: in some layers a token sees its neighbours in the original text alone
 (ModernBERT, Warner et al. 2024, section 2.1.1).
 
 Distances are those of original positions: what a token saw in training it sees after pruning, and
@@ -22,7 +22,7 @@ PAYS = 0.4  # the band is cut out where it holds at most this share of all pairs
 def local_kernel(
     packed: Packed, pattern: Any, layer: int, half_window: int, longest: int, needs: frozenset[str]
 ) -> Kernel | None:
-    """The banded product, where it pays and can say all that is asked: nothing hidden besides, no
+    """The banded product, where it pays and can do all that is needed: nothing hidden besides, no
     weights of keys, rows in the order of their positions (a merge may break it)."""
     hides = pattern.approximate or not pattern.sees_all(longest, layer)
     merged = packed.weight_N is not None or packed.size_N is not None

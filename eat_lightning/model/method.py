@@ -8,9 +8,10 @@
 
 The decorator makes the constructor: it checks every field, raises ValueError with a line (key,
 bound, value) for each fault, and keeps values as they come, sequences as lists. What holds between
-fields is said by `rules(self, num_layers)`, lines about fields that are sound by themselves; what
-is made from them, by `__post_init__`. A class attribute that is no argument has no annotation, or
-is a `ClassVar`; a buffer's is `field(init=False)`. The bounds are in `eat_lightning/validation.py`.
+fields is checked by `rules(self, num_layers)`, lines about fields that are sound by themselves;
+what is made from them, by `__post_init__`. A class attribute that is no argument has no annotation,
+or is a `ClassVar`; a buffer's is `field(init=False)`. The bounds are in
+`eat_lightning/validation.py`.
 
 Without torch: policies act where there is none.
 """

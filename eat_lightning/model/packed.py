@@ -30,7 +30,7 @@ KNOWN: Any = WeakIdKeyDictionary()
 
 def on_host(x: Tensor) -> Tensor:
     """A tensor on the host. It is fetched once, and again where it has changed: to fetch it is a
-    wait for all that the device was told to do."""
+    wait for all that the device has to do."""
     if x.device.type == "cpu" or x.is_inference():  # such a tensor does not tell when it changes
         return x.cpu()
     version, value = KNOWN.get(x, (None, x))
@@ -195,7 +195,7 @@ class Layout:
 
     def check_rows(self, must: str, given: Tensor) -> None:
         """Raise Misshaped where a method gives anything but one value for each row."""
-        if getattr(given, "shape", None) != (self.num_tokens,):
+        if not isinstance(given, Tensor) or given.shape != (self.num_tokens,):
             raise Misshaped(f"{must}, got {shape_text(given)}")
 
     def rows_at(self, stays_BL: Bool[Tensor, "b l"], lengths_B: Int[Tensor, " b"]) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from eat_lightning.answer_kind import misfit
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.contracts import ExitRule, ModelFacts, Policy
 from eat_lightning.model.specification import build, class_of, kind_of, method_faults, spec
@@ -12,7 +13,7 @@ from eat_lightning.validation import raise_faults
 
 
 def policies_of(nodes: dict[str, Any] | None) -> tuple[Policy, ...] | None:
-    """From a config's key `policy`: a node for each, in the order they are asked; None where there
+    """From a config's key `policy`: a node for each, in the order they act; None where there
     is none, which leaves a run's own. ConfigError with every fault."""
     from eat_lightning.config import binding_faults
 
@@ -83,9 +84,9 @@ def policy_faults(policies: Sequence[Policy], model: ModelFacts) -> list[str]:
     """Give a line for each thing of a model that does not go with the policies."""
     faults = []
     for policy in policies:
-        if model.num_labels == 1 and policy.classes_only:
+        if model.kind.problem_type not in policy.kinds:
             name = kind_of("policy", type(policy))
-            faults.append(f"policy={name} compares classes, and this task is a regression")
+            faults.append(f"policy={name} {misfit(policy.kinds, model.kind)}")
         else:
             faults += policy.fits(model)
     return faults

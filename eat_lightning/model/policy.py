@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from eat_lightning.answer_kind import PROBLEM_TYPES, AnswerKind
 from eat_lightning.model.method import Method
 from eat_lightning.model.policy_request import PolicyInput, PolicyRequest
 
@@ -27,21 +28,21 @@ class ModelFacts:
     Args:
         exits: layers where an example may leave.
         labels: names of the classes.
-        num_labels: classes, or 1 for a regression.
+        kind: of its answers.
         max_length: tokens of an example, at most; None where they are not known.
         folder: of the model's files; None where there is none.
     """
 
     exits: Sequence[int]
     labels: Sequence[str]
-    num_labels: int
+    kind: AnswerKind
     max_length: int | None = None
     folder: Path | None = None
 
     @classmethod
     def of(cls, encoder: Any, labels: Sequence[str], folder: Path | None = None) -> ModelFacts:
         limit = encoder.shape.max_length
-        return cls(encoder.exit.layers, labels, encoder.num_labels, limit, folder)
+        return cls(encoder.exit.layers, labels, encoder.kind, limit, folder)
 
 
 class Policy(Method):
@@ -49,14 +50,14 @@ class Policy(Method):
     depend on the batch, since batches overlap in a service. It sees plain arrays and no model, so
     that the same policy serves the encoder and an export."""
 
-    classes_only: bool = False  # compares classes, and is refused for a regression
+    kinds: Sequence[str] = PROBLEM_TYPES  # of answers that it judges; it is refused for others
     of_this_machine: Sequence[str] = ()  # arguments that name files; no model folder may hold them
 
     def requests(self, inputs: PolicyInput, reduction: Reduction | None) -> PolicyRequest:
         """Give what is wanted for examples before they start.
 
         Args:
-            asked: what is known of them.
+            inputs: the known fields of the examples.
             reduction: the encoder's; None where strengths cannot be set.
         """
         return PolicyRequest()
@@ -75,8 +76,8 @@ class Policy(Method):
         Args:
             reason_B: as decided so far.
             logits_EBC: calibrated, at the exits so far.
-            asked: what is known of the examples of the batch.
-            rows_B: places in `asked` of the B examples still here.
+            inputs: the known fields of the examples of the batch.
+            rows_B: places in `inputs` of the B examples still here.
         """
         return reason_B
 

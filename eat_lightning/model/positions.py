@@ -1,6 +1,6 @@
 """How the distance of two tokens enters attention: a bias, a turn, or scores of its own.
 
-A body names its part in `Shape.relative`; BERT, whose positions are added to the embedding, has
+A backbone names its part in `Shape.relative`; BERT, whose positions are added to the embedding, has
 none. Distances are those of original positions, so that pruning does not move a token.
 
 Shapes: B examples, L longest length, N packed tokens, D width, H heads, K head width, R rows of
@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from eat_lightning.model.packed import Packed
+from eat_lightning.model.shape import Shape
 
 
 class Distance(nn.Module):
@@ -56,7 +57,7 @@ class Distance(nn.Module):
         """The buffers that follow from sizes alone, by name: no file holds them."""
         return {}
 
-    def flops(self, shape: Any, tokens_B: Any, lengths_B: Any) -> Any:
+    def flops(self, shape: Shape, tokens_B: Any, lengths_B: Any) -> Any:
         """FLOPs of this part for each example in a layer, matrix products only. lengths_B: tokens
         before any reduction."""
         return 0.0 * tokens_B
@@ -69,7 +70,7 @@ class RelativeBias(Distance):
     per_head = True
     bucket: Tensor
 
-    def __init__(self, shape: Any):
+    def __init__(self, shape: Shape):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(shape.relative_buckets, shape.num_heads))
         self.zero = shape.max_positions - 1
@@ -91,7 +92,7 @@ class Rotary(Distance):
     with place k + K / 2. Local layers may turn by a base of their own (ModernBERT, Warner et al.
     2024, section 2.1.1)."""
 
-    def __init__(self, shape: Any):
+    def __init__(self, shape: Shape):
         super().__init__()
         self.half_width = shape.width_of_head // 2
         self.base, self.local_base = shape.rotary_base, shape.local_rotary_base
@@ -130,7 +131,7 @@ class Disentangled(Distance):
     bucket: Tensor
     scale: Tensor
 
-    def __init__(self, shape: Any):
+    def __init__(self, shape: Shape):
         super().__init__()
         self.span, self.zero = shape.relative_buckets, shape.max_positions - 1
         self.weight = nn.Parameter(torch.zeros(2 * self.span, shape.hidden_size))
@@ -187,7 +188,7 @@ class Disentangled(Distance):
         distance_BLL = position_BL[:, :, None] - position_BL[:, None, :]
         return (self.bucket[distance_BLL + self.zero] - low)[:, None]
 
-    def flops(self, shape: Any, tokens_B: Any, lengths_B: Any) -> Any:
+    def flops(self, shape: Shape, tokens_B: Any, lengths_B: Any) -> Any:
         """Rows projected, and the products of queries and keys with them."""
         highs = torch.tensor(self.rows_up_to).numpy()[lengths_B - 1]
         rows_B = highs + 1.0 - (2 * self.span - highs).clip(0)

@@ -7,8 +7,8 @@ of one of them; behind these four common codes they are numbered from `FIRST_REA
 * last_layer: it ran every layer, and neither exit rule nor policy would have had it otherwise.
 * vetoed: it ran every layer, because where it would have left a veto found no second voice for its
   answer. One that was held back and left at a later exit carries that exit's reason.
-* fallback: it ran every layer, because full depth was asked for: its source is unknown or chosen
-  for that, or the switch is on (drift). Whether an exit rule would have let it go is not asked.
+* fallback: it ran every layer, because full depth was wanted: its source is unknown or chosen
+  for that, or the switch is on (drift). Whether an exit rule would have let it go does not count.
 """
 
 from __future__ import annotations

@@ -210,7 +210,8 @@ def spec(slot: str, method: Method) -> dict[str, Any]:
 
 def specs_by_slot(encoder: Any) -> dict[str, Any]:
     """Name an encoder's methods."""
-    return {slot: spec(slot, getattr(encoder, slot)) for slot in MODEL_SLOTS}
+    methods = {"attention": encoder.attention, "reduction": encoder.reduction, "exit": encoder.exit}
+    return {slot: spec(slot, method) for slot, method in methods.items()}
 
 
 def without_kind(spec: dict[str, Any]) -> dict[str, Any]:

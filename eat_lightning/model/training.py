@@ -12,6 +12,7 @@ from typing import Any, Literal
 from jaxtyping import Float
 from torch import Tensor
 
+from eat_lightning.answer_kind import AnswerKind, kind_of
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.trace import Scores, Trace
 
@@ -35,7 +36,7 @@ class Context:
     scores, for an objective that `wants` them. passes: guesses of the further passes that it
     requests, and hidden_passes: their vectors; teacher_passes: the teacher's. full_BC: the last
     head's guess, also where it does not count. pools: vectors of heads that see earlier exits, by
-    layer. strength: progress of the schedule, 0 ... 1.
+    layer. strength: progress of the schedule, 0 ... 1. kind: of the answers.
     """
 
     guesses: dict[int, Float[Tensor, "b c"]]
@@ -57,6 +58,11 @@ class Context:
     full_BC: Float[Tensor, "b c"] | None = None
     pools: dict[int, Float[Tensor, "b d"]] = field(default_factory=dict)
     strength: float = 1.0
+    kind: AnswerKind = None  # type: ignore[assignment]  # None: by the width of a guess
+
+    def __post_init__(self) -> None:
+        if self.kind is None:
+            self.kind = kind_of({}, next(iter(self.guesses.values())).shape[1])
 
     def full_depth(self) -> Float[Tensor, "b c"]:
         """The last head's guess."""

@@ -99,7 +99,7 @@ def replay_is_the_live_run(encoder: AdaptiveEncoder) -> None:
 class Examples:
     """A batch as a split of a data set."""
 
-    difficulty = None
+    source = origins = difficulty = None
 
     def __init__(self, whole: Batch):
         self.examples, self.lengths = alone(whole), whole.lengths_B.numpy()
@@ -110,8 +110,8 @@ class Examples:
 
     def batch(self, rows: np.ndarray) -> Batch:
         chosen = [self.examples[i] for i in rows]
-        ids, types = ([getattr(e, k).tolist() for e in chosen] for k in ("ids_N", "types_N"))
-        return Batch.from_lists(ids, types)
+        types = [example.types_N.tolist() for example in chosen]
+        return Batch.from_lists([example.ids_N.tolist() for example in chosen], types)
 
 
 def what_is_saved_comes_back(encoder: AdaptiveEncoder) -> None:
@@ -137,7 +137,7 @@ def flops_fall_with_the_work(encoder: AdaptiveEncoder) -> None:
 
 
 def every_weight_has_a_gradient(encoder: AdaptiveEncoder) -> None:
-    """Training moves every weight of the body and of the heads (a method's own may rest)."""
+    """Training moves every weight of the backbone and of the heads (a method's own may rest)."""
     encoder.train()
     guesses = encoder(ragged()).guesses.values()
     torch.stack([guess_BC.square().sum() for guess_BC in guesses]).sum().backward()

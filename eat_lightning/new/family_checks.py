@@ -42,7 +42,7 @@ def hugging_face(family: Family) -> Any:
 
 
 def encoder_in(folder: Path, **options: Any) -> AdaptiveEncoder:
-    """The folder's body and head, with everything off."""
+    """The folder's backbone and head, with everything off."""
     nothing: Any = Keep()
     head = {"layers": [], "activation": "auto"}
     given = (str(folder), NUM_LABELS, Dense(), nothing, Never(), head)
@@ -123,7 +123,7 @@ def comes_back(family: Family) -> None:
 
 
 def fewer_layers_are_the_first(family: Family) -> None:
-    """Fewer layers of a body are those that it had, each with its own way of seeing."""
+    """Fewer layers of a backbone are those that it had, each with its own way of seeing."""
     model = hugging_face(family)
     with TemporaryDirectory() as folder, torch.no_grad():
         model.save_pretrained(folder)

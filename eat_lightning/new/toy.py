@@ -7,13 +7,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from eat_lightning.answer_kind import SCORE, AnswerKind, kind_of
 from eat_lightning.methods.attention.dense import Dense
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.none import Keep
 from eat_lightning.model.contracts import Attention, ExitRule, Reduction
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.layer import Shape
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.shape import Shape
 
 VOCAB, SEP = 50, 3
 
@@ -44,6 +45,16 @@ def spread(model: nn.Module, seed: int = 2) -> nn.Module:
     return model
 
 
+def kind_for(exit: ExitRule, num_labels: int) -> AnswerKind:
+    """A kind of answers that an exit rule judges: the usual one of so many labels, where it can."""
+    kind = kind_of({}, num_labels)
+    if kind.problem_type not in exit.kinds:
+        first = exit.kinds[0]
+        about = {"problem_type": first, "answer": {"tolerance": 0.1}}
+        kind = kind_of(about, 1 if first == SCORE else num_labels)
+    return kind.with_error() if exit.wants_error else kind
+
+
 def tiny_encoder(
     attention: Attention | None = None,
     reduction: Reduction | None = None,
@@ -55,14 +66,16 @@ def tiny_encoder(
     """An encoder in evaluation mode with these methods (None: static), its heads where the exit
     rule looks. changes: other sizes than `tiny_shape` has."""
     exit = exit or Never()
+    kind = kind_for(exit, num_labels)
     torch.manual_seed(0)
     encoder = AdaptiveEncoder(
         tiny_shape(**changes),
-        num_labels,
+        kind.num_labels,
         attention or Dense(),
         reduction or Keep(),
         exit,
         {"layers": list(exit.layers)} | (head or {}),
+        kind=kind,
     )
     spread(encoder)
     encoder.reduction.after_step()  # learned values back within their bounds

@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from shutil import which
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -86,11 +87,12 @@ class ReportSettings(Settings):
 
 
 def report(config: dict[str, Any]) -> Path:
-    """Write the report; returns its folder. What a claim lacks is told, the rest is made.
+    """Write the report; returns its folder. A claim that lacks rows is listed, the rest is made.
 
     Raises ConfigError, one line per fault, before any row is read; and where there is no row.
     """
     plan = parsed(ReportSettings, config)
+    from eat_lightning.report.findings import findings, show
     from eat_lightning.report.study import open_study
 
     study = open_study(plan.study, plan.title, plan.against or "")
@@ -98,18 +100,18 @@ def report(config: dict[str, Any]) -> Path:
     if plan.against is not None:  # before the claims, which take minutes
         loaded(known["compare"]).check_against(study)
     claims, lacking = make_claims(plan.claims or known, study)
-    if plan.claims is not None:  # a reader of the page need not know what nobody asked for
+    if plan.claims is not None:
         study.warnings += lacking
     if not claims:
         raise ConfigError.of(["none of the claims can be made of these rows", *lacking])
-    write(plan, study, claims, explored(study, plan))
-    for claim in claims:
-        print(f"{claim.title}:")
-        print("\n".join(f"  {line}" for line in claim.answer))
-    if plan.claims is None:
-        print_all("not made: ", lacking)
+    write(plan, study, claims, explored(study, plan), lacking if plan.claims is None else [])
     print_all("warning: ", study.warnings)
+    show(study)
+    print("\n".join(findings(study)))
     print(f"report: {plan.folder / 'index.html'}")
+    if runs := shown_runs(study):
+        predict = "eat predict" if which("eat") else f"{sys.executable} -m eat_lightning.predict"
+        print(f"next: {predict} run={runs[0].folder} < lines.txt")
     return plan.folder
 
 
@@ -185,10 +187,15 @@ def shown_runs(study: Study) -> list[Run]:
 
 
 def write(
-    plan: ReportSettings, study: Study, claims: list[Claim], explorer: dict[str, Any] | None
+    plan: ReportSettings,
+    study: Study,
+    claims: list[Claim],
+    explorer: dict[str, Any] | None,
+    lacking: list[str],
 ) -> None:
-    """Every file beside its place, then renamed; the page last."""
+    """Write every file beside its place, then rename it; the page last."""
     from eat_lightning.report import figures, page
+    from eat_lightning.report.findings import findings
     from eat_lightning.report.kept import keep
     from eat_lightning.report.table import KINDS
     from eat_lightning.runs.run import write_text
@@ -201,16 +208,23 @@ def write(
             drawn[figure.name] = figures.save(figure, folder / "figures", pictures)
         for table in claim.tables:
             table.write(folder / "tables", texts)
-    write_text(folder / "report.md", as_markdown(study, claims, pictures))
-    text = page.render(study.title, claims, explorer, study.warnings, drawn)
+    found = findings(study)
+    write_text(folder / "report.md", as_markdown(study, claims, pictures, found, lacking))
+    text = page.render(study.title, claims, explorer, study.warnings, drawn, found, lacking)
     keep(study, folder)
     write_text(folder / "index.html", text)
 
 
-def as_markdown(study: Study, claims: list[Claim], pictures: list[str]) -> str:
+def as_markdown(
+    study: Study,
+    claims: list[Claim],
+    pictures: list[str],
+    found: list[str],
+    lacking: list[str],
+) -> str:
     """Write the page without its explorer, as code hosts show it."""
     kind = next((kind for kind in ("png", "svg") if kind in pictures), None)
-    parts = [f"# {study.title}", listing(study.warnings)]
+    parts = [f"# {study.title}", *found, listing(study.warnings)]
     for claim in claims:
         parts += [f"## {claim.title}", *claim.answer]
         for figure in claim.figures:
@@ -218,6 +232,8 @@ def as_markdown(study: Study, claims: list[Claim], pictures: list[str]) -> str:
             parts += [image if kind else f"*{figure.title}*", figure.caption]
         parts += [f"### {t.title}\n\n{t.caption}\n\n{t.markdown()}" for t in claim.tables]
         parts.append(listing(claim.notes))
+    if lacking:
+        parts.append(f"## Not made\n\n{listing(lacking)}")
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

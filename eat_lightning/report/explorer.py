@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from eat_lightning.answer_kind import MULTI, SCORE, SINGLE, misfit
 from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split, make_split
 from eat_lightning.errors import ConfigError
@@ -48,7 +49,8 @@ def explore(
     Raises ConfigError for texts of another shape.
     """
     encoder, names = run.model()
-    names = list(names) if encoder.num_labels > 1 else []
+    if encoder.kind.problem_type == MULTI:
+        raise ConfigError(f"{run.name}: the explorer {misfit([SINGLE, SCORE], encoder.kind)}")
     shown: list[dict[str, Any]] = []
     if texts:
         split = typed(run, texts)
@@ -96,7 +98,7 @@ def spread(encoder: AdaptiveEncoder, split: Split, examples: int, seed: int = 0)
 def is_right(outcome: Outcome) -> np.ndarray:
     """Mark right answers; of a regression: the half that is nearer to its labels."""
     labels_B = outcome.recorded.labels
-    if outcome.logits_BC.shape[1] > 1:
+    if outcome.recorded.kind.problem_type == SINGLE:
         return outcome.logits_BC.argmax(1) == labels_B
     miss_B = np.abs(outcome.logits_BC[:, 0] - labels_B)
     return miss_B <= np.median(miss_B)
@@ -143,8 +145,8 @@ def entries(
         name, is_encoders = method_text(spec("reduction", method)), method is encoder.reduction
         walked = walk(encoder.replacing(reduction=method), split.take(rows))
         for entry, (recorded, places) in zip(found, walked, strict=True):
-            way = {"name": name, "own": is_encoders, "kept": places}
-            entry["ways"].append(way | described(recorded, names))
+            shown = {"name": name, "own": is_encoders, "kept": places}
+            entry["ways"].append(shown | described(recorded, names))
     return found
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from eat_lightning.answer_kind import SINGLE
 from eat_lightning.files import replacing
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.contracts import ExitRule
@@ -65,7 +66,9 @@ def seven_digits(value: Any) -> Any:
 
 def kept(same: Sequence[Measured], folder: Path) -> list[rows.Row]:
     """The rows of one pass, and beside them the examples they are of, if these are at hand."""
-    known = [m for m in same if m.outcome is not None and m.known.recorded.num_classes > 1]
+    known = [
+        m for m in same if m.outcome is not None and m.known.recorded.kind.problem_type == SINGLE
+    ]
     name = same[0].row.examples
     if known and same[0].folder.resolve() != folder.resolve():  # else kept already
         key = "/".join([same[0].row.study, same[0].row.run, name])

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from eat_lightning.answer_kind import SINGLE
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.recorded import Outcome, Recorded
 from eat_lightning.model.specification import build
@@ -99,8 +100,8 @@ class Measured:
 
     @cached_property
     def correct_B(self) -> np.ndarray | None:
-        """Mark right answers, in the split's order; None for a regression too."""
-        if self.outcome is None or self.outcome.logits_BC.shape[1] == 1:
+        """Mark right answers, in the split's order; None for answers that are no classes too."""
+        if self.outcome is None or self.outcome.recorded.kind.problem_type != SINGLE:
             return None
         return self.outcome.logits_BC.argmax(1) == self.outcome.recorded.labels
 
@@ -292,9 +293,15 @@ def rows_files_in(path: Path) -> list[Path]:
 
 def newest(study: Study) -> list[Measured]:
     """Keep the last of the rows of one setting of one run, and the timed one before one that was
-    not; of timed ones the last with plain weights and the last with prepacked ones."""
+    not; of timed ones the last with plain weights and the last with prepacked ones. A row that was
+    copied into a report comes before that of its run."""
     best: dict[str, dict[str, Measured]] = {}
-    for m in sorted(study.measured, key=lambda m: (m.row.latency_ms is not None, m.row.created)):
+    runs = {run.folder for run in study.runs}
+
+    def order_of(m: Measured) -> tuple[bool, str, bool]:
+        return m.row.latency_ms is not None, m.row.created, m.folder in runs
+
+    for m in sorted(study.measured, key=order_of):
         known = best.setdefault(m.row.setting, {})
         if m.row.latency_ms is None or any(k.row.latency_ms is None for k in known.values()):
             known.clear()

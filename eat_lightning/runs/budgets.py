@@ -19,7 +19,7 @@ import numpy as np
 from eat_lightning.data.calibration import FITTED_ON
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.infer.cost_table import CostTable, measured_table
-from eat_lightning.infer.dial_fit import fit_dial, flops_shares, full_depth_answers
+from eat_lightning.infer.dial_fit import fit_dial, flops_shares, full_depth_logits
 from eat_lightning.infer.precision import PLAIN
 from eat_lightning.infer.record import record
 from eat_lightning.infer.recorded import Recorded
@@ -59,24 +59,24 @@ class ReductionPass:
     encoder: AdaptiveEncoder
     recorded: Recorded
 
-    def in_shares(self, original_B: np.ndarray) -> list[DialPoint]:
+    def in_shares(self, original_BC: np.ndarray) -> list[DialPoint]:
         """Points with costs in shares of full FLOPs."""
         backbone, recorded = self.encoder, self.recorded
         cost_EB = flops_shares(backbone, backbone.exit, recorded)
         depth_B = np.full(len(recorded), backbone.shape.num_layers)
         whole_B = flops(backbone, Never(), recorded.tokens_LB, depth_B, recorded.lengths)
         full_cost = whole_B.mean() / static_flops(backbone, recorded.lengths).mean()
-        return self.points(cost_EB, float(full_cost), original_B)
+        return self.points(cost_EB, float(full_cost), original_BC)
 
-    def in_milliseconds(self, table: CostTable, original_B: np.ndarray) -> list[DialPoint]:
+    def in_milliseconds(self, table: CostTable, original_BC: np.ndarray) -> list[DialPoint]:
         """Points with costs in milliseconds at batch 1."""
         cost_EB = table.cost_EB(self.recorded.lengths)
-        return self.points(cost_EB, float(cost_EB[-1].mean()), original_B)
+        return self.points(cost_EB, float(cost_EB[-1].mean()), original_BC)
 
     def points(
-        self, cost_EB: np.ndarray, full_cost: float, original_B: np.ndarray
+        self, cost_EB: np.ndarray, full_cost: float, original_BC: np.ndarray
     ) -> list[DialPoint]:
-        points = fit_dial(self.encoder.exit, self.recorded, cost_EB, full_cost, original_B)
+        points = fit_dial(self.encoder.exit, self.recorded, cost_EB, full_cost, original_BC)
         return [replace(point, reduction=self.reduction) for point in points]
 
 
@@ -145,14 +145,14 @@ class Fitter:
         """The points of all passes, where more of full depth's answers stay than at any cheaper
         one. Full depth is that of the reduction as it is."""
         first = self.passes[0].recorded
-        original_B = full_depth_answers(first)
+        original_BC = full_depth_logits(first)
         points, times = [], None
         for each in self.passes:
             if unit == "share":
-                points += each.in_shares(original_B)
+                points += each.in_shares(original_BC)
             else:
                 table = self.table(each.encoder)
-                points += each.in_milliseconds(table, original_B)
+                points += each.in_milliseconds(table, original_BC)
                 times = asdict(table) if times is None else times
         if len(self.passes) > 1:
             points = best_of(points)
@@ -170,8 +170,8 @@ class Fitter:
         if self.encoder.exit.knob is None:
             kind = spec("exit", self.encoder.exit)["kind"]
             yield f"it needs an exit rule with a knob, such as tau, got {kind}"
-        if self.run.task.regression:
-            yield "it needs a task with classes, and this one is a regression"
+        if not self.encoder.kind.comparable:
+            yield "it needs task.tolerance or task.cuts, by which two scores are the same"
         if unit == "ms":
             yield from training_faults(INSTEAD)
 
@@ -206,7 +206,8 @@ class Fitter:
             parts = [record(backbone, split, self.batch, title) for split in self.splits]
             Recorded.joined(parts).to_parquet(path)
         try:
-            return ReductionPass(reduction, backbone, Recorded.read(path))
+            recorded = replace(Recorded.read(path), kind=backbone.kind)
+            return ReductionPass(reduction, backbone, recorded)
         except ConfigError:
             raise ConfigError(f"{path}: damaged; delete it, and it is made again") from None
 

@@ -62,7 +62,7 @@ def reason(error: Exception) -> str:
 def write(
     path: Path | str, records: Iterable[Any], fields_of: Callable[[Any], dict[str, Any]] = asdict
 ) -> None:
-    """Write a file of these records alone. said: what a line holds of its record."""
+    """Write a file of these records alone. fields_of: the content of a record's line."""
     lines = (json.dumps(fields_of(record), separators=(",", ":")) for record in records)
     write_text(Path(path), "".join(line + "\n" for line in lines))
 

@@ -99,8 +99,8 @@ def backbones_of(rows: Sequence[Row]) -> dict[str, str]:
 
 
 def without_seed(row: Row) -> str:
-    """A row's body; of a run of the row's own seed (heads alone, on a tuned model) its name without
-    seed and digest."""
+    """A row's backbone; of a run of the row's own seed (heads alone, on a tuned model) its name
+    without seed and digest."""
     found = re.fullmatch(rf"(.+)-s{row.seed}-(.+)-[0-9a-f]{{8}}", row.encoder)
     return f"{found[1]}-{found[2]}" if found else row.encoder
 

@@ -23,7 +23,7 @@ from eat_lightning.model.policies import idle_faults, policy_faults
 from eat_lightning.model.specification import build, spec
 from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.certificate import Certificate, combination
-from eat_lightning.runs.chosen import ExitChoice
+from eat_lightning.runs.exit_choice import ExitChoice
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import load_second_runs
 
@@ -38,9 +38,9 @@ def open_run(
     device: str = "cpu",
 ) -> TorchBackend:
     """exit: settings of the run's own rule, or of another that it names, or a budget (see
-    `runs.chosen.ExitChoice`). policies: in place of the certificate's, or of the run's own (None:
-    as they are). prepack: the form of the weights, see `infer/precision.py`; plain ones are freed.
-    ConfigError with every fault."""
+    `runs.exit_choice.ExitChoice`). policies: in place of the certificate's, or of the run's own
+    (None: as they are). prepack: the form of the weights, see `infer/precision.py`; plain ones are
+    freed. ConfigError with every fault."""
     choice = ExitChoice.of(exit, run.model_config()["exit"])
     if choice.budget is not None and certificate is not None:
         both = "a certificate has exits of its own, so give one of them"
@@ -61,7 +61,7 @@ def open_run(
         encoders,
         run.tokenizer(),
         run.task.columns,
-        labels if encoder.num_labels > 1 else [],
+        labels,
         longest(run, encoder),
         partial(combination, run, dtype=DTYPES[dtype], device=device, form=form),
         dial=dial,
@@ -125,7 +125,7 @@ def at_full_depth(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
 def rule_of(choice: ExitChoice, encoder: AdaptiveEncoder) -> Any:
     """The rule that was chosen, on this encoder's heads. ConfigError with every fault."""
     trained, shape = spec("exit", encoder.exit), encoder.shape
-    return choice.rule(trained, encoder.head["layers"], shape.num_layers, encoder.num_labels)
+    return choice.rule(trained, encoder.head["layers"], shape.num_layers, encoder.kind)
 
 
 def fitter_of(

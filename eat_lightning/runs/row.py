@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
@@ -20,6 +19,7 @@ from eat_lightning.infer.precision import PLAIN
 from eat_lightning.model.contracts import Knob, point_of
 from eat_lightning.model.specification import class_of, spec
 from eat_lightning.runs import jsonl
+from eat_lightning.runs.by_class import by_class
 from eat_lightning.runs.run import folder_name, is_clean, provenance
 from eat_lightning.validation import (
     Beside,
@@ -34,6 +34,9 @@ from eat_lightning.validation import (
 
 Share = Annotated[float, Within("[0, 1]")]
 Correlation = Annotated[float, Within("[-1, 1]")]
+Metric = Literal[
+    "accuracy", "f1", "matthews", "f1_micro", "f1_macro", "exact_match", "pearson", "spearman"
+]
 
 
 def kind_faults(method: Any, beside: Beside) -> list[str]:
@@ -62,8 +65,8 @@ class Row:
     """A setting of a run: what was measured, how accurate, how deep, how short and how fast it is.
 
     attention, reduction, exit: {"kind": the method's file name, **its arguments}; policy: a list of
-    such, in the order they are asked (flops are then without those of a second run that a veto
-    asks). knob, point: the exit rule's operating point, such as "tau" and 0.9. budget: the share of
+    such, in the order they act (flops are then without those of a second run that a veto
+    runs). knob, point: the exit rule's operating point, such as "tau" and 0.9. budget: the share of
     full FLOPs that the knobs of rule and reduction were fitted for; budget_ms: or the time of an
     example; agree: or the least share of answers that stay what full depth says.
     data: the hash of the measured examples.
@@ -71,7 +74,7 @@ class Row:
     Scores are None where the task is not judged by them; `metric` names the main one, `majority` is
     the share of the largest class. recall: of each class's examples the share answered so, by name;
     empty in rows from before it was noted. depth, retention, token_layers and flops are means over
-    the examples. flops_ratio is against the same body dense / none / never, and so are speed_up
+    the examples. flops_ratio is against the same backbone dense / none / never, and so are speed_up
     (means of latencies timed together) and conversion (speed_up x flops_ratio). adaptivity_gain:
     the main metric minus that of the same weights at fixed depth and equal FLOPs, as a fraction,
     with its paired 95 % interval; mix_gain: minus that of the best mix of two depths (see
@@ -110,7 +113,7 @@ class Row:
     seed: int
     split: str
     num_examples: Count
-    metric: Literal["accuracy", "f1", "matthews", "pearson", "spearman"]
+    metric: Metric
     num_layers: Count
     depth: Annotated[float, Within("[0, inf)")]
     retention: Annotated[float, Within("(0, 1]")]
@@ -121,6 +124,9 @@ class Row:
     strength: Share
     accuracy: Share | None = None
     f1: Share | None = None
+    f1_micro: Share | None = None
+    f1_macro: Share | None = None
+    exact_match: Share | None = None
     matthews: Correlation | None = None
     pearson: Correlation | None = None
     spearman: Correlation | None = None
@@ -220,6 +226,11 @@ class Row:
         return any(x is not None for x in (self.budget, self.budget_ms, self.agree))
 
     @property
+    def score(self) -> float:
+        """The main metric."""
+        return getattr(self, self.metric)
+
+    @property
     def setting(self) -> str:
         """Key of the measured setting, without how it was timed."""
         return json.dumps([getattr(self, name) for name in SETTING], sort_keys=True)
@@ -234,8 +245,7 @@ class Row:
         """Setting, timing, commit and machine: a row supersedes another of the same key."""
         if self.latency_ms is None:  # then the form says nothing worth a row more
             return self.untimed_key
-        timing = json.dumps([getattr(self, name) for name in TIMING])
-        return self.setting, timing, self.commit, self.machine
+        return self.setting, json.dumps([getattr(self, k) for k in TIMING]), *self.untimed_key[2:]
 
     @property
     def untimed_key(self) -> tuple[str, ...]:
@@ -340,8 +350,7 @@ def outcome_of(task: Any, encoder: Any, recorded: Any, exit: Any) -> dict[str, A
         "exit_reasons": outcome.exit_reasons,
         "flops": float(flops_B.mean()),
         "flops_ratio": float(flops_B.mean() / static_flops(encoder, recorded.lengths).mean()),
-        "majority": None if task.regression else majority(labels),
-        "recall": recalls(task.labels, outcome.logits_BC.argmax(-1), labels),
+        **by_class(recorded.kind, task.labels, outcome.logits_BC, labels),
         **score(task, outcome.logits_BC, labels),
     }
 
@@ -378,19 +387,3 @@ def described(run: Any) -> dict[str, Any]:
         "clean": is_clean(where["commit"]),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def majority(labels: np.ndarray) -> float:
-    """The share of the largest class: what a constant answer would score."""
-    return float(np.unique(labels, return_counts=True)[1].max() / len(labels))
-
-
-def recalls(names: Sequence[str], answer_B: np.ndarray, label_B: np.ndarray) -> dict[str, float]:
-    """Find the share of each class's examples that is answered so, by name of those that occur."""
-    right_B, there = answer_B == label_B, [c for c in range(len(names)) if (label_B == c).any()]
-    return {names[c]: float(right_B[label_B == c].mean()) for c in there}
-
-
-def unfound(names: Iterable[str], where: str = "") -> list[str]:
-    """A line for each class none of whose examples is answered so."""
-    return [f"{name} is never found{where}: none of its examples is answered so" for name in names]

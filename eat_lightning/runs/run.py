@@ -17,6 +17,7 @@ import torch
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from eat_lightning.answer_kind import AnswerKind, kind_of
 from eat_lightning.config import CONFIG_DIR, arguments, binding_faults, make, target
 from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.errors import ConfigError
@@ -43,7 +44,7 @@ OUTSIDE = {
         *("accelerator", "devices", "num_nodes", "strategy"),  # how many processes, and on what
     },
 }
-PLACES = {"cpu", "gpu", "ddp", "fsdp"}  # the choices of `trainer` that set nothing else
+PLACES = {"cpu", "gpu", "ddp"}  # the choices of `trainer` that set nothing else
 # Groups that are in a folder's name by themselves, or whose keys are.
 NAMED_FIRST = {"task", "model", "seed", "experiment"}
 LONGEST_NAME = 100
@@ -237,7 +238,8 @@ def spec_of_node(slot: str, node: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def folder_name(path: str | Path) -> str:
-    """The name of a run or body: the folder's, or its parent's where it is only called "model"."""
+    """The name of a run or backbone: the folder's, or its parent's where it is only called
+    "model"."""
     path = Path(path)
     return path.parent.name if path.name == "model" else path.name
 
@@ -286,7 +288,7 @@ class Run:
 
     @property
     def training(self) -> dict[str, Any]:
-        """How its weights were trained: what a row says of them beside body, data and methods.
+        """How its weights were trained: what a row says of them beside backbone, data and methods.
 
         objective, schedule: {"kind": the class's file name, **its arguments}. teacher: its folder's
         name. lr, steps and num_train_examples are None of runs that did not note them.
@@ -319,6 +321,12 @@ class Run:
         if config["model_type"] != "eat":
             raise ConfigError(f"{self.folder / 'model'}: {UNFIT} (model_type must be eat)")
         return {"max_positions": 512, "position_offset": 0} | config
+
+    @property
+    def kind(self) -> AnswerKind:
+        """The kind of its answers, as its model's config.json says."""
+        model = self.model_config()
+        return kind_of(model, len(model["id2label"]))
 
     def data(self, **changes: Any) -> Any:
         """Make its DataModule, not set up; `changes` such as dir=… replace its settings."""

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from eat_lightning.cli import entry
 from eat_lightning.config import Settings, parsed
 from eat_lightning.errors import ConfigError, in_one_line
+from eat_lightning.runs.row import Metric
 from eat_lightning.validation import Beside, Check, InLayers
 
 STEP = "trainer/global_step"
-METRICS = "accuracy|f1|matthews|pearson|spearman"
+METRICS = "|".join(get_args(Metric))
 METHODS = tuple(f"{slot}._target_" for slot in ("reduction", "exit", "objective", "schedule"))
 RETENTIONS = ("train/retention", "train/scheduled_retention", "select/retention")
 

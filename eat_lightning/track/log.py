@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
+from eat_lightning.answer_kind import SINGLE
 from eat_lightning.config import arguments, target
 from eat_lightning.errors import ConfigError, in_one_line
 
@@ -112,7 +113,7 @@ def numbers_of(row: Row) -> dict[str, float]:
     place = "dev" if row.split.startswith("validation") else row.split
     fields = {k: v for k, v in vars(row).items() if isinstance(v, int | float)}
     found = {f"{place}/{name}": float(value) for name, value in fields.items()}
-    found[f"{place}/score"] = float(getattr(row, row.metric))
+    found[f"{place}/score"] = row.score
     found |= {f"{place}/exit_share_{k}": share for k, share in row.exit_shares.items()}
     for name in ("temperature", "ece_before", "ece_after"):
         found |= {f"calibration/{name}_exit_{k}": v for k, v in getattr(row, name).items()}
@@ -132,7 +133,7 @@ def log_frontier(logger: Any, run: Run, encoder: Any, recorded: Recorded) -> Non
     if len(heads) > 1:  # else there is nothing to choose from
         rows += [row_of(run, encoder, recorded, Fixed(k), baseline=FIXED) for k in heads]
     chart(logger.experiment, "frontier/flops", lines_of(rows), "flops_ratio", "score")
-    if encoder.num_labels > 1:
+    if encoder.kind.problem_type == SINGLE:
         bins = reliability_of(recorded)
         chart(logger.experiment, "calibration/reliability", bins, "confidence", "accuracy")
 
@@ -155,7 +156,7 @@ def lines_of(rows: Sequence[Row]) -> list[dict[str, Any]]:
     from eat_lightning.runs.names import titles_of
 
     return [
-        {"setting": title, "score": getattr(row, row.metric)}
+        {"setting": title, "score": row.score}
         | {slot: getattr(row, slot)["kind"] for slot in ("reduction", "exit")}
         | {k: v for k, v in vars(row).items() if not isinstance(v, dict | list)}
         for row, title in zip(rows, titles_of(rows), strict=True)

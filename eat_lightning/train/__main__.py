@@ -29,7 +29,7 @@ def train(config: dict[str, Any], overrides: list[str], multirun: bool = False) 
     quiet()
     if multirun:
         config, overrides = without_foreign_keys(config, overrides)
-    plan = planned(config, multirun)
+    plan = planned(config)
     folder = folder_for(config, overrides)
     with one_at_a_time(folder):
         if state_of(folder, config) == "finished":

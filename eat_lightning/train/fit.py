@@ -36,7 +36,6 @@ from eat_lightning.train.module import Classifier
 from eat_lightning.train.one_pass import blockers, fit_heads, trains_early_heads_alone
 from eat_lightning.train.plan import TrainSettings, tuned_faults
 from eat_lightning.train.processes import is_first_process, num_processes, watched
-from eat_lightning.train.shards import Gather
 from eat_lightning.train.teacher import attach_teacher, teacher_in_step
 from eat_lightning.train.trainer import strategy_for, trainer_arguments
 from eat_lightning.weights.hub import model_folder
@@ -113,7 +112,7 @@ def run_trainer(
             callbacks=[
                 FollowStages(),
                 # As they act when training ends: best weights, as they act, temperatures.
-                *(SelectBest(), Gather(), BakeWeights(), FitTemperature(), Record(run)),
+                *(SelectBest(), BakeWeights(), FitTemperature(), Record(run)),
                 SaveLast(run.folder, plan.checkpoint_every),
                 ProgressLines(),
                 *(make(node) for node in (plan.callbacks or {}).values()),
@@ -156,7 +155,7 @@ def loggers_of(plan: TrainSettings, run: Run) -> Iterator[list[Any]]:
 
 
 def data_of(plan: TrainSettings) -> TextData:
-    """The DataModule with its tokenizer; a split is read and tokenized when it is asked for."""
+    """The DataModule with its tokenizer; a split is read and tokenized at its first use."""
     tokenizer = tokenizer_for(plan.encoder.get("pretrained"))
     return make(plan.data, task=make(plan.task), tokenizer=tokenizer)
 
@@ -168,6 +167,7 @@ def module_of(plan: TrainSettings, data: TextData) -> Classifier:
     encoder = make(
         plan.encoder,
         num_labels=task.num_labels,
+        kind=plan.kind,
         attention=methods.attention,
         reduction=methods.reduction,
         exit=methods.exit,

@@ -20,13 +20,12 @@ from eat_lightning.infer.record import recorded_of
 from eat_lightning.model.contracts import EncoderPart, Objective, Schedule
 from eat_lightning.model.effective import with_weights
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.layer import Shape
 from eat_lightning.model.options import ALL_EXITS, PassOptions
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.shape import Shape
 from eat_lightning.model.trace import Trace
 from eat_lightning.model.training import Context, Pass
 from eat_lightning.train.callbacks.stages import Timeline
-from eat_lightning.train.shards import shard
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
@@ -69,7 +68,6 @@ class Classifier(LightningModule):
         self.trace_means = nn.ModuleDict({name: MeanMetric() for name in names})
         self.calibration: dict[int, dict[str, float]] = {}
         self.noted: dict[str, Any] = {}  # of done.json, beside what every run notes
-        self.batch: Batch  # of the step under way
 
     @cached_property
     def timeline(self) -> Timeline:
@@ -88,18 +86,7 @@ class Classifier(LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         torch.manual_seed(step_seed(self.seed, self.global_step, self.global_rank))
 
-    def configure_model(self) -> None:
-        """Called where a strategy may share out the parameters: one that does gives a mesh."""
-        if self.device_mesh is not None:
-            shard(self)
-
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        self.batch = batch
-        return self.step()
-
-    def step(self) -> Tensor:
-        """The loss of `batch`."""
-        batch = self.batch
         number = self.timeline.number(self.global_step)
         stage = self.timeline.stages[number]
         objective: Objective = stage.objective or self.objective
@@ -149,6 +136,7 @@ class Classifier(LightningModule):
             full_BC=trace.guesses[last],
             pools=trace.pools,
             strength=float(self.encoder.strength),
+            kind=self.encoder.kind,
             **self.shown_by_teacher(batch, objective),
         )
 
@@ -184,22 +172,18 @@ class Classifier(LightningModule):
         self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.batch = batch
-        self.look()
-
-    def look(self) -> None:
-        """Add `batch` to the metrics."""
-        if (batch := self.batch).idle:
+        """Add a batch to the metrics."""
+        if batch.idle:
             return
         weights = self.objective.effective_weights(self.encoder)
         trace = with_weights(self.encoder, weights, batch, ALL_EXITS)
         assert batch.labels_B is not None
         for layer, guess_BC in trace.guesses.items():
-            score_B = guess_BC[:, 0].float() if guess_BC.shape[1] == 1 else guess_BC.argmax(-1)
+            predictions_B = self.encoder.kind.predictions(guess_BC)
             for metric in self.metrics[str(layer)].values():  # type: ignore[operator]
-                metric.update(score_B, batch.labels_B)
+                metric.update(predictions_B, batch.labels_B)
         self.retention.update(trace.retention_B)
-        for name, value_B in trace_meansce_metrics(self.encoder, trace).items():
+        for name, value_B in trace_metrics(self.encoder, trace).items():
             self.trace_means[name].update(value_B)  # type: ignore[operator]
 
     def on_validation_epoch_end(self) -> None:
@@ -281,7 +265,7 @@ def exits_of(encoder: AdaptiveEncoder) -> list[int]:
     return sorted({*encoder.exit.layers, encoder.shape.num_layers})
 
 
-def trace_meansce_metrics(encoder: AdaptiveEncoder, trace: Trace) -> dict[str, Tensor]:
+def trace_metrics(encoder: AdaptiveEncoder, trace: Trace) -> dict[str, Tensor]:
     """Apply the encoder's exit rule to a batch that ran all layers. Returns each example's depth
     and token_layers, and 1 at the exit where it leaves. Confidences are not calibrated:
     temperatures are fitted when training ends."""

@@ -9,7 +9,7 @@ Shapes: B examples, E early exits, V width of a vector, W width of its features,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,6 @@ from torch.utils.data import Sampler
 from eat_lightning.data.batching import Loader, spread_rows
 from eat_lightning.data.module import TextData
 from eat_lightning.data.split import Split
-from eat_lightning.methods.objective._losses import distillation, task_loss
 from eat_lightning.model.contracts import EncoderPart, Objective, VectorHead, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.specification import rule_learns
@@ -164,20 +163,21 @@ class VectorHeads(LightningModule):
             len(self.encoder.layers),
             batch.teacher_BC,
             full_BC=batch.full_BC,
+            kind=self.encoder.kind,
         )
         loss = self.objective(context).total / len(batch.labels_B)
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch.labels_B))
         return loss
 
     def validation_step(self, batch: VectorBatch, batch_idx: int) -> None:
-        full_BC, wanted_B = batch.full_BC, batch.full_BC.argmax(-1)
+        full_BC, kind = batch.full_BC, self.encoder.kind
         guesses = self.guesses(batch.vectors_BEV)
         for guess_BC in guesses.values():
             if self.objective.reads_labels:
-                self.losses.append(task_loss(guess_BC, batch.labels_B))
+                self.losses.append(kind.loss(guess_BC, batch.labels_B, full_BC))
             else:
-                self.losses.append(distillation(guess_BC, full_BC, 1.0))
-        self.hits.append(torch.stack([g.argmax(-1) == wanted_B for g in guesses.values()], 1))
+                self.losses.append(kind.divergence(guess_BC, full_BC, 1.0))
+        self.hits.append(torch.stack([kind.same(g, full_BC) for g in guesses.values()], 1))
 
     def on_validation_epoch_end(self) -> None:
         """`select/loss` is that of labels, or the divergence from full depth where the objective
@@ -315,7 +315,7 @@ def fit_heads(
 
 
 class HeadTraining:
-    """Trains early heads on kept vectors, from the same weights for each setting that is tried.
+    """Training of early heads on kept vectors, from the same weights for each setting tried.
 
     Args:
         settings: of Lightning's Trainer; the epochs are the plan's.
@@ -374,13 +374,13 @@ def trainer_of(
 
 def searched(plan: OnePassSettings, loss_of: Callable[[Chosen], float]) -> Chosen:
     """The values of least loss: each setting in turn, with the others at their best so far."""
-    names = [field.name for field in fields(Chosen)]
-    best = Chosen(**{name: getattr(plan, name)[0] for name in names})
-    if all(len(getattr(plan, name)) == 1 for name in names):
+    values = {"lr": plan.lr, "weight_decay": plan.weight_decay, "epochs": plan.epochs}
+    best = Chosen(plan.lr[0], plan.weight_decay[0], plan.epochs[0])
+    if all(len(tried) == 1 for tried in values.values()):
         return best
     least = loss_of(best)
-    for name in names:
-        for value in getattr(plan, name)[1:]:
+    for name, tried in values.items():
+        for value in tried[1:]:
             other = replace(best, **{name: value})
             if (loss := loss_of(other)) < least:
                 best, least = other, loss

@@ -18,6 +18,7 @@ from lightning import Callback
 from pydantic import BeforeValidator, model_validator
 from torch.optim import Optimizer
 
+from eat_lightning.answer_kind import AnswerKind
 from eat_lightning.config import Settings, arguments, binding_faults, make, parsed, target
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.contracts import (
@@ -26,14 +27,11 @@ from eat_lightning.model.contracts import (
     Objective,
     Reduction,
     Schedule,
-    overrides,
 )
 from eat_lightning.model.heads import head_faults, pooled_faults, slot_faults
 from eat_lightning.model.specification import build, method_faults
-from eat_lightning.model.training import Stage
 from eat_lightning.overrides import METHODS
 from eat_lightning.track.log import wandb_faults
-from eat_lightning.train.callbacks.stages import freezes
 from eat_lightning.train.processes import num_processes
 from eat_lightning.train.teacher import teacher_faults
 from eat_lightning.train.trainer import trainer_faults
@@ -142,12 +140,24 @@ class TrainSettings(Settings):
     @cached_property
     def methods(self) -> Methods:
         """The methods, made once."""
-        return Methods(*(build(slot, getattr(self, slot)) for slot in METHODS))
+        return Methods(
+            attention=build("attention", self.attention),
+            reduction=build("reduction", self.reduction),
+            exit=build("exit", self.exit),
+            objective=build("objective", self.objective),
+            schedule=build("schedule", self.schedule),
+        )
+
+    @property
+    def kind(self) -> AnswerKind:
+        """The kind of answers; of a score with the error that the exit rule reads."""
+        kind = make(self.task).kind
+        return kind.with_error() if self.methods.exit.wants_error else kind
 
 
-def planned(config: dict[str, Any], multirun: bool = False) -> TrainSettings:
+def planned(config: dict[str, Any]) -> TrainSettings:
     """Parse a composed config; ConfigError with every fault at once."""
-    faults = node_faults(config, multirun)
+    faults = node_faults(config)
     try:
         plan = parsed(TrainSettings, config)
     except ConfigError as error:
@@ -157,7 +167,7 @@ def planned(config: dict[str, Any], multirun: bool = False) -> TrainSettings:
     return plan
 
 
-def node_faults(config: dict[str, Any], multirun: bool = False) -> list[str]:
+def node_faults(config: dict[str, Any]) -> list[str]:
     """List the errors of each part of the config by itself."""
     num_layers = config["encoder"].get("num_layers")
     known = num_layers if isinstance(num_layers, int) and num_layers is not True else None
@@ -167,7 +177,7 @@ def node_faults(config: dict[str, Any], multirun: bool = False) -> list[str]:
     head = {key: value for key, value in config["head"].items() if value != "auto"}
     faults += head_faults(known, head)
     faults += optimizer_faults(config["optimizer"]) + callback_faults(config["callbacks"] or {})
-    faults += trainer_faults(config["trainer"], multirun) + logger_faults(config["logger"] or {})
+    faults += trainer_faults(config["trainer"]) + logger_faults(config["logger"] or {})
     return faults + data_faults(config["task"], config["data"])
 
 
@@ -240,7 +250,7 @@ def cross_faults(plan: TrainSettings) -> list[str]:
     num_layers = plan.encoder["num_layers"]
     methods = plan.methods
     exit, objective = methods.exit, methods.objective
-    faults = slot_faults(exit, plan.head["layers"], num_layers, task.num_labels)
+    faults = slot_faults(exit, plan.head["layers"], num_layers, plan.kind)
     faults += pooled_faults(exit, plan.head)
     faults += objective.fits(methods.reduction) + objective.fits_attention(methods.attention)
     faults += sharing_faults(plan)
@@ -254,14 +264,15 @@ def cross_faults(plan: TrainSettings) -> list[str]:
         faults += teacher_faults(teacher, task)
     pretrained = plan.encoder.get("pretrained")
     faults += tuned_faults(plan, pretrained)
-    return faults + class_faults(pretrained, task.num_labels)
+    return faults + class_faults(pretrained, plan.kind)
 
 
 def tuned_faults(plan: TrainSettings, pretrained: str | None) -> list[str]:
-    """Where no stage trains the last head, the body must bring one, and be as deep as it was tuned
-    with. pretrained: a hub's name tells nothing before it is here."""
+    """Where no stage trains the last head, the backbone must bring one, and be as deep as it was
+    tuned with. pretrained: a hub's name tells nothing before it is here."""
     num_layers = plan.encoder["num_layers"]
-    if any(stage.moves(f"heads.{num_layers}.classes.weight") for stage in stages_of(plan)):
+    stages = plan.methods.schedule.stages(1, sorted({*plan.head["layers"], num_layers}))
+    if any(stage.moves(f"heads.{num_layers}.classes.weight") for stage in stages):
         return []
     wants = "schedule.backbone_share=0 is for a tuned model: "
     if not has_classes(pretrained):
@@ -275,29 +286,13 @@ def tuned_faults(plan: TrainSettings, pretrained: str | None) -> list[str]:
     return [f"{wants}encoder.num_layers must be {depth}, as its classifier has, got {num_layers}"]
 
 
-def stages_of(plan: TrainSettings) -> list[Stage]:
-    exits = sorted({*plan.head["layers"], plan.encoder["num_layers"]})
-    return plan.methods.schedule.stages(1, exits)
-
-
 def sharing_faults(plan: TrainSettings) -> list[str]:
-    """A batch of fewer examples than processes would leave some idle in every step; and parameters
-    that are shared out do not tell which of them rest."""
-    faults = []
+    """A batch of fewer examples than processes would leave some idle in every step."""
     size, wanted = plan.data.get("batch_size"), num_processes(plan.trainer)
     if size is not None and not plan.data.get("tokens_per_batch") and size < wanted:
         counts = "data.batch_size counts all processes' examples"
-        faults.append(f"{counts}: must be {wanted} or more, got {size}")
-    if plan.trainer.get("strategy") != "fsdp":
-        return faults
-    if any(map(freezes, stages_of(plan))):
-        faults.append("trainer.strategy=fsdp needs a schedule that trains all weights in each step")
-    objective = plan.methods.objective
-    hooks = (Objective.effective_weights, Objective.begin)
-    if any(overrides(objective, hook) for hook in hooks):
-        needs = f"{type(objective).__name__} needs whole ones"
-        faults.append(f"trainer.strategy=fsdp shares weights out, and {needs}")
-    return faults
+        return [f"{counts}: must be {wanted} or more, got {size}"]
+    return []
 
 
 def wants_teacher(objective: Objective) -> bool:

@@ -1,4 +1,4 @@
-"""Training on several processes: who starts them, how they meet, what is said where one dies.
+"""Training on several processes: how they start and meet, and the error where one dies.
 
 On one machine a process of ours starts the ranks and watches over them, in a sweep too: Lightning's
 own way, to start the whole command again for each rank, would start the sweep again. Where torchrun
@@ -28,7 +28,6 @@ from torch.multiprocessing.spawn import ProcessException
 from eat_lightning.errors import ConfigError
 from eat_lightning.validation import Whole
 
-DDP = re.compile(r"ddp(_spawn|_fork|_notebook)?(_find_unused_parameters_(?P<looks>true|false))?")
 # Whoever started a rank sees it die; this bounds only waits for one that is at work, as with data
 # that it has yet to read.
 PATIENCE = timedelta(days=1)
@@ -73,63 +72,48 @@ class Ranks(DDPStrategy):
     without a gradient.
     """
 
-    def __init__(self, threads: int | None = None, forks: bool = False, looks: bool = True):
+    def __init__(self, threads: int | None = None, looks: bool = True):
         started = started_outside() > 1
-        # To fork is not safe once torch's threads have run, so that only who asks for it has it.
-        ours = "fork" if forks else "spawn"
         super().__init__(
             cluster_environment=None if started else LightningEnvironment(),
             timeout=PATIENCE,
-            start_method="popen" if started else ours,
+            start_method="popen" if started else "spawn",  # no fork: torch's threads have run
             find_unused_parameters=looks,
         )
         self.threads = threads
 
     def setup_environment(self) -> None:
-        prepare(self.threads)
+        quiet()  # a new process knows nothing of its parent's settings
+        if self.threads:
+            torch.set_num_threads(self.threads)
         super().setup_environment()
 
     def on_train_start(self) -> None:
-        end_at_sigterm()
+        """Let a rank that we started end when its parent sends SIGTERM, as where another died.
+        Lightning would notify the other ranks first, and print at length that it cannot."""
+        if started_outside() == 1:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def prepare(threads: int | None) -> None:
-    """Make a rank what its parent is: a new process knows nothing of it."""
-    quiet()
-    if threads:
-        torch.set_num_threads(threads)
-
-
-def end_at_sigterm() -> None:
-    """Let a rank that we started end when its parent says so, which it does where another died.
-    Lightning would tell the other ranks first, and say at length that it cannot."""
-    if started_outside() == 1:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def process_faults(trainer: dict[str, Any], multirun: bool) -> list[str]:
+def process_faults(trainer: dict[str, Any]) -> list[str]:
     """List the errors of devices, strategy and accelerator, on this machine as it was started."""
     devices, nodes = trainer.get("devices", 1), trainer.get("num_nodes", 1)
     if faults := count_faults(devices, nodes) or device_faults(trainer):
         return faults
     strategy, started = str(trainer.get("strategy", "auto")), started_outside()
     wanted = num_processes(trainer)
-    ours = strategy == "fsdp" or DDP.fullmatch(strategy) is not None
+    if strategy not in ("auto", "ddp"):
+        return [f"trainer.strategy must be auto or ddp, got {strategy}"]
     if started > 1 and started != wanted:
         return [
             f"trainer.devices={devices} times trainer.num_nodes={nodes} must be the {started} "
             "processes that torchrun or srun started: give trainer=ddp trainer.devices=..."
         ]
-    if ours and wanted == 1 and started == 1:
-        return [f"trainer.strategy={strategy} is for two processes or more, got {devices}"]
+    if strategy == "ddp" and wanted == 1 and started == 1:
+        return [f"trainer.strategy=ddp is for two processes or more, got {devices}"]
     if nodes > 1 and started == 1:
         return [
             f"trainer.num_nodes={nodes}: start the command on each machine, by torchrun or srun"
-        ]
-    if multirun and started == 1 and wanted > 1 and not ours and strategy != "auto":
-        return [
-            f"trainer.strategy={strategy} cannot run in a multirun (its copies would start the "
-            "sweep again): use ddp, or one run at a time"
         ]
     return []
 

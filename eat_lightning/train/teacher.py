@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from eat_lightning.answer_kind import kind_of, misfit
 from eat_lightning.data.module import TextData
 from eat_lightning.data.split import make_split
 from eat_lightning.data.task import Task
@@ -103,11 +104,11 @@ def teacher_faults(path: str, task: Task) -> list[str]:
     config.json."""
     faults = Faults()
     with faults.gathered():
-        labels = labels_of(teacher_folder(path)[1])
+        config = teacher_folder(path)[1]
+        labels = labels_of(config)
         label_order(labels, task.labels)
-        if task.regression and len(labels) != 1:
-            got = f"got {len(labels)} labels"
-            faults.append(f"teacher={path} must be a regression as the task is, {got}")
+        if (kind := kind_of(config, len(labels))).problem_type != task.kind.problem_type:
+            faults.append(f"teacher={path} {misfit([kind.problem_type], task.kind)}")
     return faults
 
 
@@ -132,7 +133,7 @@ def attach_teacher(
         # Every layer is run, and the split's own order kept.
         with torch.autocast("cpu", torch.bfloat16, enabled=precision.startswith("bf16")):
             recorded = record(encoder, split.take(lacking), 64, "what the teacher says")
-        known[lacking] = recorded.guesses[encoder.shape.num_layers]
+        known[lacking] = recorded.guesses[encoder.shape.num_layers][:, : encoder.num_labels]
         with replacing(cache) as beside, beside.open("wb") as file:
             np.save(file, known)
     whole = np.full_like(known, np.nan)
@@ -141,8 +142,8 @@ def attach_teacher(
 
 
 def read_cache(path: Path, num_examples: int, num_labels: int) -> np.ndarray:
-    """Read cached logits, nan for examples that were not asked yet: for all of them where there is
-    no file, or a damaged one."""
+    """Read cached logits, nan for examples that the teacher has not answered yet: for all of them
+    where there is no file, or a damaged one."""
     unknown = np.full((num_examples, num_labels), np.nan, np.float32)
     try:
         # Mapped, so that a header is not believed about a size that the file has not.

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from lightning import Trainer
 
-from eat_lightning.train.processes import DDP, Ranks, num_processes, on_gpu, process_faults
+from eat_lightning.train.processes import Ranks, num_processes, on_gpu, process_faults
 from eat_lightning.validation import Whole
 
 OURS = {  # what `train` gives Trainer itself
@@ -42,30 +42,21 @@ def computes_bf16(gpu: bool) -> bool:
 
 
 def strategy_for(trainer: dict[str, Any], all_train: bool, threads: int | None = None) -> Any:
-    """The strategy to train with.
+    """The strategy to train with: DDP where there are several processes.
 
-    all_train: every parameter gets a gradient in every step; else DDP must look for those that get
-    none, which is a walk over the graph, or the next step ends in an error.
+    Args:
+        all_train: every parameter gets a gradient in every step; else DDP must look for those that
+            get none, which is a walk over the graph, or the next step ends in an error.
+        threads: of each process.
     """
-    strategy = trainer.get("strategy", "auto")
-    if strategy == "auto":
-        strategy = "ddp" if num_processes(trainer) > 1 else "auto"
-    if strategy == "fsdp":
-        from eat_lightning.train.shards import Shards
-
-        return Shards(threads)
-    named = DDP.fullmatch(str(strategy))
-    if named is None:
-        return strategy
-    looks = not all_train if named["looks"] is None else named["looks"] == "true"
-    return Ranks(threads, named[1] in ("_fork", "_notebook"), looks)
+    return Ranks(threads, looks=not all_train) if num_processes(trainer) > 1 else "auto"
 
 
-def trainer_faults(trainer: dict[str, Any], multirun: bool = False) -> list[str]:
+def trainer_faults(trainer: dict[str, Any]) -> list[str]:
     """Check the settings by name and value, and then by asking Lightning."""
     if not isinstance(trainer, dict):
         return [f"trainer must hold the settings of Trainer, got {trainer!r}"]
-    found = setting_faults(trainer) or process_faults(trainer, multirun)
+    found = setting_faults(trainer) or process_faults(trainer)
     return found or lightning_faults(trainer)
 
 

@@ -1,4 +1,4 @@
-"""Bodies of any family into our encoder, and our model folders both ways.
+"""Backbones of any family into our encoder, and our model folders both ways.
 
 A model folder holds config.json (names and plain arguments) and model.safetensors. Loading one
 imports nothing that the config names, except modules of the slots.
@@ -15,13 +15,14 @@ from typing import Any
 from safetensors import SafetensorError
 from torch import Tensor
 
+from eat_lightning.answer_kind import SCORE, AnswerKind, kind_of
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import write_text
 from eat_lightning.model.contracts import Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import as_pretrained, slot_faults
-from eat_lightning.model.layer import Shape
 from eat_lightning.model.policies import from_folder, portable
+from eat_lightning.model.shape import Shape
 from eat_lightning.model.specification import MODEL_SLOTS, build_all, specs_by_slot
 from eat_lightning.validation import Whole, Within, raise_faults
 from eat_lightning.weights.families import FAMILIES
@@ -58,7 +59,7 @@ def layers_taken(num_source: int, num_layers: int, take: str) -> list[int]:
 
 
 def pick_layers(weights: dict[str, Tensor], chosen: Sequence[int]) -> dict[str, Tensor]:
-    """A body of these layers (0-based)."""
+    """A backbone of these layers (0-based)."""
     kept = {name: w for name, w in weights.items() if not name.startswith("layers.")}
     for new, old in enumerate(chosen):
         home = f"layers.{old}."
@@ -86,7 +87,7 @@ def sep_id(folder: Path, config: dict[str, Any]) -> int:
 
 
 def source_shape(config: dict[str, Any], folder: Path, sep_token_id: int = 0) -> Shape:
-    """The shape of a body or of a run's model; ConfigError where no encoder can have it."""
+    """The shape of a backbone or of a run's model; ConfigError where no encoder can have it."""
     try:
         sizes = sizes_of(config, sep_token_id)
         faults = shape_faults(sizes)
@@ -107,12 +108,13 @@ def load_pretrained(
     num_layers: int | None = None,
     take: str = "first",
     tokenizer: Any = None,
+    kind: AnswerKind | None = None,
     **overrides: Any,
 ) -> AdaptiveEncoder:
-    """An encoder from a Hugging Face body (a folder or a hub name) or from a finished run's model
-    folder; heads are new, or the last one is the folder's.
+    """An encoder from a Hugging Face backbone (a folder or a hub name) or from a finished run's
+    model folder; heads are new, or the last one is the folder's.
 
-    num_layers: build fewer layers than the body has, taking its first ones or spreading evenly
+    num_layers: build fewer layers than the backbone has, taking its first ones or spreading evenly
     (`take`). overrides: fields of `Shape`, such as dropout. Returned in training mode.
     """
     name, folder = pretrained, model_folder(pretrained)
@@ -128,7 +130,7 @@ def load_pretrained(
     chosen = layers_taken(source.num_layers, num_layers, take)
     if num_layers < source.num_layers and source.layer_groups > 1:  # of which none can go
         raise ConfigError(
-            f"encoder.num_layers must be {source.num_layers}, got {num_layers}: this body's "
+            f"encoder.num_layers must be {source.num_layers}, got {num_layers}: this backbone's "
             f"layers share the weights of {source.layer_groups} groups"
         )
     shape = replace(source.of_layers(chosen), **overrides)
@@ -136,7 +138,7 @@ def load_pretrained(
         weights = pick_layers(weights, chosen)
     found, keeps = head_found(config, weights), head.get("last") == "auto"
     head = as_pretrained(head, found, classifier_found(config, weights, found))
-    encoder = AdaptiveEncoder(shape, num_labels, attention, reduction, exit, head)
+    encoder = AdaptiveEncoder(shape, num_labels, attention, reduction, exit, head, kind=kind)
     fill(encoder, weights, name, keeps)
     return encoder.train()
 
@@ -144,8 +146,8 @@ def load_pretrained(
 def source_weights(
     name: str, folder: Path, config: dict[str, Any], source: Shape
 ) -> dict[str, Tensor]:
-    """The weights of a body or of a run's model by the encoder's own names; ConfigError where they
-    are not those of its shape."""
+    """The weights of a backbone or of a run's model by the encoder's own names; ConfigError where
+    they are not those of its shape."""
     if config["model_type"] == "eat":
         weights = tuned_weights(read_weights(folder), source.num_layers)
         family = None
@@ -165,11 +167,11 @@ def source_weights(
 def fill(
     encoder: AdaptiveEncoder, weights: dict[str, Tensor], name: str, keeps: bool = False
 ) -> None:
-    """Load a body and what fits of its head; ConfigError where the body is not whole. keeps: the
-    last head answers as it did, its temperature included."""
+    """Load a backbone and what fits of its head; ConfigError where the backbone is not whole.
+    keeps: the last head answers as it did, its temperature included."""
     backbone = {n: w for n, w in weights.items() if n in encoder.state_dict()}
     loaded = backbone | heads_from(weights, encoder, name, keeps)
-    # What fine-tuning makes is in no pretrained body: heads, the strength, parameters of methods.
+    # No pretrained backbone has the parts of fine-tuning: heads, strength, methods' parameters.
     absent = encoder.load_state_dict(loaded, strict=False).missing_keys
     missing = [n for n in absent if n.startswith(BACKBONE)]
     if missing:
@@ -187,6 +189,7 @@ def fresh(
     tokenizer: Any,
     num_layers: int,
     pretrained: None = None,
+    kind: AnswerKind | None = None,
     **shape: Any,
 ) -> AdaptiveEncoder:
     """An encoder with random weights for a tokenizer's vocabulary. shape: fields of `Shape`."""
@@ -198,7 +201,7 @@ def fresh(
         **shape,
     )
     head = as_pretrained(head, NEW_HEAD)
-    return AdaptiveEncoder(whole, num_labels, attention, reduction, exit, head)
+    return AdaptiveEncoder(whole, num_labels, attention, reduction, exit, head, kind=kind)
 
 
 def encoder_faults(
@@ -278,7 +281,7 @@ def has_classes(pretrained: str | None) -> bool:
 
 
 def depth_of(pretrained: str | None) -> int | None:
-    """Layers of a local folder's body; None where its files do not say."""
+    """Layers of a local folder's backbone; None where its files do not say."""
     if pretrained is None or not Path(pretrained).is_dir():
         return None
     try:
@@ -287,21 +290,27 @@ def depth_of(pretrained: str | None) -> int | None:
         return None  # `folder_faults` says why
 
 
-def class_faults(pretrained: str | None, num_labels: int) -> list[str]:
-    """List the error of a local folder's classifier that does not fit the task."""
+def class_faults(pretrained: str | None, kind: AnswerKind) -> list[str]:
+    """List the error of a local folder's classifier that does not fit the kind of answers."""
     folder = Path(pretrained or "")
     if not pretrained or not folder.is_dir():
         return []
     try:
-        found = classes_in(folder)
+        found, there = classes_in(folder), read_config(folder).get("problem_type")
     except ConfigError as error:
         return [str(error)]
     except (SafetensorError, OSError) as error:
         return [f"{folder / SAFE}: not a whole safetensors file ({error})"]
+    if found and there is not None and there != kind.problem_type:
+        return [
+            f"encoder.pretrained={pretrained}: its classifier's problem_type is {there!r:.60}, the "
+            f"task's {kind.problem_type}"
+        ]
+    fitting = {kind.num_labels, kind.with_error().width}
     return [
-        f"encoder.pretrained={pretrained}: its classifier has {n} classes, the task {num_labels}"
-        for n in found
-        if n != num_labels
+        f"encoder.pretrained={pretrained}: its classifier has {n} classes, the task "
+        f"{kind.num_labels}"
+        for n in found - fitting
     ]
 
 
@@ -314,6 +323,7 @@ def model_config(encoder: AdaptiveEncoder, labels: list[str]) -> dict[str, Any]:
         "dtype": str(encoder.embedding.word.weight.dtype).removeprefix("torch."),
         "id2label": {str(i): label for i, label in enumerate(labels)},
         "label2id": {label: i for i, label in enumerate(labels)},
+        **encoder.kind.spec(),
         **asdict(encoder.shape),
         "head": encoder.head,
         **specs_by_slot(encoder),
@@ -343,14 +353,15 @@ def encoder_from(config: dict[str, Any], num_labels: int) -> AdaptiveEncoder:
     specs = {slot: config[slot] for slot in MODEL_SLOTS}
     slots = build_all(specs, shape.num_layers)
     policies = from_folder(config.get("policy", []))
-    encoder = AdaptiveEncoder(shape, num_labels, **slots, head=config["head"], policies=policies)
-    heads = encoder.head["layers"]
-    raise_faults(slot_faults(slots["exit"], heads, shape.num_layers, num_labels))
+    kind, head = kind_of(config, num_labels), config["head"]
+    encoder = AdaptiveEncoder(shape, num_labels, **slots, head=head, policies=policies, kind=kind)
+    raise_faults(slot_faults(slots["exit"], encoder.head["layers"], shape.num_layers, kind))
     return encoder
 
 
 def load_model(folder: Path | str) -> tuple[AdaptiveEncoder, list[str]]:
-    """The encoder of a model folder, in evaluation mode, and its label names."""
+    """The encoder of a model folder, in evaluation mode, and its label names: none
+    of a score."""
     folder = Path(folder)
     config = read_config(folder)
     if config["model_type"] != "eat":
@@ -361,6 +372,7 @@ def load_model(folder: Path | str) -> tuple[AdaptiveEncoder, list[str]]:
         raise_faults(weight_faults(Shape(**sizes_of(config, 0)), weights))
         encoder = encoder_from(config, len(labels))
         encoder.load_state_dict(weights)
+        labels = [] if encoder.kind.problem_type == SCORE else labels
         raise_faults(Within("[0, 1]").lines("strength", encoder.strength.item()))
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise ConfigError(f"{folder}: {UNFIT} ({one_line(error)})") from None

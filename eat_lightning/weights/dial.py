@@ -38,8 +38,9 @@ Unit = Literal["share", "ms"]
 
 @dataclass(frozen=True)
 class Budget:
-    """A wish for a point of the dial: the mean cost of an example at most (a share of full FLOPs,
-    or milliseconds at batch 1), or the share of answers at least that stay what full depth says."""
+    """A request for a point of the dial: the mean cost of an example at most (a share of full
+    FLOPs, or milliseconds at batch 1), or the share of answers at least that stay what full depth
+    says."""
 
     amount: float
     unit: Literal["share", "ms", "agree"] = "share"
@@ -173,7 +174,8 @@ class Dial:
 
 def conditions(model: Path, encoder: AdaptiveEncoder, fit_reduction: bool = True) -> dict[str, Any]:
     """Return the conditions under which a dial of a model folder is valid. These are the hash of
-    the weights, attention, reduction, exit rule, policies and dtype. The point of the exit rule's
+    the weights, attention, reduction, exit rule, policies, dtype and, but for classes, the kind of
+    answers. The point of the exit rule's
     knob is left out. `fit_reduction` is true where the reduction's knob is fitted too."""
     specs, knob = specs_by_slot(encoder), encoder.exit.knob
     rule = {key: x for key, x in specs["exit"].items() if knob is None or key != knob.name}
@@ -183,6 +185,7 @@ def conditions(model: Path, encoder: AdaptiveEncoder, fit_reduction: bool = True
         "policy": specs_of(encoder.policies),
         "dtype": dtype_of(encoder),
         "fit_reduction": fit_reduction and encoder.reduction.knob is not None,
+        **encoder.kind.spec(),
     }
 
 

@@ -1,8 +1,8 @@
 """A family: one architecture of transformers, and which sizes, parts and names of ours it has.
 
 Each lies in a file of `weights/families/`, and is found by looking; `register` takes one of
-somebody else's. A family is read in both directions: a body becomes an encoder, and an encoder a
-body that transformers opens.
+somebody else's. A family is read in both directions: a backbone becomes an encoder, and an encoder
+a backbone that transformers opens.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from eat_lightning.model.layer import Shape
+from eat_lightning.model.shape import Shape
 
 SIZES = {  # fields of Shape -> the names that most config.json give them
     "vocab_size": "vocab_size",
@@ -42,7 +42,7 @@ BERT_NAMES = {  # modules, as patterns of a whole name -> ours
     r"pooler\.dense": "dense",
     r"classifier": "classes",
 }
-TYPES = {"type_vocab_size": "type_vocab_size"}  # of bodies whose embedding may tell texts apart
+TYPES = {"type_vocab_size": "type_vocab_size"}  # of backbones whose embedding may tell texts apart
 TWO_LAYERS = {r"classifier\.dense": "dense", r"classifier\.out_proj": "classes"}  # of a head
 
 
@@ -51,8 +51,8 @@ class Family:
     """How one architecture names its sizes and weights, and the head that it fine-tunes with.
 
     model_types: `model_type` of the config.json that it reads; it writes the first. prefix: of the
-    body's weights within a classifier. names: modules, as patterns of a whole name -> ours; q, k
-    and v of a layer may be three modules (`query`, `key`, `value`, or by one letter) or `qkv`.
+    backbone's weights within a classifier. names: modules, as patterns of a whole name -> ours; q,
+    k and v of a layer may be three modules (`query`, `key`, `value`, or by one letter) or `qkv`.
     sizes: fields of `Shape` -> keys of config.json, both ways. fixed: fields of `Shape` as they are
     where a config.json does not say. parts: fields that follow from what it says. settings: the
     other keys of a config.json, from a `Shape`. faults: why a config.json asks for what we have

@@ -30,7 +30,7 @@ INDEX = 64 << 20  # bytes of an index, which has a line for each weight
 def weight_files(folder: Path, old: bool = True) -> list[Path]:
     """The files of a folder's weights; ConfigError where there are none, or one is not there.
 
-    old: also .bin, as those of a body that somebody released years ago.
+    old: also .bin, as those of a backbone that somebody released years ago.
     """
     for name in (SAFE, OLD) if old else (SAFE,):
         if (folder / name).is_file():

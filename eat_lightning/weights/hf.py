@@ -28,17 +28,17 @@ from transformers import initialization as init
 from transformers.utils.generic import ModelOutput
 from transformers.utils.hub import cached_file
 
+from eat_lightning.answer_kind import AnswerKind, kind_of
 from eat_lightning.errors import ConfigError
-from eat_lightning.methods.objective._losses import task_loss
 from eat_lightning.model.contracts import Objective, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import layers_with_heads, slot_faults
 from eat_lightning.model.int8 import in_int8, is_int8
-from eat_lightning.model.layer import Shape
 from eat_lightning.model.options import PassOptions
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import from_folder, portable
 from eat_lightning.model.positions import Disentangled, Distance, RelativeBias
+from eat_lightning.model.shape import Shape
 from eat_lightning.model.specification import MODEL_SLOTS, build_all, spec
 from eat_lightning.model.trace import Trace
 from eat_lightning.model.training import Context
@@ -55,13 +55,16 @@ from eat_lightning.weights.untrusted import claim_faults, model_faults, one_line
 HUB = {"cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder"}
 HUB |= {"token"}
 OPTIONS = {*SHAPE, *MODEL_SLOTS, "objective", "head", "take", "num_labels", "id2label", "label2id"}
+KIND = ("problem_type", "answer")
+OPTIONS |= {*KIND}
 
 
 @dataclass
 class EatOutput(ModelOutput):
     """The answer and what it took.
 
-    logits: the answers, (B, C), divided by their head's temperature. depth: layers run, (B).
+    logits: the answers, (B, C), divided by their head's temperature; of a score without its error.
+    depth: layers run, (B).
     exit_reason: codes of `eat_lightning.model.reason.Reason`, (B).
     exit_logits: the guesses, (E, B, C), a row for each of `config.head["layers"]`; NaN where no
     guess was made, because the example had left or the exit rule does not ask that head.
@@ -90,7 +93,7 @@ class EatOutput(ModelOutput):
 
 class EatForSequenceClassification(PreTrainedModel):
     """The packed encoder behind Hugging Face's interface, for a run's `model/` folder and for plain
-    folders of any family (dense / none / never unless told otherwise)."""
+    folders of any family (dense / none / never unless given otherwise)."""
 
     config_class = EatConfig
     base_model_prefix = "encoder"
@@ -101,10 +104,13 @@ class EatForSequenceClassification(PreTrainedModel):
         methods = config.methods()
         self.objective = methods.pop("objective")
         num_labels = config.num_labels or 2
-        head = head_for(config.head or {}, methods["exit"], config.num_layers, num_labels)
+        kind = config.kind
+        head = head_for(config.head or {}, methods["exit"], config.num_layers, kind)
         shape = Shape(**{name: getattr(config, name) for name in SHAPE})
         policies = from_folder(config.policy or [])
-        self.encoder = AdaptiveEncoder(shape, num_labels, **methods, head=head, policies=policies)
+        self.encoder = AdaptiveEncoder(
+            shape, num_labels, **methods, head=head, policies=policies, kind=kind
+        )
         config.head = self.encoder.head
         self.post_init()
 
@@ -151,7 +157,7 @@ class EatForSequenceClassification(PreTrainedModel):
     ) -> Any:
         """A plain Hugging Face folder, its pooler and classifier included, and exits beside it."""
         if config is not None:
-            given = ("head", *MODEL_SLOTS, "objective", "num_layers", "id2label", "label2id")
+            given = ("head", *MODEL_SLOTS, "objective", "num_layers", "id2label", "label2id", *KIND)
             options = {key: getattr(config, key) for key in given} | options
         beside = exits_beside(Path(name))
         options = beside | options
@@ -166,8 +172,9 @@ class EatForSequenceClassification(PreTrainedModel):
         chosen = {slot: options.pop(slot, None) or {"kind": kind} for slot, kind in STATIC.items()}
         methods = build_all(chosen, num_layers)
         head = {"activation": "auto", **(options.pop("head", None) or {})}
-        options |= methods | {"head": head_for(head, methods["exit"], num_layers, len(labels))}
-        encoder = load_pretrained(name, len(labels), num_layers=num_layers, **options)
+        kind = kind_of(saved | {k: options.pop(k) for k in KIND if k in options}, len(labels))
+        options |= methods | {"head": head_for(head, methods["exit"], num_layers, kind)}
+        encoder = load_pretrained(name, len(labels), num_layers=num_layers, kind=kind, **options)
         if beside:
             load_exits(encoder, Path(name))
         model = cls.around(encoder.to(dtype_of(dtype, saved)), labels, objective)
@@ -206,7 +213,7 @@ class EatForSequenceClassification(PreTrainedModel):
         if is_int8(encoder):
             raise ValueError('int8 is not saved: save it in fp32, and load that with dtype="int8"')
         last, heads = encoder.shape.num_layers, encoder.head["layers"]
-        raise_faults(slot_faults(encoder.exit, heads, last, encoder.num_labels))
+        raise_faults(slot_faults(encoder.exit, heads, last, encoder.kind))
         for slot in MODEL_SLOTS:
             setattr(self.config, slot, spec(slot, getattr(encoder, slot)))
         self.config.policy = portable(encoder.policies)
@@ -260,8 +267,8 @@ class EatForSequenceClassification(PreTrainedModel):
         nothing_BC = torch.full_like(trace.logits_BC, float("nan"))
         guesses = [trace.guesses.get(k, nothing_BC) for k in self.encoder.head["layers"]]
         output = EatOutput(
-            loss=None if labels is None else self.loss(trace, labels.flatten(), teacher_logits),
-            logits=trace.logits_BC,
+            loss=None if labels is None else self.loss(trace, labels, teacher_logits),
+            logits=trace.logits_BC[:, : self.encoder.num_labels],
             depth=trace.depth_B.to(input_ids.device),
             exit_reason=trace.reason_B.to(input_ids.device),
             exit_logits=torch.stack(guesses),
@@ -272,8 +279,10 @@ class EatForSequenceClassification(PreTrainedModel):
 
     def loss(self, trace: Trace, labels_B: Tensor, teacher_BC: Tensor | None) -> Tensor:
         """Mean over the examples; ValueError where the objective distils and no teacher speaks."""
+        kind = self.encoder.kind
+        labels_B = labels_B.reshape(trace.logits_BC.shape[0], *kind.label_shape)
         if not self.training:
-            return task_loss(trace.logits_BC, labels_B) / len(labels_B)
+            return kind.loss(trace.logits_BC, labels_B) / len(labels_B)
         if self.objective.wants_teacher and teacher_BC is None:
             raise ValueError(
                 "objective.distill needs teacher_logits: give them, or load the model with "
@@ -286,16 +295,25 @@ class EatForSequenceClassification(PreTrainedModel):
                 "python -m eat_lightning.train, or load the model with another objective"
             )
         last = self.encoder.shape.num_layers
-        context = Context(trace.guesses, labels_B, last, teacher_BC, trace.signals, trace.penalties)
+        context = Context(
+            trace.guesses,
+            labels_B,
+            last,
+            teacher_BC,
+            trace.signals,
+            trace.penalties,
+            full_BC=trace.guesses[last],
+            kind=kind,
+        )
         return self.objective(context).total / len(labels_B)
 
 
-def head_for(head: dict[str, Any], exit: Any, num_layers: int, num_labels: int) -> dict[str, Any]:
+def head_for(head: dict[str, Any], exit: Any, num_layers: int, kind: AnswerKind) -> dict[str, Any]:
     """A head's settings, with heads also where the exit rule looks. ValueError where they do not go
     together."""
     given = layers_with_heads(head.get("layers", ()), num_layers)
     made = head | {"layers": sorted({*given, *exit.layers})}
-    raise_faults(slot_faults(exit, made["layers"], num_layers, num_labels))
+    raise_faults(slot_faults(exit, made["layers"], num_layers, kind))
     return made
 
 
@@ -313,7 +331,7 @@ def check_claims(name: str, saved: dict[str, Any], hub: dict[str, Any]) -> None:
 
 
 def dtype_of(given: Any, saved: dict[str, Any]) -> torch.dtype:
-    """Choose as transformers does: what was asked for, or for "auto" what the folder's config
+    """Choose as transformers does: the given one, or for "auto" what the folder's config
     says."""
     if given in (None, "auto"):
         given = saved.get("dtype") or saved.get("torch_dtype") or "float32"

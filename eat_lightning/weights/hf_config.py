@@ -7,7 +7,8 @@ from typing import Any
 
 from transformers import PretrainedConfig
 
-from eat_lightning.model.layer import Shape
+from eat_lightning.answer_kind import AnswerKind, kind_of
+from eat_lightning.model.shape import Shape
 from eat_lightning.model.specification import MODEL_SLOTS, build_all
 from eat_lightning.validation import raise_faults
 from eat_lightning.weights.untrusted import shape_faults
@@ -24,7 +25,8 @@ STATIC = {"attention": "dense", "reduction": "none", "exit": "never"}
 class EatConfig(Sizes, PretrainedConfig):
     """The fields of `Shape`, the heads, and a method for each slot: its file's name as `kind`, and
     its arguments, such as `{"kind": "norm_topk", "ratio": 0.3, "layers": [2, 4]}`; of policies a
-    list of such. objective: what a run was trained for, and what training here goes on with."""
+    list of such. objective: what a run was trained for, and what training here goes on with.
+    answer: how two scores are compared, see `answer_kind.Score`."""
 
     model_type = "eat"
     attribute_map = {  # noqa: RUF012  (transformers' own form)
@@ -43,19 +45,25 @@ class EatConfig(Sizes, PretrainedConfig):
     exit: dict[str, Any] | None = None
     objective: dict[str, Any] | None = None
     policy: list[dict[str, Any]] | None = None
+    answer: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
         self.head, self.policy = self.head or {}, self.policy or []
         for slot, kind in (STATIC | {"objective": "joint"}).items():
             setattr(self, slot, getattr(self, slot) or {"kind": kind})
-        if self.problem_type == "multi_label_classification":
-            raise ValueError("problem_type must be regression or single_label_classification")
-        if self.num_labels == 1:
+        if self.num_labels == 1 and self.problem_type is None:
             self.problem_type = "regression"  # else a pipeline puts a sigmoid on the score
         given = {name: getattr(self, name) for name in SHAPE}
         raise_faults(shape_faults(given))  # before an encoder of such a size is made
         self.methods()
+        self.kind  # noqa: B018  (its faults show before an encoder is made)
+
+    @property
+    def kind(self) -> AnswerKind:
+        """The kind of its answers; ValueError in one line where it cannot be."""
+        about = {"problem_type": self.problem_type, "answer": self.answer}
+        return kind_of(about, self.num_labels or 2)
 
     def methods(self) -> dict[str, Any]:
         """The methods and the objective, built; ValueError lists what is wrong with them."""

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import write_text
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.layer import Shape
+from eat_lightning.model.shape import Shape
 from eat_lightning.model.specification import spec
 from eat_lightning.weights.checkpoint import model_config
 from eat_lightning.weights.families import family_of
@@ -56,7 +56,7 @@ def weights_for(model: nn.Module, encoder: AdaptiveEncoder) -> dict[str, Tensor]
 
 
 def encoder_weights(encoder: AdaptiveEncoder) -> dict[str, Tensor]:
-    """The body's weights as every family may ask for them, and the last head's."""
+    """The backbone's weights as every family may ask for them, and the last head's."""
     shape, state = encoder.shape, dict(encoder.state_dict())
     width = shape.hidden_size
     for i in range(shape.num_distinct):

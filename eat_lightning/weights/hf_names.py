@@ -1,4 +1,4 @@
-"""transformers' names of sizes and weights <-> ours, by the family of a body."""
+"""transformers' names of sizes and weights <-> ours, by the family of a backbone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eat_lightning.model.layer import Shape
+from eat_lightning.model.shape import Shape
 from eat_lightning.weights.families import FAMILIES
 from eat_lightning.weights.family import Family
 
@@ -82,8 +82,9 @@ def unfused(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def tuned_weights(weights: dict[str, Tensor], num_layers: int) -> dict[str, Tensor]:
-    """A run's body, and its last head under the names of a pretrained one: fine-tuned weights, from
-    which pruning and distilling often start (PoWER-BERT, Goyal et al. 2020; LTP, Kim et al. 2022).
+    """A run's backbone, and its last head under the names of a pretrained one: fine-tuned weights,
+    from which pruning and distilling often start (PoWER-BERT, Goyal et al. 2020; LTP, Kim et al.
+    2022).
 
     Other heads and the pruning strength belong to the training that made them.
     """

@@ -1,4 +1,4 @@
-"""A body's folder by its name: a local one, or a snapshot of a hub's repository."""
+"""A backbone's folder by its name: a local one, or a snapshot of a hub's repository."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ def model_folder(name: str) -> Path:
 
 
 def nearest_backbone(name: str) -> str:
-    """The most similar name of a body that `configs/encoder/` knows, or of a folder beside it."""
+    """The most similar name of a backbone that `configs/encoder/` knows, or of a folder beside
+    it."""
     import yaml
 
     yamls = sorted(Path(CONFIG_DIR, "encoder").glob("*.yaml"))

@@ -17,10 +17,12 @@ from typing import Any
 
 from torch import Tensor
 
+from eat_lightning.answer_kind import kind_of
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.heads import ACTIVATIONS, head_faults
 from eat_lightning.model.layer import FEED_FORWARDS, NORMS
 from eat_lightning.model.positions import DISTANCES
+from eat_lightning.model.shape import Shape
 from eat_lightning.model.specification import MODEL_SLOTS
 from eat_lightning.validation import InLayers, Switch, Whole, Within
 from eat_lightning.weights.families import known_family
@@ -162,6 +164,11 @@ def model_faults(config: Mapping[str, Any]) -> list[str]:
     numbers = [str(i) for i in range(len(names_of))]
     if not numbers or not all(isinstance(names_of.get(i), str) for i in numbers):
         faults.append(f"id2label must name each class by its number, got {names!r}")
+    if not faults:
+        try:
+            kind_of(config, len(numbers))
+        except ValueError as error:
+            faults.append(str(error))
     return faults
 
 
@@ -182,7 +189,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def claim_faults(shape: Any, sizes: Mapping[str, Sequence[int]], prefix: str = "") -> list[str]:
+def claim_faults(shape: Shape, sizes: Mapping[str, Sequence[int]], prefix: str = "") -> list[str]:
     """List the error of weights whose names or sizes (by our names) do not match a shape. A shape
     that passes allocates no more memory than the file itself."""
     width = shape.hidden_size
@@ -212,7 +219,7 @@ def claim_faults(shape: Any, sizes: Mapping[str, Sequence[int]], prefix: str = "
     return []
 
 
-def weight_faults(shape: Any, weights: Mapping[str, Tensor]) -> list[str]:
+def weight_faults(shape: Shape, weights: Mapping[str, Tensor]) -> list[str]:
     """List the error of weights that do not match a shape or hold no numbers."""
     if faults := claim_faults(shape, {name: weight.shape for name, weight in weights.items()}):
         return faults
@@ -222,9 +229,9 @@ def weight_faults(shape: Any, weights: Mapping[str, Tensor]) -> list[str]:
     return []
 
 
-MOST_STEPS = 64  # of a part of a tokenizer, with patterns and pieces; bodies' have some 20
+MOST_STEPS = 64  # of a part of a tokenizer, with patterns and pieces; backbones' have some 20
 LONGEST_ENTRY = 64  # bytes; NFKC's longest are 33
-BLANKS = " {2,}"  # the one pattern of bodies' tokenizers that is no plain string
+BLANKS = " {2,}"  # the one pattern of backbones' tokenizers that is no plain string
 READ = (".json", ".txt", ".model", ".jinja")
 
 

@@ -88,8 +88,8 @@ class Factorial:
         return found if found or self.trained else speed.speed_up(self.cells[cell], prefix)
 
     def multiplied(self, cell: Cell, key: str) -> Interval | None:
-        """What a cell's factor would be if those of its parts alone multiplied; None where one of
-        them is not known, and for a cell with fewer than two parts."""
+        """Return the factor that a cell would have if its parts' factors multiplied; None where one
+        of them is not known, and for a cell with fewer than two parts."""
         known = self.savings[key]
         alone = [known[one] for one in map(single, parts_of(cell)) if one in known]
         if sum(cell) < 2 or len(alone) < sum(cell):
@@ -97,7 +97,7 @@ class Factorial:
         return speed.multiplied(alone)
 
     def source(self, *cells: Cell) -> Provenance:
-        """What a number of these cells comes from. The command names the parts that were switched
+        """Name the source of these cells' numbers. The command names the parts that were switched
         off for measuring; for several cells it is that of the first."""
         members = [m for cell in cells for m in self.cells[cell].members]
         found = Provenance.of(Point(members))

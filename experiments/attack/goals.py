@@ -1,4 +1,4 @@
-"""What an attacker is after, as a score of each example that a search climbs.
+"""Goals of an attacker, as a score of each example that a search climbs.
 
 Shapes: B examples, E early exits, C classes.
 """

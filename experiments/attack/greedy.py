@@ -62,7 +62,7 @@ class Trial:
 
 @dataclass
 class Search:
-    """What texts are chosen by: a goal, under one rule, within a budget. kinds: of edits."""
+    """Choice of texts by a goal, under one rule, within a budget. kinds: of edits."""
 
     victim: Victim
     rule: Rule
@@ -94,7 +94,7 @@ class Search:
         return attempts
 
     def ask(self, trials: Sequence[Trial]) -> tuple[Outcome, np.ndarray]:
-        """What the rule makes of texts, and how near the goal each is."""
+        """Return the rule's outcome for texts, and how near the goal each is."""
         for trial in trials:
             trial.attempt.queries += 1
         texts = [with_words(trial.attempt.as_it_was, trial.edited) for trial in trials]

@@ -140,8 +140,8 @@ def row_of(
 def moved(
     when: str, search: Search, rule: Rule, outcome: Outcome, whole_B: np.ndarray
 ) -> dict[str, float]:
-    """What an attack changes, by the row's fields that end in `when`. whole_B: FLOPs of the whole
-    encoder on the texts as they were."""
+    """List the numbers that an attack changes, by the row's fields that end in `when`. whole_B:
+    FLOPs of the whole encoder on the texts as they were."""
     flops_B = search.victim.cost(rule, outcome.recorded, outcome.depth_B)
     found = {
         "exits": left_early(outcome).mean(),

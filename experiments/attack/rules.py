@@ -1,5 +1,4 @@
-"""What an attack is made against, and what judges its texts: an exit rule, with policies or
-without."""
+"""Targets of an attack, which also judge its texts: an exit rule, with policies or without."""
 
 from __future__ import annotations
 
@@ -49,7 +48,7 @@ def rules_of(run: Run, specs: Sequence[Any]) -> list[Rule]:
             continue
         try:
             rule = rule_of(given, early, last)
-            faults += slot_faults(rule.exit, heads, last, len(run.task.labels))
+            faults += slot_faults(rule.exit, heads, last, run.task.kind)
             rules[rule.name] = rule
         except (ValueError, TypeError) as error:
             faults += str(error).split("; ")

@@ -34,7 +34,7 @@ class Victim:
         self.num_layers, self.max_length = self.backend.num_layers, self.backend.max_length
 
     def __call__(self, texts: Sequence[Text], labels_B: np.ndarray) -> Recorded:
-        """What all exits say of each text, none leaving."""
+        """Return the guesses of all exits for each text; none leaves."""
         self.learn([text for text in dict.fromkeys(texts) if text not in self.asked])
         known = [self.asked[text] for text in texts]
         guesses_BEC = np.stack([guess_EC for guess_EC, _ in known])

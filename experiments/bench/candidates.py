@@ -1,5 +1,5 @@
-"""Who races in PyTorch: Hugging Face's classifiers as people use them, the static encoder, EAT, and
-encoders that evaluate heads and scores for nothing.
+"""Candidates in PyTorch: Hugging Face's classifiers as people use them, the static encoder, EAT,
+and encoders that evaluate heads and scores for nothing.
 
 Shapes: B examples, E exits, C classes, N tokens.
 """
@@ -26,7 +26,7 @@ from eat_lightning.methods.reduction.none import Keep
 from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.methods.reduction.received_topk import ReceivedTopK
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.layer import Shape
+from eat_lightning.model.shape import Shape
 from experiments.bench.ceilings import DTYPES
 from experiments.bench.workload import Examples
 
@@ -59,7 +59,7 @@ class Candidate:
 
 @dataclass
 class Field:
-    """Who races. over: those that times are set against, by what a person calls them.
+    """Candidates of a race. over: those that times are set against, by what a person calls them.
     over_best_static: also against the fastest static candidate of the same layers and dtype,
     whatever runs it. missing: a line for each who is not there, and why."""
 
@@ -82,8 +82,9 @@ class Field:
 
 
 class Preset(Confidence):
-    """Who leaves is set beforehand, since random weights have no confidence worth a threshold; the
-    rule is evaluated all the same. leaves: of every example, or set for each batch."""
+    """A rule whose leavers are set beforehand, since random weights have no confidence worth a
+    threshold; the rule is evaluated all the same. leaves: of every example, or set for each
+    batch."""
 
     def __init__(self, layer: int, *leaves: bool):
         super().__init__(tau=1.0, layers=[layer])

@@ -1,4 +1,4 @@
-"""What the machine can do: matrix products at the shapes of an encoder's layer, and reading memory.
+"""Limits of the machine: matrix products at the shapes of an encoder's layer, and reading memory.
 
 The roofline (Williams et al. 2009): no program is faster than FLOPs / rate or bytes / bandwidth.
 """
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from eat_lightning.infer.prepacked import PrepackedLinear
-from eat_lightning.model.layer import Shape
+from eat_lightning.model.shape import Shape
 
 READ_BYTES = 1 << 28  # far more than any cache
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}

@@ -1,11 +1,11 @@
-"""What a compiler adds: Hugging Face's model, the static encoder and EAT of one run, as they are
+"""Gains by a compiler: Hugging Face's model, the static encoder and EAT of one run, as they are
 and as torch.compile makes them, everybody the same way.
 
 * compiled: inductor with dynamic shapes, weights as they are.
 * frozen: the same with inductor's freezing, which takes weights for constants and prepacks them.
 
 Dynamo cannot follow the encoder's own loop: it asks the host who leaves, and makes layouts whose
-lengths are Python's numbers. Ours are therefore compiled stretch by stretch (export/stretched.py),
+lengths are Python's numbers. Ours are therefore compiled stretch by stretch (stretched.py),
 from the programs that are also exported to ONNX. Hugging Face's model is compiled whole, as it is
 called. A single example has a program of its own: torch takes a size of 1 for a constant.
 """
@@ -20,11 +20,11 @@ from typing import Any
 import torch
 
 from eat_lightning.export.graph import quiet, traced
-from eat_lightning.export.stretched import Call, State, Stretched
 from eat_lightning.export.trace import Stretch
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch
 from experiments.bench.candidates import Field, of_run
+from experiments.bench.stretched import Call, State, Stretched
 
 OPTIONS: dict[str, dict[str, Any]] = {"compiled": {}, "frozen": {"freezing": True}}
 

@@ -122,7 +122,7 @@ def refuse_if_busy(force: bool, when: str = "so nothing is timed: wait for it, o
 
 
 def session() -> dict[str, Any]:
-    """What all rows of one call say of where and by what code they were measured."""
+    """Return the fields that all rows of one call share: the machine and the code."""
     from eat_lightning.runs.run import is_clean, provenance
 
     where = provenance()

@@ -12,8 +12,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from eat_lightning.infer.precision import in_dtype
 from eat_lightning.infer.prepacked import prepacked
-from eat_lightning.model.layer import Shape
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.shape import Shape
 from experiments.bench.candidates import bare, random_encoder
 from experiments.bench.workload import draw, pools
 

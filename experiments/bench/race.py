@@ -115,7 +115,7 @@ def rows_of(
 def costs(
     c: Candidate, own: Spent, static_flops: float, ceilings: Ceilings, num_examples: int
 ) -> dict[str, Any]:
-    """What a candidate is and spends, and the least time that this can take here."""
+    """List a candidate's description and costs, and the least time that these can take here."""
     width, inner = c.shape.hidden_size, c.shape.intermediate_size + c.shape.up_width
     read = own.layers_read * width * (4 * width + inner) * ELEMENT[c.dtype]
     return {

@@ -89,7 +89,7 @@ def add_exports(
 
 
 def as_state(given: Examples) -> dict[str, np.ndarray]:
-    """What the first graph takes."""
+    """Return the inputs of the first graph."""
     return {x: getattr(given.batch, x).numpy() for x in ("ids_N", "types_N", "lengths_B")}
 
 

@@ -66,7 +66,7 @@ class BenchRow:
 
     @property
     def run(self) -> tuple[Any, ...]:
-        """What rows that were timed by turns have in common."""
+        """Return the key that rows timed by turns have in common."""
         return self.race, self.task, self.batch, self.order, self.weights, self.session
 
     @property

@@ -1,4 +1,4 @@
-"""What is raced, by whom, over which examples: a plan made real."""
+"""Candidates and examples of a race, made from its plan."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.layer import Shape
-from eat_lightning.runs.chosen import ExitChoice
+from eat_lightning.model.shape import Shape
+from eat_lightning.runs.exit_choice import ExitChoice
 from eat_lightning.runs.open import at_choice, fitter_of
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.families import FAMILIES

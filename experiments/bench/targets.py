@@ -1,4 +1,4 @@
-"""What the bench is to reach, beside what it reached: each verdict is computed from the rows.
+"""Targets of the bench beside its results: each verdict is computed from the rows.
 
     python experiments/bench/targets.py experiments/bench/results/rows.jsonl
 

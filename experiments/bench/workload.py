@@ -19,8 +19,8 @@ from torch import Tensor
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.latency import chunks
-from eat_lightning.model.layer import Shape
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.shape import Shape
 
 ORDERS = ("as they come", "sorted")
 SINGLES = 24  # examples at batch 1, where nothing is said

@@ -1,4 +1,4 @@
-"""What clients see when a replica dies: `serve engine=ray replicas=2`, asked by a Poisson
+"""Answers to clients when a replica dies: `serve engine=ray replicas=2`, asked by a Poisson
 process, with one of its replicas killed on the way.
 
     tests/beyond/ray_head.sh /tmp/ray 8          # in another terminal; prints RAY_... RAY_...

@@ -85,7 +85,7 @@ class Way:
 
 @dataclass
 class Lost:
-    """What each setting of a call took (ms, by repeat; a fixed depth by its layer)."""
+    """Times of each setting of a call (ms, by repeat; a fixed depth by its layer)."""
 
     took: dict[Any, np.ndarray]
     depth: float
@@ -109,7 +109,8 @@ class Lost:
                 }
 
     def parts(self) -> Iterator[dict[str, str]]:
-        """What exits take beyond fixed depth at the same mean depth, in shares of its time."""
+        """Return the time of exits beyond fixed depth at the same mean depth, in shares of its
+        time."""
         exits_R, layers_R = self.took["exits"], self.took["layers alone"]
         compacted_R = self.took["layers and compaction"]
         longer_R = (self.longer - 1) * self.fixed_R

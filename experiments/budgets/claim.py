@@ -1,4 +1,4 @@
-"""What choosing a depth for each example gains at stated budgets, over fixed depth at equal FLOPs.
+"""Gain of a depth chosen for each example at stated budgets, over fixed depth at equal FLOPs.
 
     python -m experiments budgets study=experiments/methods/results
 

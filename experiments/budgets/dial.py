@@ -22,13 +22,13 @@ from pandas import DataFrame, concat
 
 from eat_lightning.errors import ConfigError, reported
 from eat_lightning.infer.dial_fit import (
-    answers_at_exits,
     at_distance,
     fine_distances,
     fit_dial,
-    full_depth_answers,
+    full_depth_logits,
     leaving_distances,
     logistic,
+    logits_at_exits,
     sigmoid,
 )
 from eat_lightning.model.contracts import at_point
@@ -48,7 +48,7 @@ GONE = "each budget alone"
 
 @dataclass(frozen=True)
 class Trial:
-    """What one fit gives on the part that it did not see, at each budget."""
+    """Results of one fit on the part that it did not see, at each budget."""
 
     task: str
     layers: int
@@ -115,7 +115,7 @@ def hull(cut: Dev, judged: Dev, budgets: Sequence[float]) -> Depths:
 
 
 def is_below(left: np.ndarray, middle: np.ndarray, right: np.ndarray) -> bool:
-    """Whether the middle of three points lies on or below the line through the others."""
+    """True where the middle of three points lies on or below the line through the others."""
     (x0, y0), (x1, y1), (x2, y2) = left, middle, right
     return (y1 - y0) * (x2 - x0) <= (y2 - y0) * (x1 - x0)
 
@@ -125,7 +125,8 @@ def candidates(cut: Dev) -> tuple[list[list[float]], np.ndarray]:
     of its hits and of a logistic estimate of them."""
     knob, said = cut.rule.knob, cut.recorded
     distance_EB, cost_EB = leaving_distances(cut.rule, said), cut.cost_EB / cut.cost_EB[-1].mean()
-    answers_EB = np.vstack([answers_at_exits(cut.rule, said), full_depth_answers(said)])
+    logits_EBC = np.concatenate([logits_at_exits(cut.rule, said), full_depth_logits(said)[None]])
+    answers_EB = logits_EBC.argmax(-1)
     right_EB = (answers_EB == said.labels).astype(float)
     pairs = zip(layers(cut), right_EB, strict=True)
     smooth_EB = np.stack([estimate(said.guesses[k], right_B) for k, right_B in pairs])
@@ -184,7 +185,7 @@ FITS: dict[str, Callable[[Dev, Dev, Sequence[float]], Depths]] = {
 
 
 def mean_cost(dev: Dev, depth_B: np.ndarray) -> float:
-    """Of the examples, as a share of full depth's."""
+    """Return the mean cost of the examples, as a share of full depth's."""
     place_B = np.searchsorted(layers(dev), depth_B)
     return float(dev.cost_EB[place_B, np.arange(len(place_B))].mean() / dev.cost_EB[-1].mean())
 
@@ -208,7 +209,7 @@ def trials(folders: Sequence[str]) -> Iterator[Trial]:
 
 def means(judged: Dev, depths: Depths) -> tuple[list[float], list[float], list[float]]:
     """Cost, accuracy and agreement at each budget."""
-    said, full_B = judged.recorded, full_depth_answers(judged.recorded)
+    said, full_B = judged.recorded, full_depth_logits(judged.recorded).argmax(-1)
     columns, cost, accuracy, agreement = np.arange(len(said)), [], [], []
     answers_EB = np.stack([said.guesses[k].argmax(-1) for k in layers(judged)])
     for depth_B in depths:

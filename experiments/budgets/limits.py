@@ -1,4 +1,4 @@
-"""What keeps a budget from the full model's accuracy: the heads, or thresholds from a small cut?
+"""Limits of a budget's accuracy: the heads, or thresholds from a small cut?
 
     python -m experiments.budgets.limits [budget=0.4] [task=sst2] FOLDER...    # kept rows
 
@@ -21,7 +21,7 @@ import numpy as np
 from pandas import DataFrame
 
 from eat_lightning.errors import ConfigError, reported
-from eat_lightning.infer.dial_fit import Replay, fit_dial, full_depth_answers
+from eat_lightning.infer.dial_fit import Replay, fit_dial, full_depth_logits
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.specification import build
 from eat_lightning.report.study import Measured, Study, open_study
@@ -59,8 +59,8 @@ class Dev:
 
     def judged(self, fit: DialPoint) -> tuple[float, float]:
         """FLOPs and accuracy here of thresholds that were fitted elsewhere."""
-        original_B = full_depth_answers(self.recorded)
-        found = Replay(self.rule, self.recorded, self.cost_EB, original_B).at(fit.exit)
+        original_BC = full_depth_logits(self.recorded)
+        found = Replay(self.rule, self.recorded, self.cost_EB, original_BC).at(fit.exit)
         return found.cost, found.accuracy
 
     def by_halves(self) -> tuple[float, float]:

@@ -135,7 +135,7 @@ def calibration_table(task: str, exits: Sequence[Line]) -> Table:
 
 
 def answers(task: str, found: Pass, exits: Sequence[Line], reached: list[Line]) -> Iterator[str]:
-    """What temperatures did, and how far the usual rule is from the oracle."""
+    """List the effects of temperatures, and how far the usual rule is from the oracle."""
     changes = [
         f"{np.mean(e['ece_before']):.1f} to {e['ece_after'].value:.1f} % at layer {e['layer']}"
         for e in exits
@@ -156,7 +156,7 @@ def answers(task: str, found: Pass, exits: Sequence[Line], reached: list[Line]) 
 
 
 def notes(tasks: dict[str, list[Pass]]) -> Iterator[str]:
-    """What a reader must know, and what could not be said."""
+    """List notes for a reader, and the gaps of the data."""
     yield (
         "ECE is above 0 by chance alone, the more the fewer examples a bin holds: hence its column "
         "of perfect calibration, simulated with the model's own confidences."

@@ -1,4 +1,4 @@
-"""What exit rules reach, against one exit for all, and against an oracle that knows the labels.
+"""Scores of exit rules, against one exit for all, and against an oracle that knows the labels.
 
 Shapes: B examples, S seeds, E exits.
 """

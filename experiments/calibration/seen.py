@@ -54,7 +54,7 @@ def interval(draws: np.ndarray, sign: str = "") -> str:
 
 
 def cosines(source: Source, embed: Embed, labels: Sequence[int]) -> list[np.ndarray]:
-    """Of the pairs of each label."""
+    """Return the cosines of the pairs of each label."""
     first_BD, second_BD = (embed(column) for column in source.texts)
     cosine_B = (first_BD * second_BD).sum(1)
     return [cosine_B[source.labels == label] for label in labels]

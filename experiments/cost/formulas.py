@@ -17,7 +17,7 @@ from eat_lightning.report.study import Measured, Study
 
 @dataclass(frozen=True)
 class Expected:
-    """What the formulas are filled with: coefficients in FLOPs, tokens entering each layer when
+    """Values of the formulas: coefficients in FLOPs, tokens entering each layer when
     nobody leaves (mean and mean square over examples), Pr(L' >= l), and the window k if any.
 
     `ran` is beside them: tokens of the layers that each example ran itself / all of all layers.
@@ -44,10 +44,11 @@ class Expected:
 
     @property
     def terms(self) -> dict[str, float]:
-        """What is read off them: `ratio`, (5) / (4); `active`, the paper's p-bar, the mean over
-        layers of Pr(L' >= l); `kept`, its r-bar, that of E[T_l] / T; `product`, that of both, the
-        share of token-layers that is left by the product of means; `tokens` at first; `attention`,
-        the quadratic term's share of a dense layer; whether the window is `too_long`."""
+        """Return the terms of the formulas: `ratio`, (5) / (4); `active`, the paper's p-bar, the
+        mean over layers of Pr(L' >= l); `kept`, its r-bar, that of E[T_l] / T; `product`, that of
+        both, the share of token-layers that is left by the product of means; `tokens` at first;
+        `attention`, the quadratic term's share of a dense layer; whether the window is
+        `too_long`."""
         first, layers = self.tokens_L[0], len(self.tokens_L)
         return {
             "ratio": self.adaptive / self.dense,

@@ -54,7 +54,7 @@ def record(sst2: str = "", mnli: str = "", data: str = "", to: str = "outputs/dr
 
 
 def replay(**given: str) -> None:
-    """What is done is written after every stream, and not done again."""
+    """Replay the streams; each is written when it is done, and not done again."""
     path = KEPT / "trials.jsonl"
     found = jsonl.read(path, Trial, "trial")
     for made in trials(Path(given.get("from", "outputs/drift")), {key_of(t) for t in found}):

@@ -57,7 +57,7 @@ def shifted(run: Run, data: Any, dir: Path) -> Iterator[tuple[str, Source]]:
 
 
 def record_all(run: Run, dir: Path, folder: Path, batch: int = 32) -> Iterator[Path]:
-    """What every head says of every stream, a parquet file each; those that are there are kept."""
+    """Record every head's guesses on every stream, a parquet file each; existing files are kept."""
     data = run.data(dir=str(dir))
     encoder = in_form(run.model()[0], form_of(None, "fp32"))
     for split in streams(run, data, dir):

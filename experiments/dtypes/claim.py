@@ -1,4 +1,4 @@
-"""What bf16 weights and int8 products change: accuracy, answers and depth against fp32.
+"""Effects of bf16 weights and int8 products: accuracy, answers and depth against fp32.
 
     python -m experiments dtypes study=outputs/frontier
 

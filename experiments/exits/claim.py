@@ -91,7 +91,7 @@ def tables_of(task: str, rules: Sequence[Rule]) -> list[Table]:
 
 
 def answers(task: str, rule: Rule) -> Iterator[str]:
-    """Who leaves, whether it costs anything, and how depth goes with the text."""
+    """List the shares that leave, their cost, and how depth goes with the text."""
     last, shares = rule.found.row.num_layers, rule.shares.mean()
     head = f"{task}, {rule.found.name} at {rule.point.setting}:"
     left = [f"{share:.0f} % at layer {k}" for k, share in shares.items() if k != last]
@@ -110,7 +110,7 @@ def answers(task: str, rule: Rule) -> Iterator[str]:
 
 
 def cost(gain: Difference, left: float) -> str:
-    """What leaving early costs the whole split; left: percent of the examples that did."""
+    """Say the cost of early exits to the whole split; left: percent of the examples that did."""
     if gain.interval is not None and gain.interval.low == gain.interval.high == 0:
         if left < FEW:
             return f"Fewer than {FEW} % leave early: too few to say what that costs."
@@ -119,7 +119,7 @@ def cost(gain: Difference, left: float) -> str:
 
 
 def notes(tasks: dict[str, list[Pass]]) -> Iterator[str]:
-    """What a reader must know, and what could not be said."""
+    """List notes for a reader, and the gaps of the data."""
     yield "Who leaves does not depend on the batch: each example decides for itself."
     if none := [task for task, passed in tasks.items() if not passed]:
         yield f"No example of these leaves early: {', '.join(none)}."

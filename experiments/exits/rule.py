@@ -1,4 +1,4 @@
-"""Who leaves where under an exit rule, how right they are, and how depth goes with the text."""
+"""Exits under a rule: shares that leave, their accuracy, and how depth goes with the text."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def places(rule: Rule) -> list[Line]:
 
 
 def place(rule: Rule, name: str, here: Any, layer: int | None = None) -> Line:
-    """Those that left at one place, over seeds not always the same ones: shares are of all seeds
-    together, with Wilson's interval as of one seed's number, since seeds answer the same examples.
-    Those that ran all layers have no other answer to be held against."""
+    """Group the examples that left at one place, over seeds not always the same ones: shares are of
+    all seeds together, with Wilson's interval as of one seed's number, since seeds answer the same
+    examples. Those that ran all layers have no other answer to be held against."""
     e, num_seeds = rule.examples, len(rule.point.members)
     assert e is not None
     n, right, last = here.sum() / num_seeds, e["right"], e["last_right"]

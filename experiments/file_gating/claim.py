@@ -41,8 +41,9 @@ CONTENT = "of complete content"
 
 @dataclass(frozen=True)
 class Files:
-    """What a gate or a peer (`who`) does with files of one kind, or with `all` of a class: how many
-    it gave their class, and how many it sends to deep scanning, which is all but `matching`."""
+    """Decisions of a gate or a peer (`who`) on files of one kind, or with `all` of a class: how
+    many it gave their class, and how many it sends to deep scanning, which is all but
+    `matching`."""
 
     who: str
     kind: str
@@ -177,7 +178,7 @@ def peers_of(study: Study, m: Measured) -> list[Files]:
 
 
 def stream_tables(study: Study, gates: Sequence[Measured]) -> list[Table]:
-    """What becomes of real attachments, where that was tried."""
+    """Tables of real attachments, where these were tried."""
     run = study.run_of(gates[0])
     if run is None or not (run.folder / "stream.json").is_file():
         return []

@@ -37,7 +37,7 @@ def made(texts: Sequence[bytes], per_maker: int, rng: np.random.Generator) -> li
 
 
 def written(save: Callable[..., Any], **how: Any) -> bytes:
-    """What a tool writes into a file."""
+    """Return the bytes that a tool writes into a file."""
     whole = io.BytesIO()
     save(whole, **how)
     return whole.getvalue()

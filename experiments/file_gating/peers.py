@@ -1,4 +1,4 @@
-"""What libmagic and magika say of a complete file: peers in a table, never the truth."""
+"""Answers of libmagic and magika about a complete file: peers in a table, never the truth."""
 
 from __future__ import annotations
 

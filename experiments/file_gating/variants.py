@@ -1,4 +1,4 @@
-"""What senders do to a file: name it rightly, lie about it, cut it, or send what nobody knows."""
+"""Variants of a file as senders make them: named rightly, wrongly, cut, or of an unknown kind."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def mismatching(original: Original, rng: np.random.Generator) -> str:
 
 
 def checked(variant: Variant) -> bool:
-    """Whether the rule that peers are judged by says the same of the truth as the kind does. A cut
+    """True where the rule that judges peers agrees with the kind about the truth. A cut
     or scrambled file's content is of no group."""
     spoilt = variant.kind in ("beheaded", "scrambled", "end lost")
     content = None if spoilt else variant.group

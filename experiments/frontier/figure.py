@@ -77,7 +77,7 @@ class Spot:
         read(one, title, self.entry.point, self.told())
 
     def told(self) -> dict[str, str]:
-        """What a person reads who points at it."""
+        """Return the text that a pointer shows."""
         faster = {"single": "speed_up", "batch": "batch_speed_up"}.get(self.panel.key)
         keys = (*READ, faster) if faster else READ
         at = self.x.text() if self.x.low < self.x.high else f"{self.x.value:.3g}"
@@ -112,7 +112,7 @@ def timing_of(entry: Entry, entries: Sequence[Entry]) -> tuple[str, ...]:
 
 
 def beside(fixed: Entry, timed: Sequence[Entry]) -> bool:
-    """Whether fixed depths, which nobody has to time, are of weights that were timed."""
+    """True where fixed depths, which nobody has to time, are of weights that were timed."""
     known = [(m.run, m.row.dtype) for e in timed for m in e.point.members]
     return all((m.run, m.row.dtype) in known for m in fixed.point.members)
 
@@ -146,7 +146,7 @@ def figure_of(name: str, entries: Sequence[Entry], how: tuple[str, ...]) -> Figu
 
 
 def spots(panel: Panel, entries: Sequence[Entry]) -> list[Spot]:
-    """Those that have a cost in this panel."""
+    """Return the entries that have a cost in this panel."""
     looks, found = looks_of(entries[0].study), []
     for entry in entries:
         x, y = cost_of(entry.point, panel.cost), accuracy_interval(entry.point).times(100)
@@ -171,7 +171,8 @@ def fill(ax: Axes, panel: Panel, found: list[Spot], named: Sized) -> list[Text]:
 
 
 def lines_of(found: Sequence[Spot]) -> list[list[Spot]]:
-    """What lines join, each from left to right: a method's thresholds, budgets or fixed depths."""
+    """Return the points that lines join, each from left to right: a method's thresholds, budgets or
+    fixed depths."""
     on_lines = [spot for spot in found if spot.line]
     lines = grouped_by(on_lines, lambda spot: (spot.entry.model, spot.line)).values()
     return [sorted(line, key=lambda spot: spot.x.value) for line in lines]

@@ -147,8 +147,8 @@ def budget_lines(factorial: Factorial) -> Iterator[dict[str, Any]]:
 
 
 def tables_of(task: str, first: Factorial, lines: Lines, budgets: Lines) -> list[Table]:
-    """What each costs and answers; what one lever takes from the other; who saves on what; and
-    both beside exits alone at equal budgets."""
+    """Tables of cost and score, of one lever's effect on the other, of savings by length, and of
+    both levers beside exits alone at equal budgets."""
     tokens = [first.neither.lengths_B[third] for third in first.thirds]
     lengths = ", ".join(f"{t.min()} to {t.max()} ({len(t)})" for t in tokens if len(t))
     cells = (

@@ -71,7 +71,7 @@ class Cell:
 
     @property
     def heads(self) -> Interval | None:
-        """What the early heads lose on average when tokens are gone, in points."""
+        """Return the early heads' mean loss when tokens are gone, in points."""
         found = self.beside_unpruned(early_right)
         return found and found.times(100)
 
@@ -102,7 +102,8 @@ class Pair:
 
     @cached_property
     def kept(self) -> Interval:
-        """What both save / what the product of the single shares would: 1 where they multiply."""
+        """Return the saving of both / that of the product of the single shares: 1 where they
+        multiply."""
 
         def of(neither: Any, pruned: Any, early: Any, both: Any) -> Any:
             return (1 - both / neither) / (1 - pruned * early / neither**2)
@@ -111,7 +112,7 @@ class Pair:
 
     @cached_property
     def left(self) -> Interval:
-        """What pruning still saves of an example's cost once exits are there / what it saves
+        """Return pruning's saving of an example's cost with exits / its saving
         without them. Means nothing where it saves nothing alone."""
         return drawn_anew(still, *(cell.flops_B for cell in self.cells))
 
@@ -283,7 +284,7 @@ def by_seed(members: Sequence[Measured]) -> Point:
 
 
 def own_reduction(run: Sequence[Measured]) -> str:
-    """What it was trained with; it was measured without it as well."""
+    """Return the reduction that a run was trained with; it was measured without it as well."""
     return next((kind for m in run if (kind := m.row.reduction["kind"]) != "none"), "none")
 
 
@@ -317,7 +318,8 @@ def summed(costs_LB: np.ndarray, depth_B: np.ndarray) -> np.ndarray:
 
 
 def unpruned(study: Study, m: Measured) -> Any:
-    """What the same rule makes of the same weights with every token; None where it is not known."""
+    """Find the result of the same rule on the same weights with every token; None where it is not
+    known."""
     for other in twins(study, Point([m]), lambda row, _: is_static(row))[0]:
         try:
             return other.known.recorded.under(build("exit", m.row.exit))

@@ -95,7 +95,7 @@ def most_common(budgets: Sequence[float]) -> float:
 
 
 def need(study: Study) -> str:
-    """What is lacking where no row has a budget as a share of FLOPs."""
+    """Name what is lacking where no row has a budget as a share of FLOPs."""
     in_ms = any(m.row.budget_ms is not None for m in study.measured)
     return IN_MS if in_ms else NEED
 

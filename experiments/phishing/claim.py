@@ -207,7 +207,7 @@ def held_line(held: Held) -> dict[str, Any]:
 
 
 def source_lines(rule: Rule) -> Iterator[dict[str, Any]]:
-    """What becomes of each source's messages."""
+    """List the outcomes of each source's messages."""
     for source, here in rule.examples.groupby("origin"):
         n, handed = len(here), here["score"] >= rule.handed_on[0.99].threshold
         shares = {"right": wilson(here["right"].sum(), n), "handed": wilson(handed.sum(), n)}
@@ -215,7 +215,7 @@ def source_lines(rule: Rule) -> Iterator[dict[str, Any]]:
 
 
 def figure_of(task: str, rules: Sequence[Rule]) -> Figure:
-    """What is handed on against the recall that is kept, a line for each exit rule."""
+    """Plot the share handed on against the recall that is kept, a line for each exit rule."""
     first, share = rules[0].row.model, 100 * rules[0].examples["positive"].mean()
 
     def draw(drawing: Any) -> None:

@@ -1,19 +1,21 @@
 """Accuracy over cost for everything at hand: static models, exits, and two models in a row.
 
     python -m experiments.plane runs={A: FOLDER, B: FOLDER} [records=outputs/plane] [to=FOLDER]
-    python -m experiments.plane [to=FOLDER]      # the tables and figures of the kept rows
+    python -m experiments.plane kept=experiments/plane/kept.yaml [to=FOLDER]
+    python -m experiments.plane [to=FOLDER]      # the tables and figures of the rows there
 
 Runs of several tasks may be named together; a list of folders has their names. Records of a run's
 cut and dev are made once and kept in `records`, so that a second call runs no encoder but for
-Gatekeeper's heads. Nothing is chosen on dev.
+Gatekeeper's heads. Nothing is chosen on dev. kept: models of kept rows, see `kept`.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from itertools import permutations
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -23,7 +25,8 @@ from eat_lightning.progress import shown
 from eat_lightning.report.study import grouped_by
 from eat_lightning.runs.run import provenance
 from experiments.plane.gatekeeper import best_chain, gatekeepers
-from experiments.plane.models import Model, open_model
+from experiments.plane.kept import as_kept, crossed, kept_model
+from experiments.plane.models import Model, RunModel, open_model
 from experiments.plane.rows import Plane
 from experiments.plane.show import report
 from experiments.plane.systems import Chain, Part, System, alone, unanimous
@@ -37,38 +40,49 @@ AGREE = (0.99,)
 MUCH_CHEAPER = 0.6  # of the second model's cost: a first model that costs more saves nothing
 
 
+SAME = 0.99  # of the dearest model's cost: of several such ones the first named is the last asked
+
+
 def cost(model: Model, split: str = "cut") -> float:
     """Mean FLOPs of full depth."""
     return float(model.fixed_cost(getattr(model, split), model.last).mean())
 
 
-def systems(models: Sequence[Model]) -> Iterator[System]:
-    """Every model alone, with exits, and before each dearer one."""
-    full_cost = max(map(cost, models))
+def systems(models: Sequence[Model], last: str, tunes: bool = True) -> Iterator[System]:
+    """Every model alone, with exits, and before `last`. tunes: last heads by Gatekeeper."""
+    second = next(model for model in models if model.name == last)
+    full_cost = cost(second)
     for model in models:
         yield from alone(model)
         if len(model.layers) > 1:
             yield chained(model.name, "exits", [Part.whole(model)], full_cost)
-    first_ones = {}
-    for first, second in permutations(models, 2):
-        if cost(first) > MUCH_CHEAPER * cost(second):
-            continue
-        name = f"{first.name} > {second.name}"
-        ends = [Part.end(first), Part.end(second)]
-        yield chained(name, "cascade by confidence", ends, full_cost)
-        if len(second.layers) > 1:
-            parts = [Part.end(first), Part.whole(second)]
-            yield chained(name, "cascade into exits", parts, full_cost)
-        if len(first.layers) > 1:
-            yield unanimous(first, second)
-        if len(first.layers) > 1 and len(second.layers) > 1:
-            parts = [Part.whole(first), Part.whole(second)]
-            yield chained(name, "exits of both", parts, full_cost)
-        if first.name not in first_ones:
-            first_ones[first.name] = gatekeepers(first)
-        alpha, chain = best_chain(first_ones[first.name], second, full_cost, BUDGETS)
-        kind = f"cascade by Gatekeeper, alpha {alpha:g}"
-        yield System(name, kind, (first, second), chain.judged(BUDGETS, AGREE))
+        if cost(model) < MUCH_CHEAPER * full_cost:
+            yield from cascades(model, second, full_cost)
+            if tunes and isinstance(model, RunModel):
+                yield gatekeeper(model, second, full_cost)
+
+
+def cascades(first: Model, second: Model, full_cost: float) -> Iterator[System]:
+    """Two models in a row."""
+    name = f"{first.name} > {second.name}"
+    ends = [Part.end(first), Part.end(second)]
+    yield chained(name, "cascade by confidence", ends, full_cost)
+    if len(second.layers) > 1:
+        parts = [Part.end(first), Part.whole(second)]
+        yield chained(name, "cascade into exits", parts, full_cost)
+    if len(first.layers) > 1:
+        yield unanimous(first, second)
+    if len(first.layers) > 1 and len(second.layers) > 1:
+        parts = [Part.whole(first), Part.whole(second)]
+        yield chained(name, "exits of both", parts, full_cost)
+
+
+def gatekeeper(first: RunModel, second: Model, full_cost: float) -> System:
+    """Two models in a row, of which the first has a last head that is tuned to defer."""
+    alpha, chain = best_chain(gatekeepers(first), second, full_cost, BUDGETS)
+    points = chain.judged(BUDGETS, AGREE)
+    name = f"{first.name} > {second.name}"
+    return System(name, f"Gatekeeper, alpha {alpha:g}", (first, second), points)
 
 
 def chained(name: str, kind: str, parts: Sequence[Part], full_cost: float) -> System:
@@ -77,32 +91,48 @@ def chained(name: str, kind: str, parts: Sequence[Part], full_cost: float) -> Sy
 
 
 def plane_of(models: Sequence[Model]) -> Plane:
-    """ConfigError where the models of a task have seen different examples."""
+    """ConfigError where the models of a task have seen different examples. One kept model is enough
+    for operating points to be chosen on halves of dev."""
+    is_crossed = any(not isinstance(model, RunModel) for model in models)
+    models = [*map(as_kept, models)] if is_crossed else models
     if len({model.data for model in models}) > 1:
         names = ", ".join(model.name for model in models)
         raise ConfigError(f"runs: cut and dev must be the same examples, got others of {names}")
-    full_cost = max(cost(model, "dev") for model in models)
-    task, commit = models[0].run.task.name, provenance()["commit"]
-    return Plane.of(task, [*systems(models)], full_cost, commit)
+    dearest = max(cost(model, "dev") for model in models)
+    last = next(model for model in models if cost(model, "dev") > SAME * dearest)
+    all_systems = partial(systems, last=last.name, tunes=not is_crossed)
+    found = crossed(models, all_systems) if is_crossed else all_systems(models)
+    return Plane.of([*found], cost(last, "dev"), provenance()["commit"], is_crossed)
 
 
 def main(arguments: Sequence[str]) -> None:
     given = {key: yaml.safe_load(value) for key, _, value in (a.partition("=") for a in arguments)}
-    if unknown := [*given.keys() - {"runs", "records", "to"}]:
-        raise ConfigError(f"only runs=, records= and to= are known, got {unknown[0]}")
-    to, records = Path(given.get("to", HERE / "results")), given.get("records", "outputs/plane")
-    runs = given.get("runs", {})
-    named = runs if isinstance(runs, dict) else {Path(run).name: run for run in runs}
-    each = shown([*named.items()], "runs", fewest=2)
-    models = [open_model(name, path, Path(records)) for name, path in each]
-    for found in grouped_by(models, lambda model: model.run.task.name).values():
-        plane_of(found).write(to)
+    if unknown := [*given.keys() - {"runs", "kept", "records", "to"}]:
+        raise ConfigError(f"only runs=, kept=, records= and to= are known, got {unknown[0]}")
+    to = Path(given.get("to", HERE / ("before" if "kept" in given else "results")))
+    for models in given_models(given).values():
+        plane_of(models).write(to)
+        print(f"written: {to / models[0].task}.jsonl", flush=True)
     tasks = sorted(path.stem for path in to.glob("*.jsonl"))
     if not tasks:
-        raise ConfigError(f"to={to} has no rows: name runs=[...]")
+        raise ConfigError(f"to={to} has no rows: name runs={{NAME: FOLDER}}")
     parts = [report(Plane.read(to, task), to) for task in tasks]
     write_text(to / "report.md", "\n\n".join(["# Accuracy over cost", *parts]) + "\n")
     print(f"written: {to / 'report.md'}")
+
+
+def given_models(given: Mapping[str, Any]) -> dict[str, list[Model]]:
+    """The models that were named, by task."""
+    records, runs = Path(given.get("records", "outputs/plane")), given.get("runs", {})
+    named = runs if isinstance(runs, dict) else {Path(run).name: run for run in runs}
+    models: list[Model] = [
+        open_model(name, path, records) for name, path in shown([*named.items()], "runs", fewest=2)
+    ]
+    if "kept" in given:
+        by_task = yaml.safe_load(Path(given["kept"]).read_text("utf-8"))
+        pairs = [pair for kept in by_task.values() for pair in kept.items()]
+        models += [kept_model(*pair) for pair in pairs]
+    return grouped_by(models, lambda model: model.task)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ Shapes: B examples, W width of the features, C classes.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +25,7 @@ from eat_lightning.data.batching import sorted_batches
 from eat_lightning.data.calibration import FITTED_ON
 from eat_lightning.infer.record import inference
 from eat_lightning.model.options import ALL_EXITS
-from experiments.plane.models import Model
+from experiments.plane.models import Model, RunModel
 from experiments.plane.systems import Chain, Part
 
 TEXTS, EPOCHS, BATCH, LR = 16_000, 3, 128, 1e-4
@@ -44,7 +44,7 @@ def loss(
     return torch.where(right_B, alpha * missed_B, (1 - alpha) * certain_B).mean()
 
 
-def features(model: Model, split: Any) -> Float[Tensor, "b w"]:
+def features(model: RunModel, split: Any) -> Float[Tensor, "b w"]:
     """Run the encoder once: the features that its last head's first linear layer reads."""
     heads: Any = model.encoder.heads
     seen: list[Tensor] = []
@@ -77,9 +77,9 @@ def tuned(head: Any, x_BW: Tensor, labels_B: Tensor, alpha: float) -> Any:
     return made.eval()
 
 
-def gatekeepers(model: Model) -> dict[float, Model]:
+def gatekeepers(model: RunModel) -> dict[float, RunModel]:
     """The model with its last head tuned at each alpha; its encoder, and so its costs, stay."""
-    data = model.run.data()
+    data = model.opened.data()
     train = data.split("train")
     rows = np.sort(np.random.default_rng(0).permutation(len(train))[:TEXTS])
     x_BW, labels_B = features(model, train.take(rows)), torch.from_numpy(train.labels[rows])
@@ -99,7 +99,7 @@ def gatekeepers(model: Model) -> dict[float, Model]:
 
 
 def best_chain(
-    found: dict[float, Model], second: Model, full_cost: float, budgets: Sequence[float]
+    found: Mapping[float, Model], second: Model, full_cost: float, budgets: Sequence[float]
 ) -> tuple[float, Chain]:
     """The alpha whose cascade is the most accurate on the cut, in the mean over the costs asked."""
     chains = {a: Chain([Part.end(m), Part.end(second)], full_cost) for a, m in found.items()}

@@ -1,4 +1,4 @@
-"""A model on the plane: what every exit of a run gives for the cut and for dev, and its FLOPs.
+"""A model on the plane: what its exits give for the cut and for dev, and what leaving there costs.
 
 Shapes: B examples, E layers at which examples may leave.
 """
@@ -6,8 +6,9 @@ Shapes: B examples, E layers at which examples may leave.
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,25 +24,27 @@ from eat_lightning.methods.exit.fixed import Fixed
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops
+from eat_lightning.runs.row import FIXED, read
 from eat_lightning.runs.run import Run
+from eat_lightning.weights.dial import FOLDER
 
 
 @dataclass(frozen=True)
-class Model:
-    """A run's encoder and its records.
+class Model(ABC):
+    """A model's records, and what leaving costs.
 
     Args:
         name: as tables have it.
-        run: where it comes from.
-        encoder: of the run.
-        cut: the parts of the calibration cut that a fit may see.
-        dev: the examples on which all is reported.
+        task: judged by accuracy.
+        run: the folder's name.
+        cut: examples that operating points are chosen on.
+        dev: examples on which all is reported.
         data: a hash of the texts of both.
     """
 
     name: str
-    run: Run
-    encoder: AdaptiveEncoder
+    task: str
+    run: str
     cut: Recorded
     dev: Recorded
     data: str
@@ -55,37 +58,65 @@ class Model:
     def last(self) -> int:
         return self.layers[-1]
 
+    @abstractmethod
     def costs(self, of: Recorded, layers: Sequence[int]) -> Float[np.ndarray, "e b"]:
         """Count the FLOPs of leaving at each of `layers` where the heads of all of them guess."""
-        early = [layer for layer in layers if layer < self.last]
-        rule = Confidence(layers=early) if early else Never()
-        return np.stack([self.flops(of, rule, layer) for layer in layers])
 
     def fixed_cost(self, of: Recorded, layer: int) -> Float[np.ndarray, " b"]:
         """Count the FLOPs of everybody leaving at one layer."""
-        return self.flops(of, Never() if layer == self.last else Fixed(layer), layer)
-
-    def flops(self, of: Recorded, rule: Any, depth: int) -> Float[np.ndarray, " b"]:
-        return flops(self.encoder, rule, of.tokens_LB, np.full(len(of), depth), of.lengths)
+        return self.costs(of, [layer])[0]
 
 
-def open_model(name: str, path: str | Path, records: Path) -> Model:
-    """Open a finished run under a name. Its records are read, or made and kept in a folder."""
+@dataclass(frozen=True)
+class RunModel(Model):
+    """A finished run.
+
+    Args:
+        opened: the run.
+        encoder: of the run.
+        dev_data: a hash of dev's texts, as rows have it.
+    """
+
+    opened: Run
+    encoder: AdaptiveEncoder
+    dev_data: str = ""
+
+    def costs(self, of: Recorded, layers: Sequence[int]) -> Float[np.ndarray, "e b"]:
+        early = [layer for layer in layers if layer < self.last]
+        rule = Confidence(layers=early) if early else Never()
+        if len(layers) == len(early) == 1:
+            rule = Fixed(layers[0])
+        depths = [np.full(len(of), layer) for layer in layers]
+        return np.stack([flops(self.encoder, rule, of.tokens_LB, d, of.lengths) for d in depths])
+
+
+def open_model(name: str, path: str | Path, records: Path) -> RunModel:
+    """Open a finished run under a name. Its records are those that `measure` has kept beside it,
+    or they are made and kept in a folder."""
     run = Run.open(path)
     encoder, _ = run.model()
     data = run.data()
-    cut = [data.split(part) for part in FITTED_ON]
-    dev = data.split("validation")
-    texts = hashlib.sha256("".join(s.source.digest for s in (*cut, dev)).encode()).hexdigest()[:16]
+    cut, dev = [data.split(part) for part in FITTED_ON], [data.split("validation")]
+    texts = hashlib.sha256("".join(s.source.digest for s in (*cut, *dev)).encode()).hexdigest()
     weights = sha256_of([run.folder / "model" / "model.safetensors"])[:8]
-    stem = f"{run.name}-{weights}-{texts[:8]}"
+    stem = f"{run.name[:40]}-{weights}-{texts[:8]}"
 
-    def kept(name: str, splits: Sequence[Any]) -> Recorded:
-        path = records / f"{stem}-{name}.parquet"
-        if not path.is_file():
-            records.mkdir(parents=True, exist_ok=True)
-            title = f"{run.name}: all exits, {name}"
-            Recorded.joined([record(encoder, s, title=title) for s in splits]).to_parquet(path)
-        return replace(Recorded.read(path), data=texts)
+    def recorded(name: str, splits: Sequence[Any], kept: Sequence[Path]) -> Recorded:
+        labels = np.concatenate([split.labels for split in splits])
+        for path in (*kept, records / f"{stem}-{name}.parquet"):
+            if path.is_file() and np.array_equal((said := Recorded.read(path)).labels, labels):
+                return said
+        title = f"{run.name}: all exits, {name}"
+        said = Recorded.joined([record(encoder, split, title=title) for split in splits])
+        records.mkdir(parents=True, exist_ok=True)
+        said.to_parquet(path)
+        return said
 
-    return Model(name, run, encoder, kept("cut", cut), kept("dev", [dev]), texts)
+    rows = [row for row in read(run.folder / "rows.jsonl") if row.split == "validation"]
+    files = [row.examples for row in rows if (row.dtype, row.baseline) == ("fp32", FIXED)]
+    both = (
+        recorded("cut", cut, sorted((run.folder / FOLDER).glob("cut-*.parquet"))),
+        recorded("dev", dev, [run.folder / file for file in dict.fromkeys(files)]),
+    )
+    about = name, run.task.name, run.name, *both, texts[:16], run, encoder
+    return RunModel(*about, dev[0].source.digest[:16])

@@ -36,6 +36,7 @@ class PlaneRow:
         unchanged: percent of answers that are those of the last model at full depth.
         num_examples: of dev.
         num_cut: examples that the operating point was chosen on.
+        crossed: those are of dev, of which each half is judged under what the other has chosen.
         runs: folders' names.
         commit: of the code that judged.
     """
@@ -54,6 +55,7 @@ class PlaneRow:
     unchanged: float
     num_examples: int
     num_cut: int
+    crossed: bool
     runs: list[str]
     commit: str
 
@@ -62,15 +64,17 @@ class PlaneRow:
         return f"{self.system}, {self.kind}, {self.setting}"
 
 
-def row_of(task: str, system: System, judged: Judged, full_cost: float, commit: str) -> PlaneRow:
-    """full_cost: FLOPs on dev of what costs are shares of."""
+def row_of(
+    system: System, judged: Judged, full_cost: float, commit: str, crossed: bool = False
+) -> PlaneRow:
+    """Judge a point. full_cost: mean FLOPs on dev of what costs are shares of."""
     model = system.models[-1]
     right_B = judged.answer_B == model.dev.labels
     interval = mean_interval(right_B).times(100)
     unchanged_B = judged.answer_B == model.dev.guesses[model.last].argmax(1)
     cost = float(judged.cost_B.mean())
     return PlaneRow(
-        task=task,
+        task=model.task,
         data=model.data,
         system=system.name,
         kind=system.kind,
@@ -83,8 +87,9 @@ def row_of(task: str, system: System, judged: Judged, full_cost: float, commit: 
         high=round(interval.high, 2),
         unchanged=round(100 * float(unchanged_B.mean()), 2),
         num_examples=len(right_B),
-        num_cut=len(model.cut),
-        runs=[m.run.name for m in system.models],
+        num_cut=len(model.cut) // (1 + crossed),
+        crossed=crossed,
+        runs=[m.run for m in system.models],
         commit=commit,
     )
 
@@ -97,11 +102,13 @@ class Plane:
     right: DataFrame
 
     @classmethod
-    def of(cls, task: str, systems: Sequence[System], full_cost: float, commit: str) -> Plane:
+    def of(
+        cls, systems: Sequence[System], full_cost: float, commit: str, crossed: bool = False
+    ) -> Plane:
         rows, right = [], {}
         for system in systems:
             for judged in system.points:
-                row = row_of(task, system, judged, full_cost, commit)
+                row = row_of(system, judged, full_cost, commit, crossed)
                 rows.append(row)
                 right[row.key] = judged.answer_B == system.models[-1].dev.labels
         return cls(rows, DataFrame(right))

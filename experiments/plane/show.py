@@ -20,8 +20,9 @@ DASHES = {"fixed depth": ":", "exits": "-"}  # the lines of cascades are dashed
 def report(plane: Plane, folder: Path) -> str:
     """Return a task's tables in Markdown, and draw its figure beside them."""
     row, dearest = plane.rows[0], dearest_of(plane)
+    chosen = "on the other half" if row.crossed else f"on {row.num_cut} of the cut"
     about = (
-        f"{row.num_examples} examples of dev; operating points from {row.num_cut} of the cut. "
+        f"{row.num_examples} examples of dev; operating points chosen {chosen}. "
         f"Shares are of the FLOPs of {dearest.system}, {dearest.gflops:.3g} GFLOPs. In brackets "
         "95 % intervals, of differences paired."
     )
@@ -38,7 +39,8 @@ def report(plane: Plane, folder: Path) -> str:
 
 
 def dearest_of(plane: Plane) -> PlaneRow:
-    return max((row for row in plane.rows if row.kind == "static"), key=lambda row: row.gflops)
+    """The static model that shares are of."""
+    return next(row for row in plane.rows if row.kind == "static" and row.share == 1)
 
 
 def front_table(plane: Plane) -> DataFrame:

@@ -19,7 +19,7 @@ from eat_lightning.runs.row import label
 
 
 def score_of(m: Measured) -> float:
-    return 100 * getattr(m.row, m.row.metric)
+    return 100 * m.row.score
 
 
 def policies_of(m: Measured) -> str:

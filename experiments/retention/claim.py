@@ -181,7 +181,7 @@ def training_line(training: Training) -> dict[str, Any]:
 def missing(
     task: str, found: Sequence[Kept], known: Sequence[Kept], trained: Sequence[Training]
 ) -> Iterator[str]:
-    """What could not be shown, of which models."""
+    """Name the models that lack data, and which."""
     shown = {
         "no curves, since its run folders are not at hand": [t.kept for t in trained],
         "nothing by length, since its examples were not kept": known,

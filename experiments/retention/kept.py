@@ -82,7 +82,7 @@ def within(examples: Any, ends: Ends) -> Any:
 
 @dataclass
 class Training:
-    """What the runs behind a body logged, seeds averaged, over the epochs that were done: the
+    """Log of the runs behind a backbone, seeds averaged, over the epochs that were done: the
     schedule's strength and what it says, and what was seen in training and on the selection
     split."""
 
@@ -125,7 +125,7 @@ def averaged(curves: Sequence[Series], epochs_per_step: float) -> Series:
 
 
 def logged(run: Run) -> Any:
-    """What training logged, a line for each step, over all attempts of a run that was killed and
+    """Return training's log, a line for each step, over all attempts of a run that was killed and
     resumed (a step that was done twice counts once, the later one)."""
     paths = sorted(run.folder.glob("csv*/metrics.csv"), key=attempt)
     if not paths:

@@ -1,4 +1,4 @@
-"""What a top-k reduction leaves of an example by arithmetic alone: the schedule, and its rounding.
+"""Retention of a top-k reduction by arithmetic alone: the schedule, and its rounding.
 
 EAT's algorithm 1 keeps [CLS] and ceil((1 - p)(t - 1)) of the t - 1 others. Shapes: B examples.
 """

@@ -16,8 +16,8 @@ from pandas import DataFrame
 
 from eat_lightning.infer.latency import time_interleaved, undisturbed
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.layer import Shape
 from eat_lightning.model.packed import Packed
+from eat_lightning.model.shape import Shape
 from experiments.bench.tables import markdown
 from experiments.scaling.fit import spread
 from experiments.scaling.points import body, text

@@ -1,4 +1,4 @@
-"""What the rows come to: exponents, ratios by turns, and the ceiling that Amdahl's law sets.
+"""Summaries of the rows: exponents, ratios by turns, and the ceiling that Amdahl's law sets.
 
 Shapes: R repeats.
 """

@@ -1,5 +1,5 @@
-"""What is measured: an encoder of random weights, seen densely, by the window, and pruned, and the
-attention product alone, at the points of each axis.
+"""Candidates of the scaling study: an encoder of random weights, seen densely, by the window, and
+pruned, and the attention product alone, at the points of each axis.
 
 Shapes: N packed tokens, H heads, K head width, L length.
 """
@@ -25,8 +25,8 @@ from eat_lightning.methods.reduction.none import Keep
 from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.model.contracts import Attention, Kernel, Where
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.layer import Shape
 from eat_lightning.model.packed import Batch, Layout
+from eat_lightning.model.shape import Shape
 from eat_lightning.model.specification import build
 from eat_lightning.model.trace import Trace
 from experiments.bench.candidates import NUM_LABELS, Preset
@@ -145,7 +145,7 @@ class Point:
 
     @property
     def is_product(self) -> bool:
-        """Whether it is the attention product alone."""
+        """True where it is the attention product alone."""
         return self.candidate.endswith(PRODUCT)
 
     @property
@@ -153,7 +153,7 @@ class Point:
         return self.product if self.is_product else self.run
 
     def given(self) -> Any:
-        """What `runner` takes."""
+        """Return the arguments of `runner`."""
         shape = self.encoder.shape
         if not self.is_product:
             return text([self.length] * self.batch, shape.vocab_size)

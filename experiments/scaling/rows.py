@@ -14,7 +14,7 @@ from eat_lightning.validation import Positive, Within
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class ScalingRow:
-    """What one candidate took where `axis` has the value `size`; all of a file are of one call.
+    """Time and memory of one candidate where `axis` has the value `size`; a file is of one call.
 
     axis: length (tokens of each example), batch (examples), layers run, heads (evaluated on the
     way), retention (tokens entering a layer / tokens, mean over the layers run). ms_R: a pass, once

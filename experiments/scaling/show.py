@@ -103,7 +103,7 @@ def exponents_table(rows: Sequence[ScalingRow]) -> DataFrame:
 
 
 def operators_table(rows: Sequence[ScalingRow]) -> DataFrame:
-    """Those of the longest text, and how each grows over the lengths at which it took 1 % or more
+    """Operators on the longest text, and how each grows over the lengths at which it took 1 %
     of the time."""
     from pandas import DataFrame
 

@@ -1,9 +1,9 @@
-"""What the gateway sustains, adaptive against static full depth: rows -> table, figure, page.
+"""Load that the gateway sustains, adaptive against static full depth: table, figure and page.
 
     python -m experiments.serving.draw outputs/load/rows.jsonl [experiments/serving/results]
 
 Rows come from python -m experiments.serving; without an argument those in the results
-folder are drawn anew. The page is page.md, whose part between two marks is made
+folder are drawn anew. The page is load.md, whose part between two marks is made
 here.
 """
 
@@ -30,7 +30,7 @@ from eat_lightning.runs.run import write_text
 from experiments.serving.rows import LoadRow
 
 HERE = Path(__file__).parent
-PAGE = HERE / "page.md"
+PAGE = HERE / "load.md"
 MARKS = "<!-- made from rows by serving.py -->", "<!-- up to here -->"
 CAPACITY = "answers a second to askers that wait for their answers"
 COMMAND = "python -m experiments.serving"
@@ -109,7 +109,7 @@ def frame_of(rows: Iterable[LoadRow]) -> Any:
 
 
 def answers(rows: Sequence[LoadRow]) -> Iterator[str]:
-    """What a person takes away, in numbers: for each mode and backend that has both."""
+    """Numbers that answer the study's question: for each mode and backend that has both."""
     for (mode, backend), same in frame_of(rows).groupby(["mode", "backend"]):
         adaptive, static = (same[same["exits"] == exits] for exits in ("own", "never"))
         if len(adaptive) and len(static):

@@ -1,4 +1,4 @@
-"""What one load on one gateway gave."""
+"""Rows of one load on one gateway."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class LoadRow:
 
     @property
     def name(self) -> str:
-        """What was measured."""
+        """Return the name of the measured setting."""
         depth = "adaptive" if self.exits == "own" else "static, full depth"
         return f"{depth}, {self.backend}"
 

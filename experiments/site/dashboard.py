@@ -1,5 +1,5 @@
-"""What W&B shows, drawn from the files of offline runs: the workspace's own panels over what the
-runs logged. `python -m experiments.site.dashboard <folder of runs> <folder to write>`.
+"""Charts as W&B shows them, drawn from the files of offline runs: the workspace's own panels over
+what the runs logged. `python -m experiments.site.dashboard <folder of runs> <folder to write>`.
 """
 
 from __future__ import annotations
@@ -153,7 +153,8 @@ def draw_lines(axis: Any, panel: Any, runs: Sequence[Logged]) -> None:
 
 
 def draw_scatter(axis: Any, panel: Any, runs: Sequence[Logged]) -> None:
-    """What a run ended with; of a custom chart two columns of the last table of that name."""
+    """Draw the last values of each run; of a custom chart two columns of the last table of that
+    name."""
     if type(panel).__name__ == "CustomChart":
         title, size = panel.query["summaryTable"]["tableKey"], 14
         x, y = panel.chart_fields["x"], panel.chart_fields["y"]

@@ -1,4 +1,4 @@
-"""What MkDocs asks while it builds the site: pages made from the code, tutorials that run."""
+"""Hooks of MkDocs while it builds the site: pages made from the code, tutorials that run."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def kept(place: str) -> list[Row]:
 
 
 def score(row: Row) -> float:
-    return 100 * float(getattr(row, row.metric))
+    return 100 * row.score
 
 
 def frontier(rows: Sequence[Row]) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ def pages() -> list[Page]:
 
 
 def command(path: Path) -> Page:
-    """What a command is for, its examples, and its settings with what the yaml says of each."""
+    """Return a command's purpose, its examples, and its settings with the yaml's comments."""
     text = path.read_text("utf-8")
     own, _, _ = text.partition("\nhydra:\n")
     shown = yaml.safe_load(text).get("hydra", {}).get("help", {})

@@ -60,7 +60,7 @@ def settings(slot: str, kind: str) -> str:
         text = path.read_text("utf-8").strip()
         if target in text or (slot == "head" and path.stem == kind):
             parts.append(f"`{slot}={path.stem}`\n\n```yaml\n{text}\n```\n")
-    knob = class_of(slot, kind).knob
+    knob = getattr(class_of(slot, kind), "knob", None)  # an objective or a schedule has none
     if knob is not None:
         strict = f"it saves nothing at {knob.strict:g}"
         parts.append(f"Knob: `{slot}.{knob.name}` in {knob.bounds}; {strict}.\n")
@@ -124,7 +124,7 @@ def line(study: str, row: rows.Row, slot: str) -> str:
         row.seed,
         "" if row.steps is None else row.steps,
         row.title if row.budget is None else f"budget {row.budget:g}",
-        f"{100 * getattr(row, row.metric):.2f}",
+        f"{100 * row.score:.2f}",
         f"{row.flops_ratio:.3f}",
         f"{row.depth:.2f}",
         tokens(row),

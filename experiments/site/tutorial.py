@@ -64,7 +64,7 @@ def printed(commands: str, page: str) -> str:
 
 
 def fenced(said: str) -> str:
-    """What a command said as a block: sentences are wrapped (site.css), tables scroll."""
+    """Return a command's output as a block: sentences are wrapped (site.css), tables scroll."""
     kind = "text" if RULE in said else "{.text .wrapped}"
     return f"\n```{kind}\n{said}\n```\n"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from parquet import write
 
+from eat_lightning.answer_kind import MULTI
 from eat_lightning.data import hub
 from eat_lightning.data.glue import GlueData
 from eat_lightning.data.source import read
@@ -219,18 +220,6 @@ def test_blank_texts_are_counted_and_kept(folder: Path, capsys: pytest.CaptureFi
     assert capsys.readouterr().err == f"{path}: 3 of 4 rows have a blank text\n"
 
 
-def test_a_cut_that_leaves_nothing_says_that_there_is_no_text(folder: Path):
-    words = Task("words", ["text"], ["no", "yes"])
-    write(folder / "words/train.parquet", text=["", " "] * 100, label=[0, 1] * 100)
-    data = GlueData(words, toy_tokenizer(), dir=str(folder))
-    with pytest.raises(ConfigError) as caught:
-        data.source("train")
-    assert str(caught.value) == (
-        "data.calibration: cutting 0 of 200 examples of words leaves select empty: "
-        "200 of 200 rows have no text"
-    )
-
-
 def test_all_faults_of_the_arguments(folder: Path):
     faults = GlueData.faults(
         PAIR, str(folder), batch_size=0, tokens_per_batch=4, max_length=2, extra=["more"],
@@ -246,6 +235,37 @@ def test_all_faults_of_the_arguments(folder: Path):
     ]
     faults = GlueData.faults(Task("x", ["a"], ["b", "c"]), extra=["more"])
     assert faults[0] == "data.extra=['more'] needs data.dir"
+
+
+SEVERAL = Task("pair", ["one", "two"], ["joy", "fear"], ["f1_micro"], problem_type=MULTI)
+
+
+@pytest.mark.parametrize("names", [[["joy"], [], ["joy", "fear"]], [[0], [], [0, 1]]])
+def test_sets_of_labels_are_read_by_number_or_by_name(tmp_path: Path, names: list):
+    numbers = {k: v[:3] for k, v in columns_of(3).items() if k != "label"}
+    write(tmp_path / "pair/train.parquet", **numbers, labels=names)
+    labels = read(SEVERAL, str(tmp_path), "train").labels
+    assert labels.tolist() == [[1, 0], [0, 0], [1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([[0], [2]], "labels must each be in 0..1 (joy, fear), got [2] in row 1"),
+        ([["joy"], ["hate"]], "labels must each be in 0..1 (joy, fear), got ['hate'] in row 1"),
+        ([[0], None], "labels must each be in 0..1 (joy, fear), got None in row 1"),
+        ([[0.5], [1.0]], "column labels must hold lists of numbers or of names, got list"),
+        ([0, 1], "column labels must hold lists of numbers or of names, got int64"),
+    ],
+)
+def test_what_is_no_set_of_labels_is_one_line(tmp_path: Path, labels: list, message: str):
+    texts = {k: v for k, v in columns_of(2).items() if k != "label"}
+    for split in ("train", "validation"):
+        write(tmp_path / f"pair/{split}.parquet", **texts, labels=labels)
+    faults = GlueData.faults(SEVERAL, str(tmp_path))
+    assert len(faults) == 2
+    assert message in faults[0]
+    assert "\n" not in faults[0]
 
 
 def test_task_faults():

@@ -1,6 +1,7 @@
 """A run in any engine answers as it does in torch; the fastest is found once for a machine."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from exports import make_run
+from exports import make_run, shared_export
 from gateways import plan
 
 from eat_lightning.engines import open as opening
@@ -27,7 +28,14 @@ TEXTS = made_texts(["good", "bad", "film", "not", "very", "the"], 1)
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_run(tmp_path_factory.mktemp("runs") / "one", "dense", "norm_topk", "confidence")
+    """A copy of the shared run, whose export lies where an engine keeps its graphs."""
+    run = Path(shutil.copytree(shared_export(), tmp_path_factory.mktemp("runs") / "one"))
+    encoder, _ = Run.open(run).model()
+    made = opening.made_of(Run.open(run), opening.with_open_exits(encoder, ()), "fp32")
+    (run / opening.FOLDER).mkdir()
+    kept = run / opening.FOLDER / f"fp32-{opening.digest_of(made)[:12]}"
+    (run / "onnx-fp32").rename(kept)
+    return run
 
 
 def opened(run: Path, backend: str, **asked: Any) -> Any:

@@ -10,7 +10,7 @@ from frontiers import eat_run, static_run
 from studies import claim_in
 
 from eat_lightning.model.flops import dense_flops, layer_flops
-from eat_lightning.model.layer import Shape
+from eat_lightning.model.shape import Shape
 from eat_lightning.report import figures
 from eat_lightning.report.study import open_study
 from experiments.cost.formulas import Expected, coefficients

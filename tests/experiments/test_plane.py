@@ -1,5 +1,6 @@
 """The plane: two models in a row as the layers of one, by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,8 @@ from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.never import Never
 from experiments.plane.__main__ import HERE, main
 from experiments.plane.gatekeeper import best_chain, loss
-from experiments.plane.models import Model
+from experiments.plane.kept import KeptModel, crossed, first_half, of_rows
+from experiments.plane.models import RunModel
 from experiments.plane.rows import Plane, row_of
 from experiments.plane.show import report
 from experiments.plane.systems import Chain, Joined, Judged, Part, System, alone, unanimous
@@ -21,7 +23,7 @@ from experiments.plane.systems import Chain, Joined, Judged, Part, System, alone
 SURE, UNSURE = 6.0, 0.5  # log-odds of the class that is named
 
 
-def model(name: str, said: dict[int, list[float]], layers: int = 2) -> Model:
+def model(name: str, said: dict[int, list[float]], layers: int = 2) -> RunModel:
     """A model of two classes whose log-odds at each layer are given; every label is 1."""
     guesses = {k: np.array([[0.0, x] for x in odds], np.float32) for k, odds in said.items()}
     size = len(next(iter(said.values())))
@@ -30,10 +32,10 @@ def model(name: str, said: dict[int, list[float]], layers: int = 2) -> Model:
     head = {"kind": "pooled", "layers": sorted(said)}
     encoder = tiny(num_labels=2, head=head, num_layers=layers)
     run: Any = SimpleNamespace(name=name)
-    return Model(name, run, encoder, recorded, recorded, "same")
+    return RunModel(name, "sst2", name, recorded, recorded, "same", run, encoder)
 
 
-def small_and_large() -> tuple[Model, Model]:
+def small_and_large() -> tuple[RunModel, RunModel]:
     """Of ten examples the small one is right and sure of seven, wrong and unsure of three; the
     large one, of four layers, is right and sure of all."""
     small = model("small", {1: [UNSURE] * 10, 2: [SURE] * 7 + [-UNSURE] * 3})
@@ -89,12 +91,51 @@ def test_the_alpha_that_defers_best_on_the_cut_is_taken():
     assert best_chain({0.1: bad, 0.9: good}, large, full, [0.9])[0] == 0.9
 
 
+def kept(name: str, odds: list[float], flops: dict[int, float]) -> KeptModel:
+    said = model(name, dict.fromkeys(flops, odds)).dev
+    return KeptModel(name, "sst2", name, said, said, "same", flops, mean_tokens=8.0)
+
+
+def test_costs_of_kept_rows_follow_the_tokens():
+    made = kept("a", [SURE] * 4, {1: 10.0, 2: 20.0})
+    longer = replace(made.dev, lengths=np.array([4, 8, 8, 16]))
+    assert made.costs(longer, [1, 2]).tolist() == [[5, 10, 10, 20], [10, 20, 20, 40]]
+    assert made.fixed_cost(longer, 2).tolist() == [10, 20, 20, 40]
+
+
+def test_each_half_is_judged_under_what_the_other_has_chosen():
+    """The chosen class is the most frequent answer of the cut."""
+    odds = [SURE] * 6 + [-SURE] * 4
+    made = kept("a", odds, {2: 20.0})
+    first_B = first_half(made.dev)
+
+    def systems(models: Any) -> list[System]:
+        (only,) = models
+        chosen = int((only.cut.guesses[2][:, 1] > 0).mean() > 0.6)
+        size = len(only.dev)
+        return [System("a", "x", (only,), [Judged("s", np.ones(size), np.full(size, chosen))])]
+
+    (system,) = crossed([made], systems)
+    right_B = np.array(odds) > 0
+    expected = np.where(first_B, right_B[~first_B].mean() > 0.6, right_B[first_B].mean() > 0.6)
+    assert system.points[0].answer_B.tolist() == expected.astype(int).tolist()
+    assert system.models == (made,)
+    assert len(of_rows(made.dev, first_B)) == first_B.sum()
+
+
+def test_halves_keep_groups_whole():
+    group_B = np.repeat([3, 5, 7, 9], 5)
+    recorded = replace(kept("a", [SURE] * 20, {2: 1.0}).dev, group_B=group_B)
+    first_B = first_half(recorded)
+    assert not {*group_B[first_B]} & {*group_B[~first_B]}
+
+
 def plane() -> Plane:
     small, large = small_and_large()
     points = [Judged("cost 0.9", np.full(10, 3.0), np.ones(10, int), asked=0.9)]
     both = System("small > large", "cascade by confidence", (small, large), points)
     full = float(large.fixed_cost(large.dev, 4).mean())
-    return Plane.of("sst2", [*alone(small), *alone(large), both], full, "abc")
+    return Plane.of([*alone(small), *alone(large), both], full, "abc")
 
 
 def test_the_front():
@@ -125,11 +166,11 @@ def test_a_point_of_the_cut_is_judged_on_dev():
     """row_of reads answers and costs of dev alone."""
     small, large = small_and_large()
     judged = Judged("cost 0.5", np.full(10, 5e8), np.array([1] * 9 + [0]), asked=0.5)
-    row = row_of("sst2", System("a", "exits", (small, large), [judged]), judged, 1e9, "abc")
+    row = row_of(System("a", "exits", (small, large), [judged]), judged, 1e9, "abc")
     assert (row.share, row.gflops, row.accuracy, row.num_examples) == (0.5, 0.5, 90, 10)
 
 
 def test_the_report_follows_from_the_kept_rows(tmp_path: Path):
-    for path in sorted((HERE / "results").glob("*.jsonl")):
+    for path in sorted(HERE.glob("*/*.jsonl")):
         text = report(Plane.read(path.parent, path.stem), tmp_path)
         assert text in (path.parent / "report.md").read_text("utf-8")

@@ -13,7 +13,7 @@ from eat_lightning.methods.attention.dense import Dense
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.none import Keep
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.layer import Shape
+from eat_lightning.model.shape import Shape
 from eat_lightning.weights.families import FAMILIES
 from experiments.bench.candidates import of_body
 from experiments.bench.released import RELEASED

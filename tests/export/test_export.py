@@ -16,6 +16,7 @@ from exports import make_run, shared_export, small
 from finished import config_of
 from models import each_once, method, portable
 
+from eat_lightning.answer_kind import SINGLE
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.__main__ import export
 from eat_lightning.export.graph import graphs
@@ -25,7 +26,6 @@ from eat_lightning.infer.onnx_runner import Runner
 from eat_lightning.model.contracts import ExitRule, Reduction
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
-from eat_lightning.weights.checkpoint import save_model
 
 ABSENT = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
 pytestmark = pytest.mark.skipif(
@@ -74,8 +74,9 @@ def test_the_toy_run_is_exported_whole(run: Path):
     about = json.loads((folder / "export.json").read_text())
     assert_equal(about)
     files = ["layers-1.onnx", "layers-2.onnx", "layers-3.onnx", "single.onnx", "weights.bin"]
+    code = ["answer_kind.py", "runner.py", "sessions.py", "text_io.py"]
     assert sorted(p.name for p in folder.iterdir()) == sorted(
-        [*files, "export.json", "runner.py", "sessions.py", "text_io.py", "tokenizer.json"]
+        [*files, *code, "export.json", "tokenizer.json"]
     )
     assert about["exit"] == {"kind": "confidence", "tau": [0.75, 0.7], "layers": [1, 2]}
     assert about["temperatures"] == {"1": 1.0, "2": 1.0, "3": 1.25}
@@ -216,7 +217,7 @@ class Merging(Reduction):
 class Moody(ExitRule):
     """An exit rule that no graph can hold."""
 
-    layers, classes_only = (1, 2), True
+    layers, kinds = (1, 2), (SINGLE,)
 
     def decides(self, logits_EBC, signals_EBS=None):
         return torch.from_numpy(logits_EBC.argmax(-1).numpy())
@@ -241,15 +242,6 @@ def test_what_would_be_lost_is_refused(slot: str, own: type, said: str):
         graphs(encoder, alone=False)
     assert str(error.value).startswith(said)
     assert len(str(error.value).splitlines()) == 1
-
-
-def test_a_method_that_no_graph_holds_is_refused(tmp_path: Path):
-    folder = make_run(tmp_path / "run", "dense", "none", "never")
-    encoder, labels = Run.open(folder).model()
-    encoder = encoder.replacing(reduction=method("reduction", "tome", layers=[1, 2]))
-    save_model(encoder, labels, folder / "model")
-    with pytest.raises(ConfigError, match=r"^reduction=tome merges tokens, whose sizes the graphs"):
-        export(settings(f"run='{folder}'", "check=0"))
 
 
 def test_another_answer_is_a_fault(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -6,7 +6,7 @@ import torch
 from exports import small
 from models import alone, packed, ragged
 
-from eat_lightning.export.agreement import Agreement, right, score_margin, unseen_exits, watched
+from eat_lightning.export.agreement import Agreement, score_margin, unseen_exits, watched
 
 
 def agreement(early: int = 0) -> Agreement:
@@ -40,13 +40,6 @@ def test_exits_that_nobody_took_were_not_compared(early: int, layers: list[int],
     encoder.exit.layers = layers
     line = "all 3 examples compared ran to the last layer: early exits were not compared"
     assert unseen_exits(encoder, found) == line * warns
-
-
-def test_right_answers_by_hand():
-    """Class 1, class 0, and no label; a regression's number is neither right nor wrong."""
-    logits_BC = np.array([[0.0, 2.0], [3.0, 1.0], [0.0, 1.0]])
-    np.testing.assert_equal(right(logits_BC, np.array([1, 1, -1])), [1.0, 0.0, np.nan])
-    assert np.isnan(right(logits_BC[:, :1], np.array([0.5, 2.0, 1.0]))).all()
 
 
 def test_score_margins_by_hand():

@@ -45,7 +45,7 @@ def dial_of(recorded: Recorded) -> Dial:
     return Dial("share", fit_dial(rule, recorded, cost_EB, 1.0), len(recorded), {})
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_on_any_records_cost_never_falls_as_the_budget_grows_and_nobody_leaves_later(seed: int):
     recorded, others = drawn(seed), drawn(seed + 1000)
     dial = dial_of(recorded)
@@ -59,7 +59,7 @@ def test_on_any_records_cost_never_falls_as_the_budget_grows_and_nobody_leaves_l
         assert all((laxer <= stricter).all() for stricter, laxer in pairwise(depths))
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(1))
 def test_what_is_spent_is_near_what_is_wanted(seed: int):
     """One of 600 examples is worth 0.0017 of the cost at most, a step 0.005."""
     recorded = drawn(seed, size=600)
@@ -121,7 +121,7 @@ def test_logistic_finds_the_line_that_made_the_data():
     assert logistic(np.empty(0), np.empty(0)).tolist() == [1.0, 0.0]
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(6))
 def test_logistic_is_at_its_minimum_wherever_scores_lie(seed: int):
     """Plain Newton steps diverge on heads near chance, whose scores are wide and say little."""
     generator = np.random.default_rng(seed)
@@ -199,6 +199,7 @@ KNOBS = [kind for kind in kinds("exit") if method("exit", kind).knob is not None
 class Split:
     """Examples of all lengths, of three classes."""
 
+    source = origins = difficulty = None
     whole = ragged(tuple(range(1, 38)))
     lengths, labels = whole.lengths_B.numpy(), np.arange(37) % 3
 
@@ -213,6 +214,7 @@ class Split:
 def test_every_rule_with_a_knob_has_a_dial_that_is_nested(kind: str):
     encoder = tiny("dense", "none", kind)
     recorded = record(encoder, Split())
+    recorded.labels = np.zeros((37, *encoder.kind.label_shape))
     knob, layers = encoder.exit.knob, (*encoder.exit.layers, 6)
     points = fit_dial(encoder.exit, recorded, costs(recorded, layers), 1.0)
     assert len(points) > 2

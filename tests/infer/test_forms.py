@@ -10,7 +10,7 @@ import pytest
 import torch
 from certificates import FREE, call, config_of, make_run, measured
 from finished import refused
-from gateways import plan
+from gateways import plan, without_scores
 
 from eat_lightning.deploy.drift.__main__ import drift
 from eat_lightning.deploy.predict import __main__ as predict
@@ -21,11 +21,8 @@ from eat_lightning.infer.precision import PLAIN, PREPACKED, form_of, prepack_fau
 from eat_lightning.infer.prepacked import PrepackedLinear
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.measure.__main__ import measure
-from eat_lightning.methods.policy.veto import Veto
-from eat_lightning.report.study import open_study
-from eat_lightning.runs.certificate import Certificate
-from eat_lightning.runs.open import certified_form, open_run
-from eat_lightning.runs.row import Row, read, write
+from eat_lightning.runs.open import open_run
+from eat_lightning.runs.row import read
 from eat_lightning.runs.run import Run
 
 pytestmark = pytest.mark.skipif(
@@ -149,7 +146,8 @@ def test_serve_answers_alike(run: Path):
     for prepack in (None, False):
         model = open_model(plan(run=str(run), threads=1, prepack=prepack))
         assert is_prepacked(model.backend.encoder) == (prepack is None)
-        placed = [pair for chunk in model.stream(examples) for pair in zip(*chunk, strict=True)]
+        chunks = without_scores(model.stream(examples))
+        placed = [pair for chunk in chunks for pair in zip(*chunk, strict=True)]
         found[prepack] = [answer for _, answer in sorted(placed, key=lambda pair: pair[0])]
     assert_alike(found[None], found[False])
 
@@ -213,26 +211,6 @@ def test_another_form_is_refused(run: Path):
         given = plan(run=str(run), threads=1, certificate=name, prepack=prepack)
         assert refused(open_model, given) == said
         answerer(run, not prepack, certificate=name)
-
-
-def test_a_certificate_of_before_there_were_forms(run: Path):
-    call(run, "risk=harm", "level=0.3", "name=old", "prepack=false")
-    path = run / "certificates/old.json"
-    content = json.loads(path.read_text())
-    del content["holds_for"]["form"]
-    path.write_text(json.dumps(content))
-    assert Certificate.read(Run.open(run), "old").form == PLAIN
-    assert not is_prepacked(answerer(run, certificate="old").encoder)
-    (row,) = measured(run, "old")
-    assert row.form == PLAIN
-    assert "form (plain there, prepacked here)" in refused(
-        lambda: answerer(run, True, certificate="old")
-    )
-    assert certified_form(Run.open(run), "old") == PLAIN
-    path.write_text(json.dumps(content | {"holds_for": content["holds_for"] | {"form": 3}}))
-    assert "form must be one of plain, prepacked, got 3" in refused(
-        lambda: answerer(run, certificate="old")
-    )
 
 
 # Others that answer

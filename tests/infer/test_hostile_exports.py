@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from exports import exported, make_run
+from exports import shared_export
 from finished import refused
 
 from eat_lightning.infer.onnx_backend import Export
@@ -73,18 +73,12 @@ HOSTILE: dict[str, Callable[[Path], bytes]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = make_run(tmp_path_factory.mktemp("runs") / "run", "dense", "none", "confidence")
-    return exported(run)
-
-
 @pytest.fixture
-def export(made: Path, tmp_path: Path) -> Path:
+def export(tmp_path: Path) -> Path:
     """A copy to be spoilt; beside it a file that it must not read."""
     folder = tmp_path / "export"
     folder.mkdir()
-    for path in made.iterdir():
+    for path in (shared_export() / "onnx-fp32").iterdir():
         os.link(path, folder / path.name)
     (folder / "vector.bin").write_bytes(VECTOR.tobytes())
     (tmp_path / "secret").write_bytes(VECTOR.tobytes())

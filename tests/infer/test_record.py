@@ -9,6 +9,7 @@ import pytest
 import torch
 from models import method, ragged, tiny
 
+from eat_lightning.answer_kind import kind_of
 from eat_lightning.infer.record import Recorded, record, score
 from eat_lightning.new.checks import Examples
 
@@ -77,7 +78,7 @@ def test_where_examples_come_from_is_kept(split: Examples, tmp_path: Path):
 
 class Task:
     def __init__(self, num_labels: int, *metrics: str):
-        self.num_labels, self.metrics = num_labels, metrics
+        self.kind, self.metrics = kind_of({}, num_labels), metrics
 
 
 def test_scores_by_hand():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from eat_lightning.answer_kind import SingleLabel
 from eat_lightning.data.metrics import metrics_for
 from eat_lightning.measure.gain import METRICS, Answers, Judged, best_mix, mean_gains, neighbours
 
@@ -93,7 +94,7 @@ def test_metrics_of_a_confusion_matrix(num_classes: int):
     matrix = np.zeros((1, num_classes, num_classes))
     np.add.at(matrix[0], (labels, answers), 1)
     for name, of_matrix in METRICS.items():
-        task = SimpleNamespace(metrics=[name], num_labels=num_classes)
+        task = SimpleNamespace(metrics=[name], kind=SingleLabel(num_classes))
         metric = metrics_for(task)[name]
         wanted = metric(torch.tensor(answers), torch.tensor(labels))  # type: ignore[operator]
         assert of_matrix(matrix)[0] == pytest.approx(float(wanted), abs=1e-6)
@@ -109,6 +110,17 @@ def test_f1_of_three_classes_is_the_mean_of_theirs():
         matrix = np.zeros((num_classes, num_classes))
         np.add.at(matrix, (labels, answers), 1)
         assert METRICS["f1"](matrix) == pytest.approx((8 / 9 + 1 + 0) / 3)
-        metric = metrics_for(SimpleNamespace(metrics=["f1"], num_labels=num_classes))["f1"]
+        metric = metrics_for(SimpleNamespace(metrics=["f1"], kind=SingleLabel(num_classes)))["f1"]
         found = metric(torch.tensor(answers), torch.tensor(labels))  # type: ignore[operator]
         assert float(found) == pytest.approx((8 / 9 + 1 + 0) / 3)
+
+
+def test_accuracy_of_many_classes_needs_no_matrix_of_them():
+    """77 classes, 4 examples: the sums hold right and wrong alone, and the gain is by hand. All
+    right at cost 2 against half of them right at cost 2: 0.5."""
+    labels_B, ones = np.array([76, 3, 3, 0]), np.full(4, 2.0)
+    rule = Answers(labels_B, ones)
+    fixed = [Answers(np.array([76, 3, 0, 1]), ones)]
+    judged = Judged([rule], fixed, labels_B, num_classes=77)
+    assert judged.sums.shape == (4, 2, 2 * 2 + 1)
+    assert mean_gains([judged])[0]["adaptivity_gain"] == 0.5

@@ -19,7 +19,7 @@ from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.options import ALL_EXITS, PassOptions
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.specification import spec
-from eat_lightning.runs.chosen import ExitChoice
+from eat_lightning.runs.exit_choice import ExitChoice
 from eat_lightning.weights.checkpoint import load_model, save_model
 
 

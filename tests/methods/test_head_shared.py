@@ -50,10 +50,3 @@ def test_the_shared_gradient_is_the_sum_of_the_exits():
         total = sum(guesses[k].sum() for k in layers)
         found.append(torch.autograd.grad(total, weight)[0])
     torch.testing.assert_close(sum(found[:3]), found[3])
-
-
-def test_there_must_be_a_dense_layer_to_share():
-    with pytest.raises(
-        ValueError, match=r"separate_classes=true shares the dense layer: .* is null"
-    ):
-        Shared(activation=None, separate_classes=True)

@@ -7,7 +7,7 @@ import torch
 from models import ragged, tiny
 
 from eat_lightning.export.narrow import narrowed
-from eat_lightning.methods.objective.cofi import CoFi, open_chance, settled
+from eat_lightning.methods.objective.cofi import CoFi, final_gates, open_chance
 from eat_lightning.model.effective import bake_weights, with_weights
 from eat_lightning.model.training import Context
 from eat_lightning.model.widths import living
@@ -34,9 +34,9 @@ def test_a_gate_by_hand():
     chance = 1 / (1 + math.exp(2 / 3 * math.log(0.1 / 1.1)))
     torch.testing.assert_close(open_chance(zero_H), torch.full((3,), chance))
     # 3 x 0.832 is 2.5, so two stay: of equal ones the first.
-    torch.testing.assert_close(settled(zero_H), torch.tensor([0.5, 0.5, 0.0]))
-    assert settled(torch.full((3,), -9.0)).tolist() == [0.0, 0.0, 0.0]
-    assert settled(torch.tensor([4.6, -4.6])).tolist() == [1.0, 0.0]
+    torch.testing.assert_close(final_gates(zero_H), torch.tensor([0.5, 0.5, 0.0]))
+    assert final_gates(torch.full((3,), -9.0)).tolist() == [0.0, 0.0, 0.0]
+    assert final_gates(torch.tensor([4.6, -4.6])).tolist() == [1.0, 0.0]
 
 
 def test_expected_size_by_hand():

@@ -9,6 +9,7 @@ import pytest
 from models import method, tiny_shape
 from torch import nn
 
+from eat_lightning.answer_kind import SINGLE
 from eat_lightning.config import binding_faults
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.model import contracts
@@ -106,6 +107,6 @@ def test_helpers_arguments_and_hooks_for_subclasses_are_free():
 
         def _helper(self): ...
 
-    assert Mine().classes_only
+    assert Mine().kinds == (SINGLE,)
     assert not overrides(Mine, ExitRule.observe)
     assert overrides(method("exit", "cats"), ExitRule.observe)

@@ -10,7 +10,6 @@ import torch
 from models import alone, kinds, padded, ragged, spread, tiny
 from torch.utils.flop_counter import FlopCounterMode
 
-from eat_lightning.export.stretched import Stretched
 from eat_lightning.infer.depth_batching import Pool
 from eat_lightning.infer.record import record
 from eat_lightning.infer.recorded import Recorded
@@ -22,6 +21,7 @@ from eat_lightning.model.flops import flops
 from eat_lightning.model.int8 import in_int8
 from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.new import checks
+from experiments.bench.stretched import Stretched
 
 LAYERS = [0, 2, 4]
 HEAD: dict[str, Any] = {"layers": LAYERS, "pool": "mean", "activation": None}

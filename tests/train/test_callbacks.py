@@ -7,6 +7,7 @@ import pytest
 import torch
 from models import ragged, tiny
 
+from eat_lightning.answer_kind import SingleLabel
 from eat_lightning.infer.record import record
 from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.methods.schedule.anneal import Anneal
@@ -88,7 +89,8 @@ def test_only_a_head_above_the_bound_gets_a_temperature():
     logits = torch.randn(20_000, 2)
     labels = torch.distributions.Categorical(logits=logits).sample()
     heads = {k: SimpleNamespace(temperature=torch.ones(())) for k in ("2", "4")}
-    found = calibrate(SimpleNamespace(heads=heads), {2: logits, 4: 3 * logits}, labels)
+    encoder = SimpleNamespace(heads=heads, kind=SingleLabel(2))
+    found = calibrate(encoder, {2: logits, 4: 3 * logits}, labels)
     assert heads["2"].temperature == 1.0
     assert float(heads["4"].temperature) == pytest.approx(3.0, rel=0.05)
     assert found[4]["ece_before"] > 0.02 > found[4]["ece_after"]

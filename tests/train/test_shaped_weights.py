@@ -7,7 +7,6 @@ import pytest
 import torch
 from training import TINY, config_of, trained
 
-from eat_lightning.errors import ConfigError
 from eat_lightning.export.__main__ import export
 from eat_lightning.infer.record import record
 from eat_lightning.methods.objective.movement import matrices_of
@@ -15,7 +14,6 @@ from eat_lightning.methods.schedule.gradual import Gradual
 from eat_lightning.model.training import Stage
 from eat_lightning.runs.run import Run, folder_for
 from eat_lightning.train.__main__ import train
-from eat_lightning.train.plan import planned
 
 STATIC = ["exit=never", "reduction=none", "head.layers=[]", "schedule=gradual"]
 
@@ -86,10 +84,3 @@ def test_the_schedule_rises_by_a_cubic():
         Gradual(warm=0.5, cool=0.5)
     with pytest.raises(ValueError, match=r"schedule\.shape must be .*cubic, got 'steep'"):
         Gradual(shape="steep")  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("kind", ["cofi", "movement", "dynabert"])
-def test_weights_that_are_shared_out_have_no_shape(kind: str):
-    shared = ["trainer.devices=2", "trainer.strategy=fsdp", f"objective={kind}"]
-    with pytest.raises(ConfigError, match=r"trainer\.strategy=fsdp shares weights out, and"):
-        planned(config_of("data=toy", "encoder=tiny", *STATIC, *shared))

@@ -1,4 +1,4 @@
-"""A table and a page of an adaptation that is done.
+"""Report of an adaptation for a person: a table and a page.
 
 Shapes: N texts.
 """

@@ -155,12 +155,11 @@ class Search:
         recorded = Recorded.read(path)
         rooms = ROOMS if form.engine == "torch" else ROOMS[1:2]
         cost_EB = flops_shares(self.forms.encoder, rule, recorded)
-        wanted_N = self.same.answers(self.original["select"])
-        found: dict[float, AdaptCandidate] = {}
-        for point in fit_dial(rule, recorded, cost_EB, float(cost_EB[-1].mean()), wanted_N):
+        original_NC, found = self.original["select"], dict[float, AdaptCandidate]()
+        for point in fit_dial(rule, recorded, cost_EB, float(cost_EB[-1].mean()), original_NC):
             taus: Any = point.exit  # one for each exit
             outcome = recorded.under(at_point(rule, taus))
-            changed_N = self.same.changed(self.original["select"], outcome.logits_BC)
+            changed_N = self.same.changed(original_NC, outcome.logits_BC)
             counts, chance = self.judged(changed_N)
             depth = float(outcome.depth_B.mean())
             for room in rooms:

@@ -39,7 +39,7 @@ def chains_of(
     exits: str = "shared",
     ratios: Sequence[float] | None = None,
 ) -> list[list[Setting]]:
-    """Distinct chains. own: the run at full depth. rule: an exit rule with a knob. points: of its
+    """Distinct chains. full: the run at full depth. rule: an exit rule with a knob. points: of its
     knob, None for the knob's own. ratios: points of the reduction's knob, None for where it is."""
     knob: Any = rule.knob
     ordered = sorted({*(points or knob.fine)}, key=lambda point: abs(point - knob.strict))

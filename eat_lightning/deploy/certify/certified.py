@@ -1,4 +1,4 @@
-"""Certificates made: a point chosen on the recorded calibration part, and what is said of it."""
+"""Certificates: a point chosen on the recorded calibration part, with its promise."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from eat_lightning.infer.backend import Source
 from eat_lightning.measure.settings import Setting
 from eat_lightning.model.flops import static_flops
 from eat_lightning.model.specification import spec
+from eat_lightning.runs.by_class import by_class, unfound
 from eat_lightning.runs.certificate import Certificate, calibration_of, cut_of, of_source, short
-from eat_lightning.runs.row import majority, recalls, unfound
 
 
 def certified(config: dict[str, Any]) -> list[Certificate]:
@@ -62,9 +62,9 @@ def groups(task: Any, split: Any) -> np.ndarray:
 def chosen(prepared: Prepared, passes: Passes, group_B: np.ndarray, rows: np.ndarray) -> Choice:
     """The cheapest certified candidate on these rows, and what they show of it."""
     full, risk, label_B = prepared.chains[0][0], prepared.target.risk, passes.split.labels
-    full_B, losses = passes.answers_B(full), []
+    full_B, losses = passes.answers_B(full, full), []
     for chain in prepared.chains:
-        early = [passes.answers_B(point) for point in chain]
+        early = [passes.answers_B(point, full) for point in chain]
         losses.append(np.stack([risk.losses(full_B, early_B, label_B)[rows] for early_B in early]))
 
     def cost(candidate: Setting) -> float:
@@ -72,17 +72,18 @@ def chosen(prepared: Prepared, passes: Passes, group_B: np.ndarray, rows: np.nda
 
     choice = choose(prepared.chains, losses, cost, prepared.target, group_B[rows])
     if len(rows):
-        right_B = (full_B == label_B)[rows][~np.isnan(losses[0][0])]
+        kind, full_BC = passes.torch_backend.kind, passes.outcome(full).logits_BC[rows]
+        right_B = kind.right(full_BC, label_B[rows])[~np.isnan(losses[0][0])]
         outcome = passes.outcome(choice.candidate)
         lengths_B = outcome.recorded.lengths[rows]
         whole = float(static_flops(passes.backbone(choice.candidate), lengths_B).mean())
         choice.seen |= {
-            "full_score": float(right_B.mean()) if len(right_B) else None,
+            "full_score": float(np.nan_to_num(right_B).mean()) if len(right_B) else None,
             "depth": float(outcome.depth_B[rows].mean()),
             "flops_ratio": cost(choice.candidate) / whole,
             "full_flops_ratio": cost(full) / whole,
-            "majority": majority(label_B[rows]),
-            "recall": recalls(prepared.run.task.labels, full_B[rows], label_B[rows]),
+            **{"majority": None, "recall": {}},
+            **by_class(kind, prepared.run.task.labels, full_BC, label_B[rows]),
         }
     return choice
 
@@ -137,8 +138,9 @@ def print_quality(certificate: Certificate) -> None:
     seen, rule = certificate.seen, certificate.policies["exit"]
     if seen["full_score"] is not None:
         right = f"full depth is right on {100 * seen['full_score']:.1f} % of them"
-        if "label" not in certificate.risk:
+        if seen["majority"] is not None and "label" not in certificate.risk:
             right += f" (the largest class is {100 * seen['majority']:.1f} %)"
+        if "label" not in certificate.risk:
             right += "; this bounds only the loss against that"
         print(right)
     lost = [name for name, share in seen["recall"].items() if share == 0]

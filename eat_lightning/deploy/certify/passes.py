@@ -1,4 +1,4 @@
-"""Recorded passes over the calibration part: one for each reduction, when first asked for.
+"""Recorded passes over the calibration part: one for each reduction, made at its first use.
 
 Shapes: B examples of the part.
 """
@@ -26,8 +26,8 @@ NEVER = {"_target_": "eat_lightning.methods.exit.never.Never"}
 
 @dataclass
 class Passes:
-    """own: the run in torch, at full depth. export: what is run in its place; the run's encoder
-    then tells what a layer costs, and answers nothing."""
+    """torch_backend: the run in torch, at full depth. export: what is run in its place; the run's
+    encoder then tells what a layer costs, and answers nothing."""
 
     torch_backend: TorchBackend
     export: Export | None
@@ -65,8 +65,10 @@ class Passes:
             self.made[key] = backend.record(self.split, self.batch, title)
         return self.made[key].under(candidate.exit)
 
-    def answers_B(self, candidate: Setting) -> np.ndarray:
-        return self.outcome(candidate).logits_BC.argmax(-1)
+    def answers_B(self, candidate: Setting, full: Setting) -> np.ndarray:
+        """The answers by number, see `AnswerKind.numbered`. full: what they are compared with."""
+        kind, full_BC = self.torch_backend.kind, self.outcome(full).logits_BC
+        return kind.numbered(self.outcome(candidate).logits_BC, full_BC)
 
     def flops_B(self, candidate: Setting) -> np.ndarray:
         outcome = self.outcome(candidate)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from eat_lightning.answer_kind import AnswerKind, misfit
 from eat_lightning.config import DataSettings
 from eat_lightning.deploy.certify.candidates import along_dial, chains_of, is_reachable
 from eat_lightning.deploy.certify.select import Target
@@ -17,16 +18,15 @@ from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.infer.precision import device_faults, form_of, in_dtype, in_form, prepack_faults
 from eat_lightning.infer.sessions import engine_faults
 from eat_lightning.measure.settings import Setting
-from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
-from eat_lightning.model.contracts import points_by_layer
+from eat_lightning.model.contracts import Risk, points_by_layer
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.heads import slot_faults
+from eat_lightning.model.heads import JUDGES, slot_faults
 from eat_lightning.model.policies import from_folder, policies_of
 from eat_lightning.model.specification import MODEL_SLOTS, build, method_faults, spec
 from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.certificate import name_faults
-from eat_lightning.runs.chosen import ExitChoice
+from eat_lightning.runs.exit_choice import ExitChoice
 from eat_lightning.runs.plan import RunSettings
 from eat_lightning.runs.run import Run
 from eat_lightning.runs.validate import data_faults
@@ -115,9 +115,11 @@ def prepare(plan: CertifySettings) -> Prepared:
     faults = Faults(data_faults(run, dir=plan.data.dir))
     faults += method_faults("risk", risk, None) + method_faults("procedure", plan.procedure, None)
     faults.check()
+    made = build("risk", risk)
+    Faults(kind_faults(made, run.kind)).check()
     export = Export.open(plan.onnx, plan.threads, plan.engine) if plan.onnx else None
     chains = run_chains(plan, run) if export is None else export_chains(plan, run, export)
-    made, procedure = build("risk", risk), build("procedure", plan.procedure)
+    procedure = build("procedure", plan.procedure)
     Faults(procedure.refuses(len(chains), made.none_at_full_depth)).check()
     title = str(plan.risk["_target_"]).split(".")[-2].replace("_", " ")
     share = ""
@@ -128,13 +130,18 @@ def prepare(plan: CertifySettings) -> Prepared:
     return Prepared(plan, run, chains, target, export)
 
 
+def kind_faults(risk: Risk, kind: AnswerKind) -> list[str]:
+    """List why a risk cannot be told of answers of a kind."""
+    if kind.problem_type not in risk.kinds:
+        name = spec("risk", risk)["kind"]
+        return [f"risk={name} {misfit(risk.kinds, kind)}: use risk=disagreement"]
+    return [] if kind.comparable else ["a score needs task.tolerance or task.cuts to compare by"]
+
+
 def class_number(plan: CertifySettings, run: Run) -> int | None:
     """The class that the risk is about; None where it is about none. ConfigError where one is
     named that is not there, or none is."""
     labels, named = run.task.labels, plan.label
-    if run.task.regression:
-        name = run.task.name
-        raise ConfigError(f"run={run.name}: {name} is a regression, and risks compare classes")
     if "label" not in plan.risk:
         if named is not None:
             raise ConfigError(f"class is for risk=false_negatives, got {named!r}")
@@ -150,7 +157,7 @@ def run_chains(plan: CertifySettings, run: Run) -> list[list[Setting]]:
     """From the run's own methods; the rule is its own where that has a knob, else by confidence."""
     model = run.model_config()
     last, heads = model["num_layers"], model["head"]["layers"]
-    early = [layer for layer in heads if layer < last]
+    early, kind = [layer for layer in heads if layer < last], run.kind
     if not early:
         raise ConfigError(
             f"run={run.name} has no exit head before its last layer, so nothing can leave early"
@@ -158,17 +165,18 @@ def run_chains(plan: CertifySettings, run: Run) -> list[list[Setting]]:
     try:
         methods = {slot: build(slot, model[slot]) for slot in MODEL_SLOTS}
         if methods["exit"].knob is None:
-            methods["exit"] = Confidence(layers=early)
+            judge = {"kind": JUDGES[kind.problem_type], "layers": early}
+            methods["exit"] = build("exit", judge)
         rule = strictest(methods["exit"], plan.layers, last)
         policies = policies_of(plan.policy)
         policies = from_folder(model.get("policy", [])) if policies is None else policies
     except ValueError as error:
         raise ConfigError.of(str(error).split("; ")) from None
-    faults = Faults(slot_faults(rule, heads, last, len(model["id2label"])))
+    faults = Faults(slot_faults(rule, heads, last, kind))
     faults += knob_faults("taus", plan.taus, rule)
     if plan.ratios is not None and methods["reduction"].knob is None:
-        kind = model["reduction"]["kind"]
-        faults.append(f"ratios needs a reduction with a ratio, got {kind}")
+        named = model["reduction"]["kind"]
+        faults.append(f"ratios needs a reduction with a ratio, got {named}")
     faults += knob_faults("ratios", plan.ratios, methods["reduction"])
     faults.check()
     full = Setting(methods["attention"], methods["reduction"], Never(), policies=policies)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from eat_lightning.answer_kind import SINGLE, misfit
 from eat_lightning.cli import entry
 from eat_lightning.config import parsed
 from eat_lightning.deploy.drift.plan import DriftSettings
@@ -25,8 +26,8 @@ def drift(config: dict[str, Any]) -> int:
     from eat_lightning.runs.run import Run
 
     run, backend = Run.open(plan.run), open_backend(plan, plan.onnx)
-    if not backend.labels:
-        raise ConfigError("drift needs classes, and this run is a regression")
+    if backend.kind.problem_type != SINGLE:
+        raise ConfigError(f"drift {misfit([SINGLE], backend.kind)}")
     num_bad = 0
     for event in (made if plan.stream is None else replayed)(plan, run, backend):
         print(json.dumps(event), flush=True)

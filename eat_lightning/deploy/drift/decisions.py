@@ -1,4 +1,4 @@
-"""A log of decisions: a JSON line for each answer, without the text unless that is asked for."""
+"""A log of decisions: a JSON line for each answer, without the text unless `texts` is set."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from eat_lightning.runs.certificate import Home, differences, of_export, of_sour
 from eat_lightning.runs.run import write_json
 
 FILE = "drift"
-LEAST = 50  # examples: with fewer, no stream could be told from them
+LEAST = 50  # examples: with fewer, no stream could be compared with them
 # Of a backend's identity, what decides no observation: last bits move no rank.
 UNSEEN = ("form", "device", "torch", "runtime", "onnxruntime", "openvino")
 

@@ -19,7 +19,7 @@ def open_stream(
     plan: DriftSettings, run: Any, expected: Sequence[str]
 ) -> Iterator[list[InputLine]]:
     """Batches of standard input, of a parquet file, or of <data set>/<split> in the run's data
-    folder. own: the task's columns. ConfigError where there is no such file."""
+    folder. expected: the task's columns. ConfigError where there is no such file."""
     name, names = str(plan.stream), plan.columns or expected
     if len(names) != len(expected):
         raise ConfigError(

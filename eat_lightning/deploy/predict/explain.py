@@ -1,16 +1,14 @@
-"""One example's way through its exits, for a person: what each said, against which point of the
+"""One example's path through its exits, for a person: each guess, against which point of the
 rule's knob, where the example left and why."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Backend
 from eat_lightning.model.contracts import points_by_layer
-from eat_lightning.text_io import softmax
 
 
 def explained(backend: Backend, text: str | Sequence[str]) -> list[str]:
@@ -25,21 +23,27 @@ def explained(backend: Backend, text: str | Sequence[str]) -> list[str]:
     depth, reason = look.answer["depth"], look.answer["exit_reason"]
     lines = []
     for layer, logits_C in look.guesses.items():
-        parts = [guess_text(logits_C, backend.labels)]
+        parts = [described(backend.kind.printed(logits_C[None], backend.labels)[0])]
         if layer in look.signals:
             parts.append("signal " + " ".join(f"{x:.3f}" for x in look.signals[layer]))
         if knob is not None and layer in points:
             parts.append(f"{knob.name} {points[layer]:g}")
         then = "leaves" if layer == depth else "goes on"
         lines.append(f"layer {layer}: {', '.join(parts)}: {then}")
-    answer = look.answer.get("label", look.answer.get("score"))
+    answer = look.answer[next(iter(backend.kind.columns))]
+    if isinstance(answer, list):
+        answer = ", ".join(answer) or "no label"
     where = f"{depth} of {backend.num_layers} layers"
     return [*lines, f"{answer} after {where}: {reason}, retention {look.answer['retention']:.3f}"]
 
 
-def guess_text(logits_C: np.ndarray, labels: Sequence[str]) -> str:
-    """Describe an exit's logits: the score, or the likeliest label and its confidence."""
-    if not labels:
-        return f"score {float(logits_C[0]):.3f}"
-    shares_C = softmax(logits_C)
-    return f"{labels[int(shares_C.argmax())]}, confidence {shares_C.max():.3f}"
+def described(answer: Mapping[str, Any]) -> str:
+    """Describe an answer: each of its parts, and the label by itself."""
+    texts = {key: text_of(value) for key, value in answer.items()}
+    return ", ".join(text if key == "label" else f"{key} {text}" for key, text in texts.items())
+
+
+def text_of(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(text_of, value)) or "none"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -180,7 +180,7 @@ def job_of(plan: ScoreSettings, types: Mapping[str, str]) -> Job:
     return Job(
         Scorer(backend, plan.tokens, plan.batch, pools),
         Reading(backend.columns, plan.text_columns, plan.keep, plan.window, plan.max_bytes, kept),
-        Output(Path(str(plan.output)), answer_types(not backend.labels), plan.prefix),
+        Output(Path(str(plan.output)), answer_types(backend.kind), plan.prefix),
     )
 
 

@@ -112,7 +112,7 @@ class WorkerPool:
 def scored_here(
     shards: Sequence[Shard], pool: WorkerPool, workers: int, report: Callable[[str], None]
 ) -> Iterator[ShardEvent]:
-    """Score shards in their order. said: is told of workers that died."""
+    """Score shards in their order. report: takes a line for each worker that died."""
     waiting = deque(range(len(shards)))
     tries = [0] * len(shards)
     try:

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
+from eat_lightning.answer_kind import AnswerKind
 from eat_lightning.deploy.score.inputs import Shard
 from eat_lightning.deploy.score.rows import Reject
 from eat_lightning.errors import ConfigError
@@ -85,7 +86,7 @@ class Output:
 
 @dataclass
 class ShardWriter:
-    """held: rows that make no row group yet."""
+    """Writer of one shard; `pending` holds rows that make no row group yet."""
 
     output: Output
     shard: Shard
@@ -136,11 +137,15 @@ class ShardWriter:
         os.fsync(self.file.fileno())
 
 
-def answer_types(regression: bool) -> dict[str, pa.DataType]:
-    """The columns of an answer, by their keys in `Trace.answers`."""
-    classes = {"label": pa.string(), "confidence": pa.float64()}
+TYPES = {"str": pa.string(), "float": pa.float64()}
+TYPES |= {f"list of {name}": pa.list_(kind) for name, kind in TYPES.items()}
+
+
+def answer_types(kind: AnswerKind) -> dict[str, pa.DataType]:
+    """List the columns of an answer, by their keys in `AnswerTrace.answers`."""
     others = {"depth": pa.int16(), "retention": pa.float64(), "exit_reason": pa.string()}
-    return ({"score": pa.float64()} if regression else classes) | others | {"truncated": pa.bool_()}
+    answer = {name: TYPES[type] for name, type in kind.columns.items()}
+    return answer | others | {"truncated": pa.bool_()}
 
 
 @dataclass(frozen=True)

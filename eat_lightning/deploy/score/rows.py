@@ -90,7 +90,7 @@ def names_of_texts(there: Sequence[str], reading: Reading, path: Any) -> list[st
 
 
 def kept_schema(input: Input, reading: Reading) -> pa.Schema:
-    """The columns that are passed through. ConfigError where the file lacks what is asked for."""
+    """The columns that are passed through. ConfigError where the file lacks one of them."""
     if input.format == "jsonl":
         return reading.json.schema
     if input.format == "text":

@@ -95,7 +95,7 @@ class Scorer:
 
     def answered(self, backend: TorchBackend, parts: Any, cut_B: np.ndarray) -> Iterator[Part]:
         for places, trace in parts:
-            yield places, in_numpy(trace, cut_B[places]).answers(backend.labels)
+            yield places, in_numpy(trace, cut_B[places]).answers(backend.kind, backend.labels)
 
     def batches(self, lengths_B: np.ndarray) -> Iterator[list[int]]:
         """Rows longest first, as many as have `tokens` together, and `batch` at most."""

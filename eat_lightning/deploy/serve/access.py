@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
+from collections.abc import Collection
 from email.message import Message
 from typing import Any
 
@@ -15,15 +16,27 @@ from eat_lightning.deploy.serve.metrics import Metrics
 from eat_lightning.deploy.serve.worker import Refused
 
 BODY_S = 10  # for a body to arrive
-OPEN = {"/", "/healthz", "/openapi.json"}  # without the token
-COUNTED = {"/", "/classify", "/healthz", "/metrics", "/live", "/reload"}  # by name
+OPEN = {"/", "/healthz", "/health", "/ping", "/openapi.json"}  # to read, without the token
 
 
 class AccessControl:
-    """ASGI middleware. token: what requests must carry; None: everybody may ask."""
+    """ASGI middleware.
 
-    def __init__(self, app: Any, metrics: Metrics, token: str | None, max_bytes: int):
-        self.app, self.metrics, self.max_bytes = app, metrics, max_bytes
+    Args:
+        token: what requests must carry; None: everybody may ask.
+        paths: those that are counted by name. A stranger must not make names of metrics without
+            end.
+    """
+
+    def __init__(
+        self,
+        app: Any,
+        metrics: Metrics,
+        token: str | None,
+        max_bytes: int,
+        paths: Collection[str],
+    ):
+        self.app, self.metrics, self.max_bytes, self.paths = app, metrics, max_bytes, paths
         self.token = None if token is None else token.encode()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -32,7 +45,7 @@ class AccessControl:
 
         async def counted(message: Any) -> None:
             if message["type"] == "http.response.start":
-                path = name_of(scope["path"])
+                path = scope["path"] if scope["path"] in self.paths else "other"
                 self.metrics.requests.labels(path, message["status"]).inc()
             await send(message)
 
@@ -44,7 +57,8 @@ class AccessControl:
             await self.app(scope, self.bounded(receive), counted)
 
     def check(self, request: Request) -> None:
-        if self.token is not None and request.url.path not in OPEN:
+        is_open = request.method in ("GET", "HEAD") and request.url.path in OPEN
+        if self.token is not None and not is_open:
             scheme, _, given = request.headers.get("authorization", "").partition(" ")
             # In constant time. Header bytes are latin-1 in ASGI: back to what was sent.
             same = hmac.compare_digest(given.strip().encode("latin-1"), self.token)
@@ -97,11 +111,6 @@ def reloads_this(request: Request) -> bool:
     headers = request.headers
     empty = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
     return request.url.path == "/reload" and empty and "origin" not in headers
-
-
-def name_of(path: str) -> str:
-    """A stranger must not make names of metrics without end."""
-    return path if path in COUNTED else "other"
 
 
 def answer_of(refused: Any) -> JSONResponse:

@@ -2,30 +2,27 @@
 
 # No postponed annotations: FastAPI reads the types of bodies, which are made for the task.
 
-import asyncio
-import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
 from importlib.resources import files
-from typing import Annotated, Any
+from typing import Annotated, Any, Union
 
 from fastapi import Body, FastAPI, Header, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, StreamingResponse
-from pydantic import BaseModel
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
 from eat_lightning.deploy.serve.access import AccessControl, answer_of
-from eat_lightning.deploy.serve.body import (
-    Deadline,
-    Reload,
-    fault_line,
-    question_type,
-)
+from eat_lightning.deploy.serve.body import Deadline, Error, Name, Reload
 from eat_lightning.deploy.serve.gateway import Gateway
-from eat_lightning.deploy.serve.worker import Answer, Ask, Refused
+from eat_lightning.deploy.serve.peers import cohere, hf, native, tei, vllm
+from eat_lightning.deploy.serve.peers.call import Call
+from eat_lightning.deploy.serve.peers.operation import Operation, body_type, of_fault
+from eat_lightning.deploy.serve.worker import Refused
 
-NDJSON = "application/x-ndjson"
+# At a path that several take, the first one is meant by a body that has no key of the others.
+PEERS = {"native": native, "tei": tei, "hf": hf, "vllm": vllm, "cohere": cohere}
 PAGE = (files("eat_lightning.deploy.serve") / "page.html").read_text(encoding="utf-8")
 PAGE_HEADERS = {  # the page asks nobody but the gateway itself
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
@@ -47,10 +44,6 @@ MEANING = {
 }
 
 
-class Error(BaseModel):
-    error: str
-
-
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": Error, "description": MEANING[status]} for status in statuses}
 
@@ -67,20 +60,31 @@ def make_app(gateway: Gateway, token: str | None = None) -> FastAPI:
         yield
         await gateway.stop()
 
+    paths: set[str] = set()
     app = FastAPI(
         title="eat_lightning", lifespan=lifespan, docs_url=None, redoc_url=None, version="1"
     )
     app.add_middleware(
-        AccessControl, metrics=gateway.metrics, token=token, max_bytes=gateway.plan.max_bytes
+        AccessControl,
+        metrics=gateway.metrics,
+        token=token,
+        max_bytes=gateway.plan.max_bytes,
+        paths=paths,
     )
-    add_faults(app, gateway.about.columns)
-    add_classify(app, gateway)
+    operations = operations_of(gateway)
+    add_faults(app, operations, partial(native.fault_line, gateway.about.columns))
+    for path, each in operations.items():
+        add_operations(app, gateway, path, each)
     add_status(app, gateway)
+    add_peers_status(app, gateway)
+    paths |= {getattr(route, "path", "/") for route in app.routes}
     return app
 
 
-def add_faults(app: FastAPI, columns: Sequence[str]) -> None:
-    """Whatever is refused is said in one line, as {"error": ...}."""
+def add_faults(
+    app: FastAPI, operations: Mapping[str, list[Operation]], native_fault: Callable[[Any], str]
+) -> None:
+    """Answer every refusal in one line, as {"error": ...}."""
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> JSONResponse:
@@ -98,29 +102,56 @@ def add_faults(app: FastAPI, columns: Sequence[str]) -> None:
             return answer_of(Refused(400, f"the body is not JSON: {fault['ctx']['error']}"))
         if fault["type"] == "missing" and len(fault["loc"]) == 1:
             return answer_of(Refused(400, "the body is empty"))
-        return answer_of(Refused(422, fault_line(fault, columns)))
+        here = operations.get(request.url.path)
+        if here is None:
+            return answer_of(Refused(422, native_fault(fault)))
+        dialect = of_fault(here, fault).dialect
+        return dialect.refusal(Refused(422, dialect.fault(fault)))
 
 
-def add_classify(app: FastAPI, gateway: Gateway) -> None:
-    plan = gateway.plan
-    Question = question_type(gateway.about.columns, plan.max_texts, plan.max_chars)
+def operations_of(gateway: Gateway) -> dict[str, list[Operation]]:
+    """Operations of each path, by the servers that the plan names, in their order."""
+    found: dict[str, list[Operation]] = {}
+    for name, module in PEERS.items():
+        for operation in module.operations(gateway) if name in gateway.plan.api else []:
+            found.setdefault(operation.path, []).append(operation)
+    return found
 
-    @app.post("/classify", responses=errors(*POSTED, 503, 504))
-    async def classify(
+
+def add_operations(app: FastAPI, gateway: Gateway, path: str, operations: list[Operation]) -> None:
+    """A route for all that a path takes, told apart by the body."""
+    Content = body_type(operations)
+
+    @app.post(path, responses=responses_of(operations), name=path)
+    async def answered(
         request: Request,
-        question: Annotated[Question, Body()],  # pyright: ignore[reportInvalidTypeForm]
+        content: Annotated[Content, Body()],  # pyright: ignore[reportInvalidTypeForm]
         header_ms: Annotated[Deadline | None, Header(alias="X-Deadline-Ms")] = None,
+        source: Annotated[Name | None, Header(alias="X-Source")] = None,
     ) -> Response:
-        """Answers one example, or several: as a list, or line by line as each of them leaves. The
-        sooner of two deadlines counts, the header's and the body's."""
-        examples = question.found()
-        gateway.check_sources(examples)
-        given_ms = [ms for ms in (question.deadline_ms, header_ms) if ms is not None]
-        asks = gateway.accept(examples, min(given_ms, default=plan.deadline_ms))
-        if NDJSON in request.headers.get("accept", ""):
-            return await streamed(gateway, asks)
-        answers = await whole(gateway, request, asks)
-        return JSONResponse({"answers": answers} if hasattr(question, "examples") else answers[0])
+        """Answers in the shape of the server whose request it is. The sooner of two deadlines
+        counts, the header's and the body's."""
+        operation = next(each for each in operations if isinstance(content, each.body))
+        try:
+            call = Call(gateway, request, header_ms, source)
+            return await operation.answer(call, content)
+        except Refused as refused:
+            return operation.dialect.refusal(refused)
+
+
+def responses_of(operations: list[Operation]) -> dict[int | str, dict[str, Any]]:
+    """Statuses of a path with the types of their bodies."""
+    found = errors(*POSTED) | {200: {"model": either(each.result for each in operations)}}
+    statuses = {status for each in operations for status in each.dialect.statuses}
+    for status in sorted(statuses):
+        those = [each.dialect for each in operations if status in each.dialect.statuses]
+        model = either([*(dialect.error for dialect in those), Error])
+        found[status] = {"model": model, "description": those[0].statuses[status]}
+    return found
+
+
+def either(types: Iterable[Any]) -> Any:
+    return Union[tuple(dict.fromkeys(types))]  # noqa: UP007
 
 
 def add_status(app: FastAPI, gateway: Gateway) -> None:
@@ -156,49 +187,28 @@ def add_status(app: FastAPI, gateway: Gateway) -> None:
         return HTMLResponse(PAGE, headers=PAGE_HEADERS)
 
 
-async def whole(gateway: Gateway, request: Request, asks: list[Ask]) -> list[Answer]:
-    """All answers in order; Refused where one is missing. A client that hangs up is heard at once,
-    and what it asked leaves the queue."""
+def add_peers_status(app: FastAPI, gateway: Gateway) -> None:
+    """Routes that speak of the gateway as other servers do."""
+    api = {*gateway.plan.api}
+    if "tei" in api:
 
-    async def gathered() -> list[Answer]:
-        found: dict[int, Answer] = {}
-        async with aclosing(gateway.answers(asks)) as answers:
-            async for place, answer in answers:
-                if isinstance(answer, Refused):
-                    raise answer
-                found[place] = answer
-        return [found[place] for place in range(len(asks))]
+        @app.get("/info", responses=errors(401))
+        async def info() -> tei.Info:
+            """Facts on the model and the limits."""
+            return tei.info(gateway)
 
-    reading = asyncio.ensure_future(gathered())
-    gone = asyncio.ensure_future(request.receive())  # after the body, the only message: hung up
-    try:
-        await asyncio.wait({reading, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not reading.done():
-            raise Refused(499, "the client hung up")
-        return reading.result()
-    finally:
-        gone.cancel()
-        reading.cancel()
+    if "vllm" in api:
 
+        @app.get("/v1/models", responses=errors(401))
+        async def models() -> vllm.Cards:
+            """The model that answers, under the name that requests may give."""
+            return vllm.models(gateway)
 
-async def streamed(gateway: Gateway, asks: list[Ask]) -> Response:
-    """A line for each answer, as it comes. What fails before the first line fails as a whole."""
-    answers = gateway.answers(asks)
-    first = await anext(answers)
-    if isinstance(first[1], Refused):
-        await answers.aclose()
-        raise first[1]
+    for path in ("/health", "/ping") if api & {"tei", "vllm"} else ():
 
-    async def lines() -> AsyncIterator[str]:
-        async with aclosing(answers):
-            yield line_of(*first)
-            async for place, answer in answers:
-                yield line_of(place, answer)
-
-    return StreamingResponse(lines(), media_type=NDJSON)
-
-
-def line_of(place: int, answer: Answer | Refused) -> str:
-    if isinstance(answer, Refused):
-        answer = {"error": answer.detail, "status": answer.status_code}
-    return json.dumps({"index": place} | answer) + "\n"
+        @app.get(path, name=path, response_class=Response, responses={503: {"model": tei.TeiError}})
+        async def health() -> Response:
+            """200 while requests are taken and answered."""
+            if gateway.state == "up":
+                return Response()
+            return tei.refusal(Refused(503, "unhealthy"))

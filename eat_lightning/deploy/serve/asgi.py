@@ -1,4 +1,4 @@
-"""An ASGI app asked without a socket: for requests that come to it by another way than HTTP."""
+"""An ASGI app called without a socket: for requests that come by another path than HTTP."""
 
 from __future__ import annotations
 

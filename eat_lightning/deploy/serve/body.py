@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, NamedTuple, Union
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import (
     AfterValidator,
@@ -11,9 +11,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
-    Discriminator,
     Field,
-    Tag,
     create_model,
 )
 
@@ -24,11 +22,15 @@ CUT = 60  # characters of a stranger's value that an answer repeats
 
 
 class RequestExample(NamedTuple):
-    """One text for each of the task's columns, and what is known of where they come from."""
+    """One text for each of the task's columns, and what is known of where they come from.
+
+    cut_at: side at which texts that are too long are cut, "left" or "right"; None: the tokenizer's.
+    """
 
     texts: list[str]
     source: str | None = None
     mime: str | None = None
+    cut_at: str | None = None
 
     @property
     def about(self) -> dict[str, str]:
@@ -53,6 +55,10 @@ Deadline = Annotated[float, Field(gt=0, le=MAX_DEADLINE_MS)]
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME), BeforeValidator(without_half_pairs)]
 
 
+class Error(BaseModel):
+    error: str
+
+
 class Closed(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -64,7 +70,7 @@ class Reload(Closed):
 
 
 class Sourced(Closed):
-    """An example or a list of them, whose fields `question_type` adds. source, mime: beside a list
+    """An example or a list of them, whose fields `question_types` adds. source, mime: beside a list
     those of its examples that name none."""
 
     source: Name | None = None
@@ -83,8 +89,15 @@ class Question(Sourced):
     deadline_ms: Annotated[Deadline, Field(strict=True)] | None = None
 
 
-def question_type(columns: Sequence[str], max_texts: int, max_chars: int) -> Any:
-    """Make the type of a body for a task. Texts bear general names or those of its columns."""
+class ListedQuestion(Question):
+    """Several examples, whose field `question_types` adds."""
+
+
+def question_types(
+    columns: Sequence[str], max_texts: int, max_chars: int
+) -> tuple[type[Question], type[ListedQuestion]]:
+    """Make the types of a body for a task: one example, or several. Texts bear general names or
+    those of its columns."""
     text = Annotated[str, Field(max_length=max_chars), BeforeValidator(without_half_pairs)]
     texts: dict[str, Any] = {
         key: (text, Field(validation_alias=AliasChoices(key, column), description=f"or {column}"))
@@ -96,33 +109,5 @@ def question_type(columns: Sequence[str], max_texts: int, max_chars: int) -> Any
         json_schema_input_type=example | str,
     )
     listed: Any = (list[Annotated[example, as_object]], Field(min_length=1, max_length=max_texts))
-    alone = create_model("OneQuestion", __base__=(example, Question))
-    several = create_model("ListedQuestion", __base__=Question, examples=listed)
-
-    def tag(body: Any) -> str:
-        return "#list" if isinstance(body, dict) and "examples" in body else "#one"
-
-    return Annotated[
-        Union[Annotated[alone, Tag("#one")], Annotated[several, Tag("#list")]],  # noqa: UP007
-        Discriminator(tag),
-    ]
-
-
-def fault_line(fault: Any, columns: Sequence[str]) -> str:
-    """Say what pydantic found wrong with a request: key, bound, and the value, cut."""
-    path = [part for part in fault["loc"][1:] if not str(part).startswith("#")]
-    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    key = key.lstrip(".")[:CUT] or "the body"
-    if fault["type"] == "missing":
-        choices = [" and ".join(PAIR[: len(columns)]), " and ".join(columns)]
-        choices += [] if key.startswith("examples") else ["examples"]
-        return f"no key {key}: give {', or '.join(dict.fromkeys(choices))}"
-    if fault["type"] == "extra_forbidden":
-        return f"{key!r} is not known"
-    if key == "the body" and "#one" in fault["loc"]:
-        kind = type(fault["input"]).__name__
-        return f'the body must be {{"text": ...}} or {{"examples": [...]}}, got a {kind}'
-    bound = fault["msg"].partition(" should ")[2]
-    if fault["type"] in ("too_long", "too_short"):  # of a list of texts, which are not repeated
-        return f"{key} must {bound.replace(' after validation', '')}"
-    return f"{key} must {bound}, got {fault['input']!r:.{CUT}}"
+    alone: type[Question] = create_model("OneQuestion", __base__=(example, Question))  # pyright: ignore[reportAssignmentType]
+    return alone, create_model("Questions", __base__=ListedQuestion, examples=listed)

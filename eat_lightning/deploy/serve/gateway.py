@@ -22,7 +22,7 @@ from eat_lightning.deploy.serve.metrics import Metrics
 from eat_lightning.deploy.serve.monitors import Happened, Monitors, StateFile
 from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.deploy.serve.remote import Remote
-from eat_lightning.deploy.serve.worker import Answer, Ask, Queue, Refused, Worker
+from eat_lightning.deploy.serve.worker import Answer, Ask, Queue, QueueFull, Refused, Worker
 from eat_lightning.errors import ConfigError
 
 WATCH_S = 0.5  # between two looks
@@ -55,6 +55,7 @@ class Gateway:
             finished=self.finished,
             revive=lambda: self.open_model(self.plan),
             deep=lambda: self.monitors.deep if self.plan.drift.fallback else frozenset(),
+            batched=self.metrics.te.batched,
             died=self.metrics.deaths.inc,
         )
 
@@ -89,7 +90,7 @@ class Gateway:
         asks = [Ask(example, deadline) for example in examples]
         if not self.queue.put(asks):
             seconds = math.ceil(len(self.queue) * self.worker.seconds_each)
-            raise Refused(503, f"the queue is full ({self.queue.bound} examples)", max(1, seconds))
+            raise QueueFull(f"the queue is full ({self.queue.bound} examples)", max(1, seconds))
         return asks
 
     async def answers(self, asks: list[Ask]) -> AsyncGenerator[tuple[int, Answer | Refused], None]:
@@ -130,9 +131,10 @@ class Gateway:
         """Count, log and watch what the worker answered."""
         answered = []
         for ask, answer in pairs:
-            self.metrics.finished(ask, answer)
             if not isinstance(answer, Refused):
+                ask.scores = answer.pop("scores")
                 answered.append((ask.example, answer, answer.pop("seen", None)))
+            self.metrics.finished(ask, answer)
         self.write_log([decision_line(*each) for each in answered])
         for example, _, seen in answered:
             if seen is not None:

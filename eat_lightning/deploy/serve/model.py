@@ -14,12 +14,20 @@ from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.engines.open import open_backend
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.backend import NOBODY, Backend, Source
+from eat_lightning.infer.backend import NOBODY, Backend, Left, Source
 
-# Places in the batch, and their answers. An answer may hold, under "seen", an observation for the
-# monitor, which is taken out before it is given.
+# Places in the batch, and their answers. An answer holds its `AnswerScores` under "scores", and may
+# hold an observation for the monitor under "seen"; both are taken out before it is given.
 Chunk = tuple[list[int], list[dict[str, Any]]]
 Deep = frozenset[Source]  # sources of which nobody leaves early; None: whoever has no own exits
+
+
+@dataclass(frozen=True)
+class AnswerScores:
+    """Logits of an answer, one for each label or one score, and the tokens that the model read."""
+
+    logits: list[float]
+    num_tokens: int
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,8 @@ class About:
     Args:
         exits: layers where an example may leave.
         sources: those that have separate exits.
+        problem_type: as in a `config.json` of transformers.
+        max_length: tokens of an example that the model reads.
         normal: drift references by source, where drift is watched.
     """
 
@@ -38,12 +48,14 @@ class About:
     num_layers: int
     exits: Sequence[int]
     sources: frozenset[str]
+    problem_type: str
+    max_length: int
     normal: Mapping[Source, Reference] = field(default_factory=dict)
 
     @property
-    def task(self) -> tuple[Sequence[str], Sequence[str]]:
-        """Columns and labels that another model must share to take this model's requests."""
-        return tuple(self.columns), tuple(self.labels)
+    def task(self) -> tuple[Sequence[str], Sequence[str], str]:
+        """Facts that another model must share to take this model's requests."""
+        return tuple(self.columns), tuple(self.labels), self.problem_type
 
 
 @dataclass
@@ -61,17 +73,32 @@ class Model:
             backend.num_layers,
             backend.exits,
             sources_with_exits(backend),
+            backend.kind.problem_type,
+            backend.max_length,
             self.normal,
         )
 
     def stream(self, examples: Sequence[RequestExample], deep: Deep = NOBODY) -> Iterator[Chunk]:
-        """Each example's answer, those who leave first in the first chunk."""
-        texts, about = [e.texts for e in examples], [e.about for e in examples]
-        for left in self.backend.stream(texts, about, deep):
-            if left.source in self.normal:
-                for answer, seen in zip(left.answers, observations(left.exits), strict=True):
-                    answer["seen"] = seen
-            yield left.places, left.answers
+        """Each example's answer, those who leave first in the first chunk. Texts that are cut at
+        another side come after the others."""
+        for side in dict.fromkeys(example.cut_at for example in examples):
+            places = [i for i, example in enumerate(examples) if example.cut_at == side]
+            texts, about = [examples[i].texts for i in places], [examples[i].about for i in places]
+            with self.backend.cutting(side):
+                for left in self.backend.stream(texts, about, deep):
+                    yield [places[i] for i in left.places], self.answers(left)
+
+    def answers(self, left: Left) -> list[dict[str, Any]]:
+        """Answers of examples that left together, with what the gateway takes out of them."""
+        # A score's early heads may give more than the score.
+        logits_BC = left.trace.logits_BC[:, : max(len(self.backend.labels), 1)]
+        scores = zip(logits_BC.tolist(), left.trace.tokens_LB[0].tolist(), strict=True)
+        for answer, (logits, num_tokens) in zip(left.answers, scores, strict=True):
+            answer["scores"] = AnswerScores(logits, num_tokens)
+        if left.source in self.normal:
+            for answer, seen in zip(left.answers, observations(left.exits), strict=True):
+                answer["seen"] = seen
+        return left.answers
 
 
 def open_model(plan: ServeSettings) -> Model:

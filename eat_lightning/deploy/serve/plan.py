@@ -8,6 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from pydantic import BeforeValidator, Field
+
 from eat_lightning.deploy.drift.plan import MonitorSettings
 from eat_lightning.engines.plan import ModelSettings
 from eat_lightning.errors import ConfigError
@@ -16,6 +18,17 @@ from eat_lightning.validation import Whole, Within
 PACKAGES = ("fastapi", "uvicorn", "prometheus_client")
 BATCHES = {"inline": 1, "triage": 32}  # examples at once, where batch=null
 Mode = Literal["inline", "triage"]
+Api = Literal["native", "tei", "hf", "vllm", "cohere"]
+
+
+def listed(given: Any) -> Any:
+    """Take one name as a list of it, and "native,tei" as two."""
+    return given.split(",") if isinstance(given, str) else given
+
+
+def number(given: Any) -> Any:
+    """Take digits, which the environment gives as a text."""
+    return int(given) if isinstance(given, str) and given.isdecimal() else given
 
 
 class GatewayDriftSettings(MonitorSettings):
@@ -59,8 +72,9 @@ class ServeSettings(GatewaySettings):
     replicas: Annotated[int, Whole(1)]
     most_replicas: Annotated[int | None, Whole(1)]
     waiting: Annotated[float, Within("(0, 100000]")]
+    api: Annotated[list[Api], Field(min_length=1), BeforeValidator(listed)]
     host: str
-    port: int
+    port: Annotated[int, BeforeValidator(number)]
     token_env: str | None
     token_file: str | None
     max_bytes: Annotated[int, Whole(1)]

@@ -30,11 +30,12 @@ from ray.serve.exceptions import (
 from ray.serve.handle import DeploymentHandle
 
 from eat_lightning.deploy.serve.access import answer_of, check_length, too_long
-from eat_lightning.deploy.serve.app import NDJSON, make_app
+from eat_lightning.deploy.serve.app import make_app
 from eat_lightning.deploy.serve.asgi import ReplicaRequest, ReplicaResponse, collected, pieces
 from eat_lightning.deploy.serve.body import MAX_DEADLINE_MS
 from eat_lightning.deploy.serve.gateway import Gateway
 from eat_lightning.deploy.serve.metrics import labelled
+from eat_lightning.deploy.serve.peers.native import NDJSON
 from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.deploy.serve.remote import Remote
 from eat_lightning.deploy.serve.worker import Refused
@@ -185,7 +186,11 @@ def is_time(ms: Any) -> bool:
 def in_time(forwarded: ReplicaRequest, deadline: float) -> ReplicaRequest:
     """Pass on what is left of the time, where that is the app's to keep."""
     given = forwarded.headers.get(DEADLINE)
-    if forwarded.path != "/classify" or (given is not None and not is_time(given)):
+    if (
+        forwarded.method != "POST"
+        or forwarded.path == "/reload"
+        or (given is not None and not is_time(given))
+    ):
         return forwarded
     left_ms = max(1.0, (deadline - time.monotonic()) * 1000)
     return replace(forwarded, headers=forwarded.headers | {DEADLINE: f"{left_ms:.0f}".encode()})

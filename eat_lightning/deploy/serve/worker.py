@@ -19,7 +19,7 @@ from typing import Any
 from fastapi import HTTPException
 
 from eat_lightning.deploy.serve.body import RequestExample
-from eat_lightning.deploy.serve.model import Deep
+from eat_lightning.deploy.serve.model import AnswerScores, Deep
 from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.deploy.serve.remote import Remote, WorkerDied
 
@@ -39,6 +39,13 @@ class Refused(HTTPException):
         super().__init__(status, reason, headers)
 
 
+class QueueFull(Refused):
+    """Refusal of a request that finds no room; other servers give another status for it."""
+
+    def __init__(self, reason: str, retry_after: int):
+        super().__init__(503, reason, retry_after)
+
+
 @dataclass(eq=False)
 class Ask:
     """An example that waits for its answer. deadline: by time.monotonic(). future: cancelled where
@@ -51,6 +58,16 @@ class Ask:
     )
     arrived: float = field(default_factory=time.monotonic)
     begun: float | None = None
+    ended: float | None = None
+    scores: AnswerScores | None = None  # once it is answered
+
+    @property
+    def queued_s(self) -> float:
+        return (self.begun or self.arrived) - self.arrived
+
+    @property
+    def inference_s(self) -> float:
+        return (self.ended or self.arrived) - (self.begun or self.arrived)
 
 
 class Queue:
@@ -108,7 +125,8 @@ class Queue:
 
 @dataclass(eq=False)
 class Worker:
-    """Has the model answer batches. settled: is told of answers and refusals; died: of each death.
+    """Has the model answer batches. finished: takes answers and refusals; batched: each batch that
+    was answered; died: each death.
 
     A model that fails on a batch is tried on each of its examples alone, so that one cannot take
     the others' answers. Where the model's process dies, or takes longer than `stuck_s` and is
@@ -122,6 +140,7 @@ class Worker:
     finished: Callable[[Sequence[tuple[Ask, Answer | Refused]]], None]
     revive: Callable[[], Remote]
     deep: Callable[[], Deep]
+    batched: Callable[[Sequence[Ask]], None]
     died: Callable[[], None]
     seconds_each: float = 0.005  # of an example; a moving mean
     is_up: bool = True
@@ -154,6 +173,7 @@ class Worker:
             self.refuse(asks, Refused(503, "the worker died with this request", 1))
             await self.replace(error)
         else:
+            self.batched(asks)
             taken_s = (time.monotonic() - start) / len(asks)
             self.seconds_each += 0.1 * (taken_s - self.seconds_each)
 
@@ -197,8 +217,9 @@ class Worker:
             for ask, answer in pairs:
                 if ask.future.done():  # who asked gave up
                     continue
+                ask.ended = time.monotonic()
                 if not isinstance(answer, Refused):
-                    answer["latency_ms"] = round((time.monotonic() - ask.arrived) * 1e3, 3)
+                    answer["latency_ms"] = round((ask.ended - ask.arrived) * 1e3, 3)
                 ask.future.set_result(answer)
 
     async def check(self) -> None:

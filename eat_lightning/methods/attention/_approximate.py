@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from eat_lightning.model.contracts import Attention, Kernel, Where
 from eat_lightning.model.packed import Layout
+from eat_lightning.model.shape import Shape
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,6 @@ def linear_attention(
     return mixed_BHLK / total_BHL1.clamp(min=least)
 
 
-def linear_flops(shape: Any, num_features: int, tokens_B: Any) -> Any:
+def linear_flops(shape: Shape, num_features: int, tokens_B: Any) -> Any:
     """Cost of `linear_attention`: two products of features and values, divisors included."""
     return 4.0 * tokens_B * num_features * (shape.attention_width + shape.num_heads)

@@ -1,5 +1,5 @@
 """Dense attention of packed rows on a CUDA device, without a padded block: PyTorch's product for
-variable lengths (FlashAttention, Dao 2023), which is told where each example begins.
+variable lengths (FlashAttention, Dao 2023), which takes where each example begins.
 
 Shapes: B examples, N packed tokens, H heads, K head width.
 """

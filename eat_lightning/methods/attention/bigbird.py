@@ -26,6 +26,7 @@ from eat_lightning.model.banded import Band, attention_of_band, blocks_of
 from eat_lightning.model.contracts import Attention, Kernel, Where
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Layout
+from eat_lightning.model.shape import Shape
 from eat_lightning.validation import Whole
 
 PAYS = 0.4  # blocks are cut out where they hold at most this share of all pairs, as for Longformer
@@ -99,7 +100,7 @@ class BigBird(Attention):
         filled = -(-lengths // self.block) * self.block
         return filled * self.block * (5 + self.random) + 2 * self.block * lengths
 
-    def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:
+    def flops(self, shape: Shape, layer: int, tokens_B: np.ndarray) -> np.ndarray:
         whole, cut = tokens_B**2, self._pairs(tokens_B)
         return 4.0 * shape.attention_width * np.where(cut <= PAYS * whole, cut, whole)
 

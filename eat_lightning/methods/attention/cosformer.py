@@ -13,7 +13,6 @@ softmax): they are a start for training, not a model. Attention dropout has noth
 """
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +25,7 @@ from eat_lightning.methods.attention._approximate import (
     linear_attention,
     linear_flops,
 )
+from eat_lightning.model.shape import Shape
 
 LEAST = 1e-6  # the smallest divisor: where no feature of a query meets one of a key
 
@@ -42,5 +42,5 @@ class CosFormer(Approximate):
         q_BHLF, k_BHLF = rotated(rows.q_BHLK), rotated(rows.k_BHLK)
         return linear_attention(q_BHLF, k_BHLF, rows.v_BHLK, rows.size_BL, LEAST)
 
-    def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:
+    def flops(self, shape: Shape, layer: int, tokens_B: np.ndarray) -> np.ndarray:
         return linear_flops(shape, 2 * shape.width_of_head, tokens_B)

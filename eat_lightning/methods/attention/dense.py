@@ -1,7 +1,5 @@
 """Dense attention: everybody sees everybody (Vaswani et al. 2017)."""
 
-from typing import Any
-
 import numpy as np
 import torch
 from jaxtyping import Bool
@@ -10,6 +8,7 @@ from torch import Tensor
 from eat_lightning.methods.attention._varlen import there, varlen_attention
 from eat_lightning.model.contracts import Attention, Kernel, Where
 from eat_lightning.model.packed import Layout
+from eat_lightning.model.shape import Shape
 
 
 class Dense(Attention):
@@ -24,5 +23,5 @@ class Dense(Attention):
         packs = layout.device.type == "cuda" and not layout.even and there()
         return varlen_attention if packs else None
 
-    def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:
+    def flops(self, shape: Shape, layer: int, tokens_B: np.ndarray) -> np.ndarray:
         return 4.0 * shape.attention_width * tokens_B**2

@@ -7,12 +7,12 @@ A key meets the column of E of its place in the original text: E K is a sum over
 tokens, which needs no padding and no mask, and what is dropped leaves the sum. A merged token
 counts as often as tokens were merged into it.
 
-Weights: E and F are new, so a pretrained body loads, but what attention sees is another thing: a
-start for training, not a model. E and F have a column for each place up to the longest length.
+Weights: E and F are new, so a pretrained backbone loads, but what attention sees is another thing:
+a start for training, not a model. E and F have a column for each place up to the longest length.
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from eat_lightning.methods.attention._approximate import Approximate, Rows
 from eat_lightning.model.method import method
+from eat_lightning.model.shape import Shape
 from eat_lightning.validation import Whole
 
 
@@ -31,7 +32,7 @@ class Linformer(Approximate):
 
     rank: Annotated[int, Whole(1)] = 128
 
-    def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
+    def bind(self, shape: Shape, exits: Sequence[int], num_labels: int) -> None:
         """Gaussian with variance 1 / k, for which distances are kept."""
         sizes = shape.num_layers, 2, self.rank, shape.max_length
         self.projection = nn.Parameter(torch.randn(sizes) / self.rank**0.5)
@@ -42,7 +43,7 @@ class Linformer(Approximate):
         v_BHRK = summed(for_values, rows.v_BHLK, rows)
         return F.scaled_dot_product_attention(rows.q_BHLK, k_BHRK, v_BHRK, dropout_p=rows.dropout)
 
-    def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:
+    def flops(self, shape: Shape, layer: int, tokens_B: np.ndarray) -> np.ndarray:
         """Sums of keys and of values, scores, and mixing."""
         return 8.0 * tokens_B * self.rank * shape.attention_width
 

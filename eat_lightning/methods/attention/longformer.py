@@ -16,6 +16,7 @@ from eat_lightning.model.banded import banded_attention, pairs
 from eat_lightning.model.contracts import Attention, Kernel, Where
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Layout
+from eat_lightning.model.shape import Shape
 from eat_lightning.validation import Beside, Check, Layers, is_whole
 
 # The band is cut out where it holds at most this share of all pairs: with a window of 32, from 178
@@ -53,7 +54,7 @@ class Longformer(Attention):
             return None
         return partial(banded_attention, half_window=self.window // 2)
 
-    def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:
+    def flops(self, shape: Shape, layer: int, tokens_B: np.ndarray) -> np.ndarray:
         """Cost of the pairs that are computed: those of the band where it is cut."""
         whole, band = tokens_B**2, pairs(tokens_B, self.window // 2)
         cut = self._windowed(layer) & (band <= PAYS * whole)

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from eat_lightning.methods.attention._approximate import Approximate, Rows
 from eat_lightning.model.method import method
+from eat_lightning.model.shape import Shape
 from eat_lightning.validation import Beside, Check, Whole, is_whole
 
 STEPS = 6  # of the iterated inverse, as in the paper
@@ -41,7 +42,7 @@ class Nystrom(Approximate):
     landmarks: Annotated[int, Whole(1)] = 64
     conv: Annotated[int, Whole(0), Check(odd_or_none)] = 33
 
-    def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
+    def bind(self, shape: Shape, exits: Sequence[int], num_labels: int) -> None:
         if self.conv:
             weight = torch.zeros(shape.num_layers, shape.num_heads, 1, self.conv, 1)
             self.conv_weight = nn.Parameter(weight)
@@ -89,7 +90,7 @@ class Nystrom(Approximate):
         sums_BHMK = sums.scatter_add(2, part_BHLK, weighed_BHLK)
         return sums_BHMK / counts_BM.clamp(min=1e-9)[:, None, :, None]
 
-    def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:
+    def flops(self, shape: Shape, layer: int, tokens_B: np.ndarray) -> np.ndarray:
         """Count products by landmarks: three products of queries and keys, three with values, and
         four of m x m in each step of the inverse."""
         m, width, heads = self.landmarks, shape.attention_width, shape.num_heads

@@ -17,7 +17,7 @@ nothing to act on.
 import math
 from collections.abc import Sequence
 from dataclasses import field
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from eat_lightning.methods.attention._approximate import (
     linear_flops,
 )
 from eat_lightning.model.method import method
+from eat_lightning.model.shape import Shape
 from eat_lightning.validation import Whole
 
 LEAST = 1e-4  # added to each feature, as in the released code: no divisor is 0
@@ -45,11 +46,11 @@ class Performer(Approximate):
 
     directions_FK: Tensor = field(init=False)
 
-    def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
+    def bind(self, shape: Shape, exits: Sequence[int], num_labels: int) -> None:
         drawn_FK = orthogonal(self._num_features(shape), shape.width_of_head, self.seed)
         self.register_buffer("directions_FK", drawn_FK)
 
-    def _num_features(self, shape: Any) -> int:
+    def _num_features(self, shape: Shape) -> int:
         width = shape.width_of_head
         return self.features or max(1, int(width * math.log(width)))
 
@@ -64,7 +65,7 @@ class Performer(Approximate):
         x_BHLK = x_BHLK / x_BHLK.shape[-1] ** 0.25
         return x_BHLK @ self.directions_FK.float().T - x_BHLK.square().sum(-1, keepdim=True) / 2
 
-    def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:
+    def flops(self, shape: Shape, layer: int, tokens_B: np.ndarray) -> np.ndarray:
         features = self._num_features(shape)
         return linear_flops(shape, features, tokens_B) + (
             4.0 * tokens_B * features * shape.attention_width

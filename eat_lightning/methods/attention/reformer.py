@@ -25,6 +25,7 @@ from torch import Tensor
 
 from eat_lightning.methods.attention._approximate import Approximate, Rows
 from eat_lightning.model.method import method
+from eat_lightning.model.shape import Shape
 from eat_lightning.validation import Whole
 
 SELF = -5e4  # the score of a token with itself, as in the released code
@@ -40,7 +41,7 @@ class Reformer(Approximate):
 
     directions_TKC: Tensor = field(init=False)
 
-    def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
+    def bind(self, shape: Shape, exits: Sequence[int], num_labels: int) -> None:
         most, width = self._half(shape.max_length), shape.width_of_head
         generator = torch.Generator().manual_seed(self.seed)
         drawn_TKC = torch.randn(self.rounds, width, most, generator=generator)
@@ -103,7 +104,7 @@ class Reformer(Approximate):
         sides = (0, 0) * (x_BHL.ndim - 3) + (0, missing)
         return F.pad(x_BHL, sides, value=fill).unflatten(2, (-1, self.bucket))
 
-    def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:
+    def flops(self, shape: Shape, layer: int, tokens_B: np.ndarray) -> np.ndarray:
         """Hashing, then scores and mixing of each chunk with two, in every round."""
         filled_B = -(-tokens_B // self.bucket) * self.bucket
         hashing_B = 2.0 * tokens_B * self._half(tokens_B)

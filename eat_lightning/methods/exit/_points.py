@@ -25,3 +25,11 @@ def point_at(point: float | Sequence[float], num_exits: int) -> float:
     happens at an exit depends on its own point alone, and points can be fitted exit by exit.
     """
     return point[num_exits - 1] if isinstance(point, Sequence) else point
+
+
+def patience_faults(patience: int, layers: Sequence[int]) -> list[str]:
+    """Give the error of a patience that so many exits cannot have."""
+    most = len(layers) - 1
+    if patience <= most:
+        return []
+    return [f"exit.patience must be at most {most} with {most + 1} exits, got {patience}"]

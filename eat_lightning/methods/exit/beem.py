@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from eat_lightning.answer_kind import SINGLE
 from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.methods.exit._scores import lead
 from eat_lightning.model.contracts import ExitRule, Knob
@@ -43,7 +44,7 @@ class Beem(ExitRule):
     weights: Annotated[Sequence[float] | None, Check(weight_faults)] = None
     released: bool = False
 
-    classes_only = True
+    kinds = (SINGLE,)
     reasons = ("experts_agree",)
     knob = Knob(
         "alpha",

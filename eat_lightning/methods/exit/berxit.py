@@ -2,23 +2,24 @@
 
 One linear layer, shared by all exits, reads the pooled vector and learns how likely the exit is
 wrong: u_e = sigmoid(w pooled_e + b), trained by the squared error to 1 - [the exit's class is
-right], at every exit, with the gradient into the body. It decides where it looks, without a
+right], at every exit, with the gradient into the backbone. It decides where it looks, without a
 confidence, so it serves regressions too (target: tanh of the absolute error).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from eat_lightning.answer_kind import SCORE, SINGLE
 from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.model.contracts import ExitRule, Knob
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
+from eat_lightning.model.shape import Shape
 from eat_lightning.model.training import Context
 from eat_lightning.validation import Points, Positive
 
@@ -32,6 +33,7 @@ class LearningToExit(ExitRule, nn.Module):
     layers: ExitLayers = (4,)
     weight: Positive = 1.0
 
+    kinds = (SINGLE, SCORE)
     reasons = ("learned",)
     knob = Knob(
         "threshold",
@@ -41,7 +43,7 @@ class LearningToExit(ExitRule, nn.Module):
         bounds="[0, 1]",
     )
 
-    def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
+    def bind(self, shape: Shape, exits: Sequence[int], num_labels: int) -> None:
         self.regressor = nn.Linear(shape.hidden_size, 1)
 
     def observe(
@@ -67,7 +69,7 @@ class LearningToExit(ExitRule, nn.Module):
             error_B = error_B + (context.signals[layer][:, 0].float() - wrong_B).square()
         return {"exit_signal": self.weight * error_B}
 
-    def flops(self, shape: Any, num_labels: int) -> float:
+    def flops(self, shape: Shape, num_labels: int) -> float:
         return 2.0 * shape.hidden_size
 
 

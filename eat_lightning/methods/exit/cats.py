@@ -3,7 +3,7 @@ how likely the exit says what the last layer will, P(argmax z_e = argmax z_L); a
 where that is likely.
 
 It reads the exit's pooled vector, its class, its largest probability and its lead over the next
-(as theirs, but for the probabilities at earlier exits), and trains neither body nor heads. Its
+(as theirs, but for the probabilities at earlier exits), and trains neither backbone nor heads. Its
 target is to be consistent and not to be right: no labels are used. Temperatures are fitted when
 training has ended, so that it then reads probabilities a little softer or sharper than those it
 learned from; thresholds are chosen on what it then says.
@@ -12,18 +12,20 @@ learned from; thresholds are chosen on what it then says.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from eat_lightning.answer_kind import SINGLE
 from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.methods.exit._scores import lead
 from eat_lightning.model.contracts import ExitRule, Knob
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
+from eat_lightning.model.shape import Shape
 from eat_lightning.model.training import Context
 from eat_lightning.validation import Points, Positive, Whole
 
@@ -39,7 +41,7 @@ class MetaConsistency(ExitRule, nn.Module):
     width: Annotated[int, Whole(1)] = 32
     weight: Positive = 1.0
 
-    classes_only = True
+    kinds = (SINGLE,)
     reasons = ("consistent",)
     knob = Knob(
         "consistency",
@@ -49,7 +51,7 @@ class MetaConsistency(ExitRule, nn.Module):
         bounds="[0, 1]",
     )
 
-    def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
+    def bind(self, shape: Shape, exits: Sequence[int], num_labels: int) -> None:
         features = num_read(shape, num_labels)
         self.meta = nn.ModuleDict(
             {
@@ -93,10 +95,10 @@ class MetaConsistency(ExitRule, nn.Module):
                 loss_B = loss_B + F.binary_cross_entropy(likely_B, same_B, reduction="none")
         return {"exit_signal": self.weight * loss_B}
 
-    def flops(self, shape: Any, num_labels: int) -> float:
+    def flops(self, shape: Shape, num_labels: int) -> float:
         return 2.0 * self.width * (num_read(shape, num_labels) + 1)
 
 
-def num_read(shape: Any, num_labels: int) -> int:
+def num_read(shape: Shape, num_labels: int) -> int:
     """Features of a classifier: the pooled vector, the class, its probability and its lead."""
     return shape.hidden_size + num_labels + 2

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from eat_lightning.answer_kind import SINGLE
 from eat_lightning.methods.exit._points import ExitLayers, least_at
 from eat_lightning.model.contracts import ExitRule, Knob
 from eat_lightning.model.method import method
@@ -23,7 +24,8 @@ class Confidence(ExitRule):
     tau: Points = 0.9
     layers: ExitLayers = (4,)
 
-    classes_only = last_only = True
+    kinds = (SINGLE,)
+    last_only = True
     reasons = ("confident",)
     # Confidence begins at 0.5 on two classes, at 0.33 on three: low taus are where most is saved.
     knob = Knob(

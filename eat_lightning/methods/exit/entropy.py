@@ -9,6 +9,7 @@ from __future__ import annotations
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from eat_lightning.answer_kind import SINGLE
 from eat_lightning.methods.exit import _scores
 from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.model.contracts import ExitRule, Knob
@@ -25,7 +26,8 @@ class Entropy(ExitRule):
     layers: ExitLayers = (4,)
     normalised: bool = False
 
-    classes_only = last_only = True
+    kinds = (SINGLE,)
+    last_only = True
     reasons = ("low_entropy",)
     knob = Knob(
         "entropy",

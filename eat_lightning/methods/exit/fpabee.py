@@ -16,7 +16,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from eat_lightning.methods.exit._points import point_at
+from eat_lightning.answer_kind import SINGLE
+from eat_lightning.methods.exit._points import patience_faults, point_at
 from eat_lightning.methods.exit._scores import entropy, mean_guess
 from eat_lightning.model.contracts import ExitRule, Knob
 from eat_lightning.model.method import method
@@ -32,7 +33,7 @@ class FlexiblePatience(ExitRule):
     layers: Annotated[Sequence[int], InLayers(at_least=2, lowest=0)] = (3, 4)
     patience: Annotated[int, Whole(1)] = 1
 
-    classes_only = True
+    kinds = (SINGLE,)
     reasons = ("alike",)
     knob = Knob(
         "divergence",
@@ -47,10 +48,7 @@ class FlexiblePatience(ExitRule):
     )
 
     def rules(self, num_layers: int | None) -> list[str]:
-        most = len(self.layers) - 1
-        if self.patience <= most:
-            return []
-        return [f"exit.patience must be at most {most} with {most + 1} exits, got {self.patience}"]
+        return patience_faults(self.patience, self.layers)
 
     def decides(
         self,
@@ -59,18 +57,22 @@ class FlexiblePatience(ExitRule):
     ) -> Int[Tensor, " b"]:
         if len(logits_EBC) <= self.patience:
             return torch.zeros(logits_EBC.shape[1], dtype=torch.int64, device=logits_EBC.device)
-        far_EB = divergences(logits_EBC[-self.patience - 1 :])
+        far_EB = self._apart(logits_EBC[-self.patience - 1 :])
         return (far_EB < point_at(self.divergence, len(logits_EBC))).all(0).long()
+
+    def _apart(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, "e-1 b"]:
+        """The divergence of each exit and the one before."""
+        return divergences(logits_EBC)
 
     def margin(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:
         """The least distance of a divergence from the threshold."""
         if len(logits_EBC) <= self.patience:
             return super().margin(logits_EBC)
-        far_EB = divergences(logits_EBC[-self.patience - 1 :])
+        far_EB = self._apart(logits_EBC[-self.patience - 1 :])
         return (far_EB - point_at(self.divergence, len(logits_EBC))).abs().amin(0)
 
 
-def divergences(logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, "e-1 b"]:
+def divergences(logits_EBC: Float[Tensor, "e b *c"]) -> Float[Tensor, "e-1 b *d"]:
     """JS of each exit and the one before, in bits."""
     pairs_2EBC = torch.stack([logits_EBC[:-1], logits_EBC[1:]]).float()
     apart_EB = entropy(pairs_2EBC).mean(0)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from eat_lightning.answer_kind import SINGLE
 from eat_lightning.methods.exit import _scores
 from eat_lightning.methods.exit._points import ExitLayers, least_at
 from eat_lightning.model.contracts import ExitRule, Knob
@@ -24,7 +25,8 @@ class Margin(ExitRule):
     lead: Points = 0.8
     layers: ExitLayers = (4,)
 
-    classes_only = last_only = True
+    kinds = (SINGLE,)
+    last_only = True
     reasons = ("clear_lead",)
     knob = Knob(
         "lead",

@@ -5,13 +5,15 @@ With c_e the class of exit e: c_e = c_{e-1} = ... = c_{e-patience}.
 Layers [3, 4] with patience 1 are EAT's variant (section 3.3): equal argmax at layers 3 and 4.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from eat_lightning.answer_kind import SINGLE
+from eat_lightning.methods.exit._points import patience_faults
 from eat_lightning.methods.exit._scores import lead
 from eat_lightning.model.contracts import ExitRule
 from eat_lightning.model.method import method
@@ -23,15 +25,11 @@ class Patience(ExitRule):
     patience: Annotated[int, Whole(1)] = 1
     layers: Annotated[Sequence[int], InLayers(at_least=2, lowest=0)] = (3, 4)
 
-    classes_only = True
+    kinds = (SINGLE,)
     reasons = ("patient",)
 
-    def rules(self, num_layers: int | None) -> Iterable[str]:
-        most = len(self.layers) - 1
-        if self.patience > most:
-            yield (
-                f"exit.patience must be at most {most} with {most + 1} exits, got {self.patience}"
-            )
+    def rules(self, num_layers: int | None) -> list[str]:
+        return patience_faults(self.patience, self.layers)
 
     def decides(
         self,

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from eat_lightning.answer_kind import SINGLE
 from eat_lightning.methods.exit._points import point_at
 from eat_lightning.methods.exit._scores import entropy, lead, mean_guess
 from eat_lightning.model.contracts import ExitRule, Knob
@@ -37,7 +38,7 @@ class PatientConfident(ExitRule):
     answer: Literal["last", "patient", "all"] = "last"
     released: bool = False
 
-    classes_only = True
+    kinds = (SINGLE,)
     reasons = ("patient_and_confident",)
     knob = Knob(
         "uncertainty",

@@ -14,18 +14,20 @@ the own prototype (Yang et al. 2018), in place of their own distance-aware regul
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from eat_lightning.answer_kind import SINGLE
 from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.methods.exit._scores import entropy
 from eat_lightning.model.contracts import ExitRule, Knob
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
+from eat_lightning.model.shape import Shape
 from eat_lightning.model.training import Context
 from eat_lightning.validation import NotNegative, Points, Positive, Whole
 
@@ -43,7 +45,8 @@ class PrototypeDistance(ExitRule, nn.Module):
     weight: Positive = 1.0
     pull: NotNegative = 0.01
 
-    classes_only = by_class = True
+    kinds = (SINGLE,)
+    by_class = True
     reasons = ("near_prototype",)
     knob = Knob(
         "edr",
@@ -53,7 +56,7 @@ class PrototypeDistance(ExitRule, nn.Module):
         bounds="[0, 1]",
     )
 
-    def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
+    def bind(self, shape: Shape, exits: Sequence[int], num_labels: int) -> None:
         names = [str(layer) for layer in exits]
         self.space = nn.ModuleDict({k: nn.Linear(shape.hidden_size, self.width) for k in names})
         scale = self.width**-0.5
@@ -91,7 +94,7 @@ class PrototypeDistance(ExitRule, nn.Module):
             loss_B = loss_B + apart_B + self.pull * label_B
         return {"exit_signal": self.weight * loss_B}
 
-    def flops(self, shape: Any, num_labels: int) -> float:
+    def flops(self, shape: Shape, num_labels: int) -> float:
         return 2.0 * shape.hidden_size * self.width
 
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from eat_lightning.answer_kind import SINGLE
 from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.model.contracts import ExitRule, Knob
 from eat_lightning.model.method import method
@@ -23,9 +24,9 @@ class Vote(ExitRule):
     votes: Points = 2
     layers: ExitLayers = (2, 3, 4)
 
-    classes_only = True
+    kinds = (SINGLE,)
     reasons = ("voted",)
-    # 24 votes cannot be had before the last of 24 layers, the deepest body that is at hand.
+    # 24 votes cannot be had before the last of 24 layers, the deepest backbone that is at hand.
     knob = Knob(
         "votes", strict=24, grid=(6, 5, 4, 3, 2), fine=(*range(23, 0, -1),), bounds="[1, inf)"
     )

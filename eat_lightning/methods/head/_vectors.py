@@ -6,7 +6,6 @@ Shapes: B examples, W width of the features, D width of what is pooled, C classe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from eat_lightning.model.contracts import VectorHead
 from eat_lightning.model.heads import ACTIVATIONS
 from eat_lightning.model.packed import Packed
+from eat_lightning.model.shape import Shape
 
 
 class VectorClassifier(VectorHead):
@@ -29,11 +29,11 @@ class VectorClassifier(VectorHead):
         self.act = ACTIVATIONS[self.activation] if self.activation else None
         self.register_buffer("temperature", torch.ones(()))
 
-    def _num_features(self, shape: Any) -> int:
+    def _num_features(self, shape: Shape) -> int:
         """Give the width of the features."""
         return self.vector_width(shape)
 
-    def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
+    def bind(self, shape: Shape, exits: Sequence[int], num_labels: int) -> None:
         width, read, bias = shape.hidden_size, self._num_features(shape), shape.biases
         self.dense = nn.Linear(read, width, bias=bias) if self.activation else None
         self.normed = nn.LayerNorm(width, eps=shape.eps, bias=bias) if self.norm else None
@@ -59,7 +59,7 @@ class VectorClassifier(VectorHead):
     def forward(self, packed: Packed) -> Float[Tensor, "b c"]:
         return self.guess(self.pooled(packed))
 
-    def flops(self, shape: Any, num_labels: int, tokens_B: np.ndarray) -> float:
+    def flops(self, shape: Shape, num_labels: int, tokens_B: np.ndarray) -> float:
         """Cost of one guess; pooling is left out."""
         width, read = shape.hidden_size, self._num_features(shape)
         return 2.0 * (read * width + width * num_labels if self.activation else read * num_labels)

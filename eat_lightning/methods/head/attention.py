@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import field
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from eat_lightning.model.heads import POOLS
 from eat_lightning.model.masks import with_key_weights
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
+from eat_lightning.model.shape import Shape
 from eat_lightning.validation import OneOf, Whole
 
 
@@ -46,7 +47,7 @@ class AttentionHead(Head):
         if self.width % self.num_heads:
             yield f"head.num_heads must divide width={self.width}, got {self.num_heads}"
 
-    def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
+    def bind(self, shape: Shape, exits: Sequence[int], num_labels: int) -> None:
         self.narrow = nn.Linear(shape.hidden_size, self.width)
         self.qkv = nn.Linear(self.width, 3 * self.width)
         self.mix = nn.Linear(self.width, self.width)
@@ -77,7 +78,7 @@ class AttentionHead(Head):
     def forward(self, packed: Packed) -> Float[Tensor, "b c"]:
         return self.guess(self.pooled(packed))
 
-    def flops(self, shape: Any, num_labels: int, tokens_B: np.ndarray) -> np.ndarray:
+    def flops(self, shape: Shape, num_labels: int, tokens_B: np.ndarray) -> np.ndarray:
         """Cost of one guess, which rises with the tokens that are left; pooling is left out."""
         width = self.width
         projections_B = tokens_B * (shape.hidden_size * width + 4 * width**2)

@@ -22,6 +22,7 @@ from eat_lightning.methods.head._vectors import VectorClassifier
 from eat_lightning.model.heads import ACTIVATIONS
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
+from eat_lightning.model.shape import Shape
 from eat_lightning.validation import Beside, Check, OneOf, is_whole
 
 
@@ -51,14 +52,14 @@ class Pair(VectorClassifier):
         super().__post_init__()
         self.changes_width = self.activation is None and self.texts == 2
 
-    def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
+    def bind(self, shape: Shape, exits: Sequence[int], num_labels: int) -> None:
         super().bind(shape, exits, num_labels)
         self.register_buffer("centre", torch.zeros(shape.hidden_size))
 
-    def _num_features(self, shape: Any) -> int:
+    def _num_features(self, shape: Shape) -> int:
         return shape.hidden_size * (4 if self.texts == 2 else 1)
 
-    def vector_width(self, shape: Any) -> int:
+    def vector_width(self, shape: Shape) -> int:
         return shape.hidden_size * self.texts
 
     def vector(self, packed: Packed) -> Float[Tensor, "b v"]:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +24,7 @@ from torch import Tensor, nn
 
 from eat_lightning.methods.head.pooled import Pooled
 from eat_lightning.model.method import method
+from eat_lightning.model.shape import Shape
 from eat_lightning.model.training import Context
 from eat_lightning.validation import NotNegative
 
@@ -39,7 +39,7 @@ class PastFuture(Pooled):
     alone = False
     wants_earlier = True
 
-    def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
+    def bind(self, shape: Shape, exits: Sequence[int], num_labels: int) -> None:
         super().bind(shape, exits, num_labels)
         self.imitate = nn.Linear(shape.hidden_size, shape.hidden_size)
         self.gate = nn.Linear(shape.hidden_size, num_labels)
@@ -76,7 +76,7 @@ class PastFuture(Pooled):
         return logits_BC / self.temperature
 
     def penalties(self, context: Context) -> dict[str, Tensor]:
-        """The imitation's loss of each example, told once for all pairs, by the last head."""
+        """The imitation's loss of each example, given once for all pairs, by the last head."""
         pairs = [] if self._future() else [*combinations(sorted(context.pools), 2)]
         if not pairs:
             return {}
@@ -90,7 +90,7 @@ class PastFuture(Pooled):
     def export_blockers(self) -> list[str]:
         return ["head=past_future sees earlier exits, which the graphs do not carry"]
 
-    def flops(self, shape: Any, num_labels: int, tokens_B: np.ndarray) -> float:
+    def flops(self, shape: Shape, num_labels: int, tokens_B: np.ndarray) -> float:
         """Cost of one guess: a product for each exit to come; pooling is left out."""
         width, num_past, num_future = shape.hidden_size, len(self._past()), len(self._future())
         dense = width**2 if self.activation else 0

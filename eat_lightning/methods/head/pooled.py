@@ -4,7 +4,7 @@ ModernBERT's (Warner et al. 2024), with a norm behind the activation."""
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Annotated, Any
+from typing import Annotated
 
 from jaxtyping import Float
 from torch import Tensor
@@ -13,6 +13,7 @@ from eat_lightning.methods.head._vectors import VectorClassifier
 from eat_lightning.model.heads import ACTIVATIONS, POOLS
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
+from eat_lightning.model.shape import Shape
 from eat_lightning.validation import OneOf
 
 
@@ -28,7 +29,7 @@ class Pooled(VectorClassifier):
 
     temperature: Tensor = field(init=False)
 
-    def vector_width(self, shape: Any) -> int:
+    def vector_width(self, shape: Shape) -> int:
         return shape.hidden_size
 
     def vector(self, packed: Packed) -> Float[Tensor, "b d"]:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from torch import nn
-
 from eat_lightning.methods.head.pooled import Pooled
 from eat_lightning.model.method import method
 
@@ -38,6 +36,6 @@ class Shared(Pooled):
         last = heads[max(heads)]
         pooling = ("dense", "normed")
         for name in pooling if self.separate_classes else (*pooling, "classes"):
-            if last is not self and isinstance(getattr(self, name), nn.Module):
-                delattr(self, name)
-                object.__setattr__(self, name, getattr(last, name))
+            if last is not self and self._modules.get(name) is not None:
+                del self._modules[name]
+                object.__setattr__(self, name, last.get_submodule(name))

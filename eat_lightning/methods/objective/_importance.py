@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from eat_lightning.methods.objective._losses import task_loss
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
@@ -44,7 +43,8 @@ def importance(encoder: AdaptiveEncoder, batches: Iterable[Batch]) -> Importance
     for batch in batches:
         assert batch.labels_B is not None
         guesses = encoder(batch, ALL_EXITS).guesses.values()
-        loss = torch.stack([task_loss(guess_BC, batch.labels_B) for guess_BC in guesses]).sum()
+        losses = [encoder.kind.loss(guess_BC, batch.labels_B) for guess_BC in guesses]
+        loss = torch.stack(losses).sum()
         gates = [
             (weight.detach() * grad).sum(0).cpu()
             for weight, grad in zip(weights, torch.autograd.grad(loss, weights), strict=True)

@@ -9,8 +9,6 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from eat_lightning.model.contracts import Objective
@@ -22,7 +20,9 @@ from eat_lightning.validation import NotNegative, Positive
 
 def exit_losses(context: Context) -> dict[str, Tensor]:
     """The task's loss at each exit, under names for the logs."""
-    return {f"exit_{k}": task_loss(g, context.labels_B) for k, g in context.guesses.items()}
+    kind, labels_B = context.kind, context.labels_B
+    full_BC = None if context.full_BC is None else context.full_BC.detach()
+    return {f"exit_{k}": kind.loss(g, labels_B, full_BC) for k, g in context.guesses.items()}
 
 
 def from_teacher(
@@ -33,7 +33,8 @@ def from_teacher(
     assert context.teacher_BC is not None
     total = 0.0
     for k, weight in weights.items():
-        parts[f"distill_{k}"] = distillation(context.guesses[k], context.teacher_BC, temperature)
+        guess_BC = context.guesses[k]
+        parts[f"distill_{k}"] = context.kind.divergence(guess_BC, context.teacher_BC, temperature)
         total = total + weight * parts[f"distill_{k}"]
     return total
 
@@ -57,25 +58,6 @@ def with_penalties(total: Any, parts: dict[str, Tensor], context: Context) -> Lo
         parts[name] = penalty_B.sum()
         total = total + parts[name]
     return Loss(total, parts)
-
-
-def task_loss(logits_BC: Float[Tensor, "b c"], labels_B: Tensor) -> Tensor:
-    """Cross-entropy, or squared error for one label; summed over examples, in fp32."""
-    logits_BC = logits_BC.float()
-    if logits_BC.shape[1] == 1:
-        return F.mse_loss(logits_BC[:, 0], labels_B.float(), reduction="sum")
-    return F.cross_entropy(logits_BC, labels_B, reduction="sum")
-
-
-def distillation(
-    student_BC: Float[Tensor, "b c"], teacher_BC: Float[Tensor, "b c"], temperature: float
-) -> Tensor:
-    """T^2 x KL(P_teacher^(T) || P_student^(T)) (EAT eq. 2), summed over examples."""
-    if student_BC.shape[1] == 1:
-        return F.mse_loss(student_BC.float(), teacher_BC.float(), reduction="sum")
-    log_p = F.log_softmax(student_BC.float() / temperature, dim=-1)
-    log_q = F.log_softmax(teacher_BC.float() / temperature, dim=-1)
-    return temperature**2 * F.kl_div(log_p, log_q, reduction="sum", log_target=True)
 
 
 @method("objective")

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from eat_lightning.methods.objective._losses import labels_and_teacher, squared_error
 from eat_lightning.model.contracts import Objective
 from eat_lightning.model.method import method
+from eat_lightning.model.shape import Shape
 from eat_lightning.model.training import Context, Loss
 from eat_lightning.validation import NotNegative, Positive, Within
 
@@ -59,7 +60,7 @@ class CoFi(Objective, nn.Module):
     def wants(self) -> frozenset[str]:
         return frozenset({"hidden", "teacher_hidden"} if self.hidden else ())
 
-    def bind(self, student: Any, teacher: Any) -> None:
+    def bind(self, student: Shape, teacher: Shape | None) -> None:
         """Make the gates, all open with probability 0.83; ValueError for a teacher of another
         shape."""
         if teacher is not None and teacher.num_layers != student.num_layers:
@@ -136,7 +137,7 @@ class CoFi(Objective, nn.Module):
         whole = [sum(len(a) for a in gates) for gates in (self.heads, self.inner)]
         return [
             f"cofi: {alive[0]} of {whole[0]} heads and {alive[1]} of {whole[1]} inner neurons left "
-            f"({self._gone().item():.2f} of their weights gone, {self.sparsity:g} asked)",
+            f"({self._gone().item():.2f} of their weights gone, {self.sparsity:g} wanted)",
             "the rest is zero, and costs what it did: python -m eat_lightning.export "
             "run=<this run> target=encoder cuts it out",
         ]

@@ -28,14 +28,10 @@ import torch
 from torch import Tensor, nn
 
 from eat_lightning.methods.objective._importance import importance, sort_by_importance
-from eat_lightning.methods.objective._losses import (
-    distillation,
-    squared_error,
-    task_loss,
-    with_penalties,
-)
+from eat_lightning.methods.objective._losses import squared_error, with_penalties
 from eat_lightning.model.contracts import Attention, Objective, overrides
 from eat_lightning.model.method import method
+from eat_lightning.model.shape import Shape
 from eat_lightning.model.specification import spec
 from eat_lightning.model.training import Context, Loss, Pass
 from eat_lightning.model.widths import layers_left, slices
@@ -91,7 +87,7 @@ class DynaBert(Objective):
         taught = self.hidden > 0 or self.distill > 0
         return taught and len(self.depths) > 1 and not self.released
 
-    def bind(self, student: Any, teacher: Any) -> None:
+    def bind(self, student: Shape, teacher: Shape | None) -> None:
         """ValueError where the teacher is of another shape (the student starts from it), or heads
         cannot leave."""
         if student.relative_buckets and min(self.widths) < 1:
@@ -154,10 +150,10 @@ class DynaBert(Objective):
             target_BC = context.teacher_BC if lesson is None else lesson.guesses[context.last]
             shown = context.teacher_hidden if lesson is None else lesson.hidden
             for k in context.guesses:
-                task_part = self.label_weight * task_loss(guess[k], context.labels_B)
+                task_part = self.label_weight * context.kind.loss(guess[k], context.labels_B)
                 parts[f"exit_{k}"] = parts.get(f"exit_{k}", 0.0) + task_part
                 if target_BC is not None and self.distill:
-                    learned = self.distill * distillation(guess[k], target_BC, 1.0)
+                    learned = self.distill * context.kind.divergence(guess[k], target_BC, 1.0)
                     parts[f"distill_{k}"] = parts.get(f"distill_{k}", 0.0) + learned
             if self.hidden:
                 layers = [0, *layers_run(context.last, depth)]
@@ -176,7 +172,7 @@ class DynaBert(Objective):
         ]
 
 
-def sizes(shape: Any, width: float) -> tuple[int, int]:
+def sizes(shape: Shape, width: float) -> tuple[int, int]:
     """How many heads and inner neurons a share of them is."""
     return max(1, round(width * shape.num_heads)), max(1, round(width * shape.intermediate_size))
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from eat_lightning.methods.objective._losses import labels_and_teacher, squared_error
 from eat_lightning.model.contracts import Attention, Objective
 from eat_lightning.model.method import method
+from eat_lightning.model.shape import Shape
 from eat_lightning.model.specification import spec
 from eat_lightning.model.trace import Scores
 from eat_lightning.model.training import Context, Loss
@@ -63,8 +64,9 @@ class HiddenDistillation(Objective, nn.Module):
     def wants_teacher(self) -> bool:
         return self.distill > 0
 
-    def bind(self, student: Any, teacher: Any) -> None:
+    def bind(self, student: Shape, teacher: Shape | None) -> None:
         """Make the projection between both widths; ValueError where the teacher lacks a layer."""
+        assert teacher is not None  # `wants` names its hidden states
         ratio = teacher.num_layers / student.num_layers
         even = {m: round(m * ratio) for m in range(student.num_layers + 1)}
         self.pairs = even if self.layer_map is None else dict(self.layer_map)
@@ -78,7 +80,7 @@ class HiddenDistillation(Objective, nn.Module):
             raise_faults(self._head_faults(student, teacher))
         self.projection = nn.Linear(student.hidden_size, teacher.hidden_size)
 
-    def _head_faults(self, student: Any, teacher: Any) -> list[str]:
+    def _head_faults(self, student: Shape, teacher: Shape) -> list[str]:
         """Maps are compared head by head."""
         pairs = [
             (student.at(m).num_heads, teacher.at(g).num_heads) for m, g in self.pairs.items() if m

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from eat_lightning.methods.objective._losses import labels_and_teacher
 from eat_lightning.model.contracts import Objective
 from eat_lightning.model.method import method
+from eat_lightning.model.shape import Shape
 from eat_lightning.model.training import Context, Loss
 from eat_lightning.validation import NotNegative, Positive, Within
 
@@ -44,7 +45,7 @@ class Movement(Objective, nn.Module):
     def wants_teacher(self) -> bool:
         return self.distill > 0
 
-    def bind(self, student: Any, teacher: Any) -> None:
+    def bind(self, student: Shape, teacher: Shape | None) -> None:
         """Make a score for each weight, 0 as in the paper."""
         self.scores = nn.ParameterList()
         for k in range(student.num_layers):
@@ -89,7 +90,7 @@ class Movement(Objective, nn.Module):
 def matrices_of(encoder: Any) -> Mapping[str, Tensor]:
     """The matrices of the layers by their names in the encoder."""
     return {
-        f"layers.{i}.{name}.weight": getattr(layer, name).weight
+        f"layers.{i}.{name}.weight": layer.get_submodule(name).weight
         for i, layer in enumerate(encoder.layers)
         for name in MATRICES
     }

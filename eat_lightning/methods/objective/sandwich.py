@@ -1,5 +1,5 @@
 """The sandwich rule with inplace distillation (Length-Adaptive Transformer, Kim and Cho 2021;
-Yu and Huang 2019): one body learns to work at every strength of its reduction.
+Yu and Huang 2019): one backbone learns to work at every strength of its reduction.
 
 A step trains the largest sub-model (nothing is reduced) on the labels, and the smallest (the
 reduction as it is set) and some random ones between on what the largest one answers at its last
@@ -15,7 +15,8 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from eat_lightning.methods.objective._losses import distillation, task_loss, with_penalties
+from eat_lightning.answer_kind import AnswerKind
+from eat_lightning.methods.objective._losses import with_penalties
 from eat_lightning.model.contracts import Objective, Reduction, at_point, point_of
 from eat_lightning.model.method import faults_of, method
 from eat_lightning.model.training import Context, Loss, Pass
@@ -25,8 +26,8 @@ from eat_lightning.validation import Whole, Within
 @method("objective")
 class Sandwich(Objective):
     """num_random: random sub-models of a step (2 in the paper). layer_drop: the chance that such a
-    one leaves a layer out (0.2 in the paper, which starts from a fine-tuned body). released: as in
-    the authors' code the divergence is the other way round, KL(sub-model || largest).
+    one leaves a layer out (0.2 in the paper, which starts from a fine-tuned backbone). released: as
+    in the authors' code the divergence is the other way round, KL(sub-model || largest).
 
     Any reduction with a knob has sub-models: those between its strict end and where it stands. In
     every one all exits learn that count in the stage.
@@ -58,18 +59,19 @@ class Sandwich(Objective):
         skipped = (torch.rand(encoder.shape.num_layers) < self.layer_drop).nonzero().flatten() + 1
         return Pass({"reduction": drawn}, frozenset(skipped.tolist()))
 
-    def _apart(self, sub_BC: Tensor, target_BC: Tensor) -> Tensor:
+    def _apart(self, kind: AnswerKind, sub_BC: Tensor, target_BC: Tensor) -> Tensor:
         """KL(largest || sub-model), or the reverse as released."""
         pair = (target_BC, sub_BC) if self.released else (sub_BC, target_BC)
-        return distillation(*pair, 1.0)
+        return kind.divergence(*pair, 1.0)
 
     def __call__(self, context: Context) -> Loss:
         largest, *between = context.passes
         smaller = [context.guesses, *between]
         target_BC = largest[context.last].detach()
-        parts = {f"exit_{k}": task_loss(largest[k], context.labels_B) for k in context.guesses}
+        kind, labels_B = context.kind, context.labels_B
+        parts = {f"exit_{k}": kind.loss(largest[k], labels_B) for k in context.guesses}
         for k in context.guesses:
-            learned = [self._apart(sub[k], target_BC) for sub in smaller]
+            learned = [self._apart(kind, sub[k], target_BC) for sub in smaller]
             parts[f"inplace_{k}"] = torch.stack(learned).sum()
         total = torch.stack([*parts.values()]).sum() / (1 + len(smaller))
         return with_penalties(total, parts, context)

@@ -2,9 +2,9 @@
 one answers.
 
 L = sum_{e<E} KL(p_E || p_e) (T = 1), with p_E as a target without gradient: no labels
-are needed. FastBERT first fine-tunes body and last head, then trains the early heads alone on the
-frozen rest: schedule=two_stage, heads_lr 10. Without stages the exits' divergences reach the body
-too, beside the last exit's own loss, as in BERxiT's comparison (Xin et al. 2021).
+are needed. FastBERT first fine-tunes backbone and last head, then trains the early heads alone on
+the frozen rest: schedule=two_stage, heads_lr 10. Without stages the exits' divergences reach the
+backbone too, beside the last exit's own loss, as in BERxiT's comparison (Xin et al. 2021).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from eat_lightning.methods.objective._losses import distillation, task_loss, with_penalties
+from eat_lightning.methods.objective._losses import with_penalties
 from eat_lightning.model.contracts import Objective
 from eat_lightning.model.method import method
 from eat_lightning.model.training import Context, Loss
@@ -41,11 +41,12 @@ class SelfDistillation(Objective):
         parts: dict[str, Tensor] = {}
         total, last, target_BC = 0.0, context.last, context.full_depth().detach()
         share = 0.5 if self.target == "both" else 1.0
+        kind, labels_B = context.kind, context.labels_B
         for k, guess_BC in context.guesses.items():
             if k == last or self.reads_labels:
-                parts[f"exit_{k}"] = task_loss(guess_BC, context.labels_B)
+                parts[f"exit_{k}"] = kind.loss(guess_BC, labels_B, target_BC)
                 total = total + (1.0 if k == last else share) * parts[f"exit_{k}"]
             if k < last and self.target != "labels":
-                parts[f"distill_{k}"] = distillation(guess_BC, target_BC, self.temperature)
+                parts[f"distill_{k}"] = kind.divergence(guess_BC, target_BC, self.temperature)
                 total = total + share * parts[f"distill_{k}"]
         return with_penalties(total, parts, context)

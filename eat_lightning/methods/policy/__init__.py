@@ -1,1 +1,1 @@
-"""Policies: what is asked of an example beside its exit rule (EAT, section 10)."""
+"""Policies: requests for an example in addition to its exit rule (EAT, section 10)."""

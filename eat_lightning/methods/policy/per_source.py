@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from eat_lightning.answer_kind import SINGLE
 from eat_lightning.model.method import method
 from eat_lightning.model.policy import ModelFacts, Policy
 from eat_lightning.model.policy_request import PolicyInput, PolicyRequest
@@ -37,7 +38,7 @@ class PerSource(Policy):
     taus: Annotated[Mapping[str, Tau] | None, Check(map_faults)] = None
     strict: bool = True
 
-    classes_only = True
+    kinds = (SINGLE,)
 
     def __post_init__(self) -> None:
         self.known: dict[str, Tau] = dict(self.taus or {})

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from eat_lightning.answer_kind import SINGLE
 from eat_lightning.model.method import method
 from eat_lightning.model.policy import ModelFacts, Policy
 from eat_lightning.model.policy_request import PolicyInput
@@ -44,7 +45,7 @@ class Veto(Policy):
     margin: Annotated[float, Within("(0, 1]")] = 0.9
     run: Annotated[str | None, Check(run_faults)] = None
 
-    classes_only = True
+    kinds = (SINGLE,)
     of_this_machine = ("run",)  # no model folder may name it
 
     def __post_init__(self) -> None:

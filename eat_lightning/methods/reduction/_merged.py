@@ -18,8 +18,8 @@ def merged(
     packed: Packed, from_M: Int[Tensor, " m"], into_M: Int[Tensor, " m"], proportional: bool
 ) -> Packed:
     """Rows `from_M` joined into `into_M` by their sizes, and left out. A joined row is where its
-    largest part was (of equal ones where it was merged into), in the order of the text: bodies that
-    turn by positions, or look at distances, meet it there."""
+    largest part was (of equal ones where it was merged into), in the order of the text: backbones
+    that turn by positions, or look at distances, meet it there."""
     layout, x_ND = packed.layout, packed.x_ND
     size_N = torch.ones_like(x_ND[:, 0]) if packed.size_N is None else packed.size_N
     position_N = largest_part(packed.position_N, size_N, from_M, into_M)

@@ -47,10 +47,7 @@ class TopK(Reduction):
 
     def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
         score_N = self.score(packed, evidence)
-        lengths_B = kept_lengths(
-            packed.layout.lengths_B, ratio_at(layer, self.ratio, self.layers), packed.strength_B
-        )
-        return keep_highest(packed, score_N, lengths_B)
+        return keep_ratio(packed, score_N, ratio_at(layer, self.ratio, self.layers))
 
 
 def ratio_at(layer: int, ratio: float | Sequence[float], layers: Sequence[int]) -> float:
@@ -69,6 +66,12 @@ def kept_lengths(
     others_B = lengths_B - 1
     dropped_B = torch.floor(ratio * strength_B.double() * others_B + 1e-9)
     return 1 + others_B - dropped_B.long()
+
+
+def keep_ratio(packed: Packed, score_N: Float[Tensor, " n"], ratio: float) -> Packed:
+    """Drop a ratio of each example's lowest-scored tokens, as strongly as the schedule says."""
+    lengths_B = kept_lengths(packed.layout.lengths_B, ratio, packed.strength_B)
+    return keep_highest(packed, score_N, lengths_B)
 
 
 def keep_highest(

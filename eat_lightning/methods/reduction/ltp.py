@@ -25,6 +25,7 @@ from eat_lightning.model.contracts import Knob, Reduction
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
+from eat_lightning.model.shape import Shape
 from eat_lightning.validation import Layers, NotNegative, Point, Positive, Within
 
 
@@ -58,7 +59,7 @@ class LearnedTokenPruning(Reduction, nn.Module):
         bounds="[0, inf)",
     )
 
-    def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
+    def bind(self, shape: Shape, exits: Sequence[int], num_labels: int) -> None:
         base = [self.final * (layer - 1) / shape.num_layers for layer in self.layers]
         self.register_buffer("base", torch.tensor(base), persistent=False)
         self.delta = nn.Parameter(torch.zeros(len(self.layers)))

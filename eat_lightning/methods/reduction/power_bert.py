@@ -29,6 +29,7 @@ from eat_lightning.model.contracts import Knob, Reduction
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
+from eat_lightning.model.shape import Shape
 from eat_lightning.validation import Layers, NotNegative, Point, Positive
 
 
@@ -54,7 +55,7 @@ class PowerBert(Reduction, nn.Module):
         bounds="[0, 1]",
     )
 
-    def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
+    def bind(self, shape: Shape, exits: Sequence[int], num_labels: int) -> None:
         self.retention = nn.Parameter(torch.ones(len(self.layers), shape.max_positions))
 
     def groups(self, lr: float) -> list[dict[str, Any]]:

@@ -13,7 +13,6 @@ kept, and a merged row has the position of the token that it was merged into.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +26,7 @@ from eat_lightning.model.contracts import Reduction
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
+from eat_lightning.model.shape import Shape
 from eat_lightning.validation import Layers, Points
 
 
@@ -56,7 +56,7 @@ class ToMe(Reduction):
     def export_blockers(self) -> list[str]:
         return ["reduction=tome merges tokens, whose sizes the graphs do not hand on"]
 
-    def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:
+    def flops(self, shape: Shape, layer: int, tokens_B: np.ndarray) -> np.ndarray:
         """Every pair of the two halves is compared, over the width of one head."""
         pairs_B = ((tokens_B + 1) // 2 * (tokens_B // 2)).astype(np.float64)
         return 2.0 * pairs_B * shape.width_of_head

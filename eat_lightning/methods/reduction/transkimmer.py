@@ -13,7 +13,7 @@ example's own tokens, not of the padded length.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from eat_lightning.model.contracts import Knob, Reduction
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
+from eat_lightning.model.shape import Shape
 from eat_lightning.validation import InLayers, NotNegative, Point
 
 
@@ -50,10 +51,10 @@ class Transkimmer(Reduction, nn.Module):
         bounds="[0, 1]",
     )
 
-    def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
+    def bind(self, shape: Shape, exits: Sequence[int], num_labels: int) -> None:
         self.predictors = nn.ModuleDict({str(k): self._predictor(shape) for k in self.layers})
 
-    def _predictor(self, shape: Any) -> nn.Sequential:
+    def _predictor(self, shape: Shape) -> nn.Sequential:
         width = shape.hidden_size
         last = nn.Linear(width, 2)
         with torch.no_grad():
@@ -65,7 +66,7 @@ class Transkimmer(Reduction, nn.Module):
     def export_blockers(self) -> list[str]:
         return ["reduction=transkimmer keeps as many tokens as it predicts: a graph wants a count"]
 
-    def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray:
+    def flops(self, shape: Shape, layer: int, tokens_B: np.ndarray) -> np.ndarray:
         """Two products of each token with a predictor's weights."""
         return 2.0 * tokens_B * shape.hidden_size * (shape.hidden_size + 2)
 

@@ -15,5 +15,5 @@ def early_heads(exits: Sequence[int]) -> tuple[str, ...]:
 
 
 def backbone_first(share: float, exits: Sequence[int]) -> Stage:
-    """Body and last head train alone."""
+    """Backbone and last head train alone."""
     return Stage(share=share, frozen=early_heads(exits), exits="last")

@@ -1,4 +1,4 @@
-"""Gradual pruning (Zhu and Gupta 2017): the share that goes rises from nothing to what was asked.
+"""Gradual pruning (Zhu and Gupta 2017): the share that goes rises from nothing to the wanted one.
 
 With `shape: cubic` the share that stays follows their cubic, v + (1 - v) (1 - t)^3 over the ramp's
 progress t, which movement pruning (Sanh et al. 2020) takes over; CoFi's target (Xia et al. 2022)

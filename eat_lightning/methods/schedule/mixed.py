@@ -1,8 +1,8 @@
-"""The mixed regime (Kubaty et al. 2024, "How to train your multi-exit model?"): body and last head
-first, then everything jointly.
+"""The mixed regime (Kubaty et al. 2024, "How to train your multi-exit model?"): backbone and last
+head first, then everything jointly.
 
-Joint training from the start pulls an unfinished body towards its early heads; two stages never let
-the body serve them.
+Joint training from the start pulls an unfinished backbone towards its early heads; two stages never
+let the backbone serve them.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from eat_lightning.validation import Within
 @method("schedule")
 class SoftHard(Schedule):
     """warm: share of all steps without any reduction (PoWER-BERT's fine-tuning; LTP starts from a
-    fine-tuned body and has none). soft: share in which rows are gated and the reduction's own
+    fine-tuned backbone and has none). soft: share in which rows are gated and the reduction's own
     parameters learn (PoWER-BERT's search, LTP's soft threshold). The rest drops rows by what was
     learned, which then stands still."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from eat_lightning.model.contracts.base import EncoderPart
 from eat_lightning.model.packed import Layout
+from eat_lightning.model.shape import Shape
 
 
 @dataclass
@@ -69,7 +70,7 @@ class Attention(EncoderPart, ABC):
         """Give a faster product that agrees with `sees`; None: none at these lengths."""
         return None
 
-    def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray | None:
+    def flops(self, shape: Shape, layer: int, tokens_B: np.ndarray) -> np.ndarray | None:
         """Count the floating-point operations of `kernel` for each example; None: all pairs of
         tokens.
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from eat_lightning.model.contracts.knob import Knob
 from eat_lightning.model.method import Method
+from eat_lightning.model.shape import Shape
 from eat_lightning.model.training import Context
 from eat_lightning.validation import Within, raise_faults
 
@@ -42,7 +43,7 @@ class EncoderPart(Learner):
 
     knob: Knob | None = None  # the argument that is the one continuous operating point
 
-    def bind(self, shape: Any, exits: Sequence[int], num_labels: int) -> None:
+    def bind(self, shape: Shape, exits: Sequence[int], num_labels: int) -> None:
         """Make the parameters. A class that overrides this learns, and is used in no encoder that
         was trained without it.
 

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from eat_lightning.answer_kind import PROBLEM_TYPES
 from eat_lightning.model.contracts.base import EncoderPart, point_of, points_by_layer
 from eat_lightning.model.packed import Packed
+from eat_lightning.model.shape import Shape
 
 
 class ExitRule(EncoderPart, ABC):
@@ -23,7 +25,8 @@ class ExitRule(EncoderPart, ABC):
 
     layers: Sequence[int]  # where it decides (0: the embedding); a head stands at each
     reasons: Sequence[str] = ("exit",)  # why an example may leave
-    classes_only: bool = False  # compares classes, and is refused for a regression
+    kinds: Sequence[str] = PROBLEM_TYPES  # of answers that it judges; it is refused for others
+    wants_error: bool = False  # reads the error that early heads of a score predict
     last_only: bool = False  # a decision reads no exit but the one where it is made
     by_class: bool = False  # `observe` gives a signal for each class, in their order
     wants: frozenset[str] = frozenset()  # names of notes on rows for `observe`, see `packed.NOTES`
@@ -64,6 +67,10 @@ class ExitRule(EncoderPart, ABC):
         """
         return None
 
+    def join(self, heads: Mapping[int, Any]) -> None:
+        """Take note of the encoder's heads by layer, when it takes the rule. They are not to be
+        kept as parts of a module, and their weights may be loaded after."""
+
     def answers(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, "b c"]:
         """Give the logits that an example leaves with: those of the last exit."""
         return logits_EBC[-1]
@@ -73,7 +80,7 @@ class ExitRule(EncoderPart, ABC):
         where that is not known."""
         return logits_EBC.new_full(logits_EBC.shape[1:2], float("inf"))
 
-    def flops(self, shape: Any, num_labels: int) -> float:
+    def flops(self, shape: Shape, num_labels: int) -> float:
         """Count the floating-point operations of deciding once for one example."""
         return 0.0
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from eat_lightning.model.contracts.base import EncoderPart
 from eat_lightning.model.packed import Packed
+from eat_lightning.model.shape import Shape
 
 
 class Head(EncoderPart, nn.Module, ABC):
@@ -56,7 +57,7 @@ class Head(EncoderPart, nn.Module, ABC):
         """
 
     @abstractmethod
-    def flops(self, shape: Any, num_labels: int, tokens_B: np.ndarray) -> np.ndarray | float:
+    def flops(self, shape: Shape, num_labels: int, tokens_B: np.ndarray) -> np.ndarray | float:
         """Count the floating-point operations of one guess, for each example.
 
         Args:
@@ -73,7 +74,7 @@ class VectorHead(Head, ABC):
     alone: bool = True  # it shares no parameters with other heads
 
     @abstractmethod
-    def vector_width(self, shape: Any) -> int:
+    def vector_width(self, shape: Shape) -> int:
         """Give V, by the encoder's sizes."""
 
     @abstractmethod

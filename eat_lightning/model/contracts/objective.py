@@ -11,6 +11,7 @@ from torch import Tensor
 from eat_lightning.model.contracts.attention import Attention
 from eat_lightning.model.contracts.base import Learner
 from eat_lightning.model.contracts.reduction import Reduction
+from eat_lightning.model.shape import Shape
 from eat_lightning.model.training import Context, Loss, Pass
 
 
@@ -40,12 +41,12 @@ class Objective(Learner, ABC):
     def __call__(self, context: Context) -> Loss:
         """Give sums over the examples of a batch, with `context.penalties` in them."""
 
-    def bind(self, student: Any, teacher: Any) -> None:
+    def bind(self, student: Shape, teacher: Shape | None) -> None:
         """Make the parameters; ValueError where both do not go together.
 
         Args:
-            student: its `Shape`.
-            teacher: its `Shape`; None where there is no teacher in the step.
+            student: its sizes.
+            teacher: its sizes; None where there is no teacher in the step.
         """
 
     def begin(self, encoder: Any, batches: Iterable[Any]) -> None:

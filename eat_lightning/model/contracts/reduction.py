@@ -16,6 +16,7 @@ from torch import Tensor
 from eat_lightning.model.contracts.base import EncoderPart, points_by_layer
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Packed
+from eat_lightning.model.shape import Shape
 
 Place = Literal["after_layer", "after_attention"]
 
@@ -66,7 +67,7 @@ class Reduction(EncoderPart, ABC):
         """
         return []
 
-    def flops(self, shape: Any, layer: int, tokens_B: np.ndarray) -> np.ndarray | float:
+    def flops(self, shape: Shape, layer: int, tokens_B: np.ndarray) -> np.ndarray | float:
         """Count the floating-point operations of choosing, for each example.
 
         Args:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from eat_lightning.answer_kind import SINGLE
 from eat_lightning.model.method import Method
 
 
@@ -18,13 +19,15 @@ class Risk(Method, ABC):
 
     low: float = 0.0  # the least loss there can be; the most is 1
     none_at_full_depth: bool = False  # who runs every layer loses nothing
+    kinds: Sequence[str] = (SINGLE,)  # of answers that it judges; it is refused for others
 
     @abstractmethod
     def losses(self, full_B: np.ndarray, early_B: np.ndarray, label_B: np.ndarray) -> np.ndarray:
         """Give the loss of each example, NaN where it does not count.
 
         Args:
-            full_B: classes of the full-depth answers; any axes before it.
+            full_B: classes of the full-depth answers; any axes before it. Of other kinds they are
+                numbers, equal where answers are the same.
             early_B: classes of the early answers.
             label_B: right classes.
         """

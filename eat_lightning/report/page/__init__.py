@@ -31,12 +31,15 @@ def render(
     explorer: Explorer | None = None,
     warnings: Sequence[str] = (),
     files: Mapping[str, Mapping[str, Path]] | None = None,
+    findings: Sequence[str] = (),
+    lacking: Sequence[str] = (),
 ) -> str:
     """Make the page's HTML: the claims in order, then the explorer.
 
-    `files`: for each figure's name the files that are offered as downloads, by extension
-    ("png", "pdf"); SVG and CSV are made of the page itself. Texts may hold anything: all of it is
-    escaped, and the page's own policy forbids any script but its own and every request.
+    `findings`: short sentences above everything. `lacking`: claims that were not made, with what
+    each needs. `files`: for each figure's name the files that are offered as downloads, by
+    extension ("png", "pdf"); SVG and CSV are made of the page itself. Texts may hold anything: all
+    of it is escaped, and the page's own policy forbids any script but its own and every request.
     """
     style, script = "".join(map(asset, STYLES)), "".join(map(asset, SCRIPTS))
     return template().render(
@@ -50,6 +53,8 @@ def render(
         explorer=explorer,
         sources=Sources(),
         files=files or {},
+        findings=findings,
+        lacking=lacking,
     )
 
 

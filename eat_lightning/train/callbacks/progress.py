@@ -30,7 +30,7 @@ class ProgressLines(Callback):
         print(f"step {step}/{total}  loss {loss:.3f}  {left / 60:.1f} min left", flush=True)
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Say that epochs ended it before the steps that were asked for."""
+        """Say that epochs ended the run before its `max_steps`."""
         step, wanted = trainer.global_step, trainer.max_steps
         if step < wanted and trainer.is_global_zero:
             why = f"trainer.max_epochs={trainer.max_epochs} were over"

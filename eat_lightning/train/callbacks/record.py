@@ -34,7 +34,7 @@ class Record(Callback):
         recorded.to_parquet(run.folder / "examples.parquet")
         run.done = self.notes(trainer, pl_module, len(data.split("train")))
         row = row_of(run, encoder, recorded, examples="examples.parquet")
-        run.done["score"] = getattr(row, row.metric)
+        run.done["score"] = row.score
         write(run.folder / "rows.jsonl", [row])
         for logger in trainer.loggers:
             log_result(logger, row, run.config, trainer.global_step)

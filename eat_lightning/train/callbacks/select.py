@@ -8,8 +8,6 @@ from typing import Any
 import torch
 from lightning import Callback, Trainer
 
-from eat_lightning.train.shards import load_whole, whole
-
 
 class SelectBest(Callback):
     """Keeps the weights of the best validation, among those in the schedule's last stage at its
@@ -35,11 +33,10 @@ class SelectBest(Callback):
         score = float(trainer.callback_metrics["select/score"])
         score = -math.inf if math.isnan(score) else score  # a constant correlates with nothing
         if self.best is None or score > self.best["score"]:
-            weights = whole(pl_module.state_dict())
-            weights = {n: w.detach().clone() for n, w in weights.items()}
+            weights = {n: w.detach().clone() for n, w in pl_module.state_dict().items()}
             self.best = {"score": score, "step": trainer.global_step, "weights": weights}
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         if self.best is not None:
             with torch.no_grad():
-                load_whole(pl_module, self.best["weights"])
+                pl_module.load_state_dict(self.best["weights"])

@@ -141,12 +141,13 @@ def sees_all_heads(encoder: AdaptiveEncoder, objective: Objective) -> bool:
     """True where a loss has a gradient at every head. It is tested with guesses of zeros at two
     steps, since some objectives alternate. An objective that needs more than guesses may leave
     heads out."""
-    size, labels_B = (2, encoder.num_labels), torch.zeros(2, dtype=torch.long)
+    kind = encoder.kind
+    size, labels_B = (2, kind.width), torch.zeros(2, *kind.label_shape, dtype=torch.long)
     guesses = {int(layer): torch.zeros(size, requires_grad=True) for layer in encoder.heads}
     last, teacher_BC = encoder.shape.num_layers, torch.zeros(size)
     try:
         for step in (0, 1):
-            loss = objective(Context(guesses, labels_B, last, teacher_BC, step=step))
+            loss = objective(Context(guesses, labels_B, last, teacher_BC, step=step, kind=kind))
             torch.autograd.grad(loss.total, [*guesses.values()])
     except Exception:  # RuntimeError for a head that is left out, any other for what is not given
         return False

@@ -53,14 +53,19 @@ def calibrate(
 ) -> dict:
     """Fit and set the temperature of each head whose ECE exceeds `bound`; returns what was found.
 
-    guesses: logits by layer, as the heads give them now.
+    guesses: logits by layer, as the heads give them now. A score has no probability, and no
+    temperature; of several labels each is a decision of its own.
     """
     found = {}
-    for layer, logits_BC in guesses.items():
-        before = ece(logits_BC, labels_B)
-        temperature = fit_temperature(logits_BC, labels_B) if before > bound else 1.0
+    for layer, guess_BC in guesses.items():
+        decisions = encoder.kind.as_classes(guess_BC, labels_B)
+        if decisions is None:
+            continue
+        logits_MC, labels_M = decisions
+        before = ece(logits_MC, labels_M)
+        temperature = fit_temperature(logits_MC, labels_M) if before > bound else 1.0
         encoder.heads[str(layer)].temperature.mul_(temperature)
-        after = ece(logits_BC / temperature, labels_B)
+        after = ece(logits_MC / temperature, labels_M)
         found[layer] = {"ece_before": before, "ece_after": after, "temperature": temperature}
     return found
 
@@ -79,13 +84,13 @@ class FitTemperature(Callback):
         self.early_alone, self.to_full_depth = early_alone, to_full_depth
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
-        if pl_module.encoder.num_labels == 1 or not trainer.is_global_zero:
+        if not trainer.is_global_zero:
             return
         splits = map(trainer.datamodule.split, FITTED_ON)  # type: ignore[attr-defined]
         recorded = Recorded.joined([record(pl_module.encoder, split) for split in splits])
         guesses = {k: torch.as_tensor(v) for k, v in recorded.guesses.items()}
-        last = max(guesses)
-        agreed_B = guesses[last].argmax(-1)
+        last, kind = max(guesses), pl_module.encoder.kind
+        agreed_B = kind.predictions(guesses[last])
         labels_B = agreed_B if self.to_full_depth else torch.as_tensor(recorded.labels)
         if self.early_alone:
             del guesses[last]

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from eat_lightning.model.layer import Shape
+from eat_lightning.model.shape import Shape
 from eat_lightning.user_modules import allowed_modules
 from eat_lightning.weights.family import FAMILIES, Family, register
 

@@ -1,11 +1,11 @@
-"""BERT (Devlin et al. 2019), and what has its body: MiniLM, TinyBERT, BGE, E5, GTE."""
+"""BERT (Devlin et al. 2019), and what has its backbone: MiniLM, TinyBERT, BGE, E5, GTE."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from eat_lightning.model.layer import Shape
+from eat_lightning.model.shape import Shape
 from eat_lightning.weights.family import BERT_NAMES, SIZES, TYPES, Family
 
 
@@ -14,7 +14,7 @@ def settings(shape: Shape) -> dict[str, Any]:
 
 
 def faults(config: Mapping[str, Any]) -> list[str]:
-    """Also of those whose bodies are BERT's but for names."""
+    """Also of those whose backbones are BERT's but for names."""
     positions = config.get("position_embedding_type", "absolute")
     if positions == "absolute":
         return []

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from eat_lightning.model.layer import Shape
+from eat_lightning.model.shape import Shape
 from eat_lightning.weights.families import bert
 from eat_lightning.weights.family import BERT_NAMES, SIZES, TYPES, Family
 

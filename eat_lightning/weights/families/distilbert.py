@@ -1,4 +1,4 @@
-"""DistilBERT (Sanh et al. 2019): BERT's body without token types, under other names."""
+"""DistilBERT (Sanh et al. 2019): BERT's backbone without token types, under other names."""
 
 from __future__ import annotations
 

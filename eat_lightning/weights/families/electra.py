@@ -1,11 +1,11 @@
-"""ELECTRA (Clark et al. 2020): BERT's body behind an embedding that may be narrower."""
+"""ELECTRA (Clark et al. 2020): BERT's backbone behind an embedding that may be narrower."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from eat_lightning.model.layer import Shape
+from eat_lightning.model.shape import Shape
 from eat_lightning.weights.families import bert
 from eat_lightning.weights.family import BERT_NAMES, SIZES, TWO_LAYERS, TYPES, Family
 

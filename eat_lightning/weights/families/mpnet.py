@@ -1,4 +1,4 @@
-"""MPNet (Song et al. 2020): BERT's body with T5's relative bias, shared by all layers."""
+"""MPNet (Song et al. 2020): BERT's backbone with T5's relative bias, shared by all layers."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""RoBERTa (Liu et al. 2019), XLM-RoBERTa (Conneau et al. 2020) and CamemBERT: BERT's body, whose
-first position comes behind the id of the padding."""
+"""RoBERTa (Liu et al. 2019), XLM-RoBERTa (Conneau et al. 2020) and CamemBERT: BERT's backbone,
+whose first position comes behind the id of the padding."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from eat_lightning.model.layer import Shape
+from eat_lightning.model.shape import Shape
 from eat_lightning.weights.families import bert
 from eat_lightning.weights.family import BERT_NAMES, TWO_LAYERS, Family
 

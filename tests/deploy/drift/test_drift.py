@@ -150,7 +150,7 @@ def test_a_fault_is_named_in_one_line(run: Path, overrides: list[str], message: 
 
 def test_a_regression_is_refused(tmp_path: Path):
     folder = make_run(tmp_path / "run", task="stsb", exit="never")
-    assert refused(folder) == "drift needs classes, and this run is a regression"
+    assert refused(folder) == "drift compares classes, and this task is a regression"
 
 
 def test_a_shifted_stream_is_found(run: Path, capsys: pytest.CaptureFixture, tmp_path: Path):
@@ -203,9 +203,9 @@ def test_a_log_takes_back_what_a_full_disk_cut_off(tmp_path: Path, monkeypatch):
     assert log.path.read_bytes() == whole
 
 
-@pytest.mark.parametrize("dtype", ["bf16", "int8"])
-def test_another_dtype_has_its_own_reference(run: Path, dtype: str, capsys: pytest.CaptureFixture):
+def test_another_dtype_has_its_own_reference(run: Path, capsys: pytest.CaptureFixture):
     """Made by the same model that is watched, so a calm stream of it is calm."""
+    dtype = "int8"
     assert "drift.json holds for another dtype (fp32 there" in refused(
         run, stream_of(run, ["a"]), f"dtype={dtype}"
     )

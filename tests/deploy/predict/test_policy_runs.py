@@ -191,24 +191,6 @@ def test_a_second_run_of_other_weights_is_another_combination(run: Path, second:
     )
 
 
-def test_a_certificate_of_before_there_were_policies(run: Path):
-    call(run, "risk=harm", "level=0.3", "name=bare")
-    path = run / "certificates/bare.json"
-    content = json.loads(path.read_text())
-    for key in ("policy", "second"):
-        del content["holds_for"][key]
-    path.write_text(json.dumps(content))
-    assert Certificate.read(Run.open(run), "bare").built_policies() == ()
-    answerer(run, certificate="bare")
-    assert "policy (none there," in refused(lambda: answerer(run, Veto(), certificate="bare"))
-
-
-def test_a_certificate_that_fell_back_says_so(run: Path):
-    held = call(run, "risk=accuracy_gap", "level=0.001", "name=strict")
-    assert held.fallback
-    assert {*told(run, certificate="strict")} == {(6, "fallback")}
-
-
 def test_hugging_face_saves_and_asks(tmp_path: Path):
     from eat_lightning.weights.hf import EatForSequenceClassification
 

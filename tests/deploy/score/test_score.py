@@ -65,13 +65,12 @@ def test_answers_are_those_of_predict(corpus: Path, sst2: Path, tmp_path: Path, 
     assert len({*(row["depth"] for row in rows)}) > 1
 
 
-@pytest.mark.parametrize("pool", [None, False])
-def test_a_row_says_whether_its_text_was_cut(tmp_path: Path, sst2: Path, pool: Any):
+def test_a_row_says_whether_its_text_was_cut(tmp_path: Path, sst2: Path):
     given = tmp_path / "lines.txt"
     given.write_text(
         "".join("a " * size + "\n" for size in (38, 39, 1))
     )  # with [CLS] and [SEP] 40 are read
-    rows = scored(given, tmp_path / "out", sst2, pool=pool)
+    rows = scored(given, tmp_path / "out", sst2)
     assert [row["truncated"] for row in rows] == [False, True, False]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 
-from eat_lightning.deploy.serve.asgi import ReplicaRequest, Told, pieces, told
+from eat_lightning.deploy.serve.asgi import ReplicaRequest, ReplicaResponse, collected, pieces
 from eat_lightning.deploy.serve.metrics import labelled
 
 ASKED = ReplicaRequest("POST", "/x", {b"a": b"1"}, b"body", b"q=2")
@@ -24,15 +24,15 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
 
 
 def test_an_answer_is_whole():
-    found = asyncio.run(told(echo, ASKED))
-    assert found == Told(201, {b"b": b"2"}, b"POST /x?q=2 body")
+    found = asyncio.run(collected(echo, ASKED))
+    assert found == ReplicaResponse(201, {b"b": b"2"}, b"POST /x?q=2 body")
 
 
 def test_an_answer_comes_in_pieces():
     async def listed() -> list[Any]:
         return [piece async for piece in pieces(echo, ASKED)]
 
-    assert asyncio.run(listed()) == [Told(201, {b"b": b"2"}), b"POST /x?q=2 ", b"body"]
+    assert asyncio.run(listed()) == [ReplicaResponse(201, {b"b": b"2"}), b"POST /x?q=2 ", b"body"]
 
 
 def test_who_hangs_up_ends_the_app():
@@ -47,7 +47,7 @@ def test_who_hangs_up_ends_the_app():
 
     async def hang_up() -> None:
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(told(slow, ASKED), 0.1)
+            await asyncio.wait_for(collected(slow, ASKED), 0.1)
         await asyncio.sleep(0)
 
     asyncio.run(hang_up())
@@ -66,6 +66,7 @@ def test_metrics_of_several_gateways_are_told_apart():
     assert lines.count("# TYPE eat_requests_total counter") == 1
 
 
+@pytest.mark.slow  # Ray alone takes seconds to import
 def test_the_time_that_is_left():
     pytest.importorskip("ray.serve", reason="no Ray: pip install 'eat_lightning[ray]'")
     from eat_lightning.deploy.serve.replicas import deadline_ms, in_time

@@ -24,9 +24,6 @@ from eat_lightning.model.contracts import Procedure
 class LearnThenTest(Procedure):
     uses_confidence = True
 
-    def refuses(self, num_chains: int, none_at_full_depth: bool) -> list[str]:
-        return []
-
     def certified(
         self,
         chains: Sequence[np.ndarray],
@@ -35,11 +32,7 @@ class LearnThenTest(Procedure):
         low: float = 0.0,
         binary: bool = True,
     ) -> list[np.ndarray]:
-        """How many points of each chain (losses T x U) hold, counted from the strict end; 0 is
-        none. The last of them is the laxest certified one.
-
-        low: the least loss there can be. binary: losses are 0 or 1.
-        """
+        """Count the points of each chain that hold; the last of them is the laxest certified."""
         delta = share(confidence, len(chains))
         counts = []
         for losses_TU in chains:

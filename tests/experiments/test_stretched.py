@@ -12,10 +12,10 @@ from exports import make_run
 from models import alone, each_once, portable, ragged, tiny
 
 from eat_lightning.export.graph import quiet, traced
-from eat_lightning.export.stretched import Stretched
 from eat_lightning.model.encoder import AdaptiveEncoder
 from experiments.bench import __main__ as entry
 from experiments.bench.compiled import by_dynamo
+from experiments.bench.stretched import Stretched
 
 LENGTHS = (9, 3, 14, 2, 7, 11, 5)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from eat_lightning.answer_kind import AnswerKind
 from eat_lightning.errors import Faults
 from eat_lightning.model.heads import slot_faults
 from eat_lightning.model.specification import Specification, untrained
@@ -23,7 +24,7 @@ class ExitChoice:
 
     @classmethod
     def of(cls, node: dict[str, Any] | None, before: dict[str, Any]) -> ExitChoice:
-        """own: the spec of the run's rule. ConfigError with every fault."""
+        """Parse a node. before: the spec of the run's rule. ConfigError with every fault."""
         settings, faults = dict(node or {}), Faults()
         budget, agree = settings.pop("budget", None), settings.pop("agree", None)
         fits, wanted = settings.pop("fit_reduction", None), None
@@ -46,7 +47,7 @@ class ExitChoice:
         return cls(settings, wanted, fits is not False)
 
     def rule(
-        self, before: dict[str, Any], heads: list[int], num_layers: int, num_labels: int
+        self, before: dict[str, Any], heads: list[int], num_layers: int, kind: AnswerKind
     ) -> Any:
         """The rule, which is still to be fitted where there is a budget. ConfigError with every
         fault."""
@@ -56,7 +57,7 @@ class ExitChoice:
             named = Specification.read("exit", self.settings, before).looking_at(early)
             rule = named.build(num_layers)
             faults += untrained("exit", rule, before["kind"])
-            faults += slot_faults(rule, heads, num_layers, num_labels)
+            faults += slot_faults(rule, heads, num_layers, kind)
         faults.check()
         return rule
 

@@ -1,0 +1,150 @@
+"""One request under way, whatever its shape: examples into the queue, answers and scores out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import numpy as np
+from fastapi import Request
+from scipy.special import expit, softmax
+
+from eat_lightning.deploy.serve.body import RequestExample
+from eat_lightning.deploy.serve.gateway import Gateway
+from eat_lightning.deploy.serve.worker import Answer, Ask, Refused
+
+LISTED = 256  # examples whose depths a header lists
+FUNCTIONS = {"softmax": softmax, "sigmoid": expit, "none": np.asarray}
+BY_PROBLEM_TYPE = {  # as the pipelines of transformers choose it
+    "single_label_classification": "softmax",
+    "multi_label_classification": "sigmoid",
+    "regression": "none",
+}
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One example's answer, and the logits it was read from."""
+
+    answer: Answer
+    logits: np.ndarray
+    num_tokens: int
+    problem_type: str
+
+    def scores(self, function: str | None = None) -> list[float]:
+        """One for each label. function: "softmax", "sigmoid" or "none"; None: by problem type."""
+        apply = FUNCTIONS[function or BY_PROBLEM_TYPE[self.problem_type]]
+        return [float(score) for score in apply(self.logits)]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request that came to a gateway.
+
+    Args:
+        deadline_ms: of the request's header; None: it names none.
+        source: of its examples, by the header; None: it names none.
+    """
+
+    gateway: Gateway
+    request: Request
+    deadline_ms: float | None
+    source: str | None
+
+    async def scored(
+        self, texts: Sequence[Sequence[str]], cut_at: str | None = None, may_cut: bool = True
+    ) -> list[Scored]:
+        """Answer each text or pair. Refused: 413 for too many or too long ones, 422 for those of
+        another task.
+
+        Args:
+            cut_at: side at which a text that is too long is cut; None: the tokenizer's.
+            may_cut: false: such a text is refused.
+        """
+        self.check(texts)
+        examples = [RequestExample([*each], self.source, None, cut_at) for each in texts]
+        asks, answers = await self.whole(examples)
+        about = self.gateway.about
+        if not may_cut and any(answer.get("truncated") for answer in answers):
+            raise Refused(413, f"inputs must have at most {about.max_length} tokens")
+        found = []
+        for ask, answer in zip(asks, answers, strict=True):
+            assert ask.scores is not None
+            logits = np.array(ask.scores.logits)[: max(1, len(about.labels))]  # no predicted error
+            found.append(Scored(answer, logits, ask.scores.num_tokens, about.problem_type))
+        if not all(np.isfinite(each.logits).all() for each in found):
+            raise Refused(424, "a score is not finite")
+        return found
+
+    def check(self, texts: Sequence[Sequence[str]]) -> None:
+        plan, columns = self.gateway.plan, self.gateway.about.columns
+        if len(texts) > plan.max_texts:
+            bound = f"maximum allowed batch size {plan.max_texts}"
+            raise Refused(413, f"batch size {len(texts)} > {bound}")
+        for each in texts:
+            if len(each) != len(columns):
+                wanted = "one text" if len(columns) == 1 else "a pair of texts"
+                raise Refused(422, f"inputs must be {wanted} each, for this model")
+            if max(map(len, each)) > plan.max_chars:
+                raise Refused(413, f"inputs must have at most {plan.max_chars} characters")
+
+    async def whole(
+        self, examples: list[RequestExample], deadline_ms: float | None = None
+    ) -> tuple[list[Ask], list[Answer]]:
+        """All answers in order; Refused where one is missing. deadline_ms: of the body; the sooner
+        one of it and the header's counts."""
+        gateway = self.gateway
+        gateway.check_sources(examples)
+        with gateway.metrics.te.request(len(examples)) as asks:
+            asks += gateway.accept(examples, self.sooner(deadline_ms))
+            return asks, await until_gone(gateway, self.request, asks)
+
+    def sooner(self, deadline_ms: float | None) -> float:
+        given = [ms for ms in (deadline_ms, self.deadline_ms) if ms is not None]
+        return min(given, default=self.gateway.plan.deadline_ms)
+
+
+async def until_gone(gateway: Gateway, request: Request, asks: list[Ask]) -> list[Answer]:
+    """All answers in order; Refused where one is missing. A client that hangs up is heard at once,
+    and what it asked leaves the queue."""
+
+    async def gathered() -> list[Answer]:
+        found: dict[int, Answer] = {}
+        async with aclosing(gateway.answers(asks)) as answers:
+            async for place, answer in answers:
+                if isinstance(answer, Refused):
+                    raise answer
+                found[place] = answer
+        return [found[place] for place in range(len(asks))]
+
+    reading = asyncio.ensure_future(gathered())
+    gone = asyncio.ensure_future(request.receive())  # after the body, the only message: hung up
+    try:
+        await asyncio.wait({reading, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not reading.done():
+            raise Refused(499, "the client hung up")
+        return reading.result()
+    finally:
+        gone.cancel()
+        reading.cancel()
+
+
+def depth_headers(scored: Sequence[Scored]) -> dict[str, str]:
+    """How deep each answer of a request went, for clients whose shape has no place for it."""
+    if len(scored) > LISTED:
+        return {}
+    answers = [each.answer for each in scored]
+    return {
+        "X-Depth": ",".join(str(answer["depth"]) for answer in answers),
+        "X-Exit-Reason": ",".join(answer["exit_reason"] for answer in answers),
+        "X-Retention": ",".join(f"{answer['retention']:g}" for answer in answers),
+        "X-Truncated": ",".join(str(int(answer.get("truncated", False))) for answer in answers),
+    }
+
+
+def depth_fields(scored: Scored) -> dict[str, object]:
+    """The same as fields of one answer, for clients that pass over those they do not know."""
+    names = ("depth", "exit_reason", "retention", "truncated")
+    return {name: scored.answer[name] for name in names if name in scored.answer}

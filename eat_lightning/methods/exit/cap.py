@@ -1,0 +1,93 @@
+"""CAP (He et al. 2025, 2506.17249): leave when the head's vector holds little that its weights do
+not see.
+
+With z the pooled vector and W, b of the head's last layer, z' = z + W^+ b, so that W z' = W z + b,
+and P projects onto the rows of W. The share of z' outside is NSP = sqrt(1 - |P z'|^2 / |z'|^2), and
+CAP is the last entry of softmax([logits, alpha x NSP]): an example leaves where it is below a
+threshold. No training is needed. Logits here are divided by the head's temperature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from eat_lightning.answer_kind import SINGLE
+from eat_lightning.methods.exit._points import ExitLayers, point_at
+from eat_lightning.model.contracts import ExitRule, Head, Knob
+from eat_lightning.model.method import method
+from eat_lightning.model.packed import Packed
+from eat_lightning.model.shape import Shape
+from eat_lightning.validation import Points, Positive
+
+
+@method("exit")
+class CertaintyAware(ExitRule):
+    """cap: an example leaves below it (a list: one for each of `layers`). alpha: scale of the share
+    beside the logits; the authors' script has 0.1."""
+
+    cap: Points = 0.1
+    layers: ExitLayers = (4,)
+    alpha: Positive = 1.0
+
+    heads: Mapping[int, Any] = field(init=False, repr=False, compare=False)
+
+    kinds = (SINGLE,)
+    last_only = True
+    reasons = ("certain",)
+    knob = Knob(
+        "cap",
+        strict=0.0,
+        grid=(0.01, 0.02, 0.05, 0.1, 0.2, 0.3),
+        fine=(0.001, 0.002, 0.005, *(round(0.01 * k, 2) for k in range(1, 101))),
+        bounds="[0, 1]",
+    )
+
+    def join(self, heads: Mapping[int, Head]) -> None:
+        self.heads = heads
+
+    def observe(
+        self,
+        packed: Packed,
+        pooled_BD: Float[Tensor, "b d"],
+        logits_BC: Float[Tensor, "b c"],
+        layer: int,
+    ) -> Float[Tensor, "b 1"]:
+        """Return the share that the head's weights do not see, 0 ... 1."""
+        classes = self.heads[layer].classes
+        return unseen_share(pooled_BD.detach(), classes.weight.detach(), classes.bias.detach())
+
+    def decides(
+        self, logits_EBC: Float[Tensor, "e b c"], signals_EBS: Float[Tensor, "e b 1"]
+    ) -> Int[Tensor, " b"]:
+        cap_B = uncertainty(logits_EBC[-1], signals_EBS[-1], self.alpha)
+        return (cap_B < point_at(self.cap, len(logits_EBC))).long()
+
+    def flops(self, shape: Shape, num_labels: int) -> float:
+        """Two products of width D; W z + b is the head's."""
+        return 4.0 * shape.hidden_size
+
+
+def unseen_share(
+    pooled_BD: Float[Tensor, "b d"], weight_CD: Float[Tensor, "c d"], bias_C: Float[Tensor, " c"]
+) -> Float[Tensor, "b 1"]:
+    """NSP. |P z'|^2 = s (W W^T)^+ s with s = W z', so that no D x D matrix is needed."""
+    weight_CD, bias_C = weight_CD.double(), bias_C.double()
+    inverse_CC = torch.linalg.pinv(weight_CD @ weight_CD.T, hermitian=True)
+    moved_BD = pooled_BD.double() + bias_C @ inverse_CC @ weight_CD
+    seen_BC = moved_BD @ weight_CD.T
+    inside_B = ((seen_BC @ inverse_CC) * seen_BC).sum(-1)
+    whole_B = moved_BD.square().sum(-1).clamp(min=1e-30)
+    return (1 - inside_B / whole_B).clamp(0, 1).sqrt()[:, None].to(pooled_BD.dtype)
+
+
+def uncertainty(
+    logits_BC: Float[Tensor, "b c"], share_B1: Float[Tensor, "b 1"], alpha: float
+) -> Float[Tensor, " b"]:
+    """CAP: the probability of the appended logit."""
+    return torch.cat([logits_BC.float(), alpha * share_B1.float()], -1).softmax(-1)[:, -1]

@@ -1,0 +1,93 @@
+"""Findings of a study: a short sentence for each task, and its settings in a small table."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from eat_lightning.report.study import Point, Study
+from eat_lightning.runs.row import FIXED, STATIC_BASELINE, THEIRS
+
+NEAR = 0.01  # of the score of full depth: as good
+MOST = 12  # settings that are printed
+WIDTH = 100  # where there is no terminal to ask
+HEADS = ("task", "model", "setting", "score", "cost", "speed-up")
+
+
+def findings(study: Study) -> list[str]:
+    """List, for each task, the cheapest setting that is as good as full depth, in one sentence."""
+    sentences = []
+    for task in study.tasks:
+        pairs = [pair for name in models(study, task) if (pair := nearest(study, task, name))]
+        if pairs:
+            best, full = min(pairs, key=lambda pair: pair[0].mean("flops_ratio") or 1.0)
+            sentences.append(sentence(task, study.name_of(best.row), best, full))
+    return sentences
+
+
+def models(study: Study, task: str) -> list[str]:
+    return list(dict.fromkeys(study.name_of(p.row) for p in study.points(task=task, baseline="")))
+
+
+def nearest(study: Study, task: str, name: str) -> tuple[Point, Point] | None:
+    """The cheapest setting of a model within NEAR of full depth, or else the best one, with full
+    depth of the same weights. None where one of them was not measured."""
+    points = [p for p in study.points(task=task) if study.name_of(p.row) == name]
+    full = next((p for p in points if at_full_depth(p)), None)
+    settings = [p for p in points if not p.row.baseline and p.row.exit["kind"] != "never"]
+    if full is None or not settings:
+        return None
+    near = [p for p in settings if score(p) >= score(full) - NEAR]
+    if near:
+        return min(near, key=lambda p: p.mean("flops_ratio") or 1.0), full
+    return max(settings, key=score), full
+
+
+def at_full_depth(point: Point) -> bool:
+    """The same weights and tokens through every layer."""
+    return point.row.exit["kind"] == "never" and point.row.baseline not in (FIXED, THEIRS)
+
+
+def score(point: Point) -> float:
+    return point.mean("score") or 0.0
+
+
+def sentence(task: str, name: str, best: Point, full: Point) -> str:
+    cost, faster = best.mean("flops_ratio") or 1.0, best.mean("speed_up")
+    speed = f", {faster:.1f} times as fast" if faster else ""
+    return (
+        f"{task}: {name} at {best.setting} has {best.row.metric} {100 * score(best):.1f} for "
+        f"{100 * cost:.0f} % of the work{speed}; every layer has {100 * score(full):.1f}."
+    )
+
+
+def show(study: Study) -> None:
+    """Print the settings of the study, the first of them where there are many."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    points = [p for p in study.points() if p.row.baseline in ("", STATIC_BASELINE, THEIRS)]
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for number, head in enumerate(HEADS):
+        table.add_column(head, justify="right" if number > 2 else "left", overflow="fold")
+    for point in points[:MOST]:
+        table.add_row(*cells(study, point))
+    Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
+    if len(points) > MOST:
+        print(f"and {len(points) - MOST} settings more, on the page")
+
+
+def cells(study: Study, point: Point) -> Sequence[str]:
+    def number(value: Any, digits: int) -> str:
+        return "" if value is None else f"{value:.{digits}f}"
+
+    return (
+        point.row.task,
+        study.name_of(point.row),
+        point.setting,
+        number(100 * score(point), 1),
+        number(point.mean("flops_ratio"), 2),
+        number(point.mean("speed_up"), 2),
+    )

@@ -1,0 +1,38 @@
+"""Facts of a set of answers by class: the largest, and how many of each are found.
+
+Shapes: B examples, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from eat_lightning.answer_kind import SINGLE, AnswerKind
+
+
+def by_class(
+    kind: AnswerKind, names: Sequence[str], logits_BC: np.ndarray, label_B: np.ndarray
+) -> dict[str, Any]:
+    """Return the fields of a row that only a task of one class for each example has."""
+    if kind.problem_type != SINGLE:
+        return {}
+    return {"majority": majority(label_B), "recall": recalls(names, logits_BC.argmax(-1), label_B)}
+
+
+def majority(labels: np.ndarray) -> float:
+    """The share of the largest class: what a constant answer would score."""
+    return float(np.unique(labels, return_counts=True)[1].max() / len(labels))
+
+
+def recalls(names: Sequence[str], answer_B: np.ndarray, label_B: np.ndarray) -> dict[str, float]:
+    """Find the share of each class's examples that is answered so, by name of those that occur."""
+    right_B, there = answer_B == label_B, [c for c in range(len(names)) if (label_B == c).any()]
+    return {names[c]: float(right_B[label_B == c].mean()) for c in there}
+
+
+def unfound(names: Iterable[str], where: str = "") -> list[str]:
+    """A line for each class none of whose examples is answered so."""
+    return [f"{name} is never found{where}: none of its examples is answered so" for name in names]
