@@ -15,7 +15,6 @@ import pytest
 from eat_lightning import __main__ as eat
 from eat_lightning import __version__
 from eat_lightning.composing import compose_or_explain
-from eat_lightning.overrides import for_hydra
 from eat_lightning.process import quiet_exit
 
 ROOT = Path(__file__).parents[1]
@@ -135,11 +134,6 @@ def test_bash_takes_the_completion(tmp_path: Path):
     completed, registered = done.stdout.splitlines()
     assert completed.split() == ["train", "track"]
     assert registered.endswith("-F hydra_bash_completion eat")
-
-
-def test_overrides_may_stand_after_flags():
-    words = ["a=1", "--config-dir", "own", "b=2", "-m", "~c"]
-    assert for_hydra(words) == ["a=1", "b=2", "~c", "--config-dir", "own", "-m"]
 
 
 def test_an_unknown_flag_is_one_line(capsys: pytest.CaptureFixture[str]):

@@ -53,10 +53,3 @@ def test_a_terminal_has_a_bar_whose_colours_can_be_off(
     assert "25%" in drawn
     assert ("\x1b[38;" in drawn or "\x1b[3" in drawn) == (not no_color)
     assert not capsys.readouterr().out
-
-
-def test_short_lists_have_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = Terminal()
-    monkeypatch.setattr("sys.stderr", terminal)
-    assert list(shown(range(19), "counting")) == list(range(19))
-    assert not terminal.getvalue()

@@ -27,7 +27,7 @@ BLOCK = 20  # examples that a setting runs before the next one's turn
 
 
 @dataclass
-class Candidate:
+class TimedCall:
     """A setting to time: `run` answers what `ready` makes of a batch of `split`."""
 
     run: Callable[[Any], Any]
@@ -91,7 +91,7 @@ def time_interleaved(
 
 
 def time_all(
-    candidates: Mapping[Name, Candidate],
+    candidates: Mapping[Name, TimedCall],
     examples: int = 1000,
     warmup: int = 50,
     repeats: int = 3,
@@ -140,7 +140,7 @@ class Turns:
 
     def __init__(
         self,
-        candidates: Mapping[Any, Candidate],
+        candidates: Mapping[Any, TimedCall],
         rows: Mapping[Any, np.ndarray],
         size: int,
         block: int = BLOCK,

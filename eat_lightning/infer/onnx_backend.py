@@ -122,8 +122,8 @@ class OnnxBackend(Backend):
         about = self.export.about
         self.folder, self.runner = self.export.folder, self.export.runner
         self.columns, self.labels = about["columns"], about["labels"]
-        self.num_layers, self.kind = about["num_layers"], self.runner.kind
-        self.max_length = about["max_length"]
+        self.num_layers, self.max_length = about["num_layers"], about["max_length"]
+        self.kind = self.runner.kind
         self.exits = [*self.export.layers, self.num_layers]
 
     def record(self, split: Any, batch: int = 32, title: str = "") -> Recorded:

@@ -14,7 +14,7 @@ from eat_lightning.engines.open import OfRun
 from eat_lightning.engines.plan import Opening
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.plan import export_slot_faults
-from eat_lightning.infer.latency import Candidate
+from eat_lightning.infer.latency import TimedCall
 from eat_lightning.infer.record import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
@@ -60,10 +60,10 @@ class InEngine:
         found = self.opened(looking).record(split, self.plan.batch, title)
         return replace(found, data=split.source.digest[:16], difficulty=split.difficulty)
 
-    def candidate(self, setting: Setting, split: Any) -> Candidate:
+    def candidate(self, setting: Setting, split: Any) -> TimedCall:
         """A setting's own graphs, from token ids to an answer."""
         backbone = self.encoder.replacing(**setting.methods)
-        return Candidate(self.opened(backbone).runner.run_state, split, state_of)
+        return TimedCall(self.opened(backbone).runner.run_state, split, state_of)
 
 
 def state_of(batch: Batch) -> dict[str, Any]:

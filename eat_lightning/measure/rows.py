@@ -17,7 +17,7 @@ from eat_lightning.data.calibration import group_ids
 from eat_lightning.engines.open import OfRun, fastest
 from eat_lightning.engines.plan import Opening
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.latency import Candidate, keep_kernels, time_all, undisturbed
+from eat_lightning.infer.latency import TimedCall, keep_kernels, time_all, undisturbed
 from eat_lightning.infer.precision import PLAIN, in_dtype, in_form
 from eat_lightning.infer.record import Recorded, record
 from eat_lightning.measure.baselines import HuggingFaceTwin
@@ -39,12 +39,12 @@ from eat_lightning.weights.checkpoint import load_second_runs
 
 
 @dataclass
-class Result:
+class TimedRow:
     """A setting's row, not yet timed, and how to time it."""
 
     run: Run
     row: Row
-    candidate: Candidate
+    candidate: TimedCall
     static: bool  # dense / none / never on our kernels: what a speed-up is against
 
 
@@ -60,7 +60,7 @@ def measured(plan: MeasureSettings, subjects: Sequence[Subject]) -> list[Row]:
     return rows
 
 
-def keep(rows: Sequence[Row], results: Sequence[Result]) -> None:
+def keep(rows: Sequence[Row], results: Sequence[TimedRow]) -> None:
     """Write rows into the folders of their runs."""
     folders: dict[Path, list[Row]] = {}
     for row, result in zip(rows, results, strict=True):
@@ -72,7 +72,7 @@ def keep(rows: Sequence[Row], results: Sequence[Result]) -> None:
             write(folder / "rows-policy.jsonl", with_policies)
 
 
-def recorded(subject: Subject, plan: MeasureSettings) -> Iterator[Result]:
+def recorded(subject: Subject, plan: MeasureSettings) -> Iterator[TimedRow]:
     """A result for each setting of a run, from one pass for each backbone."""
     run, engine = subject.run, plan.backend
     if engine == "auto":  # the fastest here with the run's exits, an example at a time
@@ -115,7 +115,7 @@ def recorded(subject: Subject, plan: MeasureSettings) -> Iterator[Result]:
                     exit=setting.exit
                 )
                 candidate = candidate_for(timed_backbone, split, row.kernels, plan.device)
-            yield Result(run, row, candidate, setting.is_static and not theirs)
+            yield TimedRow(run, row, candidate, setting.is_static and not theirs)
 
 
 def methods_of(settings: Sequence[Setting]) -> dict[str, Any]:
@@ -190,11 +190,11 @@ def groups_of(run: Run, split: Any) -> np.ndarray | None:
     return None if len(np.unique(group_B)) == len(group_B) else group_B
 
 
-def candidate_for(encoder: AdaptiveEncoder, split: Any, kernels: str, device: str) -> Candidate:
-    candidate = Candidate(encoder.eval(), split)
+def candidate_for(encoder: AdaptiveEncoder, split: Any, kernels: str, device: str) -> TimedCall:
+    candidate = TimedCall(encoder.eval(), split)
     if kernels == "hf_eager":
         twin = HuggingFaceTwin(encoder)
-        candidate = Candidate(twin, split, twin.ready)
+        candidate = TimedCall(twin, split, twin.ready)
     if device == "cpu":
         return candidate
 
@@ -205,7 +205,7 @@ def candidate_for(encoder: AdaptiveEncoder, split: Any, kernels: str, device: st
     return replace(candidate, run=on_device)
 
 
-def timed(results: Sequence[Result], plan: MeasureSettings) -> Iterator[list[Row]]:
+def timed(results: Sequence[TimedRow], plan: MeasureSettings) -> Iterator[list[Row]]:
     """Rows after each repeat, in which all settings of all runs took turns; speed-ups against the
     run's own static backbone. None while something trains; ends where training began meanwhile."""
     timing, session = plan.timing, secrets.token_hex(6)

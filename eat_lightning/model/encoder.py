@@ -101,18 +101,16 @@ class AdaptiveEncoder(nn.Module):
         layers = layers_with_heads(head.get("layers", ()), shape.num_layers)
         self.head = head_settings(head, layers)
         self.embedding = Embedding(shape)
-        in_embedding = shape.relative == "bias" and not shape.relative_buckets
-        self.relative = None if in_embedding else DISTANCES[shape.relative](shape)
+        apart = shape.relative != "bias" or shape.relative_buckets
+        self.relative = DISTANCES[shape.relative](shape) if apart else None
         alone = [Layer(shape.at(i + 1), after_norm=i == 0) for i in range(shape.num_distinct)]
         self.layers = Layers(alone, shape.num_layers)
-        self.final_norm = None
-        if shape.norm == "first":
-            self.final_norm = nn.LayerNorm(shape.hidden_size, eps=shape.eps, bias=shape.biases)
+        norm = nn.LayerNorm(shape.hidden_size, eps=shape.eps, bias=shape.biases)
+        self.final_norm = norm if shape.norm == "first" else None
         self.heads = make_heads(shape, self.kind, self.head)
-        heads: Any = self.heads
-        self.head |= kept_arguments(heads[str(layers[0])])
+        self.head |= kept_arguments(self.heads[str(layers[0])])
         if "last" in self.head:
-            self.head["last"] = spec("head", heads[str(shape.num_layers)])
+            self.head["last"] = spec("head", self.heads[str(shape.num_layers)])
         self.register_buffer("strength", torch.ones((), dtype=torch.float64))
         self.apply(initialise)
         self.attention = self.fitted(attention)

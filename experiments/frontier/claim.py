@@ -130,11 +130,11 @@ def answers(task: str, entries: list[Entry]) -> list[str]:
 def against_baselines(entries: list[Entry]) -> Iterator[str]:
     """Name the fastest entry near each baseline, with its loss to the other one."""
     own, trained = fastest(entries, "to_own"), fastest(entries, "to_trained")
-    yield sentence(entries, own, "to_own")
+    yield from sentences(entries, own, "to_own")
     if not any(e.to_trained for e in entries):
         yield f"{TRAINED} is missing: train and measure it beside."
     elif own is None or own is not trained:
-        yield sentence(entries, trained, "to_trained")
+        yield from sentences(entries, trained, "to_trained")
 
 
 def against_smaller(entries: list[Entry]) -> Iterator[str]:
@@ -163,25 +163,27 @@ def fastest(entries: list[Entry], to: str) -> Entry | None:
     return min(near, key=lambda e: e.point.mean("latency_ms") or 0.0, default=None)
 
 
-def sentence(entries: list[Entry], best: Entry | None, to: str) -> str:
-    """Write the losses to both baselines, and the gains."""
+def sentences(entries: list[Entry], best: Entry | None, to: str) -> Iterator[str]:
+    """Write the losses to both baselines, and the gains, in a short sentence each."""
     other, baseline = ("to_trained" if to == "to_own" else "to_own"), BASELINES[to]
     if best is not None:
-        parts = [lost(getattr(best, to)), *gains(best)]
-        beside = lost(getattr(best, other))
-        more = f" Against {BASELINES[other]}: {beside}." if beside else ""
-        more += f" Against fixed depth at equal FLOPs: {lost(best.gain)}." if best.gain else ""
-        return (
-            f"{best.name} is the fastest within {MOST_LOST:g} point of {baseline}: "
-            f"{', '.join(parts)}.{more}"
-        )
+        nearest = f"{best.name} is the fastest within {MOST_LOST:g} point of {baseline}"
+        yield f"{nearest}: {lost(getattr(best, to))}."
+        if gained := ", ".join(gains(best)):
+            yield f"{best.name} is {gained}."
+        if beside := lost(getattr(best, other)):
+            yield f"{best.name} against {BASELINES[other]}: {beside}."
+        if best.gain:
+            yield f"{best.name} against fixed depth at equal FLOPs: {lost(best.gain)}."
+        return
     measured = [entry for entry in entries if getattr(entry, to)]
     if not measured:
-        return f"{baseline} was not measured."
-    nearest = max(measured, key=lambda e: getattr(e, to).points)
-    return (
+        yield f"{baseline} was not measured."
+        return
+    near = max(measured, key=lambda e: getattr(e, to).points)
+    yield (
         f"no setting is within {MOST_LOST:g} point of {baseline}; the nearest, "
-        f"{nearest.name}, is {lost(getattr(nearest, to))} from it."
+        f"{near.name}, is {lost(getattr(near, to))} from it."
     )
 
 
@@ -197,16 +199,12 @@ def lost(found: Difference | None) -> str:
 
 
 def gains(entry: Entry) -> Iterator[str]:
-    """Write the gains, and on how many examples and seeds."""
-    point, size, seeds = entry.point, entry.point.row.throughput_batch, len(entry.point.members)
+    """Write the speed-ups."""
+    point, size = entry.point, entry.point.row.throughput_batch
     if single := speed_up(point):
         yield f"{single.text()} times as fast at batch 1"
     if batch := speed_up(point, "batch_"):
-        yield f"{batch.text()} at batch {size}"
-    yield f"depth {point.mean('depth'):.2f} of {point.row.num_layers}"
-    yield f"retention {point.mean('retention'):.3f}"
-    yield f"{point.row.num_examples} examples"
-    yield f"{seeds} seed{'s' if seeds > 1 else ''}"
+        yield f"{batch.text()} times at batch {size}"
 
 
 def notes(entries: list[Entry]) -> Iterator[str]:

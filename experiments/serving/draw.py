@@ -3,7 +3,7 @@
     python -m experiments.serving.draw outputs/load/rows.jsonl [experiments/serving/results]
 
 Rows come from python -m experiments.serving; without an argument those in the results
-folder are drawn anew. The page is page.md, whose part between two marks is made
+folder are drawn anew. The page is load.md, whose part between two marks is made
 here.
 """
 
@@ -30,7 +30,7 @@ from eat_lightning.runs.run import write_text
 from experiments.serving.rows import LoadRow
 
 HERE = Path(__file__).parent
-PAGE = HERE / "page.md"
+PAGE = HERE / "load.md"
 MARKS = "<!-- made from rows by serving.py -->", "<!-- up to here -->"
 CAPACITY = "answers a second to askers that wait for their answers"
 COMMAND = "python -m experiments.serving"

@@ -18,7 +18,11 @@ CLONE = f"""!!! note "In a clone"
 
 """
 LAST_IN_SEARCH = "---\nsearch: {boost: 0.5}\n---\n"  # pages that say how come before what came out
-HOME = {"README.md": "index.md", "experiments/README.md": "reference/paper.md"}
+HOME = {
+    "README.md": "index.md",
+    "experiments/README.md": "results/studies.md",
+    "experiments/paper.md": "reference/paper.md",
+}
 
 
 def pages() -> list[Page]:
@@ -36,8 +40,8 @@ def is_page(path: Path) -> bool:
 
 
 def title_of(path: Path) -> str | None:
-    """In the navigation; the paper against ours has a place of its own there."""
-    if path.name == "README.md":
+    """Name a page in the navigation; what HOME names has a place there already."""
+    if path.relative_to(ROOT).as_posix() in HOME:
         return None
     inside = path.relative_to(EXPERIMENTS).with_suffix("").as_posix().removesuffix("/page")
     return inside.replace("_", " ").replace("/", ", ")

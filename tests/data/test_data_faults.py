@@ -220,18 +220,6 @@ def test_blank_texts_are_counted_and_kept(folder: Path, capsys: pytest.CaptureFi
     assert capsys.readouterr().err == f"{path}: 3 of 4 rows have a blank text\n"
 
 
-def test_a_cut_that_leaves_nothing_says_that_there_is_no_text(folder: Path):
-    words = Task("words", ["text"], ["no", "yes"])
-    write(folder / "words/train.parquet", text=["", " "] * 100, label=[0, 1] * 100)
-    data = GlueData(words, toy_tokenizer(), dir=str(folder))
-    with pytest.raises(ConfigError) as caught:
-        data.source("train")
-    assert str(caught.value) == (
-        "data.calibration: cutting 0 of 200 examples of words leaves select empty: "
-        "200 of 200 rows have no text"
-    )
-
-
 def test_all_faults_of_the_arguments(folder: Path):
     faults = GlueData.faults(
         PAIR, str(folder), batch_size=0, tokens_per_batch=4, max_length=2, extra=["more"],

@@ -9,7 +9,6 @@ from omegaconf import OmegaConf
 
 from eat_lightning.answer_kind import MULTI
 from eat_lightning.data import grammar
-from eat_lightning.data.module import count_faults
 from eat_lightning.data.task import Task
 from eat_lightning.data.tokens import tokenizer_for, toy_tokenizer
 from eat_lightning.data.toy import ToyData
@@ -129,17 +128,6 @@ def test_paraphrase_by_hand():
         example = grammar.make(task, 0, "train", number)
         first, second = map(read, example.texts)
         assert example.label == (first == second), example
-
-
-def test_bad_sizes():
-    task = Task("t", ["x"], ["a", "b"])
-    faults = ToyData.faults(task, num_train=0, calibration=0, batch_size=0)
-    assert faults == [
-        "data.batch_size must be 1 or more, got 0",
-        "data.num_train must be 1 or more, got 0",
-        "data.calibration must be 4 or more, got 0",
-    ]
-    assert count_faults({"batch_size": 2.5}) == ["data.batch_size must be 1 or more, got 2.5"]
 
 
 def test_tokenizer_reloads(tokenizer, tmp_path: Path):

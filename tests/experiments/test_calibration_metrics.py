@@ -15,17 +15,9 @@ from experiments.calibration.metrics import (
     aurc,
     brier_scores,
     ece,
-    ece_when_calibrated,
     excess_aurc,
     risk_coverage,
 )
-
-
-def drawn(seed: int, size: int = 400) -> tuple[np.ndarray, np.ndarray]:
-    """Confidences above a half, and answers that are right as often as claimed."""
-    rng = np.random.default_rng(seed)
-    confidence_B = rng.uniform(0.5, 1, size)
-    return confidence_B, rng.random(size) < confidence_B
 
 
 def test_ece_by_hand():
@@ -51,17 +43,6 @@ def test_adaptive_ece_by_hand():
     confidence_B, correct_B = np.array([0.9, 0.6, 1.0, 0.7]), np.array([1, 1, 1, 0])
     expected = (2 * abs(0.5 - 0.65) + 2 * abs(1 - 0.95)) / 4
     assert adaptive_ece(confidence_B, correct_B, num_bins=2) == pytest.approx(expected)
-
-
-def test_ece_is_not_zero_by_chance():
-    confidence_B, correct_B = drawn(0)
-    chance = ece_when_calibrated(confidence_B)
-    assert 0 < chance.low < chance.value < chance.high
-    assert chance.low <= ece(confidence_B, correct_B) <= chance.high
-    assert ece(confidence_B, np.zeros(400)) > chance.high
-    # Errors shrink with the square root of the number of examples.
-    ratio = ece_when_calibrated(np.tile(confidence_B, 16)).value / chance.value
-    assert ratio == pytest.approx(1 / 4, rel=0.1)
 
 
 def test_brier_by_hand():

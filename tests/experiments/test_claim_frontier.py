@@ -61,14 +61,14 @@ def test_seeds_are_mean_and_sd(tmp_path: Path):
 
 
 def test_the_answer_has_the_numbers(found: Claim):
-    (answer,) = found.answer
-    for part in (
-        "sst2, minilm-l6, fp32: eat tau 0.9 is the fastest within 1 point of its own static",
-        *("+12.50 points", "2.00 (1.90 to 2.10) times as fast at batch 1", "at batch 32"),
-        *("depth 4.50 of 6", "retention 1.000", "8 examples, 1 seed"),
-        "Against the static model that was trained for itself: +50.00 points",
-    ):
-        assert part in answer
+    body = "sst2, minilm-l6, fp32: eat tau 0.9"
+    near, fast, trained = found.answer
+    assert near.startswith(f"{body} is the fastest within 1 point of its own static: +12.50 points")
+    assert fast.startswith(f"{body} is 2.00 (1.90 to 2.10) times as fast at batch 1, ")
+    assert fast.endswith(" times at batch 32.")
+    assert trained.startswith(
+        f"{body} against the static model that was trained for itself: +50.00 points"
+    )
 
 
 def test_the_answer_is_honest(tmp_path: Path):

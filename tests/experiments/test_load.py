@@ -124,8 +124,8 @@ def test_from_a_run_to_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def draw(folder: Path, rows: Path) -> str:
     """The page made of these rows."""
     script = runpy.run_path(str(SCRIPT))
-    page = folder / "page.md"
-    page.write_text((SCRIPT.parent / "page.md").read_text())
+    page = folder / "load.md"
+    page.write_text((SCRIPT.parent / "load.md").read_text())
     script["main"]([str(rows), str(folder / "results")], page)
     return page.read_text()
 

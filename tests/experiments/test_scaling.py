@@ -5,17 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.methods.attention.longformer import Longformer
-from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.shape import Shape
 from eat_lightning.runs import jsonl
 from experiments.scaling import __main__ as entry
 from experiments.scaling.fit import exponent, lengths_of, ratios, spread
-from experiments.scaling.measured import profiled
-from experiments.scaling.points import DENSE, PRUNED, WINDOW, body, text
+from experiments.scaling.points import DENSE, PRUNED, WINDOW
 from experiments.scaling.rows import ScalingRow
 
 SIZES: dict[str, Any] = {
@@ -41,10 +36,6 @@ def config(tmp_path: Path, **changes: Any) -> dict[str, Any]:
         **{"repeats": 2, "threads": 1, "seed": 0, "to": str(tmp_path / "growth"), "force": True},
     }
     return given | changes
-
-
-def small(longest: int = 300) -> AdaptiveEncoder:
-    return body(Shape(**SIZES, max_positions=longest), seed=0)
 
 
 def row(candidate: str, length: int, ms: float, attention: float | None = None) -> ScalingRow:
@@ -87,13 +78,6 @@ def test_the_ceiling_is_amdahls():
     assert found["of the ceiling"] == pytest.approx([0.8, 0.8, 0.8])  # 3.2x of 4x
     assert spread(found["dense / window, pruned"]) == "4.00 (4.00 to 4.00)"
     assert ratios(lengths_of(rows[1:])[64]) == {}
-
-
-def test_memory_of_the_band_is_linear():
-    encoder = small(1200).replacing(attention=Longformer(8))
-    with torch.inference_mode():
-        peaks = [profiled(encoder, text([n], 40))[0] for n in (600, 1200)]
-    assert peaks[1] / peaks[0] == pytest.approx(2, rel=0.05)
 
 
 def test_whole_bench(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

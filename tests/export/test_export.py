@@ -26,7 +26,6 @@ from eat_lightning.infer.onnx_runner import Runner
 from eat_lightning.model.contracts import ExitRule, Reduction
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
-from eat_lightning.weights.checkpoint import save_model
 
 ABSENT = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
 pytestmark = pytest.mark.skipif(
@@ -243,15 +242,6 @@ def test_what_would_be_lost_is_refused(slot: str, own: type, said: str):
         graphs(encoder, alone=False)
     assert str(error.value).startswith(said)
     assert len(str(error.value).splitlines()) == 1
-
-
-def test_a_method_that_no_graph_holds_is_refused(tmp_path: Path):
-    folder = make_run(tmp_path / "run", "dense", "none", "never")
-    encoder, labels = Run.open(folder).model()
-    encoder = encoder.replacing(reduction=method("reduction", "tome", layers=[1, 2]))
-    save_model(encoder, labels, folder / "model")
-    with pytest.raises(ConfigError, match=r"^reduction=tome merges tokens, whose sizes the graphs"):
-        export(settings(f"run='{folder}'", "check=0"))
 
 
 def test_another_answer_is_a_fault(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -6,12 +6,7 @@ import torch
 from exports import small
 from models import alone, packed, ragged
 
-from eat_lightning.export.agreement import (
-    Agreement,
-    score_margin,
-    unseen_exits,
-    watched,
-)
+from eat_lightning.export.agreement import Agreement, score_margin, unseen_exits, watched
 
 
 def agreement(early: int = 0) -> Agreement:

@@ -63,13 +63,6 @@ def test_and_so_does_an_export_to_onnx(run: Path):
     assert about["agreement"]["batch_32"]["largest_gap"] < 1e-4
 
 
-def test_where_it_goes_by_itself(run: Path):
-    to = exported(run, "target=encoder", "heads=1", "inner=5", "to=null")
-    assert to == run.with_name("sst2-eat-s1-heads-1-inner-5")
-    with pytest.raises(ConfigError, match="is there already"):
-        exported(run, "target=encoder", "heads=1", "inner=5", "to=null")
-
-
 @pytest.mark.parametrize(
     ("given", "fault"),
     [

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from eat_lightning.infer.latency import Candidate, latency, time_all, time_interleaved, undisturbed
+from eat_lightning.infer.latency import TimedCall, latency, time_all, time_interleaved, undisturbed
 from eat_lightning.model.packed import Batch
 
 
@@ -58,7 +58,7 @@ def test_threads_and_garbage_collection_are_put_back():
 
 def test_all_numbers_of_a_setting():
     sizes: list[int] = []
-    candidate = Candidate(lambda batch: sizes.append(batch.size), Split([4, 1, 3, 2, 4]))
+    candidate = TimedCall(lambda batch: sizes.append(batch.size), Split([4, 1, 3, 2, 4]))
     how = {"warmup": 2, "repeats": 2, "batch": 2}
     first, fields = (times["a"] for times in time_all({"a": candidate}, **how))
     assert (first["repeats"], fields["repeats"]) == (1, 2)
@@ -79,7 +79,7 @@ def test_examples_are_random_and_the_same_for_all_settings():
         return lambda batch: rows[name].extend(batch.index_B.tolist())
 
     split = Split(list(range(1, 41)))
-    candidates = {name: Candidate(noting(name), split) for name in rows}
+    candidates = {name: TimedCall(noting(name), split) for name in rows}
     list(time_all(candidates, examples=10, warmup=0, repeats=1, batch=4))
     assert rows["a"] == rows["b"]
     assert len(set(rows["a"])) == 10

@@ -30,16 +30,3 @@ def test_rows_of_graphs_say_what_the_encoder_says(run: Path):
 def test_a_rule_that_no_graph_holds_is_refused(run: Path):
     with pytest.raises(ConfigError, match="backend=onnx: exit=random observes a signal"):
         call(f"run={run}", *UNTIMED, "backend=onnx", "rules=[{kind:random}]")
-
-
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        ("prepack=true", "prepack=true is for backend=torch, got onnx"),
-        ("certificate=some", "certificate is for backend=torch, got onnx"),
-        ("dtype=bf16", "dtype=bf16: onnxruntime has no such products on a processor"),
-    ],
-)
-def test_what_graphs_cannot_be_asked(run: Path, given: str, said: str):
-    with pytest.raises(ConfigError, match=said):
-        call(f"run={run}", *UNTIMED, "backend=onnx", given)

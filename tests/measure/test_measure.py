@@ -324,9 +324,3 @@ def test_the_command(run: Path, tmp_path: Path, command):
     assert (status, err) == (0, "")
     assert "tau 0.9" in out
     assert sorted(tmp_path.iterdir()) == before  # no folders of Hydra's
-
-
-def test_an_unknown_key_is_one_line(run: Path, command):
-    status, out, err = command(f"run={run}", "colour=red")
-    assert (status, out, len(err.splitlines())) == (1, "", 1)
-    assert "colour" in err

@@ -6,7 +6,6 @@ import pytest
 import torch
 from measured import UNTIMED, call, make_run
 
-from eat_lightning.errors import ConfigError
 from eat_lightning.model.specification import build
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import load_model
@@ -25,12 +24,6 @@ def test_a_rule_that_observes_is_recorded_beside_the_runs_own(tmp_path: Path):
     assert drawn.depth == trace.depth_B.double().mean()
     assert 3 < drawn.depth < 6
     assert drawn.exit_reasons.keys() == {"random", "last_layer"}
-
-
-def test_two_rules_that_observe_are_refused(tmp_path: Path):
-    run = make_run(tmp_path / "s", exit="berxit")
-    with pytest.raises(ConfigError, match="rules: berxit and random observe signals, and a pass"):
-        call(f"run={run}", "rules=[{kind:random}]", *UNTIMED)
 
 
 @pytest.mark.parametrize("exit", ["berxit"])

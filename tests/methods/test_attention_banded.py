@@ -58,11 +58,6 @@ def test_gradients_are_those_of_the_masked_product():
     torch.testing.assert_close(*grads, **CLOSE)
 
 
-def test_pairs_by_hand():
-    assert pairs(40, half_window=2) == 2 * 32 * (1 + 32 + 4) + 40
-    assert pairs(np.array([32, 33]), half_window=16).tolist() == [32 * 65 + 32, 64 * 65 + 33]
-
-
 def test_short_texts_keep_the_masked_product():
     pattern = Longformer(window=32)
     first = next(n for n in range(1, 400) if pattern.kernel(Layout(torch.tensor([n]), CPU), 1))

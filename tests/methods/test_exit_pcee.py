@@ -46,13 +46,6 @@ def test_the_answer_is_a_guess_or_a_mean_of_probabilities(answer: str, expected:
     assert float(answered[0, 0]) == pytest.approx(expected)
 
 
-def test_only_its_own_guess_can_be_exported():
-    assert PatientConfident().export_blockers() == []
-    assert PatientConfident(answer="all").export_blockers() == [
-        "exit=pcee answers from several exits (answer: all), a graph from one"
-    ]
-
-
 def test_margin_is_the_least_distance():
     """Entropies 0.081 and 0.469 from 0.5; leads 0.98 and 0.8."""
     rule = PatientConfident(0.5, [3, 4])

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from models import method, packed, ragged, tiny
+from models import packed, ragged, tiny
 
 from eat_lightning.methods.objective.hidden_distillation import HiddenDistillation, score_error
 from eat_lightning.model.options import PassOptions
@@ -128,15 +128,3 @@ def test_attention_teaches_queries_and_keys():
     grad = student.layers[5].qkv.weight.grad
     assert (grad.chunk(3)[0].abs().sum(), grad.chunk(3)[1].abs().sum()) > (0, 0)
     assert grad.chunk(3)[2].abs().sum() == 0  # values have no score
-
-
-def test_where_there_is_no_map():
-    objective = HiddenDistillation(attention=1.0)
-    (fault,) = objective.fits_attention(method("attention", "longformer"))
-    assert fault == (
-        "objective.attention must be 0 with attention=longformer: maps are those of dense"
-    )
-    assert objective.fits_attention(method("attention", "dense")) == []
-    assert HiddenDistillation().fits_attention(method("attention", "longformer")) == []
-    with pytest.raises(ValueError, match="must be 0 for a student of 4 heads and a teacher of 2"):
-        objective.bind(tiny().shape, tiny(num_heads=2).shape)

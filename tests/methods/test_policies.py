@@ -10,7 +10,6 @@ from models import alone, each_once, kinds, method, ragged, tiny
 from eat_lightning.infer.record import record
 from eat_lightning.model.contracts import ExitRule, Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import build_policies, policies_of, specs_of
 from eat_lightning.model.policy_request import PolicyRequest
@@ -154,23 +153,6 @@ def test_reasons(rule, policy, full: bool, depth: int, reason: Reason):
     trace = encoder(ragged((5, 3)))
     assert trace.depth_B.tolist() == [depth] * 2
     assert trace.reason_B.tolist() == [reason] * 2
-
-
-def test_the_first_to_hold_an_example_back_says_why():
-    encoder = tiny(head={"layers": [2, 3, 4]})
-    encoder = encoder.replacing(exit=Scripted(SURE, STAYS, STAYS))
-    first, second = Scripted(VETOED, STAYS, STAYS), Scripted(FALLBACK, STAYS, STAYS)
-    for policies, reason in (((first, second), VETOED), ((second, first), FALLBACK)):
-        encoder.policies = policies
-        assert encoder(ragged((5,))).reason_B.tolist() == [reason]
-
-
-def test_nobody_is_held_back_where_nobody_leaves():
-    """Training and recording: every head guesses for everyone, and reasons say nothing."""
-    encoder = tiny(head={"layers": [2, 3, 4]})
-    encoder.exit, encoder.policies = Scripted(SURE, SURE, SURE), (Scripted(VETOED, full=True),)
-    trace = encoder(ragged((5, 3)), ALL_EXITS)
-    assert trace.reason_B.tolist() == [Reason.LAST_LAYER] * 2
 
 
 def test_a_part_of_a_batch():

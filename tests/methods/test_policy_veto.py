@@ -99,8 +99,3 @@ def test_a_margin_that_nobody_falls_below(margin: float, rule, idle: bool):
     assert bool(faults) == idle
     if idle:
         assert faults[0].startswith("policy.veto.margin must be above 0.8, got 0.8: ")
-
-
-def test_the_second_run_must_be_finished(tmp_path):
-    with pytest.raises(ValueError, match="must name a finished run"):
-        Veto(run=str(tmp_path))

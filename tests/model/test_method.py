@@ -11,10 +11,10 @@ import torch
 from models import kinds
 from torch import Tensor, nn
 
-from eat_lightning.model.contracts import Attention, ExitRule, Knob, Reduction, at_point
+from eat_lightning.model.contracts import Attention, ExitRule, Knob, at_point
 from eat_lightning.model.method import argument_faults, faults_of, kept_arguments, makers, method
 from eat_lightning.model.specification import SLOTS, class_of
-from eat_lightning.validation import InLayers, Layers, OneOf, Point, Points, Positive, Whole, Within
+from eat_lightning.validation import InLayers, Layers, OneOf, Points, Positive, Whole, Within
 
 
 @method("exit")
@@ -165,17 +165,3 @@ def test_the_shelf_declares_its_arguments(slot: str):
         assert not inspect.signature(cls).parameters or "_types" in vars(next(makers(cls))), kind
         if hasattr(cls, "_types") and "_types" not in vars(cls):
             assert not vars(cls).get("__annotations__"), kind
-
-
-def test_a_knob_of_one_point_takes_no_list():
-    @method("reduction")
-    class Scaled(Reduction):
-        scale: Point = 1.0
-        layers: Layers = (2, 4)
-        knob = Knob("scale", strict=0.0, grid=(1.0,), fine=(1.0,), bounds="[0, inf)")
-
-        def __call__(self, packed, evidence, layer): ...
-
-    assert argument_faults(Scaled, 6, scale=[1.0, 2.0]) == [
-        "reduction.scale must be in [0, inf), got [1.0, 2.0]"
-    ]

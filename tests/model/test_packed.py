@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from models import packed, ragged
+from models import packed
 
 from eat_lightning.model.packed import Batch, Layout
 
@@ -16,15 +16,6 @@ def test_from_lists():
     assert batch.lengths_B.tolist() == [3, 1]
     assert (batch.size, batch.num_global) == (2, 2)
     assert Batch.from_lists([[1, 2], [3]]).types_N.tolist() == [0, 0, 0]
-
-
-def test_to_leaves_lengths_on_the_host():
-    batch = ragged()
-    batch.labels_B = torch.arange(5)
-    moved = batch.to("meta")
-    assert moved.ids_N.device.type == moved.labels_B.device.type == "meta"
-    assert moved.lengths_B.device == CPU
-    assert moved.size == batch.size
 
 
 def test_layout_by_hand():

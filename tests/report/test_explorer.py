@@ -145,25 +145,3 @@ def test_sentences_of_ones_own(run: Run):
     # 0.4 of 5 others leave after layer 2, 0.4 of 3 after layer 4.
     assert [len(kept) for kept in first["ways"][0]["kept"]] == [6, 6, 4, 4, 3, 3]
     assert len(second["tokens"]) == 5
-
-
-def test_pairs_and_scores(tmp_path: Path):
-    run = make_run(tmp_path / "stsb", "stsb", "none")
-    found = explore(run, examples=5, texts=[["a dog", "the cat"]])
-    typed, example = found["examples"][0], found["examples"][-1]
-    assert typed["segments"] == [0, 0, 0, 0, 1, 1, 1]
-    assert found["labels"] == []
-    assert 0 <= example["label"] <= 5
-    own = example["ways"][0]
-    assert (own["name"], own["own"]) == ("none", True)
-    assert len(example["ways"]) > 1
-    assert own["exits"][-1]["probabilities"] == []
-    assert own["exits"][-1]["answer"] == own["rules"][0]["answer"]
-    assert own["rules"][0] == {
-        "rule": "never",
-        "point": None,
-        "own": True,
-        "left_at": 6,
-        "reason": "last_layer",
-        "answer": own["exits"][-1]["answer"],
-    }

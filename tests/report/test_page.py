@@ -7,9 +7,8 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from pages import HOSTILE, SOURCE, contrast, make_claims, make_explorer
+from pages import HOSTILE, SOURCE, make_claims, make_explorer
 
-from eat_lightning.report import figures
 from eat_lightning.report.page import SCRIPTS, STYLES, asset, render, value_and_interval
 from eat_lightning.report.table import Cell
 
@@ -95,21 +94,3 @@ def test_every_id_is_used_once(html: str):
 )
 def test_interval_stands_apart_with_the_digits_of_the_text(cell: Cell, shown: tuple[str, str]):
     assert value_and_interval(cell) == shown
-
-
-@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
-def test_letters_have_contrast(theme: int):
-    found = re.findall(r"--([\w-]+): light-dark\((#\w+), (#\w+)\)", asset("page.css"))
-    colors = {name: pair[theme] for name, *pair in found}
-    assert colors["ground"] == (figures.PAPER, figures.PAGE_DARK)[theme]
-    letters = ["ink", "muted", "accent", "bad", "good", *(f"series-{i}" for i in range(1, 9))]
-    weak = {n: colors[n] for n in letters if contrast(colors[n], colors["ground"]) < 4.5}
-    assert not weak
-    pairs = [
-        ("muted", "paper"),
-        ("muted", "tint"),
-        ("ink", "accent-tint"),
-        ("accent", "accent-tint"),
-    ]
-    for letter, behind in [*pairs, ("warn", "warn-tint"), ("ink", "warn-tint")]:
-        assert contrast(colors[letter], colors[behind]) >= 4.5, (letter, behind)

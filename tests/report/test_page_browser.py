@@ -1,9 +1,7 @@
 """The page in headless Chromium: no errors, no network, and all of it by pointer, key and tap."""
 
 import base64
-import xml.etree.ElementTree as ET
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,16 +98,6 @@ def test_sorts_by_value_with_empty_cells_last(page: Any):
 
 
 @pytest.mark.nightly
-def test_sorts_by_keyboard_one_column_at_a_time(page: Any):
-    buttons = page.locator("#table-frontier-sst2 .sort")
-    buttons.nth(1).press("Enter")
-    buttons.nth(0).press("Space")
-    assert page.locator("[aria-sort]").count() == 1
-    assert column(page, 0)[0] == "bert"
-    assert page.locator("#said").text_content() == "Sorted by Model, ascending"
-
-
-@pytest.mark.nightly
 def test_mark_tells_its_source_to_a_pointer(page: Any):
     tip = page.locator("#tip")
     assert tip.is_hidden()
@@ -135,68 +123,6 @@ def test_mark_tells_its_source_to_a_keyboard(page: Any):
     page.keyboard.press("Escape")
     assert tip.is_hidden()
     assert page.evaluate("document.activeElement.id") == POINT[1:]
-
-
-@pytest.mark.nightly
-def test_command_is_copied(opened: Any):
-    page = opened(permissions=["clipboard-read", "clipboard-write"])
-    page.click(POINT)
-    page.click("#tip .copy")
-    page.locator("#tip .copy", has_text="Copied").wait_for()
-    assert page.evaluate("navigator.clipboard.readText()") == COMMAND
-
-
-@pytest.mark.nightly
-def test_mark_is_tapped_near_by_on_a_phone(opened: Any):
-    page = opened(390, has_touch=True, is_mobile=True)
-    page.locator(POINT).scroll_into_view_if_needed()
-    box = page.locator(POINT).bounding_box()
-    page.touchscreen.tap(box["x"] - 12, box["y"] - 8)
-    assert RUN in page.locator("#tip").text_content()
-    assert page.locator("#tip").bounding_box()["width"] == 390
-    page.touchscreen.tap(195, 60)
-    assert page.locator("#tip").is_hidden()
-
-
-def saved(page: Any, selector: str) -> bytes:
-    with page.expect_download() as download:
-        page.click(selector)
-    return Path(download.value.path()).read_bytes()
-
-
-@pytest.mark.nightly
-def test_figure_is_saved_as_svg_with_its_colours(opened: Any):
-    page = opened(color_scheme="dark")
-    text = saved(page, "[data-save=svg]").decode()
-    assert ET.fromstring(text.encode()).tag == "{http://www.w3.org/2000/svg}svg"
-    assert "var(" not in text
-    assert "currentcolor" not in text.lower()
-    assert "rgb(28, 30, 34)" in text  # ink of the light page, for paper
-
-
-@pytest.mark.nightly
-def test_table_is_saved_as_csv(page: Any):
-    text = saved(page, "#table-frontier-sst2 .save a").decode()
-    assert text.splitlines()[0].startswith("model,setting,accuracy,accuracy_low,accuracy_high,f1")
-    assert len(text.splitlines()) == 5
-
-
-@pytest.mark.nightly
-def test_explorer_finds_and_picks(page: Any):
-    entries = page.locator("#x-list button")
-    assert entries.count() == 3
-    page.fill("#x-search", "WISE")
-    assert entries.all_text_contents() == ["warm and wiselayer 2 ✗"]
-    assert page.locator("#x-view blockquote p").first.text_content() == "warm and wise"
-    page.fill("#x-search", "")
-    entries.nth(1).press("Enter")
-    assert page.locator("#x-view blockquote p").first.text_content() == "flat from the first frame"
-    pressed = entries.evaluate_all("nodes => nodes.map(node => node.ariaPressed)")
-    assert pressed == ["false", "true", "false"]  # a typed sentence has no id: two are None
-    page.click("[data-pick=wrong]")
-    assert page.locator("#x-view blockquote p").first.text_content() == "warm and wise"
-    page.click("[data-pick=random]")
-    assert page.locator("#x-view .way").count() == 1
 
 
 @pytest.mark.nightly
@@ -241,23 +167,6 @@ def test_letters_can_be_read(opened: Any, scheme: str):
         ".map(node => `${node.className}: ${node.textContent}`)"
     )
     assert not weak
-
-
-@pytest.mark.nightly
-def test_prints_everything_but_the_controls(page: Any):
-    page.emulate_media(media="print")
-    for part in (".contents", "#theme", ".save", ".finder", "tbody .source"):
-        assert page.locator(part).first.is_hidden()
-    page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert page.locator(".warnings li").first.is_visible()
-    captions = page.locator(".table caption")
-    assert captions.all_text_contents() == ["accuracy", "time", "conditions"]
-    heads = page.locator(".printed").nth(1).locator("thead th").all_text_contents()
-    assert heads == ["Model", "Setting", "Latency (ms)", "Speed-up"]
-    page.evaluate("dispatchEvent(new Event('afterprint'))")
-    assert page.locator(".warnings li").first.is_hidden()
-    assert captions.count() == 0
-    assert page.locator(".table table").count() == 1
 
 
 @pytest.mark.nightly

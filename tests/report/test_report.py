@@ -13,7 +13,7 @@ from studies import EAT, keep, make_recorded, make_row
 from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.errors import ConfigError
 from eat_lightning.overrides import with_paths_listed
-from eat_lightning.report.__main__ import claim_of, main, report, scripts_of
+from eat_lightning.report.__main__ import main, report
 from eat_lightning.runs.row import read
 from experiments.__main__ import main as one_claim
 
@@ -140,14 +140,3 @@ def test_exit_status_and_one_line(monkeypatch, capsys: pytest.CaptureFixture[str
     assert ended.value.code == 1
     assert "has no rows: measure its runs" in capsys.readouterr().err
     assert logging.getLogger("matplotlib.font_manager").getEffectiveLevel() == logging.WARNING
-
-
-def test_two_claims_may_each_have_a_file_of_one_name(tmp_path: Path):
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "table.py").write_text(f"NAME = {name!r}\n")
-        (tmp_path / name / "claim.py").write_text(
-            "from .table import NAME\ndef claim(study): return NAME\n"
-        )
-    scripts = scripts_of([str(tmp_path / name / "claim.py") for name in ("a", "b")])
-    assert [claim_of(path)(None) for path in scripts.values()] == ["a", "b"]  # type: ignore

@@ -43,17 +43,6 @@ def test_intervals_cover_the_truth():
     assert 0.90 <= covered / 200 <= 0.99
 
 
-def test_pairs_make_a_difference_narrower():
-    rng = np.random.default_rng(0)
-    a_B = rng.random(500) < 0.8
-    b_B = a_B.copy()
-    b_B[:10] = ~b_B[:10]
-    apart = rng.permutation(b_B)
-    paired, unpaired = paired_difference(a_B, b_B), paired_difference(a_B, apart)
-    assert paired.value == pytest.approx(unpaired.value)
-    assert paired.high - paired.low < 0.5 * (unpaired.high - unpaired.low)
-
-
 def test_difference_over_seeds():
     """Seeds are averaged example by example: two seeds that are each right on one half are as good
     as a model that is half right everywhere, and no less sure."""

@@ -99,10 +99,3 @@ def test_latex_is_escaped_and_has_footnotes(table: Table) -> None:
 )
 def test_escaped(given: str, wanted: str) -> None:
     assert escaped(given) == wanted
-
-
-def test_saved_files(table: Table, tmp_path) -> None:
-    assert [*table.write(tmp_path / "some", ["md"])] == ["md"]
-    paths = table.write(tmp_path / "new")
-    assert {path.name for path in paths.values()} == {"t.csv", "t.md", "t.tex"}
-    assert sorted((tmp_path / "new").iterdir()) == sorted(paths.values())

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from studies import EAT, STATIC, make_row
 
-from eat_lightning.runs.names import names_of, titles_of
+from eat_lightning.runs.names import names_of
 from eat_lightning.runs.row import Row
 
 RULE: dict[str, Any] = {"exit": EAT["exit"], "knob": "tau", "point": 0.9}
@@ -67,15 +67,3 @@ def test_a_run_keeps_its_own_rule_beside_others_that_it_was_measured_with():
     ]
     found = names_of(rows)
     assert [found[row.setting] for row in rows] == ["eat", "eat, berxit", "eat, berxit"]
-
-
-def test_settings_of_a_run_with_several_rules_name_the_rule():
-    margin = {"exit": {"kind": "margin", "lead": 0.8, "layers": [4]}, "knob": "lead", "point": 0.8}
-    own = margin | {"exit": {**margin["exit"], "kind": "mine.AgreeLed"}}
-    patience = {"exit": {"kind": "patience", "patience": 1, "layers": [3, 4]}}
-    rows = [make_row(run="a", **rule) for rule in (margin, own, patience, STATIC)]
-    rows += [make_row(run="b", **rule) for rule in (margin, STATIC)]
-    assert titles_of(rows) == [
-        *("margin, lead 0.8", "mine.AgreeLed, lead 0.8 at 4", "patience 1 at 3/4", "never"),
-        *("lead 0.8", "never"),
-    ]

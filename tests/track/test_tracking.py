@@ -19,7 +19,6 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import Recorded
 from eat_lightning.model.trace import Trace
 from eat_lightning.runs.row import Row, read
-from eat_lightning.runs.run import open_runs
 from eat_lightning.track.log import (
     begun_id,
     has_account,
@@ -113,16 +112,6 @@ def test_a_run_that_goes_on_keeps_its_id(tmp_path: Path):
     assert begun_id(tmp_path) == "second"
     assert wandb_logger(NODE, CONFIG, tmp_path).given["id"] == "second"
     assert "id" not in wandb_logger(NODE, CONFIG, tmp_path, job_type="measure").given
-
-
-def test_what_wandb_refuses_is_one_line(tmp_path: Path):
-    def refuse(**given: Any) -> None:
-        raise ValueError("no key\nmore")
-
-    node = NODE | {"_target_": f"{__name__}.RefusingWandbLogger"}
-    sys.modules[__name__].RefusingWandbLogger = refuse  # type: ignore[attr-defined]
-    with pytest.raises(ConfigError, match=r"^logger=wandb: no key; more \(WANDB_MODE=offline does"):
-        wandb_logger(node, CONFIG, tmp_path)
 
 
 def test_a_broken_mode_is_named_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch):
@@ -275,33 +264,3 @@ def test_curves_run_over_global_steps_and_the_row_is_the_summary(offline: list[P
     assert summary["dev/reduction"]["kind"] == "norm_topk"
     assert summary["frontier/flops_table"]["nrows"] == 7 + 3  # rules, and a depth for each head
     assert summary["calibration/reliability_table"]["ncols"] == 6
-
-
-@pytest.mark.nightly
-def test_measured_rows_can_be_read_back(offline: list[Path]):
-    (run,) = open_runs(str(offline[0].parents[1]))
-    node = {"_target_": "lightning.pytorch.loggers.WandbLogger", "offline": "auto", "project": "p"}
-    before = {*offline[0].parent.glob("offline-run-*")}
-    log_rows(node, [row(study="tracked", run=run.name, latency_ms=2.0)], [run])
-    (folder,) = {*offline[0].parent.glob("offline-run-*")} - before
-    begun = json.loads(inspect(folder).splitlines()[1])["run"]
-    assert (begun["job_type"], begun["run_group"]) == ("measure", "tracked")
-    summary = json.loads(inspect(folder, "--summary"))["summary"]
-    assert summary["dev/latency_ms"] == 2.0
-    assert summary["frontier/latency_table"]["nrows"] == 1
-
-
-@pytest.mark.nightly
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_tensorboard_keeps_curves_and_hyperparameters(outputs: Path):
-    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    command("train", *TINY, "logger=tensorboard", "study=board")
-    (folder,) = (outputs / "board").glob("*/tensorboard")
-    kept = events.EventAccumulator(str(folder))
-    kept.Reload()
-    assert [e.step for e in kept.Scalars("train/loss")] == [*range(10)]
-    row = read(folder.parent / "rows.jsonl")[0]
-    assert kept.Scalars("dev/depth")[0].value == pytest.approx(row.depth)
-    begun = kept.summary_metadata["_hparams_/session_start_info"].plugin_data.content
-    assert b"reduction/ratio" in begun
-    assert "select/exit_share_4" in kept.Tags()["scalars"]

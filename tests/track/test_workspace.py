@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
 from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.errors import ConfigError
@@ -35,16 +34,6 @@ def test_a_section_for_each_question(spec: dict[str, Any]):
     assert names == ["Frontier", "Sweeps", "Exits", "Reduction", "Calibration", "Training"]
     assert all(section["panels"] for section in sections)
     assert spec["settings"]["xAxis"] == "trainer/global_step"
-
-
-def test_runs_are_grouped_by_study_task_model_and_methods(spec: dict[str, Any]):
-    grouping = [(key["section"], key["name"]) for key in spec["runSets"][0]["grouping"]]
-    methods = [f"{slot}.value._target_" for slot in ("reduction", "exit", "objective", "schedule")]
-    keys = ["task.value.name", "model.value", *methods, "reduction.value.ratio"]
-    assert grouping == [("run", "group"), *(("config", key) for key in keys)]
-    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        logged = compose("train", overrides=["data=toy", "reduction=norm_topk"])
-    assert all(OmegaConf.select(logged, key.replace(".value", "")) for key in keys)
 
 
 def panels(spec: dict[str, Any]) -> list[dict[str, Any]]:

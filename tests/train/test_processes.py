@@ -106,18 +106,6 @@ def test_ddp_looks_for_parameters_without_a_gradient_where_there_are_some(
     assert made._start_method == "spawn"
 
 
-def test_how_many_processes_is_not_a_runs_identity():
-    one = folder_for(config_of(*TINY), TINY)
-    given = [*TINY, *TWO]
-    assert folder_for(config_of(*given), given) == one
-    plain = ["data=toy", "encoder=tiny"]
-    names = {
-        folder_for(config_of(*plain, *more), [*plain, *more]).name
-        for more in ([], ["trainer=ddp"], ["trainer=gpu"])
-    }
-    assert len(names) == 1
-
-
 def test_whoever_was_killed_is_named(tmp_path: Path):
     """And not the other, which lost it: either may be seen to end first."""
     lost = ProcessRaisedException("RuntimeError: [gloo] Connection closed by peer", 0, 71)

@@ -10,7 +10,6 @@ from models import ragged, tiny
 from torch.utils.data import DataLoader
 
 from eat_lightning.answer_kind import SingleLabel
-from eat_lightning.errors import ConfigError
 from eat_lightning.methods.objective.gradient_equilibrium import GradientEquilibrium
 from eat_lightning.methods.objective.hidden_distillation import HiddenDistillation
 from eat_lightning.methods.objective.joint import Joint
@@ -22,8 +21,7 @@ from eat_lightning.methods.schedule.two_stage import TwoStage
 from eat_lightning.model.contracts import Objective
 from eat_lightning.model.method import argument_faults
 from eat_lightning.model.training import Loss, Pass
-from eat_lightning.train.callbacks.stages import FollowStages, Timeline, all_train
-from eat_lightning.train.fit import raise_idle
+from eat_lightning.train.callbacks.stages import FollowStages, all_train
 from eat_lightning.train.module import Classifier
 
 # Lightning on loaders without workers, validation and loggers
@@ -113,19 +111,6 @@ def test_thresholds_learn_while_soft_and_then_stand_still():
     assert "layers.0.up.weight" in watch.moved(4, STEPS)
 
 
-@pytest.mark.parametrize(("steps", "rates"), [(8, 3.0), (16, 5.0)])
-def test_a_travel_is_a_rate_for_the_steps_of_the_search(steps: int, rates: float):
-    """Of 4 soft steps the rates are 1, 1, 2/3, 1/3; of 8: 1/2, 1, then down from 1 in sixths."""
-    encoder = tiny("dense", "power_bert")
-    module = Classifier(encoder, TASK, Joint(), SoftHard(soft=0.5), lr=0.01, warmup=0.25)
-    module.timeline = Timeline.of(SoftHard(soft=0.5).stages(1, [6]), steps)
-    assert module.timeline.soft_rates(0.25) == pytest.approx(rates)
-    (group,) = [g for g in module.parameter_groups() if "lr" in g]
-    assert group["params"] == [encoder.reduction.retention]
-    assert group["lr"] == pytest.approx(encoder.reduction.travel / rates)
-    assert "travel" not in group
-
-
 class Sandwich(Objective):
     """An objective with further passes, hidden states and a flow, all asked for at once."""
 
@@ -180,15 +165,6 @@ def test_two_stages_freeze_heads_of_every_kind(kind: str):
     assert early
     assert not watch.moved(0, 4) & early
     assert watch.moved(4, STEPS) == early - unused
-
-
-def test_what_all_exits_share_cannot_train_alone():
-    encoder = tiny(exit="confidence", head={"kind": "shared"})
-    with pytest.raises(
-        ConfigError, match=r"stage 2 trains heads.3.\*, heads.4.\*, exit.\* alone, and head"
-    ):
-        raise_idle(TwoStage(), encoder)
-    raise_idle(Mixed(), encoder)
 
 
 def test_a_teachers_hidden_states_teach_and_the_teacher_stands_still():

@@ -6,18 +6,12 @@ from pathlib import Path
 import pytest
 import yaml
 from commands import finished
-from hydra import compose, initialize_config_dir
-from hydra.core.plugins import Plugins
 from training import TINY, command, config_of, copy_of_shared, trained
 
-from eat_lightning import composing
-from eat_lightning.config import CONFIG_DIR
-from eat_lightning.errors import ConfigError
 from eat_lightning.runs.row import Row, read
 from eat_lightning.runs.run import Run, folder_for, open_runs
 from eat_lightning.train import measured
 from eat_lightning.train.plan import without_foreign_keys
-from eat_lightning.train.ray_launcher import RayLauncher
 
 
 @pytest.fixture(scope="module")
@@ -164,21 +158,3 @@ def test_a_search_is_told_the_score_on_the_selection_split(outputs: Path):
     assert len(runs) == 3
     best = yaml.safe_load((outputs / "search" / "optimization_results.yaml").read_text())
     assert best["best_value"] == max(found.done["selection_score"] for found in runs)
-
-
-def test_a_launcher_that_is_not_installed_is_one_line(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(composing.EXTRAS, "hydra/launcher=slurm", ("not-installed", "slurm"))
-    line = r"hydra/launcher=slurm: pip install 'eat_lightning\[slurm\]'"
-    with pytest.raises(ConfigError, match=line):
-        composing.check_extras(["hydra/launcher=slurm", "seed=1,2"])
-    composing.check_extras(["seed=1,2", "hydra/launcher=basic"])
-
-
-def test_hydra_takes_the_launcher_for_ray():
-    """By its yaml, as a sweep does; no cluster is asked."""
-    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        chosen = ["hydra/launcher=ray", "hydra.launcher.max_retries=7"]
-        config = compose("train", overrides=chosen, return_hydra_config=True)
-    launcher = Plugins.instance()._instantiate(config.hydra.launcher)
-    assert isinstance(launcher, RayLauncher)
-    assert (launcher.address, launcher.resources["max_retries"]) == ("auto", 7)

@@ -23,9 +23,9 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.runs.row import read
-from eat_lightning.runs.run import Run, folder_for, open_runs
+from eat_lightning.runs.run import Run, folder_for
 from eat_lightning.train.__main__ import train
-from eat_lightning.train.fit import begin, data_of, module_of
+from eat_lightning.train.fit import begin, data_of
 from eat_lightning.train.plan import planned
 from eat_lightning.weights.checkpoint import load_model
 
@@ -123,10 +123,6 @@ def test_a_partial_run_is_not_a_run(run: Run, tmp_path: Path):
         Run.open(tmp_path / "nowhere")
 
 
-def test_a_study_stands_for_its_runs(run: Run):
-    assert [r.folder for r in open_runs(str(run.folder.parent))] == [run.folder]
-
-
 SHARED_ANSWERS = ["objective=sandwich", "reduction=norm_topk"]
 
 
@@ -171,13 +167,6 @@ def test_a_partial_run_with_other_data_is_not_gone_on_with(run: Run, tmp_path: P
     begin(partial, {"train": "a", "precision": "32-true"})
     with pytest.raises(ConfigError, match=r"begun with other inputs \(train\)"):
         begin(partial, {"train": "b", "precision": "32-true"})
-
-
-def test_dropout_is_on_in_training():
-    plan = planned(config_of(*TINY))
-    module = module_of(plan, data_of(plan))
-    assert all(m.training for m in module.encoder.modules())
-    assert module.encoder.layers[0].dropout.p == 0.1
 
 
 MINE = """
@@ -229,14 +218,6 @@ def test_a_class_of_ones_own_trains_and_is_opened_again(
     row = read(run.folder / "rows.jsonl")[0]
     assert 0.5 <= row.retention < 0.6
     assert row.sources == {"mine": sha256(MINE.encode()).hexdigest()[:12]}
-
-
-def test_an_optimizer_takes_its_arguments_from_the_config():
-    plan = planned(config_of(*TINY, "optimizer=sgd", "optimizer.momentum=0.5"))
-    (group,) = plan.optimizer.over(
-        [{"params": [torch.nn.Parameter(torch.ones(2))]}], 0.1
-    ).param_groups
-    assert (group["lr"], group["momentum"], group["nesterov"]) == (0.1, 0.5, True)
 
 
 def write_glue(folder: Path, flip_dev: bool) -> None:

@@ -119,23 +119,6 @@ def test_missing_files(folder: Path):
         load_model(folder / "nowhere")
 
 
-def test_dropout_is_on_after_load_pretrained(bert: Path):
-    encoder = body(bert)
-    assert all(module.training for module in encoder.modules())
-    batch = ragged()
-    assert not torch.equal(encoder(batch).logits_BC, encoder(batch).logits_BC)
-    assert body(bert, dropout=0.0).layers[0].dropout.p == 0.0
-
-
-def test_the_pooler_starts_every_head(bert: Path):
-    headed = body(bert, head={"layers": [1, 2]})
-    last = headed.heads["3"]
-    assert [*headed.heads] == ["1", "2", "3"]
-    for layer in ("1", "2"):
-        assert torch.equal(headed.heads[layer].dense.weight, last.dense.weight)
-        assert not torch.equal(headed.heads[layer].classes.weight, last.classes.weight)
-
-
 def test_a_body_that_does_not_fit(bert: Path, folder: Path):
     with pytest.raises(ConfigError, match="its classifier has 3 classes, the task 2"):
         body(bert, num_labels=2)

@@ -187,17 +187,6 @@ def test_an_objective_that_asks_for_more_than_a_batch_is_refused(run: Path, kind
         model(**padded(), labels=torch.tensor([0, 1, 2, 0, 1]), **teacher)
 
 
-def test_evaluation_loss_is_that_of_the_answers(run: Path):
-    model = EatForSequenceClassification.from_pretrained(run)
-    labels = torch.tensor([0, 1, 2, 0, 1])
-    output = model(**padded(), labels=labels)
-    expected = torch.nn.functional.cross_entropy(output.logits, labels)
-    torch.testing.assert_close(output.loss, expected)
-    as_tuple = model(**padded(), labels=labels, return_dict=False)
-    assert torch.equal(as_tuple[0], output.loss)
-    assert torch.equal(as_tuple[1], output.logits)
-
-
 def test_pipeline(run: Path):
     from transformers import pipeline
 
@@ -277,15 +266,6 @@ def test_lacking_weights_are_refused(run: Path, tmp_path: Path):
     save_file(weights, path, metadata={"format": "pt"})
     with pytest.raises(ValueError, match=r"its weights lack encoder.layers.2.up.weight"):
         EatForSequenceClassification.from_pretrained(tmp_path / "cut")
-
-
-def test_config_speaks_hugging_face():
-    config = EatConfig(num_hidden_layers=4, hidden_dropout_prob=0.2, num_labels=3)
-    assert (config.num_layers, config.dropout, config.num_labels) == (4, 0.2, 3)
-    assert config.attention == {"kind": "dense"}
-    assert config.to_diff_dict()["vocab_size"] == 30522  # defaults are written too
-    with pytest.raises(ValueError, match="problem_type must be"):
-        EatConfig(problem_type="multi_label_classification")
 
 
 def test_training_goes_on_with_the_objective_of_the_run(run: Path, tmp_path: Path):

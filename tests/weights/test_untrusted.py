@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.errors import ConfigError
 from eat_lightning.runs.run import Run
-from eat_lightning.weights.checkpoint import load_model, sep_id
+from eat_lightning.weights.checkpoint import load_model
 from eat_lightning.weights.untrusted import TOKENIZER, step_faults
 
 
@@ -127,21 +127,6 @@ def test_a_link_out_of_the_run_is_refused(name: str, run: Path, tmp_path: Path):
         assert "a link that leads out of the run" in refused(Run.open, run)
 
 
-def test_a_certificate_of_another_name_or_place_is_refused(run: Path):
-    from eat_lightning.runs.certificate import Certificate
-
-    opened_run = Run.open(run)
-    for name in ("../x", "/etc/passwd", "a/b", "", "*"):
-        assert "certificate must be a plain name" in refused(
-            Certificate.by_source, opened_run, name
-        )
-    (run / "certificates").mkdir()
-    path = run / "certificates" / "x.json"
-    for content in ([], {}, "[" * 100_000, {"name": "x", "holds_for": 3}):
-        path.write_text(content if isinstance(content, str) else json.dumps(content))
-        assert "not a certificate" in refused(Certificate.by_source, opened_run, "x")
-
-
 def tokenizer_with(folder: Path, **changes) -> Path:
     edit(folder / "model" / "tokenizer.json", **changes)
     return folder / "model"
@@ -226,12 +211,6 @@ def test_steps_that_grow_a_text_or_backtrack(part: str, steps: list[dict], said:
 )
 def test_a_tokenizer_that_is_none_is_refused_in_one_line(changes: dict, run: Path):
     assert refused(tokenizer_for, str(tokenizer_with(run, **changes)))
-
-
-@pytest.mark.parametrize("added", [7, [7], [{"id": 1}], {"a": 1}, None])
-def test_added_tokens_that_are_none_are_refused(added: Any, run: Path):
-    folder = tokenizer_with(run, added_tokens=added)
-    assert "tokenizer.json: not a tokenizer (" in refused(sep_id, folder, {"model_type": "eat"})
 
 
 def test_a_tokenizers_files_are_bounded(run: Path):

@@ -90,18 +90,6 @@ def test_what_else_lies_in_a_bin_is_named(content, said: str, body: Path):
     assert said in refused(read_weights, body, True)
 
 
-def test_a_name_typed_wrong_is_told_the_nearest(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    from eat_lightning.data.tokens import tokenizer_for
-
-    monkeypatch.chdir(tmp_path)
-    for name, near in (
-        ("answerdotai/ModernBERT-bas", "answerdotai/ModernBERT-base"),
-        ("deberta-v3-smal", "microsoft/deberta-v3-small"),
-    ):
-        assert refused(tokenizer_for, name).endswith(f"; the nearest name is {near}")
-    assert "nearest" not in refused(tokenizer_for, "bert-base-uncased")
-
-
 def test_no_size_is_believed(body: Path):
     (body / "model.safetensors").unlink()
     path = body / "pytorch_model.bin"

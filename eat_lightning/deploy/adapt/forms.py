@@ -18,7 +18,7 @@ from eat_lightning.deploy.adapt.original import Original
 from eat_lightning.deploy.adapt.work import Passed
 from eat_lightning.engines.open import OfRun
 from eat_lightning.engines.plan import Opening
-from eat_lightning.infer.latency import Candidate
+from eat_lightning.infer.latency import TimedCall
 from eat_lightning.infer.precision import form_of, in_dtype, in_form
 from eat_lightning.infer.record import record
 from eat_lightning.infer.recorded import Recorded
@@ -64,8 +64,8 @@ class Deployed:
     def answers(self, batch: Batch) -> Passed:
         return self.read(self.run(self.ready(batch)))
 
-    def timed_on(self, split: Any) -> Candidate:
-        return Candidate(self.run, split, self.ready)
+    def timed_on(self, split: Any) -> TimedCall:
+        return TimedCall(self.run, split, self.ready)
 
 
 class Forms:

@@ -1,4 +1,4 @@
-"""What a person reads of an adaptation when it is done."""
+"""Report of an adaptation for a person."""
 
 from __future__ import annotations
 

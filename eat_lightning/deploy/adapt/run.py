@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from eat_lightning.answer_kind import UNLABELLED
 from eat_lightning.data.batching import spread_rows
-from eat_lightning.data.source import UNLABELLED, Source
+from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split, make_split
 from eat_lightning.deploy.adapt.demand import Demand
 from eat_lightning.deploy.adapt.exits import learn_exits

@@ -1,4 +1,4 @@
-"""What counts as the same answer: the one notion that agreement, choice and certificate stand on.
+"""Sameness of answers: the one notion that agreement, choice and certificate stand on.
 
 Shapes: N texts, C classes.
 """

@@ -165,8 +165,8 @@ def run_chains(plan: CertifySettings, run: Run) -> list[list[Setting]]:
     try:
         methods = {slot: build(slot, model[slot]) for slot in MODEL_SLOTS}
         if methods["exit"].knob is None:
-            judge = JUDGES[kind.problem_type]
-            methods["exit"] = build("exit", {"kind": judge, "layers": early})
+            judge = {"kind": JUDGES[kind.problem_type], "layers": early}
+            methods["exit"] = build("exit", judge)
         rule = strictest(methods["exit"], plan.layers, last)
         policies = policies_of(plan.policy)
         policies = from_folder(model.get("policy", [])) if policies is None else policies

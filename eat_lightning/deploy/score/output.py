@@ -142,10 +142,10 @@ TYPES |= {f"list of {name}": pa.list_(kind) for name, kind in TYPES.items()}
 
 
 def answer_types(kind: AnswerKind) -> dict[str, pa.DataType]:
-    """The columns of an answer, by their keys in `AnswerTrace.answers`."""
-    took = {"depth": pa.int16(), "retention": pa.float64(), "exit_reason": pa.string()}
+    """List the columns of an answer, by their keys in `AnswerTrace.answers`."""
+    others = {"depth": pa.int16(), "retention": pa.float64(), "exit_reason": pa.string()}
     answer = {name: TYPES[type] for name, type in kind.columns.items()}
-    return answer | took | {"truncated": pa.bool_()}
+    return answer | others | {"truncated": pa.bool_()}
 
 
 @dataclass(frozen=True)

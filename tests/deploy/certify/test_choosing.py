@@ -88,13 +88,6 @@ def test_full_depth_with_a_reason(failures: tuple, num: int, how: dict, reason: 
     assert choice.reason.startswith(reason)
 
 
-def test_nothing_cheaper_than_full_depth():
-    choice = choose(CHAIN, [losses(0, 0, 0, 0, num=300)], lambda _: 1.0, target(), np.arange(300))
-    assert choice.fallback
-    assert choice.certified
-    assert choice.reason == "every point holds, and none costs less than full depth"
-
-
 def test_units_are_groups_without_those_the_risk_is_not_about():
     one, nan = 1.0, np.nan
     losses_TB = np.array([[0, nan, one, one, 0], [one, nan, one, one, 0]])

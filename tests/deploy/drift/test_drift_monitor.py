@@ -13,7 +13,6 @@ from eat_lightning.deploy.drift.detector import CalibrationPool, Detector, bets
 from eat_lightning.deploy.drift.monitor import Monitor
 from eat_lightning.deploy.drift.observation import FEATURES, Observation, places
 from eat_lightning.deploy.drift.stability import StabilityWindow, by_chance, psi
-from eat_lightning.errors import ConfigError
 
 SMALL = {"window": 100, "calm": 20}
 HALVES = (0, 0.5), (0.5, 1)
@@ -180,15 +179,3 @@ def test_an_alarm_soon_after_a_return_doubles_the_wait():
         while watch.full_depth:
             events(watch, drawn(50, rng))
     assert waits == [20, 40, 80]
-
-
-def test_bad_settings_are_named():
-    seen = drawn(60, np.random.default_rng(0))
-    with pytest.raises(ConfigError) as error:
-        Monitor(seen, run_length=1, window=3, calm=-1, psi="x")
-    assert str(error.value).splitlines() == [
-        "run_length must be 10 or more, got 1",
-        "window must be 50 or more, got 3",
-        "calm must be 0 or more, got -1",
-        "psi must be 0 or more, got 'x'",
-    ]

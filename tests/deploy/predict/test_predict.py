@@ -5,7 +5,6 @@ import os
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from commands import Command
 from finished import make_run
@@ -15,8 +14,6 @@ from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.deploy.predict import __main__ as predict
 from eat_lightning.overrides import with_path_quoted
 from eat_lightning.runs.run import Run
-
-UNCHANGED = {"tau": None, "layers": None, "patience": None}
 
 
 @pytest.fixture(scope="module")
@@ -276,17 +273,3 @@ def test_answers_while_the_input_is_open_and_ends_quietly(sst2: Path):
         child.stdin.close()
         assert child.stderr.read() == ""
         assert child.wait(timeout=60) == 0
-
-
-def test_an_answer_rounds_and_names():
-    logits_BC, tokens_LB = np.array([[0.0, 0.0, 5.0]]), np.array([[9], [6], [0]])
-    trace = text_io.AnswerTrace(logits_BC, np.array([2]), np.array([4]), tokens_LB, {4: "patient"})
-    assert trace.answers(["a", "b", "c"]) == [
-        {
-            "label": "c",
-            "confidence": 0.986703,
-            "depth": 2,
-            "exit_reason": "patient",
-            "retention": 0.666667,
-        }
-    ]

@@ -4,8 +4,12 @@ Neither is built or applied by a test: that takes Docker and a cluster.
 """
 
 import json
+import os
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 import tomllib
 from itertools import product
 from pathlib import Path
@@ -13,13 +17,18 @@ from typing import Any
 
 import pytest
 import yaml
+from exports import make_run
 from finished import config_of
 from gateways import FakeModel, plan
 
 from eat_lightning import __version__
+from eat_lightning.config import parsed
 from eat_lightning.deploy.serve.app import make_app
 from eat_lightning.deploy.serve.gateway import Gateway
 from eat_lightning.deploy.serve.metrics import Metrics
+from eat_lightning.deploy.serve.plan import ServeSettings
+from eat_lightning.deploy.serve.server import bound_socket
+from eat_lightning.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "eat_lightning" / "deploy" / "serve" / "container"
@@ -50,32 +59,87 @@ def test_probes_ask_what_needs_no_token():
     assert paths <= OPEN & routes().keys()
     assert {probe["port"] for probe in probes} == {"http"}
     assert "/healthz'" in instruction("HEALTHCHECK")[-1]
+    assert 'environ["PORT"]' in instruction("HEALTHCHECK")[-1]
 
 
 def instruction(name: str) -> list[Any]:
-    """The arguments of the recipe's last one of that name, as JSON or words."""
+    """Arguments of the recipe's last one of that name, as JSON or words."""
     joined = re.sub(r"\\\n\s*", "", RECIPE)
     found = [line for line in joined.splitlines() if line.startswith(f"{name} ")][-1]
     words = found.removeprefix(f"{name} ")
     return json.loads(words[words.index("[") :]) if "[" in words else shlex.split(words)
 
 
-def test_the_container_s_command_is_one_that_serve_takes():
+def test_the_container_s_command_is_one_that_serve_takes(monkeypatch: pytest.MonkeyPatch):
+    for pair in instruction("ENV"):
+        monkeypatch.setenv(*pair.split("=", 1))
     entry = instruction("ENTRYPOINT")
     assert entry[:3] == ["python", "-m", "eat_lightning.serve"]
-    given = config_of("serve", *entry[3:], *GATEWAY["args"])
-    assert given["run"] == "/model"
-    assert given["token_env"] == GATEWAY["env"][0]["name"]
-    assert instruction("CMD") == ["run=/model"]
-    (port,) = GATEWAY["ports"]
-    assert given["port"] == port["containerPort"] == int(instruction("EXPOSE")[0])
+    for args in ([], GATEWAY["args"]):
+        given = parsed(ServeSettings, config_of("serve", *entry[3:], *args))
+        assert given.run == "/model"
+        (port,) = GATEWAY["ports"]
+        assert given.port == port["containerPort"] == int(instruction("EXPOSE")[0])
+    assert given.token_env == GATEWAY["env"][0]["name"]
+
+
+def test_what_is_given_by_hand_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MODEL_ID", "/from/there")
+    monkeypatch.setenv("PORT", "8080")
+    given = parsed(ServeSettings, config_of("serve"))
+    assert (given.run, given.port) == ("/from/there", 8080)
+    given = parsed(ServeSettings, config_of("serve", "run=here", "port=9", "api=tei"))
+    assert (given.run, given.port, given.api) == ("here", 9, ["tei"])
+    for wrong in ("http", "99999"):
+        monkeypatch.setenv("PORT", wrong)
+        with pytest.raises(ConfigError, match="port must be"):
+            parsed(ServeSettings, config_of("serve", "run=here"))
+
+
+@pytest.mark.nightly
+def test_the_recipe_s_steps_make_a_gateway_that_serves(tmp_path: Path):
+    """COPY, `pip install` and ENTRYPOINT in a fresh environment, whose packages are this one's."""
+    (tmp_path / "src").mkdir()
+    for line in re.findall(r"^COPY ([^-].*) (?=/src/)", RECIPE, re.M):
+        for name in line.split():
+            copy = tmp_path / "src" / name
+            if (ROOT / name).is_dir():
+                ignored = shutil.ignore_patterns("__pycache__", "results")
+                shutil.copytree(ROOT / name, copy, ignore=ignored)
+            else:
+                shutil.copy(ROOT / name, copy)
+    run = make_run(tmp_path / "model", "dense", "none", "never")
+    python = tmp_path / "venv/bin/python"
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
+    packages = next(Path(path) for path in sys.path if path.endswith("site-packages"))
+    (next(python.parents[1].glob("lib/*/site-packages")) / "these.pth").write_text(str(packages))
+    install = ["-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([python, *install, str(tmp_path / "src")], check=True)
+    entry = [*instruction("ENTRYPOINT")[1:-1], "host=127.0.0.1"]
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    with bound_socket("127.0.0.1", 0) as free:
+        port = str(free.getsockname()[1])
+    env |= {"MODEL_ID": str(run), "PORT": port, "HOME": str(tmp_path)}
+    given: dict[str, Any] = {"cwd": tmp_path / "venv", "env": env, "text": True}
+    with subprocess.Popen([python, *entry], stdout=subprocess.PIPE, **given) as served:
+        try:
+            assert served.stdout is not None
+            assert served.stdout.readline().startswith(f"serving model on http://127.0.0.1:{port}")
+            check = instruction("HEALTHCHECK")
+            subprocess.run([python, *check[1:]], check=True, **given)
+            where = [python, "-c", "import eat_lightning; print(eat_lightning.__file__)"]
+            found = subprocess.run(where, check=True, capture_output=True, **given).stdout
+            assert Path(found).is_relative_to(tmp_path / "venv")
+        finally:
+            served.terminate()
+            assert served.wait(60) == 0
 
 
 def test_the_image_is_of_this_version():
     page = (ROOT / "experiments/beyond/serving.md").read_text()
     told = re.findall(r"eat-lightning:(\S+)", "\n".join([RECIPE, GATEWAY["image"], page]))
     assert {*told} == {__version__}
-    assert len(told) == 4
+    assert len(told) == 5
 
 
 def test_there_is_time_to_drain():

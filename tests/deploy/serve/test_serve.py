@@ -161,16 +161,6 @@ def test_the_easy_are_answered_while_the_hard_are_at_work():
         assert [(a["index"], a["depth"]) for a in late] == [(0, 6), (2, 6)]
 
 
-def test_triage_waits_no_longer_than_it_says():
-    with running(FakeModel(), mode="triage", batch=16, wait_ms=200) as served:
-        start = time.monotonic()
-        served.say({"text": "a"})
-        assert 0.2 <= time.monotonic() - start < 2
-        start = time.monotonic()
-        served.say({"examples": ["a"] * 16})  # a full batch does not wait
-        assert time.monotonic() - start < 0.2
-
-
 def test_a_full_queue_is_said_at_once():
     model = FakeModel()
     model.gate.clear()

@@ -66,6 +66,7 @@ def test_metrics_of_several_gateways_are_told_apart():
     assert lines.count("# TYPE eat_requests_total counter") == 1
 
 
+@pytest.mark.slow  # Ray alone takes seconds to import
 def test_the_time_that_is_left():
     pytest.importorskip("ray.serve", reason="no Ray: pip install 'eat_lightning[ray]'")
     from eat_lightning.deploy.serve.replicas import deadline_ms, in_time

@@ -90,6 +90,6 @@ def fault_line(columns: Sequence[str], fault: Any) -> str:
 
 
 def keys_to_give(columns: Sequence[str], key: str) -> str:
-    ways = [" and ".join(("text", "text_pair")[: len(columns)]), " and ".join(columns)]
-    ways += [] if key.startswith("examples") else ["examples"]
-    return ", or ".join(dict.fromkeys(ways))
+    choices = [" and ".join(("text", "text_pair")[: len(columns)]), " and ".join(columns)]
+    choices += [] if key.startswith("examples") else ["examples"]
+    return ", or ".join(dict.fromkeys(choices))
