@@ -1,7 +1,30 @@
 """Adaptive Transformer encoders: models that spend less on easy inputs."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from eat_lightning.deploy.adapt.api import Adapted
+
 __version__ = "0.2.0"
 
 # `python -m eat_lightning.predict` finds the commands of deploy/. Code imports them by their full
 # names (eat_lightning.deploy.predict), since no module may be loaded under two names.
 __path__.append(f"{__path__[0]}/deploy")
+
+
+def adapt(model: Any, texts: Any, to: Any = None, **settings: Any) -> Adapted:
+    """Make a tuned classifier faster, certified on texts without labels to answer the same.
+
+    ValueError, in one line, for settings, and for what cannot be adapted.
+
+    Args:
+        model: a folder, or a hub's name.
+        texts: a file or a folder of texts, or a list of them or of pairs.
+        to: the folder to write; None: a temporary one, for `save`.
+        settings: agree, confidence, and the other keys of `eat adapt`.
+    """
+    from eat_lightning.deploy.adapt import api  # brings torch, which a version number need not
+
+    return api.adapt(model, texts, to, **settings)

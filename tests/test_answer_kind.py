@@ -7,15 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from eat_lightning.answer_kind import (
-    MULTI,
-    SCORE,
-    SINGLE,
-    MultiLabel,
-    Score,
-    SingleLabel,
-    kind_of,
-)
+from eat_lightning.answer_kind import MULTI, SCORE, SINGLE, MultiLabel, Score, SingleLabel, kind_of
 from eat_lightning.data.task import Task
 
 LN3 = math.log(3)  # the sigmoid of ln 3 is 3/4

@@ -11,7 +11,6 @@ from typing import Any, Literal
 import pydantic.dataclasses
 import torch
 from pydantic import ConfigDict
-from safetensors.torch import load_file
 
 from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.engines.plan import ADAPTED
@@ -22,14 +21,15 @@ from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.infer.precision import form_of, in_dtype, in_form
 from eat_lightning.infer.sessions import ENGINES
 from eat_lightning.infer.torch_backend import TorchBackend
+from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.specification import build
 from eat_lightning.runs.open import open_export
 from eat_lightning.weights.checkpoint import depth_of, load_pretrained
+from eat_lightning.weights.exits import EXITS, exits_beside, load_exits
 from eat_lightning.weights.files import SAFE, weights_digest
 from eat_lightning.weights.untrusted import json_of, one_line
 
-EXITS = "exits"  # the folder of the early heads' weights
 GRAPHS = Path("onnx") / "adapted"  # the folder of the certified graphs, where an engine runs them
 
 
@@ -41,7 +41,6 @@ class AboutAdapted:
         columns: names of the texts of an example.
         max_length: tokens of an example at most.
         engine, dtype: in which the certificate holds.
-        taus: of the exits, from the embedding on; None: every example runs all layers.
         holds_for: hashes of files, and versions, that the certificate is valid for.
         certificate: what was demanded and counted.
         candidates: all that were tried.
@@ -52,7 +51,6 @@ class AboutAdapted:
     max_length: int
     engine: Literal["torch", "onnx", "openvino"]
     dtype: Literal["fp32", "bf16", "int8"]
-    taus: list[float] | None
     holds_for: dict[str, str]
     certificate: dict[str, Any]
     candidates: list[dict[str, Any]]
@@ -79,7 +77,7 @@ def digests(folder: Path, engine: str) -> dict[str, str]:
     """Hash the files that decide what an adapted classifier answers."""
     found = {"weights": weights_digest(folder)}
     if (folder / EXITS).is_dir():
-        found["exits"] = sha256_of([folder / EXITS / SAFE])
+        found["exits"] = sha256_of([folder / EXITS / name for name in (SAFE, "config.json")])
     if engine != "torch":
         found["graphs"] = Export.open(folder / GRAPHS).digest
     return found
@@ -94,21 +92,27 @@ def versions(engine: str) -> dict[str, str]:
 
 
 def encoder_of(folder: Path, num_labels: int, num_texts: int, tokenizer: Any) -> AdaptiveEncoder:
-    """Our encoder of a classifier's folder, with a head at the embedding and behind each layer but
-    the last: those of the folder, else new ones. In evaluation mode, its exits closed."""
+    """Our encoder of a classifier's folder, with its exits; in evaluation mode.
+
+    Where the folder has none, new heads stand at the embedding and behind each layer but the last,
+    and nobody leaves there.
+    """
     early = list(range(depth_of(str(folder)) or 1))
     head = {"kind": "pair", "layers": early, "texts": num_texts, "activation": "tanh"}
+    rule = {"kind": "confidence", "layers": early, "tau": 1.0}
+    beside = exits_beside(folder)
+    chosen = {"head": head | {"last": "auto"}, "exit": rule} | beside
     encoder = load_pretrained(
         str(folder),
         num_labels,
         build("attention", {"kind": "dense"}),
         build("reduction", {"kind": "none"}),
-        build("exit", {"kind": "confidence", "layers": early, "tau": 1.0}),
-        head | {"last": "auto"},
+        build("exit", chosen["exit"]),
+        chosen["head"],
         tokenizer=tokenizer,
     )
-    if (folder / EXITS).is_dir():
-        encoder.load_state_dict(load_file(folder / EXITS / SAFE), strict=False)
+    if beside:
+        load_exits(encoder, folder)
     return encoder.eval()
 
 
@@ -125,10 +129,8 @@ def open_adapted(path: str | Path, threads: int | None = None) -> Backend:
         return open_export(Export.open(folder / GRAPHS, threads, about.engine, dtype))
     tokenizer = tokenizer_for(str(folder))
     encoder = encoder_of(folder, len(about.labels), len(about.columns), tokenizer)
-    rule = {"kind": "never"}
-    if about.taus is not None:
-        rule = {"kind": "confidence", "layers": encoder.exit.layers, "tau": about.taus}
-    encoder = encoder.replacing(exit=build("exit", rule, encoder.shape.num_layers))
+    if not exits_beside(folder):
+        encoder = encoder.replacing(exit=Never())
     encoder = in_form(in_dtype(encoder, about.dtype), form_of(None, about.dtype))
     given = tokenizer, about.columns, about.labels, about.max_length
     return TorchBackend(folder, {None: encoder}, *given)

@@ -93,8 +93,7 @@ def settings_of(run: Run, plan: Any, certificate: Certificate | None, form: str)
             policies = certificate.built_policies()
         methods["policies"] = from_folder(model.get("policy", [])) if policies is None else policies
     faults.check()
-    trained = Setting(**methods)
-    kind = run.kind
+    trained, kind = Setting(**methods), run.kind
     if certificate is None:
         exits = exit_rules(trained.exit, plan, num_layers, kind, early)
     else:

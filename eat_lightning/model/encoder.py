@@ -108,9 +108,10 @@ class AdaptiveEncoder(nn.Module):
         norm = nn.LayerNorm(shape.hidden_size, eps=shape.eps, bias=shape.biases)
         self.final_norm = norm if shape.norm == "first" else None
         self.heads = make_heads(shape, self.kind, self.head)
-        self.head |= kept_arguments(self.heads[str(layers[0])])
+        heads: Any = self.heads
+        self.head |= kept_arguments(heads[str(layers[0])])
         if "last" in self.head:
-            self.head["last"] = spec("head", self.heads[str(shape.num_layers)])
+            self.head["last"] = spec("head", heads[str(shape.num_layers)])
         self.register_buffer("strength", torch.ones((), dtype=torch.float64))
         self.apply(initialise)
         self.attention = self.fitted(attention)

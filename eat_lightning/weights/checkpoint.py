@@ -7,7 +7,7 @@ imports nothing that the config names, except modules of the slots.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -256,9 +256,14 @@ def has_classifier(folder: Path) -> bool:
 
 def classes_in(folder: Path) -> set[int]:
     """The numbers of classes of the classifiers in a local folder, from the header of weights."""
-    ends = ("classifier.weight", "classifier.out_proj.weight", ".classes.weight")
     files = [path for path in weight_files(folder) if path.suffix == ".safetensors"]
-    return {size[0] for name, size in sizes_in(files).items() if name.endswith(ends) and size}
+    return class_counts(sizes_in(files))
+
+
+def class_counts(sizes: Mapping[str, Sequence[int]]) -> set[int]:
+    """The numbers of classes of the classifiers among weights, by their names and sizes."""
+    ends = ("classifier.weight", "classifier.out_proj.weight", ".classes.weight")
+    return {size[0] for name, size in sizes.items() if name.endswith(ends) and size}
 
 
 def has_classes(pretrained: str | None) -> bool:

@@ -45,6 +45,7 @@ from eat_lightning.model.training import Context
 from eat_lightning.validation import Whole, raise_faults
 from eat_lightning.weights.checkpoint import load_pretrained, model_config
 from eat_lightning.weights.dial import Budget, at_kept_point
+from eat_lightning.weights.exits import exits_beside, load_exits
 from eat_lightning.weights.families import known_family
 from eat_lightning.weights.files import sizes_in
 from eat_lightning.weights.hf_config import SHAPE, STATIC, EatConfig
@@ -154,10 +155,12 @@ class EatForSequenceClassification(PreTrainedModel):
     def from_backbone(
         cls, name: str, saved: dict[str, Any], config: EatConfig | None = None, **options: Any
     ) -> Any:
-        """A plain Hugging Face folder, its pooler and classifier included."""
+        """A plain Hugging Face folder, its pooler and classifier included, and exits beside it."""
         if config is not None:
             given = ("head", *MODEL_SLOTS, "objective", "num_layers", "id2label", "label2id", *KIND)
             options = {key: getattr(config, key) for key in given} | options
+        beside = exits_beside(Path(name))
+        options = beside | options
         options = {EatConfig.attribute_map.get(k, k): v for k, v in options.items()}
         dtype, wants_info = options.pop("dtype", None), options.pop("output_loading_info", False)
         if unknown := options.keys() - OPTIONS:
@@ -172,6 +175,8 @@ class EatForSequenceClassification(PreTrainedModel):
         kind = kind_of(saved | {k: options.pop(k) for k in KIND if k in options}, len(labels))
         options |= methods | {"head": head_for(head, methods["exit"], num_layers, kind)}
         encoder = load_pretrained(name, len(labels), num_layers=num_layers, kind=kind, **options)
+        if beside:
+            load_exits(encoder, Path(name))
         model = cls.around(encoder.to(dtype_of(dtype, saved)), labels, objective)
         info = {"missing_keys": set(), "unexpected_keys": set(), "mismatched_keys": set()}
         return (model, info) if wants_info else model

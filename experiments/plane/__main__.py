@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from eat_lightning.progress import shown
 from eat_lightning.report.study import grouped_by
 from eat_lightning.runs.run import provenance
 from experiments.plane.gatekeeper import best_chain, gatekeepers
-from experiments.plane.kept import crossed, kept_model
+from experiments.plane.kept import as_kept, crossed, kept_model
 from experiments.plane.models import Model, RunModel, open_model
 from experiments.plane.rows import Plane
 from experiments.plane.show import report
@@ -39,14 +40,17 @@ AGREE = (0.99,)
 MUCH_CHEAPER = 0.6  # of the second model's cost: a first model that costs more saves nothing
 
 
+SAME = 0.99  # of the dearest model's cost: of several such ones the first named is the last asked
+
+
 def cost(model: Model, split: str = "cut") -> float:
     """Mean FLOPs of full depth."""
     return float(model.fixed_cost(getattr(model, split), model.last).mean())
 
 
-def systems(models: Sequence[Model]) -> Iterator[System]:
-    """Every model alone, with exits, and before the dearest one."""
-    second = max(models, key=cost)
+def systems(models: Sequence[Model], last: str, tunes: bool = True) -> Iterator[System]:
+    """Every model alone, with exits, and before `last`. tunes: last heads by Gatekeeper."""
+    second = next(model for model in models if model.name == last)
     full_cost = cost(second)
     for model in models:
         yield from alone(model)
@@ -54,6 +58,8 @@ def systems(models: Sequence[Model]) -> Iterator[System]:
             yield chained(model.name, "exits", [Part.whole(model)], full_cost)
         if cost(model) < MUCH_CHEAPER * full_cost:
             yield from cascades(model, second, full_cost)
+            if tunes and isinstance(model, RunModel):
+                yield gatekeeper(model, second, full_cost)
 
 
 def cascades(first: Model, second: Model, full_cost: float) -> Iterator[System]:
@@ -69,10 +75,14 @@ def cascades(first: Model, second: Model, full_cost: float) -> Iterator[System]:
     if len(first.layers) > 1 and len(second.layers) > 1:
         parts = [Part.whole(first), Part.whole(second)]
         yield chained(name, "exits of both", parts, full_cost)
-    if isinstance(first, RunModel):
-        alpha, chain = best_chain(gatekeepers(first), second, full_cost, BUDGETS)
-        points = chain.judged(BUDGETS, AGREE)
-        yield System(name, f"Gatekeeper, alpha {alpha:g}", (first, second), points)
+
+
+def gatekeeper(first: RunModel, second: Model, full_cost: float) -> System:
+    """Two models in a row, of which the first has a last head that is tuned to defer."""
+    alpha, chain = best_chain(gatekeepers(first), second, full_cost, BUDGETS)
+    points = chain.judged(BUDGETS, AGREE)
+    name = f"{first.name} > {second.name}"
+    return System(name, f"Gatekeeper, alpha {alpha:g}", (first, second), points)
 
 
 def chained(name: str, kind: str, parts: Sequence[Part], full_cost: float) -> System:
@@ -81,14 +91,18 @@ def chained(name: str, kind: str, parts: Sequence[Part], full_cost: float) -> Sy
 
 
 def plane_of(models: Sequence[Model]) -> Plane:
-    """ConfigError where the models of a task have seen different examples."""
+    """ConfigError where the models of a task have seen different examples. One kept model is enough
+    for operating points to be chosen on halves of dev."""
+    is_crossed = any(not isinstance(model, RunModel) for model in models)
+    models = [*map(as_kept, models)] if is_crossed else models
     if len({model.data for model in models}) > 1:
         names = ", ".join(model.name for model in models)
         raise ConfigError(f"runs: cut and dev must be the same examples, got others of {names}")
-    full_cost, commit = max(cost(model, "dev") for model in models), provenance()["commit"]
-    if isinstance(models[0], RunModel):
-        return Plane.of([*systems(models)], full_cost, commit)
-    return Plane.of(crossed(models, systems), full_cost, commit, crossed=True)
+    dearest = max(cost(model, "dev") for model in models)
+    last = next(model for model in models if cost(model, "dev") > SAME * dearest)
+    all_systems = partial(systems, last=last.name, tunes=not is_crossed)
+    found = crossed(models, all_systems) if is_crossed else all_systems(models)
+    return Plane.of([*found], cost(last, "dev"), provenance()["commit"], is_crossed)
 
 
 def main(arguments: Sequence[str]) -> None:

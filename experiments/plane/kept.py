@@ -17,9 +17,10 @@ from jaxtyping import Bool, Float
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.recorded import Recorded
+from eat_lightning.report.kept import right_class_first
 from eat_lightning.report.study import Study, open_study
 from eat_lightning.runs.row import FIXED
-from experiments.plane.models import Model
+from experiments.plane.models import Model, RunModel
 from experiments.plane.systems import Judged, System
 
 
@@ -80,12 +81,21 @@ def first_half(recorded: Recorded) -> Bool[np.ndarray, " b"]:
     return (np.random.default_rng(0).permutation(group_B.max() + 1) % 2)[group_B] == 0
 
 
+def as_kept(model: Model) -> Model:
+    """A run's model beside kept ones, whose records have the right class first and no cut."""
+    if not isinstance(model, RunModel):
+        return model
+    dev = right_class_first(model.dev)
+    return replace(model, cut=dev, dev=dev, data=model.dev_data)
+
+
 def crossed(
     models: Sequence[Model], systems: Callable[[Sequence[Model]], Iterable[System]]
 ) -> list[System]:
     """Systems of whole dev, each half of it under what the other has chosen. A point that only one
     half has is left out."""
-    first_B = first_half(models[0].dev)
+    grouped = [model.dev for model in models if model.dev.group_B is not None]
+    first_B = first_half([*grouped, models[0].dev][0])
     found: list[dict[tuple[str, str], System]] = []
     for judged_B in (first_B, ~first_B):
         halves = [

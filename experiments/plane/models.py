@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,9 @@ from eat_lightning.methods.exit.fixed import Fixed
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops
+from eat_lightning.runs.row import FIXED, read
 from eat_lightning.runs.run import Run
+from eat_lightning.weights.dial import FOLDER
 
 
 @dataclass(frozen=True)
@@ -72,10 +74,12 @@ class RunModel(Model):
     Args:
         opened: the run.
         encoder: of the run.
+        dev_data: a hash of dev's texts, as rows have it.
     """
 
     opened: Run
     encoder: AdaptiveEncoder
+    dev_data: str = ""
 
     def costs(self, of: Recorded, layers: Sequence[int]) -> Float[np.ndarray, "e b"]:
         early = [layer for layer in layers if layer < self.last]
@@ -87,23 +91,32 @@ class RunModel(Model):
 
 
 def open_model(name: str, path: str | Path, records: Path) -> RunModel:
-    """Open a finished run under a name. Its records are read, or made and kept in a folder."""
+    """Open a finished run under a name. Its records are those that `measure` has kept beside it,
+    or they are made and kept in a folder."""
     run = Run.open(path)
     encoder, _ = run.model()
     data = run.data()
-    cut = [data.split(part) for part in FITTED_ON]
-    dev = data.split("validation")
-    texts = hashlib.sha256("".join(s.source.digest for s in (*cut, dev)).encode()).hexdigest()[:16]
+    cut, dev = [data.split(part) for part in FITTED_ON], [data.split("validation")]
+    texts = hashlib.sha256("".join(s.source.digest for s in (*cut, *dev)).encode()).hexdigest()
     weights = sha256_of([run.folder / "model" / "model.safetensors"])[:8]
-    stem = f"{run.name}-{weights}-{texts[:8]}"
+    stem = f"{run.name[:40]}-{weights}-{texts[:8]}"
 
-    def kept(name: str, splits: Sequence[Any]) -> Recorded:
-        path = records / f"{stem}-{name}.parquet"
-        if not path.is_file():
-            records.mkdir(parents=True, exist_ok=True)
-            title = f"{run.name}: all exits, {name}"
-            Recorded.joined([record(encoder, s, title=title) for s in splits]).to_parquet(path)
-        return replace(Recorded.read(path), data=texts)
+    def recorded(name: str, splits: Sequence[Any], kept: Sequence[Path]) -> Recorded:
+        labels = np.concatenate([split.labels for split in splits])
+        for path in (*kept, records / f"{stem}-{name}.parquet"):
+            if path.is_file() and np.array_equal((said := Recorded.read(path)).labels, labels):
+                return said
+        title = f"{run.name}: all exits, {name}"
+        said = Recorded.joined([record(encoder, split, title=title) for split in splits])
+        records.mkdir(parents=True, exist_ok=True)
+        said.to_parquet(path)
+        return said
 
-    records_of = kept("cut", cut), kept("dev", [dev])
-    return RunModel(name, run.task.name, run.name, *records_of, texts, run, encoder)
+    rows = [row for row in read(run.folder / "rows.jsonl") if row.split == "validation"]
+    files = [row.examples for row in rows if (row.dtype, row.baseline) == ("fp32", FIXED)]
+    both = (
+        recorded("cut", cut, sorted((run.folder / FOLDER).glob("cut-*.parquet"))),
+        recorded("dev", dev, [run.folder / file for file in dict.fromkeys(files)]),
+    )
+    about = name, run.task.name, run.name, *both, texts[:16], run, encoder
+    return RunModel(*about, dev[0].source.digest[:16])

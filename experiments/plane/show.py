@@ -39,7 +39,8 @@ def report(plane: Plane, folder: Path) -> str:
 
 
 def dearest_of(plane: Plane) -> PlaneRow:
-    return max((row for row in plane.rows if row.kind == "static"), key=lambda row: row.gflops)
+    """The static model that shares are of."""
+    return next(row for row in plane.rows if row.kind == "static" and row.share == 1)
 
 
 def front_table(plane: Plane) -> DataFrame:

@@ -7,7 +7,7 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,18 +17,23 @@ SPIN_S = 0.002  # a timer is no finer than a millisecond; the last stretch is wa
 BROKEN = 0  # the status of a request whose connection broke
 
 
+@dataclass(frozen=True)
 class Client:
     """HTTP on kept connections, one request at a time on each. It is cheap enough that the gateway
     is what is measured, which a general client is not."""
 
-    def __init__(self, host: str, port: int, deadline_ms: float):
-        self.host, self.port, self.deadline_ms = host, port, deadline_ms
-        self.idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+    host: str
+    port: int
+    deadline_ms: float
+    path: str = "/classify"
+    idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = field(
+        default_factory=list, init=False
+    )
 
     def request(self, content: Any) -> bytes:
         body = json.dumps(content).encode()
         head = (
-            f"POST /classify HTTP/1.1\r\nHost: {self.host}\r\nContent-Type: application/json\r\n"
+            f"POST {self.path} HTTP/1.1\r\nHost: {self.host}\r\nContent-Type: application/json\r\n"
             f"X-Deadline-Ms: {self.deadline_ms}\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         return head.encode() + body
@@ -38,7 +43,7 @@ class Client:
         rng = np.random.default_rng(seed)
         return [self.request(examples[i]) for i in rng.integers(len(examples), size=count)]
 
-    async def post(self, request: bytes) -> tuple[int, dict[str, Any]]:
+    async def post(self, request: bytes) -> tuple[int, Any]:
         """Status and answer. OSError or EOFError where the connection broke."""
         if self.idle:
             reader, writer = self.idle.pop()
@@ -56,8 +61,8 @@ class Client:
         return int(head[9:12]), json.loads(body)
 
     def close(self) -> None:
-        for _, writer in self.idle:
-            writer.close()
+        while self.idle:
+            self.idle.pop()[1].close()
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,8 @@ async def shoot(client: Client, request: bytes, due: float, start: float) -> Sho
         status, answer = await client.post(request)
     except (OSError, EOFError):
         status, answer = BROKEN, {}
-    return Shot(due, sent, time.perf_counter() - start, status, answer.get("depth"))
+    depth = answer.get("depth") if isinstance(answer, dict) else None
+    return Shot(due, sent, time.perf_counter() - start, status, depth)
 
 
 def poisson(rate: float, seconds: float, seed: int) -> np.ndarray:

@@ -60,7 +60,7 @@ def settings(slot: str, kind: str) -> str:
         text = path.read_text("utf-8").strip()
         if target in text or (slot == "head" and path.stem == kind):
             parts.append(f"`{slot}={path.stem}`\n\n```yaml\n{text}\n```\n")
-    knob = class_of(slot, kind).knob
+    knob = getattr(class_of(slot, kind), "knob", None)  # an objective or a schedule has none
     if knob is not None:
         strict = f"it saves nothing at {knob.strict:g}"
         parts.append(f"Knob: `{slot}.{knob.name}` in {knob.bounds}; {strict}.\n")

@@ -35,8 +35,9 @@ def pages() -> list[Page]:
 
 
 def is_page(path: Path) -> bool:
-    """True for a page that people wrote; reports that were made lie in results."""
-    return "results" not in path.parts and not path.is_relative_to(EXPERIMENTS / "site")
+    """Recognise a page that people wrote; reports that were made lie in results."""
+    written = path.suffix == ".md" and "results" not in path.parts
+    return written and not path.is_relative_to(EXPERIMENTS / "site")
 
 
 def title_of(path: Path) -> str | None:

@@ -7,35 +7,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from adapting import made_up_times, plan_of
 from classifiers import LABELS, drawn_texts, save_classifier
 from finished import config_of
 
+import eat_lightning
 from eat_lightning.config import parsed
 from eat_lightning.deploy.adapt import run as steps
 from eat_lightning.deploy.adapt import search
-from eat_lightning.deploy.adapt.folder import Result
+from eat_lightning.deploy.adapt.folder import AdaptResult
 from eat_lightning.deploy.adapt.plan import AdaptSettings
 from eat_lightning.deploy.adapt.work import Work
+from eat_lightning.deploy.predict.plan import PredictSettings
 from eat_lightning.engines.adapted import AboutAdapted, open_adapted
+from eat_lightning.engines.open import open_backend
 from eat_lightning.errors import ConfigError
-
-
-def plan_of(model: Path, texts: Path, to: Path, *words: str) -> AdaptSettings:
-    given = [f"classifier='{model}'", f"texts='{texts}'", f"to='{to}'", "engines=[]", "agree=0.9"]
-    few = ["heads.epochs=[2]", "times.examples=2", "times.repeats=1"]
-    config = config_of("adapt", *given, *few, *words)
-    return parsed(AdaptSettings, {"model": config.pop("classifier")} | config)
-
-
-def made_up_times(candidates: dict[str, Any], **_: Any) -> Any:
-    """The original takes 10 ms, static forms 5, exits 1 and their place."""
-    yield {
-        key: {
-            "latency_ms": 10.0 if "transformers" in key else 1 + i if "exits" in key else 5.0,
-            "throughput": 1000.0,
-        }
-        for i, key in enumerate(candidates)
-    }
+from eat_lightning.weights.exits import exits_beside
 
 
 @pytest.fixture(autouse=True)
@@ -44,14 +31,14 @@ def _times(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def adapted(classifier: Path, texts: Path, tmp_path_factory: pytest.TempPathFactory) -> Result:
+def adapted(classifier: Path, texts: Path, tmp_path_factory: pytest.TempPathFactory) -> AdaptResult:
     to = tmp_path_factory.mktemp("made") / "adapted"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search, "time_all", made_up_times)
         return steps.adapt(plan_of(classifier, texts, to))
 
 
-def test_plain_transformers_opens_the_original_bit_for_bit(adapted: Result, classifier: Path):
+def test_plain_transformers_opens_the_original_bit_for_bit(adapted: AdaptResult, classifier: Path):
     from transformers import pipeline
 
     folder = Path(adapted.plan.to)
@@ -62,7 +49,7 @@ def test_plain_transformers_opens_the_original_bit_for_bit(adapted: Result, clas
     assert ours(given) == theirs(given)
 
 
-def test_it_answers_as_certified(adapted: Result):
+def test_it_answers_as_certified(adapted: AdaptResult):
     """Opened from the folder, the answers are those that were counted on *certify*."""
     folder, chosen = Path(adapted.plan.to), adapted.chosen
     assert chosen.point is not None
@@ -75,10 +62,10 @@ def test_it_answers_as_certified(adapted: Result):
     assert np.mean([a["depth"] for a in answers]) < backend.num_layers
     about = AboutAdapted.read(folder)
     assert about.certificate["counts"][0]["changed"] == changed
-    assert about.taus == chosen.point
+    assert exits_beside(folder)["exit"]["tau"] == chosen.point
 
 
-def test_the_card_and_the_last_line_say_what_was_won(adapted: Result):
+def test_the_card_and_the_last_line_say_what_was_won(adapted: AdaptResult):
     card = (Path(adapted.plan.to) / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: transformers\npipeline_tag: text-classification")
     assert adapted.won in card
@@ -86,7 +73,7 @@ def test_the_card_and_the_last_line_say_what_was_won(adapted: Result):
     assert "10.0 ms a text" in adapted.won
 
 
-def test_scratch_is_gone_and_nothing_else_is_there(adapted: Result):
+def test_scratch_is_gone_and_nothing_else_is_there(adapted: AdaptResult):
     folder = Path(adapted.plan.to)
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
@@ -126,7 +113,7 @@ def test_other_settings_begin_anew(classifier: Path, texts: Path, tmp_path: Path
     assert not (Work.open(tmp_path / "adapted", {"agree": 0.8}).folder / "old.json").exists()
 
 
-def test_a_damaged_folder_is_refused(adapted: Result, tmp_path: Path):
+def test_a_damaged_folder_is_refused(adapted: AdaptResult, tmp_path: Path):
     import shutil
 
     folder = shutil.copytree(adapted.plan.to, tmp_path / "copy")
@@ -232,3 +219,68 @@ def test_where_nothing_is_faster_nothing_is_written(classifier, texts, tmp_path,
     with pytest.raises(ConfigError, match="nothing faster than the original keeps it"):
         steps.adapt(plan)
     assert not Path(plan.to).exists()
+
+
+def test_the_page_shows_candidates_and_changed_texts(adapted: AdaptResult):
+    page = (Path(adapted.plan.to) / "page.html").read_text()
+    assert "Time over agreement." in page
+    assert "Who leaves where." in page
+    (count,) = adapted.chosen.tested or []
+    assert f"{count.changed} of {count.num} texts of the certificate." in page
+
+
+def test_from_python(classifier: Path, tmp_path: Path):
+    """Texts as a list; the folder that is made is temporary, and is saved where one wants it."""
+    few = {"heads": {"epochs": [2]}, "times": {"examples": 2, "repeats": 1}, "engines": []}
+    found = eat_lightning.adapt(classifier, drawn_texts(1200), agree=0.9, **few)
+    answers = found.classify(["a text", "another"])
+    assert {answer["label"] for answer in answers} <= {*LABELS}
+    assert found.certificate["counts"][0]["num"] == 360
+    assert found.table["name"][0] == "transformers, fp32"
+    found.save(tmp_path / "kept")
+    assert open_adapted(tmp_path / "kept").answer([["a text"]])[0] == answers[0]
+    with pytest.raises(FileExistsError):
+        found.save(tmp_path / "kept")
+    with pytest.raises(ValueError, match="each example must have 1 texts, got 2"):
+        found.classify([("a", "b")])
+
+
+def test_from_python_what_is_wrong_is_a_value_error(classifier: Path):
+    with pytest.raises(ValueError, match="1 distinct ones are too few"):
+        eat_lightning.adapt(classifier, ["one"])
+
+
+def test_predict_answers_as_certified_and_takes_no_other_form(adapted: AdaptResult):
+    folder = adapted.plan.to
+    backend = open_backend(parsed(PredictSettings, config_of("predict", f"run='{folder}'")))
+    assert backend.answer([["a text"]]) == open_adapted(folder).answer([["a text"]])
+    with pytest.raises(ConfigError, match="dtype is not an option of run="):
+        parsed(PredictSettings, config_of("predict", f"run='{folder}'", "dtype=int8"))
+
+
+def test_transformers_face_opens_it_with_its_exits(adapted: AdaptResult):
+    from transformers import AutoTokenizer, pipeline
+
+    from eat_lightning.weights.hf import EatForSequenceClassification
+
+    folder, given = adapted.plan.to, drawn_texts(20, seed=7)
+    model = EatForSequenceClassification.from_pretrained(folder)
+    classify = pipeline(
+        "text-classification", model=model, tokenizer=AutoTokenizer.from_pretrained(folder)
+    )
+    backend = open_adapted(Path(folder))
+    wanted = [answer["label"] for answer in backend.answer([[text] for text in given])]
+    assert [answer["label"] for answer in classify(given)] == wanted
+
+
+def test_serve_opens_it(adapted: AdaptResult):
+    pytest.importorskip("fastapi")
+    from eat_lightning.deploy.serve.body import RequestExample
+    from eat_lightning.deploy.serve.model import open_model
+    from eat_lightning.deploy.serve.plan import ServeSettings
+
+    folder = adapted.plan.to
+    model = open_model(parsed(ServeSettings, config_of("serve", f"run='{folder}'")))
+    [(_, [answer])] = model.stream([RequestExample(["a text"])])
+    assert answer == open_adapted(folder).answer([["a text"]])[0]
+    assert model.about.labels == LABELS

@@ -9,7 +9,7 @@ import pytest
 from eat_lightning.deploy.adapt.demand import EVERY, Count, Demand
 from eat_lightning.deploy.adapt.forms import Form
 from eat_lightning.deploy.adapt.same_answer import SameClass
-from eat_lightning.deploy.adapt.search import Candidate, Search
+from eat_lightning.deploy.adapt.search import AdaptCandidate, Search
 from eat_lightning.deploy.adapt.work import Passed
 
 
@@ -39,15 +39,15 @@ class HandMade(Search):
 
     random: Any = None
 
-    def drawn(self, candidate: Candidate, part: str) -> np.ndarray:
+    def drawn(self, candidate: AdaptCandidate, part: str) -> np.ndarray:
         return self.random.random(len(self.splits[part])) < candidate.depth  # the rate
 
-    def passed(self, candidate: Candidate, part: str) -> Passed:
+    def passed(self, candidate: AdaptCandidate, part: str) -> Passed:
         changed_N = self.drawn(candidate, part)
         return Passed(np.stack([~changed_N, changed_N], 1).astype(float), changed_N)
 
 
-def made(rates: list[float], demand: Demand, seed: int) -> tuple[HandMade, list[Candidate]]:
+def made(rates: list[float], demand: Demand, seed: int) -> tuple[HandMade, list[AdaptCandidate]]:
     """A search, and candidates from slow and safe to fast and risky."""
     sizes = {"select": 800, "certify": 1200}
     original = {part: np.tile([1.0, 0.0], (size, 1)) for part, size in sizes.items()}
@@ -59,7 +59,7 @@ def made(rates: list[float], demand: Demand, seed: int) -> tuple[HandMade, list[
     )  # fmt: skip
     candidates = []
     for place, rate in enumerate(rates):
-        candidate = Candidate(Form("torch", "int8"), [0.9] if place else None, depth=rate)
+        candidate = AdaptCandidate(Form("torch", "int8"), [0.9] if place else None, depth=rate)
         candidate.ms = {"1": 10.0 - place, "32": 1.0}
         changed_N = search.drawn(candidate, "select")
         candidate.counts, candidate.chance = search.judged(changed_N)

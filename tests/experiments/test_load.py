@@ -146,3 +146,21 @@ def test_the_page_is_made_from_rows(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert (tmp_path / "results" / "serving-sst2.png").is_file()
     assert draw(tmp_path, rows) == text
     assert "adaptive, torch" in capsys.readouterr().out
+
+
+def test_routes_are_measured_in_one_run_each_with_the_same_texts():
+    from experiments.serving.routes import ROUTES, VLLM, rounds, table
+
+    model = FakeModel()
+    routes = [*ROUTES, VLLM]
+    with running(model) as served:
+        url = served.client.base_url
+        client = Client(url.host, url.port or 0, 5000)
+        found = asyncio.run(rounds(client, routes, [("good",), ("bad",)], 40, 0.25, 2))
+    assert {shot.status for shots in found.values() for shot in shots} == {200}
+    (count,) = {len(shots) for shots in found.values()}
+    assert sorted(map(tuple, model.seen)).count(("good",)) % len(routes) == 0
+    lines = table(found).splitlines()
+    assert [line.split(" | ")[0] for line in lines[2:]] == [f"| {r.name}" for r in routes]
+    assert f"| native | {count} | {count} |" in lines[2]
+    assert lines[2].endswith("| 1.000 |")

@@ -41,6 +41,8 @@ def test_one_regressor_for_all_exits_trains_into_the_body():
 class Split:
     """The ragged batch as a data split."""
 
+    source = origins = difficulty = None
+
     lengths, labels = ragged().lengths_B.numpy(), torch.zeros(5).numpy()
 
     def __len__(self) -> int:

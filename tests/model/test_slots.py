@@ -107,9 +107,9 @@ def test_build_all_lists_every_fault():
     assert str(caught.value).split("; ") == [
         "attention.window must be even and at least 2, got 3",
         "reduction.layers must be in 1..6, got 9",
-        "exit.kind: there is no exit called 'nope': one of beem, berxit, cats, confidence, "
-        "entropy, fixed, fpabee, margin, never, patience, pcee, prototype, random, vote, or a "
-        "class of one's own as nope.Nope",
+        "exit.kind: there is no exit called 'nope': one of beem, berxit, cap, cats, "
+        "confidence, entropy, fixed, fpabee, margin, never, patience, pcee, prototype, random, "
+        "vote, or a class of one's own as nope.Nope",
     ]
 
 

@@ -59,19 +59,6 @@ def test_what_cannot_be_is_one_line(given: str, said: str):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("there", "devices", "said"),
-    [
-        (0, 1, "trainer.accelerator=gpu: there is no GPU here that torch can use"),
-        (1, 4, "trainer.devices=4: this machine has 1"),
-        (1, [0, 1], "trainer.devices=[0, 1]: this machine has 1"),
-    ],
-)
-def test_gpus_that_are_not_there(there, devices, said, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
-    assert process_faults({"accelerator": "gpu", "devices": devices}) == [said]
-
-
 def test_processes_that_torchrun_or_srun_started(monkeypatch: pytest.MonkeyPatch):
     """Each of them would else train the whole run for itself."""
     monkeypatch.setenv("LOCAL_RANK", "1")

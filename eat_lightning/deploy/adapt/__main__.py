@@ -18,7 +18,7 @@ def adapt(config: dict[str, Any]) -> None:
     from eat_lightning.deploy.adapt.plan import AdaptSettings
 
     plan = parsed(AdaptSettings, {"model": config.pop("classifier")} | config)
-    from eat_lightning.deploy.adapt.report import table
+    from eat_lightning.deploy.adapt.report import candidates_table
     from eat_lightning.deploy.adapt.run import adapt as adapted
 
     try:
@@ -26,7 +26,7 @@ def adapt(config: dict[str, Any]) -> None:
     except OSError as error:
         again = "the same command goes on from what is kept"
         raise ConfigError(f"to={plan.to}: {error.strerror or error} ({again})") from None
-    print(table(result))
+    candidates_table(result).show()
     print(result.won)
     to = plan.to
     print(f"eat predict run={to}\neat serve run={to}\npipeline(model={to!r})  # transformers")

@@ -14,25 +14,28 @@ import numpy as np
 from jinja2 import Template
 
 from eat_lightning.deploy.adapt.demand import Count, Demand
-from eat_lightning.deploy.adapt.exits import early_head_weights
 from eat_lightning.deploy.adapt.forms import Forms
 from eat_lightning.deploy.adapt.original import Original
 from eat_lightning.deploy.adapt.plan import AdaptSettings
-from eat_lightning.deploy.adapt.search import Candidate
+from eat_lightning.deploy.adapt.search import AdaptCandidate
+from eat_lightning.deploy.adapt.static_graph import write_static_graph
 from eat_lightning.deploy.adapt.texts import Texts
-from eat_lightning.engines.adapted import EXITS, GRAPHS, AboutAdapted, digests, versions
+from eat_lightning.deploy.adapt.work import Passed
+from eat_lightning.engines.adapted import GRAPHS, AboutAdapted, digests, versions
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.folder_swap import folder_swap
+from eat_lightning.export.plan import package_faults
 from eat_lightning.files import write_text
 from eat_lightning.runs.run import processor
-from eat_lightning.weights.files import SAFE, save_weights, weight_files
+from eat_lightning.weights.exits import save_exits
+from eat_lightning.weights.files import SAFE, weight_files
 
 CARD = Path(__file__).with_name("card.md")
 TOKENIZER = ("tokenizer*", "vocab.*", "merges.txt", "*.model", "special_tokens_map.json")
 
 
 @dataclass(frozen=True)
-class Result:
+class AdaptResult:
     """A finished search.
 
     Args:
@@ -44,22 +47,28 @@ class Result:
     texts: Texts
     splits: Mapping[str, Any]
     original_answers: Mapping[str, np.ndarray]
-    candidates: list[Candidate]
+    candidates: list[AdaptCandidate]
 
     @property
-    def first(self) -> Candidate:
+    def first(self) -> AdaptCandidate:
         """The original as it is."""
         return self.candidates[0]
 
     @cached_property
-    def chosen(self) -> Candidate:
+    def chosen(self) -> AdaptCandidate:
         """The fastest that is certified. ConfigError where none is."""
         certified = [candidate for candidate in self.candidates if candidate.holds]
         if not certified:
             raise ConfigError(f"agree={self.plan.agree:g}: {self.nearest}: nothing was written")
         return min(certified, key=self.ms)
 
-    def ms(self, candidate: Candidate) -> float:
+    @property
+    def passed(self) -> Passed:
+        """The answers of the chosen candidate to the texts of the certificate."""
+        assert self.chosen.passed is not None
+        return self.chosen.passed
+
+    def ms(self, candidate: AdaptCandidate) -> float:
         return candidate.ms[str(self.plan.batch)]
 
     @property
@@ -96,15 +105,19 @@ def promise(demand: Demand) -> str:
     return f"with {100 * demand.confidence:g} % confidence {', '.join([most, *classes])}"
 
 
-def write_folder(result: Result, forms: Forms) -> None:
-    """Write weights as they are, exits, graphs, certificate and card. ConfigError where nothing is
-    certified, or the disk is full."""
+def write_folder(result: AdaptResult, forms: Forms, table: str, page: str) -> None:
+    """Write weights as they are, exits, graphs, certificate, card and page.
+
+    Args:
+        table: of all candidates, in Markdown.
+        page: HTML.
+    """
     chosen, to = result.chosen, Path(result.plan.to)
     engine: Any = chosen.form.engine
     with folder_swap(to) as folder:
         copy_classifier(result.original, folder)
         if chosen.point is not None:
-            save_weights(early_head_weights(forms.encoder), folder / EXITS)
+            save_exits(forms.encoder.replacing(exit=forms.rule_at(chosen.point)), folder)
         if engine != "torch":
             rule = forms.rule_at(chosen.point)
             shutil.copytree(forms.backend(chosen.form, rule).folder, folder / GRAPHS)
@@ -114,19 +127,21 @@ def write_folder(result: Result, forms: Forms) -> None:
             max_length=result.original.max_length,
             engine=engine,
             dtype=chosen.form.dtype,  # type: ignore[arg-type]
-            taus=chosen.point,
             holds_for=digests(folder, engine) | versions(engine) | {"machine": processor()},
             certificate={
                 "promise": promise(result.plan.demand),
                 "agree": result.plan.agree,
                 "confidence": result.plan.confidence,
-                "per_class": dict(result.plan.per_class),
+                "per_class": dict(result.plan.demand.per_class),
                 "counts": [written(count) for count in chosen.tested or []],
             },
             candidates=[row_of(candidate) for candidate in result.candidates],
         )
         about.write(folder)
-        write_text(folder / "README.md", card(result, about))
+        if "onnx" in result.plan.engines and not package_faults():
+            write_static_graph(result.original, folder / "onnx")
+        write_text(folder / "README.md", card(result, about, table))
+        write_text(folder / "page.html", page)
 
 
 def copy_classifier(original: Original, folder: Path) -> None:
@@ -147,7 +162,7 @@ def written(count: Count) -> dict[str, Any]:
     return asdict(count) | {"allowed": count.allowed}
 
 
-def row_of(candidate: Candidate) -> dict[str, Any]:
+def row_of(candidate: AdaptCandidate) -> dict[str, Any]:
     """A candidate as plain values."""
     counts = {
         "selected": [written(count) for count in candidate.counts],
@@ -157,8 +172,8 @@ def row_of(candidate: Candidate) -> dict[str, Any]:
     return plain | {"engine": candidate.form.engine, "dtype": candidate.form.dtype} | counts
 
 
-def card(result: Result, about: AboutAdapted) -> str:
-    """Fill the model card."""
+def card(result: AdaptResult, about: AboutAdapted, table: str) -> str:
+    """Fill the model card. table: of all candidates, in Markdown."""
     template = Template(CARD.read_text("utf-8"), trim_blocks=True, lstrip_blocks=True)
     name = result.plan.model
     front = front_of(result.original.folder)
@@ -174,27 +189,11 @@ def card(result: Result, about: AboutAdapted) -> str:
         counts=result.chosen.tested,
         texts=result.texts.line,
         machine=about.holds_for["machine"],
-        num_select=len(result.splits["select"]),
-        rows=[cells(candidate) for candidate in result.candidates],
+        table=table,
         threads=result.plan.threads,
         engine=", ".join(f"{k} {v}" for k, v in versions(about.engine).items()),
     )
     return text + "\n"
-
-
-def cells(candidate: Candidate) -> dict[str, str]:
-    """A candidate as a line of the table."""
-    tested = (candidate.tested or [None])[0]
-    verdict = "" if tested is None else f"{tested.changed} of {tested.num:,}"
-    if tested is not None:
-        verdict += " holds" if candidate.holds else " fails"
-    return {
-        "name": candidate.name,
-        "one": f"{candidate.ms['1']:.2f}" if candidate.ms else candidate.fault,
-        "many": f"{candidate.ms['32']:.2f}" if candidate.ms else "",
-        "changed": str(candidate.counts[0].changed) if candidate.counts else "",
-        "verdict": verdict,
-    }
 
 
 def front_of(folder: Path) -> dict[str, Any]:

@@ -24,7 +24,6 @@ from eat_lightning.infer.record import record
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.infer.sessions import engine_faults
 from eat_lightning.measure.in_engine import state_of
-from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import ExitRule, at_point
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -115,12 +114,9 @@ class Forms:
         """The exit rule at a point of its knob; None for None."""
         return None if point is None else at_point(self.encoder.exit, point)
 
-    def recorded(self, form: Form, split: Any, title: str) -> Recorded:
-        """Record the guess of every head for each example of a split, in a form."""
-        if form.engine == "torch":
-            return record(self.converted(form.dtype), split, title=title)
-        every = Confidence(layers=list(self.encoder.exit.layers))
-        return self.backend(form, every).record(split, title=title)
+    def recorded(self, dtype: str, split: Any) -> Recorded:
+        """Record the guess of every head for each example of a split, in our kernels."""
+        return record(self.converted(dtype), split, title=f"exits in {dtype}")
 
     def backend(self, form: Form, rule: ExitRule | None) -> Any:
         """Open a form's graphs, which are made once."""

@@ -21,8 +21,8 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.measure.baselines import padded_inputs
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch
-from eat_lightning.weights.checkpoint import classes_in, source_shape
-from eat_lightning.weights.files import weight_files
+from eat_lightning.weights.checkpoint import class_counts, classes_in, source_shape
+from eat_lightning.weights.files import read_weights, weight_files
 from eat_lightning.weights.hub import model_folder
 from eat_lightning.weights.untrusted import one_line, read_config
 
@@ -63,8 +63,10 @@ class Original:
                         f"model={name}: must be a text classifier (...{ENDING}), "
                         f"got {one_line(architecture, 60)}"
                     )
-            weight_files(folder)
             counts = classes_in(folder)
+            if weight_files(folder)[0].suffix != ".safetensors":
+                weights = read_weights(folder, old=True)
+                counts = class_counts({key: weight.shape for key, weight in weights.items()})
             if not counts:
                 raise ConfigError(f"model={name}: its weights hold no classifier")
             same = same_answer_of(config, counts.pop(), name)
@@ -84,7 +86,9 @@ class Original:
     def model(self) -> Any:
         """transformers' own model in fp32, for inference."""
         from transformers import AutoModelForSequenceClassification
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()
         try:
             made = AutoModelForSequenceClassification.from_pretrained(
                 self.folder, dtype=torch.float32, trust_remote_code=False, local_files_only=True

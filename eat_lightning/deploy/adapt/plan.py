@@ -42,7 +42,7 @@ class AdaptSettings(Settings):
     to: Annotated[str, named("the folder to write: to=...")]
     agree: Share
     confidence: Share
-    per_class: dict[str, Share]
+    per_class: dict[str, Share] | None
     columns: list[str] | None
     batch: Literal[1, 32]
     engines: list[Literal["onnx", "openvino"]]
@@ -55,7 +55,7 @@ class AdaptSettings(Settings):
 
     @property
     def demand(self) -> Demand:
-        return Demand(self.agree, self.confidence, self.per_class)
+        return Demand(self.agree, self.confidence, self.per_class or {})
 
     @property
     def num_columns(self) -> int:

@@ -1,29 +1,129 @@
-"""Report of an adaptation for a person."""
+"""Report of an adaptation for a person: a table and a page.
+
+Shapes: N texts.
+"""
 
 from __future__ import annotations
 
-from eat_lightning.deploy.adapt.folder import Result, cells
+from typing import Any
 
-HEADS = {
-    "name": "",
-    "one": "ms, 1 at once",
-    "many": "ms, 32 at once",
-    "changed": "changed",
-    "verdict": "certificate",
-}
+import numpy as np
+
+from eat_lightning.deploy.adapt.folder import AdaptResult, promise
+from eat_lightning.deploy.adapt.search import AdaptCandidate
+from eat_lightning.report import figures
+from eat_lightning.report.claim import Claim
+from eat_lightning.report.figures import Figure
+from eat_lightning.report.page import render
+from eat_lightning.report.provenance import Provenance
+from eat_lightning.report.table import EMPTY, Cell, Column, Line, Table
+
+MOST_SHOWN = 200  # texts whose answer changed
+NO_RUNS = Provenance(runs=())
 
 
-def table(result: Result) -> str:
+def candidates_table(result: AdaptResult) -> Table:
     """All candidates, a line each."""
-    rows = [HEADS, *(cells(candidate) for candidate in result.candidates)]
-    widths = {key: max(len(row[key]) for row in rows) for key in HEADS}
-    lines = (
-        "  ".join(
-            [
-                row["name"].ljust(widths["name"]),
-                *(row[k].rjust(widths[k]) for k in HEADS if k != "name"),
-            ]
-        )
-        for row in rows
-    )
-    return "\n".join(line.rstrip() for line in lines)
+    columns = [
+        Column("name", "candidate", numeric=False),
+        Column("one", "ms a text, 1 at once", f"{result.plan.threads} thread, from ids to answer"),
+        Column("many", "ms a text, 32 at once", "as they come, padded where an engine pads"),
+        Column("changed", "changed, choosing", f"of {len(result.splits['select']):,} texts"),
+        Column("tested", "changed, certificate", "on texts that nothing else has seen"),
+        Column("verdict", "verdict", "the fastest that holds is chosen", numeric=False),
+    ]
+    lines = [Line(cells(result, candidate), NO_RUNS) for candidate in result.candidates]
+    caption = f"Wanted: {promise(result.plan.demand)}."
+    return Table("candidates", "Candidates", caption, columns, lines)
+
+
+def cells(result: AdaptResult, candidate: AdaptCandidate) -> dict[str, Cell]:
+    found = {"name": Cell(candidate.name, candidate.name, bold=candidate is result.chosen)}
+    for key, batch in (("one", "1"), ("many", "32")):
+        ms = candidate.ms.get(batch)
+        found[key] = EMPTY if ms is None else Cell(ms, f"{ms:.2f}")
+    if candidate.counts:
+        changed = candidate.counts[0].changed
+        found["changed"] = Cell(changed, str(changed))
+    verdict = candidate.fault
+    if candidate.tested is not None:
+        first = candidate.tested[0]
+        found["tested"] = Cell(first.changed, f"{first.changed} of {first.num:,}")
+        verdict = "holds" if candidate.holds else f"fails, {first.allowed} were allowed"
+    if candidate is result.chosen:
+        verdict = "chosen"
+    return found | {"verdict": Cell(verdict, verdict)}
+
+
+def page(result: AdaptResult) -> str:
+    """Make the page's HTML."""
+    claim = Claim("adapted", "What was won", [result.won], [candidates_table(result)])
+    claim.add(figures=[time_over_agreement(result)])
+    if result.chosen.point is not None:
+        claim.add(figures=[who_leaves_where(result)])
+    claim.add(tables=[changed_texts(result)])
+    claim.notes.append(f"Texts: {result.texts.line}.")
+    return render(f"{result.plan.model}, adapted", [claim])
+
+
+def time_over_agreement(result: AdaptResult) -> Figure:
+    """A dot for each candidate that answered the texts for choosing."""
+    batch, num = result.plan.batch, len(result.splits["select"])
+
+    def draw(drawing: Any) -> None:
+        axes = drawing.subplots()
+        looks = figures.looks(["static", "with exits"])
+        for candidate in result.candidates:
+            if not (candidate.ms and candidate.counts):
+                continue
+            look = looks["static" if candidate.point is None else "with exits"]
+            agree, ms = 100 - 100 * candidate.counts[0].changed / num, result.ms(candidate)
+            size = 11 if candidate is result.chosen else 6
+            (dot,) = axes.plot([agree], [ms], look.marker, color=look.color, markersize=size)
+            details = {"ms a text": f"{ms:.2f}", "unchanged": f"{agree:.2f} %"}
+            figures.read(dot, candidate.name, NO_RUNS, details)
+        axes.axvline(100 * result.plan.agree, color=figures.MUTED, linestyle=":")
+        for name, look in looks.items():
+            axes.plot([], [], look.marker, color=look.color, label=name)
+        axes.set(xlabel="answers unchanged (%)", ylabel=f"ms a text, {batch} at once")
+        axes.set_ylim(bottom=0)
+        axes.legend()
+
+    caption = f"Of {num:,} texts for choosing. Large: chosen. Dotted: the share that must stay."
+    return Figure("time-over-agreement", "Time over agreement.", caption, draw)
+
+
+def who_leaves_where(result: AdaptResult) -> Figure:
+    depth_N = result.passed.depth_N
+    layers = range(result.original.num_layers + 1)
+
+    def draw(drawing: Any) -> None:
+        axes = drawing.subplots()
+        for layer in layers:
+            share = 100 * float((depth_N == layer).mean())
+            (bar,) = axes.bar([layer], [share], color=figures.SERIES[1])
+            figures.read(bar, f"after layer {layer}", NO_RUNS, {"texts": f"{share:.1f} %"})
+        axes.set(xlabel="layers run (0: the embedding alone)", ylabel="texts (%)", xticks=[*layers])
+
+    caption = f"Of the {len(depth_N):,} texts of the certificate."
+    return Figure("who-leaves-where", "Who leaves where.", caption, draw)
+
+
+def changed_texts(result: AdaptResult) -> Table:
+    """Texts of the certificate whose answer changed."""
+    same, split, passed = result.original.same, result.splits["certify"], result.passed
+    original_NC = result.original_answers["certify"]
+    rows_N = np.flatnonzero(same.changed(original_NC, passed.logits_NC))
+    titles = {"text": "text", "before": "original", "after": "adapted", "depth": "layers"}
+    columns = [Column(key, title, numeric=key == "depth") for key, title in titles.items()]
+    lines = []
+    for row in rows_N[:MOST_SHOWN].tolist():
+        texts = {
+            "text": " | ".join(split.text(row)),
+            "before": same.shown(original_NC[row]),
+            "after": same.shown(passed.logits_NC[row]),
+            "depth": str(passed.depth_N[row]),
+        }
+        lines.append(Line({key: Cell(text, text) for key, text in texts.items()}, NO_RUNS))
+    caption = f"{len(rows_N):,} of {len(original_NC):,} texts of the certificate."
+    return Table("changed", "Texts whose answer changed", caption, columns, lines)

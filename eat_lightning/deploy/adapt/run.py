@@ -19,10 +19,11 @@ from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split, make_split
 from eat_lightning.deploy.adapt.demand import Demand
 from eat_lightning.deploy.adapt.exits import learn_exits
-from eat_lightning.deploy.adapt.folder import Result, write_folder
+from eat_lightning.deploy.adapt.folder import AdaptResult, write_folder
 from eat_lightning.deploy.adapt.forms import NAMES, Forms, deployed_original, scratch_run
 from eat_lightning.deploy.adapt.original import Original
 from eat_lightning.deploy.adapt.plan import AdaptSettings
+from eat_lightning.deploy.adapt.report import candidates_table, page
 from eat_lightning.deploy.adapt.same_answer import SameAnswer
 from eat_lightning.deploy.adapt.search import Search
 from eat_lightning.deploy.adapt.texts import Texts, cut, read_texts
@@ -36,7 +37,7 @@ CLOSE = 1e-2  # our encoder's logits in fp32 differ from transformers' by less
 TIMED = 16  # texts that tell how long it will take
 
 
-def adapt(plan: AdaptSettings, given: Sequence[Any] | None = None) -> Result:
+def adapt(plan: AdaptSettings, given: Sequence[Any] | None = None) -> AdaptResult:
     """Write the folder `plan.to`. ConfigError, in one line, for what cannot be adapted.
 
     Args:
@@ -45,7 +46,7 @@ def adapt(plan: AdaptSettings, given: Sequence[Any] | None = None) -> Result:
     keep_kernels()
     original = Original.open(plan.model, plan.max_length)
     same, demand = original.same, plan.demand
-    if unknown := [name for name in plan.per_class if name not in same.labels]:
+    if unknown := [name for name in demand.per_class if name not in same.labels]:
         raise ConfigError(f"per_class must name among {', '.join(same.labels)}, got {unknown[0]}")
     texts = read_texts(plan.texts if given is None else given, plan.columns, plan.most)
     parts = cut(texts.rows, plan.shares) if len(texts) else {}
@@ -69,8 +70,8 @@ def adapt(plan: AdaptSettings, given: Sequence[Any] | None = None) -> Result:
     timing = plan.batch, plan.threads, plan.times.model_dump()
     search = Search(forms, same, demand, splits, answers, work, *timing)
     candidates = search.run(list(plan.engines), plan.heads.enabled)
-    result = Result(plan, original, texts, splits, answers, candidates)
-    write_folder(result, forms)
+    result = AdaptResult(plan, original, texts, splits, answers, candidates)
+    write_folder(result, forms, candidates_table(result).markdown(), page(result))
     shutil.rmtree(work.folder)
     return result
 
@@ -78,7 +79,7 @@ def adapt(plan: AdaptSettings, given: Sequence[Any] | None = None) -> Result:
 def identity(plan: AdaptSettings, original: Original, texts: Texts) -> dict[str, Any]:
     """Settings that an unfinished adaptation must share with the call that goes on."""
     rows = hashlib.sha256(repr(texts.rows).encode("utf-8", "surrogatepass")).hexdigest()
-    settings = plan.model_dump(exclude={"to", "texts", "model"})
+    settings = plan.model_dump(exclude={"to", "texts", "model", "times"})
     return settings | {"weights": weights_digest(original.folder), "rows": rows}
 
 
@@ -147,14 +148,14 @@ def announce(
     classes = ", ".join(original.same.labels[:4])
     more = f" and {len(original.same.labels) - 4} more" if len(original.same.labels) > 4 else ""
     kind, layers = original.config["model_type"], original.num_layers
-    allowed = plan.demand.counts(np.zeros(sizes["certify"], bool), {})[0].allowed
+    (every,) = Demand(plan.agree, plan.confidence).counts(np.zeros(sizes["certify"], bool), {})
     tried = ", ".join(NAMES[engine] for engine in ("torch", *plan.engines))
     seconds, scratch_bytes, kept_bytes = costs(plan, original, splits)
     lines = [
         f"{plan.model}: {kind}, {layers} layers, classes {classes}{more}",
         f"texts: {texts.line}{cut_off}",
         f"parts: {sizes['learn']:,} for learning exits, {sizes['select']:,} for choosing, "
-        f"{sizes['certify']:,} for the certificate, of which {allowed:,} answers may change",
+        f"{sizes['certify']:,} for the certificate, of which {every.allowed:,} answers may change",
         f"tried: {tried}, without exits and with them",
         f"takes about {timedelta(seconds=round(seconds))}, {scratch_bytes / 1e9:.1f} GB "
         f"in {scratch} meanwhile, {kept_bytes / 1e9:.1f} GB in {plan.to}",

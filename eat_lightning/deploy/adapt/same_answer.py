@@ -71,11 +71,10 @@ def same_answer_of(config: Mapping[str, Any], num_labels: int, where: object) ->
     names = config.get("id2label")
     if names is None:
         return SameClass([f"LABEL_{number}" for number in range(num_labels)])
-    labels = (
-        [names.get(str(number)) for number in range(num_labels)] if isinstance(names, dict) else []
-    )
-    named = len(labels) == len(names) and all(isinstance(x, str) and x.strip() for x in labels)
-    if not named or len(set(labels)) < num_labels:
+    numbers = [str(number) for number in range(num_labels)]
+    found = [names.get(number) for number in numbers] if isinstance(names, dict) else []
+    labels = [name for name in found if isinstance(name, str) and name.strip()]
+    if len(set(labels)) < num_labels or len(names) != num_labels:
         message = f"id2label must name each of {num_labels} classes, got {names!s:.80}"
         raise ConfigError(f"model={where}: {message}")
     return SameClass(labels)

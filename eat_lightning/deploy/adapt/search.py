@@ -32,7 +32,7 @@ NEAR = 1.25  # exits are tried in forms that take at most so many times the fast
 
 
 @dataclass
-class Candidate:
+class AdaptCandidate:
     """A form, with exits or without, and what was found out about it.
 
     Args:
@@ -42,6 +42,7 @@ class Candidate:
         depth: mean number of layers.
         ms: of a text, by the number of texts at once.
         tested: changed answers on *certify*, by clause; None: not tested.
+        passed: the answers there.
         fault: why it cannot be used here.
     """
 
@@ -52,6 +53,7 @@ class Candidate:
     depth: float = 0.0
     ms: dict[str, float] = field(default_factory=dict)
     tested: list[Count] | None = None
+    passed: Passed | None = None
     fault: str = ""
 
     @property
@@ -89,20 +91,20 @@ class Search:
     threads: int
     times: Mapping[str, int]
 
-    def run(self, engines: list[str], exits: bool = True) -> list[Candidate]:
+    def run(self, engines: list[str], exits: bool = True) -> list[AdaptCandidate]:
         """Find all candidates, timed; those of the sequence are tested.
 
         Args:
             engines: that are tried beside our kernels, where they are installed.
             exits: tries them too.
         """
-        first = Candidate(Form("transformers"), depth=self.forms.original.num_layers)
+        first = AdaptCandidate(Form("transformers"), depth=self.forms.original.num_layers)
         first.counts, first.chance = self.judged(np.zeros(len(self.splits["select"]), bool))
-        statics = [first, *(Candidate(form) for form in self.forms.available(engines))]
+        statics = [first, *(AdaptCandidate(form) for form in self.forms.available(engines))]
         self.time("static", statics)
         for candidate in statics[1:]:
             if not candidate.fault:
-                self.judge_static(candidate)
+                self.judge(candidate)
         near = self.worth_exits(statics) if exits else []
         adaptive = [candidate for form in near for candidate in self.with_exits(form)]
         finalists = [first, *self.front(statics[1:]), *adaptive]
@@ -119,48 +121,56 @@ class Search:
         chances = [a.chance(b.num) for a, b in zip(counts, others, strict=True)]
         return counts, min(chances)
 
-    def judge_static(self, candidate: Candidate) -> None:
+    def judge(self, candidate: AdaptCandidate) -> None:
+        """Answer *select* as deployed, and count."""
         passed = self.passed(candidate, "select")
         changed_N = self.same.changed(self.original["select"], passed.logits_NC)
         candidate.counts, candidate.chance = self.judged(changed_N)
         candidate.depth = float(passed.depth_N.mean())
 
-    def passed(self, candidate: Candidate, part: str) -> Passed:
+    def passed(self, candidate: AdaptCandidate, part: str) -> Passed:
         """Answer a part as deployed."""
         deployed = self.forms.deployed(candidate.form, self.forms.rule_at(candidate.point))
         return self.work.passed(f"{candidate.key} {part}", self.splits[part], deployed.answers)
 
-    def speed(self, candidate: Candidate) -> float:
+    def speed(self, candidate: AdaptCandidate) -> float:
         return candidate.ms.get(str(self.batch), float("inf"))
 
-    def worth_exits(self, statics: Sequence[Candidate]) -> list[Form]:
+    def worth_exits(self, statics: Sequence[AdaptCandidate]) -> list[Form]:
         """The forms that are near the fastest one which is likely to hold."""
         sound = [c for c in statics if c.chance >= min(ROOMS) and c.form.engine != "transformers"]
         least = min(map(self.speed, sound), default=0.0)
         return [c.form for c in sound if self.speed(c) <= NEAR * least]
 
-    def with_exits(self, form: Form) -> Iterator[Candidate]:
-        """Yield the laxest points of a form's dial at which it is likely to hold."""
+    def with_exits(self, form: Form) -> Iterator[AdaptCandidate]:
+        """Yield the laxest points of a form's dial at which it is likely to hold.
+
+        Graphs of an engine are made for one point, which our kernels' dial in that dtype tells.
+        """
         rule, split = self.forms.encoder.exit, self.splits["select"]
-        path = self.work.folder / f"recorded-{form.engine}-{form.dtype}.parquet"
+        path = self.work.folder / f"recorded-{form.dtype}.parquet"
         if not path.is_file():
-            self.forms.recorded(form, split, f"exits in {form}").to_parquet(path)
+            self.forms.recorded(form.dtype, split).to_parquet(path)
         recorded = Recorded.read(path)
+        rooms = ROOMS if form.engine == "torch" else ROOMS[1:2]
         cost_EB = flops_shares(self.forms.encoder, rule, recorded)
-        original_NC, found = self.original["select"], dict[float, Candidate]()
+        original_NC, found = self.original["select"], dict[float, AdaptCandidate]()
         for point in fit_dial(rule, recorded, cost_EB, float(cost_EB[-1].mean()), original_NC):
             taus: Any = point.exit  # one for each exit
             outcome = recorded.under(at_point(rule, taus))
             changed_N = self.same.changed(original_NC, outcome.logits_BC)
             counts, chance = self.judged(changed_N)
             depth = float(outcome.depth_B.mean())
-            for room in ROOMS:
+            for room in rooms:
                 if chance >= room:
-                    found[room] = Candidate(form, taus, counts, chance, depth)
+                    found[room] = AdaptCandidate(form, taus, counts, chance, depth)
         by_point = {tuple(c.point or ()): c for c in found.values() if c.depth < len(cost_EB) - 1}
-        yield from by_point.values()
+        for candidate in by_point.values():
+            if form.engine != "torch":
+                self.judge(candidate)
+            yield candidate
 
-    def time(self, name: str, candidates: Sequence[Candidate]) -> None:
+    def time(self, name: str, candidates: Sequence[AdaptCandidate]) -> None:
         """Time candidates side by side on *select*, once; those that cannot run are told apart."""
 
         def measured() -> dict[str, Any]:
@@ -185,24 +195,24 @@ class Search:
             candidate.ms = times["ms"].get(candidate.key, {})
             candidate.fault = times["faults"].get(candidate.key, "")
 
-    def front(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+    def front(self, candidates: Sequence[AdaptCandidate]) -> list[AdaptCandidate]:
         """From the safest to ever faster ones: each is faster than all that are safer."""
-        best: list[Candidate] = []
+        best: list[AdaptCandidate] = []
         for candidate in sorted(candidates, key=lambda c: (-c.chance, self.speed(c))):
             sound = candidate.ms and candidate.chance >= min(ROOMS)
             if sound and (not best or self.speed(candidate) < self.speed(best[-1])):
                 best.append(candidate)
         return best
 
-    def certify(self, candidates: Sequence[Candidate]) -> None:
+    def certify(self, candidates: Sequence[AdaptCandidate]) -> None:
         """Test along the front, from the fastest static candidate that is nearly sure to hold."""
         front = self.front(candidates)
         safe = [i for i, c in enumerate(front) if c.point is None and c.chance >= SAFE]
         for candidate in front[max(safe, default=0) :]:
             if candidate.form.engine == "transformers":
                 continue  # the original agrees with itself
-            passed = self.passed(candidate, "certify")
-            changed_N = self.same.changed(self.original["certify"], passed.logits_NC)
+            candidate.passed = self.passed(candidate, "certify")
+            changed_N = self.same.changed(self.original["certify"], candidate.passed.logits_NC)
             groups = self.same.groups(self.original["certify"])
             candidate.tested = self.demand.counts(changed_N, groups)
             if not candidate.holds:

@@ -78,11 +78,14 @@ class Work:
                             logits=np.concatenate([each.logits_NC for each in answers]),
                             depth=np.concatenate([each.depth_N for each in answers]),
                         )
-                found.append(np.load(path, allow_pickle=False))
+                with np.load(path, allow_pickle=False) as kept:
+                    found.append(Passed(kept["logits"], kept["depth"]))
                 advance(sum(map(len, piece)))
         order_N = np.argsort(rows_N)
-        logits_NC = np.concatenate([piece["logits"] for piece in found])[order_N]
-        return Passed(logits_NC, np.concatenate([piece["depth"] for piece in found])[order_N])
+        return Passed(
+            np.concatenate([piece.logits_NC for piece in found])[order_N],
+            np.concatenate([piece.depth_N for piece in found])[order_N],
+        )
 
 
 def is_of(path: Path, settings: dict[str, Any]) -> bool:

@@ -90,7 +90,9 @@ class Model:
 
     def answers(self, left: Left) -> list[dict[str, Any]]:
         """Answers of examples that left together, with what the gateway takes out of them."""
-        scores = zip(left.trace.logits_BC.tolist(), left.trace.tokens_LB[0].tolist(), strict=True)
+        # A score's early heads may give more than the score.
+        logits_BC = left.trace.logits_BC[:, : max(len(self.backend.labels), 1)]
+        scores = zip(logits_BC.tolist(), left.trace.tokens_LB[0].tolist(), strict=True)
         for answer, (logits, num_tokens) in zip(left.answers, scores, strict=True):
             answer["scores"] = AnswerScores(logits, num_tokens)
         if left.source in self.normal:

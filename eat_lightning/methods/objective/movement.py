@@ -90,7 +90,7 @@ class Movement(Objective, nn.Module):
 def matrices_of(encoder: Any) -> Mapping[str, Tensor]:
     """The matrices of the layers by their names in the encoder."""
     return {
-        f"layers.{i}.{name}.weight": layer.get_parameter(f"{name}.weight")
+        f"layers.{i}.{name}.weight": layer.get_submodule(name).weight
         for i, layer in enumerate(encoder.layers)
         for name in MATRICES
     }

@@ -1,0 +1,93 @@
+"""`eat_lightning.adapt`: the command from Python, and the classifier that it gives."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING, Any
+from weakref import finalize
+
+import yaml
+
+from eat_lightning.config import CONFIG_DIR, parsed
+from eat_lightning.deploy.adapt.plan import AdaptSettings
+from eat_lightning.deploy.adapt.run import adapt as run
+from eat_lightning.engines.adapted import AboutAdapted, open_adapted
+from eat_lightning.errors import ConfigError
+from eat_lightning.export.folder_swap import folder_swap
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from eat_lightning.infer.backend import Backend
+
+
+@dataclass
+class Adapted:
+    """A classifier that was adapted, as its folder has it."""
+
+    folder: Path
+
+    @cached_property
+    def about(self) -> AboutAdapted:
+        return AboutAdapted.read(self.folder)
+
+    @cached_property
+    def backend(self) -> Backend:
+        return open_adapted(self.folder)
+
+    @property
+    def certificate(self) -> dict[str, Any]:
+        """The promise, and the counts that it stands on."""
+        return self.about.certificate
+
+    @property
+    def table(self) -> DataFrame:
+        """All candidates that were tried, a row each."""
+        from pandas import json_normalize
+
+        return json_normalize(self.about.candidates)
+
+    def classify(self, texts: Sequence[Any], batch: int = 32) -> list[dict[str, Any]]:
+        """Answer texts, or pairs of them: label, confidence, depth, reason, retention."""
+        rows = [[text] if isinstance(text, str) else list(text) for text in texts]
+        wanted = len(self.about.columns)
+        if wrong := [row for row in rows if len(row) != wanted]:
+            raise ValueError(f"each example must have {wanted} texts, got {len(wrong[0])}")
+        groups = [rows[i : i + batch] for i in range(0, len(rows), batch)]
+        return [answer for group in groups for answer in self.backend.answer(group)]
+
+    def save(self, folder: str | Path) -> None:
+        """Copy it to a new folder. FileExistsError where there is one."""
+        if Path(folder).exists():
+            raise FileExistsError(f"{folder} is there already")
+        with folder_swap(Path(folder)) as beside:
+            shutil.copytree(self.folder, beside, dirs_exist_ok=True)
+
+
+def adapt(
+    model: str | Path,
+    texts: str | Path | Sequence[Any],
+    to: str | Path | None,
+    **settings: Any,
+) -> Adapted:
+    """Do the work of `eat_lightning.adapt`."""
+    whole = yaml.safe_load(Path(CONFIG_DIR, "adapt.yaml").read_text("utf-8"))
+    for key in ("defaults", "hydra", "classifier"):
+        del whole[key]
+    place = Path(mkdtemp(prefix="adapted-"), "adapted") if to is None else Path(to)
+    is_path = isinstance(texts, str | Path)
+    named = {"model": str(model), "texts": str(texts) if is_path else "a list", "to": str(place)}
+    nested = {key: whole[key] | settings.pop(key) for key in ("heads", "times") if key in settings}
+    made = Adapted(place)
+    if to is None:
+        finalize(made, shutil.rmtree, place.parent, ignore_errors=True)
+    try:
+        run(parsed(AdaptSettings, whole | settings | nested | named), None if is_path else [*texts])
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    return made

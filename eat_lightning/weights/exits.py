@@ -1,0 +1,61 @@
+"""Exits that lie beside a classifier of transformers: heads and their rule, in a folder of its own.
+
+The classifier's files stay as they are, so that transformers opens them without us.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from eat_lightning.errors import ConfigError
+from eat_lightning.files import write_json
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.specification import spec
+from eat_lightning.weights.files import SAFE, save_weights
+from eat_lightning.weights.untrusted import json_of, one_line
+
+EXITS = "exits"  # in the classifier's folder
+
+
+def early_head_weights(encoder: AdaptiveEncoder) -> dict[str, Tensor]:
+    """The weights of all heads but the last, by the encoder's names."""
+    last = f"heads.{encoder.shape.num_layers}."
+    state = encoder.state_dict()
+    return {k: w for k, w in state.items() if k.startswith("heads.") and not k.startswith(last)}
+
+
+def save_exits(encoder: AdaptiveEncoder, folder: Path) -> None:
+    """Write the early heads and the exit rule beside a classifier."""
+    save_weights(early_head_weights(encoder), folder / EXITS)
+    about = {"head": encoder.head | {"last": "auto"}, "exit": spec("exit", encoder.exit)}
+    write_json(folder / EXITS / "config.json", about)
+
+
+def exits_beside(folder: Path) -> dict[str, Any]:
+    """Settings of the `head` and the `exit` of a folder; none where it has no exits. ConfigError
+    where they cannot be read."""
+    path = folder / EXITS / "config.json"
+    if not path.is_file():
+        return {}
+    try:
+        found = json_of(path)
+        return {"head": dict(found["head"]), "exit": dict(found["exit"])}
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise ConfigError(f"{path}: cannot be read ({one_line(error, 120)})") from None
+
+
+def load_exits(encoder: AdaptiveEncoder, folder: Path) -> None:
+    """Load the early heads of a folder. ConfigError where they do not fit."""
+    path = folder / EXITS / SAFE
+    try:
+        weights = load_file(path)
+        if weights.keys() != early_head_weights(encoder).keys():
+            raise ValueError("other weights than these exits have")
+        encoder.load_state_dict(weights, strict=False)
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"{path}: cannot be loaded ({one_line(error, 120)})") from None
