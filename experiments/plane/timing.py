@@ -23,7 +23,7 @@ import yaml
 
 from eat_lightning.data.split import Split
 from eat_lightning.errors import ConfigError, reported
-from eat_lightning.infer.latency import Candidate, Turns, keep_kernels, undisturbed
+from eat_lightning.infer.latency import TimedCall, Turns, keep_kernels, undisturbed
 from eat_lightning.infer.precision import form_of, in_form
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
@@ -88,8 +88,8 @@ class Timed:
     splits: dict[str, Split]
 
     @property
-    def candidate(self) -> Candidate:
-        return Candidate(self.run, self.splits[next(iter(self.parts))])
+    def candidate(self) -> TimedCall:
+        return TimedCall(self.run, self.splits[next(iter(self.parts))])
 
     def run(self, batch: Batch) -> Trace:
         """Answer a batch; the second model gets those that ran all of the first and are unsure."""
