@@ -275,12 +275,14 @@ def test_transformers_face_opens_it_with_its_exits(adapted: AdaptResult):
 
 def test_serve_opens_it(adapted: AdaptResult):
     pytest.importorskip("fastapi")
+    from gateways import without_scores
+
     from eat_lightning.deploy.serve.body import RequestExample
     from eat_lightning.deploy.serve.model import open_model
     from eat_lightning.deploy.serve.plan import ServeSettings
 
     folder = adapted.plan.to
     model = open_model(parsed(ServeSettings, config_of("serve", f"run='{folder}'")))
-    [(_, [answer])] = model.stream([RequestExample(["a text"])])
+    [(_, [answer])] = without_scores(model.stream([RequestExample(["a text"])]))
     assert answer == open_adapted(folder).answer([["a text"]])[0]
     assert model.about.labels == LABELS

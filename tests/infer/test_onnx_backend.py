@@ -142,7 +142,7 @@ runner = Runner({str(export.folder)!r}, 1)
 exits = StricterExits((1, 2), policies=(Veto(0.9), PerSource({{"mail": 0.9}})))
 texts = [["good film"], ["bad"]]
 trace = runner.run(texts, exits.review([{{"source": "mail"}}, {{}}]))
-print(trace.answers(runner.labels)[1]["exit_reason"])
+print(trace.answers(runner.kind, runner.labels)[1]["exit_reason"])
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "fallback\n"), done.stderr
