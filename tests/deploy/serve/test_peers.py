@@ -6,6 +6,7 @@ The clients themselves are in test_peer_clients.py.
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -186,6 +187,17 @@ def test_hugging_face_s_parameters(served: Running):
     with running(FakeModel(columns=("premise", "hypothesis"))) as pairs:
         pair = {"inputs": {"text": "a", "text_pair": "good"}}
         assert post(pairs, "/classify", pair).json() == GOOD
+
+
+def test_several_labels_each_have_a_sigmoid():
+    model = FakeModel()
+    model.about = replace(model.about, problem_type="multi_label_classification")
+    with running(model) as several:
+        for path in ("/predict", "/classify"):
+            found = post(several, path, {"inputs": "good"}).json()
+            assert found == [POSITIVE, {"label": "negative", "score": 0.5}]
+        data = post(several, "/v1/classify", {"input": "good"}).json()["data"]
+        assert data[0]["probs"] == pytest.approx([0.5, SURE])
 
 
 def test_semantic_router_s_http_classify(served: Running):
