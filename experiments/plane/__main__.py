@@ -6,7 +6,8 @@
 
 Runs of several tasks may be named together; a list of folders has their names. Records of a run's
 cut and dev are made once and kept in `records`, so that a second call runs no encoder but for
-Gatekeeper's heads. Nothing is chosen on dev. kept: models of kept rows, see `kept`.
+Gatekeeper's heads. Nothing is chosen on dev. kept: models of kept rows, see `kept`; beside runs
+those of their tasks.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ def main(arguments: Sequence[str]) -> None:
     given = {key: yaml.safe_load(value) for key, _, value in (a.partition("=") for a in arguments)}
     if unknown := [*given.keys() - {"runs", "kept", "records", "to"}]:
         raise ConfigError(f"only runs=, kept=, records= and to= are known, got {unknown[0]}")
-    to = Path(given.get("to", HERE / ("before" if "kept" in given else "results")))
+    to = Path(given.get("to", HERE / ("results" if "runs" in given else "before")))
     for models in given_models(given).values():
         plane_of(models).write(to)
         print(f"written: {to / models[0].task}.jsonl", flush=True)
@@ -130,7 +131,8 @@ def given_models(given: Mapping[str, Any]) -> dict[str, list[Model]]:
     ]
     if "kept" in given:
         by_task = yaml.safe_load(Path(given["kept"]).read_text("utf-8"))
-        pairs = [pair for kept in by_task.values() for pair in kept.items()]
+        tasks = {model.task for model in models} or by_task.keys()
+        pairs = [pair for task in tasks for pair in by_task.get(task, {}).items()]
         models += [kept_model(*pair) for pair in pairs]
     return grouped_by(models, lambda model: model.task)
 

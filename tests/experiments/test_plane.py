@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from models import tiny
+from models import ragged, tiny
 
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.never import Never
+from eat_lightning.model.packed import Batch
 from experiments.plane.__main__ import HERE, main
 from experiments.plane.gatekeeper import best_chain, loss
 from experiments.plane.kept import KeptModel, crossed, first_half, of_rows
@@ -19,6 +20,7 @@ from experiments.plane.models import RunModel
 from experiments.plane.rows import Plane, row_of
 from experiments.plane.show import report
 from experiments.plane.systems import Chain, Joined, Judged, Part, System, alone, unanimous
+from experiments.plane.timing import Timed, drawn, rules_at, speed_up
 
 SURE, UNSURE = 6.0, 0.5  # log-odds of the class that is named
 
@@ -174,3 +176,52 @@ def test_the_report_follows_from_the_kept_rows(tmp_path: Path):
     for path in sorted(HERE.glob("*/*.jsonl")):
         text = report(Plane.read(path.parent, path.stem), tmp_path)
         assert text in (path.parent / "report.md").read_text("utf-8")
+
+
+def test_a_point_of_two_models_is_one_rule_for_each():
+    """Two early exits, the first's end, then one early exit of the second."""
+    small = model("small", {1: [SURE], 2: [SURE], 3: [SURE]}, layers=3)
+    large = model("large", {2: [SURE], 4: [SURE]}, layers=4)
+    rules, least = rules_at([Part.whole(small), Part.whole(large)], [0.7, 0.8, 0.9, 0.6])
+    assert least == 0.9
+    assert (rules["small"].tau, rules["small"].layers) == ([0.7, 0.8], [1, 2])
+    assert (rules["large"].tau, rules["large"].layers) == ([0.6], [2])
+    ends, strict = rules_at([Part.end(small), Part.end(large)], [1.0])
+    assert [type(rule) for rule in ends.values()] == [Never, Never]
+    assert strict == np.inf  # at the strict end all are deferred, saturated ones too
+
+
+def test_timed_examples_cost_what_all_cost():
+    cost_B = np.concatenate([np.full(500, 1.0), np.full(500, 3.0)])
+    rows = drawn([cost_B, cost_B[::-1]], 100)
+    assert cost_B[rows].mean() == 2
+    assert len({*rows.tolist()}) == 100
+
+
+def test_speed_up_is_the_ratio_of_means():
+    static_RI, took_RI = np.full((3, 4), 6.0), np.array([[1.0, 2.0, 3.0, 2.0]] * 3)
+    value, low, high = speed_up(static_RI, took_RI)
+    assert value == 3
+    assert 2 <= low < 3 < high <= 6
+
+
+def test_only_unsure_examples_that_ran_the_whole_first_model_are_deferred():
+    small, large = tiny(num_labels=2), tiny(num_labels=2)
+    split = Stub()
+    timed = Timed("a", "cascade", 0.5, {"s": small, "l": large}, 0.0, np.ones(5), {"l": split})
+    batch = replace(ragged(), index_B=torch.arange(5) + 10)
+    timed.run(batch)
+    assert split.asked == []
+    replace(timed, least=np.inf).run(batch)
+    assert split.asked == [10, 11, 12, 13, 14]
+
+
+class Stub:
+    """A split that notes which examples are asked for."""
+
+    def __init__(self):
+        self.asked: list[int] = []
+
+    def batch(self, rows_B: np.ndarray) -> Batch:
+        self.asked += rows_B.tolist()
+        return ragged()

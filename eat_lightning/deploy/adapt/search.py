@@ -26,9 +26,10 @@ from eat_lightning.infer.latency import time_all
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.contracts import at_point
 
-ROOMS = (0.95, 0.8, 0.6)  # chances of holding on *certify*, at which points of a dial are tried
+ROOMS = (0.99, 0.9, 0.6)  # chances of holding on *certify*, at which points of a dial are tried
 SAFE = 0.99  # chance of the first of the sequence
 NEAR = 1.25  # exits are tried in forms that take at most so many times the fastest static one
+FINAL = 2.0  # and these are timed once more beside them
 
 
 @dataclass
@@ -105,9 +106,9 @@ class Search:
         for candidate in statics[1:]:
             if not candidate.fault:
                 self.judge(candidate)
-        near = self.worth_exits(statics) if exits else []
-        adaptive = [candidate for form in near for candidate in self.with_exits(form)]
-        finalists = [first, *self.front(statics[1:]), *adaptive]
+        near = self.near_fastest(statics[1:], NEAR) if exits else []
+        adaptive = [candidate for static in near for candidate in self.with_exits(static.form)]
+        finalists = [first, *self.near_fastest(statics[1:], FINAL), *adaptive]
         self.time("finalists", finalists)
         self.certify(finalists)
         return [*statics, *adaptive]
@@ -136,11 +137,11 @@ class Search:
     def speed(self, candidate: AdaptCandidate) -> float:
         return candidate.ms.get(str(self.batch), float("inf"))
 
-    def worth_exits(self, statics: Sequence[AdaptCandidate]) -> list[Form]:
-        """The forms that are near the fastest one which is likely to hold."""
-        sound = [c for c in statics if c.chance >= min(ROOMS) and c.form.engine != "transformers"]
-        least = min(map(self.speed, sound), default=0.0)
-        return [c.form for c in sound if self.speed(c) <= NEAR * least]
+    def near_fastest(self, statics: Sequence[AdaptCandidate], times: float) -> list[AdaptCandidate]:
+        """The likely ones that take at most so many times the fastest of them."""
+        likely = [c for c in statics if c.ms and c.chance >= min(ROOMS)]
+        least = min(map(self.speed, likely), default=0.0)
+        return [c for c in likely if self.speed(c) <= times * least]
 
     def with_exits(self, form: Form) -> Iterator[AdaptCandidate]:
         """Yield the laxest points of a form's dial at which it is likely to hold.

@@ -44,7 +44,8 @@ def classifier(folder: Path, num_labels: int) -> Any:
     tokenizer = toy_tokenizer()
     sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3}
     sizes |= {"num_attention_heads": 2, "max_position_embeddings": 80}
-    config = BertConfig(vocab_size=len(tokenizer), num_labels=num_labels, **sizes)
+    sizes |= {"vocab_size": len(tokenizer), "num_labels": num_labels}
+    config = BertConfig(**sizes)
     model: Any = spread(BertForSequenceClassification(config)).eval()
     with torch.no_grad():
         model.classifier.weight.mul_(20)

@@ -157,7 +157,7 @@ def test_a_model_of_another_kind_ranks_nothing(served: Running):
 def test_tei_s_info_and_health(served: Running, pairs: Running):
     found = served.client.get("/info").json()
     assert found["model_id"] == "fake"
-    names = {"id2label": {"0": "negative", "1": "positive"}}
+    names: dict[str, Any] = {"id2label": {"0": "negative", "1": "positive"}}
     names["label2id"] = {"negative": 0, "positive": 1}
     assert found["model_type"] == {"classifier": names}
     assert found["max_input_length"] == 64
@@ -281,7 +281,8 @@ def all_routes() -> set[tuple[str, str]]:
     from gateways import plan
 
     app = make_app(Gateway(plan(), lambda _: model))
-    found = {(m, route.path) for route in app.routes for m in getattr(route, "methods", ())}
+    routes: Any = app.routes
+    found = {(m, route.path) for route in routes for m in getattr(route, "methods", ())}
     return {(method, path) for method, path in found if method != "HEAD"}
 
 

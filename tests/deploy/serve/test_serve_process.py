@@ -32,6 +32,15 @@ TEXTS = [
 ]
 
 
+SHAPES: list[tuple[str, dict[str, Any]]] = [
+    ("/classify", {"text": "good"}),
+    ("/predict", {"inputs": [["good"], ["bad"]]}),
+    ("/", {"inputs": "good", "parameters": {}}),
+    ("/classify", {"inputs": "good"}),
+    ("/v1/classify", {"input": ["good", "bad"]}),
+]
+
+
 @pytest.fixture(autouse=True)
 def forked(monkeypatch: pytest.MonkeyPatch) -> None:
     commands.fork_workers(monkeypatch)
@@ -207,17 +216,19 @@ def test_a_killed_worker_is_said_and_replaced(run: Path, capfd: pytest.CaptureFi
 
 @pytest.mark.slow
 def test_every_request_is_answered_or_gets_an_error(run: Path):
-    """Workers killed at any moment: idle, at work, starting. Which of the two a request gets is the
-    scheduler's: who comes when a death has been noticed waits for the successor, and gets 200."""
+    """In every shape, with workers killed at any moment: idle, at work, starting. Which of the two
+    a request gets is the scheduler's: who comes when a death has been noticed waits for the
+    successor, and gets 200."""
     with process(f"run={run}", "deadline_ms=50000", forks=False) as (child, client):
         end, deaths = time.monotonic() + 12, 0
         codes = []
         while time.monotonic() < end:
-            if len(codes) % 25 == 5:
+            if len(codes) % 24 == 5:  # another shape each time
                 for worker in children(child.pid):
                     os.kill(worker, signal.SIGKILL)
                     deaths += 1
-            codes.append(client.post("/classify", json={"text": "good"}).status_code)
+            path, content = SHAPES[len(codes) % len(SHAPES)]
+            codes.append(client.post(path, json=content).status_code)
         assert set(codes) <= {200, 503}
         assert deaths
         assert client.post("/classify", json={"text": "good"}).status_code in (200, 503)

@@ -1,0 +1,226 @@
+"""Milliseconds of the plane's systems, all by turns: batch 1 and batches of 32.
+
+    python -m experiments.plane.timing runs='{A: FOLDER, B: FOLDER}' [examples=320] [to=FOLDER]
+
+Runs of one task, the dearest last. Examples are drawn so that the counted cost of every system is
+near that of dev: of many random draws the one with the least largest difference. A speed-up is over
+the last model's static twin; its interval is of examples (in batches: of whole batches) drawn anew.
+Nothing else may run meanwhile.
+
+Shapes: B examples, R repeats, I inputs.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from eat_lightning.data.split import Split
+from eat_lightning.errors import ConfigError, reported
+from eat_lightning.infer.latency import Candidate, Turns, keep_kernels, undisturbed
+from eat_lightning.infer.precision import form_of, in_form
+from eat_lightning.methods.exit.confidence import Confidence
+from eat_lightning.methods.exit.never import Never
+from eat_lightning.model.contracts import ExitRule
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.packed import Batch
+from eat_lightning.model.trace import Trace
+from eat_lightning.runs import jsonl
+from eat_lightning.runs.training_mark import training_faults
+from eat_lightning.weights.dial import Budget
+from experiments.plane.models import RunModel, open_model
+from experiments.plane.systems import Chain, Joined, Part
+
+BUDGETS, REPEATS, BATCH, WARM_UP = (0.06, 0.13, 0.21, 0.3, 0.38, 0.5, 0.6), 3, 32, 20
+DRAWS = 2000
+
+
+@dataclass(frozen=True)
+class TimedRow:
+    """Times of a system at one operating point, one thread.
+
+    Args:
+        system: its models' names.
+        kind: static, exits, or a kind of cascade.
+        asked: cost that was asked for, as a share of the last static model's; None: static.
+        latency_ms: mean at batch 1.
+        batch_ms: of an example in batches of 32, as they come.
+        speed_up: at batch 1 over the last static model, with the 95 % interval's ends.
+        batch_speed_up: the same in batches.
+        drawn_cost: counted cost of the timed examples over that of dev.
+        examples: timed.
+    """
+
+    system: str
+    kind: str
+    asked: float | None
+    latency_ms: float
+    batch_ms: float
+    speed_up: list[float]
+    batch_speed_up: list[float]
+    drawn_cost: float
+    examples: int
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A system at one operating point.
+
+    Args:
+        parts: by their models' names, encoders with their exit rules at it.
+        least: confidence of the first model's end at which it answers.
+        cost_B: FLOPs of dev.
+        splits: of the timed examples, by model.
+    """
+
+    system: str
+    kind: str
+    asked: float | None
+    parts: Mapping[str, AdaptiveEncoder]
+    least: float
+    cost_B: np.ndarray
+    splits: dict[str, Split]
+
+    @property
+    def candidate(self) -> Candidate:
+        return Candidate(self.run, self.splits[next(iter(self.parts))])
+
+    def run(self, batch: Batch) -> Trace:
+        """Answer a batch; the second model gets those that ran all of the first and are unsure."""
+        (_, first), *rest = self.parts.items()
+        trace = first(batch)
+        for name, second in rest:
+            unsure_B = trace.logits_BC.softmax(-1).amax(-1) < self.least
+            asked_B = unsure_B & (trace.depth_B == first.shape.num_layers)
+            if asked_B.any() and batch.index_B is not None:
+                second(self.splits[name].batch(batch.index_B[asked_B].numpy()))
+        return trace
+
+
+def timed_systems(models: Sequence[RunModel], splits: dict[str, Split]) -> Iterator[Timed]:
+    """The static models, exits, and cascades into the last model by confidence and with exits."""
+    last, form = models[-1], form_of(None, "fp32", "cpu")
+    full_cost = float(last.fixed_cost(last.cut, last.last).mean())
+    with undisturbed(1):
+        encoders = {model.name: in_form(model.encoder, form) for model in models}
+    chains: list[tuple[str, list[Part]]] = []
+    for model in models:
+        static = {model.name: encoders[model.name].replacing(exit=Never())}
+        cost_B = model.fixed_cost(model.dev, model.last)
+        yield Timed(model.name, "static", None, static, 0.0, cost_B, splits)
+        if len(model.layers) > 1:
+            chains.append(("exits", [Part.whole(model)]))
+        if model is not last:
+            chains.append(("cascade by confidence", [Part.end(model), Part.end(last)]))
+            chains.append(("exits of both", [Part.whole(model), Part.whole(last)]))
+    for kind, parts in chains:
+        dial, dev = Chain(parts, full_cost).dial, Joined.of(parts, "dev")
+        name = " > ".join(part.model.name for part in parts)
+        for budget in BUDGETS:
+            if dial.points[-1].cost <= budget < dial.points[0].cost:
+                point = dial.at(Budget(budget))
+                rules, least = rules_at(parts, point.exit)
+                at = {k: encoders[k].replacing(exit=rule) for k, rule in rules.items()}
+                cost_B = dev.at(point, "", budget).cost_B
+                yield Timed(name, kind, budget, at, least, cost_B, splits)
+
+
+def rules_at(parts: Sequence[Part], taus: Any) -> tuple[dict[str, ExitRule], float]:
+    """The exit rule of each model at a point of parts in a row, and the confidence at which the end
+    of the first answers."""
+    rules: dict[str, ExitRule] = {}
+    ends, at = [], 0
+    for part in parts:
+        early = [layer for layer in part.layers if layer < part.model.last]
+        here, at = list(taus[at : at + len(early)]), at + len(part.layers)
+        rules[part.model.name] = Confidence(here, early) if early else Never()
+        ends.append(at - 1)
+    least = taus[ends[0]] if len(parts) > 1 else 0.0
+    return rules, np.inf if least == 1 else least
+
+
+def drawn(costs: Sequence[np.ndarray], examples: int) -> np.ndarray:
+    """Rows whose mean costs are near those of all examples: of `DRAWS` draws the one with the least
+    largest relative difference over the systems."""
+    ratio_SB = np.stack([cost_B / cost_B.mean() for cost_B in costs])
+    size, rng = ratio_SB.shape[1], np.random.default_rng(0)
+    draws = [rng.permutation(size)[:examples] for _ in range(DRAWS)]
+    return min(draws, key=lambda rows: np.abs(ratio_SB[:, rows].mean(1) - 1).max())
+
+
+def speed_up(static_RI: np.ndarray, took_RI: np.ndarray) -> list[float]:
+    """The ratio of mean times with its 95 % bootstrap interval over inputs."""
+    static_I, took_I = static_RI.mean(0), took_RI.mean(0)
+    rows = np.random.default_rng(0).integers(len(took_I), size=(DRAWS, len(took_I)))
+    low, high = np.quantile(static_I[rows].mean(1) / took_I[rows].mean(1), [0.025, 0.975])
+    return [round(float(x), 3) for x in (static_I.mean() / took_I.mean(), low, high)]
+
+
+def timed_rows(models: Sequence[RunModel], examples: int) -> list[TimedRow]:
+    """Time all systems by turns."""
+    keep_kernels()
+    splits: dict[str, Split] = {}
+    systems = [*timed_systems(models, splits)]
+    rows_B = drawn([system.cost_B for system in systems], examples)
+    for model in models:
+        splits[model.name] = model.opened.data().split("validation").take(rows_B)
+    candidates = {i: system.candidate for i, system in enumerate(systems)}
+    order = np.arange(len(rows_B))
+    turns = [Turns(candidates, dict.fromkeys(candidates, order), size) for size in (1, BATCH)]
+    for each, warm_up in zip(turns, (WARM_UP, 1), strict=True):
+        with undisturbed(1):
+            each.warm_up(warm_up)
+            for repeat in range(REPEATS):
+                each.take(f"{len(systems)} systems, {repeat + 1} of {REPEATS}")
+    last = next(
+        i for i, s in enumerate(systems) if (s.system, s.kind) == (models[-1].name, "static")
+    )
+    single, batched = (each.took for each in turns)
+    return [
+        TimedRow(
+            system=system.system,
+            kind=system.kind,
+            asked=system.asked,
+            latency_ms=round(float(single[i].mean()), 4),
+            batch_ms=round(float(batched[i].sum() / REPEATS / len(rows_B)), 4),
+            speed_up=speed_up(single[last], single[i]),
+            batch_speed_up=speed_up(batched[last], batched[i]),
+            drawn_cost=round(float(system.cost_B[rows_B].mean() / system.cost_B.mean()), 4),
+            examples=len(rows_B),
+        )
+        for i, system in enumerate(systems)
+    ]
+
+
+def main(arguments: Sequence[str]) -> None:
+    given = {key: yaml.safe_load(value) for key, _, value in (a.partition("=") for a in arguments)}
+    if unknown := [*given.keys() - {"runs", "examples", "records", "to", "force"}]:
+        raise ConfigError(
+            f"only runs=, examples=, records=, to= and force= are known, got {unknown[0]}"
+        )
+    if faults := [] if given.get("force") else training_faults("force=true"):
+        raise ConfigError.of(faults)
+    records = Path(given.get("records", "outputs/plane"))
+    models = [open_model(name, path, records) for name, path in given.get("runs", {}).items()]
+    if len({model.task for model in models}) != 1:
+        raise ConfigError(
+            "runs must name finished runs of one task: {NAME: FOLDER}, the dearest last"
+        )
+    rows = timed_rows(models, int(given.get("examples", 320)))
+    path = (
+        Path(given.get("to", Path(__file__).parent / "results")) / f"{models[0].task}-times.jsonl"
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    jsonl.write(path, rows)
+    print(*rows, sep="\n")
+
+
+if __name__ == "__main__":
+    with reported():
+        main(sys.argv[1:])
