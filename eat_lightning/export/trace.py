@@ -126,7 +126,7 @@ class Stretch(nn.Module):
             tokens.append(packed.layout.lengths_B)
             packed, evidence = encoder.run_layer(packed, number)
         head: Any = encoder.heads[str(self.last)]
-        logits_BC = head.guess(head.pooled(encoder.for_heads(packed)))
+        logits_BC = encoder.kind.padded(head.guess(head.pooled(encoder.for_heads(packed))))
         out = {"logits_BC": logits_BC} | ({"tokens_LB": torch.stack(tokens)} if tokens else {})
         if self.last < len(encoder.layers):
             before = [state["guesses_EBC"]] if "guesses_EBC" in state else []

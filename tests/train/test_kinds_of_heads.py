@@ -12,6 +12,8 @@ from eat_lightning.runs.run import Run, folder_for
 from eat_lightning.train.__main__ import train
 from eat_lightning.train.plan import planned
 
+# Nine steps make scores that hardly vary, of which torchmetrics warns.
+pytestmark = pytest.mark.filterwarnings("ignore")
 RULES = {"moods": "every_label", "stsb": "predicted_error"}
 
 
