@@ -17,13 +17,16 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 SINGLE, MULTI, SCORE = "single_label_classification", "multi_label_classification", "regression"
 PROBLEM_TYPES = (SINGLE, MULTI, SCORE)
 TITLES = {SINGLE: "classes", MULTI: "sets of labels", SCORE: "scores"}
+Metric = Literal[
+    "accuracy", "f1", "matthews", "f1_micro", "f1_macro", "exact_match", "pearson", "spearman"
+]
 UNLABELLED = -100  # torch's ignore_index, in place of a class that is not known
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
+from eat_lightning.answer_kind import Metric
 from eat_lightning.files import sha256_of
 from eat_lightning.infer.precision import PLAIN
 from eat_lightning.model.contracts import Knob, point_of
@@ -34,9 +35,6 @@ from eat_lightning.validation import (
 
 Share = Annotated[float, Within("[0, 1]")]
 Correlation = Annotated[float, Within("[-1, 1]")]
-Metric = Literal[
-    "accuracy", "f1", "matthews", "f1_micro", "f1_macro", "exact_match", "pearson", "spearman"
-]
 
 
 def kind_faults(method: Any, beside: Beside) -> list[str]:

@@ -7,10 +7,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
+from eat_lightning.answer_kind import Metric
 from eat_lightning.cli import entry
 from eat_lightning.config import Settings, parsed
 from eat_lightning.errors import ConfigError, in_one_line
-from eat_lightning.runs.row import Metric
 from eat_lightning.validation import Beside, Check, InLayers
 
 STEP = "trainer/global_step"
