@@ -1,4 +1,4 @@
-"""What may make heads from one pass better, compared on the cut; dev is not looked at.
+"""Comparison, on the cut alone, of changes that may make heads from one pass better.
 
     python -m experiments.one_pass runs={NAME: FOLDER} [texts=16000] [cls=true] [to=FOLDER]
     python -m experiments.one_pass                  # the table of the kept rows
@@ -88,7 +88,7 @@ class Tried:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Who keeps full depth's answer at each budget (mean over them, for each example of the cut),
+    """Give which examples keep full depth's answer at each budget (mean over them),
     and who at which cost where 99 % should."""
 
     kept_B: np.ndarray
