@@ -308,7 +308,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         (["exit.tau=1.5", "data=toy", "encoder=tiny"], "exit.tau must be in (0, 1], got 1.5"),
         (["task=mails"], "one's own: --config-dir <the folder that has task/mails.yaml>"),
         (["colour=red"], "colour is not an option"),
-        (["task=sst3"], "task must be one of banking77, cola, "),
+        (["task=sst3"], "task must be one of banking77, "),
         (["seed=abc", "data=toy", "encoder=tiny"], "seed must be in [0, 4294967295], got 'abc'"),
     ],
 )
