@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from eat_lightning.answer_kind import SingleLabel
 from eat_lightning.deploy.adapt.demand import EVERY, Count, Demand
 from eat_lightning.deploy.adapt.forms import Form
-from eat_lightning.deploy.adapt.same_answer import SameClass
+from eat_lightning.deploy.adapt.same_answer import SameAnswer
 from eat_lightning.deploy.adapt.search import AdaptCandidate, Search
 from eat_lightning.deploy.adapt.work import Passed
 
@@ -53,8 +54,9 @@ def made(rates: list[float], demand: Demand, seed: int) -> tuple[HandMade, list[
     original = {part: np.tile([1.0, 0.0], (size, 1)) for part, size in sizes.items()}
     splits: Any = {part: range(size) for part, size in sizes.items()}
     unused: Any = None
+    same = SameAnswer(SingleLabel(2), ["no", "yes"])
     search = HandMade(
-        unused, SameClass(["no", "yes"]), demand, splits, original, unused, 1, 1, {},
+        unused, same, demand, splits, original, unused, 1, 1, {},
         random=np.random.default_rng(seed),
     )  # fmt: skip
     candidates = []
