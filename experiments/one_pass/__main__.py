@@ -1,4 +1,4 @@
-"""What may make heads from one pass better, compared on the cut; dev is not looked at.
+"""Changes to heads from one pass, compared on the cut; dev is not looked at.
 
     python -m experiments.one_pass runs={NAME: FOLDER} [texts=16000] [cls=true] [to=FOLDER]
     python -m experiments.one_pass                  # the table of the kept rows
@@ -88,8 +88,8 @@ class Tried:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Who keeps full depth's answer at each budget (mean over them, for each example of the cut),
-    and who at which cost where 99 % should."""
+    """Examples of the cut: the share of budgets at which each keeps full depth's answer, and its
+    cost and answer where 99 % should stay."""
 
     kept_B: np.ndarray
     by_budget: list[float]

@@ -23,7 +23,7 @@ BATCH, DROPOUT, LR, DECAY, FLOOR = 128, 0.2, 1e-3, 0.05, 0.1
 
 @dataclass(frozen=True)
 class Texts:
-    """What heads read of a split's texts.
+    """Features, goals and tokens of a split's texts.
 
     Args:
         features_NEW: float16, standardised.
