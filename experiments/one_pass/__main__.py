@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""Comparison, on the cut alone, of changes that may make heads from one pass better.
-=======
 """Changes to heads from one pass, compared on the cut; dev is not looked at.
->>>>>>> planes
 
     python -m experiments.one_pass runs={NAME: FOLDER} [texts=16000] [cls=true] [to=FOLDER]
     python -m experiments.one_pass                  # the table of the kept rows
@@ -92,13 +88,8 @@ class Tried:
 
 @dataclass(frozen=True)
 class Outcome:
-<<<<<<< HEAD
-    """Give which examples keep full depth's answer at each budget (mean over them),
-    and who at which cost where 99 % should."""
-=======
     """Examples of the cut: the share of budgets at which each keeps full depth's answer, and its
     cost and answer where 99 % should stay."""
->>>>>>> planes
 
     kept_B: np.ndarray
     by_budget: list[float]

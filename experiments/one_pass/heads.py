@@ -23,11 +23,7 @@ BATCH, DROPOUT, LR, DECAY, FLOOR = 128, 0.2, 1e-3, 0.05, 0.1
 
 @dataclass(frozen=True)
 class Texts:
-<<<<<<< HEAD
-    """Features and targets of a split's texts, as heads read them.
-=======
     """Features, goals and tokens of a split's texts.
->>>>>>> planes
 
     Args:
         features_NEW: float16, standardised.
