@@ -82,6 +82,8 @@ def kept(same: Sequence[Measured], folder: Path) -> list[rows.Row]:
 def compact(recorded: Recorded, exits: Sequence[ExitRule]) -> Recorded:
     """One pass without labels, in margins; rounded but for the examples that would then be answered
     otherwise, or at another exit, under one of the rules."""
+    if fixed := [type(exit).__name__ for exit in exits if not exit.by_difference]:
+        raise ValueError(f"a record in margins cannot be replayed under {', '.join(fixed)}")
     full = right_class_first(recorded, any(exit.by_class for exit in exits))
     guesses, signals = shortened(full.guesses), shortened(full.signals)
     short = replace(full, guesses=guesses, signals=signals)

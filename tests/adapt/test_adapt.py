@@ -130,7 +130,7 @@ def test_a_damaged_folder_is_refused(adapted: AdaptResult, tmp_path: Path):
     [
         ({"architectures": ["BertForTokenClassification"]}, "must be a text classifier"),
         ({"model_type": "t5"}, "model_type must be one of"),
-        ({"problem_type": "multi_label_classification"}, "several labels cannot be adapted yet"),
+        ({"problem_type": "multi_label_classification"}, "sets of labels cannot be adapted yet"),
         ({"id2label": {"0": "no", "1": ""}}, "id2label must name each of 2 classes"),
         ({"id2label": {"0": "no", "1": "no"}}, "id2label must name each of 2 classes"),
         ({"hidden_size": 31}, "num_heads must divide hidden_size"),
@@ -171,7 +171,7 @@ def test_no_code_of_a_folder_runs(classifier: Path, texts: Path, tmp_path: Path)
 
 def test_a_score_cannot_be_adapted_yet(texts: Path, tmp_path: Path):
     folder = save_classifier(tmp_path / "model", id2label={0: "score"}, label2id={"score": 0})
-    refused(plan_of(folder, texts, tmp_path / "to"), "that give a score cannot be adapted yet")
+    refused(plan_of(folder, texts, tmp_path / "to"), "answers with scores cannot be adapted yet")
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,12 @@ from eat_lightning.runs.row import Row
 from experiments.attack.rows import AttackRow
 from experiments.bench.rows import BenchRow
 from experiments.drift.trials import Trial
+from experiments.plane.rows import PlaneRow
 from experiments.scaling.rows import ScalingRow
 from experiments.serving.rows import LoadRow
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
-KINDS: list[type[Any]] = [Row, AttackRow, BenchRow, Trial, ScalingRow, LoadRow]
+KINDS: list[type[Any]] = [Row, AttackRow, BenchRow, Trial, PlaneRow, ScalingRow, LoadRow]
 ANOTHER_FORM = {"budgets/dial/rows.jsonl", "bodies/results/scores.jsonl"}  # of one script
 
 

@@ -62,6 +62,7 @@ def test_a_batch_answers_as_its_examples_do_alone(run: Path):
     torch.testing.assert_close(whole.logits_BC, torch.cat([one.logits_BC for one in single]))
 
 
+@pytest.mark.slow
 def test_an_export_answers_as_the_run_does(run: Path):
     pytest.importorskip("onnx")
     folder = exports.exported(run, "check=all", to=f"onnx-{run.name}")

@@ -11,6 +11,7 @@ from attentions import Example, bound, drawn, examples, product
 from models import alone, has_mask, kinds, method, packed, ragged, tiny
 from torch import nn
 
+from eat_lightning.answer_kind import SingleLabel
 from eat_lightning.errors import ConfigError
 from eat_lightning.methods.reduction._gates import gated, keep_where
 from eat_lightning.model.contracts import EncoderPart, ExitRule, Reduction, Where, overrides
@@ -172,9 +173,9 @@ def test_what_was_learned_is_saved_and_loaded(slot: str, kind: str, tmp_path: Pa
 def test_a_rule_that_learns_is_refused_where_it_was_not_trained():
     node = {"_target_": "eat_lightning.methods.exit.cats.MetaConsistency", "consistency": 0.5}
     with pytest.raises(ConfigError, match="exit=cats learns, and this run was trained with never"):
-        ExitChoice.of(node, {"kind": "never"}).rule({"kind": "never"}, [3, 4, 6], 6, 3)
+        ExitChoice.of(node, {"kind": "never"}).rule({"kind": "never"}, [3, 4, 6], 6, SingleLabel(3))
     own = spec("exit", tiny(exit="cats").exit)
-    assert ExitChoice.of(node, own).rule(own, [3, 4, 6], 6, 3).consistency == 0.5
+    assert ExitChoice.of(node, own).rule(own, [3, 4, 6], 6, SingleLabel(3)).consistency == 0.5
 
 
 def test_layers_can_be_skipped():

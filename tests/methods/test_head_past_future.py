@@ -6,6 +6,7 @@ import pytest
 import torch
 from models import ragged, tiny
 
+from eat_lightning.answer_kind import SingleLabel
 from eat_lightning.methods.head.past_future import PastFuture
 from eat_lightning.model.training import Context
 
@@ -55,7 +56,7 @@ def test_imitation_is_learned_from_detached_vectors():
     heads = by_hand(imitation=0.5)
     pools = {k: torch.tensor([[0.1], [-0.1]], requires_grad=True) for k in (2, 3)}
     pools[6] = torch.tensor([[0.1], [0.1]], requires_grad=True)
-    context = Context({}, torch.tensor([0, 0]), 6, pools=pools)
+    context = Context({}, torch.tensor([0, 0]), 6, pools=pools, kind=SingleLabel(2))
     assert heads[2].penalties(context) == heads[3].penalties(context) == {}
     term_B = heads[6].penalties(context)["imitation"]
     # In one dimension a cosine is a sign: 2 -> 3 agrees, 2 -> 6 and 3 -> 6 not for the second.

@@ -108,8 +108,8 @@ def test_build_all_lists_every_fault():
         "attention.window must be even and at least 2, got 3",
         "reduction.layers must be in 1..6, got 9",
         "exit.kind: there is no exit called 'nope': one of beem, berxit, cap, cats, "
-        "confidence, entropy, fixed, fpabee, margin, never, patience, pcee, prototype, random, "
-        "vote, or a class of one's own as nope.Nope",
+        "confidence, entropy, every_label, fixed, fpabee, fpabee_labels, margin, never, patience, "
+        "pcee, predicted_error, prototype, random, vote, or a class of one's own as nope.Nope",
     ]
 
 

@@ -58,7 +58,16 @@ def test_a_row_says_what_differs_from_its_defaults(tmp_path: Path):
     assert again == replace(row, f1=0.3333333)
 
 
-@pytest.mark.parametrize("kind", [k for k in kinds("exit") if SINGLE in method("exit", k).kinds])
+def test_a_rule_that_reads_logits_as_they_are_is_refused():
+    with pytest.raises(ValueError, match="in margins cannot be replayed under CertaintyAware"):
+        compact(record(tiny(), Examples(ragged())), [method("exit", "cap")])
+
+
+RULES = {k: method("exit", k) for k in kinds("exit")}
+IN_MARGINS = [k for k, rule in RULES.items() if SINGLE in rule.kinds and rule.by_difference]
+
+
+@pytest.mark.parametrize("kind", IN_MARGINS)
 def test_every_rule_leaves_where_it_did(kind: str):
     """Whatever it looks at may depend on the order of the classes."""
     encoder = tiny("dense", "none", kind, head={"layers": [2, 3, 4]})

@@ -44,7 +44,7 @@ def row(**changes) -> Row:
         ({"exit_shares": {"7": 1.0}}, r"exit_shares must name layers in 0..6, got 7"),
         ({"exit_shares": {"4": 0.5}}, r"exit_shares must add up to 1, got 0.5"),
         ({"ece_after": {"4": 2.0}}, r"ece_after.4 must be in [0, 1], got 2.0"),
-        ({"metric": "loss"}, r"metric must be one of accuracy, f1, matthews, pearson, spearman"),
+        ({"metric": "loss"}, r"metric must be one of accuracy, f1, matthews, f1_micro"),
         ({"colour": "red"}, r"colour is not an option"),
     ],
 )

@@ -14,6 +14,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from models import method
 
+from eat_lightning.answer_kind import SingleLabel
 from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import Recorded
@@ -168,7 +169,8 @@ def recorded(probabilities_B: list[float]) -> Recorded:
 
 def test_the_way_under_the_rule_needs_no_second_pass():
     given = recorded([0.95, 0.6, 0.55, 0.99])
-    encoder: Any = SimpleNamespace(exit=given.exit, shape=SimpleNamespace(num_layers=6))
+    shape = SimpleNamespace(num_layers=6)
+    encoder: Any = SimpleNamespace(exit=given.exit, shape=shape, kind=SingleLabel(2))
     guesses = {k: torch.from_numpy(guess_BC) for k, guess_BC in given.guesses.items()}
     in_full_B = torch.full((4,), 6)
     tokens_LB = torch.from_numpy(given.tokens_LB)

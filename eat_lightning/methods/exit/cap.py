@@ -39,6 +39,7 @@ class CertaintyAware(ExitRule):
 
     kinds = (SINGLE,)
     last_only = True
+    by_difference = False  # the appended logit is on the scale of the others
     reasons = ("certain",)
     knob = Knob(
         "cap",
@@ -69,8 +70,9 @@ class CertaintyAware(ExitRule):
         return (cap_B < point_at(self.cap, len(logits_EBC))).long()
 
     def flops(self, shape: Shape, num_labels: int) -> float:
-        """Two products of width D; W z + b is the head's."""
-        return 4.0 * shape.hidden_size
+        """W W^T, the shift W^+ b, W z' and the norm of its projection, as they are computed here."""
+        classes, width = num_labels, shape.hidden_size
+        return 4.0 * classes * width + 2.0 * classes**2 * width + 4.0 * classes**2
 
 
 def unseen_share(

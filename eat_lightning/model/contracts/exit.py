@@ -29,6 +29,7 @@ class ExitRule(EncoderPart, ABC):
     wants_error: bool = False  # reads the error that early heads of a score predict
     last_only: bool = False  # a decision reads no exit but the one where it is made
     by_class: bool = False  # `observe` gives a signal for each class, in their order
+    by_difference: bool = True  # the same number added to all logits of an exit changes nothing
     wants: frozenset[str] = frozenset()  # names of notes on rows for `observe`, see `packed.NOTES`
 
     @property

@@ -12,6 +12,9 @@ from finished import config_of
 
 from eat_lightning import __version__
 
+# Helm's library is a Go runtime in this process: beside others' threads it has ended a worker once.
+pytestmark = pytest.mark.nightly
+
 CONTAINER = Path(__file__).parents[3] / "eat_lightning/deploy/serve/container"
 CHART = CONTAINER / "chart"
 NAME = "eat-gateway"
