@@ -70,7 +70,7 @@ class CertaintyAware(ExitRule):
         return (cap_B < point_at(self.cap, len(logits_EBC))).long()
 
     def flops(self, shape: Shape, num_labels: int) -> float:
-        """W W^T, the shift W^+ b, W z' and the norm of its projection, as they are computed here."""
+        """Count W W^T, the shift W^+ b, W z' and the norm of its projection."""
         classes, width = num_labels, shape.hidden_size
         return 4.0 * classes * width + 2.0 * classes**2 * width + 4.0 * classes**2
 
