@@ -2,6 +2,7 @@
 there, and what is refused is said in one line."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -76,19 +77,10 @@ HOSTILE: dict[str, Callable[[Path], bytes]] = {
 @pytest.fixture
 def export(tmp_path: Path) -> Path:
     """A copy to be spoilt; beside it a file that it must not read."""
-    folder = tmp_path / "export"
-    folder.mkdir()
-    for path in (shared_export() / "onnx-fp32").iterdir():
-        os.link(path, folder / path.name)
+    folder = Path(shutil.copytree(shared_export() / "onnx-fp32", tmp_path / "export"))
     (folder / "vector.bin").write_bytes(VECTOR.tobytes())
     (tmp_path / "secret").write_bytes(VECTOR.tobytes())
     return folder
-
-
-def spoil(path: Path, content: bytes) -> None:
-    """The sound file has another name elsewhere, which keeps it."""
-    path.unlink()
-    path.write_bytes(content)
 
 
 def answered(folder: Path, engine: str) -> Any:
@@ -100,7 +92,7 @@ def answered(folder: Path, engine: str) -> Any:
 def test_a_graph_that_asks_for_what_is_not_its_own_is_refused(
     export: Path, name: str, engine: str, capfd: pytest.CaptureFixture
 ):
-    spoil(export / FIRST, HOSTILE[name](export.parent / "secret"))
+    (export / FIRST).write_bytes(HOSTILE[name](export.parent / "secret"))
     message = refused(answered, export, {"onnxruntime": "onnx"}.get(engine, engine))
     assert message.startswith(f"{export / FIRST}: not a graph that can be run (")
 
@@ -124,14 +116,18 @@ def test_a_tokenizer_that_would_grow_a_text_is_refused(export: Path):
     double = '{"pattern": {"String": "a"}, "content": "aa"}'
     model = '{"type": "WordPiece", "vocab": {"[UNK]": 0}, "unk_token": "[UNK]",'
     model += '"continuing_subword_prefix": "##", "max_input_chars_per_word": 100}'
-    spoil(export / "tokenizer.json", f'{{"model": {model}, "normalizer": {double}}}'.encode())
+    (export / "tokenizer.json").write_bytes(
+        f'{{"model": {model}, "normalizer": {double}}}'.encode()
+    )
     assert "Replace must not lengthen a text" in refused(Export.open, export)
-    spoil(export / "tokenizer.json", b'{"model": {"type": "WordPiece"}, "normalizer": {"type": 1}}')
+    (export / "tokenizer.json").write_bytes(
+        b'{"model": {"type": "WordPiece"}, "normalizer": {"type": 1}}'
+    )
     assert "tokenizer.json: not a tokenizer (" in refused(Export.open, export)
 
 
 def test_the_command_says_it_in_one_line(export: Path):
-    spoil(export / "single.onnx", outside(str(export.parent / "secret")))
+    (export / "single.onnx").write_bytes(outside(str(export.parent / "secret")))
     command = [sys.executable, "-m", "eat_lightning.infer.onnx_runner", str(export)]
     done = subprocess.run(command, cwd=ROOT, input=b"good\n", capture_output=True)
     assert (done.returncode, done.stdout) == (1, b"")
