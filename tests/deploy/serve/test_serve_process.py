@@ -90,6 +90,7 @@ def test_an_export_streams_the_same():
         assert found[i] == answer
 
 
+@pytest.mark.slow
 def test_a_model_in_a_process_of_its_own(run: Path, tmp_path: Path):
     model = Remote(model_settings(run))
     examples = [RequestExample([text]) for text in TEXTS]
@@ -139,6 +140,7 @@ def children(pid: int) -> list[int]:
     return [int(child) for task in tasks for child in task.read_text().split()]
 
 
+@pytest.mark.slow
 def test_the_command_answers_reads_its_run_again_and_ends_with_status_0(run: Path, tmp_path: Path):
     """HUP takes the run that a link now leads to, and keeps the old one where that is none. TERM
     comes while requests are at work: what was accepted is answered."""
@@ -190,6 +192,7 @@ def told_when_sent(worker: Remote) -> threading.Event:
     return sent
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_said_and_replaced(run: Path, capfd: pytest.CaptureFixture):
     """A request that the dying worker has been handed is never handed on: it gets 503. The worker
     is stopped first, so that it cannot answer, and killed when the request has surely been sent."""
@@ -252,6 +255,7 @@ def test_what_cannot_be_served_is_said_in_one_line(run: Path, changes: dict, sai
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_the_command_says_it_in_one_line():
     out, said = commands.finished(commands.SERVE, "port=0", "run=nowhere", status=1)
     assert said == "error: run=nowhere is not a run folder (no config.yaml in it)\n"
