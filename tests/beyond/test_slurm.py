@@ -17,7 +17,10 @@ from training import TINY
 
 pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="no hydra-submitit-launcher")
 SLURM = ["hydra.launcher.mem_gb=2", "hydra.launcher.cpus_per_task=1", "hydra/launcher=slurm"]
-LOCAL = ["hydra/launcher=submitit_local", "hydra.launcher.submitit_folder=${hydra.sweep.dir}/.slurm/%j"]
+LOCAL = [
+    "hydra/launcher=submitit_local",
+    "hydra.launcher.submitit_folder=${hydra.sweep.dir}/.slurm/%j",
+]
 LONG = ["trainer.max_epochs=200", "trainer.max_steps=200", "checkpoint_every=20"]
 
 
