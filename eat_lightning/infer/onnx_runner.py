@@ -13,7 +13,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,6 @@ WEIGHTS = "weights.bin"
 MOST = 16 << 30  # bytes of a file; BERT-base has 440 million of weights
 MOST_OF = {ABOUT: 1 << 20, "tokenizer.json": 32 << 20, ".onnx": 64 << 20}  # by name or suffix
 
-Ids = Sequence[Sequence[int] | np.ndarray]  # of each example
 Left = Iterator[tuple[np.ndarray, AnswerTrace]]
 # Asked at each exit beside the graphs, and can only make exits later: their reasons, the guesses so
 # far (None: at the last layer), places of those still here -> reasons, 0 for who stays.
@@ -127,7 +126,12 @@ class Runner:
         encoded = self.tokenizer.encode_batch(given)
         types = [x.type_ids if self.about["types"] else [0] * len(x.ids) for x in encoded]
         cut_B = np.array([bool(x.overflowing) for x in encoded])
-        return first_state([x.ids for x in encoded], types), cut_B
+        state = {
+            "ids_N": np.concatenate([np.array(x.ids, np.int64) for x in encoded]),
+            "types_N": np.concatenate([np.array(x, np.int64) for x in types]),
+            "lengths_B": np.array([len(x.ids) for x in encoded], np.int64),
+        }
+        return state, cut_B
 
     def leaving(self, state: State, review: Review | None = None) -> Left:
         """Yield the examples that leave at each exit, with a trace complete for those."""
@@ -158,14 +162,6 @@ class Runner:
                 break
             if len(gone_B):
                 state = staying(state, ~leaves_B)
-
-
-def first_state(ids: Ids, types: Ids) -> State:
-    return {
-        "ids_N": np.concatenate([np.array(x, np.int64) for x in ids]),
-        "types_N": np.concatenate([np.array(x, np.int64) for x in types]),
-        "lengths_B": np.array([len(x) for x in ids], np.int64),
-    }
 
 
 def staying(state: State, stays_B: np.ndarray) -> State:
