@@ -316,23 +316,28 @@ def pictures() -> list[Picture]:
 def pages() -> list[Page]:
     """The site's page and its pictures, light and dark."""
     found = pictures()
-    parts = [f"## {each.title}\n\n{shown(each)}\n\n{each.words}\n" for each in found]
+    parts = [f"## {each.title}\n\n{shown(each, 'how/')}\n\n{each.words}\n" for each in found]
     head = (
         "# How it works, in six pictures\n\nAll are of one real run: a model of 12 layers (MPNet) "
         "that tells whether a sentence on a film is positive (SST-2). Its exits learned from texts "
         "without labels. [Its rows](results/budgets/one_pass.md).\n"
     )
-    drawn = [
-        Page(f"how/{each.name}-{scheme}.svg", each.svg(scheme).encode())
-        for each in found
-        for scheme in COLORS
-    ]
+    drawn = [page for each in found for page in files(each, "how")]
     return [Page("how.md", "\n".join([head, *parts])), *drawn]
 
 
-def shown(picture: Picture) -> str:
-    """Both schemes; the theme shows the one that fits its switch."""
-    return "\n".join(f"![{picture.title}](how/{picture.name}-{s}.svg#only-{s})" for s in COLORS)
+def files(picture: Picture, folder: str) -> list[Page]:
+    """A picture's files in a folder of the site, one for each scheme."""
+    return [
+        Page(f"{folder}/{picture.name}-{scheme}.svg", picture.svg(scheme).encode())
+        for scheme in COLORS
+    ]
+
+
+def shown(picture: Picture, folder: str = "") -> str:
+    """Both schemes as Markdown; the theme shows the one that fits its switch."""
+    start = f"![{picture.title}]({folder}{picture.name}"
+    return "\n".join(f"{start}-{scheme}.svg#only-{scheme})" for scheme in COLORS)
 
 
 def main() -> None:

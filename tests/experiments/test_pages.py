@@ -32,7 +32,7 @@ def sentences(text: str) -> list[str]:
 
 
 def numbers(sentence: str) -> list[str]:
-    """A range or share is one number (4 to 5, 3 of 10), and the name of a setting is none (layer 3)."""
+    """A range or a share is one number (4 to 5, 3 of 10), a setting's name is none (layer 3)."""
     joined = re.sub(r"(\d)( %)? (?:to|and|or|of) (?=[-+]?\d)", r"\1~", sentence)
     plain = re.sub(r"(?i)(?:layer|tau|batch|budget|level of|version|SST-) ?[\d.]+", "", joined)
     return re.findall(r"(?<![\w.-])[-+]?\d[\d,.~]*", plain)
