@@ -90,6 +90,11 @@ def said(example: RequestExample, depth: int, reason: str, about: About) -> dict
     answer |= {"depth": depth, "exit_reason": reason, "retention": 0.5 if depth == 6 else 0.75}
     logits = [0.0, score] if about.labels else [score]
     cut = {"truncated": True} if example.texts[0].startswith("long") else {}
+    if example.guesses:
+        threshold = {"name": "tau", "value": 0.9, "of_confidence": True}
+        unsure = {"label": "negative", "confidence": 0.6, "threshold": threshold}
+        early = [{"layer": layer} | unsure for layer in (3, 4) if layer < depth]
+        cut["guesses"] = [*early, {"layer": depth} | answer | {"threshold": threshold}]
     return answer | cut | {"scores": AnswerScores(logits, 5)}
 
 

@@ -51,22 +51,22 @@ class CascadeBackend(Backend):
         self, source: Source, texts: Texts, about: About, deep: bool
     ) -> Iterator[tuple[np.ndarray, AnswerTrace, AnswerTrace]]:
         """deep: the large model answers all."""
-        later, before = [*range(len(texts))], self.small.num_layers
+        left, before = [*range(len(texts))], self.small.num_layers
         if not deep:
-            later = []
+            left = []
             for rows_B, found, _ in self.small.run(None, texts, about, False):
                 sure_B = self.kind.margin(torch.from_numpy(found.logits_BC)).numpy() >= self.least
-                later += rows_B[~sure_B].tolist()
+                left += rows_B[~sure_B].tolist()
                 if sure_B.any():
                     trace = self.part(found.take(np.flatnonzero(sure_B)), before, FIRST_REASON)
                     yield rows_B[sure_B], trace, trace
-        if not later:
+        if not left:
             return
         reason = Reason.FALLBACK if deep else Reason.LAST_LAYER
-        given = [texts[row] for row in later], [about[row] for row in later]
+        given = [texts[row] for row in left], [about[row] for row in left]
         for rows_B, found, _ in self.large.run(None, *given, False):
             trace = self.part(found, self.num_layers, reason)
-            yield np.array(later)[rows_B], trace, trace
+            yield np.array(left)[rows_B], trace, trace
 
     def part(self, found: AnswerTrace, depth: int, reason: int) -> AnswerTrace:
         """Let a model's trace be one of both. depth: layers of both that were run."""

@@ -45,13 +45,17 @@ class Left:
 
 @dataclass(frozen=True)
 class Look:
-    """One example's answer, and the guess of each exit on its path: logits and the rule's signals,
-    by layer. exit: the rule that decided there."""
+    """One example as it left, and the guess of each exit on its path: logits and the rule's
+    signals, by layer. exit: the rule that decided there."""
 
-    answer: dict[str, Any]
+    left: Left
     guesses: dict[int, np.ndarray]
     signals: dict[int, np.ndarray]
     exit: Any
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        return self.left.answers[0]
 
 
 class Backend(ABC):

@@ -19,7 +19,7 @@ import numpy as np
 from eat_lightning.data.batching import sorted_batches
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.files import sha256_of
-from eat_lightning.infer.backend import Backend, Look, Source
+from eat_lightning.infer.backend import Backend, Left, Look, Source
 from eat_lightning.infer.onnx_runner import ABOUT, Runner, files_of
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.infer.sessions import ENGINES
@@ -178,14 +178,16 @@ class OnnxBackend(Backend):
         )
 
     def look(self, text: Sequence[str], about: Mapping[str, str]) -> Look:
-        exits = self.by_source[self.source_of(about)]
+        source = self.source_of(about)
+        exits = self.by_source[source]
         # Asked though the graphs decide alone, so that a single example too goes exit by exit.
         review = exits.review([about]) or (lambda reason_B, *_: reason_B)
         trace = self.runner.run([text], review)
         depth = int(trace.depth_B[0])
         guesses = {k: guess_BC[0] for k, (guess_BC, _) in trace.guesses.items() if k <= depth}
         rule = build("exit", self.export.about["exit"]) if exits.rule is None else exits.rule
-        return Look(trace.answers(self.kind, self.labels)[0], guesses, {}, rule)
+        left = Left(source, [0], trace.answers(self.kind, self.labels), trace, trace)
+        return Look(left, guesses, {}, rule)
 
     def identity(self, source: Source = None) -> dict[str, Any]:
         """The graphs by hash, and what makes their exits later."""

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.backend import Backend, Look, Source
+from eat_lightning.infer.backend import Backend, Left, Look, Source
 from eat_lightning.infer.record import record, recorded_of
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.contracts import Policy
@@ -86,13 +86,15 @@ class TorchBackend(Backend):
         self.__post_init__()
 
     def look(self, text: Sequence[str], about: Mapping[str, str]) -> Look:
-        encoder, encoded = self.by_source[self.source_of(about)], self.encoded([text])
+        source, encoded = self.source_of(about), self.encoded([text])
+        encoder = self.by_source[source]
         with torch.inference_mode():
             trace = encoder(self.batch_of(encoded, [about]))
         depth, signals = int(trace.depth_B), trace.signals
         passed = [k for k in sorted(trace.guesses) if k <= depth]
+        found = in_numpy(trace, np.array(encoded.cut))
         return Look(
-            in_numpy(trace, np.array(encoded.cut)).answers(self.kind, self.labels)[0],
+            Left(source, [0], found.answers(self.kind, self.labels), found, found),
             {k: trace.guesses[k][0].float().cpu().numpy() for k in passed},
             {k: signals[k][0].float().cpu().numpy() for k in passed if k in signals},
             encoder.exit,

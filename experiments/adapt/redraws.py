@@ -87,7 +87,7 @@ class Redraw(Search):
 
 @dataclass(frozen=True)
 class Draw:
-    """What one draw of the parts gave.
+    """Outcome of one draw of the parts.
 
     Args:
         name: of the chosen candidate; "": nothing is certified.

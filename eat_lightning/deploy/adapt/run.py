@@ -28,6 +28,7 @@ from eat_lightning.deploy.adapt.same_answer import SameAnswer
 from eat_lightning.deploy.adapt.search import Search
 from eat_lightning.deploy.adapt.texts import Texts, cut, read_texts
 from eat_lightning.deploy.adapt.work import Work
+from eat_lightning.deploy.score.plan import cores
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.latency import keep_kernels
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -56,7 +57,7 @@ def adapt(plan: AdaptSettings, given: Sequence[Any] | None = None) -> AdaptResul
     check_enough(len(texts), len(parts.get("certify", ())), plan)
     work = Work.open(Path(plan.to), identity(plan, [original, *([small] if small else [])], texts))
     splits = splits_of(texts, parts, original, work.folder)
-    torch.set_num_threads(plan.threads)
+    torch.set_num_threads(max(plan.threads, len(cores())))  # times are taken with plan.threads
     announce(plan, original, texts, splits, work.folder)
     theirs = deployed_original(original)
     answers = {
@@ -237,10 +238,10 @@ def costs(
         theirs.answers(batch)
         took.append(perf_counter() - began)
     each = took[-1] / len(rows_B)
-    passes = len(plan.engines) + 3  # of *select*, in all dtypes, as passes of fp32
-    texts = sizes["select"] * (passes + 1) + sizes["learn"] * 0.7 + sizes["certify"] * 2
+    passes = len(plan.engines) + 2.7  # of *select*, in all dtypes, as passes of fp32
+    texts = sizes["select"] * passes + sizes["learn"] * 0.7 + sizes["certify"] * 1.7
     training = sum(plan.heads.epochs) * sizes["learn"] * heads * 6e-11
-    making = len(plan.engines) * layers * 8.0  # of graphs
-    timed = plan.times.examples * plan.times.repeats * 10
+    making = 20.0 * layers if plan.engines else 0.0  # of graphs: two static, at most three points
+    timed = plan.times.examples * plan.times.repeats * 10 * torch.get_num_threads()
     seconds = each * (texts + timed) + training + making
     return seconds, vectors + weights * (1 + graphs), 1.5 * weights + heads

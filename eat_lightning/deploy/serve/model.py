@@ -10,6 +10,7 @@ from typing import Any
 
 from eat_lightning.deploy.drift.observation import observations
 from eat_lightning.deploy.drift.reference import Reference, read_references
+from eat_lightning.deploy.predict.explain import guesses_of
 from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.engines.open import open_backend
@@ -80,13 +81,23 @@ class Model:
 
     def stream(self, examples: Sequence[RequestExample], deep: Deep = NOBODY) -> Iterator[Chunk]:
         """Each example's answer, those who leave first in the first chunk. Texts that are cut at
-        another side come after the others."""
-        for side in dict.fromkeys(example.cut_at for example in examples):
-            places = [i for i, example in enumerate(examples) if example.cut_at == side]
+        another side come after the others, and examples with guesses go first, one by one."""
+        alone = [i for i, e in enumerate(examples) if self.shows_guesses(e, deep)]
+        for i in alone:
+            look = self.backend.look(examples[i].texts, examples[i].about)
+            [answer] = self.answers(look.left)
+            yield [i], [answer | {"guesses": guesses_of(self.backend, look)}]
+        together = {i: example for i, example in enumerate(examples) if i not in alone}
+        for side in dict.fromkeys(example.cut_at for example in together.values()):
+            places = [i for i, example in together.items() if example.cut_at == side]
             texts, about = [examples[i].texts for i in places], [examples[i].about for i in places]
             with self.backend.cutting(side):
                 for left in self.backend.stream(texts, about, deep):
                     yield [places[i] for i in left.places], self.answers(left)
+
+    def shows_guesses(self, example: RequestExample, deep: Deep) -> bool:
+        """False too where nobody of its source leaves early: no exit decides there."""
+        return example.guesses and self.backend.source_of(example.about) not in deep
 
     def answers(self, left: Left) -> list[dict[str, Any]]:
         """Answers of examples that left together, with what the gateway takes out of them."""
