@@ -17,6 +17,7 @@ ROOMS = [  # from the ground up; a room knows only those before it
         "cluster",
         "answer_kind",
         "text_io",
+        "long_texts",
         "config",
     ),
     *("process", "overrides", "composing", "cli"),

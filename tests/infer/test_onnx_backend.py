@@ -122,10 +122,11 @@ def test_what_the_exits_would_have_done(export: Export):
     runner = export.runner
     for policies in ((), (Veto(0.6),), (PerSource({"mail": 0.9}),)):
         exits = StricterExits(export.layers, policies=policies)
-        trace = runner.run(TEXTS, nobody_leaves)
+        windows = [text.windows[0] for text in runner.reader(TEXTS)]
+        trace = runner.run(windows, nobody_leaves)
         assert set(trace.depth_B.tolist()) == {3}
         logits_BC, depth_B = would_leave(trace.guesses, exits.review(ABOUT))
-        done = runner.run(TEXTS, exits.review(ABOUT))
+        done = runner.run(windows, exits.review(ABOUT))
         assert depth_B.tolist() == done.depth_B.tolist()
         np.testing.assert_allclose(logits_BC, done.logits_BC, atol=1e-5)
 
@@ -140,8 +141,8 @@ from eat_lightning.methods.policy.per_source import PerSource
 from eat_lightning.methods.policy.veto import Veto
 runner = Runner({str(export.folder)!r}, 1)
 exits = StricterExits((1, 2), policies=(Veto(0.9), PerSource({{"mail": 0.9}})))
-texts = [["good film"], ["bad"]]
-trace = runner.run(texts, exits.review([{{"source": "mail"}}, {{}}]))
+windows = [text.windows[0] for text in runner.reader([["good film"], ["bad"]])]
+trace = runner.run(windows, exits.review([{{"source": "mail"}}, {{}}]))
 print(trace.answers(runner.kind, runner.labels)[1]["exit_reason"])
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

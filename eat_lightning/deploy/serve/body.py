@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     AfterValidator,
@@ -25,12 +25,14 @@ class RequestExample(NamedTuple):
     """One text for each of the task's columns, and what is known of where they come from.
 
     cut_at: side at which texts that are too long are cut, "left" or "right"; None: the tokenizer's.
+    long: "cut" or "refuse" in place of what the gateway does with such texts; None: that.
     """
 
     texts: list[str]
     source: str | None = None
     mime: str | None = None
     cut_at: str | None = None
+    long: Literal["cut", "refuse"] | None = None
 
     @property
     def about(self) -> dict[str, str]:
