@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from eat_lightning.deploy.adapt.api import Adapted
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 # `python -m eat_lightning.predict` finds the commands of deploy/. Code imports them by their full
 # names (eat_lightning.deploy.predict), since no module may be loaded under two names.

@@ -26,7 +26,7 @@ DEPLOY = {
     "certify": "exits whose risk stays below a level, with a stated confidence",
     "export": "ONNX graphs that need no torch, or a narrower encoder",
     "serve": "answers over HTTP, with metrics and a live page",
-    "score": "a corpus of files, on all cores or on Ray",
+    "score": "a corpus of files, on all cores",
     "drift": "an alarm once a stream has left what a run was calibrated on",
 }
 COMMANDS = TRY | DEPLOY

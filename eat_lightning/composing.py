@@ -21,7 +21,6 @@ from eat_lightning.validation import did_you_mean
 
 EXTRAS = {  # launchers and sweepers: the distribution they need, and the extra that brings it
     "hydra/launcher=slurm": ("hydra-submitit-launcher", "slurm"),
-    "hydra/launcher=ray": ("ray", "ray"),
     "hydra/launcher=joblib": ("hydra-joblib-launcher", "joblib"),
     "hydra/sweeper=search": ("hydra-optuna-sweeper", "search"),
 }

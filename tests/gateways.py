@@ -91,7 +91,13 @@ def said(example: RequestExample, depth: int, reason: str, about: About) -> dict
         answer = {"label": "positive" if score > 0 else "negative", "confidence": 0.95}
     answer |= {"depth": depth, "exit_reason": reason, "retention": 0.5 if depth == 6 else 0.75}
     logits = [0.0, score] if about.labels else [score]
-    sizes = {"windows": 1, "tokens": 5, "truncated": example.texts[0].startswith("long")}
+    sizes: dict[str, Any] = {"windows": 1, "tokens": 5}
+    sizes["truncated"] = example.texts[0].startswith("long")
+    if example.guesses:
+        threshold = {"name": "tau", "value": 0.9, "of_confidence": True}
+        unsure = {"label": "negative", "confidence": 0.6, "threshold": threshold}
+        early = [{"layer": layer} | unsure for layer in (3, 4) if layer < depth]
+        sizes["guesses"] = [*early, {"layer": depth} | answer | {"threshold": threshold}]
     return answer | sizes | {"scores": AnswerScores(logits, 5)}
 
 

@@ -33,6 +33,13 @@ def test_wheel_carries_every_config(site: Path):
     assert configs(site / "eat_lightning" / "configs") == configs(ROOT / "configs") != {}
 
 
+@pytest.mark.nightly
+def test_wheel_leaves_rows_and_tests_in_the_clone(site: Path):
+    studies = (site / "eat_lightning" / "experiments").rglob("*.*")
+    assert {path.suffix for path in studies if path.is_file()} == {".py"}
+    assert {path.name.partition("-")[0] for path in site.iterdir()} == {"eat_lightning"}
+
+
 @pytest.mark.slow
 def test_wheel_composes_in_another_folder(site: Path, tmp_path: Path):
     code = "import eat_lightning, runpy; print(eat_lightning.__file__); "

@@ -112,6 +112,11 @@ class AnswerSettings(ModelSettings):
     def long_texts(self) -> LongTexts:
         return LongTexts(self.long, **dict(self.windows))
 
+    def tell_uncertified(self, exits: Sequence[int]) -> None:
+        super().tell_uncertified(exits)
+        if self.long == "windows" and is_adapted(self.run):
+            print("note: the certificate is for texts that fit in one window", file=sys.stderr)
+
 
 def backend_faults(backend: str, plan: RunSettings, export: str | None = None) -> list[str]:
     """List the settings that an engine, or an export, cannot take.

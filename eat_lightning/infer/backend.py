@@ -48,13 +48,17 @@ class Left:
 
 @dataclass(frozen=True)
 class Look:
-    """One example's answer, and the guess of each exit on its path: logits and the rule's signals,
-    by layer. exit: the rule that decided there."""
+    """One example as it left, and the guess of each exit on its path: logits and the rule's
+    signals, by layer. exit: the rule that decided there."""
 
-    answer: dict[str, Any]
+    left: Left
     guesses: dict[int, np.ndarray]
     signals: dict[int, np.ndarray]
     exit: Any
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        return self.left.answers[0]
 
 
 class HeldIfFound(Policy):
@@ -125,13 +129,13 @@ class Backend(ABC):
             raise ConfigError.of(faults)
         self.reader = replace(self.reader, long=long)
 
-    def read_one(self, text: Sequence[str]) -> Window:
+    def read_one(self, text: Sequence[str]) -> ReadText:
         """Read a text that fits, or that may be cut. ConfigError for another one."""
         [read] = self.reader([text])
         if len(read.windows) != 1:
             why = read.refused or f"a text must fit in one window, got {len(read.windows)}"
             raise ConfigError(f"text: {why}")
-        return read.windows[0]
+        return read
 
     @property
     @abstractmethod

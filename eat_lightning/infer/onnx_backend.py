@@ -176,14 +176,15 @@ class OnnxBackend(Backend):
             yield rows_B, trace, replace(trace, logits_BC=logits_BC, depth_B=depth_B)
 
     def look(self, text: Sequence[str], about: Mapping[str, str]) -> Look:
-        exits = self.by_source[self.source_of(about)]
+        source, read = self.source_of(about), self.read_one(text)
+        exits = self.by_source[source]
         # Asked though the graphs decide alone, so that a single example too goes exit by exit.
         review = exits.review([about]) or (lambda reason_B, *_: reason_B)
-        trace = self.runner.run([self.read_one(text)], review)
+        trace = self.runner.run(read.windows, review)
         depth = int(trace.depth_B[0])
         guesses = {k: guess_BC[0] for k, (guess_BC, _) in trace.guesses.items() if k <= depth}
         rule = build("exit", self.export.about["exit"]) if exits.rule is None else exits.rule
-        return Look(trace.answers(self.kind, self.labels)[0], guesses, {}, rule)
+        return Look(self.left(source, [0], [read], trace, trace), guesses, {}, rule)
 
     def identity(self, source: Source = None) -> dict[str, Any]:
         """The graphs by hash, and what makes their exits later."""

@@ -88,13 +88,15 @@ class TorchBackend(Backend):
         self.use_encoders()
 
     def look(self, text: Sequence[str], about: Mapping[str, str]) -> Look:
-        encoder = self.by_source[self.source_of(about)]
+        source, read = self.source_of(about), self.read_one(text)
+        encoder = self.by_source[source]
         with torch.inference_mode():
-            trace = encoder(self.batch_of([self.read_one(text)], [about]))
+            trace = encoder(self.batch_of(read.windows, [about]))
         depth, signals = int(trace.depth_B), trace.signals
         passed = [k for k in sorted(trace.guesses) if k <= depth]
+        found = in_numpy(trace)
         return Look(
-            in_numpy(trace).answers(self.kind, self.labels)[0],
+            self.left(source, [0], [read], found, found),
             {k: trace.guesses[k][0].float().cpu().numpy() for k in passed},
             {k: signals[k][0].float().cpu().numpy() for k in passed if k in signals},
             encoder.exit,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import ModelCardData, try_to_load_from_cache
 from jinja2 import Template
 
 from eat_lightning.files import write_text
@@ -15,13 +17,48 @@ from eat_lightning.runs.run import Run
 from eat_lightning.weights.dial import FOLDER, Dial, DialPoint, read
 
 TEMPLATE = Path(__file__).with_name("card.md")
+NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")  # of a hub's repository
+FACTS = re.compile(r"^(license|license_name|base_model):[ \t]*([\w./-]+)[ \t]*$", re.M)
 SLOTS = ("attention", "reduction", "exit", "head", "objective")
 
 
 def write_card(run: Run) -> None:
     """Write the card of a finished run anew, with the dials kept by now."""
+    path = run.folder / "model" / "README.md"
     template = Template(TEMPLATE.read_text("utf-8"), trim_blocks=True, lstrip_blocks=True)
-    write_text(run.folder / "model" / "README.md", template.render(about(run)) + "\n")
+    # A card keeps its base model: the folder that a relative path meant may be elsewhere by now.
+    source = "" if path.is_file() else (run.config.get("encoder") or {}).get("pretrained") or ""
+    front = front_matter(source, path if path.is_file() else card_of(source))
+    write_text(path, template.render(about(run), front=front) + "\n")
+
+
+def card_of(source: str) -> Path:
+    """Find the card of a model by its folder or, where a hub's was loaded, by its name."""
+    if not is_hub_name(source):
+        return Path(source, "README.md")
+    found = try_to_load_from_cache(source, "README.md")
+    return Path(found) if isinstance(found, str) else Path(source, "README.md")
+
+
+def is_hub_name(source: str) -> bool:
+    return not Path(source).exists() and NAME.fullmatch(source) is not None
+
+
+def front_matter(source: str, card: Path) -> str:
+    """Write the YAML that a hub reads at the head of a model's card.
+
+    Args:
+        source: the folder or the hub's name of the model that this one was made from.
+        card: its card, of which license and base model are taken where they are plain names.
+    """
+    text = card.read_text("utf-8", "replace")[: 1 << 16] if card.is_file() else ""
+    front = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
+    facts: dict[str, Any] = dict(FACTS.findall(front[1] if front else ""))
+    if is_hub_name(source):
+        facts["base_model"] = source
+    tags = ["eat_lightning", "early-exit", "adaptive-inference"]
+    kind = {"library_name": "transformers", "pipeline_tag": "text-classification", "tags": tags}
+    return ModelCardData(**facts, **kind).to_yaml()
 
 
 def about(run: Run) -> dict[str, Any]:

@@ -10,9 +10,6 @@ import os
 from typing import Any
 
 from eat_lightning.cli import entry
-from eat_lightning.train.ray_launcher import register
-
-register()
 
 # oneDNN's kernels that are kept, of 1,024: every number of packed tokens wants its own, which with
 # bf16 on AMX took 12 layers from 4 GB to 11 in 500 steps. With 128 it stayed at 3.6.

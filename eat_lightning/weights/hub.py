@@ -17,7 +17,7 @@ def model_folder(name: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError
 
     words = ["tokenizer*", "vocab.*", "merges.txt", "*.model", "special_tokens_map.json"]
-    wanted = ["config.json", "model.safetensors", "model*.safetensors*", *words]
+    wanted = ["README.md", "config.json", "model.safetensors", "model*.safetensors*", *words]
     try:
         folder = Path(snapshot_download(name, allow_patterns=wanted))
         if not [*folder.glob("model*.safetensors*")]:  # released before there were such files

@@ -80,6 +80,10 @@ class Reading:
     commit: str
     version: str
 
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.texts, self.reading, self.exits
+
 
 @reported()
 def main(words: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-DRAWN = 2000  # requests that replicas are kept busy with, by turns
+DRAWN = 2000  # requests that a gateway is kept busy with, by turns
 SPIN_S = 0.002  # a timer is no finer than a millisecond; the last stretch is waited for awake
 BROKEN = 0  # the status of a request whose connection broke
 
@@ -125,11 +125,10 @@ async def closed_loop(
 
 
 async def kept_busy(
-    client: Client, examples: Sequence[Any], size: int, seconds: float, seed: int, replicas: int = 1
+    client: Client, examples: Sequence[Any], size: int, seconds: float, seed: int
 ) -> list[Shot]:
-    """Have replicas that answer `size` examples at once asked by so many that none of them waits,
-    each of whom waits for an answer."""
-    askers = replicas * (4 if size == 1 else 2 * size)
+    """Keep a gateway that answers `size` examples at once busy: each client waits for an answer."""
+    askers = 4 if size == 1 else 2 * size
     return await closed_loop(client, client.drawn(examples, DRAWN, seed), askers, seconds)
 
 

@@ -13,7 +13,7 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from experiments.site import dashboard, live, settings, shelf, studies, tour  # noqa: E402
+from experiments.site import dashboard, how, live, settings, shelf, studies, tour  # noqa: E402
 from experiments.site.made import Page  # noqa: E402
 from experiments.site.tutorial import (  # noqa: E402
     command,
@@ -36,7 +36,7 @@ def on_config(config: Any) -> Any:
         elif name == "Reference":
             place = next(e for e in entries if "Commands and settings" in e)
             place["Commands and settings"] = nav_of(commands)
-    drawn = [*tour.pages(), *live.pages(), *dashboard.pages()]
+    drawn = [*how.pages(), *tour.pages(), *live.pages(), *dashboard.pages()]
     config["made"] = [*made["Methods"], *made["Results"], *commands, *drawn]
     return config
 

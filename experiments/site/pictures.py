@@ -140,22 +140,3 @@ def arc(axis: Any, above: int, below: int, times: int) -> None:
     bend = {"arrowstyle": "-|>", "connectionstyle": f"arc3,rad={0.5 * side}", "color": GREY}
     ends = {"xy": (0.6 * side, below), "xytext": (0.6 * side, above)}
     axis.annotate("", **ends, arrowprops=bend | {"lw": 0.4 + 0.15 * min(times, 12), "alpha": 0.6})
-
-
-def packing() -> bytes:
-    """Three sentences padded to the longest beside the same three packed."""
-    lengths, colors = (9, 4, 6), (TEAL, "#fb8c00", "#5e35b1")
-    figure, (padded, packed) = plt.subplots(2, 1, figsize=(6, 2.6), height_ratios=[3, 1])
-    start = 0
-    for row, (length, color) in enumerate(zip(lengths, colors, strict=True)):
-        for place in range(max(lengths)):
-            real = place < length
-            padded.scatter(place, row, s=90, marker="s", color=color if real else "#eeeeee")
-        packed.scatter(range(start, start + length), [0] * length, s=90, marker="s", color=color)
-        start += length
-    padded.set_title("padded: 27 rows are multiplied, 8 of them for nothing", fontsize=9)
-    packed.set_title("packed: 19 rows, one behind another", fontsize=9)
-    padded.invert_yaxis()
-    for axis in (padded, packed):
-        axis.axis("off")
-    return svg(figure)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.site.made import Page, filled
-from experiments.site.pictures import packing, rooms
+from experiments.site.pictures import rooms
 from experiments.site.tutorial import command, runs_commands
 
 TRAIN = (
@@ -21,10 +21,9 @@ HERE = Path(__file__).parent
 
 def pages() -> list[Page]:
     """The stepwise picture and the drawings of the concepts."""
-    drawn = [Page("concepts/packing.svg", packing()), Page("concepts/rooms.svg", rooms())]
     told = "<p>The tour was left out of this build.</p>"
     shown = filled(HERE / "tour.html", walked()) if runs_commands() else told
-    return [Page("concepts/tour.html", shown), *drawn]
+    return [Page("concepts/tour.html", shown), Page("concepts/rooms.svg", rooms())]
 
 
 def walked() -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from eat_lightning.deploy.adapt import run as steps
 from eat_lightning.deploy.adapt import search
 from eat_lightning.deploy.adapt.folder import AdaptResult
 from eat_lightning.deploy.adapt.plan import AdaptSettings
+from eat_lightning.deploy.adapt.report import MOST_SHOWN
 from eat_lightning.deploy.adapt.work import Work
 from eat_lightning.deploy.predict.plan import PredictSettings
 from eat_lightning.engines.adapted import AboutAdapted, open_adapted
@@ -69,8 +70,16 @@ def test_the_card_and_the_last_line_say_what_was_won(adapted: AdaptResult):
     card = (Path(adapted.plan.to) / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: transformers\npipeline_tag: text-classification")
     assert adapted.won in card
+    assert f"`page.html` shows up to {MOST_SHOWN} of the texts as they were given" in card
     assert "with 95 % confidence at most 10 % of answers change" in adapted.won
     assert "10.0 ms a text" in adapted.won
+
+
+def test_no_folder_of_this_machine_is_given_away(adapted: AdaptResult, classifier: Path):
+    for name in ("README.md", "page.html"):
+        shown = (Path(adapted.plan.to) / name).read_text()
+        assert f"{classifier.name}, adapted" in shown
+        assert str(classifier.parent) not in shown
 
 
 def test_scratch_is_gone_and_nothing_else_is_there(adapted: AdaptResult):

@@ -1,4 +1,4 @@
-"""Sweeps on a real Slurm: one job array, killed and requeued jobs, nothing trained twice.
+"""Sweeps by submitit: as processes of this machine, and nightly as a job array on a real Slurm.
 
 tests/beyond/slurm_node.sh start    (a node on this machine)
 """
@@ -16,11 +16,15 @@ import pytest
 from training import TINY
 
 pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="no hydra-submitit-launcher")
-SMALL = ["hydra.launcher.mem_gb=2", "hydra.launcher.cpus_per_task=1", "hydra/launcher=slurm"]
+SLURM = ["hydra.launcher.mem_gb=2", "hydra.launcher.cpus_per_task=1", "hydra/launcher=slurm"]
+LOCAL = [
+    "hydra/launcher=submitit_local",
+    "hydra.launcher.submitit_folder=${hydra.sweep.dir}/.slurm/%j",
+]
 LONG = ["trainer.max_epochs=200", "trainer.max_steps=200", "checkpoint_every=20"]
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def slurm() -> None:
     if shutil.which("sinfo") is None or shutil.which("sbatch") is None:
         pytest.skip("no Slurm: tests/beyond/slurm_node.sh start")
@@ -29,8 +33,8 @@ def slurm() -> None:
         pytest.skip("no Slurm node: tests/beyond/slurm_node.sh start")
 
 
-def sweep(to: Path, *overrides: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "eat_lightning.train", "-m", *SMALL, *TINY]
+def sweep(to: Path, *overrides: str, launcher: list[str] = SLURM) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "eat_lightning.train", "-m", *launcher, *TINY]
     env = os.environ | {"EAT_OUTPUTS": str(to)}
     with open(to / "sweep.log", "a") as log:
         return subprocess.Popen(
@@ -56,19 +60,30 @@ def logs_of(to: Path) -> str:
     return "\n".join(path.read_text() for path in (to / "swept" / ".slurm").rglob("*_log.out"))
 
 
+def saved_at(run: Path) -> int:
+    return (run / "model" / "model.safetensors").stat().st_mtime_ns
+
+
 @pytest.mark.slow
-def test_a_sweep_is_one_job_array_and_finished_runs_are_skipped(tmp_path: Path):
-    first = sweep(tmp_path, "seed=1,2")
-    assert first.wait(180) == 0, (tmp_path / "sweep.log").read_text()
+def test_a_sweep_as_processes_skips_finished_runs(tmp_path: Path):
+    assert sweep(tmp_path, "seed=1,2", launcher=LOCAL).wait(300) == 0
     runs = runs_of(tmp_path)
     assert [json.loads((run / "done.json").read_text())["steps"] for run in runs] == [9, 9]
+    saved = [saved_at(run) for run in runs]
+    assert sweep(tmp_path, "seed=1,2", launcher=LOCAL).wait(300) == 0
+    assert [saved_at(run) for run in runs] == saved
+    assert logs_of(tmp_path).count("is finished: skipped") == 2
+
+
+@pytest.mark.nightly
+@pytest.mark.usefixtures("slurm")
+def test_a_sweep_is_one_job_array(tmp_path: Path):
+    first = sweep(tmp_path, "seed=1,2")
+    assert first.wait(300) == 0, (tmp_path / "sweep.log").read_text()
+    assert all((run / "done.json").exists() for run in runs_of(tmp_path))
     jobs = {path.name for path in (tmp_path / "swept" / ".slurm").iterdir() if "_" in path.name}
     arrays = {job.partition("_")[0] for job in jobs if re.fullmatch(r"\d+_\d+", job)}
     assert len(arrays) == 1
-    weights = [(run / "model" / "model.safetensors").stat().st_mtime_ns for run in runs]
-    assert sweep(tmp_path, "seed=1,2").wait(180) == 0
-    assert [(r / "model" / "model.safetensors").stat().st_mtime_ns for r in runs] == weights
-    assert logs_of(tmp_path).count("is finished: skipped") == 2
 
 
 def half_done(to: Path) -> Path | None:
@@ -76,6 +91,7 @@ def half_done(to: Path) -> Path | None:
 
 
 @pytest.mark.nightly
+@pytest.mark.usefixtures("slurm")
 def test_a_killed_job_goes_on_from_its_last_checkpoint(tmp_path: Path):
     first = sweep(tmp_path, *LONG)
     run = waited_for(lambda: half_done(tmp_path))
@@ -90,6 +106,7 @@ def test_a_killed_job_goes_on_from_its_last_checkpoint(tmp_path: Path):
 
 
 @pytest.mark.nightly
+@pytest.mark.usefixtures("slurm")
 def test_a_job_out_of_time_is_requeued_and_goes_on(tmp_path: Path):
     first = sweep(tmp_path, *LONG)
     run = waited_for(lambda: half_done(tmp_path))

@@ -83,6 +83,7 @@ def no_rivals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("experiments.bench.ceilings.ceilings", lambda shape, dtype: FAST)
 
 
+@pytest.mark.slow
 def test_whole_bench(tmp_path: Path, no_rivals: None, capsys: pytest.CaptureFixture[str]):
     rows = entry.bench(config(tmp_path, batches=[1, 2]))
     assert len(rows) == 10 * 3  # batch 1; 2 as they come and sorted

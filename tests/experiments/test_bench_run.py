@@ -29,6 +29,7 @@ def test_exports_race_with_the_run_they_are_of(tmp_path: Path, run: Path):
     assert {row.lengths for row in rows} == {"dev examples"}
 
 
+@pytest.mark.slow
 def test_a_run_races_in_int8(tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("experiments.bench.rivals.find_spec", lambda name: None)
     rows = entry.bench(config(tmp_path, run=str(run), near=None, dtype="int8"))
@@ -51,6 +52,7 @@ def test_openvino_answers_as_hugging_face_does(
     assert not any(name.startswith("ORT") for name in names)
 
 
+@pytest.mark.slow
 def test_a_training_step_moves_the_weights_and_counts_three_passes(tmp_path: Path, run: Path):
     rows = entry.bench(config(tmp_path, run=str(run), what="training", batches=[4], examples=8))
     by_name = {row.candidate: row for row in rows}

@@ -2,11 +2,11 @@
 
 import re
 
-import numpy as np
 import pytest
 
 from experiments.bench import front
-from experiments.budgets import thinning
+from experiments.site import how
+from experiments.site.canvas import COLORS
 
 README = (front.EXPERIMENTS.parent / "README.md").read_text("utf-8")
 FRONT = README.partition("## Reference")[0]
@@ -34,12 +34,12 @@ def test_a_race_is_of_fp32_so_that_accuracy_is_of_the_same_logits(found):
 
 
 def test_the_picture_and_its_words_follow_from_the_kept_records():
-    tokens_B, depth_B, right_B = thinning.batch()
-    caption = thinning.figure(tokens_B, depth_B, right_B, 12).caption
-    assert "39 % of the token-layers" in caption
-    assert "39 % of the work" in FRONT
-    left = [int(np.sum(depth_B >= layer)) for layer in (1, 2, 7)]
-    assert f"{left[0]} sentences: {left[1]} are left at layer 2, {left[2]} at layer 7" in FRONT
+    for scheme in COLORS:
+        assert (how.FOLDER / f"batch-{scheme}.svg").read_text("utf-8") == how.batch().svg(scheme)
+    drawn = how.Batch.of(how.at_budget(how.BUDGET))
+    assert f"{100 * drawn.spent:.0f} % of the work" in FRONT
+    left = f"{drawn.entering(3)} are left at layer 3, {drawn.entering(7)} at layer 7"
+    assert FRONT.replace("\n", " ").count(left) == 2  # in words, and for who does not see it
 
 
 def test_the_front_page_is_short_and_its_decimals_are_the_table_s():

@@ -5,6 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.row import Row
@@ -45,6 +47,7 @@ def fault_of(path: Path) -> str:
     return faults[0] if faults else ", ".join(sorted(set(changed)))
 
 
+@pytest.mark.slow
 def test_kept_examples_are_as_many_as_their_row_says():
     wrong = []
     for path in EXPERIMENTS.rglob("rows.jsonl"):

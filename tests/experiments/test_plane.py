@@ -172,6 +172,7 @@ def test_a_point_of_the_cut_is_judged_on_dev():
     assert (row.share, row.gflops, row.accuracy, row.num_examples) == (0.5, 0.5, 90, 10)
 
 
+@pytest.mark.slow
 def test_the_report_follows_from_the_kept_rows(tmp_path: Path):
     for path in sorted(HERE.glob("*/*.jsonl")):
         text = report(Plane.read(path.parent, path.stem), tmp_path)

@@ -80,6 +80,7 @@ def test_the_ceiling_is_amdahls():
     assert ratios(lengths_of(rows[1:])[64]) == {}
 
 
+@pytest.mark.slow
 def test_whole_bench(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     rows = entry.scaling(config(tmp_path))
     folder = tmp_path / "growth"

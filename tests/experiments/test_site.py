@@ -2,9 +2,13 @@
 
 import re
 import tomllib
+from xml.etree import ElementTree
 
-from experiments.site import settings
+from experiments.site import how, settings
+from experiments.site.canvas import COLORS, WIDTH
 from experiments.site.made import ROOT
+
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 def test_placeholders_of_a_command_are_shown():
@@ -21,3 +25,18 @@ def test_the_start_page_lists_every_extra():
     first = [line.split(" | ")[0] for line in table.splitlines()]
     reported = re.findall(r"`(\w+)`", "\n".join(first))
     assert sorted(reported) == sorted(project["optional-dependencies"])
+
+
+def test_six_pictures_are_drawn_and_their_letters_lie_inside():
+    found = how.pictures()
+    assert [each.name for each in found] == [
+        *("packing", "batch", "heads", "dial", "certificate", "beside"),
+    ]
+    for each in found:
+        for scheme in COLORS:
+            for text in ElementTree.fromstring(each.svg(scheme)).iter(f"{SVG}text"):
+                wide = 6.7 * len(text.text or "")  # a letter of 12 in a wide font
+                start = {"start": 0.0, "middle": wide / 2, "end": wide}[text.attrib["text-anchor"]]
+                left = float(text.attrib["x"]) - start
+                assert 0 <= left < left + wide <= WIDTH, text.text
+                assert 0 < float(text.attrib["y"]) < each.height

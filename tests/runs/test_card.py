@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import yaml
 from finished import make_run
+from huggingface_hub import ModelCard
 
-from eat_lightning.runs.card import write_card
+from eat_lightning.runs.card import front_matter, write_card
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.hf import EatForSequenceClassification
 
@@ -39,10 +40,39 @@ def test_a_card_names_the_task_its_classes_and_the_methods(run: Run):
     said = card(run)
     front = yaml.safe_load(said.split("---")[1])
     assert front["pipeline_tag"] == "text-classification"
+    assert {"base_model", "license"}.isdisjoint(front)  # random weights are of no model
     assert "`sst2` (negative, positive)" in said
     assert f"* exit: `{run.model_config()['exit']['kind']}`" in said
     assert "| 6 | 1.25 | 6.1 % | 1.8 % |" in said
     assert "Not fitted yet" in said
+
+
+@pytest.mark.parametrize("source", ["folder", "hub"])
+def test_a_card_names_the_base_model_and_its_license(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+):
+    """As the card of the source has them; of a model from a hub its name is the base model's."""
+    text = "---\nlicense: apache-2.0\nbase_model: org/before\n---\nlicense: none of a body\n"
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "README.md").write_text(text)
+    readme = str(tmp_path / "base" / "README.md")
+    monkeypatch.setattr("eat_lightning.runs.card.try_to_load_from_cache", lambda *_: readme)
+    name = str(tmp_path / "base") if source == "folder" else "org/base"
+    run = Run.open(make_run(tmp_path / "run", "sst2"))
+    run.config["encoder"] = {"pretrained": name}
+    for _ in range(2):  # written anew, where a relative path may mean nothing any more
+        write_card(run)
+        data = ModelCard.load(run.folder / "model" / "README.md").data.to_dict()
+        assert data["license"] == "apache-2.0"
+        assert data["base_model"] == ("org/before" if source == "folder" else "org/base")
+        run.config["encoder"]["pretrained"] = "elsewhere/base"
+
+
+@pytest.mark.parametrize("odd", ["---\nlicense: [a, b]\n---", "license: mit", "\xff---", "---"])
+def test_a_card_takes_nothing_odd_from_another(tmp_path: Path, odd: str):
+    (tmp_path / "README.md").write_text(odd, encoding="latin-1")
+    front = yaml.safe_load(front_matter(str(tmp_path), tmp_path / "README.md"))
+    assert sorted(front) == ["library_name", "pipeline_tag", "tags"]
 
 
 def test_a_kept_dial_is_in_the_card(run: Run):

@@ -22,6 +22,7 @@ from eat_lightning.weights.checkpoint import load_model
 from eat_lightning.weights.untrusted import TOKENIZER, step_faults
 
 
+@pytest.mark.slow
 def test_any_value_in_a_models_config_is_taken_or_refused_in_one_line(run: Path):
     path = run / "model" / "config.json"
     sound = json.loads(path.read_text())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -26,6 +25,7 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.export.folder_swap import folder_swap
 from eat_lightning.export.plan import package_faults
 from eat_lightning.files import write_text
+from eat_lightning.runs.card import front_matter
 from eat_lightning.runs.run import processor
 from eat_lightning.weights.exits import save_exits
 from eat_lightning.weights.files import SAFE, weight_files
@@ -48,6 +48,11 @@ class AdaptResult:
     splits: Mapping[str, Any]
     original_answers: Mapping[str, np.ndarray]
     candidates: list[AdaptCandidate]
+
+    @property
+    def title(self) -> str:
+        """The original's name, without the folders above it."""
+        return Path(self.plan.model).resolve().name
 
     @property
     def first(self) -> AdaptCandidate:
@@ -175,14 +180,10 @@ def row_of(candidate: AdaptCandidate) -> dict[str, Any]:
 def card(result: AdaptResult, about: AboutAdapted, table: str) -> str:
     """Fill the model card. table: of all candidates, in Markdown."""
     template = Template(CARD.read_text("utf-8"), trim_blocks=True, lstrip_blocks=True)
-    name = result.plan.model
-    front = front_of(result.original.folder)
-    is_hub_name = not Path(name).exists() and re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name)
     text = template.render(
-        base_model=name if is_hub_name else front.get("base_model"),
-        license=front.get("license"),
-        title=f"{Path(name).name}, adapted",
-        original=f"{Path(name).name}, transformers, fp32, {result.ms(result.first):.2f} ms a text",
+        front=front_matter(result.plan.model, result.original.folder / "README.md"),
+        title=f"{result.title}, adapted",
+        original=f"{result.title}, transformers, fp32, {result.ms(result.first):.2f} ms a text",
         won=result.won,
         chosen=f"{result.chosen.name}, {result.ms(result.chosen):.2f} ms a text",
         promise=about.certificate["promise"],
@@ -194,14 +195,3 @@ def card(result: AdaptResult, about: AboutAdapted, table: str) -> str:
         engine=", ".join(f"{k} {v}" for k, v in versions(about.engine).items()),
     )
     return text + "\n"
-
-
-def front_of(folder: Path) -> dict[str, Any]:
-    """Read license and base model of a model card's front matter, where they are plain names."""
-    path = folder / "README.md"
-    text = path.read_text("utf-8", "replace")[: 1 << 16] if path.is_file() else ""
-    front = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
-    found = re.findall(
-        r"^(license|base_model):[ \t]*([\w./-]+)[ \t]*$", front[1] if front else "", re.M
-    )
-    return dict(found)

@@ -63,7 +63,7 @@ def page(result: AdaptResult) -> str:
         claim.add(figures=[who_leaves_where(result)])
     claim.add(tables=[changed_texts(result)])
     claim.notes.append(f"Texts: {result.texts.line}.")
-    return render(f"{result.plan.model}, adapted", [claim])
+    return render(f"{result.title}, adapted", [claim])
 
 
 def time_over_agreement(result: AdaptResult) -> Figure:

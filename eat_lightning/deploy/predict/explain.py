@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.backend import Backend
+from eat_lightning.infer.backend import Backend, Look
 from eat_lightning.model.contracts import points_by_layer
 
 
@@ -19,15 +19,15 @@ def explained(backend: Backend, text: str | Sequence[str]) -> list[str]:
         columns = " and ".join(backend.columns)
         raise ConfigError(f"text must be {len(backend.columns)} ({columns}), got {texts!r:.80}")
     look = backend.look(texts, {})
-    knob, points = look.exit.knob, points_by_layer(look.exit)
     depth, reason = look.answer["depth"], look.answer["exit_reason"]
     lines = []
-    for layer, logits_C in look.guesses.items():
-        parts = [described(backend.kind.printed(logits_C[None], backend.labels)[0])]
+    for guess in guesses_of(backend, look):
+        layer, threshold = guess.pop("layer"), guess.pop("threshold", None)
+        parts = [described(guess)]
         if layer in look.signals:
             parts.append("signal " + " ".join(f"{x:.3f}" for x in look.signals[layer]))
-        if knob is not None and layer in points:
-            parts.append(f"{knob.name} {points[layer]:g}")
+        if threshold is not None:
+            parts.append(f"{threshold['name']} {threshold['value']:g}")
         then = "leaves" if layer == depth else "goes on"
         lines.append(f"layer {layer}: {', '.join(parts)}: {then}")
     answer = look.answer[next(iter(backend.kind.columns))]
@@ -35,6 +35,23 @@ def explained(backend: Backend, text: str | Sequence[str]) -> list[str]:
         answer = ", ".join(answer) or "no label"
     where = f"{depth} of {backend.num_layers} layers"
     return [*lines, f"{answer} after {where}: {reason}, retention {look.answer['retention']:.3f}"]
+
+
+def guesses_of(backend: Backend, look: Look) -> list[dict[str, Any]]:
+    """Describe each exit on an example's path.
+
+    Each has its layer, the answer there as its kind is printed, and the threshold of the rule's
+    knob: its name, its value, and whether it bounds the confidence.
+    """
+    knob, points = look.exit.knob, points_by_layer(look.exit)
+    found = []
+    for layer, logits_C in look.guesses.items():
+        guess = {"layer": layer} | backend.kind.printed(logits_C[None], backend.labels)[0]
+        if knob is not None and layer in points:
+            value = {"value": points[layer], "of_confidence": knob.is_confidence}
+            guess["threshold"] = {"name": knob.name, **value}
+        found.append(guess)
+    return found
 
 
 def described(answer: Mapping[str, Any]) -> str:

@@ -94,7 +94,7 @@ class Corpus:
 
     def score_missing(self, missing: list[Shard]) -> int:
         self.plan.tell_uncertified(self.job.scorer.backend.exits)
-        workers = self.workers(missing)
+        workers = min(self.plan.workers or len(cores()), len(missing))
         progress, faults = Progress(self.shards, missing, self.plan.every_s), []
         for event in self.events(missing, workers, progress.say):
             progress.hear(event)
@@ -124,30 +124,15 @@ class Corpus:
         rows = self.job.output.num_rows(self.shards)
         return f"written: {self.folder}, {rows:,} rows in all"
 
-    def workers(self, missing: Sequence[Shard]) -> int:
-        """How many have something to do. ConfigError where no cluster answers, or is too small."""
-        if self.plan.engine == "local":
-            return min(self.plan.workers or len(cores()), len(missing))
-        from eat_lightning.deploy.score.on_ray import connect
-
-        there = connect(self.plan.address)
-        if (workers := self.plan.workers or there) > there:
-            raise ConfigError(f"workers must be at most the cluster's {there} cores, got {workers}")
-        return min(workers, len(missing))
-
     def events(
         self, missing: list[Shard], workers: int, report: Callable[[str], None]
     ) -> Iterator[ShardEvent]:
-        plan, make = self.plan, partial(job_of, types=self.manifest.json or {})
-        if plan.engine == "local":
-            # A forked worker has the model already. Other engines have threads, which no fork
-            # survives: there, and where nothing forks, each worker opens its own.
-            shares = FORKS and isinstance(self.job.scorer.backend, TorchBackend)
-            make_job = (lambda: self.job) if shares else partial(make, plan)
-            return scored_here(missing, WorkerPool(make_job, shares, plan.pin), workers, report)
-        from eat_lightning.deploy.score.on_ray import scored_on_ray
-
-        return scored_on_ray(missing, partial(make, plan), workers)
+        # A forked worker has the model already. Other engines have threads, which no fork
+        # survives: there, and where nothing forks, each worker opens its own.
+        shares = FORKS and isinstance(self.job.scorer.backend, TorchBackend)
+        anew = partial(job_of, self.plan, self.manifest.json or {})
+        make_job = (lambda: self.job) if shares else anew
+        return scored_here(missing, WorkerPool(make_job, shares, self.plan.pin), workers, report)
 
     def row(self, progress: Progress, workers: int) -> ScoreRow:
         tally, backend = progress.tally, self.job.scorer.backend
@@ -156,7 +141,6 @@ class Corpus:
             run=backend.name,
             backend=self.plan.backend,
             exits=json.dumps(exits, sort_keys=True),
-            engine=self.plan.engine,
             workers=workers,
             rows=tally.rows,
             rejects=tally.rejects,

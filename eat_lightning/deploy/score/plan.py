@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from importlib.util import find_spec
 from typing import Annotated, Literal
 
 from eat_lightning.engines.plan import AnswerSettings
@@ -24,10 +23,8 @@ class ScoreSettings(AnswerSettings):
     text: str | list[str] | None
     keep: list[str] | None
     prefix: str
-    engine: Literal["local", "ray"]
     workers: Annotated[int | None, Whole(1)]
     pin: bool
-    address: str | None
     tokens: Annotated[int, Whole(16)]
     pool: bool | None
     window: Annotated[int, Whole(1)]
@@ -43,10 +40,6 @@ class ScoreSettings(AnswerSettings):
             yield "output must name a folder: output=scored/"
         if self.threads != 1:
             yield f"threads must be 1, got {self.threads}: more cores are more workers"
-        if self.address is not None and self.engine != "ray":
-            yield "address is not an option of engine=local"
-        if self.engine == "ray" and find_spec("ray") is None:
-            yield "engine=ray needs Ray: pip install 'eat-lightning[ray]'"
 
     @property
     def inputs(self) -> list[str]:

@@ -20,7 +20,6 @@ class ScoreRow:
     run: str
     backend: str
     exits: str
-    engine: str
     workers: int
     rows: int
     rejects: int
@@ -31,6 +30,7 @@ class ScoreRow:
     commit: str = ""
     version: str = ""
     session: str = ""
+    engine: str = "local"  # rows kept before 0.3 name one
 
     key = property(attrgetter("session"))
 

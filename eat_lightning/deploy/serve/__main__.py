@@ -17,11 +17,7 @@ def serve(config: dict[str, Any]) -> None:
 
     plan = parsed(ServeSettings, config)
     token = token_of(plan)
-    # After the faults: FastAPI or Ray may be absent.
-    if plan.engine == "ray":
-        from eat_lightning.deploy.serve.on_ray import run_on_ray
-
-        return run_on_ray(plan, token)
+    # After the faults: FastAPI may be absent.
     from eat_lightning.deploy.serve.server import run_server
 
     run_server(plan, token)

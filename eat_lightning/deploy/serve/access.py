@@ -16,7 +16,7 @@ from eat_lightning.deploy.serve.metrics import Metrics
 from eat_lightning.deploy.serve.worker import Refused
 
 BODY_S = 10  # for a body to arrive
-OPEN = {"/", "/healthz", "/health", "/ping", "/openapi.json"}  # to read, without the token
+OPEN = {"/", "/demo", "/healthz", "/health", "/ping", "/openapi.json"}  # to read, without the token
 
 
 class AccessControl:

@@ -23,8 +23,10 @@ from eat_lightning.deploy.serve.worker import Refused
 
 # At a path that several take, the first one is meant by a body that has no key of the others.
 PEERS = {"native": native, "tei": tei, "hf": hf, "vllm": vllm, "cohere": cohere}
-PAGE = (files("eat_lightning.deploy.serve") / "page.html").read_text(encoding="utf-8")
-PAGE_HEADERS = {  # the page asks nobody but the gateway itself
+HERE = files("eat_lightning.deploy.serve")
+PAGE = (HERE / "page.html").read_text(encoding="utf-8")
+DEMO = (HERE / "demo.html").read_text(encoding="utf-8")
+PAGE_HEADERS = {  # a page asks nobody but the gateway itself
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
     "script-src 'unsafe-inline'; img-src data:; connect-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'",
@@ -185,6 +187,10 @@ def add_status(app: FastAPI, gateway: Gateway) -> None:
     @app.get("/", include_in_schema=False)
     async def page() -> HTMLResponse:
         return HTMLResponse(PAGE, headers=PAGE_HEADERS)
+
+    @app.get("/demo", include_in_schema=False)
+    async def demo() -> HTMLResponse:
+        return HTMLResponse(DEMO, headers=PAGE_HEADERS)
 
 
 def add_peers_status(app: FastAPI, gateway: Gateway) -> None:

@@ -12,6 +12,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    StrictBool,
     create_model,
 )
 
@@ -24,14 +25,18 @@ CUT = 60  # characters of a stranger's value that an answer repeats
 class RequestExample(NamedTuple):
     """One text for each of the task's columns, and what is known of where they come from.
 
-    cut_at: side at which texts that are too long are cut, "left" or "right"; None: the tokenizer's.
-    long: "cut" or "refuse" in place of what the gateway does with such texts; None: that.
+    Args:
+        cut_at: side at which texts that are too long are cut, "left" or "right"; None: the
+            tokenizer's.
+        guesses: true: the answer has the guess of each exit on the example's path.
+        long: "cut" or "refuse" in place of what the gateway does with such texts; None: that.
     """
 
     texts: list[str]
     source: str | None = None
     mime: str | None = None
     cut_at: str | None = None
+    guesses: bool = False
     long: Literal["cut", "refuse"] | None = None
 
     @property
@@ -73,17 +78,19 @@ class Reload(Closed):
 
 class Sourced(Closed):
     """An example or a list of them, whose fields `question_types` adds. source, mime: beside a list
-    those of its examples that name none."""
+    those of its examples that name none. guesses: of each exit, in the answer."""
 
     source: Name | None = None
     mime: Name | None = None
+    guesses: StrictBool = False
 
     def found(self) -> list[RequestExample]:
         """The examples, in their order."""
         found = []
         for one in getattr(self, "examples", [self]):
             texts = [getattr(one, key) for key in PAIR if key in type(one).model_fields]
-            found.append(RequestExample(texts, one.source or self.source, one.mime or self.mime))
+            about = one.source or self.source, one.mime or self.mime
+            found.append(RequestExample(texts, *about, guesses=one.guesses or self.guesses))
         return found
 
 

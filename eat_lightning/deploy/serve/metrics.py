@@ -5,15 +5,11 @@ from __future__ import annotations
 import time
 from collections import Counter as Tally
 from collections import deque
-from collections.abc import Mapping
 from functools import partial
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import Metric
-from prometheus_client.parser import text_string_to_metric_families
 
 from eat_lightning.deploy.serve.monitors import DRIFTED, OFF, STEADY
 from eat_lightning.deploy.serve.te_metrics import TeMetrics
@@ -109,16 +105,3 @@ def percentiles(values: list[float]) -> dict[str, float] | None:
         return None
     found = np.percentile(values, (1, 50, 90, 99)).round(4).tolist()
     return dict(zip(("p1", "p50", "p90", "p99"), found, strict=True))
-
-
-def labelled(label: str, texts: Mapping[str, str]) -> bytes:
-    """Several texts in Prometheus' format as one, whose samples say whose they are. texts: by the
-    value that `label` is to have for each."""
-    found: dict[str, Metric] = {}
-    for whose, text in texts.items():
-        for family in text_string_to_metric_families(text):
-            about = (family.name, family.documentation, family.type)
-            metric = found.setdefault(family.name, Metric(*about))
-            for sample in family.samples:
-                metric.add_sample(sample.name, sample.labels | {label: whose}, sample.value)
-    return generate_latest(cast("CollectorRegistry", SimpleNamespace(collect=found.values)))

@@ -10,6 +10,7 @@ from typing import Any
 
 from eat_lightning.deploy.drift.observation import observations
 from eat_lightning.deploy.drift.reference import Reference, read_references
+from eat_lightning.deploy.predict.explain import guesses_of
 from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.engines.open import open_backend
@@ -84,12 +85,17 @@ class Model:
         )
 
     def stream(self, examples: Sequence[RequestExample], deep: Deep = NOBODY) -> Iterator[Chunk]:
-        """Each example's answer, those who leave first in the first chunk; those that are read in
-        another manner come after the others."""
-        manners: list[tuple[str | None, Mode | None]]
-        manners = [(each.cut_at, each.long) for each in examples]
-        for side, long in dict.fromkeys(manners):
-            places = [i for i, manner in enumerate(manners) if manner == (side, long)]
+        """Each example's answer, those who leave first in the first chunk. Those that are read in
+        another manner come after the others, and examples with guesses go first, one by one."""
+        alone = [i for i, e in enumerate(examples) if self.shows_guesses(e, deep)]
+        for i in alone:
+            look = self.backend.look(examples[i].texts, examples[i].about)
+            [answer] = self.answers(look.left)
+            yield [i], [answer | {"guesses": guesses_of(self.backend, look)}]
+        together: dict[int, tuple[str | None, Mode | None]]
+        together = {i: (e.cut_at, e.long) for i, e in enumerate(examples) if i not in alone}
+        for side, long in dict.fromkeys(together.values()):
+            places = [i for i, manner in together.items() if manner == (side, long)]
             texts, about = [examples[i].texts for i in places], [examples[i].about for i in places]
             for left in self.backend.stream(texts, about, deep, self.reader(side, long)):
                 yield [places[i] for i in left.places], self.answers(left)
@@ -99,6 +105,13 @@ class Model:
         usual = self.backend.reader
         named = usual.long if long is None else LongTexts(long)
         return replace(usual, side=cut_at or usual.side, long=named)
+
+    def shows_guesses(self, example: RequestExample, deep: Deep) -> bool:
+        """False too where nobody of its source leaves early, since no exit decides there, and for a
+        text of several windows."""
+        if not example.guesses or self.backend.source_of(example.about) in deep:
+            return False
+        return len(self.backend.reader([example.texts])[0].windows) == 1
 
     def answers(self, left: Left) -> list[dict[str, Any]]:
         """Answers of examples that left together, with what the gateway takes out of them."""

@@ -67,11 +67,6 @@ class GatewaySettings(AnswerSettings):
 class ServeSettings(GatewaySettings):
     """Settings of the gateway, beside those of the model that answers."""
 
-    engine: Literal["local", "ray"]
-    address: str
-    replicas: Annotated[int, Whole(1)]
-    most_replicas: Annotated[int | None, Whole(1)]
-    waiting: Annotated[float, Within("(0, 100000]")]
     api: Annotated[list[Api], Field(min_length=1), BeforeValidator(listed)]
     host: str
     port: Annotated[int, BeforeValidator(number)]
@@ -104,25 +99,6 @@ class ServeSettings(GatewaySettings):
         if self.drift.monitor and self.long == "windows":
             yield "drift.monitor=true knows whole texts, and long=windows reads parts: give one"
         yield from absent_packages("serve")
-        yield from self.engine_faults()
-
-    def engine_faults(self) -> Iterator[str]:
-        if self.most_replicas is not None and self.most_replicas < self.replicas:
-            bound = f"at least replicas={self.replicas}"
-            yield f"most_replicas must be {bound}, got {self.most_replicas}"
-        if self.engine == "local":
-            if self.replicas != 1 or self.most_replicas is not None:
-                yield "replicas and most_replicas need engine=ray"
-            return
-        if not has_ray():
-            yield "engine=ray needs ray[serve]: pip install 'eat-lightning[ray]'"
-        if self.drift.monitor and self.drift.state is None:
-            yield "drift.monitor=true needs drift.state=<folder that all replicas share>"
-
-
-def has_ray() -> bool:
-    """True where Ray is installed with Serve; neither is imported."""
-    return find_spec("ray") is not None and find_spec("aiohttp_cors") is not None
 
 
 def absent_packages(command: str) -> list[str]:

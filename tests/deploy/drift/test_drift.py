@@ -248,6 +248,7 @@ def test_a_policy_that_asks_what_the_calibration_part_does_not_tell(run: Path):
     assert "asks for source" in refused(run, "policy=per_source", "policy.per_source.taus={a:0.9}")
 
 
+@pytest.mark.slow
 def test_the_command_reads_standard_input(made: Path):
     with Command("eat_lightning.drift", f"run={made}", "stream=-") as child:
         child.stdin.write("a fine film\n{}\n")

@@ -110,6 +110,7 @@ def test_the_reference_of_an_export(pair: tuple[Path, Path], capsys: pytest.Capt
         read_references(backend)
 
 
+@pytest.mark.slow
 def test_the_gateway_watches_an_export(pair: tuple[Path, Path]):
     """With a policy; under an alarm everyone runs every layer, and the monitor sees on."""
     from gateways import plan, running

@@ -296,6 +296,7 @@ def test_a_run_name_is_quoted_for_hydra():
         assert with_path_quoted(argument) == argument
 
 
+@pytest.mark.slow
 def test_answers_while_the_input_is_open_and_ends_quietly(sst2: Path):
     """As another program would use it; then nobody reads any more, as with `| head`."""
     with Command("eat_lightning.predict", f"run={sst2}", "threads=1") as child:

@@ -30,7 +30,19 @@ def test_one_text(served: Running):
         "depth": 3,
         "exit_reason": "confident",
         "retention": 0.75,
+        "windows": 1,
+        "tokens": 5,
+        "truncated": False,
     }
+
+
+def test_guesses_of_the_exits_come_where_they_are_asked_for(served: Running):
+    answer = served.say({"text": "hard", "guesses": True}).json()
+    assert [guess["layer"] for guess in answer["guesses"]] == [3, 4, 6]
+    examples = [{"text": "easy", "guesses": True}, "easy"]
+    first, second = served.say({"examples": examples}).json()["answers"]
+    assert (len(first["guesses"]), "guesses" in second) == (1, False)
+    assert served.say({"text": "easy", "guesses": "yes"}).status_code == 422
 
 
 def test_many_in_their_order(served: Running):
@@ -104,7 +116,7 @@ def test_a_body_without_a_length_is_cut_off(served: Running):
 def test_other_paths_and_methods(served: Running):
     assert served.client.get("/classify").status_code == 405
     said = served.client.get("/nowhere").json()["error"]
-    assert said.startswith("there is no such path, only /, /classify, /health, ")
+    assert said.startswith("there is no such path, only /, /classify, /demo, /health, ")
     assert said.endswith("/v2/rerank")
 
 

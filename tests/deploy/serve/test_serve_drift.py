@@ -288,6 +288,7 @@ def watch(folder: Path) -> None:
         gateway.keep(soon=True)
 
 
+@pytest.mark.slow
 def test_processes_lose_and_double_nothing(tmp_path: Path):
     others = [commands.context().Process(target=watch, args=(tmp_path,)) for _ in range(3)]
     for other in others:

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from eat_lightning.deploy.serve.__main__ import serve
 from eat_lightning.deploy.serve.body import RequestExample
-from eat_lightning.deploy.serve.model import open_model
+from eat_lightning.deploy.serve.model import Model, open_model
 from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.deploy.serve.remote import Remote, WorkerDied
 from eat_lightning.errors import ConfigError
@@ -76,6 +76,29 @@ def test_a_model_streams_what_predict_says(run: Path):
     deep = list(model.stream([RequestExample([text]) for text in TEXTS], frozenset({None})))
     assert [{answer["depth"] for answer in answers} for _, answers in deep] == [{3}]
     assert model.about.exits == [1, 2, 3]
+    check_guesses(model, whole)
+    asked = RequestExample([TEXTS[0]], guesses=True)
+    [(_, [fallback])] = model.stream([asked], frozenset({None}))
+    assert fallback["exit_reason"] == "fallback"  # no exit decided, so there is none to show
+    assert "guesses" not in fallback
+
+
+def check_guesses(model: Model, whole: list[dict[str, Any]]) -> None:
+    """Answers that come with the guesses of the exits on their path are the same answers."""
+    examples = [RequestExample([text], guesses=i % 2 == 0) for i, text in enumerate(TEXTS)]
+    found = merged(list(without_scores(model.stream(examples))))
+    assert {i for i, answer in found.items() if "guesses" in answer} == {*range(0, len(TEXTS), 2)}
+    for i, answer in found.items():
+        *early, last = answer.pop("guesses", [answer | {"layer": answer["depth"]}])
+        assert answer["confidence"] == pytest.approx(whole[i]["confidence"], abs=1e-5)
+        assert answer | {"confidence": 0} == whole[i] | {"confidence": 0}
+        assert (last["layer"], last["label"]) == (answer["depth"], answer["label"])
+        assert last["confidence"] == pytest.approx(answer["confidence"], abs=1e-5)
+        assert [guess["layer"] for guess in early] in ([], [*range(1, answer["depth"])])
+        for guess in early:
+            assert guess["threshold"]["name"] == "tau"
+            assert guess["threshold"]["of_confidence"]
+            assert guess["confidence"] < guess["threshold"]["value"]
 
 
 def test_an_export_streams_the_same():
@@ -88,8 +111,10 @@ def test_an_export_streams_the_same():
     for i, answer in enumerate(expected(run)):
         assert found[i].pop("confidence") == pytest.approx(answer.pop("confidence"), abs=1e-5)
         assert found[i] == answer
+    check_guesses(model, expected(run))
 
 
+@pytest.mark.slow
 def test_a_model_in_a_process_of_its_own(run: Path, tmp_path: Path):
     model = Remote(model_settings(run))
     examples = [RequestExample([text]) for text in TEXTS]
@@ -139,6 +164,7 @@ def children(pid: int) -> list[int]:
     return [int(child) for task in tasks for child in task.read_text().split()]
 
 
+@pytest.mark.slow
 def test_the_command_answers_reads_its_run_again_and_ends_with_status_0(run: Path, tmp_path: Path):
     """HUP takes the run that a link now leads to, and keeps the old one where that is none. TERM
     comes while requests are at work: what was accepted is answered."""
@@ -190,6 +216,7 @@ def told_when_sent(worker: Remote) -> threading.Event:
     return sent
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_said_and_replaced(run: Path, capfd: pytest.CaptureFixture):
     """A request that the dying worker has been handed is never handed on: it gets 503. The worker
     is stopped first, so that it cannot answer, and killed when the request has surely been sent."""
@@ -252,6 +279,7 @@ def test_what_cannot_be_served_is_said_in_one_line(run: Path, changes: dict, sai
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_the_command_says_it_in_one_line():
     out, said = commands.finished(commands.SERVE, "port=0", "run=nowhere", status=1)
     assert said == "error: run=nowhere is not a run folder (no config.yaml in it)\n"

@@ -14,7 +14,6 @@ def drift(**changes: Any) -> dict[str, Any]:
     return {"drift": defaults()["drift"] | changes}
 
 
-RAY = {"engine": "ray"}
 FAULTS = [
     ({"run": None}, "run must name the folder of a finished run"),
     ({"mode": "fast"}, "mode must be one of inline, triage, got 'fast'"),
@@ -25,27 +24,15 @@ FAULTS = [
     (drift(window=3), "drift.window must be 50 or more, got 3"),
     (drift(state="nowhere"), "drift.state=nowhere must be a folder that is there"),
     ({"backend": "onnx", "dtype": "bf16"}, "dtype=bf16: onnxruntime has no such products"),
-    ({"replicas": 2}, "replicas and most_replicas need engine=ray"),
-    (RAY | {"replicas": 4, "most_replicas": 3}, "most_replicas must be at least replicas=4, got 3"),
-    (RAY | drift(monitor=True), "drift.monitor=true needs drift.state=<folder that all replicas"),
 ]
 
 
 @pytest.mark.parametrize(("changes", "said"), FAULTS, ids=range(len(FAULTS)))
-def test_wrong_settings(changes: dict, said: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("eat_lightning.deploy.serve.plan.has_ray", lambda: True)
+def test_wrong_settings(changes: dict, said: str):
     with pytest.raises(ConfigError) as refused:
         plan(**changes)
     assert "\n" not in str(refused.value)
     assert str(refused.value).startswith(said)
-
-
-def test_an_engine_that_is_not_installed_is_one_line(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("eat_lightning.deploy.serve.plan.has_ray", lambda: False)
-    with pytest.raises(ConfigError) as refused:
-        plan(engine="ray")
-    said = "engine=ray needs ray[serve]: pip install 'eat-lightning[ray]'"
-    assert str(refused.value) == said
 
 
 def test_every_fault_is_told_at_once():

@@ -68,7 +68,9 @@ class Call:
             long: cut or refuse such a text; None: as the gateway does with it.
         """
         self.check(texts)
-        examples = [RequestExample([*each], self.source, None, cut_at, long) for each in texts]
+        examples = [
+            RequestExample([*each], self.source, cut_at=cut_at, long=long) for each in texts
+        ]
         asks, answers = await self.whole(examples)
         about = self.gateway.about
         found = []
