@@ -83,7 +83,6 @@ class Bundle:
         """export.json: what the runner needs, and for people what the graphs hold."""
         encoder, task = self.encoder, self.run.task
         parts = zip(self.graphs.files, self.graphs.layers, strict=True)
-        heads: Any = encoder.heads
         names = reason_names(encoder.exit.reasons)
         return {
             "format": onnx_runner.FORMAT,
@@ -102,7 +101,7 @@ class Bundle:
             "banded_layers": banded_layers(encoder),
             "strength": encoder.strength.item(),
             "temperatures": {
-                str(k): heads[str(k)].temperature.item() for _, k in self.graphs.layers
+                str(k): encoder.heads.at(k).temperature.item() for _, k in self.graphs.layers
             },
             "reasons": {str(code): name for code, name in names.items()},
             "stretches": [{"file": name, "layers": layers} for name, layers in parts],

@@ -64,7 +64,7 @@ def fit(plan: TrainSettings, run: Run) -> None:
         for encoder in filter(None, (module.encoder, *module.teacher)):
             data.max_length = min(data.max_length, encoder.shape.max_length)
         settings = trainer_arguments(plan.trainer)
-        exits = [int(layer) for layer in module.encoder.heads]
+        exits = module.encoder.heads.layers
         stages = module.schedule.stages(plan.trainer["max_epochs"], exits)
         one_pass = in_one_pass(plan, module, stages)
         if data.texts and not one_pass:
@@ -203,7 +203,7 @@ def with_number_of_texts(head: dict[str, Any], num_texts: int) -> dict[str, Any]
 def raise_idle(schedule: Schedule, encoder: AdaptiveEncoder) -> None:
     """ConfigError where a stage would train nothing, as early heads that are all one."""
     names = [name for name, _ in encoder.named_parameters()]
-    for number, stage in enumerate(schedule.stages(1, [int(k) for k in encoder.heads]), 1):
+    for number, stage in enumerate(schedule.stages(1, encoder.heads.layers), 1):
         if not any(stage.moves(name) for name in names):
             raise ConfigError(
                 f"schedule: its stage {number} trains {', '.join(stage.trains)} alone, and "

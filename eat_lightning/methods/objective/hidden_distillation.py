@@ -38,11 +38,18 @@ def map_faults(layers: Any, beside: Beside) -> list[str]:
 
 @method("objective")
 class HiddenDistillation(Objective, nn.Module):
-    """hidden: weight of the vectors' squared error (mean over an example's tokens and the width,
-    summed over layers). attention: of the attention scores' (1 in the paper; 0: off), between dense
-    attentions alone. distill, teacher_temperature: of the teacher's logits, at every exit.
-    label_weight: of the exits' own loss (0 in the paper). layer_map: {student layer: teacher
-    layer}; None is the even one."""
+    """Loss of every exit, with the distance to a teacher's vectors layer by layer.
+
+    Args:
+        hidden: weight of the vectors' squared error (mean over an example's tokens and the width,
+            summed over layers).
+        attention: weight of the attention scores' squared error (1 in the paper; 0: off), between
+            dense attentions alone.
+        distill: of the divergence from the teacher's logits, at every exit.
+        teacher_temperature: by which those logits are divided.
+        label_weight: of the exits' own loss (0 in the paper).
+        layer_map: {student layer: teacher layer}; None is the even one.
+    """
 
     hidden: Positive = 1.0
     attention: NotNegative = 0.0

@@ -128,8 +128,7 @@ def all_train(encoder: AdaptiveEncoder, stages: Sequence[Stage], objective: Obje
     if encoder.shape.layerdrop:
         return False
     parts: list[Any] = [encoder.attention, encoder.reduction, encoder.exit, objective]
-    heads: Any = encoder.heads
-    parts += [head for head in heads.values() if overrides(head, Head.penalties)]
+    parts += [head for head in encoder.heads.by_layer.values() if overrides(head, Head.penalties)]
     if any(isinstance(part, nn.Module) and [*part.parameters()] for part in parts):
         return False
     if any(freezes(stage) or stage.exits != "all" for stage in stages):
@@ -143,7 +142,7 @@ def sees_all_heads(encoder: AdaptiveEncoder, objective: Objective) -> bool:
     heads out."""
     kind = encoder.kind
     size, labels_B = (2, kind.width), torch.zeros(2, *kind.label_shape, dtype=torch.long)
-    guesses = {int(layer): torch.zeros(size, requires_grad=True) for layer in encoder.heads}
+    guesses = {layer: torch.zeros(size, requires_grad=True) for layer in encoder.heads.layers}
     last, teacher_BC = encoder.shape.num_layers, torch.zeros(size)
     try:
         for step in (0, 1):
