@@ -8,9 +8,7 @@ Shapes: B examples, L padded length, N packed tokens, C classes, E exit heads.
 from __future__ import annotations
 
 import shutil
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,6 @@ from transformers import (
     PreTrainedModel,
 )
 from transformers import initialization as init
-from transformers.utils.generic import ModelOutput
 from transformers.utils.hub import cached_file
 
 from eat_lightning.answer_kind import AnswerKind, kind_of
@@ -50,6 +47,7 @@ from eat_lightning.weights.families import known_family
 from eat_lightning.weights.files import sizes_in
 from eat_lightning.weights.hf_config import SHAPE, STATIC, EatConfig
 from eat_lightning.weights.hf_names import sizes_of
+from eat_lightning.weights.hf_output import EatOutput
 from eat_lightning.weights.untrusted import claim_faults, model_faults, one_line
 
 HUB = {"cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder"}
@@ -57,41 +55,6 @@ HUB |= {"token"}
 OPTIONS = {*SHAPE, *MODEL_SLOTS, "objective", "head", "take", "num_labels", "id2label", "label2id"}
 KIND = ("problem_type", "answer")
 OPTIONS |= {*KIND}
-
-
-@dataclass
-class EatOutput(ModelOutput):
-    """The answer and what it took.
-
-    `exit_logits` and `tokens` are attributes (and `output["tokens"]`), but no items, because
-    pipelines cut every item by its first dimension, which must be the examples.
-
-    Args:
-        loss: mean over the examples; None without labels.
-        logits: the answers, (B, C), divided by their head's temperature; of a score without its
-            error.
-        depth: layers run, (B).
-        exit_reason: codes of `eat_lightning.model.reason.Reason`, (B).
-        exit_logits: the guesses, (E, B, C), a row for each of `config.head["layers"]`; NaN where no
-            guess was made, because the example had left or the exit rule does not read that head.
-        tokens: tokens entering each layer, (layers, B), 0 where it was not run.
-    """
-
-    loss: Tensor | None = None
-    logits: Float[Tensor, "b c"] | None = None
-    depth: Int[Tensor, " b"] | None = None
-    exit_reason: Int[Tensor, " b"] | None = None
-    exit_logits: Float[Tensor, "e b c"] | None = None
-    tokens: Int[Tensor, "l b"] | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("exit_logits", "tokens"):
-            if name in self.keys():
-                OrderedDict.__delitem__(self, name)
-
-    def __getitem__(self, key: Any) -> Any:
-        return getattr(self, key) if key in ("exit_logits", "tokens") else super().__getitem__(key)
 
 
 class EatForSequenceClassification(PreTrainedModel):
