@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from eat_lightning import answer_kind, text_io
+from eat_lightning import answer_kind, long_texts, text_io
 from eat_lightning.data.batching import spread_rows
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.agreement import THIN, Agreement, compare, unseen_exits
@@ -68,7 +68,7 @@ class Bundle:
             tokenizer = self.run.tokenizer()
             tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
             shutil.copy(onnx_runner.__file__, folder / "runner.py")
-            for module in (answer_kind, text_io, sessions):
+            for module in (answer_kind, text_io, long_texts, sessions):
                 shutil.copy(str(module.__file__), folder)
             about = self.about(tokenizer)
             write_json(folder / onnx_runner.ABOUT, about)

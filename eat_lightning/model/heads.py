@@ -69,12 +69,8 @@ def head_faults(num_layers: int | None, head: Any) -> list[str]:
 
 def named(head: Mapping[str, Any]) -> Specification:
     """The method that a head's settings name."""
-    return Specification("head", head.get("kind", "pooled"), arguments_of(head))
-
-
-def arguments_of(head: Mapping[str, Any]) -> dict[str, Any]:
-    """A head's settings without those that say which and where."""
-    return {key: value for key, value in head.items() if key not in ("kind", "layers", "last")}
+    arguments = {key: head[key] for key in head if key not in ("kind", "layers", "last")}
+    return Specification("head", head.get("kind", "pooled"), arguments)
 
 
 def head_settings(head: Mapping[str, Any], layers: Sequence[int]) -> dict[str, Any]:

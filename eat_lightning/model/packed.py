@@ -332,11 +332,6 @@ def mixed(x: Int[Tensor, ...]) -> Int[Tensor, ...]:
     return x
 
 
-def ids_noted(batch: Batch, layout: Layout, special_N: Bool[Tensor, " n"]) -> Int[Tensor, " n"]:
-    """Each row's token id."""
-    return batch.ids_N
-
-
 def example_noted(batch: Batch, layout: Layout, special_N: Bool[Tensor, " n"]) -> Int[Tensor, " n"]:
     """On each row a number of its example, which follows from its token ids and their order. Sums
     of whole numbers do not depend on the order in which they are added."""
@@ -355,4 +350,8 @@ def text_noted(batch: Batch, layout: Layout, special_N: Bool[Tensor, " n"]) -> I
 
 
 Note = Callable[[Batch, Layout, Bool[Tensor, " n"]], Tensor]
-NOTES: dict[str, Note] = {"ids": ids_noted, "example": example_noted, "text": text_noted}
+NOTES: dict[str, Note] = {
+    "ids": lambda batch, layout, special_N: batch.ids_N,
+    "example": example_noted,
+    "text": text_noted,
+}

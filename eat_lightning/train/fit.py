@@ -164,6 +164,7 @@ def module_of(plan: TrainSettings, data: TextData) -> Classifier:
     """The LightningModule around a new encoder."""
     task, optimizer, methods = data.task, plan.optimizer, plan.methods
     objective = methods.objective
+    texts = {"texts": len(task.columns)} if plan.head.get("texts") == "auto" else {}
     encoder = make(
         plan.encoder,
         num_labels=task.num_labels,
@@ -171,7 +172,7 @@ def module_of(plan: TrainSettings, data: TextData) -> Classifier:
         attention=methods.attention,
         reduction=methods.reduction,
         exit=methods.exit,
-        head=with_number_of_texts(plan.head, len(task.columns)),
+        head=plan.head | texts,
         tokenizer=data.tokenizer,
     )
     shows = "teacher_hidden" in objective.wants
@@ -193,11 +194,6 @@ def module_of(plan: TrainSettings, data: TextData) -> Classifier:
         teacher=teacher,
         make_optimizer=optimizer.over,
     )
-
-
-def with_number_of_texts(head: dict[str, Any], num_texts: int) -> dict[str, Any]:
-    """A head's settings with `texts: auto` as the task has it."""
-    return head | {"texts": num_texts} if head.get("texts") == "auto" else head
 
 
 def raise_idle(schedule: Schedule, encoder: AdaptiveEncoder) -> None:

@@ -84,4 +84,4 @@ def on_post_build(config: Any) -> None:
     if made.is_dir():
         shutil.copytree(made, site / "tour", dirs_exist_ok=True)
     study, to = ROOT / "experiments/budgets/results", site.absolute() / "budgets"
-    command("report", f"study={study} to={to} claims=[budgets] examples=0")
+    command("report", f"study={study} to={to} claims=[budgets] examples=0 title=budgets")

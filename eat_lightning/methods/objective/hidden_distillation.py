@@ -115,14 +115,11 @@ class HiddenDistillation(Objective, nn.Module):
         loss.parts["hidden"] = torch.stack(apart).sum()
         total = loss.total + self.hidden * loss.parts["hidden"]
         if self.attention:
-            loss.parts["attention"] = self._maps_apart(context)
+            mapped = [(m, g) for m, g in self.pairs.items() if m]  # the embedding has no scores
+            maps = [score_error(context.scores[m], context.teacher_scores[g]) for m, g in mapped]
+            loss.parts["attention"] = torch.stack(maps).sum()
             total = total + self.attention * loss.parts["attention"]
         return Loss(total, loss.parts)
-
-    def _maps_apart(self, context: Context) -> Tensor:
-        """Distance of the mapped layers' attention scores; the embedding has none."""
-        pairs = [(context.scores[m], context.teacher_scores[g]) for m, g in self.pairs.items() if m]
-        return torch.stack([score_error(*pair) for pair in pairs]).sum()
 
 
 def score_error(student: Scores, teacher: Scores) -> Tensor:

@@ -116,10 +116,6 @@ def freeze(module: Any, stage: Stage) -> None:
             parameter.grad = None
 
 
-def freezes(stage: Stage) -> bool:
-    return stage.trains != ("*",) or bool(stage.frozen)
-
-
 def all_train(encoder: AdaptiveEncoder, stages: Sequence[Stage], objective: Objective) -> bool:
     """True where every parameter gets a gradient in every step. That needs steps with all layers,
     stages that freeze nothing and hide no guess, and losses from all heads. Methods, heads
@@ -131,7 +127,7 @@ def all_train(encoder: AdaptiveEncoder, stages: Sequence[Stage], objective: Obje
     parts += [head for head in encoder.heads.by_layer.values() if overrides(head, Head.penalties)]
     if any(isinstance(part, nn.Module) and [*part.parameters()] for part in parts):
         return False
-    if any(freezes(stage) or stage.exits != "all" for stage in stages):
+    if any(s.trains != ("*",) or s.frozen or s.exits != "all" for s in stages):
         return False
     return all(sees_all_heads(encoder, stage.objective or objective) for stage in stages)
 
