@@ -74,6 +74,13 @@ def errors_of(config_name: str, overrides: list[str], folder: str) -> list[str]:
             return [item.message(config) for item in unknown]
         except (HydraException, OmegaConfBaseException) as error:
             message = in_one_line(f"{error}\n{error.__cause__ or ''}")
+        except ValueError:  # Hydra's own, which does not say of which group
+            nulls = [o.removesuffix("=null") for o in overrides if o.endswith("=null")]
+            return [
+                f"{key} must be one of {', '.join(choices)}, got null"
+                for key in nulls
+                if (choices := sorted(path.stem for path in Path(folder, key).glob("*.yaml")))
+            ]
         if "Ambiguous value" in message:  # Hydra's advice on sweeps is good as it is
             return []
         item = Unknown.parse(message)

@@ -31,8 +31,7 @@ class AnswerTrace:
     each layer. Layers that were not run have 0 tokens.
 
     names: the meaning of the codes. guesses: until the first example left, the logits and the exit
-    rule's code at each exit and at the end. cut_B: true where a text was longer than the model
-    reads.
+    rule's code at each exit and at the end.
     """
 
     logits_BC: np.ndarray
@@ -41,7 +40,6 @@ class AnswerTrace:
     tokens_LB: np.ndarray
     names: Mapping[int, str]
     guesses: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
-    cut_B: np.ndarray | None = None
 
     @classmethod
     def blank(
@@ -71,19 +69,15 @@ class AnswerTrace:
             self.tokens_LB[:, rows_B],
             self.names,
             {k: (guess[rows_B], why[rows_B]) for k, (guess, why) in self.guesses.items()},
-            None if self.cut_B is None else self.cut_B[rows_B],
         )
 
     def answers(self, kind: AnswerKind, labels: Sequence[str]) -> list[dict[str, Any]]:
-        """The answer of each example, as its kind is printed, and how it was found. Only an answer
-        to a text that was cut says `truncated`."""
+        """The answer of each example, as its kind is printed, and how it was found."""
         retention_B, found = self.retention_B, []
         for i, answer in enumerate(kind.printed(self.logits_BC, labels)):
             answer["depth"] = int(self.depth_B[i])
             answer["exit_reason"] = self.names[int(self.reason_B[i])]
             answer["retention"] = round(float(retention_B[i]), 6)
-            if self.cut_B is not None and self.cut_B[i]:
-                answer["truncated"] = True
             found.append(answer)
         return found
 
@@ -131,7 +125,11 @@ def answer_lines(
     sound = [line for line in read if line.error is None]
     made = answer([x.texts for x in sound], [x.about for x in sound]) if sound else []
     answers = iter(made)
-    return [next(answers) if line.error is None else line.error for line in read]
+    found = [next(answers) if line.error is None else line.error for line in read]
+    return [
+        {"line": number} | each if "error" in each else each
+        for number, each in enumerate(found, start=first)
+    ]
 
 
 def parse(line: bytes, columns: Sequence[str]) -> InputLine:

@@ -191,12 +191,20 @@ def of_same_body(static: Row, row: Row) -> bool:
 
 
 def trained_statics(study: Study, point: Point) -> list[Point]:
-    """All of the task's, on the same examples, of whatever body."""
+    """All of the task's, on the same examples, of whatever body; of the point's seeds where it has
+    them all."""
     row = point.row
     same = ["task", "split", "engine", *SAME_TIMING] + ["form"] * (row.baseline != THEIRS)
     points = study.points(baseline="", **{name: getattr(row, name) for name in same})
     static = [p for p in points if p.is_static and p.row.num_examples == row.num_examples]
-    return [p for p in static if not has_early_heads(study, p)]
+    return [of_seeds(p, point.seeds) for p in static if not has_early_heads(study, p)]
+
+
+def of_seeds(point: Point, seeds: Sequence[int]) -> Point:
+    """The members with these seeds, since each seed has a static model to start from; the point as
+    it is where one is missing."""
+    members = [m for m in point.members if m.row.seed in seeds]
+    return Point(members) if {m.row.seed for m in members} == {*seeds} else point
 
 
 def same_timing(one: Row, other: Row) -> bool:

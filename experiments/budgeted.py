@@ -53,7 +53,8 @@ class Method:
         self.lines = [self.line(Entry(study, point)) for point in fitted]
 
     def line(self, entry: Entry) -> dict[str, Any]:
-        full = self.fixed[-1].values("accuracy") if self.fixed else []
+        same = [p for p in self.fixed if p.row.dtype == entry.point.row.dtype]
+        full = same[-1].values("accuracy") if same else []
         return {
             "model": self.name,
             "setting": entry.point.setting,

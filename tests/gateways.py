@@ -31,8 +31,8 @@ logging.getLogger("httpx").setLevel(logging.WARNING)
 
 class FakeModel:
     """An easy example leaves at 3; one whose text starts with "hard" at 6, once `gate` is open. To
-    "fail" it raises, of "die" it dies; of "long" it reads a part. `seen`: the texts of each batch
-    it was given. Without labels it gives one score."""
+    "fail" it raises, of "die" it dies; "long" it refuses, or cuts where that is named. `seen`: the
+    texts of each batch it was given. Without labels it gives one score."""
 
     def __init__(
         self,
@@ -83,19 +83,22 @@ class FakeModel:
 
 def said(example: RequestExample, depth: int, reason: str, about: About) -> dict[str, Any]:
     """The more often "good" is in the texts, the higher is the last logit."""
+    if example.texts[0].startswith("long") and example.long != "cut":
+        return {"error": "a text must have at most 64 tokens, got 65"}
     score = 2.0 * " ".join(example.texts).count("good") - 1
     answer: dict[str, Any] = {"score": score}
     if about.labels:
         answer = {"label": "positive" if score > 0 else "negative", "confidence": 0.95}
     answer |= {"depth": depth, "exit_reason": reason, "retention": 0.5 if depth == 6 else 0.75}
     logits = [0.0, score] if about.labels else [score]
-    cut = {"truncated": True} if example.texts[0].startswith("long") else {}
+    sizes: dict[str, Any] = {"windows": 1, "tokens": 5}
+    sizes["truncated"] = example.texts[0].startswith("long")
     if example.guesses:
         threshold = {"name": "tau", "value": 0.9, "of_confidence": True}
         unsure = {"label": "negative", "confidence": 0.6, "threshold": threshold}
         early = [{"layer": layer} | unsure for layer in (3, 4) if layer < depth]
-        cut["guesses"] = [*early, {"layer": depth} | answer | {"threshold": threshold}]
-    return answer | cut | {"scores": AnswerScores(logits, 5)}
+        sizes["guesses"] = [*early, {"layer": depth} | answer | {"threshold": threshold}]
+    return answer | sizes | {"scores": AnswerScores(logits, 5)}
 
 
 def without_scores(chunks: Iterable[Any]) -> Iterator[tuple[list[int], list[dict[str, Any]]]]:

@@ -309,6 +309,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         (["task=mails"], "one's own: --config-dir <the folder that has task/mails.yaml>"),
         (["colour=red"], "colour is not an option"),
         (["task=sst3"], "task must be one of banking77, "),
+        (["logger=null"], "logger must be one of csv, "),
         (["seed=abc", "data=toy", "encoder=tiny"], "seed must be in [0, 4294967295], got 'abc'"),
     ],
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "eat_lightning"
 ROOMS = [  # from the ground up; a room knows only those before it
     *("errors", "validation", "files", "user_modules", "progress"),
-    *("answer_kind", "text_io", "config"),
+    *("answer_kind", "text_io", "long_texts", "config"),
     *("process", "overrides", "composing", "cli"),
     *("model", "methods", "weights", "data", "infer", "runs", "track", "export", "engines"),
     *("measure", "report", "train", "new"),

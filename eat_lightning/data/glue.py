@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from eat_lightning.data.calibration import PARTS, cut
 from eat_lightning.data.module import TextData
-from eat_lightning.data.source import Source, check, kept_by_source, read, read_extra
+from eat_lightning.data.source import Source, check, kept_by_source, present, read, read_file
 from eat_lightning.data.task import Task
+from eat_lightning.errors import ConfigError
 
 
 @dataclass(eq=False, repr=False)
@@ -54,7 +56,10 @@ class GlueData(TextData):
             source = source.take(np.flatnonzero(kept))
         num_eligible = len(source)
         for name in self.extra:
-            source = source + read_extra(self.task, self.dir, name)
+            if self.dir is None:
+                raise ConfigError(f"data.extra={name} needs data.dir")
+            extra = present(Path(self.dir).expanduser() / name / "train")
+            source = source + read_file(self.task, extra)
         rows = cut(self.task, source.texts, self.calibration, self.cut_seed, num_eligible)
         if self.limit_train is not None:
             order = np.random.default_rng(self.cut_seed).permutation(rows["train"])

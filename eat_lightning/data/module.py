@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,9 +17,10 @@ from lightning import LightningDataModule
 from eat_lightning.data.batching import Loader, Order, Place, shares, sorted_batches
 from eat_lightning.data.calibration import PARTS
 from eat_lightning.data.source import Source, read_texts, texts_faults
-from eat_lightning.data.split import Split, make_split
+from eat_lightning.data.split import Split, in_windows, make_split, reader_of
 from eat_lightning.data.task import Task
 from eat_lightning.data.tokens import Tokenizer
+from eat_lightning.long_texts import MODES, LongTexts, Mode
 from eat_lightning.validation import Whole, raise_faults
 
 LEAST = {  # of arguments that count something; None is always allowed
@@ -34,8 +36,10 @@ LEAST = {  # of arguments that count something; None is always allowed
 
 
 def count_faults(arguments: Mapping[str, Any]) -> list[str]:
-    """Which of a data module's arguments are no whole numbers, or too small."""
+    """List the arguments of a data module that are outside their bounds."""
     given = {name: arguments[name] for name in LEAST if arguments.get(name) is not None}
+    if (long := arguments.get("long", "cut")) not in MODES:
+        return [f"data.long must be one of {', '.join(MODES)}, got {long!r:.60}"]
     return [f for k, value in given.items() for f in Whole(LEAST[k]).lines(f"data.{k}", value)]
 
 
@@ -47,6 +51,8 @@ class TextData(LightningDataModule, ABC):
     `texts`: a file of other texts, without labels, which are the split `texts`.
     `batch_size` counts the examples of all processes together; `tokens_per_batch` is instead of it
     a budget of real tokens. `max_length` None is the task's, `cache_dir` None the user's cache.
+    `long`: texts of more tokens are cut or refused; or training texts are read in windows, examples
+    with the text's label each, and those of other splits are cut.
     """
 
     task: Task
@@ -57,6 +63,7 @@ class TextData(LightningDataModule, ABC):
     max_length: int = None  # type: ignore[assignment]
     cache_dir: Path = None  # type: ignore[assignment]
     texts: str | None = None
+    long: Mode = "cut"
     seed: int = 0
     resume: Place = field(default_factory=Place, init=False)
     made: dict[str, Split] = field(default_factory=dict, init=False)
@@ -88,8 +95,20 @@ class TextData(LightningDataModule, ABC):
             alone = name == "texts" and self.texts is not None
             source = read_texts(self.task, str(self.texts)) if alone else self.source(name)
             made = make_split(name, source, self.tokenizer, self.max_length, self.cache_dir)
-            self.made[name] = made
+            self.made[name] = self.with_long_texts(made)
         return self.made[name]
+
+    def with_long_texts(self, split: Split) -> Split:
+        """The split as `long` wants it; a line on standard error where texts may be cut."""
+        full = int((split.lengths >= self.max_length).sum())
+        if not full:
+            return split
+        if self.long == "refuse" or (self.long == "windows" and split.name == "train"):
+            reader = reader_of(self.tokenizer, self.max_length, LongTexts(self.long))
+            return in_windows(split, reader)[0]
+        which = f"{full} of {len(split)} texts have {self.max_length} tokens or more"
+        print(f"{split.name}: {which}, and lose what is beyond (data.long=cut)", file=sys.stderr)
+        return split
 
     def train_dataloader(self) -> Loader:
         epoch = self.trainer.current_epoch if self.trainer else self.resume.epoch

@@ -131,12 +131,6 @@ def texts_faults(task: Task, path: Any) -> list[str]:
         return [f"data.texts: {path} cannot be read ({str(error).splitlines()[0]})"]
 
 
-def read_extra(task: Task, dir: str | None, name: str) -> Source:
-    if dir is None:
-        raise ConfigError(f"data.extra={name} needs data.dir")
-    return read_file(task, present(Path(dir).expanduser() / name / "train"))
-
-
 def kept_by_source(task: Task, dir: str | None, drop_sources: Sequence[str]) -> np.ndarray:
     """Which rows of train come from none of these sources (train_sources)."""
     if dir is None:

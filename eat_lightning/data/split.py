@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,9 @@ from torch.utils.data import Dataset
 from eat_lightning.data.batching import Share
 from eat_lightning.data.source import ORIGIN, Source
 from eat_lightning.data.tokens import Tokenizer
+from eat_lightning.errors import ConfigError
 from eat_lightning.files import replacing
+from eat_lightning.long_texts import LongTexts, Reader
 from eat_lightning.model.packed import Batch
 from eat_lightning.progress import shown
 
@@ -117,6 +120,31 @@ def make_split(
         except OSError as error:
             warnings.warn(f"tokens are not cached: {error}", stacklevel=2)
     return Split(name, source, tokens, key)
+
+
+def reader_of(tokenizer: Tokenizer, max_length: int, long: LongTexts) -> Reader:
+    """A reader of texts as splits read them."""
+    has_types = "token_type_ids" in tokenizer.model_input_names
+    backend: Any = tokenizer.backend_tokenizer  # type: ignore[union-attr]
+    return Reader(backend, max_length, tokenizer.truncation_side, has_types, long)
+
+
+def in_windows(split: Split, reader: Reader) -> tuple[Split, np.ndarray]:
+    """A split whose examples are the windows of texts, each with its text's label, and the row of
+    each window's text. ConfigError for a text that the reader refuses."""
+    read = reader([list(split.text(i)) for i in range(len(split))])
+    if refused := [(i, text.refused) for i, text in enumerate(read) if text.refused]:
+        row, why = refused[0]
+        raise ConfigError(f"{split.name}: {why} in row {row}, one of {len(refused)} such rows")
+    text_W = np.repeat(np.arange(len(read)), [len(text.windows) for text in read])
+    windows = [window for text in read for window in text.windows]
+    tokens = Tokens(
+        np.concatenate([window.ids for window in windows]),
+        np.concatenate([window.types for window in windows]),
+        np.cumsum([0, *(len(window.ids) for window in windows)]),
+    )
+    key = split.key and f"{split.key}-{reader.size}-{reader.overlap}"
+    return Split(split.name, split.source.take(text_W), tokens, key), text_W
 
 
 def tokenize(

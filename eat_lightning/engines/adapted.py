@@ -12,7 +12,9 @@ import pydantic.dataclasses
 import torch
 from pydantic import ConfigDict
 
+from eat_lightning.answer_kind import AnswerKind, Score, kind_of
 from eat_lightning.data.tokens import tokenizer_for
+from eat_lightning.engines.cascade import CascadeBackend
 from eat_lightning.engines.plan import ADAPTED
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import sha256_of, write_json
@@ -23,6 +25,7 @@ from eat_lightning.infer.sessions import ENGINES
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.heads import JUDGES
 from eat_lightning.model.specification import build
 from eat_lightning.runs.open import open_export
 from eat_lightning.weights.checkpoint import depth_of, load_pretrained
@@ -30,6 +33,7 @@ from eat_lightning.weights.exits import EXITS, exits_beside, load_exits
 from eat_lightning.weights.files import SAFE, weights_digest
 from eat_lightning.weights.untrusted import json_of, one_line
 
+SMALL = "small"  # a folder of the first model of a cascade
 GRAPHS = Path("onnx") / "adapted"  # the folder of the certified graphs, where an engine runs them
 
 
@@ -39,21 +43,31 @@ class AboutAdapted:
 
     Args:
         columns: names of the texts of an example.
+        labels: names of the classes; none of a score.
+        answer: the kind of the answers, as `AnswerKind.spec` gives it.
         max_length: tokens of an example at most.
         engine, dtype: in which the certificate holds.
         holds_for: hashes of files, and versions, that the certificate is valid for.
         certificate: what was demanded and counted.
         candidates: all that were tried.
+        small_least: margin with which the answer of a small model, in the folder `small`, stands;
+            None: there is none.
     """
 
     columns: list[str]
     labels: list[str]
+    answer: dict[str, Any]
     max_length: int
     engine: Literal["torch", "onnx", "openvino"]
     dtype: Literal["fp32", "bf16", "int8"]
     holds_for: dict[str, str]
     certificate: dict[str, Any]
     candidates: list[dict[str, Any]]
+    small_least: float | None = None
+
+    @property
+    def kind(self) -> AnswerKind:
+        return kind_of(self.answer, max(1, len(self.labels)))
 
     def write(self, folder: Path) -> None:
         write_json(folder / ADAPTED, asdict(self))
@@ -63,6 +77,7 @@ class AboutAdapted:
         """ConfigError, in one line, where it is damaged, or files are not those it holds for."""
         try:
             made = cls(**json_of(folder / ADAPTED))
+            made.kind  # noqa: B018  # ValueError where answer and labels do not fit
         except (ValueError, TypeError, OSError) as error:
             raise ConfigError(
                 f"{folder / ADAPTED}: cannot be read ({one_line(error, 120)})"
@@ -80,6 +95,8 @@ def digests(folder: Path, engine: str) -> dict[str, str]:
         found["exits"] = sha256_of([folder / EXITS / name for name in (SAFE, "config.json")])
     if engine != "torch":
         found["graphs"] = Export.open(folder / GRAPHS).digest
+    if (folder / SMALL / ADAPTED).is_file():
+        found["small model"] = sha256_of([folder / SMALL / ADAPTED])  # which names its files'
     return found
 
 
@@ -91,7 +108,7 @@ def versions(engine: str) -> dict[str, str]:
     return {package: version(package)}
 
 
-def encoder_of(folder: Path, num_labels: int, num_texts: int, tokenizer: Any) -> AdaptiveEncoder:
+def encoder_of(folder: Path, kind: AnswerKind, num_texts: int, tokenizer: Any) -> AdaptiveEncoder:
     """Our encoder of a classifier's folder, with its exits; in evaluation mode.
 
     Where the folder has none, new heads stand at the embedding and behind each layer but the last,
@@ -99,27 +116,42 @@ def encoder_of(folder: Path, num_labels: int, num_texts: int, tokenizer: Any) ->
     """
     early = list(range(depth_of(str(folder)) or 1))
     head = {"kind": "pair", "layers": early, "texts": num_texts, "activation": "tanh"}
-    rule = {"kind": "confidence", "layers": early, "tau": 1.0}
+    rule = {"kind": JUDGES[kind.problem_type], "layers": early} | strict_point(kind)
     beside = exits_beside(folder)
     chosen = {"head": head | {"last": "auto"}, "exit": rule} | beside
+    exit = build("exit", chosen["exit"])
     encoder = load_pretrained(
         str(folder),
-        num_labels,
+        kind.num_labels,
         build("attention", {"kind": "dense"}),
         build("reduction", {"kind": "none"}),
-        build("exit", chosen["exit"]),
+        exit,
         chosen["head"],
         tokenizer=tokenizer,
+        kind=kind.with_error() if exit.wants_error else kind,
     )
     if beside:
         load_exits(encoder, folder)
     return encoder.eval()
 
 
+def strict_point(kind: AnswerKind) -> dict[str, Any]:
+    """Arguments of the usual rule of a kind with which nobody leaves."""
+    return {"bound": 0.0, "cuts": [*kind.cuts]} if isinstance(kind, Score) else {"tau": 1.0}
+
+
 def open_adapted(path: str | Path, threads: int | None = None) -> Backend:
     """The classifier as it was certified. ConfigError for a damaged folder."""
     folder = Path(path)
     about = AboutAdapted.read(folder)
+    if about.small_least is None:
+        return open_alone(folder, about, threads)
+    first = open_alone(folder / SMALL, AboutAdapted.read(folder / SMALL), threads)
+    return CascadeBackend(folder, first, open_alone(folder, about, threads), about.small_least)
+
+
+def open_alone(folder: Path, about: AboutAdapted, threads: int | None) -> Backend:
+    """Open one classifier of a folder."""
     differs = {k: v for k, v in versions(about.engine).items() if about.holds_for.get(k) != v}
     for name, here in differs.items():
         there = f"it was certified with {name} {about.holds_for.get(name)}, and {here} runs here"
@@ -128,7 +160,7 @@ def open_adapted(path: str | Path, threads: int | None = None) -> Backend:
         dtype = "bf16" if about.dtype == "bf16" else None
         return open_export(Export.open(folder / GRAPHS, threads, about.engine, dtype))
     tokenizer = tokenizer_for(str(folder))
-    encoder = encoder_of(folder, len(about.labels), len(about.columns), tokenizer)
+    encoder = encoder_of(folder, about.kind, len(about.columns), tokenizer)
     if not exits_beside(folder):
         encoder = encoder.replacing(exit=Never())
     encoder = in_form(in_dtype(encoder, about.dtype), form_of(None, about.dtype))

@@ -31,6 +31,7 @@ from eat_lightning.model.contracts import Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.policies import policies_of
 from eat_lightning.model.specification import specs_by_slot
+from eat_lightning.runs.certificate import Certificate
 from eat_lightning.runs.exit_choice import ExitChoice
 from eat_lightning.runs.open import at_choice, fitter_of, longest, open_export, open_run
 from eat_lightning.runs.run import Run, version_of
@@ -45,7 +46,18 @@ FOLDER = "engines"  # in a run's, with graphs of its own
 
 def open_backend(plan: ModelSettings, export: str | None = None) -> Backend:
     """Open the run of a plan, or an export (the run's place may name one too), with the plan's
-    exits, policies, certificate and threads, in the plan's engine. ConfigError with every fault."""
+    exits, policies, certificate, threads and reading of long texts, in the plan's engine.
+    ConfigError with every fault."""
+    backend = in_its_engine(plan, export)
+    backend.read_long(plan.long_texts)
+    there: Any = backend  # a run's folder or an export's, where its certificates lie
+    windows = {"windows": plan.long_texts.described(backend.max_length)}
+    for certificate in Certificate.by_source(there, plan.certificate).values():
+        certificate.check(windows)
+    return backend
+
+
+def in_its_engine(plan: ModelSettings, export: str | None) -> Backend:
     if plan.threads:
         torch.set_num_threads(plan.threads)
     if export is None and is_adapted(plan.run):

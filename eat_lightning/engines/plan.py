@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from eat_lightning.infer.onnx_runner import ABOUT
 from eat_lightning.infer.sessions import ENGINES, engine_faults
-from eat_lightning.runs.plan import RunSettings
+from eat_lightning.long_texts import CUT, LongTexts, Mode
+from eat_lightning.runs.plan import RunSettings, WindowSettings
 
 ADAPTED = "adapted.json"  # in a folder that `adapt` wrote
 Engine = Literal["torch", "onnx", "openvino", "auto"]
@@ -80,6 +81,11 @@ class ModelSettings(RunSettings):
                 yield f"{key} is not an option of run={self.run}: it runs as it was certified"
 
     @property
+    def long_texts(self) -> LongTexts:
+        """As in training, where no setting names something else."""
+        return CUT
+
+    @property
     def examples_at_once(self) -> int:
         return self.batch
 
@@ -94,6 +100,22 @@ class ModelSettings(RunSettings):
         if self.certificate is None and len(exits) > 1 and not is_adapted(self.run):
             note = "no certificate is in force, so nothing is promised of early exits"
             print(f"note: {note}: certificate=<name>, which certify makes", file=sys.stderr)
+
+
+class AnswerSettings(ModelSettings):
+    """Settings of the commands that answer texts from outside, which may be of any length."""
+
+    long: Mode
+    windows: WindowSettings
+
+    @property
+    def long_texts(self) -> LongTexts:
+        return LongTexts(self.long, **dict(self.windows))
+
+    def tell_uncertified(self, exits: Sequence[int]) -> None:
+        super().tell_uncertified(exits)
+        if self.long == "windows" and is_adapted(self.run):
+            print("note: the certificate is for texts that fit in one window", file=sys.stderr)
 
 
 def backend_faults(backend: str, plan: RunSettings, export: str | None = None) -> list[str]:

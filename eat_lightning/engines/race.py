@@ -47,7 +47,8 @@ def answer_fault(plain: Any, backend: Backend, dtype: str, texts: list[list[str]
         return plain.batch([texts[row] for row in rows], [{} for _ in rows])
 
     everyone = range(len(texts))
-    lengths, unknown = batch_of(everyone).lengths_B.numpy(), np.full(len(texts), -1)
+    lengths, kind = batch_of(everyone).lengths_B.numpy(), plain.encoder.kind
+    unknown = np.full((len(texts), *kind.label_shape), kind.unlabelled)
     split = SimpleNamespace(lengths=lengths, labels=unknown, text=texts.__getitem__, batch=batch_of)
     for batch in BATCHES:
         rows = np.arange(len(texts)) if batch > 1 else np.arange(len(LENGTHS))

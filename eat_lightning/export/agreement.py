@@ -8,7 +8,7 @@ Shapes: B examples, C classes, N packed tokens, E exits so far.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from eat_lightning.data.batching import sorted_batches
 from eat_lightning.infer.backend import Backend
 from eat_lightning.infer.record import inference
 from eat_lightning.infer.torch_backend import in_numpy
+from eat_lightning.long_texts import CUT
 from eat_lightning.model.contracts import ExitRule, Reduction
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.evidence import Evidence
@@ -115,13 +116,13 @@ def compare(
     encoder: AdaptiveEncoder, backend: Backend, split: Any, rows_B: np.ndarray, batch: int
 ) -> Agreement:
     """Both get the same examples, longest first: the encoder as token ids, the export as text."""
-    parts = []
+    parts, reader = [], replace(backend.reader, long=CUT)  # as the split's
     for chosen in shown(sorted_batches(split.lengths[rows_B], batch), "comparing answers"):
         given_B = rows_B[chosen]
         with inference(encoder):
             ours, margin_B = watched(encoder, split.batch(given_B))
         texts = [list(split.text(i)) for i in given_B]
-        for left in backend.stream(texts):
+        for left in backend.stream(texts, reader=reader):
             there = np.array(left.places)
             expected = in_numpy(ours).take(there)
             rows = given_B[there]

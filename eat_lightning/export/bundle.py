@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from eat_lightning import answer_kind, text_io
+from eat_lightning import answer_kind, long_texts, text_io
 from eat_lightning.data.batching import spread_rows
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.agreement import THIN, Agreement, compare, unseen_exits
@@ -68,7 +68,7 @@ class Bundle:
             tokenizer = self.run.tokenizer()
             tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
             shutil.copy(onnx_runner.__file__, folder / "runner.py")
-            for module in (answer_kind, text_io, sessions):
+            for module in (answer_kind, text_io, long_texts, sessions):
                 shutil.copy(str(module.__file__), folder)
             about = self.about(tokenizer)
             write_json(folder / onnx_runner.ABOUT, about)
@@ -83,7 +83,6 @@ class Bundle:
         """export.json: what the runner needs, and for people what the graphs hold."""
         encoder, task = self.encoder, self.run.task
         parts = zip(self.graphs.files, self.graphs.layers, strict=True)
-        heads: Any = encoder.heads
         names = reason_names(encoder.exit.reasons)
         return {
             "format": onnx_runner.FORMAT,
@@ -102,7 +101,7 @@ class Bundle:
             "banded_layers": banded_layers(encoder),
             "strength": encoder.strength.item(),
             "temperatures": {
-                str(k): heads[str(k)].temperature.item() for _, k in self.graphs.layers
+                str(k): encoder.heads.at(k).temperature.item() for _, k in self.graphs.layers
             },
             "reasons": {str(code): name for code, name in names.items()},
             "stretches": [{"file": name, "layers": layers} for name, layers in parts],

@@ -37,7 +37,7 @@ def export_slot_faults(encoder: AdaptiveEncoder) -> list[str]:
     from eat_lightning.model.policies import specs_of
     from eat_lightning.model.specification import spec
 
-    last: Any = encoder.heads[str(encoder.shape.num_layers)]  # the others are of its kind
+    last = encoder.heads.at(encoder.shape.num_layers)  # the others are of its kind
     slots = [encoder.attention, encoder.reduction, encoder.exit, last]
     faults = [fault for m in slots for fault in m.export_blockers()]
     if overrides(encoder.exit, ExitRule.observe):

@@ -18,7 +18,6 @@ from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import Attention, Kernel, Policy, Where, only_open
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.evidence import Evidence
-from eat_lightning.model.heads import notes_of
 from eat_lightning.model.packed import Batch, Layout, Packed
 from eat_lightning.model.reason import coded
 from eat_lightning.model.specification import MODEL_SLOTS
@@ -125,7 +124,7 @@ class Stretch(nn.Module):
             packed = encoder.shorten(packed, evidence, number - 1)
             tokens.append(packed.layout.lengths_B)
             packed, evidence = encoder.run_layer(packed, number)
-        head: Any = encoder.heads[str(self.last)]
+        head = encoder.heads.at(self.last)
         logits_BC = encoder.kind.padded(head.guess(head.pooled(encoder.for_heads(packed))))
         out = {"logits_BC": logits_BC} | ({"tokens_LB": torch.stack(tokens)} if tokens else {})
         if self.last < len(encoder.layers):
@@ -144,7 +143,7 @@ class Stretch(nn.Module):
         strength_B = self.encoder.strength.cpu().double().expand(layout.size)
         position_N, special_N = state["position_N"], state["special_N"]
         evidence = Evidence(**{name: state.get(name) for name in EVIDENCE})
-        notes = {name: state[f"{name}_N"] for name in notes_of(self.encoder.heads)}
+        notes = {name: state[f"{name}_N"] for name in self.encoder.heads.wants}
         packed = Packed(state["x_ND"], layout, position_N, special_N, strength_B, notes=notes)
         return packed, evidence
 
@@ -155,7 +154,7 @@ class Stretch(nn.Module):
             raise Lost("it merges or gates tokens, which a stretch does not hand on")
         kept = {"x_ND": packed.x_ND, "lengths_B": packed.layout.lengths_B}
         kept |= {"position_N": packed.position_N, "special_N": packed.special_N}
-        kept |= {f"{name}_N": packed.notes[name] for name in notes_of(self.encoder.heads)}
+        kept |= {f"{name}_N": packed.notes[name] for name in self.encoder.heads.wants}
         found = {name: getattr(evidence, name) for name in EVIDENCE}
         return kept | {name: value for name, value in found.items() if value is not None}
 
@@ -208,7 +207,7 @@ def sample(stretch: Stretch, num_guesses: int) -> dict[str, Tensor]:
         "special_N": zeros_N.bool(),
         "guesses_EBC": torch.zeros(num_guesses, size, encoder.kind.width),
     }
-    state |= {f"{name}_N": zeros_N.clone() for name in notes_of(encoder.heads)}
+    state |= {f"{name}_N": zeros_N.clone() for name in encoder.heads.wants}
     after = encoder.reduction.place == "after_layer" and stretch.first > 1
     if after and stretch.first - 1 in encoder.reduction.layers:
         needed = [f"{name}_N" for name in encoder.reduction.needs]

@@ -9,19 +9,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from eat_lightning.answer_kind import AnswerKind
+from eat_lightning.errors import ConfigError
+from eat_lightning.long_texts import Joiner, LongTexts, Reader, ReadText, Window
+from eat_lightning.model.policy import Policy
+from eat_lightning.model.reason import Reason
 from eat_lightning.text_io import About, AnswerTrace, Texts, answer_lines
 
 if TYPE_CHECKING:
     from eat_lightning.infer.recorded import Recorded
-    from eat_lightning.model.contracts import Policy
 
 Source = str | None  # None: whoever has no exits of its own
 NOBODY: frozenset[Source] = frozenset()
@@ -32,6 +34,7 @@ class Left:
     """Examples of one source that left together: their places in the batch, and their answers.
 
     Args:
+        answers: {"error": why} for a text that is too long and refused.
         trace: record of the answers, with the logits.
         exits: what the exits made of them or, where all ran every layer, would have made of them.
     """
@@ -58,10 +61,23 @@ class Look:
         return self.left.answers[0]
 
 
+class HeldIfFound(Policy):
+    """Windows that would leave with the label that is looked for run every layer, so that many
+    windows bring no more false alarms than full depth has."""
+
+    def __init__(self, joiner: Joiner):
+        self.joiner = joiner
+
+    def reviews(
+        self, reason_B: Any, logits_EBC: np.ndarray, inputs: Any, rows_B: np.ndarray
+    ) -> np.ndarray:
+        return np.where(self.joiner.found(logits_EBC[-1]), int(Reason.FALLBACK), reason_B)
+
+
 class Backend(ABC):
     """A model ready to answer, and the folder it lies in. kind: of its answers. exits: layers where
     an example may leave, the last one included. max_length: tokens of a text, or of a pair, that it
-    reads."""
+    reads at once. reader: it refuses what is longer, until `read_long` names something else."""
 
     folder: Path
     columns: Sequence[str]
@@ -70,6 +86,7 @@ class Backend(ABC):
     num_layers: int
     exits: list[int]
     max_length: int
+    reader: Reader
     by_source: Mapping[Source, Any]  # whose exits differ; None stands for any other source
 
     @abstractmethod
@@ -84,10 +101,19 @@ class Backend(ABC):
 
     @abstractmethod
     def run(
-        self, source: Source, texts: Texts, about: About, deep: bool
+        self,
+        source: Source,
+        windows: Sequence[Window],
+        about: About,
+        deep: bool,
+        held: Sequence[Policy] = (),
     ) -> Iterator[tuple[np.ndarray, AnswerTrace, AnswerTrace]]:
-        """At each exit who left there (rows B), their trace, and `Left.exits`. deep: nobody leaves
-        early, and the answers say `fallback`."""
+        """At each exit who left there (rows B), their trace, and `Left.exits`.
+
+        Args:
+            deep: nobody leaves early, and the answers say `fallback`.
+            held: policies beside the source's.
+        """
 
     @abstractmethod
     def identity(self, source: Source = None) -> dict[str, Any]:
@@ -97,10 +123,24 @@ class Backend(ABC):
     @abstractmethod
     def policies(self, source: Source = None) -> Sequence[Policy]: ...
 
+    def read_long(self, long: LongTexts) -> None:
+        """Read long texts so from here on. ConfigError with what does not go with this model."""
+        if faults := long.faults(self.kind, self.labels, self.max_length):
+            raise ConfigError.of(faults)
+        self.reader = replace(self.reader, long=long)
+
+    def read_one(self, text: Sequence[str]) -> ReadText:
+        """Read a text that fits, or that may be cut. ConfigError for another one."""
+        [read] = self.reader([text])
+        if len(read.windows) != 1:
+            why = read.refused or f"a text must fit in one window, got {len(read.windows)}"
+            raise ConfigError(f"text: {why}")
+        return read
+
+    @property
     @abstractmethod
-    def cutting(self, side: str | None) -> AbstractContextManager[None]:
-        """Cut texts that are too long at this side ("left", "right") in the context; None leaves
-        the tokenizer's side."""
+    def dtype(self) -> str:
+        """In which its layers are computed: fp32, bf16 or int8."""
 
     @property
     def name(self) -> str:
@@ -125,17 +165,67 @@ class Backend(ABC):
         return source if source in self.by_source else None
 
     def stream(
-        self, texts: Texts, about: About | None = None, deep: frozenset[Source] = NOBODY
+        self,
+        texts: Texts,
+        about: About | None = None,
+        deep: frozenset[Source] = NOBODY,
+        reader: Reader | None = None,
     ) -> Iterator[Left]:
-        """Answers as soon as their examples leave. about: what is known of each, such as its source
-        or mime. deep: of these sources nobody leaves early."""
+        """Answers as soon as their examples leave; long texts come after those that fit.
+
+        Args:
+            about: what is known of each, such as its source or mime.
+            deep: of these sources nobody leaves early.
+            reader: in place of the backend's.
+        """
         about = [{} for _ in texts] if about is None else about
+        reader = reader or self.reader
+        read = reader(texts)
         for source, places in self.places(about).items():
-            given = [texts[i] for i in places], [about[i] for i in places]
-            for rows_B, trace, exits in self.run(source, *given, source in deep):
-                answers = trace.answers(self.kind, self.labels)
-                left = [places[row] for row in rows_B.tolist()]
-                yield Left(source, left, answers, trace, exits)
+            if refused := [i for i in places if read[i].refused]:
+                blank = AnswerTrace.blank(len(refused), self.kind.width, self.num_layers, {})
+                errors = [{"error": read[i].refused} for i in refused]
+                yield Left(source, refused, errors, blank, blank)
+            if fit := [i for i in places if len(read[i].windows) == 1]:
+                windows, known = [read[i].windows[0] for i in fit], [about[i] for i in fit]
+                for rows_B, trace, exits in self.run(source, windows, known, source in deep):
+                    left = [fit[row] for row in rows_B.tolist()]
+                    yield self.left(source, left, read, trace, exits)
+            joiner = Joiner(reader.long, self.kind, self.labels)
+            for i in [i for i in places if len(read[i].windows) > 1]:
+                yield self.left(
+                    source, [i], read, *self.joined(joiner, source, read[i], about[i], deep)
+                )
+
+    def joined(
+        self,
+        joiner: Joiner,
+        source: Source,
+        text: ReadText,
+        known: Mapping[str, str],
+        deep: frozenset[Source],
+    ) -> tuple[AnswerTrace, AnswerTrace]:
+        """The trace of a text of several windows, and `Left.exits`."""
+        held = (HeldIfFound(joiner),)
+
+        def run(windows: Sequence[Window]) -> Any:
+            return self.run(source, windows, [known] * len(windows), source in deep, held)
+
+        return joiner.read(text.windows, run)
+
+    def left(
+        self,
+        source: Source,
+        places: list[int],
+        read: Sequence[ReadText],
+        trace: AnswerTrace,
+        exits: AnswerTrace,
+    ) -> Left:
+        """Print the answers, each with the sizes of its text."""
+        answers = trace.answers(self.kind, self.labels)
+        for place, answer in zip(places, answers, strict=True):
+            answer |= read[place].sizes
+        return Left(source, places, answers, trace, exits)
 
     def answer(self, texts: Texts, about: About | None = None) -> list[dict[str, Any]]:
         """Answers in the order of the texts."""

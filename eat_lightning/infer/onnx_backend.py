@@ -7,7 +7,6 @@ Shapes: B examples of a batch, or of a split in its order.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -19,17 +18,18 @@ import numpy as np
 from eat_lightning.data.batching import sorted_batches
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.files import sha256_of
-from eat_lightning.infer.backend import Backend, Left, Look, Source
+from eat_lightning.infer.backend import Backend, Look, Source
 from eat_lightning.infer.onnx_runner import ABOUT, Runner, files_of
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.infer.sessions import ENGINES
 from eat_lightning.infer.stricter_exits import StricterExits, nobody_leaves, would_leave
+from eat_lightning.long_texts import CUT, Window
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import ModelFacts, Policy
 from eat_lightning.model.policies import policy_faults, specs_of
 from eat_lightning.model.specification import build, spec
 from eat_lightning.progress import shown
-from eat_lightning.text_io import About, AnswerTrace, Texts
+from eat_lightning.text_io import About, AnswerTrace
 from eat_lightning.weights.untrusted import one_line, step_faults
 
 WEIGHTS = "weights.bin"
@@ -123,8 +123,12 @@ class OnnxBackend(Backend):
         self.folder, self.runner = self.export.folder, self.export.runner
         self.columns, self.labels = about["columns"], about["labels"]
         self.num_layers, self.max_length = about["num_layers"], about["max_length"]
-        self.kind = self.runner.kind
+        self.kind, self.reader = self.runner.kind, self.runner.reader
         self.exits = [*self.export.layers, self.num_layers]
+
+    @property
+    def dtype(self) -> str:
+        return self.runner.dtype
 
     def record(self, split: Any, batch: int = 32, title: str = "") -> Recorded:
         """`Recorded.exit` is a rule under which nobody leaves: the graphs' own is in them.
@@ -132,7 +136,8 @@ class OnnxBackend(Backend):
         guesses: dict[int, np.ndarray] = {}
         tokens_LB = np.zeros((self.num_layers, len(split)), np.int64)
         for rows_B in shown(sorted_batches(split.lengths, batch), title):
-            trace = self.runner.run([list(split.text(i)) for i in rows_B], nobody_leaves)
+            read = replace(self.reader, long=CUT)([list(split.text(i)) for i in rows_B])
+            trace = self.runner.run([text.windows[0] for text in read], nobody_leaves)
             tokens_LB[:, rows_B] = trace.tokens_LB
             for layer, (guess_BC, _) in trace.guesses.items():
                 size = len(split), guess_BC.shape[1]
@@ -152,42 +157,34 @@ class OnnxBackend(Backend):
         )
 
     def run(
-        self, source: Source, texts: Texts, about: About, deep: bool
+        self,
+        source: Source,
+        windows: Sequence[Window],
+        about: About,
+        deep: bool,
+        held: Sequence[Policy] = (),
     ) -> Iterator[tuple[np.ndarray, AnswerTrace, AnswerTrace]]:
         exits = self.by_source[source]
+        if held:
+            exits = replace(exits, policies=(*exits.policies, *held))
         if not deep:
-            for rows_B, trace in self.runner.stream(texts, exits.review(about)):
+            for rows_B, trace in self.runner.stream(windows, exits.review(about)):
                 yield rows_B, trace, trace
             return
-        for rows_B, trace in self.runner.stream(texts, exits.deep().review(about)):
+        for rows_B, trace in self.runner.stream(windows, exits.deep().review(about)):
             logits_BC, depth_B = would_leave(trace.guesses, exits.review(about))
             yield rows_B, trace, replace(trace, logits_BC=logits_BC, depth_B=depth_B)
 
-    @contextmanager
-    def cutting(self, side: str | None) -> Iterator[None]:
-        before = self.export.about["truncation_side"]
-        self.cut_at(side or before)
-        try:
-            yield
-        finally:
-            self.cut_at(before)
-
-    def cut_at(self, side: str) -> None:
-        self.runner.tokenizer.enable_truncation(
-            self.max_length, strategy="longest_first", direction=side
-        )
-
     def look(self, text: Sequence[str], about: Mapping[str, str]) -> Look:
-        source = self.source_of(about)
+        source, read = self.source_of(about), self.read_one(text)
         exits = self.by_source[source]
         # Asked though the graphs decide alone, so that a single example too goes exit by exit.
         review = exits.review([about]) or (lambda reason_B, *_: reason_B)
-        trace = self.runner.run([text], review)
+        trace = self.runner.run(read.windows, review)
         depth = int(trace.depth_B[0])
         guesses = {k: guess_BC[0] for k, (guess_BC, _) in trace.guesses.items() if k <= depth}
         rule = build("exit", self.export.about["exit"]) if exits.rule is None else exits.rule
-        left = Left(source, [0], trace.answers(self.kind, self.labels), trace, trace)
-        return Look(left, guesses, {}, rule)
+        return Look(self.left(source, [0], [read], trace, trace), guesses, {}, rule)
 
     def identity(self, source: Source = None) -> dict[str, Any]:
         """The graphs by hash, and what makes their exits later."""

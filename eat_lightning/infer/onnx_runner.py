@@ -2,7 +2,7 @@
 torch.
 
 `python -m eat_lightning.infer.onnx_runner FOLDER < lines`. An export puts a copy of this file
-beside its graphs, with answer_kind.py, text_io.py and sessions.py, where
+beside its graphs, with answer_kind.py, text_io.py, long_texts.py and sessions.py, where
 `python FOLDER/runner.py < lines` needs nothing else of this package.
 """
 
@@ -13,7 +13,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,21 +23,30 @@ import numpy as np
 if TYPE_CHECKING or __package__:
     from eat_lightning.answer_kind import SCORE, AnswerKind, kind_of
     from eat_lightning.infer.sessions import ENGINES, NEXT, State, engine_faults
+    from eat_lightning.long_texts import (
+        JOINS,
+        MODES,
+        Joiner,
+        LongTexts,
+        Reader,
+        ReadText,
+        Window,
+    )
     from eat_lightning.text_io import AnswerTrace, Texts, answer_input, answer_lines
 else:  # a copy, with its own text_io.py beside it; python -I does not look there by itself
     sys.path.insert(0, str(Path(__file__).parent))
     from answer_kind import SCORE, AnswerKind, kind_of
+    from long_texts import JOINS, MODES, Joiner, LongTexts, Reader, ReadText, Window
     from sessions import ENGINES, NEXT, State, engine_faults
     from text_io import AnswerTrace, Texts, answer_input, answer_lines
 
 ABOUT = "export.json"
 FORMAT = 2  # 1 had other codes for reasons
-STAYS, LAST_LAYER = 0, 1
+STAYS, LAST_LAYER, FALLBACK = 0, 1, 3
 WEIGHTS = "weights.bin"
 MOST = 16 << 30  # bytes of a file; BERT-base has 440 million of weights
 MOST_OF = {ABOUT: 1 << 20, "tokenizer.json": 32 << 20, ".onnx": 64 << 20}  # by name or suffix
 
-Ids = Sequence[Sequence[int] | np.ndarray]  # of each example
 Left = Iterator[tuple[np.ndarray, AnswerTrace]]
 # Asked at each exit beside the graphs, and can only make exits later: their reasons, the guesses so
 # far (None: at the last layer), places of those still here -> reasons, 0 for who stays.
@@ -65,10 +74,11 @@ class Runner:
         self.labels, self.columns = self.about["labels"], self.about["columns"]
         self.kind = kind_in(self.about)
         self.names = {int(code): name for code, name in self.about["reasons"].items()}
-        self.tokenizer = self.open_tokenizer()
+        self.reader = self.open_reader()
         self.sessions: dict[str, Any] = {}
 
-    def open_tokenizer(self) -> Any:
+    def open_reader(self) -> Reader:
+        """Open the tokenizer; long texts are refused, until `reader.long` is another."""
         from tokenizers import Tokenizer
 
         path = self.folder / "tokenizer.json"
@@ -76,10 +86,12 @@ class Runner:
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # tokenizers raises that very class for a file it cannot parse
             raise ValueError(f"{path}: not a tokenizer ({error!s:.120})") from None
-        tokenizer.no_padding()
-        limit, side = self.about["max_length"], self.about["truncation_side"]
-        tokenizer.enable_truncation(limit, strategy="longest_first", direction=side)
-        return tokenizer
+        about = self.about
+        return Reader(tokenizer, about["max_length"], about["truncation_side"], about["types"])
+
+    @property
+    def tokenizer(self) -> Any:
+        return self.reader.tokenizer
 
     def session(self, name: str) -> Any:
         if name not in self.sessions:
@@ -97,12 +109,34 @@ class Runner:
         return answer_lines(lines, first, self.columns, lambda texts, _: self.answer(texts))
 
     def answer(self, texts: Texts) -> list[dict[str, Any]]:
-        return self.run(texts).answers(self.kind, self.labels)
+        """Answers in order; {"error": why} for a text that is too long and refused."""
+        read, found = self.reader(texts), [{} for _ in texts]
+        fit = [i for i, text in enumerate(read) if len(text.windows) == 1]
+        if fit:
+            trace = self.run([read[i].windows[0] for i in fit])
+            for i, answer in zip(fit, trace.answers(self.kind, self.labels), strict=True):
+                found[i] = answer | read[i].sizes
+        for i, text in enumerate(read):
+            if text.refused:
+                found[i] = {"error": text.refused}
+            elif len(text.windows) > 1:
+                [answer] = self.joined(text).answers(self.kind, self.labels)
+                found[i] = answer | text.sizes
+        return found
 
-    def run(self, texts: Texts, review: Review | None = None) -> AnswerTrace:
+    def joined(self, text: ReadText) -> AnswerTrace:
+        """The trace of a text of several windows."""
+        joiner = Joiner(self.reader.long, self.kind, self.labels)
+
+        def run(windows: Sequence[Window]) -> Any:
+            review = held_if_found(joiner, len(windows))
+            return ((rows_B, x, x) for rows_B, x in self.stream(windows, review))
+
+        return joiner.read(text.windows, run)[0]
+
+    def run(self, windows: Sequence[Window], review: Review | None = None) -> AnswerTrace:
         """All examples at their ends."""
-        state, cut_B = self.state_of(texts)
-        return replace(self.run_state(state, review), cut_B=cut_B)
+        return self.run_state(first_state(windows), review)
 
     def run_state(self, state: State, review: Review | None = None) -> AnswerTrace:
         if len(state["lengths_B"]) == 1 and review is None:
@@ -111,23 +145,13 @@ class Runner:
             return AnswerTrace(logits_BC, depth_B, reason_B, tokens_LB, self.names)
         return [trace for _, trace in self.leaving(state, review)][-1]
 
-    def stream(self, texts: Texts, review: Review | None = None) -> Left:
+    def stream(self, windows: Sequence[Window], review: Review | None = None) -> Left:
         """Yield for each exit the places of those who leave there, and their trace."""
-        if len(texts) == 1 and review is None:
-            yield np.arange(1), self.run(texts)
+        if len(windows) == 1 and review is None:
+            yield np.arange(1), self.run(windows)
             return
-        state, cut_B = self.state_of(texts)
-        for gone_B, trace in self.leaving(state, review):
-            yield gone_B, replace(trace, cut_B=cut_B).take(gone_B)
-
-    def state_of(self, texts: Texts) -> tuple[State, np.ndarray]:
-        """Return the first graph's input, and which texts were cut. The input is token ids and
-        types end to end, and lengths."""
-        given = [text[0] if len(text) == 1 else tuple(text) for text in texts]
-        encoded = self.tokenizer.encode_batch(given)
-        types = [x.type_ids if self.about["types"] else [0] * len(x.ids) for x in encoded]
-        cut_B = np.array([bool(x.overflowing) for x in encoded])
-        return first_state([x.ids for x in encoded], types), cut_B
+        for gone_B, trace in self.leaving(first_state(windows), review):
+            yield gone_B, trace.take(gone_B)
 
     def leaving(self, state: State, review: Review | None = None) -> Left:
         """Yield the examples that leave at each exit, with a trace complete for those."""
@@ -160,12 +184,28 @@ class Runner:
                 state = staying(state, ~leaves_B)
 
 
-def first_state(ids: Ids, types: Ids) -> State:
+def first_state(windows: Sequence[Window]) -> State:
+    """The first graph's input: token ids and types end to end, and lengths."""
     return {
-        "ids_N": np.concatenate([np.array(x, np.int64) for x in ids]),
-        "types_N": np.concatenate([np.array(x, np.int64) for x in types]),
-        "lengths_B": np.array([len(x) for x in ids], np.int64),
+        "ids_N": np.concatenate([each.ids for each in windows]).astype(np.int64),
+        "types_N": np.concatenate([each.types for each in windows]).astype(np.int64),
+        "lengths_B": np.array([len(each.ids) for each in windows], np.int64),
     }
+
+
+def held_if_found(joiner: Joiner, size: int) -> Review:
+    """A `Review` under which windows that would leave with the label run every layer."""
+    held_B = np.zeros(size, bool)
+
+    def review(
+        reason_B: np.ndarray, guesses_EBC: np.ndarray | None, rows_B: np.ndarray
+    ) -> np.ndarray:
+        if guesses_EBC is None:
+            return np.where(held_B[rows_B], FALLBACK, LAST_LAYER)
+        held_B[rows_B] |= (reason_B != STAYS) & joiner.found(guesses_EBC[-1])
+        return np.where(held_B[rows_B], STAYS, reason_B)
+
+    return review
 
 
 def staying(state: State, stays_B: np.ndarray) -> State:
@@ -289,11 +329,20 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="processor threads; else all")
     parser.add_argument("--engine", choices=ENGINES, default="onnx", help="onnxruntime or OpenVINO")
     parser.add_argument("--dtype", choices=("fp32", "bf16", "int8"), help="else as exported")
+    parser.add_argument("--long", choices=MODES, default="refuse", help="texts that do not fit")
+    parser.add_argument("--label", help="windows: the label that is looked for")
+    parser.add_argument("--join", choices=JOINS, default="any", help="windows: of their answers")
+    parser.add_argument("--size", type=int, help="windows: tokens of each; else all that fit")
+    parser.add_argument("--overlap", type=int, help="windows: tokens; else a quarter of a window")
     given = parser.parse_args()
     if (least := min(given.batch, 1 if given.threads is None else given.threads)) < 1:
         parser.error(f"--batch and --threads must be 1 or more, got {least}")
     try:
         runner = Runner(given.folder, given.threads, given.engine, given.dtype)
+        long = LongTexts(given.long, given.size, given.overlap, given.join, given.label)
+        if faults := long.faults(runner.kind, runner.labels, runner.about["max_length"]):
+            raise ValueError(faults[0])
+        runner.reader = replace(runner.reader, long=long)
         status = int(answer_input(runner, given.batch) > 0)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -26,7 +26,7 @@ __all__ = ["Outcome", "Recorded", "inference", "record", "score"]
 def record(encoder: AdaptiveEncoder, split: Any, batch_size: int = 32, title: str = "") -> Recorded:
     """Run all examples of a split through all layers and heads, in evaluation mode."""
     last, device = encoder.shape.num_layers, encoder.strength.device
-    layers = sorted(int(k) for k in encoder.heads)
+    layers = encoder.heads.layers
     guesses = {k: np.empty((len(split), encoder.kind.width), np.float32) for k in layers}
     signals: dict[int, np.ndarray] = {}
     tokens_LB = np.zeros((last, len(split)), np.int64)

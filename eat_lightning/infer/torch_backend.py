@@ -6,7 +6,6 @@ Shapes: B examples of a batch, G of them that left together.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,13 @@ import numpy as np
 import torch
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.backend import Backend, Left, Look, Source
+from eat_lightning.infer.backend import Backend, Look, Source
 from eat_lightning.infer.record import record, recorded_of
 from eat_lightning.infer.recorded import Recorded
+from eat_lightning.long_texts import CUT, Reader, Window
 from eat_lightning.model.contracts import Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.int8 import is_int8
 from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import specs_of
@@ -30,20 +31,6 @@ from eat_lightning.text_io import About, AnswerTrace, Texts
 from eat_lightning.weights.dial import Budget
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """Token ids of each example, their types where the tokenizer gives some, and whether its text
-    was cut."""
-
-    ids: Sequence[Sequence[int]]
-    types: Sequence[Sequence[int]] | None
-    cut: Sequence[bool]
-
-    def take(self, rows: Sequence[int]) -> Encoded:
-        types = None if self.types is None else [self.types[i] for i in rows]
-        return Encoded([self.ids[i] for i in rows], types, [self.cut[i] for i in rows])
-
-
 @dataclass
 class TorchBackend(Backend):
     """by_source: an encoder for each source of data that has exits of its own; None is for any
@@ -52,7 +39,7 @@ class TorchBackend(Backend):
 
     folder: Path
     by_source: Mapping[Source, AdaptiveEncoder]
-    tokenizer: Any
+    tokenizer: Any  # of transformers
     columns: Sequence[str]
     labels: Sequence[str]
     max_length: int
@@ -60,10 +47,25 @@ class TorchBackend(Backend):
     dial: Callable[[Budget], AdaptiveEncoder] | None = None
 
     def __post_init__(self) -> None:
+        self.reader = Reader(
+            self.tokenizer.backend_tokenizer,
+            self.max_length,
+            self.tokenizer.truncation_side,
+            "token_type_ids" in self.tokenizer.model_input_names,
+        )
+        self.use_encoders()
+
+    def use_encoders(self) -> None:
         self.encoder = self.by_source[None]  # answers a source without exits of its own
         self.num_layers, self.kind = self.encoder.shape.num_layers, self.encoder.kind
         early = {layer for encoder in self.by_source.values() for layer in encoder.exit.layers}
         self.exits = sorted({*early, self.num_layers})
+
+    @property
+    def dtype(self) -> str:
+        if is_int8(self.encoder):
+            return "int8"
+        return "bf16" if self.encoder.embedding.word.weight.dtype == torch.bfloat16 else "fp32"
 
     def set_budget(self, budget: float | str) -> None:
         """Spend so much on an example, on average: a share of full FLOPs (0.5), or milliseconds at
@@ -83,18 +85,18 @@ class TorchBackend(Backend):
         except ValueError as error:
             raise ConfigError(f"{title} {error}") from None
         self.by_source = {None: self.dial(wanted)}
-        self.__post_init__()
+        self.use_encoders()
 
     def look(self, text: Sequence[str], about: Mapping[str, str]) -> Look:
-        source, encoded = self.source_of(about), self.encoded([text])
+        source, read = self.source_of(about), self.read_one(text)
         encoder = self.by_source[source]
         with torch.inference_mode():
-            trace = encoder(self.batch_of(encoded, [about]))
+            trace = encoder(self.batch_of(read.windows, [about]))
         depth, signals = int(trace.depth_B), trace.signals
         passed = [k for k in sorted(trace.guesses) if k <= depth]
-        found = in_numpy(trace, np.array(encoded.cut))
+        found = in_numpy(trace)
         return Look(
-            Left(source, [0], found.answers(self.kind, self.labels), found, found),
+            self.left(source, [0], [read], found, found),
             {k: trace.guesses[k][0].float().cpu().numpy() for k in passed},
             {k: signals[k][0].float().cpu().numpy() for k in passed if k in signals},
             encoder.exit,
@@ -104,51 +106,45 @@ class TorchBackend(Backend):
         return record(self.encoder, split, batch, title)
 
     def run(
-        self, source: Source, texts: Texts, about: About, deep: bool
+        self,
+        source: Source,
+        windows: Sequence[Window],
+        about: About,
+        deep: bool,
+        held: Sequence[Policy] = (),
     ) -> Iterator[tuple[np.ndarray, AnswerTrace, AnswerTrace]]:
-        encoder, encoded = self.by_source[source], self.encoded(texts)
-        batch, cut_B = self.batch_of(encoded, about), np.array(encoded.cut)
+        encoder, batch = self.by_source[source], self.batch_of(windows, about)
+        if held:
+            encoder = encoder.replacing(policies=(*encoder.policies, *held))
         if not deep:
             for rows_G, trace in streamed(encoder, batch):
-                found = in_numpy(trace, cut_B[rows_G.numpy()])
+                found = in_numpy(trace)
                 yield rows_G.numpy(), found, found
             return
         with torch.inference_mode():
             whole = encoder(batch, ALL_EXITS)
         fallback_B = np.full(batch.size, int(Reason.FALLBACK))
-        answered = replace(in_numpy(whole, cut_B), reason_B=fallback_B)
+        answered = replace(in_numpy(whole), reason_B=fallback_B)
         # What exits and policies would have made of it: every head has guessed.
         recorded = recorded_of(encoder, whole, batch)
         outcome, tokens_LB = recorded.under(), recorded.tokens_LB
         of_exits = outcome.logits_BC, outcome.depth_B, outcome.reason_B, tokens_LB, outcome.names
         yield np.arange(batch.size), answered, AnswerTrace(*of_exits)
 
-    @contextmanager
-    def cutting(self, side: str | None) -> Iterator[None]:
-        before = self.tokenizer.truncation_side
-        self.tokenizer.truncation_side = side or before
-        try:
-            yield
-        finally:
-            self.tokenizer.truncation_side = before
-
-    def encoded(self, texts: Texts) -> Encoded:
-        found = self.tokenizer(
-            *map(list, zip(*texts, strict=True)),
-            truncation="longest_first" if len(self.columns) == 2 else True,
-            max_length=self.max_length,
-            return_attention_mask=False,
-        )
-        # A tokenizer in Python (none of the backbones' own is) does not say what it cut.
-        cut = [bool(each.overflowing) for each in found.encodings or ()] or [False] * len(texts)
-        return Encoded(found["input_ids"], found.get("token_type_ids"), cut)
-
     def batch(self, texts: Texts, about: About) -> Batch:
-        return self.batch_of(self.encoded(texts), about)
+        """A batch of texts, each cut to what the model reads."""
+        read = replace(self.reader, long=CUT)(texts)
+        return self.batch_of([text.windows[0] for text in read], about)
 
-    def batch_of(self, encoded: Encoded, about: About) -> Batch:
-        batch = Batch.from_lists(encoded.ids, encoded.types)
-        batch.about = about
+    def batch_of(self, windows: Sequence[Window], about: About) -> Batch:
+        batch = Batch(
+            ids_N=torch.from_numpy(np.concatenate([each.ids for each in windows])).long(),
+            types_N=torch.from_numpy(np.concatenate([each.types for each in windows])).long(),
+            lengths_B=torch.tensor([len(each.ids) for each in windows]),
+            index_B=torch.arange(len(windows)),
+            num_global=len(windows),
+            about=about,
+        )
         return batch.to(self.encoder.strength.device)
 
     def identity(self, source: Source = None) -> dict[str, Any]:
@@ -166,7 +162,7 @@ def streamed(encoder: AdaptiveEncoder, batch: Batch) -> Iterator[tuple[Any, Trac
     yield from encoder.stream(batch)
 
 
-def in_numpy(trace: Trace, cut_B: np.ndarray | None = None) -> AnswerTrace:
+def in_numpy(trace: Trace) -> AnswerTrace:
     logits_BC = trace.logits_BC.float().cpu().numpy()
     return AnswerTrace(
         logits_BC,
@@ -174,5 +170,4 @@ def in_numpy(trace: Trace, cut_B: np.ndarray | None = None) -> AnswerTrace:
         trace.reason_B.numpy(),
         trace.tokens_LB.numpy(),
         trace.names,
-        cut_B=cut_B,
     )

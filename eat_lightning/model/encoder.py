@@ -34,12 +34,10 @@ from eat_lightning.model.contracts import (
 from eat_lightning.model.evidence import MATRIX, Evidence, evidence_faults
 from eat_lightning.model.gradient import scaled_gradient
 from eat_lightning.model.heads import (
-    guessing_layers,
     head_faults,
     head_settings,
     layers_with_heads,
     make_heads,
-    notes_of,
     pooled_faults,
 )
 from eat_lightning.model.layer import Embedding, Layer, Layers, initialise
@@ -93,7 +91,10 @@ class AdaptiveEncoder(nn.Module):
         kind: AnswerKind | None = None,
     ):
         super().__init__()
-        faults = [*head_faults(shape.num_layers, head), *evidence_faults(reduction)]
+        faults = [
+            *head_faults(shape.num_layers, head),
+            *evidence_faults(reduction.needs),
+        ]
         faults += bias_faults(shape, attention)
         raise_faults(faults or pooled_faults(exit, head))
         self.shape, self.num_labels, self.kind = shape, num_labels, kind or kind_of({}, num_labels)
@@ -108,10 +109,9 @@ class AdaptiveEncoder(nn.Module):
         norm = nn.LayerNorm(shape.hidden_size, eps=shape.eps, bias=shape.biases)
         self.final_norm = norm if shape.norm == "first" else None
         self.heads = make_heads(shape, self.kind, self.head)
-        heads: Any = self.heads
-        self.head |= kept_arguments(heads[str(layers[0])])
+        self.head |= kept_arguments(self.heads.at(layers[0]))
         if "last" in self.head:
-            self.head["last"] = spec("head", heads[str(shape.num_layers)])
+            self.head["last"] = spec("head", self.heads.at(shape.num_layers))
         self.register_buffer("strength", torch.ones((), dtype=torch.float64))
         self.apply(initialise)
         self.attention = self.fitted(attention)
@@ -157,7 +157,7 @@ class AdaptiveEncoder(nn.Module):
 
     def knowing_heads(self, exit: ExitRule) -> ExitRule:
         """An exit rule that knows the heads."""
-        exit.join({int(layer): head for layer, head in self.heads.items()})
+        exit.join(self.heads.by_layer)
         return exit
 
     @property
@@ -205,7 +205,7 @@ class AdaptiveEncoder(nn.Module):
         rows that left there, and the others as they enter the layer after it (None: there are
         none)."""
         options = recorder.options
-        guessing = guessing_layers(self.heads, recorder.exit if options.leave else None)
+        guessing = self.heads.guessing(recorder.exit if options.leave else None)
         exit_layer = min(number for number in guessing if number >= first)
         for number in range(first, exit_layer):
             packed, evidence = self.step(packed, recorder, number)
@@ -232,8 +232,7 @@ class AdaptiveEncoder(nn.Module):
             evidence = Evidence()
         else:
             if options.keep_scores:
-                layer: Any = self.layers[number - 1]
-                scores = layer.scores(packed, self.relative, number)
+                scores = self.layers[number - 1].scores(packed, self.relative, number)
                 recorder.scores[number] = Scores(packed, scores)
             packed, evidence = self.run_layer(packed, number)
         if options.keep_hidden:
@@ -244,7 +243,7 @@ class AdaptiveEncoder(nn.Module):
         """Note what the head at a layer guesses, and what the exit rule observes there. Returned
         are the same vectors; an objective's `flow` scales their gradient before and behind the
         head."""
-        head: Any = self.heads[str(number)]
+        head = self.heads.at(number)
         into, through = self.flow_at(number, recorder.options)
         packed = scaled_gradient(packed, into)
         seen = self.for_heads(packed)
@@ -265,7 +264,7 @@ class AdaptiveEncoder(nn.Module):
     def flow_at(self, number: int, options: PassOptions) -> tuple[float, float]:
         if options.flow is None or not self.training:
             return 1.0, 1.0
-        layers = sorted(int(k) for k in self.heads)
+        layers = self.heads.layers
         return options.flow(layers.index(number) + 1, len(layers))
 
     def kernel(self, packed: Packed, layer: int, needs: frozenset[str]) -> Kernel | None:
@@ -342,7 +341,7 @@ class AdaptiveEncoder(nn.Module):
         x_ND = self.embedding(batch, index_N)
         special_N = (index_N == 0) | (batch.ids_N == self.shape.sep_token_id)
         strength_B = on_host(self.strength).double().expand(batch.size)
-        wants = self.reduction.wants | self.exit.wants | notes_of(self.heads)
+        wants = self.reduction.wants | self.exit.wants | self.heads.wants
         notes = {
             name: note(batch, layout, special_N) for name, note in NOTES.items() if name in wants
         }
@@ -382,7 +381,7 @@ class AdaptiveEncoder(nn.Module):
         return reason_B
 
 
-def bias_faults(shape: Shape, attention: Any) -> list[str]:
+def bias_faults(shape: Shape, attention: Attention) -> list[str]:
     """An approximate product has no scores that a backbone could add to, and hides nothing."""
     if not attention.approximate:
         return []

@@ -10,8 +10,8 @@ Shapes: B examples, L longest length, N packed tokens, D width, H heads, K head 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -54,9 +54,9 @@ class Evidence:
 NAMES = {field.name.rpartition("_")[0]: field.name for field in fields(Evidence)}
 
 
-def evidence_faults(reduction: Any) -> list[str]:
+def evidence_faults(needs: Iterable[str]) -> list[str]:
     """Name what a reduction needs and nobody can give it."""
-    unknown = sorted(frozenset(reduction.needs) - NAMES.keys())
+    unknown = sorted({*needs} - NAMES.keys())
     known = ", ".join(NAMES)
     return [f"reduction.needs must be among {known}, got {name!r}" for name in unknown]
 

@@ -10,7 +10,6 @@ Shapes: B examples, L layers (of `per_row_LB` and `left_LB`: the embedding too).
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,6 @@ from eat_lightning.model.banded import near_pairs
 from eat_lightning.model.contracts import ExitRule, Reduction, only_open
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.evidence import MATRIX
-from eat_lightning.model.heads import guessing_layers
 from eat_lightning.model.local import PAYS
 from eat_lightning.model.shape import Shape
 
@@ -51,7 +49,7 @@ def flops(
     per_layer_LB += reduction_flops(shape, reduction, before_LB)
     per_row_LB = np.concatenate([[embedding_flops(shape, before_LB[0])], per_layer_LB])
     left_LB = np.concatenate([before_LB[:1], after_LB])
-    for layer in guessing_layers(encoder.heads, only_open(exit, encoder.policies)):
+    for layer in encoder.heads.guessing(only_open(exit, encoder.policies)):
         guessing = head_flops(encoder, layer, left_LB[layer])
         per_row_LB[layer] += guessing + exit.flops(shape, encoder.num_labels)
     ran_LB = np.arange(shape.num_layers + 1)[:, None] <= depth_B
@@ -163,5 +161,4 @@ def evidence_flops(shape: Shape, tokens_B: np.ndarray, needs: Collection[str]) -
 
 def head_flops(encoder: AdaptiveEncoder, layer: int, tokens_B: np.ndarray) -> np.ndarray | float:
     """Cost of one guess by the head at a layer, of so many tokens."""
-    head: Any = encoder.heads[str(layer)]
-    return head.flops(encoder.shape, encoder.num_labels, tokens_B)
+    return encoder.heads.at(layer).flops(encoder.shape, encoder.num_labels, tokens_B)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -69,12 +69,8 @@ def head_faults(num_layers: int | None, head: Any) -> list[str]:
 
 def named(head: Mapping[str, Any]) -> Specification:
     """The method that a head's settings name."""
-    return Specification("head", head.get("kind", "pooled"), arguments_of(head))
-
-
-def arguments_of(head: Mapping[str, Any]) -> dict[str, Any]:
-    """A head's settings without those that say which and where."""
-    return {key: value for key, value in head.items() if key not in ("kind", "layers", "last")}
+    arguments = {key: head[key] for key in head if key not in ("kind", "layers", "last")}
+    return Specification("head", head.get("kind", "pooled"), arguments)
 
 
 def head_settings(head: Mapping[str, Any], layers: Sequence[int]) -> dict[str, Any]:
@@ -118,8 +114,42 @@ def layers_with_heads(layers: Any, num_layers: int) -> list[int]:
     return sorted({*listed_layers(layers, num_layers), num_layers})
 
 
-def make_heads(shape: Shape, kind: AnswerKind, head: Mapping[str, Any]) -> nn.ModuleDict:
-    """A head for each of `head["layers"]`, by the layer's number."""
+class Heads(nn.ModuleDict):
+    """The heads of an encoder, by the numbers of their layers (0: the embedding)."""
+
+    def __init__(self, heads: Mapping[int, Head]):
+        super().__init__({str(layer): head for layer, head in heads.items()})
+
+    @property
+    def layers(self) -> list[int]:
+        """Layers with heads, ascending."""
+        return sorted(int(layer) for layer in self)
+
+    @property
+    def by_layer(self) -> dict[int, Head]:
+        """Heads by layer, ascending."""
+        return {layer: self.at(layer) for layer in self.layers}
+
+    def at(self, layer: int) -> Head:
+        """Give the head of a layer."""
+        return cast("Head", self[str(layer)])
+
+    @property
+    def wants(self) -> frozenset[str]:
+        """Names of the notes on rows that any head wants."""
+        return frozenset[str]().union(*(head.wants for head in self.by_layer.values()))
+
+    def guessing(self, exit: ExitRule | None) -> list[int]:
+        """Give the layers whose heads guess under an exit rule (None: nobody leaves): those where
+        it looks, and the last. A head that sees those before it must see the same ones under every
+        rule."""
+        if exit is None or any(head.wants_earlier for head in self.by_layer.values()):
+            return self.layers
+        return sorted({*exit.layers, self.layers[-1]})
+
+
+def make_heads(shape: Shape, kind: AnswerKind, head: Mapping[str, Any]) -> Heads:
+    """Make a head for each of `head["layers"]`."""
     made: dict[int, Head] = {}
     for layer in head["layers"]:
         settings = head["last"] if "last" in head and layer == shape.num_layers else head
@@ -127,7 +157,7 @@ def make_heads(shape: Shape, kind: AnswerKind, head: Mapping[str, Any]) -> nn.Mo
         made[layer] = bound(named(settings).build(), shape, head["layers"], num_outputs)
     for layer, one in made.items():
         one.join(layer, {k: other for k, other in made.items() if type(other) is type(one)})
-    return nn.ModuleDict({str(layer): one for layer, one in made.items()})
+    return Heads(made)
 
 
 def bound(head: Head, shape: Shape, exits: Sequence[int], num_labels: int) -> Head:
@@ -137,22 +167,6 @@ def bound(head: Head, shape: Shape, exits: Sequence[int], num_labels: int) -> He
         name = type(head).__name__
         raise ValueError(f"{name}.bind must register the buffer temperature, of the value 1.0")
     return head
-
-
-def notes_of(heads: nn.ModuleDict) -> frozenset[str]:
-    """Names of the notes on rows that any head wants."""
-    every: Any = heads.values()
-    return frozenset[str]().union(*(head.wants for head in every))
-
-
-def guessing_layers(heads: nn.ModuleDict, exit: ExitRule | None) -> list[int]:
-    """The layers whose heads guess under an exit rule (None: nobody leaves): those where it looks,
-    and the last. A head that sees those before it must see the same ones under every rule."""
-    layers = sorted(int(layer) for layer in heads)
-    every: Any = heads.values()
-    if exit is None or any(head.wants_earlier for head in every):
-        return layers
-    return sorted({*exit.layers, layers[-1]})
 
 
 def pooled_faults(exit: ExitRule, head: Mapping[str, Any]) -> list[str]:

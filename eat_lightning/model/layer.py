@@ -93,8 +93,9 @@ class AddingLinear(nn.Module):
 class Layer(nn.Module):
     """One Transformer layer; only the attention product leaves the packed rows.
 
-    after_norm: what it reads is normed already (by the embedding), so that a layer which norms
-    first need not do so.
+    Args:
+        after_norm: what it reads is normed already (by the embedding), so that a layer which norms
+            first need not do so.
     """
 
     def __init__(self, shape: Shape, after_norm: bool = False):

@@ -9,10 +9,9 @@ left.)
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 from eat_lightning.model.banded import near_attention, near_pairs
-from eat_lightning.model.contracts import Kernel
+from eat_lightning.model.contracts import Attention, Kernel
 from eat_lightning.model.evidence import MATRIX
 from eat_lightning.model.packed import Packed
 
@@ -20,7 +19,12 @@ PAYS = 0.4  # the band is cut out where it holds at most this share of all pairs
 
 
 def local_kernel(
-    packed: Packed, pattern: Any, layer: int, half_window: int, longest: int, needs: frozenset[str]
+    packed: Packed,
+    pattern: Attention,
+    layer: int,
+    half_window: int,
+    longest: int,
+    needs: frozenset[str],
 ) -> Kernel | None:
     """The banded product, where it pays and can do all that is needed: nothing hidden besides, no
     weights of keys, rows in the order of their positions (a merge may break it)."""

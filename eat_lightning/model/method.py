@@ -113,13 +113,6 @@ def argument_faults(cls: Any, num_layers: int | None, /, **arguments: Any) -> li
     return cls.faults(num_layers, **arguments)
 
 
-def declared_faults(cls: Any, num_layers: int | None, /, **arguments: Any) -> list[str]:
-    """Give a line for each fault of declared fields. Of a class that has a constructor instead
-    nothing is known before it is called."""
-    declared = "_types" in vars(next(makers(cls)))
-    return faults_beside(unmade(cls, arguments), num_layers) if declared else []
-
-
 def kept_arguments(made: Any) -> dict[str, Any]:
     """The plain arguments that a method was made from."""
     return {name: getattr(made, name) for name in inspect.signature(type(made)).parameters}
@@ -164,7 +157,8 @@ class Method:
             num_layers: of the encoder; None where it is not known yet.
             arguments: plain values, as in a yaml.
         """
-        return declared_faults(cls, num_layers, **arguments)
+        declared = "_types" in vars(next(makers(cls)))  # of a constructor nothing is known
+        return faults_beside(unmade(cls, arguments), num_layers) if declared else []
 
     def export_blockers(self) -> list[str]:
         """Give a line for each reason why an exported graph cannot do what this method does."""

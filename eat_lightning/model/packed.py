@@ -44,11 +44,16 @@ def on_host(x: Tensor) -> Tensor:
 class Batch:
     """Token ids of B examples, end to end, and what is known of each.
 
-    `lengths_B` stays on the host, so that shapes are known without waiting for the device.
-    `num_global` counts the examples of this step over all processes; losses are divided by it.
-    `idle`: this process has none of them, and what it makes of the one here does not count.
-    `about`: what is known of each besides its text, such as its `source` or `mime` type; policies
-    ask for it.
+    Args:
+        ids_N: token ids.
+        types_N: segment ids.
+        lengths_B: on the host, so that shapes are known without waiting for the device.
+        labels_B: right answers.
+        index_B: places in the split.
+        teacher_BC: logits of the teacher.
+        num_global: examples of this step over all processes, by which losses are divided.
+        idle: this process has none of them, and what it makes of the one here does not count.
+        about: facts on each besides its text, such as its `source` or `mime` type, for policies.
     """
 
     ids_N: Int[Tensor, " n"]
@@ -123,8 +128,12 @@ class Batch:
 class Layout:
     """Which example and which place each packed token has; lives until a length changes.
 
-    lengths_B: tokens that each example has left (on the host). size: how many examples. num_tokens,
-    longest: of them all, and of the longest. even: all are of one length.
+    Args:
+        lengths_B: tokens that each example has left (on the host).
+        size: how many examples.
+        num_tokens: of them all.
+        longest: tokens of the longest.
+        even: true where all are of one length.
     """
 
     def __init__(self, lengths_B: Int[Tensor, " b"], device: torch.device):
@@ -222,16 +231,25 @@ class Layout:
 class Packed:
     """Vectors of B examples end to end, with what methods may ask of each.
 
-    position_N: place in the original text, never renumbered. special_N: [CLS] and [SEP].
-    strength_B: 0 ... 1, how much of its ratio a reduction applies to each example (on the host).
-    size_N: how many original tokens a vector stands for (None: 1 each); mean pooling weighs by it.
-    weight_N: added to every query's score of a row as a key: the log size of merged tokens, the log
-    gate of soft pruning (None: 0 each, and attention keeps its fused product).
-    notes: more about each row by name, cut along with the vectors: a method's own, and those of
-    `NOTES` for one that `wants` them. penalties: terms of each example by name, for the loss.
-    forwarded_BD, forwarded_B: sum and number of each example's rows that went straight to the end,
-    for a head that pools the mean. original_B: tokens of each example before any reduction (on the
-    host). soft: in a soft stage of training, where a reduction gates rows and drops none.
+    Args:
+        x_ND: the vectors.
+        layout: which example and place each row has.
+        position_N: place in the original text, never renumbered.
+        special_N: true for [CLS] and [SEP].
+        strength_B: 0 ... 1, how much of its ratio a reduction applies to each example (on the
+            host).
+        size_N: how many original tokens a vector stands for (None: 1 each); mean pooling weighs by
+            it.
+        weight_N: added to every query's score of a row as a key: the log size of merged tokens, the
+            log gate of soft pruning (None: 0 each, and attention keeps its fused product).
+        notes: more about each row by name, cut along with the vectors: a method's own, and those of
+            `NOTES` for one that `wants` them.
+        penalties: terms of each example by name, for the loss.
+        forwarded_BD: sum of each example's rows that went straight to the end, for a head that
+            pools the mean.
+        forwarded_B: number of those rows.
+        original_B: tokens of each example before any reduction (on the host).
+        soft: in a soft stage of training, where a reduction gates rows and drops none.
     """
 
     x_ND: Float[Tensor, "n d"]
@@ -314,11 +332,6 @@ def mixed(x: Int[Tensor, ...]) -> Int[Tensor, ...]:
     return x
 
 
-def ids_noted(batch: Batch, layout: Layout, special_N: Bool[Tensor, " n"]) -> Int[Tensor, " n"]:
-    """Each row's token id."""
-    return batch.ids_N
-
-
 def example_noted(batch: Batch, layout: Layout, special_N: Bool[Tensor, " n"]) -> Int[Tensor, " n"]:
     """On each row a number of its example, which follows from its token ids and their order. Sums
     of whole numbers do not depend on the order in which they are added."""
@@ -337,4 +350,8 @@ def text_noted(batch: Batch, layout: Layout, special_N: Bool[Tensor, " n"]) -> I
 
 
 Note = Callable[[Batch, Layout, Bool[Tensor, " n"]], Tensor]
-NOTES: dict[str, Note] = {"ids": ids_noted, "example": example_noted, "text": text_noted}
+NOTES: dict[str, Note] = {
+    "ids": lambda batch, layout, special_N: batch.ids_N,
+    "example": example_noted,
+    "text": text_noted,
+}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -19,6 +19,7 @@ from eat_lightning.model.policy_request import PolicyInput, PolicyRequest
 
 if TYPE_CHECKING:
     from eat_lightning.model.contracts import ExitRule, Reduction
+    from eat_lightning.model.encoder import AdaptiveEncoder
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,9 @@ class ModelFacts:
     folder: Path | None = None
 
     @classmethod
-    def of(cls, encoder: Any, labels: Sequence[str], folder: Path | None = None) -> ModelFacts:
+    def of(
+        cls, encoder: AdaptiveEncoder, labels: Sequence[str], folder: Path | None = None
+    ) -> ModelFacts:
         limit = encoder.shape.max_length
         return cls(encoder.exit.layers, labels, encoder.kind, limit, folder)
 
@@ -97,5 +100,5 @@ class Policy(Method):
         """Give the folder of another model that it still has to be given; None: none."""
         return None
 
-    def take_model(self, encoder: Any, labels: list[str]) -> None:
+    def take_model(self, encoder: AdaptiveEncoder, labels: list[str]) -> None:
         """Keep the model whose folder `wants_model` gave."""

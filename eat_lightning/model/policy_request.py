@@ -43,8 +43,9 @@ class KnownFields:
 class PolicyRequest:
     """Request of a policy before its examples start. A field that is None asks for nothing.
 
-    strength_B: the largest strength of each one's reduction, 0 ... 1. full_B: true where an
-    example runs every layer, for the reason `fallback`.
+    Args:
+        strength_B: the largest strength of each one's reduction, 0 ... 1.
+        full_B: true where an example runs every layer, for the reason `fallback`.
     """
 
     strength_B: Float[np.ndarray, " b"] | None = None

@@ -10,21 +10,28 @@ from dataclasses import dataclass, replace
 class Shape:
     """The sizes of an encoder, and the parts that it is made of by name.
 
-    position_offset: the id of the first position (MPNet: 2). relative_buckets: 0, or the buckets of
-    relative positions shared by all layers. layerdrop: the share of training steps that leave
-    a layer out (LayerDrop, Fan et al. 2020). head_width: of each head (0: hidden_size / num_heads;
-    a narrowed encoder has fewer heads than would fill its width). heads_by_layer, inner_by_layer:
-    of a narrowed encoder whose layers differ; num_heads and intermediate_size are then the most.
-
-    embedding_size: of a token before it is projected to hidden_size (0: that, without a
-    projection). absolute_positions: they are in the embedding. relative: how distance enters
-    attention, a name of `positions.DISTANCES`; "bias" is there where relative_buckets is above 0.
-    rotary_base: of "rotary", with local_rotary_base in local layers. norm: "last" (BERT) or "first"
-    in a residual block. feed_forward: "plain" or "gated". biases: linear maps and norms have them.
-    layer_groups: how many layers have weights of their own, of which each stands for an equal
-    stretch (0: all). local_layers: numbers of those whose tokens see local_window / 2 on each side,
-    counted in the original text. family: as what transformers knows the backbone, which only its
-    files ask.
+    Args:
+        position_offset: the id of the first position (MPNet: 2).
+        relative_buckets: 0, or the buckets of relative positions shared by all layers.
+        layerdrop: the share of training steps that leave a layer out (LayerDrop, Fan et al. 2020).
+        head_width: of each head (0: hidden_size / num_heads; a narrowed encoder has fewer heads
+            than would fill its width).
+        heads_by_layer: of a narrowed encoder whose layers differ; num_heads is then the most.
+        inner_by_layer: the same of inner neurons and intermediate_size.
+        embedding_size: of a token before it is projected to hidden_size (0: that, without a
+            projection).
+        absolute_positions: they are in the embedding.
+        relative: how distance enters attention, a name of `positions.DISTANCES`; "bias" is there
+            where relative_buckets is above 0.
+        rotary_base: of "rotary", with local_rotary_base in local layers.
+        norm: "last" (BERT) or "first" in a residual block.
+        feed_forward: "plain" or "gated".
+        biases: linear maps and norms have them.
+        layer_groups: how many layers have weights of their own, of which each stands for an equal
+            stretch (0: all).
+        local_layers: numbers of those whose tokens see local_window / 2 on each side, counted in
+            the original text.
+        family: as what transformers knows the backbone, which only its files ask.
     """
 
     vocab_size: int

@@ -138,7 +138,8 @@ class Specification:
             given = {key: value for key, value in given.items() if value is not None}
             given = given if given.keys() & {"_target_", "kind"} else before | given
         if isinstance(given, dict) and given.get("_target_"):
-            return cls(slot, kind_of(slot, class_of_node(slot, given)), without_target(given))
+            arguments = {key: value for key, value in given.items() if key != "_target_"}
+            return cls(slot, kind_of(slot, class_of_node(slot, given)), arguments)
         if not isinstance(given, dict) or not isinstance(given.get("kind"), str):
             raise ValueError(f'{slot} must be a dict such as {{"kind": "<method>"}}, got {given!r}')
         return cls(slot, given["kind"], without_kind(given))
@@ -216,10 +217,6 @@ def specs_by_slot(encoder: Any) -> dict[str, Any]:
 
 def without_kind(spec: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in spec.items() if key != "kind"}
-
-
-def without_target(node: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in node.items() if key != "_target_"}
 
 
 def kind_of(slot: str, cls: type) -> str:

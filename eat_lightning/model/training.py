@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from jaxtyping import Float
 from torch import Tensor
@@ -15,6 +15,9 @@ from torch import Tensor
 from eat_lightning.answer_kind import AnswerKind, kind_of
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.trace import Scores, Trace
+
+if TYPE_CHECKING:
+    from eat_lightning.model.contracts import Objective, Reduction
 
 
 @dataclass
@@ -29,14 +32,27 @@ class Loss:
 class Context:
     """Data that a training step gives to an objective, and to a method's `penalties`.
 
-    guesses: logits by exit layer, those that count in this stage. last: the last layer. signals:
-    what the exit rule observed, B x S by layer. penalties: terms of each example by name. epoch:
-    with the fraction of the one under way. stage: its number, from 0. hidden, teacher_hidden: the
-    vectors after each layer (0: the embedding), and scores, teacher_scores: each layer's attention
-    scores, for an objective that `wants` them. passes: guesses of the further passes that it
-    requests, and hidden_passes: their vectors; teacher_passes: the teacher's. full_BC: the last
-    head's guess, also where it does not count. pools: vectors of heads that see earlier exits, by
-    layer. strength: progress of the schedule, 0 ... 1. kind: of the answers.
+    Args:
+        guesses: logits by exit layer, those that count in this stage.
+        labels_B: right answers.
+        last: the last layer.
+        teacher_BC: the teacher's logits; None where there is no teacher.
+        signals: what the exit rule observed, B x S by layer.
+        penalties: terms of each example by name.
+        step: of the run, from 0.
+        epoch: with the fraction of the one under way.
+        stage: its number, from 0.
+        hidden: the vectors after each layer (0: the embedding), for an objective that `wants` them.
+        teacher_hidden: the teacher's, as wanted.
+        scores: each layer's attention scores, as wanted.
+        teacher_scores: the teacher's, as wanted.
+        passes: guesses of the further passes that it requests.
+        hidden_passes: their vectors.
+        teacher_passes: traces of the teacher's further passes.
+        full_BC: the last head's guess, also where it does not count.
+        pools: vectors of heads that see earlier exits, by layer.
+        strength: progress of the schedule, 0 ... 1.
+        kind: of the answers.
     """
 
     guesses: dict[int, Float[Tensor, "b c"]]
@@ -71,11 +87,15 @@ class Context:
 
 @dataclass(frozen=True)
 class Pass:
-    """A further forward pass of a training step: with other methods in some slots, without some
-    layers (Length-Adaptive Transformer's sandwich, LayerDrop), or with other weights in place of
-    the encoder's of these names (DynaBERT's widths)."""
+    """A further forward pass of a training step.
 
-    methods: dict[str, Any] = field(default_factory=dict)
+    Args:
+        reduction: in place of the encoder's (Length-Adaptive Transformer's sandwich).
+        skips: layers (1-based) that are not run (LayerDrop).
+        weights: by name, in place of the encoder's (DynaBERT's widths).
+    """
+
+    reduction: Reduction | None = None
     skips: frozenset[int] = frozenset()
     weights: dict[str, Tensor] = field(default_factory=dict)
 
@@ -84,11 +104,16 @@ class Pass:
 class Stage:
     """A part of training.
 
-    share: of all steps. ramp: shares of the stage between which a reduction's strength goes from 0
-    to 1, by `shape`; (0, 0) is full strength throughout, (2, 2) none. soft: reductions gate rows
-    and drop none. trains, frozen: patterns of parameter names, such as "heads.*"; what is frozen
-    stays bit-equal. exits: whose guesses the objective sees. lr: factor on the run's learning rate,
-    which warms up and decays within the stage. objective: in place of the run's own.
+    Args:
+        share: of all steps.
+        ramp: shares of the stage between which a reduction's strength goes from 0 to 1, by `shape`;
+            (0, 0) is full strength throughout, (2, 2) none.
+        soft: reductions gate rows and drop none.
+        trains: patterns of parameter names, such as "heads.*".
+        frozen: patterns of parameters that stay bit-equal.
+        exits: whose guesses the objective sees.
+        lr: factor on the run's learning rate, which warms up and decays within the stage.
+        objective: in place of the run's own.
     """
 
     share: float = 1.0
@@ -99,7 +124,7 @@ class Stage:
     frozen: tuple[str, ...] = ()
     exits: Literal["all", "last", "early"] = "all"
     lr: float = 1.0
-    objective: Any = None
+    objective: Objective | None = None
 
     def moves(self, name: str) -> bool:
         """True where this stage trains the parameter of this name."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from eat_lightning.config import RunFolder, Settings
 from eat_lightning.infer.precision import prepack_faults
+from eat_lightning.long_texts import LEAST_SIZE, Join
 from eat_lightning.validation import Whole
 
 
@@ -21,5 +22,13 @@ class RunSettings(Settings):
     policy: dict[str, Any]
 
     def rules(self) -> Iterator[str]:
-
         yield from prepack_faults(self.prepack, self.dtype)
+
+
+class WindowSettings(Settings):
+    """As `LongTexts` has them."""
+
+    size: Annotated[int | None, Whole(LEAST_SIZE)]
+    overlap: Annotated[int | None, Whole(0)]
+    join: Join
+    label: str | None

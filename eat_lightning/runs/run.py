@@ -115,6 +115,7 @@ def identity(config: dict[str, Any]) -> dict[str, Any]:
     kept = {k: v for k, v in config.items() if k not in OUTSIDE_IDENTITY}
     for group, outside in OUTSIDE.items():
         kept[group] = {k: v for k, v in config[group].items() if k not in outside}
+    kept["data"] = {"long": "cut"} | kept["data"]  # as runs were made before it was a key
     kept["exit"] = exit_identity(config["exit"])
     return kept
 

@@ -64,7 +64,7 @@ def fit(plan: TrainSettings, run: Run) -> None:
         for encoder in filter(None, (module.encoder, *module.teacher)):
             data.max_length = min(data.max_length, encoder.shape.max_length)
         settings = trainer_arguments(plan.trainer)
-        exits = [int(layer) for layer in module.encoder.heads]
+        exits = module.encoder.heads.layers
         stages = module.schedule.stages(plan.trainer["max_epochs"], exits)
         one_pass = in_one_pass(plan, module, stages)
         if data.texts and not one_pass:
@@ -164,6 +164,7 @@ def module_of(plan: TrainSettings, data: TextData) -> Classifier:
     """The LightningModule around a new encoder."""
     task, optimizer, methods = data.task, plan.optimizer, plan.methods
     objective = methods.objective
+    texts = {"texts": len(task.columns)} if plan.head.get("texts") == "auto" else {}
     encoder = make(
         plan.encoder,
         num_labels=task.num_labels,
@@ -171,7 +172,7 @@ def module_of(plan: TrainSettings, data: TextData) -> Classifier:
         attention=methods.attention,
         reduction=methods.reduction,
         exit=methods.exit,
-        head=with_number_of_texts(plan.head, len(task.columns)),
+        head=plan.head | texts,
         tokenizer=data.tokenizer,
     )
     shows = "teacher_hidden" in objective.wants
@@ -195,15 +196,10 @@ def module_of(plan: TrainSettings, data: TextData) -> Classifier:
     )
 
 
-def with_number_of_texts(head: dict[str, Any], num_texts: int) -> dict[str, Any]:
-    """A head's settings with `texts: auto` as the task has it."""
-    return head | {"texts": num_texts} if head.get("texts") == "auto" else head
-
-
 def raise_idle(schedule: Schedule, encoder: AdaptiveEncoder) -> None:
     """ConfigError where a stage would train nothing, as early heads that are all one."""
     names = [name for name, _ in encoder.named_parameters()]
-    for number, stage in enumerate(schedule.stages(1, [int(k) for k in encoder.heads]), 1):
+    for number, stage in enumerate(schedule.stages(1, encoder.heads.layers), 1):
         if not any(stage.moves(name) for name in names):
             raise ConfigError(
                 f"schedule: its stage {number} trains {', '.join(stage.trains)} alone, and "

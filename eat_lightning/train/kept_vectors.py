@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from eat_lightning.data.split import Split
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import replacing
 from eat_lightning.infer.record import inference
+from eat_lightning.model.contracts import VectorHead
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
@@ -74,24 +75,24 @@ class Vectors(Dataset[VectorBatch]):
 
 
 def early_layers(encoder: AdaptiveEncoder) -> list[int]:
-    return sorted(int(layer) for layer in encoder.heads)[:-1]
+    return encoder.heads.layers[:-1]
 
 
 def vectors_of(
     encoder: AdaptiveEncoder, batch: Batch
 ) -> tuple[Float[Tensor, "b e v"], Float[Tensor, "b c"]]:
     """Run a batch through all layers: what each early head reads, and the last head's logits."""
-    heads: Any = encoder.heads
     last, early, found = len(encoder.layers), early_layers(encoder), []
     recorder = encoder.recorder(batch, ALL_EXITS)
     packed = encoder.start(batch, recorder)
     for number in range(last):
         packed, evidence = encoder.step(packed, recorder, number)
         if number in early:
-            found.append(heads[str(number)].vector(encoder.for_heads(packed)))
+            head = cast("VectorHead", encoder.heads.at(number))
+            found.append(head.vector(encoder.for_heads(packed)))
         packed = encoder.shorten(packed, evidence, number)
     packed, _ = encoder.step(packed, recorder, last)
-    head = heads[str(last)]
+    head = encoder.heads.at(last)
     return torch.stack(found, 1), head.guess(head.pooled(encoder.for_heads(packed)))
 
 
@@ -109,9 +110,9 @@ def kept_vectors(
     name = key_of(encoder, split, precision)
     vectors_path = cache_dir / f"vectors-{name}.npy"
     full_path = cache_dir / f"vectors-{name}.logits.npy"
-    heads: Any = encoder.heads
-    width = heads[str(early_layers(encoder)[0])].vector_width(encoder.shape)
-    shape = len(split), len(early_layers(encoder)), width
+    early = early_layers(encoder)
+    width = cast("VectorHead", encoder.heads.at(early[0])).vector_width(encoder.shape)
+    shape = len(split), len(early), width
     vectors_NEV = read_mapped(vectors_path, shape, np.float16)
     full_NC = read_mapped(full_path, (len(split), encoder.num_labels), np.float32)
     if vectors_NEV is None or full_NC is None:
@@ -151,8 +152,7 @@ def key_of(encoder: AdaptiveEncoder, split: Split, precision: str) -> str:
     as they were tokenized, the precision."""
     early = early_layers(encoder)
     unread = tuple(f"heads.{layer}." for layer in early)
-    heads: Any = encoder.heads
-    pools = {k: v for k, v in spec("head", heads[str(early[0])]).items() if k not in UNREAD}
+    pools = {k: v for k, v in spec("head", encoder.heads.at(early[0])).items() if k not in UNREAD}
     about = [repr(encoder.shape), specs_by_slot(encoder) | {"exit": None}, pools, early]
     whole = hashlib.sha256(json.dumps([*about, split.key, precision]).encode())
     for name, weight in sorted(encoder.state_dict().items()):

@@ -72,16 +72,15 @@ class Classifier(LightningModule):
     @cached_property
     def timeline(self) -> Timeline:
         """The schedule's stages laid out over the steps of this run."""
-        exits = [int(layer) for layer in self.encoder.heads]
-        stages = self.schedule.stages(self.trainer.max_epochs or 1, exits)
+        epochs = self.trainer.max_epochs or 1
+        stages = self.schedule.stages(epochs, self.encoder.heads.layers)
         return Timeline.of(stages, int(self.trainer.estimated_stepping_batches))
 
     @property
     def methods(self) -> list[EncoderPart]:
         """Encoder parts and heads that may have parameters and penalties."""
-        heads: Any = self.encoder.heads
         slots = [self.encoder.attention, self.encoder.reduction, self.encoder.exit]
-        return [*slots, *heads.values()]
+        return [*slots, *self.encoder.heads.by_layer.values()]
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         torch.manual_seed(step_seed(self.seed, self.global_step, self.global_rank))
@@ -256,7 +255,7 @@ def dropped_layers(shape: Shape) -> frozenset[int]:
 
 def pass_of(encoder: AdaptiveEncoder, batch: Batch, wanted: Pass, options: PassOptions) -> Trace:
     """Another pass over the same batch. options: of the pass beside it."""
-    twin = encoder.replacing(**wanted.methods)
+    twin = encoder.replacing(reduction=wanted.reduction)
     options = replace(options, leave=False, skips=wanted.skips)
     return with_weights(twin, wanted.weights, batch, options)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from torch.utils.data import Sampler
 from eat_lightning.data.batching import Loader, spread_rows
 from eat_lightning.data.module import TextData
 from eat_lightning.data.split import Split
-from eat_lightning.model.contracts import EncoderPart, Objective, VectorHead, overrides
+from eat_lightning.model.contracts import EncoderPart, Head, Objective, VectorHead, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.specification import rule_learns
 from eat_lightning.model.training import Context, Stage
@@ -51,8 +51,7 @@ class Chosen:
 def blockers(module: Classifier, num_processes: int) -> list[str]:
     """Name what of a run needs the encoder in every step."""
     encoder, objective, found = module.encoder, module.objective, []
-    heads: Any = encoder.heads
-    early = [heads[str(layer)] for layer in early_layers(encoder)]
+    early = [encoder.heads.at(layer) for layer in early_layers(encoder)]
     if any(not reads_one_vector(head) for head in early):
         found.append(f"head={encoder.head['kind']} needs more than a vector of its exit")
     if rule_learns(type(encoder.exit)):
@@ -65,7 +64,7 @@ def blockers(module: Classifier, num_processes: int) -> list[str]:
     return found
 
 
-def reads_one_vector(head: Any) -> bool:
+def reads_one_vector(head: Head) -> bool:
     learns_alone = isinstance(head, VectorHead) and head.alone and not head.wants_earlier
     return learns_alone and not overrides(head, EncoderPart.penalties)
 
@@ -114,8 +113,8 @@ class VectorHeads(LightningModule):
     @property
     def heads(self) -> dict[int, VectorHead]:
         """The early heads by layer."""
-        heads: Any = self.encoder.heads
-        return {layer: heads[str(layer)] for layer in early_layers(self.encoder)}
+        heads = self.encoder.heads
+        return {k: cast("VectorHead", heads.at(k)) for k in early_layers(self.encoder)}
 
     @torch.no_grad()
     def standardise(self, sample: VectorBatch) -> None:

@@ -24,8 +24,8 @@ from eat_lightning.methods.reduction.none import Keep
 from eat_lightning.model.contracts import Objective, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.runs.run import Run
-from eat_lightning.weights.checkpoint import has_classifier, load_model, load_pretrained
-from eat_lightning.weights.files import weights_digest
+from eat_lightning.weights.checkpoint import load_model, load_pretrained
+from eat_lightning.weights.files import read_weights, weights_digest
 from eat_lightning.weights.untrusted import json_of, read_config
 
 
@@ -54,7 +54,7 @@ def open_teacher(path: str) -> tuple[AdaptiveEncoder, list[str], Path]:
     if config["model_type"] == "eat":
         return *load_model(folder), folder
     labels = labels_of(config)
-    if not has_classifier(folder):
+    if not any(name.startswith("classifier.") for name in read_weights(folder, old=True)):
         raise ConfigError(f"teacher={path} has no classifier: fine-tune it first")
     head = {"layers": [], "activation": "auto"}
     encoder = load_pretrained(str(folder), len(labels), Dense(), Keep(), Never(), head)

@@ -250,10 +250,6 @@ def folder_faults(folder: Path, num_layers: int) -> list[str]:
     return faults
 
 
-def has_classifier(folder: Path) -> bool:
-    return any(name.startswith("classifier.") for name in read_weights(folder, old=True))
-
-
 def classes_in(folder: Path) -> set[int]:
     """The numbers of classes of the classifiers in a local folder, from the header of weights."""
     files = [path for path in weight_files(folder) if path.suffix == ".safetensors"]

@@ -173,6 +173,7 @@ class EatForSequenceClassification(PreTrainedModel):
         methods = build_all(chosen, num_layers)
         head = {"activation": "auto", **(options.pop("head", None) or {})}
         kind = kind_of(saved | {k: options.pop(k) for k in KIND if k in options}, len(labels))
+        kind = kind.with_error() if beside and methods["exit"].wants_error else kind
         options |= methods | {"head": head_for(head, methods["exit"], num_layers, kind)}
         encoder = load_pretrained(name, len(labels), num_layers=num_layers, kind=kind, **options)
         if beside:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.methods.objective.joint import Joint
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.heads import Heads
 from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.training import Context
@@ -35,8 +36,8 @@ def steps(encoder: AdaptiveEncoder) -> Field:
     found = []
     for dtype in DTYPES:
         theirs, static, eat = (copy.deepcopy(encoder) for _ in range(3))
-        static, last = bare(static), str(static.shape.num_layers)
-        static.heads = nn.ModuleDict({last: static.heads[last]})
+        static, last = bare(static), static.shape.num_layers
+        static.heads = Heads({last: static.heads.at(last)})
         found.append(hugging_face(theirs, dtype))
         found.append(ours("static", static, dtype))
         found.append(ours("EAT", eat, dtype))

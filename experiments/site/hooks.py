@@ -65,6 +65,18 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
     return with_commands_run(markdown, page.file.src_uri)
 
 
+def on_page_content(html: str, **_: Any) -> str:
+    """Let a keyboard scroll a wide table, with the theme's scripts and without them."""
+    region = '<div class="wide" role="region" aria-label="Table" tabindex="0"><table>'
+    return html.replace("<table>", region).replace("</table>", "</table></div>")
+
+
+def on_post_page(output: str, **_: Any) -> str:
+    """Name the theme's search, which it leaves without a name."""
+    search = 'data-md-component="search" role="dialog"'
+    return output.replace(search, f'{search} aria-label="Search"')
+
+
 def on_post_build(config: Any) -> None:
     """Bring what a tutorial made, and the page of a kept study, beside the pages that show them."""
     site = Path(config["site_dir"], "live")
@@ -72,4 +84,4 @@ def on_post_build(config: Any) -> None:
     if made.is_dir():
         shutil.copytree(made, site / "tour", dirs_exist_ok=True)
     study, to = ROOT / "experiments/budgets/results", site.absolute() / "budgets"
-    command("report", f"study={study} to={to} claims=[budgets] examples=0")
+    command("report", f"study={study} to={to} claims=[budgets] examples=0 title=budgets")

@@ -50,7 +50,7 @@ class Picture:
 
 @cache
 def kept() -> list[Measured]:
-    return [m for m in open_study([str(RUN)]).measured if m.row.seed == 1]
+    return [m for m in open_study([str(RUN)]).measured if m.row.run == "sst2_mpnet_heads1"]
 
 
 def at_budget(budget: float) -> Measured:
@@ -124,7 +124,9 @@ def packing() -> Picture:
         f"{len(lengths)} sentences of SST-2's dev set; a row is a token.)"
     )
     height = 164 + 12 * -(-rows // longest)
-    return Picture("packing", "Packing", f"{words} [More](concepts/packing.md)", height, draw)
+    return Picture(
+        "packing", "Packing", f"{words} [More on packing](concepts/packing.md)", height, draw
+    )
 
 
 def color(i: int) -> str:
@@ -158,7 +160,9 @@ def batch() -> Picture:
         f"answers are right ({right} of {SIZE}), orange ones are wrong."
     )
     title = "A batch that thins out"
-    return Picture("batch", title, f"{words} [More](concepts/one-sentence.md)", 262, draw)
+    return Picture(
+        "batch", title, f"{words} [One sentence on its way](concepts/one-sentence.md)", 262, draw
+    )
 
 
 def heads() -> Picture:
@@ -194,7 +198,7 @@ def heads() -> Picture:
         "itself did not change."
     )
     height = 32 + 30 * len(depths) + 42
-    return Picture("heads", "Heads", f"{words} [More](concepts/exits.md)", height, draw)
+    return Picture("heads", "Heads", f"{words} [More on exits](concepts/exits.md)", height, draw)
 
 
 def confidence(logits_C: np.ndarray) -> float:
@@ -233,7 +237,7 @@ def dial_picture() -> Picture:
         "answers stay. The dial is an estimate: where 98 % of them were to stay, "
         f"{same(strict):.1f} % did."
     )
-    return Picture("dial", "The dial", f"{words} [More](concepts/budgets.md)", 246, draw)
+    return Picture("dial", "The dial", f"{words} [More on budgets](concepts/budgets.md)", 246, draw)
 
 
 def certificate() -> Picture:
@@ -267,7 +271,9 @@ def certificate() -> Picture:
         "texts drawn as those."
     )
     title = "A certificate"
-    return Picture("certificate", title, f"{words} [More](concepts/certificates.md)", 236, draw)
+    return Picture(
+        "certificate", title, f"{words} [More on certificates](concepts/certificates.md)", 236, draw
+    )
 
 
 def changed_answers(recorded: Recorded, exit: dict[str, Any], full_B: np.ndarray) -> int:
@@ -294,11 +300,13 @@ def beside() -> Picture:
     words = (
         "Half of the cost can be saved without any choosing: everybody leaves at layer 6. That is "
         f"what exits have to beat. Here they are right on {percent(half):.1f} % for "
-        f"{half.row.flops_ratio:.2f} of the cost, and layer 6 on {percent(depth):.1f} % for "
+        f"{half.row.flops_ratio:.2f} of the cost. Layer 6 is right on {percent(depth):.1f} % for "
         f"{depth.row.flops_ratio:.2f}. Where both lines meet, one depth for all is as good."
     )
     title = "Fixed depth beside choosing"
-    return Picture("beside", title, f"{words} [More](concepts/fixed-depth.md)", 246, draw)
+    return Picture(
+        "beside", title, f"{words} [More on fixed depth](concepts/fixed-depth.md)", 246, draw
+    )
 
 
 def pictures() -> list[Picture]:
@@ -308,23 +316,28 @@ def pictures() -> list[Picture]:
 def pages() -> list[Page]:
     """The site's page and its pictures, light and dark."""
     found = pictures()
-    parts = [f"## {each.title}\n\n{shown(each)}\n\n{each.words}\n" for each in found]
+    parts = [f"## {each.title}\n\n{shown(each, 'how/')}\n\n{each.words}\n" for each in found]
     head = (
         "# How it works, in six pictures\n\nAll are of one real run: a model of 12 layers (MPNet) "
         "that tells whether a sentence on a film is positive (SST-2). Its exits learned from texts "
         "without labels. [Its rows](results/budgets/one_pass.md).\n"
     )
-    drawn = [
-        Page(f"how/{each.name}-{scheme}.svg", each.svg(scheme).encode())
-        for each in found
-        for scheme in COLORS
-    ]
+    drawn = [page for each in found for page in files(each, "how")]
     return [Page("how.md", "\n".join([head, *parts])), *drawn]
 
 
-def shown(picture: Picture) -> str:
-    """Both schemes; the theme shows the one that fits its switch."""
-    return "\n".join(f"![{picture.title}](how/{picture.name}-{s}.svg#only-{s})" for s in COLORS)
+def files(picture: Picture, folder: str) -> list[Page]:
+    """A picture's files in a folder of the site, one for each scheme."""
+    return [
+        Page(f"{folder}/{picture.name}-{scheme}.svg", picture.svg(scheme).encode())
+        for scheme in COLORS
+    ]
+
+
+def shown(picture: Picture, folder: str = "") -> str:
+    """Both schemes as Markdown; the theme shows the one that fits its switch."""
+    start = f"![{picture.title}]({folder}{picture.name}"
+    return "\n".join(f"{start}-{scheme}.svg#only-{scheme})" for scheme in COLORS)
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import sys
 from functools import cache
 from pathlib import Path
@@ -14,8 +15,10 @@ from eat_lightning.runs import row as rows
 from eat_lightning.runs.names import SLOTS as IN_ROWS
 from eat_lightning.runs.names import USUAL
 from experiments.baselines import gains_in
+from experiments.site.how import files, shown
 from experiments.site.made import ROOT, Page
 from experiments.site.pictures import picture
+from experiments.site.rules import leaving
 
 SLOTS = ("reduction", "attention", "exit", "head", "objective", "schedule", "policy")
 HEAD = (
@@ -35,21 +38,40 @@ def method(slot: str, kind: str) -> list[Page]:
     """A method's page, and its picture where it has one."""
     cls = class_of(slot, kind)
     about = inspect.cleandoc(sys.modules[cls.__module__].__doc__ or "")
-    own = inspect.cleandoc(vars(cls).get("__doc__") or "")
-    svg = picture(slot, kind)
-    image = f"![{kind}]({kind}.svg)\n\n" if svg else ""
+    idea, _, arguments = inspect.cleandoc(vars(cls).get("__doc__") or "").partition("Args:")
+    image, drawn = pictured(slot, kind)
     content = f"""# {kind}
 
 {about}
 
-{own}
+{idea.strip()}
 
-{image}{settings(slot, kind)}
+{image}
+
+## Arguments
+
+{listed(arguments)}
+{settings(slot, kind)}
 {measured(slot, kind)}
 Code: `eat_lightning/methods/{slot}/{kind}.py`
 """
-    made = [Page(f"methods/{slot}/{kind}.md", content, kind, section=slot)]
-    return [*made, Page(f"methods/{slot}/{kind}.svg", svg)] if svg else made
+    return [Page(f"methods/{slot}/{kind}.md", content, kind, section=slot), *drawn]
+
+
+def pictured(slot: str, kind: str) -> tuple[str, list[Page]]:
+    """A method's picture as Markdown with its files; nothing where none can be drawn."""
+    if slot == "exit" and (drawn := leaving(kind)):
+        return f"{shown(drawn)}\n\n{drawn.words}", files(drawn, "methods/exit")
+    svg = picture(slot, kind)
+    if not svg:
+        return "", []
+    return f"![{kind}]({kind}.svg)", [Page(f"methods/{slot}/{kind}.svg", svg)]
+
+
+def listed(arguments: str) -> str:
+    """The lines below "Args:" as a list, with the name of each as code."""
+    lines = re.sub(r"\n +", " ", inspect.cleandoc(arguments)).splitlines()
+    return "".join(re.sub(r"^(\w+):", r"* `\1`:", line) + "\n" for line in lines if line)
 
 
 def settings(slot: str, kind: str) -> str:
@@ -93,7 +115,7 @@ def measured(slot: str, kind: str) -> str:
     own.sort(key=lambda one: (len(unusual(one[1])), one[0], one[1].run, one[1].budget or 0))
     lines = [line(study, row, slot) for study, row in own[:MOST]]
     head = [f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|"]
-    return "\n".join(["## Measured\n", *head, *lines, "", note(len(own) - MOST), ""])
+    return "\n".join(["## What we measured\n", *head, *lines, "", note(len(own) - MOST), ""])
 
 
 def note(left: int) -> str:

@@ -1,6 +1,7 @@
 """A classifier and texts into a folder, with a tiny BERT and times that are made up."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +9,19 @@ import numpy as np
 import pytest
 import torch
 from adapting import made_up_times, plan_of
-from classifiers import LABELS, drawn_texts, save_classifier
+from classifiers import LABELS, drawn_texts
 from finished import config_of
 
 import eat_lightning
 from eat_lightning.config import parsed
+from eat_lightning.deploy.adapt import __main__ as command
 from eat_lightning.deploy.adapt import run as steps
 from eat_lightning.deploy.adapt import search
+from eat_lightning.deploy.adapt.demand import Demand
 from eat_lightning.deploy.adapt.folder import AdaptResult
 from eat_lightning.deploy.adapt.plan import AdaptSettings
 from eat_lightning.deploy.adapt.report import MOST_SHOWN
+from eat_lightning.deploy.adapt.same_answer import same_answer_of
 from eat_lightning.deploy.adapt.work import Work
 from eat_lightning.deploy.predict.plan import PredictSettings
 from eat_lightning.engines.adapted import AboutAdapted, open_adapted
@@ -123,8 +127,6 @@ def test_other_settings_begin_anew(classifier: Path, texts: Path, tmp_path: Path
 
 
 def test_a_damaged_folder_is_refused(adapted: AdaptResult, tmp_path: Path):
-    import shutil
-
     folder = shutil.copytree(adapted.plan.to, tmp_path / "copy")
     (folder / "exits" / "model.safetensors").write_bytes(b"other")
     with pytest.raises(ConfigError, match="its exits are not those it was certified with"):
@@ -139,17 +141,16 @@ def test_a_damaged_folder_is_refused(adapted: AdaptResult, tmp_path: Path):
     [
         ({"architectures": ["BertForTokenClassification"]}, "must be a text classifier"),
         ({"model_type": "t5"}, "model_type must be one of"),
-        ({"problem_type": "multi_label_classification"}, "sets of labels cannot be adapted yet"),
+        ({"problem_type": "regression"}, "num_labels must be 1 for regression, got 2"),
         ({"id2label": {"0": "no", "1": ""}}, "id2label must name each of 2 classes"),
         ({"id2label": {"0": "no", "1": "no"}}, "id2label must name each of 2 classes"),
         ({"hidden_size": 31}, "num_heads must divide hidden_size"),
+        ({"id2label": {"0": "Entailment", "1": "other"}}, "zero-shot classification is another"),
     ],
 )
 def test_a_folder_that_cannot_be_adapted_is_one_line(
     config: dict[str, Any], message: str, classifier: Path, texts: Path, tmp_path: Path
 ):
-    import shutil
-
     folder = shutil.copytree(classifier, tmp_path / "model")
     whole = json.loads((folder / "config.json").read_text()) | config
     (folder / "config.json").write_text(json.dumps(whole))
@@ -165,9 +166,56 @@ def refused(plan: AdaptSettings, message: str) -> None:
     assert not [path for path in parent.iterdir() if path.name.startswith(Path(plan.to).name)]
 
 
-def test_no_code_of_a_folder_runs(classifier: Path, texts: Path, tmp_path: Path):
-    import shutil
+def test_a_folder_without_a_classifier_is_one_line(classifier: Path, texts: Path, tmp_path: Path):
+    from safetensors.torch import load_file, save_file
 
+    folder = shutil.copytree(classifier, tmp_path / "model")
+    weights = load_file(folder / "model.safetensors")
+    backbone = {name: w for name, w in weights.items() if not name.startswith("classifier.")}
+    save_file(backbone, folder / "model.safetensors")
+    refused(plan_of(folder, texts, tmp_path / "to"), "its weights hold no classifier")
+
+
+@pytest.mark.parametrize("name", ["somebody/some-classifier", "./gone", "a/b/c"])
+def test_a_model_that_is_not_there_is_one_line(name: str, texts: Path, tmp_path: Path):
+    refused(plan_of(Path(name), texts, tmp_path / "to"), f"model={Path(name)}")
+
+
+def test_a_full_disk_is_one_line_and_the_command_goes_on(
+    classifier: Path, texts: Path, tmp_path: Path
+):
+    """No file may grow as large as the weights: writing these fails, in safetensors."""
+    resource = pytest.importorskip("resource")
+    few = ["agree=0.9", "engines=[]", "heads.enabled=false", "times.examples=2", "times.repeats=1"]
+    words = [f"classifier='{classifier}'", f"texts='{texts}'", f"to='{tmp_path / 'to'}'", *few]
+    size = (classifier / "model.safetensors").stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size - 1000, before[1]))
+    try:
+        with pytest.raises(ConfigError, match="the same command goes on") as raised:
+            command.adapt(config_of("adapt", *words))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert str(raised.value).startswith(f"to={tmp_path / 'to'}: ")
+    assert "\n" not in str(raised.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["to.part"]
+    command.adapt(config_of("adapt", *words))
+    assert [path.name for path in tmp_path.iterdir()] == ["to"]
+
+
+def test_rare_classes_are_named_in_one_line(capsys: pytest.CaptureFixture[str]):
+    """Of 400 answers 4 are of one class: none of these has to stay for 99 % of all."""
+    same = same_answer_of({"id2label": {"0": "no", "1": "toxic"}}, 2, "x")
+    original_NC = np.tile([1.0, 0.0], (400, 1))
+    original_NC[:4] = [0.0, 1.0]
+    steps.tell_rare_classes(original_NC, same, Demand(0.99, 0.95))
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "nothing is certified of 1 of 2 classes alone, such as toxic, 4 of 400" in line
+    steps.tell_rare_classes(original_NC, same, Demand(0.99, 0.95, {"toxic": 0.5}))
+    assert not capsys.readouterr().out
+
+
+def test_no_code_of_a_folder_runs(classifier: Path, texts: Path, tmp_path: Path):
     folder = shutil.copytree(classifier, tmp_path / "model")
     (folder / "model.safetensors").unlink()
     (folder / "code.py").write_text("raise SystemExit('was run')")
@@ -176,11 +224,6 @@ def test_no_code_of_a_folder_runs(classifier: Path, texts: Path, tmp_path: Path)
     (folder / "config.json").write_text(json.dumps(whole))
     torch.save({"x": print}, folder / "pytorch_model.bin")
     refused(plan_of(folder, texts, tmp_path / "to"), "not a file of weights alone")
-
-
-def test_a_score_cannot_be_adapted_yet(texts: Path, tmp_path: Path):
-    folder = save_classifier(tmp_path / "model", id2label={0: "score"}, label2id={"score": 0})
-    refused(plan_of(folder, texts, tmp_path / "to"), "answers with scores cannot be adapted yet")
 
 
 @pytest.mark.parametrize(

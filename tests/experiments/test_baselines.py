@@ -42,6 +42,16 @@ def test_a_static_model_of_another_body_is_not_the_baseline(tmp_path: Path):
     assert eat(study).trained is None
 
 
+def test_the_static_model_is_that_of_the_seed(tmp_path: Path):
+    for seed in (1, 2):
+        keep(tmp_path / f"s{seed}", [make_row(run=f"s{seed}", seed=seed)])
+    leaves = make_row(**EAT, model="eat", run="adaptive", seed=2, encoder="s2")
+    keep(tmp_path / "adaptive", [leaves])
+    found = eat(open_study([str(tmp_path)])).trained
+    assert found is not None
+    assert found.seeds == [2]
+
+
 def test_ratios_of_one_session(study: Study):
     entry = eat(study)
     assert entry.trained is not None

@@ -10,6 +10,7 @@ import pytest
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.row import Row
+from experiments.adapt.rows import AdaptRow
 from experiments.attack.rows import AttackRow
 from experiments.bench.rows import BenchRow
 from experiments.drift.trials import Trial
@@ -18,7 +19,7 @@ from experiments.scaling.rows import ScalingRow
 from experiments.serving.rows import LoadRow
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
-KINDS: list[type[Any]] = [Row, AttackRow, BenchRow, Trial, PlaneRow, ScalingRow, LoadRow]
+KINDS: list[type[Any]] = [Row, AdaptRow, AttackRow, BenchRow, Trial, PlaneRow, ScalingRow, LoadRow]
 ANOTHER_FORM = {"budgets/dial/rows.jsonl", "bodies/results/scores.jsonl"}  # of one script
 
 

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 from experiments.site import how, settings
 from experiments.site.canvas import COLORS, WIDTH
 from experiments.site.made import ROOT
+from experiments.site.rules import leaving
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -40,3 +41,11 @@ def test_six_pictures_are_drawn_and_their_letters_lie_inside():
                 left = float(text.attrib["x"]) - start
                 assert 0 <= left < left + wide <= WIDTH, text.text
                 assert 0 < float(text.attrib["y"]) < each.height
+
+
+def test_rules_that_read_logits_alone_are_drawn_from_the_record():
+    drawn = leaving("confidence")
+    assert drawn is not None
+    assert "mean 2.2" in drawn.svg("light")  # depth of tau 0.9, as its kept row has it
+    assert leaving("berxit") is None
+    assert leaving("never") is None

@@ -23,6 +23,7 @@ from eat_lightning.export.graph import graphs
 from eat_lightning.export.trace import stretches, with_open_exits
 from eat_lightning.infer import onnx_runner
 from eat_lightning.infer.onnx_runner import Runner
+from eat_lightning.long_texts import Reader
 from eat_lightning.model.contracts import ExitRule, Reduction
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
@@ -74,7 +75,7 @@ def test_the_toy_run_is_exported_whole(run: Path):
     about = json.loads((folder / "export.json").read_text())
     assert_equal(about)
     files = ["layers-1.onnx", "layers-2.onnx", "layers-3.onnx", "single.onnx", "weights.bin"]
-    code = ["answer_kind.py", "runner.py", "sessions.py", "text_io.py"]
+    code = ["answer_kind.py", "long_texts.py", "runner.py", "sessions.py", "text_io.py"]
     assert sorted(p.name for p in folder.iterdir()) == sorted(
         [*files, *code, "export.json", "tokenizer.json"]
     )
@@ -256,12 +257,12 @@ def test_another_answer_is_a_fault(run: Path, tmp_path: Path, monkeypatch: pytes
         check="all", split="validation", agree=0.0, threads=None, engines=["onnx"]
     )
     wrong = list(split.text(3))
-    original = Runner.state_of
+    original = Reader.__call__
 
-    def state_of(self, texts):
+    def read(self, texts):
         return original(self, [["good good"] if text == wrong else text for text in texts])
 
-    monkeypatch.setattr(Runner, "state_of", state_of)
+    monkeypatch.setattr(Reader, "__call__", read)
 
     def put_in_place():
         with folder_swap(tmp_path / "other"):

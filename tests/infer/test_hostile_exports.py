@@ -84,7 +84,7 @@ def export(tmp_path: Path) -> Path:
 
 
 def answered(folder: Path, engine: str) -> Any:
-    return Export.open(folder, engine=engine).runner.run([["good film"], ["bad"]])
+    return Export.open(folder, engine=engine).runner.answer([["good film"], ["bad"]])
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from eat_lightning.deploy.predict.explain import explained
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.infer.stricter_exits import StricterExits, nobody_leaves, would_leave
+from eat_lightning.long_texts import JOINS, LongTexts
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.policy.full_depth import FullDepth
 from eat_lightning.methods.policy.min_retention import MinRetention
@@ -122,12 +124,31 @@ def test_what_the_exits_would_have_done(export: Export):
     runner = export.runner
     for policies in ((), (Veto(0.6),), (PerSource({"mail": 0.9}),)):
         exits = StricterExits(export.layers, policies=policies)
-        trace = runner.run(TEXTS, nobody_leaves)
+        windows = [text.windows[0] for text in runner.reader(TEXTS)]
+        trace = runner.run(windows, nobody_leaves)
         assert set(trace.depth_B.tolist()) == {3}
         logits_BC, depth_B = would_leave(trace.guesses, exits.review(ABOUT))
-        done = runner.run(TEXTS, exits.review(ABOUT))
+        done = runner.run(windows, exits.review(ABOUT))
         assert depth_B.tolist() == done.depth_B.tolist()
         np.testing.assert_allclose(logits_BC, done.logits_BC, atol=1e-5)
+
+
+@pytest.mark.parametrize("join", JOINS)
+def test_windows_are_read_as_the_run_reads_them(run: Path, export: Export, join: Any):
+    label = None if join == "mean" else "positive"
+    long = LongTexts("windows", size=12, overlap=4, join=join, label=label)
+    words = ["good", "bad", "film", "not", "very", "the"]
+    texts = [[" ".join(words[(i * k) % 6] for k in range(3 + 7 * i))] for i in range(8)]
+    theirs = open_run(Run.open(run), FREE, "fp32")
+    theirs.read_long(long)
+    ours = open_export(export)
+    ours.read_long(long)
+    wanted = theirs.answer(texts)
+    assert_same(ours.answer(texts), wanted)
+    assert len({answer["windows"] for answer in wanted}) > 3
+    export.runner.reader, before = replace(export.runner.reader, long=long), export.runner.reader
+    assert_same(export.runner.answer(texts), wanted)
+    export.runner.reader = before
 
 
 def test_policies_need_no_torch(export: Export):
@@ -140,8 +161,8 @@ from eat_lightning.methods.policy.per_source import PerSource
 from eat_lightning.methods.policy.veto import Veto
 runner = Runner({str(export.folder)!r}, 1)
 exits = StricterExits((1, 2), policies=(Veto(0.9), PerSource({{"mail": 0.9}})))
-texts = [["good film"], ["bad"]]
-trace = runner.run(texts, exits.review([{{"source": "mail"}}, {{}}]))
+windows = [text.windows[0] for text in runner.reader([["good film"], ["bad"]])]
+trace = runner.run(windows, exits.review([{{"source": "mail"}}, {{}}]))
 print(trace.answers(runner.kind, runner.labels)[1]["exit_reason"])
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

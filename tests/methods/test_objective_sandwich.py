@@ -48,19 +48,17 @@ def test_sub_models_lie_between_everything_and_the_reduction_as_set(kind: str):
     largest, *between = Sandwich(num_random=3).passes(0, encoder)
     own, name = encoder.reduction, encoder.reduction.knob.name
     strict = own.knob.strict
-    assert getattr(largest.methods["reduction"], name) == strict
+    assert getattr(largest.reduction, name) == strict
     point = getattr(own, name)
     points = point if isinstance(point, list) else [point] * len(own.layers)
     for drawn in between:
-        found = getattr(drawn.methods["reduction"], name)
+        found = getattr(drawn.reduction, name)
         assert isinstance(found, list) == (name in ("ratio", "samples"))
         found = found if isinstance(found, list) else [found] * len(points)
         for low, x, high in zip([strict] * len(points), found, points, strict=True):
             assert min(low, high) <= x <= max(low, high)
-        assert encoder.replacing(**drawn.methods)(ragged()).guesses[6].isfinite().all()
-    assert getattr(between[0].methods["reduction"], name) != getattr(
-        between[1].methods["reduction"], name
-    )
+        assert encoder.replacing(reduction=drawn.reduction)(ragged()).guesses[6].isfinite().all()
+    assert getattr(between[0].reduction, name) != getattr(between[1].reduction, name)
 
 
 def test_the_largest_reduces_nothing_and_draws_are_repeatable():
@@ -71,9 +69,9 @@ def test_the_largest_reduces_nothing_and_draws_are_repeatable():
         drawn.append(Sandwich(layer_drop=0.5).passes(7, encoder))
     largest, first, second = drawn[0]
     again = drawn[1]
-    trace = encoder.replacing(**largest.methods)(ragged())
+    trace = encoder.replacing(reduction=largest.reduction)(ragged())
     assert (trace.tokens_LB == ragged().lengths_B).all()
     assert largest.skips == frozenset()
     assert first.skips | second.skips
     assert [p.skips for p in drawn[0]] == [p.skips for p in again]
-    assert first.methods["reduction"].ratio == again[1].methods["reduction"].ratio
+    assert first.reduction.ratio == again[1].reduction.ratio

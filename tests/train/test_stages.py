@@ -122,7 +122,7 @@ class Sandwich(Objective):
         return frozenset({"hidden"})
 
     def passes(self, step: int, encoder: Any) -> list[Pass]:
-        return [Pass(skips=frozenset({2})), Pass(methods={"reduction": tiny().reduction})]
+        return [Pass(skips=frozenset({2})), Pass(tiny().reduction)]
 
     def flow(self, k: int, num_exits: int) -> tuple[float, float]:
         return GradientEquilibrium().flow(k, num_exits)

@@ -15,7 +15,10 @@ def adapt(config: dict[str, Any]) -> None:
     Raises ConfigError, one line per fault, for settings, for a classifier that cannot be adapted,
     and where nothing faster keeps the original's answers.
     """
+    from safetensors import SafetensorError
+
     from eat_lightning.deploy.adapt.plan import AdaptSettings
+    from eat_lightning.weights.untrusted import one_line
 
     plan = parsed(AdaptSettings, {"model": config.pop("classifier")} | config)
     from eat_lightning.deploy.adapt.report import candidates_table
@@ -23,9 +26,10 @@ def adapt(config: dict[str, Any]) -> None:
 
     try:
         result = adapted(plan)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # safetensors writes files by Rust
+        reason = getattr(error, "strerror", None) or one_line(error, 120)
         again = "the same command goes on from what is kept"
-        raise ConfigError(f"to={plan.to}: {error.strerror or error} ({again})") from None
+        raise ConfigError(f"to={plan.to}: {reason} ({again})") from None
     candidates_table(result).show()
     print(result.won)
     to = plan.to

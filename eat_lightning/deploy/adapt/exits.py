@@ -47,5 +47,5 @@ def learn_exits(
     with torch.inference_mode():
         heads: Any = trainer.lightning_module
         guesses = heads.guesses(every.vectors_BEV)
-    calibrate(encoder.eval(), guesses, every.full_BC.argmax(-1), bound=0.0)
+    calibrate(encoder.eval(), guesses, encoder.kind.predictions(every.full_BC), bound=0.0)
     save_exits(encoder, work)

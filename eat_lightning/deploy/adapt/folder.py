@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 from jinja2 import Template
 
-from eat_lightning.deploy.adapt.demand import Count, Demand
-from eat_lightning.deploy.adapt.forms import Forms
+from eat_lightning.deploy.adapt.demand import Count
+from eat_lightning.deploy.adapt.forms import Form, Forms
 from eat_lightning.deploy.adapt.original import Original
 from eat_lightning.deploy.adapt.plan import AdaptSettings
 from eat_lightning.deploy.adapt.search import AdaptCandidate
 from eat_lightning.deploy.adapt.static_graph import write_static_graph
 from eat_lightning.deploy.adapt.texts import Texts
 from eat_lightning.deploy.adapt.work import Passed
-from eat_lightning.engines.adapted import GRAPHS, AboutAdapted, digests, versions
+from eat_lightning.engines.adapted import GRAPHS, SMALL, AboutAdapted, digests, versions
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.folder_swap import folder_swap
 from eat_lightning.export.plan import package_faults
@@ -92,49 +92,50 @@ class AdaptResult:
     @property
     def won(self) -> str:
         """Say in one sentence what was won."""
-        chosen, demand = self.chosen, self.plan.demand
+        chosen = self.chosen
         times = self.ms(self.first) / self.ms(chosen)
         count = (chosen.tested or [])[0]
         return (
             f"{chosen.name}: {times:.1f} times as fast as transformers, {self.plan.batch} at once "
             f"({self.ms(chosen):.1f} instead of {self.ms(self.first):.1f} ms a text), and "
-            f"{promise(demand)}: {count.changed} of {count.num:,} did."
-            + ("" if chosen.point else " Exits won nothing on top of it.")
+            f"{self.promise}: {count.changed} of {count.num:,} did."
+            + ("" if not chosen.is_static else " Exits won nothing on top of it.")
         )
 
+    @property
+    def promise(self) -> str:
+        """Word what is certified."""
+        demand = self.plan.demand
+        parts = [f"at most {100 * (1 - demand.agree):.3g} % of {self.original.same.changes}"]
+        parts += [
+            f"{100 * (1 - x):.3g} % of those of {name}" for name, x in demand.per_class.items()
+        ]
+        return f"with {100 * demand.confidence:g} % confidence {', '.join(parts)}"
 
-def promise(demand: Demand) -> str:
-    """Word what is certified."""
-    most = f"at most {100 * (1 - demand.agree):.3g} % of answers change"
-    classes = [f"{100 * (1 - x):.3g} % of those of {name}" for name, x in demand.per_class.items()]
-    return f"with {100 * demand.confidence:g} % confidence {', '.join([most, *classes])}"
 
-
-def write_folder(result: AdaptResult, forms: Forms, table: str, page: str) -> None:
+def write_folder(
+    result: AdaptResult, forms: Forms, small: Forms | None, table: str, page: str
+) -> None:
     """Write weights as they are, exits, graphs, certificate, card and page.
 
     Args:
+        small: forms of the first model of a cascade.
         table: of all candidates, in Markdown.
         page: HTML.
     """
-    chosen, to = result.chosen, Path(result.plan.to)
-    engine: Any = chosen.form.engine
-    with folder_swap(to) as folder:
-        copy_classifier(result.original, folder)
-        if chosen.point is not None:
-            save_exits(forms.encoder.replacing(exit=forms.rule_at(chosen.point)), folder)
-        if engine != "torch":
-            rule = forms.rule_at(chosen.point)
-            shutil.copytree(forms.backend(chosen.form, rule).folder, folder / GRAPHS)
-        about = AboutAdapted(
-            columns=result.texts.columns,
-            labels=list(result.original.same.labels),
-            max_length=result.original.max_length,
-            engine=engine,
-            dtype=chosen.form.dtype,  # type: ignore[arg-type]
-            holds_for=digests(folder, engine) | versions(engine) | {"machine": processor()},
+    chosen, columns = result.chosen, result.texts.columns
+    with folder_swap(Path(result.plan.to)) as folder:
+        least = None
+        if chosen.small is not None:
+            first: Any = small
+            write_classifier(first, chosen.small.form, None, columns, folder / SMALL).write(
+                folder / SMALL
+            )
+            least = chosen.small.least
+        about = replace(
+            write_classifier(forms, chosen.form, chosen.point, columns, folder, least),
             certificate={
-                "promise": promise(result.plan.demand),
+                "promise": result.promise,
                 "agree": result.plan.agree,
                 "confidence": result.plan.confidence,
                 "per_class": dict(result.plan.demand.per_class),
@@ -147,6 +148,41 @@ def write_folder(result: AdaptResult, forms: Forms, table: str, page: str) -> No
             write_static_graph(result.original, folder / "onnx")
         write_text(folder / "README.md", card(result, about, table))
         write_text(folder / "page.html", page)
+
+
+def write_classifier(
+    forms: Forms,
+    form: Form,
+    point: list[float] | None,
+    columns: list[str],
+    folder: Path,
+    least: float | None = None,
+) -> AboutAdapted:
+    """Write a classifier's files, its exits and its graphs, and tell what `adapted.json` says.
+
+    Args:
+        point: of the exits, if any.
+        least: margin with which the answer of a small model in the same folder stands.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    original, rule, engine = forms.original, forms.rule_at(point), form.engine
+    copy_classifier(original, folder)
+    if rule is not None:
+        save_exits(forms.encoder.replacing(exit=rule), folder)
+    if engine != "torch":
+        shutil.copytree(forms.backend(form, rule).folder, folder / GRAPHS)
+    return AboutAdapted(
+        columns=columns,
+        labels=list(original.same.labels),
+        answer=original.same.kind.spec(),
+        max_length=original.max_length,
+        engine=engine,  # type: ignore[arg-type]
+        dtype=form.dtype,  # type: ignore[arg-type]
+        holds_for=digests(folder, engine) | versions(engine) | {"machine": processor()},
+        certificate={},
+        candidates=[],
+        small_least=least,
+    )
 
 
 def copy_classifier(original: Original, folder: Path) -> None:
@@ -174,6 +210,8 @@ def row_of(candidate: AdaptCandidate) -> dict[str, Any]:
         "tested": None if candidate.tested is None else [written(x) for x in candidate.tested],
     }
     plain = {key: getattr(candidate, key) for key in ("name", "depth", "ms", "fault", "point")}
+    if candidate.small is not None:
+        plain["small"] = asdict(candidate.small)
     return plain | {"engine": candidate.form.engine, "dtype": candidate.form.dtype} | counts
 
 

@@ -27,7 +27,6 @@ from eat_lightning.measure.in_engine import state_of
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import ExitRule, at_point
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.packed import Batch
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import save_model
 
@@ -56,11 +55,11 @@ class Deployed:
     """
 
     run: Callable[[Any], Any]
-    ready: Callable[[Batch], Any]
+    ready: Callable[[Any], Any]
     read: Callable[[Any], Passed]
 
     @torch.inference_mode()
-    def answers(self, batch: Batch) -> Passed:
+    def answers(self, batch: Any) -> Passed:
         return self.read(self.run(self.ready(batch)))
 
     def timed_on(self, split: Any) -> TimedCall:
@@ -145,6 +144,8 @@ def scratch_run(
     if not (folder / "model" / "config.json").is_file():
         original.tokenizer.save_pretrained(folder / "model")
         save_model(encoder, labels, folder / "model")
+    kind = original.same.kind
     task = {"name": "adapted", "columns": columns, "labels": labels}
+    task |= {"problem_type": kind.problem_type, "metrics": [kind.metric_names[0]]}
     node = {"_target_": "eat_lightning.data.task.Task", **task, "max_length": original.max_length}
     return Run(folder, {"task": node}, {})

@@ -5,7 +5,7 @@ Shapes: B examples, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -47,8 +47,18 @@ class Original:
     max_length: int
 
     @classmethod
-    def open(cls, name: str, max_length: int | None = None) -> Original:
-        """Open a folder or a hub's model. ConfigError, in one line, where it is none to adapt."""
+    def open(
+        cls,
+        name: str,
+        max_length: int | None = None,
+        tolerance: float | None = None,
+        cuts: Sequence[float] = (),
+    ) -> Original:
+        """Open a folder or a hub's model. ConfigError, in one line, where it is none to adapt.
+
+        Args:
+            tolerance, cuts: by which two scores are compared.
+        """
         if not Path(name).is_dir() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
             raise ConfigError(f"model={name}: there is no such folder")
         with as_model(name):
@@ -69,7 +79,7 @@ class Original:
                 counts = class_counts({key: weight.shape for key, weight in weights.items()})
             if not counts:
                 raise ConfigError(f"model={name}: its weights hold no classifier")
-            same = same_answer_of(config, counts.pop(), name)
+            same = same_answer_of(config, counts.pop(), name, tolerance, cuts)
             tokenizer: Any = tokenizer_for(str(folder))
             most = min(tokenizer.model_max_length, source_shape(config, folder).max_length)
         return cls(name, folder, config, same, tokenizer, min(max_length or most, most))
@@ -105,7 +115,7 @@ class Original:
     def encoder(self, num_texts: int) -> AdaptiveEncoder:
         """Our encoder of the same weights, with new heads for exits."""
         with as_model(self.name):
-            return encoder_of(self.folder, len(self.same.labels), num_texts, self.tokenizer)
+            return encoder_of(self.folder, self.same.kind, num_texts, self.tokenizer)
 
 
 @contextmanager

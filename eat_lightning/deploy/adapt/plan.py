@@ -38,11 +38,14 @@ class AdaptSettings(Settings):
     the texts for learning, choosing and the certificate."""
 
     model: Annotated[str, named("a classifier's folder, or a hub's model: model=...")]
+    small: str | None
     texts: Annotated[str, named("a file or a folder of texts: texts=...")]
     to: Annotated[str, named("the folder to write: to=...")]
     agree: Share
     confidence: Share
     per_class: dict[str, Share] | None
+    tolerance: Annotated[float, Within("[0, inf)")] | None
+    cuts: list[Annotated[float, Within("(-inf, inf)")]]
     columns: list[str] | None
     batch: Literal[1, 32]
     engines: list[Literal["onnx", "openvino"]]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from eat_lightning.deploy.adapt.folder import AdaptResult, promise
+from eat_lightning.deploy.adapt.folder import AdaptResult
 from eat_lightning.deploy.adapt.search import AdaptCandidate
 from eat_lightning.report import figures
 from eat_lightning.report.claim import Claim
@@ -33,7 +33,7 @@ def candidates_table(result: AdaptResult) -> Table:
         Column("verdict", "verdict", "the fastest that holds is chosen", numeric=False),
     ]
     lines = [Line(cells(result, candidate), NO_RUNS) for candidate in result.candidates]
-    caption = f"Wanted: {promise(result.plan.demand)}."
+    caption = f"Wanted: {result.promise}."
     return Table("candidates", "Candidates", caption, columns, lines)
 
 
@@ -72,11 +72,13 @@ def time_over_agreement(result: AdaptResult) -> Figure:
 
     def draw(drawing: Any) -> None:
         axes = drawing.subplots()
-        looks = figures.looks(["static", "with exits"])
+        looks = figures.looks(["static", "with exits", "cascade"])
         for candidate in result.candidates:
             if not (candidate.ms and candidate.counts):
                 continue
-            look = looks["static" if candidate.point is None else "with exits"]
+            look = looks[
+                "cascade" if candidate.small else "with exits" if candidate.point else "static"
+            ]
             agree, ms = 100 - 100 * candidate.counts[0].changed / num, result.ms(candidate)
             size = 11 if candidate is result.chosen else 6
             (dot,) = axes.plot([agree], [ms], look.marker, color=look.color, markersize=size)

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from eat_lightning.answer_kind import UNLABELLED
 from eat_lightning.data.batching import spread_rows
 from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split, make_split
+from eat_lightning.deploy.adapt.cascade import SmallModel, check_pair
 from eat_lightning.deploy.adapt.demand import Demand
 from eat_lightning.deploy.adapt.exits import learn_exits
 from eat_lightning.deploy.adapt.folder import AdaptResult, write_folder
@@ -28,6 +28,7 @@ from eat_lightning.deploy.adapt.same_answer import SameAnswer
 from eat_lightning.deploy.adapt.search import Search
 from eat_lightning.deploy.adapt.texts import Texts, cut, read_texts
 from eat_lightning.deploy.adapt.work import Work
+from eat_lightning.deploy.score.plan import cores
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.latency import keep_kernels
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -45,16 +46,19 @@ def adapt(plan: AdaptSettings, given: Sequence[Any] | None = None) -> AdaptResul
         given: texts, or pairs of them, in place of the files that the plan names.
     """
     keep_kernels(KERNELS)
-    original = Original.open(plan.model, plan.max_length)
+    original = Original.open(plan.model, plan.max_length, plan.tolerance, plan.cuts)
+    small = open_small(plan, original) if plan.small else None
     same, demand = original.same, plan.demand
     if unknown := [name for name in demand.per_class if name not in same.labels]:
-        raise ConfigError(f"per_class must name among {', '.join(same.labels)}, got {unknown[0]}")
+        among = f"among {', '.join(same.labels)}" if same.labels else "none, of a score"
+        raise ConfigError(f"per_class must name {among}, got {unknown[0]}")
     texts = read_texts(plan.texts if given is None else given, plan.columns, plan.most)
+    check_zero_shot(original, len(texts.columns))
     parts = cut(texts.rows, plan.shares) if len(texts) else {}
     check_enough(len(texts), len(parts.get("certify", ())), plan)
-    work = Work.open(Path(plan.to), identity(plan, original, texts))
+    work = Work.open(Path(plan.to), identity(plan, [original, *([small] if small else [])], texts))
     splits = splits_of(texts, parts, original, work.folder)
-    torch.set_num_threads(plan.threads)
+    torch.set_num_threads(max(plan.threads, len(cores())))  # times are taken with plan.threads
     announce(plan, original, texts, splits, work.folder)
     theirs = deployed_original(original)
     answers = {
@@ -62,26 +66,53 @@ def adapt(plan: AdaptSettings, given: Sequence[Any] | None = None) -> AdaptResul
         for part in ("select", "certify")
     }
     check_classes(answers["certify"], same, demand)
+    tell_rare_classes(answers["certify"], same, demand)
     encoder = original.encoder(len(texts.columns))
-    check_encoder(encoder, original, splits["select"], answers["select"])
+    check_encoder(encoder, original, splits["select"])
     if plan.heads.enabled:
         learn_exits(encoder, splits, plan.heads, work.folder)
     run = scratch_run(work.folder / "run", original, encoder, texts.columns)
     forms = Forms(original, encoder, run, plan.threads)
     timing = plan.batch, plan.threads, plan.times.model_dump()
-    search = Search(forms, same, demand, splits, answers, work, *timing)
+    first = None if small is None else small_model(small, texts, parts, work, plan)
+    search = Search(forms, same, demand, splits, answers, work, *timing, first)
     candidates = search.run(list(plan.engines), plan.heads.enabled)
     result = AdaptResult(plan, original, texts, splits, answers, candidates)
-    write_folder(result, forms, candidates_table(result).markdown(), page(result))
+    table = candidates_table(result).markdown()
+    write_folder(result, forms, first and first.forms, table, page(result))
     shutil.rmtree(work.folder)
     return result
 
 
-def identity(plan: AdaptSettings, original: Original, texts: Texts) -> dict[str, Any]:
+def open_small(plan: AdaptSettings, large: Original) -> Original:
+    """Open the first model of a cascade. ConfigError, in one line, where it cannot be one."""
+    try:
+        small = Original.open(str(plan.small), plan.max_length, plan.tolerance, plan.cuts)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("model=", "small=", 1)) from None
+    check_pair(small, large)
+    return small
+
+
+def small_model(
+    small: Original, texts: Texts, parts: Mapping[str, np.ndarray], work: Work, plan: AdaptSettings
+) -> SmallModel:
+    """Make the first model of a cascade ready."""
+    judged = {part: parts[part] for part in ("select", "certify")}
+    splits = splits_of(texts, judged, small, work.folder)
+    encoder = small.encoder(len(texts.columns))
+    check_encoder(encoder, small, splits["select"])
+    run = scratch_run(work.folder / "run-small", small, encoder, texts.columns)
+    forms = Forms(small, encoder, run, plan.threads)
+    return SmallModel(forms, splits, work, [*plan.engines], plan.batch, plan.times.model_dump())
+
+
+def identity(plan: AdaptSettings, models: list[Original], texts: Texts) -> dict[str, Any]:
     """Settings that an unfinished adaptation must share with the call that goes on."""
     rows = hashlib.sha256(repr(texts.rows).encode("utf-8", "surrogatepass")).hexdigest()
-    settings = plan.model_dump(exclude={"to", "texts", "model", "times"})
-    return settings | {"weights": weights_digest(original.folder), "rows": rows}
+    settings = plan.model_dump(exclude={"to", "texts", "model", "small", "times"})
+    weights = [weights_digest(model.folder) for model in models]
+    return settings | {"weights": weights, "rows": rows}
 
 
 def check_enough(num: int, num_certify: int, plan: AdaptSettings) -> None:
@@ -109,24 +140,48 @@ def check_classes(original_NC: np.ndarray, same: SameAnswer, demand: Demand) -> 
             )
 
 
+def tell_rare_classes(original_NC: np.ndarray, same: SameAnswer, demand: Demand) -> None:
+    """Say, in one line, that all answers of some classes may change without being noticed."""
+    needed = demand.needed(round(1 - demand.agree, 12), demand.error)
+    sizes = {name: int(group_N.sum()) for name, group_N in same.groups(original_NC).items()}
+    rare = [name for name in sizes if sizes[name] < needed and name not in demand.per_class]
+    if rare:
+        least = min(rare, key=sizes.__getitem__)
+        print(
+            f"note: nothing is certified of {len(rare)} of {len(sizes)} classes alone, such as "
+            f"{least}, {sizes[least]:,} of {len(original_NC):,} answers of the certificate: "
+            f"{demand.agree:g} of a class takes {needed:,}, and per_class"
+        )
+
+
+def check_zero_shot(original: Original, num_columns: int) -> None:
+    """ConfigError for a classifier of entailment with single texts."""
+    if num_columns == 1 and any(x.lower().startswith("entail") for x in original.same.labels):
+        raise ConfigError(
+            f"model={original.name} compares two texts, so zero-shot classification is another "
+            "thing: for its answers to pairs give columns=[premise,hypothesis]"
+        )
+
+
 def splits_of(
     texts: Texts, parts: Mapping[str, np.ndarray], original: Original, cache: Path
 ) -> dict[str, Split]:
     """Tokenize each part."""
     columns = [list(column) for column in zip(*texts.rows, strict=True)]
-    whole = Source(columns, np.full(len(texts), UNLABELLED, np.int64))
+    kind = original.same.kind
+    size = len(texts), *kind.label_shape
+    whole = Source(columns, np.full(size, kind.unlabelled, kind.label_dtype))
     given = original.tokenizer, original.max_length, cache
     return {name: make_split(name, whole.take(rows), *given) for name, rows in parts.items()}
 
 
-def check_encoder(
-    encoder: AdaptiveEncoder, original: Original, split: Split, theirs_NC: np.ndarray
-) -> None:
+def check_encoder(encoder: AdaptiveEncoder, original: Original, split: Split) -> None:
     """ConfigError where our encoder of the same weights answers otherwise than transformers."""
-    rows_B = spread_rows(len(split), TIMED)
+    batch = split.batch(spread_rows(len(split), TIMED))
     with torch.inference_mode():
-        ours_BC = encoder(split.batch(rows_B)).logits_BC.numpy()
-    gap = float(np.abs(ours_BC - theirs_NC[rows_B]).max())
+        ours_BC = encoder(batch).logits_BC[:, : encoder.num_labels].numpy()
+    theirs_BC = deployed_original(original).answers(batch).logits_NC
+    gap = float(np.abs(ours_BC - theirs_BC).max())
     if not gap < CLOSE:
         raise ConfigError(
             f"model={original.name}: our kernels answer otherwise than transformers does "
@@ -146,14 +201,12 @@ def announce(
     limit = original.max_length
     longest = sum(int((split.lengths >= limit).sum()) for split in splits.values())
     cut_off = f", {longest:,} reach {limit} tokens and may be cut" if longest else ""
-    classes = ", ".join(original.same.labels[:4])
-    more = f" and {len(original.same.labels) - 4} more" if len(original.same.labels) > 4 else ""
     kind, layers = original.config["model_type"], original.num_layers
     (every,) = Demand(plan.agree, plan.confidence).counts(np.zeros(sizes["certify"], bool), {})
     tried = ", ".join(NAMES[engine] for engine in ("torch", *plan.engines))
     seconds, scratch_bytes, kept_bytes = costs(plan, original, splits)
     lines = [
-        f"{plan.model}: {kind}, {layers} layers, classes {classes}{more}",
+        f"{plan.model}: {kind}, {layers} layers, {original.same.title}",
         f"texts: {texts.line}{cut_off}",
         f"parts: {sizes['learn']:,} for learning exits, {sizes['select']:,} for choosing, "
         f"{sizes['certify']:,} for the certificate, of which {every.allowed:,} answers may change",
@@ -186,10 +239,10 @@ def costs(
         theirs.answers(batch)
         took.append(perf_counter() - began)
     each = took[-1] / len(rows_B)
-    passes = len(plan.engines) + 3  # of *select*, in all dtypes, as passes of fp32
-    texts = sizes["select"] * (passes + 1) + sizes["learn"] * 0.7 + sizes["certify"] * 2
+    passes = len(plan.engines) + 2.7  # of *select*, in all dtypes, as passes of fp32
+    texts = sizes["select"] * passes + sizes["learn"] * 0.7 + sizes["certify"] * 1.7
     training = sum(plan.heads.epochs) * sizes["learn"] * heads * 6e-11
-    making = len(plan.engines) * layers * 8.0  # of graphs
-    timed = plan.times.examples * plan.times.repeats * 10
+    making = 20.0 * layers if plan.engines else 0.0  # of graphs: two static, at most three points
+    timed = plan.times.examples * plan.times.repeats * 10 * torch.get_num_threads()
     seconds = each * (texts + timed) + training + making
     return seconds, vectors + weights * (1 + graphs), 1.5 * weights + heads

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from eat_lightning.answer_kind import SINGLE, TITLES, AnswerKind, kind_of
+from eat_lightning.answer_kind import MULTI, SCORE, AnswerKind, Score, kind_of
 from eat_lightning.errors import ConfigError
 
 
@@ -22,7 +22,7 @@ class SameAnswer:
 
     Args:
         kind: says when two answers are the same.
-        labels: names of the classes.
+        labels: names of the classes; none of a score.
     """
 
     kind: AnswerKind
@@ -33,30 +33,67 @@ class SameAnswer:
     ) -> Bool[np.ndarray, " n"]:
         return ~self.kind.same(original_NC, logits_NC)
 
+    @property
+    def changes(self) -> str:
+        """Name an answer that is not the same, for a person."""
+        if not isinstance(self.kind, Score):
+            several = self.kind.problem_type == MULTI
+            return "sets of labels change" if several else "answers change"
+        if self.kind.cuts:
+            return f"scores change sides of {', '.join(f'{cut:g}' for cut in self.kind.cuts)}"
+        return f"scores move by more than {self.kind.tolerance:g}"
+
+    @property
+    def title(self) -> str:
+        """Name what is answered, for a person."""
+        if isinstance(self.kind, Score):
+            return "a score"
+        more = f" and {len(self.labels) - 4} more" if len(self.labels) > 4 else ""
+        several = "any of " if self.kind.problem_type == MULTI else ""
+        return f"classes {several}{', '.join(self.labels[:4])}{more}"
+
     def groups(self, original_NC: Float[np.ndarray, "n c"]) -> Mapping[str, Bool[np.ndarray, " n"]]:
-        """Give the texts that the original answers with each class."""
+        """Give the texts that the original answers with each class, alone or among others."""
+        if self.kind.problem_type == MULTI:
+            return {label: original_NC[:, c] > 0 for c, label in enumerate(self.labels)}
         answer_N = self.kind.numbered(original_NC, original_NC)
         return {label: answer_N == number for number, label in enumerate(self.labels)}
 
     def shown(self, logits_C: Float[np.ndarray, " c"]) -> str:
         """Write an answer for a person."""
-        (answer,) = self.kind.printed(logits_C[None], self.labels)
-        return f"{answer['label']} ({answer['confidence']:.2f})"
+        (answer,) = self.kind.printed(logits_C[None, : self.kind.num_labels], self.labels)
+        if "score" in answer:
+            return f"{answer['score']:.3f}"
+        name = answer["label"] if "label" in answer else ", ".join(answer["labels"]) or "none"
+        return f"{name} ({answer['confidence']:.2f})"
 
 
-def same_answer_of(config: Mapping[str, Any], num_labels: int, where: object) -> SameAnswer:
-    """Choose the notion by a classifier's config.json. ConfigError for a kind that is not served.
+def same_answer_of(
+    config: Mapping[str, Any],
+    num_labels: int,
+    where: object,
+    tolerance: float | None = None,
+    cuts: Sequence[float] = (),
+) -> SameAnswer:
+    """Choose the notion by a classifier's config.json. ConfigError, in one line, for what is wrong.
 
     Args:
         num_labels: rows of the classifier's weights.
+        tolerance, cuts: by which two scores are compared.
     """
+    about = {"answer": {"tolerance": tolerance, "cuts": [*cuts]}}
     try:
-        kind = kind_of(config, num_labels)
+        kind = kind_of({**config, **about}, num_labels)
     except ValueError as error:
         raise ConfigError(f"model={where}: {error}") from None
-    if kind.problem_type != SINGLE:
-        title = TITLES[kind.problem_type]
-        raise ConfigError(f"model={where}: a model that answers with {title} cannot be adapted yet")
+    if kind.problem_type == SCORE:
+        if not kind.comparable:
+            message = "it answers with a score: give tolerance=... within which one stays the same"
+            raise ConfigError(f"model={where}: {message}, or cuts=[...] whose sides count")
+        return SameAnswer(kind, [])
+    if tolerance is not None or cuts:
+        given = f"cuts={[*cuts]}" if cuts else f"tolerance={tolerance:g}"
+        raise ConfigError(f"{given} is for a score, and model={where} answers with classes")
     names = config.get("id2label")
     numbers = [str(number) for number in range(num_labels)]
     if names is None:

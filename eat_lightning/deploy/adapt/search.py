@@ -16,8 +16,9 @@ from zlib import crc32
 
 import numpy as np
 
+from eat_lightning.deploy.adapt.cascade import PairedSplit, SmallModel, SmallPart
 from eat_lightning.deploy.adapt.demand import Count, Demand
-from eat_lightning.deploy.adapt.forms import Form, Forms
+from eat_lightning.deploy.adapt.forms import Deployed, Form, Forms
 from eat_lightning.deploy.adapt.same_answer import SameAnswer
 from eat_lightning.deploy.adapt.work import Passed, Work
 from eat_lightning.errors import ConfigError
@@ -29,6 +30,7 @@ from eat_lightning.model.contracts import at_point
 ROOMS = (0.99, 0.9, 0.6)  # chances of holding on *certify*, at which points of a dial are tried
 SAFE = 0.99  # chance of the first of the sequence
 NEAR = 1.25  # exits are tried in forms that take at most so many times the fastest static one
+FEWER = 0.2  # layers by which a point in an engine must save more than a safer one
 FINAL = 2.0  # and these are timed once more beside them
 
 
@@ -38,6 +40,7 @@ class AdaptCandidate:
 
     Args:
         point: of the exit rule, a tau for each exit; None: every text runs all layers.
+        small: the model before it in a cascade; None: there is none.
         counts: changed answers on *select*, by clause.
         chance: that it is certified, as far as *select* tells.
         depth: mean number of layers.
@@ -49,6 +52,7 @@ class AdaptCandidate:
 
     form: Form
     point: list[float] | None = None
+    small: SmallPart | None = None
     counts: list[Count] = field(default_factory=list)
     chance: float = 0.0
     depth: float = 0.0
@@ -59,11 +63,21 @@ class AdaptCandidate:
 
     @property
     def name(self) -> str:
+        if self.small is not None:
+            share = f"{100 * self.small.share:.0f} %"
+            return f"cascade: small in {self.small.form} ({share}), else {self.form}"
         exits = "" if self.point is None else f", exits ({self.depth:.2f} layers)"
         return f"{self.form}{exits}"
 
     @property
+    def is_static(self) -> bool:
+        return self.point is None and self.small is None
+
+    @property
     def key(self) -> str:
+        if self.small is not None:
+            first = f"{self.small.form.engine} {self.small.form.dtype} {self.small.least:.6f}"
+            return f"cascade {first} {self.form.engine} {self.form.dtype}"
         exits = "" if self.point is None else f" exits-{crc32(str(self.point).encode()):08x}"
         return f"{self.form.engine} {self.form.dtype}{exits}"
 
@@ -80,6 +94,7 @@ class Search:
         splits, original: *select* and *certify*, and the original's logits there.
         batch: texts at once, for which the fastest is wanted.
         times: arguments of `time_all`.
+        small: a model for cascades.
     """
 
     forms: Forms
@@ -91,6 +106,7 @@ class Search:
     batch: int
     threads: int
     times: Mapping[str, int]
+    small: SmallModel | None = None
 
     def run(self, engines: list[str], exits: bool = True) -> list[AdaptCandidate]:
         """Find all candidates, timed; those of the sequence are tested.
@@ -103,11 +119,10 @@ class Search:
         first.counts, first.chance = self.judged(np.zeros(len(self.splits["select"]), bool))
         statics = [first, *(AdaptCandidate(form) for form in self.forms.available(engines))]
         self.time("static", statics)
-        for candidate in statics[1:]:
-            if not candidate.fault:
-                self.judge(candidate)
-        near = self.near_fastest(statics[1:], NEAR) if exits else []
-        adaptive = [candidate for static in near for candidate in self.with_exits(static.form)]
+        self.judge_fast(statics[1:])
+        near = self.near_fastest(statics[1:], NEAR)
+        adaptive = [c for static in near for c in self.with_exits(static.form)] if exits else []
+        adaptive += [candidate for static in near for candidate in self.cascades(static)]
         finalists = [first, *self.near_fastest(statics[1:], FINAL), *adaptive]
         self.time("finalists", finalists)
         self.certify(finalists)
@@ -122,6 +137,17 @@ class Search:
         chances = [a.chance(b.num) for a, b in zip(counts, others, strict=True)]
         return counts, min(chances)
 
+    def judge_fast(self, statics: Sequence[AdaptCandidate]) -> None:
+        """Judge static forms from the fastest on, as far as one could be chosen or have exits."""
+        slowest = float("inf")
+        for candidate in sorted((c for c in statics if c.ms), key=self.speed):
+            if self.speed(candidate) > slowest:
+                candidate.fault = "slower than one that keeps it"
+                continue
+            self.judge(candidate)
+            if candidate.chance >= SAFE:
+                slowest = min(slowest, NEAR * self.speed(candidate))
+
     def judge(self, candidate: AdaptCandidate) -> None:
         """Answer *select* as deployed, and count."""
         passed = self.passed(candidate, "select")
@@ -131,8 +157,19 @@ class Search:
 
     def passed(self, candidate: AdaptCandidate, part: str) -> Passed:
         """Answer a part as deployed."""
-        deployed = self.forms.deployed(candidate.form, self.forms.rule_at(candidate.point))
-        return self.work.passed(f"{candidate.key} {part}", self.splits[part], deployed.answers)
+        answers = self.deployed(candidate).answers
+        return self.work.passed(f"{candidate.key} {part}", self.split(candidate, part), answers)
+
+    def deployed(self, candidate: AdaptCandidate) -> Deployed:
+        made = self.forms.deployed(candidate.form, self.forms.rule_at(candidate.point))
+        if candidate.small is None or self.small is None:
+            return made
+        return self.small.before(made, candidate.small)
+
+    def split(self, candidate: AdaptCandidate, part: str) -> Any:
+        if candidate.small is None or self.small is None:
+            return self.splits[part]
+        return PairedSplit(self.small.splits[part], self.splits[part])
 
     def speed(self, candidate: AdaptCandidate) -> float:
         return candidate.ms.get(str(self.batch), float("inf"))
@@ -144,32 +181,55 @@ class Search:
         return [c for c in likely if self.speed(c) <= times * least]
 
     def with_exits(self, form: Form) -> Iterator[AdaptCandidate]:
-        """Yield the laxest points of a form's dial at which it is likely to hold.
+        """Yield the laxest points of a form's dial at which it is likely to hold, the exit before
+        layer 1 alone among them.
 
-        Graphs of an engine are made for one point, which our kernels' dial in that dtype tells.
+        An engine's points are those of our kernels' dial in that dtype. Graphs are made for each,
+        so that one that saves little beside a safer one is left out.
         """
-        rule, split = self.forms.encoder.exit, self.splits["select"]
-        path = self.work.folder / f"recorded-{form.dtype}.parquet"
-        if not path.is_file():
-            self.forms.recorded(form.dtype, split).to_parquet(path)
-        recorded = Recorded.read(path)
-        rooms = ROOMS if form.engine == "torch" else ROOMS[1:2]
+        rule, recorded = self.forms.encoder.exit, self.recorded(form.dtype)
         cost_EB = flops_shares(self.forms.encoder, rule, recorded)
         original_NC, found = self.original["select"], dict[float, AdaptCandidate]()
-        for point in fit_dial(rule, recorded, cost_EB, float(cost_EB[-1].mean()), original_NC):
-            taus: Any = point.exit  # one for each exit
+        dial = fit_dial(rule, recorded, cost_EB, float(cost_EB[-1].mean()), original_NC)
+        for taus in [*(point.exit for point in dial), everybody_at_first(rule)]:
             outcome = recorded.under(at_point(rule, taus))
             changed_N = self.same.changed(original_NC, outcome.logits_BC)
             counts, chance = self.judged(changed_N)
             depth = float(outcome.depth_B.mean())
-            for room in rooms:
+            for room in ROOMS:
                 if chance >= room:
-                    found[room] = AdaptCandidate(form, taus, counts, chance, depth)
-        by_point = {tuple(c.point or ()): c for c in found.values() if c.depth < len(cost_EB) - 1}
-        for candidate in by_point.values():
+                    found[room] = AdaptCandidate(form, taus, None, counts, chance, depth)
+        least_saved, before = 0.0 if form.engine == "torch" else FEWER, len(recorded.tokens_LB)
+        for candidate in found.values():
+            if candidate.depth >= before or candidate.depth > before - least_saved:
+                continue
+            before = candidate.depth
             if form.engine != "torch":
                 self.judge(candidate)
             yield candidate
+
+    def recorded(self, dtype: str) -> Recorded:
+        """Read the guesses of all heads on *select*, or make and keep them."""
+        path = self.work.folder / f"recorded-{dtype}.parquet"
+        if not path.is_file():
+            self.forms.recorded(dtype, self.splits["select"]).to_parquet(path)
+        return Recorded.read(path)
+
+    def cascades(self, static: AdaptCandidate) -> Iterator[AdaptCandidate]:
+        """Yield the laxest cascades before a static form with which they are likely to hold."""
+        if self.small is None:
+            return
+        original_NC, found = self.original["select"], dict[float, AdaptCandidate]()
+        small, large = self.small.passed, self.passed(static, "select")
+        for part, sure_N in self.small.parts():
+            logits_NC = np.where(sure_N[:, None], small.logits_NC, large.logits_NC)
+            counts, chance = self.judged(self.same.changed(original_NC, logits_NC))
+            layers = self.small.forms.original.num_layers
+            depth = layers + float((large.depth_N * ~sure_N).mean())
+            for room in ROOMS:
+                if chance >= room:
+                    found[room] = AdaptCandidate(static.form, None, part, counts, chance, depth)
+        yield from {c.small: c for c in found.values()}.values()
 
     def time(self, name: str, candidates: Sequence[AdaptCandidate]) -> None:
         """Time candidates side by side on *select*, once; those that cannot run are told apart."""
@@ -178,10 +238,8 @@ class Search:
             ready, faults = {}, {}
             for candidate in candidates:
                 try:
-                    deployed = self.forms.deployed(
-                        candidate.form, self.forms.rule_at(candidate.point)
-                    )
-                    ready[candidate.key] = deployed.timed_on(self.splits["select"])
+                    split = self.split(candidate, "select")
+                    ready[candidate.key] = self.deployed(candidate).timed_on(split)
                 except ConfigError as error:
                     faults[candidate.key] = str(error).splitlines()[0]
             *_, found = time_all(ready, **self.times, threads=self.threads)
@@ -208,7 +266,7 @@ class Search:
     def certify(self, candidates: Sequence[AdaptCandidate]) -> None:
         """Test along the front, from the fastest static candidate that is nearly sure to hold."""
         front = self.front(candidates)
-        safe = [i for i, c in enumerate(front) if c.point is None and c.chance >= SAFE]
+        safe = [i for i, c in enumerate(front) if c.is_static and c.chance >= SAFE]
         for candidate in front[max(safe, default=0) :]:
             if candidate.form.engine == "transformers":
                 continue  # the original agrees with itself
@@ -218,3 +276,10 @@ class Search:
             candidate.tested = self.demand.counts(changed_N, groups)
             if not candidate.holds:
                 return
+
+
+def everybody_at_first(rule: Any) -> list[float]:
+    """The point of a rule's knob, one for each exit, at which all leave at the first."""
+    strict = float(rule.knob.strict)
+    lax = 1e-9 if strict == 1 else 1e9  # below any probability; above any error
+    return [lax, *[strict] * (len(rule.layers) - 1)]

@@ -33,6 +33,8 @@ def write_static_graph(original: Original, folder: Path) -> None:
     """Write `model.onnx`; where it cannot be made, say so and write none."""
     try:
         made(original, folder / "model.onnx")
+    except OSError:
+        raise  # the disk is full
     except Exception as error:  # exporters raise a dozen kinds, and not every family can be traced
         (folder / "model.onnx").unlink(missing_ok=True)
         reason = one_line(error, 160)

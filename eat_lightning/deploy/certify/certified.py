@@ -15,7 +15,6 @@ from eat_lightning.deploy.certify.select import Choice, choose
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Source
 from eat_lightning.measure.settings import Setting
-from eat_lightning.model.flops import static_flops
 from eat_lightning.model.specification import spec
 from eat_lightning.runs.by_class import by_class, unfound
 from eat_lightning.runs.certificate import Certificate, calibration_of, cut_of, of_source, short
@@ -75,8 +74,7 @@ def chosen(prepared: Prepared, passes: Passes, group_B: np.ndarray, rows: np.nda
         kind, full_BC = passes.torch_backend.kind, passes.outcome(full).logits_BC[rows]
         right_B = kind.right(full_BC, label_B[rows])[~np.isnan(losses[0][0])]
         outcome = passes.outcome(choice.candidate)
-        lengths_B = outcome.recorded.lengths[rows]
-        whole = float(static_flops(passes.backbone(choice.candidate), lengths_B).mean())
+        whole = float(passes.whole_flops_B(choice.candidate)[rows].mean())
         choice.seen |= {
             "full_score": float(np.nan_to_num(right_B).mean()) if len(right_B) else None,
             "depth": float(outcome.depth_B[rows].mean()),

@@ -17,6 +17,7 @@ from eat_lightning.files import sha256_of
 from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.infer.precision import device_faults, form_of, in_dtype, in_form, prepack_faults
 from eat_lightning.infer.sessions import engine_faults
+from eat_lightning.long_texts import LongTexts
 from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import Risk, points_by_layer
@@ -27,7 +28,7 @@ from eat_lightning.model.specification import MODEL_SLOTS, build, method_faults,
 from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.certificate import name_faults
 from eat_lightning.runs.exit_choice import ExitChoice
-from eat_lightning.runs.plan import RunSettings
+from eat_lightning.runs.plan import RunSettings, WindowSettings
 from eat_lightning.runs.run import Run
 from eat_lightning.runs.validate import data_faults
 from eat_lightning.validation import Whole, Within
@@ -57,8 +58,14 @@ class CertifySettings(RunSettings):
     risk: dict[str, Any]
     procedure: dict[str, Any]
     data: DataSettings
+    long: Literal["cut", "windows"]
+    windows: WindowSettings
     device: Literal["cpu", "cuda"]
     threads: Annotated[int, Whole(1)]  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    @property
+    def long_texts(self) -> LongTexts:
+        return LongTexts(self.long, **dict(self.windows))
 
     @property
     def engine(self) -> str:
@@ -87,6 +94,8 @@ class CertifySettings(RunSettings):
         if self.backend != "torch" and not self.onnx:
             where = "an engine's certificate is that of an export: give onnx=<folder>"
             yield f"backend={self.backend}: {where}"
+        if self.onnx and self.long == "windows":
+            yield "long=windows is for the certificate of a run, got onnx=..."
         if self.onnx:
             yield from engine_faults(self.engine)
         graphs = {"dtype": self.dtype == "fp32", "device": self.device == "cpu"}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from eat_lightning.deploy.drift.observation import FEATURES, Observation, observ
 from eat_lightning.engines.plan import is_export
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Backend, Source
+from eat_lightning.long_texts import CUT
 from eat_lightning.model.specification import spec
 from eat_lightning.progress import shown
 from eat_lightning.runs.certificate import Home, differences, of_export, of_source
@@ -139,7 +140,8 @@ def normal(
         chosen = rows[part]
         texts = [list(split.text(i)) for i in chosen]
         about = [{} if split.origins is None else {ORIGIN: split.origins[i]} for i in chosen]
-        for left in backend.stream(texts, about, frozenset({source})):
+        reader = replace(backend.reader, long=CUT)  # as the split's
+        for left in backend.stream(texts, about, frozenset({source}), reader):
             places = [part[place] for place in left.places]
             found |= dict(zip(places, observations(left.exits), strict=True))
     return [found[i] for i in range(len(rows))]

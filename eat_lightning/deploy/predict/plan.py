@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from eat_lightning.engines.plan import ModelSettings
+from eat_lightning.engines.plan import AnswerSettings
 
 
-class PredictSettings(ModelSettings):
+class PredictSettings(AnswerSettings):
     """text: one example, whose way is shown; else lines of standard input are answered."""
 
     text: str | list[str] | None

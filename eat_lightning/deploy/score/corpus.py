@@ -36,7 +36,7 @@ SAMPLED_FILES, SAMPLED_LINES = 20, 500  # of JSON, whose keys become columns
 ROWS = "_rows.jsonl"
 # What rows depend on beside the model; batches decide the last bits of a confidence.
 DECIDE = {"format", "text", "keep", "prefix", "tokens", "batch", "pool", "window", "shard_mb"}
-DECIDE |= {"max_bytes"}
+DECIDE |= {"max_bytes", "long", "windows"}
 
 
 @dataclass

@@ -109,7 +109,7 @@ class ShardWriter:
 
     def add(self, kept: pa.Table, answers: Sequence[Mapping[str, Any]]) -> None:
         added = [
-            pa.array([answer.get(key, False) for answer in answers], type)
+            pa.array([answer[key] for answer in answers], type)
             for key, type in self.output.answers.items()
         ]
         self.pending.append(pa.table([*kept.columns, *added], self.schema))
@@ -145,7 +145,8 @@ def answer_types(kind: AnswerKind) -> dict[str, pa.DataType]:
     """List the columns of an answer, by their keys in `AnswerTrace.answers`."""
     others = {"depth": pa.int16(), "retention": pa.float64(), "exit_reason": pa.string()}
     answer = {name: TYPES[type] for name, type in kind.columns.items()}
-    return answer | others | {"truncated": pa.bool_()}
+    sizes = {"windows": pa.int32(), "tokens": pa.int32(), "truncated": pa.bool_()}
+    return answer | others | sizes
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ import os
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from eat_lightning.engines.plan import ModelSettings
+from eat_lightning.engines.plan import AnswerSettings
 from eat_lightning.validation import Whole, Within
 
 Format = Literal["parquet", "csv", "jsonl", "text"]
 
 
-class ScoreSettings(ModelSettings):
+class ScoreSettings(AnswerSettings):
     """input: files, folders and patterns. text, keep: names of columns; None: those that the task
     names, and all. workers: None is a process for each core that this one may use. pool: None is
     wherever the backend has one. window: rows that are sorted by length together."""

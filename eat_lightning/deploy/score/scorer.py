@@ -3,7 +3,6 @@ is torch's, with the survivors of many batches going on together (`infer/depth_b
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,12 +13,12 @@ import torch
 from eat_lightning.data.batching import within_budget
 from eat_lightning.infer.backend import Backend
 from eat_lightning.infer.depth_batching import Pool
-from eat_lightning.infer.torch_backend import Encoded, TorchBackend, in_numpy
+from eat_lightning.infer.torch_backend import TorchBackend, in_numpy
+from eat_lightning.long_texts import ReadText
 from eat_lightning.text_io import About, Texts
 from eat_lightning.weights.untrusted import one_line
 
 BYTES_PER_TOKEN = 4  # of a text, where a backend does not tell its tokens before it runs
-ENCODED = 256  # texts tokenized at once
 Answers = list[dict[str, Any]]
 Part = tuple[Sequence[int], Answers]  # places in the window, and their answers
 
@@ -61,41 +60,35 @@ class Scorer:
             return
         sizes = [sum(len(text.encode()) for text in each) for each in texts]
         for rows in self.batches(1 + np.array(sizes) // BYTES_PER_TOKEN):
-            given = [texts[i] for i in rows], [about[i] for i in rows]
-            for left in self.backend.stream(*given):
-                yield [rows[i] for i in left.places], left.answers
+            yield from self.streamed(rows, texts, about)
+
+    def streamed(self, rows: Sequence[int], texts: Texts, about: About) -> Iterator[Part]:
+        given = [texts[i] for i in rows], [about[i] for i in rows]
+        for left in self.backend.stream(*given):
+            yield [rows[i] for i in left.places], left.answers
 
     @torch.inference_mode()
     def through_pools(self, backend: TorchBackend, texts: Texts, about: About) -> Iterator[Part]:
         """Answer texts by depth batching, each source in a pool that is flushed at the end. A
-        shard's answers thus do not depend on the shards that a worker did before."""
-        encoded = self.encoded(backend, texts)
-        lengths, cut_B = np.array([len(each) for each in encoded.ids]), np.array(encoded.cut)
+        shard's answers thus do not depend on the shards that a worker did before. A text of several
+        windows is a unit of its own."""
+        read = backend.reader(texts)
+        fits_B = np.array([len(text.windows) == 1 for text in read])
+        yield from self.streamed(np.flatnonzero(~fits_B).tolist(), texts, about)
         for source, places in backend.places(about).items():
-            encoder = backend.by_source[source]
-            pool: Pool[int] = Pool(encoder, self.tokens, in_tokens=True)
-            placed = np.array(places)
-            for rows in self.batches(lengths[placed]):
+            pool: Pool[int] = Pool(backend.by_source[source], self.tokens, in_tokens=True)
+            placed = np.array([i for i in places if fits_B[i]], int)
+            for rows in self.batches(np.array([len(read[i].windows[0].ids) for i in placed], int)):
                 chosen = placed[rows].tolist()
-                batch = backend.batch_of(encoded.take(chosen), [about[i] for i in chosen])
-                yield from self.answered(backend, pool.add(chosen, batch), cut_B)
-            yield from self.answered(backend, pool.flush(), cut_B)
+                windows, known = [read[i].windows[0] for i in chosen], [about[i] for i in chosen]
+                yield from self.answered(read, pool.add(chosen, backend.batch_of(windows, known)))
+            yield from self.answered(read, pool.flush())
 
-    def encoded(self, backend: TorchBackend, texts: Texts) -> Encoded:
-        """A few at a time: what a tokenizer gives beside ids is ten times their size."""
-        ids: list[Any] = []
-        types: list[Any] = []
-        cut: list[bool] = []
-        for start in range(0, len(texts), ENCODED):
-            some = backend.encoded(texts[start : start + ENCODED])
-            ids += [array("i", each) for each in some.ids]
-            types += [array("i", each) for each in some.types or ()]
-            cut += some.cut
-        return Encoded(ids, types or None, cut)
-
-    def answered(self, backend: TorchBackend, parts: Any, cut_B: np.ndarray) -> Iterator[Part]:
+    def answered(self, read: Sequence[ReadText], parts: Any) -> Iterator[Part]:
+        backend = self.backend
         for places, trace in parts:
-            yield places, in_numpy(trace, cut_B[places]).answers(backend.kind, backend.labels)
+            answers = in_numpy(trace).answers(backend.kind, backend.labels)
+            yield places, [a | read[i].sizes for i, a in zip(places, answers, strict=True)]
 
     def batches(self, lengths_B: np.ndarray) -> Iterator[list[int]]:
         """Rows longest first, as many as have `tokens` together, and `batch` at most."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     AfterValidator,
@@ -29,6 +29,7 @@ class RequestExample(NamedTuple):
         cut_at: side at which texts that are too long are cut, "left" or "right"; None: the
             tokenizer's.
         guesses: true: the answer has the guess of each exit on the example's path.
+        long: "cut" or "refuse" in place of what the gateway does with such texts; None: that.
     """
 
     texts: list[str]
@@ -36,6 +37,7 @@ class RequestExample(NamedTuple):
     mime: str | None = None
     cut_at: str | None = None
     guesses: bool = False
+    long: Literal["cut", "refuse"] | None = None
 
     @property
     def about(self) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from eat_lightning.deploy.drift.observation import observations
@@ -16,6 +16,7 @@ from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.engines.open import open_backend
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import NOBODY, Backend, Left, Source
+from eat_lightning.long_texts import LongTexts, Mode, Reader
 
 # Places in the batch, and their answers. An answer holds its `AnswerScores` under "scores", and may
 # hold an observation for the monitor under "seen"; both are taken out before it is given.
@@ -25,7 +26,8 @@ Deep = frozenset[Source]  # sources of which nobody leaves early; None: whoever 
 
 @dataclass(frozen=True)
 class AnswerScores:
-    """Logits of an answer, one for each label or one score, and the tokens that the model read."""
+    """Logits of an answer, one for each label or one score, and the tokens that the model read, of
+    all windows together."""
 
     logits: list[float]
     num_tokens: int
@@ -39,7 +41,8 @@ class About:
         exits: layers where an example may leave.
         sources: those that have separate exits.
         problem_type: as in a `config.json` of transformers.
-        max_length: tokens of an example that the model reads.
+        max_length: tokens of an example that the model reads at once.
+        dtype: in which it is computed.
         normal: drift references by source, where drift is watched.
     """
 
@@ -51,6 +54,7 @@ class About:
     sources: frozenset[str]
     problem_type: str
     max_length: int
+    dtype: str = "fp32"
     normal: Mapping[Source, Reference] = field(default_factory=dict)
 
     @property
@@ -76,31 +80,43 @@ class Model:
             sources_with_exits(backend),
             backend.kind.problem_type,
             backend.max_length,
+            backend.dtype,
             self.normal,
         )
 
     def stream(self, examples: Sequence[RequestExample], deep: Deep = NOBODY) -> Iterator[Chunk]:
-        """Each example's answer, those who leave first in the first chunk. Texts that are cut at
-        another side come after the others, and examples with guesses go first, one by one."""
+        """Each example's answer, those who leave first in the first chunk. Those that are read in
+        another manner come after the others, and examples with guesses go first, one by one."""
         alone = [i for i, e in enumerate(examples) if self.shows_guesses(e, deep)]
         for i in alone:
             look = self.backend.look(examples[i].texts, examples[i].about)
             [answer] = self.answers(look.left)
             yield [i], [answer | {"guesses": guesses_of(self.backend, look)}]
-        together = {i: example for i, example in enumerate(examples) if i not in alone}
-        for side in dict.fromkeys(example.cut_at for example in together.values()):
-            places = [i for i, example in together.items() if example.cut_at == side]
+        together: dict[int, tuple[str | None, Mode | None]]
+        together = {i: (e.cut_at, e.long) for i, e in enumerate(examples) if i not in alone}
+        for side, long in dict.fromkeys(together.values()):
+            places = [i for i, manner in together.items() if manner == (side, long)]
             texts, about = [examples[i].texts for i in places], [examples[i].about for i in places]
-            with self.backend.cutting(side):
-                for left in self.backend.stream(texts, about, deep):
-                    yield [places[i] for i in left.places], self.answers(left)
+            for left in self.backend.stream(texts, about, deep, self.reader(side, long)):
+                yield [places[i] for i in left.places], self.answers(left)
+
+    def reader(self, cut_at: str | None, long: Mode | None) -> Reader:
+        """As the gateway reads texts, but for what a request names."""
+        usual = self.backend.reader
+        named = usual.long if long is None else LongTexts(long)
+        return replace(usual, side=cut_at or usual.side, long=named)
 
     def shows_guesses(self, example: RequestExample, deep: Deep) -> bool:
-        """False too where nobody of its source leaves early: no exit decides there."""
-        return example.guesses and self.backend.source_of(example.about) not in deep
+        """False too where nobody of its source leaves early, since no exit decides there, and for a
+        text of several windows."""
+        if not example.guesses or self.backend.source_of(example.about) in deep:
+            return False
+        return len(self.backend.reader([example.texts])[0].windows) == 1
 
     def answers(self, left: Left) -> list[dict[str, Any]]:
         """Answers of examples that left together, with what the gateway takes out of them."""
+        if "error" in left.answers[0]:
+            return left.answers
         # A score's early heads may give more than the score.
         logits_BC = left.trace.logits_BC[:, : max(len(self.backend.labels), 1)]
         scores = zip(logits_BC.tolist(), left.trace.tokens_LB[0].tolist(), strict=True)

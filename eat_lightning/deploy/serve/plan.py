@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from eat_lightning.deploy.drift.plan import MonitorSettings
-from eat_lightning.engines.plan import ModelSettings
+from eat_lightning.engines.plan import AnswerSettings
 from eat_lightning.errors import ConfigError
 from eat_lightning.validation import Whole, Within
 
@@ -44,7 +44,7 @@ class GatewayDriftSettings(MonitorSettings):
         return self.model_dump(include={*MonitorSettings.model_fields})
 
 
-class GatewaySettings(ModelSettings):
+class GatewaySettings(AnswerSettings):
     """How many examples a gateway takes at once, how long they wait for one another, and how many
     at most."""
 
@@ -96,6 +96,8 @@ class ServeSettings(GatewaySettings):
             yield f"drift.state={state} must be a folder that is there"
         elif state is not None and Path(state).resolve() == Path(self.run).resolve():
             yield "drift.state must be another folder than run, whose drift.json is the reference"
+        if self.drift.monitor and self.long == "windows":
+            yield "drift.monitor=true knows whole texts, and long=windows reads parts: give one"
         yield from absent_packages("serve")
 
 

@@ -198,8 +198,11 @@ class Worker:
 
         def chunks() -> None:
             for places, answers in self.model.stream(examples, deep):
-                pairs = zip([asks[i] for i in places], answers, strict=True)
-                loop.call_soon_threadsafe(self.finish, [*pairs])
+                pairs = [
+                    (asks[i], Refused(413, answer["error"]) if "error" in answer else answer)
+                    for i, answer in zip(places, answers, strict=True)
+                ]
+                loop.call_soon_threadsafe(self.finish, pairs)
 
         streaming = loop.run_in_executor(self.thread, chunks)
         _, stuck = await asyncio.wait({streaming}, timeout=self.plan.stuck_s)

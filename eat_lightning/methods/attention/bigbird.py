@@ -35,7 +35,12 @@ PRIME = 2**31 - 1
 
 @method("attention")
 class BigBird(Attention):
-    """block: tokens of a block. random: blocks drawn for each."""
+    """Attention of blocks to neighbouring blocks, both ends and some drawn blocks.
+
+    Args:
+        block: tokens of a block.
+        random: blocks drawn for each block.
+    """
 
     block: Annotated[int, Whole(1)] = 64
     random: Annotated[int, Whole(0)] = 3

@@ -28,7 +28,11 @@ from eat_lightning.validation import Whole
 
 @method("attention")
 class Linformer(Approximate):
-    """rank: k, the number of sums."""
+    """Attention to a fixed number of sums of keys and values.
+
+    Args:
+        rank: k, the number of sums.
+    """
 
     rank: Annotated[int, Whole(1)] = 128
 

@@ -31,7 +31,12 @@ def window_faults(value: Any, beside: Beside) -> list[str]:
 
 @method("attention")
 class Longformer(Attention):
-    """`window` neighbours, half on each side; in `layers`, or in all where None."""
+    """Attention to neighbours and to [CLS].
+
+    Args:
+        window: neighbours, half of them on each side.
+        layers: which have the window; None: all.
+    """
 
     window: Annotated[int, Check(window_faults)] = 32
     layers: Layers | None = None

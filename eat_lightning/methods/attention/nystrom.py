@@ -37,7 +37,12 @@ def odd_or_none(value: Any, beside: Beside) -> list[str]:
 
 @method("attention")
 class Nystrom(Approximate):
-    """landmarks: m. conv: places that the convolution of the values spans, odd; 0: none."""
+    """Softmax attention through landmarks, with a convolution of the values.
+
+    Args:
+        landmarks: m.
+        conv: places that the convolution of the values spans, odd; 0: none.
+    """
 
     landmarks: Annotated[int, Whole(1)] = 64
     conv: Annotated[int, Whole(0), Check(odd_or_none)] = 33

@@ -39,7 +39,11 @@ LEAST = 1e-4  # added to each feature, as in the released code: no divisor is 0
 
 @method("attention")
 class Performer(Approximate):
-    """features: m (None: K ln K, at which the error stays bounded)."""
+    """Softmax attention estimated by positive random features.
+
+    Args:
+        features: m (None: K ln K, at which the error stays bounded).
+    """
 
     features: Annotated[int | None, Whole(1)] = None
     seed: Annotated[int, Whole(0)] = 0

@@ -33,7 +33,12 @@ SELF = -5e4  # the score of a token with itself, as in the released code
 
 @method("attention")
 class Reformer(Approximate):
-    """bucket: tokens of a chunk, and of a bucket on average. rounds: of hashing."""
+    """Attention within chunks of tokens that hash alike.
+
+    Args:
+        bucket: tokens of a chunk, and of a bucket on average.
+        rounds: hashings, whose attentions are combined.
+    """
 
     bucket: Annotated[int, Whole(1)] = 64
     rounds: Annotated[int, Whole(1)] = 4

@@ -34,10 +34,15 @@ def weight_faults(value: Any, beside: Beside) -> list[str]:
 
 @method("exit")
 class Beem(ExitRule):
-    """alpha: an example leaves where the score reaches it (a list: one for each of `layers`).
-    weights: of the exits, one for each of `layers`, such as their accuracies (BEEM-A); null: 0.1 x
-    the layer, for what it costs to get there (BEEM-C). released: as in the authors' code the score
-    is how many exits in a row agreed with the one before, and so alpha a patience."""
+    """Leaves when the exits so far agree with enough weighed confidence.
+
+    Args:
+        alpha: an example leaves where the score reaches it (a list: one for each of `layers`).
+        weights: of the exits, one for each of `layers`, such as their accuracies (BEEM-A); null:
+            0.1 x the layer, for what it costs to get there (BEEM-C).
+        released: as in the authors' code the score is how many exits in a row agreed with the one
+            before, and so alpha a patience.
+    """
 
     alpha: Points = 1.0
     layers: ExitLayers = (2, 3, 4)

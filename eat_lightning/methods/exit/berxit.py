@@ -26,8 +26,13 @@ from eat_lightning.validation import Points, Positive
 
 @method("exit")
 class LearningToExit(ExitRule, nn.Module):
-    """threshold: an example leaves where its learned uncertainty is below (a list: one for each of
-    `layers`). weight: of the regressor's loss beside the exits' own."""
+    """Leaves where a regressor at the exit is certain enough.
+
+    Args:
+        threshold: an example leaves where its learned uncertainty is below (a list: one for each of
+            `layers`).
+        weight: of the regressor's loss beside the exits' own.
+    """
 
     threshold: Points = 0.1
     layers: ExitLayers = (4,)

@@ -28,8 +28,12 @@ from eat_lightning.validation import Points, Positive
 
 @method("exit")
 class CertaintyAware(ExitRule):
-    """cap: an example leaves below it (a list: one for each of `layers`). alpha: scale of the share
-    beside the logits; the authors' script has 0.1."""
+    """Leaves where little of the head's vector lies outside what its weights see.
+
+    Args:
+        cap: an example leaves below it (a list: one for each of `layers`).
+        alpha: scale of the share beside the logits; the authors' script has 0.1.
+    """
 
     cap: Points = 0.1
     layers: ExitLayers = (4,)

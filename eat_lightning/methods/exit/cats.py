@@ -32,9 +32,14 @@ from eat_lightning.validation import Points, Positive, Whole
 
 @method("exit")
 class MetaConsistency(ExitRule, nn.Module):
-    """consistency: an example leaves where its exit agrees with the last layer with that
-    probability (a list: one for each of `layers`). width: of the hidden layer. weight: of the
-    classifiers' loss beside the exits' own."""
+    """Leaves where a classifier expects the exit to agree with the last layer.
+
+    Args:
+        consistency: an example leaves where its exit agrees with the last layer with that
+            probability (a list: one for each of `layers`).
+        width: of the hidden layer.
+        weight: of the classifiers' loss beside the exits' own.
+    """
 
     consistency: Points = 0.9
     layers: ExitLayers = (4,)

@@ -18,8 +18,11 @@ from eat_lightning.validation import Points
 
 @method("exit")
 class Confidence(ExitRule):
-    """`tau` in (0, 1], one for all exits or one for each of `layers`; probabilities are calibrated,
-    since the guesses come divided by their head's temperature."""
+    """Leaves where the largest class probability, of calibrated logits, reaches a threshold.
+
+    Args:
+        tau: in (0, 1], one for all exits or one for each of `layers`.
+    """
 
     tau: Points = 0.9
     layers: ExitLayers = (4,)

@@ -19,8 +19,13 @@ from eat_lightning.validation import Points
 
 @method("exit")
 class Entropy(ExitRule):
-    """entropy: an example leaves below it (a list: one for each of `layers`). normalised: it is a
-    share of ln C, the entropy of equal probabilities; else nats (ln 2 = 0.693 on two classes)."""
+    """Leaves where the entropy of the class probabilities is low.
+
+    Args:
+        entropy: an example leaves below it (a list: one for each of `layers`).
+        normalised: it is a share of ln C, the entropy of equal probabilities; else nats (ln 2 =
+            0.693 on two classes).
+    """
 
     entropy: Points = 0.3
     layers: ExitLayers = (4,)

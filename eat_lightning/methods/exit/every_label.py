@@ -18,8 +18,12 @@ from eat_lightning.validation import Points
 
 @method("exit")
 class EveryLabel(ExitRule):
-    """tau: the least probability of each label's likelier side, in (0, 1] (a list: one for each of
-    `layers`). At 1 nobody leaves, at 0.5 all do."""
+    """Leaves where every label is sure.
+
+    Args:
+        tau: the least probability of each label's likelier side, in (0, 1] (a list: one for each of
+            `layers`). At 1 nobody leaves, at 0.5 all do.
+    """
 
     tau: Points = 0.9
     layers: ExitLayers = (4,)

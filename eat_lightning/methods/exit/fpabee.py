@@ -26,8 +26,13 @@ from eat_lightning.validation import InLayers, Points, Whole
 
 @method("exit")
 class FlexiblePatience(ExitRule):
-    """divergence: in bits, below which two guesses are alike (a list: one for each of `layers`, by
-    which the exit that decides judges those before it too). patience: how many times in a row."""
+    """Leaves when several exits in a row guess nearly alike.
+
+    Args:
+        divergence: in bits, below which two guesses are alike (a list: one for each of `layers`, by
+            which the exit that decides judges those before it too).
+        patience: how many times in a row.
+    """
 
     divergence: Points = 0.05
     layers: Annotated[Sequence[int], InLayers(at_least=2, lowest=0)] = (3, 4)

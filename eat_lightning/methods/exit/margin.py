@@ -18,9 +18,13 @@ from eat_lightning.validation import Points
 
 @method("exit")
 class Margin(ExitRule):
-    """lead: an example leaves where the likeliest class leads by so much, at 1 nobody (a list: one
-    for each of `layers`). On two classes it is `confidence` with tau (1 + lead) / 2; on more it
-    differs."""
+    """Leaves where the likeliest class leads the next by enough.
+
+    Args:
+        lead: an example leaves where the likeliest class leads by so much, at 1 nobody (a list: one
+            for each of `layers`). On two classes it is `confidence` with tau (1 + lead) / 2; on
+            more it differs.
+    """
 
     lead: Points = 0.8
     layers: ExitLayers = (4,)

@@ -27,10 +27,16 @@ def patience_faults(value: Any, beside: Beside) -> list[str]:
 
 @method("exit")
 class PatientConfident(ExitRule):
-    """uncertainty: the entropy as a share of ln C below which an exit is confident (a list: one for
-    each of `layers`, by which the exit that decides judges those before it too). patience: how many
-    exits in a row must be. answer: the last guess, or the mean probabilities of those `patient`
-    exits or of `all` so far. released: as in the authors' code, the exits need not agree."""
+    """Leaves when several exits in a row are confident of one class.
+
+    Args:
+        uncertainty: the entropy as a share of ln C below which an exit is confident (a list: one
+            for each of `layers`, by which the exit that decides judges those before it too).
+        patience: how many exits in a row must be.
+        answer: the last guess, or the mean probabilities of those `patient` exits or of `all` so
+            far.
+        released: as in the authors' code, the exits need not agree.
+    """
 
     uncertainty: Points = 0.2
     layers: Annotated[Sequence[int], Check(patience_faults)] = (3, 4)

@@ -32,9 +32,14 @@ def cut_faults(cuts: object, beside: Beside) -> list[str]:
 
 @method("exit")
 class PredictedError(ExitRule):
-    """bound: an example leaves where its predicted error is below, in the score's unit or, with
-    cuts, as a share of the distance to the nearest (a list: one for each of `layers`). At 0 nobody
-    leaves. cuts: usually the task's."""
+    """Leaves where the exit's score is predicted to be near the last layer's.
+
+    Args:
+        bound: an example leaves where its predicted error is below, in the score's unit or, with
+            cuts, as a share of the distance to the nearest (a list: one for each of `layers`). At 0
+            nobody leaves.
+        cuts: usually the task's.
+    """
 
     bound: Points = 0.1
     layers: ExitLayers = (4,)

@@ -34,9 +34,15 @@ from eat_lightning.validation import NotNegative, Points, Positive, Whole
 
 @method("exit")
 class PrototypeDistance(ExitRule, nn.Module):
-    """edr: an example leaves below it (a list: one for each of `layers`). share: lambda, how much
-    the distances count beside the entropy. width: of the space. weight: of its loss beside the
-    exits' own. pull: see above."""
+    """Leaves where entropy and distance to the class prototype are low.
+
+    Args:
+        edr: an example leaves below it (a list: one for each of `layers`).
+        share: lambda, how much the distances count beside the entropy.
+        width: of the space.
+        weight: of its loss beside the exits' own.
+        pull: weight of the distance to the class prototype within that loss.
+    """
 
     edr: Points = 0.2
     layers: ExitLayers = (4,)

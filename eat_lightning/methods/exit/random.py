@@ -19,8 +19,13 @@ BITS = 24  # of a draw, all of which fp32 holds
 
 @method("exit")
 class Random(ExitRule):
-    """rate: how likely an example that gets to an exit leaves there (a list: one for each of
-    `layers`). seed: another one is other luck."""
+    """Leaves by chance, the same for the same token ids.
+
+    Args:
+        rate: how likely an example that gets to an exit leaves there (a list: one for each of
+            `layers`).
+        seed: another one draws others.
+    """
 
     rate: Points = 0.3
     layers: ExitLayers = (4,)

@@ -18,8 +18,12 @@ from eat_lightning.validation import Points
 
 @method("exit")
 class Vote(ExitRule):
-    """votes: how many the leading class needs (a list: one for each of `layers`; what is no whole
-    number counts as the next one). Who runs every layer gets the leading class too."""
+    """Leaves when the leading class has enough votes of the exits so far.
+
+    Args:
+        votes: how many the leading class needs (a list: one for each of `layers`; what is no whole
+            number counts as the next one). Examples that run every layer get the leading class too.
+    """
 
     votes: Points = 2
     layers: ExitLayers = (2, 3, 4)

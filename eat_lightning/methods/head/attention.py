@@ -28,9 +28,13 @@ from eat_lightning.validation import OneOf, Whole
 
 @method("head")
 class AttentionHead(Head):
-    """pool: "cls" or "mean", behind the attention. width, num_heads: of that attention.
+    """Classifier with a self-attention layer before it pools.
 
-    temperature: fitted after training and saved; guesses are divided by it.
+    Args:
+        pool: "cls" or "mean", behind the attention.
+        width: of the attention.
+        num_heads: of the attention.
+        temperature: fitted after training and saved; guesses are divided by it.
     """
 
     pool: Annotated[str, OneOf(*POOLS)] = "cls"

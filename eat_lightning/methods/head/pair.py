@@ -32,11 +32,14 @@ def one_or_two(value: Any, beside: Beside) -> list[str]:
 
 @method("head")
 class Pair(VectorClassifier):
-    """texts: of an example. pool: of each text. activation: of the dense layer; None: there is no
-    dense layer.
+    """Classifier of two pooled texts u and v, from u, v, |u - v| and u * v.
 
-    centre: subtracted from each text's mean. It is zero until a frozen encoder's vectors are
-    standardised; a mean that is large beside its spread would else lose digits in u * v.
+    Args:
+        texts: of an example.
+        pool: of each text.
+        activation: of the dense layer; None: there is no dense layer.
+        centre: subtracted from each text's mean. It is zero until a frozen encoder's vectors are
+            standardised; a mean that is large beside its spread would else lose digits in u * v.
     """
 
     texts: Annotated[int, Check(one_or_two)] = 2

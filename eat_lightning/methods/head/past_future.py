@@ -31,8 +31,14 @@ from eat_lightning.validation import NotNegative
 
 @method("head")
 class PastFuture(Pooled):
-    """pool, activation: as in `pooled`. imitation: weight of the imitation's loss beside the exits'
-    (the paper's halves are of equal weight)."""
+    """Classifier of an exit's vector and those of the exits before it.
+
+    Args:
+        pool: as in `pooled`.
+        activation: as in `pooled`.
+        imitation: weight of the imitation's loss beside the exits' (the paper's halves are of equal
+            weight).
+    """
 
     imitation: NotNegative = 1.0
 

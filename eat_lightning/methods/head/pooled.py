@@ -19,9 +19,14 @@ from eat_lightning.validation import OneOf
 
 @method("head")
 class Pooled(VectorClassifier):
-    """pool: "cls" or "mean" (each vector weighed by the tokens it stands for). activation: of the
-    dense layer; None: there is no dense layer. norm: a LayerNorm behind the activation. Dense layer
-    and norm have biases where the encoder's have."""
+    """Classifier of one pooled vector: dense layer, activation, dropout, classes.
+
+    Args:
+        pool: "cls" or "mean" (each vector weighed by the tokens it stands for).
+        activation: of the dense layer; None: there is no dense layer.
+        norm: a LayerNorm behind the activation. Dense layer and norm have biases where the
+            encoder's have.
+    """
 
     pool: Annotated[str, OneOf(*POOLS)] = "cls"
     activation: Annotated[str | None, OneOf(*ACTIVATIONS, null=True)] = "tanh"

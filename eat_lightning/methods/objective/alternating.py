@@ -19,8 +19,12 @@ from eat_lightning.model.training import Context, Loss
 @method("objective")
 class Alternating(Objective):
     """Even steps (from 0): the last exit alone; odd steps: every exit, all of one weight. In a
-    stage of early exits alone every step is theirs. released: as in the authors' code for learning
-    to exit, odd steps leave the last exit's loss out."""
+    stage of early exits alone every step is theirs.
+
+    Args:
+        released: as in the authors' code for learning to exit, odd steps leave the last exit's loss
+            out.
+    """
 
     released: bool = False
 

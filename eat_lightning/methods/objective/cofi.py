@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from eat_lightning.methods.objective._losses import labels_and_teacher, squared_error
 from eat_lightning.model.contracts import Objective
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.method import method
 from eat_lightning.model.shape import Shape
 from eat_lightning.model.training import Context, Loss
@@ -40,10 +41,16 @@ START = 1 / (1 + (-ZETA / GAMMA) ** BETA)  # the chance that a gate of log alpha
 
 @method("objective")
 class CoFi(Objective, nn.Module):
-    """sparsity: the share of the weights of heads and feed-forwards that shall go. lr: of the gates
-    and of l1 and l2. label_weight, distill, teacher_temperature: of the exits' own loss and of the
-    teacher's logits. hidden: of the squared error to the teacher's vectors (0: no teacher in the
-    step)."""
+    """Loss of every exit, with hard-concrete gates on heads and inner neurons.
+
+    Args:
+        sparsity: the share of the weights of heads and feed-forwards that shall go.
+        lr: of the gates and of l1 and l2.
+        label_weight: of the exits' loss on labels.
+        distill: of the divergence from the teacher's logits.
+        teacher_temperature: by which those logits are divided.
+        hidden: of the squared error to the teacher's vectors (0: no teacher in the step).
+    """
 
     sparsity: Annotated[float, Within("(0, 1)")] = 0.5
     lr: Positive = 0.01
@@ -87,7 +94,7 @@ class CoFi(Objective, nn.Module):
             for log_alpha in (*self.heads, *self.inner):
                 log_alpha.clamp_(-MOST, MOST)
 
-    def effective_weights(self, encoder: Any) -> dict[str, Tensor]:
+    def effective_weights(self, encoder: AdaptiveEncoder) -> dict[str, Tensor]:
         """`out` and `down` with the gates on the columns that they read: drawn in training, else as
         they stay. Nothing before the schedule begins."""
         if not encoder.strength:
@@ -128,7 +135,7 @@ class CoFi(Objective, nn.Module):
         pairs = [(context.hidden[k], context.teacher_hidden[k]) for k in context.hidden if k]
         return torch.stack([squared_error(*pair, nn.Identity()) for pair in pairs]).sum()
 
-    def summary(self, encoder: Any) -> list[str]:
+    def summary(self, encoder: AdaptiveEncoder) -> list[str]:
         """How much is left, and how it becomes a smaller encoder."""
         with torch.no_grad():
             alive = [

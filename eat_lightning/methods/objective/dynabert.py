@@ -30,7 +30,9 @@ from torch import Tensor, nn
 from eat_lightning.methods.objective._importance import importance, sort_by_importance
 from eat_lightning.methods.objective._losses import squared_error, with_penalties
 from eat_lightning.model.contracts import Attention, Objective, overrides
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.method import method
+from eat_lightning.model.packed import Batch
 from eat_lightning.model.shape import Shape
 from eat_lightning.model.specification import spec
 from eat_lightning.model.training import Context, Loss, Pass
@@ -49,10 +51,16 @@ def share_faults(value: Any, beside: Beside) -> list[str]:
 
 @method("objective")
 class DynaBert(Objective):
-    """widths: shares of the heads and inner neurons, and depths: shares of the layers, of the
-    sub-networks; 1.0 among both. hidden, distill: of the squared error to the teacher's vectors,
-    and of the divergence from its answers, at every exit. label_weight: of the exits' own loss.
-    examples: of the training data, on which heads and neurons are ranked."""
+    """Sum of the losses of sub-networks of several widths and depths.
+
+    Args:
+        widths: shares of the heads and inner neurons of the sub-networks, 1.0 among them.
+        depths: shares of their layers, 1.0 among them.
+        hidden: of the squared error to the teacher's vectors.
+        distill: of the divergence from its answers, at every exit.
+        label_weight: of the exits' own loss.
+        examples: of the training data, on which heads and neurons are ranked.
+    """
 
     ordered = True  # heads and neurons lie by importance in what it trained
 
@@ -109,7 +117,7 @@ class DynaBert(Objective):
             f"objective=dynabert narrows attention, and attention={kind} has parameters of its own"
         ]
 
-    def begin(self, encoder: Any, batches: Iterable[Any]) -> None:
+    def begin(self, encoder: AdaptiveEncoder, batches: Iterable[Batch]) -> None:
         """Sort heads and neurons by importance, before the first stage."""
         if not self._is_first:
             return
@@ -123,7 +131,7 @@ class DynaBert(Objective):
         found = [(w, d) for w in self.widths for d in self.depths]
         return sorted(found, key=lambda pair: pair != (1, 1))
 
-    def passes(self, step: int, encoder: Any) -> list[Pass]:
+    def passes(self, step: int, encoder: AdaptiveEncoder) -> list[Pass]:
         """All sub-networks but the whole one, which is the step's own pass."""
         num_layers = encoder.shape.num_layers
         weights = {width: at_width(encoder, width) for width in self.widths}
@@ -131,7 +139,7 @@ class DynaBert(Objective):
         skips = {d: frozenset(range(1, num_layers + 1)).difference(ran[d]) for d in self.depths}
         return [Pass(weights=weights[w], skips=skips[d]) for w, d in self._pairs[1:]]
 
-    def lessons(self, teacher: Any) -> list[Pass]:
+    def lessons(self, teacher: AdaptiveEncoder) -> list[Pass]:
         """The lessons of the second stage: the teacher at each width but the whole one."""
         return [Pass(weights=at_width(teacher, width)) for width in self._narrower]
 
@@ -161,7 +169,7 @@ class DynaBert(Objective):
                 parts["hidden"] = parts.get("hidden", 0.0) + self.hidden * torch.stack(apart).sum()
         return with_penalties(torch.stack([*parts.values()]).sum(), parts, context)
 
-    def summary(self, encoder: Any) -> list[str]:
+    def summary(self, encoder: AdaptiveEncoder) -> list[str]:
         """Which plain encoders it holds."""
         num_layers, shape = encoder.shape.num_layers, encoder.shape
         widths = [f"heads={h} inner={f}" for h, f in (sizes(shape, w) for w in self.widths)]
@@ -177,7 +185,7 @@ def sizes(shape: Shape, width: float) -> tuple[int, int]:
     return max(1, round(width * shape.num_heads)), max(1, round(width * shape.intermediate_size))
 
 
-def at_width(encoder: Any, width: float) -> dict[str, Tensor]:
+def at_width(encoder: AdaptiveEncoder, width: float) -> dict[str, Tensor]:
     """The weights of the encoder's layers at a width; none where it is whole."""
     return slices(encoder, *sizes(encoder.shape, width)) if width != 1 else {}
 

@@ -38,11 +38,18 @@ def map_faults(layers: Any, beside: Beside) -> list[str]:
 
 @method("objective")
 class HiddenDistillation(Objective, nn.Module):
-    """hidden: weight of the vectors' squared error (mean over an example's tokens and the width,
-    summed over layers). attention: of the attention scores' (1 in the paper; 0: off), between dense
-    attentions alone. distill, teacher_temperature: of the teacher's logits, at every exit.
-    label_weight: of the exits' own loss (0 in the paper). layer_map: {student layer: teacher
-    layer}; None is the even one."""
+    """Loss of every exit, with the distance to a teacher's vectors layer by layer.
+
+    Args:
+        hidden: weight of the vectors' squared error (mean over an example's tokens and the width,
+            summed over layers).
+        attention: weight of the attention scores' squared error (1 in the paper; 0: off), between
+            dense attentions alone.
+        distill: of the divergence from the teacher's logits, at every exit.
+        teacher_temperature: by which those logits are divided.
+        label_weight: of the exits' own loss (0 in the paper).
+        layer_map: {student layer: teacher layer}; None is the even one.
+    """
 
     hidden: Positive = 1.0
     attention: NotNegative = 0.0
@@ -108,14 +115,11 @@ class HiddenDistillation(Objective, nn.Module):
         loss.parts["hidden"] = torch.stack(apart).sum()
         total = loss.total + self.hidden * loss.parts["hidden"]
         if self.attention:
-            loss.parts["attention"] = self._maps_apart(context)
+            mapped = [(m, g) for m, g in self.pairs.items() if m]  # the embedding has no scores
+            maps = [score_error(context.scores[m], context.teacher_scores[g]) for m, g in mapped]
+            loss.parts["attention"] = torch.stack(maps).sum()
             total = total + self.attention * loss.parts["attention"]
         return Loss(total, loss.parts)
-
-    def _maps_apart(self, context: Context) -> Tensor:
-        """Distance of the mapped layers' attention scores; the embedding has none."""
-        pairs = [(context.scores[m], context.teacher_scores[g]) for m, g in self.pairs.items() if m]
-        return torch.stack([score_error(*pair) for pair in pairs]).sum()
 
 
 def score_error(student: Scores, teacher: Scores) -> Tensor:

@@ -26,10 +26,15 @@ def weight_faults(weights: Any, beside: Beside) -> list[str]:
 class Joint(Objective):
     """Sum over exits l of weight_l x CE_l, plus distill x T^2 x KL(teacher || student) (eq. 2).
 
-    early_weight, last_weight: the paper's lambda, 0.3 and 1.0; `weights` overrides single layers.
-    distill: the paper's mu, 0 = off (0.5 in the paper); distill_into: the last exit, or all of them
-    with the weights of their cross-entropy. One label is a regression: squared error, for the
-    teacher too.
+    One label is a regression: squared error, for the teacher too.
+
+    Args:
+        early_weight: the paper's lambda of every exit but the last.
+        last_weight: the paper's lambda of the last exit.
+        weights: by layer; overrides both for single layers.
+        distill: the paper's mu, 0 = off (0.5 in the paper).
+        teacher_temperature: T, by which both logits are divided.
+        distill_into: the last exit, or all of them with the weights of their cross-entropy.
     """
 
     early_weight: NotNegative = 0.3

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from eat_lightning.methods.objective._losses import labels_and_teacher
 from eat_lightning.model.contracts import Objective
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.method import method
 from eat_lightning.model.shape import Shape
 from eat_lightning.model.training import Context, Loss
@@ -31,9 +32,15 @@ MATRICES = {"qkv": 3, "out": 1, "up": 1, "down": 1}  # and how many lie in each
 
 @method("objective")
 class Movement(Objective, nn.Module):
-    """keep: v, the share of each matrix's weights that stay in the end. lr: of the scores.
-    label_weight, distill, teacher_temperature: of the exits' own loss and of a teacher's logits
-    (0.5 each in the paper's distilled form)."""
+    """Loss of every exit, with scores that decide which weights stay.
+
+    Args:
+        keep: v, the share of each matrix's weights that stay in the end.
+        lr: of the scores.
+        label_weight: of the exits' loss on labels (0.5 in the paper's distilled form).
+        distill: of the divergence from a teacher's logits (0.5 there).
+        teacher_temperature: by which those logits are divided.
+    """
 
     keep: Annotated[float, Within("(0, 1]")] = 0.15
     lr: Positive = 0.01
@@ -62,7 +69,7 @@ class Movement(Objective, nn.Module):
     def groups(self, lr: float) -> list[dict[str, Any]]:
         return [{"params": [*self.scores], "lr": self.lr, "weight_decay": 0.0}]
 
-    def effective_weights(self, encoder: Any) -> dict[str, Tensor]:
+    def effective_weights(self, encoder: AdaptiveEncoder) -> dict[str, Tensor]:
         """The layers' matrices times their masks."""
         share, matrices = 1 - (1 - self.keep) * float(encoder.strength), matrices_of(encoder)
         masks = {
@@ -75,7 +82,7 @@ class Movement(Objective, nn.Module):
         given = context, self.label_weight, self.distill, self.teacher_temperature
         return labels_and_teacher(*given)
 
-    def summary(self, encoder: Any) -> list[str]:
+    def summary(self, encoder: AdaptiveEncoder) -> list[str]:
         """How many zeros there are, and what they are good for."""
         matrices = matrices_of(encoder).values()
         zero = sum(int((weight == 0).sum()) for weight in matrices) / sum(
@@ -87,7 +94,7 @@ class Movement(Objective, nn.Module):
         ]
 
 
-def matrices_of(encoder: Any) -> Mapping[str, Tensor]:
+def matrices_of(encoder: AdaptiveEncoder) -> Mapping[str, Tensor]:
     """The matrices of the layers by their names in the encoder."""
     return {
         f"layers.{i}.{name}.weight": layer.get_submodule(name).weight

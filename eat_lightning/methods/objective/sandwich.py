@@ -18,6 +18,7 @@ from torch import Tensor
 from eat_lightning.answer_kind import AnswerKind
 from eat_lightning.methods.objective._losses import with_penalties
 from eat_lightning.model.contracts import Objective, Reduction, at_point, point_of
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.method import faults_of, method
 from eat_lightning.model.training import Context, Loss, Pass
 from eat_lightning.validation import Whole, Within
@@ -25,12 +26,17 @@ from eat_lightning.validation import Whole, Within
 
 @method("objective")
 class Sandwich(Objective):
-    """num_random: random sub-models of a step (2 in the paper). layer_drop: the chance that such a
-    one leaves a layer out (0.2 in the paper, which starts from a fine-tuned backbone). released: as
-    in the authors' code the divergence is the other way round, KL(sub-model || largest).
+    """Loss of the largest sub-model on labels, and of smaller ones on its answers.
 
     Any reduction with a knob has sub-models: those between its strict end and where it stands. In
     every one all exits learn that count in the stage.
+
+    Args:
+        num_random: random sub-models of a step (2 in the paper).
+        layer_drop: the chance that such a one leaves a layer out (0.2 in the paper, which starts
+            from a fine-tuned backbone).
+        released: as in the authors' code the divergence is the other way round, KL(sub-model ||
+            largest).
     """
 
     num_random: Annotated[int, Whole(0)] = 2
@@ -45,19 +51,18 @@ class Sandwich(Objective):
             return [f"objective=sandwich draws by itself: reduction.draws must be false for {name}"]
         return []
 
-    def passes(self, step: int, encoder: Any) -> list[Pass]:
+    def passes(self, step: int, encoder: AdaptiveEncoder) -> list[Pass]:
         """The largest sub-model, then random ones; the step's own pass is the smallest."""
-        reduction: Any = encoder.reduction
-        knob = reduction.knob
-        assert knob is not None
-        largest = Pass({"reduction": at_point(reduction, knob.strict)})
+        reduction, knob = encoder.reduction, encoder.reduction.knob
+        assert knob is not None  # `fits` refuses a reduction without one
+        largest = Pass(at_point(reduction, knob.strict))
         return [largest, *(self._between(encoder) for _ in range(self.num_random))]
 
-    def _between(self, encoder: Any) -> Pass:
+    def _between(self, encoder: AdaptiveEncoder) -> Pass:
         """A random sub-model; the trainer seeds each step."""
         drawn = at_point(encoder.reduction, point_between(encoder.reduction))
         skipped = (torch.rand(encoder.shape.num_layers) < self.layer_drop).nonzero().flatten() + 1
-        return Pass({"reduction": drawn}, frozenset(skipped.tolist()))
+        return Pass(drawn, frozenset(skipped.tolist()))
 
     def _apart(self, kind: AnswerKind, sub_BC: Tensor, target_BC: Tensor) -> Tensor:
         """KL(largest || sub-model), or the reverse as released."""
@@ -77,7 +82,7 @@ class Sandwich(Objective):
         return with_penalties(total, parts, context)
 
 
-def point_between(reduction: Any) -> float | list[float]:
+def point_between(reduction: Reduction) -> float | list[float]:
     """A point of its knob between the strict end and where it stands, one for each of its layers
     where it takes several."""
     knob, point = reduction.knob, point_of(reduction)

@@ -17,8 +17,13 @@ if TYPE_CHECKING:
 
 @method("policy.full_depth")
 class FullDepth(OfSelection):
-    """`active` may be set at any time, and counts for batches that start afterwards. `sources` and
-    `mimes`: whom it is about (patterns; neither given: all). Tokens are pruned as ever."""
+    """Runs examples through every layer; their tokens are pruned as ever.
+
+    Args:
+        sources: patterns of the sources that it acts on; with no `mimes` either, all.
+        mimes: patterns of the MIME types that it acts on.
+        active: may be set at any time, and counts for batches that start afterwards.
+    """
 
     active: bool = True
     sources: Patterns = ()

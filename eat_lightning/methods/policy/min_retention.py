@@ -25,8 +25,13 @@ STEPS = 60  # halvings: as near as a double comes
 
 @method("policy.min_retention")
 class MinRetention(OfSelection):
-    """`share`: what those that match `sources` or `mimes` keep (patterns; neither given: all do).
-    1 turns their pruning off."""
+    """Keeps at least a share of the tokens of chosen examples.
+
+    Args:
+        share: of their tokens; 1 turns their pruning off.
+        sources: patterns of the sources that it acts on; with no `mimes` either, all.
+        mimes: patterns of the MIME types that it acts on.
+    """
 
     share: Annotated[float, Within("(0, 1]")] = 1.0
     sources: Patterns = ()

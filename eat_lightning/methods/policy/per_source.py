@@ -31,9 +31,13 @@ def map_faults(taus: Any, beside: Beside) -> list[str]:
 
 @method("policy.per_source")
 class PerSource(Policy):
-    """`taus`: by source, one tau or one for each exit. It comes on top of the exit rule's own, so
-    give that the laxest. An unknown source runs every layer where `strict`, else has only the exit
-    rule."""
+    """Keeps examples of a source that do not reach its threshold. It comes on top of the exit
+    rule's, so give that the laxest.
+
+    Args:
+        taus: by source, one tau or one for each exit.
+        strict: an unknown source runs every layer; else the exit rule alone decides.
+    """
 
     taus: Annotated[Mapping[str, Tau] | None, Check(map_faults)] = None
     strict: bool = True

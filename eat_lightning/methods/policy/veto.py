@@ -34,13 +34,17 @@ def run_faults(run: Any, beside: Beside) -> list[str]:
 
 @method("policy.veto")
 class Veto(Policy):
-    """`margin`: lead of the likeliest class over the next, below which the second voice is heard.
-    It is the exit before, which the first exit has not, so that there a low margin stays; or the
-    answer of the second run whose folder `run` names, of the same labels and tokenizer.
+    """Keeps examples of a low margin, unless a second voice agrees.
 
-    At a tau of 0.9 who leaves leads by 0.8 or more, and at 0.95 by 0.9, so that a lower margin is
-    never met there (`idle_beside`). The encoder of
-    `run` and its labels come by `take_model`."""
+    The second voice is the exit before; the first exit has none, so that a low margin stays there.
+    At a tau of 0.9 an example that leaves leads by 0.8 or more, and at 0.95 by 0.9, so that a lower
+    margin is never met (`idle_beside`).
+
+    Args:
+        margin: lead of the likeliest class over the next, below which the second voice decides.
+        run: folder of a second run, of the same labels and tokenizer, whose answer is the second
+            voice; its encoder comes by `take_model`.
+    """
 
     margin: Annotated[float, Within("(0, 1]")] = 0.9
     run: Annotated[str | None, Check(run_faults)] = None

@@ -28,8 +28,13 @@ from eat_lightning.validation import Layers, Points, Whole
 
 @method("reduction")
 class AdaptiveTokenSampling(Reduction):
-    """samples: as a share of the tokens but [CLS] at each of `layers` (a list: one for each); so
-    many stay at most. least: samples of any text, [CLS] included (8 in the released code)."""
+    """Keeps tokens sampled by their significance.
+
+    Args:
+        samples: as a share of the tokens but [CLS] at each of `layers` (a list: one for each); so
+            many stay at most.
+        least: samples of any text, [CLS] included (8 in the released code).
+    """
 
     samples: Points = 0.7
     layers: Layers = (2, 4)

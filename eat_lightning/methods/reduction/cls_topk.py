@@ -17,7 +17,8 @@ from eat_lightning.model.packed import Packed
 class ClsTopK(TopK):
     """Drops `ratio` of the non-[CLS] tokens after each of `layers` (a list: one for each).
 
-    protect_sep: [SEP] tokens outrank all others; they count among the tokens kept.
+    Args:
+        protect_sep: [SEP] tokens outrank all others; they count among the tokens kept.
     """
 
     protect_sep: bool = True

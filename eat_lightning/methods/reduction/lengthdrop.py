@@ -30,10 +30,17 @@ from eat_lightning.validation import Layers, Points, Whole
 
 @method("reduction")
 class LengthDrop(Reduction, nn.Module):
-    """ratio: share of the tokens that leave at each of `layers` (a list: one for each, as `search`
-    finds them); in training the most that may leave, p. draws: false applies `ratio` itself in
-    training too, for an objective that draws configurations. iterations, mutations, crossovers: of
-    the search, which evaluates 20 configurations first and so many new ones in each iteration."""
+    """Keeps the most attended tokens, in training a random number of them.
+
+    Args:
+        ratio: share of the tokens that leave at each of `layers` (a list: one for each, as `search`
+            finds them); in training the most that may leave, p.
+        draws: false applies `ratio` itself in training too, for an objective that draws
+            configurations.
+        iterations: of the search, which evaluates 20 configurations first.
+        mutations: new configurations of an iteration that are drawn anew in places.
+        crossovers: new configurations of an iteration that are means of two.
+    """
 
     ratio: Points = 0.2
     layers: Layers = (1, 2, 3, 4, 5)

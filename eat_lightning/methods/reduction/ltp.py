@@ -31,10 +31,17 @@ from eat_lightning.validation import Layers, NotNegative, Point, Positive, Withi
 
 @method("reduction")
 class LearnedTokenPruning(Reduction, nn.Module):
-    """final: the threshold that the last layer would have before learning. temperature: T of the
-    soft gate. penalty: lambda. lr: of the thresholds. scale: all learned thresholds times this; 0
-    drops nothing. key_weight: in the soft stage a gate counts as a weight of its key too, so that
-    gates of 0 and 1 are what dropping will be (not in the paper)."""
+    """Drops tokens that receive less attention than a learned threshold.
+
+    Args:
+        final: the threshold that the last layer would have before learning.
+        temperature: T of the soft gate.
+        penalty: lambda.
+        lr: of the thresholds.
+        scale: all learned thresholds times this; 0 drops nothing.
+        key_weight: in the soft stage a gate counts as a weight of its key too, so that gates of 0
+            and 1 are what dropping will be (not in the paper).
+    """
 
     layers: Layers = (1, 2, 3, 4, 5)
     final: Annotated[float, Within("[0, 1)")] = 0.01

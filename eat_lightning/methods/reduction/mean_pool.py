@@ -25,9 +25,13 @@ from eat_lightning.validation import Layers, Points
 
 @method("reduction")
 class MeanPool(Reduction):
-    """ratio: share of an example's tokens that disappear into their neighbours after each of
-    `layers` (a list: one for each); 0.5 is every pair, as in the paper, and less are pairs spread
-    evenly over the text."""
+    """Merges neighbouring tokens into their mean.
+
+    Args:
+        ratio: share of an example's tokens that disappear into their neighbours after each of
+            `layers` (a list: one for each); 0.5 is every pair, as in the paper, and less are pairs
+            spread evenly over the text.
+    """
 
     ratio: Points = 0.5
     layers: Layers = (2, 4)

@@ -35,9 +35,14 @@ from eat_lightning.validation import Layers, NotNegative, Point, Positive
 
 @method("reduction")
 class PowerBert(Reduction, nn.Module):
-    """penalty: lambda. travel: how far a search can carry a retention parameter. lr: a rate in its
-    place, as the paper gives it. extent: how much of what was learned to drop is dropped, 0
-    (nothing) ... 1."""
+    """Keeps as many of the most attended tokens as each layer has learned to need.
+
+    Args:
+        penalty: lambda.
+        travel: how far a search can carry a retention parameter.
+        lr: a rate in its place, as the paper gives it.
+        extent: how much of what was learned to drop is dropped, 0 (nothing) ... 1.
+    """
 
     layers: Layers = (1, 2, 3, 4, 5)
     penalty: NotNegative = 0.0002

@@ -21,7 +21,11 @@ from eat_lightning.validation import Whole
 @method("reduction")
 class Random(TopK):
     """Drops `ratio` of the non-[CLS] tokens after each of `layers` (a list: one for each; layer 0
-    is the embedding). seed: another draws others."""
+    is the embedding).
+
+    Args:
+        seed: another draws others.
+    """
 
     layers: FromEmbedding = (2, 4)
     seed: Annotated[int, Whole(0)] = 0

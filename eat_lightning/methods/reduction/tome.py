@@ -32,8 +32,13 @@ from eat_lightning.validation import Layers, Points
 
 @method("reduction")
 class ToMe(Reduction):
-    """ratio: share of an example's tokens that merge into others at each of `layers` (a list: one
-    for each), at most half. proportional: attention weighs keys by size."""
+    """Merges the most similar tokens.
+
+    Args:
+        ratio: share of an example's tokens that merge into others at each of `layers` (a list: one
+            for each), at most half.
+        proportional: attention weighs keys by size.
+    """
 
     ratio: Points = 0.2
     layers: Layers = (1, 2, 3, 4, 5)

@@ -31,9 +31,14 @@ from eat_lightning.validation import InLayers, NotNegative, Point
 
 @method("reduction")
 class Transkimmer(Reduction, nn.Module):
-    """layers: the predictor of layer l + 1 reads what layer l gives (0: the embedding). penalty: c.
-    margin: by how much "keep" leads before learning, on either side of 0. threshold: least
-    probability of "keep" for a token to stay; 0.5 is argmax, 0 drops nothing."""
+    """Drops the tokens that a predictor before each layer skims.
+
+    Args:
+        layers: the predictor of layer l + 1 reads what layer l gives (0: the embedding).
+        penalty: c.
+        margin: by how much "keep" leads before learning, on either side of 0.
+        threshold: least probability of "keep" for a token to stay; 0.5 is argmax, 0 drops nothing.
+    """
 
     # Behind the last layer nothing is read.
     layers: Annotated[Sequence[int], InLayers(lowest=0, without_last=1)] = (0, 1, 2, 3, 4, 5)

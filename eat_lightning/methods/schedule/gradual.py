@@ -18,9 +18,14 @@ from eat_lightning.validation import Within
 
 @method("schedule")
 class Gradual(Schedule):
-    """warm: share of all steps before anything goes. cool: share of them at the end, at what was
-    asked. shape: of the ramp between. embedding: whether the embedding trains (in movement pruning
-    it stands still)."""
+    """One stage, in which strength rises from 0 to 1 and stays.
+
+    Args:
+        warm: share of all steps before anything goes.
+        cool: share of them at the end, at what was asked.
+        shape: of the ramp between.
+        embedding: whether the embedding trains (in movement pruning it stands still).
+    """
 
     warm: Annotated[float, Within("[0, 1)")] = 0.1
     cool: Annotated[float, Within("[0, 1)")] = 0.3

@@ -13,10 +13,15 @@ from eat_lightning.validation import Within
 
 @method("schedule")
 class SoftHard(Schedule):
-    """warm: share of all steps without any reduction (PoWER-BERT's fine-tuning; LTP starts from a
-    fine-tuned backbone and has none). soft: share in which rows are gated and the reduction's own
-    parameters learn (PoWER-BERT's search, LTP's soft threshold). The rest drops rows by what was
-    learned, which then stands still."""
+    """Stages that warm up, gate softly, and then drop by what was learned.
+
+    Args:
+        warm: share of all steps without any reduction (PoWER-BERT's fine-tuning; LTP starts from a
+            fine-tuned backbone and has none).
+        soft: share in which rows are gated and the reduction's own parameters learn (PoWER-BERT's
+            search, LTP's soft threshold). The rest drops rows by what was learned, which then
+            stands still.
+    """
 
     warm: Annotated[float, Within("[0, 1)")] = 0.0
     soft: Annotated[float, Within("(0, 1)")] = 0.4

@@ -18,18 +18,21 @@ does nothing until it is overridden.
         def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
             return keep_ratio(packed, evidence.cls_N, ratio_at(layer, self.ratio, self.layers))
 
-    # most_seen.yaml
+    # <folder>/reduction/most_seen.yaml
     _target_: my_module.MostSeen
     ratio: 0.3
     layers: [2, 4]
 
+    export EAT_IMPORT=my_module     # the modules of yours that a command may import
+    eat train --config-dir <folder> reduction=most_seen ...
+
 A ratio is the share of an example's rows without [CLS] that goes at each of `layers`, rounded down.
 [CLS] must stay; other special tokens are rows like any other.
 
-A head's yaml has `kind: my_module.MaxLinear` in place of `_target_`, and `layers`. An argument that
-a bundle (`model=`) sets and the head lacks is taken out by `~head.pool`. `bind` makes a head's
-parameters from `shape.hidden_size` (`model/layer.py` lists all of `Shape`), and its buffer
-`temperature`; each exit layer has a head of its own.
+A head's yaml has `kind: my_module.MaxLinear` in place of `_target_`, and `layers`. With `model=eat`
+"head.pool is not an option of my_module.MaxLinear" says that the bundle sets an argument which the
+head lacks: `~head.pool` takes it out. `bind` makes a head's parameters from `shape.hidden_size`
+(`model/shape.py` lists all of it), and its buffer `temperature`; each exit layer has its head.
 
 A batch is packed: the rows of all its examples lie end to end, without padding. `packed.x_ND` are
 their vectors, `packed.layout.segment_N` is the example of each row, `index_N` its place there (0 is

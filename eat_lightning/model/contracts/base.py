@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -17,6 +17,8 @@ from eat_lightning.model.method import Method
 from eat_lightning.model.shape import Shape
 from eat_lightning.model.training import Context
 from eat_lightning.validation import Within, raise_faults
+
+P = TypeVar("P", bound="EncoderPart")
 
 
 class Learner(Method):
@@ -63,16 +65,17 @@ def point_of(method: EncoderPart) -> float | list[float] | None:
     return None if method.knob is None else vars(method)[method.knob.name]
 
 
-def points_by_layer(method: Any) -> dict[int, float]:
+def points_by_layer(method: EncoderPart) -> dict[int, float]:
     """Where the knob of a method stands at each of its layers; empty where it has none."""
     point = point_of(method)
     if point is None:
         return {}
-    points = point if isinstance(point, Sequence) else [point] * len(method.layers)
-    return dict(zip(method.layers, points, strict=True))
+    layers = vars(method)["layers"]
+    points = point if isinstance(point, Sequence) else [point] * len(layers)
+    return dict(zip(layers, points, strict=True))
 
 
-def at_point(method: Any, point: float | Sequence[float]) -> Any:
+def at_point(method: P, point: float | Sequence[float]) -> P:
     """The same method (its parameters shared) with its knob at another point."""
     if method.knob is None:
         raise ValueError(f"{type(method).__name__} has no knob to turn")

@@ -8,14 +8,15 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from eat_lightning.answer_kind import PROBLEM_TYPES
 from eat_lightning.model.contracts.base import EncoderPart, point_of, points_by_layer
+from eat_lightning.model.contracts.head import Head
 from eat_lightning.model.packed import Packed
+from eat_lightning.model.policy import Policy
 from eat_lightning.model.shape import Shape
 
 
@@ -68,7 +69,7 @@ class ExitRule(EncoderPart, ABC):
         """
         return None
 
-    def join(self, heads: Mapping[int, Any]) -> None:
+    def join(self, heads: Mapping[int, Head]) -> None:
         """Take note of the encoder's heads by layer, when it takes the rule. They are not to be
         kept as parts of a module, and their weights may be loaded after."""
 
@@ -86,7 +87,7 @@ class ExitRule(EncoderPart, ABC):
         return 0.0
 
 
-def only_open(exit: ExitRule, policies: Sequence[Any] = ()) -> ExitRule:
+def only_open(exit: ExitRule, policies: Sequence[Policy] = ()) -> ExitRule:
     """The same rule without the exits whose point is the knob's strict end, so that their heads
     need not guess; the rule itself where its decisions, or policies, look at earlier exits."""
     point, knob = point_of(exit), exit.knob

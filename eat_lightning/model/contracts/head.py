@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Self
 
 import numpy as np
 from jaxtyping import Float
@@ -48,7 +48,7 @@ class Head(EncoderPart, nn.Module, ABC):
             earlier: of each exit before it, where it `wants_earlier`.
         """
 
-    def join(self, layer: int, heads: Mapping[int, Any]) -> None:
+    def join(self, layer: int, heads: Mapping[int, Self]) -> None:
         """Take note of the other heads of its kind, when all have been made.
 
         Args:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from eat_lightning.model.contracts.attention import Attention
 from eat_lightning.model.contracts.base import Learner
 from eat_lightning.model.contracts.reduction import Reduction
+from eat_lightning.model.packed import Batch
 from eat_lightning.model.shape import Shape
 from eat_lightning.model.training import Context, Loss, Pass
+
+if TYPE_CHECKING:
+    from eat_lightning.model.encoder import AdaptiveEncoder
 
 
 class Objective(Learner, ABC):
@@ -49,7 +53,7 @@ class Objective(Learner, ABC):
             teacher: its sizes; None where there is no teacher in the step.
         """
 
-    def begin(self, encoder: Any, batches: Iterable[Any]) -> None:
+    def begin(self, encoder: AdaptiveEncoder, batches: Iterable[Batch]) -> None:
         """Change the encoder's weights before the first step of a run.
 
         Args:
@@ -62,20 +66,20 @@ class Objective(Learner, ABC):
         from it and from beyond, and of what comes from beyond."""
         return 1.0, 1.0
 
-    def passes(self, step: int, encoder: Any) -> list[Pass]:
+    def passes(self, step: int, encoder: AdaptiveEncoder) -> list[Pass]:
         """Give further passes of a step, whose guesses come as `context.passes`."""
         return []
 
-    def lessons(self, teacher: Any) -> list[Pass]:
+    def lessons(self, teacher: AdaptiveEncoder) -> list[Pass]:
         """Give further passes of the teacher, whose traces come as `context.teacher_passes`."""
         return []
 
-    def effective_weights(self, encoder: Any) -> dict[str, Tensor]:
+    def effective_weights(self, encoder: AdaptiveEncoder) -> dict[str, Tensor]:
         """Give by name what stands in place of the encoder's weights: in a step, in validation
         (`encoder.training` tells them apart), and for good when training ends."""
         return {}
 
-    def summary(self, encoder: Any) -> list[str]:
+    def summary(self, encoder: AdaptiveEncoder) -> list[str]:
         """Give lines that are printed when training has ended."""
         return []
 

@@ -116,10 +116,6 @@ def freeze(module: Any, stage: Stage) -> None:
             parameter.grad = None
 
 
-def freezes(stage: Stage) -> bool:
-    return stage.trains != ("*",) or bool(stage.frozen)
-
-
 def all_train(encoder: AdaptiveEncoder, stages: Sequence[Stage], objective: Objective) -> bool:
     """True where every parameter gets a gradient in every step. That needs steps with all layers,
     stages that freeze nothing and hide no guess, and losses from all heads. Methods, heads
@@ -128,11 +124,10 @@ def all_train(encoder: AdaptiveEncoder, stages: Sequence[Stage], objective: Obje
     if encoder.shape.layerdrop:
         return False
     parts: list[Any] = [encoder.attention, encoder.reduction, encoder.exit, objective]
-    heads: Any = encoder.heads
-    parts += [head for head in heads.values() if overrides(head, Head.penalties)]
+    parts += [head for head in encoder.heads.by_layer.values() if overrides(head, Head.penalties)]
     if any(isinstance(part, nn.Module) and [*part.parameters()] for part in parts):
         return False
-    if any(freezes(stage) or stage.exits != "all" for stage in stages):
+    if any(s.trains != ("*",) or s.frozen or s.exits != "all" for s in stages):
         return False
     return all(sees_all_heads(encoder, stage.objective or objective) for stage in stages)
 
@@ -143,7 +138,7 @@ def sees_all_heads(encoder: AdaptiveEncoder, objective: Objective) -> bool:
     heads out."""
     kind = encoder.kind
     size, labels_B = (2, kind.width), torch.zeros(2, *kind.label_shape, dtype=torch.long)
-    guesses = {int(layer): torch.zeros(size, requires_grad=True) for layer in encoder.heads}
+    guesses = {layer: torch.zeros(size, requires_grad=True) for layer in encoder.heads.layers}
     last, teacher_BC = encoder.shape.num_layers, torch.zeros(size)
     try:
         for step in (0, 1):

@@ -64,7 +64,7 @@ def calibrate(
         logits_MC, labels_M = decisions
         before = ece(logits_MC, labels_M)
         temperature = fit_temperature(logits_MC, labels_M) if before > bound else 1.0
-        encoder.heads[str(layer)].temperature.mul_(temperature)
+        encoder.heads.at(layer).temperature.mul_(temperature)
         after = ece(logits_MC / temperature, labels_M)
         found[layer] = {"ece_before": before, "ece_after": after, "temperature": temperature}
     return found

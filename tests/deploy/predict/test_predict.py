@@ -52,7 +52,8 @@ def test_lines_of_text(sst2: Path, call):
     status, answers, err = call("a fine film\nnot good\n", f"run={sst2}", "threads=1")
     assert (status, err) == (0, "")
     for answer in answers:
-        assert [*answer] == ["label", "confidence", "depth", "exit_reason", "retention"]
+        names = ["label", "confidence", "depth", "exit_reason", "retention"]
+        assert [*answer] == [*names, "windows", "tokens", "truncated"]
         assert answer["label"] in ("negative", "positive")
         assert 0.5 <= answer["confidence"] <= 1
         assert 1 <= answer["depth"] <= 6
@@ -60,12 +61,46 @@ def test_lines_of_text(sst2: Path, call):
         assert 0 < answer["retention"] <= 1
 
 
-def test_an_answer_to_a_cut_text_says_so(sst2: Path, call):
-    fits = " ".join("a" * 38)  # and [CLS] and [SEP]: the body reads 40 tokens
+def test_a_long_text_is_refused_cut_or_read_in_windows(sst2: Path, call):
+    fits = " ".join("a" * 38)  # and [CLS] and [SEP]: the backbone reads 40 tokens
     lines = f"{fits}\nfine\n{fits} b\nfine\n{fits} c\n"
+
+    def sizes(answers):
+        return [(a.get("windows"), a.get("tokens"), a.get("truncated")) for a in answers]
+
     status, answers, _ = call(lines, f"run={sst2}", "batch=2")
-    assert status == 0
-    assert [answer.get("truncated") for answer in answers] == [None, None, True, None, True]
+    assert status == 1
+    assert answers[2]["line"] == 3
+    assert (
+        answers[2]["error"] == "a text must have at most 40 tokens, got 41 (long=windows reads all)"
+    )
+    whole, short, none = (1, 40, False), (1, 6, False), (None, None, None)
+    assert sizes(answers) == [whole, short, none, short, none]
+
+    status, cut, _ = call(lines, f"run={sst2}", "batch=2", "long=cut")
+    assert (status, sizes(cut)) == (0, [whole, short, (1, 41, True), short, (1, 41, True)])
+    given = "long=windows", "windows.label=positive", "windows.overlap=8"
+    status, read, _ = call(lines, f"run={sst2}", "batch=2", *given)
+    assert (status, sizes(read)) == (0, [whole, short, (2, 41, False), short, (2, 41, False)])
+    for i in (0, 1, 3):
+        assert answers[i] == cut[i] == read[i]
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ([], "windows.label must name the label to look for, one of negative, positive, got None"),
+        (["windows.label=spam"], "windows.label must name the label to look for, one of negative"),
+        (["windows.join=mean", "windows.size=41"], "windows.size must be in 8..40, the tokens"),
+        (["windows.join=mean", "windows.overlap=21"], "windows.overlap must be in 0..20, half"),
+    ],
+)
+def test_windows_that_do_not_go_with_the_model_are_one_line(
+    sst2: Path, call, words: list[str], error: str
+):
+    status, _, err = call("a\n", f"run={sst2}", "long=windows", *words)
+    assert (status, len(err.splitlines())) == (1, 1)
+    assert error in err
 
 
 def test_answers_are_the_models_in_any_batch(sst2: Path, call):
@@ -131,7 +166,7 @@ STRANGE = [
 
 
 def test_strange_text_gets_an_answer(sst2: Path, call):
-    status, answers, err = call(b"\n".join([*STRANGE, b"good"]), f"run={sst2}")
+    status, answers, err = call(b"\n".join([*STRANGE, b"good"]), f"run={sst2}", "long=cut")
     assert (status, err) == (0, "")
     assert len(answers) == len(STRANGE) + 1
     assert all("label" in answer for answer in answers)
@@ -151,7 +186,7 @@ def test_regression_gives_a_score(tmp_path_factory: pytest.TempPathFactory, call
     run = make_run(tmp_path_factory.mktemp("runs"), "stsb")
     status, answers, _ = call("good\tbad\n", f"run={run}", "dtype=int8")
     assert status == 0
-    assert [*answers[0]] == ["score", "depth", "exit_reason", "retention"]
+    assert [*answers[0]][:4] == ["score", "depth", "exit_reason", "retention"]
 
 
 def test_another_rule(sst2: Path, call):

@@ -65,13 +65,24 @@ def test_answers_are_those_of_predict(corpus: Path, sst2: Path, tmp_path: Path, 
     assert len({*(row["depth"] for row in rows)}) > 1
 
 
-def test_a_row_says_whether_its_text_was_cut(tmp_path: Path, sst2: Path):
-    given = tmp_path / "lines.txt"
-    given.write_text(
-        "".join("a " * size + "\n" for size in (38, 39, 1))
-    )  # with [CLS] and [SEP] 40 are read
-    rows = scored(given, tmp_path / "out", sst2)
-    assert [row["truncated"] for row in rows] == [False, True, False]
+@pytest.mark.parametrize("pool", [None, False])
+def test_long_rows_are_rejected_cut_or_read_in_windows(tmp_path: Path, sst2: Path, pool: Any):
+    given = tmp_path / "lines.txt"  # with [CLS] and [SEP] 40 are read
+    given.write_text("".join("a " * size + "\n" for size in (38, 39, 1, 80)))
+
+    def sizes(name: str, **settings: Any) -> list[tuple[Any, ...]]:
+        rows = scored(given, tmp_path / name, sst2, pool=pool, **settings)
+        return [(row["windows"], row["tokens"], row["truncated"]) for row in rows]
+
+    whole, short = (1, 40, False), (1, 3, False)
+    assert sizes("refused") == [whole, short]
+    reasons = [reject["reason"] for reject in rejects_of(tmp_path / "refused")]
+    bound = "a text must have at most 40 tokens, got"
+    assert reasons == [f"{bound} {count} (long=windows reads all)" for count in (41, 82)]
+    assert sizes("cut", long="cut") == [whole, (1, 41, True), short, (1, 82, True)]
+    windows = {"size": None, "overlap": 8, "join": "max", "label": "positive"}
+    there = sizes("read", long="windows", windows=windows)
+    assert there == [whole, (2, 41, False), short, (3, 82, False)]
 
 
 def test_what_a_start_measured_is_a_row(corpus: Path, sst2: Path, tmp_path: Path, capsys):
@@ -144,7 +155,8 @@ def test_parquet_passes_its_columns_through(sst2: Path, tmp_path: Path):
     assert [*rows[0]] == ["l", *(f"eat_{k}" for k in ANSWER)]
 
 
-ANSWER = ["label", "confidence", "depth", "retention", "exit_reason", "truncated"]
+HOW = ["depth", "retention", "exit_reason", "windows", "tokens", "truncated"]
+ANSWER = ["label", "confidence", *HOW]
 
 
 def test_pairs_and_bad_lines(mnli: Path, tmp_path: Path):
@@ -166,7 +178,7 @@ def test_a_regression_gives_a_score(tmp_path: Path):
     run = make_run(tmp_path / "run", "stsb")
     (tmp_path / "a.txt").write_text("good\tbad\n")
     [row] = scored(tmp_path / "a.txt", tmp_path / "out", run)
-    assert [*row][2:] == ["score", "depth", "retention", "exit_reason", "truncated"]
+    assert [*row][2:] == ["score", *HOW]
 
 
 def test_a_second_start_goes_on_with_what_is_missing(

@@ -30,6 +30,9 @@ def test_one_text(served: Running):
         "depth": 3,
         "exit_reason": "confident",
         "retention": 0.75,
+        "windows": 1,
+        "tokens": 5,
+        "truncated": False,
     }
 
 

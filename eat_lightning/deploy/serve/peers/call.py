@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from fastapi import Request
@@ -54,21 +55,24 @@ class Call:
     source: str | None
 
     async def scored(
-        self, texts: Sequence[Sequence[str]], cut_at: str | None = None, may_cut: bool = True
+        self,
+        texts: Sequence[Sequence[str]],
+        cut_at: str | None = None,
+        long: Literal["cut", "refuse"] | None = None,
     ) -> list[Scored]:
         """Answer each text or pair. Refused: 413 for too many or too long ones, 422 for those of
         another task.
 
         Args:
             cut_at: side at which a text that is too long is cut; None: the tokenizer's.
-            may_cut: false: such a text is refused.
+            long: cut or refuse such a text; None: as the gateway does with it.
         """
         self.check(texts)
-        examples = [RequestExample([*each], self.source, None, cut_at) for each in texts]
+        examples = [
+            RequestExample([*each], self.source, cut_at=cut_at, long=long) for each in texts
+        ]
         asks, answers = await self.whole(examples)
         about = self.gateway.about
-        if not may_cut and any(answer.get("truncated") for answer in answers):
-            raise Refused(413, f"inputs must have at most {about.max_length} tokens")
         found = []
         for ask, answer in zip(asks, answers, strict=True):
             assert ask.scores is not None
@@ -140,11 +144,13 @@ def depth_headers(scored: Sequence[Scored]) -> dict[str, str]:
         "X-Depth": ",".join(str(answer["depth"]) for answer in answers),
         "X-Exit-Reason": ",".join(answer["exit_reason"] for answer in answers),
         "X-Retention": ",".join(f"{answer['retention']:g}" for answer in answers),
-        "X-Truncated": ",".join(str(int(answer.get("truncated", False))) for answer in answers),
+        "X-Windows": ",".join(str(answer["windows"]) for answer in answers),
+        "X-Tokens": ",".join(str(answer["tokens"]) for answer in answers),
+        "X-Truncated": ",".join(str(int(answer["truncated"])) for answer in answers),
     }
 
 
 def depth_fields(scored: Scored) -> dict[str, object]:
     """The same as fields of one answer, for clients that pass over those they do not know."""
-    names = ("depth", "exit_reason", "retention", "truncated")
-    return {name: scored.answer[name] for name in names if name in scored.answer}
+    names = ("depth", "exit_reason", "retention", "windows", "tokens", "truncated")
+    return {name: scored.answer[name] for name in names}

@@ -43,7 +43,8 @@ def shaped(shapes: str) -> WrapValidator:
 
 
 Texts = Annotated[
-    Text | Annotated[list[Text], Field(min_length=1)], shaped("a text, or a list of texts")
+    Text | Annotated[list[Text], Field(min_length=1)],
+    shaped("a text, or a list of texts; token ids are not read"),
 ]
 
 

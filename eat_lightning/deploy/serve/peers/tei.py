@@ -62,9 +62,8 @@ class TeiBody(PeerBody):
     raw_scores: bool = False
 
     async def scored(self, call: Call, texts: Sequence[Sequence[str]]) -> list[Scored]:
-        return await call.scored(
-            texts, self.truncation_direction.lower(), may_cut=self.truncate is not False
-        )
+        long = None if self.truncate is None else "cut" if self.truncate else "refuse"
+        return await call.scored(texts, self.truncation_direction.lower(), long)
 
 
 class PredictRequest(TeiBody):
@@ -100,7 +99,7 @@ class Info(BaseModel):
     max_batch_tokens: int
     max_batch_requests: int | None
     max_client_batch_size: int
-    auto_truncate: bool = True
+    auto_truncate: bool
     tokenization_workers: int = 1
     version: str = version_of("eat_lightning")
     sha: str | None = None
@@ -180,10 +179,11 @@ def info(gateway: Gateway) -> Info:
     )
     return Info(
         model_id=about.name,
-        model_dtype=DTYPES[plan.dtype],
+        model_dtype=DTYPES[about.dtype],
         model_type={"reranker" if is_reranker(about) else "classifier": model},
         max_concurrent_requests=plan.queue,
-        max_input_length=about.max_length,
+        max_input_length=about.max_length if plan.long != "windows" else plan.max_chars,
+        auto_truncate=plan.long == "cut",
         max_batch_tokens=about.max_length * plan.examples_at_once,
         max_batch_requests=plan.examples_at_once,
         max_client_batch_size=plan.max_texts,

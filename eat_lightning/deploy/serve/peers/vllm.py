@@ -1,13 +1,14 @@
 """vLLM and SGLang: `/classify` and `/v1/classify`, and `/v1/models`.
 
 Shapes are those of vLLM's `entrypoints/pooling/classify/protocol.py`. As there, a text of more
-tokens than the model reads is refused, unless `truncate_prompt_tokens` lets it be cut.
+tokens than the model reads is refused, unless `truncate_prompt_tokens` lets it be cut, or the
+gateway reads it in windows.
 """
 
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import uuid4
 
 from fastapi import Response
@@ -92,7 +93,7 @@ def operations(gateway: Gateway) -> list[Operation]:
 async def classify(call: Call, body: VllmRequest) -> Response:
     about = call.gateway.about
     texts = [body.input] if isinstance(body.input, str) else body.input
-    scored = await call.scored([[text] for text in texts], may_cut=may_cut(call, body))
+    scored = await call.scored([[text] for text in texts], long=long_of(call, body))
     function = "none" if body.use_activation is False else None
     names, data = label_names(about), []
     for index, each in enumerate(scored):
@@ -107,13 +108,15 @@ async def classify(call: Call, body: VllmRequest) -> Response:
     return JSONResponse(found, headers=depth_headers(scored))
 
 
-def may_cut(call: Call, body: VllmRequest) -> bool:
-    """True where the request has the end of a text that is too long cut. Refused: 400 for a cut
-    that would leave less than the model reads."""
+def long_of(call: Call, body: VllmRequest) -> Literal["cut", "refuse"] | None:
+    """Cut the end of a text that is too long where the request names it; else refuse it, unless the
+    gateway reads windows. Refused: 400 for a cut that would leave less than the model reads."""
     wanted, most = body.truncate_prompt_tokens, call.gateway.about.max_length
     if wanted is not None and 0 <= wanted < most:
         raise Refused(BAD, f"truncate_prompt_tokens must be -1, or {most} or more, got {wanted}")
-    return wanted is not None
+    if wanted is not None:
+        return "cut"
+    return None if call.gateway.plan.long == "windows" else "refuse"
 
 
 def models(gateway: Gateway) -> Cards:

@@ -1,0 +1,142 @@
+"""A small classifier before the large one: it answers where it is sure.
+
+Shapes: N examples, B of a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from eat_lightning.answer_kind import AnswerKind
+from eat_lightning.data.split import Split
+from eat_lightning.deploy.adapt.forms import Deployed, Form, Forms
+from eat_lightning.deploy.adapt.original import Original
+from eat_lightning.deploy.adapt.work import Passed, Work
+from eat_lightning.errors import ConfigError
+from eat_lightning.infer.latency import time_all
+from eat_lightning.model.packed import Batch
+
+
+@dataclass(frozen=True)
+class SmallPart:
+    """The first model of a cascade.
+
+    Args:
+        form: in which it runs.
+        least: margin of its answer with which that stands.
+        share: of the texts for choosing that it answers.
+    """
+
+    form: Form
+    least: float
+    share: float
+
+
+@dataclass(frozen=True)
+class PairedSplit:
+    """Two models' tokens of the same texts. A batch is a pair."""
+
+    small: Split
+    large: Split
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return self.large.lengths
+
+    def __len__(self) -> int:
+        return len(self.large)
+
+    def batch(self, rows_B: np.ndarray) -> tuple[Batch, Batch]:
+        return self.small.batch(rows_B), self.large.batch(rows_B)
+
+
+@dataclass
+class SmallModel:
+    """A classifier that may stand before the one that is adapted.
+
+    Args:
+        splits: the same texts by its tokenizer.
+        times: arguments of `time_all`.
+    """
+
+    forms: Forms
+    splits: Mapping[str, Split]
+    work: Work
+    engines: list[str]
+    batch: int
+    times: Mapping[str, int]
+
+    @property
+    def kind(self) -> AnswerKind:
+        return self.forms.original.same.kind
+
+    @cached_property
+    def form(self) -> Form:
+        """The form in which it is the fastest."""
+        forms = {str(form): form for form in self.forms.available(self.engines)}
+
+        def measured() -> dict[str, float]:
+            ready = {}
+            for name, form in forms.items():
+                try:
+                    ready[name] = self.forms.deployed(form).timed_on(self.splits["select"])
+                except ConfigError:
+                    continue
+            *_, found = time_all(ready, **self.times, threads=self.forms.threads)
+            field = "latency_ms" if self.batch == 1 else "throughput"
+            sign = 1 if self.batch == 1 else -1
+            return {name: sign * fields[field] for name, fields in found.items()}
+
+        costs = self.work.json("times-small", measured)
+        return forms[min(costs, key=costs.__getitem__)]
+
+    @cached_property
+    def passed(self) -> Passed:
+        """Its answers to the texts for choosing."""
+        answers = self.forms.deployed(self.form).answers
+        return self.work.passed(f"small {self.form} select", self.splits["select"], answers)
+
+    def parts(self) -> Iterator[tuple[SmallPart, np.ndarray]]:
+        """Yield least margins from strict to lax, and who is answered with each (N)."""
+        margin_N = margins(self.kind, self.passed.logits_NC)
+        for least in np.unique(np.quantile(margin_N, np.linspace(0, 1, 101)))[::-1].tolist():
+            sure_N = margin_N >= least
+            yield SmallPart(self.form, least, float(sure_N.mean())), sure_N
+
+    def before(self, large: Deployed, part: SmallPart) -> Deployed:
+        """Make a cascade ready, which runs on pairs of batches."""
+        small, depth = self.forms.deployed(part.form), self.forms.original.num_layers
+
+        def run(pair: tuple[Batch, Batch]) -> Passed:
+            first = small.read(small.run(small.ready(pair[0])))
+            logits_BC, depth_B = first.logits_NC.copy(), np.full(len(first.logits_NC), depth)
+            rows_B = np.flatnonzero(margins(self.kind, first.logits_NC) < part.least)
+            if len(rows_B):
+                batch = pair[1].take(torch.from_numpy(rows_B))
+                second = large.read(large.run(large.ready(batch)))
+                logits_BC[rows_B] = second.logits_NC[:, : logits_BC.shape[1]]
+                depth_B[rows_B] += second.depth_N
+            return Passed(logits_BC, depth_B)
+
+        return Deployed(run, lambda pair: pair, lambda passed: passed)
+
+
+def margins(kind: AnswerKind, logits_NC: np.ndarray) -> np.ndarray:
+    return kind.margin(torch.from_numpy(logits_NC)).numpy()
+
+
+def check_pair(small: Original, large: Original) -> None:
+    """ConfigError, in one line, where one cannot answer in the other's place."""
+    ours, theirs = small.same, large.same
+    if ours.kind.problem_type != theirs.kind.problem_type or [*ours.labels] != [*theirs.labels]:
+        raise ConfigError(
+            f"small={small.name} answers with {ours.title}, and model={large.name} with "
+            f"{theirs.title}: a cascade needs the same, in the same order"
+        )
+    if not ours.labels:
+        raise ConfigError(f"small={small.name}: a score has no confidence, so no cascade is tried")

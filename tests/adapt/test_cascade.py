@@ -1,0 +1,141 @@
+"""A small classifier before the large one, from the command to predict and a gateway."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from adapting import plan_of
+from classifiers import LABELS, save_classifier
+from finished import config_of
+
+from eat_lightning.answer_kind import SingleLabel
+from eat_lightning.config import parsed
+from eat_lightning.deploy.adapt import cascade, search
+from eat_lightning.deploy.adapt import run as steps
+from eat_lightning.deploy.adapt.folder import AdaptResult
+from eat_lightning.deploy.adapt.forms import Deployed, Form
+from eat_lightning.deploy.adapt.work import Passed
+from eat_lightning.deploy.predict.plan import PredictSettings
+from eat_lightning.engines.cascade import CascadeBackend
+from eat_lightning.engines.open import open_backend
+from eat_lightning.errors import ConfigError
+from eat_lightning.model.packed import Batch
+
+
+def cascades_are_fastest(candidates, **_):
+    """A cascade takes 1 ms, fp32 without one 8, everything else 9."""
+    ms = {key: 1.0 if "cascade" in key else 8.0 if "fp32" in key else 9.0 for key in candidates}
+    yield {key: {"latency_ms": x, "throughput": 1000.0} for key, x in ms.items()}
+
+
+@pytest.fixture(scope="module")
+def adapted(classifier: Path, texts: Path, tmp_path_factory: pytest.TempPathFactory) -> AdaptResult:
+    """The small model is the large one with a shorter way: their answers agree where it is sure."""
+    root = tmp_path_factory.mktemp("cascade")
+    small = save_classifier(root / "small", num_hidden_layers=1)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (search, cascade):
+            patch.setattr(module, "time_all", cascades_are_fastest)
+        words = f"small='{small}'", "heads.enabled=false", "agree=0.8"
+        return steps.adapt(plan_of(classifier, texts, root / "adapted", *words))
+
+
+def test_predict_answers_as_certified(adapted: AdaptResult):
+    plan = parsed(PredictSettings, config_of("predict", f"run='{adapted.plan.to}'"))
+    backend, split = open_backend(plan), adapted.splits["certify"]
+    assert isinstance(backend, CascadeBackend)
+    answers = backend.answer([list(split.text(i)) for i in range(len(split))])
+    wanted_N = adapted.original_answers["certify"].argmax(-1)
+    changed = sum(a["label"] != LABELS[w] for a, w in zip(answers, wanted_N, strict=True))
+    assert adapted.chosen.tested is not None
+    assert changed == adapted.chosen.tested[0].changed > 0
+    depths = [answer["depth"] for answer in answers]
+    assert {*depths} == {1, 3}  # one layer of the small model; two more of the large
+    assert depths == adapted.passed.depth_N.tolist()
+    reasons = {answer["depth"]: answer["exit_reason"] for answer in answers}
+    assert reasons == {1: "small_model_sure", 3: "last_layer"}
+    assert {answer["retention"] for answer in answers} == {1.0}
+
+
+def test_on_demand_the_large_model_answers_all(adapted: AdaptResult):
+    plan = parsed(PredictSettings, config_of("predict", f"run='{adapted.plan.to}'"))
+    split, backend = adapted.splits["certify"], open_backend(plan)
+    texts = [list(split.text(i)) for i in range(20)]
+    answers = [a for left in backend.stream(texts, deep=frozenset({None})) for a in left.answers]
+    assert {answer["exit_reason"] for answer in answers} == {"fallback"}
+    assert [answer["label"] for answer in answers] == [
+        LABELS[number] for number in adapted.original_answers["certify"][:20].argmax(-1)
+    ]
+
+
+def test_a_gateway_serves_it(adapted: AdaptResult):
+    pytest.importorskip("fastapi")
+    from eat_lightning.deploy.serve.body import RequestExample
+    from eat_lightning.deploy.serve.model import open_model
+    from eat_lightning.deploy.serve.plan import ServeSettings
+
+    model = open_model(parsed(ServeSettings, config_of("serve", f"run='{adapted.plan.to}'")))
+    found = [a for _, some in model.stream([RequestExample(["a text"])] * 3) for a in some]
+    assert {answer["label"] for answer in found} <= {*LABELS}
+    assert model.about.exits == [1, 3]
+
+
+def test_its_row_names_both(adapted: AdaptResult):
+    assert adapted.chosen.name.startswith("cascade: small in our kernels, fp32 (")
+    assert f"| **{adapted.chosen.name}** |" in (Path(adapted.plan.to) / "README.md").read_text()
+
+
+def test_a_changed_small_model_is_refused(adapted: AdaptResult, tmp_path: Path):
+    import shutil
+
+    folder = shutil.copytree(adapted.plan.to, tmp_path / "copy")
+    about = folder / "small" / "adapted.json"
+    about.write_text(about.read_text().replace('"max_length"', ' "max_length"'))
+    plan = parsed(PredictSettings, config_of("predict", f"run='{folder}'"))
+    with pytest.raises(ConfigError, match="its small model are not those it was certified with"):
+        open_backend(plan)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"id2label": {0: "yes", 1: "no"}}, "a cascade needs the same, in the same order"),
+        ({"problem_type": "multi_label_classification"}, "a cascade needs the same"),
+        ({"id2label": {0: "no", 1: ""}}, "small={}: id2label must name each of 2 classes"),
+    ],
+)
+def test_what_cannot_be_first_is_one_line(settings, message, classifier, texts, tmp_path: Path):
+    small = save_classifier(tmp_path / "small", **settings)
+    with pytest.raises(ConfigError) as raised:
+        steps.adapt(plan_of(classifier, texts, tmp_path / "to", f"small='{small}'"))
+    assert message.format(small) in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_large_model_runs_on_those_left_and_in_what_is_timed():
+    """By hand: margins of 0.9 and 0.6 are 0.8 and 0.2, of which 0.5 lets the first stand."""
+    small_NC = np.log(np.array([[0.9, 0.1], [0.4, 0.6]]))
+    given = []
+
+    def large_run(batch: Batch) -> Passed:
+        given.append(batch.ids_N.tolist())
+        return Passed(np.array([[7.0, 0.0]]), np.array([12]))
+
+    first: Any = SimpleNamespace(
+        deployed=lambda form: Deployed(lambda b: Passed(small_NC, np.full(2, 6)), same, same),
+        original=SimpleNamespace(num_layers=6, same=SimpleNamespace(kind=SingleLabel(2))),
+    )
+    unused: Any = None
+    model = cascade.SmallModel(first, unused, unused, [], 1, {})
+    part = cascade.SmallPart(Form("torch"), 0.5, 0.5)
+    pair = Batch.from_lists([[1], [2]]), Batch.from_lists([[3, 4], [5, 6]])
+    passed = model.before(Deployed(large_run, same, same), part).answers(pair)
+    assert given == [[5, 6]]
+    np.testing.assert_allclose(passed.logits_NC, [small_NC[0], [7.0, 0.0]])
+    assert passed.depth_N.tolist() == [6, 18]
+
+
+def same(value: Any) -> Any:
+    return value

@@ -1,0 +1,76 @@
+"""Pages that a user meets first are short, and so are their sentences."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from experiments.site import how
+from experiments.site.made import ROOT
+
+PAGES = ROOT / "experiments/site/pages"
+FIRST = [
+    path for part in ("*.md", "concepts/*", "how-to/*", "tutorials/*") for path in PAGES.glob(part)
+]
+STUDIES = sorted((ROOT / "experiments").glob("*/*.md"))
+LONGEST = 1_500  # words of a study's page, tables and code left out
+WORDS, NUMBERS = 25, 2  # of a sentence
+
+
+def prose(text: str) -> str:
+    """The text without code, tables, headings and tags; a link is its words, code is one word."""
+    text = re.sub(r"```.*?```|<[^>]+>", "\n\n", text, flags=re.DOTALL)
+    lines = [line for line in text.splitlines() if not re.match(r"\s*(\||#|!!!|:::)", line)]
+    text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", "\n".join(lines))
+    return re.sub(r"`[^`]*`", "Code", text)
+
+
+def sentences(text: str) -> list[str]:
+    blocks = re.split(r"\n\s*\n|\n\s*(?:[*-]|\d+\.)\s", prose(text))
+    ends = r"(?<=[.!?:;])[)*\"]*\s+(?=[A-Z*(\"\d])"
+    return [one for block in blocks for one in re.split(ends, " ".join(block.split())) if one]
+
+
+def numbers(sentence: str) -> list[str]:
+    """A range or a share is one number (4 to 5, 3 of 10), a setting's name is none (layer 3)."""
+    joined = re.sub(r"(\d)( %)? (?:to|and|or|of) (?=[-+]?\d)", r"\1~", sentence)
+    plain = re.sub(r"(?i)(?:layer|tau|batch|budget|level of|version|SST-) ?[\d.]+", "", joined)
+    return re.findall(r"(?<![\w.-])[-+]?\d[\d,.~]*", plain)
+
+
+def long_ones(text: str) -> list[str]:
+    found = sentences(text)
+    return [s for s in found if len(s.split()) > WORDS or len(numbers(s)) > NUMBERS]
+
+
+def answer(page: Path) -> str:
+    """The paragraphs before the first figure, command or heading."""
+    return re.split(r"\n(?:!\[|```|## )", page.read_text("utf-8"))[0]
+
+
+@pytest.mark.parametrize("path", FIRST, ids=lambda path: path.stem)
+def test_sentences_of_the_site_s_first_pages_are_short(path: Path):
+    assert long_ones(path.read_text("utf-8")) == []
+
+
+def test_sentences_of_the_front_page_and_of_the_pictures_are_short():
+    front = (ROOT / "README.md").read_text("utf-8").partition("## Reference")[0]
+    pictures = "\n\n".join(each.words for each in how.pictures())
+    assert long_ones(front) + long_ones(pictures) == []
+
+
+def test_a_study_answers_first_and_in_short_sentences():
+    pages = (ROOT / "experiments").glob("*/page.md")
+    assert {str(path): found for path in pages if (found := long_ones(answer(path)))} == {}
+
+
+def test_a_study_s_page_is_short():
+    lengths = {str(path): len(prose(path.read_text("utf-8")).split()) for path in STUDIES}
+    assert {path: words for path, words in lengths.items() if words > LONGEST} == {}
+
+
+def test_a_sentence_is_counted_by_hand():
+    assert sentences("It is 1.5 times. So:\n* `a b` [c d](e.md)\n\n| a table. |") == [
+        *("It is 1.5 times.", "So:", "Code c d"),
+    ]
+    assert numbers("1 to 2 points, 3 of 872, at tau 0.9") == ["1~2", "3~872,"]
