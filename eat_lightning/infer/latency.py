@@ -22,7 +22,7 @@ from eat_lightning.model.packed import Batch
 from eat_lightning.progress import bar
 
 Name = TypeVar("Name")
-KERNELS = "16384"  # 6 layers of different widths have 24 shapes, at each number of tokens
+KERNELS = 16384  # 6 layers of different widths have 24 shapes, at each number of tokens
 BLOCK = 20  # examples that a setting runs before the next one's turn
 
 
@@ -35,11 +35,11 @@ class TimedCall:
     ready: Callable[[Batch], Any] = lambda batch: batch
 
 
-def keep_kernels() -> None:
-    """Let oneDNN keep every kernel, which it reads before its first product. It keeps 1,024,
+def keep_kernels(most: int = KERNELS) -> None:
+    """Let oneDNN keep so many kernels, which it reads before its first product. It keeps 1,024,
     and where many settings take turns, one whose kernels were dropped is timed with their making:
     0.5 ms each, more than twice the time of an encoder whose layers have widths of their own."""
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", KERNELS)
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(most))
 
 
 @contextmanager

@@ -35,6 +35,7 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.weights.files import weight_files, weights_digest
 
 CLOSE = 1e-2  # our encoder's logits in fp32 differ from transformers' by less
+KERNELS = 2048  # 7 for each number of tokens and dtype, 0.4 MB each: passes make thousands
 TIMED = 16  # texts that tell how long it will take
 
 
@@ -44,7 +45,7 @@ def adapt(plan: AdaptSettings, given: Sequence[Any] | None = None) -> AdaptResul
     Args:
         given: texts, or pairs of them, in place of the files that the plan names.
     """
-    keep_kernels()
+    keep_kernels(KERNELS)
     original = Original.open(plan.model, plan.max_length, plan.tolerance, plan.cuts)
     small = open_small(plan, original) if plan.small else None
     same, demand = original.same, plan.demand
