@@ -16,7 +16,7 @@ import torch
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import NOBODY, Backend, Left, Look, Source
 from eat_lightning.infer.recorded import Recorded
-from eat_lightning.long_texts import LongTexts, Reader, Window
+from eat_lightning.long_texts import LongTexts, Reader, TokenWindow
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.policy import Policy
 from eat_lightning.model.reason import FIRST_REASON, Reason, reason_names
@@ -106,7 +106,7 @@ class CascadeBackend(Backend):
     def run(
         self,
         source: Source,
-        windows: Sequence[Window],
+        windows: Sequence[TokenWindow],
         about: About,
         deep: bool,
         held: Sequence[Policy] = (),
