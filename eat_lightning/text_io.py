@@ -127,7 +127,7 @@ def answer_lines(
     answers = iter(made)
     found = [next(answers) if line.error is None else line.error for line in read]
     return [
-        {"line": number} | each if "error" in each else each
+        {"line": number} | each if refusal(each) else each
         for number, each in enumerate(found, start=first)
     ]
 
@@ -202,4 +202,11 @@ def write(answers: Sequence[dict[str, Any]]) -> int:
     """JSON lines to standard output, at once; returns how many are errors."""
     sys.stdout.write("".join(json.dumps(answer) + "\n" for answer in answers))
     sys.stdout.flush()
-    return sum("error" in answer for answer in answers)
+    return sum(bool(refusal(answer)) for answer in answers)
+
+
+def refusal(answer: Mapping[str, Any]) -> str:
+    """Return why there is no answer; "" where there is one. A score's predicted error is a
+    number."""
+    why = answer.get("error", "")
+    return why if isinstance(why, str) else ""

@@ -20,7 +20,7 @@ from eat_lightning.long_texts import LongTexts, Reader, TokenWindow
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.policy import Policy
 from eat_lightning.model.reason import FIRST_REASON, Reason, reason_names
-from eat_lightning.text_io import About, AnswerTrace, Texts
+from eat_lightning.text_io import About, AnswerTrace, Texts, refusal
 
 REASONS = ("small_model_sure",)
 
@@ -71,7 +71,7 @@ class CascadeBackend(Backend):
             manner = replace(self.small.reader, side=reader.side, long=reader.long)
             for left in self.small.stream(texts, about, reader=manner):
                 margin_B = self.kind.margin(torch.from_numpy(left.trace.logits_BC)).numpy()
-                refused_B = np.array(["error" in answer for answer in left.answers])
+                refused_B = np.array([bool(refusal(answer)) for answer in left.answers])
                 sure_B = (margin_B >= self.least) & ~refused_B
                 rest += [left.places[i] for i in np.flatnonzero(~sure_B)]
                 if sure_B.any():
@@ -98,7 +98,7 @@ class CascadeBackend(Backend):
         trace = AnswerTrace(found.logits_BC, depth_B, reason_B, tokens_LB, names)
         before = [left.answers[i] for i in rows_B]
         answers = [
-            old if "error" in old else old | new
+            old if refusal(old) else old | new
             for old, new in zip(before, trace.answers(self.kind, self.labels), strict=True)
         ]
         return Left(None, places, answers, trace, trace)

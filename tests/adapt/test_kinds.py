@@ -10,6 +10,7 @@ from adapting import made_up_times, plan_of
 from classifiers import drawn_texts, save_classifier
 from finished import config_of
 
+from eat_lightning import text_io
 from eat_lightning.config import parsed
 from eat_lightning.deploy.adapt import run as steps
 from eat_lightning.deploy.adapt import search
@@ -166,3 +167,9 @@ def test_exits_of_each_kind_in_onnxruntime(kind: str, texts: Path, tmp_path: Pat
     same = [is_same(*pair, made.plan.tolerance) for pair in zip(answers, original_NC, strict=True)]
     assert made.chosen.tested is not None
     assert same.count(False) == made.chosen.tested[0].changed
+
+
+def test_a_predicted_error_is_no_refusal(capsys: pytest.CaptureFixture[str]):
+    answers = [{"score": 1.5, "error": 0.2}, {"line": 2, "error": "no text"}]
+    assert text_io.write(answers) == 1
+    assert len(capsys.readouterr().out.splitlines()) == 2

@@ -15,7 +15,7 @@ from eat_lightning.infer.backend import Backend
 from eat_lightning.infer.depth_batching import Pool
 from eat_lightning.infer.torch_backend import TorchBackend, in_numpy
 from eat_lightning.long_texts import ReadText
-from eat_lightning.text_io import About, Texts
+from eat_lightning.text_io import About, Texts, refusal
 from eat_lightning.weights.untrusted import one_line
 
 BYTES_PER_TOKEN = 4  # of a text, where a backend does not tell its tokens before it runs
@@ -42,7 +42,7 @@ class Scorer:
         if len(texts) == 1:
             return [{"error": f"the model failed on this row ({why})"}]
         one_by_one = [self([text], [known])[0] for text, known in zip(texts, about, strict=True)]
-        if all("error" in answer for answer in one_by_one):
+        if all(map(refusal, one_by_one)):
             raise RuntimeError(f"the model fails ({why})")
         return one_by_one
 

@@ -20,6 +20,7 @@ from eat_lightning.deploy.score.rows import (
     windows,
 )
 from eat_lightning.deploy.score.scorer import Answers, Scorer
+from eat_lightning.text_io import refusal
 from eat_lightning.weights.untrusted import one_line
 
 MOST_TRIES = 2  # of a shard: what kills two workers is what kills
@@ -119,8 +120,8 @@ def without_failed(window: Window, answers: Answers) -> tuple[Window, Answers]:
 
 def fault_of(answer: dict) -> str:
     """Why it is none; "" where it is one."""
-    if "error" in answer:
-        return answer["error"]
+    if why := refusal(answer):
+        return why
     value = answer.get("confidence", answer.get("score", math.nan))
     return "" if math.isfinite(value) else f"the model gave no finite answer ({value})"
 

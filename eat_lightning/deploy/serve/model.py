@@ -17,6 +17,7 @@ from eat_lightning.engines.open import open_backend
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import NOBODY, Backend, Left, Source
 from eat_lightning.long_texts import LongTexts, Mode, Reader
+from eat_lightning.text_io import refusal
 
 # Places in the batch, and their answers. An answer holds its `AnswerScores` under "scores", and may
 # hold an observation for the monitor under "seen"; both are taken out before it is given.
@@ -115,7 +116,7 @@ class Model:
 
     def answers(self, left: Left) -> list[dict[str, Any]]:
         """Answers of examples that left together, with what the gateway takes out of them."""
-        if "error" in left.answers[0]:
+        if refusal(left.answers[0]):
             return left.answers
         # A score's early heads may give more than the score.
         logits_BC = left.trace.logits_BC[:, : max(len(self.backend.labels), 1)]

@@ -22,6 +22,7 @@ from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.model import AnswerScores, Deep
 from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.deploy.serve.remote import Remote, WorkerDied
+from eat_lightning.text_io import refusal
 
 KILL_S = 5  # for a killed model's last batch to end
 FOREVER_S = 3600.0  # an empty queue is looked at again
@@ -199,7 +200,7 @@ class Worker:
         def chunks() -> None:
             for places, answers in self.model.stream(examples, deep):
                 pairs = [
-                    (asks[i], Refused(413, answer["error"]) if "error" in answer else answer)
+                    (asks[i], Refused(413, why) if (why := refusal(answer)) else answer)
                     for i, answer in zip(places, answers, strict=True)
                 ]
                 loop.call_soon_threadsafe(self.finish, pairs)
