@@ -87,7 +87,7 @@ class LongTexts:
 CUT, REFUSE = LongTexts("cut"), LongTexts("refuse")
 
 
-class Window(NamedTuple):
+class TokenWindow(NamedTuple):
     """Token ids and types of what the model reads at once."""
 
     ids: np.ndarray
@@ -105,7 +105,7 @@ class ReadText:
         refused: why; "" where it is not.
     """
 
-    windows: list[Window]
+    windows: list[TokenWindow]
     num_tokens: int
     truncated: bool = False
     refused: str = ""
@@ -193,14 +193,14 @@ class Reader:
     def encode(self, given: Any) -> Any:
         return self.tokenizer.encode(*([given] if isinstance(given, str) else given))
 
-    def window(self, encoding: Any) -> Window:
+    def window(self, encoding: Any) -> TokenWindow:
         ids = np.array(encoding.ids, np.int32)
         types = np.array(encoding.type_ids, np.int32) if self.has_types else np.zeros_like(ids)
-        return Window(ids, types)
+        return TokenWindow(ids, types)
 
 
 Passed = tuple[np.ndarray, AnswerTrace, AnswerTrace]  # see `Backend.run`
-Run = Callable[[Sequence[Window]], Iterator[Passed]]
+Run = Callable[[Sequence[TokenWindow]], Iterator[Passed]]
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ class Joiner:
         """Count the windows of a text up to the one that ends it."""
         return int(self.found(logits_WC).argmax()) + 1 if self.ends(logits_WC) else len(logits_WC)
 
-    def read(self, windows: Sequence[Window], run: Run) -> tuple[AnswerTrace, AnswerTrace]:
+    def read(self, windows: Sequence[TokenWindow], run: Run) -> tuple[AnswerTrace, AnswerTrace]:
         """Run a text's windows in packs; the text's answer, and what exits would have made of it.
 
         Windows behind the first one where the label is found do not count with join=any, whichever
@@ -280,7 +280,7 @@ class Joiner:
         return np.log(odds_C).astype(logits_WC.dtype)
 
 
-def packs(windows: Sequence[Window]) -> list[list[int]]:
+def packs(windows: Sequence[TokenWindow]) -> list[list[int]]:
     """Neighbours that go through the model together: memory does not grow with the text."""
     found: list[list[int]] = [[]]
     tokens = 0

@@ -11,7 +11,7 @@ from eat_lightning.deploy.adapt.plan import AdaptSettings
 
 def plan_of(model: Path, texts: Path, to: Path, *words: str) -> AdaptSettings:
     given = [f"classifier='{model}'", f"texts='{texts}'", f"to='{to}'", "engines=[]", "agree=0.9"]
-    few = ["heads.epochs=[2]", "times.examples=2", "times.repeats=1"]
+    few = ["heads.epochs=[2]", "least_steps=1", "times.examples=2", "times.repeats=1"]
     config = config_of("adapt", *given, *few, *words)
     return parsed(AdaptSettings, {"model": config.pop("classifier")} | config)
 

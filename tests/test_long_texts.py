@@ -29,7 +29,7 @@ from eat_lightning.long_texts import (
     Joiner,
     LongTexts,
     Reader,
-    Window,
+    TokenWindow,
     packs,
 )
 from eat_lightning.methods.exit.confidence import Confidence
@@ -141,8 +141,8 @@ def test_several_labels_and_scores_are_joined():
         assert Joiner(windows(join=join), Score(), []).logits(scores).item() == pytest.approx(score)
 
 
-def given_windows(*lengths: int) -> list[Window]:
-    return [Window(np.zeros(n, np.int32), np.zeros(n, np.int32)) for n in lengths]
+def given_windows(*lengths: int) -> list[TokenWindow]:
+    return [TokenWindow(np.zeros(n, np.int32), np.zeros(n, np.int32)) for n in lengths]
 
 
 def test_windows_go_in_bounded_packs():

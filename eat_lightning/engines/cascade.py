@@ -6,8 +6,7 @@ Shapes: B examples, L layers of both.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,11 @@ import numpy as np
 import torch
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.backend import Backend, Look, Source
+from eat_lightning.infer.backend import NOBODY, Backend, Left, Look, Source
 from eat_lightning.infer.recorded import Recorded
+from eat_lightning.long_texts import LongTexts, Reader, TokenWindow
 from eat_lightning.methods.exit.never import Never
-from eat_lightning.model.contracts import Policy
+from eat_lightning.model.policy import Policy
 from eat_lightning.model.reason import FIRST_REASON, Reason, reason_names
 from eat_lightning.text_io import About, AnswerTrace, Texts
 
@@ -43,60 +43,89 @@ class CascadeBackend(Backend):
     def __post_init__(self) -> None:
         large = self.large
         self.columns, self.labels, self.kind = large.columns, large.labels, large.kind
-        self.max_length, self.by_source = large.max_length, {None: None}
+        self.max_length, self.reader = large.max_length, large.reader
+        self.by_source = {None: None}
         self.num_layers = self.small.num_layers + large.num_layers
         self.exits = [self.small.num_layers, self.num_layers]
 
-    def run(
-        self, source: Source, texts: Texts, about: About, deep: bool
-    ) -> Iterator[tuple[np.ndarray, AnswerTrace, AnswerTrace]]:
-        """deep: the large model answers all."""
-        left, before = [*range(len(texts))], self.small.num_layers
+    @property
+    def dtype(self) -> str:
+        return self.large.dtype
+
+    def read_long(self, long: LongTexts) -> None:
+        super().read_long(long)
+        self.small.read_long(long)
+
+    def stream(
+        self,
+        texts: Texts,
+        about: About | None = None,
+        deep: frozenset[Source] = NOBODY,
+        reader: Reader | None = None,
+    ) -> Iterator[Left]:
+        """Answers of the small model, then those of the large one, which answers all if deep."""
+        about = [{} for _ in texts] if about is None else about
+        reader, rest = reader or self.reader, [*range(len(texts))]
         if not deep:
-            left = []
-            for rows_B, found, _ in self.small.run(None, texts, about, False):
-                sure_B = self.kind.margin(torch.from_numpy(found.logits_BC)).numpy() >= self.least
-                left += rows_B[~sure_B].tolist()
+            rest = []
+            manner = replace(self.small.reader, side=reader.side, long=reader.long)
+            for left in self.small.stream(texts, about, reader=manner):
+                margin_B = self.kind.margin(torch.from_numpy(left.trace.logits_BC)).numpy()
+                refused_B = np.array(["error" in answer for answer in left.answers])
+                sure_B = (margin_B >= self.least) & ~refused_B
+                rest += [left.places[i] for i in np.flatnonzero(~sure_B)]
                 if sure_B.any():
-                    trace = self.part(found.take(np.flatnonzero(sure_B)), before, FIRST_REASON)
-                    yield rows_B[sure_B], trace, trace
-        if not left:
+                    rows_B = np.flatnonzero(sure_B)
+                    places = [left.places[i] for i in rows_B]
+                    yield self.part(left, rows_B, places, self.small.num_layers, FIRST_REASON)
+        if not rest:
             return
         reason = Reason.FALLBACK if deep else Reason.LAST_LAYER
-        given = [texts[row] for row in left], [about[row] for row in left]
-        for rows_B, found, _ in self.large.run(None, *given, False):
-            trace = self.part(found, self.num_layers, reason)
-            yield np.array(left)[rows_B], trace, trace
+        given = [texts[i] for i in rest], [about[i] for i in rest]
+        for left in self.large.stream(*given, reader=reader):
+            places, rows_B = [rest[i] for i in left.places], np.arange(len(left.places))
+            yield self.part(left, rows_B, places, self.num_layers, reason)
 
-    def part(self, found: AnswerTrace, depth: int, reason: int) -> AnswerTrace:
-        """Let a model's trace be one of both. depth: layers of both that were run."""
-        size = len(found.logits_BC)
-        tokens_LB = np.zeros((self.num_layers, size), np.int64)
+    def part(
+        self, left: Left, rows_B: np.ndarray, places: list[int], depth: int, reason: int
+    ) -> Left:
+        """Let some of a model's answers be of both. depth: layers of both that were run."""
+        found = left.trace.take(rows_B)
+        tokens_LB = np.zeros((self.num_layers, len(rows_B)), np.int64)
         tokens_LB[:depth] = found.tokens_LB[0]
-        depth_B, reason_B = np.full(size, depth), np.full(size, int(reason))
+        depth_B, reason_B = np.full(len(rows_B), depth), np.full(len(rows_B), int(reason))
         names = reason_names(REASONS)
-        return AnswerTrace(found.logits_BC, depth_B, reason_B, tokens_LB, names, cut_B=found.cut_B)
+        trace = AnswerTrace(found.logits_BC, depth_B, reason_B, tokens_LB, names)
+        before = [left.answers[i] for i in rows_B]
+        answers = [
+            old if "error" in old else old | new
+            for old, new in zip(before, trace.answers(self.kind, self.labels), strict=True)
+        ]
+        return Left(None, places, answers, trace, trace)
+
+    def run(
+        self,
+        source: Source,
+        windows: Sequence[TokenWindow],
+        about: About,
+        deep: bool,
+        held: Sequence[Policy] = (),
+    ) -> Iterator[tuple[np.ndarray, AnswerTrace, AnswerTrace]]:
+        """Run the large model, whose tokens the windows have."""
+        yield from self.large.run(source, windows, about, deep, held)
 
     def look(self, text: Sequence[str], about: Mapping[str, str]) -> Look:
-        return Look(self.answer([text], [about])[0], {}, {}, Never())
+        self.read_one(text)
+        [left] = self.stream([text], [about])
+        return Look(left, {}, {}, Never())
 
     def record(self, split: Any, batch: int = 32, title: str = "") -> Recorded:
         """ConfigError: two models have no common layers."""
         raise ConfigError(f"{self.folder} is a cascade of two models, which keeps no records")
 
     def identity(self, source: Source = None) -> dict[str, Any]:
-        return {
-            "small": self.small.identity(),
-            "large": self.large.identity(),
-            "least": self.least,
-        }
+        parts = {"small": self.small.identity(), "large": self.large.identity()}
+        return {**parts, "least": self.least}
 
     def policies(self, source: Source = None) -> Sequence[Policy]:
         return ()
-
-    @contextmanager
-    def cutting(self, side: str | None) -> Iterator[None]:
-        with ExitStack() as both:
-            both.enter_context(self.small.cutting(side))
-            both.enter_context(self.large.cutting(side))
-            yield

@@ -17,7 +17,7 @@ import numpy as np
 
 from eat_lightning.answer_kind import AnswerKind
 from eat_lightning.errors import ConfigError
-from eat_lightning.long_texts import Joiner, LongTexts, Reader, ReadText, Window
+from eat_lightning.long_texts import Joiner, LongTexts, Reader, ReadText, TokenWindow
 from eat_lightning.model.policy import Policy
 from eat_lightning.model.reason import Reason
 from eat_lightning.text_io import About, AnswerTrace, Texts, answer_lines
@@ -61,7 +61,7 @@ class Look:
         return self.left.answers[0]
 
 
-class HeldIfFound(Policy):
+class FullDepthIfFound(Policy):
     """Windows that would leave with the label that is looked for run every layer, so that many
     windows bring no more false alarms than full depth has."""
 
@@ -103,16 +103,16 @@ class Backend(ABC):
     def run(
         self,
         source: Source,
-        windows: Sequence[Window],
+        windows: Sequence[TokenWindow],
         about: About,
         deep: bool,
-        held: Sequence[Policy] = (),
+        extra: Sequence[Policy] = (),
     ) -> Iterator[tuple[np.ndarray, AnswerTrace, AnswerTrace]]:
         """At each exit who left there (rows B), their trace, and `Left.exits`.
 
         Args:
             deep: nobody leaves early, and the answers say `fallback`.
-            held: policies beside the source's.
+            extra: policies in addition to the source's.
         """
 
     @abstractmethod
@@ -206,10 +206,10 @@ class Backend(ABC):
         deep: frozenset[Source],
     ) -> tuple[AnswerTrace, AnswerTrace]:
         """The trace of a text of several windows, and `Left.exits`."""
-        held = (HeldIfFound(joiner),)
+        extra = (FullDepthIfFound(joiner),)
 
-        def run(windows: Sequence[Window]) -> Any:
-            return self.run(source, windows, [known] * len(windows), source in deep, held)
+        def run(windows: Sequence[TokenWindow]) -> Any:
+            return self.run(source, windows, [known] * len(windows), source in deep, extra)
 
         return joiner.read(text.windows, run)
 

@@ -98,9 +98,11 @@ def time_all(
     batch: int = 32,
     threads: int = 1,
     seed: int = 0,
+    by_length_too: bool = True,
 ) -> Iterator[dict[Name, dict[str, Any]]]:
     """Latency at batch 1 over random examples (all if there are fewer) and throughput, as they come
-    and sorted by length, as fields of a `Row`; and of each repeat `latency_R` and `rate_R`.
+    and (`by_length_too`) sorted by length, as fields of a `Row`; and of each repeat `latency_R` and
+    `rate_R`.
 
     Yields after every repeat what all repeats so far say: a long call that is ended has lost no
     more than one.
@@ -113,7 +115,7 @@ def time_all(
         rows[name] = np.random.default_rng(seed).permutation(len(split))[:examples]
         by_length[name] = rows[name][np.argsort(-split.lengths[rows[name]], kind="stable")]
     single = Turns(candidates, rows, 1)
-    orders = {"": rows, "_sorted": by_length}  # by the suffix of their fields
+    orders = {"": rows} | ({"_sorted": by_length} if by_length_too else {})  # by fields' suffix
     batched = {suffix: Turns(candidates, rows, batch, 1) for suffix, rows in orders.items()}
     with undisturbed(threads):
         single.warm_up(warmup)

@@ -23,7 +23,7 @@ from eat_lightning.infer.onnx_runner import ABOUT, Runner, files_of
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.infer.sessions import ENGINES
 from eat_lightning.infer.stricter_exits import StricterExits, nobody_leaves, would_leave
-from eat_lightning.long_texts import CUT, Window
+from eat_lightning.long_texts import CUT, TokenWindow
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import ModelFacts, Policy
 from eat_lightning.model.policies import policy_faults, specs_of
@@ -159,14 +159,14 @@ class OnnxBackend(Backend):
     def run(
         self,
         source: Source,
-        windows: Sequence[Window],
+        windows: Sequence[TokenWindow],
         about: About,
         deep: bool,
-        held: Sequence[Policy] = (),
+        extra: Sequence[Policy] = (),
     ) -> Iterator[tuple[np.ndarray, AnswerTrace, AnswerTrace]]:
         exits = self.by_source[source]
-        if held:
-            exits = replace(exits, policies=(*exits.policies, *held))
+        if extra:
+            exits = replace(exits, policies=(*exits.policies, *extra))
         if not deep:
             for rows_B, trace in self.runner.stream(windows, exits.review(about)):
                 yield rows_B, trace, trace

@@ -30,13 +30,13 @@ if TYPE_CHECKING or __package__:
         LongTexts,
         Reader,
         ReadText,
-        Window,
+        TokenWindow,
     )
     from eat_lightning.text_io import AnswerTrace, Texts, answer_input, answer_lines
 else:  # a copy, with its own text_io.py beside it; python -I does not look there by itself
     sys.path.insert(0, str(Path(__file__).parent))
     from answer_kind import SCORE, AnswerKind, kind_of
-    from long_texts import JOINS, MODES, Joiner, LongTexts, Reader, ReadText, Window
+    from long_texts import JOINS, MODES, Joiner, LongTexts, Reader, ReadText, TokenWindow
     from sessions import ENGINES, NEXT, State, engine_faults
     from text_io import AnswerTrace, Texts, answer_input, answer_lines
 
@@ -128,13 +128,13 @@ class Runner:
         """The trace of a text of several windows."""
         joiner = Joiner(self.reader.long, self.kind, self.labels)
 
-        def run(windows: Sequence[Window]) -> Any:
-            review = held_if_found(joiner, len(windows))
+        def run(windows: Sequence[TokenWindow]) -> Any:
+            review = full_depth_if_found(joiner, len(windows))
             return ((rows_B, x, x) for rows_B, x in self.stream(windows, review))
 
         return joiner.read(text.windows, run)[0]
 
-    def run(self, windows: Sequence[Window], review: Review | None = None) -> AnswerTrace:
+    def run(self, windows: Sequence[TokenWindow], review: Review | None = None) -> AnswerTrace:
         """All examples at their ends."""
         return self.run_state(first_state(windows), review)
 
@@ -145,7 +145,7 @@ class Runner:
             return AnswerTrace(logits_BC, depth_B, reason_B, tokens_LB, self.names)
         return [trace for _, trace in self.leaving(state, review)][-1]
 
-    def stream(self, windows: Sequence[Window], review: Review | None = None) -> Left:
+    def stream(self, windows: Sequence[TokenWindow], review: Review | None = None) -> Left:
         """Yield for each exit the places of those who leave there, and their trace."""
         if len(windows) == 1 and review is None:
             yield np.arange(1), self.run(windows)
@@ -184,7 +184,7 @@ class Runner:
                 state = staying(state, ~leaves_B)
 
 
-def first_state(windows: Sequence[Window]) -> State:
+def first_state(windows: Sequence[TokenWindow]) -> State:
     """The first graph's input: token ids and types end to end, and lengths."""
     return {
         "ids_N": np.concatenate([each.ids for each in windows]).astype(np.int64),
@@ -193,17 +193,17 @@ def first_state(windows: Sequence[Window]) -> State:
     }
 
 
-def held_if_found(joiner: Joiner, size: int) -> Review:
+def full_depth_if_found(joiner: Joiner, size: int) -> Review:
     """A `Review` under which windows that would leave with the label run every layer."""
-    held_B = np.zeros(size, bool)
+    found_B = np.zeros(size, bool)
 
     def review(
         reason_B: np.ndarray, guesses_EBC: np.ndarray | None, rows_B: np.ndarray
     ) -> np.ndarray:
         if guesses_EBC is None:
-            return np.where(held_B[rows_B], FALLBACK, LAST_LAYER)
-        held_B[rows_B] |= (reason_B != STAYS) & joiner.found(guesses_EBC[-1])
-        return np.where(held_B[rows_B], STAYS, reason_B)
+            return np.where(found_B[rows_B], FALLBACK, LAST_LAYER)
+        found_B[rows_B] |= (reason_B != STAYS) & joiner.found(guesses_EBC[-1])
+        return np.where(found_B[rows_B], STAYS, reason_B)
 
     return review
 

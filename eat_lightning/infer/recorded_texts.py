@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from eat_lightning.infer.backend import HeldIfFound
+from eat_lightning.infer.backend import FullDepthIfFound
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.long_texts import Joiner
 from eat_lightning.model.contracts import ExitRule
@@ -42,11 +42,11 @@ class RecordedTexts:
     def under(self, exit: ExitRule) -> TextOutcome:
         """Replay an exit rule as a backend has it: a text of one window is answered as ever."""
         is_part_W = np.bincount(self.text_W)[self.text_W] > 1
-        policies = (*self.windows.policies, HeldIfFound(self.joiner))
+        policies = (*self.windows.policies, FullDepthIfFound(self.joiner))
         free = self.windows.under(exit)
-        held = replace(self.windows, policies=policies).under(exit)
-        logits_WC = np.where(is_part_W[:, None], held.logits_BC, free.logits_BC)
-        depth_W = np.where(is_part_W, held.depth_B, free.depth_B)
+        deep = replace(self.windows, policies=policies).under(exit)
+        logits_WC = np.where(is_part_W[:, None], deep.logits_BC, free.logits_BC)
+        depth_W = np.where(is_part_W, deep.depth_B, free.depth_B)
         counted_W = np.zeros(len(depth_W), bool)
         logits_BC, depths = [], []
         for rows in np.split(np.arange(len(depth_W)), np.flatnonzero(np.diff(self.text_W)) + 1):

@@ -17,7 +17,7 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Backend, Look, Source
 from eat_lightning.infer.record import record, recorded_of
 from eat_lightning.infer.recorded import Recorded
-from eat_lightning.long_texts import CUT, Reader, Window
+from eat_lightning.long_texts import CUT, Reader, TokenWindow
 from eat_lightning.model.contracts import Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.int8 import is_int8
@@ -108,14 +108,14 @@ class TorchBackend(Backend):
     def run(
         self,
         source: Source,
-        windows: Sequence[Window],
+        windows: Sequence[TokenWindow],
         about: About,
         deep: bool,
-        held: Sequence[Policy] = (),
+        extra: Sequence[Policy] = (),
     ) -> Iterator[tuple[np.ndarray, AnswerTrace, AnswerTrace]]:
         encoder, batch = self.by_source[source], self.batch_of(windows, about)
-        if held:
-            encoder = encoder.replacing(policies=(*encoder.policies, *held))
+        if extra:
+            encoder = encoder.replacing(policies=(*encoder.policies, *extra))
         if not deep:
             for rows_G, trace in streamed(encoder, batch):
                 found = in_numpy(trace)
@@ -136,7 +136,7 @@ class TorchBackend(Backend):
         read = replace(self.reader, long=CUT)(texts)
         return self.batch_of([text.windows[0] for text in read], about)
 
-    def batch_of(self, windows: Sequence[Window], about: About) -> Batch:
+    def batch_of(self, windows: Sequence[TokenWindow], about: About) -> Batch:
         batch = Batch(
             ids_N=torch.from_numpy(np.concatenate([each.ids for each in windows])).long(),
             types_N=torch.from_numpy(np.concatenate([each.types for each in windows])).long(),

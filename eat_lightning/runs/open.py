@@ -37,10 +37,18 @@ def open_run(
     prepack: bool | None = None,
     device: str = "cpu",
 ) -> TorchBackend:
-    """exit: settings of the run's own rule, or of another that it names, or a budget (see
-    `runs.exit_choice.ExitChoice`). policies: in place of the certificate's, or of the run's own
-    (None: as they are). prepack: the form of the weights, see `infer/precision.py`; plain ones are
-    freed. ConfigError with every fault."""
+    """Open a finished run to answer texts; ConfigError with every fault.
+
+    Args:
+        run: as `Run.open` gives it.
+        exit: settings of the run's rule, or of another that it names, or a budget (see
+            `runs.exit_choice.ExitChoice`).
+        dtype: fp32, bf16 or int8.
+        certificate: name of one that the run has; None: none.
+        policies: in place of the certificate's, or of the run's; None: as they are.
+        prepack: the form of the weights, see `infer/precision.py`; plain ones are freed.
+        device: where it runs, such as "cpu".
+    """
     choice = ExitChoice.of(exit, run.model_config()["exit"])
     if choice.budget is not None and certificate is not None:
         both = "a certificate has exits of its own, so give one of them"

@@ -63,15 +63,18 @@ OPTIONS |= {*KIND}
 class EatOutput(ModelOutput):
     """The answer and what it took.
 
-    logits: the answers, (B, C), divided by their head's temperature; of a score without its error.
-    depth: layers run, (B).
-    exit_reason: codes of `eat_lightning.model.reason.Reason`, (B).
-    exit_logits: the guesses, (E, B, C), a row for each of `config.head["layers"]`; NaN where no
-    guess was made, because the example had left or the exit rule does not ask that head.
-    tokens: tokens entering each layer, (layers, B), 0 where it was not run.
+    `exit_logits` and `tokens` are attributes (and `output["tokens"]`), but no items, because
+    pipelines cut every item by its first dimension, which must be the examples.
 
-    The last two are attributes (and `output["tokens"]`), but no items, because pipelines cut every
-    item by its first dimension, which must be the examples.
+    Args:
+        loss: mean over the examples; None without labels.
+        logits: the answers, (B, C), divided by their head's temperature; of a score without its
+            error.
+        depth: layers run, (B).
+        exit_reason: codes of `eat_lightning.model.reason.Reason`, (B).
+        exit_logits: the guesses, (E, B, C), a row for each of `config.head["layers"]`; NaN where no
+            guess was made, because the example had left or the exit rule does not read that head.
+        tokens: tokens entering each layer, (layers, B), 0 where it was not run.
     """
 
     loss: Tensor | None = None
@@ -120,9 +123,15 @@ class EatForSequenceClassification(PreTrainedModel):
     ) -> Any:
         """Open as in transformers; settings of `EatConfig` given by name replace the folder's.
 
-        A head that the folder lacks (a new layer in `exit`) starts untrained. dtype="int8": for
-        inference, with products of weights in int8. ValueError in one line for a setting, a number
-        of labels or a file that does not fit.
+        A head that the folder lacks (a new layer in `exit`) starts untrained. ValueError in one
+        line for a setting, a number of labels or a file that does not fit.
+
+        Args:
+            pretrained_model_name_or_path: a folder, or a hub's name.
+            args: as in transformers.
+            config: in place of the folder's.
+            kwargs: fields of `EatConfig`, and transformers' options; dtype="int8" is for inference,
+                with products of weights in int8.
         """
         if kwargs.get("dtype") == "int8":
             whole = kwargs | {"dtype": torch.float32, "config": config}
@@ -193,13 +202,22 @@ class EatForSequenceClassification(PreTrainedModel):
         return model.eval()
 
     def set_budget(self, budget: float) -> None:
-        """Spend this share of full FLOPs on an example, on average; turn it at any time. Exit rule
-        and reduction go to their point on the dial that the run keeps beside the model's folder
-        (`measure run=... budgets=[0.5]` fits it). ValueError, in one line, where there is none."""
+        """Move exit rule and reduction to the dial's point for a mean cost.
+
+        The run keeps the dial beside the model's folder (`measure run=... budgets=[0.5]` fits it).
+        ValueError, in one line, where there is none.
+
+        Args:
+            budget: share of full FLOPs that an example may take on average.
+        """
         self._turn_to(Budget.parse(budget))
 
     def set_agreement(self, agree: float) -> None:
-        """Spend as little as leaves this share of answers as full depth says. As `set_budget`."""
+        """Move exit rule and reduction to the dial's cheapest point of an agreement.
+
+        Args:
+            agree: share of answers that must stay what full depth says.
+        """
         self._turn_to(Budget.parse_agreement(agree))
 
     def _turn_to(self, wanted: Budget) -> None:
@@ -259,9 +277,18 @@ class EatForSequenceClassification(PreTrainedModel):
         teacher_logits: Float[Tensor, "b c"] | None = None,
         about: Sequence[Mapping[str, str]] | None = None,
     ) -> EatOutput | tuple[Any, ...]:
-        """Padding may stand left or right. `about`: what policies may know of each example, such as
-        its `source`. In training nobody leaves, and the loss is that of `config.objective` over all
-        exits (`teacher_logits` where it distils); in evaluation it is that of the answers."""
+        """Answer a padded batch. In training nobody leaves, and the loss is that of
+        `config.objective` over all exits; in evaluation it is that of the answers.
+
+        Args:
+            input_ids: (B, L), padded left or right.
+            attention_mask: (B, L), 0 for padding; None: there is none.
+            token_type_ids: (B, L); None: all 0.
+            labels: right answers, (B); None: no loss.
+            return_dict: False gives a tuple; None: as the config has it.
+            teacher_logits: (B, C), for an objective that distils.
+            about: facts on each example for policies, such as its `source`.
+        """
         batch = pack(input_ids, attention_mask, token_type_ids, self.encoder.shape.max_length)
         batch.about = about
         trace = self.encoder(batch, PassOptions(flow=self.objective.flow))

@@ -23,10 +23,20 @@ STATIC = {"attention": "dense", "reduction": "none", "exit": "never"}
 
 
 class EatConfig(Sizes, PretrainedConfig):
-    """The fields of `Shape`, the heads, and a method for each slot: its file's name as `kind`, and
-    its arguments, such as `{"kind": "norm_topk", "ratio": 0.3, "layers": [2, 4]}`; of policies a
-    list of such. objective: what a run was trained for, and what training here goes on with.
-    answer: how two scores are compared, see `answer_kind.Score`."""
+    """The fields of `Shape`, the heads, and a method for each slot.
+
+    A method is its file's name as `kind`, and its arguments, such as `{"kind": "norm_topk",
+    "ratio": 0.3, "layers": [2, 4]}`.
+
+    Args:
+        head: kind, layers and arguments of the exit heads.
+        attention: the pattern; None: dense.
+        reduction: None: none.
+        exit: the rule; None: never.
+        objective: what a run was trained for, and what training here goes on with.
+        policy: a list of methods.
+        answer: how two scores are compared, see `answer_kind.Score`.
+    """
 
     model_type = "eat"
     attribute_map = {  # noqa: RUF012  (transformers' own form)

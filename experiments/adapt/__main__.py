@@ -58,8 +58,9 @@ def passes(folder: Path, task: str, num_learn: int, num_kept: int) -> Kept:
     theirs = deployed_original(original)
     answers = work.passed("original kept", splits["kept"], theirs.answers).logits_NC
     encoder = original.encoder(len(texts.columns))
-    heads = yaml.safe_load(Path(CONFIG_DIR, "adapt.yaml").read_text("utf-8"))["heads"]
-    learn_exits(encoder, splits, parsed(OnePassSettings, heads), work.folder)
+    config = yaml.safe_load(Path(CONFIG_DIR, "adapt.yaml").read_text("utf-8"))
+    heads = parsed(OnePassSettings, config["heads"])
+    learn_exits(encoder, splits, heads, work.folder, config["least_steps"])
     run = scratch_run(work.folder / "run", original, encoder, texts.columns)
     forms = Forms(original, encoder, run, 1)
     return Kept.of(forms, answers, work.folder, splits["kept"])
@@ -145,8 +146,8 @@ def main(step: str, *words: str) -> None:
         draws = [drawn(kept, demand, seed) for seed in seeds]
         row = row_of(kept, draws, task, agree, num_learn)
         path = HERE / "results" / "rows.jsonl"
-        jsonl.update(path, AdaptRow, [row], lambda other: [(other.task, other.agree)])
         print(row)
+        jsonl.update(path, AdaptRow, [row])
 
 
 if __name__ == "__main__":

@@ -56,3 +56,8 @@ class AdaptRow:
     def __post_init__(self) -> None:
         if not 0 <= max(self.broken, self.with_exits) <= self.certified <= self.draws:
             raise ConfigError(f"certified must be in 0..{self.draws}, got {self.certified}")
+
+    @property
+    def key(self) -> tuple[str, float]:
+        """Identity: a new row replaces the one that has it."""
+        return self.task, self.agree

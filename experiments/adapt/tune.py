@@ -91,7 +91,7 @@ def tuned(
         problem_type="regression" if "tolerance" in task else problem,
     )
     if probe:
-        probe_head(model.eval(), tokenizer, train[:probe], task)
+        probe_head(model.eval(), tokenizer, train.iloc[:probe], task)
     if not steps:
         return model.eval(), tokenizer
     model.train()
@@ -119,7 +119,7 @@ def main(task: str, body: str, data: str, to: str, steps: str = "400", probe: st
     train, rest = frames[0].iloc[order[::2]], frames[0].iloc[order[1::2]]
     names = settings.get("names") or (source / "labels.txt").read_text("utf-8").split()
     model, tokenizer = tuned(train, settings, names, body, int(steps), int(probe))
-    others = pd.concat([rest, frames[1]])[settings["columns"]].drop_duplicates()
+    others: Any = pd.concat([rest, frames[1]])[settings["columns"]].drop_duplicates()
     others = others.sample(frac=1, random_state=2)
     folder, ends = Path(to), 2 * len(others) // 3
     folder.mkdir(parents=True, exist_ok=True)

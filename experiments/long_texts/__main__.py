@@ -91,6 +91,8 @@ def main(words: Sequence[str]) -> None:
     torch.set_num_threads(1)
     tokenizer = tokenizer_for(given["body"])
     encoder = encoder_of(given["body"], given.get("layers", 3), tokenizer)
+    for count in (2_000, 8_000, 32_000):
+        print(f"peak memory after {count} words: {peak_mb(encoder, tokenizer, count):.0f} MB")
     train, validation = (mails(given["data"], name) for name in ("train", "validation"))
     fit_heads(encoder, split_of(train.take(drawn(train, given.get("train", 800))), tokenizer))
     num, tokens = given.get("texts", 40), given.get("tokens", 8000)
@@ -103,8 +105,6 @@ def main(words: Sequence[str]) -> None:
     ]
     jsonl.update(ROWS, Reading, rows)
     print(markdown(DataFrame(map(vars, rows)).iloc[:, :-3].round(3)))
-    for count in (2_000, 8_000, 32_000):
-        print(f"peak memory after {count} words: {peak_mb(encoder, tokenizer, count):.0f} MB")
 
 
 def encoder_of(body: str, layers: int, tokenizer: Any) -> AdaptiveEncoder:

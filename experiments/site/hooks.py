@@ -70,8 +70,10 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
 
 def on_page_content(html: str, **_: Any) -> str:
     """Let a keyboard scroll a wide table, with the theme's scripts and without them."""
-    region = '<div class="wide" role="region" aria-label="Table" tabindex="0"><table>'
-    return html.replace("<table>", region).replace("</table>", "</table></div>")
+    first, *others = html.split("<table>")
+    start = '<div class="wide" role="region" aria-label="Table {}" tabindex="0"><table>'
+    tables = (start.format(n) + other for n, other in enumerate(others, start=1))
+    return "".join([first, *tables]).replace("</table>", "</table></div>")
 
 
 def on_post_page(output: str, **_: Any) -> str:

@@ -283,7 +283,12 @@ def test_the_page_shows_candidates_and_changed_texts(adapted: AdaptResult):
 
 def test_from_python(classifier: Path, tmp_path: Path):
     """Texts as a list; the folder that is made is temporary, and is saved where one wants it."""
-    few = {"heads": {"epochs": [2]}, "times": {"examples": 2, "repeats": 1}, "engines": []}
+    few = {
+        "heads": {"epochs": [2]},
+        "least_steps": 1,
+        "times": {"examples": 2, "repeats": 1},
+        "engines": [],
+    }
     found = eat_lightning.adapt(classifier, drawn_texts(1200), agree=0.9, **few)
     answers = found.classify(["a text", "another"])
     assert {answer["label"] for answer in answers} <= {*LABELS}

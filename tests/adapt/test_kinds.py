@@ -28,7 +28,7 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 WORDS = {
     "labels": ["agree=0.8"],
-    "scores": ["agree=0.8", "tolerance=0.6", "heads.epochs=[20]"],
+    "scores": ["agree=0.8", "tolerance=0.6", "least_steps=100"],
 }
 
 
@@ -57,7 +57,7 @@ def backend(adapted: AdaptResult) -> Backend:
 def is_same(answer: dict[str, Any], original_C: np.ndarray, tolerance: float | None) -> bool:
     if tolerance is not None:
         return abs(answer["score"] - original_C[0]) <= tolerance
-    return answer["labels"] == [NAMES[c] for c in np.flatnonzero(original_C > 0)]
+    return answer["labels"] == [NAMES[c] for c in np.flatnonzero(original_C > 0).tolist()]
 
 
 def test_it_answers_as_certified(adapted: AdaptResult, backend: Backend):

@@ -70,6 +70,8 @@ def test_all_numbers_of_a_setting():
     assert fields["timed_examples"] == 5
     assert sizes.count(1) == 2 + (5 + 1) * 2 + 2 * 2  # warm-up, latency, the batch of one left over
     assert min(fields["throughput"], fields["throughput_sorted"], fields["latency_ms"]) > 0
+    *_, found = time_all({"a": candidate}, **how, by_length_too=False)
+    assert fields.keys() - found["a"].keys() == {k for k in fields if "sorted" in k}
 
 
 def test_examples_are_random_and_the_same_for_all_settings():

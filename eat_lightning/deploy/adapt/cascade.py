@@ -21,6 +21,8 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.infer.latency import time_all
 from eat_lightning.model.packed import Batch
 
+LEAST_SHARE = 0.05  # of the texts: where it answers fewer, it costs more than it saves
+
 
 @dataclass(frozen=True)
 class SmallPart:
@@ -87,7 +89,9 @@ class SmallModel:
                     ready[name] = self.forms.deployed(form).timed_on(self.splits["select"])
                 except ConfigError:
                     continue
-            *_, found = time_all(ready, **self.times, threads=self.forms.threads)
+            *_, found = time_all(
+                ready, **self.times, threads=self.forms.threads, by_length_too=False
+            )
             field = "latency_ms" if self.batch == 1 else "throughput"
             sign = 1 if self.batch == 1 else -1
             return {name: sign * fields[field] for name, fields in found.items()}
@@ -106,7 +110,8 @@ class SmallModel:
         margin_N = margins(self.kind, self.passed.logits_NC)
         for least in np.unique(np.quantile(margin_N, np.linspace(0, 1, 101)))[::-1].tolist():
             sure_N = margin_N >= least
-            yield SmallPart(self.form, least, float(sure_N.mean())), sure_N
+            if sure_N.mean() >= LEAST_SHARE:
+                yield SmallPart(self.form, least, float(sure_N.mean())), sure_N
 
     def before(self, large: Deployed, part: SmallPart) -> Deployed:
         """Make a cascade ready, which runs on pairs of batches."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,11 @@ from eat_lightning.weights.exits import EXITS, load_exits, save_exits
 
 
 def learn_exits(
-    encoder: AdaptiveEncoder, splits: dict[str, Any], plan: OnePassSettings, work: Path
+    encoder: AdaptiveEncoder,
+    splits: dict[str, Any],
+    plan: OnePassSettings,
+    work: Path,
+    least_steps: int,
 ) -> None:
     """Train the early heads without labels, or read those that an earlier call has kept.
 
@@ -30,6 +35,7 @@ def learn_exits(
     Args:
         splits: *learn* and *select*.
         work: a folder for vectors and heads.
+        least_steps: of training; few texts are gone through more often for that.
     """
     if (work / EXITS / "config.json").is_file():
         load_exits(encoder, work)
@@ -40,6 +46,8 @@ def learn_exits(
     learn = kept_vectors(encoder, splits["learn"], work, precision)
     select = kept_vectors(encoder, splits["select"], work, precision)
     settings = trainer_arguments({"accelerator": "cpu", "devices": 1, "precision": precision})
+    least = math.ceil(least_steps * plan.batch_size / len(learn))
+    plan = plan.model_copy(update={"epochs": [max(epochs, least) for epochs in plan.epochs]})
     vectors = VectorData(learn, select, plan.batch_size, seed=0)
     training = HeadTraining(encoder, SelfDistillation(), plan, vectors, settings)
     trainer = training.trained(searched(plan, training.loss_of), callbacks=[Fold()])

@@ -53,6 +53,7 @@ class AdaptSettings(Settings):
     max_length: Annotated[int | None, Whole(8)]
     shares: list[Share]
     threads: Annotated[int, Whole(1)]
+    least_steps: Annotated[int, Whole(1)]
     heads: OnePassSettings
     times: TimesSettings
 

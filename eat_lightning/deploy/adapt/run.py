@@ -70,7 +70,7 @@ def adapt(plan: AdaptSettings, given: Sequence[Any] | None = None) -> AdaptResul
     encoder = original.encoder(len(texts.columns))
     check_encoder(encoder, original, splits["select"])
     if plan.heads.enabled:
-        learn_exits(encoder, splits, plan.heads, work.folder)
+        learn_exits(encoder, splits, plan.heads, work.folder, plan.least_steps)
     run = scratch_run(work.folder / "run", original, encoder, texts.columns)
     forms = Forms(original, encoder, run, plan.threads)
     timing = plan.batch, plan.threads, plan.times.model_dump()
@@ -150,7 +150,7 @@ def tell_rare_classes(original_NC: np.ndarray, same: SameAnswer, demand: Demand)
         print(
             f"note: nothing is certified of {len(rare)} of {len(sizes)} classes alone, such as "
             f"{least}, {sizes[least]:,} of {len(original_NC):,} answers of the certificate: "
-            f"{demand.agree:g} of a class takes {needed:,}, and per_class"
+            f"per_class={{{least}: {demand.agree:g}}} takes {needed:,}"
         )
 
 
@@ -204,13 +204,14 @@ def announce(
     kind, layers = original.config["model_type"], original.num_layers
     (every,) = Demand(plan.agree, plan.confidence).counts(np.zeros(sizes["certify"], bool), {})
     tried = ", ".join(NAMES[engine] for engine in ("torch", *plan.engines))
+    first = f", and with {plan.small} before them" if plan.small else ""
     seconds, scratch_bytes, kept_bytes = costs(plan, original, splits)
     lines = [
         f"{plan.model}: {kind}, {layers} layers, {original.same.title}",
         f"texts: {texts.line}{cut_off}",
         f"parts: {sizes['learn']:,} for learning exits, {sizes['select']:,} for choosing, "
         f"{sizes['certify']:,} for the certificate, of which {every.allowed:,} answers may change",
-        f"tried: {tried}, without exits and with them",
+        f"tried: {tried}, without exits and with them{first}",
         f"takes about {timedelta(seconds=round(seconds))}, {scratch_bytes / 1e9:.1f} GB "
         f"in {scratch} meanwhile, {kept_bytes / 1e9:.1f} GB in {plan.to}",
     ]

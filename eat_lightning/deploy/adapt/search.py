@@ -242,7 +242,7 @@ class Search:
                     ready[candidate.key] = self.deployed(candidate).timed_on(split)
                 except ConfigError as error:
                     faults[candidate.key] = str(error).splitlines()[0]
-            *_, found = time_all(ready, **self.times, threads=self.threads)
+            *_, found = time_all(ready, **self.times, threads=self.threads, by_length_too=False)
             ms = {
                 key: {"1": fields["latency_ms"], "32": 1000 / fields["throughput"]}
                 for key, fields in found.items()
