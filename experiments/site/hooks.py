@@ -52,9 +52,12 @@ def nav_of(pages: list[Page]) -> list[dict[str, Any]]:
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add what was made: Markdown, pictures, and whole files from `experiments/`."""
+    """Add what was made: Markdown, pictures, and whole files from `experiments/`; the notebooks."""
     for page in config["made"]:
         files.append(File.generated(config, page.path, content=page.content))
+    for path in sorted((ROOT / "experiments/site/notebooks").glob("*.ipynb")):
+        made = File.generated(config, f"notebooks/{path.name}", abs_src_path=str(path))
+        files.append(made)
     return files
 
 
