@@ -20,7 +20,11 @@ from experiments.serving.rows import LoadRow
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 KINDS: list[type[Any]] = [Row, AdaptRow, AttackRow, BenchRow, Trial, PlaneRow, ScalingRow, LoadRow]
-ANOTHER_FORM = {"budgets/dial/rows.jsonl", "bodies/results/scores.jsonl"}  # of one script
+ANOTHER_FORM = {  # of one script each
+    "budgets/dial/rows.jsonl",
+    "bodies/results/scores.jsonl",
+    "long_texts/results/rows.jsonl",
+}
 
 
 def test_kept_lines_are_read_and_stay_equal():

@@ -88,11 +88,11 @@ def test_only_a_head_above_the_bound_gets_a_temperature():
     torch.manual_seed(0)
     logits = torch.randn(20_000, 2)
     labels = torch.distributions.Categorical(logits=logits).sample()
-    heads = {k: SimpleNamespace(temperature=torch.ones(())) for k in ("2", "4")}
-    encoder = SimpleNamespace(heads=heads, kind=SingleLabel(2))
+    heads = {k: SimpleNamespace(temperature=torch.ones(())) for k in (2, 4)}
+    encoder: Any = SimpleNamespace(heads=SimpleNamespace(at=heads.get), kind=SingleLabel(2))
     found = calibrate(encoder, {2: logits, 4: 3 * logits}, labels)
-    assert heads["2"].temperature == 1.0
-    assert float(heads["4"].temperature) == pytest.approx(3.0, rel=0.05)
+    assert heads[2].temperature == 1.0
+    assert float(heads[4].temperature) == pytest.approx(3.0, rel=0.05)
     assert found[4]["ece_before"] > 0.02 > found[4]["ece_after"]
     assert found[2]["ece_before"] == found[2]["ece_after"]
 
