@@ -50,9 +50,8 @@ def passes(folder: Path, task: str, num_learn: int, num_kept: int) -> Kept:
     most = num_learn + SELECT + num_kept
     texts = read_texts(str(folder / "texts.parquet"), settings["columns"], most)
     ends = [num_learn, num_learn + SELECT]
-    parts = dict(
-        zip(("learn", "select", "kept"), np.split(np.arange(len(texts)), ends), strict=True)
-    )
+    learn, select, kept = np.split(np.arange(len(texts)), ends)
+    parts: dict[str, np.ndarray] = {"learn": learn, "select": select, "kept": kept}
     work = Work.open(folder / "answers", {"task": task, "learn": num_learn, "kept": num_kept})
     splits = splits_of(texts, parts, original, work.folder)
     theirs = deployed_original(original)

@@ -200,7 +200,7 @@ def announce(
     sizes = {name: len(split) for name, split in splits.items()}
     limit = original.max_length
     longest = sum(int((split.lengths >= limit).sum()) for split in splits.values())
-    cut_off = f", {longest:,} reach {limit} tokens and may be cut" if longest else ""
+    cut_off = f", {longest:,} cut at {limit} tokens (predict: long=cut)" if longest else ""
     kind, layers = original.config["model_type"], original.num_layers
     (every,) = Demand(plan.agree, plan.confidence).counts(np.zeros(sizes["certify"], bool), {})
     tried = ", ".join(NAMES[engine] for engine in ("torch", *plan.engines))
