@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -118,7 +119,13 @@ class Unknown:
             yaml = f"; one's own: --config-dir <the folder that has {self.key}/{self.choice}.yaml>"
             near = did_you_mean(self.choice, self.choices) or yaml
             return f"{self.key} must be one of {', '.join(self.choices)}, got {self.choice}{near}"
-        near = "" if config is None else did_you_mean(self.key, dotted_keys(config))
+        known = [] if config is None else [*dotted_keys(config)]
+        slot, _, name = self.key.rpartition(".")
+        beside = [key.removeprefix(f"{slot}.") for key in known if key.startswith(f"{slot}.")]
+        if slot in ("exit", "reduction") and not get_close_matches(name, beside):
+            # A class of one's own has arguments that a command's yaml does not list.
+            return f"{self.key} is not an option: of a class of one's own, +{self.key}=..."
+        near = did_you_mean(self.key, known)
         return f"{self.key} is not an option{near or ': --help-all lists all'}"
 
 

@@ -97,7 +97,7 @@ def leaving_distances(exit: ExitRule, recorded: Recorded) -> Float[np.ndarray, "
 def fine_distances(knob: Knob) -> list[float]:
     """Distances from the strict end, ascending: those of the knob's fine points, others in equal
     ratios between them, and halves of the first."""
-    fine = [abs(point - knob.strict) for point in knob.fine]
+    fine = [abs(point - knob.strict) for point in knob.fine if point != knob.strict]
     near = [fine[0] / 2**k for k in range(NEAR, 0, -1)]
     between = [np.geomspace(*pair, FINER, endpoint=False)[1:] for pair in pairwise(fine)]
     return sorted([*near, *fine, *np.concatenate(between).tolist()])

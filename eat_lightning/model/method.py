@@ -110,6 +110,9 @@ def argument_faults(cls: Any, num_layers: int | None, /, **arguments: Any) -> li
     """Give a line for each fault of a method's arguments; num_layers None: not known yet."""
     if inspect.isabstract(cls):
         return [f"{cls.__name__} has no {' and no '.join(sorted(cls.__abstractmethods__))}"]
+    taken = inspect.signature(cls).parameters.values()
+    if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in taken):
+        return [f"{cls.__name__} must name its arguments: it lacks the decorator @method"]
     return cls.faults(num_layers, **arguments)
 
 

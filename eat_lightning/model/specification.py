@@ -177,8 +177,11 @@ class Specification:
             num_layers: of the encoder; None where it is not known yet.
         """
         if unknown := self.arguments.keys() - self.takes.keys():
-            near = did_you_mean(min(unknown), self.takes)
-            return [f"{self.slot}.{min(unknown)} is not an option of {self.kind}{near}"]
+            key = f"{self.slot}.{min(unknown)}"
+            # A class from outside may lack what a preset sets for those on the shelf.
+            preset = f"; ~{key} leaves it out" if "." in self.kind else ""
+            near = did_you_mean(min(unknown), self.takes) or preset
+            return [f"{key} is not an option of {self.kind}{near}"]
         return argument_faults(self.made_of, num_layers, **self.arguments)
 
     def build(self, num_layers: int | None = None) -> Any:

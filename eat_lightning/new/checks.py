@@ -152,11 +152,12 @@ def cls_stays_and_order_is_kept(encoder: AdaptiveEncoder) -> None:
     with torch.inference_mode():
         rows = [*encoder(ragged(), PassOptions(leave=False, keep_hidden=True)).hidden.values()]
         encoder.strength.fill_(0.0)
-        assert (encoder(ragged(), ALL_EXITS).tokens_LB == ragged().lengths_B).all()
+        all_stay = (encoder(ragged(), ALL_EXITS).tokens_LB == ragged().lengths_B).all()
+        assert all_stay, "rows are dropped though packed.strength_B is 0"
     for packed in rows:
         for place_T in packed.position_N.split(packed.layout.lengths_B.tolist()):
-            assert place_T[0] == 0
-            assert (place_T.diff() > 0).all()
+            assert place_T[0] == 0, "[CLS] is not the first row of its example"
+            assert (place_T.diff() > 0).all(), "rows are not in their order"
 
 
 def spec_undoes_build(slot: str) -> Check:

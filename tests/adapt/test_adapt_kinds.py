@@ -147,7 +147,7 @@ def test_sameness_by_hand():
     assert cut.shown(np.array([2.4, 0.1])) == "2.400"  # beside a score stands its error
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("kind", MODELS)
 def test_exits_of_each_kind_in_onnxruntime(kind: str, texts: Path, tmp_path: Path, monkeypatch):
     pytest.importorskip("onnxscript")

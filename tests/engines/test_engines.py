@@ -39,7 +39,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def opened(run: Path, backend: str, **asked: Any) -> Any:
-    return opening.open_backend(plan(run=str(run), backend=backend, threads=1, **asked))
+    return opening.open_backend(plan(run=str(run), backend=backend, threads=1, long="cut", **asked))
 
 
 def assert_same(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], within: float) -> None:
@@ -51,7 +51,7 @@ def assert_same(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], within
 @pytest.mark.parametrize("engine", ["onnx", "openvino"])
 def test_a_run_in_an_engine_answers_as_in_torch(run: Path, engine: str):
     """In a batch and one by one: label, depth, reason and retention of each."""
-    ours, theirs = (opened(run, name, long="cut") for name in ("torch", engine))
+    ours, theirs = (opened(run, name) for name in ("torch", engine))
     assert_same(theirs.answer(TEXTS), ours.answer(TEXTS), 1e-4)
     for text in TEXTS[:4]:
         assert_same(theirs.answer([text]), ours.answer([text]), 1e-4)

@@ -12,7 +12,7 @@ from eat_lightning.infer.dial_fit import fine_distances, fit_dial, flops_shares,
 from eat_lightning.infer.record import record
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
-from eat_lightning.model.contracts import at_point
+from eat_lightning.model.contracts import Knob, at_point
 from eat_lightning.validation import Within
 from eat_lightning.weights.dial import Budget, Dial, DialPoint
 
@@ -240,3 +240,17 @@ def test_a_knob_goes_from_nobody_leaves_to_more_and_more(kind: str):
     assert distance == sorted(distance)
     assert {*knob.grid} <= {*knob.fine}
     assert {round(d, 9) for d in distance[1:]} <= {round(d, 9) for d in fine_distances(knob)}
+
+
+def test_fine_points_may_begin_with_the_strict_end():
+    with_strict, without = (
+        fine_distances(Knob("lead", 1.0, (0.9,), fine, "(0, 1]"))
+        for fine in ((1.0, 0.9, 0.5), (0.9, 0.5))
+    )
+    assert with_strict == without
+    assert min(without) > 0
+
+
+def test_a_strict_end_is_finite():
+    with pytest.raises(ValueError, match="knob lead: strict must be finite, got inf"):
+        Knob("lead", float("inf"), (3.0,), (3.0,), "(0, inf)")

@@ -6,7 +6,9 @@ import pytest
 import torch
 from models import Nearest, kinds, method, ragged, tiny
 
-from eat_lightning.model.specification import SLOTS, build, build_all, spec
+from eat_lightning.model.contracts import VectorHead
+from eat_lightning.model.method import method as method_of
+from eat_lightning.model.specification import SLOTS, Specification, build, build_all, spec
 from eat_lightning.new.checks import checks
 from eat_lightning.validation import InLayers, Within
 
@@ -17,6 +19,26 @@ HERE = __name__
 class NotAMethod:
     def __init__(self, **_):
         raise AssertionError("must not be made")
+
+
+class Undecorated(VectorHead):
+    """A head whose author forgot the decorator: torch's constructor takes anything."""
+
+    def vector_width(self, shape):
+        return shape.hidden_size
+
+    def vector(self, packed):
+        return packed.x_ND
+
+    def guess(self, *_):
+        raise AssertionError("must not be called")
+
+    flops = of_features = first = guess
+
+
+@method_of("head")
+class Widest(Undecorated):
+    """The same, with its arguments (none)."""
 
 
 OF_PAIRS = {  # test_pairs.py
@@ -50,6 +72,13 @@ def test_a_class_from_outside_the_package():
     before_BC = encoder(batch).logits_BC
     encoder = encoder.replacing(attention=pattern)
     assert not torch.allclose(encoder(batch).logits_BC, before_BC)
+
+
+def test_a_class_from_outside_is_told_what_it_lacks():
+    lacks = "Undecorated must name its arguments: it lacks the decorator @method"
+    assert Specification("head", f"{HERE}.Undecorated", {}).faults() == [lacks]
+    [preset] = Specification("head", f"{HERE}.Widest", {"pool": "mean"}).faults()
+    assert preset == f"head.pool is not an option of {HERE}.Widest; ~head.pool leaves it out"
 
 
 def test_a_class_from_outside_must_have_been_imported(monkeypatch: pytest.MonkeyPatch):

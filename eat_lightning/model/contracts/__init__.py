@@ -1,11 +1,11 @@
 """How to write a method: one class that fills a slot, one yaml that names it and its arguments.
 
 Begin with `python -m eat_lightning.new <slot> <name>` for an attention, a reduction, an exit, an
-objective or a schedule: it writes the class with its imports, its yaml and its test. Then read
-`Method` in `model/method.py` (arguments, names) and `base` (parameters, penalties), and the
-contract of your slot: `attention`, `reduction`, `exit`, `head`, `objective`, `schedule`, `risk`, or
-`model/policy.py`. A contract is a base class. What is abstract must be written; every other hook
-does nothing until it is overridden.
+objective or a schedule (a head is short, and has no template): it writes the class with its
+imports, its yaml and its test. Then read `Method` in `model/method.py` (arguments, names) and
+`base` (parameters, penalties), and the contract of your slot: `attention`, `reduction`, `exit`,
+`head`, `objective`, `schedule`, `risk`, or `model/policy.py`. A contract is a base class. What is
+abstract must be written; every other hook does nothing until it is overridden.
 
     @method("reduction")            # eat_lightning.model.method
     class MostSeen(Reduction):
@@ -23,14 +23,14 @@ does nothing until it is overridden.
     ratio: 0.3
     layers: [2, 4]
 
-    export EAT_IMPORT=my_module     # the modules of yours that a command may import
+    export EAT_IMPORT=my_module     # `measure` and the others import no other module of yours
     eat train --config-dir <folder> reduction=most_seen ...
 
 A ratio is the share of an example's rows without [CLS] that goes at each of `layers`, rounded down.
 [CLS] must stay; other special tokens are rows like any other.
 
 A head's yaml has `kind: my_module.MaxLinear` in place of `_target_`, and `layers`. With `model=eat`
-"head.pool is not an option of my_module.MaxLinear" says that the bundle sets an argument which the
+"head.pool is not an option of my_module.MaxLinear" says that the preset sets an argument which the
 head lacks: `~head.pool` takes it out. `bind` makes a head's parameters from `shape.hidden_size`
 (`model/shape.py` lists all of it), and its buffer `temperature`; each exit layer has its head.
 
@@ -39,8 +39,10 @@ their vectors, `packed.layout.segment_N` is the example of each row, `index_N` i
 [CLS]), `lengths_B` the rows of each example, on the host. `layout.pad` and `unpad` go to B x L and
 back. Nothing may be summed, sorted or shifted over N alone, since N holds all examples.
 
-What the shelf shares, for a method to use: `methods/reduction/_topk.py` (keep the highest scores),
-`_gates.py` (keep by truth values, gate softly), `_merged.py`; `methods/exit/_points.py` (the point
+What the shelf shares, for a method to use: `methods/reduction/_topk.py` (`keep_ratio` keeps the
+highest scores and obeys `packed.strength_B`, 0 to 1, with which training anneals), `_gates.py`
+(`keep_where(packed, stays_N)`, which does not: add `| (packed.strength_B == 0)[segment_N]`; soft
+gates), `_merged.py`; `methods/exit/_points.py` (the point
 of an exit) and `_scores.py` (entropy, lead); `model/heads.py` (`POOLS`); `methods/objective/
 _losses.py`. The shelf is `eat_lightning/methods/<slot>/<kind>.py`, with a yaml of the same name.
 """

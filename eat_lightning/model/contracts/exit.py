@@ -22,11 +22,12 @@ from eat_lightning.model.shape import Shape
 
 class ExitRule(EncoderPart, ABC):
     """Decides at each of its `layers` but the last layer of the encoder, where all leave. At the
-    strict end of its `knob` nobody leaves before."""
+    strict end of its `knob` nobody leaves before the last layer."""
 
     layers: Sequence[int]  # where it decides (0: the embedding); a head stands at each
     reasons: Sequence[str] = ("exit",)  # why an example may leave
-    kinds: Sequence[str] = PROBLEM_TYPES  # of answers that it judges; it is refused for others
+    # Of answers that it judges, else it is refused: SINGLE, MULTI, SCORE (`answer_kind`).
+    kinds: Sequence[str] = PROBLEM_TYPES
     wants_error: bool = False  # reads the error that early heads of a score predict
     last_only: bool = False  # a decision reads no exit but the one where it is made
     by_class: bool = False  # `observe` gives a signal for each class, in their order
@@ -35,7 +36,8 @@ class ExitRule(EncoderPart, ABC):
 
     @property
     def least_lead(self) -> float | None:
-        """The least lead of the likeliest class over the next of whoever leaves; None: unknown."""
+        """The least difference between the two largest probabilities of an example that leaves;
+        None: unknown."""
         return None
 
     @abstractmethod

@@ -122,7 +122,7 @@ def test_the_gateway_watches_an_export(pair: tuple[Path, Path]):
     node = {"_target_": "eat_lightning.methods.policy.veto.Veto", "margin": 0.6}
     watched = {"monitor": True, "fallback": True, "run_length": 100, "window": 50, "calm": 10}
     given: dict[str, Any] = {"run": str(onnx), "backend": "onnx", "policy": {"veto": node}}
-    given |= {"drift": watched | {"psi": 0.5, "state": None}, "max_texts": 50}
+    given |= {"drift": watched | {"psi": 0.5, "state": None}, "max_texts": 50, "long": "cut"}
     model = Remote(plan(**given))
     assert isinstance(model.about.normal[None], Reference)
     assert Monitor(model.about.normal[None].seen).full_depth is False

@@ -337,9 +337,12 @@ def test_a_file_that_is_damaged_within_stops_no_other(sst2: Path, tmp_path: Path
     assert not [*(tmp_path / "out").rglob("*.part")]
 
 
+SMALL = ["shard_mb=0.02", "window=64", "every_s=0.2"]
+
+
 def command(given: Path, out: Path, run: Path, *more: str) -> list[str]:
     words = [f"input={given}", f"output={out}", f"run={run}", "workers=2"]
-    return ["eat_lightning.score", *words, "shard_mb=0.02", "window=64", "every_s=0.2", *more]
+    return ["eat_lightning.score", *words, "long=cut", *SMALL, *more]
 
 
 @pytest.mark.slow
