@@ -104,7 +104,8 @@ def test_a_closed_exit_is_no_graphs_end(run: Path, policies: tuple[Any, ...]):
     model = opening.OfRun(Run.open(run), asked.opening, policies)
     theirs = model.open("onnx")
     assert theirs.export.layers == ([1, 2] if policies else [2])
-    assert_same(theirs.answer(TEXTS), model.open("torch").answer(TEXTS), 1e-4)
+    fit = TEXTS[:4]  # longer ones are refused
+    assert_same(theirs.answer(fit), model.open("torch").answer(fit), 1e-4)
 
 
 @pytest.fixture
