@@ -133,7 +133,7 @@ def test_no_plain_matrix_is_kept(run: Path, monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(Run, "model", watched)
     ready, gateway = answerer(run), open_model(plan(run=str(run), threads=1))
-    gc.collect()
+    gc.collect(2)
     assert len(plain) == 2 * 4 * 6
     assert [ref() for ref in plain if ref() is not None] == []
     assert ready.encoder.embedding.word.weight.shape[0] > 0
