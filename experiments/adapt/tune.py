@@ -101,7 +101,8 @@ def tuned(
     for step in range(steps):
         rows = train.iloc[random.choice(len(train), BATCH)]
         given = given_of(tokenizer, rows, task)
-        loss = model(**given, labels=targets(rows, task, len(names))).loss
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = model(**given, labels=targets(rows, task, len(names))).loss
         loss.backward()
         optimizer.step()
         schedule.step()
