@@ -138,7 +138,7 @@ def chosen_row(
     return ChosenRow(
         task=task,
         model=f"{original.config['model_type']}, {original.num_layers} layers of {original.width}",
-        num_texts=len(read_texts(str(folder / "texts.parquet"), columns, MOST)),
+        num_texts=len(read_texts(str(folder / "texts.parquet"), columns, more.get("most", MOST))),
         num_certify=count["num"],
         agree=agree,
         confidence=made.certificate["confidence"],
