@@ -3,7 +3,7 @@
     python -m experiments.adapt.tune task=stsb body=FOLDER data=FOLDER to=FOLDER     # first
     python -m experiments.adapt answers folder=FOLDER task=stsb [learn=800] [kept=1200]
     python -m experiments.adapt redraws folder=FOLDER task=stsb [agree=0.95] [draws=200]
-    python -m experiments.adapt chosen folder=FOLDER task=stsb [agree=0.95] [most=8000]   # a quiet machine
+    python -m experiments.adapt chosen folder=FOLDER task=stsb [agree=0.95] [most=8000]  # times too
 
 `answers` runs all passes, and times nothing: what transformers answers, what our heads do, in fp32
 and in int8. `redraws` draws the parts anew from these and adds a row to `results/`. `chosen` runs
