@@ -1,4 +1,4 @@
-"""Rows of `eat adapt`: the candidate chosen, its times, and changed answers to texts that it never saw.
+"""Rows of `eat adapt`: the candidate chosen, its times, and changed answers to fresh texts.
 
 Shapes: N texts, B of a batch, C classes.
 """
