@@ -241,23 +241,23 @@ class Joiner:
         pack they are in: so an answer does not depend on the packs.
         """
         done: dict[int, tuple[AnswerTrace, AnswerTrace]] = {}
-        logits_WC = np.empty(0)
-        for pack in packs(windows):
+        for pack in packs([len(window.ids) for window in windows]):
             for rows_B, trace, exits in run([windows[i] for i in pack]):
                 for place, row in enumerate(rows_B.tolist()):
                     one = np.array([place])
                     done[pack[row]] = trace.take(one), exits.take(one)
-            logits_WC = np.concatenate([done[i][0].logits_BC for i in range(len(done))])
-            if self.ends(logits_WC):
+            # At full depth a window may be found that the exits would have missed: they read on.
+            answered, of_exits = zip(*(done[i] for i in range(len(done))), strict=True)
+            if all(self.ends(logits_of(traces)) for traces in (answered, of_exits)):
                 break
-        traces = [done[i] for i in range(self.count(logits_WC))]
-        return self.joined([trace for trace, _ in traces]), self.joined([x for _, x in traces])
+        return self.joined(answered), self.joined(of_exits)
 
     def joined(self, traces: Sequence[AnswerTrace]) -> AnswerTrace:
-        """One trace of a text: the deepest window's depth and reason, the tokens of all."""
+        """One trace of a text: the deepest window's depth and reason, tokens of all that count."""
+        traces = traces[: self.count(logits_of(traces))]
         depth_W = np.concatenate([trace.depth_B for trace in traces])
         deepest = traces[int(depth_W.argmax())]
-        logits_C = self.logits(np.concatenate([trace.logits_BC for trace in traces]))
+        logits_C = self.logits(logits_of(traces))
         tokens_L1 = np.sum([trace.tokens_LB for trace in traces], axis=0)
         return replace(deepest, logits_BC=logits_C[None], tokens_LB=tokens_L1, guesses={})
 
@@ -280,14 +280,19 @@ class Joiner:
         return np.log(odds_C).astype(logits_WC.dtype)
 
 
-def packs(windows: Sequence[TokenWindow]) -> list[list[int]]:
+def logits_of(traces: Sequence[AnswerTrace]) -> np.ndarray:
+    """Stack the logits of windows (W x C)."""
+    return np.concatenate([trace.logits_BC for trace in traces])
+
+
+def packs(lengths: Sequence[int]) -> list[list[int]]:
     """Neighbours that go through the model together: memory does not grow with the text."""
     found: list[list[int]] = [[]]
     tokens = 0
-    for place, window in enumerate(windows):
-        if found[-1] and tokens + len(window.ids) > PACK_TOKENS:
+    for place, length in enumerate(lengths):
+        if found[-1] and tokens + length > PACK_TOKENS:
             found.append([])
             tokens = 0
         found[-1].append(place)
-        tokens += len(window.ids)
+        tokens += length
     return found

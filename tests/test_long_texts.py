@@ -147,8 +147,8 @@ def given_windows(*lengths: int) -> list[TokenWindow]:
 
 def test_windows_go_in_bounded_packs():
     half = PACK_TOKENS // 2
-    assert packs(given_windows(half, half, half, 1)) == [[0, 1], [2, 3]]
-    assert packs(given_windows(2 * PACK_TOKENS, 5)) == [[0], [1]]
+    assert packs([half, half, half, 1]) == [[0, 1], [2, 3]]
+    assert packs([2 * PACK_TOKENS, 5]) == [[0], [1]]
 
 
 def test_the_first_window_where_it_is_found_ends_the_text():

@@ -23,9 +23,9 @@ from eat_lightning.infer.onnx_runner import ABOUT, Runner, files_of
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.infer.sessions import ENGINES
 from eat_lightning.infer.stricter_exits import StricterExits, nobody_leaves, would_leave
-from eat_lightning.long_texts import CUT
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import ExitRule, ModelFacts, Policy
+from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import policy_faults, specs_of
 from eat_lightning.model.specification import MODEL_SLOTS, Specification
 from eat_lightning.progress import shown
@@ -137,22 +137,18 @@ class OnnxBackend(Backend):
         return self.runner.dtype
 
     def record(self, split: Any, batch: int = 32, title: str = "") -> Recorded:
-        """`Recorded.exit` is a rule under which nobody leaves: the graphs' own is in them.
-        ConfigError where the split was cut by another tokenizer."""
+        """`Recorded.exit` is a rule under which nobody leaves: the graphs' own is in them."""
         guesses: dict[int, np.ndarray] = {}
         tokens_LB = np.zeros((self.num_layers, len(split)), np.int64)
         for rows_B in shown(sorted_batches(split.lengths, batch), title):
-            read = replace(self.reader, long=CUT)([list(split.text(i)) for i in rows_B])
-            trace = self.runner.run([text.windows[0] for text in read], nobody_leaves)
+            trace = self.runner.run_state(state_of(split.batch(rows_B)), nobody_leaves)
             tokens_LB[:, rows_B] = trace.tokens_LB
             for layer, (guess_BC, _) in trace.guesses.items():
                 size = len(split), guess_BC.shape[1]
                 guesses.setdefault(layer, np.empty(size, np.float32))[rows_B] = guess_BC
-        if tokens_LB[0].tolist() != split.lengths.tolist():
-            raise ConfigError(f"{self.name} has another tokenizer than the run")
         return Recorded(
             split.labels,
-            tokens_LB[0],
+            split.lengths,
             guesses,
             tokens_LB,
             Never(),
@@ -206,3 +202,9 @@ class OnnxBackend(Backend):
 
     def policies(self, source: Source = None) -> Sequence[Policy]:
         return self.by_source[source].policies
+
+
+def state_of(batch: Batch) -> dict[str, np.ndarray]:
+    """Return the inputs of the first graph, by name."""
+    rows = {"ids_N": batch.ids_N, "types_N": batch.types_N, "lengths_B": batch.lengths_B}
+    return {name: tensor.numpy() for name, tensor in rows.items()}

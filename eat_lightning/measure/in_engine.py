@@ -15,15 +15,14 @@ from eat_lightning.engines.plan import Opening
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.plan import export_slot_faults
 from eat_lightning.infer.latency import TimedCall
+from eat_lightning.infer.onnx_backend import OnnxBackend, state_of
 from eat_lightning.infer.record import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.packed import Batch
 from eat_lightning.runs.run import Run
 
 if TYPE_CHECKING:
-    from eat_lightning.infer.onnx_backend import OnnxBackend
     from eat_lightning.measure.plan import MeasureSettings
     from eat_lightning.measure.settings import Setting
 
@@ -64,8 +63,3 @@ class InEngine:
         """A setting's own graphs, from token ids to an answer."""
         backbone = self.encoder.replacing(**setting.methods)
         return TimedCall(self.opened(backbone).runner.run_state, split, state_of)
-
-
-def state_of(batch: Batch) -> dict[str, Any]:
-    """Return the inputs of the first graph, by name."""
-    return {name: getattr(batch, name).numpy() for name in ("ids_N", "types_N", "lengths_B")}

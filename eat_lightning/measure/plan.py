@@ -17,11 +17,13 @@ from eat_lightning.engines.plan import Engine
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.infer.precision import device_faults, form_of, prepack_faults
 from eat_lightning.infer.sessions import ENGINES, engine_faults
+from eat_lightning.long_texts import LongTexts
 from eat_lightning.measure.settings import Setting, settings_of
 from eat_lightning.model.contracts import Reduction, overrides
 from eat_lightning.model.specification import STATIC
 from eat_lightning.runs import validate
 from eat_lightning.runs.certificate import Certificate, calibration_of
+from eat_lightning.runs.plan import WindowSettings
 from eat_lightning.runs.run import Run, open_runs
 from eat_lightning.runs.training_mark import training_faults
 from eat_lightning.runs.validate import split_faults
@@ -79,6 +81,8 @@ class MeasureSettings(Settings):
     ]
     split: str
     data: dict[str, Any]
+    long: Literal["cut", "windows"]
+    windows: WindowSettings
     batch: Count
     dtype: Literal["fp32", "bf16", "int8"]
     prepack: bool | None
@@ -92,6 +96,8 @@ class MeasureSettings(Settings):
         yield from prepack_faults(self.prepack, self.dtype, self.device)
         if self.backend != "torch":
             yield from self.backend_faults()
+        if self.long == "windows":
+            yield from self.windows_faults()
         if self.taus is not None and self.points is not None:
             yield f"points and taus are one setting, got {self.points} and {self.taus}"
         others = ("rules", self.other_rules), ("budgets", self.budgets), ("agree", self.agree)
@@ -112,6 +118,20 @@ class MeasureSettings(Settings):
         if self.backend in ENGINES:
             yield from engine_faults(self.backend, self.dtype)
 
+    def windows_faults(self) -> Iterator[str]:
+        cut_only = {
+            f"backend={self.backend}": self.backend != "torch",
+            f"device={self.device}": self.device != "cpu",
+            f"baselines={self.baselines}": self.baselines in ("hf", "all"),
+            "policy": self.policy,
+        }
+        for key in (key for key, given in cut_only.items() if given):
+            yield f"{key} is for long=cut, got windows"
+
+    @property
+    def long_texts(self) -> LongTexts:
+        return LongTexts(self.long, **dict(self.windows))
+
     @property
     def swept(self) -> tuple[str, Points | None]:
         """The key under which points of the exit rule's knob are given, and these."""
@@ -120,12 +140,14 @@ class MeasureSettings(Settings):
 
 @dataclass
 class Subject:
-    """A run, its settings, the form of its weights and the certificate that is followed."""
+    """A run, its settings, the form of its weights, the certificate that is followed, and windows
+    in which long texts are read."""
 
     run: Run
     settings: list[Setting]
     form: str
     certificate: Certificate | None = None
+    windows: str | None = None
 
 
 def planned(config: dict[str, Any]) -> tuple[MeasureSettings, list[Subject]]:
@@ -163,9 +185,18 @@ def subject_of(run: Run, plan: MeasureSettings) -> Subject:
         settings = settings_of(run, plan, certificate, form)
     faults += data_faults(run, plan.split, plan.data)
     faults.check()
+    windows = windows_of(run, plan) if plan.long == "windows" else None
     if certificate is not None:
-        certificate.check({"calibration": calibration_of(run.data(**plan.data))})
-    return Subject(run, settings, form, certificate)
+        calibration = calibration_of(run.data(**plan.data))
+        certificate.check({"calibration": calibration, "windows": windows})
+    return Subject(run, settings, form, certificate, windows)
+
+
+def windows_of(run: Run, plan: MeasureSettings) -> str | None:
+    """Describe the windows in which texts are read. ConfigError where they do not fit the run."""
+    max_length = run.data(**plan.data).max_length
+    Faults(plan.long_texts.faults(run.kind, run.task.labels, max_length)).check()
+    return plan.long_texts.described(max_length)
 
 
 def unused(subjects: list[Subject], plan: MeasureSettings) -> Iterator[str]:

@@ -14,12 +14,16 @@ import numpy as np
 import torch
 
 from eat_lightning.data.calibration import group_ids
+from eat_lightning.data.split import reader_of
 from eat_lightning.engines.open import OfRun, fastest
 from eat_lightning.engines.plan import Opening
 from eat_lightning.errors import ConfigError
+from eat_lightning.infer.backend import FullDepthIfFound
 from eat_lightning.infer.latency import TimedCall, keep_kernels, time_all, undisturbed
 from eat_lightning.infer.precision import PLAIN, in_dtype, in_form
 from eat_lightning.infer.record import Recorded, record
+from eat_lightning.infer.recorded_texts import RecordedTexts, flops_of
+from eat_lightning.infer.text_windows import TextAnswers, TextWindows, WindowPack, text_answers
 from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.measure.fitted import fitted_settings, searched_settings
 from eat_lightning.measure.gain import METRICS, MOST_CLASSES, Answers, Judged, mean_gains
@@ -30,7 +34,6 @@ from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.fixed import Fixed
 from eat_lightning.model.contracts import ExitRule, ModelFacts, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.flops import flops
 from eat_lightning.model.policies import policy_faults
 from eat_lightning.runs.row import THEIRS, Row, row_of, write
 from eat_lightning.runs.run import Run
@@ -66,10 +69,8 @@ def keep(rows: Sequence[Row], results: Sequence[TimedRow]) -> None:
     for row, result in zip(rows, results, strict=True):
         folders.setdefault(result.run.folder, []).append(row)
     for folder, in_folder in folders.items():
-        write(folder / "rows.jsonl", [row for row in in_folder if not row.policy])
-        if with_policies := [row for row in in_folder if row.policy]:
-            # Apart: a report finds who leaves from the records alone, and policies ask for more.
-            write(folder / "rows-policy.jsonl", with_policies)
+        for file in {row.file for row in in_folder}:
+            write(folder / file, [row for row in in_folder if row.file == file])
 
 
 def recorded(subject: Subject, plan: MeasureSettings) -> Iterator[TimedRow]:
@@ -83,6 +84,10 @@ def recorded(subject: Subject, plan: MeasureSettings) -> Iterator[TimedRow]:
     if faults := split_faults(plan.split, data.names, run.name):
         raise ConfigError.of(faults)
     split, (model, labels) = data.split(plan.split), run.model()
+    texts = None
+    if plan.long == "windows":
+        reader = reader_of(run.tokenizer(), data.max_length, plan.long_texts)
+        texts = TextWindows.of(split, reader, run.kind, labels)
     plain_encoder = in_dtype(model, plan.dtype).to(plan.device)
     with undisturbed(plan.threads):  # prepacked for as many threads as are timed
         encoder = in_form(plain_encoder, subject.form)
@@ -98,13 +103,18 @@ def recorded(subject: Subject, plan: MeasureSettings) -> Iterator[TimedRow]:
         if faults := policy_faults(backbone.policies, facts):
             raise ConfigError.of(faults)
         file = file_name(settings[0].backbone, subject.form, split.source.digest, plan, engine)
-        if graphs is not None:
+        title = f"{run.name}: all exits"
+        if texts is not None:
+            windows = record(backbone, texts.windows, plan.batch, title)
+            file, found = "", texts.recorded(windows)
+        elif graphs is not None:
             graphs.check([s for s in settings if s.baseline != THEIRS])
             found = graphs.record(settings[0], split)
         elif plan.device != "cpu" or (found := kept_pass(run, file, backbone, split)) is None:
-            found = record(backbone, split, plan.batch, f"{run.name}: all exits")
+            found = record(backbone, split, plan.batch, title)
         found.group_B = groups_of(run, split)
-        found.to_parquet(run.folder / file)
+        if isinstance(found, Recorded):
+            found.to_parquet(run.folder / file)
         passed = RecordedPass(subject, plan, backbone, found, file)
         for setting, gain in zip(settings, passed.gains(settings), strict=True):
             row, theirs = passed.row(setting, engine, **gain), setting.baseline == THEIRS
@@ -114,7 +124,10 @@ def recorded(subject: Subject, plan: MeasureSettings) -> Iterator[TimedRow]:
                 timed_backbone = (plain_encoder if theirs else backbone).replacing(
                     exit=setting.exit
                 )
-                candidate = candidate_for(timed_backbone, split, row.kernels, plan.device)
+                if texts is None:
+                    candidate = candidate_for(timed_backbone, split, row.kernels, plan.device)
+                else:
+                    candidate = texts_candidate(timed_backbone.eval(), texts)
             yield TimedRow(run, row, candidate, setting.is_static and not theirs)
 
 
@@ -127,12 +140,13 @@ def methods_of(settings: Sequence[Setting]) -> dict[str, Any]:
 
 @dataclass
 class RecordedPass:
-    """Recorded outputs of every exit of one backbone, and the file that keeps them."""
+    """Recorded outputs of every exit of one backbone, and the file that keeps them; "" of texts in
+    windows, which are not kept."""
 
     subject: Subject
     plan: MeasureSettings
     backbone: AdaptiveEncoder
-    recorded: Recorded
+    recorded: Recorded | RecordedTexts
     file: str
 
     def row(self, setting: Setting, engine: str, **more: Any) -> Row:
@@ -147,7 +161,7 @@ class RecordedPass:
             more |= {"kernels": "hf_eager", "form": PLAIN}
         elif engine != "torch":
             more["kernels"] = engine
-        more |= {"split": plan.split, "dtype": plan.dtype}
+        more |= {"split": plan.split, "dtype": plan.dtype, "windows": self.subject.windows or ""}
         more["device"] = torch.cuda.get_device_name() if plan.device == "cuda" else "cpu"
         return row_of(self.subject.run, self.backbone, self.recorded, setting.exit, **more)
 
@@ -168,10 +182,11 @@ class RecordedPass:
         return [{} if setting.baseline else next(gains) for setting in settings]
 
     def answers(self, exit: Any, policies: Sequence[Any] = ()) -> Answers:
-        outcome = replace(self.recorded, policies=policies).under(exit)
-        tokens_LB, lengths_B = self.recorded.tokens_LB, self.recorded.lengths
-        flops_B = flops(self.backbone, exit, tokens_LB, outcome.depth_B, lengths_B)
-        return Answers(outcome.logits_BC.argmax(1), flops_B)
+        recorded = self.recorded
+        if isinstance(recorded, Recorded):  # texts in windows have no policies
+            recorded = replace(recorded, policies=policies)
+        outcome = recorded.under(exit)
+        return Answers(outcome.logits_BC.argmax(1), flops_of(self.backbone, exit, outcome))
 
 
 def file_name(backbone: str, form: str, data: str, plan: MeasureSettings, engine: str) -> str:
@@ -203,6 +218,17 @@ def candidate_for(encoder: AdaptiveEncoder, split: Any, kernels: str, device: st
         torch.cuda.synchronize()
 
     return replace(candidate, run=on_device)
+
+
+def texts_candidate(encoder: AdaptiveEncoder, texts: TextWindows) -> TimedCall:
+    """Time whole texts, as a backend answers them."""
+    deep = encoder.replacing(policies=(*encoder.policies, FullDepthIfFound(texts.joiner)))
+
+    def answer(pack: WindowPack) -> TextAnswers:
+        trace = (deep if pack.is_part else encoder)(pack.batch)
+        return trace.logits_BC.float().numpy(), trace.depth_B.numpy()
+
+    return TimedCall(lambda packs: text_answers(packs, answer, texts.joiner), texts)
 
 
 def timed(results: Sequence[TimedRow], plan: MeasureSettings) -> Iterator[list[Row]]:

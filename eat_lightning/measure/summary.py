@@ -72,7 +72,7 @@ def show(rows: Sequence[Row], runs: Sequence[Run]) -> None:
     firsts = [group[0] for group in by_run(rows).values()]
     exits = [run.model_config()["exit"] for run in runs]
     print("\n".join([*map(described, firsts), *notes(rows, exits), *oracles(rows, runs)]))
-    names = sorted({"rows-policy.jsonl" if row.policy else "rows.jsonl" for row in rows})
+    names = sorted({row.file for row in rows})
     print("rows: " + ", ".join(str(run.folder / name) for run in runs for name in names))
 
 
@@ -99,6 +99,8 @@ def notes(rows: Sequence[Row], exits: Sequence[dict[str, Any]]) -> list[str]:
     if majorities:
         shares = ", ".join(f"{name} {100 * share:.2f}" for name, share in majorities.items())
         lines[0] += f" (largest class: {shares})"
+    if read := {row.windows for row in rows if row.windows}:
+        lines.append(f"long texts: in windows {read.pop()}; numbers are of whole texts")
     lines += recall_notes(rows, exits)
     if any(row.adaptivity_gain is not None for row in rows):
         lines.append(

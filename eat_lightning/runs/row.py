@@ -46,7 +46,7 @@ STATIC_BASELINE, THEIRS, FIXED = "own static", "hugging face", "fixed depth"  # 
 SETTING = (  # what was measured, and how
     *("task", "model", "encoder", "attention", "reduction", "exit", "policy", "strength"),
     *("study", "run", "seed", "split", "data", "num_examples"),
-    *("baseline", "budget", "budget_ms", "agree", "kernels", "dtype", "device"),
+    *("baseline", "budget", "budget_ms", "agree", "kernels", "dtype", "device", "windows"),
 )
 TIMING = ("threads", "latency_batch", "throughput_batch", "form")
 
@@ -59,7 +59,9 @@ class Row:
     then without those of a second run that a veto runs). knob, point: the exit rule's operating
     point, such as "tau" and 0.9. budget: the share of full FLOPs that the knobs of rule and
     reduction were fitted for; budget_ms: or the time of an example; agree: or the least share of
-    answers that stay what full depth says. data: the hash of the measured examples.
+    answers that stay what full depth says. data: the hash of the measured examples. windows: in
+    which long texts were read, as `LongTexts.described` has them; empty where they were cut. Depth
+    (the deepest window's), FLOPs and times are then of whole texts, and `examples` is empty.
 
     Scores are None where the task is not judged by them; `metric` names the main one, `majority` is
     the share of the largest class. recall: of each class's examples the share answered so, by name;
@@ -170,6 +172,7 @@ class Row:
     ece_before: dict[str, Share] = field(default_factory=dict)
     ece_after: dict[str, Share] = field(default_factory=dict)
     policy: list[Annotated[Specification, in_slot("policy")]] = field(default_factory=list)
+    windows: str = ""
     exit_reasons: dict[str, Share] = field(default_factory=dict)
     lr: Positive | None = None
     steps: Annotated[int | None, Whole(0)] = None
@@ -197,6 +200,14 @@ class Row:
         if (self.knob is None) != (self.point is None):
             faults.append(f"point must come with its knob, got {self.knob!r} at {self.point!r}")
         raise_faults(faults)
+
+    @property
+    def file(self) -> str:
+        """Name of the file that keeps it. A report finds who leaves from the records alone; what
+        asks for more than those is apart."""
+        if self.windows:
+            return "rows-windows.jsonl"
+        return "rows-policy.jsonl" if self.policy else "rows.jsonl"
 
     @property
     def title(self) -> str:
@@ -327,10 +338,10 @@ def outcome_of(task: Any, encoder: Any, recorded: Any, exit: Any) -> dict[str, A
     """Return the fields of a row that an exit rule gives on the examples: score, depth, tokens and
     FLOPs."""
     from eat_lightning.infer.record import score
-    from eat_lightning.model.flops import flops, static_flops
+    from eat_lightning.infer.recorded_texts import flops_of, static_flops_of
 
     outcome, labels = recorded.under(exit), recorded.labels
-    flops_B = flops(encoder, exit, recorded.tokens_LB, outcome.depth_B, recorded.lengths)
+    flops_B = flops_of(encoder, exit, outcome)
     return {
         "data": recorded.data,
         "num_examples": len(recorded),
@@ -340,7 +351,7 @@ def outcome_of(task: Any, encoder: Any, recorded: Any, exit: Any) -> dict[str, A
         "exit_shares": {str(k): share for k, share in outcome.exit_shares.items()},
         "exit_reasons": outcome.exit_reasons,
         "flops": float(flops_B.mean()),
-        "flops_ratio": float(flops_B.mean() / static_flops(encoder, recorded.lengths).mean()),
+        "flops_ratio": float(flops_B.mean() / static_flops_of(encoder, recorded).mean()),
         **by_class(recorded.kind, task.labels, outcome.logits_BC, labels),
         **score(task, outcome.logits_BC, labels),
     }

@@ -3,6 +3,7 @@ TensorBoard."""
 
 from __future__ import annotations
 
+import json
 import netrc
 import os
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from urllib.parse import urlparse
 from eat_lightning.answer_kind import SINGLE
 from eat_lightning.config import arguments, target
 from eat_lightning.errors import ConfigError, in_one_line
+from eat_lightning.files import as_dict
 
 if TYPE_CHECKING:
     from eat_lightning.infer.record import Recorded
@@ -104,7 +106,8 @@ def log_result(logger: Any, row: Row, config: dict[str, Any], step: int) -> None
         return
     logger.log_metrics(numbers, step)
     if type(logger).__name__.endswith("WandbLogger"):
-        logger.experiment.summary.update({f"dev/{name}": getattr(row, name) for name in TEXTS})
+        texts = json.dumps({f"dev/{name}": getattr(row, name) for name in TEXTS}, default=as_dict)
+        logger.experiment.summary.update(json.loads(texts))
 
 
 def numbers_of(row: Row) -> dict[str, float]:

@@ -88,9 +88,9 @@ def test_a_run_says_how_it_was_trained(run: Run):
     training = run.training
     counted = {"lr": 1e-3, "steps": 9, "num_train_examples": 160, "teacher": None}
     assert {key: training[key] for key in counted} == counted
-    assert training["objective"]["kind"] == "joint"
-    assert training["objective"]["early_weight"] == 0.3
-    assert training["schedule"]["kind"] == "anneal"
+    assert training["objective"].kind == "joint"
+    assert training["objective"].arguments["early_weight"] == 0.3
+    assert training["schedule"].kind == "anneal"
 
 
 def test_a_finished_run_is_skipped_and_says_so(run: Run, capsys: pytest.CaptureFixture[str]):

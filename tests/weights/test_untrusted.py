@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 
 from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.errors import ConfigError
+from eat_lightning.model.policies import build_policies
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import load_model
 from eat_lightning.weights.untrusted import TOKENIZER, step_faults
@@ -113,6 +114,15 @@ def test_a_kind_does_not_make_a_lazy_module_import(run: Path):
     edit(run / "model" / "config.json", attention={"kind": f"transformers.{lazy}"})
     assert " is no " in refused(load_model, run / "model")
     assert (lazy in vars(transformers)) == before
+
+
+def test_a_model_folder_names_no_target_that_is_imported(run: Path):
+    given = {"kind": "never", "_target_": "antigravity.Rule"}
+    edit(run / "model" / "config.json", exit=given)
+    assert "exit._target_ is not an option of never" in refused(load_model, run / "model")
+    with pytest.raises(ValueError, match=r"^policy\._target_ is not an option of veto"):
+        build_policies([given | {"kind": "veto"}])
+    assert "antigravity" not in sys.modules
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "model/model.safetensors", "model", "rows.jsonl"])

@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from eat_lightning.data.split import in_windows
 from eat_lightning.deploy.certify.plan import Prepared
+from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Backend
 from eat_lightning.infer.onnx_backend import Export, OnnxBackend
 from eat_lightning.infer.recorded import Outcome, Recorded
-from eat_lightning.infer.recorded_texts import RecordedTexts, TextOutcome
+from eat_lightning.infer.recorded_texts import RecordedTexts, flops_of, static_flops_of
 from eat_lightning.infer.stricter_exits import StricterExits
+from eat_lightning.infer.text_windows import TextWindows
 from eat_lightning.infer.torch_backend import TorchBackend
-from eat_lightning.long_texts import CUT, Joiner, LongTexts
+from eat_lightning.long_texts import CUT, LongTexts
 from eat_lightning.measure.settings import Setting
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.flops import flops, static_flops
 from eat_lightning.runs.open import open_run
 
 NEVER = {"_target_": "eat_lightning.methods.exit.never.Never"}
@@ -41,10 +41,12 @@ class Passes:
     made: dict[str, Recorded] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.windows, self.text_W = self.split, np.arange(len(self.split))
-        if self.long.mode == "windows":
-            self.torch_backend.read_long(self.long)
-            self.windows, self.text_W = in_windows(self.split, self.torch_backend.reader)
+        answers = self.torch_backend if self.export is None else OnnxBackend(self.export, {})
+        answers.read_long(self.long)
+        self.texts = TextWindows.of(self.split, answers.reader, answers.kind, answers.labels)
+        same = [*self.texts.windows.lengths] == [*self.split.lengths]
+        if self.long.mode == "cut" and not same:
+            raise ConfigError(f"{answers.name} has another tokenizer than the run")
 
     @classmethod
     def of(cls, prepared: Prepared, split: Any) -> Passes:
@@ -68,21 +70,16 @@ class Passes:
         exits = StricterExits(self.export.layers, rule, candidate.policies)
         return OnnxBackend(self.export, {None: exits})
 
-    def outcome(self, candidate: Setting) -> Outcome | TextOutcome:
-        recorded = self.recorded(candidate)
-        if self.long.mode != "windows":
-            return recorded.under(candidate.exit)
-        backend = self.torch_backend
-        joiner = Joiner(self.long, backend.kind, backend.labels)
-        return RecordedTexts(recorded, self.text_W, joiner).under(candidate.exit)
+    def outcome(self, candidate: Setting) -> Outcome:
+        return self.recorded(candidate).under(candidate.exit)
 
-    def recorded(self, candidate: Setting) -> Recorded:
+    def recorded(self, candidate: Setting) -> RecordedTexts:
         key = str(candidate.specs["reduction"])
         if key not in self.made:
             backend = self.backend(candidate)
             title = f"{backend.name}: certificate"
-            self.made[key] = backend.record(self.windows, self.batch, title)
-        return self.made[key]
+            self.made[key] = backend.record(self.texts.windows, self.batch, title)
+        return self.texts.recorded(self.made[key])
 
     def answers_B(self, candidate: Setting, full: Setting) -> np.ndarray:
         """The answers by number, see `AnswerKind.numbered`. full: what they are compared with."""
@@ -90,20 +87,11 @@ class Passes:
         return kind.numbered(self.outcome(candidate).logits_BC, full_BC)
 
     def flops_B(self, candidate: Setting) -> np.ndarray:
-        recorded, outcome = self.recorded(candidate), self.outcome(candidate)
-        is_text = isinstance(outcome, Outcome)
-        depth_W = outcome.depth_B if is_text else outcome.depth_W
-        backbone, exit = self.backbone(candidate), candidate.exit
-        flops_W = flops(backbone, exit, recorded.tokens_LB, depth_W, recorded.lengths)
-        return self.by_text(flops_W if is_text else flops_W * outcome.counted_W)
+        return flops_of(self.backbone(candidate), candidate.exit, self.outcome(candidate))
 
     def whole_flops_B(self, candidate: Setting) -> np.ndarray:
         """FLOPs without exits, reduction, or an end before the last window."""
-        return self.by_text(static_flops(self.backbone(candidate), self.windows.lengths))
-
-    def by_text(self, flops_W: np.ndarray) -> np.ndarray:
-        """Sum over the windows of each text."""
-        return np.bincount(self.text_W, flops_W)
+        return static_flops_of(self.backbone(candidate), self.recorded(candidate))
 
     def identity(self, candidate: Setting) -> dict[str, Any]:
         windows = {"windows": self.long.described(self.torch_backend.max_length)}

@@ -94,8 +94,6 @@ class CertifySettings(RunSettings):
         if self.backend != "torch" and not self.onnx:
             where = "an engine's certificate is that of an export: give onnx=<folder>"
             yield f"backend={self.backend}: {where}"
-        if self.onnx and self.long == "windows":
-            yield "long=windows is for the certificate of a run, got onnx=..."
         if self.onnx:
             yield from engine_faults(self.engine)
         graphs = {"dtype": self.dtype == "fp32", "device": self.device == "cpu"}

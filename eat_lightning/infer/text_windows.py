@@ -1,0 +1,113 @@
+"""Texts of a split as they are read in windows: what runs together, and one answer for each text.
+
+Shapes: B texts of a batch, W windows of all texts in their order, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from eat_lightning.answer_kind import AnswerKind
+from eat_lightning.data.split import Split, in_windows
+from eat_lightning.infer.recorded import Recorded
+from eat_lightning.infer.recorded_texts import RecordedTexts
+from eat_lightning.long_texts import Joiner, Reader, packs
+
+
+@dataclass(frozen=True)
+class WindowPack:
+    """Windows that go through a model together.
+
+    Args:
+        rows_B: places of their texts in the batch.
+        batch: their tokens, in the form that the model takes.
+        is_part: they are of one long text; else each is a text that fits.
+    """
+
+    rows_B: np.ndarray
+    batch: Any
+    is_part: bool
+
+
+@dataclass(frozen=True)
+class TextWindows:
+    """A split whose examples are texts.
+
+    Args:
+        windows: of all texts, an example each.
+        text_W: the row of each window's text.
+        data: the hash of the texts.
+    """
+
+    windows: Split
+    text_W: np.ndarray
+    joiner: Joiner
+    data: str
+
+    @classmethod
+    def of(
+        cls, split: Split, reader: Reader, kind: AnswerKind, labels: Sequence[str]
+    ) -> TextWindows:
+        windows, text_W = in_windows(split, reader)
+        joiner = Joiner(reader.long, kind, labels)
+        return cls(windows, text_W, joiner, split.source.digest[:16])
+
+    def __len__(self) -> int:
+        return int(self.text_W[-1]) + 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each text's windows together."""
+        return np.bincount(self.text_W, self.windows.lengths).astype(int)
+
+    def text(self, row: int) -> tuple[str, ...]:
+        return self.windows.text(int(np.searchsorted(self.text_W, row)))
+
+    def batch(self, rows_B: np.ndarray) -> list[WindowPack]:
+        """Texts that fit in one pack; of each longer one its packs, in their order."""
+        firsts_B = np.searchsorted(self.text_W, rows_B)
+        counts_B = np.searchsorted(self.text_W, rows_B, "right") - firsts_B
+        fit = np.flatnonzero(counts_B == 1)
+        found = [WindowPack(fit, self.windows.batch(firsts_B[fit]), False)] if len(fit) else []
+        for place in np.flatnonzero(counts_B > 1):
+            windows = firsts_B[place] + np.arange(counts_B[place])
+            for pack in packs(self.windows.lengths[windows].tolist()):
+                batch = self.windows.batch(windows[pack])
+                found.append(WindowPack(np.full(len(pack), place), batch, True))
+        return found
+
+    def recorded(self, windows: Recorded) -> RecordedTexts:
+        """Join the record of all windows by text."""
+        return RecordedTexts(windows, self.text_W, self.joiner, self.data)
+
+
+TextAnswers = tuple[np.ndarray, np.ndarray]  # logits and depths
+
+
+def text_answers(
+    text_packs: Sequence[WindowPack], answer: Callable[[WindowPack], TextAnswers], joiner: Joiner
+) -> TextAnswers:
+    """Answer the texts of a batch (B x C) as a backend does, and tell their depths (B)."""
+    logits, depths = dict[int, np.ndarray](), dict[int, np.ndarray]()
+    for pack in text_packs:
+        row = int(pack.rows_B[0])
+        if pack.is_part and row in logits and joiner.ends(logits[row]):
+            continue
+        logits_WC, depth_W = answer(pack)
+        if pack.is_part:
+            logits[row] = np.concatenate([*([logits[row]] if row in logits else []), logits_WC])
+            depths[row] = np.concatenate([*([depths[row]] if row in depths else []), depth_W])
+            continue
+        logits |= dict(zip(pack.rows_B.tolist(), logits_WC[:, None], strict=True))
+        depths |= dict(zip(pack.rows_B.tolist(), depth_W[:, None], strict=True))
+    logits_BC, depth_B = [], []
+    for row in range(len(logits)):
+        count = joiner.count(logits[row])
+        several = len(logits[row]) > 1
+        logits_BC.append(joiner.logits(logits[row][:count]) if several else logits[row][0])
+        depth_B.append(depths[row][:count].max())
+    return np.stack(logits_BC), np.array(depth_B)
