@@ -203,10 +203,8 @@ def test_faults_of_heads_at_all_layers() -> None:
     [
         (["head=attention", "head.width=5"], "head.num_heads must divide width=5, got 2"),
         (["head=attention", "exit=berxit"], "exit: LearningToExit learns from vectors of the enc"),
-        (
-            ["head=shared", "head.separate_classes=1"],
-            "head.separate_classes must be true or false, got 1",
-        ),
+        (["head=shared", "head.separate_classes=1"], "head.separate_classes must be true or"),
+        (["+head._target_=mine.Head"], "head._target_ is not an option: a head is named"),
         (["head=past_future", "head.imitation=-1"], "head.imitation must be in [0, inf), got -1"),
         (["objective=sandwich", "reduction=none"], "objective=sandwich varies a reduction, and"),
         (["objective=sweet", "objective.distill=1"], "objective needs a teacher: give teacher="),

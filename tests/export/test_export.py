@@ -14,7 +14,7 @@ import pytest
 import torch
 from exports import make_run, shared_export, small
 from finished import config_of
-from models import each_once, method, portable
+from models import each_once, kinds, method, portable
 
 from eat_lightning.answer_kind import SINGLE
 from eat_lightning.errors import ConfigError
@@ -322,6 +322,18 @@ def test_pair_heads_from_the_embedding_on(tmp_path: Path):
     encoder, _ = Run.open(run).model()
     split = Run.open(run).data().split("validation")
     assert (encoder(split.batch(np.arange(70))).depth_B == 0).any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", sorted({*kinds("head")} - {"pooled", "pair"}))
+def test_heads_are_exported_or_named(kind: str, tmp_path: Path):
+    """Other tests export the other two."""
+    run = make_run(tmp_path / "run", "dense", "norm_topk", "confidence", head={"kind": kind})
+    if blockers := method("head", kind).export_blockers():
+        with pytest.raises(ConfigError, match=f"^{blockers[0]}$"):
+            exported(run)
+    else:
+        assert_equal(exported(run))
 
 
 @pytest.mark.slow

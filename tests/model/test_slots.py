@@ -8,7 +8,7 @@ from models import Nearest, kinds, method, ragged, tiny
 
 from eat_lightning.model.contracts import VectorHead
 from eat_lightning.model.method import method as method_of
-from eat_lightning.model.specification import SLOTS, Specification, build, build_all, spec
+from eat_lightning.model.specification import SLOTS, Specification, build, build_all
 from eat_lightning.new.checks import checks
 from eat_lightning.validation import InLayers, Within
 
@@ -52,7 +52,7 @@ OF_PAIRS = {  # test_pairs.py
 @pytest.mark.parametrize(("slot", "kind"), METHODS)
 def test_a_method_keeps_its_promises(slot: str, kind: str):
     for check in checks(slot):
-        if check.__name__ not in OF_PAIRS:
+        if slot == "head" or check.__name__ not in OF_PAIRS:
             check(method(slot, kind))
 
 
@@ -67,7 +67,7 @@ def test_a_class_from_outside_the_package():
     kind = "models.Nearest"
     pattern = build("attention", {"kind": kind, "half_window": 2})
     assert isinstance(pattern, Nearest)
-    assert spec("attention", pattern) == {"kind": kind, "half_window": 2}
+    assert Specification.of("attention", pattern).as_dict() == {"kind": kind, "half_window": 2}
     encoder, batch = tiny(), ragged()
     before_BC = encoder(batch).logits_BC
     encoder = encoder.replacing(attention=pattern)
