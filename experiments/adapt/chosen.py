@@ -1,4 +1,4 @@
-"""What `eat adapt` chooses for a classifier, how fast it is, and what changes where nothing looked.
+"""Rows of `eat adapt`: the candidate chosen, its times, and changed answers to fresh texts.
 
 Shapes: N texts, B of a batch, C classes.
 """
@@ -64,7 +64,7 @@ class ChosenRow:
         static_many: the same, 32 at once.
         chosen: the fastest of all that are certified, 1 at once.
         chosen_many: the same, 32 at once.
-        minutes: of the whole command.
+        minutes: of the whole command; None: it went on after it had been stopped.
         threads: of each timed candidate.
         machine: processor, and number of cores.
         commit: of the code.
@@ -85,7 +85,7 @@ class ChosenRow:
     static_many: TimedForm | None
     chosen: TimedForm
     chosen_many: TimedForm
-    minutes: float
+    minutes: float | None
     threads: int
     machine: str
     commit: str | None
@@ -117,7 +117,7 @@ def chosen_row(
     """
     columns, length = settings["columns"], settings["length"]
     bounds = {"tolerance": settings["tolerance"]} if "tolerance" in settings else {}
-    began = perf_counter()
+    began, resumed = perf_counter(), (folder / "adapted.part").exists()
     made = eat_lightning.adapt(
         folder / "model",
         folder / "texts.parquet",
@@ -151,7 +151,7 @@ def chosen_row(
         static_many=fastest(static, "32"),
         chosen=fastest(held, "1") or TimedForm.of(candidates[0]),
         chosen_many=fastest(held, "32") or TimedForm.of(candidates[0]),
-        minutes=minutes,
+        minutes=None if resumed else minutes,
         threads=1,
         machine=processor(),
         commit=git_commit(),

@@ -100,7 +100,7 @@ def line(row: ChosenRow) -> str:
         both(row.chosen, row.chosen_many),
         times(row, row.original, row.original),
         times(row, row.static, row.static_many),
-        f"{row.minutes:.1f}",
+        "" if row.minutes is None else f"{row.minutes:.1f}",
     )
     return f"| {' | '.join(cells)} |"
 
