@@ -68,6 +68,7 @@ def lines(text: str, table: int) -> list[Line]:
 
 
 ALL = [
+    Bars("adapt", "Layers that are run, of 6", "layers", "{classifier}", "{layers}"),
     Bars(
         *("bodies", "SST-2: times as fast as transformers' model", "EAT, prepacked"),
         *("{body, dtype}, {workload}", "{EAT, prepacked}"),

@@ -59,9 +59,12 @@ def test_sentences_of_the_front_page_and_of_the_pictures_are_short():
     assert long_ones(front) + long_ones(pictures) == []
 
 
-def test_a_study_answers_first_and_in_short_sentences():
-    pages = (ROOT / "experiments").glob("*/page.md")
-    assert {str(path): found for path in pages if (found := long_ones(answer(path)))} == {}
+def test_a_study_answers_first_in_short_sentences_and_a_figure():
+    for path in (ROOT / "experiments").glob("*/page.md"):
+        first = answer(path)
+        assert long_ones(first) == [], path
+        assert len(prose(first).split()) <= 100, path
+        assert path.read_text("utf-8")[len(first) :].startswith("\n!["), path
 
 
 def test_a_figure_of_bars_is_of_its_page_s_table():

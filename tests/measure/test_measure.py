@@ -211,9 +211,7 @@ def test_a_dtype_is_another_row(run: Path):
     ("given", "message"),
     [
         (["exit.layers=[2,5]"], r"exit.layers must have exit heads \(at \[2, 3, 4, 6\]\), got 5"),
-        (["exit.tau=1.5"], r"exit.tau must be in \(0, 1\], got 1.5"),
         (["taus=[0.5,0]"], r"taus must be in \(0, 1\], got 0"),
-        (["taus=0.5"], r"taus must be a list, got 0.5"),
         (
             ["exit=never", "taus=[0.5]"],
             r"taus needs an exit rule with a knob, got never: add exit=confidence",
@@ -222,16 +220,11 @@ def test_a_dtype_is_another_row(run: Path):
         (["rules=[{kind:berxit}]"], r"exit=berxit learns, and this run was trained with confid"),
         (["reduction=ltp"], r"reduction=ltp learns, and this run was trained with norm_topk"),
         (["taus=[0.5]", "points=[0.5]"], r"points and taus are one setting"),
-        (["reduction.ratio=1.0"], r"reduction.ratio must be in \[0, 1\), got 1.0"),
-        (["reduction.layers=[2,7]"], r"reduction.layers must be in 1..6, got 7"),
         (["reduction=none", "reduction.ratio=0.5"], r"reduction.ratio is not an option of Keep"),
         (["attention.window=3"], r"attention.window is not an option of dense"),
         (["split=test"], r"split must be one of validation, .*, got 'test'"),
         (["data.dir=x"], r"data.dir is not an option of ToyData"),
-        (["dtype=fp8"], r"dtype must be one of fp32, bf16, int8, got 'fp8'"),
         (["baselines=some"], r"baselines must be one of own, hf, all, none.*, got 'some'"),
-        (["timing.examples=0"], r"timing.examples must be 1 or more, got 0"),
-        (["threads=two"], r"threads must be 1 or more, got 'two'"),
     ],
 )
 def test_bad_input_is_one_line(run: Path, given: list[str], message: str):

@@ -10,7 +10,6 @@ from training import TINY, command, config_of, copy_of_shared, trained
 
 from eat_lightning.runs.row import Row, read
 from eat_lightning.runs.run import Run, folder_for, open_runs
-from eat_lightning.train import measured
 from eat_lightning.train.plan import without_foreign_keys
 
 
@@ -102,16 +101,6 @@ def test_a_run_is_timed_beside_its_own_static(outputs: Path):
     assert own.latency_ms is not None
     assert static.latency_ms is not None
     assert own.speed_up == pytest.approx(static.latency_ms / own.latency_ms)
-
-
-def test_nothing_is_timed_while_another_run_trains(
-    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(measured, "who_trains", lambda: [77])
-    given = ["study=line", "model=eat_pruned", "measure.enabled=true", "measure.examples=4"]
-    trained(*given)
-    assert "not timed, since another run trains here (process 77)" in capsys.readouterr().out
-    assert all(row.latency_ms is None for row in rows_of(run))
 
 
 def test_what_a_model_lacks_is_left_out_of_a_sweep(capsys: pytest.CaptureFixture[str]):

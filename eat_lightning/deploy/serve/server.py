@@ -78,6 +78,7 @@ async def serving(
     reloads: set[asyncio.Task[None]] = set()  # asyncio itself keeps no task alive
 
     def stop() -> None:
+        print("stopping: what was accepted is answered first", file=sys.stderr, flush=True)
         gateway.begin_stop()
         server.should_exit = True
 
