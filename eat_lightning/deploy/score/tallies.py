@@ -1,4 +1,4 @@
-"""What is done of the missing shards: rows, depths and bytes, of finished shards and of others."""
+"""Rows, depths and bytes of the missing shards: of finished ones and of others."""
 
 from __future__ import annotations
 
