@@ -30,8 +30,13 @@ def write_text(path: Path, text: str) -> None:
         beside.write_text(text)
 
 
+def as_dict(value: Any) -> dict[str, Any]:
+    """The plain values that an object stands for in a file, for `json.dumps(…, default=…)`."""
+    return value.as_dict()
+
+
 def write_json(path: Path, content: Any) -> None:
-    write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
+    write_text(path, json.dumps(content, indent=2, sort_keys=True, default=as_dict) + "\n")
 
 
 def sha256_of(paths: Sequence[Path]) -> str:

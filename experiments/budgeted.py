@@ -112,7 +112,7 @@ def labels_of(points: Mapping[str, Sequence[Point]]) -> dict[tuple[str, Rule], s
 
 
 def rule_in(point: Point) -> Rule:
-    return point.row.exit["kind"], text(point.row.exit.get("layers"))
+    return point.row.exit.kind, text(point.row.exit.arguments.get("layers"))
 
 
 def words_of(rule: Rule, name: str, rules: Mapping[str, Sequence[Rule]]) -> list[str]:

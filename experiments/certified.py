@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eat_lightning.model.specification import build
+from eat_lightning.model.specification import MODEL_SLOTS
 from eat_lightning.report.cells import percent_text
 from eat_lightning.report.statistics import Interval, mean_interval, wilson
 from eat_lightning.report.study import Measured, Study
@@ -16,7 +16,7 @@ from eat_lightning.runs.certificate import FOLDER, Certificate
 
 def setting_of(measured: Measured) -> str:
     """ "tau 0.9", "full depth" """
-    never = measured.row.exit["kind"] == "never" and not measured.row.baseline
+    never = measured.row.exit.kind == "never" and not measured.row.baseline
     return "full depth" if never else measured.row.title
 
 
@@ -48,7 +48,9 @@ def held_by(study: Study, measured: Sequence[Measured]) -> list[Held]:
         for path in sorted((run.folder / FOLDER).glob("*.json")):
             held = Certificate.read(run, path.stem)
             rows = [
-                m for m in here if all(getattr(m.row, k) == v for k, v in held.policies.items())
+                m
+                for m in here
+                if all(getattr(m.row, slot) == held.holds_for[slot] for slot in MODEL_SLOTS)
             ]
             found += [Held(held, m, risk_of(held, m)) for m in rows[:1]]
     return found
@@ -57,7 +59,7 @@ def held_by(study: Study, measured: Sequence[Measured]) -> list[Held]:
 def risk_of(held: Certificate, measured: Measured) -> Interval:
     """The risk with its 95 % interval over examples: Wilson's where each loses 0 or 1, else
     bootstrap."""
-    outcome, risk = measured.known, build("risk", held.risk)
+    outcome, risk = measured.known, held.risk.build()
     full_B = outcome.recorded.guesses[measured.row.num_layers].argmax(1)
     early_B, labels_B = outcome.logits_BC.argmax(1), outcome.recorded.labels
     losses_B = risk.losses(full_B, early_B, labels_B)

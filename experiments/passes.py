@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from pandas import DataFrame, concat
 
+from eat_lightning.files import as_dict
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.contracts import point_of
 from eat_lightning.model.specification import build
@@ -30,7 +31,7 @@ USUAL = (  # what `Pass.usual` gives
     "0.9 of confidence), whatever it costs: at equal cost measure budgets=[0.5] compares models."
 )
 TOLD_BY = ("dtype", "device", "split")
-as_text = JSONEncoder(sort_keys=True).encode  # what is the same has the same text
+as_text = JSONEncoder(sort_keys=True, default=as_dict).encode  # what is the same has the same text
 
 
 @dataclass
@@ -117,8 +118,9 @@ def told_apart(name: str, row: Row, alike: Sequence[Row]) -> str:
     """Name what differs among passes of one name: dtype, device, split, and the reduction where a
     fit for a budget moved it."""
     telling = [key for key in TOLD_BY if len({getattr(other, key) for other in alike}) > 1]
-    own = row.reduction.items()
-    moved = [(k, v) for k, v in own if any(other.reduction.get(k) != v for other in alike)]
+    others = [other.reduction.arguments for other in alike]
+    own = row.reduction.arguments.items()
+    moved = [(k, v) for k, v in own if any(other.get(k) != v for other in others)]
     words = [*(getattr(row, key) for key in telling), *(f"{k} {text(v)}" for k, v in moved)]
     return ", ".join([name, *words])
 
@@ -127,7 +129,7 @@ def by_rule(points: Sequence[Point]) -> list[Point]:
     """Sort by knob, then the rules without one; of a rule that was timed in several ways the
     first."""
     distinct = [own[0] for own in grouped_by(points, lambda p: as_text(p.row.exit)).values()]
-    return sorted(distinct, key=lambda p: (turned_to(p), p.row.exit["kind"] == "never"))
+    return sorted(distinct, key=lambda p: (turned_to(p), p.row.exit.kind == "never"))
 
 
 def turned_to(point: Point) -> float:
@@ -137,7 +139,7 @@ def turned_to(point: Point) -> float:
 
 def default_point(row: Row) -> float:
     try:
-        default = point_of(build("exit", {"kind": row.exit["kind"]}))
+        default = point_of(build("exit", {"kind": row.exit.kind}))
     except (ValueError, TypeError):  # a rule that is not here, or has no defaults
         return 1.0
     return default if isinstance(default, float) else 1.0

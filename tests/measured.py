@@ -31,4 +31,4 @@ def call(*arguments: str) -> list:
 
 
 def rule(row) -> dict:
-    return {name: value for name, value in row.exit.items() if name != "kind"}
+    return {**row.exit.arguments}

@@ -45,6 +45,7 @@ SETTINGS: dict[str, dict[str, Any]] = {  # so that a tiny encoder meets each met
     "fpabee_labels": {"divergence": [0.0, 0.05, 0.1], "layers": [2, 3, 4]},
     "predicted_error": {"bound": [0.2, 0.5], "layers": [3, 4]},
     "exit/random": {"rate": [0.4, 0.5], "layers": [3, 4]},
+    "head/attention": {"width": 8},  # as wide as the encoder: sums stay small beside rounding
     "ltp": {"layers": [2, 4], "final": 0.6},
     "power_bert": {"layers": [2, 4]},
     "tome": {"ratio": 0.3, "layers": [1, 2, 4]},

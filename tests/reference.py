@@ -17,13 +17,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.specification import spec
+from eat_lightning.model.specification import Specification
 
 
 def reference(encoder: AdaptiveEncoder, ids_T: Tensor, types_T: Tensor) -> dict[str, Any]:
     """Answer, depth and tokens entering each layer of one example."""
     attention, reduction, exit = (
-        spec(slot, getattr(encoder, slot)) for slot in ("attention", "reduction", "exit")
+        Specification.of(slot, getattr(encoder, slot)).as_dict()
+        for slot in ("attention", "reduction", "exit")
     )
     embedding = encoder.embedding
     place_T = torch.arange(len(ids_T))

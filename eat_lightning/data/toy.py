@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split
 from eat_lightning.data.task import Task
 from eat_lightning.validation import raise_faults
+
+DRAWN: dict[tuple[str, int, str], list[grammar.Example]] = {}  # those made so far
 
 
 @dataclass(eq=False, repr=False)
@@ -28,7 +30,6 @@ class ToyData(TextData):
     num_validation: int = 500
     calibration: int = 600
     grammar_seed: int = 0
-    drawn: dict[str, list[grammar.Example]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -43,13 +44,12 @@ class ToyData(TextData):
         return ["train", *PARTS, "validation"]
 
     def examples(self, name: str) -> list[grammar.Example]:
-        if name not in self.drawn:
-            sizes = {part: int(self.calibration * share) for part, share in PARTS.items()}
-            sizes |= {"train": self.num_train, "validation": self.num_validation}
-            self.drawn[name] = [
-                grammar.make(self.task, self.grammar_seed, name, i) for i in range(sizes[name])
-            ]
-        return self.drawn[name]
+        sizes = {part: int(self.calibration * share) for part, share in PARTS.items()}
+        sizes |= {"train": self.num_train, "validation": self.num_validation}
+        made = DRAWN.setdefault((repr(self.task), self.grammar_seed, name), [])
+        for number in range(len(made), sizes[name]):
+            made.append(grammar.make(self.task, self.grammar_seed, name, number))
+        return made[: sizes[name]]
 
     def source(self, name: str) -> Source:
         examples = self.examples(name)

@@ -23,10 +23,12 @@ from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.infer.precision import form_of, in_dtype, in_form
 from eat_lightning.infer.sessions import ENGINES
 from eat_lightning.infer.torch_backend import TorchBackend
+from eat_lightning.methods.attention.dense import Dense
 from eat_lightning.methods.exit.never import Never
+from eat_lightning.methods.reduction.none import Keep
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import JUDGES
-from eat_lightning.model.specification import build
+from eat_lightning.model.specification import Specification, build
 from eat_lightning.runs.open import open_export
 from eat_lightning.weights.checkpoint import depth_of, load_pretrained
 from eat_lightning.weights.exits import EXITS, exits_beside, load_exits
@@ -116,15 +118,17 @@ def encoder_of(folder: Path, kind: AnswerKind, num_texts: int, tokenizer: Any) -
     """
     early = list(range(depth_of(str(folder)) or 1))
     head = {"kind": "pair", "layers": early, "texts": num_texts, "activation": "tanh"}
-    rule = {"kind": JUDGES[kind.problem_type], "layers": early} | strict_point(kind)
+    judge = Specification(
+        "exit", JUDGES[kind.problem_type], {"layers": early, **strict_point(kind)}
+    )
     beside = exits_beside(folder)
-    chosen = {"head": head | {"last": "auto"}, "exit": rule} | beside
+    chosen = {"head": head | {"last": "auto"}, "exit": judge} | beside
     exit = build("exit", chosen["exit"])
     encoder = load_pretrained(
         str(folder),
         kind.num_labels,
-        build("attention", {"kind": "dense"}),
-        build("reduction", {"kind": "none"}),
+        Dense(),
+        Keep(),
         exit,
         chosen["head"],
         tokenizer=tokenizer,

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.backend import NOBODY, Backend, Left, Look, Source
+from eat_lightning.infer.backend import NOBODY, AnswerRequest, Backend, Gone, Left, Look, Source
 from eat_lightning.infer.recorded import Recorded
-from eat_lightning.long_texts import LongTexts, Reader, TokenWindow
+from eat_lightning.long_texts import LongTexts, Reader
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.policy import Policy
 from eat_lightning.model.reason import FIRST_REASON, Reason, reason_names
@@ -103,16 +103,9 @@ class CascadeBackend(Backend):
         ]
         return Left(None, places, answers, trace, trace)
 
-    def run(
-        self,
-        source: Source,
-        windows: Sequence[TokenWindow],
-        about: About,
-        deep: bool,
-        extra: Sequence[Policy] = (),
-    ) -> Iterator[tuple[np.ndarray, AnswerTrace, AnswerTrace]]:
+    def run(self, request: AnswerRequest) -> Iterator[Gone]:
         """Run the large model, whose tokens the windows have."""
-        yield from self.large.run(source, windows, about, deep, extra)
+        yield from self.large.run(request)
 
     def look(self, text: Sequence[str], about: Mapping[str, str]) -> Look:
         self.read_one(text)

@@ -21,7 +21,7 @@ from eat_lightning.engines.race import answer_fault, made_texts, race, tell
 from eat_lightning.engines.trials import EngineTrial, this_machine
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.export.trace import with_open_exits
-from eat_lightning.files import sha256_of
+from eat_lightning.files import as_dict, sha256_of
 from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.infer.onnx_runner import ABOUT
 from eat_lightning.infer.precision import in_dtype
@@ -195,7 +195,8 @@ def kept_export(run: Run, encoder: AdaptiveEncoder, labels: list[str], dtype: st
 
 
 def digest_of(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    whole = json.dumps(content, sort_keys=True, default=as_dict)
+    return hashlib.sha256(whole.encode()).hexdigest()[:16]
 
 
 def fastest(model: OfRun | OfExport) -> str:

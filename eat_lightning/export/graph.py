@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_unflatten
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.trace import Lost, Stretch, sample, stretches
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.specification import spec
+from eat_lightning.model.specification import kind_of
 from eat_lightning.progress import shown
 
 OPSET = 20
@@ -89,7 +89,7 @@ def refusal(stretch: Stretch, error: Exception) -> str:
     slots += [slot for slot, method in stretch.methods.items() if id(method) in reached]
     what = f"layers {stretch.first} to {stretch.last}"
     if slots:
-        what = f"{slots[0]}={spec(slots[0], stretch.methods[slots[0]])['kind']}"
+        what = f"{slots[0]}={kind_of(slots[0], type(stretch.methods[slots[0]]))}"
     message = " ".join(str(error).split())[:200] or type(error).__name__
     return f"{what} cannot be exported to ONNX: {message}"
 

@@ -35,16 +35,16 @@ def export_slot_faults(encoder: AdaptiveEncoder) -> list[str]:
     """Name what of an encoder's methods graphs cannot hold."""
     from eat_lightning.model.contracts import ExitRule, overrides
     from eat_lightning.model.policies import specs_of
-    from eat_lightning.model.specification import spec
+    from eat_lightning.model.specification import kind_of
 
     last = encoder.heads.at(encoder.shape.num_layers)  # the others are of its kind
     slots = [encoder.attention, encoder.reduction, encoder.exit, last]
     faults = [fault for m in slots for fault in m.export_blockers()]
     if overrides(encoder.exit, ExitRule.observe):
-        kind = spec("exit", encoder.exit)["kind"]
+        kind = kind_of("exit", type(encoder.exit))
         faults.append(f"exit={kind} observes a signal, which the graphs do not carry")
     if encoder.policies:
-        named = ", ".join(given["kind"] for given in specs_of(encoder.policies))
+        named = ", ".join(given.kind for given in specs_of(encoder.policies))
         faults.append(f"policy: an export carries none, and this run's model has {named}")
     return faults
 

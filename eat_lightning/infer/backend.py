@@ -27,6 +27,26 @@ if TYPE_CHECKING:
 
 Source = str | None  # None: whoever has no exits of its own
 NOBODY: frozenset[Source] = frozenset()
+Gone = tuple[np.ndarray, AnswerTrace, AnswerTrace]
+
+
+@dataclass(frozen=True)
+class AnswerRequest:
+    """Examples of one source that are answered together.
+
+    Args:
+        source: a key of `Backend.by_source`.
+        windows: the tokens of each.
+        about: facts on each, for policies.
+        deep: nobody leaves early, and the answers say `fallback`.
+        extra: policies in addition to the source's.
+    """
+
+    source: Source
+    windows: Sequence[TokenWindow]
+    about: About
+    deep: bool = False
+    extra: Sequence[Policy] = ()
 
 
 @dataclass(frozen=True)
@@ -100,20 +120,8 @@ class Backend(ABC):
         path."""
 
     @abstractmethod
-    def run(
-        self,
-        source: Source,
-        windows: Sequence[TokenWindow],
-        about: About,
-        deep: bool,
-        extra: Sequence[Policy] = (),
-    ) -> Iterator[tuple[np.ndarray, AnswerTrace, AnswerTrace]]:
-        """At each exit who left there (rows B), their trace, and `Left.exits`.
-
-        Args:
-            deep: nobody leaves early, and the answers say `fallback`.
-            extra: policies in addition to the source's.
-        """
+    def run(self, request: AnswerRequest) -> Iterator[Gone]:
+        """Give at each exit the rows (B) that left there, their trace, and `Left.exits`."""
 
     @abstractmethod
     def identity(self, source: Source = None) -> dict[str, Any]:
@@ -188,7 +196,8 @@ class Backend(ABC):
                 yield Left(source, refused, errors, blank, blank)
             if fit := [i for i in places if len(read[i].windows) == 1]:
                 windows, known = [read[i].windows[0] for i in fit], [about[i] for i in fit]
-                for rows_B, trace, exits in self.run(source, windows, known, source in deep):
+                request = AnswerRequest(source, windows, known, source in deep)
+                for rows_B, trace, exits in self.run(request):
                     left = [fit[row] for row in rows_B.tolist()]
                     yield self.left(source, left, read, trace, exits)
             joiner = Joiner(reader.long, self.kind, self.labels)
@@ -206,10 +215,11 @@ class Backend(ABC):
         deep: frozenset[Source],
     ) -> tuple[AnswerTrace, AnswerTrace]:
         """The trace of a text of several windows, and `Left.exits`."""
-        extra = (FullDepthIfFound(joiner),)
+        extra, is_deep = (FullDepthIfFound(joiner),), source in deep
 
-        def run(windows: Sequence[TokenWindow]) -> Any:
-            return self.run(source, windows, [known] * len(windows), source in deep, extra)
+        def run(windows: Sequence[TokenWindow]) -> Iterator[Gone]:
+            about = [known] * len(windows)
+            return self.run(AnswerRequest(source, windows, about, is_deep, extra))
 
         return joiner.read(text.windows, run)
 

@@ -18,19 +18,17 @@ import numpy as np
 from eat_lightning.data.batching import sorted_batches
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.files import sha256_of
-from eat_lightning.infer.backend import Backend, Look, Source
+from eat_lightning.infer.backend import AnswerRequest, Backend, Gone, Look, Source
 from eat_lightning.infer.onnx_runner import ABOUT, Runner, files_of
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.infer.sessions import ENGINES
 from eat_lightning.infer.stricter_exits import StricterExits, nobody_leaves, would_leave
-from eat_lightning.long_texts import TokenWindow
 from eat_lightning.methods.exit.never import Never
-from eat_lightning.model.contracts import ModelFacts, Policy
+from eat_lightning.model.contracts import ExitRule, ModelFacts, Policy
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import policy_faults, specs_of
-from eat_lightning.model.specification import build, spec
+from eat_lightning.model.specification import MODEL_SLOTS, Specification
 from eat_lightning.progress import shown
-from eat_lightning.text_io import About, AnswerTrace
 from eat_lightning.weights.untrusted import one_line, step_faults
 
 WEIGHTS = "weights.bin"
@@ -52,6 +50,7 @@ class Export:
 
     folder: Path
     runner: Runner
+    methods: Mapping[str, Specification]  # in its graphs, as far as it names them
 
     @classmethod
     def open(
@@ -67,11 +66,12 @@ class Export:
         path = Path(folder)
         try:
             runner = CheckedRunner(path, threads, engine, dtype)
+            made = cls(path, runner, methods_of(runner.about))
         except (ValueError, OSError) as error:
             raise ConfigError(one_line(error)) from None
         if faults := step_faults(runner.tokenizer):
             raise ConfigError(f"{path / 'tokenizer.json'}: {faults[0]}")
-        return cls(path, runner)
+        return made
 
     @property
     def name(self) -> str:
@@ -99,17 +99,22 @@ class Export:
         model = ModelFacts(self.layers, self.about["labels"], self.runner.kind)
         Faults(faults or policy_faults(policies, model)).check()
 
-    def stricter(self, rule: dict[str, Any]) -> Any:
-        """A stricter exit rule for its graphs; None where it is theirs. ConfigError
-        where they cannot be."""
-        if rule in ({"kind": "never"}, self.about["exit"]):
+    def stricter(self, rule: ExitRule) -> ExitRule | None:
+        """The rule where it is a stricter one than its graphs'; None where it is theirs, or nobody
+        leaves under it. ConfigError where it cannot be."""
+        wanted, there = Specification.of("exit", rule), self.methods["exit"]
+        if isinstance(rule, Never) or wanted == there:
             return None
-        made = build("exit", rule)
-        if rule["kind"] != self.about["exit"].get("kind") or not {*made.layers} <= {*self.layers}:
-            knob = made.knob
+        if wanted.kind != there.kind or not {*rule.layers} <= {*self.layers}:
+            knob = rule.knob
             what = "its own rule" if knob is None else f"a {knob.name} at its own exits"
-            raise ConfigError(f"an export is held to {what}, not to {rule['kind']}")
-        return made
+            raise ConfigError(f"an export is held to {what}, not to {wanted.kind}")
+        return rule
+
+
+def methods_of(about: Mapping[str, Any]) -> dict[str, Specification]:
+    """The methods that an export's file names; ValueError for what is none."""
+    return {slot: Specification.read(slot, about[slot]) for slot in MODEL_SLOTS if slot in about}
 
 
 @dataclass
@@ -153,18 +158,12 @@ class OnnxBackend(Backend):
             kind=self.kind,
         )
 
-    def run(
-        self,
-        source: Source,
-        windows: Sequence[TokenWindow],
-        about: About,
-        deep: bool,
-        extra: Sequence[Policy] = (),
-    ) -> Iterator[tuple[np.ndarray, AnswerTrace, AnswerTrace]]:
-        exits = self.by_source[source]
-        if extra:
-            exits = replace(exits, policies=(*exits.policies, *extra))
-        if not deep:
+    def run(self, request: AnswerRequest) -> Iterator[Gone]:
+        windows, about = request.windows, request.about
+        exits = self.by_source[request.source]
+        if request.extra:
+            exits = replace(exits, policies=(*exits.policies, *request.extra))
+        if not request.deep:
             for rows_B, trace in self.runner.stream(windows, exits.review(about)):
                 yield rows_B, trace, trace
             return
@@ -180,17 +179,19 @@ class OnnxBackend(Backend):
         trace = self.runner.run(read.windows, review)
         depth = int(trace.depth_B[0])
         guesses = {k: guess_BC[0] for k, (guess_BC, _) in trace.guesses.items() if k <= depth}
-        rule = build("exit", self.export.about["exit"]) if exits.rule is None else exits.rule
+        rule = self.export.methods["exit"].build() if exits.rule is None else exits.rule
         return Look(self.left(source, [0], [read], trace, trace), guesses, {}, rule)
 
     def identity(self, source: Source = None) -> dict[str, Any]:
         """The graphs by hash, and what makes their exits later."""
-        about, exits = self.export.about, self.by_source[source]
-        rule = about.get("exit") if exits.rule is None else spec("exit", exits.rule)
+        export, exits = self.export, self.by_source[source]
+        stricter = {} if exits.rule is None else {"exit": Specification.of("exit", exits.rule)}
         return {
-            "export": self.export.digest,
-            **{key: about.get(key) for key in ("weights", "attention", "reduction")},
-            "exit": rule,
+            "export": export.digest,
+            "weights": export.about.get("weights"),
+            **dict.fromkeys(MODEL_SLOTS),
+            **export.methods,
+            **stricter,
             "policy": specs_of(exits.policies),
             "second": [],
             "dtype": f"{self.runner.dtype} graphs",

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.backend import Backend, Look, Source
+from eat_lightning.infer.backend import AnswerRequest, Backend, Gone, Look, Source
 from eat_lightning.infer.record import record, recorded_of
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.long_texts import CUT, Reader, TokenWindow
@@ -105,18 +105,12 @@ class TorchBackend(Backend):
     def record(self, split: Any, batch: int = 32, title: str = "") -> Recorded:
         return record(self.encoder, split, batch, title)
 
-    def run(
-        self,
-        source: Source,
-        windows: Sequence[TokenWindow],
-        about: About,
-        deep: bool,
-        extra: Sequence[Policy] = (),
-    ) -> Iterator[tuple[np.ndarray, AnswerTrace, AnswerTrace]]:
-        encoder, batch = self.by_source[source], self.batch_of(windows, about)
-        if extra:
-            encoder = encoder.replacing(policies=(*encoder.policies, *extra))
-        if not deep:
+    def run(self, request: AnswerRequest) -> Iterator[Gone]:
+        encoder = self.by_source[request.source]
+        batch = self.batch_of(request.windows, request.about)
+        if request.extra:
+            encoder = encoder.replacing(policies=(*encoder.policies, *request.extra))
+        if not request.deep:
             for rows_G, trace in streamed(encoder, batch):
                 found = in_numpy(trace)
                 yield rows_G.numpy(), found, found

@@ -17,12 +17,12 @@ from eat_lightning.data.calibration import FITTED_ON
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import record, score
 from eat_lightning.measure.plan import MeasureSettings, Subject
-from eat_lightning.measure.settings import STATIC, Setting
+from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import Reduction, at_point, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops, static_flops
-from eat_lightning.model.specification import spec
+from eat_lightning.model.specification import STATIC, Specification, kind_of
 from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.dial import Budget
@@ -38,10 +38,10 @@ def fitted_settings(
     rules: dict[str, Setting] = {}  # by what they differ in beside where their knob stands
     for setting in reversed(measured):
         if (knob := setting.exit.knob) is not None:
-            same = spec("exit", setting.exit) | {knob.name: None}
+            same = Specification.of("exit", setting.exit).without(knob.name)
             rules[str(same)] = setting
-    kinds = (spec("exit", s.exit)["kind"] for s in measured if s.exit.knob is None)
-    left = [kind for kind in dict.fromkeys(kinds) if kind != STATIC["exit"]["kind"]]
+    kinds = (kind_of("exit", type(s.exit)) for s in measured if s.exit.knob is None)
+    left = [kind for kind in dict.fromkeys(kinds) if kind != STATIC["exit"].kind]
     if rules and left:
         print(f"{subject.run.name}: not fitted for budgets: {', '.join(left)} (no knob to turn)")
     return [one for s in reversed(rules.values()) for one in fitted(s, subject, encoder, plan)]

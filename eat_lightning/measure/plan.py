@@ -18,8 +18,9 @@ from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.infer.precision import device_faults, form_of, prepack_faults
 from eat_lightning.infer.sessions import ENGINES, engine_faults
 from eat_lightning.long_texts import LongTexts
-from eat_lightning.measure.settings import STATIC, Setting, settings_of
+from eat_lightning.measure.settings import Setting, settings_of
 from eat_lightning.model.contracts import Reduction, overrides
+from eat_lightning.model.specification import STATIC
 from eat_lightning.runs import validate
 from eat_lightning.runs.certificate import Certificate, calibration_of
 from eat_lightning.runs.plan import WindowSettings

@@ -14,10 +14,10 @@ from eat_lightning.errors import Faults
 from eat_lightning.infer.precision import DTYPES
 from eat_lightning.methods.exit.fixed import Fixed
 from eat_lightning.model.contracts import ExitRule, Policy, at_point, overrides, point_of
-from eat_lightning.model.heads import slot_faults
+from eat_lightning.model.heads import named, slot_faults
 from eat_lightning.model.method import faults_of
 from eat_lightning.model.policies import from_folder, policies_of, specs_of
-from eat_lightning.model.specification import Specification, build, spec, untrained
+from eat_lightning.model.specification import STATIC, Specification, kind_of, untrained
 from eat_lightning.runs.certificate import Certificate, combination
 from eat_lightning.runs.row import FIXED, STATIC_BASELINE, THEIRS
 from eat_lightning.runs.row import label as label
@@ -25,7 +25,6 @@ from eat_lightning.runs.run import Run
 from eat_lightning.validation import Within, raise_faults
 from eat_lightning.weights.dial import Budget
 
-STATIC = {"attention": {"kind": "dense"}, "reduction": {"kind": "none"}, "exit": {"kind": "never"}}
 ON_THEIRS = ("pooled", "shared")  # heads that `HuggingFaceTwin` computes
 BASELINES = {
     "own": (FIXED, STATIC_BASELINE),
@@ -50,7 +49,7 @@ class Setting:
 
     @classmethod
     def static(cls, baseline: str) -> Setting:
-        return cls(**{slot: build(slot, off) for slot, off in STATIC.items()}, baseline=baseline)
+        return cls(**{slot: off.build() for slot, off in STATIC.items()}, baseline=baseline)
 
     @property
     def methods(self) -> dict[str, Any]:
@@ -58,7 +57,9 @@ class Setting:
 
     @property
     def specs(self) -> dict[str, Any]:
-        specs: dict[str, Any] = {s: spec(s, method) for s, method in self.methods.items()}
+        specs: dict[str, Any] = {
+            s: Specification.of(s, method) for s, method in self.methods.items()
+        }
         return specs | ({"policy": specs_of(self.policies)} if self.policies else {})
 
     @property
@@ -75,7 +76,9 @@ def settings_of(run: Run, plan: Any, certificate: Certificate | None, form: str)
     """Each setting once: the run's own, with its knob turned, with other rules, and the baselines.
     A certificate's exit rule is the only one. Raises ConfigError with every fault; nothing
     but the model's config.json is read."""
-    model = run.model_config() | ({} if certificate is None else certificate.policies)
+    model = run.model_config()
+    if certificate is not None:
+        model |= {slot: certificate.holds_for[slot] for slot in STATIC}
     num_layers, heads = model["num_layers"], model["head"]["layers"]
     early = [layer for layer in heads if layer < num_layers]
     nodes = {slot: getattr(plan, slot) for slot in STATIC}
@@ -84,13 +87,13 @@ def settings_of(run: Run, plan: Any, certificate: Certificate | None, form: str)
     methods, faults = {}, Faults()
     for slot, node in nodes.items():
         with faults.gathered():
-            named = Specification.read(slot, node, model[slot])
-            named = named.looking_at(early) if slot == "exit" else named
-            methods[slot] = named.build(num_layers)
+            chosen = Specification.of_node(slot, node, model[slot])
+            chosen = chosen.looking_at(early) if slot == "exit" else chosen
+            methods[slot] = chosen.build(num_layers)
     with faults.gathered():  # those a person names, else the certificate's, else the model's own
         policies = policies_of(plan.policy)
         if policies is None and certificate is not None:
-            policies = certificate.built_policies()
+            policies = certificate.policies
         methods["policies"] = from_folder(model.get("policy", [])) if policies is None else policies
     faults.check()
     trained, kind = Setting(**methods), run.kind
@@ -103,14 +106,14 @@ def settings_of(run: Run, plan: Any, certificate: Certificate | None, form: str)
         exits = [trained.exit]
     for rule in exits:
         faults += slot_faults(rule, heads, num_layers, kind)
-        faults += untrained("exit", rule, model["exit"]["kind"])
+        faults += untrained("exit", rule, model["exit"].kind)
     watching = dict.fromkeys(
-        spec("exit", r)["kind"] for r in exits if overrides(r, ExitRule.observe)
+        kind_of("exit", type(r)) for r in exits if overrides(r, ExitRule.observe)
     )
     if len(watching) > 1:  # one pass records the signals of one rule
         kinds = " and ".join(watching)
         faults.append(f"rules: {kinds} observe signals, and a pass records those of one rule")
-    faults += untrained("reduction", trained.reduction, model["reduction"]["kind"])
+    faults += untrained("reduction", trained.reduction, model["reduction"].kind)
     faults.check()
     return distinct(
         [*(replace(trained, exit=rule) for rule in exits), *baselines(trained, plan, model)]
@@ -121,7 +124,7 @@ def baselines(setting: Setting, plan: Any, model: dict[str, Any]) -> list[Settin
     """Everybody at one layer, for each exit head where there is an early one; and everything off,
     on our kernels and on transformers'."""
     wanted, heads = BASELINES[plan.baselines], {*model["head"]["layers"], model["num_layers"]}
-    kind = (model["head"].get("last") or model["head"]).get("kind", "pooled")
+    kind = named(model["head"].get("last") or model["head"]).kind
     if THEIRS in wanted and kind not in ON_THEIRS:
         print(f"not timed beside transformers' model, which has no head={kind}")
         wanted = tuple(name for name in wanted if name != THEIRS)
@@ -141,7 +144,7 @@ def exit_rules(
     is_changed = any(value is not None for value in plan.exit.values())
     if points is None and not is_changed and knob is not None:
         points, more = knob.grid_for(kind.num_labels)[::-1], [*more, STATIC["exit"]]
-    if spec("exit", trained) == STATIC["exit"] and not is_changed:
+    if Specification.of("exit", trained) == STATIC["exit"] and not is_changed:
         points = None  # a run without exits, beside others, has no knob to turn
     raise_faults(knob_faults(trained, plan.swept[0], points or ()))
     rules, faults = [] if point_of(trained) in (points or ()) else [trained], Faults()
@@ -151,7 +154,7 @@ def exit_rules(
             raise_faults(faults_of(rule, num_layers))
     for given in more:
         with faults.gathered():
-            rule = Specification.read("exit", given).looking_at(early)
+            rule = Specification.of_node("exit", given).looking_at(early)
             rules.append(rule.build(num_layers))
     faults.check()
     return rules
@@ -160,7 +163,7 @@ def exit_rules(
 def knob_faults(rule: Any, key: str, points: Sequence[Any]) -> list[str]:
     knob = rule.knob
     if knob is None:
-        kind = spec("exit", rule)["kind"]
+        kind = kind_of("exit", type(rule))
         message = f"{key} needs an exit rule with a knob, got {kind}: add exit=confidence"
         return [message] if points else []
     return [fault for point in points for fault in Within(knob.bounds, each=True).lines(key, point)]

@@ -80,7 +80,7 @@ def titled(row: Row, title: str) -> str:
     """The setting; of one that was fitted, the reduction's knob too, and for which budget."""
     if not row.fitted:
         return title
-    return f"{title}, {label(row.reduction, 'reduction')} for {budget_of(row)}"
+    return f"{title}, {label(row.reduction)} for {budget_of(row)}"
 
 
 def described(row: Row) -> str:

@@ -51,7 +51,7 @@ from eat_lightning.model.positions import DISTANCES
 from eat_lightning.model.recorder import TraceRecorder
 from eat_lightning.model.shape import Shape
 from eat_lightning.model.sharing import put, sharing
-from eat_lightning.model.specification import spec
+from eat_lightning.model.specification import Specification
 from eat_lightning.model.trace import Scores, Trace
 from eat_lightning.validation import Misshaped, raise_faults
 
@@ -111,7 +111,8 @@ class AdaptiveEncoder(nn.Module):
         self.heads = make_heads(shape, self.kind, self.head)
         self.head |= kept_arguments(self.heads.at(layers[0]))
         if "last" in self.head:
-            self.head["last"] = spec("head", self.heads.at(shape.num_layers))
+            last = Specification.of("head", self.heads.at(shape.num_layers))
+            self.head["last"] = last.as_dict()
         self.register_buffer("strength", torch.ones((), dtype=torch.float64))
         self.apply(initialise)
         self.attention = self.fitted(attention)
@@ -385,7 +386,7 @@ def bias_faults(shape: Shape, attention: Attention) -> list[str]:
     """An approximate product has no scores that a backbone could add to, and hides nothing."""
     if not attention.approximate:
         return []
-    kind = spec("attention", attention)["kind"]
+    kind = Specification.of("attention", attention).kind
     parts = {
         "relative-position bias": shape.relative == "bias" and shape.relative_buckets,
         "disentangled scores": shape.relative == "disentangled",

@@ -57,6 +57,9 @@ def head_faults(num_layers: int | None, head: Any) -> list[str]:
     file name), its `layers` (or "all"), `last`, and the arguments of its kind."""
     if not isinstance(head, Mapping):
         return [f"head must be a dict of layers and the options of its kind, got {head!r}"]
+    if "_target_" in head:
+        given = f"head.kind={head['_target_']}"
+        return [f"head._target_ is not an option: a head is named by its kind, so give {given}"]
     layers = listed_layers(head.get("layers", ()), num_layers or 1)
     faults = InLayers(lowest=0).lines("head.layers", layers, num_layers)
     if (last := head.get("last")) is not None:
@@ -154,19 +157,11 @@ def make_heads(shape: Shape, kind: AnswerKind, head: Mapping[str, Any]) -> Heads
     for layer in head["layers"]:
         settings = head["last"] if "last" in head and layer == shape.num_layers else head
         num_outputs = kind.num_labels if layer == shape.num_layers else kind.width
-        made[layer] = bound(named(settings).build(), shape, head["layers"], num_outputs)
+        made[layer] = named(settings).build()
+        made[layer].bind(shape, head["layers"], num_outputs)
     for layer, one in made.items():
         one.join(layer, {k: other for k, other in made.items() if type(other) is type(one)})
     return Heads(made)
-
-
-def bound(head: Head, shape: Shape, exits: Sequence[int], num_labels: int) -> Head:
-    """A head with its parameters; ValueError where it made no temperature."""
-    head.bind(shape, exits, num_labels)
-    if "temperature" not in dict(head.named_buffers()):
-        name = type(head).__name__
-        raise ValueError(f"{name}.bind must register the buffer temperature, of the value 1.0")
-    return head
 
 
 def pooled_faults(exit: ExitRule, head: Mapping[str, Any]) -> list[str]:

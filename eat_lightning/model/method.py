@@ -118,7 +118,12 @@ def argument_faults(cls: Any, num_layers: int | None, /, **arguments: Any) -> li
 
 def kept_arguments(made: Any) -> dict[str, Any]:
     """The plain arguments that a method was made from."""
-    return {name: getattr(made, name) for name in inspect.signature(type(made)).parameters}
+    return {name: getattr(made, name) for name in argument_names(type(made))}
+
+
+@cache
+def argument_names(cls: type) -> tuple[str, ...]:
+    return tuple(inspect.signature(cls).parameters)
 
 
 def faults_of(made: Any, num_layers: int | None) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 from eat_lightning.answer_kind import misfit
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.contracts import ExitRule, ModelFacts, Policy
-from eat_lightning.model.specification import build, class_of, kind_of, method_faults, spec
+from eat_lightning.model.specification import Specification, build, kind_of, method_faults
 from eat_lightning.validation import raise_faults
 
 
@@ -28,11 +28,11 @@ def policies_of(nodes: dict[str, Any] | None) -> tuple[Policy, ...] | None:
             faults.append(f"policy.{name} sets a policy that is not chosen: give policy={name} too")
     if faults:
         raise ConfigError.of(faults)
-    return tuple(build("policy", node) for node in nodes.values())
+    return tuple(Specification.of_node("policy", node).build() for node in nodes.values())
 
 
-def specs_of(policies: Sequence[Policy]) -> list[dict[str, Any]]:
-    return [spec("policy", policy) for policy in policies]
+def specs_of(policies: Sequence[Policy]) -> list[Specification]:
+    return [Specification.of("policy", policy) for policy in policies]
 
 
 def build_policies(specs: Any) -> tuple[Policy, ...]:
@@ -50,28 +50,28 @@ def build_policies(specs: Any) -> tuple[Policy, ...]:
 
 
 def portable(policies: Sequence[Policy]) -> list[dict[str, Any]]:
-    """Specs for a model folder; ValueError where `from_folder` would refuse them."""
+    """The policies as a model folder holds them; ValueError where `from_folder` would refuse
+    them."""
     specs = specs_of(policies)
     raise_faults(machine_faults(specs))
-    return specs
+    return [one.as_dict() for one in specs]
 
 
 def from_folder(specs: Any) -> tuple[Policy, ...]:
     """Build those of a model folder, which may come from anywhere: it names no other file of this
     machine."""
-    raise_faults(machine_faults(specs if isinstance(specs, list) else []))
+    if isinstance(specs, list):
+        specs = [Specification.read("policy", one) for one in specs]
+        raise_faults(machine_faults(specs))
     return build_policies(specs)
 
 
-def machine_faults(specs: list[Any]) -> list[str]:
-    named = [
-        (s["kind"], s) for s in specs if isinstance(s, dict) and isinstance(s.get("kind"), str)
-    ]
+def machine_faults(specs: Sequence[Specification]) -> list[str]:
     return [
-        f"policy.{kind}.{key} names a file of this machine, so no model folder may hold it"
-        for kind, given in named
-        for key in class_of("policy", kind).of_this_machine
-        if given.get(key) is not None
+        f"policy.{one.kind}.{key} names a file of this machine, so no model folder may hold it"
+        for one in specs
+        for key in one.made_of.of_this_machine
+        if one.arguments.get(key) is not None
     ]
 
 

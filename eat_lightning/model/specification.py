@@ -6,9 +6,11 @@ import importlib
 import inspect
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pkgutil import iter_modules
 from typing import Any
+
+from pydantic import BeforeValidator
 
 from eat_lightning.model.contracts import (
     Attention,
@@ -121,28 +123,38 @@ class Specification:
 
     slot: str
     kind: str
-    arguments: dict[str, Any]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, slot: str, given: Any, before: dict[str, Any] | None = None) -> Specification:
-        """From {"kind": ..., **arguments}, from a config's node with `_target_`, or, where there is
-        a method `before` (as {"kind": ...}), from those of its arguments that change. ValueError.
+    def read(cls, slot: str, given: Any) -> Specification:
+        """From {"kind": ..., **arguments}, as files hold it; a specification is given back as it
+        is. ValueError. Nothing is imported."""
+        if isinstance(given, Specification):
+            return given
+        if not isinstance(given, Mapping) or not isinstance(given.get("kind"), str):
+            shape = 'must be a dict such as {"kind": "<method>"}'
+            raise ValueError(f"{slot} {shape}, got {given!r:.80}")
+        return cls(slot, given["kind"], {k: v for k, v in given.items() if k != "kind"})
+
+    @classmethod
+    def of_node(cls, slot: str, node: Any, before: Specification | None = None) -> Specification:
+        """From a command's settings: a node with `_target_`, whose class is imported, or a dict
+        with a kind. ValueError.
 
         Args:
             slot: a key of `SLOTS`.
-            given: what a file or a command says.
-            before: the method that stands where neither kind nor `_target_` is given; then, as in
-                a command's settings, None changes nothing.
+            node: the settings.
+            before: the method whose arguments the settings change, where they name neither class
+                nor kind; then None changes nothing.
         """
-        if before is not None and isinstance(given, dict):
-            given = {key: value for key, value in given.items() if value is not None}
-            given = given if given.keys() & {"_target_", "kind"} else before | given
-        if isinstance(given, dict) and given.get("_target_"):
-            arguments = {key: value for key, value in given.items() if key != "_target_"}
-            return cls(slot, kind_of(slot, class_of_node(slot, given)), arguments)
-        if not isinstance(given, dict) or not isinstance(given.get("kind"), str):
-            raise ValueError(f'{slot} must be a dict such as {{"kind": "<method>"}}, got {given!r}')
-        return cls(slot, given["kind"], without_kind(given))
+        if before is not None and isinstance(node, dict):
+            node = {key: value for key, value in node.items() if value is not None}
+            if not node.keys() & {"_target_", "kind"}:
+                return before.changed(node)
+        if isinstance(node, dict) and node.get("_target_"):
+            arguments = {key: value for key, value in node.items() if key != "_target_"}
+            return cls(slot, kind_of(slot, class_of_node(slot, node)), arguments)
+        return cls.read(slot, node)
 
     @classmethod
     def of(cls, slot: str, method: Method) -> Specification:
@@ -151,7 +163,16 @@ class Specification:
 
     def as_dict(self) -> dict[str, Any]:
         """{"kind": ..., **arguments}, as files hold it."""
-        return {"kind": self.kind} | self.arguments
+        return {"kind": self.kind, **self.arguments}
+
+    def changed(self, arguments: Mapping[str, Any]) -> Specification:
+        """The same with other values of some arguments."""
+        return replace(self, arguments={**self.arguments, **arguments})
+
+    def without(self, *names: str | None) -> Specification:
+        """The same without some arguments."""
+        kept = {key: value for key, value in self.arguments.items() if key not in names}
+        return replace(self, arguments=kept)
 
     @property
     def made_of(self) -> Any:
@@ -167,7 +188,7 @@ class Specification:
         """The same at these layers, where its class takes layers and none are given."""
         if "layers" not in self.takes or self.arguments.get("layers") is not None:
             return self
-        return replace(self, arguments=self.arguments | {"layers": list(layers)})
+        return self.changed({"layers": list(layers)})
 
     def faults(self, num_layers: int | None = None) -> list[str]:
         """Give a line (key, bound, value) for each fault, before anything is built. ValueError
@@ -190,8 +211,12 @@ class Specification:
         return self.made_of(**self.arguments)
 
 
+OFF = {"attention": "dense", "reduction": "none", "exit": "never"}
+STATIC = {slot: Specification(slot, kind) for slot, kind in OFF.items()}  # methods that do nothing
+
+
 def build(slot: str, given: Any, num_layers: int | None = None) -> Any:
-    """Make the method that a file or a command names; ValueError with every fault."""
+    """Make the method that a file names; ValueError with every fault."""
     return Specification.read(slot, given).build(num_layers)
 
 
@@ -207,19 +232,22 @@ def build_all(given: Mapping[str, Any], num_layers: int) -> dict[str, Any]:
     return methods
 
 
-def spec(slot: str, method: Method) -> dict[str, Any]:
-    """Name a method as files do: {"kind": ..., **arguments}."""
-    return Specification.of(slot, method).as_dict()
-
-
-def specs_by_slot(encoder: Any) -> dict[str, Any]:
+def specs_by_slot(encoder: Any) -> dict[str, Specification]:
     """Name an encoder's methods."""
     methods = {"attention": encoder.attention, "reduction": encoder.reduction, "exit": encoder.exit}
-    return {slot: spec(slot, method) for slot, method in methods.items()}
+    return {slot: Specification.of(slot, method) for slot, method in methods.items()}
 
 
-def without_kind(spec: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in spec.items() if key != "kind"}
+def in_slot(slot: str) -> BeforeValidator:
+    """Part of an annotated type that reads the specification of a slot's method."""
+
+    def read(given: Any) -> Specification:
+        try:
+            return Specification.read(slot, given)
+        except ValueError as error:
+            raise ValueError(str(error).removeprefix(f"{slot} ")) from None
+
+    return BeforeValidator(read)
 
 
 def kind_of(slot: str, cls: type) -> str:
@@ -261,6 +289,6 @@ def method_faults(slot: str, node: Any, num_layers: int | None) -> list[str]:
     if not isinstance(node, dict) or not node.get("_target_"):
         return [f"{slot}._target_ must name a class"]
     try:
-        return Specification.read(slot, node).faults(num_layers)
+        return Specification.of_node(slot, node).faults(num_layers)
     except ValueError as error:
         return str(error).split("; ")

@@ -12,7 +12,7 @@ from string import Template
 from eat_lightning.errors import ConfigError
 
 TEMPLATES = files("eat_lightning.new") / "templates"
-SLOTS = ("attention", "reduction", "exit", "objective", "schedule")
+SLOTS = ("attention", "reduction", "exit", "head", "objective", "schedule")
 NEXT = """\
 written: $files
 

@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from eat_lightning.infer.record import record
+from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.model.contracts import Objective
 from eat_lightning.model.effective import with_weights
@@ -23,7 +25,7 @@ from eat_lightning.model.flops import flops
 from eat_lightning.model.method import faults_of
 from eat_lightning.model.options import ALL_EXITS, PassOptions
 from eat_lightning.model.packed import Batch
-from eat_lightning.model.specification import MODEL_SLOTS, build, spec
+from eat_lightning.model.specification import MODEL_SLOTS, Specification
 from eat_lightning.model.trace import Trace
 from eat_lightning.model.training import Context
 from eat_lightning.new.toy import alone, ragged, tiny_encoder
@@ -32,6 +34,10 @@ from eat_lightning.weights.checkpoint import load_model, save_model
 Check = Callable[[Any], None]
 LENGTHS = (*range(1, 12), 17, 22, 29, 14)  # in two batches, of which one is not full
 CLOSE: dict[str, Any] = {"atol": 1e-4, "rtol": 0.0}
+CPU_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+COUNTED = {  # of which torch's counter knows nothing by itself
+    CPU_ATTENTION: lambda q, k, v, *args, out_shape=None, **kwargs: sdpa_flop_count(q, k, v)
+}
 
 
 def answered(encoder: AdaptiveEncoder) -> Trace:
@@ -120,7 +126,9 @@ def what_is_saved_comes_back(encoder: AdaptiveEncoder) -> None:
         save_model(encoder, ["a", "b", "c"][: encoder.num_labels], Path(folder))
         loaded = load_model(Path(folder))[0].eval()
         for slot in MODEL_SLOTS:
-            assert spec(slot, getattr(loaded, slot)) == spec(slot, getattr(encoder, slot))
+            saved = Specification.of(slot, getattr(encoder, slot))
+            assert Specification.of(slot, getattr(loaded, slot)) == saved
+        assert loaded.head == encoder.head
         assert torch.equal(loaded(ragged()).logits_BC, encoder(ragged()).logits_BC)
 
 
@@ -147,6 +155,37 @@ def every_weight_has_a_gradient(encoder: AdaptiveEncoder) -> None:
             assert weight.grad.abs().sum() > 0, name
 
 
+def every_weight_of_heads_has_a_gradient(encoder: AdaptiveEncoder) -> None:
+    """Training moves every weight of a head, at one exit at least: none comes before the first."""
+    encoder.train()
+    guesses = encoder(ragged()).guesses.values()
+    torch.stack([guess_BC.square().sum() for guess_BC in guesses]).sum().backward()
+    weights = [*encoder.heads.named_parameters()]
+    moved = {name.partition(".")[2] for name, w in weights if w.grad is not None and w.grad.any()}
+    assert moved == {name.partition(".")[2] for name, _ in weights}
+
+
+def guesses_are_calibrated(encoder: AdaptiveEncoder) -> None:
+    """A head gives C logits for each example at each exit, divided by its own temperature."""
+    with torch.no_grad():
+        before = encoder(ragged(), ALL_EXITS).guesses
+        encoder.heads.at(3).temperature.fill_(2.0)
+        after = encoder(ragged(), ALL_EXITS).guesses
+    for layer, guess_BC in before.items():
+        assert guess_BC.shape == (5, 3)
+        expected_BC = guess_BC / (2.0 if layer == 3 else 1.0)
+        torch.testing.assert_close(after[layer], expected_BC, **CLOSE)
+
+
+def flops_are_torchs(encoder: AdaptiveEncoder) -> None:
+    """FLOPs are those that torch counts while an example is answered."""
+    batch = ragged((12,))
+    with torch.inference_mode(), FlopCounterMode(display=False, custom_mapping=COUNTED) as counter:
+        trace = encoder(batch)
+    expected = flops(encoder, encoder.exit, trace.tokens_LB.numpy(), trace.depth_B.numpy())
+    np.testing.assert_allclose(counter.get_total_flops(), expected[0], rtol=1e-9)
+
+
 def cls_stays_and_order_is_kept(encoder: AdaptiveEncoder) -> None:
     """A reduction keeps [CLS] first, the others in their order, and at strength 0 all of them."""
     with torch.inference_mode():
@@ -164,8 +203,8 @@ def spec_undoes_build(slot: str) -> Check:
     """A method is made again from its kind and its plain arguments, which have no faults."""
 
     def check(method: Any) -> None:
-        saved = spec(slot, method)
-        assert spec(slot, build(slot, saved)) == saved
+        saved = Specification.of(slot, method)
+        assert Specification.of(slot, saved.build()) == saved
         assert faults_of(method, 6) == []
 
     check.__name__ = "spec_undoes_build"
@@ -238,6 +277,12 @@ ENCODER_CHECKS = (
     flops_fall_with_the_work,
     every_weight_has_a_gradient,
 )
+HEAD_CHECKS = (
+    *ENCODER_CHECKS[:-1],
+    every_weight_of_heads_has_a_gradient,
+    guesses_are_calibrated,
+    flops_are_torchs,
+)
 OTHER_CHECKS = {"objective": (loss_falls,), "schedule": (shares_add_up,)}
 
 
@@ -246,6 +291,8 @@ def checks(slot: str) -> list[Check]:
     found: list[Check] = [spec_undoes_build(slot), *OTHER_CHECKS.get(slot, ())]
     if slot in MODEL_SLOTS:
         found += [in_an_encoder(slot, check) for check in ENCODER_CHECKS]
+    if slot == "head":
+        found += [in_an_encoder(slot, check) for check in HEAD_CHECKS]
     return found + [in_an_encoder(slot, cls_stays_and_order_is_kept)] * (slot == "reduction")
 
 
@@ -253,6 +300,9 @@ def in_an_encoder(slot: str, check: Callable[[AdaptiveEncoder], None]) -> Check:
     """A check of an encoder as one of a method, which is put into a tiny encoder of its own."""
 
     def checked(method: Any) -> None:
+        if slot == "head":
+            named = Specification.of(slot, method).as_dict()
+            return check(tiny_encoder(exit=Confidence(0.8, [2, 3, 4]), head=named))
         head = None if slot == "exit" else {"layers": [2, 3, 4]}
         check(tiny_encoder(**{slot: method}, head=head))
 

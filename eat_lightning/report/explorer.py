@@ -24,7 +24,7 @@ from eat_lightning.model.contracts import ExitRule, Reduction, at_point, point_o
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.method import argument_faults
 from eat_lightning.model.options import PassOptions
-from eat_lightning.model.specification import build, class_of, spec
+from eat_lightning.model.specification import Specification, class_of
 from eat_lightning.model.trace import Trace
 from eat_lightning.report.statistics import softmax
 from eat_lightning.report.study import grouped_by
@@ -142,10 +142,10 @@ def entries(
         for row in rows
     ]
     for method in compared(encoder):
-        name, is_encoders = method_text(spec("reduction", method)), method is encoder.reduction
+        name = method_text(Specification.of("reduction", method))
         walked = walk(encoder.replacing(reduction=method), split.take(rows))
         for entry, (recorded, places) in zip(found, walked, strict=True):
-            shown = {"name": name, "own": is_encoders, "kept": places}
+            shown = {"name": name, "own": method is encoder.reduction, "kept": places}
             entry["ways"].append(shown | described(recorded, names))
     return found
 
@@ -165,7 +165,7 @@ def compared(encoder: AdaptiveEncoder) -> list[Reduction]:
             continue
         arguments = {} if kind == "none" else shared
         if not argument_faults(cls, encoder.shape.num_layers, **arguments):
-            found.append(build("reduction", {"kind": kind} | arguments))
+            found.append(Specification("reduction", kind, arguments).build())
     return found
 
 
@@ -175,7 +175,7 @@ def described(recorded: Recorded, names: Sequence[str]) -> dict[str, Any]:
     for rule in rules_of(recorded.exit, len(names)):
         outcome, point = recorded.under(rule), point_of(rule)
         found = {
-            "rule": label(spec("exit", rule)),
+            "rule": label(Specification.of("exit", rule)),
             "point": point,
             "own": point == point_of(recorded.exit),
             "left_at": int(outcome.depth_B[0]),

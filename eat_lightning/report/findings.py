@@ -35,7 +35,7 @@ def nearest(study: Study, task: str, name: str) -> tuple[Point, Point] | None:
     depth of the same weights. None where one of them was not measured."""
     points = [p for p in study.points(task=task) if study.name_of(p.row) == name]
     full = next((p for p in points if at_full_depth(p)), None)
-    settings = [p for p in points if not p.row.baseline and p.row.exit["kind"] != "never"]
+    settings = [p for p in points if not p.row.baseline and p.row.exit.kind != "never"]
     if full is None or not settings:
         return None
     near = [p for p in settings if score(p) >= score(full) - NEAR]
@@ -46,7 +46,7 @@ def nearest(study: Study, task: str, name: str) -> tuple[Point, Point] | None:
 
 def at_full_depth(point: Point) -> bool:
     """The same weights and tokens through every layer."""
-    return point.row.exit["kind"] == "never" and point.row.baseline not in (FIXED, THEIRS)
+    return point.row.exit.kind == "never" and point.row.baseline not in (FIXED, THEIRS)
 
 
 def score(point: Point) -> float:

@@ -21,7 +21,7 @@ from eat_lightning.answer_kind import SINGLE
 from eat_lightning.files import replacing
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.contracts import ExitRule
-from eat_lightning.model.specification import build
+from eat_lightning.model.specification import Specification
 from eat_lightning.report.study import Measured, Study, grouped_by
 from eat_lightning.runs import jsonl
 from eat_lightning.runs import row as rows
@@ -57,6 +57,8 @@ def fields_of(row: rows.Row) -> dict[str, Any]:
 
 def seven_digits(value: Any) -> Any:
     """Round the floats of a value, however deep they lie."""
+    if isinstance(value, Specification):
+        return value.changed(seven_digits({**value.arguments}))
     if isinstance(value, dict):
         return {name: seven_digits(inner) for name, inner in value.items()}
     if isinstance(value, list):
@@ -74,7 +76,7 @@ def kept(same: Sequence[Measured], folder: Path) -> list[rows.Row]:
         key = "/".join([same[0].row.study, same[0].row.run, name])
         name = f"examples/{hashlib.sha256(key.encode()).hexdigest()[:16]}.parquet"
         (folder / "examples").mkdir(parents=True, exist_ok=True)
-        exits = [build("exit", m.row.exit) for m in known]
+        exits = [m.row.exit.build() for m in known]
         compact(known[0].known.recorded, exits).to_parquet(folder / name)
     return [replace(m.row, examples=name if m in known else "") for m in same]
 

@@ -46,10 +46,10 @@ class Provenance:
 def rule_named(row: Row) -> list[str]:
     """The exit rule and its settings but for its knob, where it may not be the run's own; a run's
     own is confidence as a rule, and baselines come by themselves."""
-    kind = row.exit["kind"]
+    kind = row.exit.kind
     if row.baseline or kind in ("confidence", "never"):
         return []
-    arguments = {name: value for name, value in row.exit.items() if name not in ("kind", row.knob)}
+    arguments = row.exit.without(row.knob).arguments
     as_given = json.JSONEncoder(separators=(",", ":")).encode  # as an override has it
     return [
         f"exit={kind}",
@@ -61,5 +61,5 @@ def off_grid(row: Row) -> bool:
     """Find out whether a measurement's command must name the point of its knob."""
     if row.knob is None or not isinstance(row.point, float):
         return False
-    knob = knob_here("exit", row.exit["kind"])
+    knob = knob_here(row.exit)
     return knob is None or row.point not in knob.grid

@@ -20,8 +20,8 @@ import numpy as np
 
 from eat_lightning.answer_kind import SINGLE
 from eat_lightning.errors import ConfigError
+from eat_lightning.files import as_dict
 from eat_lightning.infer.recorded import Outcome, Recorded
-from eat_lightning.model.specification import build
 from eat_lightning.runs.jsonl import read_whole
 from eat_lightning.runs.names import (
     budget_of,
@@ -84,10 +84,10 @@ class Measured:
         recorded = recorded_at(self.folder / self.row.examples)[0] if self.row.examples else None
         if recorded is None or len(recorded) != self.row.num_examples:
             return None, NO_EXAMPLES
-        if absent := not_imported(self.row.exit["kind"]):
+        if absent := not_imported(self.row.exit.kind):
             return None, absent
         try:
-            return recorded.under(build("exit", self.row.exit)), ""
+            return recorded.under(self.row.exit.build()), ""
         except (ValueError, TypeError, KeyError):  # a rule of another version, or of other heads
             return None, NO_EXAMPLES
 
@@ -196,7 +196,7 @@ class Study:
 
         def setting(m: Measured) -> str:
             same = [self.name_of(m.row), rule_of(m.row), *same_point(m.row)]
-            return json.dumps(same, sort_keys=True)
+            return json.dumps(same, sort_keys=True, default=as_dict)
 
         fields = wanted.items()
         rows = (m for m in self.measured if all(getattr(m.row, k) == v for k, v in fields))
@@ -228,7 +228,7 @@ class Study:
 
 def is_static(row: Row) -> bool:
     """Dense attention, every token, every layer, on our kernels."""
-    kinds = [method["kind"] for method in (row.attention, row.reduction, row.exit)]
+    kinds = [method.kind for method in (row.attention, row.reduction, row.exit)]
     return kinds == ["dense", "none", "never"] and row.baseline != THEIRS
 
 
@@ -341,7 +341,7 @@ def without_examples(study: Study) -> list[str]:
     older = sorted({m.folder for m in here if not m.row.examples})
     faults += [f"{folder / 'rows.jsonl'}: rows without examples" for folder in older]
     again = "no paired intervals for it: measure the run again"
-    absent = map(not_imported, sorted({m.row.exit["kind"] for m in study.measured}))
+    absent = map(not_imported, sorted({m.row.exit.kind for m in study.measured}))
     return [*(f"{fault} ({again})" for fault in faults if fault), *filter(None, absent)]
 
 

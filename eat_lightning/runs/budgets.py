@@ -27,7 +27,7 @@ from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import ExitRule, at_point, overrides, point_of
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops, static_flops
-from eat_lightning.model.specification import spec, specs_by_slot
+from eat_lightning.model.specification import Specification, kind_of
 from eat_lightning.runs.card import write_card
 from eat_lightning.runs.certificate import cut_of
 from eat_lightning.runs.run import Run, processor, write_json
@@ -168,7 +168,7 @@ class Fitter:
     def faults(self, unit: Unit) -> Iterator[str]:
         """Yield the reasons against a fit that show before data is loaded."""
         if self.encoder.exit.knob is None:
-            kind = spec("exit", self.encoder.exit)["kind"]
+            kind = kind_of("exit", type(self.encoder.exit))
             yield f"it needs an exit rule with a knob, such as tau, got {kind}"
         if not self.encoder.kind.comparable:
             yield "it needs task.tolerance or task.cuts, by which two scores are the same"
@@ -197,9 +197,10 @@ class Fitter:
         backbone = self.encoder
         if reduction is not None:
             backbone = backbone.replacing(reduction=at_point(backbone.reduction, reduction))
-        specs, observes = specs_by_slot(backbone), overrides(backbone.exit, ExitRule.observe)
+        observes = overrides(backbone.exit, ExitRule.observe)
         settings = ("weights", "cut", "dtype", "attention", *(["exit"] if observes else []))
-        holds_for = {key: self.here[key] for key in settings} | {"reduction": specs["reduction"]}
+        named = Specification.of("reduction", backbone.reduction).as_dict()
+        holds_for = {key: self.here[key] for key in settings} | {"reduction": named}
         path = path_of(self.run.folder, "cut", holds_for, "parquet")
         if not path.is_file():
             title = f"{self.run.name}: calibration, {path.stem}"

@@ -12,7 +12,7 @@ from huggingface_hub import ModelCardData, try_to_load_from_cache
 from jinja2 import Template
 
 from eat_lightning.files import write_text
-from eat_lightning.model.specification import without_kind
+from eat_lightning.model.specification import Specification
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.dial import FOLDER, Dial, DialPoint, read
 
@@ -87,7 +87,8 @@ def some_points(dial: Dial) -> Iterator[DialPoint]:
 
 def methods(config: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Slot, kind and settings of each method."""
-    for slot in SLOTS:
-        spec = config.get(slot) or {}
-        settings = ", ".join(f"{name} {value}" for name, value in without_kind(spec).items())
-        yield slot, spec.get("kind", "pooled"), settings
+    given = config | {"head": {"kind": "pooled"} | config["head"]}
+    for slot in (slot for slot in SLOTS if slot in given):
+        named = Specification.read(slot, given[slot])
+        settings = ", ".join(f"{name} {value}" for name, value in named.arguments.items())
+        yield slot, named.kind, settings

@@ -16,11 +16,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
-from pydantic import ConfigDict
+from pydantic import BeforeValidator, ConfigDict
 from pydantic.dataclasses import dataclass
 
 from eat_lightning.errors import ConfigError
@@ -29,8 +29,8 @@ from eat_lightning.infer.onnx_runner import read_about
 from eat_lightning.infer.precision import FORMS, PLAIN
 from eat_lightning.model.contracts import Policy
 from eat_lightning.model.policies import build_policies
-from eat_lightning.model.specification import MODEL_SLOTS, build
-from eat_lightning.runs.jsonl import reason
+from eat_lightning.model.specification import MODEL_SLOTS, Specification, in_slot
+from eat_lightning.runs.jsonl import fields_of, reason
 from eat_lightning.runs.run import OUTSIDE, Run
 from eat_lightning.validation import Within
 from eat_lightning.weights.untrusted import json_of
@@ -51,48 +51,70 @@ class Home(Protocol):
     def name(self) -> str: ...
 
 
+def with_methods(holds_for: Any) -> Any:
+    """A combination of a file with a specification for each method in it; ValueError."""
+    if not isinstance(holds_for, dict):
+        return holds_for
+    slots = [slot for slot in MODEL_SLOTS if holds_for.get(slot) is not None]
+    named: dict[str, Any] = {slot: Specification.read(slot, holds_for[slot]) for slot in slots}
+    if isinstance(policies := holds_for.get("policy"), list):
+        named["policy"] = [Specification.read("policy", one) for one in policies]
+    return holds_for | named
+
+
 @dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class Certificate:
-    """risk, procedure: {"kind": the method's file name, **its arguments}. confidence: None where
-    only an expectation is bounded. source: the only source of data it is for; None is all.
-    fallback: full depth, for `reason`. seen: what the calibration part showed. holds_for: see
-    `combination`."""
+    """An operating point, and the promise that holds of it.
+
+    Args:
+        name: of its file.
+        source: the only source of data it is for; None is all.
+        risk: that is bounded.
+        procedure: that bounds it.
+        level: the bound.
+        confidence: None where only an expectation is bounded.
+        promise: in a sentence.
+        fallback: full depth, for `reason`.
+        reason: "" where there is no fallback.
+        seen: numbers of the calibration part.
+        holds_for: see `combination`.
+    """
 
     name: str
     source: str | None
-    risk: dict[str, Any]
-    procedure: dict[str, Any]
+    risk: Annotated[Specification, in_slot("risk")]
+    procedure: Annotated[Specification, in_slot("procedure")]
     level: Annotated[float, Within("(0, 1)")]
     confidence: float | None
     promise: str
     fallback: bool
     reason: str
     seen: dict[str, Any]
-    holds_for: dict[str, Any]
+    holds_for: Annotated[dict[str, Any], BeforeValidator(with_methods)]
 
     def __post_init__(self) -> None:
         """ValueError where its methods cannot be built."""
-        if lacking := [slot for slot in MODEL_SLOTS if slot not in self.holds_for]:
+        if lacking := [slot for slot in MODEL_SLOTS if self.holds_for.get(slot) is None]:
             raise ValueError(f"holds_for lacks {', '.join(lacking)}")
-        for slot in MODEL_SLOTS:
-            build(slot, self.holds_for[slot])
-        self.built_policies()
+        self.methods  # noqa: B018  (built now, once)
+        self.policies  # noqa: B018
         if self.form not in FORMS:
             raise ValueError(f"form must be one of {', '.join(FORMS)}, got {self.form!r}")
 
-    @property
-    def policies(self) -> dict[str, Any]:
-        """Specs by slot."""
-        return {slot: self.holds_for[slot] for slot in MODEL_SLOTS}
+    @cached_property
+    def methods(self) -> dict[str, Any]:
+        """The methods it was made with, by slot."""
+        return {slot: self.holds_for[slot].build() for slot in MODEL_SLOTS}
+
+    @cached_property
+    def policies(self) -> tuple[Policy, ...]:
+        """The policies it was made with."""
+        return build_policies(self.holds_for.get("policy", []))
 
     @property
     def form(self) -> str:
         """The form of the weights it was made with."""
         return self.holds_for.get("form", PLAIN)
-
-    def built_policies(self) -> tuple[Policy, ...]:
-        """The policies it was made with."""
-        return build_policies(self.holds_for.get("policy", []))
 
     @property
     def summary(self) -> str:
@@ -102,7 +124,7 @@ class Certificate:
 
     def write(self, run: Home) -> Path:
         path = path_of(run, self.name)
-        write_json(path, asdict(self))
+        write_json(path, fields_of(self))
         return path
 
     @classmethod
@@ -183,29 +205,29 @@ def name_faults(key: str, name: Any) -> list[str]:
 
 
 def combination(
-    run: Run, policies: dict[str, Any], dtype: str, device: str, form: str = PLAIN
+    run: Run, methods: dict[str, Any], dtype: str, device: str, form: str = PLAIN
 ) -> dict[str, Any]:
     """Return the combination that a certificate holds for: weights, cut, methods, dtype, form,
     device and versions. Of the calibration part it has only the cut; the examples are
     `calibration_of`.
 
     Args:
-        policies: specs by slot; of `policy`, if any, a list.
+        methods: specifications by slot; of `policy`, if any, a list.
         dtype: of `DTYPES`'s values.
         form: of the weights, see `infer.precision`.
     """
     import torch
 
     model = run.folder / "model"
-    build_policies = policies.get("policy", [])
-    second = [Path(given["run"]) for given in build_policies if given.get("run")]
-    others = sorted(p for p in model.iterdir() if p.is_file() and p.suffix in (".json", ".txt"))
+    others = methods.get("policy", [])
+    second = [Path(folder) for one in others if (folder := one.arguments.get("run"))]
+    files = sorted(p for p in model.iterdir() if p.is_file() and p.suffix in (".json", ".txt"))
     return {
         "weights": sha256_of([model / "model.safetensors"]),
-        "model": sha256_of(others),
+        "model": sha256_of(files),
         "cut": cut_of(run),
-        **{slot: policies[slot] for slot in MODEL_SLOTS},
-        "policy": build_policies,
+        **{slot: methods[slot] for slot in MODEL_SLOTS},
+        "policy": others,
         "second": [sha256_of([each / "model" / "model.safetensors"]) for each in second],
         "dtype": dtype,
         "form": form,
@@ -232,7 +254,6 @@ def short(value: Any) -> str:
         return value[:8] if re.fullmatch(r"[0-9a-f]{64}", value) else value
     if isinstance(value, list):
         return ", ".join(map(short, value)) or "none"
-    if isinstance(value, dict):
-        named = [f"{k} {value[k]}" for k in sorted(value) if k != "kind"]
-        return " ".join([str(value.get("kind")), *named])
+    if isinstance(value, Specification):
+        return " ".join([value.kind, *(f"{k} {v}" for k, v in sorted(value.arguments.items()))])
     return str(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,20 +15,32 @@ from eat_lightning.weights.dial import Budget
 
 @dataclass(frozen=True)
 class ExitChoice:
-    """A command's node `exit`: settings of the run's own rule, or of the one that it names, and the
-    budget, or the share of unchanged answers, for which its knob is looked up in the dial.
-    fit_reduction: the reduction's knob is fitted with it."""
+    """An exit rule, and the point of the dial where its knob is looked up.
 
-    settings: dict[str, Any]
+    Args:
+        named: the rule.
+        trained: kind of the rule that the run was trained with.
+        budget: a mean cost, or a share of unchanged answers; None: the knob stands as named.
+        fit_reduction: the reduction's knob is looked up with it.
+    """
+
+    named: Specification
+    trained: str
     budget: Budget | None = None
     fit_reduction: bool = True
 
     @classmethod
-    def of(cls, node: dict[str, Any] | None, before: dict[str, Any]) -> ExitChoice:
-        """Parse a node. before: the spec of the run's rule. ConfigError with every fault."""
+    def of(cls, node: dict[str, Any] | None, before: Specification) -> ExitChoice:
+        """Parse a command's node `exit`. ConfigError with every fault.
+
+        Args:
+            node: settings of the run's rule, or of another that it names, with `budget` or `agree`,
+                and `fit_reduction`.
+            before: the run's rule.
+        """
         settings, faults = dict(node or {}), Faults()
         budget, agree = settings.pop("budget", None), settings.pop("agree", None)
-        fits, wanted = settings.pop("fit_reduction", None), None
+        fits, wanted, named = settings.pop("fit_reduction", None), None, before
         if fits is not None and not isinstance(fits, bool):
             faults.append(f"exit.fit_reduction must be true or false, got {fits!r}")
         elif fits is not None and budget is None and agree is None:
@@ -41,38 +54,36 @@ class ExitChoice:
                 wanted = Budget.parse_agreement(agree)
         except ValueError as error:
             faults.append(f"exit.{'agree' if budget is None else 'budget'} {error}")
-        if wanted is not None:
-            faults += point_faults(settings, before, wanted)
+        with faults.gathered():
+            named = Specification.of_node("exit", settings, before)
+            faults += point_faults(settings, named, wanted)
         faults.check()
-        return cls(settings, wanted, fits is not False)
+        return cls(named, before.kind, wanted, fits is not False)
 
-    def rule(
-        self, before: dict[str, Any], heads: list[int], num_layers: int, kind: AnswerKind
-    ) -> Any:
+    def rule(self, heads: Sequence[int], num_layers: int, kind: AnswerKind) -> Any:
         """The rule, which is still to be fitted where there is a budget. ConfigError with every
         fault."""
         faults, rule = Faults(), None
         with faults.gathered():
             early = [layer for layer in heads if layer < num_layers]
-            named = Specification.read("exit", self.settings, before).looking_at(early)
-            rule = named.build(num_layers)
-            faults += untrained("exit", rule, before["kind"])
+            rule = self.named.looking_at(early).build(num_layers)
+            faults += untrained("exit", rule, self.trained)
             faults += slot_faults(rule, heads, num_layers, kind)
         faults.check()
         return rule
 
 
-def point_faults(settings: dict[str, Any], before: dict[str, Any], budget: Budget) -> list[str]:
+def point_faults(
+    settings: dict[str, Any], named: Specification, budget: Budget | None
+) -> list[str]:
     """A budget and a point of the knob are one setting. A point that a rule's yaml gives is its
     default, and stands for none."""
-    try:
-        rule = Specification.read("exit", settings, before)
-        knob = rule.made_of.knob
-    except ValueError:
-        return []  # a fault of the rule, which is named where it is built
+    if budget is None:
+        return []
+    knob = named.made_of.knob
     given = None if knob is None else settings.get(knob.name)
     if knob is None or given is None:
         return []
-    if settings.get("_target_") and given == rule.takes[knob.name].default:
+    if settings.get("_target_") and given == named.takes[knob.name].default:
         return []
     return [f"exit.{budget.key} and exit.{knob.name} are one setting, got {budget} and {given}"]

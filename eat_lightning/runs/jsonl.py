@@ -11,7 +11,7 @@ import json
 import re
 import tempfile
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +19,7 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.files import write_text
+from eat_lightning.files import as_dict, write_text
 from eat_lightning.validation import fault_line
 from eat_lightning.weights.untrusted import ROWS, one_line, parsed, text_of
 
@@ -59,11 +59,16 @@ def reason(error: Exception) -> str:
     return re.sub(r"^\w+\.__init__\(\) ", "", one_line(error))
 
 
+def fields_of(record: Any) -> dict[str, Any]:
+    """Values of a record by field."""
+    return {field.name: getattr(record, field.name) for field in fields(record)}
+
+
 def write(
-    path: Path | str, records: Iterable[Any], fields_of: Callable[[Any], dict[str, Any]] = asdict
+    path: Path | str, records: Iterable[Any], content: Callable[[Any], dict[str, Any]] = fields_of
 ) -> None:
-    """Write a file of these records alone. fields_of: the content of a record's line."""
-    lines = (json.dumps(fields_of(record), separators=(",", ":")) for record in records)
+    """Write a file of these records alone. content: of a record's line."""
+    lines = (json.dumps(content(r), separators=(",", ":"), default=as_dict) for r in records)
     write_text(Path(path), "".join(line + "\n" for line in lines))
 
 

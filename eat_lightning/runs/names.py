@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eat_lightning.model.specification import rule_learns
+from eat_lightning.files import as_dict
+from eat_lightning.model.specification import Specification, rule_learns
 from eat_lightning.runs.row import FIXED, Row, class_here, label, text
 
 # Kinds that go without saying.
@@ -39,8 +40,8 @@ class RowMethod:
     row: Row
     encoder: str
     heads: str
-    reduction: dict[str, Any]
-    exit: dict[str, Any]
+    reduction: Specification
+    exit: Specification
 
     @property
     def model(self) -> tuple[str, str]:
@@ -52,11 +53,13 @@ class RowMethod:
 
     @property
     def key(self) -> str:
-        return json.dumps([self.backbone, self.heads, *map(self.slot, SLOTS)], sort_keys=True)
+        named = [self.backbone, self.heads, *map(self.slot, SLOTS)]
+        return json.dumps(named, sort_keys=True, default=as_dict)
 
-    def slot(self, name: str) -> dict[str, Any]:
+    def slot(self, name: str) -> Specification:
+        """The method of a slot; of an empty kind where the row names none."""
         of_run = {"exit": self.exit, "reduction": self.reduction}
-        return of_run.get(name) or getattr(self.row, name) or {"kind": ""}
+        return of_run.get(name) or getattr(self.row, name) or Specification(name, "")
 
 
 def by_run(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
@@ -110,11 +113,11 @@ def titles_of(rows: Sequence[Row]) -> list[str]:
     measured under rules of several kinds, whose knobs may share a name."""
     kinds: dict[tuple[str, str], set[str]] = {}
     for row in rows:
-        if not row.baseline and label(row.exit) != row.exit["kind"]:
-            kinds.setdefault((row.study, row.run), set()).add(row.exit["kind"])
+        if not row.baseline and label(row.exit) != row.exit.kind:
+            kinds.setdefault((row.study, row.run), set()).add(row.exit.kind)
     titles = []
     for row in rows:
-        kind, of_run = row.exit["kind"], kinds.get((row.study, row.run), ())
+        kind, of_run = row.exit.kind, kinds.get((row.study, row.run), ())
         is_clear = len(of_run) < 2 or row.baseline or row.title.startswith(kind)
         titles.append(row.title if is_clear else f"{kind}, {row.title}")
     return titles
@@ -123,17 +126,21 @@ def titles_of(rows: Sequence[Row]) -> list[str]:
 def method_of(row: Row, run: Sequence[Row], encoder: str) -> RowMethod:
     first = next((r for r in run if not r.baseline), row)
     first = first if row.baseline not in ("", FIXED) else row
-    kinds = sorted({r.exit["kind"] for r in run})
+    kinds = sorted({r.exit.kind for r in run})
     learned = (kind for kind in kinds if rule_learns(class_here("exit", kind)))
     return RowMethod(
-        first, encoder, heads_of(first), reduction_of(first, run), {"kind": next(learned, "")}
+        first,
+        encoder,
+        heads_of(first),
+        reduction_of(first, run),
+        Specification("exit", next(learned, "")),
     )
 
 
-def reduction_of(row: Row, run: Sequence[Row]) -> dict[str, Any]:
+def reduction_of(row: Row, run: Sequence[Row]) -> Specification:
     """A fit for a budget may move the knob: what was fitted is called as the run's other rows."""
     kept = [r.reduction for r in run if not r.fitted]
-    same = [method for method in kept if method["kind"] == row.reduction["kind"]]
+    same = [method for method in kept if method.kind == row.reduction.kind]
     return row.reduction if not row.fitted or not same or row.reduction in same else same[0]
 
 
@@ -155,8 +162,8 @@ def words_of(method: RowMethod, every: Sequence[RowMethod]) -> list[str]:
         by_layers = len({num_layers for _, num_layers in backbones}) == len(backbones)
         words.append(f"{method.row.num_layers} layers" if by_layers else method.encoder)
     for slot in SLOTS:
-        kind = method.slot(slot)["kind"]
-        if len({other.slot(slot)["kind"] for other in every}) > 1 and kind not in USUAL:
+        kind = method.slot(slot).kind
+        if len({other.slot(slot).kind for other in every}) > 1 and kind not in USUAL:
             words.append(kind)
     return words
 
@@ -166,8 +173,8 @@ def settings_of(method: RowMethod, alike: Sequence[RowMethod]) -> list[str]:
     words = [
         f"{name} {text(value)}"
         for slot in SLOTS
-        for name, value in method.slot(slot).items()
-        if name != "kind" and any(other.slot(slot).get(name) != value for other in alike)
+        for name, value in method.slot(slot).arguments.items()
+        if any(other.slot(slot).arguments.get(name) != value for other in alike)
     ]
     if any(other.heads != method.heads for other in alike):
         words.append(f"heads {method.heads}" if "/" in method.heads else "no exits")
@@ -184,12 +191,12 @@ def budget_of(row: Row) -> str:
     return "" if row.budget_ms is None else f"budget {row.budget_ms:g} ms"
 
 
-def rule_of(row: Row) -> dict[str, Any]:
+def rule_of(row: Row) -> Specification:
     """Return the part of a row's exit rule that seeds share. Thresholds that were fitted for a
     budget differ between them: the budget stands in their place."""
     if not budget_of(row):
         return row.exit
-    return {k: v for k, v in row.exit.items() if k != row.knob} | {"budget": budget_of(row)}
+    return row.exit.without(row.knob).changed({"budget": budget_of(row)})
 
 
 def same_point(row: Row) -> list[Any]:
@@ -197,7 +204,7 @@ def same_point(row: Row) -> list[Any]:
     budget this is the kind: its point differs between seeds, as thresholds do."""
     moved = {"encoder": without_seed(row)}
     if row.fitted:
-        moved["reduction"] = row.reduction["kind"]
+        moved["reduction"] = row.reduction.kind
     return [moved.get(name, getattr(row, name)) for name in SAME_POINT]
 
 
@@ -213,6 +220,6 @@ def run_in(row: Row) -> str:
 def doubled_by(row: Row, kept: Row) -> str:
     old, new = run_in(row), run_in(kept)
     if old == new:
-        setting = " at ".join(filter(None, (row.exit["kind"], budget_of(row))))
+        setting = " at ".join(filter(None, (row.exit.kind, budget_of(row))))
         return f"{new}: of two rows of {setting} the last counts"
     return f"{old} and {new} are one seed of one setting: {new} counts"

@@ -20,7 +20,6 @@ from eat_lightning.methods.policy.full_depth import FullDepth
 from eat_lightning.model.contracts import ModelFacts, Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.policies import idle_faults, policy_faults
-from eat_lightning.model.specification import build, spec
 from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.certificate import Certificate, combination
 from eat_lightning.runs.exit_choice import ExitChoice
@@ -54,12 +53,13 @@ def open_run(
         both = "a certificate has exits of its own, so give one of them"
         raise ConfigError(f"exit.{choice.budget.key}: {both}")
     certificates = Certificate.by_source(run, certificate)
-    form = form_of(prepack, dtype, device, certified=certified_form(run, certificate))
+    forms = (valid.form for valid in certificates.values())  # one that differs is refused
+    form = form_of(prepack, dtype, device, certified=next(forms, None))
     encoder, labels = run.model()
     encoder = in_form(in_dtype(encoder, dtype).to(device), form)
     if policies is not None:
         encoder.policies = policies
-    encoders, dial = certified(encoder, choice, certificates, policies), None
+    encoders, dial = certified(encoder, exit, certificates, policies), None
     if certificate is None:
         fitter = fitter_of(run, encoder, choice, form)
         encoders[None], dial = at_choice(fitter, choice), fitter.on
@@ -83,16 +83,17 @@ def open_run(
 
 def certified(
     encoder: AdaptiveEncoder,
-    choice: ExitChoice,
+    exit: dict[str, Any] | None,
     certificates: Mapping[Source, Certificate],
     policies: Sequence[Policy] | None,
 ) -> dict[Source, AdaptiveEncoder]:
-    """An encoder for each source that has a certificate; whoever else comes runs every layer."""
+    """An encoder for each source that has a certificate; whoever else comes runs every layer.
+    exit: settings that change the certificate's rule."""
     encoders: dict[Source, AdaptiveEncoder] = {None: at_full_depth(encoder)} if certificates else {}
     for source, certificate in certificates.items():
-        methods = {slot: build(slot, given) for slot, given in certificate.policies.items()}
-        chosen = certificate.built_policies() if policies is None else policies
-        backbone = encoder.replacing(**methods, policies=chosen)
+        chosen = certificate.policies if policies is None else policies
+        backbone = encoder.replacing(**certificate.methods, policies=chosen)
+        choice = ExitChoice.of(exit, certificate.holds_for["exit"])
         encoders[source] = backbone.replacing(exit=rule_of(choice, backbone))
     return encoders
 
@@ -117,14 +118,6 @@ def longest(run: Run, encoder: AdaptiveEncoder) -> int:
     return min(limit, encoder.shape.max_length)
 
 
-def certified_form(run: Run, certificate: str | None) -> str | None:
-    """The form of weights that a certificate holds for; the first of some by source: one that
-    differs is refused. None without a certificate."""
-    return next(
-        (certificate.form for certificate in Certificate.by_source(run, certificate).values()), None
-    )
-
-
 def at_full_depth(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
     """Nobody leaves early, and the answers say `fallback`."""
     return encoder.replacing(exit=Never(), policies=(FullDepth(), *encoder.policies))
@@ -132,8 +125,7 @@ def at_full_depth(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
 
 def rule_of(choice: ExitChoice, encoder: AdaptiveEncoder) -> Any:
     """The rule that was chosen, on this encoder's heads. ConfigError with every fault."""
-    trained, shape = spec("exit", encoder.exit), encoder.shape
-    return choice.rule(trained, encoder.head["layers"], shape.num_layers, encoder.kind)
+    return choice.rule(encoder.head["layers"], encoder.shape.num_layers, encoder.kind)
 
 
 def fitter_of(
@@ -158,17 +150,16 @@ def open_export(
     if certificate is None:
         chosen = tuple(policies or ())
         export.check_policies(chosen)
-        rule = export.about.get("exit") if chosen else None
-        if rule and (faults := idle_faults(chosen, build("exit", rule))):
+        rule = export.methods.get("exit") if chosen else None
+        if rule and (faults := idle_faults(chosen, rule.build())):
             raise ConfigError.of(faults)
         return OnnxBackend(export, {None: StricterExits(export.layers, policies=chosen)})
     found: dict[Source, StricterExits] = {None: StricterExits(export.layers).deep()}
     for source, valid in Certificate.by_source(export, certificate).items():
-        chosen = tuple(valid.built_policies() if policies is None else policies)
+        chosen = tuple(valid.policies if policies is None else policies)
         export.check_policies(chosen)
-        rule = valid.policies["exit"]
-        exits = StricterExits(export.layers, export.stricter(rule), chosen)
+        exits = StricterExits(export.layers, export.stricter(valid.methods["exit"]), chosen)
         here = OnnxBackend(export, {None: exits}).identity()
-        valid.check(here | {"exit": rule})
+        valid.check(here | {"exit": valid.holds_for["exit"]})
         found[source] = exits.deep() if valid.fallback else exits
     return OnnxBackend(export, found)

@@ -15,10 +15,10 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from eat_lightning.answer_kind import Metric
-from eat_lightning.files import sha256_of
+from eat_lightning.files import as_dict, sha256_of
 from eat_lightning.infer.precision import PLAIN
 from eat_lightning.model.contracts import Knob, point_of
-from eat_lightning.model.specification import class_of, spec
+from eat_lightning.model.specification import Specification, class_of, in_slot, specs_by_slot
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.by_class import by_class
 from eat_lightning.runs.run import folder_name, is_clean, provenance
@@ -37,17 +37,10 @@ Share = Annotated[float, Within("[0, 1]")]
 Correlation = Annotated[float, Within("[-1, 1]")]
 
 
-def kind_faults(method: Any, beside: Beside) -> list[str]:
-    named = not isinstance(method, dict) or isinstance(method.get("kind"), str)
-    return [] if named else [f"must name a kind, got {method!r:.60}"]
-
-
 def file_faults(name: Any, beside: Beside) -> list[str]:
     sound = not isinstance(name, str) or re.fullmatch(r"((examples/)?\w[\w.-]*)?", name)
     return [] if sound else [f"must name a file beside the rows, got {name!r:.60}"]
 
-
-Method = Annotated[dict[str, Any], Check(kind_faults)]
 
 STATIC_BASELINE, THEIRS, FIXED = "own static", "hugging face", "fixed depth"  # baselines
 SETTING = (  # what was measured, and how
@@ -62,14 +55,14 @@ TIMING = ("threads", "latency_batch", "throughput_batch", "form")
 class Row:
     """A setting of a run: what was measured, how accurate, how deep, how short and how fast it is.
 
-    attention, reduction, exit: {"kind": the method's file name, **its arguments}; policy: a list of
-    such, in the order they act (flops are then without those of a second run that a veto
-    runs). knob, point: the exit rule's operating point, such as "tau" and 0.9. budget: the share of
-    full FLOPs that the knobs of rule and reduction were fitted for; budget_ms: or the time of an
-    example; agree: or the least share of answers that stay what full depth says.
-    data: the hash of the measured examples. windows: in which long texts were read, as
-    `LongTexts.described` has them; empty where they were cut. Depth (the deepest window's), FLOPs
-    and times are then of whole texts, and `examples` is empty.
+    Methods stand in a file as {"kind": ..., **arguments}; policies in the order they act (flops are
+    then without those of a second run that a veto runs). knob, point: the exit rule's operating
+    point, such as "tau" and 0.9. budget: the share of full FLOPs that the knobs of rule and
+    reduction were fitted for; budget_ms: or the time of an example; agree: or the least share of
+    answers that stay what full depth says. data: the hash of the measured examples.
+    windows: in which long texts were read, as `LongTexts.described` has them; empty where they were
+    cut. Depth (the deepest window's), FLOPs and times are then of whole texts, and `examples` is
+    empty.
 
     Scores are None where the task is not judged by them; `metric` names the main one, `majority` is
     the share of the largest class. recall: of each class's examples the share answered so, by name;
@@ -105,9 +98,9 @@ class Row:
     task: str
     model: str
     encoder: str
-    attention: Method
-    reduction: Method
-    exit: Method
+    attention: Annotated[Specification, in_slot("attention")]
+    reduction: Annotated[Specification, in_slot("reduction")]
+    exit: Annotated[Specification, in_slot("exit")]
     study: str
     run: str
     seed: int
@@ -179,15 +172,15 @@ class Row:
     temperature: dict[str, Positive] = field(default_factory=dict)
     ece_before: dict[str, Share] = field(default_factory=dict)
     ece_after: dict[str, Share] = field(default_factory=dict)
-    policy: list[dict[str, Any]] = field(default_factory=list)
+    policy: list[Annotated[Specification, in_slot("policy")]] = field(default_factory=list)
     windows: str = ""
     exit_reasons: dict[str, Share] = field(default_factory=dict)
     lr: Positive | None = None
     steps: Annotated[int | None, Whole(0)] = None
     num_train_examples: Count | None = None
-    head: dict[str, Any] | None = None
-    objective: dict[str, Any] | None = None
-    schedule: dict[str, Any] | None = None
+    head: Annotated[Specification, in_slot("head")] | None = None
+    objective: Annotated[Specification, in_slot("objective")] | None = None
+    schedule: Annotated[Specification, in_slot("schedule")] | None = None
     teacher: str | None = None
     sources: dict[str, str] = field(default_factory=dict)
     data: str = ""
@@ -221,8 +214,8 @@ class Row:
     def title(self) -> str:
         """How the setting is called beside others of its run: "tau 0.9", "fixed depth 4"."""
         if self.baseline == FIXED:
-            return f"{FIXED} {self.exit['layer']}"
-        return self.baseline or " + ".join([label(self.exit), *(p["kind"] for p in self.policy)])
+            return f"{FIXED} {self.exit.arguments['layer']}"
+        return self.baseline or " + ".join([label(self.exit), *(p.kind for p in self.policy)])
 
     @property
     def engine(self) -> str:
@@ -242,7 +235,8 @@ class Row:
     @property
     def setting(self) -> str:
         """Key of the measured setting, without how it was timed."""
-        return json.dumps([getattr(self, name) for name in SETTING], sort_keys=True)
+        values = [getattr(self, name) for name in SETTING]
+        return json.dumps(values, sort_keys=True, default=as_dict)
 
     @property
     def weights(self) -> str:
@@ -261,14 +255,14 @@ class Row:
         return self.setting, "", self.commit, self.machine
 
 
-def label(rule: dict[str, Any], slot: str = "exit") -> str:
+def label(method: Specification) -> str:
     """A short name of a method: where its knob stands, else its arguments, else its kind."""
-    knob = knob_here(slot, rule["kind"])
-    if knob is not None and knob.name in rule:
-        return f"{knob.name} {text(rule[knob.name])}"
-    named = [f"{name} {text(rule[name])}" for name in rule if name not in ("kind", "layers")]
-    at = f" at {text(rule['layers'])}" if "layers" in rule else ""
-    return (" ".join(named) or rule["kind"]) + at
+    knob, given = knob_here(method), method.arguments
+    if knob is not None and knob.name in given:
+        return f"{knob.name} {text(given[knob.name])}"
+    named = [f"{name} {text(value)}" for name, value in given.items() if name != "layers"]
+    at = f" at {text(given['layers'])}" if "layers" in given else ""
+    return (" ".join(named) or method.kind) + at
 
 
 def class_here(slot: str, kind: str) -> Any:
@@ -279,16 +273,16 @@ def class_here(slot: str, kind: str) -> Any:
         return None
 
 
-def knob_here(slot: str, kind: str) -> Knob | None:
-    """Give the knob of a method's kind; None where it has none, or its class is not there."""
-    cls = class_here(slot, kind)
+def knob_here(method: Specification) -> Knob | None:
+    """Give the knob of a method; None where it has none, or its class is not there."""
+    cls = class_here(method.slot, method.kind)
     return None if cls is None else cls.knob
 
 
-def method_text(method: dict[str, Any]) -> str:
+def method_text(method: Specification) -> str:
     """ "norm_topk ratio 0.3 layers 2/4": a method's kind and settings."""
-    settings = [f"{k} {text(v)}" for k, v in method.items() if k != "kind" and v is not None]
-    return " ".join([method["kind"], *settings])
+    settings = [f"{k} {text(v)}" for k, v in method.arguments.items() if v is not None]
+    return " ".join([method.kind, *settings])
 
 
 def text(value: Any) -> str:
@@ -329,8 +323,8 @@ def methods_of(encoder: Any, exit: Any) -> dict[str, Any]:
 
     knob = exit.knob
     return {
-        **{slot: spec(slot, getattr(encoder, slot)) for slot in ("attention", "reduction")},
-        "exit": spec("exit", exit),
+        **specs_by_slot(encoder),
+        "exit": Specification.of("exit", exit),
         "head": {name: value for name, value in encoder.head.items() if name != "layers"},
         "policy": specs_of(encoder.policies),
         "sources": sources_of([encoder.attention, encoder.reduction, exit]),

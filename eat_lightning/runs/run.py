@@ -23,7 +23,7 @@ from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import write_json as write_json
 from eat_lightning.files import write_text as write_text
-from eat_lightning.model.specification import MODEL_SLOTS, home, rule_learns
+from eat_lightning.model.specification import MODEL_SLOTS, Specification, home, rule_learns
 from eat_lightning.runs.validate import (
     links_out,
     names_a_class,
@@ -228,14 +228,14 @@ def version_of(name: str) -> str:
         return eat_lightning.__version__ if name == "eat_lightning" else "absent"
 
 
-def spec_of_node(slot: str, node: dict[str, Any] | None) -> dict[str, Any]:
-    """A config's node as a spec, without importing what it names; {} where there is none."""
+def named_by(slot: str, node: dict[str, Any] | None) -> Specification | None:
+    """The method of a config's node, without importing it; None where there is none."""
     if not node or not isinstance(node.get("_target_"), str):
-        return {}
+        return None
     module = node["_target_"].rpartition(".")[0]
     inside = module.startswith(f"{home(slot)}.")
     kind = module.removeprefix(f"{home(slot)}.") if inside else node["_target_"]
-    return {"kind": kind} | arguments(node)
+    return Specification(slot, kind, arguments(node))
 
 
 def folder_name(path: str | Path) -> str:
@@ -291,11 +291,11 @@ class Run:
     def training(self) -> dict[str, Any]:
         """How its weights were trained: what a row says of them beside backbone, data and methods.
 
-        objective, schedule: {"kind": the class's file name, **its arguments}. teacher: its folder's
-        name. lr, steps and num_train_examples are None of runs that did not note them.
+        teacher: its folder's name. lr, steps and num_train_examples are None of runs that did not
+        note them.
         """
         noted = {key: self.done.get(key) for key in ("lr", "steps", "num_train_examples")}
-        slots = {s: spec_of_node(s, self.config.get(s)) for s in ("objective", "schedule")}
+        slots = {s: named_by(s, self.config.get(s)) for s in ("objective", "schedule")}
         teacher = self.config.get("teacher")
         return noted | slots | {"teacher": None if teacher is None else folder_name(teacher)}
 
@@ -318,10 +318,12 @@ class Run:
         return tokenizer
 
     def model_config(self) -> dict[str, Any]:
+        """Its model's config.json, with a specification for each method of `MODEL_SLOTS`."""
         config = read_config(self.folder / "model")
         if config["model_type"] != "eat":
             raise ConfigError(f"{self.folder / 'model'}: {UNFIT} (model_type must be eat)")
-        return {"max_positions": 512, "position_offset": 0} | config
+        methods = {slot: Specification.read(slot, config[slot]) for slot in MODEL_SLOTS}
+        return {"max_positions": 512, "position_offset": 0} | config | methods
 
     @property
     def kind(self) -> AnswerKind:

@@ -142,12 +142,12 @@ def rules_of(rule: Any, num_labels: int) -> list[Any]:
     """A run's own exit rule, its knob turned along the grid where it has one, and never."""
     from eat_lightning.methods.exit.never import Never
     from eat_lightning.model.contracts import at_point
-    from eat_lightning.model.specification import spec
+    from eat_lightning.model.specification import Specification
 
     knob = rule.knob
     points = knob.grid_for(num_labels) if knob else ()
     rules = [rule, *(at_point(rule, point) for point in points), Never()]
-    return [*{str(spec("exit", rule)): rule for rule in rules}.values()]
+    return [*{str(Specification.of("exit", rule)): rule for rule in rules}.values()]
 
 
 def lines_of(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -157,8 +157,8 @@ def lines_of(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
     return [
         {"setting": title, "score": row.score}
-        | {slot: getattr(row, slot)["kind"] for slot in ("reduction", "exit")}
-        | {k: v for k, v in vars(row).items() if not isinstance(v, dict | list)}
+        | {slot: getattr(row, slot).kind for slot in ("reduction", "exit")}
+        | {k: v for k, v in vars(row).items() if isinstance(v, str | float | int | None)}
         for row, title in zip(rows, titles_of(rows), strict=True)
     ]
 

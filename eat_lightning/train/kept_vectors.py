@@ -29,13 +29,13 @@ from torch.utils.data import Dataset
 from eat_lightning.data.batching import sorted_batches, spread_rows
 from eat_lightning.data.split import Split
 from eat_lightning.errors import ConfigError
-from eat_lightning.files import replacing
+from eat_lightning.files import as_dict, replacing
 from eat_lightning.infer.record import inference
 from eat_lightning.model.contracts import VectorHead
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
-from eat_lightning.model.specification import spec, specs_by_slot
+from eat_lightning.model.specification import Specification, specs_by_slot
 from eat_lightning.progress import shown
 
 BATCH, TIMED = 64, 32  # examples of a pass at once; and those that tell how long it will take
@@ -152,9 +152,9 @@ def key_of(encoder: AdaptiveEncoder, split: Split, precision: str) -> str:
     as they were tokenized, the precision."""
     early = early_layers(encoder)
     unread = tuple(f"heads.{layer}." for layer in early)
-    pools = {k: v for k, v in spec("head", encoder.heads.at(early[0])).items() if k not in UNREAD}
+    pools = Specification.of("head", encoder.heads.at(early[0])).without(*UNREAD)
     about = [repr(encoder.shape), specs_by_slot(encoder) | {"exit": None}, pools, early]
-    whole = hashlib.sha256(json.dumps([*about, split.key, precision]).encode())
+    whole = hashlib.sha256(json.dumps([*about, split.key, precision], default=as_dict).encode())
     for name, weight in sorted(encoder.state_dict().items()):
         if not name.startswith(unread):
             whole.update(name.encode())

@@ -11,7 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.measure.__main__ import measure
 from eat_lightning.measure.summary import show
-from eat_lightning.model.specification import spec
+from eat_lightning.model.specification import Specification
 from eat_lightning.runs.row import read
 from eat_lightning.runs.run import Run
 from eat_lightning.runs.training_mark import marks, who_trains
@@ -21,7 +21,7 @@ from eat_lightning.train.processes import on_gpu
 
 def measure_setting(run: Run, plan: TrainSettings) -> None:
     """See that rows.jsonl has the exit rule of `plan`, timed beside its own static, and show it."""
-    rule = spec("exit", plan.methods.exit)
+    rule = Specification.of("exit", plan.methods.exit)
     rows = [r for r in read(run.folder / "rows.jsonl") if r.exit == rule and not r.baseline]
     lacks_time = plan.measure.enabled and all(row.latency_ms is None for row in rows)
     if lacks_time and add_timed_rows(run, plan):

@@ -29,7 +29,7 @@ from eat_lightning.model.contracts import (
     Schedule,
 )
 from eat_lightning.model.heads import head_faults, pooled_faults, slot_faults
-from eat_lightning.model.specification import build, method_faults
+from eat_lightning.model.specification import Specification, method_faults
 from eat_lightning.overrides import METHODS
 from eat_lightning.track.log import wandb_faults
 from eat_lightning.train.processes import num_processes
@@ -141,11 +141,11 @@ class TrainSettings(Settings):
     def methods(self) -> Methods:
         """The methods, made once."""
         return Methods(
-            attention=build("attention", self.attention),
-            reduction=build("reduction", self.reduction),
-            exit=build("exit", self.exit),
-            objective=build("objective", self.objective),
-            schedule=build("schedule", self.schedule),
+            attention=Specification.of_node("attention", self.attention).build(),
+            reduction=Specification.of_node("reduction", self.reduction).build(),
+            exit=Specification.of_node("exit", self.exit).build(),
+            objective=Specification.of_node("objective", self.objective).build(),
+            schedule=Specification.of_node("schedule", self.schedule).build(),
         )
 
     @property

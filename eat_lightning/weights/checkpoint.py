@@ -23,7 +23,7 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import as_pretrained, slot_faults
 from eat_lightning.model.policies import from_folder, portable
 from eat_lightning.model.shape import Shape
-from eat_lightning.model.specification import MODEL_SLOTS, build_all, specs_by_slot
+from eat_lightning.model.specification import MODEL_SLOTS, Specification, build_all, specs_by_slot
 from eat_lightning.validation import Whole, Within, raise_faults
 from eat_lightning.weights.families import FAMILIES
 from eat_lightning.weights.files import SAFE, read_weights, save_weights, sizes_in, weight_files
@@ -322,7 +322,7 @@ def model_config(encoder: AdaptiveEncoder, labels: list[str]) -> dict[str, Any]:
         **encoder.kind.spec(),
         **asdict(encoder.shape),
         "head": encoder.head,
-        **specs_by_slot(encoder),
+        **{slot: method.as_dict() for slot, method in specs_by_slot(encoder).items()},
         "policy": portable(encoder.policies),
     }
 
@@ -331,14 +331,14 @@ def save_model(
     encoder: AdaptiveEncoder,
     labels: list[str],
     folder: Path,
-    objective: dict[str, Any] | None = None,
+    objective: Specification | None = None,
 ) -> None:
     """Write config.json and model.safetensors.
 
-    objective: the spec of what the weights were trained for, for whoever trains them further.
+    objective: that the weights were trained for, for whoever trains them further.
     """
     config = model_config(encoder, labels)
-    config |= {} if objective is None else {"objective": objective}
+    config |= {} if objective is None else {"objective": objective.as_dict()}
     save_weights({f"encoder.{n}": w for n, w in encoder.state_dict().items()}, folder)
     write_text(folder / "config.json", json.dumps(config, indent=2))
 

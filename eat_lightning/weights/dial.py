@@ -178,11 +178,11 @@ def conditions(model: Path, encoder: AdaptiveEncoder, fit_reduction: bool = True
     answers. The point of the exit rule's
     knob is left out. `fit_reduction` is true where the reduction's knob is fitted too."""
     specs, knob = specs_by_slot(encoder), encoder.exit.knob
-    rule = {key: x for key, x in specs["exit"].items() if knob is None or key != knob.name}
+    specs["exit"] = specs["exit"].without(knob and knob.name)
     return {
         "weights": sha256_of([model / "model.safetensors"]),
-        **specs | {"exit": rule},
-        "policy": specs_of(encoder.policies),
+        **{slot: method.as_dict() for slot, method in specs.items()},
+        "policy": [policy.as_dict() for policy in specs_of(encoder.policies)],
         "dtype": dtype_of(encoder),
         "fit_reduction": fit_reduction and encoder.reduction.knob is not None,
         **encoder.kind.spec(),

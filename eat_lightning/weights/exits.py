@@ -15,7 +15,7 @@ from torch import Tensor
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import write_json
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.specification import spec
+from eat_lightning.model.specification import Specification
 from eat_lightning.weights.files import SAFE, save_weights
 from eat_lightning.weights.untrusted import json_of, one_line
 
@@ -32,7 +32,10 @@ def early_head_weights(encoder: AdaptiveEncoder) -> dict[str, Tensor]:
 def save_exits(encoder: AdaptiveEncoder, folder: Path) -> None:
     """Write the early heads and the exit rule beside a classifier."""
     save_weights(early_head_weights(encoder), folder / EXITS)
-    about = {"head": encoder.head | {"last": "auto"}, "exit": spec("exit", encoder.exit)}
+    about = {
+        "head": encoder.head | {"last": "auto"},
+        "exit": Specification.of("exit", encoder.exit),
+    }
     write_json(folder / EXITS / "config.json", about)
 
 

@@ -36,7 +36,7 @@ from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import from_folder, portable
 from eat_lightning.model.positions import Disentangled, Distance, RelativeBias
 from eat_lightning.model.shape import Shape
-from eat_lightning.model.specification import MODEL_SLOTS, build_all, spec
+from eat_lightning.model.specification import MODEL_SLOTS, STATIC, Specification, build_all
 from eat_lightning.model.trace import Trace
 from eat_lightning.model.training import Context
 from eat_lightning.validation import Whole, raise_faults
@@ -45,7 +45,7 @@ from eat_lightning.weights.dial import Budget, at_kept_point
 from eat_lightning.weights.exits import exits_beside, load_exits
 from eat_lightning.weights.families import known_family
 from eat_lightning.weights.files import sizes_in
-from eat_lightning.weights.hf_config import SHAPE, STATIC, EatConfig
+from eat_lightning.weights.hf_config import SHAPE, EatConfig
 from eat_lightning.weights.hf_names import sizes_of
 from eat_lightning.weights.hf_output import EatOutput
 from eat_lightning.weights.untrusted import claim_faults, model_faults, one_line
@@ -141,7 +141,7 @@ class EatForSequenceClassification(PreTrainedModel):
         num_layers: Any = options.pop("num_layers", None) or sizes_of(saved, 0).get("num_layers")
         raise_faults(Whole(1).lines(f"{name}: num_layers", num_layers))
         objective = options.pop("objective", None)
-        chosen = {slot: options.pop(slot, None) or {"kind": kind} for slot, kind in STATIC.items()}
+        chosen = {slot: options.pop(slot, None) or off for slot, off in STATIC.items()}
         methods = build_all(chosen, num_layers)
         head = {"activation": "auto", **(options.pop("head", None) or {})}
         kind = kind_of(saved | {k: options.pop(k) for k in KIND if k in options}, len(labels))
@@ -197,7 +197,7 @@ class EatForSequenceClassification(PreTrainedModel):
         last, heads = encoder.shape.num_layers, encoder.head["layers"]
         raise_faults(slot_faults(encoder.exit, heads, last, encoder.kind))
         for slot in MODEL_SLOTS:
-            setattr(self.config, slot, spec(slot, getattr(encoder, slot)))
+            setattr(self.config, slot, Specification.of(slot, getattr(encoder, slot)).as_dict())
         self.config.policy = portable(encoder.policies)
         super().save_pretrained(save_directory, **kwargs)
 

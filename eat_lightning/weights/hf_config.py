@@ -9,7 +9,7 @@ from transformers import PretrainedConfig
 
 from eat_lightning.answer_kind import AnswerKind, kind_of
 from eat_lightning.model.shape import Shape
-from eat_lightning.model.specification import MODEL_SLOTS, build_all
+from eat_lightning.model.specification import MODEL_SLOTS, OFF, build_all
 from eat_lightning.validation import raise_faults
 from eat_lightning.weights.untrusted import shape_faults
 
@@ -19,7 +19,6 @@ BASE |= {"intermediate_size": 3072}  # of BERT, where `Shape` has no default
 Sizes: Any = make_dataclass(
     "Sizes", [(f.name, Any, BASE.get(f.name, f.default)) for f in fields(Shape)]
 )
-STATIC = {"attention": "dense", "reduction": "none", "exit": "never"}
 
 
 class EatConfig(Sizes, PretrainedConfig):
@@ -60,7 +59,7 @@ class EatConfig(Sizes, PretrainedConfig):
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
         self.head, self.policy = self.head or {}, self.policy or []
-        for slot, kind in (STATIC | {"objective": "joint"}).items():
+        for slot, kind in (OFF | {"objective": "joint"}).items():
             setattr(self, slot, getattr(self, slot) or {"kind": kind})
         if self.num_labels == 1 and self.problem_type is None:
             self.problem_type = "regression"  # else a pipeline puts a sigmoid on the score

@@ -20,7 +20,7 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.files import write_text
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.shape import Shape
-from eat_lightning.model.specification import spec
+from eat_lightning.model.specification import Specification
 from eat_lightning.weights.checkpoint import model_config
 from eat_lightning.weights.families import family_of
 from eat_lightning.weights.family import POOLINGS
@@ -90,7 +90,7 @@ def head_settings(encoder: AdaptiveEncoder) -> dict[str, Any]:
     no such head."""
     family = family_of(encoder.shape)
     last: Any = encoder.heads[str(encoder.shape.num_layers)]
-    head = spec("head", last)
+    head = Specification.of("head", last).as_dict()
     pools = ("cls", "mean") if POOLINGS in family.settings(encoder.shape) else ("cls",)
     wanted: Mapping[str, tuple[Any, ...]] = {
         "kind": ("pooled",),

@@ -20,6 +20,7 @@ from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import Study
 from eat_lightning.report.table import Cell as TableCell
 from eat_lightning.report.table import Table
+from eat_lightning.runs.row import method_text
 
 from .. import speed
 from ..speed import EXTREMES
@@ -94,7 +95,7 @@ def cells_table(name: str, title: str, f: Factorial) -> Table:
 def cell_line(f: Factorial, cell: Cell) -> dict[str, Any]:
     point, flops, single = f.cells[cell], f.savings["flops"][cell], f.savings["single"].get(cell)
     slots = zip(PARTS.items(), cell, strict=True)
-    on = {part: getattr(point.row, slot)["kind"] for (part, (slot, _)), is_on in slots if is_on}
+    on = {part: getattr(point.row, slot).kind for (part, (slot, _)), is_on in slots if is_on}
     if "exits" in on:
         on["exits"] = point.setting
     return on | {
@@ -227,6 +228,6 @@ def notes_of(factorial: Factorial) -> Iterator[str]:
             f"{NOTHING_SAVED}, in FLOPs or in time; the paper's formula (5) "
             "counts the window's pairs alone."
         )
-    kinds = {str(p.row.exit) for cell, p in factorial.cells.items() if cell[2]}
+    kinds = {method_text(p.row.exit) for cell, p in factorial.cells.items() if cell[2]}
     if len(kinds) > 1:
         yield f"cells with exits have several rules: {'; '.join(sorted(kinds))}."

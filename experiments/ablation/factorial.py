@@ -35,7 +35,7 @@ Cell = tuple[bool, ...]  # whether each of PARTS is on
 
 
 def cell_of(m: Measured) -> Cell:
-    return tuple(getattr(m.row, slot)["kind"] != none for slot, none in PARTS.values())
+    return tuple(getattr(m.row, slot).kind != none for slot, none in PARTS.values())
 
 
 def parts_of(cell: Cell) -> list[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -62,6 +61,20 @@ class Kept:
         return self.same.changed(self.original_NC[rows_N], logits_NC)
 
 
+class KeptForms(Forms):
+    """The forms whose answers are kept, and which nothing runs any more."""
+
+    def __init__(self, encoder: AdaptiveEncoder):
+        self.encoder = encoder
+
+    @property
+    def num_layers(self) -> int:
+        return self.encoder.shape.num_layers
+
+    def available(self, engines: list[str]) -> list[Form]:
+        return [Form("torch", dtype) for dtype in DTYPES]
+
+
 @dataclass
 class Redraw(Search):
     """The search of `eat adapt`, whose answers are kept ones and whose times are layers."""
@@ -77,7 +90,7 @@ class Redraw(Search):
         return taken(self.kept.recorded[dtype], self.rows["select"])
 
     def time(self, name: str, candidates: Any) -> None:
-        last = self.forms.original.num_layers
+        last = self.forms.num_layers
         for candidate in candidates:
             depth = last if candidate.point is None else candidate.depth
             is_first = candidate.form.engine == "transformers"
@@ -111,11 +124,7 @@ def drawn(kept: Kept, demand: Demand, seed: int) -> Draw:
     ends = np.cumsum([share * len(order_N) for share in PARTS.values()]).astype(int)
     select, certify, fresh_N = np.split(order_N, ends)
     rows = {"select": select, "certify": certify}
-    forms: Any = SimpleNamespace(
-        original=SimpleNamespace(num_layers=kept.encoder.shape.num_layers),
-        encoder=kept.encoder,
-        available=lambda engines: [Form("torch", dtype) for dtype in DTYPES],
-    )
+    forms = KeptForms(kept.encoder)
     original = {part: kept.original_NC[rows_N] for part, rows_N in rows.items()}
     unused: Any = None
     search = Redraw(

@@ -13,7 +13,7 @@ from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.model.contracts import ExitRule, Policy
 from eat_lightning.model.heads import slot_faults
 from eat_lightning.model.policies import build_policies
-from eat_lightning.model.specification import build, without_kind
+from eat_lightning.model.specification import Specification
 from eat_lightning.runs.run import Run
 
 
@@ -60,15 +60,13 @@ def rule_of(given: Any, early: Sequence[int], last: int) -> Rule:
     """{"kind": "confidence", "tau": 0.9, "policy": [{"kind": "veto", "margin": 0.95}]}."""
     if not isinstance(given, dict):
         raise ValueError(f'rules must hold dicts such as {{"kind": "<method>"}}, got {given!r}')
-    spec = {key: value for key, value in given.items() if key != "policy"}
-    if spec.get("kind") != "never":
-        spec = {"layers": [*early]} | spec
-    named = given.get("policy", [])
+    rule = Specification.read("exit", {k: v for k, v in given.items() if k != "policy"})
+    rule, named = rule.looking_at(early), given.get("policy", [])
     policies = build_policies(named)
     # Of an example nothing is known but its guesses: not its source, nor another run's guess.
     if not all(isinstance(policy, Veto) and policy.run is None for policy in policies):
         raise ValueError("rules: a policy that asks for more than guesses cannot be attacked here")
-    made = build("exit", spec, last)
-    words = [" ".join(map(str, [p["kind"], *without_kind(p).values()])) for p in named]
-    name = ", ".join([label(spec), *words])
+    made = rule.build(last)
+    words = [" ".join(map(str, p.values())) for p in named]
+    name = ", ".join([label(rule), *words])
     return Rule(name, made, tuple(k for k in made.layers if k < last), policies)

@@ -195,7 +195,7 @@ def trials(folders: Sequence[str]) -> Iterator[Trial]:
     study, seen = open_study([str(HERE / name) for name in folders]), set()
     for measured in study.measured:
         row = measured.row
-        if not row.budget or row.reduction["kind"] != "none" or row.examples in (None, *seen):
+        if not row.budget or row.reduction.kind != "none" or row.examples in (None, *seen):
             continue
         seen.add(row.examples)
         dev = dev_of(study, measured)

@@ -23,7 +23,6 @@ from pandas import DataFrame
 from eat_lightning.errors import ConfigError, reported
 from eat_lightning.infer.dial_fit import Replay, fit_dial, full_depth_logits
 from eat_lightning.infer.recorded import Recorded
-from eat_lightning.model.specification import build
 from eat_lightning.report.study import Measured, Study, open_study
 from eat_lightning.weights.dial import Budget, Dial, DialPoint
 from experiments.baselines import fixed_beside
@@ -80,14 +79,14 @@ def dev_of(study: Study, measured: Measured) -> Dev:
     ratio_E = np.array(sorted(m.row.flops_ratio for m in fixed_beside(study, measured)))
     tokens_B = said.tokens_LB[0]
     cost_EB = ratio_E[:, None] * (tokens_B / tokens_B.mean())
-    return Dev(build("exit", row.exit), said, cost_EB, row.budget or 0.0)
+    return Dev(row.exit.build(), said, cost_EB, row.budget or 0.0)
 
 
 def lines(study: Study, budget: float, task: str | None) -> Iterator[dict[str, Any]]:
     for measured in study.measured:
         row = measured.row
         wanted = row.budget == budget and task in (None, row.task)
-        if not wanted or row.reduction["kind"] != "none":
+        if not wanted or row.reduction.kind != "none":
             continue
         dev = dev_of(study, measured)
         full = float((dev.recorded.guesses[row.num_layers].argmax(1) == dev.recorded.labels).mean())

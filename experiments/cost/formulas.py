@@ -74,7 +74,8 @@ def expected(study: Study, measured: Measured) -> Expected | None:
     alpha, beta = coefficients(study, measured) or (0.0, 1.0)
     ran = float(outcome.tokens_LB.sum() / (tokens_LB[0].sum() * len(tokens_LB)))
     mean_L, square_L = tokens_LB.mean(1), (tokens_LB**2).mean(1)
-    return Expected(alpha, beta, mean_L, square_L, stays_L, ran, row.attention.get("window"))
+    window = row.attention.arguments.get("window")
+    return Expected(alpha, beta, mean_L, square_L, stays_L, ran, window)
 
 
 def coefficients(study: Study, measured: Measured) -> tuple[float, float] | None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from statistics import mean
 from typing import Any
 
+from eat_lightning.files import as_dict
 from eat_lightning.report import columns as col
 from eat_lightning.report.claim import Claim
 from eat_lightning.report.compare import difference
@@ -79,7 +80,7 @@ def lines_of(study: Study) -> list[Line]:
 def key_of(measured: Measured) -> str:
     """All that was measured, but for the dtype."""
     same = [getattr(measured.row, name) for name in SETTING if name != "dtype"]
-    return json.dumps(same, sort_keys=True)
+    return json.dumps(same, sort_keys=True, default=as_dict)
 
 
 def line_of(model: str, point: Point, exact: Point) -> Line:

@@ -121,7 +121,7 @@ def with_kinds(m: Measured) -> bool:
 
 def shown(m: Measured, certified: Sequence[str]) -> bool:
     """Full depth, the paper's band, and what certificates chose."""
-    return m.row.point in BAND or m.row.exit["kind"] == "never" or str(m.row.exit) in certified
+    return m.row.point in BAND or m.row.exit.kind == "never" or str(m.row.exit) in certified
 
 
 def setting(m: Measured) -> str:

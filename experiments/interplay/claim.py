@@ -119,7 +119,7 @@ def lines_of(factorial: Factorial) -> Iterator[dict[str, Any]]:
 
 def rule_text(cell: Cell) -> str:
     """ "confidence, tau 0.8" """
-    kind, title = cell.row.exit["kind"], cell.row.title.partition(" at ")[0]
+    kind, title = cell.row.exit.kind, cell.row.title.partition(" at ")[0]
     return title if title.startswith(kind) else f"{kind}, {title}"
 
 
@@ -135,12 +135,12 @@ def time_ratio(pair: Pair) -> Interval | None:
 def budget_lines(factorial: Factorial) -> Iterator[dict[str, Any]]:
     """Rules fitted for a budget with tokens gone, beside the same fitted with all of them."""
     for point in factorial.fitted:
-        kind, alone = point.row.exit["kind"], factorial.fitted_alone(point)
+        kind, alone = point.row.exit.kind, factorial.fitted_alone(point)
         yield {
             "training": factorial.training,
             "rule": kind,
             "setting": point.setting,
-            "reduction": point.row.reduction["kind"],
+            "reduction": point.row.reduction.kind,
             "point": point,
             "points": None if alone is point else difference(point, alone),
         }

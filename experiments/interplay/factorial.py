@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from eat_lightning.model.contracts import ExitRule, overrides
-from eat_lightning.model.specification import build, class_of
+from eat_lightning.model.specification import class_of
 from eat_lightning.report.statistics import Interval, mean_interval, paired_difference
 from eat_lightning.report.study import Measured, Point, Study, grouped_by, is_static
 from eat_lightning.runs.names import budget_of, rule_of
@@ -153,9 +153,9 @@ class Factorial:
 
     def fitted_alone(self, point: Point) -> Point | None:
         """The same rule fitted for the same budget without pruning."""
-        key = point.row.exit["kind"], point.setting
-        found = [p for p in self.fitted if (p.row.exit["kind"], p.setting) == key]
-        return next((p for p in found if p.row.reduction["kind"] == "none"), None)
+        key = point.row.exit.kind, point.setting
+        found = [p for p in self.fitted if (p.row.exit.kind, p.setting) == key]
+        return next((p for p in found if p.row.reduction.kind == "none"), None)
 
     @property
     def neither(self) -> Cell:
@@ -213,7 +213,7 @@ def factorials(study: Study, task: str) -> Iterator[Factorial]:
 
 
 def schedule_of(m: Measured) -> str:
-    return (m.row.schedule or {"kind": "anneal"})["kind"]
+    return m.row.schedule.kind if m.row.schedule else "anneal"
 
 
 def body_of(run: Sequence[Measured]) -> tuple[str, ...]:
@@ -231,7 +231,7 @@ def left_out(study: Study, task: str) -> Iterator[str]:
 
 def reason(m: Measured) -> str:
     """Why a row is in no cell, "" where it may be in one."""
-    reduction, rule, schedule = m.row.reduction["kind"], m.row.exit["kind"], schedule_of(m)
+    reduction, rule, schedule = m.row.reduction.kind, m.row.exit.kind, schedule_of(m)
     if schedule not in SCHEDULES:
         return f"schedule {schedule} (only {', '.join(SCHEDULES)}: others train exits in stages)"
     if reduction not in REDUCTIONS:
@@ -243,7 +243,7 @@ def reason(m: Measured) -> str:
 
 def training_of(run: Sequence[Measured]) -> str:
     """The exit rule that was trained with the heads, if one learns."""
-    kinds = {m.row.exit["kind"] for m in run}
+    kinds = {m.row.exit.kind for m in run}
     learned = (k for k in RULES if k in kinds and overrides(class_of("exit", k), ExitRule.observe))
     return next(learned, "heads alone")
 
@@ -253,10 +253,10 @@ def cells_of(study: Study, rows: Sequence[Measured]) -> Iterator[tuple[tuple[str
     if there are any) the one that costs nearest to half of full FLOPs without pruning. It is
     chosen by cost alone."""
     for rule in RULES:
-        own = [m for m in rows if m.row.exit["kind"] == rule]
+        own = [m for m in rows if m.row.exit.kind == rule]
         found = {
             reduction: grouped_by(same, lambda m: str(rule_of(m.row)))
-            for reduction, same in grouped_by(own, lambda m: m.row.reduction["kind"]).items()
+            for reduction, same in grouped_by(own, lambda m: m.row.reduction.kind).items()
         }
         alone = found.get("none", {})
         shared = [s for s in alone if all(s in settings for settings in found.values())]
@@ -272,10 +272,10 @@ def points_of(rows: Sequence[Measured]) -> list[Point]:
     """Rows over seeds: by rule, budget and reduction."""
 
     def place(m: Measured) -> tuple[int, str, int]:
-        reduction = REDUCTIONS.index(m.row.reduction["kind"])
-        return RULES.index(m.row.exit["kind"]), budget_of(m.row), reduction
+        reduction = REDUCTIONS.index(m.row.reduction.kind)
+        return RULES.index(m.row.exit.kind), budget_of(m.row), reduction
 
-    found = grouped_by([m for m in rows if m.row.exit["kind"] in RULES], place)
+    found = grouped_by([m for m in rows if m.row.exit.kind in RULES], place)
     return [by_seed(found[key]) for key in sorted(found)]
 
 
@@ -285,13 +285,13 @@ def by_seed(members: Sequence[Measured]) -> Point:
 
 def own_reduction(run: Sequence[Measured]) -> str:
     """Return the reduction that a run was trained with; it was measured without it as well."""
-    return next((kind for m in run if (kind := m.row.reduction["kind"]) != "none"), "none")
+    return next((kind for m in run if (kind := m.row.reduction.kind) != "none"), "none")
 
 
 def own_of(run: Sequence[Measured]) -> list[Measured]:
     """The rows with it, at its first setting, baselines left out."""
     kind = own_reduction(run)
-    own = [m for m in run if m.row.reduction["kind"] == kind and not m.row.baseline]
+    own = [m for m in run if m.row.reduction.kind == kind and not m.row.baseline]
     return [m for m in own if m.row.reduction == own[0].row.reduction]
 
 
@@ -304,7 +304,7 @@ def layer_costs(study: Study, m: Measured) -> np.ndarray:
     differences are the layers', spread over the examples as the tokens that enter."""
     fixed = [other.row for other in fixed_beside(study, m)]
     tokens_LB = m.known.recorded.tokens_LB
-    flops = {0: 0.0} | {row.exit["layer"]: row.flops for row in fixed}
+    flops = {0: 0.0} | {row.exit.arguments["layer"]: row.flops for row in fixed}
     if len(flops) == 1:  # nobody measured them: a layer costs as its tokens
         return tokens_LB.astype(float)
     layers = sorted(flops)
@@ -322,7 +322,7 @@ def unpruned(study: Study, m: Measured) -> Any:
     known."""
     for other in twins(study, Point([m]), lambda row, _: is_static(row))[0]:
         try:
-            return other.known.recorded.under(build("exit", m.row.exit))
+            return other.known.recorded.under(m.row.exit.build())
         except (KeyError, ValueError, TypeError):  # not recorded, or without its signals
             continue
     return None

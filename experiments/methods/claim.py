@@ -150,8 +150,8 @@ def mark(ax: Any, found: Difference | None, y: float, look: dict[str, Any]) -> N
 
 def published(line: dict[str, Any]) -> str:
     row = line["point"].row
-    slots = row.exit, row.reduction, row.objective or {}, row.schedule or {}
-    kinds = [slot.get("kind") for slot in slots]
+    slots = row.exit, row.reduction, row.objective, row.schedule
+    kinds = [method.kind for method in slots if method is not None]
     return next((PUBLISHED[kind] for kind in kinds if kind in PUBLISHED), "")
 
 

@@ -23,7 +23,7 @@ def lines(measured: list[Measured]) -> Iterator[dict[str, Any]]:
         row = each.row
         wanted = {"budget": row.budget, "agree": row.agree}
         asked = next((f"{name} {x:g}" for name, x in wanted.items() if x is not None), None)
-        if asked is None or row.reduction["kind"] != "none":
+        if asked is None or row.reduction.kind != "none":
             continue
         yield {"task": row.task, "run": row.run, "seed": row.seed, "asked": asked} | loss(each)
 

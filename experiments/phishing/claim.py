@@ -139,7 +139,7 @@ def rules_of(rows: Sequence[Measured], chosen: Sequence[Held]) -> list[Rule]:
     calibration = {(m.row.run, str(m.row.exit)): m for m in cut}
     found = []
     for m in rows:
-        key, never = (m.row.run, str(m.row.exit)), m.row.exit["kind"] == "never"
+        key, never = (m.row.run, str(m.row.exit)), m.row.exit.kind == "never"
         wanted = m.row.point in (*BAND, STRICT) or never or key in certified
         if m.row.split == "validation" and wanted and key in calibration:
             name = setting_of(m) + (", certified" if key in certified and not never else "")

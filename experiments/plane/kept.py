@@ -50,7 +50,8 @@ def kept_model(name: str, path: str) -> KeptModel:
     if not found:
         raise ConfigError(f"kept: {path} has no row beside it")
     row, said = found[0].row, found[0].known.recorded
-    flops = {int(m.row.exit["layer"]): m.row.flops for m in found if m.row.baseline == FIXED}
+    fixed = [m.row for m in found if m.row.baseline == FIXED]
+    flops = {int(row.exit.arguments["layer"]): row.flops for row in fixed}
     flops = flops or {row.num_layers: row.flops}
     guesses = {layer: said.guesses[layer] for layer in flops}
     dev = replace(said, guesses=guesses)

@@ -8,8 +8,8 @@ Needs rows with and without policies: python -m eat_lightning.measure run=... po
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+from eat_lightning.model.specification import Specification
 from eat_lightning.report.claim import Claim
 from eat_lightning.report.columns import number, table, word
 from eat_lightning.report.provenance import Provenance
@@ -66,14 +66,14 @@ def share_of(reason: str) -> Column:
     return Column(reason, reason.replace("_", " "), group=group, cell=cell)
 
 
-def policy_text(policy: dict[str, Any]) -> str:
+def policy_text(policy: Specification) -> str:
     """ "veto margin 0.9 by model=eat seed=1": its kind, and the settings that change something."""
-    words = [str(policy["kind"])]
-    for key, value in policy.items():
+    words = [policy.kind]
+    for key, value in policy.arguments.items():
         if key == "run":
             words.append(f"by {Path(str(value)).name.replace(',', ' ')}")
         elif isinstance(value, dict):
             words += [f"{name} {one}" for name, one in value.items()]
-        elif key != "kind" and value not in (None, [], True):
+        elif value not in (None, [], True):
             words.append(f"{key} {value}")
     return " ".join(words)

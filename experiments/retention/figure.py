@@ -182,7 +182,7 @@ def draw_count(ax: Any, kept: Kept, passed: int, told: bool = False) -> None:
     if not told:
         return
     right_T = share_T[length_T > length_T[-1] / 3]  # where the text will stand
-    text = f"left after layer {kept.found.row.reduction['layers'][passed - 1]}"
+    text = f"left after layer {kept.found.row.reduction.arguments['layers'][passed - 1]}"
     y, rise, side = right_T.max(), 3, "bottom"
     if passed == len(kept.ratios):
         text, y, rise, side = WHOLE, right_T.min(), -3, "top"

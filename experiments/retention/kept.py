@@ -59,7 +59,7 @@ class Kept:
 def reducing(study: Study, task: str) -> list[Kept]:
     """The task's bodies whose reduction has a ratio above 0 somewhere."""
     every = passes(study, task)
-    ratios = [ratios_of(p.row.reduction, p.row.num_layers, p.row.strength) for p in every]
+    ratios = [ratios_of(p.row.reduction.arguments, p.row.num_layers, p.row.strength) for p in every]
     return [Kept(p, own) for p, own in zip(every, ratios, strict=True) if own and any(own)]
 
 

@@ -6,7 +6,7 @@ EAT's algorithm 1 keeps [CLS] and ceil((1 - p)(t - 1)) of the t - 1 others. Shap
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -14,11 +14,11 @@ import numpy as np
 
 
 def ratios_of(
-    reduction: dict[str, Any], num_layers: int, strength: float = 1.0
+    arguments: Mapping[str, Any], num_layers: int, strength: float = 1.0
 ) -> list[Fraction] | None:
     """The shares p dropped before the last layer, exactly as written (0.3 is 3/10), times the
     schedule's strength. None for a reduction that has no `ratio`."""
-    layers, ratio = reduction.get("layers"), reduction.get("ratio")
+    layers, ratio = arguments.get("layers"), arguments.get("ratio")
     if layers is None or ratio is None:
         return None
     each = ratio if isinstance(ratio, Sequence) else [ratio] * len(layers)

@@ -23,7 +23,7 @@ def load(config: dict[str, Any]) -> list[LoadRow]:
     """
     from eat_lightning.measure.plan import data_faults
     from eat_lightning.runs import jsonl
-    from eat_lightning.runs.open import certified_form
+    from eat_lightning.runs.certificate import Certificate
     from eat_lightning.runs.run import Run, provenance
     from eat_lightning.runs.training_mark import training_faults
     from experiments.serving.plan import LoadSettings, pin
@@ -40,10 +40,12 @@ def load(config: dict[str, Any]) -> list[LoadRow]:
     about = {"run": run.name, "task": run.task.name, "session": secrets.token_hex(6)}
     about |= provenance()
     pin(plan.load_core)
+    certificates = Certificate.by_source(run, plan.certificate).values()
+    certified = next((each.form for each in certificates), None)
     path, rows = Path(plan.to) / "rows.jsonl", []
     for mode in plan.modes:
         static: dict[str, float] = {}
-        gateways = subjects(plan, certified_form(run, plan.certificate))
+        gateways = subjects(plan, certified)
         for subject in shown(gateways, f"gateways, {mode}", fewest=2):
             fresh = load_rows(plan, mode, subject, examples, about, static)
             print(*fresh, sep="\n", flush=True)

@@ -14,13 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from eat_lightning.deploy.certify.procedure._bounds import allowed
 from eat_lightning.files import replacing
 from eat_lightning.infer.recorded import Recorded
+from eat_lightning.model.specification import Specification
 from eat_lightning.report.study import Measured, open_study
 from experiments.site.canvas import COLORS, LEFT, RIGHT, WIDTH, Axes, Canvas
 from experiments.site.made import ROOT, Page
@@ -168,7 +168,7 @@ def batch() -> Picture:
 def heads() -> Picture:
     """Each head's confidence for one sentence of each depth, up to where it leaves."""
     measured = at_budget(THIRD)
-    outcome, taus = measured.known, 100 * np.array(measured.row.exit["tau"])
+    outcome, taus = measured.known, 100 * np.array(measured.row.exit.arguments["tau"])
     depths = [0, 1, 3, 5, 7, 9, 12]
     first = {d: int(np.flatnonzero(outcome.depth_B == d)[0]) for d in depths}
     column = (WIDTH - 20) / (NUM_LAYERS + 1)
@@ -276,10 +276,8 @@ def certificate() -> Picture:
     )
 
 
-def changed_answers(recorded: Recorded, exit: dict[str, Any], full_B: np.ndarray) -> int:
-    from eat_lightning.model.specification import build
-
-    return int((recorded.under(build("exit", exit)).logits_BC.argmax(1) != full_B).sum())
+def changed_answers(recorded: Recorded, exit: Specification, full_B: np.ndarray) -> int:
+    return int((recorded.under(exit.build()).logits_BC.argmax(1) != full_B).sum())
 
 
 def beside() -> Picture:

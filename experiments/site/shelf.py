@@ -128,7 +128,8 @@ def note(left: int) -> str:
 
 
 def kind_of(row: rows.Row, slot: str) -> str:
-    return (getattr(row, slot) or {}).get("kind", "")
+    method = getattr(row, slot)
+    return method.kind if method else ""
 
 
 def unusual(row: rows.Row) -> list[str]:
@@ -142,7 +143,7 @@ def line(study: str, row: rows.Row, slot: str) -> str:
         f"[{study}](../../results/{study}/page.md)" if page else study,
         f"{row.task}, {row.encoder}",
         ", ".join(kind_of(row, s) for s in unusual(row) if s not in (slot, "exit")),
-        row.exit["kind"],
+        row.exit.kind,
         row.seed,
         "" if row.steps is None else row.steps,
         row.title if row.budget is None else f"budget {row.budget:g}",
@@ -157,7 +158,7 @@ def line(study: str, row: rows.Row, slot: str) -> str:
 
 def tokens(row: rows.Row) -> str:
     """Retention; of a reduction whether it dropped any, and whether its knob was fitted."""
-    if row.reduction["kind"] == "none":
+    if row.reduction.kind == "none":
         return f"{row.retention:.3f}"
     dropped = ", nothing was dropped" if row.retention == 1 else ""
     return f"{row.retention:.3f}{dropped}{knob_text(row)}"
@@ -165,12 +166,12 @@ def tokens(row: rows.Row) -> str:
 
 def knob_text(row: rows.Row) -> str:
     """ "; ratio 0.3, as trained": against the rows of its run that were fitted for nothing."""
-    knob = class_of("reduction", row.reduction["kind"]).knob
+    knob = row.reduction.made_of.knob
     if knob is None or row.budget is None:
         return ""
-    point, kind = row.reduction[knob.name], row.reduction["kind"]
+    point, kind = row.reduction.arguments[knob.name], row.reduction.kind
     others = [other.reduction for _, other in kept() if other.run == row.run and not other.fitted]
-    trained = [other[knob.name] for other in others if other["kind"] == kind]
+    trained = [other.arguments[knob.name] for other in others if other.kind == kind]
     how = ", as trained" if point in trained else ", fitted" if trained else ""
     return f"; {knob.name} {rows.text(point)}{how}"
 

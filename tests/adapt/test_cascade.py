@@ -125,7 +125,8 @@ def test_the_large_model_runs_on_those_left_and_in_what_is_timed():
 
     first: Any = SimpleNamespace(
         deployed=lambda form: Deployed(lambda b: Passed(small_NC, np.full(2, 6)), same, same),
-        original=SimpleNamespace(num_layers=6, same=SimpleNamespace(kind=SingleLabel(2))),
+        original=SimpleNamespace(same=SimpleNamespace(kind=SingleLabel(2))),
+        num_layers=6,
     )
     unused: Any = None
     model = cascade.SmallModel(first, unused, unused, [], 1, {})

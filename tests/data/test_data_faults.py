@@ -95,18 +95,6 @@ def test_an_unreachable_hub_is_found_out_at_once(monkeypatch: pytest.MonkeyPatch
     hub.reachable.cache_clear()
 
 
-def test_missing_folder_and_task(folder: Path):
-    fault = only(GlueData.faults(PAIR, str(folder / "none")))
-    assert fault == f"data.dir: there is no folder {folder / 'none'}"
-    (folder / "pair/validation.parquet").unlink()
-    assert str(folder / "pair/validation.parquet") in only(GlueData.faults(PAIR, str(folder)))
-    faults = GlueData.faults(Task("other", ["x"], ["a", "b"]), str(folder))
-    assert [
-        str(folder / f"other/{split}.parquet") in fault
-        for fault, split in zip(faults, ("train", "validation"), strict=True)
-    ] == [True, True]
-
-
 def test_missing_column(folder: Path):
     columns = columns_of(10)
     del columns["two"]
@@ -139,13 +127,6 @@ def test_bad_labels(folder: Path, task: Task, labels: list, message: str):
     assert only(GlueData.faults(task, str(folder))) == f"{path}: {message}"
     with pytest.raises(ConfigError, match="label"):
         read(task, str(folder), "train")
-
-
-def test_labels_may_be_names(folder: Path):
-    path = folder / "pair/train.parquet"
-    write(path, **columns_of(3) | {"label": ["yes", "no", "yes"]})
-    assert GlueData.faults(PAIR, str(folder)) == []
-    assert read(PAIR, str(folder), "train").labels.tolist() == [1, 0, 1]
 
 
 ROWS = [("NA", "", "yes"), ("a, b", 'say "so"\nnow', "no"), ("3", "ü", "yes")]
@@ -186,13 +167,6 @@ def test_a_fault_names_the_line_of_a_text_file(
     assert said.endswith(f" in line {number}")
 
 
-def test_a_damaged_line_is_named(folder: Path):
-    (folder / "pair/train.parquet").unlink()
-    path = folder / "pair/train.jsonl"
-    path.write_text('{"one": "a", "two": "b", "label": "yes"}\n\n{broken\n')
-    assert "not a readable jsonl file (line 3: " in only(GlueData.faults(PAIR, str(folder)))
-
-
 def test_bad_files(folder: Path):
     path = folder / "pair/validation.parquet"
     write(path, one=[], two=[], label=[])
@@ -203,21 +177,6 @@ def test_bad_files(folder: Path):
     )
     path.write_bytes(b"not parquet at all, but long enough")
     assert "not a readable parquet file" in only(GlueData.faults(PAIR, str(folder)))
-
-
-def test_a_text_that_is_none(folder: Path):
-    path = folder / "pair/validation.parquet"
-    write(path, **{**columns_of(3), "two": ["a", None, "b"]})
-    with pytest.raises(ConfigError, match="column two has no text in row 1"):
-        read(PAIR, str(folder), "validation")
-
-
-def test_blank_texts_are_counted_and_kept(folder: Path, capsys: pytest.CaptureFixture):
-    path = folder / "pair/validation.parquet"
-    write(path, **{**columns_of(4), "one": ["a", "", " \t", "b"], "two": ["a", "b", "c", ""]})
-    for _ in range(2):
-        assert len(read(PAIR, str(folder), "validation")) == 4
-    assert capsys.readouterr().err == f"{path}: 3 of 4 rows have a blank text\n"
 
 
 def test_all_faults_of_the_arguments(folder: Path):
@@ -266,9 +225,3 @@ def test_what_is_no_set_of_labels_is_one_line(tmp_path: Path, labels: list, mess
     assert len(faults) == 2
     assert message in faults[0]
     assert "\n" not in faults[0]
-
-
-def test_task_faults():
-    with pytest.raises(ValueError, match=r"task.metrics must be among") as caught:
-        Task("t", ["a", "b", "c"], ["x"], ["bleu"], groups="column:z", max_length=4)
-    assert str(caught.value).count("; ") == 4

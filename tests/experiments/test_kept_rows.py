@@ -1,12 +1,12 @@
 """Kept rows and examples of the studies are read by today's code, and nothing of them is lost."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from eat_lightning.files import as_dict
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.row import Row
@@ -47,7 +47,7 @@ def fault_of(path: Path) -> str:
         key
         for line, record in zip(lines, records, strict=not faults)
         for key, value in line.items()
-        if json.loads(json.dumps(getattr(record, key), default=asdict)) != value
+        if json.loads(json.dumps(getattr(record, key), default=as_dict)) != value
     ]
     return faults[0] if faults else ", ".join(sorted(set(changed)))
 

@@ -14,14 +14,13 @@ import pytest
 import torch
 from exports import make_run, shared_export, small
 from finished import config_of
-from models import each_once, method, portable
+from models import each_once, kinds, method, portable
 
 from eat_lightning.answer_kind import SINGLE
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.__main__ import export
 from eat_lightning.export.graph import graphs
 from eat_lightning.export.trace import stretches, with_open_exits
-from eat_lightning.infer import onnx_runner
 from eat_lightning.infer.onnx_runner import Runner
 from eat_lightning.long_texts import Reader
 from eat_lightning.model.contracts import ExitRule, Reduction
@@ -153,28 +152,12 @@ def test_runner_needs_no_torch(run: Path):
     assert answers[:4] == Runner(folder, 1)(LINES.encode().splitlines())
 
 
-def test_runner_ends_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    monkeypatch.setattr("sys.argv", ["runner", str(tmp_path)])
-    with pytest.raises(SystemExit, match="1"):
-        onnx_runner.main()
-    out, err = capsys.readouterr()
-    assert out == ""
-    (line,) = err.splitlines()
-    assert line.startswith(f"error: {tmp_path} is no exported model (export.json: [Errno 2]")
-
-
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
         (["run=null"], "run must name the folder of a finished run: run=outputs/..."),
         (["target=torchscript"], "target must be one of onnx, encoder, got 'torchscript'"),
-        (["dtype=bf16"], "dtype must be one of fp32, int8, got 'bf16'"),
-        (["check=some"], "check must be all, or 0 or more, got 'some'"),
         (["check=-1"], "check must be all, or 0 or more, got -1"),
-        (["agree=2"], "agree must be in [0, 1], got 2"),
-        (["force=1"], "force must be true or false, got 1"),
         (
             ["split=other", "to=elsewhere"],
             "split must be one of validation, select, temperature, certificate",
@@ -277,17 +260,6 @@ def test_another_answer_is_a_fault(run: Path, tmp_path: Path, monkeypatch: pytes
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_is_replaced_when_asked(tmp_path: Path):
-    from eat_lightning.export.folder_swap import folder_swap
-
-    to = tmp_path / "deployed"
-    for text in ("old", "new"):
-        with folder_swap(to) as folder:
-            (folder / text).write_text(text)
-    assert [p.name for p in to.iterdir()] == ["new"]
-    assert [p.name for p in tmp_path.iterdir()] == ["deployed"]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("attention", "reduction", "exit"),
@@ -322,6 +294,18 @@ def test_pair_heads_from_the_embedding_on(tmp_path: Path):
     encoder, _ = Run.open(run).model()
     split = Run.open(run).data().split("validation")
     assert (encoder(split.batch(np.arange(70))).depth_B == 0).any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", sorted({*kinds("head")} - {"pooled", "pair"}))
+def test_heads_are_exported_or_named(kind: str, tmp_path: Path):
+    """Other tests export the other two."""
+    run = make_run(tmp_path / "run", "dense", "norm_topk", "confidence", head={"kind": kind})
+    if blockers := method("head", kind).export_blockers():
+        with pytest.raises(ConfigError, match=f"^{blockers[0]}$"):
+            exported(run)
+    else:
+        assert_equal(exported(run))
 
 
 @pytest.mark.slow

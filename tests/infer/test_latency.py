@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from eat_lightning.infer.latency import TimedCall, latency, time_all, time_interleaved, undisturbed
+from eat_lightning.infer.latency import TimedCall, time_all, time_interleaved, undisturbed
 from eat_lightning.model.packed import Batch
 
 
@@ -33,13 +33,6 @@ def test_settings_take_turns_in_rotating_order():
     turns = ["a0 a0 a1", "b0 b0 b1", "b2 b2", "a2 a2", "a0 a0 a1", "b0 b0 b1", "b2 b2", "a2 a2"]
     assert seen == " ".join(turns).split()
     assert {name: times.shape for name, times in took.items()} == {"a": (2, 3), "b": (2, 3)}
-
-
-def test_percentiles_by_hand():
-    fields = latency(np.array([[1.0, 3.0], [2.0, 6.0]]))
-    assert fields["latency_ms"] == 3.0
-    assert fields["latency_p50_ms"] == 2.5
-    assert (fields["latency_low_ms"], fields["latency_high_ms"]) == (2.0, 4.0)
 
 
 def test_threads_and_garbage_collection_are_put_back():

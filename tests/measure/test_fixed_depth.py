@@ -27,7 +27,7 @@ def test_fixed_depths_are_what_everybody_at_a_layer_gives(run: Path):
     encoder, _ = load_model(run / "model")
     with torch.inference_mode():
         guesses = encoder(batch, ALL_EXITS).guesses
-    assert [row.exit for row in rows[1:]] == [{"kind": "fixed", "layer": k} for k in (2, 3, 4, 6)]
+    assert [row.exit.arguments for row in rows[1:]] == [{"layer": k} for k in (2, 3, 4, 6)]
     for row, layer in zip(rows[1:], (2, 3, 4, 6), strict=True):
         right = (guesses[layer].argmax(-1) == batch.labels_B).double().mean()
         assert row.accuracy == pytest.approx(float(right))

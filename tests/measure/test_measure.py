@@ -14,7 +14,6 @@ from eat_lightning.measure.__main__ import main
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.options import ALL_EXITS, USUAL, PassOptions
 from eat_lightning.model.packed import Batch
-from eat_lightning.model.specification import build
 from eat_lightning.model.trace import Trace
 from eat_lightning.overrides import with_paths_listed
 from eat_lightning.runs.row import read
@@ -31,10 +30,10 @@ def run(tmp_path: Path) -> Path:
 def test_a_table_at_once(run: Path, capsys: pytest.CaptureFixture):
     rows = call(f"run={run}", *FAST)
     assert read(run / "rows.jsonl") == rows
-    assert [(row.knob, row.point, row.exit["kind"]) for row in rows[:6]] == [
+    assert [(row.knob, row.point, row.exit.kind) for row in rows[:6]] == [
         ("tau", tau, "confidence") for tau in (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
     ]
-    assert [(row.exit["kind"], row.baseline) for row in rows[6:]] == [
+    assert [(row.exit.kind, row.baseline) for row in rows[6:]] == [
         ("never", ""),
         *[("fixed", "fixed depth")] * 4,
         ("never", "own static"),
@@ -112,7 +111,7 @@ def test_twenty_settings_are_one_pass(run: Path, monkeypatch: pytest.MonkeyPatch
     assert sizes == [32, 8]
     sizes.clear()
     for row in settings:
-        encoder = encoder.replacing(exit=build("exit", row.exit))
+        encoder = encoder.replacing(exit=row.exit.build())
         with torch.inference_mode():
             trace = encoder(batch)
         right = (trace.logits_BC.argmax(-1) == batch.labels_B).double().mean()
@@ -145,23 +144,23 @@ def test_a_second_measurement_supersedes(run: Path):
 )
 def test_exit_rules(run: Path, given: list[str], exits: list[tuple]):
     rows = call(f"run={run}", *given, "baselines=false", *UNTIMED)
-    assert [(row.exit["kind"], row.point) for row in rows] == exits
+    assert [(row.exit.kind, row.point) for row in rows] == exits
 
 
 def test_rules_beside_it_look_at_each_early_head_too(run: Path):
     given = ["rules=[{kind:patience},{kind:entropy,layers:[3]},{kind:never}]", "taus=[]"]
     _, *others = call(f"run={run}", *given, "baselines=none", *UNTIMED)
-    assert [row.exit.get("layers") for row in others] == [[2, 3, 4], [3], None]
+    assert [row.exit.arguments.get("layers") for row in others] == [[2, 3, 4], [3], None]
 
 
 def test_attention_and_reduction_of_ones_choice(run: Path):
     changes = ["reduction.ratio=0.5", "exit=never", "baselines=none", *UNTIMED]
     (halved,) = call(f"run={run}", *changes)
-    assert halved.reduction == {"kind": "norm_topk", "ratio": 0.5, "layers": [2, 4]}
+    assert halved.reduction.as_dict() == {"kind": "norm_topk", "ratio": 0.5, "layers": [2, 4]}
     changes[0:1] = ["reduction=cls_topk", "reduction.ratio=0.2", "attention=longformer"]
     (other,) = call(f"run={run}", *changes)
-    assert other.reduction["kind"] == "cls_topk"
-    assert other.attention == {"kind": "longformer", "window": 32, "layers": None}
+    assert other.reduction.kind == "cls_topk"
+    assert other.attention.as_dict() == {"kind": "longformer", "window": 32, "layers": None}
     assert other.retention > halved.retention
     assert len(read(run / "rows.jsonl")) == 2
 
@@ -212,9 +211,7 @@ def test_a_dtype_is_another_row(run: Path):
     ("given", "message"),
     [
         (["exit.layers=[2,5]"], r"exit.layers must have exit heads \(at \[2, 3, 4, 6\]\), got 5"),
-        (["exit.tau=1.5"], r"exit.tau must be in \(0, 1\], got 1.5"),
         (["taus=[0.5,0]"], r"taus must be in \(0, 1\], got 0"),
-        (["taus=0.5"], r"taus must be a list, got 0.5"),
         (
             ["exit=never", "taus=[0.5]"],
             r"taus needs an exit rule with a knob, got never: add exit=confidence",
@@ -223,16 +220,11 @@ def test_a_dtype_is_another_row(run: Path):
         (["rules=[{kind:berxit}]"], r"exit=berxit learns, and this run was trained with confid"),
         (["reduction=ltp"], r"reduction=ltp learns, and this run was trained with norm_topk"),
         (["taus=[0.5]", "points=[0.5]"], r"points and taus are one setting"),
-        (["reduction.ratio=1.0"], r"reduction.ratio must be in \[0, 1\), got 1.0"),
-        (["reduction.layers=[2,7]"], r"reduction.layers must be in 1..6, got 7"),
         (["reduction=none", "reduction.ratio=0.5"], r"reduction.ratio is not an option of Keep"),
         (["attention.window=3"], r"attention.window is not an option of dense"),
         (["split=test"], r"split must be one of validation, .*, got 'test'"),
         (["data.dir=x"], r"data.dir is not an option of ToyData"),
-        (["dtype=fp8"], r"dtype must be one of fp32, bf16, int8, got 'fp8'"),
         (["baselines=some"], r"baselines must be one of own, hf, all, none.*, got 'some'"),
-        (["timing.examples=0"], r"timing.examples must be 1 or more, got 0"),
-        (["threads=two"], r"threads must be 1 or more, got 'two'"),
     ],
 )
 def test_bad_input_is_one_line(run: Path, given: list[str], message: str):

@@ -17,7 +17,7 @@ def test_a_static_run_beside_others_has_no_tau_and_no_ratio(tmp_path: Path):
     save_model(encoder, labels, static / "model")
     given = ["taus=[0.6]", "reduction.ratio=0.2", "baselines=none", *UNTIMED]
     rows = call(f"run=[{static},{run}]", *given)
-    assert [(row.point, row.reduction.get("ratio")) for row in rows] == [
+    assert [(row.point, row.reduction.arguments.get("ratio")) for row in rows] == [
         *((None, None), (0.5, 0.2), (0.6, 0.2))
     ]
     with pytest.raises(ConfigError) as caught:

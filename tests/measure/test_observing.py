@@ -6,7 +6,6 @@ import pytest
 import torch
 from measured import UNTIMED, call, make_run
 
-from eat_lightning.model.specification import build
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import load_model
 
@@ -18,7 +17,7 @@ def test_a_rule_that_observes_is_recorded_beside_the_runs_own(tmp_path: Path):
     assert [row.knob for row in (own, drawn, low)] == ["tau", "rate", "entropy"]
     assert [row.title for row in (drawn, low)] == ["rate 0.5", "entropy 0.9"]
     encoder, _ = load_model(run / "model")
-    encoder = encoder.replacing(exit=build("exit", drawn.exit))
+    encoder = encoder.replacing(exit=drawn.exit.build())
     with torch.inference_mode():
         trace = encoder(Run.open(run).data().split("validation").batch(range(40)))
     assert drawn.depth == trace.depth_B.double().mean()
@@ -30,6 +29,6 @@ def test_a_rule_that_observes_is_recorded_beside_the_runs_own(tmp_path: Path):
 def test_a_rule_that_learned_is_measured_over_its_knob_and_fitted(tmp_path: Path, exit: str):
     run = make_run(tmp_path / "s", exit=exit)
     rows = call(f"run={run}", "budgets=[0.9]", "baselines=none", *UNTIMED)
-    assert {row.exit["kind"] for row in rows} == {exit, "never"}
+    assert {row.exit.kind for row in rows} == {exit, "never"}
     (fitted,) = (row for row in rows if row.budget)
     assert fitted.flops_ratio < 1

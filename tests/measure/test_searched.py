@@ -27,9 +27,9 @@ def test_a_row_for_each_budget_with_a_ratio_for_each_layer(run: Path):
     tight, loose = searched(run, "budgets=[0.8,1.0]")
     assert (tight.budget, loose.budget) == (0.8, 1.0)
     for row in (tight, loose):
-        assert row.exit == {"kind": "never"}
-        assert len(row.reduction["ratio"]) == 2
-        assert all(0 <= ratio <= 0.4 for ratio in row.reduction["ratio"])
+        assert row.exit.kind == "never"
+        assert len(row.reduction.arguments["ratio"]) == 2
+        assert all(0 <= ratio <= 0.4 for ratio in row.reduction.arguments["ratio"])
     assert tight.flops_ratio <= loose.flops_ratio < 1.1
     (elsewhere,) = searched(run, "budgets=[0.8]", "split=certificate")
     assert elsewhere.reduction == tight.reduction

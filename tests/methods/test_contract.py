@@ -19,7 +19,7 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.options import ALL_EXITS, PassOptions
 from eat_lightning.model.packed import Packed
-from eat_lightning.model.specification import spec
+from eat_lightning.model.specification import Specification
 from eat_lightning.runs.exit_choice import ExitChoice
 from eat_lightning.weights.checkpoint import load_model, save_model
 
@@ -152,7 +152,7 @@ def test_another_setting_of_a_method_keeps_what_was_learned(slot: str, kind: str
     twin = encoder.replacing(**{slot: changed})
     assert dict(getattr(twin, slot).named_parameters())[name] is learned
     assert f"{slot}.{name}" in encoder.state_dict()
-    assert spec(slot, getattr(twin, slot)) == spec(slot, changed)
+    assert Specification.of(slot, getattr(twin, slot)) == Specification.of(slot, changed)
 
 
 @pytest.mark.parametrize(("slot", "kind"), LEARNING)
@@ -173,9 +173,9 @@ def test_what_was_learned_is_saved_and_loaded(slot: str, kind: str, tmp_path: Pa
 def test_a_rule_that_learns_is_refused_where_it_was_not_trained():
     node = {"_target_": "eat_lightning.methods.exit.cats.MetaConsistency", "consistency": 0.5}
     with pytest.raises(ConfigError, match="exit=cats learns, and this run was trained with never"):
-        ExitChoice.of(node, {"kind": "never"}).rule({"kind": "never"}, [3, 4, 6], 6, SingleLabel(3))
-    own = spec("exit", tiny(exit="cats").exit)
-    assert ExitChoice.of(node, own).rule(own, [3, 4, 6], 6, SingleLabel(3)).consistency == 0.5
+        ExitChoice.of(node, Specification("exit", "never")).rule([3, 4, 6], 6, SingleLabel(3))
+    own = Specification.of("exit", tiny(exit="cats").exit)
+    assert ExitChoice.of(node, own).rule([3, 4, 6], 6, SingleLabel(3)).consistency == 0.5
 
 
 def test_layers_can_be_skipped():

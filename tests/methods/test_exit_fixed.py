@@ -7,7 +7,7 @@ from models import ragged, tiny
 from eat_lightning.methods.exit.fixed import Fixed
 from eat_lightning.model.method import argument_faults
 from eat_lightning.model.options import ALL_EXITS
-from eat_lightning.model.specification import spec
+from eat_lightning.model.specification import Specification
 
 
 def test_everybody_leaves_there_whatever_they_say():
@@ -21,7 +21,10 @@ def test_everybody_leaves_there_whatever_they_say():
 
 def test_it_has_no_knob_and_is_named_by_its_layer():
     assert Fixed(3).knob is None
-    assert (spec("exit", Fixed(3)), Fixed(3).layers) == ({"kind": "fixed", "layer": 3}, [3])
+    assert (Specification.of("exit", Fixed(3)), Fixed(3).layers) == (
+        Specification("exit", "fixed", {"layer": 3}),
+        [3],
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 from models import alone, kinds, method, ragged, tiny
-from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from eat_lightning.infer.depth_batching import Pool
-from eat_lightning.model.flops import flops
 from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.weights.checkpoint import load_model, save_model
 
 HEADS = kinds("head")
-CPU_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 
 
 def with_heads(kind: str, exit: str = "confidence", **changes):
@@ -64,25 +61,3 @@ def test_saved_and_loaded_it_answers_alike(kind: str, tmp_path: Path):
         found = other(batch, ALL_EXITS).guesses
         for layer, guess_BC in expected.items():
             torch.testing.assert_close(found[layer], guess_BC)
-
-
-@pytest.mark.parametrize("kind", HEADS)
-@pytest.mark.parametrize("exit", ["confidence", "never"])
-def test_flops_are_those_of_torchs_counter(kind: str, exit: str):
-    mapping = {CPU_ATTENTION: lambda q, k, v, *args, out_shape=None, **kw: sdpa_flop_count(q, k, v)}
-    encoder, batch = with_heads(kind, exit), ragged((12,))
-    tokens_LB = encoder(batch, ALL_EXITS).tokens_LB.numpy()
-    with torch.inference_mode(), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
-        trace = encoder(batch)
-    expected = flops(encoder, encoder.exit, tokens_LB, trace.depth_B.numpy())
-    assert counter.get_total_flops() == pytest.approx(float(expected[0]))
-
-
-@pytest.mark.parametrize("kind", HEADS)
-def test_every_parameter_of_the_heads_trains(kind: str):
-    encoder = with_heads(kind).train()
-    trace = encoder(ragged())
-    sum(guess_BC.square().sum() for guess_BC in trace.guesses.values()).backward()
-    idle = [n for n, p in encoder.heads.named_parameters() if p.grad is None]
-    unused = {"1.imitate.weight", "1.imitate.bias"}  # nothing comes before the first exit
-    assert set(idle) <= unused, idle

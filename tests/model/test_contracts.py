@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from models import method, tiny_shape
+from models import method
 from torch import nn
 
 from eat_lightning.answer_kind import SINGLE
 from eat_lightning.config import binding_faults
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.model import contracts
-from eat_lightning.model.contracts import ExitRule, Head, Objective, Reduction, overrides
-from eat_lightning.model.heads import bound
+from eat_lightning.model.contracts import ExitRule, Objective, Reduction, overrides
 
 PACKAGE = Path(contracts.__file__).parents[2]
 ROOMS = ("model", "methods", "train", "infer", "weights", "export", "measure", "runs", "new")
@@ -85,20 +84,6 @@ def test_a_module_that_python_cannot_read_is_one_line(
     monkeypatch.syspath_prepend(tmp_path)
     (fault,) = binding_faults("exit", {"_target_": "unread.Mine"})
     assert re.match(r"exit\._target_: .*unread\.py, line 2: ", fault)
-
-
-def test_a_head_without_its_temperature_is_refused():
-    class Bare(Head):
-        def bind(self, shape, exits, num_labels): ...
-
-        def pooled(self, packed): ...
-
-        def guess(self, pooled_BD, earlier=()): ...
-
-        def flops(self, shape, num_labels, tokens_B): ...
-
-    with pytest.raises(ValueError, match=r"Bare\.bind must register the buffer temperature"):
-        bound(Bare(), tiny_shape(), [2], 2)
 
 
 def test_helpers_arguments_and_hooks_for_subclasses_are_free():

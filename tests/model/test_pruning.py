@@ -8,7 +8,7 @@ import torch
 from models import method, ragged, tiny
 
 from eat_lightning.model.options import ALL_EXITS
-from eat_lightning.model.specification import spec
+from eat_lightning.model.specification import Specification
 from experiments.retention.pruning import left, ratios_of, scheduled, staircase, with_cls
 
 TWICE = [Fraction(3, 10)] * 2  # as the paper
@@ -42,6 +42,6 @@ def test_the_reductions_keep_as_many(kind: str):
     lengths = list(range(1, 38))
     with torch.inference_mode():
         trace = encoder(ragged(lengths), ALL_EXITS)
-    ratios = ratios_of(spec("reduction", method("reduction", kind)), 6)
+    ratios = ratios_of(Specification.of("reduction", method("reduction", kind)).arguments, 6)
     assert ratios is not None
     assert trace.tokens_LB[-1].tolist() == [left(t, ratios) for t in lengths]

@@ -8,9 +8,9 @@ from models import Nearest, kinds, method, ragged, tiny
 
 from eat_lightning.model.contracts import VectorHead
 from eat_lightning.model.method import method as method_of
-from eat_lightning.model.specification import SLOTS, Specification, build, build_all, spec
+from eat_lightning.model.specification import SLOTS, Specification, build, build_all
 from eat_lightning.new.checks import checks
-from eat_lightning.validation import InLayers, Within
+from eat_lightning.validation import InLayers
 
 METHODS = [(slot, kind) for slot in SLOTS for kind in kinds(slot)]
 HERE = __name__
@@ -52,7 +52,7 @@ OF_PAIRS = {  # test_pairs.py
 @pytest.mark.parametrize(("slot", "kind"), METHODS)
 def test_a_method_keeps_its_promises(slot: str, kind: str):
     for check in checks(slot):
-        if check.__name__ not in OF_PAIRS:
+        if slot == "head" or check.__name__ not in OF_PAIRS:
             check(method(slot, kind))
 
 
@@ -67,7 +67,7 @@ def test_a_class_from_outside_the_package():
     kind = "models.Nearest"
     pattern = build("attention", {"kind": kind, "half_window": 2})
     assert isinstance(pattern, Nearest)
-    assert spec("attention", pattern) == {"kind": kind, "half_window": 2}
+    assert Specification.of("attention", pattern).as_dict() == {"kind": kind, "half_window": 2}
     encoder, batch = tiny(), ragged()
     before_BC = encoder(batch).logits_BC
     encoder = encoder.replacing(attention=pattern)
@@ -117,12 +117,6 @@ def test_what_is_no_method_is_refused(kind: str):
     assert set(sys.modules) == before
 
 
-@pytest.mark.parametrize("broken", [None, "dense", {}, {"kind": None}, {"kind": 3}, ["dense"]])
-def test_a_spec_must_name_a_method(broken):
-    with pytest.raises(ValueError, match=r'^attention must be a dict such as {"kind": "<method>"}'):
-        build("attention", broken)
-
-
 def test_build_all_lists_every_fault():
     with pytest.raises(ValueError) as caught:  # noqa: PT011
         build_all(
@@ -150,14 +144,3 @@ def test_layers():
     assert InLayers().lines("k", None, 6) == ["k must be a list of layers, got None"]
     assert InLayers().lines("k", [2.0], 6) == ["k must hold whole numbers, got 2.0"]
     assert InLayers().lines("k", [True], 6) == ["k must hold whole numbers, got True"]
-
-
-def test_numbers():
-    assert Within("[0, 1)", each=True).lines("k", [0, 0.5]) == []
-    assert Within("[0, 1)", each=True).lines("k", 1) == ["k must be in [0, 1), got 1"]
-    assert Within("(0, 1]", each=True).lines("k", 0) == ["k must be in (0, 1], got 0"]
-    assert Within("[0, inf)", each=True).lines("k", float("inf")) == [
-        "k must be in [0, inf), got inf"
-    ]
-    assert Within("[0, 1)", each=True).lines("k", "x") == ["k must be in [0, 1), got 'x'"]
-    assert Within("[0, 1)", each=True).lines("k", float("nan")) == ["k must be in [0, 1), got nan"]

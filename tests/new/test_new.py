@@ -9,8 +9,6 @@ from typing import Any
 import jaxtyping
 import pytest
 
-from eat_lightning.cli import entry
-from eat_lightning.composing import compose_or_explain
 from eat_lightning.errors import ConfigError
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.none import Keep
@@ -104,17 +102,6 @@ def test_a_wrong_shape_is_one_line(slot: str, bad: Any, line: str, monkeypatch: 
     assert str(caught.value) == line
 
 
-def test_a_wrong_shape_ends_a_command_in_one_line(monkeypatch, capsys):
-    def command(config):
-        raise Misshaped("BadExit.decides must give B whole numbers, got 5 x 3")
-
-    monkeypatch.setattr(sys, "argv", ["eat track"])
-    with pytest.raises(SystemExit, match="1"):
-        entry("track", command)()
-    message = capsys.readouterr().err
-    assert message == "error: BadExit.decides must give B whole numbers, got 5 x 3\n"
-
-
 def test_nothing_is_replaced_and_names_are_modules(tmp_path: Path):
     (tmp_path / "mine.py").write_text("kept")
     with pytest.raises(ConfigError, match=r"mine.py is there already"):
@@ -134,11 +121,3 @@ def test_it_composes_from_a_folder_of_ones_own(tmp_path: Path):
     write("reduction", "mine", tmp_path)
     composed = run("--config-dir", "configs", "reduction=mine")
     assert "_target_: mine.Mine" in composed.stdout
-
-
-def test_a_folder_of_configs_that_is_not_there_is_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
-    with pytest.raises(SystemExit, match="1"):
-        compose_or_explain("train", ["--config-dir", str(tmp_path / "none"), "task=sst2"])
-    assert capsys.readouterr().err == f"error: --config-dir: there is no folder {tmp_path}/none\n"

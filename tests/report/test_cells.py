@@ -5,7 +5,6 @@ import pytest
 from eat_lightning.report import cells
 from eat_lightning.report.compare import Difference
 from eat_lightning.report.statistics import Interval
-from experiments.speed import times
 
 
 @pytest.mark.parametrize(
@@ -20,14 +19,6 @@ from experiments.speed import times
 def test_bold_is_what_the_interval_says(interval: Interval, bold: bool, flags: tuple[str, ...]):
     cell = cells.points(Difference(interval.value, interval))
     assert (cell.bold, cell.flags, cell.low) == (bold, flags, interval.low)
-
-
-def test_factors():
-    assert times(Interval(1.5, 1.2, 1.8)) == cells.Cell(
-        1.5, "1.50 (1.20 to 1.80)", 1.2, 1.8, (), True
-    )
-    assert times(Interval(1.1, 0.9, 1.3)).flags == (cells.SPANS_ONE,)
-    assert times(None, "why") == cells.Cell(None, "", flags=("why",))
 
 
 def test_p_over_seeds_is_the_median_and_the_range():

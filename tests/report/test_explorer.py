@@ -12,10 +12,9 @@ from models import method, tiny
 from eat_lightning.config import CONFIG_DIR
 from eat_lightning.data.split import Split
 from eat_lightning.data.tokens import toy_tokenizer
-from eat_lightning.infer.record import record
 from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.specification import build
-from eat_lightning.report.explorer import compared, explore, spread, typed, walk
+from eat_lightning.report.explorer import compared, explore
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import save_model
 
@@ -112,29 +111,6 @@ def test_as_the_encoder_goes(run: Run, explored: dict, split: Split):
                 assert found["left_at"] == int(trace.depth_B[0])
                 assert (found["reason"] == "last_layer") == (found["left_at"] == 6)
                 assert found["answer"] == labels[int(trace.logits_BC[0].argmax())]
-
-
-def test_places_by_hand(run: Run):
-    """Of 5 tokens `first` keeps half of the 4 others after layer 2, and half of those after 4."""
-    encoder, _ = run.model()
-    first = build("reduction", {"kind": "first", "ratio": 0.5, "layers": [2, 4]})
-    words = typed(run, [["a dull film"]])
-    ((recorded, places),) = walk(encoder.replacing(reduction=first), words)
-    every = [0, 1, 2, 3, 4]
-    assert places == [every, every, [0, 1, 2], [0, 1, 2], [0, 1], [0, 1]]
-    assert recorded.tokens_LB[:, 0].tolist() == [5, 5, 3, 3, 2, 2]
-
-
-def test_a_spread_has_every_kind(run: Run, split: Split):
-    encoder, _ = run.model()
-    rows = spread(encoder, split, 24, seed=0)
-    assert rows == sorted(set(rows)) == spread(encoder, split, 24, seed=0)
-    assert rows != spread(encoder, split, 24, seed=1)
-    outcome = record(encoder, split.take(rows)).under()
-    assert len(set(outcome.depth_B.tolist())) > 1
-    right_B = outcome.logits_BC.argmax(1) == outcome.recorded.labels
-    assert 0.25 < right_B.mean() < 0.75
-    assert split.lengths[rows].max() > 2 * split.lengths[rows].min()
 
 
 def test_sentences_of_ones_own(run: Run):

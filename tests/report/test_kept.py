@@ -51,7 +51,7 @@ def test_a_row_says_what_differs_from_its_defaults(tmp_path: Path):
     row = make_row(exit={"kind": "confidence", "tau": third}, knob="tau", point=third, f1=third)
     line = fields_of(row)
     assert line["f1"] == 0.3333333
-    assert line["exit"]["tau"] == line["point"] == third
+    assert line["exit"].arguments["tau"] == line["point"] == third
     assert not {"matthews", "policy", "threads"} & line.keys()
     jsonl.write(tmp_path / "rows.jsonl", [row], fields_of)
     (again,) = rows.read(tmp_path / "rows.jsonl")

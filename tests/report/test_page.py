@@ -9,8 +9,7 @@ from html.parser import HTMLParser
 import pytest
 from pages import HOSTILE, SOURCE, make_claims, make_explorer
 
-from eat_lightning.report.page import SCRIPTS, STYLES, asset, render, value_and_interval
-from eat_lightning.report.table import Cell
+from eat_lightning.report.page import SCRIPTS, STYLES, asset, render
 
 
 class Outline(HTMLParser):
@@ -75,22 +74,3 @@ def test_policy_allows_this_script_and_no_other(html: str):
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert rules["default-src"] == "'none'"
     assert rules["script-src"] == f"'sha256-{digest}'"
-
-
-def test_every_id_is_used_once(html: str):
-    ids = [str(a["id"]) for _, a in Outline(html).tags if "id" in a]
-    assert sorted(ids) == sorted(set(ids))
-
-
-@pytest.mark.parametrize(
-    ("cell", "shown"),
-    [
-        (Cell(75.0, "75.0 ± 1.0", 70.0, 80.0), ("75.0 ± 1.0", "70.0 to 80.0")),
-        (Cell(-1.25, "-1.2", -2.04, 0.5), ("-1.2", "\u22122.0 to 0.5")),
-        (Cell(1.94, "1.94 (1.88 to 1.99)", 1.88, 1.99), ("1.94", "1.88 to 1.99")),
-        (Cell("b", "bert (padded)"), ("bert (padded)", "")),
-        (Cell(None, ""), ("", "")),
-    ],
-)
-def test_interval_stands_apart_with_the_digits_of_the_text(cell: Cell, shown: tuple[str, str]):
-    assert value_and_interval(cell) == shown

@@ -42,7 +42,7 @@ def test_a_card_names_the_task_its_classes_and_the_methods(run: Run):
     assert front["pipeline_tag"] == "text-classification"
     assert {"base_model", "license"}.isdisjoint(front)  # random weights are of no model
     assert "`sst2` (negative, positive)" in said
-    assert f"* exit: `{run.model_config()['exit']['kind']}`" in said
+    assert f"* exit: `{run.model_config()['exit'].kind}`" in said
     assert "| 6 | 1.25 | 6.1 % | 1.8 % |" in said
     assert "Not fitted yet" in said
 

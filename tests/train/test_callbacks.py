@@ -13,7 +13,6 @@ from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.methods.schedule.anneal import Anneal
 from eat_lightning.methods.schedule.two_stage import TwoStage
 from eat_lightning.new.checks import Examples
-from eat_lightning.train.callbacks.progress import ProgressLines
 from eat_lightning.train.callbacks.stages import Timeline, warm_then_linear
 from eat_lightning.train.callbacks.temperature import (
     FitTemperature,
@@ -22,19 +21,6 @@ from eat_lightning.train.callbacks.temperature import (
     fit_temperature,
 )
 from eat_lightning.train.module import scheduled_retention, step_seed
-
-
-def test_epochs_that_end_before_the_steps_are_told(capsys: pytest.CaptureFixture):
-    def ended(step: int, max_steps: int) -> str:
-        at: Any = SimpleNamespace(
-            global_step=step, max_steps=max_steps, max_epochs=3, is_global_zero=True
-        )
-        ProgressLines().on_train_end(at, None)
-        return capsys.readouterr().out
-
-    told = "stopped at step 75 of trainer.max_steps=150: trainer.max_epochs=3 were over\n"
-    assert ended(75, 150) == told
-    assert ended(150, 150) == ended(75, -1) == ""
 
 
 def strengths(schedule, epochs: list[float], num_epochs: int = 3) -> list[float]:

@@ -167,7 +167,8 @@ def test_a_run_of_heads_keeps_full_depth_and_reads_no_label(run: Run, monkeypatc
     (row,) = [r for r in read(heads.folder / "rows.jsonl") if not r.baseline]
     kept = {name: value for name, value in static.head.items() if name != "layers"}
     own = {"kind": "pair", "texts": 1, "pool": "mean", "activation": "tanh"}
-    assert row.head == own | {"last": kept}
+    assert row.head is not None
+    assert row.head.as_dict() == own | {"last": kept}
     noted = json.loads((heads.folder / "done.json").read_text())
     assert noted["one_pass"]["epochs"] == 2
     assert sorted(noted["calibration"]) == ["0", "1", "2", "3", "4", "5"]  # not the last one's

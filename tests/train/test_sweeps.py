@@ -10,7 +10,6 @@ from training import TINY, command, config_of, copy_of_shared, trained
 
 from eat_lightning.runs.row import Row, read
 from eat_lightning.runs.run import Run, folder_for, open_runs
-from eat_lightning.train import measured
 from eat_lightning.train.plan import without_foreign_keys
 
 
@@ -81,13 +80,15 @@ def test_a_tau_is_one_more_row_and_trains_nothing(run: Run, capsys: pytest.Captu
     before = weights.stat().st_mtime_ns
     again = trained("study=line", "model=eat_pruned", "exit.tau=0.55")
     assert (again.folder, weights.stat().st_mtime_ns) == (run.folder, before)
-    found = {row.exit["tau"]: row for row in rows_of(run) if row.exit["kind"] == "confidence"}
+    found = {
+        row.exit.arguments["tau"]: row for row in rows_of(run) if row.exit.kind == "confidence"
+    }
     assert {0.9, 0.55} <= found.keys()
     assert found[0.55].depth <= found[0.9].depth
     assert "tau 0.55" in capsys.readouterr().out
     count = len(rows_of(run))
     trained("study=line", "model=eat_pruned", "exit=patience", "exit.patience=1")
-    assert [row.exit["kind"] for row in rows_of(run)][count:] == ["patience"]
+    assert [row.exit.kind for row in rows_of(run)][count:] == ["patience"]
 
 
 def test_a_run_is_timed_beside_its_own_static(outputs: Path):
@@ -95,21 +96,11 @@ def test_a_run_is_timed_beside_its_own_static(outputs: Path):
     rows = {row.baseline: row for row in rows_of(trained(*timed))}
     assert {*rows} == {"", "fixed depth", "own static"}
     own, static = rows[""], rows["own static"]
-    assert own.exit["kind"] == "confidence"
+    assert own.exit.kind == "confidence"
     assert own.timed_examples == static.timed_examples == 4
     assert own.latency_ms is not None
     assert static.latency_ms is not None
     assert own.speed_up == pytest.approx(static.latency_ms / own.latency_ms)
-
-
-def test_nothing_is_timed_while_another_run_trains(
-    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(measured, "who_trains", lambda: [77])
-    given = ["study=line", "model=eat_pruned", "measure.enabled=true", "measure.examples=4"]
-    trained(*given)
-    assert "not timed, since another run trains here (process 77)" in capsys.readouterr().out
-    assert all(row.latency_ms is None for row in rows_of(run))
 
 
 def test_what_a_model_lacks_is_left_out_of_a_sweep(capsys: pytest.CaptureFixture[str]):
@@ -132,7 +123,7 @@ def test_a_sweep_over_taus_trains_each_model_once(outputs: Path):
     assert [found.config["model"] for found in runs] == ["eat", "minilm"]
     for found in runs:
         rows = [row for row in rows_of(found) if not row.baseline]
-        taus = [row.exit.get("tau") for row in rows]
+        taus = [row.exit.arguments.get("tau") for row in rows]
         assert taus == ([0.8, 0.9] if found.config["model"] == "eat" else [None])
         assert all(row.latency_ms and row.accuracy is not None and row.depth for row in rows)
     assert out.count("exit.tau=0.8 is left out for model=minilm") == 1
@@ -145,7 +136,7 @@ def test_jobs_that_share_a_run_take_turns(outputs: Path):
         job.communicate()
     assert [job.returncode for job in jobs] == [0, 0]
     (found,) = open_runs(str(outputs / "twins"))
-    assert sorted(row.exit["tau"] for row in rows_of(found)) == [0.6, 0.9]
+    assert sorted(row.exit.arguments["tau"] for row in rows_of(found)) == [0.6, 0.9]
 
 
 @pytest.mark.slow

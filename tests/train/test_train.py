@@ -73,7 +73,7 @@ def test_eat_has_a_head_at_every_layer_and_drops_nothing(outputs: Path):
     assert encoder.head["activation"] is not None
     (row,) = read(found.folder / "rows.jsonl")
     assert row.retention == 1.0
-    assert found.model_config()["exit"]["layers"] == [1, 2, 3, 4, 5]
+    assert found.model_config()["exit"].arguments["layers"] == [1, 2, 3, 4, 5]
 
 
 def test_strength_and_temperatures_are_saved_with_the_weights(run: Run):
@@ -143,7 +143,7 @@ def test_other_tasks_models_and_heads_train_and_are_measured(given: list[str]):
     row = read(found.folder / "rows.jsonl")[0]
     assert getattr(row, row.metric) == found.done["score"]
     assert row.model == found.config["model"]
-    assert (row.retention < 1) == (row.reduction["kind"] != "none")
+    assert (row.retention < 1) == (row.reduction.kind != "none")
     asked = [word.removeprefix("head=") for word in given if word.startswith("head=")]
     assert not asked or asked == [found.model()[0].head["kind"]]
 

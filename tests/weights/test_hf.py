@@ -11,6 +11,7 @@ from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.methods.objective.joint import Joint
 from eat_lightning.model.int8 import is_int8
 from eat_lightning.model.reason import FIRST_REASON, Reason
+from eat_lightning.model.specification import Specification
 from eat_lightning.model.training import Context
 from eat_lightning.weights.checkpoint import load_model, save_model
 from eat_lightning.weights.hf import EatConfig, EatForSequenceClassification
@@ -273,7 +274,7 @@ def test_training_goes_on_with_the_objective_of_the_run(run: Path, tmp_path: Pat
     ids, target = torch.full((2, 5), 5), torch.tensor([0, 1])
 
     def loss(**objective: float) -> float:
-        save_model(encoder, labels, tmp_path, {"kind": "joint", **objective})
+        save_model(encoder, labels, tmp_path, Specification("objective", "joint", objective))
         model = EatForSequenceClassification.from_pretrained(
             tmp_path, dropout=0.0, attention_dropout=0.0
         )

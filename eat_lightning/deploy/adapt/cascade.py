@@ -115,7 +115,7 @@ class SmallModel:
 
     def before(self, large: Deployed, part: SmallPart) -> Deployed:
         """Make a cascade ready, which runs on pairs of batches."""
-        small, depth = self.forms.deployed(part.form), self.forms.original.num_layers
+        small, depth = self.forms.deployed(part.form), self.forms.num_layers
 
         def run(pair: tuple[Batch, Batch]) -> Passed:
             first = small.read(small.run(small.ready(pair[0])))

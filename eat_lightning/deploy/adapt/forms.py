@@ -78,6 +78,11 @@ class Forms:
         self.original, self.encoder, self.run, self.threads = original, encoder, run, threads
         self.converted = cache(self.convert)  # bound to this object, with which it goes
 
+    @property
+    def num_layers(self) -> int:
+        """Layers of the original."""
+        return self.original.num_layers
+
     def available(self, engines: list[str]) -> list[Form]:
         """List the forms that can run here, our fp32 first."""
         found = [Form("torch", dtype) for dtype in ("fp32", "bf16", "int8")]

@@ -116,7 +116,7 @@ class Search:
             engines: that are tried beside our kernels, where they are installed.
             exits: tries them too.
         """
-        first = AdaptCandidate(Form("transformers"), depth=self.forms.original.num_layers)
+        first = AdaptCandidate(Form("transformers"), depth=self.forms.num_layers)
         first.counts, first.chance = self.judged(np.zeros(len(self.splits["select"]), bool))
         statics = [first, *(AdaptCandidate(form) for form in self.forms.available(engines))]
         self.time("static", statics)
@@ -250,7 +250,7 @@ class Search:
         for part, sure_N in self.small.parts():
             logits_NC = np.where(sure_N[:, None], small.logits_NC, large.logits_NC)
             counts, chance = self.judged(self.same.changed(original_NC, logits_NC))
-            layers = self.small.forms.original.num_layers
+            layers = self.small.forms.num_layers
             depth = layers + float((large.depth_N * ~sure_N).mean())
             for room in ROOMS:
                 if chance >= room:

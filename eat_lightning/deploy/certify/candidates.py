@@ -27,7 +27,7 @@ from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import at_point, points_by_layer
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.specification import build, spec
+from eat_lightning.model.specification import Specification
 
 CAUTION = {"shared": (1.0,), "each": (1.0, 0.5, 0.0)}
 
@@ -74,7 +74,7 @@ def cautious(rule: Any, point: float, caution: float) -> Any:
         return Never()
     shared = len({*points.values()}) == 1
     given = {knob.name: point if shared else [*points.values()], "layers": [*points]}
-    return build("exit", spec("exit", rule) | given)
+    return Specification.of("exit", rule).changed(given).build()
 
 
 def is_reachable(rule: Any, trained: Any) -> bool:

@@ -15,7 +15,7 @@ from eat_lightning.deploy.certify.select import Choice, choose
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Source
 from eat_lightning.measure.settings import Setting
-from eat_lightning.model.specification import spec
+from eat_lightning.model.specification import Specification
 from eat_lightning.runs.by_class import by_class, unfound
 from eat_lightning.runs.certificate import Certificate, calibration_of, cut_of, of_source, short
 
@@ -95,8 +95,8 @@ def certificate_of(
     return Certificate(
         name=of_source(plan.name or default, source),
         source=source,
-        risk=spec("risk", target.risk),
-        procedure=spec("procedure", target.procedure),
+        risk=Specification.of("risk", target.risk),
+        procedure=Specification.of("procedure", target.procedure),
         level=target.level,
         confidence=target.confidence if target.procedure.uses_confidence else None,
         promise=target.promise(choice),
@@ -108,16 +108,16 @@ def certificate_of(
 
 
 def show(certificate: Certificate, path: Any) -> None:
-    seen, policies = certificate.seen, certificate.policies
+    seen, made_for = certificate.seen, certificate.holds_for
     where = "" if certificate.source is None else f" of source {certificate.source}"
     if certificate.fallback:
         print(f"fallback to full depth{where}: {certificate.reason}")
     else:
-        reduction = policies["reduction"]
-        kept = "" if reduction["kind"] == "none" else f"; {short(reduction)}"
-        print(f"chosen{where}: {short(policies['exit'])}{kept}")
-    if certificate.holds_for["policy"]:
-        print(f"policies: {short(certificate.holds_for['policy'])}")
+        reduction = made_for["reduction"]
+        kept = "" if reduction.kind == "none" else f"; {short(reduction)}"
+        print(f"chosen{where}: {short(made_for['exit'])}{kept}")
+    if made_for["policy"]:
+        print(f"policies: {short(made_for['policy'])}")
     print(f"promise: {certificate.promise}")
     if seen.get("depth") is not None and seen["risk"] is not None:
         better = " (below 0: early answers are right more often)" if seen["risk"] < 0 else ""
@@ -133,16 +133,16 @@ def show(certificate: Certificate, path: Any) -> None:
 def print_quality(certificate: Certificate) -> None:
     """How good what is compared with is, beside always answering the largest class; which classes
     it never finds; and whether anything is chosen by example at all."""
-    seen, rule = certificate.seen, certificate.policies["exit"]
+    seen, rule = certificate.seen, certificate.holds_for["exit"]
     if seen["full_score"] is not None:
         right = f"full depth is right on {100 * seen['full_score']:.1f} % of them"
-        if seen["majority"] is not None and "label" not in certificate.risk:
+        if seen["majority"] is not None and "label" not in certificate.risk.arguments:
             right += f" (the largest class is {100 * seen['majority']:.1f} %)"
-        if "label" not in certificate.risk:
+        if "label" not in certificate.risk.arguments:
             right += "; this bounds only the loss against that"
         print(right)
     lost = [name for name, share in seen["recall"].items() if share == 0]
     print("".join(f"{line}\n" for line in unfound(lost, " at full depth")), end="")
-    first = min(rule.get("layers") or [0])
+    first = min(rule.arguments.get("layers") or [0])
     if not certificate.fallback and seen["depth"] == first:
         print(f"every example leaves at the first exit, layer {first}: nothing runs deeper")

@@ -66,7 +66,7 @@ class Passes:
         """Return a backend that answers as this candidate does."""
         if self.export is None:
             return replace(self.torch_backend, by_source={None: self.backbone(candidate)})
-        rule = self.export.stricter(candidate.specs["exit"])
+        rule = self.export.stricter(candidate.exit)
         exits = StricterExits(self.export.layers, rule, candidate.policies)
         return OnnxBackend(self.export, {None: exits})
 

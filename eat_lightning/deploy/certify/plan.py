@@ -24,7 +24,7 @@ from eat_lightning.model.contracts import Risk, points_by_layer
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import JUDGES, slot_faults
 from eat_lightning.model.policies import from_folder, policies_of
-from eat_lightning.model.specification import MODEL_SLOTS, build, method_faults, spec
+from eat_lightning.model.specification import MODEL_SLOTS, Specification, kind_of, method_faults
 from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.certificate import name_faults
 from eat_lightning.runs.exit_choice import ExitChoice
@@ -122,11 +122,11 @@ def prepare(plan: CertifySettings) -> Prepared:
     faults = Faults(data_faults(run, dir=plan.data.dir))
     faults += method_faults("risk", risk, None) + method_faults("procedure", plan.procedure, None)
     faults.check()
-    made = build("risk", risk)
+    made = Specification.of_node("risk", risk).build()
     Faults(kind_faults(made, run.kind)).check()
     export = Export.open(plan.onnx, plan.threads, plan.engine) if plan.onnx else None
     chains = run_chains(plan, run) if export is None else export_chains(plan, run, export)
-    procedure = build("procedure", plan.procedure)
+    procedure = Specification.of_node("procedure", plan.procedure).build()
     Faults(procedure.refuses(len(chains), made.none_at_full_depth)).check()
     title = str(plan.risk["_target_"]).split(".")[-2].replace("_", " ")
     share = ""
@@ -140,7 +140,7 @@ def prepare(plan: CertifySettings) -> Prepared:
 def kind_faults(risk: Risk, kind: AnswerKind) -> list[str]:
     """List why a risk cannot be told of answers of a kind."""
     if kind.problem_type not in risk.kinds:
-        name = spec("risk", risk)["kind"]
+        name = kind_of("risk", type(risk))
         return [f"risk={name} {misfit(risk.kinds, kind)}: use risk=disagreement"]
     return [] if kind.comparable else ["a score needs task.tolerance or task.cuts to compare by"]
 
@@ -170,10 +170,10 @@ def run_chains(plan: CertifySettings, run: Run) -> list[list[Setting]]:
             f"run={run.name} has no exit head before its last layer, so nothing can leave early"
         )
     try:
-        methods = {slot: build(slot, model[slot]) for slot in MODEL_SLOTS}
+        methods = {slot: model[slot].build() for slot in MODEL_SLOTS}
         if methods["exit"].knob is None:
-            judge = {"kind": JUDGES[kind.problem_type], "layers": early}
-            methods["exit"] = build("exit", judge)
+            judge = Specification("exit", JUDGES[kind.problem_type], {"layers": early})
+            methods["exit"] = judge.build()
         rule = strictest(methods["exit"], plan.layers, last)
         policies = policies_of(plan.policy)
         policies = from_folder(model.get("policy", [])) if policies is None else policies
@@ -182,12 +182,12 @@ def run_chains(plan: CertifySettings, run: Run) -> list[list[Setting]]:
     faults = Faults(slot_faults(rule, heads, last, kind))
     faults += knob_faults("taus", plan.taus, rule)
     if plan.ratios is not None and methods["reduction"].knob is None:
-        named = model["reduction"]["kind"]
+        named = model["reduction"].kind
         faults.append(f"ratios needs a reduction with a ratio, got {named}")
     faults += knob_faults("ratios", plan.ratios, methods["reduction"])
     faults.check()
     full = Setting(methods["attention"], methods["reduction"], Never(), policies=policies)
-    choice = ExitChoice.of(plan.exit, spec("exit", rule))
+    choice = ExitChoice.of(plan.exit, Specification.of("exit", rule))
     if choice.budget is not None:
         return [along_dial(full, dial_of(plan, run, replace(full, exit=rule), choice))]
     return chains_of(full, rule, plan.taus, plan.exits, plan.ratios)
@@ -211,8 +211,8 @@ def strictest(rule: Any, layers: list[int] | None, num_layers: int) -> Any:
     """The rule at these layers (None: its own), its knob at the strict end. ValueError lists what
     of the layers cannot be."""
     knob: Any = rule.knob
-    given = spec("exit", rule) | {knob.name: knob.strict} | ({"layers": layers} if layers else {})
-    return build("exit", given, num_layers)
+    given = {knob.name: knob.strict} | ({"layers": layers} if layers else {})
+    return Specification.of("exit", rule).changed(given).build(num_layers)
 
 
 def knob_faults(key: str, points: list[float] | None, method: Any) -> list[str]:
@@ -228,12 +228,12 @@ def export_chains(plan: CertifySettings, run: Run, export: Export) -> list[list[
     run."""
     where, about = f"onnx={plan.onnx}", export.about
     try:
-        methods = {slot: build(slot, about[slot]) for slot in MODEL_SLOTS}
+        methods = {slot: export.methods[slot].build() for slot in MODEL_SLOTS}
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{where}: not what `export` writes ({error})") from None
     faults = Faults()
     if methods["exit"].knob is None or not export.layers:
-        kind = about["exit"]["kind"]
+        kind = kind_of("exit", type(methods["exit"]))
         faults.append(f"{where}: certify holds an export to a tau, and its exit rule is {kind}")
     elif plan.layers is not None:
         with faults.gathered():

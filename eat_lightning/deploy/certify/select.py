@@ -15,7 +15,7 @@ from eat_lightning.deploy.certify.procedure._bounds import allowed
 from eat_lightning.deploy.certify.procedure.learn_then_test import share
 from eat_lightning.measure.settings import Setting
 from eat_lightning.model.contracts import Procedure, Risk
-from eat_lightning.model.specification import spec
+from eat_lightning.model.specification import kind_of
 from eat_lightning.runs.row import label
 
 Chains = Sequence[Sequence[Setting]]
@@ -52,7 +52,7 @@ class Target:
     @property
     def name(self) -> str:
         """The name of a certificate that is given none."""
-        kind = spec("procedure", self.procedure)["kind"]
+        kind = kind_of("procedure", type(self.procedure))
         how = f"{self.confidence:g}" if self.procedure.uses_confidence else kind
         return f"{self.title.replace(' ', '_')}-{self.level:g}-{how}"
 

@@ -21,11 +21,12 @@ from eat_lightning.data.source import ORIGIN
 from eat_lightning.deploy.drift.observation import FEATURES, Observation, observations
 from eat_lightning.engines.plan import is_export
 from eat_lightning.errors import ConfigError
+from eat_lightning.files import as_dict
 from eat_lightning.infer.backend import Backend, Source
 from eat_lightning.long_texts import CUT
-from eat_lightning.model.specification import spec
+from eat_lightning.model.specification import kind_of
 from eat_lightning.progress import shown
-from eat_lightning.runs.certificate import Home, differences, of_export, of_source
+from eat_lightning.runs.certificate import Home, differences, of_export, of_source, with_methods
 from eat_lightning.runs.run import write_json
 
 FILE = "drift"
@@ -56,7 +57,7 @@ class Reference:
     @property
     def identity(self) -> str:
         """Equal for references of equal content and source."""
-        content = json.dumps([self.content, self.source], sort_keys=True)
+        content = json.dumps([self.content, self.source], sort_keys=True, default=as_dict)
         return hashlib.sha256(content.encode()).hexdigest()
 
     @staticmethod
@@ -80,7 +81,7 @@ class Reference:
             seen = [Observation(*each) for each in values]
             for each in seen:
                 each.places_F  # noqa: B018  numbers, or a TypeError
-            return cls(seen, dict(content["holds_for"]), source)
+            return cls(seen, with_methods(dict(content["holds_for"])), source)
         except (ValueError, TypeError, KeyError, OSError) as error:
             reason = str(error).splitlines()[0]
             fault = f"{path}: not a drift reference ({reason})"
@@ -124,7 +125,7 @@ def check_policies(backend: Backend, origins: list[str] | None) -> None:
     known = set() if origins is None else {ORIGIN}
     for policy in (policy for source in backend.by_source for policy in backend.policies(source)):
         if unknown := sorted({*policy.asks()} - known):
-            kind = spec("policy", policy)["kind"]
+            kind = kind_of("policy", type(policy))
             fault = f"policy={kind} asks for {unknown[0]}, which the calibration part does not tell"
             raise ConfigError(f"{fault}: what is normal under it cannot be known")
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -21,14 +23,15 @@ from eat_lightning.deploy.score.output import (
     only_scorer,
 )
 from eat_lightning.deploy.score.plan import ScoreSettings, cores
-from eat_lightning.deploy.score.progress import Progress
 from eat_lightning.deploy.score.row import ScoreRow, summary
 from eat_lightning.deploy.score.rows import Reading, kept_schema, lines, names_of_texts, parsed
 from eat_lightning.deploy.score.scorer import Scorer
-from eat_lightning.deploy.score.work import Job, ShardEvent
+from eat_lightning.deploy.score.tallies import Tallies
+from eat_lightning.deploy.score.work import Job, ShardEvent, Tally
 from eat_lightning.engines.open import open_backend
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.infer.torch_backend import TorchBackend
+from eat_lightning.progress import bar
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import provenance
 
@@ -95,24 +98,25 @@ class Corpus:
     def score_missing(self, missing: list[Shard]) -> int:
         self.plan.tell_uncertified(self.job.scorer.backend.exits)
         workers = min(self.plan.workers or len(cores()), len(missing))
-        progress, faults = Progress(self.shards, missing, self.plan.every_s), []
-        for event in self.events(missing, workers, progress.say):
-            progress.hear(event)
-            if event.fatal:
-                progress.clear()
-                raise ConfigError(f"{event.fault}: finished shards stay; the same command goes on")
-            if event.fault is not None:
-                progress.say(f"error: {event.fault}")
-                faults.append(event.fault)
-        progress.clear()
-        row = self.row(progress, workers)
+        start, tallies, faults = time.monotonic(), Tallies(missing), []
+        title = f"{len(missing)} of {len(self.shards)} shards"
+        with bar(title, sum(shard.weight for shard in missing)) as advance:
+            for event in self.events(missing, workers):
+                advance(tallies.take(event))
+                if event.fatal:
+                    fault = f"{event.fault}: finished shards stay; the same command goes on"
+                    raise ConfigError(fault)
+                if event.fault is not None:
+                    print(f"error: {event.fault}", file=sys.stderr)
+                    faults.append(event.fault)
+        row = self.row(tallies.whole, time.monotonic() - start, workers)
         try:
             jsonl.update(self.folder / ROWS, ScoreRow, [row])
         except OSError as error:
             raise ConfigError(
                 f"{self.folder / ROWS}: cannot be written ({error.strerror})"
             ) from None
-        print("\n".join([*summary(row, progress.tally), self.written()]))
+        print("\n".join([*summary(row, tallies.whole), self.written()]))
         if faults:
             print(
                 f"{len(faults)} of {len(missing)} shards are missing: the same command tries again"
@@ -124,18 +128,16 @@ class Corpus:
         rows = self.job.output.num_rows(self.shards)
         return f"written: {self.folder}, {rows:,} rows in all"
 
-    def events(
-        self, missing: list[Shard], workers: int, report: Callable[[str], None]
-    ) -> Iterator[ShardEvent]:
+    def events(self, missing: list[Shard], workers: int) -> Iterator[ShardEvent]:
         # A forked worker has the model already. Other engines have threads, which no fork
         # survives: there, and where nothing forks, each worker opens its own.
         shares = FORKS and isinstance(self.job.scorer.backend, TorchBackend)
         anew = partial(job_of, self.plan, self.manifest.json or {})
         make_job = (lambda: self.job) if shares else anew
-        return scored_here(missing, WorkerPool(make_job, shares, self.plan.pin), workers, report)
+        return scored_here(missing, WorkerPool(make_job, shares), workers)
 
-    def row(self, progress: Progress, workers: int) -> ScoreRow:
-        tally, backend = progress.tally, self.job.scorer.backend
+    def row(self, tally: Tally, seconds: float, workers: int) -> ScoreRow:
+        backend = self.job.scorer.backend
         exits = backend.identity(backend.watched[0]).get("exit")
         return ScoreRow(
             run=backend.name,
@@ -144,7 +146,7 @@ class Corpus:
             workers=workers,
             rows=tally.rows,
             rejects=tally.rejects,
-            seconds=progress.seconds,
+            seconds=seconds,
             mean_depth=tally.mean_depth,
             retention=tally.retention / max(1, tally.rows),
             **provenance(),

@@ -76,10 +76,10 @@ class WorkerPool:
     """Workers that are made as they are needed. make_job: called in each of them. forks: it hands
     over what is loaded already."""
 
-    def __init__(self, make_job: Callable[[], Job], forks: bool, pin: bool):
+    def __init__(self, make_job: Callable[[], Job], forks: bool):
         self.make_job, self.workers = make_job, list[ShardWorker]()
         self.context: Any = multiprocessing.get_context("fork" if forks else "spawn")
-        self.cores = cores() if pin and hasattr(os, "sched_setaffinity") else []
+        self.cores = cores() if hasattr(os, "sched_setaffinity") else []
 
     def start(self) -> ShardWorker:
         ours, theirs = self.context.Pipe()
@@ -109,10 +109,8 @@ class WorkerPool:
         gc.unfreeze()
 
 
-def scored_here(
-    shards: Sequence[Shard], pool: WorkerPool, workers: int, report: Callable[[str], None]
-) -> Iterator[ShardEvent]:
-    """Score shards in their order. report: takes a line for each worker that died."""
+def scored_here(shards: Sequence[Shard], pool: WorkerPool, workers: int) -> Iterator[ShardEvent]:
+    """Score shards in their order."""
     waiting = deque(range(len(shards)))
     tries = [0] * len(shards)
     try:
@@ -123,7 +121,7 @@ def scored_here(
                 tries[place] += 1
                 worker.place = place
                 worker.pipe.send((place, shards[place]))
-            for event in heard(pool, shards, report):
+            for event in heard(pool, shards):
                 if event.died and tries[event.shard] < MOST_TRIES:
                     waiting.append(event.shard)
                     event = ShardEvent(event.shard, Tally())
@@ -132,11 +130,9 @@ def scored_here(
         pool.close()
 
 
-def heard(
-    pool: WorkerPool, shards: Sequence[Shard], report: Callable[[str], None]
-) -> Iterator[ShardEvent]:
-    """Yield the next events of workers that have a shard. A worker that died gives one with a
-    fault."""
+def heard(pool: WorkerPool, shards: Sequence[Shard]) -> Iterator[ShardEvent]:
+    """Yield the next events of workers that have a shard. A worker that died gives a line, and an
+    event with a fault."""
     by_pipe = {worker.pipe: worker for worker in pool.workers if worker.place is not None}
     for pipe in wait([*by_pipe]):
         worker = by_pipe[pipe]  # type: ignore[index]
@@ -146,7 +142,7 @@ def heard(
             event = worker.pipe.recv()
         except (EOFError, OSError):
             how = pool.drop(worker)
-            report(how)
+            print(how, file=sys.stderr, flush=True)
             yield ShardEvent(place, Tally(), fault=f"{shards[place].name}: {how}", died=True)
             continue
         if event.done or event.fault is not None:

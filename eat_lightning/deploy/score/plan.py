@@ -24,13 +24,11 @@ class ScoreSettings(AnswerSettings):
     keep: list[str] | None
     prefix: str
     workers: Annotated[int | None, Whole(1)]
-    pin: bool
     tokens: Annotated[int, Whole(16)]
     pool: bool | None
     window: Annotated[int, Whole(1)]
     shard_mb: Annotated[float, Within("(0, 100000]")]
     max_bytes: Annotated[int, Whole(1)]
-    every_s: Annotated[float, Within("(0, 3600]")]
 
     def rules(self) -> Iterator[str]:
         yield from super().rules()

@@ -32,8 +32,10 @@ OpenModel = Callable[[ServeSettings], Remote]
 
 
 class Gateway:
-    """`open_model` makes a model by a plan; it is called anew for each reload. State and log may be
-    shared with other gateways; one that cannot be used is a ConfigError before the model is loaded.
+    """`open_model` makes a model by a plan; it is called anew for each reload.
+
+    The log may be shared with other gateways. Raise ConfigError before the model is loaded where
+    the log or the folder of states cannot be used.
     """
 
     def __init__(self, plan: ServeSettings, open_model: OpenModel):
@@ -69,7 +71,7 @@ class Gateway:
         while True:
             await asyncio.sleep(WATCH_S)
             await self.worker.check()
-            self.drifted(self.monitors.keep())
+            self.monitors.keep()
 
     @property
     def state(self) -> str:
@@ -182,7 +184,7 @@ class Gateway:
                 raise self.refused(f"the old run goes on: {reason}") from None
             await self.worker.swap(model)
             self.plan, self.about = plan, model.about
-            self.drifted(self.monitors.keep(soon=True))
+            self.monitors.keep(soon=True)
             self.monitors.take(model.about.normal)
             self.metrics.reloads.labels("done").inc()
             print(f"reload: {model.about.name} answers from here on", file=sys.stderr, flush=True)
@@ -214,7 +216,7 @@ class Gateway:
         with suppress(asyncio.CancelledError):
             await self.watching
         await self.worker.stop()
-        self.drifted(self.monitors.keep(soon=True))
+        self.monitors.keep(soon=True)
         if self.log is not None:
             self.log.close()
 

@@ -1,29 +1,18 @@
 """The gateway's drift monitors, one for each source that has exits of its own, and what is kept of
-them over a restart, and shared with other gateways.
-
-Several gateways may keep their monitors in one folder. Each goes ahead of the file by what it saw
-since, and every second adds that to whatever the others have written by then: under a lock it takes
-their state, shows it what it saw itself, and writes the result. So what the file holds is one
-monitor that has seen each answer of all gateways once, in the order in which they came to the lock,
-and its bound on false alarms is that of one monitor, however they interleave.
-"""
+them over a restart."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-import secrets
 import sys
 import time
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from eat_lightning.deploy.drift.monitor import DriftEvent, Monitor
 from eat_lightning.deploy.drift.observation import Observation
@@ -35,29 +24,24 @@ from eat_lightning.weights.untrusted import json_of, one_line
 
 FILE = "drift.json"
 MOST = 64 << 20  # bytes of it that are read; a source takes some 20,000
-EVERY_S = 1.0  # between two exchanges with the file, where there is no event
-LOCK_S = 0.1  # that an exchange waits for others; answers wait with it
+EVERY_S = 1.0  # between two writes, where there is no event
 DAY_S = 86400
 STALE_S = 30 * DAY_S  # then what nobody goes on with is left out
-AHEAD = 100_000  # answers that are kept for a file that cannot be had; then the oldest are left out
 STEADY, DRIFTED, OFF = "steady", "drifted", "off"
 Happened = tuple[Source, DriftEvent]
 
 
 class StateFile:
-    """File with the states of drift monitors, shared by all gateways that use its folder. A state
-    is found by the name of its `Watch`. Raise ConfigError where the folder cannot be used."""
+    """File with the states of drift monitors. A state is found by the name of its `Watch`; states
+    of other references stay in it. Raise ConfigError where the folder cannot be used."""
 
     def __init__(self, folder: str):
         self.path = Path(folder) / FILE
-        self.lock = FileLock(Path(folder) / "drift.lock", mode=0o600, thread_local=False)
-        try:
-            with self.lock.acquire(timeout=10):
-                pass
-        except OSError as error:  # Timeout among them
-            raise ConfigError(f"drift.state={folder}: cannot be used ({error})") from None
+        if not os.access(folder, os.W_OK):
+            raise ConfigError(f"drift.state={folder}: cannot be written")
 
     def read(self) -> dict[str, Any]:
+        """Return the states that are not stale; none where the file is damaged, with a line."""
         if not self.path.exists():
             return {}
         try:
@@ -66,44 +50,39 @@ class StateFile:
                 isinstance(kept, dict) for kept in content.values()
             ):
                 raise ValueError("not what a gateway keeps")
-            return content
+            now = time.time()
+            return {name: kept for name, kept in content.items() if now - written(kept) < STALE_S}
         except (ValueError, OSError) as error:
             tell(f"{self.path} cannot be read ({one_line(error)}): begun anew")
             return {}
 
-    def write(self, content: dict[str, Any]) -> bool:
-        """Beside and renamed; whether the disk took it."""
-        beside = self.path.with_name(FILE + ".part")
+    def write(self, content: dict[str, Any]) -> None:
+        """Write a file beside it and rename that; a line where the disk does not take it."""
+        fresh = self.path.with_name(f"{FILE}.{os.getpid()}.part")
         try:
-            with open(os.open(beside, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:
+            with open(os.open(fresh, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:
                 json.dump(content, file)
                 file.flush()
                 os.fsync(file.fileno())
-            beside.replace(self.path)
-            return True
+            fresh.replace(self.path)
         except OSError as error:
             tell(f"{self.path} cannot be written ({error})")
-            return False
 
 
 @cache
 def tell(line: str) -> None:
-    """Once: the next exchange meets the same."""
+    """Once: the next write meets the same."""
     print(f"drift: {line}", file=sys.stderr, flush=True)
 
 
 @dataclass
 class Watch:
-    """A source's monitor. began: when its state began, in seconds since 1970. ahead: what it saw
-    since the exchange that `version` names. events: of those, which nobody was told yet."""
+    """A source's monitor. began: when its state began, in seconds since 1970."""
 
     source: Source
     monitor: Monitor
     identity: str
     began: float = field(default_factory=time.time)
-    version: str = ""
-    ahead: deque[Observation] = field(default_factory=lambda: deque(maxlen=AHEAD))
-    events: list[DriftEvent] = field(default_factory=list)
 
     @property
     def state(self) -> str:
@@ -115,37 +94,24 @@ class Watch:
         decides = json.dumps([self.identity, self.monitor.settings], sort_keys=True)
         return hashlib.sha256(decides.encode()).hexdigest()[:16]
 
-    def see(self, seen: Observation) -> None:
-        if event := self.monitor.observe(seen):
-            self.began = time.time()
-            self.events.append(event)
-
     def kept(self) -> dict[str, Any]:
-        """Return the monitor's state, under a new version."""
         return {
             "source": self.source,
-            "version": secrets.token_hex(8),
             "written": time.time(),
             "began": self.began,
             "monitor": self.monitor.kept(),
         }
 
     def restore(self, kept: Mapping[str, Any], file: StateFile) -> None:
-        """Go on from there with what it saw itself, unless that is what it was at the last
-        exchange, or is not this monitor's."""
+        """Go on from what was kept, or begin anew with a line that says why."""
         began = kept.get("began")
-        if self.version and self.version == kept.get("version"):
-            return
         try:
             if not isinstance(began, int | float) or not 0 <= began <= time.time() + DAY_S:
                 raise ValueError("began is no time")
             self.monitor.restore(kept.get("monitor"))
         except ValueError as error:
             return self.begin_anew(reason(error), file)
-        self.began, self.version = float(began), str(kept.get("version"))
-        self.events.clear()
-        for seen in self.ahead:
-            self.see(seen)
+        self.began = float(began)
 
     def begin_anew(self, why: str, file: StateFile) -> None:
         whose = "" if self.source is None else f" of source {self.source}"
@@ -170,21 +136,21 @@ class Monitors:
     def take(self, normal: Mapping[Source, Reference]) -> None:
         """New references. One that was there before keeps what its monitor has learnt."""
         before = {watch.identity: watch for watch in self.watches.values()}
-        kept = self.file.read() if self.file and normal else {}
-        sources = {each.get("source") for each in kept.values()}
+        self.others = self.file.read() if self.file and normal else {}
+        sources = {each.get("source") for each in self.others.values()}
         self.watches = {}
         for source, reference in normal.items():
             fresh = Watch(source, Monitor(reference.seen, **self.settings), reference.identity)
             watch = self.watches[source] = before.get(reference.identity, fresh)
             if self.file is None or watch is not fresh:
                 continue
-            if watch.name in kept:
-                watch.restore(kept[watch.name], self.file)
+            if watch.name in self.others:
+                watch.restore(self.others[watch.name], self.file)
             elif source in sources:
                 watch.begin_anew("of another reference, run or settings", self.file)
 
     def observe(self, source: Source, seen: Observation) -> list[Happened]:
-        """Observe an answer, and return the events that are certain by now.
+        """Observe an answer, and return the event that it makes certain.
 
         Args:
             source: the example's.
@@ -192,51 +158,21 @@ class Monitors:
         watch = self.watches.get(source, self.watches.get(None))
         if watch is None:
             return []
-        watch.see(seen)
-        if self.file is not None:
-            watch.ahead.append(seen)
         self.changed = True
-        return self.keep(soon=True) if watch.events else []
+        event = watch.monitor.observe(seen)
+        if event is None:
+            return []
+        watch.began = time.time()
+        self.keep(soon=True)
+        return [(watch.source, event)]
 
-    def keep(self, soon: bool = False) -> list[Happened]:
-        """Exchange what was seen with the file, after an event at once, else every second. Return
-        the events that hold in what all gateways saw together."""
-        if self.file is not None:
-            due = soon or time.monotonic() - self.written > EVERY_S
-            if not due or not self.watches:
-                return []
-            try:
-                with self.file.lock.acquire(timeout=LOCK_S):
-                    self.written = time.monotonic()
-                    self.exchange(self.file)
-            except Timeout:
-                return []
-            except OSError as error:
-                tell(f"{self.file.path} cannot be locked ({error})")
-                return []
-        happened = []
-        for watch in self.watches.values():
-            happened += [(watch.source, event) for event in watch.events]
-            watch.events.clear()
-        return happened
-
-    def exchange(self, file: StateFile) -> None:
-        """Exchange states with the file, with the lock held."""
-        kept = file.read()
-        for watch in self.watches.values():
-            if watch.name in kept:
-                watch.restore(kept[watch.name], file)
-        if not self.changed:
+    def keep(self, soon: bool = False) -> None:
+        """Write what was learnt since the last time: after an event at once, else every second."""
+        due = soon or time.monotonic() - self.written > EVERY_S
+        if self.file is None or not self.changed or not due:
             return
-        now = time.time()
-        others = {name: each for name, each in kept.items() if now - written(each) < STALE_S}
-        ours = {watch.name: watch.kept() for watch in self.watches.values()}
-        if not file.write(others | ours):
-            return
-        self.changed = False
-        for watch in self.watches.values():
-            watch.version = ours[watch.name]["version"]
-            watch.ahead.clear()
+        self.file.write(self.others | {w.name: w.kept() for w in self.watches.values()})
+        self.changed, self.written = False, time.monotonic()
 
     @property
     def deep(self) -> frozenset[Source]:

@@ -8,26 +8,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from eat_lightning.model.contracts import VectorHead
 from eat_lightning.model.heads import ACTIVATIONS
-from eat_lightning.model.packed import Packed
 from eat_lightning.model.shape import Shape
 
 
 class VectorClassifier(VectorHead):
-    """A subclass says what is read. temperature: fitted after training (Guo et al. 2017) and saved;
-    guesses are divided by it."""
+    """A dense layer, its activation, a norm, dropout and classes, of what a subclass reads."""
 
     activation: str | None
     norm: bool = False
 
     def __post_init__(self) -> None:
         self.act = ACTIVATIONS[self.activation] if self.activation else None
-        self.register_buffer("temperature", torch.ones(()))
 
     def _num_features(self, shape: Shape) -> int:
         """Give the width of the features."""
@@ -55,9 +51,6 @@ class VectorClassifier(VectorHead):
         if self.training:
             pooled_BD = self.dropout(pooled_BD)
         return self.classes(pooled_BD) / self.temperature
-
-    def forward(self, packed: Packed) -> Float[Tensor, "b c"]:
-        return self.guess(self.pooled(packed))
 
     def flops(self, shape: Shape, num_labels: int, tokens_B: np.ndarray) -> float:
         """Cost of one guess; pooling is left out."""

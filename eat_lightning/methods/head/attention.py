@@ -8,7 +8,6 @@ layer: tanh(x W), self-attention of 2 heads, pool, tanh(x V), classes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import field
 from typing import Annotated
 
 import numpy as np
@@ -34,7 +33,6 @@ class AttentionHead(Head):
         pool: "cls" or "mean", behind the attention.
         width: of the attention.
         num_heads: of the attention.
-        temperature: fitted after training and saved; guesses are divided by it.
     """
 
     pool: Annotated[str, OneOf(*POOLS)] = "cls"
@@ -42,10 +40,6 @@ class AttentionHead(Head):
     num_heads: Annotated[int, Whole(1)] = 2
 
     changes_width = True
-    temperature: Tensor = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.register_buffer("temperature", torch.ones(()))
 
     def rules(self, num_layers: int | None) -> Iterable[str]:
         if self.width % self.num_heads:
@@ -78,9 +72,6 @@ class AttentionHead(Head):
     def guess(self, pooled_BW: Float[Tensor, "b w"]) -> Float[Tensor, "b c"]:
         """Calibrated logits."""
         return self.classes(self.dropout(pooled_BW)) / self.temperature
-
-    def forward(self, packed: Packed) -> Float[Tensor, "b c"]:
-        return self.guess(self.pooled(packed))
 
     def flops(self, shape: Shape, num_labels: int, tokens_B: np.ndarray) -> np.ndarray:
         """Cost of one guess, which rises with the tokens that are left; pooling is left out."""

@@ -46,7 +46,6 @@ class Pair(VectorClassifier):
     pool: Annotated[str, OneOf("mean")] = "mean"  # what bundles (`model=eat`) set for all heads
     activation: Annotated[str | None, OneOf(*ACTIVATIONS, null=True)] = "tanh"
 
-    temperature: Tensor = field(init=False)
     centre: Tensor = field(init=False)
 
     wants = frozenset({"text"})

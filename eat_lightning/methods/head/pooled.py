@@ -3,7 +3,6 @@ ModernBERT's (Warner et al. 2024), with a norm behind the activation."""
 
 from __future__ import annotations
 
-from dataclasses import field
 from typing import Annotated
 
 from jaxtyping import Float
@@ -31,8 +30,6 @@ class Pooled(VectorClassifier):
     pool: Annotated[str, OneOf(*POOLS)] = "cls"
     activation: Annotated[str | None, OneOf(*ACTIVATIONS, null=True)] = "tanh"
     norm: bool = False
-
-    temperature: Tensor = field(init=False)
 
     def vector_width(self, shape: Shape) -> int:
         return shape.hidden_size

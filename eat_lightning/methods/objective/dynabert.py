@@ -34,7 +34,7 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.shape import Shape
-from eat_lightning.model.specification import spec
+from eat_lightning.model.specification import kind_of
 from eat_lightning.model.training import Context, Loss, Pass
 from eat_lightning.model.widths import layers_left, slices
 from eat_lightning.validation import Beside, Check, NotNegative, Whole, Within, is_list
@@ -112,7 +112,7 @@ class DynaBert(Objective):
         """A pattern's own parameters may be one for each head, and heads leave."""
         if not overrides(pattern, Attention.bind):
             return []
-        kind = spec("attention", pattern)["kind"]
+        kind = kind_of("attention", type(pattern))
         return [
             f"objective=dynabert narrows attention, and attention={kind} has parameters of its own"
         ]

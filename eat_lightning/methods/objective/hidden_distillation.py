@@ -22,7 +22,7 @@ from eat_lightning.methods.objective._losses import labels_and_teacher, squared_
 from eat_lightning.model.contracts import Attention, Objective
 from eat_lightning.model.method import method
 from eat_lightning.model.shape import Shape
-from eat_lightning.model.specification import spec
+from eat_lightning.model.specification import kind_of
 from eat_lightning.model.trace import Scores
 from eat_lightning.model.training import Context, Loss
 from eat_lightning.validation import Beside, Check, NotNegative, Positive, Whole, raise_faults
@@ -100,7 +100,7 @@ class HiddenDistillation(Objective, nn.Module):
 
     def fits_attention(self, pattern: Attention) -> list[str]:
         """Where a pattern hides pairs, or has no scores at all, there is no map to compare."""
-        kind = spec("attention", pattern)["kind"]
+        kind = kind_of("attention", type(pattern))
         if not self.attention or kind == "dense":
             return []
         return [f"objective.attention must be 0 with attention={kind}: maps are those of dense"]

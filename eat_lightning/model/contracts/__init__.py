@@ -1,11 +1,11 @@
 """How to write a method: one class that fills a slot, one yaml that names it and its arguments.
 
-Begin with `python -m eat_lightning.new <slot> <name>` for an attention, a reduction, an exit, an
-objective or a schedule (a head is short, and has no template): it writes the class with its
-imports, its yaml and its test. Then read `Method` in `model/method.py` (arguments, names) and
-`base` (parameters, penalties), and the contract of your slot: `attention`, `reduction`, `exit`,
-`head`, `objective`, `schedule`, `risk`, or `model/policy.py`. A contract is a base class. What is
-abstract must be written; every other hook does nothing until it is overridden.
+Begin with `python -m eat_lightning.new <slot> <name>` for an attention, a reduction, an exit, a
+head, an objective or a schedule: it writes the class with its imports, its yaml and its test. Then
+read `Method` in `model/method.py` (arguments, names) and `base` (parameters, penalties), and the
+contract of your slot: `attention`, `reduction`, `exit`, `head`, `objective`, `schedule`, `risk`, or
+`model/policy.py`. A contract is a base class. What is abstract must be written; every other hook
+does nothing until it is overridden.
 
     @method("reduction")            # eat_lightning.model.method
     class MostSeen(Reduction):
@@ -32,7 +32,7 @@ A ratio is the share of an example's rows without [CLS] that goes at each of `la
 A head's yaml has `kind: my_module.MaxLinear` in place of `_target_`, and `layers`. With `model=eat`
 "head.pool is not an option of my_module.MaxLinear" says that the preset sets an argument which the
 head lacks: `~head.pool` takes it out. `bind` makes a head's parameters from `shape.hidden_size`
-(`model/shape.py` lists all of it), and its buffer `temperature`; each exit layer has its head.
+(`model/shape.py` lists all of it); each exit layer has its head.
 
 A batch is packed: the rows of all its examples lie end to end, without padding. `packed.x_ND` are
 their vectors, `packed.layout.segment_N` is the example of each row, `index_N` its place there (0 is

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -22,16 +23,19 @@ from eat_lightning.model.shape import Shape
 class Head(EncoderPart, nn.Module, ABC):
     """From the vectors of an example to a guess.
 
-    `bind` makes the parameters and the buffer `temperature` (1.0), by which `guess` divides its
-    logits. A head that pools other than by [CLS] or a mean minds `packed.size_N`, the tokens that a
-    row stands for.
+    `bind` makes the parameters. A head that pools other than by [CLS] or a mean minds
+    `packed.size_N`, the tokens that a row stands for.
     """
 
-    temperature: Tensor  # a buffer, fitted when training has ended, by which a guess is divided
+    temperature: Tensor  # a buffer, fitted when training has ended, by which `guess` divides
 
     changes_width: bool = False  # what it pools is not of the encoder's width
     wants: frozenset[str] = frozenset()  # names of notes on rows, see `packed.NOTES`
     wants_earlier: bool = False  # `guess` is given what each exit of its kind before it has pooled
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.register_buffer("temperature", torch.ones(()))
 
     @abstractmethod
     def pooled(self, packed: Packed) -> Float[Tensor, "b d"]:

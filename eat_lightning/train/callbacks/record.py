@@ -8,7 +8,7 @@ from lightning import Callback, Trainer
 
 from eat_lightning.files import write_json
 from eat_lightning.infer.record import record
-from eat_lightning.model.specification import spec
+from eat_lightning.model.specification import Specification
 from eat_lightning.runs.card import write_card
 from eat_lightning.runs.row import row_of, write
 from eat_lightning.runs.run import Run
@@ -29,7 +29,12 @@ class Record(Callback):
         run, encoder, data = self.run, pl_module.encoder, trainer.datamodule  # type: ignore[attr-defined]
         data.tokenizer.save_pretrained(run.folder / "model")
         labels = list(data.task.labels) or ["score"]
-        save_model(encoder, labels, run.folder / "model", spec("objective", pl_module.objective))
+        save_model(
+            encoder,
+            labels,
+            run.folder / "model",
+            Specification.of("objective", pl_module.objective),
+        )
         recorded = record(encoder, data.split("validation"))
         recorded.to_parquet(run.folder / "examples.parquet")
         run.done = self.notes(trainer, pl_module, len(data.split("train")))

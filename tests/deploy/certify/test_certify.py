@@ -44,19 +44,16 @@ def test_what_is_chosen_and_saved(run: Path, capsys: pytest.CaptureFixture):
     saved = json.loads((run / "certificates/harm-0.3-0.9.json").read_text())
     assert Certificate(**saved) == certificate == Certificate.read(Run.open(run), certificate.name)
     assert not certificate.fallback
-    assert certificate.risk == {"kind": "harm"}
-    assert certificate.procedure == {"kind": "learn_then_test"}
-    rule = certificate.policies["exit"]
-    assert (rule["kind"], rule["layers"]) == ("confidence", [3, 4])
+    assert (certificate.risk.kind, certificate.procedure.kind) == ("harm", "learn_then_test")
+    rule = certificate.methods["exit"]
+    assert (type(rule).__name__, rule.layers) == ("Confidence", [3, 4])
     # The same from running the model with that rule.
     encoder, _ = load_model(run / "model")
     split = Run.open(run).data().split("certificate")
     assert len(split) == certificate.seen["num_examples"] == 300
     batch = split.batch(np.arange(300))
     with torch.inference_mode():
-        encoder = encoder.replacing(
-            exit=method("exit", "confidence", **{k: rule[k] for k in ("tau", "layers")})
-        )
+        encoder = encoder.replacing(exit=rule)
         early = encoder(batch)
         encoder = encoder.replacing(exit=method("exit", "never"))
         full = encoder(batch).logits_BC.argmax(-1)
@@ -66,7 +63,7 @@ def test_what_is_chosen_and_saved(run: Path, capsys: pytest.CaptureFixture):
     assert certificate.seen["depth"] == pytest.approx(float(early.depth_B.double().mean()))
     assert certificate.seen["flops_ratio"] < certificate.seen["full_flops_ratio"]
     message = capsys.readouterr().out
-    assert message.startswith(f"chosen: confidence layers [3, 4] tau {rule['tau']}; norm_topk")
+    assert message.startswith(f"chosen: confidence layers [3, 4] tau {rule.tau}; norm_topk")
     assert "promise: with 90 % confidence over calibration samples, harm is at most 30 %" in message
     share = f"{100 * float(right.double().mean()):.1f} %"
     found = (
@@ -128,7 +125,7 @@ def test_too_little_data_is_full_depth_and_no_error(
     assert capsys.readouterr() == ("", "error: level must be in (0, 1), got 2\n")
     certificate = Certificate.read(Run.open(run), "accuracy_gap-0.001-0.9")
     assert certificate.fallback
-    assert certificate.policies["exit"] == {"kind": "never"}
+    assert certificate.holds_for["exit"].as_dict() == {"kind": "never"}
     (answer,) = answers(run, certificate.name, "good")
     assert answer["depth"] == 6
 
@@ -138,7 +135,7 @@ def test_full_depth_has_false_negatives_of_its_own(run: Path):
     level = ["risk=false_negatives", "level=0.01", "confidence=0.5"]
     said = call(run, *level, "class=negative")
     assert said.name == "false_negatives_of_negative-0.01-0.5"
-    assert said.risk == {"kind": "false_negatives", "label": 0}
+    assert said.risk.as_dict() == {"kind": "false_negatives", "label": 0}
     assert said.seen["num_examples"] == 150
     assert said.reason.startswith("at full depth itself 150 of 150 examples fail")
     share = "the share of negative examples not answered negative"
@@ -158,24 +155,18 @@ def test_used_by_name(run: Path, capsys: pytest.CaptureFixture):
     assert not certificate.fallback
     (row,) = measured(run, certificate.name)
     assert (row.exit, row.reduction) == tuple(
-        certificate.policies[slot] for slot in ("exit", "reduction")
+        certificate.holds_for[slot] for slot in ("exit", "reduction")
     )
     assert f"certificate {certificate.name}: with 90 % confidence" in capsys.readouterr().out
     texts = ["good", "not bad film", "a fine film and not a bad one"]
     given = answers(run, certificate.name, *texts)
     encoder, _ = load_model(run / "model")
-    encoder = encoder.replacing(
-        exit=method("exit", "confidence", **without_kind(certificate.policies["exit"]))
-    )
+    encoder = encoder.replacing(exit=certificate.holds_for["exit"].build())
     encoder = encoder.replacing(reduction=method("reduction", "norm_topk", ratio=0.8))
     for text, answer in zip(texts, given, strict=True):
         trace = encoder(predict_batch(toy_tokenizer()(text)["input_ids"]))
         assert answer["depth"] == int(trace.depth_B[0])
         assert answer["retention"] == pytest.approx(float(trace.retention_B[0]), abs=1e-6)
-
-
-def without_kind(spec: dict) -> dict:
-    return {key: value for key, value in spec.items() if key != "kind"}
 
 
 def predict_batch(ids: list[int]):

@@ -47,7 +47,7 @@ def test_what_is_chosen_is_what_the_graphs_do(runs: Path, capsys: pytest.Capture
     assert "torch" not in held
     assert f"saved: {path}" in capsys.readouterr().out
     rule = held["exit"]
-    assert min(rule["tau"]) >= 0.7
+    assert min(rule.arguments["tau"]) >= 0.7
     # The same from running the export with that rule, and at full depth.
     export = Export.open(runs / "onnx", 1)
     split = Run.open(runs / "run").data().split("certificate")
@@ -67,7 +67,7 @@ def test_what_is_chosen_is_what_the_graphs_do(runs: Path, capsys: pytest.Capture
 def test_a_stricter_tau_than_the_graphs_own(runs: Path):
     """Depths are those of the run in torch with that tau."""
     certificate = call(runs, *LEVEL, "taus=[0.8]")
-    assert certificate.holds_for["exit"] == {"kind": "confidence", "tau": 0.8, "layers": [1, 2]}
+    assert certificate.methods["exit"].tau == 0.8
     texts = [[" ".join(["good", "bad", "film", "not"][i % 4 : 1 + i % 5])] for i in range(30)]
     export = Export.open(runs / "onnx", 1)
     ours = open_export(export, certificate.name, None).answer(texts)
@@ -81,12 +81,12 @@ def test_a_stricter_tau_than_the_graphs_own(runs: Path):
 
 def test_no_point_is_laxer_than_the_graphs(runs: Path):
     said = call(runs, *LEVEL, "taus=[0.9,0.5]", "level=0.9")
-    assert said.holds_for["exit"]["tau"] == 0.9
+    assert said.holds_for["exit"].arguments["tau"] == 0.9
     lax = call(runs, *LEVEL, "level=0.9")
-    assert lax.holds_for["exit"] == {"kind": "confidence", "tau": [0.75, 0.7], "layers": [1, 2]}
-    assert len(call(runs, *LEVEL, "exits=each").holds_for["exit"]["layers"]) in (1, 2)
+    assert lax.holds_for["exit"].arguments == {"tau": [0.75, 0.7], "layers": [1, 2]}
+    assert len(call(runs, *LEVEL, "exits=each").holds_for["exit"].arguments["layers"]) in (1, 2)
     one = call(runs, *LEVEL, "layers=[2]", "level=0.9", "name=one")
-    assert one.holds_for["exit"]["layers"] == [2]
+    assert one.holds_for["exit"].arguments["layers"] == [2]
     found = open_export(Export.open(runs / "onnx", 1), "one", None).answer([["good"]] * 3)
     assert {answer["depth"] for answer in found} <= {2, 3}
 
@@ -94,7 +94,7 @@ def test_no_point_is_laxer_than_the_graphs(runs: Path):
 def test_policies_are_part_of_it(runs: Path):
     certificate = call(runs, *LEVEL, "policy=veto", "policy.veto.margin=0.6")
     export = Export.open(runs / "onnx", 1)
-    assert certificate.built_policies()[0].margin == 0.6
+    assert certificate.policies[0].margin == 0.6
     answerer = open_export(export, certificate.name, None)
     assert answerer.policies()[0].margin == 0.6
     message = refused(open_export, export, certificate.name, [Veto(0.3)])

@@ -1,5 +1,7 @@
 """The points to choose from: their order, a tau for each exit, ratios, and what starts a chain."""
 
+from typing import Any
+
 import pytest
 from certificates import RULE, own
 from models import tiny
@@ -9,18 +11,24 @@ from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.norm_topk import NormTopK
-from eat_lightning.model.specification import spec
+from eat_lightning.model.specification import Specification
 
-SPEC = spec("exit", RULE)
 NEVER = {"kind": "never"}
 
 
+def spec(rule: Any) -> dict:
+    return Specification.of("exit", rule).as_dict()
+
+
+SPEC = spec(RULE)
+
+
 def exits(chain: list[Setting]) -> list[dict]:
-    return [point.specs["exit"] for point in chain]
+    return [point.specs["exit"].as_dict() for point in chain]
 
 
 def ratios(chain: list[Setting]) -> list[float]:
-    return [point.specs["reduction"]["ratio"] for point in chain]
+    return [point.specs["reduction"].arguments["ratio"] for point in chain]
 
 
 def test_a_shared_tau_is_one_chain_from_strict_to_lax():
@@ -30,10 +38,10 @@ def test_a_shared_tau_is_one_chain_from_strict_to_lax():
 
 def test_a_tau_for_each_exit():
     """1 - tau is 0.2 at the last exit, and half of it at each one before."""
-    assert spec("exit", cautious(RULE, 0.8, 0.5)) == SPEC | {"tau": [0.95, 0.9, 0.8]}
-    assert spec("exit", cautious(RULE, 0.8, 1.0)) == SPEC | {"tau": 0.8}
-    assert spec("exit", cautious(RULE, 0.8, 0.0)) == SPEC | {"tau": 0.8, "layers": [4]}
-    assert spec("exit", cautious(RULE, 1.0, 1.0)) == NEVER
+    assert spec(cautious(RULE, 0.8, 0.5)) == SPEC | {"tau": [0.95, 0.9, 0.8]}
+    assert spec(cautious(RULE, 0.8, 1.0)) == SPEC | {"tau": 0.8}
+    assert spec(cautious(RULE, 0.8, 0.0)) == SPEC | {"tau": 0.8, "layers": [4]}
+    assert spec(cautious(RULE, 1.0, 1.0)) == NEVER
     chains = chains_of(own(), RULE, [0.8, 0.6], "each")
     assert [exits(chain)[2]["tau"] for chain in chains] == [0.6, [0.9, 0.8, 0.6], 0.6]
     assert [exits(chain)[2]["layers"] for chain in chains] == [[2, 3, 4], [2, 3, 4], [4]]

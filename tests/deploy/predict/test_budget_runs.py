@@ -125,7 +125,7 @@ def test_every_command_finds_the_same_point(run: Path, no_fit: None):
     assert knobs(open_backend(served).encoder) == at
     given = ["budgets=[0.7]", "baselines=none", "timing.enabled=false"]
     (row,) = [row for row in measure(config_of("measure", run, *given)) if row.budget]
-    assert (row.point, row.reduction["ratio"]) == at
+    assert (row.point, row.reduction.arguments["ratio"]) == at
     assert row.budget == 0.7
 
 
@@ -137,7 +137,7 @@ def test_the_share_of_answers_that_stay_looks_up_in_the_same_dial(run: Path, no_
     assert knobs(open_backend(served).encoder) == at
     given = ["agree=[0.9]", "baselines=none", "timing.enabled=false"]
     (row,) = [row for row in measure(config_of("measure", run, *given)) if row.agree]
-    assert (row.point, row.reduction["ratio"], row.agree, row.budget) == (*at, 0.9, None)
+    assert (row.point, row.reduction.arguments["ratio"], row.agree, row.budget) == (*at, 0.9, None)
 
 
 def test_an_export_holds_the_fitted_point(run: Path, no_fit: None, monkeypatch: pytest.MonkeyPatch):
@@ -194,7 +194,7 @@ def test_a_certificate_stands_on_top_and_looks_at_its_own_part(run: Path, poison
     (certificate,) = certify(config_of("certify", run, *given))
     assert certificate.name == "disagreement-0.9-0.5-budget-0.7"
     assert not certificate.fallback
-    at = certificate.policies["exit"]["tau"], certificate.policies["reduction"]["ratio"]
+    at = certificate.methods["exit"].tau, certificate.methods["reduction"].ratio
     points = [(point["exit"], point["reduction"]) for point in kept(run)["points"]]
     assert points.index(at) <= points.index(knobs_at(run, 0.7))
     backend = open_run(Run.open(run), None, certificate=certificate.name)

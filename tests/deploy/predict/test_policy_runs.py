@@ -135,7 +135,7 @@ def test_measured_with_policies(run: Path, capsys: pytest.CaptureFixture[str]):
         "policy.min_retention.share=0.8",
     ]
     (row,) = measure(config_of("measure", run, *UNTIMED, "exit.tau=0.6", *over))
-    assert [given["kind"] for given in row.policy] == ["min_retention", "veto"]
+    assert [given.kind for given in row.policy] == ["min_retention", "veto"]
     assert read(run / "rows-policy.jsonl") == [row]
     assert read(run / "rows.jsonl") == []
     (before,) = measure(config_of("measure", run, *UNTIMED, "exit.tau=0.6"))
@@ -159,7 +159,8 @@ def test_measured_with_policies(run: Path, capsys: pytest.CaptureFixture[str]):
 def test_a_certificate_holds_for_its_policies(run: Path):
     bare = call(run, "risk=harm", "level=0.3", "name=bare")
     veto = call(run, "risk=harm", "level=0.3", "name=careful", "policy=veto")
-    assert veto.holds_for["policy"] == [{"kind": "veto", "margin": 0.9, "run": None}]
+    [named] = veto.holds_for["policy"]
+    assert named.as_dict() == {"kind": "veto", "margin": 0.9, "run": None}
     assert not bare.fallback
     message = refused(lambda: answerer(run, Veto(), certificate="bare"))
     assert message == (
@@ -175,7 +176,7 @@ def test_a_certificate_holds_for_its_policies(run: Path):
     message = refused(measure, config_of("measure", run, *UNTIMED, *over))
     assert message.startswith("certificate=bare holds for another policy (none there, full_depth ")
     (row,) = measure(config_of("measure", run, *UNTIMED, "certificate=careful"))
-    assert [given["kind"] for given in row.policy] == ["veto"]
+    assert [given.kind for given in row.policy] == ["veto"]
 
 
 def test_a_second_run_of_other_weights_is_another_combination(run: Path, second: Path):

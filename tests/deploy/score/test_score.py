@@ -337,7 +337,7 @@ def test_a_file_that_is_damaged_within_stops_no_other(sst2: Path, tmp_path: Path
     assert not [*(tmp_path / "out").rglob("*.part")]
 
 
-SMALL = ["shard_mb=0.02", "window=64", "every_s=0.2"]
+SMALL = ["shard_mb=0.02", "window=64"]
 
 
 def command(given: Path, out: Path, run: Path, *more: str) -> list[str]:

@@ -7,18 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import commands
-import numpy as np
 import pytest
 import torch
 from exports import make_run
-from gateways import FakeModel, Running, eventually, plan, running
+from gateways import FakeModel, Running, plan, running
 
 from eat_lightning.deploy.drift.observation import Observation
 from eat_lightning.deploy.drift.reference import Reference, made_with
 from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.model import NOBODY, Deep, open_model
-from eat_lightning.deploy.serve.monitors import Monitors, StateFile
 from eat_lightning.errors import ConfigError
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
@@ -105,7 +102,7 @@ def test_an_alarm_outlives_the_gateway(tmp_path: Path, capfd: pytest.CaptureFixt
         assert alarmed(served)
         before = served.client.get("/live").json()
     assert (tmp_path / "drift.json").stat().st_mode & 0o77 == 0
-    assert {path.name for path in tmp_path.iterdir()} == {"drift.json", "drift.lock"}
+    assert [path.name for path in tmp_path.iterdir()] == ["drift.json"]
     with running(Watched(), drift=kept, max_texts=50) as served:
         live = served.client.get("/live").json()
         assert (live["drift"], live["drift_since"]) == ("drifted", before["drift_since"])
@@ -224,77 +221,3 @@ def test_what_another_gateway_goes_on_with_is_left_alone(tmp_path: Path, capfd):
     with running(Watched(), drift=kept, max_texts=50) as served:
         assert served.say({"text": "usual"}).json()["depth"] == 6
     assert capfd.readouterr().err == ""
-
-
-def test_gateways_share_one_state(tmp_path: Path):
-    """An alarm of one shuts the exits of the other too."""
-    kept = DRIFT | {"state": str(tmp_path)}
-    with (
-        running(Watched(), drift=kept, max_texts=50) as one,
-        running(Watched(), drift=kept, max_texts=50) as other,
-    ):
-        assert alarmed(one)
-        eventually(lambda: other.say({"text": "usual"}).json()["depth"] == 6)
-        seen = [s.client.get("/live").json()["drifting"][0] for s in (one, other)]
-        assert seen[0]["feature"] == seen[1]["feature"]
-        assert [e["event"] for e in other.client.get("/live").json()["events"]] == []  # told once
-
-
-def shared(folder: Path) -> Monitors:
-    settings = plan(drift=DRIFT | {"state": str(folder)}).drift.monitors
-    return Monitors({None: NORMAL}, settings, StateFile(str(folder)))
-
-
-def look(i: int) -> Observation:
-    """Drifted in the middle."""
-    return strange(i) if 150 <= i < 250 else normal(i)
-
-
-@pytest.mark.parametrize("seed", range(1))
-def test_however_they_interleave_they_are_one_monitor(tmp_path: Path, seed: int):
-    """What the file holds equals a monitor that saw all answers, in the order of the exchanges."""
-    chance = np.random.default_rng(seed)
-    gateways, ahead = [shared(tmp_path) for _ in range(3)], [[], [], []]
-    order, told = [], []
-    for i in range(700):
-        one = int(chance.integers(3))
-        ahead[one].append(look(i))
-        happened = gateways[one].observe(None, look(i))
-        if gateways[one].watches[None].ahead and chance.random() < 0.05:
-            happened += gateways[one].keep(soon=True)
-        told += happened
-        if not gateways[one].watches[None].ahead:  # it came to the lock
-            order += ahead[one]
-            ahead[one] = []
-    for gateway, rest in zip(gateways, ahead, strict=True):
-        told += gateway.keep(soon=True)
-        order += rest
-    alone = Monitors({None: NORMAL}, gateways[0].settings, None)
-    expected = [happened for seen in order for happened in alone.observe(None, seen)]
-    (kept,) = json.loads((tmp_path / "drift.json").read_text()).values()
-    assert kept["monitor"] == json.loads(json.dumps(alone.watches[None].monitor.kept()))
-    assert kept["monitor"]["at"] == 700
-    assert [e.event for _, e in told] == [e.event for _, e in expected]
-    assert "alarm" in [e.event for _, e in told]
-
-
-def watch(folder: Path) -> None:
-    gateway = shared(folder)
-    for i in range(400):
-        gateway.observe(None, normal(i))
-        if i % 7 == 0:
-            gateway.keep(soon=True)
-    while gateway.watches[None].ahead:
-        gateway.keep(soon=True)
-
-
-@pytest.mark.slow
-def test_processes_lose_and_double_nothing(tmp_path: Path):
-    others = [commands.context().Process(target=watch, args=(tmp_path,)) for _ in range(3)]
-    for other in others:
-        other.start()
-    for other in others:
-        other.join(120)
-    assert [other.exitcode for other in others] == [0, 0, 0]
-    (kept,) = json.loads((tmp_path / "drift.json").read_text()).values()
-    assert kept["monitor"]["at"] == 1200
