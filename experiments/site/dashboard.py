@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,11 +18,11 @@ from experiments.site.tutorial import command, runs_commands
 
 TRAIN = (
     "-m seed=1,2 data=toy encoder=tiny model=eat_pruned reduction.ratio=0.25 optimizer.lr=1e-3 "
-    "trainer.max_steps=300 trainer.log_every_n_steps=5 threads=1 study=dashboard "
+    "trainer.max_steps=100 trainer.log_every_n_steps=5 threads=1 study=dashboard "
     "measure.enabled=false logger=wandb"
 )
 MEASURE = (  # the toy's times only fill the panel; force: a site may be built beside a training
-    "run=outputs/dashboard budgets=[0.5,0.6,0.7,0.8,0.9] taus=[0.6,0.7,0.8,0.9,0.95] logger=wandb "
+    "run=outputs/dashboard budgets=[0.5,0.7,0.9] taus=[0.6,0.8,0.95] logger=wandb "
     "timing.examples=40 timing.repeats=1 timing.force=true"
 )
 SECTIONS = ("Frontier", "Sweeps", "Exits", "Reduction", "Calibration", "Training")
@@ -46,15 +45,16 @@ class Logged:
         return sorted({name for point in self.history for name in point})
 
 
-def pages() -> list[Page]:
-    """A picture of each section; a note in its place where a build runs nothing."""
-    if not runs_commands():
-        made = dict.fromkeys(SECTIONS, left_out())
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            command("train", TRAIN, folder)
-            command("measure", MEASURE, folder)
-            made = drawn(Path(folder))
+def run(folder: str) -> None:
+    """Make the runs, where a build runs anything."""
+    if runs_commands():
+        command("train", TRAIN, folder)
+        command("measure", MEASURE, folder)
+
+
+def pages(folder: Path) -> list[Page]:
+    """A picture of each section of the runs; a note in its place where a build runs nothing."""
+    made = drawn(folder) if runs_commands() else dict.fromkeys(SECTIONS, left_out())
     return [Page(f"how-to/wandb-{name.lower()}.svg", content) for name, content in made.items()]
 
 

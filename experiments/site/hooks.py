@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -36,7 +38,11 @@ def on_config(config: Any) -> Any:
         elif name == "Reference":
             place = next(e for e in entries if "Commands and settings" in e)
             place["Commands and settings"] = nav_of(commands)
-    drawn = [*how.pages(), *tour.pages(), *live.pages(), *dashboard.pages()]
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as pool:
+        runs = pool.submit(dashboard.run, folder)  # on another core
+        drawn = [*how.pages(), *tour.pages(), *live.pages()]
+        runs.result()
+        drawn += dashboard.pages(Path(folder))
     config["made"] = [*made["Methods"], *made["Results"], *commands, *drawn]
     return config
 
