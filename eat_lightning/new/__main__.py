@@ -21,7 +21,7 @@ written: $files
   export EAT_IMPORT=$name   # which modules of your own may be imported; several: with commas
   eat train --config-dir configs $slot=$name data=toy encoder=tiny \\
       trainer.max_steps=200
-  eat measure run=outputs/default baselines=all
+  eat measure run=outputs/default baselines=all timing.examples=50
   eat report study=outputs/default"""
 
 
