@@ -25,6 +25,7 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.infer.dial_fit import fit_dial, flops_shares
 from eat_lightning.infer.latency import time_all
 from eat_lightning.infer.recorded import Recorded
+from eat_lightning.infer.text_windows import TextWindows, windows_of
 from eat_lightning.model.contracts import at_point
 
 ROOMS = (0.99, 0.9, 0.6)  # chances of holding on *certify*, at which points of a dial are tried
@@ -190,9 +191,12 @@ class Search:
         rule, recorded = self.forms.encoder.exit, self.recorded(form.dtype)
         cost_EB = flops_shares(self.forms.encoder, rule, recorded)
         original_NC, found = self.original["select"], dict[float, AdaptCandidate]()
-        dial = fit_dial(rule, recorded, cost_EB, float(cost_EB[-1].mean()), original_NC)
+        select, texts, of_dial = self.splits["select"], recorded, original_NC
+        if isinstance(select, TextWindows):  # the dial is fitted on windows, and judged by texts
+            texts, of_dial = select.recorded(recorded), None
+        dial = fit_dial(rule, recorded, cost_EB, float(cost_EB[-1].mean()), of_dial)
         for taus in [*(point.exit for point in dial), everybody_at_first(rule)]:
-            outcome = recorded.under(at_point(rule, taus))
+            outcome = texts.under(at_point(rule, taus))
             changed_N = self.same.changed(original_NC, outcome.logits_BC)
             counts, chance = self.judged(changed_N)
             depth = float(outcome.depth_B.mean())
@@ -209,10 +213,10 @@ class Search:
             yield candidate
 
     def recorded(self, dtype: str) -> Recorded:
-        """Read the guesses of all heads on *select*, or make and keep them."""
+        """Read the guesses of all heads on *select* (on each window), or make and keep them."""
         path = self.work.folder / f"recorded-{dtype}.parquet"
         if not path.is_file():
-            self.forms.recorded(dtype, self.splits["select"]).to_parquet(path)
+            self.forms.recorded(dtype, windows_of(self.splits["select"])).to_parquet(path)
         return Recorded.read(path)
 
     def cascades(self, static: AdaptCandidate) -> Iterator[AdaptCandidate]:
