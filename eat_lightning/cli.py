@@ -31,6 +31,7 @@ def entry(
     sweeps: bool = False,
     folder: str = CONFIG_DIR,
     renamed: Mapping[str, str] = NO_NAMES,
+    kept: str = "",
 ) -> Callable[[], None]:
     """Make the `main` of a command.
 
@@ -43,6 +44,7 @@ def entry(
             too. Hydra's sweeper gets what it returns.
         folder: where the yaml lies.
         renamed: keys as a person types them -> as the yaml has them.
+        kept: what Ctrl-C leaves, and how to go on.
     """
 
     def job(cfg: DictConfig) -> Any:
@@ -52,7 +54,7 @@ def entry(
         multirun = state.mode == RunMode.MULTIRUN
         context = {"overrides": list(state.overrides.task), "multirun": multirun} if sweeps else {}
         # In a multirun the other jobs still run; after them Hydra prints the first error.
-        with quiet_exit(), nullcontext() if multirun else reported():
+        with quiet_exit(kept), nullcontext() if multirun else reported():
             try:
                 returned = command(plain(cfg), **context)
             except Misshaped as error:

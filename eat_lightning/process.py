@@ -13,11 +13,21 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
 @contextmanager
-def quiet_exit() -> Iterator[None]:
-    """End without a traceback on Ctrl-C (status 130), and where nobody reads on (`| head`)."""
+def quiet_exit(kept: str = "") -> Iterator[None]:
+    """End without a traceback on Ctrl-C (status 130), and where nobody reads on (`| head`).
+
+    Args:
+        kept: Printed on standard error after Ctrl-C: what is kept, and how to go on.
+    """
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as end:
+        # Lightning ends an interrupted training by sys.exit(1).
+        cause = end.__context__ if isinstance(end, SystemExit) and end.code == 1 else end
+        if not isinstance(cause, KeyboardInterrupt):
+            raise
+        if kept:
+            print(f"stopped: {kept}", file=sys.stderr)
         raise SystemExit(130) from None
     except BrokenPipeError:
         discard_output()

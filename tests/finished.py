@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from models import tiny
+from omegaconf import DictConfig
 
 from eat_lightning.answer_kind import MULTI, SCORE, SINGLE
 from eat_lightning.config import CONFIG_DIR, make, plain
@@ -67,11 +70,27 @@ def config_of(name: str, *overrides: str) -> dict[str, Any]:
 
 @cache
 def composed(name: str, overrides: tuple[str, ...], environment: Any) -> dict[str, Any]:
-    """Compose once for the same overrides in the same environment."""
+    """Compose once for the same choices in the same environment; values are put in afterwards, as
+    Hydra itself does it."""
+    given = OverridesParser.create().parse_overrides(list(overrides))
+    chosen = tuple(each.input_line for each in given if chooses(each.key_or_group))
+    config = copy.deepcopy(choices(name, chosen, environment))
+    values = [each for each in given if each.input_line not in chosen]
+    ConfigLoaderImpl._apply_overrides_to_config(values, config)
+    return plain(config)
+
+
+def chooses(key: str) -> bool:
+    """Tell a group, which has a folder of yamls, from a value."""
+    return (Path(CONFIG_DIR) / key).is_dir()
+
+
+@cache
+def choices(name: str, chosen: tuple[str, ...], environment: Any) -> DictConfig:
     beside = [*(Path(CONFIG_DIR).parent / "experiments").glob(f"*/{name}.yaml")]
     folder = str(beside[0].parent) if beside else CONFIG_DIR
     with initialize_config_dir(folder, version_base="1.3"):
-        return plain(compose(name, overrides=list(overrides)))
+        return compose(name, overrides=list(chosen))
 
 
 def refused(action: Any, *arguments: Any, error: type[Exception] = ConfigError) -> str:

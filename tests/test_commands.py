@@ -102,10 +102,22 @@ def test_nobody_reads_on(words: list[str]):
         assert child.wait(timeout=60) in (0, -signal.SIGPIPE)
 
 
-def test_ctrl_c_is_status_130():
-    with pytest.raises(SystemExit) as ended, quiet_exit():
-        raise KeyboardInterrupt
+def test_ctrl_c_is_status_130_and_a_line(capsys: pytest.CaptureFixture[str]):
+    """Also where Lightning ends the training: by sys.exit(1)."""
+
+    def interrupted() -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            sys.exit(1)
+
+    with pytest.raises(SystemExit) as ended, quiet_exit("go on so"):
+        interrupted()
     assert ended.value.code == 130
+    assert capsys.readouterr().err == "stopped: go on so\n"
+    with pytest.raises(SystemExit) as ended, quiet_exit("go on so"):
+        sys.exit(1)
+    assert (ended.value.code, capsys.readouterr().err) == (1, "")
 
 
 def test_tab_completes_a_command(monkeypatch, capsys: pytest.CaptureFixture[str]):

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eat_lightning.answer_kind import SCORE, AnswerKind
+from eat_lightning.answer_kind import AnswerKind
 from eat_lightning.data.batching import sorted_batches
 from eat_lightning.infer.backend import Backend
 from eat_lightning.infer.record import inference
@@ -145,8 +145,8 @@ def differences(
     """theirs: of an export."""
     logits_2BC = ours.logits_BC, theirs.logits_BC
     gap_B = np.abs(np.subtract(*map(kind.probabilities, logits_2BC))).max(-1)
-    # A score is a number, equal where it is close.
-    differs_B = gap_B > CLOSE if kind.problem_type == SCORE else ~kind.same(*logits_2BC)
+    # A score without tolerance or cuts is equal where it is close.
+    differs_B = ~kind.same(*logits_2BC) if kind.comparable else gap_B > CLOSE
     return Agreement(
         rows_B,
         differs_B,

@@ -33,7 +33,10 @@ def measure(config: dict[str, Any]) -> list[Row]:
     return rows
 
 
-main = entry("measure", measure, many="run")
+main = entry(
+    *("measure", measure, "run"),
+    kept="rows that were written stay, and the same command measures all again",
+)
 
 if __name__ == "__main__":
     main()

@@ -48,7 +48,11 @@ def train(config: dict[str, Any], overrides: list[str], multirun: bool = False) 
     return run.done.get("selection_score")
 
 
-main = entry("train", train, sweeps=True)
+main = entry(
+    *("train", train),
+    sweeps=True,
+    kept="the same command goes on from the last checkpoint, or skips what is finished",
+)
 
 if __name__ == "__main__":
     main()

@@ -83,11 +83,9 @@ def fit(plan: TrainSettings, run: Run) -> None:
             objective.begin(module.encoder, examples)
         if one_pass:
             with loggers_of(plan, run) as loggers:
-                trainer = fit_heads(plan.one_pass, run, module, data, settings, loggers)
+                fit_heads(plan.one_pass, run, module, data, settings, loggers)
         else:
-            trainer = run_trainer(plan, run, module, data, settings)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+            run_trainer(plan, run, module, data, settings)
 
 
 def in_one_pass(plan: TrainSettings, module: Classifier, stages: Sequence[Stage]) -> bool:
@@ -102,7 +100,7 @@ def in_one_pass(plan: TrainSettings, module: Classifier, stages: Sequence[Stage]
 
 def run_trainer(
     plan: TrainSettings, run: Run, module: Classifier, data: TextData, settings: dict[str, Any]
-) -> Trainer:
+) -> None:
     """Fit with what a run logs to, or go on from last.ckpt. settings: Trainer's own arguments."""
     last = run.folder / "last.ckpt"
     with loggers_of(plan, run) as loggers:
@@ -130,7 +128,6 @@ def run_trainer(
         checkpoint = last if last.is_file() else None
         with watched(trainer, last):
             trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
-    return trainer
 
 
 @contextmanager

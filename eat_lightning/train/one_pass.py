@@ -293,7 +293,7 @@ def fit_heads(
     data: TextData,
     settings: dict[str, Any],
     loggers: list[Any],
-) -> Trainer:
+) -> None:
     """Make or read the vectors, choose the settings, and train the heads with these.
 
     Args:
@@ -310,7 +310,7 @@ def fit_heads(
     labels_count = module.objective.reads_labels
     fit_temperature = FitTemperature(early_alone=True, to_full_depth=not labels_count)
     finish = [Fold(), fit_temperature, Record(run), ProgressLines()]
-    return training.trained(searched(plan, training.loss_of), loggers, finish)
+    training.trained(searched(plan, training.loss_of), loggers, finish)
 
 
 class HeadTraining:
@@ -335,7 +335,7 @@ class HeadTraining:
     def trained(
         self, chosen: Chosen, loggers: Any = False, callbacks: Sequence[Callback] = ()
     ) -> Trainer:
-        """Train all heads. KeyboardInterrupt where a person ends it."""
+        """Train all heads."""
         self.encoder.heads.load_state_dict(self.before)
         train, dropout = self.vectors.train, self.plan.dropout
         sample = train[spread_rows(len(train), SAMPLE)]
@@ -344,8 +344,6 @@ class HeadTraining:
         heads.noted = {"one_pass": {**vars(chosen), "dropout": dropout}}
         trainer = trainer_of(self.settings, chosen.epochs, loggers, callbacks)
         trainer.fit(heads, self.vectors)
-        if trainer.interrupted:
-            raise KeyboardInterrupt
         return trainer
 
     def loss_of(self, chosen: Chosen) -> float:

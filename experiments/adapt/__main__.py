@@ -3,25 +3,22 @@
     python -m experiments.adapt.tune task=stsb body=FOLDER data=FOLDER to=FOLDER     # first
     python -m experiments.adapt answers folder=FOLDER task=stsb [learn=800] [kept=1200]
     python -m experiments.adapt redraws folder=FOLDER task=stsb [agree=0.95] [draws=200]
-    python -m experiments.adapt chosen folder=FOLDER task=stsb [agree=0.95]   # a quiet machine
+    python -m experiments.adapt chosen folder=FOLDER task=stsb [agree=0.95] [most=8000]  # times too
 
 `answers` runs all passes, and times nothing: what transformers answers, what our heads do, in fp32
 and in int8. `redraws` draws the parts anew from these and adds a row to `results/`. `chosen` runs
-`eat adapt` itself, times included, and compares answers on `fresh.parquet`.
+`eat adapt` itself, times included, compares answers on `fresh.parquet`, and adds a row too.
 """
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 import yaml
 
-import eat_lightning
 from eat_lightning.config import CONFIG_DIR, parsed
 from eat_lightning.deploy.adapt.demand import Demand
 from eat_lightning.deploy.adapt.exits import learn_exits
@@ -35,6 +32,7 @@ from eat_lightning.progress import shown
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import git_commit
 from eat_lightning.train.plan import OnePassSettings
+from experiments.adapt.chosen import ChosenRow, chosen_row
 from experiments.adapt.redraws import PARTS, Draw, Kept, drawn
 from experiments.adapt.rows import AdaptRow
 
@@ -97,45 +95,15 @@ def row_of(kept: Kept, draws: list[Draw], task: str, agree: float, num_learn: in
     )
 
 
-def chosen(folder: Path, task: str, agree: float) -> None:
-    """Run `eat adapt`, and print what it chose and how many answers change where nothing looked."""
-    from scipy.stats import binomtest
-
-    settings = TASKS[task]
-    bounds = {"tolerance": settings["tolerance"]} if "tolerance" in settings else {}
-    given: dict[str, Any] = {"columns": settings["columns"], "max_length": settings["length"]}
-    made = eat_lightning.adapt(
-        folder / "model",
-        folder / "texts.parquet",
-        folder / "adapted",
-        agree=agree,
-        **given,
-        **bounds,
-    )
-    original = Original.open(str(folder / "model"), settings["length"], settings.get("tolerance"))
-    fresh = pd.read_parquet(folder / "fresh.parquet")[settings["columns"]].values.tolist()
-    texts = read_texts([tuple(row) for row in fresh], settings["columns"], len(fresh))
-    split = splits_of(texts, {"fresh": np.arange(len(texts))}, original, folder)["fresh"]
-    theirs = deployed_original(original)
-    changed = 0
-    for start in shown(range(0, len(texts), 32), "fresh texts"):
-        rows = np.arange(start, min(start + 32, len(texts)))
-        wanted_BC = theirs.answers(split.batch(rows)).logits_NC
-        for left in made.backend.stream([list(texts.rows[i]) for i in rows]):
-            pair = wanted_BC[left.places], left.trace.logits_BC
-            changed += int(original.same.changed(*pair).sum())
-    interval = binomtest(changed, len(texts)).proportion_ci(0.95)
-    print(made.table.to_string())
-    percent = f"{100 * interval.low:.2f} to {100 * interval.high:.2f} %"
-    print(f"{changed:,} of {len(texts):,} answers to fresh texts changed ({percent})")
-
-
 def main(step: str, *words: str) -> None:
     given = dict(word.split("=", 1) for word in words)
     folder, task, agree = Path(given["folder"]), given["task"], float(given.get("agree", 0.95))
     torch.set_num_threads(1)
     if step == "chosen":
-        chosen(folder, task, agree)
+        most = {"most": int(given["most"])} if "most" in given else {}
+        made = chosen_row(folder, task, TASKS[task], agree, **most)
+        print(made)
+        jsonl.update(HERE / "results" / "chosen.jsonl", ChosenRow, [made])
         return
     num_learn, num_kept = int(given.get("learn", 800)), int(given.get("kept", 1200))
     kept = passes(folder, task, num_learn, num_kept)

@@ -5,7 +5,8 @@
 It learns from half of the training texts. The others and those of validation are shuffled: two
 thirds become `texts.parquet`, which `eat adapt` gets, and one third `fresh.parquet`, which nothing
 sees. No label is written. probe: texts on which the head of a BERT learns first, with the layers as
-they are (linear probing, then fine-tuning: Kumar et al. 2022).
+they are (linear probing, then fine-tuning: Kumar et al. 2022). shape: of another family, small and
+from random weights, with the tokenizer of `body`; what it shows is that such a shape is served.
 """
 
 from __future__ import annotations
@@ -18,11 +19,27 @@ import numpy as np
 import pandas as pd
 import torch
 import yaml
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 TASKS = yaml.safe_load(Path(__file__).with_name("tasks.yaml").read_text("utf-8"))
 BATCH, RISE = 32, 0.1  # examples of a step; share of the steps in which the learning rate rises
 PROBE_STEPS = 1500
+SMALL = {"num_hidden_layers": 6, "hidden_size": 256, "num_attention_heads": 4}
+SHAPES: dict[str, dict[str, Any]] = {  # as their papers have them, but for the sizes
+    "distilbert": {"n_layers": 6, "dim": 256, "n_heads": 4, "hidden_dim": 1024},
+    "modernbert": {**SMALL, "intermediate_size": 512},
+    "deberta-v2": {
+        **SMALL,
+        "intermediate_size": 1024,
+        "relative_attention": True,
+        "pos_att_type": ["c2p", "p2c"],
+        "position_buckets": 256,
+        "norm_rel_ebd": "layer_norm",
+        "share_att_key": True,
+        "position_biased_input": False,
+        "type_vocab_size": 0,
+    },
+}
 
 
 def targets(rows: pd.DataFrame, task: dict[str, Any], num_labels: int) -> torch.Tensor:
@@ -76,20 +93,36 @@ def loss_of(model: Any, logits: torch.Tensor, wanted: torch.Tensor) -> torch.Ten
     return F.cross_entropy(logits, wanted)
 
 
+def opened(body: str, shape: str, tokenizer: Any, about: dict[str, Any]) -> Any:
+    """A model of pretrained weights, or of a shape. about: its classes."""
+    if not shape:
+        return AutoModelForSequenceClassification.from_pretrained(body, **about)
+    first, last, pad = tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id
+    ids = {"cls_token_id": first, "bos_token_id": first, "sep_token_id": last}
+    ids |= {"eos_token_id": last, "pad_token_id": pad, "vocab_size": len(tokenizer)}
+    config = AutoConfig.for_model(shape, **SHAPES[shape], **ids, **about)
+    return AutoModelForSequenceClassification.from_config(config)
+
+
 def tuned(
-    train: pd.DataFrame, task: dict[str, Any], names: list[str], body: str, steps: int, probe: int
+    train: pd.DataFrame,
+    task: dict[str, Any],
+    names: list[str],
+    body: str,
+    steps: int,
+    probe: int = 0,
+    shape: str = "",
 ) -> tuple[Any, Any]:
     """A model and its tokenizer. probe: texts on which the head alone learns first."""
     torch.manual_seed(0)
     tokenizer = AutoTokenizer.from_pretrained(body)
     problem = "multi_label_classification" if "labels" in train else "single_label_classification"
-    model = AutoModelForSequenceClassification.from_pretrained(
-        body,
-        num_labels=len(names),
-        id2label=dict(enumerate(names)),
-        label2id={name: number for number, name in enumerate(names)},
-        problem_type="regression" if "tolerance" in task else problem,
-    )
+    about: dict[str, Any] = {
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: number for number, name in enumerate(names)},
+        "problem_type": "regression" if "tolerance" in task else problem,
+    }
+    model = opened(body, shape, tokenizer, about)
     if probe:
         probe_head(model.eval(), tokenizer, train.iloc[:probe], task)
     if not steps:
@@ -101,7 +134,8 @@ def tuned(
     for step in range(steps):
         rows = train.iloc[random.choice(len(train), BATCH)]
         given = given_of(tokenizer, rows, task)
-        loss = model(**given, labels=targets(rows, task, len(names))).loss
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = model(**given, labels=targets(rows, task, len(names))).loss
         loss.backward()
         optimizer.step()
         schedule.step()
@@ -111,14 +145,23 @@ def tuned(
     return model.eval(), tokenizer
 
 
-def main(task: str, body: str, data: str, to: str, steps: str = "400", probe: str = "0") -> None:
-    settings = TASKS[task]
+def main(
+    task: str,
+    body: str,
+    data: str,
+    to: str,
+    steps: str = "400",
+    probe: str = "0",
+    shape: str = "",
+    lr: str = "",
+) -> None:
+    settings = TASKS[task] | ({"lr": float(lr)} if lr else {})
     source = Path(data, settings.get("data", task))
     frames = [pd.read_parquet(source / f"{part}.parquet") for part in ("train", "validation")]
     order = np.random.default_rng(1).permutation(len(frames[0]))
     train, rest = frames[0].iloc[order[::2]], frames[0].iloc[order[1::2]]
     names = settings.get("names") or (source / "labels.txt").read_text("utf-8").split()
-    model, tokenizer = tuned(train, settings, names, body, int(steps), int(probe))
+    model, tokenizer = tuned(train, settings, names, body, int(steps), int(probe), shape)
     others: Any = pd.concat([rest, frames[1]])[settings["columns"]].drop_duplicates()
     others = others.sample(frac=1, random_state=2)
     folder, ends = Path(to), 2 * len(others) // 3

@@ -114,6 +114,7 @@ def adapted(folder: Path, texts: Sequence[str], tokens: int, given: dict[str, An
         agree=given.get("agree", 0.9),
         per_class={LABELS[1]: 1 - given.get("lost", 0.01)},
         shares=[0.15, 0.25, 0.6],
+        engines=given.get("engines", ["onnx", "openvino"]),
         threads=given.get("threads", 1),
         times={"examples": given.get("timed", 40)},
     )

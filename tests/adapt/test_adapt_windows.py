@@ -60,7 +60,7 @@ def test_windows_are_read_and_texts_are_counted(
     join: str, classifier: Path, long_texts: Path, tmp_path: Path, monkeypatch, capsys
 ):
     monkeypatch.setattr(search, "time_all", timed_and_made_up)
-    given = f"max_length={AT_ONCE}", *WINDOWS, f"windows.join={join}"
+    given = f"max_length={AT_ONCE}", *WINDOWS, f"windows.join={join}", "agree=0.8"
     made = steps.adapt(plan_of(classifier, long_texts, tmp_path / "adapted", *given))
     assert made.chosen.point is not None
     answers = check_answers(made)
@@ -88,7 +88,7 @@ def test_windows_in_onnxruntime(classifier: Path, long_texts: Path, tmp_path: Pa
         yield {key: {"latency_ms": ms[key], "throughput": 1000.0} for key in candidates}
 
     monkeypatch.setattr(search, "time_all", onnx_is_fastest)
-    given = f"max_length={AT_ONCE}", *WINDOWS, "engines=[onnx]"
+    given = f"max_length={AT_ONCE}", *WINDOWS, "engines=[onnx]", "agree=0.8"
     made = steps.adapt(plan_of(classifier, long_texts, tmp_path / "adapted", *given))
     assert (made.chosen.form.engine, made.chosen.is_static) == ("onnx", False)
     assert {answer["windows"] for answer in check_answers(made)} == {1, 2}

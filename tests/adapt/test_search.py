@@ -1,5 +1,6 @@
 """Which candidates are tried: the exit before layer 1 alone, and forms that could be chosen."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ from eat_lightning.answer_kind import SingleLabel
 from eat_lightning.deploy.adapt.demand import Demand
 from eat_lightning.deploy.adapt.forms import Form
 from eat_lightning.deploy.adapt.same_answer import SameAnswer
-from eat_lightning.deploy.adapt.search import AdaptCandidate, Search, everybody_at_first
+from eat_lightning.deploy.adapt.search import AdaptCandidate, Search, everybody_at_first, spent
 from eat_lightning.deploy.adapt.work import Passed
+from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.every_label import EveryLabel
 from eat_lightning.methods.exit.predicted_error import PredictedError
@@ -54,3 +56,28 @@ def test_forms_slower_than_a_sure_one_are_not_judged():
     assert judged == ["wrong", "sure", "near"]
     assert statics[0].fault == "slower than one that keeps it"
     assert [c.form.dtype for c in search.near_fastest(statics, 1.25)] == ["near", "sure"]
+
+
+def test_exits_where_few_leave_are_closed():
+    """Of ten texts, four layers: one is sure at layer 0, six at layer 1, nobody at layer 2. Heads
+    cost 0.3 layers. All open: 0.6 + 3 x 4 = 1.8 layers and 0.3 x (1 + 0.9 + 0.3) for heads. The
+    exit at layer 0 saves 0.1 layers (its text leaves at layer 1), that at layer 2 saves none."""
+    sure_at_N = np.array([0, 1, 1, 1, 1, 1, 1, 4, 4, 4])
+    guesses = {
+        layer: np.where(sure_at_N[:, None] <= layer, [9.0, 0.0], [0.0, 0.0]) for layer in range(3)
+    }
+    guesses[4] = np.tile([9.0, 0.0], (10, 1))
+    rule = Confidence(tau=[1.0] * 3, layers=[0, 1, 2])
+    lengths, unknown = np.full(10, 5), np.full(10, -100)
+    recorded = Recorded(unknown, lengths, guesses, tokens_LB=np.full((4, 10), 5), exit=rule)
+    assert spent(recorded, rule, [0.9] * 3) == pytest.approx(1.8 + 0.3 * 2.2)
+    original = {"select": guesses[4], "certify": guesses[4]}
+    forms: Any = SimpleNamespace(encoder=SimpleNamespace(exit=rule))
+    unused: Any = None
+    same = SameAnswer(SingleLabel(2), ["no", "yes"])
+    given = forms, same, Demand(0.7, 0.95), original, original, unused, 1, 1, {}
+    candidate = AdaptCandidate(Form("torch"), [0.9] * 3)
+    Search(*given).close_idle_exits(candidate, recorded)
+    assert candidate.point == [1.0, 0.9, 1.0]
+    assert candidate.depth == pytest.approx((7 * 1 + 3 * 4) / 10)
+    assert candidate.counts[0].changed == 0

@@ -9,7 +9,6 @@ import pytest
 import torch
 from exports import make_run
 
-from eat_lightning.errors import ConfigError
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
@@ -156,20 +155,3 @@ def test_from_a_run_to_rows(run: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert all(rule in printed for rule in rules)
     assert [len(table_of(rows, goal).lines) for goal in ("slowdown", "evasion")] == [12, 16]
     assert figures.save(figure_of(rows), tmp_path)["png"].is_file()
-
-
-@pytest.mark.parametrize(
-    ("override", "said"),
-    [
-        ("goals=[x]", "goals.0 must be one of slowdown, evasion, got 'x'"),
-        ("rules=[{kind: confidence, tau: 2}]", "exit.tau must be in (0, 1], got 2"),
-        ("rules=[{kind: never, policy: 3}]", "policy must be a list"),
-        ("rules=[{kind: never, policy: [{kind: full_depth}]}]", "rules: a policy that asks"),
-        ("rules=[{kind: confidence, layers: [9]}]", "exit.layers must be in 0..3, got 9"),
-    ],
-)
-def test_bad_settings_are_one_line(run: Path, override: str, said: str):
-    with pytest.raises(ConfigError) as error:
-        attack(config_of(run, override))
-    assert str(error.value).startswith(said)
-    assert "\n" not in str(error.value)

@@ -8,7 +8,6 @@ from studies import EAT, keep, make_row
 
 from eat_lightning.report.study import Study, open_study
 from experiments.baselines import Entry
-from experiments.frontier.figure import timing_of
 from experiments.speed import batch_ms, faster, single_ms, sorted_ms
 
 
@@ -86,33 +85,3 @@ def test_a_model_with_exits_is_no_trained_static(tmp_path: Path):
     found = eat(study).trained
     assert found is not None
     assert found.row.run == "static"
-
-
-def test_ours_are_held_against_their_own_form_and_hugging_face_against_what_ran_beside(
-    tmp_path: Path,
-):
-    """Plain and prepacked rows of one run, each form in a session; theirs in the later one."""
-    rows = []
-    for form, session, ms in (("plain", "one", 4.0), ("prepacked", "two", 2.0)):
-        how = {"form": form, "session": session, "threads": 1}
-        rows.append(make_row(**how, **EAT, run="r", model="eat", latency_ms=ms))
-        rows.append(make_row(**how, run="r", model="eat", baseline="own static", latency_ms=ms + 1))
-    theirs = {"baseline": "hugging face", "kernels": "hf_eager", "session": "two", "threads": 1}
-    rows.append(make_row(**theirs, run="r", model="eat", latency_ms=8.0))
-    keep(tmp_path / "r", rows)
-    study = open_study([str(tmp_path)])
-    entries = [Entry(study, point) for point in study.points()]
-    assert len(entries) == 5  # no two are seeds of one setting
-    for entry in entries:
-        if entry.own is not None:
-            assert entry.own.row.session == entry.point.row.session
-        if entry.adaptive:
-            assert entry.padded is not None
-            ratio = faster(entry.point, entry.padded, single_ms)
-            assert (ratio is None) == (entry.point.row.form == "plain")  # of another session
-    ways = {
-        entry.point.row.form: timing_of(entry, entries)[-1] for entry in entries if entry.adaptive
-    }
-    assert ways == {"plain": "plain", "prepacked": "prepacked"}
-    (hugging_face,) = (e for e in entries if e.point.row.baseline == "hugging face")
-    assert timing_of(hugging_face, entries)[-1] == "prepacked"

@@ -1,14 +1,12 @@
 """The bench: who leaves is as set, shares are of what the machine can do, rows add up."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from benches import SIZES, config
 
-from eat_lightning.errors import ConfigError
 from eat_lightning.infer.latency import undisturbed
 from eat_lightning.model.shape import Shape
 from eat_lightning.runs import jsonl
@@ -99,21 +97,3 @@ def test_whole_bench(tmp_path: Path, no_rivals: None, capsys: pytest.CaptureFixt
     report = (tmp_path / "bench" / "report.md").read_text()
     assert "## cost-fp32" in report
     assert "fp32 100 GFLOP/s, 10.0 GB/s" in report
-
-
-@pytest.mark.parametrize(
-    ("changes", "fault"),
-    [
-        ({"ratio": 1.0}, "ratio must be in [0, 1), got 1.0"),
-        ({"dtype": "int8"}, "dtype must be one of fp32, bf16, got 'int8'"),
-        ({"what": "speeds"}, "what must be one of speed, cost, training, compiled, got 'speeds'"),
-        ({"what": "compiled"}, "what=compiled traces a run with its own exits"),
-        ({"encoder": SIZES | {"num_layers": 8}}, "encoder.num_layers must be a multiple of 6"),
-        ({"lengths": "nowhere.json"}, "lengths=nowhere.json must be a file as"),
-        ({"run": "nowhere"}, "run=nowhere is not a run folder"),
-    ],
-)
-def test_faults_are_named_before_anything_runs(tmp_path: Path, changes: Any, fault: str):
-    with pytest.raises(ConfigError) as caught:
-        entry.bench(config(tmp_path, **changes))
-    assert fault in str(caught.value)

@@ -80,25 +80,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Claim:
     return claim(folder)
 
 
-def test_cells(whole: Claim):
-    found = table(whole)
-    assert list(texts(found, "cell")) == NAMES
-    assert texts(found, "flops")["pruning + exits"] == "0.600"
-    assert texts(found, "exits")["window + exits"] == "tau 0.9"
-    assert texts(found, "pruning")["window + exits"] == ""
-    # 10 / 6.8, and the extremes of the repeats divided.
-    assert texts(found, "single")["pruning + exits"] == "1.47 (1.41 to 1.53)"
-    assert texts(found, "batch")["pruning + exits"] == "1.60 (1.60 to 1.60)"
-    assert texts(found, "conversion")["pruning + exits"] == "0.88"  # 1.4706 x 0.6
-    assert texts(found, "single")["none of them"] == "1"
-    assert texts(found, "points")["none of them"] == ""
-    cell = found.lines[NAMES.index("exits")].cells["points"]
-    assert cell.text == "+12.50 (+0.00 to +37.50)"  # one of 8 more is right
-    assert not cell.bold
-    assert cell.flags == ("the interval spans zero",)
-    assert found.lines[NAMES.index("exits")].cells["p"].text == "1.00"
-
-
 def test_do_savings_multiply(whole: Claim):
     found = table(whole, "-products")
     assert list(texts(found, "cell")) == NAMES[4:]
@@ -113,27 +94,6 @@ def test_do_savings_multiply(whole: Claim):
     assert "run-101" in line.source.runs[0]
     assert {run[-3:] for run in line.source.runs} == {"101", "100", "001", "000"}
     assert any("1.57 (time, batch 1; 1.47, 0.94 of it)" in line for line in whole.answer)
-
-
-def test_effects_and_interactions(whole: Claim):
-    found = table(whole, "-effects")
-    flops = texts(found, "flops")
-    assert list(flops) == [
-        *("pruning", "window", "exits", "pruning x window", "pruning x exits"),
-        *("window x exits", "pruning x window x exits"),
-    ]
-    # Pruning: 100 / 80 without exits, 70 / 60 with: the root of their product.
-    assert flops["pruning"] == f"{(1.25 * 7 / 6) ** 0.5:.3f}"
-    assert flops["pruning x exits"] == f"{(7 / 6) / 1.25:.3f}"
-    assert (
-        flops["window"] == flops["window x exits"] == flops["pruning x window x exits"] == "1.000"
-    )
-    points = {k: v.partition(" ")[0] for k, v in texts(found, "points").items()}
-    # Right of 8: none 6, pruning 5, exits 7, both 4. Pruning: -1 and -3; both for one: -2.
-    assert points["pruning"] == "-25.00"
-    assert points["exits"] == "+0.00"
-    assert points["pruning x exits"] == "-25.00"
-    assert points["window"] == "0"
 
 
 def test_the_figure_has_its_marks(whole: Claim):

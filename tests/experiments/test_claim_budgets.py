@@ -37,19 +37,3 @@ def test_two_rules_of_one_run_are_told_apart_by_the_same_names_for_all_seeds(tmp
     texts = {x.cells["model"].text: x.cells["seeds"].text for x in found.tables[0].lines}
     assert texts == {"eat, confidence": "1 (1)", "eat, margin": "2 (1, 2)"}
     assert len({mark.title for mark in found.figures[0].marks}) == 2
-
-
-def test_fixed_depths_are_those_of_the_method(tmp_path: Path):
-    """Two methods of one seed, whose rows at full depth differ in nothing but their run."""
-    run(tmp_path, "joint", 0.8)
-    learned = {"kind": "berxit", "threshold": [0.4], "layers": [4]}
-    run(tmp_path, "learned", 0.4, rule=learned, at_6=0.5)
-    texts = {x.cells["model"].text: x.cells["full"].text for x in claim(tmp_path).tables[0].lines}
-    assert texts == {"eat": "75.00", "eat, berxit": "50.00"}
-
-
-def test_full_depth_is_that_of_the_line_s_dtype(tmp_path: Path):
-    run(tmp_path, "joint", 0.8)
-    run(tmp_path, "joint8", 0.8, at_6=0.5, dtype="int8")
-    lines = claim(tmp_path).tables[0].lines
-    assert sorted(x.cells["full"].text for x in lines) == ["50.00", "75.00"]

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from studies import EAT, claim_in, keep, make_recorded, make_row
 
-from eat_lightning.report import figures
 from eat_lightning.report.claim import Claim
 from eat_lightning.report.table import Line
 
@@ -78,22 +77,3 @@ def test_the_oracle_by_hand(found: Claim):
     assert "a bound and no rule: it knows the labels" in made.flags
     tau = line(found, 1, "way", "tau 0.9").cells
     assert (tau["accuracy"].value, tau["depth"].value) == (87.5, 4.5)
-
-
-def test_the_answer_has_the_numbers(found: Claim):
-    first, second = found.answer
-    assert "17.5 to 18.7 % at layer 4" in first
-    assert second == (
-        "sst2, eat: tau 0.9 is right on 87.50 % at depth 4.50; the oracle of its exits on 87.50 % "
-        "at 4.50."
-    )
-
-
-def test_figures_are_drawn_and_every_bin_has_its_mark(found: Claim):
-    reliability, oracle = found.figures
-    for figure in found.figures:
-        assert figures.svg(figure).startswith("<svg")  # which says so if a mark is lost
-    assert len(reliability.marks) == 2 * 2 * 2  # two exits, before and after, two bins
-    reported = dict(reliability.marks[-1].details)
-    assert (reported["examples"], reported["confidence"]) == ("5", "95.0 %")
-    assert len(oracle.marks) == 2 + 1 + 1  # exits, rule, oracle

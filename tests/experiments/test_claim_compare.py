@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 from budgeted import AT_6, run
-from hydra import compose, initialize_config_dir
+from finished import config_of
 
-from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.errors import ConfigError
 from eat_lightning.report import __main__ as command
 from eat_lightning.report.__main__ import CLAIMS_DIR, claim_of
@@ -52,9 +51,7 @@ def test_only_seeds_that_both_have_are_compared(folder: Path):
 
 
 def test_it_is_refused_before_the_long_work(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        overrides = [f"study={folder}", "against='eat, joint'"]
-        config = plain(compose("report", overrides=overrides))
+    config = config_of("report", f"study=[{folder}]", "against='eat, joint'")
     monkeypatch.setattr(command, "make_claims", lambda *_: pytest.fail("claims were made"))
     with pytest.raises(
         ConfigError, match='against="eat" or against="eat, sweet", got \'eat, joint'

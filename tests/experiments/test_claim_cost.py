@@ -1,6 +1,5 @@
 """The paper's formulas by hand, and the three costs side by side."""
 
-import shutil
 from functools import partial
 from pathlib import Path
 
@@ -60,12 +59,3 @@ def test_costs_side_by_side(tmp_path: Path):
         "sst2, eat, tau 0.9: of own static's cost the formulas promise 0.75, counted are 0.60, "
         "measured are, at batch 1, 0.50, at batch 32 0.50; conversion 1.20 and 1.20."
     ]
-
-
-def test_without_the_run_the_beta_term_is_left(tmp_path: Path):
-    eat_run(tmp_path)
-    shutil.rmtree(tmp_path / "eat1" / "model")
-    (line,) = claim(tmp_path).tables[0].lines
-    assert line.cells["formula"].value == pytest.approx(0.75)
-    assert "the beta term alone" in line.cells["formula"].flags[0]
-    assert line.cells["attention"].text == ""

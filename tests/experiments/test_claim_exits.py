@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from studies import EAT, STATIC, claim_in, keep, make_recorded, make_row
 
-from eat_lightning.report import figures
 from eat_lightning.report.claim import Claim
 from eat_lightning.report.study import open_study
 from eat_lightning.report.table import Line
@@ -71,21 +70,6 @@ def test_who_left_where_by_hand(found: Claim):
     assert made["harm"].high == pytest.approx(100 * 1.959964**2 / (5 + 1.959964**2))
 
 
-def test_harm_is_told(tmp_path: Path):
-    """A wrong guess that is sure leaves too: 95 % for the wrong class."""
-    recorded = make_recorded([AT_4, [1] * 8], [4, 6])
-    recorded.guesses[4][7] = np.log([0.95, 0.05])
-    fields = {"model": "eat", "run": "h", "examples": "e.parquet", "accuracy": 0.875, "depth": 4.25}
-    shares = {"exit_shares": {"4": 0.875, "6": 0.125}}
-    keep(tmp_path / "h", [make_row(**{**fields, **EAT, **shares})], recorded)
-    found = claim(tmp_path)
-    made = line(found, "layer 4").cells
-    assert (made["harm"].value, made["help"].value) == (pytest.approx(100 / 7), 0)
-    assert made["to_last"].value == pytest.approx(-12.5)
-    assert not made["to_last"].bold
-    assert "Leaving early changes accuracy by -12.50 (" in found.answer[0]
-
-
 def test_depth_by_length_and_difficulty(found: Claim):
     # One example a bin; the two of length 10 and 11 ran all layers.
     made = line(found, "11 tokens", table=1).cells
@@ -96,16 +80,6 @@ def test_depth_by_length_and_difficulty(found: Claim):
     assert found.answer[-1] == (
         "sst2, eat at tau 0.9: depth 3.00 at difficulty 0, depth 4.75 at difficulty 1."
     )
-
-
-def test_figures_are_drawn_and_marks_are_found(found: Claim):
-    names = ["exit-shares", "exit-accuracy", "depth-length", "depth-difficulty"]
-    assert [figure.name for figure in found.figures] == [f"{name}-sst2" for name in names]
-    for figure in found.figures:
-        assert figures.svg(figure).startswith("<svg")  # which says so if a mark is lost
-    reported = dict(found.figures[1].marks[0].details)
-    assert reported["last layer on the same"].startswith("60.0 %")
-    assert [len(figure.marks) for figure in found.figures] == [3, 3, 8, 2]
 
 
 def test_passes_are_told_apart(tmp_path: Path):

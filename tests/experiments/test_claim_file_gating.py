@@ -9,7 +9,6 @@ import pyarrow.parquet as pq
 import pytest
 from studies import EAT, keep, make_recorded, make_row
 
-from eat_lightning.report import figures
 from eat_lightning.report.__main__ import CLAIMS_DIR, claim_of
 from eat_lightning.report.claim import Claim
 from eat_lightning.report.study import open_study
@@ -63,19 +62,6 @@ def test_shares_by_class_and_kind(tmp_path: Path):
     assert cells["renamed"]["deep"].value == 50
     assert cells["end lost"]["n"].value == 6
     assert cells["scrambled"]["depth"].text == "4.00"
-
-
-def test_peers_beside(tmp_path: Path):
-    found = claim(study_in(tmp_path))
-    who = [line.cells["who"].text for line in found.tables[0].lines]
-    assert who.count("libmagic of complete content") == 3
-    assert found.answer[-1].startswith("libmagic of complete content, same rule: sent to deep")
-
-
-def test_marks_are_drawn(tmp_path: Path):
-    (figure,) = claim(study_in(tmp_path)).figures
-    assert len(figure.marks) == 4 + 3
-    figures.svg(figure)  # raises where a mark was not drawn
 
 
 @pytest.fixture

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from studies import STATIC, claim_in, keep, line_of, make_recorded, make_row
+from studies import claim_in, keep, line_of, make_recorded, make_row
 
 from eat_lightning.infer.recorded import Recorded
-from eat_lightning.report import figures
 from eat_lightning.report.claim import Claim
 from eat_lightning.report.table import Table
 from eat_lightning.runs.row import write
@@ -104,38 +103,3 @@ def test_what_one_takes_from_the_other(whole: Claim):
     # The same weights with all tokens: head 1 is right on one more, which leaves there.
     assert both.cell("heads").value == pytest.approx(-100 / 6)
     assert both.cell("later").value == pytest.approx(1 / 6)
-
-
-def test_who_saves_on_what(whole: Claim):
-    found = table(whole, "-lengths")
-    texts = [[x.cell(k).text for k in ("short", "middle", "long")] for x in found.lines]
-    assert texts == [["0.0"] * 3, ["25.0"] * 3, ["50.0", "25.0", "0.0"], ["50.0", "25.0", "25.0"]]
-    assert found.lines[2].cell("longer").text == "-50.00 (-50.00 to -50.00)"
-    assert "4 to 4 (2), 8 to 8 (2), 12 to 12 (2)" in found.caption
-    assert any("exits alone" in x and "confidence -50.0" in x for x in whole.answer)
-
-
-def test_the_figure_has_its_marks(whole: Claim):
-    (figure,) = whole.figures
-    figures.svg(figure)  # raises where a mark was not drawn
-    titles = [mark.title for mark in figure.marks]
-    assert sorted(titles) == sorted(["ltp", "confidence", "ltp + confidence", "ltp", "confidence"])
-    (both,) = [mark for mark in figure.marks if mark.title == "ltp + confidence"]
-    assert dict(both.details)["product"] == "0.625"
-
-
-def test_equal_budgets(tmp_path: Path):
-    unpruned_run(tmp_path)
-    pruned_run(tmp_path)
-    for run, flops, reduction, tau in (
-        ("none", 80, STATIC["reduction"], 0.9),
-        ("ltp", 70, LTP, 0.95),
-    ):
-        rule = {"exit": RULE["exit"] | {"tau": [tau]}, "knob": "tau", "point": [tau]}
-        row = row_of(run, flops, 3, reduction=reduction, budget=0.8, **rule)
-        write(tmp_path / run / "rows.jsonl", [row])
-    made = claim(tmp_path)
-    alone, pruned = table(made, "-budgets").lines
-    assert alone.cell("points").text == ""
-    assert pruned.cell("points").value == pytest.approx(-100 / 6)  # 3 of six beside 4
-    assert "0 of 1 are shown to be above exits alone, 0 below" in made.answer[-1]

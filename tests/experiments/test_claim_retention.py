@@ -11,11 +11,8 @@ from studies import EAT, claim_in, keep, make_row
 
 from eat_lightning.infer.record import Recorded
 from eat_lightning.model.specification import build
-from eat_lightning.report import figures
 from eat_lightning.report.claim import Claim
 from eat_lightning.report.table import Table
-from eat_lightning.runs.run import Run
-from experiments.retention.kept import logged
 
 claim = partial(claim_in, "retention")
 # Tokens at first, after layer 2 and after layer 4 by algorithm 1: 1 + ceil(0.7 (t - 1)), twice.
@@ -96,32 +93,3 @@ def test_exits_raise_it(whole: Claim):
     assert found["retention"] == f"{np.mean(left):.3f}"
     assert found["length_2"] == f"{(8 / 11 + 6 / 11) / 2:.3f}"
     assert len(whole.tables[0].lines) == 2, "a rule under which nobody leaves is the first line"
-
-
-def test_over_training(whole: Claim):
-    found = texts(whole.tables[1], 0)
-    assert (found["steps"], found["scheduled"], found["observed"]) == ("40", "0.490", "0.600")
-    assert (found["above"], found["select"]) == ("+0.110", "0.550")
-
-
-def test_figures_have_their_marks(whole: Claim):
-    training, length = whole.figures
-    assert (training.name, length.name) == ("retention-sst2-training", "retention-sst2-length")
-    for figure in whole.figures:
-        svg = figures.svg(figure)
-        assert all(f'id="{mark.gid}"' in svg for mark in figure.marks)
-    assert [m.title for m in training.marks] == ["eat, scheduled", "eat, observed", "eat, select"]
-    assert dict(length.marks[0].details)["algorithm 1"] == f"{np.mean(WHOLE):.3f}"
-
-
-def test_curves_join_the_attempts_of_a_resumed_run(tmp_path: Path):
-    folder = keep(tmp_path / "r", [make_row()])
-    for name, lines in {
-        "csv": "epoch,step,train/loss\n0,1,3.0\n0,2,2.0\n0,",
-        "csv-2": "epoch,step,train/loss,x\n0,2,1.5,\n0,3,1.0,7\n",
-    }.items():
-        (folder / name).mkdir()
-        (folder / name / "metrics.csv").write_text(lines)
-    found = logged(Run.open(folder))["train/loss"].dropna()
-    np.testing.assert_array_equal(found.index, [1, 2, 3])
-    np.testing.assert_array_equal(found, [3.0, 1.5, 1.0])

@@ -1,15 +1,10 @@
 """Trials of the monitor on recorded streams, by hand; the study's script draws from their rows."""
 
-from dataclasses import replace
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from eat_lightning.infer.record import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
-from eat_lightning.runs import jsonl
-from experiments.drift import draw
 from experiments.drift.trials import (
     CONTROL,
     RECOVERY,
@@ -88,19 +83,3 @@ def test_an_unshifted_stream_raises_no_alarm_and_a_shift_that_goes_is_forgotten(
     gone = recovery_trial("t", *USUAL, stream("long", 900, 3, longer=12), seed=0)
     assert (gone.kind, gone.feature) == (RECOVERY, "tokens")
     assert 500 < gone.back < 3000
-
-
-def test_the_script_draws_from_the_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
-    monkeypatch.setattr(draw, "KEPT", tmp_path)
-    shifted = stream("long", 600, 3, longer=12)
-    trials = [shift_trial("sst2", *USUAL, shifted, seed) for seed in range(2)]
-    trials += [recovery_trial("sst2", *USUAL, shifted, 0)]
-    one = control_trial("sst2", *USUAL, 0, 200)
-    jsonl.write(tmp_path / "trials.jsonl", [*trials, one, replace(one, seed=1, alarms=3)])
-    draw.show()
-    names = {path.name for path in tmp_path.iterdir()}
-    assert {"drift.png", "drift-shifts.md", "drift-control.md", "drift-return.md"} <= names
-    shifts = (tmp_path / "drift-shifts.md").read_text()
-    delays = sorted(trial.delay for trial in trials[:2])
-    assert f"({delays[0]} to {delays[1]})" in shifts
-    assert "750.00 (154.67 to 2191.82)" in (tmp_path / "drift-control.md").read_text()

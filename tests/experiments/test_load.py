@@ -1,9 +1,7 @@
 """The load generator: its schedule, its numbers, its rows, and one load from end to end."""
 
 import asyncio
-import json
 import runpy
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ from finished import config_of
 from gateways import FakeModel, running
 
 from experiments.serving.__main__ import load
-from experiments.serving.rows import LoadRow, measured
+from experiments.serving.rows import measured
 from experiments.serving.traffic import (
     BROKEN,
     Client,
@@ -31,18 +29,6 @@ SCRIPT = Path(__file__).parents[2] / "experiments" / "serving" / "draw.py"
 def config(**changes: Any) -> dict[str, Any]:
     cores = {"server_core": None, "load_core": None}
     return config_of("load") | {"run": "somewhere"} | cores | changes
-
-
-def row(**changes: Any) -> LoadRow:
-    given: dict[str, Any] = {
-        **{"run": "r", "task": "sst2", "backend": "torch", "exits": "own", "mode": "inline"},
-        **{"batch": 1, "wait_ms": 10.0, "queue": 64, "deadline_ms": 2000.0, "basis": "own"},
-        **{"level": 0.5, "capacity": 200.0, "offered": 100.0, "seconds": 20.0, "num_sent": 2000},
-        **{"num_answered": 1990, "rps": 99.5, "share_503": 0.005, "share_504": 0.0},
-        **{"num_other": 0, "p50_ms": 4.0, "p90_ms": 6.0, "p99_ms": 9.0, "max_ms": 12.0},
-        **{"mean_depth": 3.5, "late_p99_ms": 0.1},
-    }
-    return LoadRow(**(given | changes))
 
 
 def test_arrivals_are_poisson():
@@ -128,24 +114,6 @@ def draw(folder: Path, rows: Path) -> str:
     page.write_text((SCRIPT.parent / "load.md").read_text())
     script["main"]([str(rows), str(folder / "results")], page)
     return page.read_text()
-
-
-def test_the_page_is_made_from_rows(tmp_path: Path, capsys: pytest.CaptureFixture):
-    made = [
-        row(exits="never", capacity=100.0, level=1.0, offered=100.0, p99_ms=300.0),
-        row(level=0.5),
-        row(basis="static", level=1.0, p99_ms=8.0),
-    ]
-    rows = tmp_path / "rows.jsonl"
-    rows.write_text("".join(json.dumps(asdict(each)) + "\n" for each in made))
-    text = draw(tmp_path, rows)
-    assert "inline, torch: 200 requests a second adaptive, 100 static, 2.00 times as many." in text
-    assert "p99 8 ms adaptive, 300 ms static" in text
-    assert "Not measured yet" not in text
-    assert "![Latency against load](results/serving-sst2.png)" in text
-    assert (tmp_path / "results" / "serving-sst2.png").is_file()
-    assert draw(tmp_path, rows) == text
-    assert "adaptive, torch" in capsys.readouterr().out
 
 
 def test_routes_are_measured_in_one_run_each_with_the_same_texts():

@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "experiments" / "site" / "notebooks").glob("*.ipynb"))
+LAST = {"engineer": "depth", "researcher": "my_idea"}  # a word of the last output
 
 
 def test_notebooks_are_kept_without_outputs():
@@ -32,4 +33,4 @@ def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     where = {"metadata": {"path": str(tmp_path)}}
     nbclient.NotebookClient(book, timeout=900, resources=where).execute()
     last = json.dumps([cell.outputs for cell in book.cells if cell.cell_type == "code"][-1])
-    assert "my_idea" in last
+    assert LAST[path.stem] in last

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.site import how
+from experiments.site import bars, how
 from experiments.site.made import ROOT
 
 PAGES = ROOT / "experiments/site/pages"
@@ -62,6 +62,13 @@ def test_sentences_of_the_front_page_and_of_the_pictures_are_short():
 def test_a_study_answers_first_and_in_short_sentences():
     pages = (ROOT / "experiments").glob("*/page.md")
     assert {str(path): found for path in pages if (found := long_ones(answer(path)))} == {}
+
+
+def test_a_figure_of_bars_is_of_its_page_s_table():
+    for each in bars.ALL:
+        assert (ROOT / "experiments" / each.study / "answer.svg").read_text("utf-8") == each.svg()
+    found = bars.lines("| a | b |\n|---|---|\n| `x` | **1** |\n| | 2 |\n", 0)
+    assert found == [{"a": "x", "b": "1"}, {"a": "x", "b": "2"}]
 
 
 def test_a_study_s_page_is_short():

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eat_lightning.errors import ConfigError
 from eat_lightning.runs import jsonl
 from experiments.scaling import __main__ as entry
 from experiments.scaling.fit import exponent, lengths_of, ratios, spread
@@ -97,22 +96,3 @@ def test_whole_bench(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert [r.candidate for r in fewer if r.length == 200 and r.axis == "length"] == [
         *(WINDOW, PRUNED, "window product")
     ]
-
-
-@pytest.mark.parametrize(
-    ("changes", "fault"),
-    [
-        ({"lengths": [512]}, "lengths must be a list of two numbers or more, got [512]"),
-        ({"at": 200}, "at must be one of lengths up to dense_up_to, [150, 300], got 200"),
-        ({"dense_up_to": 150}, "at must be one of lengths up to dense_up_to, [150], got 300"),
-        (
-            {"attentions": ["flash"]},
-            "attention.kind: there is no attention called 'flash'",
-        ),
-        ({"encoder": SIZES | {"num_layers": 2}}, "encoder.num_layers must be 3 or more, got 2"),
-    ],
-)
-def test_faults_are_named_before_anything_runs(tmp_path: Path, changes: Any, fault: str):
-    with pytest.raises(ConfigError) as caught:
-        entry.scaling(config(tmp_path, **changes))
-    assert fault in str(caught.value)

@@ -6,7 +6,15 @@ import torch
 from exports import small
 from models import alone, packed, ragged
 
-from eat_lightning.export.agreement import Agreement, score_margin, unseen_exits, watched
+from eat_lightning.answer_kind import Score
+from eat_lightning.export.agreement import (
+    Agreement,
+    differences,
+    score_margin,
+    unseen_exits,
+    watched,
+)
+from eat_lightning.text_io import AnswerTrace
 
 
 def agreement(early: int = 0) -> Agreement:
@@ -32,6 +40,28 @@ def test_agreement_excuses_thin_margins_only():
     assert found.summary()["thin"] == [10]
     assert found.summary()["run_accuracy"] == pytest.approx(2 / 3)
     assert found.summary()["accuracy"] is None  # of one example no label is known
+
+
+@pytest.mark.parametrize(
+    ("kind", "differ"),
+    [
+        (Score(tolerance=0.5), [False, True]),
+        (Score(cuts=(1.2,)), [True, True]),
+        (Score(), [True, True]),
+    ],
+)
+def test_scores_differ_by_more_than_the_tolerance_or_across_a_cut(kind: Score, differ: list[bool]):
+    """An engine in int8 gives other digits of the same answer; of nothing to compare by, a digit
+    is a difference. Scores 1.0 and 3.0 become 1.25 and 1.0."""
+
+    def trace(*scores: float) -> AnswerTrace:
+        logits_BC = np.array([[score] for score in scores], np.float32)
+        two_B = np.full(2, 2)
+        return AnswerTrace(logits_BC, two_B, two_B, np.full((2, 2), 4), {})
+
+    unknown_B = np.full(2, np.nan)
+    given = np.arange(2), trace(1.0, 3.0), trace(1.25, 1.0), unknown_B, unknown_B
+    assert differences(*given, kind).labels_differ_B.tolist() == differ
 
 
 @pytest.mark.parametrize(("early", "layers", "warns"), [(0, [2], 1), (1, [2], 0), (0, [], 0)])

@@ -7,10 +7,9 @@ import logging
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
+from finished import config_of
 from studies import EAT, keep, make_recorded, make_row
 
-from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.errors import ConfigError
 from eat_lightning.overrides import with_paths_listed
 from eat_lightning.report.__main__ import main, report
@@ -19,8 +18,7 @@ from experiments.__main__ import main as one_claim
 
 
 def config(*overrides: str) -> dict:
-    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        return plain(compose("report", overrides=with_paths_listed(list(overrides), "study")))
+    return config_of("report", *with_paths_listed(list(overrides), "study"))
 
 
 def study_of(folder: Path) -> Path:

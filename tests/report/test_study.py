@@ -117,34 +117,3 @@ def test_kept_rows_a_pattern_and_the_same_folder_twice(tmp_path: Path):
     study = open_study(paths, title="mine")
     assert ([m.row.run for m in study.measured], study.title) == (["r", "other"], "mine")
     assert [run.name for run in study.runs] == ["r"]
-
-
-def test_two_runs_of_one_seed_count_once_where_they_were_trained_alike(tmp_path: Path):
-    for name, steps in (("lr-1e-3", 9), ("lr-0.001", 9), ("short", 3)):
-        keep(tmp_path / name, [make_row(run=name, steps=steps)])
-    study = open_study([str(tmp_path)])
-    (point,) = study.points()
-    assert point.runs == ["s/lr-1e-3", "s/short"]
-    assert study.warnings[0] == (
-        "s/lr-0.001 and s/lr-1e-3 are one seed of one setting: s/lr-1e-3 counts"
-    )
-
-
-def test_heads_on_a_tuned_model_of_each_seed_are_one_setting(tmp_path: Path):
-    """But two models of one seed are two, which only their digests tell."""
-    models = ((1, "sst2-bert-s1-lr-1e-4-0123abcd"), (2, "sst2-bert-s2-lr-1e-4-4567abcd"))
-    for seed, model in models:
-        keep(tmp_path / model, [make_row(run=model, seed=seed, encoder=model, teacher=model)])
-    (point,) = open_study([str(tmp_path)]).points()
-    assert point.seeds == [1, 2]
-    other = "sst2-bert-s1-lr-1e-4-89abcdef"
-    keep(tmp_path / other, [make_row(run=other, seed=1, encoder=other, teacher=other)])
-    assert len(open_study([str(tmp_path)]).points()) == 3
-
-
-def test_runs_with_other_heads_are_not_seeds_of_one_setting(tmp_path: Path):
-    keep(tmp_path / "a", [make_row(run="a", temperature={"6": 1.0})])
-    keep(tmp_path / "b", [make_row(run="b", seed=2, temperature={"6": 1.1})])
-    keep(tmp_path / "c", [make_row(run="c", temperature={"4": 1.0, "6": 1.0})])
-    points = open_study([str(tmp_path)]).points()
-    assert sorted(point.runs for point in points) == [["s/a", "s/b"], ["s/c"]]

@@ -6,7 +6,7 @@ from io import StringIO
 import pytest
 
 from eat_lightning.report.provenance import Provenance
-from eat_lightning.report.table import Cell, Column, Line, Table, escaped
+from eat_lightning.report.table import Cell, Column, Line, Table
 
 SOURCE = Provenance(("s/r1", "s/r2"), "eat measure run=outputs/s/r1", ("abc123",))
 SMALL = "fewer than 100 examples"
@@ -71,13 +71,6 @@ def test_words_that_are_the_same_are_said_once(table: Table) -> None:
     assert "| model | dtype | ms |" in squeezed(differing.markdown())
 
 
-def test_groups_follow_each_other(table: Table) -> None:
-    text = squeezed(table.page())
-    assert text.index("| model | accuracy |") < text.index("| model | ms |")
-    assert "**2.0**" in text
-    assert "* accuracy: in percent" in text
-
-
 def test_latex_is_escaped_and_has_footnotes(table: Table) -> None:
     text = table.latex()
     assert r"a\_b\textsuperscript{a} & 50.0 $\pm$ 1.0\textsuperscript{b} \\" in text
@@ -86,16 +79,3 @@ def test_latex_is_escaped_and_has_footnotes(table: Table) -> None:
     assert r"\textsuperscript{b} fewer than 100 examples" in text
     assert text.count(r"\toprule") == text.count(r"\end{table}") == 2
     assert r"\textbf{2.0}" in text
-
-
-@pytest.mark.parametrize(
-    ("given", "wanted"),
-    [
-        ("-1.5 to -0.5", "$-$1.5 to $-$0.5"),
-        ("all-minilm-l6", "all-minilm-l6"),
-        ("a\\b^c", r"a\textbackslash{}b\textasciicircum{}c"),
-        ("x < 1 #{2}", r"x $<$ 1 \#\{2\}"),
-    ],
-)
-def test_escaped(given: str, wanted: str) -> None:
-    assert escaped(given) == wanted

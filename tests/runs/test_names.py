@@ -3,10 +3,9 @@
 from typing import Any
 
 import pytest
-from studies import EAT, STATIC, make_row
+from studies import EAT, make_row
 
 from eat_lightning.runs.names import names_of
-from eat_lightning.runs.row import Row
 
 RULE: dict[str, Any] = {"exit": EAT["exit"], "knob": "tau", "point": 0.9}
 TOP = {"kind": "norm_topk", "ratio": 0.3, "layers": [2, 4]}
@@ -45,25 +44,3 @@ def names(*runs: dict[str, Any]) -> list[str]:
 )
 def test_what_differs_is_named(runs: list[dict[str, Any]], wanted: list[str]):
     assert names(*runs) == wanted
-
-
-def test_baselines_are_called_as_their_run():
-    rows: list[Row] = [
-        make_row(model="eat", run="a", reduction=TOP),
-        make_row(model="eat", run="a", baseline="own static", **STATIC),
-        make_row(model="eat", run="b"),
-    ]
-    found = names_of(rows)
-    assert [found[row.setting] for row in rows] == ["eat, norm_topk", "eat, norm_topk", "eat"]
-
-
-def test_a_run_keeps_its_own_rule_beside_others_that_it_was_measured_with():
-    learned = {"exit": {"kind": "berxit", "threshold": [0.4]}, "knob": "threshold", "point": [0.4]}
-    other = {"exit": {"kind": "patience", "patience": 1}, "knob": "patience", "point": 1}
-    rows = [
-        make_row(model="eat", run="a", **RULE),
-        make_row(model="eat", run="b", budget=0.5, **learned),
-        make_row(model="eat", run="b", **other),
-    ]
-    found = names_of(rows)
-    assert [found[row.setting] for row in rows] == ["eat", "eat, berxit", "eat, berxit"]

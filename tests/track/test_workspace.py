@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
+from finished import config_of
 
-from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.errors import ConfigError
 from eat_lightning.track.__main__ import workspace
 
@@ -16,15 +15,10 @@ pytest.importorskip("wandb_workspaces", reason="pip install wandb-workspaces")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
-def config_of(*overrides: str) -> dict[str, Any]:
-    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        return plain(compose("track", overrides=list(overrides)))
-
-
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     file = tmp_path_factory.mktemp("spec") / "workspace.json"
-    workspace(config_of(f"file={file}", "exits=[3,6]", "group=[reduction.ratio]"))
+    workspace(config_of("track", f"file={file}", "exits=[3,6]", "group=[reduction.ratio]"))
     return json.loads(file.read_text())["section"]
 
 
@@ -62,7 +56,11 @@ def test_panels_name_what_runs_log(spec: dict[str, Any]):
 
 
 def test_without_an_account_the_spec_is_a_file(outputs: Path, capsys: pytest.CaptureFixture[str]):
-    workspace(config_of())
+    workspace(
+        config_of(
+            "track",
+        )
+    )
     message = capsys.readouterr().out
     assert (
         message
@@ -74,7 +72,7 @@ def test_without_an_account_the_spec_is_a_file(outputs: Path, capsys: pytest.Cap
 
 def test_faults_are_named_together():
     with pytest.raises(ConfigError) as raised:
-        workspace(config_of("project=''", "exits=[4,3]"))
+        workspace(config_of("track", "project=''", "exits=[4,3]"))
     assert str(raised.value).splitlines() == [
         "project must be a name, got ''",
         "exits must ascend, got [4, 3]",

@@ -37,7 +37,11 @@ def adapt(config: dict[str, Any]) -> None:
 
 
 # `model` is a group of train's configs, in which Hydra would look its value up.
-main = entry("adapt", adapt, renamed={"model": "classifier"})
+main = entry(
+    *("adapt", adapt),
+    renamed={"model": "classifier"},
+    kept="what is finished lies beside `to`, ending in .part, and the same command goes on",
+)
 
 if __name__ == "__main__":
     main()

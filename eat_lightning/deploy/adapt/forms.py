@@ -166,7 +166,8 @@ class Forms:
         labels = list(self.original.same.labels)
         how = Opening(form.dtype, self.threads)
         given = self.encoder.replacing(exit=rule), labels
-        return OfRun(self.run, how, (), given).open(form.engine)
+        # An engine's answers are judged on *select*, on texts that are more than random words.
+        return OfRun(self.run, how, (), given, compared=False).open(form.engine)
 
 
 def deployed_original(original: Original) -> Deployed:

@@ -22,7 +22,7 @@ def score(config: dict[str, Any]) -> int:
     return Corpus.open(plan).score()
 
 
-main = entry("score", score, many="input")
+main = entry("score", score, many="input", kept="finished shards stay; the same command goes on")
 
 if __name__ == "__main__":
     main()

@@ -7,13 +7,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import finished
 import pytest
 import torch
 import yaml
-from hydra import compose, initialize_config_dir
 from models import method, tiny
 
-from eat_lightning.config import CONFIG_DIR, parsed, plain
+from eat_lightning.config import CONFIG_DIR, parsed
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.data.toy import ToyData
 from eat_lightning.deploy.certify.__main__ import certify
@@ -84,8 +84,7 @@ def no_fit(no_passes: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def config_of(name: str, run: Path, *overrides: str) -> dict[str, Any]:
-    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        return plain(compose(name, overrides=[f"run='{run}'", *overrides]))
+    return finished.config_of(name, f"run='{run}'", *overrides)
 
 
 def kept(run: Path) -> dict[str, Any]:

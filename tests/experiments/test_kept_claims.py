@@ -1,0 +1,34 @@
+"""Every claim is made of the rows that are kept beside it, and its figures are drawn."""
+
+from pathlib import Path
+
+import pytest
+from studies import claim_in
+
+from eat_lightning.report import figures
+from eat_lightning.report.__main__ import CLAIMS_DIR
+from eat_lightning.report.claim import Claim
+
+CLAIMS = ["ablation", "budgets", "dtypes", "exits", "interplay", "methods", "policies"]
+
+
+def of_kept_rows(name: str) -> tuple[Claim, Path]:
+    folder = CLAIMS_DIR / name / "results"
+    return claim_in(name, folder), folder / "report.md"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CLAIMS)
+def test_a_claim_is_made_of_its_kept_rows(name: str):
+    found, _ = of_kept_rows(name)
+    assert all(table.lines for table in found.tables)
+    assert found.answer
+    for figure in found.figures:
+        figures.svg(figure)  # raises where a mark was not drawn
+
+
+@pytest.mark.parametrize("name", ["ablation", "exits", "policies"])
+def test_a_claim_answers_as_its_kept_page_does(name: str):
+    found, page = of_kept_rows(name)
+    text = page.read_text("utf-8")
+    assert [line for line in found.answer if line not in text] == []
