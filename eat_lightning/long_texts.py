@@ -258,7 +258,9 @@ class Joiner:
         depth_W = np.concatenate([trace.depth_B for trace in traces])
         deepest = traces[int(depth_W.argmax())]
         logits_C = self.logits(logits_of(traces))
-        tokens_L1 = np.sum([trace.tokens_LB for trace in traces], axis=0)
+        tokens_LW = np.concatenate([trace.tokens_LB for trace in traces], axis=1)
+        ran_LW = np.arange(1, len(tokens_LW) + 1)[:, None] <= depth_W
+        tokens_L1 = (tokens_LW * ran_LW).sum(1, keepdims=True)
         return replace(deepest, logits_BC=logits_C[None], tokens_LB=tokens_L1, guesses={})
 
     def logits(self, logits_WC: np.ndarray) -> np.ndarray:

@@ -168,7 +168,7 @@ def test_the_first_window_where_it_is_found_ends_the_text():
     joined, _ = joiner.read(given_windows(*[PACK_TOKENS // 3] * 6), run)
     assert seen == [0, 1, 2]  # one pack of two
     assert joined.logits_BC.tolist() == [[0.0, 1.0]]
-    assert (joined.depth_B.tolist(), joined.tokens_LB.tolist()) == ([2], [[14], [14]])
+    assert (joined.depth_B.tolist(), joined.tokens_LB.tolist()) == ([2], [[14], [7]])
 
 
 EVERYONE = 0.5  # a tau at which all leave at the first exit, layer 3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +23,7 @@ from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.infer.precision import form_of, in_dtype, in_form
 from eat_lightning.infer.sessions import ENGINES
 from eat_lightning.infer.torch_backend import TorchBackend
+from eat_lightning.long_texts import REFUSE, LongTexts
 from eat_lightning.methods.attention.dense import Dense
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.none import Keep
@@ -52,6 +53,7 @@ class AboutAdapted:
         holds_for: hashes of files, and versions, that the certificate is valid for.
         certificate: what was demanded and counted.
         candidates: all that were tried.
+        long: how texts that are too long are read, as `LongTexts` has it; empty: they are refused.
         small_least: margin with which the answer of a small model, in the folder `small`, stands;
             None: there is none.
     """
@@ -65,11 +67,16 @@ class AboutAdapted:
     holds_for: dict[str, str]
     certificate: dict[str, Any]
     candidates: list[dict[str, Any]]
+    long: dict[str, Any] = field(default_factory=dict)
     small_least: float | None = None
 
     @property
     def kind(self) -> AnswerKind:
         return kind_of(self.answer, max(1, len(self.labels)))
+
+    @property
+    def long_texts(self) -> LongTexts:
+        return LongTexts(**self.long) if self.long else REFUSE
 
     def write(self, folder: Path) -> None:
         write_json(folder / ADAPTED, asdict(self))
@@ -80,6 +87,7 @@ class AboutAdapted:
         try:
             made = cls(**json_of(folder / ADAPTED))
             made.kind  # noqa: B018  # ValueError where answer and labels do not fit
+            made.long_texts  # noqa: B018  # TypeError where there is no such setting
         except (ValueError, TypeError, OSError) as error:
             raise ConfigError(
                 f"{folder / ADAPTED}: cannot be read ({one_line(error, 120)})"
@@ -148,10 +156,12 @@ def open_adapted(path: str | Path, threads: int | None = None) -> Backend:
     """The classifier as it was certified. ConfigError for a damaged folder."""
     folder = Path(path)
     about = AboutAdapted.read(folder)
-    if about.small_least is None:
-        return open_alone(folder, about, threads)
-    first = open_alone(folder / SMALL, AboutAdapted.read(folder / SMALL), threads)
-    return CascadeBackend(folder, first, open_alone(folder, about, threads), about.small_least)
+    made = open_alone(folder, about, threads)
+    if about.small_least is not None:
+        first = open_alone(folder / SMALL, AboutAdapted.read(folder / SMALL), threads)
+        made = CascadeBackend(folder, first, made, about.small_least)
+    made.read_long(about.long_texts)
+    return made
 
 
 def open_alone(folder: Path, about: AboutAdapted, threads: int | None) -> Backend:

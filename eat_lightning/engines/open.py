@@ -49,9 +49,13 @@ def open_backend(plan: ModelSettings, export: str | None = None) -> Backend:
     exits, policies, certificate, threads and reading of long texts, in the plan's engine.
     ConfigError with every fault."""
     backend = in_its_engine(plan, export)
-    backend.read_long(plan.long_texts)
+    usual = backend.reader.long
+    long = plan.long_texts or usual
+    if is_adapted(plan.run) and long != usual:
+        tell(f"note: the certificate is for long={usual.mode}, and long={long.mode} is named")
+    backend.read_long(long)
     there: Any = backend  # a run's folder or an export's, where its certificates lie
-    windows = {"windows": plan.long_texts.described(backend.max_length)}
+    windows = {"windows": long.described(backend.max_length)}
     for certificate in Certificate.by_source(there, plan.certificate).values():
         certificate.check(windows)
     return backend

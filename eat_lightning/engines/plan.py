@@ -81,8 +81,8 @@ class ModelSettings(RunSettings):
                 yield f"{key} is not an option of run={self.run}: it runs as it was certified"
 
     @property
-    def long_texts(self) -> LongTexts:
-        """As in training, where no setting names something else."""
+    def long_texts(self) -> LongTexts | None:
+        """As in training, where no setting names something else; None: as the model has it."""
         return CUT
 
     @property
@@ -103,19 +103,15 @@ class ModelSettings(RunSettings):
 
 
 class AnswerSettings(ModelSettings):
-    """Settings of the commands that answer texts from outside, which may be of any length."""
+    """Settings of the commands that answer texts from outside, which may be of any length. long:
+    None is refuse or, of a classifier that `adapt` made, as it was certified."""
 
-    long: Mode
+    long: Mode | None
     windows: WindowSettings
 
     @property
-    def long_texts(self) -> LongTexts:
-        return LongTexts(self.long, **dict(self.windows))
-
-    def tell_uncertified(self, exits: Sequence[int]) -> None:
-        super().tell_uncertified(exits)
-        if self.long == "windows" and is_adapted(self.run):
-            print("note: the certificate is for texts that fit in one window", file=sys.stderr)
+    def long_texts(self) -> LongTexts | None:
+        return None if self.long is None else LongTexts(self.long, **dict(self.windows))
 
 
 def backend_faults(backend: str, plan: RunSettings, export: str | None = None) -> list[str]:

@@ -21,7 +21,7 @@ from eat_lightning.export.plan import NARROWED, ExportSettings
 from eat_lightning.methods.objective._importance import best_of, importance
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.shape import Shape
-from eat_lightning.model.specification import build_all, class_of, specs_by_slot
+from eat_lightning.model.specification import Specification, build_all, class_of, specs_by_slot
 from eat_lightning.model.widths import Kept, cut_layer, in_order, living, rows_of
 from eat_lightning.runs.card import write_card
 from eat_lightning.runs.run import Run, git_commit, write_json, write_text
@@ -105,7 +105,9 @@ def write_run(
 ) -> None:
     """The run's own settings and what was noted of it, with another model and another name."""
     before = json_of(run.folder / "model" / "config.json")
-    save_model(made, labels, folder / "model", before.get("objective"))
+    objective = before.get("objective")
+    trained = None if objective is None else Specification.read("objective", objective)
+    save_model(made, labels, folder / "model", trained)
     run.tokenizer().save_pretrained(folder / "model")
     sizes = "-".join(f"{key[0]}{max(about[key])}" for key in ("heads", "inner"))
     depth = f"-l{made.shape.num_layers}" if made.shape.num_layers < before["num_layers"] else ""

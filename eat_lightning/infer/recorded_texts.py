@@ -6,6 +6,7 @@ Shapes: B texts, W windows of all of them in their order, C classes, L layers.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from eat_lightning.long_texts import Joiner
 from eat_lightning.model.contracts import ExitRule
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops, static_flops
+from eat_lightning.model.policy_request import KnownFields
 
 
 @dataclass
@@ -86,8 +88,13 @@ class RecordedTexts:
         if not is_part_W.any():
             answers = free.logits_BC, free.depth_B, free.reason_B, free.names
             return TextOutcome(self, *answers, free.depth_B, ~is_part_W)
-        policies = (*self.windows.policies, FullDepthIfFound(self.joiner))
-        deep = replace(self.windows, policies=policies).under(exit)
+        policies, batch = (
+            (*self.windows.policies, FullDepthIfFound(self.joiner)),
+            self.windows.batch,
+        )
+        if not self.windows.policies:  # then no policy asks what is known of an example
+            batch: Any = lambda rows_W: KnownFields([{}] * len(rows_W))  # noqa: E731
+        deep = replace(self.windows, policies=policies, batch=batch).under(exit)
         logits_WC = np.where(is_part_W[:, None], deep.logits_BC, free.logits_BC)
         depth_W = np.where(is_part_W, deep.depth_B, free.depth_B)
         reason_W = np.where(is_part_W, deep.reason_B, free.reason_B)

@@ -60,6 +60,11 @@ class TextWindows:
         return int(self.text_W[-1]) + 1
 
     @property
+    def counts(self) -> np.ndarray:
+        """Windows of each text."""
+        return np.bincount(self.text_W)
+
+    @property
     def lengths(self) -> np.ndarray:
         """Tokens of each text's windows together."""
         return np.bincount(self.text_W, self.windows.lengths).astype(int)
@@ -83,6 +88,11 @@ class TextWindows:
     def recorded(self, windows: Recorded) -> RecordedTexts:
         """Join the record of all windows by text."""
         return RecordedTexts(windows, self.text_W, self.joiner, self.data)
+
+
+def windows_of(split: Any) -> Any:
+    """The windows of texts, an example each; a split of whole texts as it is."""
+    return split.windows if isinstance(split, TextWindows) else split
 
 
 TextAnswers = tuple[np.ndarray, np.ndarray]  # logits and depths

@@ -82,7 +82,11 @@ def adapt(
     place = Path(mkdtemp(prefix="adapted-"), "adapted") if to is None else Path(to)
     is_path = isinstance(texts, str | Path)
     named = {"model": str(model), "texts": str(texts) if is_path else "a list", "to": str(place)}
-    nested = {key: whole[key] | settings.pop(key) for key in ("heads", "times") if key in settings}
+    nested = {
+        key: whole[key] | settings.pop(key)
+        for key in ("heads", "times", "windows")
+        if key in settings
+    }
     made = Adapted(place)
     if to is None:
         finalize(made, shutil.rmtree, place.parent, ignore_errors=True)

@@ -176,6 +176,7 @@ def write_classifier(
         labels=list(original.same.labels),
         answer=original.same.kind.spec(),
         max_length=original.max_length,
+        long=asdict(original.long),
         engine=engine,  # type: ignore[arg-type]
         dtype=form.dtype,  # type: ignore[arg-type]
         holds_for=digests(folder, engine) | versions(engine) | {"machine": processor()},
@@ -215,6 +216,13 @@ def row_of(candidate: AdaptCandidate) -> dict[str, Any]:
     return plain | {"engine": candidate.form.engine, "dtype": candidate.form.dtype} | counts
 
 
+def long_line(original: Original) -> str:
+    """Say how texts of more tokens than are read at once are answered."""
+    how = {"refuse": "are refused", "cut": "lose the rest, and the answer says so"}
+    windows = f"are read in windows {original.long.described(original.max_length)}"
+    return f"of more than {original.max_length} tokens {how.get(original.long.mode, windows)}"
+
+
 def card(result: AdaptResult, about: AboutAdapted, table: str) -> str:
     """Fill the model card. table: of all candidates, in Markdown."""
     template = Template(CARD.read_text("utf-8"), trim_blocks=True, lstrip_blocks=True)
@@ -227,6 +235,7 @@ def card(result: AdaptResult, about: AboutAdapted, table: str) -> str:
         promise=about.certificate["promise"],
         counts=result.chosen.tested,
         texts=result.texts.line,
+        long=long_line(result.original),
         machine=about.holds_for["machine"],
         table=table,
         threads=result.plan.threads,

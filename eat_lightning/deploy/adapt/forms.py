@@ -6,7 +6,7 @@ Shapes: B examples, C classes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -18,16 +18,21 @@ from eat_lightning.deploy.adapt.original import Original
 from eat_lightning.deploy.adapt.work import Passed
 from eat_lightning.engines.open import OfRun
 from eat_lightning.engines.plan import Opening
+from eat_lightning.infer.backend import FullDepthIfFound
 from eat_lightning.infer.latency import TimedCall
 from eat_lightning.infer.onnx_backend import state_of
+from eat_lightning.infer.onnx_runner import full_depth_if_found
 from eat_lightning.infer.precision import form_of, in_dtype, in_form
 from eat_lightning.infer.record import record
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.infer.sessions import engine_faults
+from eat_lightning.infer.text_windows import TextAnswers, WindowPack, text_answers
+from eat_lightning.long_texts import Joiner
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import ExitRule, at_point
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.runs.run import Run
+from eat_lightning.text_io import AnswerTrace
 from eat_lightning.weights.checkpoint import save_model
 
 Engine = Literal["transformers", "torch", "onnx", "openvino"]
@@ -64,6 +69,29 @@ class Deployed:
 
     def timed_on(self, split: Any) -> TimedCall:
         return TimedCall(self.run, split, self.ready)
+
+    def by_text(self, deep: Deployed, joiner: Joiner) -> Deployed:
+        """Answer texts of a `TextWindows`.
+
+        Args:
+            deep: runs the windows of long texts; to full depth where the label is found.
+        """
+
+        def ready(packs: list[WindowPack]) -> list[WindowPack]:
+            return [
+                replace(pack, batch=(deep if pack.is_part else self).ready(pack.batch))
+                for pack in packs
+            ]
+
+        def answer(pack: WindowPack) -> TextAnswers:
+            model = deep if pack.is_part else self
+            passed = model.read(model.run(pack.batch))
+            return passed.logits_NC, passed.depth_N
+
+        def run(packs: list[WindowPack]) -> Passed:
+            return Passed(*text_answers(packs, answer, joiner))
+
+        return Deployed(run, ready, lambda passed: passed)
 
 
 class Forms:
@@ -105,14 +133,29 @@ class Forms:
         """
         if form.engine == "transformers":
             return deployed_original(self.original)
+        joiner = self.original.joiner
+        made = self.of_windows(form, rule, None)
+        return made if joiner is None else made.by_text(self.of_windows(form, rule, joiner), joiner)
+
+    def of_windows(self, form: Form, rule: ExitRule | None, joiner: Joiner | None) -> Deployed:
+        """Make a form ready for texts that fit or, with `joiner`, for windows of longer ones."""
         if form.engine == "torch":
             return Deployed(
-                self.converted(form.dtype).replacing(exit=rule or Never()),
+                self.converted(form.dtype).replacing(
+                    exit=rule or Never(),
+                    policies=() if joiner is None else (FullDepthIfFound(joiner),),
+                ),
                 lambda batch: batch,
                 lambda out: Passed(out.logits_BC.float().numpy(), out.depth_B.numpy()),
             )
         runner = self.backend(form, rule).runner
-        return Deployed(runner.run_state, state_of, lambda out: Passed(out.logits_BC, out.depth_B))
+
+        def run(state: dict[str, Any]) -> AnswerTrace:
+            size = len(state["lengths_B"])
+            review = None if joiner is None else full_depth_if_found(joiner, size)
+            return runner.run_state(state, review)
+
+        return Deployed(run, state_of, lambda out: Passed(out.logits_BC, out.depth_B))
 
     def rule_at(self, point: list[float] | None) -> ExitRule | None:
         """The exit rule at a point of its knob; None for None."""
@@ -134,12 +177,13 @@ class Forms:
 
 def deployed_original(original: Original) -> Deployed:
     """transformers' own model, in fp32."""
-    depth, model = original.num_layers, original.model
-    return Deployed(
+    depth, model, joiner = original.num_layers, original.model, original.joiner
+    made = Deployed(
         lambda inputs: model(**inputs),
         original.inputs,
         lambda out: Passed(out.logits.numpy(), np.full(len(out.logits), depth)),
     )
+    return made if joiner is None else made.by_text(made, joiner)
 
 
 def scratch_run(

@@ -14,10 +14,12 @@ from typing import Any
 
 import torch
 
+from eat_lightning.data.split import reader_of
 from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.deploy.adapt.same_answer import SameAnswer, same_answer_of
 from eat_lightning.engines.adapted import encoder_of
 from eat_lightning.errors import ConfigError
+from eat_lightning.long_texts import CUT, Joiner, LongTexts, Reader
 from eat_lightning.measure.baselines import padded_inputs
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch
@@ -36,7 +38,8 @@ class Original:
     Args:
         name: as a person gave it, a folder or a hub's name.
         config: of its config.json.
-        max_length: tokens of a text at most; a longer one is cut.
+        max_length: tokens of a text that is read at once.
+        long: how a longer one is read.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Original:
     same: SameAnswer
     tokenizer: Any
     max_length: int
+    long: LongTexts = CUT
 
     @classmethod
     def open(
@@ -53,6 +57,7 @@ class Original:
         max_length: int | None = None,
         tolerance: float | None = None,
         cuts: Sequence[float] = (),
+        long: LongTexts = CUT,
     ) -> Original:
         """Open a folder or a hub's model. ConfigError, in one line, where it is none to adapt.
 
@@ -82,7 +87,20 @@ class Original:
             same = same_answer_of(config, counts.pop(), name, tolerance, cuts)
             tokenizer: Any = tokenizer_for(str(folder))
             most = min(tokenizer.model_max_length, source_shape(config, folder).max_length)
-        return cls(name, folder, config, same, tokenizer, min(max_length or most, most))
+        most = min(max_length or most, most)
+        if faults := long.faults(same.kind, same.labels, most):
+            raise ConfigError.of(faults)
+        return cls(name, folder, config, same, tokenizer, most, long)
+
+    @property
+    def reader(self) -> Reader:
+        return reader_of(self.tokenizer, self.max_length, self.long)
+
+    @property
+    def joiner(self) -> Joiner | None:
+        """Joins answers to windows; None where none are read."""
+        windows = self.long.mode == "windows"
+        return Joiner(self.long, self.same.kind, self.same.labels) if windows else None
 
     @property
     def num_layers(self) -> int:

@@ -10,6 +10,8 @@ from pydantic import BeforeValidator
 
 from eat_lightning.config import Settings
 from eat_lightning.deploy.adapt.demand import Demand
+from eat_lightning.long_texts import LongTexts, Mode
+from eat_lightning.runs.plan import WindowSettings
 from eat_lightning.train.plan import OnePassSettings
 from eat_lightning.validation import Whole, Within
 
@@ -51,6 +53,8 @@ class AdaptSettings(Settings):
     engines: list[Literal["onnx", "openvino"]]
     most: Annotated[int, Whole(1)]
     max_length: Annotated[int | None, Whole(8)]
+    long: Mode
+    windows: WindowSettings
     shares: list[Share]
     threads: Annotated[int, Whole(1)]
     least_steps: Annotated[int, Whole(1)]
@@ -62,6 +66,10 @@ class AdaptSettings(Settings):
         return Demand(self.agree, self.confidence, self.per_class or {})
 
     @property
+    def long_texts(self) -> LongTexts:
+        return LongTexts(self.long, **dict(self.windows))
+
+    @property
     def num_columns(self) -> int:
         return len(self.columns or ["text"])
 
@@ -70,5 +78,7 @@ class AdaptSettings(Settings):
             yield f"shares must be three that sum to 1, got {self.shares}"
         if self.columns is not None and len(self.columns) not in (1, 2):
             yield f"columns must name one or two, got {self.columns}"
+        if self.small and self.long == "windows":
+            yield f"small={self.small} is for texts that are read at once, got long=windows"
         if Path(self.to).exists():
             yield f"to={self.to} is there already: name another folder, or delete it"

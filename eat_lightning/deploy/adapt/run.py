@@ -31,6 +31,7 @@ from eat_lightning.deploy.adapt.work import Work
 from eat_lightning.deploy.score.plan import cores
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.latency import keep_kernels
+from eat_lightning.infer.text_windows import TextWindows, windows_of
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.weights.files import weight_files, weights_digest
 
@@ -46,7 +47,8 @@ def adapt(plan: AdaptSettings, given: Sequence[Any] | None = None) -> AdaptResul
         given: texts, or pairs of them, in place of the files that the plan names.
     """
     keep_kernels(KERNELS)
-    original = Original.open(plan.model, plan.max_length, plan.tolerance, plan.cuts)
+    given_texts = plan.max_length, plan.tolerance, plan.cuts, plan.long_texts
+    original = Original.open(plan.model, *given_texts)
     small = open_small(plan, original) if plan.small else None
     same, demand = original.same, plan.demand
     if unknown := [name for name in demand.per_class if name not in same.labels]:
@@ -54,6 +56,8 @@ def adapt(plan: AdaptSettings, given: Sequence[Any] | None = None) -> AdaptResul
         raise ConfigError(f"per_class must name {among}, got {unknown[0]}")
     texts = read_texts(plan.texts if given is None else given, plan.columns, plan.most)
     check_zero_shot(original, len(texts.columns))
+    for model in (original, small):
+        texts = texts if model is None else texts.read_by(model.reader)
     parts = cut(texts.rows, plan.shares) if len(texts) else {}
     check_enough(len(texts), len(parts.get("certify", ())), plan)
     work = Work.open(Path(plan.to), identity(plan, [original, *([small] if small else [])], texts))
@@ -70,7 +74,8 @@ def adapt(plan: AdaptSettings, given: Sequence[Any] | None = None) -> AdaptResul
     encoder = original.encoder(len(texts.columns))
     check_encoder(encoder, original, splits["select"])
     if plan.heads.enabled:
-        learn_exits(encoder, splits, plan.heads, work.folder, plan.least_steps)
+        tokens = {part: windows_of(splits[part]) for part in ("learn", "select")}
+        learn_exits(encoder, tokens, plan.heads, work.folder, plan.least_steps)
     run = scratch_run(work.folder / "run", original, encoder, texts.columns)
     forms = Forms(original, encoder, run, plan.threads)
     timing = plan.batch, plan.threads, plan.times.model_dump()
@@ -87,7 +92,8 @@ def adapt(plan: AdaptSettings, given: Sequence[Any] | None = None) -> AdaptResul
 def open_small(plan: AdaptSettings, large: Original) -> Original:
     """Open the first model of a cascade. ConfigError, in one line, where it cannot be one."""
     try:
-        small = Original.open(str(plan.small), plan.max_length, plan.tolerance, plan.cuts)
+        given = plan.max_length, plan.tolerance, plan.cuts, plan.long_texts
+        small = Original.open(str(plan.small), *given)
     except ConfigError as error:
         raise ConfigError(str(error).replace("model=", "small=", 1)) from None
     check_pair(small, large)
@@ -165,22 +171,27 @@ def check_zero_shot(original: Original, num_columns: int) -> None:
 
 def splits_of(
     texts: Texts, parts: Mapping[str, np.ndarray], original: Original, cache: Path
-) -> dict[str, Split]:
-    """Tokenize each part."""
+) -> dict[str, Any]:
+    """Tokenize each part: a `Split`, or `TextWindows` where those are read."""
     columns = [list(column) for column in zip(*texts.rows, strict=True)]
     kind = original.same.kind
     size = len(texts), *kind.label_shape
     whole = Source(columns, np.full(size, kind.unlabelled, kind.label_dtype))
     given = original.tokenizer, original.max_length, cache
-    return {name: make_split(name, whole.take(rows), *given) for name, rows in parts.items()}
+    made = {name: make_split(name, whole.take(rows), *given) for name, rows in parts.items()}
+    if original.joiner is None:
+        return made
+    about = original.reader, kind, original.same.labels
+    return {name: TextWindows.of(split, *about) for name, split in made.items()}
 
 
-def check_encoder(encoder: AdaptiveEncoder, original: Original, split: Split) -> None:
+def check_encoder(encoder: AdaptiveEncoder, original: Original, split: Any) -> None:
     """ConfigError where our encoder of the same weights answers otherwise than transformers."""
-    batch = split.batch(spread_rows(len(split), TIMED))
+    windows: Split = windows_of(split)
+    batch = windows.batch(spread_rows(len(windows), TIMED))
     with torch.inference_mode():
         ours_BC = encoder(batch).logits_BC[:, : encoder.num_labels].numpy()
-    theirs_BC = deployed_original(original).answers(batch).logits_NC
+        theirs_BC = original.model(**original.inputs(batch)).logits.numpy()
     gap = float(np.abs(ours_BC - theirs_BC).max())
     if not gap < CLOSE:
         raise ConfigError(
@@ -193,14 +204,17 @@ def announce(
     plan: AdaptSettings,
     original: Original,
     texts: Texts,
-    splits: Mapping[str, Split],
+    splits: Mapping[str, Any],
     scratch: Path,
 ) -> None:
     """Print what will be done, time and disk. ConfigError where the disk is too small."""
     sizes = {name: len(split) for name, split in splits.items()}
-    limit = original.max_length
-    longest = sum(int((split.lengths >= limit).sum()) for split in splits.values())
-    cut_off = f", {longest:,} cut at {limit} tokens (predict: long=cut)" if longest else ""
+    limit, long = original.max_length, ""
+    if plan.long == "windows":
+        several = sum(int((split.counts > 1).sum()) for split in splits.values())
+        long = f", {several:,} in windows {plan.long_texts.described(limit)}"
+    elif full := sum(int((split.lengths >= limit).sum()) for split in splits.values()):
+        long = f", {full:,} cut at {limit} tokens" if plan.long == "cut" else ""
     kind, layers = original.config["model_type"], original.num_layers
     (every,) = Demand(plan.agree, plan.confidence).counts(np.zeros(sizes["certify"], bool), {})
     tried = ", ".join(NAMES[engine] for engine in ("torch", *plan.engines))
@@ -208,7 +222,7 @@ def announce(
     seconds, scratch_bytes, kept_bytes = costs(plan, original, splits)
     lines = [
         f"{plan.model}: {kind}, {layers} layers, {original.same.title}",
-        f"texts: {texts.line}{cut_off}",
+        f"texts: {texts.line}{long}",
         f"parts: {sizes['learn']:,} for learning exits, {sizes['select']:,} for choosing, "
         f"{sizes['certify']:,} for the certificate, of which {every.allowed:,} answers may change",
         f"tried: {tried}, without exits and with them{first}",
@@ -223,13 +237,14 @@ def announce(
 
 
 def costs(
-    plan: AdaptSettings, original: Original, splits: Mapping[str, Split]
+    plan: AdaptSettings, original: Original, splits: Mapping[str, Any]
 ) -> tuple[float, float, float]:
     """Estimate seconds, bytes of scratch and bytes of the folder, from a few timed texts."""
     sizes = {name: len(split) for name, split in splits.items()}
     weights = sum(path.stat().st_size for path in weight_files(original.folder))
     width, layers = original.width, original.num_layers
-    vectors = 2.0 * (sizes["learn"] + sizes["select"]) * layers * width * plan.num_columns
+    windows = sum(len(windows_of(splits[part])) for part in ("learn", "select"))
+    vectors = 2.0 * windows * layers * width * plan.num_columns
     graphs = 2.5 * len(plan.engines)  # with exits and without, in fp32 and in int8
     heads = 4.0 * layers * width * width * (4 if plan.num_columns == 2 else 1)
     theirs, rows_B = deployed_original(original), spread_rows(sizes["select"], TIMED)

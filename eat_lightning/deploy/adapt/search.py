@@ -25,6 +25,8 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.infer.dial_fit import fit_dial, flops_shares
 from eat_lightning.infer.latency import time_all
 from eat_lightning.infer.recorded import Recorded
+from eat_lightning.infer.recorded_texts import RecordedTexts, TextOutcome
+from eat_lightning.infer.text_windows import TextWindows, windows_of
 from eat_lightning.model.contracts import ExitRule, at_point
 
 ROOMS = (0.99, 0.9, 0.6)  # chances of holding on *certify*, at which points of a dial are tried
@@ -191,9 +193,12 @@ class Search:
         rule, recorded = self.forms.encoder.exit, self.recorded(form.dtype)
         cost_EB = flops_shares(self.forms.encoder, rule, recorded)
         original_NC, found = self.original["select"], dict[float, AdaptCandidate]()
-        dial = fit_dial(rule, recorded, cost_EB, float(cost_EB[-1].mean()), original_NC)
+        select, texts, of_dial = self.splits["select"], recorded, original_NC
+        if isinstance(select, TextWindows):  # the dial is fitted on windows, and judged by texts
+            texts, of_dial = select.recorded(recorded), None
+        dial = fit_dial(rule, recorded, cost_EB, float(cost_EB[-1].mean()), of_dial)
         for taus in [*(point.exit for point in dial), everybody_at_first(rule)]:
-            outcome = recorded.under(at_point(rule, taus))
+            outcome = texts.under(at_point(rule, taus))
             changed_N = self.same.changed(original_NC, outcome.logits_BC)
             counts, chance = self.judged(changed_N)
             depth = float(outcome.depth_B.mean())
@@ -201,7 +206,7 @@ class Search:
                 if chance >= room:
                     found[room] = AdaptCandidate(form, taus, None, counts, chance, depth)
         for candidate in found.values():
-            self.close_idle_exits(candidate, recorded)
+            self.close_idle_exits(candidate, texts)
         least_saved, before = 0.0 if form.engine == "torch" else FEWER, len(recorded.tokens_LB)
         for candidate in found.values():
             if candidate.depth >= before or candidate.depth > before - least_saved:
@@ -211,7 +216,9 @@ class Search:
                 self.judge(candidate)
             yield candidate
 
-    def close_idle_exits(self, candidate: AdaptCandidate, recorded: Recorded) -> None:
+    def close_idle_exits(
+        self, candidate: AdaptCandidate, recorded: Recorded | RecordedTexts
+    ) -> None:
         """Close exits whose heads cost more than leaving there saves, the worst first.
 
         Who would have left at one goes on to the next, so that no answer is less sure.
@@ -235,10 +242,10 @@ class Search:
         candidate.counts, candidate.chance = self.judged(changed_N)
 
     def recorded(self, dtype: str) -> Recorded:
-        """Read the guesses of all heads on *select*, or make and keep them."""
+        """Read the guesses of all heads on *select* (on each window), or make and keep them."""
         path = self.work.folder / f"recorded-{dtype}.parquet"
         if not path.is_file():
-            self.forms.recorded(dtype, self.splits["select"]).to_parquet(path)
+            self.forms.recorded(dtype, windows_of(self.splits["select"])).to_parquet(path)
         return Recorded.read(path)
 
     def cascades(self, static: AdaptCandidate) -> Iterator[AdaptCandidate]:
@@ -304,9 +311,10 @@ class Search:
                 return
 
 
-def spent(recorded: Recorded, rule: ExitRule, taus: list[float]) -> float:
-    """Mean cost of a text in layers, guesses included."""
-    depth_N = recorded.under(at_point(rule, taus)).depth_B
+def spent(recorded: Recorded | RecordedTexts, rule: ExitRule, taus: list[float]) -> float:
+    """Mean cost of a text, or of a window, in layers, guesses included."""
+    outcome = recorded.under(at_point(rule, taus))
+    depth_N = outcome.depth_W if isinstance(outcome, TextOutcome) else outcome.depth_B
     open_layers = [k for k, tau in zip(rule.layers, taus, strict=True) if tau != strict_tau(rule)]
     guesses = sum(float((depth_N >= layer).mean()) for layer in open_layers)
     return float(depth_N.mean()) + HEAD * guesses

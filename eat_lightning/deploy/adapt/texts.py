@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from eat_lightning.data.source import json_lines
 from eat_lightning.errors import ConfigError
+from eat_lightning.long_texts import Reader
 from eat_lightning.weights.untrusted import one_line
 
 SUFFIXES = (".txt", ".csv", ".jsonl", ".parquet")
@@ -39,6 +40,7 @@ class Texts:
         num_empty: rows without a text.
         num_doubled: rows that had come before.
         num_unused: rows beyond the most that are taken; those taken are drawn at random.
+        num_long: rows of those that are refused for their length.
     """
 
     rows: list[Row]
@@ -47,6 +49,7 @@ class Texts:
     num_empty: int
     num_doubled: int
     num_unused: int
+    num_long: int = 0
 
     @classmethod
     def of(cls, found: Sequence[Row], columns: list[str], most: int) -> Texts:
@@ -62,6 +65,12 @@ class Texts:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def read_by(self, reader: Reader) -> Texts:
+        """The texts that a model does not refuse for their length."""
+        read = reader([list(row) for row in self.rows])
+        rows = [row for row, text in zip(self.rows, read, strict=True) if not text.refused]
+        return replace(self, rows=rows, num_long=self.num_long + len(self.rows) - len(rows))
+
     @property
     def line(self) -> str:
         """Counts in one line for a person."""
@@ -69,6 +78,7 @@ class Texts:
             "empty": self.num_empty,
             "doubled": self.num_doubled,
             "not used": self.num_unused,
+            "too long (long=windows reads all)": self.num_long,
         }
         parts = [f"{count:,} {what}" for what, count in left_out.items() if count]
         return f"{self.num_read:,} rows read" + "".join(f", {part}" for part in parts)

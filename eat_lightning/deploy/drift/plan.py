@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from eat_lightning.config import DataSettings, Settings
 from eat_lightning.engines.plan import ModelSettings
+from eat_lightning.long_texts import LongTexts
+from eat_lightning.runs.plan import WindowSettings
 from eat_lightning.validation import AtLeast, Whole
 
 
@@ -29,3 +31,9 @@ class DriftSettings(ModelSettings):
     log: str | None
     log_text: bool
     data: DataSettings
+    long: Literal["cut", "windows"]
+    windows: WindowSettings
+
+    @property
+    def long_texts(self) -> LongTexts:
+        return LongTexts(self.long, **dict(self.windows))

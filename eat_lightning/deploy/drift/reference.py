@@ -28,6 +28,7 @@ from eat_lightning.model.specification import kind_of
 from eat_lightning.progress import shown
 from eat_lightning.runs.certificate import Home, differences, of_export, of_source, with_methods
 from eat_lightning.runs.run import write_json
+from eat_lightning.text_io import refusal
 
 FILE = "drift"
 LEAST = 50  # examples: with fewer, no stream could be compared with them
@@ -97,7 +98,9 @@ class Reference:
 def made_with(backend: Backend, source: Source) -> dict[str, Any]:
     """Return the identity of a source's observations: all that decides them, such as weights, cut,
     methods and dtype."""
-    return {key: value for key, value in backend.identity(source).items() if key not in UNSEEN}
+    windows = {"windows": backend.reader.long.described(backend.max_length)}
+    identity = backend.identity(source) | windows
+    return {key: value for key, value in identity.items() if key not in UNSEEN}
 
 
 def make_references(backend: Backend, split: Any, batch: int) -> list[Reference]:
@@ -134,16 +137,19 @@ def normal(
     backend: Backend, source: Source, split: Any, rows: np.ndarray, batch: int
 ) -> list[Observation]:
     """Return the observations of these rows of a split, in their order. All examples run every
-    layer, so that batches stay as large as they are."""
+    layer, so that batches stay as large as they are. ConfigError for a text that is refused."""
+    windows = backend.reader.long.mode == "windows"
+    reader = backend.reader if windows else replace(backend.reader, long=CUT)  # as the split's
     found: dict[int, Observation] = {}
     title = f"{backend.name}: what is normal"
     for part in shown(sorted_batches(split.lengths[rows], batch), title):
         chosen = rows[part]
         texts = [list(split.text(i)) for i in chosen]
         about = [{} if split.origins is None else {ORIGIN: split.origins[i]} for i in chosen]
-        reader = replace(backend.reader, long=CUT)  # as the split's
         for left in backend.stream(texts, about, frozenset({source}), reader):
             places = [part[place] for place in left.places]
+            if why := refusal(left.answers[0]):
+                raise ConfigError(f"{why} in row {chosen[left.places[0]]} of the calibration part")
             found |= dict(zip(places, observations(left.exits), strict=True))
     return [found[i] for i in range(len(rows))]
 

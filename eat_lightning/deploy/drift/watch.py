@@ -16,7 +16,7 @@ from eat_lightning.deploy.drift.stream import open_stream
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Backend, Source
 from eat_lightning.runs.run import Run
-from eat_lightning.text_io import About, Texts
+from eat_lightning.text_io import About, Texts, refusal
 
 
 def named(source: Source) -> dict[str, str]:
@@ -47,7 +47,7 @@ class WatchedBackend:
             line = answer | {"full_depth": source in deep, TEXTS: text} | named(source)
             if source in self.monitors:
                 line["exits"] = asdict(seen)
-                if event := self.monitors[source].observe(seen):
+                if not refusal(answer) and (event := self.monitors[source].observe(seen)):
                     events.append(asdict(event) | named(source))
             lines.append(line)
         if self.log is not None:

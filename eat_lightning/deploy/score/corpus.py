@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from eat_lightning.deploy.score.columns import JsonColumns
 from eat_lightning.deploy.score.inputs import Input, Shard, cut, found_inputs
@@ -30,6 +31,7 @@ from eat_lightning.deploy.score.tallies import Tallies
 from eat_lightning.deploy.score.work import Job, ShardEvent, Tally
 from eat_lightning.engines.open import open_backend
 from eat_lightning.errors import ConfigError, Faults
+from eat_lightning.files import as_dict
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.progress import bar
 from eat_lightning.runs import jsonl
@@ -69,7 +71,7 @@ class Corpus:
         check_columns(inputs, job, types)
         prints = {each.name: each.fingerprint for each in inputs}
         backend = job.scorer.backend
-        model = {source or "any": backend.identity(source) for source in backend.by_source}
+        model = {source or "any": plain(backend.identity(source)) for source in backend.by_source}
         manifest = Manifest(model, plan.model_dump(include=DECIDE), prints, types)
         if there is not None:
             there.check(manifest, folder)
@@ -142,7 +144,7 @@ class Corpus:
         return ScoreRow(
             run=backend.name,
             backend=self.plan.backend,
-            exits=json.dumps(exits, sort_keys=True),
+            exits=json.dumps(exits, sort_keys=True, default=as_dict),
             workers=workers,
             rows=tally.rows,
             rejects=tally.rejects,
@@ -152,6 +154,11 @@ class Corpus:
             **provenance(),
             session=secrets.token_hex(6),
         )
+
+
+def plain(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """The values as a manifest that was read has them."""
+    return json.loads(json.dumps(identity, default=as_dict))
 
 
 def job_of(plan: ScoreSettings, types: Mapping[str, str]) -> Job:

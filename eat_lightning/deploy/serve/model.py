@@ -44,6 +44,7 @@ class About:
         problem_type: as in a `config.json` of transformers.
         max_length: tokens of an example that the model reads at once.
         dtype: in which it is computed.
+        long: what is done with longer examples.
         normal: drift references by source, where drift is watched.
     """
 
@@ -56,6 +57,7 @@ class About:
     problem_type: str
     max_length: int
     dtype: str = "fp32"
+    long: Mode = "refuse"
     normal: Mapping[Source, Reference] = field(default_factory=dict)
 
     @property
@@ -82,6 +84,7 @@ class Model:
             backend.kind.problem_type,
             backend.max_length,
             backend.dtype,
+            backend.reader.long.mode,
             self.normal,
         )
 

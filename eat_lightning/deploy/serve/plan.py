@@ -96,8 +96,6 @@ class ServeSettings(GatewaySettings):
             yield f"drift.state={state} must be a folder that is there"
         elif state is not None and Path(state).resolve() == Path(self.run).resolve():
             yield "drift.state must be another folder than run, whose drift.json is the reference"
-        if self.drift.monitor and self.long == "windows":
-            yield "drift.monitor=true knows whole texts, and long=windows reads parts: give one"
         yield from absent_packages("serve")
 
 

@@ -21,6 +21,7 @@ from eat_lightning.deploy.drift.observation import Observation, observations
 from eat_lightning.deploy.drift.reference import Reference
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import record
+from eat_lightning.long_texts import Join, LongTexts
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
@@ -92,17 +93,36 @@ def test_the_reference_is_the_certificate_part(made: Path):
     assert split.text(0)[0] not in content
 
 
-def test_both_states_observe_the_same(made: Path):
+WINDOWS = {"size": 9, "overlap": 3, "label": "negative"}
+
+
+@pytest.mark.parametrize("join", [None, "any", "max"])
+def test_both_states_observe_the_same(made: Path, join: Join | None):
     """At full depth the heads tell what the exits would have done, bit for bit but for the company
-    in a batch; the answer is the last layer's."""
+    in a batch; the answer is the last layer's. Of a text in windows too."""
     opened = Run.open(made)
-    split = opened.data().split("validation")
+    split, backend = opened.data().split("validation"), open_run(opened)
+    if join is not None:
+        backend.read_long(LongTexts("windows", join=join, **WINDOWS))  # type: ignore[arg-type]
     texts = [list(split.text(i)) for i in range(40)]
-    early, _ = seen_by(open_run(opened), texts, deep=False)
-    exits, answers = seen_by(open_run(opened), texts, deep=True)
+    early, _ = seen_by(backend, texts, deep=False)
+    exits, answers = seen_by(backend, texts, deep=True)
     assert len({each.depth for each in early}) > 1
+    assert len({answer["windows"] for answer in answers}) > (join is not None)
     assert_alike(early, exits)
     assert {answer["depth"] for answer in answers} == {6}
+
+
+def test_a_reference_is_of_one_reading(run: Path, capsys: pytest.CaptureFixture):
+    windows = "long=windows", *(f"windows.{key}={value}" for key, value in WINDOWS.items())
+    stream = stream_of(run, usual(run, 30)), "columns=[text]"
+    assert refused(run, *stream, *windows).startswith("drift.json holds for another windows (None")
+    drift(config_of(run, *windows))
+    capsys.readouterr()
+    drift(config_of(run, *stream, *windows))
+    assert said(capsys)[-1]["seen"] == 30
+    message = "drift.json holds for another windows (of 9 tokens, 3 shared, any of negative there"
+    assert refused(run, *stream).startswith(message)
 
 
 def test_a_reference_of_other_weights_is_refused(run: Path):

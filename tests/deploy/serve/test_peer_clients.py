@@ -132,6 +132,16 @@ def test_an_early_exit_gives_its_whole_distribution(adaptive: Running):
         assert (theirs["label"], theirs["depth"]) == (ours["label"], ours["depth"])
 
 
+@pytest.mark.parametrize(
+    ("dtype", "named"), [("fp32", "float32"), ("bf16", "bfloat16"), ("int8", "int8")]
+)
+def test_info_names_the_dtype(tmp_path: Path, dtype: str, named: str):
+    run = make_run(tmp_path / "run", "dense", "none", "confidence")
+    given = {"run": str(run), "dtype": dtype}
+    with running(InProcess(open_model(plan(**given))), **given) as served:
+        assert served.client.get("/info").json()["model_dtype"] == named
+
+
 @pytest.mark.parametrize("side", ["Left", "Right"])
 def test_a_text_is_cut_at_the_side_that_is_named(deep: tuple[Any, Running], side: str):
     theirs, served = deep
@@ -192,6 +202,22 @@ def test_cohere_s_client(ranker: tuple[Any, Running]):
         intruder = version(api_key="another", base_url=url_of(served))
         with pytest.raises(cohere.UnauthorizedError):
             intruder.rerank(**given)
+
+
+def test_langchain_s_reranker(ranker: tuple[Any, Running]):
+    """By Cohere's route: for text-embeddings-inference LangChain has embeddings alone."""
+    langchain = pytest.importorskip(
+        "langchain_cohere", reason="langchain-cohere, which takes an older cohere than `clients`"
+    )
+    theirs, served = ranker
+    reranker = langchain.CohereRerank(
+        base_url=url_of(served), cohere_api_key=TOKEN, model="any", top_n=len(TEXTS)
+    )
+    found = reranker.rerank(TEXTS, "a good film")
+    expected = expected_ranks(theirs, "a good film", TEXTS)
+    assert [each["index"] for each in found] == [index for index, _ in expected]
+    scores = [each["relevance_score"] for each in found]
+    assert scores == pytest.approx([s for _, s in expected], abs=1e-4)
 
 
 def test_haystack_s_ranker(ranker: tuple[Any, Running]):

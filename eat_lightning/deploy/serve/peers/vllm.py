@@ -116,7 +116,7 @@ def long_of(call: Call, body: VllmRequest) -> Literal["cut", "refuse"] | None:
         raise Refused(BAD, f"truncate_prompt_tokens must be -1, or {most} or more, got {wanted}")
     if wanted is not None:
         return "cut"
-    return None if call.gateway.plan.long == "windows" else "refuse"
+    return None if call.gateway.about.long == "windows" else "refuse"
 
 
 def models(gateway: Gateway) -> Cards:
