@@ -47,6 +47,7 @@ def passes(folder: Path, task: str, num_learn: int, num_kept: int) -> Kept:
     original = Original.open(str(folder / "model"), settings["length"], settings.get("tolerance"))
     most = num_learn + SELECT + num_kept
     texts = read_texts(str(folder / "texts.parquet"), settings["columns"], most)
+    texts = texts.read_by(original.reader)
     ends = [num_learn, num_learn + SELECT]
     learn, select, kept = np.split(np.arange(len(texts)), ends)
     parts: dict[str, np.ndarray] = {"learn": learn, "select": select, "kept": kept}

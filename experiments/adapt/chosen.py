@@ -171,7 +171,7 @@ def fastest(candidates: Iterable[Mapping[str, Any]], batch: str) -> TimedForm | 
 def fresh_changes(made: Any, original: Original, path: Path, columns: list[str]) -> np.ndarray:
     """Compare answers to texts that the adaptation did not get with those of transformers."""
     fresh = pd.read_parquet(path)[columns].values.tolist()
-    texts = read_texts([tuple(row) for row in fresh], columns, len(fresh))
+    texts = read_texts([tuple(row) for row in fresh], columns, len(fresh)).read_by(original.reader)
     split = splits_of(texts, {"fresh": np.arange(len(texts))}, original, path.parent)["fresh"]
     theirs, changed_N = deployed_original(original), np.zeros(len(texts), bool)
     for start in shown(range(0, len(texts), 32), "fresh texts"):
