@@ -21,6 +21,7 @@ from eat_lightning.deploy.adapt.original import Original
 from eat_lightning.deploy.adapt.run import splits_of
 from eat_lightning.deploy.adapt.texts import read_texts
 from eat_lightning.errors import ConfigError
+from eat_lightning.long_texts import REFUSE
 from eat_lightning.progress import shown
 from eat_lightning.runs.run import git_commit, processor
 
@@ -129,7 +130,7 @@ def chosen_row(
         **more,
     )
     minutes = (perf_counter() - began) / 60
-    original = Original.open(str(folder / "model"), length, settings.get("tolerance"))
+    original = Original.open(str(folder / "model"), length, bounds.get("tolerance"), long=REFUSE)
     changed_N = fresh_changes(made, original, folder / "fresh.parquet", columns)
     candidates = made.about.candidates
     held = [candidate for candidate in candidates if holds(candidate)]
