@@ -28,6 +28,7 @@ from eat_lightning.deploy.adapt.run import splits_of
 from eat_lightning.deploy.adapt.texts import read_texts
 from eat_lightning.deploy.adapt.work import Work
 from eat_lightning.errors import reported
+from eat_lightning.long_texts import REFUSE
 from eat_lightning.progress import shown
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import git_commit
@@ -44,9 +45,11 @@ CONFIDENCE, SELECT = 0.95, 200  # texts that judge the heads while they learn
 def passes(folder: Path, task: str, num_learn: int, num_kept: int) -> Kept:
     """Make or read all answers. Texts are the first ones of `texts.parquet`, which are shuffled."""
     settings = TASKS[task]
-    original = Original.open(str(folder / "model"), settings["length"], settings.get("tolerance"))
+    given = settings["length"], settings.get("tolerance")
+    original = Original.open(str(folder / "model"), *given, long=REFUSE)
     most = num_learn + SELECT + num_kept
     texts = read_texts(str(folder / "texts.parquet"), settings["columns"], most)
+    texts = texts.read_by(original.reader)
     ends = [num_learn, num_learn + SELECT]
     learn, select, kept = np.split(np.arange(len(texts)), ends)
     parts: dict[str, np.ndarray] = {"learn": learn, "select": select, "kept": kept}

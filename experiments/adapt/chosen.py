@@ -21,6 +21,7 @@ from eat_lightning.deploy.adapt.original import Original
 from eat_lightning.deploy.adapt.run import splits_of
 from eat_lightning.deploy.adapt.texts import read_texts
 from eat_lightning.errors import ConfigError
+from eat_lightning.long_texts import REFUSE
 from eat_lightning.progress import shown
 from eat_lightning.runs.run import git_commit, processor
 
@@ -129,7 +130,7 @@ def chosen_row(
         **more,
     )
     minutes = (perf_counter() - began) / 60
-    original = Original.open(str(folder / "model"), length, settings.get("tolerance"))
+    original = Original.open(str(folder / "model"), length, bounds.get("tolerance"), long=REFUSE)
     changed_N = fresh_changes(made, original, folder / "fresh.parquet", columns)
     candidates = made.about.candidates
     held = [candidate for candidate in candidates if holds(candidate)]
@@ -171,7 +172,7 @@ def fastest(candidates: Iterable[Mapping[str, Any]], batch: str) -> TimedForm | 
 def fresh_changes(made: Any, original: Original, path: Path, columns: list[str]) -> np.ndarray:
     """Compare answers to texts that the adaptation did not get with those of transformers."""
     fresh = pd.read_parquet(path)[columns].values.tolist()
-    texts = read_texts([tuple(row) for row in fresh], columns, len(fresh))
+    texts = read_texts([tuple(row) for row in fresh], columns, len(fresh)).read_by(original.reader)
     split = splits_of(texts, {"fresh": np.arange(len(texts))}, original, path.parent)["fresh"]
     theirs, changed_N = deployed_original(original), np.zeros(len(texts), bool)
     for start in shown(range(0, len(texts), 32), "fresh texts"):

@@ -1,36 +1,52 @@
 """README's table and picture follow from kept rows; no other decimal stands before Reference."""
 
 import re
+from pathlib import Path
 
 import pytest
 
-from experiments.bench import front
+from experiments.adapt import table
+from experiments.adapt.chosen import ChosenRow, TimedForm
 from experiments.site import how
 from experiments.site.canvas import COLORS
 
-README = (front.EXPERIMENTS.parent / "README.md").read_text("utf-8")
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+PAGE = (ROOT / "experiments/adapt/page.md").read_text("utf-8")
 FRONT = README.partition("## Reference")[0]
 
 
-@pytest.fixture(scope="module")
-def found():
-    return list(front.deployed())
+def test_the_tables_follow_from_the_kept_rows():
+    assert table.front() in FRONT
+    assert table.whole() in PAGE
 
 
-def test_the_table_follows_from_the_kept_rows():
-    assert front.table() in FRONT
+def test_the_words_beside_the_table_follow_too():
+    kept = table.rows()
+    assert {row.threads for row in kept} == {1}
+    assert {row.machine.split(" x")[0] for row in kept} == {"Intel Xeon"}
+    assert "one thread of an Intel Xeon" in FRONT
+    assert {row.confidence for row in kept} == {0.95}
+    assert "95 % confidence" in FRONT
 
 
-def test_the_words_beside_the_table_follow_too(found):
-    assert {(each.raced.num_examples, each.raced.threads) for each in found} == {(24, 1)}
-    assert {each.raced.machine for each in found} == {"AMD EPYC x2"}
-    assert "24 dev" in FRONT
-    assert "one thread of an AMD EPYC" in FRONT
-
-
-def test_a_race_is_of_fp32_so_that_accuracy_is_of_the_same_logits(found):
-    assert {each.raced.dtype for each in found} == {each.budgeted.dtype for each in found}
-    assert all(each.static.num_layers == each.raced.num_layers for each in found)
+@pytest.mark.parametrize(
+    ("one", "many", "words"),
+    [
+        (2.0, 2.0, ""),
+        (2.0, 1.02, "32 at once: ours is the fastest"),
+        (1.04, 2.0, "1 at once: ours is the fastest"),
+        (1.04, 1.02, "exits win nothing"),
+    ],
+)
+def test_a_row_says_where_exits_win_nothing(one: float, many: float, words: str):
+    chosen, static = TimedForm("ours", 1.0, 1.0), TimedForm("static", one, many)
+    forms = {"original": static, "static": static, "static_many": static}
+    forms |= {"chosen": chosen, "chosen_many": chosen}
+    given = "sst2", "bert, 6 layers of 384", 100, 50, 0.95, 0.95, "labels", 1, 40, 1
+    row = ChosenRow(*given, **forms, minutes=None, threads=1, machine="", commit=None)
+    assert table.where_not(row) == words
+    assert table.times(row, row.static, row.static_many) == f"{one:.1f}, {many:.1f}"
 
 
 def test_the_picture_and_its_words_follow_from_the_kept_records():
@@ -46,4 +62,4 @@ def test_the_front_page_is_short_and_its_decimals_are_the_table_s():
     assert len(FRONT.split()) <= 900
     text = re.sub(r"```.*?```", "", FRONT, flags=re.DOTALL)
     decimals = set(re.findall(r"\d+\.\d+", text)) - {"3.11"}  # of Python
-    assert decimals <= set(re.findall(r"\d+\.\d+", front.table()))
+    assert decimals <= set(re.findall(r"\d+\.\d+", table.front()))
