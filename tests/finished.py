@@ -63,18 +63,12 @@ def make_run(folder: Path, task: str) -> Path:
 
 
 def config_of(name: str, *overrides: str) -> dict[str, Any]:
-    """Compose the settings of a command, or of a study that has its yaml beside it."""
-    ours = tuple((key, os.environ[key]) for key in sorted(os.environ) if key.startswith("EAT_"))
-    return copy.deepcopy(composed(name, overrides, ours))
-
-
-@cache
-def composed(name: str, overrides: tuple[str, ...], environment: Any) -> dict[str, Any]:
-    """Compose once for the same choices in the same environment; values are put in afterwards, as
-    Hydra itself does it."""
+    """Compose the settings of a command, or of a study that has its yaml beside it. The choices are
+    composed once; values are put in afterwards, as Hydra itself does it."""
     given = OverridesParser.create().parse_overrides(list(overrides))
     chosen = tuple(each.input_line for each in given if chooses(each.key_or_group))
-    config = copy.deepcopy(choices(name, chosen, environment))
+    ours = tuple((key, os.environ[key]) for key in sorted(os.environ) if key.startswith("EAT_"))
+    config = copy.deepcopy(choices(name, chosen, ours))
     values = [each for each in given if each.input_line not in chosen]
     ConfigLoaderImpl._apply_overrides_to_config(values, config)
     return plain(config)
