@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 from scipy.stats import binomtest
 
 import eat_lightning
+from eat_lightning.deploy.adapt.demand import Count
 from eat_lightning.deploy.adapt.forms import deployed_original
 from eat_lightning.deploy.adapt.original import Original
 from eat_lightning.deploy.adapt.run import splits_of
@@ -25,7 +26,7 @@ from eat_lightning.long_texts import REFUSE
 from eat_lightning.progress import shown
 from eat_lightning.runs.run import git_commit, processor
 
-MOST = 20_000  # texts that it uses
+MOST, MOST_FRESH = 20_000, 4000  # texts that it uses; fresh ones that are compared
 BATCHES = ("1", "32")  # texts at once, for which candidates are timed
 
 
@@ -61,7 +62,8 @@ class ChosenRow:
         certified_changed: of the texts of the certificate.
         num_fresh, fresh_changed: texts that `eat adapt` did not get, and how many change.
         original: transformers, fp32.
-        static: the certified one that is fastest, 1 at once; None: none is faster than `original`.
+        static: the fastest without exits that is certified, or would be more likely than not as the
+            texts for choosing tell, 1 at once; None: there is none.
         static_many: the same, 32 at once.
         chosen: the fastest of all that are certified, 1 at once.
         chosen_many: the same, 32 at once.
@@ -116,7 +118,6 @@ def chosen_row(
         settings: of `tasks.yaml`.
         more: settings of `eat adapt`.
     """
-    columns, length = settings["columns"], settings["length"]
     bounds = {"tolerance": settings["tolerance"]} if "tolerance" in settings else {}
     began, resumed = perf_counter(), (folder / "adapted.part").exists()
     made = eat_lightning.adapt(
@@ -124,25 +125,41 @@ def chosen_row(
         folder / "texts.parquet",
         folder / "adapted",
         agree=agree,
-        columns=columns,
-        max_length=length,
+        columns=settings["columns"],
+        max_length=settings["length"],
         **bounds,
         **more,
     )
     minutes = (perf_counter() - began) / 60
-    original = Original.open(str(folder / "model"), length, bounds.get("tolerance"), long=REFUSE)
-    changed_N = fresh_changes(made, original, folder / "fresh.parquet", columns)
-    candidates = made.about.candidates
+    num_texts = len(
+        read_texts(str(folder / "texts.parquet"), settings["columns"], more.get("most", MOST))
+    )
+    return row_of(made, folder, task, settings, num_texts, None if resumed else minutes)
+
+
+def row_of(
+    made: Any,
+    folder: Path,
+    task: str,
+    settings: dict[str, Any],
+    num_texts: int,
+    minutes: float | None,
+) -> ChosenRow:
+    """Compare what was made with the original on fresh texts, and sum it up."""
+    length, tolerance = settings["length"], settings.get("tolerance")
+    original = Original.open(str(folder / "model"), length, tolerance, long=REFUSE)
+    changed_N = fresh_changes(made, original, folder / "fresh.parquet", settings["columns"])
+    promise, candidates = made.certificate, made.about.candidates
+    count = promise["counts"][0]
     held = [candidate for candidate in candidates if holds(candidate)]
-    static = [candidate for candidate in held if not candidate["point"]]
-    count = made.certificate["counts"][0]
+    static = [c for c in candidates[1:] if not c["point"] and c["ms"] and likely(c, count["num"])]
     return ChosenRow(
         task=task,
         model=f"{original.config['model_type']}, {original.num_layers} layers of {original.width}",
-        num_texts=len(read_texts(str(folder / "texts.parquet"), columns, more.get("most", MOST))),
+        num_texts=num_texts,
         num_certify=count["num"],
-        agree=agree,
-        confidence=made.certificate["confidence"],
+        agree=promise["agree"],
+        confidence=promise["confidence"],
         changes=original.same.changes,
         certified_changed=count["changed"],
         num_fresh=len(changed_N),
@@ -152,7 +169,7 @@ def chosen_row(
         static_many=fastest(static, "32"),
         chosen=fastest(held, "1") or TimedForm.of(candidates[0]),
         chosen_many=fastest(held, "32") or TimedForm.of(candidates[0]),
-        minutes=None if resumed else minutes,
+        minutes=minutes,
         threads=1,
         machine=processor(),
         commit=git_commit(),
@@ -164,6 +181,16 @@ def holds(candidate: Mapping[str, Any]) -> bool:
     return bool(counts) and all(count["changed"] <= count["allowed"] for count in counts)
 
 
+def likely(candidate: Mapping[str, Any], num_certify: int) -> bool:
+    """True where it is certified, or would more likely be than not."""
+    chances = [count_of(each).chance(num_certify) for each in candidate["selected"]]
+    return holds(candidate) or (candidate["tested"] is None and min(chances, default=0.0) >= 0.5)
+
+
+def count_of(written: Mapping[str, Any]) -> Count:
+    return Count(**{key: value for key, value in written.items() if key != "allowed"})
+
+
 def fastest(candidates: Iterable[Mapping[str, Any]], batch: str) -> TimedForm | None:
     found = min(candidates, key=lambda candidate: candidate["ms"][batch], default=None)
     return None if found is None else TimedForm.of(found)
@@ -171,7 +198,7 @@ def fastest(candidates: Iterable[Mapping[str, Any]], batch: str) -> TimedForm | 
 
 def fresh_changes(made: Any, original: Original, path: Path, columns: list[str]) -> np.ndarray:
     """Compare answers to texts that the adaptation did not get with those of transformers."""
-    fresh = pd.read_parquet(path)[columns].values.tolist()
+    fresh = pd.read_parquet(path)[columns].values.tolist()[:MOST_FRESH]
     texts = read_texts([tuple(row) for row in fresh], columns, len(fresh)).read_by(original.reader)
     split = splits_of(texts, {"fresh": np.arange(len(texts))}, original, path.parent)["fresh"]
     theirs, changed_N = deployed_original(original), np.zeros(len(texts), bool)

@@ -3,7 +3,7 @@
     python -m experiments.adapt.table [front]
 
 "Fastest static engine" is the fastest of our kernels, onnxruntime and OpenVINO, in any dtype, that
-runs every layer for every text and passes the same certificate.
+runs every layer for every text and is certified too, or would be as the texts for choosing tell.
 """
 
 from __future__ import annotations
