@@ -6,6 +6,7 @@ Shapes: N texts, B of a batch, C classes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -27,7 +28,7 @@ from eat_lightning.progress import shown
 from eat_lightning.runs.run import git_commit, processor
 
 MOST, MOST_FRESH = 20_000, 4000  # texts that it uses; fresh ones that are compared
-BATCHES = ("1", "32")  # texts at once, for which candidates are timed
+BATCH = "1"  # texts at once; others that are timed too are not judged at another size
 
 
 @dataclass(frozen=True)
@@ -36,16 +37,19 @@ class TimedForm:
 
     Args:
         name: engine and dtype; with exits, the mean number of layers too.
-        one, many: milliseconds of a text, 1 and 32 at once.
+        ms: of a text, as many at once as the fastest was wanted for.
     """
 
     name: str
-    one: float
-    many: float
+    ms: float
 
     @classmethod
     def of(cls, candidate: Mapping[str, Any]) -> TimedForm:
-        return cls(candidate["name"], *(candidate["ms"][batch] for batch in BATCHES))
+        return cls(candidate["name"], candidate["ms"][BATCH])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Its values, as a row's file holds them."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -63,10 +67,8 @@ class ChosenRow:
         num_fresh, fresh_changed: texts that `eat adapt` did not get, and how many change.
         original: transformers, fp32.
         static: the fastest without exits that is certified, or would be more likely than not as the
-            texts for choosing tell, 1 at once; None: there is none.
-        static_many: the same, 32 at once.
-        chosen: the fastest of all that are certified, 1 at once.
-        chosen_many: the same, 32 at once.
+            texts for choosing tell; None: there is none.
+        chosen: the fastest of all that are certified.
         minutes: of the whole command; None: it went on after it had been stopped.
         threads: of each timed candidate.
         machine: processor, and number of cores.
@@ -85,9 +87,7 @@ class ChosenRow:
     fresh_changed: int
     original: TimedForm
     static: TimedForm | None
-    static_many: TimedForm | None
     chosen: TimedForm
-    chosen_many: TimedForm
     minutes: float | None
     threads: int
     machine: str
@@ -165,10 +165,8 @@ def row_of(
         num_fresh=len(changed_N),
         fresh_changed=int(changed_N.sum()),
         original=TimedForm.of(candidates[0]),
-        static=fastest(static, "1"),
-        static_many=fastest(static, "32"),
-        chosen=fastest(held, "1") or TimedForm.of(candidates[0]),
-        chosen_many=fastest(held, "32") or TimedForm.of(candidates[0]),
+        static=fastest(static),
+        chosen=fastest(held) or TimedForm.of(candidates[0]),
         minutes=minutes,
         threads=1,
         machine=processor(),
@@ -191,9 +189,8 @@ def count_of(written: Mapping[str, Any]) -> Count:
     return Count(**{key: value for key, value in written.items() if key != "allowed"})
 
 
-def fastest(candidates: Iterable[Mapping[str, Any]], batch: str) -> TimedForm | None:
-    found = min(candidates, key=lambda candidate: candidate["ms"][batch], default=None)
-    return None if found is None else TimedForm.of(found)
+def fastest(candidates: Iterable[Mapping[str, Any]]) -> TimedForm | None:
+    return min(map(TimedForm.of, candidates), key=lambda form: form.ms, default=None)
 
 
 def fresh_changes(made: Any, original: Original, path: Path, columns: list[str]) -> np.ndarray:

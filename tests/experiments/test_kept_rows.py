@@ -10,6 +10,7 @@ from eat_lightning.files import as_dict
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.row import Row
+from experiments.adapt.chosen import ChosenRow
 from experiments.adapt.rows import AdaptRow
 from experiments.attack.rows import AttackRow
 from experiments.bench.rows import BenchRow
@@ -19,7 +20,17 @@ from experiments.scaling.rows import ScalingRow
 from experiments.serving.rows import LoadRow
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
-KINDS: list[type[Any]] = [Row, AdaptRow, AttackRow, BenchRow, Trial, PlaneRow, ScalingRow, LoadRow]
+KINDS: list[type[Any]] = [
+    Row,
+    AdaptRow,
+    ChosenRow,
+    AttackRow,
+    BenchRow,
+    Trial,
+    PlaneRow,
+    ScalingRow,
+    LoadRow,
+]
 ANOTHER_FORM = {  # of one script each
     "budgets/dial/rows.jsonl",
     "bodies/results/scores.jsonl",
