@@ -22,7 +22,7 @@ def of_kept_rows(name: str) -> tuple[Claim, Path]:
 def test_a_claim_is_made_of_its_kept_rows(name: str):
     found, _ = of_kept_rows(name)
     assert all(table.lines for table in found.tables)
-    assert found.answer or name == "dtypes"  # which has tables alone
+    assert found.answer or name == "dtypes"  # whose examples are not kept
     for figure in found.figures:
         figures.svg(figure)  # raises where a mark was not drawn
 
