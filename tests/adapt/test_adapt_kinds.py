@@ -46,7 +46,6 @@ def adapted(
     model = save(root / "model", request.param)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search, "time_all", made_up_times)
-        patch.setattr(search, "HEAD", 0.0)  # of two layers, a guess that costs would close them
         return steps.adapt(plan_of(model, texts, root / "adapted", *WORDS[request.param]))
 
 

@@ -60,7 +60,6 @@ def test_windows_are_read_and_texts_are_counted(
     join: str, classifier: Path, long_texts: Path, tmp_path: Path, monkeypatch, capsys
 ):
     monkeypatch.setattr(search, "time_all", timed_and_made_up)
-    monkeypatch.setattr(search, "HEAD", 0.0)  # of two layers, a guess that costs would close them
     given = f"max_length={AT_ONCE}", *WINDOWS, f"windows.join={join}", "agree=0.8"
     made = steps.adapt(plan_of(classifier, long_texts, tmp_path / "adapted", *given))
     assert made.chosen.point is not None

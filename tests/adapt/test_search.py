@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from eat_lightning.answer_kind import SingleLabel
+from eat_lightning.deploy.adapt import search as search_module
 from eat_lightning.deploy.adapt.demand import Demand
 from eat_lightning.deploy.adapt.forms import Form
 from eat_lightning.deploy.adapt.same_answer import SameAnswer
@@ -58,10 +59,11 @@ def test_forms_slower_than_a_sure_one_are_not_judged():
     assert [c.form.dtype for c in search.near_fastest(statics, 1.25)] == ["near", "sure"]
 
 
-def test_exits_where_few_leave_are_closed():
+def test_exits_where_few_leave_are_closed(monkeypatch: pytest.MonkeyPatch):
     """Of ten texts, four layers: one is sure at layer 0, six at layer 1, nobody at layer 2. Heads
     cost 0.3 layers. All open: 0.6 + 3 x 4 = 1.8 layers and 0.3 x (1 + 0.9 + 0.3) for heads. The
     exit at layer 0 saves 0.1 layers (its text leaves at layer 1), that at layer 2 saves none."""
+    monkeypatch.setattr(search_module, "HEAD", 0.3)
     sure_at_N = np.array([0, 1, 1, 1, 1, 1, 1, 4, 4, 4])
     guesses = {
         layer: np.where(sure_at_N[:, None] <= layer, [9.0, 0.0], [0.0, 0.0]) for layer in range(3)
