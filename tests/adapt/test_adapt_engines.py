@@ -32,7 +32,8 @@ def test_exits_in_onnxruntime(classifier: Path, texts: Path, tmp_path: Path, mon
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     monkeypatch.setattr(search, "time_all", onnx_is_fastest)
-    made = steps.adapt(plan_of(classifier, texts, tmp_path / "adapted", "engines=[onnx]"))
+    given = "engines=[onnx]", "agree=0.8"  # the safest exits must save 0.2 layers to be tried
+    made = steps.adapt(plan_of(classifier, texts, tmp_path / "adapted", *given))
     folder = tmp_path / "adapted"
     assert made.chosen.form.engine == "onnx"
     assert made.chosen.point is not None
@@ -43,9 +44,9 @@ def test_exits_in_onnxruntime(classifier: Path, texts: Path, tmp_path: Path, mon
     assert changed == made.chosen.tested[0].changed  # type: ignore[index]
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    given = tokenizer(drawn_texts(5, seed=3), padding=True, return_tensors="pt")
-    theirs = AutoModelForSequenceClassification.from_pretrained(folder)(**given).logits
+    inputs = tokenizer(drawn_texts(5, seed=3), padding=True, return_tensors="pt")
+    theirs = AutoModelForSequenceClassification.from_pretrained(folder)(**inputs).logits
     session = onnxruntime.InferenceSession(folder / "onnx" / "model.onnx")
-    feeds = {value.name: given[value.name].numpy() for value in session.get_inputs()}
+    feeds = {value.name: inputs[value.name].numpy() for value in session.get_inputs()}
     (logits,) = session.run(["logits"], feeds)
     np.testing.assert_allclose(logits, theirs.detach().numpy(), atol=1e-4)
