@@ -32,7 +32,7 @@ UNLABELLED = -100  # torch's ignore_index, in place of a class that is not known
 
 @dataclass(frozen=True)
 class AnswerKind(ABC):
-    """How logits are read. num_labels: outputs of the last head."""
+    """Tell how logits are read. num_labels: outputs of the last head."""
 
     num_labels: int
 

@@ -57,5 +57,5 @@ def user_classes(contract: type) -> Iterator[str]:
 
 
 def where_absent(name: str) -> str:
-    """Where a class's module is looked for, for a name from outside the package."""
+    """Tell where a class's module is looked for, for a name from outside the package."""
     return "" if name.startswith("eat_lightning.") else f" (its module must lie in {PLACES})"

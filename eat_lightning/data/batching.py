@@ -128,7 +128,7 @@ def shares(
 
 @dataclass
 class Place:
-    """Where training goes on: `batch` batches of `epoch` (from 0) are done."""
+    """Tell where training goes on: `batch` batches of `epoch` (from 0) are done."""
 
     epoch: int = 0
     batch: int = 0

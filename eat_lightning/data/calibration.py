@@ -53,7 +53,7 @@ def cut(
 
 
 def num_blank(texts: list[list[str]]) -> int:
-    """How many rows have a text, of one or two, without anything but spaces."""
+    """Tell how many rows have a text, of one or two, without anything but spaces."""
     return sum(not all(map(str.strip, row)) for row in zip(*texts, strict=True))
 
 

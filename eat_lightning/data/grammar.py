@@ -93,7 +93,7 @@ def make(task: Task, seed: int, split: str, number: int) -> Example:
 
 
 def maker_of(task: Task) -> tuple[Maker, int]:
-    """How texts are made, and from how many labels (or levels, for a regression, or sets)."""
+    """Tell how texts are made, and from how many labels (or levels, for a regression, or sets)."""
     if several(task):
         sets = label_sets(task)
         return partial(moods, sets=sets, num=task.num_labels), len(sets)

@@ -308,7 +308,7 @@ def rows_of(numbers: pa.ChunkedArray, num_labels: int) -> np.ndarray:
 
 
 def place(where: str, row: int) -> str:
-    """Where a row (from 0) stands: a line as an editor counts it, where the file has lines."""
+    """Tell where a row (from 0) stands: a line as an editor counts it, where the file has lines."""
     path = Path(where)
     if path.suffix not in FORMATS[1:]:
         return f"row {row}"

@@ -149,7 +149,7 @@ class OfRun:
         return digest_of(made_of(self.run, self.chosen[0], self.how.dtype))
 
     def fault(self, engine: str, backend: Backend) -> str | None:
-        """Why its answers will not do, compared with those of the encoder in the plan's dtype,
+        """Tell why its answers will not do, compared with those of the encoder in the plan's dtype,
         plain. Looked up where it was found out before."""
         mine = EngineTrial(engine, this_machine(torch.get_num_threads()), self.digest)
         for known in trials.read(self.folder):

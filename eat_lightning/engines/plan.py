@@ -28,7 +28,7 @@ def is_adapted(path: str | Path) -> bool:
 
 @dataclass(frozen=True)
 class Opening:
-    """How a model is opened.
+    """Tell how a model is opened.
 
     Args:
         dtype: fp32, bf16 or int8.

@@ -91,7 +91,7 @@ def is_ordered(run: Run) -> bool:
 
 
 def summary(about: dict[str, Any]) -> str:
-    """How many heads and neurons are left, in a line."""
+    """Tell how many heads and neurons are left, in a line."""
     widths = [f"{len(about['layers'])} layers"]
     for key, what in (("heads", "heads"), ("inner", "inner neurons")):
         counts = about[key]

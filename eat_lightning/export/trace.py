@@ -26,7 +26,7 @@ EVIDENCE = [field.name for field in fields(Evidence)]
 
 
 class Lost(Exception):
-    """Why a reduction's work would not go on in the next stretch."""
+    """Tell why a reduction's work would not go on in the next stretch."""
 
 
 class OpenLayout(Layout):

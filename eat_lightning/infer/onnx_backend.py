@@ -83,7 +83,7 @@ class Export:
 
     @property
     def layers(self) -> list[int]:
-        """Where its graphs let examples go before the last layer."""
+        """Tell where its graphs let examples go before the last layer."""
         return [stretch["layers"][1] for stretch in self.about["stretches"]][:-1]
 
     @cached_property

@@ -57,7 +57,7 @@ def prepacked(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
 
 
 def cannot(encoder: AdaptiveEncoder) -> str | None:
-    """Why these weights cannot be prepacked here, in a line."""
+    """Tell why these weights cannot be prepacked here, in a line."""
     linears = (layer.get_submodule(name) for layer in encoder.layers for name in LINEARS)
     if not all(type(linear) is nn.Linear for linear in linears):
         return "prepacked weights are made of plain ones, and these are something else already"
@@ -67,7 +67,7 @@ def cannot(encoder: AdaptiveEncoder) -> str | None:
 
 
 def cannot_in(dtype: str, device: str = "cpu") -> str | None:
-    """Why weights could not be prepacked, before any are loaded: by a command's `dtype` and
+    """Tell why weights could not be prepacked, before any are loaded: by a command's `dtype` and
     `device`."""
     if device != "cpu":
         return f"prepacked weights are for a processor, got {device}"

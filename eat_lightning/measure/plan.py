@@ -57,7 +57,7 @@ class Timing(Settings):
     force: bool
 
     def faults(self) -> list[str]:
-        """Why nothing is timed: a training run beside would be timed with."""
+        """Tell why nothing is timed: a training run beside would be timed with."""
         return training_faults("timing.force=true") if self.enabled and not self.force else []
 
 

@@ -286,7 +286,7 @@ class AdaptiveEncoder(nn.Module):
         return partial(product, **{f"{name}_N": vars(packed)[f"{name}_N"] for name in wants})
 
     def half_window(self, packed: Packed, layer: int) -> int | None:
-        """How far a token of a layer sees by the backbone's own window (None: over the whole
+        """Tell how far a token of a layer sees by the backbone's own window (None: over the whole
         text)."""
         if layer not in self.shape.local_layers:
             return None
@@ -322,7 +322,7 @@ class AdaptiveEncoder(nn.Module):
         )
 
     def place(self, packed: Packed) -> str:
-        """Where the reduction acts: a soft stage may gate elsewhere than rows are dropped."""
+        """Tell where the reduction acts: a soft stage may gate elsewhere than rows are dropped."""
         return (packed.soft and self.reduction.soft_place) or self.reduction.place
 
     def reduce(self, packed: Packed, evidence: Evidence, number: int) -> Packed:

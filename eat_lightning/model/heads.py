@@ -113,7 +113,7 @@ def as_pretrained(
 
 
 def layers_with_heads(layers: Any, num_layers: int) -> list[int]:
-    """Where heads stand: at the layers named (or "all"), and at the last."""
+    """Tell where heads stand: at the layers named (or "all"), and at the last."""
     return sorted({*listed_layers(layers, num_layers), num_layers})
 
 

@@ -132,7 +132,7 @@ class Stage:
         return not frozen and any(fnmatchcase(name, pattern) for pattern in self.trains)
 
     def strength(self, progress: float) -> float:
-        """How strongly a reduction acts when so much of the stage (0 ... 1) is done."""
+        """Tell how strongly a reduction acts when so much of the stage (0 ... 1) is done."""
         begin, end = self.ramp
         if progress >= end:
             return 1.0

@@ -58,7 +58,7 @@ def difference(point: Point, other: Point | None) -> Difference | None:
 
 
 def lacking_of(*points: Point) -> str:
-    """Why answers are not paired: what the first row without an outcome lacks, or nothing."""
+    """Tell why answers are not paired: what the first row without an outcome lacks, or nothing."""
     lacking = (m.lacking for point in points for m in point.members)
     return next(filter(None, lacking), "")
 

@@ -76,7 +76,7 @@ class Measured:
 
     @property
     def lacking(self) -> str:
-        """Why there is no outcome."""
+        """Tell why there is no outcome."""
         return self.found[1]
 
     @cached_property

@@ -145,7 +145,7 @@ def reduction_of(row: Row, run: Sequence[Row]) -> Specification:
 
 
 def heads_of(row: Row) -> str:
-    """Where a run has heads, "4/6"; what it learned depends on them, whatever its exit rule."""
+    """Say where a run has heads, "4/6"; what it learned depends on them, whatever its exit rule."""
     return "/".join(sorted(row.temperature, key=int))
 
 

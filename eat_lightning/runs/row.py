@@ -211,7 +211,7 @@ class Row:
 
     @property
     def title(self) -> str:
-        """How the setting is called beside others of its run: "tau 0.9", "fixed depth 4"."""
+        """Tell how the setting is called beside others of its run: "tau 0.9", "fixed depth 4"."""
         if self.baseline == FIXED:
             return f"{FIXED} {self.exit.arguments['layer']}"
         return self.baseline or " + ".join([label(self.exit), *(p.kind for p in self.policy)])

@@ -206,7 +206,7 @@ def environment() -> dict[str, Any]:
 
 
 def provenance() -> dict[str, Any]:
-    """Where and by what code a row is measured."""
+    """Tell where and by what code a row is measured."""
     here = environment()
     commit, version = here["commit"] or "", here["eat_lightning"]
     return {"machine": here["machine"], "commit": commit, "version": version}

@@ -44,7 +44,7 @@ def who_trains() -> list[int]:
 
 
 def training_faults(instead: str) -> list[str]:
-    """Why nothing is timed now. instead: the settings that do without."""
+    """Tell why nothing is timed now. instead: the settings that do without."""
     return [
         f"a run trains here (process {pid}), so nothing is timed: wait for it, or give {instead}"
         for pid in who_trains()

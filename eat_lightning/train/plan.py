@@ -97,7 +97,7 @@ class OnePassSettings(Settings):
 
 
 class TimingSettings(Settings):
-    """How the run's own setting is timed when it is trained."""
+    """Tell how the run's own setting is timed when it is trained."""
 
     enabled: bool
     examples: Annotated[int, Whole(1)]

@@ -41,14 +41,14 @@ def is_first_process() -> bool:
 
 
 def started_outside() -> int:
-    """How many processes torchrun or srun has started this command as; 1 where neither did."""
+    """Tell how many processes torchrun or srun has started this command as; 1 where neither did."""
     if "LOCAL_RANK" in os.environ:
         return int(os.environ.get("WORLD_SIZE", 1))
     return int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) if "SLURM_PROCID" in os.environ else 1
 
 
 def num_devices(trainer: dict[str, Any]) -> int:
-    """How many processes, or GPUs, of one machine."""
+    """Tell how many processes, or GPUs, of one machine."""
     devices = trainer.get("devices", 1)
     if isinstance(devices, list):
         return len(devices)

@@ -48,7 +48,7 @@ TWO_LAYERS = {r"classifier\.dense": "dense", r"classifier\.out_proj": "classes"}
 
 @dataclass(frozen=True)
 class Family:
-    """How one architecture names its sizes and weights, and the head that it fine-tunes with.
+    """Tell how one architecture names its sizes and weights, and the head that it fine-tunes with.
 
     model_types: `model_type` of the config.json that it reads; it writes the first. prefix: of the
     backbone's weights within a classifier. names: modules, as patterns of a whole name -> ours; q,

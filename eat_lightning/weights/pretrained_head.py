@@ -38,7 +38,7 @@ def heads_from(
 
 
 def head_found(config: dict[str, Any], weights: dict[str, Tensor]) -> dict[str, Any]:
-    """How the head of a folder is made; where it has none, as BERT's."""
+    """Tell how the head of a folder is made; where it has none, as BERT's."""
     if config["model_type"] == "eat":
         last = last_head(config["head"])
         return {"activation": last.get("activation"), "norm": last.get("norm", False)}

@@ -29,7 +29,7 @@ Share = Annotated[float, Within("(0, 1)")]
 
 
 class TimesSettings(Settings):
-    """How candidates are timed: texts, and how often."""
+    """Tell how candidates are timed: texts, and how often."""
 
     examples: Annotated[int, Whole(1)]
     repeats: Annotated[int, Whole(1)]

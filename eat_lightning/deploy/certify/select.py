@@ -111,7 +111,7 @@ def why(
     seen: dict[str, Any],
     target: Target,
 ) -> str:
-    """Why nothing but full depth is left."""
+    """Tell why nothing but full depth is left."""
     num, needed = seen["num_units"], seen["needed"]
     uses_confidence = target.procedure.uses_confidence
     what = "examples" if num == seen["num_examples"] else "groups"

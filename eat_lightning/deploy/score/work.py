@@ -119,7 +119,7 @@ def without_failed(window: Window, answers: Answers) -> tuple[Window, Answers]:
 
 
 def fault_of(answer: dict) -> str:
-    """Why it is none; "" where it is one."""
+    """Tell why it is none; "" where it is one."""
     if why := refusal(answer):
         return why
     value = answer.get("confidence", answer.get("score", math.nan))

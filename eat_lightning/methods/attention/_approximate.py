@@ -46,7 +46,7 @@ class Rows:
 
     @property
     def size_BL(self) -> Float[Tensor, "b l"]:
-        """How many tokens a row counts for as a key, 0 past the end."""
+        """Tell how many tokens a row counts for as a key, 0 past the end."""
         return self.weight_BL.exp() * self.real_BL
 
     @property

@@ -90,7 +90,7 @@ class Beem(ExitRule):
 
 
 def agreements(class_EB: Int[Tensor, "e b"]) -> Float[Tensor, " b"]:
-    """How many exits in a row, up to the last, were of the class before them."""
+    """Tell how many exits in a row, up to the last, were of the class before them."""
     count_B = torch.zeros_like(class_EB[0], dtype=torch.float32)
     for e in range(1, len(class_EB)):
         count_B = torch.where(class_EB[e] == class_EB[e - 1], count_B + 1, 0.0)

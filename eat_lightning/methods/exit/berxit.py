@@ -58,7 +58,7 @@ class LearningToExit(ExitRule, nn.Module):
         logits_BC: Float[Tensor, "b c"],
         layer: int,
     ) -> Float[Tensor, "b 1"]:
-        """How likely this exit is wrong, 0 ... 1."""
+        """Tell how likely this exit is wrong, 0 ... 1."""
         return torch.sigmoid(self.regressor(pooled_BD))
 
     def decides(

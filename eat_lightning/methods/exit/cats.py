@@ -74,7 +74,7 @@ class MetaConsistency(ExitRule, nn.Module):
         logits_BC: Float[Tensor, "b c"],
         layer: int,
     ) -> Float[Tensor, "b 1"]:
-        """How likely the last layer says the same class, 0 ... 1."""
+        """Tell how likely the last layer says the same class, 0 ... 1."""
         p_BC = logits_BC.detach().float().softmax(-1)
         class_BC = F.one_hot(p_BC.argmax(-1), p_BC.shape[1])
         sure_B2 = torch.stack([p_BC.amax(-1), lead(logits_BC.detach())], 1)

@@ -53,7 +53,7 @@ class Confidence(ExitRule):
         return (confidence(logits_EBC) >= least_at(self.tau, len(logits_EBC))).long()
 
     def margin(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:
-        """How far a confidence is from tau, where the decision would be another."""
+        """Tell how far a confidence is from tau, where the decision would be another."""
         return (confidence(logits_EBC) - least_at(self.tau, len(logits_EBC))).abs()
 
 

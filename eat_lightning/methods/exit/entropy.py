@@ -55,6 +55,6 @@ class Entropy(ExitRule):
         return (entropy_B < point_at(self.entropy, len(logits_EBC))).long()
 
     def margin(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:
-        """How far an entropy is from where the decision would be another."""
+        """Tell how far an entropy is from where the decision would be another."""
         entropy_B = _scores.entropy(logits_EBC[-1], self.normalised)
         return (entropy_B - point_at(self.entropy, len(logits_EBC))).abs()

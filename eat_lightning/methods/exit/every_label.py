@@ -47,7 +47,7 @@ class EveryLabel(ExitRule):
         return (least_sure(logits_EBC[-1]) >= least_at(self.tau, len(logits_EBC))).long()
 
     def margin(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:
-        """How far the least sure label is from tau, where the decision would be another."""
+        """Tell how far the least sure label is from tau, where the decision would be another."""
         return (least_sure(logits_EBC[-1]) - least_at(self.tau, len(logits_EBC))).abs()
 
 

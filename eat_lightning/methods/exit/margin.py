@@ -53,5 +53,5 @@ class Margin(ExitRule):
         return (_scores.lead(logits_EBC[-1]) >= least_at(self.lead, len(logits_EBC))).long()
 
     def margin(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:
-        """How far a lead is from where the decision would be another."""
+        """Tell how far a lead is from where the decision would be another."""
         return (_scores.lead(logits_EBC[-1]) - least_at(self.lead, len(logits_EBC))).abs()

@@ -65,7 +65,7 @@ class PredictedError(ExitRule):
         return (error_B < most_B).long()
 
     def margin(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:
-        """How far a predicted error is from where the decision would be another."""
+        """Tell how far a predicted error is from where the decision would be another."""
         error_B, most_B = self._error_and_most(logits_EBC)
         return (error_B - most_B).abs()
 

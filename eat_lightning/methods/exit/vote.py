@@ -58,5 +58,5 @@ class Vote(ExitRule):
 
 
 def votes_for(logits_EBC: Float[Tensor, "e b c"]) -> Int[Tensor, "b c"]:
-    """How many of the exits say each class."""
+    """Tell how many of the exits say each class."""
     return F.one_hot(logits_EBC.argmax(-1), logits_EBC.shape[-1]).sum(0)

@@ -73,7 +73,7 @@ class EveryExit(Objective):
         return self.distill > 0
 
     def _weights(self, layers: Collection[int]) -> dict[int, float]:
-        """How much the exit at each of these layers counts."""
+        """Tell how much the exit at each of these layers counts."""
         return dict.fromkeys(layers, 1.0)
 
     def __call__(self, context: Context) -> Loss:

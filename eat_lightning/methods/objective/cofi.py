@@ -136,7 +136,7 @@ class CoFi(Objective, nn.Module):
         return torch.stack([squared_error(*pair, nn.Identity()) for pair in pairs]).sum()
 
     def summary(self, encoder: AdaptiveEncoder) -> list[str]:
-        """How much is left, and how it becomes a smaller encoder."""
+        """Tell how much is left, and how it becomes a smaller encoder."""
         with torch.no_grad():
             alive = [
                 sum(int((final_gates(a) > 0).sum()) for a in g) for g in (self.heads, self.inner)

@@ -181,7 +181,7 @@ class DynaBert(Objective):
 
 
 def sizes(shape: Shape, width: float) -> tuple[int, int]:
-    """How many heads and inner neurons a share of them is."""
+    """Tell how many heads and inner neurons a share of them is."""
     return max(1, round(width * shape.num_heads)), max(1, round(width * shape.intermediate_size))
 
 

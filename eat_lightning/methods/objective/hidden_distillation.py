@@ -99,7 +99,7 @@ class HiddenDistillation(Objective, nn.Module):
         ]
 
     def fits_attention(self, pattern: Attention) -> list[str]:
-        """Where a pattern hides pairs, or has no scores at all, there is no map to compare."""
+        """Tell where a pattern hides pairs, or has no scores at all, there is no map to compare."""
         kind = kind_of("attention", type(pattern))
         if not self.attention or kind == "dense":
             return []

@@ -83,7 +83,7 @@ class Movement(Objective, nn.Module):
         return labels_and_teacher(*given)
 
     def summary(self, encoder: AdaptiveEncoder) -> list[str]:
-        """How many zeros there are, and what they are good for."""
+        """Tell how many zeros there are, and what they are good for."""
         matrices = matrices_of(encoder).values()
         zero = sum(int((weight == 0).sum()) for weight in matrices) / sum(
             w.numel() for w in matrices

@@ -82,7 +82,7 @@ class Veto(Policy):
         return faults
 
     def idle_beside(self, exit: ExitRule) -> str | None:
-        """Why it never holds anyone back beside this exit rule, if that is so."""
+        """Tell why it never holds anyone back beside this exit rule, if that is so."""
         least = exit.least_lead
         if least is None or least < self.margin:
             return None

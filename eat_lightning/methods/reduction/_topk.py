@@ -43,7 +43,7 @@ class TopK(Reduction):
 
     @abstractmethod
     def score(self, packed: Packed, evidence: Evidence) -> Float[Tensor, " n"]:
-        """How much each token is worth keeping: higher stays."""
+        """Tell how much each token is worth keeping: higher stays."""
 
     def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
         score_N = self.score(packed, evidence)

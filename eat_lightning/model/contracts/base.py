@@ -61,12 +61,12 @@ class EncoderPart(Learner):
 
 
 def point_of(method: EncoderPart) -> float | list[float] | None:
-    """Where the knob of a method stands: one value, or one for each of its layers."""
+    """Tell where the knob of a method stands: one value, or one for each of its layers."""
     return None if method.knob is None else vars(method)[method.knob.name]
 
 
 def points_by_layer(method: EncoderPart) -> dict[int, float]:
-    """Where the knob of a method stands at each of its layers; empty where it has none."""
+    """Tell where the knob of a method stands at each of its layers; empty where it has none."""
     point = point_of(method)
     if point is None:
         return {}

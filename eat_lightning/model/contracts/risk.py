@@ -34,7 +34,7 @@ class Risk(Method, ABC):
 
 
 class Procedure(Method, ABC):
-    """How far from strict to lax a risk stays below its level, and what that promises."""
+    """Tell how far from strict to lax a risk stays below its level, and what that promises."""
 
     uses_confidence: bool = False  # its promise holds with a stated confidence
 

@@ -44,7 +44,7 @@ class Conformal(Procedure):
         low: float = 0.0,
         binary: bool = True,
     ) -> list[np.ndarray]:
-        """How many points of each chain (losses T x U) hold, counted from the strict end; 0 is
+        """Tell how many points of each chain (losses T x U) hold, counted from the strict end; 0 is
         none."""
         return [controlled(losses, level) for losses in chains]
 

@@ -136,7 +136,7 @@ async def until_gone(gateway: Gateway, request: Request, asks: list[Ask]) -> lis
 
 
 def depth_headers(scored: Sequence[Scored]) -> dict[str, str]:
-    """How deep each answer of a request went, for clients whose shape has no place for it."""
+    """Tell how deep each answer of a request went, for clients whose shape has no place for it."""
     if len(scored) > LISTED:
         return {}
     answers = [each.answer for each in scored]
