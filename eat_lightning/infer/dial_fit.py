@@ -78,8 +78,8 @@ def full_depth_logits(recorded: Recorded) -> np.ndarray:
 
 
 def leaving_distances(exit: ExitRule, recorded: Recorded) -> Float[np.ndarray, "e b"]:
-    """How far from its strict end the knob must stand for an example to leave at each exit, if it
-    gets there; infinite where it leaves at no point of the knob."""
+    """Tell how far from its strict end the knob must stand for an example to leave at each exit, if
+    it gets there; infinite where it leaves at no point of the knob."""
     knob: Any = exit.knob
     logits_EBC = torch.stack([torch.from_numpy(recorded.guesses[k]) for k in exit.layers])
     signals = [torch.from_numpy(recorded.signals[k]) for k in exit.layers if k in recorded.signals]

@@ -129,7 +129,8 @@ ENGINES: dict[str, Any] = {"onnx": OnnxSession, "openvino": OpenVinoSession}
 
 
 def engine_faults(engine: str, dtype: str = "fp32") -> list[str]:
-    """Why an engine cannot run graphs in a dtype here, a line each. "bf16" is of fp32's graphs."""
+    """Tell why an engine cannot run graphs in a dtype here, a line each. "bf16" is of fp32's
+    graphs."""
     session, found = ENGINES[engine], []
     if find_spec(session.package) is None:
         found.append(f"backend={engine} needs {session.package}: pip install {session.package}")

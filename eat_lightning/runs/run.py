@@ -289,7 +289,8 @@ class Run:
 
     @property
     def training(self) -> dict[str, Any]:
-        """How its weights were trained: what a row says of them beside backbone, data and methods.
+        """Tell how its weights were trained: what a row says of them beside backbone, data and
+        methods.
 
         teacher: its folder's name. lr, steps and num_train_examples are None of runs that did not
         note them.

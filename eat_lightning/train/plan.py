@@ -268,8 +268,8 @@ def cross_faults(plan: TrainSettings) -> list[str]:
 
 
 def tuned_faults(plan: TrainSettings, pretrained: str | None) -> list[str]:
-    """Where no stage trains the last head, the backbone must bring one, and be as deep as it was
-    tuned with. pretrained: a hub's name tells nothing before it is here."""
+    """List faults of a backbone whose last head no stage trains: it must bring one, and be as deep
+    as it was tuned with. pretrained: a hub's name tells nothing before it is here."""
     num_layers = plan.encoder["num_layers"]
     stages = plan.methods.schedule.stages(1, sorted({*plan.head["layers"], num_layers}))
     if any(stage.moves(f"heads.{num_layers}.classes.weight") for stage in stages):

@@ -221,7 +221,7 @@ class Search:
     ) -> None:
         """Close exits whose heads cost more than leaving there saves, the worst first.
 
-        Who would have left at one goes on to the next, so that no answer is less sure.
+        Who would have left at one goes on to the next, and the point is judged again.
         """
         rule, taus = self.forms.encoder.exit, list(candidate.point or [])
         least = spent(recorded, rule, taus)

@@ -131,8 +131,8 @@ def show(certificate: Certificate, path: Any) -> None:
 
 
 def print_quality(certificate: Certificate) -> None:
-    """How good what is compared with is, beside always answering the largest class; which classes
-    it never finds; and whether anything is chosen by example at all."""
+    """Tell how good what is compared with is, beside always answering the largest class; which
+    classes it never finds; and whether anything is chosen by example at all."""
     seen, rule = certificate.seen, certificate.holds_for["exit"]
     if seen["full_score"] is not None:
         right = f"full depth is right on {100 * seen['full_score']:.1f} % of them"

@@ -20,8 +20,8 @@ LEAST = 1e-12  # of a p-value: a power bet is infinite at 0
 
 
 class CalibrationPool:
-    """How many of the calibration part, and of the stream that was taken in since, lie at or below
-    each place. As large after a million examples as after one."""
+    """Tell how many of the calibration part, and of the stream that was taken in since, lie at or
+    below each place. As large after a million examples as after one."""
 
     def __init__(self, place_BF: np.ndarray):
         counts_FS = [np.bincount(place_B, minlength=PLACES) for place_B in place_BF.T]

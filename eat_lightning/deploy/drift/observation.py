@@ -41,8 +41,8 @@ class Observation:
 
     @cached_property
     def places_F(self) -> np.ndarray:
-        """Where it lies on a grid that is fixed beforehand: a grid made from the calibration part
-        would treat that part otherwise than what is compared with it."""
+        """Tell where it lies on a grid that is fixed beforehand: a grid made from the calibration
+        part would treat that part otherwise than what is compared with it."""
         doubt = max(1 - self.confidence, 1e-6)
         place_F = (
             round(-40 * math.log10(doubt)),  # 0.90, 0.905, 0.911 ... 0.99, 0.9906 ...

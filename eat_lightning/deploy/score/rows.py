@@ -33,8 +33,8 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True)
 class Reading:
-    """How rows are read. columns: the task's. text: those that hold the texts instead. keep: those
-    that are passed through (None: all). json: what is passed through of JSON."""
+    """Tell how rows are read. columns: the task's. text: those that hold the texts instead. keep:
+    those that are passed through (None: all). json: what is passed through of JSON."""
 
     columns: Sequence[str]
     text: Sequence[str] | None

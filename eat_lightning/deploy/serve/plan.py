@@ -45,8 +45,8 @@ class GatewayDriftSettings(MonitorSettings):
 
 
 class GatewaySettings(AnswerSettings):
-    """How many examples a gateway takes at once, how long they wait for one another, and how many
-    at most."""
+    """Tell how many examples a gateway takes at once, how long they wait for one another, and how
+    many at most."""
 
     mode: Mode
     batch: Annotated[int | None, Whole(1)]  # pyright: ignore[reportIncompatibleVariableOverride]

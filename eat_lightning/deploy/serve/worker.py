@@ -30,8 +30,8 @@ Answer = dict[str, Any]
 
 
 class Refused(HTTPException):
-    """Why there is no answer: the HTTP status and one line, and the seconds after which it may be
-    tried again."""
+    """Tell why there is no answer: the HTTP status and one line, and the seconds after which it may
+    be tried again."""
 
     def __init__(self, status: int, reason: str, retry_after: int | None = None):
         headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}

@@ -21,8 +21,8 @@ from eat_lightning.model.widths import Kept, cut_layer, rows_of
 
 @dataclass(frozen=True)
 class Importance:
-    """How much the loss would change at first if a head, or an inner neuron, were shut; -1 where a
-    layer has fewer than others."""
+    """Tell how much the loss would change at first if a head, or an inner neuron, were shut; -1
+    where a layer has fewer than others."""
 
     heads_LH: Float[Tensor, "l h"]
     inner_LF: Float[Tensor, "l f"]

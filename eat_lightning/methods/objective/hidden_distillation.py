@@ -99,7 +99,7 @@ class HiddenDistillation(Objective, nn.Module):
         ]
 
     def fits_attention(self, pattern: Attention) -> list[str]:
-        """Tell where a pattern hides pairs, or has no scores at all, there is no map to compare."""
+        """List why an attention has no map to compare: it hides pairs, or has no scores."""
         kind = kind_of("attention", type(pattern))
         if not self.attention or kind == "dense":
             return []

@@ -45,6 +45,7 @@ def betting(losses_U: np.ndarray, level: float, delta: float, low: float = 0.0) 
 
 
 def fixed_sequence(p_T: np.ndarray, delta: float) -> np.ndarray:
-    """How many points hold: all before the first whose p-value is above delta. That one fails, and
-    whatever comes after it was never tested; so no correction for the number of points is due."""
+    """Tell how many points hold: all before the first whose p-value is above delta. That one fails,
+    and whatever comes after it was never tested; so no correction for the number of points is
+    due."""
     return np.cumprod(np.asarray(p_T) <= delta, axis=-1).sum(-1)
