@@ -11,7 +11,6 @@ from exports import make_run
 from finished import config_of
 from gateways import FakeModel, running
 
-from eat_lightning.runs import jsonl
 from experiments.serving.__main__ import load
 from experiments.serving.rows import measured
 from experiments.serving.traffic import (
