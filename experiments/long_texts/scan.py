@@ -1,13 +1,12 @@
-"""A scan of long texts for phishing: certified exits in windows beside static engines.
+"""A scan of long texts for phishing: exits in windows beside static engines.
 
     python -m experiments.long_texts.scan body=FOLDER data=FOLDER to=FOLDER [tokens=8000]
 
 A classifier is tuned by plain transformers on stretches of half of the training mails (steps=160).
-On the other half `eat adapt` certifies forms that miss at most a share of lost=0.01 of what it
-finds. Both are tried on mails of validation, joined to texts of so many tokens; tokens=0: as they
-are. There every certified form, and every static one in bf16 and int8, is timed, so the machine
-must be quiet.
-What the fastest ones miss is counted.
+On the other half exits learn its answers, and their point is chosen. What is scanned are mails of
+validation, joined to texts of so many tokens; tokens=0: as they are. The exits, and every engine's
+static form in bf16 and int8, are timed by turns, so the machine must be quiet. Counted is what the
+exits, and the fastest static form in int8, miss of what the original finds.
 """
 
 from __future__ import annotations
@@ -16,28 +15,34 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 import yaml
 from pandas import DataFrame
 from scipy.stats import binomtest
 
 from eat_lightning.data.source import Source
 from eat_lightning.data.tokens import tokenizer_for
-from eat_lightning.deploy.adapt.api import adapt
+from eat_lightning.deploy.adapt.demand import Demand
+from eat_lightning.deploy.adapt.exits import learn_exits
 from eat_lightning.deploy.adapt.forms import Deployed, Form, Forms, deployed_original, scratch_run
 from eat_lightning.deploy.adapt.original import Original
-from eat_lightning.deploy.adapt.work import Work
-from eat_lightning.engines.adapted import AboutAdapted, encoder_of
+from eat_lightning.deploy.adapt.search import Search
+from eat_lightning.deploy.adapt.work import Passed, Work
 from eat_lightning.errors import reported
+from eat_lightning.files import write_json
 from eat_lightning.infer.latency import keep_kernels, time_interleaved, undisturbed
 from eat_lightning.infer.text_windows import TextWindows
+from eat_lightning.long_texts import LongTexts
+from eat_lightning.methods.exit.never import Never
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import provenance
-from experiments.adapt.chosen import holds
+from eat_lightning.train.plan import OnePassSettings
+from eat_lightning.weights.untrusted import json_of
 from experiments.adapt.tune import tuned
 from experiments.bench.tables import markdown
 from experiments.long_texts.__main__ import LABELS, SIZE, joined, mails, split_of
@@ -46,6 +51,13 @@ ROWS = Path(__file__).parent / "results" / "scan.jsonl"
 STRETCH = 90  # words of a stretch, about a window
 RARE = 25  # other mails for one of phishing, in the texts that are joined
 REPEATS = 3
+LEARN = 450  # of the other mails, on which exits learn
+LOST = 0.01  # share of the texts that the original finds
+EXITS_IN = Form("torch", "bf16")  # the fastest form without exits on this machine
+HEADS = OnePassSettings(
+    **{"enabled": True, "texts": None, "batch_size": 128, "dropout": 0.2},
+    **{"lr": [1e-3], "weight_decay": [0.05], "epochs": [6]},
+)  # as `configs/adapt.yaml` has them
 
 
 @dataclass(frozen=True)
@@ -55,7 +67,7 @@ class ScanRow:
     Args:
         tokens: that mails were joined to; 0: single mails.
         form: engine and dtype, with exits or without.
-        certified: on other mails, one by one.
+        depth: layers of a text's deepest window, in mean.
         ms: of a text, one at once, where nothing is phishing and where something is.
         share: of the time of the fastest static form in int8, over all timed texts, and its 95 %
             interval.
@@ -69,8 +81,7 @@ class ScanRow:
     tokens: int
     form: str
     is_static: bool
-    dtype: str
-    certified: bool
+    depth: float
     ms: tuple[float, float]
     share: tuple[float, float, float]
     num_timed: int
@@ -92,17 +103,17 @@ def main(words: Sequence[str]) -> None:
     given = {k: yaml.safe_load(v) for k, _, v in (word.partition("=") for word in words)}
     folder, tokens = Path(given["to"]), given.get("tokens", 8000)
     keep_kernels()
+    torch.set_num_threads(1)
     train, others = halves(mails(given["data"], "train"))
     if not (folder / "model").is_dir():
         tune(train, given["body"], folder / "model", given.get("steps", 160))
-    if not (folder / "adapted").is_dir():
-        certify(folder, others.take(np.arange(given.get("others", len(others)))), given)
     source = mails(given["data"], "validation")
-    num = given.get("texts", 690 if tokens else len(source))
+    num = given.get("texts", 530 if tokens else len(source))
     if tokens:
         source = joined(source, num, tokens, tokenizer_for(str(folder / "model")), benign_every=10)
     scan = Scan.open(folder, source.take(np.arange(num)), f"scan-{tokens}-{num}")
-    rows = scan.rows(Path(given["body"]).name, tokens, given.get("timed", 200))
+    taus = scan.chosen(folder, others.take(np.arange(given.get("others", len(others)))))
+    rows = scan.rows(Path(given["body"]).name, tokens, taus, given.get("timed", 100))
     jsonl.update(ROWS, ScanRow, rows)
     print(table(rows))
 
@@ -126,120 +137,108 @@ def tune(train: Source, body: str, to: Path, steps: int) -> None:
         made.save_pretrained(to)
 
 
-def certify(folder: Path, others: Source, given: dict[str, Any]) -> None:
-    adapt(
-        folder / "model",
-        list(others.texts[0]),
-        folder / "adapted",
-        max_length=SIZE,
-        long="windows",
-        windows={"label": LABELS[1]},
-        agree=0.9,
-        per_class={LABELS[1]: 1 - given.get("lost", 0.01)},
-        shares=[0.15, 0.35, 0.5],
-        engines=given.get("engines", []),
-        times={"examples": 15},
-    )
-
-
 @dataclass
 class Scan:
-    """Texts that are scanned, and the forms that do it.
-
-    Args:
-        candidates: as `adapted.json` has them: those certified, and all static ones but in fp32.
-        split: the texts, and labels of their mails.
-    """
+    """Texts that are scanned, and the forms that do it. split: the texts, in windows."""
 
     original: Original
     forms: Forms
-    candidates: list[dict[str, Any]]
     split: TextWindows
     labels_N: np.ndarray
     work: Work
 
     @classmethod
     def open(cls, folder: Path, source: Source, name: str) -> Scan:
-        about = AboutAdapted.read(folder / "adapted")
-        original = Original.open(str(folder / "model"), SIZE, long=about.long_texts)
-        kind, tokenizer = original.same.kind, original.tokenizer
-        encoder = encoder_of(folder / "adapted", kind, 1, tokenizer)
+        long = LongTexts("windows", label=LABELS[1])
+        original = Original.open(str(folder / "model"), SIZE, long=long)
+        encoder = original.encoder(1)
         run = scratch_run(folder / "graphs", original, encoder, ["text"])
-        split = TextWindows.of(split_of(source, tokenizer), original.reader, kind, about.labels)
-        forms = Forms(original, encoder, run, 1)
-        certified = [each for each in about.candidates if holds(each)]
-        tried = certified + [
-            static_of(form)
-            for form in forms.available(["onnx", "openvino"])
-            if form.dtype != "fp32"
-        ]
         work = Work(folder / name)
         work.folder.mkdir(exist_ok=True)
-        distinct = list({each["name"]: each for each in reversed(tried)}.values())
-        return cls(original, forms, distinct, split, source.labels, work)
+        forms = Forms(original, encoder, run, 1)
+        return cls(original, forms, windows_of(source, original), source.labels, work)
 
-    def rows(self, body: str, tokens: int, num_timed: int) -> list[ScanRow]:
-        ms = self.times(num_timed)
-        int8 = [c["name"] for c in self.candidates if is_static(c) and c["dtype"] == "int8"]
+    @cached_property
+    def theirs(self) -> Passed:
+        """The original's answers."""
+        return self.work.passed("original", self.split, deployed_original(self.original).answers)
+
+    def chosen(self, folder: Path, others: Source) -> list[float]:
+        """Let exits learn on a part of other mails, and choose their point on the rest.
+
+        It is the laxest that is likely to miss few enough of these texts, as often as bf16's full
+        depth finds something there. It is chosen once, and kept in the folder.
+        """
+        learn, select = (
+            windows_of(others.take(part), self.original)
+            for part in np.split(np.arange(len(others)), [LEARN])
+        )
+        parts = {"learn": learn.windows, "select": select.windows}
+        learn_exits(self.forms.encoder, parts, HEADS, folder, least_steps=400)
+        path = folder / "taus.json"
+        if not path.is_file():
+            demand = Demand(0.9, 0.95, {LABELS[1]: 1 - LOST})
+            recorded = select.recorded(self.forms.recorded(EXITS_IN.dtype, select.windows))
+            answers = {
+                "select": recorded.under(Never()).logits_BC,
+                "certify": self.theirs.logits_NC,
+            }
+            splits, work = {"select": select, "certify": self.split}, Work(folder)
+            given = self.forms, self.original.same, demand, splits, answers, work, 1, 1, {}
+            point = next(Search(*given).with_exits(EXITS_IN)).point
+            write_json(path, point)
+        return json_of(path)
+
+    def rows(self, body: str, tokens: int, taus: list[float], num_timed: int) -> list[ScanRow]:
+        statics = self.forms.available(["onnx", "openvino"])
+        tried: dict[str, Deployed] = {
+            str(form): self.forms.deployed(form) for form in statics if form.dtype != "fp32"
+        }
+        tried["exits"] = self.forms.deployed(EXITS_IN, self.forms.rule_at(taus))
+        ms = self.times(tried, num_timed)
+        int8 = [str(form) for form in statics if form.dtype == "int8"]
         rival = min(int8, key=lambda name: ms[name].mean())
-        certified = [c["name"] for c in self.candidates if holds(c)]
-        fastest = min(certified, key=lambda name: ms[name].mean())
-        original_N = self.positive("original", deployed_original(self.original))
         made = []
-        for each in self.candidates:
-            name, counts = each["name"], (None, None, None, None)
-            if name in (rival, fastest):
-                counts = self.counts(original_N, self.positive(name, self.deployed(each)))
+        for name, form in tried.items():
+            counts, depth = (None, None, None, None), float(self.forms.num_layers)
+            if name in (rival, "exits"):
+                passed = self.work.passed(name, self.split, form.answers)
+                counts, depth = self.counts(passed), float(passed.depth_N.mean())
             by_label = ms[name].reshape(2, -1).mean(1)
             made.append(
                 ScanRow(
-                    *(body, tokens, name, is_static(each), each["dtype"], holds(each)),
-                    (float(by_label[0]), float(by_label[1])),
-                    share(ms[name], ms[rival]),
-                    len(ms[name]),
-                    *counts,
+                    *(body, tokens, f"{EXITS_IN}, exits" if name == "exits" else name),
+                    *(name != "exits", depth, (float(by_label[0]), float(by_label[1]))),
+                    *(share(ms[name], ms[rival]), len(ms[name]), *counts),
                     **provenance(),
                 )
             )
         return sorted(made, key=lambda row: row.share)
 
-    def deployed(self, candidate: Mapping[str, Any]) -> Deployed:
-        form = Form(candidate["engine"], candidate["dtype"])
-        return self.forms.deployed(form, self.forms.rule_at(candidate["point"]))
-
-    def times(self, num: int) -> dict[str, np.ndarray]:
+    def times(self, tried: Mapping[str, Deployed], num: int) -> dict[str, np.ndarray]:
         """Milliseconds of each text by form: benign ones, then as many with phishing."""
         rows = [np.flatnonzero(self.labels_N == k)[: num // 2] for k in (0, 1)]
         least = min(map(len, rows))
         batches = [
             self.split.batch(np.array([row])) for some in rows for row in some[:least].tolist()
         ]
-        ready = {each["name"]: self.deployed(each) for each in self.candidates}
-        settings = {k: (form.run, [*map(form.ready, batches)]) for k, form in ready.items()}
+        settings = {k: (form.run, [*map(form.ready, batches)]) for k, form in tried.items()}
         with undisturbed(1):
             time_interleaved({k: (run, given[:3]) for k, (run, given) in settings.items()}, 1)
             took = time_interleaved(settings, REPEATS)
         return {name: took_RN.mean(0) for name, took_RN in took.items()}
 
-    def positive(self, name: str, form: Deployed) -> np.ndarray:
-        """Mark the texts in which a form finds phishing."""
-        return self.work.passed(name, self.split, form.answers).logits_NC.argmax(-1) == 1
-
-    def counts(self, original_N: np.ndarray, found_N: np.ndarray) -> tuple[int, int, float, float]:
-        """Count what is lost, what the original finds, and tell shares by label."""
+    def counts(self, passed: Passed) -> tuple[int, int, float, float]:
+        """Count what is lost, and what the original finds; tell shares that are found by label."""
+        original_N, found_N = (p.logits_NC.argmax(-1) == 1 for p in (self.theirs, passed))
         lost = int((original_N & ~found_N).sum())
         shares = [float(found_N[self.labels_N == k].mean()) for k in (1, 0)]
         return lost, int(original_N.sum()), shares[0], shares[1]
 
 
-def is_static(candidate: Mapping[str, Any]) -> bool:
-    return candidate["point"] is None
-
-
-def static_of(form: Form) -> dict[str, Any]:
-    """A form in which every layer is run, as a candidate of `adapted.json`."""
-    about = {"engine": form.engine, "dtype": form.dtype, "point": None, "tested": None}
-    return about | {"name": str(form)}
+def windows_of(source: Source, original: Original) -> TextWindows:
+    split = split_of(source, original.tokenizer)
+    return TextWindows.of(split, original.reader, original.same.kind, original.same.labels)
 
 
 def share(ms_N: np.ndarray, others_N: np.ndarray, draws: int = 2000) -> tuple[float, float, float]:
