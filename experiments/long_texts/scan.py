@@ -178,14 +178,15 @@ class Scan:
         path = folder / "taus.json"
         if not path.is_file():
             demand = Demand(0.9, 0.95, {LABELS[1]: 1 - LOST})
-            recorded = select.recorded(self.forms.recorded(EXITS_IN.dtype, select.windows))
-            answers = {
+            splits, answers = {"select": select, "certify": self.split}, dict[str, np.ndarray]()
+            given = self.forms, self.original.same, demand, splits, answers, Work(folder), 1, 1, {}
+            search = Search(*given)
+            recorded = select.recorded(search.recorded(EXITS_IN.dtype))
+            answers |= {
                 "select": recorded.under(Never()).logits_BC,
                 "certify": self.theirs.logits_NC,
             }
-            splits, work = {"select": select, "certify": self.split}, Work(folder)
-            given = self.forms, self.original.same, demand, splits, answers, work, 1, 1, {}
-            point = next(Search(*given).with_exits(EXITS_IN)).point
+            point = next(search.with_exits(EXITS_IN)).point
             write_json(path, point)
         return json_of(path)
 
