@@ -19,7 +19,7 @@ from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.engines.adapted import digests, encoder_of
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import write_json
-from eat_lightning.infer.rerank import Schedule, rerank
+from eat_lightning.infer.rerank import ListSchedule, rerank
 from eat_lightning.model.packed import Batch
 from eat_lightning.weights.untrusted import json_of, one_line
 
@@ -45,8 +45,8 @@ class AboutLists:
     certificate: dict[str, Any]
 
     @property
-    def schedule(self) -> Schedule:
-        return Schedule({int(depth): count for depth, count in self.counts.items()})
+    def schedule(self) -> ListSchedule:
+        return ListSchedule({int(depth): count for depth, count in self.counts.items()})
 
     def write(self, folder: Path) -> None:
         write_json(folder / LISTS, asdict(self))

@@ -25,7 +25,7 @@ STAYS, LEAVES = 0, 1
 
 
 @dataclass(frozen=True)
-class Schedule:
+class ListSchedule:
     """How many candidates of a list go on behind a depth.
 
     Args:
@@ -95,7 +95,7 @@ def numbered(
 
 @torch.inference_mode()
 def rerank(
-    encoder: AdaptiveEncoder, batch: Batch, list_B: Int[np.ndarray, " b"], schedule: Schedule
+    encoder: AdaptiveEncoder, batch: Batch, list_B: Int[np.ndarray, " b"], schedule: ListSchedule
 ) -> Reranked:
     """Run whole lists through the encoder; who leaves costs nothing in the layers behind.
 

@@ -37,10 +37,14 @@ class Kept:
     @classmethod
     def read(cls, path: Path) -> Kept:
         with np.load(path) as kept:
-            return cls(torch.tensor(kept["F"]), *(kept[n] for n in ("score", "tokens", "prior", "grade")))
+            return cls(
+                torch.tensor(kept["F"]), *(kept[n] for n in ("score", "tokens", "prior", "grade"))
+            )
 
     def part(self, rows: np.ndarray) -> Kept:
-        return Kept(self.F[rows], *(v[rows] for v in (self.score, self.tokens, self.prior, self.grade)))
+        return Kept(
+            self.F[rows], *(v[rows] for v in (self.score, self.tokens, self.prior, self.grade))
+        )
 
     def __len__(self) -> int:
         return len(self.score)
@@ -53,7 +57,7 @@ def joined(some: list[Kept]) -> Kept:
 
 
 def read_of(kept: Kept, rows: np.ndarray) -> torch.Tensor:
-    """What heads read: [u, v, |u - v|, u * v] of query and passage, and the first stage's z-score."""
+    """Features of the heads: [u, v, |u - v|, u * v] of query and passage, and the first stage's z-score."""
     u, v = kept.F[rows].float().unbind(3)
     u, v = F.layer_norm(u, u.shape[-1:]), F.layer_norm(v, v.shape[-1:])
     prior = torch.tensor(kept.prior[rows]).float()
@@ -94,9 +98,15 @@ def learned(kept: Kept, lists: int = 4) -> ListHeads:
             guess = heads(read_of(kept, rows))
             goal = goal_QN[rows][:, :, None].expand_as(guess)
             spread = goal.std(1, keepdim=True)
-            order_loss = F.kl_div(
-                (2 * guess / spread).log_softmax(1), (2 * goal / spread).softmax(1), reduction="none"
-            ).sum(1).mean()
+            order_loss = (
+                F.kl_div(
+                    (2 * guess / spread).log_softmax(1),
+                    (2 * goal / spread).softmax(1),
+                    reduction="none",
+                )
+                .sum(1)
+                .mean()
+            )
             loss = F.mse_loss(guess, goal) + order_loss
             optimizer.zero_grad()
             (loss * guess.shape[-1]).backward()
@@ -130,7 +140,9 @@ def grid(guess_QNE: np.ndarray, tokens_QN: np.ndarray) -> dict[tuple[int, int], 
     return out
 
 
-def fallen(guess_QNE: np.ndarray, tokens_QN: np.ndarray, alive_after) -> tuple[np.ndarray, np.ndarray]:
+def fallen(
+    guess_QNE: np.ndarray, tokens_QN: np.ndarray, alive_after
+) -> tuple[np.ndarray, np.ndarray]:
     """Kept and cost when `alive_after(scores_QN, alive_QN, depth)` says who goes on."""
     layers = guess_QNE.shape[2] - 1
     alive = np.ones(tokens_QN.shape, bool)
@@ -180,7 +192,9 @@ def bounds(guess_QNE: np.ndarray, lost: float) -> np.ndarray:
 
 def schedules() -> list[dict[int, int]]:
     out = []
-    for a, b, c in itertools.product((100, 80, 60, 50), (100, 70, 50, 40, 30), (70, 50, 40, 30, 20)):
+    for a, b, c in itertools.product(
+        (100, 80, 60, 50), (100, 70, 50, 40, 30), (70, 50, 40, 30, 20)
+    ):
         for x, y, z in ((0, 1, 3), (0, 2, 4), (1, 2, 4), (0, 1, 2), (0, 2, 3)):
             for d in (100, 30, 20, 15):
                 if a >= b >= c:
@@ -211,23 +225,38 @@ def main(vectors: str, set: str = "qnli") -> None:
 
     for name, (guess, kept) in found.items():
         first = np.tile(np.arange(kept.score.shape[1]), (len(kept), 1))
-        print(name, len(kept), "nDCG@10 first stage", round(ndcg(first, kept.grade).mean(), 4), "kept",
-              round(kept_share(first[:, :KEEP], top(kept.score)).mean(), 3))
+        print(
+            name,
+            len(kept),
+            "nDCG@10 first stage",
+            round(ndcg(first, kept.grade).mean(), 4),
+            "kept",
+            round(kept_share(first[:, :KEEP], top(kept.score)).mean(), 3),
+        )
         for depth in range(guess.shape[2]):
             order = np.argsort(-guess[:, :, depth], 1, kind="stable")
             share = kept_share(order[:, :KEEP], top(kept.score)).mean()
             in30 = kept_share2(order[:, :30], top(kept.score))
-            print(f"  depth {depth}: nDCG@10 {ndcg(order, kept.grade).mean():.4f}, kept in 10 {share:.3f}, in 30 {in30:.3f}")
+            print(
+                f"  depth {depth}: nDCG@10 {ndcg(order, kept.grade).mean():.4f}, kept in 10 {share:.3f}, in 30 {in30:.3f}"
+            )
     guess, kept = found["select"]
     guess_t, kept_t = found["test"]
     on_grid, on_grid_t = grid(guess, kept.tokens), grid(guess_t, kept_t.tokens)
-    rules = {f"gap {lost}": by_gap(bounds(guess, lost)) for lost in (.3, .25, .2, .15, .1, .07, .05, .03, .02, .01, .005)}
+    rules = {
+        f"gap {lost}": by_gap(bounds(guess, lost))
+        for lost in (0.3, 0.25, 0.2, 0.15, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01, 0.005)
+    }
     rules |= {f"rank {counts}": by_rank(counts) for counts in schedules()}
     on_rules = {name: fallen(guess, kept.tokens, rule) for name, rule in rules.items()}
     for cost in (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7):
         line = [f"cost {cost}"]
-        best = max((k for k in on_grid if on_grid[k][1].mean() <= cost), key=lambda k: on_grid[k][0].mean())
-        line.append(f"grid {best} kept {on_grid_t[best][0].mean():.3f} at {on_grid_t[best][1].mean():.3f}")
+        best = max(
+            (k for k in on_grid if on_grid[k][1].mean() <= cost), key=lambda k: on_grid[k][0].mean()
+        )
+        line.append(
+            f"grid {best} kept {on_grid_t[best][0].mean():.3f} at {on_grid_t[best][1].mean():.3f}"
+        )
         for kind in ("gap", "rank"):
             able = [k for k in on_rules if k.startswith(kind) and on_rules[k][1].mean() <= cost]
             if not able:
@@ -235,7 +264,9 @@ def main(vectors: str, set: str = "qnli") -> None:
             name = max(able, key=lambda k: on_rules[k][0].mean())
             share, spent = fallen(guess_t, kept_t.tokens, rules[name])
             low, high = interval(share - on_grid_t[best][0])
-            line.append(f"{name}: {share.mean():.3f} at {spent.mean():.3f} ({low:+.3f} to {high:+.3f})")
+            line.append(
+                f"{name}: {share.mean():.3f} at {spent.mean():.3f} ({low:+.3f} to {high:+.3f})"
+            )
         print("; ".join(line))
 
 

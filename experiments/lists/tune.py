@@ -29,7 +29,10 @@ def drawn(lists: Lists, random: np.random.Generator) -> tuple[list[str], list[st
     while len(queries) < LISTS * (1 + OTHERS):
         row = random.integers(len(lists))
         grade_N = lists.grade_QN[row]
-        good, bad = np.flatnonzero(grade_N >= max(1, grade_N.max() - 1)), np.flatnonzero(grade_N < 1)
+        good, bad = (
+            np.flatnonzero(grade_N >= max(1, grade_N.max() - 1)),
+            np.flatnonzero(grade_N < 1),
+        )
         if not len(good) or len(bad) < OTHERS:
             continue
         some = [random.choice(good), *random.choice(bad, OTHERS, replace=False)]
@@ -50,7 +53,9 @@ def main(body: str, data: str, to: str, steps: str = "500", lr: str = "1e-4") ->
     random = np.random.default_rng(0)
     for step in range(int(steps)):
         texts = drawn(trec if step % 4 == 3 else squad, random)
-        given = tokenizer(*texts, padding=True, truncation=True, max_length=LEARNED, return_tensors="pt")
+        given = tokenizer(
+            *texts, padding=True, truncation=True, max_length=LEARNED, return_tensors="pt"
+        )
         with torch.autocast("cpu", torch.bfloat16):
             scores = model(**given).logits.float().reshape(LISTS, -1)
         loss = F.cross_entropy(scores, torch.zeros(LISTS, dtype=torch.long))

@@ -18,7 +18,7 @@ from eat_lightning.deploy.adapt.list_run import ListResult, adapt_lists
 from eat_lightning.deploy.adapt.list_schedule import ListRecord, certified, chain
 from eat_lightning.deploy.adapt.lists import read_lists
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.rerank import Schedule
+from eat_lightning.infer.rerank import ListSchedule
 
 KEEP = 3
 
@@ -106,13 +106,13 @@ def record() -> ListRecord:
 def test_a_schedule_lets_pass_where_the_wanted_stand():
     """At depth 1 the wanted stand at places 1, 2, 1 and 3: three pass for all, two for 3 of 4.
     At the embedding they stand last."""
-    assert record().schedule(1.0) == Schedule({1: 3})
-    assert record().schedule(0.75) == Schedule({1: 2})
+    assert record().schedule(1.0) == ListSchedule({1: 3})
+    assert record().schedule(0.75) == ListSchedule({1: 2})
 
 
 def test_lost_and_cost_by_hand():
     lists = record()
-    found = Schedule({1: 2}).replayed(lists.score_DB, lists.list_B)
+    found = ListSchedule({1: 2}).replayed(lists.score_DB, lists.list_B)
     assert lists.lost_Q(found).tolist() == [0.0, 0.5]
     assert lists.cost(found) == (8 * 1 + 4 * 1) / 16
 
@@ -132,7 +132,7 @@ def test_certificates_are_seldom_wrong():
         drawn = ListRecord(
             score_DB.reshape(2, -1), score_DB[1].ravel(), np.ones(3 * num, int), lists, 2
         )
-        wrong += len(certified([Schedule({0: 2})], drawn, agree=0.9, confidence=0.95)) > 0
+        wrong += len(certified([ListSchedule({0: 2})], drawn, agree=0.9, confidence=0.95)) > 0
     assert wrong <= 25
 
 
@@ -146,7 +146,7 @@ def test_one_that_keeps_everything_is_certified():
         2,
     )
     holding = certified(chain(whole), whole, agree=0.9, confidence=0.95)
-    assert holding[-1][0] == Schedule({0: 2})
+    assert holding[-1][0] == ListSchedule({0: 2})
     assert holding[-1][1] == 0.0
 
 

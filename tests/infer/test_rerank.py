@@ -5,7 +5,7 @@ import pytest
 import torch
 from models import ragged, tiny
 
-from eat_lightning.infer.rerank import Reranked, Schedule, places, rerank
+from eat_lightning.infer.rerank import ListSchedule, Reranked, places, rerank
 from eat_lightning.model.options import ALL_EXITS
 
 LIST_B = np.array([0, 0, 0, 1, 1, 1, 1])
@@ -37,7 +37,7 @@ def test_candidates_leave_by_their_place_and_keep_it():
             [0.0, 9.0, -1.0, 9.0, 9.0, -2.0, 9.0],
         ]
     )
-    found = Schedule({0: 3, 1: 1}).replayed(score_DB, LIST_B)
+    found = ListSchedule({0: 3, 1: 1}).replayed(score_DB, LIST_B)
     # list 0 has three: all pass the embedding, and candidate 1 alone passes layer 1
     assert found.depth_B.tolist() == [1, 2, 1, 0, 1, 2, 1]
     assert found.place_B.tolist() == [2, 0, 1, 3, 1, 0, 2]
@@ -55,18 +55,18 @@ def test_live_is_what_a_replay_says(counts: dict[int, int]):
         guesses = encoder(batch, ALL_EXITS).guesses
     score_DB = np.stack([guesses[d][:, 0].numpy() for d in sorted(guesses)])
     replay = np.concatenate([score_DB[:4], np.zeros((2, 7)), score_DB[4:]])  # 4, 5: no head
-    expected = Schedule(counts).replayed(replay, LIST_B)
-    found = rerank(encoder, batch, LIST_B, Schedule(counts))
+    expected = ListSchedule(counts).replayed(replay, LIST_B)
+    found = rerank(encoder, batch, LIST_B, ListSchedule(counts))
     assert found.depth_B.tolist() == expected.depth_B.tolist()
     assert found.score_B == pytest.approx(expected.score_B, abs=1e-5)
     assert (found.depth_B < 6).any() == bool(counts)
 
 
 def test_a_list_does_not_depend_on_the_other():
-    encoder, batch, schedule = score_encoder(), pairs(), Schedule({0: 3, 2: 1})
+    encoder, batch, schedule = score_encoder(), pairs(), ListSchedule({0: 3, 2: 1})
     both = rerank(encoder, batch, LIST_B, schedule)
     for number in (0, 1):
-        rows = np.flatnonzero(LIST_B == number)
+        rows = np.flatnonzero(number == LIST_B)
         one = rerank(encoder, batch.take(torch.from_numpy(rows)), LIST_B[rows], schedule)
         assert one.depth_B.tolist() == both.depth_B[rows].tolist()
         assert one.score_B == pytest.approx(both.score_B[rows], abs=1e-5)

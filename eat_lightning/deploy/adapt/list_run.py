@@ -32,7 +32,7 @@ from eat_lightning.export.folder_swap import folder_swap
 from eat_lightning.files import write_text
 from eat_lightning.infer.latency import keep_kernels, time_interleaved, undisturbed
 from eat_lightning.infer.record import record
-from eat_lightning.infer.rerank import Schedule, rerank
+from eat_lightning.infer.rerank import ListSchedule, rerank
 from eat_lightning.long_texts import CUT
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.runs.card import front_matter
@@ -57,7 +57,7 @@ class ListResult:
     """
 
     plan: ListSettings
-    schedule: Schedule
+    schedule: ListSchedule
     lost: float
     num_lists: int
     cost: float
@@ -187,19 +187,19 @@ def timed(
     encoder: AdaptiveEncoder,
     split: Any,
     list_B: np.ndarray,
-    schedule: Schedule,
+    schedule: ListSchedule,
 ) -> dict[str, float]:
     """Milliseconds of a list, in median: by transformers, by our kernels, and by the schedule."""
     rows = [np.flatnonzero(list_B == number) for number in range(min(TIMED, list_B[-1] + 1))]
     batches = [split.batch(rows_B) for rows_B in rows]
     inputs = [original.inputs(batch) for batch in batches]
 
-    def ours(schedule: Schedule) -> Any:
+    def ours(schedule: ListSchedule) -> Any:
         return lambda batch: rerank(encoder, batch, np.zeros(batch.size, int), schedule)
 
     settings: dict[str, tuple[Any, list[Any]]] = {
         "transformers": (lambda given: original.model(**given), inputs),
-        "all layers": (ours(Schedule({})), batches),
+        "all layers": (ours(ListSchedule({})), batches),
         "lists": (ours(schedule), batches),
     }
     with undisturbed(plan.threads):

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from eat_lightning.deploy.certify.procedure._bounds import betting, fixed_sequence
-from eat_lightning.infer.rerank import Reranked, Schedule, places
+from eat_lightning.infer.rerank import ListSchedule, Reranked, places
 
 # Shares of the wanted candidates that each depth alone lets pass, from strict to lax.
 SHARES = (1.0, *(1 - 0.001 * 1.35**k for k in range(18)))
@@ -21,7 +21,7 @@ SHARES = (1.0, *(1 - 0.001 * 1.35**k for k in range(18)))
 
 @dataclass(frozen=True)
 class ListRecord:
-    """What is known of some lists without running them again.
+    """Scores of some lists at every depth, so that schedules need no further pass.
 
     Args:
         score_DB: what the heads say at each depth, full depth last.
@@ -52,7 +52,7 @@ class ListRecord:
         layers = len(self.score_DB) - 1
         return float((found.depth_B * self.tokens_B).sum() / (layers * self.tokens_B.sum()))
 
-    def schedule(self, share: float) -> Schedule:
+    def schedule(self, share: float) -> ListSchedule:
         """Let pass, behind each depth, so many that the share of the wanted would be among them."""
         counts: dict[int, int] = {}
         fewest = int(np.bincount(self.list_B).max())
@@ -61,12 +61,12 @@ class ListRecord:
             needed = int(place_W[max(0, int(np.ceil(share * len(place_W))) - 1)]) + 1
             if max(needed, self.keep) < fewest:
                 fewest = counts[depth] = max(needed, self.keep)
-        return Schedule(counts)
+        return ListSchedule(counts)
 
 
-def chain(select: ListRecord) -> list[Schedule]:
+def chain(select: ListRecord) -> list[ListSchedule]:
     """Schedules from strict to lax, each cheaper on *select* than the one before."""
-    found: list[Schedule] = []
+    found: list[ListSchedule] = []
     least = 1.0
     for share in SHARES:
         schedule = select.schedule(share)
@@ -77,8 +77,8 @@ def chain(select: ListRecord) -> list[Schedule]:
 
 
 def certified(
-    schedules: Sequence[Schedule], certify: ListRecord, agree: float, confidence: float
-) -> list[tuple[Schedule, float, float]]:
+    schedules: Sequence[ListSchedule], certify: ListRecord, agree: float, confidence: float
+) -> list[tuple[ListSchedule, float, float]]:
     """Test schedules one after another, from strict to lax, until one fails (Learn then Test).
 
     Returns those that hold with their share of lost candidates and its p-value. The mean loss of a
