@@ -117,7 +117,7 @@ def draw(folder: Path, rows: Path) -> str:
 
 
 def test_routes_are_measured_in_one_run_each_with_the_same_texts():
-    from experiments.serving.routes import ROUTES, VLLM, rounds, table
+    from experiments.serving.routes import ROUTES, VLLM, rounds, rows_of, table
 
     model = FakeModel()
     routes = [*ROUTES, VLLM]
@@ -128,7 +128,17 @@ def test_routes_are_measured_in_one_run_each_with_the_same_texts():
     assert {shot.status for shots in found.values() for shot in shots} == {200}
     (count,) = {len(shots) for shots in found.values()}
     assert sorted(map(tuple, model.seen)).count(("good",)) % len(routes) == 0
-    lines = table(found).splitlines()
+    rows = rows_of(found, {"run": "fake", "rate": 40, "seconds": 0.25, "rounds": 2})
+    lines = table(rows).splitlines()
     assert [line.split(" | ")[0] for line in lines[2:]] == [f"| {r.name}" for r in routes]
     assert f"| native | {count} | {count} |" in lines[2]
-    assert lines[2].endswith("| 1.000 |")
+    assert lines[2].endswith("| 1.000 (1.000 to 1.000) | 1.000 (1.000 to 1.000) |")
+
+
+def test_a_ratio_of_percentiles_is_of_routes_that_got_the_same_requests():
+    from experiments.serving.routes import ratio
+
+    ms_N = np.random.default_rng(0).exponential(10, 400)
+    assert ratio(2 * ms_N, ms_N, 99) == pytest.approx((2, 2, 2))
+    value, low, high = ratio(ms_N + np.random.default_rng(1).normal(0, 1, 400), ms_N, 99)
+    assert low < value < high
