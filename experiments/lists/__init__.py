@@ -1,1 +1,1 @@
-"""Lists: does a reranker that drops candidates between its layers keep the original's top ten?"""
+"""Lists: does a reranker that drops candidates between its layers keep the original's best ten?"""

@@ -99,7 +99,7 @@ def deep_learning(folder: Path, years: tuple[int, ...]) -> Lists:
 
 def ndcg(order_QN: np.ndarray, grade_QN: np.ndarray, at: int = 10) -> np.ndarray:
     """NDCG of each list with linear gain, as TREC reports it. order_QN: candidates, best first."""
-    discount = 1 / np.log2(np.arange(2, at + 2))
+    discount = 1 / np.log2(np.arange(2, min(at, order_QN.shape[1]) + 2))
     got = np.take_along_axis(grade_QN, order_QN, 1)[:, :at] @ discount
     best = -np.sort(-grade_QN, 1)[:, :at] @ discount
     return np.where(best > 0, got / np.maximum(best, 1e-9), 0.0)

@@ -103,10 +103,10 @@ def read_lists(given: str | Sequence[Mapping[str, Any]], keep: int) -> QueryList
 def checked(row: Mapping[str, Any], number: int) -> tuple[str, list[str]]:
     """A query and its candidates. ConfigError for what is none."""
     query, candidates = row.get("query"), row.get("candidates")
-    sound = isinstance(candidates, list) and all(isinstance(text, str) for text in candidates)
-    if not isinstance(query, str) or not sound:
+    texts = [query, *candidates] if isinstance(candidates, list) else [None]
+    if not all(isinstance(text, str) for text in texts):
         wanted = '{"query": text, "candidates": [text, ...]}'
         raise ConfigError(f"queries: list {number} must be {wanted}, got {one_line(row, 80)}")
     # JSON can spell half of a surrogate pair, which no tokenizer takes.
-    plain = [text.encode("utf-8", "replace").decode() for text in [query, *candidates]]
+    plain = [text.encode("utf-8", "replace").decode() for text in texts if text is not None]
     return plain[0], plain[1:]
