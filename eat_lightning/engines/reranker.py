@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
-from functools import cached_property
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,18 @@ import pydantic.dataclasses
 from pydantic import ConfigDict
 
 from eat_lightning.answer_kind import kind_of
-from eat_lightning.data.source import Source
-from eat_lightning.data.split import make_split
 from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.engines.adapted import digests, encoder_of
+from eat_lightning.engines.plan import LISTS
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import write_json
+from eat_lightning.infer.backend import AnswerRequest, Gone
 from eat_lightning.infer.rerank import ListSchedule, rerank
-from eat_lightning.model.packed import Batch
+from eat_lightning.infer.torch_backend import TorchBackend, in_numpy
+from eat_lightning.long_texts import CUT, TokenWindow
 from eat_lightning.weights.untrusted import json_of, one_line
 
-LISTS = "lists.json"
+COLUMNS = ["query", "candidate"]
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
@@ -82,46 +82,65 @@ class RankedCandidate:
     depth: int
 
 
+@dataclass
+class ListBackend(TorchBackend):
+    """Answers pairs; those of one query in a batch are a list, whose candidates leave between
+    layers. A list that is cut into batches loses fewer candidates, and so no wanted one more."""
+
+    schedule: ListSchedule = field(default_factory=lambda: ListSchedule({}))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.exits = sorted({*self.schedule.counts, self.num_layers})
+
+    def run(self, request: AnswerRequest) -> Iterator[Gone]:
+        list_B = self.lists_of(request.windows)
+        order_B = np.argsort(list_B, kind="stable")
+        windows = [request.windows[row] for row in order_B]
+        batch = self.batch_of(windows, [request.about[row] for row in order_B])
+        schedule = ListSchedule({}) if request.deep else self.schedule
+        trace = in_numpy(rerank(self.encoder, batch, list_B[order_B], schedule))
+        yield order_B, trace, trace
+
+    def lists_of(self, windows: Sequence[TokenWindow]) -> np.ndarray:
+        """Number the lists by the tokens before the first separator."""
+        end = self.tokenizer.sep_token_id
+        queries = [tuple(each.ids[: 1 + int((each.ids == end).argmax())]) for each in windows]
+        numbers = {query: number for number, query in enumerate(dict.fromkeys(queries))}
+        return np.array([numbers[query] for query in queries])
+
+
+def open_lists(path: str | Path) -> ListBackend:
+    """Open a cross-encoder as it was certified. ConfigError for a damaged folder."""
+    folder = Path(path)
+    about, tokenizer = AboutLists.read(folder), tokenizer_for(str(folder))
+    kind = kind_of({**json_of(folder / "config.json"), "answer": {"tolerance": 1.0}}, 1)
+    encoder = encoder_of(folder, kind, len(COLUMNS), tokenizer)
+    given = tokenizer, COLUMNS, [], about.max_length
+    backend = ListBackend(folder, {None: encoder}, *given, schedule=about.schedule)
+    backend.read_long(CUT)
+    return backend
+
+
 class Reranker:
     """Orders the candidates of a query, most of which leave before the last layer.
+
+    ConfigError for a damaged folder.
 
     Args:
         folder: written by `eat adapt queries=...`.
     """
 
     def __init__(self, folder: str | Path):
-        self.folder = Path(folder)
-        self.about = AboutLists.read(self.folder)
-
-    @cached_property
-    def tokenizer(self) -> Any:
-        return tokenizer_for(str(self.folder))
-
-    @cached_property
-    def encoder(self) -> Any:
-        config = json_of(self.folder / "config.json")
-        kind = kind_of({**config, "answer": {"tolerance": 1.0}}, 1)
-        return encoder_of(self.folder, kind, 2, self.tokenizer)
+        self.backend = open_lists(folder)
 
     def rank(self, query: str, candidates: Sequence[str]) -> list[RankedCandidate]:
-        """Order all candidates, the best first."""
+        """Order all candidates, the best first; of a pair that is too long the rest is cut."""
         if not candidates:
             return []
-        found = rerank(
-            self.encoder,
-            self.batch(query, candidates),
-            np.zeros(len(candidates), int),
-            self.about.schedule,
-        )
-        return [
-            RankedCandidate(int(i), float(found.score_B[i]), int(found.depth_B[i]))
-            for i in np.argsort(found.place_B)
+        found = self.backend.answer([[query, text] for text in candidates])
+        ranked = [
+            RankedCandidate(index, answer["score"], answer["depth"])
+            for index, answer in enumerate(found)
         ]
-
-    def batch(self, query: str, candidates: Sequence[str]) -> Batch:
-        """Pair a query with each candidate; of a pair that is too long the longer text is cut."""
-        num = len(candidates)
-        source = Source([[query] * num, list(candidates)], np.zeros(num, np.float32))
-        return make_split("list", source, self.tokenizer, self.about.max_length).batch(
-            np.arange(num)
-        )
+        return sorted(ranked, key=lambda each: (-each.depth, -each.score))

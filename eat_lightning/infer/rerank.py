@@ -11,7 +11,7 @@ last: all layers), Q lists.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,8 +20,10 @@ from jaxtyping import Bool, Float, Int
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.options import PassOptions
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.reason import FIRST_REASON, Reason, reason_names
+from eat_lightning.model.trace import Trace
 
-STAYS, LEAVES = 0, 1
+REASONS = ("outranked",)
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,10 @@ class Reranked:
     depth_B: Int[np.ndarray, " b"]
     list_B: Int[np.ndarray, " b"]
 
+    @classmethod
+    def of(cls, trace: Trace, list_B: Int[np.ndarray, " b"]) -> Reranked:
+        return cls(trace.logits_BC[:, 0].float().numpy(), trace.depth_B.numpy(), list_B)
+
     @property
     def place_B(self) -> Int[np.ndarray, " b"]:
         """Places within the lists, 0 for the best."""
@@ -96,7 +102,7 @@ def numbered(
 @torch.inference_mode()
 def rerank(
     encoder: AdaptiveEncoder, batch: Batch, list_B: Int[np.ndarray, " b"], schedule: ListSchedule
-) -> Reranked:
+) -> Trace:
     """Run whole lists through the encoder; who leaves costs nothing in the layers behind.
 
     Args:
@@ -107,19 +113,18 @@ def rerank(
     recorder = encoder.recorder(batch, PassOptions(leave=True))
     packed = encoder.start(batch, recorder)
     last = len(encoder.layers)
-    for depth in range(last + 1):
+    for depth in range(last):
         packed, _ = encoder.step(packed, recorder, depth)
-        if depth < last and depth not in schedule.counts:
+        if depth not in schedule.counts:
             continue
         packed = encoder.guess(packed, recorder, depth)
         here_G = recorder.rows_B
         score_G = recorder.guesses[depth][here_G, 0].float().numpy()
         stays_G = schedule.goes_on(depth, score_G, list_B[here_G.numpy()])
-        if depth == last:
-            stays_G[:] = False
-        reason_G = torch.from_numpy(np.where(stays_G, STAYS, LEAVES))
-        _, stays = recorder.leave(depth, reason_G)
-        if depth < last and not stays_G.all():
-            packed = packed.only(stays)
-    trace = recorder.end()
-    return Reranked(trace.logits_BC[:, 0].float().numpy(), trace.depth_B.numpy(), list_B)
+        if not stays_G.all():
+            reason_G = np.where(stays_G, int(Reason.STAYS), FIRST_REASON)
+            packed = packed.only(recorder.leave(depth, torch.from_numpy(reason_G))[1])
+    packed, _ = encoder.step(packed, recorder, last)
+    encoder.guess(packed, recorder, last)
+    recorder.leave(last, torch.full_like(recorder.rows_B, int(Reason.LAST_LAYER)))
+    return replace(recorder.end(), names=reason_names(REASONS))

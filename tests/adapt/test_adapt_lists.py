@@ -74,7 +74,7 @@ def test_lists_that_are_too_short_or_doubled_are_counted(queries: Path):
 
 def test_the_folder_ranks_as_its_schedule_says(made: ListResult, queries: Path):
     reranker = eat_lightning.Reranker(made.plan.to)
-    assert reranker.about.schedule == made.schedule
+    assert reranker.backend.schedule == made.schedule
     assert made.schedule.counts
     assert made.cost < 1
     lists = read_lists(str(queries), KEEP)

@@ -56,17 +56,21 @@ def test_live_is_what_a_replay_says(counts: dict[int, int]):
     score_DB = np.stack([guesses[d][:, 0].numpy() for d in sorted(guesses)])
     replay = np.concatenate([score_DB[:4], np.zeros((2, 7)), score_DB[4:]])  # 4, 5: no head
     expected = ListSchedule(counts).replayed(replay, LIST_B)
-    found = rerank(encoder, batch, LIST_B, ListSchedule(counts))
+    trace = rerank(encoder, batch, LIST_B, ListSchedule(counts))
+    found = Reranked.of(trace, LIST_B)
     assert found.depth_B.tolist() == expected.depth_B.tolist()
     assert found.score_B == pytest.approx(expected.score_B, abs=1e-5)
     assert (found.depth_B < 6).any() == bool(counts)
+    assert {*trace.reasons} == ({"outranked", "last_layer"} if counts else {"last_layer"})
+    assert ((trace.tokens_LB > 0).sum(0) == trace.depth_B).all()
 
 
 def test_a_list_does_not_depend_on_the_other():
     encoder, batch, schedule = score_encoder(), pairs(), ListSchedule({0: 3, 2: 1})
-    both = rerank(encoder, batch, LIST_B, schedule)
+    both = Reranked.of(rerank(encoder, batch, LIST_B, schedule), LIST_B)
     for number in (0, 1):
         rows = np.flatnonzero(number == LIST_B)
-        one = rerank(encoder, batch.take(torch.from_numpy(rows)), LIST_B[rows], schedule)
+        alone = batch.take(torch.from_numpy(rows))
+        one = Reranked.of(rerank(encoder, alone, LIST_B[rows], schedule), LIST_B[rows])
         assert one.depth_B.tolist() == both.depth_B[rows].tolist()
         assert one.score_B == pytest.approx(both.score_B[rows], abs=1e-5)
