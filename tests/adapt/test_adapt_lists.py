@@ -17,6 +17,9 @@ from eat_lightning.deploy.adapt.list_plan import ListSettings
 from eat_lightning.deploy.adapt.list_run import ListResult, adapt_lists
 from eat_lightning.deploy.adapt.list_schedule import ListRecord, certified, chain
 from eat_lightning.deploy.adapt.lists import read_lists
+from eat_lightning.deploy.serve.body import RequestExample
+from eat_lightning.deploy.serve.model import open_model
+from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.rerank import ListSchedule
 
@@ -83,6 +86,23 @@ def test_the_folder_ranks_as_its_schedule_says(made: ListResult, queries: Path):
     assert [each.depth for each in ranked] == sorted((e.depth for e in ranked), reverse=True)
     assert {each.depth for each in ranked} == {*made.schedule.counts, 2}
     assert reranker.rank("nothing", []) == []
+
+
+def test_a_gateway_s_model_ranks_alike(made: ListResult, queries: Path):
+    """One that two lists reach together, too."""
+    lists = read_lists(str(queries), KEEP)
+    plan = parsed(ServeSettings, config_of("serve", f"run='{made.plan.to}'"))
+    model = open_model(plan)
+    pairs = [(lists.queries[i], text) for i in (0, 1) for text in lists.candidates[i]]
+    found = {}
+    for places, answers in model.stream([RequestExample([*pair]) for pair in pairs]):
+        found |= dict(zip(places, answers, strict=True))
+    reranker = eat_lightning.Reranker(made.plan.to)
+    for number in (0, 1):
+        for each in reranker.rank(lists.queries[number], lists.candidates[number]):
+            answer = found[12 * number + each.index]
+            assert (answer["depth"], answer["score"]) == (each.depth, pytest.approx(each.score))
+            assert answer["exit_reason"] == ("last_layer" if each.depth == 2 else "outranked")
 
 
 def test_full_depth_is_the_original_bit_for_bit(made: ListResult, cross_encoder: Path):
