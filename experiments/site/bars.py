@@ -74,7 +74,7 @@ ALL = [
     ),
     Bars(
         *("bodies", "SST-2: times as fast as transformers' model", "EAT, prepacked"),
-        *("{body, dtype}, {workload}", "{EAT, prepacked}"),
+        *("{backbone, dtype}, {workload}", "{EAT, prepacked}"),
         where={"workload": "SST-2"},
     ),
     Bars(
