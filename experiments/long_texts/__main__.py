@@ -131,8 +131,8 @@ def split_of(source: Source, tokenizer: Any) -> Split:
     return make_split("mails", source, tokenizer, SIZE)
 
 
-def joined(source: Source, num: int, tokens: int, tokenizer: Any) -> Source:
-    """Long texts of benign mails; in every second one a mail, anywhere, is phishing."""
+def joined(source: Source, num: int, tokens: int, tokenizer: Any, benign_every: int = 2) -> Source:
+    """Long texts of benign mails; in all but every second one a mail, anywhere, is phishing."""
     random = np.random.default_rng(0)
     benign, phishing = (random.permutation(np.flatnonzero(source.labels == k)) for k in (0, 1))
     lengths = [len(each) for each in tokenizer(source.texts[0], verbose=False)["input_ids"]]
@@ -142,10 +142,10 @@ def joined(source: Source, num: int, tokens: int, tokenizer: Any) -> Source:
         while total < tokens:
             parts.append(row := benign[place % len(benign)])
             total, place = total + lengths[row], place + 1
-        if number % 2:
+        if number % benign_every:
             parts[random.integers(len(parts))] = phishing[number]
         texts.append("\n".join(source.texts[0][row] for row in parts))
-    return Source([texts], np.arange(num) % 2)
+    return Source([texts], (np.arange(num) % benign_every > 0).astype(int))
 
 
 def fit_heads(encoder: AdaptiveEncoder, split: Split) -> None:

@@ -1,8 +1,8 @@
 """`python -m experiments.serving.routes RUN`: p99 of other servers' routes beside the native one's.
 
 One gateway, one run. In each round every route gets the same texts at the same Poisson times, in an
-order drawn anew, so that what else the machine does falls on all of them. The rows are written to
-`results/routes.jsonl`.
+order drawn anew: short rounds let what else the machine does fall on all of them. The rows are
+written to `results/routes.jsonl`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from experiments.serving.subject import gateway
 from experiments.serving.traffic import Client, Shot, closed_loop, open_loop, poisson
 
 ROWS = Path(__file__).parent / "results" / "routes.jsonl"
-BLOCK, DRAWS = 20, 1000  # requests of a block, drawings of the bootstrap
+DRAWS = 1000  # of the bootstrap
 
 
 @dataclass(frozen=True)
@@ -98,10 +98,10 @@ async def rounds(
     seconds: float,
     num_rounds: int,
     seed: int = 0,
-) -> dict[str, list[Shot]]:
-    """Shots of each route, over all rounds."""
+) -> dict[str, list[list[Shot]]]:
+    """Shots of each route by round."""
     rng = np.random.default_rng(seed)
-    found: dict[str, list[Shot]] = {route.name: [] for route in routes}
+    found: dict[str, list[list[Shot]]] = {route.name: [] for route in routes}
     for number in range(num_rounds):
         times = poisson(rate, seconds, seed + number)
         drawn = [examples[i] for i in rng.integers(len(examples), size=len(times))]
@@ -109,51 +109,56 @@ async def rounds(
             route = routes[place]
             asking = replace(client, path=route.path)
             requests = [asking.request(route.body(texts)) for texts in drawn]
-            found[route.name] += await open_loop(asking, requests, times)
+            found[route.name].append(await open_loop(asking, requests, times))
             asking.close()
     return found
 
 
-def rows_of(found: dict[str, list[Shot]], about: dict[str, Any]) -> list[RouteRow]:
+def rows_of(found: dict[str, list[list[Shot]]], about: dict[str, Any]) -> list[RouteRow]:
     """A row for each route; the first one is what the others stand beside.
 
     Args:
         about: a row's fields of the run and the load.
     """
     ms = {
-        name: np.array([1000 * (shot.ended - shot.due) for shot in shots])
-        for name, shots in found.items()
+        name: [np.array([1000 * (shot.ended - shot.due) for shot in shots]) for shots in by_round]
+        for name, by_round in found.items()
     }
-    first_N = next(iter(ms.values()))
-    return [
-        RouteRow(
+    first = next(iter(ms.values()))
+    made = []
+    for name, taken in ms.items():
+        statuses = [shot.status for shots in found[name] for shot in shots]
+        row = RouteRow(
             **about,
             route=name,
-            num_sent=len(ms_N),
-            num_answered=sum(shot.status == 200 for shot in found[name]),
-            p50_ms=float(np.percentile(ms_N, 50)),
-            p99_ms=float(np.percentile(ms_N, 99)),
-            p50_ratio=ratio(ms_N, first_N, 50),
-            p99_ratio=ratio(ms_N, first_N, 99),
+            num_sent=len(statuses),
+            num_answered=statuses.count(200),
+            p50_ms=float(np.percentile(np.concatenate(taken), 50)),
+            p99_ms=float(np.percentile(np.concatenate(taken), 99)),
+            p50_ratio=ratio(taken, first, 50),
+            p99_ratio=ratio(taken, first, 99),
             **provenance(),
         )
-        for name, ms_N in ms.items()
-    ]
+        made.append(row)
+    return made
 
 
-def ratio(ms_N: np.ndarray, first_N: np.ndarray, percent: float) -> tuple[float, float, float]:
-    """The ratio of two routes' percentiles, and its 95 % interval.
+def ratio(
+    taken: Sequence[np.ndarray], first: Sequence[np.ndarray], percent: float
+) -> tuple[float, float, float]:
+    """The ratio of two routes' percentiles, and its 95 % interval (paired bootstrap over rounds).
 
-    Paired bootstrap over blocks of neighbours, since a request waits for those before it.
+    Args:
+        taken, first: ms of the requests of each round.
     """
-    blocks = np.array_split(np.arange(len(ms_N)), max(1, len(ms_N) // BLOCK))
-    rng, drawn = np.random.default_rng(0), []
-    for _ in range(DRAWS):
-        chosen = np.concatenate([blocks[i] for i in rng.integers(len(blocks), size=len(blocks))])
-        drawn.append(np.percentile(ms_N[chosen], percent) / np.percentile(first_N[chosen], percent))
-    value = np.percentile(ms_N, percent) / np.percentile(first_N, percent)
-    low, high = np.percentile(drawn, (2.5, 97.5))
-    return float(value), float(low), float(high)
+
+    def of(rounds: Any) -> float:
+        of_route, of_first = (np.concatenate([ms[i] for i in rounds]) for ms in (taken, first))
+        return float(np.percentile(of_route, percent) / np.percentile(of_first, percent))
+
+    rng, num = np.random.default_rng(0), len(taken)
+    low, high = np.percentile([of(rng.integers(num, size=num)) for _ in range(DRAWS)], (2.5, 97.5))
+    return of(range(num)), float(low), float(high)
 
 
 def table(rows: Sequence[RouteRow]) -> str:
@@ -172,8 +177,8 @@ def main() -> None:
     parser.add_argument("run", help="the folder of a finished run")
     parser.add_argument("--split", default="validation")
     parser.add_argument("--rate", type=float, default=20, help="requests a second")
-    parser.add_argument("--seconds", type=float, default=20, help="of a route in a round")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2, help="of a route in a round")
+    parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--server-core", type=int, default=None)
     parser.add_argument("serve", nargs="*", help="more settings of serve: threads=2")
     given = parser.parse_args()
@@ -183,7 +188,7 @@ def main() -> None:
     with gateway(overrides, given.server_core) as (host, port):
         client, routes = Client(host, port, 10_000), routes_of(run)
 
-        async def measured() -> dict[str, list[Shot]]:
+        async def measured() -> dict[str, list[list[Shot]]]:
             warm = client.drawn([native(texts) for texts in examples], 50, 0)
             await closed_loop(client, warm, 1, 3)
             client.close()

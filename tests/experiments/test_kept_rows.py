@@ -15,8 +15,10 @@ from experiments.adapt.rows import AdaptRow
 from experiments.attack.rows import AttackRow
 from experiments.bench.rows import BenchRow
 from experiments.drift.trials import Trial
+from experiments.long_texts.scan import ScanRow
 from experiments.plane.rows import PlaneRow
 from experiments.scaling.rows import ScalingRow
+from experiments.serving.routes import RouteRow
 from experiments.serving.rows import LoadRow
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -30,6 +32,8 @@ KINDS: list[type[Any]] = [
     PlaneRow,
     ScalingRow,
     LoadRow,
+    RouteRow,
+    ScanRow,
 ]
 ANOTHER_FORM = {  # of one script each
     "budgets/dial/rows.jsonl",

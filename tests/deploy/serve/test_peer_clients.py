@@ -1,5 +1,6 @@
 """Other servers' clients, unmodified, against the gateway; scores beside those of transformers."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import httpx
 import pytest
 import torch
 from exports import make_run
-from gateways import Running, plan, running
+from gateways import Running, defaults, plan, running
 from models import method, spread
 
 from eat_lightning.data.tokens import toy_tokenizer
@@ -19,6 +20,7 @@ from eat_lightning.weights.checkpoint import load_pretrained
 TEXTS = ["good film", "not a very good film", "bad", "the film was bad , very bad"]
 NO_CLIENT = "from the extra `clients`"
 TOKEN = "secret"
+WINDOWS = {"join": "max", "label": "positive"}
 
 
 class InProcess:
@@ -159,6 +161,24 @@ def test_a_text_is_cut_at_the_side_that_is_named(deep: tuple[Any, Running], side
     whole = served.client.post("/predict", json=given)
     assert whole.status_code == 413
     assert whole.json()["error"].startswith("a text must have at most 60 tokens, got ")
+
+
+def test_a_long_text_is_read_in_windows_on_every_route(deep: tuple[Any, Running]):
+    """The gateway's windows are those of `predict`; a route that may not cut reads them too."""
+    run = str(deep[1].gateway.plan.run)
+    given = {"run": run, "long": "windows", "windows": defaults()["windows"] | WINDOWS}
+    text = "good film " * 40 + "not very bad " * 40
+    with running(InProcess(open_model(plan(**given))), **given) as served:
+        native = served.say({"text": text}).json()
+        num_tokens = len(toy_tokenizer()(text)["input_ids"])
+        count = 1 + math.ceil((num_tokens - 60) / (60 - 15 - 2))  # of 60, 15 shared, 2 special
+        found = [native[name] for name in ("windows", "tokens", "truncated")]
+        assert found == [count, num_tokens, False]
+        for path, key in (("/predict", "inputs"), ("/classify", "inputs"), ("/classify", "input")):
+            response = served.client.post(path, json={key: text})
+            assert response.status_code == 200
+            sizes = [response.headers[f"x-{name}"] for name in ("windows", "tokens", "truncated")]
+            assert sizes == [str(count), str(num_tokens), "0"]
 
 
 def test_hugging_face_s_client(

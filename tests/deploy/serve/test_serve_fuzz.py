@@ -1,23 +1,25 @@
-"""A fuzzer over the gateway's own schema, and odd bytes: no 500, no crash."""
+"""A fuzzer over the gateway's schema and TEI's, and odd bytes: no 500, no crash."""
 
 import random
 import socket
 from collections.abc import Iterator
 from itertools import product
+from pathlib import Path
+from typing import Any
 
 import pytest
-from gateways import Running, running
+import yaml
+from exports import make_run
+from finished import make_run as make_ranker
+from gateways import Running, plan, running
+
+from eat_lightning.deploy.serve.remote import Remote
+from eat_lightning.errors import ConfigError
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A real tiny model in its own process."""
-    from exports import make_run
-    from gateways import plan
-
-    from eat_lightning.deploy.serve.remote import Remote
-    from eat_lightning.errors import ConfigError
-
     folder = tmp_path_factory.mktemp("fuzz")
     run = make_run(folder / "run", "dense", "norm_topk", "confidence")
     changes = {"run": str(run), "max_bytes": 20_000}
@@ -32,19 +34,21 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         assert found.deaths == 0
 
 
-@pytest.mark.nightly
-def test_schemathesis_finds_nothing(served: Running, monkeypatch: pytest.MonkeyPatch):
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+def statuses_of(document: dict[str, Any], served: Running, often: int) -> set[tuple[str, int]]:
+    """Try every operation of an OpenAPI document; each answer is as it says."""
     schemathesis = pytest.importorskip("schemathesis", reason="from the extra `dev`")
     from hypothesis import HealthCheck, given, settings
     from schemathesis.checks import CHECKS
 
-    document = served.client.get("/openapi.json").json()
-    document.pop("servers", None)
     schema = schemathesis.openapi.from_dict(document)
     names = ("status_code_conformance", "content_type_conformance", "response_schema_conformance")
     checks = [CHECKS.get_one(name) for name in names]
-    tried: list[str] = []
+    tried: set[tuple[str, int]] = set()
     for operation in schema.get_all_operations():
         found = operation.ok()
 
@@ -52,22 +56,44 @@ def test_schemathesis_finds_nothing(served: Running, monkeypatch: pytest.MonkeyP
             response = case.call(base_url=str(served.client.base_url).rstrip("/"))
             assert response.status_code < 500 or response.status_code in (503, 504)
             case.validate_response(response, checks=checks)
-            tried.append(case.operation.label)
+            tried.add((case.operation.label, response.status_code))
 
-        often = settings(
-            max_examples=40,
+        how = settings(
+            max_examples=often,
             deadline=None,
             database=None,
             derandomize=True,
             suppress_health_check=list(HealthCheck),
         )
-        often(given(case=found.as_strategy())(one))()
-    assert set(tried) == {
+        how(given(case=found.as_strategy())(one))()
+    return tried
+
+
+@pytest.mark.nightly
+def test_schemathesis_finds_nothing(served: Running):
+    document = served.client.get("/openapi.json").json()
+    document.pop("servers", None)
+    tried = {label for label, _ in statuses_of(document, served, 40)}
+    assert tried == {
         f"{method.upper()} {path}"
         for path, methods in document["paths"].items()
         for method in methods
     }
-    assert {"POST /classify", "POST /predict", "POST /v1/rerank", "POST /reload"} <= set(tried)
+    assert {"POST /classify", "POST /predict", "POST /v1/rerank", "POST /reload"} <= tried
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("task", ["one text", "pairs"])
+def test_schemathesis_finds_nothing_by_tei_s_document(task: str, request, tmp_path: Path):
+    document = yaml.safe_load(Path(__file__).with_name("tei_openapi.yaml").read_text("utf-8"))
+    if task == "one text":
+        tried = statuses_of(document, request.getfixturevalue("served"), 40)
+        assert {("POST /predict", 200), ("POST /rerank", 424)} <= tried
+        return
+    run = str(make_ranker(tmp_path / "run", "stsb"))
+    with running(Remote(plan(run=run)), run=run) as ranker:
+        tried = statuses_of(document, ranker, 40)
+    assert {("POST /predict", 200), ("POST /rerank", 200)} <= tried
 
 
 POSTED = ["/", "/classify", "/invocations", "/predict", "/reload", "/rerank"]
