@@ -1,7 +1,7 @@
 """Write lists of QNLI for `eat adapt queries=`, questions that tuning has not seen.
 
-    python -m experiments.lists.queries data=FOLDER to=FILE.jsonl [lists=420]
-    eat adapt model=FOLDER queries=FILE.jsonl to=FOLDER agree=0.95 shares=[0.3,0.2,0.5]
+python -m experiments.lists.queries data=FOLDER to=FILE.jsonl [lists=420]
+eat adapt model=FOLDER queries=FILE.jsonl to=FOLDER agree=0.95 shares=[0.3,0.2,0.5]
 """
 
 from __future__ import annotations

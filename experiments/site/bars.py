@@ -93,6 +93,11 @@ ALL = [
         where={"task": "SST-2", "batch": "32"},
     ),
     Bars(
+        *("lists", "Original's best ten kept, at 0.45 of the cost", "best ten kept"),
+        *("{lists of}, {way}: cost {cost}", "{best ten kept}"),
+        where={"asked": "0.45"},
+    ),
+    Bars(
         *("long_texts", "False alarms, and phishing that is found, %", "false alarms, %"),
         *("{reading}, long texts", "{false alarms, %}, found: {recall, %}"),
         where={"texts": "joined", "exits": "tau"},

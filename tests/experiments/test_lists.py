@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from eat_lightning.deploy.adapt.list_schedule import ListRecord
-from experiments.lists.__main__ import KEEP, Lists
+from eat_lightning.runs import jsonl
+from experiments.lists.__main__ import (
+    KEEP,
+    ROWS,
+    ListRow,
+    Lists,
+    of_depths,
+    of_heads,
+    of_ways,
+)
 from experiments.lists.data import BM25, ndcg
 
 
@@ -47,3 +56,10 @@ def test_gaps_by_hand():
     assert lists.gaps(0.0).tolist() == [1.0]
     assert lists.kept_Q(lists.by_gap(np.array([1.0]))).tolist() == [100.0]
     assert lists.kept_Q(lists.by_gap(np.array([0.5]))).tolist() == [90.0]
+
+
+def test_the_page_holds_the_tables_of_its_rows():
+    rows = jsonl.read(ROWS, ListRow)
+    page = ROWS.parents[1].joinpath("page.md").read_text("utf-8")
+    for table in (of_depths(rows), of_ways(rows), of_heads(rows)):
+        assert table in page
