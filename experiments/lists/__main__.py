@@ -22,10 +22,12 @@ import numpy as np
 from pandas import DataFrame
 
 from eat_lightning.deploy.adapt.list_schedule import SHARES, ListRecord
+from eat_lightning.engines.reranker import AboutLists
 from eat_lightning.errors import reported
 from eat_lightning.infer.rerank import ListSchedule, Reranked, places
 from eat_lightning.report.statistics import paired_difference
 from eat_lightning.runs import jsonl
+from eat_lightning.weights.untrusted import json_of
 from experiments.bench.tables import markdown
 from experiments.lists.data import ndcg
 from experiments.lists.heads import KeptLists, scores, trained
@@ -260,6 +262,28 @@ def of_heads(rows: Sequence[ListRow]) -> str:
     return markdown(DataFrame(lines))
 
 
+def adapted() -> AboutLists:
+    """Read what `eat adapt queries=` wrote beside the weights, kept."""
+    return AboutLists(**json_of(ROWS.with_name("adapted.json")))
+
+
+def of_adapted(about: AboutLists) -> str:
+    """Table of what `eat adapt queries=` made."""
+    made = about.certificate
+    lines = [
+        {
+            "promise": f"at most {100 * (1 - made['agree']):.0f} % of the best {about.keep} lost",
+            "lost": f"{100 * made['lost']:.2f} % of {made['lists']} lists",
+            "cost": f"{made['cost']:.3f}",
+            "transformers, ms": f"{made['ms']['transformers']:.0f}",
+            "our kernels, all layers": f"{made['ms']['all layers']:.0f}",
+            "schedule": f"{made['ms']['lists']:.0f}",
+            "times HF": f"{made['ms']['transformers'] / made['ms']['lists']:.1f}",
+        }
+    ]
+    return markdown(DataFrame(lines))
+
+
 def main(vectors: str | None = None) -> None:
     rows = jsonl.read(ROWS, ListRow)
     for data, learn, select, test in sets(Path(vectors)) if vectors else ():
@@ -271,7 +295,8 @@ def main(vectors: str | None = None) -> None:
             rows = [*(row for row in rows if row.key not in keys), *found]
             ROWS.parent.mkdir(parents=True, exist_ok=True)
             jsonl.write(ROWS, rows)
-    print(of_depths(rows), of_ways(rows), of_heads(rows), sep="\n\n")
+    tables = of_depths(rows), of_ways(rows), of_heads(rows), of_adapted(adapted())
+    print(*tables, sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from experiments.lists.__main__ import (
     ROWS,
     ListRow,
     Lists,
+    adapted,
+    of_adapted,
     of_depths,
     of_heads,
     of_ways,
@@ -61,5 +63,5 @@ def test_gaps_by_hand():
 def test_the_page_holds_the_tables_of_its_rows():
     rows = jsonl.read(ROWS, ListRow)
     page = ROWS.parents[1].joinpath("page.md").read_text("utf-8")
-    for table in (of_depths(rows), of_ways(rows), of_heads(rows)):
+    for table in (of_depths(rows), of_ways(rows), of_heads(rows), of_adapted(adapted())):
         assert table in page
