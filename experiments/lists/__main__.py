@@ -164,14 +164,12 @@ def ways(select: Lists) -> dict[str, list[tuple[str, Way]]]:
 
 
 def best_at(points: Sequence[tuple[str, Way]], select: Lists, cost: float) -> tuple[str, Way]:
-    """The point that keeps most on *select* at a cost of at most so much."""
-    found = [(each, each[1](select)) for each in points]
-    able = [(each, result) for each, result in found if select.cost(result) <= cost]
-    return (
-        max(able, key=lambda pair: float(select.kept_Q(pair[1]).mean()))[0]
-        if able
-        else found[-1][0]
-    )
+    """The point that keeps most on *select* at a cost of at most so much; else the cheapest."""
+    found = [(name, way, way(select)) for name, way in points]
+    able = [each for each in found if select.cost(each[2]) <= cost]
+    cheapest = min(found, key=lambda each: select.cost(each[2]))
+    best = max(able, key=lambda each: float(select.kept_Q(each[2]).mean()), default=cheapest)
+    return best[0], best[1]
 
 
 def rows_of(data: str, heads: str, select: Lists, test: Lists) -> Iterator[ListRow]:
@@ -212,8 +210,10 @@ def rows_of(data: str, heads: str, select: Lists, test: Lists) -> Iterator[ListR
 def sets(folder: Path) -> Iterator[tuple[str, KeptLists, KeptLists, KeptLists]]:
     """Data by name: lists to learn on, to choose on and to judge on."""
     learn = KeptLists.read(folder / "learn.npz")
-    yield "qnli", learn, *(KeptLists.read(folder / f"{x}.npz") for x in ("select", "test"))
-    some, test = (KeptLists.read(folder / f"trec_{part}.npz") for part in ("learn", "test"))
+    select, test = KeptLists.read(folder / "select.npz"), KeptLists.read(folder / "test.npz")
+    yield "qnli", learn, select, test
+    some = KeptLists.read(folder / "trec_learn.npz")
+    test = KeptLists.read(folder / "trec_test.npz")
     order = np.random.default_rng(0).permutation(len(some))
     yield "trec", some.part(order[32:]), some.part(order[:32]), test
 

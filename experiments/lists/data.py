@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -54,7 +55,7 @@ class BM25:
                 columns.append(self.words[word])
                 values.append(times / (times + norm_N[row]))
         shape = (len(texts), len(self.words))
-        weight_NW = scipy.sparse.csc_matrix((values, (rows, columns)), shape)
+        weight_NW: Any = scipy.sparse.csc_matrix((values, (rows, columns)), shape)
         having_W = np.diff(weight_NW.indptr)
         rare_W = np.log(1 + (len(texts) - having_W + 0.5) / (having_W + 0.5))
         self.weight_NW = (weight_NW @ scipy.sparse.diags(rare_W)).tocsr()
@@ -68,7 +69,7 @@ class BM25:
 
 def qnli(folder: Path, part: str, most: int) -> Lists:
     """Questions of QNLI that have an answer, with BM25's best sentences of the part's pool."""
-    rows = pd.read_parquet(folder / "qnli" / f"{part}.parquet")
+    rows: Any = pd.read_parquet(folder / "qnli" / f"{part}.parquet")
     pool = sorted(set(rows["sentence"]))
     number, bm25 = {text: n for n, text in enumerate(pool)}, BM25(pool)
     answered = rows[rows["label"] == 0].drop_duplicates("question")
@@ -86,7 +87,7 @@ def qnli(folder: Path, part: str, most: int) -> Lists:
 
 def deep_learning(folder: Path, years: tuple[int, ...]) -> Lists:
     """TREC Deep Learning's queries of some years with BM25's best 100 passages."""
-    rows = pd.read_parquet(folder / "lists" / "dl_bm25.parquet")
+    rows: Any = pd.read_parquet(folder / "lists" / "dl_bm25.parquet")
     lists = [r for _, r in rows[rows["year"].isin(years)].groupby(["year", "qid"], sort=True)]
     full = [r.sort_values("rank") for r in lists if len(r) == CANDIDATES]
     return Lists(
