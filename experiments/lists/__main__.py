@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pandas import DataFrame
@@ -127,7 +128,7 @@ class Lists:
 
     def tenth(self, score_B: np.ndarray) -> np.ndarray:
         """The tenth best score of each candidate's list."""
-        score_QN = score_B.reshape(self.grade_QN.shape)
+        score_QN: Any = score_B.reshape(self.grade_QN.shape)
         return np.repeat(-np.sort(-score_QN, 1)[:, KEEP - 1], score_QN.shape[1])
 
     def gaps(self, lost: float) -> np.ndarray:
