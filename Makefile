@@ -40,7 +40,7 @@ body: setup
 quickstart: setup ## Install, train on toy data, measure and report: a few minutes on two cores.
 	-@$(MAKE) --no-print-directory minilm || echo "without MiniLM: a small random encoder learns instead"
 	$(PY) -m eat_lightning.train task=sst2 data=toy model=eat "$(BODY)" study=quickstart measure.enabled=false
-	$(PY) -m eat_lightning.measure run="$(LAST_RUN)" baselines=all
+	$(PY) -m eat_lightning.measure run="$(LAST_RUN)" baselines=all timing.examples=100 timing.repeats=1
 	$(PY) -m eat_lightning.report study="$(OUTPUTS)/quickstart" title="quickstart on a toy grammar"
 
 bench: setup ## Time the encoders against Hugging Face's and the machine's ceilings. ARGS= goes to it.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from eat_lightning.deploy.adapt.api import Adapted
+    from eat_lightning.engines.reranker import Reranker as Reranker
 
 __version__ = "0.3.0"
 
@@ -28,3 +29,11 @@ def adapt(model: Any, texts: Any, to: Any = None, **settings: Any) -> Adapted:
     from eat_lightning.deploy.adapt import api  # brings torch, which a version number need not
 
     return api.adapt(model, texts, to, **settings)
+
+
+def __getattr__(name: str) -> Any:
+    if name != "Reranker":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from eat_lightning.engines.reranker import Reranker  # brings torch, as above
+
+    return Reranker

@@ -13,7 +13,8 @@ def plan_of(model: Path, texts: Path, to: Path, *words: str) -> AdaptSettings:
     given = [f"classifier='{model}'", f"texts='{texts}'", f"to='{to}'", "engines=[]", "agree=0.9"]
     few = ["heads.epochs=[2]", "least_steps=1", "times.examples=2", "times.repeats=1"]
     config = config_of("adapt", *given, *few, *words)
-    return parsed(AdaptSettings, {"model": config.pop("classifier")} | config)
+    config["model"] = config.pop("classifier")
+    return parsed(AdaptSettings, {k: v for k, v in config.items() if k not in ("queries", "keep")})
 
 
 def made_up_times(candidates: dict[str, Any], **_: Any) -> Any:

@@ -16,8 +16,9 @@ import torch
 
 from eat_lightning.engines import trials
 from eat_lightning.engines.adapted import open_adapted
-from eat_lightning.engines.plan import Opening, is_adapted, is_export
+from eat_lightning.engines.plan import Opening, is_adapted, is_export, is_of_lists
 from eat_lightning.engines.race import answer_fault, made_texts, race, tell
+from eat_lightning.engines.reranker import open_lists
 from eat_lightning.engines.trials import EngineTrial, this_machine
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.export.trace import with_open_exits
@@ -64,6 +65,8 @@ def open_backend(plan: ModelSettings, export: str | None = None) -> Backend:
 def in_its_engine(plan: ModelSettings, export: str | None) -> Backend:
     if plan.threads:
         torch.set_num_threads(plan.threads)
+    if export is None and is_of_lists(plan.run):
+        return open_lists(plan.run)
     if export is None and is_adapted(plan.run):
         return open_adapted(plan.run, plan.threads)
     policies, engine = policies_of(plan.policy), plan.backend

@@ -14,6 +14,7 @@ from eat_lightning.long_texts import CUT, LongTexts, Mode
 from eat_lightning.runs.plan import RunSettings, WindowSettings
 
 ADAPTED = "adapted.json"  # in a folder that `adapt` wrote
+LISTS = "lists.json"  # in one that it wrote of a cross-encoder
 Engine = Literal["torch", "onnx", "openvino", "auto"]
 
 
@@ -23,7 +24,12 @@ def is_export(path: str | Path) -> bool:
 
 def is_adapted(path: str | Path) -> bool:
     """True for a folder that `adapt` wrote."""
-    return (Path(path) / ADAPTED).is_file()
+    return (Path(path) / ADAPTED).is_file() or is_of_lists(path)
+
+
+def is_of_lists(path: str | Path) -> bool:
+    """True for a folder that `adapt queries=` wrote."""
+    return (Path(path) / LISTS).is_file()
 
 
 @dataclass(frozen=True)

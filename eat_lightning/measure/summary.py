@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -77,10 +78,12 @@ def show(rows: Sequence[Row], runs: Sequence[Run]) -> None:
 
 
 def titled(row: Row, title: str) -> str:
-    """The setting; of one that was fitted, the reduction's knob too, and for which budget."""
+    """The setting; of one that was fitted, the reduction's knob too, and for which budget. A
+    threshold has three decimals here, and all of them in its row."""
     if not row.fitted:
         return title
-    return f"{title}, {label(row.reduction)} for {budget_of(row)}"
+    short = re.sub(r"\d\.\d{4,}", lambda found: f"{float(found[0]):.3f}", title)
+    return f"{short}, {label(row.reduction)} for {budget_of(row)}"
 
 
 def described(row: Row) -> str:

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 import yaml
 from pandas import DataFrame
+from torch import nn
 
 from eat_lightning.data.batching import sorted_batches, spread_rows
 from eat_lightning.data.calibration import FITTED_ON
@@ -41,7 +42,7 @@ from eat_lightning.train.kept_vectors import early_layers, kept_vectors
 from eat_lightning.train.one_pass import SAMPLE, drawn
 from eat_lightning.weights.dial import Budget, Dial
 from experiments.bench.tables import markdown
-from experiments.one_pass.heads import Heads, Texts, guesses, trained, weights_of
+from experiments.one_pass.heads import ClassMeans, Texts, guesses, trained, weights_of
 
 ROWS = Path(__file__).parent / "results" / "rows.jsonl"
 BUDGETS, AGREE = (0.2, 0.3, 0.4, 0.5), 0.99
@@ -174,22 +175,22 @@ class Bench:
         sizes = encoder.shape.num_layers, encoder.shape.hidden_size, encoder.shape.vocab_size
         return cls(name, layers, *sizes, shuffled(train), parts)
 
-    def records(self, heads: Heads) -> list[Recorded]:
+    def records(self, heads: nn.Module) -> list[Recorded]:
         return [
             recorded_of(guesses(heads, part), part.full_NC, self.layers, self.last)
             for part in self.parts
         ]
 
-    def leaving(self, heads: Heads, wanted: Budget) -> np.ndarray:
+    def leaving(self, heads: nn.Module, wanted: Budget) -> np.ndarray:
         """The layer at which each text of train leaves, under the cut's dial."""
         dial = dial_of(Recorded.joined(self.records(heads)))
         train = recorded_of(guesses(heads, self.train), self.train.full_NC, self.layers, self.last)
         return depths(train, dial, wanted)[0]
 
-    def plain(self) -> Heads:
+    def plain(self) -> nn.Module:
         return trained(self.train, self.hidden, EPOCHS)
 
-    def variants(self, plain: Heads) -> Iterator[tuple[str, int, Heads]]:
+    def variants(self, plain: nn.Module) -> Iterator[tuple[str, int, nn.Module]]:
         """Yield heads of the same features as the plain ones, with their number of texts."""
         size = len(self.train)
         for count in (size // 4, size // 2):
@@ -205,8 +206,9 @@ class Bench:
         often_EN = weights_of(np.mean(leaves, axis=0))
         often = trained(self.train, self.hidden, EPOCHS, weight_EN=often_EN)
         yield "by how often it leaves there (COSEE)", size, often
+        yield "class means, nothing trained (HatePrototypes)", size, ClassMeans(self.train)
 
-    def tried(self, variant: str, texts: int, heads: Heads, plain: Outcome | None) -> Tried:
+    def tried(self, variant: str, texts: int, heads: nn.Module, plain: Outcome | None) -> Tried:
         """Judge heads beside the outcome of plain ones; None: these are the plain ones."""
         parts = self.records(heads)
         found = judged(parts)

@@ -15,8 +15,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from eat_lightning.data.batching import spread_rows
 from eat_lightning.data.split import Tokens
-from eat_lightning.train.one_pass import one_cycle
+from eat_lightning.errors import ConfigError
+from eat_lightning.train.one_pass import SAMPLE, one_cycle
 
 BATCH, DROPOUT, LR, DECAY, FLOOR = 128, 0.2, 1e-3, 0.05, 0.1
 
@@ -78,6 +80,35 @@ class Heads(nn.Module):
         return torch.cat([logits_EBC[:1] + self.words(*texts.bag(rows_B)), logits_EBC[1:]])
 
 
+class ClassMeans(nn.Module):
+    """Distance to the mean of each class, with nothing to train but a scale (HatePrototypes,
+    2511.06391): the logits are -s |x - mean|^2 / W, classes being full depth's answers."""
+
+    def __init__(self, texts: Texts):
+        super().__init__()
+        answers_N, classes = texts.full_NC.argmax(1), range(texts.full_NC.shape[1])
+        if missing := [c for c in classes if not (answers_N == c).any()]:
+            raise ConfigError(f"class {missing[0]}: none of {len(texts)} texts has this answer")
+        means = [texts.features_NEW[answers_N == c].mean(0, dtype=np.float32) for c in classes]
+        self.mean_CEW = torch.from_numpy(np.stack(means))
+        self.scale_E = torch.ones(len(self.mean_CEW[0]))
+        some = spread_rows(len(texts), SAMPLE)
+        answers, logits_EBC = torch.from_numpy(answers_N[some]), self(texts, some)
+        self.scale_E = torch.stack([best_scale(logits, answers) for logits in logits_EBC])
+
+    def forward(self, texts: Texts, rows_B: np.ndarray) -> Float[Tensor, "e b c"]:
+        x_EBW = torch.from_numpy(texts.features_NEW[rows_B]).float().transpose(0, 1)
+        squared_EBC = torch.cdist(x_EBW, self.mean_CEW.transpose(0, 1)).square()
+        return -self.scale_E[:, None, None] * squared_EBC / x_EBW.shape[-1]
+
+
+def best_scale(logits_BC: Tensor, answers_B: Tensor) -> Tensor:
+    """Find the scale of least cross-entropy on a grid."""
+    scales = torch.logspace(-1, 3, 81)
+    losses = [float(F.cross_entropy(scale * logits_BC, answers_B)) for scale in scales]
+    return scales[int(np.argmin(losses))]
+
+
 def trained(
     texts: Texts, hidden: int, epochs: int, words: int = 0, weight_EN: np.ndarray | None = None
 ) -> Heads:
@@ -106,7 +137,7 @@ def trained(
     return heads.eval()
 
 
-def guesses(heads: Heads, texts: Texts) -> np.ndarray:
+def guesses(heads: nn.Module, texts: Texts) -> np.ndarray:
     """Logits of all texts (E x N x C)."""
     batches = np.split(np.arange(len(texts)), range(1024, len(texts), 1024))
     with torch.inference_mode():

@@ -64,6 +64,12 @@ def on_files(files: Files, config: Any) -> Files:
     for path in sorted((ROOT / "experiments/site/notebooks").glob("*.ipynb")):
         made = File.generated(config, f"notebooks/{path.name}", abs_src_path=str(path))
         files.append(made)
+    pool = ThreadPoolExecutor(2)  # of pages; the commands of each run one after another
+    config["tutorials"] = {
+        path.name: pool.submit(with_commands_run, path.read_text("utf-8"), f"tutorials/{path.name}")
+        for path in sorted(Path(config["docs_dir"], "tutorials").glob("*.md"))
+        if runs_commands()
+    }
     return files
 
 
@@ -71,7 +77,8 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
     """Run the commands of a tutorial and show what they say."""
     if not runs_commands():
         return markdown.replace("```bash run", "```bash")
-    return with_commands_run(markdown, page.file.src_uri)
+    tutorial = config["tutorials"].get(Path(page.file.src_uri).name)
+    return tutorial.result() if tutorial else with_commands_run(markdown, page.file.src_uri)
 
 
 def on_page_content(html: str, **_: Any) -> str:

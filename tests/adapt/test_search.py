@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from eat_lightning.answer_kind import SingleLabel
+from eat_lightning.deploy.adapt import forms
 from eat_lightning.deploy.adapt import search as search_module
 from eat_lightning.deploy.adapt.demand import Demand
 from eat_lightning.deploy.adapt.forms import Form
@@ -35,6 +36,15 @@ def test_at_one_point_all_leave_before_layer_1(rule: ExitRule, logits: list[floa
     lax = at_point(rule, everybody_at_first(rule))
     assert lax.decides(first_EBC).all()
     assert not lax.decides(torch.cat([first_EBC, first_EBC])).any()  # at the next exit nobody
+
+
+def test_engines_that_are_not_installed_are_not_tried(monkeypatch: pytest.MonkeyPatch):
+    absent, engines = ["openvino"], ["onnx", "openvino"]
+    monkeypatch.setattr(forms, "package_faults", list)
+    monkeypatch.setattr(forms, "engine_faults", lambda name: [name] if name in absent else [])
+    assert forms.absent_engines(engines) == absent
+    monkeypatch.setattr(forms, "package_faults", lambda: ["nothing makes graphs"])
+    assert forms.absent_engines(engines) == engines
 
 
 def test_forms_slower_than_a_sure_one_are_not_judged():

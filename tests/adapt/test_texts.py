@@ -37,12 +37,13 @@ def test_each_kind_of_file_gives_its_distinct_texts(kind: str, tmp_path: Path):
     assert found.line == "5 rows read, 1 empty, 1 doubled"
 
 
-def test_a_folder_is_all_of_its_files(tmp_path: Path):
+def test_a_folder_is_all_of_its_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     (tmp_path / "inner").mkdir()
     (tmp_path / "a.txt").write_text("one\ntwo")
     (tmp_path / "inner" / "b.txt").write_text("three")
     (tmp_path / "notes.md").write_text("no text")
     assert read_texts(str(tmp_path), None, 10).rows == [("one",), ("two",), ("three",)]
+    assert capsys.readouterr().out.startswith("note: each line of 2 txt files is a text;")
 
 
 def test_a_pair_is_two_columns_or_a_tab(tmp_path: Path):

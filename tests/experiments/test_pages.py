@@ -9,9 +9,8 @@ from experiments.site import bars, how
 from experiments.site.made import ROOT
 
 PAGES = ROOT / "experiments/site/pages"
-FIRST = [
-    path for part in ("*.md", "concepts/*", "how-to/*", "tutorials/*") for path in PAGES.glob(part)
-]
+FIRST = [path for path in PAGES.rglob("*.md") if path.name != "python.md"]  # names of classes
+FIRST += [*ROOT.glob("*.md"), *(ROOT / "experiments").glob("*.md")]
 STUDIES = sorted((ROOT / "experiments").glob("*/*.md"))
 LONGEST = 1_500  # words of a study's page, tables and code left out
 WORDS, NUMBERS = 25, 2  # of a sentence
@@ -49,14 +48,12 @@ def answer(page: Path) -> str:
 
 
 @pytest.mark.parametrize("path", FIRST, ids=lambda path: path.stem)
-def test_sentences_of_the_site_s_first_pages_are_short(path: Path):
+def test_sentences_of_the_first_pages_are_short(path: Path):
     assert long_ones(path.read_text("utf-8")) == []
 
 
-def test_sentences_of_the_front_page_and_of_the_pictures_are_short():
-    front = (ROOT / "README.md").read_text("utf-8").partition("## Reference")[0]
-    pictures = "\n\n".join(each.words for each in how.pictures())
-    assert long_ones(front) + long_ones(pictures) == []
+def test_sentences_of_the_pictures_are_short():
+    assert long_ones("\n\n".join(each.words for each in how.pictures())) == []
 
 
 def test_a_study_answers_first_in_short_sentences_and_a_figure():

@@ -17,23 +17,45 @@ def adapt(config: dict[str, Any]) -> None:
     """
     from safetensors import SafetensorError
 
-    from eat_lightning.deploy.adapt.plan import AdaptSettings
     from eat_lightning.weights.untrusted import one_line
 
-    plan = parsed(AdaptSettings, {"model": config.pop("classifier")} | config)
-    from eat_lightning.deploy.adapt.report import candidates_table
-    from eat_lightning.deploy.adapt.run import adapt as adapted
-
+    config["model"] = config.pop("classifier")
+    made = of_lists if config["queries"] is not None else of_texts
     try:
-        result = adapted(plan)
+        made(config)
     except (OSError, SafetensorError) as error:  # safetensors writes files by Rust
         reason = getattr(error, "strerror", None) or one_line(error, 120)
         again = "the same command goes on from what is kept"
-        raise ConfigError(f"to={plan.to}: {reason} ({again})") from None
+        raise ConfigError(f"to={config['to']}: {reason} ({again})") from None
+
+
+def of_texts(config: dict[str, Any]) -> None:
+    """Adapt a classifier of texts."""
+    from eat_lightning.deploy.adapt.plan import AdaptSettings
+
+    plan = parsed(AdaptSettings, {k: v for k, v in config.items() if k not in ("queries", "keep")})
+    from eat_lightning.deploy.adapt.report import candidates_table
+    from eat_lightning.deploy.adapt.run import adapt as adapted
+
+    result = adapted(plan)
     candidates_table(result).show()
     print(result.won)
     to = plan.to
     print(f"eat predict run={to}\neat serve run={to}\npipeline(model={to!r})  # transformers")
+
+
+def of_lists(config: dict[str, Any]) -> None:
+    """Adapt a cross-encoder of lists."""
+    from eat_lightning.deploy.adapt.list_plan import ListSettings
+
+    if config["texts"] is not None:
+        raise ConfigError("texts= and queries= are for two kinds of models: give one of them")
+    wanted = ListSettings.model_fields
+    plan = parsed(ListSettings, {key: value for key, value in config.items() if key in wanted})
+    from eat_lightning.deploy.adapt.list_run import adapt_lists
+
+    print(adapt_lists(plan).won)
+    print(f"eat_lightning.Reranker({plan.to!r}).rank(query, candidates)")
 
 
 # `model` is a group of train's configs, in which Hydra would look its value up.

@@ -77,7 +77,7 @@ def adapt(
 ) -> Adapted:
     """Do the work of `eat_lightning.adapt`."""
     whole = yaml.safe_load(Path(CONFIG_DIR, "adapt.yaml").read_text("utf-8"))
-    for key in ("defaults", "hydra", "classifier"):
+    for key in ("defaults", "hydra", "classifier", "queries", "keep"):
         del whole[key]
     place = Path(mkdtemp(prefix="adapted-"), "adapted") if to is None else Path(to)
     is_path = isinstance(texts, str | Path)

@@ -12,6 +12,7 @@ from lightning import seed_everything
 
 from eat_lightning.methods.objective.self_distillation import SelfDistillation
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.train.callbacks.progress import ProgressLines
 from eat_lightning.train.callbacks.temperature import calibrate
 from eat_lightning.train.kept_vectors import kept_vectors
 from eat_lightning.train.one_pass import Fold, HeadTraining, VectorData, searched
@@ -50,7 +51,9 @@ def learn_exits(
     plan = plan.model_copy(update={"epochs": [max(epochs, least) for epochs in plan.epochs]})
     vectors = VectorData(learn, select, plan.batch_size, seed=0)
     training = HeadTraining(encoder, SelfDistillation(), plan, vectors, settings)
-    trainer = training.trained(searched(plan, training.loss_of), callbacks=[Fold()])
+    trainer = training.trained(
+        searched(plan, training.loss_of), callbacks=[Fold(), ProgressLines(scores=False)]
+    )
     every = select[np.arange(len(select))]
     with torch.inference_mode():
         heads: Any = trainer.lightning_module

@@ -5,7 +5,7 @@ Shapes: B examples, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from eat_lightning.deploy.adapt.original import Original
 from eat_lightning.deploy.adapt.work import Passed
 from eat_lightning.engines.open import OfRun
 from eat_lightning.engines.plan import Opening
+from eat_lightning.export.plan import package_faults
 from eat_lightning.infer.backend import FullDepthIfFound
 from eat_lightning.infer.latency import TimedCall
 from eat_lightning.infer.onnx_backend import state_of
@@ -115,7 +116,7 @@ class Forms:
         """List the forms that can run here, our fp32 first."""
         found = [Form("torch", dtype) for dtype in ("fp32", "bf16", "int8")]
         for engine in ("onnx", "openvino"):
-            if engine in engines:
+            if engine in engines and engine not in absent_engines(engines):
                 dtypes = ("fp32", "int8") if engine == "onnx" else ("fp32", "bf16", "int8")
                 found += [
                     Form(engine, dtype) for dtype in dtypes if not engine_faults(engine, dtype)
@@ -173,6 +174,11 @@ class Forms:
         given = self.encoder.replacing(exit=rule), labels
         # An engine's answers are judged on *select*, on texts that are more than random words.
         return OfRun(self.run, how, (), given, compared=False).open(form.engine)
+
+
+def absent_engines(engines: Sequence[str]) -> list[str]:
+    """List the engines that are not installed, or lack what makes their graphs."""
+    return [engine for engine in engines if package_faults() or engine_faults(engine)]
 
 
 def deployed_original(original: Original) -> Deployed:

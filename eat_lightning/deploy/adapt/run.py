@@ -20,7 +20,13 @@ from eat_lightning.deploy.adapt.cascade import SmallModel, check_pair
 from eat_lightning.deploy.adapt.demand import Demand
 from eat_lightning.deploy.adapt.exits import learn_exits
 from eat_lightning.deploy.adapt.folder import AdaptResult, write_folder
-from eat_lightning.deploy.adapt.forms import NAMES, Forms, deployed_original, scratch_run
+from eat_lightning.deploy.adapt.forms import (
+    NAMES,
+    Forms,
+    absent_engines,
+    deployed_original,
+    scratch_run,
+)
 from eat_lightning.deploy.adapt.original import Original
 from eat_lightning.deploy.adapt.plan import AdaptSettings
 from eat_lightning.deploy.adapt.report import candidates_table, page
@@ -217,7 +223,8 @@ def announce(
         long = f", {full:,} cut at {limit} tokens" if plan.long == "cut" else ""
     kind, layers = original.config["model_type"], original.num_layers
     (every,) = Demand(plan.agree, plan.confidence).counts(np.zeros(sizes["certify"], bool), {})
-    tried = ", ".join(NAMES[engine] for engine in ("torch", *plan.engines))
+    absent = absent_engines(plan.engines)
+    tried = ", ".join(NAMES[e] for e in ("torch", *plan.engines) if e not in absent)
     first = f", and with {plan.small} before them" if plan.small else ""
     seconds, scratch_bytes, kept_bytes = costs(plan, original, splits)
     lines = [
@@ -226,6 +233,7 @@ def announce(
         f"parts: {sizes['learn']:,} for learning exits, {sizes['select']:,} for choosing, "
         f"{sizes['certify']:,} for the certificate, of which {every.allowed:,} answers may change",
         f"tried: {tried}, without exits and with them{first}",
+        *(f"not tried: {NAMES[e]}, pip install 'eat-lightning[onnx,openvino]'" for e in absent),
         f"takes about {timedelta(seconds=round(seconds))}, {scratch_bytes / 1e9:.1f} GB "
         f"in {scratch} meanwhile, {kept_bytes / 1e9:.1f} GB in {plan.to}",
     ]

@@ -101,7 +101,13 @@ def read_texts(given: str | Sequence[Any], columns: list[str] | None, most: int)
         names = columns or ["text", "text_pair"][: len(rows[0]) if rows else 1]
         return Texts.of(rows, names, most)
     found: list[Row] = []
-    for path in files_of(Path(given)):
+    files = files_of(Path(given))
+    if (num := sum(path.suffix == ".txt" for path in files)) > 1:
+        print(
+            f"note: each line of {num:,} txt files is a text; one of several lines is a row of a "
+            "jsonl, csv or parquet file"
+        )
+    for path in files:
         rows, columns = read_file(path, columns)
         found += rows
     return Texts.of(found, columns or ["text"], most)

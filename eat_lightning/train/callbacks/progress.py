@@ -10,10 +10,15 @@ from lightning import Callback, Trainer
 
 
 class ProgressLines(Callback):
-    """Prints step, loss and the time left about every `seconds`."""
+    """Prints step, loss and the time left about every `seconds`, and scores of each epoch.
 
-    def __init__(self, seconds: float = 30.0):
-        self.seconds, self.began, self.last, self.first_step = seconds, 0.0, 0.0, 0
+    Args:
+        scores: False: without those.
+    """
+
+    def __init__(self, seconds: float = 30.0, scores: bool = True):
+        self.seconds, self.scores = seconds, scores
+        self.began, self.last, self.first_step = 0.0, 0.0, 0
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         self.began = self.last = time.monotonic()
@@ -37,7 +42,8 @@ class ProgressLines(Callback):
             print(f"stopped at step {step} of trainer.max_steps={wanted}: {why}", flush=True)
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
-        if trainer.is_global_zero and "select/score" in trainer.callback_metrics:
+        known = "select/score" in trainer.callback_metrics
+        if self.scores and trainer.is_global_zero and known:
             metrics = trainer.callback_metrics
             score, retention = float(metrics["select/score"]), metrics.get("select/retention")
             kept = "" if retention is None else f", retention {float(retention):.3f}"

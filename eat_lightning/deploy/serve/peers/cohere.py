@@ -19,7 +19,7 @@ from eat_lightning.deploy.serve.peers.operation import (
     has,
     shaped,
 )
-from eat_lightning.deploy.serve.peers.reranking import check_reranker, relevance
+from eat_lightning.deploy.serve.peers.reranking import check_reranker, ranked
 from eat_lightning.deploy.serve.worker import QueueFull, Refused
 
 STATUSES = {
@@ -75,11 +75,10 @@ async def rerank(call: Call, body: CohereRequest) -> Response:
     texts = [each if isinstance(each, str) else each.text for each in body.documents]
     scored = await call.scored([[body.query, text] for text in texts])
     results = []
-    for index, each in enumerate(scored):
+    for index, score in ranked(scored):
         document = {"document": {"text": texts[index]}} if body.return_documents else {}
-        result = {"index": index, "relevance_score": relevance(each)}
-        results.append(result | document | depth_fields(each))
-    results.sort(key=lambda result: -result["relevance_score"])
+        result = {"index": index, "relevance_score": score}
+        results.append(result | document | depth_fields(scored[index]))
     num_tokens = sum(each.num_tokens for each in scored)
     found = {
         "id": uuid4().hex,

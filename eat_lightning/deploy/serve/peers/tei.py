@@ -18,7 +18,7 @@ from eat_lightning.deploy.serve.gateway import Gateway
 from eat_lightning.deploy.serve.peers.call import Call, Scored, depth_fields, depth_headers
 from eat_lightning.deploy.serve.peers.labels import Prediction, label_names, predictions
 from eat_lightning.deploy.serve.peers.operation import Dialect, Operation, PeerBody, Text, shaped
-from eat_lightning.deploy.serve.peers.reranking import check_reranker, is_reranker, relevance
+from eat_lightning.deploy.serve.peers.reranking import check_reranker, is_reranker, ranked
 from eat_lightning.deploy.serve.worker import QueueFull, Refused
 from eat_lightning.runs.run import version_of
 
@@ -147,11 +147,9 @@ async def rerank(call: Call, body: TeiRerankRequest) -> Response:
     pairs = [[body.query, text] for text in body.texts]
     scored = await body.scored(call, pairs)
     ranks = []
-    for index, each in enumerate(scored):
+    for index, score in ranked(scored, body.raw_scores):
         text = {"text": body.texts[index]} if body.return_text else {}
-        score = relevance(each, raw=body.raw_scores)
-        ranks.append({"index": index, "score": score} | text | depth_fields(each))
-    ranks.sort(key=lambda rank: -rank["score"])
+        ranks.append({"index": index, "score": score} | text | depth_fields(scored[index]))
     headers = cost_headers(start, pairs, scored) | depth_headers(scored)
     return JSONResponse(ranks, headers=headers)
 

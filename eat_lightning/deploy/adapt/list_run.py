@@ -1,0 +1,239 @@
+"""The steps of an adaptation of a cross-encoder, from queries with candidates to a folder.
+
+Shapes: B pairs of all lists, D depths, Q lists.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from jinja2 import Template
+
+from eat_lightning.deploy.adapt.exits import learn_exits
+from eat_lightning.deploy.adapt.folder import copy_classifier
+from eat_lightning.deploy.adapt.forms import deployed_original
+from eat_lightning.deploy.adapt.list_plan import ListSettings
+from eat_lightning.deploy.adapt.list_schedule import ListRecord, certified, chain
+from eat_lightning.deploy.adapt.lists import QueryLists, read_lists
+from eat_lightning.deploy.adapt.original import Original
+from eat_lightning.deploy.adapt.run import check_encoder, splits_of
+from eat_lightning.deploy.adapt.work import Work
+from eat_lightning.engines.adapted import digests, versions
+from eat_lightning.engines.reranker import AboutLists
+from eat_lightning.errors import ConfigError
+from eat_lightning.export.folder_swap import folder_swap
+from eat_lightning.files import write_text
+from eat_lightning.infer.latency import keep_kernels, time_interleaved, undisturbed
+from eat_lightning.infer.record import record
+from eat_lightning.infer.rerank import ListSchedule, rerank
+from eat_lightning.long_texts import CUT
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.runs.card import front_matter
+from eat_lightning.runs.run import processor
+from eat_lightning.weights.exits import save_exits
+from eat_lightning.weights.files import weights_digest
+
+ANY = 1.0  # of scores no tolerance is asked for: the order of a list is compared
+TIMED = 10  # lists
+CARD = Path(__file__).with_name("list_card.md")
+
+
+@dataclass(frozen=True)
+class ListResult:
+    """A finished adaptation.
+
+    Args:
+        lost: share of the original's best that are not returned, over the certificate's lists.
+        num_lists: of the certificate.
+        cost: tokens times layers as a share of all, on the same lists.
+        ms: of a list, by form.
+    """
+
+    plan: ListSettings
+    schedule: ListSchedule
+    lost: float
+    num_lists: int
+    cost: float
+    ms: Mapping[str, float]
+
+    @property
+    def promise(self) -> str:
+        plan = self.plan
+        share = f"at most {100 * (1 - plan.agree):.3g} % of the original's best {plan.keep}"
+        return f"with {100 * plan.confidence:g} % confidence {share} are lost, in mean over lists"
+
+    @property
+    def won(self) -> str:
+        """Say in one sentence what was won."""
+        ms = self.ms
+        times = ms["transformers"] / ms["lists"]
+        return (
+            f"{times:.1f} times as fast as transformers ({ms['lists']:.0f} instead of "
+            f"{ms['transformers']:.0f} ms a list; {ms['all layers']:.0f} with all layers), and "
+            f"{self.promise}: {100 * self.lost:.2f} % of {self.num_lists:,} lists were."
+        )
+
+
+def adapt_lists(plan: ListSettings, given: Sequence[Mapping[str, Any]] | None = None) -> ListResult:
+    """Write the folder `plan.to`. ConfigError, in one line, for what cannot be adapted.
+
+    Args:
+        given: dicts of `query` and `candidates`, in place of the file that the plan names.
+    """
+    keep_kernels()
+    original = open_cross_encoder(plan)
+    lists = read_lists(plan.queries if given is None else given, plan.keep)
+    parts = lists.parts(plan.shares) if len(lists) else {}
+    check_enough(lists, parts, plan)
+    work = Work.open(Path(plan.to), identity(plan, original, lists))
+    pairs = {part: lists.pairs_of(rows) for part, rows in parts.items()}
+    texts = lists.texts
+    rows_of = {part: rows_B for part, (rows_B, _) in pairs.items()}
+    splits = splits_of(texts, rows_of, original, work.folder)
+    announce(plan, original, lists, parts)
+    encoder = original.encoder(2)
+    check_encoder(encoder, original, splits["select"])
+    learn_exits(encoder, splits, plan.heads, work.folder, plan.least_steps)
+    records = {
+        part: recorded(part, splits[part], pairs[part][1], encoder, original, work, plan.keep)
+        for part in ("select", "certify")
+    }
+    holding = certified(chain(records["select"]), records["certify"], plan.agree, plan.confidence)
+    if not holding:
+        raise ConfigError(
+            f"agree={plan.agree:g}: no schedule that drops candidates keeps the original's best "
+            f"{plan.keep}: nothing was written"
+        )
+    schedule, lost, _ = holding[-1]
+    certify = records["certify"]
+    cost = certify.cost(schedule.replayed(certify.score_DB, certify.list_B))
+    ms = timed(plan, original, encoder, splits["select"], pairs["select"][1], schedule)
+    result = ListResult(plan, schedule, lost, len(parts["certify"]), cost, ms)
+    write(result, original, encoder, lists)
+    shutil.rmtree(work.folder)
+    return result
+
+
+def open_cross_encoder(plan: ListSettings) -> Original:
+    """Open a model of one score. ConfigError, in one line, for another."""
+    try:
+        return Original.open(plan.model, plan.max_length, ANY, (), CUT)
+    except ConfigError as error:
+        if "answers with classes" not in str(error):
+            raise
+        wanted = "queries= is for a cross-encoder, which gives one score"
+        raise ConfigError(f"model={plan.model}: {wanted}, and this one has classes") from None
+
+
+def identity(plan: ListSettings, original: Original, lists: QueryLists) -> dict[str, Any]:
+    """Settings that an unfinished adaptation must share with the call that goes on."""
+    rows = hashlib.sha256(repr(lists).encode("utf-8", "surrogatepass")).hexdigest()
+    settings = plan.model_dump(exclude={"to", "queries", "model", "times"})
+    return settings | {"weights": weights_digest(original.folder), "rows": rows}
+
+
+def check_enough(lists: QueryLists, parts: Mapping[str, np.ndarray], plan: ListSettings) -> None:
+    """ConfigError where too few lists are left for what is demanded."""
+    level = 1 - plan.agree
+    needed = int(np.ceil(np.log(1 / (1 - plan.confidence)) / np.log1p(0.9 * level / (1 - level))))
+    if len(parts.get("certify", ())) < needed:
+        total = int(np.ceil(needed / plan.shares[2]))
+        raise ConfigError(
+            f"queries: {len(lists):,} distinct ones with more than {plan.keep} candidates are too "
+            f"few: agree={plan.agree:g} at confidence={plan.confidence:g} takes {total:,} or more"
+        )
+
+
+def announce(
+    plan: ListSettings, original: Original, lists: QueryLists, parts: Mapping[str, np.ndarray]
+) -> None:
+    sizes = {part: f"{len(rows):,}" for part, rows in parts.items()}
+    print(
+        f"{plan.model}: {original.config['model_type']}, {original.num_layers} layers, a score\n"
+        f"queries: {lists.line}\n"
+        f"parts: {sizes['learn']} lists for learning heads, {sizes['select']} for choosing, "
+        f"{sizes['certify']} for the certificate",
+        flush=True,
+    )
+
+
+def recorded(
+    part: str,
+    split: Any,
+    list_B: np.ndarray,
+    encoder: AdaptiveEncoder,
+    original: Original,
+    work: Work,
+    keep: int,
+) -> ListRecord:
+    """The scores of the original, by transformers, and of all our heads."""
+    theirs = work.passed(f"original {part}", split, deployed_original(original).answers)
+    found = record(encoder, split, title=f"heads {part}")
+    score_DB = np.stack([found.guesses[depth][:, 0] for depth in sorted(found.guesses)])
+    original_B = theirs.logits_NC[:, 0]
+    return ListRecord(score_DB, original_B, split.lengths, list_B, keep)
+
+
+def timed(
+    plan: ListSettings,
+    original: Original,
+    encoder: AdaptiveEncoder,
+    split: Any,
+    list_B: np.ndarray,
+    schedule: ListSchedule,
+) -> dict[str, float]:
+    """Milliseconds of a list, in median: by transformers, by our kernels, and by the schedule."""
+    rows = [np.flatnonzero(list_B == number) for number in range(min(TIMED, list_B[-1] + 1))]
+    batches = [split.batch(rows_B) for rows_B in rows]
+    inputs = [original.inputs(batch) for batch in batches]
+
+    def ours(schedule: ListSchedule) -> Any:
+        return lambda batch: rerank(encoder, batch, np.zeros(batch.size, int), schedule)
+
+    settings: dict[str, tuple[Any, list[Any]]] = {
+        "transformers": (lambda given: original.model(**given), inputs),
+        "all layers": (ours(ListSchedule({})), batches),
+        "lists": (ours(schedule), batches),
+    }
+    with undisturbed(plan.threads):
+        took = time_interleaved(settings, plan.times.repeats, block=2)
+    return {name: float(median(times_RI.mean(0))) for name, times_RI in took.items()}
+
+
+def write(
+    result: ListResult, original: Original, encoder: AdaptiveEncoder, lists: QueryLists
+) -> None:
+    """Write weights as they are, heads, schedule, certificate and card."""
+    plan = result.plan
+    with folder_swap(Path(plan.to)) as folder:
+        copy_classifier(original, folder)
+        save_exits(encoder, folder)
+        certificate = {
+            "promise": result.promise,
+            "agree": plan.agree,
+            "confidence": plan.confidence,
+            "lost": result.lost,
+            "lists": result.num_lists,
+            "cost": result.cost,
+            "ms": dict(result.ms),
+        }
+        counts = {str(depth): count for depth, count in result.schedule.counts.items()}
+        holds_for = digests(folder, "torch") | versions("torch") | {"machine": processor()}
+        AboutLists(plan.keep, counts, original.max_length, holds_for, certificate).write(folder)
+        front = front_matter(plan.model, original.folder / "README.md")
+        write_text(folder / "README.md", card(result, lists, front))
+
+
+def card(result: ListResult, lists: QueryLists, front: str) -> str:
+    """Fill the model card."""
+    template = Template(CARD.read_text("utf-8"), trim_blocks=True, lstrip_blocks=True)
+    title = Path(result.plan.model).resolve().name
+    counts = result.schedule.counts
+    return template.render(front=front, title=title, result=result, counts=counts, lists=lists)

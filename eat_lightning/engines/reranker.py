@@ -1,0 +1,146 @@
+"""A cross-encoder that `adapt queries=` wrote, opened as it was certified."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydantic.dataclasses
+from pydantic import ConfigDict
+
+from eat_lightning.answer_kind import kind_of
+from eat_lightning.data.tokens import tokenizer_for
+from eat_lightning.engines.adapted import digests, encoder_of
+from eat_lightning.engines.plan import LISTS
+from eat_lightning.errors import ConfigError
+from eat_lightning.files import write_json
+from eat_lightning.infer.backend import AnswerRequest, Gone
+from eat_lightning.infer.rerank import ListSchedule, rerank
+from eat_lightning.infer.torch_backend import TorchBackend, in_numpy
+from eat_lightning.long_texts import CUT, TokenWindow
+from eat_lightning.weights.untrusted import json_of, one_line
+
+COLUMNS = ["query", "candidate"]
+
+
+@pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
+class AboutLists:
+    """Contents of `lists.json`.
+
+    Args:
+        keep: candidates of a list for which the promise holds.
+        counts: candidates that go on behind each depth.
+        max_length: tokens of a pair at most; longer candidates are cut.
+        holds_for: hashes of files, and versions.
+        certificate: what was demanded and measured.
+    """
+
+    keep: int
+    counts: dict[str, int]
+    max_length: int
+    holds_for: dict[str, str]
+    certificate: dict[str, Any]
+
+    @property
+    def schedule(self) -> ListSchedule:
+        return ListSchedule({int(depth): count for depth, count in self.counts.items()})
+
+    def write(self, folder: Path) -> None:
+        write_json(folder / LISTS, asdict(self))
+
+    @classmethod
+    def read(cls, folder: Path) -> AboutLists:
+        """ConfigError, in one line, where it is damaged, or files are not those it holds for."""
+        try:
+            made = cls(**json_of(folder / LISTS))
+            made.schedule  # noqa: B018  # ValueError where a depth is no number
+        except (ValueError, TypeError, OSError) as error:
+            raise ConfigError(
+                f"{folder / LISTS}: cannot be read ({one_line(error, 120)})"
+            ) from None
+        for name, digest in digests(folder, "torch").items():
+            if digest != made.holds_for.get(name):
+                raise ConfigError(f"run={folder}: its {name} are not those it was certified with")
+        return made
+
+
+@pydantic.dataclasses.dataclass(frozen=True)
+class RankedCandidate:
+    """A candidate in its place.
+
+    Args:
+        index: of the candidate, as it was given.
+        score: at the depth that it got to; scores of two depths are not comparable.
+        depth: layers that it ran.
+    """
+
+    index: int
+    score: float
+    depth: int
+
+
+@dataclass
+class ListBackend(TorchBackend):
+    """Answers pairs; those of one query in a batch are a list, whose candidates leave between
+    layers. A list that is cut into batches loses fewer candidates, and so no wanted one more."""
+
+    schedule: ListSchedule = field(default_factory=lambda: ListSchedule({}))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.exits = sorted({*self.schedule.counts, self.num_layers})
+
+    def run(self, request: AnswerRequest) -> Iterator[Gone]:
+        list_B = self.lists_of(request.windows)
+        order_B = np.argsort(list_B, kind="stable")
+        windows = [request.windows[row] for row in order_B]
+        batch = self.batch_of(windows, [request.about[row] for row in order_B])
+        schedule = ListSchedule({}) if request.deep else self.schedule
+        trace = in_numpy(rerank(self.encoder, batch, list_B[order_B], schedule))
+        yield order_B, trace, trace
+
+    def lists_of(self, windows: Sequence[TokenWindow]) -> np.ndarray:
+        """Number the lists by the tokens before the first separator."""
+        end = self.tokenizer.sep_token_id
+        queries = [tuple(each.ids[: 1 + int((each.ids == end).argmax())]) for each in windows]
+        numbers = {query: number for number, query in enumerate(dict.fromkeys(queries))}
+        return np.array([numbers[query] for query in queries])
+
+
+def open_lists(path: str | Path) -> ListBackend:
+    """Open a cross-encoder as it was certified. ConfigError for a damaged folder."""
+    folder = Path(path)
+    about, tokenizer = AboutLists.read(folder), tokenizer_for(str(folder))
+    kind = kind_of({**json_of(folder / "config.json"), "answer": {"tolerance": 1.0}}, 1)
+    encoder = encoder_of(folder, kind, len(COLUMNS), tokenizer)
+    given = tokenizer, COLUMNS, [], about.max_length
+    backend = ListBackend(folder, {None: encoder}, *given, schedule=about.schedule)
+    backend.read_long(CUT)
+    return backend
+
+
+class Reranker:
+    """Orders the candidates of a query, most of which leave before the last layer.
+
+    ConfigError for a damaged folder.
+
+    Args:
+        folder: written by `eat adapt queries=...`.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.backend = open_lists(folder)
+
+    def rank(self, query: str, candidates: Sequence[str]) -> list[RankedCandidate]:
+        """Order all candidates, the best first; of a pair that is too long the rest is cut."""
+        if not candidates:
+            return []
+        found = self.backend.answer([[query, text] for text in candidates])
+        ranked = [
+            RankedCandidate(index, answer["score"], answer["depth"])
+            for index, answer in enumerate(found)
+        ]
+        return sorted(ranked, key=lambda each: (-each.depth, -each.score))
