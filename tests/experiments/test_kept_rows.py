@@ -15,6 +15,7 @@ from experiments.adapt.rows import AdaptRow
 from experiments.attack.rows import AttackRow
 from experiments.bench.rows import BenchRow
 from experiments.drift.trials import Trial
+from experiments.lists.__main__ import ListRow
 from experiments.long_texts.scan import ScanRow
 from experiments.plane.rows import PlaneRow
 from experiments.scaling.rows import ScalingRow
@@ -31,6 +32,7 @@ KINDS: list[type[Any]] = [
     Trial,
     PlaneRow,
     ScalingRow,
+    ListRow,
     LoadRow,
     RouteRow,
     ScanRow,
