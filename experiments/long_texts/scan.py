@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -202,20 +201,29 @@ class Scan:
         rival = min(int8, key=lambda name: ms[name].mean())
         made = []
         for name, form in tried.items():
-            counts, depth = (None, None, None, None), float(self.forms.num_layers)
+            lost = positives = found = alarmed = None
+            depth = float(self.forms.num_layers)
             if name == "exits" or (name == rival and not tokens):
                 passed = self.work.passed(name, self.split, form.answers)
-                counts, depth = self.counts(passed), float(passed.depth_N.mean())
+                lost, positives, found, alarmed = self.counts(passed)
+                depth = float(passed.depth_N.mean())
             by_label = ms[name].reshape(2, -1).mean(1)
-            found: tuple[Any, ...] = (share(ms[name], ms[rival]), len(ms[name]), *counts)
-            made.append(
-                ScanRow(
-                    *(body, tokens, f"{EXITS_IN}, exits" if name == "exits" else name),
-                    *(name != "exits", depth, (float(by_label[0]), float(by_label[1]))),
-                    *found,
-                    **provenance(),
-                )
+            row = ScanRow(
+                body=body,
+                tokens=tokens,
+                form=f"{EXITS_IN}, exits" if name == "exits" else name,
+                is_static=name != "exits",
+                depth=depth,
+                ms=(float(by_label[0]), float(by_label[1])),
+                share=share(ms[name], ms[rival]),
+                num_timed=len(ms[name]),
+                lost=lost,
+                positives=positives,
+                found=found,
+                alarmed=alarmed,
+                **provenance(),
             )
+            made.append(row)
         return sorted(made, key=lambda row: row.share)
 
     def times(self, tried: Mapping[str, Deployed], num: int) -> dict[str, np.ndarray]:

@@ -32,6 +32,7 @@ KINDS: list[type[Any]] = [
     Trial,
     PlaneRow,
     ScalingRow,
+    ListRow,
     LoadRow,
     RouteRow,
     ScanRow,

@@ -12,6 +12,7 @@ from exports import make_run
 from finished import config_of
 from gateways import FakeModel, running
 
+from eat_lightning.runs import jsonl
 from experiments.serving.__main__ import load
 from experiments.serving.rows import measured
 from experiments.serving.traffic import (
@@ -144,3 +145,11 @@ def test_a_ratio_of_percentiles_is_of_routes_that_got_the_same_requests():
     value, low, high = ratio([rounds[0] + 50, *rounds[1:]], rounds, 50)
     assert 1 < value < high
     assert low == 1  # without the first round the two are one
+
+
+def test_the_page_s_table_of_routes_is_of_the_kept_rows():
+    from experiments.serving.routes import ROWS, RouteRow, table
+
+    rows = jsonl.read(ROWS, RouteRow)
+    assert len(rows) > 2
+    assert table(rows) in (SCRIPT.parent / "page.md").read_text("utf-8")
