@@ -69,6 +69,23 @@ def test_forms_slower_than_a_sure_one_are_not_judged():
     assert [c.form.dtype for c in search.near_fastest(statics, 1.25)] == ["near", "sure"]
 
 
+def test_with_few_texts_static_forms_are_tested_before_exits():
+    """Exits, int8 and fp32 look alike on few texts: the safest comes first all the same."""
+    unused: Any = None
+    search = Search(unused, unused, unused, {}, {}, unused, 1, 1, {})
+    plain = [("fp32", 5.0), ("int8", 3.0), ("bf16", 4.0)]
+    made = [AdaptCandidate(Form("torch", d), chance=0.85, ms={"1": ms}) for d, ms in plain]
+    original = AdaptCandidate(Form("transformers"), chance=0.85, ms={"1": 9.0})
+    exits = AdaptCandidate(Form("torch", "int8"), [0.5], chance=0.85, ms={"1": 1.0})
+    order = search.sequence([original, *made, exits])
+    assert [(c.form.dtype, c.is_static) for c in order] == [
+        *(("fp32", True), ("int8", True), ("int8", False))
+    ]
+    made[2].chance = 0.995  # bf16 is nearly sure
+    order = search.sequence([original, *made, exits])
+    assert [(c.form.dtype, c.is_static) for c in order] == [("bf16", True), ("int8", False)]
+
+
 def test_exits_where_few_leave_are_closed(monkeypatch: pytest.MonkeyPatch):
     """Of ten texts, four layers: one is sure at layer 0, six at layer 1, nobody at layer 2. Heads
     cost 0.3 layers. All open: 0.6 + 3 x 4 = 1.8 layers and 0.3 x (1 + 0.9 + 0.3) for heads. The

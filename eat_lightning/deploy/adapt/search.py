@@ -296,13 +296,29 @@ class Search:
                 best.append(candidate)
         return best
 
-    def certify(self, candidates: Sequence[AdaptCandidate]) -> None:
-        """Test along the front, from the fastest static candidate that is nearly sure to hold."""
-        front = self.front(candidates)
+    def sequence(self, candidates: Sequence[AdaptCandidate]) -> list[AdaptCandidate]:
+        """The front from the fastest static candidate on that is nearly sure to hold.
+
+        With few texts none is: static forms come first then, that of fp32 before the fastest, since
+        *select* cannot tell them from exits that change more.
+        """
+        front = [c for c in self.front(candidates) if c.form.engine != "transformers"]
         safe = [i for i, c in enumerate(front) if c.is_static and c.chance >= SAFE]
-        for candidate in front[max(safe, default=0) :]:
-            if candidate.form.engine == "transformers":
-                continue  # the original agrees with itself
+        if safe:
+            return front[max(safe) :]
+        statics = [c for c in candidates if c.is_static and c.ms and c.chance >= min(ROOMS)]
+        statics = [c for c in statics if c.form.engine != "transformers"]
+        exact = [c for c in statics if c.form.dtype == "fp32"]
+        first = [min(some, key=self.speed) for some in (exact, statics) if some]
+        found: list[AdaptCandidate] = []
+        for candidate in [*first, *front]:
+            if not found or self.speed(candidate) < self.speed(found[-1]):
+                found.append(candidate)
+        return found
+
+    def certify(self, candidates: Sequence[AdaptCandidate]) -> None:
+        """Test along the sequence until one fails."""
+        for candidate in self.sequence(candidates):
             candidate.passed = self.passed(candidate, "certify")
             changed_N = self.same.changed(self.original["certify"], candidate.passed.logits_NC)
             groups = self.same.groups(self.original["certify"])
