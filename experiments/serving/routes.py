@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,10 +22,11 @@ from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import Run, provenance
 from experiments.bench.tables import ranged
 from experiments.serving.subject import gateway
-from experiments.serving.traffic import Client, Shot, closed_loop, open_loop, poisson
+from experiments.serving.traffic import Client, Shot, closed_loop, open_loop, poisson, shoot
 
 ROWS = Path(__file__).parent / "results" / "routes.jsonl"
 DRAWS = 1000  # of the bootstrap
+ALONE = 25  # requests for each second of a round, where none waits for another
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ class RouteRow:
     """Times of a route, in ms from when a request was due.
 
     Args:
-        rate: requests a second, as a Poisson process has them.
+        rate: requests a second, as a Poisson process has them; 0: each is sent when the one before
+            is answered, so that none waits.
         seconds: of a route in a round.
         p50_ratio, p99_ratio: to the native route's, and the 95 % interval.
     """
@@ -103,15 +106,24 @@ async def rounds(
     rng = np.random.default_rng(seed)
     found: dict[str, list[list[Shot]]] = {route.name: [] for route in routes}
     for number in range(num_rounds):
-        times = poisson(rate, seconds, seed + number)
+        times = poisson(rate or ALONE, seconds, seed + number)
         drawn = [examples[i] for i in rng.integers(len(examples), size=len(times))]
         for place in rng.permutation(len(routes)):
             route = routes[place]
             asking = replace(client, path=route.path)
             requests = [asking.request(route.body(texts)) for texts in drawn]
-            found[route.name].append(await open_loop(asking, requests, times))
+            sent = open_loop(asking, requests, times) if rate else one_by_one(asking, requests)
+            found[route.name].append(await sent)
             asking.close()
     return found
+
+
+async def one_by_one(client: Client, requests: Sequence[bytes]) -> list[Shot]:
+    """Send each request when the one before is answered."""
+    start = time.perf_counter()
+    return [
+        await shoot(client, request, time.perf_counter() - start, start) for request in requests
+    ]
 
 
 def rows_of(found: dict[str, list[list[Shot]]], about: dict[str, Any]) -> list[RouteRow]:
@@ -163,10 +175,13 @@ def ratio(
 
 def table(rows: Sequence[RouteRow]) -> str:
     """The page's table."""
-    lines = ["| route | requests | answered | p50 ms | p99 ms | p50 / native | p99 / native |"]
-    lines += ["| --- | ---: | ---: | ---: | ---: | ---: | ---: |"]
+    lines = [
+        "| load | route | requests | answered | p50 ms | p99 ms | p50 / native | p99 / native |"
+    ]
+    lines += ["| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"]
     for row in rows:
-        cells = [row.route, row.num_sent, row.num_answered, f"{row.p50_ms:.1f}"]
+        load = f"{row.rate:g} a second" if row.rate else "one by one"
+        cells = [load, row.route, row.num_sent, row.num_answered, f"{row.p50_ms:.1f}"]
         cells += [f"{row.p99_ms:.1f}", ranged(row.p50_ratio, 3), ranged(row.p99_ratio, 3)]
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
@@ -176,7 +191,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", help="the folder of a finished run")
     parser.add_argument("--split", default="validation")
-    parser.add_argument("--rate", type=float, default=20, help="requests a second")
+    parser.add_argument("--rate", type=float, default=20, help="a second; 0: one by one")
     parser.add_argument("--seconds", type=float, default=2, help="of a route in a round")
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--server-core", type=int, default=None)
@@ -201,7 +216,8 @@ def main() -> None:
         "seconds": given.seconds,
         "rounds": given.rounds,
     }
-    rows = rows_of(found, about)
+    kept = [row for row in jsonl.read(ROWS, RouteRow) if row.rate != given.rate]
+    rows = [*kept, *rows_of(found, about)]
     jsonl.write(ROWS, rows)
     print(table(rows))
 
