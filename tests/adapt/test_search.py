@@ -81,7 +81,9 @@ def test_with_few_texts_static_forms_are_tested_before_exits():
     assert [(c.form.dtype, c.is_static) for c in order] == [
         *(("fp32", True), ("int8", True), ("int8", False))
     ]
-    made[2].chance = 0.995  # bf16 is nearly sure
+    original.ms = {"1": 4.0}
+    assert [c.form.dtype for c in search.sequence([original, *made])] == ["int8"]  # faster than it
+    original.ms, made[2].chance = {"1": 9.0}, 0.995  # bf16 is nearly sure
     order = search.sequence([original, *made, exits])
     assert [(c.form.dtype, c.is_static) for c in order] == [("bf16", True), ("int8", False)]
 

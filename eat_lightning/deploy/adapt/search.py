@@ -306,8 +306,10 @@ class Search:
         safe = [i for i, c in enumerate(front) if c.is_static and c.chance >= SAFE]
         if safe:
             return front[max(safe) :]
-        statics = [c for c in candidates if c.is_static and c.ms and c.chance >= min(ROOMS)]
-        statics = [c for c in statics if c.form.engine != "transformers"]
+        originals = [c for c in candidates if c.form.engine == "transformers"]
+        slowest = min(map(self.speed, originals), default=float("inf"))
+        statics = [c for c in candidates if c.is_static and self.speed(c) < slowest]
+        statics = [c for c in statics if c.chance >= min(ROOMS)]
         exact = [c for c in statics if c.form.dtype == "fp32"]
         first = [min(some, key=self.speed) for some in (exact, statics) if some]
         found: list[AdaptCandidate] = []
