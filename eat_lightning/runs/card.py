@@ -44,12 +44,13 @@ def is_hub_name(source: str) -> bool:
     return not Path(source).exists() and NAME.fullmatch(source) is not None
 
 
-def front_matter(source: str, card: Path) -> str:
+def front_matter(source: str, card: Path, task: str = "text-classification") -> str:
     """Write the YAML that a hub reads at the head of a model's card.
 
     Args:
         source: the folder or the hub's name of the model that this one was made from.
         card: its card, of which license and base model are taken where they are plain names.
+        task: as a hub names it.
     """
     text = card.read_text("utf-8", "replace")[: 1 << 16] if card.is_file() else ""
     front = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
@@ -57,7 +58,7 @@ def front_matter(source: str, card: Path) -> str:
     if is_hub_name(source):
         facts["base_model"] = source
     tags = ["eat_lightning", "early-exit", "adaptive-inference"]
-    kind = {"library_name": "transformers", "pipeline_tag": "text-classification", "tags": tags}
+    kind = {"library_name": "transformers", "pipeline_tag": task, "tags": tags}
     return ModelCardData(**facts, **kind).to_yaml()
 
 

@@ -109,7 +109,9 @@ def test_full_depth_is_the_original_bit_for_bit(made: ListResult, cross_encoder:
     folder = Path(made.plan.to)
     weights = "model.safetensors"
     assert (folder / weights).read_bytes() == (cross_encoder / weights).read_bytes()
-    assert made.won in (folder / "README.md").read_text()
+    card = (folder / "README.md").read_text()
+    assert made.won in card
+    assert "pipeline_tag: text-ranking" in card
     assert not folder.with_name("to.part").exists()
 
 

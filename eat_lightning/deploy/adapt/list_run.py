@@ -77,7 +77,7 @@ class ListResult:
         return (
             f"{times:.1f} times as fast as transformers ({ms['lists']:.0f} instead of "
             f"{ms['transformers']:.0f} ms a list; {ms['all layers']:.0f} with all layers), and "
-            f"{self.promise}: {100 * self.lost:.2f} % of {self.num_lists:,} lists were."
+            f"{self.promise}: {100 * self.lost:.2f} % were, of {self.num_lists:,} lists."
         )
 
 
@@ -227,7 +227,7 @@ def write(
         counts = {str(depth): count for depth, count in result.schedule.counts.items()}
         holds_for = digests(folder, "torch") | versions("torch") | {"machine": processor()}
         AboutLists(plan.keep, counts, original.max_length, holds_for, certificate).write(folder)
-        front = front_matter(plan.model, original.folder / "README.md")
+        front = front_matter(plan.model, original.folder / "README.md", "text-ranking")
         write_text(folder / "README.md", card(result, lists, front))
 
 
