@@ -17,6 +17,7 @@ from experiments.bench.rows import BenchRow
 from experiments.drift.trials import Trial
 from experiments.lists.__main__ import ListRow
 from experiments.long_texts.scan import ScanRow
+from experiments.one_pass.__main__ import Tried
 from experiments.plane.rows import PlaneRow
 from experiments.scaling.rows import ScalingRow
 from experiments.serving.routes import RouteRow
@@ -33,6 +34,7 @@ KINDS: list[type[Any]] = [
     PlaneRow,
     ScalingRow,
     ListRow,
+    Tried,
     LoadRow,
     RouteRow,
     ScanRow,

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from eat_lightning.runs import jsonl
+from experiments.one_pass import __main__ as one_pass
 from experiments.site import bars, how
 from experiments.site.made import ROOT
 
@@ -81,3 +83,8 @@ def test_a_sentence_is_counted_by_hand():
         *("It is 1.5 times.", "So:", "Code c d"),
     ]
     assert numbers("1 to 2 points, 3 of 872, at tau 0.9") == ["1~2", "3~872,"]
+
+
+def test_the_table_of_variants_of_heads_is_of_its_rows():
+    rows = jsonl.read(one_pass.ROWS, one_pass.Tried)
+    assert one_pass.table(rows) in (ROOT / "experiments/budgets/one_pass.md").read_text("utf-8")
