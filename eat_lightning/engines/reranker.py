@@ -85,7 +85,8 @@ class RankedCandidate:
 @dataclass
 class ListBackend(TorchBackend):
     """Answers pairs; those of one query in a batch are a list, whose candidates leave between
-    layers. A list that is cut into batches loses fewer candidates, and so no wanted one more."""
+    layers. The certificate is for whole lists: of one that batches cut, each part is judged alone,
+    and fewer candidates leave."""
 
     schedule: ListSchedule = field(default_factory=lambda: ListSchedule({}))
 

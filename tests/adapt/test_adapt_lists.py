@@ -200,6 +200,15 @@ def test_what_is_no_list(cross_encoder: Path, classifier: Path, tmp_path: Path):
         command.adapt(settings(cross_encoder, path, tmp_path / "to", "texts=a.txt"))
 
 
+@pytest.mark.parametrize("word", ["tolerance=0.5", "batch=32", "engines=[]", "long=cut"])
+def test_settings_of_texts_are_refused(
+    word: str, cross_encoder: Path, queries: Path, tmp_path: Path
+):
+    key = word.partition("=")[0]
+    with pytest.raises(ConfigError, match=f"{key}=.* is for texts, and queries= is given"):
+        command.adapt(settings(cross_encoder, queries, tmp_path / "to", word))
+
+
 def test_the_command_says_what_was_won(
     cross_encoder: Path, queries: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
