@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
@@ -113,6 +114,19 @@ def parsed(plan: type[P], config: dict[str, Any]) -> P:
     if faults := list(made.rules()):
         raise ConfigError.of(faults)
     return made
+
+
+def parsed_for_lists(plan: type[P], config: dict[str, Any], name: str) -> P:
+    """Make the plan of a command with queries=; ConfigError for settings that are for texts.
+
+    Args:
+        name: of the command's yaml.
+    """
+    usual = yaml.safe_load(Path(CONFIG_DIR, f"{name}.yaml").read_text("utf-8"))
+    others = [key for key in config if key in usual and key not in plan.model_fields]
+    if named := [key for key in others if config[key] != usual[key]]:
+        raise ConfigError(f"{named[0]}={config[named[0]]} is for texts, and queries= is given")
+    return parsed(plan, {key: config[key] for key in config if key in plan.model_fields})
 
 
 def run_folder(value: Any) -> Any:

@@ -114,11 +114,17 @@ class ListBackend(TorchBackend):
 def open_lists(path: str | Path) -> ListBackend:
     """Open a cross-encoder as it was certified. ConfigError for a damaged folder."""
     folder = Path(path)
-    about, tokenizer = AboutLists.read(folder), tokenizer_for(str(folder))
+    about = AboutLists.read(folder)
+    return opened(folder, about.max_length, about.schedule)
+
+
+def opened(folder: Path, max_length: int, schedule: ListSchedule) -> ListBackend:
+    """Open a cross-encoder's folder, with exits or without."""
+    tokenizer = tokenizer_for(str(folder))
     kind = kind_of({**json_of(folder / "config.json"), "answer": {"tolerance": 1.0}}, 1)
     encoder = encoder_of(folder, kind, len(COLUMNS), tokenizer)
-    given = tokenizer, COLUMNS, [], about.max_length
-    backend = ListBackend(folder, {None: encoder}, *given, schedule=about.schedule)
+    given = tokenizer, COLUMNS, [], max_length
+    backend = ListBackend(folder, {None: encoder}, *given, schedule=schedule)
     backend.read_long(CUT)
     return backend
 

@@ -12,15 +12,17 @@ from finished import config_of
 
 import eat_lightning
 from eat_lightning.config import parsed
+from eat_lightning.data.query_lists import read_query_lists
 from eat_lightning.deploy.adapt import __main__ as command
 from eat_lightning.deploy.adapt.list_plan import ListSettings
 from eat_lightning.deploy.adapt.list_run import ListResult, adapt_lists
-from eat_lightning.deploy.adapt.list_schedule import ListRecord, certified, chain
-from eat_lightning.deploy.adapt.lists import read_lists
+from eat_lightning.deploy.adapt.list_schedule import certified, chain, scheduled
+from eat_lightning.deploy.adapt.lists import QueryLists
 from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.model import open_model
 from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.errors import ConfigError
+from eat_lightning.infer.list_record import ListRecord
 from eat_lightning.infer.rerank import ListSchedule
 
 KEEP = 3
@@ -67,7 +69,7 @@ def made(
 
 
 def test_lists_that_are_too_short_or_doubled_are_counted(queries: Path):
-    lists = read_lists(str(queries), KEEP)
+    lists = QueryLists.of(read_query_lists(str(queries)), KEEP)
     assert (len(lists), lists.num_short, lists.num_doubled) == (100, 1, 1)
     rows_B, list_B = lists.pairs_of(np.array([2, 0]))
     assert rows_B.tolist() == [*range(24, 36), *range(12)]
@@ -80,7 +82,7 @@ def test_the_folder_ranks_as_its_schedule_says(made: ListResult, queries: Path):
     assert reranker.backend.schedule == made.schedule
     assert made.schedule.counts
     assert made.cost < 1
-    lists = read_lists(str(queries), KEEP)
+    lists = QueryLists.of(read_query_lists(str(queries)), KEEP)
     ranked = reranker.rank(lists.queries[0], lists.candidates[0])
     assert sorted(each.index for each in ranked) == list(range(12))
     assert [each.depth for each in ranked] == sorted((e.depth for e in ranked), reverse=True)
@@ -90,7 +92,7 @@ def test_the_folder_ranks_as_its_schedule_says(made: ListResult, queries: Path):
 
 def test_a_gateway_s_model_ranks_alike(made: ListResult, queries: Path):
     """One that two lists reach together, too."""
-    lists = read_lists(str(queries), KEEP)
+    lists = QueryLists.of(read_query_lists(str(queries)), KEEP)
     plan = parsed(ServeSettings, config_of("serve", f"run='{made.plan.to}'"))
     model = open_model(plan)
     pairs = [(lists.queries[i], text) for i in (0, 1) for text in lists.candidates[i]]
@@ -128,8 +130,8 @@ def record() -> ListRecord:
 def test_a_schedule_lets_pass_where_the_wanted_stand():
     """At depth 1 the wanted stand at places 1, 2, 1 and 3: three pass for all, two for 3 of 4.
     At the embedding they stand last."""
-    assert record().schedule(1.0) == ListSchedule({1: 3})
-    assert record().schedule(0.75) == ListSchedule({1: 2})
+    assert scheduled(record(), 1.0) == ListSchedule({1: 3})
+    assert scheduled(record(), 0.75) == ListSchedule({1: 2})
 
 
 def test_lost_and_cost_by_hand():
@@ -191,9 +193,9 @@ def test_what_is_no_list(cross_encoder: Path, classifier: Path, tmp_path: Path):
     path = tmp_path / "lists.jsonl"
     path.write_text('{"query": "a", "candidates": "b"}')
     with pytest.raises(ConfigError, match=r'list 1 must be \{"query": text'):
-        read_lists(str(path), KEEP)
+        read_query_lists(str(path))
     with pytest.raises(ConfigError, match="must be a file of"):
-        read_lists(str(tmp_path / "lists.csv"), KEEP)
+        read_query_lists(str(tmp_path / "lists.csv"))
     with pytest.raises(ConfigError, match="queries= is for a cross-encoder"):
         adapt_lists(plan_of(classifier, path, tmp_path / "to"))
     with pytest.raises(ConfigError, match="texts= and queries="):

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 from jinja2 import Template
 
+from eat_lightning.data.query_lists import read_query_lists
 from eat_lightning.deploy.adapt.exits import learn_exits
 from eat_lightning.deploy.adapt.folder import copy_classifier
 from eat_lightning.deploy.adapt.forms import deployed_original
 from eat_lightning.deploy.adapt.list_plan import ListSettings
-from eat_lightning.deploy.adapt.list_schedule import ListRecord, certified, chain
-from eat_lightning.deploy.adapt.lists import QueryLists, read_lists
+from eat_lightning.deploy.adapt.list_schedule import certified, chain
+from eat_lightning.deploy.adapt.lists import QueryLists
 from eat_lightning.deploy.adapt.original import Original
 from eat_lightning.deploy.adapt.run import check_encoder, splits_of
 from eat_lightning.deploy.adapt.work import Work
@@ -31,6 +32,7 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.export.folder_swap import folder_swap
 from eat_lightning.files import write_text
 from eat_lightning.infer.latency import keep_kernels, time_interleaved, undisturbed
+from eat_lightning.infer.list_record import ListRecord
 from eat_lightning.infer.record import record
 from eat_lightning.infer.rerank import ListSchedule, rerank
 from eat_lightning.long_texts import CUT
@@ -89,7 +91,8 @@ def adapt_lists(plan: ListSettings, given: Sequence[Mapping[str, Any]] | None = 
     """
     keep_kernels()
     original = open_cross_encoder(plan)
-    lists = read_lists(plan.queries if given is None else given, plan.keep)
+    found = read_query_lists(plan.queries if given is None else given)
+    lists = QueryLists.of(found, plan.keep)
     parts = lists.parts(plan.shares) if len(lists) else {}
     check_enough(lists, parts, plan)
     work = Work.open(Path(plan.to), identity(plan, original, lists))
