@@ -16,7 +16,7 @@ from eat_lightning.data.query_lists import read_query_lists
 from eat_lightning.deploy.adapt import __main__ as command
 from eat_lightning.deploy.adapt.list_plan import ListSettings
 from eat_lightning.deploy.adapt.list_run import ListResult, adapt_lists
-from eat_lightning.deploy.adapt.list_schedule import certified, chain, scheduled
+from eat_lightning.deploy.adapt.list_schedule import certified, chain, descended, replayed
 from eat_lightning.deploy.adapt.lists import QueryLists
 from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.model import open_model
@@ -127,11 +127,13 @@ def record() -> ListRecord:
     )
 
 
-def test_a_schedule_lets_pass_where_the_wanted_stand():
-    """At depth 1 the wanted stand at places 1, 2, 1 and 3: three pass for all, two for 3 of 4.
-    At the embedding they stand last."""
-    assert scheduled(record(), 1.0) == ListSchedule({1: 3})
-    assert scheduled(record(), 0.75) == ListSchedule({1: 2})
+def test_a_schedule_is_the_cheapest_at_its_price():
+    """At depth 1 the wanted stand at places 1, 2, 1 and 3: three pass where a loss is dear, two
+    where it is cheap. At the embedding they stand last, so nobody leaves there."""
+    assert descended(record(), ListSchedule({}), 1000) == ListSchedule({1: 3})
+    assert descended(record(), ListSchedule({}), 0.1) == ListSchedule({0: 2, 1: 2})
+    costs = [record().cost(replayed(record(), schedule)) for schedule in chain(record())]
+    assert costs == sorted(costs, reverse=True)
 
 
 def test_lost_and_cost_by_hand():

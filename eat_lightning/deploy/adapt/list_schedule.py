@@ -1,6 +1,6 @@
 """Schedules for lists: chosen on some queries, certified on others.
 
-Shapes: B pairs of all lists, Q lists, T schedules, W wanted candidates of all lists.
+Shapes: Q lists, T schedules.
 """
 
 from __future__ import annotations
@@ -11,34 +11,52 @@ import numpy as np
 
 from eat_lightning.deploy.certify.procedure._bounds import betting, fixed_sequence
 from eat_lightning.infer.list_record import ListRecord
-from eat_lightning.infer.rerank import ListSchedule, places
+from eat_lightning.infer.rerank import ListSchedule, Reranked
 
-# Shares of the wanted candidates that each depth alone lets pass, from strict to lax.
-SHARES = (1.0, *(1 - 0.001 * 1.35**k for k in range(18)))
-
-
-def scheduled(record: ListRecord, share: float) -> ListSchedule:
-    """Let pass, behind each depth, so many that the share of the wanted would be among them."""
-    counts: dict[int, int] = {}
-    fewest = int(np.bincount(record.list_B).max())
-    for depth, score_B in enumerate(record.score_DB[:-1]):
-        place_W = np.sort(places(-score_B, record.list_B)[record.wanted_B])
-        needed = int(place_W[max(0, int(np.ceil(share * len(place_W))) - 1)]) + 1
-        if max(needed, record.keep) < fewest:
-            fewest = counts[depth] = max(needed, record.keep)
-    return ListSchedule(counts)
+# Layers of all candidates that the loss of all wanted ones is taken to cost, from strict to lax.
+PRICES = (1000.0, *(60 / 1.2**k for k in range(25)))
+SWEEPS = 3
 
 
 def chain(select: ListRecord) -> list[ListSchedule]:
     """Schedules from strict to lax, each cheaper on *select* than the one before."""
     found: list[ListSchedule] = []
-    least = 1.0
-    for share in SHARES:
-        schedule = scheduled(select, share)
-        cost = select.cost(schedule.replayed(select.score_DB, select.list_B))
+    schedule, least = ListSchedule({}), 1.0
+    for price in PRICES:
+        schedule = descended(select, schedule, price)
+        cost = select.cost(replayed(select, schedule))
         if cost < least:
             found, least = [*found, schedule], cost
     return found
+
+
+def descended(select: ListRecord, schedule: ListSchedule, price: float) -> ListSchedule:
+    """Choose the counts of all depths, one after another, by cost and what is lost at a price."""
+    largest = int(np.bincount(select.list_B).max())
+    sizes = sorted({*np.geomspace(select.keep, largest, 16).astype(int).tolist()}, reverse=True)
+    best, least = schedule, spent(select, schedule, price)
+    for _ in range(SWEEPS):
+        before = least
+        for depth in range(len(select.score_DB) - 1):
+            for size in sizes:
+                counts = {k: n for k, n in best.counts.items() if k != depth}
+                counts |= {depth: size} if size < largest else {}
+                tried = ListSchedule(dict(sorted(counts.items())))
+                now = spent(select, tried, price)
+                if now < least:
+                    best, least = tried, now
+        if least == before:
+            break
+    return best
+
+
+def spent(select: ListRecord, schedule: ListSchedule, price: float) -> float:
+    found = replayed(select, schedule)
+    return select.cost(found) + price * float(select.lost_Q(found).mean())
+
+
+def replayed(record: ListRecord, schedule: ListSchedule) -> Reranked:
+    return schedule.replayed(record.score_DB, record.list_B)
 
 
 def certified(
@@ -50,7 +68,7 @@ def certified(
     list is bounded by betting; lists are the units.
     """
     losses_TQ = np.array(
-        [certify.lost_Q(s.replayed(certify.score_DB, certify.list_B)) for s in schedules]
+        [certify.lost_Q(replayed(certify, schedule)) for schedule in schedules]
     ).reshape(len(schedules), -1)
     p_T = betting(losses_TQ, 1 - agree, 1 - confidence)
     holding = int(fixed_sequence(p_T, 1 - confidence))
