@@ -107,7 +107,8 @@ class ListSet:
 
     def gain_Q(self, place_B: np.ndarray) -> np.ndarray:
         """Discounted gain of the first ten of each list."""
-        return np.bincount(self.list_B, self.grade_B * (place_B < AT) / np.log2(place_B + 2))
+        grade_B = np.zeros(len(place_B)) if self.grade_B is None else self.grade_B
+        return np.bincount(self.list_B, grade_B * (place_B < AT) / np.log2(place_B + 2))
 
     def mrr_Q(self, ran: Ran) -> np.ndarray:
         """Reciprocal rank of the first relevant candidate among ten, times 100; 0 without one."""

@@ -103,7 +103,7 @@ class ListRow:
     repeats: int
     threads: int
     machine: str
-    commit: str
+    commit: str | None
     queries: str
 
     @property
@@ -145,7 +145,9 @@ class Subject:
         if plan.small is not None:
             small = opened(Path(plan.small), about.max_length, ListSchedule({}))
             encoders[SMALL] = small.encoder
-        models = ListModels(encoders, lambda windows: backend.batch_of(windows, None))
+        models = ListModels(
+            encoders, lambda windows: backend.batch_of(windows, [{}] * len(windows))
+        )
         return cls(backend, about, small, models)
 
     def pairs(self, one: QueryList) -> Pairs:
