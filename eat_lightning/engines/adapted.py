@@ -118,11 +118,16 @@ def versions(engine: str) -> dict[str, str]:
     return {package: version(package)}
 
 
-def encoder_of(folder: Path, kind: AnswerKind, num_texts: int, tokenizer: Any) -> AdaptiveEncoder:
+def encoder_of(
+    folder: Path, kind: AnswerKind, num_texts: int, tokenizer: Any, column: int | None = None
+) -> AdaptiveEncoder:
     """Our encoder of a classifier's folder, with its exits; in evaluation mode.
 
     Where the folder has none, new heads stand at the embedding and behind each layer but the last,
     and nobody leaves there.
+
+    Args:
+        column: the one logit of the classifier that is the answer, a score; None: all are.
     """
     early = list(range(depth_of(str(folder)) or 1))
     head = {"kind": "pair", "layers": early, "texts": num_texts, "activation": "tanh"}
@@ -141,6 +146,7 @@ def encoder_of(folder: Path, kind: AnswerKind, num_texts: int, tokenizer: Any) -
         chosen["head"],
         tokenizer=tokenizer,
         kind=kind.with_error() if exit.wants_error else kind,
+        column=column,
     )
     if beside:
         load_exits(encoder, folder)

@@ -11,7 +11,7 @@ import numpy as np
 import pydantic.dataclasses
 from pydantic import ConfigDict
 
-from eat_lightning.answer_kind import kind_of
+from eat_lightning.answer_kind import Score
 from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.engines.adapted import digests, encoder_of
 from eat_lightning.engines.plan import LISTS
@@ -24,6 +24,7 @@ from eat_lightning.long_texts import CUT, TokenWindow
 from eat_lightning.weights.untrusted import json_of, one_line
 
 COLUMNS = ["query", "candidate"]
+SCORE_OF_LISTS = Score(tolerance=1.0)  # of no effect: orders are compared, no scores
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
@@ -36,6 +37,7 @@ class AboutLists:
         max_length: tokens of a pair at most; longer candidates are cut.
         holds_for: hashes of files, and versions.
         certificate: what was demanded and measured.
+        column: the logit of a classifier that orders, that of entailment; None: a score does.
     """
 
     keep: int
@@ -43,6 +45,7 @@ class AboutLists:
     max_length: int
     holds_for: dict[str, str]
     certificate: dict[str, Any]
+    column: int | None = None
 
     @property
     def schedule(self) -> ListSchedule:
@@ -115,14 +118,15 @@ def open_lists(path: str | Path) -> ListBackend:
     """Open a cross-encoder as it was certified. ConfigError for a damaged folder."""
     folder = Path(path)
     about = AboutLists.read(folder)
-    return opened(folder, about.max_length, about.schedule)
+    return opened(folder, about.max_length, about.schedule, about.column)
 
 
-def opened(folder: Path, max_length: int, schedule: ListSchedule) -> ListBackend:
+def opened(
+    folder: Path, max_length: int, schedule: ListSchedule, column: int | None = None
+) -> ListBackend:
     """Open a cross-encoder's folder, with exits or without."""
     tokenizer = tokenizer_for(str(folder))
-    kind = kind_of({**json_of(folder / "config.json"), "answer": {"tolerance": 1.0}}, 1)
-    encoder = encoder_of(folder, kind, len(COLUMNS), tokenizer)
+    encoder = encoder_of(folder, SCORE_OF_LISTS, len(COLUMNS), tokenizer, column)
     given = tokenizer, COLUMNS, [], max_length
     backend = ListBackend(folder, {None: encoder}, *given, schedule=schedule)
     backend.read_long(CUT)
@@ -141,11 +145,17 @@ class Reranker:
     def __init__(self, folder: str | Path):
         self.backend = open_lists(folder)
 
-    def rank(self, query: str, candidates: Sequence[str]) -> list[RankedCandidate]:
-        """Order all candidates, the best first; of a pair that is too long the rest is cut."""
+    def rank(
+        self, query: str, candidates: Sequence[str], template: str = "{}"
+    ) -> list[RankedCandidate]:
+        """Order all candidates, the best first; of a pair that is too long the rest is cut.
+
+        Args:
+            template: what is made of a candidate, such as "This example is {}." of a label.
+        """
         if not candidates:
             return []
-        found = self.backend.answer([[query, text] for text in candidates])
+        found = self.backend.answer([[query, template.format(text)] for text in candidates])
         ranked = [
             RankedCandidate(index, answer["score"], answer["depth"])
             for index, answer in enumerate(found)

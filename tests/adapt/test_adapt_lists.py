@@ -20,10 +20,13 @@ from eat_lightning.deploy.adapt.list_schedule import certified, chain, descended
 from eat_lightning.deploy.adapt.lists import QueryLists
 from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.model import open_model
+from eat_lightning.deploy.serve.peers.reranking import check_reranker
 from eat_lightning.deploy.serve.plan import ServeSettings
+from eat_lightning.engines.reranker import open_lists
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.list_record import ListRecord
 from eat_lightning.infer.rerank import ListSchedule
+from eat_lightning.model.options import ALL_EXITS
 
 KEEP = 3
 
@@ -68,6 +71,16 @@ def made(
     return adapt_lists(plan_of(cross_encoder, queries, tmp_path_factory.mktemp("made") / "to"))
 
 
+@pytest.fixture(scope="module")
+def zero_shot(queries: Path, tmp_path_factory: pytest.TempPathFactory) -> ListResult:
+    """Adapted from a classifier of entailment, whose order needs all layers."""
+    folder = tmp_path_factory.mktemp("nli")
+    names = ["contradiction", "neutral", "ENTAILMENT"]
+    numbers = {name: number for number, name in enumerate(names)}
+    save_classifier(folder / "tiny", id2label=dict(enumerate(names)), label2id=numbers)
+    return adapt_lists(plan_of(folder / "tiny", queries, folder / "to"))
+
+
 def test_lists_that_are_too_short_or_doubled_are_counted(queries: Path):
     lists = QueryLists.of(read_query_lists(str(queries)), KEEP)
     assert (len(lists), lists.num_short, lists.num_doubled) == (100, 1, 1)
@@ -90,11 +103,14 @@ def test_the_folder_ranks_as_its_schedule_says(made: ListResult, queries: Path):
     assert reranker.rank("nothing", []) == []
 
 
-def test_a_gateway_s_model_ranks_alike(made: ListResult, queries: Path):
+@pytest.mark.parametrize("name", ["made", "zero_shot"])
+def test_a_gateway_s_model_ranks_alike(name: str, queries: Path, request: pytest.FixtureRequest):
     """One that two lists reach together, too."""
     lists = QueryLists.of(read_query_lists(str(queries)), KEEP)
+    made: ListResult = request.getfixturevalue(name)
     plan = parsed(ServeSettings, config_of("serve", f"run='{made.plan.to}'"))
     model = open_model(plan)
+    check_reranker(model.about)
     pairs = [(lists.queries[i], text) for i in (0, 1) for text in lists.candidates[i]]
     found = {}
     for places, answers in model.stream([RequestExample([*pair]) for pair in pairs]):
@@ -103,7 +119,8 @@ def test_a_gateway_s_model_ranks_alike(made: ListResult, queries: Path):
     for number in (0, 1):
         for each in reranker.rank(lists.queries[number], lists.candidates[number]):
             answer = found[12 * number + each.index]
-            assert (answer["depth"], answer["score"]) == (each.depth, pytest.approx(each.score))
+            assert answer["depth"] == each.depth
+            assert answer["score"] == pytest.approx(each.score, abs=1e-5)
             assert answer["exit_reason"] == ("last_layer" if each.depth == 2 else "outranked")
 
 
@@ -117,6 +134,39 @@ def test_full_depth_is_the_original_bit_for_bit(made: ListResult, cross_encoder:
     assert not folder.with_name("to.part").exists()
 
 
+def test_zero_shot_labels_are_ordered_as_by_transformers(zero_shot: ListResult, queries: Path):
+    """At full depth; layers of the schedule are tested with a cross-encoder."""
+    from transformers import pipeline
+
+    assert zero_shot.schedule.counts
+    assert (
+        "pipeline_tag: zero-shot-classification" in Path(zero_shot.plan.to, "README.md").read_text()
+    )
+    reranker = eat_lightning.Reranker(zero_shot.plan.to)
+    reranker.backend.schedule = ListSchedule({})
+    theirs = pipeline("zero-shot-classification", model=zero_shot.plan.to)
+    lists, template = QueryLists.of(read_query_lists(str(queries)), KEEP), "so {}"
+    for text, labels in zip(lists.queries[:5], lists.candidates[:5], strict=True):
+        found = theirs(text, labels, hypothesis_template=template)
+        ranked = reranker.rank(text, labels, template)
+        assert [labels[each.index] for each in ranked] == found["labels"]
+        odds = np.exp([each.score for each in ranked])
+        assert odds / odds.sum() == pytest.approx(found["scores"], abs=1e-4)
+
+
+def test_zero_shot_labels_leave_as_a_replay_says(zero_shot: ListResult, queries: Path):
+    backend = open_lists(zero_shot.plan.to)
+    lists = QueryLists.of(read_query_lists(str(queries)), KEEP)
+    pairs = [[lists.queries[0], text] for text in lists.candidates[0]]
+    with torch.inference_mode():
+        guesses = backend.encoder(backend.batch(pairs, [{}] * 12), ALL_EXITS).guesses
+    score_DB = np.stack([guesses[depth][:, 0].numpy() for depth in (0, 1, 2)])
+    replay = zero_shot.schedule.replayed(score_DB, np.zeros(12, int))
+    ranked = eat_lightning.Reranker(zero_shot.plan.to).rank(lists.queries[0], lists.candidates[0])
+    assert [each.index for each in ranked] == np.argsort(replay.place_B).tolist()
+    assert {each.depth for each in ranked} == {*zero_shot.schedule.counts, 2}
+
+
 def record() -> ListRecord:
     """Two lists of four, of which two are wanted; depth 1 puts one wanted candidate third."""
     original_B = np.array([4.0, 3.0, 2.0, 1.0] * 2)
@@ -128,10 +178,10 @@ def record() -> ListRecord:
 
 
 def test_a_schedule_is_the_cheapest_at_its_price():
-    """At depth 1 the wanted stand at places 1, 2, 1 and 3: three pass where a loss is dear, two
-    where it is cheap. At the embedding they stand last, so nobody leaves there."""
+    """At depth 1 the wanted stand at places 1, 2, 1 and 3: three pass where a loss is dear; where
+    it is cheap candidates leave at the embedding, where the wanted stand last."""
     assert descended(record(), ListSchedule({}), 1000) == ListSchedule({1: 3})
-    assert descended(record(), ListSchedule({}), 0.1) == ListSchedule({0: 2, 1: 2})
+    assert descended(record(), ListSchedule({}), 0.1) == ListSchedule({0: 2})
     costs = [record().cost(replayed(record(), schedule)) for schedule in chain(record())]
     assert costs == sorted(costs, reverse=True)
 
@@ -198,7 +248,7 @@ def test_what_is_no_list(cross_encoder: Path, classifier: Path, tmp_path: Path):
         read_query_lists(str(path))
     with pytest.raises(ConfigError, match="must be a file of"):
         read_query_lists(str(tmp_path / "lists.csv"))
-    with pytest.raises(ConfigError, match="queries= is for a cross-encoder"):
+    with pytest.raises(ConfigError, match="with entailment, and this one has other"):
         adapt_lists(plan_of(classifier, path, tmp_path / "to"))
     with pytest.raises(ConfigError, match="texts= and queries="):
         command.adapt(settings(cross_encoder, path, tmp_path / "to", "texts=a.txt"))

@@ -35,14 +35,12 @@ from eat_lightning.infer.latency import keep_kernels, time_interleaved, undistur
 from eat_lightning.infer.list_record import ListRecord
 from eat_lightning.infer.record import record
 from eat_lightning.infer.rerank import ListSchedule, rerank
-from eat_lightning.long_texts import CUT
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.runs.card import front_matter
 from eat_lightning.runs.run import processor
 from eat_lightning.weights.exits import save_exits
 from eat_lightning.weights.files import weights_digest
 
-ANY = 1.0  # of scores no tolerance is asked for: the order of a list is compared
 TIMED = 10  # lists
 CARD = Path(__file__).with_name("list_card.md")
 
@@ -90,7 +88,7 @@ def adapt_lists(plan: ListSettings, given: Sequence[Mapping[str, Any]] | None = 
         given: dicts of `query` and `candidates`, in place of the file that the plan names.
     """
     keep_kernels()
-    original = open_cross_encoder(plan)
+    original = Original.open(plan.model, plan.max_length, lists=True)
     found = read_query_lists(plan.queries if given is None else given)
     lists = QueryLists.of(found, plan.keep)
     parts = lists.parts(plan.shares) if len(lists) else {}
@@ -124,17 +122,6 @@ def adapt_lists(plan: ListSettings, given: Sequence[Mapping[str, Any]] | None = 
     return result
 
 
-def open_cross_encoder(plan: ListSettings) -> Original:
-    """Open a model of one score. ConfigError, in one line, for another."""
-    try:
-        return Original.open(plan.model, plan.max_length, ANY, (), CUT)
-    except ConfigError as error:
-        if "answers with classes" not in str(error):
-            raise
-        wanted = "queries= is for a cross-encoder, which gives one score"
-        raise ConfigError(f"model={plan.model}: {wanted}, and this one has classes") from None
-
-
 def identity(plan: ListSettings, original: Original, lists: QueryLists) -> dict[str, Any]:
     """Settings that an unfinished adaptation must share with the call that goes on."""
     rows = hashlib.sha256(repr(lists).encode("utf-8", "surrogatepass")).hexdigest()
@@ -158,8 +145,10 @@ def announce(
     plan: ListSettings, original: Original, lists: QueryLists, parts: Mapping[str, np.ndarray]
 ) -> None:
     sizes = {part: f"{len(rows):,}" for part, rows in parts.items()}
+    kind, layers = original.config["model_type"], original.num_layers
+    ordered = "a score" if original.column is None else "the logit of entailment"
     print(
-        f"{plan.model}: {original.config['model_type']}, {original.num_layers} layers, a score\n"
+        f"{plan.model}: {kind}, {layers} layers, {ordered}\n"
         f"queries: {lists.line}\n"
         f"parts: {sizes['learn']} lists for learning heads, {sizes['select']} for choosing, "
         f"{sizes['certify']} for the certificate",
@@ -201,7 +190,7 @@ def timed(
         return lambda batch: rerank(encoder, batch, np.zeros(batch.size, int), schedule)
 
     settings: dict[str, tuple[Any, list[Any]]] = {
-        "transformers": (lambda given: original.model(**given), inputs),
+        "transformers": (original.logits, inputs),
         "all layers": (ours(ListSchedule({})), batches),
         "lists": (ours(schedule), batches),
     }
@@ -229,8 +218,10 @@ def write(
         }
         counts = {str(depth): count for depth, count in result.schedule.counts.items()}
         holds_for = digests(folder, "torch") | versions("torch") | {"machine": processor()}
-        AboutLists(plan.keep, counts, original.max_length, holds_for, certificate).write(folder)
-        front = front_matter(plan.model, original.folder / "README.md", "text-ranking")
+        about = plan.keep, counts, original.max_length, holds_for, certificate, original.column
+        AboutLists(*about).write(folder)
+        task = "text-ranking" if original.column is None else "zero-shot-classification"
+        front = front_matter(plan.model, original.folder / "README.md", task)
         write_text(folder / "README.md", card(result, lists, front))
 
 

@@ -197,7 +197,7 @@ def check_encoder(encoder: AdaptiveEncoder, original: Original, split: Any) -> N
     batch = windows.batch(spread_rows(len(windows), TIMED))
     with torch.inference_mode():
         ours_BC = encoder(batch).logits_BC[:, : encoder.num_labels].numpy()
-        theirs_BC = original.model(**original.inputs(batch)).logits.numpy()
+        theirs_BC = original.logits(original.inputs(batch)).numpy()
     gap = float(np.abs(ours_BC - theirs_BC).max())
     if not gap < CLOSE:
         raise ConfigError(
