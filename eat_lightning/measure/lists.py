@@ -28,17 +28,17 @@ from eat_lightning.infer.latency import keep_kernels, time_interleaved, undistur
 from eat_lightning.infer.precision import form_of, in_dtype, in_form
 from eat_lightning.infer.rerank import ListSchedule
 from eat_lightning.measure.baselines import HuggingFaceTwin
-from eat_lightning.measure.list_ways import (
+from eat_lightning.measure.list_strategies import (
     FULL,
     SMALL,
     Cascade,
     Cut,
     ListModels,
     ListSet,
+    ModelScores,
     Pairs,
     Scheduled,
-    Scored,
-    Way,
+    Strategy,
 )
 from eat_lightning.measure.plan import Timing
 from eat_lightning.model.options import ALL_EXITS
@@ -72,7 +72,7 @@ class ListMeasureSettings(Settings):
 
 @checked(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class ListRow:
-    """One way to order lists of one size.
+    """One strategy to order lists of one size.
 
     Args:
         size: candidates of a list, the first stage's first.
@@ -85,7 +85,7 @@ class ListRow:
         ms: of a list, in median over timed lists of the mean over repeats; None: not timed.
     """
 
-    way: str
+    strategy: str
     dtype: str
     size: int
     keep: int
@@ -108,26 +108,26 @@ class ListRow:
 
     @property
     def key(self) -> tuple[str, str, int, str, str]:
-        return self.way, self.dtype, self.size, self.machine, self.queries
+        return self.strategy, self.dtype, self.size, self.machine, self.queries
 
 
 @dataclass(frozen=True)
 class Named:
-    """A way with its name, its dtype, and what runs it on one list.
+    """A strategy with its name, its dtype, and what runs it on one list.
 
     Args:
-        run: None: the way itself.
+        run: None: the strategy itself.
     """
 
     name: str
     dtype: str
-    way: Way
+    strategy: Strategy
     run: Callable[[Pairs], Any] | None = None
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What is measured: a certified cross-encoder, and a small one beside."""
+class ListSubject:
+    """A certified cross-encoder that is measured, and a small one beside."""
 
     backend: ListBackend
     about: AboutLists
@@ -135,7 +135,7 @@ class Subject:
     models: ListModels
 
     @classmethod
-    def open(cls, plan: ListMeasureSettings) -> Subject:
+    def open(cls, plan: ListMeasureSettings) -> ListSubject:
         backend, about = open_lists(plan.run), AboutLists.read(Path(plan.run))
         encoders = {
             dtype: in_form(in_dtype(backend.encoder, dtype), form_of(None, dtype))
@@ -153,58 +153,58 @@ class Subject:
     def pairs(self, one: QueryList) -> Pairs:
         """Read the pairs of a list."""
         texts = [[one.query, text] for text in one.candidates]
-        own = [read.windows[0] for read in self.backend.reader(texts)]
+        full = [read.windows[0] for read in self.backend.reader(texts)]
         small = [] if self.small is None else self.small.reader(texts)
-        return Pairs(own, [read.windows[0] for read in small])
+        return Pairs(full, [read.windows[0] for read in small])
 
     def lists(self, given: Sequence[QueryList], found: Sequence[Pairs]) -> ListSet:
         """Run every model over all pairs once, through all layers and heads."""
         models = {name: self.scored(name, found) for name in self.models.encoders}
-        list_B = np.repeat(np.arange(len(found)), [len(each.own) for each in found])
-        tokens_B = np.array([len(window.ids) for each in found for window in each.own])
+        list_B = np.repeat(np.arange(len(found)), [len(each.full) for each in found])
+        tokens_B = np.array([len(window.ids) for each in found for window in each.full])
         judged = [x for one in given for x in one.relevance or ()]
         grade_B = np.array(judged) if len(judged) == len(list_B) else None
         return ListSet(list_B, tokens_B, grade_B, models, self.about.keep)
 
     @torch.inference_mode()
-    def scored(self, name: str, found: Sequence[Pairs]) -> Scored:
+    def scored(self, name: str, found: Sequence[Pairs]) -> ModelScores:
         encoder, parts, tokens = self.models.encoders[name], [], []
         for pairs in shown(found, f"lists, {name}"):
-            windows = pairs.small if name == SMALL else pairs.own
+            windows = pairs.small if name == SMALL else pairs.full
             guesses = encoder(self.models.batch_of(windows), ALL_EXITS).guesses
             parts.append(torch.stack([guesses[k][:, 0].float() for k in sorted(guesses)]).numpy())
             tokens += [len(window.ids) for window in windows]
-        return Scored.of(encoder, np.concatenate(parts, 1), np.array(tokens))
+        return ModelScores.of(encoder, np.concatenate(parts, 1), np.array(tokens))
 
-    def ways(self, choosing: ListSet) -> Iterator[Named]:
-        """All ways for lists of one size; points are chosen at the schedule's cost."""
+    def strategies(self, choosing: ListSet) -> Iterator[Named]:
+        """All strategies for lists of one size; points are chosen at the schedule's cost."""
         schedule, last = self.about.schedule, self.backend.num_layers
         twin = HuggingFaceTwin(self.backend.encoder)
         certified = Scheduled(FULL, schedule)
-        asked = choosing.cost(certified.ran(choosing))
+        budget = choosing.cost(certified.ran(choosing))
         cuts = [Cut(share, depth) for share in SHARES for depth in range(last + 1)]
         whole = Scheduled(FULL, ListSchedule({}))
-        yield Named(GRID, FULL, best(cuts, choosing, asked))
+        yield Named(GRID, FULL, best(cuts, choosing, budget))
         yield Named(
             *("transformers", FULL, whole),
-            lambda pairs: twin(twin.ready(self.models.batch_of(pairs.own))),
+            lambda pairs: twin(twin.ready(self.models.batch_of(pairs.full))),
         )
         for dtype in DTYPES:
             yield Named("all layers", dtype, Scheduled(dtype, ListSchedule({})))
             yield Named("schedule", dtype, Scheduled(dtype, schedule))
         fewer = [each for each in cuts if each.depth == last]
-        yield Named("fewer candidates", FULL, best(fewer, choosing, asked))
+        yield Named("fewer candidates", FULL, best(fewer, choosing, budget))
         shallow = [each for each in cuts if each.share == 1]
-        yield Named("fewer layers", FULL, best(shallow, choosing, asked))
+        yield Named("fewer layers", FULL, best(shallow, choosing, budget))
         if self.small is not None:
             yield Named("small model", FULL, Scheduled(SMALL, ListSchedule({})))
-            yield Named("small, then this", FULL, best([*map(Cascade, SHARES)], choosing, asked))
+            yield Named("small, then this", FULL, best([*map(Cascade, SHARES)], choosing, budget))
 
 
-def best(ways: Sequence[Way], lists: ListSet, asked: float) -> Way:
-    """The way that keeps most at a cost of at most so much, or else the cheapest."""
-    ran = [(way, way.ran(lists)) for way in ways]
-    able = [each for each in ran if lists.cost(each[1]) <= asked + 1e-9]
+def best(strategies: Sequence[Strategy], lists: ListSet, budget: float) -> Strategy:
+    """The strategy that keeps most at a cost of at most so much, or else the cheapest."""
+    ran = [(strategy, strategy.ran(lists)) for strategy in strategies]
+    able = [each for each in ran if lists.cost(each[1]) <= budget + 1e-9]
     able = able or [min(ran, key=lambda each: lists.cost(each[1]))]
     return max(able, key=lambda each: float(lists.kept_Q(each[1]).mean()))[0]
 
@@ -221,61 +221,68 @@ def measure_lists(plan: ListMeasureSettings) -> list[ListRow]:
         bound = f"must hold {FEWEST} lists or more, got {len(given)}"
         raise ConfigError(f"queries={plan.queries}: {bound}")
     keep_kernels()
-    subject = Subject.open(plan)
+    subject = ListSubject.open(plan)
     found = [subject.pairs(one) for one in given]
     lists, rows = subject.lists(given, found), []
     for size in plan.sizes:
-        long_enough = [n for n, pairs in enumerate(found) if len(pairs.own) >= size]
+        long_enough = [n for n, pairs in enumerate(found) if len(pairs.full) >= size]
         if len(long_enough) < FEWEST:
             print(f"size {size}: fewer than {FEWEST} lists have so many candidates")
             continue
         order = np.random.default_rng(0).permutation(long_enough)
         choosing, judging = np.split(order, [round(CHOOSING * len(order))])
-        ways = [*subject.ways(lists.part(choosing, size))]
+        strategies = [*subject.strategies(lists.part(choosing, size))]
         some = [found[n] for n in judging[: plan.timed_lists]]
-        ms = times(plan, subject.models, ways, [cut_off(pairs, size) for pairs in some])
-        rows += [*rows_of(plan, ways, lists.part(judging, size), ms)]
+        ms = times(plan, subject.models, strategies, [cut_off(pairs, size) for pairs in some])
+        rows += [*rows_of(plan, strategies, lists.part(judging, size), ms)]
     jsonl.update(Path(plan.run) / ROWS, ListRow, rows)
     show(rows)
     return rows
 
 
 def cut_off(pairs: Pairs, size: int) -> Pairs:
-    return Pairs(pairs.own[:size], pairs.small[:size])
+    return Pairs(pairs.full[:size], pairs.small[:size])
 
 
 def times(
-    plan: ListMeasureSettings, models: ListModels, ways: Sequence[Named], lists: Sequence[Pairs]
+    plan: ListMeasureSettings,
+    models: ListModels,
+    named: Sequence[Named],
+    lists: Sequence[Pairs],
 ) -> dict[int, np.ndarray]:
-    """Milliseconds (R x Q) that each way takes for each list, by turns; nothing where not asked."""
+    """Milliseconds (R x Q) that each strategy takes for each list, by turns; none where
+    nothing is timed."""
     if not plan.timing.enabled:
         return {}
 
-    def run(named: Named) -> Callable[[Pairs], Any]:
-        return named.run or (lambda pairs: named.way.run(models, pairs))
+    def run(one: Named) -> Callable[[Pairs], Any]:
+        return one.run or (lambda pairs: one.strategy.run(models, pairs))
 
-    settings = {number: (run(named), lists) for number, named in enumerate(ways)}
+    settings = {number: (run(one), lists) for number, one in enumerate(named)}
     with undisturbed(plan.threads):
         return time_interleaved(settings, plan.timing.repeats, block=2)
 
 
 def rows_of(
-    plan: ListMeasureSettings, ways: Sequence[Named], lists: ListSet, ms: dict[int, np.ndarray]
+    plan: ListMeasureSettings,
+    named: Sequence[Named],
+    lists: ListSet,
+    ms: dict[int, np.ndarray],
 ) -> Iterator[ListRow]:
-    """Judge every way on lists that chose nothing."""
-    beside_Q = lists.kept_Q(next(each.way for each in ways if each.name == GRID).ran(lists))
-    for number, named in enumerate(ways):
-        ran = named.way.ran(lists)
+    """Judge every strategy on lists that chose nothing."""
+    beside_Q = lists.kept_Q(next(one.strategy for one in named if one.name == GRID).ran(lists))
+    for number, one in enumerate(named):
+        ran = one.strategy.ran(lists)
         kept_Q = lists.kept_Q(ran)
         more, low, high = difference(kept_Q, beside_Q)
         took_RQ = ms.get(number)
         judged = lists.grade_B is not None
         yield ListRow(
-            way=named.name,
-            dtype=named.dtype,
+            strategy=one.name,
+            dtype=one.dtype,
             size=int(lists.size_B.max()),
             keep=lists.keep,
-            point=str(named.way),
+            point=str(one.strategy),
             cost=lists.cost(ran),
             kept=float(kept_Q.mean()),
             more=more,
@@ -310,7 +317,7 @@ def show(rows: Sequence[ListRow]) -> None:
 
     keep = rows[0].keep if rows else 0
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for name in ("candidates", "way", "dtype"):
+    for name in ("candidates", "strategy", "dtype"):
         table.add_column(name)
     names = [f"best {keep} kept", "minus fewer of both", "NDCG@10", "MRR@10", "FLOPs", "ms"]
     for name in names:
@@ -321,7 +328,7 @@ def show(rows: Sequence[ListRow]) -> None:
         ms = "" if row.ms is None else f"{row.ms:.0f}"
         last = number + 1 == len(rows) or rows[number + 1].size != row.size
         cells = [f"{row.kept:.1f} %", more, *of_judges, f"{row.cost:.3f}", ms]
-        table.add_row(str(row.size), row.way, row.dtype, *cells, end_section=last)
+        table.add_row(str(row.size), row.strategy, row.dtype, *cells, end_section=last)
     Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
     if not rows:
         return

@@ -1,4 +1,4 @@
-"""Lists measured: ways by hand, and the command on a folder with a tiny cross-encoder."""
+"""Lists measured: strategies by hand, and the command on a folder with a tiny cross-encoder."""
 
 import json
 from pathlib import Path
@@ -16,8 +16,16 @@ from eat_lightning.deploy.adapt import __main__ as adapt
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.rerank import ListSchedule
 from eat_lightning.measure import __main__ as command
-from eat_lightning.measure.list_ways import Cascade, Cut, ListSet, Pairs, Scheduled, Scored, Way
-from eat_lightning.measure.lists import ROWS, ListMeasureSettings, ListRow, Subject
+from eat_lightning.measure.list_strategies import (
+    Cascade,
+    Cut,
+    ListSet,
+    ModelScores,
+    Pairs,
+    Scheduled,
+    Strategy,
+)
+from eat_lightning.measure.lists import ROWS, ListMeasureSettings, ListRow, ListSubject
 from eat_lightning.runs import jsonl
 
 NUM, SIZE, KEEP = 100, 8, 3
@@ -28,8 +36,8 @@ def by_hand() -> ListSet:
     full = np.array([[0.0] * 8, [4.0, 3.0, 2.0, 1.0, 4.0, 1.0, 3.0, 2.0], [4.0, 3.0, 2.0, 1.0] * 2])
     layers, heads = np.array([[0.0], [10.0], [20.0]]), np.array([[1.0], [1.0], [0.0]])
     wide = np.ones((1, 8))
-    whole = Scored(full, layers * wide, heads * wide)
-    small = Scored(np.array([[1.0, 2.0, 3.0, 4.0] * 2]), 3 * wide, 0 * wide)
+    whole = ModelScores(full, layers * wide, heads * wide)
+    small = ModelScores(np.array([[1.0, 2.0, 3.0, 4.0] * 2]), 3 * wide, 0 * wide)
     grade_B = np.array([0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0])
     lists = np.repeat([0, 1], 4)
     return ListSet(lists, np.full(8, 5), grade_B, {"fp32": whole, "small": small}, 2)
@@ -103,26 +111,26 @@ def test_the_command(folder: Path, capsys: pytest.CaptureFixture):
     assert "size 20: fewer than 12 lists" in out
     rows = jsonl.read(folder / "adapted" / ROWS, ListRow)
     assert {row.size for row in rows} == {5, 8}
-    whole = [row for row in rows if row.way == "all layers" and row.dtype == "fp32"]
+    whole = [row for row in rows if row.strategy == "all layers" and row.dtype == "fp32"]
     assert [(row.kept, row.cost) for row in whole] == [(100.0, 1.0)] * 2
     assert {row.num_lists for row in rows} == {NUM - round(NUM / 3)}
     assert all(row.ms and row.ms > 0 and row.ndcg is not None for row in rows)
-    grid = [row for row in rows if row.way == "fewer of both"]
+    grid = [row for row in rows if row.strategy == "fewer of both"]
     assert [(row.more, row.low, row.high) for row in grid] == [(0.0, 0.0, 0.0)] * 2
 
 
 @pytest.fixture(scope="module")
-def some(folder: Path) -> tuple[Subject, list[Pairs], ListSet]:
+def some(folder: Path) -> tuple[ListSubject, list[Pairs], ListSet]:
     given = settings(folder, f"small='{folder}/small'")
     plan = parsed_for_lists(ListMeasureSettings, given, "measure")
-    subject = Subject.open(plan)
+    subject = ListSubject.open(plan)
     few = read_query_lists(plan.queries)[:12]
     found = [subject.pairs(one) for one in few]
     return subject, found, subject.lists(few, found)
 
 
 @pytest.mark.parametrize(
-    "way",
+    "strategy",
     [
         Scheduled("fp32", ListSchedule({})),
         Scheduled("fp32", ListSchedule({0: 6, 1: 4})),
@@ -133,15 +141,17 @@ def some(folder: Path) -> tuple[Subject, list[Pairs], ListSet]:
     ],
     ids=str,
 )
-def test_live_is_what_scores_say(way: Way, some: tuple[Subject, list[Pairs], ListSet]):
+def test_live_is_what_scores_say(
+    strategy: Strategy, some: tuple[ListSubject, list[Pairs], ListSet]
+):
     """What is timed gives the scores that the row was judged by, of all who went on."""
     subject, found, lists = some
-    order = way.ran(lists).order
-    behind = 0 if isinstance(way, Cascade) else -1  # the depth of who did not go on
+    order = strategy.ran(lists).order
+    behind = 0 if isinstance(strategy, Cascade) else -1  # the depth of who did not go on
     for number, pairs in enumerate(found):
         here_B = (lists.list_B == number) & (order.depth_B > behind)
         with torch.inference_mode():
-            live = way.run(subject.models, pairs).logits_BC[:, 0].numpy()
+            live = strategy.run(subject.models, pairs).logits_BC[:, 0].numpy()
         np.testing.assert_allclose(np.sort(live), np.sort(order.score_B[here_B]), atol=1e-5)
 
 

@@ -30,7 +30,7 @@ AT = 10  # places that NDCG and MRR look at
 
 
 @dataclass(frozen=True)
-class Scored:
+class ModelScores:
     """Scores and work of one model.
 
     Args:
@@ -43,7 +43,9 @@ class Scored:
     head_DB: np.ndarray
 
     @classmethod
-    def of(cls, encoder: AdaptiveEncoder, score_DB: np.ndarray, tokens_B: np.ndarray) -> Scored:
+    def of(
+        cls, encoder: AdaptiveEncoder, score_DB: np.ndarray, tokens_B: np.ndarray
+    ) -> ModelScores:
         last = encoder.shape.num_layers
         tokens_LB = np.repeat(tokens_B[None], last, axis=0)
         depths = [np.full(len(tokens_B), depth) for depth in range(last + 1)]
@@ -51,8 +53,8 @@ class Scored:
         heads = [head_flops(encoder, depth, tokens_B) + 0.0 * tokens_B for depth in range(last)]
         return cls(score_DB, np.stack(layers), np.stack([*heads, np.zeros(len(tokens_B))]))
 
-    def part(self, rows: np.ndarray) -> Scored:
-        return Scored(self.score_DB[:, rows], self.layer_DB[:, rows], self.head_DB[:, rows])
+    def part(self, rows: np.ndarray) -> ModelScores:
+        return ModelScores(self.score_DB[:, rows], self.layer_DB[:, rows], self.head_DB[:, rows])
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class ListSet:
     list_B: np.ndarray
     tokens_B: np.ndarray
     grade_B: np.ndarray | None
-    models: Mapping[str, Scored]
+    models: Mapping[str, ModelScores]
     keep: int
 
     @cached_property
@@ -140,7 +142,7 @@ class Ran:
 class Pairs:
     """Tokens of one list's pairs, as the model and the small one read them."""
 
-    own: list[TokenWindow]
+    full: list[TokenWindow]
     small: list[TokenWindow]
 
 
@@ -157,8 +159,8 @@ class ListModels:
         return rerank(self.encoders[model], self.batch_of(windows), list_B, schedule)
 
 
-class Way(ABC):
-    """A way to order lists."""
+class Strategy(ABC):
+    """Order of lists for less than all layers of all candidates."""
 
     @abstractmethod
     def ran(self, lists: ListSet) -> Ran:
@@ -170,7 +172,7 @@ class Way(ABC):
 
 
 @dataclass(frozen=True)
-class Scheduled(Way):
+class Scheduled(Strategy):
     """Candidates leave as a schedule says; an empty one drops nobody."""
 
     model: str
@@ -188,12 +190,12 @@ class Scheduled(Way):
         return Ran(order, spent_B)
 
     def run(self, models: ListModels, pairs: Pairs) -> Trace:
-        windows = pairs.small if self.model == SMALL else pairs.own
+        windows = pairs.small if self.model == SMALL else pairs.full
         return models.ordered(self.model, windows, self.schedule)
 
 
 @dataclass(frozen=True)
-class Cut(Way):
+class Cut(Strategy):
     """A share of the first stage's best goes through some layers, and no one else through any."""
 
     share: float
@@ -212,11 +214,11 @@ class Cut(Way):
 
     def run(self, models: ListModels, pairs: Pairs) -> Trace:
         encoder = models.encoders[FULL].replacing(exit=Fixed(self.depth))
-        return encoder(models.batch_of(pairs.own[: int(count(self.share, len(pairs.own), 1))]))
+        return encoder(models.batch_of(pairs.full[: int(count(self.share, len(pairs.full), 1))]))
 
 
 @dataclass(frozen=True)
-class Cascade(Way):
+class Cascade(Strategy):
     """The small model orders all, and the whole one a share of its best."""
 
     share: float
@@ -236,7 +238,7 @@ class Cascade(Way):
         whole = ListSchedule({})
         score_B = models.ordered(SMALL, pairs.small, whole).logits_BC[:, 0].float().numpy()
         best = np.argsort(-score_B, kind="stable")[: int(count(self.share, len(score_B), 1))]
-        return models.ordered(FULL, [pairs.own[row] for row in best], whole)
+        return models.ordered(FULL, [pairs.full[row] for row in best], whole)
 
 
 def count(share: float, size: Any, keep: int) -> Any:
