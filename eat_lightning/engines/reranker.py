@@ -107,9 +107,19 @@ class ListBackend(TorchBackend):
         yield order_B, trace, trace
 
     def lists_of(self, windows: Sequence[TokenWindow]) -> np.ndarray:
-        """Number the lists by the tokens before the first separator."""
-        end = self.tokenizer.sep_token_id
-        queries = [tuple(each.ids[: 1 + int((each.ids == end).argmax())]) for each in windows]
+        """Number the lists by the tokens before the first separator; of a query that is cut, by
+        those that no candidate takes from it."""
+        separator = self.tokenizer.sep_token_id
+        ends = [1 + int((each.ids == separator).argmax()) for each in windows]
+        cut = [
+            end - 1
+            for each, end in zip(windows, ends, strict=True)
+            if len(each.ids) == self.max_length < 2 * end
+        ]
+        most = min(cut, default=self.max_length)
+        queries = [
+            tuple(each.ids[: min(end, most)]) for each, end in zip(windows, ends, strict=True)
+        ]
         numbers = {query: number for number, query in enumerate(dict.fromkeys(queries))}
         return np.array([numbers[query] for query in queries])
 

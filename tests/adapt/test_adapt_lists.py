@@ -1,6 +1,7 @@
 """A cross-encoder and lists into a folder, with a tiny BERT."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import eat_lightning
 from eat_lightning.config import parsed
 from eat_lightning.data.query_lists import read_query_lists
 from eat_lightning.deploy.adapt import __main__ as command
+from eat_lightning.deploy.adapt import list_run
 from eat_lightning.deploy.adapt.list_plan import ListSettings
 from eat_lightning.deploy.adapt.list_run import ListResult, adapt_lists
 from eat_lightning.deploy.adapt.list_schedule import certified, chain, descended, replayed
@@ -144,7 +146,7 @@ def test_zero_shot_labels_are_ordered_as_by_transformers(zero_shot: ListResult, 
     )
     reranker = eat_lightning.Reranker(zero_shot.plan.to)
     reranker.backend.schedule = ListSchedule({})
-    theirs = pipeline("zero-shot-classification", model=zero_shot.plan.to)
+    theirs: Any = pipeline("zero-shot-classification", model=zero_shot.plan.to)
     lists, template = QueryLists.of(read_query_lists(str(queries)), KEEP), "so {}"
     for text, labels in zip(lists.queries[:5], lists.candidates[:5], strict=True):
         found = theirs(text, labels, hypothesis_template=template)
@@ -152,6 +154,16 @@ def test_zero_shot_labels_are_ordered_as_by_transformers(zero_shot: ListResult, 
         assert [labels[each.index] for each in ranked] == found["labels"]
         odds = np.exp([each.score for each in ranked])
         assert odds / odds.sum() == pytest.approx(found["scores"], abs=1e-4)
+
+
+def test_a_text_that_is_cut_has_one_list(zero_shot: ListResult):
+    """Each label leaves another number of its tokens."""
+    backend, words = open_lists(zero_shot.plan.to), drawn_texts(20)
+    long = " ".join(words)
+    pairs = [(long, "a"), (words[0], "a"), (long, "a film"), (words[0], "a film")]
+    windows = [read.windows[0] for read in backend.reader(pairs)]
+    assert [len(each.ids) == backend.max_length for each in windows] == [True, False] * 2
+    assert backend.lists_of(windows).tolist() == [0, 1, 0, 1]
 
 
 def test_zero_shot_labels_leave_as_a_replay_says(zero_shot: ListResult, queries: Path):
@@ -165,6 +177,26 @@ def test_zero_shot_labels_leave_as_a_replay_says(zero_shot: ListResult, queries:
     ranked = eat_lightning.Reranker(zero_shot.plan.to).rank(lists.queries[0], lists.candidates[0])
     assert [each.index for each in ranked] == np.argsort(replay.place_B).tolist()
     assert {each.depth for each in ranked} == {*zero_shot.schedule.counts, 2}
+
+
+@pytest.mark.nightly
+def test_folders_of_sentence_transformers_open_and_ours_open_there(
+    cross_encoder: Path, queries: Path, tmp_path: Path
+):
+    """Without its files beside the weights a score would be a sigmoid there."""
+    package = pytest.importorskip("sentence_transformers", reason="is in no extra")
+    theirs = package.CrossEncoder(str(cross_encoder), activation_fn=torch.nn.Identity())
+    theirs.save_pretrained(str(tmp_path / "theirs"))
+    adapt_lists(plan_of(tmp_path / "theirs", queries, tmp_path / "to"))
+    lists = QueryLists.of(read_query_lists(str(queries)), KEEP)
+    query, texts = lists.queries[0], lists.candidates[0]
+    scores = theirs.predict([(query, text) for text in texts])
+    ours_there = package.CrossEncoder(str(tmp_path / "to"))
+    assert ours_there.predict([(query, text) for text in texts]) == pytest.approx(scores, abs=1e-5)
+    reranker = eat_lightning.Reranker(tmp_path / "to")
+    reranker.backend.schedule = ListSchedule({})
+    for each in reranker.rank(query, texts):
+        assert each.score == pytest.approx(scores[each.index], abs=1e-4)
 
 
 def record() -> ListRecord:
@@ -231,9 +263,10 @@ def test_one_that_keeps_everything_is_certified():
     [
         (["agree=0.999"], "queries: 100 distinct ones with more than 3 candidates are too few"),
         (["keep=20"], "queries: 0 distinct ones with more than 20 candidates are too few"),
+        (["heads.enabled=false"], "heads.enabled=false is for texts"),
     ],
 )
-def test_too_few_lists(
+def test_what_cannot_begin(
     words: list[str], line: str, cross_encoder: Path, queries: Path, tmp_path: Path
 ):
     with pytest.raises(ConfigError, match=line):
@@ -254,6 +287,27 @@ def test_what_is_no_list(cross_encoder: Path, classifier: Path, tmp_path: Path):
         command.adapt(settings(cross_encoder, path, tmp_path / "to", "texts=a.txt"))
 
 
+def test_another_promise_goes_on_from_the_same_passes(
+    cross_encoder: Path, queries: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """None is certified here. Other heads begin anew."""
+    monkeypatch.setattr(list_run, "certified", lambda *_: [])
+
+    def kept(*words: str) -> dict[str, int]:
+        with pytest.raises(ConfigError, match="no schedule that drops candidates keeps"):
+            adapt_lists(plan_of(cross_encoder, queries, tmp_path / "to", *words))
+        files = [
+            p for p in (tmp_path / "to.part").rglob("*") if p.suffix in (".npz", ".safetensors")
+        ]
+        return {path.name: path.stat().st_mtime_ns for path in files}
+
+    first = kept()
+    original = {"original-select-0000.npz", "original-certify-0000.npz"}
+    assert original | {"model.safetensors"} <= first.keys()
+    assert kept("agree=0.7", "confidence=0.9", "keep=4", "times.repeats=2", "threads=2") == first
+    assert not kept("heads.epochs=[3]").items() & first.items()
+
+
 @pytest.mark.parametrize("word", ["tolerance=0.5", "batch=32", "engines=[]", "long=cut"])
 def test_settings_of_texts_are_refused(
     word: str, cross_encoder: Path, queries: Path, tmp_path: Path
@@ -270,4 +324,7 @@ def test_the_command_says_what_was_won(
     command.adapt(settings(cross_encoder, queries, tmp_path / "to"))
     lines = capsys.readouterr().out.splitlines()
     assert "times as fast as transformers" in lines[-2]
+    assert re.fullmatch(
+        r"takes about 0:\d\d:\d\d, 0.0 GB in .*to.part meanwhile, 0.0 GB in .*to", lines[3]
+    )
     assert lines[-1] == f"eat_lightning.Reranker('{tmp_path / 'to'}').rank(query, candidates)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from eat_lightning.config import Settings
 from eat_lightning.deploy.adapt.plan import Share, TimesSettings, named
@@ -29,9 +29,13 @@ class ListSettings(Settings):
     least_steps: Annotated[int, Whole(1)]
     heads: OnePassSettings
     times: TimesSettings
+    num_columns: ClassVar[int] = 2
+    engines: ClassVar[tuple[str, ...]] = ()
 
     def rules(self) -> Iterator[str]:
         if len(self.shares) != 3 or abs(sum(self.shares) - 1) > 1e-9:
             yield f"shares must be three that sum to 1, got {self.shares}"
+        if not self.heads.enabled:
+            yield "heads.enabled=false is for texts: candidates leave by what heads say"
         if Path(self.to).exists():
             yield f"to={self.to} is there already: name another folder, or delete it"

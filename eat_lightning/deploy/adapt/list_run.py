@@ -17,6 +17,7 @@ import numpy as np
 from jinja2 import Template
 
 from eat_lightning.data.query_lists import read_query_lists
+from eat_lightning.deploy.adapt.costs import Costs
 from eat_lightning.deploy.adapt.exits import learn_exits
 from eat_lightning.deploy.adapt.folder import copy_classifier
 from eat_lightning.deploy.adapt.forms import deployed_original
@@ -36,6 +37,7 @@ from eat_lightning.infer.list_record import ListRecord
 from eat_lightning.infer.record import record
 from eat_lightning.infer.rerank import ListSchedule, rerank
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.progress import bar
 from eat_lightning.runs.card import front_matter
 from eat_lightning.runs.run import processor
 from eat_lightning.weights.exits import save_exits
@@ -98,7 +100,7 @@ def adapt_lists(plan: ListSettings, given: Sequence[Mapping[str, Any]] | None = 
     texts = lists.texts
     rows_of = {part: rows_B for part, (rows_B, _) in pairs.items()}
     splits = splits_of(texts, rows_of, original, work.folder)
-    announce(plan, original, lists, parts)
+    announce(plan, original, lists, parts, splits, work.folder)
     encoder = original.encoder(2)
     check_encoder(encoder, original, splits["select"])
     learn_exits(encoder, splits, plan.heads, work.folder, plan.least_steps)
@@ -125,7 +127,7 @@ def adapt_lists(plan: ListSettings, given: Sequence[Mapping[str, Any]] | None = 
 def identity(plan: ListSettings, original: Original, lists: QueryLists) -> dict[str, Any]:
     """Settings that an unfinished adaptation must share with the call that goes on."""
     rows = hashlib.sha256(repr(lists).encode("utf-8", "surrogatepass")).hexdigest()
-    settings = plan.model_dump(exclude={"to", "queries", "model", "times"})
+    settings = plan.model_dump(include={"max_length", "shares", "least_steps", "heads"})
     return settings | {"weights": weights_digest(original.folder), "rows": rows}
 
 
@@ -142,8 +144,14 @@ def check_enough(lists: QueryLists, parts: Mapping[str, np.ndarray], plan: ListS
 
 
 def announce(
-    plan: ListSettings, original: Original, lists: QueryLists, parts: Mapping[str, np.ndarray]
+    plan: ListSettings,
+    original: Original,
+    lists: QueryLists,
+    parts: Mapping[str, np.ndarray],
+    splits: Mapping[str, Any],
+    scratch: Path,
 ) -> None:
+    """Print what will be done, time and disk. ConfigError where the disk is too small."""
     sizes = {part: f"{len(rows):,}" for part, rows in parts.items()}
     kind, layers = original.config["model_type"], original.num_layers
     ordered = "a score" if original.column is None else "the logit of entailment"
@@ -154,6 +162,9 @@ def announce(
         f"{sizes['certify']} for the certificate",
         flush=True,
     )
+    turns = 1.5 * min(TIMED, len(parts["select"])) * plan.times.repeats  # half of them warm up
+    timed = 2 * turns * len(splits["select"]) / len(parts["select"])  # transformers, ours, lists
+    Costs.of(plan, original, splits, timed, copies=0, kept=1).tell(plan.to, scratch)
 
 
 def recorded(
@@ -194,8 +205,9 @@ def timed(
         "all layers": (ours(ListSchedule({})), batches),
         "lists": (ours(schedule), batches),
     }
-    with undisturbed(plan.threads):
-        took = time_interleaved(settings, plan.times.repeats, block=2)
+    turns = len(settings) * plan.times.repeats * len(rows)
+    with undisturbed(plan.threads), bar("times", turns) as advance:
+        took = time_interleaved(settings, plan.times.repeats, 2, advance)
     return {name: float(median(times_RI.mean(0))) for name, times_RI in took.items()}
 
 
