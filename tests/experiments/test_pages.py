@@ -33,10 +33,11 @@ def sentences(text: str) -> list[str]:
 
 
 def numbers(sentence: str) -> list[str]:
-    """A range or a share is one number (4 to 5, 3 of 10), a setting's name is none (layer 3)."""
+    """A range, a share, or a value with its interval is one; a setting's name is none (layer 3)."""
     joined = re.sub(r"(\d)( %)? (?:to|and|or|of) (?=[-+]?\d)", r"\1~", sentence)
+    joined = re.sub(r" \([-+]?[\d,.]+~[-+]?[\d,.]+( %)?\)", "", joined)
     plain = re.sub(r"(?i)(?:layer|tau|batch|budget|level of|version|SST-) ?[\d.]+", "", joined)
-    return re.findall(r"(?<![\w.-])[-+]?\d[\d,.~]*", plain)
+    return re.findall(r"(?<![\w.-])[-+]?\d(?:[\d,.]|~[-+]?)*", plain)
 
 
 def long_ones(text: str) -> list[str]:
@@ -83,6 +84,7 @@ def test_a_sentence_is_counted_by_hand():
         *("It is 1.5 times.", "So:", "Code c d"),
     ]
     assert numbers("1 to 2 points, 3 of 872, at tau 0.9") == ["1~2", "3~872,"]
+    assert numbers("+2.4 (-0.2 to +4.9) and -2 to -1 %") == ["+2.4", "-2~-1"]
 
 
 def test_the_table_of_variants_of_heads_is_of_its_rows():
