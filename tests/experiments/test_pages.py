@@ -14,6 +14,7 @@ PAGES = ROOT / "experiments/site/pages"
 FIRST = [path for path in PAGES.rglob("*.md") if path.name != "python.md"]  # names of classes
 FIRST += [*ROOT.glob("*.md"), *(ROOT / "experiments").glob("*.md")]
 STUDIES = sorted((ROOT / "experiments").glob("*/*.md"))
+ANSWERS = [path for path in STUDIES if path.name == "page.md"]
 LONGEST = 1_500  # words of a study's page, tables and code left out
 WORDS, NUMBERS = 25, 2  # of a sentence
 
@@ -59,10 +60,14 @@ def test_sentences_of_the_pictures_are_short():
     assert long_ones("\n\n".join(each.words for each in how.pictures())) == []
 
 
-def test_a_study_answers_first_in_short_sentences_and_a_figure():
-    for path in (ROOT / "experiments").glob("*/page.md"):
+def test_sentences_of_the_studies_are_short():
+    found = {path.parent.name: long_ones(path.read_text("utf-8")) for path in ANSWERS}
+    assert {study: some for study, some in found.items() if some} == {}
+
+
+def test_a_study_answers_first_in_few_words_and_a_figure():
+    for path in ANSWERS:
         first = answer(path)
-        assert long_ones(first) == [], path
         assert len(prose(first).split()) <= 100, path
         assert path.read_text("utf-8")[len(first) :].startswith("\n!["), path
 
