@@ -16,7 +16,7 @@ HEADS = ("task", "model", "setting", "score", "cost", "speed-up")
 
 
 def findings(study: Study) -> list[str]:
-    """List, for each task, the cheapest setting that is as good as full depth, in short sentences."""
+    """Say, for each task, which cheapest setting is as good as full depth, in short sentences."""
     sentences = []
     for task in study.tasks:
         pairs = [pair for name in models(study, task) if (pair := nearest(study, task, name))]

@@ -18,7 +18,6 @@ from eat_lightning.report.__main__ import main, report
 from eat_lightning.runs.row import read
 from experiments.__main__ import main as one_claim
 
-
 FOUND = (
     "sst2: eat at tau 0.9 is right on 75.0 % of the examples. It does 50 % of the work and is 2.0 "
     "times as fast. With all layers the model is right on 87.5 % of the examples."
