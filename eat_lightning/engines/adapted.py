@@ -153,6 +153,11 @@ def encoder_of(
     return encoder.eval()
 
 
+def in_kernels(encoder: AdaptiveEncoder, dtype: str) -> AdaptiveEncoder:
+    """Convert an encoder to a dtype, its weights as our kernels have them fastest."""
+    return in_form(in_dtype(encoder, dtype), form_of(None, dtype))
+
+
 def strict_point(kind: AnswerKind) -> dict[str, Any]:
     """Arguments of the usual rule of a kind with which nobody leaves."""
     return {"bound": 0.0, "cuts": [*kind.cuts]} if isinstance(kind, Score) else {"tau": 1.0}
@@ -183,6 +188,6 @@ def open_alone(folder: Path, about: AboutAdapted, threads: int | None) -> Backen
     encoder = encoder_of(folder, about.kind, len(about.columns), tokenizer)
     if not exits_beside(folder):
         encoder = encoder.replacing(exit=Never())
-    encoder = in_form(in_dtype(encoder, about.dtype), form_of(None, about.dtype))
+    encoder = in_kernels(encoder, about.dtype)
     given = tokenizer, about.columns, about.labels, about.max_length
     return TorchBackend(folder, {None: encoder}, *given)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pydantic.dataclasses
@@ -13,7 +13,7 @@ from pydantic import ConfigDict
 
 from eat_lightning.answer_kind import Score
 from eat_lightning.data.tokens import tokenizer_for
-from eat_lightning.engines.adapted import digests, encoder_of
+from eat_lightning.engines.adapted import digests, encoder_of, in_kernels
 from eat_lightning.engines.plan import LISTS
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import write_json
@@ -37,6 +37,7 @@ class AboutLists:
         max_length: tokens of a pair at most; longer candidates are cut.
         holds_for: hashes of files, and versions.
         certificate: what was demanded and measured.
+        dtype: in which the certificate holds.
         column: the logit of a classifier that orders, that of entailment; None: a score does.
     """
 
@@ -46,6 +47,7 @@ class AboutLists:
     holds_for: dict[str, str]
     certificate: dict[str, Any]
     column: int | None = None
+    dtype: Literal["fp32", "bf16", "int8"] = "fp32"
 
     @property
     def schedule(self) -> ListSchedule:
@@ -128,17 +130,21 @@ def open_lists(path: str | Path) -> ListBackend:
     """Open a cross-encoder as it was certified. ConfigError for a damaged folder."""
     folder = Path(path)
     about = AboutLists.read(folder)
-    return opened(folder, about.max_length, about.schedule, about.column)
+    return opened(folder, about.max_length, about.schedule, about.column, about.dtype)
 
 
 def opened(
-    folder: Path, max_length: int, schedule: ListSchedule, column: int | None = None
+    folder: Path,
+    max_length: int,
+    schedule: ListSchedule,
+    column: int | None = None,
+    dtype: str = "fp32",
 ) -> ListBackend:
     """Open a cross-encoder's folder, with exits or without."""
     tokenizer = tokenizer_for(str(folder))
     encoder = encoder_of(folder, SCORE_OF_LISTS, len(COLUMNS), tokenizer, column)
     given = tokenizer, COLUMNS, [], max_length
-    backend = ListBackend(folder, {None: encoder}, *given, schedule=schedule)
+    backend = ListBackend(folder, {None: in_kernels(encoder, dtype)}, *given, schedule=schedule)
     backend.read_long(CUT)
     return backend
 

@@ -21,11 +21,18 @@ from pydantic.dataclasses import dataclass as checked
 
 from eat_lightning.config import RunFolder, Settings
 from eat_lightning.data.query_lists import QueryList, read_query_lists
+from eat_lightning.engines.adapted import encoder_of, in_kernels
 from eat_lightning.engines.plan import LISTS, is_of_lists
-from eat_lightning.engines.reranker import AboutLists, ListBackend, open_lists, opened
+from eat_lightning.engines.reranker import (
+    COLUMNS,
+    SCORE_OF_LISTS,
+    AboutLists,
+    ListBackend,
+    open_lists,
+    opened,
+)
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.latency import keep_kernels, time_interleaved, undisturbed
-from eat_lightning.infer.precision import form_of, in_dtype, in_form
 from eat_lightning.infer.rerank import ListSchedule
 from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.measure.list_strategies import (
@@ -41,6 +48,7 @@ from eat_lightning.measure.list_strategies import (
     Strategy,
 )
 from eat_lightning.measure.plan import Timing
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.progress import shown
 from eat_lightning.runs import jsonl
@@ -132,15 +140,17 @@ class ListSubject:
     backend: ListBackend
     about: AboutLists
     small: ListBackend | None
+    plain: AdaptiveEncoder
     models: ListModels
 
     @classmethod
     def open(cls, plan: ListMeasureSettings) -> ListSubject:
-        backend, about = open_lists(plan.run), AboutLists.read(Path(plan.run))
-        encoders = {
-            dtype: in_form(in_dtype(backend.encoder, dtype), form_of(None, dtype))
-            for dtype in DTYPES
-        }
+        folder = Path(plan.run)
+        about = AboutLists.read(folder)
+        backend = open_lists(folder)
+        given = folder, SCORE_OF_LISTS, len(COLUMNS), backend.tokenizer
+        plain = encoder_of(*given, column=about.column)
+        encoders = {dtype: in_kernels(plain, dtype) for dtype in DTYPES}
         small = None
         if plan.small is not None:
             small = opened(Path(plan.small), about.max_length, ListSchedule({}))
@@ -148,7 +158,7 @@ class ListSubject:
         models = ListModels(
             encoders, lambda windows: backend.batch_of(windows, [{}] * len(windows))
         )
-        return cls(backend, about, small, models)
+        return cls(backend, about, small, plain, models)
 
     def pairs(self, one: QueryList) -> Pairs:
         """Read the pairs of a list."""
@@ -179,8 +189,8 @@ class ListSubject:
     def strategies(self, choosing: ListSet) -> Iterator[Named]:
         """All strategies for lists of one size; points are chosen at the schedule's cost."""
         schedule, last = self.about.schedule, self.backend.num_layers
-        twin = HuggingFaceTwin(self.backend.encoder)
-        certified = Scheduled(FULL, schedule)
+        twin = HuggingFaceTwin(self.plain)
+        certified = Scheduled(self.about.dtype, schedule)
         budget = choosing.cost(certified.ran(choosing))
         cuts = [Cut(share, depth) for share in SHARES for depth in range(last + 1)]
         whole = Scheduled(FULL, ListSchedule({}))
