@@ -5,7 +5,8 @@ Shapes: Q lists, T schedules.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -14,20 +15,37 @@ from eat_lightning.infer.list_record import ListRecord
 from eat_lightning.infer.rerank import ListSchedule, Reranked
 
 # Layers of all candidates that the loss of all wanted ones is taken to cost, from strict to lax.
-PRICES = (1000.0, *(60 / 1.2**k for k in range(25)))
+PRICES = (1000.0, *(60 / 1.3**k for k in range(18)))
 SWEEPS = 3
+STEPS = 5  # between the schedules of two prices
 
 
 def chain(select: ListRecord) -> list[ListSchedule]:
     """Schedules from strict to lax, each cheaper on *select* than the one before."""
-    found: list[ListSchedule] = []
-    schedule, least = ListSchedule({}), 1.0
+    at_prices = [ListSchedule({})]
     for price in PRICES:
-        schedule = descended(select, schedule, price)
-        cost = select.cost(replayed(select, schedule))
-        if cost < least:
-            found, least = [*found, schedule], cost
+        at_prices.append(descended(select, at_prices[-1], price))
+    found: list[ListSchedule] = []
+    least = 1.0
+    for strict, lax in pairwise(at_prices):
+        for schedule in between(strict, lax, int(np.bincount(select.list_B).max())):
+            cost = select.cost(replayed(select, schedule))
+            if cost < least:
+                found, least = [*found, schedule], cost
     return found
+
+
+def between(strict: ListSchedule, lax: ListSchedule, largest: int) -> Iterator[ListSchedule]:
+    """Go from one schedule to another in steps of about one factor, the last included.
+
+    No price chooses the points between: they lie within the hull.
+    """
+    depths = sorted({*strict.counts, *lax.counts})
+    from_D, to_D = ([x.counts.get(depth, largest) for depth in depths] for x in (strict, lax))
+    for part in np.linspace(0, 1, STEPS + 1)[1:]:
+        counts_D = np.round(np.power(from_D, 1 - part) * np.power(to_D, part)).astype(int)
+        counts = dict(zip(depths, counts_D.tolist(), strict=True))
+        yield ListSchedule({depth: count for depth, count in counts.items() if count < largest})
 
 
 def descended(select: ListRecord, schedule: ListSchedule, price: float) -> ListSchedule:
