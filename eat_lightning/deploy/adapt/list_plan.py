@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from eat_lightning.config import Settings
+import yaml
+
+from eat_lightning.config import CONFIG_DIR, Settings, parsed
 from eat_lightning.deploy.adapt.plan import Share, TimesSettings, named
+from eat_lightning.errors import ConfigError
 from eat_lightning.train.plan import OnePassSettings
 from eat_lightning.validation import Whole
 
@@ -31,6 +34,18 @@ class ListSettings(Settings):
     times: TimesSettings
     num_columns: ClassVar[int] = 2
     engines: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> ListSettings:
+        """Parse the command's settings. ConfigError for those that are for texts."""
+        usual = yaml.safe_load(Path(CONFIG_DIR, "adapt.yaml").read_text("utf-8"))
+        if config["texts"] is not None:
+            raise ConfigError("texts= and queries= are for two kinds of models: give one of them")
+        of_texts = {key: usual[key] for key in usual if key not in cls.model_fields}
+        for key, value in of_texts.items():
+            if config.get(key, value) != value:
+                raise ConfigError(f"{key}={config[key]} is for texts, and queries= is given")
+        return parsed(cls, {key: value for key, value in config.items() if key not in of_texts})
 
     def rules(self) -> Iterator[str]:
         if len(self.shares) != 3 or abs(sum(self.shares) - 1) > 1e-9:
