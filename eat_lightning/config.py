@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -116,17 +116,18 @@ def parsed(plan: type[P], config: dict[str, Any]) -> P:
     return made
 
 
-def parsed_for_lists(plan: type[P], config: dict[str, Any], name: str) -> P:
+def parsed_for_lists(plan: type[P], config: Mapping[str, Any], name: str) -> P:
     """Make the plan of a command with queries=; ConfigError for settings that are for texts.
 
     Args:
         name: of the command's yaml.
     """
     usual = yaml.safe_load(Path(CONFIG_DIR, f"{name}.yaml").read_text("utf-8"))
-    others = [key for key in config if key in usual and key not in plan.model_fields]
-    if named := [key for key in others if config[key] != usual[key]]:
-        raise ConfigError(f"{named[0]}={config[named[0]]} is for texts, and queries= is given")
-    return parsed(plan, {key: config[key] for key in config if key in plan.model_fields})
+    of_texts = {key: usual[key] for key in usual if key not in plan.model_fields}
+    for key, value in of_texts.items():
+        if config.get(key, value) != value:
+            raise ConfigError(f"{key}={config[key]} is for texts, and queries= is given")
+    return parsed(plan, {key: value for key, value in config.items() if key not in of_texts})
 
 
 def run_folder(value: Any) -> Any:

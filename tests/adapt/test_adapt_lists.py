@@ -1,5 +1,6 @@
 """A cross-encoder and lists into a folder, with a tiny BERT."""
 
+import gc
 import json
 import re
 from pathlib import Path
@@ -62,8 +63,7 @@ def settings(model: Path, queries: Path, to: Path, *words: str) -> dict[str, Any
 def plan_of(*given: Any) -> ListSettings:
     config = settings(*given)
     config["model"] = config.pop("classifier")
-    wanted = ListSettings.model_fields
-    return parsed(ListSettings, {key: value for key, value in config.items() if key in wanted})
+    return ListSettings.of(config)
 
 
 @pytest.fixture(scope="module")
@@ -315,6 +315,24 @@ def test_settings_of_texts_are_refused(
     key = word.partition("=")[0]
     with pytest.raises(ConfigError, match=f"{key}=.* is for texts, and queries= is given"):
         command.adapt(settings(cross_encoder, queries, tmp_path / "to", word))
+
+
+def test_from_python(cross_encoder: Path, queries: Path):
+    """Queries as dicts; the folder that is made is temporary."""
+    rows = [json.loads(line) for line in queries.read_text().splitlines()]
+    few = {"heads": {"epochs": [1]}, "least_steps": 50, "times": {"repeats": 1}, "keep": KEEP}
+    reranker = eat_lightning.adapt(cross_encoder, queries=rows, agree=0.7, **few)
+    folder = reranker.backend.folder
+    assert len(reranker.rank(rows[0]["query"], rows[0]["candidates"])) == 12
+    del reranker
+    gc.collect()
+    assert not folder.exists()
+    with pytest.raises(ValueError, match="queries: 1 distinct ones with more than 3"):
+        eat_lightning.adapt(cross_encoder, queries=rows[:1], keep=KEEP)
+    with pytest.raises(ValueError, match="batch=32 is for texts"):
+        eat_lightning.adapt(cross_encoder, queries=rows, batch=32)
+    with pytest.raises(ValueError, match="unknown is not an option"):
+        eat_lightning.adapt(cross_encoder, queries=rows, unknown=1)
 
 
 def test_the_command_says_what_was_won(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from eat_lightning.cli import entry
-from eat_lightning.config import parsed, parsed_for_lists
+from eat_lightning.config import parsed
 from eat_lightning.errors import ConfigError
 
 
@@ -48,9 +48,7 @@ def of_lists(config: dict[str, Any]) -> None:
     """Adapt a cross-encoder of lists."""
     from eat_lightning.deploy.adapt.list_plan import ListSettings
 
-    if config["texts"] is not None:
-        raise ConfigError("texts= and queries= are for two kinds of models: give one of them")
-    plan = parsed_for_lists(ListSettings, config, "adapt")
+    plan = ListSettings.of(config)
     from eat_lightning.deploy.adapt.list_run import adapt_lists
 
     print(adapt_lists(plan).won)
