@@ -114,7 +114,7 @@ def adapt_lists(plan: ListSettings, given: Sequence[Mapping[str, Any]] | None = 
     select, certify = (ListPart(part, splits[part], pairs[part][1]) for part in CHOSEN_ON)
     wanted_B = original_scores(select, original, work)
     choices = {
-        dtype: Choice.of(dtype, encoder, recorded(select, encoder, dtype, wanted_B, plan.keep))
+        dtype: DtypeChoice.of(dtype, encoder, recorded(select, encoder, dtype, wanted_B, plan.keep))
         for dtype in DTYPES
     }
     ms = timed(plan, original, select, {name: (one, WHOLE) for name, one in choices.items()})
@@ -190,7 +190,7 @@ class ListPart:
 
 
 @dataclass(frozen=True)
-class Choice:
+class DtypeChoice:
     """A dtype, with schedules from strict to lax that were chosen in it."""
 
     dtype: Dtype
@@ -199,7 +199,7 @@ class Choice:
     schedules: list[ListSchedule]
 
     @classmethod
-    def of(cls, dtype: Dtype, encoder: AdaptiveEncoder, record: ListRecord) -> Choice:
+    def of(cls, dtype: Dtype, encoder: AdaptiveEncoder, record: ListRecord) -> DtypeChoice:
         return cls(dtype, in_kernels(encoder, dtype), record, chain(record))
 
     def expected(self, agree: float) -> float:
@@ -229,7 +229,7 @@ def timed(
     plan: ListSettings,
     original: Original,
     part: ListPart,
-    forms: Mapping[str, tuple[Choice, ListSchedule] | None],
+    forms: Mapping[str, tuple[DtypeChoice, ListSchedule] | None],
 ) -> dict[str, float]:
     """Milliseconds of a list, in median, for each form. None: by transformers."""
     rows = [
@@ -238,7 +238,7 @@ def timed(
     batches = [part.split.batch(rows_B) for rows_B in rows]
     inputs = [original.inputs(batch) for batch in batches]
 
-    def ours(choice: Choice, schedule: ListSchedule) -> Any:
+    def ours(choice: DtypeChoice, schedule: ListSchedule) -> Any:
         return lambda batch: rerank(choice.encoder, batch, np.zeros(batch.size, int), schedule)
 
     settings: dict[str, tuple[Any, list[Any]]] = {
