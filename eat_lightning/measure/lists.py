@@ -12,14 +12,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
-from pydantic import ConfigDict
+from pydantic import BeforeValidator, ConfigDict
 from pydantic.dataclasses import dataclass as checked
 
-from eat_lightning.config import RunFolder, Settings
+from eat_lightning.config import Settings
 from eat_lightning.data.query_lists import QueryList, read_query_lists
 from eat_lightning.engines.adapted import encoder_of, in_kernels
 from eat_lightning.engines.plan import LISTS, is_of_lists
@@ -47,7 +47,7 @@ from eat_lightning.measure.list_strategies import (
     Scheduled,
     Strategy,
 )
-from eat_lightning.measure.plan import Timing
+from eat_lightning.measure.plan import Timing, run_paths
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.progress import shown
@@ -65,11 +65,19 @@ RESAMPLES = 10_000
 WIDTH = 140  # where there is no terminal to ask
 
 
+def one_folder(value: Any) -> str:
+    """Give the only folder of `run`. ValueError for none and for several."""
+    paths = run_paths(value)
+    if len(paths) != 1:
+        raise ValueError(f"must be one folder that `eat adapt queries=` wrote, got {len(paths)}")
+    return paths[0]
+
+
 class ListMeasureSettings(Settings):
     """queries: a file of lists. small: a smaller cross-encoder beside. sizes: candidates of a list,
     the first stage's first."""
 
-    run: RunFolder
+    run: Annotated[str, BeforeValidator(one_folder)]
     queries: str
     small: str | None
     sizes: list[Count]
