@@ -97,6 +97,7 @@ class ListRow:
         kept: percent of the original's best that are among those returned, in mean over lists.
         more, low, high: kept minus that of the best fixed candidates and layers, with its paired
             95 % bootstrap interval over lists.
+        swapped: percent of the pairs of returned candidates that the original orders otherwise.
         ndcg, mrr: of the ten first by the judgements, times 100; None where nobody judged.
         ms: of a list, in median over timed lists of the mean over repeats; None: not timed.
     """
@@ -111,6 +112,7 @@ class ListRow:
     more: float
     low: float
     high: float
+    swapped: float
     ndcg: float | None
     mrr: float | None
     num_lists: int
@@ -306,6 +308,7 @@ def rows_of(
             more=more,
             low=low,
             high=high,
+            swapped=100 * float(lists.record.swapped_Q(ran.order).mean()),
             ndcg=float(lists.ndcg_Q(ran).mean()) if judged else None,
             mrr=float(lists.mrr_Q(ran).mean()) if judged else None,
             num_lists=len(kept_Q),
@@ -337,7 +340,15 @@ def show(rows: Sequence[ListRow]) -> None:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for name in ("candidates", "strategy", "dtype"):
         table.add_column(name)
-    names = [f"best {keep} kept", "minus fewer of both", "NDCG@10", "MRR@10", "FLOPs", "ms"]
+    names = [
+        f"best {keep} kept",
+        "minus fewer of both",
+        "swapped",
+        "NDCG@10",
+        "MRR@10",
+        "FLOPs",
+        "ms",
+    ]
     for name in names:
         table.add_column(name, justify="right")
     for number, row in enumerate(rows):
@@ -345,7 +356,14 @@ def show(rows: Sequence[ListRow]) -> None:
         more = f"{row.more:+.1f} ({row.low:+.1f} to {row.high:+.1f})"
         ms = "" if row.ms is None else f"{row.ms:.0f}"
         last = number + 1 == len(rows) or rows[number + 1].size != row.size
-        cells = [f"{row.kept:.1f} %", more, *of_judges, f"{row.cost:.3f}", ms]
+        cells = [
+            f"{row.kept:.1f} %",
+            more,
+            f"{row.swapped:.1f} %",
+            *of_judges,
+            f"{row.cost:.3f}",
+            ms,
+        ]
         table.add_row(str(row.size), row.strategy, row.dtype, *cells, end_section=last)
     Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
     if not rows:
@@ -354,6 +372,7 @@ def show(rows: Sequence[ListRow]) -> None:
     print(
         f"best {keep} kept: the share of those that all layers in fp32 put first, "
         f"on {row.num_lists} lists\n"
+        "swapped: pairs of returned candidates that all layers in fp32 order otherwise\n"
         "fewer of both: the best share of candidates and depth at the schedule's FLOPs, chosen on "
         "other lists; 95 % intervals over lists\n"
         f"ms: of a list, {row.timed_lists} lists x {row.repeats} by turns, "

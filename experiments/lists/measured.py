@@ -28,6 +28,7 @@ def strategies(rows: Sequence[ListRow], queries: str, size: int = SIZE) -> str:
             "dtype": row.dtype,
             "best ten kept": f"{row.kept:.1f} %",
             "minus fewer of both": f"{row.more:+.1f} ({row.low:+.1f} to {row.high:+.1f})",
+            "pairs swapped": f"{row.swapped:.1f} %",
             "NDCG@10": "" if row.ndcg is None else f"{row.ndcg:.1f}",
             "MRR@10": "" if row.mrr is None else f"{row.mrr:.1f}",
             "FLOPs": f"{row.cost:.3f}",

@@ -3,6 +3,7 @@
 import gc
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,13 @@ from eat_lightning.deploy.adapt import __main__ as command
 from eat_lightning.deploy.adapt import list_run
 from eat_lightning.deploy.adapt.list_plan import ListSettings
 from eat_lightning.deploy.adapt.list_run import ListResult, adapt_lists
-from eat_lightning.deploy.adapt.list_schedule import certified, chain, descended, replayed
+from eat_lightning.deploy.adapt.list_schedule import (
+    certified,
+    chain,
+    descended,
+    replayed,
+    swapped_at_most,
+)
 from eat_lightning.deploy.adapt.lists import QueryLists
 from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.model import open_model
@@ -132,6 +139,7 @@ def test_full_depth_is_the_original_bit_for_bit(made: ListResult, cross_encoder:
     assert (folder / weights).read_bytes() == (cross_encoder / weights).read_bytes()
     card = (folder / "README.md").read_text()
     assert made.won in card
+    assert made.in_order in card
     assert "pipeline_tag: text-ranking" in card
     assert not folder.with_name("to.part").exists()
 
@@ -223,6 +231,24 @@ def test_lost_and_cost_by_hand():
     found = ListSchedule({1: 2}).replayed(lists.score_DB, lists.list_B)
     assert lists.lost_Q(found).tolist() == [0.0, 0.5]
     assert lists.cost(found) == (8 * 1 + 4 * 1) / 16
+
+
+def test_swapped_pairs_by_hand():
+    """Three of four are returned; depth 1 swaps one pair of three in the second list."""
+    lists = replace(record(), keep=3)
+    found = ListSchedule({}).replayed(lists.score_DB[:2], lists.list_B)
+    assert lists.swapped_Q(found).tolist() == [0.0, pytest.approx(1 / 3)]
+    assert replace(lists, keep=1).swapped_Q(found).tolist() == [0.0, 0.0]
+
+
+def test_swapped_pairs_are_bounded():
+    """At most so many as were drawn and some more; of 200 draws from a share of 0.1 at most 5 % are
+    bounded below it, give or take."""
+    random = np.random.default_rng(0)
+    bounds = [swapped_at_most(random.binomial(10, 0.1, 200) / 10, 0.95, 1) for _ in range(200)]
+    assert 0.1 < np.median(bounds) < 0.15
+    assert sum(bound < 0.1 for bound in bounds) <= 20
+    assert swapped_at_most(np.zeros(200), 0.95, 10) > swapped_at_most(np.zeros(200), 0.95, 1)
 
 
 def test_certificates_are_seldom_wrong():
@@ -341,7 +367,8 @@ def test_the_command_says_what_was_won(
     torch.set_num_threads(1)
     command.adapt(settings(cross_encoder, queries, tmp_path / "to"))
     lines = capsys.readouterr().out.splitlines()
-    assert "times as fast as transformers" in lines[-2]
+    assert "times as fast as transformers" in lines[-3]
+    assert lines[-2].startswith("Of the pairs of returned candidates")
     assert re.fullmatch(
         r"takes about 0:\d\d:\d\d, 0.0 GB in .*to.part meanwhile, 0.0 GB in .*to", lines[3]
     )

@@ -102,6 +102,7 @@ def adapt(
     finally:
         if to is None and made is None:
             shutil.rmtree(place.parent, ignore_errors=True)
+    assert made is not None  # an error has left above
     if to is None:
         finalize(made, shutil.rmtree, place.parent, ignore_errors=True)
     return made

@@ -22,7 +22,7 @@ from eat_lightning.deploy.adapt.exits import learn_exits
 from eat_lightning.deploy.adapt.folder import copy_classifier
 from eat_lightning.deploy.adapt.forms import deployed_original
 from eat_lightning.deploy.adapt.list_plan import ListSettings
-from eat_lightning.deploy.adapt.list_schedule import certified, chain, replayed
+from eat_lightning.deploy.adapt.list_schedule import certified, chain, replayed, swapped_at_most
 from eat_lightning.deploy.adapt.lists import QueryLists
 from eat_lightning.deploy.adapt.original import Original
 from eat_lightning.deploy.adapt.run import check_encoder, splits_of
@@ -58,6 +58,8 @@ class ListResult:
     Args:
         dtype: the fastest by what was chosen on, in which the promise holds.
         lost: share of the original's best that are not returned, over the certificate's lists.
+        swapped: share of the pairs of returned candidates that the original orders otherwise.
+        swapped_at_most: its bound, at the same confidence.
         num_lists: of the certificate.
         cost: tokens times layers as a share of all, on the same lists.
         ms: of a list, by form.
@@ -67,6 +69,8 @@ class ListResult:
     dtype: Dtype
     schedule: ListSchedule
     lost: float
+    swapped: float
+    swapped_at_most: float
     num_lists: int
     cost: float
     ms: Mapping[str, float]
@@ -76,6 +80,15 @@ class ListResult:
         plan = self.plan
         share = f"at most {100 * (1 - plan.agree):.3g} % of the original's best {plan.keep}"
         return f"with {100 * plan.confidence:g} % confidence {share} are lost, in mean over lists"
+
+    @property
+    def in_order(self) -> str:
+        """Say in one sentence how far the order of what is returned is the original's."""
+        return (
+            f"Of the pairs of returned candidates {100 * self.swapped:.2f} % stand in another "
+            f"order than the original's, and with {100 * self.plan.confidence:g} % confidence "
+            f"at most {100 * self.swapped_at_most:.2f} %."
+        )
 
     @property
     def won(self) -> str:
@@ -112,13 +125,7 @@ def adapt_lists(plan: ListSettings, given: Sequence[Mapping[str, Any]] | None = 
     check_encoder(encoder, original, splits["select"])
     learn_exits(encoder, splits, plan.heads, work.folder, plan.least_steps)
     select, certify = (ListPart(part, splits[part], pairs[part][1]) for part in CHOSEN_ON)
-    wanted_B = original_scores(select, original, work)
-    choices = {
-        dtype: DtypeChoice.of(dtype, encoder, recorded(select, encoder, dtype, wanted_B, plan.keep))
-        for dtype in DTYPES
-    }
-    ms = timed(plan, original, select, {name: (one, WHOLE) for name, one in choices.items()})
-    chosen = choices[min(DTYPES, key=lambda name: choices[name].expected(plan.agree) * ms[name])]
+    chosen = fastest(plan, original, encoder, select, work)
     wanted_B = original_scores(certify, original, work)
     record = recorded(certify, encoder, chosen.dtype, wanted_B, plan.keep)
     holding = certified(chosen.schedules, record, plan.agree, plan.confidence)
@@ -128,10 +135,21 @@ def adapt_lists(plan: ListSettings, given: Sequence[Mapping[str, Any]] | None = 
             f"{plan.keep}: nothing was written"
         )
     schedule, lost, _ = holding[-1]
+    order = replayed(record, schedule)
+    swapped_Q = record.swapped_Q(order)
+    at_most = swapped_at_most(swapped_Q, plan.confidence, len(chosen.schedules))
     forms = {"transformers": None, "all layers": (chosen, WHOLE), "lists": (chosen, schedule)}
-    ms = timed(plan, original, select, forms)
-    cost = record.cost(replayed(record, schedule))
-    result = ListResult(plan, chosen.dtype, schedule, lost, len(parts["certify"]), cost, ms)
+    result = ListResult(
+        plan=plan,
+        dtype=chosen.dtype,
+        schedule=schedule,
+        lost=lost,
+        swapped=float(swapped_Q.mean()),
+        swapped_at_most=at_most,
+        num_lists=len(parts["certify"]),
+        cost=record.cost(order),
+        ms=timed(plan, original, select, forms),
+    )
     write(result, original, encoder, lists)
     shutil.rmtree(work.folder)
     return result
@@ -210,6 +228,23 @@ class DtypeChoice:
         return min((self.record.cost(each) for each in able), default=float("inf"))
 
 
+def fastest(
+    plan: ListSettings,
+    original: Original,
+    encoder: AdaptiveEncoder,
+    select: ListPart,
+    work: Work,
+) -> DtypeChoice:
+    """Choose a dtype by the time of all layers and the cost that is expected."""
+    wanted_B = original_scores(select, original, work)
+    choices = {
+        dtype: DtypeChoice.of(dtype, encoder, recorded(select, encoder, dtype, wanted_B, plan.keep))
+        for dtype in DTYPES
+    }
+    ms = timed(plan, original, select, {name: (one, WHOLE) for name, one in choices.items()})
+    return choices[min(DTYPES, key=lambda name: choices[name].expected(plan.agree) * ms[name])]
+
+
 def original_scores(part: ListPart, original: Original, work: Work) -> np.ndarray:
     """The original's scores, by transformers; kept."""
     theirs = work.passed(f"original {part.name}", part.split, deployed_original(original).answers)
@@ -264,6 +299,8 @@ def write(
             "agree": plan.agree,
             "confidence": plan.confidence,
             "lost": result.lost,
+            "swapped": result.swapped,
+            "swapped_at_most": result.swapped_at_most,
             "lists": result.num_lists,
             "cost": result.cost,
             "ms": dict(result.ms),
