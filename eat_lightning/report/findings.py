@@ -1,4 +1,4 @@
-"""Findings of a study: a short sentence for each task, and its settings in a small table."""
+"""Findings of a study: short sentences for each task, and its settings in a small table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEADS = ("task", "model", "setting", "score", "cost", "speed-up")
 
 
 def findings(study: Study) -> list[str]:
-    """List, for each task, the cheapest setting that is as good as full depth, in one sentence."""
+    """Say, for each task, which cheapest setting is as good as full depth, in short sentences."""
     sentences = []
     for task in study.tasks:
         pairs = [pair for name in models(study, task) if (pair := nearest(study, task, name))]
@@ -55,11 +55,18 @@ def score(point: Point) -> float:
 
 def sentence(task: str, name: str, best: Point, full: Point) -> str:
     cost, faster = best.mean("flops_ratio") or 1.0, best.mean("speed_up")
-    speed = f", {faster:.1f} times as fast" if faster else ""
+    speed = f" and is {faster:.1f} times as fast" if faster else ""
     return (
-        f"{task}: {name} at {best.setting} has {best.row.metric} {100 * score(best):.1f} for "
-        f"{100 * cost:.0f} % of the work{speed}; every layer has {100 * score(full):.1f}."
+        f"{task}: {name} at {best.setting} {result(best)}. "
+        f"It does {100 * cost:.0f} % of the work{speed}. "
+        f"With all layers the model {result(full)}."
     )
+
+
+def result(point: Point) -> str:
+    if point.row.metric == "accuracy":
+        return f"is right on {100 * score(point):.1f} % of the examples"
+    return f"has {point.row.metric} {100 * score(point):.1f}"
 
 
 def show(study: Study) -> None:

@@ -10,6 +10,12 @@ from eat_lightning.config import CONFIG_DIR
 from experiments.site.made import Page
 
 CONFIGS = Path(CONFIG_DIR)
+FIELD = {  # words that are searched for
+    "attention": "sparse and linear attention",
+    "exit": "early exit rules",
+    "objective": "losses and distillation",
+    "reduction": "token pruning and merging",
+}
 GROUPS_OF_HYDRA = ("hydra", "logger", "trainer")
 
 
@@ -68,7 +74,8 @@ def as_text(said: str) -> str:
 
 def group(folder: Path) -> Page:
     """All choices of a group, each with its yaml."""
-    parts = [f"# {folder.name}=\n"]
+    words = f" {FIELD[folder.name]}" if folder.name in FIELD else ""
+    parts = [f"# {folder.name}={words}\n"]
     for path in sorted(folder.rglob("*.yaml")):
         choice = path.relative_to(folder).with_suffix("").as_posix()
         title = choice.replace("/", "=") if folder.name == "hydra" else choice

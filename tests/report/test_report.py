@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from finished import config_of
@@ -12,9 +13,15 @@ from studies import EAT, keep, make_recorded, make_row
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.overrides import with_paths_listed
+from eat_lightning.report import __main__ as cli
 from eat_lightning.report.__main__ import main, report
 from eat_lightning.runs.row import read
 from experiments.__main__ import main as one_claim
+
+FOUND = (
+    "sst2: eat at tau 0.9 is right on 75.0 % of the examples. It does 50 % of the work and is 2.0 "
+    "times as fast. With all layers the model is right on 87.5 % of the examples."
+)
 
 
 def config(*overrides: str) -> dict:
@@ -55,8 +62,7 @@ def test_a_report_of_a_small_study(made: Path):
     text = (made / "report.md").read_text()
     assert text.startswith("# small")
     assert "Accuracy against time" in text
-    found = "sst2: eat at tau 0.9 has accuracy 75.0 for 50 % of the work, 2.0 times as fast"
-    assert text.partition("\n\n")[2].startswith(found)
+    assert text.partition("\n\n")[2].startswith(FOUND)
     results, _, absent = text.partition("## Not made")
     assert "ablation: " in absent
     assert "ablation: " not in results
@@ -83,10 +89,30 @@ def test_a_report_of_a_report_is_the_same(made: Path, tmp_path: Path, capsys):
     *table, finding, page = capsys.readouterr().out.splitlines()
     expected = ["sst2", "eat", "tau", "0.9", "75.0", "0.50", "2.00"]
     assert expected in [line.split() for line in table]
-    assert finding.endswith("every layer has 87.5.")
+    assert finding == FOUND
     assert page == f"report: {tmp_path / 'index.html'}"
     for name in ("tables/frontier-sst2.csv", "tables/exits-sst2.csv", "figures/frontier-sst2.svg"):
         assert (made / name).read_bytes() == (again / name).read_bytes(), name
+
+
+def test_a_report_ends_in_a_table_a_finding_its_page_and_what_comes_next(
+    tmp_path: Path, capsys, monkeypatch
+):
+    """The end of `make quickstart`; claims that were not made are on the page alone."""
+    known = cli.found_claims()
+    monkeypatch.setattr(cli, "found_claims", lambda: {n: known[n] for n in ("exits", "ablation")})
+    monkeypatch.setattr(cli, "shown_runs", lambda _: [SimpleNamespace(folder="outputs/run")])
+    monkeypatch.setattr(cli, "which", lambda _: "bin/eat")
+    made = report(config(f"study={study_of(tmp_path)}", "examples=0", "formats=[]"))
+    out, err = capsys.readouterr()
+    *table, finding, page, following = out.splitlines()
+    assert [line.split()[:3] for line in table if "sst2" in line] == [
+        *(["sst2", "eat", "own"], ["sst2", "eat", "tau"]),
+    ]
+    assert (finding, page) == (FOUND, f"report: {made / 'index.html'}")
+    assert following == "next: eat predict run=outputs/run < lines.txt"
+    assert "ablation" not in out + err
+    assert "ablation: " in (made / "index.html").read_text()
 
 
 @pytest.mark.parametrize(
