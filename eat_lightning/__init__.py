@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 if TYPE_CHECKING:
     from eat_lightning.deploy.adapt.api import Adapted
@@ -15,7 +15,11 @@ __version__ = "0.3.0"
 __path__.append(f"{__path__[0]}/deploy")
 
 
-def adapt(model: Any, texts: Any, to: Any = None, **settings: Any) -> Adapted:
+@overload
+def adapt(model: Any, texts: Any, to: Any = None, **settings: Any) -> Adapted: ...
+@overload
+def adapt(model: Any, *, queries: Any, to: Any = None, **settings: Any) -> Reranker: ...
+def adapt(model: Any, texts: Any = None, to: Any = None, **settings: Any) -> Any:
     """Make a tuned classifier faster, certified on texts without labels to answer the same.
 
     ValueError, in one line, for settings, and for what cannot be adapted.
@@ -24,7 +28,8 @@ def adapt(model: Any, texts: Any, to: Any = None, **settings: Any) -> Adapted:
         model: a folder, or a hub's name.
         texts: a file or a folder of texts, or a list of them or of pairs.
         to: the folder to write; None: a temporary one, for `save`.
-        settings: agree, confidence, and the other keys of `eat adapt`.
+        settings: agree, confidence, and the other keys of `eat adapt`; `queries`, of a
+            cross-encoder in place of texts, a file or dicts of `query` and `candidates`.
     """
     from eat_lightning.deploy.adapt import api  # brings torch, which a version number need not
 

@@ -72,6 +72,7 @@ def environment() -> Iterator[None]:
     """What a command tells the libraries beneath it is not told to the next test's processes."""
     before = dict(os.environ)
     yield
+    torch.set_num_threads(1)  # some commands set it
     if os.environ != before:
         os.environ.clear()
         os.environ.update(before)

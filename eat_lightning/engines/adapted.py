@@ -118,11 +118,16 @@ def versions(engine: str) -> dict[str, str]:
     return {package: version(package)}
 
 
-def encoder_of(folder: Path, kind: AnswerKind, num_texts: int, tokenizer: Any) -> AdaptiveEncoder:
+def encoder_of(
+    folder: Path, kind: AnswerKind, num_texts: int, tokenizer: Any, column: int | None = None
+) -> AdaptiveEncoder:
     """Our encoder of a classifier's folder, with its exits; in evaluation mode.
 
     Where the folder has none, new heads stand at the embedding and behind each layer but the last,
     and nobody leaves there.
+
+    Args:
+        column: the one logit of the classifier that is the answer, a score; None: all are.
     """
     early = list(range(depth_of(str(folder)) or 1))
     head = {"kind": "pair", "layers": early, "texts": num_texts, "activation": "tanh"}
@@ -141,10 +146,16 @@ def encoder_of(folder: Path, kind: AnswerKind, num_texts: int, tokenizer: Any) -
         chosen["head"],
         tokenizer=tokenizer,
         kind=kind.with_error() if exit.wants_error else kind,
+        column=column,
     )
     if beside:
         load_exits(encoder, folder)
     return encoder.eval()
+
+
+def in_kernels(encoder: AdaptiveEncoder, dtype: str) -> AdaptiveEncoder:
+    """Convert an encoder to a dtype, its weights as our kernels have them fastest."""
+    return in_form(in_dtype(encoder, dtype), form_of(None, dtype))
 
 
 def strict_point(kind: AnswerKind) -> dict[str, Any]:
@@ -177,6 +188,6 @@ def open_alone(folder: Path, about: AboutAdapted, threads: int | None) -> Backen
     encoder = encoder_of(folder, about.kind, len(about.columns), tokenizer)
     if not exits_beside(folder):
         encoder = encoder.replacing(exit=Never())
-    encoder = in_form(in_dtype(encoder, about.dtype), form_of(None, about.dtype))
+    encoder = in_kernels(encoder, about.dtype)
     given = tokenizer, about.columns, about.labels, about.max_length
     return TorchBackend(folder, {None: encoder}, *given)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pydantic.dataclasses
 from pydantic import ConfigDict
 
-from eat_lightning.answer_kind import kind_of
+from eat_lightning.answer_kind import Score
 from eat_lightning.data.tokens import tokenizer_for
-from eat_lightning.engines.adapted import digests, encoder_of
+from eat_lightning.engines.adapted import digests, encoder_of, in_kernels
 from eat_lightning.engines.plan import LISTS
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import write_json
@@ -24,6 +24,7 @@ from eat_lightning.long_texts import CUT, TokenWindow
 from eat_lightning.weights.untrusted import json_of, one_line
 
 COLUMNS = ["query", "candidate"]
+SCORE_OF_LISTS = Score(tolerance=1.0)  # of no effect: orders are compared, no scores
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
@@ -36,6 +37,8 @@ class AboutLists:
         max_length: tokens of a pair at most; longer candidates are cut.
         holds_for: hashes of files, and versions.
         certificate: what was demanded and measured.
+        dtype: in which the certificate holds.
+        column: the logit of a classifier that orders, that of entailment; None: a score does.
     """
 
     keep: int
@@ -43,6 +46,8 @@ class AboutLists:
     max_length: int
     holds_for: dict[str, str]
     certificate: dict[str, Any]
+    column: int | None = None
+    dtype: Literal["fp32", "bf16", "int8"] = "fp32"
 
     @property
     def schedule(self) -> ListSchedule:
@@ -104,9 +109,19 @@ class ListBackend(TorchBackend):
         yield order_B, trace, trace
 
     def lists_of(self, windows: Sequence[TokenWindow]) -> np.ndarray:
-        """Number the lists by the tokens before the first separator."""
-        end = self.tokenizer.sep_token_id
-        queries = [tuple(each.ids[: 1 + int((each.ids == end).argmax())]) for each in windows]
+        """Number the lists by the tokens before the first separator; of a query that is cut, by
+        those that no candidate takes from it."""
+        separator = self.tokenizer.sep_token_id
+        ends = [1 + int((each.ids == separator).argmax()) for each in windows]
+        cut = [
+            end - 1
+            for each, end in zip(windows, ends, strict=True)
+            if len(each.ids) == self.max_length < 2 * end
+        ]
+        most = min(cut, default=self.max_length)
+        queries = [
+            tuple(each.ids[: min(end, most)]) for each, end in zip(windows, ends, strict=True)
+        ]
         numbers = {query: number for number, query in enumerate(dict.fromkeys(queries))}
         return np.array([numbers[query] for query in queries])
 
@@ -114,11 +129,22 @@ class ListBackend(TorchBackend):
 def open_lists(path: str | Path) -> ListBackend:
     """Open a cross-encoder as it was certified. ConfigError for a damaged folder."""
     folder = Path(path)
-    about, tokenizer = AboutLists.read(folder), tokenizer_for(str(folder))
-    kind = kind_of({**json_of(folder / "config.json"), "answer": {"tolerance": 1.0}}, 1)
-    encoder = encoder_of(folder, kind, len(COLUMNS), tokenizer)
-    given = tokenizer, COLUMNS, [], about.max_length
-    backend = ListBackend(folder, {None: encoder}, *given, schedule=about.schedule)
+    about = AboutLists.read(folder)
+    return opened(folder, about.max_length, about.schedule, about.column, about.dtype)
+
+
+def opened(
+    folder: Path,
+    max_length: int,
+    schedule: ListSchedule,
+    column: int | None = None,
+    dtype: str = "fp32",
+) -> ListBackend:
+    """Open a cross-encoder's folder, with exits or without."""
+    tokenizer = tokenizer_for(str(folder))
+    encoder = encoder_of(folder, SCORE_OF_LISTS, len(COLUMNS), tokenizer, column)
+    given = tokenizer, COLUMNS, [], max_length
+    backend = ListBackend(folder, {None: in_kernels(encoder, dtype)}, *given, schedule=schedule)
     backend.read_long(CUT)
     return backend
 
@@ -135,11 +161,17 @@ class Reranker:
     def __init__(self, folder: str | Path):
         self.backend = open_lists(folder)
 
-    def rank(self, query: str, candidates: Sequence[str]) -> list[RankedCandidate]:
-        """Order all candidates, the best first; of a pair that is too long the rest is cut."""
+    def rank(
+        self, query: str, candidates: Sequence[str], template: str = "{}"
+    ) -> list[RankedCandidate]:
+        """Order all candidates, the best first; of a pair that is too long the rest is cut.
+
+        Args:
+            template: what is made of a candidate, such as "This example is {}." of a label.
+        """
         if not candidates:
             return []
-        found = self.backend.answer([[query, text] for text in candidates])
+        found = self.backend.answer([[query, template.format(text)] for text in candidates])
         ranked = [
             RankedCandidate(index, answer["score"], answer["depth"])
             for index, answer in enumerate(found)

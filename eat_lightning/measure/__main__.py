@@ -5,19 +5,22 @@ The exit rule and its knob never need training: one pass records every exit, and
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from eat_lightning.cli import entry
-
-if TYPE_CHECKING:
-    from eat_lightning.runs.row import Row
+from eat_lightning.config import parsed_for_lists
 
 
-def measure(config: dict[str, Any]) -> list[Row]:
+def measure(config: dict[str, Any]) -> Sequence[Any]:
     """Measure all settings of all runs, write their rows, print a table.
 
     Raises ConfigError, one line per fault, before anything is loaded.
     """
+    if config["queries"] is not None:
+        from eat_lightning.measure.lists import ListMeasureSettings, measure_lists
+
+        return measure_lists(parsed_for_lists(ListMeasureSettings, config, "measure"))
     from eat_lightning.measure.plan import planned
     from eat_lightning.measure.rows import measured
     from eat_lightning.measure.summary import show

@@ -63,6 +63,10 @@ class Timing(Settings):
 
 class MeasureSettings(Settings):
     run: Annotated[Any, BeforeValidator(run_folder)]  # one or several: see `run_paths`
+    queries: None  # where they are given, `ListMeasureSettings` stand in place of these
+    small: str | None
+    sizes: list[Count]
+    timed_lists: Count
     attention: dict[str, Any]  # a method, or settings of each run's own
     reduction: dict[str, Any]
     exit: dict[str, Any]
@@ -94,6 +98,8 @@ class MeasureSettings(Settings):
     def rules(self) -> Iterator[str]:
         yield from device_faults(self.device, self.dtype)
         yield from prepack_faults(self.prepack, self.dtype, self.device)
+        if self.small is not None:
+            yield f"small={self.small} goes with queries=..."
         if self.backend != "torch":
             yield from self.backend_faults()
         if self.long == "windows":

@@ -109,13 +109,15 @@ def load_pretrained(
     take: str = "first",
     tokenizer: Any = None,
     kind: AnswerKind | None = None,
+    column: int | None = None,
     **overrides: Any,
 ) -> AdaptiveEncoder:
     """An encoder from a Hugging Face backbone (a folder or a hub name) or from a finished run's
     model folder; heads are new, or the last one is the folder's.
 
     num_layers: build fewer layers than the backbone has, taking its first ones or spreading evenly
-    (`take`). overrides: fields of `Shape`, such as dropout. Returned in training mode.
+    (`take`). column: the one logit of the folder's classifier that the last head gives. overrides:
+    fields of `Shape`, such as dropout. Returned in training mode.
     """
     name, folder = pretrained, model_folder(pretrained)
     config = read_config(folder)
@@ -127,6 +129,9 @@ def load_pretrained(
             f"encoder.num_layers must be in 1..{source.num_layers} for {name}, got {num_layers}"
         )
     weights = source_weights(name, folder, config, source)
+    if column is not None:
+        rows = ("classes.weight", "classes.bias")
+        weights |= {row: weights[row][column : column + 1] for row in rows if row in weights}
     chosen = layers_taken(source.num_layers, num_layers, take)
     if num_layers < source.num_layers and source.layer_groups > 1:  # of which none can go
         raise ConfigError(

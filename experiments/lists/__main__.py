@@ -22,9 +22,10 @@ from typing import Any
 import numpy as np
 from pandas import DataFrame
 
-from eat_lightning.deploy.adapt.list_schedule import SHARES, ListRecord
+from eat_lightning.deploy.adapt.list_schedule import chain
 from eat_lightning.engines.reranker import AboutLists
 from eat_lightning.errors import reported
+from eat_lightning.infer.list_record import ListRecord
 from eat_lightning.infer.rerank import ListSchedule, Reranked, places
 from eat_lightning.report.statistics import paired_difference
 from eat_lightning.runs import jsonl
@@ -154,8 +155,7 @@ def ways(select: Lists) -> dict[str, list[tuple[str, Way]]]:
         gap_E = select.gaps(lost)
         return lambda lists: lists.by_gap(gap_E)
 
-    shares = (*SHARES, 0.75, 0.7, 0.65, 0.6)
-    schedules = [select.record.schedule(share) for share in shares]
+    schedules = chain(select.record)
     sizes = product(SIZES, range(select.last + 1))
     return {
         "grid": [(f"{n} candidates, {d} layers", cut_at(n, d)) for n, d in sizes],

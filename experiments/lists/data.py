@@ -67,7 +67,7 @@ class BM25:
         return self.weight_NW @ asked_W
 
 
-def qnli(folder: Path, part: str, most: int) -> Lists:
+def qnli(folder: Path, part: str, most: int, candidates: int = CANDIDATES) -> Lists:
     """Questions of QNLI that have an answer, with BM25's best sentences of the part's pool."""
     rows: Any = pd.read_parquet(folder / "qnli" / f"{part}.parquet")
     pool = sorted(set(rows["sentence"]))
@@ -77,7 +77,7 @@ def qnli(folder: Path, part: str, most: int) -> Lists:
     queries, passages, priors, grades = [], [], [], []
     for question, answer in zip(some["question"], some["sentence"], strict=True):
         scores = bm25.scores(question)
-        best = np.argsort(-scores, kind="stable")[:CANDIDATES]
+        best = np.argsort(-scores, kind="stable")[:candidates]
         queries.append(question)
         passages.append([pool[n] for n in best])
         priors.append(scores[best])

@@ -1,16 +1,20 @@
 """Tune a cross-encoder by plain transformers, without this package.
 
     python -m experiments.lists.tune body=FOLDER data=FOLDER to=FOLDER [steps=500]
+    python -m experiments.lists.tune body=FOLDER data=FOLDER to=FOLDER layers=2 teacher=FOLDER
 
 A step takes four queries with one good candidate and seven of the first stage's others, and the
-loss is the softmax over each list of eight. Three steps of four are QNLI's, one TREC Deep
-Learning's 2019 and 2020. Queries behind the first 4,000 of QNLI are seen by nothing here.
+loss is the softmax over each list of eight. With a teacher it is the divergence from the teacher's
+softmax over the same list, so that a smaller model learns its order. Three steps of four are
+QNLI's, one TREC Deep Learning's 2019 and 2020. Queries behind the first 4,000 of QNLI are seen by
+nothing here.
 """
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,11 +45,31 @@ def drawn(lists: Lists, random: np.random.Generator) -> tuple[list[str], list[st
     return queries, passages
 
 
-def main(body: str, data: str, to: str, steps: str = "500", lr: str = "1e-4") -> None:
+def opened(folder: str, layers: str | None = None) -> Any:
+    """Open a cross-encoder, or make one of a backbone; of its first layers alone where asked."""
+    given = {} if layers is None else {"num_hidden_layers": int(layers)}
+    return AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1, **given)
+
+
+def scores_of(model: Any, given: Any) -> torch.Tensor:
+    """Scores of each list's candidates (lists x candidates)."""
+    with torch.autocast("cpu", torch.bfloat16):
+        return model(**given).logits.float().reshape(LISTS, -1)
+
+
+def main(
+    body: str,
+    data: str,
+    to: str,
+    steps: str = "500",
+    lr: str = "1e-4",
+    layers: str | None = None,
+    teacher: str | None = None,
+) -> None:
     torch.manual_seed(0)
     tokenizer = AutoTokenizer.from_pretrained(body)
-    model = AutoModelForSequenceClassification.from_pretrained(body, num_labels=1)
-    model.train()
+    model = opened(body, layers).train()
+    taught_by = None if teacher is None else opened(teacher).eval()
     squad = qnli(Path(data), "train", 5000).part(np.arange(QUERIES))
     trec = deep_learning(Path(data), (2019, 2020))
     optimizer = torch.optim.AdamW(model.parameters(), lr=float(lr), weight_decay=0.01)
@@ -56,9 +80,11 @@ def main(body: str, data: str, to: str, steps: str = "500", lr: str = "1e-4") ->
         given = tokenizer(
             *texts, padding=True, truncation=True, max_length=LEARNED, return_tensors="pt"
         )
-        with torch.autocast("cpu", torch.bfloat16):
-            scores = model(**given).logits.float().reshape(LISTS, -1)
-        loss = F.cross_entropy(scores, torch.zeros(LISTS, dtype=torch.long))
+        goal = torch.zeros(LISTS, dtype=torch.long)  # the good one stands first
+        if taught_by is not None:
+            with torch.no_grad():
+                goal = scores_of(taught_by, given).softmax(1)
+        loss = F.cross_entropy(scores_of(model, given), goal)
         loss.backward()
         optimizer.step()
         plan.step()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from classifiers import drawn_texts, save_classifier
 
-from eat_lightning.deploy.adapt import search
+from eat_lightning.deploy.adapt import run, search
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -14,6 +14,14 @@ def guesses_cost_nothing() -> Iterator[None]:
     """On two layers a guess that costs would close the exits, and these are what is tested."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search, "HEAD", 0.0)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_core() -> Iterator[None]:
+    """Threads of several test processes on the same cores wait for each other by spinning."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "cores", lambda: [0])
         yield
 
 

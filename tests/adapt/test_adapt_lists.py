@@ -1,6 +1,8 @@
 """A cross-encoder and lists into a folder, with a tiny BERT."""
 
+import gc
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +14,22 @@ from finished import config_of
 
 import eat_lightning
 from eat_lightning.config import parsed
+from eat_lightning.data.query_lists import read_query_lists
 from eat_lightning.deploy.adapt import __main__ as command
+from eat_lightning.deploy.adapt import list_run
 from eat_lightning.deploy.adapt.list_plan import ListSettings
 from eat_lightning.deploy.adapt.list_run import ListResult, adapt_lists
-from eat_lightning.deploy.adapt.list_schedule import ListRecord, certified, chain
-from eat_lightning.deploy.adapt.lists import read_lists
+from eat_lightning.deploy.adapt.list_schedule import certified, chain, descended, replayed
+from eat_lightning.deploy.adapt.lists import QueryLists
 from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.model import open_model
+from eat_lightning.deploy.serve.peers.reranking import check_reranker
 from eat_lightning.deploy.serve.plan import ServeSettings
+from eat_lightning.engines.reranker import open_lists
 from eat_lightning.errors import ConfigError
+from eat_lightning.infer.list_record import ListRecord
 from eat_lightning.infer.rerank import ListSchedule
+from eat_lightning.model.options import ALL_EXITS
 
 KEEP = 3
 
@@ -55,8 +63,7 @@ def settings(model: Path, queries: Path, to: Path, *words: str) -> dict[str, Any
 def plan_of(*given: Any) -> ListSettings:
     config = settings(*given)
     config["model"] = config.pop("classifier")
-    wanted = ListSettings.model_fields
-    return parsed(ListSettings, {key: value for key, value in config.items() if key in wanted})
+    return ListSettings.of(config)
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +73,18 @@ def made(
     return adapt_lists(plan_of(cross_encoder, queries, tmp_path_factory.mktemp("made") / "to"))
 
 
+@pytest.fixture(scope="module")
+def zero_shot(queries: Path, tmp_path_factory: pytest.TempPathFactory) -> ListResult:
+    """Adapted from a classifier of entailment, whose order needs all layers."""
+    folder = tmp_path_factory.mktemp("nli")
+    names = ["contradiction", "neutral", "ENTAILMENT"]
+    numbers = {name: number for number, name in enumerate(names)}
+    save_classifier(folder / "tiny", id2label=dict(enumerate(names)), label2id=numbers)
+    return adapt_lists(plan_of(folder / "tiny", queries, folder / "to"))
+
+
 def test_lists_that_are_too_short_or_doubled_are_counted(queries: Path):
-    lists = read_lists(str(queries), KEEP)
+    lists = QueryLists.of(read_query_lists(str(queries)), KEEP)
     assert (len(lists), lists.num_short, lists.num_doubled) == (100, 1, 1)
     rows_B, list_B = lists.pairs_of(np.array([2, 0]))
     assert rows_B.tolist() == [*range(24, 36), *range(12)]
@@ -80,7 +97,7 @@ def test_the_folder_ranks_as_its_schedule_says(made: ListResult, queries: Path):
     assert reranker.backend.schedule == made.schedule
     assert made.schedule.counts
     assert made.cost < 1
-    lists = read_lists(str(queries), KEEP)
+    lists = QueryLists.of(read_query_lists(str(queries)), KEEP)
     ranked = reranker.rank(lists.queries[0], lists.candidates[0])
     assert sorted(each.index for each in ranked) == list(range(12))
     assert [each.depth for each in ranked] == sorted((e.depth for e in ranked), reverse=True)
@@ -88,11 +105,14 @@ def test_the_folder_ranks_as_its_schedule_says(made: ListResult, queries: Path):
     assert reranker.rank("nothing", []) == []
 
 
-def test_a_gateway_s_model_ranks_alike(made: ListResult, queries: Path):
+@pytest.mark.parametrize("name", ["made", "zero_shot"])
+def test_a_gateway_s_model_ranks_alike(name: str, queries: Path, request: pytest.FixtureRequest):
     """One that two lists reach together, too."""
-    lists = read_lists(str(queries), KEEP)
+    lists = QueryLists.of(read_query_lists(str(queries)), KEEP)
+    made: ListResult = request.getfixturevalue(name)
     plan = parsed(ServeSettings, config_of("serve", f"run='{made.plan.to}'"))
     model = open_model(plan)
+    check_reranker(model.about)
     pairs = [(lists.queries[i], text) for i in (0, 1) for text in lists.candidates[i]]
     found = {}
     for places, answers in model.stream([RequestExample([*pair]) for pair in pairs]):
@@ -101,7 +121,8 @@ def test_a_gateway_s_model_ranks_alike(made: ListResult, queries: Path):
     for number in (0, 1):
         for each in reranker.rank(lists.queries[number], lists.candidates[number]):
             answer = found[12 * number + each.index]
-            assert (answer["depth"], answer["score"]) == (each.depth, pytest.approx(each.score))
+            assert answer["depth"] == each.depth
+            assert answer["score"] == pytest.approx(each.score, abs=1e-5)
             assert answer["exit_reason"] == ("last_layer" if each.depth == 2 else "outranked")
 
 
@@ -115,6 +136,69 @@ def test_full_depth_is_the_original_bit_for_bit(made: ListResult, cross_encoder:
     assert not folder.with_name("to.part").exists()
 
 
+def test_zero_shot_labels_are_ordered_as_by_transformers(zero_shot: ListResult, queries: Path):
+    """At full depth; layers of the schedule are tested with a cross-encoder."""
+    from transformers import pipeline
+
+    assert zero_shot.schedule.counts
+    assert (
+        "pipeline_tag: zero-shot-classification" in Path(zero_shot.plan.to, "README.md").read_text()
+    )
+    reranker = eat_lightning.Reranker(zero_shot.plan.to)
+    reranker.backend.schedule = ListSchedule({})
+    theirs: Any = pipeline("zero-shot-classification", model=zero_shot.plan.to)
+    lists, template = QueryLists.of(read_query_lists(str(queries)), KEEP), "so {}"
+    for text, labels in zip(lists.queries[:5], lists.candidates[:5], strict=True):
+        found = theirs(text, labels, hypothesis_template=template)
+        ranked = reranker.rank(text, labels, template)
+        assert [labels[each.index] for each in ranked] == found["labels"]
+        odds = np.exp([each.score for each in ranked])
+        assert odds / odds.sum() == pytest.approx(found["scores"], abs=1e-4)
+
+
+def test_a_text_that_is_cut_has_one_list(zero_shot: ListResult):
+    """Each label leaves another number of its tokens."""
+    backend, words = open_lists(zero_shot.plan.to), drawn_texts(20)
+    long = " ".join(words)
+    pairs = [(long, "a"), (words[0], "a"), (long, "a film"), (words[0], "a film")]
+    windows = [read.windows[0] for read in backend.reader(pairs)]
+    assert [len(each.ids) == backend.max_length for each in windows] == [True, False] * 2
+    assert backend.lists_of(windows).tolist() == [0, 1, 0, 1]
+
+
+def test_zero_shot_labels_leave_as_a_replay_says(zero_shot: ListResult, queries: Path):
+    backend = open_lists(zero_shot.plan.to)
+    lists = QueryLists.of(read_query_lists(str(queries)), KEEP)
+    pairs = [[lists.queries[0], text] for text in lists.candidates[0]]
+    with torch.inference_mode():
+        guesses = backend.encoder(backend.batch(pairs, [{}] * 12), ALL_EXITS).guesses
+    score_DB = np.stack([guesses[depth][:, 0].numpy() for depth in (0, 1, 2)])
+    replay = zero_shot.schedule.replayed(score_DB, np.zeros(12, int))
+    ranked = eat_lightning.Reranker(zero_shot.plan.to).rank(lists.queries[0], lists.candidates[0])
+    assert [each.index for each in ranked] == np.argsort(replay.place_B).tolist()
+    assert {each.depth for each in ranked} == {*zero_shot.schedule.counts, 2}
+
+
+@pytest.mark.nightly
+def test_folders_of_sentence_transformers_open_and_ours_open_there(
+    cross_encoder: Path, queries: Path, tmp_path: Path
+):
+    """Without its files beside the weights a score would be a sigmoid there."""
+    package = pytest.importorskip("sentence_transformers", reason="is in no extra")
+    theirs = package.CrossEncoder(str(cross_encoder), activation_fn=torch.nn.Identity())
+    theirs.save_pretrained(str(tmp_path / "theirs"))
+    adapt_lists(plan_of(tmp_path / "theirs", queries, tmp_path / "to"))
+    lists = QueryLists.of(read_query_lists(str(queries)), KEEP)
+    query, texts = lists.queries[0], lists.candidates[0]
+    scores = theirs.predict([(query, text) for text in texts])
+    ours_there = package.CrossEncoder(str(tmp_path / "to"))
+    assert ours_there.predict([(query, text) for text in texts]) == pytest.approx(scores, abs=1e-5)
+    reranker = eat_lightning.Reranker(tmp_path / "to")
+    reranker.backend.schedule = ListSchedule({})
+    for each in reranker.rank(query, texts):
+        assert each.score == pytest.approx(scores[each.index], abs=1e-4)
+
+
 def record() -> ListRecord:
     """Two lists of four, of which two are wanted; depth 1 puts one wanted candidate third."""
     original_B = np.array([4.0, 3.0, 2.0, 1.0] * 2)
@@ -125,11 +209,13 @@ def record() -> ListRecord:
     )
 
 
-def test_a_schedule_lets_pass_where_the_wanted_stand():
-    """At depth 1 the wanted stand at places 1, 2, 1 and 3: three pass for all, two for 3 of 4.
-    At the embedding they stand last."""
-    assert record().schedule(1.0) == ListSchedule({1: 3})
-    assert record().schedule(0.75) == ListSchedule({1: 2})
+def test_a_schedule_is_the_cheapest_at_its_price():
+    """At depth 1 the wanted stand at places 1, 2, 1 and 3: three pass where a loss is dear; where
+    it is cheap candidates leave at the embedding, where the wanted stand last."""
+    assert descended(record(), ListSchedule({}), 1000) == ListSchedule({1: 3})
+    assert descended(record(), ListSchedule({}), 0.1) == ListSchedule({0: 2})
+    costs = [record().cost(replayed(record(), schedule)) for schedule in chain(record())]
+    assert costs == sorted(costs, reverse=True)
 
 
 def test_lost_and_cost_by_hand():
@@ -177,9 +263,10 @@ def test_one_that_keeps_everything_is_certified():
     [
         (["agree=0.999"], "queries: 100 distinct ones with more than 3 candidates are too few"),
         (["keep=20"], "queries: 0 distinct ones with more than 20 candidates are too few"),
+        (["heads.enabled=false"], "heads.enabled=false is for texts"),
     ],
 )
-def test_too_few_lists(
+def test_what_cannot_begin(
     words: list[str], line: str, cross_encoder: Path, queries: Path, tmp_path: Path
 ):
     with pytest.raises(ConfigError, match=line):
@@ -191,13 +278,34 @@ def test_what_is_no_list(cross_encoder: Path, classifier: Path, tmp_path: Path):
     path = tmp_path / "lists.jsonl"
     path.write_text('{"query": "a", "candidates": "b"}')
     with pytest.raises(ConfigError, match=r'list 1 must be \{"query": text'):
-        read_lists(str(path), KEEP)
+        read_query_lists(str(path))
     with pytest.raises(ConfigError, match="must be a file of"):
-        read_lists(str(tmp_path / "lists.csv"), KEEP)
-    with pytest.raises(ConfigError, match="queries= is for a cross-encoder"):
+        read_query_lists(str(tmp_path / "lists.csv"))
+    with pytest.raises(ConfigError, match="with entailment, and this one has other"):
         adapt_lists(plan_of(classifier, path, tmp_path / "to"))
     with pytest.raises(ConfigError, match="texts= and queries="):
         command.adapt(settings(cross_encoder, path, tmp_path / "to", "texts=a.txt"))
+
+
+def test_another_promise_goes_on_from_the_same_passes(
+    cross_encoder: Path, queries: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """None is certified here. Other heads begin anew."""
+    monkeypatch.setattr(list_run, "certified", lambda *_: [])
+
+    def kept(*words: str) -> dict[str, int]:
+        with pytest.raises(ConfigError, match="no schedule that drops candidates keeps"):
+            adapt_lists(plan_of(cross_encoder, queries, tmp_path / "to", *words))
+        files = [
+            p for p in (tmp_path / "to.part").rglob("*") if p.suffix in (".npz", ".safetensors")
+        ]
+        return {path.name: path.stat().st_mtime_ns for path in files}
+
+    first = kept()
+    original = {"original-select-0000.npz", "original-certify-0000.npz"}
+    assert original | {"model.safetensors"} <= first.keys()
+    assert kept("agree=0.7", "confidence=0.9", "keep=4", "times.repeats=2", "threads=2") == first
+    assert not kept("heads.epochs=[3]").items() & first.items()
 
 
 @pytest.mark.parametrize("word", ["tolerance=0.5", "batch=32", "engines=[]", "long=cut"])
@@ -209,6 +317,24 @@ def test_settings_of_texts_are_refused(
         command.adapt(settings(cross_encoder, queries, tmp_path / "to", word))
 
 
+def test_from_python(cross_encoder: Path, queries: Path):
+    """Queries as dicts; the folder that is made is temporary."""
+    rows = [json.loads(line) for line in queries.read_text().splitlines()]
+    few = {"heads": {"epochs": [1]}, "least_steps": 50, "times": {"repeats": 1}, "keep": KEEP}
+    reranker = eat_lightning.adapt(cross_encoder, queries=rows, agree=0.7, **few)
+    folder = reranker.backend.folder
+    assert len(reranker.rank(rows[0]["query"], rows[0]["candidates"])) == 12
+    del reranker
+    gc.collect()
+    assert not folder.exists()
+    with pytest.raises(ValueError, match="queries: 1 distinct ones with more than 3"):
+        eat_lightning.adapt(cross_encoder, queries=rows[:1], keep=KEEP)
+    with pytest.raises(ValueError, match="batch=32 is for texts"):
+        eat_lightning.adapt(cross_encoder, queries=rows, batch=32)
+    with pytest.raises(ValueError, match="unknown is not an option"):
+        eat_lightning.adapt(cross_encoder, queries=rows, unknown=1)
+
+
 def test_the_command_says_what_was_won(
     cross_encoder: Path, queries: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -216,4 +342,7 @@ def test_the_command_says_what_was_won(
     command.adapt(settings(cross_encoder, queries, tmp_path / "to"))
     lines = capsys.readouterr().out.splitlines()
     assert "times as fast as transformers" in lines[-2]
+    assert re.fullmatch(
+        r"takes about 0:\d\d:\d\d, 0.0 GB in .*to.part meanwhile, 0.0 GB in .*to", lines[3]
+    )
     assert lines[-1] == f"eat_lightning.Reranker('{tmp_path / 'to'}').rank(query, candidates)"

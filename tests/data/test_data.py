@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
-from lightning import LightningModule, Trainer
 from omegaconf import OmegaConf
 from parquet import write
 
@@ -165,54 +164,6 @@ def test_limit_train_is_the_same_for_every_seed(folder: Path, tokenizer):
         assert len(data.source("certificate")) == 10
     assert texts[0] == texts[1]
     assert len(texts[0][0]) == 20
-
-
-class Seen(LightningModule):
-    """Trains nothing; notes which examples each epoch brought."""
-
-    def __init__(self, folder: Path):
-        super().__init__()
-        self.folder = folder
-        self.weight = torch.nn.Parameter(torch.zeros(1))
-        self.rows: list[tuple[int, list[int]]] = []
-
-    def training_step(self, batch, batch_idx: int):
-        self.rows.append((self.current_epoch, batch.index_B.tolist()))
-        return self.weight.sum()
-
-    def on_train_batch_end(self, *args):
-        if self.global_step == 30:
-            self.trainer.save_checkpoint(self.folder / "30.ckpt")
-
-    def validation_step(self, batch, batch_idx: int):
-        pass
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), 0.1)
-
-
-def fit(data: GlueData, folder: Path, steps: int, checkpoint: str | None = None) -> Seen:
-    trainer = Trainer(
-        accelerator="cpu",
-        max_steps=steps,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-    )
-    seen = Seen(folder)
-    trainer.fit(seen, data, ckpt_path=checkpoint)
-    return seen
-
-
-@pytest.mark.filterwarnings("ignore:.*does not have many workers")
-def test_lightning_resumes_within_an_epoch(data: GlueData, folder: Path):
-    whole = fit(data, folder, 60).rows
-    assert [epoch for epoch, _ in whole] == [0] * 23 + [1] * 23 + [2] * 14
-    assert sorted(row for epoch, rows in whole if epoch == 1 for row in rows) == list(range(180))
-    data.resume.epoch, data.resume.batch = 1, 7
-    assert fit(data, folder, 60, str(folder / "30.ckpt")).rows == whole[30:]
 
 
 def test_truncation_takes_from_the_longer_text(tokenizer):

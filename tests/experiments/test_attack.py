@@ -18,8 +18,8 @@ from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import Run
 from experiments.attack.__main__ import attack
 from experiments.attack.draw import figure_of
-from experiments.attack.edits import Neighbours, places, word_at
-from experiments.attack.goals import GOALS, evaded
+from experiments.attack.edits import Neighbours, word_at
+from experiments.attack.goals import GOALS
 from experiments.attack.greedy import Attempt, Budget, Search
 from experiments.attack.rows import AttackRow
 from experiments.attack.rules import Rule
@@ -82,32 +82,6 @@ def test_slowdown_finds_the_one_word_that_holds_an_exit(kinds):
     assert none.text == TEXTS[1]  # runs to the last layer as it is: nothing to slow down
     assert (none.queries, none.reached) == (1, False)
     assert two.edited == {}  # of two such words no single edit helps: greedy is greedy
-
-
-def test_evasion_makes_an_exit_sure_of_the_wrong_class():
-    victim = Planted(without=[-4.0, 4.0])
-    rule = of(Confidence(0.9, layers=[3, 4]))
-    attempts = attacked(victim, rule, "evasion", edits=3, words=3, candidates=8)
-    texts = [attempt.text for attempt in attempts]
-    outcome = rule.judge(victim(texts, np.zeros(3, np.int64)))
-    assert attempts[0].reached
-    assert evaded(outcome, (3, 4))[0]
-    assert outcome.depth_B[0] == 3
-    full = victim(texts, np.zeros(3, np.int64)).under(Never())  # the same text, full depth: right
-    assert not evaded(full, ()).any()
-
-
-@pytest.mark.parametrize("budget", [{"edits": 1}, {"edits": 2, "words": 1, "candidates": 3}])
-def test_the_budget_is_held(budget: dict):
-    victim = Planted(without=[3.0, -3.0])  # still sure: never reached, so all of it is spent
-    size = Budget(**budget)
-    attempts = attacked(victim, of(Confidence(0.9, layers=[3])), "slowdown", **budget)
-    for text, attempt in zip(TEXTS, attempts, strict=True):
-        assert len(attempt.edited) <= size.edits
-        changed = [a != b for a, b in zip(text[0].split(), attempt.text[0].split(), strict=True)]
-        assert sum(changed) == len(attempt.edited)
-        assert attempt.queries <= 1 + len(places(text)) + size.edits * size.candidates
-    assert victim.queries == sum(attempt.queries for attempt in attempts)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Adaptivity gains over seeds, against the same draws done by hand."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -72,30 +71,3 @@ def test_records_say_the_gain_over_the_best_mix_of_older_rows(tmp_path: Path):
     (wanted,) = mean_gains([by_hand(1), by_hand(2)])
     assert found is not None
     assert found.points == pytest.approx(100 * wanted["mix_gain"])
-
-
-RULE = """
-from eat_lightning.methods.exit.confidence import Confidence
-
-
-class Mine(Confidence): ...
-"""
-
-
-def test_a_rule_of_ones_own_is_built_where_its_owner_names_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    (tmp_path / "rule_of_mine.py").write_text(RULE)
-    monkeypatch.syspath_prepend(tmp_path)
-    for seed, gain in GAINS.items():
-        run(tmp_path / "runs", seed, gain, kind="rule_of_mine.Mine")
-    absent = "rule_of_mine.Mine is not imported here: EAT_IMPORT=rule_of_mine"
-    assert absent in open_study([str(tmp_path / "runs")]).warnings
-    found = entry(tmp_path / "runs").gain
-    assert found is not None
-    assert (found.interval, found.lacking) == (None, absent)
-    monkeypatch.setenv("EAT_IMPORT", "others, rule_of_mine")
-    found = entry(tmp_path / "runs").gain
-    assert found is not None
-    assert found.interval is not None
-    monkeypatch.delitem(sys.modules, "rule_of_mine")

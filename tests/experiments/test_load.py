@@ -1,19 +1,14 @@
 """The load generator: its schedule, its numbers, its rows, and one load from end to end."""
 
 import asyncio
-import runpy
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from exports import make_run
-from finished import config_of
 from gateways import FakeModel, running
 
 from eat_lightning.runs import jsonl
-from experiments.serving.__main__ import load
 from experiments.serving.rows import measured
 from experiments.serving.traffic import (
     BROKEN,
@@ -26,11 +21,6 @@ from experiments.serving.traffic import (
 )
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "serving" / "draw.py"
-
-
-def config(**changes: Any) -> dict[str, Any]:
-    cores = {"server_core": None, "load_core": None}
-    return config_of("load") | {"run": "somewhere"} | cores | changes
 
 
 def test_arrivals_are_poisson():
@@ -85,37 +75,6 @@ def test_a_slow_gateway_does_not_slow_down_its_load():
     assert all(shot.ended >= 0.45 for shot in shots)
     assert {shot.status for shot in waiting} == {200}
     assert len(waiting) > 2
-
-
-@pytest.mark.nightly
-def test_from_a_run_to_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    run = make_run(tmp_path / "run", "dense", "norm_topk", "confidence")
-    times = {"seconds": 1.0, "capacity_s": 1.0, "warm_s": 0.5, "rest_s": 0, "levels": [0.5, 3.0]}
-    rows = load(
-        config(
-            **{"run": str(run), "to": str(tmp_path / "out"), "modes": ["inline"], **times},
-            queue={"inline": 2, "triage": 64},
-            force=True,
-        )
-    )
-    assert [(r.exits, r.basis, r.level) for r in rows] == [
-        *(("never", "own", level) for level in (0.5, 3.0)),
-        *(("own", "own", level) for level in (0.5, 3.0)),
-        ("own", "static", 1.0),
-    ]
-    assert all(r.num_other == 0 and r.p50_ms > 0 for r in rows)
-    assert {r.mean_depth for r in rows if r.exits == "never"} == {3.0}
-    assert all(r.mean_depth < 3 for r in rows if r.exits == "own")
-    draw(tmp_path, tmp_path / "out" / "rows.jsonl")
-
-
-def draw(folder: Path, rows: Path) -> str:
-    """The page made of these rows."""
-    script = runpy.run_path(str(SCRIPT))
-    page = folder / "load.md"
-    page.write_text((SCRIPT.parent / "load.md").read_text())
-    script["main"]([str(rows), str(folder / "results")], page)
-    return page.read_text()
 
 
 @pytest.mark.parametrize("rate", [40, 0])

@@ -140,35 +140,6 @@ def test_explorer_shows_what_was_dropped_and_where_it_left(page: Any):
     assert "Left after layer 1 (confident)" in page.locator(".verdict").text_content()
 
 
-# WCAG 2.2's contrast of an element's letters with the first ground behind it that is not clear.
-CONTRAST = """node => {
-  const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
-  const light = (c) => [0.2126, 0.7152, 0.0722].reduce((sum, weight, i) => {
-    const s = c[i] / 255;
-    return sum + weight * (s <= 0.04045 ? s / 12.92 : ((s + 0.055) / 1.055) ** 2.4);
-  }, 0);
-  let behind = node;
-  while (rgb(getComputedStyle(behind).backgroundColor)[3] === 0) behind = behind.parentElement;
-  const pair = [getComputedStyle(node).color, getComputedStyle(behind).backgroundColor];
-  const [low, high] = pair.map((text) => light(rgb(text))).sort((a, b) => a - b);
-  return (high + 0.05) / (low + 0.05);
-}"""
-LETTERS = (
-    "h1, h2, h3, p, li, th, td, small, a, label, summary, button, select, .token, .share, .label"
-)
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_letters_can_be_read(opened: Any, scheme: str):
-    page = opened(color_scheme=scheme, reduced_motion="reduce")
-    weak = page.locator(LETTERS).evaluate_all(
-        f"nodes => nodes.filter(node => node.checkVisibility() && ({CONTRAST})(node) < 4.5)"
-        ".map(node => `${node.className}: ${node.textContent}`)"
-    )
-    assert not weak
-
-
 @pytest.mark.nightly
 def test_reads_without_a_script(opened: Any):
     page = opened(java_script_enabled=False)

@@ -66,16 +66,6 @@ def test_examples_tell_each_exits_logits_and_the_way_taken(run: Run):
     assert "tokens_1" not in fewer
 
 
-def test_eat_has_a_head_at_every_layer_and_drops_nothing(outputs: Path):
-    found = trained("study=eat", "model=eat")
-    encoder = found.model()[0]
-    assert [*encoder.heads] == ["1", "2", "3", "4", "5", "6"]
-    assert encoder.head["activation"] is not None
-    (row,) = read(found.folder / "rows.jsonl")
-    assert row.retention == 1.0
-    assert found.model_config()["exit"].arguments["layers"] == [1, 2, 3, 4, 5]
-
-
 def test_strength_and_temperatures_are_saved_with_the_weights(run: Run):
     encoder, labels = run.model()
     assert labels == ["negative", "positive"]

@@ -1,6 +1,6 @@
 """Each family as a run: exported, in other forms of its weights, under transformers' Auto classes.
 
-One of them is fitted for a budget, certified and served.
+Budgets, certificates and the gateway do not look at the family.
 """
 
 import json
@@ -11,14 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from certificates import call
 from exports import exported, with_opinions
 from finished import finish
-from gateways import plan, running
 from models import method, spread
 
 from eat_lightning.data.tokens import toy_tokenizer
-from eat_lightning.deploy.serve.model import Model, open_model
 from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.infer.prepacked import cannot
 from eat_lightning.model.packed import Batch
@@ -28,43 +25,29 @@ from eat_lightning.weights.checkpoint import load_pretrained
 from eat_lightning.weights.families import FAMILIES
 
 NAMES = sorted({family.name for family in FAMILIES.values()})
-LABELS = ["negative", "positive"]
 WORDS = ["good", "bad", "film", "not", "very", "the", "plot", "is", "dull", "but", "fine"]
 TEXTS = [" ".join(np.random.default_rng(i).choice(WORDS, 1 + 5 * i % 31)) for i in range(24)]
 
 
-def body_of(name: str, folder: Path) -> Path:
+@pytest.fixture(scope="module", params=NAMES)
+def body(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A classifier that transformers saved, of the family's small config and the toy tokenizer."""
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
-    family, tokenizer = FAMILIES[name], toy_tokenizer()
+    family, tokenizer = FAMILIES[request.param], toy_tokenizer()
     longest = max(84, family.small["max_position_embeddings"])
     changes = {"vocab_size": len(tokenizer), "max_position_embeddings": longest, "num_labels": 2}
+    folder = tmp_path_factory.mktemp(request.param) / "body"
     torch.manual_seed(0)
-    config = AutoConfig.for_model(name, **family.small | changes)
+    config = AutoConfig.for_model(request.param, **family.small | changes)
     model: Any = AutoModelForSequenceClassification.from_config(config)
     spread(model).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
 
-@pytest.fixture(scope="module", params=NAMES)
-def body(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return body_of(request.param, tmp_path_factory.mktemp(request.param) / "body")
-
-
 @pytest.fixture(scope="module")
 def run(body: Path) -> Path:
-    return run_of(body)
-
-
-@pytest.fixture(scope="module")
-def modern(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of the family that differs most from BERT: what follows does not look at the family."""
-    return run_of(body_of("modernbert", tmp_path_factory.mktemp("modern") / "body"))
-
-
-def run_of(body: Path) -> Path:
     """Three layers of it as a run that nobody trained: it prunes, and examples leave at 1 and 2."""
     slots = {
         "attention": method("attention", "dense"),
@@ -114,41 +97,6 @@ def test_in_another_form(run: Path, form: str, alike: float):
     other = answered(open_run(Run.open(run), **how))
     assert all(np.isfinite(answer["confidence"]) for answer in other)
     assert shares_alike(plain, other) >= alike
-
-
-def test_it_is_fitted_for_a_budget(modern: Path):
-    """Heads that learned nothing: a larger budget may buy nothing, and a small one is kept."""
-    given = (answered(open_run(Run.open(modern), {"budget": b})) for b in (0.5, 0.95))
-    cheap, dear = (np.mean([answer["depth"] for answer in answers]) for answers in given)
-    assert cheap <= dear
-    assert cheap / 3 < 0.75
-
-
-def test_it_has_a_certificate(modern: Path):
-    certificate = call(modern, "risk=harm", "level=0.4")
-    assert certificate.seen["num_examples"] > 0
-    assert certificate.seen["flops_ratio"] <= certificate.seen["full_flops_ratio"]
-    answers = answered(open_run(Run.open(modern), certificate=certificate.name))
-    assert {answer["depth"] for answer in answers} <= {1, 2, 3}
-
-
-class Here(Model):
-    """A model in this process, with what a gateway asks of one in another."""
-
-    def is_alive(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        """Nothing has to end."""
-
-
-def test_the_gateway_answers(modern: Path):
-    model = open_model(plan(run=str(modern)))
-    with running(Here(model.backend, model.normal)) as gateway:
-        said = gateway.say({"text": TEXTS[3]})
-    (expected,) = open_run(Run.open(modern)).answer([[TEXTS[3]]])
-    assert said.status_code == 200, said.text
-    assert {**said.json()} | expected == {**said.json()}
 
 
 def test_auto_classes_open_and_save_it(run: Path, tmp_path: Path):

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import yaml
-
 from eat_lightning.cli import entry
-from eat_lightning.config import CONFIG_DIR, parsed
+from eat_lightning.config import parsed
 from eat_lightning.errors import ConfigError
 
 
@@ -51,14 +48,7 @@ def of_lists(config: dict[str, Any]) -> None:
     """Adapt a cross-encoder of lists."""
     from eat_lightning.deploy.adapt.list_plan import ListSettings
 
-    if config["texts"] is not None:
-        raise ConfigError("texts= and queries= are for two kinds of models: give one of them")
-    wanted = ListSettings.model_fields
-    usual = yaml.safe_load(Path(CONFIG_DIR, "adapt.yaml").read_text("utf-8"))
-    others = [key for key in config if key in usual and key not in (*wanted, "texts")]
-    if named := [key for key in others if config[key] != usual[key]]:
-        raise ConfigError(f"{named[0]}={config[named[0]]} is for texts, and queries= is given")
-    plan = parsed(ListSettings, {key: value for key, value in config.items() if key in wanted})
+    plan = ListSettings.of(config)
     from eat_lightning.deploy.adapt.list_run import adapt_lists
 
     print(adapt_lists(plan).won)

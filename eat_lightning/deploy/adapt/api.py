@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,9 +14,12 @@ from weakref import finalize
 import yaml
 
 from eat_lightning.config import CONFIG_DIR, parsed
+from eat_lightning.deploy.adapt.list_plan import ListSettings
+from eat_lightning.deploy.adapt.list_run import adapt_lists
 from eat_lightning.deploy.adapt.plan import AdaptSettings
 from eat_lightning.deploy.adapt.run import adapt as run
 from eat_lightning.engines.adapted import AboutAdapted, open_adapted
+from eat_lightning.engines.reranker import Reranker
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.folder_swap import folder_swap
 
@@ -71,27 +74,46 @@ class Adapted:
 
 def adapt(
     model: str | Path,
-    texts: str | Path | Sequence[Any],
+    texts: str | Path | Sequence[Any] | None,
     to: str | Path | None,
+    queries: str | Path | Sequence[Mapping[str, Any]] | None = None,
     **settings: Any,
-) -> Adapted:
+) -> Adapted | Reranker:
     """Do the work of `eat_lightning.adapt`."""
-    whole = yaml.safe_load(Path(CONFIG_DIR, "adapt.yaml").read_text("utf-8"))
-    for key in ("defaults", "hydra", "classifier", "queries", "keep"):
-        del whole[key]
+    config = yaml.safe_load(Path(CONFIG_DIR, "adapt.yaml").read_text("utf-8"))
+    for key in ("defaults", "hydra", "classifier"):
+        del config[key]
+    for key in ("heads", "times", "windows"):
+        config[key] |= settings.pop(key, {})
     place = Path(mkdtemp(prefix="adapted-"), "adapted") if to is None else Path(to)
-    is_path = isinstance(texts, str | Path)
-    named = {"model": str(model), "texts": str(texts) if is_path else "a list", "to": str(place)}
-    nested = {
-        key: whole[key] | settings.pop(key)
-        for key in ("heads", "times", "windows")
-        if key in settings
-    }
-    made = Adapted(place)
-    if to is None:
-        finalize(made, shutil.rmtree, place.parent, ignore_errors=True)
+    config |= settings | {"model": str(model), "to": str(place)}
+    config |= {"texts": source_name(texts), "queries": source_name(queries)}
+    made: Adapted | Reranker | None = None
     try:
-        run(parsed(AdaptSettings, whole | settings | nested | named), None if is_path else [*texts])
+        if queries is not None:
+            adapt_lists(ListSettings.of(config), listed(queries))
+            made = Reranker(place)
+        else:
+            del config["queries"], config["keep"]
+            run(parsed(AdaptSettings, config), listed(texts))
+            made = Adapted(place)
     except ConfigError as error:
         raise ValueError(str(error)) from None
+    finally:
+        if to is None and made is None:
+            shutil.rmtree(place.parent, ignore_errors=True)
+    if to is None:
+        finalize(made, shutil.rmtree, place.parent, ignore_errors=True)
     return made
+
+
+def source_name(given: Any) -> str | None:
+    """Name what is adapted on, as the command would."""
+    if given is None:
+        return None
+    return str(given) if isinstance(given, str | Path) else "a list"
+
+
+def listed(given: Any) -> list[Any] | None:
+    """Give the examples of a list; None for a path."""
+    return None if given is None or isinstance(given, str | Path) else [*given]

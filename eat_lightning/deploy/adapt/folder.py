@@ -32,6 +32,7 @@ from eat_lightning.weights.files import SAFE, weight_files
 
 CARD = Path(__file__).with_name("card.md")
 TOKENIZER = ("tokenizer*", "vocab.*", "merges.txt", "*.model", "special_tokens_map.json")
+CROSS_ENCODER = ("modules.json", "*sentence_*.json")  # of sentence-transformers: its activation
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ def write_classifier(
 def copy_classifier(original: Original, folder: Path) -> None:
     """Copy what transformers opens; weights of the older form are written as safetensors."""
     shutil.copy(original.folder / "config.json", folder)
-    for pattern in TOKENIZER:
+    for pattern in (*TOKENIZER, *CROSS_ENCODER):
         for path in original.folder.glob(pattern):
             shutil.copy(path, folder)
     files = weight_files(original.folder)

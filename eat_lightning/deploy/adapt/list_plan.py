@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
-from eat_lightning.config import Settings
+from eat_lightning.config import Settings, parsed_for_lists
 from eat_lightning.deploy.adapt.plan import Share, TimesSettings, named
+from eat_lightning.errors import ConfigError
 from eat_lightning.train.plan import OnePassSettings
 from eat_lightning.validation import Whole
 
@@ -29,9 +30,20 @@ class ListSettings(Settings):
     least_steps: Annotated[int, Whole(1)]
     heads: OnePassSettings
     times: TimesSettings
+    num_columns: ClassVar[int] = 2
+    engines: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> ListSettings:
+        """Parse the command's settings. ConfigError for those that are for texts."""
+        if config["texts"] is not None:
+            raise ConfigError("texts= and queries= are for two kinds of models: give one of them")
+        return parsed_for_lists(cls, config, "adapt")
 
     def rules(self) -> Iterator[str]:
         if len(self.shares) != 3 or abs(sum(self.shares) - 1) > 1e-9:
             yield f"shares must be three that sum to 1, got {self.shares}"
+        if not self.heads.enabled:
+            yield "heads.enabled=false is for texts: candidates leave by what heads say"
         if Path(self.to).exists():
             yield f"to={self.to} is there already: name another folder, or delete it"

@@ -11,37 +11,43 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from jinja2 import Template
 
+from eat_lightning.data.query_lists import read_query_lists
+from eat_lightning.deploy.adapt.costs import Costs
 from eat_lightning.deploy.adapt.exits import learn_exits
 from eat_lightning.deploy.adapt.folder import copy_classifier
 from eat_lightning.deploy.adapt.forms import deployed_original
 from eat_lightning.deploy.adapt.list_plan import ListSettings
-from eat_lightning.deploy.adapt.list_schedule import ListRecord, certified, chain
-from eat_lightning.deploy.adapt.lists import QueryLists, read_lists
+from eat_lightning.deploy.adapt.list_schedule import certified, chain, replayed
+from eat_lightning.deploy.adapt.lists import QueryLists
 from eat_lightning.deploy.adapt.original import Original
 from eat_lightning.deploy.adapt.run import check_encoder, splits_of
 from eat_lightning.deploy.adapt.work import Work
-from eat_lightning.engines.adapted import digests, versions
+from eat_lightning.engines.adapted import digests, in_kernels, versions
 from eat_lightning.engines.reranker import AboutLists
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.folder_swap import folder_swap
 from eat_lightning.files import write_text
 from eat_lightning.infer.latency import keep_kernels, time_interleaved, undisturbed
+from eat_lightning.infer.list_record import ListRecord
 from eat_lightning.infer.record import record
 from eat_lightning.infer.rerank import ListSchedule, rerank
-from eat_lightning.long_texts import CUT
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.progress import bar
 from eat_lightning.runs.card import front_matter
 from eat_lightning.runs.run import processor
 from eat_lightning.weights.exits import save_exits
 from eat_lightning.weights.files import weights_digest
 
-ANY = 1.0  # of scores no tolerance is asked for: the order of a list is compared
 TIMED = 10  # lists
+CHOSEN_ON = ("select", "certify")
+Dtype = Literal["fp32", "bf16", "int8"]
+DTYPES: tuple[Dtype, ...] = get_args(Dtype)
+WHOLE = ListSchedule({})  # drops nobody
 CARD = Path(__file__).with_name("list_card.md")
 
 
@@ -50,6 +56,7 @@ class ListResult:
     """A finished adaptation.
 
     Args:
+        dtype: the fastest by what was chosen on, in which the promise holds.
         lost: share of the original's best that are not returned, over the certificate's lists.
         num_lists: of the certificate.
         cost: tokens times layers as a share of all, on the same lists.
@@ -57,6 +64,7 @@ class ListResult:
     """
 
     plan: ListSettings
+    dtype: Dtype
     schedule: ListSchedule
     lost: float
     num_lists: int
@@ -76,7 +84,8 @@ class ListResult:
         times = ms["transformers"] / ms["lists"]
         return (
             f"{times:.1f} times as fast as transformers ({ms['lists']:.0f} instead of "
-            f"{ms['transformers']:.0f} ms a list; {ms['all layers']:.0f} with all layers), and "
+            f"{ms['transformers']:.0f} ms a list, {ms['all layers']:.0f} with all layers, in "
+            f"{self.dtype}), and "
             f"{self.promise}: {100 * self.lost:.2f} % were, of {self.num_lists:,} lists."
         )
 
@@ -88,8 +97,9 @@ def adapt_lists(plan: ListSettings, given: Sequence[Mapping[str, Any]] | None = 
         given: dicts of `query` and `candidates`, in place of the file that the plan names.
     """
     keep_kernels()
-    original = open_cross_encoder(plan)
-    lists = read_lists(plan.queries if given is None else given, plan.keep)
+    original = Original.open(plan.model, plan.max_length, lists=True)
+    found = read_query_lists(plan.queries if given is None else given)
+    lists = QueryLists.of(found, plan.keep)
     parts = lists.parts(plan.shares) if len(lists) else {}
     check_enough(lists, parts, plan)
     work = Work.open(Path(plan.to), identity(plan, original, lists))
@@ -97,45 +107,40 @@ def adapt_lists(plan: ListSettings, given: Sequence[Mapping[str, Any]] | None = 
     texts = lists.texts
     rows_of = {part: rows_B for part, (rows_B, _) in pairs.items()}
     splits = splits_of(texts, rows_of, original, work.folder)
-    announce(plan, original, lists, parts)
+    announce(plan, original, lists, parts, splits, work.folder)
     encoder = original.encoder(2)
     check_encoder(encoder, original, splits["select"])
     learn_exits(encoder, splits, plan.heads, work.folder, plan.least_steps)
-    records = {
-        part: recorded(part, splits[part], pairs[part][1], encoder, original, work, plan.keep)
-        for part in ("select", "certify")
+    select, certify = (ListPart(part, splits[part], pairs[part][1]) for part in CHOSEN_ON)
+    wanted_B = original_scores(select, original, work)
+    choices = {
+        dtype: DtypeChoice.of(dtype, encoder, recorded(select, encoder, dtype, wanted_B, plan.keep))
+        for dtype in DTYPES
     }
-    holding = certified(chain(records["select"]), records["certify"], plan.agree, plan.confidence)
+    ms = timed(plan, original, select, {name: (one, WHOLE) for name, one in choices.items()})
+    chosen = choices[min(DTYPES, key=lambda name: choices[name].expected(plan.agree) * ms[name])]
+    wanted_B = original_scores(certify, original, work)
+    record = recorded(certify, encoder, chosen.dtype, wanted_B, plan.keep)
+    holding = certified(chosen.schedules, record, plan.agree, plan.confidence)
     if not holding:
         raise ConfigError(
             f"agree={plan.agree:g}: no schedule that drops candidates keeps the original's best "
             f"{plan.keep}: nothing was written"
         )
     schedule, lost, _ = holding[-1]
-    certify = records["certify"]
-    cost = certify.cost(schedule.replayed(certify.score_DB, certify.list_B))
-    ms = timed(plan, original, encoder, splits["select"], pairs["select"][1], schedule)
-    result = ListResult(plan, schedule, lost, len(parts["certify"]), cost, ms)
+    forms = {"transformers": None, "all layers": (chosen, WHOLE), "lists": (chosen, schedule)}
+    ms = timed(plan, original, select, forms)
+    cost = record.cost(replayed(record, schedule))
+    result = ListResult(plan, chosen.dtype, schedule, lost, len(parts["certify"]), cost, ms)
     write(result, original, encoder, lists)
     shutil.rmtree(work.folder)
     return result
 
 
-def open_cross_encoder(plan: ListSettings) -> Original:
-    """Open a model of one score. ConfigError, in one line, for another."""
-    try:
-        return Original.open(plan.model, plan.max_length, ANY, (), CUT)
-    except ConfigError as error:
-        if "answers with classes" not in str(error):
-            raise
-        wanted = "queries= is for a cross-encoder, which gives one score"
-        raise ConfigError(f"model={plan.model}: {wanted}, and this one has classes") from None
-
-
 def identity(plan: ListSettings, original: Original, lists: QueryLists) -> dict[str, Any]:
     """Settings that an unfinished adaptation must share with the call that goes on."""
     rows = hashlib.sha256(repr(lists).encode("utf-8", "surrogatepass")).hexdigest()
-    settings = plan.model_dump(exclude={"to", "queries", "model", "times"})
+    settings = plan.model_dump(include={"max_length", "shares", "least_steps", "heads"})
     return settings | {"weights": weights_digest(original.folder), "rows": rows}
 
 
@@ -152,58 +157,97 @@ def check_enough(lists: QueryLists, parts: Mapping[str, np.ndarray], plan: ListS
 
 
 def announce(
-    plan: ListSettings, original: Original, lists: QueryLists, parts: Mapping[str, np.ndarray]
+    plan: ListSettings,
+    original: Original,
+    lists: QueryLists,
+    parts: Mapping[str, np.ndarray],
+    splits: Mapping[str, Any],
+    scratch: Path,
 ) -> None:
+    """Print what will be done, time and disk. ConfigError where the disk is too small."""
     sizes = {part: f"{len(rows):,}" for part, rows in parts.items()}
+    kind, layers = original.config["model_type"], original.num_layers
+    ordered = "a score" if original.column is None else "the logit of entailment"
     print(
-        f"{plan.model}: {original.config['model_type']}, {original.num_layers} layers, a score\n"
+        f"{plan.model}: {kind}, {layers} layers, {ordered}\n"
         f"queries: {lists.line}\n"
         f"parts: {sizes['learn']} lists for learning heads, {sizes['select']} for choosing, "
         f"{sizes['certify']} for the certificate",
         flush=True,
     )
+    turns = 1.5 * min(TIMED, len(parts["select"])) * plan.times.repeats  # half of them warm up
+    timed = 2 * turns * len(splits["select"]) / len(parts["select"])  # transformers, ours, lists
+    Costs.of(plan, original, splits, timed, copies=0, kept=1).tell(plan.to, scratch)
+
+
+@dataclass(frozen=True)
+class ListPart:
+    """Pairs of some lists, and the number of each pair's list."""
+
+    name: str
+    split: Any
+    list_B: np.ndarray
+
+
+@dataclass(frozen=True)
+class DtypeChoice:
+    """A dtype, with schedules from strict to lax that were chosen in it."""
+
+    dtype: Dtype
+    encoder: AdaptiveEncoder
+    record: ListRecord
+    schedules: list[ListSchedule]
+
+    @classmethod
+    def of(cls, dtype: Dtype, encoder: AdaptiveEncoder, record: ListRecord) -> DtypeChoice:
+        return cls(dtype, in_kernels(encoder, dtype), record, chain(record))
+
+    def expected(self, agree: float) -> float:
+        """Cost of the cheapest schedule that loses at most half of what may be lost; infinite where
+        there is none."""
+        found = [replayed(self.record, schedule) for schedule in self.schedules]
+        able = [each for each in found if self.record.lost_Q(each).mean() <= (1 - agree) / 2]
+        return min((self.record.cost(each) for each in able), default=float("inf"))
+
+
+def original_scores(part: ListPart, original: Original, work: Work) -> np.ndarray:
+    """The original's scores, by transformers; kept."""
+    theirs = work.passed(f"original {part.name}", part.split, deployed_original(original).answers)
+    return theirs.logits_NC[:, 0]
 
 
 def recorded(
-    part: str,
-    split: Any,
-    list_B: np.ndarray,
-    encoder: AdaptiveEncoder,
-    original: Original,
-    work: Work,
-    keep: int,
+    part: ListPart, encoder: AdaptiveEncoder, dtype: str, original_B: np.ndarray, keep: int
 ) -> ListRecord:
-    """The scores of the original, by transformers, and of all our heads."""
-    theirs = work.passed(f"original {part}", split, deployed_original(original).answers)
-    found = record(encoder, split, title=f"heads {part}")
+    """The scores of all our heads in a dtype."""
+    found = record(in_kernels(encoder, dtype), part.split, title=f"{dtype}, {part.name}")
     score_DB = np.stack([found.guesses[depth][:, 0] for depth in sorted(found.guesses)])
-    original_B = theirs.logits_NC[:, 0]
-    return ListRecord(score_DB, original_B, split.lengths, list_B, keep)
+    return ListRecord(score_DB, original_B, part.split.lengths, part.list_B, keep)
 
 
 def timed(
     plan: ListSettings,
     original: Original,
-    encoder: AdaptiveEncoder,
-    split: Any,
-    list_B: np.ndarray,
-    schedule: ListSchedule,
+    part: ListPart,
+    forms: Mapping[str, tuple[DtypeChoice, ListSchedule] | None],
 ) -> dict[str, float]:
-    """Milliseconds of a list, in median: by transformers, by our kernels, and by the schedule."""
-    rows = [np.flatnonzero(list_B == number) for number in range(min(TIMED, list_B[-1] + 1))]
-    batches = [split.batch(rows_B) for rows_B in rows]
+    """Milliseconds of a list, in median, for each form. None: by transformers."""
+    rows = [
+        np.flatnonzero(part.list_B == number) for number in range(min(TIMED, part.list_B[-1] + 1))
+    ]
+    batches = [part.split.batch(rows_B) for rows_B in rows]
     inputs = [original.inputs(batch) for batch in batches]
 
-    def ours(schedule: ListSchedule) -> Any:
-        return lambda batch: rerank(encoder, batch, np.zeros(batch.size, int), schedule)
+    def ours(choice: DtypeChoice, schedule: ListSchedule) -> Any:
+        return lambda batch: rerank(choice.encoder, batch, np.zeros(batch.size, int), schedule)
 
     settings: dict[str, tuple[Any, list[Any]]] = {
-        "transformers": (lambda given: original.model(**given), inputs),
-        "all layers": (ours(ListSchedule({})), batches),
-        "lists": (ours(schedule), batches),
+        name: (original.logits, inputs) if form is None else (ours(*form), batches)
+        for name, form in forms.items()
     }
-    with undisturbed(plan.threads):
-        took = time_interleaved(settings, plan.times.repeats, block=2)
+    turns = len(settings) * plan.times.repeats * len(rows)
+    with undisturbed(plan.threads), bar("times", turns) as advance:
+        took = time_interleaved(settings, plan.times.repeats, 2, advance)
     return {name: float(median(times_RI.mean(0))) for name, times_RI in took.items()}
 
 
@@ -226,8 +270,10 @@ def write(
         }
         counts = {str(depth): count for depth, count in result.schedule.counts.items()}
         holds_for = digests(folder, "torch") | versions("torch") | {"machine": processor()}
-        AboutLists(plan.keep, counts, original.max_length, holds_for, certificate).write(folder)
-        front = front_matter(plan.model, original.folder / "README.md", "text-ranking")
+        about = plan.keep, counts, original.max_length, holds_for, certificate, original.column
+        AboutLists(*about, result.dtype).write(folder)
+        task = "text-ranking" if original.column is None else "zero-shot-classification"
+        front = front_matter(plan.model, original.folder / "README.md", task)
         write_text(folder / "README.md", card(result, lists, front))
 
 

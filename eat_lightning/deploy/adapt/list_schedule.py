@@ -1,79 +1,80 @@
 """Schedules for lists: chosen on some queries, certified on others.
 
-Shapes: B pairs of all lists, D depths (the last: all layers), Q lists, T schedules.
+Shapes: Q lists, T schedules.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Float, Int
 
 from eat_lightning.deploy.certify.procedure._bounds import betting, fixed_sequence
-from eat_lightning.infer.rerank import ListSchedule, Reranked, places
+from eat_lightning.infer.list_record import ListRecord
+from eat_lightning.infer.rerank import ListSchedule, Reranked
 
-# Shares of the wanted candidates that each depth alone lets pass, from strict to lax.
-SHARES = (1.0, *(1 - 0.001 * 1.35**k for k in range(18)))
-
-
-@dataclass(frozen=True)
-class ListRecord:
-    """Scores of some lists at every depth, so that schedules need no further pass.
-
-    Args:
-        score_DB: what the heads say at each depth, full depth last.
-        original_B: the original's scores.
-        tokens_B: of each pair.
-        list_B: numbers of the lists, ascending.
-        keep: candidates of a list that are returned.
-    """
-
-    score_DB: Float[np.ndarray, "d b"]
-    original_B: Float[np.ndarray, " b"]
-    tokens_B: Int[np.ndarray, " b"]
-    list_B: Int[np.ndarray, " b"]
-    keep: int
-
-    @cached_property
-    def wanted_B(self) -> np.ndarray:
-        """True for the original's best of each list."""
-        return places(-self.original_B, self.list_B) < self.keep
-
-    def lost_Q(self, found: Reranked) -> Float[np.ndarray, " q"]:
-        """The share of the original's best of each list that are not among those returned."""
-        missed_B = self.wanted_B & (found.place_B >= self.keep)
-        return np.bincount(self.list_B, missed_B) / self.keep
-
-    def cost(self, found: Reranked) -> float:
-        """Tokens times layers that were run, as a share of all."""
-        layers = len(self.score_DB) - 1
-        return float((found.depth_B * self.tokens_B).sum() / (layers * self.tokens_B.sum()))
-
-    def schedule(self, share: float) -> ListSchedule:
-        """Let pass, behind each depth, so many that the share of the wanted would be among them."""
-        counts: dict[int, int] = {}
-        fewest = int(np.bincount(self.list_B).max())
-        for depth, score_B in enumerate(self.score_DB[:-1]):
-            place_W = np.sort(places(-score_B, self.list_B)[self.wanted_B])
-            needed = int(place_W[max(0, int(np.ceil(share * len(place_W))) - 1)]) + 1
-            if max(needed, self.keep) < fewest:
-                fewest = counts[depth] = max(needed, self.keep)
-        return ListSchedule(counts)
+# Layers of all candidates that the loss of all wanted ones is taken to cost, from strict to lax.
+PRICES = (1000.0, *(60 / 1.3**k for k in range(18)))
+SWEEPS = 3
+STEPS = 5  # between the schedules of two prices
 
 
 def chain(select: ListRecord) -> list[ListSchedule]:
     """Schedules from strict to lax, each cheaper on *select* than the one before."""
+    at_prices = [ListSchedule({})]
+    for price in PRICES:
+        at_prices.append(descended(select, at_prices[-1], price))
     found: list[ListSchedule] = []
     least = 1.0
-    for share in SHARES:
-        schedule = select.schedule(share)
-        cost = select.cost(schedule.replayed(select.score_DB, select.list_B))
-        if cost < least:
-            found, least = [*found, schedule], cost
+    for strict, lax in pairwise(at_prices):
+        for schedule in between(strict, lax, int(np.bincount(select.list_B).max())):
+            cost = select.cost(replayed(select, schedule))
+            if cost < least:
+                found, least = [*found, schedule], cost
     return found
+
+
+def between(strict: ListSchedule, lax: ListSchedule, largest: int) -> Iterator[ListSchedule]:
+    """Go from one schedule to another in steps of about one factor, the last included.
+
+    No price chooses the points between: they lie within the hull.
+    """
+    depths = sorted({*strict.counts, *lax.counts})
+    from_D, to_D = ([x.counts.get(depth, largest) for depth in depths] for x in (strict, lax))
+    for part in np.linspace(0, 1, STEPS + 1)[1:]:
+        counts_D = np.round(np.power(from_D, 1 - part) * np.power(to_D, part)).astype(int)
+        counts = dict(zip(depths, counts_D.tolist(), strict=True))
+        yield ListSchedule({depth: count for depth, count in counts.items() if count < largest})
+
+
+def descended(select: ListRecord, schedule: ListSchedule, price: float) -> ListSchedule:
+    """Choose the counts of all depths, one after another, by cost and what is lost at a price."""
+    largest = int(np.bincount(select.list_B).max())
+    sizes = sorted({*np.geomspace(select.keep, largest, 16).astype(int).tolist()}, reverse=True)
+    best, least = schedule, spent(select, schedule, price)
+    for _ in range(SWEEPS):
+        before = least
+        for depth in range(len(select.score_DB) - 1):
+            for size in sizes:
+                counts = {k: n for k, n in best.counts.items() if k != depth}
+                counts |= {depth: size} if size < largest else {}
+                tried = ListSchedule(dict(sorted(counts.items())))
+                now = spent(select, tried, price)
+                if now < least:
+                    best, least = tried, now
+        if least == before:
+            break
+    return best
+
+
+def spent(select: ListRecord, schedule: ListSchedule, price: float) -> float:
+    found = replayed(select, schedule)
+    return select.cost(found) + price * float(select.lost_Q(found).mean())
+
+
+def replayed(record: ListRecord, schedule: ListSchedule) -> Reranked:
+    return schedule.replayed(record.score_DB, record.list_B)
 
 
 def certified(
@@ -85,7 +86,7 @@ def certified(
     list is bounded by betting; lists are the units.
     """
     losses_TQ = np.array(
-        [certify.lost_Q(s.replayed(certify.score_DB, certify.list_B)) for s in schedules]
+        [certify.lost_Q(replayed(certify, schedule)) for schedule in schedules]
     ).reshape(len(schedules), -1)
     p_T = betting(losses_TQ, 1 - agree, 1 - confidence)
     holding = int(fixed_sequence(p_T, 1 - confidence))

@@ -1,24 +1,19 @@
-"""Queries with their candidates: read from a file, and made pairs of.
+"""Queries with their candidates, of which pairs are made.
 
 Shapes: Q lists, B pairs of all lists.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from eat_lightning.deploy.adapt.texts import Texts, cut, table_of
-from eat_lightning.errors import ConfigError
-from eat_lightning.weights.untrusted import one_line
+from eat_lightning.data.query_lists import QueryList
+from eat_lightning.deploy.adapt.texts import Texts, cut
 
 COLUMNS = ["query", "candidate"]
-SUFFIXES = (".jsonl", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -38,8 +33,17 @@ class QueryLists:
     num_doubled: int
 
     @classmethod
-    def of(cls, found: Sequence[tuple[str, list[str]]], keep: int) -> QueryLists:
-        long = [(query, texts) for query, texts in found if query.strip() and len(texts) > keep]
+    def of(cls, found: Sequence[QueryList], keep: int) -> QueryLists:
+        """Take the lists of which something can be left out.
+
+        Args:
+            keep: candidates that are returned of each; a list must have more.
+        """
+        long = [
+            (each.query, each.candidates)
+            for each in found
+            if each.query.strip() and len(each.candidates) > keep
+        ]
         distinct = dict(reversed(long))
         queries = list(dict.fromkeys(query for query, _ in long))
         lists = [distinct[query] for query in queries]
@@ -78,35 +82,3 @@ class QueryLists:
         parts = [f", {count:,} {what}" for what, count in left_out.items() if count]
         most = max(map(len, self.candidates), default=0)
         return f"{self.num_read:,} lists read{''.join(parts)}, of at most {most} candidates"
-
-
-def read_lists(given: str | Sequence[Mapping[str, Any]], keep: int) -> QueryLists:
-    """Read lists from a jsonl or parquet file with `query` and `candidates`, or from such dicts.
-
-    ConfigError, in one line, for a file that cannot be read, and for what is no list.
-
-    Args:
-        keep: candidates that are returned of each; a list must have more.
-    """
-    if not isinstance(given, str):
-        return QueryLists.of([checked(row, number) for number, row in enumerate(given, 1)], keep)
-    path = Path(given)
-    if not path.is_file() or path.suffix not in SUFFIXES:
-        raise ConfigError(f"queries={given}: must be a file of {' or '.join(SUFFIXES)}")
-    try:
-        rows = table_of(path).to_pylist()
-    except (pa.ArrowException, OSError, ValueError, AttributeError) as error:
-        raise ConfigError(f"queries={given}: cannot be read ({one_line(error, 120)})") from None
-    return QueryLists.of([checked(row, number) for number, row in enumerate(rows, 1)], keep)
-
-
-def checked(row: Mapping[str, Any], number: int) -> tuple[str, list[str]]:
-    """A query and its candidates. ConfigError for what is none."""
-    query, candidates = row.get("query"), row.get("candidates")
-    texts = [query, *candidates] if isinstance(candidates, list) else [None]
-    if not all(isinstance(text, str) for text in texts):
-        wanted = '{"query": text, "candidates": [text, ...]}'
-        raise ConfigError(f"queries: list {number} must be {wanted}, got {one_line(row, 80)}")
-    # JSON can spell half of a surrogate pair, which no tokenizer takes.
-    plain = [text.encode("utf-8", "replace").decode() for text in texts if text is not None]
-    return plain[0], plain[1:]

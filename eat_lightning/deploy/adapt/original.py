@@ -5,7 +5,7 @@ Shapes: B examples, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 
 from eat_lightning.data.split import reader_of
 from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.deploy.adapt.same_answer import SameAnswer, same_answer_of
 from eat_lightning.engines.adapted import encoder_of
+from eat_lightning.engines.reranker import SCORE_OF_LISTS
 from eat_lightning.errors import ConfigError
 from eat_lightning.long_texts import CUT, Joiner, LongTexts, Reader
 from eat_lightning.measure.baselines import padded_inputs
@@ -40,6 +42,7 @@ class Original:
         config: of its config.json.
         max_length: tokens of a text that is read at once.
         long: how a longer one is read.
+        column: the logit that orders lists, that of entailment; None: all are answers.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Original:
     tokenizer: Any
     max_length: int
     long: LongTexts = CUT
+    column: int | None = None
 
     @classmethod
     def open(
@@ -58,11 +62,13 @@ class Original:
         tolerance: float | None = None,
         cuts: Sequence[float] = (),
         long: LongTexts = CUT,
+        lists: bool = False,
     ) -> Original:
         """Open a folder or a hub's model. ConfigError, in one line, where it is none to adapt.
 
         Args:
             tolerance, cuts: by which two scores are compared.
+            lists: it orders candidates, by its score or by the logit of entailment.
         """
         if not Path(name).is_dir() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
             raise ConfigError(f"model={name}: there is no such folder")
@@ -84,13 +90,17 @@ class Original:
                 counts = class_counts({key: weight.shape for key, weight in weights.items()})
             if not counts:
                 raise ConfigError(f"model={name}: its weights hold no classifier")
-            same = same_answer_of(config, counts.pop(), name, tolerance, cuts)
+            num_labels = counts.pop()
+            column = ordering_column(config, num_labels, name) if lists else None
+            same = SameAnswer(SCORE_OF_LISTS, [])
+            if not lists:
+                same = same_answer_of(config, num_labels, name, tolerance, cuts)
             tokenizer: Any = tokenizer_for(str(folder))
             most = min(tokenizer.model_max_length, source_shape(config, folder).max_length)
         most = min(max_length or most, most)
         if faults := long.faults(same.kind, same.labels, most):
             raise ConfigError.of(faults)
-        return cls(name, folder, config, same, tokenizer, most, long)
+        return cls(name, folder, config, same, tokenizer, most, long, column)
 
     @property
     def reader(self) -> Reader:
@@ -125,6 +135,11 @@ class Original:
             raise ConfigError(f"model={self.name}: {one_line(error, 160)}") from None
         return made.eval()
 
+    def logits(self, inputs: dict[str, torch.Tensor]) -> Float[torch.Tensor, "b c"]:
+        """Answer as transformers does; where one logit is the answer, that one alone."""
+        logits_BC = self.model(**inputs).logits
+        return logits_BC if self.column is None else logits_BC[:, self.column, None]
+
     def inputs(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Pad a batch as the tokenizer would."""
         typed = "token_type_ids" in self.tokenizer.model_input_names
@@ -133,7 +148,25 @@ class Original:
     def encoder(self, num_texts: int) -> AdaptiveEncoder:
         """Our encoder of the same weights, with new heads for exits."""
         with as_model(self.name):
-            return encoder_of(self.folder, self.same.kind, num_texts, self.tokenizer)
+            given = self.folder, self.same.kind, num_texts, self.tokenizer
+            return encoder_of(*given, column=self.column)
+
+
+def ordering_column(config: Mapping[str, Any], num_labels: int, where: str) -> int | None:
+    """Find the logit of entailment, as transformers' zero-shot pipeline does; None of a score.
+
+    ConfigError, in one line, for classes of another sort.
+    """
+    if num_labels == 1:
+        return None
+    classes = config.get("label2id")
+    for name, number in classes.items() if isinstance(classes, dict) else ():
+        if name.lower().startswith("entail") and number in range(num_labels):
+            return int(number)
+    raise ConfigError(
+        f"model={where}: queries= is for a cross-encoder, which gives one score, or for classes "
+        "with entailment, and this one has other classes"
+    )
 
 
 @contextmanager

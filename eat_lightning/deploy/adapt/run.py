@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,7 @@ from eat_lightning.data.batching import spread_rows
 from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split, make_split
 from eat_lightning.deploy.adapt.cascade import SmallModel, check_pair
+from eat_lightning.deploy.adapt.costs import Costs
 from eat_lightning.deploy.adapt.demand import Demand
 from eat_lightning.deploy.adapt.exits import learn_exits
 from eat_lightning.deploy.adapt.folder import AdaptResult, write_folder
@@ -39,11 +38,10 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.infer.latency import keep_kernels
 from eat_lightning.infer.text_windows import TextWindows, windows_of
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.weights.files import weight_files, weights_digest
+from eat_lightning.weights.files import weights_digest
 
 CLOSE = 1e-2  # our encoder's logits in fp32 differ from transformers' by less
 KERNELS = 2048  # 7 for each number of tokens and dtype, 0.4 MB each: passes make thousands
-TIMED = 16  # texts that tell how long it will take
 
 
 def adapt(plan: AdaptSettings, given: Sequence[Any] | None = None) -> AdaptResult:
@@ -194,10 +192,10 @@ def splits_of(
 def check_encoder(encoder: AdaptiveEncoder, original: Original, split: Any) -> None:
     """ConfigError where our encoder of the same weights answers otherwise than transformers."""
     windows: Split = windows_of(split)
-    batch = windows.batch(spread_rows(len(windows), TIMED))
+    batch = windows.batch(spread_rows(len(windows), 16))
     with torch.inference_mode():
         ours_BC = encoder(batch).logits_BC[:, : encoder.num_labels].numpy()
-        theirs_BC = original.model(**original.inputs(batch)).logits.numpy()
+        theirs_BC = original.logits(original.inputs(batch)).numpy()
     gap = float(np.abs(ours_BC - theirs_BC).max())
     if not gap < CLOSE:
         raise ConfigError(
@@ -226,7 +224,6 @@ def announce(
     absent = absent_engines(plan.engines)
     tried = ", ".join(NAMES[e] for e in ("torch", *plan.engines) if e not in absent)
     first = f", and with {plan.small} before them" if plan.small else ""
-    seconds, scratch_bytes, kept_bytes = costs(plan, original, splits)
     lines = [
         f"{plan.model}: {kind}, {layers} layers, {original.same.title}",
         f"texts: {texts.line}{long}",
@@ -234,39 +231,8 @@ def announce(
         f"{sizes['certify']:,} for the certificate, of which {every.allowed:,} answers may change",
         f"tried: {tried}, without exits and with them{first}",
         *(f"not tried: {NAMES[e]}, pip install 'eat-lightning[onnx,openvino]'" for e in absent),
-        f"takes about {timedelta(seconds=round(seconds))}, {scratch_bytes / 1e9:.1f} GB "
-        f"in {scratch} meanwhile, {kept_bytes / 1e9:.1f} GB in {plan.to}",
     ]
     print("\n".join(lines), flush=True)
-    free = shutil.disk_usage(scratch).free
-    if free < scratch_bytes + kept_bytes:
-        needed = f"{(scratch_bytes + kept_bytes) / 1e9:.1f} GB"
-        raise ConfigError(f"to={plan.to}: {needed} are needed, and {free / 1e9:.1f} GB are free")
-
-
-def costs(
-    plan: AdaptSettings, original: Original, splits: Mapping[str, Any]
-) -> tuple[float, float, float]:
-    """Estimate seconds, bytes of scratch and bytes of the folder, from a few timed texts."""
-    sizes = {name: len(split) for name, split in splits.items()}
-    weights = sum(path.stat().st_size for path in weight_files(original.folder))
-    width, layers = original.width, original.num_layers
-    windows = sum(len(windows_of(splits[part])) for part in ("learn", "select"))
-    vectors = 2.0 * windows * layers * width * plan.num_columns
-    graphs = 2.5 * len(plan.engines)  # with exits and without, in fp32 and in int8
-    heads = 4.0 * layers * width * width * (4 if plan.num_columns == 2 else 1)
-    theirs, rows_B = deployed_original(original), spread_rows(sizes["select"], TIMED)
-    batch = splits["select"].batch(rows_B)
-    took = []
-    for _ in range(2):  # the first time is slower
-        began = perf_counter()
-        theirs.answers(batch)
-        took.append(perf_counter() - began)
-    each = took[-1] / len(rows_B)
-    passes = len(plan.engines) + 2.7  # of *select*, in all dtypes, as passes of fp32
-    texts = sizes["select"] * passes + sizes["learn"] * 0.7 + sizes["certify"] * 1.7
-    training = sum(plan.heads.epochs) * sizes["learn"] * heads * 6e-11
-    making = 20.0 * layers if plan.engines else 0.0  # of graphs: two static, at most three points
-    timed = plan.times.examples * plan.times.repeats * 10 * torch.get_num_threads()
-    seconds = each * (texts + timed) + training + making
-    return seconds, vectors + weights * (1 + graphs), 1.5 * weights + heads
+    timed = plan.times.examples * plan.times.repeats * 10
+    copies = 1 + 2.5 * len(plan.engines)  # graphs with exits and without, in fp32 and in int8
+    Costs.of(plan, original, splits, timed, copies, kept=1.5).tell(plan.to, scratch)

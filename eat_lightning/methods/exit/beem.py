@@ -19,6 +19,7 @@ from eat_lightning.answer_kind import SINGLE
 from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.methods.exit._scores import lead
 from eat_lightning.model.contracts import ExitRule, Knob
+from eat_lightning.model.contracts.exit import Decision, Guesses, Signals
 from eat_lightning.model.method import method
 from eat_lightning.validation import Beside, Check, Points, Within, is_list, one_each
 
@@ -64,11 +65,7 @@ class Beem(ExitRule):
         bounds="(0, inf)",
     )
 
-    def decides(
-        self,
-        logits_EBC: Float[Tensor, "e b c"],
-        signals_EBS: Float[Tensor, "e b s"] | None = None,
-    ) -> Int[Tensor, " b"]:
+    def decides(self, logits_EBC: Guesses, signals_EBS: Signals = None) -> Decision:
         return (self._score(logits_EBC) >= point_at(self.alpha, len(logits_EBC))).long()
 
     def _score(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from eat_lightning.answer_kind import SCORE, SINGLE
 from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.model.contracts import ExitRule, Knob
+from eat_lightning.model.contracts.exit import Guess, Pooled, Signal
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.shape import Shape
@@ -51,13 +52,7 @@ class LearningToExit(ExitRule, nn.Module):
     def bind(self, shape: Shape, exits: Sequence[int], num_labels: int) -> None:
         self.regressor = nn.Linear(shape.hidden_size, 1)
 
-    def observe(
-        self,
-        packed: Packed,
-        pooled_BD: Float[Tensor, "b d"],
-        logits_BC: Float[Tensor, "b c"],
-        layer: int,
-    ) -> Float[Tensor, "b 1"]:
+    def observe(self, packed: Packed, pooled_BD: Pooled, logits_BC: Guess, layer: int) -> Signal:
         """Tell how likely this exit is wrong, 0 ... 1."""
         return torch.sigmoid(self.regressor(pooled_BD))
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from eat_lightning.answer_kind import SINGLE
 from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.model.contracts import ExitRule, Head, Knob
+from eat_lightning.model.contracts.exit import Guess, Pooled, Signal
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.shape import Shape
@@ -56,13 +57,7 @@ class CertaintyAware(ExitRule):
     def join(self, heads: Mapping[int, Head]) -> None:
         self.heads = heads
 
-    def observe(
-        self,
-        packed: Packed,
-        pooled_BD: Float[Tensor, "b d"],
-        logits_BC: Float[Tensor, "b c"],
-        layer: int,
-    ) -> Float[Tensor, "b 1"]:
+    def observe(self, packed: Packed, pooled_BD: Pooled, logits_BC: Guess, layer: int) -> Signal:
         """Return the share that the head's weights do not see, 0 ... 1."""
         classes = self.heads[layer].classes
         return unseen_share(pooled_BD.detach(), classes.weight.detach(), classes.bias.detach())

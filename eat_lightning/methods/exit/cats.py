@@ -23,6 +23,7 @@ from eat_lightning.answer_kind import SINGLE
 from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.methods.exit._scores import lead
 from eat_lightning.model.contracts import ExitRule, Knob
+from eat_lightning.model.contracts.exit import Guess, Pooled, Signal
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.shape import Shape
@@ -67,13 +68,7 @@ class MetaConsistency(ExitRule, nn.Module):
             }
         )
 
-    def observe(
-        self,
-        packed: Packed,
-        pooled_BD: Float[Tensor, "b d"],
-        logits_BC: Float[Tensor, "b c"],
-        layer: int,
-    ) -> Float[Tensor, "b 1"]:
+    def observe(self, packed: Packed, pooled_BD: Pooled, logits_BC: Guess, layer: int) -> Signal:
         """Tell how likely the last layer says the same class, 0 ... 1."""
         p_BC = logits_BC.detach().float().softmax(-1)
         class_BC = F.one_hot(p_BC.argmax(-1), p_BC.shape[1])

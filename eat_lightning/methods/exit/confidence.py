@@ -6,12 +6,13 @@ nobody leaves.
 
 from collections.abc import Sequence
 
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from eat_lightning.answer_kind import SINGLE
 from eat_lightning.methods.exit._points import ExitLayers, least_at
 from eat_lightning.model.contracts import ExitRule, Knob
+from eat_lightning.model.contracts.exit import Decision, Guesses, Signals
 from eat_lightning.model.method import method
 from eat_lightning.validation import Points
 
@@ -45,11 +46,7 @@ class Confidence(ExitRule):
         """The least lead of the likeliest class of whoever leaves: the others share 1 - tau."""
         return 2 * min(self.tau if isinstance(self.tau, Sequence) else [self.tau]) - 1
 
-    def decides(
-        self,
-        logits_EBC: Float[Tensor, "e b c"],
-        signals_EBS: Float[Tensor, "e b s"] | None = None,
-    ) -> Int[Tensor, " b"]:
+    def decides(self, logits_EBC: Guesses, signals_EBS: Signals = None) -> Decision:
         return (confidence(logits_EBC) >= least_at(self.tau, len(logits_EBC))).long()
 
     def margin(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:

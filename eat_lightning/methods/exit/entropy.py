@@ -6,13 +6,14 @@ FastBERT (Liu et al. 2020) where the uncertainty H / ln C < speed, with C classe
 
 from __future__ import annotations
 
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from eat_lightning.answer_kind import SINGLE
 from eat_lightning.methods.exit import _scores
 from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.model.contracts import ExitRule, Knob
+from eat_lightning.model.contracts.exit import Decision, Guesses, Signals
 from eat_lightning.model.method import method
 from eat_lightning.validation import Points
 
@@ -46,11 +47,7 @@ class Entropy(ExitRule):
         bounds="[0, inf)",
     )
 
-    def decides(
-        self,
-        logits_EBC: Float[Tensor, "e b c"],
-        signals_EBS: Float[Tensor, "e b s"] | None = None,
-    ) -> Int[Tensor, " b"]:
+    def decides(self, logits_EBC: Guesses, signals_EBS: Signals = None) -> Decision:
         entropy_B = _scores.entropy(logits_EBC[-1], self.normalised)
         return (entropy_B < point_at(self.entropy, len(logits_EBC))).long()
 

@@ -6,12 +6,13 @@ may still come or go keeps the example: its set is the answer. No training is ne
 
 from __future__ import annotations
 
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from eat_lightning.answer_kind import MULTI
 from eat_lightning.methods.exit._points import ExitLayers, least_at
 from eat_lightning.model.contracts import ExitRule, Knob
+from eat_lightning.model.contracts.exit import Decision, Guesses, Signals
 from eat_lightning.model.method import method
 from eat_lightning.validation import Points
 
@@ -39,11 +40,7 @@ class EveryLabel(ExitRule):
         bounds="(0, 1]",
     )
 
-    def decides(
-        self,
-        logits_EBC: Float[Tensor, "e b c"],
-        signals_EBS: Float[Tensor, "e b s"] | None = None,
-    ) -> Int[Tensor, " b"]:
+    def decides(self, logits_EBC: Guesses, signals_EBS: Signals = None) -> Decision:
         return (least_sure(logits_EBC[-1]) >= least_at(self.tau, len(logits_EBC))).long()
 
     def margin(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:

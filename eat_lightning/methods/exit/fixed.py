@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 
 from eat_lightning.model.contracts import ExitRule
+from eat_lightning.model.contracts.exit import Decision, Guesses, Signals
 from eat_lightning.model.method import method
 from eat_lightning.validation import Beside, Check, InLayers
 
@@ -25,9 +24,5 @@ class Fixed(ExitRule):
     def __post_init__(self) -> None:
         self.layers: Sequence[int] = [self.layer]
 
-    def decides(
-        self,
-        logits_EBC: Float[Tensor, "e b c"],
-        signals_EBS: Float[Tensor, "e b s"] | None = None,
-    ) -> Int[Tensor, " b"]:
+    def decides(self, logits_EBC: Guesses, signals_EBS: Signals = None) -> Decision:
         return torch.ones(logits_EBC.shape[1], dtype=torch.int64, device=logits_EBC.device)

@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from eat_lightning.answer_kind import SINGLE
 from eat_lightning.methods.exit._points import patience_faults, point_at
 from eat_lightning.methods.exit._scores import entropy, mean_guess
 from eat_lightning.model.contracts import ExitRule, Knob
+from eat_lightning.model.contracts.exit import Decision, Guesses, Signals
 from eat_lightning.model.method import method
 from eat_lightning.validation import InLayers, Points, Whole
 
@@ -55,11 +56,7 @@ class FlexiblePatience(ExitRule):
     def rules(self, num_layers: int | None) -> list[str]:
         return patience_faults(self.patience, self.layers)
 
-    def decides(
-        self,
-        logits_EBC: Float[Tensor, "e b c"],
-        signals_EBS: Float[Tensor, "e b s"] | None = None,
-    ) -> Int[Tensor, " b"]:
+    def decides(self, logits_EBC: Guesses, signals_EBS: Signals = None) -> Decision:
         if len(logits_EBC) <= self.patience:
             return torch.zeros(logits_EBC.shape[1], dtype=torch.int64, device=logits_EBC.device)
         far_EB = self._apart(logits_EBC[-self.patience - 1 :])

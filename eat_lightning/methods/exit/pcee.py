@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from eat_lightning.answer_kind import SINGLE
 from eat_lightning.methods.exit._points import point_at
 from eat_lightning.methods.exit._scores import entropy, lead, mean_guess
 from eat_lightning.model.contracts import ExitRule, Knob
+from eat_lightning.model.contracts.exit import Decision, Guesses, Signals
 from eat_lightning.model.method import method
 from eat_lightning.validation import Beside, Check, InLayers, Points, Whole, is_whole
 
@@ -54,11 +55,7 @@ class PatientConfident(ExitRule):
         bounds="[0, 1]",
     )
 
-    def decides(
-        self,
-        logits_EBC: Float[Tensor, "e b c"],
-        signals_EBS: Float[Tensor, "e b s"] | None = None,
-    ) -> Int[Tensor, " b"]:
+    def decides(self, logits_EBC: Guesses, signals_EBS: Signals = None) -> Decision:
         recent_EBC = logits_EBC[-self.patience :]
         if len(recent_EBC) < self.patience:
             return torch.zeros(logits_EBC.shape[1], dtype=torch.int64, device=logits_EBC.device)

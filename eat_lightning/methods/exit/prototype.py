@@ -25,6 +25,7 @@ from eat_lightning.answer_kind import SINGLE
 from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.methods.exit._scores import entropy
 from eat_lightning.model.contracts import ExitRule, Knob
+from eat_lightning.model.contracts.exit import Guess, Pooled, Signal
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.shape import Shape
@@ -70,13 +71,7 @@ class PrototypeDistance(ExitRule, nn.Module):
             {k: nn.Parameter(scale * torch.randn(num_labels, self.width)) for k in names}
         )
 
-    def observe(
-        self,
-        packed: Packed,
-        pooled_BD: Float[Tensor, "b d"],
-        logits_BC: Float[Tensor, "b c"],
-        layer: int,
-    ) -> Float[Tensor, "b c"]:
+    def observe(self, packed: Packed, pooled_BD: Pooled, logits_BC: Guess, layer: int) -> Signal:
         """Distances to the prototypes."""
         at_BW, prototypes_CW = self.space[str(layer)](pooled_BD), self.prototypes[str(layer)]
         return torch.linalg.vector_norm(at_BW[:, None].float() - prototypes_CW.float(), dim=-1)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.model.contracts import ExitRule, Knob
+from eat_lightning.model.contracts.exit import Guess, Pooled, Signal
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed, mixed
 from eat_lightning.validation import Points, Whole
@@ -41,13 +42,7 @@ class Random(ExitRule):
         bounds="[0, 1]",
     )
 
-    def observe(
-        self,
-        packed: Packed,
-        pooled_BD: Float[Tensor, "b d"],
-        logits_BC: Float[Tensor, "b c"],
-        layer: int,
-    ) -> Float[Tensor, "b 1"]:
+    def observe(self, packed: Packed, pooled_BD: Pooled, logits_BC: Guess, layer: int) -> Signal:
         """This exit's draw, uniform in [0, 1)."""
         example_B = packed.notes["example"].index_select(0, packed.layout.offsets_B)
         drawn_B = mixed(mixed(example_B + self.seed) + layer)

@@ -12,6 +12,7 @@ from torch import Tensor
 from eat_lightning.answer_kind import SINGLE
 from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.model.contracts import ExitRule, Knob
+from eat_lightning.model.contracts.exit import Decision, Guesses, Signals
 from eat_lightning.model.method import method
 from eat_lightning.validation import Points
 
@@ -35,11 +36,7 @@ class Vote(ExitRule):
         "votes", strict=24, grid=(6, 5, 4, 3, 2), fine=(*range(23, 0, -1),), bounds="[1, inf)"
     )
 
-    def decides(
-        self,
-        logits_EBC: Float[Tensor, "e b c"],
-        signals_EBS: Float[Tensor, "e b s"] | None = None,
-    ) -> Int[Tensor, " b"]:
+    def decides(self, logits_EBC: Guesses, signals_EBS: Signals = None) -> Decision:
         most_B = votes_for(logits_EBC).amax(-1)
         return (most_B >= point_at(self.votes, len(logits_EBC))).long()
 

@@ -19,6 +19,13 @@ from eat_lightning.model.packed import Packed
 from eat_lightning.model.policy import Policy
 from eat_lightning.model.shape import Shape
 
+Guesses = Float[Tensor, "e b c"]  # of the exits so far
+Signals = Float[Tensor, "e b s"] | None  # of `observe` there
+Decision = Int[Tensor, " b"]  # 0: stays
+Pooled = Float[Tensor, "b d"]
+Guess = Float[Tensor, "b c"]
+Signal = Float[Tensor, "b s"]
+
 
 class ExitRule(EncoderPart, ABC):
     """Decides at each of its `layers` but the last layer of the encoder, where all leave. At the
@@ -41,11 +48,7 @@ class ExitRule(EncoderPart, ABC):
         return None
 
     @abstractmethod
-    def decides(
-        self,
-        logits_EBC: Float[Tensor, "e b c"],
-        signals_EBS: Float[Tensor, "e b s"] | None = None,
-    ) -> Int[Tensor, " b"]:
+    def decides(self, logits_EBC: Guesses, signals_EBS: Signals = None) -> Decision:
         """Give 0 for an example that stays, 1 + i for one that leaves for `reasons[i]`.
 
         Args:
@@ -55,12 +58,8 @@ class ExitRule(EncoderPart, ABC):
         """
 
     def observe(
-        self,
-        packed: Packed,
-        pooled_BD: Float[Tensor, "b d"],
-        logits_BC: Float[Tensor, "b c"],
-        layer: int,
-    ) -> Float[Tensor, "b s"] | None:
+        self, packed: Packed, pooled_BD: Pooled, logits_BC: Guess, layer: int
+    ) -> Signal | None:
         """Give signals to be recorded beside the logits. A rule with signals cannot be exported.
 
         Args:

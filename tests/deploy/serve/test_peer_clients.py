@@ -226,22 +226,6 @@ def test_cohere_s_client(ranker: tuple[Any, Running]):
                 intruder.rerank(**given)
 
 
-def test_langchain_s_reranker(ranker: tuple[Any, Running]):
-    """By Cohere's route: for text-embeddings-inference LangChain has embeddings alone."""
-    langchain = pytest.importorskip(
-        "langchain_cohere", reason="langchain-cohere, which takes an older cohere than `clients`"
-    )
-    theirs, served = ranker
-    reranker = langchain.CohereRerank(
-        base_url=url_of(served), cohere_api_key=TOKEN, model="any", top_n=len(TEXTS)
-    )
-    found = reranker.rerank(TEXTS, "a good film")
-    expected = expected_ranks(theirs, "a good film", TEXTS)
-    assert [each["index"] for each in found] == [index for index, _ in expected]
-    scores = [each["relevance_score"] for each in found]
-    assert scores == pytest.approx([s for _, s in expected], abs=1e-4)
-
-
 def test_haystack_s_ranker(ranker: tuple[Any, Running]):
     name = "haystack_integrations.components.rankers.huggingface_api"
     rankers = pytest.importorskip(name, reason=NO_CLIENT)

@@ -1,0 +1,75 @@
+"""Queries with their candidates, read from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from eat_lightning.data.source import json_lines
+from eat_lightning.errors import ConfigError
+from eat_lightning.weights.untrusted import one_line
+
+SUFFIXES = (".jsonl", ".parquet")
+
+
+@dataclass(frozen=True)
+class QueryList:
+    """A query with its candidates, in a first stage's order.
+
+    Args:
+        relevance: a judgement of each candidate, above 0 for a relevant one; None: nobody judged.
+    """
+
+    query: str
+    candidates: list[str]
+    relevance: list[float] | None = None
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any], number: int) -> QueryList:
+        """Check a row of a file. ConfigError, in one line, for what is no list."""
+        query, candidates = row.get("query"), row.get("candidates")
+        texts = [query, *candidates] if isinstance(candidates, list) else [None]
+        if not all(isinstance(text, str) for text in texts):
+            wanted = '{"query": text, "candidates": [text, ...]}'
+            raise ConfigError(f"queries: list {number} must be {wanted}, got {one_line(row, 80)}")
+        # JSON can spell half of a surrogate pair, which no tokenizer takes.
+        plain = [text.encode("utf-8", "replace").decode() for text in texts if text is not None]
+        return cls(plain[0], plain[1:], judged(row.get("relevance"), len(plain) - 1, number))
+
+
+def judged(found: Any, num: int, number: int) -> list[float] | None:
+    """Check judgements. ConfigError where they are not one number for each candidate."""
+    if found is None:
+        return None
+    numbers = isinstance(found, list) and all(isinstance(x, int | float) for x in found)
+    if not numbers or len(found) != num:
+        raise ConfigError(
+            f"queries: relevance of list {number} must be {num} numbers, one for each candidate"
+        )
+    return [float(x) for x in found]
+
+
+def read_query_lists(given: str | Sequence[Mapping[str, Any]]) -> list[QueryList]:
+    """Read lists from a jsonl or parquet file with `query`, `candidates` and, where somebody has
+    judged, `relevance`; or from such dicts.
+
+    ConfigError, in one line, for a file that cannot be read, and for what is no list.
+    """
+    rows: Any = given
+    if isinstance(given, str):
+        path = Path(given)
+        if not path.is_file() or path.suffix not in SUFFIXES:
+            raise ConfigError(f"queries={given}: must be a file of {' or '.join(SUFFIXES)}")
+        try:
+            is_parquet = path.suffix == ".parquet"
+            rows = pq.read_table(path).to_pylist() if is_parquet else list(json_lines(path))
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise ConfigError(f"queries={given}: cannot be read ({one_line(error, 120)})") from None
+    return [
+        QueryList.of(row if isinstance(row, Mapping) else {}, n) for n, row in enumerate(rows, 1)
+    ]

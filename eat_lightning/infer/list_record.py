@@ -1,0 +1,56 @@
+"""Scores of some lists at every depth, so that what leaves where needs no further pass.
+
+Shapes: B pairs of all lists, D depths (the last: all layers), Q lists.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from eat_lightning.infer.rerank import Reranked, places
+
+
+@dataclass(frozen=True)
+class ListRecord:
+    """Scores of lists, and the original's order.
+
+    Args:
+        score_DB: what the heads say at each depth, full depth last.
+        original_B: the original's scores.
+        tokens_B: of each pair.
+        list_B: numbers of the lists, ascending.
+        keep: candidates of a list that are returned.
+    """
+
+    score_DB: Float[np.ndarray, "d b"]
+    original_B: Float[np.ndarray, " b"]
+    tokens_B: Int[np.ndarray, " b"]
+    list_B: Int[np.ndarray, " b"]
+    keep: int
+
+    @cached_property
+    def wanted_B(self) -> np.ndarray:
+        """True for the original's best of each list."""
+        return places(-self.original_B, self.list_B) < self.keep
+
+    def lost_Q(self, found: Reranked) -> Float[np.ndarray, " q"]:
+        """The share of the original's best of each list that are not among those returned."""
+        missed_B = self.wanted_B & (found.place_B >= self.keep)
+        return np.bincount(self.list_B, missed_B) / self.keep
+
+    def cost(self, found: Reranked) -> float:
+        """Tokens times layers that were run, as a share of all."""
+        layers = len(self.score_DB) - 1
+        return float((found.depth_B * self.tokens_B).sum() / (layers * self.tokens_B.sum()))
+
+    def part(self, chosen: np.ndarray, size: int) -> ListRecord:
+        """Give the first stage's first candidates of some lists, numbered anew."""
+        place_B = places(np.zeros(len(self.list_B)), self.list_B)
+        rows = np.flatnonzero(np.isin(self.list_B, chosen) & (place_B < size))
+        list_B = np.unique(self.list_B[rows], return_inverse=True)[1]
+        whole = self.score_DB[:, rows], self.original_B[rows], self.tokens_B[rows]
+        return ListRecord(*whole, list_B, self.keep)

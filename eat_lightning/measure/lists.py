@@ -1,0 +1,353 @@
+"""`measure run=... queries=...`: what a schedule for lists keeps, costs and takes, beside others.
+
+Points of others are chosen at the schedule's cost on a third of the lists, and everything is judged
+on the rest.
+
+Shapes: B pairs of all lists, D depths (the last: all layers), Q lists.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass as checked
+
+from eat_lightning.config import RunFolder, Settings
+from eat_lightning.data.query_lists import QueryList, read_query_lists
+from eat_lightning.engines.adapted import encoder_of, in_kernels
+from eat_lightning.engines.plan import LISTS, is_of_lists
+from eat_lightning.engines.reranker import (
+    COLUMNS,
+    SCORE_OF_LISTS,
+    AboutLists,
+    ListBackend,
+    open_lists,
+    opened,
+)
+from eat_lightning.errors import ConfigError
+from eat_lightning.infer.latency import keep_kernels, time_interleaved, undisturbed
+from eat_lightning.infer.rerank import ListSchedule
+from eat_lightning.measure.baselines import HuggingFaceTwin
+from eat_lightning.measure.list_strategies import (
+    FULL,
+    SMALL,
+    Cascade,
+    Cut,
+    ListModels,
+    ListSet,
+    ModelScores,
+    Pairs,
+    Scheduled,
+    Strategy,
+)
+from eat_lightning.measure.plan import Timing
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.options import ALL_EXITS
+from eat_lightning.progress import shown
+from eat_lightning.runs import jsonl
+from eat_lightning.runs.run import git_commit, processor
+from eat_lightning.validation import Count
+
+DTYPES = (FULL, "bf16", "int8")
+SHARES = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # of a list's candidates
+CHOOSING = 1 / 3  # of the lists
+FEWEST = 12  # lists, on which anything can be chosen and judged
+GRID = "fewer of both"  # candidates and layers: what the others' intervals are against
+ROWS = "rows-lists.jsonl"
+RESAMPLES = 10_000
+WIDTH = 140  # where there is no terminal to ask
+
+
+class ListMeasureSettings(Settings):
+    """queries: a file of lists. small: a smaller cross-encoder beside. sizes: candidates of a list,
+    the first stage's first."""
+
+    run: RunFolder
+    queries: str
+    small: str | None
+    sizes: list[Count]
+    timed_lists: Count
+    threads: Count
+    timing: Timing
+
+
+@checked(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
+class ListRow:
+    """One strategy to order lists of one size.
+
+    Args:
+        size: candidates of a list, the first stage's first.
+        point: what was chosen.
+        cost: FLOPs as a share of those of all candidates at full depth.
+        kept: percent of the original's best that are among those returned, in mean over lists.
+        more, low, high: kept minus that of the best fixed candidates and layers, with its paired
+            95 % bootstrap interval over lists.
+        ndcg, mrr: of the ten first by the judgements, times 100; None where nobody judged.
+        ms: of a list, in median over timed lists of the mean over repeats; None: not timed.
+    """
+
+    strategy: str
+    dtype: str
+    size: int
+    keep: int
+    point: str
+    cost: float
+    kept: float
+    more: float
+    low: float
+    high: float
+    ndcg: float | None
+    mrr: float | None
+    num_lists: int
+    ms: float | None
+    timed_lists: int
+    repeats: int
+    threads: int
+    machine: str
+    commit: str | None
+    queries: str
+
+    @property
+    def key(self) -> tuple[str, str, int, str, str]:
+        return self.strategy, self.dtype, self.size, self.machine, self.queries
+
+
+@dataclass(frozen=True)
+class Named:
+    """A strategy with its name, its dtype, and what runs it on one list.
+
+    Args:
+        run: None: the strategy itself.
+    """
+
+    name: str
+    dtype: str
+    strategy: Strategy
+    run: Callable[[Pairs], Any] | None = None
+
+
+@dataclass(frozen=True)
+class ListSubject:
+    """A certified cross-encoder that is measured, and a small one beside."""
+
+    backend: ListBackend
+    about: AboutLists
+    small: ListBackend | None
+    plain: AdaptiveEncoder
+    models: ListModels
+
+    @classmethod
+    def open(cls, plan: ListMeasureSettings) -> ListSubject:
+        folder = Path(plan.run)
+        about = AboutLists.read(folder)
+        backend = open_lists(folder)
+        given = folder, SCORE_OF_LISTS, len(COLUMNS), backend.tokenizer
+        plain = encoder_of(*given, column=about.column)
+        encoders = {dtype: in_kernels(plain, dtype) for dtype in DTYPES}
+        small = None
+        if plan.small is not None:
+            small = opened(Path(plan.small), about.max_length, ListSchedule({}))
+            encoders[SMALL] = small.encoder
+        models = ListModels(
+            encoders, lambda windows: backend.batch_of(windows, [{}] * len(windows))
+        )
+        return cls(backend, about, small, plain, models)
+
+    def pairs(self, one: QueryList) -> Pairs:
+        """Read the pairs of a list."""
+        texts = [[one.query, text] for text in one.candidates]
+        full = [read.windows[0] for read in self.backend.reader(texts)]
+        small = [] if self.small is None else self.small.reader(texts)
+        return Pairs(full, [read.windows[0] for read in small])
+
+    def lists(self, given: Sequence[QueryList], found: Sequence[Pairs]) -> ListSet:
+        """Run every model over all pairs once, through all layers and heads."""
+        models = {name: self.scored(name, found) for name in self.models.encoders}
+        list_B = np.repeat(np.arange(len(found)), [len(each.full) for each in found])
+        tokens_B = np.array([len(window.ids) for each in found for window in each.full])
+        judged = [x for one in given for x in one.relevance or ()]
+        grade_B = np.array(judged) if len(judged) == len(list_B) else None
+        return ListSet(list_B, tokens_B, grade_B, models, self.about.keep)
+
+    @torch.inference_mode()
+    def scored(self, name: str, found: Sequence[Pairs]) -> ModelScores:
+        encoder, parts, tokens = self.models.encoders[name], [], []
+        for pairs in shown(found, f"lists, {name}"):
+            windows = pairs.small if name == SMALL else pairs.full
+            guesses = encoder(self.models.batch_of(windows), ALL_EXITS).guesses
+            parts.append(torch.stack([guesses[k][:, 0].float() for k in sorted(guesses)]).numpy())
+            tokens += [len(window.ids) for window in windows]
+        return ModelScores.of(encoder, np.concatenate(parts, 1), np.array(tokens))
+
+    def strategies(self, choosing: ListSet) -> Iterator[Named]:
+        """All strategies for lists of one size; points are chosen at the schedule's cost."""
+        schedule, last = self.about.schedule, self.backend.num_layers
+        twin = HuggingFaceTwin(self.plain)
+        certified = Scheduled(self.about.dtype, schedule)
+        budget = choosing.cost(certified.ran(choosing))
+        cuts = [Cut(share, depth) for share in SHARES for depth in range(last + 1)]
+        whole = Scheduled(FULL, ListSchedule({}))
+        yield Named(GRID, FULL, best(cuts, choosing, budget))
+        yield Named(
+            *("transformers", FULL, whole),
+            lambda pairs: twin(twin.ready(self.models.batch_of(pairs.full))),
+        )
+        for dtype in DTYPES:
+            yield Named("all layers", dtype, Scheduled(dtype, ListSchedule({})))
+            yield Named("schedule", dtype, Scheduled(dtype, schedule))
+        fewer = [each for each in cuts if each.depth == last]
+        yield Named("fewer candidates", FULL, best(fewer, choosing, budget))
+        shallow = [each for each in cuts if each.share == 1]
+        yield Named("fewer layers", FULL, best(shallow, choosing, budget))
+        if self.small is not None:
+            yield Named("small model", FULL, Scheduled(SMALL, ListSchedule({})))
+            yield Named("small, then this", FULL, best([*map(Cascade, SHARES)], choosing, budget))
+
+
+def best(strategies: Sequence[Strategy], lists: ListSet, budget: float) -> Strategy:
+    """The strategy that keeps most at a cost of at most so much, or else the cheapest."""
+    ran = [(strategy, strategy.ran(lists)) for strategy in strategies]
+    able = [each for each in ran if lists.cost(each[1]) <= budget + 1e-9]
+    able = able or [min(ran, key=lambda each: lists.cost(each[1]))]
+    return max(able, key=lambda each: float(lists.kept_Q(each[1]).mean()))[0]
+
+
+def measure_lists(plan: ListMeasureSettings) -> list[ListRow]:
+    """Measure, add rows to `rows-lists.jsonl` in the folder, print a table.
+
+    ConfigError, in one line, for a folder or a file that is none.
+    """
+    if not is_of_lists(plan.run):
+        raise ConfigError(f"run={plan.run}: has no {LISTS}, which `eat adapt queries=` writes")
+    given = [one for one in read_query_lists(plan.queries) if one.candidates]
+    if len(given) < FEWEST:
+        bound = f"must hold {FEWEST} lists or more, got {len(given)}"
+        raise ConfigError(f"queries={plan.queries}: {bound}")
+    keep_kernels()
+    subject = ListSubject.open(plan)
+    found = [subject.pairs(one) for one in given]
+    lists, rows = subject.lists(given, found), []
+    for size in plan.sizes:
+        long_enough = [n for n, pairs in enumerate(found) if len(pairs.full) >= size]
+        if len(long_enough) < FEWEST:
+            print(f"size {size}: fewer than {FEWEST} lists have so many candidates")
+            continue
+        order = np.random.default_rng(0).permutation(long_enough)
+        choosing, judging = np.split(order, [round(CHOOSING * len(order))])
+        strategies = [*subject.strategies(lists.part(choosing, size))]
+        some = [found[n] for n in judging[: plan.timed_lists]]
+        ms = times(plan, subject.models, strategies, [cut_off(pairs, size) for pairs in some])
+        rows += [*rows_of(plan, strategies, lists.part(judging, size), ms)]
+    jsonl.update(Path(plan.run) / ROWS, ListRow, rows)
+    show(rows)
+    return rows
+
+
+def cut_off(pairs: Pairs, size: int) -> Pairs:
+    return Pairs(pairs.full[:size], pairs.small[:size])
+
+
+def times(
+    plan: ListMeasureSettings,
+    models: ListModels,
+    named: Sequence[Named],
+    lists: Sequence[Pairs],
+) -> dict[int, np.ndarray]:
+    """Milliseconds (R x Q) that each strategy takes for each list, by turns; none where
+    nothing is timed."""
+    if not plan.timing.enabled:
+        return {}
+
+    def run(one: Named) -> Callable[[Pairs], Any]:
+        return one.run or (lambda pairs: one.strategy.run(models, pairs))
+
+    settings = {number: (run(one), lists) for number, one in enumerate(named)}
+    with undisturbed(plan.threads):
+        return time_interleaved(settings, plan.timing.repeats, block=2)
+
+
+def rows_of(
+    plan: ListMeasureSettings,
+    named: Sequence[Named],
+    lists: ListSet,
+    ms: dict[int, np.ndarray],
+) -> Iterator[ListRow]:
+    """Judge every strategy on lists that chose nothing."""
+    beside_Q = lists.kept_Q(next(one.strategy for one in named if one.name == GRID).ran(lists))
+    for number, one in enumerate(named):
+        ran = one.strategy.ran(lists)
+        kept_Q = lists.kept_Q(ran)
+        more, low, high = difference(kept_Q, beside_Q)
+        took_RQ = ms.get(number)
+        judged = lists.grade_B is not None
+        yield ListRow(
+            strategy=one.name,
+            dtype=one.dtype,
+            size=int(lists.size_B.max()),
+            keep=lists.keep,
+            point=str(one.strategy),
+            cost=lists.cost(ran),
+            kept=float(kept_Q.mean()),
+            more=more,
+            low=low,
+            high=high,
+            ndcg=float(lists.ndcg_Q(ran).mean()) if judged else None,
+            mrr=float(lists.mrr_Q(ran).mean()) if judged else None,
+            num_lists=len(kept_Q),
+            ms=None if took_RQ is None else float(np.median(took_RQ.mean(0))),
+            timed_lists=0 if took_RQ is None else took_RQ.shape[1],
+            repeats=plan.timing.repeats,
+            threads=plan.threads,
+            machine=processor(),
+            commit=git_commit(),
+            queries=Path(plan.queries).name,
+        )
+
+
+def difference(a_Q: np.ndarray, b_Q: np.ndarray) -> tuple[float, float, float]:
+    """Mean of a - b with its paired percentile bootstrap interval (Efron 1979) over lists."""
+    more_Q = a_Q - b_Q
+    drawn = np.random.default_rng(0).integers(len(more_Q), size=(RESAMPLES, len(more_Q)))
+    low, high = np.quantile(more_Q[drawn].mean(1), [0.025, 0.975])
+    return float(more_Q.mean()), float(low), float(high)
+
+
+def show(rows: Sequence[ListRow]) -> None:
+    """Print a table, and what its numbers mean."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    keep = rows[0].keep if rows else 0
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for name in ("candidates", "strategy", "dtype"):
+        table.add_column(name)
+    names = [f"best {keep} kept", "minus fewer of both", "NDCG@10", "MRR@10", "FLOPs", "ms"]
+    for name in names:
+        table.add_column(name, justify="right")
+    for number, row in enumerate(rows):
+        of_judges = ["" if x is None else f"{x:.1f}" for x in (row.ndcg, row.mrr)]
+        more = f"{row.more:+.1f} ({row.low:+.1f} to {row.high:+.1f})"
+        ms = "" if row.ms is None else f"{row.ms:.0f}"
+        last = number + 1 == len(rows) or rows[number + 1].size != row.size
+        cells = [f"{row.kept:.1f} %", more, *of_judges, f"{row.cost:.3f}", ms]
+        table.add_row(str(row.size), row.strategy, row.dtype, *cells, end_section=last)
+    Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
+    if not rows:
+        return
+    row = rows[0]
+    print(
+        f"best {keep} kept: the share of those that all layers in fp32 put first, "
+        f"on {row.num_lists} lists\n"
+        "fewer of both: the best share of candidates and depth at the schedule's FLOPs, chosen on "
+        "other lists; 95 % intervals over lists\n"
+        f"ms: of a list, {row.timed_lists} lists x {row.repeats} by turns, "
+        f"{row.threads} thread(s), {row.machine}"
+    )
