@@ -37,7 +37,7 @@ def train(config: dict[str, Any], overrides: list[str], multirun: bool = False) 
     folder = folder_for(config, overrides)
     with one_at_a_time(folder):
         if state_of(folder, config) == "finished":
-            print(f"{folder} is finished: skipped (delete it to train again)")
+            print(f"{folder} is trained: it is not trained again (delete it to do so)")
         else:
             check_resume(folder)
             fit(plan, Run(folder, config, done={}))

@@ -86,7 +86,7 @@ def test_a_run_says_how_it_was_trained(run: Run):
 def test_a_finished_run_is_skipped_and_says_so(run: Run, capsys: pytest.CaptureFixture[str]):
     before = (run.folder / "model" / "model.safetensors").stat().st_mtime_ns
     again = trained("study=line", "model=eat_pruned")
-    assert "is finished: skipped" in capsys.readouterr().out
+    assert "is trained: it is not trained again" in capsys.readouterr().out
     assert (again.folder / "model" / "model.safetensors").stat().st_mtime_ns == before
 
 
