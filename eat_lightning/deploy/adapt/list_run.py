@@ -52,27 +52,36 @@ CARD = Path(__file__).with_name("list_card.md")
 
 
 @dataclass(frozen=True)
-class ListResult:
-    """A finished adaptation.
+class ListCertificate:
+    """A schedule that was certified, and what was found on the certificate's lists.
 
     Args:
-        dtype: the fastest by what was chosen on, in which the promise holds.
-        lost: share of the original's best that are not returned, over the certificate's lists.
+        lost: share of the original's best that are not returned, in mean over lists.
         swapped: share of the pairs of returned candidates that the original orders otherwise.
         swapped_at_most: its bound, at the same confidence.
-        num_lists: of the certificate.
-        cost: tokens times layers as a share of all, on the same lists.
-        ms: of a list, by form.
+        cost: tokens times layers as a share of all.
     """
 
-    plan: ListSettings
-    dtype: Dtype
     schedule: ListSchedule
     lost: float
     swapped: float
     swapped_at_most: float
     num_lists: int
     cost: float
+
+
+@dataclass(frozen=True)
+class ListResult:
+    """A finished adaptation.
+
+    Args:
+        dtype: the fastest by what was chosen on, in which the promise holds.
+        ms: of a list, by form.
+    """
+
+    plan: ListSettings
+    dtype: Dtype
+    certificate: ListCertificate
     ms: Mapping[str, float]
 
     @property
@@ -84,22 +93,23 @@ class ListResult:
     @property
     def in_order(self) -> str:
         """Say in one sentence how far the order of what is returned is the original's."""
+        found = self.certificate
         return (
-            f"Of the pairs of returned candidates {100 * self.swapped:.2f} % stand in another "
+            f"Of the pairs of returned candidates {100 * found.swapped:.2f} % stand in another "
             f"order than the original's, and with {100 * self.plan.confidence:g} % confidence "
-            f"at most {100 * self.swapped_at_most:.2f} %."
+            f"at most {100 * found.swapped_at_most:.2f} %."
         )
 
     @property
     def won(self) -> str:
         """Say in one sentence what was won."""
-        ms = self.ms
+        ms, found = self.ms, self.certificate
         times = ms["transformers"] / ms["lists"]
         return (
             f"{times:.1f} times as fast as transformers ({ms['lists']:.0f} instead of "
             f"{ms['transformers']:.0f} ms a list, {ms['all layers']:.0f} with all layers, in "
-            f"{self.dtype}), and "
-            f"{self.promise}: {100 * self.lost:.2f} % were, of {self.num_lists:,} lists."
+            f"{self.dtype}), and {self.promise}: {100 * found.lost:.2f} % were, of "
+            f"{found.num_lists:,} lists."
         )
 
 
@@ -128,6 +138,16 @@ def adapt_lists(plan: ListSettings, given: Sequence[Mapping[str, Any]] | None = 
     chosen = fastest(plan, original, encoder, select, work)
     wanted_B = original_scores(certify, original, work)
     record = recorded(certify, encoder, chosen.dtype, wanted_B, plan.keep)
+    found = certificate_of(plan, chosen, record)
+    forms = {"transformers": None, "all layers": (chosen, WHOLE), "lists": (chosen, found.schedule)}
+    result = ListResult(plan, chosen.dtype, found, timed(plan, original, select, forms))
+    write(result, original, encoder, lists)
+    shutil.rmtree(work.folder)
+    return result
+
+
+def certificate_of(plan: ListSettings, chosen: DtypeChoice, record: ListRecord) -> ListCertificate:
+    """Certify the cheapest schedule that holds. ConfigError where none does."""
     holding = certified(chosen.schedules, record, plan.agree, plan.confidence)
     if not holding:
         raise ConfigError(
@@ -137,22 +157,14 @@ def adapt_lists(plan: ListSettings, given: Sequence[Mapping[str, Any]] | None = 
     schedule, lost, _ = holding[-1]
     order = replayed(record, schedule)
     swapped_Q = record.swapped_Q(order)
-    at_most = swapped_at_most(swapped_Q, plan.confidence, len(chosen.schedules))
-    forms = {"transformers": None, "all layers": (chosen, WHOLE), "lists": (chosen, schedule)}
-    result = ListResult(
-        plan=plan,
-        dtype=chosen.dtype,
-        schedule=schedule,
-        lost=lost,
+    return ListCertificate(
+        schedule,
+        lost,
         swapped=float(swapped_Q.mean()),
-        swapped_at_most=at_most,
-        num_lists=len(parts["certify"]),
+        swapped_at_most=swapped_at_most(swapped_Q, plan.confidence, len(chosen.schedules)),
+        num_lists=len(swapped_Q),
         cost=record.cost(order),
-        ms=timed(plan, original, select, forms),
     )
-    write(result, original, encoder, lists)
-    shutil.rmtree(work.folder)
-    return result
 
 
 def identity(plan: ListSettings, original: Original, lists: QueryLists) -> dict[str, Any]:
@@ -294,18 +306,19 @@ def write(
     with folder_swap(Path(plan.to)) as folder:
         copy_classifier(original, folder)
         save_exits(encoder, folder)
+        found = result.certificate
         certificate = {
             "promise": result.promise,
             "agree": plan.agree,
             "confidence": plan.confidence,
-            "lost": result.lost,
-            "swapped": result.swapped,
-            "swapped_at_most": result.swapped_at_most,
-            "lists": result.num_lists,
-            "cost": result.cost,
+            "lost": found.lost,
+            "swapped": found.swapped,
+            "swapped_at_most": found.swapped_at_most,
+            "lists": found.num_lists,
+            "cost": found.cost,
             "ms": dict(result.ms),
         }
-        counts = {str(depth): count for depth, count in result.schedule.counts.items()}
+        counts = {str(depth): count for depth, count in found.schedule.counts.items()}
         holds_for = digests(folder, "torch") | versions("torch") | {"machine": processor()}
         about = plan.keep, counts, original.max_length, holds_for, certificate, original.column
         AboutLists(*about, result.dtype).write(folder)
@@ -318,5 +331,5 @@ def card(result: ListResult, lists: QueryLists, front: str) -> str:
     """Fill the model card."""
     template = Template(CARD.read_text("utf-8"), trim_blocks=True, lstrip_blocks=True)
     title = Path(result.plan.model).resolve().name
-    counts = result.schedule.counts
+    counts = result.certificate.schedule.counts
     return template.render(front=front, title=title, result=result, counts=counts, lists=lists)
