@@ -3,6 +3,7 @@
 import gc
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,14 @@ def plan_of(*given: Any) -> ListSettings:
     return ListSettings.of(config)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_dtype() -> Iterator[None]:
+    """The dtype is chosen by time, and a test must not hang on that: fp32 is the only one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(list_run, "DTYPES", ("fp32",))
+        yield
+
+
 @pytest.fixture(scope="module")
 def made(
     cross_encoder: Path, queries: Path, tmp_path_factory: pytest.TempPathFactory
@@ -131,6 +140,22 @@ def test_a_gateway_s_model_ranks_alike(name: str, queries: Path, request: pytest
             assert answer["depth"] == each.depth
             assert answer["score"] == pytest.approx(each.score, abs=1e-5)
             assert answer["exit_reason"] == ("last_layer" if each.depth == 2 else "outranked")
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "int8"])
+def test_another_dtype_ranks_as_it_was_certified(
+    dtype: str, cross_encoder: Path, queries: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """What is opened runs in the certified dtype, and its schedule is that of the result."""
+    monkeypatch.setattr(list_run, "DTYPES", (dtype,))
+    result = adapt_lists(plan_of(cross_encoder, queries, tmp_path / "to", "agree=0.7"))
+    backend = open_lists(tmp_path / "to")
+    assert (backend.dtype, result.dtype) == (dtype, dtype)
+    assert dtype in result.won
+    lists = QueryLists.of(read_query_lists(str(queries)), KEEP)
+    ranked = eat_lightning.Reranker(tmp_path / "to").rank(lists.queries[0], lists.candidates[0])
+    counts = [sum(each.depth > depth for each in ranked) for depth in backend.schedule.counts]
+    assert counts == [*backend.schedule.counts.values()]
 
 
 def test_full_depth_is_the_original_bit_for_bit(made: ListResult, cross_encoder: Path):
