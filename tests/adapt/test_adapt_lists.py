@@ -73,11 +73,18 @@ def plan_of(*given: Any) -> ListSettings:
     return ListSettings.of(config)
 
 
+def adapted_in_fp32(plan: ListSettings) -> ListResult:
+    """Times would choose the dtype, and bf16 answers otherwise in another batch."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(list_run, "DTYPES", ("fp32",))
+        return adapt_lists(plan)
+
+
 @pytest.fixture(scope="module")
 def made(
     cross_encoder: Path, queries: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> ListResult:
-    return adapt_lists(plan_of(cross_encoder, queries, tmp_path_factory.mktemp("made") / "to"))
+    return adapted_in_fp32(plan_of(cross_encoder, queries, tmp_path_factory.mktemp("made") / "to"))
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +94,7 @@ def zero_shot(queries: Path, tmp_path_factory: pytest.TempPathFactory) -> ListRe
     names = ["contradiction", "neutral", "ENTAILMENT"]
     numbers = {name: number for number, name in enumerate(names)}
     save_classifier(folder / "tiny", id2label=dict(enumerate(names)), label2id=numbers)
-    return adapt_lists(plan_of(folder / "tiny", queries, folder / "to"))
+    return adapted_in_fp32(plan_of(folder / "tiny", queries, folder / "to"))
 
 
 def test_lists_that_are_too_short_or_doubled_are_counted(queries: Path):
@@ -195,7 +202,7 @@ def test_folders_of_sentence_transformers_open_and_ours_open_there(
     package = pytest.importorskip("sentence_transformers", reason="is in no extra")
     theirs = package.CrossEncoder(str(cross_encoder), activation_fn=torch.nn.Identity())
     theirs.save_pretrained(str(tmp_path / "theirs"))
-    adapt_lists(plan_of(tmp_path / "theirs", queries, tmp_path / "to"))
+    adapted_in_fp32(plan_of(tmp_path / "theirs", queries, tmp_path / "to"))
     lists = QueryLists.of(read_query_lists(str(queries)), KEEP)
     query, texts = lists.queries[0], lists.candidates[0]
     scores = theirs.predict([(query, text) for text in texts])
