@@ -159,8 +159,8 @@ def tell_rare_classes(original_NC: np.ndarray, same: SameAnswer, demand: Demand)
         least = min(rare, key=sizes.__getitem__)
         print(
             f"note: classes too rare to be certified alone: {len(rare)} of {len(sizes)}. "
-            f"The original answers {least} to {sizes[least]:,} of {len(original_NC):,} texts of the "
-            "certificate, and "
+            f"The original answers {least} to {sizes[least]:,} of {len(original_NC):,} texts of "
+            "the certificate, and "
             f"per_class={{{least}: {demand.agree:g}}} takes {needed:,}"
         )
 
