@@ -158,8 +158,9 @@ def tell_rare_classes(original_NC: np.ndarray, same: SameAnswer, demand: Demand)
     if rare:
         least = min(rare, key=sizes.__getitem__)
         print(
-            f"note: nothing is certified of {len(rare)} of {len(sizes)} classes alone, such as "
-            f"{least}, {sizes[least]:,} of {len(original_NC):,} answers of the certificate: "
+            f"note: classes too rare to be certified alone: {len(rare)} of {len(sizes)}. "
+            f"The original answers {least} to {sizes[least]:,} of {len(original_NC):,} texts of "
+            "the certificate, and "
             f"per_class={{{least}: {demand.agree:g}}} takes {needed:,}"
         )
 
