@@ -3,9 +3,11 @@
     python -m experiments.lists.queries data=FOLDER to=FILE.jsonl [lists=800]
     python -m experiments.lists.queries data=FOLDER to=FILE.jsonl lists=90 skip=800 candidates=300
     python -m experiments.lists.queries data=FOLDER to=FILE.jsonl of=trec
+    python -m experiments.lists.queries data=FOLDER to=FILE.jsonl of=labels [lists=800]
 
-QNLI's dev questions with BM25's best sentences of the same part, or TREC Deep Learning's queries of
-2021 with BM25's best passages, and the judgements of both.
+QNLI's dev questions with BM25's best sentences of the same part; TREC Deep Learning's queries of
+2021 with BM25's best passages; or GoEmotions' texts with all its labels, for a zero-shot
+classifier. Judgements stand beside.
 """
 
 from __future__ import annotations
@@ -13,20 +15,37 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from experiments.lists.data import CANDIDATES, Lists, deep_learning, qnli
+
+TEMPLATE = "This example is about {}."
 
 
 def lists_of(data: Path, of: str, lists: int, skip: int, candidates: int) -> Lists:
     """Lists of one kind. ValueError for another."""
-    if of not in ("qnli", "trec"):
-        raise ValueError(f"of={of} must be qnli or trec")
+    if of not in ("qnli", "trec", "labels"):
+        raise ValueError(f"of={of} must be qnli, trec or labels")
     if of == "trec":
         return deep_learning(data, (2021,))
+    if of == "labels":
+        return emotions(data, lists, skip)
     some = qnli(data, "validation", skip + lists, candidates)
     return some.part(np.arange(skip, len(some)))
+
+
+def emotions(data: Path, lists: int, skip: int) -> Lists:
+    """GoEmotions' texts of validation, with the 28 labels in a sentence each."""
+    names = (data / "goemotions" / "labels.txt").read_text("utf-8").split()
+    rows: Any = pd.read_parquet(data / "goemotions" / "validation.parquet")
+    some = rows.drop_duplicates("text").sample(skip + lists, random_state=1)[skip:]
+    grade_QN = np.array([[n in labels for n in range(len(names))] for labels in some["labels"]])
+    sentences = [TEMPLATE.format(name) for name in names]
+    prior_QN = np.zeros(grade_QN.shape)
+    return Lists(some["text"].tolist(), [sentences] * len(some), prior_QN, grade_QN.astype(int))
 
 
 def main(
