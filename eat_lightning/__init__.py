@@ -16,9 +16,9 @@ __path__.append(f"{__path__[0]}/deploy")
 
 
 @overload
-def adapt(model: Any, texts: Any, to: Any = None, **settings: Any) -> Adapted: ...
-@overload
 def adapt(model: Any, *, queries: Any, to: Any = None, **settings: Any) -> Reranker: ...
+@overload
+def adapt(model: Any, texts: Any, to: Any = None, **settings: Any) -> Adapted: ...
 def adapt(model: Any, texts: Any = None, to: Any = None, **settings: Any) -> Any:
     """Make a tuned classifier faster, certified on texts without labels to answer the same.
 

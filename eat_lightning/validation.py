@@ -112,17 +112,6 @@ class Within(Bound):
 
 
 @dataclass(frozen=True)
-class AtLeast(Bound):
-    """A number, `least` or more."""
-
-    least: float
-
-    def faults(self, value: Any, beside: Beside) -> list[str]:
-        sound = Within(f"[{self.least}, inf]").holds(value)
-        return [] if sound else [f"must be {self.least} or more, got {value!r}"]
-
-
-@dataclass(frozen=True)
 class Whole(Bound):
     """A whole number, `least` or more."""
 
@@ -131,13 +120,6 @@ class Whole(Bound):
     def faults(self, value: Any, beside: Beside = NOTHING) -> list[str]:
         sound = is_whole(value) and value >= self.least
         return [] if sound else [f"must be {self.least} or more, got {value!r}"]
-
-
-class Switch(Bound):
-    """True or false."""
-
-    def faults(self, value: Any, beside: Beside) -> list[str]:
-        return [] if isinstance(value, bool) else [f"must be true or false, got {value!r}"]
 
 
 class OneOf(Bound):

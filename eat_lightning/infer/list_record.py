@@ -42,6 +42,18 @@ class ListRecord:
         missed_B = self.wanted_B & (found.place_B >= self.keep)
         return np.bincount(self.list_B, missed_B) / self.keep
 
+    def swapped_Q(self, found: Reranked) -> Float[np.ndarray, " q"]:
+        """The share of the pairs of each list's returned candidates that the original orders
+        otherwise: (1 - Kendall's tau) / 2. All lists return as many."""
+        returned = np.flatnonzero(found.place_B < self.keep)
+        in_order = np.lexsort((found.place_B[returned], self.list_B[returned]))
+        num_lists = int(self.list_B[-1]) + 1
+        score_QK = self.original_B[returned[in_order]].reshape(num_lists, -1)
+        before, behind = np.triu_indices(score_QK.shape[1], k=1)
+        if not len(before):
+            return np.zeros(num_lists)
+        return (score_QK[:, before] < score_QK[:, behind]).mean(1)
+
     def cost(self, found: Reranked) -> float:
         """Tokens times layers that were run, as a share of all."""
         layers = len(self.score_DB) - 1

@@ -320,8 +320,6 @@ def by_layer(table: Any, prefix: str) -> dict[int, np.ndarray]:
 
 def tokens_of(table: Any, num_layers: int) -> np.ndarray:
     """Tokens entering each layer (L x B): those of the layer before, where no column says fewer."""
-    if "tokens_in_full" in table.column_names:  # as it was written once
-        return wide(stacked(table["tokens_in_full"]).T)
     tokens_LB, tokens_B = [], wide(table["length"].to_numpy())
     for name in (f"tokens_{layer}" for layer in range(1, num_layers + 1)):
         if name in table.column_names:

@@ -12,14 +12,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
-from pydantic import ConfigDict
+from pydantic import BeforeValidator, ConfigDict
 from pydantic.dataclasses import dataclass as checked
 
-from eat_lightning.config import RunFolder, Settings
+from eat_lightning.config import Settings
 from eat_lightning.data.query_lists import QueryList, read_query_lists
 from eat_lightning.engines.adapted import encoder_of, in_kernels
 from eat_lightning.engines.plan import LISTS, is_of_lists
@@ -47,7 +47,7 @@ from eat_lightning.measure.list_strategies import (
     Scheduled,
     Strategy,
 )
-from eat_lightning.measure.plan import Timing
+from eat_lightning.measure.plan import Timing, run_paths
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.progress import shown
@@ -65,11 +65,19 @@ RESAMPLES = 10_000
 WIDTH = 140  # where there is no terminal to ask
 
 
+def one_folder(value: Any) -> str:
+    """Give the only folder of `run`. ValueError for none and for several."""
+    paths = run_paths(value)
+    if len(paths) != 1:
+        raise ValueError(f"must be one folder that `eat adapt queries=` wrote, got {len(paths)}")
+    return paths[0]
+
+
 class ListMeasureSettings(Settings):
     """queries: a file of lists. small: a smaller cross-encoder beside. sizes: candidates of a list,
     the first stage's first."""
 
-    run: RunFolder
+    run: Annotated[str, BeforeValidator(one_folder)]
     queries: str
     small: str | None
     sizes: list[Count]
@@ -89,6 +97,7 @@ class ListRow:
         kept: percent of the original's best that are among those returned, in mean over lists.
         more, low, high: kept minus that of the best fixed candidates and layers, with its paired
             95 % bootstrap interval over lists.
+        swapped: percent of the pairs of returned candidates that the original orders otherwise.
         ndcg, mrr: of the ten first by the judgements, times 100; None where nobody judged.
         ms: of a list, in median over timed lists of the mean over repeats; None: not timed.
     """
@@ -103,6 +112,7 @@ class ListRow:
     more: float
     low: float
     high: float
+    swapped: float
     ndcg: float | None
     mrr: float | None
     num_lists: int
@@ -298,6 +308,7 @@ def rows_of(
             more=more,
             low=low,
             high=high,
+            swapped=100 * float(lists.record.swapped_Q(ran.order).mean()),
             ndcg=float(lists.ndcg_Q(ran).mean()) if judged else None,
             mrr=float(lists.mrr_Q(ran).mean()) if judged else None,
             num_lists=len(kept_Q),
@@ -329,7 +340,15 @@ def show(rows: Sequence[ListRow]) -> None:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for name in ("candidates", "strategy", "dtype"):
         table.add_column(name)
-    names = [f"best {keep} kept", "minus fewer of both", "NDCG@10", "MRR@10", "FLOPs", "ms"]
+    names = [
+        f"best {keep} kept",
+        "minus fewer of both",
+        "swapped",
+        "NDCG@10",
+        "MRR@10",
+        "FLOPs",
+        "ms",
+    ]
     for name in names:
         table.add_column(name, justify="right")
     for number, row in enumerate(rows):
@@ -337,7 +356,14 @@ def show(rows: Sequence[ListRow]) -> None:
         more = f"{row.more:+.1f} ({row.low:+.1f} to {row.high:+.1f})"
         ms = "" if row.ms is None else f"{row.ms:.0f}"
         last = number + 1 == len(rows) or rows[number + 1].size != row.size
-        cells = [f"{row.kept:.1f} %", more, *of_judges, f"{row.cost:.3f}", ms]
+        cells = [
+            f"{row.kept:.1f} %",
+            more,
+            f"{row.swapped:.1f} %",
+            *of_judges,
+            f"{row.cost:.3f}",
+            ms,
+        ]
         table.add_row(str(row.size), row.strategy, row.dtype, *cells, end_section=last)
     Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
     if not rows:
@@ -346,6 +372,7 @@ def show(rows: Sequence[ListRow]) -> None:
     print(
         f"best {keep} kept: the share of those that all layers in fp32 put first, "
         f"on {row.num_lists} lists\n"
+        "swapped: pairs of returned candidates that all layers in fp32 order otherwise\n"
         "fewer of both: the best share of candidates and depth at the schedule's FLOPs, chosen on "
         "other lists; 95 % intervals over lists\n"
         f"ms: of a list, {row.timed_lists} lists x {row.repeats} by turns, "

@@ -24,7 +24,7 @@ from eat_lightning.model.layer import FEED_FORWARDS, NORMS
 from eat_lightning.model.positions import DISTANCES
 from eat_lightning.model.shape import Shape
 from eat_lightning.model.specification import MODEL_SLOTS
-from eat_lightning.validation import InLayers, Switch, Whole, Within
+from eat_lightning.validation import InLayers, Whole, Within
 from eat_lightning.weights.families import known_family
 from eat_lightning.weights.hf_names import type_fault
 
@@ -110,8 +110,11 @@ def part_faults(sizes: Mapping[str, Any]) -> list[str]:
     ):
         if (named := sizes.get(key, usual)) not in [*known]:
             faults.append(f"{key} must be one of {', '.join(known)}, got {named!r:.60}")
-    for key in ("absolute_positions", "biases"):
-        faults += Switch().lines(key, sizes.get(key, True))
+    faults += [
+        f"{key} must be true or false, got {sizes[key]!r}"
+        for key in ("absolute_positions", "biases")
+        if not isinstance(sizes.get(key, True), bool)
+    ]
     for key in ("rotary_base", "local_rotary_base"):
         faults += Within("(1, inf)").lines(key, sizes.get(key, 1e4))
     layers, groups = sizes["num_layers"], sizes.get("layer_groups", 0)

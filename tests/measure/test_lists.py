@@ -101,7 +101,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings(folder: Path, *words: str) -> dict[str, Any]:
-    given = [f"run='{folder}/adapted'", f"queries='{folder}/lists.jsonl'", "timed_lists=2"]
+    given = [f"run=['{folder}/adapted']", f"queries='{folder}/lists.jsonl'", "timed_lists=2"]
     return config_of("measure", *given, "sizes=[5,8,20]", "timing.repeats=1", *words)
 
 
@@ -158,6 +158,8 @@ def test_live_is_what_scores_say(
 def test_what_is_refused(folder: Path, tmp_path: Path):
     with pytest.raises(ConfigError, match=r"split=test is for texts, and queries= is given"):
         command.measure(settings(folder, "split=test"))
+    with pytest.raises(ConfigError, match=r"run must be one folder that .* got 2"):
+        command.measure(settings(folder) | {"run": ["a", "b"]})
     with pytest.raises(ConfigError, match=r"has no lists.json"):
         command.measure(settings(folder) | {"run": str(tmp_path)})
     few = tmp_path / "few.jsonl"

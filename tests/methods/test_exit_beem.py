@@ -1,18 +1,11 @@
 """Experts whose confidences add up, by hand."""
 
-import math
-
 import pytest
 import torch
+from odds import guesses
 
 from eat_lightning.methods.exit.beem import Beem
 from eat_lightning.methods.exit.patience import Patience
-
-
-def guesses(*exits: list[float]) -> torch.Tensor:
-    """Logits of two classes, by the probability of the first, for each exit and example."""
-    return torch.tensor([[[math.log(p / (1 - p)), 0.0] for p in exit] for exit in exits])
-
 
 EXITS = guesses([0.8, 0.8], [0.9, 0.1], [0.6, 0.3])
 

@@ -1,19 +1,12 @@
 """Leaving by confidence, by hand."""
 
-import math
-
 import pytest
 import torch
+from odds import guesses
 
 from eat_lightning.methods.exit.confidence import Confidence
 
 SURE, UNSURE = 1, 0
-
-
-def guesses(*exits: list[float]) -> torch.Tensor:
-    """Logits of two classes, by the probability of the first, for each exit and example."""
-    odds = [[[math.log(p / (1 - p)), 0.0] for p in exit] for exit in exits]
-    return torch.tensor(odds)
 
 
 def test_the_largest_probability_counts():

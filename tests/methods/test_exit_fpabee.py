@@ -4,18 +4,9 @@ import math
 
 import pytest
 import torch
+from odds import bits, guesses
 
 from eat_lightning.methods.exit.fpabee import FlexiblePatience, divergences
-
-
-def guesses(*exits: list[float]) -> torch.Tensor:
-    """Logits of two classes, by the probability of the first, for each exit and example."""
-    return torch.tensor([[[math.log(p / (1 - p)), 0.0] for p in exit] for exit in exits])
-
-
-def bits(p: float) -> float:
-    """Entropy of two probabilities."""
-    return -p * math.log2(p) - (1 - p) * math.log2(1 - p)
 
 
 def test_the_divergence_of_two_guesses():

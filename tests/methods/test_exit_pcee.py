@@ -1,17 +1,9 @@
 """Patient and confident exits, by hand."""
 
-import math
-
 import pytest
-import torch
+from odds import guesses
 
 from eat_lightning.methods.exit.pcee import PatientConfident
-
-
-def guesses(*exits: list[float]) -> torch.Tensor:
-    """Logits of two classes, by the probability of the first, for each exit and example."""
-    return torch.tensor([[[math.log(p / (1 - p)), 0.0] for p in exit] for exit in exits])
-
 
 # A probability of 0.99 has 0.081 of the most entropy, 0.9 has 0.469.
 SURE, UNSURE, OTHER = 0.99, 0.9, 0.01

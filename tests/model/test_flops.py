@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from models import each_once, kinds, method, ragged, tiny
-from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+from torch.utils.flop_counter import FlopCounterMode
 
 from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -14,22 +14,9 @@ from eat_lightning.model.packed import Batch
 from eat_lightning.model.shape import Shape
 from eat_lightning.model.specification import build
 from eat_lightning.model.trace import Trace
+from eat_lightning.new.checks import COUNTED
 
 LAYERS = [2, 3, 4]
-
-
-def cpu_attention(q, k, v, *args, out_shape=None, **kwargs):
-    return sdpa_flop_count(q, k, v)
-
-
-# The stock counter drops attention on a CPU (pytorch#195460).
-MAPPING = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: cpu_attention}
-
-
-def counted(encoder: AdaptiveEncoder, batch: Batch) -> tuple[int, Trace]:
-    with torch.inference_mode(), FlopCounterMode(display=False, custom_mapping=MAPPING) as counter:
-        trace = encoder(batch)
-    return counter.get_total_flops(), trace
 
 
 class WithinLayer(NormTopK):
@@ -40,13 +27,14 @@ class WithinLayer(NormTopK):
 
 def assert_flops_are_counted(encoder: AdaptiveEncoder, batch: Batch) -> Trace:
     """Of one example, since a batch is padded within its attention product."""
-    found, trace = counted(encoder, batch)
+    with torch.inference_mode(), FlopCounterMode(display=False, custom_mapping=COUNTED) as counter:
+        trace = encoder(batch)
     depth_B, tokens_LB = trace.depth_B.numpy(), trace.tokens_LB.numpy()
     if depth_B[0] < 6:  # what a reduction left at the last layer that ran is seen behind it alone
         with torch.inference_mode():
             tokens_LB = encoder(batch, ALL_EXITS).tokens_LB.numpy()
     ours = flops(encoder, encoder.exit, tokens_LB, depth_B, batch.lengths_B.numpy())
-    assert ours == pytest.approx([found], rel=1e-3)
+    assert ours == pytest.approx([counter.get_total_flops()], rel=1e-3)
     return trace
 
 

@@ -51,7 +51,9 @@ def of_lists(config: dict[str, Any]) -> None:
     plan = ListSettings.of(config)
     from eat_lightning.deploy.adapt.list_run import adapt_lists
 
-    print(adapt_lists(plan).won)
+    result = adapt_lists(plan)
+    print(result.won)
+    print(result.in_order)
     print(f"eat_lightning.Reranker({plan.to!r}).rank(query, candidates)")
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from weakref import finalize
 
@@ -85,26 +86,24 @@ def adapt(
         del config[key]
     for key in ("heads", "times", "windows"):
         config[key] |= settings.pop(key, {})
-    place = Path(mkdtemp(prefix="adapted-"), "adapted") if to is None else Path(to)
-    config |= settings | {"model": str(model), "to": str(place)}
-    config |= {"texts": source_name(texts), "queries": source_name(queries)}
-    made: Adapted | Reranker | None = None
-    try:
-        if queries is not None:
-            adapt_lists(ListSettings.of(config), listed(queries))
-            made = Reranker(place)
-        else:
-            del config["queries"], config["keep"]
-            run(parsed(AdaptSettings, config), listed(texts))
-            made = Adapted(place)
-    except ConfigError as error:
-        raise ValueError(str(error)) from None
-    finally:
-        if to is None and made is None:
-            shutil.rmtree(place.parent, ignore_errors=True)
-    if to is None:
-        finalize(made, shutil.rmtree, place.parent, ignore_errors=True)
-    return made
+    config |= settings | {"texts": source_name(texts), "queries": source_name(queries)}
+    with ExitStack() as temporary:
+        if to is None:
+            folder = TemporaryDirectory(prefix="adapted-", ignore_cleanup_errors=True)
+            to = Path(temporary.enter_context(folder), "adapted")
+        config |= {"model": str(model), "to": str(to)}
+        try:
+            if queries is not None:
+                adapt_lists(ListSettings.of(config), listed(queries))
+                made = Reranker(to)
+            else:
+                del config["queries"], config["keep"]
+                run(parsed(AdaptSettings, config), listed(texts))
+                made = Adapted(Path(to))
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        finalize(made, temporary.pop_all().close)
+        return made
 
 
 def source_name(given: Any) -> str | None:

@@ -22,7 +22,7 @@ from eat_lightning.deploy.adapt.exits import learn_exits
 from eat_lightning.deploy.adapt.folder import copy_classifier
 from eat_lightning.deploy.adapt.forms import deployed_original
 from eat_lightning.deploy.adapt.list_plan import ListSettings
-from eat_lightning.deploy.adapt.list_schedule import certified, chain, replayed
+from eat_lightning.deploy.adapt.list_schedule import certified, chain, replayed, swapped_at_most
 from eat_lightning.deploy.adapt.lists import QueryLists
 from eat_lightning.deploy.adapt.original import Original
 from eat_lightning.deploy.adapt.run import check_encoder, splits_of
@@ -52,23 +52,36 @@ CARD = Path(__file__).with_name("list_card.md")
 
 
 @dataclass(frozen=True)
+class ListCertificate:
+    """A schedule that was certified, and what was found on the certificate's lists.
+
+    Args:
+        lost: share of the original's best that are not returned, in mean over lists.
+        swapped: share of the pairs of returned candidates that the original orders otherwise.
+        swapped_at_most: its bound, at the same confidence.
+        cost: tokens times layers as a share of all.
+    """
+
+    schedule: ListSchedule
+    lost: float
+    swapped: float
+    swapped_at_most: float
+    num_lists: int
+    cost: float
+
+
+@dataclass(frozen=True)
 class ListResult:
     """A finished adaptation.
 
     Args:
         dtype: the fastest by what was chosen on, in which the promise holds.
-        lost: share of the original's best that are not returned, over the certificate's lists.
-        num_lists: of the certificate.
-        cost: tokens times layers as a share of all, on the same lists.
         ms: of a list, by form.
     """
 
     plan: ListSettings
     dtype: Dtype
-    schedule: ListSchedule
-    lost: float
-    num_lists: int
-    cost: float
+    certificate: ListCertificate
     ms: Mapping[str, float]
 
     @property
@@ -78,15 +91,25 @@ class ListResult:
         return f"with {100 * plan.confidence:g} % confidence {share} are lost, in mean over lists"
 
     @property
+    def in_order(self) -> str:
+        """Say in one sentence how far the order of what is returned is the original's."""
+        found = self.certificate
+        return (
+            f"Of the pairs of returned candidates {100 * found.swapped:.2f} % stand in another "
+            f"order than the original's, and with {100 * self.plan.confidence:g} % confidence "
+            f"at most {100 * found.swapped_at_most:.2f} %."
+        )
+
+    @property
     def won(self) -> str:
         """Say in one sentence what was won."""
-        ms = self.ms
+        ms, found = self.ms, self.certificate
         times = ms["transformers"] / ms["lists"]
         return (
             f"{times:.1f} times as fast as transformers ({ms['lists']:.0f} instead of "
             f"{ms['transformers']:.0f} ms a list, {ms['all layers']:.0f} with all layers, in "
-            f"{self.dtype}), and "
-            f"{self.promise}: {100 * self.lost:.2f} % were, of {self.num_lists:,} lists."
+            f"{self.dtype}), and {self.promise}: {100 * found.lost:.2f} % were, of "
+            f"{found.num_lists:,} lists."
         )
 
 
@@ -112,15 +135,19 @@ def adapt_lists(plan: ListSettings, given: Sequence[Mapping[str, Any]] | None = 
     check_encoder(encoder, original, splits["select"])
     learn_exits(encoder, splits, plan.heads, work.folder, plan.least_steps)
     select, certify = (ListPart(part, splits[part], pairs[part][1]) for part in CHOSEN_ON)
-    wanted_B = original_scores(select, original, work)
-    choices = {
-        dtype: DtypeChoice.of(dtype, encoder, recorded(select, encoder, dtype, wanted_B, plan.keep))
-        for dtype in DTYPES
-    }
-    ms = timed(plan, original, select, {name: (one, WHOLE) for name, one in choices.items()})
-    chosen = choices[min(DTYPES, key=lambda name: choices[name].expected(plan.agree) * ms[name])]
+    chosen = fastest(plan, original, encoder, select, work)
     wanted_B = original_scores(certify, original, work)
     record = recorded(certify, encoder, chosen.dtype, wanted_B, plan.keep)
+    found = certificate_of(plan, chosen, record)
+    forms = {"transformers": None, "all layers": (chosen, WHOLE), "lists": (chosen, found.schedule)}
+    result = ListResult(plan, chosen.dtype, found, timed(plan, original, select, forms))
+    write(result, original, encoder, lists)
+    shutil.rmtree(work.folder)
+    return result
+
+
+def certificate_of(plan: ListSettings, chosen: DtypeChoice, record: ListRecord) -> ListCertificate:
+    """Certify the cheapest schedule that holds. ConfigError where none does."""
     holding = certified(chosen.schedules, record, plan.agree, plan.confidence)
     if not holding:
         raise ConfigError(
@@ -128,13 +155,16 @@ def adapt_lists(plan: ListSettings, given: Sequence[Mapping[str, Any]] | None = 
             f"{plan.keep}: nothing was written"
         )
     schedule, lost, _ = holding[-1]
-    forms = {"transformers": None, "all layers": (chosen, WHOLE), "lists": (chosen, schedule)}
-    ms = timed(plan, original, select, forms)
-    cost = record.cost(replayed(record, schedule))
-    result = ListResult(plan, chosen.dtype, schedule, lost, len(parts["certify"]), cost, ms)
-    write(result, original, encoder, lists)
-    shutil.rmtree(work.folder)
-    return result
+    order = replayed(record, schedule)
+    swapped_Q = record.swapped_Q(order)
+    return ListCertificate(
+        schedule,
+        lost,
+        swapped=float(swapped_Q.mean()),
+        swapped_at_most=swapped_at_most(swapped_Q, plan.confidence, len(chosen.schedules)),
+        num_lists=len(swapped_Q),
+        cost=record.cost(order),
+    )
 
 
 def identity(plan: ListSettings, original: Original, lists: QueryLists) -> dict[str, Any]:
@@ -210,6 +240,23 @@ class DtypeChoice:
         return min((self.record.cost(each) for each in able), default=float("inf"))
 
 
+def fastest(
+    plan: ListSettings,
+    original: Original,
+    encoder: AdaptiveEncoder,
+    select: ListPart,
+    work: Work,
+) -> DtypeChoice:
+    """Choose a dtype by the time of all layers and the cost that is expected."""
+    wanted_B = original_scores(select, original, work)
+    choices = {
+        dtype: DtypeChoice.of(dtype, encoder, recorded(select, encoder, dtype, wanted_B, plan.keep))
+        for dtype in DTYPES
+    }
+    ms = timed(plan, original, select, {name: (one, WHOLE) for name, one in choices.items()})
+    return choices[min(DTYPES, key=lambda name: choices[name].expected(plan.agree) * ms[name])]
+
+
 def original_scores(part: ListPart, original: Original, work: Work) -> np.ndarray:
     """The original's scores, by transformers; kept."""
     theirs = work.passed(f"original {part.name}", part.split, deployed_original(original).answers)
@@ -259,16 +306,19 @@ def write(
     with folder_swap(Path(plan.to)) as folder:
         copy_classifier(original, folder)
         save_exits(encoder, folder)
+        found = result.certificate
         certificate = {
             "promise": result.promise,
             "agree": plan.agree,
             "confidence": plan.confidence,
-            "lost": result.lost,
-            "lists": result.num_lists,
-            "cost": result.cost,
+            "lost": found.lost,
+            "swapped": found.swapped,
+            "swapped_at_most": found.swapped_at_most,
+            "lists": found.num_lists,
+            "cost": found.cost,
             "ms": dict(result.ms),
         }
-        counts = {str(depth): count for depth, count in result.schedule.counts.items()}
+        counts = {str(depth): count for depth, count in found.schedule.counts.items()}
         holds_for = digests(folder, "torch") | versions("torch") | {"machine": processor()}
         about = plan.keep, counts, original.max_length, holds_for, certificate, original.column
         AboutLists(*about, result.dtype).write(folder)
@@ -281,5 +331,5 @@ def card(result: ListResult, lists: QueryLists, front: str) -> str:
     """Fill the model card."""
     template = Template(CARD.read_text("utf-8"), trim_blocks=True, lstrip_blocks=True)
     title = Path(result.plan.model).resolve().name
-    counts = result.schedule.counts
+    counts = result.certificate.schedule.counts
     return template.render(front=front, title=title, result=result, counts=counts, lists=lists)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
+from jaxtyping import Float
 
 from eat_lightning.deploy.certify.procedure._bounds import betting, fixed_sequence
 from eat_lightning.infer.list_record import ListRecord
@@ -92,3 +93,13 @@ def certified(
     holding = int(fixed_sequence(p_T, 1 - confidence))
     shares = zip(schedules, losses_TQ.mean(1).tolist(), p_T.tolist(), strict=True)
     return list(shares)[:holding]
+
+
+def swapped_at_most(
+    swapped_Q: Float[np.ndarray, " q"], confidence: float, num_schedules: int
+) -> float:
+    """Bound the mean share of swapped pairs, whichever of the schedules it is of (Bonferroni)."""
+    error = (1 - confidence) / num_schedules
+    levels = np.linspace(0.001, 0.5, 500)
+    p_L = [float(betting(swapped_Q[None], level, error)[0]) for level in levels]
+    return float(next((level for level, p in zip(levels, p_L, strict=True) if p <= error), 1.0))

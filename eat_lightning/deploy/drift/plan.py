@@ -8,16 +8,16 @@ from eat_lightning.config import DataSettings, Settings
 from eat_lightning.engines.plan import ModelSettings
 from eat_lightning.long_texts import LongTexts
 from eat_lightning.runs.plan import WindowSettings
-from eat_lightning.validation import AtLeast, Whole
+from eat_lightning.validation import Whole, Within
 
 
 class MonitorSettings(Settings):
     """The arguments of a `Monitor`."""
 
-    run_length: Annotated[float, AtLeast(10)]
+    run_length: Annotated[float, Within("[10, inf)")]
     window: Annotated[int, Whole(50)]
     calm: Annotated[int, Whole(0)]
-    psi: Annotated[float, AtLeast(0)]
+    psi: Annotated[float, Within("[0, inf)")]
 
 
 class DriftSettings(ModelSettings):

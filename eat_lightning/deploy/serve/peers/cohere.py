@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from eat_lightning.deploy.serve.gateway import Gateway
 from eat_lightning.deploy.serve.peers.call import Call, depth_fields, depth_headers
 from eat_lightning.deploy.serve.peers.operation import (
+    STATUSES,
     Dialect,
     Operation,
     PeerBody,
@@ -21,15 +22,6 @@ from eat_lightning.deploy.serve.peers.operation import (
 )
 from eat_lightning.deploy.serve.peers.reranking import check_reranker, ranked
 from eat_lightning.deploy.serve.worker import QueueFull, Refused
-
-STATUSES = {
-    413: "too many documents, or one is too long",
-    422: "what cannot be taken, and why",
-    424: "the model is of another kind, or failed",
-    429: "the queue is full: see Retry-After",
-    503: "the worker died, or is started",
-    504: "the deadline passed",
-}
 
 
 class Document(PeerBody):

@@ -18,6 +18,7 @@ from eat_lightning.deploy.serve.gateway import Gateway
 from eat_lightning.deploy.serve.peers.call import Call, depth_headers
 from eat_lightning.deploy.serve.peers.labels import Prediction, label_names, predictions
 from eat_lightning.deploy.serve.peers.operation import (
+    STATUSES,
     Dialect,
     Operation,
     PeerBody,
@@ -26,15 +27,6 @@ from eat_lightning.deploy.serve.peers.operation import (
     shaped,
 )
 from eat_lightning.deploy.serve.worker import QueueFull, Refused
-
-STATUSES = {
-    413: "a batch or a text is too long",
-    422: "what cannot be taken, and why",
-    424: "the model failed",
-    429: "the queue is full: see Retry-After",
-    503: "the worker died, or is started",
-    504: "the deadline passed",
-}
 
 
 class TextPair(PeerBody):

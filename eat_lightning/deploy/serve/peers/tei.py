@@ -17,7 +17,14 @@ from pydantic import BaseModel, BeforeValidator, Field
 from eat_lightning.deploy.serve.gateway import Gateway
 from eat_lightning.deploy.serve.peers.call import Call, Scored, depth_fields, depth_headers
 from eat_lightning.deploy.serve.peers.labels import Prediction, label_names, predictions
-from eat_lightning.deploy.serve.peers.operation import Dialect, Operation, PeerBody, Text, shaped
+from eat_lightning.deploy.serve.peers.operation import (
+    STATUSES,
+    Dialect,
+    Operation,
+    PeerBody,
+    Text,
+    shaped,
+)
 from eat_lightning.deploy.serve.peers.reranking import check_reranker, is_reranker, ranked
 from eat_lightning.deploy.serve.worker import QueueFull, Refused
 from eat_lightning.runs.run import version_of
@@ -27,15 +34,7 @@ KINDS: dict[int, ErrorType] = {
     **{400: "Empty", 413: "Validation", 422: "Tokenizer", 424: "Backend"},
     **{429: "Overloaded", 503: "Unhealthy", 504: "Overloaded"},
 }
-STATUSES = {
-    400: "no texts, or no JSON",
-    413: "a batch or a text is too long",
-    422: "what cannot be taken, and why",
-    424: "the model is of another kind, or failed",
-    429: "the queue is full: see Retry-After",
-    503: "a worker is started",
-    504: "the deadline passed",
-}
+EMPTY = {400: "no texts, or no JSON"}
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8"}
 OneOrTwo = Annotated[list[Text], Field(min_length=1, max_length=2)]
 
@@ -195,4 +194,4 @@ def refusal(refused: Refused) -> JSONResponse:
     return JSONResponse(content, status, refused.headers)
 
 
-DIALECT = Dialect(refusal, TeiError, STATUSES)
+DIALECT = Dialect(refusal, TeiError, EMPTY | STATUSES)
