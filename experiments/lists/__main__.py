@@ -275,10 +275,11 @@ def of_adapted(about: AboutLists) -> str:
         {
             "promise": f"at most {100 * (1 - made['agree']):.0f} % of the best {about.keep} lost",
             "lost": f"{100 * made['lost']:.2f} % of {made['lists']} lists",
+            "pairs swapped": f"{100 * made['swapped']:.2f} %",
             "cost": f"{made['cost']:.3f}",
             "transformers, ms": f"{made['ms']['transformers']:.0f}",
-            "our kernels, all layers": f"{made['ms']['all layers']:.0f}",
-            "schedule": f"{made['ms']['lists']:.0f}",
+            f"our kernels, all layers, {about.dtype}": f"{made['ms']['all layers']:.0f}",
+            f"schedule, {about.dtype}": f"{made['ms']['lists']:.0f}",
             "times HF": f"{made['ms']['transformers'] / made['ms']['lists']:.1f}",
         }
     ]

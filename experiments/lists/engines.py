@@ -35,7 +35,7 @@ from eat_lightning.runs.run import processor
 from experiments.bench.tables import markdown
 
 ROWS = Path(__file__).parent / "results" / "engines.jsonl"
-SIZE, TIMED, REPEATS, THREADS = 100, 10, 3, 1
+SIZE, TIMED, REPEATS, THREADS = 100, 5, 3, 1
 ENGINES = ["onnx", "openvino"]
 
 
