@@ -19,6 +19,12 @@ from eat_lightning.new.checks import COUNTED
 LAYERS = [2, 3, 4]
 
 
+def counted(encoder: AdaptiveEncoder, batch: Batch) -> tuple[int, Trace]:
+    with torch.inference_mode(), FlopCounterMode(display=False, custom_mapping=COUNTED) as counter:
+        trace = encoder(batch)
+    return counter.get_total_flops(), trace
+
+
 class WithinLayer(NormTopK):
     """As PoWER-BERT: between attention and feed-forward."""
 
@@ -27,14 +33,13 @@ class WithinLayer(NormTopK):
 
 def assert_flops_are_counted(encoder: AdaptiveEncoder, batch: Batch) -> Trace:
     """Of one example, since a batch is padded within its attention product."""
-    with torch.inference_mode(), FlopCounterMode(display=False, custom_mapping=COUNTED) as counter:
-        trace = encoder(batch)
+    found, trace = counted(encoder, batch)
     depth_B, tokens_LB = trace.depth_B.numpy(), trace.tokens_LB.numpy()
     if depth_B[0] < 6:  # what a reduction left at the last layer that ran is seen behind it alone
         with torch.inference_mode():
             tokens_LB = encoder(batch, ALL_EXITS).tokens_LB.numpy()
     ours = flops(encoder, encoder.exit, tokens_LB, depth_B, batch.lengths_B.numpy())
-    assert ours == pytest.approx([counter.get_total_flops()], rel=1e-3)
+    assert ours == pytest.approx([found], rel=1e-3)
     return trace
 
 
