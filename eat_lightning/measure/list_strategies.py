@@ -148,8 +148,10 @@ class Pairs:
 
 @dataclass(frozen=True)
 class ListModels:
-    """Encoders by dtype, and the small one; `batch_of` makes a batch of tokens."""
+    """Encoders by dtype, and the small one; `batch_of` makes a batch of tokens. keep: candidates of
+    a list that are returned."""
 
+    keep: int
     encoders: Mapping[str, AdaptiveEncoder]
     batch_of: Callable[[list[TokenWindow]], Batch]
 
@@ -214,7 +216,9 @@ class Cut(Strategy):
 
     def run(self, models: ListModels, pairs: Pairs) -> Trace:
         encoder = models.encoders[FULL].replacing(exit=Fixed(self.depth))
-        return encoder(models.batch_of(pairs.full[: int(count(self.share, len(pairs.full), 1))]))
+        return encoder(
+            models.batch_of(pairs.full[: int(count(self.share, len(pairs.full), models.keep))])
+        )
 
 
 @dataclass(frozen=True)
@@ -237,7 +241,9 @@ class Cascade(Strategy):
     def run(self, models: ListModels, pairs: Pairs) -> Trace:
         whole = ListSchedule({})
         score_B = models.ordered(SMALL, pairs.small, whole).logits_BC[:, 0].float().numpy()
-        best = np.argsort(-score_B, kind="stable")[: int(count(self.share, len(score_B), 1))]
+        best = np.argsort(-score_B, kind="stable")[
+            : int(count(self.share, len(score_B), models.keep))
+        ]
         return models.ordered(FULL, [pairs.full[row] for row in best], whole)
 
 

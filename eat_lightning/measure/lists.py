@@ -166,7 +166,7 @@ class ListSubject:
             small = opened(Path(plan.small), about.max_length, ListSchedule({}))
             encoders[SMALL] = small.encoder
         models = ListModels(
-            encoders, lambda windows: backend.batch_of(windows, [{}] * len(windows))
+            about.keep, encoders, lambda windows: backend.batch_of(windows, [{}] * len(windows))
         )
         return cls(backend, about, small, plain, models)
 
@@ -254,8 +254,9 @@ def measure_lists(plan: ListMeasureSettings) -> list[ListRow]:
         strategies = [*subject.strategies(lists.part(choosing, size))]
         some = [found[n] for n in judging[: plan.timed_lists]]
         ms = times(plan, subject.models, strategies, [cut_off(pairs, size) for pairs in some])
-        rows += [*rows_of(plan, strategies, lists.part(judging, size), ms)]
-    jsonl.update(Path(plan.run) / ROWS, ListRow, rows)
+        found_here = [*rows_of(plan, strategies, lists.part(judging, size), ms)]
+        jsonl.update(Path(plan.run) / ROWS, ListRow, found_here)
+        rows += found_here
     show(rows)
     return rows
 

@@ -16,6 +16,7 @@ from experiments.attack.rows import AttackRow
 from experiments.bench.rows import BenchRow
 from experiments.drift.trials import Trial
 from experiments.lists.__main__ import ListRow
+from experiments.lists.measured import ListRow as MeasuredListRow
 from experiments.long_texts.scan import ScanRow
 from experiments.one_pass.__main__ import Tried
 from experiments.plane.rows import PlaneRow
@@ -38,7 +39,7 @@ KINDS: list[type[Any]] = [
     LoadRow,
     RouteRow,
     ScanRow,
-    ListRow,
+    MeasuredListRow,
 ]
 ANOTHER_FORM = {  # of one script each
     "budgets/dial/rows.jsonl",

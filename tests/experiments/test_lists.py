@@ -5,6 +5,7 @@ import pytest
 
 from eat_lightning.deploy.adapt.list_schedule import ListRecord
 from eat_lightning.runs import jsonl
+from experiments.lists import measured
 from experiments.lists.__main__ import (
     KEEP,
     ROWS,
@@ -65,3 +66,10 @@ def test_the_page_holds_the_tables_of_its_rows():
     page = ROWS.parents[1].joinpath("page.md").read_text("utf-8")
     for table in (of_depths(rows), of_ways(rows), of_heads(rows), of_adapted(adapted())):
         assert table in page
+
+
+def test_the_page_holds_the_tables_of_measured_rows():
+    rows = jsonl.read(measured.KEPT, measured.ListRow)
+    page = ROWS.parents[1].joinpath("page.md").read_text("utf-8")
+    assert measured.strategies(rows, "fresh60.jsonl") in page
+    assert measured.sizes(rows, "fresh60.jsonl", adapted().dtype) in page
