@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, overload
 
 if TYPE_CHECKING:
-    from eat_lightning.deploy.adapt.api import Adapted
+    from eat_lightning.deploy.adapt.api import Adapted as Adapted
     from eat_lightning.engines.reranker import Reranker as Reranker
 
 __version__ = "0.3.0"
@@ -37,8 +37,12 @@ def adapt(model: Any, texts: Any = None, to: Any = None, **settings: Any) -> Any
 
 
 def __getattr__(name: str) -> Any:
+    if name == "Adapted":
+        from eat_lightning.deploy.adapt.api import Adapted  # brings torch, as above
+
+        return Adapted
     if name != "Reranker":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from eat_lightning.engines.reranker import Reranker  # brings torch, as above
+    from eat_lightning.engines.reranker import Reranker
 
     return Reranker

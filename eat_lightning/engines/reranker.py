@@ -14,7 +14,7 @@ from pydantic import ConfigDict
 from eat_lightning.answer_kind import Score
 from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.engines.adapted import digests, encoder_of, in_kernels
-from eat_lightning.engines.plan import LISTS
+from eat_lightning.engines.plan import LISTS, is_of_lists
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import write_json
 from eat_lightning.infer.backend import AnswerRequest, Gone
@@ -129,6 +129,8 @@ class ListBackend(TorchBackend):
 def open_lists(path: str | Path) -> ListBackend:
     """Open a cross-encoder as it was certified. ConfigError for a damaged folder."""
     folder = Path(path)
+    if not is_of_lists(folder):
+        raise ConfigError(f"run={folder}: has no {LISTS}, which `eat adapt queries=` writes")
     about = AboutLists.read(folder)
     return opened(folder, about.max_length, about.schedule, about.column, about.dtype)
 

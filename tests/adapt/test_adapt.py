@@ -343,3 +343,12 @@ def test_serve_opens_it(adapted: AdaptResult):
     [(_, [answer])] = without_scores(model.stream([RequestExample(["a text"])]))
     assert answer == open_adapted(folder).answer([["a text"]])[0]
     assert model.about.labels == LABELS
+
+
+def test_a_folder_that_is_none_and_one_text_are_refused_from_python(
+    adapted: AdaptResult, tmp_path: Path
+):
+    with pytest.raises(ValueError, match=r"has no adapted.json, which `eat adapt` writes"):
+        eat_lightning.Adapted(tmp_path)
+    with pytest.raises(ValueError, match="must be a list of texts"):
+        eat_lightning.Adapted(str(adapted.plan.to)).classify("one text")

@@ -41,7 +41,8 @@ def of_texts(config: dict[str, Any]) -> None:
     candidates_table(result).show()
     print(result.won)
     to = plan.to
-    print(f"eat predict run={to}\neat serve run={to}\npipeline(model={to!r})  # transformers")
+    print(f"eat predict run={to}\neat serve run={to}")
+    print(f'pipeline("text-classification", model={to!r})  # of transformers: the original')
 
 
 def of_lists(config: dict[str, Any]) -> None:

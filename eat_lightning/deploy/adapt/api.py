@@ -20,6 +20,7 @@ from eat_lightning.deploy.adapt.list_run import adapt_lists
 from eat_lightning.deploy.adapt.plan import AdaptSettings
 from eat_lightning.deploy.adapt.run import adapt as run
 from eat_lightning.engines.adapted import AboutAdapted, open_adapted
+from eat_lightning.engines.plan import ADAPTED
 from eat_lightning.engines.reranker import Reranker
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.folder_swap import folder_swap
@@ -32,13 +33,21 @@ if TYPE_CHECKING:
 
 @dataclass
 class Adapted:
-    """A classifier that was adapted, as its folder has it."""
+    """A classifier that was adapted, as its folder has it.
 
-    folder: Path
+    ValueError, in one line, for a folder that `eat adapt texts=` did not write.
+    """
+
+    folder: str | Path
+
+    def __post_init__(self) -> None:
+        self.folder = Path(self.folder)
+        if not (self.folder / ADAPTED).is_file():
+            raise ValueError(f"folder={self.folder}: has no {ADAPTED}, which `eat adapt` writes")
 
     @cached_property
     def about(self) -> AboutAdapted:
-        return AboutAdapted.read(self.folder)
+        return AboutAdapted.read(Path(self.folder))
 
     @cached_property
     def backend(self) -> Backend:
@@ -58,6 +67,8 @@ class Adapted:
 
     def classify(self, texts: Sequence[Any], batch: int = 32) -> list[dict[str, Any]]:
         """Answer texts, or pairs of them: label, confidence, depth, reason, retention."""
+        if isinstance(texts, str):
+            raise ValueError("texts must be a list of texts, or of pairs, got one text")
         rows = [[text] if isinstance(text, str) else list(text) for text in texts]
         wanted = len(self.about.columns)
         if wrong := [row for row in rows if len(row) != wanted]:
