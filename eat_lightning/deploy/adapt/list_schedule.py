@@ -32,8 +32,17 @@ def chain(select: ListRecord) -> list[ListSchedule]:
         for schedule in between(strict, lax, int(np.bincount(select.list_B).max())):
             cost = select.cost(replayed(select, schedule))
             if cost < least:
-                found, least = [*found, schedule], cost
+                found, least = [*found, falling(schedule)], cost
     return found
+
+
+def falling(schedule: ListSchedule) -> ListSchedule:
+    """Leave out depths where no fewer may pass than before: they cost a guess and drop nobody."""
+    counts: dict[int, int] = {}
+    for depth, count in schedule.counts.items():
+        if not counts or count < min(counts.values()):
+            counts[depth] = count
+    return ListSchedule(counts)
 
 
 def between(strict: ListSchedule, lax: ListSchedule, largest: int) -> Iterator[ListSchedule]:
