@@ -3,10 +3,6 @@
 import re
 from pathlib import Path
 
-import pytest
-
-from eat_lightning.runs import jsonl
-from experiments.one_pass import __main__ as one_pass
 from experiments.site import bars, how
 from experiments.site.made import ROOT
 
@@ -17,7 +13,7 @@ STUDIES = sorted((ROOT / "experiments").glob("*/*.md"))
 ANSWERS = [path for path in STUDIES if path.name == "page.md"]
 DIARIES = {"history.md", "load.md"}  # the second one is written by its command
 LONGEST = 1_500  # words of a study's page, tables and code left out
-WORDS, NUMBERS = 25, 2  # of a sentence
+WORDS = 25  # of a sentence
 
 
 def prose(text: str) -> str:
@@ -35,17 +31,8 @@ def sentences(text: str) -> list[str]:
     return [one for block in blocks for one in re.split(ends, " ".join(block.split())) if one]
 
 
-def numbers(sentence: str) -> list[str]:
-    """A range, a share, or a value with its interval is one; a setting's name is none (layer 3)."""
-    joined = re.sub(r"(\d)( %)? (?:to|and|or|of) (?=[-+]?\d)", r"\1~", sentence)
-    joined = re.sub(r" \([-+]?[\d,.]+~[-+]?[\d,.]+( %)?\)", "", joined)
-    plain = re.sub(r"(?i)(?:layer|tau|batch|budget|level of|version|SST-) ?[\d.]+", "", joined)
-    return re.findall(r"(?<![\w.-])[-+]?\d(?:[\d,.]|~[-+]?)*", plain)
-
-
 def long_ones(text: str) -> list[str]:
-    found = sentences(text)
-    return [s for s in found if len(s.split()) > WORDS or len(numbers(s)) > NUMBERS]
+    return [sentence for sentence in sentences(text) if len(sentence.split()) > WORDS]
 
 
 def answer(page: Path) -> str:
@@ -53,19 +40,12 @@ def answer(page: Path) -> str:
     return re.split(r"\n(?:!\[|```|## )", page.read_text("utf-8"))[0]
 
 
-@pytest.mark.parametrize("path", FIRST, ids=lambda path: path.stem)
-def test_sentences_of_the_first_pages_are_short(path: Path):
-    assert long_ones(path.read_text("utf-8")) == []
-
-
-def test_sentences_of_the_pictures_are_short():
-    assert long_ones("\n\n".join(each.words for each in how.pictures())) == []
-
-
-def test_sentences_of_the_studies_are_short():
-    pages = [path for path in STUDIES if path.name not in DIARIES]
-    found = {str(path): long_ones(path.read_text("utf-8")) for path in pages}
-    assert {path: some for path, some in found.items() if some} == {}
+def test_sentences_are_short():
+    studies = [path for path in STUDIES if path.name not in DIARIES]
+    texts = {str(path): path.read_text("utf-8") for path in [*FIRST, *studies]}
+    texts["pictures"] = "\n\n".join(each.words for each in how.pictures())
+    found = {name: long_ones(text) for name, text in texts.items()}
+    assert {name: some for name, some in found.items() if some} == {}
 
 
 def test_a_study_answers_first_in_few_words_and_a_figure():
@@ -91,10 +71,3 @@ def test_a_sentence_is_counted_by_hand():
     assert sentences("It is 1.5 times. So:\n* `a b` [c d](e.md)\n\n| a table. |") == [
         *("It is 1.5 times.", "So:", "Code c d"),
     ]
-    assert numbers("1 to 2 points, 3 of 872, at tau 0.9") == ["1~2", "3~872,"]
-    assert numbers("+2.4 (-0.2 to +4.9) and -2 to -1 %") == ["+2.4", "-2~-1"]
-
-
-def test_the_table_of_variants_of_heads_is_of_its_rows():
-    rows = jsonl.read(one_pass.ROWS, one_pass.Tried)
-    assert one_pass.table(rows) in (ROOT / "experiments/budgets/one_pass.md").read_text("utf-8")
