@@ -120,7 +120,7 @@ def small_model(
 def identity(plan: AdaptSettings, models: list[Original], texts: Texts) -> dict[str, Any]:
     """Settings that an unfinished adaptation must share with the call that goes on."""
     rows = hashlib.sha256(repr(texts.rows).encode("utf-8", "surrogatepass")).hexdigest()
-    settings = plan.model_dump(exclude={"to", "texts", "model", "small", "times"})
+    settings = plan.model_dump(exclude={"to", "texts", "model", "small", "times", "batch"})
     weights = [weights_digest(model.folder) for model in models]
     return settings | {"weights": weights, "rows": rows}
 

@@ -127,7 +127,7 @@ class Search:
         adaptive = [c for static in near for c in self.with_exits(static.form)] if exits else []
         adaptive += [candidate for static in near for candidate in self.cascades(static)]
         finalists = [first, *self.near_fastest(statics[1:], FINAL), *adaptive]
-        self.time("finalists", finalists)
+        self.time(f"finalists-{self.batch}", finalists)
         self.certify(finalists)
         return [*statics, *adaptive]
 
