@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pytest
 import torch
 from measured import UNTIMED, call, make_run
 
@@ -23,12 +22,3 @@ def test_a_rule_that_observes_is_recorded_beside_the_runs_own(tmp_path: Path):
     assert drawn.depth == trace.depth_B.double().mean()
     assert 3 < drawn.depth < 6
     assert drawn.exit_reasons.keys() == {"random", "last_layer"}
-
-
-@pytest.mark.parametrize("exit", ["berxit"])
-def test_a_rule_that_learned_is_measured_over_its_knob_and_fitted(tmp_path: Path, exit: str):
-    run = make_run(tmp_path / "s", exit=exit)
-    rows = call(f"run={run}", "budgets=[0.9]", "baselines=none", *UNTIMED)
-    assert {row.exit.kind for row in rows} == {exit, "never"}
-    (fitted,) = (row for row in rows if row.budget)
-    assert fitted.flops_ratio < 1

@@ -17,7 +17,6 @@ from models import method, spread
 
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.infer.onnx_backend import Export
-from eat_lightning.infer.prepacked import cannot
 from eat_lightning.model.packed import Batch
 from eat_lightning.runs.open import open_export, open_run
 from eat_lightning.runs.run import Run
@@ -83,20 +82,6 @@ def test_its_export_answers_as_it_does(run: Path):
             assert found[batch][f"{what}_equal"] >= found[batch]["examples"] - thin
     answers = answered(open_export(Export.open(to, 1)))
     assert shares_alike(answers, answered(open_run(Run.open(run)))) > 0.9
-
-
-@pytest.mark.parametrize(("form", "alike"), [("prepacked", 0.9), ("int8", 0.5), ("bf16", 0.5)])
-def test_in_another_form(run: Path, form: str, alike: float):
-    how: dict[str, Any] = {"prepack": False, "dtype": form}
-    if form == "prepacked":
-        if reason := cannot(Run.open(run).model()[0]):
-            pytest.skip(reason)
-        how = {"prepack": True}
-    plain = answered(open_run(Run.open(run), prepack=False))
-    assert len({answer["depth"] for answer in plain}) > 1
-    other = answered(open_run(Run.open(run), **how))
-    assert all(np.isfinite(answer["confidence"]) for answer in other)
-    assert shares_alike(plain, other) >= alike
 
 
 def test_auto_classes_open_and_save_it(run: Path, tmp_path: Path):
