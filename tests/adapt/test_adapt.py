@@ -20,7 +20,6 @@ from eat_lightning.deploy.adapt import search
 from eat_lightning.deploy.adapt.demand import Demand
 from eat_lightning.deploy.adapt.folder import AdaptResult
 from eat_lightning.deploy.adapt.plan import AdaptSettings
-from eat_lightning.deploy.adapt.report import MOST_SHOWN
 from eat_lightning.deploy.adapt.same_answer import same_answer_of
 from eat_lightning.deploy.adapt.work import Work
 from eat_lightning.deploy.predict.plan import PredictSettings
@@ -68,15 +67,6 @@ def test_it_answers_as_certified(adapted: AdaptResult):
     about = AboutAdapted.read(folder)
     assert about.certificate["counts"][0]["changed"] == changed
     assert exits_beside(folder)["exit"]["tau"] == chosen.point
-
-
-def test_the_card_and_the_last_line_say_what_was_won(adapted: AdaptResult):
-    card = (Path(adapted.plan.to) / "README.md").read_text()
-    assert card.startswith("---\nlibrary_name: transformers\npipeline_tag: text-classification")
-    assert adapted.won in card
-    assert f"`page.html` shows up to {MOST_SHOWN} of the texts as they were given" in card
-    assert "with 95 % confidence at most 10 % of answers change" in adapted.won
-    assert "10.0 ms a text" in adapted.won
 
 
 def test_no_folder_of_this_machine_is_given_away(adapted: AdaptResult, classifier: Path):
@@ -273,14 +263,6 @@ def test_where_nothing_is_faster_nothing_is_written(classifier, texts, tmp_path,
     assert not Path(plan.to).exists()
 
 
-def test_the_page_shows_candidates_and_changed_texts(adapted: AdaptResult):
-    page = (Path(adapted.plan.to) / "page.html").read_text()
-    assert "Time over agreement." in page
-    assert "Who leaves where." in page
-    (count,) = adapted.chosen.tested or []
-    assert f"{count.changed} of {count.num} texts of the certificate." in page
-
-
 def test_from_python(classifier: Path, tmp_path: Path):
     """Texts as a list; the folder that is made is temporary, and is saved where one wants it."""
     few = {
@@ -313,36 +295,6 @@ def test_predict_answers_as_certified_and_takes_no_other_form(adapted: AdaptResu
     assert backend.answer([["a text"]]) == open_adapted(folder).answer([["a text"]])
     with pytest.raises(ConfigError, match="dtype is not an option of run="):
         parsed(PredictSettings, config_of("predict", f"run='{folder}'", "dtype=int8"))
-
-
-def test_transformers_face_opens_it_with_its_exits(adapted: AdaptResult):
-    from transformers import AutoTokenizer, pipeline
-
-    from eat_lightning.weights.hf import EatForSequenceClassification
-
-    folder, given = adapted.plan.to, drawn_texts(20, seed=7)
-    model = EatForSequenceClassification.from_pretrained(folder)
-    classify = pipeline(
-        "text-classification", model=model, tokenizer=AutoTokenizer.from_pretrained(folder)
-    )
-    backend = open_adapted(Path(folder))
-    wanted = [answer["label"] for answer in backend.answer([[text] for text in given])]
-    assert [answer["label"] for answer in classify(given)] == wanted
-
-
-def test_serve_opens_it(adapted: AdaptResult):
-    pytest.importorskip("fastapi")
-    from gateways import without_scores
-
-    from eat_lightning.deploy.serve.body import RequestExample
-    from eat_lightning.deploy.serve.model import open_model
-    from eat_lightning.deploy.serve.plan import ServeSettings
-
-    folder = adapted.plan.to
-    model = open_model(parsed(ServeSettings, config_of("serve", f"run='{folder}'")))
-    [(_, [answer])] = without_scores(model.stream([RequestExample(["a text"])]))
-    assert answer == open_adapted(folder).answer([["a text"]])[0]
-    assert model.about.labels == LABELS
 
 
 def test_a_folder_that_is_none_and_one_text_are_refused_from_python(

@@ -82,11 +82,6 @@ def test_a_gateway_serves_it(adapted: AdaptResult):
     assert model.about.exits == [1, 3]
 
 
-def test_its_row_names_both(adapted: AdaptResult):
-    assert adapted.chosen.name.startswith("cascade: small in our kernels, fp32 (")
-    assert f"| **{adapted.chosen.name}** |" in (Path(adapted.plan.to) / "README.md").read_text()
-
-
 def test_a_changed_small_model_is_refused(adapted: AdaptResult, tmp_path: Path):
     import shutil
 
