@@ -1,5 +1,6 @@
-"""Bodies at their released sizes."""
+"""Bodies at their released sizes, as their yamls and names say."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -35,3 +36,17 @@ def test_yamls_of_bodies_have_as_many_layers():
         names = (n for n, _ in weights.named_parameters() if not n.startswith("heads."))
         count = sum(weights.get_parameter(name).numel() for name in names)
         assert count == pytest.approx(1e6 * millions, rel=0.01), body
+
+
+BODIES = {
+    path.stem: yaml.safe_load(path.read_text())
+    for path in sorted(Path(CONFIG_DIR).glob("encoder/*bert_*.yaml"))
+}
+SIZED = [name for name, node in BODIES.items() if re.search(r"\dL?[-_]", node["pretrained"])]
+
+
+@pytest.mark.parametrize("name", SIZED)
+def test_layers_are_those_of_the_name(name: str):
+    named = re.search(r"L-(\d+)_|_(\d+)L_", BODIES[name]["pretrained"])
+    assert named is not None
+    assert BODIES[name]["num_layers"] == int(named[1] or named[2])
