@@ -1,9 +1,16 @@
 """The time that is left, on a terminal and without one."""
 
+import io
+
 import pytest
 
 from eat_lightning import progress
-from eat_lightning.progress import Lines, shown
+from eat_lightning.progress import Lines, bar, shown
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
 
 def test_without_a_terminal_a_line_comes_now_and_then(
@@ -29,3 +36,20 @@ def test_without_a_terminal_a_line_comes_now_and_then(
 def test_what_is_soon_done_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(shown([1, 2, 3], "counting", fewest=2)) == [1, 2, 3]
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_a_terminal_has_a_bar_whose_colours_can_be_off(
+    no_color: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("NO_COLOR", no_color)
+    with bar("counting", total=4) as advance:
+        advance(1)
+    drawn = terminal.getvalue()
+    assert "counting" in drawn
+    assert "25%" in drawn
+    assert ("\x1b[38;" in drawn or "\x1b[3" in drawn) == (not no_color)
+    assert not capsys.readouterr().out

@@ -20,6 +20,7 @@ from eat_lightning.deploy.adapt import search
 from eat_lightning.deploy.adapt.demand import Demand
 from eat_lightning.deploy.adapt.folder import AdaptResult
 from eat_lightning.deploy.adapt.plan import AdaptSettings
+from eat_lightning.deploy.adapt.report import MOST_SHOWN
 from eat_lightning.deploy.adapt.same_answer import same_answer_of
 from eat_lightning.deploy.adapt.work import Work
 from eat_lightning.deploy.predict.plan import PredictSettings
@@ -67,6 +68,15 @@ def test_it_answers_as_certified(adapted: AdaptResult):
     about = AboutAdapted.read(folder)
     assert about.certificate["counts"][0]["changed"] == changed
     assert exits_beside(folder)["exit"]["tau"] == chosen.point
+
+
+def test_the_card_and_the_last_line_say_what_was_won(adapted: AdaptResult):
+    card = (Path(adapted.plan.to) / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: transformers\npipeline_tag: text-classification")
+    assert adapted.won in card
+    assert f"`page.html` shows up to {MOST_SHOWN} of the texts as they were given" in card
+    assert "with 95 % confidence at most 10 % of answers change" in adapted.won
+    assert "10.0 ms a text" in adapted.won
 
 
 def test_no_folder_of_this_machine_is_given_away(adapted: AdaptResult, classifier: Path):
@@ -261,6 +271,14 @@ def test_where_nothing_is_faster_nothing_is_written(classifier, texts, tmp_path,
     with pytest.raises(ConfigError, match="nothing faster than the original keeps it"):
         steps.adapt(plan)
     assert not Path(plan.to).exists()
+
+
+def test_the_page_shows_candidates_and_changed_texts(adapted: AdaptResult):
+    page = (Path(adapted.plan.to) / "page.html").read_text()
+    assert "Time over agreement." in page
+    assert "Who leaves where." in page
+    (count,) = adapted.chosen.tested or []
+    assert f"{count.changed} of {count.num} texts of the certificate." in page
 
 
 def test_from_python(classifier: Path, tmp_path: Path):

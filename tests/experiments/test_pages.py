@@ -13,7 +13,7 @@ STUDIES = sorted((ROOT / "experiments").glob("*/*.md"))
 ANSWERS = [path for path in STUDIES if path.name == "page.md"]
 DIARIES = {"history.md", "load.md"}  # the second one is written by its command
 LONGEST = 1_500  # words of a study's page, tables and code left out
-WORDS = 25  # of a sentence
+WORDS, NUMBERS = 25, 2  # of a sentence
 
 
 def prose(text: str) -> str:
@@ -31,8 +31,17 @@ def sentences(text: str) -> list[str]:
     return [one for block in blocks for one in re.split(ends, " ".join(block.split())) if one]
 
 
+def numbers(sentence: str) -> list[str]:
+    """A range, a share, or a value with its interval is one; a setting's name is none (layer 3)."""
+    joined = re.sub(r"(\d)( %)? (?:to|and|or|of) (?=[-+]?\d)", r"\1~", sentence)
+    joined = re.sub(r" \([-+]?[\d,.]+~[-+]?[\d,.]+( %)?\)", "", joined)
+    plain = re.sub(r"(?i)(?:layer|tau|batch|budget|level of|version|SST-) ?[\d.]+", "", joined)
+    return re.findall(r"(?<![\w.-])[-+]?\d(?:[\d,.]|~[-+]?)*", plain)
+
+
 def long_ones(text: str) -> list[str]:
-    return [sentence for sentence in sentences(text) if len(sentence.split()) > WORDS]
+    found = sentences(text)
+    return [s for s in found if len(s.split()) > WORDS or len(numbers(s)) > NUMBERS]
 
 
 def answer(page: Path) -> str:
@@ -71,3 +80,5 @@ def test_a_sentence_is_counted_by_hand():
     assert sentences("It is 1.5 times. So:\n* `a b` [c d](e.md)\n\n| a table. |") == [
         *("It is 1.5 times.", "So:", "Code c d"),
     ]
+    assert numbers("1 to 2 points, 3 of 872, at tau 0.9") == ["1~2", "3~872,"]
+    assert numbers("+2.4 (-0.2 to +4.9) and -2 to -1 %") == ["+2.4", "-2~-1"]

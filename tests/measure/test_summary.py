@@ -30,3 +30,8 @@ def test_a_class_that_is_never_found_is_told():
     assert recall_notes([first, better]) == [shown, said]
     assert recall_notes([better]) == [shown.replace("0.00", "0.10")]
     assert recall_notes([row({})]) == []  # from before it was noted
+
+
+def test_recall_is_that_of_the_setting_of_the_run():
+    cheapest, usual = row({"ham": 0.5}), row({"ham": 0.9}, exit=EAT["exit"] | {"tau": 0.95})
+    assert recall_notes([cheapest, usual], [usual.exit]) == [f"recall ({usual.title}): ham 0.90"]

@@ -1,10 +1,11 @@
 """The page in headless Chromium: no errors, no network, and all of it by pointer, key and tap."""
 
+import base64
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from pages import HOSTILE, RUN, chromium, make_claims, make_explorer
+from pages import COMMAND, HOSTILE, RUN, chromium, make_claims, make_explorer
 
 from eat_lightning.report import figures
 from eat_lightning.report.page import render
@@ -57,6 +58,12 @@ def page(opened: Any) -> Any:
     return opened()
 
 
+def column(page: Any, index: int) -> list[str]:
+    """What the lines of the table show in a column, without intervals and flags."""
+    code = "(rows, i) => rows.map(row => row.cells[i].firstChild?.textContent ?? '')"
+    return page.locator("#table-frontier-sst2 tbody tr").evaluate_all(code, index)
+
+
 @pytest.mark.slow
 def test_hostile_text_does_nothing(page: Any):
     assert page.evaluate("window.hacked") is None
@@ -73,6 +80,32 @@ def test_page_is_no_wider_than_the_screen(opened: Any, width: int):
         box = locator.bounding_box()
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= width + 1
+
+
+@pytest.mark.nightly
+def test_sorts_by_value_with_empty_cells_last(page: Any):
+    heading = page.locator("#table-frontier-sst2 th[scope=col]").nth(3)
+    came = column(page, 3)
+    heading.locator("button").click()
+    assert heading.get_attribute("aria-sort") == "ascending"
+    assert column(page, 3) == ["9.5", "38.0", "100.0", ""]
+    heading.locator("button").click()
+    assert heading.get_attribute("aria-sort") == "descending"
+    assert column(page, 3) == ["100.0", "38.0", "9.5", ""]
+    heading.locator("button").click()
+    assert heading.get_attribute("aria-sort") is None
+    assert column(page, 3) == came
+
+
+@pytest.mark.nightly
+def test_mark_tells_its_source_to_a_pointer(page: Any):
+    tip = page.locator("#tip")
+    assert tip.is_hidden()
+    page.hover(POINT)
+    for text in ("eat tau 0.9", "75.0 (70.0 to 80.0)", RUN, COMMAND, "9a2574e"):
+        assert text in tip.text_content()
+    page.hover("h1")
+    tip.wait_for(state="hidden")
 
 
 @pytest.mark.nightly
@@ -105,3 +138,13 @@ def test_explorer_shows_what_was_dropped_and_where_it_left(page: Any):
     page.select_option("#x-rule", "tau 0.6")
     assert page.locator(".unrun").count() == 1
     assert "Left after layer 1 (confident)" in page.locator(".verdict").text_content()
+
+
+@pytest.mark.nightly
+def test_reads_without_a_script(opened: Any):
+    page = opened(java_script_enabled=False)
+    assert page.locator("#figure-frontier-points svg").is_visible()
+    assert page.locator("#table-frontier-sst2 tbody tr").count() == 4
+    csv = page.locator("#table-frontier-sst2 .save a").get_attribute("href")
+    assert base64.b64decode(csv.partition(",")[2]).startswith(b"model,")
+    assert page.locator("[data-save=svg]").is_hidden()
