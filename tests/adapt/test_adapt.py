@@ -189,7 +189,8 @@ def test_paths_are_checked_before_anything_is_loaded(
     with pytest.raises(ConfigError) as caught:
         plan_of(Path(name), tmp_path / "gone.txt", tmp_path / "to")
     first, second = str(caught.value).splitlines()
-    assert first.startswith(f"model={name}: ") and second.startswith("texts=")
+    assert first.startswith(f"model={name}: ")
+    assert second.startswith("texts=")
 
 
 def test_a_full_disk_is_one_line_and_the_command_goes_on(
