@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from eat_lightning.answer_kind import SCORE, AnswerKind, kind_of
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.files import write_text
 from eat_lightning.model.contracts import Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -39,7 +39,6 @@ from eat_lightning.weights.untrusted import (
     TOKENIZER,
     UNFIT,
     json_of,
-    one_line,
     read_config,
     shape_faults,
     tokenizer_faults,

@@ -31,8 +31,8 @@ from eat_lightning.errors import reported
 from eat_lightning.long_texts import REFUSE
 from eat_lightning.progress import shown
 from eat_lightning.runs import jsonl
+from eat_lightning.runs.plan import OnePassSettings
 from eat_lightning.runs.run import git_commit
-from eat_lightning.train.plan import OnePassSettings
 from experiments.adapt.chosen import ChosenRow, chosen_row
 from experiments.adapt.redraws import PARTS, Draw, Kept, drawn
 from experiments.adapt.rows import AdaptRow

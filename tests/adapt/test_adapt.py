@@ -176,9 +176,21 @@ def test_a_folder_without_a_classifier_is_one_line(classifier: Path, texts: Path
     refused(plan_of(folder, texts, tmp_path / "to"), "its weights hold no classifier")
 
 
-@pytest.mark.parametrize("name", ["somebody/some-classifier", "./gone", "a/b/c"])
-def test_a_model_that_is_not_there_is_one_line(name: str, texts: Path, tmp_path: Path):
-    refused(plan_of(Path(name), texts, tmp_path / "to"), f"model={Path(name)}")
+def test_a_model_that_no_hub_has_is_one_line(texts: Path, tmp_path: Path):
+    refused(plan_of(Path("somebody/model"), texts, tmp_path / "to"), "model=somebody/model")
+
+
+@pytest.mark.parametrize("name", ["/gone", "a/b/c", "here"])
+def test_paths_are_checked_before_anything_is_loaded(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("here").mkdir()
+    with pytest.raises(ConfigError) as caught:
+        plan_of(Path(name), tmp_path / "gone.txt", tmp_path / "to")
+    first, second = str(caught.value).splitlines()
+    assert first.startswith(f"model={name}: ")
+    assert second.startswith("texts=")
 
 
 def test_a_full_disk_is_one_line_and_the_command_goes_on(

@@ -17,7 +17,7 @@ def adapt(config: dict[str, Any]) -> None:
     """
     from safetensors import SafetensorError
 
-    from eat_lightning.weights.untrusted import one_line
+    from eat_lightning.errors import one_line
 
     config["model"] = config.pop("classifier")
     made = of_lists if config["queries"] is not None else of_texts

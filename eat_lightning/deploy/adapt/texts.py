@@ -17,9 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eat_lightning.data.source import json_lines
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.long_texts import Reader
-from eat_lightning.weights.untrusted import one_line
 
 SUFFIXES = (".txt", ".csv", ".jsonl", ".parquet")
 PARTS = {"learn": 0.5, "select": 0.2, "certify": 0.3}

@@ -17,10 +17,10 @@ from typing import Any
 from eat_lightning.deploy.drift.monitor import DriftEvent, Monitor
 from eat_lightning.deploy.drift.observation import Observation
 from eat_lightning.deploy.drift.reference import Reference
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.infer.backend import Source
 from eat_lightning.runs.jsonl import reason
-from eat_lightning.weights.untrusted import json_of, one_line
+from eat_lightning.weights.untrusted import json_of
 
 FILE = "drift.json"
 MOST = 64 << 20  # bytes of it that are read; a source takes some 20,000
