@@ -37,7 +37,6 @@ from eat_lightning.engines.reranker import open_lists
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.list_record import ListRecord
 from eat_lightning.infer.rerank import ListSchedule
-from eat_lightning.model.options import ALL_EXITS
 
 KEEP = 3
 
@@ -195,19 +194,6 @@ def test_a_text_that_is_cut_has_one_list(zero_shot: ListResult):
     windows = [read.windows[0] for read in backend.reader(pairs)]
     assert [len(each.ids) == backend.max_length for each in windows] == [True, False] * 2
     assert backend.lists_of(windows).tolist() == [0, 1, 0, 1]
-
-
-def test_zero_shot_labels_leave_as_a_replay_says(zero_shot: ListResult, queries: Path):
-    backend = open_lists(zero_shot.plan.to)
-    lists = QueryLists.of(read_query_lists(str(queries)), KEEP)
-    pairs = [[lists.queries[0], text] for text in lists.candidates[0]]
-    with torch.inference_mode():
-        guesses = backend.encoder(backend.batch(pairs, [{}] * 12), ALL_EXITS).guesses
-    score_DB = np.stack([guesses[depth][:, 0].numpy() for depth in (0, 1, 2)])
-    replay = zero_shot.certificate.schedule.replayed(score_DB, np.zeros(12, int))
-    ranked = eat_lightning.Reranker(zero_shot.plan.to).rank(lists.queries[0], lists.candidates[0])
-    assert [each.index for each in ranked] == np.argsort(replay.place_B).tolist()
-    assert {each.depth for each in ranked} == {*zero_shot.certificate.schedule.counts, 2}
 
 
 @pytest.mark.nightly

@@ -84,12 +84,3 @@ def test_every_layer_run(whole: Claim):
     assert titles == ["5 tokens", "6 to 11 tokens", "12 to 21 tokens", "22 to 101 tokens"]
     assert found["length_1"] == "0.800"  # 4 of 5
     assert found["length_4"] == f"{(21 / 41 + 50 / 101) / 2:.3f}"
-
-
-def test_exits_raise_it(whole: Claim):
-    found = texts(whole.tables[0], 1)
-    left = [m / f if sure else e / f for (f, m, e), sure in zip(TOKENS, SURE, strict=True)]
-    assert (found["setting"], found["depth"]) == ("tau 0.9", "5.00")
-    assert found["retention"] == f"{np.mean(left):.3f}"
-    assert found["length_2"] == f"{(8 / 11 + 6 / 11) / 2:.3f}"
-    assert len(whole.tables[0].lines) == 2, "a rule under which nobody leaves is the first line"

@@ -1,7 +1,6 @@
 """An export answers as its run does, without torch, or is refused in one line."""
 
 import json
-import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -317,15 +316,3 @@ def test_int8_agrees_mostly(bare: Path):
         assert min(twin[f"{what}_equal"] for what in ("answers", "depth", "retention")) >= 66
     nodes = onnx.load(bare / "onnx-int8" / "layers-1.onnx").graph.node
     assert sum(node.op_type == "MatMulInteger" for node in nodes) == 4  # qkv, out, up, down
-
-
-@pytest.mark.slow
-@pytest.mark.data
-def test_a_real_run(data_dir: Path, tmp_path: Path):
-    """The finished run that EAT_RUN names, on its whole dev set."""
-    if not os.environ.get("EAT_RUN"):
-        pytest.skip("no trained run: EAT_RUN is not set")
-    given = [f"data.dir='{data_dir}'", f"to='{tmp_path / 'to'}'"]
-    about = exported(Path(os.environ["EAT_RUN"]), *given)
-    assert_equal(about, about["agreement"]["batch_1"]["examples"])
-    assert about["agreement"]["batch_1"]["examples"] > 200

@@ -29,7 +29,6 @@ pytestmark = pytest.mark.skipif(
 )
 TEXTS = ["good", "not bad film", "a fine film and not a bad one", "bad", "film", "not good"]
 LINES = [text.encode() for text in TEXTS]
-FAST = ["timing.examples=6", "timing.warmup=1", "timing.repeats=2", "timing.batch=4"]
 WITHOUT = "prepack=true: prepacked weights need a PyTorch that has oneDNN"
 
 
@@ -96,36 +95,19 @@ def test_no_plain_matrix_is_kept(run: Path, monkeypatch: pytest.MonkeyPatch):
     assert is_prepacked(gateway.backend.encoder)
 
 
-# Rows
-
-
-def test_rows_say_their_form(run: Path, capsys: pytest.CaptureFixture):
-    given = ["exit.tau=0.9", "baselines=all"]
-    rows = measure(config_of("measure", run, *given, *FAST))
-    names = ["", *["fixed depth"] * 3, "own static"]
-    assert [(row.baseline, row.form) for row in rows] == [
-        *((name, PREPACKED) for name in names),
-        ("hugging face", PLAIN),
-    ]
-    assert rows[0].weights == "fp32 prepacked"
-    assert [row.speed_up is not None for row in rows] == [True] * 6
-    out = capsys.readouterr().out
-    assert "fp32 prepacked, 1 thread" in out
-    assert "hugging face: as people call it, its weights are not prepacked" in out
-    plain = measure(config_of("measure", run, *given, "timing.enabled=false", "prepack=false"))
-    assert {row.form for row in plain} == {PLAIN}
-    for ours, theirs in zip(rows, plain, strict=True):
+def test_rows_say_their_form(run: Path):
+    given = ["exit.tau=0.9", "baselines=fixed", "timing.enabled=false"]
+    packed, plain = (
+        measure(config_of("measure", run, *given, f"prepack={prepack}"))
+        for prepack in ("null", "false")
+    )
+    assert ({row.form for row in packed}, {row.form for row in plain}) == ({PREPACKED}, {PLAIN})
+    assert packed[0].weights == "fp32 prepacked"
+    assert packed[0].examples != plain[0].examples
+    for ours, theirs in zip(packed, plain, strict=True):
         same = ("depth", "retention", "token_layers", "flops", "accuracy", "exit_shares")
         assert [getattr(ours, n) for n in same] == [getattr(theirs, n) for n in same]
-    assert {row.examples for row in rows[:1]}.isdisjoint(row.examples for row in plain)
-    assert "prepacked" not in capsys.readouterr().out
-    kept = read(run / "rows.jsonl")
-    assert [(r.baseline, r.form) for r in kept if r.baseline != "hugging face"] == [
-        (name, form) for form in (PREPACKED, PLAIN) for name in names
-    ]
-
-
-# Certificates
+    assert len(read(run / "rows.jsonl")) == len(packed) + len(plain)
 
 
 def test_a_certificate_is_followed(run: Path):
@@ -142,6 +124,3 @@ def test_a_certificate_is_followed(run: Path):
         assert row.form == form
     packed, plain = (answerer(run, certificate=form)(LINES) for form in (PREPACKED, PLAIN))
     assert_alike(packed, plain)
-
-
-# Others that answer

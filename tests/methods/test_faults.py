@@ -19,6 +19,7 @@ FAULTS: list[tuple[str, str, dict[str, Any], str, str]] = [  # ..., key and boun
     ("exit", "confidence", {"tau": [0.9], "layers": [3, 4]}, "tau must have one value", "1"),
     ("exit", "patience", {"patience": 2, "layers": [3, 4]}, "patience must be at most 1", "2"),
     ("exit", "pcee", {"uncertainty": 0.2, "answer": "mean"}, "answer must be one of", "'mean'"),
+    ("exit", "predicted_error", {"cuts": ["x"], "layers": [3]}, "cuts must be numbers", "'x'"),
     ("exit", "vote", {"votes": NAN}, "votes must be in [1, inf)", "nan"),
     ("head", "attention", {"width": 10, "num_heads": 4}, "num_heads must divide width=10", "4"),
     ("head", "shared", {"separate_classes": 1}, "separate_classes must be true or false", "1"),

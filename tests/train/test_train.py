@@ -4,7 +4,6 @@ skipped or refused as it should be."""
 import csv
 import json
 import signal
-import subprocess
 import sys
 import time
 from hashlib import sha256
@@ -268,19 +267,3 @@ def test_a_killed_run_resumes_to_equal_weights(outputs: Path):
 def last_stamp(folder: Path) -> int:
     last = folder / "last.ckpt"
     return last.stat().st_mtime_ns if last.exists() else 0
-
-
-@pytest.mark.slow
-def test_wandb_records_offline(outputs: Path):
-    given = [*TINY, "model=eat_pruned", "logger=wandb", "study=wandb"]
-    finished("eat_lightning.train", *given, env={"WANDB_MODE": "offline"})
-    folder = folder_for(config_of(*given), given)
-    (offline,) = (folder / "wandb").glob("offline-run-*")
-    told = subprocess.run(
-        [Path(sys.executable).parent / "wandb", "leet", "inspect", "--summary", "--json", offline],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    assert "norm_topk" in told
-    assert "dev/accuracy" in told
