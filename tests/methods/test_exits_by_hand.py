@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from odds import bits, guesses, labelled
 from torch import Tensor
 
 from eat_lightning.methods.exit._scores import entropy
@@ -20,6 +19,23 @@ from eat_lightning.methods.exit.patience import Patience
 from eat_lightning.methods.exit.pcee import PatientConfident
 from eat_lightning.methods.exit.predicted_error import PredictedError
 from eat_lightning.methods.exit.vote import Vote, votes_for
+
+
+def guesses(*exits: list[float]) -> Tensor:
+    """Logits of two classes, by the probability of the first, for each exit and example."""
+    first_EB = torch.tensor(exits, dtype=torch.float64).logit().float()
+    return torch.stack([first_EB, torch.zeros_like(first_EB)], -1)
+
+
+def labelled(*exits: list[float]) -> Tensor:
+    """Logits of one example, by the probability of each label at each exit."""
+    return torch.tensor(exits).logit()[:, None]
+
+
+def bits(p: float) -> float:
+    """Entropy of two probabilities."""
+    return -p * math.log2(p) - (1 - p) * math.log2(1 - p)
+
 
 SATURATED = torch.tensor([[[200.0, 0.0]]])  # a probability of 1
 BF16 = torch.tensor([[[1.3828125, 0.0]]]).bfloat16()  # 0.7994, which bf16 would round to 0.8008

@@ -21,13 +21,6 @@ def test_outside_training_the_ratio_leaves():
     assert lengths(made, [10], strength=0.5) == [9]
 
 
-def test_those_that_receive_most_stay():
-    rows = packed([[float(i)] for i in range(4)], [4])
-    evidence = Evidence(received_N=torch.tensor([0.0, 0.3, 0.1, 0.2]))
-    short = LengthDrop(ratio=0.25, layers=[1])(rows, evidence, 1)
-    assert short.x_ND.flatten().tolist() == [0, 1, 3]
-
-
 def test_in_training_lengths_are_uniform_between_the_least_and_all():
     torch.manual_seed(0)
     made = LengthDrop(ratio=0.2, layers=[1]).train()
