@@ -79,7 +79,6 @@ ROUTES = [
     Route("hf", "/classify", lambda texts: {"inputs": hf_inputs(texts), "parameters": {}}),
 ]
 VLLM = Route("vllm", "/v1/classify", lambda texts: {"input": texts[0]})
-COHERE = Route("cohere", "/v1/rerank", lambda texts: {"query": texts[0], "documents": [texts[1]]})
 
 
 def hf_inputs(texts: Sequence[str]) -> Any:
@@ -88,9 +87,7 @@ def hf_inputs(texts: Sequence[str]) -> Any:
 
 def routes_of(run: Run) -> list[Route]:
     """Routes that a run's task has."""
-    if len(run.task.columns) == 1:
-        return [*ROUTES, VLLM]
-    return ROUTES if run.task.labels else [*ROUTES, COHERE]
+    return [*ROUTES, VLLM] if len(run.task.columns) == 1 else ROUTES
 
 
 async def rounds(
