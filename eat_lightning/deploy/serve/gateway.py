@@ -57,7 +57,6 @@ class Gateway:
             finished=self.finished,
             revive=lambda: self.open_model(self.plan),
             deep=lambda: self.monitors.deep if self.plan.drift.fallback else frozenset(),
-            batched=self.metrics.te.batched,
             died=self.metrics.deaths.inc,
         )
 

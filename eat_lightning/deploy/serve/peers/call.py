@@ -101,9 +101,8 @@ class Call:
         one of it and the header's counts."""
         gateway = self.gateway
         gateway.check_sources(examples)
-        with gateway.metrics.te.request(len(examples)) as asks:
-            asks += gateway.accept(examples, self.sooner(deadline_ms))
-            return asks, await until_gone(gateway, self.request, asks)
+        asks = gateway.accept(examples, self.sooner(deadline_ms))
+        return asks, await until_gone(gateway, self.request, asks)
 
     def sooner(self, deadline_ms: float | None) -> float:
         given = [ms for ms in (deadline_ms, self.deadline_ms) if ms is not None]
