@@ -184,7 +184,7 @@ def encoder() -> AdaptiveEncoder:
 def backend(encoder: AdaptiveEncoder, long: LongTexts, tau: Any = EVERYONE) -> TorchBackend:
     """A backend that reads 12 tokens at once."""
     encoder = encoder.replacing(exit=Confidence(tau=tau, layers=[3, 4]))
-    made = TorchBackend(Path("tiny"), {None: encoder}, toy_tokenizer(), ["text"], LABELS, 12)
+    made = TorchBackend(Path("tiny"), encoder, toy_tokenizer(), ["text"], LABELS, 12)
     made.read_long(long)
     return made
 
@@ -262,7 +262,7 @@ def test_memory_does_not_grow_with_the_text(encoder: AdaptiveEncoder):
 
 def test_at_full_depth_exits_are_told_apart_from_answers(encoder: AdaptiveEncoder):
     """As drift wants it: nobody leaves, and what the exits would have done is known."""
-    [left] = backend(encoder, windows(join="mean")).stream(texts(30), deep=frozenset({None}))
+    [left] = backend(encoder, windows(join="mean")).stream(texts(30), deep=True)
     assert left.answers[0]["exit_reason"] == "fallback"
     assert (left.trace.depth_B.tolist(), left.exits.depth_B.tolist()) == ([6], [3])
 

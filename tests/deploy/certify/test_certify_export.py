@@ -32,7 +32,7 @@ def runs(tmp_path: Path) -> Path:
 
 def call(runs: Path, *overrides: str, onnx: str = "onnx") -> Certificate:
     given = (f"onnx='{runs / onnx}'", *overrides)
-    (certificate,) = certify(config_of("certify", runs / "run", *given))
+    certificate = certify(config_of("certify", runs / "run", *given))
     return certificate
 
 
@@ -96,7 +96,7 @@ def test_policies_are_part_of_it(runs: Path):
     export = Export.open(runs / "onnx", 1)
     assert certificate.policies[0].margin == 0.6
     answerer = open_export(export, certificate.name, None)
-    assert answerer.policies()[0].margin == 0.6
+    assert answerer.policies[0].margin == 0.6
     message = refused(open_export, export, certificate.name, [Veto(0.3)])
     assert message.startswith("certificate=harm-0.3-0.9 holds for another policy")
     split = Run.open(runs / "run").data().split("certificate")
@@ -118,7 +118,7 @@ def test_another_combination_is_refused(runs: Path):
     assert "runtime (onnxruntime there, torch here)" in message
     message = refused(open_export, export, "none-such", None)
     assert message == f"certificate=none-such: onnx has only {name}, torch"
-    assert torch_made[0].holds_for["runtime"] == "torch"
+    assert torch_made.holds_for["runtime"] == "torch"
     message = refused(open_export, Export.open(changed(runs / "onnx", strength=0.9), 1), name, None)
     assert message.startswith(f"certificate={name} holds for another export (")
 

@@ -75,7 +75,7 @@ def test_a_backend_streams_and_runs_deep(run: Path):
     assert dict(pair for each in pairs for pair in each) == dict(enumerate(whole))
     next(ready.stream(texts))
     assert not torch.is_inference_mode_enabled()
-    (deep,) = ready.stream(texts, deep=frozenset({None}))
+    (deep,) = ready.stream(texts, deep=True)
     assert {(a["depth"], a["exit_reason"]) for a in deep.answers} == {(6, "fallback")}
     assert ready.answer(texts) == whole
 
