@@ -8,7 +8,6 @@ import torch
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from eat_lightning.measure.oracle import oracle_exit
-from eat_lightning.report.statistics import softmax
 from eat_lightning.train.callbacks.temperature import ece as ece_of_logits
 from experiments.calibration.metrics import (
     adaptive_ece,
@@ -18,6 +17,7 @@ from experiments.calibration.metrics import (
     excess_aurc,
     risk_coverage,
 )
+from experiments.intervals import softmax
 
 
 def test_ece_by_hand():
