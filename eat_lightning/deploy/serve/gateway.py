@@ -54,6 +54,7 @@ class Gateway:
             finished=self.finished,
             revive=lambda: self.open_model(self.plan),
             deep=lambda: self.drift.deep and self.plan.drift.fallback,
+            batched=self.metrics.te.batched,
             died=self.metrics.deaths.inc,
         )
 

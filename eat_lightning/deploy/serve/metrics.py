@@ -12,6 +12,7 @@ import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from eat_lightning.deploy.serve.drift_watch import DRIFTED, OFF, STEADY
+from eat_lightning.deploy.serve.te_metrics import TeMetrics
 from eat_lightning.deploy.serve.worker import Answer, Ask, Refused
 
 LAST = 1000  # answers that percentiles and the page look at
@@ -43,6 +44,7 @@ class Metrics:
         self.length = gauge("queue_length", "Examples that wait")
         self.drift = gauge("drift_state", "1 for the state it is in", ["state"])
         self.drift_since = gauge("drift_since_seconds", "Unix time at which that state began")
+        self.te = TeMetrics()
         self.last: deque[dict[str, Any]] = deque(maxlen=LAST)
         self.num_answers = 0
         self.began = time.time()
@@ -78,7 +80,7 @@ class Metrics:
             kept = [answer["retention"] for answer in self.last]
             for q, value in zip(QUANTILES, np.quantile(kept, QUANTILES), strict=True):
                 self.percentile.labels(q).set(float(value))
-        return generate_latest(self.registry)
+        return generate_latest(self.registry) + self.te.text(queue_length)
 
     def snapshot(self) -> dict[str, Any]:
         """The last answers, for the page."""

@@ -59,7 +59,16 @@ class Ask:
     )
     arrived: float = field(default_factory=time.monotonic)
     begun: float | None = None
+    ended: float | None = None
     scores: AnswerScores | None = None  # once it is answered
+
+    @property
+    def queued_s(self) -> float:
+        return (self.begun or self.arrived) - self.arrived
+
+    @property
+    def inference_s(self) -> float:
+        return (self.ended or self.arrived) - (self.begun or self.arrived)
 
 
 class Queue:
@@ -117,7 +126,8 @@ class Queue:
 
 @dataclass(eq=False)
 class Worker:
-    """Has the model answer batches. finished: takes answers and refusals; died: each death.
+    """Has the model answer batches. finished: takes answers and refusals; batched: each batch that
+    was answered; died: each death.
 
     A model that fails on a batch is tried on each of its examples alone, so that one cannot take
     the others' answers. Where the model's process dies, or takes longer than `stuck_s` and is
@@ -131,6 +141,7 @@ class Worker:
     finished: Callable[[Sequence[tuple[Ask, Answer | Refused]]], None]
     revive: Callable[[], Remote]
     deep: Callable[[], bool]
+    batched: Callable[[Sequence[Ask]], None]
     died: Callable[[], None]
     seconds_each: float = 0.005  # of an example; a moving mean
     is_up: bool = True
@@ -163,6 +174,7 @@ class Worker:
             self.refuse(asks, Refused(503, "the worker died with this request", 1))
             await self.replace(error)
         else:
+            self.batched(asks)
             taken_s = (time.monotonic() - start) / len(asks)
             self.seconds_each += 0.1 * (taken_s - self.seconds_each)
 
@@ -209,8 +221,9 @@ class Worker:
             for ask, answer in pairs:
                 if ask.future.done():  # who asked gave up
                     continue
+                ask.ended = time.monotonic()
                 if not isinstance(answer, Refused):
-                    answer["latency_ms"] = round((time.monotonic() - ask.arrived) * 1e3, 3)
+                    answer["latency_ms"] = round((ask.ended - ask.arrived) * 1e3, 3)
                 ask.future.set_result(answer)
 
     async def check(self) -> None:

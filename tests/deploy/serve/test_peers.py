@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from gateways import FakeModel, Running, eventually, running
+from prometheus_client.parser import text_string_to_metric_families
 
 from eat_lightning.deploy.serve.access import OPEN
 from eat_lightning.deploy.serve.app import make_app
@@ -289,6 +290,31 @@ def test_nobody_comes_in_without_a_token():
         headers = {"authorization": "Bearer secret"}
         found = served.client.post("/", json={"inputs": "good"}, headers=headers)
         assert found.json() == GOOD
+
+
+def test_te_metrics_stand_beside_the_gateway_s(served: Running):
+    with running(FakeModel()) as counted:
+        post(counted, "/predict", {"inputs": "good"})
+        post(counted, "/predict", {"inputs": [["good"], ["bad"]]})
+        post(counted, "/predict", {"inputs": "fail"})
+        text = counted.client.get("/metrics").text
+    families = {each.name: each for each in text_string_to_metric_families(text)}
+    values = {
+        (sample.name, *sample.labels.values()): sample.value
+        for name, family in families.items()
+        if name.startswith("te_")
+        for sample in family.samples
+    }
+    assert values["te_request_count", "single"] == 2
+    assert values["te_request_success", "batch"] == 1
+    assert values["te_request_failure", "inference"] == 1
+    assert values["te_predict_count",] == 4
+    assert values["te_predict_success",] == 3
+    assert values["te_queue_size",] == 0
+    assert values["te_request_duration_count",] == 2
+    assert values["te_batch_next_size_sum",] == 4
+    assert values["te_batch_next_tokens_sum",] == 15
+    assert 'eat_requests_total{path="/predict",status="424"} 1.0' in text
 
 
 def test_a_score_that_is_no_number_is_refused():

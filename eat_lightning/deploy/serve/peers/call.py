@@ -100,8 +100,9 @@ class Call:
         """All answers in order; Refused where one is missing. deadline_ms: of the body; the sooner
         one of it and the header's counts."""
         gateway = self.gateway
-        asks = gateway.accept(examples, self.sooner(deadline_ms))
-        return asks, await until_gone(gateway, self.request, asks)
+        with gateway.metrics.te.request(len(examples)) as asks:
+            asks += gateway.accept(examples, self.sooner(deadline_ms))
+            return asks, await until_gone(gateway, self.request, asks)
 
     def sooner(self, deadline_ms: float | None) -> float:
         given = [ms for ms in (deadline_ms, self.deadline_ms) if ms is not None]
