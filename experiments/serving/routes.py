@@ -79,6 +79,7 @@ ROUTES = [
     Route("hf", "/classify", lambda texts: {"inputs": hf_inputs(texts), "parameters": {}}),
 ]
 VLLM = Route("vllm", "/v1/classify", lambda texts: {"input": texts[0]})
+COHERE = Route("cohere", "/v1/rerank", lambda texts: {"query": texts[0], "documents": [texts[1]]})
 
 
 def hf_inputs(texts: Sequence[str]) -> Any:
@@ -87,7 +88,9 @@ def hf_inputs(texts: Sequence[str]) -> Any:
 
 def routes_of(run: Run) -> list[Route]:
     """Routes that a run's task has."""
-    return [*ROUTES, VLLM] if len(run.task.columns) == 1 else ROUTES
+    if len(run.task.columns) == 1:
+        return [*ROUTES, VLLM]
+    return ROUTES if run.task.labels else [*ROUTES, COHERE]
 
 
 async def rounds(

@@ -16,13 +16,13 @@ from starlette.exceptions import HTTPException
 from eat_lightning.deploy.serve.access import AccessControl, answer_of
 from eat_lightning.deploy.serve.body import Deadline, Error, Name, Reload
 from eat_lightning.deploy.serve.gateway import Gateway
-from eat_lightning.deploy.serve.peers import hf, native, tei, vllm
+from eat_lightning.deploy.serve.peers import cohere, hf, native, tei, vllm
 from eat_lightning.deploy.serve.peers.call import Call
 from eat_lightning.deploy.serve.peers.operation import Operation, body_type, of_fault
 from eat_lightning.deploy.serve.worker import Refused
 
 # At a path that several take, the first one is meant by a body that has no key of the others.
-PEERS = {"native": native, "tei": tei, "hf": hf, "vllm": vllm}
+PEERS = {"native": native, "tei": tei, "hf": hf, "vllm": vllm, "cohere": cohere}
 HERE = files("eat_lightning.deploy.serve")
 PAGE = (HERE / "page.html").read_text(encoding="utf-8")
 DEMO = (HERE / "demo.html").read_text(encoding="utf-8")

@@ -18,7 +18,7 @@ from eat_lightning.validation import Whole, Within
 PACKAGES = ("fastapi", "uvicorn", "prometheus_client")
 BATCHES = {"inline": 1, "triage": 32}  # examples at once, where batch=null
 Mode = Literal["inline", "triage"]
-Api = Literal["native", "tei", "hf", "vllm"]
+Api = Literal["native", "tei", "hf", "vllm", "cohere"]
 
 
 def listed(given: Any) -> Any:

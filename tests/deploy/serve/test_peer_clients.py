@@ -208,6 +208,24 @@ def expected_ranks(theirs: Any, query: str, texts: list[str]) -> list[tuple[int,
     return sorted(enumerate(scores), key=lambda each: -each[1])
 
 
+def test_cohere_s_client(ranker: tuple[Any, Running]):
+    cohere = pytest.importorskip("cohere", reason=NO_CLIENT)
+    theirs, served = ranker
+    expected = expected_ranks(theirs, "a good film", TEXTS)
+    given = {"model": "any", "query": "a good film", "documents": TEXTS}
+    with httpx.Client() as web:  # which closes what theirs leaves open
+        about = {"base_url": url_of(served), "httpx_client": web}
+        for version in (cohere.Client, cohere.ClientV2):
+            client = version(api_key=TOKEN, **about)
+            found = [(each.index, each.relevance_score) for each in client.rerank(**given).results]
+            assert [index for index, _ in found] == [index for index, _ in expected]
+            assert [s for _, s in found] == pytest.approx([s for _, s in expected], abs=1e-4)
+            assert len(client.rerank(**given, top_n=2).results) == 2
+            intruder = version(api_key="another", **about)
+            with pytest.raises(cohere.UnauthorizedError):
+                intruder.rerank(**given)
+
+
 def test_haystack_s_ranker(ranker: tuple[Any, Running]):
     name = "haystack_integrations.components.rankers.huggingface_api"
     rankers = pytest.importorskip(name, reason=NO_CLIENT)

@@ -144,9 +144,13 @@ def test_tei_s_rerank(pairs: Running):
 
 
 def test_a_model_of_another_kind_ranks_nothing(served: Running):
-    response = post(served, "/rerank", {"query": "q", "texts": ["a"]})
-    assert response.status_code == 424
-    assert "model is not a re-ranker model" in response.text
+    for path, given in {
+        "/rerank": {"query": "q", "texts": ["a"]},
+        "/v1/rerank": {"query": "q", "documents": ["a"]},
+    }.items():
+        response = post(served, path, given)
+        assert response.status_code == 424
+        assert "model is not a re-ranker model" in response.text
     with running(FakeModel(columns=("sentence",), labels=())) as scores:
         assert post(scores, "/rerank", {"query": "q", "texts": ["a"]}).status_code == 424
 
@@ -227,6 +231,22 @@ def test_vllm_s_models(served: Running):
     assert (card["id"], card["object"], card["max_model_len"]) == ("fake", "model", 64)
 
 
+@pytest.mark.parametrize("path", ["/v1/rerank", "/v2/rerank", "/rerank"])
+def test_cohere_s_rerank(pairs: Running, path: str):
+    documents = ["bad", {"text": "good good"}, "good"]
+    given = {"model": "any", "query": "q", "documents": documents, "top_n": 2}
+    found = post(pairs, path, given).json()
+    assert [each["index"] for each in found["results"]] == [1, 2]
+    assert found["results"][1]["relevance_score"] == pytest.approx(SURE)
+    assert "document" not in found["results"][0]
+    assert found["usage"]["total_tokens"] == 15
+    echoed = post(pairs, path, given | {"return_documents": True}).json()
+    assert echoed["results"][0]["document"] == {"text": "good good"}
+    refused = post(pairs, path, given | {"documents": []})
+    assert refused.status_code == 422
+    assert refused.json() == {"message": "documents must have at least 1 item, not 0"}
+
+
 def test_a_body_says_which_server_is_meant(served: Running):
     """At /classify: the gateway's shape wins, and is meant by a body that has no other's key."""
     both = post(served, "/classify", {"text": "good", "inputs": "a"})
@@ -239,7 +259,7 @@ def test_api_names_the_servers():
     with running(FakeModel(), api=["vllm"]) as served:
         assert post(served, "/classify", {"input": "good"}).status_code == 200
         assert post(served, "/classify", {"text": "good"}).status_code == 400
-        for path in ("/predict", "/rerank", "/"):
+        for path in ("/predict", "/rerank", "/v1/rerank", "/"):
             assert post(served, path, {}).status_code in (404, 405)
         assert served.client.get("/info").status_code == 404
     with running(FakeModel(), api=["native"]) as served:

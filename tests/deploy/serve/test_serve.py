@@ -117,7 +117,7 @@ def test_other_paths_and_methods(served: Running):
     assert served.client.get("/classify").status_code == 405
     said = served.client.get("/nowhere").json()["error"]
     assert said.startswith("there is no such path, only /, /classify, /demo, /health, ")
-    assert said.endswith("/v1/models")
+    assert said.endswith("/v2/rerank")
 
 
 @pytest.mark.parametrize("header", ["0", "-1", "nan", "soon", ""])
