@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from eat_lightning.measure.gain import METRICS, Answers, Judged, mean_gains
-from eat_lightning.report import columns as col
-from eat_lightning.report.compare import Difference, difference, lacking_of
-from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import Measured, Point, Study, is_static
 from eat_lightning.runs.row import FIXED, THEIRS, Row
 
+from . import columns as col
+from .difference import Difference, difference, lacking_of
+from .intervals import Interval
 from .speed import ENDS
 
 TRAINED = "against the static model of that body that was trained for itself"

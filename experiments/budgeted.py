@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.report import columns as col
 from eat_lightning.report.figures import looks, looks_of
 from eat_lightning.report.study import Point, Study, grouped_by
 from eat_lightning.runs.names import USUAL
 from eat_lightning.runs.row import FIXED, text
 
+from . import columns as col
 from .baselines import GAIN, MIX, TRAINED, Entry
 from .speed import REPEATS, speed_up
 

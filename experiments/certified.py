@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from eat_lightning.model.specification import MODEL_SLOTS
-from eat_lightning.report.cells import percent_text
-from eat_lightning.report.statistics import Interval, mean_interval, wilson
 from eat_lightning.report.study import Measured, Study
 from eat_lightning.runs.certificate import FOLDER, Certificate
+
+from .cells import percent_text
+from .intervals import Interval, mean_interval, wilson
 
 
 def setting_of(measured: Measured) -> str:

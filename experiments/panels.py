@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from eat_lightning.report.figures import INK, Figure
-from eat_lightning.report.statistics import Interval
+
+from .intervals import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -19,11 +19,12 @@ from eat_lightning.files import as_dict
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.contracts import point_of
 from eat_lightning.model.specification import build
-from eat_lightning.report import cells
 from eat_lightning.report.figures import SeriesLook, looks_of
 from eat_lightning.report.study import Measured, Point, Study, grouped_by
 from eat_lightning.runs.names import SAME_POINT
 from eat_lightning.runs.row import Row, text
+
+from . import cells
 
 SAME_PASS = tuple(name for name in SAME_POINT if name not in ("form", "threads", "machine"))
 USUAL = (  # what `Pass.usual` gives

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import prod
 
-from eat_lightning.report import cells
-from eat_lightning.report.statistics import Interval, over_seeds
 from eat_lightning.report.study import Point
 from eat_lightning.report.table import Cell
 from eat_lightning.runs.row import Row
+
+from . import cells
+from .intervals import Interval, over_seeds
 
 Cost = Callable[[Row], Interval | None]  # such as those below: single_ms, batch_ms
 REPEATS = "in brackets the lowest and the highest of the repeats, over seeds the extremes"

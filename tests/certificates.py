@@ -3,9 +3,6 @@
 from pathlib import Path
 
 import finished
-import numpy as np
-import parquet
-import yaml
 
 from eat_lightning.deploy.certify.__main__ import certify
 from eat_lightning.measure.__main__ import measure
@@ -41,8 +38,7 @@ def config_of(name: str, run: Path, *overrides: str) -> dict:
 
 
 def call(run: Path, *overrides: str) -> Certificate:
-    (certificate,) = certify(config_of("certify", run, *overrides))
-    return certificate
+    return certify(config_of("certify", run, *overrides))
 
 
 def answers(run: Path, certificate: str, *lines: str, **how) -> list[dict]:
@@ -52,25 +48,3 @@ def answers(run: Path, certificate: str, *lines: str, **how) -> list[dict]:
 
 def measured(run: Path, certificate: str, *overrides: str) -> list:
     return measure(config_of("measure", run, f"certificate={certificate}", *UNTIMED, *overrides))
-
-
-def write(path: Path, num: int, seed: int) -> None:
-    """Texts with a label and where they come from."""
-    rng = np.random.default_rng(seed)
-    words = np.array(["good", "bad", "film", "not", "fine", "dull"])
-    texts = [" ".join([*rng.choice(words, 6), str(i)]) for i in range(num)]
-    names = [["mail", "chat", "rare"][0 if i % 2 else 1 if i % 50 else 2] for i in range(num)]
-    labels = rng.integers(0, 2, num).tolist()
-    parquet.write(path, sentence=texts, label=labels, source=names)
-
-
-def run_of_sources(folder: Path) -> Path:
-    """A run on texts of chat and mail, and of a rare source."""
-    write(folder / "data/sst2/train.parquet", 1500, 0)
-    write(folder / "data/sst2/validation.parquet", 60, 1)
-    glue = {"_target_": "eat_lightning.data.glue.GlueData", "dir": str(folder / "data")}
-    run = make_run(folder / "run", **glue, calibration=1200, num_validation=None)
-    config = yaml.safe_load((run / "config.yaml").read_text())
-    del config["data"]["num_validation"]
-    (run / "config.yaml").write_text(yaml.safe_dump(config))
-    return run

@@ -20,7 +20,7 @@ from eat_lightning.config import parsed
 from eat_lightning.deploy.serve.app import make_app
 from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.gateway import Gateway
-from eat_lightning.deploy.serve.model import NOBODY, About, AnswerScores, Deep
+from eat_lightning.deploy.serve.model import About, AnswerScores
 from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.deploy.serve.remote import WorkerDied
 from eat_lightning.deploy.serve.server import Server, bound_socket
@@ -41,25 +41,26 @@ class FakeModel:
         labels: tuple[str, ...] = ("negative", "positive"),
     ):
         problem_type = "single_label_classification" if labels else "regression"
-        about = name, columns, labels, 6, [3, 4, 6], frozenset({"mail", "chat"})
+        about = name, columns, labels, 6, [3, 4, 6]
         self.about = About(*about, problem_type, 64)
         self.gate, self.alive = threading.Event(), True
         self.gate.set()
         self.killed = False
         self.seen: list[list[str]] = []
         self.deep: list[bool] = []
+        self.sources: list[str | None] = []
 
-    def stream(self, examples: list[RequestExample], deep: Deep = NOBODY) -> Iterator[Any]:
+    def stream(self, examples: list[RequestExample], deep: bool = False) -> Iterator[Any]:
         texts = [example.texts[0] for example in examples]
         self.seen.append(texts)
-        self.deep.append(bool(deep))
+        self.deep.append(deep)
+        self.sources += [example.source for example in examples]
         if "die" in texts:
             self.alive = False
             raise WorkerDied("the fake worker died")
         if "fail" in texts:
             raise ValueError("the fake model fails")
-        here = [e.source if e.source in self.about.normal else None for e in examples]
-        hard = [i for i, t in enumerate(texts) if here[i] in deep or t.startswith("hard")]
+        hard = [i for i, t in enumerate(texts) if deep or t.startswith("hard")]
         easy = [i for i in range(len(texts)) if i not in hard]
         if easy:
             yield easy, [said(examples[i], 3, "confident", self.about) for i in easy]

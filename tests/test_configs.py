@@ -287,6 +287,8 @@ def test_the_command_says_it_in_one_line(overrides: list[str], said: str, comman
         (["trainr.max_steps=1"], ": did you mean trainer.max_steps?"),
         (["exit=gap"], "one's own: --config-dir <the folder that has exit/gap.yaml>"),
         (["colour=red"], "colour is not an option: --help-all lists all"),
+        (["a-folder"], "a-folder is not a setting: settings are given as key=value"),
+        (["task={a: 1"], "put a value with spaces or brackets into quotes, whole"),
     ],
 )
 def test_the_nearest_name_is_offered(

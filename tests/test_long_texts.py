@@ -184,7 +184,7 @@ def encoder() -> AdaptiveEncoder:
 def backend(encoder: AdaptiveEncoder, long: LongTexts, tau: Any = EVERYONE) -> TorchBackend:
     """A backend that reads 12 tokens at once."""
     encoder = encoder.replacing(exit=Confidence(tau=tau, layers=[3, 4]))
-    made = TorchBackend(Path("tiny"), {None: encoder}, toy_tokenizer(), ["text"], LABELS, 12)
+    made = TorchBackend(Path("tiny"), encoder, toy_tokenizer(), ["text"], LABELS, 12)
     made.read_long(long)
     return made
 

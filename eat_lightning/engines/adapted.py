@@ -190,4 +190,4 @@ def open_alone(folder: Path, about: AboutAdapted, threads: int | None) -> Backen
         encoder = encoder.replacing(exit=Never())
     encoder = in_kernels(encoder, about.dtype)
     given = tokenizer, about.columns, about.labels, about.max_length
-    return TorchBackend(folder, {None: encoder}, *given)
+    return TorchBackend(folder, encoder, *given)

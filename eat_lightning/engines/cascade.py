@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.backend import NOBODY, AnswerRequest, Backend, Gone, Left, Look, Source
+from eat_lightning.infer.backend import AnswerRequest, Backend, Gone, Left, Look
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.long_texts import LongTexts, Reader
 from eat_lightning.methods.exit.never import Never
@@ -44,7 +44,6 @@ class CascadeBackend(Backend):
         large = self.large
         self.columns, self.labels, self.kind = large.columns, large.labels, large.kind
         self.max_length, self.reader = large.max_length, large.reader
-        self.by_source = {None: None}
         self.num_layers = self.small.num_layers + large.num_layers
         self.exits = [self.small.num_layers, self.num_layers]
 
@@ -60,7 +59,7 @@ class CascadeBackend(Backend):
         self,
         texts: Texts,
         about: About | None = None,
-        deep: frozenset[Source] = NOBODY,
+        deep: bool = False,
         reader: Reader | None = None,
     ) -> Iterator[Left]:
         """Answers of the small model, then those of the large one, which answers all if deep."""
@@ -101,7 +100,7 @@ class CascadeBackend(Backend):
             old if refusal(old) else old | new
             for old, new in zip(before, trace.answers(self.kind, self.labels), strict=True)
         ]
-        return Left(None, places, answers, trace, trace)
+        return Left(places, answers, trace, trace)
 
     def run(self, request: AnswerRequest) -> Iterator[Gone]:
         """Run the large model, whose tokens the windows have."""
@@ -116,9 +115,10 @@ class CascadeBackend(Backend):
         """ConfigError: two models have no common layers."""
         raise ConfigError(f"{self.folder} is a cascade of two models, which keeps no records")
 
-    def identity(self, source: Source = None) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         parts = {"small": self.small.identity(), "large": self.large.identity()}
         return {**parts, "least": self.least}
 
-    def policies(self, source: Source = None) -> Sequence[Policy]:
+    @property
+    def policies(self) -> Sequence[Policy]:
         return ()

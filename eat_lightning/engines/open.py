@@ -55,10 +55,10 @@ def open_backend(plan: ModelSettings, export: str | None = None) -> Backend:
     if is_adapted(plan.run) and long != usual:
         tell(f"note: the certificate is for long={usual.mode}, and long={long.mode} is named")
     backend.read_long(long)
-    there: Any = backend  # a run's folder or an export's, where its certificates lie
-    windows = {"windows": long.described(backend.max_length)}
-    for certificate in Certificate.by_source(there, plan.certificate).values():
-        certificate.check(windows)
+    if plan.certificate is not None:
+        there: Any = backend  # a run's folder or an export's, where its certificates lie
+        certificate = Certificate.read(there, plan.certificate)
+        certificate.check({"windows": long.described(backend.max_length)})
     return backend
 
 
@@ -161,7 +161,7 @@ class OfRun:
         run, (encoder, labels) = self.run, self.chosen
         backbone = in_dtype(encoder.replacing(policies=()), self.how.dtype)
         given = run.tokenizer(), run.task.columns, labels, longest(run, encoder)
-        plain = TorchBackend(run.folder, {None: backbone}, *given)
+        plain = TorchBackend(run.folder, backbone, *given)
         fault = answer_fault(plain, backend, self.how.dtype, self.texts)
         trials.keep(self.folder, [replace(mine, fault=fault)])
         return fault

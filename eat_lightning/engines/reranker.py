@@ -146,7 +146,7 @@ def opened(
     tokenizer = tokenizer_for(str(folder))
     encoder = encoder_of(folder, SCORE_OF_LISTS, len(COLUMNS), tokenizer, column)
     given = tokenizer, COLUMNS, [], max_length
-    backend = ListBackend(folder, {None: in_kernels(encoder, dtype)}, *given, schedule=schedule)
+    backend = ListBackend(folder, in_kernels(encoder, dtype), *given, schedule=schedule)
     backend.read_long(CUT)
     return backend
 

@@ -25,24 +25,20 @@ from eat_lightning.text_io import About, AnswerTrace, Texts, answer_lines
 if TYPE_CHECKING:
     from eat_lightning.infer.recorded import Recorded
 
-Source = str | None  # None: whoever has no exits of its own
-NOBODY: frozenset[Source] = frozenset()
 Gone = tuple[np.ndarray, AnswerTrace, AnswerTrace]
 
 
 @dataclass(frozen=True)
 class AnswerRequest:
-    """Examples of one source that are answered together.
+    """Examples that are answered together.
 
     Args:
-        source: a key of `Backend.by_source`.
         windows: the tokens of each.
         about: facts on each, for policies.
         deep: nobody leaves early, and the answers say `fallback`.
-        extra: policies in addition to the source's.
+        extra: policies in addition to the backend's.
     """
 
-    source: Source
     windows: Sequence[TokenWindow]
     about: About
     deep: bool = False
@@ -51,7 +47,7 @@ class AnswerRequest:
 
 @dataclass(frozen=True)
 class Left:
-    """Examples of one source that left together: their places in the batch, and their answers.
+    """Examples that left together: their places in the batch, and their answers.
 
     Args:
         answers: {"error": why} for a text that is too long and refused.
@@ -59,7 +55,6 @@ class Left:
         exits: what the exits made of them or, where all ran every layer, would have made of them.
     """
 
-    source: Source
     places: list[int]
     answers: list[dict[str, Any]]
     trace: AnswerTrace
@@ -107,7 +102,6 @@ class Backend(ABC):
     exits: list[int]
     max_length: int
     reader: Reader
-    by_source: Mapping[Source, Any]  # whose exits differ; None stands for any other source
 
     @abstractmethod
     def record(self, split: Any, batch: int = 32, title: str = "") -> Recorded:
@@ -124,12 +118,13 @@ class Backend(ABC):
         """Give at each exit the rows (B) that left there, their trace, and `Left.exits`."""
 
     @abstractmethod
-    def identity(self, source: Source = None) -> dict[str, Any]:
-        """Return the facts that decide a source's answers, for which certificates and references
-        are valid."""
+    def identity(self) -> dict[str, Any]:
+        """Return the facts that decide the answers, for which certificates and references are
+        valid."""
 
+    @property
     @abstractmethod
-    def policies(self, source: Source = None) -> Sequence[Policy]: ...
+    def policies(self) -> Sequence[Policy]: ...
 
     def read_long(self, long: LongTexts) -> None:
         """Read long texts so from here on. ConfigError with what does not go with this model."""
@@ -154,78 +149,48 @@ class Backend(ABC):
     def name(self) -> str:
         return self.folder.resolve().name
 
-    @property
-    def watched(self) -> list[Source]:
-        """Sources with calibrated exits. Where some have exits of their own, whoever else comes
-        runs every layer: nothing of that was calibrated."""
-        return [source for source in self.by_source if source is not None] or [None]
-
-    def places(self, about: About) -> dict[Source, list[int]]:
-        """Places of the examples by their source, where it is a known one; None for the others."""
-        found: dict[Source, list[int]] = {}
-        for place, known in enumerate(about):
-            found.setdefault(self.source_of(known), []).append(place)
-        return found
-
-    def source_of(self, known: Mapping[str, str]) -> Source:
-        """An example's source where it is one with exits of its own, else None."""
-        source = known.get("source")
-        return source if source in self.by_source else None
-
     def stream(
         self,
         texts: Texts,
         about: About | None = None,
-        deep: frozenset[Source] = NOBODY,
+        deep: bool = False,
         reader: Reader | None = None,
     ) -> Iterator[Left]:
         """Answers as soon as their examples leave; long texts come after those that fit.
 
         Args:
             about: what is known of each, such as its source or mime.
-            deep: of these sources nobody leaves early.
+            deep: nobody leaves early.
             reader: in place of the backend's.
         """
         about = [{} for _ in texts] if about is None else about
         reader = reader or self.reader
         read = reader(texts)
-        for source, places in self.places(about).items():
-            if refused := [i for i in places if read[i].refused]:
-                blank = AnswerTrace.blank(len(refused), self.kind.width, self.num_layers, {})
-                errors = [{"error": read[i].refused} for i in refused]
-                yield Left(source, refused, errors, blank, blank)
-            if fit := [i for i in places if len(read[i].windows) == 1]:
-                windows, known = [read[i].windows[0] for i in fit], [about[i] for i in fit]
-                request = AnswerRequest(source, windows, known, source in deep)
-                for rows_B, trace, exits in self.run(request):
-                    left = [fit[row] for row in rows_B.tolist()]
-                    yield self.left(source, left, read, trace, exits)
-            joiner = Joiner(reader.long, self.kind, self.labels)
-            for i in [i for i in places if len(read[i].windows) > 1]:
-                yield self.left(
-                    source, [i], read, *self.joined(joiner, source, read[i], about[i], deep)
-                )
+        if refused := [i for i, text in enumerate(read) if text.refused]:
+            blank = AnswerTrace.blank(len(refused), self.kind.width, self.num_layers, {})
+            errors = [{"error": read[i].refused} for i in refused]
+            yield Left(refused, errors, blank, blank)
+        if fit := [i for i, text in enumerate(read) if len(text.windows) == 1]:
+            windows, known = [read[i].windows[0] for i in fit], [about[i] for i in fit]
+            for rows_B, trace, exits in self.run(AnswerRequest(windows, known, deep)):
+                yield self.left([fit[row] for row in rows_B.tolist()], read, trace, exits)
+        joiner = Joiner(reader.long, self.kind, self.labels)
+        for i in [i for i, text in enumerate(read) if len(text.windows) > 1]:
+            yield self.left([i], read, *self.joined(joiner, read[i], about[i], deep))
 
     def joined(
-        self,
-        joiner: Joiner,
-        source: Source,
-        text: ReadText,
-        known: Mapping[str, str],
-        deep: frozenset[Source],
+        self, joiner: Joiner, text: ReadText, known: Mapping[str, str], deep: bool
     ) -> tuple[AnswerTrace, AnswerTrace]:
         """The trace of a text of several windows, and `Left.exits`."""
-        extra, is_deep = (FullDepthIfFound(joiner),), source in deep
+        extra = (FullDepthIfFound(joiner),)
 
         def run(windows: Sequence[TokenWindow]) -> Iterator[Gone]:
-            about = [known] * len(windows)
-            return self.run(AnswerRequest(source, windows, about, is_deep, extra))
+            return self.run(AnswerRequest(windows, [known] * len(windows), deep, extra))
 
         return joiner.read(text.windows, run)
 
     def left(
         self,
-        source: Source,
         places: list[int],
         read: Sequence[ReadText],
         trace: AnswerTrace,
@@ -235,7 +200,7 @@ class Backend(ABC):
         answers = trace.answers(self.kind, self.labels)
         for place, answer in zip(places, answers, strict=True):
             answer |= read[place].sizes
-        return Left(source, places, answers, trace, exits)
+        return Left(places, answers, trace, exits)
 
     def answer(self, texts: Texts, about: About | None = None) -> list[dict[str, Any]]:
         """Answers in the order of the texts."""

@@ -18,7 +18,7 @@ import numpy as np
 from eat_lightning.data.batching import sorted_batches
 from eat_lightning.errors import ConfigError, Faults, one_line
 from eat_lightning.files import sha256_of
-from eat_lightning.infer.backend import AnswerRequest, Backend, Gone, Look, Source
+from eat_lightning.infer.backend import AnswerRequest, Backend, Gone, Look
 from eat_lightning.infer.onnx_runner import ABOUT, Runner, files_of
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.infer.sessions import ENGINES
@@ -119,10 +119,10 @@ def methods_of(about: Mapping[str, Any]) -> dict[str, Specification]:
 
 @dataclass
 class OnnxBackend(Backend):
-    """by_source: how late examples leave, by source of data; None is for any other."""
+    """stricter: how late examples leave, beside what the graphs say."""
 
     export: Export
-    by_source: Mapping[Source, StricterExits]
+    stricter: StricterExits
 
     def __post_init__(self) -> None:
         about = self.export.about
@@ -153,14 +153,14 @@ class OnnxBackend(Backend):
             tokens_LB,
             Never(),
             origins=split.origins,
-            policies=self.policies(),
+            policies=self.policies,
             batch=split.batch,
             kind=self.kind,
         )
 
     def run(self, request: AnswerRequest) -> Iterator[Gone]:
         windows, about = request.windows, request.about
-        exits = self.by_source[request.source]
+        exits = self.stricter
         if request.extra:
             exits = replace(exits, policies=(*exits.policies, *request.extra))
         if not request.deep:
@@ -172,19 +172,18 @@ class OnnxBackend(Backend):
             yield rows_B, trace, replace(trace, logits_BC=logits_BC, depth_B=depth_B)
 
     def look(self, text: Sequence[str], about: Mapping[str, str]) -> Look:
-        source, read = self.source_of(about), self.read_one(text)
-        exits = self.by_source[source]
+        exits, read = self.stricter, self.read_one(text)
         # Asked though the graphs decide alone, so that a single example too goes exit by exit.
         review = exits.review([about]) or (lambda reason_B, *_: reason_B)
         trace = self.runner.run(read.windows, review)
         depth = int(trace.depth_B[0])
         guesses = {k: guess_BC[0] for k, (guess_BC, _) in trace.guesses.items() if k <= depth}
         rule = self.export.methods["exit"].build() if exits.rule is None else exits.rule
-        return Look(self.left(source, [0], [read], trace, trace), guesses, {}, rule)
+        return Look(self.left([0], [read], trace, trace), guesses, {}, rule)
 
-    def identity(self, source: Source = None) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """The graphs by hash, and what makes their exits later."""
-        export, exits = self.export, self.by_source[source]
+        export, exits = self.export, self.stricter
         stricter = {} if exits.rule is None else {"exit": Specification.of("exit", exits.rule)}
         return {
             "export": export.digest,
@@ -200,8 +199,9 @@ class OnnxBackend(Backend):
             package: version(package),
         }
 
-    def policies(self, source: Source = None) -> Sequence[Policy]:
-        return self.by_source[source].policies
+    @property
+    def policies(self) -> Sequence[Policy]:
+        return self.stricter.policies
 
 
 def state_of(batch: Batch) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.backend import AnswerRequest, Backend, Gone, Look, Source
+from eat_lightning.infer.backend import AnswerRequest, Backend, Gone, Look
 from eat_lightning.infer.record import record, recorded_of
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.long_texts import CUT, Reader, TokenWindow
@@ -33,12 +33,11 @@ from eat_lightning.weights.dial import Budget
 
 @dataclass
 class TorchBackend(Backend):
-    """by_source: an encoder for each source of data that has exits of its own; None is for any
-    other. combine: what a certificate holds for, given the specs of the slots. dial: the encoder
-    with its knobs where they are for a budget."""
+    """combine: what a certificate holds for, given the specs of the slots. dial: the encoder with
+    its knobs where they are for a budget."""
 
     folder: Path
-    by_source: Mapping[Source, AdaptiveEncoder]
+    encoder: AdaptiveEncoder
     tokenizer: Any  # of transformers
     columns: Sequence[str]
     labels: Sequence[str]
@@ -53,13 +52,11 @@ class TorchBackend(Backend):
             self.tokenizer.truncation_side,
             "token_type_ids" in self.tokenizer.model_input_names,
         )
-        self.use_encoders()
-
-    def use_encoders(self) -> None:
-        self.encoder = self.by_source[None]  # answers a source without exits of its own
         self.num_layers, self.kind = self.encoder.shape.num_layers, self.encoder.kind
-        early = {layer for encoder in self.by_source.values() for layer in encoder.exit.layers}
-        self.exits = sorted({*early, self.num_layers})
+        self.note_exits()
+
+    def note_exits(self) -> None:
+        self.exits = sorted({*self.encoder.exit.layers, self.num_layers})
 
     @property
     def dtype(self) -> str:
@@ -84,19 +81,18 @@ class TorchBackend(Backend):
             wanted = parse(value)
         except ValueError as error:
             raise ConfigError(f"{title} {error}") from None
-        self.by_source = {None: self.dial(wanted)}
-        self.use_encoders()
+        self.encoder = self.dial(wanted)
+        self.note_exits()
 
     def look(self, text: Sequence[str], about: Mapping[str, str]) -> Look:
-        source, read = self.source_of(about), self.read_one(text)
-        encoder = self.by_source[source]
+        encoder, read = self.encoder, self.read_one(text)
         with torch.inference_mode():
             trace = encoder(self.batch_of(read.windows, [about]))
         depth, signals = int(trace.depth_B), trace.signals
         passed = [k for k in sorted(trace.guesses) if k <= depth]
         found = in_numpy(trace)
         return Look(
-            self.left(source, [0], [read], found, found),
+            self.left([0], [read], found, found),
             {k: trace.guesses[k][0].float().cpu().numpy() for k in passed},
             {k: signals[k][0].float().cpu().numpy() for k in passed if k in signals},
             encoder.exit,
@@ -106,7 +102,7 @@ class TorchBackend(Backend):
         return record(self.encoder, split, batch, title)
 
     def run(self, request: AnswerRequest) -> Iterator[Gone]:
-        encoder = self.by_source[request.source]
+        encoder = self.encoder
         batch = self.batch_of(request.windows, request.about)
         if request.extra:
             encoder = encoder.replacing(policies=(*encoder.policies, *request.extra))
@@ -141,12 +137,13 @@ class TorchBackend(Backend):
         )
         return batch.to(self.encoder.strength.device)
 
-    def identity(self, source: Source = None) -> dict[str, Any]:
-        encoder = self.by_source[source]
+    def identity(self) -> dict[str, Any]:
+        encoder = self.encoder
         return self.combine(specs_by_slot(encoder) | {"policy": specs_of(encoder.policies)})
 
-    def policies(self, source: Source = None) -> Sequence[Policy]:
-        return self.by_source[source].policies
+    @property
+    def policies(self) -> Sequence[Policy]:
+        return self.encoder.policies
 
 
 @torch.inference_mode()

@@ -196,7 +196,6 @@ def write(
     """Write every file beside its place, then rename it; the page last."""
     from eat_lightning.report import figures, page
     from eat_lightning.report.findings import findings
-    from eat_lightning.report.kept import keep
     from eat_lightning.report.table import KINDS
     from eat_lightning.runs.run import write_text
 
@@ -211,7 +210,6 @@ def write(
     found = findings(study)
     write_text(folder / "report.md", as_markdown(study, claims, pictures, found, lacking))
     text = page.render(study.title, claims, explorer, study.warnings, drawn, found, lacking)
-    keep(study, folder)
     write_text(folder / "index.html", text)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from scipy.special import softmax
 
 from eat_lightning.answer_kind import MULTI, SCORE, SINGLE, misfit
 from eat_lightning.data.source import Source
@@ -26,7 +27,6 @@ from eat_lightning.model.method import argument_faults
 from eat_lightning.model.options import PassOptions
 from eat_lightning.model.specification import Specification, class_of
 from eat_lightning.model.trace import Trace
-from eat_lightning.report.statistics import softmax
 from eat_lightning.report.study import grouped_by
 from eat_lightning.runs.row import label, method_text
 from eat_lightning.runs.run import Run
@@ -201,7 +201,7 @@ def guess(logits_C: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
     if not names:
         score = round(float(logits_C[0]), DIGITS)
         return {"probabilities": [], "confidence": None, "answer": score}
-    shares, best = softmax(logits_C[None])[0].round(DIGITS).tolist(), int(logits_C.argmax())
+    shares, best = softmax(logits_C).round(DIGITS).tolist(), int(logits_C.argmax())
     return {"probabilities": shares, "confidence": shares[best], "answer": names[best]}
 
 

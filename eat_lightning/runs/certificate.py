@@ -68,7 +68,6 @@ class Certificate:
 
     Args:
         name: of its file.
-        source: the only source of data it is for; None is all.
         risk: that is bounded.
         procedure: that bounds it.
         level: the bound.
@@ -81,7 +80,6 @@ class Certificate:
     """
 
     name: str
-    source: str | None
     risk: Annotated[Specification, in_slot("risk")]
     procedure: Annotated[Specification, in_slot("procedure")]
     level: Annotated[float, Within("(0, 1)")]
@@ -149,18 +147,6 @@ class Certificate:
             ) from None
         return made
 
-    @classmethod
-    def by_source(cls, run: Home, name: Any) -> dict[str | None, Certificate]:
-        """The one of that name for all data (source None), else those of that name @ a source; none
-        without a name."""
-        if name is None:
-            return {}
-        if name_faults("certificate", name) or path_of(run, name).is_file():
-            return {None: cls.read(run, name)}
-        of_sources = sorted((run.folder / FOLDER).glob(f"{name}@*.json"))
-        made = [cls.read(run, path.stem) for path in of_sources] or [cls.read(run, name)]
-        return {certificate.source: certificate for certificate in made}
-
     def check(self, here: dict[str, Any]) -> None:
         """ConfigError, in one line, names what of a combination differs from this one's."""
         if differs := differences(self.holds_for, here):
@@ -192,15 +178,8 @@ def path_of(run: Home, name: str) -> Path:
     return run.folder / FOLDER / f"{name}.json"
 
 
-def of_source(name: str, source: str | None) -> str:
-    """A certificate's name; one for a single source of data ends in @source."""
-    if source is None:
-        return name
-    return name + "@" + re.sub(r"[^\w.+-]", "_", source)
-
-
 def name_faults(key: str, name: Any) -> list[str]:
-    sound = isinstance(name, str) and re.fullmatch(r"\w[\w.,=+@-]*", name)
+    sound = isinstance(name, str) and re.fullmatch(r"\w[\w.,=+-]*", name)
     return [] if sound else [f"{key} must be a plain name, got {name!r}"]
 
 

@@ -3,14 +3,13 @@ fitted for a budget."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import torch
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.backend import Source
 from eat_lightning.infer.onnx_backend import Export, OnnxBackend
 from eat_lightning.infer.precision import DTYPES, PLAIN, form_of, in_dtype, in_form
 from eat_lightning.infer.stricter_exits import StricterExits
@@ -52,21 +51,21 @@ def open_run(
     if choice.budget is not None and certificate is not None:
         both = "a certificate has exits of its own, so give one of them"
         raise ConfigError(f"exit.{choice.budget.key}: {both}")
-    certificates = Certificate.by_source(run, certificate)
-    forms = (valid.form for valid in certificates.values())  # one that differs is refused
-    form = form_of(prepack, dtype, device, certified=next(forms, None))
+    valid = None if certificate is None else Certificate.read(run, certificate)
+    form = form_of(prepack, dtype, device, certified=valid and valid.form)
     encoder, labels = run.model()
     encoder = in_form(in_dtype(encoder, dtype).to(device), form)
     if policies is not None:
         encoder.policies = policies
-    encoders, dial = certified(encoder, exit, certificates, policies), None
-    if certificate is None:
+    if valid is None:
         fitter = fitter_of(run, encoder, choice, form)
-        encoders[None], dial = at_choice(fitter, choice), fitter.on
-    check_policies(run, encoders, labels, idle=certificate is None)
+        encoder, dial = at_choice(fitter, choice), fitter.on
+    else:
+        encoder, dial = certified(encoder, exit, valid, policies), None
+    check_policies(run, encoder, labels, idle=valid is None)
     made = TorchBackend(
         run.folder,
-        encoders,
+        encoder,
         run.tokenizer(),
         run.task.columns,
         labels,
@@ -74,42 +73,34 @@ def open_run(
         partial(combination, run, dtype=DTYPES[dtype], device=device, form=form),
         dial=dial,
     )
-    for source, point in certificates.items():
-        point.check(made.identity(source))
-        if point.fallback:
-            encoders[source] = at_full_depth(encoders[source])
+    if valid is not None:
+        valid.check(made.identity())
+        if valid.fallback:
+            made.encoder = at_full_depth(encoder)
     return made
 
 
 def certified(
     encoder: AdaptiveEncoder,
     exit: dict[str, Any] | None,
-    certificates: Mapping[Source, Certificate],
+    certificate: Certificate,
     policies: Sequence[Policy] | None,
-) -> dict[Source, AdaptiveEncoder]:
-    """An encoder for each source that has a certificate; whoever else comes runs every layer.
-    exit: settings that change the certificate's rule."""
-    encoders: dict[Source, AdaptiveEncoder] = {None: at_full_depth(encoder)} if certificates else {}
-    for source, certificate in certificates.items():
-        chosen = certificate.policies if policies is None else policies
-        backbone = encoder.replacing(**certificate.methods, policies=chosen)
-        choice = ExitChoice.of(exit, certificate.holds_for["exit"])
-        encoders[source] = backbone.replacing(exit=rule_of(choice, backbone))
-    return encoders
+) -> AdaptiveEncoder:
+    """The encoder with a certificate's methods. exit: settings that change its rule."""
+    chosen = certificate.policies if policies is None else policies
+    backbone = encoder.replacing(**certificate.methods, policies=chosen)
+    choice = ExitChoice.of(exit, certificate.holds_for["exit"])
+    return backbone.replacing(exit=rule_of(choice, backbone))
 
 
-def check_policies(
-    run: Run, encoders: Mapping[Source, AdaptiveEncoder], labels: list[str], idle: bool
-) -> None:
+def check_policies(run: Run, encoder: AdaptiveEncoder, labels: list[str], idle: bool) -> None:
     """ConfigError with what does not go together. idle: or would never be heard."""
-    for backbone in encoders.values():
-        load_second_runs(backbone.policies)
-        faults = policy_faults(
-            backbone.policies, ModelFacts.of(backbone, labels, run.folder / "model")
-        )
-        faults += idle_faults(backbone.policies, backbone.exit) if idle else []
-        if faults:
-            raise ConfigError.of(faults)
+    load_second_runs(encoder.policies)
+    facts = ModelFacts.of(encoder, labels, run.folder / "model")
+    faults = policy_faults(encoder.policies, facts)
+    faults += idle_faults(encoder.policies, encoder.exit) if idle else []
+    if faults:
+        raise ConfigError.of(faults)
 
 
 def longest(run: Run, encoder: AdaptiveEncoder) -> int:
@@ -153,13 +144,11 @@ def open_export(
         rule = export.methods.get("exit") if chosen else None
         if rule and (faults := idle_faults(chosen, rule.build())):
             raise ConfigError.of(faults)
-        return OnnxBackend(export, {None: StricterExits(export.layers, policies=chosen)})
-    found: dict[Source, StricterExits] = {None: StricterExits(export.layers).deep()}
-    for source, valid in Certificate.by_source(export, certificate).items():
-        chosen = tuple(valid.policies if policies is None else policies)
-        export.check_policies(chosen)
-        exits = StricterExits(export.layers, export.stricter(valid.methods["exit"]), chosen)
-        here = OnnxBackend(export, {None: exits}).identity()
-        valid.check(here | {"exit": valid.holds_for["exit"]})
-        found[source] = exits.deep() if valid.fallback else exits
-    return OnnxBackend(export, found)
+        return OnnxBackend(export, StricterExits(export.layers, policies=chosen))
+    valid = Certificate.read(export, certificate)
+    chosen = tuple(valid.policies if policies is None else policies)
+    export.check_policies(chosen)
+    exits = StricterExits(export.layers, export.stricter(valid.methods["exit"]), chosen)
+    here = OnnxBackend(export, exits).identity()
+    valid.check(here | {"exit": valid.holds_for["exit"]})
+    return OnnxBackend(export, exits.deep() if valid.fallback else exits)

@@ -262,8 +262,9 @@ def classes_in(folder: Path) -> set[int]:
 
 def class_counts(sizes: Mapping[str, Sequence[int]]) -> set[int]:
     """The numbers of classes of the classifiers among weights, by their names and sizes."""
-    ends = ("classifier.weight", "classifier.out_proj.weight", ".classes.weight")
-    return {size[0] for name, size in sizes.items() if name.endswith(ends) and size}
+    # With a dot before: DistilBERT's pre_classifier is a layer, and has no classes.
+    ends = (".classifier.weight", ".classifier.out_proj.weight", ".classes.weight")
+    return {size[0] for name, size in sizes.items() if f".{name}".endswith(ends) and size}
 
 
 def has_classes(pretrained: str | None) -> bool:

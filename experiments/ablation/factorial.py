@@ -13,13 +13,13 @@ from math import exp, log, prod
 
 import numpy as np
 
-from eat_lightning.report import compare
 from eat_lightning.report.provenance import Provenance
-from eat_lightning.report.statistics import Interval, mean_interval
 from eat_lightning.report.study import Measured, Point, Study, grouped_by
 from eat_lightning.runs.row import THEIRS
 
 from .. import speed
+from ..difference import Difference, difference, same_examples
+from ..intervals import Interval, mean_interval
 
 PARTS = {  # each with its slot and the method that is none
     "pruning": ("reduction", "none"),
@@ -108,8 +108,8 @@ class Factorial:
         command = " ".join([Provenance.of(self.cells[cells[0]]).command, *off])
         return replace(found, command=command)
 
-    def difference(self, cell: Cell) -> compare.Difference | None:
-        return None if cell == OFF else compare.difference(self.cells[cell], self.off)
+    def difference(self, cell: Cell) -> Difference | None:
+        return None if cell == OFF else difference(self.cells[cell], self.off)
 
     def weights(self, term: Cell) -> dict[Cell, float]:
         """The weight of each cell in a term: of a main effect the mean of on - off; of an
@@ -137,7 +137,7 @@ class Factorial:
         weighted = []
         for cell, weight in self.weights(term).items():
             correct_SB = self.cells[cell].correct_SB()
-            if correct_SB is None or not compare.same_examples(self.cells[cell], self.off):
+            if correct_SB is None or not same_examples(self.cells[cell], self.off):
                 return None
             weighted.append(weight * correct_SB.mean(0))
         return mean_interval(np.sum(weighted, axis=0)).times(100)

@@ -7,9 +7,9 @@ from typing import Any
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from eat_lightning.report import cells
 from eat_lightning.report.figures import INK, SERIES, Figure, read
 
+from .. import cells
 from ..panels import bar, bare_rows
 from ..passes import seeds_text
 from .factorial import Cell, Factorial, name_of

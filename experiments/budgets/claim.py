@@ -11,16 +11,16 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from eat_lightning.report import columns as col
-from eat_lightning.report.cells import points_text
 from eat_lightning.report.claim import Claim
-from eat_lightning.report.compare import accuracy_interval
 from eat_lightning.report.figures import INK, PAPER, Figure, read
 from eat_lightning.report.study import Point, Study
 from eat_lightning.report.table import Table
 from eat_lightning.runs.row import THEIRS
 
+from .. import columns as col
 from ..budgeted import COLUMNS, NEED, Method, methods_of
+from ..cells import points_text
+from ..difference import accuracy_interval
 from ..panels import dot, in_panels
 
 HOLLOW: dict[str, Any] = {"markerfacecolor": PAPER, "markersize": 4}

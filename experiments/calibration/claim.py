@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from pandas import DataFrame
 
-from eat_lightning.report import cells
-from eat_lightning.report import columns as col
 from eat_lightning.report.claim import Claim
-from eat_lightning.report.statistics import over_seeds, paired_difference
 from eat_lightning.report.study import Study
 from eat_lightning.report.table import Table
 
+from .. import cells
+from .. import columns as col
+from ..intervals import over_seeds, paired_difference
 from ..passes import Pass, how_chosen, passes
 from .figure import reliability_figure
 from .metrics import BINS, Head

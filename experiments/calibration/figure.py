@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from eat_lightning.report.cells import percent_text
 from eat_lightning.report.figures import MUTED, PAPER, Figure, read
 from eat_lightning.report.study import Point
 
+from ..cells import percent_text
 from ..panels import dot
 from ..passes import Pass
 from .metrics import BINS, Head

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eat_lightning.report.statistics import Interval, softmax, wilson
 from eat_lightning.report.study import Measured
+
+from ..intervals import Interval, softmax, wilson
 
 BINS = 15  # EAT, section 7.2
 

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from eat_lightning.measure.oracle import oracle_exit
-from eat_lightning.report import cells
-from eat_lightning.report import columns as col
-from eat_lightning.report.compare import Difference
 from eat_lightning.report.figures import INK, PAPER, Figure, read
-from eat_lightning.report.statistics import mean_interval, paired_difference
 from eat_lightning.report.study import Point
 from eat_lightning.report.table import Table
 
+from .. import cells
+from .. import columns as col
+from ..difference import Difference
+from ..intervals import mean_interval, paired_difference
 from ..labels import place_labels
 from ..panels import dot, in_panels
 from ..passes import Pass, by_seed, examples_of, examples_text, with_examples

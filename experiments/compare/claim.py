@@ -11,14 +11,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from eat_lightning.report import columns as col
-from eat_lightning.report.cells import points_text
 from eat_lightning.report.claim import Claim
-from eat_lightning.report.compare import difference
 from eat_lightning.report.study import Point, Study
 from eat_lightning.report.table import Table
 
+from .. import columns as col
 from ..budgeted import Method, check_against, methods_of
+from ..cells import points_text
+from ..difference import difference
 
 SPENT = "counted, / those of own static: a budget is a bound, and may be underspent"
 

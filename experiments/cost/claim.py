@@ -13,13 +13,13 @@ from typing import Any
 from matplotlib.patches import Patch
 from pandas import DataFrame
 
-from eat_lightning.report import columns as col
 from eat_lightning.report.claim import Claim
 from eat_lightning.report.figures import INK, SERIES, Figure, read
-from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import Point, Study
 from eat_lightning.report.table import Cell, Table
 
+from .. import columns as col
+from ..intervals import Interval
 from ..panels import bar, bare_rows
 from ..passes import seeds_text
 from ..speed import speed_up

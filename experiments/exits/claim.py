@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from eat_lightning.report import cells
-from eat_lightning.report import columns as col
 from eat_lightning.report.claim import Claim
-from eat_lightning.report.compare import Difference
 from eat_lightning.report.study import Study
 from eat_lightning.report.table import Table
 
+from .. import cells
+from .. import columns as col
+from ..difference import Difference
 from ..passes import USUAL, Pass, how_chosen, passes
 from .figure import figures_of
 from .rule import Rule, place

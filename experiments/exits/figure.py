@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from eat_lightning.report.cells import over_seeds, percent_text
 from eat_lightning.report.figures import GRID, INK, MARKERS, MUTED, PAPER, Figure, read
 from eat_lightning.report.study import grouped_by
 
+from ..cells import over_seeds, percent_text
 from ..labels import part
 from ..panels import dot, in_panels
 from ..passes import examples_text, seeds_text

@@ -13,16 +13,16 @@ from typing import Any
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.precision import PLAIN
-from eat_lightning.report import cells
-from eat_lightning.report import columns as col
 from eat_lightning.report.claim import Claim
-from eat_lightning.report.compare import Difference, difference
 from eat_lightning.report.provenance import Provenance
 from eat_lightning.report.study import Point, Study, grouped_by
 from eat_lightning.report.table import Table
 from eat_lightning.runs.row import THEIRS
 
+from .. import cells
+from .. import columns as col
 from ..baselines import Entry
+from ..difference import Difference, difference
 from ..speed import EXTREMES, batch_ms, faster, single_ms, speed_up
 from .figure import figures_of
 from .settings import common, held, table_of_settings

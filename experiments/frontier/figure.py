@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eat_lightning.infer.precision import PLAIN
-from eat_lightning.report import columns
-from eat_lightning.report.compare import accuracy_interval
 from eat_lightning.report.figures import MUTED, PAPER, Figure, SeriesLook, looks_of, read
-from eat_lightning.report.statistics import Interval, over_seeds
 from eat_lightning.report.study import Point, grouped_by
 from eat_lightning.runs.row import STATIC_BASELINE, THEIRS, Row
 
+from .. import columns
 from ..baselines import SAME_TIMING, Entry, same_timing
+from ..difference import accuracy_interval
+from ..intervals import Interval, over_seeds
 from ..labels import distance, place_labels
 from ..panels import dot, handles
 from ..speed import Cost, batch_ms, single_ms

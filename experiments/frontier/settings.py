@@ -10,12 +10,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from eat_lightning.report import cells
-from eat_lightning.report import columns as col
 from eat_lightning.report.study import Point
 from eat_lightning.report.table import EMPTY, Cell, Column, Table
 
-from .. import speed
+from .. import cells, speed
+from .. import columns as col
 from ..baselines import GAIN, MIX, TRAINED, Entry
 from ..speed import EXTREMES, REPEATS, Cost, batch_ms, faster, single_ms, sorted_ms, speed_up
 

@@ -179,7 +179,7 @@ def fit(classes: torch.nn.Linear, x_BD: torch.Tensor, labels_B: torch.Tensor) ->
 
 def readings(encoder: AdaptiveEncoder, name: str, source: Source, tokenizer: Any) -> list[Reading]:
     split = split_of(source, tokenizer)
-    backend = TorchBackend(Path(name), {None: encoder}, tokenizer, ["text"], LABELS, SIZE)
+    backend = TorchBackend(Path(name), encoder, tokenizer, ["text"], LABELS, SIZE)
     backend.read_long(long_of("max"))
     parts, text_W = in_windows(split, backend.reader)
     whole, cut = (record(encoder, each, title=name) for each in (parts, split))
@@ -219,7 +219,7 @@ def scores(logits_BC: np.ndarray, labels_B: np.ndarray) -> tuple[float, float, f
 
 def peak_mb(encoder: AdaptiveEncoder, tokenizer: Any, count: int) -> float:
     """The most memory of this process so far, once a text of so many words was read."""
-    backend = TorchBackend(Path("peak"), {None: encoder}, tokenizer, ["text"], LABELS, SIZE)
+    backend = TorchBackend(Path("peak"), encoder, tokenizer, ["text"], LABELS, SIZE)
     backend.read_long(long_of("max"))
     with inference(encoder):
         backend.answer([["word " * count]])

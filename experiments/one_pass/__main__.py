@@ -35,7 +35,6 @@ from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.model.contracts import at_point
 from eat_lightning.model.heads import pool_cls
 from eat_lightning.model.options import PassOptions
-from eat_lightning.report.statistics import paired_difference
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import Run
 from eat_lightning.train.kept_vectors import early_layers, kept_vectors
@@ -43,6 +42,8 @@ from eat_lightning.train.one_pass import SAMPLE, drawn
 from eat_lightning.weights.dial import Budget, Dial
 from experiments.bench.tables import markdown
 from experiments.one_pass.heads import ClassMeans, Texts, guesses, trained, weights_of
+
+from ..intervals import paired_difference
 
 ROWS = Path(__file__).parent / "results" / "rows.jsonl"
 BUDGETS, AGREE = (0.2, 0.3, 0.4, 0.5), 0.99

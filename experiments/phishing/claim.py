@@ -16,16 +16,16 @@ from typing import Any
 import numpy as np
 from pandas import DataFrame
 
-from eat_lightning.report import columns as col
-from eat_lightning.report.cells import percent_text
 from eat_lightning.report.claim import Claim
 from eat_lightning.report.figures import INK, MARKERS, SERIES, Figure, read
 from eat_lightning.report.provenance import Provenance
-from eat_lightning.report.statistics import wilson
 from eat_lightning.report.study import Measured, Point, Study
 from eat_lightning.report.table import Table
 
+from .. import columns as col
+from ..cells import percent_text
 from ..certified import Held, held_by, setting_of
+from ..intervals import wilson
 from ..panels import dot
 from .triage import POSITIVE, HandedOn, auc, curve, handed_on, score_of, threshold_for
 

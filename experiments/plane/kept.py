@@ -17,11 +17,12 @@ from jaxtyping import Bool, Float
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.recorded import Recorded
-from eat_lightning.report.kept import right_class_first
 from eat_lightning.report.study import Study, open_study
 from eat_lightning.runs.row import FIXED
 from experiments.plane.models import Model, RunModel
 from experiments.plane.systems import Judged, System
+
+from ..kept import right_class_first
 
 
 @dataclass(frozen=True)

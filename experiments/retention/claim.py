@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from eat_lightning.report import cells
-from eat_lightning.report import columns as col
 from eat_lightning.report.claim import Claim
 from eat_lightning.report.study import Study
 from eat_lightning.report.table import Cell, Table
 
+from .. import cells
+from .. import columns as col
 from .figure import length_figure, mean_of, training_figure
 from .kept import (
     WHOLE,

@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from eat_lightning.report.figures import INK, MARKERS, MUTED, PAPER, SERIES, Figure, read
-from eat_lightning.report.statistics import Interval, mean_interval
 from eat_lightning.report.study import Point
 
+from ..intervals import Interval, mean_interval
 from ..panels import dot, handles, in_panels
 from .kept import WHOLE, Kept, Training, end_of, named, quarters, within
 from .pruning import staircase, with_cls

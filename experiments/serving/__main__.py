@@ -40,8 +40,8 @@ def load(config: dict[str, Any]) -> list[LoadRow]:
     about = {"run": run.name, "task": run.task.name, "session": secrets.token_hex(6)}
     about |= provenance()
     pin(plan.load_core)
-    certificates = Certificate.by_source(run, plan.certificate).values()
-    certified = next((each.form for each in certificates), None)
+    named = plan.certificate
+    certified = None if named is None else Certificate.read(run, named).form
     path, rows = Path(plan.to) / "rows.jsonl", []
     for mode in plan.modes:
         static: dict[str, float] = {}

@@ -15,8 +15,9 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.overrides import with_paths_listed
 from eat_lightning.report import __main__ as cli
 from eat_lightning.report.__main__ import main, report
-from eat_lightning.runs.row import read
+from eat_lightning.report.study import open_study
 from experiments.__main__ import main as one_claim
+from experiments.kept import keep as keep_study
 
 FOUND = (
     "sst2: eat at tau 0.9 is right on 75.0 % of the examples. It does 50 % of the work and is 2.0 "
@@ -74,7 +75,8 @@ def test_a_report_of_a_small_study(made: Path):
 
 
 def test_every_line_names_runs_that_are_in_the_rows(made: Path):
-    known = {f"{row.study}/{row.run}" for row in read(made / "rows.jsonl")}
+    measured = open_study([str(made.parent)]).measured
+    known = {f"{m.row.study}/{m.row.run}" for m in measured}
     tables = list((made / "tables").glob("*.csv"))
     assert tables
     for path in tables:
@@ -83,9 +85,10 @@ def test_every_line_names_runs_that_are_in_the_rows(made: Path):
                 assert set(line["runs"].split("; ")) <= known, path.name
 
 
-def test_a_report_of_a_report_is_the_same(made: Path, tmp_path: Path, capsys):
-    formats = "formats=[svg,csv]"
-    again = report(config(f"study={made}", "claims=[frontier,exits]", f"to={tmp_path}", formats))
+def test_a_report_of_kept_rows_is_the_same(made: Path, tmp_path: Path, capsys):
+    keep_study(open_study([str(made.parent)]), tmp_path / "kept")
+    wanted = ["claims=[frontier,exits]", f"to={tmp_path}", "formats=[svg,csv]"]
+    again = report(config(f"study={tmp_path / 'kept'}", *wanted))
     *table, finding, page = capsys.readouterr().out.splitlines()
     expected = ["sst2", "eat", "tau", "0.9", "75.0", "0.50", "2.00"]
     assert expected in [line.split() for line in table]

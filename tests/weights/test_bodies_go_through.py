@@ -16,6 +16,9 @@ from finished import finish
 from models import method, spread
 
 from eat_lightning.data.tokens import toy_tokenizer
+from eat_lightning.deploy.adapt.original import Original
+from eat_lightning.deploy.adapt.run import check_encoder, splits_of
+from eat_lightning.deploy.adapt.texts import read_texts
 from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.model.packed import Batch
 from eat_lightning.runs.open import open_export, open_run
@@ -68,6 +71,16 @@ def shares_alike(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> floa
     """Of answers with one label and one depth."""
     pairs = zip(one, other, strict=True)
     return float(np.mean([all(a[k] == b[k] for k in ("label", "depth")) for a, b in pairs]))
+
+
+def test_adapt_opens_it_and_our_kernels_answer_as_transformers_does(body: Path, tmp_path: Path):
+    original = Original.open(str(body))
+    assert len(original.same.labels) == 2
+    texts = read_texts(TEXTS, None, len(TEXTS))
+    parts = {"select": np.arange(len(texts))}
+    check_encoder(
+        original.encoder(1), original, splits_of(texts, parts, original, tmp_path)["select"]
+    )
 
 
 @pytest.mark.nightly

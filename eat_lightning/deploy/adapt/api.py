@@ -43,7 +43,9 @@ class Adapted:
     def __post_init__(self) -> None:
         self.folder = Path(self.folder)
         if not (self.folder / ADAPTED).is_file():
-            raise ValueError(f"folder={self.folder}: has no {ADAPTED}, which `eat adapt` writes")
+            there = f"has no {ADAPTED}, which `eat adapt` writes"
+            missing = there if self.folder.exists() else "there is no such folder"
+            raise ValueError(f"folder={self.folder}: {missing}")
 
     @cached_property
     def about(self) -> AboutAdapted:

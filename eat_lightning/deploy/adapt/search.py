@@ -127,7 +127,7 @@ class Search:
         adaptive = [c for static in near for c in self.with_exits(static.form)] if exits else []
         adaptive += [candidate for static in near for candidate in self.cascades(static)]
         finalists = [first, *self.near_fastest(statics[1:], FINAL), *adaptive]
-        self.time(f"finalists-{self.batch}", finalists)
+        self.time("finalists", finalists)
         self.certify(finalists)
         return [*statics, *adaptive]
 
@@ -282,7 +282,8 @@ class Search:
             }
             return {"ms": ms, "faults": faults}
 
-        times = self.work.json(f"times-{name}", measured)
+        same = crc32("\n".join(candidate.key for candidate in candidates).encode())
+        times = self.work.json(f"times-{name}-{same:08x}", measured)
         for candidate in candidates:
             candidate.ms = times["ms"].get(candidate.key, {})
             candidate.fault = times["faults"].get(candidate.key, "")

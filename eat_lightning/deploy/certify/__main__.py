@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from eat_lightning.runs.certificate import Certificate
 
 
-def certify(config: dict[str, Any]) -> list[Certificate]:
-    """One certificate, or one for each source; each is saved and shown.
+def certify(config: dict[str, Any]) -> Certificate:
+    """Make a certificate, save and show it.
 
     Raises ConfigError, one line per fault, before anything is loaded.
     """

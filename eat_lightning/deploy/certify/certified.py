@@ -12,42 +12,27 @@ from eat_lightning.data.calibration import group_ids
 from eat_lightning.deploy.certify.passes import Passes
 from eat_lightning.deploy.certify.plan import CertifySettings, Prepared, prepare
 from eat_lightning.deploy.certify.select import Choice, choose
-from eat_lightning.errors import ConfigError
-from eat_lightning.infer.backend import Source
 from eat_lightning.measure.settings import Setting
 from eat_lightning.model.specification import Specification
 from eat_lightning.runs.by_class import by_class, unfound
-from eat_lightning.runs.certificate import Certificate, calibration_of, cut_of, of_source, short
+from eat_lightning.runs.certificate import Certificate, calibration_of, cut_of, short
 
 
-def certified(config: dict[str, Any]) -> list[Certificate]:
-    """One certificate, or one for each source; each is saved and shown."""
+def certified(config: dict[str, Any]) -> Certificate:
+    """Make a certificate, save and show it."""
     plan = parsed(CertifySettings, config)
     prepared = prepare(plan)
     torch.set_num_threads(plan.threads)
     run = prepared.run
     data = run.data(dir=plan.data.dir)
     split = data.split("certificate")
-    wanted = rows_by_source(split, plan.sources)
-    passes, group_B = Passes.of(prepared, split), groups(run.task, split)
+    passes = Passes.of(prepared, split)
+    choice = chosen(prepared, passes, groups(run.task, split))
     looked_at = {"cut": cut_of(run), "calibration": calibration_of(data)}
-    made = []
-    for source, rows in wanted.items():
-        choice = chosen(prepared, passes, group_B, rows)
-        holds_for = passes.identity(choice.candidate) | looked_at
-        certificate = certificate_of(prepared, choice, source, holds_for)
-        show(certificate, certificate.write(prepared.export or run))
-        made.append(certificate)
-    return made
-
-
-def rows_by_source(split: Any, by_source: bool) -> dict[Source, np.ndarray]:
-    if not by_source:
-        return {None: np.arange(len(split))}
-    if split.source.origins is None:
-        raise ConfigError("sources=true: the calibration part's data has no column source")
-    origins = np.array(split.source.origins)
-    return {str(name): np.flatnonzero(origins == name) for name in np.unique(origins)}
+    holds_for = passes.identity(choice.candidate) | looked_at
+    certificate = certificate_of(prepared, choice, holds_for)
+    show(certificate, certificate.write(prepared.export or run))
+    return certificate
 
 
 def groups(task: Any, split: Any) -> np.ndarray:
@@ -58,43 +43,38 @@ def groups(task: Any, split: Any) -> np.ndarray:
     return group_ids(task, split.source.texts)
 
 
-def chosen(prepared: Prepared, passes: Passes, group_B: np.ndarray, rows: np.ndarray) -> Choice:
-    """The cheapest certified candidate on these rows, and what they show of it."""
+def chosen(prepared: Prepared, passes: Passes, group_B: np.ndarray) -> Choice:
+    """The cheapest certified candidate, and what the calibration part shows of it."""
     full, risk, label_B = prepared.chains[0][0], prepared.target.risk, passes.split.labels
     full_B, losses = passes.answers_B(full, full), []
     for chain in prepared.chains:
         early = [passes.answers_B(point, full) for point in chain]
-        losses.append(np.stack([risk.losses(full_B, early_B, label_B)[rows] for early_B in early]))
+        losses.append(np.stack([risk.losses(full_B, early_B, label_B) for early_B in early]))
 
     def cost(candidate: Setting) -> float:
-        return float(passes.flops_B(candidate)[rows].mean())
+        return float(passes.flops_B(candidate).mean())
 
-    choice = choose(prepared.chains, losses, cost, prepared.target, group_B[rows])
-    if len(rows):
-        kind, full_BC = passes.torch_backend.kind, passes.outcome(full).logits_BC[rows]
-        right_B = kind.right(full_BC, label_B[rows])[~np.isnan(losses[0][0])]
-        outcome = passes.outcome(choice.candidate)
-        whole = float(passes.whole_flops_B(choice.candidate)[rows].mean())
-        choice.seen |= {
-            "full_score": float(np.nan_to_num(right_B).mean()) if len(right_B) else None,
-            "depth": float(outcome.depth_B[rows].mean()),
-            "flops_ratio": cost(choice.candidate) / whole,
-            "full_flops_ratio": cost(full) / whole,
-            **{"majority": None, "recall": {}},
-            **by_class(kind, prepared.run.task.labels, full_BC, label_B[rows]),
-        }
+    choice = choose(prepared.chains, losses, cost, prepared.target, group_B)
+    kind, full_BC = passes.torch_backend.kind, passes.outcome(full).logits_BC
+    right_B = kind.right(full_BC, label_B)[~np.isnan(losses[0][0])]
+    whole = float(passes.whole_flops_B(choice.candidate).mean())
+    choice.seen |= {
+        "full_score": float(np.nan_to_num(right_B).mean()) if len(right_B) else None,
+        "depth": float(passes.outcome(choice.candidate).depth_B.mean()),
+        "flops_ratio": cost(choice.candidate) / whole,
+        "full_flops_ratio": cost(full) / whole,
+        **{"majority": None, "recall": {}},
+        **by_class(kind, prepared.run.task.labels, full_BC, label_B),
+    }
     return choice
 
 
-def certificate_of(
-    prepared: Prepared, choice: Choice, source: Source, holds_for: dict[str, Any]
-) -> Certificate:
+def certificate_of(prepared: Prepared, choice: Choice, holds_for: dict[str, Any]) -> Certificate:
     target, plan = prepared.target, prepared.plan
     key, wanted = plan.point_setting
     default = target.name if wanted is None else f"{target.name}-{key}-{wanted}"
     return Certificate(
-        name=of_source(plan.name or default, source),
-        source=source,
+        name=plan.name or default,
         risk=Specification.of("risk", target.risk),
         procedure=Specification.of("procedure", target.procedure),
         level=target.level,
@@ -109,17 +89,16 @@ def certificate_of(
 
 def show(certificate: Certificate, path: Any) -> None:
     seen, made_for = certificate.seen, certificate.holds_for
-    where = "" if certificate.source is None else f" of source {certificate.source}"
     if certificate.fallback:
-        print(f"fallback to full depth{where}: {certificate.reason}")
+        print(f"fallback to full depth: {certificate.reason}")
     else:
         reduction = made_for["reduction"]
         kept = "" if reduction.kind == "none" else f"; {short(reduction)}"
-        print(f"chosen{where}: {short(made_for['exit'])}{kept}")
+        print(f"chosen: {short(made_for['exit'])}{kept}")
     if made_for["policy"]:
         print(f"policies: {short(made_for['policy'])}")
     print(f"promise: {certificate.promise}")
-    if seen.get("depth") is not None and seen["risk"] is not None:
+    if seen["risk"] is not None:
         better = " (below 0: early answers are right more often)" if seen["risk"] < 0 else ""
         print(
             f"seen on {seen['num_examples']} calibration examples: risk "

@@ -41,7 +41,9 @@ class Passes:
     made: dict[str, Recorded] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        answers = self.torch_backend if self.export is None else OnnxBackend(self.export, {})
+        answers = self.torch_backend
+        if self.export is not None:
+            answers = OnnxBackend(self.export, StricterExits(self.export.layers))
         answers.read_long(self.long)
         self.texts = TextWindows.of(self.split, answers.reader, answers.kind, answers.labels)
         same = [*self.texts.windows.lengths] == [*self.split.lengths]
@@ -65,10 +67,10 @@ class Passes:
     def backend(self, candidate: Setting) -> Backend:
         """Return a backend that answers as this candidate does."""
         if self.export is None:
-            return replace(self.torch_backend, by_source={None: self.backbone(candidate)})
+            return replace(self.torch_backend, encoder=self.backbone(candidate))
         rule = self.export.stricter(candidate.exit)
         exits = StricterExits(self.export.layers, rule, candidate.policies)
-        return OnnxBackend(self.export, {None: exits})
+        return OnnxBackend(self.export, exits)
 
     def outcome(self, candidate: Setting) -> Outcome:
         return self.recorded(candidate).under(candidate.exit)

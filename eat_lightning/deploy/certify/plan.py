@@ -53,7 +53,6 @@ class CertifySettings(RunSettings):
     ratios: Listed
     taus: Listed
     layers: Listed
-    sources: bool
     name: Any
     risk: dict[str, Any]
     procedure: dict[str, Any]
@@ -81,10 +80,7 @@ class CertifySettings(RunSettings):
     def rules(self) -> Iterator[str]:
         yield from prepack_faults(self.prepack, self.dtype, self.device)
         yield from device_faults(self.device, self.dtype)
-        if self.name is not None and (faults := name_faults("name", self.name)):
-            yield from faults
-        elif self.name is not None and "@" in self.name:
-            yield f"name must not hold an @, got {self.name!r}"
+        yield from [] if self.name is None else name_faults("name", self.name)
         others = {"taus": self.taus, "ratios": self.ratios, "onnx": self.onnx}
         others |= {"exits": self.exits if self.exits == "each" else None}
         name, wanted = self.point_setting

@@ -29,7 +29,7 @@ def drift(config: dict[str, Any]) -> int:
     if backend.kind.problem_type != SINGLE:
         raise ConfigError(f"drift {misfit([SINGLE], backend.kind)}")
     num_bad = 0
-    for event in (made if plan.stream is None else replayed)(plan, run, backend):
+    for event in made(plan, run, backend) if plan.stream is None else replayed(plan, run, backend):
         print(json.dumps(event), flush=True)
         num_bad += "error" in event
     return num_bad

@@ -27,7 +27,6 @@ class DriftSettings(ModelSettings):
     stream: Any
     columns: list[str] | None
     monitor: MonitorSettings
-    seed: int
     log: str | None
     log_text: bool
     data: DataSettings

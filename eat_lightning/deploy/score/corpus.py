@@ -70,8 +70,7 @@ class Corpus:
         job = job_of(plan, types)
         check_columns(inputs, job, types)
         prints = {each.name: each.fingerprint for each in inputs}
-        backend = job.scorer.backend
-        model = {source or "any": plain(backend.identity(source)) for source in backend.by_source}
+        model = plain(job.scorer.backend.identity())
         manifest = Manifest(model, plan.model_dump(include=DECIDE), prints, types)
         if there is not None:
             there.check(manifest, folder)
@@ -140,7 +139,7 @@ class Corpus:
 
     def row(self, tally: Tally, seconds: float, workers: int) -> ScoreRow:
         backend = self.job.scorer.backend
-        exits = backend.identity(backend.watched[0]).get("exit")
+        exits = backend.identity().get("exit")
         return ScoreRow(
             run=backend.name,
             backend=self.plan.backend,

@@ -69,20 +69,19 @@ class Scorer:
 
     @torch.inference_mode()
     def through_pools(self, backend: TorchBackend, texts: Texts, about: About) -> Iterator[Part]:
-        """Answer texts by depth batching, each source in a pool that is flushed at the end. A
-        shard's answers thus do not depend on the shards that a worker did before. A text of several
-        windows is a unit of its own."""
+        """Answer texts by depth batching, in a pool that is flushed at the end. A shard's answers
+        thus do not depend on the shards that a worker did before. A text of several windows is a
+        unit of its own."""
         read = backend.reader(texts)
         fits_B = np.array([len(text.windows) == 1 for text in read])
         yield from self.streamed(np.flatnonzero(~fits_B).tolist(), texts, about)
-        for source, places in backend.places(about).items():
-            pool: Pool[int] = Pool(backend.by_source[source], self.tokens, in_tokens=True)
-            placed = np.array([i for i in places if fits_B[i]], int)
-            for rows in self.batches(np.array([len(read[i].windows[0].ids) for i in placed], int)):
-                chosen = placed[rows].tolist()
-                windows, known = [read[i].windows[0] for i in chosen], [about[i] for i in chosen]
-                yield from self.answered(read, pool.add(chosen, backend.batch_of(windows, known)))
-            yield from self.answered(read, pool.flush())
+        pool: Pool[int] = Pool(backend.encoder, self.tokens, in_tokens=True)
+        placed = np.flatnonzero(fits_B)
+        for rows in self.batches(np.array([len(read[i].windows[0].ids) for i in placed], int)):
+            chosen = placed[rows].tolist()
+            windows, known = [read[i].windows[0] for i in chosen], [about[i] for i in chosen]
+            yield from self.answered(read, pool.add(chosen, backend.batch_of(windows, known)))
+        yield from self.answered(read, pool.flush())
 
     def answered(self, read: Sequence[ReadText], parts: Any) -> Iterator[Part]:
         backend = self.backend

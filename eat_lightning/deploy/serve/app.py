@@ -169,8 +169,8 @@ def add_status(app: FastAPI, gateway: Gateway) -> None:
     @app.get("/metrics", response_class=PlainTextResponse, responses=errors(401))
     async def metrics() -> PlainTextResponse:
         """Counts and distributions in Prometheus' text format."""
-        monitors = gateway.monitors
-        text = gateway.metrics.text(len(gateway.queue), monitors.state, monitors.began)
+        drift = gateway.drift
+        text = gateway.metrics.text(len(gateway.queue), drift.state, drift.began)
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
     @app.get("/live", responses=errors(401))

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from eat_lightning.deploy.drift.decisions import TEXTS, DecisionLog
-from eat_lightning.deploy.drift.monitor import ALARM
-from eat_lightning.deploy.drift.watch import named
+from eat_lightning.deploy.drift.monitor import ALARM, DriftEvent
 from eat_lightning.deploy.serve.body import RequestExample
+from eat_lightning.deploy.serve.drift_watch import DriftWatch
 from eat_lightning.deploy.serve.metrics import Metrics
-from eat_lightning.deploy.serve.monitors import Happened, Monitors, StateFile
 from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.deploy.serve.remote import Remote
 from eat_lightning.deploy.serve.worker import Answer, Ask, Queue, QueueFull, Refused, Worker
@@ -35,20 +34,18 @@ class Gateway:
     """`open_model` makes a model by a plan; it is called anew for each reload.
 
     The log may be shared with other gateways. Raise ConfigError before the model is loaded where
-    the log or the folder of states cannot be used.
+    it cannot be used.
     """
 
     def __init__(self, plan: ServeSettings, open_model: OpenModel):
-        drift = plan.drift
-        state = StateFile(drift.state) if drift.monitor and drift.state else None
         self.log = DecisionLog(plan.log, plan.log_text) if plan.log else None
-        model = open_strictly(plan, open_model)
+        model = open_model(plan)
         self.plan, self.about, self.open_model = plan, model.about, open_model
         self.events: deque[dict[str, Any]] = deque(maxlen=20)  # of drift
         self.reloading = asyncio.Lock()
         self.stopping = self.log_failed = False
         self.metrics = Metrics(self.about.num_layers)
-        self.monitors = Monitors(self.about.normal, drift.monitors, state)
+        self.drift = DriftWatch(self.about.normal, plan.drift.monitors, plan.drift.state)
         self.queue = Queue(plan.queue, plan.examples_at_once, plan.wait_ms / 1000)
         self.worker = Worker(
             model,
@@ -56,7 +53,7 @@ class Gateway:
             plan,
             finished=self.finished,
             revive=lambda: self.open_model(self.plan),
-            deep=lambda: self.monitors.deep if self.plan.drift.fallback else frozenset(),
+            deep=lambda: self.drift.deep and self.plan.drift.fallback,
             batched=self.metrics.te.batched,
             died=self.metrics.deaths.inc,
         )
@@ -71,20 +68,13 @@ class Gateway:
         while True:
             await asyncio.sleep(WATCH_S)
             await self.worker.check()
-            self.monitors.keep()
+            self.drift.keep()
 
     @property
     def state(self) -> str:
         if self.stopping:
             return "stopping"
         return "up" if self.worker.is_up else "starting a worker"
-
-    def check_sources(self, examples: list[RequestExample]) -> None:
-        """Refuse what comes from no source that has exits of its own, where that is asked for."""
-        for example in examples if self.plan.strict_sources else []:
-            if example.source not in self.about.sources:
-                known = ", ".join(sorted(self.about.sources))
-                raise Refused(422, f"source must be one of {known}, got {example.source!r:.60}")
 
     def accept(self, examples: list[RequestExample], deadline_ms: float) -> list[Ask]:
         """Room for all of them, or Refused: 503 and when to come again."""
@@ -138,32 +128,29 @@ class Gateway:
                 answered.append((ask.example, answer, answer.pop("seen", None)))
             self.metrics.finished(ask, answer)
         self.write_log([decision_line(*each) for each in answered])
-        for example, _, seen in answered:
-            if seen is not None:
-                self.drifted(self.monitors.observe(example.source, seen))
+        for _, _, seen in answered:
+            if seen is not None and (event := self.drift.observe(seen)):
+                self.drifted(event)
 
     def write_log(self, lines: list[dict[str, Any]]) -> None:
         """A disk that is full is told once, and takes no answer with it."""
         if self.log is None:
             return
         try:
-            self.log.add([line | {"drift": self.monitors.state} for line in lines])
+            self.log.add([line | {"drift": self.drift.state} for line in lines])
         except OSError as error:
             if not self.log_failed:
                 print(f"log={self.plan.log}: cannot be written ({error})", file=sys.stderr)
             self.log_failed = True
 
-    def drifted(self, happened: Sequence[Happened]) -> None:
-        for source, event in happened:
-            whose = "" if source is None else f" of source {source}"
-            message = f"steady again after {event.at} answers"
-            if event.event == ALARM:
-                self.metrics.alarms.labels(event.feature).inc()
-                message = f"alarm after {event.at} answers, {event.feature} moved"
-            print(f"drift{whose}: {message}", file=sys.stderr, flush=True)
-            line = asdict(event) | named(source)
-            self.events.append(line | {"time": time.time()})
-            self.write_log([line])
+    def drifted(self, event: DriftEvent) -> None:
+        message = f"steady again after {event.at} answers"
+        if event.event == ALARM:
+            self.metrics.alarms.labels(event.feature).inc()
+            message = f"alarm after {event.at} answers, {event.feature} moved"
+        print(f"drift: {message}", file=sys.stderr, flush=True)
+        self.events.append(asdict(event) | {"time": time.time()})
+        self.write_log([asdict(event)])
 
     async def reload(self, name: str | None = None) -> str:
         """Another run in the place of this one, which answers until the new one has been tried.
@@ -184,8 +171,8 @@ class Gateway:
                 raise self.refused(f"the old run goes on: {reason}") from None
             await self.worker.swap(model)
             self.plan, self.about = plan, model.about
-            self.monitors.keep(soon=True)
-            self.monitors.take(model.about.normal)
+            self.drift.keep(soon=True)
+            self.drift.take(model.about.normal)
             self.metrics.reloads.labels("done").inc()
             print(f"reload: {model.about.name} answers from here on", file=sys.stderr, flush=True)
             return model.about.name
@@ -198,7 +185,7 @@ class Gateway:
 
     def opened(self, plan: ServeSettings) -> Remote:
         """A model that can take the requests of the one that runs."""
-        model = open_strictly(plan, self.open_model)
+        model = self.open_model(plan)
         if model.about.task != self.about.task:
             model.close()
             raise ConfigError(f"{model.about.name} is of another task ({model.about.task})")
@@ -216,7 +203,7 @@ class Gateway:
         with suppress(asyncio.CancelledError):
             await self.watching
         await self.worker.stop()
-        self.monitors.keep(soon=True)
+        self.drift.keep(soon=True)
         if self.log is not None:
             self.log.close()
 
@@ -228,23 +215,13 @@ class Gateway:
             "num_layers": self.about.num_layers,
             "exits": list(self.about.exits),
             "columns": list(self.about.columns),
-            "sources": sorted(self.about.sources),
-            "drift": self.monitors.state,
-            "drifting": self.monitors.by_source(),
-            "drift_since": self.monitors.began,
+            "drift": self.drift.state,
+            "drift_since": self.drift.began,
+            "drift_seen": self.drift.seen,
             "events": list(self.events),
             "queue": len(self.queue),
             "bound": self.queue.bound,
         }
-
-
-def open_strictly(plan: ServeSettings, open_model: OpenModel) -> Remote:
-    """ConfigError where every request would be refused."""
-    model = open_model(plan)
-    if plan.strict_sources and not model.about.sources:
-        model.close()
-        raise ConfigError("strict_sources=true needs exits for each source: certificate=...")
-    return model
 
 
 def decision_line(example: RequestExample, answer: Answer, seen: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from eat_lightning.deploy.serve.monitors import DRIFTED, OFF, STEADY
+from eat_lightning.deploy.serve.drift_watch import DRIFTED, OFF, STEADY
 from eat_lightning.deploy.serve.te_metrics import TeMetrics
 from eat_lightning.deploy.serve.worker import Answer, Ask, Refused
 

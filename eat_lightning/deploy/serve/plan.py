@@ -32,7 +32,7 @@ def number(given: Any) -> Any:
 
 
 class GatewayDriftSettings(MonitorSettings):
-    """state: the folder that keeps the monitors' state over a restart; None: nothing keeps it."""
+    """state: the folder that keeps what the monitor learns over a restart; None: nothing does."""
 
     monitor: bool
     fallback: bool
@@ -40,7 +40,7 @@ class GatewayDriftSettings(MonitorSettings):
 
     @property
     def monitors(self) -> dict[str, Any]:
-        """The arguments of each monitor."""
+        """The arguments of the monitor."""
         return self.model_dump(include={*MonitorSettings.model_fields})
 
 
@@ -75,7 +75,6 @@ class ServeSettings(GatewaySettings):
     max_bytes: Annotated[int, Whole(1)]
     max_texts: Annotated[int, Whole(1)]
     max_chars: Annotated[int, Whole(1)]
-    strict_sources: bool
     stuck_s: Annotated[float, Within("(0, 3600]")]
     drift: GatewayDriftSettings
     stop_s: Annotated[float, Within("[0, 3600]")]

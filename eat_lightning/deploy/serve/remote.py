@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from eat_lightning.deploy.serve.body import RequestExample
-from eat_lightning.deploy.serve.model import NOBODY, About, Chunk, Deep, open_model
+from eat_lightning.deploy.serve.model import About, Chunk, open_model
 from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.errors import ConfigError
 
@@ -40,7 +40,7 @@ class Remote:
             raise ConfigError(about)
         self.about = about
 
-    def stream(self, examples: Sequence[RequestExample], deep: Deep = NOBODY) -> Iterator[Chunk]:
+    def stream(self, examples: Sequence[RequestExample], deep: bool = False) -> Iterator[Chunk]:
         """Do as `Model.stream`. RuntimeError where that fails, WorkerDied where its process
         does."""
         try:

@@ -19,7 +19,7 @@ from typing import Any
 from fastapi import HTTPException
 
 from eat_lightning.deploy.serve.body import RequestExample
-from eat_lightning.deploy.serve.model import AnswerScores, Deep
+from eat_lightning.deploy.serve.model import AnswerScores
 from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.deploy.serve.remote import Remote, WorkerDied
 from eat_lightning.text_io import refusal
@@ -140,7 +140,7 @@ class Worker:
     plan: ServeSettings
     finished: Callable[[Sequence[tuple[Ask, Answer | Refused]]], None]
     revive: Callable[[], Remote]
-    deep: Callable[[], Deep]
+    deep: Callable[[], bool]
     batched: Callable[[Sequence[Ask]], None]
     died: Callable[[], None]
     seconds_each: float = 0.005  # of an example; a moving mean

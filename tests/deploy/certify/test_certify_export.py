@@ -31,7 +31,7 @@ def runs(tmp_path: Path) -> Path:
 
 def call(runs: Path, *overrides: str, onnx: str = "onnx") -> Certificate:
     given = (f"onnx='{runs / onnx}'", *overrides)
-    (certificate,) = certify(config_of("certify", runs / "run", *given))
+    certificate = certify(config_of("certify", runs / "run", *given))
     return certificate
 
 
@@ -102,7 +102,7 @@ def test_another_combination_is_refused(runs: Path):
     assert "runtime (onnxruntime there, torch here)" in message
     message = refused(open_export, export, "none-such", None)
     assert message == f"certificate=none-such: onnx has only {name}, torch"
-    assert torch_made[0].holds_for["runtime"] == "torch"
+    assert torch_made.holds_for["runtime"] == "torch"
     message = refused(open_export, Export.open(changed(runs / "onnx", strength=0.9), 1), name, None)
     assert message.startswith(f"certificate={name} holds for another export (")
 

@@ -68,7 +68,7 @@ def usual(run: Path, num: int) -> list[str]:
 def seen_by(backend, texts: list[list[str]], deep: bool) -> tuple[list[Observation], list[dict]]:
     """Observations and answers in the order of the texts."""
     found = {}
-    for left in backend.stream(texts, deep=frozenset({None} if deep else ())):
+    for left in backend.stream(texts, deep=deep):
         pairs = zip(observations(left.exits), left.answers, strict=True)
         found |= dict(zip(left.places, pairs, strict=True))
     return [found[i][0] for i in range(len(texts))], [found[i][1] for i in range(len(texts))]

@@ -182,14 +182,14 @@ def test_another_fit_needs_no_pass_and_no_data(run: Path, poisoned, no_passes):
 def test_a_certificate_stands_on_top_and_looks_at_its_own_part(run: Path, poisoned, no_passes):
     poisoned("validation", "select", "temperature", "train")
     given = ["exit.budget=0.7", "risk=disagreement", "level=0.9", "confidence=0.5"]
-    (certificate,) = certify(config_of("certify", run, *given))
+    certificate = certify(config_of("certify", run, *given))
     assert certificate.name == "disagreement-0.9-0.5-budget-0.7"
     assert not certificate.fallback
     at = certificate.methods["exit"].tau, certificate.methods["reduction"].ratio
     points = [(point["exit"], point["reduction"]) for point in kept(run)["points"]]
     assert points.index(at) <= points.index(knobs_at(run, 0.7))
     backend = open_run(Run.open(run), None, certificate=certificate.name)
-    assert knobs(backend.by_source[None]) == at
+    assert knobs(backend.encoder) == at
     with pytest.raises(ConfigError, match=r"exit.budget: a certificate has exits of its own"):
         open_run(Run.open(run), HALF, certificate=certificate.name)
 

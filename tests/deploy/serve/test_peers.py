@@ -268,12 +268,12 @@ def test_api_names_the_servers():
         assert served.client.get("/health").status_code == 404
 
 
-def test_the_header_names_a_source(served: Running):
-    with running(FakeModel(), strict_sources=True) as strict:
-        given = {"inputs": "good"}
-        assert strict.client.post("/predict", json=given).status_code == 422
-        headers = {"x-source": "mail"}
-        assert strict.client.post("/predict", json=given, headers=headers).json() == GOOD
+def test_the_header_names_a_source():
+    model = FakeModel()
+    with running(model) as served:
+        given = {"json": {"inputs": "good"}, "headers": {"x-source": "mail"}}
+        assert served.client.post("/predict", **given).json() == GOOD
+    assert model.sources == ["mail"]
 
 
 def test_a_passed_deadline_has_each_server_s_shape():

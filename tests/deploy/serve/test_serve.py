@@ -126,15 +126,6 @@ def test_pairs_by_either_name():
         assert wrong.json()["error"].startswith("no key examples[0].text_pair: give text and ")
 
 
-def test_strict_sources():
-    with running(FakeModel(), strict_sources=True) as served:
-        assert served.say({"text": "a", "source": "mail"}).status_code == 200
-        for source in ({"source": "web"}, {}):
-            response = served.say({"text": "a"} | source)
-            assert response.status_code == 422
-            assert response.json()["error"].startswith("source must be one of chat, mail, got ")
-
-
 def test_the_easy_are_answered_while_the_hard_are_at_work():
     """One request's lines, and another request's answer from the same batch."""
     model = FakeModel()

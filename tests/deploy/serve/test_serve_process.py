@@ -73,12 +73,12 @@ def test_a_model_streams_what_predict_says(run: Path):
     whole = expected(run)
     assert [found[i] for i in range(len(TEXTS))] == whole
     assert depths == [{1}, {2}, {3}]  # in the order in which they leave
-    deep = list(model.stream([RequestExample([text]) for text in TEXTS], frozenset({None})))
+    deep = list(model.stream([RequestExample([text]) for text in TEXTS], True))
     assert [{answer["depth"] for answer in answers} for _, answers in deep] == [{3}]
     assert model.about.exits == [1, 2, 3]
     check_guesses(model, whole)
     asked = RequestExample([TEXTS[0]], guesses=True)
-    [(_, [fallback])] = model.stream([asked], frozenset({None}))
+    [(_, [fallback])] = model.stream([asked], True)
     assert fallback["exit_reason"] == "fallback"  # no exit decided, so there is none to show
     assert "guesses" not in fallback
 
@@ -267,7 +267,6 @@ def test_every_request_is_answered_or_gets_an_error(run: Path):
     ("changes", "said"),
     [
         ({"run": None}, "run must name the folder of a finished run: run=outputs/..."),
-        ({"strict_sources": True}, "strict_sources=true needs exits for each source"),
         ({"exit": {"tau": 1.5}}, "exit.tau must be in (0, 1], got 1.5"),
         ({"host": "no.such.host.invalid"}, "host=no.such.host.invalid port=0: cannot be opened"),
     ],

@@ -100,7 +100,6 @@ class Call:
         """All answers in order; Refused where one is missing. deadline_ms: of the body; the sooner
         one of it and the header's counts."""
         gateway = self.gateway
-        gateway.check_sources(examples)
         with gateway.metrics.te.request(len(examples)) as asks:
             asks += gateway.accept(examples, self.sooner(deadline_ms))
             return asks, await until_gone(gateway, self.request, asks)

@@ -46,7 +46,6 @@ async def classify(call: Call, question: Any) -> Response:
     """Answer one example, or several: as a list, or line by line as each of them leaves."""
     examples = question.found()
     if NDJSON in call.request.headers.get("accept", ""):
-        call.gateway.check_sources(examples)
         asks = call.gateway.accept(examples, call.sooner(question.deadline_ms))
         return await streamed(call.gateway, asks)
     _, answers = await call.whole(examples, question.deadline_ms)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from eat_lightning.report import cells
-from eat_lightning.report.compare import Difference
-from eat_lightning.report.statistics import Interval
+from experiments import cells
+from experiments.difference import Difference
+from experiments.intervals import Interval
 
 
 @pytest.mark.parametrize(

@@ -1,62 +1,22 @@
-"""Drift of each source that has exits of its own, and of an export, by its own reference."""
+"""Drift of an export, by its own reference."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from certificates import config_of, run_of_sources
+from certificates import config_of
 from exports import NAME, shared_export
 from test_drift import assert_alike, said, seen_by
 
-from eat_lightning.deploy.certify.__main__ import certify
 from eat_lightning.deploy.drift.__main__ import drift
 from eat_lightning.deploy.drift.monitor import Monitor
-from eat_lightning.deploy.drift.reference import Reference, read_references
+from eat_lightning.deploy.drift.reference import Reference, read_reference
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.runs.open import open_export
 from eat_lightning.runs.run import Run
-
-
-def test_a_reference_for_each_source(tmp_path: Path, capsys: pytest.CaptureFixture):
-    """Chat and mail have one; of `rare` there are too few, so nobody watches it."""
-    run = run_of_sources(tmp_path)
-    certify(config_of("certify", run, "risk=harm", "level=0.4", "sources=true"))
-    capsys.readouterr()
-    given = "certificate=harm-0.4-0.9"
-    drift(config_of("drift", run, given))
-    assert [told["source"] for told in said(capsys)] == ["chat", "mail"]
-    assert sorted(path.name for path in run.glob("drift*")) == [
-        "drift@chat.json",
-        "drift@mail.json",
-    ]
-    split = Run.open(run).data().split("certificate")
-    kept = Reference.read(Run.open(run), "mail")
-    assert len(kept.seen) == sum(origin == "mail" for origin in split.origins)
-    chats = [i for i, origin in enumerate(split.origins) if origin == "chat"][:20]
-    lines = [{"sentence": split.text(i)[0], "source": "chat"} for i in chats]
-    lines += [{"sentence": "long " * 60, "source": "mail"} for i in range(60)]
-    lines += [{"sentence": "long " * 60, "source": name} for name in ("rare", "fax")]
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    pq.write_table(pa.Table.from_pylist(lines), tmp_path / "stream.parquet")
-    log = tmp_path / "log"
-    quick = (f"stream='{tmp_path / 'stream.parquet'}'", "monitor.run_length=1000", f"log='{log}'")
-    drift(config_of("drift", run, given, *quick))
-    alarm, *ends = said(capsys)
-    assert (alarm["event"], alarm["source"]) == ("alarm", "mail")
-    states = {end["source"]: (end["state"], end["seen"]) for end in ends}
-    assert states["mail"] == ("full_depth", 60)
-    assert states["chat"] == ("early_exits", 20)
-    decisions = [json.loads(line) for line in log.read_text().splitlines()]
-    assert "exits" not in decisions[-1]
-    assert {each["depth"] for each in decisions[-2:]} == {6}
-    with pytest.raises(ConfigError, match=r"^run has no drift.json: make it with"):
-        drift(config_of("drift", run, *quick))
 
 
 @pytest.fixture
@@ -87,14 +47,14 @@ def test_the_reference_of_an_export(pair: tuple[Path, Path], capsys: pytest.Capt
     export = Export.open(onnx, 1)
     drift(config_of("drift", run))
     with pytest.raises(ConfigError) as caught:
-        drift(config_of("drift", run, f"onnx='{onnx}'", "stream=nowhere"))
+        drift(config_of("drift", run, f"onnx='{onnx}'", "stream=-"))
     how = f"python -m eat_lightning.drift run=.../{run.name} onnx={onnx}"
     assert str(caught.value) == f"onnx has no drift.json: make it with {how}"
     drift(config_of("drift", run, f"onnx='{onnx}'", *VETO))
     told = said(capsys)[-1]
     assert told["saved"] == str(onnx / "drift.json")
     backend = open_export(export, None, (Veto(0.6),))
-    kept = read_references(backend)[None]
+    kept = read_reference(backend)
     split = Run.open(run).data().split("certificate")
     answers = backend.answer([list(split.text(i)) for i in range(len(split))])
     assert [s.depth for s in kept.seen] == [a["depth"] for a in answers]
@@ -103,11 +63,11 @@ def test_the_reference_of_an_export(pair: tuple[Path, Path], capsys: pytest.Capt
     with pytest.raises(
         ConfigError, match=r"^drift.json holds for another policy \(veto margin 0.6"
     ):
-        read_references(plain)
+        read_reference(plain)
     run_kept = (run / "drift.json").read_bytes()
     (onnx / "drift.json").write_bytes(run_kept)
     with pytest.raises(ConfigError, match=r"another export \(None there"):
-        read_references(backend)
+        read_reference(backend)
 
 
 @pytest.mark.slow
@@ -124,8 +84,8 @@ def test_the_gateway_watches_an_export(pair: tuple[Path, Path]):
     given: dict[str, Any] = {"run": str(onnx), "backend": "onnx", "policy": {"veto": node}}
     given |= {"drift": watched | {"psi": 0.5, "state": None}, "max_texts": 50, "long": "cut"}
     model = Remote(plan(**given))
-    assert isinstance(model.about.normal[None], Reference)
-    assert Monitor(model.about.normal[None].seen).full_depth is False
+    assert isinstance(model.about.normal, Reference)
+    assert Monitor(model.about.normal.seen).full_depth is False
     with running(model, **given) as served:
         early = served.say({"text": "good film"}).json()
         for _ in range(10):

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eat_lightning.report.statistics import (
+from eat_lightning.report.study import NO_EXAMPLES, Point
+
+from .intervals import (
     Interval,
     mcnemar,
     mean_interval,
     paired_difference,
     wilson,
 )
-from eat_lightning.report.study import NO_EXAMPLES, Point
 
 
 @dataclass(frozen=True)

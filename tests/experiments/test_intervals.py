@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from eat_lightning.report.statistics import (
+from experiments.intervals import (
     Interval,
     mcnemar,
     mean_interval,

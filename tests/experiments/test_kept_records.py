@@ -15,11 +15,11 @@ from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.exit.prototype import PrototypeDistance
 from eat_lightning.new.checks import Examples
-from eat_lightning.report.kept import compact, fields_of, right_class_first
-from eat_lightning.report.kept import keep as keep_study
 from eat_lightning.report.study import open_study
 from eat_lightning.runs import jsonl
 from eat_lightning.runs import row as rows
+from experiments.kept import compact, fields_of, right_class_first
+from experiments.kept import keep as keep_study
 
 
 def test_the_right_class_comes_first():

@@ -7,10 +7,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from eat_lightning.report import cells
 from eat_lightning.report.provenance import Provenance
 from eat_lightning.report.study import Point
 from eat_lightning.report.table import Cell, Column, Line, Table
+
+from . import cells
 
 Of = Callable[[Any], Any] | str  # a str: the way from an item, such as "entry.gain"
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import mean, median, stdev
 
-from eat_lightning.report.compare import Difference, accuracy_interval
-from eat_lightning.report.statistics import Interval
 from eat_lightning.report.study import Point
 from eat_lightning.report.table import EMPTY, Cell, Value
+
+from .difference import Difference, accuracy_interval
+from .intervals import Interval
 
 ONE_SEED = "one seed"
 OTHER_COMMIT = "measured at another commit than most of the table"

@@ -4,12 +4,15 @@ The data stay at home: no text, no source, and no label, since every guess has i
 to the front. Of the logits only their margins over the right class's are kept, in fewer bits where
 no row's answer or depth changes by it. Accuracy, depths and exits are the same of either form,
 confidence and calibration to the third digit.
+
+    python -m experiments.kept outputs/frontier experiments/frontier/results/frontier
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +25,7 @@ from eat_lightning.files import replacing
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.contracts import ExitRule
 from eat_lightning.model.specification import Specification
-from eat_lightning.report.study import Measured, Study, grouped_by
+from eat_lightning.report.study import Measured, Study, grouped_by, open_study
 from eat_lightning.runs import jsonl
 from eat_lightning.runs import row as rows
 
@@ -128,3 +131,7 @@ def shortened(of_layers: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
         whole = np.round(np.ldexp(mantissa, BITS))
         short[layer] = np.ldexp(whole, exponent - BITS).astype(numbers.dtype)
     return short
+
+
+if __name__ == "__main__":
+    keep(open_study(sys.argv[1:2]), Path(sys.argv[2]))
