@@ -60,7 +60,7 @@ def folder(tmp_path: Path) -> Path:
 
 def certify(folder: Path, **fields: object) -> None:
     whole = {
-        **{"name": "fn", "source": None, "risk": {"kind": "false_negatives", "label": 1}},
+        **{"name": "fn", "risk": {"kind": "false_negatives", "label": 1}},
         **{"procedure": {"kind": "learn_then_test"}, "level": 0.3, "confidence": 0.9},
         **{"promise": "", "fallback": False, "reason": "", "seen": {"risk": 0.1}},
         "holds_for": {slot: EAT[slot] for slot in ("attention", "reduction", "exit")},
