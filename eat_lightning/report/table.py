@@ -134,7 +134,8 @@ class Table:
         """One for each group of columns that has something to print, one where there are no groups.
 
         Words and flags that are the same in every line are left out: `in_every_line` has them."""
-        columns = [column for column in self.filled if not self.is_constant(column)]
+        filled = [c for c in self.columns if any(line.cell(c.key) != EMPTY for line in self.lines)]
+        columns = [column for column in filled if not self.is_constant(column)]
         groups = dict.fromkeys(column.group for column in columns if column.group) or [""]
         return [
             self.part([c for c in columns if c.group in ("", group)], group, self.shared_flags)
@@ -155,11 +156,6 @@ class Table:
                 flags = []
             lines.append(row)
         return Part(group, list(columns), lines, {mark: flag for flag, mark in marks.items()})
-
-    @property
-    def filled(self) -> list[Column]:
-        """The columns in which some line has something."""
-        return [c for c in self.columns if any(line.cell(c.key) != EMPTY for line in self.lines)]
 
     def is_constant(self, column: Column) -> bool:
         """Find words that are the same in every line; a number that is may be what a table is there

@@ -9,14 +9,13 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from eat_lightning.report import figures
 from eat_lightning.report.claim import Claim
 from eat_lightning.report.figures import Figure
-from eat_lightning.report.table import Cell, Column
+from eat_lightning.report.table import Cell
 
 SCRIPTS = ("page.js", "tables.js", "explorer.js")
 STYLES = ("page.css", "table.css", "explorer.css")
@@ -66,8 +65,7 @@ def template() -> Any:
     )
     jinja.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     jinja.filters |= {"slug": slug, "value_and_interval": value_and_interval}
-    called = {"leading": leading, "spans": spans, "head_of": head_of, "image": image}
-    jinja.globals |= called
+    jinja.globals |= {"head_of": head_of, "image": image}
     return jinja.get_template("page.html")
 
 
@@ -121,22 +119,6 @@ def head_of(line: str) -> tuple[str, str]:
     """Part an answer into its subject and the rest: "sst2, minilm: 1.9 times as fast ..." """
     head, colon, rest = line.partition(": ")
     return (head, rest) if colon and len(head) <= 48 else ("", line)
-
-
-def leading(columns: Sequence[Column]) -> int:
-    """Count the columns that name a line and stay in sight.
-
-    They are the first, and a second that is words too and in no group where others are."""
-    grouped = any(column.group for column in columns)
-    second = columns[1] if len(columns) > 1 else None
-    return 2 if grouped and second and not second.numeric and not second.group else 1
-
-
-def spans(columns: Sequence[Column]) -> list[tuple[str, int]]:
-    """Neighbours of one group, and how many; none where no column has a group."""
-    if not any(column.group for column in columns):
-        return []
-    return [(name, len(list(some))) for name, some in groupby(columns, lambda c: c.group)]
 
 
 def value_and_interval(cell: Cell) -> tuple[str, str]:
