@@ -36,6 +36,10 @@ def adapt(model: Any, texts: Any = None, to: Any = None, **settings: Any) -> Any
     return api.adapt(model, texts, to, **settings)
 
 
+def __dir__() -> list[str]:
+    return [*globals(), "Adapted", "Reranker"]
+
+
 def __getattr__(name: str) -> Any:
     if name == "Adapted":
         from eat_lightning.deploy.adapt.api import Adapted  # brings torch, as above

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -84,12 +85,30 @@ def errors_of(config_name: str, overrides: list[str], folder: str) -> list[str]:
             ]
         if "Ambiguous value" in message:  # Hydra's advice on sweeps is good as it is
             return []
+        if wrong := next((word for word in overrides if not readable(word)), None):
+            return [no_override(wrong)]
         item = Unknown.parse(message)
         rest = [o for o in overrides if item is None or o.partition("=")[0] != item.key]
         if item is None or rest == overrides:
             return [*(other.message(None) for other in unknown), message]
         unknown.append(item)
         overrides = rest
+
+
+def readable(word: str) -> bool:
+    """True for what Hydra's grammar takes."""
+    try:
+        OverridesParser.create().parse_override(word)
+    except HydraException:
+        return False
+    return True
+
+
+def no_override(word: str) -> str:
+    """Say what is wrong with a word that Hydra cannot read."""
+    if "=" not in word:
+        return f"{word} is not a setting: settings are given as key=value"
+    return f"{word} cannot be read: put a value with spaces or brackets into quotes, whole"
 
 
 @dataclass

@@ -28,6 +28,13 @@ def reported() -> Iterator[None]:
         raise SystemExit(1) from None
 
 
+def one_line(error: object, most: int = 300) -> str:
+    """Return an error's message in one line without control characters, whatever a file put into
+    it."""
+    words = " ".join(str(error).split())[:most]
+    return "".join(c if c.isprintable() else "?" for c in words)
+
+
 def in_one_line(text: str) -> str:
     """Shorten an error of Hydra or of a server to one line, without what only its authors use."""
     lines = dict.fromkeys(line.strip() for line in text.splitlines() if line.strip())

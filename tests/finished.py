@@ -87,10 +87,12 @@ def choices(name: str, chosen: tuple[str, ...], environment: Any) -> DictConfig:
         return compose(name, overrides=list(chosen))
 
 
-def refused(action: Any, *arguments: Any, error: type[Exception] = ConfigError) -> str:
+def refused(
+    action: Any, *arguments: Any, error: type[Exception] = ConfigError, **named: Any
+) -> str:
     """What is said, in one line that can be printed."""
     with pytest.raises(error) as caught:
-        action(*arguments)
+        action(*arguments, **named)
     message = str(caught.value)
     assert "\n" not in message
     assert len(message) < 700

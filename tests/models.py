@@ -104,17 +104,6 @@ def combined(*choices: Iterable[Any]) -> list[tuple[Any, ...]]:
     return found
 
 
-def each_beside(first: Iterable[Any], *others: Iterable[Any]) -> list[tuple[Any, ...]]:
-    """Every pair of one of the first shelf and one of another; the others go round beside each
-    other, in another order for each of the first."""
-    shelves = [list(choice) for choice in others]
-    return [
-        (x, *(shelf[(k + i * j) % len(shelf)] for j, shelf in enumerate(shelves)))
-        for i, x in enumerate(first)
-        for k in range(max(map(len, shelves)))
-    ]
-
-
 def each_once(*choices: Iterable[Any]) -> list[tuple[Any, ...]]:
     """As few combinations as meet every choice of every shelf: for what takes seconds."""
     shelves = [list(choice) for choice in choices]

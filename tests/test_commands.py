@@ -120,12 +120,6 @@ def test_ctrl_c_is_status_130_and_a_line(capsys: pytest.CaptureFixture[str]):
     assert (ended.value.code, capsys.readouterr().err) == (1, "")
 
 
-def test_tab_completes_a_command(monkeypatch, capsys: pytest.CaptureFixture[str]):
-    monkeypatch.setenv("COMP_LINE", "eat pre")
-    called(monkeypatch, "-sc", "query=bash")
-    assert capsys.readouterr().out.split() == [*eat.COMMANDS]  # of which the shell takes those
-
-
 def test_tab_completes_keys_and_choices_of_a_command():
     env = {"COMP_LINE": "eat train exit=c"}
     choices = process("-m", "eat_lightning", "-sc", "query=bash", env=env).stdout.split()

@@ -260,13 +260,6 @@ def test_memory_does_not_grow_with_the_text(encoder: AdaptiveEncoder):
     hook.remove()
 
 
-def test_at_full_depth_exits_are_told_apart_from_answers(encoder: AdaptiveEncoder):
-    """As drift wants it: nobody leaves, and what the exits would have done is known."""
-    [left] = backend(encoder, windows(join="mean")).stream(texts(30), deep=True)
-    assert left.answers[0]["exit_reason"] == "fallback"
-    assert (left.trace.depth_B.tolist(), left.exits.depth_B.tolist()) == ([6], [3])
-
-
 @pytest.mark.parametrize("join", JOINS)
 def test_a_replay_is_what_is_answered_live(encoder: AdaptiveEncoder, join: Any):
     """By it certificates count texts: a text counts once, however many windows it has."""

@@ -8,26 +8,13 @@ import pytest
 
 from eat_lightning.config import binding_faults
 from eat_lightning.model.specification import class_of
-from eat_lightning.user_modules import allowed_modules, import_user_module, warn_of_absent
+from eat_lightning.user_modules import import_user_module
 
 RULE = """
 from eat_lightning.methods.exit.margin import Margin
 
 class AgreeLead(Margin): ...
 """
-
-
-def test_each_that_is_not_there_is_a_warning(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    monkeypatch.setenv("EAT_IMPORT", "json, not_here,json.not_here,,")
-    assert allowed_modules() == ["json", "not_here", "json.not_here"]
-    warn_of_absent()
-    where = "in the current folder or on PYTHONPATH"
-    assert capsys.readouterr().err.splitlines() == [
-        f"warning: EAT_IMPORT: there is no module {name} {where}"
-        for name in ("not_here", "json.not_here")
-    ]
 
 
 def test_one_that_fails_is_a_line(monkeypatch: pytest.MonkeyPatch):

@@ -11,8 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eat_lightning.data.source import json_lines
-from eat_lightning.errors import ConfigError
-from eat_lightning.weights.untrusted import one_line
+from eat_lightning.errors import ConfigError, one_line
 
 SUFFIXES = (".jsonl", ".parquet")
 
@@ -54,6 +53,14 @@ def judged(found: Any, num: int, number: int) -> list[float] | None:
     return [float(x) for x in found]
 
 
+def check_file(path: Path) -> None:
+    """ConfigError for a path that is no file of a known kind."""
+    if not path.is_file():
+        raise ConfigError(f"queries={path}: there is no such file")
+    if path.suffix not in SUFFIXES:
+        raise ConfigError(f"queries={path}: must be a file of {' or '.join(SUFFIXES)}")
+
+
 def read_query_lists(given: str | Sequence[Mapping[str, Any]]) -> list[QueryList]:
     """Read lists from a jsonl or parquet file with `query`, `candidates` and, where somebody has
     judged, `relevance`; or from such dicts.
@@ -63,8 +70,7 @@ def read_query_lists(given: str | Sequence[Mapping[str, Any]]) -> list[QueryList
     rows: Any = given
     if isinstance(given, str):
         path = Path(given)
-        if not path.is_file() or path.suffix not in SUFFIXES:
-            raise ConfigError(f"queries={given}: must be a file of {' or '.join(SUFFIXES)}")
+        check_file(path)
         try:
             is_parquet = path.suffix == ".parquet"
             rows = pq.read_table(path).to_pylist() if is_parquet else list(json_lines(path))

@@ -16,7 +16,7 @@ from eat_lightning.answer_kind import AnswerKind, Score, kind_of
 from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.engines.cascade import CascadeBackend
 from eat_lightning.engines.plan import ADAPTED
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.files import sha256_of, write_json
 from eat_lightning.infer.backend import Backend
 from eat_lightning.infer.onnx_backend import Export
@@ -34,7 +34,7 @@ from eat_lightning.runs.open import open_export
 from eat_lightning.weights.checkpoint import depth_of, load_pretrained
 from eat_lightning.weights.exits import EXITS, exits_beside, load_exits
 from eat_lightning.weights.files import SAFE, weights_digest
-from eat_lightning.weights.untrusted import json_of, one_line
+from eat_lightning.weights.untrusted import json_of
 
 SMALL = "small"  # a folder of the first model of a cascade
 GRAPHS = Path("onnx") / "adapted"  # the folder of the certified graphs, where an engine runs them

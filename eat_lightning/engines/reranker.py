@@ -15,13 +15,13 @@ from eat_lightning.answer_kind import Score
 from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.engines.adapted import digests, encoder_of, in_kernels
 from eat_lightning.engines.plan import LISTS, is_of_lists
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.files import write_json
 from eat_lightning.infer.backend import AnswerRequest, Gone
 from eat_lightning.infer.rerank import ListSchedule, rerank
 from eat_lightning.infer.torch_backend import TorchBackend, in_numpy
 from eat_lightning.long_texts import CUT, TokenWindow
-from eat_lightning.weights.untrusted import json_of, one_line
+from eat_lightning.weights.untrusted import json_of
 
 COLUMNS = ["query", "candidate"]
 SCORE_OF_LISTS = Score(tolerance=1.0)  # of no effect: orders are compared, no scores

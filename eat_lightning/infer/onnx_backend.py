@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from eat_lightning.data.batching import sorted_batches
-from eat_lightning.errors import ConfigError, Faults
+from eat_lightning.errors import ConfigError, Faults, one_line
 from eat_lightning.files import sha256_of
 from eat_lightning.infer.backend import AnswerRequest, Backend, Gone, Look
 from eat_lightning.infer.onnx_runner import ABOUT, Runner, files_of
@@ -29,7 +29,7 @@ from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import policy_faults, specs_of
 from eat_lightning.model.specification import MODEL_SLOTS, Specification
 from eat_lightning.progress import shown
-from eat_lightning.weights.untrusted import one_line, step_faults
+from eat_lightning.weights.untrusted import step_faults
 
 WEIGHTS = "weights.bin"
 

@@ -187,7 +187,7 @@ class Recorded:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        from eat_lightning.weights.untrusted import one_line
+        from eat_lightning.errors import one_line
 
         try:
             file = pq.ParquetFile(path)

@@ -44,20 +44,44 @@ def fitted_settings(
     left = [kind for kind in dict.fromkeys(kinds) if kind != STATIC["exit"].kind]
     if rules and left:
         print(f"{subject.run.name}: not fitted for budgets: {', '.join(left)} (no knob to turn)")
-    return [one for s in reversed(rules.values()) for one in fitted(s, subject, encoder, plan)]
+    faults: list[str] = []
+    found = [
+        one for s in reversed(rules.values()) for one in fitted(s, subject, encoder, plan, faults)
+    ]
+    if faults and not found:
+        raise ConfigError.of(faults)
+    for fault in faults:
+        print(f"not fitted: {fault}")
+    return found
 
 
 def fitted(
-    setting: Setting, subject: Subject, encoder: AdaptiveEncoder, plan: MeasureSettings
+    setting: Setting,
+    subject: Subject,
+    encoder: AdaptiveEncoder,
+    plan: MeasureSettings,
+    faults: list[str],
 ) -> list[Setting]:
-    """A rule at each budget. Where a person gives the reduction's settings, it stays as given."""
+    """A rule at each budget that it can keep. Where a person gives the reduction's settings, it
+    stays as given.
+
+    Args:
+        faults: gets a line for each budget that it cannot keep.
+    """
     backbone = encoder.replacing(**setting.methods, policies=setting.policies)
     is_given = any(value is not None for value in plan.reduction.values())
     fits_reduction = plan.fit_reduction and not is_given
     form, threads = subject.form, plan.threads
     fitter = Fitter(subject.run, backbone, fits_reduction, form, threads, plan.data, plan.batch)
-    found = [(fitter.on(budget), budget) for budget in (*(plan.budgets or ()), *(plan.agree or ()))]
-    return [replace(setting, exit=e.exit, reduction=e.reduction, budget=b) for e, b in found]
+    found: list[Setting] = []
+    for budget in (*(plan.budgets or ()), *(plan.agree or ())):
+        try:
+            point = fitter.on(budget)
+        except ConfigError as error:
+            faults.append(f"{error} ({kind_of('exit', type(setting.exit))})")
+            continue
+        found.append(replace(setting, exit=point.exit, reduction=point.reduction, budget=budget))
+    return found
 
 
 def searched_settings(

@@ -17,6 +17,7 @@ from eat_lightning.runs.run import Run
 
 MOST = 10  # classes whose recall is printed
 WIDTH = 120  # where there is no terminal to ask
+OVER = 0.005  # of full FLOPs: by less than that a budget is as good as kept
 
 
 def decimals(value: float | None, digits: int = 2) -> str:
@@ -24,12 +25,19 @@ def decimals(value: float | None, digits: int = 2) -> str:
 
 
 def gain(row: Row) -> str:
-    """Points over fixed depth, with the interval, and over the best mix of two depths."""
-    if row.adaptivity_gain is None or row.mix_gain is None:
+    """Points over fixed depth, and over the best mix of two depths, each with its interval."""
+    over_depth = row.adaptivity_gain, row.adaptivity_gain_low, row.adaptivity_gain_high
+    over_mix = row.mix_gain, row.mix_gain_low, row.mix_gain_high
+    return "\n".join(filter(None, (with_interval(*over_depth), with_interval(*over_mix, "mix "))))
+
+
+def with_interval(
+    middle: float | None, low: float | None, high: float | None, name: str = ""
+) -> str:
+    """Points with their interval; empty where there are none."""
+    if middle is None or low is None or high is None:
         return ""
-    ends = row.adaptivity_gain, row.adaptivity_gain_low, row.adaptivity_gain_high, row.mix_gain
-    middle, low, high, mix = (f"{100 * value:+.1f}" for value in ends if value is not None)
-    return f"{middle}, mix {mix}\n({low}, {high})"
+    return f"{name}{100 * middle:+.1f} ({100 * low:+.1f}, {100 * high:+.1f})"
 
 
 NUMBERS = {
@@ -107,15 +115,28 @@ def notes(rows: Sequence[Row], exits: Sequence[dict[str, Any]]) -> list[str]:
     lines += recall_notes(rows, exits)
     if any(row.adaptivity_gain is not None for row in rows):
         lines.append(
-            "gain: score minus that of fixed depth at equal FLOPs (95 % interval, paired); mix: of "
-            "the best random mix of two depths"
+            "gain: score minus that of fixed depth at equal FLOPs; mix: minus that of the best "
+            "random mix of two depths (in brackets: 95 % interval, paired)"
         )
+    lines += over_budget(rows)
     for row, title in zip(rows, titles_of(rows), strict=True):
         if row.policy and row.exit_reasons:
             shares = ", ".join(f"{name} {100 * x:.1f} %" for name, x in row.exit_reasons.items())
             lines.append(f"why, under {title}: {shares}")
     timed: Any = next((row for row in rows if row.latency_ms is not None), None)
     return lines if timed is None else [*lines, *timing_notes(timed, rows)]
+
+
+def over_budget(rows: Sequence[Row]) -> list[str]:
+    """List the settings that spend more on these examples than their budget."""
+    over = [
+        f"{title} {row.flops_ratio:.3f} for {row.budget:g}"
+        for row, title in zip(rows, titles_of(rows), strict=True)
+        if row.budget is not None and row.flops_ratio > row.budget + OVER
+    ]
+    if not over:
+        return []
+    return [f"over the budget, which holds on the calibration cut: {'; '.join(over)}"]
 
 
 def recall_notes(rows: Sequence[Row], exits: Sequence[dict[str, Any]] = ()) -> list[str]:

@@ -18,10 +18,10 @@ from typing import Any, TypeVar
 from filelock import FileLock
 from pydantic import ValidationError
 
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.files import as_dict, write_text
 from eat_lightning.validation import fault_line
-from eat_lightning.weights.untrusted import ROWS, one_line, parsed, text_of
+from eat_lightning.weights.untrusted import ROWS, parsed, text_of
 
 R = TypeVar("R")
 

@@ -1,4 +1,4 @@
-"""Settings that every command on a run can be given."""
+"""Settings that several commands have."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from eat_lightning.config import RunFolder, Settings
 from eat_lightning.infer.precision import prepack_faults
 from eat_lightning.long_texts import LEAST_SIZE, Join
-from eat_lightning.validation import Whole
+from eat_lightning.validation import Beside, Check, Whole, Within, is_list
 
 
 class RunSettings(Settings):
@@ -32,3 +32,19 @@ class WindowSettings(Settings):
     overlap: Annotated[int | None, Whole(0)]
     join: Join
     label: str | None
+
+
+def some(values: Any, beside: Beside) -> list[str]:
+    return [] if is_list(values) and values else [f"must list one value or more, got {values!r}"]
+
+
+class OnePassSettings(Settings):
+    """Settings of heads from one pass; of a list the values are tried one after another."""
+
+    enabled: bool
+    texts: Annotated[int | None, Whole(1)]
+    batch_size: Annotated[int, Whole(1)]
+    dropout: Annotated[float, Within("[0, 1)")]
+    lr: Annotated[list[float], Check(some), Within("(0, inf)", each=True)]
+    weight_decay: Annotated[list[float], Check(some), Within("[0, inf)", each=True)]
+    epochs: Annotated[list[Annotated[int, Whole(1)]], Check(some)]

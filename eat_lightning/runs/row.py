@@ -211,10 +211,14 @@ class Row:
 
     @property
     def title(self) -> str:
-        """Tell how the setting is called beside others of its run: "tau 0.9", "fixed depth 4"."""
+        """Tell how the setting is called beside others of its run: "tau 0.9", "fixed depth 4",
+        and of a rule from outside the package "my_rule.Mine, tau 0.9"."""
         if self.baseline == FIXED:
             return f"{FIXED} {self.exit.arguments['layer']}"
-        return self.baseline or " + ".join([label(self.exit), *(p.kind for p in self.policy)])
+        name, kind = label(self.exit), self.exit.kind
+        if "." in kind and name != kind:
+            name = f"{kind}, {name}"
+        return self.baseline or " + ".join([name, *(p.kind for p in self.policy)])
 
     @property
     def engine(self) -> str:

@@ -20,7 +20,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from eat_lightning.answer_kind import AnswerKind, kind_of
 from eat_lightning.config import CONFIG_DIR, arguments, binding_faults, make, target
 from eat_lightning.data.tokens import tokenizer_for
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.files import write_json as write_json
 from eat_lightning.files import write_text as write_text
 from eat_lightning.model.specification import MODEL_SLOTS, Specification, home, rule_learns
@@ -33,7 +33,7 @@ from eat_lightning.runs.validate import (
 )
 from eat_lightning.validation import listed_layers
 from eat_lightning.weights.checkpoint import load_model
-from eat_lightning.weights.untrusted import UNFIT, json_of, one_line, read_config, text_of
+from eat_lightning.weights.untrusted import UNFIT, json_of, read_config, text_of
 
 # Settings that change where or how fast a run goes, or what is measured of it, not its weights.
 OUTSIDE_IDENTITY = {"logger", "threads", "checkpoint_every", "study", "measure"}
@@ -245,6 +245,18 @@ def folder_name(path: str | Path) -> str:
     return path.parent.name if path.name == "model" else path.name
 
 
+def why_no_run(folder: Path) -> str:
+    """Say why a folder without config.yaml is no run, and what to do."""
+    if not folder.exists():
+        return "is not a run folder: there is no such folder"
+    if (folder / "config.json").is_file():
+        return (
+            "is not a run folder but a model of transformers: "
+            f"eat adapt model={folder} texts=... to=adapted makes one of it"
+        )
+    return "is not a run folder (no config.yaml in it): give one that eat train or eat adapt wrote"
+
+
 @dataclass
 class Run:
     """A finished run: its folder, resolved config and what was noted when it ended."""
@@ -258,7 +270,7 @@ class Run:
         """Read a finished run's folder; ConfigError for any other, and for unsound files."""
         folder = Path(path)
         if not (folder / "config.yaml").is_file():
-            raise ConfigError(f"run={path} is not a run folder (no config.yaml in it)")
+            raise ConfigError(f"run={path} {why_no_run(folder)}")
         if not (folder / "done.json").is_file():
             raise ConfigError(
                 f"run={path} is not finished: train it to its end (the same command resumes)"

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from eat_lightning.config import arguments, binding_faults, make, target
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.model.specification import MODEL_SLOTS, SLOTS, fills, home
 from eat_lightning.user_modules import ALLOW, allowed_modules, where_absent
 from eat_lightning.validation import Whole, Within
-from eat_lightning.weights.untrusted import one_line
 
 
 def links_out(folder: Path) -> list[str]:

@@ -51,7 +51,8 @@ def train(config: dict[str, Any], overrides: list[str], multirun: bool = False) 
 main = entry(
     *("train", train),
     sweeps=True,
-    kept="the same command goes on from the last checkpoint, or skips what is finished",
+    kept="the same command goes on from the last checkpoint (each checkpoint_every steps; before "
+    "the first it begins anew), and skips what is finished",
 )
 
 if __name__ == "__main__":

@@ -27,13 +27,13 @@ from eat_lightning.model.contracts import EncoderPart, Head, Objective, VectorHe
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.specification import rule_learns
 from eat_lightning.model.training import Context, Stage
+from eat_lightning.runs.plan import OnePassSettings
 from eat_lightning.runs.run import Run
 from eat_lightning.train.callbacks.progress import ProgressLines
 from eat_lightning.train.callbacks.record import Record
 from eat_lightning.train.callbacks.temperature import FitTemperature
 from eat_lightning.train.kept_vectors import VectorBatch, Vectors, early_layers, kept_vectors
 from eat_lightning.train.module import Classifier, step_seed
-from eat_lightning.train.plan import OnePassSettings
 
 SAMPLE = 4096  # texts whose features tell how to standardise
 RISE = 0.1  # share of the steps in which the learning rate rises

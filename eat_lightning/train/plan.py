@@ -31,11 +31,12 @@ from eat_lightning.model.contracts import (
 from eat_lightning.model.heads import head_faults, pooled_faults, slot_faults
 from eat_lightning.model.specification import Specification, method_faults
 from eat_lightning.overrides import METHODS
+from eat_lightning.runs.plan import OnePassSettings
 from eat_lightning.track.log import wandb_faults
 from eat_lightning.train.processes import num_processes
 from eat_lightning.train.teacher import teacher_faults
 from eat_lightning.train.trainer import trainer_faults
-from eat_lightning.validation import Beside, Check, Whole, Within, is_list
+from eat_lightning.validation import Whole, Within
 from eat_lightning.weights.checkpoint import (
     class_faults,
     depth_of,
@@ -51,10 +52,6 @@ def plain_name(value: Any) -> str:
     if not re.fullmatch(r"[\w.,=+-]*[\w=]", str(value)):
         raise ValueError(f"must be a plain name, got {value!r}")
     return str(value)
-
-
-def some(values: Any, beside: Beside) -> list[str]:
-    return [] if is_list(values) and values else [f"must list one value or more, got {values!r}"]
 
 
 class OptimizerSettings(Settings):
@@ -82,18 +79,6 @@ class OptimizerSettings(Settings):
     def over(self, groups: Iterable[dict[str, Any]], lr: float) -> Optimizer:
         """Make the optimizer of groups of parameters."""
         return make(self.node, params=groups, lr=lr)
-
-
-class OnePassSettings(Settings):
-    """Settings of heads from one pass; of a list the values are tried one after another."""
-
-    enabled: bool
-    texts: Annotated[int | None, Whole(1)]
-    batch_size: Annotated[int, Whole(1)]
-    dropout: Annotated[float, Within("[0, 1)")]
-    lr: Annotated[list[float], Check(some), Within("(0, inf)", each=True)]
-    weight_decay: Annotated[list[float], Check(some), Within("[0, inf)", each=True)]
-    epochs: Annotated[list[Annotated[int, Whole(1)]], Check(some)]
 
 
 class TimingSettings(Settings):

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from eat_lightning.answer_kind import SCORE, AnswerKind, kind_of
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.files import write_text
 from eat_lightning.model.contracts import Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -39,7 +39,6 @@ from eat_lightning.weights.untrusted import (
     TOKENIZER,
     UNFIT,
     json_of,
-    one_line,
     read_config,
     shape_faults,
     tokenizer_faults,
@@ -263,8 +262,9 @@ def classes_in(folder: Path) -> set[int]:
 
 def class_counts(sizes: Mapping[str, Sequence[int]]) -> set[int]:
     """The numbers of classes of the classifiers among weights, by their names and sizes."""
-    ends = ("classifier.weight", "classifier.out_proj.weight", ".classes.weight")
-    return {size[0] for name, size in sizes.items() if name.endswith(ends) and size}
+    # With a dot before: DistilBERT's pre_classifier is a layer, and has no classes.
+    ends = (".classifier.weight", ".classifier.out_proj.weight", ".classes.weight")
+    return {size[0] for name, size in sizes.items() if f".{name}".endswith(ends) and size}
 
 
 def has_classes(pretrained: str | None) -> bool:

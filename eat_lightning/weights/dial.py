@@ -19,6 +19,7 @@ from typing import Any, Literal
 import pydantic.dataclasses
 from pydantic import ConfigDict
 
+from eat_lightning.errors import one_line
 from eat_lightning.files import sha256_of
 from eat_lightning.model.contracts import at_point
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -27,7 +28,7 @@ from eat_lightning.model.method import faults_of
 from eat_lightning.model.policies import specs_of
 from eat_lightning.model.specification import specs_by_slot
 from eat_lightning.validation import raise_faults
-from eat_lightning.weights.untrusted import json_of, one_line
+from eat_lightning.weights.untrusted import json_of
 
 FOLDER = "dial"
 OLD_FOLDER = "budgets"  # of single points, as they were kept until version 0.2

@@ -12,12 +12,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.files import write_json
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.specification import Specification
 from eat_lightning.weights.files import SAFE, save_weights
-from eat_lightning.weights.untrusted import json_of, one_line
+from eat_lightning.weights.untrusted import json_of
 
 EXITS = "exits"  # in the classifier's folder
 

@@ -26,7 +26,7 @@ from transformers import initialization as init
 from transformers.utils.hub import cached_file
 
 from eat_lightning.answer_kind import AnswerKind, kind_of
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.model.contracts import Objective, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import layers_with_heads, slot_faults
@@ -48,7 +48,7 @@ from eat_lightning.weights.files import sizes_in
 from eat_lightning.weights.hf_config import SHAPE, EatConfig
 from eat_lightning.weights.hf_names import sizes_of
 from eat_lightning.weights.hf_output import EatOutput
-from eat_lightning.weights.untrusted import claim_faults, model_faults, one_line
+from eat_lightning.weights.untrusted import claim_faults, model_faults
 
 HUB = {"cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder"}
 HUB |= {"token"}

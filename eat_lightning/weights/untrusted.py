@@ -18,7 +18,7 @@ from typing import Any
 from torch import Tensor
 
 from eat_lightning.answer_kind import kind_of
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.model.heads import ACTIVATIONS, head_faults
 from eat_lightning.model.layer import FEED_FORWARDS, NORMS
 from eat_lightning.model.positions import DISTANCES
@@ -54,13 +54,6 @@ def parsed(text: str) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
-
-
-def one_line(error: object, most: int = 300) -> str:
-    """Return an error's message in one line without control characters, whatever a file put into
-    it."""
-    words = " ".join(str(error).split())[:most]
-    return "".join(c if c.isprintable() else "?" for c in words)
 
 
 def shape_faults(sizes: Mapping[str, Any]) -> list[str]:

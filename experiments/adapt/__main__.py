@@ -3,7 +3,7 @@
     python -m experiments.adapt.tune task=stsb body=FOLDER data=FOLDER to=FOLDER     # first
     python -m experiments.adapt answers folder=FOLDER task=stsb [learn=800] [kept=1200]
     python -m experiments.adapt redraws folder=FOLDER task=stsb [agree=0.95] [draws=200]
-    python -m experiments.adapt chosen folder=FOLDER task=stsb [agree=0.95] [most=8000]  # times too
+    python -m experiments.adapt chosen folder=FOLDER task=stsb [agree=0.95] [batch=32]  # times too
 
 `answers` runs all passes, and times nothing: what transformers answers, what our heads do, in fp32
 and in int8. `redraws` draws the parts anew from these and adds a row to `results/`. `chosen` runs
@@ -31,8 +31,8 @@ from eat_lightning.errors import reported
 from eat_lightning.long_texts import REFUSE
 from eat_lightning.progress import shown
 from eat_lightning.runs import jsonl
+from eat_lightning.runs.plan import OnePassSettings
 from eat_lightning.runs.run import git_commit
-from eat_lightning.train.plan import OnePassSettings
 from experiments.adapt.chosen import ChosenRow, chosen_row
 from experiments.adapt.redraws import PARTS, Draw, Kept, drawn
 from experiments.adapt.rows import AdaptRow
@@ -103,8 +103,8 @@ def main(step: str, *words: str) -> None:
     folder, task, agree = Path(given["folder"]), given["task"], float(given.get("agree", 0.95))
     torch.set_num_threads(1)
     if step == "chosen":
-        most = {"most": int(given["most"])} if "most" in given else {}
-        made = chosen_row(folder, task, TASKS[task], agree, **most)
+        more = {key: int(given[key]) for key in ("most", "batch") if key in given}
+        made = chosen_row(folder, task, TASKS[task], agree, **more)
         print(made)
         jsonl.update(HERE / "results" / "chosen.jsonl", ChosenRow, [made])
         return

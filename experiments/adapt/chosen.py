@@ -28,7 +28,6 @@ from eat_lightning.progress import shown
 from eat_lightning.runs.run import git_commit, processor
 
 MOST, MOST_FRESH = 20_000, 4000  # texts that it uses; fresh ones that are compared
-BATCH = "1"  # texts at once; others that are timed too are not judged at another size
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,8 @@ class TimedForm:
     ms: float
 
     @classmethod
-    def of(cls, candidate: Mapping[str, Any]) -> TimedForm:
-        return cls(candidate["name"], candidate["ms"][BATCH])
+    def of(cls, candidate: Mapping[str, Any], batch: int) -> TimedForm:
+        return cls(candidate["name"], candidate["ms"][str(batch)])
 
     def as_dict(self) -> dict[str, Any]:
         """Its values, as a row's file holds them."""
@@ -71,6 +70,7 @@ class ChosenRow:
         chosen: the fastest of all that are certified.
         minutes: of the whole command; None: it went on after it had been stopped.
         threads: of each timed candidate.
+        batch: texts at once, for which the fastest was wanted.
         machine: processor, and number of cores.
         commit: of the code.
     """
@@ -92,15 +92,16 @@ class ChosenRow:
     threads: int
     machine: str
     commit: str | None
+    batch: int = 1
 
     def __post_init__(self) -> None:
         if not 0 <= self.fresh_changed <= self.num_fresh:
             raise ConfigError(f"fresh_changed must be in 0..{self.num_fresh}")
 
     @property
-    def key(self) -> tuple[str, str, float, str]:
+    def key(self) -> tuple[str, str, float, str, int]:
         """Identity: a new row replaces the one that has it."""
-        return self.task, self.model, self.agree, self.machine
+        return self.task, self.model, self.agree, self.machine, self.batch
 
     @property
     def fresh_percent(self) -> tuple[float, float]:
@@ -119,11 +120,12 @@ def chosen_row(
         more: settings of `eat adapt`.
     """
     bounds = {"tolerance": settings["tolerance"]} if "tolerance" in settings else {}
-    began, resumed = perf_counter(), (folder / "adapted.part").exists()
+    to = folder / ("adapted" if more.get("batch", 1) == 1 else f"adapted-{more['batch']}")
+    began, resumed = perf_counter(), to.with_name(f"{to.name}.part").exists()
     made = eat_lightning.adapt(
         folder / "model",
         folder / "texts.parquet",
-        folder / "adapted",
+        to,
         agree=agree,
         columns=settings["columns"],
         max_length=settings["length"],
@@ -134,7 +136,8 @@ def chosen_row(
     num_texts = len(
         read_texts(str(folder / "texts.parquet"), settings["columns"], more.get("most", MOST))
     )
-    return row_of(made, folder, task, settings, num_texts, None if resumed else minutes)
+    used = None if resumed else minutes
+    return row_of(made, folder, task, settings, num_texts, used, more.get("batch", 1))
 
 
 def row_of(
@@ -144,6 +147,7 @@ def row_of(
     settings: dict[str, Any],
     num_texts: int,
     minutes: float | None,
+    batch: int = 1,
 ) -> ChosenRow:
     """Compare what was made with the original on fresh texts, and sum it up."""
     length, tolerance = settings["length"], settings.get("tolerance")
@@ -164,13 +168,14 @@ def row_of(
         certified_changed=count["changed"],
         num_fresh=len(changed_N),
         fresh_changed=int(changed_N.sum()),
-        original=TimedForm.of(candidates[0]),
-        static=fastest(static),
-        chosen=fastest(held) or TimedForm.of(candidates[0]),
+        original=TimedForm.of(candidates[0], batch),
+        static=fastest(static, batch),
+        chosen=fastest(held, batch) or TimedForm.of(candidates[0], batch),
         minutes=minutes,
         threads=1,
         machine=processor(),
         commit=git_commit(),
+        batch=batch,
     )
 
 
@@ -189,8 +194,9 @@ def count_of(written: Mapping[str, Any]) -> Count:
     return Count(**{key: value for key, value in written.items() if key != "allowed"})
 
 
-def fastest(candidates: Iterable[Mapping[str, Any]]) -> TimedForm | None:
-    return min(map(TimedForm.of, candidates), key=lambda form: form.ms, default=None)
+def fastest(candidates: Iterable[Mapping[str, Any]], batch: int) -> TimedForm | None:
+    forms = [TimedForm.of(candidate, batch) for candidate in candidates]
+    return min(forms, key=lambda form: form.ms, default=None)
 
 
 def fresh_changes(made: Any, original: Original, path: Path, columns: list[str]) -> np.ndarray:

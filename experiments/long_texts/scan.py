@@ -40,8 +40,8 @@ from eat_lightning.infer.text_windows import TextWindows
 from eat_lightning.long_texts import LongTexts
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.runs import jsonl
+from eat_lightning.runs.plan import OnePassSettings
 from eat_lightning.runs.run import provenance
-from eat_lightning.train.plan import OnePassSettings
 from eat_lightning.weights.untrusted import json_of
 from experiments.adapt.tune import tuned
 from experiments.bench.tables import markdown

@@ -29,6 +29,7 @@ def command(path: Path) -> Page:
     """Return a command's purpose, its examples, and its settings with the yaml's comments."""
     text = path.read_text("utf-8")
     own, _, _ = text.partition("\nhydra:\n")
+    own = own.replace("classifier: null  # given as model=:", "model: null  #")
     shown = yaml.safe_load(text).get("hydra", {}).get("help", {})
     _, _, examples = shown.get("template", "").partition("Examples\n")
     examples, _, rest = examples.partition("\n\n")

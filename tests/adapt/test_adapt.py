@@ -22,6 +22,7 @@ from eat_lightning.deploy.adapt.folder import AdaptResult
 from eat_lightning.deploy.adapt.plan import AdaptSettings
 from eat_lightning.deploy.adapt.report import MOST_SHOWN
 from eat_lightning.deploy.adapt.same_answer import same_answer_of
+from eat_lightning.deploy.adapt.texts import read_texts
 from eat_lightning.deploy.adapt.work import Work
 from eat_lightning.deploy.predict.plan import PredictSettings
 from eat_lightning.engines.adapted import AboutAdapted, open_adapted
@@ -74,6 +75,7 @@ def test_the_card_and_the_last_line_say_what_was_won(adapted: AdaptResult):
     card = (Path(adapted.plan.to) / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: transformers\npipeline_tag: text-classification")
     assert adapted.won in card
+    assert adapted.changes in card
     assert f"`page.html` shows up to {MOST_SHOWN} of the texts as they were given" in card
     assert "with 95 % confidence at most 10 % of answers change" in adapted.won
     assert "10.0 ms a text" in adapted.won
@@ -119,11 +121,21 @@ def test_a_killed_one_goes_on(classifier: Path, texts: Path, tmp_path: Path, mon
     assert [path.name for path in tmp_path.iterdir()] == ["adapted"]
 
 
-def test_other_settings_begin_anew(classifier: Path, texts: Path, tmp_path: Path):
-    folder = Work.open(tmp_path / "adapted", {"agree": 0.9}).folder
+def test_other_settings_begin_anew_and_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    folder = Work.open(tmp_path / "adapted", {"most": 90}).folder
     (folder / "old.json").write_text("1")
-    assert (Work.open(tmp_path / "adapted", {"agree": 0.9}).folder / "old.json").is_file()
-    assert not (Work.open(tmp_path / "adapted", {"agree": 0.8}).folder / "old.json").exists()
+    assert (Work.open(tmp_path / "adapted", {"most": 90}).folder / "old.json").is_file()
+    assert not (Work.open(tmp_path / "adapted", {"most": 80}).folder / "old.json").exists()
+    assert "was begun with another most, and begins anew" in capsys.readouterr().out
+
+
+def test_passes_are_kept_for_another_promise(classifier: Path, texts: Path, tmp_path: Path):
+    def key(**changes: Any) -> dict[str, Any]:
+        plan = plan_of(classifier, texts, tmp_path / "to").model_copy(update=changes)
+        return steps.identity(plan, [], read_texts(["a text"], None, 9))
+
+    assert key() == key(agree=0.5, batch=32, engines=[])
+    assert key() != key(least_steps=7)
 
 
 def test_a_damaged_folder_is_refused(adapted: AdaptResult, tmp_path: Path):
@@ -176,9 +188,21 @@ def test_a_folder_without_a_classifier_is_one_line(classifier: Path, texts: Path
     refused(plan_of(folder, texts, tmp_path / "to"), "its weights hold no classifier")
 
 
-@pytest.mark.parametrize("name", ["somebody/some-classifier", "./gone", "a/b/c"])
-def test_a_model_that_is_not_there_is_one_line(name: str, texts: Path, tmp_path: Path):
-    refused(plan_of(Path(name), texts, tmp_path / "to"), f"model={Path(name)}")
+def test_a_model_that_no_hub_has_is_one_line(texts: Path, tmp_path: Path):
+    refused(plan_of(Path("somebody/model"), texts, tmp_path / "to"), "model=somebody/model")
+
+
+@pytest.mark.parametrize("name", ["/gone", "a/b/c", "here"])
+def test_paths_are_checked_before_anything_is_loaded(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("here").mkdir()
+    with pytest.raises(ConfigError) as caught:
+        plan_of(Path(name), tmp_path / "gone.txt", tmp_path / "to")
+    first, second = str(caught.value).splitlines()
+    assert first.startswith(f"model={name}: ")
+    assert second.startswith("texts=")
 
 
 def test_a_full_disk_is_one_line_and_the_command_goes_on(
@@ -305,6 +329,10 @@ def test_from_python(classifier: Path, tmp_path: Path):
 def test_from_python_what_is_wrong_is_a_value_error(classifier: Path):
     with pytest.raises(ValueError, match="1 distinct ones are too few"):
         eat_lightning.adapt(classifier, ["one"])
+    with pytest.raises(ValueError, match=r"texts\[1\] must be a text or a pair, got None"):
+        eat_lightning.adapt(classifier, ["one", None])
+    with pytest.raises(ValueError, match=r"agre is not an option: did you mean agree\?"):
+        eat_lightning.adapt(classifier, ["one"], agre=0.9)
 
 
 def test_predict_answers_as_certified_and_takes_no_other_form(adapted: AdaptResult):
@@ -313,36 +341,6 @@ def test_predict_answers_as_certified_and_takes_no_other_form(adapted: AdaptResu
     assert backend.answer([["a text"]]) == open_adapted(folder).answer([["a text"]])
     with pytest.raises(ConfigError, match="dtype is not an option of run="):
         parsed(PredictSettings, config_of("predict", f"run='{folder}'", "dtype=int8"))
-
-
-def test_transformers_face_opens_it_with_its_exits(adapted: AdaptResult):
-    from transformers import AutoTokenizer, pipeline
-
-    from eat_lightning.weights.hf import EatForSequenceClassification
-
-    folder, given = adapted.plan.to, drawn_texts(20, seed=7)
-    model = EatForSequenceClassification.from_pretrained(folder)
-    classify = pipeline(
-        "text-classification", model=model, tokenizer=AutoTokenizer.from_pretrained(folder)
-    )
-    backend = open_adapted(Path(folder))
-    wanted = [answer["label"] for answer in backend.answer([[text] for text in given])]
-    assert [answer["label"] for answer in classify(given)] == wanted
-
-
-def test_serve_opens_it(adapted: AdaptResult):
-    pytest.importorskip("fastapi")
-    from gateways import without_scores
-
-    from eat_lightning.deploy.serve.body import RequestExample
-    from eat_lightning.deploy.serve.model import open_model
-    from eat_lightning.deploy.serve.plan import ServeSettings
-
-    folder = adapted.plan.to
-    model = open_model(parsed(ServeSettings, config_of("serve", f"run='{folder}'")))
-    [(_, [answer])] = without_scores(model.stream([RequestExample(["a text"])]))
-    assert answer == open_adapted(folder).answer([["a text"]])[0]
-    assert model.about.labels == LABELS
 
 
 def test_a_folder_that_is_none_and_one_text_are_refused_from_python(

@@ -114,21 +114,6 @@ def test_what_is_refused_is_left_out_and_what_is_cut_is_cut(
         assert longer["truncated"]
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["long=windows"], "windows.label must name the label to look for, one of no, yes, got"),
-        (["long=windows", "windows.size=4"], "windows.size must be 8 or more, got 4"),
-        ([*WINDOWS, "windows.size=99"], "windows.size must be in 8.."),
-    ],
-)
-def test_a_fault_is_named(words: list[str], said: str, classifier, long_texts, tmp_path):
-    def adapted() -> None:
-        steps.adapt(plan_of(classifier, long_texts, tmp_path / "adapted", *words))
-
-    assert refused(adapted).startswith(said)
-
-
 def test_a_cascade_reads_texts_at_once(classifier, long_texts, tmp_path):
     def settings() -> AdaptSettings:
         return plan_of(classifier, long_texts, tmp_path / "adapted", *WINDOWS, "small=tiny")

@@ -112,3 +112,10 @@ def test_exits_where_few_leave_are_closed(monkeypatch: pytest.MonkeyPatch):
     assert candidate.point == [1.0, 0.9, 1.0]
     assert candidate.depth == pytest.approx((7 * 1 + 3 * 4) / 10)
     assert candidate.counts[0].changed == 0
+
+
+def test_changed_answers_are_counted_by_class():
+    same = SameAnswer(SingleLabel(2), ["no", "yes"])
+    original_NC, logits_NC = np.eye(2)[[0, 0, 1, 0]], np.eye(2)[[1, 0, 0, 1]]
+    assert same.class_changes(original_NC, logits_NC) == {("no", "yes"): 2, ("yes", "no"): 1}
+    assert not same.class_changes(original_NC, original_NC)

@@ -142,15 +142,6 @@ def test_sst2_roots_on_real_data(data_dir: Path):
 
 
 @pytest.mark.data
-def test_qqp_on_real_data(data_dir: Path):
-    texts = read(QQP, str(data_dir), "train").texts
-    rows = cut(QQP, texts)
-    assert sum(len(rows[name]) for name in PARTS) == pytest.approx(3000, abs=60)
-    questions = [{plain(column[i]) for column in texts for i in chosen} for chosen in rows.values()]
-    assert len(set.union(*questions)) == sum(map(len, questions))
-
-
-@pytest.mark.data
 def test_clean_mnli_with_lingnli_on_real_data(data_dir: Path, tmp_path: Path):
     task = Task(
         "mnli", MNLI.columns, ["entailment", "neutral", "contradiction"], groups=MNLI.groups
@@ -163,13 +154,3 @@ def test_clean_mnli_with_lingnli_on_real_data(data_dir: Path, tmp_path: Path):
     assert 25_933 < sizes["train"] + held <= 25_933 + 44_939
     premises = [set(map(plain, source.texts[0])) for source in data.parts.values()]
     assert len(set.union(*premises)) == sum(map(len, premises))
-
-
-@pytest.mark.data
-def test_threads_of_real_mails_stay_together(data_dir: Path):
-    task = Task("email_phish_spam", ["subject", "text"], ["no", "yes"], groups="thread:subject")
-    texts = read(task, str(data_dir), "train").texts
-    rows, group = cut(task, texts, 1600), group_ids(task, texts)
-    assert 1500 < sum(len(rows[part]) for part in PARTS) <= 1600
-    groups = [set(group[chosen].tolist()) for chosen in rows.values()]
-    assert len(set.union(*groups)) == sum(map(len, groups))

@@ -217,14 +217,6 @@ def load(path: Path) -> Task:
     return instantiate(OmegaConf.load(path), _convert_="all")
 
 
-def test_yamls_are_tasks():
-    for path in TASKS:
-        task = load(path)
-        assert task.name == path.stem
-        assert task.hub_config in (path.stem, None)  # None: from a folder alone
-        assert set(task.validation) <= {"validation", "validation_mismatched", "end_lost"}
-
-
 def test_paper_settings():
     tasks = {path.stem: load(path) for path in TASKS}
     assert sum(task.hub_config is not None for task in tasks.values()) == 9
@@ -245,7 +237,7 @@ def test_real_files_of_every_task_are_sound(data_dir: Path):
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("name", ["mnli", "stsb", "goemotions", "banking77"])
+@pytest.mark.parametrize("name", ["stsb", "goemotions"])
 def test_real_data(name: str, data_dir: Path, tokenizer, tmp_path: Path):
     task = load(TASKS[0].with_stem(name))
     data = GlueData(

@@ -91,45 +91,6 @@ def test_feeling_by_hand():
         assert example.difficulty == flips + asides
 
 
-def read(text: str) -> tuple[bool, set[str], tuple[str, str], set[str]]:
-    """Negated; who may have done it; what to whom; where (empty: somewhere)."""
-    words = text.replace("can you tell me whether ", "").replace("it is true that ", "").split()
-    negated = bool({"not", "no"} & set(words))
-    kinds = {"animal": set(grammar.ANIMALS), "person": set(grammar.PERSONS)}
-    nouns = [kinds.get(w, {w}) for w in words if w in {*grammar.ANIMALS, *grammar.PERSONS, *kinds}]
-    agents, patient = (nouns[1], nouns[0]) if "by" in words else nouns
-    verb = next(v for v in grammar.VERBS if set(v) & set(words))[0]
-    places = {place for place in grammar.PLACES if place in text}
-    return negated, agents, (verb, *patient), places
-
-
-def entails(premise, hypothesis) -> bool:
-    """Between statements of one sign: wider of who, where and the same of what."""
-    (negated, who, what, where), (_, who2, what2, where2) = premise, hypothesis
-    if negated:
-        who, where, who2, where2 = who2, where2, who, where
-    return what == what2 and who <= who2 and (not where2 or where == where2)
-
-
-def test_inference_by_hand():
-    task = Task("t", ["premise", "hypothesis"], MNLI)
-    for number in range(600):
-        example = grammar.make(task, 0, "train", number)
-        premise, hypothesis = map(read, example.texts)
-        follows = entails(premise, hypothesis)
-        same_sign = premise[0] == hypothesis[0]
-        expected = ("entailment" if same_sign else "contradiction") if follows else "neutral"
-        assert MNLI[int(example.label)] == expected, example
-
-
-def test_paraphrase_by_hand():
-    task = Task("t", ["question1", "question2"], ["not_duplicate", "duplicate"])
-    for number in range(400):
-        example = grammar.make(task, 0, "train", number)
-        first, second = map(read, example.texts)
-        assert example.label == (first == second), example
-
-
 def test_tokenizer_reloads(tokenizer, tmp_path: Path):
     tokenizer.save_pretrained(tmp_path)
     again = tokenizer_for(str(tmp_path))

@@ -22,16 +22,3 @@ def test_a_run_races_in_int8(tmp_path: Path, run: Path, monkeypatch: pytest.Monk
     assert {"HF int8", "static int8", "EAT int8", "EAT prepacked fp32"} <= by_name.keys()
     assert set(by_name["EAT int8"].over) == {"HF", "static", "best static"}  # no ORT
     assert by_name["EAT int8"].flops_ratio < 1
-
-
-@pytest.mark.slow
-def test_a_training_step_moves_the_weights_and_counts_three_passes(tmp_path: Path, run: Path):
-    rows = entry.bench(config(tmp_path, run=str(run), what="training", batches=[4], examples=8))
-    by_name = {row.candidate: row for row in rows}
-    assert list(by_name) == [
-        f"{who} {d}" for d in ("fp32", "bf16") for who in ("HF", "static", "EAT")
-    ]
-    assert {row.order for row in rows} == {"as they come"}
-    assert by_name["HF fp32"].flops == by_name["static bf16"].flops
-    assert by_name["EAT fp32"].flops < by_name["static fp32"].flops
-    assert by_name["HF fp32"].over["HF fp32"] == [1, 1, 1]

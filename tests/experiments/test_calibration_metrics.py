@@ -10,21 +10,11 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 from eat_lightning.measure.oracle import oracle_exit
 from eat_lightning.train.callbacks.temperature import ece as ece_of_logits
 from experiments.calibration.metrics import (
-    adaptive_ece,
     aurc,
-    brier_scores,
     ece,
     excess_aurc,
-    risk_coverage,
 )
 from experiments.intervals import softmax
-
-
-def test_ece_by_hand():
-    # Two bins: three examples at 0.9, 0.8, 1.0 of which two are right; one at 0.4, right.
-    confidence_B, correct_B = np.array([0.9, 0.4, 0.8, 1.0]), np.array([1, 1, 0, 1])
-    expected = 3 / 4 * abs(2 / 3 - 0.9) + 1 / 4 * abs(1 - 0.4)
-    assert ece(confidence_B, correct_B, num_bins=2) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -36,28 +26,6 @@ def test_ece_is_torchmetrics(seed: int):
     theirs = multiclass_calibration_error(logits.softmax(1), labels, 3, n_bins=15, norm="l1")
     assert ours == pytest.approx(float(theirs), abs=1e-6)
     assert ours == pytest.approx(ece_of_logits(logits, labels), abs=1e-6)  # what training fits by
-
-
-def test_adaptive_ece_by_hand():
-    # Two bins of two: (0.6, 0.7) with one right, (0.9, 1.0) with both right.
-    confidence_B, correct_B = np.array([0.9, 0.6, 1.0, 0.7]), np.array([1, 1, 1, 0])
-    expected = (2 * abs(0.5 - 0.65) + 2 * abs(1 - 0.95)) / 4
-    assert adaptive_ece(confidence_B, correct_B, num_bins=2) == pytest.approx(expected)
-
-
-def test_brier_by_hand():
-    probabilities_BC = np.array([[0.5, 0.5], [1.0, 0.0], [0.0, 1.0]])
-    labels_B = np.array([0, 0, 0])
-    assert brier_scores(probabilities_BC, labels_B).tolist() == [0.5, 0, 2]
-    assert brier_scores(probabilities_BC, labels_B).mean() == pytest.approx(2.5 / 3)
-
-
-def test_aurc_by_hand():
-    confidence_B, correct_B = np.array([0.9, 0.8, 0.7, 0.6]), np.array([1, 0, 1, 1])
-    coverage_B, risk_B = risk_coverage(confidence_B, correct_B)
-    assert coverage_B.tolist() == [0.25, 0.5, 0.75, 1]
-    assert risk_B.tolist() == pytest.approx([0, 1 / 2, 1 / 3, 1 / 4])
-    assert aurc(confidence_B, correct_B) == pytest.approx((1 / 2 + 1 / 3 + 1 / 4) / 4)
 
 
 def test_aurc_of_a_perfect_ranking():

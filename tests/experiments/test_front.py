@@ -3,10 +3,7 @@
 import re
 from pathlib import Path
 
-import pytest
-
 from experiments.adapt import table
-from experiments.adapt.chosen import ChosenRow, TimedForm
 from experiments.site import how
 from experiments.site.canvas import COLORS
 
@@ -28,23 +25,6 @@ def test_the_words_beside_the_table_follow_too():
     assert "one thread of an Intel Xeon" in FRONT
     assert {row.confidence for row in kept} == {0.95}
     assert "95 % confidence" in FRONT
-
-
-@pytest.mark.parametrize(
-    ("ms", "agree", "words"),
-    [
-        (2.0, 0.99, ""),
-        (2.0, 0.95, "a promise of 95 % alone was tried"),
-        (1.04, 0.99, "exits win nothing: static, is as fast"),
-    ],
-)
-def test_a_row_says_where_exits_do_not_pay(ms: float, agree: float, words: str):
-    static = TimedForm("static", ms)
-    forms = {"original": static, "static": static, "chosen": TimedForm("ours", 1.0)}
-    given = "sst2", "bert, 6 layers of 384", 100, 50, agree, 0.95, "labels", 1, 40, 1
-    row = ChosenRow(*given, **forms, minutes=None, threads=1, machine="", commit=None)
-    assert table.where_not(row) == words
-    assert table.times(row, row.static) == f"{ms:.1f}"
 
 
 def test_the_picture_and_its_words_follow_from_the_kept_records():

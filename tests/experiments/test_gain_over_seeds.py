@@ -62,12 +62,3 @@ def test_seeds_are_averaged_within_each_draw(tmp_path: Path):
     assert (found.interval.low, found.interval.high) == pytest.approx(
         (100 * wanted["adaptivity_gain_low"], 100 * wanted["adaptivity_gain_high"])
     )
-
-
-def test_records_say_the_gain_over_the_best_mix_of_older_rows(tmp_path: Path):
-    for seed, gain in GAINS.items():
-        run(tmp_path, seed, gain)
-    found = entry(tmp_path).mix_gain
-    (wanted,) = mean_gains([by_hand(1), by_hand(2)])
-    assert found is not None
-    assert found.points == pytest.approx(100 * wanted["mix_gain"])

@@ -1,12 +1,13 @@
-"""Every claim is made of the rows that are kept beside it, and its figures are drawn."""
+"""A claim is made of its kept rows; a study that lacks its rows is refused."""
 
 from pathlib import Path
 
 import pytest
-from studies import claim_in
+from studies import claim_in, keep, make_row
 
+from eat_lightning.errors import ConfigError
 from eat_lightning.report import figures
-from eat_lightning.report.__main__ import CLAIMS_DIR
+from eat_lightning.report.__main__ import CLAIMS_DIR, found_claims
 from eat_lightning.report.claim import Claim
 
 CLAIMS = ["ablation", "budgets", "dtypes", "exits", "interplay", "methods", "policies"]
@@ -32,3 +33,11 @@ def test_a_claim_answers_as_its_kept_page_does(name: str):
     found, page = of_kept_rows(name)
     text = page.read_text("utf-8")
     assert [line for line in found.answer if line not in text] == []
+
+
+@pytest.mark.parametrize("name", found_claims())
+def test_a_claim_names_the_rows_that_it_lacks(name: str, tmp_path: Path):
+    keep(tmp_path / "r", [make_row()])
+    with pytest.raises(ConfigError) as refused:
+        claim_in(name, tmp_path)
+    assert "\n" not in str(refused.value)

@@ -1,14 +1,11 @@
-"""The load generator: its schedule, its numbers, its rows, and one load from end to end."""
+"""The load generator: times count from when a request was due."""
 
 import asyncio
-from itertools import chain
-from pathlib import Path
 
 import numpy as np
 import pytest
 from gateways import FakeModel, running
 
-from eat_lightning.runs import jsonl
 from experiments.serving.rows import measured
 from experiments.serving.traffic import (
     BROKEN,
@@ -17,20 +14,7 @@ from experiments.serving.traffic import (
     answered_rate,
     closed_loop,
     open_loop,
-    poisson,
 )
-
-SCRIPT = Path(__file__).parents[2] / "experiments" / "serving" / "draw.py"
-
-
-def test_arrivals_are_poisson():
-    times = poisson(100, 400, seed=1)
-    assert len(times) == pytest.approx(40_000, rel=0.02)
-    gaps = np.diff(times)
-    assert gaps.min() > 0
-    assert gaps.std() == pytest.approx(gaps.mean(), rel=0.03)  # exponential
-    assert times[-1] < 400
-    assert (poisson(100, 400, seed=1) == times).all()
 
 
 def test_latency_counts_from_when_a_request_was_due():
@@ -75,41 +59,3 @@ def test_a_slow_gateway_does_not_slow_down_its_load():
     assert all(shot.ended >= 0.45 for shot in shots)
     assert {shot.status for shot in waiting} == {200}
     assert len(waiting) > 2
-
-
-@pytest.mark.parametrize("rate", [40, 0])
-def test_routes_are_measured_in_one_run_each_with_the_same_texts(rate: int):
-    from experiments.serving.routes import ROUTES, VLLM, rounds, rows_of, table
-
-    model = FakeModel()
-    routes = [*ROUTES, VLLM]
-    with running(model) as served:
-        url = served.client.base_url
-        client = Client(url.host, url.port or 0, 5000)
-        found = asyncio.run(rounds(client, routes, [("good",), ("bad",)], rate, 0.25, 2))
-    assert {shot.status for shot in chain(*chain(*found.values()))} == {200}
-    (count,) = {sum(map(len, rounds)) for rounds in found.values()}
-    assert sorted(map(tuple, model.seen)).count(("good",)) % len(routes) == 0
-    rows = rows_of(found, {"run": "fake", "rate": rate, "seconds": 0.25, "rounds": 2})
-    lines = table(rows).splitlines()
-    assert [line.split(" | ")[1] for line in lines[2:]] == [route.name for route in routes]
-    assert f"| native | {count} | {count} |" in lines[2]
-    assert lines[2].endswith("| 1.000 (1.000 to 1.000) | 1.000 (1.000 to 1.000) |")
-
-
-def test_a_ratio_of_percentiles_is_of_routes_that_got_the_same_requests():
-    from experiments.serving.routes import ratio
-
-    rounds = [*np.random.default_rng(0).exponential(10, (8, 50))]
-    assert ratio([2 * ms for ms in rounds], rounds, 99) == pytest.approx((2, 2, 2))
-    value, low, high = ratio([rounds[0] + 50, *rounds[1:]], rounds, 50)
-    assert 1 < value < high
-    assert low == 1  # without the first round the two are one
-
-
-def test_the_page_s_table_of_routes_is_of_the_kept_rows():
-    from experiments.serving.routes import ROWS, RouteRow, table
-
-    rows = jsonl.read(ROWS, RouteRow)
-    assert len(rows) > 2
-    assert table(rows) in (SCRIPT.parent / "page.md").read_text("utf-8")

@@ -3,10 +3,6 @@
 import re
 from pathlib import Path
 
-import pytest
-
-from eat_lightning.runs import jsonl
-from experiments.one_pass import __main__ as one_pass
 from experiments.site import bars, how
 from experiments.site.made import ROOT
 
@@ -53,19 +49,12 @@ def answer(page: Path) -> str:
     return re.split(r"\n(?:!\[|```|## )", page.read_text("utf-8"))[0]
 
 
-@pytest.mark.parametrize("path", FIRST, ids=lambda path: path.stem)
-def test_sentences_of_the_first_pages_are_short(path: Path):
-    assert long_ones(path.read_text("utf-8")) == []
-
-
-def test_sentences_of_the_pictures_are_short():
-    assert long_ones("\n\n".join(each.words for each in how.pictures())) == []
-
-
-def test_sentences_of_the_studies_are_short():
-    pages = [path for path in STUDIES if path.name not in DIARIES]
-    found = {str(path): long_ones(path.read_text("utf-8")) for path in pages}
-    assert {path: some for path, some in found.items() if some} == {}
+def test_sentences_are_short():
+    studies = [path for path in STUDIES if path.name not in DIARIES]
+    texts = {str(path): path.read_text("utf-8") for path in [*FIRST, *studies]}
+    texts["pictures"] = "\n\n".join(each.words for each in how.pictures())
+    found = {name: long_ones(text) for name, text in texts.items()}
+    assert {name: some for name, some in found.items() if some} == {}
 
 
 def test_a_study_answers_first_in_few_words_and_a_figure():
@@ -93,8 +82,3 @@ def test_a_sentence_is_counted_by_hand():
     ]
     assert numbers("1 to 2 points, 3 of 872, at tau 0.9") == ["1~2", "3~872,"]
     assert numbers("+2.4 (-0.2 to +4.9) and -2 to -1 %") == ["+2.4", "-2~-1"]
-
-
-def test_the_table_of_variants_of_heads_is_of_its_rows():
-    rows = jsonl.read(one_pass.ROWS, one_pass.Tried)
-    assert one_pass.table(rows) in (ROOT / "experiments/budgets/one_pass.md").read_text("utf-8")

@@ -1,9 +1,8 @@
-"""The race of a body at its released size: the sizes are those, and each candidate answers."""
+"""Bodies at their released sizes, as their yamls and names say."""
 
-from dataclasses import replace
+import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import yaml
@@ -13,14 +12,8 @@ from eat_lightning.methods.attention.dense import Dense
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.none import Keep
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.shape import Shape
-from eat_lightning.weights.families import FAMILIES
-from experiments.bench.candidates import of_body
 from experiments.bench.released import RELEASED
 from experiments.bench.setup import shape_of
-from experiments.bench.workload import words
-
-BODIES = [*{FAMILIES[sizes["model_type"]].name: body for body, sizes in RELEASED.items()}.values()]
 
 
 def test_sizes_are_the_released_ones():
@@ -45,14 +38,15 @@ def test_yamls_of_bodies_have_as_many_layers():
         assert count == pytest.approx(1e6 * millions, rel=0.01), body
 
 
-@pytest.mark.parametrize("body", BODIES)
-def test_all_answer_and_hugging_face_answers_as_static(body: str):
-    family = FAMILIES[RELEASED[body]["model_type"]]
-    shape = replace(Shape(**family.shape_of(family.small, 3)), num_layers=6)
-    field = of_body(shape, 0.3, "fp32", seed=0)
-    given = words(np.array([9, 30, 4]), np.array([True, False, True]), shape.vocab_size)
-    with torch.inference_mode():
-        answers = {c.name: c.run(c.ready(given)) for c in field.candidates}
-    theirs, ours = answers["HF fp32"], answers["static fp32"]
-    torch.testing.assert_close(theirs, ours.logits_BC, atol=1e-4, rtol=1e-4)
-    assert answers["EAT fp32"].depth_B.tolist() == [4, 6, 4]
+BODIES = {
+    path.stem: yaml.safe_load(path.read_text())
+    for path in sorted(Path(CONFIG_DIR).glob("encoder/*bert_*.yaml"))
+}
+SIZED = [name for name, node in BODIES.items() if re.search(r"\dL?[-_]", node["pretrained"])]
+
+
+@pytest.mark.parametrize("name", SIZED)
+def test_layers_are_those_of_the_name(name: str):
+    named = re.search(r"L-(\d+)_|_(\d+)L_", BODIES[name]["pretrained"])
+    assert named is not None
+    assert BODIES[name]["num_layers"] == int(named[1] or named[2])

@@ -1,15 +1,13 @@
-"""Scaling: exponents and ceilings by hand, what is counted, what is compared, and what is kept."""
+"""The study of scaling from end to end: what is compared, and what is kept."""
 
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from eat_lightning.runs import jsonl
 from experiments.scaling import __main__ as entry
-from experiments.scaling.fit import exponent, lengths_of, ratios, spread
-from experiments.scaling.points import DENSE, PRUNED, WINDOW
+from experiments.scaling.points import PRUNED, WINDOW
 from experiments.scaling.rows import ScalingRow
 
 SIZES: dict[str, Any] = {
@@ -35,48 +33,6 @@ def config(tmp_path: Path, **changes: Any) -> dict[str, Any]:
         **{"repeats": 2, "threads": 1, "seed": 0, "to": str(tmp_path / "growth"), "force": True},
     }
     return given | changes
-
-
-def row(candidate: str, length: int, ms: float, attention: float | None = None) -> ScalingRow:
-    return ScalingRow(
-        axis="length",
-        candidate=candidate,
-        size=length,
-        length=length,
-        batch=1,
-        layers_run=6,
-        heads=1,
-        retention=1.0,
-        ms_R=(ms, 2 * ms, 2 * ms),
-        attention_R=None if attention is None else (attention, 2 * attention, 2 * attention),
-        peak_bytes=100 * length,
-        flops=1.0,
-    )
-
-
-def test_exponents_by_hand():
-    x = [1.0, 2.0, 4.0, 8.0]
-    found = exponent(x, [3 * value**2 for value in x])
-    assert (found.value, found.factor) == (pytest.approx(2), pytest.approx(3))
-    assert found.low == pytest.approx(found.high) == pytest.approx(2)
-    # residuals of +-d about a flat line: slope 0 by symmetry, and an interval on both its sides
-    noisy = exponent(x, [np.e, 1.0, 1.0, np.e])
-    assert noisy.value == pytest.approx(0)
-    assert noisy.low == pytest.approx(-noisy.high)
-    # s^2 = 4 x 0.25 / 2, Sxx = 5 ln(2)^2, t(0.975, 2) = 4.303
-    assert noisy.high == pytest.approx(4.3027 * np.sqrt(0.5 / (5 * np.log(2) ** 2)), rel=1e-4)
-    assert str(exponent([1, 2], [3, 6])) == "1.00"  # a line through two points has no interval
-    with pytest.raises(ValueError, match="two different values"):
-        exponent([2, 2], [1, 3])
-
-
-def test_the_ceiling_is_amdahls():
-    rows = [row(DENSE, 64, 10.0, 7.5), row(WINDOW, 64, 3.125, 0.5), row(PRUNED, 64, 2.5, 0.5)]
-    found = ratios(lengths_of(rows)[64])
-    assert found["ceiling"] == pytest.approx([4, 4, 4])  # three quarters of the time would be gone
-    assert found["of the ceiling"] == pytest.approx([0.8, 0.8, 0.8])  # 3.2x of 4x
-    assert spread(found["dense / window, pruned"]) == "4.00 (4.00 to 4.00)"
-    assert ratios(lengths_of(rows[1:])[64]) == {}
 
 
 @pytest.mark.slow

@@ -1,14 +1,11 @@
-"""Thresholds, shares and ranks by hand; the promise of a threshold over thousands of samples."""
+"""Thresholds by hand; the promise of a threshold over thousands of samples."""
 
 from math import inf
 
 import numpy as np
 import pytest
 
-from experiments.phishing.triage import handed_on, threshold_for
-
-SCORES = np.array([0.9, 0.8, 0.7, 0.6, 0.65, 0.3, 0.2, 0.1])
-POSITIVE = np.array([1, 1, 1, 1, 0, 0, 0, 0], bool)
+from experiments.phishing.triage import threshold_for
 
 
 def test_threshold_by_hand():
@@ -34,10 +31,3 @@ def test_recall_is_kept_in_expectation(recall: float):
     error = 3 * np.std(kept) / np.sqrt(len(kept))
     assert np.mean(kept) == pytest.approx(recall, abs=error)
     assert np.mean(laxer) < recall - error
-
-
-def test_shares_by_hand():
-    found = handed_on(SCORES, POSITIVE, 0.65)
-    assert (found.recall.value, found.negatives.value, found.all.value) == (0.75, 0.25, 0.5)
-    assert found.at(0.1) == pytest.approx(0.1 * 0.75 + 0.9 * 0.25)
-    assert handed_on(SCORES, POSITIVE, -inf).all.value == 1.0

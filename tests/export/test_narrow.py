@@ -97,16 +97,6 @@ def test_a_narrowed_encoder_is_saved_loaded_trained_further_and_counted(tmp_path
     assert lost == pytest.approx([6 * (products + projections + feed_forward)])
 
 
-def test_hugging_face_s_twin_gives_the_same():
-    encoder = tiny()
-    made = narrowed(encoder, best_of(importance(encoder, [with_labels()]), 3, 20))
-    batch = ragged((9, 5))
-    twin = HuggingFaceTwin(made)
-    with torch.no_grad():
-        theirs, ours = twin(twin.ready(batch)), made(batch).logits_BC
-    torch.testing.assert_close(theirs, ours, atol=1e-4, rtol=1e-4)
-
-
 def test_what_cannot_be_narrowed():
     assert width_faults(tiny(), 5, 25) == [
         "heads must be in 1..4, got 5",

@@ -16,7 +16,7 @@ from eat_lightning.deploy.drift.__main__ import drift
 from eat_lightning.deploy.predict import __main__ as predict
 from eat_lightning.deploy.serve.model import open_model
 from eat_lightning.infer import prepacked
-from eat_lightning.infer.precision import PLAIN, PREPACKED, form_of, prepack_faults
+from eat_lightning.infer.precision import PLAIN, PREPACKED, form_of
 from eat_lightning.infer.prepacked import PrepackedLinear
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.measure.__main__ import measure
@@ -75,32 +75,6 @@ def test_where_pytorch_has_no_onednn(run: Path, no_onednn: None):
         assert refused(action, config_of(entry, run, "prepack=true")) == WITHOUT
     assert refused(call, run, "risk=harm", "level=0.3", "prepack=true") == WITHOUT
     assert refused(lambda: plan(prepack=True)) == WITHOUT
-
-
-def test_predict_answers_alike(run: Path):
-    plain, packed = answerer(run, False), answerer(run)
-    assert (is_prepacked(plain.encoder), is_prepacked(packed.encoder)) == (0, 1)
-    assert len({answer["depth"] for answer in plain(LINES)}) > 1
-    assert_alike(packed(LINES), plain(LINES))
-
-
-def test_bf16_is_prepacked_where_the_processor_multiplies_it(run: Path):
-    ready = answerer(run, dtype="bf16")
-    able = form_of(None, "bf16") == PREPACKED
-    assert is_prepacked(ready.encoder) == able
-    if not able:
-        assert "bf16" in prepack_faults(True, "bf16")[0]
-        return
-    exact = answerer(run, False)
-    gaps = {
-        form: max(
-            abs(a["confidence"] - b["confidence"])
-            for a, b in zip(each.answer([[t] for t in TEXTS]), exact(LINES), strict=True)
-            if a["depth"] == b["depth"]
-        )
-        for form, each in ((PREPACKED, ready), (PLAIN, answerer(run, False, "bf16")))
-    }
-    assert gaps[PREPACKED] < 2 * gaps[PLAIN] + 0.01
 
 
 def test_no_plain_matrix_is_kept(run: Path, monkeypatch: pytest.MonkeyPatch):
@@ -170,25 +144,4 @@ def test_a_certificate_is_followed(run: Path):
     assert_alike(packed, plain)
 
 
-def test_another_form_is_refused(run: Path):
-    call(run, "risk=harm", "level=0.3", "name=packed")
-    call(run, "risk=harm", "level=0.3", "name=loose", "prepack=false")
-    other = {"packed": "prepacked there, plain here", "loose": "plain there, prepacked here"}
-    for name, prepack in (("packed", False), ("loose", True)):
-        said = f"certificate={name} holds for another form ({other[name]})"
-        assert refused(lambda n=name, p=prepack: answerer(run, p, certificate=n)) == said
-        assert refused(measured, run, name, f"prepack={str(prepack).lower()}") == said
-        given = plan(run=str(run), threads=1, certificate=name, prepack=prepack)
-        assert refused(open_model, given) == said
-        answerer(run, not prepack, certificate=name)
-
-
 # Others that answer
-
-
-def parquet(run: Path) -> Path:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    pq.write_table(pa.table({"text": TEXTS}), run / "stream.parquet")
-    return run / "stream.parquet"

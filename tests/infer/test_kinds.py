@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 from finished import config_of, refused
-from models import alone, ragged, tiny
+from models import tiny
 
 from eat_lightning.answer_kind import MULTI, Score
 from eat_lightning.deploy.certify.__main__ import certify
@@ -22,7 +22,7 @@ from eat_lightning.model.contracts import at_point
 from eat_lightning.model.heads import slot_faults
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
-from eat_lightning.weights.checkpoint import load_model, save_model
+from eat_lightning.weights.checkpoint import load_model
 
 RULES = [("moods", "every_label"), ("moods", "fpabee_labels"), ("stsb", "predicted_error")]
 TEXTS = ["the plot was great and the cast was not boring", "awful story", "the film was funny"]
@@ -51,15 +51,6 @@ def test_answers_have_the_keys_of_their_kind(run: Path):
     lines = explained(backend, texts_for(run)[0])
     assert [line.split()[0] for line in lines[:-1]] == ["layer"] * len(lines[:-1])
     assert " layers: " in lines[-1]
-
-
-def test_a_batch_answers_as_its_examples_do_alone(run: Path):
-    encoder, batch = load_model(run / "model")[0], ragged((9, 3, 14, 5, 7, 11))
-    with torch.inference_mode():
-        whole = encoder(batch)
-        single = [encoder(one) for one in alone(batch)]
-    assert whole.depth_B.tolist() == [int(one.depth_B) for one in single]
-    torch.testing.assert_close(whole.logits_BC, torch.cat([one.logits_BC for one in single]))
 
 
 @pytest.mark.slow
@@ -117,15 +108,6 @@ def test_a_certificate_is_of_disagreement_alone(run: Path):
     message = refused(certify, config_of("certify", *given, "risk=harm"))
     title = "is a regression" if Run.open(run).task.regression else "has sets of labels"
     assert message == f"risk=harm compares classes, and this task {title}: use risk=disagreement"
-
-
-def test_a_folder_keeps_the_kind(run: Path, tmp_path: Path):
-    encoder, labels = load_model(run / "model")
-    save_model(encoder, labels, tmp_path / "again")
-    again, names = load_model(tmp_path / "again")
-    assert (again.kind, names) == (encoder.kind, labels)
-    with torch.inference_mode():
-        torch.testing.assert_close(again(ragged()).logits_BC, encoder(ragged()).logits_BC)
 
 
 def test_heads_without_an_error_have_no_rule_that_reads_one(run: Path):

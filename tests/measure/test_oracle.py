@@ -1,10 +1,7 @@
 """What no exit rule can beat, by hand."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-from measured import UNTIMED, call, make_run
 
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.measure.oracle import cost, oracle_of
@@ -38,14 +35,3 @@ def test_the_first_exit_that_says_what_the_last_does(recorded: Recorded):
     assert oracle.depth_B.tolist() == [4, 2, 1, 2]
     assert oracle.accuracy == 1
     assert cost(recorded, oracle) == (12 + 8 + 4 + 8) / 64
-
-
-def test_what_no_rule_can_beat_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    run = make_run(tmp_path / "sst2-eat-s1")
-    (row,) = call(f"run={run}", "exit.tau=0.6", "baselines=none", *UNTIMED)
-    records = Recorded.read(run / row.examples)
-    guesses = [records.guesses[k].argmax(1) for k in (2, 3, 4, 6)]
-    right = np.stack([guess == records.labels for guess in guesses]).any(0).mean()
-    printed = capsys.readouterr().out
-    assert f"any exit right: {100 * right:.2f} % at depth " in printed
-    assert "the last layer's answers could be had at depth " in printed

@@ -3,7 +3,7 @@
 import numpy as np
 from studies import EAT, make_row
 
-from eat_lightning.measure.summary import recall_notes, titled
+from eat_lightning.measure.summary import recall_notes
 from eat_lightning.runs.by_class import recalls
 
 NAMES = ["ham", "spam", "phishing", "list"]
@@ -35,9 +35,3 @@ def test_a_class_that_is_never_found_is_told():
 def test_recall_is_that_of_the_setting_of_the_run():
     cheapest, usual = row({"ham": 0.5}), row({"ham": 0.9}, exit=EAT["exit"] | {"tau": 0.95})
     assert recall_notes([cheapest, usual], [usual.exit]) == [f"recall ({usual.title}): ham 0.90"]
-
-
-def test_a_fitted_threshold_is_shown_with_three_decimals():
-    short = titled(row({}, budget=0.5), "tau 0.544514823/0.9/1.0")
-    assert short.startswith("tau 0.545/0.9/1.0, ")
-    assert short.endswith("for budget 0.5")

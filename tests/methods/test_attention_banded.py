@@ -37,10 +37,10 @@ def qkv(layout: Layout) -> Tensor:
     return torch.randn(layout.num_tokens, 3, 2, 4, generator=generator).requires_grad_()
 
 
-LENGTHS = [[1], [2], [31], [32], [33], [65, 65], [64, 3, 1, 40], [130, 97, 129]]
+LENGTHS = [[1], [31, 32, 33], [64, 3, 1, 40], [130, 97, 129]]
 
 
-@pytest.mark.parametrize("half_window", [1, 3, 16, 70])
+@pytest.mark.parametrize("half_window", [1, 16, 70])
 @pytest.mark.parametrize("lengths", LENGTHS, ids=str)
 def test_equals_the_masked_product(lengths: list[int], half_window: int):
     layout = Layout(torch.tensor(lengths), CPU)
@@ -79,7 +79,7 @@ def encoder(reduction: str = "norm_topk", **changes: Any) -> AdaptiveEncoder:
     return made
 
 
-@pytest.mark.parametrize("reduction", ["none", "norm_topk", "cls_topk", "received_topk"])
+@pytest.mark.parametrize("reduction", ["none", "received_topk"])
 def test_the_encoder_answers_alike_with_and_without(reduction: str, monkeypatch):
     model, batch = encoder(reduction), ragged((390, 5, 200))
     with torch.inference_mode():

@@ -19,16 +19,6 @@ def reference(pattern: CosFormer, one: Example) -> torch.Tensor:
     return weights_HTT @ one.v_HTK / weights_HTT.sum(-1, keepdim=True).clamp(min=1e-6)
 
 
-def test_two_tokens_by_hand():
-    """One head of width 1: weights are q k times cos 0 or cos(pi / 4)."""
-    ones = torch.ones(1, 2, 1)
-    pattern, values = CosFormer(), torch.tensor([[[0.0], [1.0]]])
-    one = Example(ones, ones, values, torch.tensor([0, 1]), torch.zeros(2))
-    near = math.cos(math.pi / 4)
-    expected = torch.tensor([[[near / (1 + near)], [1 / (1 + near)]]])
-    torch.testing.assert_close(reference(pattern, one), expected)
-
-
 def test_places_are_those_of_the_text():
     """A token dropped in between leaves the others as far apart as they were, and the span too."""
     qkv_N3HK, layout, *_ = drawn([9])

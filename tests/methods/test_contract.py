@@ -2,7 +2,6 @@
 
 import importlib
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +20,6 @@ from eat_lightning.model.options import ALL_EXITS, PassOptions
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.specification import Specification
 from eat_lightning.runs.exit_choice import ExitChoice
-from eat_lightning.weights.checkpoint import load_model, save_model
 
 
 class ZeroOne(Reduction, nn.Module):
@@ -153,21 +151,6 @@ def test_another_setting_of_a_method_keeps_what_was_learned(slot: str, kind: str
     assert dict(getattr(twin, slot).named_parameters())[name] is learned
     assert f"{slot}.{name}" in encoder.state_dict()
     assert Specification.of(slot, getattr(twin, slot)) == Specification.of(slot, changed)
-
-
-@pytest.mark.parametrize(("slot", "kind"), LEARNING)
-def test_what_was_learned_is_saved_and_loaded(slot: str, kind: str, tmp_path: Path):
-    encoder = tiny(**{slot: kind})
-    save_model(encoder, ["a", "b", "c"], tmp_path)
-    loaded, _ = load_model(tmp_path)
-    learned = dict(getattr(loaded, slot).named_parameters())
-    assert learned
-    for name, parameter in getattr(encoder, slot).named_parameters():
-        assert torch.equal(learned[name], parameter)
-    with torch.inference_mode():
-        before, after = encoder(ragged()), loaded(ragged())
-    assert after.depth_B.tolist() == before.depth_B.tolist()
-    assert after.tokens_LB.tolist() == before.tokens_LB.tolist()
 
 
 def test_a_rule_that_learns_is_refused_where_it_was_not_trained():

@@ -23,12 +23,6 @@ def test_it_leaves_where_the_score_reaches_alpha():
     assert [rule.decides(EXITS[:e]).tolist() for e in (1, 2, 3)] == [[1, 1], [1, 0], [1, 0]]
 
 
-def test_it_is_the_papers_rule_and_not_patience():
-    """Two agreements are not enough where the experts hardly believe them."""
-    assert Beem(0.7, [2, 3, 4]).decides(guesses([0.55], [0.55], [0.55])).tolist() == [0]
-    assert Beem(0.7, [2, 3, 4]).decides(guesses([0.95], [0.95], [0.95])).tolist() == [1]
-
-
 def test_margin_is_the_least_distance():
     """Scores 0.67 and 0.55 from 0.6; the least leads are 0.2 and 0.4."""
     assert Beem(0.6, [2, 3, 4]).margin(EXITS).tolist() == pytest.approx([0.07, 0.05])

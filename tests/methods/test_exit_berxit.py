@@ -4,7 +4,6 @@ import pytest
 import torch
 from models import ragged, tiny, tiny_shape
 
-from eat_lightning.infer.record import record
 from eat_lightning.methods.exit.berxit import LearningToExit
 from eat_lightning.model.contracts import at_point
 from eat_lightning.model.training import Context
@@ -36,31 +35,3 @@ def test_one_regressor_for_all_exits_trains_into_the_body():
     terms["exit_signal"].sum().backward()
     assert encoder.exit.regressor.weight.grad.abs().sum() > 0
     assert encoder.layers[0].up.weight.grad.abs().sum() > 0
-
-
-class Split:
-    """The ragged batch as a data split."""
-
-    source = origins = difficulty = None
-
-    lengths, labels = ragged().lengths_B.numpy(), torch.zeros(5).numpy()
-
-    def __len__(self) -> int:
-        return 5
-
-    def batch(self, rows):
-        return ragged().take(torch.as_tensor(rows))
-
-
-def test_signals_are_recorded_and_replay_as_the_live_run():
-    encoder, batch = tiny("dense", "cls_topk", "berxit"), ragged()
-    with torch.inference_mode():
-        trace = encoder(batch)
-    assert len({*trace.depth_B.tolist()}) > 1
-    assert {*trace.reasons} == {"learned", "last_layer"}
-
-    recorded = record(encoder, Split())
-    outcome = recorded.under()
-    assert outcome.depth_B.tolist() == trace.depth_B.tolist()
-    assert [*recorded.signals] == [3, 4, 6]
-    assert recorded.under(at_point(encoder.exit, 0.0)).depth_B.tolist() == [6] * 5

@@ -25,28 +25,7 @@ def test_all_exits_have_the_last_ones_parameters():
         assert (guesses[layer] == torch.tensor([1.0, 2.0, 3.0])).all()
 
 
-def test_a_temperature_is_an_exits_own():
-    encoder = encoder_with()
-    before = encoder(ragged(), ALL_EXITS).guesses
-    encoder.heads["3"].temperature.fill_(2.0)
-    after = encoder(ragged(), ALL_EXITS).guesses
-    torch.testing.assert_close(after[3], before[3] / 2)
-    assert torch.equal(after[6], before[6])
-
-
 def test_with_classes_of_their_own_only_the_pooler_is_shared():
     encoder = encoder_with(separate_classes=True)
     assert names(encoder) == {"6.dense", "3.classes", "4.classes", "6.classes"}
     assert encoder.heads["3"].dense is encoder.heads["6"].dense
-
-
-def test_the_shared_gradient_is_the_sum_of_the_exits():
-    encoder = encoder_with(activation=None).train()
-    weight = encoder.heads["6"].classes.weight
-    found = []
-    for layers in ((3,), (4,), (6,), (3, 4, 6)):
-        torch.manual_seed(0)
-        guesses = encoder(ragged()).guesses
-        total = sum(guesses[k].sum() for k in layers)
-        found.append(torch.autograd.grad(total, weight)[0])
-    torch.testing.assert_close(sum(found[:3]), found[3])

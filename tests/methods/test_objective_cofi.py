@@ -84,14 +84,3 @@ def test_the_cut_encoder_equals_the_gated_one():
     assert objective.summary(encoder)[0].startswith(
         "cofi: 22 of 24 heads and 124 of 144 inner neur"
     )
-
-
-def test_training_reaches_gates_and_weights():
-    encoder = tiny().train()
-    objective = bound(encoder)
-    trace = with_weights(encoder, objective.effective_weights(encoder), ragged())
-    trace.logits_BC.square().sum().backward()
-    assert all(gates.grad.abs().sum() > 0 for gates in objective.heads)
-    assert encoder.layers[0].out.weight.grad.abs().sum() > 0
-    encoder.strength.fill_(0.0)
-    assert objective.effective_weights(encoder) == {}

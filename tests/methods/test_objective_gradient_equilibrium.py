@@ -39,8 +39,3 @@ def test_heads_keep_their_own_gradient():
         alone = gradients(Joint(1.0, 1.0), [k])
         name = f"heads.{k}.classes.weight"
         torch.testing.assert_close(found[name], alone[name], atol=1e-6, rtol=1e-4)
-
-
-def test_factors():
-    made = GradientEquilibrium()
-    assert [made.flow(k, 3) for k in (1, 2, 3)] == [(1 / 3, 2.0), (1 / 2, 1.0), (1.0, 0.0)]

@@ -1,12 +1,9 @@
-"""Movement pruning: masks by hand, the straight-through gradient, and zeros that stay."""
+"""Movement pruning: masks by hand, and the straight-through gradient."""
 
-import pytest
 import torch
-from models import ragged, tiny
+from models import tiny
 
 from eat_lightning.methods.objective.movement import Movement, masked_top, matrices_of
-from eat_lightning.model.effective import bake_weights, with_weights
-from eat_lightning.weights.checkpoint import load_model, save_model
 
 
 def bound(encoder, **given) -> Movement:
@@ -46,18 +43,3 @@ def test_the_share_follows_the_schedule():
     assert [*made] == [*matrices_of(encoder)]
     query, key, value = made["layers.3.qkv.weight"].chunk(3)
     assert (query == 0).sum() == (key == 0).sum() == (value == 0).sum() == 16 * 16 * 0.375
-
-
-def test_zeros_stay_in_what_is_saved(tmp_path):
-    encoder, batch = tiny(), ragged()
-    objective = bound(encoder, keep=0.1)
-    masked_BC = with_weights(encoder, objective.effective_weights(encoder), batch).logits_BC
-    bake_weights(objective, encoder)
-    save_model(encoder, ["a", "b", "c"], tmp_path)
-    loaded, _ = load_model(tmp_path)
-    torch.testing.assert_close(loaded(batch).logits_BC, masked_BC)
-    for weight in matrices_of(loaded).values():
-        assert (weight == 0).float().mean().item() == pytest.approx(0.9, abs=0.01)
-    (line,) = objective.summary(loaded)
-    assert line.startswith("movement: 90")
-    assert "no time" in line

@@ -82,10 +82,6 @@ def test_a_teacher_speaks_to_every_exit(objective, weights: dict[int, float]):
     expected = sum(w * ({4: CE_4, 6: CE_6}[k] + 0.5 * divergence[k]) for k, w in weights.items())
     assert found.total.item() == pytest.approx(expected)
     assert found.parts["distill_6"].item() == pytest.approx(2 * KL)
-    with pytest.raises(ValueError, match=r"objective.distill must be in \[0, inf\), got -1"):
-        type(objective)(distill=-1)
-    with pytest.raises(ValueError, match=r"objective\.teacher_temperature must be in"):
-        type(objective)(teacher_temperature=0)
 
 
 def test_alternating_takes_turns():
@@ -128,5 +124,3 @@ def test_the_last_exit_is_a_target_without_gradient():
     own, joint = moved(SelfDistillation()), moved(Joint(0.0, 1.0))
     assert torch.equal(own["heads.6.classes.weight"], joint["heads.6.classes.weight"])
     assert "heads.3.classes.weight" in own
-    with pytest.raises(ValueError, match=r"objective.temperature must be in \(0, inf\), got 0"):
-        SelfDistillation(temperature=0)

@@ -11,7 +11,7 @@ from eat_lightning.infer.record import record
 from eat_lightning.model.contracts import ExitRule, Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch
-from eat_lightning.model.policies import build_policies, policies_of, specs_of
+from eat_lightning.model.policies import build_policies, specs_of
 from eat_lightning.model.policy_request import PolicyRequest
 from eat_lightning.model.reason import FIRST_REASON, OVERRULED, Reason, leaves
 from eat_lightning.new import checks
@@ -175,11 +175,3 @@ def test_specs_undo_built():
     said = r"no policy called 'nope'.*; policy.veto.margin must be in"
     with pytest.raises(ValueError, match=said):
         build_policies([{"kind": "nope"}, {"kind": "veto", "margin": 3}])
-
-
-def test_a_setting_of_what_is_not_chosen_is_named():
-    from eat_lightning.errors import ConfigError
-
-    assert policies_of({}) is None
-    with pytest.raises(ConfigError, match=r"policy.veto sets a policy that is not chosen: give"):
-        policies_of({"veto": {"margin": 0.1}})

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from models import ragged, tiny
+from models import ragged
 
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
@@ -65,22 +65,6 @@ def test_the_second_run_is_asked_of_doubtful_ones_alone(monkeypatch: pytest.Monk
     assert policy.second.asked == [3, 4, 5]
     assert reviewed(policy, [GO] * 4, logits([0.95] * 4)) == [GO] * 4
     assert policy.second.asked == [3, 4, 5]
-
-
-def test_a_vetoed_answer_says_so_at_the_last_layer_alone():
-    encoder, batch = tiny("dense", "norm_topk", "confidence"), ragged()
-    before = encoder(batch)
-    assert before.depth_B.tolist() == [6, 4, 4, 3, 6]
-    encoder.policies = (Veto(0.99),)
-    trace = encoder(batch)
-    going_B = before.depth_B < 6
-    classes = [trace.guesses[k].argmax(-1) for k in (3, 4)]
-    agree_B = classes[0] == classes[1]
-    for i in range(5):
-        if going_B[i] and not agree_B[i]:
-            assert (trace.depth_B[i], trace.reason_B[i]) == (6, VETOED)
-    assert trace.depth_B[3] != 3  # the first exit
-    assert trace.reason_B[[0, 4]].tolist() == [Reason.LAST_LAYER] * 2  # nobody would have let go
 
 
 @pytest.mark.parametrize(

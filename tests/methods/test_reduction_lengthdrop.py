@@ -58,18 +58,3 @@ def test_evolution_finds_what_constant_ratios_miss():
     assert max(f.score for f in start if f.cost <= 0.76) < 9.2
     assert max(f.score for f in best if f.cost <= 0.76) > 10  # 1.0 and 0.5 cost .75, give 10.5
     assert best == evolve(evaluate, 2, 0.5, iterations=20, mutations=10, crossovers=10)
-
-
-def test_search_gives_ratios_of_growing_cost_and_score():
-    made = LengthDrop(ratio=0.5, layers=[1, 2], iterations=20, mutations=10, crossovers=10)
-
-    def evaluate(ratios: list[float]) -> tuple[float, float]:
-        first = 1 - ratios[0]
-        return (first + first * (1 - ratios[1])) / 2, 10 * first
-
-    best = made.search(evaluate)
-    assert best == sorted(best, key=lambda found: (found.cost, found.score))
-    assert (best[0].point, best[0].cost) == ([0.5, 0.5], 0.375)  # the shortest
-    within = [found.point for found in best if found.cost <= 0.76][-1]
-    assert within[0] < 0.05 < 0.4 < within[1]  # the second layer's tokens are worth nothing
-    assert all(0 <= min(found.point) <= max(found.point) <= 0.5 for found in best)

@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-from models import packed, ragged, tiny, tiny_shape
+from models import packed, tiny_shape
 
 from eat_lightning.methods.reduction.ltp import LearnedTokenPruning
 from eat_lightning.model.evidence import Evidence
-from eat_lightning.model.options import PassOptions
 
 RECEIVED = Evidence(received_N=torch.tensor([1.0, 0.4, 1.6, 1.0, 0.9, 0.1]))
 LENGTHS = [4, 2]  # means over t: .25 .1 .4 .25 | .45 .05; the last of each is [SEP]
@@ -55,12 +54,3 @@ def test_a_soft_gate_by_hand():
     torch.testing.assert_close(
         soft.penalties["gates"], 0.5 * torch.stack([gates[:4].mean(), gates[4:].mean()])
     )
-
-
-def test_thresholds_and_scores_get_a_gradient_while_soft():
-    encoder = tiny("dense", "ltp").train()
-    encoder.reduction.temperature = 0.05
-    trace = encoder(ragged(), PassOptions(soft=True))
-    trace.penalties["gates"].sum().backward()
-    assert (encoder.reduction.delta.grad != 0).all()
-    assert encoder.layers[0].qkv.weight.grad.abs().sum() > 0

@@ -1,7 +1,6 @@
 """ToMe: alternate matching, means weighed by size, order kept; log sizes in attention."""
 
 import torch
-import torch.nn.functional as F
 from models import packed, ragged, tiny
 
 from eat_lightning.methods.reduction.tome import ToMe
@@ -46,18 +45,6 @@ def test_tokens_merge_within_their_segment():
     keys = torch.tensor([[1.0, 0.0]] * 7)
     joined = ToMe(ratio=0.5, layers=[1])(rows, Evidence(keys_NK=keys), 1)
     assert joined.position_N.tolist() == [0, 1, 3, 5, 6]
-
-
-def test_a_key_of_size_two_counts_as_two_equal_tokens():
-    """Proportional attention: log size in the scores is the softmax over repeated keys."""
-    torch.manual_seed(0)
-    q, k, v = torch.randn(3, 1, 1, 4, 8)
-    twice = torch.cat([k, k[:, :, 2:3]], 2), torch.cat([v, v[:, :, 2:3]], 2)
-    weight = torch.tensor([1.0, 1.0, 2.0, 1.0]).log()[None, None, None]
-    torch.testing.assert_close(
-        F.scaled_dot_product_attention(q, k, v, attn_mask=weight),
-        F.scaled_dot_product_attention(q, *twice),
-    )
 
 
 def test_merged_tokens_weigh_in_attention_and_in_pooling():

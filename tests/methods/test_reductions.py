@@ -1,12 +1,13 @@
-"""What holds for every reduction on the shelf."""
+"""What holds for every reduction on the shelf, and where a joined row is."""
 
 from dataclasses import replace
 
 import pytest
 import torch
-from models import kinds, method, ragged, tiny
+from models import kinds, method, packed, ragged, tiny
 
 from eat_lightning.methods.reduction._gates import forwarded, weighed
+from eat_lightning.methods.reduction._merged import largest_part, merged
 from eat_lightning.methods.reduction._topk import TopK
 from eat_lightning.model.contracts import Reduction, at_point
 from eat_lightning.model.evidence import Evidence
@@ -78,10 +79,10 @@ def test_cls_survives_the_lax_end(kind: str):
     encoder, batch = tiny("dense", kind), ragged()
     if (knob := encoder.reduction.knob) is not None:
         encoder = encoder.replacing(reduction=at_point(encoder.reduction, knob.fine[-1]))
-    for packed in encoder(batch, PassOptions(keep_hidden=True)).hidden.values():
-        first_B = packed.layout.offsets_B
-        assert packed.layout.lengths_B.min() >= 1
-        assert (packed.position_N[first_B] == 0).all()
+    for rows in encoder(batch, PassOptions(keep_hidden=True)).hidden.values():
+        first_B = rows.layout.offsets_B
+        assert rows.layout.lengths_B.min() >= 1
+        assert (rows.position_N[first_B] == 0).all()
 
 
 @pytest.mark.parametrize("kind", REDUCTIONS)
@@ -101,3 +102,18 @@ def test_a_top_k_without_a_score_is_refused_when_built():
     assert argument_faults(Unfinished, 6, ratio=0.3) == ["Unfinished has no score"]
     with pytest.raises(TypeError, match="score"):
         Unfinished()
+
+
+def test_a_joined_row_is_where_its_largest_part_was():
+    """Rows 1 (size 3) and 4 (size 3) join row 2 (size 1): it is at 1, the first of the largest;
+    row 5 (size 1) joins row 3 (size 1), which stays where it is."""
+    position_N, size_N = torch.arange(6), torch.tensor([1.0, 3, 1, 1, 3, 1])
+    from_M, into_M = torch.tensor([1, 4, 5]), torch.tensor([2, 2, 3])
+    assert largest_part(position_N, size_N, from_M, into_M).tolist() == [0, 1, 1, 3, 4, 5]
+
+
+def test_equal_parts_stay_where_they_were_merged_into():
+    whole = packed([[1.0], [2.0], [4.0], [8.0]], [4])
+    joined = merged(whole, torch.tensor([1]), torch.tensor([2]), proportional=False)
+    assert joined.position_N.tolist() == [0, 2, 3]
+    assert joined.x_ND.flatten().tolist() == [1.0, 3.0, 8.0]

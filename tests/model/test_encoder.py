@@ -138,13 +138,6 @@ def test_an_exit_where_nobody_may_leave_is_not_asked(kind: str):
     assert [*policed(ragged()).guesses] == [1, 2, 3, 6]
 
 
-def test_guesses_are_divided_by_temperature():
-    encoder, batch = tiny(), ragged()
-    cold_BC = encoder(batch).logits_BC
-    encoder.heads["6"].temperature.fill_(2.5)
-    torch.testing.assert_close(encoder(batch).logits_BC, cold_BC / 2.5)
-
-
 @pytest.mark.parametrize(("strength", "kept"), [(0.0, 14), (0.5, 1 + 11), (1.0, 1 + 8)])
 def test_strength_scales_the_ratio(strength: float, kept: int):
     encoder = tiny("dense", "norm_topk")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from models import alone, kinds, padded, ragged, spread, tiny
+from models import kinds, padded, ragged, spread, tiny
 from torch.utils.flop_counter import FlopCounterMode
 
 from eat_lightning.infer.depth_batching import Pool
@@ -21,7 +21,6 @@ from eat_lightning.model.flops import flops
 from eat_lightning.model.int8 import in_int8
 from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.new import checks
-from experiments.bench.stretched import Stretched
 
 LAYERS = [0, 2, 4]
 HEAD: dict[str, Any] = {"layers": LAYERS, "pool": "mean", "activation": None}
@@ -122,18 +121,3 @@ def test_the_auto_class_and_int8_leave_at_0():
         whole = in_int8(encoder)(batch)
     assert (whole.depth_B == 0).tolist() == at_0.tolist()
     torch.testing.assert_close(whole.logits_BC[at_0], expected.logits_BC[at_0])
-
-
-def test_stretches_begin_with_the_embedding_alone():
-    """The calls of an export, run by torch: equal answers, and tokens of the layers that ran."""
-    for reduction in ("none", "norm_topk"):
-        encoder = encoder_at_0(reduction)
-        calls = Stretched(encoder, lambda stretch, state: stretch)
-        parts = [(part.first, part.last) for part, _, _ in calls.parts[False]]
-        assert parts == [(0, 0), (1, 2), (3, 4), (5, 6)]
-        for batch in (ragged(LENGTHS), *alone(ragged(LENGTHS))):
-            with torch.no_grad():
-                found, expected = calls(batch), encoder(batch)
-            assert found.depth_B.tolist() == expected.depth_B.tolist()
-            assert found.tokens_LB.tolist() == expected.tokens_LB.tolist()
-            torch.testing.assert_close(found.logits_BC, expected.logits_BC, atol=1e-4, rtol=1e-4)

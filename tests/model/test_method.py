@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import pytest
 import torch
+from finished import refused
 from models import kinds
 from torch import Tensor, nn
 
@@ -61,9 +62,7 @@ def test_a_value_out_of_types_is_named(name: str):
     value, line = WRONG[name]
     assert argument_faults(Every, 6, **{name: value}) == [line]
     if name != "layers":  # how many there are is not known to a constructor
-        with pytest.raises(ValueError) as refused:  # noqa: PT011
-            Every(**{name: value})
-        assert str(refused.value) == line
+        assert refused(Every, **{name: value}, error=ValueError) == line
 
 
 def test_all_faults_come_at_once_and_rules_only_between_sound_fields():

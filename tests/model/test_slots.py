@@ -10,7 +10,6 @@ from eat_lightning.model.contracts import VectorHead
 from eat_lightning.model.method import method as method_of
 from eat_lightning.model.specification import SLOTS, Specification, build, build_all
 from eat_lightning.new.checks import checks
-from eat_lightning.validation import InLayers
 
 METHODS = [(slot, kind) for slot in SLOTS for kind in kinds(slot)]
 HERE = __name__
@@ -81,13 +80,6 @@ def test_a_class_from_outside_is_told_what_it_lacks():
     assert preset == f"head.pool is not an option of {HERE}.Widest; ~head.pool leaves it out"
 
 
-def test_a_class_from_outside_must_have_been_imported(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.delitem(sys.modules, "antigravity", raising=False)
-    with pytest.raises(ValueError, match="import antigravity before loading this model"):
-        build("exit", {"kind": "antigravity.Rule"})
-    assert "antigravity" not in sys.modules
-
-
 @pytest.mark.parametrize(
     "kind",
     [
@@ -134,13 +126,3 @@ def test_build_all_lists_every_fault():
         "confidence, entropy, every_label, fixed, fpabee, fpabee_labels, margin, never, patience, "
         "pcee, predicted_error, prototype, random, vote, or a class of one's own as nope.Nope",
     ]
-
-
-def test_layers():
-    assert InLayers().lines("k", [1, 6], 6) == []
-    assert InLayers().lines("k", (2,), None) == []
-    assert InLayers().lines("k", [0], None) == ["k must be 1 or more, got 0"]
-    assert InLayers().lines("k", "34", 6) == ["k must be a list of layers, got '34'"]
-    assert InLayers().lines("k", None, 6) == ["k must be a list of layers, got None"]
-    assert InLayers().lines("k", [2.0], 6) == ["k must hold whole numbers, got 2.0"]
-    assert InLayers().lines("k", [True], 6) == ["k must hold whole numbers, got True"]

@@ -8,6 +8,7 @@ from typing import Any
 
 import jaxtyping
 import pytest
+from finished import refused
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.methods.exit.never import Never
@@ -97,9 +98,7 @@ def test_a_wrong_shape_is_one_line(slot: str, bad: Any, line: str, monkeypatch: 
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     bad.layers = [2]
     (check,) = (check for check in checks(slot) if check.__name__ == "stream_is_the_batch")
-    with pytest.raises(Misshaped) as caught:
-        check(bad)
-    assert str(caught.value) == line
+    assert refused(check, bad, error=Misshaped) == line
 
 
 def test_nothing_is_replaced_and_names_are_modules(tmp_path: Path):

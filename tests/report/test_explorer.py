@@ -1,46 +1,28 @@
 """The way of examples: nested, as counted, as the encoder itself goes, and readable."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import yaml
-from models import method, tiny
+from finished import finish, tiny_for
+from models import method
 
-from eat_lightning.config import CONFIG_DIR
 from eat_lightning.data.split import Split
-from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.specification import build
 from eat_lightning.report.explorer import compared, explore
 from eat_lightning.runs.run import Run
-from eat_lightning.weights.checkpoint import save_model
-
-
-def make_run(folder: Path, task: str, reduction: str = "norm_topk") -> Run:
-    """A finished toy run without training."""
-    node = yaml.safe_load((Path(CONFIG_DIR) / "task" / f"{task}.yaml").read_text())
-    labels, tokenizer = node["labels"], toy_tokenizer()
-    sizes = {"vocab_size": len(tokenizer), "sep_token_id": tokenizer.sep_token_id}
-    rule, head = ("confidence" if labels else "never"), {"layers": [3, 4]}
-    encoder = tiny("dense", reduction, rule, len(labels) or 1, head, max_positions=300, **sizes)
-    if labels:
-        encoder = encoder.replacing(exit=method("exit", "confidence", tau=0.6, layers=[3, 4]))
-    save_model(encoder, labels or ["score"], folder / "model")
-    tokenizer.save_pretrained(folder / "model")
-    target = "eat_lightning.data.toy.ToyData"
-    data = {"_target_": target, "num_validation": 60, "cache_dir": str(folder / "cache")}
-    whole = {"task": node, "data": data, "seed": 1, "model": "eat", "study": "s"}
-    (folder / "config.yaml").write_text(yaml.safe_dump(whole))
-    (folder / "done.json").write_text("{}")
-    return Run.open(folder)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return make_run(tmp_path_factory.mktemp("runs") / "task=sst2,model=eat,seed=1", "sst2")
+    """A finished toy run without training."""
+    folder = tmp_path_factory.mktemp("runs") / "task=sst2,model=eat,seed=1"
+    encoder = tiny_for("sst2", "confidence", head={"layers": [3, 4]}, max_positions=300)
+    encoder = encoder.replacing(exit=method("exit", "confidence", tau=0.6, layers=[3, 4]))
+    data = {"num_validation": 60, "cache_dir": str(folder / "cache")}
+    return Run.open(finish(folder, encoder, "sst2", data, seed=1, model="eat", study="s"))
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from finished import config_of
 
-from eat_lightning.errors import ConfigError
 from eat_lightning.track.__main__ import workspace
 
 pytest.importorskip("wandb_workspaces", reason="pip install wandb-workspaces")
@@ -68,12 +67,3 @@ def test_without_an_account_the_spec_is_a_file(outputs: Path, capsys: pytest.Cap
         + ("login, then this command saves it)\n")
     )
     assert (outputs / "workspace.json").is_file()
-
-
-def test_faults_are_named_together():
-    with pytest.raises(ConfigError) as raised:
-        workspace(config_of("track", "project=''", "exits=[4,3]"))
-    assert str(raised.value).splitlines() == [
-        "project must be a name, got ''",
-        "exits must ascend, got [4, 3]",
-    ]

@@ -1,4 +1,4 @@
-"""The schedule, the temperature and the learning rate, at values a person can compute."""
+"""Schedules, temperatures and rates at values a person can compute; what the Trainer is given."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +21,7 @@ from eat_lightning.train.callbacks.temperature import (
     fit_temperature,
 )
 from eat_lightning.train.module import scheduled_retention, step_seed
+from eat_lightning.train.trainer import trainer_arguments
 
 
 def strengths(schedule, epochs: list[float], num_epochs: int = 3) -> list[float]:
@@ -113,3 +114,20 @@ def test_temperatures_are_fitted_on_all_of_the_cut_but_the_part_of_certificates(
     assert module.calibration[2]["ece_before"] == pytest.approx(ece(both_BC, labels_B))
     wanted = fit_temperature(both_BC, labels_B)
     assert float(encoder.heads["2"].temperature) == pytest.approx(wanted, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("capability", "precision"),
+    [((7, 5), "32-true"), ((8, 0), "bf16-mixed"), ((9, 0), "bf16-mixed")],
+)
+def test_auto_is_bf16_where_a_gpu_computes_it_itself(monkeypatch, capability, precision):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    # What torch answers of a T4, where it emulates it.
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    given = {"accelerator": "gpu", "precision": "auto"}
+    assert trainer_arguments(given)["precision"] == precision
+
+
+def test_a_precision_that_is_named_stays():
+    assert trainer_arguments({"precision": "32-true"})["precision"] == "32-true"

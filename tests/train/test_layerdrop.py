@@ -7,7 +7,6 @@ from test_stages import STEPS, fit
 
 from eat_lightning.methods.schedule.anneal import Anneal
 from eat_lightning.train.module import dropped_layers, step_seed
-from eat_lightning.weights.checkpoint import encoder_faults
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -22,9 +21,3 @@ def test_what_a_step_leaves_out_does_not_move():
         assert {k for k in range(1, 7) if f"layers.{k - 1}.up.weight" not in moved} == gone
         met |= gone
     assert met == {1, 2, 3, 4, 5, 6}
-
-
-def test_faults():
-    fault = "encoder.layerdrop must be in [0, 1), got 1.0"
-    assert encoder_faults(6, "some/body", layerdrop=1.0) == [fault]
-    assert encoder_faults(6, "some/body", layerdrop=0.2) == []

@@ -20,6 +20,7 @@ from eat_lightning.methods.schedule.two_stage import TwoStage
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.training import Stage
+from eat_lightning.runs.plan import OnePassSettings
 from eat_lightning.runs.row import read
 from eat_lightning.runs.run import Run, folder_for
 from eat_lightning.train.__main__ import train
@@ -33,7 +34,7 @@ from eat_lightning.train.one_pass import (
     searched,
     trains_early_heads_alone,
 )
-from eat_lightning.train.plan import OnePassSettings, planned
+from eat_lightning.train.plan import planned
 
 HEAD: dict[str, Any] = {"layers": [0, 2, 4], "last": {"kind": "pooled", "pool": "mean"}}
 CHOSEN = Chosen(1e-3, 0.05, 2)

@@ -78,9 +78,5 @@ def test_the_schedule_rises_by_a_cubic():
     # Half way through the ramp 1 - 0.5^3 of what shall go is gone (Zhu and Gupta, equation 1).
     assert stage.strength(0.45) == pytest.approx(1 - 0.5**3)
     assert [stage.strength(p) for p in (0.1, 0.7, 0.9)] == [0.0, 1.0, 1.0]
-    with pytest.raises(
-        ValueError, match=r"schedule\.cool must leave steps to prune: warm=0.5, got"
-    ):
+    with pytest.raises(ValueError, match=r"schedule\.cool must leave steps to prune: warm=0.5"):
         Gradual(warm=0.5, cool=0.5)
-    with pytest.raises(ValueError, match=r"schedule\.shape must be .*cubic, got 'steep'"):
-        Gradual(shape="steep")  # type: ignore[arg-type]

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from safetensors.torch import load_file
 from training import TINY, config_of, copy_of_shared, trained
 
@@ -16,8 +15,7 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import record
 from eat_lightning.methods.objective.hidden_distillation import HiddenDistillation
 from eat_lightning.model.options import ALL_EXITS
-from eat_lightning.runs.run import Run, folder_for
-from eat_lightning.train.__main__ import train
+from eat_lightning.runs.run import Run
 from eat_lightning.train.fit import data_of
 from eat_lightning.train.plan import planned
 
@@ -71,26 +69,6 @@ def test_a_teacher_is_asked_for_what_a_run_draws_and_nothing_twice(
         assert np.array_equal(np.flatnonzero(~np.isnan(said[-1][:, 0])), rows)
     assert asked == [len(few), len(more) - len(few)]
     assert np.array_equal(said[1][few], said[0][few])
-
-
-def test_heads_alone_on_a_tuned_run(run: Run):
-    """Its own answers at full depth stay as they are, and no body without a classifier is taken."""
-    tuned = run.folder / "model"
-    taught = [f"teacher={run.folder}", f"encoder.pretrained={tuned}", "model=eat_heads"]
-    others = [override for override in TINY if not override.startswith("encoder")]
-    taught += ["objective=gradient_equilibrium", "objective.distill=0.5", "one_pass.epochs=[2]"]
-    given = [*others, "encoder=bert_6", "study=heads", *taught]
-    config = config_of(*given)
-    train(config, given)
-    heads = Run.open(folder_for(config, given))
-    batch = run.data().split("validation").batch(np.arange(8))
-    ours, theirs = (r.model()[0](batch, ALL_EXITS).guesses for r in (heads, run))
-    assert sorted(ours) == [0, 1, 2, 3, 4, 5, 6]
-    assert torch.allclose(ours[6].softmax(-1).argmax(-1), theirs[6].softmax(-1).argmax(-1))
-    weights = [load_file(r.folder / "model" / "model.safetensors") for r in (heads, run)]
-    same = [n for n in weights[1] if n.startswith(("encoder.layers.", "encoder.heads.6.classes"))]
-    assert len(same) > 50
-    assert all(torch.equal(weights[0][name], weights[1][name]) for name in same)
 
 
 def test_a_teacher_of_another_shape_teaches_its_hidden_states(run: Run):

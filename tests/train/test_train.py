@@ -120,11 +120,8 @@ SHARED_ANSWERS = ["objective=sandwich", "reduction=norm_topk"]
     "given",
     [
         ["task=mnli", "model=eat_paper"],
-        ["task=qqp", "model=minilm"],
         ["task=stsb", "exit=never"],
         ["task=cola", "head=attention", *SHARED_ANSWERS],
-        ["head=past_future", *SHARED_ANSWERS],
-        ["head=shared", *SHARED_ANSWERS],
     ],
     ids=" ".join,
 )

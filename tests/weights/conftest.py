@@ -24,6 +24,7 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers import BertConfig, BertForSequenceClassification
 
     sizes = {"vocab_size": 50, "hidden_size": 16, "num_attention_heads": 4, "num_labels": 3}
+    sizes |= {"id2label": {0: "bad", 1: "fair", 2: "good"}}
     sizes |= {"num_hidden_layers": 3, "intermediate_size": 24, "max_position_embeddings": 40}
     path = tmp_path_factory.mktemp("bert")
     spread(BertForSequenceClassification(BertConfig(**sizes))).save_pretrained(path)

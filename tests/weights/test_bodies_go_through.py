@@ -16,8 +16,10 @@ from finished import finish
 from models import method, spread
 
 from eat_lightning.data.tokens import toy_tokenizer
+from eat_lightning.deploy.adapt.original import Original
+from eat_lightning.deploy.adapt.run import check_encoder, splits_of
+from eat_lightning.deploy.adapt.texts import read_texts
 from eat_lightning.infer.onnx_backend import Export
-from eat_lightning.infer.prepacked import cannot
 from eat_lightning.model.packed import Batch
 from eat_lightning.runs.open import open_export, open_run
 from eat_lightning.runs.run import Run
@@ -71,6 +73,16 @@ def shares_alike(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> floa
     return float(np.mean([all(a[k] == b[k] for k in ("label", "depth")) for a, b in pairs]))
 
 
+def test_adapt_opens_it_and_our_kernels_answer_as_transformers_does(body: Path, tmp_path: Path):
+    original = Original.open(str(body))
+    assert len(original.same.labels) == 2
+    texts = read_texts(TEXTS, None, len(TEXTS))
+    parts = {"select": np.arange(len(texts))}
+    check_encoder(
+        original.encoder(1), original, splits_of(texts, parts, original, tmp_path)["select"]
+    )
+
+
 @pytest.mark.nightly
 @pytest.mark.skipif(find_spec("onnxscript") is None, reason="needs the extra `onnx`")
 def test_its_export_answers_as_it_does(run: Path):
@@ -83,20 +95,6 @@ def test_its_export_answers_as_it_does(run: Path):
             assert found[batch][f"{what}_equal"] >= found[batch]["examples"] - thin
     answers = answered(open_export(Export.open(to, 1)))
     assert shares_alike(answers, answered(open_run(Run.open(run)))) > 0.9
-
-
-@pytest.mark.parametrize(("form", "alike"), [("prepacked", 0.9), ("int8", 0.5), ("bf16", 0.5)])
-def test_in_another_form(run: Path, form: str, alike: float):
-    how: dict[str, Any] = {"prepack": False, "dtype": form}
-    if form == "prepacked":
-        if reason := cannot(Run.open(run).model()[0]):
-            pytest.skip(reason)
-        how = {"prepack": True}
-    plain = answered(open_run(Run.open(run), prepack=False))
-    assert len({answer["depth"] for answer in plain}) > 1
-    other = answered(open_run(Run.open(run), **how))
-    assert all(np.isfinite(answer["confidence"]) for answer in other)
-    assert shares_alike(plain, other) >= alike
 
 
 def test_auto_classes_open_and_save_it(run: Path, tmp_path: Path):

@@ -80,11 +80,8 @@ def test_a_hostile_config_is_refused(kind, slot: str, folder: Path):
         ({"exit": "never"}, "exit must be a dict"),
         ({"id2label": None}, "not a model"),
         ({"id2label": {"0": "bad", "1": "good"}}, "size mismatch"),
-        ({"hidden_size": "wide"}, "not a model"),
         ({"head": {"layers": [9]}}, "head.layers must be in 0..6, got 9"),
-        ({"reduction": {"kind": "norm_topk", "layers": [9]}}, "reduction.layers must be in 1..6"),
         ({"exit": {"kind": "confidence", "layers": [2]}}, "exit.layers must have exit heads"),
-        ({"exit": {"kind": "confidence", "tau": 1.5}}, r"exit.tau must be in \(0, 1\], got 1.5"),
         ({"model_type": "gpt2"}, "model_type must be one of albert, bert, .*, eat, got 'gpt2'"),
     ],
 )
@@ -153,18 +150,6 @@ def test_a_runs_model_is_a_body_too(folder: Path):
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(ConfigError, match=r"not a model.*hidden_size is missing"):
         body(folder)
-
-
-def test_a_body_that_lacks_weights(bert: Path, tmp_path: Path):
-    from safetensors.torch import load_file, save_file
-
-    weights = load_file(bert / "model.safetensors")
-    name = next(n for n in weights if n.endswith("layer.1.output.dense.weight"))
-    del weights[name]
-    save_file(weights, tmp_path / "model.safetensors")
-    (tmp_path / "config.json").write_text((bert / "config.json").read_text())
-    with pytest.raises(ConfigError, match=r"model.safetensors lacks layers.1.down.weight"):
-        body(tmp_path)
 
 
 def test_old_names_of_layer_norms(bert: Path, tmp_path: Path):

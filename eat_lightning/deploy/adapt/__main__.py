@@ -17,7 +17,7 @@ def adapt(config: dict[str, Any]) -> None:
     """
     from safetensors import SafetensorError
 
-    from eat_lightning.weights.untrusted import one_line
+    from eat_lightning.errors import one_line
 
     config["model"] = config.pop("classifier")
     made = of_lists if config["queries"] is not None else of_texts
@@ -39,7 +39,7 @@ def of_texts(config: dict[str, Any]) -> None:
 
     result = adapted(plan)
     candidates_table(result).show()
-    print(result.won)
+    print(f"{result.won}\n{result.changes}".rstrip())
     to = plan.to
     print(f"eat predict run={to}\neat serve run={to}")
     print(f'pipeline("text-classification", model={to!r})  # of transformers: the original')
@@ -62,7 +62,8 @@ def of_lists(config: dict[str, Any]) -> None:
 main = entry(
     *("adapt", adapt),
     renamed={"model": "classifier"},
-    kept="what is finished lies beside `to`, ending in .part, and the same command goes on",
+    kept="what is finished lies beside `to`, ending in .part, and the same command goes on "
+    "(exits that were learning begin again)",
 )
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import yaml
 from eat_lightning.config import CONFIG_DIR, parsed
 from eat_lightning.deploy.adapt.list_plan import ListSettings
 from eat_lightning.deploy.adapt.list_run import adapt_lists
-from eat_lightning.deploy.adapt.plan import AdaptSettings
+from eat_lightning.deploy.adapt.plan import A_LIST, AdaptSettings
 from eat_lightning.deploy.adapt.run import adapt as run
 from eat_lightning.engines.adapted import AboutAdapted, open_adapted
 from eat_lightning.engines.plan import ADAPTED
@@ -43,7 +43,9 @@ class Adapted:
     def __post_init__(self) -> None:
         self.folder = Path(self.folder)
         if not (self.folder / ADAPTED).is_file():
-            raise ValueError(f"folder={self.folder}: has no {ADAPTED}, which `eat adapt` writes")
+            there = f"has no {ADAPTED}, which `eat adapt` writes"
+            missing = there if self.folder.exists() else "there is no such folder"
+            raise ValueError(f"folder={self.folder}: {missing}")
 
     @cached_property
     def about(self) -> AboutAdapted:
@@ -121,7 +123,7 @@ def source_name(given: Any) -> str | None:
     """Name what is adapted on, as the command would."""
     if given is None:
         return None
-    return str(given) if isinstance(given, str | Path) else "a list"
+    return str(given) if isinstance(given, str | Path) else A_LIST
 
 
 def listed(given: Any) -> list[Any] | None:

@@ -12,11 +12,11 @@ from lightning import seed_everything
 
 from eat_lightning.methods.objective.self_distillation import SelfDistillation
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.runs.plan import OnePassSettings
 from eat_lightning.train.callbacks.progress import ProgressLines
 from eat_lightning.train.callbacks.temperature import calibrate
 from eat_lightning.train.kept_vectors import kept_vectors
 from eat_lightning.train.one_pass import Fold, HeadTraining, VectorData, searched
-from eat_lightning.train.plan import OnePassSettings
 from eat_lightning.train.processes import quiet
 from eat_lightning.train.trainer import computes_bf16, trainer_arguments
 from eat_lightning.weights.exits import EXITS, load_exits, save_exits

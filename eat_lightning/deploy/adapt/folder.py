@@ -30,6 +30,7 @@ from eat_lightning.runs.run import processor
 from eat_lightning.weights.exits import save_exits
 from eat_lightning.weights.files import SAFE, weight_files
 
+MOST_CHANGES = 3  # pairs of classes that a person is told
 CARD = Path(__file__).with_name("card.md")
 TOKENIZER = ("tokenizer*", "vocab.*", "merges.txt", "*.model", "special_tokens_map.json")
 CROSS_ENCODER = ("modules.json", "*sentence_*.json")  # of sentence-transformers: its activation
@@ -101,6 +102,23 @@ class AdaptResult:
             f"({self.ms(chosen):.1f} instead of {self.ms(self.first):.1f} ms a text), and "
             f"{self.promise}: {count.changed} of {count.num:,} did."
             + ("" if not chosen.is_static else " Exits won nothing on top of it.")
+        )
+
+    @property
+    def changes(self) -> str:
+        """Say which classes changed into which, on the texts of the certificate; empty where none
+        did, or where a text has not one class."""
+        found = self.original.same.class_changes(
+            self.original_answers["certify"], self.passed.logits_NC
+        )
+        if not found:
+            return ""
+        most = found.most_common(MOST_CHANGES)
+        parts = ", ".join(f"{before} to {after} {num}" for (before, after), num in most)
+        name = most[0][0][0]
+        return (
+            f"Changed answers: {parts}{', ...' if len(found) > len(most) else ''}. The promise is "
+            f"of all classes together; per_class={{{name}:{self.plan.agree:g}}} adds one of {name}."
         )
 
     @property
@@ -232,6 +250,7 @@ def card(result: AdaptResult, about: AboutAdapted, table: str) -> str:
         title=f"{result.title}, adapted",
         original=f"{result.title}, transformers, fp32, {result.ms(result.first):.2f} ms a text",
         won=result.won,
+        changes=result.changes,
         chosen=f"{result.chosen.name}, {result.ms(result.chosen):.2f} ms a text",
         promise=about.certificate["promise"],
         counts=result.chosen.tested,

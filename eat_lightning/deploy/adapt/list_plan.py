@@ -7,9 +7,16 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from eat_lightning.config import Settings, parsed_for_lists
-from eat_lightning.deploy.adapt.plan import Share, TimesSettings, named
+from eat_lightning.data.query_lists import check_file
+from eat_lightning.deploy.adapt.plan import (
+    Share,
+    TimesSettings,
+    file_faults,
+    folder_faults,
+    named,
+)
 from eat_lightning.errors import ConfigError
-from eat_lightning.train.plan import OnePassSettings
+from eat_lightning.runs.plan import OnePassSettings
 from eat_lightning.validation import Whole
 
 
@@ -45,5 +52,7 @@ class ListSettings(Settings):
             yield f"shares must be three that sum to 1, got {self.shares}"
         if not self.heads.enabled:
             yield "heads.enabled=false is for texts: candidates leave by what heads say"
+        yield from folder_faults("model", self.model)
+        yield from file_faults(self.queries, check_file)
         if Path(self.to).exists():
             yield f"to={self.to} is there already: name another folder, or delete it"

@@ -20,7 +20,7 @@ from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.deploy.adapt.same_answer import SameAnswer, same_answer_of
 from eat_lightning.engines.adapted import encoder_of
 from eat_lightning.engines.reranker import SCORE_OF_LISTS
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.long_texts import CUT, Joiner, LongTexts, Reader
 from eat_lightning.measure.baselines import padded_inputs
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -28,7 +28,7 @@ from eat_lightning.model.packed import Batch
 from eat_lightning.weights.checkpoint import class_counts, classes_in, source_shape
 from eat_lightning.weights.files import read_weights, weight_files
 from eat_lightning.weights.hub import model_folder
-from eat_lightning.weights.untrusted import one_line, read_config
+from eat_lightning.weights.untrusted import read_config
 
 ENDING = "ForSequenceClassification"
 
@@ -70,8 +70,6 @@ class Original:
             tolerance, cuts: by which two scores are compared.
             lists: it orders candidates, by its score or by the logit of entailment.
         """
-        if not Path(name).is_dir() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
-            raise ConfigError(f"model={name}: there is no such folder")
         with as_model(name):
             folder = model_folder(name)
             config = read_config(folder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,10 +10,13 @@ from pydantic import BeforeValidator
 
 from eat_lightning.config import Settings
 from eat_lightning.deploy.adapt.demand import Demand
+from eat_lightning.deploy.adapt.texts import files_of
+from eat_lightning.errors import ConfigError
 from eat_lightning.long_texts import LongTexts, Mode
-from eat_lightning.runs.plan import WindowSettings
-from eat_lightning.train.plan import OnePassSettings
+from eat_lightning.runs.plan import OnePassSettings, WindowSettings
 from eat_lightning.validation import Whole, Within
+
+A_LIST = "a list"  # in place of a file, where Python hands over the examples
 
 
 def named(what: str) -> Any:
@@ -23,6 +26,27 @@ def named(what: str) -> Any:
         return str(value)
 
     return BeforeValidator(check)
+
+
+def folder_faults(key: str, name: str) -> Iterator[str]:
+    """Yield the error of a path that is no folder of a model. A hub's name passes."""
+    if Path(name).is_dir():
+        if not Path(name, "config.json").is_file():
+            yield (
+                f"{key}={name}: no config.json, so not a model folder: give one that "
+                "save_pretrained of transformers wrote"
+            )
+    elif name.startswith((".", "/", "~")) or name.count("/") > 1:
+        yield f"{key}={name}: there is no such folder"
+
+
+def file_faults(given: str, check: Callable[[Path], Any]) -> Iterator[str]:
+    """Yield the error of a path that cannot be read: what `check` raises."""
+    try:
+        if given != A_LIST:
+            check(Path(given))
+    except ConfigError as error:
+        yield str(error)
 
 
 Share = Annotated[float, Within("(0, 1)")]
@@ -41,7 +65,9 @@ class AdaptSettings(Settings):
 
     model: Annotated[str, named("a classifier's folder, or a hub's model: model=...")]
     small: str | None
-    texts: Annotated[str, named("a file or a folder of texts: texts=...")]
+    texts: Annotated[
+        str, named("a file or a folder of texts (of a cross-encoder: queries=...): texts=...")
+    ]
     to: Annotated[str, named("the folder to write: to=...")]
     agree: Share
     confidence: Share
@@ -80,5 +106,9 @@ class AdaptSettings(Settings):
             yield f"columns must name one or two, got {self.columns}"
         if self.small and self.long == "windows":
             yield f"small={self.small} is for texts that are read at once, got long=windows"
+        yield from folder_faults("model", self.model)
+        if self.small:
+            yield from folder_faults("small", self.small)
+        yield from file_faults(self.texts, files_of)
         if Path(self.to).exists():
             yield f"to={self.to} is there already: name another folder, or delete it"

@@ -17,6 +17,7 @@ from eat_lightning.report.figures import Figure
 from eat_lightning.report.page import render
 from eat_lightning.report.table import EMPTY, Cell, Column, Line, Table
 
+KINDS = ("static", "with exits", "cascade")
 MOST_SHOWN = 200  # texts whose answer changed
 
 
@@ -55,7 +56,8 @@ def cells(result: AdaptResult, candidate: AdaptCandidate) -> dict[str, Cell]:
 
 def page(result: AdaptResult) -> str:
     """Make the page's HTML."""
-    claim = Claim("adapted", "What was won", [result.won], [candidates_table(result)])
+    answer = [line for line in (result.won, result.changes) if line]
+    claim = Claim("adapted", "What was won", answer, [candidates_table(result)])
     claim.add(figures=[time_over_agreement(result)])
     if result.chosen.point is not None:
         claim.add(figures=[who_leaves_where(result)])
@@ -70,13 +72,10 @@ def time_over_agreement(result: AdaptResult) -> Figure:
 
     def draw(drawing: Any) -> None:
         axes = drawing.subplots()
-        looks = figures.looks(["static", "with exits", "cascade"])
-        for candidate in result.candidates:
-            if not (candidate.ms and candidate.counts):
-                continue
-            look = looks[
-                "cascade" if candidate.small else "with exits" if candidate.point else "static"
-            ]
+        shown = [c for c in result.candidates if c.ms and c.counts]
+        looks = figures.looks([kind for kind in KINDS if kind in map(kind_of, shown)])
+        for candidate in shown:
+            look = looks[kind_of(candidate)]
             agree, ms = 100 - 100 * candidate.counts[0].changed / num, result.ms(candidate)
             size = 11 if candidate is result.chosen else 6
             axes.plot([agree], [ms], look.marker, color=look.color, markersize=size)
@@ -89,6 +88,13 @@ def time_over_agreement(result: AdaptResult) -> Figure:
 
     caption = f"Of {num:,} texts for choosing. Large: chosen. Dotted: the share that must stay."
     return Figure("time-over-agreement", "Time over agreement.", caption, draw)
+
+
+def kind_of(candidate: AdaptCandidate) -> str:
+    """Name what a candidate is, for a legend."""
+    if candidate.small:
+        return "cascade"
+    return "with exits" if candidate.point else "static"
 
 
 def who_leaves_where(result: AdaptResult) -> Figure:

@@ -40,6 +40,7 @@ from eat_lightning.infer.text_windows import TextWindows, windows_of
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.weights.files import weights_digest
 
+LATE = {"agree", "confidence", "per_class", "engines", "batch", "times"}  # passes are as they were
 CLOSE = 1e-2  # our encoder's logits in fp32 differ from transformers' by less
 KERNELS = 2048  # 7 for each number of tokens and dtype, 0.4 MB each: passes make thousands
 
@@ -120,7 +121,7 @@ def small_model(
 def identity(plan: AdaptSettings, models: list[Original], texts: Texts) -> dict[str, Any]:
     """Settings that an unfinished adaptation must share with the call that goes on."""
     rows = hashlib.sha256(repr(texts.rows).encode("utf-8", "surrogatepass")).hexdigest()
-    settings = plan.model_dump(exclude={"to", "texts", "model", "small", "times"})
+    settings = plan.model_dump(exclude={"to", "texts", "model", "small", *LATE})
     weights = [weights_digest(model.folder) for model in models]
     return settings | {"weights": weights, "rows": rows}
 

@@ -5,6 +5,7 @@ Shapes: N texts, C classes.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from eat_lightning.answer_kind import MULTI, SCORE, AnswerKind, Score, kind_of
+from eat_lightning.answer_kind import MULTI, SCORE, SINGLE, AnswerKind, Score, kind_of
 from eat_lightning.errors import ConfigError
 
 
@@ -58,6 +59,16 @@ class SameAnswer:
             return {label: original_NC[:, c] > 0 for c, label in enumerate(self.labels)}
         answer_N = self.kind.numbered(original_NC, original_NC)
         return {label: answer_N == number for number, label in enumerate(self.labels)}
+
+    def class_changes(
+        self, original_NC: Float[np.ndarray, "n c"], logits_NC: Float[np.ndarray, "n c"]
+    ) -> Counter[tuple[str, str]]:
+        """Count changed answers by the class before and after; none where a text has not one."""
+        if self.kind.problem_type != SINGLE:
+            return Counter()
+        before, after = self.groups(original_NC), self.groups(logits_NC)
+        pairs = ((a, b) for a in self.labels for b in self.labels if a != b)
+        return +Counter({(a, b): int((before[a] & after[b]).sum()) for a, b in pairs})
 
     def shown(self, logits_C: Float[np.ndarray, " c"]) -> str:
         """Write an answer for a person."""

@@ -282,7 +282,8 @@ class Search:
             }
             return {"ms": ms, "faults": faults}
 
-        times = self.work.json(f"times-{name}", measured)
+        same = crc32("\n".join(candidate.key for candidate in candidates).encode())
+        times = self.work.json(f"times-{name}-{same:08x}", measured)
         for candidate in candidates:
             candidate.ms = times["ms"].get(candidate.key, {})
             candidate.fault = times["faults"].get(candidate.key, "")

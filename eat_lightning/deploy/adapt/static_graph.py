@@ -12,8 +12,8 @@ import torch
 from torch.export import Dim
 
 from eat_lightning.deploy.adapt.original import Original
+from eat_lightning.errors import one_line
 from eat_lightning.export.graph import OPSET, quiet
-from eat_lightning.weights.untrusted import one_line
 
 CLOSE = 1e-3  # logits of the graph differ from transformers' by less
 

@@ -17,9 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eat_lightning.data.source import json_lines
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.long_texts import Reader
-from eat_lightning.weights.untrusted import one_line
 
 SUFFIXES = (".txt", ".csv", ".jsonl", ".parquet")
 PARTS = {"learn": 0.5, "select": 0.2, "certify": 0.3}
@@ -95,7 +94,7 @@ def read_texts(given: str | Sequence[Any], columns: list[str] | None, most: int)
         most: of the texts that are taken.
     """
     if not isinstance(given, str | Path):
-        rows = [(row,) if isinstance(row, str) else tuple(row) for row in given]
+        rows = [row_of(row, number) for number, row in enumerate(given)]
         if len({len(row) for row in rows}) > 1:
             raise ConfigError("texts must be all single texts, or all pairs")
         names = columns or ["text", "text_pair"][: len(rows[0]) if rows else 1]
@@ -113,13 +112,24 @@ def read_texts(given: str | Sequence[Any], columns: list[str] | None, most: int)
     return Texts.of(found, columns or ["text"], most)
 
 
+def row_of(given: Any, number: int) -> Row:
+    """Check a text, or a pair. ConfigError for anything else."""
+    row = (given,) if isinstance(given, str) else given
+    if not (isinstance(row, tuple | list) and all(isinstance(text, str) for text in row)):
+        raise ConfigError(f"texts[{number}] must be a text or a pair, got {one_line(given, 40)}")
+    return tuple(row)
+
+
 def files_of(path: Path) -> list[Path]:
     """List a file, or those of a folder that are of a known kind."""
     known = ", ".join(SUFFIXES)
     if path.is_dir():
         inside = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.is_file())
         if not inside:
-            raise ConfigError(f"texts={path}: the folder has no file of {known}")
+            raise ConfigError(
+                f"texts={path}: the folder has no file of {known}: write a jsonl file with a text "
+                "in each line"
+            )
         return inside
     if not path.is_file():
         raise ConfigError(f"texts={path}: there is no such file or folder")

@@ -43,7 +43,8 @@ class Work:
         folder = to.with_name(f"{to.name}.part")
         path = folder / "settings.json"
         settings = json.loads(json.dumps(settings))
-        if folder.exists() and not is_of(path, settings):
+        if folder.exists() and (differ := differing(path, settings)):
+            print(f"{folder}: was begun with another {', '.join(differ)}, and begins anew")
             shutil.rmtree(folder)
         resumed = folder.exists()
         try:
@@ -88,8 +89,12 @@ class Work:
         )
 
 
-def is_of(path: Path, settings: dict[str, Any]) -> bool:
+def differing(path: Path, settings: dict[str, Any]) -> list[str]:
+    """List the keys in which an earlier call's settings differ."""
     try:
-        return json_of(path) == settings
+        kept = json_of(path)
     except (ValueError, OSError):
-        return False
+        kept = None
+    kept = kept if isinstance(kept, dict) else {}
+    keys = kept.keys() | settings.keys()
+    return sorted(key for key in keys if kept.get(key, path) != settings.get(key, path))

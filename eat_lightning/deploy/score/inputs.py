@@ -18,8 +18,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eat_lightning.errors import ConfigError, Faults
-from eat_lightning.weights.untrusted import one_line
+from eat_lightning.errors import ConfigError, Faults, one_line
 
 SUFFIXES = {
     ".parquet": "parquet",

@@ -24,10 +24,10 @@ from filelock import FileLock, Timeout
 from eat_lightning.answer_kind import AnswerKind
 from eat_lightning.deploy.score.inputs import Shard
 from eat_lightning.deploy.score.rows import Reject
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.files import replacing, write_json
 from eat_lightning.runs.run import flat
-from eat_lightning.weights.untrusted import json_of, one_line
+from eat_lightning.weights.untrusted import json_of
 
 MANIFEST, REJECTS, LOCK = "_score.json", "_rejects", "_lock"
 FORMAT = 1

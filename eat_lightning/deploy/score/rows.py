@@ -19,9 +19,8 @@ import pyarrow.parquet as pq
 
 from eat_lightning.deploy.score.columns import JsonColumns
 from eat_lightning.deploy.score.inputs import Input, Shard
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.text_io import texts_of
-from eat_lightning.weights.untrusted import one_line
 
 ABOUT = ("source", "mime")  # what policies and certificates by source ask of an example
 SHOWN = 2000  # characters of a rejected row that are kept

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 from eat_lightning.data.batching import within_budget
+from eat_lightning.errors import one_line
 from eat_lightning.infer.backend import Backend
 from eat_lightning.infer.depth_batching import Pool
 from eat_lightning.infer.torch_backend import TorchBackend, in_numpy
 from eat_lightning.long_texts import ReadText
 from eat_lightning.text_io import About, Texts, refusal
-from eat_lightning.weights.untrusted import one_line
 
 BYTES_PER_TOKEN = 4  # of a text, where a backend does not tell its tokens before it runs
 Answers = list[dict[str, Any]]

@@ -20,8 +20,8 @@ from eat_lightning.deploy.score.rows import (
     windows,
 )
 from eat_lightning.deploy.score.scorer import Answers, Scorer
+from eat_lightning.errors import one_line
 from eat_lightning.text_io import refusal
-from eat_lightning.weights.untrusted import one_line
 
 MOST_TRIES = 2  # of a shard: what kills two workers is what kills
 

@@ -60,7 +60,9 @@ def bound_socket(host: str, port: int) -> socket.socket:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind(address)
     except OSError as error:
-        raise ConfigError(f"host={host} port={port}: cannot be opened ({error})") from None
+        raise ConfigError(
+            f"host={host} port={port}: cannot be opened ({error}): port=0 takes any that is free"
+        ) from None
     return opened
 
 

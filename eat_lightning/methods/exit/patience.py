@@ -3,6 +3,8 @@
 With c_e the class of exit e: c_e = c_{e-1} = ... = c_{e-patience}.
 
 Layers [3, 4] with patience 1 are EAT's variant (section 3.3): equal argmax at layers 3 and 4.
+
+It has no knob, so no budget is fitted: compare its FLOPs with fixed depth.
 """
 
 from collections.abc import Sequence

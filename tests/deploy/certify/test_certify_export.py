@@ -13,7 +13,6 @@ from finished import refused
 
 from eat_lightning.deploy.certify.__main__ import certify
 from eat_lightning.infer.onnx_backend import Export
-from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.runs.certificate import Certificate
 from eat_lightning.runs.open import open_export, open_run
 from eat_lightning.runs.run import Run
@@ -89,21 +88,6 @@ def test_no_point_is_laxer_than_the_graphs(runs: Path):
     assert one.holds_for["exit"].arguments["layers"] == [2]
     found = open_export(Export.open(runs / "onnx", 1), "one", None).answer([["good"]] * 3)
     assert {answer["depth"] for answer in found} <= {2, 3}
-
-
-def test_policies_are_part_of_it(runs: Path):
-    certificate = call(runs, *LEVEL, "policy=veto", "policy.veto.margin=0.6")
-    export = Export.open(runs / "onnx", 1)
-    assert certificate.policies[0].margin == 0.6
-    answerer = open_export(export, certificate.name, None)
-    assert answerer.policies[0].margin == 0.6
-    message = refused(open_export, export, certificate.name, [Veto(0.3)])
-    assert message.startswith("certificate=harm-0.3-0.9 holds for another policy")
-    split = Run.open(runs / "run").data().split("certificate")
-    answers = answerer.answer([list(split.text(i)) for i in range(len(split))])
-    assert certificate.seen["depth"] == pytest.approx(np.mean([a["depth"] for a in answers]))
-    message = refused(call, runs, *LEVEL, "policy=min_retention")
-    assert message.startswith("policy=min_retention asks for more tokens")
 
 
 def test_another_combination_is_refused(runs: Path):

@@ -10,11 +10,9 @@ from typing import Any
 import finished
 import pytest
 import torch
-import yaml
-from models import method, tiny
+from models import method
 
-from eat_lightning.config import CONFIG_DIR, parsed
-from eat_lightning.data.tokens import toy_tokenizer
+from eat_lightning.config import parsed
 from eat_lightning.data.toy import ToyData
 from eat_lightning.deploy.certify.__main__ import certify
 from eat_lightning.deploy.predict.explain import explained
@@ -38,22 +36,15 @@ HALF = {"budget": 0.7}
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run without training, on a small cut, with its dial."""
     folder = tmp_path_factory.mktemp("runs") / "run"
-    node = yaml.safe_load((Path(CONFIG_DIR) / "task" / "sst2.yaml").read_text())
-    tokenizer = toy_tokenizer()
-    sizes = {"vocab_size": len(tokenizer), "sep_token_id": tokenizer.sep_token_id}
     head = {"layers": [2, 3, 4], "pool": "mean"}
-    encoder = tiny("dense", "norm_topk", "confidence", 2, head, max_positions=300, **sizes)
+    encoder = finished.tiny_for("sst2", "confidence", head=head, max_positions=300)
     encoder = encoder.replacing(exit=method("exit", "confidence", tau=0.9, layers=[3, 4]))
     heads: Any = encoder.heads
     for classifier in heads.values():
         classifier.temperature.fill_(8.0)  # else all are sure
-    save_model(encoder, node["labels"], folder / "model")
-    tokenizer.save_pretrained(folder / "model")
-    data = {"_target_": "eat_lightning.data.toy.ToyData", "num_validation": 30, "calibration": 80}
-    data |= {"cache_dir": str(folder / "cache")}
-    whole = {"task": node, "data": data, "encoder": {"pretrained": None}, "seed": 1}
-    (folder / "config.yaml").write_text(yaml.safe_dump(whole | {"model": "eat", "study": "s"}))
-    (folder / "done.json").write_text("{}")
+    data = {"num_validation": 30, "calibration": 80, "cache_dir": str(folder / "cache")}
+    named = {"encoder": {"pretrained": None}, "seed": 1, "model": "eat", "study": "s"}
+    finished.finish(folder, encoder, "sst2", data, **named)
     open_run(Run.open(folder), HALF)
     return folder
 
@@ -118,26 +109,26 @@ def test_what_is_kept(run: Path):
     assert not list((run / "dial").glob("*.part"))
 
 
-def test_every_command_finds_the_same_point(run: Path, no_fit: None):
-    at = knobs_at(run, 0.7)
-    assert knobs(open_run(Run.open(run), HALF).encoder) == at
-    served = parsed(ServeSettings, config_of("serve", run, "exit.budget=0.7"))
-    assert knobs(open_backend(served).encoder) == at
-    given = ["budgets=[0.7]", "baselines=none", "timing.enabled=false"]
-    (row,) = [row for row in measure(config_of("measure", run, *given)) if row.budget]
-    assert (row.point, row.reduction.arguments["ratio"]) == at
-    assert row.budget == 0.7
+def agreeing(run: Path, agree: float) -> tuple[Any, Any]:
+    """Knobs of the cheapest kept point that agrees so often."""
+    point = [point for point in kept(run)["points"] if point["agreement"] >= agree][-1]
+    return point["exit"], point["reduction"]
 
 
-def test_the_share_of_answers_that_stay_looks_up_in_the_same_dial(run: Path, no_fit: None):
-    last = [point for point in kept(run)["points"] if point["agreement"] >= 0.9][-1]
-    at = last["exit"], last["reduction"]
-    assert knobs(open_run(Run.open(run), {"agree": 0.9}).encoder) == at
-    served = parsed(ServeSettings, config_of("serve", run, "exit.agree=0.9"))
+@pytest.mark.parametrize(
+    ("key", "value", "given", "point"),
+    [("budget", 0.7, "budgets=[0.7]", knobs_at), ("agree", 0.9, "agree=[0.9]", agreeing)],
+)
+def test_every_command_finds_the_same_point(
+    run: Path, no_fit: None, key: str, value: float, given: str, point: Callable[..., Any]
+):
+    at = point(run, value)
+    assert knobs(open_run(Run.open(run), {key: value}).encoder) == at
+    served = parsed(ServeSettings, config_of("serve", run, f"exit.{key}={value}"))
     assert knobs(open_backend(served).encoder) == at
-    given = ["agree=[0.9]", "baselines=none", "timing.enabled=false"]
-    (row,) = [row for row in measure(config_of("measure", run, *given)) if row.agree]
-    assert (row.point, row.reduction.arguments["ratio"], row.agree, row.budget) == (*at, 0.9, None)
+    rows = measure(config_of("measure", run, given, "baselines=none", "timing.enabled=false"))
+    (row,) = [row for row in rows if getattr(row, key)]
+    assert (row.point, row.reduction.arguments["ratio"], getattr(row, key)) == (*at, value)
 
 
 def test_an_export_holds_the_fitted_point(run: Path, no_fit: None, monkeypatch: pytest.MonkeyPatch):

@@ -64,22 +64,6 @@ def test_a_line_says_what_is_known_of_its_example(run: Path):
     assert [a["depth"] for a in answers] == [3, 6, 6]
 
 
-def test_a_backend_streams_and_runs_deep(run: Path):
-    texts, ready = [[text] for text in TEXTS], answerer(run, tau=0.7)
-    whole = ready.answer(texts)
-    parts = [*ready.stream(texts)]
-    assert len(parts) > 1
-    depths = [answer["depth"] for left in parts for answer in left.answers]
-    assert depths == sorted(depths)
-    pairs = [zip(left.places, left.answers, strict=True) for left in parts]
-    assert dict(pair for each in pairs for pair in each) == dict(enumerate(whole))
-    next(ready.stream(texts))
-    assert not torch.is_inference_mode_enabled()
-    (deep,) = ready.stream(texts, deep=True)
-    assert {(a["depth"], a["exit_reason"]) for a in deep.answers} == {(6, "fallback")}
-    assert ready.answer(texts) == whole
-
-
 def test_an_unknown_source_gets_full_depth(run: Path):
     about = [{"source": name} for name in ("mail", "web", "phone")] + [{}] * 3
     given = told(run, PerSource({"mail": 0.4, "web": 0.9999}), about=about)

@@ -174,13 +174,6 @@ def test_pairs_and_bad_lines(mnli: Path, tmp_path: Path):
     ]
 
 
-def test_a_regression_gives_a_score(tmp_path: Path):
-    run = make_run(tmp_path / "run", "stsb")
-    (tmp_path / "a.txt").write_text("good\tbad\n")
-    [row] = scored(tmp_path / "a.txt", tmp_path / "out", run)
-    assert [*row][2:] == ["score", *HOW]
-
-
 def test_a_second_start_goes_on_with_what_is_missing(
     corpus: Path, sst2: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ):
@@ -321,20 +314,6 @@ def test_what_kills_is_given_up_and_what_fails_is_rejected(
     assert score(settings(corpus, tmp_path / "out", sst2)) == 0
     found = [row["sentence"] for row in rows_of(tmp_path / "out")]
     assert sorted(found + [r["content"][0] for r in rejects]) == sorted(TEXTS)
-
-
-def test_a_file_that_is_damaged_within_stops_no_other(sst2: Path, tmp_path: Path, capsys):
-    (tmp_path / "in").mkdir()
-    table = pa.table({"text": [f"{text} {i}" for i, text in enumerate(TEXTS)]})
-    for name in ("a", "b"):
-        pq.write_table(table, tmp_path / "in" / f"{name}.parquet", compression="none")
-    raw = bytearray((tmp_path / "in" / "a.parquet").read_bytes())
-    raw[4:300] = b"\xff" * 296
-    (tmp_path / "in" / "a.parquet").write_bytes(raw)
-    assert score(settings(tmp_path / "in", tmp_path / "out", sst2)) == 1
-    assert f"error: {tmp_path}/in/a.parquet: cannot be read (" in capsys.readouterr().err
-    assert len(rows_of(tmp_path / "out")) == 60
-    assert not [*(tmp_path / "out").rglob("*.part")]
 
 
 SMALL = ["shard_mb=0.02", "window=64"]

@@ -56,18 +56,13 @@ REFUSED = [
     ("{", 400, "the body is not JSON: "),
     (b"\xff\xfe", 400, "the body is not JSON: "),
     (b"\xff", 400, "the body is not UTF-8"),
-    (b'{"text": "caf\xe9"}', 400, "the body is not UTF-8"),
     ("[" * 5000, 400, "There was an error parsing the body"),
-    ("1" * 4999, 400, "There was an error parsing the body"),
     ("", 400, "the body is empty"),
     ("[1]", 422, 'the body must be {"text": ...} or {"examples": [...]}, got a list'),
     ("{}", 422, "no key text: give text, or sentence, or examples"),
-    ('{"text": 3}', 422, "text must be a valid string, got 3"),
     ('{"text": "a", "text_pair": "b"}', 422, "'text_pair' is not known"),
     ('{"text": "a", "colour": 1}', 422, "'colour' is not known"),
     ('{"examples": []}', 422, "examples must have at least 1 item"),
-    ('{"examples": ["a", 3]}', 422, "examples[1] must be a valid dictionary"),
-    ('{"examples": ["a"], "text": "b"}', 422, "'text' is not known"),
     ('{"examples": [{"text": "a", "deadline_ms": 1}]}', 422, "'examples[0].deadline_ms' is not"),
     (json.dumps({"examples": ["a"] * 5}), 422, "examples must have at most 4 items, not 5"),
     (
@@ -76,11 +71,7 @@ REFUSED = [
         "examples[1].text must have at most 100 characters, got 'bbb",
     ),
     ('{"text": "a", "source": ""}', 422, "source must have at least 1 character, got ''"),
-    (json.dumps({"text": "a", "mime": "m" * 201}), 422, "mime must have at most 200 characters"),
-    ('{"text": "a", "mime": 3}', 422, "mime must be a valid string, got 3"),
-    ('{"text": "a", "deadline_ms": NaN}', 422, "deadline_ms must be "),
     ('{"text": "a", "deadline_ms": 0}', 422, "deadline_ms must be greater than 0, got 0"),
-    ('{"text": "a", "deadline_ms": true}', 422, "deadline_ms must be a valid number, got True"),
     ('{"text": "' + "a" * 5000 + '"}', 413, "the body must have at most 5000 bytes"),
 ]
 
@@ -97,9 +88,7 @@ def test_too_many_texts_are_not_repeated(served: Running):
     assert "secret" not in served.say({"examples": ["secret"] * 5}).text
 
 
-@pytest.mark.parametrize(
-    "kind", ["text/plain", "", "application/x-www-form-urlencoded", "application/json; charset=x"]
-)
+@pytest.mark.parametrize("kind", ["text/plain", ""])
 def test_another_content_type(served: Running, kind: str):
     response = served.client.post("/classify", content="{}", headers={"content-type": kind})
     assert response.status_code == 415
@@ -120,7 +109,7 @@ def test_other_paths_and_methods(served: Running):
     assert said.endswith("/v2/rerank")
 
 
-@pytest.mark.parametrize("header", ["0", "-1", "nan", "soon", ""])
+@pytest.mark.parametrize("header", ["0", "nan", "soon"])
 def test_a_wrong_deadline_header(served: Running, header: str):
     response = served.say({"text": "a"}, x_deadline_ms=header)
     assert response.status_code == 422
