@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from eat_lightning.report.provenance import Provenance
 from eat_lightning.report.study import Point
 from eat_lightning.report.table import Cell, Column, Line, Table
 
@@ -106,24 +105,18 @@ def table(
     caption: str,
     columns: Sequence[Column],
     items: Iterable[Any],
-    source: Of = "point",
+    about: Of | None = "point",
     flags: Callable[[Any], Iterable[str] | None] | None = None,
 ) -> Table:
-    """A line for each item, with flags such as those under a dict's key of that name. Where its
-    source is a setting, one seed alone is flagged."""
+    """A line for each item, with flags such as those under a dict's key of that name. Where it is
+    about a setting, one seed alone is flagged; about=None: it is about none."""
 
     def line(item: Any) -> Line:
-        of = getter(source)(item)
+        of = None if about is None else getter(about)(item)
         marks = flags(item) if flags else item.get("flags") if isinstance(item, dict) else ()
         found = tuple(marks or ())
         if isinstance(of, Point) and len(of.members) == 1:
             found = (cells.ONE_SEED, *found)
-        return Line({c.key: c.cell(item) for c in columns}, Provenance.of(of), found)
+        return Line({c.key: c.cell(item) for c in columns}, found)
 
     return Table(name, title, caption, list(columns), list(map(line, items)))
-
-
-def read(columns: Iterable[Column], keys: Sequence[str], item: Any) -> dict[str, str]:
-    """Read an item's cells of some columns, by title: the details of its mark in a figure."""
-    by_key = {column.key: column for column in columns}
-    return {by_key[key].title: by_key[key].cell(item).text for key in keys}

@@ -67,7 +67,7 @@ class Pass:
 
     @property
     def seeds(self) -> str:
-        return seeds_text(self.point)
+        return cells.seeds(self.point).text
 
     @property
     def recorded(self) -> list[Recorded]:
@@ -176,10 +176,6 @@ def examples_of(point: Point) -> Any:
 def by_seed(frame: Any, values: Any) -> np.ndarray:
     """A column of `examples_of`, or what was made of some, as S x B."""
     return np.asarray(values).reshape(frame["run"].nunique(), -1)
-
-
-def seeds_text(point: Point) -> str:
-    return cells.seeds(point).text
 
 
 def examples_text(found: Iterable[Pass]) -> str:

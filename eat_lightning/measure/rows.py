@@ -28,7 +28,6 @@ from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.measure.fitted import fitted_settings, searched_settings
 from eat_lightning.measure.gain import METRICS, MOST_CLASSES, Answers, Judged, mean_gains
 from eat_lightning.measure.in_engine import InEngine
-from eat_lightning.measure.kept_pass import kept_pass
 from eat_lightning.measure.plan import MeasureSettings, Subject
 from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.fixed import Fixed
@@ -110,7 +109,7 @@ def recorded(subject: Subject, plan: MeasureSettings) -> Iterator[TimedRow]:
         elif graphs is not None:
             graphs.check([s for s in settings if s.baseline != THEIRS])
             found = graphs.record(settings[0], split)
-        elif plan.device != "cpu" or (found := kept_pass(run, file, backbone, split)) is None:
+        else:
             found = record(backbone, split, plan.batch, title)
         found.group_B = groups_of(run, split)
         if isinstance(found, Recorded):

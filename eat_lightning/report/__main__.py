@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from shutil import which
 from types import ModuleType
@@ -75,7 +75,7 @@ class ReportSettings(Settings):
     to: Annotated[str | None, BeforeValidator(folder_to_write)]
     against: str | None
     title: str | None
-    formats: list[Literal["png", "svg", "pdf", "csv", "md", "tex"]]
+    formats: list[Literal["png", "svg", "pdf"]]
     examples: Annotated[int, Whole(0)]
     texts: Annotated[list[list[str]], BeforeValidator(texts_of)]
     data: DataSettings
@@ -196,27 +196,22 @@ def write(
     """Write every file beside its place, then rename it; the page last."""
     from eat_lightning.report import figures, page
     from eat_lightning.report.findings import findings
-    from eat_lightning.report.table import KINDS
     from eat_lightning.runs.run import write_text
 
-    folder, drawn = plan.folder, {}
-    pictures = [kind for kind in figures.KINDS if kind in plan.formats]
-    texts = [kind for kind in KINDS if kind in plan.formats]
-    for claim in shown(claims, "figures and tables", fewest=2):
+    folder = plan.folder
+    for claim in shown(claims, "figures", fewest=2):
         for figure in claim.figures:
-            drawn[figure.name] = figures.save(figure, folder / "figures", pictures)
-        for table in claim.tables:
-            table.write(folder / "tables", texts)
+            figures.save(figure, folder / "figures", plan.formats)
     found = findings(study)
-    write_text(folder / "report.md", as_markdown(study, claims, pictures, found, lacking))
-    text = page.render(study.title, claims, explorer, study.warnings, drawn, found, lacking)
+    write_text(folder / "report.md", as_markdown(study, claims, plan.formats, found, lacking))
+    text = page.render(study.title, claims, explorer, study.warnings, found, lacking)
     write_text(folder / "index.html", text)
 
 
 def as_markdown(
     study: Study,
     claims: list[Claim],
-    pictures: list[str],
+    pictures: Sequence[str],
     found: list[str],
     lacking: list[str],
 ) -> str:
@@ -228,7 +223,7 @@ def as_markdown(
         for figure in claim.figures:
             image = f"![{figure.title}](figures/{figure.name}.{kind})"
             parts += [image if kind else f"*{figure.title}*", figure.caption]
-        parts += [f"### {t.title}\n\n{t.caption}\n\n{t.markdown()}" for t in claim.tables]
+        parts += [table.page() for table in claim.tables]
         parts.append(listing(claim.notes))
     if lacking:
         parts.append(f"## Not made\n\n{listing(lacking)}")

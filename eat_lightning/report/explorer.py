@@ -18,8 +18,8 @@ from eat_lightning.answer_kind import MULTI, SCORE, SINGLE, misfit
 from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split, make_split
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.record import inference, record, recorded_of
-from eat_lightning.infer.recorded import Outcome, Recorded
+from eat_lightning.infer.record import inference, recorded_of
+from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods import reduction as reductions
 from eat_lightning.model.contracts import ExitRule, Reduction, at_point, point_of
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -27,11 +27,9 @@ from eat_lightning.model.method import argument_faults
 from eat_lightning.model.options import PassOptions
 from eat_lightning.model.specification import Specification, class_of
 from eat_lightning.model.trace import Trace
-from eat_lightning.report.study import grouped_by
 from eat_lightning.runs.row import label, method_text
 from eat_lightning.runs.run import Run
 
-CANDIDATES = 1000  # examples of a split that `spread` chooses from
 DIGITS = 4  # of probabilities and scores
 
 
@@ -43,7 +41,7 @@ def explore(
 ) -> dict[str, Any]:
     """A task of the example explorer, as plain lists and dicts.
 
-    examples: how many of dev to show (see `spread`). texts: a person's own, each a list with a
+    examples: how many of dev to show, by chance. texts: a person's own, each a list with a
     text for every column of the task; they come first, without id and label. dir: the data's
     folder where it is not that of the run. Tokens are named by their place in the original text.
     Raises ConfigError for texts of another shape.
@@ -57,7 +55,8 @@ def explore(
         shown += [e | {"id": None} for e in entries(run, encoder, split, range(len(split)), names)]
     if examples:
         data = run.data(dir=dir).split("validation")
-        shown += entries(run, encoder, data, spread(encoder, data, examples), names)
+        chosen = np.random.default_rng(0).permutation(len(data))[:examples]
+        shown += entries(run, encoder, data, sorted(chosen.tolist()), names)
     return {
         "task": run.task.name,
         "run": f"{run.config['study']}/{run.name}",
@@ -76,32 +75,6 @@ def typed(run: Run, texts: Sequence[Sequence[str]]) -> Split:
     source = Source([list(c) for c in zip(*texts, strict=True)], np.full(len(texts), np.nan))
     data = run.data()
     return make_split("typed", source, data.tokenizer, data.max_length)
-
-
-def spread(encoder: AdaptiveEncoder, split: Split, examples: int, seed: int = 0) -> list[int]:
-    """Rows of easy and hard, short and long, rightly and wrongly answered examples.
-
-    No random sample: kinds (where it leaves by the run's own rule, right or wrong, which third of
-    the lengths) take turns, so rare kinds are shown more often than they occur. Within a kind,
-    chance decides.
-    """
-    rows = np.random.default_rng(seed).permutation(len(split))[:CANDIDATES].tolist()
-    outcome = record(encoder, split.take(rows)).under()
-    lengths_B = outcome.recorded.lengths
-    third_B = np.searchsorted(np.quantile(lengths_B, [1 / 3, 2 / 3]), lengths_B)
-    kind_B3 = np.stack([outcome.depth_B, is_right(outcome), third_B], axis=1).tolist()
-    kinds = grouped_by(range(len(rows)), lambda i: tuple(kind_B3[i]))
-    turns = [(turn, kind, rows[i]) for kind, some in kinds.items() for turn, i in enumerate(some)]
-    return sorted(row for _, _, row in sorted(turns)[:examples])
-
-
-def is_right(outcome: Outcome) -> np.ndarray:
-    """Mark right answers; of a regression: the half that is nearer to its labels."""
-    labels_B = outcome.recorded.labels
-    if outcome.recorded.kind.problem_type == SINGLE:
-        return outcome.logits_BC.argmax(1) == labels_B
-    miss_B = np.abs(outcome.logits_BC[:, 0] - labels_B)
-    return miss_B <= np.median(miss_B)
 
 
 def walk(encoder: AdaptiveEncoder, part: Split) -> Iterator[tuple[Recorded, list[list[int]]]]:

@@ -1,40 +1,33 @@
-"""One table of a claim, and its forms as CSV, Markdown, LaTeX and on the terminal.
+"""One table of a claim, as Markdown and on the terminal.
 
-pandas writes the files (Markdown with tabulate), rich the terminal's form, and the page's template
-reads the same parts. CSV has every raw value. The printed forms show texts: what is to be taken
-with care has a mark, with its sentence beneath.
+pandas writes Markdown (with tabulate), rich the terminal's form, and the page's template reads the
+same parts. What is to be taken with care has a mark, with its sentence beneath.
 """
 
 from __future__ import annotations
 
-import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, product
-from pathlib import Path
 from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
 from pandas import DataFrame
 
-from eat_lightning.report.provenance import Provenance
-from eat_lightning.runs.run import write_text
-
 if TYPE_CHECKING:
     from rich.console import Console
 
 Value = float | int | str | None
-KINDS = ("csv", "md", "tex")
 WIDTH = 160  # where there is no terminal to ask
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One value of a table. `value` is what is sorted by and written to CSV, `text` what is read;
-    low and high are an interval's ends, in the unit of `value`. `flags` are short sentences on why
-    the value is to be taken with care. Bold only where an interval says so."""
+    """One value of a table. `value` is what is sorted by, `text` what is read; low and high are an
+    interval's ends, in the unit of `value`. `flags` are short sentences on why the value is to be
+    taken with care. Bold only where an interval says so."""
 
     value: Value
     text: str
@@ -66,7 +59,6 @@ class Line:
     """A line of a table: a cell for each column key (a missing one is empty)."""
 
     cells: dict[str, Cell]
-    source: Provenance
     flags: tuple[str, ...] = ()
 
     def cell(self, key: str) -> Cell:
@@ -86,12 +78,6 @@ class Marked:
         text = f"**{text}**" if self.cell.bold and text else text
         return f"{text} <sup>{','.join(self.marks)}</sup>" if self.marks else text
 
-    @property
-    def latex(self) -> str:
-        text = escaped(self.cell.text)
-        text = rf"\textbf{{{text}}}" if self.cell.bold and text else text
-        return text + (rf"\textsuperscript{{{','.join(self.marks)}}}" if self.marks else "")
-
 
 @dataclass(frozen=True)
 class Part:
@@ -103,36 +89,13 @@ class Part:
     lines: list[list[Marked]]
     notes: dict[str, str]
 
-    @property
-    def frame(self) -> DataFrame:
-        return DataFrame(self.lines, columns=[column.title for column in self.columns])
-
     def markdown(self) -> str:
         align = ["right" if column.numeric else "left" for column in self.columns]
-        texts = self.frame.map(lambda marked: marked.markdown)
-        texts.columns = [column.title.replace("|", "\\|") for column in self.columns]
+        titles = [column.title.replace("|", "\\|") for column in self.columns]
+        texts = DataFrame(self.lines, columns=titles).map(lambda marked: marked.markdown)
         grid = texts.to_markdown(index=False, colalign=align, disable_numparse=True)
         notes = "  \n".join(f"<sup>{mark}</sup> {flag}" for mark, flag in self.notes.items())
         return joined([f"*{self.group}*" if self.group else "", grid, notes])
-
-    def latex(self, name: str, title: str, caption: str) -> str:
-        """A table environment, made smaller where it is wider than the text."""
-        whole = f"{title} ({self.group})." if self.group else f"{title}."
-        style = self.frame.style.hide(axis="index")
-        style.format(lambda marked: marked.latex)
-        style.format_index(escaped, axis="columns")
-        text = style.to_latex(
-            caption=escaped(f"{whole} {caption}".rstrip()),
-            label=f"tab:{name}-{self.group}".rstrip("-").replace(" ", "-"),
-            column_format="".join("r" if column.numeric else "l" for column in self.columns),
-            hrules=True,
-            position="t",
-            position_float="centering",
-        )
-        note = "\n\\par\\footnotesize\\textsuperscript{%s} %s"
-        notes = "".join(note % (mark, escaped(flag)) for mark, flag in self.notes.items())
-        text = text.replace(r"\begin{tabular}", SMALLER + r"\begin{tabular}")
-        return text.replace(r"\end{tabular}", "\\end{tabular}\n}" + notes)
 
 
 @dataclass
@@ -145,14 +108,6 @@ class Table:
     columns: list[Column]
     lines: list[Line]
 
-    def write(self, folder: Path, kinds: Sequence[str] = KINDS) -> dict[str, Path]:
-        """Write name.csv, name.md and name.tex, each beside and then renamed; by extension."""
-        makers = {"csv": self.csv, "md": self.page, "tex": self.latex}
-        paths = {kind: folder / f"{self.name}.{kind}" for kind in kinds}
-        for kind, path in paths.items():
-            write_text(path, makers[kind]())
-        return paths
-
     def show(self, console: Console | None = None) -> None:
         """Print on the terminal what Markdown says."""
         from rich.console import Console
@@ -160,22 +115,6 @@ class Table:
 
         console = console or Console(width=None if sys.stdout.isatty() else WIDTH)
         console.print(Markdown(f"**{self.title}**\n\n{self.markdown()}"))
-
-    def csv(self) -> str:
-        """Raw values, an interval's ends in key_low and key_high; then flags, runs, commits and the
-        command that measures the line again."""
-        found: dict[str, list[object]] = {}
-        for column in self.columns:
-            cells = [line.cell(column.key) for line in self.lines]
-            found[column.key] = [cell.value for cell in cells]
-            if any(cell.low is not None or cell.high is not None for cell in cells):
-                found[f"{column.key}_low"] = [cell.low for cell in cells]
-                found[f"{column.key}_high"] = [cell.high for cell in cells]
-        found["flags"] = ["; ".join(self.flags_of(line)) for line in self.lines]
-        found["runs"] = ["; ".join(line.source.runs) for line in self.lines]
-        found["commits"] = ["; ".join(line.source.commits) for line in self.lines]
-        found["command"] = [line.source.command for line in self.lines]
-        return DataFrame(found, dtype=object).to_csv(index=False, lineterminator="\n")
 
     def page(self) -> str:
         """Markdown with title, caption and what the columns say."""
@@ -190,17 +129,13 @@ class Table:
             return "No lines."
         return joined([self.in_every_line, *(part.markdown() for part in self.parts)])
 
-    def latex(self) -> str:
-        """A table for each group: `\\usepackage{booktabs,graphicx}` is all it needs."""
-        caption = f"{self.caption} {self.in_every_line}".strip()
-        return "\n".join(part.latex(self.name, self.title, caption) for part in self.parts)
-
     @property
     def parts(self) -> list[Part]:
         """One for each group of columns that has something to print, one where there are no groups.
 
         Words and flags that are the same in every line are left out: `in_every_line` has them."""
-        columns = [column for column in self.filled if not self.is_constant(column)]
+        filled = [c for c in self.columns if any(line.cell(c.key) != EMPTY for line in self.lines)]
+        columns = [column for column in filled if not self.is_constant(column)]
         groups = dict.fromkeys(column.group for column in columns if column.group) or [""]
         return [
             self.part([c for c in columns if c.group in ("", group)], group, self.shared_flags)
@@ -221,11 +156,6 @@ class Table:
                 flags = []
             lines.append(row)
         return Part(group, list(columns), lines, {mark: flag for flag, mark in marks.items()})
-
-    @property
-    def filled(self) -> list[Column]:
-        """The columns in which some line has something."""
-        return [c for c in self.columns if any(line.cell(c.key) != EMPTY for line in self.lines)]
 
     def is_constant(self, column: Column) -> bool:
         """Find words that are the same in every line; a number that is may be what a table is there
@@ -251,11 +181,6 @@ class Table:
         found = [text for text in (words, *self.shared_flags) if text]
         return f"In every line: {'; '.join(found)}." if found else ""
 
-    def flags_of(self, line: Line) -> list[str]:
-        """List the flags of a line, then those of its cells by their column's title."""
-        cells = [(column.title, line.cell(column.key)) for column in self.columns]
-        return [*line.flags, *(f"{title}: {flag}" for title, cell in cells for flag in cell.flags)]
-
 
 def joined(texts: Sequence[str]) -> str:
     """Paragraphs of the texts that say something."""
@@ -266,17 +191,3 @@ def letters_of() -> Iterator[str]:
     """a, b, ... z, aa, ab, ..."""
     for length in count(1):
         yield from map("".join, product(ascii_lowercase, repeat=length))
-
-
-SMALLER = "\\resizebox{\\ifdim\\width>\\textwidth\\textwidth\\else\\width\\fi}{!}{%\n"
-LATEX = str.maketrans(
-    {character: "\\" + character for character in "&%$#_{}"}
-    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    | {"<": "$<$", ">": "$>$", "|": "$|$", "±": r"$\pm$", "²": "$^2$"}
-    | {"Δ": r"$\Delta$", "τ": r"$\tau$", "≥": r"$\ge$", "≤": r"$\le$"}
-)
-
-
-def escaped(text: str) -> str:
-    """Escape for LaTeX; a number's minus becomes one, which is longer than a hyphen."""
-    return re.sub(r"(?<![\w.])-(?=\d)", "$-$", text.translate(LATEX))

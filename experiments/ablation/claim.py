@@ -88,7 +88,7 @@ def cells_table(name: str, title: str, f: Factorial) -> Table:
         "than with nothing on by its 95 % interval."
     )
     lines = [cell_line(f, cell) for cell in f.cells]
-    return col.table(name, f"Cells on {title}", caption, COLUMNS, lines, "source")
+    return col.table(name, f"Cells on {title}", caption, COLUMNS, lines, None)
 
 
 def cell_line(f: Factorial, cell: Cell) -> dict[str, Any]:
@@ -105,7 +105,6 @@ def cell_line(f: Factorial, cell: Cell) -> dict[str, Any]:
         "single": times(f, cell, "single"),
         "batch": times(f, cell, "batch"),
         "conversion": single and single.value / flops.value,
-        "source": f.source(cell),
         "flags": flags_of(f, cell),
     }
 
@@ -140,12 +139,11 @@ def product_table(name: str, title: str, f: Factorial) -> Table:
         "repeats multiplied and divided: rather too wide."
     )
     lines = [product_line(f, cell) for cell in f.cells if f.multiplied(cell, "flops")]
-    return col.table(name, f"Do savings multiply on {title}?", caption, columns, lines, "source")
+    return col.table(name, f"Do savings multiply on {title}?", caption, columns, lines, None)
 
 
 def product_line(f: Factorial, cell: Cell) -> dict[str, Any]:
-    source = f.source(*dict.fromkeys([cell, *map(single, parts_of(cell)), OFF]))
-    line: dict[str, Any] = {"cell": name_of(cell), "source": source, "flags": flags_of(f, cell)}
+    line: dict[str, Any] = {"cell": name_of(cell), "flags": flags_of(f, cell)}
     for key in f.titles:
         found, expected = f.savings[key].get(cell), f.multiplied(cell, key)
         ratio = found.over(expected) if found and expected else None
@@ -178,8 +176,8 @@ def effect_table(name: str, title: str, f: Factorial) -> Table:
         | {"term": " x ".join(parts_of(term)), "points": f.accuracy_effect(term)}
         for term in ([] if f.missing else below(f.all)[1:])
     ]
-    title, source = f"Effects and interactions on {title}", f.source(*f.cells)
-    return col.table(name, title, caption, columns, lines, lambda _: source)
+    title = f"Effects and interactions on {title}"
+    return col.table(name, title, caption, columns, lines, None)
 
 
 def answers_of(title: str, factorial: Factorial) -> Iterator[str]:

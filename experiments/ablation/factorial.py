@@ -7,13 +7,11 @@ Shapes: S seeds, B examples.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from itertools import product
 from math import exp, log, prod
 
 import numpy as np
 
-from eat_lightning.report.provenance import Provenance
 from eat_lightning.report.study import Measured, Point, Study, grouped_by
 from eat_lightning.runs.row import THEIRS
 
@@ -95,18 +93,6 @@ class Factorial:
         if sum(cell) < 2 or len(alone) < sum(cell):
             return None
         return speed.multiplied(alone)
-
-    def source(self, *cells: Cell) -> Provenance:
-        """Name the source of these cells' numbers. The command names the parts that were switched
-        off for measuring; for several cells it is that of the first."""
-        members = [m for cell in cells for m in self.cells[cell].members]
-        found = Provenance.of(Point(members))
-        if self.trained:
-            return found
-        slots = zip(PARTS.values(), self.all, cells[0], strict=True)
-        off = [f"{slot}={none}" for (slot, none), could, on in slots if could and not on]
-        command = " ".join([Provenance.of(self.cells[cells[0]]).command, *off])
-        return replace(found, command=command)
 
     def difference(self, cell: Cell) -> Difference | None:
         return None if cell == OFF else difference(self.cells[cell], self.off)

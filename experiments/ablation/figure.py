@@ -7,11 +7,9 @@ from typing import Any
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from eat_lightning.report.figures import INK, SERIES, Figure, read
+from eat_lightning.report.figures import INK, SERIES, Figure
 
-from .. import cells
 from ..panels import bar, bare_rows
-from ..passes import seeds_text
 from .factorial import Cell, Factorial, name_of
 
 COLORS = (SERIES[1], SERIES[0], SERIES[4])  # as in the figure of costs
@@ -49,18 +47,14 @@ def figure_of(name: str, title: str, factorial: Factorial) -> Figure:
 
 
 def draw_costs(ax: Any, place: int, f: Factorial, cell: Cell) -> None:
-    for k, (key, title) in enumerate(f.titles.items()):
+    for k, key in enumerate(f.titles):
         if (saved := f.savings[key].get(cell)) is None:
             continue
         found, y = saved.inverse, place + (k - (len(f.titles) - 1) / 2) * HEIGHT
-        patch = bar(ax, y, found, HEIGHT, COLORS[k])
-        told = {title: found.text(3) if found.low < found.high else f"{found.value:.3f}"}
+        bar(ax, y, found, HEIGHT, COLORS[k])
         if product := f.multiplied(cell, key):
             expected, half = product.inverse.value, HEIGHT * 0.45
             ax.plot([expected] * 2, [y - half, y + half], color=INK, linewidth=1.6)
-            told[MULTIPLIED] = f"{expected:.3f}"
-        told["seeds"] = seeds_text(f.cells[cell])
-        read(patch, name_of(cell), f.source(cell), told)
 
 
 def draw_accuracy(ax: Any, place: int, f: Factorial, cell: Cell) -> None:
@@ -69,7 +63,4 @@ def draw_accuracy(ax: Any, place: int, f: Factorial, cell: Cell) -> None:
         return
     if found.interval is not None:
         ax.plot([found.interval.low, found.interval.high], [place, place], color=INK, linewidth=1)
-    (one,) = ax.plot(found.points, place, "o", color=INK)
-    accuracy = cells.accuracy(f.cells[cell]).text
-    told = {"accuracy": accuracy, "points": cells.points_text(found)}
-    read(one, name_of(cell), f.source(cell), told)
+    ax.plot(found.points, place, "o", color=INK)

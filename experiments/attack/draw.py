@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from eat_lightning.errors import ConfigError, reported
+from eat_lightning.files import write_text
 from eat_lightning.report import figures
 from eat_lightning.report.figures import GRID, SERIES, Figure
 from eat_lightning.runs import jsonl
@@ -35,7 +36,7 @@ def draw(folder: Path) -> None:
         raise ConfigError(f"{folder} has no rows.jsonl: python -m experiments.attack run=...")
     for goal in dict.fromkeys(row.goal for row in rows):
         table = table_of(rows, goal)
-        table.write(folder)
+        write_text(folder / f"{table.name}.md", table.page())
         table.show()
     figures.save(figure_of(rows), folder)
     print(f"written: {folder}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from eat_lightning.report.provenance import Provenance
 from eat_lightning.report.table import Cell, Column, Line, Table
 from experiments.attack.rows import AttackRow
 
@@ -67,5 +66,4 @@ def line_of(row: AttackRow) -> Line:
     for name, (scale, digits) in MOVED.items():
         before, after = (scale * getattr(row, f"{name}_{when}") for when in ("before", "after"))
         cells[name] = Cell(after, f"{before:.{digits}f} to {after:.{digits}f}")
-    command = f"python -m experiments.attack run=.../{row.run} examples={row.num_examples}"
-    return Line(cells, Provenance((row.run,), command, (row.commit,)))
+    return Line(cells)

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from eat_lightning.report.claim import Claim
-from eat_lightning.report.figures import INK, PAPER, Figure, read
+from eat_lightning.report.figures import INK, PAPER, Figure
 from eat_lightning.report.study import Point, Study
 from eat_lightning.report.table import Table
 from eat_lightning.runs.row import THEIRS
@@ -26,7 +26,6 @@ from ..panels import dot, in_panels
 HOLLOW: dict[str, Any] = {"markerfacecolor": PAPER, "markersize": 4}
 MOST = 8  # methods whose fixed depths and names one plane has room for; panels have them all
 PERCENT = "accuracy on %s (%%)"
-READ = ("accuracy", "gain", "to_trained", "flops_ratio", "depth", "retention", "seeds")
 
 
 def claim(study: Study) -> Claim:
@@ -74,9 +73,7 @@ def draw_method(ax: Any, method: Method, best: float | None) -> None:
     draw_line(ax, fitted, "flops_ratio", "-", color=method.color)
     for line in method.lines:
         x, y = line["point"].mean("flops_ratio") or 0.0, accuracy_interval(line["point"])
-        one = dot(ax, x, y.times(100), color=method.color, marker="o")
-        title = f"{method.name}, {line['setting']}"
-        read(one, title, line["point"], col.read(COLUMNS, READ, line))
+        dot(ax, x, y.times(100), color=method.color, marker="o")
     ax.set_title(method.name)
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from eat_lightning.report.figures import MUTED, PAPER, Figure, read
-from eat_lightning.report.study import Point
+from eat_lightning.report.figures import MUTED, PAPER, Figure
 
-from ..cells import percent_text
 from ..panels import dot
 from ..passes import Pass
 from .metrics import BINS, Head
@@ -64,17 +62,8 @@ def draw_bins(found: Pass, head: Head, when: str, ax: Any) -> None:
     face = color if when == "after" else PAPER
     look = {"color": color, "marker": marker, "markerfacecolor": face, "mew": 1}
     ax.plot([], [], linestyle="", markersize=4.5, label=when, **look)
-    title, point = f"{found.name}, layer {head.layer}, {when}", Point([head.measured])
     for each in head.bins[when]:
-        details = {
-            "confidence": f"{100 * each.confidence:.1f} %",
-            "right": percent_text(each.accuracy),
-            "examples": str(each.n),
-            "bin": f"{100 * each.low:.1f} to {100 * each.high:.1f} %",
-            "seed": str(head.measured.row.seed),
-        }
-        one = dot(ax, 100 * each.confidence, each.accuracy.times(100), **look)
-        read(one, f"{title} its temperature", point, details)
+        dot(ax, 100 * each.confidence, each.accuracy.times(100), **look)
 
 
 def draw_counts(found: Pass, head: Head, ax: Any) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from eat_lightning.measure.oracle import oracle_exit
-from eat_lightning.report.figures import INK, PAPER, Figure, read
+from eat_lightning.report.figures import INK, PAPER, Figure
 from eat_lightning.report.study import Point
 from eat_lightning.report.table import Table
 
@@ -121,8 +121,7 @@ def draw_ways(ax: Any, found: Pass, reached: Mapping[str, list[Line]]) -> list[A
         marker, name = line["marker"], line["way"]
         size, face = 10 if marker == "*" else 5, PAPER if marker == "s" else color
         look = {"color": color, "marker": marker, "markersize": size, "markerfacecolor": face}
-        one = dot(ax, line["depth"], line["overall"], {"alpha": 0.3}, mew=1, **look)
-        read(one, f"{found.name}, {name}", line["point"], col.read(COLUMNS, READ, line))
+        dot(ax, line["depth"], line["overall"], {"alpha": 0.3}, mew=1, **look)
         label, at = name.replace("all at layer", "all at"), (line["depth"], line["overall"].value)
         texts.append(ax.text(*at, label, fontsize=6.5, color=INK))
     ax.set_title(found.name)

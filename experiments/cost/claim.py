@@ -14,14 +14,13 @@ from matplotlib.patches import Patch
 from pandas import DataFrame
 
 from eat_lightning.report.claim import Claim
-from eat_lightning.report.figures import INK, SERIES, Figure, read
+from eat_lightning.report.figures import INK, SERIES, Figure
 from eat_lightning.report.study import Point, Study
 from eat_lightning.report.table import Cell, Table
 
 from .. import columns as col
 from ..intervals import Interval
 from ..panels import bar, bare_rows
-from ..passes import seeds_text
 from ..speed import speed_up
 from .formulas import coefficients, expected
 
@@ -126,7 +125,7 @@ def figure_of(task: str, found: Sequence[Line]) -> Figure:
     def draw(drawing: Any) -> None:
         ax = drawing.add_subplot()
         for place, line in enumerate(found):
-            draw_bars(ax, place, line, titles)
+            draw_bars(ax, place, line)
         ax.axvline(1, color=INK, linewidth=0.8)
         bare_rows(ax, [f"{line['model']} {line['setting']}" for line in found])
         ax.text(1.02, 1.01, f"conversion\n1 | {batch}", va="bottom", transform=ax.transAxes)
@@ -144,14 +143,10 @@ def figure_of(task: str, found: Sequence[Line]) -> Figure:
     return Figure(f"cost-{task}", f"Cost on {task}", caption, draw, size)
 
 
-def draw_bars(ax: Any, place: int, line: Line, titles: Sequence[str]) -> None:
-    seeds = {"seeds": seeds_text(line["point"])}
-    for k, (title, found) in enumerate(zip(titles, line["bars"], strict=True)):
+def draw_bars(ax: Any, place: int, line: Line) -> None:
+    for k, found in enumerate(line["bars"]):
         if found is not None:
-            patch = bar(ax, place + (k - 1.5) * HEIGHT, found, HEIGHT, COLORS[k])
-            text = found.text(3) if found.high > found.low else f"{found.value:.3f}"
-            told = {title: text} | line["conversions"] | seeds
-            read(patch, f"{line['model']}, {line['setting']}", line["point"], told)
+            bar(ax, place + (k - 1.5) * HEIGHT, found, HEIGHT, COLORS[k])
     told = " | ".join(line["conversions"].values())
     ax.text(1.02, place, told, va="center", transform=ax.get_yaxis_transform())
 

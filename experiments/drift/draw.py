@@ -20,9 +20,9 @@ from pandas import DataFrame, Series
 from scipy import stats
 
 from eat_lightning.errors import ConfigError, reported
+from eat_lightning.files import write_text
 from eat_lightning.report import figures
 from eat_lightning.report.figures import INK, MARKERS, SERIES
-from eat_lightning.report.provenance import Provenance
 from eat_lightning.report.table import Cell
 from eat_lightning.runs import jsonl
 
@@ -39,7 +39,6 @@ CONTROLS = {  # calibration part redrawn or not; run length: (streams, examples 
     True: {1000: (10, 2000), 10_000: (30, 5000), 100_000: (10, 10_000)},
     False: {100_000: (10, 10_000)},
 }
-COMMAND = "python -m experiments.drift.draw replay from=outputs/drift"
 KEY = ["task", "stream", "tau", "run_length"]
 
 
@@ -101,8 +100,8 @@ def show() -> None:
     line_of = {SHIFT: shift_line, CONTROL: control_line, RECOVERY: recovery_line}
     for kind, name, title, caption, columns in TABLES:
         lines = [key | line_of[kind](own) for key, own in groups(found, kind)]
-        table = col.table(name, title, caption, columns, lines, lambda _: Provenance((), COMMAND))
-        table.write(KEPT)
+        table = col.table(name, title, caption, columns, lines, None)
+        write_text(KEPT / f"{name}.md", table.page())
         table.show()
     figures.save(figure(found), KEPT)
     print(f"written: {KEPT}")

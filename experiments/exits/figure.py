@@ -6,13 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from eat_lightning.report.figures import GRID, INK, MARKERS, MUTED, PAPER, Figure, read
+from eat_lightning.report.figures import GRID, INK, MARKERS, MUTED, PAPER, Figure
 from eat_lightning.report.study import grouped_by
 
-from ..cells import over_seeds, percent_text
 from ..labels import part
 from ..panels import dot, in_panels
-from ..passes import examples_text, seeds_text
+from ..passes import examples_text
 from .rule import Rule
 
 SHARES = (
@@ -28,12 +27,6 @@ DEPTH = (
     "Mean depth of examples of like {what}, a line for each rule. Vertical: 95 % bootstrap "
     "interval over examples, seeds averaged; {n}."
 )
-TOLD = {  # what is read at a mark of those that left
-    "accuracy": "right",
-    "last": "last layer on the same",
-    "harm": "wrong where the last is right",
-    "help": "right where the last is wrong",
-}
 BELOW: dict[str, Any] = {"loc": "upper center", "columnspacing": 1, "handletextpad": 0.4}
 
 
@@ -99,14 +92,10 @@ def draw_shares(ax: Any, own: Sequence[Rule]) -> None:
 
 def draw_share(ax: Any, y: int, rule: Rule, layer: int, color: Mapping[str, Any]) -> None:
     """A piece of a rule's bar, behind those of the layers before."""
-    means, row = rule.shares.mean(), rule.point.row
+    means = rule.shares.mean()
     width, left = means[layer], means[means.index < layer].sum()
     if width > 0:
-        (bar,) = ax.barh(y, width, left=left, height=0.72, **color)
-        title = f"{rule.found.name}, {rule.point.setting}: layer {layer} of {row.num_layers}"
-        share = over_seeds([*rule.shares[layer]], 1).text
-        told = {"share": f"{share} %", "examples": str(row.num_examples)}
-        read(bar, title, rule.point, told | {"seeds": seeds_text(rule.point)})
+        ax.barh(y, width, left=left, height=0.72, **color)
     if width >= 9:  # wide enough for its number
         text = f"{width:.0f}"
         ax.text(left + width / 2, y, text, ha="center", va="center", fontsize=6.5)
@@ -126,11 +115,7 @@ def draw_left(ax: Any, own: Sequence[Rule]) -> None:
         groups = [line for line in rule.places if line["layer"] is not None]
         for i, line in enumerate(groups):
             at, look = x + 0.8 * ((i + 0.4) / len(groups) - 0.5), looks[line["layer"]]
-            filled = dot(ax, at, line["accuracy"].times(100), **look)
-            told = {text: percent_text(line[key]) for key, text in TOLD.items() if key in line}
-            told |= {"examples": f"{line['n']:.0f}", "seeds": seeds_text(rule.point)}
-            title = f"{rule.found.name}, {rule.point.setting}: {line['where']}"
-            read(filled, title, rule.point, told)
+            dot(ax, at, line["accuracy"].times(100), **look)
             if "last" in line:
                 hollow, beside = look | {"markerfacecolor": PAPER, "mew": 1}, 0.28 / len(groups)
                 dot(ax, at + beside, line["last"].times(100), **hollow)
@@ -166,10 +151,7 @@ def draw_depths(ax: Any, own: Sequence[Rule], key: str) -> list[Any]:
         xs, ys = [line["x"] for line in lines], [line["depth"].value for line in lines]
         ax.plot(xs, ys, **look)
         for line in lines:
-            one = dot(ax, line["x"], line["depth"], marker=base.marker, markersize=4, **look)
-            told = {"depth": line["depth"].text(), "right": percent_text(line["accuracy"])}
-            told |= {"examples": str(line["n"]), "seeds": seeds_text(rule.point)}
-            read(one, f"{rule.found.name}, {rule.point.setting}: {line['bin']}", rule.point, told)
+            dot(ax, line["x"], line["depth"], marker=base.marker, markersize=4, **look)
         text = "  " + broken(rule.point.setting.replace("tau", "τ")).replace("\n", "\n  ")
         texts.append(ax.text(xs[-1], ys[-1], text, va="center", fontsize=6.5, color=INK))
     ax.set_title(own[0].found.name)

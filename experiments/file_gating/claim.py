@@ -19,9 +19,8 @@ import numpy as np
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.report.claim import Claim
-from eat_lightning.report.figures import MARKERS, SERIES, Figure, read
-from eat_lightning.report.provenance import Provenance
-from eat_lightning.report.study import Measured, Point, Study
+from eat_lightning.report.figures import MARKERS, SERIES, Figure
+from eat_lightning.report.study import Measured, Study
 from eat_lightning.report.table import Table
 
 from ..cells import percent_text
@@ -51,7 +50,6 @@ class Files:
     n: int
     num_right: int
     num_deep: int
-    source: Provenance
     depth: float | None = None
     flops: float | None = None
 
@@ -106,7 +104,7 @@ def claim(study: Study) -> Claim:
         f"complete file, and their answer is put through the same rule; {NOT_IN_HEAD}.",
         COLUMNS,
         [*(f for found in own.values() for f in found), *peers],
-        "source",
+        None,
     )
     figure = figure_of([f for who in ends for f in own[who]] + peers)
     whole = Claim("file_gating", "File-type gating")
@@ -152,7 +150,6 @@ def files(m: Measured, kind: str, label: str, here_B: np.ndarray) -> Files:
         n=int(here_B.sum()),
         num_right=int((answers_B == labels_B)[here_B].sum()),
         num_deep=int((answers_B != 0)[here_B].sum()),
-        source=Provenance.of(Point([m])),
         depth=float(outcome.depth_B[here_B].mean()),
         flops=m.row.flops_ratio if kind == "all" else None,
     )
@@ -171,7 +168,6 @@ def peers_of(study: Study, m: Measured) -> list[Files]:
             n=found["n"],
             num_right=found["right"],
             num_deep=found["deep"],
-            source=Provenance((), "python -m experiments.file_gating.recipe to=<folder>"),
         )
         for found in json.loads(path.read_text())
     ]
@@ -192,9 +188,8 @@ def stream_tables(study: Study, gates: Sequence[Measured]) -> list[Table]:
             f"{theirs['same_side']} of {found['all']['n']} to the same side and calls "
             f"{theirs[LABELS[0]]} matching."
         )
-    source = Provenance((run.name,))
     name = "file-gating-stream"
-    return [table(name, "Real attachments", caption, STREAM, lines, lambda _: source)]
+    return [table(name, "Real attachments", caption, STREAM, lines, None)]
 
 
 def gate_text(m: Measured, found: Sequence[Files]) -> str:
@@ -230,8 +225,7 @@ def figure_of(found: Sequence[Files]) -> Figure:
             who, many = names.index(f.who), len(names)
             y = kinds.index(f.kind) + (who - (many - 1) / 2) * 0.8 / many
             color, marker = SERIES[who % len(SERIES)], MARKERS[who % len(MARKERS)]
-            one = dot(ax, f.deep.times(100), y, color=color, marker=marker)
-            read(one, f"{f.who}: {f.kind}", f.source, {"to deep": percent_text(f.deep)})
+            dot(ax, f.deep.times(100), y, color=color, marker=marker)
             if f.kind == kinds[0]:
                 name = f.who.removesuffix(f" {CONTENT}")
                 ax.plot([], [], linestyle="", label=name, color=color, marker=marker)

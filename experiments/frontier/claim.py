@@ -14,7 +14,6 @@ from typing import Any
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.precision import PLAIN
 from eat_lightning.report.claim import Claim
-from eat_lightning.report.provenance import Provenance
 from eat_lightning.report.study import Point, Study, grouped_by
 from eat_lightning.report.table import Table
 from eat_lightning.runs.row import THEIRS
@@ -76,7 +75,7 @@ def tables_of(task: str, entries: list[Entry]) -> list[Table]:
         "Accuracy and time of the adaptive setting against the static model's.",
         PAIR_COLUMNS,
         [pair_line(entry, other) for entry in adaptive for other in entry.smaller],
-        "source",
+        None,
     )
     return [settings, pairs]
 
@@ -93,8 +92,6 @@ PAIR_COLUMNS = [
 
 def pair_line(entry: Entry, other: Point) -> dict[str, Any]:
     """An adaptive setting beside a static model of a smaller body, which it has to beat."""
-    one, two = Provenance.of(entry.point), Provenance.of(other)
-    commits = tuple(dict.fromkeys((*one.commits, *two.commits)))
     single = 1 in (len(entry.point.members), len(other.members))
     return {
         "adaptive": with_body(entry.name, entry.point),
@@ -102,7 +99,6 @@ def pair_line(entry: Entry, other: Point) -> dict[str, Any]:
         "points": difference(entry.point, other),
         "single": held(entry, other, single_ms),
         "batch": held(entry, other, batch_ms),
-        "source": Provenance((*one.runs, *two.runs), one.command, commits),
         "flags": [cells.ONE_SEED] if single else [],
     }
 

@@ -8,18 +8,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eat_lightning.infer.precision import PLAIN
-from eat_lightning.report.figures import MUTED, PAPER, Figure, SeriesLook, looks_of, read
+from eat_lightning.report.figures import MUTED, PAPER, Figure, SeriesLook, looks_of
 from eat_lightning.report.study import Point, grouped_by
 from eat_lightning.runs.row import STATIC_BASELINE, THEIRS, Row
 
-from .. import columns
 from ..baselines import SAME_TIMING, Entry, same_timing
 from ..difference import accuracy_interval
 from ..intervals import Interval, over_seeds
 from ..labels import distance, place_labels
 from ..panels import dot, handles
 from ..speed import Cost, batch_ms, single_ms
-from .settings import COLUMNS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,20 +70,7 @@ class Spot:
             "markersize": 4 if fixed else 5.5,
             "mew": 1,
         }
-        one = dot(ax, self.x, self.y, {"alpha": 0.25, "zorder": 1.5}, **look)
-        title = f"{self.entry.model}, {self.entry.point.setting}"
-        read(one, title, self.entry.point, self.told())
-
-    def told(self) -> dict[str, str]:
-        """Return the text that a pointer shows."""
-        faster = {"single": "speed_up", "batch": "batch_speed_up"}.get(self.panel.key)
-        keys = (*READ, faster) if faster else READ
-        at = self.x.text() if self.x.low < self.x.high else f"{self.x.value:.3g}"
-        where = {"accuracy": self.y.text(unit=" %"), self.panel.title: at}
-        return where | columns.read(COLUMNS, keys, self.entry)
-
-
-READ = ("to_own", "to_trained", "gain", "depth", "retention", "flops_ratio", "num_examples", "seed")
+        dot(ax, self.x, self.y, {"alpha": 0.25, "zorder": 1.5}, **look)
 
 
 def figures_of(name: str, entries: Sequence[Entry]) -> list[Figure]:

@@ -15,7 +15,7 @@ from typing import Any
 from matplotlib.lines import Line2D
 
 from eat_lightning.report.claim import Claim
-from eat_lightning.report.figures import INK, SERIES, Figure, read
+from eat_lightning.report.figures import INK, SERIES, Figure
 from eat_lightning.report.study import Study
 from eat_lightning.report.table import Table
 
@@ -180,20 +180,16 @@ def figure_of(task: str, lines: Lines) -> Figure:
 
     def draw(drawing: Any) -> None:
         left, right = drawing.subplots(1, 2, width_ratios=(3, 2))
-        for place, (name, line) in enumerate(rows):
-            one = dot(left, line["flops"], place, color=color_of(line), marker="o")
-            told = {"FLOPs": f"{line['flops']:.3f}"}
+        for place, (_, line) in enumerate(rows):
+            dot(left, line["flops"], place, color=color_of(line), marker="o")
             if product := line.get("product"):
                 left.plot([product] * 2, [place - 0.35, place + 0.35], color=INK, linewidth=1.6)
-                told |= {"product": f"{product:.3f}", "saved / product": line["kept"].text()}
-            read(one, name, line["point"], told)
         bare_rows(left, [name for name, _ in rows])
         left.set(xlabel="FLOPs, share of neither's", xlim=(0, 1.05))
         for (name, line), marker in zip(single.items(), "osD^vPX" * 3, strict=False):
             style = "-" if line["rule"] == "never" else "--"
             saved, look = [line[third] for third in THIRDS], {"marker": marker, "markersize": 4}
-            (one,) = right.plot(THIRDS, saved, style, color=color_of(line), label=name, **look)
-            read(one, name, line["point"], {"long - short": line["longer"].text(1, "+")})
+            right.plot(THIRDS, saved, style, color=color_of(line), label=name, **look)
         right.set(xlabel="third of the examples, by tokens", ylabel="FLOPs saved alone (%)")
         tick = Line2D([], [], color=INK, marker="|", linestyle="", markersize=8, mew=1.6)
         drawing.legend([tick], ["single savings multiplied"], loc="outside upper left")

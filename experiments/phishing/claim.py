@@ -17,17 +17,15 @@ import numpy as np
 from pandas import DataFrame
 
 from eat_lightning.report.claim import Claim
-from eat_lightning.report.figures import INK, MARKERS, SERIES, Figure, read
-from eat_lightning.report.provenance import Provenance
-from eat_lightning.report.study import Measured, Point, Study
+from eat_lightning.report.figures import INK, MARKERS, SERIES, Figure
+from eat_lightning.report.study import Measured, Study
 from eat_lightning.report.table import Table
 
 from .. import columns as col
-from ..cells import percent_text
 from ..certified import Held, held_by, setting_of
 from ..intervals import wilson
 from ..panels import dot
-from .triage import POSITIVE, HandedOn, auc, curve, handed_on, score_of, threshold_for
+from .triage import POSITIVE, auc, curve, handed_on, score_of, threshold_for
 
 RECALLS = (0.95, 0.99, 0.995)
 BAND = (0.85, 0.90, 0.92)  # EAT, section 10: tau in [0.85, 0.92]
@@ -100,7 +98,6 @@ class Rule:
 
     def __init__(self, name: str, validation: Measured, calibration: Measured):
         self.name, self.row = name, validation.row
-        self.point = Provenance.of(Point([validation]))
         outcome = validation.known
         examples = {
             "score": score_of(validation),
@@ -120,7 +117,7 @@ class Rule:
         return self.row.point if isinstance(self.row.point, float) else 2.0
 
     def line(self, **cells: Any) -> dict[str, Any]:
-        about = {"model": self.row.model, "rule": self.name, "row": self.row, "point": self.point}
+        about = {"model": self.row.model, "rule": self.name, "row": self.row}
         return about | cells
 
 
@@ -201,7 +198,6 @@ def held_line(held: Held) -> dict[str, Any]:
         "risk": held.risk,
         "level": 100 * certificate.level,
         "row": row,
-        "point": Provenance.of(Point([held.measured])),
         "flags": [certificate.reason] if certificate.fallback else [],
     }
 
@@ -245,13 +241,7 @@ def draw_rule(ax: Any, rule: Rule, title: str, look: dict[str, Any]) -> None:
     ax.step(*at, where="pre", color=look["color"], label=title)
     for found in rule.handed_on.values():
         recall = replace(found.recall, low=max(LEAST, found.recall.low)).times(100)
-        one = dot(ax, recall, 100 * found.all.value, markersize=6, **look)
-        read(one, title, rule.point, told(found))
-
-
-def told(found: HandedOn) -> dict[str, str]:
-    shares = {"recall": found.recall, "handed on": found.all, "of the others": found.negatives}
-    return {what: percent_text(share) for what, share in shares.items()}
+        dot(ax, recall, 100 * found.all.value, markersize=6, **look)
 
 
 def answers(task: str, rules: Sequence[Rule], held: Sequence[Held]) -> Iterator[str]:

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from eat_lightning.model.specification import Specification
 from eat_lightning.report.claim import Claim
-from eat_lightning.report.provenance import Provenance
-from eat_lightning.report.study import Measured, Point, Study
+from eat_lightning.report.study import Measured, Study
 from eat_lightning.report.table import Cell, Column
 from eat_lightning.runs.row import label
 
@@ -48,9 +47,7 @@ def claim(study: Study) -> Claim:
     where = {f"{m.row.split}, {m.row.dtype}": None for m in found}
     caption = f"{counts} of {next(iter(where), '')}. FLOPs are without a second run's."
     columns = [*COLUMNS, *map(share_of, reasons)]
-    lines = table(
-        "policies", "Policies", caption, columns, found, lambda m: Provenance.of(Point([m]))
-    )
+    lines = table("policies", "Policies", caption, columns, found, None)
     whole = Claim("policies", "Policies over exit rules")
     whole.add([f"{len(found)} settings: {counts}."], [lines])
     return whole.or_lacking(

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from eat_lightning.report.figures import INK, MARKERS, MUTED, PAPER, SERIES, Figure, read
-from eat_lightning.report.study import Point
+from eat_lightning.report.figures import INK, MARKERS, MUTED, PAPER, SERIES, Figure
 
 from ..intervals import Interval, mean_interval
 from ..panels import dot, handles, in_panels
-from .kept import WHOLE, Kept, Training, end_of, named, quarters, within
+from .kept import WHOLE, Kept, Training, quarters, within
 from .pruning import staircase, with_cls
 
 SIZE = 2.4, 2.7  # inches of a panel
@@ -61,15 +60,9 @@ def draw_training(ax: Any, training: Training) -> None:
     ax.plot(training.strength, ":", color=MUTED, linewidth=1)
     ax.plot(seen, color=color, linewidth=0.5, alpha=0.35)
     smooth = seen.rolling(WINDOW, center=True, min_periods=1).mean()
-    (scheduled,) = ax.plot(goal, "--", color=INK, linewidth=1)
-    (observed,) = ax.plot(smooth, color=color, linewidth=1.6)
-    (selected,) = ax.plot(select, color=color, **HOLLOW)
-    wanted, at_end = f"{end_of(goal):.3f}", f"{end_of(seen):.3f}"
-    last = {"last": f"{select.iloc[-1]:.3f}", "scheduled": f"{goal.iloc[-1]:.3f}"}
-    read(scheduled, f"{model}, scheduled", training.point, {"at the end": wanted})
-    told = {"at the end": at_end, "scheduled": wanted}
-    read(observed, f"{model}, observed", training.point, told)
-    read(selected, f"{model}, select", training.point, last)
+    ax.plot(goal, "--", color=INK, linewidth=1)
+    ax.plot(smooth, color=color, linewidth=1.6)
+    ax.plot(select, color=color, **HOLLOW)
     ax.set(title=model, ylim=(-0.03, 1.05), xlim=(0, training.epochs * 1.02))
     ax.set_xlabel(f"epoch ({training.steps / training.epochs:,.0f} steps each)")
 
@@ -118,12 +111,7 @@ def draw_whole(ax: Any, groups: Sequence[Sequence[Kept]]) -> None:
         color = kept.found.look.color if len(group) == 1 else SERIES[-1]
         area = 60 * seen["size"] / seen["size"].max() + 3
         look = {"color": color, "alpha": 0.6, "linewidth": 0, "zorder": 3}
-        dots = ax.scatter(seen.index, seen["mean"], area, **look)
-        told = {"observed": e[WHOLE].mean(), "algorithm 1": e["counted"].mean()}
-        told = {what: f"{x:.3f}" for what, x in (told | {"scheduled": kept.scheduled}).items()}
-        title = f"{', '.join(one.model for one in group)}: {WHOLE}"
-        runs = Point([m for one in group for m in one.found.runs])
-        read(dots, title, runs, told | {"examples": str(len(e))})
+        ax.scatter(seen.index, seen["mean"], area, **look)
         draw_count(ax, kept, len(kept.ratios))
     draw_parts(ax, groups[0][0])
     models = [kept.model for group in groups for kept in group]
@@ -151,7 +139,7 @@ def draw_exits(ax: Any, kept: Kept) -> None:
     for passed in range(1, len(kept.ratios) + 1):
         draw_count(ax, kept, passed, told=True)
     many = len(kept.points)
-    for k, (setting, point) in enumerate(kept.points.items()):
+    for k, setting in enumerate(kept.points):
         look = {"color": kept.found.look.color, "alpha": 0.35 + 0.65 * (k + 1) / many}
         marker = {"marker": MARKERS[k % 8], "markersize": 4, "mew": 1}
         at = []
@@ -160,10 +148,7 @@ def draw_exits(ax: Any, kept: Kept) -> None:
             x = here["length"].mean() * (1 + 0.02 * (k - (many - 1) / 2))
             found = mean_of(here[setting])
             at.append((x, found.value))
-            told = {"retention": found.text(3), WHOLE: f"{here[WHOLE].mean():.3f}"}
-            told |= {"length": named(ends), "examples": str(len(here))}
-            one = dot(ax, x, found, **look, **marker)
-            read(one, f"{kept.model}, {setting}", point, told)
+            dot(ax, x, found, **look, **marker)
         ax.plot(*zip(*at, strict=True), linewidth=1, **look)
     ax.set_title(f"{kept.model}: with exits")
     dress(ax, kept)

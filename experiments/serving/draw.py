@@ -22,7 +22,6 @@ from pandas import DataFrame
 from eat_lightning.errors import ConfigError, reported
 from eat_lightning.report import figures
 from eat_lightning.report.figures import SERIES, Figure
-from eat_lightning.report.provenance import Provenance
 from eat_lightning.report.table import Cell, Table
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import write_text
@@ -51,18 +50,18 @@ COLUMNS = [
 
 
 def table_of(rows: Sequence[LoadRow]) -> Table:
-    first, commits = rows[0], tuple(sorted({row.commit for row in rows}))
+    first = rows[0]
     caption = (
         f"{first.task}, one thread for the gateway and its model on one core of {first.machine}, "
         f"the generator on another; {first.seconds:g} s for each level; deadline "
         f"{first.deadline_ms:g} ms."
     )
     ordered = sorted(rows, key=lambda r: (r.mode, r.backend, r.exits, r.basis, r.level))
-    title, lines = f"The gateway on {first.task}", [line_of(row, commits) for row in ordered]
-    return col.table(f"serving-{first.task}", title, caption, COLUMNS, lines, "source")
+    title, lines = f"The gateway on {first.task}", list(map(line_of, ordered))
+    return col.table(f"serving-{first.task}", title, caption, COLUMNS, lines, None)
 
 
-def line_of(row: LoadRow, commits: tuple[str, ...]) -> dict[str, Any]:
+def line_of(row: LoadRow) -> dict[str, Any]:
     load = f"{100 * row.level:.0f} %" + (" of static" if row.basis == "static" else "")
     flags = ("the generator was late",) if row.late_p99_ms > 1 else ()
     return {
@@ -72,7 +71,6 @@ def line_of(row: LoadRow, commits: tuple[str, ...]) -> dict[str, Any]:
         "p99": Cell(row.p99_ms, f"{row.p99_ms:.1f}", flags=flags),
         "refused": 100 * row.share_503,
         "late": 100 * row.share_504,
-        "source": Provenance((row.run,), COMMAND, commits),
     }
 
 
@@ -152,7 +150,7 @@ def main(arguments: Sequence[str], page: Path = PAGE) -> None:
         raise ConfigError(f"{given} has no rows: {COMMAND} run=...")
     rows = jsonl.update(to / "rows.jsonl", LoadRow, rows)
     table, figure = table_of(rows), figure_of(rows)
-    table.write(to)
+    write_text(to / f"{table.name}.md", table.page())
     figures.save(figure, to)
     made = [f"* {text}" for text in answers(rows)]
     made += ["", table.markdown().strip(), ""]

@@ -80,7 +80,6 @@ def test_twenty_settings_are_one_pass(run: Path, monkeypatch: pytest.MonkeyPatch
         return forward(self, batch, options)
 
     monkeypatch.setattr(AdaptiveEncoder, "forward", counted)
-    monkeypatch.setattr("eat_lightning.measure.kept_pass.is_of_here", lambda row: False)
     given = [f"run={run}", f"exit.tau={taus[0]}", f"taus={taus}", f"rules=[{','.join(rules)}]"]
     rows = call(*given, *UNTIMED, "batch=16")
     settings, fixed, baseline = rows[:20], rows[20:24], rows[24]

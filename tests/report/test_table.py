@@ -1,14 +1,10 @@
-import csv
 import re
 from dataclasses import replace
-from io import StringIO
 
 import pytest
 
-from eat_lightning.report.provenance import Provenance
 from eat_lightning.report.table import Cell, Column, Line, Table
 
-SOURCE = Provenance(("s/r1", "s/r2"), "eat measure run=outputs/s/r1", ("abc123",))
 SMALL = "fewer than 100 examples"
 
 
@@ -31,23 +27,8 @@ def table() -> Table:
         "model": Cell("b|c", "b|c"),
         "accuracy": Cell(0.25, "25.0", 0.1, 0.4, flags=(SMALL, "below the majority class")),
     }
-    lines = [Line(first, SOURCE, flags=("one seed",)), Line(second, SOURCE)]
+    lines = [Line(first, flags=("one seed",)), Line(second)]
     return Table("t", "A title", "50% & more.", columns, lines)
-
-
-def test_csv_has_raw_values_intervals_flags_and_runs(table: Table) -> None:
-    first, second = csv.DictReader(StringIO(table.csv()))
-    assert (first["accuracy"], first["accuracy_low"], first["accuracy_high"]) == (
-        *("0.5", "0.4", "0.6"),
-    )
-    assert "ms_low" not in first
-    assert first["ms"] == "2.0"
-    assert first["nothing"] == ""
-    assert first["flags"] == f"one seed; accuracy: {SMALL}"
-    assert second["flags"] == f"accuracy: {SMALL}; accuracy: below the majority class"
-    assert (first["runs"], first["commits"], first["command"]) == (
-        *("s/r1; s/r2", "abc123", "eat measure run=outputs/s/r1"),
-    )
 
 
 def squeezed(text: str) -> str:
@@ -69,13 +50,3 @@ def test_words_that_are_the_same_are_said_once(table: Table) -> None:
     other = table.lines[1].cells | {"dtype": Cell("bf16", "bf16")}
     differing = replace(table, lines=[table.lines[0], replace(table.lines[1], cells=other)])
     assert "| model | dtype | ms |" in squeezed(differing.markdown())
-
-
-def test_latex_is_escaped_and_has_footnotes(table: Table) -> None:
-    text = table.latex()
-    assert r"a\_b\textsuperscript{a} & 50.0 $\pm$ 1.0\textsuperscript{b} \\" in text
-    assert r"b$|$c & 25.0\textsuperscript{b,c} \\" in text
-    assert r"50\% \& more." in text
-    assert r"\textsuperscript{b} fewer than 100 examples" in text
-    assert text.count(r"\toprule") == text.count(r"\end{table}") == 2
-    assert r"\textbf{2.0}" in text

@@ -15,12 +15,10 @@ from eat_lightning.report import figures
 from eat_lightning.report.claim import Claim
 from eat_lightning.report.figures import Figure
 from eat_lightning.report.page import render
-from eat_lightning.report.provenance import Provenance
 from eat_lightning.report.table import EMPTY, Cell, Column, Line, Table
 
 KINDS = ("static", "with exits", "cascade")
 MOST_SHOWN = 200  # texts whose answer changed
-NO_RUNS = Provenance(runs=())
 
 
 def candidates_table(result: AdaptResult) -> Table:
@@ -33,7 +31,7 @@ def candidates_table(result: AdaptResult) -> Table:
         Column("tested", "changed, certificate", "on texts that nothing else has seen"),
         Column("verdict", "verdict", "the fastest that holds is chosen", numeric=False),
     ]
-    lines = [Line(cells(result, candidate), NO_RUNS) for candidate in result.candidates]
+    lines = [Line(cells(result, candidate)) for candidate in result.candidates]
     caption = f"Wanted: {result.promise}."
     return Table("candidates", "Candidates", caption, columns, lines)
 
@@ -80,9 +78,7 @@ def time_over_agreement(result: AdaptResult) -> Figure:
             look = looks[kind_of(candidate)]
             agree, ms = 100 - 100 * candidate.counts[0].changed / num, result.ms(candidate)
             size = 11 if candidate is result.chosen else 6
-            (dot,) = axes.plot([agree], [ms], look.marker, color=look.color, markersize=size)
-            details = {"ms a text": f"{ms:.2f}", "unchanged": f"{agree:.2f} %"}
-            figures.read(dot, candidate.name, NO_RUNS, details)
+            axes.plot([agree], [ms], look.marker, color=look.color, markersize=size)
         axes.axvline(100 * result.plan.agree, color=figures.MUTED, linestyle=":")
         for name, look in looks.items():
             axes.plot([], [], look.marker, color=look.color, label=name)
@@ -109,8 +105,7 @@ def who_leaves_where(result: AdaptResult) -> Figure:
         axes = drawing.subplots()
         for layer in layers:
             share = 100 * float((depth_N == layer).mean())
-            (bar,) = axes.bar([layer], [share], color=figures.SERIES[1])
-            figures.read(bar, f"after layer {layer}", NO_RUNS, {"texts": f"{share:.1f} %"})
+            axes.bar([layer], [share], color=figures.SERIES[1])
         axes.set(xlabel="layers run (0: the embedding alone)", ylabel="texts (%)", xticks=[*layers])
 
     caption = f"Of the {len(depth_N):,} texts of the certificate."
@@ -132,6 +127,6 @@ def changed_texts(result: AdaptResult) -> Table:
             "after": same.shown(passed.logits_NC[row]),
             "depth": str(passed.depth_N[row]),
         }
-        lines.append(Line({key: Cell(text, text) for key, text in texts.items()}, NO_RUNS))
+        lines.append(Line({key: Cell(text, text) for key, text in texts.items()}))
     caption = f"{len(rows_N):,} of {len(original_NC):,} texts of the certificate."
     return Table("changed", "Texts whose answer changed", caption, columns, lines)

@@ -20,22 +20,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from eat_lightning.config import parsed
 from eat_lightning.deploy.drift.detector import CalibrationPool, Detector
 from eat_lightning.deploy.drift.observation import FEATURES, Observation, places
 from eat_lightning.deploy.drift.plan import MonitorSettings
 from eat_lightning.deploy.drift.stability import StabilityWindow
-from eat_lightning.validation import Whole
 
 EARLY, FULL = "early_exits", "full_depth"
 ALARM, RETURN = "alarm", "return"
 SOON = 10  # windows
-Count = Annotated[int, Whole(0)]
 
 
 @dataclass(frozen=True)
@@ -49,31 +46,6 @@ class DriftEvent:
     statistic: float
     bound: float
     psi: dict[str, float]
-
-
-class MonitorState(BaseModel):
-    """State of a drift monitor since it was made, in plain values.
-
-    Args:
-        sums: of the detector.
-        pool: of the calibration pool.
-        window: bins of the examples in the window.
-        chance: state of the random generator.
-    """
-
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-    settings: dict[str, float]
-    at: Count
-    since: Count
-    num_alarms: Count
-    quiet: Count
-    wait: Count
-    moved: str | None
-    sums: list[list[float]]
-    pool: list[list[int]]
-    window: list[list[int]]
-    chance: dict[str, Any]
 
 
 COUNTS = ("at", "since", "num_alarms", "quiet", "wait", "moved")
@@ -97,7 +69,6 @@ class Monitor:
         parsed(MonitorSettings, self.settings)
         place_BF = places(seen)
         self.pool, self.window = CalibrationPool(place_BF), StabilityWindow(place_BF, window)
-        self.known_FS = self.pool.at_most_FS.copy()  # the calibration part's alone
         self.detector = Detector(len(FEATURES), run_length)
         self.psi_bound_F = self.window.bound_F(psi)
         self.calm, self.wait, self.quiet = calm, calm, 0
@@ -149,50 +120,27 @@ class Monitor:
         """Return what it has learnt, for `restore`."""
         with self.lock:
             return {name: getattr(self, name) for name in COUNTS} | {
-                "settings": self.settings,
                 "sums": self.detector.sums_FG.tolist(),
                 "pool": self.pool.at_most_FS.tolist(),
                 "window": [bin_F.tolist() for bin_F in self.window.bins],
                 "chance": self.rng.bit_generator.state,
             }
 
-    def restore(self, kept: Any) -> None:
-        """Go on where another one of the same reference and settings was. ValueError, and nothing
-        changed, where `kept` is not what that one said."""
-        given = MonitorState.model_validate(kept)
-        if given.settings != self.settings:
-            raise ValueError(f"of other settings ({given.settings} there, {self.settings} here)")
-        if given.moved not in (None, *FEATURES):
-            raise ValueError(f"moved cannot be {given.moved!r:.40}")
+    def restore(self, kept: dict[str, Any]) -> None:
+        """Go on where another one of the same reference and settings was. ValueError, KeyError or
+        TypeError, and nothing changed, where `kept` is not what that one gave."""
         rng = np.random.default_rng()
-        try:
-            rng.bit_generator.state = given.chance
-            sums_FG, pool_FS = np.array(given.sums, float), np.array(given.pool, np.int64)
-            bins = [np.array(bin_F, np.int64) for bin_F in given.window]
-        except (KeyError, TypeError, OverflowError) as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise ValueError(f"not what a monitor keeps ({reason})") from None
-        self.check(sums_FG, pool_FS, bins)
+        rng.bit_generator.state = kept["chance"]
+        counts = {name: kept[name] for name in COUNTS}
+        sums_FG = np.array(kept["sums"], float).reshape(self.detector.sums_FG.shape)
+        pool_FS = np.array(kept["pool"], np.int64).reshape(self.pool.at_most_FS.shape)
+        bins = np.array(kept["window"], np.int64).reshape(-1, len(FEATURES))
         with self.lock:
-            for name in COUNTS:
-                setattr(self, name, getattr(given, name))
+            vars(self).update(counts)
             self.rng, self.detector.sums_FG, self.pool.at_most_FS = rng, sums_FG, pool_FS
             self.window.clear()
             for bin_F in bins:
                 self.window.add_bins(bin_F)
-
-    def check(self, sums_FG: np.ndarray, pool_FS: np.ndarray, bins: list[np.ndarray]) -> None:
-        """ValueError where such arrays cannot have come from this reference."""
-        known_FS, num_bins_F = self.known_FS, self.window.num_bins_F
-        if sums_FG.shape != self.detector.sums_FG.shape or pool_FS.shape != known_FS.shape:
-            raise ValueError("sums or pool have another shape")
-        grown = (np.diff(pool_FS) >= np.diff(known_FS)).all() and not pool_FS[:, 0].any()
-        if not np.isfinite(sums_FG).all() or (sums_FG < 0).any() or not grown:
-            raise ValueError("sums or pool hold what cannot be")
-        if len(bins) > self.window.size or any(b.shape != num_bins_F.shape for b in bins):
-            raise ValueError("window has another shape")
-        if any((b < 0).any() or (b >= num_bins_F).any() for b in bins):
-            raise ValueError("window holds what cannot be")
 
     def psi(self) -> dict[str, float]:
         return dict(zip(FEATURES, self.window.psi_F.tolist(), strict=True))

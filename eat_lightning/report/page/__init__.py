@@ -9,19 +9,17 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from eat_lightning.report import figures
 from eat_lightning.report.claim import Claim
-from eat_lightning.report.provenance import Provenance
-from eat_lightning.report.table import Cell, Column
+from eat_lightning.report.figures import Figure
+from eat_lightning.report.table import Cell
 
-SCRIPTS = ("page.js", "tips.js", "tables.js", "save.js", "explorer.js")
+SCRIPTS = ("page.js", "tables.js", "explorer.js")
 STYLES = ("page.css", "table.css", "explorer.css")
 MEASURED = ("dtype", "device", "machine")  # keys of columns whose texts need no unit
-TYPES = {"png": "image/png", "pdf": "application/pdf", "csv": "text/csv;charset=utf-8"}
 Explorer = Mapping[str, Any]  # as eat_lightning.report.explorer makes it
 
 
@@ -30,16 +28,14 @@ def render(
     claims: Sequence[Claim],
     explorer: Explorer | None = None,
     warnings: Sequence[str] = (),
-    files: Mapping[str, Mapping[str, Path]] | None = None,
     findings: Sequence[str] = (),
     lacking: Sequence[str] = (),
 ) -> str:
     """Make the page's HTML: the claims in order, then the explorer.
 
     `findings`: short sentences above everything. `lacking`: claims that were not made, with what
-    each needs. `files`: for each figure's name the files that are offered as downloads, by
-    extension ("png", "pdf"); SVG and CSV are made of the page itself. Texts may hold anything: all
-    of it is escaped, and the page's own policy forbids any script but its own and every request.
+    each needs. Texts may hold anything: all of it is escaped, and the page's own policy forbids any
+    script but its own and every request.
     """
     style, script = "".join(map(asset, STYLES)), "".join(map(asset, SCRIPTS))
     return template().render(
@@ -51,8 +47,6 @@ def render(
         warnings=warnings,
         claims=claims,
         explorer=explorer,
-        sources=Sources(),
-        files=files or {},
         findings=findings,
         lacking=lacking,
     )
@@ -71,29 +65,8 @@ def template() -> Any:
     )
     jinja.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     jinja.filters |= {"slug": slug, "value_and_interval": value_and_interval}
-    called = {"leading": leading, "spans": spans, "head_of": head_of, "address": address}
-    jinja.globals |= called | {"figures": figures}
+    jinja.globals |= {"head_of": head_of, "image": image}
     return jinja.get_template("page.html")
-
-
-class Sources(dict[Provenance, int]):
-    """Provenance of marks and lines, collected while the page is made and read by its script, by
-    their index in the page; equal ones are shared."""
-
-    @property
-    def found(self) -> list[dict[str, Any]]:
-        return [*map(vars, self)]
-
-    def add(self, source: Provenance) -> int:
-        return self.setdefault(source, len(self))
-
-    def marks(self, claims: Sequence[Claim]) -> dict[str, list[dict[str, Any]]]:
-        """List the marks of each figure, by its name."""
-        return {
-            figure.name: [vars(mark) | {"source": self.add(mark.source)} for mark in figure.marks]
-            for claim in claims
-            for figure in claim.figures
-        }
 
 
 def asset(name: str) -> str:
@@ -101,8 +74,8 @@ def asset(name: str) -> str:
 
 
 def policy(style: str, script: str) -> str:
-    """Nothing is fetched, and nothing runs but this one script. Matplotlib's SVG styles its lines
-    by attributes, which can be allowed apart from style sheets."""
+    """Nothing is fetched, and nothing runs but this one script. A figure's width and the explorer's
+    marks are style attributes, which can be allowed apart from style sheets."""
     return (
         f"default-src 'none'; img-src data:; script-src {digest(script)}; "
         f"style-src-elem {digest(style)}; style-src-attr 'unsafe-inline'; base-uri 'none'; "
@@ -114,10 +87,9 @@ def digest(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def address(content: bytes | Path, extension: str) -> str:
-    """A file as the address of a link."""
-    data = content.read_bytes() if isinstance(content, Path) else content
-    return f"data:{TYPES[extension]};base64,{base64.b64encode(data).decode()}"
+def image(figure: Figure) -> str:
+    """A figure as the address of an image."""
+    return f"data:image/png;base64,{base64.b64encode(figures.png(figure)).decode()}"
 
 
 def slug(name: str) -> str:
@@ -147,22 +119,6 @@ def head_of(line: str) -> tuple[str, str]:
     """Part an answer into its subject and the rest: "sst2, minilm: 1.9 times as fast ..." """
     head, colon, rest = line.partition(": ")
     return (head, rest) if colon and len(head) <= 48 else ("", line)
-
-
-def leading(columns: Sequence[Column]) -> int:
-    """Count the columns that name a line and stay in sight.
-
-    They are the first, and a second that is words too and in no group where others are."""
-    grouped = any(column.group for column in columns)
-    second = columns[1] if len(columns) > 1 else None
-    return 2 if grouped and second and not second.numeric and not second.group else 1
-
-
-def spans(columns: Sequence[Column]) -> list[tuple[str, int]]:
-    """Neighbours of one group, and how many; none where no column has a group."""
-    if not any(column.group for column in columns):
-        return []
-    return [(name, len(list(some))) for name, some in groupby(columns, lambda c: c.group)]
 
 
 def value_and_interval(cell: Cell) -> tuple[str, str]:

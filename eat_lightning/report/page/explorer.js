@@ -102,7 +102,7 @@ function explore({ tasks }) {
     const words = example.text.map((text) => make("p", { textContent: text }));
     const label = make("p", { className: "truth", textContent: example.label === null ? "no label" : `label: ${example.label}` });
     const from = make("p", { className: "from" }, make("span", { textContent: `Run ${now().run}` }));
-    if (now().command) from.append(make("code", { textContent: now().command }), copyButton(now().command));
+    if (now().command) from.append(make("code", { textContent: now().command }));
     view.replaceChildren(make("blockquote", {}, ...words, label),
       make("div", { className: ways.length > 1 ? "ways two" : "ways" }, ...ways), from);
     for (const [i, button] of all("button", list).entries()) button.setAttribute("aria-pressed", String(matching[i] === example));
