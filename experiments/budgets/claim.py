@@ -140,8 +140,12 @@ def answers(task: str, methods: Sequence[Method]) -> Iterator[str]:
         same = [line for line in known if line["setting"] == setting]
         best = max(same, key=lambda line: line["gain"].points)
         flops = best["point"].mean("flops_ratio") or 0.0
+        gains = best["gain"].points > 0
+        first = (
+            "the largest gain over fixed depth is that of" if gains else "none gains; nearest is"
+        )
         yield (
-            f"{task}, {setting}: the largest gain over fixed depth is that of {best['model']}, "
+            f"{task}, {setting}: {first} {best['model']}, "
             f"{points_text(best['gain'])} points, right on {percent(best['point']):.2f} % at "
             f"{flops:.3f} of the FLOPs."
         )
