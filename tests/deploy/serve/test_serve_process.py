@@ -281,5 +281,5 @@ def test_what_cannot_be_served_is_said_in_one_line(run: Path, changes: dict, sai
 @pytest.mark.slow
 def test_the_command_says_it_in_one_line():
     out, said = commands.finished(commands.SERVE, "port=0", "run=nowhere", status=1)
-    assert said == "error: run=nowhere is not a run folder (no config.yaml in it)\n"
+    assert said == "error: run=nowhere is not a run folder: there is no such folder\n"
     assert out == ""
