@@ -1,5 +1,6 @@
 """Which candidates are tried: the exit before layer 1 alone, and forms that could be chosen."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +15,7 @@ from eat_lightning.deploy.adapt.demand import Demand
 from eat_lightning.deploy.adapt.forms import Form
 from eat_lightning.deploy.adapt.same_answer import SameAnswer
 from eat_lightning.deploy.adapt.search import AdaptCandidate, Search, everybody_at_first, spent
-from eat_lightning.deploy.adapt.work import Passed
+from eat_lightning.deploy.adapt.work import Passed, Work
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.every_label import EveryLabel
@@ -119,3 +120,30 @@ def test_changed_answers_are_counted_by_class():
     original_NC, logits_NC = np.eye(2)[[0, 0, 1, 0]], np.eye(2)[[1, 0, 0, 1]]
     assert same.class_changes(original_NC, logits_NC) == {("no", "yes"): 2, ("yes", "no"): 1}
     assert not same.class_changes(original_NC, original_NC)
+
+
+def test_an_engine_that_cannot_open_its_graph_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def broken(_: Any) -> Any:
+        raise ValueError("single.onnx: not a graph that can be run")
+
+    def deployed(form: Form, _: Any = None) -> forms.Deployed:
+        run = broken if form.engine == "openvino" else lambda batch: batch
+        passed = Passed(np.zeros((1, 2)), np.ones(1))
+        return forms.Deployed(run, lambda batch: batch, lambda _: passed)
+
+    def timed(ready: dict[str, Any], **_: Any) -> list[Any]:
+        return [{key: {"latency_ms": 1.0, "throughput": 1000.0} for key in ready}]
+
+    monkeypatch.setattr(search_module, "time_all", timed)
+    split = SimpleNamespace(batch=lambda rows: rows)
+    made: Any = SimpleNamespace(deployed=deployed, rule_at=lambda _: None)
+    same, demand = SameAnswer(SingleLabel(2), ["no", "yes"]), Demand(0.98, 0.95)
+    work = Work.open(tmp_path / "to", {})
+    search = Search(made, same, demand, {"select": split}, {}, work, 1, 1, {})
+    candidates = [AdaptCandidate(Form("torch")), AdaptCandidate(Form("openvino", "int8"))]
+    search.time("static", candidates)
+    assert candidates[0].ms == {"1": 1.0, "32": 1.0}
+    assert candidates[1].ms == {}
+    assert candidates[1].fault == "single.onnx: not a graph that can be run"

@@ -271,9 +271,10 @@ class Search:
             ready, faults = {}, {}
             for candidate in candidates:
                 try:
-                    split = self.split(candidate, "select")
-                    ready[candidate.key] = self.deployed(candidate).timed_on(split)
-                except ConfigError as error:
+                    split, made = self.split(candidate, "select"), self.deployed(candidate)
+                    made.answers(split.batch(np.arange(1)))  # an engine opens a graph as it runs
+                    ready[candidate.key] = made.timed_on(split)
+                except (ConfigError, ValueError) as error:
                     faults[candidate.key] = str(error).splitlines()[0]
             *_, found = time_all(ready, **self.times, threads=self.threads, by_length_too=False)
             ms = {
