@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from eat_lightning.config import CONFIG_DIR
-from eat_lightning.errors import ConfigError, in_one_line, reported
+from eat_lightning.errors import ConfigError, Faults, in_one_line, reported
 from eat_lightning.overrides import first_of_sweep, quoted
 from eat_lightning.validation import did_you_mean
 
@@ -48,8 +48,7 @@ def compose_or_explain(config_name: str, words: list[str], folder: str = CONFIG_
         overrides = [*overrides, f"hydra.searchpath=[{quoted(f'file://{theirs.resolve()}')}]"]
     check_extras(overrides)
     overrides = first_of_sweep(overrides) if given.multirun else overrides
-    if errors := errors_of(config_name, overrides, folder):
-        raise ConfigError.of(errors)
+    Faults(errors_of(config_name, overrides, folder)).check()
 
 
 def check_extras(overrides: list[str]) -> None:

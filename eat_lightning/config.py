@@ -15,7 +15,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.user_modules import where_absent
 from eat_lightning.validation import did_you_mean, fault_lines, listed_layers
 
@@ -112,8 +112,7 @@ def parsed(plan: type[P], config: dict[str, Any]) -> P:
     except ValidationError as error:
         lines = dict.fromkeys(fault_lines(error, known=plan.model_fields))
         raise ConfigError.of(lines) from None
-    if faults := list(made.rules()):
-        raise ConfigError.of(faults)
+    Faults(made.rules()).check()
     return made
 
 

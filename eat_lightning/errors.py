@@ -28,6 +28,16 @@ def reported() -> Iterator[None]:
         raise SystemExit(1) from None
 
 
+@contextmanager
+def reading(what: object, *more: type[Exception]) -> Iterator[None]:
+    """Raise ConfigError, in one line, where a file is not what it should be: errors of reading and
+    of taking apart what was read, and `more`."""
+    try:
+        yield
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, *more) as error:
+        raise ConfigError(f"{what}: cannot be read ({one_line(error, 120)})") from None
+
+
 def one_line(error: object, most: int = 300) -> str:
     """Return an error's message in one line without control characters, whatever a file put into
     it."""

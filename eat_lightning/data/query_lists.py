@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eat_lightning.data.text_files import json_lines
-from eat_lightning.errors import ConfigError, one_line
+from eat_lightning.errors import ConfigError, one_line, reading
 from eat_lightning.text_io import without_half_pairs
 
 SUFFIXES = (".jsonl", ".parquet")
@@ -71,11 +71,9 @@ def read_query_lists(given: str | Sequence[Mapping[str, Any]]) -> list[QueryList
     if isinstance(given, str):
         path = Path(given)
         check_file(path)
-        try:
+        with reading(f"queries={given}", pa.ArrowException):
             is_parquet = path.suffix == ".parquet"
             rows = pq.read_table(path).to_pylist() if is_parquet else list(json_lines(path))
-        except (pa.ArrowException, OSError, ValueError) as error:
-            raise ConfigError(f"queries={given}: cannot be read ({one_line(error, 120)})") from None
     return [
         QueryList.of(row if isinstance(row, Mapping) else {}, n) for n, row in enumerate(rows, 1)
     ]

@@ -20,7 +20,7 @@ from eat_lightning.data import hub
 from eat_lightning.data.calibration import num_blank
 from eat_lightning.data.task import Task
 from eat_lightning.data.text_files import SUFFIXES, TABLES, is_text, opened, read_texts
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, Faults
 
 ORIGIN = "source"  # an optional column
 
@@ -83,8 +83,7 @@ def read(task: Task, dir: str | None, split: str) -> Source:
 
 
 def read_file(task: Task, path: Path) -> Source:
-    if faults := file_faults(task, path):
-        raise ConfigError.of(faults)
+    Faults(file_faults(task, path)).check()
     table = opened(path, task.columns).read(columns=[*task.columns, task.label_column, ORIGIN])
     return as_source(task, table, str(path))
 
@@ -109,8 +108,7 @@ def kept_by_source(task: Task, dir: str | None, drop_sources: Sequence[str]) -> 
     """Which rows of train come from none of these sources (train_sources)."""
     if dir is None:
         raise ConfigError("data.drop_sources needs data.dir")
-    if faults := source_faults(task, dir, drop_sources):
-        raise ConfigError.of(faults)
+    Faults(source_faults(task, dir, drop_sources)).check()
     table = opened(file_of(task, dir, "train_sources"), ()).read()
     dropped = np.isin(table["source"].to_pylist(), list(drop_sources))
     idx = opened(file_of(task, dir, "train"), task.columns).read(columns=["idx"])["idx"]
@@ -134,8 +132,7 @@ def as_source(task: Task, table: pa.Table, where: str) -> Source:
         for c in task.columns
         if table[c].null_count
     ]
-    if faults:
-        raise ConfigError.of(faults)
+    Faults(faults).check()
     texts = [table[column].to_pylist() for column in task.columns]
     tell_blank(where, num_blank(texts), len(texts[0]))
     numbers = numbers_of(task, table[task.label_column])

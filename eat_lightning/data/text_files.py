@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eat_lightning.errors import ConfigError, one_line
+from eat_lightning.errors import reading
 from eat_lightning.text_io import split_texts, without_half_pairs
 
 TABLES = (".parquet", ".csv", ".jsonl")
@@ -64,15 +64,13 @@ def read_texts(
         columns: that hold the texts; None: the one called "text", or else the only one of texts.
         key: of the setting that names the file.
     """
-    try:
+    with reading(f"{key}={path}", pa.ArrowException):
         if path.suffix == ".txt":
             names = list(columns or ["text"])
             return list(texts_of_lines(path, len(names))), names
         table = opened(path).read()
         names = list(columns or [text_column(table)])
         found = [texts_in(table, name) for name in names]
-    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
-        raise ConfigError(f"{key}={path}: cannot be read ({one_line(error, 120)})") from None
     return list(zip(*found, strict=True)), names
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, field
+from dataclasses import field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import pydantic.dataclasses
 import torch
@@ -16,7 +16,7 @@ from eat_lightning.answer_kind import AnswerKind, Score, kind_of
 from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.engines.cascade import CascadeBackend
 from eat_lightning.engines.plan import ADAPTED
-from eat_lightning.errors import ConfigError, one_line
+from eat_lightning.errors import ConfigError, reading
 from eat_lightning.files import sha256_of, write_json
 from eat_lightning.infer.backend import Backend
 from eat_lightning.infer.onnx_backend import Export
@@ -40,8 +40,29 @@ SMALL = "small"  # a folder of the first model of a cascade
 GRAPHS = Path("onnx") / "adapted"  # the folder of the certified graphs, where an engine runs them
 
 
+class Certified:
+    """Record of a certified folder, in a file of it."""
+
+    file: ClassVar[str]
+    engine: str
+    holds_for: dict[str, str]
+
+    def write(self, folder: Path) -> None:
+        write_json(folder / self.file, vars(self))
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """ConfigError, in one line, where it is damaged, or files are not those it holds for."""
+        with reading(folder / cls.file):
+            made = cls(**json_of(folder / cls.file))
+        for name, digest in digests(folder, made.engine).items():
+            if digest != made.holds_for.get(name):
+                raise ConfigError(f"run={folder}: its {name} are not those it was certified with")
+        return made
+
+
 @pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
-class AboutAdapted:
+class AboutAdapted(Certified):
     """Contents of `adapted.json`.
 
     Args:
@@ -70,6 +91,12 @@ class AboutAdapted:
     long: dict[str, Any] = field(default_factory=dict)
     small_least: float | None = None
 
+    file = ADAPTED
+
+    def __post_init__(self) -> None:
+        self.kind  # noqa: B018  # ValueError where answer and labels do not fit
+        self.long_texts  # noqa: B018  # TypeError where there is no such setting
+
     @property
     def kind(self) -> AnswerKind:
         return kind_of(self.answer, max(1, len(self.labels)))
@@ -77,25 +104,6 @@ class AboutAdapted:
     @property
     def long_texts(self) -> LongTexts:
         return LongTexts(**self.long) if self.long else REFUSE
-
-    def write(self, folder: Path) -> None:
-        write_json(folder / ADAPTED, asdict(self))
-
-    @classmethod
-    def read(cls, folder: Path) -> AboutAdapted:
-        """ConfigError, in one line, where it is damaged, or files are not those it holds for."""
-        try:
-            made = cls(**json_of(folder / ADAPTED))
-            made.kind  # noqa: B018  # ValueError where answer and labels do not fit
-            made.long_texts  # noqa: B018  # TypeError where there is no such setting
-        except (ValueError, TypeError, OSError) as error:
-            raise ConfigError(
-                f"{folder / ADAPTED}: cannot be read ({one_line(error, 120)})"
-            ) from None
-        for name, digest in digests(folder, made.engine).items():
-            if digest != made.holds_for.get(name):
-                raise ConfigError(f"run={folder}: its {name} are not those it was certified with")
-        return made
 
 
 def digests(folder: Path, engine: str) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,22 +13,20 @@ from pydantic import ConfigDict
 
 from eat_lightning.answer_kind import Score
 from eat_lightning.data.tokens import tokenizer_for
-from eat_lightning.engines.adapted import digests, encoder_of, in_kernels
+from eat_lightning.engines.adapted import Certified, encoder_of, in_kernels
 from eat_lightning.engines.plan import LISTS, is_of_lists
-from eat_lightning.errors import ConfigError, one_line
-from eat_lightning.files import write_json
+from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import AnswerRequest, Gone
 from eat_lightning.infer.rerank import ListSchedule, rerank
 from eat_lightning.infer.torch_backend import TorchBackend, in_numpy
 from eat_lightning.long_texts import CUT, TokenWindow
-from eat_lightning.weights.untrusted import json_of
 
 COLUMNS = ["query", "candidate"]
 SCORE_OF_LISTS = Score(tolerance=1.0)  # of no effect: orders are compared, no scores
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
-class AboutLists:
+class AboutLists(Certified):
     """Contents of `lists.json`.
 
     Args:
@@ -49,27 +47,14 @@ class AboutLists:
     column: int | None = None
     dtype: Literal["fp32", "bf16", "int8"] = "fp32"
 
+    file, engine = LISTS, "torch"
+
+    def __post_init__(self) -> None:
+        self.schedule  # noqa: B018  # ValueError where a depth is no number
+
     @property
     def schedule(self) -> ListSchedule:
         return ListSchedule({int(depth): count for depth, count in self.counts.items()})
-
-    def write(self, folder: Path) -> None:
-        write_json(folder / LISTS, asdict(self))
-
-    @classmethod
-    def read(cls, folder: Path) -> AboutLists:
-        """ConfigError, in one line, where it is damaged, or files are not those it holds for."""
-        try:
-            made = cls(**json_of(folder / LISTS))
-            made.schedule  # noqa: B018  # ValueError where a depth is no number
-        except (ValueError, TypeError, OSError) as error:
-            raise ConfigError(
-                f"{folder / LISTS}: cannot be read ({one_line(error, 120)})"
-            ) from None
-        for name, digest in digests(folder, "torch").items():
-            if digest != made.holds_for.get(name):
-                raise ConfigError(f"run={folder}: its {name} are not those it was certified with")
-        return made
 
 
 @pydantic.dataclasses.dataclass(frozen=True)

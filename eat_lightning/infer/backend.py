@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eat_lightning.answer_kind import AnswerKind
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.long_texts import Joiner, LongTexts, Reader, ReadText, TokenWindow
 from eat_lightning.model.policy import Policy
 from eat_lightning.model.reason import Reason
@@ -128,8 +128,7 @@ class Backend(ABC):
 
     def read_long(self, long: LongTexts) -> None:
         """Read long texts so from here on. ConfigError with what does not go with this model."""
-        if faults := long.faults(self.kind, self.labels, self.max_length):
-            raise ConfigError.of(faults)
+        Faults(long.faults(self.kind, self.labels, self.max_length)).check()
         self.reader = replace(self.reader, long=long)
 
     def read_one(self, text: Sequence[str]) -> ReadText:

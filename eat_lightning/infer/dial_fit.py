@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.optimize import minimize
+from scipy.special import expit
 
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.contracts import ExitRule, Knob, at_point
@@ -154,37 +156,23 @@ class Curves:
     def distances(self, level: float) -> np.ndarray:
         """The distance from the strict end, at each exit, at which the log-odds are `level`."""
         score_E = (level - self.intercept_E) / self.slope_E
-        return (FAR * self.laxest * sigmoid(-score_E)).clip(max=self.laxest)
+        return (FAR * self.laxest * expit(-score_E)).clip(max=self.laxest)
 
 
-def logistic(
-    score_B: Float[np.ndarray, " b"], stays_B: Float[np.ndarray, " b"], steps: int = 25
-) -> np.ndarray:
+def logistic(score_B: Float[np.ndarray, " b"], stays_B: Float[np.ndarray, " b"]) -> np.ndarray:
     """Slope and intercept of a logistic regression with a weak prior towards slope 1 and intercept
-    0, by Newton's method. A step that does not lower the loss is halved: plain ones diverge on
-    heads near chance."""
+    0."""
     x_B2 = np.stack([score_B, np.ones_like(score_B)], 1)
-    prior = line = np.array([1.0, 0.0])
+    prior = np.array([1.0, 0.0])
 
-    def loss(at: np.ndarray) -> float:
-        odds_B = x_B2 @ at
+    def loss(line: np.ndarray) -> tuple[float, np.ndarray]:
+        """The loss and its gradient."""
+        odds_B = x_B2 @ line
         entropy_B = np.logaddexp(0, odds_B) - stays_B * odds_B
-        return float(entropy_B.sum() + ((at - prior) ** 2).sum() / 2)
+        gradient = x_B2.T @ (expit(odds_B) - stays_B) + (line - prior)
+        return float(entropy_B.sum() + ((line - prior) ** 2).sum() / 2), gradient
 
-    for _ in range(steps):
-        p_B = sigmoid(x_B2 @ line)
-        gradient = x_B2.T @ (p_B - stays_B) + (line - prior)
-        curvature = (x_B2 * (p_B * (1 - p_B))[:, None]).T @ x_B2 + np.eye(2)
-        step, now = np.linalg.solve(curvature, gradient), loss(line)
-        sizes = (0.5**k for k in range(30))
-        size = next((size for size in sizes if loss(line - size * step) < now), 0.0)
-        line = line - size * step
-    return line
-
-
-def sigmoid(x: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-x)), without overflow."""
-    return 0.5 * (1 + np.tanh(0.5 * x))
+    return minimize(loss, prior, jac=True, method="BFGS", options={"gtol": 1e-8}).x
 
 
 def spaced(level_EB: np.ndarray, cost_EB: np.ndarray) -> list[float]:

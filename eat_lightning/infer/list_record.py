@@ -58,11 +58,3 @@ class ListRecord:
         """Tokens times layers that were run, as a share of all."""
         layers = len(self.score_DB) - 1
         return float((found.depth_B * self.tokens_B).sum() / (layers * self.tokens_B.sum()))
-
-    def part(self, chosen: np.ndarray, size: int) -> ListRecord:
-        """Give the first stage's first candidates of some lists, numbered anew."""
-        place_B = places(np.zeros(len(self.list_B)), self.list_B)
-        rows = np.flatnonzero(np.isin(self.list_B, chosen) & (place_B < size))
-        list_B = np.unique(self.list_B[rows], return_inverse=True)[1]
-        whole = self.score_DB[:, rows], self.original_B[rows], self.tokens_B[rows]
-        return ListRecord(*whole, list_B, self.keep)

@@ -146,17 +146,8 @@ class OnnxBackend(Backend):
             for layer, (guess_BC, _) in trace.guesses.items():
                 size = len(split), guess_BC.shape[1]
                 guesses.setdefault(layer, np.empty(size, np.float32))[rows_B] = guess_BC
-        return Recorded(
-            split.labels,
-            split.lengths,
-            guesses,
-            tokens_LB,
-            Never(),
-            origins=split.origins,
-            policies=self.policies,
-            batch=split.batch,
-            kind=self.kind,
-        )
+        known = {"policies": self.policies, "kind": self.kind}
+        return Recorded.of(split, guesses, tokens_LB, Never(), **known)
 
     def run(self, request: AnswerRequest) -> Iterator[Gone]:
         windows, about = request.windows, request.about

@@ -40,20 +40,8 @@ def record(encoder: AdaptiveEncoder, split: Any, batch_size: int = 32, title: st
                 whole_BS = signals.setdefault(k, np.empty(size, np.float32))
                 whole_BS[rows_B] = signal_BS.float().cpu().numpy()
             tokens_LB[:, rows_B] = trace.tokens_LB.numpy()
-    return Recorded(
-        split.labels,
-        split.lengths,
-        guesses,
-        tokens_LB,
-        encoder.exit,
-        difficulty=split.difficulty,
-        origins=split.origins,
-        policies=encoder.policies,
-        signals=signals,
-        batch=split.batch,
-        data="" if split.source is None else split.source.digest[:16],
-        kind=encoder.kind,
-    )
+    known = {"policies": encoder.policies, "signals": signals, "kind": encoder.kind}
+    return Recorded.of(split, guesses, tokens_LB, encoder.exit, **known)
 
 
 def recorded_of(encoder: AdaptiveEncoder, trace: Trace, batch: Batch | None = None) -> Recorded:

@@ -55,6 +55,20 @@ class Recorded:
     data: str = ""
     kind: AnswerKind = None  # type: ignore[assignment]  # None: by the shapes of labels and logits
 
+    @classmethod
+    def of(
+        cls,
+        split: Any,
+        guesses: dict[int, np.ndarray],
+        tokens_LB: np.ndarray,
+        exit: ExitRule,
+        **known: Any,
+    ) -> Recorded:
+        """A split's. known: further fields."""
+        known |= {name: getattr(split, name) for name in ("difficulty", "origins", "batch")}
+        data = "" if split.source is None else split.source.digest[:16]
+        return cls(split.labels, split.lengths, guesses, tokens_LB, exit, data=data, **known)
+
     def __post_init__(self) -> None:
         if self.kind is None:
             several = {"problem_type": MULTI} if self.labels.ndim == 2 else {}

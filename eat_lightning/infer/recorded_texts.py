@@ -88,12 +88,10 @@ class RecordedTexts:
         if not is_part_W.any():
             answers = free.logits_BC, free.depth_B, free.reason_B, free.names
             return TextOutcome(self, *answers, free.depth_B, ~is_part_W)
-        policies, batch = (
-            (*self.windows.policies, FullDepthIfFound(self.joiner)),
-            self.windows.batch,
-        )
+        policies = *self.windows.policies, FullDepthIfFound(self.joiner)
+        batch: Any = self.windows.batch
         if not self.windows.policies:  # then no policy asks what is known of an example
-            batch: Any = lambda rows_W: KnownFields([{}] * len(rows_W))  # noqa: E731
+            batch = lambda rows_W: KnownFields([{}] * len(rows_W))  # noqa: E731
         deep = replace(self.windows, policies=policies, batch=batch).under(exit)
         logits_WC = np.where(is_part_W[:, None], deep.logits_BC, free.logits_BC)
         depth_W = np.where(is_part_W, deep.depth_B, free.depth_B)

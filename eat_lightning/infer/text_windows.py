@@ -5,6 +5,7 @@ Shapes: B texts of a batch, W windows of all texts in their order, C classes.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -102,22 +103,18 @@ def text_answers(
     text_packs: Sequence[WindowPack], answer: Callable[[WindowPack], TextAnswers], joiner: Joiner
 ) -> TextAnswers:
     """Answer the texts of a batch (B x C) as a backend does, and tell their depths (B)."""
-    logits, depths = dict[int, np.ndarray](), dict[int, np.ndarray]()
+    logits, depths = defaultdict[int, list](list), defaultdict[int, list](list)
     for pack in text_packs:
         row = int(pack.rows_B[0])
-        if pack.is_part and row in logits and joiner.ends(logits[row]):
+        if pack.is_part and row in logits and joiner.ends(np.stack(logits[row])):
             continue
-        logits_WC, depth_W = answer(pack)
-        if pack.is_part:
-            logits[row] = np.concatenate([*([logits[row]] if row in logits else []), logits_WC])
-            depths[row] = np.concatenate([*([depths[row]] if row in depths else []), depth_W])
-            continue
-        logits |= dict(zip(pack.rows_B.tolist(), logits_WC[:, None], strict=True))
-        depths |= dict(zip(pack.rows_B.tolist(), depth_W[:, None], strict=True))
+        for row, logits_C, depth in zip(pack.rows_B.tolist(), *answer(pack), strict=True):
+            logits[row].append(logits_C)
+            depths[row].append(depth)
     logits_BC, depth_B = [], []
     for row in range(len(logits)):
-        count = joiner.count(logits[row])
-        several = len(logits[row]) > 1
-        logits_BC.append(joiner.logits(logits[row][:count]) if several else logits[row][0])
-        depth_B.append(depths[row][:count].max())
+        logits_WC = np.stack(logits[row])
+        count, several = joiner.count(logits_WC), len(logits_WC) > 1
+        logits_BC.append(joiner.logits(logits_WC[:count]) if several else logits_WC[0])
+        depth_B.append(max(depths[row][:count]))
     return np.stack(logits_BC), np.array(depth_B)

@@ -20,7 +20,6 @@ from eat_lightning.infer.recorded import Recorded
 from eat_lightning.long_texts import CUT, Reader, TokenWindow
 from eat_lightning.model.contracts import Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.int8 import is_int8
 from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import specs_of
@@ -28,7 +27,7 @@ from eat_lightning.model.reason import Reason
 from eat_lightning.model.specification import specs_by_slot
 from eat_lightning.model.trace import Trace
 from eat_lightning.text_io import About, AnswerTrace, Texts
-from eat_lightning.weights.dial import Budget
+from eat_lightning.weights.dial import Budget, dtype_of
 
 
 @dataclass
@@ -60,9 +59,7 @@ class TorchBackend(Backend):
 
     @property
     def dtype(self) -> str:
-        if is_int8(self.encoder):
-            return "int8"
-        return "bf16" if self.encoder.embedding.word.weight.dtype == torch.bfloat16 else "fp32"
+        return dtype_of(self.encoder)
 
     def set_budget(self, budget: float | str) -> None:
         """Spend so much on an example, on average: a share of full FLOPs (0.5), or milliseconds at

@@ -7,7 +7,7 @@ and the same thing. The graphs are kept beside the run.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from eat_lightning.engines.open import OfRun
@@ -56,8 +56,7 @@ class InEngine:
         early = [layer for layer in map(int, backbone.heads) if layer < backbone.shape.num_layers]
         looking = backbone.replacing(exit=Confidence(layers=early) if early else Never())
         title = f"{self.run.name}: all exits in {self.engine}"
-        found = self.opened(looking).record(split, self.plan.batch, title)
-        return replace(found, data=split.source.digest[:16], difficulty=split.difficulty)
+        return self.opened(looking).record(split, self.plan.batch, title)
 
     def candidate(self, setting: Setting, split: Any) -> TimedCall:
         """A setting's own graphs, from token ids to an answer."""

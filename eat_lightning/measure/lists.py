@@ -253,16 +253,13 @@ def measure_lists(plan: ListMeasureSettings) -> list[ListRow]:
         choosing, judging = np.split(order, [round(CHOOSING * len(order))])
         strategies = [*subject.strategies(lists.part(choosing, size))]
         some = [found[n] for n in judging[: plan.timed_lists]]
-        ms = times(plan, subject.models, strategies, [cut_off(pairs, size) for pairs in some])
+        cut = [Pairs(pairs.full[:size], pairs.small[:size]) for pairs in some]
+        ms = times(plan, subject.models, strategies, cut)
         found_here = [*rows_of(plan, strategies, lists.part(judging, size), ms)]
         jsonl.update(Path(plan.run) / ROWS, ListRow, found_here)
         rows += found_here
     show(rows)
     return rows
-
-
-def cut_off(pairs: Pairs, size: int) -> Pairs:
-    return Pairs(pairs.full[:size], pairs.small[:size])
 
 
 def times(

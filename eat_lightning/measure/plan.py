@@ -17,13 +17,12 @@ from eat_lightning.engines.plan import Engine
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.infer.precision import device_faults, form_of, prepack_faults
 from eat_lightning.infer.sessions import ENGINES, engine_faults
-from eat_lightning.long_texts import LongTexts
 from eat_lightning.measure.settings import Setting, settings_of
 from eat_lightning.model.contracts import Reduction, overrides
 from eat_lightning.model.specification import STATIC
 from eat_lightning.runs import validate
 from eat_lightning.runs.certificate import Certificate, calibration_of
-from eat_lightning.runs.plan import WindowSettings
+from eat_lightning.runs.plan import LongSettings
 from eat_lightning.runs.run import Run, open_runs
 from eat_lightning.runs.training_mark import training_faults
 from eat_lightning.runs.validate import split_faults
@@ -43,11 +42,6 @@ def run_paths(value: Any) -> list[str]:
     return paths
 
 
-def baselines_named(value: Any) -> str:
-    word = str(value).lower()
-    return {"true": "all", "false": "none"}.get(word, word)
-
-
 class Timing(Settings):
     enabled: bool
     examples: Count
@@ -61,7 +55,7 @@ class Timing(Settings):
         return training_faults("timing.force=true") if self.enabled and not self.force else []
 
 
-class MeasureSettings(Settings):
+class MeasureSettings(LongSettings):
     run: Annotated[Any, BeforeValidator(run_folder)]  # one or several: see `run_paths`
     queries: None  # where they are given, `ListMeasureSettings` stand in place of these
     small: str | None
@@ -81,12 +75,11 @@ class MeasureSettings(Settings):
     fit_reduction: bool
     other_rules: list[dict[str, Any]] = Field(alias="rules")
     baselines: Annotated[
-        Literal["own", "hf", "all", "none", "fixed"], BeforeValidator(baselines_named)
+        Literal["own", "hf", "all", "none", "fixed"],
+        BeforeValidator(lambda given: {"True": "all", "False": "none"}.get(str(given), given)),
     ]
     split: str
     data: dict[str, Any]
-    long: Literal["cut", "windows"]
-    windows: WindowSettings
     batch: Count
     dtype: Literal["fp32", "bf16", "int8"]
     prepack: bool | None
@@ -133,10 +126,6 @@ class MeasureSettings(Settings):
         }
         for key in (key for key, given in cut_only.items() if given):
             yield f"{key} is for long=cut, got windows"
-
-    @property
-    def long_texts(self) -> LongTexts:
-        return LongTexts(self.long, **dict(self.windows))
 
     @property
     def swept(self) -> tuple[str, Points | None]:

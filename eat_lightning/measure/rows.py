@@ -17,7 +17,7 @@ from eat_lightning.data.calibration import group_ids
 from eat_lightning.data.split import reader_of
 from eat_lightning.engines.open import OfRun, fastest
 from eat_lightning.engines.plan import Opening
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import Faults
 from eat_lightning.infer.backend import FullDepthIfFound
 from eat_lightning.infer.latency import TimedCall, keep_kernels, time_all, undisturbed
 from eat_lightning.infer.precision import PLAIN, in_dtype, in_form
@@ -80,8 +80,7 @@ def recorded(subject: Subject, plan: MeasureSettings) -> Iterator[TimedRow]:
     graphs = None if engine == "torch" else InEngine(run, plan, engine, *run.model())
     subject = subject if graphs is None else replace(subject, form=PLAIN)
     data = run.data(**plan.data)
-    if faults := split_faults(plan.split, data.names, run.name):
-        raise ConfigError.of(faults)
+    Faults(split_faults(plan.split, data.names, run.name)).check()
     split, (model, labels) = data.split(plan.split), run.model()
     texts = None
     if plan.long == "windows":
@@ -99,8 +98,7 @@ def recorded(subject: Subject, plan: MeasureSettings) -> Iterator[TimedRow]:
         backbone = encoder.replacing(**methods_of(settings), policies=settings[0].policies)
         load_second_runs(backbone.policies)
         facts = ModelFacts.of(backbone, labels, run.folder / "model")
-        if faults := policy_faults(backbone.policies, facts):
-            raise ConfigError.of(faults)
+        Faults(policy_faults(backbone.policies, facts)).check()
         file = file_name(settings[0].backbone, subject.form, split.source.digest, plan, engine)
         title = f"{run.name}: all exits"
         if texts is not None:

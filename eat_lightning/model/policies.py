@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from eat_lightning.answer_kind import misfit
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import Faults
 from eat_lightning.model.contracts import ExitRule, ModelFacts, Policy
 from eat_lightning.model.specification import Specification, build, kind_of, method_faults
 from eat_lightning.validation import raise_faults
@@ -26,8 +26,7 @@ def policies_of(nodes: dict[str, Any] | None) -> tuple[Policy, ...] | None:
             faults += names or method_faults("policy", node, None)
         else:
             faults.append(f"policy.{name} sets a policy that is not chosen: give policy={name} too")
-    if faults:
-        raise ConfigError.of(faults)
+    Faults(faults).check()
     return tuple(Specification.of_node("policy", node).build() for node in nodes.values())
 
 

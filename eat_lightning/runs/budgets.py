@@ -161,8 +161,7 @@ class Fitter:
     def table(self, encoder: AdaptiveEncoder) -> CostTable:
         """Milliseconds of leaving at each exit. ConfigError where training began meanwhile."""
         table = measured_table(encoder, max(self.splits, key=len), self.threads)
-        if faults := training_faults(INSTEAD):
-            raise ConfigError.of(faults)
+        Faults(training_faults(INSTEAD)).check()
         return table
 
     def faults(self, unit: Unit) -> Iterator[str]:

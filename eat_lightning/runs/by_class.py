@@ -19,12 +19,9 @@ def by_class(
     """Return the fields of a row that only a task of one class for each example has."""
     if kind.problem_type != SINGLE:
         return {}
-    return {"majority": majority(label_B), "recall": recalls(names, logits_BC.argmax(-1), label_B)}
-
-
-def majority(labels: np.ndarray) -> float:
-    """The share of the largest class: what a constant answer would score."""
-    return float(np.unique(labels, return_counts=True)[1].max() / len(labels))
+    largest = np.unique(label_B, return_counts=True)[1].max()  # right for a constant answer
+    recall = recalls(names, logits_BC.argmax(-1), label_B)
+    return {"majority": float(largest / len(label_B)), "recall": recall}
 
 
 def recalls(names: Sequence[str], answer_B: np.ndarray, label_B: np.ndarray) -> dict[str, float]:

@@ -23,7 +23,7 @@ from typing import Annotated, Any, Protocol
 from pydantic import BeforeValidator, ConfigDict
 from pydantic.dataclasses import dataclass
 
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.files import sha256_of, write_json
 from eat_lightning.infer.onnx_runner import read_about
 from eat_lightning.infer.precision import FORMS, PLAIN
@@ -128,8 +128,7 @@ class Certificate:
     @classmethod
     def read(cls, run: Home, name: Any) -> Certificate:
         """ConfigError, in one line, where there is none or it is damaged."""
-        if faults := name_faults("certificate", name):
-            raise ConfigError.of(faults)
+        Faults(name_faults("certificate", name)).check()
         path = path_of(run, name)
         if not path.is_file():
             known = ", ".join(sorted(p.stem for p in path.parent.glob("*.json")))

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.infer.onnx_backend import Export, OnnxBackend
 from eat_lightning.infer.precision import DTYPES, PLAIN, form_of, in_dtype, in_form
 from eat_lightning.infer.stricter_exits import StricterExits
@@ -99,8 +99,7 @@ def check_policies(run: Run, encoder: AdaptiveEncoder, labels: list[str], idle: 
     facts = ModelFacts.of(encoder, labels, run.folder / "model")
     faults = policy_faults(encoder.policies, facts)
     faults += idle_faults(encoder.policies, encoder.exit) if idle else []
-    if faults:
-        raise ConfigError.of(faults)
+    Faults(faults).check()
 
 
 def longest(run: Run, encoder: AdaptiveEncoder) -> int:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from eat_lightning.config import RunFolder, Settings
 from eat_lightning.infer.precision import prepack_faults
-from eat_lightning.long_texts import LEAST_SIZE, Join
+from eat_lightning.long_texts import LEAST_SIZE, Join, LongTexts
 from eat_lightning.validation import Beside, Check, Whole, Within, is_list
 
 
@@ -32,6 +32,17 @@ class WindowSettings(Settings):
     overlap: Annotated[int | None, Whole(0)]
     join: Join
     label: str | None
+
+
+class LongSettings(Settings):
+    """long: what is done with a text of more tokens than the model reads."""
+
+    long: Literal["cut", "windows"]
+    windows: WindowSettings
+
+    @property
+    def long_texts(self) -> LongTexts:
+        return LongTexts(self.long, **dict(self.windows))
 
 
 def some(values: Any, beside: Beside) -> list[str]:

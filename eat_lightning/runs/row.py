@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass
 from eat_lightning.answer_kind import Metric
 from eat_lightning.files import as_dict, sha256_of
 from eat_lightning.infer.precision import PLAIN
-from eat_lightning.model.contracts import Knob, point_of
+from eat_lightning.model.contracts import point_of
 from eat_lightning.model.specification import Specification, class_of, in_slot, specs_by_slot
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.by_class import by_class
@@ -260,7 +260,8 @@ class Row:
 
 def label(method: Specification) -> str:
     """A short name of a method: where its knob stands, else its arguments, else its kind."""
-    knob, given = knob_here(method), method.arguments
+    cls, given = class_here(method.slot, method.kind), method.arguments
+    knob = None if cls is None else cls.knob
     if knob is not None and knob.name in given:
         return f"{knob.name} {text(given[knob.name])}"
     named = [f"{name} {text(value)}" for name, value in given.items() if name != "layers"]
@@ -274,12 +275,6 @@ def class_here(slot: str, kind: str) -> Any:
         return class_of(slot, kind)
     except ValueError:
         return None
-
-
-def knob_here(method: Specification) -> Knob | None:
-    """Give the knob of a method; None where it has none, or its class is not there."""
-    cls = class_here(method.slot, method.kind)
-    return None if cls is None else cls.knob
 
 
 def method_text(method: Specification) -> str:

@@ -20,7 +20,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from eat_lightning.answer_kind import AnswerKind, kind_of
 from eat_lightning.config import CONFIG_DIR, arguments, binding_faults, make, target
 from eat_lightning.data.tokens import tokenizer_for
-from eat_lightning.errors import ConfigError, one_line
+from eat_lightning.errors import ConfigError, Faults, one_line, reading
 from eat_lightning.files import write_json as write_json
 from eat_lightning.files import write_text as write_text
 from eat_lightning.model.specification import MODEL_SLOTS, Specification, home, rule_learns
@@ -161,10 +161,8 @@ class WithoutAliases(yaml.SafeLoader):
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    try:
+    with reading(path, yaml.YAMLError, RecursionError):
         content = yaml.load(text_of(path, MOST_YAML), WithoutAliases)
-    except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
-        raise ConfigError(f"{path}: cannot be read ({one_line(error, 120)})") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: not a run's config")
     return content
@@ -275,8 +273,7 @@ class Run:
             raise ConfigError(
                 f"run={path} is not finished: train it to its end (the same command resumes)"
             )
-        if faults := links_out(folder):
-            raise ConfigError.of(faults)
+        Faults(links_out(folder)).check()
         try:
             done = json_of(folder / "done.json")
         except (ValueError, OSError):
@@ -295,8 +292,7 @@ class Run:
     @property
     def task(self) -> Any:
         node = self.config.get("task") or {}
-        if faults := target_faults("task", node):
-            raise ConfigError.of(faults)
+        Faults(target_faults("task", node)).check()
         return make(node)
 
     @property
@@ -347,8 +343,7 @@ class Run:
     def data(self, **changes: Any) -> Any:
         """Make its DataModule, not set up; `changes` such as dir=… replace its settings."""
         node = self.config.get("data") or {}
-        if faults := target_faults("data", node) or binding_faults("data", node):
-            raise ConfigError.of(faults)
+        Faults(target_faults("data", node) or binding_faults("data", node)).check()
         node = node | {k: v for k, v in changes.items() if v is not None}
         data = make(node, task=self.task, tokenizer=self.tokenizer())
         model = self.model_config()

@@ -72,16 +72,13 @@ def target_faults(slot: str, node: Any) -> list[str]:
     is_outside = (
         not module_name.startswith(HOMES[slot]) or getattr(cls, "__module__", "") == module_name
     )
-    if not is_outside or not is_for(slot, cls):
+    if slot in SLOTS:
+        is_for = fills(slot, cls)
+    else:
+        is_for = inspect.isclass(cls) and all(hasattr(cls, part) for part in DATA_PARTS[slot])
+    if not is_outside or not is_for:
         return [f"{slot}._target_: {one_line(repr(name))} is no class for this"]
     return []
-
-
-def is_for(slot: str, cls: Any) -> bool:
-    """True for a class that can stand where a run's config names one."""
-    if slot in SLOTS:
-        return fills(slot, cls)
-    return inspect.isclass(cls) and all(hasattr(cls, part) for part in DATA_PARTS[slot])
 
 
 def data_faults(run: Any, **changes: Any) -> list[str]:

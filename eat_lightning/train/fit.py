@@ -37,7 +37,7 @@ from eat_lightning.train.one_pass import blockers, fit_heads, trains_early_heads
 from eat_lightning.train.plan import TrainSettings, tuned_faults
 from eat_lightning.train.processes import is_first_process, num_processes, watched
 from eat_lightning.train.teacher import attach_teacher, teacher_in_step
-from eat_lightning.train.trainer import strategy_for, trainer_arguments
+from eat_lightning.train.trainer import GIVEN, strategy_for, trainer_arguments
 from eat_lightning.weights.hub import model_folder
 from eat_lightning.weights.untrusted import json_of
 
@@ -116,11 +116,7 @@ def run_trainer(
                 *(make(node) for node in (plan.callbacks or {}).values()),
             ],
             default_root_dir=run.folder,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,
-            reload_dataloaders_every_n_epochs=1,
+            **GIVEN,
         )
         if last.is_file() and is_first_process():
             print(f"{run.folder} was not finished: resuming from last.ckpt")

@@ -34,6 +34,7 @@ from eat_lightning.train.callbacks.record import Record
 from eat_lightning.train.callbacks.temperature import FitTemperature
 from eat_lightning.train.kept_vectors import VectorBatch, Vectors, early_layers, kept_vectors
 from eat_lightning.train.module import Classifier, step_seed
+from eat_lightning.train.trainer import GIVEN
 
 SAMPLE = 4096  # texts whose features tell how to standardise
 RISE = 0.1  # share of the steps in which the learning rate rises
@@ -342,7 +343,10 @@ class HeadTraining:
         args = self.encoder, self.objective, chosen, sample, dropout, self.vectors.seed
         heads = VectorHeads(*args)
         heads.noted = {"one_pass": {**vars(chosen), "dropout": dropout}}
-        trainer = trainer_of(self.settings, chosen.epochs, loggers, callbacks)
+        alone: dict[str, Any] = {"max_epochs": chosen.epochs, "precision": "32-true"}
+        alone |= {"strategy": "auto"} | ({} if callbacks else {"enable_progress_bar": False})
+        settings = self.settings | alone | GIVEN
+        trainer = Trainer(**settings, logger=loggers, callbacks=[*callbacks])
         trainer.fit(heads, self.vectors)
         return trainer
 
@@ -350,23 +354,6 @@ class HeadTraining:
         loss = float(self.trained(chosen).callback_metrics["select/loss"])
         print(f"{chosen}: loss {loss:.4f} on the selection split", flush=True)
         return loss
-
-
-def trainer_of(
-    settings: dict[str, Any], epochs: int, loggers: Any, callbacks: Sequence[Callback]
-) -> Trainer:
-    given: dict[str, Any] = settings | {"max_epochs": epochs, "precision": "32-true"}
-    given |= {"strategy": "auto"} | ({} if callbacks else {"enable_progress_bar": False})
-    return Trainer(
-        **given,
-        logger=loggers,
-        callbacks=[*callbacks],
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        reload_dataloaders_every_n_epochs=1,
-    )
 
 
 def searched(plan: OnePassSettings, loss_of: Callable[[Chosen], float]) -> Chosen:

@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 
 from eat_lightning.answer_kind import AnswerKind
 from eat_lightning.config import Settings, arguments, binding_faults, make, parsed, target
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.model.contracts import (
     Attention,
     ExitRule,
@@ -125,13 +125,8 @@ class TrainSettings(Settings):
     @cached_property
     def methods(self) -> Methods:
         """The methods, made once."""
-        return Methods(
-            attention=Specification.of_node("attention", self.attention).build(),
-            reduction=Specification.of_node("reduction", self.reduction).build(),
-            exit=Specification.of_node("exit", self.exit).build(),
-            objective=Specification.of_node("objective", self.objective).build(),
-            schedule=Specification.of_node("schedule", self.schedule).build(),
-        )
+        nodes = {slot: getattr(self, slot) for slot in METHODS}
+        return Methods(**{s: Specification.of_node(s, node).build() for s, node in nodes.items()})
 
     @property
     def kind(self) -> AnswerKind:
@@ -147,8 +142,7 @@ def planned(config: dict[str, Any]) -> TrainSettings:
         plan = parsed(TrainSettings, config)
     except ConfigError as error:
         raise ConfigError.of([*str(error).splitlines(), *faults]) from None
-    if faults := faults or cross_faults(plan):
-        raise ConfigError.of(faults)
+    Faults(faults or cross_faults(plan)).check()
     return plan
 
 

@@ -24,6 +24,7 @@ from eat_lightning.methods.reduction.none import Keep
 from eat_lightning.model.contracts import Objective, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.runs.run import Run
+from eat_lightning.train.kept_vectors import read_mapped
 from eat_lightning.weights.checkpoint import load_model, load_pretrained
 from eat_lightning.weights.files import read_weights, weights_digest
 from eat_lightning.weights.untrusted import json_of, read_config
@@ -144,12 +145,8 @@ def attach_teacher(
 def read_cache(path: Path, num_examples: int, num_labels: int) -> np.ndarray:
     """Read cached logits, nan for examples that the teacher has not answered yet: for all of them
     where there is no file, or a damaged one."""
-    unknown = np.full((num_examples, num_labels), np.nan, np.float32)
-    try:
-        # Mapped, so that a header is not believed about a size that the file has not.
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return unknown
-    if found.shape != unknown.shape or found.dtype != np.float32:
-        return unknown
+    # Mapped, so that a header is not believed about a size that the file has not.
+    found = read_mapped(path, (num_examples, num_labels), np.float32)
+    if found is None:
+        return np.full((num_examples, num_labels), np.nan, np.float32)
     return np.where(np.isfinite(found).all(1, keepdims=True), found, np.nan)

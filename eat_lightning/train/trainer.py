@@ -13,10 +13,14 @@ from lightning import Trainer
 from eat_lightning.train.processes import Ranks, num_processes, on_gpu, process_faults
 from eat_lightning.validation import Whole
 
-OURS = {  # what `train` gives Trainer itself
-    *("logger", "callbacks", "default_root_dir", "enable_checkpointing", "enable_model_summary"),
-    *("num_sanity_val_steps", "use_distributed_sampler", "reload_dataloaders_every_n_epochs"),
+GIVEN = {  # to every Trainer: checkpoints, samplers and epochs of batches are ours
+    "enable_checkpointing": False,
+    "enable_model_summary": False,
+    "num_sanity_val_steps": 0,
+    "use_distributed_sampler": False,
+    "reload_dataloaders_every_n_epochs": 1,
 }
+OURS = {*GIVEN, "logger", "callbacks", "default_root_dir"}  # what `train` gives Trainer itself
 OURS |= {  # what would end a run before its schedule does, or leave its weights unselected
     *("fast_dev_run", "overfit_batches", "max_time", "limit_train_batches", "limit_val_batches"),
     *("check_val_every_n_epoch", "min_epochs", "min_steps"),

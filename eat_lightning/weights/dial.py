@@ -31,7 +31,6 @@ from eat_lightning.validation import raise_faults
 from eat_lightning.weights.untrusted import json_of
 
 FOLDER = "dial"
-OLD_FOLDER = "budgets"  # of single points, as they were kept until version 0.2
 ROUNDING = 1e-9  # of a mean of shares
 Point = int | float | list[int | float]
 Unit = Literal["share", "ms"]
@@ -206,10 +205,7 @@ def path_of(folder: Path, stem: str, holds_for: dict[str, Any], suffix: str) -> 
 
 def find(folder: Path, unit: Unit, here: dict[str, Any]) -> Dial | None:
     """The dial kept for `here`, some of its conditions or all. ValueError, in one line, where a
-    file is damaged, and where the folder holds points of version 0.2 or older."""
-    if old := sorted((folder / OLD_FOLDER).glob("*.json")):
-        again = f"delete {folder / OLD_FOLDER}, and `measure run={folder} budgets=[0.5]`"
-        raise ValueError(f"{old[0]}: a point of an older version; {again} fits a dial")
+    file is damaged."""
     for path in sorted((folder / FOLDER).glob("dial-*.json")):
         dial = read(path)
         fits = all(dial.fitted_for.get(key) == value for key, value in here.items())

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from eat_lightning.errors import ConfigError, one_line
+from eat_lightning.errors import reading
 from eat_lightning.files import write_json
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.specification import Specification
@@ -45,20 +45,16 @@ def exits_beside(folder: Path) -> dict[str, Any]:
     path = folder / EXITS / "config.json"
     if not path.is_file():
         return {}
-    try:
+    with reading(path):
         found = json_of(path)
         return {"head": dict(found["head"]), "exit": dict(found["exit"])}
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise ConfigError(f"{path}: cannot be read ({one_line(error, 120)})") from None
 
 
 def load_exits(encoder: AdaptiveEncoder, folder: Path) -> None:
     """Load the early heads of a folder. ConfigError where they do not fit."""
     path = folder / EXITS / SAFE
-    try:
+    with reading(path, SafetensorError, RuntimeError):
         weights = load_file(path)
         if weights.keys() != early_head_weights(encoder).keys():
             raise ValueError("other weights than these exits have")
         encoder.load_state_dict(weights, strict=False)
-    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise ConfigError(f"{path}: cannot be loaded ({one_line(error, 120)})") from None

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from eat_lightning.errors import ConfigError, one_line
+from eat_lightning.errors import ConfigError, one_line, reading
 from eat_lightning.files import replacing
 from eat_lightning.weights.untrusted import json_of
 
@@ -43,10 +43,8 @@ def weight_files(folder: Path, old: bool = True) -> list[Path]:
 
 def shards(index: Path) -> list[Path]:
     """The files that an index names, in their order."""
-    try:
+    with reading(index):
         names = sorted({str(name) for name in json_of(index, INDEX)["weight_map"].values()})
-    except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{index}: cannot be read ({one_line(error)})") from None
     if not names or len(names) > MOST_FILES:
         raise ConfigError(f"{index}: must name 1..{MOST_FILES} files, got {len(names)}")
     for name in names:

@@ -18,7 +18,7 @@ from typing import Any
 from torch import Tensor
 
 from eat_lightning.answer_kind import kind_of
-from eat_lightning.errors import ConfigError, one_line
+from eat_lightning.errors import ConfigError, one_line, reading
 from eat_lightning.model.heads import ACTIVATIONS, head_faults
 from eat_lightning.model.layer import FEED_FORWARDS, NORMS
 from eat_lightning.model.positions import DISTANCES
@@ -173,10 +173,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.exists():
         raise ConfigError(f"{folder}: no config.json, so not a model folder")
-    try:
+    with reading(path):
         config = json_of(path)
-    except (ValueError, OSError) as error:
-        raise ConfigError(f"{path}: cannot be read ({one_line(error)})") from None
     kind = config.get("model_type") if isinstance(config, dict) else config
     if not isinstance(config, dict) or (kind != "eat" and known_family(kind) is None):
         raise ConfigError(f"{folder}: {one_line(type_fault(kind))}")

@@ -57,7 +57,7 @@ def chosen(prepared: Prepared, passes: Passes, group_B: np.ndarray) -> Choice:
     choice = choose(prepared.chains, losses, cost, prepared.target, group_B)
     kind, full_BC = passes.torch_backend.kind, passes.outcome(full).logits_BC
     right_B = kind.right(full_BC, label_B)[~np.isnan(losses[0][0])]
-    whole = float(passes.whole_flops_B(choice.candidate).mean())
+    whole = passes.whole_flops(choice.candidate)
     choice.seen |= {
         "full_score": float(np.nan_to_num(right_B).mean()) if len(right_B) else None,
         "depth": float(passes.outcome(choice.candidate).depth_B.mean()),

@@ -91,9 +91,9 @@ class Passes:
     def flops_B(self, candidate: Setting) -> np.ndarray:
         return flops_of(self.backbone(candidate), candidate.exit, self.outcome(candidate))
 
-    def whole_flops_B(self, candidate: Setting) -> np.ndarray:
-        """FLOPs without exits, reduction, or an end before the last window."""
-        return static_flops_of(self.backbone(candidate), self.recorded(candidate))
+    def whole_flops(self, candidate: Setting) -> float:
+        """Mean FLOPs without exits, reduction, or an end before the last window."""
+        return float(static_flops_of(self.backbone(candidate), self.recorded(candidate)).mean())
 
     def identity(self, candidate: Setting) -> dict[str, Any]:
         windows = {"windows": self.long.described(self.torch_backend.max_length)}

@@ -17,7 +17,6 @@ from eat_lightning.files import sha256_of
 from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.infer.precision import device_faults, form_of, in_dtype, in_form, prepack_faults
 from eat_lightning.infer.sessions import engine_faults
-from eat_lightning.long_texts import LongTexts
 from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import Risk, points_by_layer
@@ -28,7 +27,7 @@ from eat_lightning.model.specification import MODEL_SLOTS, Specification, kind_o
 from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.certificate import name_faults
 from eat_lightning.runs.exit_choice import ExitChoice
-from eat_lightning.runs.plan import RunSettings, WindowSettings
+from eat_lightning.runs.plan import LongSettings, RunSettings
 from eat_lightning.runs.run import Run
 from eat_lightning.runs.validate import data_faults
 from eat_lightning.validation import Whole, Within
@@ -36,7 +35,7 @@ from eat_lightning.validation import Whole, Within
 Listed = Annotated[list[Any], Field(min_length=1)] | None  # which a knob bounds
 
 
-class CertifySettings(RunSettings):
+class CertifySettings(LongSettings, RunSettings):
     """onnx: an export of the run, whose certificate it is then. backend: that answers; of an export
     "torch" stands for onnxruntime. label: the class that a risk is
     about, by name or number. taus, ratios: points of the knobs of exit rule and reduction.
@@ -57,14 +56,8 @@ class CertifySettings(RunSettings):
     risk: dict[str, Any]
     procedure: dict[str, Any]
     data: DataSettings
-    long: Literal["cut", "windows"]
-    windows: WindowSettings
     device: Literal["cpu", "cuda"]
     threads: Annotated[int, Whole(1)]  # pyright: ignore[reportIncompatibleVariableOverride]
-
-    @property
-    def long_texts(self) -> LongTexts:
-        return LongTexts(self.long, **dict(self.windows))
 
     @property
     def engine(self) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from eat_lightning.config import DataSettings, Settings
 from eat_lightning.engines.plan import ModelSettings
-from eat_lightning.long_texts import LongTexts
-from eat_lightning.runs.plan import WindowSettings
+from eat_lightning.runs.plan import LongSettings
 from eat_lightning.validation import Whole, Within
 
 
@@ -20,7 +19,7 @@ class MonitorSettings(Settings):
     psi: Annotated[float, Within("[0, inf)")]
 
 
-class DriftSettings(ModelSettings):
+class DriftSettings(LongSettings, ModelSettings):
     """onnx: the export that stands in the run's place. stream None: the reference is made."""
 
     onnx: str | None
@@ -30,9 +29,3 @@ class DriftSettings(ModelSettings):
     log: str | None
     log_text: bool
     data: DataSettings
-    long: Literal["cut", "windows"]
-    windows: WindowSettings
-
-    @property
-    def long_texts(self) -> LongTexts:
-        return LongTexts(self.long, **dict(self.windows))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from eat_lightning.deploy.drift.plan import DriftSettings
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, reading
 from eat_lightning.text_io import InputLine, batches, read_lines
 
 STDIN = "-"
@@ -48,7 +48,7 @@ def rows_of(path: Path, columns: Sequence[str], batch: int) -> Iterator[list[Inp
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
+    with reading(path, pa.ArrowException):
         file = pq.ParquetFile(path)
         there = file.schema_arrow.names
         if lacking := [name for name in columns if name not in there]:
@@ -62,6 +62,3 @@ def rows_of(path: Path, columns: Sequence[str], batch: int) -> Iterator[list[Inp
             if not all(isinstance(text, str) for line in found for text in line.texts):
                 raise ConfigError(f"{path}: {' and '.join(columns)} must hold text in every row")
             yield found
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"{path}: not a readable parquet file ({reason})") from None

@@ -27,8 +27,7 @@ from eat_lightning.deploy.score.plan import ScoreSettings, cores
 from eat_lightning.deploy.score.row import ScoreRow, summary
 from eat_lightning.deploy.score.rows import Reading, kept_schema, lines, names_of_texts, parsed
 from eat_lightning.deploy.score.scorer import Scorer
-from eat_lightning.deploy.score.tallies import Tallies
-from eat_lightning.deploy.score.work import Job, ShardEvent, Tally
+from eat_lightning.deploy.score.work import Job, ShardEvent, Tallies, Tally
 from eat_lightning.engines.open import open_backend
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.files import as_dict

@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from eat_lightning.answer_kind import AnswerKind
 from eat_lightning.deploy.score.inputs import Shard
 from eat_lightning.deploy.score.rows import Reject
-from eat_lightning.errors import ConfigError, one_line
+from eat_lightning.errors import ConfigError, one_line, reading
 from eat_lightning.files import replacing, write_json
 from eat_lightning.runs.run import flat
 from eat_lightning.weights.untrusted import json_of
@@ -174,13 +174,11 @@ class Manifest:
             if folder.exists() and not folder.is_dir():
                 raise ConfigError(f"output={folder} is no folder")
             return None
-        try:
+        with reading(path):
             content = json_of(path, 64 << 20)
             if content.pop("format") != FORMAT:
                 raise ValueError("of another version")
             return cls(**content)
-        except (ValueError, TypeError, AttributeError, KeyError, OSError) as error:
-            raise ConfigError(f"{path}: cannot be read ({one_line(error, 120)})") from None
 
     def check(self, wanted: Manifest, folder: Path) -> None:
         """ConfigError, naming what differs, where a folder with this manifest holds other scores

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -55,6 +55,28 @@ class Tally:
     @property
     def mean_depth(self) -> float:
         return sum(depth * n for depth, n in self.depths.items()) / max(1, self.rows)
+
+
+class Tallies:
+    """Tallies of the missing shards, by their places; what is given up counts as read."""
+
+    def __init__(self, missing: Sequence[Shard]):
+        self.missing, self.by_shard = missing, dict[int, Tally]()
+
+    def take(self, event: ShardEvent) -> float:
+        """Return how many bytes more are read by now."""
+        before = self.by_shard.get(event.shard, Tally()).read
+        self.by_shard[event.shard] = event.tally
+        if event.done or event.fault is not None:
+            event.tally.read = self.missing[event.shard].weight
+        return event.tally.read - before
+
+    @property
+    def whole(self) -> Tally:
+        found = Tally()
+        for tally in self.by_shard.values():
+            found.add(tally)
+        return found
 
 
 @dataclass(frozen=True)

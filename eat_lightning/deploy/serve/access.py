@@ -70,7 +70,9 @@ class AccessControl:
             is_utf8 = kind.get_content_charset("utf-8") in ("utf-8", "utf8")
             if kind.get_content_type() != "application/json" or not is_utf8:
                 raise Refused(415, f"Content-Type must be application/json, got {given!r:.60}")
-        check_length(request, self.max_bytes)
+        length = request.headers.get("content-length", "")  # before the body is read
+        if length.isdigit() and int(length[:20]) > self.max_bytes:
+            raise too_long(self.max_bytes)
 
     def bounded(self, receive: Any) -> Any:
         """Never take more than `max_bytes` (and what the server reads at once), nor for longer."""
@@ -92,13 +94,6 @@ class AccessControl:
             return message
 
         return next_message
-
-
-def check_length(request: Request, max_bytes: int) -> None:
-    """Refuse by what the header says, before the body is read."""
-    length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length[:20]) > max_bytes:
-        raise too_long(max_bytes)
 
 
 def too_long(max_bytes: int) -> Refused:

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field
 
 from eat_lightning.deploy.drift.plan import MonitorSettings
 from eat_lightning.engines.plan import AnswerSettings
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, reading
 from eat_lightning.validation import Whole, Within
 
 PACKAGES = ("fastapi", "uvicorn", "prometheus_client")
@@ -114,10 +114,8 @@ def token_of(plan: ServeSettings) -> str | None:
     token = os.environ.get(plan.token_env or "", "")
     if plan.token_file:
         source = f"token_file={plan.token_file}"
-        try:
+        with reading(source):
             token = Path(plan.token_file).read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{source}: cannot be read ({error})") from None
     if not (token := token.strip()):
         raise ConfigError(f"{source}: there is no token in it")
     if not token.isascii() or not token.isprintable() or " " in token:

@@ -66,13 +66,6 @@ def bound_socket(host: str, port: int) -> socket.socket:
     return opened
 
 
-def warn_if_open(host: str, token: str | None) -> None:
-    """host: an address."""
-    if token is None and not ip_address(host).is_loopback:
-        warning = f"host={host} without a token: whoever reaches this port may ask"
-        print(f"warning: {warning}", file=sys.stderr, flush=True)
-
-
 async def serving(
     gateway: Gateway, server: Server, listening: socket.socket, token: str | None
 ) -> None:
@@ -94,7 +87,9 @@ async def serving(
     loop.add_signal_handler(signal.SIGHUP, reload)
     host, port = listening.getsockname()[:2]
     listening.listen(BACKLOG)
-    warn_if_open(host, token)
+    if token is None and not ip_address(host).is_loopback:
+        warning = f"host={host} without a token: whoever reaches this port may ask"
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
     gateway.plan.tell_uncertified(gateway.about.exits)
     about = f"{gateway.about.name} on http://{host}:{port} (mode={gateway.plan.mode})"
     print(f"serving {about}", flush=True)

@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from eat_lightning.answer_kind import SCORE, SINGLE
 from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.model.contracts import ExitRule, Knob
-from eat_lightning.model.contracts.exit import Guess, Pooled, Signal
+from eat_lightning.model.contracts.exit import Decision, Guess, Guesses, Observed, Pooled, Signal
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.shape import Shape
@@ -56,9 +56,7 @@ class LearningToExit(ExitRule, nn.Module):
         """Tell how likely this exit is wrong, 0 ... 1."""
         return torch.sigmoid(self.regressor(pooled_BD))
 
-    def decides(
-        self, logits_EBC: Float[Tensor, "e b c"], signals_EBS: Float[Tensor, "e b 1"]
-    ) -> Int[Tensor, " b"]:
+    def decides(self, logits_EBC: Guesses, signals_EBS: Observed) -> Decision:
         return (signals_EBS[-1, :, 0] < point_at(self.threshold, len(signals_EBS))).long()
 
     def penalties(self, context: Context) -> dict[str, Tensor]:

@@ -14,13 +14,13 @@ from dataclasses import field
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from eat_lightning.answer_kind import SINGLE
 from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.model.contracts import ExitRule, Head, Knob
-from eat_lightning.model.contracts.exit import Guess, Pooled, Signal
+from eat_lightning.model.contracts.exit import Decision, Guess, Guesses, Observed, Pooled, Signal
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.shape import Shape
@@ -62,9 +62,7 @@ class CertaintyAware(ExitRule):
         classes = self.heads[layer].classes
         return unseen_share(pooled_BD.detach(), classes.weight.detach(), classes.bias.detach())
 
-    def decides(
-        self, logits_EBC: Float[Tensor, "e b c"], signals_EBS: Float[Tensor, "e b 1"]
-    ) -> Int[Tensor, " b"]:
+    def decides(self, logits_EBC: Guesses, signals_EBS: Observed) -> Decision:
         cap_B = uncertainty(logits_EBC[-1], signals_EBS[-1], self.alpha)
         return (cap_B < point_at(self.cap, len(logits_EBC))).long()
 

@@ -16,14 +16,13 @@ from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from eat_lightning.answer_kind import SINGLE
 from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.methods.exit._scores import lead
 from eat_lightning.model.contracts import ExitRule, Knob
-from eat_lightning.model.contracts.exit import Guess, Pooled, Signal
+from eat_lightning.model.contracts.exit import Decision, Guess, Guesses, Observed, Pooled, Signal
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.shape import Shape
@@ -77,9 +76,7 @@ class MetaConsistency(ExitRule, nn.Module):
         read_BF = torch.cat([x.to(pooled_BD.dtype) for x in (pooled_BD, class_BC, sure_B2)], 1)
         return torch.sigmoid(self.meta[str(layer)](read_BF).float())
 
-    def decides(
-        self, logits_EBC: Float[Tensor, "e b c"], signals_EBS: Float[Tensor, "e b 1"]
-    ) -> Int[Tensor, " b"]:
+    def decides(self, logits_EBC: Guesses, signals_EBS: Observed) -> Decision:
         point = point_at(self.consistency, len(logits_EBC))
         return (signals_EBS[-1, :, 0] >= point).long()
 

@@ -25,7 +25,7 @@ from eat_lightning.answer_kind import SINGLE
 from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.methods.exit._scores import entropy
 from eat_lightning.model.contracts import ExitRule, Knob
-from eat_lightning.model.contracts.exit import Guess, Pooled, Signal
+from eat_lightning.model.contracts.exit import Decision, Guess, Guesses, Observed, Pooled, Signal
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.shape import Shape
@@ -76,9 +76,7 @@ class PrototypeDistance(ExitRule, nn.Module):
         at_BW, prototypes_CW = self.space[str(layer)](pooled_BD), self.prototypes[str(layer)]
         return torch.linalg.vector_norm(at_BW[:, None].float() - prototypes_CW.float(), dim=-1)
 
-    def decides(
-        self, logits_EBC: Float[Tensor, "e b c"], signals_EBS: Float[Tensor, "e b c"]
-    ) -> Int[Tensor, " b"]:
+    def decides(self, logits_EBC: Guesses, signals_EBS: Observed) -> Decision:
         ratio_B = distance_ratio(signals_EBS[-1], logits_EBC[-1].argmax(-1))
         entropy_B = entropy(logits_EBC[-1], normalised=True)
         mean_B = harmonic(ratio_B, entropy_B, self.share)

@@ -5,12 +5,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from jaxtyping import Float, Int
-from torch import Tensor
-
 from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.model.contracts import ExitRule, Knob
-from eat_lightning.model.contracts.exit import Guess, Pooled, Signal
+from eat_lightning.model.contracts.exit import Decision, Guess, Guesses, Observed, Pooled, Signal
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed, mixed
 from eat_lightning.validation import Points, Whole
@@ -48,7 +45,5 @@ class Random(ExitRule):
         drawn_B = mixed(mixed(example_B + self.seed) + layer)
         return ((drawn_B & (2**BITS - 1)).float() / 2**BITS)[:, None]
 
-    def decides(
-        self, logits_EBC: Float[Tensor, "e b c"], signals_EBS: Float[Tensor, "e b 1"]
-    ) -> Int[Tensor, " b"]:
+    def decides(self, logits_EBC: Guesses, signals_EBS: Observed) -> Decision:
         return (signals_EBS[-1, :, 0] < point_at(self.rate, len(signals_EBS))).long()

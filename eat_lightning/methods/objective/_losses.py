@@ -68,10 +68,6 @@ class EveryExit(Objective):
     distill: NotNegative = 0.0
     teacher_temperature: Positive = 2.0
 
-    @property
-    def wants_teacher(self) -> bool:
-        return self.distill > 0
-
     def _weights(self, layers: Collection[int]) -> dict[int, float]:
         """Tell how much the exit at each of these layers counts."""
         return dict.fromkeys(layers, 1.0)

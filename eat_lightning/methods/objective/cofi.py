@@ -60,10 +60,6 @@ class CoFi(Objective, nn.Module):
     hidden: NotNegative = 0.0
 
     @property
-    def wants_teacher(self) -> bool:
-        return self.distill > 0
-
-    @property
     def wants(self) -> frozenset[str]:
         return frozenset({"hidden", "teacher_hidden"} if self.hidden else ())
 

@@ -77,10 +77,6 @@ class DynaBert(Objective):
             yield "objective.label_weight must be above 0 where distill and hidden are 0"
 
     @property
-    def wants_teacher(self) -> bool:
-        return self.distill > 0
-
-    @property
     def wants(self) -> frozenset[str]:
         return frozenset({"hidden", "teacher_hidden"} if self.hidden or self._at_widths else ())
 

@@ -67,10 +67,6 @@ class HiddenDistillation(Objective, nn.Module):
         self.layer_map = self.layer_map and {int(k): v for k, v in self.layer_map.items()}
         self.pairs: dict[int, int] = {}
 
-    @property
-    def wants_teacher(self) -> bool:
-        return self.distill > 0
-
     def bind(self, student: Shape, teacher: Shape | None) -> None:
         """Make the projection between both widths; ValueError where the teacher lacks a layer."""
         assert teacher is not None  # `wants` names its hidden states

@@ -48,10 +48,6 @@ class Joint(Objective):
         if self.weights is not None:  # a config.json has them as text
             self.weights = {int(k): v for k, v in self.weights.items()}
 
-    @property
-    def wants_teacher(self) -> bool:
-        return self.distill > 0
-
     def _weight(self, layer: int, last: int) -> float:
         default = self.last_weight if layer == last else self.early_weight
         return (self.weights or {}).get(layer, default)

@@ -48,10 +48,6 @@ class Movement(Objective, nn.Module):
     distill: NotNegative = 0.0
     teacher_temperature: Positive = 2.0
 
-    @property
-    def wants_teacher(self) -> bool:
-        return self.distill > 0
-
     def bind(self, student: Shape, teacher: Shape | None) -> None:
         """Make a score for each weight, 0 as in the paper."""
         self.scores = nn.ParameterList()

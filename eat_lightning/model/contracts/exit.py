@@ -20,7 +20,8 @@ from eat_lightning.model.policy import Policy
 from eat_lightning.model.shape import Shape
 
 Guesses = Float[Tensor, "e b c"]  # of the exits so far
-Signals = Float[Tensor, "e b s"] | None  # of `observe` there
+Observed = Float[Tensor, "e b s"]  # by `observe` there
+Signals = Observed | None
 Decision = Int[Tensor, " b"]  # 0: stays
 Pooled = Float[Tensor, "b d"]
 Guess = Float[Tensor, "b c"]

@@ -24,11 +24,12 @@ class Objective(Learner, ABC):
 
     ordered: bool = False  # it leaves heads and inner neurons in the order of their importance
     examples: int = 0  # of the training data, for `begin`
+    distill: float = 0.0  # weight of the divergence from a teacher's logits
 
     @property
     def wants_teacher(self) -> bool:
         """True where it reads a teacher's logits (`teacher_BC`)."""
-        return False
+        return self.distill > 0
 
     @property
     def reads_labels(self) -> bool:
