@@ -86,7 +86,10 @@ def errors_of(config_name: str, overrides: list[str], folder: str) -> list[str]:
         if "Ambiguous value" in message:  # Hydra's advice on sweeps is good as it is
             return []
         if wrong := next((word for word in overrides if not readable(word)), None):
-            return [no_override(wrong)]
+            if "=" not in wrong:
+                return [f"{wrong} is not a setting: settings are given as key=value"]
+            quotes = "put a value with spaces or brackets into quotes, whole"
+            return [f"{wrong} cannot be read: {quotes}"]
         item = Unknown.parse(message)
         rest = [o for o in overrides if item is None or o.partition("=")[0] != item.key]
         if item is None or rest == overrides:
@@ -102,13 +105,6 @@ def readable(word: str) -> bool:
     except HydraException:
         return False
     return True
-
-
-def no_override(word: str) -> str:
-    """Say what is wrong with a word that Hydra cannot read."""
-    if "=" not in word:
-        return f"{word} is not a setting: settings are given as key=value"
-    return f"{word} cannot be read: put a value with spaces or brackets into quotes, whole"
 
 
 @dataclass

@@ -110,17 +110,11 @@ def parsed(plan: type[P], config: dict[str, Any]) -> P:
     try:
         made = plan.model_validate(config)
     except ValidationError as error:
-        lines = dict.fromkeys(fault_lines(error))
-        raise ConfigError.of(with_nearest(line, plan) for line in lines) from None
+        lines = dict.fromkeys(fault_lines(error, known=plan.model_fields))
+        raise ConfigError.of(lines) from None
     if faults := list(made.rules()):
         raise ConfigError.of(faults)
     return made
-
-
-def with_nearest(line: str, plan: type[BaseModel]) -> str:
-    """Add the nearest key to the error of an unknown one."""
-    key = line.removesuffix(" is not an option")
-    return line if key == line else line + did_you_mean(key, plan.model_fields)
 
 
 def parsed_for_lists(plan: type[P], config: Mapping[str, Any], name: str) -> P:

@@ -82,17 +82,6 @@ class AnswerTrace:
         return found
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities over the last axis."""
-    odds = np.exp(logits - logits.max(-1, keepdims=True))
-    return odds / odds.sum(-1, keepdims=True)
-
-
-def confidence(logits_EBC: np.ndarray) -> np.ndarray:
-    """The largest class probability of each example at the last exit so far."""
-    return softmax(logits_EBC[-1]).max(-1)
-
-
 @dataclass(frozen=True)
 class InputLine:
     """A line that could be read: a text for each column, and what else it says of its example, such
@@ -134,10 +123,7 @@ def answer_lines(
 
 def parse(line: bytes, columns: Sequence[str]) -> InputLine:
     """ValueError says what is wrong with a line."""
-    try:
-        text = line.decode("utf-8-sig").removesuffix("\r")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 at byte {error.start} of the line") from None
+    text = decoded(line).removesuffix("\r")
     if text.lstrip().startswith("{"):
         try:
             content = json.loads(text)
@@ -147,12 +133,28 @@ def parse(line: bytes, columns: Sequence[str]) -> InputLine:
         names = {"text", "text_pair", *columns}
         about = {k: v for k, v in content.items() if k not in names and isinstance(v, str)}
         return InputLine(texts, about)
-    if len(columns) == 1:
-        return InputLine([text])
-    parts = text.split("\t")
-    if len(parts) != 2:
-        raise ValueError(f"expected 2 texts with a tab between them, got {len(parts)}")
-    return InputLine(parts)
+    return InputLine(split_texts(text, len(columns)))
+
+
+def decoded(line: bytes) -> str:
+    """ValueError where a line is not UTF-8."""
+    try:
+        return line.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 at byte {error.start} of the line") from None
+
+
+def split_texts(line: str, num: int) -> list[str]:
+    """Read one text of a line, or two with a tab between. ValueError where they are others."""
+    texts = [line] if num == 1 else line.split("\t")
+    if len(texts) != num:
+        raise ValueError(f"expected {num} texts with a tab between, got {len(texts)}")
+    return texts
+
+
+def without_half_pairs(text: str) -> str:
+    """Replace halves of surrogate pairs, which JSON can spell and no tokenizer takes."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def texts_of(content: dict[str, Any], columns: Sequence[str]) -> list[str]:
@@ -168,8 +170,7 @@ def texts_of(content: dict[str, Any], columns: Sequence[str]) -> list[str]:
             raise ValueError(f"{name} must be a text, got {content[name]!r:.40}")
     if len(columns) == 1 and "text_pair" in content:
         raise ValueError("text_pair: this task takes one text")
-    # JSON can spell half of a surrogate pair, which no tokenizer takes.
-    return [content[name].encode("utf-8", "replace").decode() for name in names]
+    return [without_half_pairs(content[name]) for name in names]
 
 
 def batches(descriptor: int, size: int) -> Iterator[list[bytes]]:

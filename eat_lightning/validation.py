@@ -214,22 +214,22 @@ BOUNDS = {  # by pydantic's names of errors
 }
 
 
-def fault_lines(error: ValidationError, key: str = "") -> list[str]:
-    """Give a line for each fault that pydantic found. key: of the value that it looked at."""
-    return [line for fault in error.errors() for line in lines_of(fault, key)]
+def fault_lines(error: ValidationError, key: str = "", known: Iterable[str] = ()) -> list[str]:
+    """Give a line for each fault that pydantic found.
+
+    Args:
+        key: of the value that it looked at.
+        known: keys of which the nearest is named beside an unknown one.
+    """
+    return [line for fault in error.errors() for line in lines_of(fault, key, known)]
 
 
-def fault_line(fault: Any) -> str:
-    """Give the first line of one of pydantic's faults."""
-    return lines_of(fault)[0]
-
-
-def lines_of(fault: Any, key: str = "") -> list[str]:
+def lines_of(fault: Any, key: str = "", known: Iterable[str] = ()) -> list[str]:
     key = ".".join(map(str, [*([key] if key else []), *fault["loc"]]))
     context = fault.get("ctx", {})
     match fault["type"]:
         case "extra_forbidden" | "unexpected_keyword_argument":
-            return [f"{key} is not an option"]
+            return [f"{key} is not an option{did_you_mean(key, known)}"]
         case "missing":
             return [f"{key} is missing"]
         case "value_error":

@@ -16,10 +16,11 @@ from lightning import LightningDataModule
 
 from eat_lightning.data.batching import Loader, Order, Place, shares, sorted_batches
 from eat_lightning.data.calibration import PARTS
-from eat_lightning.data.source import Source, read_texts, texts_faults
+from eat_lightning.data.source import Source, unlabelled
 from eat_lightning.data.split import Split, in_windows, make_split, reader_of
 from eat_lightning.data.task import Task
 from eat_lightning.data.tokens import Tokenizer
+from eat_lightning.errors import Faults
 from eat_lightning.long_texts import MODES, LongTexts, Mode
 from eat_lightning.validation import Whole, raise_faults
 
@@ -79,8 +80,11 @@ class TextData(LightningDataModule, ABC):
     @classmethod
     def faults(cls, task: Task, **arguments: Any) -> list[str]:
         """List the errors of arguments and of the data that show without loading it."""
-        texts = arguments.get("texts")
-        return count_faults(arguments) + ([] if texts is None else texts_faults(task, texts))
+        faults = Faults(count_faults(arguments))
+        if (texts := arguments.get("texts")) is not None:
+            with faults.gathered():
+                unlabelled(task, texts)
+        return faults
 
     @property
     def names(self) -> list[str]:
@@ -93,7 +97,7 @@ class TextData(LightningDataModule, ABC):
     def split(self, name: str) -> Split:
         if name not in self.made:
             alone = name == "texts" and self.texts is not None
-            source = read_texts(self.task, str(self.texts)) if alone else self.source(name)
+            source = unlabelled(self.task, self.texts) if alone else self.source(name)
             made = make_split(name, source, self.tokenizer, self.max_length, self.cache_dir)
             self.made[name] = self.with_long_texts(made)
         return self.made[name]

@@ -10,8 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eat_lightning.data.source import json_lines
+from eat_lightning.data.text_files import json_lines
 from eat_lightning.errors import ConfigError, one_line
+from eat_lightning.text_io import without_half_pairs
 
 SUFFIXES = (".jsonl", ".parquet")
 
@@ -36,8 +37,7 @@ class QueryList:
         if not all(isinstance(text, str) for text in texts):
             wanted = '{"query": text, "candidates": [text, ...]}'
             raise ConfigError(f"queries: list {number} must be {wanted}, got {one_line(row, 80)}")
-        # JSON can spell half of a surrogate pair, which no tokenizer takes.
-        plain = [text.encode("utf-8", "replace").decode() for text in texts if text is not None]
+        plain = [without_half_pairs(text) for text in texts if text is not None]
         return cls(plain[0], plain[1:], judged(row.get("relevance"), len(plain) - 1, number))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,15 +15,14 @@ from typing import Any, TextIO
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from eat_lightning.data import hub
 from eat_lightning.data.calibration import num_blank
 from eat_lightning.data.task import Task
+from eat_lightning.data.text_files import SUFFIXES, TABLES, is_text, opened, read_texts
 from eat_lightning.errors import ConfigError
 
 ORIGIN = "source"  # an optional column
-FORMATS = (".parquet", ".csv", ".jsonl")  # the first that is there counts
 
 
 @dataclass
@@ -87,48 +85,24 @@ def read(task: Task, dir: str | None, split: str) -> Source:
 def read_file(task: Task, path: Path) -> Source:
     if faults := file_faults(task, path):
         raise ConfigError.of(faults)
-    table = opened(task, path).read(columns=[*task.columns, task.label_column, ORIGIN])
+    table = opened(path, task.columns).read(columns=[*task.columns, task.label_column, ORIGIN])
     return as_source(task, table, str(path))
 
 
-def read_texts(task: Task, path: str) -> Source:
-    """Texts without labels, from the task's columns of a parquet, csv or jsonl file, or from a txt
-    file: a text in each line, or two with a tab between."""
-    if faults := texts_faults(task, path):
-        raise ConfigError.of(faults)
-    file = Path(path).expanduser()
-    if file.suffix == ".txt":
-        lines = file.read_text(encoding="utf-8").splitlines()
-        texts = [list(column) for column in zip(*(x.split("\t") for x in lines), strict=True)]
-    else:
-        table = opened(task, file).read(columns=list(task.columns))
-        texts = [[text or "" for text in table[name].to_pylist()] for name in task.columns]
+def unlabelled(task: Task, path: Any) -> Source:
+    """Texts without labels, from the task's columns of a table, or from the lines of a txt file.
+    ConfigError where they cannot be read."""
+    file = Path(str(path)).expanduser()
+    if not file.is_file():
+        raise ConfigError(f"data.texts: there is no file {path}")
+    if file.suffix not in SUFFIXES:
+        raise ConfigError(f"data.texts must be a file of {', '.join(SUFFIXES)}, got {path}")
+    rows, _ = read_texts(file, task.columns, "data.texts")
+    if not rows:
+        raise ConfigError(f"data.texts: {path} is empty")
     kind = task.kind
-    labels = np.full((len(texts[0]), *kind.label_shape), kind.unlabelled, kind.label_dtype)
-    return Source(texts, labels)
-
-
-def texts_faults(task: Task, path: Any) -> list[str]:
-    """List the errors of a file of texts."""
-    if not isinstance(path, str) or not (file := Path(path).expanduser()).is_file():
-        return [f"data.texts: there is no file {path}"]
-    if file.suffix not in (*FORMATS, ".txt"):
-        return [f"data.texts must be a file of {', '.join((*FORMATS, '.txt'))}, got {path}"]
-    wanted = len(task.columns)
-    try:
-        if file.suffix == ".txt":
-            lines = file.read_text(encoding="utf-8").splitlines()
-            wrong = [i for i, line in enumerate(lines, 1) if line.count("\t") != wanted - 1]
-            fewer = "no tab" if wanted == 1 else "one tab"
-            faults = [f"data.texts: {path}: line {i} must have {fewer}" for i in wrong[:1]]
-            return faults or ([] if lines else [f"data.texts: {path} is empty"])
-        known = opened(task, file).schema_arrow
-        absent = [
-            c for c in task.columns if c not in known.names or not is_text(known.field(c).type)
-        ]
-        return [f"data.texts: {path} has no column {c} of texts" for c in absent]
-    except (pa.ArrowException, OSError, ValueError) as error:
-        return [f"data.texts: {path} cannot be read ({str(error).splitlines()[0]})"]
+    labels = np.full((len(rows), *kind.label_shape), kind.unlabelled, kind.label_dtype)
+    return Source([list(column) for column in zip(*rows, strict=True)], labels)
 
 
 def kept_by_source(task: Task, dir: str | None, drop_sources: Sequence[str]) -> np.ndarray:
@@ -137,9 +111,9 @@ def kept_by_source(task: Task, dir: str | None, drop_sources: Sequence[str]) -> 
         raise ConfigError("data.drop_sources needs data.dir")
     if faults := source_faults(task, dir, drop_sources):
         raise ConfigError.of(faults)
-    table = opened(task, file_of(task, dir, "train_sources")).read()
+    table = opened(file_of(task, dir, "train_sources"), ()).read()
     dropped = np.isin(table["source"].to_pylist(), list(drop_sources))
-    idx = opened(task, file_of(task, dir, "train")).read(columns=["idx"])["idx"]
+    idx = opened(file_of(task, dir, "train"), task.columns).read(columns=["idx"])["idx"]
     return ~np.isin(idx.to_numpy(), table["idx"].to_numpy()[dropped])
 
 
@@ -148,37 +122,9 @@ def file_of(task: Task, dir: str, split: str) -> Path:
 
 
 def present(stem: Path) -> Path:
-    """The file of that name in one of the formats; as parquet where there is none."""
-    paths = [stem.with_name(stem.name + ending) for ending in FORMATS]
+    """The first file of that name in one of the formats; as parquet where there is none."""
+    paths = [stem.with_name(stem.name + ending) for ending in TABLES]
     return next((path for path in paths if path.is_file()), paths[0])
-
-
-def opened(task: Task, path: Path) -> pq.ParquetFile:
-    """A file, of whatever format, as parquet. ValueError, ArrowException or OSError where it cannot
-    be read."""
-    if path.suffix == ".parquet":
-        return pq.ParquetFile(path)
-    import pandas as pd
-
-    if path.suffix == ".csv":  # an empty cell and the word NA are texts too
-        texts: Any = dict.fromkeys(task.columns, str)
-        frame = pd.read_csv(path, dtype=texts, keep_default_na=False, low_memory=False)
-    else:  # read_json would turn texts into dates
-        frame = pd.DataFrame(list(json_lines(path)))
-    made = io.BytesIO()
-    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), made)
-    return pq.ParquetFile(made)
-
-
-def json_lines(path: Path) -> Iterator[Any]:
-    """The values of a file's lines, blank ones left out; ValueError names the damaged line."""
-    with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                if line.strip():
-                    yield json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"line {number}: {error.msg}") from None
 
 
 def as_source(task: Task, table: pa.Table, where: str) -> Source:
@@ -244,10 +190,10 @@ def hub_faults(
 
 def file_faults(task: Task, path: Path) -> list[str]:
     if not path.is_file():
-        others = ", ".join(FORMATS[1:])
+        others = ", ".join(TABLES[1:])
         return [f"data.dir: there is no file {path} (or {others}), which task {task.name} needs"]
     try:
-        file = opened(task, path)
+        file = opened(path, task.columns)
         types = dict(zip(file.schema_arrow.names, file.schema_arrow.types, strict=True))
         missing = [c for c in [*task.columns, task.label_column] if c not in types]
         if missing:
@@ -310,7 +256,7 @@ def rows_of(numbers: pa.ChunkedArray, num_labels: int) -> np.ndarray:
 def place(where: str, row: int) -> str:
     """Tell where a row (from 0) stands: a line as an editor counts it, where the file has lines."""
     path = Path(where)
-    if path.suffix not in FORMATS[1:]:
+    if path.suffix not in TABLES[1:]:
         return f"row {row}"
     with path.open(encoding="utf-8-sig", newline="") as file:
         if path.suffix == ".csv":
@@ -348,17 +294,13 @@ def is_list(kind: pa.DataType) -> bool:
     return any(is_kind(kind) for is_kind in kinds)
 
 
-def is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
-
-
 def source_faults(task: Task, dir: str, drop_sources: Sequence[str]) -> list[str]:
     if not drop_sources:
         return []
     path = file_of(task, dir, "train_sources")
     if not path.is_file():
         return [f"data.drop_sources: there is no file {path}"]
-    known = set(opened(task, path).read(columns=["source"])["source"].to_pylist())
+    known = set(opened(path, ()).read(columns=["source"])["source"].to_pylist())
     return [
         f"data.drop_sources: {path} has no source {name}, only {', '.join(sorted(known))}"
         for name in drop_sources

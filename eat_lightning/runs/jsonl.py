@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.files import as_dict, write_text
-from eat_lightning.validation import fault_line
+from eat_lightning.validation import lines_of
 from eat_lightning.weights.untrusted import ROWS, parsed, text_of
 
 R = TypeVar("R")
@@ -55,7 +55,7 @@ def reason(error: Exception) -> str:
     """Say in one line why a record was refused."""
     if isinstance(error, ValidationError):
         unknown_first = sorted(error.errors(), key=lambda fault: fault["type"] == "missing")
-        return one_line("; ".join(map(fault_line, unknown_first)))
+        return one_line("; ".join(lines_of(fault)[0] for fault in unknown_first))
     return re.sub(r"^\w+\.__init__\(\) ", "", one_line(error))
 
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import softmax
 
 from eat_lightning.infer.recorded import Outcome
-from eat_lightning.text_io import softmax
 
 Layers = tuple[int, ...]
 
@@ -41,7 +41,7 @@ def uniformity(logits_EBC: np.ndarray) -> np.ndarray:
     """WAFFLE's objective (Coalson et al. 2023): how near the early exits' guesses are to saying
     nothing, 0 (sure) to 1 (uniform), mean over exits."""
     num_classes = logits_EBC.shape[-1]
-    return ((1 - softmax(logits_EBC).max(-1)) / (1 - 1 / num_classes)).mean(0)
+    return ((1 - softmax(logits_EBC, axis=-1).max(-1)) / (1 - 1 / num_classes)).mean(0)
 
 
 def slowdown_score(outcome: Outcome, layers: Layers) -> np.ndarray:
@@ -54,7 +54,7 @@ def evasion_score(outcome: Outcome, layers: Layers) -> np.ndarray:
     """Probability of a wrong answer where the example leaves, and one more where it is wrong and
     left early: sure of it, and cheaply. (Where nobody can leave early, one more where wrong.)"""
     rows_B = np.arange(len(outcome.depth_B))
-    right_B = softmax(outcome.logits_BC)[rows_B, outcome.recorded.labels.astype(int)]
+    right_B = softmax(outcome.logits_BC, axis=-1)[rows_B, outcome.recorded.labels.astype(int)]
     return 1 - right_B + evaded(outcome, layers)
 
 

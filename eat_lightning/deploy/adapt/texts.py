@@ -6,21 +6,19 @@ Shapes: N texts, G groups of near-doubles.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from eat_lightning.data.source import json_lines
+from eat_lightning.data import text_files
+from eat_lightning.data.text_files import SUFFIXES
 from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.long_texts import Reader
 
-SUFFIXES = (".txt", ".csv", ".jsonl", ".parquet")
 PARTS = {"learn": 0.5, "select": 0.2, "certify": 0.3}
 LARGE = 0.01  # of all texts: a larger group of near-doubles is for learning alone
 BANDS, ROWS = 8, 8  # of MinHash: 97 % of pairs alike to 0.9 share a band, 3 % of those to 0.5
@@ -107,7 +105,7 @@ def read_texts(given: str | Sequence[Any], columns: list[str] | None, most: int)
             "jsonl, csv or parquet file"
         )
     for path in files:
-        rows, columns = read_file(path, columns)
+        rows, columns = text_files.read_texts(path, columns, "texts")
         found += rows
     return Texts.of(found, columns or ["text"], most)
 
@@ -136,63 +134,6 @@ def files_of(path: Path) -> list[Path]:
     if path.suffix not in SUFFIXES:
         raise ConfigError(f"texts={path}: must be a file of {known}, or a folder of such")
     return [path]
-
-
-def read_file(path: Path, columns: list[str] | None) -> tuple[list[Row], list[str]]:
-    """Read the rows of a file, and the names of their columns."""
-    try:
-        if path.suffix == ".txt":
-            names = columns or ["text"]
-            return list(lines_of(path, names)), names
-        table = table_of(path)
-        names = columns or [text_column(table)]
-        absent = [name for name in names if name not in table.column_names]
-        if absent:
-            has = ", ".join(table.column_names[:10])
-            raise ConfigError(f"columns: {path} has no column {absent[0]}, only {has}")
-        texts = [texts_in(table, name) for name in names]
-    except (pa.ArrowException, OSError, ValueError, AttributeError) as error:
-        raise ConfigError(f"texts={path}: cannot be read ({one_line(error, 120)})") from None
-    return list(zip(*texts, strict=True)), names
-
-
-def lines_of(path: Path, names: list[str]) -> Iterator[Row]:
-    """A text in each line, or two with a tab between. ValueError names a line that has not."""
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
-        row = (line,) if len(names) == 1 else tuple(line.split("\t"))
-        if len(row) != len(names) and line.strip():
-            raise ValueError(f"line {number}: expected 2 texts with a tab between, got {len(row)}")
-        yield row if line.strip() else ("",) * len(names)
-
-
-def table_of(path: Path) -> pa.Table:
-    if path.suffix == ".parquet":
-        return pq.read_table(path)
-    if path.suffix == ".jsonl":
-        return pa.Table.from_pylist(list(json_lines(path)))
-    import pandas as pd
-
-    # An empty cell and the word NA are texts too.
-    return pa.Table.from_pandas(pd.read_csv(path, dtype=str, keep_default_na=False))
-
-
-def text_column(table: pa.Table) -> str:
-    """The column called "text", or else the only one that holds texts."""
-    texts = [field.name for field in table.schema if is_text(field.type)]
-    if "text" in texts or len(texts) == 1:
-        return "text" if "text" in texts else texts[0]
-    raise ValueError(f"name the column of texts by columns=[...], among {', '.join(texts[:10])}")
-
-
-def is_text(kind: pa.DataType) -> bool:
-    return kind in (pa.string(), pa.large_string(), pa.string_view())
-
-
-def texts_in(table: pa.Table, name: str) -> list[str]:
-    if not is_text(table.schema.field(name).type):
-        raise ValueError(f"column {name} must hold text, got {table.schema.field(name).type}")
-    # JSON can spell half of a surrogate pair, which no tokenizer takes.
-    return [(x or "").encode("utf-8", "replace").decode() for x in table[name].to_pylist()]
 
 
 def cut(rows: Sequence[Row], shares: Sequence[float], seed: int = 0) -> dict[str, np.ndarray]:

@@ -18,8 +18,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import softmax
 
-from eat_lightning.text_io import AnswerTrace, softmax
+from eat_lightning.text_io import AnswerTrace
 
 if TYPE_CHECKING:
     from eat_lightning.infer.recorded import Outcome
@@ -60,7 +61,7 @@ FEATURES = tuple(field.name for field in fields(Observation))
 def observations(exits: AnswerTrace | Outcome) -> list[Observation]:
     """Return the observations of examples, from a trace or from the outcome of a recorded pass."""
     values = (
-        softmax(exits.logits_BC).max(-1).tolist(),
+        softmax(exits.logits_BC, axis=-1).max(-1).tolist(),
         exits.depth_B.tolist(),
         exits.retention_B.tolist(),
         exits.tokens_LB[0].tolist(),

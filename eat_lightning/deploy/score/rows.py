@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from eat_lightning.deploy.score.columns import JsonColumns
 from eat_lightning.deploy.score.inputs import Input, Shard
 from eat_lightning.errors import ConfigError, one_line
-from eat_lightning.text_io import texts_of
+from eat_lightning.text_io import decoded, split_texts, texts_of, without_half_pairs
 
 ABOUT = ("source", "mime")  # what policies and certificates by source ask of an example
 SHOWN = 2000  # characters of a rejected row that are kept
@@ -252,7 +252,9 @@ def line_windows(shard: Shard, reading: Reading) -> Iterator[Window]:
             contents = []
             for place, line, was_cut in some:
                 try:
-                    text = decoded(line, was_cut, reading.max_bytes)
+                    if was_cut:
+                        raise ValueError(f"the line is longer than max_bytes={reading.max_bytes}")
+                    text = decoded(line)
                     content = parsed(text) if as_json else named(text, reading)
                     window.texts.append(texts_in(content, reading))
                 except ValueError as error:
@@ -270,23 +272,10 @@ def line_windows(shard: Shard, reading: Reading) -> Iterator[Window]:
             yield window
 
 
-def decoded(line: bytes, was_cut: bool, most: int) -> str:
-    """ValueError says why a line is none that can be answered."""
-    if was_cut:
-        raise ValueError(f"the line is longer than max_bytes={most}")
-    try:
-        return line.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 at byte {error.start} of the line") from None
-
-
 def named(line: str, reading: Reading) -> dict[str, str]:
     """A line is a text or, for a task on pairs, two with a tab between them."""
     names = reading.text or reading.columns
-    texts = [line] if len(names) == 1 else line.split("\t")
-    if len(texts) != len(names):
-        raise ValueError(f"expected 2 texts with a tab between, got {len(texts)}")
-    return dict(zip(names, texts, strict=True))
+    return dict(zip(names, split_texts(line, len(names)), strict=True))
 
 
 def parsed(line: str) -> dict[str, Any]:
@@ -309,4 +298,4 @@ def texts_in(content: dict[str, Any], reading: Reading) -> list[str]:
     for name in reading.text:
         if not isinstance(content.get(name), str):
             raise ValueError(f"{name} must be a text, got {content.get(name)!r:.40}")
-    return [content[name].encode("utf-8", "replace").decode() for name in reading.text]
+    return [without_half_pairs(content[name]) for name in reading.text]

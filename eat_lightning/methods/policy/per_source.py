@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.special import softmax
 
 from eat_lightning.answer_kind import SINGLE
 from eat_lightning.model.method import method
 from eat_lightning.model.policy import ModelFacts, Policy
 from eat_lightning.model.policy_request import PolicyInput, PolicyRequest
 from eat_lightning.model.reason import Reason
-from eat_lightning.text_io import confidence
 from eat_lightning.validation import Beside, Check, Within, one_each
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class PerSource(Policy):
     ) -> Int[np.ndarray, " b"]:
         names = inputs.known("source")
         taus_B = [self._tau_at(names[row], len(logits_EBC)) for row in rows_B.tolist()]
-        sure_B = confidence(logits_EBC) >= np.array(taus_B)
+        sure_B = softmax(logits_EBC[-1], axis=-1).max(-1) >= np.array(taus_B)
         return np.where(sure_B, reason_B, int(Reason.STAYS))
 
     def _tau_at(self, source: str | None, num_exits: int) -> float:

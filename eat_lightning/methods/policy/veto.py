@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy.special import softmax
 
 from eat_lightning.answer_kind import SINGLE
 from eat_lightning.model.method import method
 from eat_lightning.model.policy import ModelFacts, Policy
 from eat_lightning.model.policy_request import PolicyInput
 from eat_lightning.model.reason import Reason, leaves
-from eat_lightning.text_io import softmax
 from eat_lightning.validation import Beside, Check, Within
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Veto(Policy):
 
 def lead(logits_EBC: Float[np.ndarray, "e b c"]) -> Float[np.ndarray, " b"]:
     """The lead of the likeliest class over the next, at the last exit so far."""
-    best_B2 = np.sort(softmax(logits_EBC[-1]), axis=-1)[:, -2:]
+    best_B2 = np.sort(softmax(logits_EBC[-1], axis=-1), axis=-1)[:, -2:]
     return best_B2[:, 1] - best_B2[:, 0]
 
 
