@@ -10,7 +10,7 @@ Only a clone has kept rows.
 import sys
 
 from eat_lightning.errors import ConfigError, reported
-from eat_lightning.report.__main__ import CLAIMS_DIR, FIRST, claim_of, found_claims, print_all
+from eat_lightning.report.__main__ import CLAIMS_DIR, claim_of, found_claims, print_all
 from eat_lightning.report.study import open_study
 from eat_lightning.user_modules import warn_of_absent
 
@@ -41,7 +41,7 @@ def main(name: str = "", *arguments: str) -> None:
 def kept_rows(name: str) -> list[str]:
     """Return the kept rows beside a claim, or else the frontier's."""
     kept = sorted((CLAIMS_DIR / name / "results").glob("**/rows.jsonl"))
-    kept = kept or sorted((CLAIMS_DIR / FIRST / "results").glob("**/rows.jsonl"))
+    kept = kept or sorted((CLAIMS_DIR / "frontier" / "results").glob("**/rows.jsonl"))
     return list(map(str, kept))
 
 

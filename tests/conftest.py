@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+gc.disable()  # until all is collected: importing the libraries walks their objects again and again
 os.environ.update(
     HF_HUB_OFFLINE="1", WANDB_MODE="offline", TOKENIZERS_PARALLELISM="false", OMP_NUM_THREADS="1"
 )
@@ -49,6 +50,11 @@ FileConfigSource.load_config = parse_once
 # Before anything is timed all garbage is collected, which walks torch and pytest: 0.3 s each time.
 COLLECT = gc.collect
 gc.collect = lambda generation=0: COLLECT(generation)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -66,6 +66,8 @@ def show(rows: Sequence[Row], runs: Sequence[Run]) -> None:
 
     timed = any(row.latency_ms is not None for row in rows)
     columns = NUMBERS | TIMES if timed else NUMBERS
+    if all(row.adaptivity_gain is None for row in rows):
+        columns = {name: cell for name, cell in columns.items() if name != "gain"}
     several, names = len({row.seed for row in rows}) > 1, names_of(rows)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("model", overflow="fold")
@@ -116,7 +118,7 @@ def notes(rows: Sequence[Row], exits: Sequence[dict[str, Any]]) -> list[str]:
     if any(row.adaptivity_gain is not None for row in rows):
         lines.append(
             "gain: score minus that of fixed depth at equal FLOPs; mix: minus that of the best "
-            "random mix of two depths (in brackets: 95 % interval, paired)"
+            "random mix of two depths (in brackets: 95 % interval, paired). Baselines have none"
         )
     lines += over_budget(rows)
     for row, title in zip(rows, titles_of(rows), strict=True):

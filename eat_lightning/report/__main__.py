@@ -29,13 +29,15 @@ if TYPE_CHECKING:
 
 _packaged = Path(__file__).parents[1] / "experiments"
 CLAIMS_DIR = _packaged if _packaged.is_dir() else Path(__file__).parents[2] / "experiments"
-FIRST = "frontier"  # the claim that a reader sees without scrolling
+# What a reader asks first comes first; claims that are not named here follow by name.
+ORDER = ["frontier", "compare", "methods", "exits", "policies", "budgets", "calibration"]
 
 
 def found_claims() -> dict[str, Path]:
     """Our own claims by name; a claim.py without a function `claim` draws rows of another kind."""
     scripts = {path.parent.name: path for path in CLAIMS_DIR.glob("*/claim.py")}
-    names = sorted(scripts, key=lambda name: (name != FIRST, name))
+    names = [name for name in ORDER if name in scripts]
+    names += sorted(scripts.keys() - names)
     return {n: scripts[n] for n in names if "\ndef claim(" in scripts[n].read_text()}
 
 

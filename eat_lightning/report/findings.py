@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,8 +23,16 @@ def findings(study: Study) -> list[str]:
         pairs = [pair for name in models(study, task) if (pair := nearest(study, task, name))]
         if pairs:
             best, full = min(pairs, key=lambda pair: pair[0].mean("flops_ratio") or 1.0)
-            sentences.append(sentence(task, study.name_of(best.row), best, full))
+            sentences.append(sentence(called(study, task), study.name_of(best.row), best, full))
     return sentences
+
+
+def called(study: Study, task: str) -> str:
+    """A task's name, and that its texts are made up where they are."""
+    folders = {m.folder for m in study.measured if m.row.task == task}
+    data = [run.config.get("data") or {} for run in study.runs if run.folder in folders]
+    is_toy = data and all(str(node.get("_target_")).endswith("ToyData") for node in data)
+    return f"{task} (toy data)" if is_toy else task
 
 
 def models(study: Study, task: str) -> list[str]:
@@ -79,21 +88,25 @@ def show(study: Study) -> None:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for number, head in enumerate(HEADS):
         table.add_column(head, justify="right" if number > 2 else "left", overflow="fold")
+    stands = Counter((study.name_of(point.row), point.row.task, point.setting) for point in points)
     for point in points[:MOST]:
-        table.add_row(*cells(study, point))
+        doubled = stands[study.name_of(point.row), point.row.task, point.setting] > 1
+        table.add_row(*cells(study, point, f"{point.row.exit.kind}, " if doubled else ""))
     Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
     if len(points) > MOST:
         print(f"and {len(points) - MOST} settings more, on the page")
 
 
-def cells(study: Study, point: Point) -> Sequence[str]:
+def cells(study: Study, point: Point, rule: str) -> Sequence[str]:
+    """Args: rule: stands before the setting, where two rules were fitted for one budget."""
+
     def number(value: Any, digits: int) -> str:
         return "" if value is None else f"{value:.{digits}f}"
 
     return (
-        point.row.task,
+        called(study, point.row.task),
         study.name_of(point.row),
-        point.setting,
+        rule + point.setting,
         number(100 * score(point), 1),
         number(point.mean("flops_ratio"), 2),
         number(point.mean("speed_up"), 2),

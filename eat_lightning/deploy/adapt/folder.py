@@ -115,11 +115,12 @@ class AdaptResult:
             return ""
         most = found.most_common(MOST_CHANGES)
         parts = ", ".join(f"{before} to {after} {num}" for (before, after), num in most)
-        name = most[0][0][0]
-        return (
-            f"Changed answers: {parts}{', ...' if len(found) > len(most) else ''}. The promise is "
-            f"of all classes together; per_class={{{name}:{self.plan.agree:g}}} adds one of {name}."
-        )
+        line = f"Changed answers: {parts}{', ...' if len(found) > len(most) else ''}."
+        alone = [was for (was, _), _ in most if was not in self.plan.demand.per_class]
+        if alone:
+            setting = f"per_class={{{alone[0]}:{self.plan.agree:g}}}"
+            line += f" Of {alone[0]} alone nothing is promised; {setting} adds it."
+        return line
 
     @property
     def promise(self) -> str:

@@ -15,6 +15,7 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.long_texts import LongTexts, Mode
 from eat_lightning.runs.plan import OnePassSettings, WindowSettings
 from eat_lightning.validation import Whole, Within
+from eat_lightning.weights.hub import model_folder
 
 A_LIST = "a list"  # in place of a file, where Python hands over the examples
 
@@ -29,7 +30,7 @@ def named(what: str) -> Any:
 
 
 def folder_faults(key: str, name: str) -> Iterator[str]:
-    """Yield the error of a path that is no folder of a model. A hub's name passes."""
+    """Yield the error of a name that is neither a folder of a model nor to be had from a hub."""
     if Path(name).is_dir():
         if not Path(name, "config.json").is_file():
             yield (
@@ -38,6 +39,11 @@ def folder_faults(key: str, name: str) -> Iterator[str]:
             )
     elif name.startswith((".", "/", "~")) or name.count("/") > 1:
         yield f"{key}={name}: there is no such folder"
+    else:
+        try:
+            model_folder(name)  # here, since torch has not been loaded yet
+        except ConfigError as error:
+            yield str(error).splitlines()[0].replace("encoder.pretrained=", f"{key}=")
 
 
 def file_faults(given: str, check: Callable[[Path], Any]) -> Iterator[str]:

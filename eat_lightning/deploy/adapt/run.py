@@ -235,6 +235,6 @@ def announce(
         *(f"not tried: {NAMES[e]}, pip install 'eat-lightning[onnx,openvino]'" for e in absent),
     ]
     print("\n".join(lines), flush=True)
-    timed = plan.times.examples * plan.times.repeats * 10
+    timed = plan.times.examples * (6 + 4 * plan.times.repeats)  # statics once, then finalists
     copies = 1 + 2.5 * len(plan.engines)  # graphs with exits and without, in fp32 and in int8
     Costs.of(plan, original, splits, timed, copies, kept=1.5).tell(plan.to, scratch)

@@ -108,7 +108,7 @@ class Search:
     work: Work
     batch: int
     threads: int
-    times: Mapping[str, int]
+    times: dict[str, int]
     small: SmallModel | None = None
 
     def run(self, engines: list[str], exits: bool = True) -> list[AdaptCandidate]:
@@ -121,7 +121,7 @@ class Search:
         first = AdaptCandidate(Form("transformers"), depth=self.forms.num_layers)
         first.counts, first.chance = self.judged(np.zeros(len(self.splits["select"]), bool))
         statics = [first, *(AdaptCandidate(form) for form in self.forms.available(engines))]
-        self.time("static", statics)
+        self.time("static", statics, repeats=1)  # finalists are timed again
         self.judge_fast(statics[1:])
         near = self.near_fastest(statics[1:], NEAR)
         adaptive = [c for static in near for c in self.with_exits(static.form)] if exits else []
@@ -264,8 +264,11 @@ class Search:
                     found[room] = AdaptCandidate(static.form, None, part, counts, chance, depth)
         yield from {c.small: c for c in found.values()}.values()
 
-    def time(self, name: str, candidates: Sequence[AdaptCandidate]) -> None:
+    def time(
+        self, name: str, candidates: Sequence[AdaptCandidate], repeats: int | None = None
+    ) -> None:
         """Time candidates side by side on *select*, once; those that cannot run are told apart."""
+        settings = dict(self.times) if repeats is None else self.times | {"repeats": repeats}
 
         def measured() -> dict[str, Any]:
             ready, faults = {}, {}
@@ -275,8 +278,11 @@ class Search:
                     made.answers(split.batch(np.arange(1)))  # an engine opens a graph as it runs
                     ready[candidate.key] = made.timed_on(split)
                 except (ConfigError, ValueError) as error:
+                    ours = candidate.form.engine in ("torch", "transformers")
+                    if ours and not isinstance(error, ConfigError):
+                        raise  # a fault of ours, and none of an engine
                     faults[candidate.key] = str(error).splitlines()[0]
-            *_, found = time_all(ready, **self.times, threads=self.threads, by_length_too=False)
+            *_, found = time_all(ready, **settings, threads=self.threads, by_length_too=False)
             ms = {
                 key: {"1": fields["latency_ms"], "32": 1000 / fields["throughput"]}
                 for key, fields in found.items()

@@ -32,7 +32,8 @@ class ProgressLines(Callback):
         total, step = int(trainer.estimated_stepping_batches), trainer.global_step
         left = (now - self.began) / max(1, step - self.first_step) * (total - step)
         loss = float(trainer.callback_metrics.get("train/loss", float("nan")))
-        print(f"step {step}/{total}  loss {loss:.3f}  {left / 60:.1f} min left", flush=True)
+        line = f"step {step}/{total}  loss {loss:.3f}  {left / 60:.1f} min left"
+        print(line, file=sys.stderr, flush=True)
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Say that epochs ended the run before its `max_steps`."""
