@@ -11,7 +11,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-gc.disable()  # until all is collected: importing the libraries walks their objects again and again
 os.environ.update(
     HF_HUB_OFFLINE="1", WANDB_MODE="offline", TOKENIZERS_PARALLELISM="false", OMP_NUM_THREADS="1"
 )
@@ -50,6 +49,7 @@ FileConfigSource.load_config = parse_once
 # Before anything is timed all garbage is collected, which walks torch and pytest: 0.3 s each time.
 COLLECT = gc.collect
 gc.collect = lambda generation=0: COLLECT(generation)
+gc.disable()  # until all is collected: imports make so many objects that walking them takes seconds
 
 
 def pytest_collection_finish() -> None:

@@ -119,5 +119,5 @@ def make_run(
         kind = kind.with_error()
     sizes = {"vocab_size": len(tokenizer), "sep_token_id": tokenizer.sep_token_id}
     encoder = small(*slots, head=head, layers=layers, kind=kind, max_positions=80, **sizes)
-    data = {"num_validation": 70, "cache_dir": str(folder / "cache")}
+    data = {"num_validation": 70, "calibration": 240, "cache_dir": str(folder / "cache")}
     return finished.finish(folder, encoder, task, data)

@@ -2,7 +2,6 @@
 
 import copy
 import json
-import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -67,8 +66,7 @@ def config_of(name: str, *overrides: str) -> dict[str, Any]:
     composed once; values are put in afterwards, as Hydra itself does it."""
     given = OverridesParser.create().parse_overrides(list(overrides))
     chosen = tuple(each.input_line for each in given if chooses(each.key_or_group))
-    ours = tuple((key, os.environ[key]) for key in sorted(os.environ) if key.startswith("EAT_"))
-    config = copy.deepcopy(choices(name, chosen, ours))
+    config = copy.deepcopy(choices(name, chosen))
     values = [each for each in given if each.input_line not in chosen]
     ConfigLoaderImpl._apply_overrides_to_config(values, config)
     return plain(config)
@@ -80,7 +78,7 @@ def chooses(key: str) -> bool:
 
 
 @cache
-def choices(name: str, chosen: tuple[str, ...], environment: Any) -> DictConfig:
+def choices(name: str, chosen: tuple[str, ...]) -> DictConfig:
     beside = [*(Path(CONFIG_DIR).parent / "experiments").glob(f"*/{name}.yaml")]
     folder = str(beside[0].parent) if beside else CONFIG_DIR
     with initialize_config_dir(folder, version_base="1.3"):

@@ -18,7 +18,8 @@ def make_run(folder: Path, task: str = "sst2", exit: str = "confidence", **confi
     encoder = finished.tiny_for(task, exit, head=head, max_positions=300)
     if exit == "confidence":
         encoder = encoder.replacing(exit=method("exit", exit, tau=0.5, layers=[3, 4]))
-    data = {"num_validation": 40, "cache_dir": str(folder / "cache")}
+    sizes = {"num_train": 400, "num_validation": 40, "calibration": 120}
+    data = sizes | {"cache_dir": str(folder / "cache")}
     found = {"ece_before": 0.05, "ece_after": 0.01, "temperature": 1.5}
     done = {"calibration": {"4": found, "6": found} if encoder.num_labels > 1 else {}}
     named = {"encoder": {"pretrained": None}, "seed": 1, "model": "eat", "study": "s"}

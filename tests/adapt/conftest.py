@@ -37,3 +37,11 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = drawn_texts(1200)
     path.write_text("\n".join([*lines, "", lines[0]]))
     return path
+
+
+@pytest.fixture(scope="session")
+def few_texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """500 texts of 4 to 15 words, enough for agree=0.8."""
+    path = tmp_path_factory.mktemp("few") / "texts.txt"
+    path.write_text("\n".join(drawn_texts(500)))
+    return path

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from adapting import made_up_times, plan_of
-from classifiers import LABELS, drawn_texts
+from classifiers import LABELS
 from finished import config_of, refused
 
 from eat_lightning.config import parsed
@@ -20,16 +20,7 @@ from eat_lightning.infer.backend import Backend
 from eat_lightning.infer.latency import time_all
 
 AT_ONCE = 12  # tokens: ten words
-NUM = 500  # texts
 WINDOWS = ("long=windows", "windows.label=yes", "windows.overlap=4")
-
-
-@pytest.fixture(scope="module")
-def long_texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Texts of 4 to 15 words."""
-    path = tmp_path_factory.mktemp("long") / "texts.txt"
-    path.write_text("\n".join(drawn_texts(NUM)))
-    return path
 
 
 def opened(folder: str, *words: str) -> Backend:
@@ -57,11 +48,11 @@ def timed_and_made_up(candidates: dict[str, Any], **how: Any) -> Any:
 
 @pytest.mark.parametrize("join", ["any", pytest.param("mean", marks=pytest.mark.slow)])
 def test_windows_are_read_and_texts_are_counted(
-    join: str, classifier: Path, long_texts: Path, tmp_path: Path, monkeypatch, capsys
+    join: str, classifier: Path, few_texts: Path, tmp_path: Path, monkeypatch, capsys
 ):
     monkeypatch.setattr(search, "time_all", timed_and_made_up)
     given = f"max_length={AT_ONCE}", *WINDOWS, f"windows.join={join}", "agree=0.8"
-    made = steps.adapt(plan_of(classifier, long_texts, tmp_path / "adapted", *given))
+    made = steps.adapt(plan_of(classifier, few_texts, tmp_path / "adapted", *given))
     assert made.chosen.point is not None
     answers = check_answers(made)
     assert {answer["windows"] for answer in answers} == {1, 2}
@@ -80,7 +71,7 @@ def test_windows_are_read_and_texts_are_counted(
 
 
 @pytest.mark.slow
-def test_windows_in_onnxruntime(classifier: Path, long_texts: Path, tmp_path: Path, monkeypatch):
+def test_windows_in_onnxruntime(classifier: Path, few_texts: Path, tmp_path: Path, monkeypatch):
     pytest.importorskip("onnxscript")
 
     def onnx_is_fastest(candidates: dict[str, Any], **_: Any) -> Any:
@@ -89,20 +80,20 @@ def test_windows_in_onnxruntime(classifier: Path, long_texts: Path, tmp_path: Pa
 
     monkeypatch.setattr(search, "time_all", onnx_is_fastest)
     given = f"max_length={AT_ONCE}", *WINDOWS, "engines=[onnx]", "agree=0.8"
-    made = steps.adapt(plan_of(classifier, long_texts, tmp_path / "adapted", *given))
+    made = steps.adapt(plan_of(classifier, few_texts, tmp_path / "adapted", *given))
     assert (made.chosen.form.engine, made.chosen.is_static) == ("onnx", False)
     assert {answer["windows"] for answer in check_answers(made)} == {1, 2}
 
 
 @pytest.mark.parametrize("long", ["refuse", "cut"])
 def test_what_is_refused_is_left_out_and_what_is_cut_is_cut(
-    long: str, classifier: Path, long_texts: Path, tmp_path: Path, monkeypatch, capsys
+    long: str, classifier: Path, few_texts: Path, tmp_path: Path, monkeypatch, capsys
 ):
     monkeypatch.setattr(search, "time_all", made_up_times)
     given = f"max_length={AT_ONCE}", f"long={long}", "agree=0.8"
-    made = steps.adapt(plan_of(classifier, long_texts, tmp_path / "adapted", *given))
+    made = steps.adapt(plan_of(classifier, few_texts, tmp_path / "adapted", *given))
     answers = check_answers(made)
-    num_long = sum(len(text.split()) > AT_ONCE - 2 for text in drawn_texts(NUM))
+    num_long = sum(len(text.split()) > AT_ONCE - 2 for text in few_texts.read_text().splitlines())
     [longer] = opened(made.plan.to).answer([["good " * 11]])
     said = capsys.readouterr().out
     if long == "refuse":
@@ -114,8 +105,8 @@ def test_what_is_refused_is_left_out_and_what_is_cut_is_cut(
         assert longer["truncated"]
 
 
-def test_a_cascade_reads_texts_at_once(classifier, long_texts, tmp_path):
+def test_a_cascade_reads_texts_at_once(classifier, few_texts, tmp_path):
     def settings() -> AdaptSettings:
-        return plan_of(classifier, long_texts, tmp_path / "adapted", *WINDOWS, "small=tiny")
+        return plan_of(classifier, few_texts, tmp_path / "adapted", *WINDOWS, "small=tiny")
 
     assert refused(settings) == "small=tiny is for texts that are read at once, got long=windows"

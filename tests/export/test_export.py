@@ -161,7 +161,6 @@ def test_runner_needs_no_torch(run: Path):
             ["split=other", "to=elsewhere"],
             "split must be one of validation, select, temperature, certificate",
         ),
-        (["exit.tau=0", "dtype=int8"], "exit.tau must be in (0, 1], got 0"),
         ([], "is there already: name another folder, or give force=true"),
         (["to='{run}'", "force=true"], "is no export (no export.json in it)"),
     ],

@@ -191,7 +191,6 @@ def test_a_dtype_is_another_row(run: Path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["exit.layers=[2,5]"], r"exit.layers must have exit heads \(at \[2, 3, 4, 6\]\), got 5"),
         (
             ["exit=never", "taus=[0.5]"],
             r"taus needs an exit rule with a knob, got never: add exit=confidence",
@@ -199,7 +198,6 @@ def test_a_dtype_is_another_row(run: Path):
         (["rules=[{kind:oracle}]"], r"there is no exit called 'oracle'"),
         (["reduction=ltp"], r"reduction=ltp learns, and this run was trained with norm_topk"),
         (["taus=[0.5]", "points=[0.5]"], r"points and taus are one setting"),
-        (["reduction=none", "reduction.ratio=0.5"], r"reduction.ratio is not an option of Keep"),
         (["split=test"], r"split must be one of validation, .*, got 'test'"),
         (["baselines=some"], r"baselines must be one of own, hf, all, none.*, got 'some'"),
     ],

@@ -249,11 +249,8 @@ def test_a_certificate_that_is_none(run: Path):
 
 
 FAULTS = {
-    "layers=[5]": "exit.layers must have exit heads (at [3, 4, 6]), got 5",
-    "dtype=fp16": "dtype must be one of fp32, bf16, int8, got 'fp16'",
     "name=a@b": "name must be a plain name, got 'a@b'",
     "class=positive": "class is for risk=false_negatives, got 'positive'",
-    "+risk.colour=red": "risk.colour is not an option of AccuracyGap",
 }
 
 

@@ -267,7 +267,6 @@ def test_every_request_is_answered_or_gets_an_error(run: Path):
     ("changes", "said"),
     [
         ({"run": None}, "run must name the folder of a finished run: run=outputs/..."),
-        ({"exit": {"tau": 1.5}}, "exit.tau must be in (0, 1], got 1.5"),
         ({"host": "no.such.host.invalid"}, "host=no.such.host.invalid port=0: cannot be opened"),
     ],
 )
