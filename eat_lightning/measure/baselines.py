@@ -18,18 +18,18 @@ from eat_lightning.model.packed import Batch
 from eat_lightning.weights.hf_folder import empty_backbone, weights_for
 
 
-def padded_inputs(batch: Batch, pad_token_id: int, typed: bool) -> dict[str, Tensor]:
+def padded_inputs(
+    batch: Batch, pad_token_id: int, typed: bool, side: str = "right"
+) -> dict[str, Tensor]:
     """Give a batch as a tokenizer pads it: ids and a mask of B x L, and types where `typed`."""
-    lengths = batch.lengths_B.tolist()
-    ids, mask = (list(x.split(lengths)) for x in (batch.ids_N, torch.ones_like(batch.ids_N)))
-    padded = {
-        "input_ids": pad_sequence(ids, batch_first=True, padding_value=pad_token_id),
-        "attention_mask": pad_sequence(mask, batch_first=True),
-    }
-    if typed:
-        types = list(batch.types_N.split(lengths))
-        padded["token_type_ids"] = pad_sequence(types, batch_first=True)
-    return padded
+
+    def block(values_N: Tensor, padding: int = 0) -> Tensor:
+        parts = [*values_N.split(batch.lengths_B.tolist())]
+        return pad_sequence(parts, True, padding, side)
+
+    ids_BL = block(batch.ids_N, pad_token_id)
+    given = {"input_ids": ids_BL, "attention_mask": block(torch.ones_like(batch.ids_N))}
+    return given | ({"token_type_ids": block(batch.types_N)} if typed else {})
 
 
 class HuggingFaceTwin(nn.Module):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from eat_lightning.engines.open import OfRun
 from eat_lightning.engines.plan import Opening
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import Faults
 from eat_lightning.export.plan import export_slot_faults
 from eat_lightning.infer.latency import TimedCall
 from eat_lightning.infer.onnx_backend import OnnxBackend, state_of
@@ -40,8 +40,8 @@ class InEngine:
     def check(self, settings: Sequence[Setting]) -> None:
         """ConfigError with what of these settings no graph holds, such as a rule that observes."""
         backbones = [self.encoder.replacing(**setting.methods) for setting in settings]
-        if faults := [fault for backbone in backbones for fault in export_slot_faults(backbone)]:
-            raise ConfigError.of(f"backend={self.engine}: {why}" for why in dict.fromkeys(faults))
+        found = [fault for backbone in backbones for fault in export_slot_faults(backbone)]
+        Faults(f"backend={self.engine}: {fault}" for fault in found).check()
 
     def opened(self, encoder: AdaptiveEncoder) -> OnnxBackend:
         """An encoder's graphs. ConfigError where the engine cannot run them, or answers otherwise

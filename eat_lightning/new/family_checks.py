@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
+from eat_lightning.measure.baselines import padded_inputs
 from eat_lightning.methods.attention.dense import Dense
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.none import Keep
@@ -62,16 +62,9 @@ def examples(model: Any) -> Batch:
 def padded(model: Any, batch: Batch, left: bool) -> dict[str, Tensor]:
     """A batch as transformers wants it: padding right or left; positions follow from it where a
     model has them in its embedding and does not count them itself."""
-
-    def block(values_N: Tensor, padding: int = 0) -> Tensor:
-        parts = [*values_N.split(batch.lengths_B.tolist())]
-        return pad_sequence(parts, True, padding, "left" if left else "right")
-
-    ids_BL = block(batch.ids_N, model.config.pad_token_id or 0)
-    given = {"input_ids": ids_BL, "attention_mask": block(torch.ones_like(batch.ids_N))}
-    if getattr(model.config, "type_vocab_size", 0) > 1:
-        given["token_type_ids"] = block(batch.types_N)
-    return given
+    typed = getattr(model.config, "type_vocab_size", 0) > 1
+    side = "left" if left else "right"
+    return padded_inputs(batch, model.config.pad_token_id or 0, typed, side)
 
 
 def vectors(encoder: AdaptiveEncoder, batch: Batch) -> Tensor:

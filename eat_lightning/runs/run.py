@@ -281,8 +281,7 @@ class Run:
                 f"{folder / 'done.json'}: cannot be read; train the run again"
             ) from None
         config = read_yaml(folder / "config.yaml")
-        if faults := run_faults(config, done):
-            raise ConfigError.of(f"{folder}: {one_line(fault)}" for fault in faults)
+        Faults(f"{folder}: {one_line(fault)}" for fault in run_faults(config, done)).check()
         return cls(folder, config, done)
 
     @property

@@ -190,7 +190,8 @@ def test_a_folder_without_a_classifier_is_one_line(classifier: Path, texts: Path
 
 
 def test_a_model_that_no_hub_has_is_one_line(texts: Path, tmp_path: Path):
-    refused(plan_of(Path("somebody/model"), texts, tmp_path / "to"), "model=somebody/model")
+    with pytest.raises(ConfigError, match=r"^model=somebody/model is neither .*$"):
+        plan_of(Path("somebody/model"), texts, tmp_path / "to")
 
 
 @pytest.mark.parametrize("name", ["/gone", "a/b/c", "here"])

@@ -18,7 +18,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eat_lightning.errors import ConfigError, Faults, one_line
+from eat_lightning.errors import ConfigError, Faults, reading
 
 SUFFIXES = {
     ".parquet": "parquet",
@@ -111,11 +111,9 @@ def cut(inputs: Sequence[Input], size: float) -> list[Shard]:
     """Shards of about `size` bytes. ConfigError with a line for every file that cannot be read."""
     shards, faults = [], Faults()
     for input in inputs:
-        try:
+        with faults.gathered(), reading(f"input={input.path}", pa.ArrowException):
             how = {"parquet": groups_of, "csv": lambda input, _: ranges(input, math.inf)}
             shards += how.get(input.format, ranges)(input, size)
-        except (OSError, pa.ArrowException) as error:
-            faults.append(f"input={input.path}: cannot be read ({one_line(error, 120)})")
     faults.check()
     return shards
 

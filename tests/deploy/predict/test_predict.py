@@ -166,10 +166,10 @@ def test_pairs(mnli: Path, call):
     assert status == 1
     assert answers[0] == answers[1] == answers[2]
     assert [a["error"] for a in answers[3:]] == [
-        "expected 2 texts with a tab between them, got 1",
-        "expected 2 texts with a tab between them, got 3",
+        "expected 2 texts with a tab between, got 1",
+        "expected 2 texts with a tab between, got 3",
         "no key text_pair: give text and text_pair, or premise and hypothesis",
-        "expected 2 texts with a tab between them, got 1",
+        "expected 2 texts with a tab between, got 1",
     ]
 
 
