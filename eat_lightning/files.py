@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+UMASK = os.umask(0)  # of new files; it can be read by setting it alone
+os.umask(UMASK)
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -20,6 +23,7 @@ def replacing(path: Path) -> Iterator[Path]:
     beside = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         yield beside
+        beside.chmod(0o666 & ~UMASK)  # safetensors would let nobody else read it
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)

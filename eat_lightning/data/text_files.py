@@ -93,7 +93,8 @@ def text_column(table: pa.Table) -> str:
 
 def texts_in(table: pa.Table, name: str) -> list[str]:
     if name not in table.column_names:
-        raise ValueError(f"no column {name}, only {', '.join(table.column_names[:10])}")
+        has = ", ".join(table.column_names[:10])
+        raise ValueError(f"no column {name}, only {has}: columns=[...] names it")
     if not is_text(kind := table.schema.field(name).type):
         raise ValueError(f"column {name} must hold text, got {kind}")
     return [without_half_pairs(text or "") for text in table[name].to_pylist()]

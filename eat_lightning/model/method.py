@@ -147,6 +147,7 @@ class Method:
         super().__init_subclass__(**options)
         if not cls.__module__.startswith(f"{__package__}."):
             refuse_unknown_names(cls)
+            refuse_other_parameters(cls)
 
     def rules(self, num_layers: int | None) -> Iterable[str]:
         """Give a line for each fault between arguments that are sound by themselves.
@@ -177,6 +178,34 @@ def overrides(method: Method | type[Method], hook: Callable[..., Any]) -> bool:
     """True where a method's class has a hook of its own: `overrides(rule, ExitRule.observe)`."""
     cls = method if isinstance(method, type) else type(method)
     return getattr(cls, hook.__name__) is not hook
+
+
+def refuse_other_parameters(cls: type[Method]) -> None:
+    """Raise TypeError where a class has a hook's name for something else: for other parameters, or
+    for one of another shape, as its name ends ("logits_BC" in place of "logits_EBC")."""
+    for name, hook in hooks_of(cls):
+        own, theirs = (list(inspect.signature(f).parameters) for f in (vars(cls)[name], hook))
+        shapes = zip(map(shape_named, own), map(shape_named, theirs), strict=False)
+        if len(own) != len(theirs) or any(a and b and a != b for a, b in shapes):
+            raise TypeError(
+                f"{cls.__name__}.{name}({', '.join(own[1:])}) has the name of a hook that takes "
+                f"({', '.join(theirs[1:])}): take these, or begin a helper's name with _"
+            )
+
+
+def hooks_of(cls: type[Method]) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Yield the names of a class's own functions that its contract has too, with those."""
+    contract = next(base for base in cls.__mro__ if base.__module__.startswith(f"{__package__}."))
+    for name, value in vars(cls).items():
+        hook = getattr(contract, name, None)
+        if not name.startswith("_") and inspect.isfunction(value) and inspect.isfunction(hook):
+            yield name, hook
+
+
+def shape_named(parameter: str) -> str:
+    """The end of a parameter's name that tells a shape, "EBC" of "logits_EBC", or nothing."""
+    end = parameter.rpartition("_")[2]
+    return end if end.isupper() else ""
 
 
 def refuse_unknown_names(cls: type[Method]) -> None:

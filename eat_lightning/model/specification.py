@@ -201,7 +201,8 @@ class Specification:
             key = f"{self.slot}.{min(unknown)}"
             # A class from outside may lack what a preset sets for those on the shelf.
             preset = f"; ~{key} leaves it out" if "." in self.kind else ""
-            near = did_you_mean(min(unknown), self.takes) or preset
+            has = f", which has {', '.join(self.takes)}" if self.takes else ""
+            near = did_you_mean(min(unknown), self.takes) or preset or has
             return [f"{key} is not an option of {self.kind}{near}"]
         return argument_faults(self.made_of, num_layers, **self.arguments)
 

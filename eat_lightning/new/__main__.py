@@ -19,10 +19,10 @@ written: $files
   pip install pytest
   python -m pytest test_$name.py
   export EAT_IMPORT=$name   # which modules of your own may be imported; several: with commas
-  eat train --config-dir configs $slot=$name data=toy encoder=tiny \\
-      trainer.max_steps=200
-  eat measure run=outputs/default baselines=all timing.examples=50
-  eat report study=outputs/default"""
+  eat train --config-dir configs $slot=$name data=toy encoder=tiny model=eat \\
+      optimizer.lr=1e-3 trainer.max_steps=300 study=mine measure.enabled=false
+  eat measure run=outputs/mine baselines=all timing.examples=50
+  eat report study=outputs/mine"""
 
 
 def main() -> None:

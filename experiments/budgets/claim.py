@@ -140,12 +140,13 @@ def answers(task: str, methods: Sequence[Method]) -> Iterator[str]:
         same = [line for line in known if line["setting"] == setting]
         best = max(same, key=lambda line: line["gain"].points)
         flops = best["point"].mean("flops_ratio") or 0.0
-        gains = best["gain"].points > 0
-        first = (
-            "the largest gain over fixed depth is that of" if gains else "none gains; nearest is"
-        )
+        who = f"{best['model']} gains"
+        if len(same) > 1:
+            who = f"of {len(same)} methods {who} most,"
+        beside = [f"{points_text(best['gain'])} points over fixed depth"]
+        if best["mix_gain"]:
+            beside.append(f"{points_text(best['mix_gain'])} over the best mix of two depths")
         yield (
-            f"{task}, {setting}: {first} {best['model']}, "
-            f"{points_text(best['gain'])} points, right on {percent(best['point']):.2f} % at "
-            f"{flops:.3f} of the FLOPs."
+            f"{task}, {setting}: {who} {' and '.join(beside)}. "
+            f"It is right on {percent(best['point']):.2f} % at {flops:.3f} of the FLOPs."
         )

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from eat_lightning.config import CONFIG_DIR
-from eat_lightning.model.specification import class_of
+from eat_lightning.model.specification import class_of, rule_learns
 from eat_lightning.runs import row as rows
 from eat_lightning.runs.names import SLOTS as IN_ROWS
 from eat_lightning.runs.names import USUAL
@@ -23,7 +23,7 @@ from experiments.site.rules import leaving
 SLOTS = ("reduction", "attention", "exit", "head", "objective", "schedule", "policy")
 HEAD = (
     *("study", "task", "beside it", "exit rule", "seed", "steps", "setting"),
-    *("score", "FLOPs", "depth", "retention", "gain"),
+    *("score", "FLOPs", "depth", "retention", "over fixed depth", "over the best mix"),
 )
 METHODS = "eat_lightning/methods"
 MOST = 20  # rows on a page
@@ -138,11 +138,13 @@ def unusual(row: rows.Row) -> list[str]:
 
 
 def line(study: str, row: rows.Row, slot: str) -> str:
+    learned = trained_with(study, row)
+    also = [f"trained with exit={learned}"] if learned else []
     page = (ROOT / "experiments" / study / "page.md").is_file()
     cells = [
         f"[{study}](../../results/{study}/page.md)" if page else study,
         f"{row.task}, {row.encoder}",
-        ", ".join(kind_of(row, s) for s in unusual(row) if s not in (slot, "exit")),
+        ", ".join([*(kind_of(row, s) for s in unusual(row) if s not in (slot, "exit")), *also]),
         row.exit.kind,
         row.seed,
         "" if row.steps is None else row.steps,
@@ -151,9 +153,17 @@ def line(study: str, row: rows.Row, slot: str) -> str:
         f"{row.flops_ratio:.3f}",
         f"{row.depth:.2f}",
         tokens(row),
-        gain(row),
+        gain(row, "adaptivity_gain"),
+        gain(row, "mix_gain"),
     ]
     return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def trained_with(study: str, row: rows.Row) -> str:
+    """The exit rule that a row's run learned, where the row is of another one."""
+    kinds = {other.exit.kind for name, other in kept() if (name, other.run) == (study, row.run)}
+    kinds = {kind for kind in kinds - {row.exit.kind} if "." not in kind}
+    return next((kind for kind in sorted(kinds) if rule_learns(class_of("exit", kind))), "")
 
 
 def tokens(row: rows.Row) -> str:
@@ -176,6 +186,7 @@ def knob_text(row: rows.Row) -> str:
     return f"; {knob.name} {rows.text(point)}{how}"
 
 
-def gain(row: rows.Row) -> str:
-    found = gains_in(vars(row)).get("adaptivity_gain")
+def gain(row: rows.Row, over: str) -> str:
+    """Points gained with their interval; nothing where the row does not say."""
+    found = gains_in(vars(row)).get(over)
     return found.times(100).text(sign="+") if found else ""

@@ -67,7 +67,12 @@ def test_at_most_so_many_are_drawn():
     [
         ("logs.xls", "", None, "texts={}: must be a file of .txt, .csv, .jsonl, .parquet"),
         ("gone.txt", None, None, "texts={}: there is no such file or folder"),
-        ("logs.csv", "a,b\nx,y", ["c"], "texts={}: cannot be read (no column c, only a, b)"),
+        (
+            "logs.csv",
+            "a,b\nx,y",
+            ["c"],
+            "texts={}: cannot be read (no column c, only a, b: columns=[...] names it)",
+        ),
         ("logs.csv", "a,b\nx,y", None, "name the column of texts by columns=[...], among a, b"),
         ("logs.jsonl", "{", None, "texts={}: cannot be read (line 1:"),
         ("logs.parquet", "x", None, "texts={}: cannot be read ("),

@@ -46,6 +46,23 @@ def test_no_hook_is_looked_up_by_name():
     assert [found for path in files for found in looked_up(path)] == []
 
 
+def test_a_hooks_name_is_not_taken_for_something_else():
+    with pytest.raises(TypeError, match=r"^Gap.margin\(logits_BC\) has the name of a hook that ta"):
+
+        class Gap(ExitRule):
+            def margin(self, logits_BC): ...
+
+    with pytest.raises(TypeError, match=r"^Two.margin\(a, b\) has the name of a hook that takes "):
+
+        class Two(ExitRule):
+            def margin(self, a, b): ...
+
+    class Free(ExitRule):
+        def margin(self, guesses): ...
+
+    assert Free.margin is not ExitRule.margin
+
+
 def test_a_misspelt_hook_is_refused_where_the_class_is_made():
     with pytest.raises(TypeError, match=r"^Mine.least_led is no hook of ExitRule: did you mean "):
 

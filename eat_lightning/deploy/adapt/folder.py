@@ -208,16 +208,16 @@ def write_classifier(
 
 def copy_classifier(original: Original, folder: Path) -> None:
     """Copy what transformers opens; weights of the older form are written as safetensors."""
-    shutil.copy(original.folder / "config.json", folder)
+    shutil.copyfile(original.folder / "config.json", folder / "config.json")
     for pattern in (*TOKENIZER, *CROSS_ENCODER):
         for path in original.folder.glob(pattern):
-            shutil.copy(path, folder)
+            shutil.copyfile(path, folder / path.name)
     files = weight_files(original.folder)
     if files[0].suffix != ".safetensors":
         original.model.save_pretrained(folder)
         return
     for path in [*files, *original.folder.glob(f"{SAFE}.index.json")]:
-        shutil.copy(path, folder)
+        shutil.copyfile(path, folder / path.name)  # without the rights of a file of one user
 
 
 def written(count: Count) -> dict[str, Any]:

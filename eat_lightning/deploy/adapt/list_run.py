@@ -6,7 +6,6 @@ Shapes: B pairs of all lists, D depths, Q lists.
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,7 +141,7 @@ def adapt_lists(plan: ListSettings, given: Sequence[Mapping[str, Any]] | None = 
     forms = {"transformers": None, "all layers": (chosen, WHOLE), "lists": (chosen, found.schedule)}
     result = ListResult(plan, chosen.dtype, found, timed(plan, original, select, forms))
     write(result, original, encoder, lists)
-    shutil.rmtree(work.folder)
+    work.remove()
     return result
 
 

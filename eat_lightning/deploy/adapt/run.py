@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -81,7 +80,7 @@ def adapt(plan: AdaptSettings, given: Sequence[Any] | None = None) -> AdaptResul
     if plan.heads.enabled:
         tokens = {part: windows_of(splits[part]) for part in ("learn", "select")}
         learn_exits(encoder, tokens, plan.heads, work.folder, plan.least_steps)
-    run = scratch_run(work.folder / "run", original, encoder, texts.columns)
+    run = scratch_run(work.folder / "exits-and-all", original, encoder, texts.columns)
     forms = Forms(original, encoder, run, plan.threads)
     timing = plan.batch, plan.threads, plan.times.model_dump()
     first = None if small is None else small_model(small, texts, parts, work, plan)
@@ -90,7 +89,7 @@ def adapt(plan: AdaptSettings, given: Sequence[Any] | None = None) -> AdaptResul
     result = AdaptResult(plan, original, texts, splits, answers, candidates)
     table = candidates_table(result).markdown()
     write_folder(result, forms, first and first.forms, table, page(result))
-    shutil.rmtree(work.folder)
+    work.remove()
     return result
 
 
@@ -159,10 +158,10 @@ def tell_rare_classes(original_NC: np.ndarray, same: SameAnswer, demand: Demand)
     if rare:
         least = min(rare, key=sizes.__getitem__)
         print(
-            f"note: classes too rare to be certified alone: {len(rare)} of {len(sizes)}. "
-            f"The original answers {least} to {sizes[least]:,} of {len(original_NC):,} texts of "
-            "the certificate, and "
-            f"per_class={{{least}: {demand.agree:g}}} takes {needed:,}"
+            "note: the promise is of all classes together. Too rare for one alone: "
+            f"{len(rare)} of {len(sizes)}. Of {len(original_NC):,} texts of the certificate "
+            f"{sizes[least]:,} are {least}, and per_class={{{least}: {demand.agree:g}}} takes "
+            f"{needed:,}"
         )
 
 
@@ -223,6 +222,8 @@ def announce(
         long = f", {full:,} cut at {limit} tokens" if plan.long == "cut" else ""
     kind, layers = original.config["model_type"], original.num_layers
     (every,) = Demand(plan.agree, plan.confidence).counts(np.zeros(sizes["certify"], bool), {})
+    left_out = len(texts) - sum(sizes.values())
+    doubles = f" ({left_out:,} near-doubles of others there are left out)" if left_out else ""
     absent = absent_engines(plan.engines)
     tried = ", ".join(NAMES[e] for e in ("torch", *plan.engines) if e not in absent)
     first = f", and with {plan.small} before them" if plan.small else ""
@@ -230,11 +231,12 @@ def announce(
         f"{plan.model}: {kind}, {layers} layers, {original.same.title}",
         f"texts: {texts.line}{long}",
         f"parts: {sizes['learn']:,} for learning exits, {sizes['select']:,} for choosing, "
-        f"{sizes['certify']:,} for the certificate, of which {every.allowed:,} answers may change",
+        f"{sizes['certify']:,} for the certificate{doubles}",
+        f"promise: of the {sizes['certify']:,} at most {every.allowed:,} may be answered otherwise",
         f"tried: {tried}, without exits and with them{first}",
         *(f"not tried: {NAMES[e]}, pip install 'eat-lightning[onnx,openvino]'" for e in absent),
     ]
     print("\n".join(lines), flush=True)
-    timed = plan.times.examples * (6 + 4 * plan.times.repeats)  # statics once, then finalists
+    timed = plan.times.examples * (3 + 4 * plan.times.repeats)  # statics once, then finalists
     copies = 1 + 2.5 * len(plan.engines)  # graphs with exits and without, in fp32 and in int8
     Costs.of(plan, original, splits, timed, copies, kept=1.5).tell(plan.to, scratch)

@@ -34,6 +34,7 @@ SAFE = 0.99  # chance of the first of the sequence
 NEAR = 1.25  # exits are tried in forms that take at most so many times the fastest static one
 FEWER = 0.2  # layers by which a point in an engine must save more than a safer one
 FINAL = 2.0  # and these are timed once more beside them
+SCREENING = {"examples": 100, "repeats": 1}  # at most, of static forms: finalists are timed again
 HEAD = 0.3  # layers that a guess costs, one text at once: 0.2 to 0.6 were measured on six layers
 
 
@@ -121,7 +122,7 @@ class Search:
         first = AdaptCandidate(Form("transformers"), depth=self.forms.num_layers)
         first.counts, first.chance = self.judged(np.zeros(len(self.splits["select"]), bool))
         statics = [first, *(AdaptCandidate(form) for form in self.forms.available(engines))]
-        self.time("static", statics, repeats=1)  # finalists are timed again
+        self.time("static", statics, SCREENING)
         self.judge_fast(statics[1:])
         near = self.near_fastest(statics[1:], NEAR)
         adaptive = [c for static in near for c in self.with_exits(static.form)] if exits else []
@@ -265,10 +266,12 @@ class Search:
         yield from {c.small: c for c in found.values()}.values()
 
     def time(
-        self, name: str, candidates: Sequence[AdaptCandidate], repeats: int | None = None
+        self, name: str, candidates: Sequence[AdaptCandidate], most: Mapping[str, int] | None = None
     ) -> None:
         """Time candidates side by side on *select*, once; those that cannot run are told apart."""
-        settings = dict(self.times) if repeats is None else self.times | {"repeats": repeats}
+        settings = self.times | {
+            key: min(self.times[key], limit) for key, limit in (most or {}).items()
+        }
 
         def measured() -> dict[str, Any]:
             ready, faults = {}, {}

@@ -6,6 +6,7 @@ Shapes: N examples, B of a batch, C classes.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from eat_lightning.data.batching import sorted_batches
 from eat_lightning.errors import ConfigError
@@ -20,6 +22,7 @@ from eat_lightning.files import replacing, write_json
 from eat_lightning.progress import bar
 from eat_lightning.weights.untrusted import json_of
 
+TITLES = {"select": "texts for choosing", "certify": "texts of the certificate"}
 BATCH, PIECE = 32, 16  # examples of a batch, batches of a kept piece
 
 
@@ -36,25 +39,40 @@ class Work:
     """A folder beside the one that is made, and removed once that is whole."""
 
     folder: Path
+    lock: FileLock | None = None
 
     @classmethod
     def open(cls, to: Path, settings: dict[str, Any]) -> Work:
-        """Go on in the folder of an earlier call with the same settings, or begin anew."""
+        """Go on in the folder of an earlier call with the same settings, or begin anew. ConfigError
+        where another process is at work there."""
         folder = to.with_name(f"{to.name}.part")
         path = folder / "settings.json"
         settings = json.loads(json.dumps(settings))
-        if folder.exists() and (differ := differing(path, settings)):
-            print(f"{folder}: was begun with another {', '.join(differ)}, and begins anew")
-            shutil.rmtree(folder)
-        resumed = folder.exists()
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+            lock.acquire(timeout=0)
+            resumed = any(folder.iterdir())
+            if resumed and (differ := differing(path, settings)):
+                print(f"{folder}: was begun with another {', '.join(differ)}, and begins anew")
+                shutil.rmtree(folder)
+                folder.mkdir()
+                resumed = False
             write_json(path, settings)
+        except Timeout:
+            raise ConfigError(f"to={to}: another process is at work in {folder}") from None
         except OSError as error:
             raise ConfigError(f"to={to}: cannot be written ({error.strerror})") from None
         if resumed:
             print(f"{folder}: an adaptation that was not finished goes on")
-        return cls(folder)
+        return cls(folder, lock)
+
+    def remove(self) -> None:
+        """Remove the folder, since what it was for is made."""
+        shutil.rmtree(self.folder)
+        if self.lock is not None:
+            self.lock.release()
+            Path(self.lock.lock_file).unlink(missing_ok=True)
 
     def json(self, name: str, make: Callable[[], Any]) -> Any:
         """Read a kept result, or make and keep it."""
@@ -68,7 +86,7 @@ class Work:
         batches = sorted_batches(split.lengths, BATCH)
         pieces = [batches[i : i + PIECE] for i in range(0, len(batches), PIECE)]
         rows_N, found = np.concatenate(batches), []
-        with bar(name, len(split)) as advance:
+        with bar(titled(name), len(split)) as advance:
             for number, piece in enumerate(pieces):
                 path = self.folder / "passes" / f"{name.replace(' ', '-')}-{number:04d}.npz"
                 if not path.is_file():
@@ -87,6 +105,15 @@ class Work:
             np.concatenate([piece.logits_NC for piece in found])[order_N],
             np.concatenate([piece.depth_N for piece in found])[order_N],
         )
+
+
+def titled(name: str) -> str:
+    """Name a pass for a person: "our kernels bf16, texts for choosing" of "torch bf16 select"."""
+    *form, part = re.sub(r"exits-\w+", "with exits", name).split()
+    if not form:
+        return name
+    engine = {"torch": "our kernels", "onnx": "onnxruntime", "openvino": "OpenVINO"}
+    return f"{' '.join([engine.get(form[0], form[0]), *form[1:]])}, {TITLES.get(part, part)}"
 
 
 def differing(path: Path, settings: dict[str, Any]) -> list[str]:
