@@ -181,12 +181,12 @@ def overrides(method: Method | type[Method], hook: Callable[..., Any]) -> bool:
 
 
 def refuse_other_parameters(cls: type[Method]) -> None:
-    """Raise TypeError where a class has a hook's name for something else: for other parameters, or
-    for one of another shape, as its name ends ("logits_BC" in place of "logits_EBC")."""
+    """Raise TypeError where a class has a hook's name for something else: for more parameters, or
+    for one of other axes, as its name ends ("logits_BC" in place of "logits_EBC")."""
     for name, hook in hooks_of(cls):
         own, theirs = (list(inspect.signature(f).parameters) for f in (vars(cls)[name], hook))
-        shapes = zip(map(shape_named, own), map(shape_named, theirs), strict=False)
-        if len(own) != len(theirs) or any(a and b and a != b for a, b in shapes):
+        axes = zip(map(num_axes, own), map(num_axes, theirs), strict=False)
+        if len(own) > len(theirs) or any(a and b and a != b for a, b in axes):
             raise TypeError(
                 f"{cls.__name__}.{name}({', '.join(own[1:])}) has the name of a hook that takes "
                 f"({', '.join(theirs[1:])}): take these, or begin a helper's name with _"
@@ -202,10 +202,10 @@ def hooks_of(cls: type[Method]) -> Iterator[tuple[str, Callable[..., Any]]]:
             yield name, hook
 
 
-def shape_named(parameter: str) -> str:
-    """The end of a parameter's name that tells a shape, "EBC" of "logits_EBC", or nothing."""
+def num_axes(parameter: str) -> int:
+    """How many axes a parameter's name tells, 3 of "logits_EBC"; 0 where it tells none."""
     end = parameter.rpartition("_")[2]
-    return end if end.isupper() else ""
+    return len(end) if end.isupper() else 0
 
 
 def refuse_unknown_names(cls: type[Method]) -> None:
