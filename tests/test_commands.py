@@ -76,6 +76,7 @@ def test_each_command_has_a_yaml_whose_examples_name_it():
     assert without == []
 
 
+@pytest.mark.slow
 def test_python_m_goes_on():
     """Of a command in deploy/ too, whose folder has another name."""
     by_itself, by_eat = ("eat_lightning.drift",), ("eat_lightning", "drift")
@@ -127,6 +128,7 @@ def test_tab_completes_keys_and_choices_of_a_command():
     assert all(choice.startswith("exit=") for choice in choices)
 
 
+@pytest.mark.slow
 def test_bash_takes_the_completion(tmp_path: Path):
     bash = shutil.which("bash") or pytest.skip("no bash here")
     script = tmp_path / "eat"

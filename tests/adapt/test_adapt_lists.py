@@ -141,7 +141,7 @@ def test_a_gateway_s_model_ranks_alike(name: str, queries: Path, request: pytest
             assert answer["exit_reason"] == ("last_layer" if each.depth == 2 else "outranked")
 
 
-@pytest.mark.parametrize("dtype", ["bf16", "int8"])
+@pytest.mark.parametrize("dtype", ["bf16", pytest.param("int8", marks=pytest.mark.slow)])
 def test_another_dtype_ranks_as_it_was_certified(
     dtype: str, cross_encoder: Path, queries: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -129,6 +129,7 @@ def test_poisoned_dev_changes_nothing(tmp_path: Path):
         assert np.array_equal(split.tokens.ids, poisoned[name].tokens.ids)
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_sst2_roots_on_real_data(data_dir: Path):
     phrases = read(SST2, str(data_dir), "train").texts[0]

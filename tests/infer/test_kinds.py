@@ -25,10 +25,11 @@ from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import load_model
 
 RULES = [("moods", "every_label"), ("moods", "fpabee_labels"), ("stsb", "predicted_error")]
+QUICK = [RULES[0], pytest.param(RULES[1], marks=pytest.mark.slow), RULES[2]]
 TEXTS = ["the plot was great and the cast was not boring", "awful story", "the film was funny"]
 
 
-@pytest.fixture(scope="module", params=RULES, ids=[rule for _, rule in RULES])
+@pytest.fixture(scope="module", params=QUICK, ids=[rule for _, rule in RULES])
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     task, rule = request.param
     folder = tmp_path_factory.mktemp("runs") / rule

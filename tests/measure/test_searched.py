@@ -7,6 +7,7 @@ from measured import UNTIMED, call, make_run
 
 from eat_lightning.errors import ConfigError
 
+pytestmark = pytest.mark.slow
 SEARCH = ["reduction=lengthdrop", "reduction.iterations=1", "baselines=none", *UNTIMED]
 SMALL = ["reduction.mutations=2", "reduction.crossovers=2", "reduction.layers=[2,4]"]
 

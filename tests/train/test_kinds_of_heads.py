@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 RULES = {"moods": "every_label", "stsb": "predicted_error"}
 
 
-@pytest.mark.parametrize("task", RULES)
+@pytest.mark.parametrize("task", ["moods", pytest.param("stsb", marks=pytest.mark.slow)])
 def test_heads_learn_what_full_depth_answers(task: str, monkeypatch, tmp_path):
     """The backbone and the last head stay bit-equal; no label is read, so none must be known."""
     static = shared_run(f"task={task}", "model=bert", "measure.enabled=false")

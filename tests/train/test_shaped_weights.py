@@ -62,6 +62,7 @@ def test_masks_are_learned_and_written(capsys: pytest.CaptureFixture[str]):
         assert (weight == 0).float().mean().item() == pytest.approx(0.8, abs=0.01)
 
 
+@pytest.mark.slow
 def test_widths_and_depths_in_two_stages():
     static = trained(*STATIC, "trainer.max_steps=2", "study=static")
     wide = further(static, "study=wide", "objective.examples=16")

@@ -6,6 +6,7 @@ from typing import Any
 
 import exports
 import numpy as np
+import pytest
 import torch
 from models import spread
 from training import TINY, config_of
@@ -55,6 +56,7 @@ def body(folder: Path, tokenizer: Any) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_byte_pairs_learn_from_word_pieces(tmp_path: Path):
     teacher = exports.make_run(tmp_path / "teacher", "dense", "norm_topk", "confidence")
     texts = data_of(planned(config_of(*TINY))).split("train").source.texts[0]

@@ -120,7 +120,7 @@ SHARED_ANSWERS = ["objective=sandwich", "reduction=norm_topk"]
     [
         ["task=mnli", "model=eat_paper"],
         ["task=stsb", "exit=never"],
-        ["task=cola", "head=attention", *SHARED_ANSWERS],
+        pytest.param(["task=cola", "head=attention", *SHARED_ANSWERS], marks=pytest.mark.slow),
     ],
     ids=" ".join,
 )

@@ -28,7 +28,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("model", ["run", "onnx"])
+@pytest.mark.parametrize("model", ["run", pytest.param("onnx", marks=pytest.mark.slow)])
 def test_what_is_certified_is_what_is_answered(runs: Path, model: str):
     export = [f"onnx='{runs / model}'"] if model == "onnx" else []
     given = "risk=harm", "level=0.4", *export, *WINDOWS
