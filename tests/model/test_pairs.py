@@ -3,7 +3,6 @@
 The other files take each method once.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,17 +14,8 @@ from eat_lightning.new import checks
 HEADS: dict[str, Any] = {"layers": [2, 3, 4]}  # more than one exit, wherever a rule stands
 
 
-def pairs() -> Iterator[Any]:
-    """Give all of them, of which those are quick that bring a method not met before."""
-    met: set[tuple[int, str]] = set()
-    for slots in combined():
-        new = {*enumerate(slots)} - met
-        met |= new
-        yield slots if new else pytest.param(*slots, marks=pytest.mark.slow)
-
-
 @pytest.mark.combined
-@pytest.mark.parametrize(("attention", "reduction", "exit"), [*pairs()])
+@pytest.mark.parametrize(("attention", "reduction", "exit"), combined())
 def test_every_pair(attention: str, reduction: str, exit: str):
     """A batch, a stream and a replay answer as one example does."""
     encoder = tiny(attention, reduction, exit, head=HEADS)
