@@ -184,11 +184,11 @@ def refuse_other_parameters(cls: type[Method]) -> None:
     """Raise TypeError where a class has a hook's name for something else: for more parameters, or
     for one of other axes, as its name ends ("logits_BC" in place of "logits_EBC")."""
     for name, hook in hooks_of(cls):
-        own, theirs = (list(inspect.signature(f).parameters) for f in (vars(cls)[name], hook))
-        axes = zip(map(num_axes, own), map(num_axes, theirs), strict=False)
-        if len(own) > len(theirs) or any(a and b and a != b for a, b in axes):
+        named, theirs = (list(inspect.signature(f).parameters) for f in (vars(cls)[name], hook))
+        axes = zip(map(num_axes, named), map(num_axes, theirs), strict=False)
+        if len(named) > len(theirs) or any(a and b and a != b for a, b in axes):
             raise TypeError(
-                f"{cls.__name__}.{name}({', '.join(own[1:])}) has the name of a hook that takes "
+                f"{cls.__name__}.{name}({', '.join(named[1:])}) has the name of a hook that takes "
                 f"({', '.join(theirs[1:])}): take these, or begin a helper's name with _"
             )
 

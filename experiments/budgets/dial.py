@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from pandas import DataFrame, concat
+from scipy.special import expit
 
 from eat_lightning.errors import ConfigError, reported
 from eat_lightning.infer.dial_fit import (
@@ -29,7 +30,6 @@ from eat_lightning.infer.dial_fit import (
     leaving_distances,
     logistic,
     logits_at_exits,
-    sigmoid,
 )
 from eat_lightning.model.contracts import at_point
 from eat_lightning.report.study import open_study
@@ -155,7 +155,7 @@ def estimate(logits_BC: np.ndarray, right_B: np.ndarray) -> np.ndarray:
     confidence_B = (1 / shifted_BC.sum(-1)).clip(1e-6, 1 - 1e-6)
     odds_B = np.log(confidence_B / (1 - confidence_B))
     slope, intercept = logistic(odds_B, right_B)
-    return sigmoid(slope * odds_B + intercept)
+    return expit(slope * odds_B + intercept)
 
 
 def places(distance_EB: np.ndarray, far_E: np.ndarray) -> np.ndarray:

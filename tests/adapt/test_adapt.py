@@ -236,7 +236,7 @@ def test_rare_classes_are_named_in_one_line(capsys: pytest.CaptureFixture[str]):
     original_NC[:4] = [0.0, 1.0]
     steps.tell_rare_classes(original_NC, same, Demand(0.99, 0.95))
     (line,) = capsys.readouterr().out.splitlines()
-    assert "alone: 1 of 2. The original answers toxic to 4 of 400 texts" in line
+    assert "alone: 1 of 2. Of 400 texts of the certificate 4 are toxic" in line
     steps.tell_rare_classes(original_NC, same, Demand(0.99, 0.95, {"toxic": 0.5}))
     assert not capsys.readouterr().out
 

@@ -113,7 +113,7 @@ class AdaptSettings(Settings):
         if self.small and self.long == "windows":
             yield f"small={self.small} is for texts that are read at once, got long=windows"
         yield from folder_faults("model", self.model)
-        if self.small:
+        if self.small and self.long != "windows":
             yield from folder_faults("small", self.small)
         yield from file_faults(self.texts, files_of)
         if Path(self.to).exists():

@@ -22,6 +22,7 @@ from eat_lightning.files import replacing, write_json
 from eat_lightning.progress import bar
 from eat_lightning.weights.untrusted import json_of
 
+LOCK = ".lock"
 TITLES = {"select": "texts for choosing", "certify": "texts of the certificate"}
 BATCH, PIECE = 32, 16  # examples of a batch, batches of a kept piece
 
@@ -50,13 +51,12 @@ class Work:
         settings = json.loads(json.dumps(settings))
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+            lock = FileLock(folder / LOCK, is_singleton=True)  # this process may try again
             lock.acquire(timeout=0)
-            resumed = any(folder.iterdir())
+            resumed = path.exists()
             if resumed and (differ := differing(path, settings)):
                 print(f"{folder}: was begun with another {', '.join(differ)}, and begins anew")
-                shutil.rmtree(folder)
-                folder.mkdir()
+                clear(folder)
                 resumed = False
             write_json(path, settings)
         except Timeout:
@@ -69,10 +69,9 @@ class Work:
 
     def remove(self) -> None:
         """Remove the folder, since what it was for is made."""
-        shutil.rmtree(self.folder)
         if self.lock is not None:
             self.lock.release()
-            Path(self.lock.lock_file).unlink(missing_ok=True)
+        shutil.rmtree(self.folder)
 
     def json(self, name: str, make: Callable[[], Any]) -> Any:
         """Read a kept result, or make and keep it."""
@@ -105,6 +104,15 @@ class Work:
             np.concatenate([piece.logits_NC for piece in found])[order_N],
             np.concatenate([piece.depth_N for piece in found])[order_N],
         )
+
+
+def clear(folder: Path) -> None:
+    """Delete all of a folder but its lock, which is held."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
 
 
 def titled(name: str) -> str:
