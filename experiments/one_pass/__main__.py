@@ -178,14 +178,16 @@ class Bench:
 
     def records(self, heads: nn.Module) -> list[Recorded]:
         return [
-            recorded_of(guesses(heads, part), part.full_NC, self.layers, self.last)
+            recorded_of(guesses(heads, part), np.array(part.full_NC), self.layers, self.last)
             for part in self.parts
         ]
 
     def leaving(self, heads: nn.Module, wanted: Budget) -> np.ndarray:
         """The layer at which each text of train leaves, under the cut's dial."""
         dial = dial_of(Recorded.joined(self.records(heads)))
-        train = recorded_of(guesses(heads, self.train), self.train.full_NC, self.layers, self.last)
+        train = recorded_of(
+            guesses(heads, self.train), np.array(self.train.full_NC), self.layers, self.last
+        )
         return depths(train, dial, wanted)[0]
 
     def plain(self) -> nn.Module:

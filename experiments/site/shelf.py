@@ -22,8 +22,8 @@ from experiments.site.rules import leaving
 
 SLOTS = ("reduction", "attention", "exit", "head", "objective", "schedule", "policy")
 HEAD = (
-    *("study", "task", "beside it", "exit rule", "seed", "steps", "setting"),
-    *("score", "FLOPs", "depth", "retention", "over fixed depth", "over the best mix"),
+    *("study", "task", "setting", "score", "FLOPs", "over fixed depth", "over the best mix"),
+    *("beside it", "exit rule", "depth", "retention", "seed", "steps"),
 )
 METHODS = "eat_lightning/methods"
 MOST = 20  # rows on a page
@@ -144,17 +144,17 @@ def line(study: str, row: rows.Row, slot: str) -> str:
     cells = [
         f"[{study}](../../results/{study}/page.md)" if page else study,
         f"{row.task}, {row.encoder}",
-        ", ".join([*(kind_of(row, s) for s in unusual(row) if s not in (slot, "exit")), *also]),
-        row.exit.kind,
-        row.seed,
-        "" if row.steps is None else row.steps,
         row.title if row.budget is None else f"budget {row.budget:g}",
         f"{100 * row.score:.2f}",
         f"{row.flops_ratio:.3f}",
-        f"{row.depth:.2f}",
-        tokens(row),
         gain(row, "adaptivity_gain"),
         gain(row, "mix_gain"),
+        ", ".join([*(kind_of(row, s) for s in unusual(row) if s not in (slot, "exit")), *also]),
+        row.exit.kind,
+        f"{row.depth:.2f}",
+        tokens(row),
+        row.seed,
+        "" if row.steps is None else row.steps,
     ]
     return "| " + " | ".join(map(str, cells)) + " |"
 
