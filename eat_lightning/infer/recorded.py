@@ -64,7 +64,7 @@ class Recorded:
         exit: ExitRule,
         **known: Any,
     ) -> Recorded:
-        """A split's. known: further fields."""
+        """Record the guesses of a split's examples. known: further fields."""
         known |= {name: getattr(split, name) for name in ("difficulty", "origins", "batch")}
         data = "" if split.source is None else split.source.digest[:16]
         return cls(split.labels, split.lengths, guesses, tokens_LB, exit, data=data, **known)

@@ -98,7 +98,11 @@ def show(study: Study) -> None:
 
 
 def cells(study: Study, point: Point, rule: str) -> Sequence[str]:
-    """Args: rule: stands before the setting, where two rules were fitted for one budget."""
+    """Format a line of the table.
+
+    Args:
+        rule: stands before the setting, where several rules were fitted for one budget.
+    """
 
     def number(value: Any, digits: int) -> str:
         return "" if value is None else f"{value:.{digits}f}"

@@ -10,6 +10,7 @@ import pytest
 import torch
 from adapting import made_up_times, plan_of
 from classifiers import LABELS, drawn_texts
+from filelock import FileLock
 from finished import config_of
 
 import eat_lightning
@@ -23,11 +24,12 @@ from eat_lightning.deploy.adapt.plan import AdaptSettings
 from eat_lightning.deploy.adapt.report import MOST_SHOWN
 from eat_lightning.deploy.adapt.same_answer import same_answer_of
 from eat_lightning.deploy.adapt.texts import read_texts
-from eat_lightning.deploy.adapt.work import Work
+from eat_lightning.deploy.adapt.work import LOCK, Work
 from eat_lightning.deploy.predict.plan import PredictSettings
 from eat_lightning.engines.adapted import AboutAdapted, open_adapted
 from eat_lightning.engines.open import open_backend
 from eat_lightning.errors import ConfigError
+from eat_lightning.files import replacing
 from eat_lightning.weights.exits import exits_beside
 
 
@@ -205,6 +207,24 @@ def test_paths_are_checked_before_anything_is_loaded(
     first, second = str(caught.value).splitlines()
     assert first.startswith(f"model={name}: ")
     assert second.startswith("texts=")
+
+
+def test_two_commands_do_not_work_in_one_folder(tmp_path: Path):
+    (tmp_path / "to.part").mkdir()
+    with (
+        FileLock(tmp_path / "to.part" / LOCK),
+        pytest.raises(ConfigError, match=r"^to=.*/to: another process is at work in .*/to\.part$"),
+    ):
+        Work.open(tmp_path / "to", {})
+    assert Work.open(tmp_path / "to", {}).folder.is_dir()
+
+
+def test_others_may_read_what_is_written(tmp_path: Path):
+    """As far as a new file of this user may be read: safetensors makes files of one user."""
+    with replacing(tmp_path / "x") as beside:
+        beside.touch(0o600)
+    (tmp_path / "y").touch()
+    assert (tmp_path / "x").stat().st_mode == (tmp_path / "y").stat().st_mode
 
 
 def test_a_full_disk_is_one_line_and_the_command_goes_on(
