@@ -56,16 +56,20 @@ class Lines:
 
     def __init__(self, title: str, total: float):
         self.title, self.total, self.done = title, total, 0.0
+        self.first = 0.0  # what the first call advanced: it pays for what is built once
         self.began = time.monotonic()
         self.next = self.began + FIRST_S
 
     def advance(self, count: float) -> None:
-        self.done += count
         now = time.monotonic()
-        if now < self.next or self.done >= self.total:
+        self.done += count
+        if self.done == count:
+            self.first, self.began = count, now
+            return
+        if now < self.next or self.done >= self.total or self.done == self.first:
             return
         self.next = now + EVERY_S
-        left_s = (now - self.began) * (self.total - self.done) / max(self.done, 1e-9)
+        left_s = (now - self.began) * (self.total - self.done) / (self.done - self.first)
         left = timedelta(seconds=round(left_s))
         share = 100 * self.done / self.total
         print(f"{self.title}: {share:.0f} %, {left} left", file=sys.stderr, flush=True)

@@ -68,9 +68,12 @@ def oracle_lines(recorded: Recorded) -> list[str]:
     if len(recorded.guesses) < 2 or recorded.kind.problem_type != SINGLE:
         return []
     right, same = oracle_of(recorded, recorded.labels), oracle_of(recorded)
+    exits, classes = len(recorded.guesses), next(iter(recorded.guesses.values())).shape[1]
+    by_chance = 1 - (1 - 1 / classes) ** exits
     return [
         f"any exit right: {100 * right.accuracy:.2f} % at depth {right.depth:.2f}, token layers "
-        f"{cost(recorded, right):.3f} (an oracle that knows the labels takes the first right exit)",
+        f"{cost(recorded, right):.3f} (an oracle that knows the labels takes the first right exit; "
+        f"{exits} random guesses would reach {100 * by_chance:.2f} %)",
         f"the last layer's answers could be had at depth {same.depth:.2f}, token layers "
         f"{cost(recorded, same):.3f}",
     ]

@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -58,7 +59,8 @@ def folder_for(config: dict[str, Any], overrides: list[str]) -> Path:
     """outputs/<study>/<task>-<model>-s<seed>[-<other overrides>], the same on every machine.
 
     Letters, digits, "_", "." and "-" alone, so that no shell and no pattern needs quotes. What is
-    outside the identity is not in the name; a long name is cut, and ends in a hash of the whole.
+    outside the identity is not in the name. A long name has keys without their groups, so that more
+    of what differs is read; it is cut, and ends in a hash of the whole.
     """
     others = dict(split_override(o) for o in overrides)
     heads, model = config["head"]["layers"], Path(CONFIG_DIR, "model", f"{config['model']}.yaml")
@@ -68,13 +70,19 @@ def folder_for(config: dict[str, Any], overrides: list[str]) -> Path:
         others["head.layers"] = heads  # an exit rule or an experiment moved them
     if others.get("trainer") in PLACES:
         del others["trainer"]
-    named = [f"{key}-{value}" for key, value in sorted(others.items()) if is_named(key, config)]
+    named = {key: value for key, value in sorted(others.items()) if is_named(key, config)}
     first = [config["task"]["name"], config["model"], f"s{config['seed']}"]
-    slugs = (re.sub(r"[^A-Za-z0-9_.]+", "-", str(text)).strip("-") for text in [*first, *named])
-    name = "-".join(filter(None, slugs))
+    name = slug([*first, *(f"{key}-{value}" for key, value in named.items())])
     if len(name) > LONGEST_NAME:
-        name = f"{name[: LONGEST_NAME - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+        short = slug([*first, *(f"{key.split('.')[-1]}-{value}" for key, value in named.items())])
+        name = f"{short[: LONGEST_NAME - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     return outputs() / str(config["study"]) / name
+
+
+def slug(parts: Iterable[Any]) -> str:
+    """Join the parts by "-", with letters, digits, "_", "." and "-" alone."""
+    slugs = (re.sub(r"[^A-Za-z0-9_.]+", "-", str(part)).strip("-") for part in parts)
+    return "-".join(filter(None, slugs))
 
 
 def split_override(override: str) -> tuple[str, str]:

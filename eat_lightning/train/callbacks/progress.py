@@ -18,14 +18,17 @@ class ProgressLines(Callback):
 
     def __init__(self, seconds: float = 30.0, scores: bool = True):
         self.seconds, self.scores = seconds, scores
-        self.began, self.last, self.first_step = 0.0, 0.0, 0
+        self.began: float | None = None  # the end of the first step, which is slower than others
+        self.last, self.first_step = 0.0, 0
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        self.began = self.last = time.monotonic()
-        self.first_step = trainer.global_step
+        self.began, self.last = None, time.monotonic()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
         now = time.monotonic()
+        if self.began is None:
+            self.began, self.first_step = now, trainer.global_step
+            return
         if sys.stderr.isatty() or now - self.last < self.seconds or not trainer.is_global_zero:
             return
         self.last = now
