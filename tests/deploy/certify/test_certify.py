@@ -22,7 +22,7 @@ from eat_lightning.runs.certificate import Certificate
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import load_model, save_model
 
-NAME = "harm-0.3-0.9"
+NAME = "harm-0.3-0.95"
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +40,8 @@ def run(made: Path, tmp_path: Path) -> Path:
 
 def test_what_is_chosen_and_saved(run: Path, capsys: pytest.CaptureFixture):
     certificate = call(run, "risk=harm", "level=0.3")
-    assert certificate.name == "harm-0.3-0.9"
-    saved = json.loads((run / "certificates/harm-0.3-0.9.json").read_text())
+    assert certificate.name == "harm-0.3-0.95"
+    saved = json.loads((run / "certificates/harm-0.3-0.95.json").read_text())
     assert Certificate(**saved) == certificate == Certificate.read(Run.open(run), certificate.name)
     assert not certificate.fallback
     assert (certificate.risk.kind, certificate.procedure.kind) == ("harm", "learn_then_test")
@@ -64,12 +64,12 @@ def test_what_is_chosen_and_saved(run: Path, capsys: pytest.CaptureFixture):
     assert certificate.seen["flops_ratio"] < certificate.seen["full_flops_ratio"]
     assert certificate.seen["majority"] == 0.5
     assert certificate.seen["recall"] == {"negative": 0, "positive": 1}
-    assert "use it with certificate=harm-0.3-0.9" in capsys.readouterr().out
+    assert "use it with certificate=harm-0.3-0.95" in capsys.readouterr().out
 
 
 def test_only_the_certificate_part_is_read(run: Path, monkeypatch: pytest.MonkeyPatch):
     """Labels of every other part are poisoned: the certificate is bit-equal. Its own are not."""
-    path = run / "certificates/accuracy_gap-0.3-0.9.json"
+    path = run / "certificates/accuracy_gap-0.3-0.95.json"
     contents = []
     for poisoned in ((), ("train", "select", "temperature", "validation"), ("certificate",)):
         with monkeypatch.context() as patch:
@@ -108,12 +108,12 @@ def test_too_little_data_is_full_depth_and_no_error(
     said, errors = capsys.readouterr()
     assert errors == ""
     assert said.startswith(
-        "fallback to full depth: 300 examples are too few: 0.1 % at 90 % confidence takes 2"
+        "fallback to full depth: 300 examples are too few: 0.1 % at 95 % confidence takes 3"
     )
     assert "promise: nothing leaves early, so accuracy gap is 0" in said
     assert command(monkeypatch, f"run={run}", "level=2") == 1
     assert capsys.readouterr() == ("", "error: level must be in (0, 1), got 2\n")
-    certificate = Certificate.read(Run.open(run), "accuracy_gap-0.001-0.9")
+    certificate = Certificate.read(Run.open(run), "accuracy_gap-0.001-0.95")
     assert certificate.fallback
     assert certificate.holds_for["exit"].as_dict() == {"kind": "never"}
     (answer,) = answers(run, certificate.name, "good")
@@ -147,7 +147,7 @@ def test_used_by_name(run: Path, capsys: pytest.CaptureFixture):
     assert (row.exit, row.reduction) == tuple(
         certificate.holds_for[slot] for slot in ("exit", "reduction")
     )
-    assert f"certificate {certificate.name}: with 90 % confidence" in capsys.readouterr().out
+    assert f"certificate {certificate.name}: with 95 % confidence" in capsys.readouterr().out
     texts = ["good", "not bad film", "a fine film and not a bad one"]
     given = answers(run, certificate.name, *texts)
     encoder, _ = load_model(run / "model")
