@@ -118,28 +118,32 @@ def lines_of(methods: Sequence[Method], at: float) -> list[dict[str, Any]]:
 
 def figure_of(task: str, lines: Sequence[dict[str, Any]]) -> Figure:
     """Each method's gains, and its loss against the static model, with their intervals."""
+    compared = any(line["to_trained"] for line in lines)
 
     def draw(drawing: Any) -> None:
-        left, right = drawing.subplots(1, 2, sharey=True)
+        axes = drawing.subplots(1, 1 + compared, sharey=True, squeeze=False)[0]
+        left, right = axes[0], axes[-1]
         for y, line in enumerate(reversed(lines)):
             mark(left, line["gain"], y + 0.15, LOOKS["two neighbouring depths"])
             mark(left, line["mix_gain"], y - 0.15, LOOKS["best mix of two depths"])
-            mark(right, line["to_trained"], y, LOOKS["best mix of two depths"])
+            if compared:
+                mark(right, line["to_trained"], y, LOOKS["best mix of two depths"])
         names = [line["model"].removeprefix("eat_pruned, ") for line in reversed(lines)]
         left.set_yticks(range(len(lines)), labels=names, fontsize=6)
         left.set_ylim(-0.6, len(lines) - 0.4)
-        left.set_title("points over a mix of fixed depths", fontsize=7)
         right.set_title("points over the trained static", fontsize=7)
+        left.set_title("points over a mix of fixed depths", fontsize=7)
         drawing.legend(*handles(LOOKS), fontsize=6, loc="outside lower center", ncols=2)
-        for ax in (left, right):
+        for ax in axes:
             ax.axvline(0, color=INK, linewidth=0.8)
 
     caption = (
         "Left, filled: over the best random mix of two depths; hollow: over a mix of the two "
-        "neighbouring ones. Right: against the static model that was trained for itself. Paired "
-        "95 % intervals over examples."
+        "neighbouring ones. "
+        + compared * "Right: against the static model that was trained for itself. "
+        + "Paired 95 % intervals over examples."
     )
-    size = 5.6, 1.0 + 0.17 * len(lines)
+    size = 5.6, max(1.6, 1.0 + 0.17 * len(lines))
     return Figure(f"methods-{task}", f"Gains and losses on {task}", caption, draw, size)
 
 

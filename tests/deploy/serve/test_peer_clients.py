@@ -121,7 +121,7 @@ def test_scores_are_those_of_transformers(deep: tuple[Any, Running]):
         assert vllm[i]["probs"] == pytest.approx(probs, abs=1e-4)
         for found, wanted in ((tei, probs), (hf, probs), (logits, logits_BC[i].tolist())):
             scores = {each["label"]: each["score"] for each in found[i]}
-            assert [scores[name] for name in names] == pytest.approx(wanted, abs=1e-4)
+            assert [scores[name] for name in names] == pytest.approx(wanted, rel=1e-5, abs=1e-4)
 
 
 def test_an_early_exit_gives_its_whole_distribution(adaptive: Running):
