@@ -5,10 +5,13 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
+
+from eat_lightning.files import sha256_of
 
 ALLOW = "EAT_IMPORT"
 PLACES = "the current folder or on PYTHONPATH"  # where a module of one's own is looked for
@@ -54,6 +57,17 @@ def user_classes(contract: type) -> Iterator[str]:
             is_defined_here = inspect.isclass(value) and value.__module__ == name
             if is_defined_here and issubclass(value, contract):
                 yield f"{name}.{key}"
+
+
+def sources_of(classes: Iterable[type]) -> dict[str, str]:
+    """Return a short hash of the file of each class from outside the package, by its module. No
+    commit and no setting tells that such a file was edited; modules that it imports are not
+    read."""
+    names = sorted({cls.__module__ for cls in classes})
+    outside = [name for name in names if not name.startswith("eat_lightning.")]
+    files = {name: getattr(sys.modules.get(name), "__file__", None) for name in outside}
+    paths = {name: Path(file) for name, file in files.items() if file and Path(file).is_file()}
+    return {name: sha256_of([path])[:12] for name, path in paths.items()}
 
 
 def where_absent(name: str) -> str:

@@ -1,7 +1,7 @@
 """A claim by itself, in the terminal: its tables and its answer.
 
-    python -m experiments exits [study=outputs/frontier]            # in a clone
-    python -m eat_lightning.experiments exits study=outputs/frontier   # from the installed package
+    python -m experiments exits [study=outputs/frontier]               # in a clone
+    python -m eat_lightning.experiments exits study=[outputs/a,outputs/b]  # from the wheel
 
 Without study= from the rows that were kept in results/ beside it, or else those of the frontier.
 Only a clone has kept rows.
@@ -25,7 +25,8 @@ def main(name: str = "", *arguments: str) -> None:
     given = [(key, value) for key, _, value in (a.partition("=") for a in arguments)]
     if unknown := [a for a in arguments if a.partition("=")[0] not in KEYS]:
         raise ConfigError(f"only study=<folder> and against=<method> are known, got {unknown[0]}")
-    paths = [value for key, value in given if key == "study"]
+    listed = [value.strip("[]").split(",") for key, value in given if key == "study"]
+    paths = [path.strip() for paths in listed for path in paths]
     against = [value for key, value in given if key == "against"]
     places = paths or kept_rows(name)
     if not places:

@@ -130,7 +130,7 @@ class Stretch(nn.Module):
         if self.last < len(encoder.layers):
             before = [state["guesses_EBC"]] if "guesses_EBC" in state else []
             out["guesses_EBC"] = torch.cat([*before, logits_BC[None]])
-            out["reason_B"] = coded(encoder.exit.decides(out["guesses_EBC"]))
+            out["reason_B"] = coded(encoder.exit.decides(out["guesses_EBC"], None))
             out |= self.leave(packed, evidence)
         return {name: value for name, value in out.items() if value is not state.get(name)}
 

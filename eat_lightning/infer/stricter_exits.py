@@ -65,7 +65,7 @@ class StricterExits:
         if so_far[-1] not in self.rule.layers:
             return np.zeros(guesses_EBC.shape[1], bool)
         rows = [i for i, layer in enumerate(so_far) if layer in self.rule.layers]
-        return self.rule.decides(torch.from_numpy(guesses_EBC[rows])).numpy() != STAYS
+        return self.rule.decides(torch.from_numpy(guesses_EBC[rows]), None).numpy() != STAYS
 
 
 def nobody_leaves(

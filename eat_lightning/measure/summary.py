@@ -132,21 +132,20 @@ def notes(rows: Sequence[Row], exits: Sequence[dict[str, Any]]) -> list[str]:
 def over_budget(rows: Sequence[Row]) -> list[str]:
     """List the settings that spend more on these examples than their budget."""
     over = [
-        f"{title} {row.flops_ratio:.3f} for {row.budget:g}"
-        for row, title in zip(rows, titles_of(rows), strict=True)
+        f"  seed {row.seed}, {row.exit.kind}: {row.flops_ratio:.3f} for {row.budget:g}"
+        for row in rows
         if row.budget is not None and row.flops_ratio > row.budget + OVER
     ]
-    if not over:
-        return []
-    return [f"over the budget, which holds on the calibration cut: {'; '.join(over)}"]
+    return ["over the budget, which holds on the calibration cut:", *over] if over else []
 
 
 def recall_notes(rows: Sequence[Row], exits: Sequence[dict[str, Any]] = ()) -> list[str]:
     """List the recall of each class under the setting of each run, or else under its first one,
     and the classes that a setting never finds."""
-    lines = []
-    for group in by_run(rows).values():
-        lines += recall_lines(next((row for row in group if row.exit in exits), group[0]))
+    lines, of_runs = [], by_run(rows)
+    for group in of_runs.values():
+        whose = f"seed {group[0].seed}, " if len(of_runs) > 1 else ""
+        lines += recall_lines(next((row for row in group if row.exit in exits), group[0]), whose)
         for name in group[0].recall:
             blind = [row for row in group if row.recall.get(name) == 0]
             titles = ", ".join(dict.fromkeys(row.title for row in blind))
@@ -154,7 +153,7 @@ def recall_notes(rows: Sequence[Row], exits: Sequence[dict[str, Any]] = ()) -> l
     return lines
 
 
-def recall_lines(row: Row) -> list[str]:
+def recall_lines(row: Row, whose: str = "") -> list[str]:
     """A row's recall in one line; of many classes the least. None where it has no classes."""
     if not row.recall:
         return []
@@ -163,7 +162,7 @@ def recall_lines(row: Row) -> list[str]:
     if least:
         shown = sorted(shown, key=lambda item: item[1])[:MOST]
     shares = ", ".join(f"{name} {share:.2f}" for name, share in shown)
-    return [f"recall ({row.title}{least}): {shares}"]
+    return [f"recall ({whose}{row.title}{least}): {shares}"]
 
 
 def oracles(rows: Sequence[Row], runs: Sequence[Run]) -> list[str]:

@@ -22,4 +22,7 @@ def decide(
     if not isinstance(decided_B, Tensor) or decided_B.shape != logits_EBC.shape[1:2]:
         found = shape_text(decided_B)
         raise Misshaped(f"{type(exit).__name__}.decides must give B whole numbers, got {found}")
+    if decided_B.is_floating_point():
+        kind = str(decided_B.dtype).removeprefix("torch.")
+        raise Misshaped(f"{type(exit).__name__}.decides must give whole numbers, got {kind}")
     return decided_B

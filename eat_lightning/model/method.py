@@ -180,13 +180,23 @@ def overrides(method: Method | type[Method], hook: Callable[..., Any]) -> bool:
     return getattr(cls, hook.__name__) is not hook
 
 
+VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
 def refuse_other_parameters(cls: type[Method]) -> None:
-    """Raise TypeError where a class has a hook's name for something else: for more parameters, or
-    for one of other axes, as its name ends ("logits_BC" in place of "logits_EBC")."""
+    """Raise TypeError where a class has a hook's name for something else: for more parameters or
+    fewer, in another order, or for one of other axes, as its name ends ("logits_BC" in place of
+    "logits_EBC")."""
     for name, hook in hooks_of(cls):
-        named, theirs = (list(inspect.signature(f).parameters) for f in (vars(cls)[name], hook))
-        axes = zip(map(num_axes, named), map(num_axes, theirs), strict=False)
-        if len(named) > len(theirs) or any(a and b and a != b for a, b in axes):
+        signatures = [inspect.signature(f).parameters for f in (vars(cls)[name], hook)]
+        named, theirs = map(list, signatures)
+        takes_all = any(each.kind in VARIADIC for each in signatures[0].values())
+        pairs = list(zip(named, theirs, strict=False))
+        turned = any(mine != yours and mine in theirs for mine, yours in pairs)
+        axes = [(num_axes(mine), num_axes(yours)) for mine, yours in pairs]
+        least = sum(each.default is each.empty for each in signatures[1].values())
+        count = len(named) > len(theirs) or (len(named) < least and not takes_all)
+        if count or turned or any(a and b and a != b for a, b in axes):
             raise TypeError(
                 f"{cls.__name__}.{name}({', '.join(named[1:])}) has the name of a hook that takes "
                 f"({', '.join(theirs[1:])}): take these, or begin a helper's name with _"

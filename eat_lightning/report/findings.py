@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -66,7 +65,7 @@ def sentence(task: str, name: str, best: Point, full: Point) -> str:
     cost, faster = best.mean("flops_ratio") or 1.0, best.mean("speed_up")
     speed = f" and is {faster:.1f} times as fast" if faster else ""
     return (
-        f"{task}: {name} at {best.setting} {result(best)}. "
+        f"{task}: {name} at {best.title} {result(best)}. "
         f"It does {100 * cost:.0f} % of the work{speed}. "
         f"With all layers the model {result(full)}."
     )
@@ -88,21 +87,15 @@ def show(study: Study) -> None:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for number, head in enumerate(HEADS):
         table.add_column(head, justify="right" if number > 2 else "left", overflow="fold")
-    stands = Counter((study.name_of(point.row), point.row.task, point.setting) for point in points)
     for point in points[:MOST]:
-        doubled = stands[study.name_of(point.row), point.row.task, point.setting] > 1
-        table.add_row(*cells(study, point, f"{point.row.exit.kind}, " if doubled else ""))
+        table.add_row(*cells(study, point))
     Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
     if len(points) > MOST:
         print(f"and {len(points) - MOST} settings more, on the page")
 
 
-def cells(study: Study, point: Point, rule: str) -> Sequence[str]:
-    """Format a line of the table.
-
-    Args:
-        rule: stands before the setting, where several rules were fitted for one budget.
-    """
+def cells(study: Study, point: Point) -> Sequence[str]:
+    """Format a line of the table."""
 
     def number(value: Any, digits: int) -> str:
         return "" if value is None else f"{value:.{digits}f}"
@@ -110,7 +103,7 @@ def cells(study: Study, point: Point, rule: str) -> Sequence[str]:
     return (
         called(study, point.row.task),
         study.name_of(point.row),
-        rule + point.setting,
+        point.title,
         number(100 * score(point), 1),
         number(point.mean("flops_ratio"), 2),
         number(point.mean("speed_up"), 2),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from glob import glob
 from pathlib import Path
@@ -108,9 +108,15 @@ class Measured:
 
 @dataclass
 class Point:
-    """One setting, over its seeds: what a figure shows as one mark."""
+    """One setting, over its seeds: what a figure shows as one mark.
+
+    Args:
+        members: its rows, one a seed.
+        shared: true where another rule of the same model has a setting of that name.
+    """
 
     members: list[Measured]
+    shared: bool = False
 
     @property
     def row(self) -> Row:
@@ -146,6 +152,11 @@ class Point:
     def mean(self, name: str) -> float | None:
         values = self.values(name)
         return mean(values) if values else None
+
+    @property
+    def title(self) -> str:
+        """The setting, behind the name of its exit rule where it would else not be clear."""
+        return f"{self.row.exit.kind}, {self.setting}" if self.shared else self.setting
 
     @property
     def setting(self) -> str:
@@ -189,7 +200,14 @@ class Study:
         model together, by knob."""
         groups = map(self.each_seed_once, self.groups(**wanted))
         points = [Point(sorted(ms, key=lambda m: m.row.seed)) for ms in groups]
+        called = Counter(map(self.called, points))
+        points = [
+            replace(p, shared=called[self.called(p)] > 1 and not p.row.baseline) for p in points
+        ]
         return sorted(points, key=order)
+
+    def called(self, point: Point) -> tuple[str, str, str]:
+        return self.name_of(point.row), point.row.task, point.setting
 
     def groups(self, **wanted: Any) -> list[list[Measured]]:
         """Rows of one setting together."""
@@ -262,7 +280,8 @@ def open_study(paths: Sequence[str], title: str | None = None, against: str = ""
         none = f"study={places} has no rows: measure its runs (eat measure run={places})"
         raise ConfigError.of([none, *study.warnings])
     study.measured = newest(study)
-    study.warnings += [*doubled(study), *other_versions(study), *without_examples(study)]
+    study.warnings += [*doubled(study), *other_versions(study), *edited_methods(study)]
+    study.warnings += without_examples(study)
     return study
 
 
@@ -352,6 +371,20 @@ def other_versions(study: Study) -> list[str]:
         f"{count} rows are of version {version or 'unknown'}, this is {here}: measure them again "
         "before comparing"
         for version, count in sorted(others.items())
+    ]
+
+
+def edited_methods(study: Study) -> list[str]:
+    """Methods from outside the package whose rows were measured with several versions of a file."""
+    hashes: dict[str, set[str]] = {}
+    for measured in study.measured:
+        for name, digest in measured.row.sources.items():
+            hashes.setdefault(name, set()).add(digest)
+    return [
+        f"rows with {name} are of {len(found)} versions of its file: measure them again before "
+        "comparing"
+        for name, found in sorted(hashes.items())
+        if len(found) > 1
     ]
 
 

@@ -197,7 +197,8 @@ class Fitter:
         if reduction is not None:
             backbone = backbone.replacing(reduction=at_point(backbone.reduction, reduction))
         observes = overrides(backbone.exit, ExitRule.observe)
-        settings = ("weights", "cut", "dtype", "attention", *(["exit"] if observes else []))
+        settings = ["weights", "cut", "dtype", "attention", *(["exit"] if observes else [])]
+        settings += ["sources"] if "sources" in self.here else []
         named = Specification.of("reduction", backbone.reduction).as_dict()
         holds_for = {key: self.here[key] for key in settings} | {"reduction": named}
         path = path_of(self.run.folder, "cut", holds_for, "parquet")

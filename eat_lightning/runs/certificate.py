@@ -32,13 +32,17 @@ from eat_lightning.model.policies import build_policies
 from eat_lightning.model.specification import MODEL_SLOTS, Specification, in_slot
 from eat_lightning.runs.jsonl import fields_of, reason
 from eat_lightning.runs.run import OUTSIDE, Run
+from eat_lightning.user_modules import sources_of
 from eat_lightning.validation import Within
 from eat_lightning.weights.untrusted import json_of
 
 FOLDER = "certificates"
 TORCH = "torch"
 # Of a certificate that does not name them.
-WITHOUT: dict[str, Any] = {"policy": [], "second": [], "form": PLAIN, "runtime": TORCH}
+WITHOUT: dict[str, Any] = {
+    **{"policy": [], "second": [], "sources": {}},
+    **{"form": PLAIN, "runtime": TORCH},
+}
 
 
 class Home(Protocol):
@@ -185,9 +189,9 @@ def name_faults(key: str, name: Any) -> list[str]:
 def combination(
     run: Run, methods: dict[str, Any], dtype: str, device: str, form: str = PLAIN
 ) -> dict[str, Any]:
-    """Return the combination that a certificate holds for: weights, cut, methods, dtype, form,
-    device and versions. Of the calibration part it has only the cut; the examples are
-    `calibration_of`.
+    """Return the combination that a certificate holds for: weights, cut, methods, the files of
+    those from outside the package, dtype, form, device and versions. Of the calibration part it has
+    only the cut; the examples are `calibration_of`.
 
     Args:
         methods: specifications by slot; of `policy`, if any, a list.
@@ -206,6 +210,7 @@ def combination(
         "cut": cut_of(run),
         **{slot: methods[slot] for slot in MODEL_SLOTS},
         "policy": others,
+        "sources": sources_of(methods[slot].made_of for slot in MODEL_SLOTS),
         "second": [sha256_of([each / "model" / "model.safetensors"]) for each in second],
         "dtype": dtype,
         "form": form,

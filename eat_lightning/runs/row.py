@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Iterable
 from dataclasses import field
 from datetime import UTC, datetime
@@ -15,13 +14,14 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from eat_lightning.answer_kind import Metric
-from eat_lightning.files import as_dict, sha256_of
+from eat_lightning.files import as_dict
 from eat_lightning.infer.precision import PLAIN
 from eat_lightning.model.contracts import point_of
 from eat_lightning.model.specification import Specification, class_of, in_slot, specs_by_slot
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.by_class import by_class
 from eat_lightning.runs.run import folder_name, is_clean, provenance
+from eat_lightning.user_modules import sources_of
 from eat_lightning.validation import (
     Beside,
     Check,
@@ -325,7 +325,7 @@ def methods_of(encoder: Any, exit: Any) -> dict[str, Any]:
         "exit": Specification.of("exit", exit),
         "head": {name: value for name, value in encoder.head.items() if name != "layers"},
         "policy": specs_of(encoder.policies),
-        "sources": sources_of([encoder.attention, encoder.reduction, exit]),
+        "sources": sources_of([type(m) for m in (encoder.attention, encoder.reduction, exit)]),
         "knob": None if knob is None else knob.name,
         "point": point_of(exit),
         "num_layers": encoder.shape.num_layers,
@@ -354,15 +354,6 @@ def outcome_of(task: Any, encoder: Any, recorded: Any, exit: Any) -> dict[str, A
         **by_class(recorded.kind, task.labels, outcome.logits_BC, labels),
         **score(task, outcome.logits_BC, labels),
     }
-
-
-def sources_of(methods: Iterable[Any]) -> dict[str, str]:
-    """A short hash of the code of each method from outside the package, which no commit tells."""
-    names = {type(method).__module__ for method in methods}
-    outside = [name for name in sorted(names) if not name.startswith("eat_lightning.")]
-    files = {name: getattr(sys.modules[name], "__file__", None) for name in outside}
-    paths = {name: Path(file) for name, file in files.items() if file and Path(file).is_file()}
-    return {name: sha256_of([path])[:12] for name, path in paths.items()}
 
 
 def described(run: Any) -> dict[str, Any]:

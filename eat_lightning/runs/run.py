@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -32,6 +33,7 @@ from eat_lightning.runs.validate import (
     run_faults,
     target_faults,
 )
+from eat_lightning.user_modules import sources_of
 from eat_lightning.validation import listed_layers
 from eat_lightning.weights.checkpoint import load_model
 from eat_lightning.weights.untrusted import UNFIT, json_of, read_config, text_of
@@ -321,7 +323,12 @@ class Run:
         for slot in MODEL_SLOTS:
             if names_a_class(node := self.config.get(slot) or {}):
                 target(node)
-        return load_model(self.folder / "model")
+        encoder, labels = load_model(self.folder / "model")
+        now = sources_of(type(m) for m in (encoder.attention, encoder.reduction, encoder.exit))
+        for name, then in (self.done.get("sources") or {}).items():
+            if now.get(name, then) != then:
+                print(f"warning: {name} was edited since {self.name} was trained", file=sys.stderr)
+        return encoder, labels
 
     def tokenizer(self) -> Any:
         """Load its tokenizer (transformers); ConfigError for ids that the encoder has not."""

@@ -21,6 +21,7 @@ from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.files import write_json, write_text
 from eat_lightning.model.contracts import Objective, Schedule
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.packed import Batch
 from eat_lightning.model.training import Stage
 from eat_lightning.runs.run import Run, environment
 from eat_lightning.runs.training_mark import training_mark
@@ -38,6 +39,7 @@ from eat_lightning.train.plan import TrainSettings, tuned_faults
 from eat_lightning.train.processes import is_first_process, num_processes, watched
 from eat_lightning.train.teacher import attach_teacher, teacher_in_step
 from eat_lightning.train.trainer import GIVEN, strategy_for, trainer_arguments
+from eat_lightning.user_modules import sources_of
 from eat_lightning.weights.hub import model_folder
 from eat_lightning.weights.untrusted import json_of
 
@@ -76,6 +78,7 @@ def fit(plan: TrainSettings, run: Run) -> None:
         every = all_train(module.encoder, stages, module.objective)
         settings["strategy"] = strategy_for(plan.trainer, every, plan.threads)
         texts = data.split("texts" if data.texts else "train")
+        try_methods(module.encoder)
         begin(run, {"train": texts.key, "precision": settings["precision"]})
         objective = module.objective
         if objective.examples and not (run.folder / "last.ckpt").is_file():
@@ -86,6 +89,16 @@ def fit(plan: TrainSettings, run: Run) -> None:
                 fit_heads(plan.one_pass, run, module, data, settings, loggers)
         else:
             run_trainer(plan, run, module, data, settings)
+
+
+def try_methods(encoder: AdaptiveEncoder) -> None:
+    """Pass two short texts through methods from outside the package: what they get wrong is said
+    before the training, and not after it."""
+    if sources_of(map(type, (encoder.attention, encoder.reduction, encoder.exit))):
+        training = encoder.training
+        with torch.inference_mode():
+            encoder.eval()(Batch.from_lists([[1, 2, 3, 2, 3, 2], [1, 3, 2]]))
+        encoder.train(training)
 
 
 def in_one_pass(plan: TrainSettings, module: Classifier, stages: Sequence[Stage]) -> bool:

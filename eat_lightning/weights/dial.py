@@ -27,6 +27,7 @@ from eat_lightning.model.int8 import is_int8
 from eat_lightning.model.method import faults_of
 from eat_lightning.model.policies import specs_of
 from eat_lightning.model.specification import specs_by_slot
+from eat_lightning.user_modules import sources_of
 from eat_lightning.validation import raise_faults
 from eat_lightning.weights.untrusted import json_of
 
@@ -175,8 +176,10 @@ class Dial:
 def conditions(model: Path, encoder: AdaptiveEncoder, fit_reduction: bool = True) -> dict[str, Any]:
     """Return the conditions under which a dial of a model folder is valid. These are the hash of
     the weights, attention, reduction, exit rule, policies, dtype and, but for classes, the kind of
-    answers. The point of the exit rule's
-    knob is left out. `fit_reduction` is true where the reduction's knob is fitted too."""
+    answers; of methods from outside the package also the hash of their files. The point of the exit
+    rule's knob is left out. `fit_reduction` is true where the reduction's knob is fitted too."""
+    methods = [encoder.attention, encoder.reduction, encoder.exit, *encoder.policies]
+    sources = sources_of(map(type, [*methods, *encoder.heads.values()]))
     specs, knob = specs_by_slot(encoder), encoder.exit.knob
     specs["exit"] = specs["exit"].without(knob and knob.name)
     return {
@@ -186,6 +189,7 @@ def conditions(model: Path, encoder: AdaptiveEncoder, fit_reduction: bool = True
         "dtype": dtype_of(encoder),
         "fit_reduction": fit_reduction and encoder.reduction.knob is not None,
         **encoder.kind.spec(),
+        **({"sources": sources} if sources else {}),  # else dials of before would not be found
     }
 
 

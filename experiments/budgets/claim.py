@@ -142,7 +142,7 @@ def answers(task: str, methods: Sequence[Method]) -> Iterator[str]:
         flops = best["point"].mean("flops_ratio") or 0.0
         who = f"{best['model']} gains"
         if len(same) > 1:
-            who = f"of {len(same)} methods {who} most,"
+            who = f"of {len(same)} methods {who} most on these examples,"
         beside = [f"{points_text(best['gain'])} points over fixed depth"]
         if best["mix_gain"]:
             beside.append(f"{points_text(best['mix_gain'])} over the best mix of two depths")

@@ -67,9 +67,7 @@ def ways(found: Pass) -> list[Line]:
             knob = point.row.point if isinstance(point.row.point, float) else None
             known = Point(with_examples(point.members))
             look = {"marker": "D" if knob is None else "o", "knob": knob, "point": known}
-            lines.append(
-                way(found, point.setting, by_seed(e, e["right"]), e["depth"].mean(), **look)
-            )
+            lines.append(way(found, point.title, by_seed(e, e["right"]), e["depth"].mean(), **look))
     bounds = [oracle_exit(right_EB, found.layers) for right_EB in right_SEB]
     depth, least = np.mean([(b.depth, b.least_depth) for b in bounds], axis=0)
     known = {"marker": "*", "least_depth": least, "flags": [KNOWS_LABELS]}

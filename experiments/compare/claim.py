@@ -20,7 +20,7 @@ from ..budgeted import Method, check_against, methods_of
 from ..cells import points_text
 from ..difference import difference
 
-SPENT = "counted, / those of own static: a budget is a bound, and may be underspent"
+SPENT = "counted, / those of own static; a budget holds on the cut, and dev may spend more or less"
 
 
 def claim(study: Study) -> Claim:

@@ -93,7 +93,7 @@ def tables_of(task: str, rules: Sequence[Rule]) -> list[Table]:
 def answers(task: str, rule: Rule) -> Iterator[str]:
     """List the shares that leave, their cost, and how depth goes with the text."""
     last, shares = rule.found.row.num_layers, rule.shares.mean()
-    head = f"{task}, {rule.found.name} at {rule.point.setting}:"
+    head = f"{task}, {rule.found.name} at {rule.point.title}:"
     left = [f"{share:.0f} % at layer {k}" for k, share in shares.items() if k != last]
     line = f"{head} of {last} layers, {', '.join(left)} leave"
     if rule.examples is None:

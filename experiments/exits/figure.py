@@ -80,7 +80,7 @@ def draw_shares(ax: Any, own: Sequence[Rule]) -> None:
         for y, rule in enumerate(own):
             if layer in rule.shares:
                 draw_share(ax, y, rule, layer, color)
-    ax.set_yticks(range(len(own)), [rule.point.setting for rule in own])
+    ax.set_yticks(range(len(own)), [rule.point.title for rule in own])
     ax.invert_yaxis()
     ax.set_xlim(0, 100)
     ax.grid(False)
@@ -119,7 +119,7 @@ def draw_left(ax: Any, own: Sequence[Rule]) -> None:
             if "last" in line:
                 hollow, beside = look | {"markerfacecolor": PAPER, "mew": 1}, 0.28 / len(groups)
                 dot(ax, at + beside, line["last"].times(100), **hollow)
-    ax.set_xticks(range(len(own)), [broken(rule.point.setting) for rule in own])
+    ax.set_xticks(range(len(own)), [broken(rule.point.title) for rule in own])
     ax.grid(False, axis="x")
     ax.set_title(own[0].found.name)
     for layer, look in looks.items():
@@ -152,7 +152,7 @@ def draw_depths(ax: Any, own: Sequence[Rule], key: str) -> list[Any]:
         ax.plot(xs, ys, **look)
         for line in lines:
             dot(ax, line["x"], line["depth"], marker=base.marker, markersize=4, **look)
-        text = "  " + broken(rule.point.setting.replace("tau", "τ")).replace("\n", "\n  ")
+        text = "  " + broken(rule.point.title.replace("tau", "τ")).replace("\n", "\n  ")
         texts.append(ax.text(xs[-1], ys[-1], text, va="center", fontsize=6.5, color=INK))
     ax.set_title(own[0].found.name)
     ax.margins(x=0.12)

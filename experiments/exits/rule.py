@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from pandas import DataFrame
-
-from eat_lightning.report.study import Point
 
 from ..difference import Difference
 from ..intervals import mcnemar, mean_interval, paired_difference, wilson
@@ -28,12 +27,12 @@ class Rule:
         self.usual = point is found.usual
         shares: Any = DataFrame([m.row.exit_shares for m in point.members]).fillna(0.0)
         self.shares = 100 * shares.rename(columns=int).sort_index(axis=1)
-        self.point = Point(with_examples(point.members) or point.members)
+        self.point = replace(point, members=with_examples(point.members) or point.members)
         self.places = places(self)
         self.lengths, self.difficulties = by_length(self), by_difficulty(self)
 
     def line(self, **cells: Any) -> Line:
-        about = {"model": self.found.name, "rule": self.point.setting, "point": self.point}
+        about = {"model": self.found.name, "rule": self.point.title, "point": self.point}
         return about | cells
 
 

@@ -59,6 +59,7 @@ KEEP = {
     "mix_gain",
 }
 LINE = [c for c in COLUMNS if c.key in KEEP | {"to_trained", "single", "batch", "num_examples"}]
+MANY = 10  # methods in one table, from which on the caption tells what chance alone makes bold
 CONVERTED = "times as fast as own static x FLOPs / its FLOPs"
 CONVERSIONS = [
     col.field("conversion", "conversion", 2, f"{CONVERTED}, batch 1"),
@@ -165,6 +166,9 @@ def table_of(task: str, at: float, lines: Sequence[dict[str, Any]]) -> Table:
         "cut; fixed depth is the same weights with everybody leaving at one layer. Bold: better by "
         "its 95 % interval. Published numbers are of other bodies, tasks and clocks."
     )
+    if len(lines) >= MANY:
+        bold = f"{len(lines) / 40:.0f} of {len(lines)}"
+        caption += f" By chance alone about {bold} in a column would be bold."
     columns = [*LINE, *CONVERSIONS, col.word("published", "as published")]
     return col.table(f"methods-{task}", f"Methods on {task}", caption, columns, lines)
 

@@ -63,6 +63,13 @@ class BadExit(Never):
         return logits_EBC[-1].long()
 
 
+class FloatExit(Never):
+    """Gives shares."""
+
+    def decides(self, logits_EBC, signals_EBS=None):
+        return logits_EBC[-1, :, 0] * 0.5
+
+
 class ListExit(Never):
     """Gives a plain list."""
 
@@ -88,6 +95,7 @@ class NoPacked(Keep):
     ("slot", "bad", "line"),
     [
         ("exit", BadExit(), "BadExit.decides must give B whole numbers, got 5 x 3"),
+        ("exit", FloatExit(), "FloatExit.decides must give whole numbers, got float32"),
         ("exit", ListExit(), "ListExit.decides must give B whole numbers, got list"),
         ("reduction", BadScore(), "BadScore.score must give N numbers, got 33 x 16"),
         ("reduction", NoPacked(), "NoPacked.__call__ must give a Packed, got Tensor"),

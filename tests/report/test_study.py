@@ -117,3 +117,22 @@ def test_kept_rows_a_pattern_and_the_same_folder_twice(tmp_path: Path):
     study = open_study(paths, title="mine")
     assert ([m.row.run for m in study.measured], study.title) == (["r", "other"], "mine")
     assert [run.name for run in study.runs] == ["r"]
+
+
+def test_rows_of_an_edited_method_are_warned_of(tmp_path: Path):
+    for seed, digest in ((1, "aaa"), (2, "bbb")):
+        name = f"model=eat,seed={seed}"
+        fields = {"model": "eat", "seed": seed, "run": name, "sources": {"mine": digest}}
+        keep(tmp_path / name, [make_row(**fields | EAT)], None)
+    warned = "rows with mine are of 2 versions of its file: measure them again before comparing"
+    assert warned in open_study([str(tmp_path)]).warnings
+
+
+def test_a_setting_of_two_rules_is_called_by_its_rule(tmp_path: Path):
+    fields = {"model": "eat", "seed": 1, "run": "model=eat,seed=1", "budget": 0.5}
+    kinds = ("confidence", "entropy")
+    rows = [make_row(**fields | EAT | {"exit": {"kind": kind}}) for kind in kinds]
+    write(tmp_path / "rows.jsonl", rows)
+    points = open_study([str(tmp_path)]).points(task="sst2")
+    assert {p.setting for p in points} == {"budget 0.5"}
+    assert {p.title for p in points} == {"confidence, budget 0.5", "entropy, budget 0.5"}

@@ -3,6 +3,7 @@ skipped or refused as it should be."""
 
 import csv
 import json
+import os
 import signal
 import sys
 import time
@@ -26,7 +27,9 @@ from eat_lightning.runs.run import Run, folder_for
 from eat_lightning.train.__main__ import train
 from eat_lightning.train.fit import begin, data_of
 from eat_lightning.train.plan import planned
+from eat_lightning.validation import Misshaped
 from eat_lightning.weights.checkpoint import load_model
+from eat_lightning.weights.dial import conditions
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +185,7 @@ class EveryOther(Reduction):
 
 
 def test_a_class_of_ones_own_trains_and_is_opened_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ):
     (tmp_path / "mine.py").write_text(MINE)
     monkeypatch.syspath_prepend(tmp_path)
@@ -200,10 +203,42 @@ def test_a_class_of_ones_own_trains_and_is_opened_again(
         Run.open(folder)
     monkeypatch.setenv("EAT_IMPORT", "mine")
     run = Run.open(folder)
+    capsys.readouterr()
     assert run.model()[0].reduction.layers == [2]
     row = read(run.folder / "rows.jsonl")[0]
     assert 0.5 <= row.retention < 0.6
     assert row.sources == {"mine": sha256(MINE.encode()).hexdigest()[:12]}
+    before = conditions(run.folder / "model", run.model()[0])
+    assert capsys.readouterr().err == ""
+    (tmp_path / "mine.py").write_text(f"{MINE}# edited\n")
+    encoder, _ = run.model()
+    assert capsys.readouterr().err == f"warning: mine was edited since {run.name} was trained\n"
+    now = conditions(run.folder / "model", encoder)
+    assert {key for key in now if now[key] != before[key]} == {"sources"}  # another dial is fitted
+
+
+HALVES = """
+from eat_lightning.model.contracts import ExitRule
+
+class Halves(ExitRule):
+    def __init__(self, layers=(2,)):
+        self.layers = list(layers)
+
+    def decides(self, logits_EBC, signals_EBS=None):
+        return logits_EBC[-1, :, 0] * 0.5
+"""
+
+
+def test_a_faulty_rule_of_ones_own_is_refused_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "halves.py").write_text(HALVES)
+    monkeypatch.syspath_prepend(tmp_path)
+    config = config_of(*TINY, "study=halves")
+    config["exit"] = {"_target_": "halves.Halves", "layers": [2]}
+    with pytest.raises(Misshaped, match="Halves.decides must give whole numbers, got float32"):
+        train(config, [*TINY, "study=halves"])
+    assert not list(Path(os.environ["EAT_OUTPUTS"]).glob("halves/*/csv"))
 
 
 def write_glue(folder: Path, flip_dev: bool) -> None:

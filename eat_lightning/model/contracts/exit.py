@@ -49,7 +49,7 @@ class ExitRule(EncoderPart, ABC):
         return None
 
     @abstractmethod
-    def decides(self, logits_EBC: Guesses, signals_EBS: Signals = None) -> Decision:
+    def decides(self, logits_EBC: Guesses, signals_EBS: Signals) -> Decision:
         """Give 0 for an example that stays, 1 + i for one that leaves for `reasons[i]`.
 
         Args:
