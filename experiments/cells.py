@@ -105,7 +105,8 @@ def points(found: Difference | None) -> Cell:
         return Cell(found.points, points_text(found), flags=(found.lacking,))
     if found.interval.low == found.interval.high == 0:
         return Cell(0.0, "0 (right on the same)", 0.0, 0.0)
-    return interval(found.interval, sign="+", against=0)
+    cell = interval(found.interval, sign="+", against=0)
+    return replace(cell, flags=(*cell.flags, found.seeds)) if found.seeds else cell
 
 
 def points_text(found: Difference) -> str:

@@ -24,12 +24,14 @@ from .intervals import (
 class Difference:
     """Points (percent) by which one setting is more accurate than another. `interval`: 95 %,
     paired, over examples; None where examples were not kept (`lacking` says what is not here).
-    `p`: exact McNemar's, of each seed that both have."""
+    `p`: exact McNemar's, of each seed that both have. `seeds`: how many each has, where that
+    differs."""
 
     points: float
     interval: Interval | None
     p: tuple[float, ...] = ()
     lacking: str = NO_EXAMPLES
+    seeds: str = ""
 
 
 def accuracy_interval(point: Point) -> Interval:
@@ -55,7 +57,10 @@ def difference(point: Point, other: Point | None) -> Difference | None:
     interval = paired_difference(a_SB, b_SB).times(100)
     seeds = [seed for seed in point.seeds if seed in other.seeds]
     pairs = [(a_SB[point.seeds.index(s)], b_SB[other.seeds.index(s)]) for s in seeds]
-    return Difference(interval.value, interval, tuple(mcnemar(a_B, b_B) for a_B, b_B in pairs))
+    p = tuple(mcnemar(a_B, b_B) for a_B, b_B in pairs)
+    counts = len(point.seeds), len(other.seeds)
+    alike = "" if counts[0] == counts[1] else f"of {counts[0]} seeds minus {counts[1]}"
+    return Difference(interval.value, interval, p, seeds=alike)
 
 
 def lacking_of(*points: Point) -> str:

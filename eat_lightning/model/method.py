@@ -192,11 +192,11 @@ def refuse_other_parameters(cls: type[Method]) -> None:
         named, theirs = map(list, signatures)
         takes_all = any(each.kind in VARIADIC for each in signatures[0].values())
         pairs = list(zip(named, theirs, strict=False))
-        turned = any(mine != yours and mine in theirs for mine, yours in pairs)
+        reordered = any(mine != yours and mine in theirs for mine, yours in pairs)
         axes = [(num_axes(mine), num_axes(yours)) for mine, yours in pairs]
         least = sum(each.default is each.empty for each in signatures[1].values())
         count = len(named) > len(theirs) or (len(named) < least and not takes_all)
-        if count or turned or any(a and b and a != b for a, b in axes):
+        if count or reordered or any(a and b and a != b for a, b in axes):
             raise TypeError(
                 f"{cls.__name__}.{name}({', '.join(named[1:])}) has the name of a hook that takes "
                 f"({', '.join(theirs[1:])}): take these, or begin a helper's name with _"
