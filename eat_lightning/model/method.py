@@ -234,5 +234,6 @@ def refuse_unknown_names(cls: type[Method]) -> None:
         hooks = [hook for hook in dir(contract) if not hook.startswith("_")]
         raise TypeError(
             f"{cls.__name__}.{name} is no hook of {contract.__name__}"
-            f"{did_you_mean(name, hooks) or ' and no argument'} (begin a helper's name with _)"
+            f"{did_you_mean(name, hooks) or ' and no argument'} (an argument needs its type, as in "
+            f"{name}: float = 0.5; begin a helper's name with _)"
         )

@@ -89,7 +89,7 @@ def test_a_misspelt_hook_is_refused_where_the_class_is_made():
         class Late(Reduction):
             neds: ClassVar[frozenset[str]] = frozenset()
 
-    with pytest.raises(TypeError, match=r"colour is no hook of Objective and no argument \(begin"):
+    with pytest.raises(TypeError, match=r"colour is no hook of Objective and no argument \(an arg"):
 
         class Loud(Objective):
             colour = "red"
