@@ -168,7 +168,11 @@ class Reader:
             return self.in_windows(given, whole)
         if self.long.mode == "refuse":
             bound = f"at most {self.max_length} tokens, got {count}"
-            return ReadText([], count, refused=f"a text must have {bound} (long=windows reads all)")
+            return ReadText(
+                [],
+                count,
+                refused=f"a text must have {bound} (long=cut takes the first, long=windows all)",
+            )
         self.tokenizer.enable_truncation(
             self.max_length, strategy="longest_first", direction=self.side
         )

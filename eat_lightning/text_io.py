@@ -12,7 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,6 +70,11 @@ class AnswerTrace:
             self.names,
             {k: (guess[rows_B], why[rows_B]) for k, (guess, why) in self.guesses.items()},
         )
+
+    def scaled(self, scales: Mapping[int, float]) -> AnswerTrace:
+        """Multiply the logits by a number of the layer where each example left."""
+        scale_B = np.array([scales.get(depth, 1.0) for depth in self.depth_B.tolist()], np.float32)
+        return replace(self, logits_BC=self.logits_BC * scale_B[:, None])
 
     def answers(self, kind: AnswerKind, labels: Sequence[str]) -> list[dict[str, Any]]:
         """The answer of each example, as its kind is printed, and how it was found."""

@@ -6,16 +6,18 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from eat_lightning import __main__ as eat
 from eat_lightning import __version__
 from eat_lightning.composing import compose_or_explain
-from eat_lightning.process import quiet_exit
+from eat_lightning.process import quiet_exit, raise_on_sigterm
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "lightning", "transformers", "datasets", "pandas", "matplotlib")
@@ -119,6 +121,35 @@ def test_ctrl_c_is_status_130_and_a_line(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit) as ended, quiet_exit("go on so"):
         sys.exit(1)
     assert (ended.value.code, capsys.readouterr().err) == (1, "")
+
+
+def test_sigterm_is_status_143_and_a_line(capsys: pytest.CaptureFixture[str]):
+    """Also where Lightning raises its own exception, whose status would be 0."""
+    before = signal.getsignal(signal.SIGTERM)
+    raise_on_sigterm()
+    try:
+        with pytest.raises(SystemExit) as ended, quiet_exit("go on so"):
+            os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (ended.value.code, capsys.readouterr().err) == (143, "stopped: go on so\n")
+    with pytest.raises(SystemExit) as ended, quiet_exit("go on so"):
+        raise SIGTERMException
+    assert (ended.value.code, capsys.readouterr().err) == (143, "stopped: go on so\n")
+
+
+def test_a_ctrl_c_that_python_ignores_comes_again():
+    class Stubborn:
+        def __del__(self):
+            raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        Stubborn()
+        time.sleep(10)
+
+    with pytest.raises(SystemExit) as ended, quiet_exit():
+        interrupted()
+    assert ended.value.code == 130
 
 
 def test_tab_completes_keys_and_choices_of_a_command():

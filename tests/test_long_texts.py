@@ -87,7 +87,10 @@ def test_the_longer_text_of_a_pair_is_cut_into_windows():
 def test_a_text_is_cut_only_by_name(side: str):
     text = [["a b c d e f g"]]
     [refused] = reader(REFUSE)(text)
-    assert refused.refused == "a text must have at most 8 tokens, got 9 (long=windows reads all)"
+    assert (
+        refused.refused
+        == "a text must have at most 8 tokens, got 9 (long=cut takes the first, long=windows all)"
+    )
     [read] = replace(reader(CUT), side=side)(text)
     kept = "a b c d e f" if side == "right" else "b c d e f g"
     assert words(read) == [f"[CLS] {kept} [SEP]"]
@@ -283,7 +286,8 @@ def test_training_texts_are_cut_refused_or_read_in_windows(capsys: pytest.Captur
     for long in MODES:
         data = GivenTexts(task, toy_tokenizer(), max_length=12, long=long)
         if long == "refuse":
-            why = "a text must have at most 12 tokens, got 22 (long=windows reads all)"
+            advice = "long=cut takes the first, long=windows all"
+            why = f"a text must have at most 12 tokens, got 22 ({advice})"
             with pytest.raises(ConfigError, match=r"^train: ") as error:
                 data.split("train")
             assert str(error.value) == f"train: {why} in row 1, one of 1 such rows"

@@ -77,7 +77,12 @@ def read_texts(
 def texts_of_lines(path: Path, num: int) -> Iterator[tuple[str, ...]]:
     """Yield a text for each line, or two with a tab between. ValueError names a line that has
     not."""
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ValueError(f"line {line} is not UTF-8") from None
+    for number, line in enumerate(lines, 1):
         try:
             yield tuple(split_texts(line, num)) if line.strip() else ("",) * num
         except ValueError as error:

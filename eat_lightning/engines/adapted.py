@@ -77,6 +77,9 @@ class AboutAdapted(Certified):
         long: how texts that are too long are read, as `LongTexts` has it; empty: they are refused.
         small_least: margin with which the answer of a small model, in the folder `small`, stands;
             None: there is none.
+        threads: with which it was timed.
+        scales: numbers by which logits are multiplied before they are printed as scores, by the
+            layer where a text leaves.
     """
 
     columns: list[str]
@@ -90,12 +93,16 @@ class AboutAdapted(Certified):
     candidates: list[dict[str, Any]]
     long: dict[str, Any] = field(default_factory=dict)
     small_least: float | None = None
+    threads: int = 1
+    scales: dict[str, float] = field(default_factory=dict)
 
     file = ADAPTED
 
     def __post_init__(self) -> None:
         self.kind  # noqa: B018  # ValueError where answer and labels do not fit
         self.long_texts  # noqa: B018  # TypeError where there is no such setting
+        if any(not layer.isdecimal() or s <= 0 for layer, s in self.scales.items()):
+            raise ValueError(f"scales must be positive numbers of layers, got {self.scales}")
 
     @property
     def kind(self) -> AnswerKind:
@@ -172,10 +179,16 @@ def strict_point(kind: AnswerKind) -> dict[str, Any]:
 
 
 def open_adapted(path: str | Path, threads: int | None = None) -> Backend:
-    """The classifier as it was certified. ConfigError for a damaged folder."""
+    """The classifier as it was certified. ConfigError for a damaged folder.
+
+    Args:
+        threads: of an engine; None: those with which it was timed.
+    """
     folder = Path(path)
     about = AboutAdapted.read(folder)
+    threads = threads or about.threads
     made = open_alone(folder, about, threads)
+    made.scales = {int(layer): s for layer, s in about.scales.items()}
     if about.small_least is not None:
         first = open_alone(folder / SMALL, AboutAdapted.read(folder / SMALL), threads)
         made = CascadeBackend(folder, first, made, about.small_least)

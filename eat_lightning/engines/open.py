@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from eat_lightning.engines import trials
-from eat_lightning.engines.adapted import open_adapted
+from eat_lightning.engines.adapted import AboutAdapted, open_adapted
 from eat_lightning.engines.plan import Opening, is_adapted, is_export, is_of_lists
 from eat_lightning.engines.race import answer_fault, made_texts, race, tell
 from eat_lightning.engines.reranker import open_lists
@@ -68,7 +68,10 @@ def in_its_engine(plan: ModelSettings, export: str | None) -> Backend:
     if export is None and is_of_lists(plan.run):
         return open_lists(plan.run)
     if export is None and is_adapted(plan.run):
-        return open_adapted(plan.run, plan.threads)
+        backend = open_adapted(plan.run, plan.threads)
+        if not plan.threads:
+            torch.set_num_threads(AboutAdapted.read(Path(plan.run)).threads)
+        return backend
     policies, engine = policies_of(plan.policy), plan.backend
     if export is not None or is_export(plan.run):
         model: Any = OfExport(Path(export or plan.run), plan.opening, policies)

@@ -102,6 +102,7 @@ class Backend(ABC):
     exits: list[int]
     max_length: int
     reader: Reader
+    scales: Mapping[int, float] = {}  # of the logits that are printed, by the layer of the answer
 
     @abstractmethod
     def record(self, split: Any, batch: int = 32, title: str = "") -> Recorded:
@@ -196,6 +197,7 @@ class Backend(ABC):
         exits: AnswerTrace,
     ) -> Left:
         """Print the answers, each with the sizes of its text."""
+        trace = trace.scaled(self.scales) if self.scales else trace
         answers = trace.answers(self.kind, self.labels)
         for place, answer in zip(places, answers, strict=True):
             answer |= read[place].sizes

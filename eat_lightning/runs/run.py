@@ -257,6 +257,11 @@ def why_no_run(folder: Path) -> str:
     """Say why a folder without config.yaml is no run, and what to do."""
     if not folder.exists():
         return "is not a run folder: there is no such folder"
+    if (folder / "adapted.json").is_file():
+        return (
+            "is what eat adapt wrote, and this command is for runs of eat train: new texts tell "
+            'whether its promise still holds (guide of adapt, "Is it still so?")'
+        )
     if (folder / "config.json").is_file():
         return (
             "is not a run folder but a model of transformers: "

@@ -97,7 +97,7 @@ def test_what_is_refused_is_left_out_and_what_is_cut_is_cut(
     [longer] = opened(made.plan.to).answer([["good " * 11]])
     said = capsys.readouterr().out
     if long == "refuse":
-        assert f"{num_long} too long (long=windows reads all)" in said
+        assert f"{num_long} too long (long=cut takes the first, long=windows all)" in said
         assert longer["error"].startswith("a text must have at most 12 tokens, got ")
     else:
         assert f"cut at {AT_ONCE} tokens" in said

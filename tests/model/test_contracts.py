@@ -57,12 +57,16 @@ def test_a_hooks_name_is_not_taken_for_something_else():
         class Two(ExitRule):
             def margin(self, a, b): ...
 
-    with pytest.raises(TypeError, match=r"^Few.decides\(logits\) has the name of a hook that takes "):
+    with pytest.raises(
+        TypeError, match=r"^Few.decides\(logits\) has the name of a hook that takes "
+    ):
 
         class Few(ExitRule):
             def decides(self, logits): ...
 
-    with pytest.raises(TypeError, match=r"^Turned.decides\(signals_EBS, logits_EBC\) has the name "):
+    with pytest.raises(
+        TypeError, match=r"^Turned.decides\(signals_EBS, logits_EBC\) has the name "
+    ):
 
         class Turned(ExitRule):
             def decides(self, signals_EBS, logits_EBC): ...

@@ -236,7 +236,7 @@ def test_a_faulty_rule_of_ones_own_is_refused_before_training(
     monkeypatch.syspath_prepend(tmp_path)
     config = config_of(*TINY, "study=halves")
     config["exit"] = {"_target_": "halves.Halves", "layers": [2]}
-    with pytest.raises(Misshaped, match="Halves.decides must give whole numbers, got float32"):
+    with pytest.raises(Misshaped, match=r"^Halves.decides must give whole numbers, got float32"):
         train(config, [*TINY, "study=halves"])
     assert not list(Path(os.environ["EAT_OUTPUTS"]).glob("halves/*/csv"))
 

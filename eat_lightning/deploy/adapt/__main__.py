@@ -7,6 +7,7 @@ from typing import Any
 from eat_lightning.cli import entry
 from eat_lightning.config import parsed
 from eat_lightning.errors import ConfigError
+from eat_lightning.process import raise_on_sigterm
 
 
 def adapt(config: dict[str, Any]) -> None:
@@ -19,6 +20,7 @@ def adapt(config: dict[str, Any]) -> None:
 
     from eat_lightning.errors import one_line
 
+    raise_on_sigterm()
     config["model"] = config.pop("classifier")
     made = of_lists if config["queries"] is not None else of_texts
     try:
@@ -41,8 +43,12 @@ def of_texts(config: dict[str, Any]) -> None:
     candidates_table(result).show()
     print(f"{result.won}\n{result.changes}".rstrip())
     to = plan.to
-    print(f"eat predict run={to}\neat serve run={to}")
-    print(f'pipeline("text-classification", model={to!r})  # of transformers: the original')
+    print(
+        f"eat predict run={to}\neat serve run={to}\neat_lightning.Adapted({to!r}).classify(texts)"
+    )
+    print(
+        f'pipeline("text-classification", model={to!r})  # of transformers: the original, no faster'
+    )
 
 
 def of_lists(config: dict[str, Any]) -> None:

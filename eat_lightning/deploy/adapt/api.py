@@ -36,9 +36,15 @@ class Adapted:
     """A classifier that was adapted, as its folder has it.
 
     ValueError, in one line, for a folder that `eat adapt texts=` did not write.
+
+    Args:
+        folder: that `eat adapt` wrote.
+        threads: of onnxruntime or OpenVINO; None: those with which it was timed. Our own kernels
+            follow `torch.set_num_threads`.
     """
 
     folder: str | Path
+    threads: int | None = None
 
     def __post_init__(self) -> None:
         self.folder = Path(self.folder)
@@ -53,7 +59,7 @@ class Adapted:
 
     @cached_property
     def backend(self) -> Backend:
-        return open_adapted(self.folder)
+        return open_adapted(self.folder, self.threads)
 
     @property
     def certificate(self) -> dict[str, Any]:
@@ -68,7 +74,10 @@ class Adapted:
         return json_normalize(self.about.candidates)
 
     def classify(self, texts: Sequence[Any], batch: int = 32) -> list[dict[str, Any]]:
-        """Answer texts, or pairs of them: label, confidence, depth, reason, retention."""
+        """Answer texts, or pairs of them: label, confidence, depth, reason, retention.
+
+        confidence: that of the pipeline's `score`, but for texts that leave early only near it.
+        """
         if isinstance(texts, str):
             raise ValueError("texts must be a list of texts, or of pairs, got one text")
         rows = [[text] if isinstance(text, str) else list(text) for text in texts]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,7 @@ class AdaptResult:
     splits: Mapping[str, Any]
     original_answers: Mapping[str, np.ndarray]
     candidates: list[AdaptCandidate]
+    scales: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -162,6 +163,8 @@ def write_folder(
                 "counts": [written(count) for count in chosen.tested or []],
             },
             candidates=[row_of(candidate) for candidate in result.candidates],
+            threads=result.plan.threads,
+            scales=dict(result.scales),
         )
         about.write(folder)
         if "onnx" in result.plan.engines and not package_faults():

@@ -44,14 +44,25 @@ def cells(result: AdaptResult, candidate: AdaptCandidate) -> dict[str, Cell]:
     if candidate.counts:
         changed = candidate.counts[0].changed
         found["changed"] = Cell(changed, str(changed))
-    verdict = candidate.fault
     if candidate.tested is not None:
         first = candidate.tested[0]
         found["tested"] = Cell(first.changed, f"{first.changed} of {first.num:,}")
-        verdict = "holds" if candidate.holds else f"fails, {first.allowed} were allowed"
-    if candidate is result.chosen:
-        verdict = "chosen"
+    verdict = verdict_on(result, candidate)
     return found | {"verdict": Cell(verdict, verdict)}
+
+
+def verdict_on(result: AdaptResult, candidate: AdaptCandidate) -> str:
+    """Say what became of a candidate, and why."""
+    if candidate is result.chosen:
+        return "chosen"
+    if candidate.tested is not None:
+        return "holds" if candidate.holds else f"fails, {candidate.tested[0].allowed} may change"
+    if candidate.fault or candidate is result.first:
+        return candidate.fault
+    if broken := [count for count in candidate.counts if not count.holds]:
+        return f"changes too many, {broken[0].allowed} may change"
+    slower = candidate.ms and result.ms(candidate) >= result.ms(result.chosen)
+    return "slower than the chosen" if slower else "too near to what may change"
 
 
 def page(result: AdaptResult) -> str:
@@ -86,7 +97,10 @@ def time_over_agreement(result: AdaptResult) -> Figure:
         axes.set_ylim(bottom=0)
         axes.legend()
 
-    caption = f"Of {num:,} texts for choosing. Large: chosen. Dotted: the share that must stay."
+    caption = (
+        f"Of {num:,} texts for choosing. Large: chosen. Dotted: the share that must stay. A "
+        "candidate is tried where it lies far enough to the right of it to be certified."
+    )
     return Figure("time-over-agreement", "Time over agreement.", caption, draw)
 
 

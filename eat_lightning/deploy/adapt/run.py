@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from eat_lightning.answer_kind import SINGLE
 from eat_lightning.data.batching import spread_rows
 from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split, make_split
@@ -29,6 +31,7 @@ from eat_lightning.deploy.adapt.original import Original
 from eat_lightning.deploy.adapt.plan import AdaptSettings
 from eat_lightning.deploy.adapt.report import candidates_table, page
 from eat_lightning.deploy.adapt.same_answer import SameAnswer
+from eat_lightning.deploy.adapt.scores import score_scales
 from eat_lightning.deploy.adapt.search import Search
 from eat_lightning.deploy.adapt.texts import Texts, cut, read_texts
 from eat_lightning.deploy.adapt.work import Work
@@ -87,10 +90,24 @@ def adapt(plan: AdaptSettings, given: Sequence[Any] | None = None) -> AdaptResul
     search = Search(forms, same, demand, splits, answers, work, *timing, first)
     candidates = search.run(list(plan.engines), plan.heads.enabled)
     result = AdaptResult(plan, original, texts, splits, answers, candidates)
+    result = replace(result, scales=scales_of(result, search))
     table = candidates_table(result).markdown()
     write_folder(result, forms, first and first.forms, table, page(result))
     work.remove()
     return result
+
+
+def scales_of(result: AdaptResult, search: Search) -> dict[str, float]:
+    """Numbers that bring scores of early exits near the original's, from the texts for choosing."""
+    single = result.original.same.kind.problem_type == SINGLE
+    if (
+        result.chosen.point is None
+        or not single
+        or isinstance(result.splits["select"], TextWindows)
+    ):
+        return {}
+    passed = search.passed(result.chosen, "select")
+    return score_scales(passed, result.original_answers["select"], result.original.num_layers)
 
 
 def open_small(plan: AdaptSettings, large: Original) -> Original:

@@ -75,7 +75,7 @@ class Texts:
             "empty": self.num_empty,
             "doubled": self.num_doubled,
             "not used": self.num_unused,
-            "too long (long=windows reads all)": self.num_long,
+            "too long (long=cut takes the first, long=windows all)": self.num_long,
         }
         parts = [f"{count:,} {what}" for what, count in left_out.items() if count]
         return f"{self.num_read:,} rows read" + "".join(f", {part}" for part in parts)

@@ -93,7 +93,8 @@ def test_a_long_text_is_refused_cut_or_read_in_windows(sst2: Path, call):
     assert status == 1
     assert answers[2]["line"] == 3
     assert (
-        answers[2]["error"] == "a text must have at most 40 tokens, got 41 (long=windows reads all)"
+        answers[2]["error"]
+        == "a text must have at most 40 tokens, got 41 (long=cut takes the first, long=windows all)"
     )
     whole, short, none = (1, 40, False), (1, 6, False), (None, None, None)
     assert sizes(answers) == [whole, short, none, short, none]

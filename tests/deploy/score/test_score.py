@@ -78,7 +78,9 @@ def test_long_rows_are_rejected_cut_or_read_in_windows(tmp_path: Path, sst2: Pat
     assert sizes("refused") == [whole, short]
     reasons = [reject["reason"] for reject in rejects_of(tmp_path / "refused")]
     bound = "a text must have at most 40 tokens, got"
-    assert reasons == [f"{bound} {count} (long=windows reads all)" for count in (41, 82)]
+    assert reasons == [
+        f"{bound} {count} (long=cut takes the first, long=windows all)" for count in (41, 82)
+    ]
     assert sizes("cut", long="cut") == [whole, (1, 41, True), short, (1, 82, True)]
     windows = {"size": None, "overlap": 8, "join": "max", "label": "positive"}
     there = sizes("read", long="windows", windows=windows)
