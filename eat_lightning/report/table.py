@@ -114,7 +114,10 @@ class Table:
         from rich.markdown import Markdown
 
         console = console or Console(width=None if sys.stdout.isatty() else WIDTH)
-        console.print(Markdown(f"**{self.title}**\n\n{self.markdown()}"))
+        with console.capture() as captured:
+            console.print(Markdown(f"**{self.title}**\n\n{self.markdown()}"))
+        lines = map(str.rstrip, captured.get().splitlines())
+        console.file.write("".join(f"{line}\n" for line in lines))
 
     def page(self) -> str:
         """Markdown with title, caption and what the columns say."""

@@ -116,7 +116,7 @@ class AdaptResult:
             return ""
         most = found.most_common(MOST_CHANGES)
         parts = ", ".join(f"{before} to {after} {num}" for (before, after), num in most)
-        line = f"Changed answers: {parts}{', ...' if len(found) > len(most) else ''}."
+        line = f"Changed answers: {parts}{' and others' if len(found) > len(most) else ''}."
         alone = [was for (was, _), _ in most if was not in self.plan.demand.per_class]
         if alone:
             setting = f"per_class={{{alone[0]}:{self.plan.agree:g}}}"
