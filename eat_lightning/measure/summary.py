@@ -136,7 +136,11 @@ def over_budget(rows: Sequence[Row]) -> list[str]:
         for row in rows
         if row.budget is not None and row.flops_ratio > row.budget + OVER
     ]
-    return ["over the budget, which holds on the calibration cut:", *over] if over else []
+    return (
+        [f"over the budget by more than {OVER:g}; it holds on the calibration cut:", *over]
+        if over
+        else []
+    )
 
 
 def recall_notes(rows: Sequence[Row], exits: Sequence[dict[str, Any]] = ()) -> list[str]:

@@ -22,6 +22,7 @@ from eat_lightning.answer_kind import SINGLE
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import as_dict
 from eat_lightning.infer.recorded import Outcome, Recorded
+from eat_lightning.report.replay import edited, not_imported
 from eat_lightning.runs.jsonl import read_whole
 from eat_lightning.runs.names import (
     budget_of,
@@ -32,20 +33,12 @@ from eat_lightning.runs.names import (
     same_point,
     seed_of,
 )
-from eat_lightning.runs.row import FIXED, STATIC_BASELINE, THEIRS, Row, class_here, method_text
+from eat_lightning.runs.row import FIXED, STATIC_BASELINE, THEIRS, Row, method_text
 from eat_lightning.runs.run import Run, version_of
-from eat_lightning.user_modules import ALLOW
 
 NO_EXAMPLES = "the examples' answers were not kept: no paired interval, no test"
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
-
-
-def not_imported(kind: str) -> str:
-    """Say how to import a user's exit rule that is not here; empty for one that is."""
-    module = kind.rpartition(".")[0]
-    absent = module and class_here("exit", kind) is None
-    return f"{kind} is not imported here: {ALLOW}={module}" if absent else ""
 
 
 def grouped_by(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
@@ -84,7 +77,7 @@ class Measured:
         recorded = recorded_at(self.folder / self.row.examples)[0] if self.row.examples else None
         if recorded is None or len(recorded) != self.row.num_examples:
             return None, NO_EXAMPLES
-        if absent := not_imported(self.row.exit.kind):
+        if absent := not_imported(self.row.exit.kind) or edited(self.row):
             return None, absent
         try:
             return recorded.under(self.row.exit.build()), ""
@@ -360,8 +353,8 @@ def without_examples(study: Study) -> list[str]:
     older = sorted({m.folder for m in here if not m.row.examples})
     faults += [f"{folder / 'rows.jsonl'}: rows without examples" for folder in older]
     again = "no paired intervals for it: measure the run again"
-    absent = map(not_imported, sorted({m.row.exit.kind for m in study.measured}))
-    return [*(f"{fault} ({again})" for fault in faults if fault), *filter(None, absent)]
+    absent = {not_imported(m.row.exit.kind) or edited(m.row) for m in study.measured}
+    return [*(f"{fault} ({again})" for fault in faults if fault), *sorted(filter(None, absent))]
 
 
 def other_versions(study: Study) -> list[str]:

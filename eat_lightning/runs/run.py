@@ -153,9 +153,17 @@ def state_of(folder: Path, config: dict[str, Any]) -> Literal["new", "partial", 
     if keys:
         raise ConfigError(
             f"{folder} holds a run with other settings ({', '.join(keys[:6])}): choose another "
-            "study, or delete the folder"
+            f"study, or delete the folder{hint_of(there)}"
         )
     return "finished" if (folder / "done.json").is_file() else "partial"
+
+
+def hint_of(there: dict[str, Any]) -> str:
+    """Name the rule of a kept run that is not imported here: its settings count whole then."""
+    rule = str(there.get("exit._target_", ""))
+    if not rule or not place_faults("exit", {"_target_": rule}):
+        return ""
+    return f" ({rule} is not imported here: with EAT_IMPORT={rule.rpartition('.')[0]} it may go on)"
 
 
 MOST_YAML = 1 << 18  # bytes

@@ -88,7 +88,7 @@ def line_of(study: Study, point: Point) -> Line | None:
     return {
         **{name: means[name] for name in ("active", "kept", "product", "ran", "tokens")},
         "model": study.name_of(point.row),
-        "setting": point.setting,
+        "setting": point.title,
         "point": point,
         "formula": Cell(ratio, f"{ratio:.3f}", flags=tuple(flags)),
         "time": single,

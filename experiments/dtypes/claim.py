@@ -30,7 +30,7 @@ AGREED = f"{OF_EXAMPLES}; 95 % Wilson interval"
 TOKENS = f"{OF_EXAMPLES} that have as many in each layer"
 COLUMNS = [
     col.word("model", "model"),
-    col.word("setting", "setting", "point.setting"),
+    col.word("setting", "setting", "point.title"),
     col.word("dtype", "dtype", "point.row.dtype"),
     col.seeds(),
     col.values("num_examples", "n", "examples", key="n"),

@@ -112,7 +112,7 @@ CONDITIONS = [
 ]
 COLUMNS = [
     col.word("model", "model", "model"),
-    col.word("setting", "setting", "point.setting"),
+    col.word("setting", "setting", "point.title"),
     *col.grouped("accuracy", ACCURACY),
     *col.grouped("time", TIME),
     *col.grouped("times as fast as", FASTER),

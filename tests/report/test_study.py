@@ -1,6 +1,7 @@
 """What a report knows of its runs: rows over seeds, examples, curves, and what is wrong."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -136,3 +137,24 @@ def test_a_setting_of_two_rules_is_called_by_its_rule(tmp_path: Path):
     points = open_study([str(tmp_path)]).points(task="sst2")
     assert {p.setting for p in points} == {"budget 0.5"}
     assert {p.title for p in points} == {"confidence, budget 0.5", "entropy, budget 0.5"}
+
+
+def test_an_edited_rule_is_not_replayed_on_rows_of_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    module, code = tmp_path / "my_rule.py", "from eat_lightning.methods.exit.never import Never\n"
+    module.write_text(f"{code}\nclass Mine(Never): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("EAT_IMPORT", "my_rule")
+    fields = {"exit": {"kind": "my_rule.Mine"}, "examples": "e.parquet", "num_examples": 4}
+    digest = sha256(module.read_bytes()).hexdigest()[:12]
+    rows = [make_row(**fields | {"sources": {"my_rule": digest}})]
+    keep(tmp_path / "run", rows, make_recorded([[1, 1, 0, 0], [1, 1, 1, 0]], [4, 6]))
+    (point,) = open_study([str(tmp_path / "run")]).points()
+    assert point.members[0].outcome is not None
+    module.write_text(f"{code}\nclass Mine(Never): ...  # edited\n")
+    study = open_study([str(tmp_path / "run")])
+    lacking = "my_rule.Mine was edited since it was measured: measure again"
+    (point,) = study.points()
+    assert (point.members[0].outcome, point.members[0].lacking) == (None, lacking)
+    assert lacking in study.warnings
