@@ -87,15 +87,17 @@ def show(study: Study) -> None:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for number, head in enumerate(HEADS):
         table.add_column(head, justify="right" if number > 2 else "left", overflow="fold")
+    most_seeds = max((len(point.seeds) for point in points), default=1)
     for point in points[:MOST]:
-        table.add_row(*cells(study, point))
+        table.add_row(*cells(study, point, most_seeds))
     Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
     if len(points) > MOST:
         print(f"and {len(points) - MOST} settings more, on the page")
 
 
-def cells(study: Study, point: Point) -> Sequence[str]:
-    """Format a line of the table."""
+def cells(study: Study, point: Point, most_seeds: int) -> Sequence[str]:
+    """Format a line of the table; one of fewer seeds than others says so."""
+    alone = f" (of {len(point.seeds)} seed{'s'[: len(point.seeds) - 1]})"
 
     def number(value: Any, digits: int) -> str:
         return "" if value is None else f"{value:.{digits}f}"
@@ -103,7 +105,7 @@ def cells(study: Study, point: Point) -> Sequence[str]:
     return (
         called(study, point.row.task),
         study.name_of(point.row),
-        point.title,
+        point.title + (alone if len(point.seeds) < most_seeds else ""),
         number(100 * score(point), 1),
         number(point.mean("flops_ratio"), 2),
         number(point.mean("speed_up"), 2),
