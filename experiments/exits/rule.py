@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from pandas import DataFrame
 
+from eat_lightning.report.study import Point
+
 from ..difference import Difference
 from ..intervals import mcnemar, mean_interval, paired_difference, wilson
 from ..passes import Pass, by_seed, examples_of, with_examples

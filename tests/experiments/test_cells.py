@@ -26,3 +26,9 @@ def test_p_over_seeds_is_the_median_and_the_range():
         cells.p_value(Difference(0.0, None, (0.5, 0.01, 0.0001))).text == "0.010 (<0.001 to 0.50)"
     )
     assert cells.p_value(Difference(0.0, None, (0.25,))).text == "0.25"
+
+
+def test_a_difference_of_other_numbers_of_seeds_is_marked():
+    found = Difference(1.0, Interval(1.0, 0.5, 1.5), seeds="of 2 seeds minus 1")
+    assert cells.points(found).flags == ("of 2 seeds minus 1",)
+    assert cells.points(Difference(1.0, Interval(1.0, 0.5, 1.5))).flags == ()
