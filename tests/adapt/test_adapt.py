@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ from eat_lightning.config import parsed
 from eat_lightning.deploy.adapt import __main__ as command
 from eat_lightning.deploy.adapt import run as steps
 from eat_lightning.deploy.adapt import search
-from eat_lightning.deploy.adapt.demand import Demand
+from eat_lightning.deploy.adapt.demand import EVERY, Count, Demand
 from eat_lightning.deploy.adapt.folder import AdaptResult
+from eat_lightning.deploy.adapt.forms import Form
 from eat_lightning.deploy.adapt.plan import AdaptSettings
-from eat_lightning.deploy.adapt.report import MOST_SHOWN
+from eat_lightning.deploy.adapt.report import MOST_SHOWN, verdict_on
 from eat_lightning.deploy.adapt.same_answer import same_answer_of
+from eat_lightning.deploy.adapt.search import AdaptCandidate
 from eat_lightning.deploy.adapt.texts import read_texts
 from eat_lightning.deploy.adapt.work import LOCK, Work
 from eat_lightning.deploy.predict.plan import PredictSettings
@@ -81,6 +84,24 @@ def test_the_card_and_the_last_line_say_what_was_won(adapted: AdaptResult):
     assert f"`page.html` shows up to {MOST_SHOWN} of the texts as they were given" in card
     assert "with 95 % confidence at most 10 % of answers change" in adapted.won
     assert "10.0 ms a text" in adapted.won
+
+
+def test_a_candidate_that_is_not_tried_says_why(adapted: AdaptResult):
+    counts = [Count(EVERY, level=0.02, error=0.05, num=1042, changed=17)]
+    risky = AdaptCandidate(Form("onnx", "int8"), counts=counts, ms={"1": 1e-9, "32": 1e-9})
+    assert verdict_on(adapted, risky) == "changes too many, 13 of 1,042 may"
+    counts = [replace(counts[0], changed=0)]
+    slow = AdaptCandidate(Form("onnx", "int8"), counts=counts, ms={"1": 1e9, "32": 1e9})
+    assert verdict_on(adapted, slow) == "slower than the chosen"
+
+
+def test_a_promise_of_a_class_is_offered_where_it_has_texts_enough(adapted: AdaptResult):
+    names = adapted.original.same.labels
+    few = replace(adapted, original_answers={"certify": adapted.original_answers["certify"][:3]})
+    assert not any(map(few.may_be_promised, names))
+    many_NC = np.eye(len(names))[np.arange(5000) % len(names)]
+    many = replace(adapted, original_answers={"certify": many_NC})
+    assert all(map(many.may_be_promised, names))
 
 
 def test_no_folder_of_this_machine_is_given_away(adapted: AdaptResult, classifier: Path):

@@ -77,9 +77,12 @@ class Adapted:
         """Answer texts, or pairs of them: label, confidence, depth, reason, retention.
 
         confidence: that of the pipeline's `score`, but for texts that leave early only near it.
+        A text that is refused for its length has `error` alone.
         """
         if isinstance(texts, str):
             raise ValueError("texts must be a list of texts, or of pairs, got one text")
+        if None in texts:
+            raise ValueError("texts must be a list of texts, or of pairs, got None among them")
         rows = [[text] if isinstance(text, str) else list(text) for text in texts]
         wanted = len(self.about.columns)
         if wrong := [row for row in rows if len(row) != wanted]:

@@ -65,7 +65,7 @@ class Costs:
     def tell(self, to: str, scratch: Path) -> None:
         """Print them. ConfigError where the disk is too small."""
         print(
-            f"takes about {timedelta(seconds=round(self.seconds))}, "
+            f"takes up to about {timedelta(seconds=round(self.seconds))}, "
             f"{self.scratch_bytes / 1e9:.1f} GB in {scratch} meanwhile, "
             f"{self.kept_bytes / 1e9:.1f} GB in {to}",
             flush=True,

@@ -50,6 +50,7 @@ def learn_exits(
     least = math.ceil(least_steps * plan.batch_size / len(learn))
     plan = plan.model_copy(update={"epochs": [max(epochs, least) for epochs in plan.epochs]})
     vectors = VectorData(learn, select, plan.batch_size, seed=0)
+    print(f"exits learn from the {len(learn):,} vectors", flush=True)
     training = HeadTraining(encoder, SelfDistillation(), plan, vectors, settings)
     trainer = training.trained(
         searched(plan, training.loss_of), callbacks=[Fold(), ProgressLines(scores=False)]

@@ -117,11 +117,18 @@ class AdaptResult:
         most = found.most_common(MOST_CHANGES)
         parts = ", ".join(f"{before} to {after} {num}" for (before, after), num in most)
         line = f"Changed answers: {parts}{' and others' if len(found) > len(most) else ''}."
-        alone = [was for (was, _), _ in most if was not in self.plan.demand.per_class]
+        alone = [was for (was, _), _ in most if self.may_be_promised(was)]
         if alone:
             setting = f"per_class={{{alone[0]}:{self.plan.agree:g}}}"
             line += f" Of {alone[0]} alone nothing is promised; {setting} adds it."
         return line
+
+    def may_be_promised(self, name: str) -> bool:
+        """True of a class that is promised of with the others alone, and has texts enough."""
+        demand, certify_NC = self.plan.demand, self.original_answers["certify"]
+        needed = demand.needed(round(1 - demand.agree, 12), demand.error)
+        num = int(self.original.same.groups(certify_NC)[name].sum())
+        return name not in demand.per_class and num >= needed
 
     @property
     def promise(self) -> str:

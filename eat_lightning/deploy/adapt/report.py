@@ -60,7 +60,7 @@ def verdict_on(result: AdaptResult, candidate: AdaptCandidate) -> str:
     if candidate.fault or candidate is result.first:
         return candidate.fault
     if broken := [count for count in candidate.counts if not count.holds]:
-        return f"changes too many, {broken[0].allowed} may change"
+        return f"changes too many, {broken[0].allowed} of {broken[0].num:,} may"
     slower = candidate.ms and result.ms(candidate) >= result.ms(result.chosen)
     return "slower than the chosen" if slower else "too near to what may change"
 
@@ -131,6 +131,8 @@ def changed_texts(result: AdaptResult) -> Table:
     same, split, passed = result.original.same, result.splits["certify"], result.passed
     original_NC = result.original_answers["certify"]
     rows_N = np.flatnonzero(same.changed(original_NC, passed.logits_NC))
+    scale_N = [result.scales.get(str(depth), 1.0) for depth in passed.depth_N.tolist()]
+    logits_NC = passed.logits_NC * np.array(scale_N)[:, None]  # as they are printed
     titles = {"text": "text", "before": "original", "after": "adapted", "depth": "layers"}
     columns = [Column(key, title, numeric=key == "depth") for key, title in titles.items()]
     lines = []
@@ -138,7 +140,7 @@ def changed_texts(result: AdaptResult) -> Table:
         texts = {
             "text": " | ".join(split.text(row)),
             "before": same.shown(original_NC[row]),
-            "after": same.shown(passed.logits_NC[row]),
+            "after": same.shown(logits_NC[row]),
             "depth": str(passed.depth_N[row]),
         }
         lines.append(Line({key: Cell(text, text) for key, text in texts.items()}))

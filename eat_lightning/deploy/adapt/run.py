@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +44,7 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.weights.files import weights_digest
 
 LATE = {"agree", "confidence", "per_class", "engines", "batch", "times"}  # passes are as they were
+BUSY = 1.5  # processes that run, one of them this
 CLOSE = 1e-2  # our encoder's logits in fp32 differ from transformers' by less
 KERNELS = 2048  # 7 for each number of tokens and dtype, 0.4 MB each: passes make thousands
 
@@ -256,4 +258,8 @@ def announce(
     print("\n".join(lines), flush=True)
     timed = plan.times.examples * (3 + 4 * plan.times.repeats)  # statics once, then finalists
     copies = 1 + 2.5 * len(plan.engines)  # graphs with exits and without, in fp32 and in int8
-    Costs.of(plan, original, splits, timed, copies, kept=1.5).tell(plan.to, scratch)
+    kept = 3.2 if plan.engines else 1.1  # weights; with engines those of two graphs too
+    Costs.of(plan, original, splits, timed, copies, kept).tell(plan.to, scratch)
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if load > BUSY:
+        print(f"note: other work runs here (load {load:.1f}): times may choose wrongly", flush=True)
