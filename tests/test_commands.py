@@ -147,8 +147,12 @@ def test_a_ctrl_c_that_python_ignores_comes_again():
         Stubborn()
         time.sleep(10)
 
-    with pytest.raises(SystemExit) as ended, quiet_exit():
-        interrupted()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # xdist's workers ignore it
+    try:
+        with pytest.raises(SystemExit) as ended, quiet_exit():
+            interrupted()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert ended.value.code == 130
 
 
