@@ -10,6 +10,7 @@ from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from eat_lightning.files import sha256_of
 
@@ -68,6 +69,11 @@ def sources_of(classes: Iterable[type]) -> dict[str, str]:
     files = {name: getattr(sys.modules.get(name), "__file__", None) for name in outside}
     paths = {name: Path(file) for name, file in files.items() if file and Path(file).is_file()}
     return {name: sha256_of([path])[:12] for name, path in paths.items()}
+
+
+def sources_of_encoder(encoder: Any) -> dict[str, str]:
+    """Return the hashes of `sources_of` for an encoder's attention, reduction and exit rule."""
+    return sources_of(map(type, (encoder.attention, encoder.reduction, encoder.exit)))
 
 
 def where_absent(name: str) -> str:

@@ -33,7 +33,7 @@ from eat_lightning.runs.validate import (
     run_faults,
     target_faults,
 )
-from eat_lightning.user_modules import sources_of
+from eat_lightning.user_modules import sources_of_encoder
 from eat_lightning.validation import listed_layers
 from eat_lightning.weights.checkpoint import load_model
 from eat_lightning.weights.untrusted import UNFIT, json_of, read_config, text_of
@@ -337,7 +337,7 @@ class Run:
             if names_a_class(node := self.config.get(slot) or {}):
                 target(node)
         encoder, labels = load_model(self.folder / "model")
-        now = sources_of(type(m) for m in (encoder.attention, encoder.reduction, encoder.exit))
+        now = sources_of_encoder(encoder)
         for name, then in (self.done.get("sources") or {}).items():
             if now.get(name, then) != then:
                 print(f"warning: {name} was edited since {self.name} was trained", file=sys.stderr)

@@ -39,7 +39,7 @@ from eat_lightning.train.plan import TrainSettings, tuned_faults
 from eat_lightning.train.processes import is_first_process, num_processes, watched
 from eat_lightning.train.teacher import attach_teacher, teacher_in_step
 from eat_lightning.train.trainer import GIVEN, strategy_for, trainer_arguments
-from eat_lightning.user_modules import sources_of
+from eat_lightning.user_modules import sources_of_encoder
 from eat_lightning.weights.hub import model_folder
 from eat_lightning.weights.untrusted import json_of
 
@@ -94,7 +94,7 @@ def fit(plan: TrainSettings, run: Run) -> None:
 def try_methods(encoder: AdaptiveEncoder) -> None:
     """Pass two short texts through methods from outside the package: what they get wrong is said
     before the training, and not after it."""
-    if sources_of(map(type, (encoder.attention, encoder.reduction, encoder.exit))):
+    if sources_of_encoder(encoder):
         training = encoder.training
         with torch.inference_mode():
             encoder.eval()(Batch.from_lists([[1, 2, 3, 2, 3, 2], [1, 3, 2]]))

@@ -22,6 +22,8 @@ from training import TINY, command, config_of, copy_of_shared, trained
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
+from eat_lightning.model.specification import specs_by_slot
+from eat_lightning.runs.certificate import combination
 from eat_lightning.runs.row import read
 from eat_lightning.runs.run import Run, folder_for
 from eat_lightning.train.__main__ import train
@@ -215,6 +217,7 @@ def test_a_class_of_ones_own_trains_and_is_opened_again(
     assert capsys.readouterr().err == f"warning: mine was edited since {run.name} was trained\n"
     now = conditions(run.folder / "model", encoder)
     assert {key for key in now if now[key] != before[key]} == {"sources"}  # another dial is fitted
+    assert combination(run, specs_by_slot(encoder), "fp32", "cpu")["sources"] == now["sources"]
 
 
 HALVES = """

@@ -14,7 +14,7 @@ from eat_lightning.runs.row import row_of, write
 from eat_lightning.runs.run import Run
 from eat_lightning.track.log import log_frontier, log_result
 from eat_lightning.train.callbacks.select import SelectBest
-from eat_lightning.user_modules import sources_of
+from eat_lightning.user_modules import sources_of_encoder
 from eat_lightning.weights.checkpoint import save_model
 
 
@@ -53,7 +53,6 @@ class Record(Callback):
         callbacks = trainer.callbacks  # type: ignore[attr-defined]
         best = next((c.best for c in callbacks if isinstance(c, SelectBest)), None) or {}
         last = trainer.callback_metrics.get("select/score")
-        enc = module.encoder
         return {
             "steps": trainer.global_step,
             "lr": module.lr,
@@ -63,6 +62,6 @@ class Record(Callback):
             "calibration": {str(k): v for k, v in module.calibration.items()},
             "strength": float(module.encoder.strength),
             "precision": str(trainer.precision),
-            "sources": sources_of(type(m) for m in (enc.attention, enc.reduction, enc.exit)),
+            "sources": sources_of_encoder(module.encoder),
             **module.noted,
         }
