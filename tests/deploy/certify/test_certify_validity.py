@@ -1,5 +1,4 @@
-"""What certificates promise, simulated over thousands of calibration samples; and planted faults,
-which the same checks must find.
+"""What certificates promise, simulated over thousands of calibration samples.
 
 A point whose risk is above its level by a little is where a wrong procedure fails most.
 Shapes: D calibration samples, T points from strict to lax, U units.
@@ -8,8 +7,6 @@ Shapes: D calibration samples, T points from strict to lax, U units.
 import numpy as np
 import pytest
 
-from eat_lightning.deploy.certify.procedure import conformal, learn_then_test
-from eat_lightning.deploy.certify.procedure._bounds import clopper_pearson, fixed_sequence
 from eat_lightning.deploy.certify.procedure.conformal import Conformal
 from eat_lightning.deploy.certify.procedure.learn_then_test import LearnThenTest
 
@@ -39,62 +36,46 @@ def gaps(name: str, draws: int, units: int) -> tuple[np.ndarray, np.ndarray]:
     return worse_T - better_T, lost - (chance_DU > 1 - better_T[:, None])
 
 
-def violated(counts_D: np.ndarray, risks_T: np.ndarray, level: float = LEVEL) -> np.ndarray:
+def violated(counts_D: np.ndarray, risks_T: np.ndarray) -> np.ndarray:
     """Whether any certified point's risk is above the level, D."""
-    return np.array([(risks_T[:count] > level + 1e-12).any() for count in counts_D])
+    return np.array([(risks_T[:count] > LEVEL + 1e-12).any() for count in counts_D])
 
 
-def within(violated_D: np.ndarray, confidence: float = CONFIDENCE) -> bool:
-    """The rate of violations is at most 1 - confidence, up to three binomial errors."""
-    error = 1 - confidence
-    return violated_D.mean() <= error + 3 * np.sqrt(error * confidence / len(violated_D))
-
-
-def check_harm(risks_T: np.ndarray, units: int = 200, draws: int = 4000) -> bool:
-    losses = failures(risks_T, draws, units)
-    (counts_D,) = LearnThenTest().certified([losses], LEVEL, CONFIDENCE)
-    return within(violated(counts_D, risks_T))
-
-
-def check_gap(name: str, draws: int = 2000) -> bool:
-    risks_T, losses = gaps(name, draws, 200)
-    how = {"low": -1.0, "binary": False}
-    (counts_D,) = LearnThenTest().certified([losses], LEVEL, CONFIDENCE, **how)
-    return within(violated(counts_D, risks_T))
-
-
-def check_chains(num_chains: int = 6, draws: int = 2000) -> bool:
-    """Chains over other examples, so that their errors do not coincide."""
-    risks_T = np.array([0.101, 0.2])
-    losses = [failures(risks_T, draws, 200, seed) for seed in range(num_chains)]
-    found = LearnThenTest().certified(losses, LEVEL, CONFIDENCE)
-    return within(np.any([violated(counts_D, risks_T) for counts_D in found], axis=0))
-
-
-def check_expectation(risks_T: np.ndarray, units: int = 20, draws: int = 4000) -> bool:
-    """The mean risk of what is chosen is at most the level, up to three standard errors."""
-    (counts_D,) = Conformal().certified([failures(risks_T, draws, units)], LEVEL)
-    risk_D = np.concatenate([[0.0], risks_T])[counts_D]
-    return risk_D.mean() <= LEVEL + 3 * risk_D.std() / np.sqrt(draws)
+def within(violated_D: np.ndarray) -> bool:
+    """The rate of violations is at most 1 - CONFIDENCE, up to three binomial errors."""
+    error = 1 - CONFIDENCE
+    return violated_D.mean() <= error + 3 * np.sqrt(error * CONFIDENCE / len(violated_D))
 
 
 @pytest.mark.parametrize("risks_T", [COARSE, FINE, RISES_AND_FALLS], ids=["coarse", "fine", "wavy"])
 def test_harm_is_below_its_level(risks_T: np.ndarray):
-    assert check_harm(risks_T)
+    losses = failures(risks_T, draws=4000, units=200)
+    (counts_D,) = LearnThenTest().certified([losses], LEVEL, CONFIDENCE)
+    assert within(violated(counts_D, risks_T))
 
 
 @pytest.mark.parametrize("name", GAPS)
 def test_a_gap_is_below_its_level(name: str):
-    assert check_gap(name)
+    risks_T, losses = gaps(name, draws=2000, units=200)
+    how = {"low": -1.0, "binary": False}
+    (counts_D,) = LearnThenTest().certified([losses], LEVEL, CONFIDENCE, **how)
+    assert within(violated(counts_D, risks_T))
 
 
 def test_chains_together_keep_the_confidence():
-    assert check_chains()
+    """Six chains over other examples, so that their errors do not coincide."""
+    risks_T = np.array([0.101, 0.2])
+    losses = [failures(risks_T, 2000, 200, seed) for seed in range(6)]
+    found = LearnThenTest().certified(losses, LEVEL, CONFIDENCE)
+    assert within(np.any([violated(counts_D, risks_T) for counts_D in found], axis=0))
 
 
 @pytest.mark.parametrize("risks_T", [COARSE, FINE - FINE[0]], ids=["coarse", "fine"])
 def test_conformal_keeps_the_expectation(risks_T: np.ndarray):
-    assert check_expectation(risks_T)
+    """The mean risk of what is chosen is at most the level, up to three standard errors."""
+    (counts_D,) = Conformal().certified([failures(risks_T, draws=4000, units=20)], LEVEL)
+    risk_D = np.concatenate([[0.0], risks_T])[counts_D]
+    assert risk_D.mean() <= LEVEL + 3 * risk_D.std() / np.sqrt(len(risk_D))
 
 
 def test_conformal_keeps_the_expectation_of_a_gap():
@@ -117,48 +98,3 @@ def test_it_is_not_safe_by_doing_nothing():
     assert gap_D.mean() > 0.95
     (counts_D,) = LearnThenTest().certified([failures(worse, 500, 100)], LEVEL, CONFIDENCE)
     assert counts_D.mean() < 0.5
-
-
-def first_failing(p_T: np.ndarray, delta: float) -> np.ndarray:
-    return np.minimum(fixed_sequence(p_T, delta) + 1, np.shape(p_T)[-1])
-
-
-def test_returning_the_first_failing_point_is_found(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(learn_then_test, "fixed_sequence", first_failing)
-    assert not check_harm(COARSE)
-    assert not check_gap("coarse")
-
-
-def test_going_on_after_a_failure_is_found(monkeypatch: pytest.MonkeyPatch):
-    """All that pass, and not all before the first that fails: every point is another chance."""
-    risks_T = np.full(40, 0.101)
-    losses = np.random.default_rng(2).random((1000, 40, 200)) < risks_T[:, None]
-
-    def check() -> bool:
-        (counts_D,) = LearnThenTest().certified([losses], LEVEL, CONFIDENCE)
-        return within(counts_D > 0)
-
-    assert check()
-    monkeypatch.setattr(learn_then_test, "fixed_sequence", lambda p, delta: (p <= delta).sum(-1))
-    assert not check()
-
-
-def test_a_failure_too_few_is_found(monkeypatch: pytest.MonkeyPatch):
-    def one_less(count: np.ndarray, num: int, level: float) -> np.ndarray:
-        return clopper_pearson(count - 1, num, level)
-
-    monkeypatch.setattr(learn_then_test, "clopper_pearson", one_less)
-    assert not check_harm(COARSE)
-    assert not check_harm(FINE)
-
-
-def test_chains_that_do_not_share_the_error_are_found(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(learn_then_test, "share", lambda confidence, num_chains: 1 - confidence)
-    assert not check_chains()
-
-
-def test_a_mean_without_the_next_example_is_found(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(
-        conformal, "controlled", lambda losses, level: (losses.mean(-1) <= level).sum(-1)
-    )
-    assert not check_expectation(FINE - FINE[0])

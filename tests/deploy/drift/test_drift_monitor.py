@@ -113,23 +113,6 @@ def test_false_alarms_stay_below_the_stated_rate():
     assert 0 < found <= poisson.ppf(0.999, bound)
 
 
-def test_a_pool_that_does_not_grow_breaks_the_rate(monkeypatch: pytest.MonkeyPatch):
-    """The simulation can fail: ranks among the calibration part alone are not independent."""
-    frozen = CalibrationPool.take_in
-
-    def take_in(self: CalibrationPool, place_F: np.ndarray, chance_F: np.ndarray) -> np.ndarray:
-        kept = self.at_most_FS.copy()
-        p_F = frozen(self, place_F, chance_F)
-        self.at_most_FS = kept
-        return p_F
-
-    monkeypatch.setattr(CalibrationPool, "take_in", take_in)
-    streams, length, run_length = 12, 1500, 1500
-    bound = streams * length / run_length
-    found = false_alarms(run_length, streams, length)
-    assert found > poisson.ppf(0.999, bound)
-
-
 def test_a_planted_shift_is_found_and_named():
     delays = []
     for seed in range(10):
