@@ -73,12 +73,6 @@ def test_a_method_is_one_class_with_its_yaml_and_its_test():
     assert offenders == []
 
 
-def test_slots_know_no_framework():
-    frameworks = {"hydra", "omegaconf", "lightning", "pytorch_lightning"}
-    paths = [path for folder in FOLDERS for path in folder.glob("*.py")]
-    assert [here(path) for path in paths if imported(path) & frameworks] == []
-
-
 def test_slots_load_without_a_framework():
     """Not through other modules either: a method is used from a plain interpreter."""
     names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in METHODS]

@@ -23,17 +23,6 @@ def eat(study: Study) -> Entry:
     return Entry(study, point)
 
 
-def test_differences_are_on_the_same_examples(study: Study):
-    entry = eat(study)
-    own, trained = entry.to_own, entry.to_trained
-    assert own is not None
-    assert trained is not None
-    assert (own.points, own.p) == (12.5, (1.0,))  # right alone on one
-    assert (trained.points, trained.p) == (50.0, (0.125,))  # on four: 2 x 0.5^4
-    assert own.interval is not None
-    assert own.interval.low == 0 < own.interval.high
-
-
 def test_a_static_model_of_another_body_is_not_the_baseline(tmp_path: Path):
     static_run(tmp_path, encoder="another")
     eat_run(tmp_path)

@@ -1,10 +1,11 @@
-"""The bench: the interval of a median by hand, and one bench from end to end."""
+"""The bench: the interval of a median by hand, one bench from end to end, and one of a run."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from benches import config
+from exports import make_run
 
 from eat_lightning.runs import jsonl
 from experiments.bench import __main__ as entry
@@ -13,6 +14,18 @@ from experiments.bench.race import median
 from experiments.bench.rows import BenchRow
 
 FAST = Ceilings(gflops=100, gbytes=10)
+SIZES = {"hidden_size": 16, "num_heads": 2, "intermediate_size": 32}
+SETTINGS: dict[str, Any] = {
+    **{"what": "speed", "run": None, "data": {"dir": None}, "minutes": None, "near": [8, 20]},
+    **{"body": None, "long": None, "encoder": SIZES | {"num_layers": 12, "vocab_size": 40}},
+    **{"ratio": 0.3, "leaving": 0.5, "lengths": None, "tasks": ["sst2"], "batches": [2]},
+    **{"examples": 4, "repeats": 2, "dtype": "fp32", "threads": 1, "seed": 0, "force": True},
+    **{"compilers": ["compiled", "frozen"], "only": None, "budget": None},
+}
+
+
+def config(to: Path, **changes: Any) -> dict[str, Any]:
+    return SETTINGS | {"to": str(to / "bench")} | changes
 
 
 def test_interval_of_a_median():
@@ -45,3 +58,13 @@ def test_whole_bench(tmp_path: Path, no_rivals: None, capsys: pytest.CaptureFixt
     report = (tmp_path / "bench" / "report.md").read_text()
     assert "## cost-fp32" in report
     assert "fp32 100 GFLOP/s, 10.0 GB/s" in report
+
+
+@pytest.mark.slow
+def test_a_run_races_in_int8(tmp_path: Path, no_rivals: None):
+    run = make_run(tmp_path / "eat", "dense", "norm_topk", "confidence")
+    rows = entry.bench(config(tmp_path, run=str(run), near=None, dtype="int8"))
+    by_name = {row.candidate: row for row in rows if row.order == "sorted"}
+    assert {"HF int8", "static int8", "EAT int8", "EAT prepacked fp32"} <= by_name.keys()
+    assert set(by_name["EAT int8"].over) == {"HF", "static", "best static"}  # no ORT
+    assert by_name["EAT int8"].flops_ratio < 1

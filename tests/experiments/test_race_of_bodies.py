@@ -16,13 +16,6 @@ from experiments.bench.released import RELEASED
 from experiments.bench.setup import shape_of
 
 
-def test_sizes_are_the_released_ones():
-    modern, small = shape_of("modernbert_base"), shape_of("deberta_v3_small")
-    assert (modern.num_layers, len(modern.local_layers), modern.max_length) == (22, 14, 8192)
-    assert (modern.rotary_base, modern.local_rotary_base) == (160_000.0, 10_000.0)
-    assert (small.num_layers, small.relative, small.relative_buckets) == (6, "disentangled", 256)
-
-
 def test_yamls_of_bodies_have_as_many_layers():
     """Each body is chosen by one name, for a race and for training; and the weights of three,
     poolers apart, come to the millions that sums of their matrices give."""
