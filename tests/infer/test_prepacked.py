@@ -14,14 +14,6 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.mark.parametrize("rows", [1, 7, 40])
-def test_a_product_with_prepacked_weights(rows: int):
-    torch.manual_seed(0)
-    linear, x_ND = nn.Linear(24, 40), torch.randn(rows, 24)
-    with torch.inference_mode():
-        assert torch.allclose(PrepackedLinear(linear)(x_ND), linear(x_ND), atol=1e-5)
-
-
-@pytest.mark.parametrize("rows", [1, 7, 40])
 def test_a_sum_within_a_product(rows: int):
     torch.manual_seed(0)
     linear, x_ND, to_NM = nn.Linear(24, 40), torch.randn(rows, 24), torch.randn(rows, 40)

@@ -33,16 +33,6 @@ def test_shares_of_depths_and_reasons(split: Examples):
     assert outcome.exit_reasons == {name: named.count(name) / len(named) for name in {*named}}
 
 
-def test_one_tau_for_each_exit(split: Examples):
-    encoder = tiny(head={"layers": LAYERS})
-    recorded = record(encoder, split)
-    confidence_EB = [torch.tensor(recorded.guesses[k]).softmax(-1).amax(-1) for k in LAYERS]
-    rule = method("exit", "confidence", layers=LAYERS, tau=[1.0, 0.5, 0.9])
-    second_B, third_B = (confidence_EB[1] >= 0.5).numpy(), (confidence_EB[2] >= 0.9).numpy()
-    expected = np.where(confidence_EB[0] >= 1, 2, np.where(second_B, 3, np.where(third_B, 4, 6)))
-    assert recorded.under(rule).depth_B.tolist() == expected.tolist()
-
-
 def test_token_layers_by_hand(split: Examples):
     encoder = tiny("dense", "norm_topk", head={"layers": LAYERS})
     outcome = record(encoder, Examples(ragged((11,)))).under(method("exit", "never"))

@@ -1,13 +1,12 @@
 """The contract of a method, with methods of a user's own: every hook, and what is refused."""
 
 import importlib
-from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from attentions import Example, bound, drawn, examples, product
-from models import alone, has_mask, kinds, method, packed, ragged, tiny
+from models import alone, has_mask, kinds, method, ragged, tiny
 from torch import nn
 
 from eat_lightning.answer_kind import SingleLabel
@@ -73,24 +72,6 @@ def test_a_reduction_may_act_on_the_embedding_and_read_token_ids():
     trace = encoder(batch)
     assert trace.tokens_LB[:, 0].tolist() == [9 - times] * 6
     assert not torch.allclose(trace.logits_BC, whole.logits_BC)
-
-
-def test_notes_sizes_and_weights_are_cut_with_the_rows():
-    rows = packed([[float(i)] for i in range(5)], [3, 2])
-    rows = replace(
-        rows,
-        size_N=torch.arange(5.0),
-        weight_N=-torch.arange(5.0),
-        notes={"bucket": torch.arange(5)},
-        penalties={"p": torch.tensor([1.0, 2.0])},
-        original_B=torch.tensor([3, 2]),
-    )
-    taken = rows.take(torch.tensor([0, 2, 3]), torch.tensor([2, 1]))
-    assert taken.notes["bucket"].tolist() == [0, 2, 3]
-    assert (taken.size_N.tolist(), taken.weight_N.tolist()) == ([0, 2, 3], [0, -2, -3])
-    only = taken.only(torch.tensor([False, True]))
-    assert (only.penalties["p"].tolist(), only.original_B.tolist()) == ([2.0], [2])
-    assert only.with_penalty("p", torch.tensor([5.0])).penalties["p"].tolist() == [7.0]
 
 
 class OwnReason(ExitRule):

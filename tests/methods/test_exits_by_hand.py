@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from eat_lightning.methods.exit._scores import entropy
 from eat_lightning.methods.exit.beem import Beem
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.entropy import Entropy
@@ -154,14 +153,6 @@ def test_by_how_much(rule: Any, logits_EBC: Tensor, margins: list[float]):
     assert rule.margin(logits_EBC).tolist() == pytest.approx(margins, abs=1e-3)
 
 
-def test_entropies():
-    """p log p from probabilities would be 0 x -inf of a saturated logit."""
-    assert entropy(MIXED[-1]).tolist() == pytest.approx(NATS)
-    shares = [nats / math.log(3) for nats in NATS]
-    assert entropy(MIXED[-1], normalised=True).tolist() == pytest.approx(shares)
-    assert entropy(torch.tensor([1e4, 0.0, -1e4])).tolist() == 0
-
-
 def test_divergences():
     assert pytest.approx(0.1468, abs=1e-4) == APART
     far_EB = divergences(guesses([0.9, 0.9, 0.999999], [0.5, 0.9, 0.000001]))
@@ -172,14 +163,6 @@ def test_divergences():
 
 def test_the_least_lead_of_all_exits():
     assert (Margin([0.95, 0.5], [3, 4]).least_lead, Margin(0.3).least_lead) == (0.5, 0.3)
-
-
-def test_scores_of_experts_add_up_while_they_agree():
-    """Weights 0.2, 0.3 and 0.4 of layers 2, 3 and 4; the second example's class changes once."""
-    rule = Beem(layers=[2, 3, 4])
-    assert rule._score(EXPERTS[:1]).tolist() == pytest.approx([0.16, 0.16])
-    assert rule._score(EXPERTS[:2]).tolist() == pytest.approx([0.16 + 0.27, 0.27])
-    assert rule._score(EXPERTS).tolist() == pytest.approx([0.43 + 0.24, 0.27 + 0.28])
 
 
 def test_experts_as_released_are_patience():

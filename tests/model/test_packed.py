@@ -1,6 +1,5 @@
 """Batches end to end: nothing is lost between packed rows and padded blocks."""
 
-import pytest
 import torch
 from models import packed
 
@@ -29,25 +28,19 @@ def test_layout_by_hand():
     assert layout.unpad(padded).tolist() == [0, 1, 2, 3, 4, 5]
 
 
-@pytest.mark.parametrize("lengths", [[1], [4], [3, 3], [1, 1, 1], [5, 2, 9, 1]])
-@pytest.mark.parametrize("tail", [(), (3,), (2, 4)])
-def test_unpad_undoes_pad(lengths: list[int], tail: tuple[int, ...]):
-    layout = Layout(torch.tensor(lengths), CPU)
-    x_N = torch.randn(sum(lengths), *tail)
-    padded = layout.pad(x_N)
-    assert padded.shape == (len(lengths), max(lengths), *tail)
-    assert torch.equal(layout.unpad(padded), x_N)
-    assert torch.equal(padded[layout.real_BL], x_N)
-
-
 def test_take_and_only():
     vectors = packed([[float(i)] for i in range(6)], [2, 1, 3])
     vectors.size_N = torch.tensor([1, 2, 1, 1, 3, 1])
+    vectors.weight_N = -torch.arange(6.0)
     vectors.strength_B = torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64)
+    vectors.original_B, vectors.notes = torch.tensor([2, 1, 3]), {"bucket": torch.arange(6)}
+    vectors.penalties = {"p": torch.tensor([1.0, 2.0, 3.0])}
     shorter = vectors.take(torch.tensor([0, 2, 3, 5]), torch.tensor([1, 1, 2]))
     assert shorter.x_ND.flatten().tolist() == [0, 2, 3, 5]
     assert shorter.position_N.tolist() == [0, 0, 0, 2]
     assert shorter.size_N.tolist() == [1, 1, 1, 1]
+    assert shorter.weight_N.tolist() == [0, -2, -3, -5]
+    assert shorter.notes["bucket"].tolist() == [0, 2, 3, 5]
     assert shorter.special_N.tolist() == [True, True, True, True]
     stay_B = torch.tensor([True, False, True])
     fewer = vectors.only(stay_B)
@@ -56,3 +49,5 @@ def test_take_and_only():
     assert fewer.layout.lengths_B.tolist() == [2, 3]
     assert fewer.strength_B.tolist() == [0.1, 0.3]
     assert fewer.size_N.tolist() == [1, 2, 1, 3, 1]
+    assert (fewer.penalties["p"].tolist(), fewer.original_B.tolist()) == ([1.0, 3.0], [2, 3])
+    assert fewer.with_penalty("p", torch.tensor([5.0, 0.0])).penalties["p"].tolist() == [6.0, 3.0]

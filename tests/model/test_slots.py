@@ -100,9 +100,10 @@ def test_a_class_from_outside_is_told_what_it_lacks():
         "Dense",
         "",
         "dense\0",
+        7,
     ],
 )
-def test_what_is_no_method_is_refused(kind: str):
+def test_what_is_no_method_is_refused(kind: object):
     before = set(sys.modules)
     with pytest.raises(ValueError, match=r"^attention.kind"):
         build("attention", {"kind": kind, "command": "echo no"})

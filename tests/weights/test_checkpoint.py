@@ -61,20 +61,6 @@ def test_a_method_from_outside_the_package(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    ("kind", "slot"),
-    [
-        *(("os.system", slot) for slot in ("attention", "reduction", "exit")),
-        *((kind, "exit") for kind in ("../x", "_topk", "nope", "", 7)),
-    ],
-)
-def test_a_hostile_config_is_refused(kind, slot: str, folder: Path):
-    hostile = {"kind": kind, "command": "touch pwned", "args": "touch pwned", "shell": True}
-    edit(folder, **{slot: hostile})
-    with pytest.raises(ConfigError, match=rf"^{folder}: not a model that can be loaded \({slot}"):
-        load_model(folder)
-
-
-@pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"exit": "never"}, "exit must be a dict"),
