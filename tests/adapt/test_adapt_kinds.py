@@ -137,28 +137,6 @@ def test_sameness_by_hand():
     assert cut.shown(np.array([2.4, 0.1])) == "2.400"  # beside a score stands its error
 
 
-@pytest.mark.nightly
-@pytest.mark.parametrize("kind", MODELS)
-def test_exits_of_each_kind_in_onnxruntime(kind: str, texts: Path, tmp_path: Path, monkeypatch):
-    pytest.importorskip("onnxscript")
-
-    def onnx_is_fastest(candidates: dict[str, Any], **_: Any) -> Any:
-        ms = {key: (1.0 if "exits" in key else 4.0) if "onnx" in key else 9.0 for key in candidates}
-        yield {key: {"latency_ms": x, "throughput": 1000.0} for key, x in ms.items()}
-
-    monkeypatch.setattr(search, "time_all", onnx_is_fastest)
-    model, to = save(tmp_path / "model", kind), tmp_path / "adapted"
-    made = steps.adapt(plan_of(model, texts, to, *WORDS[kind], "engines=[onnx]"))
-    assert made.chosen.form.engine == "onnx"
-    assert made.chosen.point is not None
-    split, original_NC = made.splits["certify"], made.original_answers["certify"]
-    given = parsed(PredictSettings, config_of("predict", f"run='{to}'"))
-    answers = open_backend(given).answer([list(split.text(i)) for i in range(len(split))])
-    same = [is_same(*pair, made.plan.tolerance) for pair in zip(answers, original_NC, strict=True)]
-    assert made.chosen.tested is not None
-    assert same.count(False) == made.chosen.tested[0].changed
-
-
 def test_a_predicted_error_is_no_refusal(capsys: pytest.CaptureFixture[str]):
     answers = [{"score": 1.5, "error": 0.2}, {"line": 2, "error": "no text"}]
     assert text_io.write(answers) == 1

@@ -200,13 +200,6 @@ def test_several_labels_each_have_a_sigmoid():
         assert data[0]["probs"] == pytest.approx([0.5, SURE])
 
 
-def test_semantic_router_s_http_classify(served: Running):
-    """Every label once, in a flat list, and probabilities that sum to 1."""
-    found = post(served, "/classify", {"inputs": "hard good"}).json()
-    assert sorted(each["label"] for each in found) == ["negative", "positive"]
-    assert sum(each["score"] for each in found) == pytest.approx(1)
-
-
 @pytest.mark.parametrize("path", ["/classify", "/v1/classify", "/invocations"])
 def test_vllm_s_classify(served: Running, path: str):
     found = post(served, path, {"model": "any", "input": ["good", "hard bad"]}).json()

@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,15 +28,6 @@ from eat_lightning.runs.run import Run
 
 TEXTS = [
     " ".join(["good", "bad", "film", "not", "very", "the"][i % 5 : 1 + i % 6]) for i in range(30)
-]
-
-
-SHAPES: list[tuple[str, dict[str, Any]]] = [
-    ("/classify", {"text": "good"}),
-    ("/predict", {"inputs": [["good"], ["bad"]]}),
-    ("/", {"inputs": "good", "parameters": {}}),
-    ("/classify", {"inputs": "good"}),
-    ("/v1/classify", {"input": ["good", "bad"]}),
 ]
 
 
@@ -158,12 +148,6 @@ def process(*overrides: str, **how: Any) -> Iterator[tuple[commands.Command, htt
             yield child, client
 
 
-def children(pid: int) -> list[int]:
-    """Of all of its threads: a worker's successor is started by another one."""
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for task in tasks for child in task.read_text().split()]
-
-
 @pytest.mark.slow
 def test_the_command_answers_reads_its_run_again_and_ends_with_status_0(run: Path, tmp_path: Path):
     """HUP takes the run that a link now leads to, and keeps the old one where that is none. TERM
@@ -241,28 +225,6 @@ def test_a_killed_worker_is_said_and_replaced(run: Path, capfd: pytest.CaptureFi
     assert capfd.readouterr().err.count("died (status -9): starting another") == 2
 
 
-@pytest.mark.slow
-def test_every_request_is_answered_or_gets_an_error(run: Path):
-    """In every shape, with workers killed at any moment: idle, at work, starting. Which of the two
-    a request gets is the scheduler's: who comes when a death has been noticed waits for the
-    successor, and gets 200."""
-    with process(f"run={run}", "deadline_ms=50000", forks=False) as (child, client):
-        end, deaths = time.monotonic() + 12, 0
-        codes = []
-        while time.monotonic() < end:
-            if len(codes) % 24 == 5:  # another shape each time
-                for worker in children(child.pid):
-                    os.kill(worker, signal.SIGKILL)
-                    deaths += 1
-            path, content = SHAPES[len(codes) % len(SHAPES)]
-            codes.append(client.post(path, json=content).status_code)
-        assert set(codes) <= {200, 503}
-        assert deaths
-        assert client.post("/classify", json={"text": "good"}).status_code in (200, 503)
-        eventually(lambda: client.post("/classify", json={"text": "good"}).status_code == 200, 60)
-        assert child.poll() is None
-
-
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -275,10 +237,3 @@ def test_what_cannot_be_served_is_said_in_one_line(run: Path, changes: dict, sai
         serve(settings(**({"run": str(run), "port": 0} | changes)))
     assert str(refused.value).startswith(said)
     assert "\n" not in str(refused.value)
-
-
-@pytest.mark.slow
-def test_the_command_says_it_in_one_line():
-    out, said = commands.finished(commands.SERVE, "port=0", "run=nowhere", status=1)
-    assert said == "error: run=nowhere is not a run folder: there is no such folder\n"
-    assert out == ""

@@ -14,8 +14,15 @@ import pytest
 from exports import make_run
 from finished import make_run as make_ranker
 from gateways import eventually
-from test_serve_process import SHAPES, children, process
+from test_serve_process import process
 
+SHAPES: list[tuple[str, dict[str, Any]]] = [
+    ("/classify", {"text": "good"}),
+    ("/predict", {"inputs": [["good"], ["bad"]]}),
+    ("/", {"inputs": "good", "parameters": {}}),
+    ("/classify", {"inputs": "good"}),
+    ("/v1/classify", {"input": ["good", "bad"]}),
+]
 RERANK: list[tuple[str, dict[str, Any]]] = [
     ("/rerank", {"query": "good", "texts": ["good film", "bad"]}),
     ("/v1/rerank", {"query": "good", "documents": ["good film", "bad"]}),
@@ -90,6 +97,12 @@ def test_what_one_gateway_cannot_answer_another_does(tmp_path: Path):
             statuses = [future.result() for future in futures]
         assert statuses == [200] * REQUESTS
         assert child.poll() is not None
+
+
+def children(pid: int) -> list[int]:
+    """Of all of its threads: a worker's successor is started by another one."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
 
 
 def slow_sender(client: httpx.Client) -> socket.socket:
