@@ -74,11 +74,3 @@ def test_a_figure_of_bars_is_of_its_page_s_table():
 def test_a_study_s_page_is_short():
     lengths = {str(path): len(prose(path.read_text("utf-8")).split()) for path in STUDIES}
     assert {path: words for path, words in lengths.items() if words > LONGEST} == {}
-
-
-def test_a_sentence_is_counted_by_hand():
-    assert sentences("It is 1.5 times. So:\n* `a b` [c d](e.md)\n\n| a table. |") == [
-        *("It is 1.5 times.", "So:", "Code c d"),
-    ]
-    assert numbers("1 to 2 points, 3 of 872, at tau 0.9") == ["1~2", "3~872,"]
-    assert numbers("+2.4 (-0.2 to +4.9) and -2 to -1 %") == ["+2.4", "-2~-1"]

@@ -12,11 +12,9 @@ from commands import Command
 from finished import config_of, make_run
 
 from eat_lightning import text_io
-from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.deploy.predict import __main__ as predict
 from eat_lightning.errors import reported
 from eat_lightning.overrides import with_path_quoted
-from eat_lightning.runs.run import Run
 
 
 @pytest.fixture(scope="module")
@@ -123,27 +121,6 @@ def test_windows_that_do_not_go_with_the_model_are_one_line(
     status, _, err = call("a\n", f"run={sst2}", "long=windows", *words)
     assert (status, len(err.splitlines())) == (1, 1)
     assert error in err
-
-
-def test_answers_are_the_models_in_any_batch(sst2: Path, call):
-    texts = [" ".join(["good", "bad", "film", "not"][: 1 + i % 4]) for i in range(11)]
-    encoder, labels = Run.open(sst2).model()
-    alone = [call(f"{text}\n", f"run={sst2}")[1][0] for text in texts[:4]]
-    for batch in ("batch=1", "batch=4", "batch=100"):
-        _, answers, _ = call("\n".join(texts), f"run={sst2}", batch)
-        assert [a["label"] for a in answers] == [alone[i % 4]["label"] for i in range(11)]
-        assert [a["depth"] for a in answers] == [alone[i % 4]["depth"] for i in range(11)]
-    ids = toy_tokenizer()(texts[2])["input_ids"]
-    trace = encoder(predict_batch(ids))
-    assert alone[2]["label"] == labels[int(trace.logits_BC.argmax())]
-    confidence = trace.logits_BC.softmax(-1).max().item()
-    assert alone[2]["confidence"] == pytest.approx(confidence, abs=1e-5)
-
-
-def predict_batch(ids: list[int]):
-    from eat_lightning.model.packed import Batch
-
-    return Batch.from_lists([ids])
 
 
 def test_bad_lines_stand_in_their_place(sst2: Path, call):
