@@ -2,6 +2,8 @@
 
 import copy
 import json
+import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -83,6 +85,16 @@ def choices(name: str, chosen: tuple[str, ...]) -> DictConfig:
     folder = str(beside[0].parent) if beside else CONFIG_DIR
     with initialize_config_dir(folder, version_base="1.3"):
         return compose(name, overrides=list(chosen))
+
+
+def called(main: Callable[[], Any], *words: str) -> int:
+    """The status that a command ends with, in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["eat", *words])
+        try:
+            return int(bool(main()))
+        except SystemExit as ended:
+            return int(ended.code or 0)
 
 
 def refused(

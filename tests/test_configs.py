@@ -1,12 +1,11 @@
 """Every yaml composes and binds; every fault is named in one line, all at once."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
-from finished import config_of
+from finished import called, config_of
 from hydra import compose, initialize_config_dir
 from models import each_once
 from omegaconf import OmegaConf
@@ -263,19 +262,9 @@ def test_a_regression_refuses_exits_by_class() -> None:
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+def command(capsys: pytest.CaptureFixture[str]) -> Command:
     """The whole command in this process: its status, standard output and standard error."""
-
-    def call(*overrides: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["eat train", *overrides])
-        try:
-            main()
-            status = 0
-        except SystemExit as ended:
-            status = int(ended.code or 0)
-        return status, *capsys.readouterr()
-
-    return call
+    return lambda *overrides: (called(main, *overrides), *capsys.readouterr())
 
 
 @pytest.mark.parametrize(

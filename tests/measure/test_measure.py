@@ -1,11 +1,11 @@
 """Runs in, rows and a table out; taus, rules and overrides without training; faults in one line."""
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from finished import called
 from measured import FAST, UNTIMED, call, make_run
 
 from eat_lightning.errors import ConfigError
@@ -251,32 +251,18 @@ def test_names_with_commas_reach_hydra(tmp_path: Path, monkeypatch: pytest.Monke
     assert with_paths_listed(["--help"], "run") == ["--help"]
 
 
-@pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
-    """The whole command: (status, standard output, standard error)."""
-
-    def call_main(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["measure", *arguments])
-        monkeypatch.chdir(tmp_path)
-        try:
-            main()
-            status = 0
-        except SystemExit as ended:
-            status = int(ended.code or 0)
-        return status, *capsys.readouterr()
-
-    return call_main
-
-
-def test_the_command(run: Path, tmp_path: Path, command):
+def test_the_command(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.iterdir())
-    status, out, err = command(f"run={run}", "exit.tau=1.5", "exit.layers=[9]")
-    assert (status, out) == (1, "")
+    assert called(main, f"run={run}", "exit.tau=1.5", "exit.layers=[9]") == 1
+    out, err = capsys.readouterr()
+    assert out == ""
     assert err.splitlines() == [
         "error: exit.tau must be in (0, 1], got 1.5",
         "error: exit.layers must be in 0..6, got 9",
     ]
-    status, out, err = command(f"run={run}", "exit.tau=0.9", *UNTIMED)
-    assert (status, err) == (0, "")
+    assert called(main, f"run={run}", "exit.tau=0.9", *UNTIMED) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
     assert "tau 0.9" in out
     assert sorted(tmp_path.iterdir()) == before  # no folders of Hydra's

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from finished import config_of
+from finished import called, config_of
 from studies import EAT, keep, make_recorded, make_row
 
 from eat_lightning.errors import ConfigError
@@ -146,10 +146,7 @@ def test_a_claim_by_itself_is_shown_in_the_terminal(tmp_path: Path, capsys):
             one_claim(*arguments)
 
 
-def test_exit_status_and_one_line(monkeypatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
-    monkeypatch.setattr("sys.argv", ["eat report", f"study={tmp_path}"])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 1
+def test_exit_status_and_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    assert called(main, f"study={tmp_path}") == 1
     assert "has no rows: measure its runs" in capsys.readouterr().err
     assert logging.getLogger("matplotlib.font_manager").getEffectiveLevel() == logging.WARNING

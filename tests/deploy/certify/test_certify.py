@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 import torch
 import yaml
 from certificates import answers, call, make_run, measured
-from finished import refused
+from finished import called, refused
 from models import method
 
 from eat_lightning.data.tokens import toy_tokenizer
@@ -91,27 +90,15 @@ def poison(patch: pytest.MonkeyPatch, names: tuple[str, ...]) -> None:
     patch.setattr(ToyData, "source", source)
 
 
-def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """The status that the command ends with, in this process."""
-    monkeypatch.setattr(sys, "argv", ["certify", *arguments])
-    try:
-        main()
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
-
-
-def test_too_little_data_is_full_depth_and_no_error(
-    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-):
-    assert command(monkeypatch, f"run={run}", "level=0.001") == 0
+def test_too_little_data_is_full_depth_and_no_error(run: Path, capsys: pytest.CaptureFixture):
+    assert called(main, f"run={run}", "level=0.001") == 0
     said, errors = capsys.readouterr()
     assert errors == ""
     assert said.startswith(
         "fallback to full depth: 300 examples are too few: 0.1 % at 95 % confidence takes 3"
     )
     assert "promise: nothing leaves early, so accuracy gap is 0" in said
-    assert command(monkeypatch, f"run={run}", "level=2") == 1
+    assert called(main, f"run={run}", "level=2") == 1
     assert capsys.readouterr() == ("", "error: level must be in (0, 1), got 2\n")
     certificate = Certificate.read(Run.open(run), "accuracy_gap-0.001-0.95")
     assert certificate.fallback

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from commands import Command
-from finished import config_of, make_run
+from finished import called, config_of, make_run
 
 from eat_lightning import text_io
 from eat_lightning.deploy.predict import __main__ as predict
@@ -36,14 +36,10 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
     def run(text: str | bytes, *arguments: str, action: Callable[[], Any] = predict.main) -> Any:
         (tmp_path / "in").write_bytes(text.encode() if isinstance(text, str) else text)
-        monkeypatch.setattr(sys, "argv", ["predict", *arguments])
         monkeypatch.chdir(tmp_path)
         with (tmp_path / "in").open() as lines:
             monkeypatch.setattr(sys, "stdin", lines)
-            try:
-                status = int(bool(action()))
-            except SystemExit as ended:
-                status = int(ended.code or 0)
+            status = called(action, *arguments)
         assert [p.name for p in tmp_path.iterdir()] == ["in"]  # no output folders
         out, err = capsys.readouterr()
         return status, [json.loads(line) for line in out.splitlines()], err
