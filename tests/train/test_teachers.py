@@ -15,6 +15,7 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.infer.record import record
 from eat_lightning.methods.objective.hidden_distillation import HiddenDistillation
 from eat_lightning.model.options import ALL_EXITS
+from eat_lightning.model.packed import Batch
 from eat_lightning.runs.run import Run
 from eat_lightning.train.fit import data_of
 from eat_lightning.train.plan import planned
@@ -45,6 +46,25 @@ def test_a_teacher_is_matched_by_label_name_and_cached(run: Run, tmp_path: Path)
     assert order == [1, 0, 2]
     with pytest.raises(ConfigError, match="teacher's labels LABEL_0, LABEL_1"):
         label_order(["LABEL_0", "LABEL_1"], ["negative", "positive"])
+
+
+def test_a_teacher_answers_texts_in_its_own_tokens(run: Run, tmp_path: Path):
+    """And not the ids of its student, whose tokenizer has the same pieces in another order."""
+    from transformers import BertTokenizer
+
+    from eat_lightning.train.teacher import attach_teacher
+
+    data = data_of(planned(config_of(*TINY, f"data.cache_dir={tmp_path}")))
+    own: Any = data.tokenizer
+    turned = {piece: place for place, piece in enumerate(reversed(own.get_vocab()))}
+    data.tokenizer = BertTokenizer(vocab=turned, do_lower_case=True)
+    attach_teacher(data, str(run.folder), np.array([3, 50]))
+    split, (encoder, _) = data.split("train"), run.model()
+    for row in (3, 50):
+        tokens = own(split.text(row)[0]).input_ids
+        assert tokens != split.batch(np.array([row])).ids_N.tolist()
+        said_BC = encoder(Batch.from_lists([tokens]), ALL_EXITS).logits_BC.detach()
+        np.testing.assert_allclose(split.teacher[row], said_BC[0], atol=1e-4)
 
 
 def test_a_teacher_is_asked_for_what_a_run_draws_and_nothing_twice(
