@@ -70,21 +70,6 @@ def test_windows_are_read_and_texts_are_counted(
     )
 
 
-@pytest.mark.slow
-def test_windows_in_onnxruntime(classifier: Path, few_texts: Path, tmp_path: Path, monkeypatch):
-    pytest.importorskip("onnxscript")
-
-    def onnx_is_fastest(candidates: dict[str, Any], **_: Any) -> Any:
-        ms = {key: (1.0 if "exits" in key else 4.0) if "onnx" in key else 9.0 for key in candidates}
-        yield {key: {"latency_ms": ms[key], "throughput": 1000.0} for key in candidates}
-
-    monkeypatch.setattr(search, "time_all", onnx_is_fastest)
-    given = f"max_length={AT_ONCE}", *WINDOWS, "engines=[onnx]", "agree=0.8"
-    made = steps.adapt(plan_of(classifier, few_texts, tmp_path / "adapted", *given))
-    assert (made.chosen.form.engine, made.chosen.is_static) == ("onnx", False)
-    assert {answer["windows"] for answer in check_answers(made)} == {1, 2}
-
-
 @pytest.mark.parametrize("long", ["refuse", "cut"])
 def test_what_is_refused_is_left_out_and_what_is_cut_is_cut(
     long: str, classifier: Path, few_texts: Path, tmp_path: Path, monkeypatch, capsys
