@@ -1,7 +1,6 @@
 """What loggers are given, at values a person can compute; slow: what W&B and TensorBoard keep."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from commands import finished
 from hydra import compose, initialize_config_dir
 from models import method
+from training import TINY
 
 from eat_lightning.answer_kind import SingleLabel
 from eat_lightning.config import CONFIG_DIR, plain
@@ -200,54 +201,26 @@ def test_measured_rows_are_a_run_beside_the_trained_one(tmp_path: Path, latency_
     assert charts == {"frontier/flops": 2} | ({"frontier/latency": 2} if latency_ms else {})
 
 
-TINY = [
-    *("data=toy", "encoder=tiny", "encoder.hidden_size=32", "encoder.intermediate_size=64"),
-    *("data.num_train=160", "data.num_validation=60", "data.calibration=80", "threads=1"),
-    *("trainer=smoke", "trainer.max_steps=10", "trainer.log_every_n_steps=1", "model=eat_pruned"),
-]
-
-
-def command(module: str, *overrides: str) -> str:
-    """As on a machine without an account, whatever this one has."""
-    secrets = ("WANDB_MODE", "WANDB_API_KEY")
-    kept = {name: value for name, value in os.environ.items() if name not in secrets}
-    found = subprocess.run(
-        [sys.executable, "-m", f"eat_lightning.{module}", *overrides],
-        env=kept | {"HOME": os.environ["EAT_OUTPUTS"]},
-        capture_output=True,
-        text=True,
-    )
-    assert found.returncode == 0, found.stderr
-    return found.stdout
-
-
 def inspect(folder: Path, *flags: str) -> str:
     wandb = Path(sys.executable).parent / "wandb"
     ask = [wandb, "leet", "inspect", "--json", *flags, folder]
     return subprocess.run(ask, capture_output=True, text=True, check=True).stdout
 
 
-@pytest.fixture(scope="module")
-def offline(outputs: Path) -> list[Path]:
-    """Two jobs of one sweep, recorded without an account."""
-    command("train", "-m", *TINY, "logger=wandb", "study=tracked", "seed=1,2")
-    return sorted((outputs / "tracked").glob("*/wandb/offline-run-*"))
-
-
 @pytest.mark.slow
-def test_each_job_of_a_sweep_is_a_run_of_its_own_in_one_group(offline: list[Path]):
-    told = [json.loads(inspect(folder, "--summary")) for folder in offline]
-    assert [run["config"]["seed"] for run in told] == [1, 2]
-    assert [run["state"] for run in told] == ["finished", "finished"]
+def test_each_job_of_a_sweep_is_a_run_of_its_own_in_one_group(
+    outputs: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Without an account. Its curves run over global steps, and the row is its summary."""
+    for name in ("WANDB_MODE", "WANDB_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    given = ["trainer.max_steps=10", "trainer.log_every_n_steps=1", "model=eat_pruned"]
+    given += ["logger=wandb", "study=tracked", "seed=1,2"]
+    finished("eat_lightning.train", "-m", *TINY, *given, env={"HOME": str(outputs)})
+    offline = sorted((outputs / "tracked").glob("*/wandb/offline-run-*"))
     begun = [json.loads(inspect(folder).splitlines()[1])["run"] for folder in offline]
-    assert {run["run_group"] for run in begun} == {"tracked"}
-    assert {run["job_type"] for run in begun} == {"train"}
+    assert [run["run_group"] for run in begun] == ["tracked"] * 2
     assert begun[0]["run_id"] != begun[1]["run_id"]
-    assert begun[0]["config"]["update"]["reduction"]["ratio"] == 0.3
-
-
-@pytest.mark.slow
-def test_curves_run_over_global_steps_and_the_row_is_the_summary(offline: list[Path]):
     records = [json.loads(line) for line in inspect(offline[0]).splitlines()]
     history = [r["history"]["item"] for r in records if r["type"] == "history"]
     steps = {h["trainer/global_step"]: h["train/strength"] for h in history if "train/loss" in h}
@@ -255,14 +228,11 @@ def test_curves_run_over_global_steps_and_the_row_is_the_summary(offline: list[P
     assert (steps[0], steps[9]) == (0, 1)
     validated = [h for h in history if "select/score" in h]
     assert [h["trainer/global_step"] for h in validated] == [4, 9]
-    for h in validated:
-        assert sum(h[f"select/exit_share_{k}"] for k in (3, 4, 6)) == pytest.approx(1)
-        assert 3 <= h["select/depth"] <= 6
-        assert "select/accuracy_exit_3" in h
-    summary = json.loads(inspect(offline[0], "--summary"))["summary"]
-    kept = read(offline[0].parents[1] / "rows.jsonl")[0]
-    wanted = numbers_of(kept)
+    shares = [sum(h[f"select/exit_share_{k}"] for k in (3, 4, 6)) for h in validated]
+    assert shares == pytest.approx([1, 1])
+    told = json.loads(inspect(offline[0], "--summary"))
+    assert (told["config"]["seed"], told["state"]) == (1, "finished")
+    wanted, summary = numbers_of(read(offline[0].parents[1] / "rows.jsonl")[0]), told["summary"]
     assert {name: summary[name] for name in wanted} == pytest.approx(wanted)
-    assert summary["dev/reduction"]["kind"] == "norm_topk"
     assert summary["frontier/flops_table"]["nrows"] == 7 + 3  # rules, and a depth for each head
     assert summary["calibration/reliability_table"]["ncols"] == 6

@@ -10,8 +10,7 @@ from exports import NAME, shared_export
 from test_drift import assert_alike, said, seen_by
 
 from eat_lightning.deploy.drift.__main__ import drift
-from eat_lightning.deploy.drift.monitor import Monitor
-from eat_lightning.deploy.drift.reference import Reference, read_reference
+from eat_lightning.deploy.drift.reference import read_reference
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.methods.policy.veto import Veto
@@ -68,29 +67,3 @@ def test_the_reference_of_an_export(pair: tuple[Path, Path], capsys: pytest.Capt
     (onnx / "drift.json").write_bytes(run_kept)
     with pytest.raises(ConfigError, match=r"another export \(None there"):
         read_reference(backend)
-
-
-@pytest.mark.slow
-def test_the_gateway_watches_an_export(pair: tuple[Path, Path]):
-    """With a policy; under an alarm everyone runs every layer, and the monitor sees on."""
-    from gateways import plan, running
-
-    from eat_lightning.deploy.serve.remote import Remote
-
-    run, onnx = pair
-    drift(config_of("drift", run, f"onnx='{onnx}'", *VETO))
-    node = {"_target_": "eat_lightning.methods.policy.veto.Veto", "margin": 0.6}
-    watched = {"monitor": True, "fallback": True, "run_length": 100, "window": 50, "calm": 10}
-    given: dict[str, Any] = {"run": str(onnx), "backend": "onnx", "policy": {"veto": node}}
-    given |= {"drift": watched | {"psi": 0.5, "state": None}, "max_texts": 50, "long": "cut"}
-    model = Remote(plan(**given))
-    assert isinstance(model.about.normal, Reference)
-    assert Monitor(model.about.normal.seen).full_depth is False
-    with running(model, **given) as served:
-        early = served.say({"text": "good film"}).json()
-        for _ in range(10):
-            answers = served.say({"examples": ["good " * 70] * 20}).json()["answers"]
-        assert served.client.get("/live").json()["drift"] == "drifted"
-        assert {answer["exit_reason"] for answer in answers} == {"fallback"}
-        deep = served.say({"text": "good film"}).json()
-        assert (early["depth"], deep["depth"]) == (min(early["depth"], 2), 3)
