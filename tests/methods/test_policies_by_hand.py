@@ -84,10 +84,6 @@ def test_who_runs_every_layer(policy: Any, full: list[bool] | None):
     assert (None if found_B is None else found_B.tolist()) == full
 
 
-def test_nothing_known_is_an_unknown_source():
-    assert PerSource(TAUS).requests(ragged((2, 3)), None).full_B.tolist() == [True] * 2
-
-
 def test_full_depth_is_switched_while_running():
     encoder, batch = tiny("dense", "norm_topk", "confidence"), ragged()
     switch = FullDepth(active=False)

@@ -177,13 +177,6 @@ def test_a_line_that_is_not_utf_8_is_said(sst2: Path, call):
     assert "label" in answers[3]
 
 
-def test_regression_gives_a_score(tmp_path_factory: pytest.TempPathFactory, call):
-    run = make_run(tmp_path_factory.mktemp("runs"), "stsb")
-    status, answers, _ = call("good\tbad\n", f"run={run}", "dtype=int8")
-    assert status == 0
-    assert [*answers[0]][:4] == ["score", "depth", "exit_reason", "retention"]
-
-
 def test_another_rule(sst2: Path, call):
     def depths(*arguments: str) -> list[int]:
         lines = "good film\nbad\nnot very good at all\n"
@@ -195,19 +188,6 @@ def test_another_rule(sst2: Path, call):
     assert depths("exit.tau=0.01") == [3, 3, 3]
     assert depths("exit.tau=0.01", "exit.layers=[4]") == [4, 4, 4]
     assert depths("exit=confidence", "exit.tau=0.01", "exit.layers=[4]") == [4, 4, 4]
-
-
-def test_policies_by_name(sst2: Path, call):
-    lines = [{"text": "good film"}, {"text": "good film", "source": "mail"}]
-    text = "".join(json.dumps(line) + "\n" for line in lines)
-    given = [f"run={sst2}", "exit.tau=0.01", "policy=[veto,full_depth]"]
-    _, answers, err = call(text, *given, "policy.full_depth.sources=[mail]")
-    assert err == ""
-    assert [(a["depth"], a["exit_reason"]) for a in answers][1] == (6, "fallback")
-    _, (plain, _), _ = call(text, f"run={sst2}", "exit.tau=0.01")
-    assert plain["depth"] == 3
-    _, (vetoed, _), _ = call(text, *given, "policy.veto.margin=1", "policy.full_depth.active=false")
-    assert vetoed["depth"] > 3  # at the first exit there is no second voice
 
 
 @pytest.mark.parametrize(
@@ -236,17 +216,6 @@ def test_wrong_settings_end_with_status_1(
     assert said in err
     assert all(line.startswith("error: ") for line in err.splitlines())
     assert len(err.splitlines()) == (4 if "batch=0" in arguments else 1)
-
-
-def test_a_partial_run_is_refused(sst2: Path, call):
-    done = sst2 / "done.json"
-    done.rename(sst2 / "kept")
-    try:
-        status, _, err = call("good\n", f"run={sst2}")
-    finally:
-        (sst2 / "kept").rename(done)
-    assert status == 1
-    assert "is not finished" in err
 
 
 def batches(*chunks: bytes, size: int = 3) -> list[list[bytes]]:
