@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pytest
 import yaml
 from studies import EAT, claim_in, keep, make_row
 
@@ -33,7 +32,7 @@ def recorded() -> Recorded:
     )
 
 
-def run_of(folder: Path, curves: bool = True, **more) -> Path:
+def run_of(folder: Path) -> Path:
     rule = {
         "exit": EAT["exit"],
         "knob": "tau",
@@ -42,10 +41,8 @@ def run_of(folder: Path, curves: bool = True, **more) -> Path:
         "depth": 5.0,
     }
     shared = {"run": "r", "model": "eat", "reduction": EAT["reduction"], "examples": "e.parquet"}
-    rows = [make_row(**shared | rule | more), make_row(**shared | more)]
-    keep(folder / "r", rows, recorded())
-    if curves:
-        log(folder / "r")
+    keep(folder / "r", [make_row(**shared | rule), make_row(**shared)], recorded())
+    log(folder / "r")
     return folder
 
 
@@ -67,12 +64,8 @@ def texts(found: Table, line: int) -> dict[str, str]:
     return {key: cell.text for key, cell in found.lines[line].cells.items()}
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Claim:
-    return claim(run_of(tmp_path_factory.mktemp("retention")))
-
-
-def test_every_layer_run(whole: Claim):
+def test_every_layer_run(tmp_path: Path):
+    whole: Claim = claim(run_of(tmp_path))
     found = texts(whole.tables[0], 0)
     assert found["setting"] == "every layer run"
     lengths = np.array([first for first, *_ in TOKENS])

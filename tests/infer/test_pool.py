@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from models import alone, each_once, kinds, packed, ragged, tiny
+from models import alone, each_once, kinds, packed, ragged, settings_of, tiny
 
 from eat_lightning.infer.depth_batching import Pool, packed_together
 from eat_lightning.methods.policy.veto import Veto
@@ -40,9 +40,15 @@ def pooled(pool: Pool) -> dict[int, Trace]:
     return found
 
 
-@pytest.mark.parametrize(("reduction", "exit"), each_once(kinds("reduction"), kinds("exit")))
-def test_answers_are_those_of_batches(reduction: str, exit: str):
-    encoder = tiny("longformer", reduction, exit)
+METHODS = [(*pair, None) for pair in each_once(kinds("reduction"), kinds("exit"))]
+METHODS += [("norm_topk", "confidence", kind) for kind in kinds("head")]
+
+
+@pytest.mark.parametrize(("reduction", "exit", "kind"), METHODS)
+def test_answers_are_those_of_batches(reduction: str, exit: str, kind: str | None):
+    """With heads of a kind at all layers, of which the rule asks a few."""
+    head = {"kind": kind, "layers": "all"} | settings_of("head", str(kind))
+    encoder = tiny("longformer", reduction, exit, head=head if kind else None)
     pool = Pool(encoder, SIZE)
     found = pooled(pool)
     assert sorted(found) == list(range(37))
