@@ -56,57 +56,26 @@ def test_a_method_that_breaks_a_promise_is_caught():
     assert "every_weight_has_a_gradient" not in failed
 
 
-class BadExit(Never):
-    """Gives a number for each class."""
-
-    def decides(self, logits_EBC, signals_EBS=None):
-        return logits_EBC[-1].long()
-
-
-class FloatExit(Never):
-    """Gives shares."""
-
-    def decides(self, logits_EBC, signals_EBS=None):
-        return logits_EBC[-1, :, 0] * 0.5
-
-
-class ListExit(Never):
-    """Gives a plain list."""
-
-    def decides(self, logits_EBC, signals_EBS=None):
-        return [0] * logits_EBC.shape[1]
-
-
-class BadScore(NormTopK):
-    """Scores each number of a row."""
-
-    def score(self, packed, evidence):
-        return packed.x_ND
-
-
-class NoPacked(Keep):
-    """Gives the vectors alone."""
-
-    def __call__(self, packed, evidence, layer):
-        return packed.x_ND
-
-
 @pytest.mark.parametrize(
-    ("slot", "bad", "line"),
+    ("slot", "base", "hook", "wrong", "line"),
     [
-        ("exit", BadExit(), "BadExit.decides must give B whole numbers, got 5 x 3"),
-        ("exit", FloatExit(), "FloatExit.decides must give whole numbers, got float32"),
-        ("exit", ListExit(), "ListExit.decides must give B whole numbers, got list"),
-        ("reduction", BadScore(), "BadScore.score must give N numbers, got 33 x 16"),
-        ("reduction", NoPacked(), "NoPacked.__call__ must give a Packed, got Tensor"),
+        ("exit", Never, "decides", lambda e: e[-1].long(), "B whole numbers, got 5 x 3"),
+        ("exit", Never, "decides", lambda e: e[-1, :, 0] * 0.5, "whole numbers, got float32"),
+        ("exit", Never, "decides", lambda e: [0] * e.shape[1], "B whole numbers, got list"),
+        ("reduction", NormTopK, "score", lambda p: p.x_ND, "N numbers, got 33 x 16"),
+        ("reduction", Keep, "__call__", lambda p: p.x_ND, "a Packed, got Tensor"),
     ],
 )
-def test_a_wrong_shape_is_one_line(slot: str, bad: Any, line: str, monkeypatch: pytest.MonkeyPatch):
+def test_a_wrong_shape_is_one_line(
+    slot: str, base: Any, hook: str, wrong: Any, line: str, monkeypatch: pytest.MonkeyPatch
+):
     # As outside these tests, where no annotation is checked.
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    bad = base()
     bad.layers = [2]
+    monkeypatch.setattr(base, hook, lambda self, given, *_: wrong(given))
     (check,) = (check for check in checks(slot) if check.__name__ == "stream_is_the_batch")
-    assert refused(check, bad, error=Misshaped) == line
+    assert refused(check, bad, error=Misshaped) == f"{base.__name__}.{hook} must give {line}"
 
 
 def test_nothing_is_replaced_and_names_are_modules(tmp_path: Path):
