@@ -3,7 +3,7 @@
 import ast
 import re
 from pathlib import Path
-from typing import ClassVar
+from typing import Any
 
 import pytest
 from models import method
@@ -46,57 +46,28 @@ def test_no_hook_is_looked_up_by_name():
     assert [found for path in files for found in looked_up(path)] == []
 
 
-def test_a_hooks_name_is_not_taken_for_something_else():
-    with pytest.raises(TypeError, match=r"^Gap.margin\(logits_BC\) has the name of a hook that ta"):
-
-        class Gap(ExitRule):
-            def margin(self, logits_BC): ...
-
-    with pytest.raises(TypeError, match=r"^Two.margin\(a, b\) has the name of a hook that takes "):
-
-        class Two(ExitRule):
-            def margin(self, a, b): ...
-
-    with pytest.raises(
-        TypeError, match=r"^Few.decides\(logits\) has the name of a hook that takes "
-    ):
-
-        class Few(ExitRule):
-            def decides(self, logits): ...
-
-    with pytest.raises(
-        TypeError, match=r"^Turned.decides\(signals_EBS, logits_EBC\) has the name "
-    ):
-
-        class Turned(ExitRule):
-            def decides(self, signals_EBS, logits_EBC): ...
-
-    class Free(ExitRule):
-        def margin(self, guesses): ...
-
-    assert Free.margin is not ExitRule.margin
+def turned(self, signals_EBS, logits_EBC): ...
 
 
-def test_a_misspelt_hook_is_refused_where_the_class_is_made():
-    with pytest.raises(TypeError, match=r"^Mine.least_led is no hook of ExitRule: did you mean "):
-
-        class Mine(Confidence):
-            least_led = 0.5
-
-    with pytest.raises(TypeError, match=r"^Own.sofen is no hook of Reduction: did you mean soften"):
-
-        class Own(Reduction, nn.Module):
-            def sofen(self, packed, evidence, layer): ...
-
-    with pytest.raises(TypeError, match=r"^Late.neds is no hook of Reduction: did you mean needs"):
-
-        class Late(Reduction):
-            neds: ClassVar[frozenset[str]] = frozenset()
-
-    with pytest.raises(TypeError, match=r"colour is no hook of Objective and no argument \(an arg"):
-
-        class Loud(Objective):
-            colour = "red"
+@pytest.mark.parametrize(
+    ("bases", "name", "value", "said"),
+    [
+        ((ExitRule,), "margin", lambda self, logits_BC: 0, "(logits_BC) has the name of a hook"),
+        ((ExitRule,), "margin", lambda self, a, b: 0, "(a, b) has the name of a hook that takes "),
+        ((ExitRule,), "decides", lambda self, logits: 0, "(logits) has the name of a hook that ta"),
+        ((ExitRule,), "decides", turned, "(signals_EBS, logits_EBC) has the name of a hook that"),
+        ((Confidence,), "least_led", 0.5, " is no hook of ExitRule: did you mean least_lead"),
+        ((Reduction, nn.Module), "sofen", None, " is no hook of Reduction: did you mean soften"),
+        ((Reduction,), "neds", frozenset(), " is no hook of Reduction: did you mean needs"),
+        ((Objective,), "colour", "red", " is no hook of Objective and no argument (an arg"),
+    ],
+)
+def test_a_hook_is_neither_misspelt_nor_taken_for_something_else(
+    bases: tuple[type, ...], name: str, value: Any, said: str
+):
+    """It is refused where the class is made."""
+    with pytest.raises(TypeError, match=re.escape(f"Mine.{name}{said}")):
+        type("Mine", bases, {name: value})
 
 
 def test_a_misspelt_hook_is_one_line_for_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -118,11 +89,15 @@ def test_a_module_that_python_cannot_read_is_one_line(
 
 
 def test_helpers_arguments_and_hooks_for_subclasses_are_free():
+    class Free(ExitRule):
+        def margin(self, guesses): ...
+
     class Mine(Confidence):
         colour: str = "red"
 
         def _helper(self): ...
 
+    assert Free.margin is not ExitRule.margin
     assert Mine().kinds == (SINGLE,)
     assert not overrides(Mine, ExitRule.observe)
     assert overrides(method("exit", "cats"), ExitRule.observe)
