@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from exports import make_run
+from finished import config_of
 
 from eat_lightning.runs import jsonl
 from experiments.bench import __main__ as entry
@@ -14,18 +15,13 @@ from experiments.bench.race import median
 from experiments.bench.rows import BenchRow
 
 FAST = Ceilings(gflops=100, gbytes=10)
-SIZES = {"hidden_size": 16, "num_heads": 2, "intermediate_size": 32}
-SETTINGS: dict[str, Any] = {
-    **{"what": "speed", "run": None, "data": {"dir": None}, "minutes": None, "near": [8, 20]},
-    **{"body": None, "long": None, "encoder": SIZES | {"num_layers": 12, "vocab_size": 40}},
-    **{"ratio": 0.3, "leaving": 0.5, "lengths": None, "tasks": ["sst2"], "batches": [2]},
-    **{"examples": 4, "repeats": 2, "dtype": "fp32", "threads": 1, "seed": 0, "force": True},
-    **{"compilers": ["compiled", "frozen"], "only": None, "budget": None},
-}
+SIZES = {"hidden_size": 16, "num_heads": 2, "intermediate_size": 32, "vocab_size": 40}
+SMALL = {"encoder": SIZES | {"num_layers": 12}, "leaving": 0.5, "tasks": ["sst2"], "near": [8, 20]}
+SMALL |= {"batches": [2], "examples": 4, "repeats": 2, "minutes": None, "force": True}
 
 
 def config(to: Path, **changes: Any) -> dict[str, Any]:
-    return SETTINGS | {"to": str(to / "bench")} | changes
+    return config_of("bench") | SMALL | {"to": str(to / "bench")} | changes
 
 
 def test_interval_of_a_median():

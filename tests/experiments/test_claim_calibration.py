@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from studies import EAT, claim_in, keep, make_recorded, make_row
+from studies import EAT, claim_in, keep, line_of, make_recorded, make_row
 
 from eat_lightning.report.claim import Claim
-from eat_lightning.report.table import Line
 
 claim = partial(claim_in, "calibration")
 
@@ -36,11 +35,6 @@ def run(folder: Path, seed: int = 1, at_4: list[int] = AT_4, **more: Any) -> Pat
     return keep(folder / f"eat{seed}", [row], make_recorded([at_4, AT_6], [4, 6]))
 
 
-def line(found: Claim, table: int, key: str, value: object) -> Line:
-    (only,) = (x for x in found.tables[table].lines if x.cells[key].value == value)
-    return only
-
-
 @pytest.fixture
 def found(tmp_path: Path) -> Claim:
     run(tmp_path)
@@ -48,7 +42,7 @@ def found(tmp_path: Path) -> Claim:
 
 
 def test_an_exit_by_hand(found: Claim):
-    made = line(found, 0, "layer", 4).cells
+    made = line_of(found.tables[0], layer="4").cells
     # Six of eight are 95 % sure and right, two 60 % sure and wrong.
     assert made["ece_after"].value == pytest.approx(100 * (6 * 0.05 + 2 * 0.6) / 8)
     assert made["adaptive_ece_after"].value == pytest.approx(100 * (6 * 0.05 + 2 * 0.6) / 8)
@@ -68,12 +62,12 @@ def test_an_exit_by_hand(found: Claim):
 
 def test_the_oracle_by_hand(found: Claim):
     # Six are right at 4, one at 6 only, one nowhere.
-    made = line(found, 1, "way", "oracle")
+    made = line_of(found.tables[1], way="oracle")
     assert made.cells["accuracy"].value == 87.5
     assert made.cells["depth"].value == (6 * 4 + 6 + 6) / 8
     assert made.cells["least_depth"].value == (6 * 4 + 6 + 4) / 8
     assert made.cells["to_last"].value == pytest.approx(25.0)  # the last layer: five of eight
     assert not made.cells["to_last"].bold
     assert "a bound and no rule: it knows the labels" in made.flags
-    tau = line(found, 1, "way", "tau 0.9").cells
+    tau = line_of(found.tables[1], way="tau 0.9").cells
     assert (tau["accuracy"].value, tau["depth"].value) == (87.5, 4.5)

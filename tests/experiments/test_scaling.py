@@ -4,35 +4,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from finished import config_of
 
 from eat_lightning.runs import jsonl
 from experiments.scaling import __main__ as entry
 from experiments.scaling.points import PRUNED, WINDOW
 from experiments.scaling.rows import ScalingRow
 
-SIZES: dict[str, Any] = {
-    "hidden_size": 16,
-    "num_heads": 2,
-    "intermediate_size": 32,
-    "num_layers": 6,
-    "vocab_size": 40,
-}
+SIZES = {"hidden_size": 16, "num_heads": 2, "intermediate_size": 32, "vocab_size": 40}
+SMALL = {"encoder": SIZES | {"num_layers": 6}, "window": 8, "lengths": [150, 300], "at": 300}
+SMALL |= {"dense_up_to": 300, "batches": [1, 2], "ratios": [0.0, 0.5], "repeats": 2, "force": True}
 
 
-def config(tmp_path: Path, **changes: Any) -> dict[str, Any]:
-    given = {
-        **{
-            "encoder": SIZES,
-            "window": 8,
-            "attentions": [],
-            "ratio": 0.3,
-            "lengths": [150, 300],
-            "at": 300,
-        },
-        **{"dense_up_to": 300, "batches": [1, 2], "ratios": [0.0, 0.5]},
-        **{"repeats": 2, "threads": 1, "seed": 0, "to": str(tmp_path / "growth"), "force": True},
-    }
-    return given | changes
+def config(to: Path, **changes: Any) -> dict[str, Any]:
+    return config_of("growth") | SMALL | {"to": str(to / "growth")} | changes
 
 
 @pytest.mark.slow
