@@ -17,8 +17,6 @@ def run(
     tau: float,
     seed: int = 1,
     rule: dict[str, Any] | None = None,
-    at_6: float = 0.75,
-    fitted_ratio: float = 0.3,
     right: Sequence[list[int]] = (AT_4, AT_6),
     **more: Any,
 ) -> None:
@@ -29,9 +27,9 @@ def run(
     left = {"exit_shares": {"4": 0.5, "6": 0.5}, "depth": 5.0, "flops_ratio": 0.5}
     gain = {"adaptivity_gain": 0.05, "adaptivity_gain_low": 0.01, "adaptivity_gain_high": 0.09}
     top = {"kind": "norm_topk", "ratio": 0.3, "layers": [2]}
-    cut = {"reduction": top | {"ratio": fitted_ratio}, "budget": 0.5}
+    cut = {"reduction": top, "budget": 0.5}
     rows = [make_row(**same | knob | left | gain | cut, point=[tau], accuracy=0.75)]
-    for layer, accuracy in ((4, 0.5), (6, at_6)):
+    for layer, accuracy in ((4, 0.5), (6, 0.75)):
         fixed = {"exit": {"kind": "fixed", "layer": layer}, "baseline": "fixed depth"}
         fixed["reduction"] = top
         cost = {"exit_shares": {str(layer): 1.0}, "depth": float(layer), "flops_ratio": layer / 6}

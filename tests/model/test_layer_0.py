@@ -1,13 +1,12 @@
 """An exit before the first layer: a head on the embedding, at depth 0."""
 
-import copy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from models import kinds, padded, ragged, spread, tiny
+from models import kinds, ragged, spread, tiny
 from torch.utils.flop_counter import FlopCounterMode
 
 from eat_lightning.infer.depth_batching import Pool
@@ -18,7 +17,6 @@ from eat_lightning.methods.exit.fixed import Fixed
 from eat_lightning.methods.reduction.first import First
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops
-from eat_lightning.model.int8 import in_int8
 from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.new import checks
 
@@ -102,22 +100,3 @@ def test_records_rows_and_files_know_depth_0(tmp_path: Path):
     assert outcome.exit_shares == {0: 1.0}
     assert outcome.token_layers_B.tolist() == [0.0] * len(LENGTHS)
     assert outcome.retention_B.tolist() == [1.0] * len(LENGTHS)
-
-
-def test_the_auto_class_and_int8_leave_at_0():
-    from eat_lightning.weights.hf import EatForSequenceClassification
-
-    encoder, batch = encoder_at_0(), ragged(LENGTHS)
-    expected = encoder(batch)
-    given = padded(batch)
-    with torch.no_grad():
-        found = EatForSequenceClassification.around(copy.deepcopy(encoder), ["a", "b", "c"])(
-            **given
-        )
-    assert found.depth.tolist() == expected.depth_B.tolist()
-    torch.testing.assert_close(found.logits, expected.logits_BC, atol=1e-4, rtol=1e-4)
-    at_0 = expected.depth_B == 0  # what int8 changes lies behind
-    with torch.inference_mode():
-        whole = in_int8(encoder)(batch)
-    assert (whole.depth_B == 0).tolist() == at_0.tolist()
-    torch.testing.assert_close(whole.logits_BC[at_0], expected.logits_BC[at_0])

@@ -17,6 +17,7 @@ from models import method
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.data.toy import ToyData
 from eat_lightning.deploy.certify.__main__ import main
+from eat_lightning.model.packed import Batch
 from eat_lightning.runs.certificate import Certificate
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import load_model, save_model
@@ -141,15 +142,9 @@ def test_used_by_name(run: Path, capsys: pytest.CaptureFixture):
     encoder = encoder.replacing(exit=certificate.holds_for["exit"].build())
     encoder = encoder.replacing(reduction=method("reduction", "norm_topk", ratio=0.8))
     for text, answer in zip(texts, given, strict=True):
-        trace = encoder(predict_batch(toy_tokenizer()(text)["input_ids"]))
+        trace = encoder(Batch.from_lists([toy_tokenizer()(text)["input_ids"]]))
         assert answer["depth"] == int(trace.depth_B[0])
         assert answer["retention"] == pytest.approx(float(trace.retention_B[0]), abs=1e-6)
-
-
-def predict_batch(ids: list[int]):
-    from eat_lightning.model.packed import Batch
-
-    return Batch.from_lists([ids])
 
 
 def test_a_certificate_of_another_dtype(run: Path):
