@@ -177,9 +177,9 @@ def test_the_least_lead_of_all_exits():
 def test_scores_of_experts_add_up_while_they_agree():
     """Weights 0.2, 0.3 and 0.4 of layers 2, 3 and 4; the second example's class changes once."""
     rule = Beem(layers=[2, 3, 4])
-    assert rule._score(EXPERTS[:1]).tolist() == pytest.approx([0.16, 0.16])
-    assert rule._score(EXPERTS[:2]).tolist() == pytest.approx([0.16 + 0.27, 0.27])
-    assert rule._score(EXPERTS).tolist() == pytest.approx([0.43 + 0.24, 0.27 + 0.28])
+    assert rule._value(EXPERTS[:1]).tolist() == pytest.approx([0.16, 0.16])
+    assert rule._value(EXPERTS[:2]).tolist() == pytest.approx([0.16 + 0.27, 0.27])
+    assert rule._value(EXPERTS).tolist() == pytest.approx([0.43 + 0.24, 0.27 + 0.28])
 
 
 def test_experts_as_released_are_patience():
