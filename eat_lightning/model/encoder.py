@@ -46,7 +46,7 @@ from eat_lightning.model.masks import attention_mask
 from eat_lightning.model.method import kept_arguments
 from eat_lightning.model.options import USUAL, PassOptions
 from eat_lightning.model.packed import NOTES, Batch, Packed, on_host
-from eat_lightning.model.policy_request import joined
+from eat_lightning.model.policy import joined
 from eat_lightning.model.positions import DISTANCES
 from eat_lightning.model.recorder import TraceRecorder
 from eat_lightning.model.shape import Shape
@@ -177,7 +177,7 @@ class AdaptiveEncoder(nn.Module):
         answered before the hard ones are done. Together they are what `forward` gives."""
         recorder = self.recorder(batch, PassOptions(leave=True))
         for rows_G in self.run_layers(batch, recorder):
-            yield rows_G, recorder.part(rows_G)
+            yield rows_G, recorder.take(rows_G)
 
     def recorder(self, batch: Batch, options: PassOptions) -> TraceRecorder:
         """The record of a pass that begins."""
@@ -361,7 +361,7 @@ class AdaptiveEncoder(nn.Module):
         """The examples with the requests of policies for them before they start."""
         request = joined(policy.requests(batch, self.reduction) for policy in self.policies)
         if recorder.options.leave:
-            recorder.request(request)
+            recorder.state.request(request)
         if request.strength_B is None:
             return packed
         strength_B = torch.from_numpy(request.strength_B)

@@ -12,7 +12,7 @@ from eat_lightning.model.contracts import ExitRule, Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import build_policies, specs_of
-from eat_lightning.model.policy_request import PolicyRequest
+from eat_lightning.model.policy import PolicyRequest
 from eat_lightning.model.reason import FIRST_REASON, OVERRULED, Reason, leaves
 from eat_lightning.new import checks
 

@@ -83,7 +83,6 @@ class LearnedTokenPruning(Reduction, nn.Module):
 
     def score(self, packed: Packed, evidence: Evidence) -> Float[Tensor, " n"]:
         """Attention received, a mean over the example's queries: they add up to 1."""
-        assert evidence.received_N is not None
         lengths_B = packed.layout.there(packed.layout.lengths_B)
         return evidence.received_N / lengths_B[packed.layout.segment_N]
 
