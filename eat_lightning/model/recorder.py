@@ -16,7 +16,7 @@ from torch import Tensor
 from eat_lightning.model.contracts import ExitRule, Policy, overrides
 from eat_lightning.model.deciding import decide
 from eat_lightning.model.options import ALL_EXITS, PassOptions
-from eat_lightning.model.packed import Batch
+from eat_lightning.model.packed import Batch, Packed
 from eat_lightning.model.policy import PolicyState
 from eat_lightning.model.reason import Reason, coded, reason_names
 from eat_lightning.model.trace import Trace

@@ -12,6 +12,7 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -22,7 +23,7 @@ from eat_lightning.model.contracts import Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import as_pretrained, slot_faults
 from eat_lightning.model.policies import from_folder, portable
-from eat_lightning.model.shape import Shape
+from eat_lightning.model.shape import Shape, shape_faults
 from eat_lightning.model.specification import MODEL_SLOTS, Specification, build_all, specs_by_slot
 from eat_lightning.validation import Whole, Within, raise_faults
 from eat_lightning.weights.families import FAMILIES
@@ -40,7 +41,6 @@ from eat_lightning.weights.untrusted import (
     UNFIT,
     json_of,
     read_config,
-    shape_faults,
     tokenizer_faults,
     weight_faults,
 )
@@ -223,8 +223,7 @@ def encoder_faults(
     names -= {"vocab_size", "sep_token_id", "pad_token_id"}  # the tokenizer's
     faults += [f"encoder.{key} is not an option" for key in overrides if key not in names]
     if random:
-        wanted = dict.fromkeys(("hidden_size", "num_heads", "intermediate_size"))
-        sizes = wanted | {"vocab_size": 1, "num_layers": num_layers} | overrides
+        sizes = {"vocab_size": 1, "num_layers": num_layers} | overrides
         return faults or [f"encoder.{fault}" for fault in shape_faults(sizes)]
     for key in SHARES:
         faults += Within("[0, 1)").lines(f"encoder.{key}", overrides.get(key, 0.0))
@@ -371,6 +370,8 @@ def load_model(folder: Path | str) -> tuple[AdaptiveEncoder, list[str]]:
     try:
         labels = [config["id2label"][str(i)] for i in range(len(config["id2label"]))]
         raise_faults(weight_faults(Shape(**sizes_of(config, 0)), weights))
+        with torch.device("meta"):  # a method may ask for more than the weights have
+            encoder_from(config, len(labels)).load_state_dict(weights, assign=True)
         encoder = encoder_from(config, len(labels))
         encoder.load_state_dict(weights)
         labels = [] if encoder.kind.problem_type == SCORE else labels
