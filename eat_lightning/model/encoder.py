@@ -21,6 +21,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from eat_lightning.answer_kind import AnswerKind, kind_of
+from eat_lightning.model.banded import local_kernel
 from eat_lightning.model.contracts import (
     Attention,
     EncoderPart,
@@ -41,7 +42,6 @@ from eat_lightning.model.heads import (
     pooled_faults,
 )
 from eat_lightning.model.layer import Embedding, Layer, Layers, initialise
-from eat_lightning.model.local import local_kernel
 from eat_lightning.model.masks import attention_mask
 from eat_lightning.model.method import kept_arguments
 from eat_lightning.model.options import USUAL, PassOptions

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from eat_lightning.model.contracts import ExitRule, Policy, overrides
-from eat_lightning.model.deciding import decide
+from eat_lightning.model.contracts.exit import decide
 from eat_lightning.model.options import ALL_EXITS, PassOptions
 from eat_lightning.model.packed import Batch, Packed
 from eat_lightning.model.policy import PolicyState
