@@ -220,8 +220,8 @@ class AdaptiveEncoder(nn.Module):
             if not stays_B.any():
                 recorder.penalties = dict(packed.penalties)
                 return exit_layer, gone_G, None
-            evidence = evidence.take(packed.rows_of(stays_B))
-            packed = packed.only(stays_B)
+            rows_M = packed.rows_of(stays_B)
+            evidence, packed = evidence.take(rows_M), packed.only(stays_B, rows_M)
         return exit_layer, gone_G, self.shorten(packed, evidence, exit_layer, options.skips)
 
     def step(self, packed: Packed, recorder: TraceRecorder, number: int) -> tuple[Packed, Evidence]:

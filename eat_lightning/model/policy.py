@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -21,7 +21,6 @@ from eat_lightning.model.reason import Reason, leaves
 
 if TYPE_CHECKING:
     from eat_lightning.model.contracts import ExitRule, Reduction
-    from eat_lightning.model.encoder import AdaptiveEncoder
 
 
 class PolicyInput(Protocol):
@@ -92,9 +91,7 @@ class ModelFacts:
     folder: Path | None = None
 
     @classmethod
-    def of(
-        cls, encoder: AdaptiveEncoder, labels: Sequence[str], folder: Path | None = None
-    ) -> ModelFacts:
+    def of(cls, encoder: Any, labels: Sequence[str], folder: Path | None = None) -> ModelFacts:
         limit = encoder.shape.max_length
         return cls(encoder.exit.layers, labels, encoder.kind, limit, folder)
 
@@ -151,7 +148,7 @@ class Policy(Method):
         """Give the folder of another model that it still has to be given; None: none."""
         return None
 
-    def take_model(self, encoder: AdaptiveEncoder, labels: list[str]) -> None:
+    def take_model(self, encoder: Any, labels: list[str]) -> None:
         """Keep the model whose folder `wants_model` gave."""
 
 
