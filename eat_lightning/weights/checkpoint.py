@@ -24,7 +24,13 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import as_pretrained, slot_faults
 from eat_lightning.model.policies import from_folder, portable
 from eat_lightning.model.shape import Shape, shape_faults
-from eat_lightning.model.specification import MODEL_SLOTS, Specification, build_all, specs_by_slot
+from eat_lightning.model.specification import (
+    MODEL_SLOTS,
+    STATIC,
+    Specification,
+    build_all,
+    specs_by_slot,
+)
 from eat_lightning.validation import Whole, Within, raise_faults
 from eat_lightning.weights.families import FAMILIES
 from eat_lightning.weights.files import SAFE, read_weights, save_weights, sizes_in, weight_files
@@ -160,28 +166,26 @@ def source_weights(
         if faults := family.faults(config):
             raise ConfigError(f"{name}: {one_line(faults[0])}")
         weights = rename(read_weights(folder, old=True), family)
-    if faults := weight_faults(source, weights):
-        raise ConfigError(f"{name}: {faults[0]}")
     try:
-        return weights if family is None else fuse(weights, source.num_distinct)
+        weights = weights if family is None else fuse(weights, source.num_distinct)
     except KeyError as error:
-        raise ConfigError(f"{name}: model.safetensors lacks {one_line(error)}") from None
+        raise ConfigError(f"{name}: its weights lack {one_line(error)}") from None
+    with torch.device("meta"):
+        static = AdaptiveEncoder(source, 1, **build_all(STATIC, source.num_layers), head={})
+    wanted = {n: w for n, w in static.state_dict().items() if n.startswith(BACKBONE)}
+    if faults := weight_faults(wanted, weights):
+        raise ConfigError(f"{name}: {faults[0]}")
+    return weights
 
 
 def fill(
     encoder: AdaptiveEncoder, weights: dict[str, Tensor], name: str, keeps: bool = False
 ) -> None:
-    """Load a backbone and what fits of its head; ConfigError where the backbone is not whole.
-    keeps: the last head answers as it did, its temperature included."""
+    """Load a backbone and what fits of its head. keeps: the last head answers as it did, its
+    temperature included."""
     backbone = {n: w for n, w in weights.items() if n in encoder.state_dict()}
-    loaded = backbone | heads_from(weights, encoder, name, keeps)
     # No pretrained backbone has the parts of fine-tuning: heads, strength, methods' parameters.
-    absent = encoder.load_state_dict(loaded, strict=False).missing_keys
-    missing = [n for n in absent if n.startswith(BACKBONE)]
-    if missing:
-        raise ConfigError(
-            f"{name}: model.safetensors lacks {missing[0]} and {len(missing) - 1} more"
-        )
+    encoder.load_state_dict(backbone | heads_from(weights, encoder, name, keeps), strict=False)
 
 
 def fresh(
@@ -359,6 +363,12 @@ def encoder_from(config: dict[str, Any], num_labels: int) -> AdaptiveEncoder:
     return encoder
 
 
+def claimed(config: dict[str, Any], num_labels: int) -> dict[str, Tensor]:
+    """The weights that the config of a model folder asks for, by their names, without memory."""
+    with torch.device("meta"):
+        return encoder_from(config, num_labels).state_dict()
+
+
 def load_model(folder: Path | str) -> tuple[AdaptiveEncoder, list[str]]:
     """The encoder of a model folder, in evaluation mode, and its label names: none
     of a score."""
@@ -369,9 +379,7 @@ def load_model(folder: Path | str) -> tuple[AdaptiveEncoder, list[str]]:
     weights = {n.removeprefix("encoder."): w for n, w in read_weights(folder).items()}
     try:
         labels = [config["id2label"][str(i)] for i in range(len(config["id2label"]))]
-        raise_faults(weight_faults(Shape(**sizes_of(config, 0)), weights))
-        with torch.device("meta"):  # a method may ask for more than the weights have
-            encoder_from(config, len(labels)).load_state_dict(weights, assign=True)
+        raise_faults(weight_faults(claimed(config, len(labels)), weights))
         encoder = encoder_from(config, len(labels))
         encoder.load_state_dict(weights)
         labels = [] if encoder.kind.problem_type == SCORE else labels

@@ -13,6 +13,7 @@ from hostile import Bomb, edit
 from models import tiny
 
 from eat_lightning.weights.checkpoint import load_model, load_pretrained
+from eat_lightning.weights.hf import EatForSequenceClassification
 
 
 @pytest.mark.parametrize("as_pickle", [False, True])
@@ -76,6 +77,10 @@ def test_cached_tokens_that_are_packed_or_pickled_are_made_anew(tmp_path: Path):
     assert not (tmp_path / "pwned").exists()
 
 
+def only_without_memory(encoder: torch.nn.Module, initialise: object) -> None:
+    assert next(encoder.parameters()).is_meta
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_no_numbers(value: float, run: Path):
     from safetensors.torch import load_file, save_file
@@ -92,7 +97,7 @@ def test_weights_that_are_no_numbers(value: float, run: Path):
     ("changes", "said"),
     [
         ({"num_layers": 10**9}, "num_layers must be in [1, 1000], got 1000000000"),
-        ({"num_layers": 1000}, "its weights lack layers.6.out.weight"),
+        ({"num_layers": 1000}, "its weights lack layers.6.qkv.weight"),
         ({"num_layers": -1}, "num_layers must be in [1, 1000], got -1"),
         ({"num_layers": "6"}, "num_layers must be in [1, 1000], got '6'"),
         ({"vocab_size": 10**9}, "size mismatch: embedding.word.weight"),
@@ -100,7 +105,7 @@ def test_weights_that_are_no_numbers(value: float, run: Path):
         ({"type_vocab_size": 10**9}, "size mismatch: embedding.token_type.weight"),
         ({"hidden_size": 4 * 10**8}, "size mismatch: embedding.word.weight"),
         ({"intermediate_size": 10**9}, "size mismatch: layers.0.up.weight"),
-        ({"relative_buckets": 10**9}, "size mismatch: relative.weight"),
+        ({"relative_buckets": 10**9}, "its weights lack relative.weight"),
         ({"max_positions": 10**6}, "size mismatch: embedding.position.weight"),
         ({"vocab_size": 10**40}, "vocab_size must be in [1, 2147483647]"),
     ],
@@ -110,7 +115,7 @@ def test_sizes_that_the_weights_have_not_are_refused_before_anything_is_made(
 ):
     from eat_lightning.weights import checkpoint
 
-    monkeypatch.setattr(checkpoint, "encoder_from", lambda *_: pytest.fail("an encoder was made"))
+    monkeypatch.setattr(checkpoint.AdaptiveEncoder, "apply", only_without_memory)
     edit(run / "model" / "config.json", **changes)
     assert said in refused(load_model, run / "model")
 
@@ -124,14 +129,16 @@ def test_sizes_that_the_weights_have_not_are_refused_before_anything_is_made(
 )
 def test_what_a_method_asks_for_is_not_made_either(slot: str, spec: dict, run: Path):
     edit(run / "model" / "config.json", **{slot: spec})
-    assert f'Missing key(s) in state_dict: "{slot}.' in refused(load_model, run / "model")
+    assert f"its weights lack {slot}." in refused(load_model, run / "model")
+    read = EatForSequenceClassification.from_pretrained
+    assert f"its weights lack encoder.{slot}." in refused(read, run / "model", error=ValueError)
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"num_hidden_layers": 10**9}, "num_layers must be in [1, 1000]"),
-        ({"num_hidden_layers": 900}, "its weights lack layers.3.out.weight"),
+        ({"num_hidden_layers": 900}, "its weights lack 'layers.3."),
         ({"vocab_size": 10**9}, "size mismatch: embedding.word.weight"),
         ({"hidden_size": "wide"}, "hidden_size must be in [1, 2147483647], got 'wide'"),
         ({"hidden_size": None}, "hidden_size must be in [1, 2147483647], got None"),
