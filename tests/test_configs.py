@@ -232,7 +232,7 @@ def test_all_faults_come_at_once() -> None:
     ("override", "line"),
     [
         ("encoder.num_heads=3", "encoder.num_heads must divide hidden_size=64, got 3"),
-        ("+encoder.hidden_act=swish", "encoder.hidden_act must be among"),
+        ("+encoder.hidden_act=swish", "encoder.hidden_act must be one of"),
         ("+encoder.vocab_size=10", "encoder.vocab_size is not an option"),
         (
             "encoder.pretrained=somewhere",

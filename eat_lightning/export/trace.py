@@ -7,7 +7,6 @@ E exits so far, M rows kept. A trace asks for no number: sizes are symbols.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from functools import cached_property
 from typing import Any
 
@@ -17,12 +16,12 @@ from torch import Tensor, nn
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import Attention, Kernel, Policy, Where, only_open
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.evidence import Evidence
+from eat_lightning.model.evidence import NAMES, Evidence
 from eat_lightning.model.packed import Batch, Layout, Packed
 from eat_lightning.model.reason import coded
 from eat_lightning.model.specification import MODEL_SLOTS
 
-EVIDENCE = [field.name for field in fields(Evidence)]
+EVIDENCE = [*NAMES.values()]
 
 
 class Lost(Exception):
@@ -142,7 +141,7 @@ class Stretch(nn.Module):
         layout = OpenLayout(state["lengths_B"], state["x_ND"].shape[0], self.alone)
         strength_B = self.encoder.strength.cpu().double().expand(layout.size)
         position_N, special_N = state["position_N"], state["special_N"]
-        evidence = Evidence(**{name: state.get(name) for name in EVIDENCE})
+        evidence = Evidence(**{name: state[name] for name in EVIDENCE if name in state})
         notes = {name: state[f"{name}_N"] for name in self.encoder.heads.wants}
         packed = Packed(state["x_ND"], layout, position_N, special_N, strength_B, notes=notes)
         return packed, evidence
@@ -155,8 +154,7 @@ class Stretch(nn.Module):
         kept = {"x_ND": packed.x_ND, "lengths_B": packed.layout.lengths_B}
         kept |= {"position_N": packed.position_N, "special_N": packed.special_N}
         kept |= {f"{name}_N": packed.notes[name] for name in self.encoder.heads.wants}
-        found = {name: getattr(evidence, name) for name in EVIDENCE}
-        return kept | {name: value for name, value in found.items() if value is not None}
+        return kept | vars(evidence)
 
 
 def with_open_exits(encoder: AdaptiveEncoder, policies: Sequence[Policy] = ()) -> AdaptiveEncoder:

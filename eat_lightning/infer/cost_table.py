@@ -21,7 +21,7 @@ from torch import Tensor
 
 from eat_lightning.infer.latency import undisturbed
 from eat_lightning.model.contracts import ExitRule
-from eat_lightning.model.deciding import decide
+from eat_lightning.model.contracts.exit import decide
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Packed
 

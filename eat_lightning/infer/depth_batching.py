@@ -20,7 +20,7 @@ from torch import Tensor
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.options import PassOptions
 from eat_lightning.model.packed import Batch, Layout, Packed
-from eat_lightning.model.policy_state import PolicyState
+from eat_lightning.model.policy import PolicyState
 from eat_lightning.model.recorder import TraceRecorder
 from eat_lightning.model.trace import Trace
 
@@ -81,7 +81,7 @@ class Pool(Generic[Name]):
         if packed is not None:
             self.wait(exit_layer + 1, only_here(Group(names, group.batch, recorder, packed)))
         if len(gone_G):
-            yield [names[i] for i in gone_G.tolist()], recorder.part(gone_G)
+            yield [names[i] for i in gone_G.tolist()], recorder.take(gone_G)
 
 
 def together(groups: Sequence[Group[Name]]) -> Group[Name]:

@@ -23,7 +23,7 @@ from scipy.special import expit
 
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.contracts import ExitRule, Knob, at_point
-from eat_lightning.model.deciding import decide
+from eat_lightning.model.contracts.exit import decide
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops, static_flops
 from eat_lightning.model.method import faults_of

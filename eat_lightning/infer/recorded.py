@@ -94,7 +94,7 @@ class Recorded:
         example depends on no other, so who leaves where follows from the records."""
         import torch
 
-        from eat_lightning.model.policy_request import joined
+        from eat_lightning.model.policy import joined
         from eat_lightning.model.recorder import TraceRecorder
 
         exit = self.exit if exit is None else exit
@@ -104,7 +104,7 @@ class Recorded:
         recorder.signals = {k: torch.from_numpy(s_BS) for k, s_BS in self.signals.items()}
         whole = self.everyone()
         if whole is not None:
-            recorder.request(joined(policy.requests(whole, None) for policy in self.policies))
+            recorder.state.request(joined(policy.requests(whole, None) for policy in self.policies))
         for layer in sorted({*exit.layers} - {last}):
             if not len(recorder.rows_B):
                 break

@@ -17,7 +17,7 @@ from eat_lightning.long_texts import Joiner
 from eat_lightning.model.contracts import ExitRule
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops, static_flops
-from eat_lightning.model.policy_request import KnownFields
+from eat_lightning.model.policy import KnownFields
 
 
 @dataclass

@@ -16,8 +16,7 @@ import numpy as np
 
 from eat_lightning.infer.onnx_runner import LAST_LAYER, STAYS, Review
 from eat_lightning.methods.policy.full_depth import FullDepth
-from eat_lightning.model.policy_request import KnownFields, joined
-from eat_lightning.model.policy_state import PolicyState
+from eat_lightning.model.policy import KnownFields, PolicyState, joined
 from eat_lightning.text_io import About
 
 if TYPE_CHECKING:

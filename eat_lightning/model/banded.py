@@ -6,6 +6,11 @@ them, and [CLS]. So L tokens cost about L x (block + 2 reach + 1) pairs in place
 torch: a block is one more example of the fused product, and no example is padded to another's
 length.
 
+Two windows are such a band. That of `attention=longformer` counts the rows that are left. A
+backbone's own, in which a token of some layers sees its neighbours alone (ModernBERT, Warner et al.
+2024, section 2.1.1), counts positions of the original text: what a token saw in training it sees
+after pruning, and dropping a row equals hiding it.
+
 Shapes: B examples, N packed tokens, H heads, K head width, G blocks of all examples, Q queries of
 a block, S = 1 + Q + 2 reach keys that it meets.
 """
@@ -14,6 +19,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,9 +27,12 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from eat_lightning.model.packed import Layout
+from eat_lightning.model.contracts import Attention, Kernel
+from eat_lightning.model.evidence import MATRIX
+from eat_lightning.model.packed import Layout, Packed
 
 CHUNK = 64  # blocks at once: a buffer that the allocator keeps; one of all blocks is new memory
+PAYS = 0.4  # a local band is cut out where it holds at most this share of all pairs
 BLOCK = 32  # at least; 64 and 128 were slower at every length tried (window 32, one thread)
 
 
@@ -185,3 +194,20 @@ def pairs(lengths: Any, half_window: int) -> Any:
     """Query-key pairs computed for one example of such a length (a whole number, or an array)."""
     block = block_length(half_window)
     return -(-lengths // block) * block * (1 + block + 2 * half_window) + lengths
+
+
+def local_kernel(
+    packed: Packed,
+    pattern: Attention,
+    layer: int,
+    half_window: int,
+    longest: int,
+    needs: frozenset[str],
+) -> Kernel | None:
+    """The banded product, where it pays and can do all that is needed: nothing hidden besides, no
+    weights of keys, rows in the order of their positions (a merge may break it)."""
+    hides = pattern.approximate or not pattern.sees_all(longest, layer)
+    merged = packed.weight_N is not None or packed.size_N is not None
+    if hides or merged or needs & MATRIX or near_pairs(longest, half_window) > PAYS * longest**2:
+        return None
+    return partial(near_attention, half_window=half_window, position_N=packed.position_N)

@@ -21,6 +21,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from eat_lightning.answer_kind import AnswerKind, kind_of
+from eat_lightning.model.banded import local_kernel
 from eat_lightning.model.contracts import (
     Attention,
     EncoderPart,
@@ -41,12 +42,11 @@ from eat_lightning.model.heads import (
     pooled_faults,
 )
 from eat_lightning.model.layer import Embedding, Layer, Layers, initialise
-from eat_lightning.model.local import local_kernel
 from eat_lightning.model.masks import attention_mask
 from eat_lightning.model.method import kept_arguments
 from eat_lightning.model.options import USUAL, PassOptions
 from eat_lightning.model.packed import NOTES, Batch, Packed, on_host
-from eat_lightning.model.policy_request import joined
+from eat_lightning.model.policy import joined
 from eat_lightning.model.positions import DISTANCES
 from eat_lightning.model.recorder import TraceRecorder
 from eat_lightning.model.shape import Shape
@@ -177,7 +177,7 @@ class AdaptiveEncoder(nn.Module):
         answered before the hard ones are done. Together they are what `forward` gives."""
         recorder = self.recorder(batch, PassOptions(leave=True))
         for rows_G in self.run_layers(batch, recorder):
-            yield rows_G, recorder.part(rows_G)
+            yield rows_G, recorder.take(rows_G)
 
     def recorder(self, batch: Batch, options: PassOptions) -> TraceRecorder:
         """The record of a pass that begins."""
@@ -220,8 +220,8 @@ class AdaptiveEncoder(nn.Module):
             if not stays_B.any():
                 recorder.penalties = dict(packed.penalties)
                 return exit_layer, gone_G, None
-            evidence = evidence.take(packed.rows_of(stays_B))
-            packed = packed.only(stays_B)
+            rows_M = packed.rows_of(stays_B)
+            evidence, packed = evidence.take(rows_M), packed.only(stays_B, rows_M)
         return exit_layer, gone_G, self.shorten(packed, evidence, exit_layer, options.skips)
 
     def step(self, packed: Packed, recorder: TraceRecorder, number: int) -> tuple[Packed, Evidence]:
@@ -361,7 +361,7 @@ class AdaptiveEncoder(nn.Module):
         """The examples with the requests of policies for them before they start."""
         request = joined(policy.requests(batch, self.reduction) for policy in self.policies)
         if recorder.options.leave:
-            recorder.request(request)
+            recorder.state.request(request)
         if request.strength_B is None:
             return packed
         strength_B = torch.from_numpy(request.strength_B)

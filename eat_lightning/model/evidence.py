@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from types import SimpleNamespace
 
 import torch
 from jaxtyping import Float, Int
@@ -24,9 +24,8 @@ MATRIX = frozenset(
 )  # these need every query's attention, not a fused product
 
 
-@dataclass
-class Evidence:
-    """A field is None unless the reduction `needs` it.
+class Evidence(SimpleNamespace):
+    """Has a field where the reduction `needs` it.
 
     received: attention that a token receives, summed over queries, averaged over heads (PoWER-BERT,
     Goyal et al. 2020). diagonal: the part of it that a token gives itself. cls: the [CLS] query's
@@ -35,23 +34,18 @@ class Evidence:
     et al. 2022).
     """
 
-    received_N: Float[Tensor, " n"] | None = None
-    diagonal_N: Float[Tensor, " n"] | None = None
-    cls_N: Float[Tensor, " n"] | None = None
-    keys_NK: Float[Tensor, "n k"] | None = None
-    value_norm_N: Float[Tensor, " n"] | None = None
+    received_N: Float[Tensor, " n"]
+    diagonal_N: Float[Tensor, " n"]
+    cls_N: Float[Tensor, " n"]
+    keys_NK: Float[Tensor, "n k"]
+    value_norm_N: Float[Tensor, " n"]
 
     def take(self, rows_M: Int[Tensor, " m"]) -> Evidence:
         """Only the rows named, in their order."""
-        return Evidence(
-            **{
-                name: None if x is None else x.index_select(0, rows_M)
-                for name, x in vars(self).items()
-            }
-        )
+        return Evidence(**{name: x.index_select(0, rows_M) for name, x in vars(self).items()})
 
 
-NAMES = {field.name.rpartition("_")[0]: field.name for field in fields(Evidence)}
+NAMES = {name.rpartition("_")[0]: name for name in Evidence.__annotations__}
 
 
 def evidence_faults(needs: Iterable[str]) -> list[str]:

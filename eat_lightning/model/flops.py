@@ -13,11 +13,10 @@ from collections.abc import Collection
 
 import numpy as np
 
-from eat_lightning.model.banded import near_pairs
+from eat_lightning.model.banded import PAYS, near_pairs
 from eat_lightning.model.contracts import ExitRule, Reduction, only_open
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.evidence import MATRIX
-from eat_lightning.model.local import PAYS
 from eat_lightning.model.shape import Shape
 
 

@@ -45,30 +45,6 @@ class Embedding(nn.Module):
         return x_ND if self.project is None else self.project(x_ND)
 
 
-class NormLast:
-    """Norm behind the sum (Vaswani et al. 2017)."""
-
-    @staticmethod
-    def enter(norm: nn.Module, x_ND: Tensor) -> Tensor:
-        return x_ND
-
-    @staticmethod
-    def leave(norm: nn.Module, added_ND: Tensor) -> Tensor:
-        return norm(added_ND)
-
-
-class NormFirst:
-    """Norm of what a block reads (Xiong et al. 2020), so that heads need a final one."""
-
-    @staticmethod
-    def enter(norm: nn.Module, x_ND: Tensor) -> Tensor:
-        return norm(x_ND)
-
-    @staticmethod
-    def leave(norm: nn.Module, added_ND: Tensor) -> Tensor:
-        return added_ND
-
-
 def plain(up_ND: Tensor, act: Callable[[Tensor], Tensor]) -> Tensor:
     return act(up_ND)
 
@@ -79,7 +55,6 @@ def gated(up_ND: Tensor, act: Callable[[Tensor], Tensor]) -> Tensor:
     return act(inner_NF) * gate_NF
 
 
-NORMS = {"last": NormLast, "first": NormFirst}
 FEED_FORWARDS = {"plain": plain, "gated": gated}
 
 
@@ -91,7 +66,9 @@ class AddingLinear(nn.Module):
 
 
 class Layer(nn.Module):
-    """One Transformer layer; only the attention product leaves the packed rows.
+    """One Transformer layer, with norms behind its sums (Vaswani et al. 2017) or of what its blocks
+    read (Xiong et al. 2020, so that heads need a final one). Only the attention product leaves the
+    packed rows.
 
     Args:
         after_norm: what it reads is normed already (by the embedding), so that a layer which norms
@@ -102,10 +79,10 @@ class Layer(nn.Module):
         super().__init__()
         width, heads_width, bias = shape.hidden_size, shape.attention_width, shape.biases
         self.head_width, self.attention_dropout = shape.width_of_head, shape.attention_dropout
-        self.norm, self.inner = NORMS[shape.norm], FEED_FORWARDS[shape.feed_forward]
+        self.norm_first, self.inner = shape.norm == "first", FEED_FORWARDS[shape.feed_forward]
         self.qkv = nn.Linear(width, 3 * heads_width, bias=bias)
         self.out = nn.Linear(heads_width, width, bias=bias)
-        needless = after_norm and shape.norm == "first"
+        needless = after_norm and self.norm_first
         norm = nn.LayerNorm(width, eps=shape.eps, bias=bias)
         self.attention_norm = nn.Identity() if needless else norm
         self.up = nn.Linear(width, shape.up_width, bias=bias)
@@ -143,7 +120,9 @@ class Layer(nn.Module):
         else:
             mixed_ND = kernel(qkv_N, layout, dropout).flatten(1)
         added_ND = self.added(x_ND, self.out, mixed_ND)
-        return packed.with_x(self.norm.leave(self.attention_norm, added_ND)), evidence
+        if not self.norm_first:
+            added_ND = self.attention_norm(added_ND)
+        return packed.with_x(added_ND), evidence
 
     def whole_mask(
         self, mask: Tensor | None, q: Tensor, k: Tensor, packed: Packed, distance: Distance | None
@@ -158,7 +137,7 @@ class Layer(nn.Module):
         self, x_ND: Tensor, packed: Packed, distance: Distance | None, number: int
     ) -> Float[Tensor, "n 3 h k"]:
         """Queries, keys and values as they are multiplied."""
-        read_ND = self.norm.enter(self.attention_norm, x_ND)
+        read_ND = self.attention_norm(x_ND) if self.norm_first else x_ND
         qkv_N = self.qkv(read_ND).unflatten(-1, (3, -1, self.head_width))
         return qkv_N if distance is None else distance.rotated(qkv_N, packed, number)
 
@@ -175,9 +154,9 @@ class Layer(nn.Module):
 
     def feed_forward(self, packed: Packed) -> Packed:
         x_ND = packed.x_ND
-        up_NF = self.up(self.norm.enter(self.output_norm, x_ND))
+        up_NF = self.up(self.output_norm(x_ND) if self.norm_first else x_ND)
         added_ND = self.added(x_ND, self.down, self.inner(up_NF, self.act))
-        return packed.with_x(self.norm.leave(self.output_norm, added_ND))
+        return packed.with_x(added_ND if self.norm_first else self.output_norm(added_ND))
 
     def added(self, x_ND: Tensor, linear: nn.Module, inner_NM: Tensor) -> Tensor:
         """The vectors with what a linear map makes of others added, within its product where it

@@ -295,19 +295,17 @@ class Packed:
         )
 
     def rows_of(self, stay_B: Bool[Tensor, " b"]) -> Int[Tensor, " m"]:
-        """The rows of the examples named (a mask on the host). Found once for a mask: evidence and
-        vectors are taken by the same one (a tensor as a key is itself, not its values)."""
-        return self.layout.cached(("rows", stay_B), lambda: self.find_rows(stay_B))
-
-    def find_rows(self, stay_B: Bool[Tensor, " b"]) -> Int[Tensor, " m"]:
+        """The rows of the examples named (a mask on the host)."""
         on_device = stay_B.to(self.layout.device, non_blocking=True)
         mask_N = on_device.index_select(0, self.layout.segment_N)
         size = int(self.layout.lengths_B[stay_B].sum())
         return torch.nonzero_static(mask_N, size=size).flatten()
 
-    def only(self, stay_B: Bool[Tensor, " b"]) -> Packed:
-        """Only the examples named (a mask on the host)."""
-        taken = self.take(self.rows_of(stay_B), self.layout.lengths_B[stay_B])
+    def only(self, stay_B: Bool[Tensor, " b"], rows_M: Tensor | None = None) -> Packed:
+        """Only the examples named (a mask on the host); rows_M: their rows, where they are found
+        already."""
+        rows_M = self.rows_of(stay_B) if rows_M is None else rows_M
+        taken = self.take(rows_M, self.layout.lengths_B[stay_B])
         return replace(
             taken,
             strength_B=self.strength_B[stay_B],

@@ -1,25 +1,75 @@
-"""The contract of a policy: what acts on an example beside its exit rule. Without torch.
+"""The contract of a policy: what acts on an example beside its exit rule, what it is given, and
+whom it holds back. Without torch.
 
 Shapes: B examples, E exits so far, C classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from eat_lightning.answer_kind import PROBLEM_TYPES, AnswerKind
 from eat_lightning.model.method import Method
-from eat_lightning.model.policy_request import PolicyInput, PolicyRequest
+from eat_lightning.model.reason import Reason, leaves
 
 if TYPE_CHECKING:
     from eat_lightning.model.contracts import ExitRule, Reduction
-    from eat_lightning.model.encoder import AdaptiveEncoder
+
+
+class PolicyInput(Protocol):
+    """The examples of a batch: the encoder's `Batch`, or `KnownFields`, all that an export has."""
+
+    @property
+    def size(self) -> int: ...
+
+    def known(self, key: str) -> list[str | None]:
+        """Return the value of a known field for each example, None where it is missing."""
+        ...
+
+
+@dataclass(frozen=True)
+class KnownFields:
+    """Known fields of each example besides its text, such as its source or MIME type."""
+
+    about: Sequence[Mapping[str, str]]
+
+    @property
+    def size(self) -> int:
+        return len(self.about)
+
+    def known(self, key: str) -> list[str | None]:
+        return [about.get(key) for about in self.about]
+
+
+@dataclass
+class PolicyRequest:
+    """Request of a policy before its examples start. A field that is None asks for nothing.
+
+    Args:
+        strength_B: the largest strength of each one's reduction, 0 ... 1.
+        full_B: true where an example runs every layer, for the reason `fallback`.
+    """
+
+    strength_B: Float[np.ndarray, " b"] | None = None
+    full_B: Bool[np.ndarray, " b"] | None = None
+
+
+def joined(requests: Iterable[PolicyRequest]) -> PolicyRequest:
+    """The least strength that any of them asks for, and full depth where any does."""
+    found = list(requests)
+    strengths = [request.strength_B for request in found if request.strength_B is not None]
+    fulls = [request.full_B for request in found if request.full_B is not None]
+    return PolicyRequest(
+        strength_B=reduce(np.minimum, strengths) if strengths else None,
+        full_B=reduce(np.logical_or, fulls) if fulls else None,
+    )
 
 
 @dataclass(frozen=True)
@@ -41,9 +91,7 @@ class ModelFacts:
     folder: Path | None = None
 
     @classmethod
-    def of(
-        cls, encoder: AdaptiveEncoder, labels: Sequence[str], folder: Path | None = None
-    ) -> ModelFacts:
+    def of(cls, encoder: Any, labels: Sequence[str], folder: Path | None = None) -> ModelFacts:
         limit = encoder.shape.max_length
         return cls(encoder.exit.layers, labels, encoder.kind, limit, folder)
 
@@ -100,5 +148,58 @@ class Policy(Method):
         """Give the folder of another model that it still has to be given; None: none."""
         return None
 
-    def take_model(self, encoder: AdaptiveEncoder, labels: list[str]) -> None:
+    def take_model(self, encoder: Any, labels: list[str]) -> None:
         """Keep the model whose folder `wants_model` gave."""
+
+
+class PolicyState:
+    """why_B: the last reason for which each example of a batch was held back, or 0."""
+
+    def __init__(self, why_B: Int[np.ndarray, " b"]):
+        self.why_B = why_B
+
+    def request(self, request: PolicyRequest) -> None:
+        if request.full_B is not None:
+            self.why_B[request.full_B] = int(Reason.FALLBACK)
+
+    def review(
+        self,
+        policies: Sequence[Policy],
+        reason_B: Int[np.ndarray, " b"],
+        logits_EBC: Float[np.ndarray, "e b c"],
+        inputs: PolicyInput,
+        rows_B: Int[np.ndarray, " b"],
+    ) -> Int[np.ndarray, " b"]:
+        """Return reasons at an early exit after each policy in turn has looked at them. An example
+        that is held back has 0, and the first policy that holds it back gives the reason.
+
+        A policy can only make an exit later: it counts where the rule, and the policies before it,
+        would let an example go. So no example leaves earlier than by the rule alone.
+
+        Args:
+            rows_B: places in `inputs` of the examples still here.
+        """
+        reason_B = self.hold(reason_B, rows_B)
+        for policy in policies:
+            going_B = leaves(reason_B)
+            if not going_B.any():
+                break
+            reviewed_B = policy.reviews(reason_B, logits_EBC, inputs, rows_B)
+            reason_B = np.where(going_B, reviewed_B, reason_B)
+        return self.hold(reason_B, rows_B)
+
+    def hold(
+        self, reason_B: Int[np.ndarray, " b"], rows_B: Int[np.ndarray, " b"]
+    ) -> Int[np.ndarray, " b"]:
+        """Return reasons at an early exit, with 0 for the examples that a code in `OVERRULED` keeps
+        here; that code is noted. An example that is to run every layer always stays."""
+        full_B = self.why_B[rows_B] == Reason.FALLBACK
+        reason_B = np.where(full_B, int(Reason.STAYS), reason_B)
+        stays_B = (reason_B != Reason.STAYS) & ~leaves(reason_B)
+        self.why_B[rows_B[stays_B]] = reason_B[stays_B]
+        return np.where(stays_B, int(Reason.STAYS), reason_B)
+
+    def at_end(self, rows_B: Int[np.ndarray, " b"]) -> Int[np.ndarray, " b"]:
+        """Reasons of those who ran every layer."""
+        why_B = self.why_B[rows_B]
+        return np.where(why_B != Reason.STAYS, why_B, int(Reason.LAST_LAYER))

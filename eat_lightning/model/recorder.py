@@ -6,6 +6,7 @@ Shapes: B examples, G of them that left together, L layers, C classes, E exits s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 import numpy as np
 import torch
@@ -13,17 +14,16 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from eat_lightning.model.contracts import ExitRule, Policy, overrides
-from eat_lightning.model.deciding import decide
+from eat_lightning.model.contracts.exit import decide
 from eat_lightning.model.options import ALL_EXITS, PassOptions
 from eat_lightning.model.packed import Batch, Packed
-from eat_lightning.model.policy_request import PolicyRequest
-from eat_lightning.model.policy_state import PolicyState
+from eat_lightning.model.policy import PolicyState
 from eat_lightning.model.reason import Reason, coded, reason_names
-from eat_lightning.model.trace import Scores, Trace
+from eat_lightning.model.trace import Trace
 
 
-class TraceRecorder:
-    """Writes a trace while examples pass and leave.
+class TraceRecorder(Trace):
+    """A trace while examples pass and leave.
 
     Args:
         num_layers: of the encoder.
@@ -35,19 +35,17 @@ class TraceRecorder:
     def __init__(
         self, num_layers: int, size: int, exit: ExitRule, options: PassOptions = ALL_EXITS
     ):
+        super().__init__(
+            logits_BC=torch.empty(0),  # until somebody leaves
+            guesses={},
+            depth_B=torch.zeros(size, dtype=torch.int64),
+            tokens_LB=torch.zeros(num_layers, size, dtype=torch.int64),
+            reason_B=torch.zeros(size, dtype=torch.int64),
+            names=reason_names(exit.reasons),
+        )
         self.size, self.exit, self.options = size, exit, options
         self.here_B: Tensor | None = None  # rows of the examples still here; None: all of them
-        self.guesses: dict[int, Tensor] = {}
-        self.signals: dict[int, Tensor] = {}
-        self.penalties: dict[str, Tensor] = {}
-        self.hidden: dict[int, Packed] = {}
-        self.pools: dict[int, Tensor] = {}  # for heads that see earlier exits
-        self.scores: dict[int, Scores] = {}
-        self.depth_B = torch.zeros(self.size, dtype=torch.int64)
-        self.tokens_LB = torch.zeros(num_layers, self.size, dtype=torch.int64)
-        self.reason_B = torch.zeros(self.size, dtype=torch.int64)
-        self.state = PolicyState(np.zeros(self.size, np.int64))
-        self.logits_BC: Tensor | None = None
+        self.state = PolicyState(np.zeros(size, np.int64))
 
     @property
     def rows_B(self) -> Int[Tensor, " b"]:
@@ -57,9 +55,6 @@ class TraceRecorder:
     def at_end(self) -> Int[Tensor, " b"]:
         """Reasons of those who ran every layer."""
         return torch.from_numpy(self.state.at_end(self.rows_B.numpy()))
-
-    def request(self, request: PolicyRequest) -> None:
-        self.state.request(request)
 
     def review(
         self,
@@ -120,7 +115,7 @@ class TraceRecorder:
         gone_G = rows[~stays_B]
         self.depth_B[gone_G], self.reason_B[gone_G] = layer, reason_B[~stays_B]
         answer_BC = self.answer(layer)
-        if self.logits_BC is None:
+        if not len(self.logits_BC):
             self.logits_BC = answer_BC
         else:
             on_device = gone_G.to(answer_BC.device, non_blocking=True)
@@ -137,22 +132,5 @@ class TraceRecorder:
         looked = [k for k in {*self.exit.layers, layer} if k <= layer]
         return self.of_all(self.exit.answers(self.stack(sorted(looked))))
 
-    def part(self, rows_G: Int[Tensor, " g"]) -> Trace:
-        """The trace of examples that have left."""
-        return self.end().take(rows_G)
-
     def end(self) -> Trace:
-        assert self.logits_BC is not None
-        return Trace(
-            self.logits_BC,
-            self.guesses,
-            self.depth_B,
-            self.tokens_LB,
-            self.reason_B,
-            reason_names(self.exit.reasons),
-            self.signals,
-            self.penalties,
-            self.hidden,
-            self.pools,
-            self.scores,
-        )
+        return Trace(**{field.name: vars(self)[field.name] for field in fields(Trace)})

@@ -1,9 +1,21 @@
-"""Sizes of an encoder, and the parts that it is made of by name."""
+"""Sizes of an encoder, and the parts that it is made of by name, with their bounds."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from typing import Annotated, Any, Literal, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from eat_lightning.validation import Beside, InLayers, Within, fault_lines, is_whole
+
+Size = Annotated[int, Within("[1, 2147483647]")]
+Number = Annotated[int, Within("[0, 2147483647]")]
+Share = Annotated[float, Within("[0, 1)")]
+Base = Annotated[float, Within("(1, inf)")]
+ByLayer = Annotated[Sequence[int] | None, Within("[1, 2147483647]", each=True)]
 
 
 @dataclass(frozen=True)
@@ -34,43 +46,41 @@ class Shape:
         family: as what transformers knows the backbone, which only its files ask.
     """
 
-    vocab_size: int
-    hidden_size: int
-    num_layers: int
-    num_heads: int
-    intermediate_size: int
-    max_positions: int = 512
-    type_vocab_size: int = 2
-    eps: float = 1e-12
-    position_offset: int = 0
-    relative_buckets: int = 0
-    dropout: float = 0.1
-    attention_dropout: float = 0.1
-    layerdrop: float = 0.0
-    head_width: int = 0
-    hidden_act: str = "gelu"
-    sep_token_id: int = 102
-    pad_token_id: int = 0
-    embedding_size: int = 0
+    vocab_size: Size
+    hidden_size: Size
+    num_layers: Annotated[int, Within("[1, 1000]")]
+    num_heads: Size
+    intermediate_size: Size
+    max_positions: Annotated[int, Within("[1, 1048576]")] = 512  # there are tables of all
+    type_vocab_size: Number = 2
+    eps: Annotated[float, Within("(0, 1)")] = 1e-12
+    position_offset: Number = 0
+    relative_buckets: Number = 0
+    dropout: Share = 0.1
+    attention_dropout: Share = 0.1
+    layerdrop: Share = 0.0
+    head_width: Number = 0
+    hidden_act: Literal["tanh", "relu", "gelu", "gelu_new", "silu"] = "gelu"
+    sep_token_id: Number = 102
+    pad_token_id: Number = 0
+    embedding_size: Number = 0
     absolute_positions: bool = True
-    relative: str = "bias"
-    rotary_base: float = 10_000.0
-    local_rotary_base: float = 10_000.0
-    norm: str = "last"
-    feed_forward: str = "plain"
+    relative: Literal["bias", "rotary", "disentangled"] = "bias"
+    rotary_base: Base = 10_000.0
+    local_rotary_base: Base = 10_000.0
+    norm: Literal["last", "first"] = "last"
+    feed_forward: Literal["plain", "gated"] = "plain"
     biases: bool = True
-    layer_groups: int = 0
-    local_layers: Sequence[int] = ()
-    local_window: int = 128
+    layer_groups: Number = 0
+    local_layers: Annotated[Sequence[int], InLayers()] = ()
+    local_window: Number = 128
     family: str = ""
-    heads_by_layer: Sequence[int] | None = None
-    inner_by_layer: Sequence[int] | None = None
+    heads_by_layer: ByLayer = None
+    inner_by_layer: ByLayer = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "local_layers", self.local_layers or ())
-        listed = {"heads_by_layer": self.heads_by_layer, "inner_by_layer": self.inner_by_layer}
-        for name, given in (listed | {"local_layers": self.local_layers}).items():
-            if given is not None:  # a file has lists
+        for name in ("local_layers", "heads_by_layer", "inner_by_layer"):
+            if (given := vars(self)[name]) is not None:  # a file has lists
                 object.__setattr__(self, name, tuple(given))
 
     def at(self, layer: int) -> Shape:
@@ -127,3 +137,52 @@ class Shape:
     def max_length(self) -> int:
         """The longest example, in tokens."""
         return self.max_positions - self.position_offset
+
+    def rules(self) -> Iterator[str]:
+        """Give a line for each fault between fields that are sound by themselves."""
+        width, heads, of_head = self.hidden_size, self.num_heads, self.head_width
+        if not of_head and width % heads:
+            yield f"num_heads must divide hidden_size={width}, got {heads}"
+        elif of_head and width % of_head:
+            yield f"head_width must divide hidden_size={width}, got {of_head}"
+        elif of_head and heads * of_head > width:
+            most = width // of_head
+            yield f"num_heads must be in 1..{most} at head_width={of_head}, got {heads}"
+        elif self.relative == "rotary" and self.width_of_head % 2:
+            got = self.width_of_head
+            yield f"a head must have an even width with relative=rotary, got {got}"
+        for key, most in (("heads_by_layer", "num_heads"), ("inner_by_layer", "intermediate_size")):
+            given, count, top = getattr(self, key), self.num_layers, getattr(self, most)
+            if given is not None and len(given) != count:
+                yield f"{key} must list a number for each of {count} layers, got {len(given)}"
+            elif given is not None and max(given) != top:
+                yield f"{key} must have {most}={top} as their most, got {max(given)}"
+        if self.layer_groups > self.num_layers:
+            yield f"layer_groups must be in 0..{self.num_layers}, got {self.layer_groups}"
+        if self.relative == "disentangled" and self.relative_buckets < 2:
+            yield "relative_buckets must be 2 or more with relative=disentangled"
+        if self.max_positions <= self.position_offset:
+            yield f"max_positions must be above position_offset, got {self.max_positions}"
+
+
+@cache
+def validators() -> dict[str, TypeAdapter[Any]]:
+    """A validator for each field of `Shape`."""
+    strict = ConfigDict(strict=True)
+    hints = get_type_hints(Shape, include_extras=True)
+    return {name: TypeAdapter(hint, config=strict) for name, hint in hints.items()}
+
+
+def shape_faults(sizes: Mapping[str, Any]) -> list[str]:
+    """Check the sizes of an encoder (fields of `Shape`), as a config.json gives them."""
+    known, layers = validators(), sizes.get("num_layers")
+    given = {name: sizes[name] for name in known if name in sizes}
+    required = [name for name in known if not hasattr(Shape, name)]  # a default is an attribute
+    faults = [f"{name} is missing" for name in required if name not in given]
+    beside = Beside(num_layers=layers if is_whole(layers) else None)
+    for name, value in given.items():
+        try:
+            known[name].validate_python(value, context=beside)
+        except ValidationError as error:
+            faults += fault_lines(error, name)
+    return faults or [*Shape(**given).rules()]

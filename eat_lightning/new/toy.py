@@ -93,6 +93,4 @@ def ragged(lengths: list[int] | tuple[int, ...] = (9, 1, 14, 2, 7), seed: int = 
 
 def alone(batch: Batch) -> list[Batch]:
     """Each example as a batch of one."""
-    lengths = batch.lengths_B.tolist()
-    parts = zip(batch.ids_N.split(lengths), batch.types_N.split(lengths), strict=True)
-    return [Batch.from_lists([ids.tolist()], [types.tolist()]) for ids, types in parts]
+    return [batch.take(torch.tensor([i])) for i in range(batch.size)]

@@ -12,6 +12,7 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -22,8 +23,14 @@ from eat_lightning.model.contracts import Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import as_pretrained, slot_faults
 from eat_lightning.model.policies import from_folder, portable
-from eat_lightning.model.shape import Shape
-from eat_lightning.model.specification import MODEL_SLOTS, Specification, build_all, specs_by_slot
+from eat_lightning.model.shape import Shape, shape_faults
+from eat_lightning.model.specification import (
+    MODEL_SLOTS,
+    STATIC,
+    Specification,
+    build_all,
+    specs_by_slot,
+)
 from eat_lightning.validation import Whole, Within, raise_faults
 from eat_lightning.weights.families import FAMILIES
 from eat_lightning.weights.files import SAFE, read_weights, save_weights, sizes_in, weight_files
@@ -40,7 +47,6 @@ from eat_lightning.weights.untrusted import (
     UNFIT,
     json_of,
     read_config,
-    shape_faults,
     tokenizer_faults,
     weight_faults,
 )
@@ -160,28 +166,26 @@ def source_weights(
         if faults := family.faults(config):
             raise ConfigError(f"{name}: {one_line(faults[0])}")
         weights = rename(read_weights(folder, old=True), family)
-    if faults := weight_faults(source, weights):
-        raise ConfigError(f"{name}: {faults[0]}")
     try:
-        return weights if family is None else fuse(weights, source.num_distinct)
+        weights = weights if family is None else fuse(weights, source.num_distinct)
     except KeyError as error:
-        raise ConfigError(f"{name}: model.safetensors lacks {one_line(error)}") from None
+        raise ConfigError(f"{name}: its weights lack {one_line(error)}") from None
+    with torch.device("meta"):
+        static = AdaptiveEncoder(source, 1, **build_all(STATIC, source.num_layers), head={})
+    wanted = {n: w for n, w in static.state_dict().items() if n.startswith(BACKBONE)}
+    if faults := weight_faults(wanted, weights):
+        raise ConfigError(f"{name}: {faults[0]}")
+    return weights
 
 
 def fill(
     encoder: AdaptiveEncoder, weights: dict[str, Tensor], name: str, keeps: bool = False
 ) -> None:
-    """Load a backbone and what fits of its head; ConfigError where the backbone is not whole.
-    keeps: the last head answers as it did, its temperature included."""
+    """Load a backbone and what fits of its head. keeps: the last head answers as it did, its
+    temperature included."""
     backbone = {n: w for n, w in weights.items() if n in encoder.state_dict()}
-    loaded = backbone | heads_from(weights, encoder, name, keeps)
     # No pretrained backbone has the parts of fine-tuning: heads, strength, methods' parameters.
-    absent = encoder.load_state_dict(loaded, strict=False).missing_keys
-    missing = [n for n in absent if n.startswith(BACKBONE)]
-    if missing:
-        raise ConfigError(
-            f"{name}: model.safetensors lacks {missing[0]} and {len(missing) - 1} more"
-        )
+    encoder.load_state_dict(backbone | heads_from(weights, encoder, name, keeps), strict=False)
 
 
 def fresh(
@@ -223,8 +227,7 @@ def encoder_faults(
     names -= {"vocab_size", "sep_token_id", "pad_token_id"}  # the tokenizer's
     faults += [f"encoder.{key} is not an option" for key in overrides if key not in names]
     if random:
-        wanted = dict.fromkeys(("hidden_size", "num_heads", "intermediate_size"))
-        sizes = wanted | {"vocab_size": 1, "num_layers": num_layers} | overrides
+        sizes = {"vocab_size": 1, "num_layers": num_layers} | overrides
         return faults or [f"encoder.{fault}" for fault in shape_faults(sizes)]
     for key in SHARES:
         faults += Within("[0, 1)").lines(f"encoder.{key}", overrides.get(key, 0.0))
@@ -360,6 +363,12 @@ def encoder_from(config: dict[str, Any], num_labels: int) -> AdaptiveEncoder:
     return encoder
 
 
+def claimed(config: dict[str, Any], num_labels: int) -> dict[str, Tensor]:
+    """The weights that the config of a model folder asks for, by their names, without memory."""
+    with torch.device("meta"):
+        return encoder_from(config, num_labels).state_dict()
+
+
 def load_model(folder: Path | str) -> tuple[AdaptiveEncoder, list[str]]:
     """The encoder of a model folder, in evaluation mode, and its label names: none
     of a score."""
@@ -370,7 +379,7 @@ def load_model(folder: Path | str) -> tuple[AdaptiveEncoder, list[str]]:
     weights = {n.removeprefix("encoder."): w for n, w in read_weights(folder).items()}
     try:
         labels = [config["id2label"][str(i)] for i in range(len(config["id2label"]))]
-        raise_faults(weight_faults(Shape(**sizes_of(config, 0)), weights))
+        raise_faults(weight_faults(claimed(config, len(labels)), weights))
         encoder = encoder_from(config, len(labels))
         encoder.load_state_dict(weights)
         labels = [] if encoder.kind.problem_type == SCORE else labels

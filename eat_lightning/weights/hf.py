@@ -8,7 +8,7 @@ Shapes: B examples, L padded length, N packed tokens, C classes, E exit heads.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ from eat_lightning.model.specification import MODEL_SLOTS, STATIC, Specification
 from eat_lightning.model.trace import Trace
 from eat_lightning.model.training import Context
 from eat_lightning.validation import Whole, raise_faults
-from eat_lightning.weights.checkpoint import load_pretrained, model_config
+from eat_lightning.weights.checkpoint import claimed, load_pretrained, model_config
 from eat_lightning.weights.dial import Budget, at_kept_point
 from eat_lightning.weights.exits import exits_beside, load_exits
 from eat_lightning.weights.families import known_family
@@ -109,7 +109,7 @@ class EatForSequenceClassification(PreTrainedModel):
             if known_family(saved.get("model_type")) is not None:
                 options = {k: v for k, v in kwargs.items() if k not in HUB}
                 return cls.from_backbone(name, saved, config, **options)
-            check_claims(name, saved, hub)
+            check_claims(name, saved, hub, MODEL_SLOTS if config is not None else kwargs)
             check_num_labels(name, saved, config, kwargs)
             kwargs["use_safetensors"] = True  # the other formats are pickles
             wants_info = kwargs.pop("output_loading_info", False)
@@ -308,15 +308,21 @@ def head_for(head: dict[str, Any], exit: Any, num_layers: int, kind: AnswerKind)
     return made
 
 
-def check_claims(name: str, saved: dict[str, Any], hub: dict[str, Any]) -> None:
-    """Its config.json must be sound, and of the sizes that its weights have."""
+def check_claims(
+    name: str, saved: dict[str, Any], hub: dict[str, Any], replaced: Collection[str]
+) -> None:
+    """Its config.json must be sound, and of the sizes that its weights have. Methods that are
+    replaced by the caller's own are not made."""
     if saved.get("model_type") != "eat":
         raise ValueError(f"{name}: model_type must be eat, got {saved.get('model_type')!r:.60}")
-    faults = model_faults({"id2label": {"0": "LABEL_0"}} | saved)
+    saved = {"id2label": {"0": "LABEL_0"}} | saved
+    faults = model_faults(saved)
     hub = hub | {"_raise_exceptions_for_missing_entries": False}
     path = None if faults else cached_file(name, "model.safetensors", **hub)
     if path is not None:  # weights in several files have none of that name
-        faults = claim_faults(Shape(**sizes_of(saved, 0)), sizes_in(Path(path)), prefix="encoder.")
+        others = {slot: off.as_dict() for slot, off in STATIC.items() if slot in replaced}
+        wanted = claimed(saved | others, len(saved["id2label"]))
+        faults = claim_faults(wanted, sizes_in(Path(path)), prefix="encoder.")
     if faults:
         raise ValueError(f"{name}: {one_line(faults[0])}")
 

@@ -8,10 +8,9 @@ from typing import Any
 from transformers import PretrainedConfig
 
 from eat_lightning.answer_kind import AnswerKind, kind_of
-from eat_lightning.model.shape import Shape
+from eat_lightning.model.shape import Shape, shape_faults
 from eat_lightning.model.specification import MODEL_SLOTS, OFF, build_all
 from eat_lightning.validation import raise_faults
-from eat_lightning.weights.untrusted import shape_faults
 
 SHAPE = [f.name for f in fields(Shape)]
 BASE = {"vocab_size": 30522, "hidden_size": 768, "num_layers": 12, "num_heads": 12}

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from difflib import get_close_matches
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from eat_lightning.model.shape import Shape
+from eat_lightning.validation import did_you_mean
 from eat_lightning.weights.families import FAMILIES
 from eat_lightning.weights.family import Family
 
@@ -29,10 +29,8 @@ def sizes_of(config: dict[str, Any], sep_token_id: int) -> dict[str, Any]:
 
 def type_fault(kind: Any) -> str:
     """Say that a model_type is none of ours, and which is nearest."""
-    known = [*FAMILIES, "eat"]
-    near = get_close_matches(str(kind), known, n=1, cutoff=0.5)
-    hint = f" (the nearest is {near[0]})" if near else ""
-    return f"model_type must be one of {', '.join(known)}, got {str(kind)[:60]!r}{hint}"
+    known, got = [*FAMILIES, "eat"], str(kind)[:60]
+    return f"model_type must be one of {', '.join(known)}, got {got!r}{did_you_mean(got, known)}"
 
 
 def ours_of(names: Iterable[str], family: Family) -> dict[str, str]:

@@ -19,19 +19,15 @@ from torch import Tensor
 
 from eat_lightning.answer_kind import kind_of
 from eat_lightning.errors import ConfigError, one_line, reading
-from eat_lightning.model.heads import ACTIVATIONS, head_faults
-from eat_lightning.model.layer import FEED_FORWARDS, NORMS
-from eat_lightning.model.positions import DISTANCES
-from eat_lightning.model.shape import Shape
+from eat_lightning.model.heads import head_faults
+from eat_lightning.model.shape import shape_faults
 from eat_lightning.model.specification import MODEL_SLOTS
-from eat_lightning.validation import InLayers, Whole, Within
 from eat_lightning.weights.families import known_family
 from eat_lightning.weights.hf_names import type_fault
 
 SMALL = 1 << 20  # bytes: configs, certificates, what a run noted; ours have some thousand
 TOKENIZER = 32 << 20  # bytes of a tokenizer's file; BERT's has 0.7 million, multilingual ones 17
 ROWS = 256 << 20  # bytes of a rows.jsonl; a row has two thousand
-MOST_LAYERS, MOST = 1000, 2**31 - 1
 UNFIT = "not a model that can be loaded"
 
 
@@ -56,96 +52,9 @@ def parsed(text: str) -> Any:
         raise ValueError("nested too deeply") from None
 
 
-def shape_faults(sizes: Mapping[str, Any]) -> list[str]:
-    """Check the sizes of an encoder (fields of `Shape`), as a config.json gives them."""
-    least = dict.fromkeys((*REQUIRED, "max_positions"), 1)
-    least |= {"type_vocab_size": 0, "position_offset": 0, "relative_buckets": 0, "sep_token_id": 0}
-    least |= {"pad_token_id": 0, "head_width": 0, "embedding_size": 0, "layer_groups": 0}
-    least["local_window"] = 0
-    faults = [f for key, low in least.items() for f in Whole(low).lines(key, sizes.get(key, low))]
-    faults += [
-        f"{key} must be at most {most}, got {sizes[key]}"
-        for key in least
-        if not faults and sizes.get(key, 0) > (most := MOST_LAYERS if key == "num_layers" else MOST)
-    ]
-    faults += Within("(0, 1)").lines("eps", sizes.get("eps", 1e-12))
-    for key in ("dropout", "attention_dropout", "layerdrop"):
-        faults += Within("[0, 1)").lines(key, sizes.get(key, 0.0))
-    act = sizes.get("hidden_act", "gelu")
-    if not isinstance(act, str) or act not in ACTIVATIONS:
-        faults.append(f"hidden_act must be among {', '.join(ACTIVATIONS)}, got {act!r}")
-    if not faults:
-        faults += head_size_faults(sizes) + by_layer_faults(sizes) + part_faults(sizes)
-    if not faults and sizes.get("max_positions", 512) <= sizes.get("position_offset", 0):
-        faults.append(f"max_positions must be above position_offset, got {sizes['max_positions']}")
-    return faults
-
-
-def head_size_faults(sizes: Mapping[str, Any]) -> list[str]:
-    """Heads fill the width, or are as wide as `head_width` says and are no more than would."""
-    width, heads, of_head = sizes["hidden_size"], sizes["num_heads"], sizes.get("head_width", 0)
-    if not of_head and width % heads:
-        return [f"num_heads must divide hidden_size={width}, got {heads}"]
-    if of_head and width % of_head:
-        return [f"head_width must divide hidden_size={width}, got {of_head}"]
-    if of_head and heads * of_head > width:
-        return [f"num_heads must be in 1..{width // of_head} at head_width={of_head}, got {heads}"]
-    return []
-
-
-def part_faults(sizes: Mapping[str, Any]) -> list[str]:
-    """Check the parts that a shape names, given that its sizes are sound."""
-    faults = []
-    for key, usual, known in (
-        ("relative", "bias", DISTANCES),
-        ("norm", "last", NORMS),
-        ("feed_forward", "plain", FEED_FORWARDS),
-    ):
-        if (named := sizes.get(key, usual)) not in [*known]:
-            faults.append(f"{key} must be one of {', '.join(known)}, got {named!r:.60}")
-    faults += [
-        f"{key} must be true or false, got {sizes[key]!r}"
-        for key in ("absolute_positions", "biases")
-        if not isinstance(sizes.get(key, True), bool)
-    ]
-    for key in ("rotary_base", "local_rotary_base"):
-        faults += Within("(1, inf)").lines(key, sizes.get(key, 1e4))
-    layers, groups = sizes["num_layers"], sizes.get("layer_groups", 0)
-    faults += InLayers().lines("local_layers", sizes.get("local_layers") or [], layers)
-    if groups > layers:
-        faults.append(f"layer_groups must be in 0..{layers}, got {groups}")
-    if not isinstance(sizes.get("family", ""), str):
-        faults.append(f"family must be a name, got {sizes['family']!r:.60}")
-    width = sizes.get("head_width", 0) or sizes["hidden_size"] // sizes["num_heads"]
-    if not faults and sizes.get("relative") == "rotary" and width % 2:
-        faults.append(f"a head must have an even width with relative=rotary, got {width}")
-    few = sizes.get("relative_buckets", 0) < 2
-    if not faults and sizes.get("relative") == "disentangled" and few:
-        faults.append("relative_buckets must be 2 or more with relative=disentangled")
-    return faults
-
-
-def by_layer_faults(sizes: Mapping[str, Any]) -> list[str]:
-    """Layers that differ have their widths listed, each up to the widest."""
-    for key, most in (("heads_by_layer", "num_heads"), ("inner_by_layer", "intermediate_size")):
-        given, count, top = sizes.get(key), sizes["num_layers"], sizes[most]
-        if given is None:
-            continue
-        if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != count:
-            return [f"{key} must list a number for each of {count} layers, got {given!r}"]
-        sound = all(not Whole(1).lines(key, n) and n <= top for n in given)
-        if not sound or max(given) != top:
-            return [f"{key} must be in 1..{most}={top}, which is their most, got {list(given)}"]
-    return []
-
-
-REQUIRED = ("vocab_size", "hidden_size", "num_layers", "num_heads", "intermediate_size")
-
-
 def model_faults(config: Mapping[str, Any]) -> list[str]:
     """Check a run's config.json; its methods are checked where they are built."""
-    faults = [f"{key} is missing" for key in REQUIRED if key not in config]
-    faults = faults or shape_faults(config)
+    faults = shape_faults(config)
     head = config.get("head")
     if not faults:
         faults += head_faults(config["num_layers"], head)
@@ -183,39 +92,22 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def claim_faults(shape: Shape, sizes: Mapping[str, Sequence[int]], prefix: str = "") -> list[str]:
-    """List the error of weights whose names or sizes (by our names) do not match a shape. A shape
-    that passes allocates no more memory than the file itself."""
-    width = shape.hidden_size
-    narrow = shape.embedding_size or width
-    wanted = {"embedding.word.weight": [shape.vocab_size, narrow]}
-    if shape.absolute_positions:
-        wanted["embedding.position.weight"] = [shape.max_positions, narrow]
-    if shape.type_vocab_size:
-        wanted["embedding.token_type.weight"] = [shape.type_vocab_size, narrow]
-    if shape.embedding_size:
-        wanted["embedding.project.weight"] = [width, narrow]
-    for i in range(shape.num_distinct):
-        layer_shape = shape.at(i + 1)
-        wanted[f"layers.{i}.out.weight"] = [width, layer_shape.attention_width]
-        wanted[f"layers.{i}.up.weight"] = [layer_shape.up_width, width]
-    for name, size in wanted.items():
+def claim_faults(
+    wanted: Mapping[str, Tensor], sizes: Mapping[str, Sequence[int]], prefix: str = ""
+) -> list[str]:
+    """List the error of weights whose names or sizes do not match those of an encoder, which stands
+    on torch's meta device. One that passes takes no more memory than the file itself."""
+    for name, weight in wanted.items():
         if name not in sizes:
             return [f"its weights lack {prefix}{name}"]
-        if list(sizes[name]) != size:
-            return [f"size mismatch: {name} is {list(sizes[name])}, its config says {size}"]
-    buckets, there = shape.relative_buckets, sizes.get("relative.weight")
-    of_buckets = [buckets, shape.num_heads]
-    if shape.relative == "disentangled":
-        of_buckets = [2 * buckets, width]
-    if buckets and (there is None or list(there) != of_buckets):
-        return [f"size mismatch: relative.weight is {there}, its config says {buckets} buckets"]
+        if (size := [*sizes[name]]) != (says := [*weight.shape]):
+            return [f"size mismatch: {name} is {size}, its config says {says}"]
     return []
 
 
-def weight_faults(shape: Shape, weights: Mapping[str, Tensor]) -> list[str]:
-    """List the error of weights that do not match a shape or hold no numbers."""
-    if faults := claim_faults(shape, {name: weight.shape for name, weight in weights.items()}):
+def weight_faults(wanted: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> list[str]:
+    """List the error of weights that do not match an encoder's or hold no numbers."""
+    if faults := claim_faults(wanted, {name: weight.shape for name, weight in weights.items()}):
         return faults
     for name, weight in weights.items():
         if weight.is_floating_point() and not weight.float().isfinite().all():

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from eat_lightning.methods.exit.confidence import confidence
 from eat_lightning.report.study import open_study
 
 TENTHS = 10
@@ -24,7 +23,7 @@ def histogram(recorded: Any) -> dict[str, list[int]] | None:
     early = [layer for layer in recorded.guesses if layer < len(recorded.tokens_LB)]
     if not early:
         return None
-    sure_B = confidence(torch.from_numpy(recorded.guesses[max(early)])[None]).numpy()
+    sure_B = torch.from_numpy(recorded.guesses[max(early)]).float().softmax(-1).amax(-1).numpy()
     surest_first = np.argsort(-sure_B, kind="stable")
     tenth_B = np.empty(len(sure_B), int)
     tenth_B[surest_first] = np.arange(len(sure_B)) * TENTHS // len(sure_B)

@@ -8,7 +8,7 @@ import torch
 from models import alone, method, packed, ragged, tiny, tiny_shape
 
 from eat_lightning.methods.exit.berxit import LearningToExit
-from eat_lightning.methods.exit.cap import CertaintyAware, uncertainty, unseen_share
+from eat_lightning.methods.exit.cap import CertaintyAware, unseen_share
 from eat_lightning.methods.exit.cats import MetaConsistency
 from eat_lightning.methods.exit.prototype import PrototypeDistance, distance_ratio, harmonic
 from eat_lightning.methods.exit.random import Random
@@ -29,6 +29,7 @@ from eat_lightning.model.training import Context
         (PrototypeDistance(0.23), [[[1.0, 4.0], [4.0, 1.0]]], [1, 0]),
         (PrototypeDistance(0.22), [[[1.0, 4.0], [4.0, 1.0]]], [0, 0]),
         (PrototypeDistance([0.94], [4]), [[[1.0, 4.0], [4.0, 1.0]]], [1, 1]),
+        (MetaConsistency(1.0), [[[1.0]]], [0]),  # what saturates does not leave at the strict end
         (Random(0.3, [3, 4]), [[[0.9], [0.9]], [[0.29], [0.31]]], [1, 0]),
     ],
 )
@@ -77,9 +78,10 @@ def test_weights_of_dependent_classes():
 
 
 def test_the_uncertainty_is_the_appended_class():
-    logits_BC, share_B1 = torch.tensor([[1.0, 2.0]]), torch.tensor([[0.5]])
+    logits_EBC, share_EB1 = torch.tensor([[[1.0, 2.0]]]), torch.tensor([[[0.5]]])
     expected = math.e / (math.e + math.e + math.e**2)
-    assert uncertainty(logits_BC, share_B1, alpha=2.0).item() == pytest.approx(expected)
+    value_B = CertaintyAware(alpha=2.0)._value(logits_EBC, share_EB1)
+    assert value_B.tolist() == pytest.approx([expected])
 
 
 def test_it_reads_the_weights_that_the_encoder_has_now():

@@ -5,14 +5,13 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from models import alone, each_once, kinds, method, ragged, tiny
+from models import each_once, kinds, method, ragged, tiny
 
-from eat_lightning.infer.record import record
 from eat_lightning.model.contracts import ExitRule, Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import build_policies, specs_of
-from eat_lightning.model.policy_request import PolicyRequest
+from eat_lightning.model.policy import PolicyRequest
 from eat_lightning.model.reason import FIRST_REASON, OVERRULED, Reason, leaves
 from eat_lightning.new import checks
 
@@ -44,26 +43,14 @@ def asking(names: tuple[str, ...], exit: str, reduction: str) -> AdaptiveEncoder
 
 @pytest.mark.combined
 @pytest.mark.parametrize(("names", "exit", "reduction"), EVERY)
-def test_a_batch_is_its_examples_and_its_stream(names: tuple[str, ...], exit: str, reduction: str):
-    encoder, batch = asking(names, exit, reduction), known()
-    with torch.inference_mode():
-        together, parts = encoder(batch), [*encoder.stream(batch)]
-        single = alone(batch)[:5]  # of every source
-        for one, about in zip(single, batch.about, strict=False):
-            one.about = [about]
-        traces = [encoder(one) for one in single]
-    logits_BC = torch.cat([trace.logits_BC for trace in traces])
-    torch.testing.assert_close(logits_BC, together.logits_BC[:5], atol=1e-4, rtol=0)
-    for name in ("depth_B", "reason_B"):
-        found_B = torch.cat([getattr(trace, name) for trace in traces])
-        assert torch.equal(found_B, getattr(together, name)[:5]), name
-    tokens_LB = torch.cat([trace.tokens_LB for trace in traces], dim=1)
-    assert torch.equal(tokens_LB, together.tokens_LB[:, :5])
-    rows = torch.cat([rows_G for rows_G, _ in parts])
-    assert sorted(rows.tolist()) == [*range(batch.size)]
-    for name in ("logits_BC", "depth_B", "reason_B", "retention_B"):
-        streamed = torch.cat([getattr(part, name) for _, part in parts])
-        assert torch.equal(streamed, getattr(together, name)[rows]), name
+def test_a_batch_its_examples_its_stream_and_its_record_are_one(
+    names: tuple[str, ...], exit: str, reduction: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(checks, "ragged", known)
+    encoder = asking(names, exit, reduction)
+    checks.batch_is_its_examples(encoder)
+    checks.stream_is_the_batch(encoder)
+    checks.replay_is_the_live_run(encoder)
 
 
 @pytest.mark.combined
@@ -83,27 +70,6 @@ def test_an_exit_only_comes_later(names: tuple[str, ...], exit: str, reduction: 
     early_B = trace.depth_B < 6
     assert torch.equal(trace.reason_B[early_B], before.reason_B[early_B]) or exit == "patience"
     assert leaves(trace.reason_B[early_B]).all()
-
-
-@pytest.mark.combined
-@pytest.mark.parametrize(("names", "exit", "reduction"), EVERY)
-def test_records_say_what_running_would(names: tuple[str, ...], exit: str, reduction: str):
-    encoder, split = asking(names, exit, reduction), KnownFields(ragged(checks.LENGTHS))
-    outcome = record(encoder, split, batch_size=8).under()
-    with torch.inference_mode():
-        trace = encoder(split.batch(np.arange(len(split))))
-    assert outcome.depth_B.tolist() == trace.depth_B.tolist()
-    assert outcome.reason_B.tolist() == trace.reason_B.tolist()
-    assert outcome.tokens_LB.tolist() == trace.tokens_LB.tolist()
-
-
-class KnownFields(checks.Examples):
-    """With where each example comes from."""
-
-    def batch(self, rows: np.ndarray) -> Batch:
-        batch = super().batch(rows)
-        batch.about = [{"source": SOURCES[i % 8]} for i in rows]
-        return batch
 
 
 STAYS, LAST, VETOED, FALLBACK, SURE, PATIENT = range(6)
@@ -158,9 +124,9 @@ def test_reasons(rule, policy, full: bool, depth: int, reason: Reason):
 def test_a_part_of_a_batch():
     batch = known()
     part = batch.take(torch.tensor([6, 1]))
-    one, other = alone(batch)[6], alone(batch)[1]
-    assert part.ids_N.tolist() == one.ids_N.tolist() + other.ids_N.tolist()
-    assert part.types_N.tolist() == one.types_N.tolist() + other.types_N.tolist()
+    for whole_N, found_N in ((batch.ids_N, part.ids_N), (batch.types_N, part.types_N)):
+        each = whole_N.split(batch.lengths_B.tolist())
+        assert torch.equal(found_N, torch.cat([each[6], each[1]]))
     assert (part.lengths_B.tolist(), part.index_B.tolist()) == ([12, 1], [6, 1])
     assert part.known("source") == ["web", "web"]
     assert ragged((2, 3)).known("source") == [None, None]

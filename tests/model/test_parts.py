@@ -13,9 +13,8 @@ from torch.utils._pytree import tree_leaves
 
 from eat_lightning.infer.precision import in_dtype
 from eat_lightning.infer.prepacked import cannot, prepacked
-from eat_lightning.model.banded import near_attention, near_pairs
+from eat_lightning.model.banded import local_kernel, near_attention, near_pairs
 from eat_lightning.model.flops import flops, static_flops
-from eat_lightning.model.local import local_kernel
 from eat_lightning.model.packed import Layout
 from eat_lightning.model.positions import log_bucket
 from eat_lightning.new.checks import ENCODER_CHECKS

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from models import each_once, kinds, ragged, tiny
 from models import padded as hugging
-from models import ragged, tiny
 
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.methods.objective.joint import Joint
@@ -45,6 +45,22 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_model(encoder, LABELS, folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.mark.parametrize(
+    ("attention", "reduction", "exit"),
+    each_once(kinds("attention"), kinds("reduction"), kinds("exit")),
+)
+def test_every_method_is_what_our_own_loader_makes(
+    attention: str, reduction: str, exit: str, tmp_path: Path
+):
+    encoder = tiny(attention, reduction, exit)
+    save_model(encoder, LABELS[: encoder.num_labels], tmp_path)
+    opened = EatForSequenceClassification.from_pretrained(tmp_path).encoder
+    with torch.no_grad():
+        ours, theirs = encoder(ragged()), opened(ragged())
+    assert torch.equal(ours.tokens_LB, theirs.tokens_LB)
+    torch.testing.assert_close(ours.logits_BC, theirs.logits_BC, atol=1e-4, rtol=0)
 
 
 def test_int8(run: Path, tmp_path: Path):

@@ -13,6 +13,7 @@ from hostile import Bomb, edit
 from models import tiny
 
 from eat_lightning.weights.checkpoint import load_model, load_pretrained
+from eat_lightning.weights.hf import EatForSequenceClassification
 
 
 @pytest.mark.parametrize("as_pickle", [False, True])
@@ -76,6 +77,10 @@ def test_cached_tokens_that_are_packed_or_pickled_are_made_anew(tmp_path: Path):
     assert not (tmp_path / "pwned").exists()
 
 
+def only_without_memory(encoder: torch.nn.Module, initialise: object) -> None:
+    assert next(encoder.parameters()).is_meta
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_no_numbers(value: float, run: Path):
     from safetensors.torch import load_file, save_file
@@ -91,17 +96,18 @@ def test_weights_that_are_no_numbers(value: float, run: Path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"num_layers": 10**9}, "num_layers must be at most 1000, got 1000000000"),
-        ({"num_layers": 1000}, "its weights lack layers.6.out.weight"),
-        ({"num_layers": -1}, "num_layers must be 1 or more, got -1"),
-        ({"num_layers": "6"}, "num_layers must be 1 or more, got '6'"),
+        ({"num_layers": 10**9}, "num_layers must be in [1, 1000], got 1000000000"),
+        ({"num_layers": 1000}, "its weights lack layers.6.qkv.weight"),
+        ({"num_layers": -1}, "num_layers must be in [1, 1000], got -1"),
+        ({"num_layers": "6"}, "num_layers must be in [1, 1000], got '6'"),
         ({"vocab_size": 10**9}, "size mismatch: embedding.word.weight"),
-        ({"max_positions": 10**9}, "size mismatch: embedding.position.weight"),
+        ({"max_positions": 10**9}, "max_positions must be in [1, 1048576]"),
         ({"type_vocab_size": 10**9}, "size mismatch: embedding.token_type.weight"),
         ({"hidden_size": 4 * 10**8}, "size mismatch: embedding.word.weight"),
         ({"intermediate_size": 10**9}, "size mismatch: layers.0.up.weight"),
-        ({"relative_buckets": 10**9}, "size mismatch: relative.weight"),
-        ({"vocab_size": 10**40}, "vocab_size must be at most 2147483647"),
+        ({"relative_buckets": 10**9}, "its weights lack relative.weight"),
+        ({"max_positions": 10**6}, "size mismatch: embedding.position.weight"),
+        ({"vocab_size": 10**40}, "vocab_size must be in [1, 2147483647]"),
     ],
 )
 def test_sizes_that_the_weights_have_not_are_refused_before_anything_is_made(
@@ -109,21 +115,35 @@ def test_sizes_that_the_weights_have_not_are_refused_before_anything_is_made(
 ):
     from eat_lightning.weights import checkpoint
 
-    monkeypatch.setattr(checkpoint, "encoder_from", lambda *_: pytest.fail("an encoder was made"))
+    monkeypatch.setattr(checkpoint.AdaptiveEncoder, "apply", only_without_memory)
     edit(run / "model" / "config.json", **changes)
     assert said in refused(load_model, run / "model")
 
 
 @pytest.mark.parametrize(
+    ("slot", "spec"),
+    [
+        ("attention", {"kind": "linformer", "rank": 10**9}),
+        ("exit", {"kind": "cats", "layers": [6], "width": 10**12}),
+    ],
+)
+def test_what_a_method_asks_for_is_not_made_either(slot: str, spec: dict, run: Path):
+    edit(run / "model" / "config.json", **{slot: spec})
+    assert f"its weights lack {slot}." in refused(load_model, run / "model")
+    read = EatForSequenceClassification.from_pretrained
+    assert f"its weights lack encoder.{slot}." in refused(read, run / "model", error=ValueError)
+
+
+@pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"num_hidden_layers": 10**9}, "num_layers must be at most 1000"),
-        ({"num_hidden_layers": 900}, "its weights lack layers.3.out.weight"),
+        ({"num_hidden_layers": 10**9}, "num_layers must be in [1, 1000]"),
+        ({"num_hidden_layers": 900}, "its weights lack 'layers.3."),
         ({"vocab_size": 10**9}, "size mismatch: embedding.word.weight"),
-        ({"hidden_size": "wide"}, "hidden_size must be 1 or more, got 'wide'"),
-        ({"hidden_size": None}, "hidden_size must be 1 or more, got None"),
-        ({"hidden_act": ["gelu"]}, "hidden_act must be among"),
-        ({"num_attention_heads": 0}, "num_heads must be 1 or more, got 0"),
+        ({"hidden_size": "wide"}, "hidden_size must be in [1, 2147483647], got 'wide'"),
+        ({"hidden_size": None}, "hidden_size must be in [1, 2147483647], got None"),
+        ({"hidden_act": ["gelu"]}, "hidden_act must be one of"),
+        ({"num_attention_heads": 0}, "num_heads must be in [1, 2147483647], got 0"),
     ],
 )
 def test_a_body_of_impossible_sizes(changes: dict, said: str, bert: Path, tmp_path: Path):
@@ -146,7 +166,7 @@ def test_the_hugging_face_side_refuses_them_too(run: Path, tmp_path: Path):
     for changes in ({"num_layers": 10**9}, {"vocab_size": 10**9}, {"max_positions": 10**9}):
         edit(folder / "config.json", **changes)
         message = refused(read, str(folder), error=ValueError)
-        assert f"must be at most 1000, got {10**9}" in message or "size mismatch" in message
+        assert "must be in [1, 1" in message or "size mismatch" in message
         (folder / "config.json").write_text(sound)
     (folder / "evil.py").write_text(f"import os\nos.mkdir({str(tmp_path / 'pwned')!r})\n")
     edit(folder / "config.json", auto_map={"AutoModelForSequenceClassification": "evil.Evil"})

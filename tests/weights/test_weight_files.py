@@ -127,7 +127,7 @@ def test_what_is_not_there_is_said_with_the_nearest(body: Path):
         (body / "config.json").write_text(json.dumps(config | {"model_type": kind}))
         said = encoder_faults(num_layers=2, pretrained=str(body))
         assert len(said) == 1
-        assert said[0].endswith(f"got '{kind}' (the nearest is {near})")
+        assert said[0].endswith(f"got '{kind}': did you mean {near}?")
     missing = str(body.parent / "bodi")
     assert encoder_faults(num_layers=2, pretrained=missing) == [
         f"encoder.pretrained={missing}: there is no such folder; the nearest name is {body}"

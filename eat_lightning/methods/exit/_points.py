@@ -1,21 +1,54 @@
-"""Where the knob of an exit rule stands: one point for all exits, or one for each."""
+"""Where the knob of an exit rule stands: one point for all exits, or one for each; and rules that
+compare one number with it."""
 
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Annotated
 
+from jaxtyping import Float
+from torch import Tensor
+
+from eat_lightning.model.contracts import ExitRule, Knob, overrides
+from eat_lightning.model.contracts.exit import Decision, Guesses, Signals
 from eat_lightning.validation import InLayers
 
 ExitLayers = Annotated[Sequence[int], InLayers(at_least=1, lowest=0)]  # 0: the embedding
 
 
-def least_at(point: float | Sequence[float], num_exits: int) -> float:
-    """Return the least probability for leaving at the `num_exits`-th exit: `point_at`, or infinity
-    where that is 1. A saturated probability is 1 too, so a point of 1 would let it leave."""
-    least = point_at(point, num_exits)
-    return math.inf if least == 1 else least
+class ByPoint(ExitRule):
+    """Leaves by one number of each example: where it is below the knob's point at this exit or, of
+    a knob whose strict end is its largest point, where it reaches that."""
+
+    knob: Knob
+
+    @abstractmethod
+    def _value(self, logits_EBC: Guesses, signals_EBS: Signals) -> Tensor:
+        """Give the number of each example, at the last exit so far."""
+
+    @property
+    def _from_below(self) -> bool:
+        return self.knob.strict < self.knob.fine[-1]
+
+    def _point(self, num_exits: int) -> float:
+        """The point at the `num_exits`-th exit. That of the strict end is infinite: a saturated
+        probability is 1, and would reach it."""
+        point: float = point_at(vars(self)[self.knob.name], num_exits)
+        if point != self.knob.strict:
+            return point
+        return -math.inf if self._from_below else math.inf
+
+    def decides(self, logits_EBC: Guesses, signals_EBS: Signals = None) -> Decision:
+        value_B, point = self._value(logits_EBC, signals_EBS), self._point(len(logits_EBC))
+        return (value_B < point if self._from_below else value_B >= point).long()
+
+    def margin(self, logits_EBC: Guesses) -> Float[Tensor, " b"]:
+        """Tell how far the number is from where the decision would be another."""
+        if overrides(self, ExitRule.observe):
+            return super().margin(logits_EBC)
+        return (self._value(logits_EBC, None) - self._point(len(logits_EBC))).abs()
 
 
 def point_at(point: float | Sequence[float], num_exits: int) -> float:

@@ -16,10 +16,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from eat_lightning.answer_kind import SINGLE
-from eat_lightning.methods.exit._points import ExitLayers, point_at
+from eat_lightning.methods.exit._points import ByPoint, ExitLayers
 from eat_lightning.methods.exit._scores import lead
-from eat_lightning.model.contracts import ExitRule, Knob
-from eat_lightning.model.contracts.exit import Decision, Guesses, Signals
+from eat_lightning.model.contracts import Knob
+from eat_lightning.model.contracts.exit import Guesses, Signals
 from eat_lightning.model.method import method
 from eat_lightning.validation import Beside, Check, Points, Within, is_list, one_each
 
@@ -34,7 +34,7 @@ def weight_faults(value: Any, beside: Beside) -> list[str]:
 
 
 @method("exit")
-class Beem(ExitRule):
+class Beem(ByPoint):
     """Leaves when the exits so far agree with enough weighed confidence.
 
     Args:
@@ -65,10 +65,7 @@ class Beem(ExitRule):
         bounds="(0, inf)",
     )
 
-    def decides(self, logits_EBC: Guesses, signals_EBS: Signals = None) -> Decision:
-        return (self._score(logits_EBC) >= point_at(self.alpha, len(logits_EBC))).long()
-
-    def _score(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:
+    def _value(self, logits_EBC: Guesses, signals_EBS: Signals = None) -> Tensor:
         """S at the last exit so far."""
         weights = self.weights or [COST * layer for layer in self.layers]
         best_EB, class_EB = logits_EBC.float().softmax(-1).max(-1)
@@ -82,8 +79,7 @@ class Beem(ExitRule):
 
     def margin(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:
         """The least distance of the score from alpha, and of a class from its next."""
-        far_B = (self._score(logits_EBC) - point_at(self.alpha, len(logits_EBC))).abs()
-        return torch.minimum(far_B, lead(logits_EBC).amin(0))
+        return torch.minimum(super().margin(logits_EBC), lead(logits_EBC).amin(0))
 
 
 def agreements(class_EB: Int[Tensor, "e b"]) -> Float[Tensor, " b"]:

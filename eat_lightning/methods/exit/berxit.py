@@ -15,9 +15,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from eat_lightning.answer_kind import SCORE, SINGLE
-from eat_lightning.methods.exit._points import ExitLayers, point_at
-from eat_lightning.model.contracts import ExitRule, Knob
-from eat_lightning.model.contracts.exit import Decision, Guess, Guesses, Observed, Pooled, Signal
+from eat_lightning.methods.exit._points import ByPoint, ExitLayers
+from eat_lightning.model.contracts import Knob
+from eat_lightning.model.contracts.exit import Guess, Guesses, Observed, Pooled, Signal
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.shape import Shape
@@ -26,7 +26,7 @@ from eat_lightning.validation import Points, Positive
 
 
 @method("exit")
-class LearningToExit(ExitRule, nn.Module):
+class LearningToExit(ByPoint, nn.Module):
     """Leaves where a regressor at the exit is certain enough.
 
     Args:
@@ -56,8 +56,8 @@ class LearningToExit(ExitRule, nn.Module):
         """Tell how likely this exit is wrong, 0 ... 1."""
         return torch.sigmoid(self.regressor(pooled_BD))
 
-    def decides(self, logits_EBC: Guesses, signals_EBS: Observed) -> Decision:
-        return (signals_EBS[-1, :, 0] < point_at(self.threshold, len(signals_EBS))).long()
+    def _value(self, logits_EBC: Guesses, signals_EBS: Observed) -> Tensor:
+        return signals_EBS[-1, :, 0]
 
     def penalties(self, context: Context) -> dict[str, Tensor]:
         """The regressor's squared error, each example's sum over the exits."""

@@ -18,9 +18,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from eat_lightning.answer_kind import SINGLE
-from eat_lightning.methods.exit._points import ExitLayers, point_at
-from eat_lightning.model.contracts import ExitRule, Head, Knob
-from eat_lightning.model.contracts.exit import Decision, Guess, Guesses, Observed, Pooled, Signal
+from eat_lightning.methods.exit._points import ByPoint, ExitLayers
+from eat_lightning.model.contracts import Head, Knob
+from eat_lightning.model.contracts.exit import Guess, Guesses, Observed, Pooled, Signal
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.shape import Shape
@@ -28,7 +28,7 @@ from eat_lightning.validation import Points, Positive
 
 
 @method("exit")
-class CertaintyAware(ExitRule):
+class CertaintyAware(ByPoint):
     """Leaves where little of the head's vector lies outside what its weights see.
 
     Args:
@@ -62,9 +62,10 @@ class CertaintyAware(ExitRule):
         classes = self.heads[layer].classes
         return unseen_share(pooled_BD.detach(), classes.weight.detach(), classes.bias.detach())
 
-    def decides(self, logits_EBC: Guesses, signals_EBS: Observed) -> Decision:
-        cap_B = uncertainty(logits_EBC[-1], signals_EBS[-1], self.alpha)
-        return (cap_B < point_at(self.cap, len(logits_EBC))).long()
+    def _value(self, logits_EBC: Guesses, signals_EBS: Observed) -> Tensor:
+        """CAP: the probability of the appended logit."""
+        appended_BC = torch.cat([logits_EBC[-1].float(), self.alpha * signals_EBS[-1].float()], -1)
+        return appended_BC.softmax(-1)[:, -1]
 
     def flops(self, shape: Shape, num_labels: int) -> float:
         """Count W W^T, the shift W^+ b, W z' and the norm of its projection."""
@@ -83,10 +84,3 @@ def unseen_share(
     inside_B = ((seen_BC @ inverse_CC) * seen_BC).sum(-1)
     whole_B = moved_BD.square().sum(-1).clamp(min=1e-30)
     return (1 - inside_B / whole_B).clamp(0, 1).sqrt()[:, None].to(pooled_BD.dtype)
-
-
-def uncertainty(
-    logits_BC: Float[Tensor, "b c"], share_B1: Float[Tensor, "b 1"], alpha: float
-) -> Float[Tensor, " b"]:
-    """CAP: the probability of the appended logit."""
-    return torch.cat([logits_BC.float(), alpha * share_B1.float()], -1).softmax(-1)[:, -1]

@@ -19,10 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eat_lightning.answer_kind import SINGLE
-from eat_lightning.methods.exit._points import ExitLayers, point_at
+from eat_lightning.methods.exit._points import ByPoint, ExitLayers
 from eat_lightning.methods.exit._scores import lead
-from eat_lightning.model.contracts import ExitRule, Knob
-from eat_lightning.model.contracts.exit import Decision, Guess, Guesses, Observed, Pooled, Signal
+from eat_lightning.model.contracts import Knob
+from eat_lightning.model.contracts.exit import Guess, Guesses, Observed, Pooled, Signal
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.shape import Shape
@@ -31,7 +31,7 @@ from eat_lightning.validation import Points, Positive, Whole
 
 
 @method("exit")
-class MetaConsistency(ExitRule, nn.Module):
+class MetaConsistency(ByPoint, nn.Module):
     """Leaves where a classifier expects the exit to agree with the last layer.
 
     Args:
@@ -76,9 +76,8 @@ class MetaConsistency(ExitRule, nn.Module):
         read_BF = torch.cat([x.to(pooled_BD.dtype) for x in (pooled_BD, class_BC, sure_B2)], 1)
         return torch.sigmoid(self.meta[str(layer)](read_BF).float())
 
-    def decides(self, logits_EBC: Guesses, signals_EBS: Observed) -> Decision:
-        point = point_at(self.consistency, len(logits_EBC))
-        return (signals_EBS[-1, :, 0] >= point).long()
+    def _value(self, logits_EBC: Guesses, signals_EBS: Observed) -> Tensor:
+        return signals_EBS[-1, :, 0]
 
     def penalties(self, context: Context) -> dict[str, Tensor]:
         """Binary cross-entropy to whether an exit says the last layer's class, each example's sum

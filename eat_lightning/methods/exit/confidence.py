@@ -6,19 +6,18 @@ nobody leaves.
 
 from collections.abc import Sequence
 
-from jaxtyping import Float
 from torch import Tensor
 
 from eat_lightning.answer_kind import SINGLE
-from eat_lightning.methods.exit._points import ExitLayers, least_at
-from eat_lightning.model.contracts import ExitRule, Knob
-from eat_lightning.model.contracts.exit import Decision, Guesses, Signals
+from eat_lightning.methods.exit._points import ByPoint, ExitLayers
+from eat_lightning.model.contracts import Knob
+from eat_lightning.model.contracts.exit import Guesses, Signals
 from eat_lightning.model.method import method
 from eat_lightning.validation import Points
 
 
 @method("exit")
-class Confidence(ExitRule):
+class Confidence(ByPoint):
     """Leaves where the largest class probability, of calibrated logits, reaches a threshold.
 
     Args:
@@ -46,14 +45,6 @@ class Confidence(ExitRule):
         """The least lead of the likeliest class of whoever leaves: the others share 1 - tau."""
         return 2 * min(self.tau if isinstance(self.tau, Sequence) else [self.tau]) - 1
 
-    def decides(self, logits_EBC: Guesses, signals_EBS: Signals = None) -> Decision:
-        return (confidence(logits_EBC) >= least_at(self.tau, len(logits_EBC))).long()
-
-    def margin(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:
-        """Tell how far a confidence is from tau, where the decision would be another."""
-        return (confidence(logits_EBC) - least_at(self.tau, len(logits_EBC))).abs()
-
-
-def confidence(logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:
-    """The largest class probability at the last exit so far."""
-    return logits_EBC[-1].float().softmax(-1).amax(-1)
+    def _value(self, logits_EBC: Guesses, signals_EBS: Signals) -> Tensor:
+        """The largest class probability."""
+        return logits_EBC[-1].float().softmax(-1).amax(-1)

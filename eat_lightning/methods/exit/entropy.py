@@ -6,20 +6,19 @@ FastBERT (Liu et al. 2020) where the uncertainty H / ln C < speed, with C classe
 
 from __future__ import annotations
 
-from jaxtyping import Float
 from torch import Tensor
 
 from eat_lightning.answer_kind import SINGLE
 from eat_lightning.methods.exit import _scores
-from eat_lightning.methods.exit._points import ExitLayers, point_at
-from eat_lightning.model.contracts import ExitRule, Knob
-from eat_lightning.model.contracts.exit import Decision, Guesses, Signals
+from eat_lightning.methods.exit._points import ByPoint, ExitLayers
+from eat_lightning.model.contracts import Knob
+from eat_lightning.model.contracts.exit import Guesses, Signals
 from eat_lightning.model.method import method
 from eat_lightning.validation import Points
 
 
 @method("exit")
-class Entropy(ExitRule):
+class Entropy(ByPoint):
     """Leaves where the entropy of the class probabilities is low.
 
     Args:
@@ -47,11 +46,5 @@ class Entropy(ExitRule):
         bounds="[0, inf)",
     )
 
-    def decides(self, logits_EBC: Guesses, signals_EBS: Signals = None) -> Decision:
-        entropy_B = _scores.entropy(logits_EBC[-1], self.normalised)
-        return (entropy_B < point_at(self.entropy, len(logits_EBC))).long()
-
-    def margin(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:
-        """Tell how far an entropy is from where the decision would be another."""
-        entropy_B = _scores.entropy(logits_EBC[-1], self.normalised)
-        return (entropy_B - point_at(self.entropy, len(logits_EBC))).abs()
+    def _value(self, logits_EBC: Guesses, signals_EBS: Signals) -> Tensor:
+        return _scores.entropy(logits_EBC[-1], self.normalised)

@@ -6,19 +6,18 @@ may still come or go keeps the example: its set is the answer. No training is ne
 
 from __future__ import annotations
 
-from jaxtyping import Float
 from torch import Tensor
 
 from eat_lightning.answer_kind import MULTI
-from eat_lightning.methods.exit._points import ExitLayers, least_at
-from eat_lightning.model.contracts import ExitRule, Knob
-from eat_lightning.model.contracts.exit import Decision, Guesses, Signals
+from eat_lightning.methods.exit._points import ByPoint, ExitLayers
+from eat_lightning.model.contracts import Knob
+from eat_lightning.model.contracts.exit import Guesses, Signals
 from eat_lightning.model.method import method
 from eat_lightning.validation import Points
 
 
 @method("exit")
-class EveryLabel(ExitRule):
+class EveryLabel(ByPoint):
     """Leaves where every label is sure.
 
     Args:
@@ -40,14 +39,6 @@ class EveryLabel(ExitRule):
         bounds="(0, 1]",
     )
 
-    def decides(self, logits_EBC: Guesses, signals_EBS: Signals = None) -> Decision:
-        return (least_sure(logits_EBC[-1]) >= least_at(self.tau, len(logits_EBC))).long()
-
-    def margin(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:
-        """Tell how far the least sure label is from tau, where the decision would be another."""
-        return (least_sure(logits_EBC[-1]) - least_at(self.tau, len(logits_EBC))).abs()
-
-
-def least_sure(logits_BC: Float[Tensor, "b c"]) -> Float[Tensor, " b"]:
-    """The probability of the likelier side of the label that is least sure."""
-    return logits_BC.float().abs().amin(-1).sigmoid()
+    def _value(self, logits_EBC: Guesses, signals_EBS: Signals) -> Tensor:
+        """The probability of the likelier side of the label that is least sure."""
+        return logits_EBC[-1].float().abs().amin(-1).sigmoid()

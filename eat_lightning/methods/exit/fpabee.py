@@ -17,16 +17,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from eat_lightning.answer_kind import SINGLE
-from eat_lightning.methods.exit._points import patience_faults, point_at
+from eat_lightning.methods.exit._points import ByPoint, patience_faults
 from eat_lightning.methods.exit._scores import entropy, mean_guess
-from eat_lightning.model.contracts import ExitRule, Knob
-from eat_lightning.model.contracts.exit import Decision, Guesses, Signals
+from eat_lightning.model.contracts import Knob
+from eat_lightning.model.contracts.exit import Guesses, Signals
 from eat_lightning.model.method import method
 from eat_lightning.validation import InLayers, Points, Whole
 
 
 @method("exit")
-class FlexiblePatience(ExitRule):
+class FlexiblePatience(ByPoint):
     """Leaves when several exits in a row guess nearly alike.
 
     Args:
@@ -56,22 +56,15 @@ class FlexiblePatience(ExitRule):
     def rules(self, num_layers: int | None) -> list[str]:
         return patience_faults(self.patience, self.layers)
 
-    def decides(self, logits_EBC: Guesses, signals_EBS: Signals = None) -> Decision:
+    def _value(self, logits_EBC: Guesses, signals_EBS: Signals) -> Tensor:
+        """The largest divergence of those in a row; infinite where they are not yet so many."""
         if len(logits_EBC) <= self.patience:
-            return torch.zeros(logits_EBC.shape[1], dtype=torch.int64, device=logits_EBC.device)
-        far_EB = self._apart(logits_EBC[-self.patience - 1 :])
-        return (far_EB < point_at(self.divergence, len(logits_EBC))).all(0).long()
+            return logits_EBC.new_full(logits_EBC.shape[1:2], math.inf)
+        return self._apart(logits_EBC[-self.patience - 1 :]).amax(0)
 
     def _apart(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, "e-1 b"]:
         """The divergence of each exit and the one before."""
         return divergences(logits_EBC)
-
-    def margin(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:
-        """The least distance of a divergence from the threshold."""
-        if len(logits_EBC) <= self.patience:
-            return super().margin(logits_EBC)
-        far_EB = self._apart(logits_EBC[-self.patience - 1 :])
-        return (far_EB - point_at(self.divergence, len(logits_EBC))).abs().amin(0)
 
 
 def divergences(logits_EBC: Float[Tensor, "e b *c"]) -> Float[Tensor, "e-1 b *d"]:

@@ -5,20 +5,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jaxtyping import Float
 from torch import Tensor
 
 from eat_lightning.answer_kind import SINGLE
 from eat_lightning.methods.exit import _scores
-from eat_lightning.methods.exit._points import ExitLayers, least_at
-from eat_lightning.model.contracts import ExitRule, Knob
-from eat_lightning.model.contracts.exit import Decision, Guesses, Signals
+from eat_lightning.methods.exit._points import ByPoint, ExitLayers
+from eat_lightning.model.contracts import Knob
+from eat_lightning.model.contracts.exit import Guesses, Signals
 from eat_lightning.model.method import method
 from eat_lightning.validation import Points
 
 
 @method("exit")
-class Margin(ExitRule):
+class Margin(ByPoint):
     """Leaves where the likeliest class leads the next by enough.
 
     Args:
@@ -46,9 +45,5 @@ class Margin(ExitRule):
         """The least lead of whoever leaves."""
         return min(self.lead if isinstance(self.lead, Sequence) else [self.lead])
 
-    def decides(self, logits_EBC: Guesses, signals_EBS: Signals = None) -> Decision:
-        return (_scores.lead(logits_EBC[-1]) >= least_at(self.lead, len(logits_EBC))).long()
-
-    def margin(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:
-        """Tell how far a lead is from where the decision would be another."""
-        return (_scores.lead(logits_EBC[-1]) - least_at(self.lead, len(logits_EBC))).abs()
+    def _value(self, logits_EBC: Guesses, signals_EBS: Signals) -> Tensor:
+        return _scores.lead(logits_EBC[-1])

@@ -22,10 +22,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from eat_lightning.answer_kind import SINGLE
-from eat_lightning.methods.exit._points import ExitLayers, point_at
+from eat_lightning.methods.exit._points import ByPoint, ExitLayers
 from eat_lightning.methods.exit._scores import entropy
-from eat_lightning.model.contracts import ExitRule, Knob
-from eat_lightning.model.contracts.exit import Decision, Guess, Guesses, Observed, Pooled, Signal
+from eat_lightning.model.contracts import Knob
+from eat_lightning.model.contracts.exit import Guess, Guesses, Observed, Pooled, Signal
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.shape import Shape
@@ -34,7 +34,7 @@ from eat_lightning.validation import NotNegative, Points, Positive, Whole
 
 
 @method("exit")
-class PrototypeDistance(ExitRule, nn.Module):
+class PrototypeDistance(ByPoint, nn.Module):
     """Leaves where entropy and distance to the class prototype are low.
 
     Args:
@@ -76,11 +76,10 @@ class PrototypeDistance(ExitRule, nn.Module):
         at_BW, prototypes_CW = self.space[str(layer)](pooled_BD), self.prototypes[str(layer)]
         return torch.linalg.vector_norm(at_BW[:, None].float() - prototypes_CW.float(), dim=-1)
 
-    def decides(self, logits_EBC: Guesses, signals_EBS: Observed) -> Decision:
+    def _value(self, logits_EBC: Guesses, signals_EBS: Observed) -> Tensor:
         ratio_B = distance_ratio(signals_EBS[-1], logits_EBC[-1].argmax(-1))
         entropy_B = entropy(logits_EBC[-1], normalised=True)
-        mean_B = harmonic(ratio_B, entropy_B, self.share)
-        return (mean_B < point_at(self.edr, len(logits_EBC))).long()
+        return harmonic(ratio_B, entropy_B, self.share)
 
     def penalties(self, context: Context) -> dict[str, Tensor]:
         """Return the loss that trains the prototype space, for each example the sum over the

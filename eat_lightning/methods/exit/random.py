@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from eat_lightning.methods.exit._points import ExitLayers, point_at
-from eat_lightning.model.contracts import ExitRule, Knob
-from eat_lightning.model.contracts.exit import Decision, Guess, Guesses, Observed, Pooled, Signal
+from torch import Tensor
+
+from eat_lightning.methods.exit._points import ByPoint, ExitLayers
+from eat_lightning.model.contracts import Knob
+from eat_lightning.model.contracts.exit import Guess, Guesses, Observed, Pooled, Signal
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed, mixed
 from eat_lightning.validation import Points, Whole
@@ -16,7 +18,7 @@ BITS = 24  # of a draw, all of which fp32 holds
 
 
 @method("exit")
-class Random(ExitRule):
+class Random(ByPoint):
     """Leaves by chance, the same for the same token ids.
 
     Args:
@@ -45,5 +47,5 @@ class Random(ExitRule):
         drawn_B = mixed(mixed(example_B + self.seed) + layer)
         return ((drawn_B & (2**BITS - 1)).float() / 2**BITS)[:, None]
 
-    def decides(self, logits_EBC: Guesses, signals_EBS: Observed) -> Decision:
-        return (signals_EBS[-1, :, 0] < point_at(self.rate, len(signals_EBS))).long()
+    def _value(self, logits_EBC: Guesses, signals_EBS: Observed) -> Tensor:
+        return signals_EBS[-1, :, 0]

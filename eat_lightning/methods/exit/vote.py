@@ -10,15 +10,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from eat_lightning.answer_kind import SINGLE
-from eat_lightning.methods.exit._points import ExitLayers, point_at
-from eat_lightning.model.contracts import ExitRule, Knob
-from eat_lightning.model.contracts.exit import Decision, Guesses, Signals
+from eat_lightning.methods.exit._points import ByPoint, ExitLayers
+from eat_lightning.model.contracts import Knob
+from eat_lightning.model.contracts.exit import Guesses, Signals
 from eat_lightning.model.method import method
 from eat_lightning.validation import Points
 
 
 @method("exit")
-class Vote(ExitRule):
+class Vote(ByPoint):
     """Leaves when the leading class has enough votes of the exits so far.
 
     Args:
@@ -36,9 +36,8 @@ class Vote(ExitRule):
         "votes", strict=24, grid=(6, 5, 4, 3, 2), fine=(*range(23, 0, -1),), bounds="[1, inf)"
     )
 
-    def decides(self, logits_EBC: Guesses, signals_EBS: Signals = None) -> Decision:
-        most_B = votes_for(logits_EBC).amax(-1)
-        return (most_B >= point_at(self.votes, len(logits_EBC))).long()
+    def _value(self, logits_EBC: Guesses, signals_EBS: Signals) -> Tensor:
+        return votes_for(logits_EBC).amax(-1)
 
     def answers(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, "b c"]:
         """The mean probabilities of the exits that voted for the leading class, as logits. Of

@@ -12,8 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 from jaxtyping import Bool
 
-from eat_lightning.model.policy import Policy
-from eat_lightning.model.policy_request import PolicyInput
+from eat_lightning.model.policy import Policy, PolicyInput
 from eat_lightning.validation import Beside, Check, is_list
 
 

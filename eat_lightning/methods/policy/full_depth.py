@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from eat_lightning.methods.policy._selection import OfSelection, Patterns, chosen
 from eat_lightning.model.method import method
-from eat_lightning.model.policy_request import PolicyInput, PolicyRequest
+from eat_lightning.model.policy import PolicyInput, PolicyRequest
 
 if TYPE_CHECKING:
     from eat_lightning.model.contracts import Reduction

@@ -14,7 +14,7 @@ import numpy as np
 
 from eat_lightning.methods.policy._selection import OfSelection, Patterns, chosen
 from eat_lightning.model.method import method
-from eat_lightning.model.policy_request import PolicyInput, PolicyRequest
+from eat_lightning.model.policy import PolicyInput, PolicyRequest
 from eat_lightning.validation import Within
 
 if TYPE_CHECKING:

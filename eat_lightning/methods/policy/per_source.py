@@ -14,8 +14,7 @@ from scipy.special import softmax
 
 from eat_lightning.answer_kind import SINGLE
 from eat_lightning.model.method import method
-from eat_lightning.model.policy import ModelFacts, Policy
-from eat_lightning.model.policy_request import PolicyInput, PolicyRequest
+from eat_lightning.model.policy import ModelFacts, Policy, PolicyInput, PolicyRequest
 from eat_lightning.model.reason import Reason
 from eat_lightning.validation import Beside, Check, Within, one_each
 

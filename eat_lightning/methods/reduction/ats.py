@@ -56,8 +56,6 @@ class AdaptiveTokenSampling(Reduction):
 
     def _significance(self, packed: Packed, evidence: Evidence) -> Float[Tensor, "b l"]:
         """0 for [CLS] and padding; in float64, so that sums do not depend on the padding."""
-        assert evidence.cls_N is not None
-        assert evidence.value_norm_N is not None
         score_N = evidence.cls_N.double() * evidence.value_norm_N.double()
         layout = packed.layout
         score_BL = layout.pad(score_N.masked_fill(layout.index_N == 0, 0.0))

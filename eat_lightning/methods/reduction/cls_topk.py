@@ -26,7 +26,6 @@ class ClsTopK(TopK):
     needs = frozenset({"cls"})
 
     def score(self, packed: Packed, evidence: Evidence) -> Float[Tensor, " n"]:
-        assert evidence.cls_N is not None
         if not self.protect_sep:
             return evidence.cls_N
         return evidence.cls_N.masked_fill(packed.special_N, float("inf"))

@@ -13,7 +13,6 @@ stay readable when unprotected, and here they would be gone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import field
 from typing import Annotated, Any
 
 import torch
@@ -52,7 +51,6 @@ class LearnedTokenPruning(Reduction, nn.Module):
     protect_sep: bool = True
     key_weight: bool = False
 
-    base: Tensor = field(init=False)
     place = "after_attention"
     soft_place = "after_layer"
     needs = frozenset({"received"})
@@ -67,8 +65,7 @@ class LearnedTokenPruning(Reduction, nn.Module):
     )
 
     def bind(self, shape: Shape, exits: Sequence[int], num_labels: int) -> None:
-        base = [self.final * (layer - 1) / shape.num_layers for layer in self.layers]
-        self.register_buffer("base", torch.tensor(base), persistent=False)
+        self.num_layers = shape.num_layers
         self.delta = nn.Parameter(torch.zeros(len(self.layers)))
 
     def groups(self, lr: float) -> list[dict[str, Any]]:
@@ -78,12 +75,11 @@ class LearnedTokenPruning(Reduction, nn.Module):
         return ["reduction=ltp keeps as many tokens as their scores say: a graph wants a count"]
 
     def _threshold(self, layer: int) -> Float[Tensor, ""]:
-        place = self.layers.index(layer)
-        return self.base[place] + self.delta[place]
+        before = self.final * (layer - 1) / self.num_layers
+        return before + self.delta[self.layers.index(layer)]
 
     def score(self, packed: Packed, evidence: Evidence) -> Float[Tensor, " n"]:
         """Attention received, a mean over the example's queries: they add up to 1."""
-        assert evidence.received_N is not None
         lengths_B = packed.layout.there(packed.layout.lengths_B)
         return evidence.received_N / lengths_B[packed.layout.segment_N]
 

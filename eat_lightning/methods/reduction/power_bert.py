@@ -72,8 +72,6 @@ class PowerBert(Reduction, nn.Module):
             self.retention.clamp_(0, 1)
 
     def score(self, packed: Packed, evidence: Evidence) -> Float[Tensor, " n"]:
-        assert evidence.received_N is not None
-        assert evidence.diagonal_N is not None
         return evidence.received_N - evidence.diagonal_N
 
     def soften(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:

@@ -19,5 +19,4 @@ class ReceivedTopK(TopK):
     needs = frozenset({"received"})
 
     def score(self, packed: Packed, evidence: Evidence) -> Float[Tensor, " n"]:
-        assert evidence.received_N is not None
         return evidence.received_N

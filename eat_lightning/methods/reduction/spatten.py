@@ -31,7 +31,6 @@ class SpAtten(TopK):
 
     def score(self, packed: Packed, evidence: Evidence) -> Float[Tensor, " n"]:
         """The mean over heads of what each query gave: ranks as the sum over heads does."""
-        assert evidence.received_N is not None
         before_N = packed.notes.get("importance")
         return evidence.received_N if before_N is None else before_N + evidence.received_N
 

@@ -50,7 +50,6 @@ class ToMe(Reduction):
     knob = replace(RATIO, bounds="[0, 0.5]", fine=RATIO.fine[:11])
 
     def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
-        assert evidence.keys_NK is not None
         ratio = ratio_at(layer, self.ratio, self.layers)
         wanted_B = torch.floor(ratio * packed.strength_B * packed.layout.lengths_B + 1e-9).long()
         from_M, into_M = best_pairs(packed, evidence.keys_NK, wanted_B)

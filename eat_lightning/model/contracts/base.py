@@ -47,7 +47,8 @@ class EncoderPart(Learner):
 
     def bind(self, shape: Shape, exits: Sequence[int], num_labels: int) -> None:
         """Make the parameters. A class that overrides this learns, and is used in no encoder that
-        was trained without it.
+        was trained without it. It is called on torch's meta device too, and a buffer that is not
+        persistent is empty where transformers opens the model.
 
         Args:
             shape: the encoder's `Shape`, its sizes.

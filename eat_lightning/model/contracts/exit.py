@@ -18,6 +18,7 @@ from eat_lightning.model.contracts.head import Head
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.policy import Policy
 from eat_lightning.model.shape import Shape
+from eat_lightning.validation import Misshaped, shape_text
 
 Guesses = Float[Tensor, "e b c"]  # of the exits so far
 Observed = Float[Tensor, "e b s"]  # by `observe` there
@@ -102,3 +103,15 @@ def only_open(exit: ExitRule, policies: Sequence[Policy] = ()) -> ExitRule:
     twin.layers = [*points]
     setattr(twin, knob.name, [*points.values()])
     return twin
+
+
+def decide(exit: ExitRule, logits_EBC: Guesses, signals_EBS: Signals) -> Decision:
+    """Ask an exit rule. Raises Misshaped where it gives no whole number for each example."""
+    decided_B = exit.decides(logits_EBC, signals_EBS)
+    if not isinstance(decided_B, Tensor) or decided_B.shape != logits_EBC.shape[1:2]:
+        found = shape_text(decided_B)
+        raise Misshaped(f"{type(exit).__name__}.decides must give B whole numbers, got {found}")
+    if decided_B.is_floating_point():
+        kind = str(decided_B.dtype).removeprefix("torch.")
+        raise Misshaped(f"{type(exit).__name__}.decides must give whole numbers, got {kind}")
+    return decided_B
