@@ -26,3 +26,9 @@ def made_up_times(candidates: dict[str, Any], **_: Any) -> Any:
         }
         for i, key in enumerate(candidates)
     }
+
+
+def onnx_is_fastest(candidates: dict[str, Any], **_: Any) -> Any:
+    """Static forms of onnxruntime take 4 ms, its exits 1, everything else 9."""
+    ms = {key: (1.0 if "exits" in key else 4.0) if "onnx" in key else 9.0 for key in candidates}
+    yield {key: {"latency_ms": x, "throughput": 1000.0} for key, x in ms.items()}

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from adapting import made_up_times, plan_of
+from adapting import made_up_times, onnx_is_fastest, plan_of
 from classifiers import LABELS
 from finished import config_of, refused
 
@@ -73,10 +73,6 @@ def test_windows_are_read_and_texts_are_counted(
 @pytest.mark.slow
 def test_windows_in_onnxruntime(classifier: Path, few_texts: Path, tmp_path: Path, monkeypatch):
     pytest.importorskip("onnxscript")
-
-    def onnx_is_fastest(candidates: dict[str, Any], **_: Any) -> Any:
-        ms = {key: (1.0 if "exits" in key else 4.0) if "onnx" in key else 9.0 for key in candidates}
-        yield {key: {"latency_ms": ms[key], "throughput": 1000.0} for key in candidates}
 
     monkeypatch.setattr(search, "time_all", onnx_is_fastest)
     given = f"max_length={AT_ONCE}", *WINDOWS, "engines=[onnx]", "agree=0.8"
