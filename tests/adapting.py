@@ -5,7 +5,6 @@ from typing import Any
 
 from finished import config_of
 
-from eat_lightning.config import parsed
 from eat_lightning.deploy.adapt.plan import AdaptSettings
 
 
@@ -14,7 +13,7 @@ def plan_of(model: Path, texts: Path, to: Path, *words: str) -> AdaptSettings:
     few = ["heads.epochs=[2]", "least_steps=1", "times.examples=2", "times.repeats=1"]
     config = config_of("adapt", *given, *few, *words)
     config["model"] = config.pop("classifier")
-    return parsed(AdaptSettings, {k: v for k, v in config.items() if k not in ("queries", "keep")})
+    return AdaptSettings.of(config)
 
 
 def made_up_times(candidates: dict[str, Any], **_: Any) -> Any:

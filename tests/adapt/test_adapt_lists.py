@@ -18,7 +18,6 @@ from eat_lightning.config import parsed
 from eat_lightning.data.query_lists import read_query_lists
 from eat_lightning.deploy.adapt import __main__ as command
 from eat_lightning.deploy.adapt import list_run
-from eat_lightning.deploy.adapt.list_plan import ListSettings
 from eat_lightning.deploy.adapt.list_run import ListResult, adapt_lists
 from eat_lightning.deploy.adapt.list_schedule import (
     certified,
@@ -29,6 +28,7 @@ from eat_lightning.deploy.adapt.list_schedule import (
     swapped_at_most,
 )
 from eat_lightning.deploy.adapt.lists import QueryLists
+from eat_lightning.deploy.adapt.plan import ListSettings
 from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.model import open_model
 from eat_lightning.deploy.serve.peers.reranking import check_reranker

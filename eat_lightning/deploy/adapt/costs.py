@@ -14,9 +14,8 @@ import torch
 
 from eat_lightning.data.batching import spread_rows
 from eat_lightning.deploy.adapt.forms import deployed_original
-from eat_lightning.deploy.adapt.list_plan import ListSettings
 from eat_lightning.deploy.adapt.original import Original
-from eat_lightning.deploy.adapt.plan import AdaptSettings
+from eat_lightning.deploy.adapt.plan import AdaptSettings, ListSettings
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.text_windows import windows_of
 from eat_lightning.weights.files import weight_files

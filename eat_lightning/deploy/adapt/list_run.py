@@ -20,10 +20,10 @@ from eat_lightning.deploy.adapt.costs import Costs
 from eat_lightning.deploy.adapt.exits import learn_exits
 from eat_lightning.deploy.adapt.folder import copy_classifier
 from eat_lightning.deploy.adapt.forms import deployed_original
-from eat_lightning.deploy.adapt.list_plan import ListSettings
 from eat_lightning.deploy.adapt.list_schedule import certified, chain, replayed, swapped_at_most
 from eat_lightning.deploy.adapt.lists import QueryLists
 from eat_lightning.deploy.adapt.original import Original
+from eat_lightning.deploy.adapt.plan import ListSettings
 from eat_lightning.deploy.adapt.run import check_encoder, splits_of
 from eat_lightning.deploy.adapt.work import Work
 from eat_lightning.engines.adapted import digests, in_kernels, versions
