@@ -36,8 +36,7 @@ def adapted(classifier: Path, texts: Path, tmp_path_factory: pytest.TempPathFact
     root = tmp_path_factory.mktemp("cascade")
     small = save_classifier(root / "small", num_hidden_layers=1)
     with pytest.MonkeyPatch.context() as patch:
-        for module in (search, cascade):
-            patch.setattr(module, "time_all", cascades_are_fastest)
+        patch.setattr(search, "time_all", cascades_are_fastest)
         words = f"small='{small}'", "heads.enabled=false", "agree=0.8"
         return steps.adapt(plan_of(classifier, texts, root / "adapted", *words))
 
@@ -123,7 +122,7 @@ def test_the_large_model_runs_on_those_left_and_in_what_is_timed():
         num_layers=6,
     )
     unused: Any = None
-    model = cascade.SmallModel(first, unused, unused, [], 1, {})
+    model = cascade.SmallModel(first, Form("torch"), unused, unused)
     part = cascade.SmallPart(Form("torch"), 0.5, 0.5)
     pair = Batch.from_lists([[1], [2]]), Batch.from_lists([[3, 4], [5, 6]])
     passed = model.before(Deployed(large_run, same, same), part).answers(pair)

@@ -26,6 +26,7 @@ from eat_lightning.deploy.adapt.original import Original
 from eat_lightning.deploy.adapt.plan import ListSettings
 from eat_lightning.deploy.adapt.run import check_encoder, splits_of
 from eat_lightning.deploy.adapt.work import Work
+from eat_lightning.deploy.certify.procedure.learn_then_test import LearnThenTest
 from eat_lightning.engines.adapted import digests, in_kernels, versions
 from eat_lightning.engines.reranker import AboutLists
 from eat_lightning.errors import ConfigError
@@ -153,7 +154,7 @@ def certificate_of(plan: ListSettings, chosen: DtypeChoice, record: ListRecord) 
             f"agree={plan.agree:g}: no schedule that drops candidates keeps the original's best "
             f"{plan.keep}: nothing was written"
         )
-    schedule, lost, _ = holding[-1]
+    schedule, lost = holding[-1]
     order = replayed(record, schedule)
     swapped_Q = record.swapped_Q(order)
     return ListCertificate(
@@ -175,8 +176,7 @@ def identity(plan: ListSettings, original: Original, lists: QueryLists) -> dict[
 
 def check_enough(lists: QueryLists, parts: Mapping[str, np.ndarray], plan: ListSettings) -> None:
     """ConfigError where too few lists are left for what is demanded."""
-    level = 1 - plan.agree
-    needed = int(np.ceil(np.log(1 / (1 - plan.confidence)) / np.log1p(0.9 * level / (1 - level))))
+    needed = LearnThenTest().needed(1 - plan.agree, plan.confidence, 1, low=0, binary=False)
     if len(parts.get("certify", ())) < needed:
         total = int(np.ceil(needed / plan.shares[2]))
         raise ConfigError(

@@ -33,7 +33,7 @@ from eat_lightning.deploy.adapt.plan import AdaptSettings
 from eat_lightning.deploy.adapt.report import candidates_table, page
 from eat_lightning.deploy.adapt.same_answer import SameAnswer
 from eat_lightning.deploy.adapt.scores import score_scales
-from eat_lightning.deploy.adapt.search import Search
+from eat_lightning.deploy.adapt.search import AdaptCandidate, Search
 from eat_lightning.deploy.adapt.texts import Texts, cut, read_texts
 from eat_lightning.deploy.adapt.work import Work
 from eat_lightning.deploy.score.plan import cores
@@ -127,13 +127,19 @@ def small_model(
     small: Original, texts: Texts, parts: Mapping[str, np.ndarray], work: Work, plan: AdaptSettings
 ) -> SmallModel:
     """Make the first model of a cascade ready."""
+    work = Work(work.folder / "small")
     judged = {part: parts[part] for part in ("select", "certify")}
     splits = splits_of(texts, judged, small, work.folder)
     encoder = small.encoder(len(texts.columns))
     check_encoder(encoder, small, splits["select"])
-    run = scratch_run(work.folder / "run-small", small, encoder, texts.columns)
+    run = scratch_run(work.folder / "run", small, encoder, texts.columns)
     forms = Forms(small, encoder, run, plan.threads)
-    return SmallModel(forms, splits, work, [*plan.engines], plan.batch, plan.times.model_dump())
+    timing = plan.batch, plan.threads, plan.times.model_dump()
+    search = Search(forms, small.same, plan.demand, splits, {}, work, *timing)
+    statics = [AdaptCandidate(form) for form in forms.available(list(plan.engines))]
+    search.time("small", statics)
+    fastest = min(statics, key=search.speed)
+    return SmallModel(forms, fastest.form, splits, search.passed(fastest, "select"))
 
 
 def identity(plan: AdaptSettings, models: list[Original], texts: Texts) -> dict[str, Any]:

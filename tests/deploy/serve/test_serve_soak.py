@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -57,39 +56,6 @@ def test_nothing_that_was_accepted_is_lost(task: str, tmp_path: Path):
         assert child.poll() is None
         for sender in senders:
             sender.close()
-
-
-@pytest.mark.nightly
-def test_what_one_gateway_cannot_answer_another_does(tmp_path: Path):
-    """Two gateways, and a client that asks the other one again, as a load balancer does. The first
-    loses its worker and then its process, the second reads its run again: all is answered."""
-    run = make_run(tmp_path / "run", "dense", "norm_topk", "confidence")
-    given = f"run={run}", "deadline_ms=60000", "mode=triage", "batch=16", "wait_ms=1"
-    with process(*given, forks=False) as first, process(*given, forks=False) as second:
-        (child, _), clients = first, [first[1], second[1]]
-
-        def status(number: int, path: str, content: Any) -> int:
-            if number in KILLED_AT:
-                workers = children(child.pid)
-                if number == KILLED_AT[-1]:
-                    os.kill(child.pid, signal.SIGKILL)
-                for worker in workers:
-                    os.kill(worker, signal.SIGKILL)
-            if number == RELOADED_AT:
-                assert clients[1].post("/reload", timeout=60).status_code == 200
-            found = 503
-            for client in (clients[number % 2], clients[1 - number % 2]):
-                if found == 503:
-                    with suppress(httpx.TransportError):
-                        found = client.post(path, json=content, timeout=60).status_code
-            return found
-
-        with ThreadPoolExecutor(8) as pool:
-            asked = enumerate(islice(cycle(SHAPES), REQUESTS))
-            futures = [pool.submit(status, number, *shape) for number, shape in asked]
-            statuses = [future.result() for future in futures]
-        assert statuses == [200] * REQUESTS
-        assert child.poll() is not None
 
 
 def slow_sender(client: httpx.Client) -> socket.socket:
