@@ -100,7 +100,9 @@ def zero_shot(queries: Path, tmp_path_factory: pytest.TempPathFactory) -> ListRe
 
 def test_lists_that_are_too_short_or_doubled_are_counted(queries: Path):
     lists = QueryLists.of(read_query_lists(str(queries)), KEEP)
-    assert (len(lists), lists.num_short, lists.num_doubled) == (100, 1, 1)
+    assert len(lists) == 100
+    left_out = "1 with too few candidates, 1 doubled"
+    assert lists.line == f"102 lists read, {left_out}, of at most 12 candidates"
     rows_B, list_B = lists.pairs_of(np.array([2, 0]))
     assert rows_B.tolist() == [*range(24, 36), *range(12)]
     assert list_B.tolist() == [0] * 12 + [1] * 12
