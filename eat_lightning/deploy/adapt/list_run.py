@@ -16,7 +16,7 @@ import numpy as np
 from jinja2 import Template
 
 from eat_lightning.data.query_lists import read_query_lists
-from eat_lightning.deploy.adapt.costs import Costs
+from eat_lightning.deploy.adapt.costs import tell_costs
 from eat_lightning.deploy.adapt.exits import learn_exits
 from eat_lightning.deploy.adapt.folder import copy_classifier
 from eat_lightning.deploy.adapt.forms import deployed_original
@@ -206,7 +206,7 @@ def announce(
     )
     turns = 1.5 * min(TIMED, len(parts["select"])) * plan.times.repeats  # half of them warm up
     timed = 2 * turns * len(splits["select"]) / len(parts["select"])  # transformers, ours, lists
-    Costs.of(plan, original, splits, timed, copies=0, kept=1).tell(plan.to, scratch)
+    tell_costs(plan, original, splits, scratch, timed, copies=0, kept=1)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from eat_lightning.data.batching import spread_rows
 from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split, make_split
 from eat_lightning.deploy.adapt.cascade import SmallModel, check_pair
-from eat_lightning.deploy.adapt.costs import Costs
+from eat_lightning.deploy.adapt.costs import tell_costs
 from eat_lightning.deploy.adapt.demand import Demand
 from eat_lightning.deploy.adapt.exits import learn_exits
 from eat_lightning.deploy.adapt.folder import AdaptResult, write_folder
@@ -265,7 +265,7 @@ def announce(
     timed = plan.times.examples * (3 + 4 * plan.times.repeats)  # statics once, then finalists
     copies = 1 + 2.5 * len(plan.engines)  # graphs with exits and without, in fp32 and in int8
     kept = 2.2 if plan.engines else 1.1  # weights; with engines those of its graphs too
-    Costs.of(plan, original, splits, timed, copies, kept).tell(plan.to, scratch)
+    tell_costs(plan, original, splits, scratch, timed, copies, kept)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if load > BUSY:
         print(f"note: other work runs here (load {load:.1f}): times may choose wrongly", flush=True)
