@@ -153,7 +153,7 @@ def identity(plan: AdaptSettings, models: list[Original], texts: Texts) -> dict[
 def check_enough(num: int, num_certify: int, plan: AdaptSettings) -> None:
     """ConfigError where too few texts are left for what is demanded."""
     demand, share = plan.demand, plan.shares[2]
-    needed = demand.needed(round(1 - plan.agree, 12), demand.error)
+    needed = demand.needed(plan.agree)
     if num_certify < needed:
         total = int(np.ceil(needed / share))
         raise ConfigError(
@@ -167,7 +167,7 @@ def check_classes(original_NC: np.ndarray, same: SameAnswer, demand: Demand) -> 
     """ConfigError where a class that is promised of has too few answers."""
     groups = same.groups(original_NC)
     for name, agree in demand.per_class.items():
-        num, needed = int(groups[name].sum()), demand.needed(round(1 - agree, 12), demand.error)
+        num, needed = int(groups[name].sum()), demand.needed(agree)
         if num < needed:
             raise ConfigError(
                 f"per_class: the original answers {name} to {num:,} of {len(original_NC):,} texts "
@@ -177,7 +177,7 @@ def check_classes(original_NC: np.ndarray, same: SameAnswer, demand: Demand) -> 
 
 def tell_rare_classes(original_NC: np.ndarray, same: SameAnswer, demand: Demand) -> None:
     """Say, in one line, that all answers of some classes may change without being noticed."""
-    needed = demand.needed(round(1 - demand.agree, 12), demand.error)
+    needed = demand.needed(demand.agree)
     sizes = {name: int(group_N.sum()) for name, group_N in same.groups(original_NC).items()}
     rare = [name for name in sizes if sizes[name] < needed and name not in demand.per_class]
     if rare:
