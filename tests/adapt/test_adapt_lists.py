@@ -111,14 +111,14 @@ def test_lists_that_are_too_short_or_doubled_are_counted(queries: Path):
 
 def test_the_folder_ranks_as_its_schedule_says(made: ListResult, queries: Path):
     reranker = eat_lightning.Reranker(made.plan.to)
-    assert reranker.backend.schedule == made.certificate.schedule
-    assert made.certificate.schedule.counts
-    assert made.certificate.cost < 1
+    assert reranker.backend.schedule == made.schedule
+    assert made.schedule.counts
+    assert made.cost < 1
     lists = QueryLists.of(read_query_lists(str(queries)), KEEP)
     ranked = reranker.rank(lists.queries[0], lists.candidates[0])
     assert sorted(each.index for each in ranked) == list(range(12))
     assert [each.depth for each in ranked] == sorted((e.depth for e in ranked), reverse=True)
-    assert {each.depth for each in ranked} == {*made.certificate.schedule.counts, 2}
+    assert {each.depth for each in ranked} == {*made.schedule.counts, 2}
     assert reranker.rank("nothing", []) == []
 
 
@@ -172,7 +172,7 @@ def test_zero_shot_labels_are_ordered_as_by_transformers(zero_shot: ListResult, 
     """At full depth; layers of the schedule are tested with a cross-encoder."""
     from transformers import pipeline
 
-    assert zero_shot.certificate.schedule.counts
+    assert zero_shot.schedule.counts
     assert (
         "pipeline_tag: zero-shot-classification" in Path(zero_shot.plan.to, "README.md").read_text()
     )

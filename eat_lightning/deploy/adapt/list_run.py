@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal, get_args
@@ -52,37 +52,27 @@ CARD = Path(__file__).with_name("list_card.md")
 
 
 @dataclass(frozen=True)
-class ListCertificate:
+class ListResult:
     """A schedule that was certified, and what was found on the certificate's lists.
 
     Args:
+        dtype: the fastest by what was chosen on, in which the promise holds.
         lost: share of the original's best that are not returned, in mean over lists.
         swapped: share of the pairs of returned candidates that the original orders otherwise.
         swapped_at_most: its bound, at the same confidence.
         cost: tokens times layers as a share of all.
+        ms: of a list, by form.
     """
 
+    plan: ListSettings
+    dtype: Dtype
     schedule: ListSchedule
     lost: float
     swapped: float
     swapped_at_most: float
     num_lists: int
     cost: float
-
-
-@dataclass(frozen=True)
-class ListResult:
-    """A finished adaptation.
-
-    Args:
-        dtype: the fastest by what was chosen on, in which the promise holds.
-        ms: of a list, by form.
-    """
-
-    plan: ListSettings
-    dtype: Dtype
-    certificate: ListCertificate
-    ms: Mapping[str, float]
+    ms: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def promise(self) -> str:
@@ -93,23 +83,22 @@ class ListResult:
     @property
     def in_order(self) -> str:
         """Say in one sentence how far the order of what is returned is the original's."""
-        found = self.certificate
         return (
-            f"Of the pairs of returned candidates {100 * found.swapped:.2f} % stand in another "
+            f"Of the pairs of returned candidates {100 * self.swapped:.2f} % stand in another "
             f"order than the original's, and with {100 * self.plan.confidence:g} % confidence "
-            f"at most {100 * found.swapped_at_most:.2f} %."
+            f"at most {100 * self.swapped_at_most:.2f} %."
         )
 
     @property
     def won(self) -> str:
         """Say in one sentence what was won."""
-        ms, found = self.ms, self.certificate
+        ms = self.ms
         times = ms["transformers"] / ms["lists"]
         return (
             f"{times:.1f} times as fast as transformers ({ms['lists']:.0f} instead of "
             f"{ms['transformers']:.0f} ms a list, {ms['all layers']:.0f} with all layers, in "
-            f"{self.dtype}), and {self.promise}: {100 * found.lost:.2f} % were, of "
-            f"{found.num_lists:,} lists."
+            f"{self.dtype}), and {self.promise}: {100 * self.lost:.2f} % were, of "
+            f"{self.num_lists:,} lists."
         )
 
 
@@ -140,13 +129,13 @@ def adapt_lists(plan: ListSettings, given: Sequence[Mapping[str, Any]] | None = 
     record = recorded(certify, encoder, chosen.dtype, wanted_B, plan.keep)
     found = certificate_of(plan, chosen, record)
     forms = {"transformers": None, "all layers": (chosen, WHOLE), "lists": (chosen, found.schedule)}
-    result = ListResult(plan, chosen.dtype, found, timed(plan, original, select, forms))
+    result = replace(found, ms=timed(plan, original, select, forms))
     write(result, original, encoder, lists)
     work.remove()
     return result
 
 
-def certificate_of(plan: ListSettings, chosen: DtypeChoice, record: ListRecord) -> ListCertificate:
+def certificate_of(plan: ListSettings, chosen: DtypeChoice, record: ListRecord) -> ListResult:
     """Certify the cheapest schedule that holds. ConfigError where none does."""
     holding = certified(chosen.schedules, record, plan.agree, plan.confidence)
     if not holding:
@@ -157,7 +146,9 @@ def certificate_of(plan: ListSettings, chosen: DtypeChoice, record: ListRecord) 
     schedule, lost = holding[-1]
     order = replayed(record, schedule)
     swapped_Q = record.swapped_Q(order)
-    return ListCertificate(
+    return ListResult(
+        plan,
+        chosen.dtype,
         schedule,
         lost,
         swapped=float(swapped_Q.mean()),
@@ -305,19 +296,18 @@ def write(
     with folder_swap(Path(plan.to)) as folder:
         copy_classifier(original, folder)
         save_exits(encoder, folder)
-        found = result.certificate
         certificate = {
             "promise": result.promise,
             "agree": plan.agree,
             "confidence": plan.confidence,
-            "lost": found.lost,
-            "swapped": found.swapped,
-            "swapped_at_most": found.swapped_at_most,
-            "lists": found.num_lists,
-            "cost": found.cost,
+            "lost": result.lost,
+            "swapped": result.swapped,
+            "swapped_at_most": result.swapped_at_most,
+            "lists": result.num_lists,
+            "cost": result.cost,
             "ms": dict(result.ms),
         }
-        counts = {str(depth): count for depth, count in found.schedule.counts.items()}
+        counts = {str(depth): count for depth, count in result.schedule.counts.items()}
         holds_for = digests(folder, "torch") | versions("torch") | {"machine": processor()}
         about = plan.keep, counts, original.max_length, holds_for, certificate, original.column
         AboutLists(*about, result.dtype).write(folder)
@@ -330,5 +320,5 @@ def card(result: ListResult, lists: QueryLists, front: str) -> str:
     """Fill the model card."""
     template = Template(CARD.read_text("utf-8"), trim_blocks=True, lstrip_blocks=True)
     title = Path(result.plan.model).resolve().name
-    counts = result.certificate.schedule.counts
+    counts = result.schedule.counts
     return template.render(front=front, title=title, result=result, counts=counts, lists=lists)
