@@ -67,7 +67,7 @@ class TimesSettings(Settings):
 
 
 class BothSettings(Settings):
-    """What texts and lists have in common. shares: of them, for learning, choosing and the
+    """Settings that texts and lists share. shares: of them, for learning, choosing and the
     certificate."""
 
     model: Annotated[str, named("a classifier's folder, or a hub's model: model=...")]
