@@ -18,17 +18,6 @@ from eat_lightning.errors import reported
 from eat_lightning.overrides import with_path_quoted
 from eat_lightning.runs.run import Run
 
-
-@pytest.fixture(scope="module")
-def sst2(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_run(tmp_path_factory.mktemp("runs") / "task=sst2,model=eat,seed=1", "sst2")
-
-
-@pytest.fixture(scope="module")
-def mnli(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_run(tmp_path_factory.mktemp("runs") / "mnli", "mnli")
-
-
 Call = Callable[..., tuple[int, list[dict[str, Any]], str]]
 
 
