@@ -24,8 +24,10 @@ from typing import Any
 
 import numpy as np
 
+from eat_lightning.config import parsed
 from eat_lightning.deploy.drift.detector import CalibrationPool, Detector
 from eat_lightning.deploy.drift.observation import FEATURES, Observation, places
+from eat_lightning.deploy.drift.plan import MonitorSettings
 from eat_lightning.deploy.drift.stability import StabilityWindow
 
 EARLY, FULL = "early_exits", "full_depth"
@@ -63,6 +65,8 @@ class Monitor:
         psi: float = 0.1,
         seed: int = 0,
     ):
+        self.settings = {"run_length": run_length, "window": window, "calm": calm, "psi": psi}
+        parsed(MonitorSettings, self.settings)
         place_BF = places(seen)
         self.pool, self.window = CalibrationPool(place_BF), StabilityWindow(place_BF, window)
         self.detector = Detector(len(FEATURES), run_length)

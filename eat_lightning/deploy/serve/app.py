@@ -2,11 +2,11 @@
 
 # No postponed annotations: FastAPI reads the types of bodies, which are made for the task.
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.resources import files
-from typing import Annotated, Any
+from typing import Annotated, Any, Union
 
 from fastapi import Body, FastAPI, Header, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -14,7 +14,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
 from eat_lightning.deploy.serve.access import AccessControl, answer_of
-from eat_lightning.deploy.serve.body import Deadline, Name, Reload
+from eat_lightning.deploy.serve.body import Deadline, Error, Name, Reload
 from eat_lightning.deploy.serve.gateway import Gateway
 from eat_lightning.deploy.serve.peers import cohere, hf, native, tei, vllm
 from eat_lightning.deploy.serve.peers.call import Call
@@ -49,7 +49,7 @@ MEANING = {
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {status: {"description": MEANING[status]} for status in statuses}
+    return {status: {"model": Error, "description": MEANING[status]} for status in statuses}
 
 
 POSTED = (400, 401, 408, 413, 415, 422)
@@ -109,8 +109,8 @@ def add_faults(
         here = operations.get(request.url.path)
         if here is None:
             return answer_of(Refused(422, native_fault(fault)))
-        operation = of_fault(here, fault)
-        return operation.refusal(Refused(422, operation.fault(fault)))
+        dialect = of_fault(here, fault).dialect
+        return dialect.refusal(Refused(422, dialect.fault(fault)))
 
 
 def operations_of(gateway: Gateway) -> dict[str, list[Operation]]:
@@ -126,7 +126,7 @@ def add_operations(app: FastAPI, gateway: Gateway, path: str, operations: list[O
     """A route for all that a path takes, told apart by the body."""
     Content = body_type(operations)
 
-    @app.post(path, responses=errors(*POSTED, 424, 429, 503, 504), name=path)
+    @app.post(path, responses=responses_of(operations), name=path)
     async def answered(
         request: Request,
         content: Annotated[Content, Body()],  # pyright: ignore[reportInvalidTypeForm]
@@ -140,7 +140,22 @@ def add_operations(app: FastAPI, gateway: Gateway, path: str, operations: list[O
             call = Call(gateway, request, header_ms, source)
             return await operation.answer(call, content)
         except Refused as refused:
-            return operation.refusal(refused)
+            return operation.dialect.refusal(refused)
+
+
+def responses_of(operations: list[Operation]) -> dict[int | str, dict[str, Any]]:
+    """Refusals of a path with the types of their bodies."""
+    found = errors(*POSTED)
+    statuses = {status for each in operations for status in each.dialect.statuses}
+    for status in sorted(statuses):
+        those = [each.dialect for each in operations if status in each.dialect.statuses]
+        model = either([*(dialect.error for dialect in those), Error])
+        found[status] = {"model": model, "description": MEANING[status]}
+    return found
+
+
+def either(types: Iterable[Any]) -> Any:
+    return Union[tuple(dict.fromkeys(types))]  # noqa: UP007
 
 
 def add_status(app: FastAPI, gateway: Gateway) -> None:
@@ -199,7 +214,7 @@ def add_peers_status(app: FastAPI, gateway: Gateway) -> None:
 
     for path in ("/health", "/ping") if api & {"tei", "vllm"} else ():
 
-        @app.get(path, name=path, response_class=Response, responses=errors(503))
+        @app.get(path, name=path, response_class=Response, responses={503: {"model": tei.TeiError}})
         async def health() -> Response:
             """200 while requests are taken and answered."""
             if gateway.state == "up":

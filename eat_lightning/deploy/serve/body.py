@@ -62,6 +62,10 @@ Deadline = Annotated[float, Field(gt=0, le=MAX_DEADLINE_MS)]
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME), BeforeValidator(without_half_pairs)]
 
 
+class Error(BaseModel):
+    error: str
+
+
 class Closed(BaseModel):
     model_config = ConfigDict(extra="forbid")
 

@@ -7,11 +7,19 @@ from uuid import uuid4
 
 from fastapi import Response
 from fastapi.responses import JSONResponse
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from eat_lightning.deploy.serve.gateway import Gateway
 from eat_lightning.deploy.serve.peers.call import Call, depth_fields, depth_headers
-from eat_lightning.deploy.serve.peers.operation import Operation, PeerBody, Text, has, shaped
+from eat_lightning.deploy.serve.peers.operation import (
+    STATUSES,
+    Dialect,
+    Operation,
+    PeerBody,
+    Text,
+    has,
+    shaped,
+)
 from eat_lightning.deploy.serve.peers.reranking import check_reranker, ranked
 from eat_lightning.deploy.serve.worker import QueueFull, Refused
 
@@ -30,8 +38,12 @@ class CohereRequest(PeerBody):
     return_documents: bool | None = None
 
 
+class CohereError(BaseModel):
+    message: str
+
+
 def operations(gateway: Gateway) -> list[Operation]:
-    shape = CohereRequest, rerank, refusal, has("documents")
+    shape = CohereRequest, rerank, DIALECT, has("documents")
     return [Operation(path, *shape) for path in ("/v1/rerank", "/v2/rerank", "/rerank")]
 
 
@@ -59,3 +71,6 @@ async def rerank(call: Call, body: CohereRequest) -> Response:
 def refusal(refused: Refused) -> JSONResponse:
     status = 429 if isinstance(refused, QueueFull) else refused.status_code
     return JSONResponse({"message": refused.detail}, status, refused.headers)
+
+
+DIALECT = Dialect(refusal, CohereError, STATUSES)

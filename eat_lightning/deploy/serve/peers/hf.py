@@ -13,10 +13,19 @@ from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from eat_lightning.deploy.serve.access import answer_of
+from eat_lightning.deploy.serve.body import Error
 from eat_lightning.deploy.serve.gateway import Gateway
 from eat_lightning.deploy.serve.peers.call import Call, depth_headers
 from eat_lightning.deploy.serve.peers.labels import label_names, predictions
-from eat_lightning.deploy.serve.peers.operation import Operation, PeerBody, Text, has, shaped
+from eat_lightning.deploy.serve.peers.operation import (
+    STATUSES,
+    Dialect,
+    Operation,
+    PeerBody,
+    Text,
+    has,
+    shaped,
+)
 from eat_lightning.deploy.serve.worker import QueueFull, Refused
 
 
@@ -40,8 +49,8 @@ class HfRequest(PeerBody):
 
 def operations(gateway: Gateway) -> list[Operation]:
     return [
-        Operation("/classify", HfRequest, classify, refusal, has("inputs")),
-        Operation("/", HfRequest, classify, refusal, has("parameters")),
+        Operation("/classify", HfRequest, classify, DIALECT, has("inputs")),
+        Operation("/", HfRequest, classify, DIALECT, has("parameters")),
     ]
 
 
@@ -61,3 +70,6 @@ def refusal(refused: Refused) -> JSONResponse:
     if isinstance(refused, QueueFull):
         refused.status_code = 429
     return answer_of(refused)
+
+
+DIALECT = Dialect(refusal, Error, STATUSES)

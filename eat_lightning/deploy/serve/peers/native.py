@@ -12,27 +12,29 @@ from fastapi import Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from eat_lightning.deploy.serve.access import answer_of
-from eat_lightning.deploy.serve.body import ListedQuestion, question_types
+from eat_lightning.deploy.serve.body import Error, ListedQuestion, question_types
 from eat_lightning.deploy.serve.gateway import Gateway
 from eat_lightning.deploy.serve.peers import operation
 from eat_lightning.deploy.serve.peers.call import Call
-from eat_lightning.deploy.serve.peers.operation import Operation
+from eat_lightning.deploy.serve.peers.operation import Dialect, Operation
 from eat_lightning.deploy.serve.worker import Answer, Ask, Refused
 
 NDJSON = "application/x-ndjson"
+STATUSES = (422, 503, 504)
 
 
 def operations(gateway: Gateway) -> list[Operation]:
     plan, columns = gateway.plan, gateway.about.columns
     alone, several = question_types(columns, plan.max_texts, plan.max_chars)
+    dialect = Dialect(answer_of, Error, STATUSES, partial(fault_line, columns))
     names = {"text", *columns}
 
     def is_one(content: dict[str, Any]) -> bool:
         return bool(names & content.keys()) and "examples" not in content
 
     return [
-        Operation("/classify", body, classify, answer_of, takes, partial(fault_line, columns))
-        for body, takes in ((alone, is_one), (several, operation.has("examples")))
+        Operation("/classify", alone, classify, dialect, is_one),
+        Operation("/classify", several, classify, dialect, operation.has("examples")),
     ]
 
 

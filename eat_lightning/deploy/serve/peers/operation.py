@@ -26,6 +26,7 @@ from eat_lightning.deploy.serve.peers.call import Call
 from eat_lightning.deploy.serve.worker import Refused
 
 Text = Annotated[str, BeforeValidator(without_half_pairs)]
+STATUSES = (413, 422, 424, 429, 503, 504)  # of servers that tell a full queue from a dead worker
 
 
 def shaped(shapes: str) -> WrapValidator:
@@ -72,23 +73,37 @@ def key_of(fault: Any) -> str:
 
 
 @dataclass(frozen=True)
+class Dialect:
+    """Shape of a server's refusals.
+
+    Args:
+        refusal: makes the response.
+        error: its body.
+        statuses: those that it may have.
+        fault: makes the line for what pydantic found.
+    """
+
+    refusal: Callable[[Refused], JSONResponse]
+    error: Any
+    statuses: Sequence[int]
+    fault: Callable[[Any], str] = fault_line
+
+
+@dataclass(frozen=True)
 class Operation:
     """A shape of requests at a path.
 
     Args:
         body: its type.
         answer: answers one.
-        refusal: makes the response to one that is refused.
         takes: true for the JSON object of a body that has this shape, and no other at the path.
-        fault: makes the line for what pydantic found.
     """
 
     path: str
     body: type[BaseModel]
     answer: Callable[[Call, Any], Awaitable[Response]]
-    refusal: Callable[[Refused], JSONResponse]
+    dialect: Dialect
     takes: Callable[[dict[str, Any]], bool] = lambda content: False
-    fault: Callable[[Any], str] = fault_line
 
     @property
     def tag(self) -> str:

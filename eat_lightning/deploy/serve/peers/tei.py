@@ -11,17 +11,25 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Response
 from fastapi.responses import JSONResponse
-from pydantic import BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from eat_lightning.deploy.serve.gateway import Gateway
 from eat_lightning.deploy.serve.peers.call import Call, Scored, depth_fields, depth_headers
 from eat_lightning.deploy.serve.peers.labels import label_names, predictions
-from eat_lightning.deploy.serve.peers.operation import Operation, PeerBody, Text, shaped
+from eat_lightning.deploy.serve.peers.operation import (
+    STATUSES,
+    Dialect,
+    Operation,
+    PeerBody,
+    Text,
+    shaped,
+)
 from eat_lightning.deploy.serve.peers.reranking import check_reranker, is_reranker, ranked
 from eat_lightning.deploy.serve.worker import QueueFull, Refused
 from eat_lightning.runs.run import version_of
 
-KINDS = {
+ErrorType = Literal["Unhealthy", "Backend", "Overloaded", "Validation", "Tokenizer", "Empty"]
+KINDS: dict[int, ErrorType] = {
     **{400: "Empty", 413: "Validation", 422: "Tokenizer", 424: "Backend"},
     **{429: "Overloaded", 503: "Unhealthy", 504: "Overloaded"},
 }
@@ -38,6 +46,11 @@ Inputs = Annotated[
     shaped("a text, a pair [text, text], or a batch [[text], [text, text], ...]"),
 ]
 Direction = Annotated[Literal["Left", "Right"], BeforeValidator(capital)]
+
+
+class TeiError(BaseModel):
+    error: str
+    error_type: ErrorType
 
 
 class TeiBody(PeerBody):
@@ -71,11 +84,11 @@ def operations(gateway: Gateway) -> list[Operation]:
 
 
 def predict_at(path: str) -> Operation:
-    return Operation(path, PredictRequest, predict, refusal)
+    return Operation(path, PredictRequest, predict, DIALECT)
 
 
 def rerank_at(path: str) -> Operation:
-    return Operation(path, TeiRerankRequest, rerank, refusal)
+    return Operation(path, TeiRerankRequest, rerank, DIALECT)
 
 
 async def predict(call: Call, body: PredictRequest) -> Response:
@@ -134,3 +147,6 @@ def refusal(refused: Refused) -> JSONResponse:
     status = 424 if status == 500 else status
     content = {"error": refused.detail, "error_type": KINDS.get(status, "Validation")}
     return JSONResponse(content, status, refused.headers)
+
+
+DIALECT = Dialect(refusal, TeiError, (400, *STATUSES))

@@ -13,15 +13,16 @@ from uuid import uuid4
 
 from fastapi import Response
 from fastapi.responses import JSONResponse
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from eat_lightning.deploy.serve.gateway import Gateway
 from eat_lightning.deploy.serve.peers.call import Call, depth_fields, depth_headers
 from eat_lightning.deploy.serve.peers.labels import label_names
-from eat_lightning.deploy.serve.peers.operation import Operation, PeerBody, Texts, has
+from eat_lightning.deploy.serve.peers.operation import Dialect, Operation, PeerBody, Texts, has
 from eat_lightning.deploy.serve.worker import Refused
 
 BAD = 400  # for whatever a client can mend
+STATUSES = (BAD, 424, 503, 504)
 
 
 class VllmRequest(PeerBody):
@@ -31,8 +32,19 @@ class VllmRequest(PeerBody):
     truncate_prompt_tokens: Annotated[int, Field(ge=-1)] | None = None
 
 
+class Fault(BaseModel):
+    message: str
+    type: str
+    param: str | None = None
+    code: int
+
+
+class VllmError(BaseModel):
+    error: Fault
+
+
 def operations(gateway: Gateway) -> list[Operation]:
-    shape = VllmRequest, classify, refusal, has("input")
+    shape = VllmRequest, classify, DIALECT, has("input")
     return [Operation(path, *shape) for path in ("/classify", "/v1/classify", "/invocations")]
 
 
@@ -84,3 +96,6 @@ def refusal(refused: Refused) -> JSONResponse:
     kind = "BadRequestError" if status == BAD else "InternalServerError"
     content = {"message": refused.detail, "type": kind, "param": None, "code": status}
     return JSONResponse({"error": content}, status, refused.headers)
+
+
+DIALECT = Dialect(refusal, VllmError, STATUSES)
