@@ -34,16 +34,14 @@ PAGE_HEADERS = {  # a page asks nobody but the gateway itself
     "Referrer-Policy": "no-referrer",
 }
 MEANING = {
-    400: "the body is empty, no JSON, not UTF-8, or cannot be taken",
+    400: "the body is empty, no JSON, or not UTF-8",
     401: "no bearer token, or another one",
     408: "the body did not arrive in time",
     409: "refused; the old run goes on",
-    413: "more bytes than the limit, or a batch or a text that is too long",
+    413: "more bytes than the limit",
     415: "another content type than application/json",
     422: "what cannot be taken, and why",
-    424: "the model is of another kind, or failed",
-    429: "the queue is full: see Retry-After",
-    503: "the queue is full, or the worker died or is started: see Retry-After",
+    503: "the queue is full, or the worker died: see Retry-After",
     504: "the deadline passed",
 }
 
@@ -144,13 +142,13 @@ def add_operations(app: FastAPI, gateway: Gateway, path: str, operations: list[O
 
 
 def responses_of(operations: list[Operation]) -> dict[int | str, dict[str, Any]]:
-    """Refusals of a path with the types of their bodies."""
-    found = errors(*POSTED)
+    """Statuses of a path with the types of their bodies."""
+    found = errors(*POSTED) | {200: {"model": either(each.result for each in operations)}}
     statuses = {status for each in operations for status in each.dialect.statuses}
     for status in sorted(statuses):
         those = [each.dialect for each in operations if status in each.dialect.statuses]
         model = either([*(dialect.error for dialect in those), Error])
-        found[status] = {"model": model, "description": MEANING[status]}
+        found[status] = {"model": model, "description": those[0].statuses[status]}
     return found
 
 
@@ -201,14 +199,14 @@ def add_peers_status(app: FastAPI, gateway: Gateway) -> None:
     if "tei" in api:
 
         @app.get("/info", responses=errors(401))
-        async def info() -> dict[str, Any]:
+        async def info() -> tei.Info:
             """Facts on the model and the limits."""
             return tei.info(gateway)
 
     if "vllm" in api:
 
         @app.get("/v1/models", responses=errors(401))
-        async def models() -> dict[str, Any]:
+        async def models() -> vllm.Cards:
             """The model that answers, under the name that requests may give."""
             return vllm.models(gateway)
 

@@ -38,12 +38,26 @@ class CohereRequest(PeerBody):
     return_documents: bool | None = None
 
 
+class RankedDocument(BaseModel):
+    index: int
+    relevance_score: float
+    document: Document | None = None
+
+
+class RerankResponse(BaseModel):
+    id: str
+    model: str
+    results: list[RankedDocument]
+    usage: dict[str, int]
+    meta: dict[str, dict[str, str | int]]
+
+
 class CohereError(BaseModel):
     message: str
 
 
 def operations(gateway: Gateway) -> list[Operation]:
-    shape = CohereRequest, rerank, DIALECT, has("documents")
+    shape = CohereRequest, rerank, RerankResponse, DIALECT, has("documents")
     return [Operation(path, *shape) for path in ("/v1/rerank", "/v2/rerank", "/rerank")]
 
 

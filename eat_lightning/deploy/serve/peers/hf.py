@@ -16,7 +16,7 @@ from eat_lightning.deploy.serve.access import answer_of
 from eat_lightning.deploy.serve.body import Error
 from eat_lightning.deploy.serve.gateway import Gateway
 from eat_lightning.deploy.serve.peers.call import Call, depth_headers
-from eat_lightning.deploy.serve.peers.labels import label_names, predictions
+from eat_lightning.deploy.serve.peers.labels import Prediction, label_names, predictions
 from eat_lightning.deploy.serve.peers.operation import (
     STATUSES,
     Dialect,
@@ -48,9 +48,10 @@ class HfRequest(PeerBody):
 
 
 def operations(gateway: Gateway) -> list[Operation]:
+    result = list[Prediction] | list[list[Prediction]]
     return [
-        Operation("/classify", HfRequest, classify, DIALECT, has("inputs")),
-        Operation("/", HfRequest, classify, DIALECT, has("parameters")),
+        Operation("/classify", HfRequest, classify, result, DIALECT, has("inputs")),
+        Operation("/", HfRequest, classify, result, DIALECT, has("parameters")),
     ]
 
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pydantic import BaseModel
+
 from eat_lightning.deploy.serve.model import About
+
+
+class Prediction(BaseModel):
+    label: str
+    score: float
 
 
 def label_names(about: About) -> list[str]:

@@ -20,7 +20,11 @@ from eat_lightning.deploy.serve.peers.operation import Dialect, Operation
 from eat_lightning.deploy.serve.worker import Answer, Ask, Refused
 
 NDJSON = "application/x-ndjson"
-STATUSES = (422, 503, 504)
+STATUSES = {
+    422: "what cannot be taken, and why",
+    503: "the queue is full, or the worker died: see Retry-After",
+    504: "the deadline passed",
+}
 
 
 def operations(gateway: Gateway) -> list[Operation]:
@@ -33,8 +37,8 @@ def operations(gateway: Gateway) -> list[Operation]:
         return bool(names & content.keys()) and "examples" not in content
 
     return [
-        Operation("/classify", alone, classify, dialect, is_one),
-        Operation("/classify", several, classify, dialect, operation.has("examples")),
+        Operation("/classify", alone, classify, Any, dialect, is_one),
+        Operation("/classify", several, classify, Any, dialect, operation.has("examples")),
     ]
 
 

@@ -26,7 +26,14 @@ from eat_lightning.deploy.serve.peers.call import Call
 from eat_lightning.deploy.serve.worker import Refused
 
 Text = Annotated[str, BeforeValidator(without_half_pairs)]
-STATUSES = (413, 422, 424, 429, 503, 504)  # of servers that tell a full queue from a dead worker
+STATUSES = {  # of servers that tell a full queue from a dead worker
+    413: "a batch or a text is too long",
+    422: "what cannot be taken, and why",
+    424: "the model is of another kind, or failed",
+    429: "the queue is full: see Retry-After",
+    503: "the worker died, or is started",
+    504: "the deadline passed",
+}
 
 
 def shaped(shapes: str) -> WrapValidator:
@@ -79,13 +86,13 @@ class Dialect:
     Args:
         refusal: makes the response.
         error: its body.
-        statuses: those that it may have.
+        statuses: those that it may have, with their meaning.
         fault: makes the line for what pydantic found.
     """
 
     refusal: Callable[[Refused], JSONResponse]
     error: Any
-    statuses: Sequence[int]
+    statuses: dict[int, str]
     fault: Callable[[Any], str] = fault_line
 
 
@@ -96,12 +103,14 @@ class Operation:
     Args:
         body: its type.
         answer: answers one.
+        result: type of a response with status 200.
         takes: true for the JSON object of a body that has this shape, and no other at the path.
     """
 
     path: str
     body: type[BaseModel]
     answer: Callable[[Call, Any], Awaitable[Response]]
+    result: Any
     dialect: Dialect
     takes: Callable[[dict[str, Any]], bool] = lambda content: False
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from eat_lightning.deploy.serve.gateway import Gateway
 from eat_lightning.deploy.serve.peers.call import Call, Scored, depth_fields, depth_headers
-from eat_lightning.deploy.serve.peers.labels import label_names, predictions
+from eat_lightning.deploy.serve.peers.labels import Prediction, label_names, predictions
 from eat_lightning.deploy.serve.peers.operation import (
     STATUSES,
     Dialect,
@@ -33,6 +33,7 @@ KINDS: dict[int, ErrorType] = {
     **{400: "Empty", 413: "Validation", 422: "Tokenizer", 424: "Backend"},
     **{429: "Overloaded", 503: "Unhealthy", 504: "Overloaded"},
 }
+EMPTY = {400: "no texts, or no JSON"}
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8"}
 OneOrTwo = Annotated[list[Text], Field(min_length=1, max_length=2)]
 
@@ -73,6 +74,36 @@ class TeiRerankRequest(TeiBody):
     return_text: bool = False
 
 
+class Rank(BaseModel):
+    index: int
+    score: float
+    text: str | None = None
+
+
+class ClassifierModel(BaseModel):
+    id2label: dict[str, str]
+    label2id: dict[str, int]
+
+
+class Info(BaseModel):
+    """Facts on the model and the server, under the names that text-embeddings-inference has."""
+
+    model_id: str
+    model_sha: str | None = None
+    model_dtype: str
+    model_type: dict[Literal["classifier", "reranker"], ClassifierModel]
+    max_concurrent_requests: int
+    max_input_length: int
+    max_batch_tokens: int
+    max_batch_requests: int | None
+    max_client_batch_size: int
+    auto_truncate: bool
+    tokenization_workers: int = 1
+    version: str = version_of("eat_lightning")
+    sha: str | None = None
+    docker_label: str | None = None
+
+
 def operations(gateway: Gateway) -> list[Operation]:
     by_task = rerank_at if is_reranker(gateway.about) else predict_at
     return [
@@ -84,11 +115,12 @@ def operations(gateway: Gateway) -> list[Operation]:
 
 
 def predict_at(path: str) -> Operation:
-    return Operation(path, PredictRequest, predict, DIALECT)
+    result = list[Prediction] | list[list[Prediction]]
+    return Operation(path, PredictRequest, predict, result, DIALECT)
 
 
 def rerank_at(path: str) -> Operation:
-    return Operation(path, TeiRerankRequest, rerank, DIALECT)
+    return Operation(path, TeiRerankRequest, rerank, list[Rank], DIALECT)
 
 
 async def predict(call: Call, body: PredictRequest) -> Response:
@@ -116,30 +148,24 @@ async def rerank(call: Call, body: TeiRerankRequest) -> Response:
     return JSONResponse(ranks, headers=depth_headers(scored))
 
 
-def info(gateway: Gateway) -> dict[str, Any]:
-    """Facts on the model and the server, under the names that text-embeddings-inference has."""
+def info(gateway: Gateway) -> Info:
     about, plan = gateway.about, gateway.plan
     labels = label_names(about)
-    model = {
-        "id2label": {str(i): label for i, label in enumerate(labels)},
-        "label2id": {label: i for i, label in enumerate(labels)},
-    }
-    return {
-        "model_id": about.name,
-        "model_sha": None,
-        "model_dtype": DTYPES[about.dtype],
-        "model_type": {"reranker" if is_reranker(about) else "classifier": model},
-        "max_concurrent_requests": plan.queue,
-        "max_input_length": about.max_length if about.long != "windows" else plan.max_chars,
-        "max_batch_tokens": about.max_length * plan.examples_at_once,
-        "max_batch_requests": plan.examples_at_once,
-        "max_client_batch_size": plan.max_texts,
-        "auto_truncate": about.long == "cut",
-        "tokenization_workers": 1,
-        "version": version_of("eat_lightning"),
-        "sha": None,
-        "docker_label": None,
-    }
+    model = ClassifierModel(
+        id2label={str(i): label for i, label in enumerate(labels)},
+        label2id={label: i for i, label in enumerate(labels)},
+    )
+    return Info(
+        model_id=about.name,
+        model_dtype=DTYPES[about.dtype],
+        model_type={"reranker" if is_reranker(about) else "classifier": model},
+        max_concurrent_requests=plan.queue,
+        max_input_length=about.max_length if about.long != "windows" else plan.max_chars,
+        auto_truncate=about.long == "cut",
+        max_batch_tokens=about.max_length * plan.examples_at_once,
+        max_batch_requests=plan.examples_at_once,
+        max_client_batch_size=plan.max_texts,
+    )
 
 
 def refusal(refused: Refused) -> JSONResponse:
@@ -149,4 +175,4 @@ def refusal(refused: Refused) -> JSONResponse:
     return JSONResponse(content, status, refused.headers)
 
 
-DIALECT = Dialect(refusal, TeiError, (400, *STATUSES))
+DIALECT = Dialect(refusal, TeiError, EMPTY | STATUSES)

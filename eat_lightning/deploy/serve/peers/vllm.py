@@ -8,7 +8,7 @@ gateway reads it in windows.
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import uuid4
 
 from fastapi import Response
@@ -22,7 +22,12 @@ from eat_lightning.deploy.serve.peers.operation import Dialect, Operation, PeerB
 from eat_lightning.deploy.serve.worker import Refused
 
 BAD = 400  # for whatever a client can mend
-STATUSES = (BAD, 424, 503, 504)
+STATUSES = {
+    400: "what cannot be taken, and why",
+    424: "the model failed",
+    503: "the queue is full, or the worker died: see Retry-After",
+    504: "the deadline passed",
+}
 
 
 class VllmRequest(PeerBody):
@@ -30,6 +35,28 @@ class VllmRequest(PeerBody):
     model: str | None = None
     use_activation: bool | None = None
     truncate_prompt_tokens: Annotated[int, Field(ge=-1)] | None = None
+
+
+class Usage(BaseModel):
+    prompt_tokens: int
+    total_tokens: int
+    completion_tokens: int = 0
+
+
+class ClassificationData(BaseModel):
+    index: int
+    label: str | None
+    probs: list[float]
+    num_classes: int
+
+
+class ClassificationResponse(BaseModel):
+    id: str
+    object: str = "list"
+    created: int
+    model: str
+    data: list[ClassificationData]
+    usage: Usage
 
 
 class Fault(BaseModel):
@@ -43,8 +70,23 @@ class VllmError(BaseModel):
     error: Fault
 
 
+class Card(BaseModel):
+    id: str
+    object: str = "model"
+    created: int
+    owned_by: str = "eat_lightning"
+    root: str
+    parent: str | None = None
+    max_model_len: int
+
+
+class Cards(BaseModel):
+    object: str = "list"
+    data: list[Card]
+
+
 def operations(gateway: Gateway) -> list[Operation]:
-    shape = VllmRequest, classify, DIALECT, has("input")
+    shape = VllmRequest, classify, ClassificationResponse, DIALECT, has("input")
     return [Operation(path, *shape) for path in ("/classify", "/v1/classify", "/invocations")]
 
 
@@ -60,9 +102,9 @@ async def classify(call: Call, body: VllmRequest) -> Response:
         item = {"index": index, "label": label, "probs": probs, "num_classes": len(probs)}
         data.append(item | depth_fields(each))
     num_tokens = sum(each.num_tokens for each in scored)
-    usage = {"prompt_tokens": num_tokens, "total_tokens": num_tokens, "completion_tokens": 0}
+    usage = Usage(prompt_tokens=num_tokens, total_tokens=num_tokens)
     about_it = {"id": f"classify-{uuid4().hex}", "object": "list", "created": int(time.time())}
-    found = about_it | {"model": about.name, "data": data, "usage": usage}
+    found = about_it | {"model": about.name, "data": data, "usage": usage.model_dump()}
     return JSONResponse(found, headers=depth_headers(scored))
 
 
@@ -77,18 +119,11 @@ def long_of(call: Call, body: VllmRequest) -> Literal["cut", "refuse"] | None:
     return None if call.gateway.about.long == "windows" else "refuse"
 
 
-def models(gateway: Gateway) -> dict[str, Any]:
+def models(gateway: Gateway) -> Cards:
     about = gateway.about
-    card = {
-        "id": about.name,
-        "object": "model",
-        "created": int(gateway.metrics.began),
-        "owned_by": "eat_lightning",
-        "root": about.name,
-        "parent": None,
-        "max_model_len": about.max_length,
-    }
-    return {"object": "list", "data": [card]}
+    created = int(gateway.metrics.began)
+    card = Card(id=about.name, root=about.name, created=created, max_model_len=about.max_length)
+    return Cards(data=[card])
 
 
 def refusal(refused: Refused) -> JSONResponse:
