@@ -5,6 +5,7 @@ from typing import Any
 
 from finished import config_of
 
+from eat_lightning.config import parsed
 from eat_lightning.deploy.adapt.plan import AdaptSettings
 
 
@@ -13,7 +14,7 @@ def plan_of(model: Path, texts: Path, to: Path, *words: str) -> AdaptSettings:
     few = ["heads.epochs=[2]", "least_steps=1", "times.examples=2", "times.repeats=1"]
     config = config_of("adapt", *given, *few, *words)
     config["model"] = config.pop("classifier")
-    return AdaptSettings.of(config)
+    return parsed(AdaptSettings, {k: v for k, v in config.items() if k not in ("queries", "keep")})
 
 
 def made_up_times(candidates: dict[str, Any], **_: Any) -> Any:
@@ -25,9 +26,3 @@ def made_up_times(candidates: dict[str, Any], **_: Any) -> Any:
         }
         for i, key in enumerate(candidates)
     }
-
-
-def onnx_is_fastest(candidates: dict[str, Any], **_: Any) -> Any:
-    """Static forms of onnxruntime take 4 ms, its exits 1, everything else 9."""
-    ms = {key: (1.0 if "exits" in key else 4.0) if "onnx" in key else 9.0 for key in candidates}
-    yield {key: {"latency_ms": x, "throughput": 1000.0} for key, x in ms.items()}

@@ -17,11 +17,13 @@ from eat_lightning.deploy.adapt.forms import Form, Forms
 from eat_lightning.deploy.adapt.original import Original
 from eat_lightning.deploy.adapt.plan import AdaptSettings
 from eat_lightning.deploy.adapt.search import AdaptCandidate
+from eat_lightning.deploy.adapt.static_graph import write_static_graph
 from eat_lightning.deploy.adapt.texts import Texts
 from eat_lightning.deploy.adapt.work import Passed
 from eat_lightning.engines.adapted import GRAPHS, SMALL, AboutAdapted, digests, versions
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.folder_swap import folder_swap
+from eat_lightning.export.plan import package_faults
 from eat_lightning.files import write_text
 from eat_lightning.runs.card import front_matter
 from eat_lightning.runs.run import processor
@@ -171,6 +173,8 @@ def write_folder(
             scales=dict(result.scales),
         )
         about.write(folder)
+        if "onnx" in result.plan.engines and not package_faults():
+            write_static_graph(result.original, folder / "onnx")
         write_text(folder / "README.md", card(result, about, table))
         write_text(folder / "page.html", page)
 

@@ -264,7 +264,7 @@ def announce(
     print("\n".join(lines), flush=True)
     timed = plan.times.examples * (3 + 4 * plan.times.repeats)  # statics once, then finalists
     copies = 1 + 2.5 * len(plan.engines)  # graphs with exits and without, in fp32 and in int8
-    kept = 2.2 if plan.engines else 1.1  # weights; with engines those of its graphs too
+    kept = 3.2 if plan.engines else 1.1  # weights; with engines those of two graphs too
     tell_costs(plan, original, splits, scratch, timed, copies, kept)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if load > BUSY:
