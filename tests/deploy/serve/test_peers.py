@@ -48,6 +48,8 @@ def test_tei_s_predict(served: Running, path: str):
     assert response.json() == GOOD
     assert response.headers["x-depth"] == "3"
     assert response.headers["x-exit-reason"] == "confident"
+    assert response.headers["x-compute-tokens"] == "5"
+    assert response.headers["x-compute-characters"] == "4"
     assert post(served, path, {"inputs": ["good"]}).json() == GOOD
     batch = post(served, path, {"inputs": [["good"], ["hard bad"]]})
     assert batch.json() == [GOOD, BAD]

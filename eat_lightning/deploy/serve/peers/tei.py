@@ -6,6 +6,7 @@ Shapes are those of its `docs/openapi.json` (1.6 and newer): `["a", "b"]` is a p
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -125,27 +126,45 @@ def rerank_at(path: str) -> Operation:
 
 async def predict(call: Call, body: PredictRequest) -> Response:
     """Every label with its score, the highest first, for a text, a pair, or a batch of either."""
-    inputs = body.inputs
+    start, inputs = time.monotonic(), body.inputs
     is_batch = isinstance(inputs, list) and isinstance(inputs[0], list)
     texts: Any = inputs if is_batch else [[inputs] if isinstance(inputs, str) else inputs]
     scored = await body.scored(call, texts)
     function = "none" if body.raw_scores else None
     names = label_names(call.gateway.about)
     found = [predictions(names, each.scores(function)) for each in scored]
-    return JSONResponse(found if is_batch else found[0], headers=depth_headers(scored))
+    headers = cost_headers(start, texts, scored) | depth_headers(scored)
+    return JSONResponse(found if is_batch else found[0], headers=headers)
 
 
 async def rerank(call: Call, body: TeiRerankRequest) -> Response:
     """Places of the texts by their score for the query, the highest first."""
+    start = time.monotonic()
     if not body.texts:
         raise Refused(400, "`texts` cannot be empty")
     check_reranker(call.gateway.about)
-    scored = await body.scored(call, [[body.query, text] for text in body.texts])
+    pairs = [[body.query, text] for text in body.texts]
+    scored = await body.scored(call, pairs)
     ranks = []
     for index, score in ranked(scored, body.raw_scores):
         text = {"text": body.texts[index]} if body.return_text else {}
         ranks.append({"index": index, "score": score} | text | depth_fields(scored[index]))
-    return JSONResponse(ranks, headers=depth_headers(scored))
+    headers = cost_headers(start, pairs, scored) | depth_headers(scored)
+    return JSONResponse(ranks, headers=headers)
+
+
+def cost_headers(
+    start: float, texts: Sequence[Sequence[str]], scored: Sequence[Scored]
+) -> dict[str, str]:
+    """Cost of a request in milliseconds, tokens and characters."""
+    taken_ms = f"{(time.monotonic() - start) * 1000:.0f}"
+    return {
+        "X-Compute-Type": "cpu",
+        "X-Compute-Time": taken_ms,
+        "X-Total-Time": taken_ms,
+        "X-Compute-Characters": str(sum(len(text) for each in texts for text in each)),
+        "X-Compute-Tokens": str(sum(each.num_tokens for each in scored)),
+    }
 
 
 def info(gateway: Gateway) -> Info:
