@@ -23,7 +23,7 @@ def test_so_many_changes_are_allowed(level: float, num: int, most: int):
 
 
 def test_so_many_texts_are_needed():
-    assert Demand.needed(0.01, 0.05) == 299
+    assert Demand(0.99, 0.95).needed(0.99) == 299
 
 
 def test_a_class_is_a_clause_of_its_own():

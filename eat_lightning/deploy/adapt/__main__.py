@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from eat_lightning.cli import entry
-from eat_lightning.config import parsed
 from eat_lightning.errors import ConfigError
 from eat_lightning.process import raise_on_sigterm
 
@@ -35,7 +34,7 @@ def of_texts(config: dict[str, Any]) -> None:
     """Adapt a classifier of texts."""
     from eat_lightning.deploy.adapt.plan import AdaptSettings
 
-    plan = parsed(AdaptSettings, {k: v for k, v in config.items() if k not in ("queries", "keep")})
+    plan = AdaptSettings.of(config)
     from eat_lightning.deploy.adapt.report import candidates_table
     from eat_lightning.deploy.adapt.run import adapt as adapted
 
@@ -53,7 +52,7 @@ def of_texts(config: dict[str, Any]) -> None:
 
 def of_lists(config: dict[str, Any]) -> None:
     """Adapt a cross-encoder of lists."""
-    from eat_lightning.deploy.adapt.list_plan import ListSettings
+    from eat_lightning.deploy.adapt.plan import ListSettings
 
     plan = ListSettings.of(config)
     from eat_lightning.deploy.adapt.list_run import adapt_lists

@@ -14,10 +14,9 @@ from weakref import finalize
 
 import yaml
 
-from eat_lightning.config import CONFIG_DIR, parsed
-from eat_lightning.deploy.adapt.list_plan import ListSettings
+from eat_lightning.config import CONFIG_DIR
 from eat_lightning.deploy.adapt.list_run import adapt_lists
-from eat_lightning.deploy.adapt.plan import A_LIST, AdaptSettings
+from eat_lightning.deploy.adapt.plan import A_LIST, AdaptSettings, ListSettings
 from eat_lightning.deploy.adapt.run import adapt as run
 from eat_lightning.engines.adapted import AboutAdapted, open_adapted
 from eat_lightning.engines.plan import ADAPTED
@@ -122,8 +121,7 @@ def adapt(
                 adapt_lists(ListSettings.of(config), listed(queries))
                 made = Reranker(to)
             else:
-                del config["queries"], config["keep"]
-                run(parsed(AdaptSettings, config), listed(texts))
+                run(AdaptSettings.of(config), listed(texts))
                 made = Adapted(Path(to))
         except ConfigError as error:
             raise ValueError(str(error)) from None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -16,9 +15,8 @@ from eat_lightning.answer_kind import AnswerKind
 from eat_lightning.data.split import Split
 from eat_lightning.deploy.adapt.forms import Deployed, Form, Forms
 from eat_lightning.deploy.adapt.original import Original
-from eat_lightning.deploy.adapt.work import Passed, Work
+from eat_lightning.deploy.adapt.work import Passed
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.latency import time_all
 from eat_lightning.model.packed import Batch
 
 LEAST_SHARE = 0.05  # of the texts: where it answers fewer, it costs more than it saves
@@ -62,48 +60,19 @@ class SmallModel:
     """A classifier that may stand before the one that is adapted.
 
     Args:
+        form: in which it is the fastest.
         splits: the same texts by its tokenizer.
-        times: arguments of `time_all`.
+        passed: its answers to the texts for choosing.
     """
 
     forms: Forms
+    form: Form
     splits: Mapping[str, Split]
-    work: Work
-    engines: list[str]
-    batch: int
-    times: Mapping[str, int]
+    passed: Passed
 
     @property
     def kind(self) -> AnswerKind:
         return self.forms.original.same.kind
-
-    @cached_property
-    def form(self) -> Form:
-        """The form in which it is the fastest."""
-        forms = {str(form): form for form in self.forms.available(self.engines)}
-
-        def measured() -> dict[str, float]:
-            ready = {}
-            for name, form in forms.items():
-                try:
-                    ready[name] = self.forms.deployed(form).timed_on(self.splits["select"])
-                except ConfigError:
-                    continue
-            *_, found = time_all(
-                ready, **self.times, threads=self.forms.threads, by_length_too=False
-            )
-            field = "latency_ms" if self.batch == 1 else "throughput"
-            sign = 1 if self.batch == 1 else -1
-            return {name: sign * fields[field] for name, fields in found.items()}
-
-        costs = self.work.json("times-small", measured)
-        return forms[min(costs, key=costs.__getitem__)]
-
-    @cached_property
-    def passed(self) -> Passed:
-        """Its answers to the texts for choosing."""
-        answers = self.forms.deployed(self.form).answers
-        return self.work.passed(f"small {self.form} select", self.splits["select"], answers)
 
     def parts(self) -> Iterator[tuple[SmallPart, np.ndarray]]:
         """Yield least margins from strict to lax, and who is answered with each (N)."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from time import perf_counter
@@ -14,9 +13,8 @@ import torch
 
 from eat_lightning.data.batching import spread_rows
 from eat_lightning.deploy.adapt.forms import deployed_original
-from eat_lightning.deploy.adapt.list_plan import ListSettings
 from eat_lightning.deploy.adapt.original import Original
-from eat_lightning.deploy.adapt.plan import AdaptSettings
+from eat_lightning.deploy.adapt.plan import AdaptSettings, ListSettings
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.text_windows import windows_of
 from eat_lightning.weights.files import weight_files
@@ -24,57 +22,45 @@ from eat_lightning.weights.files import weight_files
 TIMED = 16  # texts that tell how long it will take
 
 
-@dataclass(frozen=True)
-class Costs:
-    """Seconds of the work, bytes of its scratch, and bytes of the folder that is kept."""
+def tell_costs(
+    plan: AdaptSettings | ListSettings,
+    original: Original,
+    splits: Mapping[str, Any],
+    scratch: Path,
+    timed: float,
+    copies: float,
+    kept: float,
+) -> None:
+    """Print estimates from a few timed texts. ConfigError where the disk is too small.
 
-    seconds: float
-    scratch_bytes: float
-    kept_bytes: float
-
-    @classmethod
-    def of(
-        cls,
-        plan: AdaptSettings | ListSettings,
-        original: Original,
-        splits: Mapping[str, Any],
-        timed: float,
-        copies: float,
-        kept: float,
-    ) -> Costs:
-        """Estimate them from a few timed texts.
-
-        Args:
-            timed: passes of texts whose times are taken.
-            copies, kept: of the weights, in the scratch and in the folder.
-        """
-        sizes = {name: len(split) for name, split in splits.items()}
-        weights = sum(path.stat().st_size for path in weight_files(original.folder))
-        width, layers = original.width, original.num_layers
-        windows = sum(len(windows_of(splits[part])) for part in ("learn", "select"))
-        vectors = 2.0 * windows * layers * width * plan.num_columns
-        heads = 4.0 * layers * width * width * (4 if plan.num_columns == 2 else 1)
-        passes = len(plan.engines) + 2.7  # of *select*, in all dtypes, as passes of fp32
-        texts = sizes["select"] * passes + sizes["learn"] * 0.7 + sizes["certify"] * 1.7
-        training = sum(plan.heads.epochs) * sizes["learn"] * heads * 6e-11
-        making = 20.0 * layers if plan.engines else 0.0  # of graphs: two static, three points
-        each = seconds_each(original, splits["select"])
-        seconds = each * (texts + timed * torch.get_num_threads()) + training + making
-        return cls(seconds, vectors + weights * copies, weights * kept + heads)
-
-    def tell(self, to: str, scratch: Path) -> None:
-        """Print them. ConfigError where the disk is too small."""
-        print(
-            f"takes up to about {timedelta(seconds=round(self.seconds))}, "
-            f"{self.scratch_bytes / 1e9:.1f} GB in {scratch} meanwhile, "
-            f"{self.kept_bytes / 1e9:.1f} GB in {to}",
-            flush=True,
+    Args:
+        timed: passes of texts whose times are taken.
+        copies, kept: of the weights, in the scratch and in the folder.
+    """
+    sizes = {name: len(split) for name, split in splits.items()}
+    weights = sum(path.stat().st_size for path in weight_files(original.folder))
+    width, layers = original.width, original.num_layers
+    windows = sum(len(windows_of(splits[part])) for part in ("learn", "select"))
+    vectors = 2.0 * windows * layers * width * plan.num_columns
+    heads = 4.0 * layers * width * width * (4 if plan.num_columns == 2 else 1)
+    passes = len(plan.engines) + 2.7  # of *select*, in all dtypes, as passes of fp32
+    texts = sizes["select"] * passes + sizes["learn"] * 0.7 + sizes["certify"] * 1.7
+    training = sum(plan.heads.epochs) * sizes["learn"] * heads * 6e-11
+    making = 20.0 * layers if plan.engines else 0.0  # of graphs: two static, three points
+    each = seconds_each(original, splits["select"])
+    seconds = each * (texts + timed * torch.get_num_threads()) + training + making
+    scratch_bytes, kept_bytes = vectors + weights * copies, weights * kept + heads
+    print(
+        f"takes up to about {timedelta(seconds=round(seconds))}, "
+        f"{scratch_bytes / 1e9:.1f} GB in {scratch} meanwhile, "
+        f"{kept_bytes / 1e9:.1f} GB in {plan.to}",
+        flush=True,
+    )
+    needed, free = scratch_bytes + kept_bytes, shutil.disk_usage(scratch).free
+    if free < needed:
+        raise ConfigError(
+            f"to={plan.to}: {needed / 1e9:.1f} GB are needed, and {free / 1e9:.1f} GB are free"
         )
-        needed, free = self.scratch_bytes + self.kept_bytes, shutil.disk_usage(scratch).free
-        if free < needed:
-            raise ConfigError(
-                f"to={to}: {needed / 1e9:.1f} GB are needed, and {free / 1e9:.1f} GB are free"
-            )
 
 
 def seconds_each(original: Original, split: Any) -> float:

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from eat_lightning.deploy.certify.procedure._bounds import allowed
+from eat_lightning.deploy.certify.procedure.learn_then_test import LearnThenTest
 
 EVERY = ""  # the name of the clause on all texts
 
@@ -87,7 +88,6 @@ class Demand:
             for name, part_N in parts.items()
         ]
 
-    @staticmethod
-    def needed(level: float, error: float) -> int:
-        """The least number of texts that certify a clause, were none changed."""
-        return int(np.ceil(np.log(error) / np.log1p(-level)))
+    def needed(self, agree: float) -> int:
+        """The least number of texts that certify such a share, were none changed."""
+        return LearnThenTest().needed(round(1 - agree, 12), self.confidence, 1, 0, binary=True)

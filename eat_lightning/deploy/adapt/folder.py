@@ -126,9 +126,8 @@ class AdaptResult:
     def may_be_promised(self, name: str) -> bool:
         """True of a class that is promised of with the others alone, and has texts enough."""
         demand, certify_NC = self.plan.demand, self.original_answers["certify"]
-        needed = demand.needed(round(1 - demand.agree, 12), demand.error)
         num = int(self.original.same.groups(certify_NC)[name].sum())
-        return name not in demand.per_class and num >= needed
+        return name not in demand.per_class and num >= demand.needed(demand.agree)
 
     @property
     def promise(self) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ import torch
 
 from eat_lightning.deploy.adapt.original import Original
 from eat_lightning.deploy.adapt.work import Passed
+from eat_lightning.engines.adapted import in_kernels
 from eat_lightning.engines.open import OfRun
 from eat_lightning.engines.plan import Opening
 from eat_lightning.export.plan import package_faults
@@ -23,7 +24,6 @@ from eat_lightning.infer.backend import FullDepthIfFound
 from eat_lightning.infer.latency import TimedCall
 from eat_lightning.infer.onnx_backend import state_of
 from eat_lightning.infer.onnx_runner import full_depth_if_found
-from eat_lightning.infer.precision import form_of, in_dtype, in_form
 from eat_lightning.infer.record import record
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.infer.sessions import engine_faults
@@ -105,7 +105,7 @@ class Forms:
 
     def __init__(self, original: Original, encoder: AdaptiveEncoder, run: Run, threads: int):
         self.original, self.encoder, self.run, self.threads = original, encoder, run, threads
-        self.converted = cache(self.convert)  # bound to this object, with which it goes
+        self.converted = cache(partial(in_kernels, encoder))  # goes with this object
 
     @property
     def num_layers(self) -> int:
@@ -122,9 +122,6 @@ class Forms:
                     Form(engine, dtype) for dtype in dtypes if not engine_faults(engine, dtype)
                 ]
         return found
-
-    def convert(self, dtype: str) -> AdaptiveEncoder:
-        return in_form(in_dtype(self.encoder, dtype), form_of(None, dtype))
 
     def deployed(self, form: Form, rule: ExitRule | None = None) -> Deployed:
         """Make a form ready. ConfigError where an engine cannot run it.

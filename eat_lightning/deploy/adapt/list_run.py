@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal, get_args
@@ -16,16 +16,17 @@ import numpy as np
 from jinja2 import Template
 
 from eat_lightning.data.query_lists import read_query_lists
-from eat_lightning.deploy.adapt.costs import Costs
+from eat_lightning.deploy.adapt.costs import tell_costs
 from eat_lightning.deploy.adapt.exits import learn_exits
 from eat_lightning.deploy.adapt.folder import copy_classifier
 from eat_lightning.deploy.adapt.forms import deployed_original
-from eat_lightning.deploy.adapt.list_plan import ListSettings
 from eat_lightning.deploy.adapt.list_schedule import certified, chain, replayed, swapped_at_most
 from eat_lightning.deploy.adapt.lists import QueryLists
 from eat_lightning.deploy.adapt.original import Original
+from eat_lightning.deploy.adapt.plan import ListSettings
 from eat_lightning.deploy.adapt.run import check_encoder, splits_of
 from eat_lightning.deploy.adapt.work import Work
+from eat_lightning.deploy.certify.procedure.learn_then_test import LearnThenTest
 from eat_lightning.engines.adapted import digests, in_kernels, versions
 from eat_lightning.engines.reranker import AboutLists
 from eat_lightning.errors import ConfigError
@@ -51,37 +52,27 @@ CARD = Path(__file__).with_name("list_card.md")
 
 
 @dataclass(frozen=True)
-class ListCertificate:
+class ListResult:
     """A schedule that was certified, and what was found on the certificate's lists.
 
     Args:
+        dtype: the fastest by what was chosen on, in which the promise holds.
         lost: share of the original's best that are not returned, in mean over lists.
         swapped: share of the pairs of returned candidates that the original orders otherwise.
         swapped_at_most: its bound, at the same confidence.
         cost: tokens times layers as a share of all.
+        ms: of a list, by form.
     """
 
+    plan: ListSettings
+    dtype: Dtype
     schedule: ListSchedule
     lost: float
     swapped: float
     swapped_at_most: float
     num_lists: int
     cost: float
-
-
-@dataclass(frozen=True)
-class ListResult:
-    """A finished adaptation.
-
-    Args:
-        dtype: the fastest by what was chosen on, in which the promise holds.
-        ms: of a list, by form.
-    """
-
-    plan: ListSettings
-    dtype: Dtype
-    certificate: ListCertificate
-    ms: Mapping[str, float]
+    ms: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def promise(self) -> str:
@@ -92,23 +83,22 @@ class ListResult:
     @property
     def in_order(self) -> str:
         """Say in one sentence how far the order of what is returned is the original's."""
-        found = self.certificate
         return (
-            f"Of the pairs of returned candidates {100 * found.swapped:.2f} % stand in another "
+            f"Of the pairs of returned candidates {100 * self.swapped:.2f} % stand in another "
             f"order than the original's, and with {100 * self.plan.confidence:g} % confidence "
-            f"at most {100 * found.swapped_at_most:.2f} %."
+            f"at most {100 * self.swapped_at_most:.2f} %."
         )
 
     @property
     def won(self) -> str:
         """Say in one sentence what was won."""
-        ms, found = self.ms, self.certificate
+        ms = self.ms
         times = ms["transformers"] / ms["lists"]
         return (
             f"{times:.1f} times as fast as transformers ({ms['lists']:.0f} instead of "
             f"{ms['transformers']:.0f} ms a list, {ms['all layers']:.0f} with all layers, in "
-            f"{self.dtype}), and {self.promise}: {100 * found.lost:.2f} % were, of "
-            f"{found.num_lists:,} lists."
+            f"{self.dtype}), and {self.promise}: {100 * self.lost:.2f} % were, of "
+            f"{self.num_lists:,} lists."
         )
 
 
@@ -139,13 +129,13 @@ def adapt_lists(plan: ListSettings, given: Sequence[Mapping[str, Any]] | None = 
     record = recorded(certify, encoder, chosen.dtype, wanted_B, plan.keep)
     found = certificate_of(plan, chosen, record)
     forms = {"transformers": None, "all layers": (chosen, WHOLE), "lists": (chosen, found.schedule)}
-    result = ListResult(plan, chosen.dtype, found, timed(plan, original, select, forms))
+    result = replace(found, ms=timed(plan, original, select, forms))
     write(result, original, encoder, lists)
     work.remove()
     return result
 
 
-def certificate_of(plan: ListSettings, chosen: DtypeChoice, record: ListRecord) -> ListCertificate:
+def certificate_of(plan: ListSettings, chosen: DtypeChoice, record: ListRecord) -> ListResult:
     """Certify the cheapest schedule that holds. ConfigError where none does."""
     holding = certified(chosen.schedules, record, plan.agree, plan.confidence)
     if not holding:
@@ -153,10 +143,12 @@ def certificate_of(plan: ListSettings, chosen: DtypeChoice, record: ListRecord) 
             f"agree={plan.agree:g}: no schedule that drops candidates keeps the original's best "
             f"{plan.keep}: nothing was written"
         )
-    schedule, lost, _ = holding[-1]
+    schedule, lost = holding[-1]
     order = replayed(record, schedule)
     swapped_Q = record.swapped_Q(order)
-    return ListCertificate(
+    return ListResult(
+        plan,
+        chosen.dtype,
         schedule,
         lost,
         swapped=float(swapped_Q.mean()),
@@ -175,8 +167,7 @@ def identity(plan: ListSettings, original: Original, lists: QueryLists) -> dict[
 
 def check_enough(lists: QueryLists, parts: Mapping[str, np.ndarray], plan: ListSettings) -> None:
     """ConfigError where too few lists are left for what is demanded."""
-    level = 1 - plan.agree
-    needed = int(np.ceil(np.log(1 / (1 - plan.confidence)) / np.log1p(0.9 * level / (1 - level))))
+    needed = LearnThenTest().needed(1 - plan.agree, plan.confidence, 1, low=0, binary=False)
     if len(parts.get("certify", ())) < needed:
         total = int(np.ceil(needed / plan.shares[2]))
         raise ConfigError(
@@ -206,7 +197,7 @@ def announce(
     )
     turns = 1.5 * min(TIMED, len(parts["select"])) * plan.times.repeats  # half of them warm up
     timed = 2 * turns * len(splits["select"]) / len(parts["select"])  # transformers, ours, lists
-    Costs.of(plan, original, splits, timed, copies=0, kept=1).tell(plan.to, scratch)
+    tell_costs(plan, original, splits, scratch, timed, copies=0, kept=1)
 
 
 @dataclass(frozen=True)
@@ -305,19 +296,18 @@ def write(
     with folder_swap(Path(plan.to)) as folder:
         copy_classifier(original, folder)
         save_exits(encoder, folder)
-        found = result.certificate
         certificate = {
             "promise": result.promise,
             "agree": plan.agree,
             "confidence": plan.confidence,
-            "lost": found.lost,
-            "swapped": found.swapped,
-            "swapped_at_most": found.swapped_at_most,
-            "lists": found.num_lists,
-            "cost": found.cost,
+            "lost": result.lost,
+            "swapped": result.swapped,
+            "swapped_at_most": result.swapped_at_most,
+            "lists": result.num_lists,
+            "cost": result.cost,
             "ms": dict(result.ms),
         }
-        counts = {str(depth): count for depth, count in found.schedule.counts.items()}
+        counts = {str(depth): count for depth, count in result.schedule.counts.items()}
         holds_for = digests(folder, "torch") | versions("torch") | {"machine": processor()}
         about = plan.keep, counts, original.max_length, holds_for, certificate, original.column
         AboutLists(*about, result.dtype).write(folder)
@@ -330,5 +320,5 @@ def card(result: ListResult, lists: QueryLists, front: str) -> str:
     """Fill the model card."""
     template = Template(CARD.read_text("utf-8"), trim_blocks=True, lstrip_blocks=True)
     title = Path(result.plan.model).resolve().name
-    counts = result.certificate.schedule.counts
+    counts = result.schedule.counts
     return template.render(front=front, title=title, result=result, counts=counts, lists=lists)

@@ -11,7 +11,8 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Float
 
-from eat_lightning.deploy.certify.procedure._bounds import betting, fixed_sequence
+from eat_lightning.deploy.certify.procedure._bounds import betting
+from eat_lightning.deploy.certify.procedure.learn_then_test import LearnThenTest
 from eat_lightning.infer.list_record import ListRecord
 from eat_lightning.infer.rerank import ListSchedule, Reranked
 
@@ -89,19 +90,16 @@ def replayed(record: ListRecord, schedule: ListSchedule) -> Reranked:
 
 def certified(
     schedules: Sequence[ListSchedule], certify: ListRecord, agree: float, confidence: float
-) -> list[tuple[ListSchedule, float, float]]:
+) -> list[tuple[ListSchedule, float]]:
     """Test schedules one after another, from strict to lax, until one fails (Learn then Test).
 
-    Returns those that hold with their share of lost candidates and its p-value. The mean loss of a
-    list is bounded by betting; lists are the units.
+    Returns those that hold with their share of lost candidates, whose mean over lists is bounded.
     """
     losses_TQ = np.array(
         [certify.lost_Q(replayed(certify, schedule)) for schedule in schedules]
     ).reshape(len(schedules), -1)
-    p_T = betting(losses_TQ, 1 - agree, 1 - confidence)
-    holding = int(fixed_sequence(p_T, 1 - confidence))
-    shares = zip(schedules, losses_TQ.mean(1).tolist(), p_T.tolist(), strict=True)
-    return list(shares)[:holding]
+    (holding,) = LearnThenTest().certified([losses_TQ], 1 - agree, confidence, binary=False)
+    return list(zip(schedules, losses_TQ.mean(1).tolist(), strict=True))[: int(holding)]
 
 
 def swapped_at_most(

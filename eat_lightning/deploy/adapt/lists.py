@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eat_lightning.data.query_lists import QueryList
-from eat_lightning.deploy.adapt.texts import Texts, cut
+from eat_lightning.deploy.adapt.texts import Texts, counted, cut
 
 COLUMNS = ["query", "candidate"]
 
@@ -21,16 +21,12 @@ class QueryLists:
     """Distinct queries with the candidates of each, in a first stage's order.
 
     Args:
-        num_read: lists of the file.
-        num_short: lists with no more candidates than are kept, which are left out.
-        num_doubled: lists whose query had come before.
+        line: for a person, how many lists were read, and how many left out for what.
     """
 
     queries: list[str]
     candidates: list[list[str]]
-    num_read: int
-    num_short: int
-    num_doubled: int
+    line: str
 
     @classmethod
     def of(cls, found: Sequence[QueryList], keep: int) -> QueryLists:
@@ -47,7 +43,11 @@ class QueryLists:
         distinct = dict(reversed(long))
         queries = list(dict.fromkeys(query for query, _ in long))
         lists = [distinct[query] for query in queries]
-        return cls(queries, lists, len(found), len(found) - len(long), len(long) - len(queries))
+        few, doubled = len(found) - len(long), len(long) - len(queries)
+        left_out = counted({"with too few candidates": few, "doubled": doubled})
+        most = max(map(len, lists), default=0)
+        line = f"{len(found):,} lists read{left_out}, of at most {most} candidates"
+        return cls(queries, lists, line)
 
     def __len__(self) -> int:
         return len(self.queries)
@@ -57,7 +57,7 @@ class QueryLists:
         """All pairs, list after list."""
         lists = zip(self.queries, self.candidates, strict=True)
         rows = [(query, text) for query, texts in lists for text in texts]
-        return Texts(rows, COLUMNS, len(rows), 0, 0, 0)
+        return Texts(rows, COLUMNS, self.line)
 
     @property
     def ends_Q(self) -> np.ndarray:
@@ -74,11 +74,3 @@ class QueryLists:
         starts = self.ends_Q[lists] - sizes
         rows = [np.arange(start, start + size) for start, size in zip(starts, sizes, strict=True)]
         return np.concatenate(rows), np.repeat(np.arange(len(lists)), sizes)
-
-    @property
-    def line(self) -> str:
-        """Counts in one line for a person."""
-        left_out = {"with too few candidates": self.num_short, "doubled": self.num_doubled}
-        parts = [f", {count:,} {what}" for what, count in left_out.items() if count]
-        most = max(map(len, self.candidates), default=0)
-        return f"{self.num_read:,} lists read{''.join(parts)}, of at most {most} candidates"

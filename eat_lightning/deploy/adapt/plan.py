@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator
 
-from eat_lightning.config import Settings
+from eat_lightning.config import Settings, parsed, parsed_for_lists
+from eat_lightning.data.query_lists import check_file
 from eat_lightning.deploy.adapt.demand import Demand
 from eat_lightning.deploy.adapt.texts import files_of
 from eat_lightning.errors import ConfigError
@@ -65,18 +66,36 @@ class TimesSettings(Settings):
     repeats: Annotated[int, Whole(1)]
 
 
-class AdaptSettings(Settings):
-    """batch: texts at once, for which the fastest is wanted. most: texts that are used. shares: of
-    the texts for learning, choosing and the certificate."""
+class BothSettings(Settings):
+    """Settings that texts and lists share. shares: of them, for learning, choosing and the
+    certificate."""
 
     model: Annotated[str, named("a classifier's folder, or a hub's model: model=...")]
+    to: Annotated[str, named("the folder to write: to=...")]
+    agree: Share
+    confidence: Share
+    max_length: Annotated[int | None, Whole(8)]
+    shares: list[Share]
+    threads: Annotated[int, Whole(1)]
+    least_steps: Annotated[int, Whole(1)]
+    heads: OnePassSettings
+    times: TimesSettings
+
+    def rules(self) -> Iterator[str]:
+        if len(self.shares) != 3 or abs(sum(self.shares) - 1) > 1e-9:
+            yield f"shares must be three that sum to 1, got {self.shares}"
+        yield from folder_faults("model", self.model)
+        if Path(self.to).exists():
+            yield f"to={self.to} is there already: name another folder, or delete it"
+
+
+class AdaptSettings(BothSettings):
+    """batch: texts at once, for which the fastest is wanted. most: texts that are used."""
+
     small: str | None
     texts: Annotated[
         str, named("a file or a folder of texts (of a cross-encoder: queries=...): texts=...")
     ]
-    to: Annotated[str, named("the folder to write: to=...")]
-    agree: Share
-    confidence: Share
     per_class: dict[str, Share] | None
     tolerance: Annotated[float, Within("[0, inf)")] | None
     cuts: list[Annotated[float, Within("(-inf, inf)")]]
@@ -84,14 +103,13 @@ class AdaptSettings(Settings):
     batch: Literal[1, 32]
     engines: list[Literal["onnx", "openvino"]]
     most: Annotated[int, Whole(1)]
-    max_length: Annotated[int | None, Whole(8)]
     long: Mode
     windows: WindowSettings
-    shares: list[Share]
-    threads: Annotated[int, Whole(1)]
-    least_steps: Annotated[int, Whole(1)]
-    heads: OnePassSettings
-    times: TimesSettings
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> AdaptSettings:
+        """Parse the command's settings, but for those of lists."""
+        return parsed(cls, {k: v for k, v in config.items() if k not in ("queries", "keep")})
 
     @property
     def demand(self) -> Demand:
@@ -106,15 +124,34 @@ class AdaptSettings(Settings):
         return len(self.columns or ["text"])
 
     def rules(self) -> Iterator[str]:
-        if len(self.shares) != 3 or abs(sum(self.shares) - 1) > 1e-9:
-            yield f"shares must be three that sum to 1, got {self.shares}"
+        yield from super().rules()
         if self.columns is not None and len(self.columns) not in (1, 2):
             yield f"columns must name one or two, got {self.columns}"
         if self.small and self.long == "windows":
             yield f"small={self.small} is for texts that are read at once, got long=windows"
-        yield from folder_faults("model", self.model)
-        if self.small and self.long != "windows":
+        elif self.small:
             yield from folder_faults("small", self.small)
         yield from file_faults(self.texts, files_of)
-        if Path(self.to).exists():
-            yield f"to={self.to} is there already: name another folder, or delete it"
+
+
+class ListSettings(BothSettings):
+    """keep: candidates of a list that are returned. agree: the share of the original's best `keep`
+    that are among them, in mean over lists."""
+
+    queries: Annotated[str, named("a file of queries with candidates: queries=...")]
+    keep: Annotated[int, Whole(1)]
+    num_columns: ClassVar[int] = 2
+    engines: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> ListSettings:
+        """Parse the command's settings. ConfigError for those that are for texts."""
+        if config["texts"] is not None:
+            raise ConfigError("texts= and queries= are for two kinds of models: give one of them")
+        return parsed_for_lists(cls, config, "adapt")
+
+    def rules(self) -> Iterator[str]:
+        yield from super().rules()
+        if not self.heads.enabled:
+            yield "heads.enabled=false is for texts: candidates leave by what heads say"
+        yield from file_faults(self.queries, check_file)

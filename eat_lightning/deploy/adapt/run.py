@@ -17,7 +17,7 @@ from eat_lightning.data.batching import spread_rows
 from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split, make_split
 from eat_lightning.deploy.adapt.cascade import SmallModel, check_pair
-from eat_lightning.deploy.adapt.costs import Costs
+from eat_lightning.deploy.adapt.costs import tell_costs
 from eat_lightning.deploy.adapt.demand import Demand
 from eat_lightning.deploy.adapt.exits import learn_exits
 from eat_lightning.deploy.adapt.folder import AdaptResult, write_folder
@@ -33,7 +33,7 @@ from eat_lightning.deploy.adapt.plan import AdaptSettings
 from eat_lightning.deploy.adapt.report import candidates_table, page
 from eat_lightning.deploy.adapt.same_answer import SameAnswer
 from eat_lightning.deploy.adapt.scores import score_scales
-from eat_lightning.deploy.adapt.search import Search
+from eat_lightning.deploy.adapt.search import AdaptCandidate, Search
 from eat_lightning.deploy.adapt.texts import Texts, cut, read_texts
 from eat_lightning.deploy.adapt.work import Work
 from eat_lightning.deploy.score.plan import cores
@@ -127,13 +127,19 @@ def small_model(
     small: Original, texts: Texts, parts: Mapping[str, np.ndarray], work: Work, plan: AdaptSettings
 ) -> SmallModel:
     """Make the first model of a cascade ready."""
+    work = Work(work.folder / "small")
     judged = {part: parts[part] for part in ("select", "certify")}
     splits = splits_of(texts, judged, small, work.folder)
     encoder = small.encoder(len(texts.columns))
     check_encoder(encoder, small, splits["select"])
-    run = scratch_run(work.folder / "run-small", small, encoder, texts.columns)
+    run = scratch_run(work.folder / "run", small, encoder, texts.columns)
     forms = Forms(small, encoder, run, plan.threads)
-    return SmallModel(forms, splits, work, [*plan.engines], plan.batch, plan.times.model_dump())
+    timing = plan.batch, plan.threads, plan.times.model_dump()
+    search = Search(forms, small.same, plan.demand, splits, {}, work, *timing)
+    statics = [AdaptCandidate(form) for form in forms.available(list(plan.engines))]
+    search.time("small", statics)
+    fastest = min(statics, key=search.speed)
+    return SmallModel(forms, fastest.form, splits, search.passed(fastest, "select"))
 
 
 def identity(plan: AdaptSettings, models: list[Original], texts: Texts) -> dict[str, Any]:
@@ -147,7 +153,7 @@ def identity(plan: AdaptSettings, models: list[Original], texts: Texts) -> dict[
 def check_enough(num: int, num_certify: int, plan: AdaptSettings) -> None:
     """ConfigError where too few texts are left for what is demanded."""
     demand, share = plan.demand, plan.shares[2]
-    needed = demand.needed(round(1 - plan.agree, 12), demand.error)
+    needed = demand.needed(plan.agree)
     if num_certify < needed:
         total = int(np.ceil(needed / share))
         raise ConfigError(
@@ -161,7 +167,7 @@ def check_classes(original_NC: np.ndarray, same: SameAnswer, demand: Demand) -> 
     """ConfigError where a class that is promised of has too few answers."""
     groups = same.groups(original_NC)
     for name, agree in demand.per_class.items():
-        num, needed = int(groups[name].sum()), demand.needed(round(1 - agree, 12), demand.error)
+        num, needed = int(groups[name].sum()), demand.needed(agree)
         if num < needed:
             raise ConfigError(
                 f"per_class: the original answers {name} to {num:,} of {len(original_NC):,} texts "
@@ -171,7 +177,7 @@ def check_classes(original_NC: np.ndarray, same: SameAnswer, demand: Demand) -> 
 
 def tell_rare_classes(original_NC: np.ndarray, same: SameAnswer, demand: Demand) -> None:
     """Say, in one line, that all answers of some classes may change without being noticed."""
-    needed = demand.needed(round(1 - demand.agree, 12), demand.error)
+    needed = demand.needed(demand.agree)
     sizes = {name: int(group_N.sum()) for name, group_N in same.groups(original_NC).items()}
     rare = [name for name in sizes if sizes[name] < needed and name not in demand.per_class]
     if rare:
@@ -259,7 +265,7 @@ def announce(
     timed = plan.times.examples * (3 + 4 * plan.times.repeats)  # statics once, then finalists
     copies = 1 + 2.5 * len(plan.engines)  # graphs with exits and without, in fp32 and in int8
     kept = 3.2 if plan.engines else 1.1  # weights; with engines those of two graphs too
-    Costs.of(plan, original, splits, timed, copies, kept).tell(plan.to, scratch)
+    tell_costs(plan, original, splits, scratch, timed, copies, kept)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if load > BUSY:
         print(f"note: other work runs here (load {load:.1f}): times may choose wrongly", flush=True)

@@ -29,6 +29,7 @@ from eat_lightning.infer.recorded_texts import RecordedTexts, TextOutcome
 from eat_lightning.infer.text_windows import TextWindows, windows_of
 from eat_lightning.model.contracts import ExitRule, at_point
 
+TITLES = {"select": "texts for choosing", "certify": "texts of the certificate"}
 ROOMS = (0.99, 0.9, 0.6)  # chances of holding on *certify*, at which points of a dial are tried
 SAFE = 0.99  # chance of the first of the sequence
 NEAR = 1.25  # exits are tried in forms that take at most so many times the fastest static one
@@ -161,8 +162,9 @@ class Search:
 
     def passed(self, candidate: AdaptCandidate, part: str) -> Passed:
         """Answer a part as deployed."""
-        answers = self.deployed(candidate).answers
-        return self.work.passed(f"{candidate.key} {part}", self.split(candidate, part), answers)
+        split, answers = self.split(candidate, part), self.deployed(candidate).answers
+        title = f"{candidate.name}, {TITLES[part]}"
+        return self.work.passed(f"{candidate.key} {part}", split, answers, title)
 
     def deployed(self, candidate: AdaptCandidate) -> Deployed:
         made = self.forms.deployed(candidate.form, self.forms.rule_at(candidate.point))

@@ -6,7 +6,7 @@ Shapes: N texts, G groups of near-doubles.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from eat_lightning.data.text_files import SUFFIXES
 from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.long_texts import Reader
 
-PARTS = {"learn": 0.5, "select": 0.2, "certify": 0.3}
 LARGE = 0.01  # of all texts: a larger group of near-doubles is for learning alone
 BANDS, ROWS = 8, 8  # of MinHash: 97 % of pairs alike to 0.9 share a band, 3 % of those to 0.5
 PRIME = (1 << 31) - 1
@@ -29,35 +28,29 @@ Row = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Texts:
-    """Distinct texts, a tuple of one or two each, and counts of what was left out.
+    """Distinct texts, a tuple of one or two each.
 
     Args:
         columns: names of the texts of a row.
-        num_read: rows of the files.
-        num_empty: rows without a text.
-        num_doubled: rows that had come before.
-        num_unused: rows beyond the most that are taken; those taken are drawn at random.
-        num_long: rows of those that are refused for their length.
+        line: for a person, how many rows were read, and how many left out for what.
     """
 
     rows: list[Row]
     columns: list[str]
-    num_read: int
-    num_empty: int
-    num_doubled: int
-    num_unused: int
-    num_long: int = 0
+    line: str
 
     @classmethod
     def of(cls, found: Sequence[Row], columns: list[str], most: int) -> Texts:
+        """Leave out empty and doubled texts, and of more than `most` all but random ones."""
         whole = [row for row in found if all(map(str.strip, row))]
         distinct = list(dict.fromkeys(whole))
         taken = distinct
         if len(distinct) > most:
             order = np.random.default_rng(0).permutation(len(distinct))[:most]
             taken = [distinct[i] for i in np.sort(order)]
-        left_out = len(found) - len(whole), len(whole) - len(distinct), len(distinct) - len(taken)
-        return cls(taken, columns, len(found), *left_out)
+        empty, doubled = len(found) - len(whole), len(whole) - len(distinct)
+        left_out = {"empty": empty, "doubled": doubled, "not used": len(distinct) - len(taken)}
+        return cls(taken, columns, f"{len(found):,} rows read{counted(left_out)}")
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -66,19 +59,13 @@ class Texts:
         """The texts that a model does not refuse for their length."""
         read = reader([list(row) for row in self.rows])
         rows = [row for row, text in zip(self.rows, read, strict=True) if not text.refused]
-        return replace(self, rows=rows, num_long=self.num_long + len(self.rows) - len(rows))
+        left_out = {"too long (long=cut takes the first, long=windows all)": len(read) - len(rows)}
+        return replace(self, rows=rows, line=self.line + counted(left_out))
 
-    @property
-    def line(self) -> str:
-        """Counts in one line for a person."""
-        left_out = {
-            "empty": self.num_empty,
-            "doubled": self.num_doubled,
-            "not used": self.num_unused,
-            "too long (long=cut takes the first, long=windows all)": self.num_long,
-        }
-        parts = [f"{count:,} {what}" for what, count in left_out.items() if count]
-        return f"{self.num_read:,} rows read" + "".join(f", {part}" for part in parts)
+
+def counted(left_out: Mapping[str, int]) -> str:
+    """Write counts of what was left out, by reason."""
+    return "".join(f", {count:,} {what}" for what, count in left_out.items() if count)
 
 
 def read_texts(given: str | Sequence[Any], columns: list[str] | None, most: int) -> Texts:

@@ -6,7 +6,6 @@ Shapes: N examples, B of a batch, C classes.
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +22,6 @@ from eat_lightning.progress import bar
 from eat_lightning.weights.untrusted import json_of
 
 LOCK = ".lock"
-TITLES = {"select": "texts for choosing", "certify": "texts of the certificate"}
 BATCH, PIECE = 32, 16  # examples of a batch, batches of a kept piece
 
 
@@ -80,12 +78,18 @@ class Work:
             write_json(path, make())
         return json_of(path)
 
-    def passed(self, name: str, split: Any, answer: Callable[[Any], Passed]) -> Passed:
-        """Answer all examples of a split by batches, a kept piece of them after another."""
+    def passed(
+        self, name: str, split: Any, answer: Callable[[Any], Passed], title: str | None = None
+    ) -> Passed:
+        """Answer all examples of a split by batches, a kept piece of them after another.
+
+        Args:
+            title: of the progress; None: the name.
+        """
         batches = sorted_batches(split.lengths, BATCH)
         pieces = [batches[i : i + PIECE] for i in range(0, len(batches), PIECE)]
         rows_N, found = np.concatenate(batches), []
-        with bar(titled(name), len(split)) as advance:
+        with bar(title or name, len(split)) as advance:
             for number, piece in enumerate(pieces):
                 path = self.folder / "passes" / f"{name.replace(' ', '-')}-{number:04d}.npz"
                 if not path.is_file():
@@ -113,15 +117,6 @@ def clear(folder: Path) -> None:
             shutil.rmtree(path)
         elif path.name != LOCK:
             path.unlink()
-
-
-def titled(name: str) -> str:
-    """Name a pass for a person: "our kernels bf16, texts for choosing" of "torch bf16 select"."""
-    *form, part = re.sub(r"exits-\w+", "with exits", name).split()
-    if not form:
-        return name
-    engine = {"torch": "our kernels", "onnx": "onnxruntime", "openvino": "OpenVINO"}
-    return f"{' '.join([engine.get(form[0], form[0]), *form[1:]])}, {TITLES.get(part, part)}"
 
 
 def differing(path: Path, settings: dict[str, Any]) -> list[str]:

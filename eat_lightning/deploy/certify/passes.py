@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from eat_lightning.deploy.certify.plan import Prepared
-from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Backend
 from eat_lightning.infer.onnx_backend import Export, OnnxBackend
 from eat_lightning.infer.recorded import Outcome, Recorded
@@ -46,9 +45,6 @@ class Passes:
             answers = OnnxBackend(self.export, StricterExits(self.export.layers))
         answers.read_long(self.long)
         self.texts = TextWindows.of(self.split, answers.reader, answers.kind, answers.labels)
-        same = [*self.texts.windows.lengths] == [*self.split.lengths]
-        if self.long.mode == "cut" and not same:
-            raise ConfigError(f"{answers.name} has another tokenizer than the run")
 
     @classmethod
     def of(cls, prepared: Prepared, split: Any) -> Passes:

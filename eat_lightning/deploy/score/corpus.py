@@ -27,7 +27,7 @@ from eat_lightning.deploy.score.plan import ScoreSettings, cores
 from eat_lightning.deploy.score.row import ScoreRow, summary
 from eat_lightning.deploy.score.rows import Reading, kept_schema, lines, names_of_texts, parsed
 from eat_lightning.deploy.score.scorer import Scorer
-from eat_lightning.deploy.score.work import Job, ShardEvent, Tallies, Tally
+from eat_lightning.deploy.score.work import Job, ShardEvent, Tally
 from eat_lightning.engines.open import open_backend
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.files import as_dict
@@ -98,25 +98,30 @@ class Corpus:
     def score_missing(self, missing: list[Shard]) -> int:
         self.plan.tell_uncertified(self.job.scorer.backend.exits)
         workers = min(self.plan.workers or len(cores()), len(missing))
-        start, tallies, faults = time.monotonic(), Tallies(missing), []
+        start, whole, faults = time.monotonic(), Tally(), []
+        read = [0.0] * len(missing)
         title = f"{len(missing)} of {len(self.shards)} shards"
         with bar(title, sum(shard.weight for shard in missing)) as advance:
             for event in self.events(missing, workers):
-                advance(tallies.take(event))
+                shard, before = missing[event.shard], read[event.shard]
+                read[event.shard] = shard.weight if event.ends else event.tally.read
+                advance(read[event.shard] - before)
+                if event.ends:
+                    whole.add(event.tally)
                 if event.fatal:
                     fault = f"{event.fault}: finished shards stay; the same command goes on"
                     raise ConfigError(fault)
                 if event.fault is not None:
                     print(f"error: {event.fault}", file=sys.stderr)
                     faults.append(event.fault)
-        row = self.row(tallies.whole, time.monotonic() - start, workers)
+        row = self.row(whole, time.monotonic() - start, workers)
         try:
             jsonl.update(self.folder / ROWS, ScoreRow, [row])
         except OSError as error:
             raise ConfigError(
                 f"{self.folder / ROWS}: cannot be written ({error.strerror})"
             ) from None
-        print("\n".join([*summary(row, tallies.whole), self.written()]))
+        print("\n".join([*summary(row, whole), self.written()]))
         if faults:
             print(
                 f"{len(faults)} of {len(missing)} shards are missing: the same command tries again"

@@ -145,6 +145,6 @@ def heard(pool: WorkerPool, shards: Sequence[Shard]) -> Iterator[ShardEvent]:
             print(how, file=sys.stderr, flush=True)
             yield ShardEvent(place, Tally(), fault=f"{shards[place].name}: {how}", died=True)
             continue
-        if event.done or event.fault is not None:
+        if event.ends:
             worker.place = None
         yield event

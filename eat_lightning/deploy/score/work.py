@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,13 +14,12 @@ from eat_lightning.deploy.score.output import Output, OutputFails
 from eat_lightning.deploy.score.rows import (
     Reading,
     Reject,
-    Unreadable,
     Window,
     kept_schema,
     windows,
 )
 from eat_lightning.deploy.score.scorer import Answers, Scorer
-from eat_lightning.errors import one_line
+from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.text_io import refusal
 
 MOST_TRIES = 2  # of a shard: what kills two workers is what kills
@@ -34,7 +33,7 @@ class Tally:
         depths: number of rows that left at each.
         reasons: number of rows that left for each.
         retention: sum over rows.
-        read: part of the shards' weight that is done.
+        read: part of a shard's weight that is done.
     """
 
     rows: int = 0
@@ -50,39 +49,16 @@ class Tally:
         self.depths += other.depths
         self.reasons += other.reasons
         self.retention += other.retention
-        self.read += other.read
 
     @property
     def mean_depth(self) -> float:
         return sum(depth * n for depth, n in self.depths.items()) / max(1, self.rows)
 
 
-class Tallies:
-    """Tallies of the missing shards, by their places; what is given up counts as read."""
-
-    def __init__(self, missing: Sequence[Shard]):
-        self.missing, self.by_shard = missing, dict[int, Tally]()
-
-    def take(self, event: ShardEvent) -> float:
-        """Return how many bytes more are read by now."""
-        before = self.by_shard.get(event.shard, Tally()).read
-        self.by_shard[event.shard] = event.tally
-        if event.done or event.fault is not None:
-            event.tally.read = self.missing[event.shard].weight
-        return event.tally.read - before
-
-    @property
-    def whole(self) -> Tally:
-        found = Tally()
-        for tally in self.by_shard.values():
-            found.add(tally)
-        return found
-
-
 @dataclass(frozen=True)
 class ShardEvent:
     """shard: its place in the list of shards. tally: of all its rows so far. fault: why it is given
-    up. died: with its worker. fatal: and with it all other shards."""
+    up. died: with its worker. fatal: and with it all other shards. ends: nothing of it follows."""
 
     shard: int
     tally: Tally
@@ -90,6 +66,10 @@ class ShardEvent:
     fault: str | None = None
     died: bool = False
     fatal: bool = False
+
+    @property
+    def ends(self) -> bool:
+        return self.done or self.fault is not None
 
 
 @dataclass(frozen=True)
@@ -106,7 +86,7 @@ class Job:
         try:
             for _ in self.scored(shard, tally):
                 yield ShardEvent(place, tally)
-        except (OutputFails, Unreadable) as error:
+        except (OutputFails, ConfigError) as error:
             yield ShardEvent(place, tally, fault=str(error), fatal=isinstance(error, OutputFails))
         except Exception as error:  # the model's, of whatever kind: other shards may be sound
             why = one_line(error, 160) or type(error).__name__

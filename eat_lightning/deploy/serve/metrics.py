@@ -73,6 +73,7 @@ class Metrics:
     def text(self, queue_length: int, drift: str, drift_since: float | None) -> bytes:
         """All metrics in Prometheus' format."""
         self.length.set(queue_length)
+        self.te.queue_size.set(queue_length)
         for name in (OFF, STEADY, DRIFTED):
             self.drift.labels(name).set(name == drift)
         self.drift_since.set(drift_since or 0)
@@ -80,7 +81,7 @@ class Metrics:
             kept = [answer["retention"] for answer in self.last]
             for q, value in zip(QUANTILES, np.quantile(kept, QUANTILES), strict=True):
                 self.percentile.labels(q).set(float(value))
-        return generate_latest(self.registry) + self.te.text(queue_length)
+        return generate_latest(self.registry) + generate_latest(self.te.registry)
 
     def snapshot(self) -> dict[str, Any]:
         """The last answers, for the page."""

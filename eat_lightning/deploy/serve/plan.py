@@ -44,27 +44,7 @@ class GatewayDriftSettings(MonitorSettings):
         return self.model_dump(include={*MonitorSettings.model_fields})
 
 
-class GatewaySettings(AnswerSettings):
-    """Tell how many examples a gateway takes at once, how long they wait for one another, and how
-    many at most."""
-
-    mode: Mode
-    batch: Annotated[int | None, Whole(1)]  # pyright: ignore[reportIncompatibleVariableOverride]
-    wait_ms: Annotated[float, Within("[0, 10000]")]
-    queue: Annotated[int, Whole(1)]
-    deadline_ms: Annotated[float, Within("(0, 3600000]")]
-
-    def rules(self) -> Iterator[str]:
-        yield from super().rules()
-        if self.mode == "inline" and self.examples_at_once != 1:
-            yield f"batch must be 1 with mode=inline, got {self.batch}"
-
-    @property
-    def examples_at_once(self) -> int:
-        return self.batch or BATCHES[self.mode]
-
-
-class ServeSettings(GatewaySettings):
+class ServeSettings(AnswerSettings):
     """Settings of the gateway, beside those of the model that answers."""
 
     api: Annotated[list[Api], Field(min_length=1), BeforeValidator(listed)]
@@ -72,6 +52,11 @@ class ServeSettings(GatewaySettings):
     port: Annotated[int, BeforeValidator(number)]
     token_env: str | None
     token_file: str | None
+    mode: Mode
+    batch: Annotated[int | None, Whole(1)]  # pyright: ignore[reportIncompatibleVariableOverride]
+    wait_ms: Annotated[float, Within("[0, 10000]")]
+    queue: Annotated[int, Whole(1)]
+    deadline_ms: Annotated[float, Within("(0, 3600000]")]
     max_bytes: Annotated[int, Whole(1)]
     max_texts: Annotated[int, Whole(1)]
     max_chars: Annotated[int, Whole(1)]
@@ -81,8 +66,14 @@ class ServeSettings(GatewaySettings):
     log: str | None
     log_text: bool
 
+    @property
+    def examples_at_once(self) -> int:
+        return self.batch or BATCHES[self.mode]
+
     def rules(self) -> Iterator[str]:
         yield from super().rules()
+        if self.mode == "inline" and self.examples_at_once != 1:
+            yield f"batch must be 1 with mode=inline, got {self.batch}"
         if self.mode == "triage" and self.examples_at_once < 16:
             yield f"batch must be 16 or more, got {self.batch}"
         if self.max_texts > self.queue:

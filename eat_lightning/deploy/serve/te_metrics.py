@@ -7,11 +7,8 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from types import SimpleNamespace
-from typing import cast
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import Metric
+from prometheus_client import CollectorRegistry, Gauge, Histogram
 
 from eat_lightning.deploy.serve.worker import Ask, Refused
 
@@ -24,8 +21,8 @@ FAILURES = {413: "validation", 422: "validation", 424: "inference", 500: "infere
 class TeMetrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        counter = partial(Counter, namespace="te", registry=self.registry)
         gauge = partial(Gauge, namespace="te", registry=self.registry)
+        counter = gauge  # a Counter's name would end in _total, which it does not there
         histogram = partial(Histogram, namespace="te", registry=self.registry)
         seconds = partial(histogram, buckets=SECONDS)
         self.count = counter("request_count", "Requests", ["method"])
@@ -62,17 +59,3 @@ class TeMetrics:
         """Count a batch that the model has answered."""
         self.next_size.observe(len(asks))
         self.next_tokens.observe(sum(ask.scores.num_tokens for ask in asks if ask.scores))
-
-    def text(self, queue_length: int) -> bytes:
-        """All of them in Prometheus' format; counters without the ending that its client gives."""
-        self.queue_size.set(queue_length)
-        families = []
-        for family in self.registry.collect():
-            if family.type == "counter":
-                plain = Metric(family.name, family.documentation, "unknown")
-                totals = [each for each in family.samples if each.name.endswith("_total")]
-                plain.samples = [each._replace(name=family.name) for each in totals]
-                family = plain
-            families.append(family)
-        registry = SimpleNamespace(collect=lambda: families)
-        return generate_latest(cast("CollectorRegistry", registry))

@@ -10,19 +10,21 @@ import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import HTTPException
 
 from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.model import AnswerScores
-from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.deploy.serve.remote import Remote, WorkerDied
 from eat_lightning.text_io import refusal
+
+if TYPE_CHECKING:
+    from eat_lightning.deploy.serve.gateway import Gateway
 
 KILL_S = 5  # for a killed model's last batch to end
 FOREVER_S = 3600.0  # an empty queue is looked at again
@@ -126,23 +128,17 @@ class Queue:
 
 @dataclass(eq=False)
 class Worker:
-    """Has the model answer batches. finished: takes answers and refusals; batched: each batch that
-    was answered; died: each death.
+    """Has the model answer batches, and tells the gateway.
 
     A model that fails on a batch is tried on each of its examples alone, so that one cannot take
     the others' answers. Where the model's process dies, or takes longer than `stuck_s` and is
-    killed, its batch is refused and `revive` makes another; a refused example is never tried again,
+    killed, its batch is refused and another one is made; a refused example is never tried again,
     since it may be what kills.
     """
 
     model: Remote
     queue: Queue
-    plan: ServeSettings
-    finished: Callable[[Sequence[tuple[Ask, Answer | Refused]]], None]
-    revive: Callable[[], Remote]
-    deep: Callable[[], bool]
-    batched: Callable[[Sequence[Ask]], None]
-    died: Callable[[], None]
+    gateway: Gateway
     seconds_each: float = 0.005  # of an example; a moving mean
     is_up: bool = True
 
@@ -174,7 +170,7 @@ class Worker:
             self.refuse(asks, Refused(503, "the worker died with this request", 1))
             await self.replace(error)
         else:
-            self.batched(asks)
+            self.gateway.metrics.te.batched(asks)
             taken_s = (time.monotonic() - start) / len(asks)
             self.seconds_each += 0.1 * (taken_s - self.seconds_each)
 
@@ -195,7 +191,7 @@ class Worker:
     async def stream(self, asks: list[Ask]) -> None:
         """Settle each chunk of answers as it comes. Kills a model that is stuck."""
         loop = asyncio.get_running_loop()
-        examples, deep = [ask.example for ask in asks], self.deep()
+        examples, deep = [ask.example for ask in asks], self.gateway.deep
 
         def chunks() -> None:
             for places, answers in self.model.stream(examples, deep):
@@ -206,7 +202,7 @@ class Worker:
                 loop.call_soon_threadsafe(self.finish, pairs)
 
         streaming = loop.run_in_executor(self.thread, chunks)
-        _, stuck = await asyncio.wait({streaming}, timeout=self.plan.stuck_s)
+        _, stuck = await asyncio.wait({streaming}, timeout=self.gateway.plan.stuck_s)
         if stuck:
             self.model.kill()
         await streaming
@@ -216,7 +212,7 @@ class Worker:
 
     def finish(self, pairs: Sequence[tuple[Ask, Answer | Refused]]) -> None:
         try:
-            self.finished(pairs)  # first: it takes out what is not for clients
+            self.gateway.finished(pairs)  # first: it takes out what is not for clients
         finally:
             for ask, answer in pairs:
                 if ask.future.done():  # who asked gave up
@@ -239,12 +235,12 @@ class Worker:
     async def replace(self, why: object) -> None:
         """Try until it works: there is nothing better to do, and the queue has a bound."""
         print(f"{why}: starting another", file=sys.stderr, flush=True)
-        self.died()
+        self.gateway.metrics.deaths.inc()
         self.is_up = False
         await asyncio.to_thread(self.model.close)
         while self.queue.asks or not self.queue.closed:
             try:
-                self.model = await asyncio.to_thread(self.revive)
+                self.model = await asyncio.to_thread(self.gateway.open_model, self.gateway.plan)
                 self.is_up = True
                 return
             except Exception as error:
@@ -260,7 +256,7 @@ class Worker:
     async def stop(self) -> None:
         """End when all that waits is answered, or after `stop_s` without the rest."""
         self.queue.close()
-        _, late = await asyncio.wait({self.task}, timeout=self.plan.stop_s)
+        _, late = await asyncio.wait({self.task}, timeout=self.gateway.plan.stop_s)
         if late:
             self.queue.asks.clear()
             self.model.kill()

@@ -9,23 +9,12 @@ from typing import Any
 
 import pytest
 from commands import Command
-from finished import called, config_of, make_run
+from finished import called, config_of
 
 from eat_lightning import text_io
 from eat_lightning.deploy.predict import __main__ as predict
 from eat_lightning.errors import reported
 from eat_lightning.overrides import with_path_quoted
-
-
-@pytest.fixture(scope="module")
-def sst2(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_run(tmp_path_factory.mktemp("runs") / "task=sst2,model=eat,seed=1", "sst2")
-
-
-@pytest.fixture(scope="module")
-def mnli(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_run(tmp_path_factory.mktemp("runs") / "mnli", "mnli")
-
 
 Call = Callable[..., tuple[int, list[dict[str, Any]], str]]
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from commands import Command, finished
-from finished import config_of, make_run, refused
+from finished import config_of, refused
 from scores import rejects_of, rows_of, scored, settings
 
 from eat_lightning.deploy.score.__main__ import score
@@ -29,16 +29,6 @@ from eat_lightning.runs.run import Run
 
 WORDS = ["good", "bad", "film", "not", "very", "fine", "dull"]
 TEXTS = [" ".join(WORDS[(i + k) % 7] for k in range(1 + i % 9)) for i in range(60)]
-
-
-@pytest.fixture(scope="module")
-def sst2(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_run(tmp_path_factory.mktemp("runs") / "task=sst2,seed=1", "sst2")
-
-
-@pytest.fixture(scope="module")
-def mnli(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_run(tmp_path_factory.mktemp("runs") / "mnli", "mnli")
 
 
 @pytest.fixture

@@ -4,17 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from finished import make_run
 from scores import rejects_of, rows_of, scored, settings
 
 from eat_lightning.deploy.score.__main__ import score
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
-
-
-@pytest.fixture(scope="module")
-def sst2(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_run(tmp_path_factory.mktemp("runs") / "run", "sst2")
 
 
 def test_csv_passes_its_columns_through(sst2: Path, tmp_path: Path):
