@@ -87,6 +87,27 @@ class AnswerTrace:
         return found
 
 
+def run_tokens(tokens_LB: np.ndarray, depth_B: np.ndarray) -> np.ndarray:
+    """Tokens entering each layer that an example ran, 0 for the others."""
+    return tokens_LB * (np.arange(1, len(tokens_LB) + 1)[:, None] <= depth_B)
+
+
+@dataclass(frozen=True)
+class Left:
+    """Examples that left together: their places in the batch, and their answers.
+
+    Args:
+        answers: {"error": why} for a text that is too long and refused.
+        trace: record of the answers, with the logits.
+        exits: what the exits made of them or, where all ran every layer, would have made of them.
+    """
+
+    places: list[int]
+    answers: list[dict[str, Any]]
+    trace: AnswerTrace
+    exits: AnswerTrace
+
+
 @dataclass(frozen=True)
 class InputLine:
     """A line that could be read: a text for each column, and what else it says of its example, such

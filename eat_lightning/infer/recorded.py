@@ -18,6 +18,7 @@ import numpy as np
 from eat_lightning.answer_kind import MULTI, SINGLE, AnswerKind, kind_of
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import replacing
+from eat_lightning.text_io import AnswerTrace, run_tokens
 from eat_lightning.validation import raise_faults
 
 if TYPE_CHECKING:
@@ -116,8 +117,10 @@ class Recorded:
             recorder.leave(layer, reason_B)
         recorder.leave(last, recorder.at_end())
         trace = recorder.end()
-        logits_BC = trace.logits_BC.numpy()
-        return Outcome(self, logits_BC, trace.depth_B.numpy(), trace.reason_B.numpy(), trace.names)
+        logits_BC, depth_B = trace.logits_BC.numpy(), trace.depth_B.numpy()
+        tokens_LB = run_tokens(self.tokens_LB, depth_B)
+        answers = logits_BC, depth_B, trace.reason_B.numpy(), tokens_LB, trace.names
+        return Outcome(*answers, recorded=self)
 
     def everyone(self) -> Batch | None:
         """All examples, for policies to ask about; None without policies."""
@@ -257,34 +260,16 @@ class Recorded:
         return faults
 
 
-@dataclass
-class Outcome:
-    """Result of an exit rule on recorded examples: each one's answer, depth and reason. A reason is
-    a code, which `names` explains."""
+@dataclass(kw_only=True)
+class Outcome(AnswerTrace):
+    """Result of an exit rule on recorded examples."""
 
     recorded: Recorded
-    logits_BC: np.ndarray
-    depth_B: np.ndarray
-    reason_B: np.ndarray
-    names: dict[int, str]
-
-    @property
-    def tokens_LB(self) -> np.ndarray:
-        """Tokens entering each layer that an example ran, 0 for the others."""
-        tokens_LB = self.recorded.tokens_LB
-        return tokens_LB * (np.arange(1, len(tokens_LB) + 1)[:, None] <= self.depth_B)
-
-    @property
-    def retention_B(self) -> np.ndarray:
-        """Tokens entering the last executed layer / tokens entering layer 1; 1 where none was."""
-        tokens_LB, row_B = self.recorded.tokens_LB, np.maximum(self.depth_B - 1, 0)
-        return np.take_along_axis(tokens_LB, row_B[None], axis=0)[0] / tokens_LB[0]
 
     @property
     def token_layers_B(self) -> np.ndarray:
         """Tokens summed over the executed layers / (first tokens x num_layers)."""
-        tokens_LB = self.tokens_LB
-        return tokens_LB.sum(0) / (self.recorded.tokens_LB[0] * len(tokens_LB))
+        return self.tokens_LB.sum(0) / (self.recorded.tokens_LB[0] * len(self.tokens_LB))
 
     @property
     def exit_shares(self) -> dict[int, float]:

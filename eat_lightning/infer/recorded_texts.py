@@ -18,11 +18,13 @@ from eat_lightning.model.contracts import ExitRule
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops, static_flops
 from eat_lightning.model.policy_request import KnownFields
+from eat_lightning.text_io import run_tokens
 
 
-@dataclass
+@dataclass(kw_only=True)
 class TextOutcome(Outcome):
-    """Result of an exit rule on texts: depth and reason are those of each one's deepest window.
+    """Result of an exit rule on texts: depth and reason are those of each one's deepest window,
+    tokens those of the windows that count.
 
     Args:
         depth_W: of each window.
@@ -32,13 +34,6 @@ class TextOutcome(Outcome):
     recorded: RecordedTexts  # pyright: ignore[reportIncompatibleVariableOverride]
     depth_W: np.ndarray
     counted_W: np.ndarray
-
-    @property
-    def tokens_LB(self) -> np.ndarray:
-        """Tokens of the windows that count, entering each layer that these ran."""
-        tokens_LW = self.recorded.windows.tokens_LB
-        runs_LW = np.arange(1, len(tokens_LW) + 1)[:, None] <= self.depth_W * self.counted_W
-        return self.recorded.sums(tokens_LW * runs_LW)
 
 
 @dataclass
@@ -86,8 +81,8 @@ class RecordedTexts:
         is_part_W = np.bincount(self.text_W)[self.text_W] > 1
         free = self.windows.under(exit)
         if not is_part_W.any():
-            answers = free.logits_BC, free.depth_B, free.reason_B, free.names
-            return TextOutcome(self, *answers, free.depth_B, ~is_part_W)
+            given: dict[str, Any] = vars(free) | {"recorded": self}
+            return TextOutcome(**given, depth_W=free.depth_B, counted_W=~is_part_W)
         policies = *self.windows.policies, FullDepthIfFound(self.joiner)
         batch: Any = self.windows.batch
         if not self.windows.policies:  # then no policy asks what is known of an example
@@ -104,8 +99,16 @@ class RecordedTexts:
             one_text_WC = logits_WC[counted]
             logits_BC.append(self.joiner.logits(one_text_WC) if len(rows) > 1 else one_text_WC[0])
             deepest.append(counted[depth_W[counted].argmax()])
-        answers = np.stack(logits_BC), depth_W[deepest], reason_W[deepest]
-        return TextOutcome(self, *answers, free.names | deep.names, depth_W, counted_W)
+        return TextOutcome(
+            np.stack(logits_BC),
+            depth_W[deepest],
+            reason_W[deepest],
+            self.sums(run_tokens(self.windows.tokens_LB, depth_W * counted_W)),
+            {**free.names, **deep.names},
+            recorded=self,
+            depth_W=depth_W,
+            counted_W=counted_W,
+        )
 
 
 def flops_of(encoder: AdaptiveEncoder, exit: ExitRule, outcome: Outcome) -> np.ndarray:
