@@ -56,16 +56,20 @@ class LongTexts:
         """Describe windows in a line; None for texts that are read at once."""
         if self.mode != "windows":
             return None
-        size = self.size or max_length
-        overlap = size // 4 if self.overlap is None else self.overlap
+        size, overlap = self.window(max_length)
         of = "" if self.label is None else f" of {self.label}"
         return f"of {size} tokens, {overlap} shared, {self.join}{of}"
+
+    def window(self, max_length: int) -> tuple[int, int]:
+        """Tokens of a text that is read at once, and those that two windows share."""
+        size = self.size if self.mode == "windows" and self.size else max_length
+        return size, size // 4 if self.overlap is None else self.overlap
 
     def faults(self, kind: AnswerKind, labels: Sequence[str], max_length: int) -> list[str]:
         """List what does not go with a model, one line each."""
         if self.mode != "windows":
             return []
-        size, found = self.size or max_length, []
+        (size, _), found = self.window(max_length), []
         if not LEAST_SIZE <= size <= max_length:
             bound = f"{LEAST_SIZE}..{max_length}, the tokens that the model reads"
             found.append(f"windows.size must be in {bound}, got {size}")
@@ -144,24 +148,13 @@ class Reader:
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
         encoded = self.tokenizer.encode_batch(given)
-        size = self.size
+        size, _ = self.long.window(self.max_length)
         return [
             ReadText([self.window(whole)], len(whole.ids))
             if len(whole.ids) <= size
             else self.too_long(each, whole)
             for each, whole in zip(given, encoded, strict=True)
         ]
-
-    @property
-    def size(self) -> int:
-        """Tokens of a text that is read at once."""
-        windows = self.long.mode == "windows"
-        return (windows and self.long.size) or self.max_length
-
-    @property
-    def overlap(self) -> int:
-        """Tokens that two windows share."""
-        return self.size // 4 if self.long.overlap is None else self.long.overlap
 
     def too_long(self, given: Any, whole: Any) -> ReadText:
         count = len(whole.ids)
@@ -181,7 +174,7 @@ class Reader:
 
     def in_windows(self, given: Any, whole: Any) -> ReadText:
         """Cut the longer text of a pair into windows, each beside the whole shorter one."""
-        size, overlap = self.size, self.overlap
+        size, overlap = self.long.window(self.max_length)
         first, second = (whole.sequence_ids.count(number) for number in (0, 1))
         room = size - (len(whole.ids) - max(first, second))
         if room <= overlap:

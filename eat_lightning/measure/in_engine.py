@@ -16,7 +16,7 @@ from eat_lightning.errors import Faults
 from eat_lightning.export.plan import export_slot_faults
 from eat_lightning.infer.latency import TimedCall
 from eat_lightning.infer.onnx_backend import Export, state_of
-from eat_lightning.infer.record import Recorded
+from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.encoder import AdaptiveEncoder

@@ -9,10 +9,11 @@ Shapes: B pairs of all lists, D depths (the last: all layers), Q lists.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -129,18 +130,22 @@ class ListRow:
         return self.strategy, self.dtype, self.size, self.machine, self.queries
 
 
-@dataclass(frozen=True)
-class Named:
-    """A strategy with its name, its dtype, and what runs it on one list.
-
-    Args:
-        run: None: the strategy itself.
-    """
+class Named(NamedTuple):
+    """A strategy with its name and its dtype."""
 
     name: str
     dtype: str
     strategy: Strategy
-    run: Callable[[Pairs], Any] | None = None
+
+
+@dataclass(frozen=True)
+class Theirs(Scheduled):
+    """All candidates, run by transformers' own model."""
+
+    twin: HuggingFaceTwin
+
+    def run(self, models: ListModels, pairs: Pairs) -> Any:
+        return self.twin(self.twin.ready(models.batch_of(pairs.full)))
 
 
 @dataclass(frozen=True)
@@ -199,25 +204,21 @@ class ListSubject:
     def strategies(self, choosing: ListSet) -> Iterator[Named]:
         """All strategies for lists of one size; points are chosen at the schedule's cost."""
         schedule, last = self.about.schedule, self.backend.num_layers
-        twin = HuggingFaceTwin(self.plain)
+        everyone = ListSchedule({})
         certified = Scheduled(self.about.dtype, schedule)
         budget = choosing.cost(certified.ran(choosing))
         cuts = [Cut(share, depth) for share in SHARES for depth in range(last + 1)]
-        whole = Scheduled(FULL, ListSchedule({}))
         yield Named(GRID, FULL, best(cuts, choosing, budget))
-        yield Named(
-            *("transformers", FULL, whole),
-            lambda pairs: twin(twin.ready(self.models.batch_of(pairs.full))),
-        )
+        yield Named("transformers", FULL, Theirs(FULL, everyone, HuggingFaceTwin(self.plain)))
         for dtype in DTYPES:
-            yield Named("all layers", dtype, Scheduled(dtype, ListSchedule({})))
+            yield Named("all layers", dtype, Scheduled(dtype, everyone))
             yield Named("schedule", dtype, Scheduled(dtype, schedule))
         fewer = [each for each in cuts if each.depth == last]
         yield Named("fewer candidates", FULL, best(fewer, choosing, budget))
         shallow = [each for each in cuts if each.share == 1]
         yield Named("fewer layers", FULL, best(shallow, choosing, budget))
         if self.small is not None:
-            yield Named("small model", FULL, Scheduled(SMALL, ListSchedule({})))
+            yield Named("small model", FULL, Scheduled(SMALL, everyone))
             yield Named("small, then this", FULL, best([*map(Cascade, SHARES)], choosing, budget))
 
 
@@ -272,11 +273,7 @@ def times(
     nothing is timed."""
     if not plan.timing.enabled:
         return {}
-
-    def run(one: Named) -> Callable[[Pairs], Any]:
-        return one.run or (lambda pairs: one.strategy.run(models, pairs))
-
-    settings = {number: (run(one), lists) for number, one in enumerate(named)}
+    settings = {n: (partial(one.strategy.run, models), lists) for n, one in enumerate(named)}
     with undisturbed(plan.threads):
         return time_interleaved(settings, plan.timing.repeats, block=2)
 
