@@ -23,7 +23,6 @@ from pydantic.dataclasses import dataclass as checked
 from eat_lightning.config import Settings
 from eat_lightning.data.query_lists import QueryList, read_query_lists
 from eat_lightning.engines.adapted import encoder_of, in_kernels
-from eat_lightning.engines.plan import LISTS, is_of_lists
 from eat_lightning.engines.reranker import (
     COLUMNS,
     SCORE_OF_LISTS,
@@ -161,8 +160,7 @@ class ListSubject:
     @classmethod
     def open(cls, plan: ListMeasureSettings) -> ListSubject:
         folder = Path(plan.run)
-        about = AboutLists.read(folder)
-        backend = open_lists(folder)
+        backend, about = open_lists(folder), AboutLists.read(folder)
         given = folder, SCORE_OF_LISTS, len(COLUMNS), backend.tokenizer
         plain = encoder_of(*given, column=about.column)
         encoders = {dtype: in_kernels(plain, dtype) for dtype in DTYPES}
@@ -235,8 +233,6 @@ def measure_lists(plan: ListMeasureSettings) -> list[ListRow]:
 
     ConfigError, in one line, for a folder or a file that is none.
     """
-    if not is_of_lists(plan.run):
-        raise ConfigError(f"run={plan.run}: has no {LISTS}, which `eat adapt queries=` writes")
     given = [one for one in read_query_lists(plan.queries) if one.candidates]
     if len(given) < FEWEST:
         bound = f"must hold {FEWEST} lists or more, got {len(given)}"
