@@ -103,8 +103,10 @@ class Recorded:
         recorder = TraceRecorder(last, len(self), exit)
         recorder.guesses = {k: torch.from_numpy(guess_BC) for k, guess_BC in self.guesses.items()}
         recorder.signals = {k: torch.from_numpy(s_BS) for k, s_BS in self.signals.items()}
-        whole = self.everyone()
-        if whole is not None:
+        whole = None
+        if self.policies:
+            assert self.batch is not None
+            whole = self.batch(np.arange(len(self)))
             recorder.request(joined(policy.requests(whole, None) for policy in self.policies))
         for layer in sorted({*exit.layers} - {last}):
             if not len(recorder.rows_B):
@@ -121,13 +123,6 @@ class Recorded:
         tokens_LB = run_tokens(self.tokens_LB, depth_B)
         answers = logits_BC, depth_B, trace.reason_B.numpy(), tokens_LB, trace.names
         return Outcome(*answers, recorded=self)
-
-    def everyone(self) -> Batch | None:
-        """All examples, for policies to ask about; None without policies."""
-        if not self.policies:
-            return None
-        assert self.batch is not None
-        return self.batch(np.arange(len(self)))
 
     @classmethod
     def joined(cls, parts: Sequence[Recorded]) -> Recorded:

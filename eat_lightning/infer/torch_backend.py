@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from eat_lightning.data.split import reader_of
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Backend, FullDepthIfFound, Look
 from eat_lightning.infer.record import record, recorded_of
 from eat_lightning.infer.recorded import Recorded
-from eat_lightning.long_texts import CUT, AnswerRequest, Passed, Reader, TokenWindow
+from eat_lightning.long_texts import CUT, REFUSE, AnswerRequest, Passed, TokenWindow
 from eat_lightning.model.contracts import Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.options import ALL_EXITS
@@ -45,12 +46,7 @@ class TorchBackend(Backend):
     dial: Callable[[Budget], AdaptiveEncoder] | None = None
 
     def __post_init__(self) -> None:
-        self.reader = Reader(
-            self.tokenizer.backend_tokenizer,
-            self.max_length,
-            self.tokenizer.truncation_side,
-            "token_type_ids" in self.tokenizer.model_input_names,
-        )
+        self.reader = reader_of(self.tokenizer, self.max_length, REFUSE)
         self.num_layers, self.kind = self.encoder.shape.num_layers, self.encoder.kind
         self.dtype = dtype_of(self.encoder)
         self.note_exits()
