@@ -18,7 +18,7 @@ import numpy as np
 from eat_lightning.answer_kind import MULTI, SINGLE, AnswerKind, kind_of
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import replacing
-from eat_lightning.text_io import AnswerTrace, run_tokens
+from eat_lightning.text_io import retention, run_tokens
 from eat_lightning.validation import raise_faults
 
 if TYPE_CHECKING:
@@ -119,10 +119,8 @@ class Recorded:
             recorder.leave(layer, reason_B)
         recorder.leave(last, recorder.at_end())
         trace = recorder.end()
-        logits_BC, depth_B = trace.logits_BC.numpy(), trace.depth_B.numpy()
-        tokens_LB = run_tokens(self.tokens_LB, depth_B)
-        answers = logits_BC, depth_B, trace.reason_B.numpy(), tokens_LB, trace.names
-        return Outcome(*answers, recorded=self)
+        logits_BC = trace.logits_BC.numpy()
+        return Outcome(self, logits_BC, trace.depth_B.numpy(), trace.reason_B.numpy(), trace.names)
 
     @classmethod
     def joined(cls, parts: Sequence[Recorded]) -> Recorded:
@@ -255,16 +253,32 @@ class Recorded:
         return faults
 
 
-@dataclass(kw_only=True)
-class Outcome(AnswerTrace):
-    """Result of an exit rule on recorded examples."""
+@dataclass
+class Outcome:
+    """Result of an exit rule on recorded examples: each one's answer, depth and reason. A reason is
+    a code, which `names` explains."""
 
     recorded: Recorded
+    logits_BC: np.ndarray
+    depth_B: np.ndarray
+    reason_B: np.ndarray
+    names: dict[int, str]
+
+    @property
+    def tokens_LB(self) -> np.ndarray:
+        """Tokens entering each layer that an example ran, 0 for the others."""
+        return run_tokens(self.recorded.tokens_LB, self.depth_B)
+
+    @property
+    def retention_B(self) -> np.ndarray:
+        """Tokens entering the last executed layer / tokens entering layer 1; 1 where none was."""
+        return retention(self.tokens_LB, self.depth_B)
 
     @property
     def token_layers_B(self) -> np.ndarray:
         """Tokens summed over the executed layers / (first tokens x num_layers)."""
-        return self.tokens_LB.sum(0) / (self.recorded.tokens_LB[0] * len(self.tokens_LB))
+        tokens_LB = self.tokens_LB
+        return tokens_LB.sum(0) / (self.recorded.tokens_LB[0] * len(tokens_LB))
 
     @property
     def exit_shares(self) -> dict[int, float]:

@@ -21,10 +21,9 @@ from eat_lightning.model.policy_request import KnownFields
 from eat_lightning.text_io import run_tokens
 
 
-@dataclass(kw_only=True)
+@dataclass
 class TextOutcome(Outcome):
-    """Result of an exit rule on texts: depth and reason are those of each one's deepest window,
-    tokens those of the windows that count.
+    """Result of an exit rule on texts: depth and reason are those of each one's deepest window.
 
     Args:
         depth_W: of each window.
@@ -34,6 +33,12 @@ class TextOutcome(Outcome):
     recorded: RecordedTexts  # pyright: ignore[reportIncompatibleVariableOverride]
     depth_W: np.ndarray
     counted_W: np.ndarray
+
+    @property
+    def tokens_LB(self) -> np.ndarray:
+        """Tokens of the windows that count, entering each layer that these ran."""
+        depth_W = self.depth_W * self.counted_W
+        return self.recorded.sums(run_tokens(self.recorded.windows.tokens_LB, depth_W))
 
 
 @dataclass
@@ -81,8 +86,8 @@ class RecordedTexts:
         is_part_W = np.bincount(self.text_W)[self.text_W] > 1
         free = self.windows.under(exit)
         if not is_part_W.any():
-            given: dict[str, Any] = vars(free) | {"recorded": self}
-            return TextOutcome(**given, depth_W=free.depth_B, counted_W=~is_part_W)
+            answers = free.logits_BC, free.depth_B, free.reason_B, free.names
+            return TextOutcome(self, *answers, free.depth_B, ~is_part_W)
         policies = *self.windows.policies, FullDepthIfFound(self.joiner)
         batch: Any = self.windows.batch
         if not self.windows.policies:  # then no policy asks what is known of an example
@@ -99,16 +104,8 @@ class RecordedTexts:
             one_text_WC = logits_WC[counted]
             logits_BC.append(self.joiner.logits(one_text_WC) if len(rows) > 1 else one_text_WC[0])
             deepest.append(counted[depth_W[counted].argmax()])
-        return TextOutcome(
-            np.stack(logits_BC),
-            depth_W[deepest],
-            reason_W[deepest],
-            self.sums(run_tokens(self.windows.tokens_LB, depth_W * counted_W)),
-            {**free.names, **deep.names},
-            recorded=self,
-            depth_W=depth_W,
-            counted_W=counted_W,
-        )
+        answers = np.stack(logits_BC), depth_W[deepest], reason_W[deepest]
+        return TextOutcome(self, *answers, free.names | deep.names, depth_W, counted_W)
 
 
 def flops_of(encoder: AdaptiveEncoder, exit: ExitRule, outcome: Outcome) -> np.ndarray:

@@ -106,7 +106,9 @@ class TorchBackend(Backend):
         fallback_B = np.full(batch.size, int(Reason.FALLBACK))
         answered = replace(in_numpy(whole), reason_B=fallback_B)
         # What exits and policies would have made of it: every head has guessed.
-        yield np.arange(batch.size), answered, recorded_of(encoder, whole, batch).under()
+        outcome = recorded_of(encoder, whole, batch).under()
+        answers = outcome.logits_BC, outcome.depth_B, outcome.reason_B, outcome.tokens_LB
+        yield np.arange(batch.size), answered, AnswerTrace(*answers, names=outcome.names)
 
     def batch(self, texts: Texts, about: About) -> Batch:
         """A batch of texts, each cut to what the model reads."""

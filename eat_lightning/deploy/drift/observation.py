@@ -15,11 +15,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import softmax
 
 from eat_lightning.text_io import AnswerTrace
+
+if TYPE_CHECKING:
+    from eat_lightning.infer.recorded import Outcome
 
 PLACES = 520  # of every feature's grid; what lies beyond shares the last one
 
@@ -54,7 +58,7 @@ class Observation:
 FEATURES = tuple(field.name for field in fields(Observation))
 
 
-def observations(exits: AnswerTrace) -> list[Observation]:
+def observations(exits: AnswerTrace | Outcome) -> list[Observation]:
     """Return the observations of examples, from a trace or from the outcome of a recorded pass."""
     values = (
         softmax(exits.logits_BC, axis=-1).max(-1).tolist(),
