@@ -10,7 +10,8 @@ Shapes: W windows of a text, C columns of logits, L layers, E exits so far.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
@@ -19,11 +20,11 @@ import numpy as np
 
 if TYPE_CHECKING or __package__:
     from eat_lightning.answer_kind import MULTI, SCORE, SINGLE, AnswerKind
-    from eat_lightning.text_io import AnswerTrace, Texts
+    from eat_lightning.text_io import About, AnswerTrace, Left, Texts, answer_lines, run_tokens
 else:  # a copy beside an export's graphs; python -I does not look there by itself
     sys.path.insert(0, str(Path(__file__).parent))
     from answer_kind import MULTI, SCORE, SINGLE, AnswerKind
-    from text_io import AnswerTrace, Texts
+    from text_io import About, AnswerTrace, Left, Texts, answer_lines, run_tokens
 
 Mode = Literal["refuse", "windows", "cut"]
 Join = Literal["any", "max", "mean"]
@@ -55,16 +56,20 @@ class LongTexts:
         """Describe windows in a line; None for texts that are read at once."""
         if self.mode != "windows":
             return None
-        size = self.size or max_length
-        overlap = size // 4 if self.overlap is None else self.overlap
+        size, overlap = self.window(max_length)
         of = "" if self.label is None else f" of {self.label}"
         return f"of {size} tokens, {overlap} shared, {self.join}{of}"
+
+    def window(self, max_length: int) -> tuple[int, int]:
+        """Tokens of a text that is read at once, and those that two windows share."""
+        size = self.size if self.mode == "windows" and self.size else max_length
+        return size, size // 4 if self.overlap is None else self.overlap
 
     def faults(self, kind: AnswerKind, labels: Sequence[str], max_length: int) -> list[str]:
         """List what does not go with a model, one line each."""
         if self.mode != "windows":
             return []
-        size, found = self.size or max_length, []
+        (size, _), found = self.window(max_length), []
         if not LEAST_SIZE <= size <= max_length:
             bound = f"{LEAST_SIZE}..{max_length}, the tokens that the model reads"
             found.append(f"windows.size must be in {bound}, got {size}")
@@ -143,24 +148,13 @@ class Reader:
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
         encoded = self.tokenizer.encode_batch(given)
-        size = self.size
+        size, _ = self.long.window(self.max_length)
         return [
             ReadText([self.window(whole)], len(whole.ids))
             if len(whole.ids) <= size
             else self.too_long(each, whole)
             for each, whole in zip(given, encoded, strict=True)
         ]
-
-    @property
-    def size(self) -> int:
-        """Tokens of a text that is read at once."""
-        windows = self.long.mode == "windows"
-        return (windows and self.long.size) or self.max_length
-
-    @property
-    def overlap(self) -> int:
-        """Tokens that two windows share."""
-        return self.size // 4 if self.long.overlap is None else self.long.overlap
 
     def too_long(self, given: Any, whole: Any) -> ReadText:
         count = len(whole.ids)
@@ -180,7 +174,7 @@ class Reader:
 
     def in_windows(self, given: Any, whole: Any) -> ReadText:
         """Cut the longer text of a pair into windows, each beside the whole shorter one."""
-        size, overlap = self.size, self.overlap
+        size, overlap = self.long.window(self.max_length)
         first, second = (whole.sequence_ids.count(number) for number in (0, 1))
         room = size - (len(whole.ids) - max(first, second))
         if room <= overlap:
@@ -203,8 +197,22 @@ class Reader:
         return TokenWindow(ids, types)
 
 
-Passed = tuple[np.ndarray, AnswerTrace, AnswerTrace]  # see `Backend.run`
-Run = Callable[[Sequence[TokenWindow]], Iterator[Passed]]
+class AnswerRequest(NamedTuple):
+    """Windows that are answered together.
+
+    Args:
+        about: facts on each, for policies.
+        deep: nobody leaves early, and the answers say `fallback`.
+        joiner: of the text whose windows these are; None: each is a text of its own.
+    """
+
+    windows: Sequence[TokenWindow]
+    about: About
+    deep: bool = False
+    joiner: Joiner | None = None
+
+
+Passed = tuple[np.ndarray, AnswerTrace, AnswerTrace]  # see `Answerer.run`
 
 
 @dataclass(frozen=True)
@@ -238,15 +246,19 @@ class Joiner:
         """Count the windows of a text up to the one that ends it."""
         return int(self.found(logits_WC).argmax()) + 1 if self.ends(logits_WC) else len(logits_WC)
 
-    def read(self, windows: Sequence[TokenWindow], run: Run) -> tuple[AnswerTrace, AnswerTrace]:
+    def read(
+        self, request: AnswerRequest, run: Callable[[AnswerRequest], Iterator[Passed]]
+    ) -> tuple[AnswerTrace, AnswerTrace]:
         """Run a text's windows in packs; the text's answer, and what exits would have made of it.
 
         Windows behind the first one where the label is found do not count with join=any, whichever
         pack they are in: so an answer does not depend on the packs.
         """
         done: dict[int, tuple[AnswerTrace, AnswerTrace]] = {}
-        for pack in packs([len(window.ids) for window in windows]):
-            for rows_B, trace, exits in run([windows[i] for i in pack]):
+        for pack in packs([len(window.ids) for window in request.windows]):
+            together = [request.windows[i] for i in pack]
+            about = [request.about[i] for i in pack]
+            for rows_B, trace, exits in run(request._replace(windows=together, about=about)):
                 for place, row in enumerate(rows_B.tolist()):
                     one = np.array([place])
                     done[pack[row]] = trace.take(one), exits.take(one)
@@ -263,8 +275,7 @@ class Joiner:
         deepest = traces[int(depth_W.argmax())]
         logits_C = self.logits(logits_of(traces))
         tokens_LW = np.concatenate([trace.tokens_LB for trace in traces], axis=1)
-        ran_LW = np.arange(1, len(tokens_LW) + 1)[:, None] <= depth_W
-        tokens_L1 = (tokens_LW * ran_LW).sum(1, keepdims=True)
+        tokens_L1 = run_tokens(tokens_LW, depth_W).sum(1, keepdims=True)
         return replace(deepest, logits_BC=logits_C[None], tokens_LB=tokens_L1, guesses={})
 
     def logits(self, logits_WC: np.ndarray) -> np.ndarray:
@@ -284,6 +295,80 @@ class Joiner:
         p_C = self.kind.probabilities(logits_WC.astype(np.float64)).mean(0).clip(1e-12, 1 - 1e-12)
         odds_C = p_C / (1 - p_C) if self.kind.problem_type == MULTI else p_C
         return np.log(odds_C).astype(logits_WC.dtype)
+
+
+class Answerer(ABC):
+    """Answers texts by a model. columns: of a text. labels: names of its classes. reader: it
+    refuses what is too long, until it is given something else. scales: of the logits that are
+    printed, by the layer of the answer."""
+
+    columns: Sequence[str]
+    labels: Sequence[str]
+    kind: AnswerKind
+    num_layers: int
+    reader: Reader
+    scales: Mapping[int, float] = {}
+
+    @abstractmethod
+    def run(self, request: AnswerRequest) -> Iterator[Passed]:
+        """Give at each exit the rows (B) that left there, their trace, and `Left.exits`."""
+
+    def stream(
+        self,
+        texts: Texts,
+        about: About | None = None,
+        deep: bool = False,
+        reader: Reader | None = None,
+    ) -> Iterator[Left]:
+        """Answers as soon as their examples leave; long texts come after those that fit.
+
+        Args:
+            about: what is known of each, such as its source or mime.
+            deep: nobody leaves early.
+            reader: in place of the backend's.
+        """
+        about = [{} for _ in texts] if about is None else about
+        reader = reader or self.reader
+        read = reader(texts)
+        if refused := [i for i, text in enumerate(read) if text.refused]:
+            blank = AnswerTrace.blank(len(refused), self.kind.width, self.num_layers, {})
+            errors = [{"error": read[i].refused} for i in refused]
+            yield Left(refused, errors, blank, blank)
+        if fit := [i for i, text in enumerate(read) if len(text.windows) == 1]:
+            windows, known = [read[i].windows[0] for i in fit], [about[i] for i in fit]
+            for rows_B, trace, exits in self.run(AnswerRequest(windows, known, deep)):
+                yield self.left([fit[row] for row in rows_B.tolist()], read, trace, exits)
+        joiner = Joiner(reader.long, self.kind, self.labels)
+        for i in [i for i, text in enumerate(read) if len(text.windows) > 1]:
+            windows = read[i].windows
+            request = AnswerRequest(windows, [about[i]] * len(windows), deep, joiner)
+            yield self.left([i], read, *joiner.read(request, self.run))
+
+    def left(
+        self,
+        places: list[int],
+        read: Sequence[ReadText],
+        trace: AnswerTrace,
+        exits: AnswerTrace,
+    ) -> Left:
+        """Print the answers, each with the sizes of its text."""
+        trace = trace.scaled(self.scales) if self.scales else trace
+        answers = trace.answers(self.kind, self.labels)
+        for place, answer in zip(places, answers, strict=True):
+            answer |= read[place].sizes
+        return Left(places, answers, trace, exits)
+
+    def answer(self, texts: Texts, about: About | None = None) -> list[dict[str, Any]]:
+        """Answers in the order of the texts."""
+        answers: list[dict[str, Any]] = [{} for _ in texts]
+        for left in self.stream(texts, about):
+            for place, answer in zip(left.places, left.answers, strict=True):
+                answers[place] = answer
+        return answers
+
+    def __call__(self, lines: Sequence[bytes], first: int = 1) -> list[dict[str, Any]]:
+        """An answer or an error for each line; `first` is the number of the first one."""
+        return answer_lines(lines, first, self.columns, self.answer)
 
 
 def logits_of(traces: Sequence[AnswerTrace]) -> np.ndarray:

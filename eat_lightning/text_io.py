@@ -57,9 +57,7 @@ class AnswerTrace:
     @property
     def retention_B(self) -> np.ndarray:
         """Tokens entering the last executed layer / tokens entering layer 1; 1 where none was."""
-        row_B = np.maximum(self.depth_B - 1, 0)
-        last_B = np.take_along_axis(self.tokens_LB, row_B[None], axis=0)[0]
-        return np.where(self.depth_B > 0, last_B / np.maximum(self.tokens_LB[0], 1), 1.0)
+        return retention(self.tokens_LB, self.depth_B)
 
     def take(self, rows_B: np.ndarray) -> AnswerTrace:
         return AnswerTrace(
@@ -85,6 +83,33 @@ class AnswerTrace:
             answer["retention"] = round(float(retention_B[i]), 6)
             found.append(answer)
         return found
+
+
+def retention(tokens_LB: np.ndarray, depth_B: np.ndarray) -> np.ndarray:
+    """Tokens entering the last executed layer / tokens entering layer 1; 1 where none was."""
+    last_B = np.take_along_axis(tokens_LB, np.maximum(depth_B - 1, 0)[None], axis=0)[0]
+    return np.where(depth_B > 0, last_B / np.maximum(tokens_LB[0], 1), 1.0)
+
+
+def run_tokens(tokens_LB: np.ndarray, depth_B: np.ndarray) -> np.ndarray:
+    """Tokens entering each layer that an example ran, 0 for the others."""
+    return tokens_LB * (np.arange(1, len(tokens_LB) + 1)[:, None] <= depth_B)
+
+
+@dataclass(frozen=True)
+class Left:
+    """Examples that left together: their places in the batch, and their answers.
+
+    Args:
+        answers: {"error": why} for a text that is too long and refused.
+        trace: record of the answers, with the logits.
+        exits: what the exits made of them or, where all ran every layer, would have made of them.
+    """
+
+    places: list[int]
+    answers: list[dict[str, Any]]
+    trace: AnswerTrace
+    exits: AnswerTrace
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from eat_lightning.infer.record import Recorded
+from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.report.__main__ import CLAIMS_DIR, claim_of
 from eat_lightning.report.claim import Claim

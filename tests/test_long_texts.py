@@ -26,6 +26,7 @@ from eat_lightning.long_texts import (
     MODES,
     PACK_TOKENS,
     REFUSE,
+    AnswerRequest,
     Joiner,
     LongTexts,
     Reader,
@@ -160,15 +161,16 @@ def test_the_first_window_where_it_is_found_ends_the_text():
     joiner = Joiner(windows(join="any", label="attack"), SingleLabel(2), LABELS)
     seen: list[int] = []
 
-    def run(some: Any) -> Any:
-        rows = np.arange(len(some))
+    def run(some: AnswerRequest) -> Any:
+        rows = np.arange(len(some.windows))
         places = rows + len(seen)
         seen.extend(places.tolist())
-        depth_B, tokens_LB = 1 + places % 2, np.full((2, len(some)), 7)
+        depth_B, tokens_LB = 1 + places % 2, np.full((2, len(rows)), 7)
         trace = AnswerTrace(logits_WC[places], depth_B, depth_B, tokens_LB, {})
         yield rows, trace, trace
 
-    joined, _ = joiner.read(given_windows(*[PACK_TOKENS // 3] * 6), run)
+    request = AnswerRequest(given_windows(*[PACK_TOKENS // 3] * 6), [{}] * 6)
+    joined, _ = joiner.read(request, run)
     assert seen == [0, 1, 2]  # one pack of two
     assert joined.logits_BC.tolist() == [[0.0, 1.0]]
     assert (joined.depth_B.tolist(), joined.tokens_LB.tolist()) == ([2], [[14], [7]])

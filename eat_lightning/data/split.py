@@ -143,7 +143,8 @@ def in_windows(split: Split, reader: Reader) -> tuple[Split, np.ndarray]:
         np.concatenate([window.types for window in windows]),
         np.cumsum([0, *(len(window.ids) for window in windows)]),
     )
-    key = split.key and f"{split.key}-{reader.size}-{reader.overlap}"
+    size, overlap = reader.long.window(reader.max_length)
+    key = split.key and f"{split.key}-{size}-{overlap}"
     return Split(split.name, split.source.take(text_W), tokens, key), text_W
 
 

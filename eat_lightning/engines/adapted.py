@@ -119,7 +119,7 @@ def digests(folder: Path, engine: str) -> dict[str, str]:
     if (folder / EXITS).is_dir():
         found["exits"] = sha256_of([folder / EXITS / name for name in (SAFE, "config.json")])
     if engine != "torch":
-        found["graphs"] = Export.open(folder / GRAPHS).digest
+        found["graphs"] = Export(folder / GRAPHS).digest
     if (folder / SMALL / ADAPTED).is_file():
         found["small model"] = sha256_of([folder / SMALL / ADAPTED])  # which names its files'
     return found
@@ -204,7 +204,7 @@ def open_alone(folder: Path, about: AboutAdapted, threads: int | None) -> Backen
         print(f"note: {folder}: {there}", file=sys.stderr)
     if about.engine != "torch":
         dtype = "bf16" if about.dtype == "bf16" else None
-        return open_export(Export.open(folder / GRAPHS, threads, about.engine, dtype))
+        return open_export(Export(folder / GRAPHS, threads, about.engine, dtype))
     tokenizer = tokenizer_for(str(folder))
     encoder = encoder_of(folder, about.kind, len(about.columns), tokenizer)
     if not exits_beside(folder):

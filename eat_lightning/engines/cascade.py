@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.backend import AnswerRequest, Backend, Gone, Left, Look
+from eat_lightning.infer.backend import Backend, Left, Look
 from eat_lightning.infer.recorded import Recorded
-from eat_lightning.long_texts import LongTexts, Reader
+from eat_lightning.long_texts import AnswerRequest, LongTexts, Passed, Reader
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.policy import Policy
 from eat_lightning.model.reason import FIRST_REASON, Reason, reason_names
@@ -43,13 +43,9 @@ class CascadeBackend(Backend):
     def __post_init__(self) -> None:
         large = self.large
         self.columns, self.labels, self.kind = large.columns, large.labels, large.kind
-        self.max_length, self.reader = large.max_length, large.reader
+        self.max_length, self.reader, self.dtype = large.max_length, large.reader, large.dtype
         self.num_layers = self.small.num_layers + large.num_layers
         self.exits = [self.small.num_layers, self.num_layers]
-
-    @property
-    def dtype(self) -> str:
-        return self.large.dtype
 
     def read_long(self, long: LongTexts) -> None:
         super().read_long(long)
@@ -102,7 +98,7 @@ class CascadeBackend(Backend):
         ]
         return Left(places, answers, trace, trace)
 
-    def run(self, request: AnswerRequest) -> Iterator[Gone]:
+    def run(self, request: AnswerRequest) -> Iterator[Passed]:
         """Run the large model, whose tokens the windows have."""
         yield from self.large.run(request)
 

@@ -94,17 +94,17 @@ class OfExport:
 
     def open(self, engine: str) -> Backend:
         dtype = "bf16" if self.how.dtype == "bf16" else None
-        export = Export.open(self.folder, self.how.threads, engine, dtype)
+        export = Export(self.folder, self.how.threads, engine, dtype)
         return open_export(export, self.how.certificate, self.policies)
 
     @cached_property
     def digest(self) -> str:
-        return digest_of({"export": Export.open(self.folder).digest, "dtype": self.how.dtype})
+        return digest_of({"export": Export(self.folder).digest, "dtype": self.how.dtype})
 
     @cached_property
     def texts(self) -> list[list[str]]:
-        runner = Export.open(self.folder).runner
-        return made_texts(runner.tokenizer.get_vocab(), len(runner.columns))
+        export = Export(self.folder)
+        return made_texts(export.tokenizer.get_vocab(), len(export.columns))
 
 
 @dataclass
@@ -136,7 +136,7 @@ class OfRun:
         encoder, labels = self.chosen
         policies = encoder.policies if self.policies is None else self.policies
         folder = kept_export(self.run, with_open_exits(encoder, policies), labels, how.dtype)
-        export = Export.open(folder, how.threads, engine, how.dtype)
+        export = Export(folder, how.threads, engine, how.dtype)
         if self.compared and (fault := self.fault(engine, open_export(export))):
             raise ConfigError(f"backend={engine} {fault}")
         return open_export(export, how.certificate, policies)

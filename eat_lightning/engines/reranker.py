@@ -16,10 +16,9 @@ from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.engines.adapted import Certified, encoder_of, in_kernels
 from eat_lightning.engines.plan import LISTS, is_of_lists
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.backend import AnswerRequest, Gone
 from eat_lightning.infer.rerank import ListSchedule, rerank
 from eat_lightning.infer.torch_backend import TorchBackend, in_numpy
-from eat_lightning.long_texts import CUT, TokenWindow
+from eat_lightning.long_texts import CUT, AnswerRequest, Passed, TokenWindow
 
 COLUMNS = ["query", "candidate"]
 SCORE_OF_LISTS = Score(tolerance=1.0)  # of no effect: orders are compared, no scores
@@ -84,12 +83,12 @@ class ListBackend(TorchBackend):
         super().__post_init__()
         self.exits = sorted({*self.schedule.counts, self.num_layers})
 
-    def run(self, request: AnswerRequest) -> Iterator[Gone]:
-        list_B = self.lists_of(request.windows)
+    def run(self, request: AnswerRequest) -> Iterator[Passed]:
+        windows, about, deep, _ = request
+        list_B = self.lists_of(windows)
         order_B = np.argsort(list_B, kind="stable")
-        windows = [request.windows[row] for row in order_B]
-        batch = self.batch_of(windows, [request.about[row] for row in order_B])
-        schedule = ListSchedule({}) if request.deep else self.schedule
+        batch = self.batch_of([windows[row] for row in order_B], [about[row] for row in order_B])
+        schedule = ListSchedule({}) if deep else self.schedule
         trace = in_numpy(rerank(self.encoder, batch, list_B[order_B], schedule))
         yield order_B, trace, trace
 

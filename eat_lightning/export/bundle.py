@@ -120,7 +120,7 @@ class Bundle:
         found: dict[str, Any] = {"split": plan.split}
         warnings = set()
         for engine, (name, encoder) in product(plan.engines, references.items()):
-            backend = open_export(Export.open(folder, plan.threads, engine))
+            backend = open_export(Export(folder, plan.threads, engine))
             in_engine = "" if engine == "onnx" else f"_{engine}"
             by = "" if engine == "onnx" else f", {engine}"
             for batch in BATCHES:

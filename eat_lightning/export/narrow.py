@@ -58,6 +58,8 @@ def export_narrowed(
 def kept_of(run: Run, encoder: AdaptiveEncoder, plan: ExportSettings) -> Kept:
     """The heads or neurons to keep, as many as are wanted, by what they did on training data
     or, where training left them ordered, from the first; or all that are not zero."""
+    if encoder.shape.layer_groups:
+        raise ConfigError("this encoder's layers share their weights: none can be narrowed alone")
     if not plan.numbers:
         kept = living(encoder)
         shape = encoder.shape
@@ -130,8 +132,6 @@ def width_faults(
         faults += (wrong := Whole(1).lines(key, value))
         if not wrong and value > most:
             faults.append(f"{key} must be in 1..{most}, got {value}")
-    if shape.layer_groups:
-        faults.append("this encoder's layers share their weights, so none can be narrowed alone")
     per_head = encoder.relative is not None and encoder.relative.per_head
     if per_head and heads != shape.num_heads:
         faults.append(
@@ -153,8 +153,6 @@ def narrowed(encoder: AdaptiveEncoder, kept: Kept) -> AdaptiveEncoder:
 
     Raises ConfigError where a method has a weight for each head or layer.
     """
-    if encoder.shape.layer_groups:
-        raise ConfigError("this encoder's layers share their weights: none can be narrowed alone")
     shape = shape_of(encoder, kept)
     methods = build_all(specs_by_slot(encoder), shape.num_layers)
     head = encoder.head

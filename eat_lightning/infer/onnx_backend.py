@@ -7,7 +7,8 @@ Shapes: B examples of a batch, or of a split in its order.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -18,11 +19,12 @@ import numpy as np
 from eat_lightning.data.batching import sorted_batches
 from eat_lightning.errors import ConfigError, Faults, one_line
 from eat_lightning.files import sha256_of
-from eat_lightning.infer.backend import AnswerRequest, Backend, Gone, Look
-from eat_lightning.infer.onnx_runner import ABOUT, Runner, files_of
+from eat_lightning.infer.backend import Backend, FullDepthIfFound, Look
+from eat_lightning.infer.onnx_runner import ABOUT, Runner, files_of, first_state, nobody_leaves
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.infer.sessions import ENGINES
-from eat_lightning.infer.stricter_exits import StricterExits, nobody_leaves, would_leave
+from eat_lightning.infer.stricter_exits import StricterExits, would_leave
+from eat_lightning.long_texts import AnswerRequest, Passed
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import ExitRule, ModelFacts, Policy
 from eat_lightning.model.packed import Batch
@@ -34,52 +36,41 @@ from eat_lightning.weights.untrusted import step_faults
 WEIGHTS = "weights.bin"
 
 
-class CheckedRunner(Runner):
-    """A runner whose graph that cannot be loaded is a ConfigError."""
+class Export(Runner, Backend):
+    """A folder that `export` wrote, and what it says of itself. methods: in its graphs, as far as
+    it names them. stricter_exits: how late examples leave, beside what the graphs say."""
+
+    def __init__(
+        self,
+        folder: str | Path,
+        threads: int | None = None,
+        engine: str = "onnx",
+        dtype: str | None = None,
+    ):
+        """engine: "onnx" or "openvino". dtype: None is that of the graphs. ConfigError, in one
+        line, where it is none, or the engine cannot run it. A stranger's is data too: the engines
+        read no weights outside its folder, and none that are not as long as their shapes say."""
+        try:
+            super().__init__(folder, threads, engine, dtype)
+            self.methods = methods_of(self.about)
+        except (ValueError, OSError) as error:
+            raise ConfigError(one_line(error)) from None
+        if faults := step_faults(self.tokenizer):
+            raise ConfigError(f"{self.folder / 'tokenizer.json'}: {faults[0]}")
+        self.max_length, self.exits = self.about["max_length"], [*self.layers, self.num_layers]
+        self.stricter_exits = StricterExits(self.layers)
+
+    def with_exits(self, exits: StricterExits) -> Export:
+        """The same graphs, from which examples leave later."""
+        made = copy(self)
+        made.stricter_exits = exits
+        return made
 
     def session(self, name: str) -> Any:
         try:
             return super().session(name)
         except ValueError as error:
             raise ConfigError(one_line(error)) from None
-
-
-@dataclass(frozen=True)
-class Export:
-    """A folder that `export` wrote, and what it says of itself."""
-
-    folder: Path
-    runner: Runner
-    methods: Mapping[str, Specification]  # in its graphs, as far as it names them
-
-    @classmethod
-    def open(
-        cls,
-        folder: str | Path,
-        threads: int | None = None,
-        engine: str = "onnx",
-        dtype: str | None = None,
-    ) -> Export:
-        """engine: "onnx" or "openvino". dtype: None is that of the graphs. ConfigError, in one
-        line, where it is none, or the engine cannot run it. A stranger's is data too: the engines
-        read no weights outside its folder, and none that are not as long as their shapes say."""
-        path = Path(folder)
-        try:
-            runner = CheckedRunner(path, threads, engine, dtype)
-            made = cls(path, runner, methods_of(runner.about))
-        except (ValueError, OSError) as error:
-            raise ConfigError(one_line(error)) from None
-        if faults := step_faults(runner.tokenizer):
-            raise ConfigError(f"{path / 'tokenizer.json'}: {faults[0]}")
-        return made
-
-    @property
-    def name(self) -> str:
-        return self.folder.resolve().name
-
-    @property
-    def about(self) -> dict[str, Any]:
-        return self.runner.about
 
     @property
     def layers(self) -> list[int]:
@@ -96,7 +87,7 @@ class Export:
     def check_policies(self, policies: Sequence[Policy]) -> None:
         """ConfigError with the policies that an export cannot serve."""
         faults = [fault for policy in policies for fault in policy.export_blockers()]
-        model = ModelFacts(self.layers, self.about["labels"], self.runner.kind)
+        model = ModelFacts(self.layers, self.labels, self.kind)
         Faults(faults or policy_faults(policies, model)).check()
 
     def stricter(self, rule: ExitRule) -> ExitRule | None:
@@ -111,37 +102,12 @@ class Export:
             raise ConfigError(f"an export is held to {what}, not to {wanted.kind}")
         return rule
 
-
-def methods_of(about: Mapping[str, Any]) -> dict[str, Specification]:
-    """The methods that an export's file names; ValueError for what is none."""
-    return {slot: Specification.read(slot, about[slot]) for slot in MODEL_SLOTS if slot in about}
-
-
-@dataclass
-class OnnxBackend(Backend):
-    """stricter: how late examples leave, beside what the graphs say."""
-
-    export: Export
-    stricter: StricterExits
-
-    def __post_init__(self) -> None:
-        about = self.export.about
-        self.folder, self.runner = self.export.folder, self.export.runner
-        self.columns, self.labels = about["columns"], about["labels"]
-        self.num_layers, self.max_length = about["num_layers"], about["max_length"]
-        self.kind, self.reader = self.runner.kind, self.runner.reader
-        self.exits = [*self.export.layers, self.num_layers]
-
-    @property
-    def dtype(self) -> str:
-        return self.runner.dtype
-
     def record(self, split: Any, batch: int = 32, title: str = "") -> Recorded:
         """`Recorded.exit` is a rule under which nobody leaves: the graphs' own is in them."""
         guesses: dict[int, np.ndarray] = {}
         tokens_LB = np.zeros((self.num_layers, len(split)), np.int64)
         for rows_B in shown(sorted_batches(split.lengths, batch), title):
-            trace = self.runner.run_state(state_of(split.batch(rows_B)), nobody_leaves)
+            trace = self.run_state(state_of(split.batch(rows_B)), nobody_leaves)
             tokens_LB[:, rows_B] = trace.tokens_LB
             for layer, (guess_BC, _) in trace.guesses.items():
                 size = len(split), guess_BC.shape[1]
@@ -149,50 +115,56 @@ class OnnxBackend(Backend):
         known = {"policies": self.policies, "kind": self.kind}
         return Recorded.of(split, guesses, tokens_LB, Never(), **known)
 
-    def run(self, request: AnswerRequest) -> Iterator[Gone]:
-        windows, about = request.windows, request.about
-        exits = self.stricter
-        if request.extra:
-            exits = replace(exits, policies=(*exits.policies, *request.extra))
-        if not request.deep:
-            for rows_B, trace in self.runner.stream(windows, exits.review(about)):
-                yield rows_B, trace, trace
+    def run(self, request: AnswerRequest) -> Iterator[Passed]:
+        windows, about, deep, joiner = request
+        exits, state = self.stricter_exits, first_state(windows)
+        if joiner is not None:
+            exits = replace(exits, policies=(*exits.policies, FullDepthIfFound(joiner)))
+        if not deep:
+            for rows_B, trace in self.leaving(state, exits.review(about)):
+                yield rows_B, (gone := trace.take(rows_B)), gone
             return
-        for rows_B, trace in self.runner.stream(windows, exits.deep().review(about)):
-            logits_BC, depth_B = would_leave(trace.guesses, exits.review(about))
-            yield rows_B, trace, replace(trace, logits_BC=logits_BC, depth_B=depth_B)
+        trace = self.run_state(state, exits.deep().review(about))
+        logits_BC, depth_B = would_leave(trace.guesses, exits.review(about))
+        of_exits = replace(trace, logits_BC=logits_BC, depth_B=depth_B)
+        yield np.arange(len(windows)), trace, of_exits
 
     def look(self, text: Sequence[str], about: Mapping[str, str]) -> Look:
-        exits, read = self.stricter, self.read_one(text)
+        exits, read = self.stricter_exits, self.read_one(text)
         # Asked though the graphs decide alone, so that a single example too goes exit by exit.
         review = exits.review([about]) or (lambda reason_B, *_: reason_B)
-        trace = self.runner.run(read.windows, review)
+        trace = self.run_state(first_state(read.windows), review)
         depth = int(trace.depth_B[0])
         guesses = {k: guess_BC[0] for k, (guess_BC, _) in trace.guesses.items() if k <= depth}
-        rule = self.export.methods["exit"].build() if exits.rule is None else exits.rule
+        rule = self.methods["exit"].build() if exits.rule is None else exits.rule
         return Look(self.left([0], [read], trace, trace), guesses, {}, rule)
 
     def identity(self) -> dict[str, Any]:
         """The graphs by hash, and what makes their exits later."""
-        export, exits = self.export, self.stricter
+        exits = self.stricter_exits
         stricter = {} if exits.rule is None else {"exit": Specification.of("exit", exits.rule)}
         return {
-            "export": export.digest,
-            "weights": export.about.get("weights"),
+            "export": self.digest,
+            "weights": self.about.get("weights"),
             **dict.fromkeys(MODEL_SLOTS),
-            **export.methods,
+            **self.methods,
             **stricter,
             "policy": specs_of(exits.policies),
             "second": [],
-            "dtype": f"{self.runner.dtype} graphs",
+            "dtype": f"{self.dtype} graphs",
             "device": "cpu",
-            "runtime": (package := ENGINES[self.runner.engine].package),
+            "runtime": (package := ENGINES[self.engine].package),
             package: version(package),
         }
 
     @property
     def policies(self) -> Sequence[Policy]:
-        return self.stricter.policies
+        return self.stricter_exits.policies
+
+
+def methods_of(about: Mapping[str, Any]) -> dict[str, Specification]:
+    """The methods that an export's file names; ValueError for what is none."""
+    return {slot: Specification.read(slot, about[slot]) for slot in MODEL_SLOTS if slot in about}
 
 
 def state_of(batch: Batch) -> dict[str, np.ndarray]:

@@ -21,24 +21,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING or __package__:
+    from eat_lightning import long_texts
     from eat_lightning.answer_kind import SCORE, AnswerKind, kind_of
     from eat_lightning.infer.sessions import ENGINES, NEXT, State, engine_faults
-    from eat_lightning.long_texts import (
-        JOINS,
-        MODES,
-        Joiner,
-        LongTexts,
-        Reader,
-        ReadText,
-        TokenWindow,
-    )
-    from eat_lightning.text_io import AnswerTrace, Texts, answer_input, answer_lines
+    from eat_lightning.long_texts import JOINS, MODES
+    from eat_lightning.text_io import AnswerTrace, answer_input
 else:  # a copy, with its own text_io.py beside it; python -I does not look there by itself
     sys.path.insert(0, str(Path(__file__).parent))
+    import long_texts
     from answer_kind import SCORE, AnswerKind, kind_of
-    from long_texts import JOINS, MODES, Joiner, LongTexts, Reader, ReadText, TokenWindow
+    from long_texts import JOINS, MODES
     from sessions import ENGINES, NEXT, State, engine_faults
-    from text_io import AnswerTrace, Texts, answer_input, answer_lines
+    from text_io import AnswerTrace, answer_input
 
 ABOUT = "export.json"
 FORMAT = 2  # 1 had other codes for reasons
@@ -47,13 +41,13 @@ WEIGHTS = "weights.bin"
 MOST = 16 << 30  # bytes of a file; BERT-base has 440 million of weights
 MOST_OF = {ABOUT: 1 << 20, "tokenizer.json": 32 << 20, ".onnx": 64 << 20}  # by name or suffix
 
-Left = Iterator[tuple[np.ndarray, AnswerTrace]]
+Gone = Iterator[tuple[np.ndarray, AnswerTrace]]
 # Asked at each exit beside the graphs, and can only make exits later: their reasons, the guesses so
 # far (None: at the last layer), places of those still here -> reasons, 0 for who stays.
 Review = Callable[[np.ndarray, np.ndarray | None, np.ndarray], np.ndarray]
 
 
-class Runner:
+class Runner(long_texts.Answerer):
     """An exported model, ready to answer lines. threads None: all that there are. engine: of
     `ENGINES`. dtype None: that of the graphs.
 
@@ -72,12 +66,12 @@ class Runner:
         self.about = read_about(self.folder)
         self.dtype = dtype_of(self.about, engine, dtype)
         self.labels, self.columns = self.about["labels"], self.about["columns"]
-        self.kind = kind_in(self.about)
+        self.kind, self.num_layers = kind_in(self.about), self.about["num_layers"]
         self.names = {int(code): name for code, name in self.about["reasons"].items()}
         self.reader = self.open_reader()
         self.sessions: dict[str, Any] = {}
 
-    def open_reader(self) -> Reader:
+    def open_reader(self) -> long_texts.Reader:
         """Open the tokenizer; long texts are refused, until `reader.long` is another."""
         from tokenizers import Tokenizer
 
@@ -87,7 +81,9 @@ class Runner:
         except Exception as error:  # tokenizers raises that very class for a file it cannot parse
             raise ValueError(f"{path}: not a tokenizer ({error!s:.120})") from None
         about = self.about
-        return Reader(tokenizer, about["max_length"], about["truncation_side"], about["types"])
+        return long_texts.Reader(
+            tokenizer, about["max_length"], about["truncation_side"], about["types"]
+        )
 
     @property
     def tokenizer(self) -> Any:
@@ -104,59 +100,24 @@ class Runner:
             self.sessions[name] = session
         return self.sessions[name]
 
-    def __call__(self, lines: list[bytes], first: int = 1) -> list[dict[str, Any]]:
-        """An answer or an error for each line; `first` is the number of the first one."""
-        return answer_lines(lines, first, self.columns, lambda texts, _: self.answer(texts))
-
-    def answer(self, texts: Texts) -> list[dict[str, Any]]:
-        """Answers in order; {"error": why} for a text that is too long and refused."""
-        read, found = self.reader(texts), [{} for _ in texts]
-        fit = [i for i, text in enumerate(read) if len(text.windows) == 1]
-        if fit:
-            trace = self.run([read[i].windows[0] for i in fit])
-            for i, answer in zip(fit, trace.answers(self.kind, self.labels), strict=True):
-                found[i] = answer | read[i].sizes
-        for i, text in enumerate(read):
-            if text.refused:
-                found[i] = {"error": text.refused}
-            elif len(text.windows) > 1:
-                [answer] = self.joined(text).answers(self.kind, self.labels)
-                found[i] = answer | text.sizes
-        return found
-
-    def joined(self, text: ReadText) -> AnswerTrace:
-        """The trace of a text of several windows."""
-        joiner = Joiner(self.reader.long, self.kind, self.labels)
-
-        def run(windows: Sequence[TokenWindow]) -> Any:
-            review = full_depth_if_found(joiner, len(windows))
-            return ((rows_B, x, x) for rows_B, x in self.stream(windows, review))
-
-        return joiner.read(text.windows, run)[0]
-
-    def run(self, windows: Sequence[TokenWindow], review: Review | None = None) -> AnswerTrace:
-        """All examples at their ends."""
-        return self.run_state(first_state(windows), review)
+    def run(self, request: long_texts.AnswerRequest) -> Iterator[long_texts.Passed]:
+        windows, _, deep, joiner = request
+        review = None if joiner is None else full_depth_if_found(joiner, len(windows))
+        for gone_B, trace in self.leaving(first_state(windows), nobody_leaves if deep else review):
+            yield gone_B, (gone := trace.take(gone_B)), gone
 
     def run_state(self, state: State, review: Review | None = None) -> AnswerTrace:
-        if len(state["lengths_B"]) == 1 and review is None:
-            single = self.session(self.about["single"])
-            logits_BC, depth_B, reason_B, tokens_LB = single(state)
-            return AnswerTrace(logits_BC, depth_B, reason_B, tokens_LB, self.names)
+        """All examples at their ends."""
         return [trace for _, trace in self.leaving(state, review)][-1]
 
-    def stream(self, windows: Sequence[TokenWindow], review: Review | None = None) -> Left:
-        """Yield for each exit the places of those who leave there, and their trace."""
-        if len(windows) == 1 and review is None:
-            yield np.arange(1), self.run(windows)
-            return
-        for gone_B, trace in self.leaving(first_state(windows), review):
-            yield gone_B, trace.take(gone_B)
-
-    def leaving(self, state: State, review: Review | None = None) -> Left:
+    def leaving(self, state: State, review: Review | None = None) -> Gone:
         """Yield the examples that leave at each exit, with a trace complete for those."""
-        size, num_layers = len(state["lengths_B"]), self.about["num_layers"]
-        trace = AnswerTrace.blank(size, self.kind.width, num_layers, self.names)
+        size = len(state["lengths_B"])
+        if size == 1 and review is None:
+            found = self.session(self.about["single"])(state)  # logits, depth, reason, tokens
+            yield np.arange(1), AnswerTrace(*found, names=self.names)
+            return
+        trace = AnswerTrace.blank(size, self.kind.width, self.num_layers, self.names)
         here_B = np.arange(size)
         for stretch in self.about["stretches"]:
             session = self.session(stretch["file"])
@@ -165,7 +126,7 @@ class Runner:
             first, last = stretch["layers"]
             if last > 0:  # the embedding alone is no layer
                 trace.tokens_LB[first - 1 : last, here_B] = state["tokens_LB"]
-            ends = last == num_layers
+            ends = last == self.num_layers
             reason_B = np.full(len(here_B), LAST_LAYER) if ends else state["reason_B"]
             if len(here_B) == size:
                 trace.guesses[last] = state["logits_BC"], reason_B
@@ -184,7 +145,7 @@ class Runner:
                 state = staying(state, ~leaves_B)
 
 
-def first_state(windows: Sequence[TokenWindow]) -> State:
+def first_state(windows: Sequence[long_texts.TokenWindow]) -> State:
     """The first graph's input: token ids and types end to end, and lengths."""
     return {
         "ids_N": np.concatenate([each.ids for each in windows]).astype(np.int64),
@@ -193,7 +154,7 @@ def first_state(windows: Sequence[TokenWindow]) -> State:
     }
 
 
-def full_depth_if_found(joiner: Joiner, size: int) -> Review:
+def full_depth_if_found(joiner: long_texts.Joiner, size: int) -> Review:
     """A `Review` under which windows that would leave with the label run every layer."""
     found_B = np.zeros(size, bool)
 
@@ -206,6 +167,13 @@ def full_depth_if_found(joiner: Joiner, size: int) -> Review:
         return np.where(found_B[rows_B], STAYS, reason_B)
 
     return review
+
+
+def nobody_leaves(
+    reason_B: np.ndarray, guesses_EBC: np.ndarray | None, rows_B: np.ndarray
+) -> np.ndarray:
+    """A `Review` under which nobody leaves early, and the answers say `fallback`."""
+    return np.full(len(rows_B), FALLBACK if guesses_EBC is None else STAYS)
 
 
 def staying(state: State, stays_B: np.ndarray) -> State:
@@ -339,7 +307,7 @@ def main() -> None:
         parser.error(f"--batch and --threads must be 1 or more, got {least}")
     try:
         runner = Runner(given.folder, given.threads, given.engine, given.dtype)
-        long = LongTexts(given.long, given.size, given.overlap, given.join, given.label)
+        long = long_texts.LongTexts(given.long, given.size, given.overlap, given.join, given.label)
         if faults := long.faults(runner.kind, runner.labels, runner.about["max_length"]):
             raise ValueError(faults[0])
         runner.reader = replace(runner.reader, long=long)

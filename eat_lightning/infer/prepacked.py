@@ -49,21 +49,9 @@ class PrepackedLinear(AddingLinear):
 def prepacked(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
     """A copy in evaluation mode that shares embeddings, norms and slots (which are then in that
     mode too), with the matrices of its layers prepacked, and in bf16 those of its heads' dense
-    layers; ValueError says where that cannot be."""
-    if reason := cannot(encoder):
-        raise ValueError(reason)
+    layers. `cannot_in` says where that cannot be."""
     layers = encoder.layers.each(layer_of)
     return sharing(encoder, layers=layers, heads=heads_of(encoder)).eval()
-
-
-def cannot(encoder: AdaptiveEncoder) -> str | None:
-    """Tell why these weights cannot be prepacked here, in a line."""
-    linears = (layer.get_submodule(name) for layer in encoder.layers for name in LINEARS)
-    if not all(type(linear) is nn.Linear for linear in linears):
-        return "prepacked weights are made of plain ones, and these are something else already"
-    weight = encoder.embedding.word.weight
-    dtype = "bf16" if weight.dtype == torch.bfloat16 else "fp32"
-    return cannot_in(dtype, weight.device.type)
 
 
 def cannot_in(dtype: str, device: str = "cpu") -> str | None:

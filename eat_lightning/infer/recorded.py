@@ -18,6 +18,7 @@ import numpy as np
 from eat_lightning.answer_kind import MULTI, SINGLE, AnswerKind, kind_of
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import replacing
+from eat_lightning.text_io import retention, run_tokens
 from eat_lightning.validation import raise_faults
 
 if TYPE_CHECKING:
@@ -102,8 +103,10 @@ class Recorded:
         recorder = TraceRecorder(last, len(self), exit)
         recorder.guesses = {k: torch.from_numpy(guess_BC) for k, guess_BC in self.guesses.items()}
         recorder.signals = {k: torch.from_numpy(s_BS) for k, s_BS in self.signals.items()}
-        whole = self.everyone()
-        if whole is not None:
+        whole = None
+        if self.policies:
+            assert self.batch is not None
+            whole = self.batch(np.arange(len(self)))
             recorder.state.request(joined(policy.requests(whole, None) for policy in self.policies))
         for layer in sorted({*exit.layers} - {last}):
             if not len(recorder.rows_B):
@@ -118,13 +121,6 @@ class Recorded:
         trace = recorder.end()
         logits_BC = trace.logits_BC.numpy()
         return Outcome(self, logits_BC, trace.depth_B.numpy(), trace.reason_B.numpy(), trace.names)
-
-    def everyone(self) -> Batch | None:
-        """All examples, for policies to ask about; None without policies."""
-        if not self.policies:
-            return None
-        assert self.batch is not None
-        return self.batch(np.arange(len(self)))
 
     @classmethod
     def joined(cls, parts: Sequence[Recorded]) -> Recorded:
@@ -271,14 +267,12 @@ class Outcome:
     @property
     def tokens_LB(self) -> np.ndarray:
         """Tokens entering each layer that an example ran, 0 for the others."""
-        tokens_LB = self.recorded.tokens_LB
-        return tokens_LB * (np.arange(1, len(tokens_LB) + 1)[:, None] <= self.depth_B)
+        return run_tokens(self.recorded.tokens_LB, self.depth_B)
 
     @property
     def retention_B(self) -> np.ndarray:
         """Tokens entering the last executed layer / tokens entering layer 1; 1 where none was."""
-        tokens_LB, row_B = self.recorded.tokens_LB, np.maximum(self.depth_B - 1, 0)
-        return np.take_along_axis(tokens_LB, row_B[None], axis=0)[0] / tokens_LB[0]
+        return retention(self.tokens_LB, self.depth_B)
 
     @property
     def token_layers_B(self) -> np.ndarray:

@@ -18,6 +18,7 @@ from eat_lightning.model.contracts import ExitRule
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops, static_flops
 from eat_lightning.model.policy import KnownFields
+from eat_lightning.text_io import run_tokens
 
 
 @dataclass
@@ -36,9 +37,8 @@ class TextOutcome(Outcome):
     @property
     def tokens_LB(self) -> np.ndarray:
         """Tokens of the windows that count, entering each layer that these ran."""
-        tokens_LW = self.recorded.windows.tokens_LB
-        runs_LW = np.arange(1, len(tokens_LW) + 1)[:, None] <= self.depth_W * self.counted_W
-        return self.recorded.sums(tokens_LW * runs_LW)
+        depth_W = self.depth_W * self.counted_W
+        return self.recorded.sums(run_tokens(self.recorded.windows.tokens_LB, depth_W))
 
 
 @dataclass

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eat_lightning.infer.onnx_runner import LAST_LAYER, STAYS, Review
+from eat_lightning.infer.onnx_runner import STAYS, Review
 from eat_lightning.methods.policy.full_depth import FullDepth
 from eat_lightning.model.policy import KnownFields, PolicyState, joined
 from eat_lightning.text_io import About
@@ -65,13 +65,6 @@ class StricterExits:
             return np.zeros(guesses_EBC.shape[1], bool)
         rows = [i for i, layer in enumerate(so_far) if layer in self.rule.layers]
         return self.rule.decides(torch.from_numpy(guesses_EBC[rows]), None).numpy() != STAYS
-
-
-def nobody_leaves(
-    reason_B: np.ndarray, guesses_EBC: np.ndarray | None, rows_B: np.ndarray
-) -> np.ndarray:
-    """A `Review` under which every exit guesses for every example."""
-    return np.full(len(rows_B), LAST_LAYER if guesses_EBC is None else STAYS)
 
 
 def would_leave(

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from eat_lightning.data.split import reader_of
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.backend import AnswerRequest, Backend, Gone, Look
+from eat_lightning.infer.backend import Backend, FullDepthIfFound, Look
 from eat_lightning.infer.record import record, recorded_of
 from eat_lightning.infer.recorded import Recorded
-from eat_lightning.long_texts import CUT, Reader, TokenWindow
+from eat_lightning.long_texts import CUT, REFUSE, AnswerRequest, Passed, TokenWindow
 from eat_lightning.model.contracts import Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.options import ALL_EXITS
@@ -45,21 +46,13 @@ class TorchBackend(Backend):
     dial: Callable[[Budget], AdaptiveEncoder] | None = None
 
     def __post_init__(self) -> None:
-        self.reader = Reader(
-            self.tokenizer.backend_tokenizer,
-            self.max_length,
-            self.tokenizer.truncation_side,
-            "token_type_ids" in self.tokenizer.model_input_names,
-        )
+        self.reader = reader_of(self.tokenizer, self.max_length, REFUSE)
         self.num_layers, self.kind = self.encoder.shape.num_layers, self.encoder.kind
+        self.dtype = dtype_of(self.encoder)
         self.note_exits()
 
     def note_exits(self) -> None:
         self.exits = sorted({*self.encoder.exit.layers, self.num_layers})
-
-    @property
-    def dtype(self) -> str:
-        return dtype_of(self.encoder)
 
     def set_budget(self, budget: float | str) -> None:
         """Spend so much on an example, on average: a share of full FLOPs (0.5), or milliseconds at
@@ -98,12 +91,12 @@ class TorchBackend(Backend):
     def record(self, split: Any, batch: int = 32, title: str = "") -> Recorded:
         return record(self.encoder, split, batch, title)
 
-    def run(self, request: AnswerRequest) -> Iterator[Gone]:
-        encoder = self.encoder
-        batch = self.batch_of(request.windows, request.about)
-        if request.extra:
-            encoder = encoder.replacing(policies=(*encoder.policies, *request.extra))
-        if not request.deep:
+    def run(self, request: AnswerRequest) -> Iterator[Passed]:
+        windows, about, deep, joiner = request
+        encoder, batch = self.encoder, self.batch_of(windows, about)
+        if joiner is not None:
+            encoder = encoder.replacing(policies=(*encoder.policies, FullDepthIfFound(joiner)))
+        if not deep:
             for rows_G, trace in streamed(encoder, batch):
                 found = in_numpy(trace)
                 yield rows_G.numpy(), found, found
@@ -113,10 +106,9 @@ class TorchBackend(Backend):
         fallback_B = np.full(batch.size, int(Reason.FALLBACK))
         answered = replace(in_numpy(whole), reason_B=fallback_B)
         # What exits and policies would have made of it: every head has guessed.
-        recorded = recorded_of(encoder, whole, batch)
-        outcome, tokens_LB = recorded.under(), recorded.tokens_LB
-        of_exits = outcome.logits_BC, outcome.depth_B, outcome.reason_B, tokens_LB, outcome.names
-        yield np.arange(batch.size), answered, AnswerTrace(*of_exits)
+        outcome = recorded_of(encoder, whole, batch).under()
+        answers = outcome.logits_BC, outcome.depth_B, outcome.reason_B, outcome.tokens_LB
+        yield np.arange(batch.size), answered, AnswerTrace(*answers, names=outcome.names)
 
     def batch(self, texts: Texts, about: About) -> Batch:
         """A batch of texts, each cut to what the model reads."""

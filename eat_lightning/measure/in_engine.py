@@ -15,8 +15,8 @@ from eat_lightning.engines.plan import Opening
 from eat_lightning.errors import Faults
 from eat_lightning.export.plan import export_slot_faults
 from eat_lightning.infer.latency import TimedCall
-from eat_lightning.infer.onnx_backend import OnnxBackend, state_of
-from eat_lightning.infer.record import Recorded
+from eat_lightning.infer.onnx_backend import Export, state_of
+from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -43,7 +43,7 @@ class InEngine:
         found = [fault for backbone in backbones for fault in export_slot_faults(backbone)]
         Faults(f"backend={self.engine}: {fault}" for fault in found).check()
 
-    def opened(self, encoder: AdaptiveEncoder) -> OnnxBackend:
+    def opened(self, encoder: AdaptiveEncoder) -> Export:
         """An encoder's graphs. ConfigError where the engine cannot run them, or answers otherwise
         than the encoder."""
         how = Opening(self.plan.dtype, self.plan.threads)
@@ -61,4 +61,4 @@ class InEngine:
     def candidate(self, setting: Setting, split: Any) -> TimedCall:
         """A setting's own graphs, from token ids to an answer."""
         backbone = self.encoder.replacing(**setting.methods)
-        return TimedCall(self.opened(backbone).runner.run_state, split, state_of)
+        return TimedCall(self.opened(backbone).run_state, split, state_of)

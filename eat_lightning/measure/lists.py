@@ -9,10 +9,11 @@ Shapes: B pairs of all lists, D depths (the last: all layers), Q lists.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,7 +23,6 @@ from pydantic.dataclasses import dataclass as checked
 from eat_lightning.config import Settings
 from eat_lightning.data.query_lists import QueryList, read_query_lists
 from eat_lightning.engines.adapted import encoder_of, in_kernels
-from eat_lightning.engines.plan import LISTS, is_of_lists
 from eat_lightning.engines.reranker import (
     COLUMNS,
     SCORE_OF_LISTS,
@@ -129,18 +129,22 @@ class ListRow:
         return self.strategy, self.dtype, self.size, self.machine, self.queries
 
 
-@dataclass(frozen=True)
-class Named:
-    """A strategy with its name, its dtype, and what runs it on one list.
-
-    Args:
-        run: None: the strategy itself.
-    """
+class Named(NamedTuple):
+    """A strategy with its name and its dtype."""
 
     name: str
     dtype: str
     strategy: Strategy
-    run: Callable[[Pairs], Any] | None = None
+
+
+@dataclass(frozen=True)
+class Theirs(Scheduled):
+    """All candidates, run by transformers' own model."""
+
+    twin: HuggingFaceTwin
+
+    def run(self, models: ListModels, pairs: Pairs) -> Any:
+        return self.twin(self.twin.ready(models.batch_of(pairs.full)))
 
 
 @dataclass(frozen=True)
@@ -156,8 +160,7 @@ class ListSubject:
     @classmethod
     def open(cls, plan: ListMeasureSettings) -> ListSubject:
         folder = Path(plan.run)
-        about = AboutLists.read(folder)
-        backend = open_lists(folder)
+        backend, about = open_lists(folder), AboutLists.read(folder)
         given = folder, SCORE_OF_LISTS, len(COLUMNS), backend.tokenizer
         plain = encoder_of(*given, column=about.column)
         encoders = {dtype: in_kernels(plain, dtype) for dtype in DTYPES}
@@ -199,25 +202,21 @@ class ListSubject:
     def strategies(self, choosing: ListSet) -> Iterator[Named]:
         """All strategies for lists of one size; points are chosen at the schedule's cost."""
         schedule, last = self.about.schedule, self.backend.num_layers
-        twin = HuggingFaceTwin(self.plain)
+        everyone = ListSchedule({})
         certified = Scheduled(self.about.dtype, schedule)
         budget = choosing.cost(certified.ran(choosing))
         cuts = [Cut(share, depth) for share in SHARES for depth in range(last + 1)]
-        whole = Scheduled(FULL, ListSchedule({}))
         yield Named(GRID, FULL, best(cuts, choosing, budget))
-        yield Named(
-            *("transformers", FULL, whole),
-            lambda pairs: twin(twin.ready(self.models.batch_of(pairs.full))),
-        )
+        yield Named("transformers", FULL, Theirs(FULL, everyone, HuggingFaceTwin(self.plain)))
         for dtype in DTYPES:
-            yield Named("all layers", dtype, Scheduled(dtype, ListSchedule({})))
+            yield Named("all layers", dtype, Scheduled(dtype, everyone))
             yield Named("schedule", dtype, Scheduled(dtype, schedule))
         fewer = [each for each in cuts if each.depth == last]
         yield Named("fewer candidates", FULL, best(fewer, choosing, budget))
         shallow = [each for each in cuts if each.share == 1]
         yield Named("fewer layers", FULL, best(shallow, choosing, budget))
         if self.small is not None:
-            yield Named("small model", FULL, Scheduled(SMALL, ListSchedule({})))
+            yield Named("small model", FULL, Scheduled(SMALL, everyone))
             yield Named("small, then this", FULL, best([*map(Cascade, SHARES)], choosing, budget))
 
 
@@ -234,8 +233,6 @@ def measure_lists(plan: ListMeasureSettings) -> list[ListRow]:
 
     ConfigError, in one line, for a folder or a file that is none.
     """
-    if not is_of_lists(plan.run):
-        raise ConfigError(f"run={plan.run}: has no {LISTS}, which `eat adapt queries=` writes")
     given = [one for one in read_query_lists(plan.queries) if one.candidates]
     if len(given) < FEWEST:
         bound = f"must hold {FEWEST} lists or more, got {len(given)}"
@@ -272,11 +269,7 @@ def times(
     nothing is timed."""
     if not plan.timing.enabled:
         return {}
-
-    def run(one: Named) -> Callable[[Pairs], Any]:
-        return one.run or (lambda pairs: one.strategy.run(models, pairs))
-
-    settings = {number: (run(one), lists) for number, one in enumerate(named)}
+    settings = {n: (partial(one.strategy.run, models), lists) for n, one in enumerate(named)}
     with undisturbed(plan.threads):
         return time_interleaved(settings, plan.timing.repeats, block=2)
 

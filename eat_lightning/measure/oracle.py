@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from eat_lightning.answer_kind import SINGLE
-from eat_lightning.infer.recorded import Outcome, Recorded
+from eat_lightning.infer.recorded import Recorded
+from eat_lightning.text_io import run_tokens
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,9 @@ def oracle_of(recorded: Recorded, wanted_B: np.ndarray | None = None) -> Oracle:
 
 def cost(recorded: Recorded, oracle: Oracle) -> float:
     """Mean token_layers: tokens summed over the layers run / (first tokens x num_layers)."""
-    nothing = np.zeros_like(oracle.depth_B)
-    last_BC = recorded.guesses[len(recorded.tokens_LB)]
-    return float(Outcome(recorded, last_BC, oracle.depth_B, nothing, {}).token_layers_B.mean())
+    tokens_LB = recorded.tokens_LB
+    token_layers_B = run_tokens(tokens_LB, oracle.depth_B).sum(0) / tokens_LB[0]
+    return float(token_layers_B.mean() / len(tokens_LB))
 
 
 def oracle_lines(recorded: Recorded) -> list[str]:

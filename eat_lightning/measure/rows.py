@@ -21,7 +21,8 @@ from eat_lightning.errors import Faults
 from eat_lightning.infer.backend import FullDepthIfFound
 from eat_lightning.infer.latency import TimedCall, keep_kernels, time_all, undisturbed
 from eat_lightning.infer.precision import PLAIN, in_dtype, in_form
-from eat_lightning.infer.record import Recorded, record
+from eat_lightning.infer.record import record
+from eat_lightning.infer.recorded import Recorded
 from eat_lightning.infer.recorded_texts import RecordedTexts, flops_of
 from eat_lightning.infer.text_windows import TextAnswers, TextWindows, WindowPack, text_answers
 from eat_lightning.measure.baselines import HuggingFaceTwin

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from eat_lightning.errors import ConfigError, Faults
-from eat_lightning.infer.onnx_backend import Export, OnnxBackend
+from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.infer.precision import DTYPES, PLAIN, form_of, in_dtype, in_form
 from eat_lightning.infer.stricter_exits import StricterExits
 from eat_lightning.infer.torch_backend import TorchBackend
@@ -134,7 +134,7 @@ def at_choice(fitter: Fitter, choice: ExitChoice) -> AdaptiveEncoder:
 
 def open_export(
     export: Export, certificate: str | None = None, policies: Sequence[Policy] | None = None
-) -> OnnxBackend:
+) -> Export:
     """policies: None are the certificate's. ConfigError where the certificate holds for another
     combination, and for what an export cannot do."""
     if certificate is None:
@@ -143,11 +143,11 @@ def open_export(
         rule = export.methods.get("exit") if chosen else None
         if rule and (faults := idle_faults(chosen, rule.build())):
             raise ConfigError.of(faults)
-        return OnnxBackend(export, StricterExits(export.layers, policies=chosen))
+        return export.with_exits(StricterExits(export.layers, policies=chosen))
     valid = Certificate.read(export, certificate)
     chosen = tuple(valid.policies if policies is None else policies)
     export.check_policies(chosen)
     exits = StricterExits(export.layers, export.stricter(valid.methods["exit"]), chosen)
-    here = OnnxBackend(export, exits).identity()
+    here = export.with_exits(exits).identity()
     valid.check(here | {"exit": valid.holds_for["exit"]})
-    return OnnxBackend(export, exits.deep() if valid.fallback else exits)
+    return export.with_exits(exits.deep() if valid.fallback else exits)

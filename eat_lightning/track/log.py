@@ -17,7 +17,7 @@ from eat_lightning.errors import ConfigError, in_one_line
 from eat_lightning.files import as_dict
 
 if TYPE_CHECKING:
-    from eat_lightning.infer.record import Recorded
+    from eat_lightning.infer.recorded import Recorded
     from eat_lightning.runs.row import Row
     from eat_lightning.runs.run import Run
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.infer.recorded import Outcome, Recorded
-from eat_lightning.measure.settings import label
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.model.contracts import ExitRule, Policy
 from eat_lightning.model.heads import slot_faults
 from eat_lightning.model.policies import build_policies
 from eat_lightning.model.specification import Specification
+from eat_lightning.runs.row import label
 from eat_lightning.runs.run import Run
 
 

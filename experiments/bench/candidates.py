@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from eat_lightning.infer.precision import in_dtype
-from eat_lightning.infer.prepacked import cannot, prepacked
+from eat_lightning.infer.prepacked import cannot_in, prepacked
 from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.methods.attention.dense import Dense
 from eat_lightning.methods.exit.confidence import Confidence
@@ -160,7 +160,7 @@ def add_prepacked(field: Field, twins: Mapping[str, str]) -> None:
     the candidates, EAT's the last; a twin is set against its static candidate's twin."""
     origins = [field[name] for name in twins]
     encoders = [origin.encoder for origin in origins if origin.encoder]
-    if reason := cannot(encoders[-1]):
+    if reason := cannot_in(origins[-1].dtype):
         field.missing.append(f"{[*twins.values()][-1]}: no rows, {reason}")
         return
     for c, encoder in zip(origins, encoders, strict=True):

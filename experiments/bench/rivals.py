@@ -50,7 +50,7 @@ def is_installed(rival: str, field: Field) -> bool:
 class Graphs(Runner):
     """An exported model that is given token ids, and so has no tokenizer."""
 
-    def open_tokenizer(self) -> None:
+    def open_reader(self) -> Any:
         return None
 
 

@@ -15,7 +15,8 @@ from eat_lightning.data.source import Source, read_file
 from eat_lightning.data.split import Split, make_split
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.precision import form_of, in_form
-from eat_lightning.infer.record import Recorded, record
+from eat_lightning.infer.record import record
+from eat_lightning.infer.recorded import Recorded
 from eat_lightning.runs.run import Run
 
 from .typos import with_typos

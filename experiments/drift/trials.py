@@ -13,7 +13,7 @@ from pandas import DataFrame
 
 from eat_lightning.deploy.drift.monitor import ALARM, RETURN, DriftEvent, Monitor
 from eat_lightning.deploy.drift.observation import Observation, observations
-from eat_lightning.infer.record import Recorded
+from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.contracts import ExitRule
 
 CONTROL, SHIFT, RECOVERY = "control", "shift", "recovery"

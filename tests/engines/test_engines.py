@@ -103,7 +103,7 @@ def test_a_closed_exit_is_no_graphs_end(run: Path, policies: tuple[Any, ...]):
     asked = plan(run=str(run), threads=1, exit={"tau": [1.0, 0.7]})
     model = opening.OfRun(Run.open(run), asked.opening, policies)
     theirs = model.open("onnx")
-    assert theirs.export.layers == ([1, 2] if policies else [2])
+    assert theirs.layers == ([1, 2] if policies else [2])
     fit = TEXTS[:4]  # longer ones are refused
     assert_same(theirs.answer(fit), model.open("torch").answer(fit), 1e-4)
 
@@ -128,13 +128,13 @@ def test_auto_races_once_and_says_what_it_chose(run: Path, times: list, capsys: 
     """One verdict at batch 1, another in batches, from one race; another machine races again."""
     (run / trials.FILE).unlink(missing_ok=True)
     times.append(FOUND)
-    assert opened(run, "auto", batch=1).export.runner.engine == "openvino"
+    assert opened(run, "auto", batch=1).engine == "openvino"
     assert not times
     assert (
         "backend=auto: openvino (ms an example, 1 at once: openvino 1.00" in capsys.readouterr().err
     )
     batches = opened(run, "auto", mode="triage", batch=32)
-    assert not hasattr(batches, "export")  # torch
+    assert not hasattr(batches, "engine")  # torch
     kept = json.loads((run / trials.FILE).read_text())
     elsewhere = [entry | {"machine": {"processor": "another"}} for entry in kept]
     (run / trials.FILE).write_text(json.dumps(elsewhere))
@@ -147,7 +147,7 @@ def test_auto_races_once_and_says_what_it_chose(run: Path, times: list, capsys: 
 def test_auto_on_an_export_races_its_two_engines(run: Path, times: list):
     export = opened(run, "onnx").folder
     times.append({name: FOUND[name] for name in ("onnx", "openvino")})
-    assert opened(export, "auto", batch=1).export.runner.engine == "openvino"
+    assert opened(export, "auto", batch=1).engine == "openvino"
     assert (export / trials.FILE).is_file()
 
 
@@ -157,7 +157,7 @@ def test_who_is_not_there_or_cannot_is_named_in_a_line(
     (run / trials.FILE).unlink(missing_ok=True)
     monkeypatch.setattr(sessions, "find_spec", lambda name: None if name == "openvino" else 1)
     times.append({name: FOUND[name] for name in ("torch", "onnx")})
-    assert opened(run, "auto", batch=1).export.runner.engine == "onnx"
+    assert opened(run, "auto", batch=1).engine == "onnx"
     (line, _) = capsys.readouterr().err.splitlines()
     needs = "backend=openvino needs openvino: pip install openvino"
     assert line == f"backend=auto: openvino is left out: {needs}"

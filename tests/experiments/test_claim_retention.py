@@ -8,7 +8,7 @@ import numpy as np
 import yaml
 from studies import EAT, claim_in, keep, make_row
 
-from eat_lightning.infer.record import Recorded
+from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.specification import build
 from eat_lightning.report.claim import Claim
 from eat_lightning.report.table import Table

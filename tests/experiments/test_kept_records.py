@@ -10,7 +10,8 @@ from models import kinds, method, ragged, tiny
 from studies import EAT, keep, make_recorded, make_row
 
 from eat_lightning.answer_kind import SINGLE
-from eat_lightning.infer.record import Recorded, record
+from eat_lightning.infer.record import record
+from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.exit.prototype import PrototypeDistance

@@ -98,11 +98,6 @@ def test_a_narrowed_encoder_is_saved_loaded_trained_further_and_counted(tmp_path
 
 
 def test_what_cannot_be_narrowed():
-    assert width_faults(tiny(), 5, 25) == [
-        "heads must be in 1..4, got 5",
-        "inner must be in 1..24, got 25",
-    ]
-    assert width_faults(tiny(), 0, 8) == ["heads must be 1 or more, got 0"]
     (fault,) = width_faults(tiny(relative_buckets=8), 2, 24)
     assert fault.startswith("heads must be 4, got 2: this encoder's layers share a relative")
     encoder = tiny("nystrom")
@@ -142,8 +137,6 @@ def test_layers_leave():
     with torch.no_grad():
         short = encoder(ragged(), PassOptions(skips=frozenset({2, 4, 6})))
         torch.testing.assert_close(made(ragged()).logits_BC, short.logits_BC)
-    (fault,) = width_faults(tiny(exit="confidence"), 4, 24, 3)
-    assert fault.startswith("layers must be 6, got 3: early heads, exit rule or reduction of this")
     assert width_faults(encoder, 4, 24, 9) == ["layers must be in 1..6, got 9"]
 
 

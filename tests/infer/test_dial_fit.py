@@ -220,9 +220,12 @@ def test_every_rule_with_a_knob_has_a_dial_that_is_nested(kind: str):
     assert len(points) > 2
     for each in points:
         assert Within(knob.bounds, each=True).lines(kind, each.exit) == []
-    depths = [recorded.under(at_point(encoder.exit, each.exit)).depth_B for each in points]
+    outcomes = [recorded.under(at_point(encoder.exit, each.exit)) for each in points]
+    depths = [outcome.depth_B for outcome in outcomes]
     assert (depths[0] == 6).all()
     assert all((laxer <= stricter).all() for stricter, laxer in pairwise(depths))
+    same_B = encoder.kind.same(outcomes[-1].logits_BC, recorded.guesses[6])
+    assert points[-1].agreement == pytest.approx(same_B.mean())
 
 
 @pytest.mark.parametrize("kind", KNOBS)

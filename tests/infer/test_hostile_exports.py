@@ -84,7 +84,7 @@ def export(tmp_path: Path) -> Path:
 
 
 def answered(folder: Path, engine: str) -> Any:
-    return Export.open(folder, engine=engine).runner.answer([["good film"], ["bad"]])
+    return Export(folder, engine=engine).answer([["good film"], ["bad"]])
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -102,14 +102,14 @@ def test_links_pipes_and_large_files_are_refused(export: Path, name: str):
     path = export / name
     path.unlink()
     path.symlink_to(export.parent / "secret")
-    assert refused(Export.open, export).endswith(f"{name}: a link, put the file itself there")
+    assert refused(Export, export).endswith(f"{name}: a link, put the file itself there")
     path.unlink()
     os.mkfifo(path)
-    assert refused(Export.open, export).endswith(f"{name}: no file that can be read")
+    assert refused(Export, export).endswith(f"{name}: no file that can be read")
     path.unlink()
     with path.open("wb") as file:
         file.truncate((16 << 30) + 1)  # takes no room on the disk
-    assert "bytes, and at most " in refused(Export.open, export)
+    assert "bytes, and at most " in refused(Export, export)
 
 
 def test_a_tokenizer_that_would_grow_a_text_is_refused(export: Path):
@@ -119,11 +119,11 @@ def test_a_tokenizer_that_would_grow_a_text_is_refused(export: Path):
     (export / "tokenizer.json").write_bytes(
         f'{{"model": {model}, "normalizer": {double}}}'.encode()
     )
-    assert "Replace must not lengthen a text" in refused(Export.open, export)
+    assert "Replace must not lengthen a text" in refused(Export, export)
     (export / "tokenizer.json").write_bytes(
         b'{"model": {"type": "WordPiece"}, "normalizer": {"type": 1}}'
     )
-    assert "tokenizer.json: not a tokenizer (" in refused(Export.open, export)
+    assert "tokenizer.json: not a tokenizer (" in refused(Export, export)
 
 
 def test_the_command_says_it_in_one_line(export: Path):

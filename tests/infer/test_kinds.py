@@ -13,12 +13,10 @@ from models import tiny
 from eat_lightning.answer_kind import MULTI, Score
 from eat_lightning.deploy.certify.__main__ import certify
 from eat_lightning.deploy.predict.explain import explained
-from eat_lightning.infer.dial_fit import fit_dial, flops_shares
 from eat_lightning.infer.onnx_runner import Runner
 from eat_lightning.infer.record import record
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.measure.__main__ import measure
-from eat_lightning.model.contracts import at_point
 from eat_lightning.model.heads import slot_faults
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
@@ -77,19 +75,6 @@ def test_measure_finds_a_point_by_agreement(run: Path):
     assert len(rows) == 1
     values = {name: getattr(rows[0], name) for name in Run.open(run).task.metrics}
     assert None not in values.values()
-
-
-def test_the_dial_counts_the_answers_that_stay(run: Path):
-    encoder = load_model(run / "model")[0]
-    recorded = record(encoder, Run.open(run).data().split("validation"))
-    cost_EB = flops_shares(encoder, encoder.exit, recorded)
-    points = fit_dial(encoder.exit, recorded, cost_EB, float(cost_EB[-1].mean()))
-    assert points[0].agreement == 1.0
-    laxest = recorded.under(at_point(encoder.exit, points[-1].exit))
-    full_BC = recorded.guesses[3]
-    same_B = encoder.kind.same(laxest.logits_BC, full_BC)
-    assert points[-1].agreement == pytest.approx(same_B.mean())
-    assert points[-1].cost < 1
 
 
 def test_records_are_read_as_they_were_written(run: Path, tmp_path: Path):

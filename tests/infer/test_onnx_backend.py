@@ -14,7 +14,8 @@ from finished import config_of, refused
 from eat_lightning.deploy.predict.__main__ import predict
 from eat_lightning.deploy.predict.explain import explained
 from eat_lightning.infer.onnx_backend import Export
-from eat_lightning.infer.stricter_exits import StricterExits, nobody_leaves, would_leave
+from eat_lightning.infer.onnx_runner import Runner, first_state, nobody_leaves
+from eat_lightning.infer.stricter_exits import StricterExits, would_leave
 from eat_lightning.long_texts import JOINS, LongTexts
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.policy.full_depth import FullDepth
@@ -51,7 +52,7 @@ def run() -> Path:
 
 @pytest.fixture(scope="module")
 def export(run: Path) -> Export:
-    return Export.open(run / "onnx-fp32", threads=1)
+    return Export(run / "onnx-fp32", threads=1)
 
 
 def assert_same(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> None:
@@ -113,14 +114,13 @@ def test_later_exits_by_hand():
 
 def test_what_the_exits_would_have_done(export: Export):
     """Everyone runs every layer, and from what the exits said comes what they do."""
-    runner = export.runner
     for policies in ((), (Veto(0.6),), (PerSource({"mail": 0.9}),)):
         exits = StricterExits(export.layers, policies=policies)
-        windows = [text.windows[0] for text in runner.reader(TEXTS)]
-        trace = runner.run(windows, nobody_leaves)
+        windows = [text.windows[0] for text in export.reader(TEXTS)]
+        trace = export.run_state(first_state(windows), nobody_leaves)
         assert set(trace.depth_B.tolist()) == {3}
         logits_BC, depth_B = would_leave(trace.guesses, exits.review(ABOUT))
-        done = runner.run(windows, exits.review(ABOUT))
+        done = export.run_state(first_state(windows), exits.review(ABOUT))
         assert depth_B.tolist() == done.depth_B.tolist()
         np.testing.assert_allclose(logits_BC, done.logits_BC, atol=1e-5)
 
@@ -138,9 +138,9 @@ def test_windows_are_read_as_the_run_reads_them(run: Path, export: Export, join:
     wanted = theirs.answer(texts)
     assert_same(ours.answer(texts), wanted)
     assert len({answer["windows"] for answer in wanted}) > 3
-    export.runner.reader, before = replace(export.runner.reader, long=long), export.runner.reader
-    assert_same(export.runner.answer(texts), wanted)
-    export.runner.reader = before
+    runner = Runner(export.folder, threads=1)
+    runner.reader = replace(runner.reader, long=long)
+    assert_same(runner.answer(texts), wanted)
 
 
 def test_the_command_takes_an_export(

@@ -10,7 +10,8 @@ import torch
 from models import method, ragged, tiny
 
 from eat_lightning.answer_kind import kind_of
-from eat_lightning.infer.record import Recorded, record, score
+from eat_lightning.infer.record import record, score
+from eat_lightning.infer.recorded import Recorded
 from eat_lightning.new.checks import Examples
 
 LAYERS = [2, 3, 4]

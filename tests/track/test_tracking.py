@@ -18,7 +18,7 @@ from training import TINY
 from eat_lightning.answer_kind import SingleLabel
 from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.record import Recorded
+from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.trace import Trace
 from eat_lightning.runs.row import Row, read
 from eat_lightning.track.log import (

@@ -93,7 +93,7 @@ def test_its_export_answers_as_it_does(run: Path):
         thin = len(found[batch]["thin_and_different"])
         for what in ("answers", "depth", "retention"):
             assert found[batch][f"{what}_equal"] >= found[batch]["examples"] - thin
-    answers = answered(open_export(Export.open(to, 1)))
+    answers = answered(open_export(Export(to, 1)))
     assert shares_alike(answers, answered(open_run(Run.open(run)))) > 0.9
 
 

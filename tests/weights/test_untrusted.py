@@ -287,7 +287,7 @@ def test_examples_that_do_not_fit_each_other(tmp_path: Path):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from eat_lightning.infer.record import Recorded
+    from eat_lightning.infer.recorded import Recorded
 
     sound = {"label": [0, 1], "length": [3, 4], "tokens_2": [2, 4]}
     sound |= {"logits_1": [[0.1, 0.2]] * 2, "logits_2": [[0.1, 0.2]] * 2}

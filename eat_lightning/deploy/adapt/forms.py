@@ -146,12 +146,12 @@ class Forms:
                 lambda batch: batch,
                 lambda out: Passed(out.logits_BC.float().numpy(), out.depth_B.numpy()),
             )
-        runner = self.backend(form, rule).runner
+        graphs = self.backend(form, rule)
 
         def run(state: dict[str, Any]) -> AnswerTrace:
             size = len(state["lengths_B"])
             review = None if joiner is None else full_depth_if_found(joiner, size)
-            return runner.run_state(state, review)
+            return graphs.run_state(state, review)
 
         return Deployed(run, state_of, lambda out: Passed(out.logits_BC, out.depth_B))
 

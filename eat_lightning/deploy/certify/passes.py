@@ -12,7 +12,7 @@ import numpy as np
 
 from eat_lightning.deploy.certify.plan import Prepared
 from eat_lightning.infer.backend import Backend
-from eat_lightning.infer.onnx_backend import Export, OnnxBackend
+from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.infer.recorded import Outcome, Recorded
 from eat_lightning.infer.recorded_texts import RecordedTexts, flops_of, static_flops_of
 from eat_lightning.infer.stricter_exits import StricterExits
@@ -40,9 +40,7 @@ class Passes:
     made: dict[str, Recorded] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        answers = self.torch_backend
-        if self.export is not None:
-            answers = OnnxBackend(self.export, StricterExits(self.export.layers))
+        answers = self.torch_backend if self.export is None else self.export
         answers.read_long(self.long)
         self.texts = TextWindows.of(self.split, answers.reader, answers.kind, answers.labels)
 
@@ -66,7 +64,7 @@ class Passes:
             return replace(self.torch_backend, encoder=self.backbone(candidate))
         rule = self.export.stricter(candidate.exit)
         exits = StricterExits(self.export.layers, rule, candidate.policies)
-        return OnnxBackend(self.export, exits)
+        return self.export.with_exits(exits)
 
     def outcome(self, candidate: Setting) -> Outcome:
         return self.recorded(candidate).under(candidate.exit)

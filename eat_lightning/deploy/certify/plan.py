@@ -113,7 +113,7 @@ def prepare(plan: CertifySettings) -> Prepared:
     faults.check()
     made = Specification.of_node("risk", risk).build()
     Faults(kind_faults(made, run.kind)).check()
-    export = Export.open(plan.onnx, plan.threads, plan.engine) if plan.onnx else None
+    export = Export(plan.onnx, plan.threads, plan.engine) if plan.onnx else None
     chains = run_chains(plan, run) if export is None else export_chains(plan, run, export)
     procedure = Specification.of_node("procedure", plan.procedure).build()
     Faults(procedure.refuses(len(chains), made.none_at_full_depth)).check()

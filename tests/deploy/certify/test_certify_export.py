@@ -48,7 +48,7 @@ def test_what_is_chosen_is_what_the_graphs_do(runs: Path, capsys: pytest.Capture
     rule = held["exit"]
     assert min(rule.arguments["tau"]) >= 0.7
     # The same from running the export with that rule, and at full depth.
-    export = Export.open(runs / "onnx", 1)
+    export = Export(runs / "onnx", 1)
     split = Run.open(runs / "run").data().split("certificate")
     answerer = open_export(export, certificate.name, None)
     answers = answerer.answer([list(split.text(i)) for i in range(len(split))])
@@ -68,7 +68,7 @@ def test_a_stricter_tau_than_the_graphs_own(runs: Path):
     certificate = call(runs, *LEVEL, "taus=[0.8]")
     assert certificate.methods["exit"].tau == 0.8
     texts = [[" ".join(["good", "bad", "film", "not"][i % 4 : 1 + i % 5])] for i in range(30)]
-    export = Export.open(runs / "onnx", 1)
+    export = Export(runs / "onnx", 1)
     ours = open_export(export, certificate.name, None).answer(texts)
     theirs = open_run(Run.open(runs / "run"), {"tau": 0.8}).answer(texts)
     assert [a["depth"] for a in ours] == [a["depth"] for a in theirs]
@@ -86,14 +86,14 @@ def test_no_point_is_laxer_than_the_graphs(runs: Path):
     assert len(call(runs, *LEVEL, "exits=each").holds_for["exit"].arguments["layers"]) in (1, 2)
     one = call(runs, *LEVEL, "layers=[2]", "level=0.9", "name=one")
     assert one.holds_for["exit"].arguments["layers"] == [2]
-    found = open_export(Export.open(runs / "onnx", 1), "one", None).answer([["good"]] * 3)
+    found = open_export(Export(runs / "onnx", 1), "one", None).answer([["good"]] * 3)
     assert {answer["depth"] for answer in found} <= {2, 3}
 
 
 def test_another_combination_is_refused(runs: Path):
     name = call(runs, *LEVEL).name
     torch_made = certify(config_of("certify", runs / "run", *LEVEL, "name=torch"))
-    export = Export.open(runs / "onnx", 1)
+    export = Export(runs / "onnx", 1)
     shutil.copytree(runs / "run/certificates", runs / "onnx/certificates", dirs_exist_ok=True)
     message = refused(open_export, export, "torch", None)
     assert "runtime (torch there, onnxruntime here)" in message
@@ -103,7 +103,7 @@ def test_another_combination_is_refused(runs: Path):
     message = refused(open_export, export, "none-such", None)
     assert message == f"certificate=none-such: onnx has only {name}, torch"
     assert torch_made.holds_for["runtime"] == "torch"
-    message = refused(open_export, Export.open(changed(runs / "onnx", strength=0.9), 1), name, None)
+    message = refused(open_export, Export(changed(runs / "onnx", strength=0.9), 1), name, None)
     assert message.startswith(f"certificate={name} holds for another export (")
 
 

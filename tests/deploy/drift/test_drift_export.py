@@ -32,7 +32,7 @@ TEXTS = [[" ".join(["good", "bad", "film", "not"][i % 4 : 1 + i % 5])] for i in 
 
 @pytest.mark.parametrize("policies", [(), (Veto(0.6),)])
 def test_an_export_observes_the_same_in_both_states(pair: tuple[Path, Path], policies: Any):
-    backend = open_export(Export.open(pair[1], 1), None, policies)
+    backend = open_export(Export(pair[1], 1), None, policies)
     early, _ = seen_by(backend, TEXTS, deep=False)
     exits, answers = seen_by(backend, TEXTS, deep=True)
     assert_alike(early, exits)
@@ -43,7 +43,7 @@ def test_an_export_observes_the_same_in_both_states(pair: tuple[Path, Path], pol
 def test_the_reference_of_an_export(pair: tuple[Path, Path], capsys: pytest.CaptureFixture):
     """By the export's own graphs and policies; the run's and other policies' are refused."""
     run, onnx = pair
-    export = Export.open(onnx, 1)
+    export = Export(onnx, 1)
     drift(config_of("drift", run))
     with pytest.raises(ConfigError) as caught:
         drift(config_of("drift", run, f"onnx='{onnx}'", "stream=-"))
