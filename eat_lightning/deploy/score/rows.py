@@ -17,14 +17,17 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from eat_lightning import errors
 from eat_lightning.deploy.score.columns import JsonColumns
 from eat_lightning.deploy.score.inputs import Input, Shard
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.text_io import decoded, split_texts, texts_of, without_half_pairs
 
 ABOUT = ("source", "mime")  # what policies and certificates by source ask of an example
 SHOWN = 2000  # characters of a rejected row that are kept
+
+
+class Unreadable(Exception):
+    """A shard that cannot be read to its end."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,12 @@ class Window:
 
 
 def windows(shard: Shard, reading: Reading) -> Iterator[Window]:
-    """ConfigError where the file is damaged, gone, or lacks a column."""
+    """Unreadable where the file is damaged, gone, or lacks a column."""
     made = table_windows if shard.input.format in ("parquet", "csv") else line_windows
-    with errors.reading(shard.input.path, pa.ArrowException):
+    try:
         yield from made(shard, reading)
+    except (OSError, pa.ArrowException, ConfigError) as error:
+        raise Unreadable(f"{shard.input.path}: cannot be read ({one_line(error, 160)})") from None
 
 
 def names_of_texts(there: Sequence[str], reading: Reading, path: Any) -> list[str]:

@@ -14,12 +14,13 @@ from eat_lightning.deploy.score.output import Output, OutputFails
 from eat_lightning.deploy.score.rows import (
     Reading,
     Reject,
+    Unreadable,
     Window,
     kept_schema,
     windows,
 )
 from eat_lightning.deploy.score.scorer import Answers, Scorer
-from eat_lightning.errors import ConfigError, one_line
+from eat_lightning.errors import one_line
 from eat_lightning.text_io import refusal
 
 MOST_TRIES = 2  # of a shard: what kills two workers is what kills
@@ -86,7 +87,7 @@ class Job:
         try:
             for _ in self.scored(shard, tally):
                 yield ShardEvent(place, tally)
-        except (OutputFails, ConfigError) as error:
+        except (OutputFails, Unreadable) as error:
             yield ShardEvent(place, tally, fault=str(error), fatal=isinstance(error, OutputFails))
         except Exception as error:  # the model's, of whatever kind: other shards may be sound
             why = one_line(error, 160) or type(error).__name__

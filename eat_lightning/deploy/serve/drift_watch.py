@@ -28,7 +28,7 @@ STEADY, DRIFTED, OFF = "steady", "drifted", "off"
 @cache
 def tell(line: str) -> None:
     """Once: the next write meets the same."""
-    print(line, file=sys.stderr, flush=True)
+    print(f"drift: {line}", file=sys.stderr, flush=True)
 
 
 class DriftWatch:
@@ -78,7 +78,7 @@ class DriftWatch:
             monitor.restore(kept["monitor"])
             self.began = began
         except (KeyError, TypeError, ValueError, OSError) as error:
-            tell(f"drift: what {file} keeps is left out ({reason(error)}): begun anew")
+            tell(f"what {file} keeps is left out ({reason(error)}): begun anew")
 
     def keep(self, soon: bool = False) -> None:
         """Write what was learnt since the last time: after an event at once, else every second."""
@@ -89,7 +89,7 @@ class DriftWatch:
         try:
             write_json(self.file, content)
         except OSError as error:
-            tell(f"drift: {self.file} cannot be written ({error})")
+            tell(f"{self.file} cannot be written ({error})")
         self.changed, self.written = False, time.monotonic()
 
     def observe(self, seen: Observation) -> DriftEvent | None:

@@ -17,7 +17,7 @@ from typing import Any
 from eat_lightning.deploy.drift.decisions import TEXTS, DecisionLog
 from eat_lightning.deploy.drift.monitor import ALARM, DriftEvent
 from eat_lightning.deploy.serve.body import RequestExample
-from eat_lightning.deploy.serve.drift_watch import DriftWatch, tell
+from eat_lightning.deploy.serve.drift_watch import DriftWatch
 from eat_lightning.deploy.serve.metrics import Metrics
 from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.deploy.serve.remote import Remote
@@ -43,11 +43,20 @@ class Gateway:
         self.plan, self.about, self.open_model = plan, model.about, open_model
         self.events: deque[dict[str, Any]] = deque(maxlen=20)  # of drift
         self.reloading = asyncio.Lock()
-        self.stopping = False
+        self.stopping = self.log_failed = False
         self.metrics = Metrics(self.about.num_layers)
         self.drift = DriftWatch(self.about.normal, plan.drift.monitors, plan.drift.state)
         self.queue = Queue(plan.queue, plan.examples_at_once, plan.wait_ms / 1000)
-        self.worker = Worker(model, self.queue, self)
+        self.worker = Worker(
+            model,
+            self.queue,
+            plan,
+            finished=self.finished,
+            revive=lambda: self.open_model(self.plan),
+            deep=lambda: self.drift.deep and self.plan.drift.fallback,
+            batched=self.metrics.te.batched,
+            died=self.metrics.deaths.inc,
+        )
 
     def start(self) -> None:
         """Start in the event loop."""
@@ -60,10 +69,6 @@ class Gateway:
             await asyncio.sleep(WATCH_S)
             await self.worker.check()
             self.drift.keep()
-
-    @property
-    def deep(self) -> bool:
-        return self.drift.deep and self.plan.drift.fallback
 
     @property
     def state(self) -> str:
@@ -134,7 +139,9 @@ class Gateway:
         try:
             self.log.add([line | {"drift": self.drift.state} for line in lines])
         except OSError as error:
-            tell(f"log={self.plan.log}: cannot be written ({error})")
+            if not self.log_failed:
+                print(f"log={self.plan.log}: cannot be written ({error})", file=sys.stderr)
+            self.log_failed = True
 
     def drifted(self, event: DriftEvent) -> None:
         message = f"steady again after {event.at} answers"

@@ -10,21 +10,19 @@ import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import HTTPException
 
 from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.model import AnswerScores
+from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.deploy.serve.remote import Remote, WorkerDied
 from eat_lightning.text_io import refusal
-
-if TYPE_CHECKING:
-    from eat_lightning.deploy.serve.gateway import Gateway
 
 KILL_S = 5  # for a killed model's last batch to end
 FOREVER_S = 3600.0  # an empty queue is looked at again
@@ -128,17 +126,23 @@ class Queue:
 
 @dataclass(eq=False)
 class Worker:
-    """Has the model answer batches, and tells the gateway.
+    """Has the model answer batches. finished: takes answers and refusals; batched: each batch that
+    was answered; died: each death.
 
     A model that fails on a batch is tried on each of its examples alone, so that one cannot take
     the others' answers. Where the model's process dies, or takes longer than `stuck_s` and is
-    killed, its batch is refused and another one is made; a refused example is never tried again,
+    killed, its batch is refused and `revive` makes another; a refused example is never tried again,
     since it may be what kills.
     """
 
     model: Remote
     queue: Queue
-    gateway: Gateway
+    plan: ServeSettings
+    finished: Callable[[Sequence[tuple[Ask, Answer | Refused]]], None]
+    revive: Callable[[], Remote]
+    deep: Callable[[], bool]
+    batched: Callable[[Sequence[Ask]], None]
+    died: Callable[[], None]
     seconds_each: float = 0.005  # of an example; a moving mean
     is_up: bool = True
 
@@ -170,7 +174,7 @@ class Worker:
             self.refuse(asks, Refused(503, "the worker died with this request", 1))
             await self.replace(error)
         else:
-            self.gateway.metrics.te.batched(asks)
+            self.batched(asks)
             taken_s = (time.monotonic() - start) / len(asks)
             self.seconds_each += 0.1 * (taken_s - self.seconds_each)
 
@@ -191,7 +195,7 @@ class Worker:
     async def stream(self, asks: list[Ask]) -> None:
         """Settle each chunk of answers as it comes. Kills a model that is stuck."""
         loop = asyncio.get_running_loop()
-        examples, deep = [ask.example for ask in asks], self.gateway.deep
+        examples, deep = [ask.example for ask in asks], self.deep()
 
         def chunks() -> None:
             for places, answers in self.model.stream(examples, deep):
@@ -202,7 +206,7 @@ class Worker:
                 loop.call_soon_threadsafe(self.finish, pairs)
 
         streaming = loop.run_in_executor(self.thread, chunks)
-        _, stuck = await asyncio.wait({streaming}, timeout=self.gateway.plan.stuck_s)
+        _, stuck = await asyncio.wait({streaming}, timeout=self.plan.stuck_s)
         if stuck:
             self.model.kill()
         await streaming
@@ -212,7 +216,7 @@ class Worker:
 
     def finish(self, pairs: Sequence[tuple[Ask, Answer | Refused]]) -> None:
         try:
-            self.gateway.finished(pairs)  # first: it takes out what is not for clients
+            self.finished(pairs)  # first: it takes out what is not for clients
         finally:
             for ask, answer in pairs:
                 if ask.future.done():  # who asked gave up
@@ -235,12 +239,12 @@ class Worker:
     async def replace(self, why: object) -> None:
         """Try until it works: there is nothing better to do, and the queue has a bound."""
         print(f"{why}: starting another", file=sys.stderr, flush=True)
-        self.gateway.metrics.deaths.inc()
+        self.died()
         self.is_up = False
         await asyncio.to_thread(self.model.close)
         while self.queue.asks or not self.queue.closed:
             try:
-                self.model = await asyncio.to_thread(self.gateway.open_model, self.gateway.plan)
+                self.model = await asyncio.to_thread(self.revive)
                 self.is_up = True
                 return
             except Exception as error:
@@ -256,7 +260,7 @@ class Worker:
     async def stop(self) -> None:
         """End when all that waits is answered, or after `stop_s` without the rest."""
         self.queue.close()
-        _, late = await asyncio.wait({self.task}, timeout=self.gateway.plan.stop_s)
+        _, late = await asyncio.wait({self.task}, timeout=self.plan.stop_s)
         if late:
             self.queue.asks.clear()
             self.model.kill()
