@@ -1,4 +1,5 @@
-"""Points that exits lose against full depth, for each budget and agreement of kept rows.
+"""Points that exits lose against full depth, for each budget and agreement of kept rows, and how they
+compare with a student of fewer layers where the rows hold one of the same task and seed.
 
 python -m experiments.one_pass.losses FOLDER...    # kept rows, or runs with their examples
 """
@@ -26,7 +27,8 @@ def lines(measured: list[Measured]) -> Iterator[dict[str, Any]]:
         asked = next((f"{name} {x:g}" for name, x in wanted.items() if x is not None), None)
         if asked is None or row.reduction.kind != "none":
             continue
-        yield {"task": row.task, "run": row.run, "seed": row.seed, "asked": asked} | loss(each)
+        named = {"task": row.task, "run": row.run, "seed": row.seed, "asked": asked}
+        yield named | loss(each) | beside(each, measured)
 
 
 def loss(measured: Measured) -> dict[str, Any]:
@@ -43,6 +45,24 @@ def loss(measured: Measured) -> dict[str, Any]:
         "minus full depth": f"{lost.value:+.2f} ({lost.low:+.2f} to {lost.high:+.2f})",
         "changed": f"{100 * np.mean(answer_B != full_B):.2f} %",
     }
+
+
+def beside(exits: Measured, measured: list[Measured]) -> dict[str, Any]:
+    """Compare exits with each student: a trained static model of fewer layers."""
+    row, found = exits.row, {}
+    for other in measured:
+        is_static = other.row.exit.kind == "never" and not other.row.baseline
+        fewer = other.row.num_layers < row.num_layers
+        if is_static and fewer and (other.row.task, other.row.seed) == (row.task, row.seed):
+            more = paired_difference(right(exits), right(other)).times(100)
+            found[f"minus {other.row.run} ({100 * right(other).mean():.2f})"] = more.text(sign="+")
+    return found
+
+
+def right(measured: Measured) -> np.ndarray:
+    """Tell for each example if its answer is its label."""
+    outcome = measured.known
+    return outcome.logits_BC.argmax(1) == outcome.recorded.labels
 
 
 def main(folders: list[str]) -> None:
