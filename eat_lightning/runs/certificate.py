@@ -38,7 +38,6 @@ from eat_lightning.weights.untrusted import json_of
 
 FOLDER = "certificates"
 TORCH = "torch"
-# Of a certificate that does not name them.
 WITHOUT: dict[str, Any] = {  # of certificates that lack a key
     "policy": [],
     "second": [],
