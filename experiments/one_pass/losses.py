@@ -1,5 +1,6 @@
-"""Points that exits lose against full depth, for each budget and agreement of kept rows, and how they
-compare with a student of fewer layers where the rows hold one of the same task and seed.
+"""Points that exits lose against full depth, for each budget and agreement of kept rows.
+
+Where the rows hold a student of fewer layers, of the same task and seed, they stand beside it.
 
 python -m experiments.one_pass.losses FOLDER...    # kept rows, or runs with their examples
 """
