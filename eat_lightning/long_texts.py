@@ -197,7 +197,8 @@ class Reader:
         return TokenWindow(ids, types)
 
 
-class AnswerRequest(NamedTuple):
+@dataclass(frozen=True)
+class AnswerRequest:
     """Windows that are answered together.
 
     Args:
@@ -258,7 +259,7 @@ class Joiner:
         for pack in packs([len(window.ids) for window in request.windows]):
             together = [request.windows[i] for i in pack]
             about = [request.about[i] for i in pack]
-            for rows_B, trace, exits in run(request._replace(windows=together, about=about)):
+            for rows_B, trace, exits in run(replace(request, windows=together, about=about)):
                 for place, row in enumerate(rows_B.tolist()):
                     one = np.array([place])
                     done[pack[row]] = trace.take(one), exits.take(one)

@@ -84,11 +84,11 @@ class ListBackend(TorchBackend):
         self.exits = sorted({*self.schedule.counts, self.num_layers})
 
     def run(self, request: AnswerRequest) -> Iterator[Passed]:
-        windows, about, deep, _ = request
+        windows, about = request.windows, request.about
         list_B = self.lists_of(windows)
         order_B = np.argsort(list_B, kind="stable")
         batch = self.batch_of([windows[row] for row in order_B], [about[row] for row in order_B])
-        schedule = ListSchedule({}) if deep else self.schedule
+        schedule = ListSchedule({}) if request.deep else self.schedule
         trace = in_numpy(rerank(self.encoder, batch, list_B[order_B], schedule))
         yield order_B, trace, trace
 

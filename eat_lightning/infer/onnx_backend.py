@@ -116,11 +116,11 @@ class Export(Runner, Backend):
         return Recorded.of(split, guesses, tokens_LB, Never(), **known)
 
     def run(self, request: AnswerRequest) -> Iterator[Passed]:
-        windows, about, deep, joiner = request
+        windows, about, joiner = request.windows, request.about, request.joiner
         exits, state = self.stricter_exits, first_state(windows)
         if joiner is not None:
             exits = replace(exits, policies=(*exits.policies, FullDepthIfFound(joiner)))
-        if not deep:
+        if not request.deep:
             for rows_B, trace in self.leaving(state, exits.review(about)):
                 yield rows_B, (gone := trace.take(rows_B)), gone
             return

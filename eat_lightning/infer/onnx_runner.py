@@ -101,9 +101,10 @@ class Runner(long_texts.Answerer):
         return self.sessions[name]
 
     def run(self, request: long_texts.AnswerRequest) -> Iterator[long_texts.Passed]:
-        windows, _, deep, joiner = request
+        windows, joiner = request.windows, request.joiner
         review = None if joiner is None else full_depth_if_found(joiner, len(windows))
-        for gone_B, trace in self.leaving(first_state(windows), nobody_leaves if deep else review):
+        review = nobody_leaves if request.deep else review
+        for gone_B, trace in self.leaving(first_state(windows), review):
             yield gone_B, (gone := trace.take(gone_B)), gone
 
     def run_state(self, state: State, review: Review | None = None) -> AnswerTrace:

@@ -92,11 +92,11 @@ class TorchBackend(Backend):
         return record(self.encoder, split, batch, title)
 
     def run(self, request: AnswerRequest) -> Iterator[Passed]:
-        windows, about, deep, joiner = request
-        encoder, batch = self.encoder, self.batch_of(windows, about)
+        joiner = request.joiner
+        encoder, batch = self.encoder, self.batch_of(request.windows, request.about)
         if joiner is not None:
             encoder = encoder.replacing(policies=(*encoder.policies, FullDepthIfFound(joiner)))
-        if not deep:
+        if not request.deep:
             for rows_G, trace in streamed(encoder, batch):
                 found = in_numpy(trace)
                 yield rows_G.numpy(), found, found
