@@ -29,8 +29,12 @@ class VectorClassifier(VectorHead):
         """Give the width of the features."""
         return self.vector_width(shape)
 
+    def _dense_width(self, shape: Shape) -> int:
+        """Give the width of what the dense layer makes."""
+        return shape.hidden_size
+
     def bind(self, shape: Shape, exits: Sequence[int], num_labels: int) -> None:
-        width, read, bias = shape.hidden_size, self._num_features(shape), shape.biases
+        width, read, bias = self._dense_width(shape), self._num_features(shape), shape.biases
         self.dense = nn.Linear(read, width, bias=bias) if self.activation else None
         self.normed = nn.LayerNorm(width, eps=shape.eps, bias=bias) if self.norm else None
         self.dropout = nn.Dropout(shape.dropout)
@@ -52,7 +56,7 @@ class VectorClassifier(VectorHead):
             pooled_BD = self.dropout(pooled_BD)
         return self.classes(pooled_BD) / self.temperature
 
-    def flops(self, shape: Shape, num_labels: int, tokens_B: np.ndarray) -> float:
+    def flops(self, shape: Shape, num_labels: int, tokens_B: np.ndarray) -> np.ndarray | float:
         """Cost of one guess; pooling is left out."""
-        width, read = shape.hidden_size, self._num_features(shape)
+        width, read = self._dense_width(shape), self._num_features(shape)
         return 2.0 * (read * width + width * num_labels if self.activation else read * num_labels)

@@ -1,0 +1,132 @@
+"""Two texts laid beside each other at an exit: decomposable attention (Parikh et al. 2016) and the
+pooling of ESIM (Chen et al. 2017), with nothing to learn before the vectors are pooled.
+
+Each token x of one text looks for itself in the other: y is the mean of the other text's tokens,
+weighed by exp(10 cos), the cosine taken from the middle of the example. A head reads what
+`head=pair` reads, the mean and the largest |x - y| of each text, and the mean and the least cosine
+of its tokens to their nearest: dense, activation, dropout, classes.
+
+Shapes: B examples, T = 2 texts, L longest length, D width, V = T x (3 D + 2), W = T x (4 D + 2).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from eat_lightning.methods.head.pair import Pair
+from eat_lightning.model.method import method
+from eat_lightning.model.packed import Packed
+from eat_lightning.model.shape import Shape
+
+SHARPNESS = 10.0  # of the weights, by which a cosine is multiplied
+
+
+@method("head")
+class Aligned(Pair):
+    """Classifier of two texts, from their pooled vectors and how their tokens match.
+
+    Its dense layer is a quarter as wide as the encoder. Of a task of one text it is `head=pair`.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.changes_width = self.changes_width or self.texts == 2
+
+    def _dense_width(self, shape: Shape) -> int:
+        return super()._dense_width(shape) // (4 if self.texts == 2 else 1)
+
+    def _num_features(self, shape: Shape) -> int:
+        more = self.vector_width(shape) - super().vector_width(shape)
+        return super()._num_features(shape) + more
+
+    def vector_width(self, shape: Shape) -> int:
+        return self.texts * (3 * shape.hidden_size + 2 if self.texts == 2 else shape.hidden_size)
+
+    def vector(self, packed: Packed) -> Float[Tensor, "b v"]:
+        """Per text: mean, mean and largest distance, mean and least cosine; zeros but for the mean
+        where no token of the other text is left."""
+        if self.texts == 1:
+            return super().vector(packed)
+        with torch.autocast(packed.x_ND.device.type, enabled=False):  # cosines in bf16 are coarse
+            return self._matched(packed).flatten(1).to(packed.x_ND.dtype)
+
+    def _matched(self, packed: Packed) -> Float[Tensor, "b t p"]:
+        x_BLD, text_BL, size_BL = padded(packed)
+        texts_T1 = torch.arange(1, self.texts + 1, device=text_BL.device)[:, None]
+        belongs_BTL = text_BL[:, None] == texts_T1
+        mean_BTD = means(belongs_BTL, size_BL, x_BLD)
+        from_middle_BLD = x_BLD - mean_BTD.mean(1, keepdim=True)
+        gap_BLD, nearest_BL1, met_BL = laid_beside(x_BLD, from_middle_BLD, text_BL, size_BL)
+        belongs_BTL = belongs_BTL & met_BL[:, None]
+        about_BTX = means(belongs_BTL, size_BL, torch.cat([gap_BLD, nearest_BL1], -1))
+        inside_BTL1 = belongs_BTL[..., None]
+        largest_BTD = (gap_BLD[:, None] * inside_BTL1).amax(2)
+        least_BT1 = nearest_BL1[:, None].masked_fill(~inside_BTL1, 1.0).amin(2)
+        least_BT1 = least_BT1 * belongs_BTL.any(-1, keepdim=True)
+        return torch.cat([mean_BTD, about_BTX, largest_BTD, least_BT1], -1)
+
+    def look_at(self, vector_BV: Float[Tensor, "b v"]) -> None:
+        super().look_at(self._means(vector_BV))
+
+    def features(self, vector_BV: Float[Tensor, "b v"]) -> Float[Tensor, "b w"]:
+        features_BW = super().features(self._means(vector_BV))
+        if self.texts == 1:
+            return features_BW
+        more_BTX = vector_BV.unflatten(1, (self.texts, -1))[..., len(self.centre) :]
+        return torch.cat([features_BW, more_BTX.flatten(1)], -1)
+
+    def _means(self, vector_BV: Float[Tensor, "b v"]) -> Float[Tensor, "b m"]:
+        return vector_BV.unflatten(1, (self.texts, -1))[..., : len(self.centre)].flatten(1)
+
+    def flops(self, shape: Shape, num_labels: int, tokens_B: np.ndarray) -> np.ndarray | float:
+        """Cost of one guess: the products of all tokens with all, means of texts, the classifier."""
+        classifier = super().flops(shape, num_labels, tokens_B)
+        if self.texts == 1:
+            return classifier
+        width = shape.hidden_size
+        products_B = 4.0 * width * tokens_B**2
+        return products_B + 2.0 * self.texts * tokens_B * (2 * width + 1) + classifier
+
+
+def padded(
+    packed: Packed,
+) -> tuple[Float[Tensor, "b l d"], Float[Tensor, "b l"], Float[Tensor, "b l"]]:
+    """Vectors, number of the text (0: none) and tokens stood for, with examples side by side."""
+    layout = packed.layout
+    text_BL = layout.pad(packed.notes["text"])
+    if not layout.even:
+        text_BL = text_BL * layout.real_BL
+    x_BLD = layout.pad(packed.x_ND.float())
+    if packed.size_N is None:
+        return x_BLD, text_BL, torch.ones_like(x_BLD[..., 0])
+    return x_BLD, text_BL, layout.pad(packed.size_N.float())
+
+
+def means(
+    belongs_BTL: Bool[Tensor, "b t l"], size_BL: Float[Tensor, "b l"], x_BLX: Float[Tensor, "b l x"]
+) -> Float[Tensor, "b t x"]:
+    """Means over the tokens of each text; zeros of a text without any."""
+    weight_BTL = belongs_BTL * size_BL[:, None]
+    return weight_BTL @ x_BLX / weight_BTL.sum(-1, keepdim=True).clamp(min=1)
+
+
+def laid_beside(
+    x_BLD: Float[Tensor, "b l d"],
+    from_middle_BLD: Float[Tensor, "b l d"],
+    text_BL: Tensor,
+    size_BL: Float[Tensor, "b l"],
+) -> tuple[Float[Tensor, "b l d"], Float[Tensor, "b l 1"], Bool[Tensor, "b l"]]:
+    """Distance of each token to its likeness in the other text, the cosine to its nearest there,
+    and where there is one."""
+    unit_BLD = F.normalize(from_middle_BLD, dim=-1)
+    cosine_BLL = unit_BLD @ unit_BLD.transpose(1, 2)
+    other_BLL = text_BL[:, :, None] + text_BL[:, None, :] == 3  # 1 and 2: no other sum is 3
+    score_BLL = SHARPNESS * cosine_BLL + size_BL.log()[:, None]
+    score_BLL = score_BLL.masked_fill(~other_BLL, torch.finfo(score_BLL.dtype).min)
+    likeness_BLD = score_BLL.softmax(-1) @ x_BLD
+    nearest_BL1 = cosine_BLL.masked_fill(~other_BLL, -1.0).amax(-1, keepdim=True)
+    return (x_BLD - likeness_BLD).abs(), nearest_BL1, other_BLL.any(-1)
