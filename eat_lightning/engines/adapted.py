@@ -145,7 +145,7 @@ def encoder_of(
         column: the one logit of the classifier that is the answer, a score; None: all are.
     """
     early = list(range(depth_of(str(folder)) or 1))
-    head = {"kind": "pair", "layers": early, "texts": num_texts, "activation": "tanh"}
+    head = {"kind": "aligned", "layers": early, "texts": num_texts, "activation": "tanh"}
     judge = Specification(
         "exit", JUDGES[kind.problem_type], {"layers": early, **strict_point(kind)}
     )

@@ -279,9 +279,10 @@ def test_pairs_and_regression(task: str, tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_pair_heads_from_the_embedding_on(tmp_path: Path):
+@pytest.mark.parametrize("kind", ["pair", "aligned"])
+def test_heads_of_two_texts_from_the_embedding_on(kind: str, tmp_path: Path):
     """The first graph is a look-up and a head; a token knows its text in all of them."""
-    head = {"kind": "pair", "last": {"kind": "pooled", "pool": "mean"}}
+    head = {"kind": kind, "last": {"kind": "pooled", "pool": "mean"}}
     slots = "dense", "norm_topk", "confidence"
     run = make_run(tmp_path / "run", *slots, task="mnli", head=head, layers=[0, 2])
     about = exported(run)
@@ -293,9 +294,9 @@ def test_pair_heads_from_the_embedding_on(tmp_path: Path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", sorted({*kinds("head")} - {"pooled", "pair"}))
+@pytest.mark.parametrize("kind", sorted({*kinds("head")} - {"pooled", "pair", "aligned"}))
 def test_heads_are_exported_or_named(kind: str, tmp_path: Path):
-    """Other tests export the other two."""
+    """Other tests export the others."""
     run = make_run(tmp_path / "run", "dense", "norm_topk", "confidence", head={"kind": kind})
     if blockers := method("head", kind).export_blockers():
         with pytest.raises(ConfigError, match=f"^{blockers[0]}$"):

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -47,8 +46,8 @@ class Aligned(Pair):
         return self.texts * (3 * shape.hidden_size + 2 if self.texts == 2 else shape.hidden_size)
 
     def vector(self, packed: Packed) -> Float[Tensor, "b v"]:
-        """Per text: mean, mean and largest distance, mean and least cosine; zeros but for the mean
-        where no token of the other text is left."""
+        """Per text: mean, mean and largest distance, mean and least cosine. All but the mean are
+        zeros where no token of the other text is left."""
         if self.texts == 1:
             return super().vector(packed)
         with torch.autocast(packed.x_ND.device.type, enabled=False):  # cosines in bf16 are coarse
@@ -60,14 +59,14 @@ class Aligned(Pair):
         belongs_BTL = text_BL[:, None] == texts_T1
         mean_BTD = means(belongs_BTL, size_BL, x_BLD)
         from_middle_BLD = x_BLD - mean_BTD.mean(1, keepdim=True)
-        gap_BLD, nearest_BL1, met_BL = laid_beside(x_BLD, from_middle_BLD, text_BL, size_BL)
+        gap_BLD, nearest_BL, met_BL = laid_beside(x_BLD, from_middle_BLD, text_BL, size_BL)
         belongs_BTL = belongs_BTL & met_BL[:, None]
-        about_BTX = means(belongs_BTL, size_BL, torch.cat([gap_BLD, nearest_BL1], -1))
-        inside_BTL1 = belongs_BTL[..., None]
-        largest_BTD = (gap_BLD[:, None] * inside_BTL1).amax(2)
-        least_BT1 = nearest_BL1[:, None].masked_fill(~inside_BTL1, 1.0).amin(2)
+        gap_BTD = means(belongs_BTL, size_BL, gap_BLD)
+        largest_BTD = (gap_BLD[:, None] * belongs_BTL[..., None]).amax(2)
+        nearest_BT1 = means(belongs_BTL, size_BL, nearest_BL[..., None])
+        least_BT1 = nearest_BL[:, None].masked_fill(~belongs_BTL, 1.0).amin(-1, keepdim=True)
         least_BT1 = least_BT1 * belongs_BTL.any(-1, keepdim=True)
-        return torch.cat([mean_BTD, about_BTX, largest_BTD, least_BT1], -1)
+        return torch.cat([mean_BTD, gap_BTD, largest_BTD, nearest_BT1, least_BT1], -1)
 
     def look_at(self, vector_BV: Float[Tensor, "b v"]) -> None:
         super().look_at(self._means(vector_BV))
@@ -83,7 +82,7 @@ class Aligned(Pair):
         return vector_BV.unflatten(1, (self.texts, -1))[..., : len(self.centre)].flatten(1)
 
     def flops(self, shape: Shape, num_labels: int, tokens_B: np.ndarray) -> np.ndarray | float:
-        """Cost of one guess: the products of all tokens with all, means of texts, the classifier."""
+        """Cost of one guess: products of all tokens with all, means, the classifier."""
         classifier = super().flops(shape, num_labels, tokens_B)
         if self.texts == 1:
             return classifier
@@ -119,14 +118,15 @@ def laid_beside(
     from_middle_BLD: Float[Tensor, "b l d"],
     text_BL: Tensor,
     size_BL: Float[Tensor, "b l"],
-) -> tuple[Float[Tensor, "b l d"], Float[Tensor, "b l 1"], Bool[Tensor, "b l"]]:
+) -> tuple[Float[Tensor, "b l d"], Float[Tensor, "b l"], Bool[Tensor, "b l"]]:
     """Distance of each token to its likeness in the other text, the cosine to its nearest there,
     and where there is one."""
-    unit_BLD = F.normalize(from_middle_BLD, dim=-1)
-    cosine_BLL = unit_BLD @ unit_BLD.transpose(1, 2)
+    length_BL = from_middle_BLD.norm(dim=-1).clamp(min=1e-12)
+    product_BLL = from_middle_BLD @ from_middle_BLD.transpose(1, 2)
+    cosine_BLL = product_BLL / length_BL[:, None] / length_BL[..., None]
     other_BLL = text_BL[:, :, None] + text_BL[:, None, :] == 3  # 1 and 2: no other sum is 3
     score_BLL = SHARPNESS * cosine_BLL + size_BL.log()[:, None]
     score_BLL = score_BLL.masked_fill(~other_BLL, torch.finfo(score_BLL.dtype).min)
-    likeness_BLD = score_BLL.softmax(-1) @ x_BLD
-    nearest_BL1 = cosine_BLL.masked_fill(~other_BLL, -1.0).amax(-1, keepdim=True)
-    return (x_BLD - likeness_BLD).abs(), nearest_BL1, other_BLL.any(-1)
+    gap_BLD = (x_BLD - score_BLL.softmax(-1) @ x_BLD).abs()
+    nearest_BL = cosine_BLL.masked_fill(~other_BLL, -1.0).amax(-1)
+    return gap_BLD, nearest_BL, other_BLL.any(-1)
