@@ -162,7 +162,7 @@ def test_every_kind_of_head_starts_from_what_there_is(kind: str, bert: Path, tmp
     assert encoder.head["layers"] == [1, 2, 3]
     pooler = load_file(bert / "model.safetensors")["bert.pooler.dense.weight"]
     for own in encoder.heads.values():
-        reads_more = kind in ("attention", "pair", "aligned")  # than one vector of the encoder's width
+        reads_more = kind in ("attention", "pair", "aligned")  # than a vector of this width
         assert reads_more or torch.equal(own.dense.weight, pooler)
     save_model(encoder, LABELS, tmp_path)
     tuned = body(tmp_path, head=head)
