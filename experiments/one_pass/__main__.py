@@ -1,6 +1,6 @@
 """Changes to heads from one pass, compared on the cut; dev is not looked at.
 
-    python -m experiments.one_pass runs={NAME: FOLDER} [texts=16000] [cls=true] [to=FOLDER]
+    python -m experiments.one_pass runs={NAME: FOLDER} [texts=16000] [beside=[cls,matches]]
     python -m experiments.one_pass                  # the table of the kept rows
 
 Runs of `model=eat_heads`, whose kept vectors are read. Heads of every variant learn the same texts
@@ -32,9 +32,12 @@ from eat_lightning.infer.dial_fit import fit_dial
 from eat_lightning.infer.record import inference
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
+from eat_lightning.methods.head.aligned import Aligned
+from eat_lightning.methods.head.pair import Pair
 from eat_lightning.model.contracts import at_point
 from eat_lightning.model.heads import pool_cls
 from eat_lightning.model.options import PassOptions
+from eat_lightning.model.packed import Packed
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import Run
 from eat_lightning.train.kept_vectors import early_layers, kept_vectors
@@ -49,6 +52,7 @@ ROWS = Path(__file__).parent / "results" / "rows.jsonl"
 BUDGETS, AGREE = (0.2, 0.3, 0.4, 0.5), 0.99
 SPEEDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7)  # costs over which COSEE's weights are a mean
 EPOCHS = 2
+BESIDE = {"cls": "[CLS] beside", "matches": "how tokens of both texts match (head=aligned)"}
 
 
 @dataclass(frozen=True)
@@ -149,7 +153,7 @@ class Bench:
     parts: list[Texts]
 
     @classmethod
-    def of(cls, name: str, folder: str, texts: int, cls_too: bool) -> Bench:
+    def of(cls, name: str, folder: str, texts: int, beside: str | None = None) -> Bench:
         run = Run.open(folder)
         encoder, _ = run.model()
         data, precision = run.data(), str(run.config["trainer"]["precision"])
@@ -162,8 +166,8 @@ class Bench:
             for e, layer in enumerate(layers):
                 vector_NV = torch.from_numpy(vectors.vectors_NEV[:, e].astype(np.float32))
                 columns.append(heads[str(layer)].features(vector_NV).half().numpy())
-            if cls_too:
-                columns = [*map(join, columns, first_tokens(encoder, split, layers))]
+            if beside is not None:
+                columns = [*map(join, columns, read_beside(encoder, split, layers, beside))]
             return Texts(np.stack(columns, 1), vectors.full_NC, split.tokens)
 
         found = [kept(drawn(data.split("train"), texts), precision)]
@@ -248,29 +252,42 @@ def shuffled(texts: Texts) -> Texts:
     return Texts(texts.features_NEW[order], texts.full_NC[order], tokens)
 
 
-def first_tokens(encoder: Any, split: Split, layers: Sequence[int]) -> list[np.ndarray]:
-    """The vectors of the first token at each layer, from one more pass."""
-    found = np.zeros((len(layers), len(split), encoder.shape.hidden_size), np.float16)
+def read_beside(encoder: Any, split: Split, layers: Sequence[int], what: str) -> list[np.ndarray]:
+    """What heads may read beside the means, at each layer, from one more pass."""
+    head = encoder.heads.at(layers[0])
+    if what == "matches" and (not isinstance(head, Pair) or head.texts < 2):
+        raise ConfigError("beside=matches needs a run whose heads see two texts")
+    aligned = Aligned()
+    aligned.bind(encoder.shape, layers, encoder.num_labels)
+    reads = {"cls": pool_cls, "matches": lambda packed: matches(aligned, packed)}[what]
+    found: list[Any] = [None] * len(split)
     options = PassOptions(leave=False, keep_hidden=True)
     with inference(encoder), torch.autocast("cpu", torch.bfloat16):
         for rows_B in sorted_batches(split.lengths, 64):
             hidden = encoder(split.batch(rows_B), options).hidden
-            for e, layer in enumerate(layers):
-                found[e, rows_B] = pool_cls(hidden[layer]).half().numpy()
-    return list(found)
+            read_ = [reads(encoder.for_heads(hidden[layer])).half().numpy() for layer in layers]
+            for row, read_EX in zip(rows_B, np.stack(read_, 1), strict=True):
+                found[row] = read_EX
+    return [*np.stack(found, 1)]
 
 
-def tries(name: str, folder: str, texts: int, cls_too: bool) -> Iterator[Tried]:
+def matches(head: Aligned, packed: Packed) -> torch.Tensor:
+    """What `head=aligned` reads more than `head=pair`."""
+    about_BTX = head.vector(packed).unflatten(1, (head.texts, -1))
+    return about_BTX[..., len(head.centre) :].flatten(1)
+
+
+def tries(name: str, folder: str, texts: int, beside: Sequence[str]) -> Iterator[Tried]:
     """Try every variant on a run's vectors."""
-    bench = Bench.of(name, folder, texts, cls_too=False)
+    bench = Bench.of(name, folder, texts)
     plain = bench.plain()
     outcome = judged(bench.records(plain))
     yield bench.tried("plain", len(bench.train), plain, None)
     for variant, count, heads in bench.variants(plain):
         yield bench.tried(variant, count, heads, outcome)
-    if cls_too:
-        bench = Bench.of(name, folder, texts, cls_too=True)
-        yield bench.tried("[CLS] beside", len(bench.train), bench.plain(), outcome)
+    for what in beside:
+        bench = Bench.of(name, folder, texts, what)
+        yield bench.tried(BESIDE[what], len(bench.train), bench.plain(), outcome)
 
 
 def table(rows: Sequence[Tried]) -> str:
@@ -295,12 +312,15 @@ def main(arguments: Sequence[str]) -> None:
     given: Mapping[str, Any] = {
         key: yaml.safe_load(value) for key, _, value in (a.partition("=") for a in arguments)
     }
-    if unknown := [*given.keys() - {"runs", "texts", "cls", "to"}]:
-        raise ConfigError(f"only runs=, texts=, cls= and to= are known, got {unknown[0]}")
+    if unknown := [*given.keys() - {"runs", "texts", "beside", "to"}]:
+        raise ConfigError(f"only runs=, texts=, beside= and to= are known, got {unknown[0]}")
+    beside = given.get("beside", [])
+    if unread := [*{*beside} - {*BESIDE}]:
+        raise ConfigError(f"beside must be among {[*BESIDE]}, got {unread[0]!r}")
     path = Path(given["to"]) / "rows.jsonl" if "to" in given else ROWS
     rows = jsonl.read(path, Tried)
     for name, folder in given.get("runs", {}).items():
-        for tried in tries(name, folder, int(given.get("texts", 16_000)), bool(given.get("cls"))):
+        for tried in tries(name, folder, int(given.get("texts", 16_000)), beside):
             rows = [*(row for row in rows if row.key != tried.key), tried]
             path.parent.mkdir(parents=True, exist_ok=True)
             jsonl.write(path, rows)

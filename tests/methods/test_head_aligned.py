@@ -25,9 +25,9 @@ def bound(**changes) -> Aligned:
 def test_distances_and_cosines_are_those_of_a_persons_sum():
     """c = (5, -1) finds 0.285 of a and 0.715 of b; d and e have each other alone."""
     found = bound(activation=None).vector(rows_with_texts())
-    first = [2, 1, 3, 2, 4, 3, -0.78600, -0.83205]
-    first += [5, -1, 2.56943, 2.43057, 2.56943, 2.43057, -0.73994, -0.73994]
-    second = [2, 2, 0, 2, 0, 2, -1, -1, 2, 4, 0, 2, 0, 2, -1, -1]
+    first = [2, 1, 3, 2, 4, 3, 1.97423, 0.97423, -0.78600, -0.83205]
+    first += [5, -1, 2.56943, 2.43057, 2.56943, 2.43057, 5, -1, -0.73994, -0.73994]
+    second = [2, 2, 0, 2, 0, 2, 2, 2, -1, -1, 2, 4, 0, 2, 0, 2, 2, 4, -1, -1]
     torch.testing.assert_close(found, torch.tensor([first, second]), atol=2e-5, rtol=1e-5)
 
 
@@ -37,7 +37,7 @@ def test_features_are_those_of_pair_and_how_tokens_match():
     vector_BV, rows = head.vector(rows_with_texts()), rows_with_texts()
     features_BW = head.features(vector_BV)
     torch.testing.assert_close(features_BW[:, :8], beside.pooled(rows))
-    more = [*range(2, 8), *range(10, 16)]
+    more = [*range(2, 10), *range(12, 20)]
     torch.testing.assert_close(features_BW[:, 8:], vector_BV[:, more])
 
 
@@ -62,7 +62,7 @@ def test_beside_a_text_of_which_no_token_is_left_nothing_matches():
     rows, head = rows_with_texts(), bound(activation=None)
     kept = torch.tensor([0, 1, 2, 3, 5, 6, 7, 8, 9, 10])
     found = head.vector(rows.take(kept, torch.tensor([5, 5])))
-    assert found[0].tolist() == [2, 1] + 14 * [0]
+    assert found[0].tolist() == [2, 1] + 18 * [0]
     torch.testing.assert_close(found[1], head.vector(rows)[1])
 
 
@@ -86,7 +86,7 @@ def test_flops_are_those_of_the_counter():
 def test_dropped_tokens_are_masked_ones():
     """With pruning the vector is that of the tokens that are left, by a sum for each."""
     head = {"kind": "aligned", "layers": [3, 4]}
-    encoder, batch = tiny("dense", "norm_topk", "confidence", head=head), pairs()
+    encoder, batch = tiny("dense", "norm_topk", "confidence", head=head), pairs((30, 24, 18))
     trace = encoder(batch, PassOptions(leave=False, keep_hidden=True))
     rows, first = encoder.for_heads(trace.hidden[4]), 0
     head = encoder.heads.at(4)
@@ -110,6 +110,8 @@ def by_hand(x_LD: torch.Tensor, text_L: torch.Tensor) -> torch.Tensor:
         )
         weight_MK = (10 * cosine_MK).exp() / (10 * cosine_MK).exp().sum(1, keepdim=True)
         gap_MD, nearest_M = (own_MD - weight_MK @ other_KD).abs(), cosine_MK.amax(1)
+        new_1M = (1.001 - nearest_M)[None]
         found += [own_MD.mean(0), gap_MD.mean(0), gap_MD.amax(0)]
+        found += [(new_1M @ own_MD / new_1M.sum())[0]]
         found += [torch.stack([nearest_M.mean(), nearest_M.min()])]
     return torch.cat(found)

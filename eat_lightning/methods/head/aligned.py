@@ -3,10 +3,11 @@ pooling of ESIM (Chen et al. 2017), with nothing to learn before the vectors are
 
 Each token x of one text looks for itself in the other: y is the mean of the other text's tokens,
 weighed by exp(10 cos), the cosine taken from the middle of the example. A head reads what
-`head=pair` reads, the mean and the largest |x - y| of each text, and the mean and the least cosine
-of its tokens to their nearest: dense, activation, dropout, classes.
+`head=pair` reads; the mean and the largest |x - y| of each text; its mean once more, weighed by how
+new each token is, 1 minus the cosine to its nearest; and the mean and least of these cosines. Then
+dense, activation, dropout, classes.
 
-Shapes: B examples, T = 2 texts, L longest length, D width, V = T x (3 D + 2), W = T x (4 D + 2).
+Shapes: B examples, T = 2 texts, L longest length, D width, V = T x (4 D + 2), W = T x (5 D + 2).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from eat_lightning.model.packed import Packed
 from eat_lightning.model.shape import Shape
 
 SHARPNESS = 10.0  # of the weights, by which a cosine is multiplied
+FLOOR = 1e-3  # of how new a token is: of equal texts the mean is that of all tokens
 
 
 @method("head")
@@ -43,11 +45,11 @@ class Aligned(Pair):
         return super()._num_features(shape) + more
 
     def vector_width(self, shape: Shape) -> int:
-        return self.texts * (3 * shape.hidden_size + 2 if self.texts == 2 else shape.hidden_size)
+        return self.texts * (4 * shape.hidden_size + 2 if self.texts == 2 else shape.hidden_size)
 
     def vector(self, packed: Packed) -> Float[Tensor, "b v"]:
-        """Per text: mean, mean and largest distance, mean and least cosine. All but the mean are
-        zeros where no token of the other text is left."""
+        """Per text: mean, mean and largest distance, mean of what is new, mean and least cosine.
+        All but the first are zeros where no token of the other text is left."""
         if self.texts == 1:
             return super().vector(packed)
         with torch.autocast(packed.x_ND.device.type, enabled=False):  # cosines in bf16 are coarse
@@ -56,17 +58,19 @@ class Aligned(Pair):
     def _matched(self, packed: Packed) -> Float[Tensor, "b t p"]:
         x_BLD, text_BL, size_BL = padded(packed)
         texts_T1 = torch.arange(1, self.texts + 1, device=text_BL.device)[:, None]
-        belongs_BTL = text_BL[:, None] == texts_T1
-        mean_BTD = means(belongs_BTL, size_BL, x_BLD)
+        weight_BTL = (text_BL[:, None] == texts_T1) * size_BL[:, None]
+        mean_BTD = averaged(x_BLD, weight_BTL)
         from_middle_BLD = x_BLD - mean_BTD.mean(1, keepdim=True)
         gap_BLD, nearest_BL, met_BL = laid_beside(x_BLD, from_middle_BLD, text_BL, size_BL)
-        belongs_BTL = belongs_BTL & met_BL[:, None]
-        gap_BTD = means(belongs_BTL, size_BL, gap_BLD)
-        largest_BTD = (gap_BLD[:, None] * belongs_BTL[..., None]).amax(2)
-        nearest_BT1 = means(belongs_BTL, size_BL, nearest_BL[..., None])
-        least_BT1 = nearest_BL[:, None].masked_fill(~belongs_BTL, 1.0).amin(-1, keepdim=True)
-        least_BT1 = least_BT1 * belongs_BTL.any(-1, keepdim=True)
-        return torch.cat([mean_BTD, gap_BTD, largest_BTD, nearest_BT1, least_BT1], -1)
+        weight_BTL = weight_BTL * met_BL[:, None]
+        inside_BTL, new_BL = weight_BTL > 0, 1 + FLOOR - nearest_BL
+        about = [mean_BTD, averaged(gap_BLD, weight_BTL)]
+        about += [(gap_BLD[:, None] * inside_BTL[..., None]).amax(2)]
+        about += [averaged(x_BLD, weight_BTL * new_BL[:, None])]
+        about += [averaged(nearest_BL[..., None], weight_BTL)]
+        least_BT1 = nearest_BL[:, None].masked_fill(~inside_BTL, 1.0).amin(-1, keepdim=True)
+        about += [least_BT1 * inside_BTL.any(-1, keepdim=True)]
+        return torch.cat(about, -1)
 
     def look_at(self, vector_BV: Float[Tensor, "b v"]) -> None:
         super().look_at(self._means(vector_BV))
@@ -88,7 +92,7 @@ class Aligned(Pair):
             return classifier
         width = shape.hidden_size
         products_B = 4.0 * width * tokens_B**2
-        return products_B + 2.0 * self.texts * tokens_B * (2 * width + 1) + classifier
+        return products_B + 2.0 * self.texts * tokens_B * (3 * width + 1) + classifier
 
 
 def padded(
@@ -105,12 +109,12 @@ def padded(
     return x_BLD, text_BL, layout.pad(packed.size_N.float())
 
 
-def means(
-    belongs_BTL: Bool[Tensor, "b t l"], size_BL: Float[Tensor, "b l"], x_BLX: Float[Tensor, "b l x"]
+def averaged(
+    x_BLX: Float[Tensor, "b l x"], weight_BTL: Float[Tensor, "b t l"]
 ) -> Float[Tensor, "b t x"]:
-    """Means over the tokens of each text; zeros of a text without any."""
-    weight_BTL = belongs_BTL * size_BL[:, None]
-    return weight_BTL @ x_BLX / weight_BTL.sum(-1, keepdim=True).clamp(min=1)
+    """Weighted means over the tokens of each text; zeros of a text without any."""
+    total_BT1 = weight_BTL.sum(-1, keepdim=True)
+    return weight_BTL @ x_BLX / torch.where(total_BT1 > 0, total_BT1, 1)
 
 
 def laid_beside(
