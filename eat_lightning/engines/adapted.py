@@ -145,7 +145,9 @@ def encoder_of(
         column: the one logit of the classifier that is the answer, a score; None: all are.
     """
     early = list(range(depth_of(str(folder)) or 1))
-    head = {"kind": "aligned", "layers": early, "texts": num_texts, "activation": "tanh"}
+    # A score is often that of a long document: to match tokens costs their number squared.
+    pairs = "pair" if isinstance(kind, Score) else "aligned"
+    head = {"kind": pairs, "layers": early, "texts": num_texts, "activation": "tanh"}
     judge = Specification(
         "exit", JUDGES[kind.problem_type], {"layers": early, **strict_point(kind)}
     )
