@@ -115,3 +115,15 @@ def by_hand(x_LD: torch.Tensor, text_L: torch.Tensor) -> torch.Tensor:
         found += [(new_1M @ own_MD / new_1M.sum())[0]]
         found += [torch.stack([nearest_M.mean(), nearest_M.min()])]
     return torch.cat(found)
+
+
+def test_a_backbone_learns_through_it():
+    """Gradients are finite where a text is gone, and reach the embeddings from the first exit."""
+    head = {"kind": "aligned", "layers": [0, 3, 4]}
+    encoder, batch = tiny("dense", "none", "confidence", head=head), pairs((9, 4, 12))
+    batch.ids_N[9:13] = torch.tensor([2, 7, 3, 3])
+    guess_BC = encoder.train()(batch, ALL_EXITS).guesses[0]
+    guess_BC.logsumexp(-1).sum().backward()
+    grads = [p.grad for p in encoder.parameters() if p.grad is not None]
+    assert all(grad.isfinite().all() for grad in grads)
+    assert encoder.embedding.word.weight.grad.abs().sum() > 0
