@@ -253,7 +253,7 @@ def shuffled(texts: Texts) -> Texts:
 
 
 def read_beside(encoder: Any, split: Split, layers: Sequence[int], what: str) -> list[np.ndarray]:
-    """What heads may read beside the means, at each layer, from one more pass."""
+    """Return what heads may read beside the means, at each layer, from one more pass."""
     head = encoder.heads.at(layers[0])
     if what == "matches" and (not isinstance(head, Pair) or head.texts < 2):
         raise ConfigError("beside=matches needs a run whose heads see two texts")
@@ -272,7 +272,7 @@ def read_beside(encoder: Any, split: Split, layers: Sequence[int], what: str) ->
 
 
 def matches(head: Aligned, packed: Packed) -> torch.Tensor:
-    """What `head=aligned` reads more than `head=pair`."""
+    """Return what `head=aligned` reads more than `head=pair`."""
     about_BTX = head.vector(packed).unflatten(1, (head.texts, -1))
     return about_BTX[..., len(head.centre) :].flatten(1)
 

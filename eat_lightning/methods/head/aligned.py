@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from eat_lightning.methods.head.pair import Pair
@@ -97,8 +97,8 @@ class Aligned(Pair):
 
 def padded(
     packed: Packed,
-) -> tuple[Float[Tensor, "b l d"], Float[Tensor, "b l"], Float[Tensor, "b l"]]:
-    """Vectors, number of the text (0: none) and tokens stood for, with examples side by side."""
+) -> tuple[Float[Tensor, "b l d"], Int[Tensor, "b l"], Float[Tensor, "b l"]]:
+    """Give vectors, number of the text (0: none) and tokens stood for, with examples side by side."""
     layout = packed.layout
     text_BL = layout.pad(packed.notes["text"])
     if not layout.even:
@@ -112,7 +112,7 @@ def padded(
 def averaged(
     x_BLX: Float[Tensor, "b l x"], weight_BTL: Float[Tensor, "b t l"]
 ) -> Float[Tensor, "b t x"]:
-    """Weighted means over the tokens of each text; zeros of a text without any."""
+    """Give weighted means over the tokens of each text; zeros of a text without any."""
     total_BT1 = weight_BTL.sum(-1, keepdim=True)
     return weight_BTL @ x_BLX / torch.where(total_BT1 > 0, total_BT1, 1)
 
@@ -120,11 +120,11 @@ def averaged(
 def laid_beside(
     x_BLD: Float[Tensor, "b l d"],
     from_middle_BLD: Float[Tensor, "b l d"],
-    text_BL: Tensor,
+    text_BL: Int[Tensor, "b l"],
     size_BL: Float[Tensor, "b l"],
 ) -> tuple[Float[Tensor, "b l d"], Float[Tensor, "b l"], Bool[Tensor, "b l"]]:
-    """Distance of each token to its likeness in the other text, the cosine to its nearest there,
-    and where there is one."""
+    """Give the distance of each token to its likeness in the other text, the cosine to its nearest
+    there, and where there is one."""
     length_BL = from_middle_BLD.norm(dim=-1).clamp(min=1e-12)
     product_BLL = from_middle_BLD @ from_middle_BLD.transpose(1, 2)
     cosine_BLL = product_BLL / length_BL[:, None] / length_BL[..., None]
