@@ -98,7 +98,7 @@ class Aligned(Pair):
 def padded(
     packed: Packed,
 ) -> tuple[Float[Tensor, "b l d"], Int[Tensor, "b l"], Float[Tensor, "b l"]]:
-    """Give vectors, number of the text (0: none) and tokens stood for, with examples side by side."""
+    """Give vectors, number of the text (0: none) and tokens stood for, one row an example."""
     layout = packed.layout
     text_BL = layout.pad(packed.notes["text"])
     if not layout.even:
