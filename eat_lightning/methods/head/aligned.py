@@ -23,7 +23,7 @@ from eat_lightning.model.packed import Packed
 from eat_lightning.model.shape import Shape
 
 SHARPNESS = 10.0  # of the weights, by which a cosine is multiplied
-FLOOR = 1e-3  # of how new a token is: of equal texts the mean is that of all tokens
+FLOOR = 0.1  # of how new a token is: far above what bf16 rounds of a cosine near 1
 
 
 @method("head")
@@ -125,11 +125,13 @@ def laid_beside(
 ) -> tuple[Float[Tensor, "b l d"], Float[Tensor, "b l"], Bool[Tensor, "b l"]]:
     """Give the distance of each token to its likeness in the other text, the cosine to its nearest
     there, and where there is one."""
-    length_BL = from_middle_BLD.norm(dim=-1).clamp(min=1e-12)
+    length_BL = from_middle_BLD.norm(dim=-1).clamp(min=1e-6)
     product_BLL = from_middle_BLD @ from_middle_BLD.transpose(1, 2)
     cosine_BLL = product_BLL / length_BL[:, None] / length_BL[..., None]
+    cosine_BLL = cosine_BLL.clamp(-1, 1)  # which rounding may pass
+    text_BL = text_BL * (size_BL > 0)  # a soft gate of 0 is a token less
     other_BLL = text_BL[:, :, None] + text_BL[:, None, :] == 3  # 1 and 2: no other sum is 3
-    score_BLL = SHARPNESS * cosine_BLL + size_BL.log()[:, None]
+    score_BLL = SHARPNESS * cosine_BLL + size_BL.clamp(min=1e-20).log()[:, None]
     score_BLL = score_BLL.masked_fill(~other_BLL, torch.finfo(score_BLL.dtype).min)
     gap_BLD = (x_BLD - score_BLL.softmax(-1) @ x_BLD).abs()
     nearest_BL = cosine_BLL.masked_fill(~other_BLL, -1.0).amax(-1)
