@@ -228,6 +228,13 @@ def test_all_faults_come_at_once() -> None:
     assert len(faults) == 6
 
 
+@pytest.mark.parametrize("task", ["sst2", "mnli"])
+def test_rules_that_learn_from_vectors_want_another_head_of_two_texts(task: str) -> None:
+    """Matched texts are pooled narrower than the encoder is; one text is not."""
+    lines = "\n".join(train_faults(resolved("model=eat_heads", f"task={task}", "exit=cats")))
+    assert ("use head=pooled head.pool=mean, or head=pair" in lines) == (task == "mnli")
+
+
 @pytest.mark.parametrize(
     ("override", "line"),
     [

@@ -145,9 +145,7 @@ def encoder_of(
         column: the one logit of the classifier that is the answer, a score; None: all are.
     """
     early = list(range(depth_of(str(folder)) or 1))
-    # A score is often that of a long document: to match tokens costs their number squared.
-    pairs = "pair" if isinstance(kind, Score) else "aligned"
-    head = {"kind": pairs, "layers": early, "texts": num_texts, "activation": "tanh"}
+    head = {"kind": early_head(kind), "layers": early, "texts": num_texts, "activation": "tanh"}
     judge = Specification(
         "exit", JUDGES[kind.problem_type], {"layers": early, **strict_point(kind)}
     )
@@ -168,6 +166,12 @@ def encoder_of(
     if beside:
         load_exits(encoder, folder)
     return encoder.eval()
+
+
+def early_head(kind: AnswerKind) -> str:
+    """Name the kind of new heads. A score is often that of a long document, and to match tokens
+    costs their number squared."""
+    return "pair" if isinstance(kind, Score) else "aligned"
 
 
 def in_kernels(encoder: AdaptiveEncoder, dtype: str) -> AdaptiveEncoder:

@@ -35,7 +35,7 @@ from eat_lightning.train.callbacks.stages import FollowStages, all_train
 from eat_lightning.train.callbacks.temperature import FitTemperature
 from eat_lightning.train.module import Classifier
 from eat_lightning.train.one_pass import blockers, fit_heads, trains_early_heads_alone
-from eat_lightning.train.plan import TrainSettings, tuned_faults
+from eat_lightning.train.plan import TrainSettings, head_of, tuned_faults
 from eat_lightning.train.processes import is_first_process, num_processes, watched
 from eat_lightning.train.teacher import attach_teacher, teacher_in_step
 from eat_lightning.train.trainer import GIVEN, strategy_for, trainer_arguments
@@ -170,7 +170,6 @@ def module_of(plan: TrainSettings, data: TextData) -> Classifier:
     """The LightningModule around a new encoder."""
     task, optimizer, methods = data.task, plan.optimizer, plan.methods
     objective = methods.objective
-    texts = {"texts": len(task.columns)} if plan.head.get("texts") == "auto" else {}
     encoder = make(
         plan.encoder,
         num_labels=task.num_labels,
@@ -178,7 +177,7 @@ def module_of(plan: TrainSettings, data: TextData) -> Classifier:
         attention=methods.attention,
         reduction=methods.reduction,
         exit=methods.exit,
-        head=plan.head | texts,
+        head=head_of(plan, task),
         tokenizer=data.tokenizer,
     )
     shows = "teacher_hidden" in objective.wants

@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 
 from eat_lightning.answer_kind import AnswerKind
 from eat_lightning.config import Settings, arguments, binding_faults, make, parsed, target
+from eat_lightning.data.task import Task
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.model.contracts import (
     Attention,
@@ -230,7 +231,7 @@ def cross_faults(plan: TrainSettings) -> list[str]:
     methods = plan.methods
     exit, objective = methods.exit, methods.objective
     faults = slot_faults(exit, plan.head["layers"], num_layers, plan.kind)
-    faults += pooled_faults(exit, plan.head)
+    faults += pooled_faults(exit, head_of(plan, task))
     faults += objective.fits(methods.reduction) + objective.fits_attention(methods.attention)
     faults += sharing_faults(plan)
     if plan.data.get("texts") and objective.reads_labels:
@@ -244,6 +245,12 @@ def cross_faults(plan: TrainSettings) -> list[str]:
     pretrained = plan.encoder.get("pretrained")
     faults += tuned_faults(plan, pretrained)
     return faults + class_faults(pretrained, plan.kind)
+
+
+def head_of(plan: TrainSettings, task: Task) -> dict[str, Any]:
+    """The heads' settings, with the number of the task's texts where they ask for it."""
+    texts = {"texts": len(task.columns)} if plan.head.get("texts") == "auto" else {}
+    return plan.head | texts
 
 
 def tuned_faults(plan: TrainSettings, pretrained: str | None) -> list[str]:

@@ -1,5 +1,7 @@
 """Heads that lay the two texts of an example beside each other, token by token."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from models import tiny
@@ -127,3 +129,18 @@ def test_a_backbone_learns_through_it():
     grads = [p.grad for p in encoder.parameters() if p.grad is not None]
     assert all(grad.isfinite().all() for grad in grads)
     assert encoder.embedding.word.weight.grad.abs().sum() > 0
+
+
+def test_a_gate_of_0_is_a_token_less():
+    """Soft gates of training weigh a row by 0 where the hard stage drops it."""
+    rows, head = rows_with_texts(), bound(activation=None)
+    gate_N = torch.ones(11)
+    gate_N[[1, 4]] = 0.0
+    gated = replace(rows, size_N=gate_N.requires_grad_())
+    kept = torch.tensor([0, 2, 3, 5, 6, 7, 8, 9, 10])
+    expected_BV = head.vector(rows.take(kept, torch.tensor([4, 5])))
+    found_BV = head.vector(gated)
+    torch.testing.assert_close(found_BV, expected_BV)
+    found_BV.sum().backward()
+    assert gate_N.grad is not None
+    assert gate_N.grad.isfinite().all()

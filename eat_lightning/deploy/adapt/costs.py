@@ -15,6 +15,7 @@ from eat_lightning.data.batching import spread_rows
 from eat_lightning.deploy.adapt.forms import deployed_original
 from eat_lightning.deploy.adapt.original import Original
 from eat_lightning.deploy.adapt.plan import AdaptSettings, ListSettings
+from eat_lightning.engines.adapted import early_head
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.text_windows import windows_of
 from eat_lightning.weights.files import weight_files
@@ -41,7 +42,8 @@ def tell_costs(
     weights = sum(path.stat().st_size for path in weight_files(original.folder))
     width, layers = original.width, original.num_layers
     windows = sum(len(windows_of(splits[part])) for part in ("learn", "select"))
-    vectors = 2.0 * windows * layers * width * plan.num_columns
+    matched = 4 if early_head(original.same.kind) == "aligned" and plan.num_columns == 2 else 1
+    vectors = 2.0 * windows * layers * width * plan.num_columns * matched
     heads = 4.0 * layers * width * width * (4 if plan.num_columns == 2 else 1)
     passes = len(plan.engines) + 2.7  # of *select*, in all dtypes, as passes of fp32
     texts = sizes["select"] * passes + sizes["learn"] * 0.7 + sizes["certify"] * 1.7

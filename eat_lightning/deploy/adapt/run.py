@@ -37,6 +37,7 @@ from eat_lightning.deploy.adapt.search import AdaptCandidate, Search
 from eat_lightning.deploy.adapt.texts import Texts, cut, read_texts
 from eat_lightning.deploy.adapt.work import Work
 from eat_lightning.deploy.score.plan import cores
+from eat_lightning.engines.adapted import early_head
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.latency import keep_kernels
 from eat_lightning.infer.text_windows import TextWindows, windows_of
@@ -147,7 +148,7 @@ def identity(plan: AdaptSettings, models: list[Original], texts: Texts) -> dict[
     rows = hashlib.sha256(repr(texts.rows).encode("utf-8", "surrogatepass")).hexdigest()
     settings = plan.model_dump(exclude={"to", "texts", "model", "small", *LATE})
     weights = [weights_digest(model.folder) for model in models]
-    return settings | {"weights": weights, "rows": rows}
+    return settings | {"weights": weights, "rows": rows, "head": early_head(models[0].same.kind)}
 
 
 def check_enough(num: int, num_certify: int, plan: AdaptSettings) -> None:

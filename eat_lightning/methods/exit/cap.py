@@ -40,7 +40,7 @@ class CertaintyAware(ByPoint):
     layers: ExitLayers = (4,)
     alpha: Positive = 1.0
 
-    heads: Mapping[int, Any] = field(init=False, repr=False, compare=False)
+    heads: Mapping[int, Any] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     kinds = (SINGLE,)
     last_only = True
@@ -69,7 +69,8 @@ class CertaintyAware(ByPoint):
 
     def flops(self, shape: Shape, num_labels: int) -> float:
         """Count W W^T, the shift W^+ b, W z' and the norm of its projection."""
-        classes, width = num_labels, shape.hidden_size
+        head, classes = next(iter(self.heads.values()), None), num_labels
+        width = shape.hidden_size if head is None else head.classes.in_features
         return 4.0 * classes * width + 2.0 * classes**2 * width + 4.0 * classes**2
 
 
