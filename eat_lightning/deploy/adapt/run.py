@@ -148,7 +148,8 @@ def identity(plan: AdaptSettings, models: list[Original], texts: Texts) -> dict[
     rows = hashlib.sha256(repr(texts.rows).encode("utf-8", "surrogatepass")).hexdigest()
     settings = plan.model_dump(exclude={"to", "texts", "model", "small", *LATE})
     weights = [weights_digest(model.folder) for model in models]
-    return settings | {"weights": weights, "rows": rows, "head": early_head(models[0].same.kind)}
+    early = [early_head(model.same.kind) for model in models]
+    return settings | {"weights": weights, "rows": rows, "early_heads": early}
 
 
 def check_enough(num: int, num_certify: int, plan: AdaptSettings) -> None:
