@@ -265,8 +265,8 @@ def read_beside(encoder: Any, split: Split, layers: Sequence[int], what: str) ->
     with inference(encoder), torch.autocast("cpu", torch.bfloat16):
         for rows_B in sorted_batches(split.lengths, 64):
             hidden = encoder(split.batch(rows_B), options).hidden
-            read_ = [reads(encoder.for_heads(hidden[layer])).half().numpy() for layer in layers]
-            for row, read_EX in zip(rows_B, np.stack(read_, 1), strict=True):
+            columns = [reads(encoder.for_heads(hidden[layer])).half().numpy() for layer in layers]
+            for row, read_EX in zip(rows_B, np.stack(columns, 1), strict=True):
                 found[row] = read_EX
     return [*np.stack(found, 1)]
 

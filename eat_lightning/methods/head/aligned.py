@@ -48,8 +48,8 @@ class Aligned(Pair):
         return self.texts * (4 * shape.hidden_size + 2 if self.texts == 2 else shape.hidden_size)
 
     def vector(self, packed: Packed) -> Float[Tensor, "b v"]:
-        """Per text: mean, mean and largest distance, mean of what is new, mean and least cosine.
-        All but the first are zeros where no token of the other text is left."""
+        """Give of each text its mean, mean and largest distance, mean of what is new, and mean and
+        least cosine. All but the first are zeros where no token of the other text is left."""
         if self.texts == 1:
             return super().vector(packed)
         with torch.autocast(packed.x_ND.device.type, enabled=False):  # cosines in bf16 are coarse
