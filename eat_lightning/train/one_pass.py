@@ -37,6 +37,7 @@ from eat_lightning.train.module import Classifier, step_seed
 from eat_lightning.train.trainer import GIVEN
 
 SAMPLE = 4096  # texts whose features tell how to standardise
+TRIED = 4  # exits that each setting is tried on, spread evenly: no head learns from another's
 RISE = 0.1  # share of the steps in which the learning rate rises
 
 
@@ -84,6 +85,7 @@ class VectorHeads(LightningModule):
         encoder: stays as it is, but for its early heads.
         objective: reads guesses, full depth, labels and a teacher's logits.
         sample: vectors that tell how to standardise.
+        most: exits that learn, spread evenly over the early ones; None: all of them.
     """
 
     def __init__(
@@ -94,8 +96,12 @@ class VectorHeads(LightningModule):
         sample: VectorBatch,
         dropout: float,
         seed: int,
+        most: int | None = None,
     ):
         super().__init__()
+        early = early_layers(encoder)
+        rows = spread_rows(len(early), min(most or len(early), len(early)))
+        self.columns = {early[row]: int(row) for row in rows}
         self.frozen = [encoder.eval()]  # in a list: what stands still is no part of this module
         self.objective, self.chosen, self.lr = objective, chosen, chosen.lr
         self.rate, self.seed, self.main_metric = dropout, seed, "agreement"
@@ -113,16 +119,21 @@ class VectorHeads(LightningModule):
 
     @property
     def heads(self) -> dict[int, VectorHead]:
-        """The early heads by layer."""
+        """The early heads that learn, by layer."""
         heads = self.encoder.heads
-        return {k: cast("VectorHead", heads.at(k)) for k in early_layers(self.encoder)}
+        return {layer: cast("VectorHead", heads.at(layer)) for layer in self.columns}
+
+    def read(
+        self, vectors_BEV: Float[Tensor, "b e v"]
+    ) -> Iterator[tuple[int, VectorHead, Float[Tensor, "b v"]]]:
+        """Yield each head with its layer and what it reads."""
+        for layer, head in self.heads.items():
+            yield layer, head, vectors_BEV[:, self.columns[layer]]
 
     @torch.no_grad()
     def standardise(self, sample: VectorBatch) -> None:
         """Find mean and spread of each exit's features."""
-        for (layer, head), vector_BV in zip(
-            self.heads.items(), sample.vectors_BEV.unbind(1), strict=True
-        ):
+        for layer, head, vector_BV in self.read(sample.vectors_BEV):
             vector_BV = vector_BV.to(head.temperature.device)
             head.look_at(vector_BV)
             features_BW = head.features(vector_BV)
@@ -144,12 +155,19 @@ class VectorHeads(LightningModule):
     def guesses(
         self, vectors_BEV: Float[Tensor, "b e v"], rate: float = 0.0
     ) -> dict[int, Float[Tensor, "b c"]]:
-        """Return the logits of each early head from kept vectors. rate: of dropout."""
-        found = {}
-        for (layer, head), vector_BV in zip(self.heads.items(), vectors_BEV.unbind(1), strict=True):
+        """Return the logits of each early head from kept vectors.
+
+        Args:
+            rate: of dropout; of their features all heads lose the same, drawn once.
+        """
+        found, kept_BW = {}, None
+        for layer, head, vector_BV in self.read(vectors_BEV):
             read_BW = (head.features(vector_BV) - self.means[layer]) / self.spreads[layer]
-            pooled_BD = head.of_features(F.dropout(read_BW, rate, rate > 0))
-            found[layer] = head.guess(F.dropout(pooled_BD, rate, rate > 0))
+            if rate:
+                if kept_BW is None:
+                    kept_BW = F.dropout(torch.ones_like(read_BW), rate)
+                read_BW = read_BW * kept_BW
+            found[layer] = head.guess(F.dropout(head.of_features(read_BW), rate, rate > 0))
         return found
 
     def on_train_batch_start(self, batch: VectorBatch, batch_idx: int) -> None:
@@ -334,14 +352,18 @@ class HeadTraining:
         self.before = {name: w.clone() for name, w in encoder.heads.state_dict().items()}
 
     def trained(
-        self, chosen: Chosen, loggers: Any = False, callbacks: Sequence[Callback] = ()
+        self,
+        chosen: Chosen,
+        loggers: Any = False,
+        callbacks: Sequence[Callback] = (),
+        most: int | None = None,
     ) -> Trainer:
-        """Train all heads."""
+        """Train all heads, or `most` of them."""
         self.encoder.heads.load_state_dict(self.before)
         train, dropout = self.vectors.train, self.plan.dropout
         sample = train[spread_rows(len(train), SAMPLE)]
         args = self.encoder, self.objective, chosen, sample, dropout, self.vectors.seed
-        heads = VectorHeads(*args)
+        heads = VectorHeads(*args, most)
         heads.noted = {"one_pass": {**vars(chosen), "dropout": dropout}}
         alone: dict[str, Any] = {"max_epochs": chosen.epochs, "precision": "32-true"}
         alone |= {"strategy": "auto"} | ({} if callbacks else {"enable_progress_bar": False})
@@ -351,8 +373,10 @@ class HeadTraining:
         return trainer
 
     def loss_of(self, chosen: Chosen) -> float:
-        loss = float(self.trained(chosen).callback_metrics["select/loss"])
-        print(f"{chosen}: loss {loss:.4f} on the selection split", flush=True)
+        trainer = self.trained(chosen, most=TRIED)
+        loss = float(trainer.callback_metrics["select/loss"])
+        heads = len(trainer.lightning_module.heads)
+        print(f"{chosen}: loss {loss:.4f} of {heads} heads on the selection split", flush=True)
         return loss
 
 

@@ -28,6 +28,8 @@ from eat_lightning.train.fit import data_of
 from eat_lightning.train.kept_vectors import VectorBatch, kept_vectors, vectors_of
 from eat_lightning.train.one_pass import (
     Chosen,
+    HeadTraining,
+    VectorData,
     VectorHeads,
     blockers,
     reads_one_vector,
@@ -133,6 +135,23 @@ def test_standardisation_is_folded_into_the_weights(head: dict[str, Any], split)
     for layer, guess_BC in before.items():
         torch.testing.assert_close(after[layer], guess_BC, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(after[6], full_BC)
+
+
+def test_a_head_learns_as_much_beside_some_others_as_beside_all(split, tmp_path: Path):
+    """Which is why settings are tried on some exits alone: first, last and those between."""
+    encoder = encoder_for(split, kind="pooled")
+    kept = kept_vectors(encoder, split, tmp_path)
+    settings = {"accelerator": "cpu", "devices": 1, "enable_checkpointing": False}
+    vectors = VectorData(kept, kept, 32, seed=1)
+    training = HeadTraining(encoder, SelfDistillation(), plan_of(), vectors, settings)
+    before = {name: weight.clone() for name, weight in encoder.heads.state_dict().items()}
+    training.trained(CHOSEN)
+    beside_all = {name: weight.clone() for name, weight in encoder.heads.state_dict().items()}
+    training.trained(CHOSEN, most=2)
+    for name, weight in encoder.heads.state_dict().items():
+        expected = beside_all if name.startswith(("0.", "4.")) else before
+        torch.testing.assert_close(weight, expected[name], msg=name)
+    assert not torch.equal(beside_all["4.classes.weight"], before["4.classes.weight"])
 
 
 def trained(run: Run, study: str, *more: str) -> Run:
