@@ -375,8 +375,8 @@ class HeadTraining:
     def loss_of(self, chosen: Chosen) -> float:
         trainer = self.trained(chosen, most=TRIED)
         loss = float(trainer.callback_metrics["select/loss"])
-        heads = len(trainer.lightning_module.heads)
-        print(f"{chosen}: loss {loss:.4f} of {heads} heads on the selection split", flush=True)
+        heads = cast("VectorHeads", trainer.lightning_module).heads
+        print(f"{chosen}: loss {loss:.4f} of {len(heads)} heads on the selection split", flush=True)
         return loss
 
 

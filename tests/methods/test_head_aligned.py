@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from models import tiny
+from models import packed, tiny
 from test_head_pair import Sizes, pairs, rows_with_texts
 
 from eat_lightning.methods.head.aligned import Aligned
@@ -31,6 +31,16 @@ def test_distances_and_cosines_are_those_of_a_persons_sum():
     first += [5, -1, 2.56943, 2.43057, 2.56943, 2.43057, 5, -1, -0.73994, -0.73994]
     second = [2, 2, 0, 2, 0, 2, 2, 2, -1, -1, 2, 4, 0, 2, 0, 2, 2, 4, -1, -1]
     torch.testing.assert_close(found, torch.tensor([first, second]), atol=2e-5, rtol=1e-5)
+
+
+def test_texts_of_one_repeated_word_have_no_direction():
+    """All tokens stand in the middle but for rounding, whose direction says nothing."""
+    text_N = torch.tensor([0, 1, 1, 1, 0, 2, 0])
+    made = packed([[33.3, 77.7]] * 7, [7])
+    rows = replace(made, special_N=text_N == 0, notes={"text": text_N})
+    found = bound(activation=None).vector(rows)
+    expected = torch.tensor([2 * [33.3, 77.7, 0, 0, 0, 0, 33.3, 77.7, 0, 0]])
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)
 
 
 def test_features_are_those_of_pair_and_how_tokens_match():

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+import torch.nn.functional as F
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from eat_lightning.methods.head.pair import Pair
@@ -23,6 +24,8 @@ from eat_lightning.model.packed import Packed
 from eat_lightning.model.shape import Shape
 
 SHARPNESS = 10.0  # of the weights, by which a cosine is multiplied
+LEAST = 1e-3  # length that a token's distance from the middle is divided by: less is rounding
+FAR = -1e3  # in place of a cosine within a text: its weight is 0, in fp16 too
 FLOOR = 0.1  # of how new a token is: far above what bf16 rounds of a cosine near 1
 
 
@@ -58,19 +61,21 @@ class Aligned(Pair):
     def _matched(self, packed: Packed) -> Float[Tensor, "b t p"]:
         x_BLD, text_BL, size_BL = padded(packed)
         texts_T1 = torch.arange(1, self.texts + 1, device=text_BL.device)[:, None]
-        weight_BTL = (text_BL[:, None] == texts_T1) * size_BL[:, None]
+        weight_BTL = (text_BL[:, None] == texts_T1).to(x_BLD.dtype)
+        if size_BL is not None:
+            weight_BTL = weight_BTL * size_BL[:, None]
         mean_BTD = averaged(x_BLD, weight_BTL)
         from_middle_BLD = x_BLD - mean_BTD.mean(1, keepdim=True)
-        gap_BLD, nearest_BL, met_BL = laid_beside(x_BLD, from_middle_BLD, text_BL, size_BL)
-        weight_BTL = weight_BTL * met_BL[:, None]
-        inside_BTL, new_BL = weight_BTL > 0, 1 + FLOOR - nearest_BL
-        about = [mean_BTD, averaged(gap_BLD, weight_BTL)]
-        about += [(gap_BLD[:, None] * inside_BTL[..., None]).amax(2)]
-        about += [averaged(x_BLD, weight_BTL * new_BL[:, None])]
-        about += [averaged(nearest_BL[..., None], weight_BTL)]
+        gap_BLD, nearest_BL = laid_beside(x_BLD, from_middle_BLD, text_BL, size_BL)
+        inside_BTL = weight_BTL > 0
+        met_BT1 = inside_BTL.any(-1, keepdim=True).all(1, keepdim=True)
+        new_BTL = weight_BTL * (1 + FLOOR - nearest_BL[:, None])
+        gaps_BTD = averaged(torch.cat([gap_BLD, nearest_BL[..., None]], -1), weight_BTL)
+        largest_BTD = (gap_BLD[:, None] * inside_BTL[..., None]).amax(2)
         least_BT1 = nearest_BL[:, None].masked_fill(~inside_BTL, 1.0).amin(-1, keepdim=True)
-        about += [least_BT1 * inside_BTL.any(-1, keepdim=True)]
-        return torch.cat(about, -1)
+        about = [gaps_BTD[..., :-1], largest_BTD, averaged(x_BLD, new_BTL)]
+        about += [gaps_BTD[..., -1:], least_BT1]
+        return torch.cat([mean_BTD, torch.cat(about, -1) * met_BT1], -1)
 
     def look_at(self, vector_BV: Float[Tensor, "b v"]) -> None:
         super().look_at(self._means(vector_BV))
@@ -97,16 +102,18 @@ class Aligned(Pair):
 
 def padded(
     packed: Packed,
-) -> tuple[Float[Tensor, "b l d"], Int[Tensor, "b l"], Float[Tensor, "b l"]]:
-    """Give vectors, number of the text (0: none) and tokens stood for, one row an example."""
+) -> tuple[Float[Tensor, "b l d"], Int[Tensor, "b l"], Float[Tensor, "b l"] | None]:
+    """Give vectors, number of the text (0: none) and tokens stood for, if any were merged or are
+    gated: one row an example."""
     layout = packed.layout
     text_BL = layout.pad(packed.notes["text"])
     if not layout.even:
         text_BL = text_BL * layout.real_BL
     x_BLD = layout.pad(packed.x_ND.float())
     if packed.size_N is None:
-        return x_BLD, text_BL, torch.ones_like(x_BLD[..., 0])
-    return x_BLD, text_BL, layout.pad(packed.size_N.float())
+        return x_BLD, text_BL, None
+    size_BL = layout.pad(packed.size_N.float())
+    return x_BLD, text_BL * (size_BL > 0), size_BL  # a soft gate of 0 is a token less
 
 
 def averaged(
@@ -114,25 +121,22 @@ def averaged(
 ) -> Float[Tensor, "b t x"]:
     """Give weighted means over the tokens of each text; zeros of a text without any."""
     total_BT1 = weight_BTL.sum(-1, keepdim=True)
-    return weight_BTL @ x_BLX / torch.where(total_BT1 > 0, total_BT1, 1)
+    return weight_BTL / torch.where(total_BT1 > 0, total_BT1, 1) @ x_BLX
 
 
 def laid_beside(
     x_BLD: Float[Tensor, "b l d"],
     from_middle_BLD: Float[Tensor, "b l d"],
     text_BL: Int[Tensor, "b l"],
-    size_BL: Float[Tensor, "b l"],
-) -> tuple[Float[Tensor, "b l d"], Float[Tensor, "b l"], Bool[Tensor, "b l"]]:
-    """Give the distance of each token to its likeness in the other text, the cosine to its nearest
-    there, and where there is one."""
-    length_BL = from_middle_BLD.norm(dim=-1).clamp(min=1e-6)
-    product_BLL = from_middle_BLD @ from_middle_BLD.transpose(1, 2)
-    cosine_BLL = product_BLL / length_BL[:, None] / length_BL[..., None]
-    cosine_BLL = cosine_BLL.clamp(-1, 1)  # which rounding may pass
-    text_BL = text_BL * (size_BL > 0)  # a soft gate of 0 is a token less
+    size_BL: Float[Tensor, "b l"] | None,
+) -> tuple[Float[Tensor, "b l d"], Float[Tensor, "b l"]]:
+    """Give the distance of each token to its likeness in the other text, and the cosine to its
+    nearest there; neither means anything where there is no other."""
+    unit_BLD = F.normalize(from_middle_BLD, dim=-1, eps=LEAST)
     other_BLL = text_BL[:, :, None] + text_BL[:, None, :] == 3  # 1 and 2: no other sum is 3
-    score_BLL = SHARPNESS * cosine_BLL + size_BL.clamp(min=1e-20).log()[:, None]
-    score_BLL = score_BLL.masked_fill(~other_BLL, torch.finfo(score_BLL.dtype).min)
+    cosine_BLL = (unit_BLD @ unit_BLD.transpose(1, 2)).masked_fill(~other_BLL, FAR)
+    score_BLL = SHARPNESS * cosine_BLL
+    if size_BL is not None:
+        score_BLL = score_BLL + size_BL.clamp(min=1e-20).log()[:, None]
     gap_BLD = (x_BLD - score_BLL.softmax(-1) @ x_BLD).abs()
-    nearest_BL = cosine_BLL.masked_fill(~other_BLL, -1.0).amax(-1)
-    return gap_BLD, nearest_BL, other_BLL.any(-1)
+    return gap_BLD, cosine_BLL.amax(-1).clamp(-1, 1)  # which rounding may pass
