@@ -50,7 +50,7 @@ def some(values: Any, beside: Beside) -> list[str]:
 
 
 class OnePassSettings(Settings):
-    """Settings of heads from one pass; of a list the values are tried one after another."""
+    """Settings of heads from one pass; the values of a list are tried in turn, on four exits."""
 
     enabled: bool
     texts: Annotated[int | None, Whole(1)]
