@@ -100,7 +100,7 @@ class VectorHeads(LightningModule):
     ):
         super().__init__()
         early = early_layers(encoder)
-        rows = spread_rows(len(early), min(most or len(early), len(early)))
+        rows = spread_rows(len(early), most or len(early))
         self.columns = {early[row]: int(row) for row in rows}
         self.frozen = [encoder.eval()]  # in a list: what stands still is no part of this module
         self.objective, self.chosen, self.lr = objective, chosen, chosen.lr
