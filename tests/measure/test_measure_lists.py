@@ -95,7 +95,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [row | {"relevance": [1] + [0] * (SIZE - 1)} for row in rows]
     (root / "lists.jsonl").write_text("\n".join(map(json.dumps, rows)))
     given = [f"classifier='{root}/model'", f"queries='{root}/lists.jsonl'", f"to='{root}/adapted'"]
-    few = [f"keep={KEEP}", "agree=0.8", "heads.epochs=[2]", "least_steps=100", "times.repeats=1"]
+    few = [f"keep={KEEP}", "agree=0.7", "heads.epochs=[2]", "least_steps=400", "times.repeats=1"]
     adapt.adapt(config_of("adapt", *given, *few))
     return root
 
