@@ -15,7 +15,6 @@ from experiments.site.canvas import COLORS, WIDTH, Canvas
 from experiments.site.made import ROOT
 
 EXPERIMENTS = ROOT / "experiments"
-LONGEST = WIDTH - 130  # of a bar; its number stands behind it
 Line = dict[str, str]  # column -> cell
 
 
@@ -28,6 +27,7 @@ class Bars:
         value: The column whose first number is a bar's length.
         label, shown: What stands above a bar and behind it, with columns in braces.
         where: column -> what its cell begins with; other lines are left out.
+        longest: Length of the longest bar, in units of the canvas; its number stands behind it.
     """
 
     study: str
@@ -38,6 +38,7 @@ class Bars:
     table: int = 0
     file: str = "page.md"
     where: dict[str, str] = field(default_factory=dict)
+    longest: int = WIDTH - 130
 
     def svg(self) -> str:
         text = (EXPERIMENTS / self.study / self.file).read_text("utf-8")
@@ -46,7 +47,7 @@ class Bars:
         canvas = Canvas(self.title, 40 + 34 * len(found), COLORS["light"])
         canvas.text(8, 20, self.title)
         for i, (line, value) in enumerate(zip(found, values, strict=True)):
-            top, width = 36 + 34 * i, LONGEST * value / max(values)
+            top, width = 36 + 34 * i, self.longest * value / max(values)
             canvas.text(8, top + 10, self.label.format_map(line), "muted")
             canvas.box(8, top + 15, width, 10, "blue")
             canvas.text(14 + width, top + 25, self.shown.format_map(line))
@@ -77,6 +78,12 @@ ALL = [
         *("bodies", "SST-2: times as fast as transformers' model", "EAT, prepacked"),
         *("{backbone, dtype}, {workload}", "{EAT, prepacked}"),
         where={"workload": "SST-2"},
+    ),
+    Bars(
+        *("budgets", "Asked 0.4 of the cost: points above any mix of depths"),
+        *("minus the best mix of two depths", "{task, body}", "{minus the best mix of two depths}"),
+        where={"asked": "0.4"},
+        longest=WIDTH - 160,
     ),
     Bars(
         *("calibration", "Exits that are calibrated on dev, of 54", "exits that pass"),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from eat_lightning.runs import jsonl
-from experiments.budgets import dial
+from experiments.budgets import dial, summary
 from experiments.lists import __main__ as lists
 from experiments.lists import measured
 from experiments.long_texts import scan
@@ -20,6 +20,11 @@ EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
 def page(name: str) -> str:
     return (EXPERIMENTS / name).read_text("utf-8")
+
+
+def test_budgets():
+    tables = summary.tables(summary.kept_rows())
+    assert [table for table in tables if table not in page("budgets/page.md")] == []
 
 
 def test_the_dial():
