@@ -3,16 +3,15 @@
     python -m experiments.budgets.summary
 
 From kept rows of heads from one pass, the same four budgets for every model. A student is a static
-model of half the layers, of the same task and seed; of several the most accurate on dev, which
-flatters it.
+model of half the layers; of several the most accurate on dev, which flatters it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 from pandas import DataFrame
 
 from eat_lightning.report.study import Measured, Study, open_study
@@ -20,13 +19,13 @@ from eat_lightning.runs.row import FIXED, Row
 from experiments.bench.tables import markdown
 
 from ..intervals import Interval, paired_difference
-from ..one_pass.losses import right
+from ..one_pass.losses import loss, right
 
 HERE = Path(__file__).parent
 FOLDERS = ("one_pass", "aligned", "beside")
 RUNS = {
     "sst2_mpnet_heads1": "SST-2, MPNet, 12 layers",
-    "sst2_mpnet_b_heads2": "SST-2, MPNet, 12 layers, seed 2",
+    "sst2_mpnet_b_heads2": "SST-2, MPNet, 12 layers",
     "qqp_mpnet_aligned1": "QQP, MPNet, 12 layers",
     "mnli_mpnet_aligned1": "MNLI, MPNet, 12 layers",
     "qqp_minilm_aligned2": "QQP, MiniLM, 6 layers",
@@ -39,70 +38,74 @@ def kept_rows() -> Study:
     return open_study([str(HERE / name) for name in FOLDERS])
 
 
-def asked(study: Study, run: str) -> list[Measured]:
-    """A run's rows of `ASKED`, the cheapest first."""
-    found = [m for m in study.measured if m.row.run == run and m.row.budget in ASKED]
-    return sorted(found, key=lambda m: m.row.budget or 0.0)
+def tables(study: Study) -> list[str]:
+    """Markdown of the two tables of `page.md`."""
+    return [markdown(DataFrame(list(found))) for found in (lines(study), time_lines(study))]
 
 
-def student_of(study: Study, exits: Row) -> Measured | None:
-    """Find the most accurate static model of half the layers that began with the same body."""
-    same = (exits.encoder, exits.seed, exits.num_layers)
-    static = [m for m in study.measured if m.row.exit.kind == "never" and not m.row.baseline]
-    found = [m for m in static if (m.row.encoder, m.row.seed, 2 * m.row.num_layers) == same]
-    return max(found, key=lambda m: m.row.accuracy or 0.0, default=None)
+def lines(study: Study) -> Iterator[dict[str, Any]]:
+    for run in RUNS:
+        found = [m for m in study.measured if m.row.run == run and m.row.budget in ASKED]
+        for number, exits in enumerate(sorted(found, key=lambda m: m.row.budget or 0.0)):
+            yield line(exits, student_of(study, exits.row), is_first=number == 0)
 
 
-def line(label: str, exits: Measured, student: Measured | None) -> dict[str, str]:
+def line(exits: Measured, student: Measured | None, is_first: bool) -> dict[str, Any]:
     """Compare an outcome with full depth, the best mix of two depths and a student, in points."""
-    row, outcome = exits.row, exits.known
-    full_B = outcome.recorded.guesses[row.num_layers].argmax(1)
-    lost = paired_difference(right(exits), full_B == outcome.recorded.labels).times(100)
-    changed = 100 * np.mean(outcome.logits_BC.argmax(1) != full_B)
-    gained = Interval(row.mix_gain, row.mix_gain_low, row.mix_gain_high).times(100)  # type: ignore[arg-type]
-    beyond = student and paired_difference(right(exits), right(student)).times(100)
+    row, losses = exits.row, loss(exits)
+    losses.pop("full depth")
+    gained = Interval(row.mix_gain, row.mix_gain_low, row.mix_gain_high)  # type: ignore[arg-type]
+    beyond = student and paired_difference(right(exits), right(student))
     return {
-        "task, body": label,
+        "task, body": f"{RUNS[row.run]}, seed {row.seed}" if is_first else "",
         "asked": f"{row.budget:g}",
-        "spent": f"{row.flops_ratio:.3f}",
-        "accuracy": f"{100 * right(exits).mean():.2f}",
-        "minus full depth": lost.text(sign="+"),
-        "changed": f"{changed:.2f} %",
-        "minus the best mix of two depths": gained.text(sign="+"),
-        "minus the student": beyond.text(sign="+") if beyond else "",
+        **losses,
+        "minus the best mix of two depths": gained.times(100).text(sign="+"),
+        "minus the student": beyond.times(100).text(sign="+") if beyond else "",
     }
 
 
-def lines(study: Study) -> Iterator[dict[str, str]]:
-    for run, label in RUNS.items():
-        for number, exits in enumerate(asked(study, run)):
-            student = student_of(study, exits.row)
-            yield line("" if number else label, exits, student)
+def student_of(study: Study, exits: Row) -> Measured | None:
+    """Find the most accurate static model of half the layers, of the same task, body and seed."""
+    same = (exits.task, exits.encoder, exits.seed, exits.num_layers)
+    found = [
+        m
+        for m in study.measured
+        if is_student(m.row)
+        and (m.row.task, m.row.encoder, m.row.seed, 2 * m.row.num_layers) == same
+    ]
+    return max(found, key=lambda m: right(m).mean(), default=None)
+
+
+def is_student(row: Row) -> bool:
+    return row.exit.kind == "never" and not row.baseline
 
 
 def time_lines(study: Study) -> Iterator[dict[str, str]]:
-    """A line for each timed budget of `RUNS`, and for what was timed in the same call beside it."""
-    for run, label in RUNS.items():
-        timed = [m.row for m in study.measured if m.row.latency_ms]
+    """Times of each budget of `RUNS`, and of what was timed in the same call beside it."""
+    timed = [m.row for m in study.measured if m.row.latency_ms is not None]
+    for run in RUNS:
         sessions = {row.session for row in timed if row.run == run}
-        found = [row for row in timed if row.session in sessions and is_shown(row)]
-        for number, row in enumerate(sorted(found, key=lambda row: -(row.latency_ms or 0.0))):
-            yield time_line("" if number else label, row)
+        own = [row for row in timed if row.run == run and is_shown(row)]
+        others = [row for row in timed if row.session in sessions and is_student(row)]
+        by_time = sorted([*own, *others], key=lambda row: -(row.latency_ms or 0.0))
+        for number, row in enumerate(by_time):
+            yield time_line(row, RUNS[run] if number == 0 else "")
 
 
 def is_shown(row: Row) -> bool:
-    """True for a budget, a static model, and the fixed depths of the embedding and half of the
+    """True for a budget, all layers, and the fixed depths of the embedding and half of the
     layers."""
     if row.baseline == FIXED:
         return row.depth in (0, row.num_layers / 2)
     return row.exit.kind == "never" or row.budget is not None
 
 
-def time_line(label: str, row: Row) -> dict[str, str]:
+def time_line(row: Row, name: str) -> dict[str, str]:
     return {
-        "task, body": label,
+        "task, body": name,
         "setting": setting(row),
-        "accuracy": f"{100 * (row.accuracy or 0.0):.2f}",
+        "accuracy": f"{100 * row.accuracy:.2f}",  # type: ignore[operator]
         "ms, batch 1": f"{row.latency_ms:.2f}",
         "texts a second, batch 32": f"{row.throughput:,.0f}",
     }
@@ -113,15 +116,9 @@ def setting(row: Row) -> str:
         return f"asked {row.budget:g}"
     if row.baseline == FIXED:
         return f"all at layer {row.depth:.0f}" if row.depth else "all at the embedding"
-    if row.baseline:
+    if row.head is None or row.baseline:
         return "all layers"
-    head = row.head.kind if row.head else "no"
-    return f"student of {row.num_layers}, {head} head"
-
-
-def tables(study: Study) -> list[str]:
-    """Markdown of both."""
-    return [markdown(DataFrame(list(found))) for found in (lines(study), time_lines(study))]
+    return f"student of {row.num_layers}, head={row.head.kind}"
 
 
 if __name__ == "__main__":
