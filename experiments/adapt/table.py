@@ -8,6 +8,7 @@ runs every layer for every text and is certified too, or would be as the texts f
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -41,6 +42,11 @@ def layers(row: ChosenRow) -> int:
     return int(row.model.split(", ")[1].split()[0])
 
 
+def processor(row: ChosenRow) -> str:
+    """The processor's name alone: "Intel Xeon" of "Intel(R) Xeon(R) Processor x2"."""
+    return re.sub(r"\(R\)| Processor| x\d+$", "", row.machine)
+
+
 def times(row: ChosenRow, against: TimedForm | None) -> str:
     """How many times as fast as another form what was chosen is."""
     return "none holds" if against is None else f"{against.ms / row.chosen.ms:.1f}"
@@ -56,13 +62,13 @@ def where_not(row: ChosenRow) -> str:
 def front() -> str:
     """Make README's table."""
     head = (
-        "| classifier, layers | answers that stay | times Hugging Face | "
-        "times the fastest static engine | where it does not pay |\n|---|---:|---:|---:|---|"
+        "| classifier, layers | processor | answers that stay | times Hugging Face | "
+        "times the fastest static engine | where it does not pay |\n|---|---|---:|---:|---:|---|"
     )
     of_one = [row for row in rows() if row.task in FRONT and row.batch == 1]
     chosen = [row for row in of_one if not row.model.startswith(SMALL)][:MOST]
     lines = [
-        f"| {NAMES[row.task]}, {layers(row)} | {100 * row.agree:.0f} % | "
+        f"| {NAMES[row.task]}, {layers(row)} | {processor(row)} | {100 * row.agree:.0f} % | "
         f"{times(row, row.original)} | {times(row, row.static)} | {where_not(row)} |"
         for row in chosen
     ]
@@ -72,9 +78,9 @@ def front() -> str:
 def whole() -> str:
     """Make the table of all classifiers."""
     head = (
-        "| classifier | texts at once | promise | certificate | fresh texts changed | "
+        "| classifier | processor | texts at once | promise | certificate | fresh texts changed | "
         "transformers, ms | fastest static, ms | chosen, ms | times HF | times static | minutes |\n"
-        "|---|---:|---|---|---|---:|---|---|---:|---:|---:|"
+        "|---|---|---:|---|---|---|---:|---|---|---:|---:|---:|"
     )
     return "\n".join([head, *map(line, rows())])
 
@@ -84,6 +90,7 @@ def line(row: ChosenRow) -> str:
     static = "none holds" if row.static is None else f"{row.static.name}: {row.static.ms:.2f}"
     cells = (
         f"{NAMES[row.task]}; {row.model}",
+        processor(row),
         f"{row.batch}",
         f"{100 * row.agree:.0f} % at {100 * row.confidence:.0f} %",
         f"{row.certified_changed} of {row.num_certify:,}",

@@ -21,8 +21,8 @@ def test_the_tables_follow_from_the_kept_rows():
 def test_the_words_beside_the_table_follow_too():
     kept = table.rows()
     assert {row.threads for row in kept} == {1}
-    assert {row.machine for row in kept} == {"Intel(R) Xeon(R) Processor x2"}
-    assert "one thread of an Intel Xeon" in FRONT
+    assert "one thread" in FRONT
+    assert {table.processor(row) for row in kept} <= {"Intel Xeon", "AMD EPYC"}
     assert {row.confidence for row in kept} == {0.95}
     assert "95 % confidence" in FRONT
 
