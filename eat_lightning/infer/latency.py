@@ -24,15 +24,22 @@ from eat_lightning.progress import bar
 Name = TypeVar("Name")
 KERNELS = 16384  # 6 layers of different widths have 24 shapes, at each number of tokens
 BLOCK = 20  # examples that a setting runs before the next one's turn
+DRAWS = 1000  # of examples, of which the one nearest to the mean cost of all is timed
 
 
 @dataclass
 class TimedCall:
-    """A setting to time: `run` answers what `ready` makes of a batch of `split`."""
+    """A setting to time: `run` answers what `ready` makes of a batch of `split`. cost_B: FLOPs of
+    each example, if they are known."""
 
     run: Callable[[Any], Any]
     split: Any
     ready: Callable[[Batch], Any] = lambda batch: batch
+    cost_B: np.ndarray | None = None
+
+    def cost_share(self, rows: np.ndarray) -> float | None:
+        """Mean cost of some examples over that of all."""
+        return None if self.cost_B is None else float(self.cost_B[rows].mean() / self.cost_B.mean())
 
 
 def keep_kernels(most: int = KERNELS) -> None:
@@ -90,6 +97,35 @@ def time_interleaved(
     return took
 
 
+def drawn_at_mean_cost(
+    costs: Sequence[np.ndarray], size: int, examples: int, seed: int = 0
+) -> np.ndarray:
+    """Draw rows whose mean costs are near those of all `size` examples: of `DRAWS` random draws the
+    one with the least largest relative difference over the settings."""
+    rng = np.random.default_rng(seed)
+    if not costs or examples >= size:
+        return rng.permutation(size)[:examples]
+    share_SB = np.stack([cost_B / cost_B.mean() for cost_B in costs])
+    draws = [rng.permutation(size)[:examples] for _ in range(DRAWS)]
+    return min(draws, key=lambda rows: np.abs(share_SB[:, rows].mean(1) - 1).max())
+
+
+def drawn_rows(
+    candidates: Mapping[Name, TimedCall], examples: int, seed: int
+) -> dict[Name, np.ndarray]:
+    """Examples for each setting to be timed: the same ones in every split of one length."""
+    alike: dict[int, list[TimedCall]] = {}
+    for candidate in candidates.values():
+        alike.setdefault(len(candidate.split), []).append(candidate)
+    drawn = {
+        size: drawn_at_mean_cost(
+            [c.cost_B for c in some if c.cost_B is not None], size, examples, seed
+        )
+        for size, some in alike.items()
+    }
+    return {name: drawn[len(candidate.split)] for name, candidate in candidates.items()}
+
+
 def time_all(
     candidates: Mapping[Name, TimedCall],
     examples: int = 1000,
@@ -100,20 +136,19 @@ def time_all(
     seed: int = 0,
     by_length_too: bool = True,
 ) -> Iterator[dict[Name, dict[str, Any]]]:
-    """Latency at batch 1 over random examples (all if there are fewer) and throughput, as they come
-    and (`by_length_too`) sorted by length, as fields of a `Row`; and of each repeat `latency_R` and
-    `rate_R`.
+    """Latency at batch 1 over random examples that cost what all do (all if there are fewer) and
+    throughput, as they come and (`by_length_too`) sorted by length, as fields of a `Row`; and of
+    each repeat `latency_R` and `rate_R`.
 
     Yields after every repeat what all repeats so far say: a long call that is ended has lost no
     more than one.
     """
     if not candidates:
         return
-    rows, by_length = {}, {}
+    rows, by_length = drawn_rows(candidates, examples, seed), {}
     for name, candidate in candidates.items():
-        split = candidate.split  # random examples are the same ones in every split of that length
-        rows[name] = np.random.default_rng(seed).permutation(len(split))[:examples]
-        by_length[name] = rows[name][np.argsort(-split.lengths[rows[name]], kind="stable")]
+        lengths = candidate.split.lengths[rows[name]]
+        by_length[name] = rows[name][np.argsort(-lengths, kind="stable")]
     single = Turns(candidates, rows, 1)
     orders = {"": rows} | ({"_sorted": by_length} if by_length_too else {})  # by fields' suffix
     batched = {suffix: Turns(candidates, rows, batch, 1) for suffix, rows in orders.items()}
@@ -131,6 +166,7 @@ def time_all(
         found = {name: latency(single.took[name]) | how for name in candidates}
         for name, fields in found.items():
             fields["timed_examples"] = len(rows[name])
+            fields["timed_cost"] = candidates[name].cost_share(rows[name])
             for suffix, turns in batched.items():
                 fields |= turns.throughput(name, suffix)
         yield found

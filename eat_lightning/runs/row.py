@@ -75,7 +75,8 @@ class Row:
 
     Latencies are milliseconds at batch latency_batch; low and high are over repeats. throughput is
     examples per second at throughput_batch, as they come and sorted by length; batch_speed_up and
-    batch_conversion are of those that come. All are None where nothing was timed. Settings of one
+    batch_conversion are of those that come. timed_cost: mean FLOPs of the timed examples over that
+    of all. All are None where nothing was timed. Settings of one
     `session` took turns: only their times may be compared.
 
     exit_shares: who left after each layer, a share of the examples; exit_reasons: why they were
@@ -160,6 +161,7 @@ class Row:
     latency_batch: Count | None = None
     throughput_batch: Count | None = None
     timed_examples: Count | None = None
+    timed_cost: Positive | None = None
     repeats: Count | None = None
     threads: Count | None = None
     dtype: str = "fp32"

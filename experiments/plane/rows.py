@@ -6,7 +6,7 @@ Every row's answers are kept as a column of right and wrong, from which paired i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pandas import DataFrame, read_parquet
@@ -65,6 +65,33 @@ class PlaneRow:
         return f"{self.system}, {self.kind}, {self.setting}"
 
 
+@dataclass(frozen=True)
+class TimedRow:
+    """Times of a system at one operating point, one thread.
+
+    Args:
+        system: its models' names.
+        kind: static, exits, or a kind of cascade.
+        asked: cost that was asked for, as a share of the last static model's; None: static.
+        latency_ms: mean at batch 1.
+        batch_ms: of an example in batches of 32, as they come.
+        speed_up: at batch 1 over the last static model, with the 95 % interval's ends.
+        batch_speed_up: the same in batches.
+        drawn_cost: counted cost of the timed examples over that of dev.
+        examples: timed.
+    """
+
+    system: str
+    kind: str
+    asked: float | None
+    latency_ms: float
+    batch_ms: float
+    speed_up: list[float]
+    batch_speed_up: list[float]
+    drawn_cost: float
+    examples: int
+
+
 def row_of(
     system: System, judged: Judged, full_cost: float, commit: str, crossed: bool = False
 ) -> PlaneRow:
@@ -95,12 +122,19 @@ def row_of(
     )
 
 
+def times_path(folder: Path, task: str) -> Path:
+    """Where rows of times stand beside those of a plane."""
+    return folder / "times" / f"{task}.jsonl"
+
+
 @dataclass
 class Plane:
-    """All rows of a task, and who was right: a column for each row's key."""
+    """All rows of a task, and who was right: a column for each row's key. times: of systems that
+    were timed."""
 
     rows: list[PlaneRow]
     right: DataFrame
+    times: list[TimedRow] = field(default_factory=list)
 
     @classmethod
     def of(
@@ -117,7 +151,9 @@ class Plane:
     @classmethod
     def read(cls, folder: Path, task: str) -> Plane:
         rows = jsonl.read(folder / f"{task}.jsonl", PlaneRow)
-        return cls(rows, read_parquet(folder / f"{task}.parquet"))
+        timed = times_path(folder, task)
+        times = jsonl.read(timed, TimedRow) if timed.is_file() else []
+        return cls(rows, read_parquet(folder / f"{task}.parquet"), times)
 
     def write(self, folder: Path) -> None:
         task = self.rows[0].task

@@ -10,10 +10,15 @@ from pandas import DataFrame
 
 from eat_lightning.report.figures import MUTED, looks
 from eat_lightning.report.study import grouped_by
-from experiments.bench.tables import draw, markdown
+from experiments.bench.tables import draw, markdown, ranged
 from experiments.plane.rows import Plane, PlaneRow
 
 SHOWN = (0.06, 0.13, 0.21, 0.3, 0.38, 0.5, 0.6, 0.8)  # of the costs asked for
+ABOUT_TIMES = (
+    "Milliseconds of an example at batch 1 and in batches of 32, fp32 with prepacked weights, one "
+    "thread, all by turns. Examples were drawn so that they cost what dev costs. Intervals hold "
+    "the drawing:"
+)
 DASHES = {"fixed depth": ":", "exits": "-"}  # the lines of cascades are dashed
 
 
@@ -35,7 +40,33 @@ def report(plane: Plane, folder: Path) -> str:
     parts += ["By the cost asked for, accuracy at the share spent (front: bold):", markdown(spent)]
     parts += [f"The same minus the exits of {dearest.system}:", markdown(beside)]
     parts += ["At 99 % of answers unchanged, asked on the cut:", markdown(agree_table(plane))]
+    if plane.times:
+        parts += [ABOUT_TIMES, markdown(times_table(plane))]
     return "\n\n".join(parts)
+
+
+def times_table(plane: Plane) -> DataFrame:
+    """Times of systems, the slowest first, beside their accuracy on all of dev."""
+    judged = {
+        (row.system, row.kind, row.asked): row for row in plane.rows if row.kind != "fixed depth"
+    }
+    lines = []
+    for timed in sorted(plane.times, key=lambda timed: -timed.latency_ms):
+        row = judged.get((timed.system, timed.kind, timed.asked))
+        asked = "" if timed.asked is None else f"{timed.asked:g}"
+        lines.append(
+            {
+                "system": timed.system,
+                "kind": timed.kind,
+                "asked": asked,
+                "accuracy": "" if row is None else f"{row.accuracy:.2f}",
+                "ms": f"{timed.latency_ms:.2f}",
+                "times as fast": ranged(timed.speed_up),
+                "in batches, ms": f"{timed.batch_ms:.2f}",
+                "times as fast there": ranged(timed.batch_speed_up),
+            }
+        )
+    return DataFrame(lines)
 
 
 def dearest_of(plane: Plane) -> PlaneRow:

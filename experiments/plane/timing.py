@@ -1,6 +1,7 @@
 """Milliseconds of the plane's systems, all by turns: batch 1 and batches of 32.
 
-    python -m experiments.plane.timing runs='{A: FOLDER, B: FOLDER}' [examples=320] [to=FOLDER]
+    python -m experiments.plane.timing runs='{A: FOLDER, B: FOLDER}' [budgets=[0.3,0.5]]
+        [examples=320] [records=outputs/plane] [to=FOLDER]
 
 Runs of one task, the dearest last. Examples are drawn so that the counted cost of every system is
 near that of dev: of many random draws the one with the least largest difference. A speed-up is over
@@ -23,7 +24,14 @@ import yaml
 
 from eat_lightning.data.split import Split
 from eat_lightning.errors import ConfigError, reported
-from eat_lightning.infer.latency import TimedCall, Turns, keep_kernels, undisturbed
+from eat_lightning.infer.latency import (
+    DRAWS,
+    TimedCall,
+    Turns,
+    drawn_at_mean_cost,
+    keep_kernels,
+    undisturbed,
+)
 from eat_lightning.infer.precision import form_of, in_form
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
@@ -35,37 +43,11 @@ from eat_lightning.runs import jsonl
 from eat_lightning.runs.training_mark import training_faults
 from eat_lightning.weights.dial import Budget
 from experiments.plane.models import RunModel, open_model
+from experiments.plane.rows import TimedRow, times_path
 from experiments.plane.systems import Chain, Joined, Part
 
+KEYS = ("runs", "budgets", "examples", "records", "to", "force")
 BUDGETS, REPEATS, BATCH, WARM_UP = (0.06, 0.13, 0.21, 0.3, 0.38, 0.5, 0.6), 3, 32, 20
-DRAWS = 2000
-
-
-@dataclass(frozen=True)
-class TimedRow:
-    """Times of a system at one operating point, one thread.
-
-    Args:
-        system: its models' names.
-        kind: static, exits, or a kind of cascade.
-        asked: cost that was asked for, as a share of the last static model's; None: static.
-        latency_ms: mean at batch 1.
-        batch_ms: of an example in batches of 32, as they come.
-        speed_up: at batch 1 over the last static model, with the 95 % interval's ends.
-        batch_speed_up: the same in batches.
-        drawn_cost: counted cost of the timed examples over that of dev.
-        examples: timed.
-    """
-
-    system: str
-    kind: str
-    asked: float | None
-    latency_ms: float
-    batch_ms: float
-    speed_up: list[float]
-    batch_speed_up: list[float]
-    drawn_cost: float
-    examples: int
 
 
 @dataclass(frozen=True)
@@ -103,7 +85,9 @@ class Timed:
         return trace
 
 
-def timed_systems(models: Sequence[RunModel], splits: dict[str, Split]) -> Iterator[Timed]:
+def timed_systems(
+    models: Sequence[RunModel], budgets: Sequence[float], splits: dict[str, Split]
+) -> Iterator[Timed]:
     """The static models, exits, and cascades into the last model by confidence and with exits."""
     last, form = models[-1], form_of(None, "fp32", "cpu")
     full_cost = float(last.fixed_cost(last.cut, last.last).mean())
@@ -122,7 +106,7 @@ def timed_systems(models: Sequence[RunModel], splits: dict[str, Split]) -> Itera
     for kind, parts in chains:
         dial, dev = Chain(parts, full_cost).dial, Joined.of(parts, "dev")
         name = " > ".join(part.model.name for part in parts)
-        for budget in BUDGETS:
+        for budget in budgets:
             if dial.points[-1].cost <= budget < dial.points[0].cost:
                 point = dial.at(Budget(budget))
                 rules, least = rules_at(parts, point.exit)
@@ -145,15 +129,6 @@ def rules_at(parts: Sequence[Part], taus: Any) -> tuple[dict[str, ExitRule], flo
     return rules, np.inf if least == 1 else least
 
 
-def drawn(costs: Sequence[np.ndarray], examples: int) -> np.ndarray:
-    """Rows whose mean costs are near those of all examples: of `DRAWS` draws the one with the least
-    largest relative difference over the systems."""
-    ratio_SB = np.stack([cost_B / cost_B.mean() for cost_B in costs])
-    size, rng = ratio_SB.shape[1], np.random.default_rng(0)
-    draws = [rng.permutation(size)[:examples] for _ in range(DRAWS)]
-    return min(draws, key=lambda rows: np.abs(ratio_SB[:, rows].mean(1) - 1).max())
-
-
 def speed_up(static_RI: np.ndarray, took_RI: np.ndarray) -> list[float]:
     """The ratio of mean times with its 95 % bootstrap interval over inputs."""
     static_I, took_I = static_RI.mean(0), took_RI.mean(0)
@@ -162,12 +137,15 @@ def speed_up(static_RI: np.ndarray, took_RI: np.ndarray) -> list[float]:
     return [round(float(x), 3) for x in (static_I.mean() / took_I.mean(), low, high)]
 
 
-def timed_rows(models: Sequence[RunModel], examples: int) -> list[TimedRow]:
+def timed_rows(
+    models: Sequence[RunModel], budgets: Sequence[float], examples: int
+) -> list[TimedRow]:
     """Time all systems by turns."""
     keep_kernels()
     splits: dict[str, Split] = {}
-    systems = [*timed_systems(models, splits)]
-    rows_B = drawn([system.cost_B for system in systems], examples)
+    systems = [*timed_systems(models, budgets, splits)]
+    costs = [system.cost_B for system in systems]
+    rows_B = drawn_at_mean_cost(costs, len(costs[0]), examples)
     for model in models:
         splits[model.name] = model.opened.data().split("validation").take(rows_B)
     candidates = {i: system.candidate for i, system in enumerate(systems)}
@@ -200,10 +178,9 @@ def timed_rows(models: Sequence[RunModel], examples: int) -> list[TimedRow]:
 
 def main(arguments: Sequence[str]) -> None:
     given = {key: yaml.safe_load(value) for key, _, value in (a.partition("=") for a in arguments)}
-    if unknown := [*given.keys() - {"runs", "examples", "records", "to", "force"}]:
-        raise ConfigError(
-            f"only runs=, examples=, records=, to= and force= are known, got {unknown[0]}"
-        )
+    if unknown := sorted(given.keys() - set(KEYS)):
+        known = ", ".join(f"{key}=" for key in KEYS)
+        raise ConfigError(f"only {known} are known, got {unknown[0]}")
     if faults := [] if given.get("force") else training_faults("force=true"):
         raise ConfigError.of(faults)
     records = Path(given.get("records", "outputs/plane"))
@@ -212,10 +189,9 @@ def main(arguments: Sequence[str]) -> None:
         raise ConfigError(
             "runs must name finished runs of one task: {NAME: FOLDER}, the dearest last"
         )
-    rows = timed_rows(models, int(given.get("examples", 320)))
-    path = (
-        Path(given.get("to", Path(__file__).parent / "results")) / f"{models[0].task}-times.jsonl"
-    )
+    rows = timed_rows(models, given.get("budgets", BUDGETS), int(given.get("examples", 320)))
+    to = Path(given.get("to", Path(__file__).parent / "results"))
+    path = times_path(to, models[0].task)
     path.parent.mkdir(parents=True, exist_ok=True)
     jsonl.write(path, rows)
     print(*rows, sep="\n")

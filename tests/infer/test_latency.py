@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from eat_lightning.infer.latency import TimedCall, time_all, time_interleaved, undisturbed
+from eat_lightning.infer.latency import (
+    TimedCall,
+    drawn_at_mean_cost,
+    time_all,
+    time_interleaved,
+    undisturbed,
+)
 from eat_lightning.model.packed import Batch
 
 
@@ -65,6 +71,19 @@ def test_all_numbers_of_a_setting():
     assert min(fields["throughput"], fields["throughput_sorted"], fields["latency_ms"]) > 0
     *_, found = time_all({"a": candidate}, **how, by_length_too=False)
     assert fields.keys() - found["a"].keys() == {k for k in fields if "sorted" in k}
+
+
+def test_timed_examples_cost_what_all_do():
+    rng = np.random.default_rng(0)
+    costs = [rng.exponential(size=500), rng.exponential(size=500)]
+    rows = drawn_at_mean_cost(costs, 500, 40)
+    assert len(set(rows.tolist())) == 40
+    shares = [cost_B[rows].mean() / cost_B.mean() for cost_B in costs]
+    assert np.abs(np.subtract(shares, 1)).max() < 0.02  # of one draw the standard error is 0.15
+    candidate = TimedCall(lambda batch: None, Split([1, 2, 3]), cost_B=np.array([1.0, 2.0, 6.0]))
+    assert candidate.cost_share(np.array([0, 1])) == 0.5
+    (found,) = time_all({"a": candidate}, warmup=0, repeats=1)
+    assert found["a"]["timed_cost"] == 1
 
 
 def test_examples_are_random_and_the_same_for_all_settings():

@@ -1,0 +1,40 @@
+"""The plane's rows of times stand beside their accuracy."""
+
+from pathlib import Path
+
+from pandas import DataFrame
+
+from eat_lightning.runs import jsonl
+from experiments.plane.rows import Plane, PlaneRow, TimedRow, times_path
+from experiments.plane.show import report, times_table
+
+ABOUT = {"task": "mnli", "data": "", "system": "big", "num_cut": 8, "crossed": False, "commit": ""}
+
+
+def row(kind: str, setting: str, asked: float | None, share: float, right: int) -> PlaneRow:
+    judged = {"accuracy": 25.0 * right, "low": 0.0, "high": 100.0, "unchanged": 100.0}
+    judged |= {"share": share, "gflops": 4 * share, "num_examples": 4, "runs": ["a"]}
+    return PlaneRow(kind=kind, setting=setting, asked=asked, **ABOUT, **judged)
+
+
+def timed(kind: str, asked: float | None, ms: float, factor: float) -> TimedRow:
+    factors = [factor, factor - 0.1, factor + 0.1]
+    return TimedRow("big", kind, asked, ms, ms / 2, factors, factors, 1.0, 320)
+
+
+def test_times_stand_beside_their_accuracy(tmp_path: Path):
+    rows = [row("static", "layer 4", None, 1.0, 4), row("exits", "cost 0.5", 0.5, 0.5, 3)]
+    right = DataFrame({rows[0].key: [1, 1, 1, 1], rows[1].key: [1, 1, 1, 0]}).astype(bool)
+    Plane(rows, right).write(tmp_path)
+    assert Plane.read(tmp_path, "mnli").times == []
+    path = times_path(tmp_path, "mnli")
+    path.parent.mkdir()
+    jsonl.write(path, [timed("exits", 0.5, 20.0, 2.0), timed("static", None, 40.0, 1.0)])
+    plane = Plane.read(tmp_path, "mnli")
+    shown = times_table(plane)[["kind", "asked", "accuracy", "ms", "times as fast"]]
+    assert shown.to_numpy().tolist() == [
+        ["static", "", "100.00", "40.00", "1.00 (0.90 to 1.10)"],
+        ["exits", "0.5", "75.00", "20.00", "2.00 (1.90 to 2.10)"],
+    ]
+    assert "| big | exits | 0.5 | 75.00 | 20.00 |" in report(plane, tmp_path)
+    assert [path.stem for path in tmp_path.glob("*.jsonl")] == ["mnli"]  # a task's rows alone
