@@ -1,12 +1,13 @@
 """Accuracy over cost for everything at hand: static models, exits, and two models in a row.
 
     python -m experiments.plane runs={A: FOLDER, B: FOLDER} [records=outputs/plane] [to=FOLDER]
+        [gatekeeper=false]
     python -m experiments.plane kept=experiments/plane/kept.yaml [to=FOLDER]
     python -m experiments.plane [to=FOLDER]      # the tables and figures of the rows there
 
 Runs of several tasks may be named together; a list of folders has their names. Records of a run's
 cut and dev are made once and kept in `records`, so that a second call runs no encoder but for
-Gatekeeper's heads. Nothing is chosen on dev. kept: models of kept rows, see `kept`; beside runs
+Gatekeeper's heads (gatekeeper=false: none are tuned). Nothing is chosen on dev. kept: models of kept rows, see `kept`; beside runs
 those of their tasks.
 """
 
@@ -33,6 +34,7 @@ from experiments.plane.show import report
 from experiments.plane.systems import Chain, Part, System, alone, unanimous
 
 HERE = Path(__file__).parent
+KEYS = ("runs", "kept", "records", "to", "gatekeeper")
 BUDGETS = (
     *(0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.13, 0.17, 0.21, 0.25, 0.3, 0.34),
     *(0.38, 0.42, 0.46, 0.5, 0.55, 0.6, 0.7, 0.8),
@@ -91,9 +93,9 @@ def chained(name: str, kind: str, parts: Sequence[Part], full_cost: float) -> Sy
     return System(name, kind, tuple(part.model for part in parts), points)
 
 
-def plane_of(models: Sequence[Model]) -> Plane:
+def plane_of(models: Sequence[Model], tunes: bool = True) -> Plane:
     """ConfigError where the models of a task have seen different examples. One kept model is enough
-    for operating points to be chosen on halves of dev."""
+    for operating points to be chosen on halves of dev. tunes: last heads by Gatekeeper."""
     is_crossed = any(not isinstance(model, RunModel) for model in models)
     models = [*map(as_kept, models)] if is_crossed else models
     if len({model.data for model in models}) > 1:
@@ -101,18 +103,19 @@ def plane_of(models: Sequence[Model]) -> Plane:
         raise ConfigError(f"runs: cut and dev must be the same examples, got others of {names}")
     dearest = max(cost(model, "dev") for model in models)
     last = next(model for model in models if cost(model, "dev") > SAME * dearest)
-    all_systems = partial(systems, last=last.name, tunes=not is_crossed)
+    all_systems = partial(systems, last=last.name, tunes=tunes and not is_crossed)
     found = crossed(models, all_systems) if is_crossed else all_systems(models)
     return Plane.of([*found], cost(last, "dev"), provenance()["commit"], is_crossed)
 
 
 def main(arguments: Sequence[str]) -> None:
     given = {key: yaml.safe_load(value) for key, _, value in (a.partition("=") for a in arguments)}
-    if unknown := [*given.keys() - {"runs", "kept", "records", "to"}]:
-        raise ConfigError(f"only runs=, kept=, records= and to= are known, got {unknown[0]}")
+    if unknown := sorted(given.keys() - set(KEYS)):
+        known = ", ".join(f"{key}=" for key in KEYS)
+        raise ConfigError(f"only {known} are known, got {unknown[0]}")
     to = Path(given.get("to", HERE / ("results" if "runs" in given else "before")))
     for models in given_models(given).values():
-        plane_of(models).write(to)
+        plane_of(models, given.get("gatekeeper", True)).write(to)
         print(f"written: {to / models[0].task}.jsonl", flush=True)
     tasks = sorted(path.stem for path in to.glob("*.jsonl"))
     if not tasks:

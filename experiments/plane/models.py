@@ -113,7 +113,8 @@ def open_model(name: str, path: str | Path, records: Path) -> RunModel:
         return said
 
     rows = [row for row in read(run.folder / "rows.jsonl") if row.split == "validation"]
-    files = [row.examples for row in rows if (row.dtype, row.baseline) == ("fp32", FIXED)]
+    passed = [row for row in rows if row.dtype == "fp32" and row.reduction.kind == "none"]
+    files = [row.examples for row in passed if row.baseline == FIXED or row.exit.kind == "never"]
     both = (
         recorded("cut", cut, sorted((run.folder / FOLDER).glob("cut-*.parquet"))),
         recorded("dev", dev, [run.folder / file for file in dict.fromkeys(files)]),
