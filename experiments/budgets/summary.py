@@ -20,6 +20,7 @@ from experiments.bench.tables import markdown
 
 from ..intervals import Interval, paired_difference
 from ..one_pass.losses import loss, right
+from ..plane.rows import Plane
 
 HERE = Path(__file__).parent
 FOLDERS = ("one_pass", "aligned", "beside")
@@ -31,6 +32,8 @@ RUNS = {
     "qqp_minilm_aligned2": "QQP, MiniLM, 6 layers",
     "mnli_minilm_aligned2": "MNLI, MiniLM, 6 layers",
 }
+PLANE = HERE.parent / "plane" / "results"
+PLANES = {"mnli": "MNLI, MPNet, 12 layers", "qqp": "QQP, MPNet, 12 layers"}
 ASKED = (0.3, 0.4, 0.5, 0.6)
 
 
@@ -82,7 +85,10 @@ def is_student(row: Row) -> bool:
 
 
 def time_lines(study: Study) -> Iterator[dict[str, str]]:
-    """Times of each budget of `RUNS`, and of what was timed in the same call beside it."""
+    """Times of the plane's systems, then of each budget of `RUNS` that was timed and of what was
+    timed in the same call beside it."""
+    for task, name in PLANES.items():
+        yield from plane_lines(Plane.read(PLANE, task), name)
     timed = [m.row for m in study.measured if m.row.latency_ms is not None]
     for run in RUNS:
         sessions = {row.session for row in timed if row.run == run}
@@ -91,6 +97,21 @@ def time_lines(study: Study) -> Iterator[dict[str, str]]:
         by_time = sorted([*own, *others], key=lambda row: -(row.latency_ms or 0.0))
         for number, row in enumerate(by_time):
             yield time_line(row, RUNS[run] if number == 0 else "")
+
+
+def plane_lines(plane: Plane, name: str) -> Iterator[dict[str, str]]:
+    """Times of static models and of exits, without cascades."""
+    judged = {(row.system, row.kind, row.asked): row for row in plane.rows}
+    alone = [timed for timed in plane.times if timed.kind in ("static", "exits")]
+    for number, timed in enumerate(sorted(alone, key=lambda timed: -timed.latency_ms)):
+        asked = "all layers" if timed.asked is None else f"asked {timed.asked:g}"
+        yield {
+            "task, body": name if number == 0 else "",
+            "setting": f"{timed.system}, {asked}",
+            "accuracy": f"{judged[timed.system, timed.kind, timed.asked].accuracy:.2f}",
+            "ms, batch 1": f"{timed.latency_ms:.2f}",
+            "texts a second, batch 32": f"{1000 / timed.batch_ms:,.0f}",
+        }
 
 
 def is_shown(row: Row) -> bool:

@@ -7,8 +7,8 @@
 
 Runs of several tasks may be named together; a list of folders has their names. Records of a run's
 cut and dev are made once and kept in `records`, so that a second call runs no encoder but for
-Gatekeeper's heads (gatekeeper=false: none are tuned). Nothing is chosen on dev. kept: models of kept rows, see `kept`; beside runs
-those of their tasks.
+Gatekeeper's heads (gatekeeper=false: none are tuned). Nothing is chosen on dev. kept: models of
+kept rows, see `kept`; beside runs those of their tasks.
 """
 
 from __future__ import annotations
