@@ -102,7 +102,8 @@ def timed_systems(
             chains.append(("exits", [Part.whole(model)]))
         if model is not last:
             chains.append(("cascade by confidence", [Part.end(model), Part.end(last)]))
-            chains.append(("exits of both", [Part.whole(model), Part.whole(last)]))
+            into = "exits of both" if len(model.layers) > 1 else "cascade into exits"
+            chains.append((into, [Part.whole(model), Part.whole(last)]))
     for kind, parts in chains:
         dial, dev = Chain(parts, full_cost).dial, Joined.of(parts, "dev")
         name = " > ".join(part.model.name for part in parts)
