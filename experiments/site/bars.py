@@ -71,7 +71,7 @@ def lines(text: str, table: int) -> list[Line]:
 ALL = [
     Bars(
         *("adapt", "One text at once: times the fastest static engine", "times static"),
-        *("{classifier}", "{times static}"),
+        *("{classifier}, {processor}", "{times static}"),
         where={"texts at once": "1"},
     ),
     Bars(
