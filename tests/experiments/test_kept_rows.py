@@ -19,7 +19,7 @@ from experiments.lists.__main__ import ListRow
 from experiments.lists.measured import ListRow as MeasuredListRow
 from experiments.long_texts.scan import ScanRow
 from experiments.one_pass.__main__ import Tried
-from experiments.plane.rows import PlaneRow
+from experiments.plane.rows import PlaneRow, TimedRow
 from experiments.scaling.rows import ScalingRow
 from experiments.serving.routes import RouteRow
 from experiments.serving.rows import LoadRow
@@ -33,6 +33,7 @@ KINDS: list[type[Any]] = [
     BenchRow,
     Trial,
     PlaneRow,
+    TimedRow,
     ScalingRow,
     ListRow,
     Tried,
