@@ -126,8 +126,9 @@ def recorded(subject: Subject, plan: MeasureSettings) -> Iterator[TimedRow]:
                     candidate = candidate_for(timed_backbone, split, row.kernels, plan.device)
                 else:
                     candidate = texts_candidate(timed_backbone.eval(), texts)
-            cost_B = passed.answers(setting.exit, setting.policies).flops_B
-            candidate = replace(candidate, cost_B=cost_B)
+            if plan.timing.enabled:
+                cost_B = passed.answers(setting.exit, setting.policies).flops_B
+                candidate = replace(candidate, cost_B=cost_B)
             yield TimedRow(run, row, candidate, setting.is_static and not theirs)
 
 

@@ -54,6 +54,8 @@ def times(row: ChosenRow, against: TimedForm | None) -> str:
 
 def where_not(row: ChosenRow) -> str:
     """Say from the row alone where exits do not pay."""
+    if row.static == row.chosen:
+        return f"no exits were chosen: {row.chosen.name}, was"
     if row.static is not None and row.static.ms / row.chosen.ms < GAIN:
         return f"exits win nothing: {row.static.name}, is as fast"
     return "" if row.agree >= 0.99 else f"a promise of {100 * row.agree:.0f} % alone was tried"

@@ -113,8 +113,13 @@ def open_model(name: str, path: str | Path, records: Path) -> RunModel:
         return said
 
     rows = [row for row in read(run.folder / "rows.jsonl") if row.split == "validation"]
-    passed = [row for row in rows if row.dtype == "fp32" and row.reduction.kind == "none"]
-    files = [row.examples for row in passed if row.baseline == FIXED or row.exit.kind == "never"]
+    kind = encoder.reduction.kind
+    passed = [row for row in rows if row.dtype == "fp32" and row.reduction.kind == kind]
+    files = [
+        row.examples
+        for row in passed
+        if row.baseline == FIXED or (row.exit.kind == "never" and not row.baseline)
+    ]
     both = (
         recorded("cut", cut, sorted((run.folder / FOLDER).glob("cut-*.parquet"))),
         recorded("dev", dev, [run.folder / file for file in dict.fromkeys(files)]),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pandas import DataFrame, read_parquet
 
+from eat_lightning.errors import ConfigError
 from eat_lightning.files import replacing
 from eat_lightning.runs import jsonl
 from experiments.plane.systems import Judged, System
@@ -79,6 +80,9 @@ class TimedRow:
         batch_speed_up: the same in batches.
         drawn_cost: counted cost of the timed examples over that of dev.
         examples: timed.
+        data: as the plane's rows have it.
+        machine: processor, and number of cores.
+        commit: of the code that timed.
     """
 
     system: str
@@ -90,6 +94,9 @@ class TimedRow:
     batch_speed_up: list[float]
     drawn_cost: float
     examples: int
+    data: str
+    machine: str
+    commit: str
 
 
 def row_of(
@@ -153,6 +160,8 @@ class Plane:
         rows = jsonl.read(folder / f"{task}.jsonl", PlaneRow)
         timed = times_path(folder, task)
         times = jsonl.read(timed, TimedRow) if timed.is_file() else []
+        if any(time.data != rows[0].data for time in times):
+            raise ConfigError(f"{timed} is of other texts than the plane beside it: time anew")
         return cls(rows, read_parquet(folder / f"{task}.parquet"), times)
 
     def write(self, folder: Path) -> None:

@@ -25,7 +25,6 @@ import yaml
 from eat_lightning.data.split import Split
 from eat_lightning.errors import ConfigError, reported
 from eat_lightning.infer.latency import (
-    DRAWS,
     TimedCall,
     Turns,
     drawn_at_mean_cost,
@@ -40,12 +39,14 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.trace import Trace
 from eat_lightning.runs import jsonl
+from eat_lightning.runs.run import processor, provenance
 from eat_lightning.runs.training_mark import training_faults
 from eat_lightning.weights.dial import Budget
 from experiments.plane.models import RunModel, open_model
 from experiments.plane.rows import TimedRow, times_path
 from experiments.plane.systems import Chain, Joined, Part
 
+RESAMPLES = 2000  # of the inputs, for an interval
 KEYS = ("runs", "budgets", "examples", "records", "to", "force")
 BUDGETS, REPEATS, BATCH, WARM_UP = (0.06, 0.13, 0.21, 0.3, 0.38, 0.5, 0.6), 3, 32, 20
 
@@ -133,7 +134,7 @@ def rules_at(parts: Sequence[Part], taus: Any) -> tuple[dict[str, ExitRule], flo
 def speed_up(static_RI: np.ndarray, took_RI: np.ndarray) -> list[float]:
     """The ratio of mean times with its 95 % bootstrap interval over inputs."""
     static_I, took_I = static_RI.mean(0), took_RI.mean(0)
-    rows = np.random.default_rng(0).integers(len(took_I), size=(DRAWS, len(took_I)))
+    rows = np.random.default_rng(0).integers(len(took_I), size=(RESAMPLES, len(took_I)))
     low, high = np.quantile(static_I[rows].mean(1) / took_I[rows].mean(1), [0.025, 0.975])
     return [round(float(x), 3) for x in (static_I.mean() / took_I.mean(), low, high)]
 
@@ -172,6 +173,9 @@ def timed_rows(
             batch_speed_up=speed_up(batched[last], batched[i]),
             drawn_cost=round(float(system.cost_B[rows_B].mean() / system.cost_B.mean()), 4),
             examples=len(rows_B),
+            data=models[-1].data,
+            machine=processor(),
+            commit=provenance()["commit"],
         )
         for i, system in enumerate(systems)
     ]
@@ -190,7 +194,10 @@ def main(arguments: Sequence[str]) -> None:
         raise ConfigError(
             "runs must name finished runs of one task: {NAME: FOLDER}, the dearest last"
         )
-    rows = timed_rows(models, given.get("budgets", BUDGETS), int(given.get("examples", 320)))
+    budgets = given.get("budgets", BUDGETS)
+    if not isinstance(budgets, (list, tuple)):
+        raise ConfigError(f"budgets must be a list such as [0.3,0.5], got {budgets}")
+    rows = timed_rows(models, budgets, int(given.get("examples", 320)))
     to = Path(given.get("to", Path(__file__).parent / "results"))
     path = times_path(to, models[0].task)
     path.parent.mkdir(parents=True, exist_ok=True)

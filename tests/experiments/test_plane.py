@@ -19,7 +19,7 @@ def row(kind: str, setting: str, asked: float | None, share: float, right: int) 
 
 def timed(kind: str, asked: float | None, ms: float, factor: float) -> TimedRow:
     factors = [factor, factor - 0.1, factor + 0.1]
-    return TimedRow("big", kind, asked, ms, ms / 2, factors, factors, 1.0, 320)
+    return TimedRow("big", kind, asked, ms, ms / 2, factors, factors, 1.0, 320, "", "here", "")
 
 
 def test_times_stand_beside_their_accuracy(tmp_path: Path):

@@ -80,10 +80,11 @@ def test_timed_examples_cost_what_all_do():
     assert len(set(rows.tolist())) == 40
     shares = [cost_B[rows].mean() / cost_B.mean() for cost_B in costs]
     assert np.abs(np.subtract(shares, 1)).max() < 0.02  # of one draw the standard error is 0.15
-    candidate = TimedCall(lambda batch: None, Split([1, 2, 3]), cost_B=np.array([1.0, 2.0, 6.0]))
-    assert candidate.cost_share(np.array([0, 1])) == 0.5
-    (found,) = time_all({"a": candidate}, warmup=0, repeats=1)
-    assert found["a"]["timed_cost"] == 1
+    split = Split([1] * 500)
+    candidates = {i: TimedCall(lambda batch: None, split, cost_B=c) for i, c in enumerate(costs)}
+    (found,) = time_all(candidates, examples=40, warmup=0, repeats=1)
+    assert [found[i]["timed_cost"] for i in (0, 1)] == pytest.approx([1, 1], abs=0.02)
+    assert TimedCall(print, split, cost_B=np.arange(500)).cost_share(np.array([0, 499])) == 1
 
 
 def test_examples_are_random_and_the_same_for_all_settings():

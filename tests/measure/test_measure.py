@@ -43,6 +43,7 @@ def test_a_table_at_once(run: Path, capsys: pytest.CaptureFixture):
     for row in rows:
         assert (row.num_examples, row.timed_examples, row.repeats, row.threads) == (40, 6, 2, 1)
         assert (row.latency_batch, row.throughput_batch, row.majority) == (1, 4, 0.5)
+        assert 0.5 < row.timed_cost < 1.5
         assert row.latency_low_ms <= row.latency_ms <= row.latency_high_ms
         assert row.latency_p50_ms <= row.latency_p90_ms <= row.latency_p99_ms
         assert row.speed_up == pytest.approx(static.latency_ms / row.latency_ms)
