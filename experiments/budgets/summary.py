@@ -63,8 +63,8 @@ def line(exits: Measured, student: Measured | None, is_first: bool) -> dict[str,
         "task, body": f"{RUNS[row.run]}, seed {row.seed}" if is_first else "",
         "asked": f"{row.budget:g}",
         **losses,
-        "minus the best mix of two depths": gained.times(100).text(sign="+"),
-        "minus the student": beyond.times(100).text(sign="+") if beyond else "",
+        "over the best mix": gained.times(100).text(sign="+"),
+        "over the student": beyond.times(100).text(sign="+") if beyond else "",
     }
 
 

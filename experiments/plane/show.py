@@ -170,4 +170,4 @@ def fill(drawing: Any, plane: Plane) -> None:
     ax.set_xlabel("GFLOPs of an example, counted")
     ax.set_ylabel("accuracy on dev, %")
     ax.set_ylim(bottom=min(row.accuracy for row in front))
-    ax.legend(fontsize=6, loc="lower right")
+    ax.legend(fontsize=6, loc="upper left")

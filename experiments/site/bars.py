@@ -81,7 +81,7 @@ ALL = [
     ),
     Bars(
         *("budgets", "Asked 0.4 of the cost: points above any mix of depths"),
-        *("minus the best mix of two depths", "{task, body}", "{minus the best mix of two depths}"),
+        *("over the best mix", "{task, body}", "{over the best mix}"),
         where={"asked": "0.4"},
         longest=WIDTH - 160,
     ),
