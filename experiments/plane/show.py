@@ -31,7 +31,7 @@ def report(plane: Plane, folder: Path) -> str:
         f"Shares are of the FLOPs of {dearest.system}, {dearest.gflops:.3g} GFLOPs. In brackets "
         "95 % intervals, of differences paired."
     )
-    figure = draw(folder / f"{row.task}.svg", (7.5, 5), lambda drawing: fill(drawing, plane))
+    figure = draw(folder / f"{row.task}.svg", (10, 5), lambda drawing: fill(drawing, plane))
     spent = asked_table(plane, lambda row: spent_text(plane, row))
     beside = asked_table(plane, lambda row: beside_text(plane, row, dearest))
     parts = [f"## {row.task}", about, figure]
@@ -170,4 +170,4 @@ def fill(drawing: Any, plane: Plane) -> None:
     ax.set_xlabel("GFLOPs of an example, counted")
     ax.set_ylabel("accuracy on dev, %")
     ax.set_ylim(bottom=min(row.accuracy for row in front))
-    ax.legend(fontsize=6, loc="upper left")
+    ax.legend(fontsize=6, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0)
