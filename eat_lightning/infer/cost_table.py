@@ -1,25 +1,29 @@
 """Latency of leaving at each exit in milliseconds, measured at batch 1 and interpolated by length.
 
 Form: for each exit the median time from token ids to its decision, at a few lengths, linear
-between them. Times include layers, reduction, heads and the rule itself.
+between them. Times include layers, reduction, heads and the rule itself. All exits are open there;
+what is saved where one is closed is an equal share of the difference to a pass without exits.
 Its error is that of examples that are not in the table: mean |table - measured| / mean measured.
 Where a reduction's choice of tokens depends on their values, examples of one length differ, and the
 error shows it.
 
-Shapes: E exits (the last is the last layer), G lengths, B examples, I inputs, R repeats.
+Shapes: E exits and the end, G lengths, B examples, I inputs, R repeats.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
+from eat_lightning.infer.dial_fit import ExitCosts, can_close
 from eat_lightning.infer.latency import undisturbed
+from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import ExitRule
 from eat_lightning.model.contracts.exit import decide
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -30,15 +34,34 @@ LENGTHS, REPEATS, WARM_UP = 8, 9, 3
 
 @dataclass(frozen=True)
 class CostTable:
-    """ms: a row for each exit, a column for each of `lengths`, which ascend."""
+    """Milliseconds, at a few lengths.
+
+    Args:
+        lengths: in tokens, ascending.
+        ms: a row for each exit and for the end, a column for each length; all exits are open.
+        closed_ms: of all layers where no exit is open, at each length.
+        closes: False where a closed exit's head guesses all the same.
+        error: of examples that are not in the table.
+    """
 
     lengths: list[int]
     ms: list[list[float]]
+    closed_ms: list[float]
+    closes: bool
     error: float
 
-    def cost_EB(self, lengths_B: np.ndarray) -> np.ndarray:
-        """Milliseconds of leaving at each exit. Outside of the measured lengths: of the nearest."""
-        return np.stack([np.interp(lengths_B, self.lengths, ms_G) for ms_G in self.ms])
+    def at(self, ms_G: list[float], lengths_B: np.ndarray) -> np.ndarray:
+        """Milliseconds of examples; outside of the measured lengths those of the nearest."""
+        return np.interp(lengths_B, self.lengths, ms_G)
+
+    def costs(self, lengths_B: np.ndarray) -> ExitCosts:
+        """Milliseconds of leaving at each exit and at the end, and of each exit's head."""
+        cost_EB = np.stack([self.at(ms_G, lengths_B) for ms_G in self.ms])
+        heads_B = (cost_EB[-1] - self.at(self.closed_ms, lengths_B)).clip(min=0)
+        num_exits = len(cost_EB) - 1
+        if not self.closes or not num_exits:
+            return ExitCosts(cost_EB)
+        return ExitCosts(cost_EB, np.tile(heads_B / num_exits, (num_exits, 1)))
 
 
 class Clock(ExitRule):
@@ -65,26 +88,38 @@ def measured_table(encoder: AdaptiveEncoder, split: Any, threads: int) -> CostTa
     lengths, first = np.unique(split.lengths, return_index=True)
     spread = np.unique(np.linspace(0, len(lengths) - 1, 2 * LENGTHS).round().astype(int))
     with undisturbed(threads):
-        ms_EI = times(encoder, split, first[spread])
+        ms_EI, closed_I = times(encoder, split, first[spread])
     in_table = np.arange(len(spread)) % 2 == 0
     in_table[-1] = True
-    return table_of(lengths[spread], ms_EI, in_table)
+    return table_of(lengths[spread], ms_EI, closed_I, in_table, can_close(encoder, encoder.exit))
 
 
-def table_of(lengths_I: np.ndarray, ms_EI: np.ndarray, in_table: np.ndarray) -> CostTable:
+def table_of(
+    lengths_I: np.ndarray,
+    ms_EI: np.ndarray,
+    closed_I: np.ndarray,
+    in_table: np.ndarray,
+    closes: bool,
+) -> CostTable:
     """A table of some inputs, and its error on the others (0 where there are none)."""
-    table = CostTable(lengths_I[in_table].tolist(), ms_EI[:, in_table].tolist(), 0.0)
+    lengths, closed_ms = lengths_I[in_table].tolist(), closed_I[in_table].tolist()
+    table = CostTable(lengths, ms_EI[:, in_table].tolist(), closed_ms, closes, 0.0)
     if in_table.all():
         return table
     others_EI = ms_EI[:, ~in_table]
-    missed = np.abs(table.cost_EB(lengths_I[~in_table]) - others_EI).mean() / others_EI.mean()
-    return CostTable(table.lengths, table.ms, float(missed))
+    found_EI = table.costs(lengths_I[~in_table]).cost_EB
+    missed = np.abs(found_EI - others_EI).mean() / others_EI.mean()
+    return replace(table, error=float(missed))
 
 
-def times(encoder: AdaptiveEncoder, split: Any, rows: np.ndarray) -> np.ndarray:
-    """Milliseconds from ids to each decision and to the end, E x I, the median of the repeats."""
+def times(
+    encoder: AdaptiveEncoder, split: Any, rows: np.ndarray
+) -> tuple[Float[np.ndarray, "e i"], Float[np.ndarray, " i"]]:
+    """Milliseconds from ids to each decision and to the end, and to the end where no exit is open,
+    by turns; the median of the repeats."""
     clock = Clock(encoder.exit)
     timed = encoder.replacing(exit=clock, policies=()).eval()
+    closed = encoder.replacing(exit=Never(), policies=()).eval()
     device = encoder.strength.device
     batches = [split.batch(np.array([row])) for row in rows]
     took = []
@@ -93,7 +128,11 @@ def times(encoder: AdaptiveEncoder, split: Any, rows: np.ndarray) -> np.ndarray:
         for batch in batches:
             clock.stops, start = [], perf_counter_ns()
             timed(batch.to(device)).logits_BC.cpu()
-            took_I.append([stop - start for stop in (*clock.stops, perf_counter_ns())])
+            stops = [*clock.stops, perf_counter_ns()]
+            closed(batch.to(device)).logits_BC.cpu()
+            closed_ns = perf_counter_ns() - stops[-1]
+            took_I.append([*(stop - start for stop in stops), closed_ns])
         if repeat >= WARM_UP:
             took.append(took_I)
-    return np.median(took, axis=0).T / 1e6
+    ms_EI = np.median(took, axis=0).T / 1e6
+    return ms_EI[:-1], ms_EI[-1]

@@ -6,23 +6,29 @@ could stand for the example to leave. The curves are fitted on the records of th
 and need no labels. A smaller least chance makes every exit laxer on any data: nobody leaves later
 at a point further along. `experiments/budgets/dial.md` compares it with other fits.
 
+An exit stays closed, its head unasked, up to the first point at which leaving there saves more than
+its head costs all who get so far. From there on it is open.
+
 Shapes: B examples, E exits (the last layer is one more row of costs), G points of the knob.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from scipy.optimize import minimize
 from scipy.special import expit
 
 from eat_lightning.infer.recorded import Recorded
-from eat_lightning.model.contracts import ExitRule, Knob, at_point
+from eat_lightning.methods.exit.fixed import Fixed
+from eat_lightning.methods.exit.never import Never
+from eat_lightning.model.contracts import ExitRule, Knob, at_point, only_open
 from eat_lightning.model.contracts.exit import decide
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops, static_flops
@@ -40,7 +46,7 @@ LEAST_SLOPE = 0.05  # a head at chance would let all leave at once
 def fit_dial(
     exit: ExitRule,
     recorded: Recorded,
-    cost_EB: Float[np.ndarray, "e b"],
+    costs: ExitCosts,
     full_cost: float,
     original_BC: np.ndarray | None = None,
 ) -> list[DialPoint]:
@@ -51,7 +57,7 @@ def fit_dial(
     Args:
         exit: a rule with a knob.
         recorded: the guesses of every head for the examples of the fit.
-        cost_EB: of leaving at each of `exit.layers`, and of the last layer, in any unit.
+        costs: of leaving at each of `exit.layers`, and of the last layer, in any unit.
         full_cost: mean cost of the last layer where no exit is evaluated.
         original_BC: logits of the answers to stay with; None are those of the last layer.
     """
@@ -60,14 +66,15 @@ def fit_dial(
         original_BC = full_depth_logits(recorded)
     distance_EB = leaving_distances(exit, recorded)
     agrees_EB = recorded.kind.same(logits_at_exits(exit, recorded), original_BC)
-    is_shared = bool(faults_of(at_point(exit, [knob.strict] * len(exit.layers)), None))
+    is_shared = shares_a_point(exit)
     laxest = abs(knob.fine[-1] - knob.strict)
     curves = Curves.fit(distance_EB, None if is_shared else agrees_EB, laxest)
-    replay = Replay(exit, recorded, cost_EB, original_BC)
+    replay = Replay(exit, recorded, costs, original_BC)
     full = replay.at(knob.strict if is_shared else [knob.strict] * len(exit.layers))
     points = [replace(full, cost=full_cost)]
-    for level in spaced(curves.levels(distance_EB), cost_EB):
-        values = [at_distance(knob, distance) for distance in curves.distances(level)]
+    for level, open_E in spaced(curves.levels(distance_EB), costs):
+        distance_E = np.where(open_E, curves.distances(level), 0)
+        values = [at_distance(knob, distance) for distance in distance_E]
         point = replay.at(values[0] if is_shared else values)
         if point.cost < points[-1].cost:
             points.append(point)
@@ -175,23 +182,74 @@ def logistic(score_B: Float[np.ndarray, " b"], stays_B: Float[np.ndarray, " b"])
     return minimize(loss, prior, jac=True, method="BFGS", options={"gtol": 1e-8}).x
 
 
-def spaced(level_EB: np.ndarray, cost_EB: np.ndarray) -> list[float]:
-    """Levels from strict to lax whose mean costs are STEP of full cost apart, and the laxest."""
+def spaced(
+    level_EB: Float[np.ndarray, "e b"], costs: ExitCosts
+) -> Iterator[tuple[float, Bool[np.ndarray, " e"]]]:
+    """Yield levels from strict to lax whose mean costs are STEP of full cost apart, and the laxest;
+    each with the exits that are open there."""
     levels = np.unique(level_EB[np.isfinite(level_EB)])[::-1]
-    if not len(levels):
-        return []
     tried = levels[np.linspace(0, len(levels) - 1, min(len(levels), LEVELS)).round().astype(int)]
-    columns, last = np.arange(level_EB.shape[1]), len(level_EB)
-    kept, least = [], float(cost_EB[-1].mean())
+    open_E = costs.always_open
+    least = costs.mean(np.zeros_like(level_EB, bool), open_E)
     step = STEP * least
     for level in tried:
         leaves_EB = level_EB >= level
-        place_B = np.where(leaves_EB.any(0), leaves_EB.argmax(0), last)
-        cost = float(cost_EB[place_B, columns].mean())
+        open_E = costs.opened(leaves_EB, open_E)
+        cost = costs.mean(leaves_EB, open_E)
         if cost <= least - step + ROUNDING or level == tried[-1]:
-            kept.append(float(level))
+            yield float(level), open_E
             least = cost
-    return kept
+
+
+@dataclass(frozen=True)
+class ExitCosts:
+    """Costs of leaving at each exit and at the end, with every exit open.
+
+    Args:
+        cost_EB: an exit's row counts all heads up to it; the last row is the end's.
+        head_EB: what of them is each exit's own head, saved where it is closed; None: none is.
+    """
+
+    cost_EB: Float[np.ndarray, "e b"]
+    head_EB: Float[np.ndarray, "e b"] | None = None
+
+    @property
+    def always_open(self) -> Bool[np.ndarray, " e"]:
+        """Exits that closing saves nothing of."""
+        if self.head_EB is None:
+            return np.ones(len(self.cost_EB) - 1, bool)
+        return (self.head_EB == 0).all(1)
+
+    def at(
+        self, place_B: Int[np.ndarray, " b"], open_E: Bool[np.ndarray, " e"]
+    ) -> Float[np.ndarray, " b"]:
+        """Give each example's cost. place_B: row of `cost_EB` that it leaves at."""
+        columns = np.arange(len(place_B))
+        cost_B = self.cost_EB[place_B, columns]
+        if self.head_EB is None or open_E.all():
+            return cost_B
+        saved_EB = (self.head_EB * ~open_E[:, None]).cumsum(0)
+        return cost_B - saved_EB[place_B.clip(max=len(open_E) - 1), columns]
+
+    def mean(self, leaves_EB: Bool[np.ndarray, "e b"], open_E: Bool[np.ndarray, " e"]) -> float:
+        """leaves_EB: who would leave at each exit, if it is open and they get there."""
+        here_EB = leaves_EB & open_E[:, None]
+        place_B = np.where(here_EB.any(0), here_EB.argmax(0), len(open_E))
+        return float(self.at(place_B, open_E).mean())
+
+    def opened(
+        self, leaves_EB: Bool[np.ndarray, "e b"], open_E: Bool[np.ndarray, " e"]
+    ) -> Bool[np.ndarray, " e"]:
+        """Open those exits that save more than their heads cost, one after the other, the one that
+        saves most first."""
+        least = self.mean(leaves_EB, open_E)
+        while True:
+            closed = np.flatnonzero(~open_E & leaves_EB.any(1))
+            tried = [open_E | (np.arange(len(open_E)) == e) for e in closed]
+            costs = [self.mean(leaves_EB, each_E) for each_E in tried]
+            if min(costs, default=least) >= least:
+                return open_E
+            least, open_E = min(costs), tried[int(np.argmin(costs))]
 
 
 @dataclass(frozen=True)
@@ -200,7 +258,7 @@ class Replay:
 
     exit: ExitRule
     recorded: Recorded
-    cost_EB: np.ndarray
+    costs: ExitCosts
     original_BC: np.ndarray
 
     def at(self, point: float | list[float]) -> DialPoint:
@@ -208,22 +266,45 @@ class Replay:
         outcome = replace(self.recorded, policies=()).under(at_point(self.exit, point))
         places = [*self.exit.layers, len(self.recorded.tokens_LB)]
         place_B = np.searchsorted(places, outcome.depth_B)
+        knob: Any = self.exit.knob
+        open_E = np.broadcast_to(np.asarray(point) != knob.strict, len(self.exit.layers))
         kind, labels_B = self.recorded.kind, self.recorded.labels
         right_B = kind.right(outcome.logits_BC, labels_B)
         return DialPoint(
             exit=point,
             reduction=None,
-            cost=float(self.cost_EB[place_B, np.arange(len(place_B))].mean()),
+            cost=float(self.costs.at(place_B, open_E).mean()),
             accuracy=float(np.nan_to_num(right_B).mean()),
             agreement=float(kind.same(outcome.logits_BC, self.original_BC).mean()),
         )
 
 
-def flops_shares(encoder: AdaptiveEncoder, exit: ExitRule, recorded: Recorded) -> np.ndarray:
-    """Return each example's cost of leaving at each exit, and of running every layer (E x B). Costs
-    are shares of the mean cost of the same encoder with everything off."""
-    full = static_flops(encoder, recorded.lengths).mean()
-    depths = [*exit.layers, encoder.shape.num_layers]
+def shares_a_point(exit: ExitRule) -> bool:
+    """True of a rule with one point for all its exits."""
+    knob: Any = exit.knob
+    return bool(faults_of(at_point(exit, [knob.strict] * len(exit.layers)), None))
+
+
+def can_close(encoder: AdaptiveEncoder, exit: ExitRule) -> bool:
+    """True where the head of an exit at its strict end guesses no more."""
+    if exit.knob is None or shares_a_point(exit):
+        return False
+    closed = only_open(at_point(exit, [exit.knob.strict] * len(exit.layers)), encoder.policies)
+    return encoder.heads.guessing(closed) == [encoder.shape.num_layers]
+
+
+def flops_shares(encoder: AdaptiveEncoder, exit: ExitRule, recorded: Recorded) -> ExitCosts:
+    """Return each example's cost of leaving at each exit, and of running every layer. Costs are
+    shares of the mean cost of the same encoder with everything off."""
     size, tokens_LB, lengths_B = len(recorded), recorded.tokens_LB, recorded.lengths
-    costs = [flops(encoder, exit, tokens_LB, np.full(size, depth), lengths_B) for depth in depths]
-    return np.stack(costs) / full
+    full = static_flops(encoder, lengths_B).mean()
+
+    def cost_of(rule: ExitRule, depth: int) -> np.ndarray:
+        return flops(encoder, rule, tokens_LB, np.full(size, depth), lengths_B) / full
+
+    cost_EB = np.stack([cost_of(exit, k) for k in (*exit.layers, encoder.shape.num_layers)])
+    if not can_close(encoder, exit):
+        return ExitCosts(cost_EB)
+    heads = [cost_of(Fixed(k), k) - cost_of(Never(), k) for k in exit.layers]
+    deciding = exit.flops(encoder.shape, encoder.num_labels) / full
+    return ExitCosts(cost_EB, np.stack(heads) + deciding)

@@ -19,7 +19,7 @@ import numpy as np
 from eat_lightning.data.calibration import FITTED_ON
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.infer.cost_table import CostTable, measured_table
-from eat_lightning.infer.dial_fit import fit_dial, flops_shares, full_depth_logits
+from eat_lightning.infer.dial_fit import ExitCosts, fit_dial, flops_shares, full_depth_logits
 from eat_lightning.infer.precision import PLAIN
 from eat_lightning.infer.record import record
 from eat_lightning.infer.recorded import Recorded
@@ -62,21 +62,22 @@ class ReductionPass:
     def in_shares(self, original_BC: np.ndarray) -> list[DialPoint]:
         """Points with costs in shares of full FLOPs."""
         backbone, recorded = self.encoder, self.recorded
-        cost_EB = flops_shares(backbone, backbone.exit, recorded)
+        costs = flops_shares(backbone, backbone.exit, recorded)
         depth_B = np.full(len(recorded), backbone.shape.num_layers)
         whole_B = flops(backbone, Never(), recorded.tokens_LB, depth_B, recorded.lengths)
         full_cost = whole_B.mean() / static_flops(backbone, recorded.lengths).mean()
-        return self.points(cost_EB, float(full_cost), original_BC)
+        return self.points(costs, float(full_cost), original_BC)
 
     def in_milliseconds(self, table: CostTable, original_BC: np.ndarray) -> list[DialPoint]:
         """Points with costs in milliseconds at batch 1."""
-        cost_EB = table.cost_EB(self.recorded.lengths)
-        return self.points(cost_EB, float(cost_EB[-1].mean()), original_BC)
+        costs = table.costs(self.recorded.lengths)
+        full_cost = float(table.at(table.closed_ms, self.recorded.lengths).mean())
+        return self.points(costs, full_cost, original_BC)
 
     def points(
-        self, cost_EB: np.ndarray, full_cost: float, original_BC: np.ndarray
+        self, costs: ExitCosts, full_cost: float, original_BC: np.ndarray
     ) -> list[DialPoint]:
-        points = fit_dial(self.encoder.exit, self.recorded, cost_EB, full_cost, original_BC)
+        points = fit_dial(self.encoder.exit, self.recorded, costs, full_cost, original_BC)
         return [replace(point, reduction=self.reduction) for point in points]
 
 

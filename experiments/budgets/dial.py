@@ -23,6 +23,7 @@ from scipy.special import expit
 
 from eat_lightning.errors import ConfigError, reported
 from eat_lightning.infer.dial_fit import (
+    ExitCosts,
     at_distance,
     fine_distances,
     fit_dial,
@@ -82,7 +83,9 @@ def depths_at(dev: Dev, point: float | list[float]) -> np.ndarray:
 def one_dial(cut: Dev, judged: Dev, budgets: Sequence[float]) -> Depths:
     """The dial that is built: one chance to stay what full depth says, at every exit."""
     full = float(cut.cost_EB[-1].mean())
-    dial = Dial("share", fit_dial(cut.rule, cut.recorded, cut.cost_EB / full, 1.0), MOST, {})
+    dial = Dial(
+        "share", fit_dial(cut.rule, cut.recorded, ExitCosts(cut.cost_EB / full), 1.0), MOST, {}
+    )
     return [depths_at(judged, dial.at(Budget(budget)).exit) for budget in budgets]
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from pandas import DataFrame
 
 from eat_lightning.errors import ConfigError, reported
-from eat_lightning.infer.dial_fit import Replay, fit_dial, full_depth_logits
+from eat_lightning.infer.dial_fit import ExitCosts, Replay, fit_dial, full_depth_logits
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.report.study import Measured, Study, open_study
 from eat_lightning.weights.dial import Budget, Dial, DialPoint
@@ -53,13 +53,13 @@ class Dev:
 
     def fit(self) -> DialPoint:
         full_cost = float(self.cost_EB[-1].mean())
-        points = fit_dial(self.rule, self.recorded, self.cost_EB, full_cost)
+        points = fit_dial(self.rule, self.recorded, ExitCosts(self.cost_EB), full_cost)
         return Dial("share", points, len(self.recorded), {}).at(Budget(self.budget))
 
     def judged(self, fit: DialPoint) -> tuple[float, float]:
         """FLOPs and accuracy here of thresholds that were fitted elsewhere."""
         original_BC = full_depth_logits(self.recorded)
-        found = Replay(self.rule, self.recorded, self.cost_EB, original_BC).at(fit.exit)
+        found = Replay(self.rule, self.recorded, ExitCosts(self.cost_EB), original_BC).at(fit.exit)
         return found.cost, found.accuracy
 
     def by_halves(self) -> tuple[float, float]:

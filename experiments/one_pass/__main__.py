@@ -28,7 +28,7 @@ from eat_lightning.data.batching import sorted_batches, spread_rows
 from eat_lightning.data.calibration import FITTED_ON
 from eat_lightning.data.split import Split, Tokens
 from eat_lightning.errors import ConfigError, reported
-from eat_lightning.infer.dial_fit import fit_dial
+from eat_lightning.infer.dial_fit import ExitCosts, fit_dial
 from eat_lightning.infer.record import inference
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
@@ -117,7 +117,7 @@ def dial_of(said: Recorded) -> Dial:
     """Costs are shares of the layers: heads and lengths are left out."""
     layers, last = list(said.exit.layers), len(said.tokens_LB)
     cost_EB = np.array([*layers, last])[:, None] / last * np.ones(len(said))
-    return Dial("share", fit_dial(said.exit, said, cost_EB, 1.0), len(said), {})
+    return Dial("share", fit_dial(said.exit, said, ExitCosts(cost_EB), 1.0), len(said), {})
 
 
 def depths(said: Recorded, dial: Dial, wanted: Budget) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float, Int
 
-from eat_lightning.infer.dial_fit import fit_dial
+from eat_lightning.infer.dial_fit import ExitCosts, fit_dial
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.model.contracts import at_point
@@ -119,7 +119,9 @@ class Chain:
         """Points by the least chance that an answer stays that of the last model's full depth."""
         row = Joined.of(self.parts, "cut")
         cost_EB = row.cost_EB / self.full_cost
-        points = fit_dial(row.recorded.exit, row.recorded, cost_EB, float(cost_EB[-1].mean()))
+        points = fit_dial(
+            row.recorded.exit, row.recorded, ExitCosts(cost_EB), float(cost_EB[-1].mean())
+        )
         return Dial("share", points, len(row.recorded), {})
 
     def judged(self, budgets: Sequence[float], agree: Sequence[float]) -> list[Judged]:

@@ -14,8 +14,9 @@ from eat_lightning.deploy.adapt import search as search_module
 from eat_lightning.deploy.adapt.demand import Demand
 from eat_lightning.deploy.adapt.forms import Form
 from eat_lightning.deploy.adapt.same_answer import SameAnswer
-from eat_lightning.deploy.adapt.search import AdaptCandidate, Search, everybody_at_first, spent
+from eat_lightning.deploy.adapt.search import AdaptCandidate, Search, everybody_at_first, in_layers
 from eat_lightning.deploy.adapt.work import Passed, Work
+from eat_lightning.infer.dial_fit import fit_dial
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.every_label import EveryLabel
@@ -102,17 +103,11 @@ def test_exits_where_few_leave_are_closed(monkeypatch: pytest.MonkeyPatch):
     rule = Confidence(tau=[1.0] * 3, layers=[0, 1, 2])
     lengths, unknown = np.full(10, 5), np.full(10, -100)
     recorded = Recorded(unknown, lengths, guesses, tokens_LB=np.full((4, 10), 5), exit=rule)
-    assert spent(recorded, rule, [0.9] * 3) == pytest.approx(1.8 + 0.3 * 2.2)
-    original = {"select": guesses[4], "certify": guesses[4]}
-    forms: Any = SimpleNamespace(encoder=SimpleNamespace(exit=rule))
-    unused: Any = None
-    same = SameAnswer(SingleLabel(2), ["no", "yes"])
-    given = forms, same, Demand(0.7, 0.95), original, original, unused, 1, 1, {}
-    candidate = AdaptCandidate(Form("torch"), [0.9] * 3)
-    Search(*given).close_idle_exits(candidate, recorded)
-    assert candidate.point == [1.0, 0.9, 1.0]
-    assert candidate.depth == pytest.approx((7 * 1 + 3 * 4) / 10)
-    assert candidate.counts[0].changed == 0
+    full, point, *_ = fit_dial(rule, recorded, in_layers(rule, 4, 10), 4.0)
+    assert full.exit == [1.0] * 3
+    assert point.exit[0] == point.exit[2] == 1.0 > point.exit[1]
+    assert point.cost == pytest.approx((7 * 1 + 3 * 4) / 10 + 0.3)
+    assert point.agreement == 1.0
 
 
 def test_changed_answers_are_counted_by_class():

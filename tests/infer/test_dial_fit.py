@@ -8,11 +8,19 @@ import torch
 from models import kinds, method, ragged, tiny
 from scipy.special import expit
 
-from eat_lightning.infer.dial_fit import fine_distances, fit_dial, flops_shares, logistic
+from eat_lightning.infer.dial_fit import (
+    ExitCosts,
+    can_close,
+    fine_distances,
+    fit_dial,
+    flops_shares,
+    logistic,
+)
 from eat_lightning.infer.record import record
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.model.contracts import Knob, at_point
+from eat_lightning.model.flops import flops, static_flops
 from eat_lightning.validation import Within
 from eat_lightning.weights.dial import Budget, Dial, DialPoint
 
@@ -36,19 +44,31 @@ def drawn(seed: int, num_classes: int = 3, size: int = 80) -> Recorded:
     return recorded_of(guesses, labels, Confidence(0.9, [1, 2, 3]))
 
 
-def costs(recorded: Recorded, layers: tuple[int, ...] = (1, 2, 3, 4)) -> np.ndarray:
-    return np.repeat(np.array(layers)[:, None] / layers[-1], len(recorded), axis=1)
+def costs(
+    recorded: Recorded, layers: tuple[int, ...] = (1, 2, 3, 4), head: float | None = None
+) -> ExitCosts:
+    """Depth in shares; or with heads, each of which costs so many layers."""
+    depth_EB = np.repeat(np.array(layers)[:, None] / layers[-1], len(recorded), axis=1)
+    if head is None:
+        return ExitCosts(depth_EB)
+    head_EB = np.full((len(layers) - 1, len(recorded)), head / layers[-1])
+    guesses_EB = np.concatenate([head_EB, np.zeros_like(head_EB[:1])]).cumsum(0)
+    return ExitCosts(depth_EB + guesses_EB, head_EB)
 
 
-def dial_of(recorded: Recorded) -> Dial:
-    rule, cost_EB = recorded.exit, costs(recorded, (*recorded.exit.layers, len(recorded.tokens_LB)))
-    return Dial("share", fit_dial(rule, recorded, cost_EB, 1.0), len(recorded), {})
+def dial_of(recorded: Recorded, head: float | None = None) -> Dial:
+    layers = (*recorded.exit.layers, len(recorded.tokens_LB))
+    points = fit_dial(recorded.exit, recorded, costs(recorded, layers, head), 1.0)
+    return Dial("share", points, len(recorded), {})
 
 
+@pytest.mark.parametrize("head", [None, 0.2])
 @pytest.mark.parametrize("seed", range(3))
-def test_on_any_records_cost_never_falls_as_the_budget_grows_and_nobody_leaves_later(seed: int):
+def test_on_any_records_cost_never_falls_as_the_budget_grows_and_nobody_leaves_later(
+    seed: int, head: float | None
+):
     recorded, others = drawn(seed), drawn(seed + 1000)
-    dial = dial_of(recorded)
+    dial = dial_of(recorded, head)
     budgets = [b for b in np.linspace(0.25, 1, 61) if b >= dial.points[-1].cost]
     chosen = [dial.at(Budget(b)) for b in budgets]
     assert all(small.cost <= large.cost for small, large in pairwise(chosen))
@@ -83,6 +103,53 @@ def test_each_point_is_what_the_rule_does_there():
 def test_the_dial_begins_at_full_depth():
     point = dial_of(drawn(0)).points[0]
     assert (point.exit, point.cost, point.agreement) == ([1.0, 1.0, 1.0], 1.0, 1.0)
+
+
+def rarely_sure(size: int = 400) -> Recorded:
+    """All are sure at exit 2, one of 40 is at exit 1 as well, and layer 3 says what they say."""
+    labels = np.arange(size) % 2
+    sure_B2 = np.stack([1 - labels, labels], 1) * 4.0
+    first_B2 = np.where(np.arange(size)[:, None] % 40 == 0, sure_B2, sure_B2 / 16)
+    return recorded_of({1: first_B2, 2: sure_B2, 3: sure_B2}, labels, Confidence(0.9, [1, 2]))
+
+
+@pytest.mark.parametrize(
+    ("head", "first", "cost"),
+    [
+        (None, True, (39 * 2 + 1) / 120),
+        (0.005, True, (39 * 2.01 + 1.005) / 120),  # it saves a layer and a head of one in 40
+        (0.1, False, 2.1 / 3),  # and costs all of them 0.1
+    ],
+)
+def test_an_exit_is_closed_where_its_head_costs_more_than_leaving_there_saves(
+    head: float | None, first: bool, cost: float
+):
+    points = dial_of(rarely_sure(), head).points
+    *_, found, laxest = points
+    assert (found.exit[0] < 1.0, found.exit[1] < 1.0) == (first, True)
+    assert found.cost == pytest.approx(cost)
+    assert laxest.cost == pytest.approx((1 + (head or 0.0)) / 3)  # all leave at exit 1
+
+
+def test_costs_with_closed_exits_are_those_of_what_runs():
+    """As the counter has them for an encoder at that point."""
+    encoder = tiny("dense", "none", "confidence")
+    recorded = record(encoder, Split())
+    recorded.labels = np.zeros(37, int)
+    costs = flops_shares(encoder, encoder.exit, recorded)
+    full = static_flops(encoder, recorded.lengths).mean()
+    rule = at_point(encoder.exit, [1.0, 0.9])
+    for place, depth in enumerate((3, 4, 6)):
+        found_B = costs.at(np.full(37, place), np.array([False, True]))
+        counted_B = flops(encoder, rule, recorded.tokens_LB, np.full(37, depth), recorded.lengths)
+        np.testing.assert_allclose(found_B, counted_B / full)
+
+
+def test_exits_that_later_ones_or_policies_look_at_are_never_closed():
+    plain, looking_back = tiny("dense", "none", "confidence"), tiny("dense", "none", "patience")
+    guarded = plain.replacing(policies=[method("policy", "full_depth")])
+    found = [can_close(each, each.exit) for each in (plain, looking_back, guarded)]
+    assert found == [True, False, False]
 
 
 def boasting(size: int = 4000) -> Recorded:
@@ -151,7 +218,7 @@ def test_a_share_is_of_the_mean_of_full_compute():
     encoder = tiny(exit="fixed")  # at layer 4 of 6, no reduction
     lengths = np.array([4, 12])
     recorded = Recorded(lengths, lengths, {}, np.repeat(lengths[None], 6, axis=0), encoder.exit)
-    shares_EB = flops_shares(encoder, encoder.exit, recorded)
+    shares_EB = flops_shares(encoder, encoder.exit, recorded).cost_EB
     assert shares_EB[1].mean() == pytest.approx(1, abs=0.01)  # one head more than static
     assert shares_EB[0] == pytest.approx(shares_EB[1] * 4 / 6, rel=0.01)
     assert shares_EB[1, 1] > 3 * shares_EB[1, 0]

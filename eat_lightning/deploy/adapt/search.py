@@ -22,10 +22,9 @@ from eat_lightning.deploy.adapt.forms import Deployed, Form, Forms
 from eat_lightning.deploy.adapt.same_answer import SameAnswer
 from eat_lightning.deploy.adapt.work import Passed, Work
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.dial_fit import fit_dial, flops_shares
+from eat_lightning.infer.dial_fit import ExitCosts, fit_dial
 from eat_lightning.infer.latency import time_all
 from eat_lightning.infer.recorded import Recorded
-from eat_lightning.infer.recorded_texts import RecordedTexts, TextOutcome
 from eat_lightning.infer.text_windows import TextWindows, windows_of
 from eat_lightning.model.contracts import ExitRule, at_point
 
@@ -194,12 +193,12 @@ class Search:
         so that one that saves little beside a safer one is left out.
         """
         rule, recorded = self.forms.encoder.exit, self.recorded(form.dtype)
-        cost_EB = flops_shares(self.forms.encoder, rule, recorded)
         original_NC, found = self.original["select"], dict[float, AdaptCandidate]()
         select, texts, of_dial = self.splits["select"], recorded, original_NC
         if isinstance(select, TextWindows):  # the dial is fitted on windows, and judged by texts
             texts, of_dial = select.recorded(recorded), None
-        dial = fit_dial(rule, recorded, cost_EB, float(cost_EB[-1].mean()), of_dial)
+        costs = in_layers(rule, len(recorded.tokens_LB), len(recorded))
+        dial = fit_dial(rule, recorded, costs, float(len(recorded.tokens_LB)), of_dial)
         for taus in [*(point.exit for point in dial), everybody_at_first(rule)]:
             outcome = texts.under(at_point(rule, taus))
             changed_N = self.same.changed(original_NC, outcome.logits_BC)
@@ -208,8 +207,6 @@ class Search:
             for room in ROOMS:
                 if chance >= room:
                     found[room] = AdaptCandidate(form, taus, None, counts, chance, depth)
-        for candidate in found.values():
-            self.close_idle_exits(candidate, texts)
         least_saved, before = 0.0 if form.engine == "torch" else FEWER, len(recorded.tokens_LB)
         for candidate in found.values():
             if candidate.depth >= before or candidate.depth > before - least_saved:
@@ -218,31 +215,6 @@ class Search:
             if form.engine != "torch":
                 self.judge(candidate)
             yield candidate
-
-    def close_idle_exits(
-        self, candidate: AdaptCandidate, recorded: Recorded | RecordedTexts
-    ) -> None:
-        """Close exits whose heads cost more than leaving there saves, the worst first.
-
-        Who would have left at one goes on to the next, and the point is judged again.
-        """
-        rule, taus = self.forms.encoder.exit, list(candidate.point or [])
-        least = spent(recorded, rule, taus)
-        while True:
-            closed = [
-                [*taus[:i], strict_tau(rule), *taus[i + 1 :]]
-                for i in range(len(taus))
-                if taus[i] != strict_tau(rule)
-            ]
-            costs = [spent(recorded, rule, point) for point in closed]
-            if min(costs, default=least) >= least:
-                break
-            least = min(costs)
-            taus = closed[costs.index(least)]
-        outcome = recorded.under(at_point(rule, taus))
-        changed_N = self.same.changed(self.original["select"], outcome.logits_BC)
-        candidate.point, candidate.depth = taus, float(outcome.depth_B.mean())
-        candidate.counts, candidate.chance = self.judged(changed_N)
 
     def recorded(self, dtype: str) -> Recorded:
         """Read the guesses of all heads on *select* (on each window), or make and keep them."""
@@ -342,13 +314,12 @@ class Search:
                 return
 
 
-def spent(recorded: Recorded | RecordedTexts, rule: ExitRule, taus: list[float]) -> float:
-    """Mean cost of a text, or of a window, in layers, guesses included."""
-    outcome = recorded.under(at_point(rule, taus))
-    depth_N = outcome.depth_W if isinstance(outcome, TextOutcome) else outcome.depth_B
-    open_layers = [k for k, tau in zip(rule.layers, taus, strict=True) if tau != strict_tau(rule)]
-    guesses = sum(float((depth_N >= layer).mean()) for layer in open_layers)
-    return float(depth_N.mean()) + HEAD * guesses
+def in_layers(rule: ExitRule, num_layers: int, size: int) -> ExitCosts:
+    """Costs of leaving at each exit in layers, those of `size` texts alike; HEAD for each guess."""
+    guesses_E = HEAD * np.arange(1, len(rule.layers) + 1)
+    cost_E = [*(np.array(rule.layers) + guesses_E), num_layers + HEAD * len(rule.layers)]
+    heads_EB = np.full((len(rule.layers), size), HEAD)
+    return ExitCosts(np.tile(np.array(cost_E)[:, None], size), heads_EB)
 
 
 def strict_tau(rule: ExitRule) -> float:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -64,17 +63,18 @@ class Aligned(Pair):
         weight_BTL = (text_BL[:, None] == texts_T1).to(x_BLD.dtype)
         if size_BL is not None:
             weight_BTL = weight_BTL * size_BL[:, None]
-        mean_BTD = averaged(x_BLD, weight_BTL)
+        share_BTL = shares(weight_BTL)
+        mean_BTD = share_BTL @ x_BLD
         from_middle_BLD = x_BLD - mean_BTD.mean(1, keepdim=True)
         gap_BLD, nearest_BL = laid_beside(x_BLD, from_middle_BLD, text_BL, size_BL)
         inside_BTL = weight_BTL > 0
         met_BT1 = inside_BTL.any(-1, keepdim=True).all(1, keepdim=True)
-        new_BTL = weight_BTL * (1 + FLOOR - nearest_BL[:, None])
-        gaps_BTD = averaged(torch.cat([gap_BLD, nearest_BL[..., None]], -1), weight_BTL)
-        largest_BTD = (gap_BLD[:, None] * inside_BTL[..., None]).amax(2)
+        new_BTL = shares(weight_BTL * (1 + FLOOR - nearest_BL[:, None]))
+        largest = [(gap_BLD * inside_BL[..., None]).amax(1) for inside_BL in inside_BTL.unbind(1)]
+        nearest_BT1 = (share_BTL * nearest_BL[:, None]).sum(-1, keepdim=True)
         least_BT1 = nearest_BL[:, None].masked_fill(~inside_BTL, 1.0).amin(-1, keepdim=True)
-        about = [gaps_BTD[..., :-1], largest_BTD, averaged(x_BLD, new_BTL)]
-        about += [gaps_BTD[..., -1:], least_BT1]
+        about = [share_BTL @ gap_BLD, torch.stack(largest, 1), new_BTL @ x_BLD]
+        about += [nearest_BT1, least_BT1]
         return torch.cat([mean_BTD, torch.cat(about, -1) * met_BT1], -1)
 
     def look_at(self, vector_BV: Float[Tensor, "b v"]) -> None:
@@ -97,7 +97,7 @@ class Aligned(Pair):
             return classifier
         width = shape.hidden_size
         products_B = 4.0 * width * tokens_B**2
-        return products_B + 2.0 * self.texts * tokens_B * (3 * width + 1) + classifier
+        return products_B + 2.0 * self.texts * tokens_B * 3 * width + classifier
 
 
 def padded(
@@ -116,12 +116,10 @@ def padded(
     return x_BLD, text_BL * (size_BL > 0), size_BL  # a soft gate of 0 is a token less
 
 
-def averaged(
-    x_BLX: Float[Tensor, "b l x"], weight_BTL: Float[Tensor, "b t l"]
-) -> Float[Tensor, "b t x"]:
-    """Give weighted means over the tokens of each text; zeros of a text without any."""
+def shares(weight_BTL: Float[Tensor, "b t l"]) -> Float[Tensor, "b t l"]:
+    """Give the share of each token in its text; zeros in a text without any."""
     total_BT1 = weight_BTL.sum(-1, keepdim=True)
-    return weight_BTL / torch.where(total_BT1 > 0, total_BT1, 1) @ x_BLX
+    return weight_BTL / torch.where(total_BT1 > 0, total_BT1, 1)
 
 
 def laid_beside(
@@ -132,11 +130,13 @@ def laid_beside(
 ) -> tuple[Float[Tensor, "b l d"], Float[Tensor, "b l"]]:
     """Give the distance of each token to its likeness in the other text, and the cosine to its
     nearest there; neither means anything where there is no other."""
-    unit_BLD = F.normalize(from_middle_BLD, dim=-1, eps=LEAST)
+    product_BLL = from_middle_BLD @ from_middle_BLD.transpose(1, 2)
+    squared_BL = product_BLL.diagonal(dim1=1, dim2=2)  # no pass over the tokens for their lengths
+    over_BL = squared_BL.clamp(min=LEAST**2).rsqrt()
     other_BLL = text_BL[:, :, None] + text_BL[:, None, :] == 3  # 1 and 2: no other sum is 3
-    cosine_BLL = (unit_BLD @ unit_BLD.transpose(1, 2)).masked_fill(~other_BLL, FAR)
+    cosine_BLL = (product_BLL * over_BL[:, :, None] * over_BL[:, None]).masked_fill(~other_BLL, FAR)
     score_BLL = SHARPNESS * cosine_BLL
     if size_BL is not None:
         score_BLL = score_BLL + size_BL.clamp(min=1e-20).log()[:, None]
-    gap_BLD = (x_BLD - score_BLL.softmax(-1) @ x_BLD).abs()
+    gap_BLD = torch.baddbmm(x_BLD, score_BLL.softmax(-1), x_BLD, alpha=-1).abs()
     return gap_BLD, cosine_BLL.amax(-1).clamp(-1, 1)  # which rounding may pass

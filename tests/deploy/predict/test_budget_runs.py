@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -203,7 +204,7 @@ def test_other_weights_are_another_fit(run: Path, no_passes: None):
         open_run(Run.open(run), HALF)
 
 
-TABLE = CostTable([1, 300], [[2.0, 4.0], [3.0, 6.0], [5.0, 10.0]], 0.02)
+TABLE = CostTable([1, 300], [[2.0, 4.0], [3.0, 6.0], [5.0, 10.0]], [4.8, 9.6], True, 0.02)
 
 
 def test_a_time_is_fitted_by_a_table_of_times(run: Path, monkeypatch: pytest.MonkeyPatch):
@@ -214,7 +215,7 @@ def test_a_time_is_fitted_by_a_table_of_times(run: Path, monkeypatch: pytest.Mon
     dials = [json.loads(path.read_text()) for path in (run / "dial").glob("dial-*.json")]
     (dial,) = [each for each in dials if each["unit"] == "ms"]
     assert dial["points"][0]["cost"] > 4 >= dial["points"][-1]["cost"]
-    assert dial["times"] == {"lengths": TABLE.lengths, "ms": TABLE.ms, "error": 0.02}
+    assert dial["times"] == asdict(TABLE)
     assert dial["fitted_for"]["threads"] == torch.get_num_threads()
     with pytest.raises(ConfigError, match=r"budget must be at least 2\.\d+ ms, .*, got 1ms"):
         open_run(Run.open(run), {"budget": "1ms"})
