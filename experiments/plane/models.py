@@ -24,6 +24,7 @@ from eat_lightning.methods.exit.fixed import Fixed
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops
+from eat_lightning.model.specification import Specification
 from eat_lightning.runs.row import FIXED, read
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.dial import FOLDER
@@ -113,8 +114,8 @@ def open_model(name: str, path: str | Path, records: Path) -> RunModel:
         return said
 
     rows = [row for row in read(run.folder / "rows.jsonl") if row.split == "validation"]
-    kind = encoder.reduction.kind
-    passed = [row for row in rows if row.dtype == "fp32" and row.reduction.kind == kind]
+    reduction = Specification.of("reduction", encoder.reduction)
+    passed = [row for row in rows if row.dtype == "fp32" and row.reduction == reduction]
     files = [
         row.examples
         for row in passed

@@ -83,6 +83,10 @@ class TimedRow:
         data: as the plane's rows have it.
         machine: processor, and number of cores.
         commit: of the code that timed.
+        asked_ms: of an example at batch 1, in place of a share; None: none were asked for.
+        accuracy: percent, on dev; None: not kept, as in the plane's row.
+        above: points above each static model by its name, with the ends of the paired 95 %
+            interval.
     """
 
     system: str
@@ -97,6 +101,9 @@ class TimedRow:
     data: str
     machine: str
     commit: str
+    asked_ms: float | None = None
+    accuracy: float | None = None
+    above: dict[str, list[float]] = field(default_factory=dict)
 
 
 def row_of(

@@ -1,9 +1,10 @@
 """Milliseconds of the plane's systems, all by turns: batch 1 and batches of 32.
 
     python -m experiments.plane.timing runs='{A: FOLDER, B: FOLDER}' [budgets=[0.3,0.5]]
-        [examples=320] [records=outputs/plane] [to=FOLDER]
+        [ms=[40]] [cascades=false] [examples=320] [records=outputs/plane] [to=FOLDER]
 
-Runs of one task, the dearest last. Examples are drawn so that the counted cost of every system is
+Runs of one task, the dearest last. Milliseconds are asked of a run's own dial, which is fitted to
+times of this machine. Examples are drawn so that the counted cost of every system is
 near that of dev: of many random draws the one with the least largest difference. A speed-up is over
 the last model's static twin; its interval is of examples (in batches: of whole batches) drawn anew.
 Nothing else may run meanwhile.
@@ -36,9 +37,11 @@ from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import ExitRule
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.flops import flops
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.trace import Trace
 from eat_lightning.runs import jsonl
+from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.run import processor, provenance
 from eat_lightning.runs.training_mark import training_faults
 from eat_lightning.weights.dial import Budget
@@ -46,8 +49,10 @@ from experiments.plane.models import RunModel, open_model
 from experiments.plane.rows import TimedRow, times_path
 from experiments.plane.systems import Chain, Joined, Part
 
+from ..intervals import paired_difference
+
 RESAMPLES = 2000  # of the inputs, for an interval
-KEYS = ("runs", "budgets", "examples", "records", "to", "force")
+KEYS = ("runs", "budgets", "ms", "cascades", "examples", "records", "to", "force")
 BUDGETS, REPEATS, BATCH, WARM_UP = (0.06, 0.13, 0.21, 0.3, 0.38, 0.5, 0.6), 3, 32, 20
 
 
@@ -59,6 +64,7 @@ class Timed:
         parts: by their models' names, encoders with their exit rules at it.
         least: confidence of the first model's end at which it answers.
         cost_B: FLOPs of dev.
+        right_B: on dev.
         splits: of the timed examples, by model.
     """
 
@@ -68,7 +74,9 @@ class Timed:
     parts: Mapping[str, AdaptiveEncoder]
     least: float
     cost_B: np.ndarray
+    right_B: np.ndarray
     splits: dict[str, Split]
+    asked_ms: float | None = None
 
     @property
     def candidate(self) -> TimedCall:
@@ -86,8 +94,23 @@ class Timed:
         return trace
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Operating points to be timed.
+
+    Args:
+        budgets: shares of the last static model's FLOPs.
+        ms: milliseconds of an example at batch 1.
+        cascades: two models in a row are timed too.
+    """
+
+    budgets: Sequence[float] = BUDGETS
+    ms: Sequence[float] = ()
+    cascades: bool = True
+
+
 def timed_systems(
-    models: Sequence[RunModel], budgets: Sequence[float], splits: dict[str, Split]
+    models: Sequence[RunModel], wanted: Wanted, splits: dict[str, Split]
 ) -> Iterator[Timed]:
     """The static models, exits, and cascades into the last model by confidence and with exits."""
     last, form = models[-1], form_of(None, "fp32", "cpu")
@@ -98,23 +121,45 @@ def timed_systems(
     for model in models:
         static = {model.name: encoders[model.name].replacing(exit=Never())}
         cost_B = model.fixed_cost(model.dev, model.last)
-        yield Timed(model.name, "static", None, static, 0.0, cost_B, splits)
+        right_B = model.dev.guesses[model.last].argmax(1) == model.dev.labels
+        yield Timed(model.name, "static", None, static, 0.0, cost_B, right_B, splits)
         if len(model.layers) > 1:
             chains.append(("exits", [Part.whole(model)]))
-        if model is not last:
+            yield from by_the_clock(model, encoders[model.name], form, wanted.ms, splits)
+        if model is not last and wanted.cascades:
             chains.append(("cascade by confidence", [Part.end(model), Part.end(last)]))
             into = "exits of both" if len(model.layers) > 1 else "cascade into exits"
             chains.append((into, [Part.whole(model), Part.whole(last)]))
     for kind, parts in chains:
         dial, dev = Chain(parts, full_cost).dial, Joined.of(parts, "dev")
         name = " > ".join(part.model.name for part in parts)
-        for budget in budgets:
+        for budget in wanted.budgets:
             if dial.points[-1].cost <= budget < dial.points[0].cost:
                 point = dial.at(Budget(budget))
                 rules, least = rules_at(parts, point.exit)
                 at = {k: encoders[k].replacing(exit=rule) for k, rule in rules.items()}
-                cost_B = dev.at(point, "", budget).cost_B
-                yield Timed(name, kind, budget, at, least, cost_B, splits)
+                judged = dev.at(point, "", budget)
+                right_B = judged.answer_B == last.dev.labels
+                yield Timed(name, kind, budget, at, least, judged.cost_B, right_B, splits)
+
+
+def by_the_clock(
+    model: RunModel,
+    encoder: AdaptiveEncoder,
+    form: str,
+    asked: Sequence[float],
+    splits: dict[str, Split],
+) -> Iterator[Timed]:
+    """Exits of a model where its dial is asked for milliseconds."""
+    fitter = Fitter(model.opened, encoder, form=form, threads=1)
+    for ms in asked:
+        at = fitter.on(Budget(ms, "ms"))
+        outcome = model.dev.under(at.exit)
+        right_B = outcome.logits_BC.argmax(1) == model.dev.labels
+        lengths_B, tokens_LB = model.dev.lengths, model.dev.tokens_LB
+        cost_B = flops(model.encoder, at.exit, tokens_LB, outcome.depth_B, lengths_B)
+        parts = {model.name: at}
+        yield Timed(model.name, "exits", None, parts, 0.0, cost_B, right_B, splits, asked_ms=ms)
 
 
 def rules_at(parts: Sequence[Part], taus: Any) -> tuple[dict[str, ExitRule], float]:
@@ -139,13 +184,17 @@ def speed_up(static_RI: np.ndarray, took_RI: np.ndarray) -> list[float]:
     return [round(float(x), 3) for x in (static_I.mean() / took_I.mean(), low, high)]
 
 
-def timed_rows(
-    models: Sequence[RunModel], budgets: Sequence[float], examples: int
-) -> list[TimedRow]:
+def above(system: Timed, static: Timed) -> list[float]:
+    """Points by which a system is more accurate on dev, with the paired 95 % interval's ends."""
+    found = paired_difference(system.right_B, static.right_B).times(100)
+    return [round(x, 2) for x in (found.value, found.low, found.high)]
+
+
+def timed_rows(models: Sequence[RunModel], wanted: Wanted, examples: int) -> list[TimedRow]:
     """Time all systems by turns."""
     keep_kernels()
     splits: dict[str, Split] = {}
-    systems = [*timed_systems(models, budgets, splits)]
+    systems = [*timed_systems(models, wanted, splits)]
     costs = [system.cost_B for system in systems]
     rows_B = drawn_at_mean_cost(costs, len(costs[0]), examples)
     for model in models:
@@ -176,6 +225,9 @@ def timed_rows(
             data=models[-1].data,
             machine=processor(),
             commit=provenance()["commit"],
+            asked_ms=system.asked_ms,
+            accuracy=round(100 * float(system.right_B.mean()), 3),
+            above={s.system: above(system, s) for s in systems if s.kind == "static"},
         )
         for i, system in enumerate(systems)
     ]
@@ -194,10 +246,11 @@ def main(arguments: Sequence[str]) -> None:
         raise ConfigError(
             "runs must name finished runs of one task: {NAME: FOLDER}, the dearest last"
         )
-    budgets = given.get("budgets", BUDGETS)
-    if not isinstance(budgets, (list, tuple)):
-        raise ConfigError(f"budgets must be a list such as [0.3,0.5], got {budgets}")
-    rows = timed_rows(models, budgets, int(given.get("examples", 320)))
+    wanted = Wanted(**{key: given[key] for key in ("budgets", "ms", "cascades") if key in given})
+    for name in ("budgets", "ms"):
+        if not isinstance(amounts := getattr(wanted, name), (list, tuple)):
+            raise ConfigError(f"{name} must be a list such as [0.3,0.5], got {amounts}")
+    rows = timed_rows(models, wanted, int(given.get("examples", 320)))
     to = Path(given.get("to", Path(__file__).parent / "results"))
     path = times_path(to, models[0].task)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import finished
 from pandas import DataFrame
 
 from eat_lightning.runs import jsonl
+from experiments.plane.models import open_model
 from experiments.plane.rows import Plane, PlaneRow, TimedRow, times_path
 from experiments.plane.show import report, times_table
+from experiments.plane.timing import Wanted, timed_rows
 
 ABOUT = {"task": "mnli", "data": "", "system": "big", "num_cut": 8, "crossed": False, "commit": ""}
 
@@ -38,3 +41,20 @@ def test_times_stand_beside_their_accuracy(tmp_path: Path):
     ]
     assert "| big | exits | 0.5 | 75.00 | 20.00 |" in report(plane, tmp_path)
     assert [path.stem for path in tmp_path.glob("*.jsonl")] == ["mnli"]  # a task's rows alone
+
+
+def test_budgets_and_milliseconds_are_timed_by_turns(tmp_path: Path):
+    """Whatever they take: a time that nobody needs is full depth."""
+    data = {"num_validation": 64, "calibration": 150, "max_length": None}
+    run = finished.finish(tmp_path / "run", finished.tiny_for("mnli", "confidence"), "mnli", data)
+    models = [open_model("tiny", run, tmp_path / "records")]
+    rows = timed_rows(models, Wanted(budgets=[0.8], ms=[1e6]), examples=6)
+    assert [(row.kind, row.asked, row.asked_ms) for row in rows] == [
+        ("static", None, None),
+        ("exits", None, 1e6),
+        ("exits", 0.8, None),
+    ]
+    static, by_clock, _ = rows
+    assert by_clock.accuracy == static.accuracy
+    assert by_clock.above == {"tiny": [0.0, 0.0, 0.0]}
+    assert all(row.latency_ms > 0 and row.examples == 6 for row in rows)
