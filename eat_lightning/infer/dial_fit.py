@@ -114,6 +114,8 @@ def fine_distances(knob: Knob) -> list[float]:
 
 def at_distance(knob: Knob, distance: float) -> float:
     """The point of a knob so far from its strict end."""
+    if distance == 0:
+        return knob.strict
     sign = 1 if knob.fine[-1] > knob.strict else -1
     return round(knob.strict + sign * float(distance), 9)
 
@@ -194,6 +196,8 @@ def spaced(
     step = STEP * least
     for level in tried:
         leaves_EB = level_EB >= level
+        if costs.without_heads(leaves_EB) > least - step + ROUNDING and level != tried[-1]:
+            continue  # whatever is open
         open_E = costs.opened(leaves_EB, open_E)
         cost = costs.mean(leaves_EB, open_E)
         if cost <= least - step + ROUNDING or level == tried[-1]:
@@ -236,6 +240,13 @@ class ExitCosts:
         here_EB = leaves_EB & open_E[:, None]
         place_B = np.where(here_EB.any(0), here_EB.argmax(0), len(open_E))
         return float(self.at(place_B, open_E).mean())
+
+    def without_heads(self, leaves_EB: Bool[np.ndarray, "e b"]) -> float:
+        """Give the mean cost with every exit open, if heads cost nothing: none can be less."""
+        if self.head_EB is None:
+            return self.mean(leaves_EB, self.always_open)
+        before_EB = np.concatenate([self.head_EB, np.zeros_like(self.head_EB[:1])]).cumsum(0)
+        return ExitCosts(self.cost_EB - before_EB).mean(leaves_EB, np.ones(len(leaves_EB), bool))
 
     def opened(
         self, leaves_EB: Bool[np.ndarray, "e b"], open_E: Bool[np.ndarray, " e"]

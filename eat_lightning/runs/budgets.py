@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,8 @@ class ReductionPass:
     def in_milliseconds(self, table: CostTable, original_BC: np.ndarray) -> list[DialPoint]:
         """Points with costs in milliseconds at batch 1."""
         costs = table.costs(self.recorded.lengths)
-        full_cost = float(table.at(table.closed_ms, self.recorded.lengths).mean())
+        full_ms = table.closed_ms if table.closes else table.ms[-1]
+        full_cost = float(table.at(full_ms, self.recorded.lengths).mean())
         return self.points(costs, full_cost, original_BC)
 
     def points(
@@ -197,12 +199,7 @@ class Fitter:
         backbone = self.encoder
         if reduction is not None:
             backbone = backbone.replacing(reduction=at_point(backbone.reduction, reduction))
-        observes = overrides(backbone.exit, ExitRule.observe)
-        settings = ["weights", "cut", "dtype", "attention", *(["exit"] if observes else [])]
-        settings += ["sources"] if "sources" in self.here else []
-        named = Specification.of("reduction", backbone.reduction).as_dict()
-        holds_for = {key: self.here[key] for key in settings} | {"reduction": named}
-        path = path_of(self.run.folder, "cut", holds_for, "parquet")
+        path = self.cut_path(backbone)
         if not path.is_file():
             title = f"{self.run.name}: calibration, {path.stem}"
             parts = [record(backbone, split, self.batch, title) for split in self.splits]
@@ -212,6 +209,15 @@ class Fitter:
             return ReductionPass(reduction, backbone, recorded)
         except ConfigError:
             raise ConfigError(f"{path}: damaged; delete it, and it is made again") from None
+
+    def cut_path(self, backbone: AdaptiveEncoder) -> Path:
+        """Name the file beside the run that keeps what every exit gave for the cut."""
+        observes = overrides(backbone.exit, ExitRule.observe)
+        settings = ["weights", "cut", "dtype", "attention", *(["exit"] if observes else [])]
+        settings += ["sources"] if "sources" in self.here else []
+        named = Specification.of("reduction", backbone.reduction).as_dict()
+        holds_for = {key: self.here[key] for key in settings} | {"reduction": named}
+        return path_of(self.run.folder, "cut", holds_for, "parquet")
 
 
 def best_of(points: list[DialPoint]) -> list[DialPoint]:

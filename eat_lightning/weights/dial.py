@@ -188,6 +188,7 @@ def conditions(model: Path, encoder: AdaptiveEncoder, fit_reduction: bool = True
         "policy": [policy.as_dict() for policy in specs_of(encoder.policies)],
         "dtype": dtype_of(encoder),
         "fit_reduction": fit_reduction and encoder.reduction.knob is not None,
+        "closes_idle_exits": True,  # dials of before did not, and are fitted anew
         **encoder.kind.spec(),
         **({"sources": sources} if sources else {}),  # else dials of before would not be found
     }

@@ -15,12 +15,13 @@ from typing import Any
 from pandas import DataFrame
 
 from eat_lightning.report.study import Measured, Study, open_study
+from eat_lightning.runs import jsonl
 from eat_lightning.runs.row import FIXED, Row
 from experiments.bench.tables import markdown
 
 from ..intervals import Interval, paired_difference
 from ..one_pass.losses import loss, right
-from ..plane.rows import Plane
+from ..plane.rows import TimedRow, times_path
 
 HERE = Path(__file__).parent
 FOLDERS = ("one_pass", "aligned", "beside")
@@ -32,8 +33,7 @@ RUNS = {
     "qqp_minilm_aligned2": "QQP, MiniLM, 6 layers",
     "mnli_minilm_aligned2": "MNLI, MiniLM, 6 layers",
 }
-PLANE = HERE.parent / "plane" / "results"
-PLANES = {"mnli": "MNLI, MPNet, 12 layers", "qqp": "QQP, MPNet, 12 layers"}
+BY_TURNS = {"mnli": "MNLI, MPNet, 12 layers", "qqp": "QQP, MPNet, 12 layers"}
 ASKED = (0.3, 0.4, 0.5, 0.6)
 
 
@@ -85,10 +85,12 @@ def is_student(row: Row) -> bool:
 
 
 def time_lines(study: Study) -> Iterator[dict[str, str]]:
-    """Times of the plane's systems, then of each budget of `RUNS` that was timed and of what was
-    timed in the same call beside it."""
-    for task, name in PLANES.items():
-        yield from plane_lines(Plane.read(PLANE, task), name)
+    """Times of all settings of a task by turns, then of each budget of `RUNS` that was timed and of
+    what was timed in the same call beside it."""
+    for task, name in BY_TURNS.items():
+        rows = jsonl.read(times_path(HERE, task), TimedRow)
+        for number, row in enumerate(sorted(rows, key=lambda row: -row.latency_ms)):
+            yield by_turns_line(row, name if number == 0 else "")
     timed = [m.row for m in study.measured if m.row.latency_ms is not None]
     for run in RUNS:
         sessions = {row.session for row in timed if row.run == run}
@@ -99,19 +101,17 @@ def time_lines(study: Study) -> Iterator[dict[str, str]]:
             yield time_line(row, RUNS[run] if number == 0 else "")
 
 
-def plane_lines(plane: Plane, name: str) -> Iterator[dict[str, str]]:
-    """Times of static models and of exits, without cascades."""
-    judged = {(row.system, row.kind, row.asked): row for row in plane.rows}
-    alone = [timed for timed in plane.times if timed.kind in ("static", "exits")]
-    for number, timed in enumerate(sorted(alone, key=lambda timed: -timed.latency_ms)):
-        asked = "all layers" if timed.asked is None else f"asked {timed.asked:g}"
-        yield {
-            "task, body": name if number == 0 else "",
-            "setting": f"{timed.system}, {asked}",
-            "accuracy": f"{judged[timed.system, timed.kind, timed.asked].accuracy:.2f}",
-            "ms, batch 1": f"{timed.latency_ms:.2f}",
-            "texts a second, batch 32": f"{1000 / timed.batch_ms:,.0f}",
-        }
+def by_turns_line(row: TimedRow, name: str) -> dict[str, str]:
+    asked = "all layers" if row.asked is None else f"asked {row.asked:g}"
+    if row.asked_ms is not None:
+        asked = f"asked {row.asked_ms:g} ms"
+    return {
+        "task, body": name,
+        "setting": f"{row.system}, {asked}",
+        "accuracy": f"{row.accuracy:.2f}",
+        "ms, batch 1": f"{row.latency_ms:.2f}",
+        "texts a second, batch 32": f"{1000 / row.batch_ms:,.0f}",
+    }
 
 
 def is_shown(row: Row) -> bool:

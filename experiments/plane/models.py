@@ -25,9 +25,9 @@ from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops
 from eat_lightning.model.specification import Specification
+from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.row import FIXED, read
 from eat_lightning.runs.run import Run
-from eat_lightning.weights.dial import FOLDER
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def open_model(name: str, path: str | Path, records: Path) -> RunModel:
         if row.baseline == FIXED or (row.exit.kind == "never" and not row.baseline)
     ]
     both = (
-        recorded("cut", cut, sorted((run.folder / FOLDER).glob("cut-*.parquet"))),
+        recorded("cut", cut, [Fitter(run, encoder).cut_path(encoder)]),
         recorded("dev", dev, [run.folder / file for file in dict.fromkeys(files)]),
     )
     about = name, run.task.name, run.name, *both, texts[:16], run, encoder

@@ -53,13 +53,16 @@ def times_table(plane: Plane) -> DataFrame:
     lines = []
     for timed in sorted(plane.times, key=lambda timed: -timed.latency_ms):
         row = judged.get((timed.system, timed.kind, timed.asked))
+        accuracy = timed.accuracy if row is None or timed.accuracy is not None else row.accuracy
         asked = "" if timed.asked is None else f"{timed.asked:g}"
+        if timed.asked_ms is not None:
+            asked = f"{timed.asked_ms:g} ms"
         lines.append(
             {
                 "system": timed.system,
                 "kind": timed.kind,
                 "asked": asked,
-                "accuracy": "" if row is None else f"{row.accuracy:.2f}",
+                "accuracy": "" if accuracy is None else f"{accuracy:.2f}",
                 "ms": f"{timed.latency_ms:.2f}",
                 "times as fast": ranged(timed.speed_up),
                 "in batches, ms": f"{timed.batch_ms:.2f}",

@@ -8,6 +8,7 @@ import torch
 from models import ragged, tiny
 
 from eat_lightning.infer.cost_table import Clock, CostTable, measured_table, table_of
+from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.new.checks import Examples
 
@@ -59,3 +60,11 @@ def test_a_measured_table_has_a_row_for_each_exit_and_never_falls_with_depth():
     assert (np.diff(ms_EG, axis=0) > 0).all()
     assert (len(table.closed_ms), table.closes) == (2, True)
     assert encoder.exit.layers == [3, 4]
+
+
+def test_an_exit_named_at_the_last_layer_is_the_end():
+    encoder = tiny("dense", "none", "confidence")
+    encoder = encoder.replacing(exit=Confidence(0.9, [3, 6]))
+    table = measured_table(encoder, Examples(ragged((4, 9, 14))), threads=1)
+    assert len(table.ms) == 3
+    assert table.ms[1] == table.ms[2]

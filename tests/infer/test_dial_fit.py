@@ -10,6 +10,7 @@ from scipy.special import expit
 
 from eat_lightning.infer.dial_fit import (
     ExitCosts,
+    at_distance,
     can_close,
     fine_distances,
     fit_dial,
@@ -143,6 +144,12 @@ def test_costs_with_closed_exits_are_those_of_what_runs():
         found_B = costs.at(np.full(37, place), np.array([False, True]))
         counted_B = flops(encoder, rule, recorded.tokens_LB, np.full(37, depth), recorded.lengths)
         np.testing.assert_allclose(found_B, counted_B / full)
+
+
+def test_a_distance_of_0_is_the_strict_end_whatever_its_digits():
+    knob = Knob("tau", strict=1 - 1 / 3000, grid=(0.5,), fine=(0.5,), bounds="[0, 1]")
+    assert at_distance(knob, 0.0) == knob.strict
+    assert at_distance(knob, 0.25) == 0.749666667
 
 
 def test_exits_that_later_ones_or_policies_look_at_are_never_closed():

@@ -10,7 +10,7 @@ Shapes: N texts.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from zlib import crc32
 
@@ -198,6 +198,8 @@ class Search:
         if isinstance(select, TextWindows):  # the dial is fitted on windows, and judged by texts
             texts, of_dial = select.recorded(recorded), None
         costs = in_layers(rule, len(recorded.tokens_LB), len(recorded))
+        if form.engine == "torch" and isinstance(select, TextWindows):
+            costs = replace(costs, head_EB=None)  # under a policy a closed exit's head guesses
         dial = fit_dial(rule, recorded, costs, float(len(recorded.tokens_LB)), of_dial)
         for taus in [*(point.exit for point in dial), everybody_at_first(rule)]:
             outcome = texts.under(at_point(rule, taus))

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -221,6 +221,19 @@ def test_a_time_is_fitted_by_a_table_of_times(run: Path, monkeypatch: pytest.Mon
         open_run(Run.open(run), {"budget": "1ms"})
     with training_mark():  # what is kept needs no clock
         open_run(Run.open(run), {"budget": "4ms"})
+
+
+@pytest.mark.parametrize("closes", [True, False])
+def test_full_depth_takes_what_its_heads_take_where_they_guess_all_the_same(
+    run: Path, monkeypatch: pytest.MonkeyPatch, closes: bool
+):
+    monkeypatch.setattr(budgets, "measured_table", lambda *given: replace(TABLE, closes=closes))
+    open_run(Run.open(run), {"budget": "4ms"})
+    dials = [json.loads(path.read_text()) for path in (run / "dial").glob("dial-*.json")]
+    (dial,) = [each for each in dials if each["unit"] == "ms"]
+    shorter = dial["points"][0]["cost"]  # the same lengths make both
+    full_ms = TABLE.closed_ms if closes else TABLE.ms[-1]
+    assert shorter / full_ms[0] == pytest.approx(1.0, abs=0.1)
 
 
 @pytest.mark.parametrize(
