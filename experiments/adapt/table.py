@@ -17,7 +17,7 @@ from experiments.adapt.chosen import ChosenRow, TimedForm
 
 ROWS = Path(__file__).with_name("results") / "chosen.jsonl"
 NAMES = {
-    "sst2": "SST-2, sentences",
+    "sst2": "SST-2, phrases",
     "qqp": "QQP, pairs",
     "mnli": "MNLI, pairs",
     "mails": "mails, phishing",

@@ -17,7 +17,7 @@ from pandas import DataFrame
 from eat_lightning.report.study import Measured, Study, open_study
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.row import FIXED, Row
-from experiments.bench.tables import markdown
+from experiments.bench.tables import markdown, ranged
 
 from ..intervals import Interval, paired_difference
 from ..one_pass.losses import loss, right
@@ -34,6 +34,7 @@ RUNS = {
     "mnli_minilm_aligned2": "MNLI, MiniLM, 6 layers",
 }
 BY_TURNS = {"mnli": "MNLI, MPNet, 12 layers", "qqp": "QQP, MPNet, 12 layers"}
+STUDENT = "MPNet, 6 layers"
 ASKED = (0.3, 0.4, 0.5, 0.6)
 
 
@@ -43,7 +44,8 @@ def kept_rows() -> Study:
 
 def tables(study: Study) -> list[str]:
     """Markdown of the two tables of `page.md`."""
-    return [markdown(DataFrame(list(found))) for found in (lines(study), time_lines(study))]
+    found = DataFrame(list(lines(study))), DataFrame(list(time_lines(study)))
+    return [markdown(table.fillna("")) for table in found]
 
 
 def lines(study: Study) -> Iterator[dict[str, Any]]:
@@ -102,6 +104,8 @@ def time_lines(study: Study) -> Iterator[dict[str, str]]:
 
 
 def by_turns_line(row: TimedRow, name: str) -> dict[str, str]:
+    """Time of a setting, with its ratio and its points above the static model of six layers."""
+    beyond = "" if row.system == STUDENT else Interval(*row.above[STUDENT]).text(sign="+")
     asked = "all layers" if row.asked is None else f"asked {row.asked:g}"
     if row.asked_ms is not None:
         asked = f"asked {row.asked_ms:g} ms"
@@ -111,6 +115,8 @@ def by_turns_line(row: TimedRow, name: str) -> dict[str, str]:
         "accuracy": f"{row.accuracy:.2f}",
         "ms, batch 1": f"{row.latency_ms:.2f}",
         "texts a second, batch 32": f"{1000 / row.batch_ms:,.0f}",
+        "times as fast": ranged(row.speed_up),
+        "over the student": beyond,
     }
 
 

@@ -71,6 +71,20 @@ def test_forms_slower_than_a_sure_one_are_not_judged():
     assert [c.form.dtype for c in search.near_fastest(statics, 1.25)] == ["near", "sure"]
 
 
+def test_exits_are_tried_in_a_form_that_is_sure_beside_faster_ones_that_are_not():
+    unused: Any = None
+    search = Search(unused, unused, unused, {}, {}, unused, 1, 1, {})
+    known = [("fp32", 9.0, 0.999), ("bf16", 5.7, 0.995), ("int8", 3.8, 0.8), ("wrong", 1.0, 0.0)]
+    statics = [
+        AdaptCandidate(Form("torch", name), chance=chance, ms={"1": ms})
+        for name, ms, chance in known
+    ]
+    assert [c.form.dtype for c in search.for_exits(statics)] == ["int8", "bf16"]
+    statics[2].chance = 0.99  # sure too, and the fastest
+    assert [c.form.dtype for c in search.for_exits(statics)] == ["int8"]
+    assert search.for_exits(statics[3:]) == []
+
+
 def test_with_few_texts_static_forms_are_tested_before_exits():
     """Exits, int8 and fp32 look alike on few texts: the safest comes first all the same."""
     unused: Any = None

@@ -124,7 +124,7 @@ class Search:
         statics = [first, *(AdaptCandidate(form) for form in self.forms.available(engines))]
         self.time("static", statics, SCREENING)
         self.judge_fast(statics[1:])
-        near = self.near_fastest(statics[1:], NEAR)
+        near = self.for_exits(statics[1:])
         adaptive = [c for static in near for c in self.with_exits(static.form)] if exits else []
         adaptive += [candidate for static in near for candidate in self.cascades(static)]
         finalists = [first, *self.near_fastest(statics[1:], FINAL), *adaptive]
@@ -184,6 +184,15 @@ class Search:
         likely = [c for c in statics if c.ms and c.chance >= min(ROOMS)]
         least = min(map(self.speed, likely), default=0.0)
         return [c for c in likely if self.speed(c) <= times * least]
+
+    def for_exits(self, statics: Sequence[AdaptCandidate]) -> list[AdaptCandidate]:
+        """The likely ones near the fastest, and the fastest that is nearly sure to hold: where a
+        faster form fails by itself, so do its exits."""
+        near = self.near_fastest(statics, NEAR)
+        sure = [c for c in statics if c.ms and c.chance >= SAFE]
+        fastest = min(sure, key=self.speed, default=None)
+        known = fastest is None or any(c is fastest for c in near)
+        return near if known else [*near, fastest]
 
     def with_exits(self, form: Form) -> Iterator[AdaptCandidate]:
         """Yield the laxest points of a form's dial at which it is likely to hold, the exit before
