@@ -39,7 +39,8 @@ def report(plane: Plane, folder: Path) -> str:
     parts += ["Static models and cascades by agreement:", markdown(single_table(plane))]
     parts += ["By the cost asked for, accuracy at the share spent (front: bold):", markdown(spent)]
     parts += [f"The same minus the exits of {dearest.system}:", markdown(beside)]
-    parts += ["At 99 % of answers unchanged, asked on the cut:", markdown(agree_table(plane))]
+    asked = f"At 99 % of answers unchanged, asked {chosen}:"
+    parts += [asked, markdown(agree_table(plane))]
     if plane.times:
         parts += [ABOUT_TIMES, markdown(times_table(plane))]
     return "\n\n".join(parts)
