@@ -102,6 +102,9 @@ def test_with_few_texts_static_forms_are_tested_before_exits():
     original.ms, made[2].chance = {"1": 9.0}, 0.995  # bf16 is nearly sure
     order = search.sequence([original, *made, exits])
     assert [(c.form.dtype, c.is_static) for c in order] == [("bf16", True), ("int8", False)]
+    exits.chance = 0.999  # and its exits are surer by luck: the static form is tested before them
+    order = search.sequence([original, *made, exits])
+    assert [(c.form.dtype, c.is_static) for c in order] == [("bf16", True), ("int8", False)]
 
 
 def test_exits_where_few_leave_are_closed(monkeypatch: pytest.MonkeyPatch):

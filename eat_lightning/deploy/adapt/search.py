@@ -127,7 +127,9 @@ class Search:
         near = self.for_exits(statics[1:])
         adaptive = [c for static in near for c in self.with_exits(static.form)] if exits else []
         adaptive += [candidate for static in near for candidate in self.cascades(static)]
-        finalists = [first, *self.near_fastest(statics[1:], FINAL), *adaptive]
+        finalists = [first, *self.near_fastest(statics[1:], FINAL)]
+        finalists += [c for c in near if all(c is not known for known in finalists)]
+        finalists += adaptive
         self.time("finalists", finalists)
         self.certify(finalists)
         return [*statics, *adaptive]
@@ -293,15 +295,17 @@ class Search:
         return best
 
     def sequence(self, candidates: Sequence[AdaptCandidate]) -> list[AdaptCandidate]:
-        """The front from the fastest static candidate on that is nearly sure to hold.
+        """The fastest static candidate that is nearly sure to hold, then the front beyond it.
 
         With few texts none is: static forms come first then, that of fp32 before the fastest, since
         *select* cannot tell them from exits that change more.
         """
         front = [c for c in self.front(candidates) if c.form.engine != "transformers"]
-        safe = [i for i, c in enumerate(front) if c.is_static and c.chance >= SAFE]
-        if safe:
-            return front[max(safe) :]
+        ours = [c for c in candidates if c.form.engine != "transformers" and c.ms]
+        sure = [c for c in ours if c.is_static and c.chance >= SAFE]
+        if sure:
+            begin = min(sure, key=self.speed)
+            return [begin, *(c for c in front if self.speed(c) < self.speed(begin))]
         originals = [c for c in candidates if c.form.engine == "transformers"]
         slowest = min(map(self.speed, originals), default=float("inf"))
         statics = [c for c in candidates if c.is_static and self.speed(c) < slowest]
