@@ -191,10 +191,8 @@ class Search:
         """The likely ones near the fastest, and the fastest that is nearly sure to hold: where a
         faster form fails by itself, so do its exits."""
         near = self.near_fastest(statics, NEAR)
-        sure = [c for c in statics if c.ms and c.chance >= SAFE]
-        fastest = min(sure, key=self.speed, default=None)
-        known = fastest is None or any(c is fastest for c in near)
-        return near if known else [*near, fastest]
+        sure = sorted((c for c in statics if c.ms and c.chance >= SAFE), key=self.speed)
+        return [*near, *(c for c in sure[:1] if all(c is not other for other in near))]
 
     def with_exits(self, form: Form) -> Iterator[AdaptCandidate]:
         """Yield the laxest points of a form's dial at which it is likely to hold, the exit before
