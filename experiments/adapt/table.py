@@ -21,7 +21,7 @@ NAMES = {
     "qqp": "QQP, pairs",
     "mnli": "MNLI, pairs",
     "mails": "mails, phishing",
-    "messages": "short messages, spam",
+    "messages": "messages, spam",
     "banking77": "BANKING77, 77 intents",
     "goemotions": "GoEmotions, 28 labels",
     "stsb": "STS-B, a score",
