@@ -105,6 +105,8 @@ def test_with_few_texts_static_forms_are_tested_before_exits():
     exits.chance = 0.999  # and its exits are surer by luck: the static form is tested before them
     order = search.sequence([original, *made, exits])
     assert [(c.form.dtype, c.is_static) for c in order] == [("bf16", True), ("int8", False)]
+    original.ms, original.chance = {"1": 0.9}, 1.0  # faster than all of them
+    assert search.sequence([original, *made, exits]) == []
 
 
 def test_exits_where_few_leave_are_closed(monkeypatch: pytest.MonkeyPatch):

@@ -299,14 +299,12 @@ class Search:
         *select* cannot tell them from exits that change more.
         """
         front = [c for c in self.front(candidates) if c.form.engine != "transformers"]
-        ours = [c for c in candidates if c.form.engine != "transformers" and c.ms]
-        sure = [c for c in ours if c.is_static and c.chance >= SAFE]
-        if sure:
-            begin = min(sure, key=self.speed)
-            return [begin, *(c for c in front if self.speed(c) < self.speed(begin))]
         originals = [c for c in candidates if c.form.engine == "transformers"]
         slowest = min(map(self.speed, originals), default=float("inf"))
         statics = [c for c in candidates if c.is_static and self.speed(c) < slowest]
+        if sure := [c for c in statics if c.chance >= SAFE]:
+            begin = min(sure, key=self.speed)
+            return [begin, *(c for c in front if self.speed(c) < self.speed(begin))]
         statics = [c for c in statics if c.chance >= min(ROOMS)]
         exact = [c for c in statics if c.form.dtype == "fp32"]
         first = [min(some, key=self.speed) for some in (exact, statics) if some]
