@@ -236,7 +236,7 @@ class ExitCosts:
         return cost_B - saved_EB[place_B.clip(max=len(open_E) - 1), columns]
 
     def mean(self, leaves_EB: Bool[np.ndarray, "e b"], open_E: Bool[np.ndarray, " e"]) -> float:
-        """leaves_EB: who would leave at each exit, if it is open and they get there."""
+        """Give the mean cost. leaves_EB: who would leave at each exit, if open and reached."""
         here_EB = leaves_EB & open_E[:, None]
         place_B = np.where(here_EB.any(0), here_EB.argmax(0), len(open_E))
         return float(self.at(place_B, open_E).mean())
