@@ -51,6 +51,7 @@ PLACES = {"cpu", "gpu", "ddp"}  # the choices of `trainer` that set nothing else
 # Groups that are in a folder's name by themselves, or whose keys are.
 NAMED_FIRST = {"task", "model", "seed", "experiment"}
 LONGEST_NAME = 100
+NOTED = ("lr", "steps", "num_train_examples", "train_seconds", "train_threads")  # when a run ends
 
 
 def outputs() -> Path:
@@ -322,10 +323,9 @@ class Run:
         """Tell how its weights were trained: what a row says of them beside backbone, data and
         methods.
 
-        teacher: its folder's name. lr, steps and num_train_examples are None of runs that did not
-        note them.
+        teacher: its folder's name. What a run did not note is None.
         """
-        noted = {key: self.done.get(key) for key in ("lr", "steps", "num_train_examples")}
+        noted = {key: self.done.get(key) for key in NOTED}
         slots = {s: named_by(s, self.config.get(s)) for s in ("objective", "schedule")}
         teacher = self.config.get("teacher")
         return noted | slots | {"teacher": None if teacher is None else folder_name(teacher)}

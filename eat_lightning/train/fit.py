@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -57,6 +58,7 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
 
 def fit(plan: TrainSettings, run: Run) -> None:
     """Train, or go on from last.ckpt; everything that ends a run is done by callbacks."""
+    began = perf_counter()
     with training_mark():
         if plan.threads:
             torch.set_num_threads(plan.threads)
@@ -86,9 +88,9 @@ def fit(plan: TrainSettings, run: Run) -> None:
             objective.begin(module.encoder, examples)
         if one_pass:
             with loggers_of(plan, run) as loggers:
-                fit_heads(plan.one_pass, run, module, data, settings, loggers)
+                fit_heads(plan.one_pass, run, module, data, settings, loggers, began)
         else:
-            run_trainer(plan, run, module, data, settings)
+            run_trainer(plan, run, module, data, settings, began)
 
 
 def try_methods(encoder: AdaptiveEncoder) -> None:
@@ -112,10 +114,21 @@ def in_one_pass(plan: TrainSettings, module: Classifier, stages: Sequence[Stage]
 
 
 def run_trainer(
-    plan: TrainSettings, run: Run, module: Classifier, data: TextData, settings: dict[str, Any]
+    plan: TrainSettings,
+    run: Run,
+    module: Classifier,
+    data: TextData,
+    settings: dict[str, Any],
+    began: float,
 ) -> None:
-    """Fit with what a run logs to, or go on from last.ckpt. settings: Trainer's own arguments."""
+    """Fit with what a run logs to, or go on from last.ckpt.
+
+    Args:
+        settings: Trainer's own arguments.
+        began: when training did, by `perf_counter`.
+    """
     last = run.folder / "last.ckpt"
+    record = Record(run, None if last.is_file() else began)
     with loggers_of(plan, run) as loggers:
         trainer = Trainer(
             **settings,
@@ -123,7 +136,7 @@ def run_trainer(
             callbacks=[
                 FollowStages(),
                 # As they act when training ends: best weights, as they act, temperatures.
-                *(SelectBest(), BakeWeights(), FitTemperature(), Record(run)),
+                *(SelectBest(), BakeWeights(), FitTemperature(), record),
                 SaveLast(run.folder, plan.checkpoint_every),
                 ProgressLines(),
                 *(make(node) for node in (plan.callbacks or {}).values()),

@@ -54,12 +54,13 @@ class VectorBatch:
 @dataclass(eq=False)
 class Vectors(Dataset[VectorBatch]):
     """Vectors of a split's examples, kept for training heads. full_NC: logits of full depth.
-    teacher_NC: logits of a teacher, if any."""
+    teacher_NC: logits of a teacher, if any. made: false where they had been kept before."""
 
     vectors_NEV: np.ndarray
     full_NC: np.ndarray
     labels_N: np.ndarray
     teacher_NC: np.ndarray | None = None
+    made: bool = False
 
     def __len__(self) -> int:
         return len(self.labels_N)
@@ -115,6 +116,7 @@ def kept_vectors(
     shape = len(split), len(early), width
     vectors_NEV = read_mapped(vectors_path, shape, np.float16)
     full_NC = read_mapped(full_path, (len(split), encoder.num_labels), np.float32)
+    made = vectors_NEV is None or full_NC is None
     if vectors_NEV is None or full_NC is None:
         announce(encoder, split, shape, cache_dir, precision)
         full_NC = np.empty((len(split), encoder.num_labels), np.float32)
@@ -124,7 +126,7 @@ def kept_vectors(
             vectors_NEV.flush()
             with full_beside.open("wb") as file:
                 np.save(file, full_NC)
-    return Vectors(vectors_NEV, full_NC, split.labels, split.teacher)
+    return Vectors(vectors_NEV, full_NC, split.labels, split.teacher, made)
 
 
 def fill(

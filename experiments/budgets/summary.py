@@ -32,6 +32,7 @@ RUNS = {
     "mnli_mpnet_aligned1": "MNLI, MPNet, 12 layers",
     "qqp_minilm_aligned1": "QQP, MiniLM, 6 layers",
     "qqp_minilm_aligned2": "QQP, MiniLM, 6 layers",
+    "mnli_minilm_aligned1": "MNLI, MiniLM, 6 layers",
     "mnli_minilm_aligned2": "MNLI, MiniLM, 6 layers",
 }
 BY_TURNS = {"mnli": "MNLI, MPNet, 12 layers", "qqp": "QQP, MPNet, 12 layers"}

@@ -215,9 +215,11 @@ class Bench:
         yield "by how often it leaves there (COSEE)", size, often
         yield "class means, nothing trained (HatePrototypes)", size, ClassMeans(self.train)
 
-    def tried(self, variant: str, texts: int, heads: nn.Module, plain: Outcome | None) -> Tried:
-        """Judge heads beside the outcome of plain ones; None: these are the plain ones."""
-        parts = self.records(heads)
+    def tried(
+        self, variant: str, texts: int, parts: Sequence[Recorded], plain: Outcome | None
+    ) -> Tried:
+        """Judge guesses for the cut's parts beside the outcome of plain heads; None: these are
+        the plain ones'."""
         found = judged(parts)
         beside = found if plain is None else plain
         more = paired_difference(found.kept_B, beside.kept_B).times(100)
@@ -282,12 +284,13 @@ def tries(name: str, folder: str, texts: int, beside: Sequence[str]) -> Iterator
     bench = Bench.of(name, folder, texts)
     plain = bench.plain()
     outcome = judged(bench.records(plain))
-    yield bench.tried("plain", len(bench.train), plain, None)
+    yield bench.tried("plain", len(bench.train), bench.records(plain), None)
     for variant, count, heads in bench.variants(plain):
-        yield bench.tried(variant, count, heads, outcome)
+        yield bench.tried(variant, count, bench.records(heads), outcome)
     for what in beside:
         bench = Bench.of(name, folder, texts, what)
-        yield bench.tried(BESIDE[what], len(bench.train), bench.plain(), outcome)
+        records = bench.records(bench.plain())
+        yield bench.tried(BESIDE[what], len(bench.train), records, outcome)
 
 
 def table(rows: Sequence[Tried]) -> str:

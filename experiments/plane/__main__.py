@@ -1,20 +1,20 @@
 """Accuracy over cost for everything at hand: static models, exits, and two models in a row.
 
     python -m experiments.plane runs={A: FOLDER, B: FOLDER} [records=outputs/plane] [to=FOLDER]
-        [gatekeeper=false]
+        [gatekeeper=[A]]
     python -m experiments.plane kept=experiments/plane/kept.yaml [to=FOLDER]
     python -m experiments.plane [to=FOLDER]      # the tables and figures of the rows there
 
 Runs of several tasks may be named together; a list of folders has their names. Records of a run's
 cut and dev are made once and kept in `records`, so that a second call runs no encoder but for
-Gatekeeper's heads (gatekeeper=false: none are tuned). Nothing is chosen on dev. kept: models of
-kept rows, see `kept`; beside runs those of their tasks.
+Gatekeeper's heads, of the models that `gatekeeper` names (minutes each). Nothing is chosen on dev.
+kept: models of kept rows, see `kept`; beside runs those of their tasks.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from experiments.plane.kept import as_kept, crossed, kept_model
 from experiments.plane.models import Model, RunModel, open_model
 from experiments.plane.rows import Plane
 from experiments.plane.show import report
-from experiments.plane.systems import Chain, Part, System, alone, unanimous
+from experiments.plane.systems import Chain, Part, System, alone, of_one_mind, unanimous
 
 HERE = Path(__file__).parent
 KEYS = ("runs", "kept", "records", "to", "gatekeeper")
@@ -43,7 +43,7 @@ AGREE = (0.99,)
 MUCH_CHEAPER = 0.6  # of the second model's cost: a first model that costs more saves nothing
 
 
-SAME = 0.99  # of the dearest model's cost: of several such ones the first named is the last asked
+SAME = 0.99  # of a cost; of several models as dear as the dearest the first named is asked last
 
 
 def cost(model: Model, split: str = "cut") -> float:
@@ -51,18 +51,33 @@ def cost(model: Model, split: str = "cut") -> float:
     return float(model.fixed_cost(getattr(model, split), model.last).mean())
 
 
-def systems(models: Sequence[Model], last: str, tunes: bool = True) -> Iterator[System]:
-    """Every model alone, with exits, and before `last`. tunes: last heads by Gatekeeper."""
+def systems(models: Sequence[Model], last: str, tuned: Collection[str] = ()) -> Iterator[System]:
+    """Every model alone, with exits, and before `last`. tuned: names of the models whose last
+    heads Gatekeeper tunes."""
     second = next(model for model in models if model.name == last)
     full_cost = cost(second)
+    cheap = [model for model in models if cost(model) < MUCH_CHEAPER * full_cost]
     for model in models:
         yield from alone(model)
         if len(model.layers) > 1:
             yield chained(model.name, "exits", [Part.whole(model)], full_cost)
-        if cost(model) < MUCH_CHEAPER * full_cost:
+        if model in cheap:
             yield from cascades(model, second, full_cost)
-            if tunes and isinstance(model, RunModel):
+            if model.name in tuned and isinstance(model, RunModel):
                 yield gatekeeper(model, second, full_cost)
+    for ensemble in ensembles(cheap):
+        yield of_one_mind(ensemble, second)
+
+
+def ensembles(models: Sequence[Model]) -> list[list[Model]]:
+    """Models of one cost: the same body trained with several seeds."""
+    found: list[list[Model]] = []
+    for model in sorted(models, key=cost):
+        if found and cost(found[-1][0]) > SAME * cost(model):
+            found[-1].append(model)
+        else:
+            found.append([model])
+    return [alike for alike in found if len(alike) > 1]
 
 
 def cascades(first: Model, second: Model, full_cost: float) -> Iterator[System]:
@@ -93,9 +108,10 @@ def chained(name: str, kind: str, parts: Sequence[Part], full_cost: float) -> Sy
     return System(name, kind, tuple(part.model for part in parts), points)
 
 
-def plane_of(models: Sequence[Model], tunes: bool = True) -> Plane:
+def plane_of(models: Sequence[Model], tuned: Collection[str] = ()) -> Plane:
     """ConfigError where the models of a task have seen different examples. One kept model is enough
-    for operating points to be chosen on halves of dev. tunes: last heads by Gatekeeper."""
+    for operating points to be chosen on halves of dev. tuned: names of the models whose last heads
+    Gatekeeper tunes."""
     is_crossed = any(not isinstance(model, RunModel) for model in models)
     models = [*map(as_kept, models)] if is_crossed else models
     if len({model.data for model in models}) > 1:
@@ -103,7 +119,7 @@ def plane_of(models: Sequence[Model], tunes: bool = True) -> Plane:
         raise ConfigError(f"runs: cut and dev must be the same examples, got others of {names}")
     dearest = max(cost(model, "dev") for model in models)
     last = next(model for model in models if cost(model, "dev") > SAME * dearest)
-    all_systems = partial(systems, last=last.name, tunes=tunes and not is_crossed)
+    all_systems = partial(systems, last=last.name, tuned=() if is_crossed else tuned)
     found = crossed(models, all_systems) if is_crossed else all_systems(models)
     return Plane.of([*found], cost(last, "dev"), provenance()["commit"], is_crossed)
 
@@ -115,7 +131,7 @@ def main(arguments: Sequence[str]) -> None:
         raise ConfigError(f"only {known} are known, got {unknown[0]}")
     to = Path(given.get("to", HERE / ("results" if "runs" in given else "before")))
     for models in given_models(given).values():
-        plane_of(models, given.get("gatekeeper", True)).write(to)
+        plane_of(models, given.get("gatekeeper", ())).write(to)
         print(f"written: {to / models[0].task}.jsonl", flush=True)
     tasks = sorted(path.stem for path in to.glob("*.jsonl"))
     if not tasks:

@@ -11,7 +11,7 @@ from pandas import DataFrame
 from eat_lightning.report.figures import MUTED, looks
 from eat_lightning.report.study import grouped_by
 from experiments.bench.tables import draw, markdown, ranged
-from experiments.plane.rows import Plane, PlaneRow
+from experiments.plane.rows import Plane, PlaneRow, TimedRow
 
 SHOWN = (0.06, 0.13, 0.21, 0.3, 0.38, 0.5, 0.6, 0.8)  # of the costs asked for
 ABOUT_TIMES = (
@@ -42,19 +42,17 @@ def report(plane: Plane, folder: Path) -> str:
     asked = f"At 99 % of answers unchanged, asked {chosen}:"
     parts += [asked, markdown(agree_table(plane))]
     if plane.times:
-        parts += [ABOUT_TIMES, markdown(times_table(plane))]
+        path = folder / f"{row.task}-times.svg"
+        clock = draw(path, (10, 4), lambda drawing: fill_times(drawing, plane))
+        parts += [ABOUT_TIMES, clock, markdown(times_table(plane))]
     return "\n\n".join(parts)
 
 
 def times_table(plane: Plane) -> DataFrame:
     """Times of systems, the slowest first, beside their accuracy on all of dev."""
-    judged = {
-        (row.system, row.kind, row.asked): row for row in plane.rows if row.kind != "fixed depth"
-    }
     lines = []
     for timed in sorted(plane.times, key=lambda timed: -timed.latency_ms):
-        row = judged.get((timed.system, timed.kind, timed.asked))
-        accuracy = timed.accuracy if row is None or timed.accuracy is not None else row.accuracy
+        accuracy = accuracy_of(plane, timed)
         asked = "" if timed.asked is None else f"{timed.asked:g}"
         if timed.asked_ms is not None:
             asked = f"{timed.asked_ms:g} ms"
@@ -72,6 +70,15 @@ def times_table(plane: Plane) -> DataFrame:
             }
         )
     return DataFrame(lines)
+
+
+def accuracy_of(plane: Plane, timed: TimedRow) -> float | None:
+    """Accuracy of a timed setting, or of the plane's row for it; None where neither has it."""
+    if timed.accuracy is not None:
+        return timed.accuracy
+    same = (timed.system, timed.kind, timed.asked)
+    judged = (row for row in plane.rows if (row.system, row.kind, row.asked) == same)
+    return next((row.accuracy for row in judged), None)
 
 
 def dearest_of(plane: Plane) -> PlaneRow:
@@ -175,3 +182,28 @@ def fill(drawing: Any, plane: Plane) -> None:
     ax.set_ylabel("accuracy on dev, %")
     ax.set_ylim(bottom=min(row.accuracy for row in front))
     ax.legend(fontsize=6, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0)
+
+
+def fill_times(drawing: Any, plane: Plane) -> None:
+    """Accuracy over milliseconds of an example: at batch 1, and in batches of 32."""
+    left, right = drawing.subplots(1, 2, sharey=True)
+    known = [row for row in plane.times if accuracy_of(plane, row) is not None]
+    lines = grouped_by(known, way_of)
+    colors = looks(lines)
+    for ax, field in ((left, "latency_ms"), (right, "batch_ms")):
+        for name, rows in lines.items():
+            points = sorted((getattr(row, field), accuracy_of(plane, row)) for row in rows)
+            color, marker = colors[name]
+            ax.plot(
+                *zip(*points, strict=True), "-", color=color, marker=marker, label=name, ms=4, lw=1
+            )
+        ax.set_xscale("log")
+    left.set_xlabel("milliseconds of an example, one by one")
+    right.set_xlabel("the same, in batches of 32")
+    left.set_ylabel("accuracy on dev, %")
+    right.legend(fontsize=6, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0)
+
+
+def way_of(row: TimedRow) -> str:
+    """Name the line of a figure that a setting belongs to."""
+    return f"{row.system}, {row.kind}" + (" asked ms" if row.asked_ms is not None else "")

@@ -22,6 +22,8 @@ from eat_lightning.model.contracts import at_point
 from eat_lightning.weights.dial import Budget, Dial, DialPoint
 from experiments.plane.models import Model
 
+AGREEMENT = "cascade by agreement"
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -148,8 +150,8 @@ def alone(model: Model) -> Iterator[System]:
 
 
 def unanimous(first: Model, second: Model) -> System:
-    """Agreement-based cascade (ABC, 2407.02348), whose ensemble is the first model's last exits:
-    the second model answers where not all of them name one class. Nothing is fitted."""
+    """Agreement-based cascade whose ensemble is the first model's last exits: the second model
+    answers where not all of them name one class. Nothing is fitted."""
     points, answers_EB = [], np.stack([first.dev.guesses[k].argmax(1) for k in first.layers])
     whole_B = second.fixed_cost(second.dev, second.last)
     second_B = second.dev.guesses[second.last].argmax(1)
@@ -164,4 +166,20 @@ def unanimous(first: Model, second: Model) -> System:
                 np.where(stays_B, asked_EB[-1], second_B),
             )
         )
-    return System(f"{first.name} > {second.name}", "cascade by agreement", (first, second), points)
+    return System(f"{first.name} > {second.name}", AGREEMENT, (first, second), points)
+
+
+def of_one_mind(ensemble: Sequence[Model], second: Model) -> System:
+    """Agreement-based cascade (ABC, 2407.02348): the second model answers where the models of an
+    ensemble do not all name one class. Nothing is fitted."""
+    answers_MB = np.stack([model.dev.guesses[model.last].argmax(1) for model in ensemble])
+    stays_B = (answers_MB == answers_MB[0]).all(0)
+    cost_B = np.sum([model.fixed_cost(model.dev, model.last) for model in ensemble], 0)
+    whole_B = second.fixed_cost(second.dev, second.last)
+    point = Judged(
+        f"{len(ensemble)} models",
+        np.where(stays_B, cost_B, cost_B + whole_B),
+        np.where(stays_B, answers_MB[0], second.dev.guesses[second.last].argmax(1)),
+    )
+    name = f"{' + '.join(model.name for model in ensemble)} > {second.name}"
+    return System(name, AGREEMENT, (*ensemble, second), [point])

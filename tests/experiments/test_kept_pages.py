@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from eat_lightning.runs import jsonl
-from experiments.budgets import dial, summary
+from experiments.budgets import dial, summary, targets
 from experiments.lists import __main__ as lists
 from experiments.lists import measured
 from experiments.long_texts import scan
@@ -25,6 +25,11 @@ def page(name: str) -> str:
 def test_budgets():
     tables = summary.tables(summary.kept_rows())
     assert [table for table in tables if table not in page("budgets/page.md")] == []
+
+
+def test_targets_and_every_dial():
+    tables = targets.tables(summary.kept_rows())
+    assert [table for table in tables if table not in page("budgets/targets.md")] == []
 
 
 def test_the_dial():

@@ -1,14 +1,19 @@
 """The plane's rows of times stand beside their accuracy."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import finished
+import numpy as np
 from pandas import DataFrame
 
 from eat_lightning.runs import jsonl
+from experiments.plane.__main__ import ensembles
 from experiments.plane.models import open_model
 from experiments.plane.rows import Plane, PlaneRow, TimedRow, times_path
 from experiments.plane.show import report, times_table
+from experiments.plane.systems import of_one_mind
 from experiments.plane.timing import Wanted, timed_rows
 
 ABOUT = {"task": "mnli", "data": "", "system": "big", "num_cut": 8, "crossed": False, "commit": ""}
@@ -39,7 +44,10 @@ def test_times_stand_beside_their_accuracy(tmp_path: Path):
         ["static", "", "100.00", "40.00", "1.00 (0.90 to 1.10)"],
         ["exits", "0.5", "75.00", "20.00", "2.00 (1.90 to 2.10)"],
     ]
-    assert "| big | exits | 0.5 | 75.00 | 20.00 |" in report(plane, tmp_path)
+    told = report(plane, tmp_path)
+    assert "| big | exits | 0.5 | 75.00 | 20.00 |" in told
+    assert "](mnli-times.svg)" in told
+    assert "in batches of 32" in (tmp_path / "mnli-times.svg").read_text("utf-8")
     assert [path.stem for path in tmp_path.glob("*.jsonl")] == ["mnli"]  # a task's rows alone
 
 
@@ -58,3 +66,36 @@ def test_budgets_and_milliseconds_are_timed_by_turns(tmp_path: Path):
     assert by_clock.accuracy == static.accuracy
     assert by_clock.above == {"tiny": [0.0, 0.0, 0.0]}
     assert all(row.latency_ms > 0 and row.examples == 6 for row in rows)
+
+
+class Answering:
+    """A model that answers `classes` for as many examples, at a cost of its own for each."""
+
+    last, layers, run, task, data = 4, [4], "a", "mnli", ""
+
+    def __init__(self, name: str, classes: list[int], cost: float):
+        self.name, self.cost = name, cost
+        guess_BC = np.eye(3)[classes]
+        self.dev = SimpleNamespace(guesses={4: guess_BC}, labels=np.array([0, 0, 0, 0]))
+        self.cut = self.dev
+
+    def fixed_cost(self, of: Any, layer: int) -> np.ndarray:
+        return np.full(4, self.cost)
+
+
+def test_an_ensemble_answers_where_all_its_models_name_one_class():
+    """The third and the fourth example go on, and cost 2 + 10."""
+    small = [Answering("a", [0, 1, 0, 2], 1.0), Answering("b", [0, 1, 1, 0], 1.0)]
+    big = Answering("big", [2, 2, 2, 0], 10.0)
+    system = of_one_mind(small, big)
+    (point,) = system.points
+    assert (system.name, system.kind) == ("a + b > big", "cascade by agreement")
+    assert point.answer_B.tolist() == [0, 1, 2, 0]
+    assert point.cost_B.tolist() == [2, 2, 12, 12]
+
+
+def test_models_of_one_cost_make_an_ensemble():
+    models = [
+        Answering(name, [0] * 4, cost) for name, cost in zip("abc", (5, 9, 5.01), strict=True)
+    ]
+    assert [[m.name for m in alike] for alike in ensembles(models)] == [["a", "c"]]

@@ -85,6 +85,10 @@ def test_a_run_says_how_it_was_trained(run: Run):
     assert training["objective"].kind == "joint"
     assert training["objective"].arguments["early_weight"] == 0.3
     assert training["schedule"].kind == "anneal"
+    assert 0 < training["train_seconds"] < 600
+    assert training["train_threads"] == torch.get_num_threads()
+    (row,) = [r for r in read(run.folder / "rows.jsonl") if not r.baseline]
+    assert row.train_seconds == training["train_seconds"]
 
 
 def test_a_finished_run_is_skipped_and_says_so(run: Run, capsys: pytest.CaptureFixture[str]):
@@ -300,6 +304,7 @@ def test_a_killed_run_resumes_to_equal_weights(outputs: Path):
     )
     assert all(torch.equal(whole_weights[k], resumed[k]) for k in whole_weights)
     load_model(folder / "model")
+    assert Run.open(folder).training["train_seconds"] is None  # a part of it was done before
 
 
 def last_stamp(folder: Path) -> int:

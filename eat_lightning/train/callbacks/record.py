@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import Any
 
+import torch
 from lightning import Callback, Trainer
 
 from eat_lightning.files import write_json
@@ -19,14 +21,19 @@ from eat_lightning.weights.checkpoint import save_model
 
 
 class Record(Callback):
-    """Writes what a finished run is made of. done.json comes last: without it a run is partial."""
+    """Writes what a finished run is made of. done.json comes last: without it a run is partial.
 
-    def __init__(self, run: Run):
-        self.run = run
+    Args:
+        began: when training did, by `perf_counter`; None where a part of it was done before.
+    """
+
+    def __init__(self, run: Run, began: float | None):
+        self.run, self.began = run, began
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         if trainer.interrupted or not trainer.is_global_zero:
             return
+        self.seconds = None if self.began is None else perf_counter() - self.began
         run, encoder, data = self.run, pl_module.encoder, trainer.datamodule  # type: ignore[attr-defined]
         data.tokenizer.save_pretrained(run.folder / "model")
         labels = list(data.task.labels) or ["score"]
@@ -62,6 +69,8 @@ class Record(Callback):
             "calibration": {str(k): v for k, v in module.calibration.items()},
             "strength": float(module.encoder.strength),
             "precision": str(trainer.precision),
+            "train_seconds": self.seconds,
+            "train_threads": torch.get_num_threads(),
             "sources": sources_of_encoder(module.encoder),
             **module.noted,
         }
