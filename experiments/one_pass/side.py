@@ -126,7 +126,7 @@ class Trial:
         return cls(Bench.of(name, folder, texts), encoder.eval(), splits)
 
     def hidden(self, split: Split, rows_B: np.ndarray) -> list[Packed]:
-        """What early heads see of some texts, by exit."""
+        """Give what early heads see of some texts, by exit."""
         with torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             options = PassOptions(leave=False, keep_hidden=True)
             found = self.encoder(split.batch(rows_B), options).hidden

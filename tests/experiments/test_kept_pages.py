@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from eat_lightning.runs import jsonl
-from experiments.budgets import dial, summary, targets
+from experiments.budgets import dial, rules, summary, targets
 from experiments.lists import __main__ as lists
 from experiments.lists import measured
 from experiments.long_texts import scan
@@ -30,6 +30,10 @@ def test_budgets():
 def test_targets_and_every_dial():
     tables = targets.tables(summary.kept_rows())
     assert [table for table in tables if table not in page("budgets/targets.md")] == []
+
+
+def test_rules_that_need_no_training():
+    assert rules.table(jsonl.read(rules.ROWS, rules.RuleRow)) in page("budgets/pairs.md")
 
 
 def test_the_dial():

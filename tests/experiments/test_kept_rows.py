@@ -14,6 +14,7 @@ from experiments.adapt.chosen import ChosenRow
 from experiments.adapt.rows import AdaptRow
 from experiments.attack.rows import AttackRow
 from experiments.bench.rows import BenchRow
+from experiments.budgets.rules import RuleRow
 from experiments.drift.trials import Trial
 from experiments.lists.__main__ import ListRow
 from experiments.lists.measured import ListRow as MeasuredListRow
@@ -37,6 +38,7 @@ KINDS: list[type[Any]] = [
     ScalingRow,
     ListRow,
     Tried,
+    RuleRow,
     LoadRow,
     RouteRow,
     ScanRow,
