@@ -1,7 +1,8 @@
-"""Does the dial turn back? Four fits of it compared, on kept passes of dev.
+"""Does the dial turn back? Four fits of it compared, on kept passes of dev and on runs' cuts.
 
-    python -m experiments.budgets.dial run     # make the rows anew; minutes
-    python -m experiments.budgets.dial         # the table of the kept rows
+    python -m experiments.budgets.dial run               # make the rows of dev anew; minutes
+    python -m experiments.budgets.dial cut FOLDER...     # and those of the cuts of finished runs
+    python -m experiments.budgets.dial                   # the tables of the kept rows
 
 Each pass is split at random in two, groups whole. A fit sees one part, 1,500 examples at most, and
 is judged on the other at every budget. `each budget alone` is the fit of version 0.2.0, whose code
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,15 +33,17 @@ from eat_lightning.infer.dial_fit import (
     logistic,
     logits_at_exits,
 )
+from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.model.contracts import at_point
 from eat_lightning.report.study import open_study
 from eat_lightning.runs.jsonl import read_whole, write
 from eat_lightning.weights.dial import Budget, Dial
 from experiments.bench.tables import markdown
 from experiments.budgets.limits import Dev, dev_of
+from experiments.plane.models import open_model
 
 HERE = Path(__file__).parent
-ROWS = HERE / "dial" / "rows.jsonl"
+ROWS, ON_CUT = HERE / "dial" / "rows.jsonl", HERE / "dial" / "cut.jsonl"
 BUDGETS = (0.25, 0.33, 0.4, 0.5, 0.6, 0.7, 0.8)
 FOLDERS = ("heads", "six", "epochs", "few", "results", "twelve")
 SPLITS, MOST = 3, 1500
@@ -202,12 +205,27 @@ def trials(folders: Sequence[str]) -> Iterator[Trial]:
             continue
         seen.add(row.examples)
         dev = dev_of(study, measured)
-        budgets = [b for b in BUDGETS if b > dev.cost_EB[0].mean() + 0.005]
-        for split in range(SPLITS):
-            cut, judged = halves(dev, split)
-            for name, fit in FITS.items():
-                given = row.task, row.num_layers, row.examples, split, name, budgets
-                yield Trial(*given, *means(judged, fit(cut, judged, budgets)))
+        yield from trials_of(dev, row.task, row.num_layers, row.examples)
+
+
+def trials_on_cut(folders: Sequence[str]) -> Iterator[Trial]:
+    """Every fit on every split of the cuts of finished runs, whose dev is not looked at."""
+    for folder in folders:
+        model = open_model(Path(folder).name, folder, Path("outputs/plane"))
+        said, costs_EB = model.cut, model.costs(model.cut, model.layers)
+        rule = Confidence(layers=model.layers[:-1])
+        cut = Dev(rule, replace(said, exit=rule), costs_EB / costs_EB[-1].mean(), 0.0)
+        yield from trials_of(cut, model.task, model.last, model.run)
+
+
+def trials_of(whole: Dev, task: str, layers: int, run: str) -> Iterator[Trial]:
+    """Every fit on every split of one pass."""
+    budgets = [b for b in BUDGETS if b > whole.cost_EB[0].mean() + 0.005]
+    for split in range(SPLITS):
+        cut, judged = halves(whole, split)
+        for name, fit in FITS.items():
+            given = task, layers, run, split, name, budgets
+            yield Trial(*given, *means(judged, fit(cut, judged, budgets)))
 
 
 def means(judged: Dev, depths: Depths) -> tuple[list[float], list[float], list[float]]:
@@ -275,15 +293,28 @@ def report(found: Sequence[Trial]) -> str:
     return "\n\n".join(parts)
 
 
-def main(arguments: Sequence[str]) -> None:
-    kept, faults = read_whole(ROWS, Trial, "trial")
+def report_of_cuts(found: Sequence[Trial]) -> str:
+    """Tables of the runs whose cuts were split."""
+    title = f"The cuts of {len({trial.run for trial in found})} runs, {SPLITS} splits of each:"
+    return "\n\n".join([title, markdown(summary(found)), markdown(by_task(found))])
+
+
+def kept_trials(path: Path) -> list[Trial]:
+    found, faults = read_whole(path, Trial, "trial")
     if faults:
         raise ConfigError(faults[0])
+    return found
+
+
+def main(arguments: Sequence[str]) -> None:
+    kept = kept_trials(ROWS)
     if "run" in arguments:
         old = [trial for trial in kept if trial.fit == GONE]
         kept = [*trials(FOLDERS), *old]
         write(ROWS, kept)
-    print(report(kept))
+    if "cut" in arguments:
+        write(ON_CUT, [*trials_on_cut([a for a in arguments if a != "cut"])])
+    print(report(kept), report_of_cuts(kept_trials(ON_CUT)), sep="\n\n")
 
 
 if __name__ == "__main__":

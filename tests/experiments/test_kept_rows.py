@@ -46,6 +46,7 @@ KINDS: list[type[Any]] = [
 ]
 ANOTHER_FORM = {  # of one script each
     "budgets/dial/rows.jsonl",
+    "budgets/dial/cut.jsonl",
     "bodies/results/scores.jsonl",
     "long_texts/results/rows.jsonl",
 }
