@@ -76,7 +76,7 @@ def fit_dial(
         distance_E = np.where(open_E, curves.distances(level), 0)
         values = [at_distance(knob, distance) for distance in distance_E]
         point = replay.at(values[0] if is_shared else values)
-        if point.cost < points[-1].cost:
+        if point.cost < points[-1].cost - ROUNDING:
             points.append(point)
     return points
 

@@ -213,6 +213,30 @@ def test_a_run_of_heads_keeps_full_depth_and_reads_no_label(run: Run, monkeypatc
     assert all(torch.equal(again[name], weight) for name, weight in ours.items())
 
 
+def test_a_run_of_heads_looks_at_no_example_of_dev(run: Run, monkeypatch):
+    """Other dev texts and labels leave weights, temperatures and settings bit-equal, and give
+    another score."""
+    from eat_lightning.data.toy import ToyData
+
+    source, clean = ToyData.source, trained(run, "heads")
+
+    def poisoned(self, name: str):
+        found = source(self, name)
+        if name == "validation":
+            found.texts = [["bad"] * len(found) for _ in found.texts]
+            found.labels = 1 - found.labels
+        return found
+
+    monkeypatch.setattr(ToyData, "source", poisoned)
+    other = trained(run, "other_dev")
+    ours, theirs = weights_of(clean), weights_of(other)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(theirs[name], weight) for name, weight in ours.items())
+    for what in ("calibration", "one_pass"):
+        assert other.done[what] == clean.done[what]
+    assert other.done["score"] != clean.done["score"]
+
+
 def test_texts_of_another_file(tmp_path: Path):
     path = tmp_path / "texts.txt"
     path.write_text("good film\nnot bad\n")

@@ -6,6 +6,7 @@ import pytest
 import torch
 from models import each_once, kinds, ragged, tiny
 from models import padded as hugging
+from pairs_at_0 import leaving_at_0, pairs_batch
 
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.methods.objective.joint import Joint
@@ -110,6 +111,28 @@ def test_auto_model_gives_the_run(run: Path):
     for row, layer in zip(output.exit_logits, [3, 4, 6], strict=True):
         assert torch.equal(row.isnan().any(1), trace.depth_B < layer)
     assert {*output.exit_reason.tolist()} <= {FIRST_REASON, Reason.LAST_LAYER}
+
+
+@pytest.mark.parametrize("kind", ["aligned", "pair"])
+def test_heads_of_two_texts_on_the_embedding_answer_as_before(kind: str, tmp_path: Path):
+    """Of our own folder by an Auto class, and of the one that this saves."""
+    from transformers import AutoModelForSequenceClassification
+
+    encoder, batch = leaving_at_0(kind), pairs_batch()
+    encoder.heads["0"].temperature.fill_(0.98)
+    encoder.heads["0"].centre.fill_(0.02)
+    save_model(encoder, LABELS, tmp_path / "0")
+    with torch.no_grad():
+        trace = encoder(batch)
+        for place in (0, 1):
+            model = AutoModelForSequenceClassification.from_pretrained(tmp_path / str(place))
+            output = model(**hugging(batch))
+            assert torch.equal(output.logits, trace.logits_BC)
+            assert torch.equal(output.depth, trace.depth_B)
+            assert not output.exit_logits[0].isnan().any()  # all meet the exit at 0
+            model.save_pretrained(tmp_path / str(place + 1))
+    assert {*trace.depth_B.tolist()} == {0, 1, 2}
+    assert torch.equal(load_model(tmp_path / "2")[0](batch).depth_B, trace.depth_B)
 
 
 def test_round_trip_keeps_strength_temperature_and_slots(run: Path, tmp_path: Path):
