@@ -90,11 +90,11 @@ class Row:
 
     head: what guesses at each exit (where they are say the keys of `temperature`); None in rows
     from before it was noted. lr, steps, num_train_examples, objective, schedule, teacher: how the
-    run was trained. train_seconds: of that training, with its data and its teacher's or kept
-    vectors, on train_threads; None where a part had been done before. commit: of a checkout of this
-    repository, empty where the package was installed from a wheel. clean: measured at a commit
-    without local changes. sources: a short hash of each module from outside the package that
-    attention, reduction or exit is of.
+    run was trained. train_seconds: of that training, on train_threads of the first process, with
+    its teacher's logits and its vectors; None where a part had been done before (tokens may have
+    been). commit: of a checkout of this repository, empty where the package was installed from a
+    wheel. clean: measured at a commit without local changes. sources: a short hash of each module
+    from outside the package that attention, reduction or exit is of.
     """
 
     task: str

@@ -58,7 +58,7 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
 
 def fit(plan: TrainSettings, run: Run) -> None:
     """Train, or go on from last.ckpt; everything that ends a run is done by callbacks."""
-    began = perf_counter()
+    began: float | None = perf_counter()
     with training_mark():
         if plan.threads:
             torch.set_num_threads(plan.threads)
@@ -76,7 +76,8 @@ def fit(plan: TrainSettings, run: Run) -> None:
         if module.objective.wants_teacher and plan.teacher is not None:
             steps = -1 if one_pass else settings.get("max_steps", -1)
             rows = data.rows_drawn(steps, settings["max_epochs"])
-            attach_teacher(data, plan.teacher, rows, str(settings["precision"]))
+            made = attach_teacher(data, plan.teacher, rows, str(settings["precision"]))
+            began = began if made else None
         every = all_train(module.encoder, stages, module.objective)
         settings["strategy"] = strategy_for(plan.trainer, every, plan.threads)
         texts = data.split("texts" if data.texts else "train")
@@ -119,13 +120,13 @@ def run_trainer(
     module: Classifier,
     data: TextData,
     settings: dict[str, Any],
-    began: float,
+    began: float | None,
 ) -> None:
     """Fit with what a run logs to, or go on from last.ckpt.
 
     Args:
         settings: Trainer's own arguments.
-        began: when training did, by `perf_counter`.
+        began: `perf_counter()` as training began; None where a part had been done before.
     """
     last = run.folder / "last.ckpt"
     record = Record(run, None if last.is_file() else began)

@@ -312,13 +312,13 @@ def fit_heads(
     data: TextData,
     settings: dict[str, Any],
     loggers: list[Any],
-    began: float,
+    began: float | None,
 ) -> None:
     """Make or read the vectors, choose the settings, and train the heads with these.
 
     Args:
         settings: of Lightning's Trainer; the epochs are the plan's.
-        began: when training did, by `perf_counter`.
+        began: `perf_counter()` as training began; None where a part had been done before.
     """
     encoder, precision = module.encoder, str(settings["precision"])
     gpu = settings.get("accelerator") in ("gpu", "cuda") and torch.cuda.is_available()
@@ -330,8 +330,8 @@ def fit_heads(
     training = HeadTraining(encoder, module.objective, plan, vectors, settings)
     labels_count = module.objective.reads_labels
     fit_temperature = FitTemperature(early_alone=True, to_full_depth=not labels_count)
-    whole = began if train.made and select.made else None
-    finish = [Fold(), fit_temperature, Record(run, whole), ProgressLines()]
+    record = Record(run, began if train.made and select.made else None)
+    finish = [Fold(), fit_temperature, record, ProgressLines()]
     training.trained(searched(plan, training.loss_of), loggers, finish)
 
 

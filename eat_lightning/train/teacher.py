@@ -115,10 +115,10 @@ def teacher_faults(path: str, task: Task) -> list[str]:
 
 def attach_teacher(
     data: TextData, path: str, rows: np.ndarray | None = None, precision: str = "32-true"
-) -> None:
+) -> bool:
     """Set `teacher` on the training split of `data`: logits of these rows (None: all), and nan
     elsewhere, since a short run does not pay for examples that it never sees. precision: as
-    Trainer has it; bf16 is half the time."""
+    Trainer has it; bf16 is half the time. Return False where some were kept from before."""
     encoder, labels, folder = open_teacher(path)
     task = data.task
     order = label_order(labels, task.labels)
@@ -140,6 +140,7 @@ def attach_teacher(
     whole = np.full_like(known, np.nan)
     whole[rows] = known[rows][:, order]
     data.split("train").teacher = whole
+    return len(lacking) == len(rows)
 
 
 def read_cache(path: Path, num_examples: int, num_labels: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Does the dial turn back? Four fits of it compared, on kept passes of dev and on runs' cuts.
 
     python -m experiments.budgets.dial run               # make the rows of dev anew; minutes
-    python -m experiments.budgets.dial cut FOLDER...     # and those of the cuts of finished runs
+    python -m experiments.budgets.dial cut FOLDER...     # and those of finished runs' cuts
     python -m experiments.budgets.dial                   # the tables of the kept rows
 
 Each pass is split at random in two, groups whole. A fit sees one part, 1,500 examples at most, and
@@ -16,12 +16,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from pandas import DataFrame, concat
 from scipy.special import expit
 
+from eat_lightning.data.calibration import FITTED_ON, group_ids
 from eat_lightning.errors import ConfigError, reported
 from eat_lightning.infer.dial_fit import (
     ExitCosts,
@@ -84,7 +86,7 @@ def depths_at(dev: Dev, point: float | list[float]) -> np.ndarray:
 
 
 def one_dial(cut: Dev, judged: Dev, budgets: Sequence[float]) -> Depths:
-    """The dial that is built: one chance to stay what full depth says, at every exit."""
+    """The dial that is built, all exits open: one chance to stay what full depth says, at each."""
     full = float(cut.cost_EB[-1].mean())
     dial = Dial(
         "share", fit_dial(cut.rule, cut.recorded, ExitCosts(cut.cost_EB / full), 1.0), MOST, {}
@@ -209,12 +211,16 @@ def trials(folders: Sequence[str]) -> Iterator[Trial]:
 
 
 def trials_on_cut(folders: Sequence[str]) -> Iterator[Trial]:
-    """Every fit on every split of the cuts of finished runs, whose dev is not looked at."""
+    """Every fit on every split of the cuts of finished runs, whose dev is not used. Costs are those
+    of all heads asked."""
     for folder in folders:
         model = open_model(Path(folder).name, folder, Path("outputs/plane"))
-        said, costs_EB = model.cut, model.costs(model.cut, model.layers)
-        rule = Confidence(layers=model.layers[:-1])
-        cut = Dev(rule, replace(said, exit=rule), costs_EB / costs_EB[-1].mean(), 0.0)
+        data, costs_EB = model.opened.data(), model.costs(model.cut, model.layers)
+        texts = [data.split(part).source.texts for part in FITTED_ON]
+        columns = [[*chain.from_iterable(column)] for column in zip(*texts, strict=True)]
+        group_B, rule = group_ids(data.task, columns), Confidence(layers=model.layers[:-1])
+        said = replace(model.cut, exit=rule, group_B=group_B)
+        cut = Dev(rule, said, costs_EB / costs_EB[-1].mean(), 0.0)
         yield from trials_of(cut, model.task, model.last, model.run)
 
 
@@ -313,7 +319,9 @@ def main(arguments: Sequence[str]) -> None:
         kept = [*trials(FOLDERS), *old]
         write(ROWS, kept)
     if "cut" in arguments:
-        write(ON_CUT, [*trials_on_cut([a for a in arguments if a != "cut"])])
+        made = [*trials_on_cut([a for a in arguments if a != "cut"])]
+        runs = {trial.run for trial in made}
+        write(ON_CUT, [*(t for t in kept_trials(ON_CUT) if t.run not in runs), *made])
     print(report(kept), report_of_cuts(kept_trials(ON_CUT)), sep="\n\n")
 
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from pandas import DataFrame
 
-from eat_lightning.errors import reported
+from eat_lightning.errors import ConfigError, reported
+from eat_lightning.model.specification import Specification
 from eat_lightning.report.study import Measured, Study, grouped_by, open_study
 from eat_lightning.runs import jsonl
 from experiments.bench.tables import markdown
@@ -37,7 +38,9 @@ class RuleRow:
     """A rule at one budget, beside the confidence of the same heads.
 
     Args:
+        seed: of the run.
         rule: file name of the method.
+        about: its arguments, but for layers and the fitted knob.
         asked: share of full FLOPs.
         spent: of them on dev.
         accuracy: percent.
@@ -50,7 +53,9 @@ class RuleRow:
 
     task: str
     run: str
+    seed: int
     rule: str
+    about: dict[str, Any]
     asked: float
     spent: float
     accuracy: float
@@ -66,8 +71,18 @@ def rule_rows(study: Study) -> Iterator[RuleRow]:
     asked = [m for m in study.measured if m.row.budget is not None]
     for same in grouped_by(asked, lambda m: (m.row.run, m.row.budget)).values():
         by_rule = {m.row.exit.kind: m for m in same}
+        if USUAL not in by_rule or len(by_rule) < len(same):
+            raise ConfigError(
+                f"{same[0].row.run}: each rule must be there once, {USUAL} among them"
+            )
         for rule, found in by_rule.items():
             yield rule_row(rule, found, by_rule[USUAL])
+
+
+def about(exit: Specification) -> dict[str, Any]:
+    """Give the numbers among its arguments; lists are layers and points."""
+    given = exit.arguments.items()
+    return {key: value for key, value in given if type(value) in (int, float)}
 
 
 def rule_row(rule: str, found: Measured, usual: Measured) -> RuleRow:
@@ -75,7 +90,9 @@ def rule_row(rule: str, found: Measured, usual: Measured) -> RuleRow:
     return RuleRow(
         task=row.task,
         run=row.run,
+        seed=row.seed,
         rule=rule,
+        about=about(row.exit),
         asked=row.budget or 0.0,
         spent=round(row.flops_ratio, 4),
         accuracy=round(100 * row.score, 3),
@@ -88,22 +105,20 @@ def rule_row(rule: str, found: Measured, usual: Measured) -> RuleRow:
 
 
 def table(rows: list[RuleRow]) -> str:
-    """Markdown: a line for each task and rule, a column for each budget."""
+    """Markdown: a line for each run and rule, a column for each budget."""
     lines = []
-    for (task, rule), found in grouped_by(rows, lambda row: (row.task, row.rule)).items():
-        cells = {f"asked {row.asked:g}": cell(row) for row in sorted(found, key=by_budget)}
-        lines.append({"task": task, "rule": NAMES.get(rule, rule), **cells})
+    by_line = grouped_by(rows, lambda row: (row.task, row.seed, row.rule, str(row.about)))
+    for (task, seed, rule, _), found in by_line.items():
+        settings = ", ".join(f"{key} {value:g}" for key, value in found[0].about.items())
+        name = NAMES.get(rule, rule) + (f", {settings}" if settings else "")
+        cells = {f"asked {row.asked:g}": cell(row) for row in found}
+        lines.append({"run": f"{task.upper()}, seed {seed}", "rule": name, **cells})
     return markdown(DataFrame(lines))
 
 
-def by_budget(row: RuleRow) -> float:
-    return row.asked
-
-
 def cell(row: RuleRow) -> str:
-    if row.rule == USUAL:
-        return f"{row.accuracy:.2f}"
-    return Interval(*row.more).text(sign="+")
+    more = f"{row.accuracy:.2f}" if row.rule == USUAL else Interval(*row.more).text(sign="+")
+    return f"{more} at {row.spent:.3f}"
 
 
 def main(folders: list[str]) -> None:

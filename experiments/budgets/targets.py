@@ -78,7 +78,13 @@ def tables(study: Study) -> list[str]:
     """Markdown of the tables of `targets.md`: targets, students, steps, and each run's dial."""
     whole = [of_targets(study), of_students(study), of_steps(study)]
     found = [markdown(DataFrame(rows).fillna("")) for rows in whole]
-    return [*found, *(markdown(DataFrame(dial_lines(study, run))) for run in summary.RUNS)]
+    return [*found, *(dial_table(study, run) for run in summary.RUNS)]
+
+
+def dial_table(study: Study, run: str) -> str:
+    """Markdown of a run's dial, its model above."""
+    seed = points(study, run)[0].row.seed
+    return f"**{name_of(run)}, seed {seed}**\n\n{markdown(DataFrame(dial_lines(study, run)))}"
 
 
 def of_targets(study: Study) -> list[dict[str, str]]:
@@ -96,9 +102,11 @@ def at_budget(study: Study, run: str, asked: float) -> Measured:
 
 def target_line(target: Target, found: Measured) -> dict[str, str]:
     """Say what a seed reached. Met is what the point of dev says, without its interval."""
-    compared, lost = loss(found), lost_points(found)
-    changed = float(compared["changed"].split()[0])
-    met = changed <= target.most if target.changed else -lost.value <= target.most
+    compared, told = loss(found), found.known
+    full_B = told.recorded.guesses[found.row.num_layers].argmax(1)
+    lost = float((full_B == told.recorded.labels).mean()) - float(right(found).mean())
+    changed = float((told.logits_BC.argmax(1) != full_B).mean())
+    met = 100 * (changed if target.changed else lost) <= target.most
     return {
         "model": f"{NAMES[target.model]}, seed {found.row.seed}",
         "wanted": target.words,
@@ -107,12 +115,6 @@ def target_line(target: Target, found: Measured) -> dict[str, str]:
         "reached": compared["changed"] if target.changed else compared["minus full depth"],
         "": "met" if met else "missed",
     }
-
-
-def lost_points(found: Measured) -> Interval:
-    recorded, num_layers = found.known.recorded, found.row.num_layers
-    full_B = recorded.guesses[num_layers].argmax(1) == recorded.labels
-    return paired_difference(right(found), full_B).times(100)
 
 
 def of_students(study: Study) -> list[dict[str, str]]:

@@ -5,7 +5,8 @@
 Ladder side-tuning (Sung et al. 2022, 2206.06522): of each token x at exit e the adapter keeps
 s_e = gelu(A_e x + B_e s_(e-1)), 64 wide. A head reads the mean of s_e in each text beside what it
 reads without. Full depth stays bit-equal. The encoder runs in every step, since kept vectors hold
-no tokens; steps, texts and settings are those of the plain heads.
+no tokens; steps, texts and settings are those of the plain heads. What the adapter costs is not
+counted: a share of the layers is, as of all variants.
 
 Shapes: B examples, N tokens, E early exits, D width, R width of the adapter, W width of features,
 T texts, C classes.
@@ -31,6 +32,7 @@ from eat_lightning.data.calibration import FITTED_ON
 from eat_lightning.data.split import Split
 from eat_lightning.errors import ConfigError, reported
 from eat_lightning.infer.recorded import Recorded
+from eat_lightning.methods.head.pair import Pair
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.options import PassOptions
 from eat_lightning.model.packed import Packed
@@ -47,7 +49,7 @@ VARIANT = "a low-rank adapter beside the layers"
 
 
 class Adapter(nn.Module):
-    """Gives of each exit the mean of its own 64 numbers a token, for each text."""
+    """Gives the mean over each text's tokens of what it keeps at each exit."""
 
     def __init__(self, exits: int, width: int, texts: int):
         super().__init__()
@@ -119,6 +121,8 @@ class Trial:
     def of(cls, name: str, folder: str, texts: int) -> Trial:
         run = Run.open(folder)
         encoder, _ = run.model()
+        if not isinstance(encoder.heads.at(early_layers(encoder)[0]), Pair):
+            raise ConfigError(f"runs: {name} must have heads that see two texts")
         data = run.data()
         train = drawn(data.split("train"), texts)
         order = np.random.default_rng(1).permutation(len(train))  # as the features are shuffled
@@ -171,11 +175,10 @@ class Trial:
 def tried(name: str, folder: str, texts: int) -> list[Tried]:
     """The plain heads of a run's features, and those with an adapter."""
     trial = Trial.of(name, folder, texts)
-    bench, plain = trial.bench, trial.bench.plain()
-    size = len(bench.train)
-    rows = [bench.tried("plain", size, bench.records(plain), None)]
-    beside = trial.records(trial.trained())
-    return [*rows, bench.tried(VARIANT, size, beside, judged(bench.records(plain)))]
+    bench, size = trial.bench, len(trial.bench.train)
+    plain, beside = bench.records(bench.plain()), trial.records(trial.trained())
+    rows = [bench.tried("plain", size, plain, None)]
+    return [*rows, bench.tried(VARIANT, size, beside, judged(plain))]
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ from eat_lightning.report.figures import MUTED, looks
 from eat_lightning.report.study import grouped_by
 from experiments.bench.tables import draw, markdown, ranged
 from experiments.plane.rows import Plane, PlaneRow, TimedRow
+from experiments.plane.systems import AGREEMENT
 
 SHOWN = (0.06, 0.13, 0.21, 0.3, 0.38, 0.5, 0.6, 0.8)  # of the costs asked for
 ABOUT_TIMES = (
@@ -110,7 +111,7 @@ def cells(row: PlaneRow) -> dict[str, str]:
 
 def single_table(plane: Plane) -> DataFrame:
     """Rows for which no cost was asked, but fixed depths."""
-    rows = [r for r in plane.rows if r.kind in ("static", "cascade by agreement")]
+    rows = [r for r in plane.rows if r.kind in ("static", AGREEMENT)]
     return DataFrame([named(row) | {"for as little": passed_by(plane, row)} for row in rows])
 
 

@@ -1,4 +1,4 @@
-"""Systems on the plane: a model at full or fixed depth, with exits, or two models in a row.
+"""Systems on the plane: a model at full or fixed depth, with exits, or before another one.
 
 Two models in a row are read as the layers of one: its exits are those of the first, the end of the
 first, and those of the second. So one dial, fitted on the cut, serves them all.
@@ -149,7 +149,7 @@ def alone(model: Model) -> Iterator[System]:
         yield System(model.name, kind, (model,), [Judged(f"layer {layer}", cost_B, answer_B)])
 
 
-def unanimous(first: Model, second: Model) -> System:
+def exits_agree(first: Model, second: Model) -> System:
     """Agreement-based cascade whose ensemble is the first model's last exits: the second model
     answers where not all of them name one class. Nothing is fitted."""
     points, answers_EB = [], np.stack([first.dev.guesses[k].argmax(1) for k in first.layers])
@@ -169,7 +169,7 @@ def unanimous(first: Model, second: Model) -> System:
     return System(f"{first.name} > {second.name}", AGREEMENT, (first, second), points)
 
 
-def of_one_mind(ensemble: Sequence[Model], second: Model) -> System:
+def models_agree(ensemble: Sequence[Model], second: Model) -> System:
     """Agreement-based cascade (ABC, 2407.02348): the second model answers where the models of an
     ensemble do not all name one class. Nothing is fitted."""
     answers_MB = np.stack([model.dev.guesses[model.last].argmax(1) for model in ensemble])

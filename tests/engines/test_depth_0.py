@@ -29,7 +29,7 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """By the kind of their heads; engines keep graphs in them."""
+    """Runs by the kind of their heads; engines keep graphs in them."""
     return {kind: make_pairs_run(tmp_path_factory.mktemp(kind) / "run", kind) for kind in KINDS}
 
 
@@ -57,7 +57,7 @@ def test_the_first_graph_guesses_and_decides_as_the_encoder_does(
 
 
 def answered(run: Path, backend: str, dtype: str) -> tuple[list[Any], list[Any]]:
-    """In a batch, and some one by one."""
+    """They do in a batch, and one by one."""
     given = {"run": str(run), "backend": backend, "dtype": dtype, "threads": 1, "long": "cut"}
     opened = open_backend(plan(**given))
     return opened.answer(PAIRS), [opened.answer([pair])[0] for pair in PAIRS[:6]]

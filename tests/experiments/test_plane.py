@@ -1,19 +1,22 @@
 """The plane's rows of times stand beside their accuracy."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import finished
 import numpy as np
+import pytest
 from pandas import DataFrame
 
+from eat_lightning.errors import ConfigError
 from eat_lightning.runs import jsonl
-from experiments.plane.__main__ import ensembles
+from experiments.plane.__main__ import Extras
 from experiments.plane.models import open_model
 from experiments.plane.rows import Plane, PlaneRow, TimedRow, times_path
 from experiments.plane.show import report, times_table
-from experiments.plane.systems import of_one_mind
+from experiments.plane.systems import models_agree
 from experiments.plane.timing import Wanted, timed_rows
 
 ABOUT = {"task": "mnli", "data": "", "system": "big", "num_cut": 8, "crossed": False, "commit": ""}
@@ -87,15 +90,23 @@ def test_an_ensemble_answers_where_all_its_models_name_one_class():
     """The third and the fourth example go on, and cost 2 + 10."""
     small = [Answering("a", [0, 1, 0, 2], 1.0), Answering("b", [0, 1, 1, 0], 1.0)]
     big = Answering("big", [2, 2, 2, 0], 10.0)
-    system = of_one_mind(small, big)
+    system = models_agree(small, big)
     (point,) = system.points
     assert (system.name, system.kind) == ("a + b > big", "cascade by agreement")
     assert point.answer_B.tolist() == [0, 1, 2, 0]
     assert point.cost_B.tolist() == [2, 2, 12, 12]
 
 
-def test_models_of_one_cost_make_an_ensemble():
-    models = [
-        Answering(name, [0] * 4, cost) for name, cost in zip("abc", (5, 9, 5.01), strict=True)
-    ]
-    assert [[m.name for m in alike] for alike in ensembles(models)] == [["a", "c"]]
+@pytest.mark.parametrize(
+    ("extras", "said"),
+    [
+        ({"gatekeeper": True}, "gatekeeper must be a list of names, got True"),
+        ({"ensembles": ["ab"]}, "ensembles must be lists of names, got ['ab']"),
+        ({"gatekeeper": ["c"]}, "runs must name 'c', got a, b, big"),
+        ({"ensembles": [["a", "b"]]}, r"['a', 'b'] must cost below 0.6 of big, got 0.80"),
+    ],
+)
+def test_extras_that_cannot_be_are_refused(extras: dict[str, Any], said: str):
+    models = [Answering("a", [0] * 4, 4), Answering("b", [0] * 4, 4), Answering("big", [0] * 4, 10)]
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        Extras(**extras).check(models, models[-1])

@@ -24,7 +24,7 @@ class Record(Callback):
     """Writes what a finished run is made of. done.json comes last: without it a run is partial.
 
     Args:
-        began: when training did, by `perf_counter`; None where a part of it was done before.
+        began: `perf_counter()` as training began; None where a part had been done before.
     """
 
     def __init__(self, run: Run, began: float | None):
@@ -33,7 +33,7 @@ class Record(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         if trainer.interrupted or not trainer.is_global_zero:
             return
-        self.seconds = None if self.began is None else perf_counter() - self.began
+        seconds = None if self.began is None else perf_counter() - self.began
         run, encoder, data = self.run, pl_module.encoder, trainer.datamodule  # type: ignore[attr-defined]
         data.tokenizer.save_pretrained(run.folder / "model")
         labels = list(data.task.labels) or ["score"]
@@ -46,6 +46,7 @@ class Record(Callback):
         recorded = record(encoder, data.split("validation"))
         recorded.to_parquet(run.folder / "examples.parquet")
         run.done = self.notes(trainer, pl_module, len(data.split("train")))
+        run.done["train_seconds"] = seconds
         row = row_of(run, encoder, recorded, examples="examples.parquet")
         run.done["score"] = row.score
         write(run.folder / "rows.jsonl", [row])
@@ -69,7 +70,6 @@ class Record(Callback):
             "calibration": {str(k): v for k, v in module.calibration.items()},
             "strength": float(module.encoder.strength),
             "precision": str(trainer.precision),
-            "train_seconds": self.seconds,
             "train_threads": torch.get_num_threads(),
             "sources": sources_of_encoder(module.encoder),
             **module.noted,

@@ -23,7 +23,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def expected(given: dict[str, Any]) -> list[dict[str, Any]]:
-    """Of which some leave at 0, some at 1, and some run both layers."""
+    """Pairs of which some leave at 0, some at 1, and some run both layers."""
     answers = open_backend(plan(**given)).answer(PAIRS)
     assert {answer["depth"] for answer in answers} == {0, 1, 2}
     return answers
@@ -40,7 +40,7 @@ def served(given: dict[str, Any]) -> Iterator[Running]:
 
 
 def test_an_answer_at_depth_0_is_that_of_the_run(served: Running, expected: list[dict[str, Any]]):
-    """Alone, and with the guess that it left with."""
+    """It comes with the guess that it left with."""
     place = [answer["depth"] for answer in expected].index(0)
     found = served.say(EXAMPLES[place]).json()
     assert found.pop("latency_ms") > 0
@@ -54,7 +54,7 @@ def test_an_answer_at_depth_0_is_that_of_the_run(served: Running, expected: list
 
 
 def test_what_left_at_depth_0_is_counted(served: Running, expected: list[dict[str, Any]]):
-    """In the histogram and on the page, beside what left later."""
+    """It stands in the histogram and on the page, beside what left later."""
     answers = served.say({"examples": EXAMPLES}).json()["answers"]
     depths = [answer["depth"] for answer in expected]
     assert [answer["depth"] for answer in answers] == depths
