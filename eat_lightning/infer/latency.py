@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from jaxtyping import Float
 
 from eat_lightning.model.packed import Batch
 from eat_lightning.progress import bar
@@ -25,6 +26,7 @@ Name = TypeVar("Name")
 KERNELS = 16384  # 6 layers of different widths have 24 shapes, at each number of tokens
 BLOCK = 20  # examples that a setting runs before the next one's turn
 DRAWS = 1000  # of examples, of which the one nearest to the mean cost of all is timed
+RESAMPLES = 2000  # of the timed inputs, for an interval
 
 
 @dataclass
@@ -137,8 +139,9 @@ def time_all(
     by_length_too: bool = True,
 ) -> Iterator[dict[Name, dict[str, Any]]]:
     """Latency at batch 1 over random examples (all if there are fewer) and throughput, as they come
-    and (`by_length_too`) sorted by length, as fields of a `Row`; and of each repeat `latency_R` and
-    `rate_R`. Where costs are known, examples are near their mean; `timed_cost` says how near.
+    and (`by_length_too`) sorted by length, as fields of a `Row`; and all that was taken, in
+    `latency_RI` and `batches_RI`. Where costs are known, examples are near their mean; `timed_cost`
+    says how near.
 
     Yields after every repeat what all repeats so far say: a long call that is ended has lost no
     more than one.
@@ -216,13 +219,13 @@ class Turns:
             f"throughput{suffix}": float(num_examples * len(took_RI) / took_RI.sum() * 1000),
             f"throughput{suffix}_low": float(rate_R.min()),
             f"throughput{suffix}_high": float(rate_R.max()),
-            f"rate{suffix}_R": rate_R,
+            f"batches{suffix}_RI": took_RI,
             f"padding_factor{suffix}": padded / sum(int(each.sum()) for each in lengths),
         }
 
 
 def latency(took_RI: np.ndarray) -> dict[str, Any]:
-    """Mean and percentiles over examples and repeats, and the mean of each repeat."""
+    """Mean and percentiles over examples and repeats, and what each took."""
     p50, p90, p99 = np.percentile(took_RI, [50, 90, 99])
     means_R = took_RI.mean(1)
     return {
@@ -232,8 +235,21 @@ def latency(took_RI: np.ndarray) -> dict[str, Any]:
         "latency_p99_ms": float(p99),
         "latency_low_ms": float(means_R.min()),
         "latency_high_ms": float(means_R.max()),
-        "latency_R": means_R,
+        "latency_RI": took_RI,
     }
+
+
+def speed_up(
+    slower_RI: Float[np.ndarray, "r i"], took_RI: Float[np.ndarray, "r i"]
+) -> tuple[float, float, float]:
+    """Ratio of two settings' mean times, with the ends of its 95 % bootstrap interval: inputs are
+    drawn anew, and one repeat of both, whose turns were taken together."""
+    rng, (num_repeats, num_inputs) = np.random.default_rng(0), took_RI.shape
+    rows_DI = rng.integers(num_inputs, size=(RESAMPLES, num_inputs))
+    repeat_D1 = rng.integers(num_repeats, size=(RESAMPLES, 1))
+    ratios_D = slower_RI[repeat_D1, rows_DI].mean(1) / took_RI[repeat_D1, rows_DI].mean(1)
+    low, high = np.quantile(ratios_D, [0.025, 0.975])
+    return float(slower_RI.mean() / took_RI.mean()), float(low), float(high)
 
 
 def chunks(rows: np.ndarray, size: int) -> list[np.ndarray]:

@@ -19,7 +19,7 @@ from eat_lightning.engines.open import OfRun, fastest
 from eat_lightning.engines.plan import Opening
 from eat_lightning.errors import Faults
 from eat_lightning.infer.backend import FullDepthIfFound
-from eat_lightning.infer.latency import TimedCall, keep_kernels, time_all, undisturbed
+from eat_lightning.infer.latency import TimedCall, keep_kernels, speed_up, time_all, undisturbed
 from eat_lightning.infer.precision import PLAIN, in_dtype, in_form
 from eat_lightning.infer.record import record
 from eat_lightning.infer.recorded import Recorded
@@ -262,18 +262,14 @@ def timed(results: Sequence[TimedRow], plan: MeasureSettings) -> Iterator[list[R
 def time_fields(
     times: dict[str, Any], static: dict[str, Any] | None, flops_ratio: float
 ) -> dict[str, Any]:
-    """A row's fields of time; where the static backbone was timed too, with means of latencies and
-    throughputs compared: low and high are over repeats, whose turns were taken together."""
-    fields = {key: value for key, value in times.items() if not key.endswith("_R")}
+    """A row's fields of time; where the static backbone was timed too, with mean times compared.
+    The interval's ends are of examples (in batches: of whole batches) drawn anew."""
+    fields = {key: value for key, value in times.items() if not key.endswith("_RI")}
     if static is None:
         return fields
-    factors = {
-        "": (static["latency_ms"] / times["latency_ms"], static["latency_R"] / times["latency_R"]),
-        "batch_": (times["throughput"] / static["throughput"], times["rate_R"] / static["rate_R"]),
-    }
-    for prefix, (factor, factor_R) in factors.items():
+    for prefix, taken in {"": "latency_RI", "batch_": "batches_RI"}.items():
+        factor, low, high = speed_up(static[taken], times[taken])
         fields[f"{prefix}speed_up"] = factor
-        fields[f"{prefix}speed_up_low"] = float(factor_R.min())
-        fields[f"{prefix}speed_up_high"] = float(factor_R.max())
+        fields[f"{prefix}speed_up_low"], fields[f"{prefix}speed_up_high"] = low, high
         fields[f"{prefix}conversion"] = factor * flops_ratio
     return fields

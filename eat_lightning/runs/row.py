@@ -75,9 +75,11 @@ class Row:
 
     Latencies are milliseconds at batch latency_batch; low and high are over repeats. throughput is
     examples per second at throughput_batch, as they come and sorted by length; batch_speed_up and
-    batch_conversion are of those that come. timed_cost: mean FLOPs of the timed examples over that
-    of all; which examples they are follows from the settings of the call. All are None where
-    nothing was timed. Settings of one `session` took turns: only their times may be compared.
+    batch_conversion are of those that come. A speed-up's low and high are its 95 % interval over
+    examples drawn anew (in rows from before 0.3.0 the extremes of repeats). timed_cost: mean FLOPs
+    of the timed examples over that of all; which examples they are follows from the settings of the
+    call. All are None where nothing was timed. Settings of one `session` took turns: only their
+    times may be compared.
 
     exit_shares: who left after each layer, a share of the examples; exit_reasons: why they were
     answered there. examples: the file beside the rows that holds what every example's exits gave.

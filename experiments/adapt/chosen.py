@@ -37,14 +37,17 @@ class TimedForm:
     Args:
         name: engine and dtype; with exits, the mean number of layers too.
         ms: of a text, as many at once as the fastest was wanted for.
+        speed_up: over the original, with the ends of its 95 % interval; None in older rows.
     """
 
     name: str
     ms: float
+    speed_up: list[float] | None = None
 
     @classmethod
     def of(cls, candidate: Mapping[str, Any], batch: int) -> TimedForm:
-        return cls(candidate["name"], candidate["ms"][str(batch)])
+        size = str(batch)
+        return cls(candidate["name"], candidate["ms"][size], candidate["speed_up"].get(size))
 
     def as_dict(self) -> dict[str, Any]:
         """Its values, as a row's file holds them."""

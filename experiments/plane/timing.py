@@ -30,6 +30,7 @@ from eat_lightning.infer.latency import (
     Turns,
     drawn_at_mean_cost,
     keep_kernels,
+    speed_up,
     undisturbed,
 )
 from eat_lightning.infer.precision import form_of, in_form
@@ -51,7 +52,6 @@ from experiments.plane.systems import Chain, Joined, Part
 
 from ..intervals import paired_difference
 
-RESAMPLES = 2000  # of the inputs, for an interval
 KEYS = ("runs", "budgets", "ms", "cascades", "examples", "records", "to", "force")
 BUDGETS, REPEATS, BATCH, WARM_UP = (0.06, 0.13, 0.21, 0.3, 0.38, 0.5, 0.6), 3, 32, 20
 
@@ -180,12 +180,8 @@ def rules_at(parts: Sequence[Part], taus: Any) -> tuple[dict[str, ExitRule], flo
     return rules, np.inf if least == 1 else least
 
 
-def speed_up(static_RI: np.ndarray, took_RI: np.ndarray) -> list[float]:
-    """The ratio of mean times with its 95 % bootstrap interval over inputs."""
-    static_I, took_I = static_RI.mean(0), took_RI.mean(0)
-    rows = np.random.default_rng(0).integers(len(took_I), size=(RESAMPLES, len(took_I)))
-    low, high = np.quantile(static_I[rows].mean(1) / took_I[rows].mean(1), [0.025, 0.975])
-    return [round(float(x), 3) for x in (static_I.mean() / took_I.mean(), low, high)]
+def rounded_speed_up(static_RI: np.ndarray, took_RI: np.ndarray) -> list[float]:
+    return [round(x, 3) for x in speed_up(static_RI, took_RI)]
 
 
 def above(system: Timed, static: Timed) -> list[float]:
@@ -222,8 +218,8 @@ def timed_rows(models: Sequence[RunModel], wanted: Wanted, examples: int) -> lis
             asked=system.asked,
             latency_ms=round(float(single[i].mean()), 4),
             batch_ms=round(float(batched[i].sum() / REPEATS / len(rows_B)), 4),
-            speed_up=speed_up(single[last], single[i]),
-            batch_speed_up=speed_up(batched[last], batched[i]),
+            speed_up=rounded_speed_up(single[last], single[i]),
+            batch_speed_up=rounded_speed_up(batched[last], batched[i]),
             drawn_cost=round(float(system.cost_B[rows_B].mean() / system.cost_B.mean()), 4),
             examples=len(rows_B),
             data=models[-1].data,

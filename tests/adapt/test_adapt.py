@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from adapting import made_up_times, plan_of
+from adapting import made_up_times, plan_of, taken
 from classifiers import LABELS, drawn_texts
 from filelock import FileLock
 from finished import config_of
@@ -84,6 +84,17 @@ def test_the_card_and_the_last_line_say_what_was_won(adapted: AdaptResult):
     assert f"`page.html` shows up to {MOST_SHOWN} of the texts as they were given" in card
     assert "with 95 % confidence at most 10 % of answers change" in adapted.won
     assert "10.0 ms a text" in adapted.won
+    ratio = f"{10 / adapted.chosen.ms['1']:.1f}"
+    assert f": {ratio} times ({ratio} to {ratio}) as fast as transformers" in adapted.won
+    (row,) = [
+        c
+        for c in AboutAdapted.read(Path(adapted.plan.to)).candidates
+        if c["name"] == adapted.chosen.name
+    ]
+    assert row["speed_up"] == {
+        "1": pytest.approx([10 / adapted.chosen.ms["1"]] * 3),
+        "32": [1, 1, 1],
+    }
 
 
 def test_a_candidate_that_is_not_tried_says_why(adapted: AdaptResult):
@@ -331,7 +342,7 @@ def test_a_folder_that_exists_is_left_alone(classifier: Path, texts: Path, tmp_p
 def test_where_nothing_is_faster_nothing_is_written(classifier, texts, tmp_path, monkeypatch):
     def slow(candidates: dict[str, Any], **_: Any) -> Any:
         ms = {key: 1.0 if "transformers" in key else 9.0 for key in candidates}
-        yield {key: {"latency_ms": x, "throughput": 1000.0} for key, x in ms.items()}
+        yield {key: taken(x) for key, x in ms.items()}
 
     monkeypatch.setattr(search, "time_all", slow)
     plan = plan_of(classifier, texts, tmp_path / "to", "heads.enabled=false")

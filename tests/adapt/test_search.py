@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from adapting import taken
 
 from eat_lightning.answer_kind import SingleLabel
 from eat_lightning.deploy.adapt import forms
@@ -148,7 +149,7 @@ def test_an_engine_that_cannot_open_its_graph_is_left_out(
         return forms.Deployed(run, lambda batch: batch, lambda _: passed)
 
     def timed(ready: dict[str, Any], **_: Any) -> list[Any]:
-        return [{key: {"latency_ms": 1.0, "throughput": 1000.0} for key in ready}]
+        return [{key: taken(1.0) for key in ready}]
 
     monkeypatch.setattr(search_module, "time_all", timed)
     split = SimpleNamespace(batch=lambda rows: rows)

@@ -9,6 +9,7 @@ import torch
 from eat_lightning.infer.latency import (
     TimedCall,
     drawn_at_mean_cost,
+    speed_up,
     time_all,
     time_interleaved,
     undisturbed,
@@ -71,6 +72,15 @@ def test_all_numbers_of_a_setting():
     assert min(fields["throughput"], fields["throughput_sorted"], fields["latency_ms"]) > 0
     *_, found = time_all({"a": candidate}, **how, by_length_too=False)
     assert fields.keys() - found["a"].keys() == {k for k in fields if "sorted" in k}
+
+
+def test_a_speed_up_has_the_interval_of_other_examples_and_repeats():
+    """Of two inputs the ratio is 4 to 1 alone, 4 and 2 to 1 and 1 together; 3 on average."""
+    slower_RI, took_RI = np.array([[4.0, 2.0]]), np.ones((1, 2))
+    assert speed_up(slower_RI, took_RI) == (3.0, 2.0, 4.0)
+    repeats = speed_up(np.array([[2.0] * 5, [4.0] * 5]), np.ones((2, 5)))
+    assert repeats == (3.0, 2.0, 4.0)
+    assert speed_up(took_RI, took_RI) == (1.0, 1.0, 1.0)
 
 
 def test_timed_examples_cost_what_all_do():

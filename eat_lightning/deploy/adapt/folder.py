@@ -96,14 +96,20 @@ class AdaptResult:
     def won(self) -> str:
         """Say in one sentence what was won."""
         chosen = self.chosen
-        times = self.ms(self.first) / self.ms(chosen)
         count = (chosen.tested or [])[0]
         return (
-            f"{chosen.name}: {times:.1f} times as fast as transformers, {self.plan.batch} at once "
+            f"{chosen.name}: {self.times} as fast as transformers, {self.plan.batch} at once "
             f"({self.ms(chosen):.1f} instead of {self.ms(self.first):.1f} ms a text), and "
             f"{self.promise}: {count.changed} of {count.num:,} did."
             + ("" if not chosen.is_static else " Exits won nothing on top of it.")
         )
+
+    @property
+    def times(self) -> str:
+        """Word how many times as fast as the original the chosen candidate is."""
+        ratio = f"{self.ms(self.first) / self.ms(self.chosen):.1f} times"
+        _, *ends = self.chosen.speed_up.get(str(self.plan.batch), [])
+        return f"{ratio} ({' to '.join(f'{end:.1f}' for end in ends)})" if ends else ratio
 
     @property
     def changes(self) -> str:
@@ -239,7 +245,10 @@ def row_of(candidate: AdaptCandidate) -> dict[str, Any]:
         "selected": [written(count) for count in candidate.counts],
         "tested": None if candidate.tested is None else [written(x) for x in candidate.tested],
     }
-    plain = {key: getattr(candidate, key) for key in ("name", "depth", "ms", "fault", "point")}
+    plain = {
+        key: getattr(candidate, key)
+        for key in ("name", "depth", "ms", "speed_up", "fault", "point")
+    }
     if candidate.small is not None:
         plain["small"] = asdict(candidate.small)
     return plain | {"engine": candidate.form.engine, "dtype": candidate.form.dtype} | counts

@@ -23,7 +23,7 @@ from eat_lightning.deploy.adapt.same_answer import SameAnswer
 from eat_lightning.deploy.adapt.work import Passed, Work
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.dial_fit import ExitCosts, fit_dial
-from eat_lightning.infer.latency import time_all
+from eat_lightning.infer.latency import speed_up, time_all
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.infer.text_windows import TextWindows, windows_of
 from eat_lightning.model.contracts import ExitRule, at_point
@@ -49,6 +49,8 @@ class AdaptCandidate:
         chance: that it is certified, as far as *select* tells.
         depth: mean number of layers.
         ms: of a text, by the number of texts at once.
+        speed_up: over the original, with the ends of its 95 % interval, by the same; empty where
+            both were not timed side by side.
         tested: changed answers on *certify*, by clause; None: not tested.
         passed: the answers there.
         fault: why it cannot be used here.
@@ -61,6 +63,7 @@ class AdaptCandidate:
     chance: float = 0.0
     depth: float = 0.0
     ms: dict[str, float] = field(default_factory=dict)
+    speed_up: dict[str, list[float]] = field(default_factory=dict)
     tested: list[Count] | None = None
     passed: Passed | None = None
     fault: str = ""
@@ -275,12 +278,13 @@ class Search:
                 key: {"1": fields["latency_ms"], "32": 1000 / fields["throughput"]}
                 for key, fields in found.items()
             }
-            return {"ms": ms, "faults": faults}
+            return {"ms": ms, "speed_up": speed_ups(candidates, found), "faults": faults}
 
         same = crc32("\n".join(candidate.key for candidate in candidates).encode())
         times = self.work.json(f"times-{name}-{same:08x}", measured)
         for candidate in candidates:
             candidate.ms = times["ms"].get(candidate.key, {})
+            candidate.speed_up = times.get("speed_up", {}).get(candidate.key, {})
             candidate.fault = times["faults"].get(candidate.key, "")
 
     def front(self, candidates: Sequence[AdaptCandidate]) -> list[AdaptCandidate]:
@@ -323,6 +327,21 @@ class Search:
             candidate.tested = self.demand.counts(changed_N, groups)
             if not candidate.holds:
                 return
+
+
+def speed_ups(
+    candidates: Sequence[AdaptCandidate], found: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, list[float]]]:
+    """Compare the times of candidates with the original's on the same texts."""
+    keys = (candidate.key for candidate in candidates if candidate.form.engine == "transformers")
+    first = found.get(next(keys, ""))
+    if first is None:
+        return {}
+    taken = {"1": "latency_RI", "32": "batches_RI"}
+    return {
+        key: {size: [*speed_up(first[name], times[name])] for size, name in taken.items()}
+        for key, times in found.items()
+    }
 
 
 def in_layers(rule: ExitRule, num_layers: int, size: int) -> ExitCosts:
