@@ -179,6 +179,7 @@ def fill(drawing: Any, plane: Plane) -> None:
     xs, ys = [row.gflops for row in front], [row.accuracy for row in front]
     ax.plot(xs, ys, "o", mfc="none", mec=MUTED, ms=9, mew=0.8, label="the front")
     ax.set_xscale("log")
+    ax.xaxis.set_major_formatter("{x:g}")
     ax.set_xlabel("GFLOPs of an example, counted")
     ax.set_ylabel("accuracy on dev, %")
     ax.set_ylim(bottom=min(row.accuracy for row in front))
@@ -199,6 +200,8 @@ def fill_times(drawing: Any, plane: Plane) -> None:
                 *zip(*points, strict=True), "-", color=color, marker=marker, label=name, ms=4, lw=1
             )
         ax.set_xscale("log")
+        for formatted in (ax.xaxis.set_major_formatter, ax.xaxis.set_minor_formatter):
+            formatted("{x:g}")  # 20, not 2 x 10^1
     left.set_xlabel("milliseconds of an example, one by one")
     right.set_xlabel("the same, in batches of 32")
     left.set_ylabel("accuracy on dev, %")
