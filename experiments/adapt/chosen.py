@@ -50,8 +50,8 @@ class TimedForm:
         return cls(candidate["name"], candidate["ms"][size], candidate["speed_up"].get(size))
 
     def as_dict(self) -> dict[str, Any]:
-        """Its values, as a row's file holds them."""
-        return asdict(self)
+        """Its values, as a row's file holds them: none that is not known."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
