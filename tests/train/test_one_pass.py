@@ -235,6 +235,7 @@ def test_a_run_of_heads_looks_at_no_example_of_dev(run: Run, monkeypatch):
     for what in ("calibration", "one_pass"):
         assert other.done[what] == clean.done[what]
     assert other.done["score"] != clean.done["score"]
+    assert other.done["train_seconds"] is None  # its vectors had been kept
 
 
 def test_texts_of_another_file(tmp_path: Path):

@@ -31,11 +31,11 @@ def test_a_teacher_is_matched_by_label_name_and_cached(run: Run, tmp_path: Path)
 
     data = data_of(planned(config_of(*TINY, f"data.cache_dir={tmp_path}")))
     data.max_length = 64
-    attach_teacher(data, str(run.folder))
+    assert attach_teacher(data, str(run.folder))
     first = data.split("train").teacher
     assert first.shape == (160, 2)
     assert len(list(tmp_path.glob("teacher-*.npy"))) == 1
-    attach_teacher(data, str(run.folder))
+    assert not attach_teacher(data, str(run.folder))  # kept from before
     assert np.array_equal(first, data.split("train").teacher)
     encoder, _ = run.model()
     alone = encoder(data.split("train").batch(np.array([7])), ALL_EXITS).logits_BC
