@@ -84,17 +84,10 @@ def test_the_card_and_the_last_line_say_what_was_won(adapted: AdaptResult):
     assert f"`page.html` shows up to {MOST_SHOWN} of the texts as they were given" in card
     assert "with 95 % confidence at most 10 % of answers change" in adapted.won
     assert "10.0 ms a text" in adapted.won
-    ratio = f"{10 / adapted.chosen.ms['1']:.1f}"
-    assert f": {ratio} times ({ratio} to {ratio}) as fast as transformers" in adapted.won
-    (row,) = [
-        c
-        for c in AboutAdapted.read(Path(adapted.plan.to)).candidates
-        if c["name"] == adapted.chosen.name
-    ]
-    assert row["speed_up"] == {
-        "1": pytest.approx([10 / adapted.chosen.ms["1"]] * 3),
-        "32": [1, 1, 1],
-    }
+    times = 10 / adapted.chosen.ms["1"]
+    assert f": {times:.1f} times ({times:.1f} to {times:.1f}) as fast" in adapted.won
+    written = AboutAdapted.read(Path(adapted.plan.to)).candidates
+    assert any(c["speed_up"].get("1") == pytest.approx([times] * 3) for c in written)
 
 
 def test_a_candidate_that_is_not_tried_says_why(adapted: AdaptResult):
