@@ -29,6 +29,7 @@ RUNS = {
     "sst2_mpnet_heads1": "SST-2, MPNet, 12 layers",
     "sst2_mpnet_b_heads2": "SST-2, MPNet, 12 layers",
     "qqp_mpnet_aligned1": "QQP, MPNet, 12 layers",
+    "qqp_mpnet_aligned2": "QQP, MPNet, 12 layers",
     "mnli_mpnet_aligned1": "MNLI, MPNet, 12 layers",
     "qqp_minilm_aligned1": "QQP, MiniLM, 6 layers",
     "qqp_minilm_aligned2": "QQP, MiniLM, 6 layers",
