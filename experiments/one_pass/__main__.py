@@ -13,8 +13,9 @@ Shapes: B examples, N of a split, E early exits, W width of their features, C cl
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -311,23 +312,39 @@ def table(rows: Sequence[Tried]) -> str:
     return markdown(DataFrame(lines))
 
 
-def main(arguments: Sequence[str]) -> None:
-    given: Mapping[str, Any] = {
-        key: yaml.safe_load(value) for key, _, value in (a.partition("=") for a in arguments)
-    }
-    if unknown := [*given.keys() - {"runs", "texts", "beside", "to"}]:
-        raise ConfigError(f"only runs=, texts=, beside= and to= are known, got {unknown[0]}")
-    beside = given.get("beside", [])
-    if unread := [*{*beside} - {*BESIDE}]:
-        raise ConfigError(f"beside must be among {[*BESIDE]}, got {unread[0]!r}")
+def given_of(arguments: Sequence[str], keys: Sequence[str]) -> dict[str, Any]:
+    """Read `key=value` words; ConfigError for a key that is not known."""
+    pairs = (word.partition("=") for word in arguments)
+    given = {key: yaml.safe_load(value) for key, _, value in pairs}
+    if unknown := [*given.keys() - {*keys}]:
+        known = ", ".join(f"{key}=" for key in keys)
+        raise ConfigError(f"only {known} are known, got {unknown[0]}")
+    return given
+
+
+def keep(given: Mapping[str, Any], tries: Callable[[str, str, int], Iterable[Tried]]) -> None:
+    """Try on every run that is named, keep each row as it comes, and print the table.
+
+    Args:
+        given: runs, texts, and the folder to keep rows in.
+        tries: variants of a run, by its name, its folder and how many texts heads learn from.
+    """
     path = Path(given["to"]) / "rows.jsonl" if "to" in given else ROWS
     rows = jsonl.read(path, Tried)
     for name, folder in given.get("runs", {}).items():
-        for tried in tries(name, folder, int(given.get("texts", 16_000)), beside):
+        for tried in tries(name, folder, int(given.get("texts", 16_000))):
             rows = [*(row for row in rows if row.key != tried.key), tried]
             path.parent.mkdir(parents=True, exist_ok=True)
             jsonl.write(path, rows)
     print(table(rows))
+
+
+def main(arguments: Sequence[str]) -> None:
+    given = given_of(arguments, ("runs", "texts", "beside", "to"))
+    beside = given.get("beside", [])
+    if unread := [*{*beside} - {*BESIDE}]:
+        raise ConfigError(f"beside must be among {[*BESIDE]}, got {unread[0]!r}")
+    keep(given, partial(tries, beside=beside))
 
 
 if __name__ == "__main__":

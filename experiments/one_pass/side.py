@@ -15,15 +15,12 @@ T texts, C classes.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-import yaml
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -37,11 +34,10 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.options import PassOptions
 from eat_lightning.model.packed import Packed
 from eat_lightning.progress import shown
-from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import Run
 from eat_lightning.train.kept_vectors import early_layers
 from eat_lightning.train.one_pass import drawn, one_cycle
-from experiments.one_pass.__main__ import EPOCHS, ROWS, Bench, Tried, judged, recorded_of, table
+from experiments.one_pass.__main__ import EPOCHS, Bench, Tried, given_of, judged, keep, recorded_of
 from experiments.one_pass.heads import BATCH, DECAY, DROPOUT, LR
 
 RANK = 64
@@ -181,22 +177,6 @@ def tried(name: str, folder: str, texts: int) -> list[Tried]:
     return [*rows, bench.tried(VARIANT, size, beside, judged(plain))]
 
 
-def main(arguments: Sequence[str]) -> None:
-    given: Mapping[str, Any] = {
-        key: yaml.safe_load(value) for key, _, value in (a.partition("=") for a in arguments)
-    }
-    if unknown := [*given.keys() - {"runs", "texts", "to"}]:
-        raise ConfigError(f"only runs=, texts= and to= are known, got {unknown[0]}")
-    path = Path(given["to"]) / "rows.jsonl" if "to" in given else ROWS
-    rows = jsonl.read(path, Tried)
-    for name, folder in given.get("runs", {}).items():
-        made = tried(name, folder, int(given.get("texts", 16_000)))
-        rows = [*(row for row in rows if row.key not in {each.key for each in made}), *made]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        jsonl.write(path, rows)
-    print(table(rows))
-
-
 if __name__ == "__main__":
     with reported():
-        main(sys.argv[1:])
+        keep(given_of(sys.argv[1:], ("runs", "texts", "to")), tried)

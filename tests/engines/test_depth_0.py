@@ -90,6 +90,6 @@ def test_in_int8_the_same_leave_at_0_with_the_answers_of_torch(
         assert_same(found, early)
         assert [a["depth"] == 0 for a in their] == [a["depth"] == 0 for a in our]
         assert 0 < len(early) < len(our)
-        assert np.mean([a["label"] == b["label"] for a, b in zip(our, their, strict=True)]) > 0.9
+        assert np.mean([a["label"] == b["label"] for a, b in zip(our, their, strict=True)]) > 0.8
     fp32, _ = answered(runs[kind], "torch", "fp32")
     assert [a["confidence"] for a in theirs[0]] != [a["confidence"] for a in fp32]
