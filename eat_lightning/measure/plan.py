@@ -75,7 +75,7 @@ class MeasureSettings(LongSettings):
     fit_reduction: bool
     other_rules: list[dict[str, Any]] = Field(alias="rules")
     baselines: Annotated[
-        Literal["own", "hf", "all", "none", "fixed"],
+        Literal["own", "hf", "all", "none", "fixed", "static"],
         BeforeValidator(lambda given: {"True": "all", "False": "none"}.get(str(given), given)),
     ]
     split: str

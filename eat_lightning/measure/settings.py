@@ -28,6 +28,7 @@ ON_THEIRS = ("pooled", "shared")  # heads that `HuggingFaceTwin` computes
 BASELINES = {
     "own": (FIXED, STATIC_BASELINE),
     "fixed": (FIXED,),
+    "static": (STATIC_BASELINE,),
     "hf": (THEIRS,),
     "all": (FIXED, STATIC_BASELINE, THEIRS),
     "none": (),

@@ -16,14 +16,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_rows_of_graphs_say_what_the_encoder_says(run: Path):
-    settings = (f"run={run}", "points=[]", "baselines=none")  # each setting is an export
-    (own,) = call(*settings, *UNTIMED, "prepack=false")
-    (row,) = call(*settings, *FAST, "backend=onnx")
+    settings = (f"run={run}", "points=[]", "baselines=static")  # each setting is an export
+    own, _ = call(*settings, *UNTIMED, "prepack=false")
+    row, static = call(*settings, *FAST, "backend=onnx")
     assert (row.kernels, row.engine, row.form) == ("onnx", "onnx", "plain")
     assert (row.exit, row.reduction, row.data) == (own.exit, own.reduction, own.data)
     assert (row.accuracy, row.depth) == (own.accuracy, own.depth)
     assert (row.flops, row.adaptivity_gain) == pytest.approx((own.flops, own.adaptivity_gain))
     assert row.latency_ms > 0
+    assert (static.baseline, static.kernels, static.speed_up) == ("own static", "onnx", 1.0)
     assert {each.engine for each in read(run / "rows.jsonl")} == {"torch", "onnx"}
 
 
