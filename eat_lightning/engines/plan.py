@@ -138,7 +138,18 @@ def backend_faults(backend: str, plan: RunSettings, export: str | None = None) -
             "pool": getattr(plan, "pool", False),
         }
         found += [f"{key}=true is for backend=torch, got {backend}" for key in given if given[key]]
+        found += time_faults("exit.budget", [getattr(plan, "exit", {}).get("budget")], backend)
     return found + (engine_faults(backend, plan.dtype) if backend in ENGINES else [])
+
+
+def time_faults(key: str, budgets: Sequence[Any], backend: str) -> list[str]:
+    """List the budgets in milliseconds: the dial's times are PyTorch's, not those of an engine."""
+    times = [budget for budget in budgets if str(budget).endswith("ms")]
+    return [
+        f"{key} in milliseconds is for backend=torch, whose times are measured for it, "
+        f"got {budget} with {backend}: give a share such as 0.5"
+        for budget in times
+    ]
 
 
 def export_faults(plan: Any, option: str) -> list[str]:

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field
 
 from eat_lightning.config import Settings, parsed, run_folder
 from eat_lightning.data.calibration import PARTS
-from eat_lightning.engines.plan import Engine
+from eat_lightning.engines.plan import Engine, time_faults
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.infer.precision import device_faults, form_of, prepack_faults
 from eat_lightning.infer.sessions import ENGINES, engine_faults
@@ -114,6 +114,7 @@ class MeasureSettings(LongSettings):
         }
         for key in (key for key, given in replaced.items() if given):
             yield f"{key} is for backend=torch, got {self.backend}"
+        yield from time_faults("budgets", self.budgets or [], self.backend)
         if self.backend in ENGINES:
             yield from engine_faults(self.backend, self.dtype)
 

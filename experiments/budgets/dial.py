@@ -42,6 +42,7 @@ from eat_lightning.runs.jsonl import read_whole, write
 from eat_lightning.weights.dial import Budget, Dial
 from experiments.bench.tables import markdown
 from experiments.budgets.limits import Dev, dev_of
+from experiments.intervals import mean_interval
 from experiments.plane.models import open_model
 
 HERE = Path(__file__).parent
@@ -277,6 +278,25 @@ def summary(found: Sequence[Trial]) -> DataFrame:
     return DataFrame(lines)
 
 
+def beside_dial(found: Sequence[Trial]) -> DataFrame:
+    """The same lines, with the points that the dial has above a fit: the mean over runs, and its
+    95 % bootstrap interval over runs."""
+    lines = summary(found)
+    lines["the dial minus it"] = [dial_minus(fit, found) for fit in lines["fit"]]
+    return lines
+
+
+def dial_minus(fit: str, found: Sequence[Trial]) -> str:
+    right = {(t.run, t.split, t.fit): np.mean(t.accuracy) for t in found}
+    above: dict[str, list[float]] = {}
+    for run, split, name in right:
+        if name == fit:
+            difference = right[run, split, "one dial"] - right[run, split, fit]
+            above.setdefault(run, []).append(100 * float(difference))
+    means_R = np.array([np.mean(values) for values in above.values()])
+    return "" if fit == "one dial" else mean_interval(means_R).text(sign="+")
+
+
 def by_task(found: Sequence[Trial]) -> DataFrame:
     """The same lines for each task and number of layers."""
     tables = []
@@ -292,17 +312,17 @@ def report(found: Sequence[Trial]) -> str:
     common = {(trial.run, trial.split) for trial in found if trial.fit == GONE}
     shared = [trial for trial in found if (trial.run, trial.split) in common]
     title = f"All fits, {len(common)} splits of {len({run for run, _ in common})} passes:"
-    parts = [title, markdown(summary(shared)), markdown(by_task(shared))]
+    parts = [title, markdown(beside_dial(shared)), markdown(by_task(shared))]
     rest = [trial for trial in found if trial.fit != GONE]
     title = f"All {len({t.run for t in rest})} passes, {SPLITS} splits of each:"
-    parts += [title, markdown(summary(rest)), markdown(by_task(rest))]
+    parts += [title, markdown(beside_dial(rest)), markdown(by_task(rest))]
     return "\n\n".join(parts)
 
 
 def report_of_cuts(found: Sequence[Trial]) -> str:
     """Tables of the runs whose cuts were split."""
     title = f"The cuts of {len({trial.run for trial in found})} runs, {SPLITS} splits of each:"
-    return "\n\n".join([title, markdown(summary(found)), markdown(by_task(found))])
+    return "\n\n".join([title, markdown(beside_dial(found)), markdown(by_task(found))])
 
 
 def kept_trials(path: Path) -> list[Trial]:

@@ -8,7 +8,7 @@ model of half the layers; of several the most accurate on dev, which flatters it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,14 +96,14 @@ def time_lines(study: Study) -> Iterator[dict[str, str]]:
         rows = jsonl.read(times_path(HERE, task), TimedRow)
         for number, row in enumerate(sorted(rows, key=lambda row: -row.latency_ms)):
             yield by_turns_line(row, name if number == 0 else "")
-    timed = [m.row for m in study.measured if m.row.latency_ms is not None]
+    timed = [m for m in study.measured if m.row.latency_ms is not None]
     for run in RUNS:
-        sessions = {row.session for row in timed if row.run == run}
-        own = [row for row in timed if row.run == run and is_shown(row)]
-        others = [row for row in timed if row.session in sessions and is_student(row)]
-        by_time = sorted([*own, *others], key=lambda row: -(row.latency_ms or 0.0))
-        for number, row in enumerate(by_time):
-            yield time_line(row, RUNS[run] if number == 0 else "")
+        sessions = {m.row.session for m in timed if m.row.run == run}
+        own = [m for m in timed if m.row.run == run and is_shown(m.row)]
+        others = [m for m in timed if m.row.session in sessions and is_student(m.row)]
+        by_time = sorted([*own, *others], key=lambda m: -(m.row.latency_ms or 0.0))
+        for number, measured in enumerate(by_time):
+            yield time_line(measured, by_time, RUNS[run] if number == 0 else "")
 
 
 def by_turns_line(row: TimedRow, name: str) -> dict[str, str]:
@@ -131,14 +131,30 @@ def is_shown(row: Row) -> bool:
     return row.exit.kind == "never" or row.budget is not None
 
 
-def time_line(row: Row, name: str) -> dict[str, str]:
+def time_line(measured: Measured, together: Sequence[Measured], name: str) -> dict[str, str]:
+    """Time of a setting, its ratio to all layers and its points above the student of the same
+    call."""
+    row, whole = measured.row, together[0].row
+    student = next((m for m in together if is_student(m.row)), measured)
+    beyond = paired_difference(right(measured), right(student)).times(100).text(sign="+")
     return {
         "task, body": name,
         "setting": setting(row),
         "accuracy": f"{100 * row.accuracy:.2f}",  # type: ignore[operator]
         "ms, batch 1": f"{row.latency_ms:.2f}",
         "texts a second, batch 32": f"{row.throughput:,.0f}",
+        "times as fast": times_as_fast(row, whole),
+        "over the student": "" if measured is student else beyond,
     }
+
+
+def times_as_fast(row: Row, whole: Row) -> str:
+    """The ratio with its interval over examples drawn anew; alone where the call has none: a
+    student's is to the other model, and older calls timed once."""
+    low, high = row.speed_up_low, row.speed_up_high
+    if is_student(row) or low is None or high is None or low == high:
+        return f"{whole.latency_ms / row.latency_ms:.2f}"  # type: ignore[operator]
+    return ranged([row.speed_up, low, high])  # type: ignore[list-item]
 
 
 def setting(row: Row) -> str:

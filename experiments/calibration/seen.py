@@ -1,6 +1,7 @@
 """Has a body seen the pairs that it is calibrated on? Asked of the body before fine-tuning.
 
-    python -m experiments.calibration.seen RUN...    # static runs; data: EAT_DATA
+    python -m experiments.calibration.seen RUN...    # static runs; data: EAT_DATA; adds rows
+    python -m experiments.calibration.seen           # the table of the kept rows
 
 The calibration cut is made of training pairs. A body that was trained on them (sentence-embedding
 models are: on NLI and on Quora's questions) tells their classes apart better than those of dev, and
@@ -14,23 +15,70 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from pandas import DataFrame
 
 from eat_lightning.data.calibration import PARTS
 from eat_lightning.data.source import Source
 from eat_lightning.errors import ConfigError, reported
-from eat_lightning.runs.run import Run
-from experiments.bench.tables import markdown
+from eat_lightning.runs import jsonl
+from eat_lightning.runs.run import Run, git_commit
 
 ALIKE = {"mnli": (0, 2), "qqp": (1, 0)}  # labels of pairs alike and unlike
 DRAWS, SIZE = 1000, 64
 PADDED = {"padding": True, "truncation": True, "max_length": 128, "return_tensors": "pt"}
+ROWS = Path(__file__).with_name("results") / "seen.jsonl"
 
 Embed = Callable[[Sequence[str]], np.ndarray]
+
+
+@dataclass(frozen=True)
+class SeenRow:
+    """How well a body tells pairs alike from unlike ones before fine-tuning.
+
+    Args:
+        task: of two texts.
+        body: its folder's name, or that on the hub.
+        of: "cut", "dev", or "cut - dev".
+        pairs: that were embedded, of all classes; None for the difference.
+        area: under the ROC curve.
+        low, high: ends of its 95 % bootstrap interval over pairs.
+        commit: of the code.
+    """
+
+    task: str
+    body: str
+    of: str
+    pairs: int | None
+    area: float
+    low: float
+    high: float
+    commit: str | None
+
+    @classmethod
+    def of_draws(
+        cls, run: Run, of: str, pairs: int | None, area: float, draws: np.ndarray
+    ) -> SeenRow:
+        low, high = np.percentile(draws, [2.5, 97.5])
+        name = Path(str(body(run))).name
+        return cls(run.task.name, name, of, pairs, area, float(low), float(high), git_commit())
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Identity: a new row replaces the one that has it."""
+        return self.task, self.body, self.of
+
+    @property
+    def said(self) -> str:
+        """The area with its interval; of a difference with signs, bold where it leaves 0 out."""
+        if self.pairs is not None:
+            return f"{self.area:.3f} ({self.low:.3f} to {self.high:.3f})"
+        words = f"{self.area:+.3f} ({self.low:+.3f} to {self.high:+.3f})"
+        return f"**{words}**" if self.low * self.high > 0 else words
 
 
 def auc(alike: np.ndarray, unlike: np.ndarray) -> float:
@@ -46,11 +94,6 @@ def drawn(alike: np.ndarray, unlike: np.ndarray, rng: np.random.Generator) -> np
     return np.array(
         [auc(rng.choice(alike, len(alike)), rng.choice(unlike, len(unlike))) for _ in range(DRAWS)]
     )
-
-
-def interval(draws: np.ndarray, sign: str = "") -> str:
-    low, high = np.percentile(draws, [2.5, 97.5])
-    return f"({low:{sign}.3f} to {high:{sign}.3f})"
 
 
 def cosines(source: Source, embed: Embed, labels: Sequence[int]) -> list[np.ndarray]:
@@ -80,29 +123,39 @@ def embedding(folder: str) -> Embed:
     return embed
 
 
-def lines(run: Run, embed: Embed) -> Iterator[dict[str, str]]:
+def seen_rows(run: Run, embed: Embed) -> Iterator[SeenRow]:
+    """The areas of the cut and of dev, and their difference."""
     data, rng = run.data(), np.random.default_rng(0)
     one, *more = map(data.source, PARTS)
-    draws = {}
+    draws, areas = {}, {}
     for name, source in {"cut": sum(more, one), "dev": data.source("validation")}.items():
         alike, unlike = cosines(source, embed, ALIKE[run.task.name])
-        draws[name] = drawn(alike, unlike, rng)
-        area = f"{auc(alike, unlike):.3f} {interval(draws[name])}"
-        yield {"task": run.task.name, "of": name, "pairs": f"{len(source)}", "area": area}
+        draws[name], areas[name] = drawn(alike, unlike, rng), auc(alike, unlike)
+        yield SeenRow.of_draws(run, name, len(source), areas[name], draws[name])
     differs = draws["cut"] - draws["dev"]
-    area = f"{differs.mean():+.3f} {interval(differs, '+')}"
-    yield {"task": run.task.name, "of": "cut - dev", "pairs": "", "area": area}
+    yield SeenRow.of_draws(run, "cut - dev", None, areas["cut"] - areas["dev"], differs)
+
+
+def table(rows: Sequence[SeenRow]) -> str:
+    """Make the page's table."""
+    head = "| task | body | pairs of | pairs | area |\n|---|---|---|---:|---|"
+    lines = [
+        f"| {row.task} | {row.body} | {row.of} | "
+        f"{'' if row.pairs is None else format(row.pairs, ',')} | {row.said} |"
+        for row in rows
+    ]
+    return "\n".join([head, *lines])
 
 
 def main(folders: Sequence[str]) -> None:
     torch.set_num_threads(1)
     runs = [Run.open(folder) for folder in folders]
-    if not runs:
-        raise ConfigError("give a run's folder: python -m experiments.calibration.seen RUN...")
     if faults := [*map(fault, filter(fault, runs))]:
         raise ConfigError.of(faults)
-    found = [line for run in runs for line in lines(run, embedding(body(run)))]
-    print(markdown(DataFrame(found)))
+    found = [row for run in runs for row in seen_rows(run, embedding(body(run)))]
+    if found:
+        jsonl.update(ROWS, SeenRow, found)
+    print(table(jsonl.read(ROWS, SeenRow)))
 
 
 def body(run: Run) -> Any:

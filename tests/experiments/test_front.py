@@ -27,6 +27,15 @@ def test_the_words_beside_the_table_follow_too():
     assert "95 % confidence" in FRONT
 
 
+def test_what_adapt_is_said_to_print_follows_from_a_kept_row():
+    (row,) = (r for r in table.rows() if (r.task, table.layers(r), r.batch) == ("sst2", 12, 1))
+    old, new = row.original.ms, row.chosen.ms
+    assert f"{row.chosen.name}: {old / new:.1f} times as fast as transformers" in FRONT
+    assert f"({new:.1f} instead of {old:.1f} ms a text)" in FRONT
+    assert f"{row.certified_changed} of {row.num_certify:,} did" in FRONT
+    assert f"it took {row.minutes:.0f} minutes on two cores" in FRONT
+
+
 def test_the_picture_and_its_words_follow_from_the_kept_records():
     for scheme in COLORS:
         assert (how.FOLDER / f"batch-{scheme}.svg").read_text("utf-8") == how.batch().svg(scheme)

@@ -15,6 +15,7 @@ from experiments.adapt.rows import AdaptRow
 from experiments.attack.rows import AttackRow
 from experiments.bench.rows import BenchRow
 from experiments.budgets.rules import RuleRow
+from experiments.calibration.seen import SeenRow
 from experiments.drift.trials import Trial
 from experiments.lists.__main__ import ListRow
 from experiments.lists.measured import ListRow as MeasuredListRow
@@ -39,6 +40,7 @@ KINDS: list[type[Any]] = [
     ListRow,
     Tried,
     RuleRow,
+    SeenRow,
     LoadRow,
     RouteRow,
     ScanRow,
