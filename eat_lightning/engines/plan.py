@@ -11,7 +11,7 @@ from typing import Any, Literal
 from eat_lightning.infer.onnx_runner import ABOUT
 from eat_lightning.infer.sessions import ENGINES, engine_faults
 from eat_lightning.long_texts import CUT, LongTexts, Mode
-from eat_lightning.runs.plan import RunSettings, WindowSettings
+from eat_lightning.runs.plan import RunSettings, WindowSettings, time_faults
 
 ADAPTED = "adapted.json"  # in a folder that `adapt` wrote
 LISTS = "lists.json"  # in one that it wrote of a cross-encoder
@@ -140,16 +140,6 @@ def backend_faults(backend: str, plan: RunSettings, export: str | None = None) -
         found += [f"{key}=true is for backend=torch, got {backend}" for key in given if given[key]]
         found += time_faults("exit.budget", [getattr(plan, "exit", {}).get("budget")], backend)
     return found + (engine_faults(backend, plan.dtype) if backend in ENGINES else [])
-
-
-def time_faults(key: str, budgets: Sequence[Any], backend: str) -> list[str]:
-    """List the budgets in milliseconds: the dial's times are PyTorch's, not those of an engine."""
-    times = [budget for budget in budgets if str(budget).endswith("ms")]
-    return [
-        f"{key} in milliseconds is for backend=torch, whose times are measured for it, "
-        f"got {budget} with {backend}: give a share such as 0.5"
-        for budget in times
-    ]
 
 
 def export_faults(plan: Any, option: str) -> list[str]:

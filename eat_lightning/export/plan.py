@@ -81,6 +81,9 @@ class ExportSettings(Settings):
         for key, value in self.numbers.items():
             yield f"{key} must be null but with target=encoder, got {value}"
         yield from package_faults()
+        from eat_lightning.runs.plan import time_faults
+
+        yield from time_faults("exit.budget", [self.exit.get("budget")], "an export")
         for engine in self.engines:
             yield from engine_faults(engine, self.dtype)
 

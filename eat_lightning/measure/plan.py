@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field
 
 from eat_lightning.config import Settings, parsed, run_folder
 from eat_lightning.data.calibration import PARTS
-from eat_lightning.engines.plan import Engine, time_faults
+from eat_lightning.engines.plan import Engine
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.infer.precision import device_faults, form_of, prepack_faults
 from eat_lightning.infer.sessions import ENGINES, engine_faults
@@ -22,7 +22,7 @@ from eat_lightning.model.contracts import Reduction, overrides
 from eat_lightning.model.specification import STATIC
 from eat_lightning.runs import validate
 from eat_lightning.runs.certificate import Certificate, calibration_of
-from eat_lightning.runs.plan import LongSettings
+from eat_lightning.runs.plan import LongSettings, time_faults
 from eat_lightning.runs.run import Run, open_runs
 from eat_lightning.runs.training_mark import training_faults
 from eat_lightning.runs.validate import split_faults

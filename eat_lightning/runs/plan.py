@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 from eat_lightning.config import RunFolder, Settings
 from eat_lightning.infer.precision import prepack_faults
 from eat_lightning.long_texts import LEAST_SIZE, Join, LongTexts
 from eat_lightning.validation import Beside, Check, Whole, Within, is_list
+
+
+def time_faults(key: str, budgets: Sequence[Any], engine: str) -> list[str]:
+    """List faults of budgets in milliseconds: the dial's times are PyTorch's, not an engine's."""
+    times = [budget for budget in budgets if str(budget).endswith("ms")]
+    return [
+        f"{key}={budget}: the dial's times are PyTorch's, not those of {engine}: "
+        "give a share such as 0.5"
+        for budget in times
+    ]
 
 
 class RunSettings(Settings):

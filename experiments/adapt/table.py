@@ -47,21 +47,28 @@ def processor(row: ChosenRow) -> str:
     return re.sub(r"\(R\)| Processor| x\d+$", "", row.machine)
 
 
+def ratio(row: ChosenRow, against: TimedForm) -> float:
+    """Times as fast as another form: by what both are over the original where the row has it,
+    since they may have been timed in two calls."""
+    own, other = row.chosen.speed_up, against.speed_up
+    return own[0] / other[0] if own and other else against.ms / row.chosen.ms
+
+
 def times(row: ChosenRow, against: TimedForm | None) -> str:
-    """How many times as fast as another form what was chosen is, with the 95 % interval beside
-    transformers, where the row has one."""
+    """Write how many times as fast as another form what was chosen is, with the 95 % interval
+    beside transformers where the row has one."""
     if against is None:
         return "none holds"
     ends = row.chosen.speed_up if against == row.original else None
-    interval = f" ({ends[-2]:.1f} to {ends[-1]:.1f})" if ends else ""
-    return f"{against.ms / row.chosen.ms:.1f}{interval}"
+    interval = f" ({ends[1]:.1f} to {ends[2]:.1f})" if ends else ""
+    return f"{ratio(row, against):.1f}{interval}"
 
 
 def where_not(row: ChosenRow) -> str:
     """Say from the row alone where exits do not pay."""
     if row.static == row.chosen:
         return f"no exits were chosen: {row.chosen.name}, was"
-    if row.static is not None and row.static.ms / row.chosen.ms < GAIN:
+    if row.static is not None and ratio(row, row.static) < GAIN:
         return f"exits win nothing: {row.static.name}, is as fast"
     return "" if row.agree >= 0.99 else f"a promise of {100 * row.agree:.0f} % alone was tried"
 

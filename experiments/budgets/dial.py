@@ -279,14 +279,15 @@ def summary(found: Sequence[Trial]) -> DataFrame:
 
 
 def beside_dial(found: Sequence[Trial]) -> DataFrame:
-    """The same lines, with the points that the dial has above a fit: the mean over runs, and its
-    95 % bootstrap interval over runs."""
+    """Lines of `summary`, with the points that the dial is above each fit."""
     lines = summary(found)
     lines["the dial minus it"] = [dial_minus(fit, found) for fit in lines["fit"]]
     return lines
 
 
 def dial_minus(fit: str, found: Sequence[Trial]) -> str:
+    """Mean over runs of the dial's points above a fit, with its 95 % bootstrap interval over runs;
+    empty for the dial itself."""
     right = {(t.run, t.split, t.fit): np.mean(t.accuracy) for t in found}
     above: dict[str, list[float]] = {}
     for run, split, name in right:

@@ -16,7 +16,7 @@ from pandas import DataFrame
 
 from eat_lightning.report.study import Measured, Study, open_study
 from eat_lightning.runs import jsonl
-from eat_lightning.runs.row import FIXED, Row
+from eat_lightning.runs.row import FIXED, STATIC_BASELINE, Row
 from experiments.bench.tables import markdown, ranged
 
 from ..intervals import Interval, paired_difference
@@ -134,7 +134,8 @@ def is_shown(row: Row) -> bool:
 def time_line(measured: Measured, together: Sequence[Measured], name: str) -> dict[str, str]:
     """Time of a setting, its ratio to all layers and its points above the student of the same
     call."""
-    row, whole = measured.row, together[0].row
+    row = measured.row
+    whole = next(m.row for m in together if m.row.baseline == STATIC_BASELINE)
     student = next((m for m in together if is_student(m.row)), measured)
     beyond = paired_difference(right(measured), right(student)).times(100).text(sign="+")
     return {
@@ -149,8 +150,8 @@ def time_line(measured: Measured, together: Sequence[Measured], name: str) -> di
 
 
 def times_as_fast(row: Row, whole: Row) -> str:
-    """The ratio with its interval over examples drawn anew; alone where the call has none: a
-    student's is to the other model, and older calls timed once."""
+    """Write the ratio to all layers, with its 95 % interval over examples. A student's row is
+    compared with itself, and a call of one repeat has no width: both give the ratio alone."""
     low, high = row.speed_up_low, row.speed_up_high
     if is_student(row) or low is None or high is None or low == high:
         return f"{whole.latency_ms / row.latency_ms:.2f}"  # type: ignore[operator]

@@ -63,6 +63,7 @@ class SeenRow:
     def of_draws(
         cls, run: Run, of: str, pairs: int | None, area: float, draws: np.ndarray
     ) -> SeenRow:
+        """Make a row of an area and its bootstrap draws."""
         low, high = np.percentile(draws, [2.5, 97.5])
         name = Path(str(body(run))).name
         return cls(run.task.name, name, of, pairs, area, float(low), float(high), git_commit())

@@ -92,7 +92,7 @@ ALL = [
     Bars(
         *("dtypes", "Answers that int8 changes, %, at most", "int8 changed, %"),
         *("{task}, {model}", "{int8 changed, %}"),
-        table=2,
+        table=1,
     ),
     Bars(
         *("export", "SST-2: examples with the run's depth, of 872", "depths"),

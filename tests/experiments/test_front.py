@@ -33,7 +33,7 @@ def test_what_adapt_is_said_to_print_follows_from_a_kept_row():
     assert f"{row.chosen.name}: {old / new:.1f} times as fast as transformers" in FRONT
     assert f"({new:.1f} instead of {old:.1f} ms a text)" in FRONT
     assert f"{row.certified_changed} of {row.num_certify:,} did" in FRONT
-    assert f"it took {row.minutes:.0f} minutes on two cores" in FRONT
+    assert f"it took {row.minutes:.0f} minutes on two cores, and ended" in FRONT
 
 
 def test_the_picture_and_its_words_follow_from_the_kept_records():

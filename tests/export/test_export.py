@@ -227,6 +227,12 @@ def test_what_would_be_lost_is_refused(slot: str, own: type, said: str):
     assert len(str(error.value).splitlines()) == 1
 
 
+def test_a_budget_in_milliseconds_is_refused(run: Path, tmp_path: Path):
+    message = refused(export, settings(f"run='{run}'", "exit.budget=12ms", f"to={tmp_path / 'to'}"))
+    assert message.startswith("exit.budget=12ms: the dial's times are PyTorch's")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_another_answer_is_a_fault(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The same graphs, but example 3 is said to have run another depth: nothing is put in place."""
     from eat_lightning.export.bundle import Bundle, folder_swap

@@ -199,7 +199,7 @@ def test_a_dtype_is_another_row(run: Path):
         (["rules=[{kind:oracle}]"], r"there is no exit called 'oracle'"),
         (["reduction=ltp"], r"reduction=ltp learns, and this run was trained with norm_topk"),
         (["taus=[0.5]", "points=[0.5]"], r"points and taus are one setting"),
-        (["backend=onnx", "budgets=[12ms]"], r"budgets in milliseconds is .*, got 12ms with onnx"),
+        (["backend=onnx", "budgets=[12ms]"], r"budgets=12ms: the dial.s times are PyTorch.s"),
         (["split=test"], r"split must be one of validation, .*, got 'test'"),
         (["baselines=some"], r"baselines must be one of own, hf, all, none.*, got 'some'"),
     ],
