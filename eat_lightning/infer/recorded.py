@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,6 +137,22 @@ class Recorded:
             parts[0].exit,
             signals=by_layer([part.signals for part in parts]),
             kind=parts[0].kind,
+        )
+
+    def take(self, rows: np.ndarray) -> Recorded:
+        """Records of some examples. rows: their places in the order wanted, or a mask."""
+        at_B, batch = np.arange(len(self))[rows], self.batch
+        return replace(
+            self,
+            labels=self.labels[at_B],
+            lengths=self.lengths[at_B],
+            guesses={layer: guess_BC[at_B] for layer, guess_BC in self.guesses.items()},
+            tokens_LB=self.tokens_LB[:, at_B],
+            signals={layer: signal_BS[at_B] for layer, signal_BS in self.signals.items()},
+            difficulty=None if self.difficulty is None else self.difficulty[at_B],
+            origins=None if self.origins is None else [self.origins[i] for i in at_B],
+            group_B=None if self.group_B is None else self.group_B[at_B],
+            batch=None if batch is None else lambda some: batch(at_B[some]),
         )
 
     def to_parquet(self, path: Path) -> None:

@@ -6,7 +6,7 @@ Shapes: N texts, of a part or of all kept ones.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ class Kept:
         rule: Any = Never()
         if candidate.point is not None:
             rule = at_point(self.encoder.exit, candidate.point)
-        return taken(self.recorded[candidate.form.dtype], rows_N).under(rule)
+        return self.recorded[candidate.form.dtype].take(rows_N).under(rule)
 
     def changed(self, candidate: AdaptCandidate, rows_N: np.ndarray) -> np.ndarray:
         logits_NC = self.outcome(candidate, rows_N).logits_BC
@@ -87,7 +87,7 @@ class Redraw(Search):
         return Passed(outcome.logits_BC, outcome.depth_B)
 
     def recorded(self, dtype: str) -> Recorded:
-        return taken(self.kept.recorded[dtype], self.rows["select"])
+        return self.kept.recorded[dtype].take(self.rows["select"])
 
     def time(self, name: str, candidates: Any) -> None:
         last = self.forms.num_layers
@@ -143,15 +143,4 @@ def drawn(kept: Kept, demand: Demand, seed: int) -> Draw:
         float(changed_N.mean()),
         num_fresh,
         int(changed_N[-num_fresh:].sum()),
-    )
-
-
-def taken(recorded: Recorded, rows_N: np.ndarray) -> Recorded:
-    """Records of some examples, in this order."""
-    return replace(
-        recorded,
-        labels=recorded.labels[rows_N],
-        lengths=recorded.lengths[rows_N],
-        guesses={layer: guess_NC[rows_N] for layer, guess_NC in recorded.guesses.items()},
-        tokens_LB=recorded.tokens_LB[:, rows_N],
     )

@@ -24,7 +24,7 @@ from pandas import DataFrame, concat
 from scipy.special import expit
 
 from eat_lightning.data.calibration import FITTED_ON, group_ids
-from eat_lightning.errors import ConfigError, reported
+from eat_lightning.errors import reported
 from eat_lightning.infer.dial_fit import (
     ExitCosts,
     at_distance,
@@ -38,7 +38,7 @@ from eat_lightning.infer.dial_fit import (
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.model.contracts import at_point
 from eat_lightning.report.study import open_study
-from eat_lightning.runs.jsonl import read_whole, write
+from eat_lightning.runs.jsonl import read, write
 from eat_lightning.weights.dial import Budget, Dial
 from experiments.bench.tables import markdown
 from experiments.budgets.limits import Dev, dev_of
@@ -326,15 +326,8 @@ def report_of_cuts(found: Sequence[Trial]) -> str:
     return "\n\n".join([title, markdown(beside_dial(found)), markdown(by_task(found))])
 
 
-def kept_trials(path: Path) -> list[Trial]:
-    found, faults = read_whole(path, Trial, "trial")
-    if faults:
-        raise ConfigError(faults[0])
-    return found
-
-
 def main(arguments: Sequence[str]) -> None:
-    kept = kept_trials(ROWS)
+    kept = read(ROWS, Trial, "trial")
     if "run" in arguments:
         old = [trial for trial in kept if trial.fit == GONE]
         kept = [*trials(FOLDERS), *old]
@@ -342,8 +335,8 @@ def main(arguments: Sequence[str]) -> None:
     if "cut" in arguments:
         made = [*trials_on_cut([a for a in arguments if a != "cut"])]
         runs = {trial.run for trial in made}
-        write(ON_CUT, [*(t for t in kept_trials(ON_CUT) if t.run not in runs), *made])
-    print(report(kept), report_of_cuts(kept_trials(ON_CUT)), sep="\n\n")
+        write(ON_CUT, [*(t for t in read(ON_CUT, Trial) if t.run not in runs), *made])
+    print(report(kept), report_of_cuts(read(ON_CUT, Trial)), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from eat_lightning.report.study import Measured, Study, open_study
 from eat_lightning.weights.dial import Budget, Dial, DialPoint
 from experiments.baselines import fixed_beside
 from experiments.bench.tables import markdown
+from experiments.plane.kept import first_half
 
 
 @dataclass
@@ -40,15 +41,7 @@ class Dev:
 
     def rows(self, at_B: np.ndarray) -> Dev:
         """The same on some examples."""
-        said = self.recorded
-        part = replace(
-            said,
-            labels=said.labels[at_B],
-            lengths=said.lengths[at_B],
-            guesses={layer: logits_BC[at_B] for layer, logits_BC in said.guesses.items()},
-            tokens_LB=said.tokens_LB[:, at_B],
-            group_B=None,
-        )
+        part = self.recorded.take(at_B)
         return replace(self, recorded=part, cost_EB=self.cost_EB[:, at_B])
 
     def fit(self) -> DialPoint:
@@ -64,9 +57,7 @@ class Dev:
 
     def by_halves(self) -> tuple[float, float]:
         """FLOPs and accuracy, each half under the thresholds of the other."""
-        size, group_B = len(self.recorded), self.recorded.group_B
-        _, group_B = np.unique(np.arange(size) if group_B is None else group_B, return_inverse=True)
-        in_first_B = (np.random.default_rng(0).permutation(group_B.max() + 1) % 2)[group_B] == 0
+        in_first_B = first_half(self.recorded)
         halves = [self.rows(np.flatnonzero(mask_B)) for mask_B in (in_first_B, ~in_first_B)]
         found = [halves[i].judged(halves[1 - i].fit()) for i in (0, 1)]
         flops, accuracy = np.average(found, axis=0, weights=[len(h.recorded) for h in halves])

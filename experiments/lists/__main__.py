@@ -294,10 +294,7 @@ def main(vectors: str | None = None) -> None:
             heads = trained(learn, by_order)
             on = [Lists.of(kept, scores(heads, kept)) for kept in (select, test)]
             found = list(rows_of(data, "mse+order" if by_order else "mse", *on))
-            keys = {row.key for row in found}
-            rows = [*(row for row in rows if row.key not in keys), *found]
-            ROWS.parent.mkdir(parents=True, exist_ok=True)
-            jsonl.write(ROWS, rows)
+            rows = jsonl.update(ROWS, ListRow, found)
     tables = of_depths(rows), of_ways(rows), of_heads(rows), of_adapted(adapted())
     print(*tables, sep="\n\n")
 

@@ -333,9 +333,7 @@ def keep(given: Mapping[str, Any], tries: Callable[[str, str, int], Iterable[Tri
     rows = jsonl.read(path, Tried)
     for name, folder in given.get("runs", {}).items():
         for tried in tries(name, folder, int(given.get("texts", 16_000))):
-            rows = [*(row for row in rows if row.key != tried.key), tried]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            jsonl.write(path, rows)
+            rows = jsonl.update(path, Tried, [tried])
     print(table(rows))
 
 

@@ -64,18 +64,6 @@ def study_of(folder: str) -> Study:
     return open_study([folder])
 
 
-def of_rows(recorded: Recorded, rows_B: Bool[np.ndarray, " b"]) -> Recorded:
-    """The records of some examples."""
-    return replace(
-        recorded,
-        labels=recorded.labels[rows_B],
-        lengths=recorded.lengths[rows_B],
-        guesses={layer: logits_BC[rows_B] for layer, logits_BC in recorded.guesses.items()},
-        tokens_LB=recorded.tokens_LB[:, rows_B],
-        group_B=None,
-    )
-
-
 def first_half(recorded: Recorded) -> Bool[np.ndarray, " b"]:
     """Mark a random half of the examples, groups whole."""
     size, group_B = len(recorded), recorded.group_B
@@ -100,9 +88,7 @@ def crossed(
     first_B = first_half([*grouped, models[0].dev][0])
     found: list[dict[tuple[str, str], System]] = []
     for judged_B in (first_B, ~first_B):
-        halves = [
-            replace(m, cut=of_rows(m.dev, ~judged_B), dev=of_rows(m.dev, judged_B)) for m in models
-        ]
+        halves = [replace(m, cut=m.dev.take(~judged_B), dev=m.dev.take(judged_B)) for m in models]
         found.append({(system.name, system.kind): system for system in systems(halves)})
     whole, (one, other) = {model.name: model for model in models}, found
     return [

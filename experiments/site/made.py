@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-SOURCE = "https://github.com/eat-lightning/eat_lightning/blob/main/"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ FIELD = {  # words that are searched for
     "objective": "losses and distillation",
     "reduction": "token pruning and merging",
 }
-GROUPS_OF_HYDRA = ("hydra", "logger", "trainer")
 
 
 def pages() -> list[Page]:

@@ -34,6 +34,19 @@ def test_shares_of_depths_and_reasons(split: Examples):
     assert outcome.exit_reasons == {name: named.count(name) / len(named) for name in {*named}}
 
 
+def test_records_of_some_examples_are_those_of_a_pass_over_them(split: Examples):
+    encoder = tiny("dense", "norm_topk", "confidence", head={"layers": LAYERS})
+    whole = replace(record(encoder, split, batch_size=8), group_B=np.arange(len(split)) // 2)
+    mask_B = np.arange(len(split)) % 3 == 1
+    for rows in (mask_B, np.flatnonzero(mask_B)):
+        part = whole.take(rows)
+        assert part.under().depth_B.tolist() == whole.under().depth_B[mask_B].tolist()
+        assert part.group_B is not None
+        assert part.group_B.tolist() == (np.flatnonzero(mask_B) // 2).tolist()
+        assert part.batch is not None
+        assert part.batch(np.array([1])).lengths_B.tolist() == [5]
+
+
 def test_token_layers_by_hand(split: Examples):
     encoder = tiny("dense", "norm_topk", head={"layers": LAYERS})
     outcome = record(encoder, Examples(ragged((11,)))).under(method("exit", "never"))
