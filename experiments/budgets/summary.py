@@ -31,6 +31,7 @@ RUNS = {
     "qqp_mpnet_aligned1": "QQP, MPNet, 12 layers",
     "qqp_mpnet_aligned2": "QQP, MPNet, 12 layers",
     "mnli_mpnet_aligned1": "MNLI, MPNet, 12 layers",
+    "mnli_mpnet_aligned2": "MNLI, MPNet, 12 layers",
     "qqp_minilm_aligned1": "QQP, MiniLM, 6 layers",
     "qqp_minilm_aligned2": "QQP, MiniLM, 6 layers",
     "mnli_minilm_aligned1": "MNLI, MiniLM, 6 layers",
