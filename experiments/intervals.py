@@ -1,6 +1,6 @@
 """Intervals and paired comparisons: what a number of examples can show.
 
-Shapes: B examples, S seeds, C classes, U different values, D draws.
+Shapes: B examples, P positives and N others, S seeds, C classes, U different values, D draws.
 """
 
 from __future__ import annotations
@@ -115,3 +115,11 @@ def wilson(successes: float, n: float) -> Interval:
 def softmax(logits_BC: np.ndarray) -> np.ndarray:
     """Class probabilities, in float64: in float32 many a confidence is exactly 1."""
     return scipy.special.softmax(np.asarray(logits_BC, dtype=np.float64), axis=1)
+
+
+def roc_area(positive_P: np.ndarray, other_N: np.ndarray) -> float:
+    """Area under the ROC curve, 0 ... 1: how often a positive scores higher than another example;
+    ties count half (Hanley and McNeil 1982)."""
+    order_N = np.sort(other_N)
+    below_P, upto_P = (np.searchsorted(order_N, positive_P, side) for side in ("left", "right"))
+    return float((below_P + upto_P).mean() / (2 * len(order_N)))

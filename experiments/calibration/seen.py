@@ -28,6 +28,8 @@ from eat_lightning.errors import ConfigError, reported
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import Run, git_commit
 
+from ..intervals import roc_area
+
 ALIKE = {"mnli": (0, 2), "qqp": (1, 0)}  # labels of pairs alike and unlike
 DRAWS, SIZE = 1000, 64
 PADDED = {"padding": True, "truncation": True, "max_length": 128, "return_tensors": "pt"}
@@ -82,18 +84,13 @@ class SeenRow:
         return f"**{words}**" if self.low * self.high > 0 else words
 
 
-def auc(alike: np.ndarray, unlike: np.ndarray) -> float:
-    """Share of couples of an alike and an unlike pair of which the first has the larger cosine;
-    half of it where they are equal."""
-    order = np.sort(unlike)
-    below, upto = (np.searchsorted(order, alike, side) for side in ("left", "right"))
-    return float((below + upto).mean() / (2 * len(unlike)))
-
-
 def drawn(alike: np.ndarray, unlike: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The area of each draw."""
     return np.array(
-        [auc(rng.choice(alike, len(alike)), rng.choice(unlike, len(unlike))) for _ in range(DRAWS)]
+        [
+            roc_area(rng.choice(alike, len(alike)), rng.choice(unlike, len(unlike)))
+            for _ in range(DRAWS)
+        ]
     )
 
 
@@ -131,7 +128,7 @@ def seen_rows(run: Run, embed: Embed) -> Iterator[SeenRow]:
     draws, areas = {}, {}
     for name, source in {"cut": sum(more, one), "dev": data.source("validation")}.items():
         alike, unlike = cosines(source, embed, ALIKE[run.task.name])
-        draws[name], areas[name] = drawn(alike, unlike, rng), auc(alike, unlike)
+        draws[name], areas[name] = drawn(alike, unlike, rng), roc_area(alike, unlike)
         yield SeenRow.of_draws(run, name, len(source), areas[name], draws[name])
     differs = draws["cut"] - draws["dev"]
     yield SeenRow.of_draws(run, "cut - dev", None, areas["cut"] - areas["dev"], differs)

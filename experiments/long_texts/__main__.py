@@ -43,6 +43,7 @@ from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import provenance
 from eat_lightning.weights.checkpoint import load_pretrained
 from experiments.bench.tables import markdown
+from experiments.intervals import roc_area
 
 ROWS = Path(__file__).parent / "results" / "rows.jsonl"
 LABELS = ["benign", "phishing"]
@@ -212,8 +213,7 @@ def long_of(join: Join) -> LongTexts:
 def scores(logits_BC: np.ndarray, labels_B: np.ndarray) -> tuple[float, float, float]:
     """Area under the ROC curve, recall and false alarms."""
     lead_B, is_B = logits_BC[:, 1] - logits_BC[:, 0], labels_B == 1
-    above = np.subtract.outer(lead_B[is_B], lead_B[~is_B])
-    auc = float((above > 0).mean() + 0.5 * (above == 0).mean())
+    auc = roc_area(lead_B[is_B], lead_B[~is_B])
     return auc, float((lead_B[is_B] > 0).mean()), float((lead_B[~is_B] > 0).mean())
 
 

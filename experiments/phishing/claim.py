@@ -23,9 +23,9 @@ from eat_lightning.report.table import Table
 
 from .. import columns as col
 from ..certified import Held, held_by, setting_of
-from ..intervals import wilson
+from ..intervals import roc_area, wilson
 from ..panels import dot
-from .triage import POSITIVE, auc, curve, handed_on, score_of, threshold_for
+from .triage import POSITIVE, curve, handed_on, score_of, threshold_for
 
 RECALLS = (0.95, 0.99, 0.995)
 BAND = (0.85, 0.90, 0.92)  # EAT, section 10: tau in [0.85, 0.92]
@@ -270,5 +270,8 @@ def notes_of(task: str, rule: Rule) -> Iterator[str]:
         return
     score_B, positive_B = rule.judged
     parts = {"of one era (spam against ham, both of 2002)": old, "of two eras": ~old | ~positive_B}
-    areas = [f"{what} {auc(score_B[here], positive_B[here]):.4f}" for what, here in parts.items()]
+    areas = [
+        f"{what} {roc_area(score_B[here & positive_B], score_B[here & ~positive_B]):.4f}"
+        for what, here in parts.items()
+    ]
     yield f"{task}: area under the ROC curve, {rule.name}, {', '.join(areas)}."

@@ -22,7 +22,7 @@ from scipy.special import expit
 
 from eat_lightning.data.calibration import MARKS, plain
 
-from .triage import auc
+from ..intervals import roc_area
 
 FILE = "email_phish_spam/{split}.parquet"
 Columns = dict[str, np.ndarray]
@@ -87,7 +87,10 @@ def table(train: Columns, held: Columns) -> list[str]:
     parts = {"all": np.ones_like(old), "phishing against ham": ~(old & positive), "2002 alone": old}
     lines = [f"| mark | {' | '.join(parts)} |", "|---" * (len(parts) + 1) + "|"]
     for name, score in scores.items():
-        found = [auc(score[chosen], positive[chosen]) for chosen in parts.values()]
+        found = [
+            roc_area(score[chosen & positive], score[chosen & ~positive])
+            for chosen in parts.values()
+        ]
         lines.append(f"| {name} | {' | '.join(f'{max(a, 1 - a):.3f}' for a in found)} |")
     return lines
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from math import floor, inf
 
 import numpy as np
-from scipy.stats import rankdata
 
 from eat_lightning.report.study import Measured
 
@@ -57,14 +56,6 @@ def curve(score_B: np.ndarray, positive_B: np.ndarray) -> tuple[np.ndarray, np.n
     positives, scores = np.sort(score_B[positive_B]), np.sort(score_B)
     recall = 1 - np.searchsorted(positives, thresholds) / len(positives)
     return recall, 1 - np.searchsorted(scores, thresholds) / len(scores)
-
-
-def auc(score_B: np.ndarray, positive_B: np.ndarray) -> float:
-    """How often a positive scores higher than another example; ties count half (Hanley and McNeil
-    1982)."""
-    ranks_B, n = rankdata(score_B), int(positive_B.sum())
-    above = ranks_B[positive_B].sum() - n * (n + 1) / 2
-    return float(above / (n * (len(score_B) - n)))
 
 
 def score_of(measured: Measured) -> np.ndarray:

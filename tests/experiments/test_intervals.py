@@ -10,6 +10,7 @@ from experiments.intervals import (
     mean_interval,
     over_seeds,
     paired_difference,
+    roc_area,
     wilson,
 )
 
@@ -85,3 +86,9 @@ def test_ratios_divide_the_extremes():
     assert found.over(Interval(2.0, 1.0, 4.0)) == Interval(3.0, 1.25, 8.0)
     assert found.inverse == Interval(1 / 6, 1 / 8, 1 / 5)
     assert found.text(1, "+") == "+6.0 (+5.0 to +8.0)"
+
+
+def test_area_under_roc_counts_couples():
+    positives, others = np.array([3.0, 1.0, 2.0]), np.array([2.0, 0.0])  # 3 > 2, 0; 1 > 0; 2 = 2, > 0
+    assert roc_area(positives, others) == pytest.approx(4.5 / 6)
+    assert roc_area(-positives, -others) == pytest.approx(1.5 / 6)
