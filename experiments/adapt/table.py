@@ -42,9 +42,9 @@ def layers(row: ChosenRow) -> int:
     return int(row.model.split(", ")[1].split()[0])
 
 
-def processor(row: ChosenRow) -> str:
+def processor(machine: str) -> str:
     """The processor's name alone: "Intel Xeon" of "Intel(R) Xeon(R) Processor x2"."""
-    return re.sub(r"\(R\)| Processor| x\d+$", "", row.machine)
+    return re.sub(r"\(R\)| Processor| x\d+$", "", machine)
 
 
 def ratio(row: ChosenRow, against: TimedForm) -> float:
@@ -82,8 +82,9 @@ def front() -> str:
     of_one = [row for row in rows() if row.task in FRONT and row.batch == 1]
     newest = {(row.task, row.model): row for row in of_one if not row.model.startswith(SMALL)}
     lines = [
-        f"| {NAMES[row.task]}, {layers(row)} | {processor(row)} | {100 * row.agree:.0f} % | "
-        f"{times(row, row.original)} | {times(row, row.static)} | {where_not(row)} |"
+        f"| {NAMES[row.task]}, {layers(row)} | {processor(row.machine)} | "
+        f"{100 * row.agree:.0f} % | {times(row, row.original)} | "
+        f"{times(row, row.static)} | {where_not(row)} |"
         for row in [*newest.values()][:MOST]
     ]
     return "\n".join([head, *lines])
@@ -104,7 +105,7 @@ def line(row: ChosenRow) -> str:
     static = "none holds" if row.static is None else f"{row.static.name}: {row.static.ms:.2f}"
     cells = (
         f"{NAMES[row.task]}; {row.model}",
-        processor(row),
+        processor(row.machine),
         f"{row.batch}",
         f"{100 * row.agree:.0f} % at {100 * row.confidence:.0f} %",
         f"{row.certified_changed} of {row.num_certify:,}",

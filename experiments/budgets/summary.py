@@ -19,6 +19,7 @@ from eat_lightning.runs import jsonl
 from eat_lightning.runs.row import FIXED, STATIC_BASELINE, Row
 from experiments.bench.tables import markdown, ranged
 
+from ..adapt.table import processor
 from ..intervals import Interval, paired_difference
 from ..one_pass.losses import loss, right
 from ..plane.rows import TimedRow, times_path
@@ -28,16 +29,22 @@ FOLDERS = ("one_pass", "aligned", "beside")
 RUNS = {
     "sst2_mpnet_heads1": "SST-2, MPNet, 12 layers",
     "sst2_mpnet_b_heads2": "SST-2, MPNet, 12 layers",
+    "sst2_mpnet_c_heads3": "SST-2, MPNet, 12 layers",
     "qqp_mpnet_aligned1": "QQP, MPNet, 12 layers",
     "qqp_mpnet_aligned2": "QQP, MPNet, 12 layers",
     "mnli_mpnet_aligned1": "MNLI, MPNet, 12 layers",
     "mnli_mpnet_aligned2": "MNLI, MPNet, 12 layers",
     "qqp_minilm_aligned1": "QQP, MiniLM, 6 layers",
     "qqp_minilm_aligned2": "QQP, MiniLM, 6 layers",
+    "qqp_minilm_aligned3": "QQP, MiniLM, 6 layers",
     "mnli_minilm_aligned1": "MNLI, MiniLM, 6 layers",
     "mnli_minilm_aligned2": "MNLI, MiniLM, 6 layers",
 }
-BY_TURNS = {"mnli": "MNLI, MPNet, 12 layers", "qqp": "QQP, MPNet, 12 layers"}
+BY_TURNS = {
+    "mnli": "MNLI, MPNet, 12 layers",
+    "qqp": "QQP, MPNet, 12 layers",
+    "sst2": "SST-2, MPNet, 12 layers",
+}
 STUDENT = "MPNet, 6 layers"
 ASKED = (0.3, 0.4, 0.5, 0.6)
 
@@ -96,7 +103,7 @@ def time_lines(study: Study) -> Iterator[dict[str, str]]:
     for task, name in BY_TURNS.items():
         rows = jsonl.read(times_path(HERE, task), TimedRow)
         for number, row in enumerate(sorted(rows, key=lambda row: -row.latency_ms)):
-            yield by_turns_line(row, name if number == 0 else "")
+            yield by_turns_line(row, on(row.machine, name, number))
     timed = [m for m in study.measured if m.row.latency_ms is not None]
     for run in RUNS:
         sessions = {m.row.session for m in timed if m.row.run == run}
@@ -104,7 +111,12 @@ def time_lines(study: Study) -> Iterator[dict[str, str]]:
         others = [m for m in timed if m.row.session in sessions and is_student(m.row)]
         by_time = sorted([*own, *others], key=lambda m: -(m.row.latency_ms or 0.0))
         for number, measured in enumerate(by_time):
-            yield time_line(measured, by_time, RUNS[run] if number == 0 else "")
+            yield time_line(measured, by_time, on(measured.row.machine, RUNS[run], number))
+
+
+def on(machine: str, name: str, number: int) -> str:
+    """Name of a table's part in its first line: the model, and the processor of its times."""
+    return f"{name}, {processor(machine)}" if number == 0 else ""
 
 
 def by_turns_line(row: TimedRow, name: str) -> dict[str, str]:

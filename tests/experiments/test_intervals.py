@@ -89,6 +89,6 @@ def test_ratios_divide_the_extremes():
 
 
 def test_area_under_roc_counts_couples():
-    positives, others = np.array([3.0, 1.0, 2.0]), np.array([2.0, 0.0])  # 3 > 2, 0; 1 > 0; 2 = 2, > 0
+    positives, others = np.array([3.0, 1.0, 2.0]), np.array([2.0, 0.0])  # six couples, one equal
     assert roc_area(positives, others) == pytest.approx(4.5 / 6)
     assert roc_area(-positives, -others) == pytest.approx(1.5 / 6)

@@ -80,7 +80,9 @@ def cell(line: Line, column: str) -> str | None:
     return next((text for name, text in line.items() if name.endswith(compared[0])), None)
 
 
-@pytest.mark.parametrize(("page", "least"), [("one_pass.md", 22), ("pairs.md", 38), ("students.md", 14)])
+@pytest.mark.parametrize(
+    ("page", "least"), [("one_pass.md", 22), ("pairs.md", 38), ("students.md", 14)]
+)
 def test_losses(page: str, least: int):
     found = list(parts(page))
     assert len(found) >= least
