@@ -8,12 +8,12 @@ runs every layer for every text and is certified too, or would be as the texts f
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 
 from eat_lightning.runs import jsonl
 from experiments.adapt.chosen import ChosenRow, TimedForm
+from experiments.bench.tables import processor
 
 ROWS = Path(__file__).with_name("results") / "chosen.jsonl"
 NAMES = {
@@ -40,11 +40,6 @@ def rows() -> list[ChosenRow]:
 
 def layers(row: ChosenRow) -> int:
     return int(row.model.split(", ")[1].split()[0])
-
-
-def processor(machine: str) -> str:
-    """The processor's name alone: "Intel Xeon" of "Intel(R) Xeon(R) Processor x2"."""
-    return re.sub(r"\(R\)| Processor| x\d+$", "", machine)
 
 
 def ratio(row: ChosenRow, against: TimedForm) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,3 +48,8 @@ def draw(path: Path, size: tuple[float, float], fill: Callable[[Any], None]) -> 
 
     save(Figure(path.stem, "", "", fill, size), path.parent, ["svg"])
     return f"![{path.stem}]({path.name})"
+
+
+def processor(machine: str) -> str:
+    """The processor's name alone: "Intel Xeon" of "Intel(R) Xeon(R) Processor x2"."""
+    return re.sub(r"\(R\)| Processor| x\d+$", "", machine)

@@ -17,9 +17,8 @@ from pandas import DataFrame
 from eat_lightning.report.study import Measured, Study, open_study
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.row import FIXED, STATIC_BASELINE, Row
-from experiments.bench.tables import markdown, ranged
+from experiments.bench.tables import markdown, processor, ranged
 
-from ..adapt.table import processor
 from ..intervals import Interval, paired_difference
 from ..one_pass.losses import loss, right
 from ..plane.rows import TimedRow, times_path

@@ -89,14 +89,20 @@ def dial_table(study: Study, run: str) -> str:
 
 def of_targets(study: Study) -> list[dict[str, str]]:
     return [
-        target_line(target, at_budget(study, run, target.nearest or target.asked))
+        target_line(target, nearest(study, run, target))
         for target in TARGETS
         for run in summary.RUNS
         if run.startswith(target.model)
     ]
 
 
-def at_budget(study: Study, run: str, asked: float) -> Measured:
+def nearest(study: Study, run: str, target: Target) -> Measured:
+    """Find the row that asked for the target's budget, else for the one nearest to it."""
+    asked = {m.row.budget for m in study.measured if m.row.run == run}
+    return at_budget(study, run, target.asked if target.asked in asked else target.nearest)
+
+
+def at_budget(study: Study, run: str, asked: float | None) -> Measured:
     return next(m for m in study.measured if m.row.run == run and m.row.budget == asked)
 
 

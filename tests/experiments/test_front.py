@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from experiments.adapt import table
+from experiments.bench.tables import processor
 from experiments.site import how
 from experiments.site.canvas import COLORS
 
@@ -22,7 +23,7 @@ def test_the_words_beside_the_table_follow_too():
     kept = table.rows()
     assert {row.threads for row in kept} == {1}
     assert "one thread" in FRONT
-    assert {table.processor(row.machine) for row in kept} <= {"Intel Xeon", "AMD EPYC"}
+    assert {processor(row.machine) for row in kept} <= {"Intel Xeon", "AMD EPYC"}
     assert {row.confidence for row in kept} == {0.95}
     assert "95 % confidence" in FRONT
 
