@@ -134,8 +134,7 @@ with quiet_exit("go on so"):
 
 
 def test_sigterm_is_status_143_and_a_line():
-    """In a process of its own: a thread of another test may get the signal later than the test's
-    handler is in place, and the worker would end."""
+    """In a process of its own: after some other tests the signal ended the tests' worker."""
     ended = subprocess.run([sys.executable, "-c", ASKED_TO_END], capture_output=True, text=True)
     assert (ended.returncode, ended.stderr) == (143, "stopped: go on so\n")
 

@@ -102,7 +102,7 @@ def time_lines(study: Study) -> Iterator[dict[str, str]]:
     for task, name in BY_TURNS.items():
         rows = jsonl.read(times_path(HERE, task), TimedRow)
         for number, row in enumerate(sorted(rows, key=lambda row: -row.latency_ms)):
-            yield by_turns_line(row, on(row.machine, name, number))
+            yield by_turns_line(row, with_processor(name, row.machine, number))
     timed = [m for m in study.measured if m.row.latency_ms is not None]
     for run in RUNS:
         sessions = {m.row.session for m in timed if m.row.run == run}
@@ -110,11 +110,13 @@ def time_lines(study: Study) -> Iterator[dict[str, str]]:
         others = [m for m in timed if m.row.session in sessions and is_student(m.row)]
         by_time = sorted([*own, *others], key=lambda m: -(m.row.latency_ms or 0.0))
         for number, measured in enumerate(by_time):
-            yield time_line(measured, by_time, on(measured.row.machine, RUNS[run], number))
+            yield time_line(
+                measured, by_time, with_processor(RUNS[run], measured.row.machine, number)
+            )
 
 
-def on(machine: str, name: str, number: int) -> str:
-    """Name of a table's part in its first line: the model, and the processor of its times."""
+def with_processor(name: str, machine: str, number: int) -> str:
+    """Name a part of the table in its first line alone, with the processor of its times."""
     return f"{name}, {processor(machine)}" if number == 0 else ""
 
 
