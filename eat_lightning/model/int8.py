@@ -72,9 +72,9 @@ class Int8Linear(nn.Module):
         return made
 
 
-def in_int8(model: Model, without: str = "heads") -> Model:
-    """A copy whose products with weights are in int8, but for those of the part named."""
-    return replaced(model, nn.Linear, Int8Linear, without)
+def in_int8(model: Model) -> Model:
+    """A copy whose products with weights are in int8, but for those of its heads."""
+    return replaced(model, nn.Linear, Int8Linear)
 
 
 def out_of_int8(model: Model) -> Model:
@@ -86,13 +86,11 @@ def is_int8(model: nn.Module) -> bool:
     return any(isinstance(part, Int8Linear) for part in model.modules())
 
 
-def replaced(
-    model: Model, old: type, make: Callable[[Any], nn.Module], without: str = "heads"
-) -> Model:
-    """A copy with other modules in place of those of a class."""
+def replaced(model: Model, old: type, make: Callable[[Any], nn.Module]) -> Model:
+    """A copy with other modules in place of those of a class, but for the heads'."""
     made = copy.deepcopy(model)
     for name, part in [*made.named_modules()]:
-        if isinstance(part, old) and name.split(".")[0] != without:
+        if isinstance(part, old) and name.split(".")[0] != "heads":
             parent, _, attribute = name.rpartition(".")
             setattr(made.get_submodule(parent), attribute, make(part))
     return made

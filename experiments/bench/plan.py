@@ -30,7 +30,7 @@ class Sizes(Settings):
 
 
 class BenchSettings(Settings):
-    what: Literal["speed", "cost", "training", "compiled"]
+    what: Literal["speed", "cost", "training"]
     run: str | None
     body: Annotated[str | None, Check(body_faults)]
     long: Annotated[int, Whole(2)] | None
@@ -48,7 +48,6 @@ class BenchSettings(Settings):
     dtype: Literal["fp32", "bf16", "int8"]
     only: list[str] | None
     budget: float | str | None
-    compilers: list[Literal["compiled", "frozen"]]
     threads: Count
     seed: int
     to: str
@@ -68,8 +67,6 @@ class BenchSettings(Settings):
             yield f"long must be null without body=, got {self.long}"
         if self.budget is not None and not self.run:
             yield f"budget is fitted for a run: give run=outputs/..., got {self.budget!r}"
-        if self.what == "compiled" and not self.run:
-            yield "what=compiled traces a run with its own exits: give run=outputs/..."
 
 
 class ScalingSettings(Settings):

@@ -25,7 +25,6 @@ from experiments.bench.candidates import (
     random_encoder,
     random_weights,
 )
-from experiments.bench.compiled import compiled
 from experiments.bench.plan import BenchSettings
 from experiments.bench.released import RELEASED
 from experiments.bench.rivals import SHORT, add_exports, add_openvino
@@ -46,7 +45,6 @@ KINDS = {  # batches and repeats, where nothing is said; deployed: a run's speed
     "speed": ([1, 32, 8, 128], 3),
     "deployed": ([1, 32], 5),
     "body": ([1, 32], 3),
-    "compiled": ([1, 32], 5),
     "cost": ([1, 32], 15),
     "training": ([32], 5),
 }
@@ -117,9 +115,7 @@ def field_of(plan: BenchSettings, encoder: AdaptiveEncoder) -> tuple[str, Field]
     """The race's name and who races, of a comparison other than speed."""
     if plan.what == "training":
         return "training", steps(encoder)
-    if plan.what == "cost":
-        return f"cost-{plan.dtype}", idling(encoder, plan.dtype)
-    return f"compiled-{plan.dtype}", compiled(encoder, plan.dtype, plan.compilers)
+    return f"cost-{plan.dtype}", idling(encoder, plan.dtype)
 
 
 def race_of_run(plan: BenchSettings, path: str, exports: Path) -> Race:

@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import torch
-import yaml
 from pandas import DataFrame
 from torch.nn import functional as F
 
@@ -44,6 +43,7 @@ from eat_lightning.runs.run import provenance
 from eat_lightning.weights.checkpoint import load_pretrained
 from experiments.bench.tables import markdown
 from experiments.intervals import roc_area
+from experiments.words import given_of
 
 ROWS = Path(__file__).parent / "results" / "rows.jsonl"
 LABELS = ["benign", "phishing"]
@@ -88,7 +88,7 @@ class Reading:
 
 @reported()
 def main(words: Sequence[str]) -> None:
-    given = {k: yaml.safe_load(v) for k, _, v in (word.partition("=") for word in words)}
+    given = given_of(words, ("layers", "train", "texts", "tokens", "mails"), ("body", "data"))
     torch.set_num_threads(1)
     tokenizer = tokenizer_for(given["body"])
     encoder = encoder_of(given["body"], given.get("layers", 3), tokenizer)

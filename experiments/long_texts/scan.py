@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-import yaml
 from pandas import DataFrame
 from scipy.stats import binomtest
 
@@ -46,6 +45,7 @@ from eat_lightning.weights.untrusted import json_of
 from experiments.adapt.tune import tuned
 from experiments.bench.tables import markdown
 from experiments.long_texts.__main__ import LABELS, SIZE, joined, mails, split_of
+from experiments.words import given_of
 
 ROWS = Path(__file__).parent / "results" / "scan.jsonl"
 STRETCH = 90  # words of a stretch, about a window
@@ -100,7 +100,7 @@ class ScanRow:
 
 @reported()
 def main(words: Sequence[str]) -> None:
-    given = {k: yaml.safe_load(v) for k, _, v in (word.partition("=") for word in words)}
+    given = given_of(words, ("tokens", "steps", "texts", "others", "timed"), ("to", "data", "body"))
     folder, tokens = Path(given["to"]), given.get("tokens", 8000)
     keep_kernels()
     torch.set_num_threads(1)

@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from pandas import DataFrame
 from torch import nn
 
@@ -46,6 +45,7 @@ from eat_lightning.train.one_pass import SAMPLE, drawn
 from eat_lightning.weights.dial import Budget, Dial
 from experiments.bench.tables import markdown
 from experiments.one_pass.heads import ClassMeans, Texts, guesses, trained, weights_of
+from experiments.words import given_of
 
 from ..intervals import paired_difference
 
@@ -310,16 +310,6 @@ def table(rows: Sequence[Tried]) -> str:
             }
         )
     return markdown(DataFrame(lines))
-
-
-def given_of(arguments: Sequence[str], keys: Sequence[str]) -> dict[str, Any]:
-    """Read `key=value` words; ConfigError for a key that is not known."""
-    pairs = (word.partition("=") for word in arguments)
-    given = {key: yaml.safe_load(value) for key, _, value in pairs}
-    if unknown := [*given.keys() - {*keys}]:
-        known = ", ".join(f"{key}=" for key in keys)
-        raise ConfigError(f"only {known} are known, got {unknown[0]}")
-    return given
 
 
 def keep(given: Mapping[str, Any], tries: Callable[[str, str, int], Iterable[Tried]]) -> None:

@@ -37,8 +37,9 @@ from eat_lightning.progress import shown
 from eat_lightning.runs.run import Run
 from eat_lightning.train.kept_vectors import early_layers
 from eat_lightning.train.one_pass import drawn, one_cycle
-from experiments.one_pass.__main__ import EPOCHS, Bench, Tried, given_of, judged, keep, recorded_of
+from experiments.one_pass.__main__ import EPOCHS, Bench, Tried, judged, keep, recorded_of
 from experiments.one_pass.heads import BATCH, DECAY, DROPOUT, LR
+from experiments.words import given_of
 
 RANK = 64
 VARIANT = "a low-rank adapter beside the layers"

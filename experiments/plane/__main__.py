@@ -29,12 +29,14 @@ from eat_lightning.files import write_text
 from eat_lightning.progress import shown
 from eat_lightning.report.study import grouped_by
 from eat_lightning.runs.run import provenance
+from eat_lightning.validation import is_list
 from experiments.plane.gatekeeper import best_chain, gatekeepers
 from experiments.plane.kept import as_kept, crossed, kept_model
 from experiments.plane.models import Model, RunModel, open_model
 from experiments.plane.rows import Plane
 from experiments.plane.show import report
 from experiments.plane.systems import Chain, Part, System, alone, exits_agree, models_agree
+from experiments.words import given_of
 
 HERE = Path(__file__).parent
 KEYS = ("runs", "kept", "records", "to", "gatekeeper", "ensembles")
@@ -86,10 +88,6 @@ class Extras:
                     f"ensembles: {names} must cost below {MUCH_CHEAPER} of {dearest.name}, "
                     f"got {share:.2f}"
                 )
-
-
-def is_list(value: Any) -> bool:
-    return isinstance(value, (list, tuple))
 
 
 def is_names(value: Any) -> bool:
@@ -160,10 +158,7 @@ def plane_of(models: Sequence[Model], extras: Extras = Extras()) -> Plane:
 
 
 def main(arguments: Sequence[str]) -> None:
-    given = {key: yaml.safe_load(value) for key, _, value in (a.partition("=") for a in arguments)}
-    if unknown := sorted(given.keys() - set(KEYS)):
-        known = ", ".join(f"{key}=" for key in KEYS)
-        raise ConfigError(f"only {known} are known, got {unknown[0]}")
+    given = given_of(arguments, KEYS)
     to = Path(given.get("to", HERE / ("results" if "runs" in given else "before")))
     extras = Extras(**{key: given[key] for key in ("gatekeeper", "ensembles") if key in given})
     for models in given_models(given).values():

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from eat_lightning.data.split import Split
 from eat_lightning.errors import ConfigError, reported
@@ -49,6 +48,7 @@ from eat_lightning.weights.dial import Budget
 from experiments.plane.models import RunModel, open_model
 from experiments.plane.rows import TimedRow, times_path
 from experiments.plane.systems import Chain, Joined, Part
+from experiments.words import given_of
 
 from ..intervals import paired_difference
 
@@ -234,10 +234,7 @@ def timed_rows(models: Sequence[RunModel], wanted: Wanted, examples: int) -> lis
 
 
 def main(arguments: Sequence[str]) -> None:
-    given = {key: yaml.safe_load(value) for key, _, value in (a.partition("=") for a in arguments)}
-    if unknown := sorted(given.keys() - set(KEYS)):
-        known = ", ".join(f"{key}=" for key in KEYS)
-        raise ConfigError(f"only {known} are known, got {unknown[0]}")
+    given = given_of(arguments, KEYS)
     if faults := [] if given.get("force") else training_faults("force=true"):
         raise ConfigError.of(faults)
     records = Path(given.get("records", "outputs/plane"))
