@@ -38,6 +38,7 @@ RUNS = {
     "qqp_minilm_aligned3": "QQP, MiniLM, 6 layers",
     "mnli_minilm_aligned1": "MNLI, MiniLM, 6 layers",
     "mnli_minilm_aligned2": "MNLI, MiniLM, 6 layers",
+    "mnli_minilm_aligned3": "MNLI, MiniLM, 6 layers",
 }
 BY_TURNS = {
     "mnli": "MNLI, MPNet, 12 layers",
