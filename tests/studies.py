@@ -10,13 +10,14 @@ import numpy as np
 
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.never import Never
-from eat_lightning.report.__main__ import CLAIMS_DIR, claim_of
+from eat_lightning.report.__main__ import claim_of, found_claims
 from eat_lightning.report.claim import Claim
 from eat_lightning.report.study import open_study
 from eat_lightning.report.table import Line, Table
 from eat_lightning.runs.row import Row, write
 from eat_lightning.runs.run import version_of
 
+STUDIES = Path(__file__).parents[1] / "experiments"
 STATIC = {
     "attention": {"kind": "dense"},
     "reduction": {"kind": "none"},
@@ -74,7 +75,8 @@ def keep(folder: Path, rows: list[Row], recorded: Recorded | None = None, finish
 
 def claim_in(name: str, folder: Path) -> Claim:
     """What one of our own claims says of the runs in a folder."""
-    return claim_of(CLAIMS_DIR / name / "claim.py")(open_study([str(folder)]))
+    path = found_claims().get(name, STUDIES / name / "claim.py")
+    return claim_of(path)(open_study([str(folder)]))
 
 
 def line_of(table: Table, **texts: str) -> Line:

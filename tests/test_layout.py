@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from eat_lightning.model.specification import home
 ROOT = Path(__file__).parents[1]
 SLOTS = ("attention", "reduction", "exit", "policy", "objective", "risk", "procedure")
 MODULES = sorted((ROOT / "eat_lightning").rglob("*.py"))
-STUDIES = sorted((ROOT / "experiments").rglob("*.py"))
 FOLDERS = [ROOT / home(slot).replace(".", "/") for slot in SLOTS]
 METHODS = [path for folder in FOLDERS for path in sorted(folder.glob("[!_]*.py"))]
 DISTRIBUTIONS = {
@@ -87,71 +85,6 @@ def test_a_module_opens_with_a_docstring():
     assert [here(path) for path in bare] == []
 
 
-def test_a_docstring_begins_with_a_verb_or_a_noun():
-    """A sentence that begins with one of these words does not name its subject."""
-    first = re.compile(r'\s*"""(What|Whether|Whose|Those|Who|Of)\b')
-    offenders = [
-        f"{here(path)}:{number}"
-        for path in [*MODULES, *STUDIES]
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
-        if first.match(line)
-    ]
-    assert offenders == []
-
-
-# Parts of names that a search cannot find, since they may stand for anything.
-UNUSED = {"own", "asked", "said", "told", "held", "way", "ways", "wish", "reach", "settle"}
-UNUSED |= {"settled", "later", "journey", "turned", "body", "bodies"}
-HTTP = ROOT / "eat_lightning/deploy/serve"  # a request has a body; an encoder's is a backbone
-
-
-def names_in(path: Path) -> set[str]:
-    """Every name that a module defines or uses."""
-    kinds = {"id": ast.Name, "attr": ast.Attribute, "arg": ast.arg | ast.keyword}
-    kinds |= {"name": ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.alias}
-    return {
-        str(getattr(node, field))
-        for node in ast.walk(tree(path))
-        for field, kind in kinds.items()
-        if isinstance(node, kind)
-    }
-
-
-def test_a_name_is_a_plain_word():
-    offenders = {
-        here(path): found
-        for path in MODULES
-        if (unused := UNUSED - ({"body"} if path.is_relative_to(HTTP) else set()))
-        and (found := {name for name in names_in(path) if unused & words_of(name)})
-    }
-    assert offenders == {}
-
-
-def words_of(name: str) -> set[str]:
-    """The words of a name: "own static" of `OWN_STATIC`, `ownStatic` and `OwnStatic`."""
-    return {word.lower() for word in re.findall("[A-Z]?[a-z]+|[A-Z]+", name)}
-
-
-def test_a_file_is_short():
-    files = [*MODULES, *ROOT.glob("tests/**/*.py"), *ROOT.glob("experiments/**/*.py")]
-    lines = {here(path): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
-    assert {path: number for path, number in lines.items() if number > 400} == {}
-
-
-def test_claims_import_none_by_the_repository_s_name():
-    """In a wheel they lie inside the package, where nothing is called `experiments`. What several
-    claims need lies above them, and is imported as `from ..baselines import ...`. Scripts beside
-    them run in a clone alone."""
-    folders = [claim.parent for claim in ROOT.glob("experiments/*/claim.py")]
-    beside = [path for folder in [ROOT / "experiments", *folders] for path in folder.glob("*.py")]
-    offenders = [p for p in beside if "experiments" in imported(p) and not is_script(p)]
-    assert [here(path) for path in offenders] == []
-
-
-def is_script(path: Path) -> bool:
-    return "__main__" in path.read_text(encoding="utf-8")
-
-
 def test_imports_are_declared():
     """What a module imports is a dependency of the package, or of one of its extras."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -171,9 +104,3 @@ def test_imports_are_declared():
         if (names := {DISTRIBUTIONS.get(n, n) for n in imported(path) - known} - declared)
     }
     assert undeclared == {}
-
-
-def test_a_class_name_stands_once():
-    """But on the shelf, where a method's yaml names it with its slot."""
-    found = Counter(name for path in MODULES if path not in METHODS for name in class_names(path))
-    assert [name for name, count in found.items() if count > 1] == []

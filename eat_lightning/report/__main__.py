@@ -1,10 +1,12 @@
 """`python -m eat_lightning.report study=<folder>`: tables, figures and one page, all from rows.
 
-A claim is a script with `claim(study) -> Claim`; the project's are experiments/<claim>/claim.py.
+A claim is a script with a function `claim(study) -> Claim`. Those that fit any study lie in
+`report/claims/`; a study's own, such as `experiments/methods/claim.py`, is given by its path.
 """
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import re
 import sys
@@ -27,18 +29,15 @@ if TYPE_CHECKING:
     from eat_lightning.report.study import Study
     from eat_lightning.runs.run import Run
 
-_packaged = Path(__file__).parents[1] / "experiments"
-CLAIMS_DIR = _packaged if _packaged.is_dir() else Path(__file__).parents[2] / "experiments"
-# What a reader asks first comes first; claims that are not named here follow by name.
-ORDER = ["frontier", "compare", "methods", "exits", "policies", "budgets", "calibration"]
+CLAIMS_DIR = Path(__file__).with_name("claims")
+LAST = 100  # place of a claim that does not say its `PLACE` on the page
 
 
 def found_claims() -> dict[str, Path]:
-    """Our own claims by name; a claim.py without a function `claim` draws rows of another kind."""
-    scripts = {path.parent.name: path for path in CLAIMS_DIR.glob("*/claim.py")}
-    names = [name for name in ORDER if name in scripts]
-    names += sorted(scripts.keys() - names)
-    return {n: scripts[n] for n in names if "\ndef claim(" in scripts[n].read_text()}
+    """The claims that fit any study, by name: `claims/<name>.py` or `claims/<name>/claim.py`."""
+    files = {path.stem: path for path in CLAIMS_DIR.glob("[!_]*.py")}
+    folders = {path.parent.name: path for path in CLAIMS_DIR.glob("*/claim.py")}
+    return dict(sorted((files | folders).items()))
 
 
 def existing_paths(value: Any) -> Any:
@@ -94,13 +93,14 @@ def report(config: dict[str, Any]) -> Path:
     Raises ConfigError, one line per fault, before any row is read; and where there is no row.
     """
     plan = parsed(ReportSettings, config)
+    from eat_lightning.report.budgeted import check_against
     from eat_lightning.report.findings import findings, show
     from eat_lightning.report.study import open_study
 
     study = open_study(plan.study, plan.title, plan.against or "")
     known = found_claims()
     if plan.against is not None:  # before the claims, which take minutes
-        loaded(known["compare"]).check_against(study)
+        check_against(study)
     claims, lacking = make_claims(plan.claims or known, study)
     if plan.claims is not None:
         study.warnings += lacking
@@ -125,9 +125,11 @@ def print_all(head: str, lines: list[str]) -> None:
 def make_claims(scripts: dict[str, Path], study: Study) -> tuple[list[Claim], list[str]]:
     """The claims, and a line for each that these rows cannot make, with what it needs."""
     claims, lacking = [], []
-    for name, path in shown(list(scripts.items()), "claims", fewest=2):
+    modules = {name: loaded(path) for name, path in scripts.items()}
+    ordered = sorted(modules.items(), key=lambda item: getattr(item[1], "PLACE", LAST))
+    for name, module in shown(ordered, "claims", fewest=2):
         try:
-            claims.append(claim_of(path)(study))
+            claims.append(module.claim(study))
         except ConfigError as error:
             lacking.append(f"{name}: {error}")
     return claims, lacking
@@ -135,30 +137,35 @@ def make_claims(scripts: dict[str, Path], study: Study) -> tuple[list[Claim], li
 
 def claim_of(path: Path) -> Callable[[Study], Claim]:
     """The function `claim` of a script."""
-    module = loaded(path)
-    if not hasattr(module, "claim"):
-        raise ConfigError(f"{path}: has no function claim(study)")
-    return module.claim
+    return loaded(path).claim
 
 
 def loaded(path: Path) -> Any:
-    """Load a script as a package of its folder, inside one of the folder above, wherever both lie.
+    """The module of a script with a function `claim`; ConfigError where it has none.
 
-    `from .figure import ...` finds a file of its folder, so that two claims may each have one;
-    `from ..passes import ...` finds a file that several claims share.
+    A script of the user's is loaded as a package of its folder, so that `from .figure import ...`
+    finds the file beside it.
     """
-    folder = path.resolve().parent
-    above = ModuleType("claims_in_" + re.sub(r"\W", "_", str(folder.parent)))
-    above.__path__ = [str(folder.parent)]
-    name = f"{above.__name__}.{folder.name}_{path.stem}"
+    path = path.resolve()
+    if path.is_relative_to(CLAIMS_DIR):
+        inner = path.relative_to(CLAIMS_DIR).with_suffix("").parts
+        return importlib.import_module(".".join(("eat_lightning.report.claims", *inner)))
+    folder = path.parent
+    name = f"claim_in_{re.sub(r'[^a-zA-Z0-9]', '_', str(folder))}_{path.stem}"
     spec = importlib.util.spec_from_file_location(
         name, path, submodule_search_locations=[str(folder)]
     )
     if spec is None or spec.loader is None:
         raise ConfigError(f"{path}: not a Python script")
     module = importlib.util.module_from_spec(spec)
-    sys.modules |= {above.__name__: above, name: module}  # dataclasses look their module up
+    sys.modules[name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
+    return with_claim(module, path)
+
+
+def with_claim(module: ModuleType, path: Path) -> ModuleType:
+    if not hasattr(module, "claim"):
+        raise ConfigError(f"{path}: has no function claim(study)")
     return module
 
 

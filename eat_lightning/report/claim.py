@@ -1,6 +1,7 @@
 """A Claim: the tables and figures that a script makes of a study, all of it from rows.
 
-A script is a file with a function `claim(study) -> Claim`; the project's are in experiments/.
+A script is a file with a function `claim(study) -> Claim`. Claims that fit any study are in
+`report/claims/`; a study of the repository has its own in `experiments/<study>/claim.py`.
 """
 
 from __future__ import annotations
@@ -18,8 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class Claim:
-    """`answer`: a line or a few that a person takes away, with the numbers in it. `notes`: what a
-    reader must know of how it was measured, and what the claim could not say."""
+    """What rows say, as a reader meets it.
+
+    Args:
+        answer: the lines that a person takes away, with the numbers in them.
+        notes: what a reader must know of how it was measured, and what the claim could not say.
+        facts: further sentences from the rows, which a study's page may quote.
+    """
 
     name: str
     title: str
@@ -27,6 +33,14 @@ class Claim:
     tables: list[Table] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    facts: list[str] = field(default_factory=list)
+
+    def table(self, name: str) -> Table:
+        """The table of that name; ConfigError names those that there are."""
+        known = {table.name: table for table in self.tables}
+        if name not in known:
+            raise ConfigError(f"a table must be one of {', '.join(known)}, got {name!r}")
+        return known[name]
 
     def add(
         self,

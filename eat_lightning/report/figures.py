@@ -13,7 +13,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from eat_lightning.files import replacing
+from eat_lightning.files import replacing, write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -24,6 +24,7 @@ KINDS = ("pdf", "png", "svg")
 SERIES = ("#d55e00", "#0072b2", "#009e73", "#9700f2", "#a65b8a", "#9385f2", "#d90036", "#7f7f7f")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p")
 INK, MUTED, GRID, PAPER = "#1c1d21", "#74777f", "#d9dade", "#fefefe"
+DARK = {INK: "#e6e7ea", MUTED: "#a3a7b0", GRID: "#3a3d44", PAPER: "#16181d"}  # on a dark page
 NO_DATES = {  # so that a figure which is drawn again is the same file
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
     "png": {"Software": None},
@@ -93,6 +94,19 @@ def save(figure: Figure, folder: Path, kinds: Sequence[str] = KINDS) -> dict[str
         for kind, path in paths.items():
             with replacing(path) as beside:
                 beside.write_bytes(written(drawing, kind))
+    return paths
+
+
+def save_pair(figure: Figure, folder: Path) -> list[Path]:
+    """Write name.svg for light pages and name-dark.svg for dark ones; returns both paths."""
+    with style(figure.name):
+        light = written(drawn(figure), "svg").decode()
+    dark = light
+    for color, instead in DARK.items():
+        dark = dark.replace(color, instead)
+    paths = [folder / f"{figure.name}{end}.svg" for end in ("", "-dark")]
+    for path, text in zip(paths, (light, dark), strict=True):
+        write_text(path, text)
     return paths
 
 

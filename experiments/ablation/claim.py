@@ -13,16 +13,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from eat_lightning.report import cells, speed
+from eat_lightning.report import columns as col
 from eat_lightning.report.claim import Claim
+from eat_lightning.report.intervals import Interval
+from eat_lightning.report.speed import EXTREMES
 from eat_lightning.report.study import Study
 from eat_lightning.report.table import Cell as TableCell
 from eat_lightning.report.table import Table
 from eat_lightning.runs.row import method_text
 
-from .. import cells, speed
-from .. import columns as col
-from ..intervals import Interval
-from ..speed import EXTREMES
 from .factorial import OFF, PARTS, Cell, Factorial, below, factorials, name_of, parts_of, single
 from .figure import figure_of
 

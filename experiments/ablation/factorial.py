@@ -12,12 +12,11 @@ from math import exp, log, prod
 
 import numpy as np
 
+from eat_lightning.report import speed
+from eat_lightning.report.difference import Difference, difference, same_examples
+from eat_lightning.report.intervals import Interval, mean_interval
 from eat_lightning.report.study import Measured, Point, Study, grouped_by
 from eat_lightning.runs.row import THEIRS
-
-from .. import speed
-from ..difference import Difference, difference, same_examples
-from ..intervals import Interval, mean_interval
 
 PARTS = {  # each with its slot and the method that is none
     "pruning": ("reduction", "none"),

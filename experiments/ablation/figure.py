@@ -8,8 +8,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from eat_lightning.report.figures import INK, SERIES, Figure
+from eat_lightning.report.panels import bar, bare_rows
 
-from ..panels import bar, bare_rows
 from .factorial import Cell, Factorial, name_of
 
 COLORS = (SERIES[1], SERIES[0], SERIES[4])  # as in the figure of costs

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from eat_lightning.report.cells import number, words
 from eat_lightning.report.table import Cell, Column, Line, Table
 from experiments.attack.rows import AttackRow
-
-from ..cells import number, words
 
 COST = "what it costs"
 ANSWERS = "what is answered"

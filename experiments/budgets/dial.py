@@ -37,12 +37,12 @@ from eat_lightning.infer.dial_fit import (
 )
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.model.contracts import at_point
+from eat_lightning.report.intervals import mean_interval
 from eat_lightning.report.study import open_study
 from eat_lightning.runs.jsonl import read, write
 from eat_lightning.weights.dial import Budget, Dial
 from experiments.bench.tables import markdown
 from experiments.budgets.limits import Dev, dev_of
-from experiments.intervals import mean_interval
 from experiments.plane.models import open_model
 
 HERE = Path(__file__).parent

@@ -23,9 +23,9 @@ from pandas import DataFrame
 from eat_lightning.errors import ConfigError, reported
 from eat_lightning.infer.dial_fit import ExitCosts, Replay, fit_dial, full_depth_logits
 from eat_lightning.infer.recorded import Recorded
+from eat_lightning.report.baselines import fixed_beside
 from eat_lightning.report.study import Measured, Study, open_study
 from eat_lightning.weights.dial import Budget, Dial, DialPoint
-from experiments.baselines import fixed_beside
 from experiments.bench.tables import markdown
 from experiments.plane.kept import first_half
 

@@ -16,11 +16,11 @@ from pandas import DataFrame
 
 from eat_lightning.errors import ConfigError, reported
 from eat_lightning.model.specification import Specification
+from eat_lightning.report.intervals import Interval, paired_difference
 from eat_lightning.report.study import Measured, Study, grouped_by, open_study
 from eat_lightning.runs import jsonl
 from experiments.bench.tables import markdown
 
-from ..intervals import Interval, paired_difference
 from ..one_pass.losses import right
 
 ROWS = Path(__file__).parent / "rules" / "rows.jsonl"

@@ -14,12 +14,12 @@ from typing import Any
 
 from pandas import DataFrame
 
+from eat_lightning.report.intervals import Interval, paired_difference
 from eat_lightning.report.study import Measured, Study, open_study
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.row import FIXED, STATIC_BASELINE, Row
 from experiments.bench.tables import markdown, processor, ranged
 
-from ..intervals import Interval, paired_difference
 from ..one_pass.losses import loss, right
 from ..plane.rows import TimedRow, times_path
 

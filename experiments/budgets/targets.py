@@ -14,11 +14,11 @@ from itertools import pairwise
 import numpy as np
 from pandas import DataFrame
 
+from eat_lightning.report.intervals import Interval, paired_difference
 from eat_lightning.report.study import Measured, Study
 from eat_lightning.runs import jsonl
 from experiments.bench.tables import markdown
 
-from ..intervals import Interval, paired_difference
 from ..one_pass.losses import loss, right
 from ..plane.rows import TimedRow, times_path
 from . import summary

@@ -23,12 +23,11 @@ from torch import Tensor
 from eat_lightning.data.calibration import FITTED_ON
 from eat_lightning.infer.record import record
 from eat_lightning.infer.recorded import Recorded
+from eat_lightning.report.claims.calibration.metrics import ece, ece_when_calibrated
+from eat_lightning.report.intervals import mean_interval
 from eat_lightning.runs.run import Run
 from eat_lightning.train.callbacks.temperature import fit_temperature
 from experiments.bench.tables import markdown
-
-from ..intervals import mean_interval
-from .metrics import ece, ece_when_calibrated
 
 BOUND = 0.02  # EAT, section 7.2: a temperature where the ECE is above
 JUDGED_ON = ("certificate", "validation")

@@ -25,10 +25,9 @@ import torch
 from eat_lightning.data.calibration import PARTS
 from eat_lightning.data.source import Source
 from eat_lightning.errors import ConfigError, reported
+from eat_lightning.report.intervals import roc_area
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import Run, git_commit
-
-from ..intervals import roc_area
 
 ALIKE = {"mnli": (0, 2), "qqp": (1, 0)}  # labels of pairs alike and unlike
 DRAWS, SIZE = 1000, 64

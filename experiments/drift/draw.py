@@ -21,14 +21,14 @@ from scipy import stats
 
 from eat_lightning.errors import ConfigError, reported
 from eat_lightning.files import write_text
+from eat_lightning.report import columns as col
 from eat_lightning.report import figures
+from eat_lightning.report.cells import interval, words
 from eat_lightning.report.figures import INK, MARKERS, SERIES
+from eat_lightning.report.intervals import Interval
 from eat_lightning.report.table import Cell
 from eat_lightning.runs import jsonl
 
-from .. import columns as col
-from ..cells import interval, words
-from ..intervals import Interval
 from .trials import CONTROL, RECOVERY, SHIFT, Trial
 
 KEPT = Path(__file__).parent / "results"

@@ -14,14 +14,13 @@ from statistics import mean
 from typing import Any
 
 from eat_lightning.files import as_dict
+from eat_lightning.report import columns as col
 from eat_lightning.report.claim import Claim
+from eat_lightning.report.difference import difference
+from eat_lightning.report.intervals import wilson
 from eat_lightning.report.study import Measured, Point, Study
 from eat_lightning.report.table import Table
 from eat_lightning.runs.row import SETTING
-
-from .. import columns as col
-from ..difference import difference
-from ..intervals import wilson
 
 Line = dict[str, Any]
 POINTS, AGREE = 0.3, 0.99  # what is asked of a dtype: accuracy within, and equal answers at least

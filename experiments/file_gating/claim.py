@@ -18,16 +18,16 @@ from typing import Any
 import numpy as np
 
 from eat_lightning.errors import ConfigError
+from eat_lightning.report.cells import percent_text
+from eat_lightning.report.certified import held_by, setting_of
 from eat_lightning.report.claim import Claim
+from eat_lightning.report.columns import count, number, percent, table, word
 from eat_lightning.report.figures import MARKERS, SERIES, Figure
+from eat_lightning.report.intervals import Interval, wilson
+from eat_lightning.report.panels import bare_rows, dot
 from eat_lightning.report.study import Measured, Study
 from eat_lightning.report.table import Table
 
-from ..cells import percent_text
-from ..certified import held_by, setting_of
-from ..columns import count, number, percent, table, word
-from ..intervals import Interval, wilson
-from ..panels import bare_rows, dot
 from .formats import LABELS
 from .variants import KINDS
 

@@ -14,16 +14,16 @@ from typing import Any
 
 from matplotlib.lines import Line2D
 
+from eat_lightning.report import columns as col
 from eat_lightning.report.claim import Claim
+from eat_lightning.report.difference import difference
 from eat_lightning.report.figures import INK, SERIES, Figure
+from eat_lightning.report.intervals import Interval
+from eat_lightning.report.panels import bare_rows, dot
+from eat_lightning.report.speed import EXTREMES, faster, multiplied, single_ms
 from eat_lightning.report.study import Study
 from eat_lightning.report.table import Table
 
-from .. import columns as col
-from ..difference import difference
-from ..intervals import Interval
-from ..panels import bare_rows, dot
-from ..speed import EXTREMES, faster, multiplied, single_ms
 from .factorial import Cell, Factorial, Pair, factorials, left_out
 
 NEED = (

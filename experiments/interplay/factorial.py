@@ -15,12 +15,11 @@ import numpy as np
 
 from eat_lightning.model.contracts import ExitRule, overrides
 from eat_lightning.model.specification import class_of
+from eat_lightning.report.baselines import fixed_beside, twins
+from eat_lightning.report.intervals import Interval, mean_interval, paired_difference
 from eat_lightning.report.study import Measured, Point, Study, grouped_by, is_static
 from eat_lightning.runs.names import budget_of, rule_of
 from eat_lightning.runs.row import Row
-
-from ..baselines import fixed_beside, twins
-from ..intervals import Interval, mean_interval, paired_difference
 
 REDUCTIONS = ("none", "norm_topk", "ltp", "power_bert", "tome")
 RULES = ("never", "confidence", "patience", "berxit")

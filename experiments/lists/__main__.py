@@ -27,13 +27,12 @@ from eat_lightning.engines.reranker import AboutLists
 from eat_lightning.errors import reported
 from eat_lightning.infer.list_record import ListRecord
 from eat_lightning.infer.rerank import ListSchedule, Reranked, places
+from eat_lightning.report.intervals import paired_difference
 from eat_lightning.runs import jsonl
 from eat_lightning.weights.untrusted import json_of
 from experiments.bench.tables import markdown
 from experiments.lists.data import ndcg
 from experiments.lists.heads import KeptLists, scores, trained
-
-from ..intervals import paired_difference
 
 ROWS = Path(__file__).parent / "results" / "rows.jsonl"
 KEEP = 10

@@ -38,12 +38,12 @@ from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.none import Keep
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.report.intervals import roc_area
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import provenance
 from eat_lightning.weights.checkpoint import load_pretrained
 from experiments.bench.tables import markdown
-from experiments.intervals import roc_area
-from experiments.words import given_of
+from experiments.study import given_of
 
 ROWS = Path(__file__).parent / "results" / "rows.jsonl"
 LABELS = ["benign", "phishing"]

@@ -45,7 +45,7 @@ from eat_lightning.weights.untrusted import json_of
 from experiments.adapt.tune import tuned
 from experiments.bench.tables import markdown
 from experiments.long_texts.__main__ import LABELS, SIZE, joined, mails, split_of
-from experiments.words import given_of
+from experiments.study import given_of
 
 ROWS = Path(__file__).parent / "results" / "scan.jsonl"
 STRETCH = 90  # words of a stretch, about a window

@@ -11,17 +11,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from eat_lightning.report import columns as col
+from eat_lightning.report.budgeted import COLUMNS, NEED, Method, methods_of
+from eat_lightning.report.cells import points_text
 from eat_lightning.report.claim import Claim
+from eat_lightning.report.difference import Difference
 from eat_lightning.report.figures import INK, PAPER, SERIES, Figure
+from eat_lightning.report.intervals import Interval
+from eat_lightning.report.panels import dot, handles
 from eat_lightning.report.study import Study
 from eat_lightning.report.table import Table
-
-from .. import columns as col
-from ..budgeted import COLUMNS, NEED, Method, methods_of
-from ..cells import points_text
-from ..difference import Difference
-from ..intervals import Interval
-from ..panels import dot, handles
 
 AT = 0.5  # of the full FLOPs, where rows have it: fixed depth is there at a layer, 3 of 6
 IN_MS = (

@@ -38,6 +38,7 @@ from eat_lightning.model.contracts import at_point
 from eat_lightning.model.heads import pool_cls
 from eat_lightning.model.options import PassOptions
 from eat_lightning.model.packed import Packed
+from eat_lightning.report.intervals import paired_difference
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import Run
 from eat_lightning.train.kept_vectors import early_layers, kept_vectors
@@ -45,9 +46,7 @@ from eat_lightning.train.one_pass import SAMPLE, drawn
 from eat_lightning.weights.dial import Budget, Dial
 from experiments.bench.tables import markdown
 from experiments.one_pass.heads import ClassMeans, Texts, guesses, trained, weights_of
-from experiments.words import given_of
-
-from ..intervals import paired_difference
+from experiments.study import given_of
 
 ROWS = Path(__file__).parent / "results" / "rows.jsonl"
 BUDGETS, AGREE = (0.2, 0.3, 0.4, 0.5), 0.99

@@ -15,10 +15,9 @@ import numpy as np
 from pandas import DataFrame
 
 from eat_lightning.errors import ConfigError, reported
+from eat_lightning.report.intervals import paired_difference
 from eat_lightning.report.study import Measured, open_study
 from experiments.bench.tables import markdown
-
-from ..intervals import paired_difference
 
 
 def lines(measured: list[Measured]) -> Iterator[dict[str, Any]]:

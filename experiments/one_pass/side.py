@@ -39,7 +39,7 @@ from eat_lightning.train.kept_vectors import early_layers
 from eat_lightning.train.one_pass import drawn, one_cycle
 from experiments.one_pass.__main__ import EPOCHS, Bench, Tried, judged, keep, recorded_of
 from experiments.one_pass.heads import BATCH, DECAY, DROPOUT, LR
-from experiments.words import given_of
+from experiments.study import given_of
 
 RANK = 64
 VARIANT = "a low-rank adapter beside the layers"

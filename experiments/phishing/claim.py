@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 from pandas import DataFrame
 
+from eat_lightning.report import columns as col
+from eat_lightning.report.certified import Held, held_by, setting_of
 from eat_lightning.report.claim import Claim
 from eat_lightning.report.figures import INK, MARKERS, SERIES, Figure
+from eat_lightning.report.intervals import roc_area, wilson
+from eat_lightning.report.panels import dot
 from eat_lightning.report.study import Measured, Study
 from eat_lightning.report.table import Table
 
-from .. import columns as col
-from ..certified import Held, held_by, setting_of
-from ..intervals import roc_area, wilson
-from ..panels import dot
 from .triage import POSITIVE, curve, handed_on, score_of, threshold_for
 
 RECALLS = (0.95, 0.99, 0.995)

@@ -21,8 +21,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from eat_lightning.data.calibration import MARKS, plain
-
-from ..intervals import roc_area
+from eat_lightning.report.intervals import roc_area
 
 FILE = "email_phish_spam/{split}.parquet"
 Columns = dict[str, np.ndarray]

@@ -10,9 +10,8 @@ from math import floor, inf
 
 import numpy as np
 
+from eat_lightning.report.intervals import Interval, softmax, wilson
 from eat_lightning.report.study import Measured
-
-from ..intervals import Interval, softmax, wilson
 
 POSITIVE = 1  # the class's number
 ROUNDING = 1e-9  # (19 + 1) x (1 - 0.95) is to be 1

@@ -36,7 +36,7 @@ from experiments.plane.models import Model, RunModel, open_model
 from experiments.plane.rows import Plane
 from experiments.plane.show import report
 from experiments.plane.systems import Chain, Part, System, alone, exits_agree, models_agree
-from experiments.words import given_of
+from experiments.study import given_of
 
 HERE = Path(__file__).parent
 KEYS = ("runs", "kept", "records", "to", "gatekeeper", "ensembles")

@@ -13,10 +13,9 @@ from pandas import DataFrame, read_parquet
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import replacing
+from eat_lightning.report.intervals import mean_interval, paired_difference
 from eat_lightning.runs import jsonl
 from experiments.plane.systems import Judged, System
-
-from ..intervals import mean_interval, paired_difference
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.trace import Trace
+from eat_lightning.report.intervals import paired_difference
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.run import processor, provenance
@@ -48,9 +49,7 @@ from eat_lightning.weights.dial import Budget
 from experiments.plane.models import RunModel, open_model
 from experiments.plane.rows import TimedRow, times_path
 from experiments.plane.systems import Chain, Joined, Part
-from experiments.words import given_of
-
-from ..intervals import paired_difference
+from experiments.study import given_of
 
 KEYS = ("runs", "budgets", "ms", "cascades", "examples", "records", "to", "force")
 BUDGETS, REPEATS, BATCH, WARM_UP = (0.06, 0.13, 0.21, 0.3, 0.38, 0.5, 0.6), 3, 32, 20

@@ -11,11 +11,10 @@ from pathlib import Path
 
 from eat_lightning.model.specification import Specification
 from eat_lightning.report.claim import Claim
+from eat_lightning.report.columns import number, table, word
 from eat_lightning.report.study import Measured, Study
 from eat_lightning.report.table import Cell, Column
 from eat_lightning.runs.row import label
-
-from ..columns import number, table, word
 
 
 def score_of(m: Measured) -> float:

@@ -20,14 +20,13 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from pandas import DataFrame
 
 from eat_lightning.errors import ConfigError, reported
+from eat_lightning.report import columns as col
 from eat_lightning.report import figures
 from eat_lightning.report.figures import SERIES, Figure
 from eat_lightning.report.table import Cell, Table
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import write_text
 from experiments.serving.rows import LoadRow
-
-from .. import columns as col
 
 HERE = Path(__file__).parent
 PAGE = HERE / "load.md"

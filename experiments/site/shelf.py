@@ -11,10 +11,10 @@ from pathlib import Path
 
 from eat_lightning.config import CONFIG_DIR
 from eat_lightning.model.specification import class_of, rule_learns
+from eat_lightning.report.baselines import gains_in
 from eat_lightning.runs import row as rows
 from eat_lightning.runs.names import SLOTS as IN_ROWS
 from eat_lightning.runs.names import USUAL
-from experiments.baselines import gains_in
 from experiments.site.how import files, shown
 from experiments.site.made import ROOT, Page
 from experiments.site.pictures import picture

@@ -6,9 +6,9 @@ import pytest
 from frontiers import eat_run, static_run
 from studies import EAT, keep, make_row
 
+from eat_lightning.report.baselines import Entry
+from eat_lightning.report.speed import batch_ms, faster, single_ms, sorted_ms
 from eat_lightning.report.study import Study, open_study
-from experiments.baselines import Entry
-from experiments.speed import batch_ms, faster, single_ms, sorted_ms
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ import torch
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from eat_lightning.measure.oracle import oracle_exit
-from eat_lightning.train.callbacks.temperature import ece as ece_of_logits
-from experiments.calibration.metrics import (
+from eat_lightning.report.claims.calibration.metrics import (
     aurc,
     ece,
     excess_aurc,
 )
-from experiments.intervals import softmax
+from eat_lightning.report.intervals import softmax
+from eat_lightning.train.callbacks.temperature import ece as ece_of_logits
 
 
 @pytest.mark.parametrize("seed", range(3))

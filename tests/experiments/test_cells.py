@@ -2,9 +2,9 @@
 
 import pytest
 
-from experiments import cells
-from experiments.difference import Difference
-from experiments.intervals import Interval
+from eat_lightning.report import cells
+from eat_lightning.report.difference import Difference
+from eat_lightning.report.intervals import Interval
 
 
 @pytest.mark.parametrize(

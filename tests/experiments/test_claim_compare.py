@@ -15,7 +15,7 @@ from eat_lightning.report.study import open_study
 
 def compare(folder: Path, against: str) -> Claim:
     study = open_study([str(folder)], against=against)
-    return claim_of(CLAIMS_DIR / "compare" / "claim.py")(study)
+    return claim_of(CLAIMS_DIR / "compare.py")(study)
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from studies import claim_in
 from eat_lightning.model.flops import dense_flops, layer_flops
 from eat_lightning.model.shape import Shape
 from eat_lightning.report import figures
+from eat_lightning.report.claims.cost.formulas import Expected, coefficients
 from eat_lightning.report.study import open_study
-from experiments.cost.formulas import Expected, coefficients
 
 claim = partial(claim_in, "cost")
 

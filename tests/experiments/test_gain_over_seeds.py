@@ -8,8 +8,8 @@ import pytest
 from studies import EAT, keep, make_recorded, make_row
 
 from eat_lightning.measure.gain import Answers, Judged, mean_gains
+from eat_lightning.report.baselines import Entry
 from eat_lightning.report.study import open_study
-from experiments.baselines import Entry
 
 # Who is right at layers 4 and 6; those right at 4 are sure and leave. 10 FLOPs for each layer.
 SEEDS = {1: ([1, 1, 0, 0], [1, 1, 1, 0]), 2: ([1, 0, 0, 0], [1, 1, 1, 1])}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from experiments.intervals import (
+from eat_lightning.report.intervals import (
     Interval,
     mcnemar,
     mean_interval,

@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from eat_lightning.report import figures
+from eat_lightning.report import figures, labels
 from eat_lightning.report.figures import Figure
-from experiments import labels
 
 
 def test_labels_do_not_overlap() -> None:

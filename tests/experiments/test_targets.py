@@ -2,9 +2,9 @@
 
 import pytest
 
+from eat_lightning.report.intervals import Interval
 from experiments.budgets.summary import STUDENT
 from experiments.budgets.targets import Target, equal_time_line, student_line
-from experiments.intervals import Interval
 from experiments.plane.rows import TimedRow
 
 

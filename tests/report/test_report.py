@@ -15,7 +15,6 @@ from eat_lightning.overrides import with_paths_listed
 from eat_lightning.report import __main__ as cli
 from eat_lightning.report.__main__ import main, report
 from eat_lightning.report.study import open_study
-from experiments.__main__ import main as one_claim
 from experiments.kept import keep as keep_study
 
 FOUND = (
@@ -63,8 +62,8 @@ def test_a_report_of_a_small_study(made: Path):
     assert "Accuracy against time" in text
     assert text.partition("\n\n")[2].startswith(FOUND)
     results, _, absent = text.partition("## Not made")
-    assert "ablation: " in absent
-    assert "ablation: " not in results
+    assert "budgets: " in absent
+    assert "budgets: " not in results
 
 
 def test_a_report_of_kept_rows_is_the_same(made: Path, tmp_path: Path, capsys):
@@ -89,7 +88,7 @@ def test_a_report_ends_in_a_table_a_finding_its_page_and_what_comes_next(
 ):
     """The end of `make quickstart`; claims that were not made are on the page alone."""
     known = cli.found_claims()
-    monkeypatch.setattr(cli, "found_claims", lambda: {n: known[n] for n in ("exits", "ablation")})
+    monkeypatch.setattr(cli, "found_claims", lambda: {n: known[n] for n in ("exits", "budgets")})
     monkeypatch.setattr(cli, "shown_runs", lambda _: [SimpleNamespace(folder="outputs/run")])
     monkeypatch.setattr(cli, "which", lambda _: "bin/eat")
     made = report(config(f"study={study_of(tmp_path)}", "examples=0", "formats=[]"))
@@ -100,14 +99,14 @@ def test_a_report_ends_in_a_table_a_finding_its_page_and_what_comes_next(
     ]
     assert (finding, page) == (FOUND, f"report: {made / 'index.html'}")
     assert following == "next: eat predict run=outputs/run < lines.txt"
-    assert "ablation" not in out + err
-    assert "ablation: " in (made / "index.html").read_text()
+    assert "budgets: " not in out + err
+    assert "budgets: " in (made / "index.html").read_text()
 
 
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["claims=[nonsense]", "study=x"], "claims must be among frontier.*got 'nonsense'"),
+        (["claims=[nonsense]", "study=x"], "claims must be among .*frontier.*got 'nonsense'"),
         ([], "study must name a folder of runs"),
         (["study=x", "formats=[gif]"], "formats.0 must be one of png, svg.*got 'gif'"),
         (["study=x", f"to={__file__}"], "to must be a folder, and .* is a file"),
@@ -127,23 +126,10 @@ def test_a_claim_that_fails_for_want_of_rows_leaves_the_others(tmp_path: Path, m
         "def claim(study):\n"
         "    return Claim('mine', 'My own', [f'{len(study.measured)} rows'])\n"
     )
-    folder = report(config(f"study={tmp_path}", "examples=0", f"claims=[{mine},ablation]"))
+    folder = report(config(f"study={tmp_path}", "examples=0", f"claims=[{mine},budgets]"))
     text = (folder / "report.md").read_text()
     assert "2 rows" in text
-    assert "ablation: " in text
-
-
-def test_a_claim_by_itself_is_shown_in_the_terminal(tmp_path: Path, capsys):
-    one_claim("exits", f"study={study_of(tmp_path)}")
-    out = capsys.readouterr().out
-    assert "Who leaves where on sst2" in out
-    assert "sst2, eat at tau 0.9: of 6 layers, 50 % at layer 4 leave" in out
-    for arguments, said in (
-        (["nonsense"], "a claim must be one of frontier.*got 'nonsense'"),
-        (["exits", "runs=x"], "only study=<folder> and against=<method> are known, got runs=x"),
-    ):
-        with pytest.raises(ConfigError, match=said):
-            one_claim(*arguments)
+    assert "budgets: " in text
 
 
 def test_exit_status_and_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path):

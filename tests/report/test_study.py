@@ -8,9 +8,9 @@ import pytest
 from studies import EAT, keep, make_recorded, make_row
 
 from eat_lightning.errors import ConfigError
+from eat_lightning.report.baselines import own_static_of
 from eat_lightning.report.study import open_study
 from eat_lightning.runs.row import write
-from experiments.baselines import own_static_of
 
 
 def two_seeds(folder: Path) -> Path:

@@ -1,0 +1,69 @@
+"""Certificates of a study's runs: what each chose, and what its risk is on other examples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from eat_lightning.model.specification import MODEL_SLOTS
+from eat_lightning.report.cells import percent_text
+from eat_lightning.report.intervals import Interval, mean_interval, wilson
+from eat_lightning.report.study import Measured, Study
+from eat_lightning.runs.certificate import FOLDER, Certificate
+
+
+def setting_of(measured: Measured) -> str:
+    """ "tau 0.9", "full depth" """
+    never = measured.row.exit.kind == "never" and not measured.row.baseline
+    return "full depth" if never else measured.row.title
+
+
+@dataclass(frozen=True)
+class Held:
+    """A certificate, the row of the exits that it chose, and the risk there on that row's split."""
+
+    certificate: Certificate
+    measured: Measured
+    risk: Interval
+
+    @property
+    def exits(self) -> str:
+        return "full depth" if self.certificate.fallback else setting_of(self.measured)
+
+    @property
+    def answer(self) -> str:
+        """Say what was chosen, and the risk there."""
+        risk = percent_text(self.risk)
+        return f"{self.certificate.name}: {self.exits}, on validation {risk}."
+
+
+def held_by(study: Study, measured: Sequence[Measured]) -> list[Held]:
+    """Certificates whose exits and reduction one of these rows has. At full depth that is the row
+    of the rule never."""
+    found = []
+    for run in study.runs:
+        here = [m for m in measured if m.folder == run.folder and m.outcome is not None]
+        for path in sorted((run.folder / FOLDER).glob("*.json")):
+            held = Certificate.read(run, path.stem)
+            rows = [
+                m
+                for m in here
+                if all(getattr(m.row, slot) == held.holds_for[slot] for slot in MODEL_SLOTS)
+            ]
+            found += [Held(held, m, risk_of(held, m)) for m in rows[:1]]
+    return found
+
+
+def risk_of(held: Certificate, measured: Measured) -> Interval:
+    """The risk with its 95 % interval over examples: Wilson's where each loses 0 or 1, else
+    bootstrap."""
+    outcome, risk = measured.known, held.risk.build()
+    full_B = outcome.recorded.guesses[measured.row.num_layers].argmax(1)
+    early_B, labels_B = outcome.logits_BC.argmax(1), outcome.recorded.labels
+    losses_B = risk.losses(full_B, early_B, labels_B)
+    losses_B = losses_B[~np.isnan(losses_B)]
+    if risk.low < 0:
+        return mean_interval(losses_B)
+    return wilson(float(losses_B.sum()), len(losses_B))

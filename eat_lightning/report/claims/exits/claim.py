@@ -1,0 +1,130 @@
+"""Where examples leave, how right they are, and how depth goes with the text (EAT, figure 6).
+
+    python -m experiments exits study=outputs/frontier
+
+Shares need rows alone, the rest their examples: python -m eat_lightning.measure
+run=outputs/frontier. Difficulty is known of toy data: python -m eat_lightning.train data=toy ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from eat_lightning.report import cells
+from eat_lightning.report import columns as col
+from eat_lightning.report.claim import Claim
+from eat_lightning.report.claims.exits.figure import figures_of
+from eat_lightning.report.claims.exits.rule import Rule, place
+from eat_lightning.report.difference import Difference
+from eat_lightning.report.passes import USUAL, Pass, how_chosen, passes
+from eat_lightning.report.study import Study
+from eat_lightning.report.table import Table
+
+SAME = "95 % Wilson interval, over seeds as of one seed's number"
+FEW = 10  # percent of the examples: what fewer cost says little about leaving early
+
+COLUMNS = [
+    col.word("model", "model"),
+    col.word("rule", "rule"),
+    col.word("where", "left at"),
+    col.seeds(),
+    col.number("n", "n", digits=0, help="examples that left there, mean over seeds"),
+    col.spread("share", "share", help="of all examples, percent, mean ± sd over seeds"),
+    col.percent("accuracy", "right", help=f"of those that left there, percent; {SAME}"),
+    col.percent("last", "last layer", help="right of it on the same, percent"),
+    col.percent("harm", "harm", help=f"wrong where the last layer is right, percent; {SAME}"),
+    col.percent("help", "help", help=f"right where the last layer is wrong, percent; {SAME}"),
+    col.points("to_last", "Δ last layer", help=f"points of the whole split; {col.PAIRED}"),
+    col.p_value("p", "to_last", col.MCNEMAR),
+    *map(col.values, ("split", "dtype", "device", "commit")),
+]
+DEPTH_COLUMNS = [
+    col.word("model", "model"),
+    col.word("rule", "rule"),
+    col.word("bin", "examples of"),
+    col.seeds(),
+    col.count("n", "n", help="examples"),
+    col.interval("depth", "depth", help=f"layers run, mean; {col.PAIRED}"),
+    col.percent("accuracy", "right", help=f"percent; {SAME}"),
+]
+PLACE = 40  # on the page
+
+
+def claim(study: Study) -> Claim:
+    """A table and figures for each task in which some example leaves early."""
+    tasks = {task: [p for p in passes(study, task) if p.early] for task in study.tasks}
+    whole = Claim("exits", "Early exits: who leaves where")
+    for task, early in tasks.items():
+        if early:
+            rules = [Rule(each, point) for each in early for point in each.early]
+            lines = [line for each in rules if each.usual for line in answers(task, each)]
+            whole.add(lines, tables_of(task, rules), figures_of(task, rules))
+    whole.add(how_chosen(p for early in tasks.values() for p in early), notes=notes(tasks))
+    return whole.or_lacking(need(study))
+
+
+def need(study: Study) -> str:
+    """Exits that nobody took are not the same as none."""
+    measure = "python -m eat_lightning.measure run=outputs/<study>"
+    if any(len(m.row.temperature) > 1 for m in study.measured):
+        return f"there are exits, and nobody left early: {measure} budgets=[0.5]"
+    exits = "of runs with exits (head.layers=[3,4] exit=confidence)"
+    return f"no row here has an example that left early: {measure} {exits}"
+
+
+def tables_of(task: str, rules: Sequence[Rule]) -> list[Table]:
+    who = col.table(
+        f"exits-{task}",
+        f"Who leaves where on {task}, and whether the layers skipped would have helped",
+        "The last layer's guess on the same examples is what they would have got by staying.",
+        COLUMNS,
+        [line for rule in rules for line in rule.places],
+    )
+    depth = col.table(
+        f"depth-{task}",
+        f"Depth by the text, on {task}",
+        f"{USUAL} Bins of length hold about equal numbers.",
+        DEPTH_COLUMNS,
+        [line for r in rules if r.usual for line in (*r.lengths, *r.difficulties)],
+    )
+    return [who, depth]
+
+
+def answers(task: str, rule: Rule) -> Iterator[str]:
+    """List the shares that leave, their cost, and how depth goes with the text."""
+    last, shares = rule.found.row.num_layers, rule.shares.mean()
+    head = f"{task}, {rule.found.name} at {rule.point.title}:"
+    left = [f"{share:.0f} % at layer {k}" for k, share in shares.items() if k != last]
+    line = f"{head} of {last} layers, {', '.join(left)} leave"
+    if rule.examples is None:
+        yield f"{line}."
+        return
+    early = place(rule, "", rule.examples["depth"] < last)
+    right, harm = (cells.percent(early[key]).text for key in ("accuracy", "harm"))
+    line += f"; of these {right} % are right, and {harm} % wrong where the last layer is right. "
+    yield line + cost(early["to_last"], shares[shares.index != last].sum())
+    for kind in (rule.lengths, rule.difficulties):
+        if len(kind) > 1:
+            low, high = (f"depth {d['depth'].value:.2f} at {d['bin']}" for d in (kind[0], kind[-1]))
+            yield f"{head} {low}, {high}."
+
+
+def cost(gain: Difference, left: float) -> str:
+    """Say the cost of early exits to the whole split; left: percent of the examples that did."""
+    if gain.interval is not None and gain.interval.low == gain.interval.high == 0:
+        if left < FEW:
+            return f"Fewer than {FEW} % leave early: too few to say what that costs."
+        return "Leaving early costs no point of accuracy."
+    return f"Leaving early changes accuracy by {cells.points_text(gain)} points."
+
+
+def notes(tasks: dict[str, list[Pass]]) -> Iterator[str]:
+    """List notes for a reader, and the gaps of the data."""
+    yield "Who leaves does not depend on the batch: each example decides for itself."
+    if none := [task for task, passed in tasks.items() if not passed]:
+        yield f"No example of these leaves early: {', '.join(none)}."
+    passed = [p for each in tasks.values() for p in each]
+    if absent := [f"{p.row.task} {p.name}" for p in passed if not p.runs]:
+        yield f"Without examples, so shares alone: {', '.join(absent)} (measure again)."
+    if not any(r.difficulty is not None for p in passed for r in p.recorded):
+        yield "No data here says how difficult an example is; toy data do (data=toy)."

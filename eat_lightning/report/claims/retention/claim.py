@@ -1,0 +1,191 @@
+"""Tokens kept: as scheduled and as observed while training, and against the length of the input
+(EAT, figures 2 and 5).
+
+    python -m experiments retention study=outputs/frontier
+
+Serves any study with a run that reduces; the curves need the run folders, the lengths the examples
+beside the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from eat_lightning.report import cells
+from eat_lightning.report import columns as col
+from eat_lightning.report.claim import Claim
+from eat_lightning.report.claims.retention.figure import length_figure, mean_of, training_figure
+from eat_lightning.report.claims.retention.kept import (
+    WHOLE,
+    Ends,
+    Kept,
+    Training,
+    end_of,
+    named,
+    quarters,
+    reducing,
+    training_of,
+    within,
+)
+from eat_lightning.report.study import Study
+from eat_lightning.report.table import Cell, Table
+
+NOT_COUNTED = "not what algorithm 1 counts"
+NO_EXAMPLES = "the examples were not kept: no lengths"
+PAPER_READS = (
+    "The paper reads its figure 5 as pruning more aggressively on shorter inputs. It is the "
+    "opposite, there as here: [CLS] is exempt and ceil() rounds up what is kept at each pruning "
+    "layer, which weighs more the fewer tokens there are, so that short inputs keep more than the "
+    "schedule says and long ones approach it from above."
+)
+WHAT = (
+    "Retention: tokens entering the last executed layer / tokens at first. Who leaves early passed "
+    "fewer pruning layers, so that exits raise it."
+)
+END = "mean over the last tenth of the logged steps"
+SELECT = "at the last validation, nobody leaving"
+
+COLUMNS = [
+    col.word("model", "model"),
+    col.word("setting", "setting"),
+    col.seeds(),
+    col.values("num_examples", "n", "examples"),
+    col.number("depth", "depth", help="layers run, mean over examples"),
+    col.number("scheduled", "scheduled", digits=3, help="product of 1 - ratio over pruning layers"),
+    col.number("with_cls", "+ [CLS]", digits=3, help="were [CLS] exempt and nothing rounded"),
+    col.number("predicted", "+ ceil()", digits=3, help="algorithm 1's count at these lengths"),
+    col.interval("retention", "observed", help="mean over examples; interval: 95 %, bootstrap"),
+]
+TRAINING_COLUMNS = [
+    col.word("model", "model"),
+    col.seeds(),
+    col.number("steps", "steps"),
+    col.number("scheduled", "scheduled", digits=3, help=END),
+    col.number("observed", "observed", digits=3, help=f"training batches; {END}"),
+    col.number("above", "observed - scheduled", digits=3, help=END),
+    col.number("select", "on the selection split", digits=3, help=SELECT),
+]
+PLACE = 70  # on the page
+
+
+def claim(study: Study) -> Claim:
+    """For each task the curves of training, retention by length, and tables of both."""
+    whole = Claim("retention", "Tokens kept", notes=[WHAT, PAPER_READS])
+    for task in study.tasks:
+        found = reducing(study, task)
+        trained = [t for kept in found if (t := training_of(study, kept)) is not None]
+        known = [kept for kept in found if kept.examples is not None]
+        figures = [training_figure(task, trained)] if trained else []
+        figures += [length_figure(task, known)] if known else []
+        lines = [line for kept in known for line in answer(task, kept)]
+        tables = [table_of(task, found, known), training_table(task, trained)]
+        whole.add(lines, tables, figures, missing(task, found, known, trained))
+    return whole.or_lacking(
+        "no row here has a reduction with a ratio: train one, such as "
+        "python -m eat_lightning.train model=eat_pruned, and measure it"
+    )
+
+
+def table_of(task: str, found: Sequence[Kept], known: Sequence[Kept]) -> Table:
+    bins = {f"length_{i}": ends for i, ends in enumerate(bins_of(known), start=1)}
+    help = "mean retention at these lengths"
+    by_length = [col.interval(key, named(ends), help=help) for key, ends in bins.items()]
+    caption = (
+        f"{task}: share of the tokens that enter the last layer that was run. By quarters of the "
+        "inputs' lengths, in tokens."
+    )
+    lines = [line for kept in found for line in lines_of(kept, bins)]
+    columns = [*COLUMNS, *by_length]
+    return col.table(f"retention-{task}", f"Tokens kept on {task}", caption, columns, lines)
+
+
+def bins_of(known: Sequence[Kept]) -> list[Ends]:
+    return quarters(known[0].examples["length"]) if known else []
+
+
+def lines_of(kept: Kept, bins: dict[str, Ends]) -> Iterator[dict[str, Any]]:
+    """Every layer run, then each exit rule; from the rows alone where examples were not kept."""
+    line: dict[str, Any] = {"model": kept.model, "scheduled": kept.scheduled}
+    if kept.examples is None:
+        for point in kept.found.points:
+            known = {"setting": point.setting, "depth": point.mean("depth"), "flags": [NO_EXAMPLES]}
+            retention = cells.number(point.mean("retention"), 3)
+            yield line | known | {"retention": retention, "point": point}
+        return
+    whole, e = kept.found.point, kept.examples
+    line |= {"with_cls": e["with_cls"].mean(), "predicted": e["counted"].mean()}
+    line |= {"setting": WHOLE, "depth": float(whole.row.num_layers), "point": whole}
+    otherwise = not np.allclose(e[WHOLE], e["counted"])
+    yield line | shares(kept, WHOLE, bins, (NOT_COUNTED,) if otherwise else ())
+    for setting, point in kept.points.items():
+        line = {"model": kept.model, "setting": setting, "depth": point.mean("depth")}
+        yield line | {"point": point} | shares(kept, setting, bins)
+
+
+def shares(
+    kept: Kept, setting: str, bins: dict[str, Ends], flags: tuple[str, ...] = ()
+) -> dict[str, Cell]:
+    """Mean retention with its interval, of all examples and of those of each length."""
+    parts = {key: within(kept.examples, ends)[setting] for key, ends in bins.items()}
+    found = {key: share(part) for key, part in parts.items() if len(part)}
+    return {"retention": share(kept.examples[setting], flags)} | found
+
+
+def share(values: Any, flags: tuple[str, ...] = ()) -> Cell:
+    found = mean_of(values)
+    return Cell(found.value, f"{found.value:.3f}", found.low, found.high, flags)
+
+
+def answer(task: str, kept: Kept) -> Iterator[str]:
+    """The ceil() effect with its numbers, and what exits make of it."""
+    e, means = kept.examples, kept.examples.mean()
+    cls, counted, left = (means[name] for name in ("with_cls", "counted", WHOLE))
+    bins = quarters(e["length"])
+    ends = [f"{within(e, bins[i])[WHOLE].mean():.3f} of {named(bins[i])}" for i in (0, -1)]
+    yield (
+        f"{task}, {kept.model}: {kept.scheduled:.3f} is scheduled, {left:.3f} is left where "
+        f"every layer is run, for [CLS] adds {cls - kept.scheduled:.3f} and ceil() "
+        f"{counted - cls:.3f}. The shorter, the more is left: {', '.join(ends)}."
+    )
+    if told := [f"{means[setting]:.3f} at {setting}" for setting in kept.points]:
+        yield f"{task}, {kept.model}, with exits: {', '.join(told)}."
+
+
+def training_table(task: str, trained: Sequence[Training]) -> Table:
+    caption = (
+        f"{task}: share of the tokens that is left when training ends. What training batches keep "
+        "is of training texts, whose lengths are not those of the selection split."
+    )
+    title = f"Scheduled and observed retention on {task}"
+    lines = [training_line(training) for training in trained]
+    return col.table(f"retention-{task}-training", title, caption, TRAINING_COLUMNS, lines)
+
+
+def training_line(training: Training) -> dict[str, Any]:
+    goal, seen = end_of(training.goal), end_of(training.seen)
+    above, steps = seen - goal, training.steps
+    return {
+        "model": training.kept.model,
+        "point": training.point,
+        "steps": Cell(steps, f"{steps:,}"),
+        "scheduled": goal,
+        "observed": seen,
+        "above": Cell(above, f"{above:+.3f}"),
+        "select": float(training.select.iloc[-1]),
+    }
+
+
+def missing(
+    task: str, found: Sequence[Kept], known: Sequence[Kept], trained: Sequence[Training]
+) -> Iterator[str]:
+    """Name the models that lack data, and which."""
+    shown = {
+        "no curves, since its run folders are not at hand": [t.kept for t in trained],
+        "nothing by length, since its examples were not kept": known,
+    }
+    for why, some in shown.items():
+        if absent := [kept.model for kept in found if kept not in some]:
+            yield f"{task}, {', '.join(absent)}: {why}."

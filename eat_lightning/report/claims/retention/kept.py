@@ -1,0 +1,139 @@
+"""Which tokens are kept in a study: by schedule and by observation, over training and by length.
+
+Shapes: B examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+from pandas import DataFrame, Series
+
+from eat_lightning.report.claims.retention.pruning import ratios_of, scheduled, staircase, with_cls
+from eat_lightning.report.passes import Pass, by_seed, examples_of, passes, with_examples
+from eat_lightning.report.study import Point, Study
+from eat_lightning.runs.run import Run
+
+NAMES = ("train/strength", "train/scheduled_retention", "train/retention", "select/retention")
+WHOLE = "every layer run"
+END = 0.1  # share of the logged steps that count as the end of training
+Ends = tuple[int, int]  # the first and the last length of a group
+
+
+class Kept:
+    """A body with a reduction. `examples`: a line for each example, seeds averaged, with its
+    `length`, what the schedule `with_cls` and algorithm 1 (`counted`) leave, and what was left with
+    every layer run and under each rule by which some leave early (`points`, by setting); None where
+    examples are not at hand."""
+
+    def __init__(self, found: Pass, ratios: list[Fraction]):
+        self.found, self.model, self.ratios = found, found.name, ratios
+        self.scheduled = scheduled(ratios)
+        self.points: dict[str, Point] = {}
+        self.examples: Any = DataFrame(self.columns()) if found.runs else None
+
+    def columns(self) -> dict[str, Any]:
+        tokens = [recorded.tokens_LB for recorded in self.found.recorded]
+        lengths_B = tokens[0][0]
+        found = {
+            "length": lengths_B,
+            "with_cls": with_cls(lengths_B, self.ratios),
+            "counted": staircase(lengths_B, self.ratios),
+            WHOLE: np.mean([tokens_LB[-1] / tokens_LB[0] for tokens_LB in tokens], axis=0),
+        }
+        for point in self.found.early:
+            if (e := examples_of(point)) is not None:
+                found[point.setting] = by_seed(e, e["retention"]).mean(0)
+                self.points[point.setting] = Point(with_examples(point.members))
+        return found
+
+
+def reducing(study: Study, task: str) -> list[Kept]:
+    """The task's bodies whose reduction has a ratio above 0 somewhere."""
+    every = passes(study, task)
+    ratios = [ratios_of(p.row.reduction.arguments, p.row.num_layers, p.row.strength) for p in every]
+    return [Kept(p, own) for p, own in zip(every, ratios, strict=True) if own and any(own)]
+
+
+def quarters(lengths: Any, parts: int = 4) -> list[Ends]:
+    """(first, last) length of each quarter of the examples; fewer where many have one length."""
+    lengths_B = np.asarray(lengths)
+    inner = np.quantile(lengths_B, np.arange(1, parts) / parts, method="inverted_cdf")
+    ends = np.unique([lengths_B.min() - 1, *inner, lengths_B.max()]).tolist()
+    return [(low + 1, high) for low, high in pairwise(ends)]
+
+
+def named(ends: Ends) -> str:
+    low, high = ends
+    return f"{low} tokens" if low == high else f"{low} to {high} tokens"
+
+
+def within(examples: Any, ends: Ends) -> Any:
+    return examples[examples["length"].between(*ends)]
+
+
+@dataclass
+class Training:
+    """Log of the runs behind a backbone, seeds averaged, over the epochs that were done: the
+    schedule's strength and what it says, and what was seen in training and on the selection
+    split."""
+
+    kept: Kept
+    point: Point
+    epochs: float
+    steps: int
+    strength: Series
+    goal: Series
+    seen: Series
+    select: Series
+
+
+def end_of(curve: Series) -> float:
+    """Mean over the last tenth of the steps."""
+    return float(curve.iloc[-max(1, round(END * len(curve))) :].mean())
+
+
+def training_of(study: Study, kept: Kept) -> Training | None:
+    """None where no run folder is at hand, or its curves are not. Seeds of other numbers of steps
+    than the first are left out."""
+    members = {m.folder: m for point in reversed(kept.found.points) for m in point.members}
+    runs = {folder: run for folder, m in members.items() if (run := study.run_of(m)) is not None}
+    logs = {folder: logged(run) for folder, run in runs.items() if run.done.get("steps")}
+    logs = {folder: log for folder, log in logs.items() if {*NAMES} <= {*log}}
+    if not logs:
+        return None
+    first = runs[min(logs, key=lambda folder: members[folder].row.seed)]
+    steps, epochs = first.done["steps"], float(first.config["trainer"]["max_epochs"] or 1)
+    alike = [folder for folder in logs if runs[folder].done["steps"] == steps]
+    curves = [averaged([logs[folder][name] for folder in alike], epochs / steps) for name in NAMES]
+    point = Point(sorted((members[folder] for folder in alike), key=lambda m: m.row.seed))
+    return Training(kept, point, epochs, steps, *curves)
+
+
+def averaged(curves: Sequence[Series], epochs_per_step: float) -> Series:
+    """Over the steps that all seeds logged."""
+    found = pandas.concat([curve.dropna() for curve in curves], axis=1, join="inner").mean(axis=1)
+    return found.set_axis((found.index.to_numpy(np.int64) + 1) * epochs_per_step)
+
+
+def logged(run: Run) -> Any:
+    """Return training's log, a line for each step, over all attempts of a run that was killed and
+    resumed (a step that was done twice counts once, the later one)."""
+    paths = sorted(run.folder.glob("csv*/metrics.csv"), key=attempt)
+    if not paths:
+        return DataFrame()
+    # A killed run may leave half a line, which has no step; groupby leaves it out.
+    found = pandas.concat([pandas.read_csv(path) for path in paths]).groupby("step").last()
+    return found.dropna(axis=1, how="all")
+
+
+def attempt(path: Path) -> int:
+    number = path.parent.name.partition("-")[2]
+    return int(number) if number.isdigit() else 1

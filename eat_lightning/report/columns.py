@@ -1,0 +1,126 @@
+"""Columns with how their cells are made of whatever a line is about, and tables from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from eat_lightning.report import cells
+from eat_lightning.report.result import Result
+from eat_lightning.report.study import Point
+from eat_lightning.report.table import Cell, Column, Line, Table
+
+Of = Callable[[Any], Any] | str  # a str: the way from an item, such as "entry.gain"
+
+# What columns of several tables say of themselves.
+PAIRED = "95 % interval: paired bootstrap over the examples, seeds averaged"
+MCNEMAR = "p of McNemar's exact test, two-sided; over seeds the median (lowest to highest)"
+
+
+def getter(of: Of) -> Callable[[Any], Any]:
+    """Make a function that reads a value off an item, which is a dict or an object.
+
+    It gives None where a dict or a `Result` has no such key, or where something on the path is
+    None."""
+    if not isinstance(of, str):
+        return of
+    names = of.split(".")
+
+    def get(item: Any) -> Any:
+        for name in names:
+            known = item.get(name) if isinstance(item, dict) else None
+            if isinstance(item, Result):
+                known = item[name]
+            plain = item is None or isinstance(item, dict | Result)
+            item = known if plain else getattr(item, name)
+        return item
+
+    return get
+
+
+def shown(
+    key: str,
+    title: str,
+    of: Of = "",
+    help: str = "",
+    *,
+    cell: Callable[..., Cell],
+    numeric: bool = True,
+    **how: Any,
+) -> Column:
+    """Make a column whose cells are `cell(value, **how)`; a value that is a cell stays as it is."""
+    get = getter(of or key)
+
+    def show(item: Any) -> Cell:
+        value = get(item)
+        return value if isinstance(value, Cell) else cell(value, **how)
+
+    return Column(key, title, help, numeric, cell=show)
+
+
+word = partial(shown, cell=cells.words, numeric=False)
+count = partial(shown, cell=cells.words)  # a whole number, as it is
+interval = partial(shown, cell=cells.interval)  # a `statistics.Interval`
+percent = partial(shown, cell=cells.percent)  # a share with its interval
+points = partial(shown, cell=cells.points)  # a `compare.Difference`
+spread = partial(shown, cell=cells.over_seeds)  # values of seeds: mean ± sd
+
+
+def number(key: str, title: str, of: Of = "", digits: int = 2, help: str = "") -> Column:
+    return shown(key, title, of, help, cell=cells.number, digits=digits)
+
+
+def p_value(key: str, of: Of = "", help: str = "") -> Column:
+    """The p of a `compare.Difference`."""
+    return shown(key, "p", of, help, cell=cells.p_value)
+
+
+def accuracy(of: Of = "point", help: str = "percent, mean ± sd over seeds") -> Column:
+    """Show the accuracy of a setting."""
+    return shown("accuracy", "accuracy", of, help, cell=cells.accuracy)
+
+
+def field(name: str, title: str, digits: int = 2, help: str = "", of: Of = "point") -> Column:
+    """Show a field of rows: its mean over the seeds of a line's setting."""
+    get = getter(of)
+    return number(name, title, lambda item: get(item).mean(name), digits, help)
+
+
+def values(name: str, title: str = "", help: str = "", key: str = "", of: Of = "point") -> Column:
+    """Show a field of rows: its different values over seeds."""
+    how = {"cell": cells.several, "name": name, "numeric": False}
+    return shown(key or name, title or name, of, help, **how)
+
+
+def seeds(key: str = "seeds", title: str = "seeds", of: Of = "point") -> Column:
+    help = "how many, and in brackets which"
+    return shown(key, title, of, help, cell=cells.seeds, numeric=False)
+
+
+def grouped(group: str, columns: Iterable[Column]) -> list[Column]:
+    return [replace(column, group=group) for column in columns]
+
+
+def table(
+    name: str,
+    title: str,
+    caption: str,
+    columns: Sequence[Column],
+    items: Iterable[Any],
+    about: Of | None = "point",
+    flags: Callable[[Any], Iterable[str] | None] | None = None,
+) -> Table:
+    """A line for each item, with flags such as those under a dict's key of that name. Where it is
+    about a setting, one seed alone is flagged; about=None: it is about none."""
+
+    def line(item: Any) -> Line:
+        of = None if about is None else getter(about)(item)
+        marks = flags(item) if flags else item.get("flags") if isinstance(item, dict) else ()
+        found = tuple(marks or ())
+        if isinstance(of, Point) and len(of.members) == 1:
+            found = (cells.ONE_SEED, *found)
+        return Line({c.key: c.cell(item) for c in columns}, found)
+
+    return Table(name, title, caption, list(columns), list(map(line, items)))

@@ -1,0 +1,75 @@
+"""Differences in accuracy between two settings, on the same examples.
+
+Shapes: B examples, S seeds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from eat_lightning.report.intervals import (
+    Interval,
+    mcnemar,
+    mean_interval,
+    paired_difference,
+    wilson,
+)
+from eat_lightning.report.study import NO_EXAMPLES, Point
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Points (percent) by which one setting is more accurate than another. `interval`: 95 %,
+    paired, over examples; None where examples were not kept (`lacking` says what is not here).
+    `p`: exact McNemar's, of each seed that both have. `seeds`: how many each has, where that
+    differs."""
+
+    points: float
+    interval: Interval | None
+    p: tuple[float, ...] = ()
+    lacking: str = NO_EXAMPLES
+    seeds: str = ""
+
+
+def accuracy_interval(point: Point) -> Interval:
+    """Accuracy as a share, the mean over seeds, with its 95 % interval over examples: bootstrap of
+    the examples' means over seeds, or Wilson's where examples were not kept."""
+    correct_SB, accuracy = point.correct_SB(), point.mean("accuracy")
+    if correct_SB is not None:
+        return mean_interval(correct_SB.mean(0))
+    if accuracy is None:
+        raise ValueError(f"{point.row.model}: {point.row.task} is not judged by accuracy")
+    return wilson(accuracy * point.row.num_examples, point.row.num_examples)
+
+
+def difference(point: Point, other: Point | None) -> Difference | None:
+    """`point` - `other`; None where there is no other, or accuracy does not judge the task."""
+    mine, theirs = point.mean("accuracy"), other and other.mean("accuracy")
+    if other is None or mine is None or theirs is None:
+        return None
+    a_SB, b_SB = point.correct_SB(), other.correct_SB()
+    if a_SB is None or b_SB is None or not same_examples(point, other):
+        lacking = lacking_of(point, other) or NO_EXAMPLES
+        return Difference(100 * (mine - theirs), None, lacking=lacking)
+    interval = paired_difference(a_SB, b_SB).times(100)
+    seeds = [seed for seed in point.seeds if seed in other.seeds]
+    pairs = [(a_SB[point.seeds.index(s)], b_SB[other.seeds.index(s)]) for s in seeds]
+    p = tuple(mcnemar(a_B, b_B) for a_B, b_B in pairs)
+    counts = len(point.seeds), len(other.seeds)
+    alike = "" if counts[0] == counts[1] else f"of {counts[0]} seeds minus {counts[1]}"
+    return Difference(interval.value, interval, p, seeds=alike)
+
+
+def lacking_of(*points: Point) -> str:
+    """Tell why answers are not paired: what the first row without an outcome lacks, or nothing."""
+    lacking = (m.lacking for point in points for m in point.members)
+    return next(filter(None, lacking), "")
+
+
+def same_examples(point: Point, other: Point) -> bool:
+    """Find out, as far as records tell, that labels are the same in the same order."""
+    outcomes = [m.outcome for m in (*point.members, *other.members)]
+    labels = [outcome.recorded.labels for outcome in outcomes if outcome is not None]
+    return all(np.array_equal(labels[0], found) for found in labels[1:])

@@ -1,0 +1,183 @@
+"""Recorded passes of a task: what every exit of a body says, over seeds, and the rules tried on it.
+
+Shapes: B examples, S seeds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from json import JSONEncoder
+from typing import Any
+
+import numpy as np
+from pandas import DataFrame, concat
+
+from eat_lightning.files import as_dict
+from eat_lightning.infer.recorded import Recorded
+from eat_lightning.model.contracts import point_of
+from eat_lightning.model.specification import build
+from eat_lightning.report import cells
+from eat_lightning.report.figures import SeriesLook, looks_of
+from eat_lightning.report.study import Measured, Point, Study, grouped_by
+from eat_lightning.runs.names import SAME_POINT
+from eat_lightning.runs.row import Row, text
+
+SAME_PASS = tuple(name for name in SAME_POINT if name not in ("form", "threads", "machine"))
+USUAL = (  # what `Pass.usual` gives
+    "Of each model the rule is told whose knob, of those measured, is nearest to its default (tau "
+    "0.9 of confidence), whatever it costs: at equal cost measure budgets=[0.5] compares models."
+)
+TOLD_BY = ("dtype", "device", "split")
+as_text = JSONEncoder(sort_keys=True, default=as_dict).encode  # what is the same has the same text
+
+
+@dataclass
+class Pass:
+    """Settings that differ in their exit rule alone, by knob; baselines are none of them. `name`
+    tells it from the other passes of its task."""
+
+    points: list[Point]
+    name: str
+    look: SeriesLook
+
+    @property
+    def row(self) -> Row:
+        return self.points[0].row
+
+    @property
+    def slug(self) -> str:
+        """A word for the names of files and ids."""
+        return re.sub(r"[^a-z0-9]+", "-", f"{self.row.task} {self.name}".lower()).strip("-")
+
+    @cached_property
+    def runs(self) -> list[Measured]:
+        """A row of each run whose examples are at hand, by seed."""
+        known = with_examples(m for point in self.points for m in point.members)
+        first = [own[0] for own in grouped_by(known, lambda m: m.run).values()]
+        return sorted(first, key=lambda m: m.row.seed)
+
+    @property
+    def point(self) -> Point:
+        """All its runs, whatever the rule."""
+        return Point(self.runs)
+
+    @property
+    def seeds(self) -> str:
+        return cells.seeds(self.point).text
+
+    @property
+    def recorded(self) -> list[Recorded]:
+        """The record of each of `runs`."""
+        return [m.known.recorded for m in self.runs]
+
+    @property
+    def layers(self) -> list[int]:
+        """Layers with heads, the last layer included."""
+        return sorted(self.recorded[0].guesses) if self.runs else []
+
+    def correct_SB(self, layer: int) -> np.ndarray:
+        """Mark right guesses at `layer`, for each of `runs`."""
+        return np.stack([r.guesses[layer].argmax(1) == r.labels for r in self.recorded])
+
+    @property
+    def early(self) -> list[Point]:
+        """The settings in which some example left before the last layer."""
+        last = str(self.row.num_layers)
+        return [p for p in self.points if any(set(m.row.exit_shares) - {last} for m in p.members)]
+
+    @property
+    def usual(self) -> Point:
+        """The one of `early` whose knob stands nearest to its rule's default."""
+        return min(self.early, key=lambda point: abs(turned_to(point) - default_point(point.row)))
+
+
+def passes(study: Study, task: str) -> list[Pass]:
+    def same(point: Point) -> str:
+        row = point.row
+        return as_text([study.name_of(row), *(getattr(row, name) for name in SAME_PASS)])
+
+    groups = grouped_by(study.points(task=task, baseline="", policy=[]), same).values()
+    looks, rows = looks_of(study), grouped_by([g[0].row for g in groups], study.name_of)
+    found = []
+    for points in groups:
+        name = study.name_of(points[0].row)
+        label = told_apart(name, points[0].row, rows[name])
+        found.append(Pass(by_rule(points), label, looks[name]))
+    return found
+
+
+def how_chosen(told: Iterable[Pass]) -> list[str]:
+    """Say how the rules were chosen, a line where those of several passes stand at unlike knobs."""
+    return [USUAL] if len({p.usual.setting for p in told}) > 1 else []
+
+
+def told_apart(name: str, row: Row, alike: Sequence[Row]) -> str:
+    """Name what differs among passes of one name: dtype, device, split, and the reduction where a
+    fit for a budget moved it."""
+    telling = [key for key in TOLD_BY if len({getattr(other, key) for other in alike}) > 1]
+    others = [other.reduction.arguments for other in alike]
+    own = row.reduction.arguments.items()
+    moved = [(k, v) for k, v in own if any(other.get(k) != v for other in others)]
+    words = [*(getattr(row, key) for key in telling), *(f"{k} {text(v)}" for k, v in moved)]
+    return ", ".join([name, *words])
+
+
+def by_rule(points: Sequence[Point]) -> list[Point]:
+    """Sort by knob, then the rules without one; of a rule that was timed in several ways the
+    first."""
+    distinct = [own[0] for own in grouped_by(points, lambda p: as_text(p.row.exit)).values()]
+    return sorted(distinct, key=lambda p: (turned_to(p), p.row.exit.kind == "never"))
+
+
+def turned_to(point: Point) -> float:
+    """Read where the rule's knob stands; 2 where it has none, or one for each exit."""
+    return point.row.point if isinstance(point.row.point, float) else 2.0
+
+
+def default_point(row: Row) -> float:
+    try:
+        default = point_of(build("exit", {"kind": row.exit.kind}))
+    except (ValueError, TypeError):  # a rule that is not here, or has no defaults
+        return 1.0
+    return default if isinstance(default, float) else 1.0
+
+
+def with_examples(measured: Iterable[Measured]) -> list[Measured]:
+    """Keep rows whose examples are at hand and have classes; as many examples as the first has."""
+    found = [m for m in measured if m.outcome and m.outcome.logits_BC.shape[1] > 1]
+    return [m for m in found if m.row.num_examples == found[0].row.num_examples]
+
+
+def examples_of(point: Point) -> Any:
+    """A line for each run and example under a point's rule, runs one after the other: where it
+    left, whether its answer and the last layer's guess are right, what is left of its tokens. None
+    where the examples are not at hand."""
+    frames = []
+    for i, m in enumerate(with_examples(point.members)):
+        outcome, recorded = m.known, m.known.recorded
+        last_BC = recorded.guesses[m.row.num_layers]
+        columns = {
+            "run": i,
+            "depth": outcome.depth_B,
+            "right": m.correct_B,
+            "last_right": last_BC.argmax(1) == recorded.labels,
+            "retention": outcome.retention_B,
+            "length": recorded.lengths,
+            "difficulty": recorded.difficulty,
+        }
+        frames.append(DataFrame(columns))
+    return concat(frames, ignore_index=True) if frames else None
+
+
+def by_seed(frame: Any, values: Any) -> np.ndarray:
+    """A column of `examples_of`, or what was made of some, as S x B."""
+    return np.asarray(values).reshape(frame["run"].nunique(), -1)
+
+
+def examples_text(found: Iterable[Pass]) -> str:
+    """Say on how many examples each was judged."""
+    numbers = dict.fromkeys(each.row.num_examples for each in found)
+    return " or ".join(f"{number} examples" for number in numbers)
