@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from eat_lightning.methods.head._vectors import VectorClassifier
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import ACTIVATIONS, Heads
-from eat_lightning.model.layer import AddingLinear, plain
-from eat_lightning.model.sharing import sharing
+from eat_lightning.model.layer import AddingLinear, plain, sharing
 
 LINEARS = ("qkv", "out", "up", "down")
 TYPICAL_ROWS = 32  # tokens that the arrangement is chosen for; any number may come

@@ -15,8 +15,8 @@ from torch import Tensor
 from eat_lightning.data.batching import sorted_batches
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.model.trace import Trace
 from eat_lightning.progress import shown
 

@@ -21,10 +21,10 @@ from eat_lightning.infer.recorded import Recorded
 from eat_lightning.long_texts import CUT, REFUSE, AnswerRequest, Passed, TokenWindow
 from eat_lightning.model.contracts import Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import specs_of
 from eat_lightning.model.reason import Reason
+from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.model.specification import specs_by_slot
 from eat_lightning.model.trace import Trace
 from eat_lightning.text_io import About, AnswerTrace, Texts

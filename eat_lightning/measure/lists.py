@@ -49,7 +49,7 @@ from eat_lightning.measure.list_strategies import (
 )
 from eat_lightning.measure.plan import Timing, run_paths
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.options import ALL_EXITS
+from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.progress import shown
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import git_commit, processor

@@ -1,4 +1,5 @@
-"""The contracts of training: what a step hands to an objective, and what a schedule is made of.
+"""Training: what a step hands to an objective, what a schedule is made of, and gradients that are
+scaled on their way back.
 
 Shapes: B examples, C classes, S signals.
 """
@@ -7,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -140,3 +142,23 @@ class Stage:
             return 0.0
         linear = (progress - begin) / (end - begin)
         return linear if self.shape == "linear" else 1 - (1 - linear) ** 3
+
+
+class ScaledGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0] * ctx.factor, None
+
+
+def scaled_gradient(packed: Packed, factor: float) -> Packed:
+    """The same vectors, whose gradient is multiplied by `factor`; 0 stops it."""
+    if factor == 1.0:
+        return packed
+    if factor == 0.0:
+        return packed.with_x(packed.x_ND.detach())
+    return packed.with_x(ScaledGradient.apply(packed.x_ND, factor))  # type: ignore[arg-type]

@@ -24,7 +24,7 @@ from eat_lightning.methods import reduction as reductions
 from eat_lightning.model.contracts import ExitRule, Reduction, at_point, point_of
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.method import argument_faults
-from eat_lightning.model.options import PassOptions
+from eat_lightning.model.recorder import PassOptions
 from eat_lightning.model.specification import Specification, class_of
 from eat_lightning.model.trace import Trace
 from eat_lightning.runs.row import label, method_text

@@ -31,10 +31,10 @@ from eat_lightning.model.contracts import Objective, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import layers_with_heads, slot_faults
 from eat_lightning.model.int8 import in_int8, is_int8
-from eat_lightning.model.options import PassOptions
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import from_folder, portable
 from eat_lightning.model.positions import Disentangled, Distance, RelativeBias
+from eat_lightning.model.recorder import PassOptions
 from eat_lightning.model.shape import Shape
 from eat_lightning.model.specification import MODEL_SLOTS, STATIC, Specification, build_all
 from eat_lightning.model.trace import Trace

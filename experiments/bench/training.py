@@ -19,8 +19,8 @@ from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.methods.objective.joint import Joint
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import Heads
-from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.model.training import Context
 from experiments.bench.candidates import Candidate, Field, bare
 from experiments.bench.workload import Examples

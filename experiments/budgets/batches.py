@@ -33,8 +33,8 @@ from eat_lightning.infer.prepacked import prepacked
 from eat_lightning.methods.exit.fixed import Fixed
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch, Packed
+from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import load_model

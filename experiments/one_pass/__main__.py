@@ -36,8 +36,8 @@ from eat_lightning.methods.head.aligned import Aligned
 from eat_lightning.methods.head.pair import Pair
 from eat_lightning.model.contracts import at_point
 from eat_lightning.model.heads import pool_cls
-from eat_lightning.model.options import PassOptions
 from eat_lightning.model.packed import Packed
+from eat_lightning.model.recorder import PassOptions
 from eat_lightning.report.intervals import paired_difference
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import Run

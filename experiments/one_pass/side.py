@@ -31,8 +31,8 @@ from eat_lightning.errors import ConfigError, reported
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.head.pair import Pair
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.options import PassOptions
 from eat_lightning.model.packed import Packed
+from eat_lightning.model.recorder import PassOptions
 from eat_lightning.progress import shown
 from eat_lightning.runs.run import Run
 from eat_lightning.train.kept_vectors import early_layers

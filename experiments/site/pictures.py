@@ -15,7 +15,7 @@ import torch
 from matplotlib.colors import ListedColormap
 
 from eat_lightning.model.contracts import Where
-from eat_lightning.model.options import PassOptions
+from eat_lightning.model.recorder import PassOptions
 from eat_lightning.model.specification import build, class_of
 from eat_lightning.new.toy import ragged, tiny_encoder
 from eat_lightning.report.explorer import entering

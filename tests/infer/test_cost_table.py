@@ -9,7 +9,7 @@ from models import ragged, tiny
 
 from eat_lightning.infer.cost_table import Clock, CostTable, measured_table, table_of
 from eat_lightning.methods.exit.confidence import Confidence
-from eat_lightning.model.options import ALL_EXITS
+from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.new.checks import Examples
 
 TABLE = CostTable([10, 20], [[1.0, 2.0], [3.0, 5.0]], [2.5, 4.0], True, 0.0)

@@ -6,7 +6,7 @@ import torch
 from models import ragged, tiny
 
 from eat_lightning.infer.rerank import ListSchedule, Reranked, places, rerank
-from eat_lightning.model.options import ALL_EXITS
+from eat_lightning.model.recorder import ALL_EXITS
 
 LIST_B = np.array([0, 0, 0, 1, 1, 1, 1])
 

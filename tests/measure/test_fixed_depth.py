@@ -10,7 +10,7 @@ from measured import FAST, UNTIMED, call, make_run, rule
 from models import method
 
 from eat_lightning.infer.recorded import Recorded
-from eat_lightning.model.options import ALL_EXITS
+from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.runs.row import read
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import load_model, save_model

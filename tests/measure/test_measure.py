@@ -11,8 +11,8 @@ from measured import FAST, UNTIMED, call, make_run
 from eat_lightning.errors import ConfigError
 from eat_lightning.measure.__main__ import main
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.options import ALL_EXITS, USUAL, PassOptions
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.recorder import ALL_EXITS, USUAL, PassOptions
 from eat_lightning.model.trace import Trace
 from eat_lightning.overrides import with_paths_listed
 from eat_lightning.runs.row import read
