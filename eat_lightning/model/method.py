@@ -131,8 +131,11 @@ def faults_of(made: Any, num_layers: int | None) -> list[str]:
     return argument_faults(type(made), num_layers, **kept_arguments(made))
 
 
+SLOTS: dict[str, type[Method]] = {}  # the contract of each slot
+
+
 class Method:
-    """The base of every contract.
+    """The base of every contract: a contract is a subclass with a `slot`.
 
     A class states its arguments as fields with bounds, under the decorator `method`, and keeps each
     as an attribute of the same name. A class from outside the package may have a constructor
@@ -143,8 +146,10 @@ class Method:
     raises TypeError where the class is made, since a misspelt hook would never be called.
     """
 
-    def __init_subclass__(cls, **options: Any) -> None:
+    def __init_subclass__(cls, slot: str | None = None, **options: Any) -> None:
         super().__init_subclass__(**options)
+        if slot is not None:
+            SLOTS[slot] = cls
         if not cls.__module__.startswith(f"{__package__}."):
             refuse_unknown_names(cls)
             refuse_other_parameters(cls)

@@ -12,43 +12,22 @@ from typing import Any
 
 from pydantic import BeforeValidator
 
-from eat_lightning.model.contracts import (
-    Attention,
-    EncoderPart,
-    ExitRule,
-    Head,
-    Method,
-    Objective,
-    Policy,
-    Procedure,
-    Reduction,
-    Risk,
-    Schedule,
-    overrides,
-)
-from eat_lightning.model.method import argument_faults, kept_arguments
+from eat_lightning.model.contracts import EncoderPart, ExitRule, Method, overrides
+from eat_lightning.model.method import SLOTS, argument_faults, kept_arguments
 from eat_lightning.user_modules import ALLOW, PLACES, import_user_module, is_there, user_classes
 from eat_lightning.validation import did_you_mean, raise_faults
 
-SLOTS: dict[str, type[Method]] = {
-    "attention": Attention,
-    "reduction": Reduction,
-    "exit": ExitRule,
-    "head": Head,
-    "policy": Policy,
-    "objective": Objective,
-    "schedule": Schedule,
-    "risk": Risk,
-    "procedure": Procedure,
-}
-
 MODEL_SLOTS = ("attention", "reduction", "exit")  # an encoder's attributes
+
+CERTIFY = {
+    "risk": "eat_lightning.deploy.certify.risk",
+    "procedure": "eat_lightning.deploy.certify.procedure",
+}
 
 
 def home(slot: str) -> str:
     """The package whose modules are the kinds of a slot."""
-    room = "deploy.certify" if slot in ("risk", "procedure") else "methods"
-    return f"eat_lightning.{room}.{slot}"
+    return CERTIFY.get(slot, f"eat_lightning.methods.{slot}")
 
 
 def class_of(slot: str, kind: str) -> Any:

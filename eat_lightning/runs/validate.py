@@ -12,7 +12,8 @@ from typing import Any
 
 from eat_lightning.config import arguments, binding_faults, make, target
 from eat_lightning.errors import ConfigError, one_line
-from eat_lightning.model.specification import MODEL_SLOTS, SLOTS, fills, home
+from eat_lightning.model.method import SLOTS
+from eat_lightning.model.specification import MODEL_SLOTS, fills, home
 from eat_lightning.user_modules import ALLOW, allowed_modules, where_absent
 from eat_lightning.validation import Whole, Within
 

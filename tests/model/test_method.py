@@ -13,8 +13,15 @@ from models import kinds
 from torch import Tensor, nn
 
 from eat_lightning.model.contracts import Attention, ExitRule, Knob, at_point
-from eat_lightning.model.method import argument_faults, faults_of, kept_arguments, makers, method
-from eat_lightning.model.specification import SLOTS, class_of
+from eat_lightning.model.method import (
+    SLOTS,
+    argument_faults,
+    faults_of,
+    kept_arguments,
+    makers,
+    method,
+)
+from eat_lightning.model.specification import class_of
 from eat_lightning.validation import InLayers, Layers, OneOf, Points, Positive, Whole, Within
 
 

@@ -7,8 +7,9 @@ import torch
 from models import Nearest, kinds, method, ragged, tiny
 
 from eat_lightning.model.contracts import VectorHead
+from eat_lightning.model.method import SLOTS
 from eat_lightning.model.method import method as method_of
-from eat_lightning.model.specification import SLOTS, Specification, build, build_all
+from eat_lightning.model.specification import Specification, build, build_all
 from eat_lightning.new.checks import checks
 
 METHODS = [(slot, kind) for slot in SLOTS for kind in kinds(slot)]

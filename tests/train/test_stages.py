@@ -18,9 +18,9 @@ from eat_lightning.methods.schedule.anneal import Anneal
 from eat_lightning.methods.schedule.mixed import Mixed
 from eat_lightning.methods.schedule.soft_hard import SoftHard
 from eat_lightning.methods.schedule.two_stage import TwoStage
-from eat_lightning.model.contracts import Objective
+from eat_lightning.model.contracts import Objective, Pass
 from eat_lightning.model.method import argument_faults
-from eat_lightning.model.training import Loss, Pass
+from eat_lightning.model.training import Loss
 from eat_lightning.train.callbacks.stages import FollowStages, all_train
 from eat_lightning.train.module import Classifier
 

@@ -29,13 +29,13 @@ from torch import Tensor, nn
 
 from eat_lightning.methods.objective._importance import importance, sort_by_importance
 from eat_lightning.methods.objective._losses import squared_error, with_penalties
-from eat_lightning.model.contracts import Attention, Objective, overrides
+from eat_lightning.model.contracts import Attention, Objective, Pass, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.shape import Shape
 from eat_lightning.model.specification import kind_of
-from eat_lightning.model.training import Context, Loss, Pass
+from eat_lightning.model.training import Context, Loss
 from eat_lightning.model.widths import layers_left, slices
 from eat_lightning.validation import Beside, Check, NotNegative, Whole, Within, is_list
 

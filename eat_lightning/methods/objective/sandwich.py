@@ -17,10 +17,10 @@ from torch import Tensor
 
 from eat_lightning.answer_kind import AnswerKind
 from eat_lightning.methods.objective._losses import with_penalties
-from eat_lightning.model.contracts import Objective, Reduction, at_point, point_of
+from eat_lightning.model.contracts import Objective, Pass, Reduction, at_point, point_of
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.method import faults_of, method
-from eat_lightning.model.training import Context, Loss, Pass
+from eat_lightning.model.training import Context, Loss
 from eat_lightning.validation import Whole, Within
 
 

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from eat_lightning.methods.schedule._stages import backbone_first
-from eat_lightning.model.contracts import Schedule
+from eat_lightning.model.contracts import Schedule, Stage
 from eat_lightning.model.method import method
-from eat_lightning.model.training import Stage
 from eat_lightning.validation import Positive, Within
 
 

@@ -14,7 +14,7 @@ from eat_lightning.answer_kind import SINGLE
 from eat_lightning.model.method import Method
 
 
-class Risk(Method, ABC):
+class Risk(Method, ABC, slot="risk"):
     """Loss of an early answer, against the full-depth answer or the label."""
 
     low: float = 0.0  # the least loss there can be; the most is 1
@@ -33,7 +33,7 @@ class Risk(Method, ABC):
         """
 
 
-class Procedure(Method, ABC):
+class Procedure(Method, ABC, slot="procedure"):
     """Tell how far from strict to lax a risk stays below its level, and what that promises."""
 
     uses_confidence: bool = False  # its promise holds with a stated confidence
