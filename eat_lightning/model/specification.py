@@ -20,9 +20,7 @@ from eat_lightning.model.contracts import (
     Method,
     Objective,
     Policy,
-    Procedure,
     Reduction,
-    Risk,
     Schedule,
     overrides,
 )
@@ -38,8 +36,6 @@ SLOTS: dict[str, type[Method]] = {
     "policy": Policy,
     "objective": Objective,
     "schedule": Schedule,
-    "risk": Risk,
-    "procedure": Procedure,
 }
 
 MODEL_SLOTS = ("attention", "reduction", "exit")  # an encoder's attributes
@@ -47,8 +43,7 @@ MODEL_SLOTS = ("attention", "reduction", "exit")  # an encoder's attributes
 
 def home(slot: str) -> str:
     """The package whose modules are the kinds of a slot."""
-    room = "deploy.certify" if slot in ("risk", "procedure") else "methods"
-    return f"eat_lightning.{room}.{slot}"
+    return f"eat_lightning.methods.{slot}"
 
 
 def class_of(slot: str, kind: str) -> Any:
