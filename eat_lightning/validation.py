@@ -8,6 +8,7 @@ pydantic walks the types. Every fault is a line with key, bound and value.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -239,3 +240,13 @@ def lines_of(fault: Any, key: str = "", known: Iterable[str] = ()) -> list[str]:
         case other:
             bound = BOUNDS.get(other, fault["msg"])
     return [f"{key} {bound}, got {fault['input']!r}"]
+
+
+def fault_text(error: Exception) -> str:
+    """Why a record or a file was refused, in one line."""
+    from eat_lightning.errors import one_line  # brings Hydra, which a method need not
+
+    if isinstance(error, ValidationError):
+        unknown_first = sorted(error.errors(), key=lambda fault: fault["type"] == "missing")
+        return one_line("; ".join(lines_of(fault)[0] for fault in unknown_first))
+    return re.sub(r"^\w+\.__init__\(\) ", "", one_line(error))

@@ -11,7 +11,7 @@ from pathlib import Path
 from eat_lightning.model.specification import home
 
 ROOT = Path(__file__).parents[1]
-SLOTS = ("attention", "reduction", "exit", "policy", "objective", "risk", "procedure")
+SLOTS = ("attention", "reduction", "exit", "policy", "objective")
 MODULES = sorted((ROOT / "eat_lightning").rglob("*.py"))
 FOLDERS = [ROOT / home(slot).replace(".", "/") for slot in SLOTS]
 METHODS = [path for folder in FOLDERS for path in sorted(folder.glob("[!_]*.py"))]

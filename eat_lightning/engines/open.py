@@ -32,8 +32,8 @@ from eat_lightning.model.contracts import Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.policies import policies_of
 from eat_lightning.model.specification import specs_by_slot
-from eat_lightning.runs.certificate import Certificate
 from eat_lightning.runs.exit_choice import ExitChoice
+from eat_lightning.runs.identity import certificate_of
 from eat_lightning.runs.open import at_choice, fitter_of, longest, open_export, open_run
 from eat_lightning.runs.run import Run, version_of
 from eat_lightning.runs.training_mark import who_trains
@@ -57,7 +57,7 @@ def open_backend(plan: ModelSettings, export: str | None = None) -> Backend:
     backend.read_long(long)
     if plan.certificate is not None:
         there: Any = backend  # a run's folder or an export's, where its certificates lie
-        certificate = Certificate.read(there, plan.certificate)
+        certificate = certificate_of(there, plan.certificate)
         certificate.check({"windows": long.described(backend.max_length)})
     return backend
 

@@ -34,6 +34,7 @@ from eat_lightning.engines.reranker import (
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.latency import keep_kernels, time_interleaved, undisturbed
 from eat_lightning.infer.rerank import ListSchedule
+from eat_lightning.machine import processor
 from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.measure.list_strategies import (
     FULL,
@@ -52,7 +53,7 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.progress import shown
 from eat_lightning.runs import jsonl
-from eat_lightning.runs.run import git_commit, processor
+from eat_lightning.runs.run import git_commit
 from eat_lightning.validation import Count
 
 DTYPES = (FULL, "bf16", "int8")

@@ -20,8 +20,9 @@ from eat_lightning.infer.sessions import ENGINES, engine_faults
 from eat_lightning.measure.settings import Setting, settings_of
 from eat_lightning.model.contracts import Reduction, overrides
 from eat_lightning.model.specification import STATIC
+from eat_lightning.record.certificate import Certificate
 from eat_lightning.runs import validate
-from eat_lightning.runs.certificate import Certificate, calibration_of
+from eat_lightning.runs.identity import calibration_of, certificate_of
 from eat_lightning.runs.plan import LongSettings, time_faults
 from eat_lightning.runs.run import Run, open_runs
 from eat_lightning.runs.training_mark import training_faults
@@ -173,7 +174,7 @@ def subject_of(run: Run, plan: MeasureSettings) -> Subject:
         raise ConfigError(f"{run.folder / 'config.yaml'}: lacks {', '.join(lacking)}")
     faults, settings, certificate = Faults(), [], None
     if plan.certificate is not None:
-        certificate = Certificate.read(run, plan.certificate)
+        certificate = certificate_of(run, plan.certificate)
     form = form_of(
         plan.prepack, plan.dtype, plan.device, certified=certificate and certificate.form
     )

@@ -18,7 +18,8 @@ from eat_lightning.model.heads import named, slot_faults
 from eat_lightning.model.method import faults_of
 from eat_lightning.model.policies import from_folder, policies_of, specs_of
 from eat_lightning.model.specification import STATIC, Specification, kind_of, untrained
-from eat_lightning.runs.certificate import Certificate, combination
+from eat_lightning.record.certificate import Certificate
+from eat_lightning.runs.identity import combination
 from eat_lightning.runs.row import FIXED, STATIC_BASELINE, THEIRS
 from eat_lightning.runs.run import Run
 from eat_lightning.validation import Within, raise_faults

@@ -19,15 +19,10 @@ from eat_lightning.validation import did_you_mean, raise_faults
 
 MODEL_SLOTS = ("attention", "reduction", "exit")  # an encoder's attributes
 
-CERTIFY = {
-    "risk": "eat_lightning.deploy.certify.risk",
-    "procedure": "eat_lightning.deploy.certify.procedure",
-}
-
 
 def home(slot: str) -> str:
     """The package whose modules are the kinds of a slot."""
-    return CERTIFY.get(slot, f"eat_lightning.methods.{slot}")
+    return f"eat_lightning.methods.{slot}"
 
 
 def class_of(slot: str, kind: str) -> Any:

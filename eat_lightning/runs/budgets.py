@@ -24,14 +24,15 @@ from eat_lightning.infer.dial_fit import ExitCosts, fit_dial, flops_shares, full
 from eat_lightning.infer.precision import PLAIN
 from eat_lightning.infer.record import record
 from eat_lightning.infer.recorded import Recorded
+from eat_lightning.machine import processor
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import ExitRule, at_point, overrides, point_of
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops, static_flops
 from eat_lightning.model.specification import Specification, kind_of
 from eat_lightning.runs.card import write_card
-from eat_lightning.runs.certificate import cut_of
-from eat_lightning.runs.run import Run, processor, write_json
+from eat_lightning.runs.identity import cut_of
+from eat_lightning.runs.run import Run, write_json
 from eat_lightning.runs.training_mark import training_faults
 from eat_lightning.runs.validate import data_faults
 from eat_lightning.weights.dial import (

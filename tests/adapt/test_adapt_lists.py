@@ -37,6 +37,7 @@ from eat_lightning.engines.reranker import open_lists
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.list_record import ListRecord
 from eat_lightning.infer.rerank import ListSchedule
+from eat_lightning.record.claim import Claim
 
 KEEP = 3
 
@@ -278,7 +279,9 @@ def test_certificates_are_seldom_wrong():
         drawn = ListRecord(
             score_DB.reshape(2, -1), score_DB[1].ravel(), np.ones(3 * num, int), lists, 2
         )
-        wrong += len(certified([ListSchedule({0: 2})], drawn, agree=0.9, confidence=0.95)) > 0
+        wrong += (
+            len(certified([ListSchedule({0: 2})], drawn, Claim("lost_candidates", 0.1, 0.95))) > 0
+        )
     assert wrong <= 25
 
 
@@ -291,7 +294,7 @@ def test_one_that_keeps_everything_is_certified():
         np.repeat(np.arange(120), 4),
         2,
     )
-    holding = certified(chain(whole), whole, agree=0.9, confidence=0.95)
+    holding = certified(chain(whole), whole, Claim("lost_candidates", 0.1, 0.95))
     assert holding[-1][0] == ListSchedule({0: 2})
     assert holding[-1][1] == 0.0
 

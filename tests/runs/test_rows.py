@@ -10,6 +10,7 @@ from studies import EAT, make_row
 from eat_lightning.errors import ConfigError
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.row import Row, read, write
+from eat_lightning.validation import fault_text
 
 
 def row(**changes) -> Row:
@@ -41,7 +42,7 @@ def row(**changes) -> Row:
 def test_impossible_values_are_refused(changes, message):
     with pytest.raises(ValidationError) as error:
         row(**changes)
-    assert jsonl.reason(error.value).startswith(message)
+    assert fault_text(error.value).startswith(message)
 
 
 def test_written_rows_are_read_back(tmp_path):

@@ -11,10 +11,9 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Float
 
-from eat_lightning.deploy.certify.procedure._bounds import betting
-from eat_lightning.deploy.certify.procedure.learn_then_test import LearnThenTest
 from eat_lightning.infer.list_record import ListRecord
 from eat_lightning.infer.rerank import ListSchedule, Reranked
+from eat_lightning.record.claim import Claim, betting, holding
 
 # Layers of all candidates that the loss of all wanted ones is taken to cost, from strict to lax.
 PRICES = (1000.0, *(60 / 1.3**k for k in range(18)))
@@ -89,17 +88,18 @@ def replayed(record: ListRecord, schedule: ListSchedule) -> Reranked:
 
 
 def certified(
-    schedules: Sequence[ListSchedule], certify: ListRecord, agree: float, confidence: float
+    schedules: Sequence[ListSchedule], certify: ListRecord, claim: Claim
 ) -> list[tuple[ListSchedule, float]]:
-    """Test schedules one after another, from strict to lax, until one fails (Learn then Test).
+    """Test schedules one after another, from strict to lax, until one fails.
 
     Returns those that hold with their share of lost candidates, whose mean over lists is bounded.
     """
     losses_TQ = np.array(
         [certify.lost_Q(replayed(certify, schedule)) for schedule in schedules]
     ).reshape(len(schedules), -1)
-    (holding,) = LearnThenTest().certified([losses_TQ], 1 - agree, confidence, binary=False)
-    return list(zip(schedules, losses_TQ.mean(1).tolist(), strict=True))[: int(holding)]
+    p_T = claim.p_values(losses_TQ, binary=False)
+    points = holding(range(len(schedules)), lambda t: float(p_T[t]), claim.error)
+    return [(schedules[t], float(losses_TQ[t].mean())) for t in points]
 
 
 def swapped_at_most(

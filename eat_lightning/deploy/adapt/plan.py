@@ -10,10 +10,10 @@ from pydantic import BeforeValidator
 
 from eat_lightning.config import Settings, parsed, parsed_for_lists
 from eat_lightning.data.query_lists import check_file
-from eat_lightning.deploy.adapt.demand import Demand
 from eat_lightning.deploy.adapt.texts import files_of
 from eat_lightning.errors import ConfigError
 from eat_lightning.long_texts import LongTexts, Mode
+from eat_lightning.record.claim import Claim
 from eat_lightning.runs.plan import OnePassSettings, WindowSettings
 from eat_lightning.validation import Whole, Within
 from eat_lightning.weights.hub import model_folder
@@ -112,8 +112,13 @@ class AdaptSettings(BothSettings):
         return parsed(cls, {k: v for k, v in config.items() if k not in ("queries", "keep")})
 
     @property
-    def demand(self) -> Demand:
-        return Demand(self.agree, self.confidence, self.per_class or {})
+    def claims(self) -> list[Claim]:
+        """What must hold: at most so many changed answers of all texts, and of each class."""
+        shares = {"": self.agree, **(self.per_class or {})}
+        return [
+            Claim("disagreement", round(1 - agree, 12), self.confidence, of=name)
+            for name, agree in shares.items()
+        ]
 
     @property
     def long_texts(self) -> LongTexts:
@@ -142,6 +147,11 @@ class ListSettings(BothSettings):
     keep: Annotated[int, Whole(1)]
     num_columns: ClassVar[int] = 2
     engines: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def claim(self) -> Claim:
+        """What must hold: the share of the original's best that is lost, on average over lists."""
+        return Claim("lost_candidates", round(1 - self.agree, 12), self.confidence)
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> ListSettings:

@@ -1,37 +1,18 @@
-"""What is promised: exact counts, and how often a certificate is wrong."""
+"""How often the certificate of a search is wrong."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pytest
 
 from eat_lightning.answer_kind import SingleLabel
-from eat_lightning.deploy.adapt.demand import EVERY, Count, Demand
 from eat_lightning.deploy.adapt.forms import Form
 from eat_lightning.deploy.adapt.same_answer import SameAnswer
 from eat_lightning.deploy.adapt.search import AdaptCandidate, Search
 from eat_lightning.deploy.adapt.work import Passed
+from eat_lightning.record.claim import Claim
 
-
-@pytest.mark.parametrize(
-    ("level", "num", "most"),
-    [(0.01, 5000, 38), (0.01, 20000, 176), (0.005, 5000, 16), (0.01, 299, 0), (0.01, 298, -1)],
-)
-def test_so_many_changes_are_allowed(level: float, num: int, most: int):
-    assert Count(EVERY, level, 0.05, num, 0).allowed == most
-
-
-def test_so_many_texts_are_needed():
-    assert Demand(0.99, 0.95).needed(0.99) == 299
-
-
-def test_a_class_is_a_clause_of_its_own():
-    changed_N = np.array([True, False, False, True])
-    groups = {"no": np.array([True, True, False, False]), "yes": np.array([0, 0, 1, 1], bool)}
-    every, yes = Demand(0.5, 0.9, {"yes": 0.8}).counts(changed_N, groups)
-    assert (every.name, every.num, every.changed) == (EVERY, 4, 2)
-    assert (yes.name, yes.num, yes.changed, yes.level) == ("yes", 2, 1, 0.2)
+CLAIMS = [Claim("disagreement", 0.01, 0.95)]
 
 
 @dataclass
@@ -48,7 +29,9 @@ class HandMade(Search):
         return Passed(np.stack([~changed_N, changed_N], 1).astype(float), changed_N)
 
 
-def made(rates: list[float], demand: Demand, seed: int) -> tuple[HandMade, list[AdaptCandidate]]:
+def made(
+    rates: list[float], claims: list[Claim], seed: int
+) -> tuple[HandMade, list[AdaptCandidate]]:
     """A search, and candidates from slow and safe to fast and risky."""
     sizes = {"select": 800, "certify": 1200}
     original = {part: np.tile([1.0, 0.0], (size, 1)) for part, size in sizes.items()}
@@ -56,7 +39,7 @@ def made(rates: list[float], demand: Demand, seed: int) -> tuple[HandMade, list[
     unused: Any = None
     same = SameAnswer(SingleLabel(2), ["no", "yes"])
     search = HandMade(
-        unused, same, demand, splits, original, unused, 1, 1, {},
+        unused, same, claims, splits, original, unused, 1, 1, {},
         random=np.random.default_rng(seed),
     )  # fmt: skip
     candidates = []
@@ -74,7 +57,7 @@ def test_a_certificate_is_wrong_no_more_often_than_it_says():
     wrong = 0
     for seed in range(1000):
         rates = [0.002, 0.006, 0.0101, 0.0102, 0.012]
-        search, candidates = made(rates, Demand(0.99, 0.95), seed)
+        search, candidates = made(rates, CLAIMS, seed)
         search.certify(candidates)
         chosen = min((c for c in candidates if c.holds), key=search.speed, default=None)
         wrong += chosen is not None and chosen.depth > 0.01
@@ -82,13 +65,13 @@ def test_a_certificate_is_wrong_no_more_often_than_it_says():
 
 
 def test_a_faster_candidate_is_taken_where_it_holds():
-    search, candidates = made([0.0, 0.0005, 0.001], Demand(0.99, 0.95), seed=0)
+    search, candidates = made([0.0, 0.0005, 0.001], CLAIMS, seed=0)
     search.certify(candidates)
     assert candidates[-1].holds
 
 
 def test_the_first_that_fails_ends_the_sequence():
-    search, (first, second, third) = made([0.0, 0.0, 0.0], Demand(0.99, 0.95), seed=0)
+    search, (first, second, third) = made([0.0, 0.0, 0.0], CLAIMS, seed=0)
     second.depth = 0.5  # on *certify* it is another than on *select*
     second.chance, third.chance = 0.95, 0.94
     search.certify([first, second, third])

@@ -1,0 +1,1 @@
+"""Recorded passes and what is made of them: points in order, claims about them, certificates."""
