@@ -1,4 +1,4 @@
-"""One page for each method: what its docstring says, its settings, a picture, and measured rows."""
+"""One page for each method: its docstring, its settings, a picture, and measured rows."""
 
 from __future__ import annotations
 
@@ -8,25 +8,31 @@ import re
 import sys
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
+from docs.site.made import ROOT, Page
+from docs.site.pictures import pictured
 from eat_lightning.config import CONFIG_DIR
 from eat_lightning.model.specification import class_of, rule_learns
 from eat_lightning.report.baselines import gains_in
 from eat_lightning.runs import row as rows
 from eat_lightning.runs.names import SLOTS as IN_ROWS
 from eat_lightning.runs.names import USUAL
-from experiments.site.how import files, shown
-from experiments.site.made import ROOT, Page
-from experiments.site.pictures import picture
-from experiments.site.rules import leaving
 
 SLOTS = ("reduction", "attention", "exit", "head", "objective", "schedule", "policy")
 HEAD = (
     *("study", "task", "setting", "score", "FLOPs", "over fixed depth", "over the best mix"),
-    *("beside it", "exit rule", "depth", "retention", "seed", "steps"),
+    *("with", "exit rule", "depth", "retention", "seed", "steps"),
 )
 METHODS = "eat_lightning/methods"
 MOST = 20  # rows on a page
+
+
+class Kept(NamedTuple):
+    """A row of a study."""
+
+    study: str
+    row: rows.Row
 
 
 def pages() -> list[Page]:
@@ -39,7 +45,7 @@ def method(slot: str, kind: str) -> list[Page]:
     cls = class_of(slot, kind)
     about = inspect.cleandoc(sys.modules[cls.__module__].__doc__ or "")
     idea, _, arguments = inspect.cleandoc(vars(cls).get("__doc__") or "").partition("Args:")
-    image, drawn = pictured(slot, kind)
+    image, files = pictured(slot, kind)
     content = f"""# {kind}
 
 {about}
@@ -55,17 +61,7 @@ def method(slot: str, kind: str) -> list[Page]:
 {measured(slot, kind)}
 Code: `eat_lightning/methods/{slot}/{kind}.py`
 """
-    return [Page(f"methods/{slot}/{kind}.md", content, kind, section=slot), *drawn]
-
-
-def pictured(slot: str, kind: str) -> tuple[str, list[Page]]:
-    """A method's picture as Markdown with its files; nothing where none can be drawn."""
-    if slot == "exit" and (drawn := leaving(kind)):
-        return f"{shown(drawn)}\n\n{drawn.words}", files(drawn, "methods/exit")
-    svg = picture(slot, kind)
-    if not svg:
-        return "", []
-    return f"![{kind}]({kind}.svg)", [Page(f"methods/{slot}/{kind}.svg", svg)]
+    return [Page(f"methods/{slot}/{kind}.md", content, kind, section=slot), *files]
 
 
 def listed(arguments: str) -> str:
@@ -75,7 +71,7 @@ def listed(arguments: str) -> str:
 
 
 def settings(slot: str, kind: str) -> str:
-    """The yamls that choose it, and what its knob is."""
+    """The yamls that choose it, and its knob."""
     target = f"eat_lightning.methods.{slot}.{kind}."
     parts = []
     for path in sorted(Path(CONFIG_DIR, slot).glob("*.yaml")):
@@ -84,65 +80,66 @@ def settings(slot: str, kind: str) -> str:
             parts.append(f"`{slot}={path.stem}`\n\n```yaml\n{text}\n```\n")
     knob = getattr(class_of(slot, kind), "knob", None)  # an objective or a schedule has none
     if knob is not None:
-        strict = f"it saves nothing at {knob.strict:g}"
+        strict = f"at {knob.strict:g} it saves nothing"
         parts.append(f"Knob: `{slot}.{knob.name}` in {knob.bounds}; {strict}.\n")
     return "\n".join(parts)
 
 
 @cache
-def kept() -> list[tuple[str, rows.Row]]:
-    """Each row of the kept studies with its study's name, baselines left out."""
-    paths = sorted((ROOT / "experiments").glob("*/results/**/rows.jsonl"))
-    found = [(path.relative_to(ROOT).parts[1], row) for path in paths for row in read(path)]
-    return [(study, row) for study, row in found if not row.baseline]
+def kept() -> list[Kept]:
+    """The rows of all studies, without baselines."""
+    paths = sorted((ROOT / "experiments").glob("*/results/**/*.jsonl"))
+    found = [Kept(path.relative_to(ROOT).parts[1], row) for path in paths for row in read(path)]
+    return [each for each in found if not each.row.baseline]
 
 
 def read(path: Path) -> list[rows.Row]:
-    """A file's rows; none where it keeps something else, such as replies of a gateway."""
+    """A file's rows; none where its lines are `Result`s."""
     with path.open(encoding="utf-8") as file:
         first = json.loads(file.readline() or "{}")
     return rows.read(path) if "exit_shares" in first else []
 
 
 def measured(slot: str, kind: str) -> str:
-    """Its rows: those fitted for a budget, or the others where none was; alone comes first."""
+    """A table of its rows: those at a budget, or all where there is none; simple settings first."""
     if slot not in IN_ROWS or kind in USUAL:
         return ""
-    own = [(study, row) for study, row in kept() if kind_of(row, slot) == kind]
-    own = [(study, row) for study, row in own if row.budget is not None] or own
+    own = [each for each in kept() if kind_of(each.row, slot) == kind]
+    own = [each for each in own if each.row.budget is not None] or own
     if not own:
-        return "No kept row yet in [the studies](../../results/methods/page.md).\n"
-    own.sort(key=lambda one: (len(unusual(one[1])), one[0], one[1].run, one[1].budget or 0))
-    lines = [line(study, row, slot) for study, row in own[:MOST]]
+        return "[The studies](../../../experiments/README.md) have no row of it yet.\n"
+    own.sort(key=lambda e: (len(unusual(e.row)), e.study, e.row.run, e.row.budget or 0))
+    lines = [line(each, slot) for each in own[:MOST]]
     head = [f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|"]
-    return "\n".join(["## What we measured\n", *head, *lines, "", note(len(own) - MOST), ""])
+    return "\n".join(["## Measured\n", *head, *lines, "", note(len(own) - MOST), ""])
 
 
 def note(left: int) -> str:
-    more = f" {left} more rows are kept." if left > 0 else ""
+    more = f" The studies hold {left} more rows." if left > 0 else ""
     return (
-        "Where the setting is a budget, the exit rule's thresholds were fitted for it, and the "
-        "reduction's knob was fitted too or stands as trained. A study's page says how its rows "
+        "Where the setting is a budget, the exit rule's thresholds were fitted for it; the "
+        "reduction's knob was fitted too, or is as trained. The page of a study says how its rows "
         f"were trained and measured.{more}"
     )
 
 
 def kind_of(row: rows.Row, slot: str) -> str:
-    method = getattr(row, slot)
-    return method.kind if method else ""
+    used = getattr(row, slot)
+    return used.kind if used else ""
 
 
 def unusual(row: rows.Row) -> list[str]:
-    """Name the slots whose methods, trained or measured with, do not go without saying."""
+    """The slots of a row that are not filled as by default."""
     return [slot for slot in IN_ROWS if kind_of(row, slot) not in USUAL]
 
 
-def line(study: str, row: rows.Row, slot: str) -> str:
-    learned = trained_with(study, row)
+def line(each: Kept, slot: str) -> str:
+    """A row as a line of the table."""
+    study, row = each
+    learned = trained_with(each)
     also = [f"trained with exit={learned}"] if learned else []
-    page = (ROOT / "experiments" / study / "page.md").is_file()
     cells = [
-        f"[{study}](../../results/{study}/page.md)" if page else study,
+        f"[{study}](../../../experiments/{study}/page.md)",
         f"{row.task}, {row.encoder}",
         row.title if row.budget is None else f"budget {row.budget:g}",
         f"{100 * row.score:.2f}",
@@ -159,15 +156,17 @@ def line(study: str, row: rows.Row, slot: str) -> str:
     return "| " + " | ".join(map(str, cells)) + " |"
 
 
-def trained_with(study: str, row: rows.Row) -> str:
+def trained_with(each: Kept) -> str:
     """The exit rule that a row's run learned, where the row is of another one."""
-    kinds = {other.exit.kind for name, other in kept() if (name, other.run) == (study, row.run)}
-    kinds = {kind for kind in kinds - {row.exit.kind} if "." not in kind}
-    return next((kind for kind in sorted(kinds) if rule_learns(class_of("exit", kind))), "")
+    study, row = each
+    same = [other.row for other in kept() if (other.study, other.row.run) == (study, row.run)]
+    kinds = {other.exit.kind for other in same} - {row.exit.kind}
+    own = sorted(kind for kind in kinds if "." not in kind)
+    return next((kind for kind in own if rule_learns(class_of("exit", kind))), "")
 
 
 def tokens(row: rows.Row) -> str:
-    """Retention; of a reduction whether it dropped any, and whether its knob was fitted."""
+    """Retention; for a reduction also its knob, and whether it dropped any token."""
     if row.reduction.kind == "none":
         return f"{row.retention:.3f}"
     dropped = ", nothing was dropped" if row.retention == 1 else ""
@@ -175,18 +174,18 @@ def tokens(row: rows.Row) -> str:
 
 
 def knob_text(row: rows.Row) -> str:
-    """ "; ratio 0.3, as trained": against the rows of its run that were fitted for nothing."""
+    """ "; ratio 0.3, as trained", by the rows of its run that are not fitted for a budget."""
     knob = row.reduction.made_of.knob
     if knob is None or row.budget is None:
         return ""
     point, kind = row.reduction.arguments[knob.name], row.reduction.kind
-    others = [other.reduction for _, other in kept() if other.run == row.run and not other.fitted]
-    trained = [other.arguments[knob.name] for other in others if other.kind == kind]
+    same = [other.row for other in kept() if other.row.run == row.run and not other.row.fitted]
+    trained = [r.reduction.arguments[knob.name] for r in same if r.reduction.kind == kind]
     how = ", as trained" if point in trained else ", fitted" if trained else ""
     return f"; {knob.name} {rows.text(point)}{how}"
 
 
 def gain(row: rows.Row, over: str) -> str:
-    """Points gained with their interval; nothing where the row does not say."""
+    """Points with their interval; empty where the row has none."""
     found = gains_in(vars(row)).get(over)
     return found.times(100).text(sign="+") if found else ""

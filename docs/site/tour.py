@@ -7,23 +7,21 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from experiments.site.made import Page, filled
-from experiments.site.pictures import rooms
-from experiments.site.tutorial import command, runs_commands
+from docs.site.made import Page, filled
+from docs.site.tutorial import command, runs_commands
 
 TRAIN = (
     "data=toy encoder=tiny model=eat_pruned reduction.ratio=0.25 reduction.layers=[1,2,3,4] "
     "head.layers=all schedule=constant optimizer.lr=1e-3 trainer.max_steps=400 exit.tau=0.8 "
     "trainer.enable_progress_bar=false threads=1 study=tour measure.enabled=false"
 )
-HERE = Path(__file__).parent
+TEMPLATE = Path(__file__).with_name("tour.html")
 
 
 def pages() -> list[Page]:
-    """The stepwise picture and the drawings of the concepts."""
-    told = "<p>The tour was left out of this build.</p>"
-    shown = filled(HERE / "tour.html", walked()) if runs_commands() else told
-    return [Page("concepts/tour.html", shown), Page("concepts/rooms.svg", rooms())]
+    skipped = "<p>The tour was left out of this build.</p>"
+    text = filled(TEMPLATE, walked()) if runs_commands() else skipped
+    return [Page("concepts/tour.html", text)]
 
 
 def walked() -> list[dict[str, Any]]:

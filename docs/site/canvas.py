@@ -1,7 +1,7 @@
 """A drawing of a fixed width, light or dark, and axes on it.
 
-SVG is written by hand, so that the same rows give the same file anywhere. A picture is 360 wide,
-as the narrowest screen, with letters of 12.
+The SVG is written by hand, so that the same rows give the same file on every machine. A picture is
+360 wide, as the narrowest screen, with letters of 12.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ COLORS = {
 
 @dataclass
 class Canvas:
-    """Collect the parts of one SVG. colors: a scheme of COLORS. A baseline is at y."""
+    """Collects the parts of one SVG.
+
+    `colors` is a scheme of COLORS. The `y` of a text is its baseline.
+    """
 
     title: str
     height: int
@@ -82,5 +85,5 @@ class Axes:
             c.text(x - 6, y + 4, f"{value:g}", "muted", "end")
         for cost in (0, 0.25, 0.5, 0.75, 1):
             c.text(self.at(cost, 0)[0], self.bottom + 16, f"{cost:g}", "muted", "middle")
-        c.text((LEFT + RIGHT) / 2, self.bottom + 34, "cost, a share of full FLOPs", "ink", "middle")
+        c.text((LEFT + RIGHT) / 2, self.bottom + 34, "cost: share of full FLOPs", "ink", "middle")
         c.text(8, 18, y_title)

@@ -1,5 +1,5 @@
 """Charts as W&B shows them, drawn from the files of offline runs: the workspace's own panels over
-what the runs logged. `python -m experiments.site.dashboard <folder of runs> <folder to write>`.
+what the runs logged. `python -m docs.site.dashboard <folder of runs> <folder to write>`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from experiments.site.made import Page
-from experiments.site.pictures import TEAL, plt, svg
-from experiments.site.tutorial import command, runs_commands
+from docs.site.made import Page, drawn
+from docs.site.tutorial import command, runs_commands
+from eat_lightning.report.figures import SERIES, Figure, save_pair
 
 TRAIN = (
     "-m seed=1,2 data=toy encoder=tiny model=eat_pruned reduction.ratio=0.25 optimizer.lr=1e-3 "
@@ -27,7 +27,6 @@ MEASURE = (  # the toy's times only fill the panel; force: a site may be built b
 )
 SECTIONS = ("Frontier", "Sweeps", "Exits", "Reduction", "Calibration", "Training")
 EXITS = [3, 4, 6]
-COLORS = (TEAL, "#fb8c00", "#5e35b1", "#1e88e5", "#d81b60", "#757575")
 BLOCK, HEAD = 32768, 7  # of the file's log: blocks of records, each behind a head
 
 
@@ -54,16 +53,16 @@ def run(folder: str) -> None:
 
 def pages(folder: Path) -> list[Page]:
     """A picture of each section of the runs; a note in its place where a build runs nothing."""
-    made = drawn(folder) if runs_commands() else dict.fromkeys(SECTIONS, left_out())
-    return [Page(f"how-to/wandb-{name.lower()}.svg", content) for name, content in made.items()]
+    made = figures(folder) if runs_commands() else [left_out(name) for name in SECTIONS]
+    return [page for figure in made for page in drawn(figure, "how-to")]
 
 
-def drawn(folder: Path) -> dict[str, bytes]:
-    """An SVG of each of the workspace's sections over the offline runs below a folder."""
+def figures(folder: Path) -> list[Figure]:
+    """A figure of each of the workspace's sections over the offline runs below a folder."""
     from eat_lightning.track.__main__ import sections
 
     runs = [logged(path) for path in sorted(folder.rglob("offline-run-*/run-*.wandb"))]
-    return {name: svg(figure(panels, runs)) for name, panels in sections(EXITS).items()}
+    return [figure(name, panels, runs) for name, panels in sections(EXITS).items()]
 
 
 def logged(path: Path) -> Logged:
@@ -113,31 +112,31 @@ def fields(items: Iterable[Any]) -> dict[str, Any]:
     return dict(zip(names, values, strict=True))
 
 
-def figure(panels: Sequence[Any], runs: Sequence[Logged]) -> Any:
-    """The panels side by side, three in a row; runs bear the same color in all."""
+def figure(name: str, panels: Sequence[Any], runs: Sequence[Logged]) -> Figure:
+    """The panels side by side, three in a row; a run has the same color in all."""
     rows = -(-len(panels) // 3)
-    made, axes = plt.subplots(rows, 3, figsize=(11, 2.7 * rows), squeeze=False)
-    for axis in axes.flat[len(panels) :]:
-        axis.axis("off")
-    for axis, panel in zip(axes.flat, panels, strict=False):
-        DRAWS[type(panel).__name__](axis, panel, runs)
-        if not axis.has_data():
-            axis.text(0.5, 0.5, "nothing logged", ha="center", transform=axis.transAxes)
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.tick_params(labelsize=7)
-    made.tight_layout()
-    return made
+
+    def draw(drawing: Any) -> None:
+        axes = drawing.subplots(rows, 3, squeeze=False)
+        for axis in axes.flat[len(panels) :]:
+            axis.axis("off")
+        for axis, panel in zip(axes.flat, panels, strict=False):
+            DRAWS[type(panel).__name__](axis, panel, runs)
+            if not axis.has_data():
+                axis.text(0.5, 0.5, "nothing logged", ha="center", transform=axis.transAxes)
+
+    return Figure(f"wandb-{name.lower()}", name, "", draw, (11, 2.7 * rows))
 
 
 def sound(lines: Iterable[dict[str, Any]], x: str, y: str) -> list[tuple[Any, Any]]:
-    """Two fields of each line in which both are numbers."""
+    """Two fields of each line, where both are numbers."""
     pairs = ((line.get(x), line.get(y)) for line in lines)
     return [(a, b) for a, b in pairs if is_number(a) and is_number(b)]
 
 
 def draw_lines(axis: Any, panel: Any, runs: Sequence[Logged]) -> None:
     wanted = set(panel.y or [])
-    for run, color in zip(runs, COLORS, strict=False):
+    for run, color in zip(runs, SERIES, strict=False):
         matched = [n for n in run.names if panel.metric_regex and re.match(panel.metric_regex, n)]
         for name, dashes in zip([*sorted(wanted), *matched], ("-", "--", ":", "-."), strict=False):
             if points := sound(run.history, panel.x, name):
@@ -145,11 +144,11 @@ def draw_lines(axis: Any, panel: Any, runs: Sequence[Logged]) -> None:
                 mark = "o" if len(points) == 1 else ""
                 style = {"color": color, "ls": dashes, "lw": 1, "marker": mark, "ms": 4}
                 axis.plot(*zip(*points, strict=True), label=short, **style)
-    axis.set_title(panel.title, fontsize=9)
-    axis.set_xlabel(panel.x, fontsize=7)
+    axis.set_title(panel.title)
+    axis.set_xlabel(panel.x)
     handles = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
     if handles:
-        axis.legend(handles.values(), handles.keys(), fontsize=6, frameon=False)
+        axis.legend(handles.values(), handles.keys())
 
 
 def draw_scatter(axis: Any, panel: Any, runs: Sequence[Logged]) -> None:
@@ -162,23 +161,23 @@ def draw_scatter(axis: Any, panel: Any, runs: Sequence[Logged]) -> None:
     else:
         title, size, x, y = panel.title, 24, panel.x.name, panel.y.name
         lines = [[run.summary] for run in runs]
-    for own, color in zip(lines, COLORS, strict=False):
+    for own, color in zip(lines, SERIES, strict=False):
         if points := sound(own, x, y):
             axis.scatter(*zip(*points, strict=True), color=color, s=size)
-    axis.set_title(title, fontsize=9)
-    axis.set_xlabel(x, fontsize=7)
-    axis.set_ylabel(y, fontsize=7)
+    axis.set_title(title)
+    axis.set_xlabel(x)
+    axis.set_ylabel(y)
 
 
 def draw_bars(axis: Any, panel: Any, runs: Sequence[Logged]) -> None:
     metrics = [name for name in panel.metrics if any(name in run.summary for run in runs)]
-    for i, (run, color) in enumerate(zip(runs, COLORS, strict=False)):
+    for i, (run, color) in enumerate(zip(runs, SERIES, strict=False)):
         places = [at + 0.8 * i / len(runs) for at in range(len(metrics))]
         values = [run.summary.get(name) or 0.0 for name in metrics]
         axis.barh(places, values, height=0.7 / len(runs), color=color)
     axis.set_yticks(range(len(metrics)), [name.partition("/")[2] for name in metrics])
     axis.invert_yaxis()
-    axis.set_title(panel.title, fontsize=8)
+    axis.set_title(panel.title)
 
 
 DRAWS = {
@@ -193,17 +192,14 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def left_out() -> bytes:
-    made, axis = plt.subplots(figsize=(6, 0.6))
-    axis.axis("off")
-    axis.text(0.5, 0.5, "left out of this build (EAT_SITE_RUN=false)", ha="center", va="center")
-    return svg(made)
+def left_out(name: str) -> Figure:
+    def draw(drawing: Any) -> None:
+        words = "left out of this build (EAT_SITE_RUN=false)"
+        drawing.text(0.5, 0.5, words, ha="center", va="center")
+
+    return Figure(f"wandb-{name.lower()}", name, "", draw, (6, 0.6))
 
 
 if __name__ == "__main__":
-    to = Path(sys.argv[2])
-    to.mkdir(parents=True, exist_ok=True)
-    for title, picture in drawn(Path(sys.argv[1])).items():
-        path = to / f"{title.lower()}.svg"
-        path.write_bytes(picture)
-        print(path)
+    for found in figures(Path(sys.argv[1])):
+        print(*save_pair(found, Path(sys.argv[2])), sep="\n")

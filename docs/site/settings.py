@@ -1,4 +1,4 @@
-"""One page for each command and each group of choices, drawn from the yamls."""
+"""One page for each command and for each group of choices, made from the yamls."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import yaml
 
+from docs.site.made import Page
 from eat_lightning.config import CONFIG_DIR
-from experiments.site.made import Page
 
 CONFIGS = Path(CONFIG_DIR)
 FIELD = {  # words that are searched for
@@ -25,7 +25,7 @@ def pages() -> list[Page]:
 
 
 def command(path: Path) -> Page:
-    """Return a command's purpose, its examples, and its settings with the yaml's comments."""
+    """A command's purpose, examples, and settings with the comments of its yaml."""
     text = path.read_text("utf-8")
     own, _, _ = text.partition("\nhydra:\n")
     own = own.replace("classifier: null  # given as model=:", "model: null  #")
@@ -56,7 +56,7 @@ def command(path: Path) -> Page:
 
 
 def paragraphs(notes: str) -> str:
-    """Help text as Markdown: indented lines are commands."""
+    """Help text as Markdown; indented lines are commands."""
     found = []
     for part in notes.strip("\n").split("\n\n"):
         indented = all(line.startswith("  ") for line in part.splitlines() if line)
@@ -68,7 +68,7 @@ def paragraphs(notes: str) -> str:
 
 
 def as_text(said: str) -> str:
-    """A placeholder in < > is no tag of HTML, as which it would vanish."""
+    """Text with its placeholders in < > escaped, which HTML would take for tags."""
     return said.replace("<", "&lt;")
 
 
