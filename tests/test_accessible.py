@@ -15,7 +15,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.nightly]
 ROOT = Path(__file__).parents[1]
 OF_SITE = [
     *("index.html", "how.html", "methods/exit/confidence.html"),
-    *("results/budgets/page.html", "live/report/index.html"),  # the latter is a report's page
+    *("studies/index.html", "concepts/live.html"),
+    *("concepts/live-figures.html", "live/report/index.html"),  # the latter is a report's page
 ]
 
 
