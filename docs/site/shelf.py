@@ -24,6 +24,7 @@ HEAD = (
     *("study", "task", "setting", "score", "FLOPs", "over fixed depth", "over the best mix"),
     *("with", "exit rule", "depth", "retention", "seed", "steps"),
 )
+WORDS = {"study", "task", "setting", "with", "exit rule", "retention"}  # the others are numbers
 METHODS = "eat_lightning/methods"
 MOST = 20  # rows on a page
 
@@ -110,7 +111,8 @@ def measured(slot: str, kind: str) -> str:
         return "[The studies](../../../experiments/README.md) have no row of it yet.\n"
     own.sort(key=lambda e: (len(unusual(e.row)), e.study, e.row.run, e.row.budget or 0))
     lines = [line(each, slot) for each in own[:MOST]]
-    head = [f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|"]
+    align = "|".join("---" if title in WORDS else "---:" for title in HEAD)
+    head = [f"| {' | '.join(HEAD)} |", f"|{align}|"]
     return "\n".join(["## Measured\n", *head, *lines, "", note(len(own) - MOST), ""])
 
 

@@ -15,7 +15,7 @@ from docs.site.made import ROOT, Page
 from experiments.study import StudyFolder, studies
 
 PAGES, EXPERIMENTS = ROOT / "docs/pages", ROOT / "experiments"
-LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)]*)?\)")
+LINK = re.compile(r"(!?)\[([^\[\]]*)\]\(([^)#\s]+)(#[^)]*)?\)")
 PICTURE = re.compile(
     r'<picture>\s*<source[^>]*srcset="([^"]+)"[^>]*>\s*<img src="([^"]+)" alt="([^"]*)"[^>]*>\s*'
     r"</picture>"
@@ -60,9 +60,8 @@ def on_site(page: Path) -> str:
     """The text of a study's page as the site shows it."""
     text = page.read_text("utf-8").replace("<details>", '<details markdown="1">')
     text = PICTURE.sub(r"![\3](\2#only-light)\n![\3](\1#only-dark)", text)
-    title, _, rest = text.partition("\n")
     note = CLONE if "python -m experiments" in text else ""
-    return f"{title}\n{note}{relinked(rest, page)}"
+    return relinked(text, page) + note
 
 
 def relinked(text: str, page: Path) -> str:

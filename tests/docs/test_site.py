@@ -1,13 +1,13 @@
-"""Pages of the site that are made from yamls, and what they say of the package."""
+"""Pages of the site that are made from the package, from yamls and from the kept run."""
 
 import re
 import tomllib
 from xml.etree import ElementTree
 
-from experiments.site import how, settings
-from experiments.site.canvas import COLORS, WIDTH
-from experiments.site.made import ROOT
-from experiments.site.rules import leaving
+from docs.site import how, rooms, settings, studies
+from docs.site.canvas import WIDTH
+from docs.site.made import ROOT, SCHEMES
+from docs.site.pictures import leaving, of_method
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -34,7 +34,7 @@ def test_six_pictures_are_drawn_and_their_letters_lie_inside():
         *("packing", "batch", "heads", "dial", "certificate", "beside"),
     ]
     for each in found:
-        for scheme in COLORS:
+        for scheme in SCHEMES:
             for text in ElementTree.fromstring(each.svg(scheme)).iter(f"{SVG}text"):
                 wide = 6.7 * len(text.text or "")  # a letter of 12 in a wide font
                 start = {"start": 0.0, "middle": wide / 2, "end": wide}[text.attrib["text-anchor"]]
@@ -49,3 +49,33 @@ def test_rules_that_read_logits_alone_are_drawn_from_the_record():
     assert "mean 2.2" in drawn.svg("light")  # depth of tau 0.9, as its kept row has it
     assert leaving("berxit") is None
     assert leaving("never") is None
+
+
+def test_the_picture_of_the_front_page_is_that_of_the_kept_run():
+    for scheme in SCHEMES:
+        kept = (how.FIGURES / f"batch-{scheme}.svg").read_text("utf-8")
+        assert kept == how.batch().svg(scheme)
+
+
+def test_methods_are_drawn_with_their_default_settings():
+    assert of_method("reduction", "norm_topk") is not None
+    assert of_method("schedule", "two_stage") is not None
+    assert of_method("attention", "linformer") is None
+
+
+def test_every_room_has_a_sentence():
+    lines = rooms.table().splitlines()[2:]
+    assert lines[0].startswith("| `errors` | The one error")
+    assert all(re.fullmatch(r"\| `[\w.]+` \| .+ \|", line) for line in lines)
+
+
+def test_links_to_studies_become_links_of_the_site():
+    page = studies.PAGES / "how-to/adapt.md"
+    text = "[one](../../../experiments/README.md#a) in [0, 1), [none](../../../experiments/no.md)"
+    wanted = "[one](../studies/index.md#a) in [0, 1), none"
+    assert studies.with_studies(text, page) == wanted
+    assert studies.with_studies("[other](data.md)", page) == "[other](data.md)"
+    back = studies.relinked(
+        "[guide](../docs/pages/how-to/adapt.md)", studies.EXPERIMENTS / "README.md"
+    )
+    assert back == "[guide](../how-to/adapt.md)"
