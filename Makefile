@@ -50,7 +50,7 @@ bench: setup ## Time the encoders against Hugging Face's and the machine's ceili
 
 site: setup ## Build the documentation into outputs/site; its tutorials are really run.
 	$(PY) -m pip install --quiet --editable '.[docs]'
-	$(PY) -m mkdocs build --config-file experiments/site/mkdocs.yml
+	$(PY) -m mkdocs build --config-file docs/mkdocs.yml
 	@echo "open outputs/site/index.html"
 
 test: setup ## Run the quick tests: CPU, offline. ARGS= goes to pytest.

@@ -45,6 +45,11 @@ class StudyFolder:
         return self.folder / "page.md"
 
     @property
+    def makes_its_page(self) -> bool:
+        script = self.folder / "claim.py"
+        return script.is_file() and "def page(" in script.read_text("utf-8")
+
+    @property
     def question(self) -> str:
         """The title of its page."""
         return self.page.read_text("utf-8").partition("\n")[0].removeprefix("# ")
@@ -83,7 +88,8 @@ class StudyFolder:
 
 def studies() -> list[StudyFolder]:
     """All studies, by name."""
-    return [StudyFolder(path.parent.name) for path in sorted(HERE.glob("*/page.md"))]
+    found = [StudyFolder(path.parent.name) for path in sorted(HERE.glob("*/page.md"))]
+    return [study for study in found if study.makes_its_page]
 
 
 def given_of(

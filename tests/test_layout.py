@@ -17,7 +17,6 @@ FOLDERS = [ROOT / home(slot).replace(".", "/") for slot in SLOTS]
 METHODS = [path for folder in FOLDERS for path in sorted(folder.glob("[!_]*.py"))]
 DISTRIBUTIONS = {
     "PIL": "pillow",
-    "adjustText": "adjusttext",
     "docx": "python-docx",
     "huggingface_hub": "huggingface-hub",
     "hydra": "hydra-core",

@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
+from docs.site import how
+from docs.site.canvas import COLORS
 from experiments.adapt import table
 from experiments.bench.tables import processor
-from experiments.site import how
-from experiments.site.canvas import COLORS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -39,8 +39,8 @@ def test_what_adapt_is_said_to_print_follows_from_a_kept_row():
 
 def test_the_picture_and_its_words_follow_from_the_kept_records():
     for scheme in COLORS:
-        assert (how.FOLDER / f"batch-{scheme}.svg").read_text("utf-8") == how.batch().svg(scheme)
-    drawn = how.Batch.of(how.at_budget(how.BUDGET))
+        assert (how.FIGURES / f"batch-{scheme}.svg").read_text("utf-8") == how.batch().svg(scheme)
+    drawn = how.Batch.of(how.at_budget(how.HALF))
     assert f"{100 * drawn.spent:.0f} % of the work" in FRONT
     left = f"{drawn.entering(3)} are left at layer 3, {drawn.entering(7)} at layer 7"
     assert FRONT.replace("\n", " ").count(left) == 2  # in words, and for who does not see it
