@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from eat_lightning.deploy.certify.procedure._bounds import allowed
 
 from docs.site.canvas import COLORS, LEFT, RIGHT, WIDTH, Axes, Canvas
 from docs.site.kept_run import (
@@ -30,6 +29,7 @@ from docs.site.kept_run import (
 )
 from docs.site.made import ROOT, SCHEMES, Page, in_schemes, shown
 from eat_lightning.files import write_text
+from eat_lightning.record.claim import allowed
 from eat_lightning.report.study import Measured
 
 FIGURES = ROOT / "docs/figures"

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from eat_lightning.model.recorder import PassOptions
 from matplotlib.colors import ListedColormap
 
 from docs.site.canvas import WIDTH, Canvas
@@ -17,6 +16,7 @@ from docs.site.kept_run import HALF, NUM_LAYERS, at_budget
 from docs.site.made import Page, drawn, shown
 from eat_lightning.answer_kind import SINGLE
 from eat_lightning.model.contracts import ExitRule, Where
+from eat_lightning.model.recorder import PassOptions
 from eat_lightning.model.specification import build, class_of
 from eat_lightning.new.toy import ragged, tiny_encoder
 from eat_lightning.report.explorer import entering
