@@ -6,7 +6,6 @@ import pytest
 
 from eat_lightning.runs import jsonl
 from experiments.budgets import dial, rules, summary, targets
-from experiments.calibration import seen
 from experiments.lists import __main__ as lists
 from experiments.lists import measured
 from experiments.long_texts import scan
@@ -44,11 +43,6 @@ def test_the_dial():
     tables += [part for part in told.split("\n\n") if part.startswith("|")]
     assert len(tables) == 6
     assert [table for table in tables if table not in page("budgets/dial.md")] == []
-
-
-def test_what_a_backbone_has_seen():
-    rows = jsonl.read(seen.ROWS, seen.SeenRow)
-    assert seen.table(rows) in page("calibration/page.md")
 
 
 def test_variants_of_heads():

@@ -8,6 +8,7 @@ import pytest
 
 from eat_lightning.files import as_dict
 from eat_lightning.infer.recorded import Recorded
+from eat_lightning.report.result import Result
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.row import Row
 from experiments.adapt.chosen import ChosenRow
@@ -15,7 +16,6 @@ from experiments.adapt.rows import AdaptRow
 from experiments.attack.rows import AttackRow
 from experiments.bench.rows import BenchRow
 from experiments.budgets.rules import RuleRow
-from experiments.calibration.seen import SeenRow
 from experiments.drift.trials import Trial
 from experiments.lists.__main__ import ListRow
 from experiments.lists.measured import ListRow as MeasuredListRow
@@ -29,6 +29,7 @@ from experiments.serving.rows import LoadRow
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 KINDS: list[type[Any]] = [
     Row,
+    Result,
     AdaptRow,
     ChosenRow,
     AttackRow,
@@ -40,7 +41,6 @@ KINDS: list[type[Any]] = [
     ListRow,
     Tried,
     RuleRow,
-    SeenRow,
     LoadRow,
     RouteRow,
     ScanRow,

@@ -1,9 +1,9 @@
 """Accuracy against time for every model, baseline and tau of a task (EAT, figure 4, tables 1 to 3).
 
-    python -m experiments frontier study=outputs/frontier
+    eat report study=outputs/frontier claims=[frontier]
 
-Without arguments: the rows of our own runs, beside this file. Measure all runs of a task in one
-call with `baselines=all`: only times of one session are divided by each other.
+Measure all runs of a task in one call with `baselines=all`: only times of one session are divided
+by each other.
 """
 
 from __future__ import annotations
