@@ -34,6 +34,7 @@ def page(results: Path) -> Claim:
             *(tasks.retention_table(own), tasks.exits_table(own)),
             *(tasks.cost_table(own.costs), *confidence.tables()),
             *(combined.ablation_table(ablation), combined.interplay_table(interplay)),
+            combined.taken_table(interplay),
         ],
         figures=[
             *(own.figure(), tasks.retention_figure(own), tasks.exits_figure(own)),

@@ -62,9 +62,14 @@ def ablation_table(cells: Sequence[Cell]) -> Table:
 
 def interplay_table(cells: Sequence[Cell]) -> Table:
     caption = "MiniLM on SST-2, one setting of each rule for all reductions."
-    columns = [*LEVERS, *col.grouped("accuracy, work and time", [*ACCURACY, *WORK, *TIMES])]
-    columns += col.grouped("what one takes from the other", TAKEN)
+    columns = [*LEVERS, *ACCURACY, *WORK, *TIMES]
     return col.table("interplay", "Pruning with exits", caption, columns, cells)
+
+
+def taken_table(cells: Sequence[Cell]) -> Table:
+    caption = "Pruning left: of the share that it saves alone the part that it saves beside exits."
+    shown = [cell for cell in cells if cell is not cell.off]
+    return col.table("taken", "What one takes from the other", caption, [*LEVERS, *TAKEN], shown)
 
 
 def facts_of(cells: Sequence[Cell]) -> Iterator[str]:
