@@ -1,7 +1,5 @@
 """A setting beside its baselines: own static, a static model trained for itself, smaller students,
 Hugging Face's model, and fixed depth.
-
-Several claims share this file; a claim imports it as `from ..baselines import Entry`.
 """
 
 from __future__ import annotations

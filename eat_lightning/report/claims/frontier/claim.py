@@ -2,8 +2,8 @@
 
     eat report study=outputs/frontier claims=[frontier]
 
-Without arguments: the rows of our own runs, beside this file. Measure all runs of a task in one
-call with `baselines=all`: only times of one session are divided by each other.
+Measure all runs of a task in one call with `baselines=all`: only times of one session are divided
+by each other.
 """
 
 from __future__ import annotations
