@@ -11,7 +11,7 @@ Shapes: B examples, W width of the features, C classes.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,26 +25,49 @@ from eat_lightning.data.batching import sorted_batches
 from eat_lightning.data.calibration import FITTED_ON
 from eat_lightning.infer.record import inference
 from eat_lightning.model.options import ALL_EXITS
-from experiments.plane.models import Model, RunModel
-from experiments.plane.systems import Chain, Part
+
+from .models import Model
+from .systems import Chain, Part
 
 TEXTS, EPOCHS, BATCH, LR = 16_000, 3, 128, 1e-4
 ALPHAS = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
-def loss(
-    logits_BC: Float[Tensor, "b c"], labels_B: Int[Tensor, " b"], alpha: float
-) -> Float[Tensor, ""]:
-    """Gatekeeper's loss."""
-    log_BC = logits_BC.log_softmax(-1)
-    right_B = logits_BC.argmax(-1) == labels_B
-    missed_B = F.nll_loss(log_BC, labels_B, reduction="none")
-    # KL(p || even) = ln C - H(p)
-    certain_B = np.log(log_BC.shape[1]) + (log_BC.exp() * log_BC).sum(-1)
-    return torch.where(right_B, alpha * missed_B, (1 - alpha) * certain_B).mean()
+def gatekeeper(first: Model, second: Model, full_cost: float, budgets: Sequence[float]) -> Chain:
+    """The cascade whose alpha is the most accurate on the cut, in the mean over the costs asked."""
+
+    def score(chain: Chain) -> float:
+        points = chain.dial.points
+        cheap = [[p for p in points if p.cost <= budget] for budget in budgets]
+        return sum(within[0].accuracy for within in cheap if within)
+
+    found = [
+        Chain(f"Gatekeeper, alpha {alpha:g}", [Part.end(model), Part.end(second)], full_cost)
+        for alpha, model in tuned_models(first)
+    ]
+    return max(found, key=score)
 
 
-def features(model: RunModel, split: Any) -> Float[Tensor, "b w"]:
+def tuned_models(model: Model) -> Iterator[tuple[float, Model]]:
+    """The model with its last head tuned at each alpha; its encoder, and so its costs, stay."""
+    data = model.run.data()
+    train = data.split("train")
+    rows = np.sort(np.random.default_rng(0).permutation(len(train))[:TEXTS])
+    x_BW, labels_B = features(model, train.take(rows)), torch.from_numpy(train.labels[rows])
+    cut_BW = torch.cat([features(model, data.split(part)) for part in FITTED_ON])
+    dev_BW = features(model, data.split("validation"))
+    for alpha in ALPHAS:
+        head = tuned(model.encoder.heads[str(model.last)], x_BW, labels_B, alpha)
+        with torch.inference_mode():
+            cut_BC, dev_BC = (head.guess(head.of_features(x)).numpy() for x in (cut_BW, dev_BW))
+        cut, dev = (
+            replace(said, guesses=said.guesses | {model.last: logits_BC})
+            for said, logits_BC in ((model.cut, cut_BC), (model.dev, dev_BC))
+        )
+        yield alpha, replace(model, cut=cut, dev=dev)
+
+
+def features(model: Model, split: Any) -> Float[Tensor, "b w"]:
     """Run the encoder once: the features that its last head's first linear layer reads."""
     heads: Any = model.encoder.heads
     seen: list[Tensor] = []
@@ -77,37 +100,13 @@ def tuned(head: Any, x_BW: Tensor, labels_B: Tensor, alpha: float) -> Any:
     return made.eval()
 
 
-def gatekeepers(model: RunModel) -> dict[float, RunModel]:
-    """The model with its last head tuned at each alpha; its encoder, and so its costs, stay."""
-    data = model.opened.data()
-    train = data.split("train")
-    rows = np.sort(np.random.default_rng(0).permutation(len(train))[:TEXTS])
-    x_BW, labels_B = features(model, train.take(rows)), torch.from_numpy(train.labels[rows])
-    cut_BW = torch.cat([features(model, data.split(part)) for part in FITTED_ON])
-    dev_BW = features(model, data.split("validation"))
-    made = {}
-    for alpha in ALPHAS:
-        head = tuned(model.encoder.heads[str(model.last)], x_BW, labels_B, alpha)
-        with torch.inference_mode():
-            cut_BC, dev_BC = (head.guess(head.of_features(x)).numpy() for x in (cut_BW, dev_BW))
-        cut, dev = (
-            replace(said, guesses=said.guesses | {model.last: logits_BC})
-            for said, logits_BC in ((model.cut, cut_BC), (model.dev, dev_BC))
-        )
-        made[alpha] = replace(model, cut=cut, dev=dev)
-    return made
-
-
-def best_chain(
-    found: Mapping[float, Model], second: Model, full_cost: float, budgets: Sequence[float]
-) -> tuple[float, Chain]:
-    """The alpha whose cascade is the most accurate on the cut, in the mean over the costs asked."""
-    chains = {a: Chain([Part.end(m), Part.end(second)], full_cost) for a, m in found.items()}
-
-    def score(alpha: float) -> float:
-        points = chains[alpha].dial.points
-        cheap = [[p for p in points if p.cost <= budget] for budget in budgets]
-        return sum(within[0].accuracy for within in cheap if within)
-
-    alpha = max(chains, key=score)
-    return alpha, chains[alpha]
+def loss(
+    logits_BC: Float[Tensor, "b c"], labels_B: Int[Tensor, " b"], alpha: float
+) -> Float[Tensor, ""]:
+    """Gatekeeper's loss."""
+    log_BC = logits_BC.log_softmax(-1)
+    right_B = logits_BC.argmax(-1) == labels_B
+    missed_B = F.nll_loss(log_BC, labels_B, reduction="none")
+    # KL(p || even) = ln C - H(p)
+    certain_B = np.log(log_BC.shape[1]) + (log_BC.exp() * log_BC).sum(-1)
+    return torch.where(right_B, alpha * missed_B, (1 - alpha) * certain_B).mean()
