@@ -46,7 +46,7 @@ def page(results: Path) -> Claim:
         tables.cascades(kept.plane),
         tables.cascade_times(kept),
         tables.dial(kept.read("dial")),
-        tables.targets(kept),
+        tables.targets(kept.bodies),
         tables.steps(kept.read("steps")),
         tables.int8(kept.read("int8")),
     ]
@@ -104,7 +104,7 @@ def facts(kept: Kept) -> Iterator[str]:
     yield "In brackets are paired 95 % bootstrap intervals. 99 % of the answers are to stay."
     mixes = [body.gains[0.4].mix.value for body in kept.bodies]
     yield f"At 0.4: {min(mixes):.2f} to {max(mixes):.2f} points over the best mix of two depths."
-    verdicts = [line.cells["verdict"].text for line in tables.targets(kept).lines]
+    verdicts = [line.cells["verdict"].text for line in tables.targets(kept.bodies).lines]
     yield ", ".join(f"{count} times {verdict}" for verdict, count in Counter(verdicts).items())
     for body in kept.bodies:
         full = body.full().values("accuracy")

@@ -17,7 +17,7 @@ from eat_lightning.report.study import grouped_by, open_study
 from eat_lightning.report.table import Cell, Column, Table
 
 from .bodies import ASKED, TASKS, Body, bodies_of
-from .targets import above, student_lines, target_lines
+from .targets import target_lines
 
 POINTS: dict[str, Any] = {"sign": "+", "against": 0}
 AGREE = "agree 0.99"  # a setting of plane.jsonl
@@ -298,7 +298,7 @@ def dial(fits: Sequence[Result]) -> Table:
     return col.table("dial", "Fits of the operating points", "", columns, fits, about=None)
 
 
-def targets(kept: Kept) -> Table:
+def targets(bodies: Sequence[Body]) -> Table:
     columns = [
         col.word("model", "model"),
         col.word("wanted", "wanted"),
@@ -306,18 +306,8 @@ def targets(kept: Kept) -> Table:
         col.points("reached", "reached"),
         col.word("verdict", "verdict"),
     ]
-    mnli = {body.layers: body for body in kept.bodies if body.task == "mnli"}
-    lines = [*target_lines(kept.bodies), *student_lines(mnli[6]), time_line(kept)]
+    lines = target_lines(bodies)
     return col.table("targets", "Targets", "", columns, lines, about=None)
-
-
-def time_line(kept: Kept) -> dict[str, Any]:
-    """MNLI's twelve layers beside a student that takes as long."""
-    exits = no_slower(kept.clock("mnli", 12, 1))
-    more = (over_student(exits) if exits else None) or Interval.exact(0.0)
-    wanted, model = "2.0 points above a student in its time", "MNLI, 12 layers, seed 1"
-    reached = cells.interval(more, **POINTS)
-    return {"model": model, "wanted": wanted, "reached": reached, "verdict": above(more, 2.0)}
 
 
 def steps(lines: Sequence[Result]) -> Table:

@@ -6,12 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eat_lightning.report.intervals import Interval
 from eat_lightning.report.table import Cell
 
 from .bodies import Body
 
-MET, MISSED, DEARER, UNSURE = "met", "missed", "reached at a higher cost", "not shown"
+MET, MISSED, DEARER = "met", "missed", "reached at a higher cost"
 
 
 @dataclass(frozen=True)
@@ -78,25 +77,3 @@ def target_lines(bodies: Sequence[Body]) -> Iterator[dict[str, Any]]:
                 "reached": Cell(changed, f"{changed:.2f} %") if target.changed else lost,
                 "verdict": target.verdict(fell, point.row.flops_ratio),
             }
-
-
-def student_lines(body: Body) -> Iterator[dict[str, Any]]:
-    """Exits asked for half of the FLOPs beside a student of half the layers."""
-    for student in body.best_students:
-        exits, more = body.at(0.5, [student.row.seed]).row, body.over(student, 0.5)
-        cost = student.row.flops / (exits.flops / exits.flops_ratio)
-        found = more.interval if more and more.interval else Interval.exact(0.0)
-        yield {
-            "model": f"{body.name}, seed {exits.seed}",
-            "wanted": f"above a student that costs {cost:.3f}",
-            "spent": exits.flops_ratio,
-            "reached": more,
-            "verdict": above(found, is_as_cheap=exits.flops_ratio <= cost),
-        }
-
-
-def above(more: Interval, least: float = 0.0, is_as_cheap: bool = True) -> str:
-    """Judge points above a student: met where the whole interval is."""
-    if more.low > least:
-        return MET if is_as_cheap else DEARER
-    return UNSURE if more.value > least else MISSED
