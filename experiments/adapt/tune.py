@@ -21,6 +21,10 @@ import torch
 import yaml
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
+from eat_lightning.errors import reported
+from experiments.adapt import low_rank
+from experiments.study import given_of as given_of_words
+
 TASKS = yaml.safe_load(Path(__file__).with_name("tasks.yaml").read_text("utf-8"))
 BATCH, RISE = 32, 0.1  # examples of a step; share of the steps in which the learning rate rises
 PROBE_STEPS = 1500
@@ -104,6 +108,16 @@ def opened(body: str, shape: str, tokenizer: Any, about: dict[str, Any]) -> Any:
     return AutoModelForSequenceClassification.from_config(config)
 
 
+def about_of(train: pd.DataFrame, task: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    """What transformers' settings of a model say of its classes."""
+    problem = "multi_label_classification" if "labels" in train else "single_label_classification"
+    return {
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: number for number, name in enumerate(names)},
+        "problem_type": "regression" if "tolerance" in task else problem,
+    }
+
+
 def tuned(
     train: pd.DataFrame,
     task: dict[str, Any],
@@ -116,61 +130,138 @@ def tuned(
     """A model and its tokenizer. probe: texts on which the head alone learns first."""
     torch.manual_seed(0)
     tokenizer = AutoTokenizer.from_pretrained(body)
-    problem = "multi_label_classification" if "labels" in train else "single_label_classification"
-    about: dict[str, Any] = {
-        "id2label": dict(enumerate(names)),
-        "label2id": {name: number for number, name in enumerate(names)},
-        "problem_type": "regression" if "tolerance" in task else problem,
-    }
-    model = opened(body, shape, tokenizer, about)
+    model = opened(body, shape, tokenizer, about_of(train, task, names))
     if probe:
         probe_head(model.eval(), tokenizer, train.iloc[:probe], task)
+    return learned(model, tokenizer, train, task, steps), tokenizer
+
+
+def learned(
+    model: Any, tokenizer: Any, train: pd.DataFrame, task: dict[str, Any], steps: int
+) -> Any:
+    """The model after `steps` of its parameters that are to be learned; none where steps is 0."""
     if not steps:
-        return model.eval(), tokenizer
+        return model.eval()
     model.train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=task["lr"], weight_decay=0.01)
+    parameters = [each for each in model.parameters() if each.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=task["lr"], weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, task["lr"], steps, pct_start=RISE)
     random = np.random.default_rng(0)
     for step in range(steps):
         rows = train.iloc[random.choice(len(train), BATCH)]
         given = given_of(tokenizer, rows, task)
         with torch.autocast("cpu", torch.bfloat16):
-            loss = model(**given, labels=targets(rows, task, len(names))).loss
+            loss = model(**given, labels=targets(rows, task, model.num_labels)).loss
         loss.backward()
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
         if step % 50 == 0:
             print(f"step {step} of {steps}, loss {loss.item():.4f}", flush=True)
-    return model.eval(), tokenizer
+    return model.eval()
 
 
-def main(
-    task: str,
-    body: str,
-    data: str,
-    to: str,
-    steps: str = "400",
-    probe: str = "0",
-    shape: str = "",
-    lr: str = "",
-) -> None:
-    settings = TASKS[task] | ({"lr": float(lr)} if lr else {})
-    source = Path(data, settings.get("data", task))
-    frames = [pd.read_parquet(source / f"{part}.parquet") for part in ("train", "validation")]
-    order = np.random.default_rng(1).permutation(len(frames[0]))
-    train, rest = frames[0].iloc[order[::2]], frames[0].iloc[order[1::2]]
-    names = settings.get("names") or (source / "labels.txt").read_text("utf-8").split()
-    model, tokenizer = tuned(train, settings, names, body, int(steps), int(probe), shape)
-    others: Any = pd.concat([rest, frames[1]])[settings["columns"]].drop_duplicates()
-    others = others.sample(frac=1, random_state=2)
-    folder, ends = Path(to), 2 * len(others) // 3
+def right(model: Any, tokenizer: Any, rows: pd.DataFrame, task: dict[str, Any]) -> int:
+    """How many examples the model's largest logit answers as they are labelled."""
+    rows = rows.sort_values(task["columns"][0], key=lambda column: column.str.len())
+    found = 0
+    with torch.inference_mode():
+        for start in range(0, len(rows), BATCH):
+            part = rows.iloc[start : start + BATCH]
+            logits = model(**given_of(tokenizer, part, task)).logits
+            found += int((logits.argmax(-1).numpy() == part["label"].to_numpy()).sum())
+    return found
+
+
+def frames_of(task: str, data: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """The texts that a classifier learns from, those of validation, and those of nothing yet."""
+    source = Path(data, TASKS[task].get("data", task))
+    train, validation = (
+        pd.read_parquet(source / f"{part}.parquet") for part in ("train", "validation")
+    )
+    order = np.random.default_rng(1).permutation(len(train))
+    rest: Any = pd.concat([train.iloc[order[1::2]], validation])
+    others = rest[TASKS[task]["columns"]].drop_duplicates().sample(frac=1, random_state=2)
+    return train.iloc[order[::2]], validation, others
+
+
+def names_of(task: str, data: str) -> list[str]:
+    """Names of the classes."""
+    settings = TASKS[task]
+    path = Path(data, settings.get("data", task), "labels.txt")
+    return settings.get("names") or path.read_text("utf-8").split()
+
+
+def write(model: Any, tokenizer: Any, others: pd.DataFrame, folder: Path) -> None:
+    """Write the folders and files that `experiments.adapt.run` reads."""
     folder.mkdir(parents=True, exist_ok=True)
+    ends = 2 * len(others) // 3
     others[:ends].to_parquet(folder / "texts.parquet", index=False)
     others[ends:].to_parquet(folder / "fresh.parquet", index=False)
     model.save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
 
 
+def tune(
+    task: str,
+    body: str,
+    data: str,
+    to: str,
+    steps: int = 400,
+    probe: int = 0,
+    shape: str = "",
+    lr: float | str = 0.0,  # YAML reads 3e-4 as text
+    lora: int = 0,
+) -> None:
+    """Tune all weights, or (lora: their rank) the updates beside them."""
+    settings = TASKS[task] | ({"lr": float(lr)} if lr else {})
+    train, _, others = frames_of(task, data)
+    names = names_of(task, data)
+    if lora:
+        tune_delta(task, body, data, to, steps, settings, lora)
+        return
+    model, tokenizer = tuned(train, settings, names, body, steps, probe, shape)
+    write(model, tokenizer, others, Path(to))
+
+
+def tune_delta(
+    task: str, body: str, data: str, to: str, steps: int, settings: dict[str, Any], rank: int
+) -> None:
+    """Tune low-rank updates, keep them as `to`/delta.safetensors, and merge them as that file."""
+    torch.manual_seed(0)
+    train, _, _ = frames_of(task, data)
+    tokenizer = AutoTokenizer.from_pretrained(body)
+    model, new = low_rank.opened(body, about_of(train, settings, names_of(task, data)))
+    low_rank.attach(model, new, rank)
+    learned(model, tokenizer, train, settings, steps)
+    path = Path(to, "delta.safetensors")
+    about = {"task": task, "body": Path(body).name, "rank": rank, "steps": steps}
+    about |= {"lr": settings["lr"], "examples a step": BATCH}
+    low_rank.save(model, path, {name: str(value) for name, value in about.items()})
+    merge(str(path), body, data, to)
+
+
+def merge(delta: str, body: str, data: str, to: str) -> None:
+    """Write the classifier that a delta makes of its backbone, and print its accuracy."""
+    task = low_rank.about_of(Path(delta))["task"]
+    train, validation, others = frames_of(task, data)
+    model = low_rank.merged(body, Path(delta), about_of(train, TASKS[task], names_of(task, data)))
+    tokenizer = AutoTokenizer.from_pretrained(body)
+    write(model, tokenizer, others, Path(to))
+    if "label" in validation and "tolerance" not in TASKS[task]:
+        hits = right(model, tokenizer, validation, TASKS[task])
+        print(f"{hits} of {len(validation)} right, {100 * hits / len(validation):.2f} %")
+
+
+def main(*words: str) -> None:
+    torch.set_num_threads(1)
+    if words[:1] == ("merge",):
+        merge(**given_of_words(words[1:], [], ("delta", "body", "data", "to")))
+        return
+    keys = ("steps", "probe", "shape", "lr", "lora")
+    tune(**given_of_words(words, keys, ("task", "body", "data", "to")))
+
+
 if __name__ == "__main__":
-    main(**dict(word.split("=", 1) for word in sys.argv[1:]))
+    with reported():
+        main(*sys.argv[1:])
