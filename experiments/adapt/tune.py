@@ -1,12 +1,16 @@
 """Tune a classifier by plain transformers, without this package, for `experiments.adapt`.
 
     python -m experiments.adapt.tune task=stsb body=FOLDER data=FOLDER to=FOLDER [steps=400]
+    python -m experiments.adapt.tune task=sst2 ... steps=900 lora=8 lr=3e-4
+    python -m experiments.adapt.tune merge delta=FILE body=FOLDER data=FOLDER to=FOLDER
 
 It learns from half of the training texts. The others and those of validation are shuffled: two
 thirds become `texts.parquet`, which `eat adapt` gets, and one third `fresh.parquet`, which nothing
 sees. No label is written. probe: texts on which the head of a BERT learns first, with the layers as
 they are (linear probing, then fine-tuning: Kumar et al. 2022). shape: of another family, small and
 from random weights, with the tokenizer of `body`; what it shows is that such a shape is served.
+lora: the rank of updates beside the weights, which alone learn and are kept as a small file, from
+which `merge` makes the classifier again.
 """
 
 from __future__ import annotations
@@ -22,6 +26,8 @@ import yaml
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from eat_lightning.errors import reported
+from eat_lightning.report.result import Result
+from eat_lightning.runs.run import git_commit
 from experiments.adapt import low_rank
 from experiments.study import given_of as given_of_words
 
@@ -242,15 +248,28 @@ def tune_delta(
 
 
 def merge(delta: str, body: str, data: str, to: str) -> None:
-    """Write the classifier that a delta makes of its backbone, and print its accuracy."""
+    """Write the classifier that a delta makes of its backbone, and its texts."""
     task = low_rank.about_of(Path(delta))["task"]
-    train, validation, others = frames_of(task, data)
+    train, _, others = frames_of(task, data)
     model = low_rank.merged(body, Path(delta), about_of(train, TASKS[task], names_of(task, data)))
-    tokenizer = AutoTokenizer.from_pretrained(body)
-    write(model, tokenizer, others, Path(to))
-    if "label" in validation and "tolerance" not in TASKS[task]:
-        hits = right(model, tokenizer, validation, TASKS[task])
-        print(f"{hits} of {len(validation)} right, {100 * hits / len(validation):.2f} %")
+    write(model, AutoTokenizer.from_pretrained(body), others, Path(to))
+
+
+def original_result(folder: str, data: str) -> Result:
+    """How often a classifier that was made of a delta is right on validation."""
+    path, model_folder = Path(folder, "delta.safetensors"), Path(folder, "model")
+    about = low_rank.about_of(path)
+    model = AutoModelForSequenceClassification.from_pretrained(model_folder).eval()
+    _, validation, _ = frames_of(task := about["task"], data)
+    config = model.config
+    values = {
+        "right": right(model, AutoTokenizer.from_pretrained(model_folder), validation, TASKS[task]),
+        "num": len(validation),
+        "mb": path.stat().st_size / 1e6,
+    }
+    model = f"{config.model_type}, {config.num_hidden_layers} layers of {config.hidden_size}"
+    given = {name: yaml.safe_load(value) for name, value in about.items() if name != "task"}
+    return Result({"task": task, "model": model}, values, given | {"commit": git_commit()})
 
 
 def main(*words: str) -> None:

@@ -1,13 +1,14 @@
 """A delta of a tuned classifier: what it keeps is what was learned."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import BertConfig, BertModel, MPNetConfig, MPNetModel
 
 from experiments.adapt import low_rank
 
-SIZES = {
+SIZES: dict[str, Any] = {
     "vocab_size": 50,
     "hidden_size": 32,
     "num_hidden_layers": 2,
