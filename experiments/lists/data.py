@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import scipy.sparse
+
+from eat_lightning.files import write_text
 
 CANDIDATES = 100
 K1, B = 0.9, 0.4  # of BM25, as Anserini sets them
@@ -32,6 +35,15 @@ class Lists:
 
     def __len__(self) -> int:
         return len(self.queries_Q)
+
+    def write(self, path: Path) -> None:
+        """Write the lists as `eat adapt queries=` reads them."""
+        rows = zip(self.queries_Q, self.passages_QN, self.grade_QN.tolist(), strict=True)
+        lines = (
+            json.dumps({"query": query, "candidates": texts, "relevance": grades}) + "\n"
+            for query, texts, grades in rows
+        )
+        write_text(path, "".join(lines))
 
     def part(self, rows: np.ndarray) -> Lists:
         """Some of the lists."""
