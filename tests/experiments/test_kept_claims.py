@@ -10,7 +10,7 @@ from eat_lightning.report import figures
 from eat_lightning.report.__main__ import CLAIMS_DIR, found_claims
 from eat_lightning.report.claim import Claim
 
-CLAIMS = ["ablation", "budgets", "dtypes", "exits", "interplay", "methods", "policies"]
+CLAIMS = ["ablation", "budgets", "dtypes", "exits", "interplay", "methods"]
 
 
 def of_kept_rows(name: str) -> tuple[Claim, Path]:
