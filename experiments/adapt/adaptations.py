@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,14 +25,8 @@ TASKS = {
     "goemotions": "GoEmotions, 28 labels",
     "stsb": "STS-B, a score",
 }
-FAMILIES = {
-    "mpnet": "MPNet",
-    "bert": "MiniLM",
-    "distilbert": "DistilBERT",
-    "modernbert": "ModernBERT",
-    "deberta-v2": "DeBERTa",
-}
-FROM_RANDOM_WEIGHTS = ("distilbert", "modernbert", "deberta-v2")
+PRETRAINED = {"mpnet": "MPNet", "bert": "MiniLM"}
+FROM_RANDOM = {"distilbert": "DistilBERT", "modernbert": "ModernBERT", "deberta-v2": "DeBERTa"}
 
 
 def exact(num: int, of: int) -> Interval:
@@ -64,8 +57,7 @@ class Candidate:
 
     @classmethod
     def of(cls, written: dict[str, Any]) -> Candidate:
-        speed_up = as_interval("speed_up", written["speed_up"])
-        return cls(**written | {"speed_up": speed_up})
+        return cls(**written | {"speed_up": as_interval("speed_up", written["speed_up"])})
 
     @property
     def text(self) -> str:
@@ -74,17 +66,23 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Adaptation:
-    """One run of `eat adapt`."""
+    """One run of `eat adapt`.
+
+    Args:
+        row: `chosen` names the fastest candidate that is certified, `static` the fastest that runs
+            every layer for every text and is certified, or to which the texts for choosing give
+            even odds.
+    """
 
     row: Result
 
     @property
-    def task(self) -> str:
-        return self.row["task"]
-
-    @property
     def family(self) -> str:
         return self.row["model"].partition(",")[0]
+
+    @property
+    def is_pretrained(self) -> bool:
+        return self.family in PRETRAINED
 
     @property
     def layers(self) -> int:
@@ -95,12 +93,9 @@ class Adaptation:
         return self.row["batch"]
 
     @property
-    def is_pretrained(self) -> bool:
-        return self.family not in FROM_RANDOM_WEIGHTS
-
-    @property
     def title(self) -> str:
-        return f"{TASKS[self.task]}; {FAMILIES[self.family]}, {self.layers} layers"
+        family = (PRETRAINED | FROM_RANDOM)[self.family]
+        return f"{TASKS[self.row['task']]}; {family}, {self.layers} layers"
 
     @property
     def processor(self) -> str:
@@ -115,25 +110,17 @@ class Adaptation:
     def candidates(self) -> list[Candidate]:
         return [Candidate.of(each) for each in self.row["candidates"]]
 
-    def named(self, name: str | None) -> Candidate | None:
-        return next((each for each in self.candidates if each.name == name), None)
-
     @property
     def original(self) -> Candidate:
         return self.candidates[0]
 
     @property
     def chosen(self) -> Candidate:
-        """The fastest candidate that is certified."""
-        found = self.named(self.row["chosen"])
-        assert found is not None
-        return found
+        return next(each for each in self.candidates if each.name == self.row["chosen"])
 
     @property
     def static(self) -> Candidate | None:
-        """The fastest that runs every layer for every text and is certified, or that the texts for
-        choosing give even odds."""
-        return self.named(self.row["static"])
+        return next((each for each in self.candidates if each.name == self.row["static"]), None)
 
     def times(self, other: Candidate | None) -> Interval | None:
         """How many times as fast as another candidate the chosen one is; without an interval where
@@ -141,7 +128,7 @@ class Adaptation:
         own = self.chosen
         if other is None or own.ms is None or other.ms is None:
             return None
-        if other == self.original and own.speed_up:
+        if own.speed_up and other == self.original:
             return own.speed_up
         if own.speed_up and other.speed_up:
             return own.speed_up.over(other.speed_up)
@@ -158,9 +145,8 @@ class Adaptation:
     @property
     def count(self) -> Count:
         """Changed answers among the texts of the certificate."""
-        tested, error = self.chosen.tested, round(1 - self.row["confidence"], 12)
-        assert tested is not None
-        level = round(1 - self.row["agree"], 12)
+        tested: Any = self.chosen.tested
+        level, error = (round(1 - self.row[name], 12) for name in ("agree", "confidence"))
         return Count(EVERY, level, error, tested["num"], tested["changed"])
 
     @property
@@ -171,10 +157,5 @@ class Adaptation:
 
 def adaptations(results: Path) -> list[Adaptation]:
     """The kept rows: by task, deeper classifiers first, one text at once before several."""
-    found = map(Adaptation, result.read(results / "adapted.jsonl"))
-    return sorted(found, key=lambda each: ([*TASKS].index(each.task), -each.layers, each.batch))
-
-
-def newest(found: Sequence[Adaptation]) -> list[Adaptation]:
-    """Of each classifier and number of texts at once the row that was measured last."""
-    return [*{(each.title, each.batch): each for each in found}.values()]
+    found, order = map(Adaptation, result.read(results / "adapted.jsonl")), [*TASKS]
+    return sorted(found, key=lambda e: (order.index(e.row["task"]), -e.layers, e.batch))

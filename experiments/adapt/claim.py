@@ -10,15 +10,18 @@ from eat_lightning.report import columns as col
 from eat_lightning.report import result
 from eat_lightning.report.cells import interval, number
 from eat_lightning.report.claim import Claim
-from eat_lightning.report.columns import getter, shown
 from eat_lightning.report.figures import INK, MUTED, PAPER, SERIES, Figure
 from eat_lightning.report.intervals import Interval
 from eat_lightning.report.result import Result
 from eat_lightning.report.table import Cell, Column, Table
-from experiments.adapt.adaptations import TASKS, Adaptation, adaptations, exact, newest
+from experiments.adapt.adaptations import TASKS, Adaptation, adaptations, exact
 
 FRONT = 5  # classifiers of README's table
 GAIN = 1.05  # times as fast: below it exits are said to bring nothing
+LOOKS: dict[int, dict[str, Any]] = {  # by the number of texts at once
+    1: {"color": SERIES[1], "marker": "o"},
+    32: {"color": SERIES[0], "marker": "s"},
+}
 YARDSTICK = (  # of `experiments/pays`
     "Two full models that differ in their seed alone agree on 96.3 to 97.0 % of SST-2, on 94.7 % "
     "of QQP and on 91.9 % of MNLI."
@@ -27,29 +30,35 @@ YARDSTICK = (  # of `experiments/pays`
 
 def page(results: Path) -> Claim:
     found = adaptations(results)
-    redraws = result.read(results / "redraws.jsonl")
-    pretrained = [each for each in found if each.is_pretrained]
-    one = [each for each in pretrained if each.batch == 1]
-    many = [each for each in pretrained if each.batch != 1]
+    redraws, originals = (result.read(results / f"{k}.jsonl") for k in ("redraws", "originals"))
+    one = [each for each in found if each.is_pretrained and each.batch == 1]
+    many = [each for each in found if each.is_pretrained and each.batch != 1]
     random = [each for each in found if not each.is_pretrained]
-    tables = [
+    deep = [each for each in one if each.layers == 12]
+    candidates = [{"of": each, "candidate": c} for each in deep for c in each.candidates]
+    claim = Claim("adapt", "eat adapt", answers(found, redraws))
+    claim.tables = [
         table("front", "By `eat adapt`, one text at a time", FRONT_COLUMNS, newest(one)[:FRONT]),
         table("speed", "One text at a time", ABOUT + SPEED, one),
         table("held", "Answers that change", ABOUT + HELD, one),
         table("batches", "32 texts at once", ABOUT + SPEED + HELD, many),
-        table("random", "Small shapes, from random weights", ABOUT + BATCH + SPEED + HELD, random),
-        candidates_table([each for each in one if each.layers == 12]),
+        table("random", "Small, from random weights", ABOUT + BATCH + SPEED + HELD, random),
+        table("candidates", "All candidates", CANDIDATES, candidates),
         table("redraws", "The parts drawn anew", REDRAWS, redraws),
-        table("originals", "Originals", ORIGINALS, result.read(results / "originals.jsonl")),
+        table("originals", "Originals that are kept", ORIGINALS, originals),
     ]
-    claim = Claim("adapt", "eat adapt", answers(found, redraws))
-    claim.add(tables=tables, figures=[over_static(found)])
+    claim.figures = [over_static(newest(found))]
     claim.facts = [YARDSTICK, *facts(found)]
     return claim
 
 
 def table(name: str, title: str, columns: Sequence[Column], items: Sequence[Any]) -> Table:
     return col.table(name, title, "", columns, items, None)
+
+
+def newest(found: Sequence[Adaptation]) -> list[Adaptation]:
+    """Of each classifier and number of texts at once the row that was measured last."""
+    return [*{(each.title, each.batch): each for each in found}.values()]
 
 
 def answers(found: Sequence[Adaptation], redraws: Sequence[Result]) -> list[str]:
@@ -62,21 +71,18 @@ def answers(found: Sequence[Adaptation], redraws: Sequence[Result]) -> list[str]
 
 
 def facts(found: Sequence[Adaptation]) -> list[str]:
-    """What is slower per text in batches, and how far exits are ahead of static engines."""
-    padded = [each.title for each in found if each.batch != 1 and is_padded(each, found)]
-    ahead = {
-        batch: [each for each in found if each.batch == batch and gain(each) >= times]
-        for batch, times in ((1, 1.5), (32, 1.3))
-    }
-    counts = [f"{batch} at once: {len(some)}" for batch, some in ahead.items()]
-    return [f"transformers is slower per text in batches of 32 on {len(padded)} rows", *counts]
-
-
-def is_padded(many: Adaptation, found: Sequence[Adaptation]) -> bool:
-    """True where transformers takes longer for a text of a batch than for one alone."""
-    alike = (e for e in found if (e.title, e.processor) == (many.title, many.processor))
-    alone = [e.original.ms for e in alike if e.batch == 1 and e.original.ms]
-    return bool(alone) and (many.original.ms or 0.0) > min(alone)
+    """How many are far ahead of static engines, and of which transformers pads so much that a text
+    of a batch takes longer than one alone."""
+    ahead = [
+        sum(gain(e) >= least for e in found if e.batch == n) for n, least in ((1, 1.5), (32, 1.3))
+    ]
+    alone = {(e.title, e.processor): e.original.ms or 0.0 for e in found if e.batch == 1}
+    known = [e for e in found if e.batch != 1 and (e.title, e.processor) in alone]
+    padded = [e for e in known if (e.original.ms or 0.0) > alone[e.title, e.processor]]
+    return [
+        f"slower per text in batches: {len(padded)} of {len(known)}",
+        f"1.5 times one at once: {ahead[0]}; 1.3 times 32 at once: {ahead[1]}",
+    ]
 
 
 def gain(found: Adaptation) -> float:
@@ -106,6 +112,23 @@ def certified(found: Adaptation) -> str:
     return f"{count.changed} of {count.num:,} ({count.allowed} may)"
 
 
+def counted(name: str) -> Any:
+    """The text of a candidate's counts: "12 of 3,332 (23 may)"."""
+
+    def text(line: dict[str, Any]) -> str:
+        counts = getattr(line["candidate"], name)
+        if counts is None:
+            return ""
+        most = "" if counts["allowed"] is None else f" ({counts['allowed']} may)"
+        return f"{counts['changed']} of {counts['num']:,}{most}"
+
+    return text
+
+
+def task_of(row: Result) -> str:
+    return f"{TASKS[row['task']]}; {row['model'] or row['body']}"
+
+
 ABOUT = [
     col.word("classifier", "classifier", "title"),
     col.word("processor", "processor"),
@@ -113,8 +136,8 @@ ABOUT = [
 ]
 BATCH = [col.count("batch", "texts at once")]
 TIMES = [
-    shown("hf", "times Hugging Face", "times_original", cell=times),
-    shown("static_times", "times the fastest static engine", "times_static", cell=times),
+    col.shown("hf", "times Hugging Face", "times_original", cell=times),
+    col.shown("static_times", "times the fastest static engine", "times_static", cell=times),
 ]
 SPEED = [
     col.number("original", "transformers, ms", "original.ms"),
@@ -128,42 +151,15 @@ HELD = [
     col.percent("fresh", "changed, fresh texts (%)", digits=2),
 ]
 FRONT_COLUMNS = [*ABOUT, *TIMES, col.word("note", "note", note)]
-
-
-def task_of(row: Result) -> str:
-    return f"{TASKS[row['task']]}; {row['model']}"
-
-
-def shares(name: str) -> Any:
-    """A cell's text of a candidate's counts: "12 of 3,332 (23 may)"."""
-
-    def text(item: Any) -> str:
-        counts = getter(f"candidate.{name}")(item)
-        if counts is None:
-            return ""
-        most = "" if counts["allowed"] is None else f" ({counts['allowed']} may)"
-        return f"{counts['changed']} of {counts['num']:,}{most}"
-
-    return text
-
-
 CANDIDATES = [
     col.word("classifier", "classifier", "of.title"),
     col.word("name", "candidate", "candidate.name"),
     col.number("ms", "ms", "candidate.ms"),
-    shown("hf", "times Hugging Face", "candidate.speed_up", cell=times),
-    col.word("selected", "changed, choosing", shares("selected")),
-    col.word("tested", "changed, certificate", shares("tested")),
+    col.shown("hf", "times Hugging Face", "candidate.speed_up", cell=times),
+    col.word("selected", "changed, choosing", counted("selected")),
+    col.word("tested", "changed, certificate", counted("tested")),
     col.word("fault", "fault", "candidate.fault"),
 ]
-
-
-def candidates_table(found: Sequence[Adaptation]) -> Table:
-    """All candidates of some adaptations; older rows have three at most."""
-    lines = [{"of": each, "candidate": one} for each in found for one in each.candidates]
-    return table("candidates", "All candidates", CANDIDATES, lines)
-
-
 REDRAWS = [
     col.word("task", "classifier", task_of),
     col.word("promise", "may change", lambda row: f"{100 * (1 - row['agree']):.0f} %"),
@@ -173,7 +169,6 @@ REDRAWS = [
     col.count("exits", "with exits", "with_exits"),
     col.count("broken", "broken"),
     col.number("depth", "layers, mean"),
-    col.interval("fresh", "changed, unseen texts of the first draw (%)", "fresh_percent"),
 ]
 ORIGINALS = [
     col.word("task", "classifier", task_of),
@@ -183,37 +178,28 @@ ORIGINALS = [
 ]
 
 
-LOOKS: dict[bool, dict[str, Any]] = {  # of one text at once, and of 32
-    True: {"color": SERIES[1], "marker": "o"},
-    False: {"color": SERIES[0], "marker": "s"},
-}
-
-
 def over_static(found: Sequence[Adaptation]) -> Figure:
     """A line for each classifier, with a mark for one text and one for 32 at once."""
-    some = newest(found)
-    names = [*dict.fromkeys((each.title, each.is_pretrained) for each in some)]
-    places = {title: len(names) - 1 - i for i, (title, _) in enumerate(names)}
+    names = dict.fromkeys((each.title, "" if each.is_pretrained else " *") for each in found)
+    places = {title: -place for place, (title, _) in enumerate(names)}
 
     def draw(drawing: Any) -> None:
         axes = drawing.subplots()
         axes.axvline(1, color=MUTED, linestyle="--")
-        for each in some:
+        for each in found:
             y, at = places[each.title] + (0.16 if each.batch == 1 else -0.16), gain(each)
-            look = LOOKS[each.batch == 1]
+            look = LOOKS[each.batch]
             hollow = {} if each.is_pretrained else {"markerfacecolor": PAPER}
             axes.plot([1, at], [y, y], color=look["color"], linewidth=1)
             axes.plot([at], [y], linestyle="", **look, **hollow)
             beside: dict[str, Any] = {"textcoords": "offset points", "size": 6.5}
             axes.annotate(f"{at:.1f}", (at, y), (5, -2.5), **beside)
-        shown = [title + ("" if is_real else " *") for title, is_real in names]
-        axes.set_yticks([*places.values()], shown)
+        axes.set_yticks([*places.values()], [title + star for title, star in names])
         axes.set(xlabel="times as fast as the fastest static engine", xlim=(0.5, None))
-        for label, is_one in (("one text", True), ("32 at once", False)):
-            axes.plot([], [], linestyle="", label=label, **LOOKS[is_one])
+        for label, num in (("one text", 1), ("32 at once", 32)):
+            axes.plot([], [], linestyle="", label=label, **LOOKS[num])
         axes.plot([], [], "o", color=INK, markerfacecolor=PAPER, label="* small, random weights")
         axes.legend(loc="lower right")
 
-    caption = "Right of the dashed line exits are faster. Hollow: small models from random weights."
     title = "Adapted classifiers beside the fastest static engine"
-    return Figure("over-static", title, caption, draw, (6.4, 4.6))
+    return Figure("over-static", title, "", draw, (6.4, 4.6))

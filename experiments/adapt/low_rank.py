@@ -42,6 +42,11 @@ def is_square(layer: nn.Linear) -> bool:
     return layer.in_features == layer.out_features
 
 
+def linear_of(model: Any) -> dict[str, nn.Linear]:
+    """Linear layers by name."""
+    return {name: part for name, part in model.named_modules() if isinstance(part, nn.Linear)}
+
+
 def opened(body: str, about: dict[str, Any]) -> tuple[Any, dict[str, nn.Linear]]:
     """The backbone with a head, and its linear layers that the backbone's files lack, by name.
 
@@ -52,8 +57,7 @@ def opened(body: str, about: dict[str, Any]) -> tuple[Any, dict[str, nn.Linear]]
         body, output_loading_info=True, **about
     )
     names = {key.rpartition(".")[0] for key in info["missing_keys"]}
-    linear = {name: part for name, part in model.named_modules() if isinstance(part, nn.Linear)}
-    new = {name: part for name, part in linear.items() if name in names}
+    new = {name: layer for name, layer in linear_of(model).items() if name in names}
     for layer in filter(is_square, new.values()):
         nn.init.eye_(layer.weight)
         nn.init.zeros_(layer.bias)
@@ -63,8 +67,7 @@ def opened(body: str, about: dict[str, Any]) -> tuple[Any, dict[str, nn.Linear]]
 def attach(model: Any, new: dict[str, nn.Linear], rank: int) -> None:
     """Freeze the model and put low-rank updates beside its linear layers, in place."""
     model.requires_grad_(False)
-    linear = {name: part for name, part in model.named_modules() if isinstance(part, nn.Linear)}
-    for name, layer in linear.items():
+    for name, layer in linear_of(model).items():
         if name not in new or is_square(layer):
             parent, _, leaf = name.rpartition(".")
             setattr(model.get_submodule(parent), leaf, LowRank(layer, rank))
@@ -76,16 +79,13 @@ def attach(model: Any, new: dict[str, nn.Linear], rank: int) -> None:
 def save(model: Any, path: Path, about: dict[str, str]) -> None:
     """Write what was learned as fp16, with `about` as the file's metadata."""
     found = {}
-    for name, part in model.named_modules():
-        if isinstance(part, LowRank):
-            found[f"{name}.down"] = part.down_RI
-            found[f"{name}.up"] = SCALE * part.up_OR
     for name, parameter in model.named_parameters():
-        if parameter.requires_grad and name.endswith((".weight", ".bias")):
-            found[name.replace(".base.", ".")] = parameter
-    halves = {name: tensor.detach().half().contiguous() for name, tensor in found.items()}
+        if parameter.requires_grad:
+            layer, _, part = name.replace(".base.", ".").rpartition(".")
+            scale = SCALE if part == "up_OR" else 1.0
+            found[f"{layer}.{part}"] = (scale * parameter).detach().half().contiguous()
     with replacing(path) as beside:
-        save_file(halves, beside, about)
+        save_file(found, beside, about)
 
 
 def about_of(path: Path) -> dict[str, str]:
@@ -102,8 +102,8 @@ def merged(body: str, path: Path, about: dict[str, Any]) -> Any:
         kept = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
     for name, tensor in kept.items():
         layer, _, part = name.rpartition(".")
-        if part == "up":
-            model.get_submodule(layer).weight += tensor @ kept[f"{layer}.down"]
-        elif part != "down":
+        if part == "up_OR":
+            model.get_submodule(layer).weight += tensor @ kept[f"{layer}.down_RI"]
+        elif part != "down_RI":
             model.get_parameter(name).copy_(tensor)
     return model.eval()

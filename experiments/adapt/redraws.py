@@ -5,14 +5,13 @@ Shapes: N texts, of a part or of all kept ones, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
-from scipy.stats import binomtest
 
 from eat_lightning.config import CONFIG_DIR, parsed
 from eat_lightning.deploy.adapt.demand import Demand
@@ -30,7 +29,6 @@ from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import at_point
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.progress import shown
-from eat_lightning.report.intervals import Interval
 from eat_lightning.report.result import Result
 from eat_lightning.runs.plan import OnePassSettings
 from eat_lightning.runs.run import git_commit
@@ -53,16 +51,6 @@ class Kept:
     encoder: AdaptiveEncoder
     original_NC: np.ndarray
     recorded: Mapping[str, Recorded]
-
-    @classmethod
-    def of(cls, forms: Forms, original_NC: np.ndarray, folder: Path, split: Any) -> Kept:
-        """Run the passes, or read those that were kept."""
-        paths = {dtype: folder / f"recorded-{dtype}.parquet" for dtype in DTYPES}
-        for dtype, path in paths.items():
-            if not path.is_file():
-                forms.recorded(dtype, split).to_parquet(path)
-        recorded = {dtype: Recorded.read(path) for dtype, path in paths.items()}
-        return cls(forms.original.same, forms.encoder, original_NC, recorded)
 
     def outcome(self, candidate: AdaptCandidate, rows_N: np.ndarray) -> Outcome:
         rule: Any = Never()
@@ -114,51 +102,45 @@ class Redraw(Search):
 
 @dataclass(frozen=True)
 class Draw:
-    """Outcome of one draw of the parts.
+    """Outcome of one draw of the parts; the defaults are of one that certified nothing.
 
     Args:
-        name: of the chosen candidate; "": nothing is certified.
-        depth: layers that it runs, in mean over *select*.
+        depth: layers that the chosen candidate runs, in mean over *select*.
         exits: it has some.
         share: of all kept texts whose answer changes, which the promise is about.
-        num_fresh, fresh: texts that nothing saw, and how many of their answers change.
     """
 
-    name: str
+    certified: bool = False
     depth: float = 0.0
     exits: bool = False
     share: float = 0.0
-    num_fresh: int = 0
-    fresh: int = 0
 
 
 def drawn(kept: Kept, demand: Demand, seed: int) -> Draw:
     """Draw the parts, choose and certify."""
     order_N = np.random.default_rng(seed).permutation(len(kept.original_NC))
     ends = np.cumsum([share * len(order_N) for share in PARTS.values()]).astype(int)
-    select, certify, fresh_N = np.split(order_N, ends)
-    rows = {"select": select, "certify": certify}
+    rows = dict(zip(PARTS, np.split(order_N, ends), strict=False))
     original = {part: kept.original_NC[rows_N] for part, rows_N in rows.items()}
     given: Any = (KeptForms(kept.encoder), kept.same, demand, rows, original, None, 1, 1, {})
     search = Redraw(*given, kept=kept, rows=rows)
     certified = [candidate for candidate in search.run([]) if candidate.holds]
     if not certified:
-        return Draw("")
+        return Draw()
     chosen = min(certified, key=search.speed)
-    changed_N, num_fresh = kept.changed(chosen, order_N), len(fresh_N)
-    about = str(chosen.form), chosen.depth, chosen.point is not None, float(changed_N.mean())
-    return Draw(*about, num_fresh, int(changed_N[-num_fresh:].sum()))
+    share = float(kept.changed(chosen, order_N).mean())
+    return Draw(True, chosen.depth, chosen.point is not None, share)
 
 
-def passes(folder: Path, task: str, settings: Any, learn: int, kept: int) -> Kept:
+def passes(folder: Path, task: str, settings: Any, learn: int, num_kept: int) -> Kept:
     """Make or read all answers. Texts are the first ones of `texts.parquet`, which are shuffled."""
     given = settings["length"], settings.get("tolerance")
     original = Original.open(str(folder / "model"), *given, long=REFUSE)
-    path = str(folder / "texts.parquet")
-    texts = read_texts(path, settings["columns"], learn + SELECT + kept).read_by(original.reader)
+    path, num = str(folder / "texts.parquet"), learn + SELECT + num_kept
+    texts = read_texts(path, settings["columns"], num).read_by(original.reader)
     places = np.split(np.arange(len(texts)), [learn, learn + SELECT])
-    parts = dict(zip(("learn", "select", "kept"), places, strict=True))
-    work = Work.open(folder / "answers", {"task": task, "learn": learn, "kept": kept})
+    parts: dict[str, Any] = dict(zip(("learn", "select", "kept"), places, strict=True))
+    work = Work.open(folder / "answers", {"task": task, "learn": learn, "kept": num_kept})
     splits = splits_of(texts, parts, original, work.folder)
     theirs = deployed_original(original)
     answers = work.passed("original kept", splits["kept"], theirs.answers).logits_NC
@@ -167,7 +149,9 @@ def passes(folder: Path, task: str, settings: Any, learn: int, kept: int) -> Kep
     heads = parsed(OnePassSettings, config["heads"])
     learn_exits(encoder, splits, heads, work.folder, config["least_steps"])
     run = scratch_run(work.folder / "run", original, encoder, texts.columns)
-    return Kept.of(Forms(original, encoder, run, 1), answers, work.folder, splits["kept"])
+    forms = Forms(original, encoder, run, 1)
+    recorded = {dtype: forms.recorded(dtype, splits["kept"]) for dtype in DTYPES}
+    return Kept(original.same, encoder, answers, recorded)
 
 
 def redrawn(
@@ -176,46 +160,17 @@ def redrawn(
     """Draw the parts so often, and count the certificates that are broken."""
     kept = passes(folder, task, settings, learn, num_kept)
     found = [drawn(kept, demand, seed) for seed in shown(range(draws), "draws")]
-    shape = kept.encoder.shape
-    num_select, num_certify = (int(share * len(kept.original_NC)) for share in PARTS.values())
-    return Result(
-        {
-            "task": task,
-            "model": f"{shape.num_layers} layers of {shape.hidden_size}",
-            "agree": demand.agree,
-        },
-        counted(found, 1 - demand.agree) | of_first(found[0]),
-        {
-            "num_learn": learn,
-            "num_select": num_select,
-            "num_certify": num_certify,
-            "confidence": demand.confidence,
-            "changes": kept.same.changes,
-            "commit": git_commit(),
-        },
-    )
-
-
-def counted(draws: Sequence[Draw], level: float) -> dict[str, Any]:
-    """Draws that certified something, that have exits, and of which more changes than may."""
-    certified = [draw for draw in draws if draw.name]
-    return {
-        "draws": len(draws),
+    certified = [draw for draw in found if draw.certified]
+    shape, num = kept.encoder.shape, len(kept.original_NC)
+    model = f"{shape.num_layers} layers of {shape.hidden_size}"
+    values = {
+        "draws": len(found),
         "certified": len(certified),
-        "with_exits": sum(draw.exits for draw in draws),
-        "broken": sum(draw.share > level for draw in draws),
-        "depth": float(np.mean([draw.depth for draw in certified])) if certified else 0.0,
+        "with_exits": sum(draw.exits for draw in found),
+        "broken": sum(draw.share > 1 - demand.agree for draw in found),
+        "depth": float(np.mean([draw.depth for draw in certified or found])),
     }
-
-
-def of_first(draw: Draw) -> dict[str, Any]:
-    """What the first draw chose, and what changes where nothing looked (percent, exact)."""
-    found = binomtest(draw.fresh, max(draw.num_fresh, 1)).proportion_ci(0.95)
-    percent = 100 * draw.fresh / max(draw.num_fresh, 1)
-    return {
-        "first_name": draw.name + (", exits" if draw.exits else ""),
-        "first_depth": draw.depth,
-        "num_fresh": draw.num_fresh,
-        "fresh_changed": draw.fresh,
-        "fresh_percent": Interval(percent, 100 * found.low, 100 * found.high),
-    }
+    where = {f"num_{part}": int(share * num) for part, share in PARTS.items()}
+    where |= {"num_learn": learn, "confidence": demand.confidence}
+    where |= {"changes": kept.same.changes, "commit": git_commit()}
+    return Result({"task": task, "model": model, "agree": demand.agree}, values, where)

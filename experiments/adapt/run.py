@@ -1,6 +1,5 @@
-"""Rows of `eat adapt` on classifiers that plain transformers has tuned.
+"""Rows of `eat adapt` on classifiers that plain transformers has tuned (`tune.py`).
 
-    python -m experiments.adapt.tune task=sst2 body=FOLDER data=FOLDER to=FOLDER     # first
     python -m experiments.adapt.run adapt folder=FOLDER task=sst2 [agree=0.99] [batch=1]
     python -m experiments.adapt.run redraws folder=FOLDER task=stsb [agree=0.95] [draws=200]
     python -m experiments.adapt.run original folder=FOLDER data=FOLDER
@@ -31,60 +30,45 @@ from eat_lightning.deploy.adapt.forms import deployed_original
 from eat_lightning.deploy.adapt.original import Original
 from eat_lightning.deploy.adapt.run import splits_of
 from eat_lightning.deploy.adapt.texts import read_texts
-from eat_lightning.errors import ConfigError, reported
+from eat_lightning.errors import reported
 from eat_lightning.long_texts import REFUSE
 from eat_lightning.progress import shown
 from eat_lightning.report import result
 from eat_lightning.report.intervals import Interval
 from eat_lightning.report.result import Result
 from eat_lightning.runs.run import git_commit, processor
+from experiments.adapt import low_rank
 from experiments.adapt.redraws import redrawn
-from experiments.adapt.tune import original_result
-from experiments.study import given_of
+from experiments.adapt.tune import TASKS, num_right, read
+from experiments.study import run_step
 
 RESULTS = Path(__file__).with_name("results")
-TASKS = yaml.safe_load(Path(__file__).with_name("tasks.yaml").read_text("utf-8"))
-MOST, MOST_FRESH = 20_000, 4000  # texts that it uses; fresh ones that are compared
+MOST_FRESH = 4000  # texts that are compared
 
 
-def adapted(
-    folder: str, task: str, agree: float = 0.99, batch: int = 1, most: int = MOST
-) -> Result:
-    """Run `eat adapt` on `texts.parquet`, and answer `fresh.parquet` by what it wrote."""
+def adapt(folder: str, task: str, agree: float = 0.99, batch: int = 1) -> None:
+    """Run `eat adapt` on `texts.parquet`, answer `fresh.parquet` by what it wrote, keep the row."""
     base, settings = Path(folder), TASKS[task]
     to = base / ("adapted" if batch == 1 else f"adapted-{batch}")
-    bounds = {"tolerance": settings["tolerance"]} if "tolerance" in settings else {}
+    more = {"tolerance": settings["tolerance"]} if "tolerance" in settings else {}
+    more |= {"columns": settings["columns"], "max_length": settings["length"]}
     began, is_resumed = perf_counter(), to.with_name(f"{to.name}.part").exists()
     made = eat_lightning.adapt(
-        base / "model",
-        base / "texts.parquet",
-        to,
-        agree=agree,
-        batch=batch,
-        most=most,
-        columns=settings["columns"],
-        max_length=settings["length"],
-        **bounds,
+        base / "model", base / "texts.parquet", to, agree=agree, batch=batch, **more
     )
     minutes = None if is_resumed else (perf_counter() - began) / 60
-    texts = read_texts(str(base / "texts.parquet"), settings["columns"], most)
-    original = Original.open(
-        str(base / "model"), settings["length"], settings.get("tolerance"), long=REFUSE
-    )
+    given = settings["length"], settings.get("tolerance")
+    original = Original.open(str(base / "model"), *given, long=REFUSE)
     changed_N = fresh_changes(made, original, base / "fresh.parquet", settings["columns"])
     fresh = {"num_fresh": len(changed_N), "fresh_changed": int(changed_N.sum())}
     model = f"{original.config['model_type']}, {original.num_layers} layers of {original.width}"
-    what = {"task": task, "model": model, "agree": agree, "batch": batch}
-    return Result(
-        what | {"processor": processor()},
-        values_of(made, batch) | fresh | {"num_texts": len(texts), "minutes": minutes},
-        {
-            "changes": original.same.changes,
-            "confidence": made.certificate["confidence"],
-            "threads": 1,
-            "commit": git_commit(),
-        },
+    where = {"changes": original.same.changes, "confidence": made.certificate["confidence"]}
+    row = Result(
+        {"task": task, "model": model, "agree": agree, "batch": batch, "processor": processor()},
+        values_of(made, batch) | fresh | {"minutes": minutes},
+        where | {"threads": 1, "commit": git_commit()},
     )
+    result.update(RESULTS / "adapted.jsonl", [row])
 
 
 def values_of(made: Any, batch: int) -> dict[str, Any]:
@@ -102,18 +86,14 @@ def values_of(made: Any, batch: int) -> dict[str, Any]:
 def candidate_of(written: Mapping[str, Any], batch: int) -> dict[str, Any]:
     """A candidate of `adapted.json` as `adaptations.Candidate` reads it."""
     ends = written["speed_up"].get(str(batch))
+    found = {name: next(iter(written[name] or []), None) for name in ("selected", "tested")}
     counts = {
-        name: {key: first[key] for key in ("changed", "num", "allowed")} if first else None
-        for name in ("selected", "tested")
-        for first in [next(iter(written[name] or []), None)]
+        name: first and {key: first[key] for key in ("changed", "num", "allowed")}
+        for name, first in found.items()
     }
-    return {
-        "name": written["name"],
-        "ms": written["ms"].get(str(batch)),
-        "speed_up": Interval(*ends) if ends else None,
-        **counts,
-        "fault": written["fault"] or None,
-    }
+    about = {"name": written["name"], "ms": written["ms"].get(str(batch))}
+    about |= {"speed_up": Interval(*ends) if ends else None, "fault": written["fault"] or None}
+    return about | counts
 
 
 def holds(written: Mapping[str, Any]) -> bool:
@@ -130,8 +110,8 @@ def is_likely(written: Mapping[str, Any], num_certify: int) -> bool:
 
 def fastest(written: Iterable[Mapping[str, Any]], batch: int) -> str | None:
     """The name of the fastest candidate."""
-    least = min(written, key=lambda each: each["ms"][str(batch)], default=None)
-    return least and least["name"]
+    found = sorted(written, key=lambda each: each["ms"][str(batch)])
+    return found[0]["name"] if found else None
 
 
 def fresh_changes(made: Any, original: Original, path: Path, columns: list[str]) -> np.ndarray:
@@ -156,27 +136,26 @@ def redraws(
     draws: int = 200,
     learn: int = 800,
     kept: int = 1200,
-) -> Result:
-    return redrawn(Path(folder), task, TASKS[task], Demand(agree, 0.95), draws, learn, kept)
+) -> None:
+    demand = Demand(agree, 0.95)
+    row = redrawn(Path(folder), task, TASKS[task], demand, draws, learn, kept)
+    result.update(RESULTS / "redraws.jsonl", [row])
 
 
-STEPS: dict[str, Any] = {  # function, file of its rows, words that may and must be given
-    "adapt": (adapted, "adapted", ("agree", "batch", "most"), ("folder", "task")),
-    "redraws": (redraws, "redraws", ("agree", "draws", "learn", "kept"), ("folder", "task")),
-    "original": (original_result, "originals", (), ("folder", "data")),
-}
-
-
-def main(step: str = "", *words: str) -> None:
-    if step not in STEPS:
-        raise ConfigError(f"a step must be one of {', '.join(STEPS)}, got {step!r}")
-    run, name, known, needs = STEPS[step]
-    torch.set_num_threads(1)
-    made = run(**given_of(words, known, needs))
-    print(made)
-    result.update(RESULTS / f"{name}.jsonl", [made])
+def original(folder: str, data: str) -> None:
+    """Keep how often a classifier that was made of a delta is right on validation."""
+    path = Path(folder, "delta.safetensors")
+    about = low_rank.about_of(path)
+    given = {name: yaml.safe_load(value) for name, value in about.items()}
+    _, validation, _ = read(task := given.pop("task"), data)
+    right, num = num_right(Path(folder, "model"), validation), len(validation.rows)
+    values = {"right": right, "num": num, "mb": path.stat().st_size / 1e6}
+    what = {"task": task, "body": given.pop("body")}
+    row = Result(what, values, given | {"commit": git_commit()})
+    result.update(RESULTS / "originals.jsonl", [row])
 
 
 if __name__ == "__main__":
     with reported():
-        main(*sys.argv[1:])
+        torch.set_num_threads(1)
+        run_step(sys.argv[1:], adapt, redraws, original)

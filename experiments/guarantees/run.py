@@ -16,14 +16,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.stats import binomtest
 
 from eat_lightning.deploy.certify.procedure.learn_then_test import LearnThenTest
 from eat_lightning.deploy.certify.risk.disagreement import Disagreement
-from eat_lightning.errors import ConfigError, reported
+from eat_lightning.errors import reported
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
@@ -33,7 +32,7 @@ from eat_lightning.report.result import Result
 from eat_lightning.report.study import open_study
 from eat_lightning.runs import row
 from eat_lightning.runs.run import git_commit
-from experiments.study import given_of
+from experiments.study import run_step
 
 RESULTS = Path(__file__).with_name("results")
 CONFIDENCE, DRAWS = 0.9, 2000
@@ -63,8 +62,14 @@ def chosen(losses_TN: np.ndarray, num: int, level: float) -> dict[str, np.ndarra
     return {way: np.array(points) for way, points in found.items()}
 
 
-def draws(record: str, task: str, model: str) -> Iterator[Result]:
-    losses_TN, depth_T = population(Recorded.read(Path(record)))
+def draws(record: str, task: str, model: str) -> None:
+    """Keep how often each way is broken on a recorded pass."""
+    found = draws_of(Recorded.read(Path(record)), {"task": task, "model": model})
+    result.update(RESULTS / "draws.jsonl", found)
+
+
+def draws_of(recorded: Recorded, about: dict[str, str]) -> Iterator[Result]:
+    losses_TN, depth_T = population(recorded)
     risk_T, where = losses_TN.mean(1), {"population": losses_TN.shape[1], "layers": depth_T[0]}
     where |= {"confidence": CONFIDENCE, "draws": DRAWS, "risk": "disagreement"}
     for level in LEVELS:
@@ -80,15 +85,11 @@ def draws(record: str, task: str, model: str) -> Iterator[Result]:
                     "changed": float(risk_T[points_D].mean()),
                     "best_depth": float(depth_T[best]),
                 }
-                what = {"task": task, "model": model, "level": level, "num": num, "way": way}
+                what = about | {"level": level, "num": num, "way": way}
                 yield Result(what, values, where | {"commit": git_commit()})
 
 
-def keep_draws(record: str, task: str, model: str) -> None:
-    result.update(RESULTS / "draws.jsonl", draws(record, task, model))
-
-
-def keep_policies(study: str) -> None:
+def policies(study: str) -> None:
     """Keep rows of the first seed at tau 0.8 that say why examples were answered."""
     paths = [f"{study}/*/{name}.jsonl" for name in ("rows", "rows-policy")]
     found = [m.row for m in open_study(paths).measured if not m.row.baseline]
@@ -96,19 +97,6 @@ def keep_policies(study: str) -> None:
     row.write(RESULTS / "policies.jsonl", wanted)
 
 
-STEPS: dict[str, Any] = {  # function, words that must be given
-    "draws": (keep_draws, ("record", "task", "model")),
-    "policies": (keep_policies, ("study",)),
-}
-
-
-def main(step: str = "", *words: str) -> None:
-    if step not in STEPS:
-        raise ConfigError(f"a step must be one of {', '.join(STEPS)}, got {step!r}")
-    run, needs = STEPS[step]
-    run(**given_of(words, (), needs))
-
-
 if __name__ == "__main__":
     with reported():
-        main(*sys.argv[1:])
+        run_step(sys.argv[1:], draws, policies)

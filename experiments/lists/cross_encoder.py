@@ -1,6 +1,6 @@
-"""A cross-encoder, tuned by plain transformers alone, and one pass of it whose vectors are kept.
+"""A cross-encoder, tuned by plain transformers alone.
 
-A step of tuning takes four queries with one good candidate and seven of the first stage's others,
+A step takes four queries with one good candidate and seven of the first stage's others,
 and the loss is the softmax over each list of eight. With a teacher it is the divergence from the
 teacher's softmax over the same list, so that a smaller model learns its order. Three steps of four
 are QNLI's, one TREC Deep Learning's of 2019 and 2020. Nothing here sees QNLI's queries behind the
@@ -17,11 +17,10 @@ import torch
 from torch.nn import functional as F
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from experiments.lists.data import CANDIDATES, Lists, deep_learning, qnli
+from experiments.lists.data import Lists, deep_learning, qnli
 
 LISTS, OTHERS, LENGTH, LEARNED = 4, 7, 160, 96
 QUERIES = 4000
-PAIRS = 100  # of a batch, of about the same length
 
 
 def drawn(lists: Lists, random: np.random.Generator) -> tuple[list[str], list[str]]:
@@ -90,62 +89,3 @@ def tune(
             print(f"step {step} of {steps}, loss {loss.item():.4f}", flush=True)
     for made in (model, tokenizer):
         made.save_pretrained(to)
-
-
-def means(hidden_BSD: torch.Tensor, mask_BS: torch.Tensor) -> torch.Tensor:
-    weight_BS1 = mask_BS[:, :, None].float()
-    return (hidden_BSD.float() * weight_BS1).sum(1) / weight_BS1.sum(1).clamp(min=1)
-
-
-def passed(model: Any, given: Any, special: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Vectors (pairs, depths, 2, D) and scores of one batch."""
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        found = model(**given, output_hidden_states=True)
-    plain = ~torch.isin(given["input_ids"], torch.tensor(special)) & (given["attention_mask"] == 1)
-    texts = [plain & (given["token_type_ids"] == text) for text in (0, 1)]
-    depths = [torch.stack([means(h, t) for t in texts], 1) for h in found.hidden_states[:-1]]
-    return torch.stack(depths, 1), found.logits[:, 0].float()
-
-
-def keep_vectors(model: Any, tokenizer: Any, lists: Lists, to: Path) -> None:
-    """Write one pass in bf16 as `ways.KeptLists` reads it.
-
-    `F` (queries, candidates, depths, 2, D), float16: means of the query's and of the passage's
-    tokens, depth 0 being the embeddings; `score` of the last layer; `tokens` of each pair.
-    """
-    queries = [query for query in lists.queries_Q for _ in range(CANDIDATES)]
-    passages = [passage for some in lists.passages_QN for passage in some]
-    given = tokenizer(queries, passages, truncation=True, max_length=LENGTH)
-    tokens_P = np.array([len(ids) for ids in given["input_ids"]])
-    config = model.config
-    size = (len(queries), config.num_hidden_layers, 2, config.hidden_size)
-    vectors, score_P = np.zeros(size, np.float16), np.zeros(len(queries), np.float32)
-    order = np.argsort(tokens_P, kind="stable")
-    for start in range(0, len(order), PAIRS):
-        rows = order[start : start + PAIRS]
-        some = {name: [values[row] for row in rows] for name, values in given.items()}
-        batch = tokenizer.pad(some, return_tensors="pt")
-        found, scores = passed(model, batch, tokenizer.all_special_ids)
-        vectors[rows], score_P[rows] = found.numpy(), scores.numpy()
-    shape = (len(lists), CANDIDATES)
-    arrays = {"F": vectors.reshape(*shape, *size[1:]), "score": score_P.reshape(shape)}
-    arrays |= {"tokens": tokens_P.reshape(shape)}
-    np.savez(to, **arrays, prior=lists.prior_QN, grade=lists.grade_QN)
-
-
-def vectors(model: str, data: str, to: str, learn: int = 160, test: int = 200) -> None:
-    """Keep vectors of lists to learn on, to choose on and to judge on, of QNLI and of TREC."""
-    tokenizer, made = AutoTokenizer.from_pretrained(model), opened(model).eval()
-    folder, out = Path(data), Path(to)
-    out.mkdir(parents=True, exist_ok=True)
-    unseen = qnli(folder, "train", 6000)
-    rest = np.arange(QUERIES, len(unseen))
-    parts = {
-        "learn": unseen.part(rest[:learn]),
-        "select": unseen.part(rest[-100:]),
-        "test": qnli(folder, "validation", test),
-        "trec_learn": deep_learning(folder, (2019, 2020)),
-        "trec_test": deep_learning(folder, (2021,)),
-    }
-    for name, lists in parts.items():
-        keep_vectors(made, tokenizer, lists, out / f"{name}.npz")

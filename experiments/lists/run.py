@@ -1,8 +1,7 @@
 """Rows of rerankers, from a cross-encoder that plain transformers has tuned.
 
     python -m experiments.lists.run tune body=FOLDER data=FOLDER to=MODEL
-    python -m experiments.lists.run vectors model=MODEL data=FOLDER to=VECTORS
-    python -m experiments.lists.run ways vectors=VECTORS
+    python -m experiments.lists.run ways model=MODEL data=FOLDER to=FOLDER
     python -m experiments.lists.run queries data=FOLDER to=lists.jsonl lists=800
     python -m experiments.lists.run keep run=ADAPTED
 
@@ -13,24 +12,22 @@ are those of a user, and are timed.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from eat_lightning.engines.reranker import AboutLists
-from eat_lightning.errors import ConfigError, reported
+from eat_lightning.errors import reported
 from eat_lightning.measure.lists import ROWS, ListRow
 from eat_lightning.report import result
 from eat_lightning.report.intervals import Interval
 from eat_lightning.report.result import Result
 from eat_lightning.runs import jsonl
-from experiments.lists.cross_encoder import tune, vectors
+from experiments.lists.cross_encoder import tune
 from experiments.lists.data import CANDIDATES, qnli
-from experiments.lists.ways import ways
-from experiments.study import given_of
+from experiments.lists.ways import results_of
+from experiments.study import run_step
 
 RESULTS = Path(__file__).with_name("results")
 IDENTITY = ("strategy", "dtype", "size", "queries")
@@ -72,28 +69,11 @@ def beside(row: ListRow) -> Result:
     return Result(what, fields | {"more": more}, where)
 
 
-def keep_ways(vectors: str) -> None:
-    found: Iterator[Result] = ways(vectors)
-    result.update(RESULTS / "ways.jsonl", found)
-
-
-STEPS: dict[str, Any] = {  # function, words that may and must be given
-    "tune": (tune, ("steps", "lr", "layers", "teacher"), ("body", "data", "to")),
-    "vectors": (vectors, ("learn", "test"), ("model", "data", "to")),
-    "ways": (keep_ways, (), ("vectors",)),
-    "queries": (queries, ("lists", "skip", "candidates"), ("data", "to")),
-    "keep": (keep, (), ("run",)),
-}
-
-
-def main(step: str = "", *words: str) -> None:
-    if step not in STEPS:
-        raise ConfigError(f"a step must be one of {', '.join(STEPS)}, got {step!r}")
-    run, known, needs = STEPS[step]
-    torch.set_num_threads(1)
-    run(**given_of(words, known, needs))
+def ways(model: str, data: str, to: str) -> None:
+    result.update(RESULTS / "ways.jsonl", results_of(model, data, Path(to)))
 
 
 if __name__ == "__main__":
     with reported():
-        main(*sys.argv[1:])
+        torch.set_num_threads(1)
+        run_step(sys.argv[1:], tune, ways, queries, keep)

@@ -1,7 +1,7 @@
 """A scan of long texts for phishing: exits in windows beside static engines.
 
-    python -m experiments.long_texts.run body=FOLDER data=FOLDER to=FOLDER tokens=0 timed=60
-    python -m experiments.long_texts.run body=FOLDER data=FOLDER to=FOLDER tokens=8000 timed=8
+    python -m experiments.long_texts.run scan body=FOLDER data=FOLDER to=FOLDER tokens=0 timed=60
+    python -m experiments.long_texts.run scan body=FOLDER data=FOLDER to=FOLDER tokens=8000 timed=8
 
 A classifier is tuned by plain transformers on stretches of half of the training mails. On the other
 half exits learn its answers, and their point is chosen. What is scanned are mails of validation,
@@ -26,6 +26,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import torch
+from transformers import AutoTokenizer
 
 from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split, make_split
@@ -48,8 +49,8 @@ from eat_lightning.report.result import Result
 from eat_lightning.runs.plan import OnePassSettings
 from eat_lightning.runs.run import provenance
 from eat_lightning.weights.untrusted import json_of
-from experiments.adapt.tune import tuned
-from experiments.study import given_of
+from experiments.adapt.tune import Examples, learned, opened
+from experiments.study import run_step
 
 RESULTS = Path(__file__).with_name("results")
 LABELS = ["benign", "phishing"]
@@ -68,8 +69,8 @@ HEADS = OnePassSettings(
 )  # as `configs/adapt.yaml` has them
 
 
-def scan(body: str, data: str, to: str, tokens: int = 8000, timed: int = 100) -> list[Result]:
-    """Rows of all forms on texts of so many tokens."""
+def scan(body: str, data: str, to: str, tokens: int = 8000, timed: int = 100) -> None:
+    """Keep rows of all forms on texts of so many tokens."""
     keep_kernels()
     folder, train = Path(to), mails(data, "train")
     order = np.random.default_rng(1).permutation(len(train))
@@ -81,7 +82,8 @@ def scan(body: str, data: str, to: str, tokens: int = 8000, timed: int = 100) ->
         source = joined(source, JOINED, tokens, tokenizer)
     found = Scan.open(folder, source, f"scan-{tokens}-{len(source)}")
     taus = found.chosen(folder, train.take(order[1::2]))
-    return found.rows({"body": Path(body).name, "tokens": tokens}, taus, timed)
+    rows = found.rows({"body": Path(body).name, "tokens": tokens}, taus, timed)
+    result.update(RESULTS / "scan.jsonl", rows)
 
 
 def mails(data: str, name: str) -> Source:
@@ -120,7 +122,9 @@ def tune(train: Source, body: str, to: Path) -> None:
         stretches.append(" ".join(words[start : start + STRETCH]))
     rows = pd.DataFrame({"text": stretches, "label": train.labels})
     task = {"columns": ["text"], "length": SIZE, "lr": 1e-4}
-    model, tokenizer = tuned(rows, task, LABELS, body, STEPS)
+    torch.manual_seed(0)
+    stretched, tokenizer = Examples(rows, task, LABELS), AutoTokenizer.from_pretrained(body)
+    model = learned(opened(body, "", tokenizer, stretched.about), tokenizer, stretched, STEPS)
     model.classifier.bias.data[1] -= math.log(RARE)
     for made in (model, tokenizer):
         made.save_pretrained(to)
@@ -238,5 +242,4 @@ def share(ms_N: np.ndarray, others_N: np.ndarray, draws: int = 2000) -> Interval
 if __name__ == "__main__":
     with reported():
         torch.set_num_threads(1)
-        given = given_of(sys.argv[1:], ("tokens", "timed"), ("body", "data", "to"))
-        result.update(RESULTS / "scan.jsonl", scan(**given))
+        run_step(sys.argv[1:], scan)
