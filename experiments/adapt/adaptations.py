@@ -130,6 +130,8 @@ class Adaptation:
             return None
         if own.speed_up and other == self.original:
             return own.speed_up
+        if other == own:
+            return Interval.exact(1.0)
         if own.speed_up and other.speed_up:
             return own.speed_up.over(other.speed_up)
         return Interval.exact(other.ms / own.ms)

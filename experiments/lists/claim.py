@@ -108,16 +108,16 @@ WAY = [
     col.word("data", "lists of", lambda row: NAMES[row["data"]]),
     col.number("asked", "cost asked"),
     col.word("way", "way", lambda row: WAYS[row["way"]]),
-    col.number("cost", "cost", digits=3),
+    col.number("cost", "FLOPs", digits=3),
     col.number("kept", "best ten kept (%)", digits=1),
     col.interval("more", "minus fewer of both", digits=1, sign="+", against=0),
     col.number("ndcg", "NDCG@10", digits=1),
+    col.interval("ndcg_more", "minus its NDCG@10", digits=1, sign="+", against=0),
 ]
 DEPTHS = [
     col.word("data", "lists of", lambda row: NAMES[row["data"]]),
     col.word("way", "ordered by"),
     col.number("kept", "original's best ten within 10 (%)", digits=1),
-    col.number("in_30", "within 30 (%)", digits=1),
     col.number("ndcg", "NDCG@10", digits=1),
 ]
 SIZES = [
@@ -156,6 +156,6 @@ def kept_over_cost(asked: Sequence[Result]) -> Figure:
         axes.set(title=NAMES[data], xlim=(0, 0.75), ylim=(40, 101))
         axes.legend(loc="lower right")
 
-    labels = "cost (tokens x layers, share of all)", "original's best ten kept (%)"
+    labels = "FLOPs (share of all candidates, all layers)", "original's best ten kept (%)"
     title = "What lists keep at equal cost"
     return in_panels("kept-over-cost", title, "", [*NAMES], draw, labels, sharey=True)

@@ -7,9 +7,6 @@ import pytest
 from eat_lightning.runs import jsonl
 from experiments.budgets import dial, rules, summary, targets
 from experiments.calibration import seen
-from experiments.lists import __main__ as lists
-from experiments.lists import measured
-from experiments.long_texts import scan
 from experiments.one_pass import __main__ as one_pass
 from experiments.plane.__main__ import HERE
 from experiments.plane.rows import Plane
@@ -54,19 +51,6 @@ def test_what_a_backbone_has_seen():
 def test_variants_of_heads():
     rows = jsonl.read(one_pass.ROWS, one_pass.Tried)
     assert one_pass.table(rows) in page("budgets/one_pass.md")
-
-
-def test_lists():
-    rows = jsonl.read(lists.ROWS, lists.ListRow)
-    timed = jsonl.read(measured.KEPT, measured.ListRow)
-    tables = [lists.of_depths(rows), lists.of_ways(rows), lists.of_heads(rows)]
-    tables += [lists.of_adapted(lists.adapted()), measured.strategies(timed, "fresh60.jsonl")]
-    tables += [measured.sizes(timed, "fresh60.jsonl", lists.adapted().dtype)]
-    assert [table for table in tables if table not in page("lists/page.md")] == []
-
-
-def test_long_texts():
-    assert scan.table(jsonl.read(scan.ROWS, scan.ScanRow)) in page("long_texts/page.md")
 
 
 def test_routes_of_the_gateway():

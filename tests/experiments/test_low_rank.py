@@ -48,3 +48,12 @@ def test_a_merged_delta_answers_as_the_model_that_learned_it(tmp_path: Path) -> 
     check(tmp_path / "mpnet", tmp_path / "mpnet.safetensors")
     BertModel(BertConfig(**SIZES)).save_pretrained(tmp_path / "bert")
     check(tmp_path / "bert", tmp_path / "bert.safetensors")
+
+
+def test_kept_originals_are_small_and_say_what_they_are_of() -> None:
+    kept = sorted(Path(low_rank.__file__).parent.glob("results/originals/*.safetensors"))
+    assert kept
+    for path in kept:
+        assert path.stat().st_size < 3e6
+        about = low_rank.about_of(path)
+        assert (about["task"], about["body"], about["rank"]) == (path.stem, "mpnet-base", "8")
