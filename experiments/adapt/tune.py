@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-import yaml
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
@@ -31,7 +30,34 @@ from eat_lightning.errors import reported
 from experiments.adapt import low_rank
 from experiments.study import run_step
 
-TASKS = yaml.safe_load(Path(__file__).with_name("tasks.yaml").read_text("utf-8"))
+USUAL, TEXT = {"length": 128, "lr": 5e-5}, {"columns": ["text"]}
+# names: of the classes, else in the data's labels.txt. tolerance: of a score.
+TASKS: dict[str, dict[str, Any]] = {
+    "sst2": {**USUAL, "columns": ["sentence"], "names": ["negative", "positive"]},
+    "qqp": {**USUAL, "columns": ["question1", "question2"], "names": ["different", "same"]},
+    "mnli": {
+        **USUAL,
+        "columns": ["premise", "hypothesis"],
+        "names": ["entailment", "neutral", "contradiction"],
+    },
+    "mails": {
+        "data": "email_phish_spam",
+        "columns": ["subject", "text"],
+        "names": ["ham", "phishing"],
+        "length": 256,
+        "lr": 5e-5,
+    },
+    "messages": {**USUAL, **TEXT, "data": "sms_spam", "names": ["ham", "spam"]},
+    "banking77": {**TEXT, "length": 64, "lr": 1e-4},
+    "goemotions": {**TEXT, "length": 64, "lr": 3e-4},
+    "stsb": {
+        "columns": ["sentence1", "sentence2"],
+        "names": ["similarity"],
+        "tolerance": 0.5,
+        "length": 64,
+        "lr": 1e-4,
+    },
+}
 BATCH, RISE = 32, 0.1  # examples of a step; share of the steps in which the learning rate rises
 PROBE_STEPS = 1500
 SMALL = {"num_hidden_layers": 6, "hidden_size": 256, "num_attention_heads": 4}
@@ -57,7 +83,7 @@ class Examples:
     """Labelled texts of a task.
 
     Args:
-        settings: of `tasks.yaml`.
+        settings: of `TASKS`.
         names: of the classes.
     """
 
