@@ -5,36 +5,37 @@ from pathlib import Path
 
 from docs.site import how
 from docs.site.canvas import COLORS
-from experiments.adapt import table
-from experiments.bench.tables import processor
+from experiments.adapt.adaptations import adaptations
+from experiments.study import StudyFolder
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
-PAGE = (ROOT / "experiments/adapt/page.md").read_text("utf-8")
+TABLE = StudyFolder("adapt").claim.table("front").markdown()
+KEPT = adaptations(ROOT / "experiments/adapt/results")
 FRONT = README.partition("## Reference")[0]
 
 
-def test_the_tables_follow_from_the_kept_rows():
-    assert table.front() in FRONT
-    assert table.whole() in PAGE
+def test_the_table_follows_from_the_kept_rows():
+    assert TABLE in FRONT
 
 
 def test_the_words_beside_the_table_follow_too():
-    kept = table.rows()
-    assert {row.threads for row in kept} == {1}
+    assert {each.row["threads"] for each in KEPT} == {1}
     assert "one thread" in FRONT
-    assert {processor(row.machine) for row in kept} <= {"Intel Xeon", "AMD EPYC"}
-    assert {row.confidence for row in kept} == {0.95}
+    assert {each.row["confidence"] for each in KEPT} == {0.95}
     assert "95 % confidence" in FRONT
 
 
 def test_what_adapt_is_said_to_print_follows_from_a_kept_row():
-    (row,) = (r for r in table.rows() if (r.task, table.layers(r), r.batch) == ("sst2", 12, 1))
-    old, new = row.original.ms, row.chosen.ms
-    assert f"{row.chosen.name}: {old / new:.1f} times as fast as transformers" in FRONT
+    title = "SST-2, phrases; MPNet, 12 layers"
+    (found,) = (each for each in KEPT if (each.title, each.batch) == (title, 1))
+    old, new, count = found.original.ms, found.chosen.ms, found.count
+    assert old is not None
+    assert new is not None
+    assert f"{found.chosen.name}: {old / new:.1f} times as fast as transformers" in FRONT
     assert f"({new:.1f} instead of {old:.1f} ms a text)" in FRONT
-    assert f"{row.certified_changed} of {row.num_certify:,} did" in FRONT
-    assert f"it took {row.minutes:.0f} minutes on two cores, and ended" in FRONT
+    assert f"{count.changed} of {count.num:,} did" in FRONT
+    assert f"it took {found.row['minutes']:.0f} minutes on two cores, and ended" in FRONT
 
 
 def test_the_picture_and_its_words_follow_from_the_kept_records():
@@ -50,4 +51,4 @@ def test_the_front_page_is_short_and_its_decimals_are_the_table_s():
     assert len(FRONT.split()) <= 900
     text = re.sub(r"```.*?```", "", FRONT, flags=re.DOTALL)
     decimals = set(re.findall(r"\d+\.\d+", text)) - {"3.11"}  # of Python
-    assert decimals <= set(re.findall(r"\d+\.\d+", table.front()))
+    assert decimals <= set(re.findall(r"\d+\.\d+", TABLE))
