@@ -10,7 +10,7 @@ from typing import Any
 
 from scipy.stats import binomtest
 
-from eat_lightning.deploy.adapt.demand import EVERY, Count
+from eat_lightning.record.claim import Claim, Tally
 from eat_lightning.report import result
 from eat_lightning.report.intervals import Interval
 from eat_lightning.report.result import Result, as_interval
@@ -145,11 +145,11 @@ class Adaptation:
         return self.times(self.static)
 
     @property
-    def count(self) -> Count:
+    def count(self) -> Tally:
         """Changed answers among the texts of the certificate."""
         tested: Any = self.chosen.tested
-        level, error = (round(1 - self.row[name], 12) for name in ("agree", "confidence"))
-        return Count(EVERY, level, error, tested["num"], tested["changed"])
+        claim = Claim("disagreement", round(1 - self.row["agree"], 12), self.row["confidence"])
+        return Tally(claim, tested["num"], tested["changed"])
 
     @property
     def fresh(self) -> Interval:

@@ -14,7 +14,6 @@ import numpy as np
 import yaml
 
 from eat_lightning.config import CONFIG_DIR, parsed
-from eat_lightning.deploy.adapt.demand import Demand
 from eat_lightning.deploy.adapt.exits import learn_exits
 from eat_lightning.deploy.adapt.forms import Form, Forms, deployed_original, scratch_run
 from eat_lightning.deploy.adapt.original import Original
@@ -29,6 +28,7 @@ from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import at_point
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.progress import shown
+from eat_lightning.record.claim import Claim
 from eat_lightning.report.result import Result
 from eat_lightning.runs.plan import OnePassSettings
 from eat_lightning.runs.run import git_commit
@@ -116,13 +116,13 @@ class Draw:
     share: float = 0.0
 
 
-def drawn(kept: Kept, demand: Demand, seed: int) -> Draw:
+def drawn(kept: Kept, claim: Claim, seed: int) -> Draw:
     """Draw the parts, choose and certify."""
     order_N = np.random.default_rng(seed).permutation(len(kept.original_NC))
     ends = np.cumsum([share * len(order_N) for share in PARTS.values()]).astype(int)
     rows = dict(zip(PARTS, np.split(order_N, ends), strict=False))
     original = {part: kept.original_NC[rows_N] for part, rows_N in rows.items()}
-    given: Any = (KeptForms(kept.encoder), kept.same, demand, rows, original, None, 1, 1, {})
+    given: Any = (KeptForms(kept.encoder), kept.same, [claim], rows, original, None, 1, 1, {})
     search = Redraw(*given, kept=kept, rows=rows)
     certified = [candidate for candidate in search.run([]) if candidate.holds]
     if not certified:
@@ -155,11 +155,11 @@ def passes(folder: Path, task: str, settings: Any, learn: int, num_kept: int) ->
 
 
 def redrawn(
-    folder: Path, task: str, settings: Any, demand: Demand, draws: int, learn: int, num_kept: int
+    folder: Path, task: str, settings: Any, claim: Claim, draws: int, learn: int, num_kept: int
 ) -> Result:
     """Draw the parts so often, and count the certificates that are broken."""
     kept = passes(folder, task, settings, learn, num_kept)
-    found = [drawn(kept, demand, seed) for seed in shown(range(draws), "draws")]
+    found = [drawn(kept, claim, seed) for seed in shown(range(draws), "draws")]
     certified = [draw for draw in found if draw.certified]
     shape, num = kept.encoder.shape, len(kept.original_NC)
     model = f"{shape.num_layers} layers of {shape.hidden_size}"
@@ -167,10 +167,12 @@ def redrawn(
         "draws": len(found),
         "certified": len(certified),
         "with_exits": sum(draw.exits for draw in found),
-        "broken": sum(draw.share > 1 - demand.agree for draw in found),
+        "broken": sum(draw.share > claim.level for draw in found),
         "depth": float(np.mean([draw.depth for draw in certified or found])),
     }
     where = {f"num_{part}": int(share * num) for part, share in PARTS.items()}
-    where |= {"num_learn": learn, "confidence": demand.confidence}
+    where |= {"num_learn": learn, "confidence": claim.confidence}
     where |= {"changes": kept.same.changes, "commit": git_commit()}
-    return Result({"task": task, "model": model, "agree": demand.agree}, values, where)
+    return Result(
+        {"task": task, "model": model, "agree": round(1 - claim.level, 12)}, values, where
+    )

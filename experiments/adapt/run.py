@@ -25,18 +25,19 @@ import torch
 import yaml
 
 import eat_lightning
-from eat_lightning.deploy.adapt.demand import Count, Demand
 from eat_lightning.deploy.adapt.forms import deployed_original
 from eat_lightning.deploy.adapt.original import Original
 from eat_lightning.deploy.adapt.run import splits_of
 from eat_lightning.deploy.adapt.texts import read_texts
 from eat_lightning.errors import reported
 from eat_lightning.long_texts import REFUSE
+from eat_lightning.machine import processor
 from eat_lightning.progress import shown
+from eat_lightning.record.claim import Claim, Tally
 from eat_lightning.report import result
 from eat_lightning.report.intervals import Interval
 from eat_lightning.report.result import Result
-from eat_lightning.runs.run import git_commit, processor
+from eat_lightning.runs.run import git_commit
 from experiments.adapt import low_rank
 from experiments.adapt.redraws import redrawn
 from experiments.adapt.tune import TASKS, num_right, read
@@ -62,7 +63,7 @@ def adapt(folder: str, task: str, agree: float = 0.99, batch: int = 1) -> None:
     changed_N = fresh_changes(made, original, base / "fresh.parquet", settings["columns"])
     fresh = {"num_fresh": len(changed_N), "fresh_changed": int(changed_N.sum())}
     model = f"{original.config['model_type']}, {original.num_layers} layers of {original.width}"
-    where = {"changes": original.same.changes, "confidence": made.certificate["confidence"]}
+    where = {"changes": original.same.changes, "confidence": made.certificate.claim.confidence}
     row = Result(
         {"task": task, "model": model, "agree": agree, "batch": batch, "processor": processor()},
         values_of(made, batch) | fresh | {"minutes": minutes},
@@ -73,7 +74,7 @@ def adapt(folder: str, task: str, agree: float = 0.99, batch: int = 1) -> None:
 
 def values_of(made: Any, batch: int) -> dict[str, Any]:
     """All candidates of an adaptation, and which was chosen and is the fastest static one."""
-    written, num = made.about.candidates, made.certificate["counts"][0]["num"]
+    written, num = made.about.candidates, made.certificate.tallies[0].num
     timed = [each for each in written if str(batch) in each["ms"]]
     statics = [each for each in timed[1:] if not each["point"] and is_likely(each, num)]
     return {
@@ -103,9 +104,13 @@ def holds(written: Mapping[str, Any]) -> bool:
 
 def is_likely(written: Mapping[str, Any], num_certify: int) -> bool:
     """True where it is certified, or would more likely be than not."""
-    counts = [{k: v for k, v in each.items() if k != "allowed"} for each in written["selected"]]
-    chances = [Count(**each).chance(num_certify) for each in counts]
+    chances = [tally_of(each).chance(num_certify) for each in written["selected"]]
     return holds(written) or (written["tested"] is None and min(chances, default=0.0) >= 0.5)
+
+
+def tally_of(written: Mapping[str, Any]) -> Tally:
+    claim = Claim("disagreement", written["level"], 1 - written["error"], of=written["name"])
+    return Tally(claim, written["num"], written["changed"])
 
 
 def fastest(written: Iterable[Mapping[str, Any]], batch: int) -> str | None:
@@ -137,8 +142,8 @@ def redraws(
     learn: int = 800,
     kept: int = 1200,
 ) -> None:
-    demand = Demand(agree, 0.95)
-    row = redrawn(Path(folder), task, TASKS[task], demand, draws, learn, kept)
+    claim = Claim("disagreement", round(1 - agree, 12), 0.95)
+    row = redrawn(Path(folder), task, TASKS[task], claim, draws, learn, kept)
     result.update(RESULTS / "redraws.jsonl", [row])
 
 

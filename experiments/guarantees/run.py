@@ -20,12 +20,11 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import binomtest
 
-from eat_lightning.deploy.certify.procedure.learn_then_test import LearnThenTest
-from eat_lightning.deploy.certify.risk.disagreement import Disagreement
 from eat_lightning.errors import reported
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
+from eat_lightning.record.claim import Claim, disagreement, holding
 from eat_lightning.report import result
 from eat_lightning.report.intervals import Interval
 from eat_lightning.report.result import Result
@@ -45,18 +44,20 @@ def population(recorded: Recorded) -> tuple[np.ndarray, np.ndarray]:
     rules = [Never(), *(Confidence(tau=tau, layers=layers) for tau in Confidence.knob.fine)]
     outcomes = [recorded.under(rule) for rule in rules]
     answers = [outcome.logits_BC.argmax(-1) for outcome in outcomes]
-    losses = [Disagreement().losses(answers[0], each, recorded.labels) for each in answers]
+    losses = [disagreement(answers[0], each, recorded.labels) for each in answers]
     return np.stack(losses), np.array([outcome.depth_B.mean() for outcome in outcomes])
 
 
 def chosen(losses_TN: np.ndarray, num: int, level: float) -> dict[str, np.ndarray]:
     """The point that each way chooses on each of so many draws (D); 0: full depth."""
     found: dict[str, list[int]] = {"certified": [], "by eye": []}
+    claim = Claim("disagreement", level, CONFIDENCE)
     for seed in range(DRAWS):
         rows = np.random.default_rng(seed).integers(losses_TN.shape[1], size=num)
         sample_TN = losses_TN[:, rows]
-        (count,) = LearnThenTest().certified([sample_TN], level, CONFIDENCE)
-        found["certified"].append(max(int(count) - 1, 0))
+        p_T = claim.p_values(sample_TN, binary=True)
+        points = [*holding(range(len(p_T)), lambda t, p_T=p_T: float(p_T[t]), claim.error)]
+        found["certified"].append(max(len(points) - 1, 0))
         holds_T = sample_TN.mean(1) <= level
         found["by eye"].append(int(holds_T.cumprod().sum()) - 1)
     return {way: np.array(points) for way, points in found.items()}

@@ -17,8 +17,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from eat_lightning.engines.adapted import AdaptedHome
 from eat_lightning.engines.reranker import AboutLists
 from eat_lightning.errors import reported
+from eat_lightning.machine import processor
 from eat_lightning.measure.lists import ROWS, ListRow
 from eat_lightning.report import result
 from eat_lightning.report.intervals import Interval
@@ -44,22 +46,21 @@ def queries(
 
 def keep(run: str) -> None:
     """Keep what `eat adapt` certified, and what `eat measure` found beside it."""
-    result.update(RESULTS / "adapted.jsonl", [certified(AboutLists.read(Path(run)))])
+    result.update(RESULTS / "adapted.jsonl", [certified(Path(run))])
     result.update(RESULTS / "beside.jsonl", map(beside, jsonl.read(Path(run, ROWS), ListRow)))
 
 
-def certified(about: AboutLists) -> Result:
-    made = about.certificate
-    what = {"data": "qnli", "keep": about.keep, "agree": made["agree"], "dtype": about.dtype}
-    values = {name: made[name] for name in ("lost", "swapped", "swapped_at_most", "cost")}
-    values |= {f"{name.replace(' ', '_')}_ms": ms for name, ms in made["ms"].items()}
-    where = {name: made[name] for name in ("lists", "confidence", "promise")}
-    holds_for = {name: about.holds_for[name] for name in ("machine", "torch")}
-    return Result(
-        what,
-        values | {"counts": about.counts},
-        where | {"max_length": about.max_length} | holds_for,
-    )
+def certified(folder: Path) -> Result:
+    about, made = AboutLists.read(folder), AdaptedHome(folder).certificate("torch")
+    claim, seen = made.claim, made.seen
+    agree = round(1 - claim.level, 12)
+    what = {"data": "qnli", "keep": about.keep, "agree": agree, "dtype": about.dtype}
+    values = {name: seen[name] for name in ("lost", "swapped", "swapped_at_most", "cost")}
+    values |= {f"{name.replace(' ', '_')}_ms": ms for name, ms in seen["ms"].items()}
+    where = {"lists": seen["num_lists"], "confidence": claim.confidence}
+    where |= {"promise": made.guarantee, "max_length": about.max_length}
+    where |= {"machine": processor(), "torch": made.holds_for["torch"]}
+    return Result(what, values | {"counts": about.counts}, where)
 
 
 def beside(row: ListRow) -> Result:

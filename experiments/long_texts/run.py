@@ -31,7 +31,6 @@ from transformers import AutoTokenizer
 from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split, make_split
 from eat_lightning.data.tokens import tokenizer_for
-from eat_lightning.deploy.adapt.demand import Demand
 from eat_lightning.deploy.adapt.exits import learn_exits
 from eat_lightning.deploy.adapt.forms import Deployed, Form, Forms, deployed_original, scratch_run
 from eat_lightning.deploy.adapt.original import Original
@@ -43,6 +42,7 @@ from eat_lightning.infer.latency import keep_kernels, time_interleaved, undistur
 from eat_lightning.infer.text_windows import TextWindows
 from eat_lightning.long_texts import LongTexts
 from eat_lightning.methods.exit.never import Never
+from eat_lightning.record.claim import Claim
 from eat_lightning.report import result
 from eat_lightning.report.intervals import Interval
 from eat_lightning.report.result import Result
@@ -170,9 +170,12 @@ class Scan:
         learn_exits(self.forms.encoder, parts, HEADS, folder, least_steps=400)
         path = folder / "taus.json"
         if not path.is_file():
-            demand = Demand(0.9, 0.95, {LABELS[1]: 1 - LOST})
+            claims = [
+                Claim("disagreement", 0.1, 0.95),
+                Claim("disagreement", LOST, 0.95, of=LABELS[1]),
+            ]
             splits, answers = {"select": select, "certify": self.split}, dict[str, np.ndarray]()
-            given = self.forms, self.original.same, demand, splits, answers, Work(folder), 1, 1, {}
+            given = self.forms, self.original.same, claims, splits, answers, Work(folder), 1, 1, {}
             search = Search(*given)
             recorded = select.recorded(search.recorded(EXITS_IN.dtype))
             answers |= {

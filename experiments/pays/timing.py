@@ -26,6 +26,7 @@ from eat_lightning.infer.latency import (
     undisturbed,
 )
 from eat_lightning.infer.precision import form_of, in_form
+from eat_lightning.machine import processor
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import ExitRule
@@ -36,7 +37,7 @@ from eat_lightning.model.trace import Trace
 from eat_lightning.report.intervals import Interval, paired_difference
 from eat_lightning.report.result import Result
 from eat_lightning.runs.budgets import Fitter
-from eat_lightning.runs.run import processor, provenance
+from eat_lightning.runs.run import provenance
 from eat_lightning.weights.dial import Budget
 
 from .models import Model
