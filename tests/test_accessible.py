@@ -11,12 +11,15 @@ import pytest
 from gateways import FakeModel, running
 from pages import chromium
 
+from experiments.study import studies
+
 pytestmark = [pytest.mark.browser, pytest.mark.nightly]
 ROOT = Path(__file__).parents[1]
 OF_SITE = [
-    *("index.html", "how.html", "methods/exit/confidence.html"),
-    *("studies/index.html", "concepts/live.html"),
-    *("concepts/live-figures.html", "live/report/index.html"),  # the latter is a report's page
+    *("index.html", "how.html", "methods/exit/confidence.html", "studies/index.html"),
+    *("concepts/live.html", "concepts/live-figures.html"),
+    "live/report/index.html",  # a report's page
+    *(f"studies/{study.name}/page.html" for study in studies()[:1]),
 ]
 
 
