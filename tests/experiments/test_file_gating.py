@@ -1,13 +1,13 @@
 """Verdicts on a file by what it claims, and the data set from packages made here."""
 
-import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from experiments.file_gating import original, recipe
-from experiments.file_gating.formats import verdict
+from eat_lightning.report import result
+from experiments.file_gating import recipe
+from experiments.file_gating.files import texts, verdict
 
 
 @pytest.fixture
@@ -20,17 +20,16 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (files / f"{n}.txt").write_text(f"text {n}\n" * 60)
         (files / f"{n}.mo").write_bytes(bytes([n]) * 300)
         (info / f"p{n}.list").write_text(f"{files / f'{n}.txt'}\n{files / f'{n}.mo'}\n")
-    monkeypatch.setattr(original, "DPKG", info)
-    monkeypatch.setattr(original.sysconfig, "get_paths", lambda: {"purelib": str(tmp_path)})
+    monkeypatch.setattr(recipe, "DPKG", info)
+    monkeypatch.setattr(recipe.sysconfig, "get_paths", lambda: {"purelib": str(tmp_path)})
     return tmp_path
 
 
 def test_the_data_set_is_the_same_again_and_shares_no_file(packages: Path, monkeypatch):
-    module = recipe
-    monkeypatch.setattr(module, "PEERS", {"none": lambda: lambda content: "text/plain"})
+    monkeypatch.setattr(recipe, "PEERS", {"none": lambda: lambda content: "text/plain"})
     parts = []
     for name in ("one", "two"):
-        module.build(packages / name, seed=1, per_ext=40, per_maker=0)
+        recipe.build(packages / name, seed=1, per_ext=40, per_maker=0)
         folder = packages / name / "file_gating"
         parts.append(
             {s: pq.read_table(folder / f"{s}.parquet").to_pydict() for s in ("train", "validation")}
@@ -44,8 +43,14 @@ def test_the_data_set_is_the_same_again_and_shares_no_file(packages: Path, monke
         for p in (train, held)
     ]
     assert not matching[0] & matching[1]
-    tallies = json.loads((folder / "peers.json").read_text())
-    assert {t["kind"] for t in tallies} >= {"as is", "renamed", "end lost"}
+    peers = result.read(folder / "peers.jsonl")
+    assert {r["files"] for r in peers} >= {"as is", "renamed", "end lost"}
+
+
+def test_bytes_are_shown_as_short_as_a_reader_would_write_them():
+    assert texts("a.pdf", "application/pdf", b"%PDF-1.4\n")[1] == "%PDF-1.4 0a"
+    assert texts("a", "", b"\x00" * 9 + b"ab\x01\x01")[1] == "00 .. 61 62 01 01"
+    assert texts("a", "", b"")[1] == "empty"
 
 
 @pytest.mark.parametrize(
