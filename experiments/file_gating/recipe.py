@@ -30,7 +30,6 @@ from eat_lightning.files import replacing
 from eat_lightning.report.result import Result
 from eat_lightning.report.study import grouped_by
 from eat_lightning.runs import jsonl
-from experiments.study import given_of
 
 from .files import (
     ANYTHING,
@@ -294,6 +293,8 @@ def write(path: Path, variants: Sequence[Variant]) -> None:
 
 
 if __name__ == "__main__":
+    from experiments.study import given_of  # in a clone: the wheel has claims alone
+
     with reported():
         given = given_of(sys.argv[1:], ("seed", "per_ext", "per_maker"), needs=("to",))
         build(Path(given.pop("to")).expanduser(), **given)

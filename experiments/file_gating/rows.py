@@ -23,7 +23,6 @@ from eat_lightning.report.certified import held_by, setting_of
 from eat_lightning.report.intervals import mcnemar, paired_difference
 from eat_lightning.report.result import Result
 from eat_lightning.report.study import Measured, Study, open_study
-from experiments.study import given_of
 
 from .files import LABELS, MATCHING, extension, group_of_mime, texts, verdict
 from .recipe import libmagic
@@ -110,6 +109,8 @@ def stream_result(name: str, answers: Any) -> Result:
 
 
 def main(words: Sequence[str]) -> None:
+    from experiments.study import given_of  # in a clone: the wheel has claims alone
+
     given = given_of(words, ("data",), needs=("study", "files"))
     study = open_study([given["study"]])
     found = results_of(study)

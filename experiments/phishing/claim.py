@@ -14,7 +14,6 @@ from typing import Any
 
 from eat_lightning.report import columns as col
 from eat_lightning.report import result
-from eat_lightning.report.cells import percent_text
 from eat_lightning.report.claim import Claim
 from eat_lightning.report.figures import MARKERS, SERIES, Figure
 from eat_lightning.report.intervals import Interval, wilson
@@ -23,8 +22,9 @@ from eat_lightning.report.result import Result
 from eat_lightning.report.study import Study, grouped_by
 from eat_lightning.report.table import Table
 
-from .rows import RECALLS, SOURCES_AT, results_of
+from .rows import RECALLS, results_of
 
+SHOWN_AT = 0.99  # the recall of columns that have one
 RARE = 0.01  # a share of positives as a mailbox has, beside that of the data
 ERA = "phishing is recent, ham and spam are of 2002, and the difference in era flatters every score"
 ERA_TASK = "email_phish_spam"
@@ -56,7 +56,7 @@ def claim_of(found: Sequence[Result]) -> Claim:
     for task in dict.fromkeys(r["task"] for r in of_kind(found, "triage")):
         same = [r for r in found if r["task"] == task]
         rules = rules_of(same)
-        whole.add(answers_of(task, rules), tables_of(task, rules, same), [figure_of(task, rules)])
+        whole.add(tables=tables_of(task, rules, same), figures=[figure_of(task, rules)])
     return whole
 
 
@@ -74,10 +74,6 @@ def rules_of(found: Sequence[Result]) -> list[Rule]:
 
 def recall_got(r: Result) -> Interval:
     return wilson(r["kept"], r["positives"])
-
-
-def handed_on(r: Result) -> Interval:
-    return wilson(r["handed"], r["n"])
 
 
 def flagged(r: Result) -> Interval:
@@ -107,10 +103,10 @@ FLOPS = col.number("flops_ratio", "FLOPs", digits=3, help="of the same backbone 
 
 
 TRIAGE = [
-    col.word("rule", "rule", at(SOURCES_AT, name_of)),
-    col.number("accuracy", "accuracy", at(SOURCES_AT, lambda r: 100 * r["right"] / r["n"])),
-    col.number("depth", "depth", at(SOURCES_AT, lambda r: r["depth"])),
-    col.number("flops", "FLOPs", at(SOURCES_AT, lambda r: r["flops_ratio"]), 3),
+    col.word("rule", "rule", at(SHOWN_AT, name_of)),
+    col.number("accuracy", "accuracy", at(SHOWN_AT, lambda r: 100 * r["right"] / r["n"])),
+    col.number("depth", "depth", at(SHOWN_AT, lambda r: r["depth"])),
+    col.number("flops", "FLOPs", at(SHOWN_AT, lambda r: r["flops_ratio"]), 3),
     *(
         col.percent(
             f"alarms_{recall}", f"false alarms at {recall:g}, %", at(recall, flagged), ALARMS
@@ -128,14 +124,6 @@ CERTIFICATES = [
     DEPTH,
     FLOPS,
 ]
-SOURCES = [
-    col.word("rule", "rule", name_of),
-    col.word("source", "source"),
-    col.count("n", "n"),
-    col.percent("right", "right, %", lambda r: wilson(r["right"], r["n"]), "95 % Wilson"),
-    col.percent("handed", "handed on, %", handed_on, f"at a recall asked of {SOURCES_AT}"),
-    DEPTH,
-]
 MARKS = [
     col.word("mark", "mark"),
     *(col.number(name, name, digits=3) for name in ("all", "phishing against ham", "2002 alone")),
@@ -152,33 +140,25 @@ TIMES = [
 
 def tables_of(task: str, rules: Sequence[Rule], found: Sequence[Result]) -> Iterator[Table]:
     caption = f"Beside every figure: {ERA}." if task == ERA_TASK else ""
-    held, sources = of_kind(found, "certificate"), of_kind(found, "source")
-    few = [r for r in sources if r["rule"] in ("full depth", "tau 0.9")]
 
     def reason(item: Any) -> list[str]:
         return [item["reason"]] if isinstance(item, Result) and item["reason"] else []
 
     for name, title, columns, items in (
         ("triage", "What is handed on", TRIAGE, rules),
-        ("certified", "Certificates, judged on validation", CERTIFICATES, held),
-        ("sources", "By source", SOURCES, few),
+        (
+            "certified",
+            "Certificates, judged on validation",
+            CERTIFICATES,
+            of_kind(found, "certificate"),
+        ),
     ):
         yield col.table(f"{name}-{task}", f"{title}: {task}", caption, columns, items, None, reason)
 
 
-def answers_of(task: str, rules: Sequence[Rule]) -> Iterator[str]:
-    for rule in rules:
-        r = rule[SOURCES_AT]
-        yield (
-            f"{task}, {name_of(r)}: at a recall asked of {SOURCES_AT}, "
-            f"{percent_text(recall_got(r))} got and {percent_text(handed_on(r))} handed on; depth "
-            f"{r['depth']:.2f}, FLOPs {r['flops_ratio']:.3f}."
-        )
-
-
 def figure_of(task: str, rules: Sequence[Rule]) -> Figure:
     """The share of the negatives that each rule hands on, by the recall asked."""
-    names = [f"{name_of(rule[SOURCES_AT])}" for rule in rules]
+    names = [f"{name_of(rule[SHOWN_AT])}" for rule in rules]
 
     def draw(drawing: Any) -> None:
         ax = drawing.add_subplot()
@@ -203,5 +183,5 @@ def facts_of(found: Sequence[Result]) -> Iterator[str]:
     for r in of_kind(found, "difference"):
         yield f"{r['task']}: {r['points'].text(sign='+')} points, p {r['p']:.3f}"
     for rule in rules_of([r for r in found if r["task"] == ERA_TASK]):
-        r = rule[SOURCES_AT]
+        r = rule[SHOWN_AT]
         yield f"{name_of(r)}: {100 * flagged(r).value:.0f} % {saved_where_rare(r):.1f} %"

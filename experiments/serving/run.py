@@ -2,12 +2,10 @@
 
     python -m experiments.serving.run load run=RUN [onnx=EXPORT onnx_static=EXPORT]
     python -m experiments.serving.run routes run=RUN rate=20
-    python -m experiments.serving.run score run=RUN rows=16000
 
 `load` starts a gateway for each contestant and mode on a core of its own, and asks from another: in
 a closed loop for the capacity, then in an open loop at each level of it. Static is the same weights
-with exit=never. `routes` compares other servers' routes with the native one. `score` times `eat
-score` beside a plain loop over the same model.
+with exit=never. `routes` compares other servers' routes with the native one.
 """
 
 from __future__ import annotations
@@ -23,7 +21,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -31,15 +28,12 @@ import numpy as np
 from pydantic import Field
 
 from eat_lightning.config import RunFolder, Settings, parsed
-from eat_lightning.deploy.score.corpus import ROWS
-from eat_lightning.deploy.score.row import ScoreRow
 from eat_lightning.deploy.serve.plan import Mode, absent_packages
 from eat_lightning.errors import ConfigError, reported
 from eat_lightning.overrides import quoted
 from eat_lightning.report import result
 from eat_lightning.report.intervals import Interval
 from eat_lightning.report.result import Result
-from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import Run, provenance
 from eat_lightning.runs.training_mark import training_faults
 from eat_lightning.validation import Count, Whole, Within
@@ -61,7 +55,6 @@ RESULTS = Path(__file__).parent / "results"
 STOP_S = 60
 DRAWS = 1000  # of the bootstrap over rounds
 ALONE = 25  # requests for each second of a round in which none waits for another
-SHARDS = 8  # of a scored corpus
 Seconds = Annotated[float, Within("(0, 3600000]")]
 
 
@@ -94,13 +87,6 @@ class RouteSettings(Settings):
     seconds: Seconds = 2
     rounds: Count = 40
     server_core: int | None = None
-
-
-class ScoreSettings(Settings):
-    run: RunFolder
-    rows: Count = 16000
-    repeats: Count = 1
-    overrides: list[str] = Field([])
 
 
 def load(plan: LoadSettings) -> list[Result]:
@@ -309,98 +295,6 @@ def ratio(taken: Sequence[np.ndarray], first: Sequence[np.ndarray], percent: flo
     return Interval(of(range(num)), float(low), float(high))
 
 
-LOOP = """
-import os, sys, time, torch
-from eat_lightning.runs.open import open_run
-from eat_lightning.runs.run import Run
-if hasattr(os, "sched_setaffinity"):
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-torch.set_num_threads(1)
-backend = open_run(Run.open(sys.argv[1]))
-lines = [line.split("\\t") for line in open(sys.argv[2]).read().splitlines()]
-if "sorted" in sys.argv[3]:
-    lines.sort(key=lambda texts: -len(backend.tokenizer(*texts)["input_ids"]))
-backend.answer(lines[:64])
-start = time.perf_counter()
-for first in range(0, len(lines), 32):
-    backend.answer(lines[first : first + 32])
-print(len(lines) / (time.perf_counter() - start))
-"""
-
-
-def score(plan: ScoreSettings) -> list[Result]:
-    """Rows a second of a plain loop, as they come and sorted, and of `eat score` with one worker
-    and with two: by turns, each in a process of its own."""
-    rates: dict[str, list[float]] = {}
-    memory: dict[str, float] = {}
-    with TemporaryDirectory() as folder:
-        path = corpus(Run.open(plan.run), plan.rows, Path(folder) / "lines.txt")
-        for _ in range(plan.repeats):
-            for name in ("loop, as they come", "loop, sorted by length"):
-                rates.setdefault(name, []).append(looped(plan.run, path, name))
-            for workers in (1, 2):
-                name = f"eat score, {workers} worker{'s' * (workers > 1)}"
-                rate, peak = scored(plan, path, workers)
-                rates.setdefault(name, []).append(rate)
-                memory[name] = max(memory.get(name, 0.0), peak)
-    where = {"rows": plan.rows, "repeats": plan.repeats, "run": plan.run} | provenance()
-    found = []
-    for name, taken in rates.items():
-        peak = {"memory_mb": memory[name]} if name in memory else {}
-        found.append(Result({"how": name}, {"rows_per_s": float(np.mean(taken))} | peak, where))
-    refuse_if_busy()
-    result.update(RESULTS / "score.jsonl", found)
-    return found
-
-
-def corpus(run: Run, rows: int, path: Path) -> Path:
-    """A file of the validation split's texts, drawn at random."""
-    columns = run.data().source("validation").texts
-    texts = ["\t".join(each) for each in zip(*columns, strict=True)]
-    flat = [" ".join(text.splitlines()) for text in texts]
-    chosen = np.random.default_rng(0).integers(len(flat), size=rows)
-    path.write_text("".join(f"{flat[i]}\n" for i in chosen))
-    return path
-
-
-def looped(run: str, path: Path, order: str) -> float:
-    command = [sys.executable, "-c", LOOP, run, str(path), order]
-    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
-
-
-def scored(plan: ScoreSettings, path: Path, workers: int) -> tuple[float, float]:
-    """Rows a second, and the largest proportional set size of all processes together, in MB."""
-    with TemporaryDirectory() as folder:
-        out = Path(folder) / "out"
-        given = [f"input={path}", f"output={out}", f"run={plan.run}", f"workers={workers}"]
-        given.append(f"shard_mb={path.stat().st_size / SHARDS / (1 << 20)}")
-        command = [sys.executable, "-m", "eat_lightning.score", *given, *plan.overrides]
-        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        largest = 0.0
-        while child.poll() is None:
-            sizes = [pss_mb(pid) for pid in (child.pid, *children(child.pid))]
-            if len(sizes) == 1 + workers:
-                largest = max(largest, sum(sizes))
-            time.sleep(0.2)
-        [row] = jsonl.read(out / ROWS, ScoreRow)
-    return row.rate, largest
-
-
-def children(pid: int) -> list[int]:
-    try:
-        return [int(x) for x in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:  # it has ended
-        return []
-
-
-def pss_mb(pid: int) -> float:
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:  # it has ended
-        return 0.0
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
-
-
 def refuse_if_busy() -> None:
     """ConfigError where something trains on this machine, so that no such time is kept."""
     if faults := training_faults("another machine"):
@@ -410,7 +304,6 @@ def refuse_if_busy() -> None:
 STEPS: dict[str, tuple[Any, Any]] = {
     "load": (load, LoadSettings),
     "routes": (routes, RouteSettings),
-    "score": (score, ScoreSettings),
 }
 
 

@@ -14,7 +14,6 @@ from experiments.one_pass import __main__ as one_pass
 from experiments.plane.__main__ import HERE
 from experiments.plane.rows import Plane
 from experiments.plane.show import report
-from experiments.serving import routes
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
@@ -67,10 +66,6 @@ def test_lists():
 
 def test_long_texts():
     assert scan.table(jsonl.read(scan.ROWS, scan.ScanRow)) in page("long_texts/page.md")
-
-
-def test_routes_of_the_gateway():
-    assert routes.table(jsonl.read(routes.ROWS, routes.RouteRow)) in page("serving/page.md")
 
 
 @pytest.mark.slow

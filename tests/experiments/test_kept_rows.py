@@ -8,48 +8,37 @@ import pytest
 
 from eat_lightning.files import as_dict
 from eat_lightning.infer.recorded import Recorded
+from eat_lightning.report.result import Result
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.row import Row
 from experiments.adapt.chosen import ChosenRow
 from experiments.adapt.rows import AdaptRow
-from experiments.attack.rows import AttackRow
-from experiments.bench.rows import BenchRow
 from experiments.budgets.rules import RuleRow
 from experiments.calibration.seen import SeenRow
-from experiments.drift.trials import Trial
 from experiments.lists.__main__ import ListRow
 from experiments.lists.measured import ListRow as MeasuredListRow
 from experiments.long_texts.scan import ScanRow
 from experiments.one_pass.__main__ import Tried
 from experiments.plane.rows import PlaneRow, TimedRow
-from experiments.scaling.rows import ScalingRow
-from experiments.serving.routes import RouteRow
-from experiments.serving.rows import LoadRow
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 KINDS: list[type[Any]] = [
     Row,
+    Result,
     AdaptRow,
     ChosenRow,
-    AttackRow,
-    BenchRow,
-    Trial,
     PlaneRow,
     TimedRow,
-    ScalingRow,
     ListRow,
     Tried,
     RuleRow,
     SeenRow,
-    LoadRow,
-    RouteRow,
     ScanRow,
     MeasuredListRow,
 ]
 ANOTHER_FORM = {  # of one script each
     "budgets/dial/rows.jsonl",
     "budgets/dial/cut.jsonl",
-    "bodies/results/scores.jsonl",
     "long_texts/results/rows.jsonl",
 }
 
