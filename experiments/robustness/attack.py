@@ -59,7 +59,6 @@ class AttackSettings(Settings):
         candidates: texts that a round tries per example.
         exit_rules: attacked, and judged under; one without layers looks at every early head.
         examples: spread evenly over the split.
-        most_tokens: length cap; None: the run's own.
         to: the file of results; None: attack.jsonl in the run's folder.
         batch: texts at once.
     """
@@ -73,12 +72,10 @@ class AttackSettings(Settings):
     exit_rules: list[Any] = Field(RULES, alias="rules")
     examples: Count = 100
     split: str = "validation"
-    most_tokens: Annotated[int | None, Whole(1)] = None
     seed: Annotated[int, Whole(0)] = 0
     to: str | None = None
     data: str | None = None
     batch: Count = 64
-    prepack: bool | None = None
     threads: Count = 1
 
 
@@ -350,8 +347,7 @@ def attacked(run: Run, plan: AttackSettings) -> Iterator[Result]:
 
 def searches_of(run: Run, rules: list[Rule], plan: AttackSettings) -> Iterator[Search]:
     """A search for each goal and rule; under a rule at which nobody leaves there is no slowdown."""
-    backend = open_run(run, policies=(), prepack=plan.prepack)
-    backend.max_length = min(plan.most_tokens or backend.max_length, backend.max_length)
+    backend = open_run(run, policies=())
     near = Neighbours(backend.tokenizer.get_vocab(), backend.encoder.embedding.word.weight)
     victim = Victim(backend, plan.batch)
     for name in plan.goals:

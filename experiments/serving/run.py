@@ -1,4 +1,4 @@
-"""Make the rows of this study. Each step writes into results/.
+"""Make the rows of this study, in the folder `to` (outputs/serving).
 
     python -m experiments.serving.run load run=RUN [onnx=EXPORT onnx_static=EXPORT]
     python -m experiments.serving.run routes run=RUN rate=20
@@ -51,7 +51,6 @@ from .traffic import (
     shoot,
 )
 
-RESULTS = Path(__file__).parent / "results"
 STOP_S = 60
 DRAWS = 1000  # of the bootstrap over rounds
 ALONE = 25  # requests for each second of a round in which none waits for another
@@ -76,6 +75,7 @@ class LoadSettings(Settings):
     load_core: int | None = 1
     seed: Annotated[int, Whole(0)] = 0
     data: str | None = None
+    to: str = "outputs/serving"
 
 
 class RouteSettings(Settings):
@@ -87,6 +87,7 @@ class RouteSettings(Settings):
     seconds: Seconds = 2
     rounds: Count = 40
     server_core: int | None = None
+    to: str = "outputs/serving"
 
 
 def load(plan: LoadSettings) -> list[Result]:
@@ -100,7 +101,7 @@ def load(plan: LoadSettings) -> list[Result]:
         for subject in subjects_of(plan):
             fresh = list(loads_of(plan, run, mode, subject, examples, static))
             refuse_if_busy()
-            result.update(RESULTS / "load.jsonl", fresh)
+            result.update(Path(plan.to, "load.jsonl"), fresh)
             found += fresh
     return found
 
@@ -247,7 +248,7 @@ def routes(plan: RouteSettings) -> list[Result]:
             values[f"p{percent}_ratio"] = ratio(by_round, ms["native"], percent)
         made.append(Result({"run": run.name, "rate": plan.rate, "route": name}, values, where))
     refuse_if_busy()
-    result.update(RESULTS / "routes.jsonl", made)
+    result.update(Path(plan.to, "routes.jsonl"), made)
     return made
 
 

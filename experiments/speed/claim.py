@@ -101,7 +101,7 @@ class Race:
 
     @property
     def model(self) -> str:
-        return (MODELS | BODIES)[self["model"]]
+        return str((MODELS | BODIES).get(self["model"], self["model"]))
 
     def fastest(self, dtype: str, exits: bool) -> Result:
         same = [r for r in self.rows if r["dtype"] == dtype]
@@ -123,7 +123,7 @@ def races_of(times: Sequence[Result]) -> dict[str, list[Race]]:
         kind = "engines" if rows[0]["model"] == "bert_base" else rows[0]["race"]
         found.setdefault(kind, []).append(Race(tuple(rows)))
     for kind in ("trained", "random"):
-        found[kind].sort(key=lambda race: order.index(race["model"]))
+        found[kind].sort(key=lambda race: (order.index(race["model"]), race["task"] not in TASKS))
     return found
 
 

@@ -50,6 +50,7 @@ class GrowthSettings(Settings):
     repeats: Count = 3
     threads: Count = 1
     seed: int = 0
+    to: str = "outputs/speed"
     force: bool = False
 
 

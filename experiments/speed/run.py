@@ -1,4 +1,4 @@
-"""Make the rows of this study: results/{times,growth,agreement}.jsonl.
+"""Make the rows of this study, in the folder `to` (outputs/speed).
 
     python -m experiments.speed.run random body=bert_base dtype=bf16 engines=true
     python -m experiments.speed.run random body=modernbert_base tasks=[sst2,mnli] long=2048
@@ -8,7 +8,8 @@
 
 `random` races random weights of a released backbone's size, and `trained` a finished run on dev
 examples: Hugging Face's model of the same weights, our static encoder, EAT, and engines. `dtypes`
-compares bf16 and int8 with fp32 on measured runs. Nothing is timed beside a training.
+compares bf16 and int8 with fp32 on measured runs. Nothing is timed beside a training. The kept rows
+are those of to=experiments/speed/results.
 """
 
 from __future__ import annotations
@@ -43,19 +44,18 @@ from .dtypes import dtype_results
 from .growth import GrowthSettings, axes, measured
 from .race import Workload, ceilings, raced, random_words, words, workloads
 
-RESULTS = Path(__file__).parent / "results"
 Dtype = Literal["fp32", "bf16", "int8"]
 
 
 class RaceSettings(Settings):
-    """What every race has. to: the file of results. force: although something trains."""
+    """What every race has. force: although something trains."""
 
     batches: list[Count] = Default([1, 32])
     repeats: Count = 3
     threads: Count = 1
     seed: int = 0
     force: bool = False
-    to: str = str(RESULTS / "times.jsonl")
+    to: str = "outputs/speed"
 
 
 class RandomSettings(RaceSettings):
@@ -143,7 +143,7 @@ def results_of(
                 for c in field.candidates
             ]
             refuse_if_busy(plan)
-            result.update(plan.to, fresh)
+            result.update(Path(plan.to, "times.jsonl"), fresh)
             made += fresh
             for r in fresh:
                 print(f"{workload.task}, {workload.order}, {r['candidate']}: {r['ms'].text()} ms")
@@ -157,14 +157,15 @@ def growth(plan: GrowthSettings, folder: Path) -> list[Result]:
             found += measured(points, plan)
             print(f"{points[0].axis}: {len(points)} points", flush=True)
     refuse_if_busy(plan)
-    result.update(RESULTS / "growth.jsonl", found)
+    result.update(Path(plan.to, "growth.jsonl"), found)
     return found
 
 
 def dtypes(words: Sequence[str]) -> None:
     """Compare the rows of a study's runs in other dtypes with those in fp32."""
-    found = dtype_results(open_study([given_of(words, (), needs=("study",))["study"]]))
-    result.update(RESULTS / "agreement.jsonl", found)
+    given = given_of(words, ("to",), needs=("study",))
+    found = dtype_results(open_study([given["study"]]))
+    result.update(Path(given.get("to", "outputs/speed"), "agreement.jsonl"), found)
     print(*(f"{r.what} {r.values}" for r in found), sep="\n")
 
 

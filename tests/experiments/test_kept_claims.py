@@ -10,7 +10,7 @@ from eat_lightning.report import figures
 from eat_lightning.report.__main__ import CLAIMS_DIR, found_claims
 from eat_lightning.report.claim import Claim
 
-CLAIMS = ["ablation", "budgets", "dtypes", "exits", "interplay", "methods", "policies"]
+CLAIMS = ["ablation", "budgets", "exits", "interplay", "methods", "policies"]
 
 
 def of_kept_rows(name: str) -> tuple[Claim, Path]:
@@ -23,7 +23,7 @@ def of_kept_rows(name: str) -> tuple[Claim, Path]:
 def test_a_claim_is_made_of_its_kept_rows(name: str):
     found, _ = of_kept_rows(name)
     assert all(table.lines for table in found.tables)
-    assert found.answer or name == "dtypes"  # whose examples are not kept
+    assert found.answer
     for figure in found.figures:
         assert figures.png(figure)
 

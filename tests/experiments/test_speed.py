@@ -49,12 +49,10 @@ def test_layers_are_those_of_the_name(path: Path):
 @pytest.mark.slow
 def test_a_run_races_in_int8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(run, "ceilings", lambda shape, dtype: Ceilings(gflops=100, gbytes=10))
-    folder, to = (
-        make_run(tmp_path / "eat", "dense", "norm_topk", "confidence"),
-        tmp_path / "t.jsonl",
-    )
-    run.main(["trained", f"run={folder}", "batches=[4]", "repeats=2", "force=true", f"to={to}"])
-    kept = result.read(to)
+    folder = make_run(tmp_path / "eat", "dense", "norm_topk", "confidence")
+    words = [f"run={folder}", "batches=[4]", "repeats=2", "force=true", f"to={tmp_path}"]
+    run.main(["trained", *words])
+    kept = result.read(tmp_path / "times.jsonl")
     rows = {r["candidate"]: r for r in kept if r["order"] == "sorted"}
     assert {"HF fp32", "HF int8", "static int8", "EAT int8", "EAT prepacked fp32"} <= rows.keys()
     assert rows["EAT int8"]["flops_ratio"] < 1
