@@ -136,7 +136,7 @@ def test_the_recipe_s_steps_make_a_gateway_that_serves(tmp_path: Path):
 
 
 def test_the_image_is_of_this_version():
-    page = (ROOT / "experiments/beyond/serving.md").read_text()
+    page = (ROOT / "docs/pages/how-to/kubernetes.md").read_text()
     told = re.findall(r"eat-lightning:(\S+)", "\n".join([RECIPE, GATEWAY["image"], page]))
     assert {*told} == {__version__}
     assert len(told) == 5
