@@ -20,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
-from pydantic import BeforeValidator, ConfigDict
+from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
 from eat_lightning.errors import ConfigError, Faults
@@ -33,7 +33,7 @@ from eat_lightning.model.specification import MODEL_SLOTS, Specification, in_slo
 from eat_lightning.runs.jsonl import fields_of, reason
 from eat_lightning.runs.run import OUTSIDE, Run
 from eat_lightning.user_modules import sources_of
-from eat_lightning.validation import Within
+from eat_lightning.validation import STRICT
 from eat_lightning.weights.untrusted import json_of
 
 FOLDER = "certificates"
@@ -68,7 +68,7 @@ def with_methods(holds_for: Any) -> Any:
     return holds_for | named
 
 
-@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
+@dataclass(frozen=True, config=STRICT)
 class Certificate:
     """An operating point, and the promise that holds of it.
 
@@ -88,7 +88,7 @@ class Certificate:
     name: str
     risk: Annotated[Specification, in_slot("risk")]
     procedure: Annotated[Specification, in_slot("procedure")]
-    level: Annotated[float, Within("(0, 1)")]
+    level: Annotated[float, Field(gt=0, lt=1)]
     confidence: float | None
     promise: str
     fallback: bool

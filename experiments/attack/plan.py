@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeInt
 
 from eat_lightning.config import DataSettings, RunFolder, Settings
 from eat_lightning.infer.precision import prepack_faults
-from eat_lightning.validation import Count, Whole
+from eat_lightning.validation import Count
 
 
 class AttackSettings(Settings):
@@ -24,8 +24,8 @@ class AttackSettings(Settings):
     exit_rules: list[Any] = Field(alias="rules")
     examples: Count
     split: str
-    most_tokens: Annotated[int | None, Whole(1)]
-    seed: Annotated[int, Whole(0)]
+    most_tokens: Count | None
+    seed: NonNegativeInt
     to: str | None
     data: DataSettings
     batch: Count

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from eat_lightning.data.batching import spread_rows
@@ -14,13 +13,14 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.infer.recorded import Outcome
 from eat_lightning.model.flops import static_flops
 from eat_lightning.runs.run import Run, git_commit
+from eat_lightning.validation import STRICT
 from experiments.attack.goals import evaded, left_early, right
 from experiments.attack.greedy import Attempt, Search, searches_of
 from experiments.attack.plan import AttackSettings
 from experiments.attack.rules import Rule
 
 
-@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
+@dataclass(frozen=True, config=STRICT)
 class AttackRow:
     """against: the rule whose logits the search climbed; under: the rule that then judged its texts
     (another one: transfer). Shares are of all `num_examples` texts, attacked or not; but reached:

@@ -6,12 +6,14 @@ import secrets
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
+from pydantic import AfterValidator, Field
+
 from eat_lightning.config import DataSettings, Settings
 from eat_lightning.errors import ConfigError
-from eat_lightning.validation import Check, Count, Whole, Within
-from experiments.bench.released import body_faults
+from eat_lightning.validation import Count, Positive
+from experiments.bench.released import released
 
-Share = Annotated[float, Within("[0, 1)")]
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Sizes(Settings):
@@ -32,19 +34,19 @@ class Sizes(Settings):
 class BenchSettings(Settings):
     what: Literal["speed", "cost", "training"]
     run: str | None
-    body: Annotated[str | None, Check(body_faults)]
-    long: Annotated[int, Whole(2)] | None
+    body: Annotated[str, AfterValidator(released)] | None
+    long: Annotated[int, Field(ge=2)] | None
     data: DataSettings
     encoder: Sizes
     ratio: Share
-    leaving: Annotated[float, Within("[0, 1]")]
+    leaving: Annotated[float, Field(ge=0, le=1)]
     lengths: str | None
     tasks: list[str] | None
     batches: list[Count] | None
     near: list[Count] | None
     examples: Count | None
     repeats: Count | None
-    minutes: Annotated[float, Within("(0, inf)")] | None
+    minutes: Positive | None
     dtype: Literal["fp32", "bf16", "int8"]
     only: list[str] | None
     budget: float | str | None
@@ -74,7 +76,7 @@ class ScalingSettings(Settings):
     window: int
     attentions: list[str]
     ratio: Share
-    lengths: list[Annotated[int, Whole(2)]]
+    lengths: list[Annotated[int, Field(ge=2)]]
     dense_up_to: Count
     at: Count
     batches: list[Count]

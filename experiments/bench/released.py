@@ -5,8 +5,6 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Any
 
-from eat_lightning.validation import Beside
-
 BASE: dict[str, Any] = {
     "hidden_size": 768,
     "num_hidden_layers": 12,
@@ -67,10 +65,10 @@ RELEASED: dict[str, dict[str, Any]] = {  # by the name of their yaml in configs/
 }
 
 
-def body_faults(value: Any, beside: Beside) -> list[str]:
-    """Say that a body is none of these, and which is nearest."""
-    if value in RELEASED:
-        return []
-    near = get_close_matches(str(value), RELEASED, n=1, cutoff=0.4)
+def released(body: str) -> str:
+    """The name of one of these bodies; ValueError names the nearest."""
+    if body in RELEASED:
+        return body
+    near = get_close_matches(body, RELEASED, n=1, cutoff=0.4)
     hint = f" (the nearest is {near[0]})" if near else ""
-    return [f"must be one of {', '.join(RELEASED)}, got {value!r:.60}{hint}"]
+    raise ValueError(f"must be one of {', '.join(RELEASED)}, got {body!r:.60}{hint}")

@@ -6,10 +6,9 @@ from dataclasses import field
 from operator import attrgetter
 from typing import Any
 
-from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from eat_lightning.validation import Positive
+from eat_lightning.validation import STRICT, Positive
 
 RACED = ("race", "candidate", "task", "batch", "order")
 KEY = (*RACED, "dtype", "threads", "width", "weights", "machine")
@@ -17,7 +16,7 @@ ELEMENT = {"fp32": 4, "bf16": 2, "int8": 1}  # bytes of a weight
 Interval = list[Positive]  # value, low, high
 
 
-@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
+@dataclass(frozen=True, config=STRICT)
 class BenchRow:
     """Milliseconds and FLOPs are of an example, means over examples; of repeats, in which the
     candidates took turns, the median, and an interval of it. FLOPs are of real tokens, attention

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import field
 from statistics import median
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from eat_lightning.validation import Positive, Within
+from eat_lightning.validation import Count, Positive
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -35,7 +35,7 @@ class ScalingRow:
     retention: Positive
     ms_R: tuple[Positive, ...]
     attention_R: tuple[float, ...] | None
-    peak_bytes: Annotated[int, Within("(0, inf)")]
+    peak_bytes: Count
     flops: Positive
     operators: dict[str, float] = field(default_factory=dict)
     width: int = 0

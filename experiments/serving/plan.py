@@ -6,17 +6,19 @@ import os
 from collections.abc import Iterator
 from typing import Annotated
 
+from pydantic import Field, NonNegativeInt
+
 from eat_lightning.config import DataSettings, RunFolder, Settings
 from eat_lightning.deploy.serve.plan import Mode, absent_packages
-from eat_lightning.validation import Whole, Within
+from eat_lightning.validation import Count
 
-Seconds = Annotated[float, Within("(0, 3600000]")]
+Seconds = Annotated[float, Field(gt=0, le=3600000)]
 CAN_PIN = hasattr(os, "sched_setaffinity")  # Linux alone
 
 
 class QueueSettings(Settings):
-    inline: Annotated[int, Whole(1)]
-    triage: Annotated[int, Whole(1)]
+    inline: Count
+    triage: Count
 
 
 class LoadSettings(Settings):
@@ -27,19 +29,19 @@ class LoadSettings(Settings):
     onnx: str | None
     onnx_static: str | None
     modes: list[Mode]
-    levels: list[Annotated[float, Within("(0, 10]")]]
+    levels: list[Annotated[float, Field(gt=0, le=10)]]
     seconds: Seconds
     capacity_s: Seconds
     warm_s: Seconds
-    rest_s: Annotated[float, Within("[0, 60]")]
-    batch: Annotated[int, Whole(16)]
-    wait_ms: Annotated[float, Within("[0, 10000]")]
+    rest_s: Annotated[float, Field(ge=0, le=60)]
+    batch: Annotated[int, Field(ge=16)]
+    wait_ms: Annotated[float, Field(ge=0, le=10000)]
     queue: QueueSettings
     deadline_ms: Seconds
     serve: list[str]
     server_core: int | None
     load_core: int | None
-    seed: Annotated[int, Whole(0)]
+    seed: NonNegativeInt
     split: str
     data: DataSettings
     to: str

@@ -7,16 +7,15 @@ from operator import attrgetter
 from typing import Any
 
 import numpy as np
-from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from eat_lightning.validation import NotNegative
+from eat_lightning.validation import STRICT, NotNegative
 from experiments.serving.traffic import Shot
 
 KEY = ("run", "backend", "exits", "mode", "basis", "level", "machine", "commit")
 
 
-@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
+@dataclass(frozen=True, config=STRICT)
 class LoadRow:
     """exits: "own", or "never" (the same weights at full depth). basis: whose capacity `level` is a
     share of, "own" or "static". capacity: answers a second to askers that wait for their answers.

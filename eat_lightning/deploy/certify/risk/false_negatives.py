@@ -4,20 +4,18 @@ What full depth misses counts too, so a level below its own misses cannot be rea
 Shapes: B examples; any axes before it.
 """
 
-from typing import Annotated
-
 import numpy as np
+from pydantic import NonNegativeInt
 
 from eat_lightning.model.contracts import Risk
 from eat_lightning.model.method import method
-from eat_lightning.validation import Whole
 
 
 @method("risk")
 class FalseNegatives(Risk):
     """`label` is the number of the class (the phishing that must not pass as benign)."""
 
-    label: Annotated[int, Whole(0)] = 1
+    label: NonNegativeInt = 1
 
     low = 0
     none_at_full_depth = False
