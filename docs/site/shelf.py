@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import re
 import sys
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from pydantic import TypeAdapter
 
 from docs.site.made import ROOT, Page
 from docs.site.pictures import pictured
@@ -82,8 +85,20 @@ def settings(slot: str, kind: str) -> str:
     knob = getattr(class_of(slot, kind), "knob", None)  # an objective or a schedule has none
     if knob is not None:
         strict = f"at {knob.strict:g} it saves nothing"
-        parts.append(f"Knob: `{slot}.{knob.name}` in {knob.bounds}; {strict}.\n")
+        parts.append(f"Knob: `{slot}.{knob.name}` in {interval(knob.bounds)}; {strict}.\n")
     return "\n".join(parts)
+
+
+def interval(bounds: Any) -> str:
+    """Write the bounds of a type as "(0, 1]"."""
+    limits = TypeAdapter(bounds).json_schema()
+    above, below = (
+        limits.get("exclusiveMinimum", -math.inf),
+        limits.get("exclusiveMaximum", math.inf),
+    )
+    low = f"[{limits['minimum']:g}" if "minimum" in limits else f"({above:g}"
+    high = f"{limits['maximum']:g}]" if "maximum" in limits else f"{below:g})"
+    return f"{low}, {high}"
 
 
 @cache

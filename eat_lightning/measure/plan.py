@@ -9,7 +9,7 @@ from glob import glob
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, NonNegativeInt
 
 from eat_lightning.config import Settings, parsed, run_folder
 from eat_lightning.data.calibration import PARTS
@@ -28,7 +28,7 @@ from eat_lightning.runs.run import Run, open_runs
 from eat_lightning.runs.training_mark import training_faults
 from eat_lightning.runs.validate import split_faults
 from eat_lightning.track.log import measure_faults
-from eat_lightning.validation import Count, Whole
+from eat_lightning.validation import Count
 from eat_lightning.weights.dial import Budget
 
 Points = list[float | list[float]]
@@ -46,7 +46,7 @@ def run_paths(value: Any) -> list[str]:
 class Timing(Settings):
     enabled: bool
     examples: Count
-    warmup: Annotated[int, Whole(0)]
+    warmup: NonNegativeInt
     repeats: Count
     batch: Count
     force: bool

@@ -22,7 +22,7 @@ from eat_lightning.record.certificate import Certificate
 from eat_lightning.runs.identity import combination
 from eat_lightning.runs.row import FIXED, STATIC_BASELINE, THEIRS
 from eat_lightning.runs.run import Run
-from eat_lightning.validation import Within, raise_faults
+from eat_lightning.validation import raise_faults
 from eat_lightning.weights.dial import Budget
 
 ON_THEIRS = ("pooled", "shared")  # heads that `HuggingFaceTwin` computes
@@ -167,7 +167,7 @@ def knob_faults(rule: Any, key: str, points: Sequence[Any]) -> list[str]:
         kind = kind_of("exit", type(rule))
         message = f"{key} needs an exit rule with a knob, got {kind}: add exit=confidence"
         return [message] if points else []
-    return [fault for point in points for fault in Within(knob.bounds, each=True).lines(key, point)]
+    return [fault for point in points for fault in knob.faults(key, point)]
 
 
 def distinct(settings: Sequence[Setting]) -> list[Setting]:

@@ -3,7 +3,7 @@
     @method("reduction")
     class LearnedTokenPruning(Reduction, nn.Module):
         layers: Layers = (1, 2, 3, 4, 5)
-        final: Annotated[float, Within("[0, 1)")] = 0.01
+        final: Annotated[float, Field(ge=0, lt=1)] = 0.01
         protect_sep: bool = True
 
 The decorator makes the constructor: it checks every field, raises ValueError with a line (key,
@@ -24,12 +24,18 @@ from dataclasses import dataclass, field, fields
 from functools import cache, wraps
 from typing import Any, TypeVar, dataclass_transform
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from eat_lightning.validation import Beside, did_you_mean, fault_lines, is_list, raise_faults
+from eat_lightning.validation import (
+    STRICT,
+    Beside,
+    did_you_mean,
+    fault_lines,
+    is_list,
+    raise_faults,
+)
 
 T = TypeVar("T")
-STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True)
 
 
 @dataclass_transform(eq_default=False, field_specifiers=(field,))

@@ -35,7 +35,7 @@ from eat_lightning.report.result import Result
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.row import label
 from eat_lightning.runs.run import Run, provenance
-from eat_lightning.validation import Count, Whole
+from eat_lightning.validation import Count
 
 from .edits import Neighbours, Place, Text, places, variants, with_words
 
@@ -72,7 +72,7 @@ class AttackSettings(Settings):
     exit_rules: list[Any] = Field(RULES, alias="rules")
     examples: Count = 100
     split: str = "validation"
-    seed: Annotated[int, Whole(0)] = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     to: str | None = None
     data: str | None = None
     batch: Count = 64

@@ -36,7 +36,7 @@ from eat_lightning.report.intervals import Interval
 from eat_lightning.report.result import Result
 from eat_lightning.runs.run import Run, provenance
 from eat_lightning.runs.training_mark import training_faults
-from eat_lightning.validation import Count, Whole, Within
+from eat_lightning.validation import Count
 from experiments.study import given_of
 
 from .traffic import (
@@ -54,7 +54,7 @@ from .traffic import (
 STOP_S = 60
 DRAWS = 1000  # of the bootstrap over rounds
 ALONE = 25  # requests for each second of a round in which none waits for another
-Seconds = Annotated[float, Within("(0, 3600000]")]
+Seconds = Annotated[float, Field(gt=0, le=3_600_000)]
 
 
 class LoadSettings(Settings):
@@ -67,13 +67,13 @@ class LoadSettings(Settings):
     levels: list[float] = Field([0.5, 0.8, 1.0, 1.2])
     seconds: Seconds = 10
     capacity_s: Seconds = 8
-    batch: Annotated[int, Whole(16)] = 32
+    batch: Annotated[int, Field(ge=16)] = 32
     wait_ms: float = 10
     deadline_ms: Seconds = 2000
     serve: list[str] = Field([])
     server_core: int | None = 0
     load_core: int | None = 1
-    seed: Annotated[int, Whole(0)] = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     data: str | None = None
     to: str = "outputs/serving"
 

@@ -319,7 +319,7 @@ def test_what_is_asked_for_in_vain_is_one_line(words, message, classifier, texts
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["agree=1.5"], "agree must be in (0, 1), got 1.5"),
+        (["agree=1.5"], "agree must be below 1, got 1.5"),
         (["columns=[a,b,c]"], "columns must name one or two"),
         (["shares=[0.5,0.5]"], "shares must be three that sum to 1"),
     ],

@@ -260,7 +260,7 @@ def test_the_command(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
-        "error: exit.tau must be in (0, 1], got 1.5",
+        "error: exit.tau must be at most 1, got 1.5",
         "error: exit.layers must be in 0..6, got 9",
     ]
     assert called(main, f"run={run}", "exit.tau=0.9", *UNTIMED) == 0

@@ -31,7 +31,7 @@ from eat_lightning.runs.exit_choice import ExitChoice
 from eat_lightning.runs.plan import LongSettings, RunSettings
 from eat_lightning.runs.run import Run
 from eat_lightning.runs.validate import data_faults
-from eat_lightning.validation import Whole, Within
+from eat_lightning.validation import Count
 
 Listed = Annotated[list[Any], Field(min_length=1)] | None  # which a knob bounds
 
@@ -45,8 +45,8 @@ class CertifySettings(LongSettings, RunSettings):
 
     onnx: str | None
     backend: Literal["torch", "onnx", "openvino"]
-    level: Annotated[float, Within("(0, 1)")]
-    confidence: Annotated[float, Within("(0, 1)")]
+    level: Annotated[float, Field(gt=0, lt=1)]
+    confidence: Annotated[float, Field(gt=0, lt=1)]
     label: Any = Field(alias="class")
     exits: Literal["shared", "each"]
     exit: dict[str, Any]
@@ -57,7 +57,7 @@ class CertifySettings(LongSettings, RunSettings):
     risk: Literal["accuracy_gap", "disagreement", "false_negatives", "harm"]
     data: DataSettings
     device: Literal["cpu", "cuda"]
-    threads: Annotated[int, Whole(1)]  # pyright: ignore[reportIncompatibleVariableOverride]
+    threads: Count  # pyright: ignore[reportIncompatibleVariableOverride]
 
     @property
     def engine(self) -> str:
@@ -199,9 +199,7 @@ def strictest(rule: Any, layers: list[int] | None, num_layers: int) -> Any:
 
 def knob_faults(key: str, points: list[float] | None, method: Any) -> list[str]:
     knob = method.knob
-    return (
-        [] if knob is None or points is None else Within(knob.bounds, each=True).lines(key, points)
-    )
+    return [] if knob is None or points is None else knob.faults(key, points)
 
 
 def export_chains(plan: CertifySettings, run: Run, export: Export) -> list[list[Setting]]:

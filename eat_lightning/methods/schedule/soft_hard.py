@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Annotated
 
+from pydantic import Field
+
 from eat_lightning.model.contracts import Schedule, Stage
 from eat_lightning.model.method import method
-from eat_lightning.validation import Within
 
 
 @method("schedule")
@@ -22,8 +23,8 @@ class SoftHard(Schedule):
             stands still.
     """
 
-    warm: Annotated[float, Within("[0, 1)")] = 0.0
-    soft: Annotated[float, Within("(0, 1)")] = 0.4
+    warm: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    soft: Annotated[float, Field(gt=0, lt=1)] = 0.4
 
     def rules(self, num_layers: int | None) -> Iterable[str]:
         if self.warm + self.soft >= 1:

@@ -10,14 +10,14 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from torch import Tensor
 
 from eat_lightning.model.method import Method
 from eat_lightning.model.shape import Shape
 from eat_lightning.model.training import Context
-from eat_lightning.validation import Within, raise_faults
+from eat_lightning.validation import each, raise_faults, value_faults
 
 P = TypeVar("P", bound="EncoderPart")
 
@@ -51,7 +51,7 @@ class Knob:
         strict: the end at which the method saves nothing, a finite number.
         grid: points worth measuring and timing, from strict to lax.
         fine: points to choose from, from strict to lax.
-        bounds: the interval of its values, `strict` included, as in "(0, 1]".
+        bounds: the type of its values, `strict` included: Annotated[float, Field(gt=0, le=1)].
         is_confidence: points are compared with the largest class probability, which is never below
             1 / the number of classes.
         is_ratio: a point is the share of its rows that an example loses at a layer.
@@ -61,13 +61,17 @@ class Knob:
     strict: float
     grid: tuple[float, ...]
     fine: tuple[float, ...]
-    bounds: str
+    bounds: Any
     is_confidence: bool = False
     is_ratio: bool = False
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.strict):
             raise ValueError(f"knob {self.name}: strict must be finite, got {self.strict}")
+
+    def faults(self, key: str, point: Any) -> list[str]:
+        """Give a line for each fault of a point, or of a list of points."""
+        return value_faults(Annotated[Any, each(self.bounds)], key, point)
 
     def grid_for(self, num_labels: int) -> list[float]:
         """The grid, without the points at which nothing could change any more."""
@@ -116,7 +120,7 @@ def at_point(method: P, point: float | Sequence[float]) -> P:
     """The same method (its parameters shared) with its knob at another point."""
     if method.knob is None:
         raise ValueError(f"{type(method).__name__} has no knob to turn")
-    raise_faults(Within(method.knob.bounds, each=True).lines(method.knob.name, point))
+    raise_faults(method.knob.faults(method.knob.name, point))
     twin = copy.copy(method)
     setattr(twin, method.knob.name, list(point) if isinstance(point, Sequence) else point)
     return twin

@@ -102,7 +102,7 @@ def test_too_little_data_is_full_depth_and_no_error(run: Path, capsys: pytest.Ca
     )
     assert "guarantee: nothing leaves early, so accuracy gap is 0" in said
     assert called(main, f"run={run}", "level=2") == 1
-    assert capsys.readouterr() == ("", "error: level must be in (0, 1), got 2\n")
+    assert capsys.readouterr() == ("", "error: level must be below 1, got 2\n")
     certificate = certificate_of(Run.open(run), "accuracy_gap-0.001-0.95")
     assert certificate.fallback
     assert certificate.holds_for["exit"].as_dict() == {"kind": "never"}
