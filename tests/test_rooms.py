@@ -39,7 +39,7 @@ FILES = {  # by module name; a package is its __init__
 PUBLIC = "eat_lightning"  # the public API, which stands above all rooms
 MODULE = re.compile(r"eat_lightning(\.\w+)+")
 # Kinds of methods are found by their names, and this is the one place that knows where they lie.
-BY_NAME = {("model.specification", "methods"), ("model.specification", "deploy.certify")}
+BY_NAME = {("model.specification", "methods")}
 
 
 def room(module: str) -> str:
