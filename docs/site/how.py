@@ -1,8 +1,5 @@
 """How it works in six pictures, each drawn from the kept run (`kept_run.py`).
 
-    python -m docs.site.how
-
-writes the picture of the front page: docs/figures/batch-light.svg and batch-dark.svg.
 Shapes: B examples, L layers, C classes.
 """
 
@@ -27,12 +24,10 @@ from docs.site.kept_run import (
     fixed_depths,
     held_out,
 )
-from docs.site.made import ROOT, SCHEMES, Page, in_schemes, shown
-from eat_lightning.files import write_text
+from docs.site.made import SCHEMES, Page, in_schemes, shown
 from eat_lightning.record.claim import allowed
 from eat_lightning.report.study import Measured
 
-FIGURES = ROOT / "docs/figures"
 SIZE = 32  # sentences of the batch
 LEVEL, CONFIDENCE = 0.02, 0.9  # of the certificate
 HEAD = """# How it works, in six pictures
@@ -302,13 +297,3 @@ def pages() -> list[Page]:
     found = pictures()
     text = "\n".join([HEAD, *(picture.markdown("how") for picture in found)])
     return [Page("how.md", text), *(page for picture in found for page in picture.files("how"))]
-
-
-def main() -> None:
-    for scheme in SCHEMES:
-        write_text(FIGURES / f"batch-{scheme}.svg", batch().svg(scheme))
-    print(batch().words)
-
-
-if __name__ == "__main__":
-    main()

@@ -16,8 +16,6 @@ from eat_lightning.report.result import Result
 from eat_lightning.report.table import Cell, Column, Table
 from experiments.adapt.adaptations import TASKS, Adaptation, adaptations, exact
 
-FRONT = 5  # classifiers of README's table
-GAIN = 1.05  # times as fast: below it exits are said to bring nothing
 LOOKS: dict[int, dict[str, Any]] = {  # by the number of texts at once
     1: {"color": SERIES[1], "marker": "o"},
     32: {"color": SERIES[0], "marker": "s"},
@@ -38,7 +36,6 @@ def page(results: Path) -> Claim:
     candidates = [{"of": each, "candidate": c} for each in deep for c in each.candidates]
     claim = Claim("adapt", "eat adapt", answers(found, redraws))
     claim.tables = [
-        table("front", "By `eat adapt`, one text at a time", FRONT_COLUMNS, newest(one)[:FRONT]),
         table("speed", "One text at a time", ABOUT + SPEED, one),
         table("held", "Answers that change", ABOUT + HELD, one),
         table("batches", "32 texts at once", ABOUT + SPEED + HELD, many),
@@ -96,17 +93,6 @@ def times(found: Interval | None) -> Cell:
     return interval(found, 1)
 
 
-def note(found: Adaptation) -> str:
-    """Where exits do not pay, from the row alone."""
-    if found.static is None:
-        return "no static engine holds"
-    if found.static == found.chosen:
-        return f"no exits were chosen, but {found.chosen.name}"
-    if gain(found) < GAIN:
-        return f"exits bring no measurable gain over {found.static.name}"
-    return "" if found.row["agree"] >= 0.99 else f"only {found.agree} was tried"
-
-
 def certified(found: Adaptation) -> str:
     count = found.count
     return f"{count.changed} of {count.num:,} ({count.allowed} may)"
@@ -150,7 +136,6 @@ HELD = [
     col.word("certificate", "changed, certificate", certified),
     col.percent("fresh", "changed, fresh texts (%)", digits=2),
 ]
-FRONT_COLUMNS = [*ABOUT, *TIMES, col.word("note", "note", note)]
 CANDIDATES = [
     col.word("classifier", "classifier", "of.title"),
     col.word("name", "candidate", "candidate.name"),

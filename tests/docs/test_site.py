@@ -4,7 +4,7 @@ import re
 import tomllib
 from xml.etree import ElementTree
 
-from docs.site import how, rooms, settings, studies
+from docs.site import front, how, rooms, settings, studies
 from docs.site.canvas import WIDTH
 from docs.site.made import ROOT, SCHEMES
 from docs.site.pictures import leaving, of_method
@@ -28,10 +28,10 @@ def test_the_start_page_lists_every_extra():
     assert sorted(reported) == sorted(project["optional-dependencies"])
 
 
-def test_six_pictures_are_drawn_and_their_letters_lie_inside():
-    found = how.pictures()
+def test_pictures_are_drawn_and_their_letters_lie_inside():
+    found = [*how.pictures(), front.chart()]
     assert [each.name for each in found] == [
-        *("packing", "batch", "heads", "dial", "certificate", "beside"),
+        *("packing", "batch", "heads", "dial", "certificate", "beside", "speed"),
     ]
     for each in found:
         for scheme in SCHEMES:
@@ -49,12 +49,6 @@ def test_rules_that_read_logits_alone_are_drawn_from_the_record():
     assert "mean 2.2" in drawn.svg("light")  # depth of tau 0.9, as its kept row has it
     assert leaving("berxit") is None
     assert leaving("never") is None
-
-
-def test_the_picture_of_the_front_page_is_that_of_the_kept_run():
-    for scheme in SCHEMES:
-        kept = (how.FIGURES / f"batch-{scheme}.svg").read_text("utf-8")
-        assert kept == how.batch().svg(scheme)
 
 
 def test_methods_are_drawn_with_their_default_settings():
