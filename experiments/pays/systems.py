@@ -126,11 +126,11 @@ class Chain:
     def points(self, budgets: Sequence[float]) -> dict[float, DialPoint]:
         """The point for each cost, each once. Costs that even the laxest point exceeds are left
         out, and those that full depth does not use."""
-        full, laxest, found = self.dial.points[0].cost, self.dial.points[-1].cost, {}
-        for budget in sorted(budgets):
+        found: dict[float, DialPoint] = {}
+        full, laxest = self.dial.points[0], self.dial.points[-1]
+        for budget in sorted(b for b in budgets if b >= laxest.cost):
             point = self.dial.at(Budget(budget))
-            known = [full, *(each.cost for each in found.values())]
-            if budget >= laxest and point.cost not in known:
+            if point.cost not in [full.cost, *(each.cost for each in found.values())]:
                 found[budget] = point
         return found
 
