@@ -20,11 +20,13 @@ import numpy as np
 
 if TYPE_CHECKING or __package__:
     from eat_lightning.answer_kind import MULTI, SCORE, SINGLE, AnswerKind
-    from eat_lightning.text_io import About, AnswerTrace, Left, Texts, answer_lines, run_tokens
+    from eat_lightning.model.trace import Trace, run_tokens
+    from eat_lightning.text_io import About, Left, Texts, answer_lines
 else:  # a copy beside an export's graphs; python -I does not look there by itself
     sys.path.insert(0, str(Path(__file__).parent))
     from answer_kind import MULTI, SCORE, SINGLE, AnswerKind
-    from text_io import About, AnswerTrace, Left, Texts, answer_lines, run_tokens
+    from eat_trace import Trace, run_tokens
+    from text_io import About, Left, Texts, answer_lines
 
 Mode = Literal["refuse", "windows", "cut"]
 Join = Literal["any", "max", "mean"]
@@ -213,7 +215,7 @@ class AnswerRequest:
     joiner: Joiner | None = None
 
 
-Passed = tuple[np.ndarray, AnswerTrace, AnswerTrace]  # see `Answerer.run`
+Passed = tuple[np.ndarray, Trace, Trace]  # see `Answerer.run`
 
 
 @dataclass(frozen=True)
@@ -249,13 +251,13 @@ class Joiner:
 
     def read(
         self, request: AnswerRequest, run: Callable[[AnswerRequest], Iterator[Passed]]
-    ) -> tuple[AnswerTrace, AnswerTrace]:
+    ) -> tuple[Trace, Trace]:
         """Run a text's windows in packs; the text's answer, and what exits would have made of it.
 
         Windows behind the first one where the label is found do not count with join=any, whichever
         pack they are in: so an answer does not depend on the packs.
         """
-        done: dict[int, tuple[AnswerTrace, AnswerTrace]] = {}
+        done: dict[int, tuple[Trace, Trace]] = {}
         for pack in packs([len(window.ids) for window in request.windows]):
             together = [request.windows[i] for i in pack]
             about = [request.about[i] for i in pack]
@@ -269,7 +271,7 @@ class Joiner:
                 break
         return self.joined(answered), self.joined(of_exits)
 
-    def joined(self, traces: Sequence[AnswerTrace]) -> AnswerTrace:
+    def joined(self, traces: Sequence[Trace]) -> Trace:
         """One trace of a text: the deepest window's depth and reason, tokens of all that count."""
         traces = traces[: self.count(logits_of(traces))]
         depth_W = np.concatenate([trace.depth_B for trace in traces])
@@ -332,7 +334,7 @@ class Answerer(ABC):
         reader = reader or self.reader
         read = reader(texts)
         if refused := [i for i, text in enumerate(read) if text.refused]:
-            blank = AnswerTrace.blank(len(refused), self.kind.width, self.num_layers, {})
+            blank = Trace.blank(len(refused), self.kind.width, self.num_layers, {})
             errors = [{"error": read[i].refused} for i in refused]
             yield Left(refused, errors, blank, blank)
         if fit := [i for i, text in enumerate(read) if len(text.windows) == 1]:
@@ -349,8 +351,8 @@ class Answerer(ABC):
         self,
         places: list[int],
         read: Sequence[ReadText],
-        trace: AnswerTrace,
-        exits: AnswerTrace,
+        trace: Trace,
+        exits: Trace,
     ) -> Left:
         """Print the answers, each with the sizes of its text."""
         trace = trace.scaled(self.scales) if self.scales else trace
@@ -372,7 +374,7 @@ class Answerer(ABC):
         return answer_lines(lines, first, self.columns, self.answer)
 
 
-def logits_of(traces: Sequence[AnswerTrace]) -> np.ndarray:
+def logits_of(traces: Sequence[Trace]) -> np.ndarray:
     """Stack the logits of windows (W x C)."""
     return np.concatenate([trace.logits_BC for trace in traces])
 

@@ -36,7 +36,7 @@ from eat_lightning.long_texts import (
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.options import ALL_EXITS
-from eat_lightning.text_io import AnswerTrace
+from eat_lightning.model.trace import Trace
 
 LABELS = ["benign", "attack"]
 
@@ -166,7 +166,7 @@ def test_the_first_window_where_it_is_found_ends_the_text():
         places = rows + len(seen)
         seen.extend(places.tolist())
         depth_B, tokens_LB = 1 + places % 2, np.full((2, len(rows)), 7)
-        trace = AnswerTrace(logits_WC[places], depth_B, depth_B, tokens_LB, {})
+        trace = Trace(logits_WC[places], depth_B, tokens_LB, depth_B)
         yield rows, trace, trace
 
     request = AnswerRequest(given_windows(*[PACK_TOKENS // 3] * 6), [{}] * 6)

@@ -9,9 +9,10 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "eat_lightning"
 ROOMS = [  # from the ground up; a room knows only those before it
     *("errors", "validation", "files", "user_modules", "progress"),
-    *("answer_kind", "text_io", "long_texts", "config"),
+    *("answer_kind", "config"),
     *("process", "overrides", "composing", "cli"),
-    *("model", "methods", "weights", "data", "infer", "runs", "track", "export", "engines"),
+    *("model", "text_io", "long_texts", "methods", "weights", "data"),
+    *("infer", "runs", "track", "export", "engines"),
     *("measure", "report", "train", "new"),
     *("deploy.predict", "deploy.score", "deploy.certify", "deploy.drift", "deploy.serve"),
     "deploy.adapt",

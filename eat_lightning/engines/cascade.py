@@ -20,7 +20,8 @@ from eat_lightning.long_texts import AnswerRequest, LongTexts, Passed, Reader
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.policy import Policy
 from eat_lightning.model.reason import FIRST_REASON, Reason, reason_names
-from eat_lightning.text_io import About, AnswerTrace, Texts, refusal
+from eat_lightning.model.trace import Trace
+from eat_lightning.text_io import About, Texts, refusal
 
 REASONS = ("small_model_sure",)
 
@@ -90,7 +91,7 @@ class CascadeBackend(Backend):
         tokens_LB[:depth] = found.tokens_LB[0]
         depth_B, reason_B = np.full(len(rows_B), depth), np.full(len(rows_B), int(reason))
         names = reason_names(REASONS)
-        trace = AnswerTrace(found.logits_BC, depth_B, reason_B, tokens_LB, names)
+        trace = Trace(found.logits_BC, depth_B, tokens_LB, reason_B, names)
         before = [left.answers[i] for i in rows_B]
         answers = [
             old if refusal(old) else old | new

@@ -17,7 +17,7 @@ from eat_lightning.engines.adapted import Certified, encoder_of, in_kernels
 from eat_lightning.engines.plan import LISTS, is_of_lists
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.rerank import ListSchedule, rerank
-from eat_lightning.infer.torch_backend import TorchBackend, in_numpy
+from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.long_texts import CUT, AnswerRequest, Passed, TokenWindow
 
 COLUMNS = ["query", "candidate"]
@@ -89,7 +89,8 @@ class ListBackend(TorchBackend):
         order_B = np.argsort(list_B, kind="stable")
         batch = self.batch_of([windows[row] for row in order_B], [about[row] for row in order_B])
         schedule = ListSchedule({}) if request.deep else self.schedule
-        trace = in_numpy(rerank(self.encoder, batch, list_B[order_B], schedule))
+        ranked = rerank(self.encoder, batch, list_B[order_B], schedule)
+        trace = ranked.numpy(guesses=False)
         yield order_B, trace, trace
 
     def lists_of(self, windows: Sequence[TokenWindow]) -> np.ndarray:

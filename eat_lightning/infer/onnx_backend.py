@@ -23,7 +23,7 @@ from eat_lightning.infer.backend import Backend, FullDepthIfFound, Look
 from eat_lightning.infer.onnx_runner import ABOUT, Runner, files_of, first_state, nobody_leaves
 from eat_lightning.infer.recorded import Recorded
 from eat_lightning.infer.sessions import ENGINES
-from eat_lightning.infer.stricter_exits import StricterExits, would_leave
+from eat_lightning.infer.stricter_exits import StricterExits, noting, would_leave
 from eat_lightning.long_texts import AnswerRequest, Passed
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import ExitRule, ModelFacts, Policy
@@ -109,7 +109,7 @@ class Export(Runner, Backend):
         for rows_B in shown(sorted_batches(split.lengths, batch), title):
             trace = self.run_state(state_of(split.batch(rows_B)), nobody_leaves)
             tokens_LB[:, rows_B] = trace.tokens_LB
-            for layer, (guess_BC, _) in trace.guesses.items():
+            for layer, guess_BC in trace.guesses.items():
                 size = len(split), guess_BC.shape[1]
                 guesses.setdefault(layer, np.empty(size, np.float32))[rows_B] = guess_BC
         known = {"policies": self.policies, "kind": self.kind}
@@ -124,10 +124,9 @@ class Export(Runner, Backend):
             for rows_B, trace in self.leaving(state, exits.review(about)):
                 yield rows_B, (gone := trace.take(rows_B)), gone
             return
-        trace = self.run_state(state, exits.deep().review(about))
-        logits_BC, depth_B = would_leave(trace.guesses, exits.review(about))
-        of_exits = replace(trace, logits_BC=logits_BC, depth_B=depth_B)
-        yield np.arange(len(windows)), trace, of_exits
+        decided: list[np.ndarray] = []
+        trace = self.run_state(state, noting(decided, exits.deep().review(about)))
+        yield np.arange(len(windows)), trace, would_leave(trace, decided, exits.review(about))
 
     def look(self, text: Sequence[str], about: Mapping[str, str]) -> Look:
         exits, read = self.stricter_exits, self.read_one(text)
@@ -135,7 +134,7 @@ class Export(Runner, Backend):
         review = exits.review([about]) or (lambda reason_B, *_: reason_B)
         trace = self.run_state(first_state(read.windows), review)
         depth = int(trace.depth_B[0])
-        guesses = {k: guess_BC[0] for k, (guess_BC, _) in trace.guesses.items() if k <= depth}
+        guesses = {k: guess_BC[0] for k, guess_BC in trace.guesses.items() if k <= depth}
         rule = self.methods["exit"].build() if exits.rule is None else exits.rule
         return Look(self.left([0], [read], trace, trace), guesses, {}, rule)
 

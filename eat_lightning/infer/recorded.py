@@ -8,7 +8,7 @@ Shapes: B examples of the split (in its order), L layers, C classes, E exits so 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ import numpy as np
 from eat_lightning.answer_kind import MULTI, SINGLE, AnswerKind, kind_of
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import replacing
-from eat_lightning.text_io import retention, run_tokens
+from eat_lightning.model.trace import Trace, run_tokens
 from eat_lightning.validation import raise_faults
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Recorded:
             whole = self.batch(np.arange(len(self)))
             recorder.state.request(joined(policy.requests(whole, None) for policy in self.policies))
         for layer in sorted({*exit.layers} - {last}):
-            if not len(recorder.rows_B):
+            if not len(recorder.here_B):
                 break
             looked = [k for k in exit.layers if k <= layer]
             stack_EBC = recorder.stack(looked)
@@ -278,7 +278,7 @@ class Outcome:
     logits_BC: np.ndarray
     depth_B: np.ndarray
     reason_B: np.ndarray
-    names: dict[int, str]
+    names: Mapping[int, str]
 
     @property
     def tokens_LB(self) -> np.ndarray:
@@ -288,7 +288,7 @@ class Outcome:
     @property
     def retention_B(self) -> np.ndarray:
         """Tokens entering the last executed layer / tokens entering layer 1; 1 where none was."""
-        return retention(self.tokens_LB, self.depth_B)
+        return Trace(self.logits_BC, self.depth_B, self.tokens_LB, self.reason_B).retention_B
 
     @property
     def token_layers_B(self) -> np.ndarray:

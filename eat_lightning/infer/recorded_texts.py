@@ -18,7 +18,7 @@ from eat_lightning.model.contracts import ExitRule
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops, static_flops
 from eat_lightning.model.policy import KnownFields
-from eat_lightning.text_io import run_tokens
+from eat_lightning.model.trace import run_tokens
 
 
 @dataclass
@@ -105,7 +105,7 @@ class RecordedTexts:
             logits_BC.append(self.joiner.logits(one_text_WC) if len(rows) > 1 else one_text_WC[0])
             deepest.append(counted[depth_W[counted].argmax()])
         answers = np.stack(logits_BC), depth_W[deepest], reason_W[deepest]
-        return TextOutcome(self, *answers, free.names | deep.names, depth_W, counted_W)
+        return TextOutcome(self, *answers, free.names, depth_W, counted_W)
 
 
 def flops_of(encoder: AdaptiveEncoder, exit: ExitRule, outcome: Outcome) -> np.ndarray:

@@ -118,7 +118,7 @@ def rerank(
         if depth not in schedule.counts:
             continue
         packed = encoder.guess(packed, recorder, depth)
-        here_G = recorder.rows_B
+        here_G = recorder.here_B
         score_G = recorder.guesses[depth][here_G, 0].float().numpy()
         stays_G = schedule.goes_on(depth, score_G, list_B[here_G.numpy()])
         if not stays_G.all():
@@ -126,5 +126,5 @@ def rerank(
             packed = packed.only(recorder.leave(depth, torch.from_numpy(reason_G))[1])
     packed, _ = encoder.step(packed, recorder, last)
     encoder.guess(packed, recorder, last)
-    recorder.leave(last, torch.full_like(recorder.rows_B, int(Reason.LAST_LAYER)))
+    recorder.leave(last, torch.full_like(recorder.here_B, int(Reason.LAST_LAYER)))
     return replace(recorder.end(), names=reason_names(REASONS))

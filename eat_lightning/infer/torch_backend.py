@@ -27,7 +27,7 @@ from eat_lightning.model.policies import specs_of
 from eat_lightning.model.reason import Reason
 from eat_lightning.model.specification import specs_by_slot
 from eat_lightning.model.trace import Trace
-from eat_lightning.text_io import About, AnswerTrace, Texts
+from eat_lightning.text_io import About, Texts
 from eat_lightning.weights.dial import Budget, dtype_of
 
 
@@ -80,7 +80,7 @@ class TorchBackend(Backend):
             trace = encoder(self.batch_of(read.windows, [about]))
         depth, signals = int(trace.depth_B), trace.signals
         passed = [k for k in sorted(trace.guesses) if k <= depth]
-        found = in_numpy(trace)
+        found = trace.numpy(guesses=False)
         return Look(
             self.left([0], [read], found, found),
             {k: trace.guesses[k][0].float().cpu().numpy() for k in passed},
@@ -98,17 +98,17 @@ class TorchBackend(Backend):
             encoder = encoder.replacing(policies=(*encoder.policies, FullDepthIfFound(joiner)))
         if not request.deep:
             for rows_G, trace in streamed(encoder, batch):
-                found = in_numpy(trace)
+                found = trace.numpy(guesses=False)
                 yield rows_G.numpy(), found, found
             return
         with torch.inference_mode():
             whole = encoder(batch, ALL_EXITS)
         fallback_B = np.full(batch.size, int(Reason.FALLBACK))
-        answered = replace(in_numpy(whole), reason_B=fallback_B)
+        answered = replace(whole.numpy(guesses=False), reason_B=fallback_B)
         # What exits and policies would have made of it: every head has guessed.
         outcome = recorded_of(encoder, whole, batch).under()
-        answers = outcome.logits_BC, outcome.depth_B, outcome.reason_B, outcome.tokens_LB
-        yield np.arange(batch.size), answered, AnswerTrace(*answers, names=outcome.names)
+        answers = outcome.logits_BC, outcome.depth_B, outcome.tokens_LB, outcome.reason_B
+        yield np.arange(batch.size), answered, Trace(*answers, names=outcome.names)
 
     def batch(self, texts: Texts, about: About) -> Batch:
         """A batch of texts, each cut to what the model reads."""
@@ -140,14 +140,3 @@ def streamed(encoder: AdaptiveEncoder, batch: Batch) -> Iterator[tuple[Any, Trac
     """`encoder.stream`, without gradients only while it runs: torch leaves the mode at each
     `yield`, so that whoever takes an answer is not in it."""
     yield from encoder.stream(batch)
-
-
-def in_numpy(trace: Trace) -> AnswerTrace:
-    logits_BC = trace.logits_BC.float().cpu().numpy()
-    return AnswerTrace(
-        logits_BC,
-        trace.depth_B.numpy(),
-        trace.reason_B.numpy(),
-        trace.tokens_LB.numpy(),
-        trace.names,
-    )

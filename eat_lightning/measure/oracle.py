@@ -18,7 +18,7 @@ import numpy as np
 
 from eat_lightning.answer_kind import SINGLE
 from eat_lightning.infer.recorded import Recorded
-from eat_lightning.text_io import run_tokens
+from eat_lightning.model.trace import run_tokens
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def stream_is_the_batch(encoder: AdaptiveEncoder, whole: Trace | None = None) ->
         parts = [*encoder.stream(batch)]
     rows = torch.cat([rows_G for rows_G, _ in parts])
     assert sorted(rows.tolist()) == [*range(batch.size)]
-    for name in ("logits_BC", "depth_B", "reason_B", "retention_B"):
+    for name in ("logits_BC", "depth_B", "reason_B"):
         streamed = torch.cat([getattr(part, name) for _, part in parts])
         assert torch.equal(streamed, getattr(whole, name)[rows]), name
     tokens_LB = torch.cat([part.tokens_LB for _, part in parts], dim=1)
@@ -187,7 +187,8 @@ def flops_are_torchs(encoder: AdaptiveEncoder) -> None:
 def cls_stays_and_order_is_kept(encoder: AdaptiveEncoder) -> None:
     """A reduction keeps [CLS] first, the others in their order, and at strength 0 all of them."""
     with torch.inference_mode():
-        rows = [*encoder(ragged(), PassOptions(leave=False, keep_hidden=True)).hidden.values()]
+        trace = encoder(ragged(), PassOptions(leave=False, keep_hidden=True))
+        rows = [*trace.inside.hidden.values()]
         encoder.strength.fill_(0.0)
         all_stay = (encoder(ragged(), ALL_EXITS).tokens_LB == ragged().lengths_B).all()
         assert all_stay, "rows are dropped though packed.strength_B is 0"
@@ -240,7 +241,7 @@ def step_context(objective: Objective, guesses: dict[int, torch.Tensor]) -> dict
     with torch.no_grad():
         encoder.strength.fill_(0.0)  # a teacher has every row
         shown = encoder(ragged(), options)
-    hidden = shown.hidden
+    hidden = shown.inside.hidden
     torch.manual_seed(0)
     objective.bind(encoder.shape, encoder.shape)
     passes, lessons = objective.passes(0, encoder), objective.lessons(encoder)
@@ -249,8 +250,8 @@ def step_context(objective: Objective, guesses: dict[int, torch.Tensor]) -> dict
     return {
         "hidden": hidden,
         "teacher_hidden": hidden,
-        "scores": shown.scores,
-        "teacher_scores": shown.scores,
+        "scores": shown.inside.scores,
+        "teacher_scores": shown.inside.scores,
         "passes": [guesses for _ in passes],
         "hidden_passes": [hidden for _ in passes],
         "teacher_passes": taught,

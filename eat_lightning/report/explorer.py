@@ -93,7 +93,8 @@ def entering(trace: Trace) -> list[list[int]]:
 
     They are those after the layer; where the reduction acts inside of it, those before it.
     """
-    places = [trace.hidden[layer].position_N.tolist() for layer in sorted(trace.hidden)]
+    hidden = trace.inside.hidden
+    places = [hidden[layer].position_N.tolist() for layer in sorted(hidden)]
     lengths = trace.tokens_LB[:, 0].tolist()
     pairs = zip(places, places[1:], lengths, strict=False)
     return [after if len(after) == length else before for before, after, length in pairs]

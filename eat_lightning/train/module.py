@@ -124,16 +124,16 @@ class Classifier(LightningModule):
             last=last,
             teacher_BC=batch.teacher_BC,
             signals=trace.signals,
-            penalties=dict(trace.penalties),
+            penalties=dict(trace.inside.penalties),
             step=self.global_step,
             epoch=self.global_step / self.timeline.total * (self.trainer.max_epochs or 1),
             stage=number,
-            hidden=trace.hidden,
-            scores=trace.scores,
+            hidden=trace.inside.hidden,
+            scores=trace.inside.scores,
             passes=[other.guesses for other in further],
-            hidden_passes=[other.hidden for other in further],
+            hidden_passes=[other.inside.hidden for other in further],
             full_BC=trace.guesses[last],
-            pools=trace.pools,
+            pools=trace.inside.pools,
             strength=float(self.encoder.strength),
             kind=self.encoder.kind,
             **self.shown_by_teacher(batch, objective),
@@ -151,8 +151,8 @@ class Classifier(LightningModule):
         shown = teacher(batch, options)
         lessons = objective.lessons(teacher)
         return {
-            "teacher_hidden": shown.hidden,
-            "teacher_scores": shown.scores,
+            "teacher_hidden": shown.inside.hidden,
+            "teacher_scores": shown.inside.scores,
             "teacher_passes": [pass_of(teacher, batch, each, options) for each in lessons],
         }
 
@@ -165,7 +165,7 @@ class Classifier(LightningModule):
         for name, value in losses.items():
             mean = value.detach() * share
             self.log(f"train/{name}", mean, prog_bar=name == "loss", sync_dist=True)
-        retention = trace.retention_B.sum().float() * share
+        retention = torch.as_tensor(trace.retention_B.sum()).float() * share
         self.log("train/retention", retention, sync_dist=True)
         self.log("train/scheduled_retention", scheduled_retention(self.encoder))
         self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
@@ -181,7 +181,7 @@ class Classifier(LightningModule):
             predictions_B = self.encoder.kind.predictions(guess_BC)
             for metric in self.metrics[str(layer)].values():  # type: ignore[operator]
                 metric.update(predictions_B, batch.labels_B)
-        self.retention.update(trace.retention_B)
+        self.retention.update(torch.from_numpy(trace.retention_B))
         for name, value_B in trace_metrics(self.encoder, trace).items():
             self.trace_means[name].update(value_B)  # type: ignore[operator]
 

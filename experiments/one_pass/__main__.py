@@ -266,7 +266,7 @@ def read_beside(encoder: Any, split: Split, layers: Sequence[int], what: str) ->
     options = PassOptions(leave=False, keep_hidden=True)
     with inference(encoder), torch.autocast("cpu", torch.bfloat16):
         for rows_B in sorted_batches(split.lengths, 64):
-            hidden = encoder(split.batch(rows_B), options).hidden
+            hidden = encoder(split.batch(rows_B), options).inside.hidden
             columns = [reads(encoder.for_heads(hidden[layer])).half().numpy() for layer in layers]
             for row, read_EX in zip(rows_B, np.stack(columns, 1), strict=True):
                 found[row] = read_EX

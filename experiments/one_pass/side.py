@@ -130,7 +130,7 @@ class Trial:
         """Give what early heads see of some texts, by exit."""
         with torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             options = PassOptions(leave=False, keep_hidden=True)
-            found = self.encoder(split.batch(rows_B), options).hidden
+            found = self.encoder(split.batch(rows_B), options).inside.hidden
             return [self.encoder.for_heads(found[k]) for k in early_layers(self.encoder)]
 
     def trained(self) -> HeadsBeside:

@@ -5,7 +5,7 @@ import pytest
 
 from eat_lightning.deploy.adapt.scores import FEW, score_scales
 from eat_lightning.deploy.adapt.work import Passed
-from eat_lightning.text_io import AnswerTrace
+from eat_lightning.model.trace import Trace
 
 
 def test_a_scale_undoes_a_temperature():
@@ -27,6 +27,6 @@ def test_few_texts_of_a_layer_have_the_scale_of_all():
 
 
 def test_a_trace_is_scaled_where_it_left():
-    trace = AnswerTrace.blank(2, 2, 6, {0: "stays"})
+    trace = Trace.blank(2, 2, 6, {0: "stays"})
     trace.logits_BC[:], trace.depth_B[:] = [[1, -1], [2, 0]], [3, 6]
     assert trace.scaled({3: 0.5}).logits_BC.tolist() == [[0.5, -0.5], [2, 0]]

@@ -175,7 +175,8 @@ def test_the_way_under_the_rule_needs_no_second_pass():
     guesses = {k: torch.from_numpy(guess_BC) for k, guess_BC in given.guesses.items()}
     in_full_B = torch.full((4,), 6)
     tokens_LB = torch.from_numpy(given.tokens_LB)
-    found = trace_metrics(encoder, Trace(guesses[6], guesses, in_full_B, tokens_LB, in_full_B))
+    trace = Trace(guesses[6], in_full_B, tokens_LB, in_full_B, guesses=guesses)
+    found = trace_metrics(encoder, trace)
     assert exits_of(encoder) == [4, 6]
     assert found["depth"].tolist() == [4, 6, 6, 4]
     assert found["exit_share_4"].tolist() == [1, 0, 0, 1]

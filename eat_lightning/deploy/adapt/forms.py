@@ -32,8 +32,8 @@ from eat_lightning.long_texts import Joiner
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import ExitRule, at_point
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.trace import Trace
 from eat_lightning.runs.run import Run
-from eat_lightning.text_io import AnswerTrace
 from eat_lightning.weights.checkpoint import save_model
 
 Engine = Literal["transformers", "torch", "onnx", "openvino"]
@@ -148,7 +148,7 @@ class Forms:
             )
         graphs = self.backend(form, rule)
 
-        def run(state: dict[str, Any]) -> AnswerTrace:
+        def run(state: dict[str, Any]) -> Trace:
             size = len(state["lengths_B"])
             review = None if joiner is None else full_depth_if_found(joiner, size)
             return graphs.run_state(state, review)

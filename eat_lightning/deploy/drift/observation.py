@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import softmax
 
-from eat_lightning.text_io import AnswerTrace
+from eat_lightning.model.trace import Trace
 
 if TYPE_CHECKING:
     from eat_lightning.infer.recorded import Outcome
@@ -58,7 +58,7 @@ class Observation:
 FEATURES = tuple(field.name for field in fields(Observation))
 
 
-def observations(exits: AnswerTrace | Outcome) -> list[Observation]:
+def observations(exits: Trace | Outcome) -> list[Observation]:
     """Return the observations of examples, from a trace or from the outcome of a recorded pass."""
     values = (
         softmax(exits.logits_BC, axis=-1).max(-1).tolist(),

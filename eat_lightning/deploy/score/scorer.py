@@ -14,7 +14,7 @@ from eat_lightning.data.batching import within_budget
 from eat_lightning.errors import one_line
 from eat_lightning.infer.backend import Backend
 from eat_lightning.infer.depth_batching import Pool
-from eat_lightning.infer.torch_backend import TorchBackend, in_numpy
+from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.long_texts import ReadText
 from eat_lightning.text_io import About, Texts, refusal
 
@@ -86,7 +86,7 @@ class Scorer:
     def answered(self, read: Sequence[ReadText], parts: Any) -> Iterator[Part]:
         backend = self.backend
         for places, trace in parts:
-            answers = in_numpy(trace).answers(backend.kind, backend.labels)
+            answers = trace.numpy(guesses=False).answers(backend.kind, backend.labels)
             yield places, [a | read[i].sizes for i, a in zip(places, answers, strict=True)]
 
     def batches(self, lengths_B: np.ndarray) -> Iterator[list[int]]:
