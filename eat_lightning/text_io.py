@@ -11,30 +11,11 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from eat_lightning.model.trace import Trace
+from typing import Any
 
 CHUNK = 1 << 16  # bytes read at once; a pipe holds as many
 Texts = Sequence[Sequence[str]]
 About = Sequence[Mapping[str, str]]
-
-
-@dataclass(frozen=True)
-class Left:
-    """Examples that left together: their places in the batch, and their answers.
-
-    Args:
-        answers: {"error": why} for a text that is too long and refused.
-        trace: record of the answers, with the logits.
-        exits: what the exits made of them or, where all ran every layer, would have made of them.
-    """
-
-    places: list[int]
-    answers: list[dict[str, Any]]
-    trace: Trace
-    exits: Trace
 
 
 @dataclass(frozen=True)

@@ -121,12 +121,12 @@ def compare(
         with inference(encoder):
             ours, margin_B = watched(encoder, split.batch(given_B))
         texts = [list(split.text(i)) for i in given_B]
-        for left in backend.stream(texts, reader=reader):
-            there = np.array(left.places)
+        for trace in backend.stream(texts, reader=reader):
+            there = trace.rows_B
             expected = ours.numpy(guesses=False).take(there)
             rows = given_B[there]
             about = margin_B[there], split.labels[rows], encoder.kind
-            parts.append(differences(rows, expected, left.exits, *about))
+            parts.append(differences(rows, expected, trace, *about))
     fields = zip(*(vars(part).values() for part in parts), strict=True)
     columns = [np.concatenate(field) for field in fields]
     order_B = columns[0].argsort()

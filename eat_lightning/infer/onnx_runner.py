@@ -102,12 +102,12 @@ class Runner(long_texts.Answerer):
             self.sessions[name] = session
         return self.sessions[name]
 
-    def run(self, request: long_texts.AnswerRequest) -> Iterator[long_texts.Passed]:
+    def run(self, request: long_texts.AnswerRequest) -> Iterator[Trace]:
         windows, joiner = request.windows, request.joiner
         review = None if joiner is None else full_depth_if_found(joiner, len(windows))
         review = nobody_leaves if request.deep else review
         for gone_B, trace in self.leaving(first_state(windows), review):
-            yield gone_B, (gone := trace.take(gone_B)), gone
+            yield trace.take(gone_B)
 
     def run_state(self, state: State, review: Review | None = None) -> Trace:
         """All examples at their ends."""

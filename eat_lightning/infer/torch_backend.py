@@ -15,11 +15,11 @@ import torch
 
 from eat_lightning.data.split import reader_of
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.backend import Backend, FullDepthIfFound, Look
+from eat_lightning.infer.backend import Backend, FullDepthIfFound
 from eat_lightning.infer.record import record, recorded_of
 from eat_lightning.infer.recorded import Recorded
-from eat_lightning.long_texts import CUT, REFUSE, AnswerRequest, Passed, TokenWindow
-from eat_lightning.model.contracts import Policy
+from eat_lightning.long_texts import CUT, REFUSE, AnswerRequest, TokenWindow, placed
+from eat_lightning.model.contracts import ExitRule, Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
@@ -74,32 +74,27 @@ class TorchBackend(Backend):
         self.encoder = self.dial(wanted)
         self.note_exits()
 
-    def look(self, text: Sequence[str], about: Mapping[str, str]) -> Look:
-        encoder, read = self.encoder, self.read_one(text)
+    def look(self, text: Sequence[str], about: Mapping[str, str]) -> Trace:
+        read = self.read_one(text)
         with torch.inference_mode():
-            trace = encoder(self.batch_of(read.windows, [about]))
-        depth, signals = int(trace.depth_B), trace.signals
-        passed = [k for k in sorted(trace.guesses) if k <= depth]
-        found = trace.numpy(guesses=False)
-        return Look(
-            self.left([0], [read], found, found),
-            {k: trace.guesses[k][0].float().cpu().numpy() for k in passed},
-            {k: signals[k][0].float().cpu().numpy() for k in passed if k in signals},
-            encoder.exit,
-        )
+            trace = self.encoder(self.batch_of(read.windows, [about]))
+        return placed(trace.numpy(), [0], [read])
+
+    @property
+    def exit_rule(self) -> ExitRule:
+        return self.encoder.exit
 
     def record(self, split: Any, batch: int = 32, title: str = "") -> Recorded:
         return record(self.encoder, split, batch, title)
 
-    def run(self, request: AnswerRequest) -> Iterator[Passed]:
+    def run(self, request: AnswerRequest) -> Iterator[Trace]:
         joiner = request.joiner
         encoder, batch = self.encoder, self.batch_of(request.windows, request.about)
         if joiner is not None:
             encoder = encoder.replacing(policies=(*encoder.policies, FullDepthIfFound(joiner)))
         if not request.deep:
-            for rows_G, trace in streamed(encoder, batch):
-                found = trace.numpy(guesses=False)
-                yield rows_G.numpy(), found, found
+            for trace in streamed(encoder, batch):
+                yield trace.numpy(guesses=False)
             return
         with torch.inference_mode():
             whole = encoder(batch, ALL_EXITS)
@@ -108,7 +103,8 @@ class TorchBackend(Backend):
         # What exits and policies would have made of it: every head has guessed.
         outcome = recorded_of(encoder, whole, batch).under()
         answers = outcome.logits_BC, outcome.depth_B, outcome.tokens_LB, outcome.reason_B
-        yield np.arange(batch.size), answered, Trace(*answers, names=outcome.names)
+        would = Trace(*answers, names=outcome.names)
+        yield replace(answered, rows_B=np.arange(batch.size), would=would)
 
     def batch(self, texts: Texts, about: About) -> Batch:
         """A batch of texts, each cut to what the model reads."""
@@ -136,7 +132,8 @@ class TorchBackend(Backend):
 
 
 @torch.inference_mode()
-def streamed(encoder: AdaptiveEncoder, batch: Batch) -> Iterator[tuple[Any, Trace]]:
+def streamed(encoder: AdaptiveEncoder, batch: Batch) -> Iterator[Trace]:
     """`encoder.stream`, without gradients only while it runs: torch leaves the mode at each
     `yield`, so that whoever takes an answer is not in it."""
-    yield from encoder.stream(batch)
+    for _, trace in encoder.stream(batch):
+        yield trace

@@ -31,7 +31,15 @@ class Trace:
         reason_B: codes, which `names` explains.
         guesses: logits by exit, NaN for an example that had left.
         signals: observed by the exit rule, B x S by exit.
-        inside: vectors within the layers (`recorder.Inside`), where training or a study reads them.
+        rows_B: places of the examples in the batch, the request or the split that the trace is
+            about; None: all of them, in order.
+        would: what exits would have made of these examples, which all ran every layer; None: the
+            exits decided.
+        parts: of texts in windows, the trace of those windows that count; `rows_B` are their places
+            among all windows.
+        sizes: how each example's text was read, for its printed answer (`ReadText.sizes`).
+        errors: why a text has no answer, by its place in the request.
+        inside: vectors within the layers (`inside.Inside`), where training or a study reads them.
     """
 
     logits_BC: Array
@@ -41,6 +49,11 @@ class Trace:
     names: Mapping[int, str] = field(default_factory=dict)
     guesses: dict[int, Array] = field(default_factory=dict)
     signals: dict[int, Array] = field(default_factory=dict)
+    rows_B: Array = None
+    would: Trace | None = None
+    parts: Trace | None = None
+    sizes: Sequence[Mapping[str, Any]] = ()
+    errors: Mapping[int, str] = field(default_factory=dict)
     inside: Any = None
 
     @classmethod
@@ -58,11 +71,19 @@ class Trace:
             names=names,
         )
 
+    @classmethod
+    def together(cls, traces: Sequence[Trace]) -> Trace:
+        """One trace of all examples, in the order of their places. Left out are guesses and
+        signals, which those that left early have not of all exits, and parts."""
+        whole = stacked(traces)
+        return whole.take(np.argsort(whole.rows_B, kind="stable"))
+
     def __len__(self) -> int:
         return len(self.depth_B)
 
     def take(self, rows_G: Array) -> Trace:
-        """Only the examples named, without what is inside; tensors of rows are on the host."""
+        """Only the examples named, by their place here. Left out are parts, errors and what is
+        inside. A tensor of rows is on the host."""
         there_G = rows_G.to(self.logits_BC.device) if hasattr(rows_G, "to") else rows_G
         return Trace(
             logits_BC=self.logits_BC[there_G],
@@ -72,6 +93,9 @@ class Trace:
             names=self.names,
             guesses={layer: guess_BC[there_G] for layer, guess_BC in self.guesses.items()},
             signals={layer: signal_BS[there_G] for layer, signal_BS in self.signals.items()},
+            rows_B=rows_G if self.rows_B is None else self.rows_B[rows_G],
+            would=None if self.would is None else replace(self.would.take(rows_G), rows_B=None),
+            sizes=[self.sizes[i] for i in rows_G] if self.sizes else (),
         )
 
     def numpy(self, guesses: bool = True) -> Trace:
@@ -93,6 +117,7 @@ class Trace:
             names=self.names,
             guesses=by_exit(self.guesses),
             signals=by_exit(self.signals),
+            rows_B=None if self.rows_B is None else self.rows_B.numpy(),
         )
 
     @property
@@ -120,7 +145,24 @@ class Trace:
             answer["depth"] = int(self.depth_B[i])
             answer["exit_reason"] = reasons[i]
             answer["retention"] = round(float(retention_B[i]), 6)
+            if self.sizes:
+                answer |= self.sizes[i]
         return answers
+
+
+def stacked(traces: Sequence[Trace]) -> Trace:
+    """All examples, one trace behind the other."""
+    woulds = [trace.would for trace in traces if trace.would is not None]
+    return Trace(
+        logits_BC=np.concatenate([trace.logits_BC for trace in traces]),
+        depth_B=np.concatenate([trace.depth_B for trace in traces]),
+        tokens_LB=np.concatenate([trace.tokens_LB for trace in traces], axis=1),
+        reason_B=np.concatenate([trace.reason_B for trace in traces]),
+        names={code: name for trace in traces for code, name in trace.names.items()},
+        rows_B=None if traces[0].rows_B is None else np.concatenate([x.rows_B for x in traces]),
+        would=stacked(woulds) if woulds else None,
+        sizes=[sizes for trace in traces for sizes in trace.sizes],
+    )
 
 
 def fetched(x: Any) -> np.ndarray:

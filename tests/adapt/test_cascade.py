@@ -62,7 +62,8 @@ def test_on_demand_the_large_model_answers_all(adapted: AdaptResult):
     plan = parsed(PredictSettings, config_of("predict", f"run='{adapted.plan.to}'"))
     split, backend = adapted.splits["certify"], open_backend(plan)
     texts = [list(split.text(i)) for i in range(20)]
-    answers = [a for left in backend.stream(texts, deep=True) for a in left.answers]
+    traces = backend.stream(texts, deep=True)
+    answers = [a for trace in traces for a in backend.printed(trace).values()]
     assert {answer["exit_reason"] for answer in answers} == {"fallback"}
     assert [answer["label"] for answer in answers] == [
         LABELS[number] for number in adapted.original_answers["certify"][:20].argmax(-1)

@@ -15,7 +15,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import softmax
@@ -58,8 +58,9 @@ class Observation:
 FEATURES = tuple(field.name for field in fields(Observation))
 
 
-def observations(exits: Trace | Outcome) -> list[Observation]:
-    """Return the observations of examples, from a trace or from the outcome of a recorded pass."""
+def observations(trace: Trace | Outcome) -> list[Observation]:
+    """Return the observations of examples, by what the exits made of them, or would have made."""
+    exits: Any = getattr(trace, "would", None) or trace
     values = (
         softmax(exits.logits_BC, axis=-1).max(-1).tolist(),
         exits.depth_B.tolist(),

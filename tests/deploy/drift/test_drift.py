@@ -67,11 +67,11 @@ def usual(run: Path, num: int) -> list[str]:
 
 def seen_by(backend, texts: list[list[str]], deep: bool) -> tuple[list[Observation], list[dict]]:
     """Observations and answers in the order of the texts."""
-    found = {}
-    for left in backend.stream(texts, deep=deep):
-        pairs = zip(observations(left.exits), left.answers, strict=True)
-        found |= dict(zip(left.places, pairs, strict=True))
-    return [found[i][0] for i in range(len(texts))], [found[i][1] for i in range(len(texts))]
+    seen, answers = {}, {}
+    for trace in backend.stream(texts, deep=deep):
+        seen |= dict(zip(trace.rows_B.tolist(), observations(trace), strict=True))
+        answers |= backend.printed(trace)
+    return [seen[i] for i in range(len(texts))], [answers[i] for i in range(len(texts))]
 
 
 def assert_alike(one: list[Observation], other: list[Observation]) -> None:
