@@ -271,8 +271,10 @@ class Joiner:
         and the tokens of all that count; one of a single window is answered as that is.
 
         Args:
-            text_W: the number of each window's text, ascending.
+            text_W: the number of each window's text, ascending from 0.
         """
+        if text_W[-1] + 1 == len(text_W):
+            return windows  # of one window each
         logits, deepest, counted = [], [], []
         ends_B = np.flatnonzero(np.diff(text_W)) + 1
         for rows in np.split(np.arange(len(text_W)), ends_B):
@@ -283,11 +285,14 @@ class Joiner:
             deepest.append(rows[windows.depth_B[rows[:count]].argmax()])
             counted.append(rows[:count])
         parts = windows.take(np.concatenate(counted))
-        starts_B = np.cumsum([0, *map(len, counted[:-1])])
+        tokens_LB = parts.tokens_LB
+        if tokens_LB is not None:
+            starts_B = np.cumsum([0, *map(len, counted[:-1])])
+            tokens_LB = np.add.reduceat(tokens_LB, starts_B, axis=1)
         return replace(
             windows.take(np.array(deepest)),
             logits_BC=np.stack(logits),
-            tokens_LB=np.add.reduceat(parts.tokens_LB, starts_B, axis=1),
+            tokens_LB=tokens_LB,
             guesses={},
             signals={},
             rows_B=None,

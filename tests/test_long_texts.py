@@ -18,7 +18,6 @@ from eat_lightning.data.split import in_windows, make_split
 from eat_lightning.data.task import Task
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.recorded_texts import RecordedTexts
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.long_texts import (
     CUT,
@@ -275,12 +274,14 @@ def test_a_replay_is_what_is_answered_live(encoder: AdaptiveEncoder, join: Any):
     parts, text_W = in_windows(split, made.reader)
     assert np.bincount(text_W).tolist() == [1, 4, 1, 1, 7, 2, 5, 11, 3, 1, 8]
     assert parts.labels.shape == text_W.shape
-    recorded = RecordedTexts(made.record(parts), text_W, Joiner(long, encoder.kind, LABELS))
-    outcome = recorded.under(Confidence(tau=0.6, layers=[3, 4]))
+    joiner = Joiner(long, encoder.kind, LABELS)
+    recorded = replace(made.record(parts), group_B=text_W, join=joiner)
+    outcome = recorded.replay(Confidence(tau=0.6, layers=[3, 4]))
     for trace in made.stream(given):
         np.testing.assert_allclose(outcome.logits_BC[trace.rows_B], trace.logits_BC, atol=1e-5)
         assert outcome.depth_B[trace.rows_B].tolist() == trace.depth_B.tolist()
-    assert outcome.counted_W.all() == (join != "any")
+    assert outcome.parts is not None
+    assert (len(outcome.parts) == len(text_W)) == (join != "any")
 
 
 def test_training_texts_are_cut_refused_or_read_in_windows(capsys: pytest.CaptureFixture[str]):

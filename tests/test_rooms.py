@@ -12,7 +12,7 @@ ROOMS = [  # from the ground up; a room knows only those before it
     *("answer_kind", "config"),
     *("process", "overrides", "composing", "cli"),
     *("model", "text_io", "long_texts", "methods", "weights", "data"),
-    *("infer", "runs", "track", "export", "engines"),
+    *("record", "infer", "runs", "track", "export", "engines"),
     *("measure", "report", "train", "new"),
     *("deploy.predict", "deploy.score", "deploy.certify", "deploy.drift", "deploy.serve"),
     "deploy.adapt",

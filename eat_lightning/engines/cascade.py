@@ -15,13 +15,13 @@ import torch
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Backend
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.long_texts import AnswerRequest, LongTexts, Reader
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import ExitRule
 from eat_lightning.model.policy import Policy
 from eat_lightning.model.reason import FIRST_REASON, Reason, reason_names
 from eat_lightning.model.trace import Trace
+from eat_lightning.record.record import Record
 from eat_lightning.text_io import About, Texts
 
 REASONS = ("small_model_sure",)
@@ -109,7 +109,7 @@ class CascadeBackend(Backend):
     def exit_rule(self) -> ExitRule:
         return Never()
 
-    def record(self, split: Any, batch: int = 32, title: str = "") -> Recorded:
+    def record(self, split: Any, batch: int = 32, title: str = "") -> Record:
         """ConfigError: two models have no common layers."""
         raise ConfigError(f"{self.folder} is a cascade of two models, which keeps no records")
 

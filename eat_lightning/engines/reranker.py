@@ -16,10 +16,11 @@ from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.engines.adapted import Certified, encoder_of, in_kernels
 from eat_lightning.engines.plan import LISTS, is_of_lists
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.rerank import ListSchedule, rerank
+from eat_lightning.infer.rerank import rerank
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.long_texts import CUT, AnswerRequest, TokenWindow
 from eat_lightning.model.trace import Trace
+from eat_lightning.record.list_schedule import ListSchedule
 
 COLUMNS = ["query", "candidate"]
 SCORE_OF_LISTS = Score(tolerance=1.0)  # of no effect: orders are compared, no scores

@@ -18,7 +18,6 @@ from torch import Tensor
 from eat_lightning.answer_kind import AnswerKind
 from eat_lightning.data.batching import sorted_batches
 from eat_lightning.infer.backend import Backend
-from eat_lightning.infer.record import inference
 from eat_lightning.long_texts import CUT
 from eat_lightning.model.contracts import ExitRule, Reduction
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -26,6 +25,7 @@ from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.trace import Trace
 from eat_lightning.progress import shown
+from eat_lightning.record.passes import inference
 
 THIN = 1e-5
 CLOSE = 1e-4  # probabilities (of a regression: scores) of fp32 graphs differ by less

@@ -22,8 +22,8 @@ from eat_lightning.model.reason import Reason
 from eat_lightning.model.trace import Trace
 
 if TYPE_CHECKING:
-    from eat_lightning.infer.recorded import Recorded
     from eat_lightning.model.contracts import ExitRule
+    from eat_lightning.record.record import Record
 
 
 class FullDepthIfFound(Policy):
@@ -50,7 +50,7 @@ class Backend(Answerer):
     max_length: int
 
     @abstractmethod
-    def record(self, split: Any, batch: int = 32, title: str = "") -> Recorded:
+    def record(self, split: Any, batch: int = 32, title: str = "") -> Record:
         """Every head's guess for every example of a split, with nobody leaving. split: a `Split`,
         or whatever has its `labels`, `lengths`, `text(row)` and `batch(rows)`."""
 

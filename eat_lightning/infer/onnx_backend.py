@@ -19,9 +19,8 @@ import numpy as np
 from eat_lightning.data.batching import sorted_batches
 from eat_lightning.errors import ConfigError, Faults, one_line
 from eat_lightning.files import sha256_of
-from eat_lightning.infer.backend import Backend, FullDepthIfFound
+from eat_lightning.infer.backend import Backend
 from eat_lightning.infer.onnx_runner import ABOUT, Runner, files_of, first_state, nobody_leaves
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.infer.sessions import ENGINES
 from eat_lightning.infer.stricter_exits import StricterExits, noting, would_leave
 from eat_lightning.long_texts import AnswerRequest, placed
@@ -32,6 +31,10 @@ from eat_lightning.model.policies import policy_faults, specs_of
 from eat_lightning.model.specification import MODEL_SLOTS, Specification
 from eat_lightning.model.trace import Trace
 from eat_lightning.progress import shown
+from eat_lightning.record.full_depth import FullDepthIfFound
+from eat_lightning.record.passes import scatter
+from eat_lightning.record.record import Record
+from eat_lightning.record.windows import grouped, windows_of
 from eat_lightning.weights.untrusted import step_faults
 
 WEIGHTS = "weights.bin"
@@ -103,18 +106,16 @@ class Export(Runner, Backend):
             raise ConfigError(f"an export is held to {what}, not to {wanted.kind}")
         return rule
 
-    def record(self, split: Any, batch: int = 32, title: str = "") -> Recorded:
-        """`Recorded.exit` is a rule under which nobody leaves: the graphs' own is in them."""
-        guesses: dict[int, np.ndarray] = {}
-        tokens_LB = np.zeros((self.num_layers, len(split)), np.int64)
-        for rows_B in shown(sorted_batches(split.lengths, batch), title):
-            trace = self.run_state(state_of(split.batch(rows_B)), nobody_leaves)
+    def record(self, split: Any, batch: int = 32, title: str = "") -> Record:
+        """`Record.exit` is a rule under which nobody leaves: the graphs' own is in them."""
+        rows, guesses = windows_of(split), dict[int, np.ndarray]()
+        tokens_LB = np.zeros((self.num_layers, len(rows)), np.int64)
+        for rows_B in shown(sorted_batches(rows.lengths, batch), title):
+            trace = self.run_state(state_of(rows.batch(rows_B)), nobody_leaves)
+            scatter(trace.guesses, guesses, rows_B, len(rows))
             tokens_LB[:, rows_B] = trace.tokens_LB
-            for layer, guess_BC in trace.guesses.items():
-                size = len(split), guess_BC.shape[1]
-                guesses.setdefault(layer, np.empty(size, np.float32))[rows_B] = guess_BC
         known = {"policies": self.policies, "kind": self.kind}
-        return Recorded.of(split, guesses, tokens_LB, Never(), **known)
+        return grouped(Record.of(rows, guesses, tokens_LB, Never(), **known), split)
 
     def run(self, request: AnswerRequest) -> Iterator[Trace]:
         windows, about, joiner = request.windows, request.about, request.joiner

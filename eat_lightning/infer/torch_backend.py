@@ -16,8 +16,6 @@ import torch
 from eat_lightning.data.split import reader_of
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Backend, FullDepthIfFound
-from eat_lightning.infer.record import record, recorded_of
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.long_texts import CUT, REFUSE, AnswerRequest, TokenWindow, placed
 from eat_lightning.model.contracts import ExitRule, Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -27,6 +25,8 @@ from eat_lightning.model.policies import specs_of
 from eat_lightning.model.reason import Reason
 from eat_lightning.model.specification import specs_by_slot
 from eat_lightning.model.trace import Trace
+from eat_lightning.record.passes import record, recorded_of
+from eat_lightning.record.record import Record
 from eat_lightning.text_io import About, Texts
 from eat_lightning.weights.dial import Budget, dtype_of
 
@@ -84,7 +84,7 @@ class TorchBackend(Backend):
     def exit_rule(self) -> ExitRule:
         return self.encoder.exit
 
-    def record(self, split: Any, batch: int = 32, title: str = "") -> Recorded:
+    def record(self, split: Any, batch: int = 32, title: str = "") -> Record:
         return record(self.encoder, split, batch, title)
 
     def run(self, request: AnswerRequest) -> Iterator[Trace]:
@@ -101,7 +101,7 @@ class TorchBackend(Backend):
         fallback_B = np.full(batch.size, int(Reason.FALLBACK))
         answered = replace(whole.numpy(guesses=False), reason_B=fallback_B)
         # What exits and policies would have made of it: every head has guessed.
-        outcome = recorded_of(encoder, whole, batch).under()
+        outcome = recorded_of(encoder, whole, batch).replay()
         answers = outcome.logits_BC, outcome.depth_B, outcome.tokens_LB, outcome.reason_B
         would = Trace(*answers, names=outcome.names)
         yield replace(answered, rows_B=np.arange(batch.size), would=would)

@@ -27,8 +27,8 @@ class Trace:
     Args:
         logits_BC: the answer, divided by its head's temperature.
         depth_B: layers run; 0 for an example that left at the embedding.
-        tokens_LB: tokens entering each layer, 0 where it was not run.
-        reason_B: codes, which `names` explains.
+        tokens_LB: tokens entering each layer, 0 where it was not run; None where it is not known.
+        reason_B: codes, which `names` explains; None where they are not known.
         guesses: logits by exit, NaN for an example that had left.
         signals: observed by the exit rule, B x S by exit.
         rows_B: places of the examples in the batch, the request or the split that the trace is
@@ -39,13 +39,14 @@ class Trace:
             among all windows.
         sizes: how each example's text was read, for its printed answer (`ReadText.sizes`).
         errors: why a text has no answer, by its place in the request.
+        flops_B: of each example, where they were counted.
         inside: vectors within the layers (`inside.Inside`), where training or a study reads them.
     """
 
     logits_BC: Array
     depth_B: Array
-    tokens_LB: Array
-    reason_B: Array
+    tokens_LB: Array = None
+    reason_B: Array = None
     names: Mapping[int, str] = field(default_factory=dict)
     guesses: dict[int, Array] = field(default_factory=dict)
     signals: dict[int, Array] = field(default_factory=dict)
@@ -54,6 +55,7 @@ class Trace:
     parts: Trace | None = None
     sizes: Sequence[Mapping[str, Any]] = ()
     errors: Mapping[int, str] = field(default_factory=dict)
+    flops_B: Array = None
     inside: Any = None
 
     @classmethod
@@ -88,14 +90,15 @@ class Trace:
         return Trace(
             logits_BC=self.logits_BC[there_G],
             depth_B=self.depth_B[rows_G],
-            tokens_LB=self.tokens_LB[:, rows_G],
-            reason_B=self.reason_B[rows_G],
+            tokens_LB=taken(self.tokens_LB, rows_G),
+            reason_B=taken(self.reason_B, rows_G),
             names=self.names,
             guesses={layer: guess_BC[there_G] for layer, guess_BC in self.guesses.items()},
             signals={layer: signal_BS[there_G] for layer, signal_BS in self.signals.items()},
             rows_B=rows_G if self.rows_B is None else self.rows_B[rows_G],
             would=None if self.would is None else replace(self.would.take(rows_G), rows_B=None),
             sizes=[self.sizes[i] for i in rows_G] if self.sizes else (),
+            flops_B=taken(self.flops_B, rows_G),
         )
 
     def numpy(self, guesses: bool = True) -> Trace:
@@ -132,6 +135,19 @@ class Trace:
         """Each example's reason in words."""
         return [self.names[code] for code in self.reason_B.tolist()]
 
+    @property
+    def exit_shares(self) -> dict[int, float]:
+        """Share of the examples that left after each layer."""
+        layers, counts = np.unique(self.depth_B, return_counts=True)
+        return {int(k): float(n / len(self)) for k, n in zip(layers, counts, strict=True)}
+
+    @property
+    def exit_reasons(self) -> dict[str, float]:
+        """Share of the examples that were answered for each reason."""
+        codes, counts = np.unique(self.reason_B, return_counts=True)
+        shares = (counts / len(self)).tolist()
+        return {self.names[code]: share for code, share in zip(codes, shares, strict=True)}
+
     def scaled(self, scales: Mapping[int, float]) -> Trace:
         """Multiply the logits by a number of the layer where each example left."""
         scale_B = np.array([scales.get(depth, 1.0) for depth in self.depth_B.tolist()], np.float32)
@@ -156,13 +172,23 @@ def stacked(traces: Sequence[Trace]) -> Trace:
     return Trace(
         logits_BC=np.concatenate([trace.logits_BC for trace in traces]),
         depth_B=np.concatenate([trace.depth_B for trace in traces]),
-        tokens_LB=np.concatenate([trace.tokens_LB for trace in traces], axis=1),
-        reason_B=np.concatenate([trace.reason_B for trace in traces]),
+        tokens_LB=behind([trace.tokens_LB for trace in traces]),
+        reason_B=behind([trace.reason_B for trace in traces]),
         names={code: name for trace in traces for code, name in trace.names.items()},
-        rows_B=None if traces[0].rows_B is None else np.concatenate([x.rows_B for x in traces]),
+        rows_B=behind([trace.rows_B for trace in traces]),
         would=stacked(woulds) if woulds else None,
         sizes=[sizes for trace in traces for sizes in trace.sizes],
     )
+
+
+def taken(values: Array, rows_G: Array) -> Array:
+    """Values of some examples, which the last axis holds; None where they are not known."""
+    return None if values is None else values[..., rows_G]
+
+
+def behind(parts: Sequence[Array]) -> Array:
+    """Values of all examples, one part behind the other; None where they are not known."""
+    return None if any(part is None for part in parts) else np.concatenate(parts, axis=-1)
 
 
 def fetched(x: Any) -> np.ndarray:

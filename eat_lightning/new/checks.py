@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from eat_lightning.infer.record import record
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.model.contracts import Objective
@@ -29,6 +28,7 @@ from eat_lightning.model.specification import MODEL_SLOTS, Specification
 from eat_lightning.model.trace import Trace
 from eat_lightning.model.training import Context
 from eat_lightning.new.toy import alone, ragged, tiny_encoder
+from eat_lightning.record.passes import record
 from eat_lightning.weights.checkpoint import load_model, save_model
 
 Check = Callable[[Any], None]
@@ -93,7 +93,7 @@ def examples_do_not_touch(encoder: AdaptiveEncoder, whole: Trace | None = None) 
 def replay_is_the_live_run(encoder: AdaptiveEncoder) -> None:
     """One recorded pass through all heads says what running with the rule does."""
     batch = ragged(LENGTHS)
-    outcome = record(encoder, Examples(batch), batch_size=8).under()
+    outcome = record(encoder, Examples(batch), batch_size=8).replay()
     with torch.inference_mode():
         trace = encoder(batch)
     assert outcome.depth_B.tolist() == trace.depth_B.tolist()

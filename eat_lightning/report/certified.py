@@ -59,9 +59,9 @@ def held_by(study: Study, measured: Sequence[Measured]) -> list[Held]:
 def risk_of(held: Certificate, measured: Measured) -> Interval:
     """The risk with its 95 % interval over examples: Wilson's where each loses 0 or 1, else
     bootstrap."""
-    outcome, risk = measured.known, held.risk.build()
-    full_B = outcome.recorded.guesses[measured.row.num_layers].argmax(1)
-    early_B, labels_B = outcome.logits_BC.argmax(1), outcome.recorded.labels
+    record, risk = measured.record, held.risk.build()
+    full_B = record.guesses[measured.row.num_layers].argmax(1)
+    early_B, labels_B = measured.known.logits_BC.argmax(1), record.labels
     losses_B = risk.losses(full_B, early_B, labels_B)
     losses_B = losses_B[~np.isnan(losses_B)]
     if risk.low < 0:

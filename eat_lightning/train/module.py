@@ -16,7 +16,6 @@ from torch.optim import Optimizer
 from torchmetrics import MeanMetric
 
 from eat_lightning.data.metrics import metrics_for
-from eat_lightning.infer.record import recorded_of
 from eat_lightning.model.contracts import EncoderPart, Objective, Schedule
 from eat_lightning.model.effective import with_weights
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -25,6 +24,7 @@ from eat_lightning.model.packed import Batch
 from eat_lightning.model.shape import Shape
 from eat_lightning.model.trace import Trace
 from eat_lightning.model.training import Context, Pass
+from eat_lightning.record.passes import recorded_of
 from eat_lightning.train.callbacks.stages import Timeline
 
 
@@ -268,9 +268,10 @@ def trace_metrics(encoder: AdaptiveEncoder, trace: Trace) -> dict[str, Tensor]:
     """Apply the encoder's exit rule to a batch that ran all layers. Returns each example's depth
     and token_layers, and 1 at the exit where it leaves. Confidences are not calibrated:
     temperatures are fitted when training ends."""
-    outcome = recorded_of(encoder, trace).under()
-    left = {f"exit_share_{k}": outcome.depth_B == k for k in exits_of(encoder)}
-    found = {"depth": outcome.depth_B, "token_layers": outcome.token_layers_B, **left}
+    record = recorded_of(encoder, trace)
+    exits = record.replay()
+    left = {f"exit_share_{k}": exits.depth_B == k for k in exits_of(encoder)}
+    found = {"depth": exits.depth_B, "token_layers": record.token_layers_B(exits), **left}
     return {name: torch.from_numpy(value_B).double() for name, value_B in found.items()}
 
 

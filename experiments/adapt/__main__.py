@@ -56,7 +56,7 @@ def passes(folder: Path, task: str, num_learn: int, num_kept: int) -> Kept:
     work = Work.open(folder / "answers", {"task": task, "learn": num_learn, "kept": num_kept})
     splits = splits_of(texts, parts, original, work.folder)
     theirs = deployed_original(original)
-    answers = work.passed("original kept", splits["kept"], theirs.answers).logits_NC
+    answers = work.trace("original kept", splits["kept"], theirs.answers).logits_BC
     encoder = original.encoder(len(texts.columns))
     config = yaml.safe_load(Path(CONFIG_DIR, "adapt.yaml").read_text("utf-8"))
     heads = parsed(OnePassSettings, config["heads"])

@@ -16,11 +16,11 @@ from eat_lightning.deploy.adapt.demand import Demand
 from eat_lightning.deploy.adapt.forms import Form, Forms
 from eat_lightning.deploy.adapt.same_answer import SameAnswer
 from eat_lightning.deploy.adapt.search import AdaptCandidate, Search
-from eat_lightning.deploy.adapt.work import Passed
-from eat_lightning.infer.recorded import Outcome, Recorded
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import at_point
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.trace import Trace
+from eat_lightning.record.record import Record
 
 DTYPES = {"fp32": 1.0, "int8": 0.5}  # cost of a layer: an assumption, since no time is measured
 PARTS = {"select": 0.2, "certify": 0.4}  # of the kept texts; nothing sees the others
@@ -38,7 +38,7 @@ class Kept:
     same: SameAnswer
     encoder: AdaptiveEncoder
     original_NC: np.ndarray
-    recorded: Mapping[str, Recorded]
+    recorded: Mapping[str, Record]
 
     @classmethod
     def of(cls, forms: Forms, original_NC: np.ndarray, folder: Path, split: Any) -> Kept:
@@ -46,15 +46,15 @@ class Kept:
         for dtype in DTYPES:
             path = folder / f"recorded-{dtype}.parquet"
             if not path.is_file():
-                forms.recorded(dtype, split).to_parquet(path)
-        recorded = {name: Recorded.read(folder / f"recorded-{name}.parquet") for name in DTYPES}
+                forms.record(dtype, split).to_parquet(path)
+        recorded = {name: Record.read(folder / f"recorded-{name}.parquet") for name in DTYPES}
         return cls(forms.original.same, forms.encoder, original_NC, recorded)
 
-    def outcome(self, candidate: AdaptCandidate, rows_N: np.ndarray) -> Outcome:
+    def outcome(self, candidate: AdaptCandidate, rows_N: np.ndarray) -> Trace:
         rule: Any = Never()
         if candidate.point is not None:
             rule = at_point(self.encoder.exit, candidate.point)
-        return self.recorded[candidate.form.dtype].take(rows_N).under(rule)
+        return self.recorded[candidate.form.dtype].take(rows_N).replay(rule)
 
     def changed(self, candidate: AdaptCandidate, rows_N: np.ndarray) -> np.ndarray:
         logits_NC = self.outcome(candidate, rows_N).logits_BC
@@ -82,11 +82,10 @@ class Redraw(Search):
     kept: Any = None
     rows: Mapping[str, np.ndarray] = field(default_factory=dict)
 
-    def passed(self, candidate: AdaptCandidate, part: str) -> Passed:
-        outcome = self.kept.outcome(candidate, self.rows[part])
-        return Passed(outcome.logits_BC, outcome.depth_B)
+    def trace(self, candidate: AdaptCandidate, part: str) -> Trace:
+        return self.kept.outcome(candidate, self.rows[part])
 
-    def recorded(self, dtype: str) -> Recorded:
+    def record(self, dtype: str) -> Record:
         return self.kept.recorded[dtype].take(self.rows["select"])
 
     def time(self, name: str, candidates: Any) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import softmax
 
-from eat_lightning.infer.recorded import Outcome
+from experiments.attack.rules import Outcome
 
 Layers = tuple[int, ...]
 
@@ -30,11 +30,11 @@ class Goal:
 
 
 def left_early(outcome: Outcome) -> np.ndarray:
-    return outcome.depth_B < len(outcome.recorded.tokens_LB)
+    return outcome.trace.depth_B < len(outcome.record.tokens_LB)
 
 
 def right(outcome: Outcome) -> np.ndarray:
-    return outcome.logits_BC.argmax(-1) == outcome.recorded.labels
+    return outcome.trace.logits_BC.argmax(-1) == outcome.record.labels
 
 
 def uniformity(logits_EBC: np.ndarray) -> np.ndarray:
@@ -46,15 +46,15 @@ def uniformity(logits_EBC: np.ndarray) -> np.ndarray:
 
 def slowdown_score(outcome: Outcome, layers: Layers) -> np.ndarray:
     """Layers run count first; among equals, the less the early exits say."""
-    guesses = [outcome.recorded.guesses[layer] for layer in layers]
-    return outcome.depth_B + uniformity(np.stack(guesses))
+    guesses = [outcome.record.guesses[layer] for layer in layers]
+    return outcome.trace.depth_B + uniformity(np.stack(guesses))
 
 
 def evasion_score(outcome: Outcome, layers: Layers) -> np.ndarray:
     """Probability of a wrong answer where the example leaves, and one more where it is wrong and
     left early: sure of it, and cheaply. (Where nobody can leave early, one more where wrong.)"""
-    rows_B = np.arange(len(outcome.depth_B))
-    right_B = softmax(outcome.logits_BC, axis=-1)[rows_B, outcome.recorded.labels.astype(int)]
+    rows_B, labels_B = np.arange(len(outcome.trace)), outcome.record.labels.astype(int)
+    right_B = softmax(outcome.trace.logits_BC, axis=-1)[rows_B, labels_B]
     return 1 - right_B + evaded(outcome, layers)
 
 

@@ -12,14 +12,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from eat_lightning.infer.recorded import Outcome
 from eat_lightning.progress import shown
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 from experiments.attack.edits import Neighbours, Place, Text, places, variants, with_words
 from experiments.attack.goals import GOALS, Goal
 from experiments.attack.plan import AttackSettings
-from experiments.attack.rules import Rule
+from experiments.attack.rules import Outcome, Rule
 from experiments.attack.victim import Victim
 
 

@@ -11,13 +11,12 @@ from pydantic.dataclasses import dataclass
 
 from eat_lightning.data.batching import spread_rows
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.recorded import Outcome
 from eat_lightning.model.flops import static_flops
 from eat_lightning.runs.run import Run, git_commit
 from experiments.attack.goals import evaded, left_early, right
 from experiments.attack.greedy import Attempt, Search, searches_of
 from experiments.attack.plan import AttackSettings
-from experiments.attack.rules import Rule
+from experiments.attack.rules import Outcome, Rule
 
 
 @dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
@@ -108,8 +107,8 @@ def row_of(
     labels_B = np.array([attempt.label for attempt in attempts])
     clean = under.judge(victim([attempt.as_it_was for attempt in attempts], labels_B))
     attacked = under.judge(victim([attempt.text for attempt in attempts], labels_B))
-    whole_B = static_flops(victim.backend.encoder, clean.recorded.lengths)
-    flops_B = victim.cost(under, attacked.recorded, attacked.depth_B)
+    whole_B = static_flops(victim.backend.encoder, clean.record.lengths)
+    flops_B = victim.cost(under, attacked.record, attacked.trace.depth_B)
     applies_B, queries = goal.applies(clean), [attempt.queries for attempt in attempts]
     reached_B = goal.reached(attacked, under.layers)[applies_B]
     return AttackRow(
@@ -125,7 +124,7 @@ def row_of(
         edits=float(np.mean([len(attempt.edited) for attempt in attempts])),
         queries=float(np.mean(queries)),
         queries_max=max(queries),
-        depth_max_after=int(attacked.depth_B.max()),
+        depth_max_after=int(attacked.trace.depth_B.max()),
         flops_max_after=float((flops_B / whole_B).max()),
         flops_worst=worst / float(whole_B.mean()),
         flops_bound=bound / float(whole_B.mean()),
@@ -142,11 +141,11 @@ def moved(
 ) -> dict[str, float]:
     """List the numbers that an attack changes, by the row's fields that end in `when`. whole_B:
     FLOPs of the whole encoder on the texts as they were."""
-    flops_B = search.victim.cost(rule, outcome.recorded, outcome.depth_B)
+    flops_B = search.victim.cost(rule, outcome.record, outcome.trace.depth_B)
     found = {
         "exits": left_early(outcome).mean(),
-        "depth": outcome.depth_B.mean(),
-        "depth_p99": np.quantile(outcome.depth_B, 0.99),
+        "depth": outcome.trace.depth_B.mean(),
+        "depth_p99": np.quantile(outcome.trace.depth_B, 0.99),
         "flops": flops_B.mean() / whole_B.mean(),
         "flops_p99": np.quantile(flops_B / whole_B, 0.99),
         "accuracy": right(outcome).mean(),

@@ -7,14 +7,23 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from eat_lightning.errors import ConfigError, Faults
-from eat_lightning.infer.recorded import Outcome, Recorded
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.model.contracts import ExitRule, Policy
 from eat_lightning.model.heads import slot_faults
 from eat_lightning.model.policies import build_policies
 from eat_lightning.model.specification import Specification
+from eat_lightning.model.trace import Trace
+from eat_lightning.record.record import Record
 from eat_lightning.runs.row import label
 from eat_lightning.runs.run import Run
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What every head said of texts, and what a rule makes of that."""
+
+    record: Record
+    trace: Trace
 
 
 @dataclass(frozen=True)
@@ -26,8 +35,8 @@ class Rule:
     layers: tuple[int, ...]
     policies: tuple[Policy, ...] = ()
 
-    def judge(self, recorded: Recorded) -> Outcome:
-        return replace(recorded, policies=self.policies).under(self.exit)
+    def judge(self, record: Record) -> Outcome:
+        return Outcome(record, replace(record, policies=self.policies).replay(self.exit))
 
 
 def rules_of(run: Run, specs: Sequence[Any]) -> list[Rule]:

@@ -12,10 +12,10 @@ import numpy as np
 
 from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split, tokenize
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.model.flops import flops
 from eat_lightning.model.packed import Batch
+from eat_lightning.record.record import Record
 from experiments.attack.edits import Text
 from experiments.attack.rules import Rule
 
@@ -33,7 +33,7 @@ class Victim:
         self.heads = sorted(int(layer) for layer in self.backend.encoder.heads)
         self.num_layers, self.max_length = self.backend.num_layers, self.backend.max_length
 
-    def __call__(self, texts: Sequence[Text], labels_B: np.ndarray) -> Recorded:
+    def __call__(self, texts: Sequence[Text], labels_B: np.ndarray) -> Record:
         """Return the guesses of all exits for each text; none leaves."""
         self.learn([text for text in dict.fromkeys(texts) if text not in self.asked])
         known = [self.asked[text] for text in texts]
@@ -42,9 +42,7 @@ class Victim:
         guesses = {layer: guesses_BEC[:, e] for e, layer in enumerate(self.heads)}
         rule, empty = self.backend.encoder.exit, Batch.from_lists([[]] * len(texts))
         # Policies are handed the examples; those that look at them are none of ours (rules.py).
-        return Recorded(
-            labels_B, tokens_LB[0], guesses, tokens_LB, rule, batch=lambda rows_B: empty
-        )
+        return Record(labels_B, tokens_LB[0], guesses, tokens_LB, rule, batch=lambda rows_B: empty)
 
     def learn(self, texts: list[Text]) -> None:
         if not texts:
@@ -57,7 +55,7 @@ class Victim:
         for text, guess_EC, tokens_L in zip(texts, guesses_BEC, recorded.tokens_LB.T, strict=True):
             self.asked[text] = guess_EC, tokens_L
 
-    def cost(self, rule: Rule, recorded: Recorded, depth_B: np.ndarray) -> np.ndarray:
+    def cost(self, rule: Rule, recorded: Record, depth_B: np.ndarray) -> np.ndarray:
         """FLOPs of each text."""
         lengths_B = recorded.lengths
         return flops(self.backend.encoder, rule.exit, recorded.tokens_LB, depth_B, lengths_B)
@@ -74,4 +72,4 @@ class Victim:
         """FLOPs of the costliest of all texts that were asked, under this rule."""
         texts = [*self.asked]
         recorded = self(texts, np.zeros(len(texts), np.int64))
-        return float(self.cost(rule, recorded, rule.judge(recorded).depth_B).max())
+        return float(self.cost(rule, recorded, rule.judge(recorded).trace.depth_B).max())

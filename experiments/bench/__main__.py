@@ -32,7 +32,7 @@ def bench(config: dict[str, Any]) -> list[BenchRow]:
     """
     plan = parsed(BenchSettings, config)
     refuse_if_busy(plan.force)
-    from eat_lightning.infer.latency import keep_kernels
+    from eat_lightning.record.timing import keep_kernels
     from eat_lightning.runs import jsonl
     from experiments.bench import show
     from experiments.bench.rows import BenchRow
@@ -61,7 +61,7 @@ def bench(config: dict[str, Any]) -> list[BenchRow]:
 
 def timed(race: Race, plan: BenchSettings) -> list[BenchRow]:
     """Race on one workload after the other while there is time."""
-    from eat_lightning.infer.latency import undisturbed
+    from eat_lightning.record.timing import undisturbed
     from eat_lightning.runs import jsonl
     from experiments.bench.ceilings import ceilings
     from experiments.bench.race import rows_of

@@ -36,7 +36,7 @@ def histogram(recorded: Any) -> dict[str, list[int]] | None:
 def main() -> None:
     tasks: dict[str, Any] = {}
     for measured in open_study(sys.argv[1:]).measured:
-        if measured.outcome is not None and (found := histogram(measured.outcome.recorded)):
+        if measured.outcome is not None and (found := histogram(measured.record)):
             tasks[measured.row.task] = found
     print(json.dumps(tasks, separators=(",", ":")).replace('},"', '},\n"'))
 

@@ -15,9 +15,9 @@ import torch
 from scipy.stats import binom
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.latency import BLOCK, time_interleaved
 from eat_lightning.model.flops import flops
 from eat_lightning.progress import bar
+from eat_lightning.record.timing import BLOCK, time_interleaved
 from experiments.bench.candidates import Candidate, Field
 from experiments.bench.ceilings import Ceilings
 from experiments.bench.rivals import NEEDED

@@ -18,9 +18,9 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.latency import chunks
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.shape import Shape
+from eat_lightning.record.timing import chunks
 
 ORDERS = ("as they come", "sorted")
 SINGLES = 24  # examples at batch 1, where nothing is said

@@ -28,13 +28,13 @@ from pandas import DataFrame
 
 from eat_lightning.errors import ConfigError, reported
 from eat_lightning.infer.depth_batching import Pool
-from eat_lightning.infer.latency import keep_kernels, time_interleaved, undisturbed
 from eat_lightning.infer.prepacked import prepacked
 from eat_lightning.methods.exit.fixed import Fixed
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch, Packed
+from eat_lightning.record.timing import keep_kernels, time_interleaved, undisturbed
 from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import load_model

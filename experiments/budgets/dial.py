@@ -25,7 +25,9 @@ from scipy.special import expit
 
 from eat_lightning.data.calibration import FITTED_ON, group_ids
 from eat_lightning.errors import reported
-from eat_lightning.infer.dial_fit import (
+from eat_lightning.methods.exit.confidence import Confidence
+from eat_lightning.model.contracts import at_point
+from eat_lightning.record.dial_fit import (
     ExitCosts,
     at_distance,
     fine_distances,
@@ -35,8 +37,6 @@ from eat_lightning.infer.dial_fit import (
     logistic,
     logits_at_exits,
 )
-from eat_lightning.methods.exit.confidence import Confidence
-from eat_lightning.model.contracts import at_point
 from eat_lightning.report.intervals import mean_interval
 from eat_lightning.report.study import open_study
 from eat_lightning.runs.jsonl import read, write
@@ -73,17 +73,18 @@ Depths = list[np.ndarray]  # of the judged examples, at each budget
 
 def halves(dev: Dev, seed: int) -> tuple[Dev, Dev]:
     """Two parts, groups whole; of the first at most MOST examples."""
-    size, group_B = len(dev.recorded), dev.recorded.group_B
-    _, group_B = np.unique(np.arange(size) if group_B is None else group_B, return_inverse=True)
-    place_B = np.random.default_rng(seed).permutation(group_B.max() + 1)[group_B]
-    first_B = np.flatnonzero(place_B < (group_B.max() + 1) / 2)
-    second_B = np.setdiff1d(np.arange(size), first_B)
+    known_B = dev.recorded.cluster_B
+    known_B = np.arange(len(dev.recorded)) if known_B is None else known_B
+    _, cluster_B = np.unique(known_B, return_inverse=True)
+    place_B = np.random.default_rng(seed).permutation(cluster_B.max() + 1)[cluster_B]
+    first_B = np.flatnonzero(place_B < (cluster_B.max() + 1) / 2)
+    second_B = np.setdiff1d(np.arange(len(known_B)), first_B)
     first_B = np.sort(first_B[np.argsort(place_B[first_B], kind="stable")[:MOST]])
     return dev.rows(first_B), dev.rows(second_B)
 
 
 def depths_at(dev: Dev, point: float | list[float]) -> np.ndarray:
-    return dev.recorded.under(at_point(dev.rule, point)).depth_B
+    return dev.recorded.replay(at_point(dev.rule, point)).depth_B
 
 
 def one_dial(cut: Dev, judged: Dev, budgets: Sequence[float]) -> Depths:
@@ -219,8 +220,8 @@ def trials_on_cut(folders: Sequence[str]) -> Iterator[Trial]:
         data, costs_EB = model.opened.data(), model.costs(model.cut, model.layers)
         texts = [data.split(part).source.texts for part in FITTED_ON]
         columns = [[*chain.from_iterable(column)] for column in zip(*texts, strict=True)]
-        group_B, rule = group_ids(data.task, columns), Confidence(layers=model.layers[:-1])
-        said = replace(model.cut, exit=rule, group_B=group_B)
+        cluster_B, rule = group_ids(data.task, columns), Confidence(layers=model.layers[:-1])
+        said = replace(model.cut, exit=rule, cluster_B=cluster_B)
         cut = Dev(rule, said, costs_EB / costs_EB[-1].mean(), 0.0)
         yield from trials_of(cut, model.task, model.last, model.run)
 

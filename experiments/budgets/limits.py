@@ -21,8 +21,8 @@ import numpy as np
 from pandas import DataFrame
 
 from eat_lightning.errors import ConfigError, reported
-from eat_lightning.infer.dial_fit import ExitCosts, Replay, fit_dial, full_depth_logits
-from eat_lightning.infer.recorded import Recorded
+from eat_lightning.record.dial_fit import ExitCosts, Replay, fit_dial, full_depth_logits
+from eat_lightning.record.record import Record
 from eat_lightning.report.baselines import fixed_beside
 from eat_lightning.report.study import Measured, Study, open_study
 from eat_lightning.weights.dial import Budget, Dial, DialPoint
@@ -35,7 +35,7 @@ class Dev:
     """One pass over dev: the rule to fit, and what leaving at each exit costs."""
 
     rule: Any
-    recorded: Recorded
+    recorded: Record
     cost_EB: np.ndarray
     budget: float
 
@@ -66,7 +66,7 @@ class Dev:
 
 def dev_of(study: Study, measured: Measured) -> Dev:
     """The pass that a budget's row stands on."""
-    row, said = measured.row, measured.known.recorded
+    row, said = measured.row, measured.record
     ratio_E = np.array(sorted(m.row.flops_ratio for m in fixed_beside(study, measured)))
     tokens_B = said.tokens_LB[0]
     cost_EB = ratio_E[:, None] * (tokens_B / tokens_B.mean())

@@ -109,8 +109,8 @@ def at_budget(study: Study, run: str, asked: float | None) -> Measured:
 def target_line(target: Target, found: Measured) -> dict[str, str]:
     """Say what a seed reached. Met is what the point of dev says, without its interval."""
     compared, told = loss(found), found.known
-    full_B = told.recorded.guesses[found.row.num_layers].argmax(1)
-    lost = float((full_B == told.recorded.labels).mean()) - float(right(found).mean())
+    full_B = found.record.guesses[found.row.num_layers].argmax(1)
+    lost = float((full_B == found.record.labels).mean()) - float(right(found).mean())
     changed = float((told.logits_BC.argmax(1) != full_B).mean())
     met = 100 * (changed if target.changed else lost) <= target.most
     return {

@@ -21,8 +21,8 @@ from pandas import DataFrame
 from torch import Tensor
 
 from eat_lightning.data.calibration import FITTED_ON
-from eat_lightning.infer.record import record
-from eat_lightning.infer.recorded import Recorded
+from eat_lightning.record.passes import record
+from eat_lightning.record.record import Record
 from eat_lightning.report.claims.calibration.metrics import ece, ece_when_calibrated
 from eat_lightning.report.intervals import mean_interval
 from eat_lightning.runs.run import Run
@@ -37,7 +37,7 @@ WAYS = {"none": (), "one part": (1,), "both parts": (0, 1)}  # of FITTED_ON
 class Guesses:
     """One part's logits by layer, as without temperatures, and its labels."""
 
-    def __init__(self, recorded: Recorded, temperature: dict[int, float]):
+    def __init__(self, recorded: Record, temperature: dict[int, float]):
         self.labels_B = torch.as_tensor(recorded.labels).long()
         self.logits = {k: torch.as_tensor(z).double() for k, z in recorded.guesses.items()}
         for layer, logits_BC in self.logits.items():

@@ -15,8 +15,8 @@ from eat_lightning.data.source import Source, read_file
 from eat_lightning.data.split import Split, make_split
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.precision import form_of, in_form
-from eat_lightning.infer.record import record
-from eat_lightning.infer.recorded import Recorded
+from eat_lightning.record.passes import record
+from eat_lightning.record.record import Record
 from eat_lightning.runs.run import Run
 
 from .typos import with_typos
@@ -69,10 +69,10 @@ def record_all(run: Run, dir: Path, folder: Path, batch: int = 32) -> Iterator[P
         yield path
 
 
-def recorded(folder: Path, task: str) -> dict[str, Recorded]:
+def recorded(folder: Path, task: str) -> dict[str, Record]:
     """By the stream's name."""
     found = {
-        path.stem.removeprefix(f"{task}-").replace("_", " "): Recorded.read(path)
+        path.stem.removeprefix(f"{task}-").replace("_", " "): Record.read(path)
         for path in sorted(folder.glob(f"{task}-*.parquet"))
     }
     lacking = [name for name in UNSHIFTED if name not in found]

@@ -13,8 +13,8 @@ from pandas import DataFrame
 
 from eat_lightning.deploy.drift.monitor import ALARM, RETURN, DriftEvent, Monitor
 from eat_lightning.deploy.drift.observation import Observation, observations
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.contracts import ExitRule
+from eat_lightning.record.record import Record
 
 CONTROL, SHIFT, RECOVERY = "control", "shift", "recovery"
 REDRAWN, DEV = "calibration part redrawn", "dev against the calibration part"
@@ -67,14 +67,14 @@ class Stream:
     examples: DataFrame
 
     @classmethod
-    def of(cls, name: str, recorded: Recorded, exit: ExitRule, tau: float = 0.9) -> Stream:
-        early = recorded.under(exit)
+    def of(cls, name: str, recorded: Record, exit: ExitRule, tau: float = 0.9) -> Stream:
+        early = recorded.replay(exit)
         columns = {
             "label": recorded.labels,
             "early": early.logits_BC.argmax(-1),
             "full": recorded.guesses[len(recorded.tokens_LB)].argmax(-1),
             "depth": early.depth_B,
-            "cost_early": early.token_layers_B,
+            "cost_early": recorded.token_layers_B(early),
             "cost_full": recorded.tokens_LB.mean(0) / recorded.tokens_LB[0],
         }
         return cls(name, tau, observations(early), DataFrame(columns))

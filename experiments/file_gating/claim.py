@@ -114,7 +114,7 @@ def claim(study: Study) -> Claim:
 
 def with_kinds(m: Measured) -> bool:
     """Kept examples do not say it."""
-    return not m.row.baseline and m.outcome is not None and m.outcome.recorded.origins is not None
+    return not m.row.baseline and m.outcome is not None and m.record.origins is not None
 
 
 def shown(m: Measured, certified: Sequence[str]) -> bool:
@@ -130,11 +130,11 @@ def files_of(m: Measured, rows: Sequence[Measured]) -> list[Files]:
     """All, by class, then by kind; those whose end was lost from the rows of their own split."""
     same = [o for o in rows if o.row.split == "end_lost" and o.row.run == m.row.run]
     same = [o for o in same if str(o.row.exit) == str(m.row.exit)]
-    label_B = np.array([KINDS[kind] for kind in m.known.recorded.origins or []])
+    label_B = np.array([KINDS[kind] for kind in m.record.origins or []])
     made = [files(m, "all", "", np.ones(m.row.num_examples, bool))]
     made += [files(m, f"all {label}", label, label_B == label) for label in LABELS]
     for each in [m, *same]:
-        kinds_B = np.array(each.known.recorded.origins)
+        kinds_B = np.array(each.record.origins)
         kinds = [kind for kind in KINDS if kind in kinds_B]
         made += [files(each, kind, KINDS[kind], kinds_B == kind) for kind in kinds]
     return made
@@ -142,7 +142,7 @@ def files_of(m: Measured, rows: Sequence[Measured]) -> list[Files]:
 
 def files(m: Measured, kind: str, label: str, here_B: np.ndarray) -> Files:
     outcome = m.known
-    answers_B, labels_B = outcome.logits_BC.argmax(1), outcome.recorded.labels
+    answers_B, labels_B = outcome.logits_BC.argmax(1), m.record.labels
     return Files(
         who=setting(m),
         kind=kind,

@@ -15,6 +15,8 @@ import numpy as np
 
 from eat_lightning.model.contracts import ExitRule, overrides
 from eat_lightning.model.specification import class_of
+from eat_lightning.model.trace import Trace
+from eat_lightning.record.record import Record
 from eat_lightning.report.baselines import fixed_beside, twins
 from eat_lightning.report.intervals import Interval, mean_interval, paired_difference
 from eat_lightning.report.study import Measured, Point, Study, grouped_by, is_static
@@ -46,7 +48,7 @@ class Cell:
 
     @property
     def lengths_B(self) -> np.ndarray:
-        return self.point.members[0].known.recorded.lengths
+        return self.point.members[0].record.lengths
 
     def flops_at(self, depths: Sequence[np.ndarray]) -> np.ndarray:
         """FLOPs of each example that leaves at these depths, one array for each seed, at the
@@ -58,11 +60,11 @@ class Cell:
             found.append(scale * summed(costs_LB, depth_B))
         return np.mean(found, axis=0)
 
-    def beside_unpruned(self, of: Callable[[Any], np.ndarray | None]) -> Interval | None:
+    def beside_unpruned(self, of: Callable[[Record, Trace], np.ndarray | None]) -> Interval | None:
         """`of` an outcome with tokens gone, minus that of the same weights and the same rule where
         every token stays. None where that pass was not kept, or lacks the rule's signals."""
         pairs = [(m, unpruned(self.study, m)) for m in self.point.members]
-        values = [(of(m.known), of(other)) for m, other in pairs if other is not None]
+        values = [(of(m.record, m.known), of(*other)) for m, other in pairs if other is not None]
         if len(values) < len(pairs) or any(a is None or b is None for a, b in values):
             return None
         ours, theirs = (np.stack(side) for side in zip(*values, strict=True))
@@ -77,7 +79,7 @@ class Cell:
     @property
     def later(self) -> Interval | None:
         """How many layers later the same rule leaves when tokens are gone."""
-        return self.beside_unpruned(lambda outcome: outcome.depth_B)
+        return self.beside_unpruned(lambda record, trace: trace.depth_B)
 
 
 @dataclass
@@ -302,7 +304,7 @@ def layer_costs(study: Study, m: Measured) -> np.ndarray:
     """FLOPs of each layer for each example, L x B: the counted means of fixed depths, whose
     differences are the layers', spread over the examples as the tokens that enter."""
     fixed = [other.row for other in fixed_beside(study, m)]
-    tokens_LB = m.known.recorded.tokens_LB
+    tokens_LB = m.record.tokens_LB
     flops = {0: 0.0} | {row.exit.arguments["layer"]: row.flops for row in fixed}
     if len(flops) == 1:  # nobody measured them: a layer costs as its tokens
         return tokens_LB.astype(float)
@@ -316,22 +318,21 @@ def summed(costs_LB: np.ndarray, depth_B: np.ndarray) -> np.ndarray:
     return (costs_LB * ran_LB).sum(0)
 
 
-def unpruned(study: Study, m: Measured) -> Any:
-    """Find the result of the same rule on the same weights with every token; None where it is not
-    known."""
+def unpruned(study: Study, m: Measured) -> tuple[Record, Trace] | None:
+    """Find the record, and what the same rule makes of it, of the same weights with every token;
+    None where it is not known."""
     for other in twins(study, Point([m]), lambda row, _: is_static(row))[0]:
         try:
-            return other.known.recorded.under(m.row.exit.build())
+            return other.record, other.record.replay(m.row.exit.build())
         except (KeyError, ValueError, TypeError):  # not recorded, or without its signals
             continue
     return None
 
 
-def early_right(outcome: Any) -> np.ndarray | None:
+def early_right(record: Record, trace: Trace) -> np.ndarray | None:
     """For each example the share of early heads that are right."""
-    recorded = outcome.recorded
-    early = [layer for layer in recorded.guesses if layer < len(recorded.tokens_LB)]
-    right = [recorded.guesses[layer].argmax(1) == recorded.labels for layer in early]
+    early = [layer for layer in record.guesses if layer < len(record.tokens_LB)]
+    right = [record.guesses[layer].argmax(1) == record.labels for layer in early]
     return np.mean(right, axis=0) if right else None
 
 

@@ -25,8 +25,11 @@ from pandas import DataFrame
 from eat_lightning.deploy.adapt.list_schedule import chain
 from eat_lightning.engines.reranker import AboutLists
 from eat_lightning.errors import reported
-from eat_lightning.infer.list_record import ListRecord
-from eat_lightning.infer.rerank import ListSchedule, Reranked, places
+from eat_lightning.methods.exit.never import Never
+from eat_lightning.model.trace import Trace
+from eat_lightning.record.list_losses import layers_share, lost_Q
+from eat_lightning.record.list_schedule import ListSchedule, places, ranks
+from eat_lightning.record.record import Record
 from eat_lightning.report.intervals import paired_difference
 from eat_lightning.runs import jsonl
 from eat_lightning.weights.untrusted import json_of
@@ -85,47 +88,59 @@ class ListRow:
 class Lists:
     """Test or select: scores of all depths, and judgements."""
 
-    record: ListRecord
+    record: Record
     grade_QN: np.ndarray
 
     @classmethod
     def of(cls, kept: KeptLists, score_EB: np.ndarray) -> Lists:
         list_B = np.repeat(np.arange(len(kept)), kept.score.shape[1])
-        flat = score_EB, kept.score.ravel(), kept.tokens.ravel(), list_B
-        return cls(ListRecord(*flat, KEEP), kept.grade)
+        guesses = {depth: score_B[:, None] for depth, score_B in enumerate(score_EB)}
+        lengths = kept.tokens.ravel()
+        tokens_LB = np.repeat(lengths[None], len(guesses) - 1, axis=0)
+        flat = kept.score.ravel(), lengths, guesses, tokens_LB
+        return cls(Record(*flat, Never(), group_B=list_B, keep=KEEP), kept.grade)
 
     @property
     def last(self) -> int:
-        return len(self.record.score_DB) - 1
+        return len(self.record.tokens_LB)
 
-    def cut(self, size: int, depth: int) -> Reranked:
+    @property
+    def list_B(self) -> np.ndarray:
+        assert self.record.group_B is not None
+        return self.record.group_B
+
+    @property
+    def score_DB(self) -> np.ndarray:
+        return np.stack([guess_BC[:, 0] for guess_BC in self.record.guesses.values()])
+
+    def cut(self, size: int, depth: int) -> Trace:
         """Take the first stage's best through some layers, and no one else through any."""
-        record = self.record
-        first_B = np.arange(len(record.list_B)) % self.grade_QN.shape[1] < size
+        first_B = np.arange(len(self.list_B)) % self.grade_QN.shape[1] < size
         depth_B = np.where(first_B, depth, -1)  # the others stand behind
-        score_B = np.where(first_B, record.score_DB[depth], -np.arange(len(first_B)))
-        return Reranked(score_B, depth_B, record.list_B)
+        score_B = np.where(first_B, self.score_DB[depth], -np.arange(len(first_B)))
+        return Trace(score_B[:, None], depth_B)
 
-    def cost(self, found: Reranked) -> float:
-        return self.record.cost(replace(found, depth_B=np.maximum(found.depth_B, 0)))
+    def cost(self, found: Trace) -> float:
+        ran = replace(found, depth_B=np.maximum(found.depth_B, 0))
+        return layers_share(self.record, ran)
 
-    def kept_Q(self, found: Reranked) -> np.ndarray:
-        return 100 * (1 - self.record.lost_Q(found))
+    def kept_Q(self, found: Trace) -> np.ndarray:
+        return 100 * (1 - lost_Q(self.record, found))
 
-    def ndcg(self, found: Reranked) -> float:
-        order_QN = np.argsort(found.place_B.reshape(self.grade_QN.shape), 1)
+    def ndcg(self, found: Trace) -> float:
+        order_QN = np.argsort(ranks(found, self.list_B).reshape(self.grade_QN.shape), 1)
         return 100 * float(ndcg(order_QN, self.grade_QN).mean())
 
-    def by_gap(self, gap_E: np.ndarray) -> Reranked:
+    def by_gap(self, gap_E: np.ndarray) -> Trace:
         """Drop who lies further than a gap below the tenth best of those still there."""
-        record = self.record
-        here_B, depth_B = np.ones(len(record.list_B), bool), np.full(len(record.list_B), self.last)
+        size, score_DB = len(self.list_B), self.score_DB
+        here_B, depth_B = np.ones(size, bool), np.full(size, self.last)
         for depth in range(self.last):
-            score_B = np.where(here_B, record.score_DB[depth], -np.inf)
+            score_B = np.where(here_B, score_DB[depth], -np.inf)
             stays_B = here_B & (score_B >= self.tenth(score_B) - gap_E[depth])
             depth_B[here_B & ~stays_B] = depth
             here_B = stays_B
-        return Reranked(record.score_DB[depth_B, np.arange(len(depth_B))], depth_B, record.list_B)
+        return Trace(score_DB[depth_B, np.arange(size)][:, None], depth_B)
 
     def tenth(self, score_B: np.ndarray) -> np.ndarray:
         """The tenth best score of each candidate's list."""
@@ -135,11 +150,11 @@ class Lists:
     def gaps(self, lost: float) -> np.ndarray:
         """The gap below the tenth best that loses this share of the wanted, at each depth."""
         record = self.record
-        below = [(self.tenth(x_B) - x_B)[record.wanted_B] for x_B in record.score_DB[:-1]]
+        below = [(self.tenth(x_B) - x_B)[record.wanted_B] for x_B in self.score_DB[:-1]]
         return np.maximum(0, np.quantile(below, 1 - lost, axis=1))
 
 
-Way = Callable[[Lists], Reranked]
+Way = Callable[[Lists], Trace]
 
 
 def ways(select: Lists) -> dict[str, list[tuple[str, Way]]]:
@@ -149,7 +164,7 @@ def ways(select: Lists) -> dict[str, list[tuple[str, Way]]]:
         return lambda lists: lists.cut(size, depth)
 
     def scheduled(schedule: ListSchedule) -> Way:
-        return lambda lists: schedule.replayed(lists.record.score_DB, lists.record.list_B)
+        return lambda lists: lists.record.replay(schedule)
 
     def gap_at(lost: float) -> Way:
         gap_E = select.gaps(lost)
@@ -176,10 +191,10 @@ def best_at(points: Sequence[tuple[str, Way]], select: Lists, cost: float) -> tu
 def rows_of(data: str, heads: str, select: Lists, test: Lists) -> Iterator[ListRow]:
     """Rows of everything that was ordered by one depth, and of each way at each cost."""
 
-    def row(way: str, asked: float, point: str, found: Reranked, beside: Reranked) -> ListRow:
+    def row(way: str, asked: float, point: str, found: Trace, beside: Trace) -> ListRow:
         kept_Q = test.kept_Q(found)
         more = paired_difference(kept_Q, test.kept_Q(beside))
-        in_30 = test.record.wanted_B & (found.place_B < 30)
+        in_30 = test.record.wanted_B & (ranks(found, test.list_B) < 30)
         return ListRow(
             *(data, heads, way, asked, point, round(test.cost(found), 4)),
             kept=round(float(kept_Q.mean()), 2),
@@ -191,12 +206,8 @@ def rows_of(data: str, heads: str, select: Lists, test: Lists) -> Iterator[ListR
             num_lists=len(test.grade_QN),
         )
 
-    record = test.record
-    by_prior = Reranked(
-        -places(np.arange(len(record.list_B)), record.list_B),
-        np.zeros(len(record.list_B), int),
-        record.list_B,
-    )
+    prior_B = places(np.arange(len(test.list_B)), test.list_B)
+    by_prior = Trace(-prior_B[:, None], np.zeros(len(prior_B), int))
     yield row("first stage", 0.0, "", by_prior, by_prior)
     for depth in range(test.last + 1):
         yield row(f"depth {depth}", 0.0, "", test.cut(test.grade_QN.shape[1], depth), by_prior)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import resource
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,6 @@ from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split, in_windows, make_split
 from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.errors import reported
-from eat_lightning.infer.record import inference, record
-from eat_lightning.infer.recorded_texts import RecordedTexts
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.long_texts import JOINS, Join, Joiner, LongTexts
 from eat_lightning.methods.attention.dense import Dense
@@ -38,6 +36,7 @@ from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.none import Keep
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.record.passes import inference, record
 from eat_lightning.report.intervals import roc_area
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import provenance
@@ -188,12 +187,13 @@ def readings(encoder: AdaptiveEncoder, name: str, source: Source, tokenizer: Any
     tokens = float(np.mean([text.num_tokens for text in read]))
     made = []
     for exits, rule in (("never", Never()), (f"tau {TAU}", encoder.exit)):
-        outcome = cut.under(rule)
+        outcome = cut.replay(rule)
         rows = [("cut", outcome.logits_BC, outcome.depth_B, outcome.depth_B)]
         for join in JOINS:
             joiner = Joiner(long_of(join), encoder.kind, LABELS)
-            found = RecordedTexts(whole, text_W, joiner).under(rule)
-            rows.append((join, found.logits_BC, found.depth_B, found.depth_W[found.counted_W]))
+            found = replace(whole, group_B=text_W, join=joiner).replay(rule)
+            counted = found if found.parts is None else found.parts
+            rows.append((join, found.logits_BC, found.depth_B, counted.depth_B))
         for reading, logits_BC, depth_B, depth_W in rows:
             made.append(
                 Reading(

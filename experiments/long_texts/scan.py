@@ -31,13 +31,14 @@ from eat_lightning.deploy.adapt.exits import learn_exits
 from eat_lightning.deploy.adapt.forms import Deployed, Form, Forms, deployed_original, scratch_run
 from eat_lightning.deploy.adapt.original import Original
 from eat_lightning.deploy.adapt.search import Search
-from eat_lightning.deploy.adapt.work import Passed, Work
+from eat_lightning.deploy.adapt.work import Work
 from eat_lightning.errors import reported
 from eat_lightning.files import write_json
-from eat_lightning.infer.latency import keep_kernels, time_interleaved, undisturbed
-from eat_lightning.infer.text_windows import TextWindows
 from eat_lightning.long_texts import LongTexts
 from eat_lightning.methods.exit.never import Never
+from eat_lightning.model.trace import Trace
+from eat_lightning.record.timing import keep_kernels, time_interleaved, undisturbed
+from eat_lightning.record.windows import TextWindows
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.plan import OnePassSettings
 from eat_lightning.runs.run import provenance
@@ -159,9 +160,9 @@ class Scan:
         return cls(original, forms, windows_of(source, original), source.labels, work)
 
     @cached_property
-    def theirs(self) -> Passed:
+    def theirs(self) -> Trace:
         """The original's answers."""
-        return self.work.passed("original", self.split, deployed_original(self.original).answers)
+        return self.work.trace("original", self.split, deployed_original(self.original).answers)
 
     def chosen(self, folder: Path, others: Source) -> list[float]:
         """Let exits learn on a part of other mails, and choose their point on the rest.
@@ -181,10 +182,9 @@ class Scan:
             splits, answers = {"select": select, "certify": self.split}, dict[str, np.ndarray]()
             given = self.forms, self.original.same, demand, splits, answers, Work(folder), 1, 1, {}
             search = Search(*given)
-            recorded = select.recorded(search.recorded(EXITS_IN.dtype))
             answers |= {
-                "select": recorded.under(Never()).logits_BC,
-                "certify": self.theirs.logits_NC,
+                "select": search.record(EXITS_IN.dtype).replay(Never()).logits_BC,
+                "certify": self.theirs.logits_BC,
             }
             point = next(search.with_exits(EXITS_IN)).point
             write_json(path, point)
@@ -204,9 +204,9 @@ class Scan:
             lost = positives = found = alarmed = None
             depth = float(self.forms.num_layers)
             if name == "exits" or (name == rival and not tokens):
-                passed = self.work.passed(name, self.split, form.answers)
-                lost, positives, found, alarmed = self.counts(passed)
-                depth = float(passed.depth_N.mean())
+                trace = self.work.trace(name, self.split, form.answers)
+                lost, positives, found, alarmed = self.counts(trace)
+                depth = float(trace.depth_B.mean())
             by_label = ms[name].reshape(2, -1).mean(1)
             row = ScanRow(
                 body=body,
@@ -239,9 +239,9 @@ class Scan:
             took = time_interleaved(settings, REPEATS)
         return {name: took_RN.mean(0) for name, took_RN in took.items()}
 
-    def counts(self, passed: Passed) -> tuple[int, int, float, float]:
+    def counts(self, trace: Trace) -> tuple[int, int, float, float]:
         """Count what is lost, and what the original finds; tell shares that are found by label."""
-        original_N, found_N = (p.logits_NC.argmax(-1) == 1 for p in (self.theirs, passed))
+        original_N, found_N = (t.logits_BC.argmax(-1) == 1 for t in (self.theirs, trace))
         lost = int((original_N & ~found_N).sum())
         shares = [float(found_N[self.labels_N == k].mean()) for k in (1, 0)]
         return lost, int(original_N.sum()), shares[0], shares[1]

@@ -28,9 +28,6 @@ from eat_lightning.data.batching import sorted_batches, spread_rows
 from eat_lightning.data.calibration import FITTED_ON
 from eat_lightning.data.split import Split, Tokens
 from eat_lightning.errors import ConfigError, reported
-from eat_lightning.infer.dial_fit import ExitCosts, fit_dial
-from eat_lightning.infer.record import inference
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.head.aligned import Aligned
 from eat_lightning.methods.head.pair import Pair
@@ -38,6 +35,9 @@ from eat_lightning.model.contracts import at_point
 from eat_lightning.model.heads import pool_cls
 from eat_lightning.model.options import PassOptions
 from eat_lightning.model.packed import Packed
+from eat_lightning.record.dial_fit import ExitCosts, fit_dial
+from eat_lightning.record.passes import inference
+from eat_lightning.record.record import Record
 from eat_lightning.report.intervals import paired_difference
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import Run
@@ -105,28 +105,28 @@ class Outcome:
 
 def recorded_of(
     logits_ENC: np.ndarray, full_NC: np.ndarray, layers: Sequence[int], last: int
-) -> Recorded:
+) -> Record:
     """Guesses of early exits and of full depth as one record, whose labels are full depth's."""
     size = len(full_NC)
     named = dict(zip(layers, logits_ENC, strict=True)) | {last: full_NC}
     tokens_LB = np.ones((last, size), int)
-    return Recorded(full_NC.argmax(1), tokens_LB[0], named, tokens_LB, Confidence(layers=layers))
+    return Record(full_NC.argmax(1), tokens_LB[0], named, tokens_LB, Confidence(layers=layers))
 
 
-def dial_of(said: Recorded) -> Dial:
+def dial_of(said: Record) -> Dial:
     """Costs are shares of the layers: heads and lengths are left out."""
     layers, last = list(said.exit.layers), len(said.tokens_LB)
     cost_EB = np.array([*layers, last])[:, None] / last * np.ones(len(said))
     return Dial("share", fit_dial(said.exit, said, ExitCosts(cost_EB), 1.0), len(said), {})
 
 
-def depths(said: Recorded, dial: Dial, wanted: Budget) -> tuple[np.ndarray, np.ndarray]:
+def depths(said: Record, dial: Dial, wanted: Budget) -> tuple[np.ndarray, np.ndarray]:
     """Layers run by each example, and if its answer is full depth's."""
-    outcome = said.under(at_point(said.exit, dial.at(wanted).exit))
+    outcome = said.replay(at_point(said.exit, dial.at(wanted).exit))
     return outcome.depth_B, outcome.logits_BC.argmax(1) == said.labels
 
 
-def judged(parts: Sequence[Recorded]) -> Outcome:
+def judged(parts: Sequence[Record]) -> Outcome:
     """Each of two parts of the cut under the dial of the other."""
     kept, costs, unchanged = [], [], []
     for said, other in zip(parts, parts[::-1], strict=True):
@@ -180,7 +180,7 @@ class Bench:
         sizes = encoder.shape.num_layers, encoder.shape.hidden_size, encoder.shape.vocab_size
         return cls(name, layers, *sizes, shuffled(train), parts)
 
-    def records(self, heads: nn.Module) -> list[Recorded]:
+    def records(self, heads: nn.Module) -> list[Record]:
         return [
             recorded_of(guesses(heads, part), np.array(part.full_NC), self.layers, self.last)
             for part in self.parts
@@ -188,7 +188,7 @@ class Bench:
 
     def leaving(self, heads: nn.Module, wanted: Budget) -> np.ndarray:
         """The layer at which each text of train leaves, under the cut's dial."""
-        dial = dial_of(Recorded.joined(self.records(heads)))
+        dial = dial_of(Record.concat(self.records(heads)))
         train = recorded_of(
             guesses(heads, self.train), np.array(self.train.full_NC), self.layers, self.last
         )
@@ -216,7 +216,7 @@ class Bench:
         yield "class means, nothing trained (HatePrototypes)", size, ClassMeans(self.train)
 
     def tried(
-        self, variant: str, texts: int, parts: Sequence[Recorded], plain: Outcome | None
+        self, variant: str, texts: int, parts: Sequence[Record], plain: Outcome | None
     ) -> Tried:
         """Judge guesses for the cut's parts beside the outcome of plain heads; None: these are
         the plain ones'."""

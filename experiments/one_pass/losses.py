@@ -34,8 +34,8 @@ def lines(measured: list[Measured]) -> Iterator[dict[str, Any]]:
 def loss(measured: Measured) -> dict[str, Any]:
     """Compare an outcome with the last layer's answers to the same examples."""
     outcome = measured.known
-    labels_B = outcome.recorded.labels
-    full_B = outcome.recorded.guesses[measured.row.num_layers].argmax(1)
+    labels_B = measured.record.labels
+    full_B = measured.record.guesses[measured.row.num_layers].argmax(1)
     answer_B = outcome.logits_BC.argmax(1)
     lost = paired_difference(answer_B == labels_B, full_B == labels_B).times(100)
     return {
@@ -62,7 +62,7 @@ def beside(exits: Measured, measured: list[Measured]) -> dict[str, Any]:
 def right(measured: Measured) -> np.ndarray:
     """Tell for each example if its answer is its label."""
     outcome = measured.known
-    return outcome.logits_BC.argmax(1) == outcome.recorded.labels
+    return outcome.logits_BC.argmax(1) == measured.record.labels
 
 
 def main(folders: list[str]) -> None:

@@ -28,12 +28,12 @@ from eat_lightning.data.batching import sorted_batches
 from eat_lightning.data.calibration import FITTED_ON
 from eat_lightning.data.split import Split
 from eat_lightning.errors import ConfigError, reported
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.head.pair import Pair
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.options import PassOptions
 from eat_lightning.model.packed import Packed
 from eat_lightning.progress import shown
+from eat_lightning.record.record import Record
 from eat_lightning.runs.run import Run
 from eat_lightning.train.kept_vectors import early_layers
 from eat_lightning.train.one_pass import drawn, one_cycle
@@ -154,7 +154,7 @@ class Trial:
             schedule.step()
         return model.eval()
 
-    def records(self, model: HeadsBeside) -> list[Recorded]:
+    def records(self, model: HeadsBeside) -> list[Record]:
         """Guesses for the two parts of the cut."""
         found = []
         for part, split in zip(self.bench.parts, self.splits[1:], strict=True):

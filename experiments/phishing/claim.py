@@ -102,12 +102,12 @@ class Rule:
         examples = {
             "score": score_of(validation),
             "depth": outcome.depth_B,
-            "positive": outcome.recorded.labels == POSITIVE,
+            "positive": validation.record.labels == POSITIVE,
             "right": validation.correct_B,
-            "origin": outcome.recorded.origins,
+            "origin": validation.record.origins,
         }
         self.examples: Any = DataFrame(examples)
-        known_B = calibration.known.recorded.labels == POSITIVE
+        known_B = calibration.record.labels == POSITIVE
         thresholds = {r: threshold_for(score_of(calibration), known_B, r) for r in RECALLS}
         self.judged = self.examples["score"].to_numpy(), self.examples["positive"].to_numpy()
         self.handed_on = {r: handed_on(*self.judged, at) for r, at in thresholds.items()}
@@ -126,7 +126,7 @@ def two_classes(measured: Measured) -> bool:
     outcome = None if measured.row.baseline else measured.outcome
     if outcome is None or outcome.logits_BC.shape[1] != 2:
         return False
-    return len(np.unique(outcome.recorded.labels)) == 2
+    return len(np.unique(measured.record.labels)) == 2
 
 
 def rules_of(rows: Sequence[Measured], chosen: Sequence[Held]) -> list[Rule]:

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.recorded import Recorded
+from eat_lightning.record.record import Record
 from eat_lightning.report.study import Study, open_study
 from eat_lightning.runs.row import FIXED
 from experiments.plane.models import Model, RunModel
@@ -38,7 +38,7 @@ class KeptModel(Model):
     flops_by_layer: dict[int, float]
     mean_tokens: float
 
-    def costs(self, of: Recorded, layers: Sequence[int]) -> Float[np.ndarray, "e b"]:
+    def costs(self, of: Record, layers: Sequence[int]) -> Float[np.ndarray, "e b"]:
         """FLOPs in proportion to an example's tokens."""
         flops_E = np.array([self.flops_by_layer[layer] for layer in layers])
         return flops_E[:, None] * (of.lengths / self.mean_tokens)
@@ -50,7 +50,7 @@ def kept_model(name: str, path: str) -> KeptModel:
     found = [m for m in study_of(folder).measured if m.row.examples == f"examples/{file}"]
     if not found:
         raise ConfigError(f"kept: {path} has no row beside it")
-    row, said = found[0].row, found[0].known.recorded
+    row, said = found[0].row, found[0].record
     fixed = [m.row for m in found if m.row.baseline == FIXED]
     flops = {int(row.exit.arguments["layer"]): row.flops for row in fixed}
     flops = flops or {row.num_layers: row.flops}
@@ -64,11 +64,12 @@ def study_of(folder: str) -> Study:
     return open_study([folder])
 
 
-def first_half(recorded: Recorded) -> Bool[np.ndarray, " b"]:
+def first_half(recorded: Record) -> Bool[np.ndarray, " b"]:
     """Mark a random half of the examples, groups whole."""
-    size, group_B = len(recorded), recorded.group_B
-    _, group_B = np.unique(np.arange(size) if group_B is None else group_B, return_inverse=True)
-    return (np.random.default_rng(0).permutation(group_B.max() + 1) % 2)[group_B] == 0
+    known_B = recorded.cluster_B
+    known_B = np.arange(len(recorded)) if known_B is None else known_B
+    _, cluster_B = np.unique(known_B, return_inverse=True)
+    return (np.random.default_rng(0).permutation(cluster_B.max() + 1) % 2)[cluster_B] == 0
 
 
 def as_kept(model: Model) -> Model:
@@ -84,7 +85,7 @@ def crossed(
 ) -> list[System]:
     """Systems of whole dev, each half of it under what the other has chosen. A point that only one
     half has is left out."""
-    grouped = [model.dev for model in models if model.dev.group_B is not None]
+    grouped = [model.dev for model in models if model.dev.cluster_B is not None]
     first_B = first_half([*grouped, models[0].dev][0])
     found: list[dict[tuple[str, str], System]] = []
     for judged_B in (first_B, ~first_B):

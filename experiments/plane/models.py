@@ -17,14 +17,14 @@ from jaxtyping import Float
 
 from eat_lightning.data.calibration import FITTED_ON
 from eat_lightning.files import sha256_of
-from eat_lightning.infer.record import record
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.fixed import Fixed
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops
 from eat_lightning.model.specification import Specification
+from eat_lightning.record.passes import record
+from eat_lightning.record.record import Record
 from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.row import FIXED, read
 from eat_lightning.runs.run import Run
@@ -46,8 +46,8 @@ class Model(ABC):
     name: str
     task: str
     run: str
-    cut: Recorded
-    dev: Recorded
+    cut: Record
+    dev: Record
     data: str
 
     @property
@@ -60,10 +60,10 @@ class Model(ABC):
         return self.layers[-1]
 
     @abstractmethod
-    def costs(self, of: Recorded, layers: Sequence[int]) -> Float[np.ndarray, "e b"]:
+    def costs(self, of: Record, layers: Sequence[int]) -> Float[np.ndarray, "e b"]:
         """Count the FLOPs of leaving at each of `layers` where the heads of all of them guess."""
 
-    def fixed_cost(self, of: Recorded, layer: int) -> Float[np.ndarray, " b"]:
+    def fixed_cost(self, of: Record, layer: int) -> Float[np.ndarray, " b"]:
         """Count the FLOPs of everybody leaving at one layer."""
         return self.costs(of, [layer])[0]
 
@@ -82,7 +82,7 @@ class RunModel(Model):
     encoder: AdaptiveEncoder
     dev_data: str = ""
 
-    def costs(self, of: Recorded, layers: Sequence[int]) -> Float[np.ndarray, "e b"]:
+    def costs(self, of: Record, layers: Sequence[int]) -> Float[np.ndarray, "e b"]:
         early = [layer for layer in layers if layer < self.last]
         rule = Confidence(layers=early) if early else Never()
         if len(layers) == len(early) == 1:
@@ -102,13 +102,13 @@ def open_model(name: str, path: str | Path, records: Path) -> RunModel:
     weights = sha256_of([run.folder / "model" / "model.safetensors"])[:8]
     stem = f"{run.name[:40]}-{weights}-{texts[:8]}"
 
-    def recorded(name: str, splits: Sequence[Any], kept: Sequence[Path]) -> Recorded:
+    def recorded(name: str, splits: Sequence[Any], kept: Sequence[Path]) -> Record:
         labels = np.concatenate([split.labels for split in splits])
         for path in (*kept, records / f"{stem}-{name}.parquet"):
-            if path.is_file() and np.array_equal((said := Recorded.read(path)).labels, labels):
+            if path.is_file() and np.array_equal((said := Record.read(path)).labels, labels):
                 return said
         title = f"{run.name}: all exits, {name}"
-        said = Recorded.joined([record(encoder, split, title=title) for split in splits])
+        said = Record.concat([record(encoder, split, title=title) for split in splits])
         records.mkdir(parents=True, exist_ok=True)
         said.to_parquet(path)
         return said

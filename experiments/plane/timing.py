@@ -24,14 +24,6 @@ import numpy as np
 
 from eat_lightning.data.split import Split
 from eat_lightning.errors import ConfigError, reported
-from eat_lightning.infer.latency import (
-    TimedCall,
-    Turns,
-    drawn_at_mean_cost,
-    keep_kernels,
-    speed_up,
-    undisturbed,
-)
 from eat_lightning.infer.precision import form_of, in_form
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
@@ -40,6 +32,14 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.trace import Trace
+from eat_lightning.record.timing import (
+    TimedCall,
+    Turns,
+    drawn_at_mean_cost,
+    keep_kernels,
+    speed_up,
+    undisturbed,
+)
 from eat_lightning.report.intervals import paired_difference
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.budgets import Fitter
@@ -157,7 +157,7 @@ def by_the_clock(
         except ConfigError as error:
             print(f"left out: {error}")
             continue
-        outcome = model.dev.under(at.exit)
+        outcome = model.dev.replay(at.exit)
         right_B = outcome.logits_BC.argmax(1) == model.dev.labels
         lengths_B, tokens_LB = model.dev.lengths, model.dev.tokens_LB
         cost_B = flops(model.encoder, at.exit, tokens_LB, outcome.depth_B, lengths_B)

@@ -37,8 +37,8 @@ def scaling(config: dict[str, Any]) -> list[ScalingRow]:
 
 
 def measured_rows(plan: ScalingSettings) -> list[ScalingRow]:
-    from eat_lightning.infer.latency import undisturbed
     from eat_lightning.model.shape import Shape
+    from eat_lightning.record.timing import undisturbed
     from experiments.scaling.measured import measured
     from experiments.scaling.points import body, rounds
 

@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 import numpy as np
 from torch.profiler import ProfilerActivity, profile
 
-from eat_lightning.infer.latency import time_interleaved
 from eat_lightning.model.flops import flops
 from eat_lightning.model.trace import Trace
 from eat_lightning.progress import bar
+from eat_lightning.record.timing import time_interleaved
 from experiments.scaling.points import PRUNED, Point
 from experiments.scaling.rows import ScalingRow
 

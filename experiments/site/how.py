@@ -19,8 +19,8 @@ import numpy as np
 
 from eat_lightning.deploy.certify.procedure._bounds import allowed
 from eat_lightning.files import replacing
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.specification import Specification
+from eat_lightning.record.record import Record
 from eat_lightning.report.study import Measured, open_study
 from experiments.site.canvas import COLORS, LEFT, RIGHT, WIDTH, Axes, Canvas
 from experiments.site.made import ROOT, Page
@@ -82,8 +82,8 @@ class Batch:
     @classmethod
     def of(cls, measured: Measured) -> Batch:
         outcome = measured.known
-        right_B = outcome.logits_BC.argmax(1) == outcome.recorded.labels
-        found = outcome.recorded.lengths[:SIZE], outcome.depth_B[:SIZE], right_B[:SIZE]
+        right_B = outcome.logits_BC.argmax(1) == measured.record.labels
+        found = measured.record.lengths[:SIZE], outcome.depth_B[:SIZE], right_B[:SIZE]
         order_B = np.lexsort((found[0], found[1]))[::-1]
         return cls(*(each[order_B] for each in found))
 
@@ -97,7 +97,7 @@ class Batch:
 
 
 def packing() -> Picture:
-    lengths = at_budget(BUDGET).known.recorded.lengths[:8]
+    lengths = at_budget(BUDGET).record.lengths[:8]
     longest, rows = int(lengths.max()), int(lengths.sum())
     unit = (WIDTH - 20) / longest
     wasted = 100 * (1 - rows / (longest * len(lengths)))
@@ -182,7 +182,7 @@ def heads() -> Picture:
                 shade = "blue" if leaves else "pale" if layer < depth else "paper"
                 c.box(10 + column * layer, y, column - 2, 26, shade)
                 if layer <= depth:
-                    sure = confidence(outcome.recorded.guesses[layer][example])
+                    sure = confidence(measured.record.guesses[layer][example])
                     x = 9 + column * (layer + 0.5)
                     c.text(x, y + 17, f"{int(sure)}", "paper" if leaves else "ink", "middle")
         for layer in range(NUM_LAYERS + 1):
@@ -209,7 +209,7 @@ def confidence(logits_C: np.ndarray) -> float:
 def same(measured: Measured) -> float:
     """The share (%) of answers that stay what full depth says."""
     outcome = measured.known
-    full_B = outcome.recorded.guesses[NUM_LAYERS].argmax(1)
+    full_B = measured.record.guesses[NUM_LAYERS].argmax(1)
     return float(100 * (outcome.logits_BC.argmax(1) == full_B).mean())
 
 
@@ -241,7 +241,7 @@ def dial_picture() -> Picture:
 
 
 def certificate() -> Picture:
-    recorded = Recorded.read(CERTIFIED)
+    recorded = Record.read(CERTIFIED)
     full_B = recorded.guesses[NUM_LAYERS].argmax(1)
     most = allowed(len(recorded), LEVEL, 1 - CONFIDENCE)
     changed = [changed_answers(recorded, m.row.exit, full_B) for m in reversed(dial())]
@@ -276,8 +276,8 @@ def certificate() -> Picture:
     )
 
 
-def changed_answers(recorded: Recorded, exit: Specification, full_B: np.ndarray) -> int:
-    return int((recorded.under(exit.build()).logits_BC.argmax(1) != full_B).sum())
+def changed_answers(recorded: Record, exit: Specification, full_B: np.ndarray) -> int:
+    return int((recorded.replay(exit.build()).logits_BC.argmax(1) != full_B).sum())
 
 
 def beside() -> Picture:

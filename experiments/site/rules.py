@@ -20,7 +20,7 @@ def leaving(kind: str) -> how.Picture | None:
     if kind in OTHERS or cls.observe is not ExitRule.observe or SINGLE not in cls.kinds:
         return None
     rule = build("exit", {"kind": kind, "layers": tuple(range(how.NUM_LAYERS))})
-    depth_B = how.at_budget(how.BUDGET).known.recorded.under(rule).depth_B
+    depth_B = how.at_budget(how.BUDGET).record.replay(rule).depth_B
     shares = 100 * np.bincount(depth_B, minlength=how.NUM_LAYERS + 1) / len(depth_B)
 
     def draw(c: Canvas) -> None:

@@ -11,7 +11,7 @@ from eat_lightning.deploy.adapt.demand import EVERY, Count, Demand
 from eat_lightning.deploy.adapt.forms import Form
 from eat_lightning.deploy.adapt.same_answer import SameAnswer
 from eat_lightning.deploy.adapt.search import AdaptCandidate, Search
-from eat_lightning.deploy.adapt.work import Passed
+from eat_lightning.model.trace import Trace
 
 
 @pytest.mark.parametrize(
@@ -43,9 +43,9 @@ class HandMade(Search):
     def drawn(self, candidate: AdaptCandidate, part: str) -> np.ndarray:
         return self.random.random(len(self.splits[part])) < candidate.depth  # the rate
 
-    def passed(self, candidate: AdaptCandidate, part: str) -> Passed:
+    def trace(self, candidate: AdaptCandidate, part: str) -> Trace:
         changed_N = self.drawn(candidate, part)
-        return Passed(np.stack([~changed_N, changed_N], 1).astype(float), changed_N)
+        return Trace(np.stack([~changed_N, changed_N], 1).astype(float), changed_N)
 
 
 def made(rates: list[float], demand: Demand, seed: int) -> tuple[HandMade, list[AdaptCandidate]]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from studies import claim_in, keep, line_of, make_recorded, make_row
 
-from eat_lightning.infer.recorded import Recorded
+from eat_lightning.record.record import Record
 from eat_lightning.report.claim import Claim
 from eat_lightning.report.table import Table
 from eat_lightning.runs.row import write
@@ -24,7 +24,7 @@ WHOLE = [[1, 1, 1, 0, 0, 0], [0, 1, 1, 1, 0, 0]]
 GONE = [[1, 1, 0, 0, 0, 0], [1, 1, 1, 0, 0, 0]]
 
 
-def recorded_of(right: list[list[int]], share: float = 1.0) -> Recorded:
+def recorded_of(right: list[list[int]], share: float = 1.0) -> Record:
     """Two layers; a share of the tokens enters the second."""
     tokens_LB = np.stack([LENGTHS, (share * LENGTHS).astype(int)])
     return replace(make_recorded(right, [1, 2]), lengths=LENGTHS, tokens_LB=tokens_LB)

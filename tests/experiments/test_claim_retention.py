@@ -8,8 +8,8 @@ import numpy as np
 import yaml
 from studies import EAT, claim_in, keep, make_row
 
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.specification import build
+from eat_lightning.record.record import Record
 from eat_lightning.report.claim import Claim
 from eat_lightning.report.table import Table
 
@@ -21,15 +21,13 @@ WHOLE = [last / first for first, _, last in TOKENS]
 SURE = [1, 0, 1, 0, 1, 0, 1, 0]  # who leaves at layer 4
 
 
-def recorded() -> Recorded:
+def recorded() -> Record:
     sure, unsure = np.log([0.05, 0.95]), np.log([0.45, 0.55])
     early = np.array([sure if is_sure else unsure for is_sure in SURE], np.float32)
     first, middle, last = np.array(TOKENS).T
     tokens_LB = np.stack([first, first, middle, middle, last, last])
     labels = np.ones(len(TOKENS), np.int64)
-    return Recorded(
-        labels, first, {4: early, 6: early}, tokens_LB, build("exit", {"kind": "never"})
-    )
+    return Record(labels, first, {4: early, 6: early}, tokens_LB, build("exit", {"kind": "never"}))
 
 
 def run_of(folder: Path) -> Path:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from studies import EAT, keep, make_recorded, make_row
 
-from eat_lightning.measure.gain import Answers, Judged, mean_gains
+from eat_lightning.measure.gain import Judged, mean_gains
+from eat_lightning.model.trace import Trace
 from eat_lightning.report.baselines import Entry
 from eat_lightning.report.study import open_study
 
@@ -44,10 +45,14 @@ def entry(folder: Path) -> Entry:
     return Entry(study, point)
 
 
+def answers(class_B: np.ndarray, flops_B: np.ndarray) -> Trace:
+    return Trace(np.eye(2)[class_B], np.zeros(len(class_B), int), flops_B=flops_B)
+
+
 def by_hand(seed: int) -> Judged:
     at_4, at_6 = map(np.array, SEEDS[seed])
-    fixed = [Answers(at_4, np.full(4, 40.0)), Answers(at_6, np.full(4, 60.0))]
-    rule = Answers(at_4 | at_6, np.where(at_4, 40.0, 60.0))
+    fixed = [answers(at_4, np.full(4, 40.0)), answers(at_6, np.full(4, 60.0))]
+    rule = answers(at_4 | at_6, np.where(at_4, 40.0, 60.0))
     return Judged([rule], fixed, np.ones(4, np.int64))
 
 

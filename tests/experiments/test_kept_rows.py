@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from eat_lightning.files import as_dict
-from eat_lightning.infer.recorded import Recorded
+from eat_lightning.record.record import Record
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.row import Row
 from experiments.adapt.chosen import ChosenRow
@@ -87,6 +87,6 @@ def test_kept_examples_are_as_many_as_their_row_says():
         sizes = {row.get("examples", ""): row.get("num_examples") for row in rows}
         for name, num_examples in sizes.items():
             file = path.parent / name
-            if name and len(Recorded.read(file)) != num_examples:
+            if name and len(Record.read(file)) != num_examples:
                 wrong.append(name_of(file))
     assert wrong == []

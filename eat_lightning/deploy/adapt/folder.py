@@ -19,12 +19,12 @@ from eat_lightning.deploy.adapt.plan import AdaptSettings
 from eat_lightning.deploy.adapt.search import AdaptCandidate
 from eat_lightning.deploy.adapt.static_graph import write_static_graph
 from eat_lightning.deploy.adapt.texts import Texts
-from eat_lightning.deploy.adapt.work import Passed
 from eat_lightning.engines.adapted import GRAPHS, SMALL, AboutAdapted, digests, versions
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.folder_swap import folder_swap
 from eat_lightning.export.plan import package_faults
 from eat_lightning.files import write_text
+from eat_lightning.model.trace import Trace
 from eat_lightning.runs.card import front_matter
 from eat_lightning.runs.run import processor
 from eat_lightning.weights.exits import save_exits
@@ -71,10 +71,10 @@ class AdaptResult:
         return min(certified, key=self.ms)
 
     @property
-    def passed(self) -> Passed:
+    def trace(self) -> Trace:
         """The answers of the chosen candidate to the texts of the certificate."""
-        assert self.chosen.passed is not None
-        return self.chosen.passed
+        assert self.chosen.trace is not None
+        return self.chosen.trace
 
     def ms(self, candidate: AdaptCandidate) -> float:
         return candidate.ms[str(self.plan.batch)]
@@ -116,7 +116,7 @@ class AdaptResult:
         """Say which classes changed into which, on the texts of the certificate; empty where none
         did, or where a text has not one class."""
         found = self.original.same.class_changes(
-            self.original_answers["certify"], self.passed.logits_NC
+            self.original_answers["certify"], self.trace.logits_BC
         )
         if not found:
             return ""

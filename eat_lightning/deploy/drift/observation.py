@@ -15,15 +15,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import softmax
 
 from eat_lightning.model.trace import Trace
-
-if TYPE_CHECKING:
-    from eat_lightning.infer.recorded import Outcome
 
 PLACES = 520  # of every feature's grid; what lies beyond shares the last one
 
@@ -58,9 +54,9 @@ class Observation:
 FEATURES = tuple(field.name for field in fields(Observation))
 
 
-def observations(trace: Trace | Outcome) -> list[Observation]:
+def observations(trace: Trace) -> list[Observation]:
     """Return the observations of examples, by what the exits made of them, or would have made."""
-    exits: Any = getattr(trace, "would", None) or trace
+    exits = trace.would or trace
     values = (
         softmax(exits.logits_BC, axis=-1).max(-1).tolist(),
         exits.depth_B.tolist(),

@@ -1,0 +1,1 @@
+"""What every head of a model said, its replay under any rule, the dial fitted on it, and timing."""
