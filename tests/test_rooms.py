@@ -12,20 +12,10 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "eat_lightning"
 ROOMS = [  # from the ground up; a room knows only those before it
     *("errors", "validation", "files", "user_modules", "progress"),
-    *("answer_kind", "text_io", "long_texts", "config", "machine"),
+    *("answer_kind", "config", "machine"),
     *("process", "overrides", "composing", "cli"),
-    *(
-        "model",
-        "methods",
-        "weights",
-        "data",
-        "infer",
-        "record",
-        "runs",
-        "track",
-        "export",
-        "engines",
-    ),
+    *("model", "text_io", "long_texts", "methods", "weights", "data"),
+    *("record", "infer", "runs", "track", "export", "engines"),
     *("measure", "report", "train", "new"),
     *("deploy.predict", "deploy.score", "deploy.certify", "deploy.drift", "deploy.serve"),
     "deploy.adapt",

@@ -231,7 +231,7 @@ def certificate() -> Picture:
     recorded, points = held_out(), dial()[::-1]  # from strict to lax
     full_B = recorded.guesses[NUM_LAYERS].argmax(1)
     most = allowed(len(recorded), LEVEL, 1 - CONFIDENCE)
-    replayed = [recorded.under(m.row.exit.build()) for m in points]
+    replayed = [recorded.replay(m.row.exit.build()) for m in points]
     changed = [int((outcome.logits_BC.argmax(1) != full_B).sum()) for outcome in replayed]
     passed = int(np.cumprod([n <= most for n in changed]).sum())
     column = (RIGHT - LEFT) / len(changed)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import cache
 
 from docs.site.made import ROOT
-from eat_lightning.infer.recorded import Recorded
+from eat_lightning.record.record import Record
 from eat_lightning.report.study import Measured, open_study
 
 FOLDER = ROOT / "docs/figures/run"
@@ -46,9 +46,9 @@ def at_depth(layer: int) -> Measured:
 
 
 @cache
-def held_out() -> Recorded:
+def held_out() -> Record:
     """The examples that nothing but the certificate has seen."""
-    return Recorded.read(FOLDER / "certificate.parquet")
+    return Record.read(FOLDER / "certificate.parquet")
 
 
 def accuracy(point: Measured) -> float:

@@ -1,1 +1,1 @@
-"""Recorded passes and what is made of them: points in order, claims about them, certificates."""
+"""Every head's guesses, their replay under any point, the dial fitted on them, claims and timing."""

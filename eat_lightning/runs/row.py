@@ -308,17 +308,17 @@ def write(path: Path | str, rows: Iterable[Row]) -> None:
 
 
 def row_of(
-    run: Any, encoder: Any, recorded: Any, exit: Any = None, split: str = "validation", **more: Any
+    run: Any, encoder: Any, record: Any, exit: Any = None, split: str = "validation", **more: Any
 ) -> Row:
-    """Make the row of an encoder's recorded pass under an exit rule, not yet timed.
+    """Make the row of an encoder's record under an exit rule, not yet timed.
 
     Args:
-        exit: the rule; None: the recorded one.
+        exit: the rule; None: the record's.
         more: fields of `Row` that differ, such as `baseline`.
     """
-    exit = recorded.exit if exit is None else exit
+    exit = record.exit if exit is None else exit
     made = methods_of(encoder, exit)
-    found = outcome_of(run.task, encoder, recorded, exit)
+    found = outcome_of(run.task, encoder, record, exit)
     fields: dict[str, Any] = described(run) | {"split": split} | made | found | more
     return Row(**fields)
 
@@ -341,26 +341,25 @@ def methods_of(encoder: Any, exit: Any) -> dict[str, Any]:
     }
 
 
-def outcome_of(task: Any, encoder: Any, recorded: Any, exit: Any) -> dict[str, Any]:
+def outcome_of(task: Any, encoder: Any, record: Any, exit: Any) -> dict[str, Any]:
     """Return the fields of a row that an exit rule gives on the examples: score, depth, tokens and
     FLOPs."""
-    from eat_lightning.infer.record import score
-    from eat_lightning.infer.recorded_texts import flops_of, static_flops_of
+    from eat_lightning.record.flops import counted, static_flops_of
+    from eat_lightning.record.passes import score
 
-    outcome, labels = recorded.under(exit), recorded.labels
-    flops_B = flops_of(encoder, exit, outcome)
+    trace, labels = counted(encoder, record, exit), record.targets
     return {
-        "data": recorded.data,
-        "num_examples": len(recorded),
-        "depth": float(outcome.depth_B.mean()),
-        "retention": float(outcome.retention_B.mean()),
-        "token_layers": float(outcome.token_layers_B.mean()),
-        "exit_shares": {str(k): share for k, share in outcome.exit_shares.items()},
-        "exit_reasons": outcome.exit_reasons,
-        "flops": float(flops_B.mean()),
-        "flops_ratio": float(flops_B.mean() / static_flops_of(encoder, recorded).mean()),
-        **by_class(recorded.kind, task.labels, outcome.logits_BC, labels),
-        **score(task, outcome.logits_BC, labels),
+        "data": record.data,
+        "num_examples": len(record),
+        "depth": float(trace.depth_B.mean()),
+        "retention": float(trace.retention_B.mean()),
+        "token_layers": float(record.token_layers_B(trace).mean()),
+        "exit_shares": {str(k): share for k, share in trace.exit_shares.items()},
+        "exit_reasons": trace.exit_reasons,
+        "flops": float(trace.flops_B.mean()),
+        "flops_ratio": float(trace.flops_B.mean() / static_flops_of(encoder, record).mean()),
+        **by_class(record.kind, task.labels, trace.logits_BC, labels),
+        **score(task, trace.logits_BC, labels),
     }
 
 

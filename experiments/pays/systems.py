@@ -15,10 +15,10 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float, Int
 
-from eat_lightning.infer.dial_fit import ExitCosts, fit_dial
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.model.contracts import at_point
+from eat_lightning.record.dial_fit import ExitCosts, fit_dial
+from eat_lightning.record.record import Record
 from eat_lightning.weights.dial import Budget, Dial, DialPoint
 
 from .models import Model
@@ -73,7 +73,7 @@ class Part:
 class Joined:
     """Parts in a row as one encoder on one split. cost_EB: FLOPs of leaving at each layer."""
 
-    recorded: Recorded
+    recorded: Record
     cost_EB: Float[np.ndarray, "e b"]
 
     @classmethod
@@ -89,11 +89,11 @@ class Joined:
         first = getattr(parts[0].model, split)
         tokens_LB = np.tile(first.lengths, (len(costs), 1))
         rule = Confidence(layers=[*range(1, len(costs))])
-        recorded = Recorded(first.labels, first.lengths, guesses, tokens_LB, rule)
+        recorded = Record(first.labels, first.lengths, guesses, tokens_LB, rule)
         return cls(recorded, np.stack(costs))
 
     def at(self, point: DialPoint, setting: str, asked: float | None = None) -> Judged:
-        outcome = self.recorded.under(at_point(self.recorded.exit, point.exit))
+        outcome = self.recorded.replay(at_point(self.recorded.exit, point.exit))
         cost_B = self.cost_EB[outcome.depth_B - 1, np.arange(len(self.recorded))]
         return Judged(setting, cost_B, outcome.logits_BC.argmax(1), asked)
 
