@@ -58,6 +58,5 @@ def accuracy(point: Measured) -> float:
 
 def agreement(point: Measured) -> float:
     """Percent of the answers that equal those of full depth."""
-    outcome = point.known
-    full_B = outcome.recorded.guesses[NUM_LAYERS].argmax(1)
-    return float(100 * (outcome.logits_BC.argmax(1) == full_B).mean())
+    full_B = point.record.guesses[NUM_LAYERS].argmax(1)
+    return float(100 * (point.known.logits_BC.argmax(1) == full_B).mean())

@@ -17,7 +17,6 @@ from typing import Any
 
 from eat_lightning.data.calibration import FITTED_ON
 from eat_lightning.errors import ConfigError, Faults
-from eat_lightning.infer.precision import PLAIN
 from eat_lightning.machine import processor
 from eat_lightning.model.contracts import ExitRule, at_point, overrides, point_of
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -46,6 +45,7 @@ from eat_lightning.weights.dial import (
     find,
     path_of,
 )
+from eat_lightning.weights.precision import PLAIN
 
 INSTEAD = "a budget that is a share, such as 0.5"
 

@@ -15,7 +15,6 @@ from pydantic.dataclasses import dataclass
 
 from eat_lightning.answer_kind import Metric
 from eat_lightning.files import as_dict
-from eat_lightning.infer.precision import PLAIN
 from eat_lightning.model.contracts import point_of
 from eat_lightning.model.specification import Specification, class_of, in_slot, specs_by_slot
 from eat_lightning.runs import jsonl
@@ -31,6 +30,7 @@ from eat_lightning.validation import (
     each,
     raise_faults,
 )
+from eat_lightning.weights.precision import PLAIN
 
 Correlation = Annotated[float, Field(ge=-1, le=1)]
 
@@ -86,7 +86,7 @@ class Row:
     baseline: "", "own static" (the same weights dense / none / never), "fixed depth" (the same
     weights with everybody leaving at one layer) or "hugging face".
     kernels: "ours", "hf_eager" (transformers in PyTorch's eager mode, padded), or graphs' "onnx"
-    and "openvino". form: of the weights, see `infer.precision`; logits differ in their last bits
+    and "openvino". form: of the weights, see `weights.precision`; logits differ in their last bits
     between forms, and times by much. Hugging Face's model runs plain, as people call it.
 
     head: what guesses at each exit (where they are say the keys of `temperature`); None in rows
