@@ -45,22 +45,22 @@ class Kept:
 
     Args:
         original_NC: transformers' logits.
-        recorded: guesses of our heads, by dtype.
+        records: guesses of our heads, by dtype.
     """
 
     same: SameAnswer
     encoder: AdaptiveEncoder
     original_NC: np.ndarray
-    recorded: Mapping[str, Record]
+    records: Mapping[str, Record]
 
-    def outcome(self, candidate: AdaptCandidate, rows_N: np.ndarray) -> Trace:
+    def trace(self, candidate: AdaptCandidate, rows_N: np.ndarray) -> Trace:
         rule: Any = Never()
         if candidate.point is not None:
             rule = at_point(self.encoder.exit, candidate.point)
-        return self.recorded[candidate.form.dtype].take(rows_N).replay(rule)
+        return self.records[candidate.form.dtype].take(rows_N).replay(rule)
 
     def changed(self, candidate: AdaptCandidate, rows_N: np.ndarray) -> np.ndarray:
-        logits_NC = self.outcome(candidate, rows_N).logits_BC
+        logits_NC = self.trace(candidate, rows_N).logits_BC
         return self.same.changed(self.original_NC[rows_N], logits_NC)
 
 
@@ -86,10 +86,10 @@ class Redraw(Search):
     rows: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def trace(self, candidate: AdaptCandidate, part: str) -> Trace:
-        return self.kept.outcome(candidate, self.rows[part])
+        return self.kept.trace(candidate, self.rows[part])
 
     def record(self, dtype: str) -> Record:
-        return self.kept.recorded[dtype].take(self.rows["select"])
+        return self.kept.records[dtype].take(self.rows["select"])
 
     def time(self, name: str, candidates: Any, most: Any = None) -> None:
         last = self.forms.num_layers
@@ -143,15 +143,15 @@ def passes(folder: Path, task: str, settings: Any, learn: int, num_kept: int) ->
     work = Work.open(folder / "answers", {"task": task, "learn": learn, "kept": num_kept})
     splits = splits_of(texts, parts, original, work.folder)
     theirs = deployed_original(original)
-    answers = work.passed("original kept", splits["kept"], theirs.answers).logits_NC
+    answers = work.trace("original kept", splits["kept"], theirs.answers).logits_BC
     encoder = original.encoder(len(texts.columns))
     config = yaml.safe_load(Path(CONFIG_DIR, "adapt.yaml").read_text("utf-8"))
     heads = parsed(OnePassSettings, config["heads"])
     learn_exits(encoder, splits, heads, work.folder, config["least_steps"])
     run = scratch_run(work.folder / "run", original, encoder, texts.columns)
     forms = Forms(original, encoder, run, 1)
-    recorded = {dtype: forms.recorded(dtype, splits["kept"]) for dtype in DTYPES}
-    return Kept(original.same, encoder, answers, recorded)
+    records = {dtype: forms.record(dtype, splits["kept"]) for dtype in DTYPES}
+    return Kept(original.same, encoder, answers, records)
 
 
 def redrawn(

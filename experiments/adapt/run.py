@@ -127,10 +127,10 @@ def fresh_changes(made: Any, original: Original, path: Path, columns: list[str])
     theirs, changed_N = deployed_original(original), np.zeros(len(texts), bool)
     for start in shown(range(0, len(texts), 32), "fresh texts"):
         rows_B = np.arange(start, min(start + 32, len(texts)))
-        wanted_BC = theirs.answers(split.batch(rows_B)).logits_NC
-        for left in made.backend.stream([list(texts.rows[i]) for i in rows_B]):
-            pair = wanted_BC[left.places], left.trace.logits_BC
-            changed_N[rows_B[left.places]] = original.same.changed(*pair)
+        wanted_BC = theirs.answers(split.batch(rows_B)).logits_BC
+        for trace in made.backend.stream([list(texts.rows[i]) for i in rows_B]):
+            pair = wanted_BC[trace.rows_B], trace.logits_BC
+            changed_N[rows_B[trace.rows_B]] = original.same.changed(*pair)
     return changed_N
 
 

@@ -55,7 +55,7 @@ def results_of(study: Study) -> list[Result]:
 
 
 def with_kinds(m: Measured) -> bool:
-    return not m.row.baseline and m.outcome is not None and m.outcome.recorded.origins is not None
+    return not m.row.baseline and m.outcome is not None and m.record.origins is not None
 
 
 def is_shown(m: Measured, chosen: set[str]) -> bool:
@@ -64,15 +64,15 @@ def is_shown(m: Measured, chosen: set[str]) -> bool:
 
 def files_of(m: Measured) -> Iterator[Result]:
     """One result for all files of a split, and one for each kind."""
-    outcome, kinds_B = m.known, np.array(m.known.recorded.origins)
-    answers_B, labels_B = outcome.logits_BC.argmax(1), outcome.recorded.labels
+    trace, kinds_B = m.known, np.array(m.record.origins)
+    answers_B, labels_B = trace.logits_BC.argmax(1), m.record.labels
     kinds = list(np.unique(kinds_B))
     for kind in [*(["all"] if m.row.split == "validation" else []), *map(str, kinds)]:
         here = (kinds_B == kind) | (kind == "all")
         values: dict[str, Any] = {"n": int(here.sum())}
         values["right"] = int((answers_B == labels_B)[here].sum())
         values["deep"] = int((answers_B != LABELS.index(MATCHING))[here].sum())
-        values["depth"] = float(outcome.depth_B[here].mean())
+        values["depth"] = float(trace.depth_B[here].mean())
         if kind == "all":
             values["flops_ratio"] = m.row.flops_ratio
         gate = f"{m.row.model}, {setting_of(m)}"

@@ -11,6 +11,7 @@ Shapes: Q lists, N candidates of each, B = Q N, D depths (the last: all layers).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -26,18 +27,17 @@ from eat_lightning.deploy.adapt.run import splits_of
 from eat_lightning.deploy.adapt.texts import Texts
 from eat_lightning.engines.adapted import in_kernels
 from eat_lightning.engines.reranker import COLUMNS
-from eat_lightning.infer.rerank import Reranked
 from eat_lightning.measure.list_strategies import (
     FULL,
     Cut,
-    ListSet,
-    ModelScores,
-    Ran,
+    DepthCosts,
+    ListBench,
     Scheduled,
     Strategy,
 )
 from eat_lightning.measure.lists import SHARES, best
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.trace import Trace
 from eat_lightning.record.passes import record
 from eat_lightning.report.intervals import paired_difference
 from eat_lightning.report.result import Result
@@ -95,49 +95,52 @@ def split_lists(parts: Mapping[str, Lists], original: Original, folder: Path) ->
     return splits_of(texts, rows, original, folder)
 
 
-def judged(lists: Lists, split: Any, encoder: AdaptiveEncoder) -> ListSet:
+def judged(lists: Lists, split: Any, encoder: AdaptiveEncoder) -> ListBench:
     """Scores of all depths, and judgements."""
     found = record(in_kernels(encoder, DTYPE), split, title=f"{len(lists)} lists")
-    score_DB = np.stack([found.guesses[depth][:, 0] for depth in sorted(found.guesses)])
-    models = {FULL: ModelScores.of(encoder, score_DB, split.lengths)}
     list_B = np.repeat(np.arange(len(lists)), lists.grade_QN.shape[1])
-    return ListSet(list_B, split.lengths, lists.grade_QN.ravel(), models, KEEP)
+    score_B = found.guesses[encoder.shape.num_layers][:, 0]
+    found = replace(found, labels=score_B, group_B=list_B, keep=KEEP)
+    costs = DepthCosts.of(encoder, found.lengths)
+    return ListBench({FULL: found}, {FULL: costs}, lists.grade_QN.ravel())
 
 
-def rows_of(data: str, select: ListSet, test: ListSet) -> Iterator[Result]:
+def rows_of(data: str, select: ListBench, test: ListBench) -> Iterator[Result]:
     """Rows of everything that was ordered by one depth, and of each way at each cost."""
-    last = len(test.record.score_DB) - 1
+    last = len(test.records[FULL].tokens_LB)
     none_B = np.zeros(len(test.list_B), int)
-    first = Ran(Reranked(-test.place_B, none_B, test.list_B), none_B)
+    first = Trace(-test.place_B[:, None], none_B, flops_B=none_B)
     yield row_of(test, {"data": data, "way": "first stage", "asked": 0.0}, "", first, first)
     for depth in range(last + 1):
         what = {"data": data, "way": f"depth {depth}", "asked": 0.0}
-        yield row_of(test, what, "", Cut(1.0, depth).ran(test), first)
+        yield row_of(test, what, "", Cut(1.0, depth).replay(test), first)
     points: dict[str, list[Strategy]] = {
         "grid": [Cut(*point) for point in product(SHARES, range(last + 1))],
-        "schedule": [Scheduled(FULL, schedule) for schedule in chain(select.record)],
+        "schedule": [Scheduled(FULL, schedule) for schedule in chain(select.records[FULL])],
     }
     for asked in COSTS:
-        beside = best(points["grid"], select, asked).ran(test)
+        beside = best(points["grid"], select, asked).replay(test)
         for way, strategies in points.items():
             chosen = best(strategies, select, asked)
             what = {"data": data, "way": way, "asked": asked}
-            yield row_of(test, what, str(chosen), chosen.ran(test), beside)
+            yield row_of(test, what, str(chosen), chosen.replay(test), beside)
 
 
-def row_of(test: ListSet, what: dict[str, Any], point: str, ran: Ran, beside: Ran) -> Result:
+def row_of(
+    test: ListBench, what: dict[str, Any], point: str, trace: Trace, beside: Trace
+) -> Result:
     """The row of a way at one point.
 
     kept: percent of the original's ten best among the ten returned; more: minus what another way
     keeps; ndcg: of the judgements, times 100.
     """
-    kept_Q = test.kept_Q(ran)
+    kept_Q = test.kept_Q(trace)
     values = {
         "point": point,
-        "cost": test.cost(ran),
+        "cost": test.cost(trace),
         "kept": float(kept_Q.mean()),
         "more": paired_difference(kept_Q, test.kept_Q(beside)),
-        "ndcg": float(test.ndcg_Q(ran).mean()),
-        "ndcg_more": paired_difference(test.ndcg_Q(ran), test.ndcg_Q(beside)),
+        "ndcg": float(test.ndcg_Q(trace).mean()),
+        "ndcg_more": paired_difference(test.ndcg_Q(trace), test.ndcg_Q(beside)),
     }
     return Result(what, values, {"num_lists": len(kept_Q), "dtype": DTYPE, "commit": git_commit()})

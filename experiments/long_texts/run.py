@@ -35,11 +35,12 @@ from eat_lightning.deploy.adapt.exits import learn_exits
 from eat_lightning.deploy.adapt.forms import Deployed, Form, Forms, deployed_original, scratch_run
 from eat_lightning.deploy.adapt.original import Original
 from eat_lightning.deploy.adapt.search import Search
-from eat_lightning.deploy.adapt.work import Passed, Work
+from eat_lightning.deploy.adapt.work import Work
 from eat_lightning.errors import reported
 from eat_lightning.files import write_json
 from eat_lightning.long_texts import LongTexts
 from eat_lightning.methods.exit.never import Never
+from eat_lightning.model.trace import Trace
 from eat_lightning.record.claim import Claim
 from eat_lightning.record.timing import keep_kernels, time_interleaved, undisturbed
 from eat_lightning.record.windows import TextWindows
@@ -152,9 +153,9 @@ class Scan:
         return cls(original, forms, windows_of(source, original), source.labels, work)
 
     @cached_property
-    def theirs(self) -> Passed:
+    def theirs(self) -> Trace:
         """The original's answers."""
-        return self.work.passed("original", self.split, deployed_original(self.original).answers)
+        return self.work.trace("original", self.split, deployed_original(self.original).answers)
 
     def chosen(self, folder: Path, others: Source) -> list[float]:
         """Let exits learn on a part of other mails, and choose their point on the rest.
@@ -177,10 +178,9 @@ class Scan:
             splits, answers = {"select": select, "certify": self.split}, dict[str, np.ndarray]()
             given = self.forms, self.original.same, claims, splits, answers, Work(folder), 1, 1, {}
             search = Search(*given)
-            recorded = select.recorded(search.recorded(EXITS_IN.dtype))
             answers |= {
-                "select": recorded.replay(Never()).logits_BC,
-                "certify": self.theirs.logits_NC,
+                "select": search.record(EXITS_IN.dtype).replay(Never()).logits_BC,
+                "certify": self.theirs.logits_BC,
             }
             write_json(path, next(search.with_exits(EXITS_IN)).point)
         return json_of(path)
@@ -203,7 +203,7 @@ class Scan:
             values["share_of_int8"] = share(ms[name], ms[int8])
             values["share_of_static"] = share(ms[name], ms[fastest])
             if name == EXITS or (name == int8 and not about["tokens"]):
-                values |= self.counts(self.work.passed(name, self.split, form.answers))
+                values |= self.counts(self.work.trace(name, self.split, form.answers))
             where = {"num_timed": len(ms[name])} | provenance()
             made.append(Result(about | {"form": name}, values, where))
         return made
@@ -221,12 +221,12 @@ class Scan:
             took = time_interleaved(settings, REPEATS)
         return {name: took_RN.mean(0) for name, took_RN in took.items()}
 
-    def counts(self, passed: Passed) -> dict[str, Any]:
+    def counts(self, trace: Trace) -> dict[str, Any]:
         """Count what is lost of what the original finds; shares that are marked, by label."""
-        original_N, found_N = (p.logits_NC.argmax(-1) == 1 for p in (self.theirs, passed))
+        original_N, found_N = (t.logits_BC.argmax(-1) == 1 for t in (self.theirs, trace))
         found, alarmed = (float(found_N[self.labels_N == k].mean()) for k in (1, 0))
         lost = {"lost": int((original_N & ~found_N).sum()), "positives": int(original_N.sum())}
-        return lost | {"found": found, "alarmed": alarmed, "depth": float(passed.depth_N.mean())}
+        return lost | {"found": found, "alarmed": alarmed, "depth": float(trace.depth_B.mean())}
 
 
 def windows_of(source: Source, original: Original) -> TextWindows:

@@ -136,7 +136,7 @@ class Bench:
         name, shape = f"head={encoder.head['kind']}", encoder.shape
         return cls(name, layers, shape.num_layers, shape.hidden_size, shuffled, parts)
 
-    def recorded(self, heads: nn.Module, texts: Texts) -> Record:
+    def record(self, heads: nn.Module, texts: Texts) -> Record:
         """Guesses of early exits and of full depth, whose answers are the labels."""
         rows = np.split(np.arange(len(texts)), range(1024, len(texts), 1024))
         with torch.inference_mode():
@@ -147,8 +147,8 @@ class Bench:
 
     def leaving(self, heads: nn.Module, wanted: Budget) -> np.ndarray:
         """The layer at which each text of train leaves, under the cut's dial."""
-        dial = dial_of(Record.joined([self.recorded(heads, part) for part in self.parts]))
-        return depths(self.recorded(heads, self.train), dial, wanted)[0]
+        dial = dial_of(Record.concat([self.record(heads, part) for part in self.parts]))
+        return depths(self.record(heads, self.train), dial, wanted)[0]
 
     def variants(self, plain: nn.Module) -> Iterator[tuple[str, int, nn.Module]]:
         """Heads of the same features as the plain ones, with their number of texts."""
@@ -182,8 +182,8 @@ def dial_of(said: Record) -> Dial:
 
 def depths(said: Record, dial: Dial, wanted: Budget) -> tuple[np.ndarray, np.ndarray]:
     """Layers run by each example, and if its answer is full depth's."""
-    outcome = said.replay(at_point(said.exit, dial.at(wanted).exit))
-    return outcome.depth_B, outcome.logits_BC.argmax(1) == said.labels
+    trace = said.replay(at_point(said.exit, dial.at(wanted).exit))
+    return trace.depth_B, trace.logits_BC.argmax(1) == said.labels
 
 
 def kept_at(parts: Sequence[Record], wanted: Budget) -> tuple[np.ndarray, np.ndarray]:
@@ -204,7 +204,7 @@ def tried(name: str, folders: Sequence[str], texts: int) -> Iterator[Result]:
     variants += [(of.head, len(of.train), of, trained(of.train, of.hidden)) for of in others]
     base_KB = np.zeros(0)
     for variant, count, of, heads in variants:
-        parts = [of.recorded(heads, part) for part in of.parts]
+        parts = [of.record(heads, part) for part in of.parts]
         kept_KB = np.stack([kept_at(parts, Budget(budget))[1] for budget in BUDGETS])
         base_KB = base_KB if base_KB.size else kept_KB
         yield result_of({"run": name, "variant": variant, "texts": count}, parts, kept_KB, base_KB)

@@ -191,11 +191,11 @@ class Confidence:
 
 def replayed(measured: Any, with_temperatures: bool) -> tuple[float, float]:
     """Accuracy in percent and depth of a recorded pass under its rule."""
-    recorded = measured.known.recorded
+    record = measured.record
     if not with_temperatures:
         own = measured.row.temperature
-        guesses = {k: guess * own[str(k)] for k, guess in recorded.guesses.items()}
-        recorded = replace(recorded, guesses=guesses)
-    outcome = recorded.replay(measured.row.exit.build())
-    right_B = outcome.logits_BC.argmax(1) == recorded.labels
-    return 100 * float(np.mean(right_B)), float(outcome.depth_B.mean())
+        guesses = {k: guess * own[str(k)] for k, guess in record.guesses.items()}
+        record = replace(record, guesses=guesses)
+    trace = record.replay(measured.row.exit.build())
+    right_B = trace.logits_BC.argmax(1) == record.labels
+    return 100 * float(np.mean(right_B)), float(trace.depth_B.mean())

@@ -163,7 +163,7 @@ class Cell:
     @property
     def thirds(self) -> list[np.ndarray]:
         """The examples by length: short, middle, long."""
-        lengths_B = self.off.point.members[0].known.recorded.lengths
+        lengths_B = self.off.point.members[0].record.lengths
         low, high = np.quantile(lengths_B, [1 / 3, 2 / 3])
         return [lengths_B <= low, (lengths_B > low) & (lengths_B <= high), lengths_B > high]
 
@@ -231,7 +231,7 @@ def layer_costs(study: Study, m: Measured) -> np.ndarray:
     """FLOPs of each layer for each example, L x B: the counted means of fixed depths, whose
     differences are the layers', spread over the examples as the tokens that enter."""
     fixed = [other.row for other in fixed_beside(study, m)]
-    tokens_LB = m.known.recorded.tokens_LB
+    tokens_LB = m.record.tokens_LB
     if not fixed:  # a layer costs as its tokens
         return tokens_LB.astype(float)
     flops = {0: 0.0} | {row.exit.arguments["layer"]: row.flops for row in fixed}

@@ -250,7 +250,7 @@ def retention_figure(tasks: Tasks) -> Figure:
 
 
 def draw_kept(left: Any, right: Any, task: str, kept: Kept, color: str) -> None:
-    tokens_LB, e = kept.found.recorded[0].tokens_LB, kept.examples
+    tokens_LB, e = kept.found.records[0].tokens_LB, kept.examples
     shares_L = (tokens_LB / tokens_LB[0]).mean(1)
     look: dict[str, Any] = {"color": color, "marker": "o", "markersize": 4}
     left.plot(range(1, len(shares_L) + 1), shares_L, ds="steps-mid", label=task, **look)

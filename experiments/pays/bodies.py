@@ -7,12 +7,13 @@ Shapes: B examples, S seeds.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
-from eat_lightning.measure.gain import FIELDS, Answers, Judged, mean_gains
+from eat_lightning.measure.gain import FIELDS, Judged, mean_gains
+from eat_lightning.model.trace import Trace
 from eat_lightning.record.record import Record
 from eat_lightning.report.baselines import fixed_beside
 from eat_lightning.report.difference import Difference, difference
@@ -94,10 +95,10 @@ class Body:
 
     def judged(self, seed: int) -> Judged:
         exits = [self.at(asked, [seed]).members[0] for asked in ASKED]
-        recorded = exits[0].known.recorded
-        fixed = [answers_at(m.row, recorded) for m in fixed_beside(self.study, exits[0])]
-        about = recorded.labels, "accuracy", recorded.group_B, recorded.num_classes
-        return Judged([*map(answers_of, exits)], fixed, *about)
+        record = exits[0].record
+        fixed = [at_fixed(m.row, record) for m in fixed_beside(self.study, exits[0])]
+        about = record.labels, "accuracy", record.cluster_B, record.num_classes
+        return Judged([*map(with_flops, exits)], fixed, *about)
 
     def students(self, seed: int) -> list[Measured]:
         """Static models of half the layers that the tuned model of this seed taught."""
@@ -139,17 +140,20 @@ def answers(measured: Measured) -> np.ndarray:
     return measured.known.logits_BC.argmax(1)
 
 
-def answers_of(measured: Measured) -> Answers:
-    """Each example's answer and its FLOPs, spread as its tokens in the layers that it ran."""
+def with_flops(measured: Measured) -> Trace:
+    """What happened to each example, with its FLOPs, spread as its tokens in the layers that it
+    ran."""
     tokens_B = measured.known.tokens_LB.sum(0)
-    return Answers(answers(measured), measured.row.flops * tokens_B / tokens_B.mean())
+    flops_B = measured.row.flops * tokens_B / tokens_B.mean()
+    return replace(measured.known, flops_B=flops_B)
 
 
-def answers_at(fixed: Row, recorded: Record) -> Answers:
+def at_fixed(fixed: Row, record: Record) -> Trace:
     """The same where all leave at one layer, which may be the embedding: FLOPs are spread as the
     lengths."""
-    class_B = recorded.guesses[int(fixed.depth)].argmax(1)
-    return Answers(class_B, fixed.flops * recorded.lengths / recorded.lengths.mean())
+    depth, lengths_B = int(fixed.depth), record.lengths
+    flops_B = fixed.flops * lengths_B / lengths_B.mean()
+    return Trace(record.guesses[depth], np.full(len(lengths_B), depth), flops_B=flops_B)
 
 
 def gain_of(fields: dict[str, float]) -> Gain:

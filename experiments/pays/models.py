@@ -79,7 +79,7 @@ def open_model(name: str, path: str, records: Path) -> Model:
     encoder, _ = run.model()
     data, weights = run.data(), sha256_of([run.folder / "model" / "model.safetensors"])
 
-    def recorded(*parts: str) -> Record:
+    def record_of(*parts: str) -> Record:
         splits = [data.split(part) for part in parts]
         texts = hashlib.sha256("".join(split.source.digest for split in splits).encode())
         file = records / f"{run.name[:40]}-{weights[:8]}-{texts.hexdigest()[:8]}.parquet"
@@ -87,9 +87,9 @@ def open_model(name: str, path: str, records: Path) -> Model:
             title = f"{run.name}: all exits, {' and '.join(parts)}"
             records.mkdir(parents=True, exist_ok=True)
             passes = [record(encoder, split, title=title) for split in splits]
-            Record.joined(passes).to_parquet(file)
+            Record.concat(passes).to_parquet(file)
         return Record.read(file)
 
     digests = [data.split(part).source.digest for part in (*FITTED_ON, "validation")]
     texts = hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
-    return Model(name, run, encoder, recorded(*FITTED_ON), recorded("validation"), texts)
+    return Model(name, run, encoder, record_of(*FITTED_ON), record_of("validation"), texts)

@@ -139,7 +139,7 @@ def answers(measured: Measured) -> np.ndarray:
 
 
 def right(measured: Measured) -> np.ndarray:
-    return answers(measured) == measured.known.recorded.labels
+    return answers(measured) == measured.record.labels
 
 
 def difference(one: Measured, other: Measured) -> Interval:

@@ -73,29 +73,29 @@ class Part:
 class Joined:
     """Parts in a row as one encoder on one split. cost_EB: FLOPs of leaving at each layer."""
 
-    recorded: Record
+    record: Record
     cost_EB: Float[np.ndarray, "e b"]
 
     @classmethod
     def of(cls, parts: Sequence[Part], split: str) -> Joined:
         guesses, costs, before_B = {}, [], np.zeros(())
         for part in parts:
-            recorded = getattr(part.model, split)
-            cost_EB = before_B + part.model.costs(recorded, part.layers)
+            record = getattr(part.model, split)
+            cost_EB = before_B + part.model.costs(record, part.layers)
             for layer, cost_B in zip(part.layers, cost_EB, strict=True):
                 costs.append(cost_B)
-                guesses[len(costs)] = recorded.guesses[layer]
+                guesses[len(costs)] = record.guesses[layer]
             before_B = costs[-1]
         first = getattr(parts[0].model, split)
         tokens_LB = np.tile(first.lengths, (len(costs), 1))
         rule = Confidence(layers=[*range(1, len(costs))])
-        recorded = Record(first.labels, first.lengths, guesses, tokens_LB, rule)
-        return cls(recorded, np.stack(costs))
+        record = Record(first.labels, first.lengths, guesses, tokens_LB, rule)
+        return cls(record, np.stack(costs))
 
     def at(self, point: DialPoint, setting: str, asked: float | None = None) -> Judged:
-        outcome = self.recorded.replay(at_point(self.recorded.exit, point.exit))
-        cost_B = self.cost_EB[outcome.depth_B - 1, np.arange(len(self.recorded))]
-        return Judged(setting, cost_B, outcome.logits_BC.argmax(1), asked)
+        trace = self.record.replay(at_point(self.record.exit, point.exit))
+        cost_B = self.cost_EB[trace.depth_B - 1, np.arange(len(self.record))]
+        return Judged(setting, cost_B, trace.logits_BC.argmax(1), asked)
 
 
 @dataclass(frozen=True)
@@ -120,8 +120,8 @@ class Chain:
         row = Joined.of(self.parts, "cut")
         costs = ExitCosts(row.cost_EB / self.full_cost)
         full_cost = float(costs.cost_EB[-1].mean())
-        points = fit_dial(row.recorded.exit, row.recorded, costs, full_cost)
-        return Dial("share", points, len(row.recorded), {})
+        points = fit_dial(row.record.exit, row.record, costs, full_cost)
+        return Dial("share", points, len(row.record), {})
 
     def points(self, budgets: Sequence[float]) -> dict[float, DialPoint]:
         """The point for each cost, each once. Costs that even the laxest point exceeds are left

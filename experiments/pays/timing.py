@@ -17,7 +17,6 @@ import numpy as np
 
 from eat_lightning.data.split import Split
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.precision import form_of, in_form
 from eat_lightning.machine import processor
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
@@ -39,6 +38,7 @@ from eat_lightning.report.result import Result
 from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.run import provenance
 from eat_lightning.weights.dial import Budget
+from eat_lightning.weights.precision import form_of, in_form
 
 from .models import Model
 from .plane import mean_cost, rounded
@@ -143,9 +143,9 @@ class Clock:
             except ConfigError as error:
                 print(f"left out: {error}")
                 continue
-            outcome = dev.replay(at.exit)
-            right_B = outcome.logits_BC.argmax(1) == dev.labels
-            cost_B = flops(model.encoder, at.exit, dev.tokens_LB, outcome.depth_B, dev.lengths)
+            trace = dev.replay(at.exit)
+            right_B = trace.logits_BC.argmax(1) == dev.labels
+            cost_B = flops(model.encoder, at.exit, dev.tokens_LB, trace.depth_B, dev.lengths)
             about = f"{ms:g} ms", {model.name: at}, cost_B, right_B
             yield Timed(model.name, "exits", *about, self.splits)
 
@@ -156,7 +156,7 @@ class Clock:
             rules, least = rules_at(chain.parts, point.exit)
             at = {k: self.encoders[k].replacing(exit=rule) for k, rule in rules.items()}
             judged = dev.at(point, f"cost {budget:g}")
-            right_B = judged.answer_B == dev.recorded.labels
+            right_B = judged.answer_B == dev.record.labels
             about = judged.setting, at, judged.cost_B, right_B
             yield Timed(chain.name, chain.kind, *about, self.splits, least)
 

@@ -51,15 +51,15 @@ def score_of(measured: Measured) -> np.ndarray:
 
 
 def positives_of(measured: Measured) -> np.ndarray:
-    return measured.known.recorded.labels == POSITIVE
+    return measured.record.labels == POSITIVE
 
 
 def two_classes(measured: Measured) -> bool:
     """True for labelled examples; kept ones have their right class first, so all labels are 0."""
-    outcome = None if measured.row.baseline else measured.outcome
-    if outcome is None or outcome.logits_BC.shape[1] != 2:
+    trace = None if measured.row.baseline else measured.outcome
+    if trace is None or trace.logits_BC.shape[1] != 2:
         return False
-    return len(np.unique(outcome.recorded.labels)) == 2
+    return len(np.unique(measured.record.labels)) == 2
 
 
 def results_of(study: Study) -> list[Result]:
@@ -110,7 +110,7 @@ def triage(m: Measured, calibration: Measured, certified: bool) -> Iterator[Resu
         goes_B = score_B >= threshold_for(*known, recall)
         handed = {"kept": int((goes_B & positive_B).sum()), "handed": int(goes_B.sum())}
         yield Result(about(m, "triage", rule=rule, recall=recall), counts | handed)
-    origins = np.array(m.known.recorded.origins or [""] * len(score_B), dtype=str)
+    origins = np.array(m.record.origins or [""] * len(score_B), dtype=str)
     old = np.char.startswith(origins, "sa_")  # SpamAssassin's mails are all of 2002
     parts = {"two eras": ~old | ~positive_B, "one era": old} if old.any() else {}
     for eras, here in parts.items():
@@ -120,7 +120,12 @@ def triage(m: Measured, calibration: Measured, certified: bool) -> Iterator[Resu
 
 def certificate(held: Held) -> Result:
     of, row = held.certificate, held.measured.row
-    values = {"rule": held.exits, "level": of.level, "seen": of.seen.get("risk"), "risk": held.risk}
+    values = {
+        "rule": held.exits,
+        "level": of.claim.level,
+        "seen": of.seen.get("risk"),
+        "risk": held.risk,
+    }
     values |= {"depth": row.depth, "flops_ratio": row.flops_ratio}
     values |= {"reason": of.reason} if of.fallback else {}
     return Result(about(held.measured, "certificate", certificate=of.name), values)

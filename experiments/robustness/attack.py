@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from eat_lightning.infer.recorded import Outcome, Record
 from pydantic import Field
 from scipy.special import softmax
 
@@ -30,7 +29,9 @@ from eat_lightning.model.heads import slot_faults
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import build_policies
 from eat_lightning.model.specification import Specification
+from eat_lightning.model.trace import Trace
 from eat_lightning.progress import shown
+from eat_lightning.record.record import Record
 from eat_lightning.report.result import Result
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.row import label
@@ -79,35 +80,43 @@ class AttackSettings(Settings):
     threads: Count = 1
 
 
-def left_early(outcome: Outcome) -> np.ndarray:
-    return outcome.depth_B < len(outcome.recorded.tokens_LB)
+@dataclass(frozen=True)
+class Verdict:
+    """What a rule makes of texts of which all exits are recorded."""
+
+    record: Record
+    trace: Trace
 
 
-def right(outcome: Outcome) -> np.ndarray:
-    return outcome.logits_BC.argmax(-1) == outcome.recorded.labels
+def left_early(verdict: Verdict) -> np.ndarray:
+    return verdict.trace.depth_B < len(verdict.record.tokens_LB)
 
 
-def stayed(outcome: Outcome, layers: Layers) -> np.ndarray:
-    return ~left_early(outcome)
+def right(verdict: Verdict) -> np.ndarray:
+    return verdict.trace.logits_BC.argmax(-1) == verdict.record.labels
 
 
-def evaded(outcome: Outcome, layers: Layers) -> np.ndarray:
+def stayed(verdict: Verdict, layers: Layers) -> np.ndarray:
+    return ~left_early(verdict)
+
+
+def evaded(verdict: Verdict, layers: Layers) -> np.ndarray:
     """Wrong, and left early where anyone can."""
-    return ~right(outcome) & (left_early(outcome) if layers else True)
+    return ~right(verdict) & (left_early(verdict) if layers else True)
 
 
-def slowdown_score(outcome: Outcome, layers: Layers) -> np.ndarray:
+def slowdown_score(verdict: Verdict, layers: Layers) -> np.ndarray:
     """Layers run count first; among equals, how near to uniform the early exits are (WAFFLE)."""
-    logits_EBC = np.stack([outcome.recorded.guesses[layer] for layer in layers])
+    logits_EBC = np.stack([verdict.record.guesses[layer] for layer in layers])
     unsure_EB = 1 - softmax(logits_EBC, axis=-1).max(-1)
-    return outcome.depth_B + (unsure_EB / (1 - 1 / logits_EBC.shape[-1])).mean(0)
+    return verdict.trace.depth_B + (unsure_EB / (1 - 1 / logits_EBC.shape[-1])).mean(0)
 
 
-def evasion_score(outcome: Outcome, layers: Layers) -> np.ndarray:
+def evasion_score(verdict: Verdict, layers: Layers) -> np.ndarray:
     """Probability of a wrong answer where the example leaves, and one more where it has evaded."""
-    labels_B = outcome.recorded.labels.astype(int)
-    right_B = softmax(outcome.logits_BC, axis=-1)[np.arange(len(labels_B)), labels_B]
-    return 1 - right_B + evaded(outcome, layers)
+    labels_B = verdict.record.labels.astype(int)
+    right_B = softmax(verdict.trace.logits_BC, axis=-1)[np.arange(len(labels_B)), labels_B]
+    return 1 - right_B + evaded(verdict, layers)
 
 
 @dataclass(frozen=True)
@@ -116,9 +125,9 @@ class Goal:
     a rule that lets examples leave at `layers`."""
 
     name: str
-    applies: Callable[[Outcome], np.ndarray]
-    score: Callable[[Outcome, Layers], np.ndarray]
-    reached: Callable[[Outcome, Layers], np.ndarray]
+    applies: Callable[[Verdict], np.ndarray]
+    score: Callable[[Verdict, Layers], np.ndarray]
+    reached: Callable[[Verdict, Layers], np.ndarray]
     kinds: tuple[str, ...]
 
 
@@ -137,8 +146,9 @@ class Rule:
     layers: Layers
     policies: tuple[Policy, ...] = ()
 
-    def judge(self, recorded: Record) -> Outcome:
-        return replace(recorded, policies=self.policies).replay(self.exit)
+    def judge(self, record: Record) -> Verdict:
+        trace = replace(record, policies=self.policies).replay(self.exit)
+        return Verdict(record, trace)
 
 
 def rules_of(run: Run, specs: Sequence[Any]) -> list[Rule]:
@@ -214,16 +224,15 @@ class Victim:
         columns = [list(column) for column in zip(*texts, strict=True)]
         tokens = tokenize(columns, self.backend.tokenizer, self.backend.max_length)
         source = Source(columns, np.zeros(len(texts), np.int64))
-        recorded = self.backend.record(Split("attack", source, tokens, ""), self.batch)
-        guesses_BEC = np.stack([recorded.guesses[layer] for layer in self.heads], axis=1)
-        for text, guess_EC, tokens_L in zip(texts, guesses_BEC, recorded.tokens_LB.T, strict=True):
+        record = self.backend.record(Split("attack", source, tokens, ""), self.batch)
+        guesses_BEC = np.stack([record.guesses[layer] for layer in self.heads], axis=1)
+        for text, guess_EC, tokens_L in zip(texts, guesses_BEC, record.tokens_LB.T, strict=True):
             self.known[text] = guess_EC, tokens_L
 
-    def cost(self, rule: Rule, outcome: Outcome) -> np.ndarray:
+    def cost(self, rule: Rule, verdict: Verdict) -> np.ndarray:
         """FLOPs of each text."""
-        recorded = outcome.recorded
-        tokens_LB, lengths_B = recorded.tokens_LB, recorded.lengths
-        return flops(self.encoder, rule.exit, tokens_LB, outcome.depth_B, lengths_B)
+        tokens_LB, lengths_B = verdict.record.tokens_LB, verdict.record.lengths
+        return flops(self.encoder, rule.exit, tokens_LB, verdict.trace.depth_B, lengths_B)
 
     def bound(self, rule: Rule) -> float:
         """FLOPs that no request can exceed: the length cap, no token dropped, every layer and every
@@ -297,14 +306,14 @@ class Search:
             live = [b for b in live if not attempts[b].reached]
         return attempts
 
-    def ask(self, trials: Sequence[Trial]) -> tuple[Outcome, np.ndarray]:
-        """The rule's outcome for texts, and how near the goal each is."""
+    def ask(self, trials: Sequence[Trial]) -> tuple[Verdict, np.ndarray]:
+        """The rule's verdict on texts, and how near the goal each is."""
         for attempt, _ in trials:
             attempt.queries += 1
         texts = [with_words(attempt.original, edited) for attempt, edited in trials]
         labels_M = np.array([attempt.label for attempt, _ in trials])
-        outcome = self.rule.judge(self.victim(texts, labels_M))
-        return outcome, self.goal.score(outcome, self.rule.layers)
+        verdict = self.rule.judge(self.victim(texts, labels_M))
+        return verdict, self.goal.score(verdict, self.rule.layers)
 
     def rank(self, attempts: Sequence[Attempt]) -> None:
         """Order each one's words by how near the goal the text is without them."""
@@ -325,8 +334,8 @@ class Search:
 
     def take_best(self, trials: Sequence[Trial]) -> None:
         """Take the best of each example's texts, where it is better than what there is."""
-        outcome, score_M = self.ask(trials)
-        reached_M = self.goal.reached(outcome, self.rule.layers)
+        verdict, score_M = self.ask(trials)
+        reached_M = self.goal.reached(verdict, self.rule.layers)
         for m in np.argsort(-score_M, kind="stable"):
             attempt, edited = trials[m]
             if score_M[m] > attempt.score:  # the best comes first, so later ones are no better
@@ -365,7 +374,7 @@ def judged(run: Run, search: Search, under: Rule, attempts: Sequence[Attempt]) -
     labels_B = np.array([attempt.label for attempt in attempts])
     before = under.judge(victim([attempt.original for attempt in attempts], labels_B))
     after = under.judge(victim([attempt.text for attempt in attempts], labels_B))
-    whole_B = static_flops(victim.encoder, before.recorded.lengths)
+    whole_B = static_flops(victim.encoder, before.record.lengths)
     worst, bound = victim.worst(under), victim.bound(under)
     if worst > bound:
         raise ConfigError(f"a text cost {worst:.4g} FLOPs, and the bound is {bound:.4g}")
@@ -381,8 +390,8 @@ def judged(run: Run, search: Search, under: Rule, attempts: Sequence[Attempt]) -
     }
     if applies_B.any():
         values["reached"] = float(goal.reached(after, under.layers)[applies_B].mean())
-    for when, outcome in (("before", before), ("after", after)):
-        of_texts = summary(outcome, victim.cost(under, outcome), whole_B)
+    for when, verdict in (("before", before), ("after", after)):
+        of_texts = summary(verdict, victim.cost(under, verdict), whole_B)
         values |= {f"{name}_{when}": value for name, value in of_texts.items()}
     what = {"task": run.task.name, "goal": goal.name, "against": search.rule.name}
     what |= {"under": under.name, "seed": plan.seed}
@@ -392,13 +401,14 @@ def judged(run: Run, search: Search, under: Rule, attempts: Sequence[Attempt]) -
     return Result(what, values, where)
 
 
-def summary(outcome: Outcome, flops_B: np.ndarray, whole_B: np.ndarray) -> dict[str, float]:
+def summary(verdict: Verdict, flops_B: np.ndarray, whole_B: np.ndarray) -> dict[str, float]:
+    depth_B = verdict.trace.depth_B
     found = {
-        "exits": left_early(outcome).mean(),
-        "depth": outcome.depth_B.mean(),
-        "depth_p99": np.quantile(outcome.depth_B, 0.99),
+        "exits": left_early(verdict).mean(),
+        "depth": depth_B.mean(),
+        "depth_p99": np.quantile(depth_B, 0.99),
         "flops": flops_B.mean() / whole_B.mean(),
         "flops_p99": np.quantile(flops_B / whole_B, 0.99),
-        "accuracy": right(outcome).mean(),
+        "accuracy": right(verdict).mean(),
     }
     return {name: float(value) for name, value in found.items()}

@@ -21,12 +21,12 @@ from eat_lightning.deploy.drift.monitor import ALARM, RETURN, DriftEvent, Monito
 from eat_lightning.deploy.drift.observation import Observation, observations
 from eat_lightning.deploy.drift.stream import rows_of
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.precision import form_of, in_form
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.record.passes import record
 from eat_lightning.record.record import Record
 from eat_lightning.report.result import Result
 from eat_lightning.runs.run import Run
+from eat_lightning.weights.precision import form_of, in_form
 
 TYPO_RATES, TYPO_SEEDS = (0.01, 0.02, 0.05, 0.1, 0.2), (0, 1, 2)  # a rate is of the letters
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -130,7 +130,7 @@ class Stream:
             "early": early.logits_BC.argmax(-1),
             "full": recorded.guesses[len(recorded.tokens_LB)].argmax(-1),
             "depth": early.depth_B,
-            "cost_early": early.token_layers_B,
+            "cost_early": recorded.token_layers_B(early),
             "cost_full": recorded.tokens_LB.mean(0) / recorded.tokens_LB[0],
         }
         return cls(name, tau, observations(early), DataFrame(columns))

@@ -22,8 +22,6 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.export.bundle import SINGLE, Graphs
 from eat_lightning.export.trace import with_open_exits
 from eat_lightning.infer.onnx_runner import ABOUT, FORMAT, Runner
-from eat_lightning.infer.precision import in_dtype
-from eat_lightning.infer.prepacked import cannot_in, prepacked
 from eat_lightning.infer.sessions import engine_faults
 from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.methods.attention.dense import Dense
@@ -37,6 +35,8 @@ from eat_lightning.model.shape import Shape
 from eat_lightning.runs.run import write_json
 from eat_lightning.validation import raise_faults
 from eat_lightning.weights.families import FAMILIES
+from eat_lightning.weights.precision import in_dtype
+from eat_lightning.weights.prepacked import cannot_in, prepacked
 
 ENGINES = {"onnx": "ORT", "openvino": "OV"}  # that run our own exports
 CONVERTED = "OpenVINO"  # Hugging Face's model, padded, as OpenVINO converts it
