@@ -20,11 +20,13 @@ import numpy as np
 
 if TYPE_CHECKING or __package__:
     from eat_lightning.answer_kind import MULTI, SCORE, SINGLE, AnswerKind
-    from eat_lightning.text_io import About, AnswerTrace, Left, Texts, answer_lines, run_tokens
+    from eat_lightning.model.trace import Trace
+    from eat_lightning.text_io import About, Texts, answer_lines
 else:  # a copy beside an export's graphs; python -I does not look there by itself
     sys.path.insert(0, str(Path(__file__).parent))
     from answer_kind import MULTI, SCORE, SINGLE, AnswerKind
-    from text_io import About, AnswerTrace, Left, Texts, answer_lines, run_tokens
+    from eat_trace import Trace
+    from text_io import About, Texts, answer_lines
 
 Mode = Literal["refuse", "windows", "cut"]
 Join = Literal["any", "max", "mean"]
@@ -213,9 +215,6 @@ class AnswerRequest:
     joiner: Joiner | None = None
 
 
-Passed = tuple[np.ndarray, AnswerTrace, AnswerTrace]  # see `Answerer.run`
-
-
 @dataclass(frozen=True)
 class Joiner:
     """Joins the answers of a text's windows into one."""
@@ -248,36 +247,58 @@ class Joiner:
         return int(self.found(logits_WC).argmax()) + 1 if self.ends(logits_WC) else len(logits_WC)
 
     def read(
-        self, request: AnswerRequest, run: Callable[[AnswerRequest], Iterator[Passed]]
-    ) -> tuple[AnswerTrace, AnswerTrace]:
-        """Run a text's windows in packs; the text's answer, and what exits would have made of it.
+        self, request: AnswerRequest, run: Callable[[AnswerRequest], Iterator[Trace]]
+    ) -> Trace:
+        """Run a text's windows in packs, and answer it.
 
         Windows behind the first one where the label is found do not count with join=any, whichever
         pack they are in: so an answer does not depend on the packs.
         """
-        done: dict[int, tuple[AnswerTrace, AnswerTrace]] = {}
+        found: list[Trace] = []
         for pack in packs([len(window.ids) for window in request.windows]):
             together = [request.windows[i] for i in pack]
             about = [request.about[i] for i in pack]
-            for rows_B, trace, exits in run(replace(request, windows=together, about=about)):
-                for place, row in enumerate(rows_B.tolist()):
-                    one = np.array([place])
-                    done[pack[row]] = trace.take(one), exits.take(one)
+            traces = run(replace(request, windows=together, about=about))
+            found += [replace(trace, rows_B=trace.rows_B + pack[0]) for trace in traces]
+            windows = Trace.together(found)
             # At full depth a window may be found that the exits would have missed: they read on.
-            answered, of_exits = zip(*(done[i] for i in range(len(done))), strict=True)
-            if all(self.ends(logits_of(traces)) for traces in (answered, of_exits)):
+            if self.ends(windows.logits_BC) and self.ends((windows.would or windows).logits_BC):
                 break
-        return self.joined(answered), self.joined(of_exits)
+        return self.joined(windows, np.zeros(len(windows), int))
 
-    def joined(self, traces: Sequence[AnswerTrace]) -> AnswerTrace:
-        """One trace of a text: the deepest window's depth and reason, tokens of all that count."""
-        traces = traces[: self.count(logits_of(traces))]
-        depth_W = np.concatenate([trace.depth_B for trace in traces])
-        deepest = traces[int(depth_W.argmax())]
-        logits_C = self.logits(logits_of(traces))
-        tokens_LW = np.concatenate([trace.tokens_LB for trace in traces], axis=1)
-        tokens_L1 = run_tokens(tokens_LW, depth_W).sum(1, keepdims=True)
-        return replace(deepest, logits_BC=logits_C[None], tokens_LB=tokens_L1, guesses={})
+    def joined(self, windows: Trace, text_W: np.ndarray) -> Trace:
+        """Answer texts by their windows. A text has the depth and the reason of its deepest window,
+        and the tokens of all that count; one of a single window is answered as that is.
+
+        Args:
+            text_W: the number of each window's text, ascending from 0.
+        """
+        if text_W[-1] + 1 == len(text_W):
+            return windows  # of one window each
+        logits, deepest, counted = [], [], []
+        ends_B = np.flatnonzero(np.diff(text_W)) + 1
+        for rows in np.split(np.arange(len(text_W)), ends_B):
+            logits_WC = windows.logits_BC[rows]
+            count = self.count(logits_WC)
+            several = len(rows) > 1
+            logits.append(self.logits(logits_WC[:count]) if several else logits_WC[0])
+            deepest.append(rows[windows.depth_B[rows[:count]].argmax()])
+            counted.append(rows[:count])
+        parts = windows.take(np.concatenate(counted))
+        tokens_LB = parts.tokens_LB
+        if tokens_LB is not None:
+            starts_B = np.cumsum([0, *map(len, counted[:-1])])
+            tokens_LB = np.add.reduceat(tokens_LB, starts_B, axis=1)
+        return replace(
+            windows.take(np.array(deepest)),
+            logits_BC=np.stack(logits),
+            tokens_LB=tokens_LB,
+            guesses={},
+            signals={},
+            rows_B=None,
+            would=None if windows.would is None else self.joined(windows.would, text_W),
+            parts=parts,
+        )
 
     def logits(self, logits_WC: np.ndarray) -> np.ndarray:
         """Join logits: of the window that decides, or of the mean of the probabilities."""
@@ -311,8 +332,8 @@ class Answerer(ABC):
     scales: Mapping[int, float] = {}
 
     @abstractmethod
-    def run(self, request: AnswerRequest) -> Iterator[Passed]:
-        """Give at each exit the rows (B) that left there, their trace, and `Left.exits`."""
+    def run(self, request: AnswerRequest) -> Iterator[Trace]:
+        """Answer windows: at each exit the trace of those that left there, with their places."""
 
     def stream(
         self,
@@ -320,7 +341,7 @@ class Answerer(ABC):
         about: About | None = None,
         deep: bool = False,
         reader: Reader | None = None,
-    ) -> Iterator[Left]:
+    ) -> Iterator[Trace]:
         """Answers as soon as their examples leave; long texts come after those that fit.
 
         Args:
@@ -331,50 +352,42 @@ class Answerer(ABC):
         about = [{} for _ in texts] if about is None else about
         reader = reader or self.reader
         read = reader(texts)
-        if refused := [i for i, text in enumerate(read) if text.refused]:
-            blank = AnswerTrace.blank(len(refused), self.kind.width, self.num_layers, {})
-            errors = [{"error": read[i].refused} for i in refused]
-            yield Left(refused, errors, blank, blank)
+        if errors := {i: text.refused for i, text in enumerate(read) if text.refused}:
+            nobody = Trace.blank(0, self.kind.width, self.num_layers, {})
+            yield replace(nobody, rows_B=np.arange(0), errors=errors)
         if fit := [i for i, text in enumerate(read) if len(text.windows) == 1]:
             windows, known = [read[i].windows[0] for i in fit], [about[i] for i in fit]
-            for rows_B, trace, exits in self.run(AnswerRequest(windows, known, deep)):
-                yield self.left([fit[row] for row in rows_B.tolist()], read, trace, exits)
+            for trace in self.run(AnswerRequest(windows, known, deep)):
+                yield placed(trace, [fit[row] for row in trace.rows_B.tolist()], read)
         joiner = Joiner(reader.long, self.kind, self.labels)
         for i in [i for i, text in enumerate(read) if len(text.windows) > 1]:
             windows = read[i].windows
             request = AnswerRequest(windows, [about[i]] * len(windows), deep, joiner)
-            yield self.left([i], read, *joiner.read(request, self.run))
+            yield placed(joiner.read(request, self.run), [i], read)
 
-    def left(
-        self,
-        places: list[int],
-        read: Sequence[ReadText],
-        trace: AnswerTrace,
-        exits: AnswerTrace,
-    ) -> Left:
-        """Print the answers, each with the sizes of its text."""
+    def printed(self, trace: Trace) -> dict[int, dict[str, Any]]:
+        """Answers as a person reads them, and errors, by their place in the request."""
+        errors = {place: {"error": why} for place, why in trace.errors.items()}
         trace = trace.scaled(self.scales) if self.scales else trace
         answers = trace.answers(self.kind, self.labels)
-        for place, answer in zip(places, answers, strict=True):
-            answer |= read[place].sizes
-        return Left(places, answers, trace, exits)
+        return errors | dict(zip(trace.rows_B.tolist(), answers, strict=True))
 
     def answer(self, texts: Texts, about: About | None = None) -> list[dict[str, Any]]:
         """Answers in the order of the texts."""
-        answers: list[dict[str, Any]] = [{} for _ in texts]
-        for left in self.stream(texts, about):
-            for place, answer in zip(left.places, left.answers, strict=True):
-                answers[place] = answer
-        return answers
+        answers: dict[int, dict[str, Any]] = {}
+        for trace in self.stream(texts, about):
+            answers |= self.printed(trace)
+        return [answers[place] for place in range(len(texts))]
 
     def __call__(self, lines: Sequence[bytes], first: int = 1) -> list[dict[str, Any]]:
         """An answer or an error for each line; `first` is the number of the first one."""
         return answer_lines(lines, first, self.columns, self.answer)
 
 
-def logits_of(traces: Sequence[AnswerTrace]) -> np.ndarray:
-    """Stack the logits of windows (W x C)."""
-    return np.concatenate([trace.logits_BC for trace in traces])
+def placed(trace: Trace, places: Sequence[int], read: Sequence[ReadText]) -> Trace:
+    """A trace of these places in a request, with the sizes of the texts there."""
+    sizes = [read[place].sizes for place in places]
+    return replace(trace, rows_B=np.array(places, int), sizes=sizes)
 
 
 def packs(lengths: Sequence[int]) -> list[list[int]]:

@@ -1,9 +1,7 @@
 """Lines of text in, answers out: what a runner without torch and `predict` have in common.
 
-By numpy alone. An export puts a copy of this file beside its graphs, so nothing of the package is
-imported here.
-
-Shapes: B examples, L layers, C classes, E exits so far.
+By the standard library alone. An export puts a copy of this file beside its graphs, so nothing of
+the package is imported here.
 """
 
 from __future__ import annotations
@@ -12,104 +10,12 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-
-if TYPE_CHECKING:
-    from eat_lightning.answer_kind import AnswerKind
+from dataclasses import dataclass, field
+from typing import Any
 
 CHUNK = 1 << 16  # bytes read at once; a pipe holds as many
 Texts = Sequence[Sequence[str]]
 About = Sequence[Mapping[str, str]]
-
-
-@dataclass
-class AnswerTrace:
-    """Record of each example of a batch: its answer, depth, reason for leaving, and tokens entering
-    each layer. Layers that were not run have 0 tokens.
-
-    names: the meaning of the codes. guesses: until the first example left, the logits and the exit
-    rule's code at each exit and at the end.
-    """
-
-    logits_BC: np.ndarray
-    depth_B: np.ndarray
-    reason_B: np.ndarray
-    tokens_LB: np.ndarray
-    names: Mapping[int, str]
-    guesses: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
-
-    @classmethod
-    def blank(
-        cls, size: int, num_classes: int, num_layers: int, names: Mapping[int, str]
-    ) -> AnswerTrace:
-        """Begin with so many examples, of which nothing is known yet."""
-        return cls(
-            np.zeros((size, num_classes), np.float32),
-            np.zeros(size, np.int64),
-            np.zeros(size, np.int64),
-            np.zeros((num_layers, size), np.int64),
-            names,
-        )
-
-    @property
-    def retention_B(self) -> np.ndarray:
-        """Tokens entering the last executed layer / tokens entering layer 1; 1 where none was."""
-        return retention(self.tokens_LB, self.depth_B)
-
-    def take(self, rows_B: np.ndarray) -> AnswerTrace:
-        return AnswerTrace(
-            self.logits_BC[rows_B],
-            self.depth_B[rows_B],
-            self.reason_B[rows_B],
-            self.tokens_LB[:, rows_B],
-            self.names,
-            {k: (guess[rows_B], why[rows_B]) for k, (guess, why) in self.guesses.items()},
-        )
-
-    def scaled(self, scales: Mapping[int, float]) -> AnswerTrace:
-        """Multiply the logits by a number of the layer where each example left."""
-        scale_B = np.array([scales.get(depth, 1.0) for depth in self.depth_B.tolist()], np.float32)
-        return replace(self, logits_BC=self.logits_BC * scale_B[:, None])
-
-    def answers(self, kind: AnswerKind, labels: Sequence[str]) -> list[dict[str, Any]]:
-        """The answer of each example, as its kind is printed, and how it was found."""
-        retention_B, found = self.retention_B, []
-        for i, answer in enumerate(kind.printed(self.logits_BC, labels)):
-            answer["depth"] = int(self.depth_B[i])
-            answer["exit_reason"] = self.names[int(self.reason_B[i])]
-            answer["retention"] = round(float(retention_B[i]), 6)
-            found.append(answer)
-        return found
-
-
-def retention(tokens_LB: np.ndarray, depth_B: np.ndarray) -> np.ndarray:
-    """Tokens entering the last executed layer / tokens entering layer 1; 1 where none was."""
-    last_B = np.take_along_axis(tokens_LB, np.maximum(depth_B - 1, 0)[None], axis=0)[0]
-    return np.where(depth_B > 0, last_B / np.maximum(tokens_LB[0], 1), 1.0)
-
-
-def run_tokens(tokens_LB: np.ndarray, depth_B: np.ndarray) -> np.ndarray:
-    """Tokens entering each layer that an example ran, 0 for the others."""
-    return tokens_LB * (np.arange(1, len(tokens_LB) + 1)[:, None] <= depth_B)
-
-
-@dataclass(frozen=True)
-class Left:
-    """Examples that left together: their places in the batch, and their answers.
-
-    Args:
-        answers: {"error": why} for a text that is too long and refused.
-        trace: record of the answers, with the logits.
-        exits: what the exits made of them or, where all ran every layer, would have made of them.
-    """
-
-    places: list[int]
-    answers: list[dict[str, Any]]
-    trace: AnswerTrace
-    exits: AnswerTrace
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def in_layers(at_least: int = 0, lowest: int = 1, without_last: int = 0) -> Afte
     `without_last`, and are `at_least` so many."""
 
     def check(layers: Sequence[int], info: ValidationInfo) -> Sequence[int]:
-        num_layers = info.context.num_layers if isinstance(info.context, Beside) else None
+        num_layers = None if info.context is None else info.context.num_layers
         last = None if num_layers is None else num_layers - without_last
         bound = f"{lowest} or more" if last is None else f"in {lowest}..{last}"
         outside = [x for x in layers if x < lowest or (last is not None and x > last)]
@@ -105,7 +105,8 @@ def at_knob(value: Any, info: ValidationInfo) -> Any:
     """A bound of an argument that is its method's knob: a point of it, or a list with one for each
     of the method's layers."""
     method: Any = info.context and info.context.method
-    adapter(Annotated[Any, each(method.knob.bounds)]).validate_python(value)
+    for point in value if is_list(value) else [value]:
+        adapter(method.knob.bounds).validate_python(point)
     for fault in one_each(value, method.layers):
         raise ValueError(fault)
     return value
@@ -167,17 +168,17 @@ def adapter(bounds: Any) -> TypeAdapter[Any]:
     return TypeAdapter(bounds, config=STRICT)
 
 
-def value_faults(bounds: Any, key: str, value: Any, num_layers: int | None = None) -> list[str]:
+def value_faults(bounds: Any, key: str, value: Any, beside: Beside | None = None) -> list[str]:
     """Give a line for each fault of a value.
 
     Args:
         bounds: the type that it must be of, such as `Count`.
         key: what a person calls it.
         value: what was given.
-        num_layers: of the encoder; None where it is not known yet.
+        beside: what validators may read beside it.
     """
     try:
-        adapter(bounds).validate_python(value, context=Beside(num_layers=num_layers))
+        adapter(bounds).validate_python(value, context=beside)
     except ValidationError as error:
         return fault_lines(error, key)
     return []

@@ -21,9 +21,9 @@ import numpy as np
 
 from eat_lightning.answer_kind import SINGLE
 from eat_lightning.files import replacing
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.contracts import ExitRule
 from eat_lightning.model.specification import Specification
+from eat_lightning.record.record import Record
 from eat_lightning.report.study import Measured, Study, grouped_by, open_study
 from eat_lightning.runs import jsonl
 from eat_lightning.runs import row as rows
@@ -70,20 +70,18 @@ def seven_digits(value: Any) -> Any:
 
 def kept(same: Sequence[Measured], folder: Path) -> list[rows.Row]:
     """The rows of one pass; its record is written beside them if it is at hand."""
-    known = [
-        m for m in same if m.outcome is not None and m.known.recorded.kind.problem_type == SINGLE
-    ]
+    known = [m for m in same if m.outcome is not None and m.record.kind.problem_type == SINGLE]
     name = same[0].row.examples
     if known and same[0].folder.resolve() != folder.resolve():  # else kept already
         key = "/".join([same[0].row.study, same[0].row.run, name])
         name = f"examples/{hashlib.sha256(key.encode()).hexdigest()[:16]}.parquet"
         (folder / "examples").mkdir(parents=True, exist_ok=True)
         exits = [m.row.exit.build() for m in known]
-        compact(known[0].known.recorded, exits).to_parquet(folder / name)
+        compact(known[0].record, exits).to_parquet(folder / name)
     return [replace(m.row, examples=name if m in known else "") for m in same]
 
 
-def compact(recorded: Recorded, exits: Sequence[ExitRule]) -> Recorded:
+def compact(recorded: Record, exits: Sequence[ExitRule]) -> Record:
     """A record without labels, in margins that are rounded except for examples which would then
     get another answer, or leave at another exit, under one of the rules."""
     if fixed := [type(exit).__name__ for exit in exits if not exit.by_difference]:
@@ -93,7 +91,7 @@ def compact(recorded: Recorded, exits: Sequence[ExitRule]) -> Recorded:
     short = replace(full, guesses=guesses, signals=signals)
     changed_B = np.zeros(len(full), bool)
     for exit in exits:
-        once, again = full.under(exit), short.under(exit)
+        once, again = full.replay(exit), short.replay(exit)
         changed_B |= once.depth_B != again.depth_B
         changed_B |= once.logits_BC.argmax(1) != again.logits_BC.argmax(1)
     for exact, rounded in ((full.guesses, guesses), (full.signals, signals)):
@@ -102,15 +100,15 @@ def compact(recorded: Recorded, exits: Sequence[ExitRule]) -> Recorded:
     return short
 
 
-def right_class_first(recorded: Recorded, signals_too: bool = False) -> Recorded:
+def right_class_first(recorded: Record, signals_too: bool = False) -> Record:
     """A record in which every label and every right class's logit is 0.
 
-    The other classes keep their order, and groups are numbered as they come.
+    The other classes keep their order, and clusters are numbered as they come.
 
     Args:
         signals_too: whether the signals of the rule have one place for each class.
     """
-    label_B1, group_B = recorded.labels[:, None], recorded.group_B
+    label_B1, cluster_B = recorded.labels[:, None], recorded.cluster_B
     others_BC = np.arange(recorded.num_classes - 1)[None]
     order_BC = np.concatenate([label_B1, others_BC + (others_BC >= label_B1)], axis=1)
 
@@ -123,7 +121,7 @@ def right_class_first(recorded: Recorded, signals_too: bool = False) -> Recorded
         guesses={k: g - g[:, :1] for k, g in ordered(recorded.guesses).items()},
         signals=ordered(recorded.signals) if signals_too else recorded.signals,
         origins=None,
-        group_B=None if group_B is None else np.unique(group_B, return_inverse=True)[1],
+        cluster_B=None if cluster_B is None else np.unique(cluster_B, return_inverse=True)[1],
     )
 
 

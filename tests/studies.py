@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.never import Never
+from eat_lightning.record.record import Record
 from eat_lightning.report.__main__ import claim_of, found_claims
 from eat_lightning.report.claim import Claim
 from eat_lightning.report.study import open_study
@@ -45,7 +45,7 @@ def make_row(**fields: Any) -> Row:
     return Row(**(row | STATIC | fields))
 
 
-def make_recorded(correct_EB: list[list[int]], layers: list[int], num_layers: int = 6) -> Recorded:
+def make_recorded(correct_EB: list[list[int]], layers: list[int], num_layers: int = 6) -> Record:
     """Two classes, every label 1; a guess of 1 is right and sure (0.95), one of 0 wrong and unsure
     (0.6 for class 0)."""
     sure, unsure = np.log([0.05, 0.95]), np.log([0.6, 0.4])
@@ -56,10 +56,10 @@ def make_recorded(correct_EB: list[list[int]], layers: list[int], num_layers: in
     num_examples = len(correct_EB[0])
     tokens_LB = np.full((num_layers, num_examples), 10)
     labels = np.ones(num_examples, np.int64)
-    return Recorded(labels, np.full(num_examples, 10), guesses, tokens_LB, Never())
+    return Record(labels, np.full(num_examples, 10), guesses, tokens_LB, Never())
 
 
-def keep(folder: Path, rows: list[Row], recorded: Recorded | None = None, finished=True) -> Path:
+def keep(folder: Path, rows: list[Row], recorded: Record | None = None, finished=True) -> Path:
     """A run's folder with these rows, and the examples that they name."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text("task: {name: sst2}\nstudy: s\n")

@@ -96,6 +96,7 @@ def test_imports_are_declared():
         "text_io",
         "sessions",
         "long_texts",
+        "eat_trace",
     }
     undeclared = {
         here(path): names

@@ -18,7 +18,6 @@ from eat_lightning.data.split import in_windows, make_split
 from eat_lightning.data.task import Task
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.recorded_texts import RecordedTexts
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.long_texts import (
     CUT,
@@ -36,7 +35,7 @@ from eat_lightning.long_texts import (
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.recorder import ALL_EXITS
-from eat_lightning.text_io import AnswerTrace
+from eat_lightning.model.trace import Trace, run_tokens
 
 LABELS = ["benign", "attack"]
 
@@ -165,15 +164,18 @@ def test_the_first_window_where_it_is_found_ends_the_text():
         rows = np.arange(len(some.windows))
         places = rows + len(seen)
         seen.extend(places.tolist())
-        depth_B, tokens_LB = 1 + places % 2, np.full((2, len(rows)), 7)
-        trace = AnswerTrace(logits_WC[places], depth_B, depth_B, tokens_LB, {})
-        yield rows, trace, trace
+        depth_B = 1 + places % 2
+        tokens_LB = run_tokens(np.full((2, len(rows)), 7), depth_B)
+        trace = Trace(logits_WC[places], depth_B, tokens_LB, depth_B)
+        yield replace(trace, rows_B=rows)
 
     request = AnswerRequest(given_windows(*[PACK_TOKENS // 3] * 6), [{}] * 6)
-    joined, _ = joiner.read(request, run)
+    joined = joiner.read(request, run)
     assert seen == [0, 1, 2]  # one pack of two
     assert joined.logits_BC.tolist() == [[0.0, 1.0]]
     assert (joined.depth_B.tolist(), joined.tokens_LB.tolist()) == ([2], [[14], [7]])
+    assert joined.parts is not None
+    assert joined.parts.rows_B.tolist() == [0, 1]  # the third does not count
 
 
 EVERYONE = 0.5  # a tau at which all leave at the first exit, layer 3
@@ -211,11 +213,9 @@ def test_a_text_that_fits_is_answered_as_before(encoder: AdaptiveEncoder):
     for long in (REFUSE, CUT, ANY, windows(join="mean")):
         logits_BC = np.zeros((4, 2))
         for left in backend(encoder, long, 0.6).stream(fit):
-            logits_BC[left.places] = left.trace.logits_BC
-            assert [answer["depth"] for answer in left.answers] == trace.depth_B[
-                left.places
-            ].tolist()
-            assert all(answer["windows"] == 1 for answer in left.answers)
+            logits_BC[left.rows_B] = left.logits_BC
+            assert left.depth_B.tolist() == trace.depth_B[left.rows_B].tolist()
+            assert all(sizes["windows"] == 1 for sizes in left.sizes)
         assert (logits_BC == trace.logits_BC.detach().numpy()).all()
 
 
@@ -274,12 +274,14 @@ def test_a_replay_is_what_is_answered_live(encoder: AdaptiveEncoder, join: Any):
     parts, text_W = in_windows(split, made.reader)
     assert np.bincount(text_W).tolist() == [1, 4, 1, 1, 7, 2, 5, 11, 3, 1, 8]
     assert parts.labels.shape == text_W.shape
-    recorded = RecordedTexts(made.record(parts), text_W, Joiner(long, encoder.kind, LABELS))
-    outcome = recorded.under(Confidence(tau=0.6, layers=[3, 4]))
-    for left in made.stream(given):
-        np.testing.assert_allclose(outcome.logits_BC[left.places], left.trace.logits_BC, atol=1e-5)
-        assert outcome.depth_B[left.places].tolist() == left.trace.depth_B.tolist()
-    assert outcome.counted_W.all() == (join != "any")
+    joiner = Joiner(long, encoder.kind, LABELS)
+    recorded = replace(made.record(parts), group_B=text_W, join=joiner)
+    outcome = recorded.replay(Confidence(tau=0.6, layers=[3, 4]))
+    for trace in made.stream(given):
+        np.testing.assert_allclose(outcome.logits_BC[trace.rows_B], trace.logits_BC, atol=1e-5)
+        assert outcome.depth_B[trace.rows_B].tolist() == trace.depth_B.tolist()
+    assert outcome.parts is not None
+    assert (len(outcome.parts) == len(text_W)) == (join != "any")
 
 
 def test_training_texts_are_cut_refused_or_read_in_windows(capsys: pytest.CaptureFixture[str]):

@@ -12,20 +12,10 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "eat_lightning"
 ROOMS = [  # from the ground up; a room knows only those before it
     *("errors", "validation", "files", "user_modules", "progress"),
-    *("answer_kind", "text_io", "long_texts", "config", "machine"),
+    *("answer_kind", "config", "machine"),
     *("process", "overrides", "composing", "cli"),
-    *(
-        "model",
-        "methods",
-        "weights",
-        "data",
-        "infer",
-        "record",
-        "runs",
-        "track",
-        "export",
-        "engines",
-    ),
+    *("model", "text_io", "long_texts", "methods", "weights", "data"),
+    *("record", "infer", "runs", "track", "export", "engines"),
     *("measure", "report", "train", "new"),
     *("deploy.predict", "deploy.score", "deploy.certify", "deploy.drift", "deploy.serve"),
     "deploy.adapt",
@@ -39,7 +29,7 @@ FILES = {  # by module name; a package is its __init__
 PUBLIC = "eat_lightning"  # the public API, which stands above all rooms
 MODULE = re.compile(r"eat_lightning(\.\w+)+")
 # Kinds of methods are found by their names, and this is the one place that knows where they lie.
-BY_NAME = {("model.specification", "methods"), ("model.specification", "deploy.certify")}
+BY_NAME = {("model.specification", "methods")}
 
 
 def room(module: str) -> str:

@@ -79,9 +79,9 @@ class Batch:
 
     @classmethod
     def of(cls, point: Measured) -> Batch:
-        outcome = point.known
-        right_B = outcome.logits_BC.argmax(1) == outcome.recorded.labels
-        tokens_B, depth_B = outcome.recorded.lengths[:SIZE], outcome.depth_B[:SIZE]
+        trace, record = point.known, point.record
+        right_B = trace.logits_BC.argmax(1) == record.labels
+        tokens_B, depth_B = record.lengths[:SIZE], trace.depth_B[:SIZE]
         order_B = np.lexsort((tokens_B, depth_B))[::-1]
         return cls(tokens_B[order_B], depth_B[order_B], right_B[:SIZE][order_B])
 
@@ -96,7 +96,7 @@ class Batch:
 
 
 def packing() -> Picture:
-    lengths = at_budget(HALF).known.recorded.lengths[:8]
+    lengths = at_budget(HALF).record.lengths[:8]
     longest, rows = int(lengths.max()), int(lengths.sum())
     unit = (WIDTH - 20) / longest
     empty = 100 * (1 - rows / (longest * len(lengths)))
@@ -164,8 +164,8 @@ def batch() -> Picture:
 def heads() -> Picture:
     """Each head's confidence for one sentence of each depth, up to where it leaves."""
     point = at_budget(THIRD)
-    outcome, taus = point.known, 100 * np.array(point.row.exit.arguments["tau"])
-    first = {d: int(np.flatnonzero(outcome.depth_B == d)[0]) for d in (0, 1, 3, 5, 7, 9, 12)}
+    record, taus = point.record, 100 * np.array(point.row.exit.arguments["tau"])
+    first = {d: int(np.flatnonzero(point.known.depth_B == d)[0]) for d in (0, 1, 3, 5, 7, 9, 12)}
     column, foot = (WIDTH - 20) / (NUM_LAYERS + 1), 32 + 30 * len(first)
 
     def draw(c: Canvas) -> None:
@@ -176,7 +176,7 @@ def heads() -> Picture:
                 shade = "blue" if layer == depth else "pale" if layer < depth else "paper"
                 c.box(10 + column * layer, y, column - 2, 26, shade)
                 if layer <= depth:
-                    sure = confidence(outcome.recorded.guesses[layer][example])
+                    sure = confidence(record.guesses[layer][example])
                     ink = "paper" if layer == depth else "ink"
                     c.text(9 + column * (layer + 0.5), y + 17, f"{int(sure)}", ink, "middle")
         for layer in range(NUM_LAYERS + 1):
@@ -228,18 +228,18 @@ def dial_picture() -> Picture:
 
 
 def certificate() -> Picture:
-    recorded, points = held_out(), dial()[::-1]  # from strict to lax
-    full_B = recorded.guesses[NUM_LAYERS].argmax(1)
-    most = allowed(len(recorded), LEVEL, 1 - CONFIDENCE)
-    replayed = [recorded.under(m.row.exit.build()) for m in points]
-    changed = [int((outcome.logits_BC.argmax(1) != full_B).sum()) for outcome in replayed]
+    record, points = held_out(), dial()[::-1]  # from strict to lax
+    full_B = record.guesses[NUM_LAYERS].argmax(1)
+    most = allowed(len(record), LEVEL, 1 - CONFIDENCE)
+    traces = [record.replay(m.row.exit.build()) for m in points]
+    changed = [int((trace.logits_BC.argmax(1) != full_B).sum()) for trace in traces]
     passed = int(np.cumprod([n <= most for n in changed]).sum())
     column = (RIGHT - LEFT) / len(changed)
 
     def draw(c: Canvas) -> None:
         top, bottom = 34, 190
         unit = (bottom - top) / max(*changed, most)
-        c.text(8, 18, f"changed answers of {len(recorded)} held-out texts")
+        c.text(8, 18, f"changed answers of {len(record)} held-out texts")
         for i, count in enumerate(changed):
             x, shade = LEFT + column * i, "blue" if i < passed else "orange"
             c.box(x, bottom - max(1, count * unit), column - 2, max(1, count * unit), shade)
@@ -253,7 +253,7 @@ def certificate() -> Picture:
 
     words = (
         "A certificate bounds how many answers change. Operating points are tested from strict to "
-        f"lax on {len(recorded)} texts that nothing else has seen, until one changes too many "
+        f"lax on {len(record)} texts that nothing else has seen, until one changes too many "
         f"answers. The point before it, a budget of {points[passed - 1].row.budget:g}, is the one "
         f"that is certified: with {100 * CONFIDENCE:.0f} % confidence, at most {100 * LEVEL:g} % "
         "of answers change on texts that are drawn like those."

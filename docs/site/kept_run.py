@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import cache
 
 from docs.site.made import ROOT
-from eat_lightning.infer.recorded import Recorded
+from eat_lightning.record.record import Record
 from eat_lightning.report.study import Measured, open_study
 
 FOLDER = ROOT / "docs/figures/run"
@@ -46,9 +46,9 @@ def at_depth(layer: int) -> Measured:
 
 
 @cache
-def held_out() -> Recorded:
+def held_out() -> Record:
     """The examples that nothing but the certificate has seen."""
-    return Recorded.read(FOLDER / "certificate.parquet")
+    return Record.read(FOLDER / "certificate.parquet")
 
 
 def accuracy(point: Measured) -> float:
@@ -58,6 +58,5 @@ def accuracy(point: Measured) -> float:
 
 def agreement(point: Measured) -> float:
     """Percent of the answers that equal those of full depth."""
-    outcome = point.known
-    full_B = outcome.recorded.guesses[NUM_LAYERS].argmax(1)
-    return float(100 * (outcome.logits_BC.argmax(1) == full_B).mean())
+    full_B = point.record.guesses[NUM_LAYERS].argmax(1)
+    return float(100 * (point.known.logits_BC.argmax(1) == full_B).mean())

@@ -117,7 +117,7 @@ def leaving(kind: str) -> Picture | None:
     if kind in ("fixed", "never") or cls.observe is not ExitRule.observe or SINGLE not in cls.kinds:
         return None
     rule = build("exit", {"kind": kind, "layers": tuple(range(NUM_LAYERS))})
-    depth_B = at_budget(HALF).known.recorded.under(rule).depth_B
+    depth_B = at_budget(HALF).record.replay(rule).depth_B
     shares = 100 * np.bincount(depth_B, minlength=NUM_LAYERS + 1) / len(depth_B)
 
     def draw(c: Canvas) -> None:

@@ -20,7 +20,6 @@ from eat_lightning.errors import ConfigError, reading
 from eat_lightning.files import sha256_of, write_json
 from eat_lightning.infer.backend import Backend
 from eat_lightning.infer.onnx_backend import Export
-from eat_lightning.infer.precision import form_of, in_dtype, in_form
 from eat_lightning.infer.sessions import ENGINES
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.long_texts import REFUSE, LongTexts
@@ -36,6 +35,7 @@ from eat_lightning.runs.open import open_export
 from eat_lightning.weights.checkpoint import depth_of, load_pretrained
 from eat_lightning.weights.exits import EXITS, exits_beside, load_exits
 from eat_lightning.weights.files import SAFE, weights_digest
+from eat_lightning.weights.precision import form_of, in_dtype, in_form
 from eat_lightning.weights.untrusted import json_of
 
 SMALL = "small"  # a folder of the first model of a cascade

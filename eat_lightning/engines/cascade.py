@@ -14,13 +14,15 @@ import numpy as np
 import torch
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.backend import Backend, Left, Look
-from eat_lightning.infer.recorded import Recorded
-from eat_lightning.long_texts import AnswerRequest, LongTexts, Passed, Reader
+from eat_lightning.infer.backend import Backend
+from eat_lightning.long_texts import AnswerRequest, LongTexts, Reader
 from eat_lightning.methods.exit.never import Never
+from eat_lightning.model.contracts import ExitRule
 from eat_lightning.model.policy import Policy
 from eat_lightning.model.reason import FIRST_REASON, Reason, reason_names
-from eat_lightning.text_io import About, AnswerTrace, Texts, refusal
+from eat_lightning.model.trace import Trace
+from eat_lightning.record.record import Record
+from eat_lightning.text_io import About, Texts
 
 REASONS = ("small_model_sure",)
 
@@ -57,57 +59,57 @@ class CascadeBackend(Backend):
         about: About | None = None,
         deep: bool = False,
         reader: Reader | None = None,
-    ) -> Iterator[Left]:
+    ) -> Iterator[Trace]:
         """Answers of the small model, then those of the large one, which answers all if deep."""
         about = [{} for _ in texts] if about is None else about
         reader, rest = reader or self.reader, [*range(len(texts))]
         if not deep:
             rest = []
             manner = replace(self.small.reader, side=reader.side, long=reader.long)
-            for left in self.small.stream(texts, about, reader=manner):
-                margin_B = self.kind.margin(torch.from_numpy(left.trace.logits_BC)).numpy()
-                refused_B = np.array([bool(refusal(answer)) for answer in left.answers])
-                sure_B = (margin_B >= self.least) & ~refused_B
-                rest += [left.places[i] for i in np.flatnonzero(~sure_B)]
+            for trace in self.small.stream(texts, about, reader=manner):
+                margin_B = self.kind.margin(torch.from_numpy(trace.logits_BC)).numpy()
+                sure_B = margin_B >= self.least
+                rest += [*trace.errors, *trace.rows_B[~sure_B].tolist()]
                 if sure_B.any():
-                    rows_B = np.flatnonzero(sure_B)
-                    places = [left.places[i] for i in rows_B]
-                    yield self.part(left, rows_B, places, self.small.num_layers, FIRST_REASON)
+                    first = trace.take(np.flatnonzero(sure_B))
+                    yield self.part(first, self.small.num_layers, FIRST_REASON)
         if not rest:
             return
         reason = Reason.FALLBACK if deep else Reason.LAST_LAYER
         given = [texts[i] for i in rest], [about[i] for i in rest]
-        for left in self.large.stream(*given, reader=reader):
-            places, rows_B = [rest[i] for i in left.places], np.arange(len(left.places))
-            yield self.part(left, rows_B, places, self.num_layers, reason)
+        for trace in self.large.stream(*given, reader=reader):
+            errors = {rest[place]: why for place, why in trace.errors.items()}
+            second = replace(trace, rows_B=np.array(rest)[trace.rows_B], errors=errors)
+            yield self.part(second, self.num_layers, reason)
 
-    def part(
-        self, left: Left, rows_B: np.ndarray, places: list[int], depth: int, reason: int
-    ) -> Left:
-        """Let some of a model's answers be of both. depth: layers of both that were run."""
-        found = left.trace.take(rows_B)
-        tokens_LB = np.zeros((self.num_layers, len(rows_B)), np.int64)
-        tokens_LB[:depth] = found.tokens_LB[0]
-        depth_B, reason_B = np.full(len(rows_B), depth), np.full(len(rows_B), int(reason))
-        names = reason_names(REASONS)
-        trace = AnswerTrace(found.logits_BC, depth_B, reason_B, tokens_LB, names)
-        before = [left.answers[i] for i in rows_B]
-        answers = [
-            old if refusal(old) else old | new
-            for old, new in zip(before, trace.answers(self.kind, self.labels), strict=True)
-        ]
-        return Left(places, answers, trace, trace)
+    def part(self, trace: Trace, depth: int, reason: int) -> Trace:
+        """Let a trace of one model be of both. depth: layers of both that were run."""
+        tokens_LB = np.zeros((self.num_layers, len(trace)), np.int64)
+        tokens_LB[:depth] = trace.tokens_LB[0]
+        return replace(
+            trace,
+            depth_B=np.full(len(trace), depth),
+            tokens_LB=tokens_LB,
+            reason_B=np.full(len(trace), int(reason)),
+            names=reason_names(REASONS),
+            would=None,
+            parts=None,
+        )
 
-    def run(self, request: AnswerRequest) -> Iterator[Passed]:
+    def run(self, request: AnswerRequest) -> Iterator[Trace]:
         """Run the large model, whose tokens the windows have."""
         yield from self.large.run(request)
 
-    def look(self, text: Sequence[str], about: Mapping[str, str]) -> Look:
+    def look(self, text: Sequence[str], about: Mapping[str, str]) -> Trace:
         self.read_one(text)
-        [left] = self.stream([text], [about])
-        return Look(left, {}, {}, Never())
+        [trace] = self.stream([text], [about])
+        return trace
 
-    def record(self, split: Any, batch: int = 32, title: str = "") -> Recorded:
+    @property
+    def exit_rule(self) -> ExitRule:
+        return Never()
+
+    def record(self, split: Any, batch: int = 32, title: str = "") -> Record:
         """ConfigError: two models have no common layers."""
         raise ConfigError(f"{self.folder} is a cascade of two models, which keeps no records")
 

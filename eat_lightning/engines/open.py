@@ -25,7 +25,6 @@ from eat_lightning.export.trace import with_open_exits
 from eat_lightning.files import as_dict, sha256_of
 from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.infer.onnx_runner import ABOUT
-from eat_lightning.infer.precision import in_dtype
 from eat_lightning.infer.sessions import engine_faults
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.model.contracts import Policy
@@ -37,6 +36,7 @@ from eat_lightning.runs.identity import certificate_of
 from eat_lightning.runs.open import at_choice, fitter_of, longest, open_export, open_run
 from eat_lightning.runs.run import Run, version_of
 from eat_lightning.runs.training_mark import who_trains
+from eat_lightning.weights.precision import in_dtype
 
 if TYPE_CHECKING:
     from eat_lightning.engines.plan import ModelSettings

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from eat_lightning.infer.backend import Backend
-from eat_lightning.infer.latency import time_interleaved, undisturbed
+from eat_lightning.record.timing import time_interleaved, undisturbed
 
 BATCHES = (1, 32)  # examples at once, of which each has a verdict of its own
 LENGTHS = (6, 9, 12, 15, 19, 24, 30, 40)  # tokens; the deciles of SST-2's and QQP's dev examples

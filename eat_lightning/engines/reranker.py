@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,9 +16,11 @@ from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.engines.adapted import AboutFolder, AdaptedHome, encoder_of, in_kernels
 from eat_lightning.engines.plan import LISTS, is_of_lists
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.rerank import ListSchedule, rerank
-from eat_lightning.infer.torch_backend import TorchBackend, in_numpy
-from eat_lightning.long_texts import CUT, AnswerRequest, Passed, TokenWindow
+from eat_lightning.infer.rerank import rerank
+from eat_lightning.infer.torch_backend import TorchBackend
+from eat_lightning.long_texts import CUT, AnswerRequest, TokenWindow
+from eat_lightning.model.trace import Trace
+from eat_lightning.record.list_schedule import ListSchedule
 
 COLUMNS = ["query", "candidate"]
 SCORE_OF_LISTS = Score(tolerance=1.0)  # of no effect: orders are compared, no scores
@@ -79,14 +81,14 @@ class ListBackend(TorchBackend):
         super().__post_init__()
         self.exits = sorted({*self.schedule.counts, self.num_layers})
 
-    def run(self, request: AnswerRequest) -> Iterator[Passed]:
+    def run(self, request: AnswerRequest) -> Iterator[Trace]:
         windows, about = request.windows, request.about
         list_B = self.lists_of(windows)
         order_B = np.argsort(list_B, kind="stable")
         batch = self.batch_of([windows[row] for row in order_B], [about[row] for row in order_B])
         schedule = ListSchedule({}) if request.deep else self.schedule
-        trace = in_numpy(rerank(self.encoder, batch, list_B[order_B], schedule))
-        yield order_B, trace, trace
+        trace = rerank(self.encoder, batch, list_B[order_B], schedule)
+        yield replace(trace.numpy(guesses=False), rows_B=order_B)
 
     def lists_of(self, windows: Sequence[TokenWindow]) -> np.ndarray:
         """Number the lists by the tokens before the first separator; of a query that is cut, by

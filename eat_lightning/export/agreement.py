@@ -18,15 +18,14 @@ from torch import Tensor
 from eat_lightning.answer_kind import AnswerKind
 from eat_lightning.data.batching import sorted_batches
 from eat_lightning.infer.backend import Backend
-from eat_lightning.infer.record import inference
-from eat_lightning.infer.torch_backend import in_numpy
 from eat_lightning.long_texts import CUT
 from eat_lightning.model.contracts import ExitRule, Reduction
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Packed
+from eat_lightning.model.trace import Trace
 from eat_lightning.progress import shown
-from eat_lightning.text_io import AnswerTrace
+from eat_lightning.record.passes import inference
 
 THIN = 1e-5
 CLOSE = 1e-4  # probabilities (of a regression: scores) of fp32 graphs differ by less
@@ -122,12 +121,12 @@ def compare(
         with inference(encoder):
             ours, margin_B = watched(encoder, split.batch(given_B))
         texts = [list(split.text(i)) for i in given_B]
-        for left in backend.stream(texts, reader=reader):
-            there = np.array(left.places)
-            expected = in_numpy(ours).take(there)
+        for trace in backend.stream(texts, reader=reader):
+            there = trace.rows_B
+            expected = ours.numpy(guesses=False).take(there)
             rows = given_B[there]
             about = margin_B[there], split.labels[rows], encoder.kind
-            parts.append(differences(rows, expected, left.exits, *about))
+            parts.append(differences(rows, expected, trace, *about))
     fields = zip(*(vars(part).values() for part in parts), strict=True)
     columns = [np.concatenate(field) for field in fields]
     order_B = columns[0].argsort()
@@ -136,8 +135,8 @@ def compare(
 
 def differences(
     rows_B: np.ndarray,
-    ours: AnswerTrace,
-    theirs: AnswerTrace,
+    ours: Trace,
+    theirs: Trace,
     margin_B: np.ndarray,
     label_B: np.ndarray,
     kind: AnswerKind,

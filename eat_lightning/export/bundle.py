@@ -22,6 +22,7 @@ from eat_lightning.export.weights import save
 from eat_lightning.files import sha256_of, write_json
 from eat_lightning.infer import onnx_runner, sessions
 from eat_lightning.infer.onnx_backend import WEIGHTS, Export
+from eat_lightning.model import trace
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.int8 import in_int8
 from eat_lightning.model.reason import reason_names
@@ -70,6 +71,7 @@ class Bundle:
             shutil.copy(onnx_runner.__file__, folder / "runner.py")
             for module in (answer_kind, text_io, long_texts, sessions):
                 shutil.copy(str(module.__file__), folder)
+            shutil.copy(trace.__file__, folder / "eat_trace.py")  # the standard library has a trace
             about = self.about(tokenizer)
             write_json(folder / onnx_runner.ABOUT, about)
             if plan is not None and split is not None:

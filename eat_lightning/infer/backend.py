@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,25 +19,11 @@ from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.long_texts import Answerer, Joiner, LongTexts, ReadText
 from eat_lightning.model.policy import Policy
 from eat_lightning.model.reason import Reason
-from eat_lightning.text_io import Left
+from eat_lightning.model.trace import Trace
 
 if TYPE_CHECKING:
-    from eat_lightning.infer.recorded import Recorded
-
-
-@dataclass(frozen=True)
-class Look:
-    """One example as it left, and the guess of each exit on its path: logits and the rule's
-    signals, by layer. exit: the rule that decided there."""
-
-    left: Left
-    guesses: dict[int, np.ndarray]
-    signals: dict[int, np.ndarray]
-    exit: Any
-
-    @property
-    def answer(self) -> dict[str, Any]:
-        return self.left.answers[0]
+    from eat_lightning.model.contracts import ExitRule
+    from eat_lightning.record.record import Record
 
 
 class FullDepthIfFound(Policy):
@@ -64,14 +50,19 @@ class Backend(Answerer):
     max_length: int
 
     @abstractmethod
-    def record(self, split: Any, batch: int = 32, title: str = "") -> Recorded:
+    def record(self, split: Any, batch: int = 32, title: str = "") -> Record:
         """Every head's guess for every example of a split, with nobody leaving. split: a `Split`,
         or whatever has its `labels`, `lengths`, `text(row)` and `batch(rows)`."""
 
     @abstractmethod
-    def look(self, text: Sequence[str], about: Mapping[str, str]) -> Look:
-        """Answer one example (a text for each column), with the guesses of the exits on its
-        path."""
+    def look(self, text: Sequence[str], about: Mapping[str, str]) -> Trace:
+        """Answer one example (a text for each column), with the guesses and the signals of the
+        exits on its path."""
+
+    @property
+    @abstractmethod
+    def exit_rule(self) -> ExitRule:
+        """The rule by which examples leave."""
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def together(groups: Sequence[Group[Name]]) -> Group[Name]:
 
 def only_here(group: Group[Name]) -> Group[Name]:
     """Names and notes of those that have left are let go; their vectors are gone already."""
-    rows_B = group.recorder.rows_B
+    rows_B = group.recorder.here_B
     if len(rows_B) == len(group.names):
         return group
     names = [group.names[i] for i in rows_B.tolist()]
@@ -120,7 +120,7 @@ def batches_together(batches: Iterable[Batch]) -> Batch:
 
 def recorders_together(recorders: Sequence[TraceRecorder]) -> TraceRecorder:
     """One recorder of those that are still here in each."""
-    rows = [recorder.rows_B for recorder in recorders]
+    rows = [recorder.here_B for recorder in recorders]
     first = recorders[0]
     joined = TraceRecorder(len(first.tokens_LB), sum(map(len, rows)), first.exit, first.options)
     pairs = list(zip(recorders, rows, strict=True))

@@ -19,18 +19,22 @@ import numpy as np
 from eat_lightning.data.batching import sorted_batches
 from eat_lightning.errors import ConfigError, Faults, one_line
 from eat_lightning.files import sha256_of
-from eat_lightning.infer.backend import Backend, FullDepthIfFound, Look
+from eat_lightning.infer.backend import Backend
 from eat_lightning.infer.onnx_runner import ABOUT, Runner, files_of, first_state, nobody_leaves
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.infer.sessions import ENGINES
-from eat_lightning.infer.stricter_exits import StricterExits, would_leave
-from eat_lightning.long_texts import AnswerRequest, Passed
+from eat_lightning.infer.stricter_exits import StricterExits, noting, would_leave
+from eat_lightning.long_texts import AnswerRequest, placed
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import ExitRule, ModelFacts, Policy
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import policy_faults, specs_of
 from eat_lightning.model.specification import MODEL_SLOTS, Specification
+from eat_lightning.model.trace import Trace
 from eat_lightning.progress import shown
+from eat_lightning.record.full_depth import FullDepthIfFound
+from eat_lightning.record.passes import scatter
+from eat_lightning.record.record import Record
+from eat_lightning.record.windows import grouped, windows_of
 from eat_lightning.weights.untrusted import step_faults
 
 WEIGHTS = "weights.bin"
@@ -102,42 +106,41 @@ class Export(Runner, Backend):
             raise ConfigError(f"an export is held to {what}, not to {wanted.kind}")
         return rule
 
-    def record(self, split: Any, batch: int = 32, title: str = "") -> Recorded:
-        """`Recorded.exit` is a rule under which nobody leaves: the graphs' own is in them."""
-        guesses: dict[int, np.ndarray] = {}
-        tokens_LB = np.zeros((self.num_layers, len(split)), np.int64)
-        for rows_B in shown(sorted_batches(split.lengths, batch), title):
-            trace = self.run_state(state_of(split.batch(rows_B)), nobody_leaves)
+    def record(self, split: Any, batch: int = 32, title: str = "") -> Record:
+        """`Record.exit` is a rule under which nobody leaves: the graphs' own is in them."""
+        rows, guesses = windows_of(split), dict[int, np.ndarray]()
+        tokens_LB = np.zeros((self.num_layers, len(rows)), np.int64)
+        for rows_B in shown(sorted_batches(rows.lengths, batch), title):
+            trace = self.run_state(state_of(rows.batch(rows_B)), nobody_leaves)
+            scatter(trace.guesses, guesses, rows_B, len(rows))
             tokens_LB[:, rows_B] = trace.tokens_LB
-            for layer, (guess_BC, _) in trace.guesses.items():
-                size = len(split), guess_BC.shape[1]
-                guesses.setdefault(layer, np.empty(size, np.float32))[rows_B] = guess_BC
         known = {"policies": self.policies, "kind": self.kind}
-        return Recorded.of(split, guesses, tokens_LB, Never(), **known)
+        return grouped(Record.of(rows, guesses, tokens_LB, Never(), **known), split)
 
-    def run(self, request: AnswerRequest) -> Iterator[Passed]:
+    def run(self, request: AnswerRequest) -> Iterator[Trace]:
         windows, about, joiner = request.windows, request.about, request.joiner
         exits, state = self.stricter_exits, first_state(windows)
         if joiner is not None:
             exits = replace(exits, policies=(*exits.policies, FullDepthIfFound(joiner)))
         if not request.deep:
             for rows_B, trace in self.leaving(state, exits.review(about)):
-                yield rows_B, (gone := trace.take(rows_B)), gone
+                yield trace.take(rows_B)
             return
-        trace = self.run_state(state, exits.deep().review(about))
-        logits_BC, depth_B = would_leave(trace.guesses, exits.review(about))
-        of_exits = replace(trace, logits_BC=logits_BC, depth_B=depth_B)
-        yield np.arange(len(windows)), trace, of_exits
+        decided: list[np.ndarray] = []
+        trace = self.run_state(state, noting(decided, exits.deep().review(about)))
+        would = would_leave(trace, decided, exits.review(about))
+        yield replace(trace, rows_B=np.arange(len(windows)), would=would)
 
-    def look(self, text: Sequence[str], about: Mapping[str, str]) -> Look:
-        exits, read = self.stricter_exits, self.read_one(text)
+    def look(self, text: Sequence[str], about: Mapping[str, str]) -> Trace:
+        read = self.read_one(text)
         # Asked though the graphs decide alone, so that a single example too goes exit by exit.
-        review = exits.review([about]) or (lambda reason_B, *_: reason_B)
-        trace = self.run_state(first_state(read.windows), review)
-        depth = int(trace.depth_B[0])
-        guesses = {k: guess_BC[0] for k, (guess_BC, _) in trace.guesses.items() if k <= depth}
-        rule = self.methods["exit"].build() if exits.rule is None else exits.rule
-        return Look(self.left([0], [read], trace, trace), guesses, {}, rule)
+        review = noting([], self.stricter_exits.review([about]))
+        return placed(self.run_state(first_state(read.windows), review), [0], [read])
+
+    @property
+    def exit_rule(self) -> ExitRule:
+        rule = self.stricter_exits.rule
+        return self.methods["exit"].build() if rule is None else rule
 
     def identity(self) -> dict[str, Any]:
         """The graphs by hash, and what makes their exits later."""

@@ -2,8 +2,8 @@
 torch.
 
 `python -m eat_lightning.infer.onnx_runner FOLDER < lines`. An export puts a copy of this file
-beside its graphs, with answer_kind.py, text_io.py, long_texts.py and sessions.py, where
-`python FOLDER/runner.py < lines` needs nothing else of this package.
+beside its graphs, with answer_kind.py, text_io.py, long_texts.py, sessions.py and eat_trace.py,
+where `python FOLDER/runner.py < lines` needs nothing else of this package.
 """
 
 from __future__ import annotations
@@ -25,14 +25,16 @@ if TYPE_CHECKING or __package__:
     from eat_lightning.answer_kind import SCORE, AnswerKind, kind_of
     from eat_lightning.infer.sessions import ENGINES, NEXT, State, engine_faults
     from eat_lightning.long_texts import JOINS, MODES
-    from eat_lightning.text_io import AnswerTrace, answer_input
+    from eat_lightning.model.trace import Trace
+    from eat_lightning.text_io import answer_input
 else:  # a copy, with its own text_io.py beside it; python -I does not look there by itself
     sys.path.insert(0, str(Path(__file__).parent))
     import long_texts
     from answer_kind import SCORE, AnswerKind, kind_of
+    from eat_trace import Trace
     from long_texts import JOINS, MODES
     from sessions import ENGINES, NEXT, State, engine_faults
-    from text_io import AnswerTrace, answer_input
+    from text_io import answer_input
 
 ABOUT = "export.json"
 FORMAT = 2  # 1 had other codes for reasons
@@ -41,7 +43,7 @@ WEIGHTS = "weights.bin"
 MOST = 16 << 30  # bytes of a file; BERT-base has 440 million of weights
 MOST_OF = {ABOUT: 1 << 20, "tokenizer.json": 32 << 20, ".onnx": 64 << 20}  # by name or suffix
 
-Gone = Iterator[tuple[np.ndarray, AnswerTrace]]
+Gone = Iterator[tuple[np.ndarray, Trace]]
 # Asked at each exit beside the graphs, and can only make exits later: their reasons, the guesses so
 # far (None: at the last layer), places of those still here -> reasons, 0 for who stays.
 Review = Callable[[np.ndarray, np.ndarray | None, np.ndarray], np.ndarray]
@@ -100,14 +102,14 @@ class Runner(long_texts.Answerer):
             self.sessions[name] = session
         return self.sessions[name]
 
-    def run(self, request: long_texts.AnswerRequest) -> Iterator[long_texts.Passed]:
+    def run(self, request: long_texts.AnswerRequest) -> Iterator[Trace]:
         windows, joiner = request.windows, request.joiner
         review = None if joiner is None else full_depth_if_found(joiner, len(windows))
         review = nobody_leaves if request.deep else review
         for gone_B, trace in self.leaving(first_state(windows), review):
-            yield gone_B, (gone := trace.take(gone_B)), gone
+            yield trace.take(gone_B)
 
-    def run_state(self, state: State, review: Review | None = None) -> AnswerTrace:
+    def run_state(self, state: State, review: Review | None = None) -> Trace:
         """All examples at their ends."""
         return [trace for _, trace in self.leaving(state, review)][-1]
 
@@ -115,10 +117,10 @@ class Runner(long_texts.Answerer):
         """Yield the examples that leave at each exit, with a trace complete for those."""
         size = len(state["lengths_B"])
         if size == 1 and review is None:
-            found = self.session(self.about["single"])(state)  # logits, depth, reason, tokens
-            yield np.arange(1), AnswerTrace(*found, names=self.names)
+            logits_BC, depth_B, reason_B, tokens_LB = self.session(self.about["single"])(state)
+            yield np.arange(1), Trace(logits_BC, depth_B, tokens_LB, reason_B, self.names)
             return
-        trace = AnswerTrace.blank(size, self.kind.width, self.num_layers, self.names)
+        trace = Trace.blank(size, self.kind.width, self.num_layers, self.names)
         here_B = np.arange(size)
         for stretch in self.about["stretches"]:
             session = self.session(stretch["file"])
@@ -129,8 +131,7 @@ class Runner(long_texts.Answerer):
                 trace.tokens_LB[first - 1 : last, here_B] = state["tokens_LB"]
             ends = last == self.num_layers
             reason_B = np.full(len(here_B), LAST_LAYER) if ends else state["reason_B"]
-            if len(here_B) == size:
-                trace.guesses[last] = state["logits_BC"], reason_B
+            trace.guesses[last] = among(state["logits_BC"], here_B, size)
             if review is not None:
                 reason_B = review(reason_B, None if ends else state["guesses_EBC"], here_B)
             leaves_B = reason_B != STAYS
@@ -144,6 +145,15 @@ class Runner(long_texts.Answerer):
                 break
             if len(gone_B):
                 state = staying(state, ~leaves_B)
+
+
+def among(here_GC: np.ndarray, here_G: np.ndarray, size: int) -> np.ndarray:
+    """Values of the examples still here among NaN for those that left."""
+    if len(here_G) == size:
+        return here_GC
+    whole_BC = np.full((size, here_GC.shape[1]), np.nan, here_GC.dtype)
+    whole_BC[here_G] = here_GC
+    return whole_BC
 
 
 def first_state(windows: Sequence[long_texts.TokenWindow]) -> State:

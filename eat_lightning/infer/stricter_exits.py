@@ -8,15 +8,16 @@ Shapes: B examples of a batch, E exits so far, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eat_lightning.infer.onnx_runner import STAYS, Review
+from eat_lightning.infer.onnx_runner import LAST_LAYER, STAYS, Review
 from eat_lightning.methods.policy.full_depth import FullDepth
 from eat_lightning.model.policy import KnownFields, PolicyState, joined
+from eat_lightning.model.trace import Trace, run_tokens
 from eat_lightning.text_io import About
 
 if TYPE_CHECKING:
@@ -67,22 +68,39 @@ class StricterExits:
         return self.rule.decides(torch.from_numpy(guesses_EBC[rows]), None).numpy() != STAYS
 
 
-def would_leave(
-    guesses: Mapping[int, tuple[np.ndarray, np.ndarray]], review: Review | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """The logits B x C that each example would leave with and its depth, where all ran every layer:
-    what `review` makes of what the graphs decided (`Trace.guesses`)."""
-    *early, last = guesses
-    logits_BC = guesses[last][0].copy()
-    depth_B = np.full(len(logits_BC), last)
-    here_B = np.arange(len(logits_BC))
+def noting(decided: list[np.ndarray], review: Review | None) -> Review:
+    """A review that adds what the graphs decided at each exit to a list, before it looks. None: the
+    graphs decide alone."""
+
+    def noted(
+        reason_B: np.ndarray, guesses_EBC: np.ndarray | None, rows_B: np.ndarray
+    ) -> np.ndarray:
+        decided.append(reason_B)
+        return reason_B if review is None else review(reason_B, guesses_EBC, rows_B)
+
+    return noted
+
+
+def would_leave(trace: Trace, decided: Sequence[np.ndarray], review: Review | None) -> Trace:
+    """What exits would have made of examples that all ran every layer.
+
+    Args:
+        decided: reasons at each exit, by the graphs.
+        review: looks at them; None: the graphs decide alone.
+    """
+    *early, last = trace.guesses
+    logits_BC, depth_B = trace.guesses[last].copy(), np.full(len(trace), last)
+    reason_B, here_B = np.zeros(len(trace), np.int64), np.arange(len(trace))
     for number, layer in enumerate(early, start=1):
-        guess_BC, reason_B = guesses[layer]
-        reason_B = reason_B[here_B]
+        code_B = decided[number - 1][here_B]
         if review is not None:
-            guesses_EBC = np.stack([guesses[k][0][here_B] for k in early[:number]])
-            reason_B = review(reason_B, guesses_EBC, here_B)
-        gone_B = here_B[reason_B != STAYS]
-        logits_BC[gone_B], depth_B[gone_B] = guess_BC[gone_B], layer
-        here_B = here_B[reason_B == STAYS]
-    return logits_BC, depth_B
+            guesses_EBC = np.stack([trace.guesses[k][here_B] for k in early[:number]])
+            code_B = review(code_B, guesses_EBC, here_B)
+        gone_B = here_B[code_B != STAYS]
+        logits_BC[gone_B], depth_B[gone_B] = trace.guesses[layer][gone_B], layer
+        reason_B[gone_B] = code_B[code_B != STAYS]
+        here_B = here_B[code_B == STAYS]
+    last_B = np.full(len(here_B), LAST_LAYER)
+    reason_B[here_B] = last_B if review is None else review(last_B, None, here_B)
+    tokens_LB = run_tokens(trace.tokens_LB, depth_B)
+    return Trace(logits_BC, depth_B, tokens_LB, reason_B, trace.names)

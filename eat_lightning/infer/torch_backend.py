@@ -15,11 +15,9 @@ import torch
 
 from eat_lightning.data.split import reader_of
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.backend import Backend, FullDepthIfFound, Look
-from eat_lightning.infer.record import record, recorded_of
-from eat_lightning.infer.recorded import Recorded
-from eat_lightning.long_texts import CUT, REFUSE, AnswerRequest, Passed, TokenWindow
-from eat_lightning.model.contracts import Policy
+from eat_lightning.infer.backend import Backend, FullDepthIfFound
+from eat_lightning.long_texts import CUT, REFUSE, AnswerRequest, TokenWindow, placed
+from eat_lightning.model.contracts import ExitRule, Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import specs_of
@@ -27,7 +25,9 @@ from eat_lightning.model.reason import Reason
 from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.model.specification import specs_by_slot
 from eat_lightning.model.trace import Trace
-from eat_lightning.text_io import About, AnswerTrace, Texts
+from eat_lightning.record.passes import record, recorded_of
+from eat_lightning.record.record import Record
+from eat_lightning.text_io import About, Texts
 from eat_lightning.weights.dial import Budget, dtype_of
 
 
@@ -74,41 +74,37 @@ class TorchBackend(Backend):
         self.encoder = self.dial(wanted)
         self.note_exits()
 
-    def look(self, text: Sequence[str], about: Mapping[str, str]) -> Look:
-        encoder, read = self.encoder, self.read_one(text)
+    def look(self, text: Sequence[str], about: Mapping[str, str]) -> Trace:
+        read = self.read_one(text)
         with torch.inference_mode():
-            trace = encoder(self.batch_of(read.windows, [about]))
-        depth, signals = int(trace.depth_B), trace.signals
-        passed = [k for k in sorted(trace.guesses) if k <= depth]
-        found = in_numpy(trace)
-        return Look(
-            self.left([0], [read], found, found),
-            {k: trace.guesses[k][0].float().cpu().numpy() for k in passed},
-            {k: signals[k][0].float().cpu().numpy() for k in passed if k in signals},
-            encoder.exit,
-        )
+            trace = self.encoder(self.batch_of(read.windows, [about]))
+        return placed(trace.numpy(), [0], [read])
 
-    def record(self, split: Any, batch: int = 32, title: str = "") -> Recorded:
+    @property
+    def exit_rule(self) -> ExitRule:
+        return self.encoder.exit
+
+    def record(self, split: Any, batch: int = 32, title: str = "") -> Record:
         return record(self.encoder, split, batch, title)
 
-    def run(self, request: AnswerRequest) -> Iterator[Passed]:
+    def run(self, request: AnswerRequest) -> Iterator[Trace]:
         joiner = request.joiner
         encoder, batch = self.encoder, self.batch_of(request.windows, request.about)
         if joiner is not None:
             encoder = encoder.replacing(policies=(*encoder.policies, FullDepthIfFound(joiner)))
         if not request.deep:
-            for rows_G, trace in streamed(encoder, batch):
-                found = in_numpy(trace)
-                yield rows_G.numpy(), found, found
+            for trace in streamed(encoder, batch):
+                yield trace.numpy(guesses=False)
             return
         with torch.inference_mode():
             whole = encoder(batch, ALL_EXITS)
         fallback_B = np.full(batch.size, int(Reason.FALLBACK))
-        answered = replace(in_numpy(whole), reason_B=fallback_B)
+        answered = replace(whole.numpy(guesses=False), reason_B=fallback_B)
         # What exits and policies would have made of it: every head has guessed.
-        outcome = recorded_of(encoder, whole, batch).under()
-        answers = outcome.logits_BC, outcome.depth_B, outcome.reason_B, outcome.tokens_LB
-        yield np.arange(batch.size), answered, AnswerTrace(*answers, names=outcome.names)
+        outcome = recorded_of(encoder, whole, batch).replay()
+        answers = outcome.logits_BC, outcome.depth_B, outcome.tokens_LB, outcome.reason_B
+        would = Trace(*answers, names=outcome.names)
+        yield replace(answered, rows_B=np.arange(batch.size), would=would)
 
     def batch(self, texts: Texts, about: About) -> Batch:
         """A batch of texts, each cut to what the model reads."""
@@ -136,18 +132,8 @@ class TorchBackend(Backend):
 
 
 @torch.inference_mode()
-def streamed(encoder: AdaptiveEncoder, batch: Batch) -> Iterator[tuple[Any, Trace]]:
+def streamed(encoder: AdaptiveEncoder, batch: Batch) -> Iterator[Trace]:
     """`encoder.stream`, without gradients only while it runs: torch leaves the mode at each
     `yield`, so that whoever takes an answer is not in it."""
-    yield from encoder.stream(batch)
-
-
-def in_numpy(trace: Trace) -> AnswerTrace:
-    logits_BC = trace.logits_BC.float().cpu().numpy()
-    return AnswerTrace(
-        logits_BC,
-        trace.depth_B.numpy(),
-        trace.reason_B.numpy(),
-        trace.tokens_LB.numpy(),
-        trace.names,
-    )
+    for _, trace in encoder.stream(batch):
+        yield trace

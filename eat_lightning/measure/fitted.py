@@ -15,7 +15,6 @@ import numpy as np
 
 from eat_lightning.data.calibration import FITTED_ON
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.record import record, score
 from eat_lightning.measure.plan import MeasureSettings, Subject
 from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.never import Never
@@ -23,6 +22,7 @@ from eat_lightning.model.contracts import Reduction, at_point, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops, static_flops
 from eat_lightning.model.specification import STATIC, Specification, kind_of
+from eat_lightning.record.passes import record, score
 from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.dial import Budget

@@ -12,7 +12,7 @@ cheaper depth that is more accurate than a dearer one. So a second gain is again
 mix of any two depths for that cost at most. It is chosen on the examples that it is judged on, anew
 in each draw, which flatters the mix and not the rule.
 
-Shapes: B examples, G groups of them, R rules, K fixed depths, C classes, D draws.
+Shapes: B examples, G clusters of them, R rules, K fixed depths, C classes, D draws.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from eat_lightning.model.trace import Trace
 
 DRAWS, LEVEL = 2000, 0.95
 FIELDS = (  # of a row: over the neighbouring fixed depths, and over the best mix of any two
@@ -32,38 +34,30 @@ MOST_CLASSES = 20  # whose confusion matrices are kept for each example
 
 
 @dataclass(frozen=True)
-class Answers:
-    """The class that each example gets, and what it cost."""
-
-    class_B: np.ndarray
-    flops_B: np.ndarray
-
-
-@dataclass(frozen=True)
 class Judged:
     """Answers of rules on some examples, and of every fixed depth.
 
     Args:
-        rules: answers of each rule.
-        fixed: answers where all examples leave at one layer, in any order.
+        rules: the trace of each rule, with FLOPs.
+        fixed: traces where all examples leave at one layer, in any order.
         metric: accuracy, f1 or matthews.
-        group_B: numbers of the groups of examples that belong together; None: each is alone.
+        cluster_B: equal numbers for examples that belong together; None: each is alone.
         num_classes: of the task, at least, whichever occur.
     """
 
-    rules: Sequence[Answers]
-    fixed: Sequence[Answers]
+    rules: Sequence[Trace]
+    fixed: Sequence[Trace]
     labels_B: np.ndarray
     metric: str = "accuracy"
-    group_B: np.ndarray | None = None
+    cluster_B: np.ndarray | None = None
     num_classes: int = 2
 
     @property
     def sums(self) -> np.ndarray:
-        """Counts and FLOPs of each group, which add up to metrics and costs: G x (R + K) x (C * C +
-        1)."""
+        """Counts and FLOPs of each cluster, which add up to metrics and costs: G x (R + K) x
+        (C * C + 1)."""
         both, labels_B = (*self.rules, *self.fixed), self.labels_B
-        classes = [answers.class_B for answers in both]
+        classes = [trace.logits_BC.argmax(1) for trace in both]
         largest = int(max(each_B.max() for each_B in (labels_B, *classes)))
         num_classes = max(self.num_classes, 1 + largest)
         if self.metric == "accuracy":  # right (0) or wrong: a matrix of 77 classes takes gigabytes
@@ -72,18 +66,18 @@ class Judged:
         # Each example's place in the confusion matrix (label x answer, flattened), and its FLOPs.
         cells = [labels_B * num_classes + each_B for each_B in classes]
         ones = np.eye(num_classes**2)[np.stack(cells, axis=1)]
-        flops = np.stack([answers.flops_B for answers in both], axis=1)
+        flops = np.stack([trace.flops_B for trace in both], axis=1)
         per_example = np.concatenate([ones, flops[..., None]], axis=-1)
-        return per_example if self.group_B is None else grouped(per_example, self.group_B)
+        return per_example if self.cluster_B is None else clustered(per_example, self.cluster_B)
 
 
 def mean_gains(seeds: Sequence[Judged]) -> list[dict[str, float]]:
     """The gains of each rule as `FIELDS`, fractions of the metric with their paired bootstrap
     intervals: the mean over runs of other seeds on the same examples.
 
-    Examples (whole groups) are drawn anew, the same ones for rules, fixed depths and runs, metrics
-    and costs alike, and runs are averaged within each draw. The interval is that of the middle 95 %
-    of draws: of other examples for these runs, not of other seeds.
+    Examples (whole clusters) are drawn anew, the same ones for rules, fixed depths and runs,
+    metrics and costs alike, and runs are averaged within each draw. The interval is that of the
+    middle 95 % of draws: of other examples for these runs, not of other seeds.
     """
     wholes, drawns = [], []  # of each seed: 2 x R, and of each draw: D x 2 x R
     for judged in seeds:
@@ -97,18 +91,18 @@ def mean_gains(seeds: Sequence[Judged]) -> list[dict[str, float]]:
     return [dict(zip(FIELDS, rule, strict=True)) for rule in found.tolist()]
 
 
-def grouped(per_example: np.ndarray, group_B: np.ndarray) -> np.ndarray:
-    """Sums over each group's examples."""
-    _, place_B = np.unique(group_B, return_inverse=True)
-    per_group = np.zeros((place_B.max() + 1, *per_example.shape[1:]))
-    np.add.at(per_group, place_B, per_example)
-    return per_group
+def clustered(per_example: np.ndarray, cluster_B: np.ndarray) -> np.ndarray:
+    """Sums over each cluster's examples."""
+    _, place_B = np.unique(cluster_B, return_inverse=True)
+    per_cluster = np.zeros((place_B.max() + 1, *per_example.shape[1:]))
+    np.add.at(per_cluster, place_B, per_example)
+    return per_cluster
 
 
-def bootstrapped(per_group: np.ndarray, num_rules: int, metric: str) -> np.ndarray:
-    """The gains (D x 2 x R) of groups drawn with replacement, the same ones in every call."""
-    num, *shape = per_group.shape
-    flat, found, rng = per_group.reshape(num, -1), [], np.random.default_rng(0)
+def bootstrapped(per_cluster: np.ndarray, num_rules: int, metric: str) -> np.ndarray:
+    """The gains (D x 2 x R) of clusters drawn with replacement, the same ones in every call."""
+    num, *shape = per_cluster.shape
+    flat, found, rng = per_cluster.reshape(num, -1), [], np.random.default_rng(0)
     for start in range(0, DRAWS, size := max(1, CELLS // num)):
         count = min(size, DRAWS - start)
         chosen = rng.integers(0, num, (count, num)) + num * np.arange(count)[:, None]

@@ -14,12 +14,12 @@ from eat_lightning.engines.open import OfRun
 from eat_lightning.engines.plan import Opening
 from eat_lightning.errors import Faults
 from eat_lightning.export.plan import export_slot_faults
-from eat_lightning.infer.latency import TimedCall
 from eat_lightning.infer.onnx_backend import Export, state_of
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.record.record import Record
+from eat_lightning.record.timing import TimedCall
 from eat_lightning.runs.run import Run
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class InEngine:
         made: Any = OfRun(self.run, how, (), (encoder, self.labels)).open(self.engine)
         return made
 
-    def record(self, setting: Setting, split: Any) -> Recorded:
+    def record(self, setting: Setting, split: Any) -> Record:
         """Record the logits of every head for each example, from graphs with an exit at each."""
         backbone = self.encoder.replacing(**setting.methods)
         early = [layer for layer in map(int, backbone.heads) if layer < backbone.shape.num_layers]

@@ -8,15 +8,14 @@ Shapes: B pairs of all lists, D depths (the last: all layers), Q lists.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from eat_lightning.infer.list_record import ListRecord
-from eat_lightning.infer.rerank import ListSchedule, Reranked, places, rerank
+from eat_lightning.infer.rerank import rerank
 from eat_lightning.long_texts import TokenWindow
 from eat_lightning.methods.exit.fixed import Fixed
 from eat_lightning.methods.exit.never import Never
@@ -24,55 +23,72 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops, head_flops
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.trace import Trace
+from eat_lightning.record.list_losses import lost_Q, swapped_Q
+from eat_lightning.record.list_schedule import ListSchedule, places, ranks
+from eat_lightning.record.record import Record
 
 FULL, SMALL = "fp32", "small"
 AT = 10  # places that NDCG and MRR look at
 
 
 @dataclass(frozen=True)
-class ModelScores:
-    """Scores and work of one model.
+class DepthCosts:
+    """FLOPs of each pair by depth.
 
     Args:
-        layer_DB: FLOPs up to each depth; at the last with its head.
-        head_DB: FLOPs of the head at each depth before the last; 0 there.
+        layer_DB: up to each depth; at the last with its head.
+        head_DB: of the head at each depth before the last; 0 there.
     """
 
-    score_DB: np.ndarray
     layer_DB: np.ndarray
     head_DB: np.ndarray
 
     @classmethod
-    def of(
-        cls, encoder: AdaptiveEncoder, score_DB: np.ndarray, tokens_B: np.ndarray
-    ) -> ModelScores:
+    def of(cls, encoder: AdaptiveEncoder, tokens_B: np.ndarray) -> DepthCosts:
         last = encoder.shape.num_layers
         tokens_LB = np.repeat(tokens_B[None], last, axis=0)
         depths = [np.full(len(tokens_B), depth) for depth in range(last + 1)]
         layers = [flops(encoder, Never(), tokens_LB, depth_B) for depth_B in depths]
         heads = [head_flops(encoder, depth, tokens_B) + 0.0 * tokens_B for depth in range(last)]
-        return cls(score_DB, np.stack(layers), np.stack([*heads, np.zeros(len(tokens_B))]))
+        return cls(np.stack(layers), np.stack([*heads, np.zeros(len(tokens_B))]))
 
-    def part(self, rows: np.ndarray) -> ModelScores:
-        return ModelScores(self.score_DB[:, rows], self.layer_DB[:, rows], self.head_DB[:, rows])
+    def take(self, rows: np.ndarray) -> DepthCosts:
+        return DepthCosts(self.layer_DB[:, rows], self.head_DB[:, rows])
+
+    def spent_B(self, depth_B: np.ndarray, heads: Iterable[int]) -> np.ndarray:
+        """FLOPs of pairs that got to these depths, past heads that guess."""
+        spent_B = self.layer_DB[depth_B, np.arange(len(depth_B))]
+        for depth in heads:
+            spent_B = spent_B + self.head_DB[depth] * (depth_B >= depth)
+        return spent_B
 
 
 @dataclass(frozen=True)
-class ListSet:
-    """Lists with what each model says of their candidates.
+class ListBench:
+    """Lists on which strategies are judged.
 
     Args:
-        list_B: numbers of the lists, ascending.
+        records: of each model, by dtype, and of the small one; labels are the scores of `fp32`,
+            which the others are compared with.
+        costs: of the same models.
         grade_B: judgements; None where nobody judged.
-        models: by dtype, and the small one; `fp32` is what the others are compared with.
-        keep: candidates of a list that are returned.
     """
 
-    list_B: np.ndarray
-    tokens_B: np.ndarray
+    records: Mapping[str, Record]
+    costs: Mapping[str, DepthCosts]
     grade_B: np.ndarray | None
-    models: Mapping[str, ModelScores]
-    keep: int
+
+    @property
+    def keep(self) -> int:
+        """Candidates of a list that are returned."""
+        return self.records[FULL].keep or 0
+
+    @property
+    def list_B(self) -> np.ndarray:
+        """Numbers of the lists, ascending."""
+        list_B = self.records[FULL].group_B
+        assert list_B is not None
+        return list_B
 
     @cached_property
     def place_B(self) -> np.ndarray:
@@ -84,26 +100,25 @@ class ListSet:
         """Candidates of each pair's list."""
         return np.bincount(self.list_B)[self.list_B]
 
-    @cached_property
-    def record(self) -> ListRecord:
-        full = self.models[FULL].score_DB
-        return ListRecord(full, full[-1], self.tokens_B, self.list_B, self.keep)
-
-    def cost(self, ran: Ran) -> float:
+    def cost(self, trace: Trace) -> float:
         """FLOPs as a share of those of all candidates at full depth."""
-        return float(ran.flops_B.sum() / self.models[FULL].layer_DB[-1].sum())
+        return float(trace.flops_B.sum() / self.costs[FULL].layer_DB[-1].sum())
 
-    def kept_Q(self, ran: Ran) -> np.ndarray:
+    def kept_Q(self, trace: Trace) -> np.ndarray:
         """Percent of the original's best of each list that are among those returned."""
-        return 100 * (1 - self.record.lost_Q(ran.order))
+        return 100 * (1 - lost_Q(self.records[FULL], trace))
 
-    def ndcg_Q(self, ran: Ran) -> np.ndarray:
+    def swapped_Q(self, trace: Trace) -> np.ndarray:
+        """Percent of the pairs of returned candidates that the original orders otherwise."""
+        return 100 * swapped_Q(self.records[FULL], trace)
+
+    def ndcg_Q(self, trace: Trace) -> np.ndarray:
         """NDCG@10 of each list with linear gain, times 100; the ideal order is of its candidates.
 
         0 where no candidate is relevant.
         """
         assert self.grade_B is not None
-        got_Q = self.gain_Q(ran.order.place_B)
+        got_Q = self.gain_Q(ranks(trace, self.list_B))
         best_Q = self.gain_Q(places(-self.grade_B, self.list_B))
         return 100 * np.divide(got_Q, best_Q, out=np.zeros(len(got_Q)), where=best_Q > 0)
 
@@ -112,30 +127,21 @@ class ListSet:
         grade_B = np.zeros(len(place_B)) if self.grade_B is None else self.grade_B
         return np.bincount(self.list_B, grade_B * (place_B < AT) / np.log2(place_B + 2))
 
-    def mrr_Q(self, ran: Ran) -> np.ndarray:
+    def mrr_Q(self, trace: Trace) -> np.ndarray:
         """Reciprocal rank of the first relevant candidate among ten, times 100; 0 without one."""
         assert self.grade_B is not None
-        place_B = ran.order.place_B
+        place_B = ranks(trace, self.list_B)
         found_B = np.where((self.grade_B > 0) & (place_B < AT), 1 / (place_B + 1), 0.0)
         best_Q = np.zeros(self.list_B[-1] + 1)
         np.maximum.at(best_Q, self.list_B, found_B)
         return 100 * best_Q
 
-    def part(self, chosen: np.ndarray, size: int) -> ListSet:
+    def part(self, chosen: np.ndarray, size: int) -> ListBench:
         """Give the first stage's first candidates of some lists, numbered anew."""
         rows = np.flatnonzero(np.isin(self.list_B, chosen) & (self.place_B < size))
-        list_B = np.unique(self.list_B[rows], return_inverse=True)[1]
-        grade_B = None if self.grade_B is None else self.grade_B[rows]
-        models = {name: model.part(rows) for name, model in self.models.items()}
-        return ListSet(list_B, self.tokens_B[rows], grade_B, models, self.keep)
-
-
-@dataclass(frozen=True)
-class Ran:
-    """Lists as they were ordered, and the FLOPs of each pair."""
-
-    order: Reranked
-    flops_B: np.ndarray
+        records = {name: record.take(rows) for name, record in self.records.items()}
+        costs = {name: each.take(rows) for name, each in self.costs.items()}
+        return ListBench(records, costs, None if self.grade_B is None else self.grade_B[rows])
 
 
 @dataclass(frozen=True)
@@ -165,8 +171,8 @@ class Strategy(ABC):
     """Order of lists for less than all layers of all candidates."""
 
     @abstractmethod
-    def ran(self, lists: ListSet) -> Ran:
-        """Say from the scores what comes of it."""
+    def replay(self, lists: ListBench) -> Trace:
+        """What comes of it by the records, with FLOPs."""
 
     @abstractmethod
     def run(self, models: ListModels, pairs: Pairs) -> Trace:
@@ -183,13 +189,10 @@ class Scheduled(Strategy):
     def __str__(self) -> str:
         return ", ".join(f"{count} behind {depth}" for depth, count in self.schedule.counts.items())
 
-    def ran(self, lists: ListSet) -> Ran:
-        scored, rows = lists.models[self.model], np.arange(len(lists.list_B))
-        order = self.schedule.replayed(scored.score_DB, lists.list_B)
-        spent_B = scored.layer_DB[order.depth_B, rows]
-        for depth in self.schedule.counts:
-            spent_B = spent_B + scored.head_DB[depth] * (order.depth_B >= depth)
-        return Ran(order, spent_B)
+    def replay(self, lists: ListBench) -> Trace:
+        trace = lists.records[self.model].replay(self.schedule)
+        spent_B = lists.costs[self.model].spent_B(trace.depth_B, self.schedule.counts)
+        return replace(trace, flops_B=spent_B)
 
     def run(self, models: ListModels, pairs: Pairs) -> Trace:
         windows = pairs.small if self.model == SMALL else pairs.full
@@ -206,13 +209,13 @@ class Cut(Strategy):
     def __str__(self) -> str:
         return f"{100 * self.share:g} % of the candidates, {self.depth} layers"
 
-    def ran(self, lists: ListSet) -> Ran:
-        scored, depth = lists.models[FULL], self.depth
+    def replay(self, lists: ListBench) -> Trace:
+        guess_BC, costs = lists.records[FULL].guesses[self.depth], lists.costs[FULL]
         first_B = lists.place_B < count(self.share, lists.size_B, lists.keep)
-        depth_B = np.where(first_B, depth, -1)  # the others stand behind, as they stood
-        score_B = np.where(first_B, scored.score_DB[depth], -lists.place_B)
-        spent_B = scored.layer_DB[depth] + scored.head_DB[depth]
-        return Ran(Reranked(score_B, depth_B, lists.list_B), spent_B * first_B)
+        depth_B = np.where(first_B, self.depth, -1)  # the others stand behind, as they stood
+        score_B = np.where(first_B, guess_BC[:, 0], -lists.place_B)
+        spent_B = costs.layer_DB[self.depth] + costs.head_DB[self.depth]
+        return Trace(score_B[:, None], depth_B, flops_B=spent_B * first_B)
 
     def run(self, models: ListModels, pairs: Pairs) -> Trace:
         encoder = models.encoders[FULL].replacing(exit=Fixed(self.depth))
@@ -230,13 +233,16 @@ class Cascade(Strategy):
     def __str__(self) -> str:
         return f"{100 * self.share:g} % of the candidates go on"
 
-    def ran(self, lists: ListSet) -> Ran:
-        small, full = lists.models[SMALL], lists.models[FULL]
-        place_B = places(-small.score_DB[-1], lists.list_B)
+    def replay(self, lists: ListBench) -> Trace:
+        everyone = ListSchedule({})
+        small, full = (lists.records[model].replay(everyone) for model in (SMALL, FULL))
+        small_B, full_B = small.logits_BC[:, 0], full.logits_BC[:, 0]
+        place_B = places(-small_B, lists.list_B)
         first_B = place_B < count(self.share, lists.size_B, lists.keep)
-        score_B = np.where(first_B, full.score_DB[-1], small.score_DB[-1])
-        order = Reranked(score_B, first_B.astype(int), lists.list_B)
-        return Ran(order, small.layer_DB[-1] + full.layer_DB[-1] * first_B)
+        score_B = np.where(first_B, full_B, small_B)
+        costs = {model: lists.costs[model].layer_DB[-1] for model in (SMALL, FULL)}
+        depth_B = small.depth_B + full.depth_B * first_B
+        return Trace(score_B[:, None], depth_B, flops_B=costs[SMALL] + costs[FULL] * first_B)
 
     def run(self, models: ListModels, pairs: Pairs) -> Trace:
         whole = ListSchedule({})

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -32,8 +32,6 @@ from eat_lightning.engines.reranker import (
     opened,
 )
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.latency import keep_kernels, time_interleaved, undisturbed
-from eat_lightning.infer.rerank import ListSchedule
 from eat_lightning.machine import processor
 from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.measure.list_strategies import (
@@ -41,9 +39,9 @@ from eat_lightning.measure.list_strategies import (
     SMALL,
     Cascade,
     Cut,
+    DepthCosts,
+    ListBench,
     ListModels,
-    ListSet,
-    ModelScores,
     Pairs,
     Scheduled,
     Strategy,
@@ -52,6 +50,9 @@ from eat_lightning.measure.plan import Timing, run_paths
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.progress import shown
+from eat_lightning.record.list_schedule import ListSchedule
+from eat_lightning.record.record import Record
+from eat_lightning.record.timing import keep_kernels, time_interleaved, undisturbed
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import git_commit
 from eat_lightning.validation import Count
@@ -181,31 +182,45 @@ class ListSubject:
         small = [] if self.small is None else self.small.reader(texts)
         return Pairs(full, [read.windows[0] for read in small])
 
-    def lists(self, given: Sequence[QueryList], found: Sequence[Pairs]) -> ListSet:
+    def lists(self, given: Sequence[QueryList], found: Sequence[Pairs]) -> ListBench:
         """Run every model over all pairs once, through all layers and heads."""
-        models = {name: self.scored(name, found) for name in self.models.encoders}
-        list_B = np.repeat(np.arange(len(found)), [len(each.full) for each in found])
-        tokens_B = np.array([len(window.ids) for each in found for window in each.full])
+        names = [FULL, *(name for name in self.models.encoders if name != FULL)]
+        records = {name: self.record(name, found) for name in names}
+        last_BC = records[FULL].replay(ListSchedule({})).logits_BC
+        records = {name: replace(each, labels=last_BC[:, 0]) for name, each in records.items()}
+        costs = {
+            name: DepthCosts.of(self.models.encoders[name], record.lengths)
+            for name, record in records.items()
+        }
         judged = [x for one in given for x in one.relevance or ()]
-        grade_B = np.array(judged) if len(judged) == len(list_B) else None
-        return ListSet(list_B, tokens_B, grade_B, models, self.about.keep)
+        grade_B = np.array(judged) if len(judged) == len(last_BC) else None
+        return ListBench(records, costs, grade_B)
 
     @torch.inference_mode()
-    def scored(self, name: str, found: Sequence[Pairs]) -> ModelScores:
-        encoder, parts, tokens = self.models.encoders[name], [], []
+    def record(self, name: str, found: Sequence[Pairs]) -> Record:
+        """What all heads of a model say of all pairs, without labels."""
+        encoder, traces = self.models.encoders[name], []
         for pairs in shown(found, f"lists, {name}"):
             windows = pairs.small if name == SMALL else pairs.full
-            guesses = encoder(self.models.batch_of(windows), ALL_EXITS).guesses
-            parts.append(torch.stack([guesses[k][:, 0].float() for k in sorted(guesses)]).numpy())
-            tokens += [len(window.ids) for window in windows]
-        return ModelScores.of(encoder, np.concatenate(parts, 1), np.array(tokens))
+            traces.append(encoder(self.models.batch_of(windows), ALL_EXITS).numpy())
+        tokens_LB = np.concatenate([trace.tokens_LB for trace in traces], axis=1)
+        return Record(
+            np.zeros(tokens_LB.shape[1]),
+            tokens_LB[0],
+            {k: np.concatenate([t.guesses[k] for t in traces]) for k in traces[0].guesses},
+            tokens_LB,
+            encoder.exit,
+            kind=encoder.kind,
+            group_B=np.repeat(np.arange(len(found)), [len(trace) for trace in traces]),
+            keep=self.about.keep,
+        )
 
-    def strategies(self, choosing: ListSet) -> Iterator[Named]:
+    def strategies(self, choosing: ListBench) -> Iterator[Named]:
         """All strategies for lists of one size; points are chosen at the schedule's cost."""
         schedule, last = self.about.schedule, self.backend.num_layers
         everyone = ListSchedule({})
         certified = Scheduled(self.about.dtype, schedule)
-        budget = choosing.cost(certified.ran(choosing))
+        budget = choosing.cost(certified.replay(choosing))
         cuts = [Cut(share, depth) for share in SHARES for depth in range(last + 1)]
         yield Named(GRID, FULL, best(cuts, choosing, budget))
         yield Named("transformers", FULL, Theirs(FULL, everyone, HuggingFaceTwin(self.plain)))
@@ -221,11 +236,11 @@ class ListSubject:
             yield Named("small, then this", FULL, best([*map(Cascade, SHARES)], choosing, budget))
 
 
-def best(strategies: Sequence[Strategy], lists: ListSet, budget: float) -> Strategy:
+def best(strategies: Sequence[Strategy], lists: ListBench, budget: float) -> Strategy:
     """The strategy that keeps most at a cost of at most so much, or else the cheapest."""
-    ran = [(strategy, strategy.ran(lists)) for strategy in strategies]
-    able = [each for each in ran if lists.cost(each[1]) <= budget + 1e-9]
-    able = able or [min(ran, key=lambda each: lists.cost(each[1]))]
+    found = [(strategy, strategy.replay(lists)) for strategy in strategies]
+    able = [each for each in found if lists.cost(each[1]) <= budget + 1e-9]
+    able = able or [min(found, key=lambda each: lists.cost(each[1]))]
     return max(able, key=lambda each: float(lists.kept_Q(each[1]).mean()))[0]
 
 
@@ -278,14 +293,15 @@ def times(
 def rows_of(
     plan: ListMeasureSettings,
     named: Sequence[Named],
-    lists: ListSet,
+    lists: ListBench,
     ms: dict[int, np.ndarray],
 ) -> Iterator[ListRow]:
     """Judge every strategy on lists that chose nothing."""
-    beside_Q = lists.kept_Q(next(one.strategy for one in named if one.name == GRID).ran(lists))
+    beside = next(one.strategy for one in named if one.name == GRID)
+    beside_Q = lists.kept_Q(beside.replay(lists))
     for number, one in enumerate(named):
-        ran = one.strategy.ran(lists)
-        kept_Q = lists.kept_Q(ran)
+        trace = one.strategy.replay(lists)
+        kept_Q = lists.kept_Q(trace)
         more, low, high = difference(kept_Q, beside_Q)
         took_RQ = ms.get(number)
         judged = lists.grade_B is not None
@@ -295,14 +311,14 @@ def rows_of(
             size=int(lists.size_B.max()),
             keep=lists.keep,
             point=str(one.strategy),
-            cost=lists.cost(ran),
+            cost=lists.cost(trace),
             kept=float(kept_Q.mean()),
             more=more,
             low=low,
             high=high,
-            swapped=100 * float(lists.record.swapped_Q(ran.order).mean()),
-            ndcg=float(lists.ndcg_Q(ran).mean()) if judged else None,
-            mrr=float(lists.mrr_Q(ran).mean()) if judged else None,
+            swapped=float(lists.swapped_Q(trace).mean()),
+            ndcg=float(lists.ndcg_Q(trace).mean()) if judged else None,
+            mrr=float(lists.mrr_Q(trace).mean()) if judged else None,
             num_lists=len(kept_Q),
             ms=None if took_RQ is None else float(np.median(took_RQ.mean(0))),
             timed_lists=0 if took_RQ is None else took_RQ.shape[1],

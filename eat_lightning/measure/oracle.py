@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from eat_lightning.answer_kind import SINGLE
-from eat_lightning.infer.recorded import Recorded
-from eat_lightning.text_io import run_tokens
+from eat_lightning.model.trace import run_tokens
+from eat_lightning.record.record import Record
 
 
 @dataclass(frozen=True)
@@ -49,32 +49,32 @@ def oracle_exit(correct_EB: np.ndarray, layers: Sequence[int]) -> Oracle:
     return Oracle(depth_B, *(float(each_B.mean()) for each_B in (right_B, depth_B, first_B)))
 
 
-def oracle_of(recorded: Recorded, wanted_B: np.ndarray | None = None) -> Oracle:
+def oracle_of(record: Record, wanted_B: np.ndarray | None = None) -> Oracle:
     """Over all recorded exits. wanted_B: classes; None: those of the last layer."""
-    layers = sorted(recorded.guesses)
-    class_EB = np.stack([recorded.guesses[k].argmax(1) for k in layers])
+    layers = sorted(record.guesses)
+    class_EB = np.stack([record.guesses[k].argmax(1) for k in layers])
     return oracle_exit(class_EB == (class_EB[-1] if wanted_B is None else wanted_B), layers)
 
 
-def cost(recorded: Recorded, oracle: Oracle) -> float:
+def cost(record: Record, oracle: Oracle) -> float:
     """Mean token_layers: tokens summed over the layers run / (first tokens x num_layers)."""
-    tokens_LB = recorded.tokens_LB
+    tokens_LB = record.tokens_LB
     token_layers_B = run_tokens(tokens_LB, oracle.depth_B).sum(0) / tokens_LB[0]
     return float(token_layers_B.mean() / len(tokens_LB))
 
 
-def oracle_lines(recorded: Recorded) -> list[str]:
+def oracle_lines(record: Record) -> list[str]:
     """Say to a person what choosing per example could reach on these heads; none for answers that
     are no classes, or where there is one exit alone."""
-    if len(recorded.guesses) < 2 or recorded.kind.problem_type != SINGLE:
+    if len(record.guesses) < 2 or record.kind.problem_type != SINGLE:
         return []
-    right, same = oracle_of(recorded, recorded.labels), oracle_of(recorded)
-    exits, classes = len(recorded.guesses), next(iter(recorded.guesses.values())).shape[1]
+    right, same = oracle_of(record, record.labels), oracle_of(record)
+    exits, classes = len(record.guesses), next(iter(record.guesses.values())).shape[1]
     by_chance = 1 - (1 - 1 / classes) ** exits
     return [
         f"any exit right: {100 * right.accuracy:.2f} % at depth {right.depth:.2f}, token layers "
-        f"{cost(recorded, right):.3f} (an oracle that knows the labels takes the first right exit; "
+        f"{cost(record, right):.3f} (an oracle that knows the labels takes the first right exit; "
         f"{exits} random guesses would reach {100 * by_chance:.2f} %)",
         f"the last layer's answers could be had at depth {same.depth:.2f}, token layers "
-        f"{cost(recorded, same):.3f}",
+        f"{cost(record, same):.3f}",
     ]

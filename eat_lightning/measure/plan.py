@@ -15,7 +15,6 @@ from eat_lightning.config import Settings, parsed, run_folder
 from eat_lightning.data.calibration import PARTS
 from eat_lightning.engines.plan import Engine
 from eat_lightning.errors import ConfigError, Faults
-from eat_lightning.infer.precision import device_faults, form_of, prepack_faults
 from eat_lightning.infer.sessions import ENGINES, engine_faults
 from eat_lightning.measure.settings import Setting, settings_of
 from eat_lightning.model.contracts import Reduction, overrides
@@ -30,6 +29,7 @@ from eat_lightning.runs.validate import split_faults
 from eat_lightning.track.log import measure_faults
 from eat_lightning.validation import Count
 from eat_lightning.weights.dial import Budget
+from eat_lightning.weights.precision import device_faults, form_of, prepack_faults
 
 Points = list[float | list[float]]
 

@@ -18,16 +18,9 @@ from eat_lightning.data.split import reader_of
 from eat_lightning.engines.open import OfRun, fastest
 from eat_lightning.engines.plan import Opening
 from eat_lightning.errors import Faults
-from eat_lightning.infer.backend import FullDepthIfFound
-from eat_lightning.infer.latency import TimedCall, keep_kernels, speed_up, time_all, undisturbed
-from eat_lightning.infer.precision import PLAIN, in_dtype, in_form
-from eat_lightning.infer.record import record
-from eat_lightning.infer.recorded import Recorded
-from eat_lightning.infer.recorded_texts import RecordedTexts, flops_of
-from eat_lightning.infer.text_windows import TextAnswers, TextWindows, WindowPack, text_answers
 from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.measure.fitted import fitted_settings, searched_settings
-from eat_lightning.measure.gain import METRICS, MOST_CLASSES, Answers, Judged, mean_gains
+from eat_lightning.measure.gain import METRICS, MOST_CLASSES, Judged, mean_gains
 from eat_lightning.measure.in_engine import InEngine
 from eat_lightning.measure.plan import MeasureSettings, Subject
 from eat_lightning.measure.settings import Setting
@@ -35,10 +28,18 @@ from eat_lightning.methods.exit.fixed import Fixed
 from eat_lightning.model.contracts import ExitRule, ModelFacts, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.policies import policy_faults
+from eat_lightning.model.trace import Trace
+from eat_lightning.record.flops import counted
+from eat_lightning.record.full_depth import FullDepthIfFound
+from eat_lightning.record.passes import record
+from eat_lightning.record.record import Record
+from eat_lightning.record.timing import TimedCall, keep_kernels, speed_up, time_all, undisturbed
+from eat_lightning.record.windows import TextWindows, WindowPack, answer_texts
 from eat_lightning.runs.row import THEIRS, Row, row_of, write
 from eat_lightning.runs.run import Run
 from eat_lightning.runs.validate import split_faults
 from eat_lightning.weights.checkpoint import load_second_runs
+from eat_lightning.weights.precision import PLAIN, in_dtype, in_form
 
 
 @dataclass
@@ -102,20 +103,21 @@ def recorded(subject: Subject, plan: MeasureSettings) -> Iterator[TimedRow]:
         Faults(policy_faults(backbone.policies, facts)).check()
         file = file_name(settings[0].backbone, subject.form, split.source.digest, plan, engine)
         title = f"{run.name}: all exits"
-        if texts is not None:
-            windows = record(backbone, texts.windows, plan.batch, title)
-            file, found = "", texts.recorded(windows)
-        elif graphs is not None:
+        if graphs is not None:
             graphs.check([s for s in settings if s.baseline != THEIRS])
             found = graphs.record(settings[0], split)
         else:
-            found = record(backbone, split, plan.batch, title)
-        found.group_B = groups_of(run, split)
-        if isinstance(found, Recorded):
+            found = record(backbone, split if texts is None else texts, plan.batch, title)
+        clusters = clusters_of(run, split)
+        if texts is None:
+            found.cluster_B = clusters
             found.to_parquet(run.folder / file)
-        passed = RecordedPass(subject, plan, backbone, found, file)
-        for setting, gain in zip(settings, passed.gains(settings), strict=True):
-            row, theirs = passed.row(setting, engine, **gain), setting.baseline == THEIRS
+        else:
+            found.cluster_B = None if clusters is None else clusters[texts.text_W]
+            file = ""
+        made = BackboneRows(subject, plan, engine, backbone, found, file)
+        for setting, gain in zip(settings, made.gains(settings), strict=True):
+            row, theirs = made.row(setting, **gain), setting.baseline == THEIRS
             if graphs is not None and plan.timing.enabled and not theirs:
                 candidate = graphs.candidate(setting, split)
             else:
@@ -127,8 +129,7 @@ def recorded(subject: Subject, plan: MeasureSettings) -> Iterator[TimedRow]:
                 else:
                     candidate = texts_candidate(timed_backbone.eval(), texts)
             if plan.timing.enabled:
-                cost_B = passed.answers(setting.exit, setting.policies).flops_B
-                candidate = replace(candidate, cost_B=cost_B)
+                candidate = replace(candidate, cost_B=made.counted(setting).flops_B)
             yield TimedRow(run, row, candidate, setting.is_static and not theirs)
 
 
@@ -140,18 +141,22 @@ def methods_of(settings: Sequence[Setting]) -> dict[str, Any]:
 
 
 @dataclass
-class RecordedPass:
-    """Recorded outputs of every exit of one backbone, and the file that keeps them; "" of texts in
-    windows, which are not kept."""
+class BackboneRows:
+    """Rows of settings that differ in their exit rule alone, from one record.
+
+    Args:
+        file: that keeps the record; "" of texts in windows, whose record is not kept.
+    """
 
     subject: Subject
     plan: MeasureSettings
+    engine: str
     backbone: AdaptiveEncoder
-    recorded: Recorded | RecordedTexts
+    record: Record
     file: str
 
-    def row(self, setting: Setting, engine: str, **more: Any) -> Row:
-        """A setting's row, not yet timed. more: fields that the pass alone does not give."""
+    def row(self, setting: Setting, **more: Any) -> Row:
+        """A setting's row, not yet timed. more: fields that the record alone does not give."""
         plan, budget = self.plan, setting.budget
         if budget is not None:
             fields = {"share": "budget", "ms": "budget_ms", "agree": "agree"}
@@ -160,34 +165,33 @@ class RecordedPass:
         if setting.baseline == THEIRS:
             # Theirs runs as people call it; what it says is what these weights say in our hands.
             more |= {"kernels": "hf_eager", "form": PLAIN}
-        elif engine != "torch":
-            more["kernels"] = engine
+        elif self.engine != "torch":
+            more["kernels"] = self.engine
         more |= {"split": plan.split, "dtype": plan.dtype, "windows": self.subject.windows or ""}
         more["device"] = torch.cuda.get_device_name() if plan.device == "cuda" else "cpu"
-        return row_of(self.subject.run, self.backbone, self.recorded, setting.exit, **more)
+        return row_of(self.subject.run, self.backbone, self.record, setting.exit, **more)
 
     def gains(self, settings: Sequence[Setting]) -> list[dict[str, float]]:
         """The fields of a `Row` that tell what each setting gains over fixed depth; none for
         baselines, without an early head, or for a metric that is not of classes or, but for
         accuracy, is of too many."""
-        recorded, metric = self.recorded, self.subject.run.task.metrics[0]
+        record, metric = self.record, self.subject.run.task.metrics[0]
         trained = [setting for setting in settings if not setting.baseline]
-        if metric != "accuracy" and recorded.num_classes > MOST_CLASSES:
+        if metric != "accuracy" and record.num_classes > MOST_CLASSES:
             return [{} for _ in settings]
-        if metric not in METRICS or len(recorded.guesses) < 2 or not trained:
+        if metric not in METRICS or len(record.guesses) < 2 or not trained:
             return [{} for _ in settings]
-        rules = [self.answers(setting.exit, setting.policies) for setting in trained]
-        fixed = [self.answers(Fixed(layer)) for layer in recorded.guesses]
-        about = recorded.labels, metric, recorded.group_B, recorded.num_classes
-        gains = iter(mean_gains([Judged(rules, fixed, *about)]))
+        rules, alone = map(self.counted, trained), replace(record, policies=())
+        fixed = [counted(self.backbone, alone, Fixed(layer)) for layer in record.guesses]
+        clusters = None if record.cluster_B is None else record.cluster_B[record.firsts]
+        about = record.targets, metric, clusters, record.num_classes
+        gains = iter(mean_gains([Judged([*rules], fixed, *about)]))
         return [{} if setting.baseline else next(gains) for setting in settings]
 
-    def answers(self, exit: Any, policies: Sequence[Any] = ()) -> Answers:
-        recorded = self.recorded
-        if isinstance(recorded, Recorded):  # texts in windows have no policies
-            recorded = replace(recorded, policies=policies)
-        outcome = recorded.under(exit)
-        return Answers(outcome.logits_BC.argmax(1), flops_of(self.backbone, exit, outcome))
+    def counted(self, setting: Setting) -> Trace:
+        """The trace of a setting, with its FLOPs."""
+        record = replace(self.record, policies=setting.policies)
+        return counted(self.backbone, record, setting.exit)
 
 
 def file_name(backbone: str, form: str, data: str, plan: MeasureSettings, engine: str) -> str:
@@ -199,11 +203,11 @@ def file_name(backbone: str, form: str, data: str, plan: MeasureSettings, engine
     return f"examples-{plan.split}-{dtype}-{digest}-{data[:8]}.parquet"
 
 
-def groups_of(run: Run, split: Any) -> np.ndarray | None:
+def clusters_of(run: Run, split: Any) -> np.ndarray | None:
     """Which examples belong together by the task's own grouping, such as pairs of one premise; None
     where all are alone."""
-    group_B = group_ids(run.task, split.source.texts)
-    return None if len(np.unique(group_B)) == len(group_B) else group_B
+    cluster_B = group_ids(run.task, split.source.texts)
+    return None if len(np.unique(cluster_B)) == len(cluster_B) else cluster_B
 
 
 def candidate_for(encoder: AdaptiveEncoder, split: Any, kernels: str, device: str) -> TimedCall:
@@ -225,11 +229,10 @@ def texts_candidate(encoder: AdaptiveEncoder, texts: TextWindows) -> TimedCall:
     """Time whole texts, as a backend answers them."""
     deep = encoder.replacing(policies=(*encoder.policies, FullDepthIfFound(texts.joiner)))
 
-    def answer(pack: WindowPack) -> TextAnswers:
-        trace = (deep if pack.is_part else encoder)(pack.batch)
-        return trace.logits_BC.float().numpy(), trace.depth_B.numpy()
+    def run(pack: WindowPack) -> Trace:
+        return (deep if pack.is_part else encoder)(pack.batch).numpy(guesses=False)
 
-    return TimedCall(lambda packs: text_answers(packs, answer, texts.joiner), texts)
+    return TimedCall(lambda packs: answer_texts(packs, run, texts.joiner), texts)
 
 
 def timed(results: Sequence[TimedRow], plan: MeasureSettings) -> Iterator[list[Row]]:

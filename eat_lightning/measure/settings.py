@@ -11,7 +11,6 @@ from typing import Any
 
 from eat_lightning.answer_kind import AnswerKind
 from eat_lightning.errors import Faults
-from eat_lightning.infer.precision import DTYPES
 from eat_lightning.methods.exit.fixed import Fixed
 from eat_lightning.model.contracts import ExitRule, Policy, at_point, overrides, point_of
 from eat_lightning.model.heads import named, slot_faults
@@ -24,6 +23,7 @@ from eat_lightning.runs.row import FIXED, STATIC_BASELINE, THEIRS
 from eat_lightning.runs.run import Run
 from eat_lightning.validation import raise_faults
 from eat_lightning.weights.dial import Budget
+from eat_lightning.weights.precision import DTYPES
 
 ON_THEIRS = ("pooled", "shared")  # heads that `HuggingFaceTwin` computes
 BASELINES = {

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from eat_lightning.infer.precision import PLAIN
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.measure.oracle import oracle_lines
+from eat_lightning.record.record import Record
 from eat_lightning.runs.by_class import unfound
 from eat_lightning.runs.names import budget_of, by_run, names_of, titles_of
 from eat_lightning.runs.row import THEIRS, Row, label, method_text
 from eat_lightning.runs.run import Run
+from eat_lightning.weights.precision import PLAIN
 
 MOST = 10  # classes whose recall is printed
 WIDTH = 120  # where there is no terminal to ask
@@ -177,7 +177,7 @@ def oracles(rows: Sequence[Row], runs: Sequence[Run]) -> list[str]:
         (row, *_) = of_runs.get((str(run.config["study"]), run.name), [None])
         if row is not None and row.examples:
             where = f"{row.model} seed {row.seed}: " if len(runs) > 1 else ""
-            found = oracle_lines(Recorded.read(run.folder / row.examples))
+            found = oracle_lines(Record.read(run.folder / row.examples))
             lines += [where + line for line in found]
     return lines
 

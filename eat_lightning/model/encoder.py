@@ -42,6 +42,7 @@ from eat_lightning.model.heads import (
     make_heads,
     pooled_faults,
 )
+from eat_lightning.model.inside import Scores
 from eat_lightning.model.layer import (
     Embedding,
     Layer,
@@ -57,7 +58,7 @@ from eat_lightning.model.positions import DISTANCES
 from eat_lightning.model.recorder import USUAL, PassOptions, TraceRecorder
 from eat_lightning.model.shape import Shape
 from eat_lightning.model.specification import Specification
-from eat_lightning.model.trace import Scores, Trace
+from eat_lightning.model.trace import Trace
 from eat_lightning.model.training import scaled_gradient
 from eat_lightning.validation import Misshaped, raise_faults
 
@@ -240,7 +241,7 @@ class AdaptiveEncoder(nn.Module):
             return recorder.at_end()
         layers = recorder.exit.layers
         if not recorder.options.leave or layer not in layers:
-            return torch.zeros_like(recorder.rows_B)
+            return torch.zeros_like(recorder.here_B)
         logits_EBC = recorder.stack(layers)
         reason_B = recorder.decided(layers, logits_EBC).cpu()
         if self.policies:

@@ -19,7 +19,7 @@ from eat_lightning.model.contracts import ExitRule, Head, overrides
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.shape import Shape
 from eat_lightning.model.specification import Specification
-from eat_lightning.validation import in_layers, listed_layers, value_faults
+from eat_lightning.validation import Beside, in_layers, listed_layers, value_faults
 
 ACTIVATIONS = {
     "tanh": torch.tanh,
@@ -63,7 +63,7 @@ def head_faults(num_layers: int | None, head: Any) -> list[str]:
         given = f"head.kind={head['_target_']}"
         return [f"head._target_ is not an option: a head is named by its kind, so give {given}"]
     layers = listed_layers(head.get("layers", ()), num_layers or 1)
-    faults = value_faults(FROM_0, "head.layers", layers, num_layers)
+    faults = value_faults(FROM_0, "head.layers", layers, Beside(num_layers=num_layers))
     if (last := head.get("last")) is not None:
         faults += [f"head.last: {fault}" for fault in head_faults(num_layers, last)]
     try:

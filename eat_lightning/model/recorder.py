@@ -6,7 +6,7 @@ Shapes: B examples, G of them that left together, L layers, C classes, E exits s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from eat_lightning.model.contracts import ExitRule, Policy, Reduction, overrides
 from eat_lightning.model.contracts.exit import decide
+from eat_lightning.model.inside import Inside
 from eat_lightning.model.packed import Batch, Packed
 from eat_lightning.model.policy import PolicyState, joined
 from eat_lightning.model.reason import Reason, coded, reason_names
@@ -48,8 +49,8 @@ USUAL = PassOptions()
 ALL_EXITS = PassOptions(leave=False)
 
 
-class TraceRecorder(Trace):
-    """A trace while examples pass and leave.
+class TraceRecorder(Trace, Inside):
+    """A trace while examples pass and leave, and the vectors within.
 
     Args:
         num_layers: of the encoder.
@@ -61,22 +62,23 @@ class TraceRecorder(Trace):
     def __init__(
         self, num_layers: int, size: int, exit: ExitRule, options: PassOptions = ALL_EXITS
     ):
-        super().__init__(
+        Trace.__init__(
+            self,
             logits_BC=torch.empty(0),  # until somebody leaves
-            guesses={},
             depth_B=torch.zeros(size, dtype=torch.int64),
             tokens_LB=torch.zeros(num_layers, size, dtype=torch.int64),
             reason_B=torch.zeros(size, dtype=torch.int64),
             names=reason_names(exit.reasons),
         )
+        Inside.__init__(self)
         self.size, self.exit, self.options = size, exit, options
-        self.here_B: Tensor | None = None  # rows of the examples still here; None: all of them
+        self.stay_B: Tensor | None = None  # rows of the examples still here; None: all of them
         self.state = PolicyState(np.zeros(size, np.int64))
 
     @property
-    def rows_B(self) -> Int[Tensor, " b"]:
+    def here_B(self) -> Int[Tensor, " b"]:
         """Places of the examples still here, on the host."""
-        return torch.arange(self.size) if self.here_B is None else self.here_B
+        return torch.arange(self.size) if self.stay_B is None else self.stay_B
 
     def ask(
         self, policies: Sequence[Policy], batch: Batch, reduction: Reduction
@@ -90,7 +92,7 @@ class TraceRecorder(Trace):
 
     def at_end(self) -> Int[Tensor, " b"]:
         """Reasons of those who ran every layer."""
-        return torch.from_numpy(self.state.at_end(self.rows_B.numpy()))
+        return torch.from_numpy(self.state.at_end(self.here_B.numpy()))
 
     def review(
         self,
@@ -101,11 +103,11 @@ class TraceRecorder(Trace):
     ) -> Int[Tensor, " b"]:
         """Reasons at an early exit, on the host, after policies; who is held back has 0."""
         on_host_EBC = logits_EBC.detach().float().cpu().numpy()
-        given = reason_B.numpy(), on_host_EBC, batch, self.rows_B.numpy()
+        given = reason_B.numpy(), on_host_EBC, batch, self.here_B.numpy()
         return torch.from_numpy(self.state.review(policies, *given))
 
     def enter(self, layer: int, packed: Packed) -> None:
-        here = slice(None) if self.here_B is None else self.here_B
+        here = slice(None) if self.stay_B is None else self.stay_B
         self.tokens_LB[layer - 1, here] = packed.layout.lengths_B
 
     def guess(self, layer: int, logits_BC: Tensor, signal_BS: Tensor | None = None) -> None:
@@ -116,10 +118,10 @@ class TraceRecorder(Trace):
 
     def of_all(self, here: Float[Tensor, "g c"]) -> Float[Tensor, "b c"]:
         """Values of those still here among NaN for those who left."""
-        if self.here_B is None:
+        if self.stay_B is None:
             return here
         whole = here.new_full((self.size, here.shape[1]), float("nan"))
-        whole[self.here_B.to(whole.device, non_blocking=True)] = here
+        whole[self.stay_B.to(whole.device, non_blocking=True)] = here
         return whole
 
     def stack(
@@ -128,9 +130,9 @@ class TraceRecorder(Trace):
         """The guesses at `layers` so far (or other values `noted` by layer) of those still here."""
         noted = self.guesses if noted is None else noted
         stacked_EBC = torch.stack([noted[k] for k in layers if k in noted])
-        if self.here_B is None:
+        if self.stay_B is None:
             return stacked_EBC
-        return stacked_EBC[:, self.here_B.to(stacked_EBC.device, non_blocking=True)]
+        return stacked_EBC[:, self.stay_B.to(stacked_EBC.device, non_blocking=True)]
 
     def pooled(self) -> list[Float[Tensor, "b d"]]:
         """The pooled vectors at the exits so far of those still here, for heads that want them."""
@@ -147,7 +149,7 @@ class TraceRecorder(Trace):
         """Note who leaves here and why (codes on the host); returns the rows that left, and who of
         those that were here stays."""
         stays_B = reason_B == Reason.STAYS
-        rows = self.rows_B
+        rows = self.here_B
         gone_G = rows[~stays_B]
         self.depth_B[gone_G], self.reason_B[gone_G] = layer, reason_B[~stays_B]
         answer_BC = self.answer(layer)
@@ -156,7 +158,7 @@ class TraceRecorder(Trace):
         else:
             on_device = gone_G.to(answer_BC.device, non_blocking=True)
             self.logits_BC = self.logits_BC.index_copy(0, on_device, answer_BC[on_device])
-        self.here_B = rows[stays_B]
+        self.stay_B = rows[stays_B]
         return gone_G, stays_B
 
     def answer(self, layer: int) -> Float[Tensor, "b c"]:
@@ -169,4 +171,13 @@ class TraceRecorder(Trace):
         return self.of_all(self.exit.answers(self.stack(sorted(looked))))
 
     def end(self) -> Trace:
-        return Trace(**{field.name: vars(self)[field.name] for field in fields(Trace)})
+        return Trace(
+            logits_BC=self.logits_BC,
+            depth_B=self.depth_B,
+            tokens_LB=self.tokens_LB,
+            reason_B=self.reason_B,
+            names=self.names,
+            guesses=self.guesses,
+            signals=self.signals,
+            inside=Inside(self.penalties, self.hidden, self.pools, self.scores),
+        )

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import Field
 
-from eat_lightning.validation import Layers, is_whole, value_faults
+from eat_lightning.validation import Beside, Layers, is_whole, value_faults
 
 Size = Annotated[int, Field(ge=1, le=2147483647)]
 Number = Annotated[int, Field(ge=0, le=2147483647)]
@@ -171,7 +171,7 @@ def shape_faults(sizes: Mapping[str, Any]) -> list[str]:
     given = {name: sizes[name] for name in known if name in sizes}
     required = [name for name in known if not hasattr(Shape, name)]  # a default is an attribute
     faults = [f"{name} is missing" for name in required if name not in given]
-    num_layers = layers if is_whole(layers) else None
+    beside = Beside(num_layers=layers if is_whole(layers) else None)
     for name, value in given.items():
-        faults += value_faults(known[name], name, value, num_layers)
+        faults += value_faults(known[name], name, value, beside)
     return faults or [*Shape(**given).rules()]

@@ -1,26 +1,23 @@
-"""Record of a batch's examples in the encoder.
+"""What a model said of some examples: in torch while it runs, in numpy when it is read.
 
-Shapes: B examples, G of them that left together, L layers, H heads.
+By numpy alone. An export puts a copy of this file beside its graphs, so nothing of the package is
+imported here.
+
+Shapes: B examples, G of them, L layers, C classes, S signals.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor
+import numpy as np
 
-from eat_lightning.model.packed import Packed
-from eat_lightning.model.reason import reason_names
+if TYPE_CHECKING:
+    from eat_lightning.answer_kind import AnswerKind
 
-
-@dataclass
-class Scores:
-    """A layer's attention scores before softmax, and the rows that entered it."""
-
-    packed: Packed
-    scores_BHLL: Float[Tensor, "b h l l"]
+Array = Any  # a tensor while the model runs, and a numpy array when it is read
 
 
 @dataclass
@@ -29,28 +26,109 @@ class Trace:
 
     Args:
         logits_BC: the answer, divided by its head's temperature.
-        guesses: logits by exit layer, NaN for an example that had left.
         depth_B: layers run; 0 for an example that left at the embedding.
-        tokens_LB: tokens entering each layer, 0 where it was not run.
-        reason_B: codes, which `names` explains.
-        signals: observed by the exit rule, B x S by layer.
-        penalties: terms of each example that methods add to the loss, where nobody left.
-        hidden: the vectors after each layer (0: the embedding), where the encoder keeps them.
-        pools: vectors of heads that see earlier exits, B x D by layer.
-        scores: of attention by layer, where the encoder keeps them.
+        tokens_LB: tokens entering each layer, 0 where it was not run; None where it is not known.
+        reason_B: codes, which `names` explains; None where they are not known.
+        guesses: logits by exit, NaN for an example that had left.
+        signals: observed by the exit rule, B x S by exit.
+        rows_B: places of the examples in the batch, the request or the split that the trace is
+            about; None: all of them, in order.
+        would: what exits would have made of these examples, which all ran every layer; None: the
+            exits decided.
+        parts: of texts in windows, the trace of those windows that count; `rows_B` are their places
+            among all windows.
+        sizes: how each example's text was read, for its printed answer (`ReadText.sizes`).
+        errors: why a text has no answer, by its place in the request.
+        flops_B: of each example, where they were counted.
+        inside: vectors within the layers (`inside.Inside`), where training or a study reads them.
     """
 
-    logits_BC: Tensor
-    guesses: dict[int, Tensor]
-    depth_B: Int[Tensor, " b"]
-    tokens_LB: Int[Tensor, "l b"]
-    reason_B: Int[Tensor, " b"]
-    names: dict[int, str] = field(default_factory=reason_names)
-    signals: dict[int, Tensor] = field(default_factory=dict)
-    penalties: dict[str, Tensor] = field(default_factory=dict)
-    hidden: dict[int, Packed] = field(default_factory=dict)
-    pools: dict[int, Tensor] = field(default_factory=dict)
-    scores: dict[int, Scores] = field(default_factory=dict)
+    logits_BC: Array
+    depth_B: Array
+    tokens_LB: Array = None
+    reason_B: Array = None
+    names: Mapping[int, str] = field(default_factory=dict)
+    guesses: dict[int, Array] = field(default_factory=dict)
+    signals: dict[int, Array] = field(default_factory=dict)
+    rows_B: Array = None
+    would: Trace | None = None
+    parts: Trace | None = None
+    sizes: Sequence[Mapping[str, Any]] = ()
+    errors: Mapping[int, str] = field(default_factory=dict)
+    flops_B: Array = None
+    inside: Any = None
+
+    @classmethod
+    def blank(cls, size: int, width: int, num_layers: int, names: Mapping[int, str]) -> Trace:
+        """Begin with so many examples, of which nothing is known yet.
+
+        Args:
+            width: columns of the logits.
+        """
+        return cls(
+            logits_BC=np.zeros((size, width), np.float32),
+            depth_B=np.zeros(size, np.int64),
+            tokens_LB=np.zeros((num_layers, size), np.int64),
+            reason_B=np.zeros(size, np.int64),
+            names=names,
+        )
+
+    @classmethod
+    def together(cls, traces: Sequence[Trace]) -> Trace:
+        """One trace of all examples, in the order of their places. Left out are guesses and
+        signals, which those that left early have not of all exits, and parts."""
+        whole = stacked(traces)
+        return whole.take(np.argsort(whole.rows_B, kind="stable"))
+
+    def __len__(self) -> int:
+        return len(self.depth_B)
+
+    def take(self, rows_G: Array) -> Trace:
+        """Only the examples named, by their place here. Left out are parts, errors and what is
+        inside. A tensor of rows is on the host."""
+        there_G = rows_G.to(self.logits_BC.device) if hasattr(rows_G, "to") else rows_G
+        return Trace(
+            logits_BC=self.logits_BC[there_G],
+            depth_B=self.depth_B[rows_G],
+            tokens_LB=taken(self.tokens_LB, rows_G),
+            reason_B=taken(self.reason_B, rows_G),
+            names=self.names,
+            guesses={layer: guess_BC[there_G] for layer, guess_BC in self.guesses.items()},
+            signals={layer: signal_BS[there_G] for layer, signal_BS in self.signals.items()},
+            rows_B=rows_G if self.rows_B is None else self.rows_B[rows_G],
+            would=None if self.would is None else replace(self.would.take(rows_G), rows_B=None),
+            sizes=[self.sizes[i] for i in rows_G] if self.sizes else (),
+            flops_B=taken(self.flops_B, rows_G),
+        )
+
+    def numpy(self, guesses: bool = True) -> Trace:
+        """The same in numpy, without what is inside.
+
+        Args:
+            guesses: False leaves out guesses and signals, each of which is fetched from the device
+                by itself.
+        """
+
+        def by_exit(values: Mapping[int, Array]) -> dict[int, Array]:
+            return {layer: fetched(x) for layer, x in values.items()} if guesses else {}
+
+        return Trace(
+            logits_BC=fetched(self.logits_BC),
+            depth_B=self.depth_B.numpy(),
+            tokens_LB=self.tokens_LB.numpy(),
+            reason_B=self.reason_B.numpy(),
+            names=self.names,
+            guesses=by_exit(self.guesses),
+            signals=by_exit(self.signals),
+            rows_B=None if self.rows_B is None else self.rows_B.numpy(),
+        )
+
+    @property
+    def retention_B(self) -> np.ndarray:
+        """Tokens entering the last executed layer / tokens entering layer 1; 1 where none was."""
+        tokens_LB, depth_B = np.asarray(self.tokens_LB), np.asarray(self.depth_B)
+        last_B = np.take_along_axis(tokens_LB, np.maximum(depth_B - 1, 0)[None], axis=0)[0]
+        return np.where(depth_B > 0, last_B / np.maximum(tokens_LB[0], 1), 1.0)
 
     @property
     def reasons(self) -> list[str]:
@@ -58,20 +136,66 @@ class Trace:
         return [self.names[code] for code in self.reason_B.tolist()]
 
     @property
-    def retention_B(self) -> Float[Tensor, " b"]:
-        """Tokens entering the last executed layer / tokens entering layer 1; 1 where none was."""
-        last_B = self.tokens_LB.gather(0, (self.depth_B[None] - 1).clamp(min=0))[0]
-        return torch.where(self.depth_B > 0, last_B.double() / self.tokens_LB[0], 1.0)
+    def exit_shares(self) -> dict[int, float]:
+        """Share of the examples that left after each layer."""
+        layers, counts = np.unique(self.depth_B, return_counts=True)
+        return {int(k): float(n / len(self)) for k, n in zip(layers, counts, strict=True)}
 
-    def take(self, rows_G: Int[Tensor, " g"]) -> Trace:
-        """Only the examples named (rows on the host)."""
-        on_device = rows_G.to(self.logits_BC.device)
-        return Trace(
-            self.logits_BC[on_device],
-            {layer: guess_BC[on_device] for layer, guess_BC in self.guesses.items()},
-            self.depth_B[rows_G],
-            self.tokens_LB[:, rows_G],
-            self.reason_B[rows_G],
-            self.names,
-            {layer: signal_BS[on_device] for layer, signal_BS in self.signals.items()},
-        )
+    @property
+    def exit_reasons(self) -> dict[str, float]:
+        """Share of the examples that were answered for each reason."""
+        codes, counts = np.unique(self.reason_B, return_counts=True)
+        shares = (counts / len(self)).tolist()
+        return {self.names[code]: share for code, share in zip(codes, shares, strict=True)}
+
+    def scaled(self, scales: Mapping[int, float]) -> Trace:
+        """Multiply the logits by a number of the layer where each example left."""
+        scale_B = np.array([scales.get(depth, 1.0) for depth in self.depth_B.tolist()], np.float32)
+        return replace(self, logits_BC=self.logits_BC * scale_B[:, None])
+
+    def answers(self, kind: AnswerKind, labels: Sequence[str]) -> list[dict[str, Any]]:
+        """The answer of each example, as its kind is printed, and how it was found."""
+        answers = kind.printed(self.logits_BC, labels)
+        retention_B, reasons = self.retention_B, self.reasons
+        for i, answer in enumerate(answers):
+            answer["depth"] = int(self.depth_B[i])
+            answer["exit_reason"] = reasons[i]
+            answer["retention"] = round(float(retention_B[i]), 6)
+            if self.sizes:
+                answer |= self.sizes[i]
+        return answers
+
+
+def stacked(traces: Sequence[Trace]) -> Trace:
+    """All examples, one trace behind the other."""
+    woulds = [trace.would for trace in traces if trace.would is not None]
+    return Trace(
+        logits_BC=np.concatenate([trace.logits_BC for trace in traces]),
+        depth_B=np.concatenate([trace.depth_B for trace in traces]),
+        tokens_LB=behind([trace.tokens_LB for trace in traces]),
+        reason_B=behind([trace.reason_B for trace in traces]),
+        names={code: name for trace in traces for code, name in trace.names.items()},
+        rows_B=behind([trace.rows_B for trace in traces]),
+        would=stacked(woulds) if woulds else None,
+        sizes=[sizes for trace in traces for sizes in trace.sizes],
+    )
+
+
+def taken(values: Array, rows_G: Array) -> Array:
+    """Values of some examples, which the last axis holds; None where they are not known."""
+    return None if values is None else values[..., rows_G]
+
+
+def behind(parts: Sequence[Array]) -> Array:
+    """Values of all examples, one part behind the other; None where they are not known."""
+    return None if any(part is None for part in parts) else np.concatenate(parts, axis=-1)
+
+
+def fetched(x: Any) -> np.ndarray:
+    """A tensor as an array of fp32 on the host."""
+    return x.detach().float().cpu().numpy()
+
+
+def run_tokens(tokens_LB: np.ndarray, depth_B: np.ndarray) -> np.ndarray:
+    """Tokens entering each layer that an example ran, 0 for the others."""
+    return tokens_LB * (np.arange(1, len(tokens_LB) + 1)[:, None] <= depth_B)

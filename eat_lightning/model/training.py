@@ -13,8 +13,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from eat_lightning.answer_kind import AnswerKind, kind_of
+from eat_lightning.model.inside import Scores
 from eat_lightning.model.packed import Packed
-from eat_lightning.model.trace import Scores, Trace
+from eat_lightning.model.trace import Trace
 
 
 @dataclass

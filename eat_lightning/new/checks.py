@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from eat_lightning.infer.record import record
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.model.contracts import Objective
@@ -28,6 +27,7 @@ from eat_lightning.model.specification import MODEL_SLOTS, Specification
 from eat_lightning.model.trace import Trace
 from eat_lightning.model.training import Context
 from eat_lightning.new.toy import alone, ragged, tiny_encoder
+from eat_lightning.record.passes import record
 from eat_lightning.weights.checkpoint import load_model, save_model
 
 Check = Callable[[Any], None]
@@ -66,7 +66,7 @@ def stream_is_the_batch(encoder: AdaptiveEncoder, whole: Trace | None = None) ->
         parts = [*encoder.stream(batch)]
     rows = torch.cat([rows_G for rows_G, _ in parts])
     assert sorted(rows.tolist()) == [*range(batch.size)]
-    for name in ("logits_BC", "depth_B", "reason_B", "retention_B"):
+    for name in ("logits_BC", "depth_B", "reason_B"):
         streamed = torch.cat([getattr(part, name) for _, part in parts])
         assert torch.equal(streamed, getattr(whole, name)[rows]), name
     tokens_LB = torch.cat([part.tokens_LB for _, part in parts], dim=1)
@@ -92,7 +92,7 @@ def examples_do_not_touch(encoder: AdaptiveEncoder, whole: Trace | None = None) 
 def replay_is_the_live_run(encoder: AdaptiveEncoder) -> None:
     """One recorded pass through all heads says what running with the rule does."""
     batch = ragged(LENGTHS)
-    outcome = record(encoder, Examples(batch), batch_size=8).under()
+    outcome = record(encoder, Examples(batch), batch_size=8).replay()
     with torch.inference_mode():
         trace = encoder(batch)
     assert outcome.depth_B.tolist() == trace.depth_B.tolist()
@@ -186,7 +186,8 @@ def flops_are_torchs(encoder: AdaptiveEncoder) -> None:
 def cls_stays_and_order_is_kept(encoder: AdaptiveEncoder) -> None:
     """A reduction keeps [CLS] first, the others in their order, and at strength 0 all of them."""
     with torch.inference_mode():
-        rows = [*encoder(ragged(), PassOptions(leave=False, keep_hidden=True)).hidden.values()]
+        trace = encoder(ragged(), PassOptions(leave=False, keep_hidden=True))
+        rows = [*trace.inside.hidden.values()]
         encoder.strength.fill_(0.0)
         all_stay = (encoder(ragged(), ALL_EXITS).tokens_LB == ragged().lengths_B).all()
         assert all_stay, "rows are dropped though packed.strength_B is 0"
@@ -239,7 +240,7 @@ def step_context(objective: Objective, guesses: dict[int, torch.Tensor]) -> dict
     with torch.no_grad():
         encoder.strength.fill_(0.0)  # a teacher has every row
         shown = encoder(ragged(), options)
-    hidden = shown.hidden
+    hidden = shown.inside.hidden
     torch.manual_seed(0)
     objective.bind(encoder.shape, encoder.shape)
     passes, lessons = objective.passes(0, encoder), objective.lessons(encoder)
@@ -248,8 +249,8 @@ def step_context(objective: Objective, guesses: dict[int, torch.Tensor]) -> dict
     return {
         "hidden": hidden,
         "teacher_hidden": hidden,
-        "scores": shown.scores,
-        "teacher_scores": shown.scores,
+        "scores": shown.inside.scores,
+        "teacher_scores": shown.inside.scores,
         "passes": [guesses for _ in passes],
         "hidden_passes": [hidden for _ in passes],
         "teacher_passes": taught,

@@ -1,1 +1,1 @@
-"""Recorded passes and what is made of them: points in order, claims about them, certificates."""
+"""Recorded passes: replay under any point, the dial fitted on them, claims, and timing."""

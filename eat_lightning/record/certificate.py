@@ -26,13 +26,13 @@ from pydantic.dataclasses import dataclass
 
 from eat_lightning.errors import ConfigError, Faults, one_line
 from eat_lightning.files import write_json
-from eat_lightning.infer.precision import FORMS, PLAIN
 from eat_lightning.machine import difference, machine
 from eat_lightning.model.contracts import Policy
 from eat_lightning.model.policies import build_policies
 from eat_lightning.model.specification import MODEL_SLOTS, Specification
 from eat_lightning.record.claim import Claim, ReadClaim, ReadTally
 from eat_lightning.validation import fault_text
+from eat_lightning.weights.precision import FORMS, PLAIN
 from eat_lightning.weights.untrusted import json_of
 
 FOLDER = "certificates"

@@ -1,7 +1,7 @@
 """`python -m eat_lightning.report study=<folder>`: tables, figures and one page, all from rows.
 
 A claim is a script with a function `claim(study) -> Claim`. Those that fit any study lie in
-`report/claims/`; a study's own, such as `experiments/methods/claim.py`, is given by its path.
+`report/claims/`; a study's own, such as `experiments/phishing/claim.py`, is given by its path.
 """
 
 from __future__ import annotations

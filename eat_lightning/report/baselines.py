@@ -5,13 +5,14 @@ Hugging Face's model, and fixed depth.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from eat_lightning.measure.gain import METRICS, Answers, Judged, mean_gains
+from eat_lightning.measure.gain import METRICS, Judged, mean_gains
+from eat_lightning.model.trace import Trace
 from eat_lightning.report import columns as col
 from eat_lightning.report.difference import Difference, difference, lacking_of
 from eat_lightning.report.intervals import Interval
@@ -160,22 +161,21 @@ def judged_of(study: Study, measured: Measured) -> Judged | None:
     """A row's rule beside the fixed depths of the same recorded pass."""
     if measured.outcome is None or measured.row.metric not in METRICS:
         return None
-    fixed = [answers_of(m) for m in fixed_beside(study, measured) if m.outcome is not None]
+    fixed = [with_flops(m) for m in fixed_beside(study, measured) if m.outcome is not None]
     if not fixed:
         return None
-    recorded = measured.outcome.recorded
-    about = recorded.labels, measured.row.metric, recorded.group_B, recorded.num_classes
-    return Judged([answers_of(measured)], fixed, *about)
+    record = measured.record
+    about = record.labels, measured.row.metric, record.cluster_B, record.num_classes
+    return Judged([with_flops(measured)], fixed, *about)
 
 
-def answers_of(measured: Measured) -> Answers:
+def with_flops(measured: Measured) -> Trace:
     """A row's counted mean of FLOPs is spread over the examples as their tokens in the layers that
     they ran, since kept rows do not hold the widths to count each one's. One seed's interval is
     then that of exactly counted FLOPs to 0.001 points (SST-2, six layers)."""
-    outcome = measured.known
-    tokens_B = outcome.tokens_LB.sum(0)
+    tokens_B = measured.known.tokens_LB.sum(0)
     flops_B = measured.row.flops * tokens_B / tokens_B.mean()
-    return Answers(outcome.logits_BC.argmax(1), flops_B)
+    return replace(measured.known, flops_B=flops_B)
 
 
 def best(points: Sequence[Point]) -> Point | None:

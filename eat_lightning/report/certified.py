@@ -59,9 +59,9 @@ def held_by(study: Study, measured: Sequence[Measured]) -> list[Held]:
 def risk_of(held: Certificate, measured: Measured) -> Interval:
     """The risk with its 95 % interval over examples: Wilson's where each loses 0 or 1, else
     bootstrap."""
-    outcome, claim = measured.known, held.claim
-    full_B = outcome.recorded.guesses[measured.row.num_layers].argmax(1)
-    early_B, labels_B = outcome.logits_BC.argmax(1), outcome.recorded.labels
+    record, claim = measured.record, held.claim
+    full_B = record.guesses[measured.row.num_layers].argmax(1)
+    early_B, labels_B = measured.known.logits_BC.argmax(1), record.labels
     losses_B = claim.losses(full_B, early_B, labels_B)
     losses_B = losses_B[~np.isnan(losses_B)]
     if claim.low < 0:

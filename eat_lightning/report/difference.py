@@ -70,6 +70,6 @@ def lacking_of(*points: Point) -> str:
 
 def same_examples(point: Point, other: Point) -> bool:
     """Find out, as far as records tell, that labels are the same in the same order."""
-    outcomes = [m.outcome for m in (*point.members, *other.members)]
-    labels = [outcome.recorded.labels for outcome in outcomes if outcome is not None]
+    members = [*point.members, *other.members]
+    labels = [m.record.labels for m in members if m.outcome is not None]
     return all(np.array_equal(labels[0], found) for found in labels[1:])

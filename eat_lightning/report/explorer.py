@@ -7,7 +7,6 @@ Shapes: B examples, L layers, C classes.
 from __future__ import annotations
 
 import inspect
-import pkgutil
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,15 +17,14 @@ from eat_lightning.answer_kind import MULTI, SCORE, SINGLE, misfit
 from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split, make_split
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.record import inference, recorded_of
-from eat_lightning.infer.recorded import Recorded
-from eat_lightning.methods import reduction as reductions
 from eat_lightning.model.contracts import ExitRule, Reduction, at_point, point_of
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.method import argument_faults
 from eat_lightning.model.recorder import PassOptions
-from eat_lightning.model.specification import Specification, class_of
+from eat_lightning.model.specification import Specification, class_of, registry
 from eat_lightning.model.trace import Trace
+from eat_lightning.record.passes import inference, recorded_of
+from eat_lightning.record.record import Record
 from eat_lightning.runs.row import label, method_text
 from eat_lightning.runs.run import Run
 
@@ -77,7 +75,7 @@ def typed(run: Run, texts: Sequence[Sequence[str]]) -> Split:
     return make_split("typed", source, data.tokenizer, data.max_length)
 
 
-def walk(encoder: AdaptiveEncoder, part: Split) -> Iterator[tuple[Recorded, list[list[int]]]]:
+def walk(encoder: AdaptiveEncoder, part: Split) -> Iterator[tuple[Record, list[list[int]]]]:
     """For each example of a split what all exits made of it, and the places of the tokens that
     entered each layer. Each goes alone and through every layer."""
     options = PassOptions(leave=False, keep_hidden=True)
@@ -93,7 +91,8 @@ def entering(trace: Trace) -> list[list[int]]:
 
     They are those after the layer; where the reduction acts inside of it, those before it.
     """
-    places = [trace.hidden[layer].position_N.tolist() for layer in sorted(trace.hidden)]
+    hidden = trace.inside.hidden
+    places = [hidden[layer].position_N.tolist() for layer in sorted(hidden)]
     lengths = trace.tokens_LB[:, 0].tolist()
     pairs = zip(places, places[1:], lengths, strict=False)
     return [after if len(after) == length else before for before, after, length in pairs]
@@ -117,9 +116,9 @@ def entries(
     for method in compared(encoder):
         name = method_text(Specification.of("reduction", method))
         walked = walk(encoder.replacing(reduction=method), split.take(rows))
-        for entry, (recorded, places) in zip(found, walked, strict=True):
+        for entry, (record, places) in zip(found, walked, strict=True):
             shown = {"name": name, "own": method is encoder.reduction, "kept": places}
-            entry["ways"].append(shown | described(recorded, names))
+            entry["ways"].append(shown | described(record, names))
     return found
 
 
@@ -128,7 +127,7 @@ def compared(encoder: AdaptiveEncoder) -> list[Reduction]:
     any: at theirs), and none."""
     reduction = encoder.reduction
     shared = {k: getattr(reduction, k) for k in ("ratio", "layers") if hasattr(reduction, "ratio")}
-    kinds = sorted(m.name for m in pkgutil.iter_modules(reductions.__path__) if m.name[0] != "_")
+    kinds = sorted(registry("reduction"))
     found = [reduction]
     for kind in sorted(kinds, key=lambda kind: kind == "none"):
         cls: Any = class_of("reduction", kind)
@@ -142,21 +141,21 @@ def compared(encoder: AdaptiveEncoder) -> list[Reduction]:
     return found
 
 
-def described(recorded: Recorded, names: Sequence[str]) -> dict[str, Any]:
+def described(record: Record, names: Sequence[str]) -> dict[str, Any]:
     """The guess of each exit about an example, and where each rule lets it go."""
     rules = []
-    for rule in rules_of(recorded.exit, len(names)):
-        outcome, point = recorded.under(rule), point_of(rule)
+    for rule in rules_of(record.exit, len(names)):
+        outcome, point = record.replay(rule), point_of(rule)
         found = {
             "rule": label(Specification.of("exit", rule)),
             "point": point,
-            "own": point == point_of(recorded.exit),
+            "own": point == point_of(record.exit),
             "left_at": int(outcome.depth_B[0]),
             "reason": outcome.names[int(outcome.reason_B[0])],
             "answer": guess(outcome.logits_BC[0], names)["answer"],
         }
         rules.append(found)
-    guesses = recorded.guesses.items()
+    guesses = record.guesses.items()
     exits = [{"layer": layer, **guess(logits_BC[0], names)} for layer, logits_BC in guesses]
     return {"exits": exits, "rules": rules}
 

@@ -16,9 +16,9 @@ import numpy as np
 from pandas import DataFrame, concat
 
 from eat_lightning.files import as_dict
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.contracts import point_of
 from eat_lightning.model.specification import build
+from eat_lightning.record.record import Record
 from eat_lightning.report import cells
 from eat_lightning.report.figures import SeriesLook, looks_of
 from eat_lightning.report.study import Measured, Point, Study, grouped_by
@@ -69,18 +69,18 @@ class Pass:
         return cells.seeds(self.point).text
 
     @property
-    def recorded(self) -> list[Recorded]:
+    def records(self) -> list[Record]:
         """The record of each of `runs`."""
-        return [m.known.recorded for m in self.runs]
+        return [m.record for m in self.runs]
 
     @property
     def layers(self) -> list[int]:
         """Layers with heads, the last layer included."""
-        return sorted(self.recorded[0].guesses) if self.runs else []
+        return sorted(self.records[0].guesses) if self.runs else []
 
     def correct_SB(self, layer: int) -> np.ndarray:
         """Mark right guesses at `layer`, for each of `runs`."""
-        return np.stack([r.guesses[layer].argmax(1) == r.labels for r in self.recorded])
+        return np.stack([r.guesses[layer].argmax(1) == r.labels for r in self.records])
 
     @property
     def early(self) -> list[Point]:
@@ -157,16 +157,16 @@ def examples_of(point: Point) -> Any:
     where the examples are not at hand."""
     frames = []
     for i, m in enumerate(with_examples(point.members)):
-        outcome, recorded = m.known, m.known.recorded
-        last_BC = recorded.guesses[m.row.num_layers]
+        outcome, record = m.known, m.record
+        last_BC = record.guesses[m.row.num_layers]
         columns = {
             "run": i,
             "depth": outcome.depth_B,
             "right": m.correct_B,
-            "last_right": last_BC.argmax(1) == recorded.labels,
+            "last_right": last_BC.argmax(1) == record.labels,
             "retention": outcome.retention_B,
-            "length": recorded.lengths,
-            "difficulty": recorded.difficulty,
+            "length": record.lengths,
+            "difficulty": record.difficulty,
         }
         frames.append(DataFrame(columns))
     return concat(frames, ignore_index=True) if frames else None

@@ -21,7 +21,8 @@ import numpy as np
 from eat_lightning.answer_kind import SINGLE
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import as_dict
-from eat_lightning.infer.recorded import Outcome, Recorded
+from eat_lightning.model.trace import Trace
+from eat_lightning.record.record import Record
 from eat_lightning.report.replay import edited, not_imported
 from eat_lightning.runs.jsonl import read_whole
 from eat_lightning.runs.names import (
@@ -62,7 +63,7 @@ class Measured:
         return self.folder, self.row.run
 
     @property
-    def outcome(self) -> Outcome | None:
+    def outcome(self) -> Trace | None:
         """Each example's answer, depth and reason under this row's exit rule, from the examples
         beside the row; None where they were not kept or cannot be read."""
         return self.found[0]
@@ -73,30 +74,42 @@ class Measured:
         return self.found[1]
 
     @cached_property
-    def found(self) -> tuple[Outcome | None, str]:
-        recorded = recorded_at(self.folder / self.row.examples)[0] if self.row.examples else None
-        if recorded is None or len(recorded) != self.row.num_examples:
+    def found(self) -> tuple[Trace | None, str]:
+        if self.kept is None:
             return None, NO_EXAMPLES
         if absent := not_imported(self.row.exit.kind) or edited(self.row):
             return None, absent
         try:
-            return recorded.under(self.row.exit.build()), ""
+            return self.kept.replay(self.row.exit.build()), ""
         except (ValueError, TypeError, KeyError):  # a rule of another version, or of other heads
             return None, NO_EXAMPLES
 
     @property
-    def known(self) -> Outcome:
+    def known(self) -> Trace:
         """The outcome of a row whose examples are known to be at hand."""
         if self.outcome is None:
             raise ValueError(f"{self.row.run}: no examples")
         return self.outcome
 
     @cached_property
+    def kept(self) -> Record | None:
+        """The record beside the row; None where it was not kept or cannot be read."""
+        record = recorded_at(self.folder / self.row.examples)[0] if self.row.examples else None
+        return None if record is None or len(record) != self.row.num_examples else record
+
+    @property
+    def record(self) -> Record:
+        """The record of a row whose examples are known to be at hand."""
+        if self.kept is None:
+            raise ValueError(f"{self.row.run}: no examples")
+        return self.kept
+
+    @cached_property
     def correct_B(self) -> np.ndarray | None:
         """Mark right answers, in the split's order; None for answers that are no classes too."""
-        if self.outcome is None or self.outcome.recorded.kind.problem_type != SINGLE:
+        if self.outcome is None or self.record.kind.problem_type != SINGLE:
             return None
-        return self.outcome.logits_BC.argmax(1) == self.outcome.recorded.labels
+        return self.outcome.logits_BC.argmax(1) == self.record.labels
 
 
 @dataclass
@@ -382,9 +395,9 @@ def edited_methods(study: Study) -> list[str]:
 
 
 @lru_cache(maxsize=64)
-def recorded_at(path: Path) -> tuple[Recorded | None, str]:
+def recorded_at(path: Path) -> tuple[Record | None, str]:
     """A file of examples, or what is wrong with it."""
     try:
-        return (Recorded.read(path), "") if path.is_file() else (None, f"{path}: is not there")
+        return (Record.read(path), "") if path.is_file() else (None, f"{path}: is not there")
     except ConfigError as error:
         return None, str(error)

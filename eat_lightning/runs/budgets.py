@@ -15,21 +15,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from eat_lightning.data.calibration import FITTED_ON
 from eat_lightning.errors import ConfigError, Faults
-from eat_lightning.infer.cost_table import CostTable, measured_table
-from eat_lightning.infer.dial_fit import ExitCosts, fit_dial, flops_shares, full_depth_logits
-from eat_lightning.infer.precision import PLAIN
-from eat_lightning.infer.record import record
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.machine import processor
-from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import ExitRule, at_point, overrides, point_of
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.flops import flops, static_flops
 from eat_lightning.model.specification import Specification, kind_of
+from eat_lightning.record.cost_table import CostTable, measured_table
+from eat_lightning.record.dial_fit import (
+    fit_dial,
+    flops_shares,
+    full_depth_logits,
+    full_depth_share,
+)
+from eat_lightning.record.passes import record
+from eat_lightning.record.record import Record
 from eat_lightning.runs.card import write_card
 from eat_lightning.runs.identity import cut_of
 from eat_lightning.runs.run import Run, write_json
@@ -45,43 +45,9 @@ from eat_lightning.weights.dial import (
     find,
     path_of,
 )
+from eat_lightning.weights.precision import PLAIN
 
 INSTEAD = "a budget that is a share, such as 0.5"
-
-
-@dataclass
-class ReductionPass:
-    """Recorded outputs of every exit for the parts, at one point of the reduction's knob.
-
-    Args:
-        reduction: the point; None: the reduction has no knob, or stays.
-    """
-
-    reduction: Point | None
-    encoder: AdaptiveEncoder
-    recorded: Recorded
-
-    def in_shares(self, original_BC: np.ndarray) -> list[DialPoint]:
-        """Points with costs in shares of full FLOPs."""
-        backbone, recorded = self.encoder, self.recorded
-        costs = flops_shares(backbone, backbone.exit, recorded)
-        depth_B = np.full(len(recorded), backbone.shape.num_layers)
-        whole_B = flops(backbone, Never(), recorded.tokens_LB, depth_B, recorded.lengths)
-        full_cost = whole_B.mean() / static_flops(backbone, recorded.lengths).mean()
-        return self.points(costs, float(full_cost), original_BC)
-
-    def in_milliseconds(self, table: CostTable, original_BC: np.ndarray) -> list[DialPoint]:
-        """Points with costs in milliseconds at batch 1."""
-        costs = table.costs(self.recorded.lengths)
-        full_ms = table.closed_ms if table.closes else table.ms[-1]
-        full_cost = float(table.at(full_ms, self.recorded.lengths).mean())
-        return self.points(costs, full_cost, original_BC)
-
-    def points(
-        self, costs: ExitCosts, full_cost: float, original_BC: np.ndarray
-    ) -> list[DialPoint]:
-        points = fit_dial(self.encoder.exit, self.recorded, costs, full_cost, original_BC)
-        return [replace(point, reduction=self.reduction) for point in points]
 
 
 @dataclass
@@ -146,21 +112,25 @@ class Fitter:
         return here | {"cut": cut_of(self.run)}
 
     def fitted(self, unit: Unit, here: dict[str, Any]) -> Dial:
-        """The points of all passes, where more of full depth's answers stay than at any cheaper
+        """The points of all reductions, where more of full depth's answers stay than at any cheaper
         one. Full depth is that of the reduction as it is."""
-        first = self.passes[0].recorded
-        original_BC = full_depth_logits(first)
+        backbones = [self.at(reduction) for reduction in self.reductions]
+        records = [self.record(backbone) for backbone in backbones]
+        original_BC = full_depth_logits(records[0])
         points, times = [], None
-        for each in self.passes:
+        for reduction, backbone, said in zip(self.reductions, backbones, records, strict=True):
             if unit == "share":
-                points += each.in_shares(original_BC)
+                costs = flops_shares(backbone, backbone.exit, said)
+                full_cost = full_depth_share(backbone, said)
             else:
-                table = self.table(each.encoder)
-                points += each.in_milliseconds(table, original_BC)
+                table = self.table(backbone)
+                costs, full_cost = table.costs(said.lengths), table.full_ms(said.lengths)
                 times = asdict(table) if times is None else times
-        if len(self.passes) > 1:
+            found = fit_dial(backbone.exit, said, costs, full_cost, original_BC)
+            points += [replace(point, reduction=reduction) for point in found]
+        if len(records) > 1:
             points = best_of(points)
-        return Dial(unit, points, len(first), here, times)
+        return Dial(unit, points, len(records[0]), here, times)
 
     def table(self, encoder: AdaptiveEncoder) -> CostTable:
         """Milliseconds of leaving at each exit. ConfigError where training began meanwhile."""
@@ -185,29 +155,31 @@ class Fitter:
         data = self.run.data(**self.data)
         return [data.split(part) for part in FITTED_ON]
 
-    @cached_property
-    def passes(self) -> list[ReductionPass]:
-        """One for each point of the reduction's knob that is tried: where it stands, its strict
-        end, and every other point of its grid."""
+    @property
+    def reductions(self) -> list[Point | None]:
+        """The points of the reduction's knob that are tried: where it stands (None: it stays, or
+        has no knob), its strict end, and every other point of its grid."""
         knob, trained_point = self.encoder.reduction.knob, point_of(self.encoder.reduction)
         points: list[Point | None] = [trained_point if self.fit_reduction else None]
         if knob is not None and self.fit_reduction:
             points += [point for point in (knob.strict, *knob.grid[::2]) if point != trained_point]
-        return [self.passed(point) for point in points]
+        return points
 
-    def passed(self, reduction: Point | None) -> ReductionPass:
-        """The records of one pass, kept beside the run, or made and kept now."""
-        backbone = self.encoder
-        if reduction is not None:
-            backbone = backbone.replacing(reduction=at_point(backbone.reduction, reduction))
+    def at(self, reduction: Point | None) -> AdaptiveEncoder:
+        """The encoder with its reduction's knob at a point."""
+        if reduction is None:
+            return self.encoder
+        return self.encoder.replacing(reduction=at_point(self.encoder.reduction, reduction))
+
+    def record(self, backbone: AdaptiveEncoder) -> Record:
+        """What every exit gave for the parts, kept beside the run, or recorded and kept now."""
         path = self.cut_path(backbone)
         if not path.is_file():
             title = f"{self.run.name}: calibration, {path.stem}"
             parts = [record(backbone, split, self.batch, title) for split in self.splits]
-            Recorded.joined(parts).to_parquet(path)
+            Record.concat(parts).to_parquet(path)
         try:
-            recorded = replace(Recorded.read(path), kind=backbone.kind)
-            return ReductionPass(reduction, backbone, recorded)
+            return replace(Record.read(path), kind=backbone.kind)
         except ConfigError:
             raise ConfigError(f"{path}: damaged; delete it, and it is made again") from None
 

@@ -10,12 +10,12 @@ from typing import Any
 
 from eat_lightning.files import sha256_of
 from eat_lightning.infer.onnx_runner import read_about
-from eat_lightning.infer.precision import PLAIN
 from eat_lightning.machine import machine
 from eat_lightning.model.specification import MODEL_SLOTS
 from eat_lightning.record.certificate import MACHINE, TORCH, Certificate
 from eat_lightning.runs.run import OUTSIDE, Run
 from eat_lightning.user_modules import sources_of
+from eat_lightning.weights.precision import PLAIN
 
 
 def certificate_of(home: Any, name: Any) -> Certificate:
@@ -45,7 +45,7 @@ def combination(
     Args:
         methods: specifications by slot; of `policy`, if any, a list.
         dtype: of `DTYPES`'s values.
-        form: of the weights, see `infer.precision`.
+        form: of the weights, see `weights.precision`.
     """
     import torch
 

@@ -11,7 +11,6 @@ import torch
 
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.infer.onnx_backend import Export
-from eat_lightning.infer.precision import DTYPES, PLAIN, form_of, in_dtype, in_form
 from eat_lightning.infer.stricter_exits import StricterExits
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.methods.exit.never import Never
@@ -25,6 +24,7 @@ from eat_lightning.runs.exit_choice import ExitChoice
 from eat_lightning.runs.identity import certificate_of, combination
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import load_second_runs
+from eat_lightning.weights.precision import DTYPES, PLAIN, form_of, in_dtype, in_form
 
 
 def open_run(
@@ -45,7 +45,7 @@ def open_run(
         dtype: fp32, bf16 or int8.
         certificate: name of one that the run has; None: none.
         policies: in place of the certificate's, or of the run's; None: as they are.
-        prepack: the form of the weights, see `infer/precision.py`; plain ones are freed.
+        prepack: the form of the weights, see `weights/precision.py`; plain ones are freed.
         device: where it runs, such as "cpu".
     """
     choice = ExitChoice.of(exit, run.model_config()["exit"])

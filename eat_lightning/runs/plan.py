@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, NonNegativeInt
 
 from eat_lightning.config import RunFolder, Settings
-from eat_lightning.infer.precision import prepack_faults
 from eat_lightning.long_texts import LEAST_SIZE, Join, LongTexts
 from eat_lightning.validation import Count, NotNegative, Positive
+from eat_lightning.weights.precision import prepack_faults
 
 
 def time_faults(key: str, budgets: Sequence[Any], engine: str) -> list[str]:

@@ -15,7 +15,6 @@ from pydantic.dataclasses import dataclass
 
 from eat_lightning.answer_kind import Metric
 from eat_lightning.files import as_dict
-from eat_lightning.infer.precision import PLAIN
 from eat_lightning.model.contracts import point_of
 from eat_lightning.model.specification import Specification, class_of, in_slot, specs_by_slot
 from eat_lightning.runs import jsonl
@@ -31,6 +30,7 @@ from eat_lightning.validation import (
     each,
     raise_faults,
 )
+from eat_lightning.weights.precision import PLAIN
 
 Correlation = Annotated[float, Field(ge=-1, le=1)]
 
@@ -86,7 +86,7 @@ class Row:
     baseline: "", "own static" (the same weights dense / none / never), "fixed depth" (the same
     weights with everybody leaving at one layer) or "hugging face".
     kernels: "ours", "hf_eager" (transformers in PyTorch's eager mode, padded), or graphs' "onnx"
-    and "openvino". form: of the weights, see `infer.precision`; logits differ in their last bits
+    and "openvino". form: of the weights, see `weights.precision`; logits differ in their last bits
     between forms, and times by much. Hugging Face's model runs plain, as people call it.
 
     head: what guesses at each exit (where they are say the keys of `temperature`); None in rows
@@ -308,17 +308,17 @@ def write(path: Path | str, rows: Iterable[Row]) -> None:
 
 
 def row_of(
-    run: Any, encoder: Any, recorded: Any, exit: Any = None, split: str = "validation", **more: Any
+    run: Any, encoder: Any, record: Any, exit: Any = None, split: str = "validation", **more: Any
 ) -> Row:
-    """Make the row of an encoder's recorded pass under an exit rule, not yet timed.
+    """Make the row of an encoder's record under an exit rule, not yet timed.
 
     Args:
-        exit: the rule; None: the recorded one.
+        exit: the rule; None: the record's.
         more: fields of `Row` that differ, such as `baseline`.
     """
-    exit = recorded.exit if exit is None else exit
+    exit = record.exit if exit is None else exit
     made = methods_of(encoder, exit)
-    found = outcome_of(run.task, encoder, recorded, exit)
+    found = outcome_of(run.task, encoder, record, exit)
     fields: dict[str, Any] = described(run) | {"split": split} | made | found | more
     return Row(**fields)
 
@@ -341,26 +341,25 @@ def methods_of(encoder: Any, exit: Any) -> dict[str, Any]:
     }
 
 
-def outcome_of(task: Any, encoder: Any, recorded: Any, exit: Any) -> dict[str, Any]:
+def outcome_of(task: Any, encoder: Any, record: Any, exit: Any) -> dict[str, Any]:
     """Return the fields of a row that an exit rule gives on the examples: score, depth, tokens and
     FLOPs."""
-    from eat_lightning.infer.record import score
-    from eat_lightning.infer.recorded_texts import flops_of, static_flops_of
+    from eat_lightning.record.flops import counted, static_flops_of
+    from eat_lightning.record.passes import score
 
-    outcome, labels = recorded.under(exit), recorded.labels
-    flops_B = flops_of(encoder, exit, outcome)
+    trace, labels = counted(encoder, record, exit), record.targets
     return {
-        "data": recorded.data,
-        "num_examples": len(recorded),
-        "depth": float(outcome.depth_B.mean()),
-        "retention": float(outcome.retention_B.mean()),
-        "token_layers": float(outcome.token_layers_B.mean()),
-        "exit_shares": {str(k): share for k, share in outcome.exit_shares.items()},
-        "exit_reasons": outcome.exit_reasons,
-        "flops": float(flops_B.mean()),
-        "flops_ratio": float(flops_B.mean() / static_flops_of(encoder, recorded).mean()),
-        **by_class(recorded.kind, task.labels, outcome.logits_BC, labels),
-        **score(task, outcome.logits_BC, labels),
+        "data": record.data,
+        "num_examples": len(record),
+        "depth": float(trace.depth_B.mean()),
+        "retention": float(trace.retention_B.mean()),
+        "token_layers": float(record.token_layers_B(trace).mean()),
+        "exit_shares": {str(k): share for k, share in trace.exit_shares.items()},
+        "exit_reasons": trace.exit_reasons,
+        "flops": float(trace.flops_B.mean()),
+        "flops_ratio": float(trace.flops_B.mean() / static_flops_of(encoder, record).mean()),
+        **by_class(record.kind, task.labels, trace.logits_BC, labels),
+        **score(task, trace.logits_BC, labels),
     }
 
 

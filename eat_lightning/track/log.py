@@ -17,7 +17,7 @@ from eat_lightning.errors import ConfigError, in_one_line
 from eat_lightning.files import as_dict
 
 if TYPE_CHECKING:
-    from eat_lightning.infer.recorded import Recorded
+    from eat_lightning.record.record import Record
     from eat_lightning.runs.row import Row
     from eat_lightning.runs.run import Run
 
@@ -123,7 +123,7 @@ def numbers_of(row: Row) -> dict[str, float]:
     return found
 
 
-def log_frontier(logger: Any, run: Run, encoder: Any, recorded: Recorded) -> None:
+def log_frontier(logger: Any, run: Run, encoder: Any, record: Record) -> None:
     """To W&B: accuracy against FLOPs over exit rules and fixed depths, and each exit's reliability,
     both from the one pass over dev that a run ends with; their time is not known yet."""
     if not type(logger).__name__.endswith("WandbLogger"):
@@ -131,13 +131,13 @@ def log_frontier(logger: Any, run: Run, encoder: Any, recorded: Recorded) -> Non
     from eat_lightning.methods.exit.fixed import Fixed
     from eat_lightning.runs.row import FIXED, row_of
 
-    rules, heads = rules_of(encoder.exit, encoder.num_labels), recorded.guesses
-    rows = [row_of(run, encoder, recorded, rule) for rule in rules]
+    rules, heads = rules_of(encoder.exit, encoder.num_labels), record.guesses
+    rows = [row_of(run, encoder, record, rule) for rule in rules]
     if len(heads) > 1:  # else there is nothing to choose from
-        rows += [row_of(run, encoder, recorded, Fixed(k), baseline=FIXED) for k in heads]
+        rows += [row_of(run, encoder, record, Fixed(k), baseline=FIXED) for k in heads]
     chart(logger.experiment, "frontier/flops", lines_of(rows), "flops_ratio", "score")
     if encoder.kind.problem_type == SINGLE:
-        bins = reliability_of(recorded)
+        bins = reliability_of(record)
         chart(logger.experiment, "calibration/reliability", bins, "confidence", "accuracy")
 
 
@@ -166,15 +166,15 @@ def lines_of(rows: Sequence[Row]) -> list[dict[str, Any]]:
     ]
 
 
-def reliability_of(recorded: Recorded) -> list[dict[str, Any]]:
+def reliability_of(record: Record) -> list[dict[str, Any]]:
     """Each exit's bins of confidence, after its temperature, with Wilson's interval."""
     from scipy.special import softmax
     from scipy.stats import binomtest
 
     lines = []
-    for layer, logits_BC in recorded.guesses.items():
+    for layer, logits_BC in record.guesses.items():
         confidence_B = softmax(logits_BC, axis=1).max(1)
-        right_B = logits_BC.argmax(1) == recorded.labels
+        right_B = logits_BC.argmax(1) == record.labels
         bin_B = (confidence_B * BINS).astype(int).clip(max=BINS - 1)
         for number in sorted({*bin_B.tolist()}):
             here_B = bin_B == number

@@ -28,11 +28,11 @@ from eat_lightning.runs.training_mark import training_mark
 from eat_lightning.track.log import is_wandb, wandb_logger
 from eat_lightning.train.callbacks.bake_weights import BakeWeights
 from eat_lightning.train.callbacks.progress import ProgressLines
-from eat_lightning.train.callbacks.record import Record
 from eat_lightning.train.callbacks.resume import SaveLast
 from eat_lightning.train.callbacks.select import SelectBest
 from eat_lightning.train.callbacks.stages import FollowStages, all_train
 from eat_lightning.train.callbacks.temperature import FitTemperature
+from eat_lightning.train.callbacks.write_run import WriteRun
 from eat_lightning.train.module import Classifier
 from eat_lightning.train.one_pass import blockers, fit_heads, trains_early_heads_alone
 from eat_lightning.train.plan import TrainSettings, head_of, tuned_faults
@@ -128,7 +128,7 @@ def run_trainer(
         began: `perf_counter()` as training began; None where a part had been done before.
     """
     last = run.folder / "last.ckpt"
-    record = Record(run, None if last.is_file() else began)
+    write_run = WriteRun(run, None if last.is_file() else began)
     with loggers_of(plan, run) as loggers:
         trainer = Trainer(
             **settings,
@@ -136,7 +136,7 @@ def run_trainer(
             callbacks=[
                 FollowStages(),
                 # As they act when training ends: best weights, as they act, temperatures.
-                *(SelectBest(), BakeWeights(), FitTemperature(), record),
+                *(SelectBest(), BakeWeights(), FitTemperature(), write_run),
                 SaveLast(run.folder, plan.checkpoint_every),
                 ProgressLines(),
                 *(make(node) for node in (plan.callbacks or {}).values()),

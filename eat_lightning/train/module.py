@@ -16,7 +16,6 @@ from torch.optim import Optimizer
 from torchmetrics import MeanMetric
 
 from eat_lightning.data.metrics import metrics_for
-from eat_lightning.infer.record import recorded_of
 from eat_lightning.model.contracts import EncoderPart, Objective, Pass, Schedule
 from eat_lightning.model.encoder import AdaptiveEncoder, with_weights
 from eat_lightning.model.packed import Batch
@@ -24,6 +23,7 @@ from eat_lightning.model.recorder import ALL_EXITS, PassOptions
 from eat_lightning.model.shape import Shape
 from eat_lightning.model.trace import Trace
 from eat_lightning.model.training import Context
+from eat_lightning.record.passes import recorded_of
 from eat_lightning.train.callbacks.stages import Timeline
 
 
@@ -123,16 +123,16 @@ class Classifier(LightningModule):
             last=last,
             teacher_BC=batch.teacher_BC,
             signals=trace.signals,
-            penalties=dict(trace.penalties),
+            penalties=dict(trace.inside.penalties),
             step=self.global_step,
             epoch=self.global_step / self.timeline.total * (self.trainer.max_epochs or 1),
             stage=number,
-            hidden=trace.hidden,
-            scores=trace.scores,
+            hidden=trace.inside.hidden,
+            scores=trace.inside.scores,
             passes=[other.guesses for other in further],
-            hidden_passes=[other.hidden for other in further],
+            hidden_passes=[other.inside.hidden for other in further],
             full_BC=trace.guesses[last],
-            pools=trace.pools,
+            pools=trace.inside.pools,
             strength=float(self.encoder.strength),
             kind=self.encoder.kind,
             **self.shown_by_teacher(batch, objective),
@@ -150,8 +150,8 @@ class Classifier(LightningModule):
         shown = teacher(batch, options)
         lessons = objective.lessons(teacher)
         return {
-            "teacher_hidden": shown.hidden,
-            "teacher_scores": shown.scores,
+            "teacher_hidden": shown.inside.hidden,
+            "teacher_scores": shown.inside.scores,
             "teacher_passes": [pass_of(teacher, batch, each, options) for each in lessons],
         }
 
@@ -164,7 +164,7 @@ class Classifier(LightningModule):
         for name, value in losses.items():
             mean = value.detach() * share
             self.log(f"train/{name}", mean, prog_bar=name == "loss", sync_dist=True)
-        retention = trace.retention_B.sum().float() * share
+        retention = torch.as_tensor(trace.retention_B.sum()).float() * share
         self.log("train/retention", retention, sync_dist=True)
         self.log("train/scheduled_retention", scheduled_retention(self.encoder))
         self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
@@ -180,7 +180,7 @@ class Classifier(LightningModule):
             predictions_B = self.encoder.kind.predictions(guess_BC)
             for metric in self.metrics[str(layer)].values():  # type: ignore[operator]
                 metric.update(predictions_B, batch.labels_B)
-        self.retention.update(trace.retention_B)
+        self.retention.update(torch.from_numpy(trace.retention_B))
         for name, value_B in trace_metrics(self.encoder, trace).items():
             self.trace_means[name].update(value_B)  # type: ignore[operator]
 
@@ -267,9 +267,10 @@ def trace_metrics(encoder: AdaptiveEncoder, trace: Trace) -> dict[str, Tensor]:
     """Apply the encoder's exit rule to a batch that ran all layers. Returns each example's depth
     and token_layers, and 1 at the exit where it leaves. Confidences are not calibrated:
     temperatures are fitted when training ends."""
-    outcome = recorded_of(encoder, trace).under()
-    left = {f"exit_share_{k}": outcome.depth_B == k for k in exits_of(encoder)}
-    found = {"depth": outcome.depth_B, "token_layers": outcome.token_layers_B, **left}
+    record = recorded_of(encoder, trace)
+    exits = record.replay()
+    left = {f"exit_share_{k}": exits.depth_B == k for k in exits_of(encoder)}
+    found = {"depth": exits.depth_B, "token_layers": record.token_layers_B(exits), **left}
     return {name: torch.from_numpy(value_B).double() for name, value_B in found.items()}
 
 

@@ -30,8 +30,8 @@ from eat_lightning.model.training import Context
 from eat_lightning.runs.plan import OnePassSettings
 from eat_lightning.runs.run import Run
 from eat_lightning.train.callbacks.progress import ProgressLines
-from eat_lightning.train.callbacks.record import Record
 from eat_lightning.train.callbacks.temperature import FitTemperature
+from eat_lightning.train.callbacks.write_run import WriteRun
 from eat_lightning.train.kept_vectors import VectorBatch, Vectors, early_layers, kept_vectors
 from eat_lightning.train.module import Classifier, step_seed
 from eat_lightning.train.trainer import GIVEN
@@ -330,8 +330,8 @@ def fit_heads(
     training = HeadTraining(encoder, module.objective, plan, vectors, settings)
     labels_count = module.objective.reads_labels
     fit_temperature = FitTemperature(early_alone=True, to_full_depth=not labels_count)
-    record = Record(run, began if train.made and select.made else None)
-    finish = [Fold(), fit_temperature, record, ProgressLines()]
+    write_run = WriteRun(run, began if train.made and select.made else None)
+    finish = [Fold(), fit_temperature, write_run, ProgressLines()]
     training.trained(searched(plan, training.loss_of), loggers, finish)
 
 

@@ -17,12 +17,12 @@ from eat_lightning.data.task import Task
 from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.files import replacing
-from eat_lightning.infer.record import record
 from eat_lightning.methods.attention.dense import Dense
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.none import Keep
 from eat_lightning.model.contracts import Objective, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.record.passes import record
 from eat_lightning.runs.run import Run
 from eat_lightning.train.kept_vectors import read_mapped
 from eat_lightning.weights.checkpoint import load_model, load_pretrained

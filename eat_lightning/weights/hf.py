@@ -292,7 +292,7 @@ class EatForSequenceClassification(PreTrainedModel):
             last,
             teacher_BC,
             trace.signals,
-            trace.penalties,
+            trace.inside.penalties,
             full_BC=trace.guesses[last],
             kind=kind,
         )

@@ -21,14 +21,15 @@ from eat_lightning.deploy.adapt.run import splits_of
 from eat_lightning.deploy.adapt.same_answer import SameAnswer
 from eat_lightning.deploy.adapt.search import AdaptCandidate, Search
 from eat_lightning.deploy.adapt.texts import read_texts
-from eat_lightning.deploy.adapt.work import Passed, Work
-from eat_lightning.infer.recorded import Outcome, Recorded
+from eat_lightning.deploy.adapt.work import Work
 from eat_lightning.long_texts import REFUSE
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import at_point
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.trace import Trace
 from eat_lightning.progress import shown
 from eat_lightning.record.claim import Claim
+from eat_lightning.record.record import Record
 from eat_lightning.report.result import Result
 from eat_lightning.runs.plan import OnePassSettings
 from eat_lightning.runs.run import git_commit
@@ -50,13 +51,13 @@ class Kept:
     same: SameAnswer
     encoder: AdaptiveEncoder
     original_NC: np.ndarray
-    recorded: Mapping[str, Recorded]
+    recorded: Mapping[str, Record]
 
-    def outcome(self, candidate: AdaptCandidate, rows_N: np.ndarray) -> Outcome:
+    def outcome(self, candidate: AdaptCandidate, rows_N: np.ndarray) -> Trace:
         rule: Any = Never()
         if candidate.point is not None:
             rule = at_point(self.encoder.exit, candidate.point)
-        return self.recorded[candidate.form.dtype].take(rows_N).under(rule)
+        return self.recorded[candidate.form.dtype].take(rows_N).replay(rule)
 
     def changed(self, candidate: AdaptCandidate, rows_N: np.ndarray) -> np.ndarray:
         logits_NC = self.outcome(candidate, rows_N).logits_BC
@@ -84,11 +85,10 @@ class Redraw(Search):
     kept: Any = None
     rows: Mapping[str, np.ndarray] = field(default_factory=dict)
 
-    def passed(self, candidate: AdaptCandidate, part: str) -> Passed:
-        outcome = self.kept.outcome(candidate, self.rows[part])
-        return Passed(outcome.logits_BC, outcome.depth_B)
+    def trace(self, candidate: AdaptCandidate, part: str) -> Trace:
+        return self.kept.outcome(candidate, self.rows[part])
 
-    def recorded(self, dtype: str) -> Recorded:
+    def record(self, dtype: str) -> Record:
         return self.kept.recorded[dtype].take(self.rows["select"])
 
     def time(self, name: str, candidates: Any, most: Any = None) -> None:

@@ -32,7 +32,7 @@ YARDSTICK = (  # of `experiments/pays`
 
 
 def page(results: Path) -> Claim:
-    draws = result.read(results / "draws.jsonl")
+    draws = sorted(result.read(results / "draws.jsonl"), key=lambda r: [*TASKS].index(r["task"]))
     study = open_study([str(results / "policies.jsonl")])
     found = policies(study)
     short = [row for row in draws if row["level"] == 0.01]

@@ -21,10 +21,10 @@ import numpy as np
 from scipy.stats import binomtest
 
 from eat_lightning.errors import reported
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.record.claim import Claim, disagreement, holding
+from eat_lightning.record.record import Record
 from eat_lightning.report import result
 from eat_lightning.report.intervals import Interval
 from eat_lightning.report.result import Result
@@ -38,11 +38,11 @@ CONFIDENCE, DRAWS = 0.9, 2000
 LEVELS, SIZES = (0.01, 0.02), (300, 1000, 3000)
 
 
-def population(recorded: Recorded) -> tuple[np.ndarray, np.ndarray]:
+def population(recorded: Record) -> tuple[np.ndarray, np.ndarray]:
     """Losses T x N against full depth, and mean layers T; the first point is full depth itself."""
     layers = sorted(recorded.guesses)[:-1]
     rules = [Never(), *(Confidence(tau=tau, layers=layers) for tau in Confidence.knob.fine)]
-    outcomes = [recorded.under(rule) for rule in rules]
+    outcomes = [recorded.replay(rule) for rule in rules]
     answers = [outcome.logits_BC.argmax(-1) for outcome in outcomes]
     losses = [disagreement(answers[0], each, recorded.labels) for each in answers]
     return np.stack(losses), np.array([outcome.depth_B.mean() for outcome in outcomes])
@@ -65,11 +65,11 @@ def chosen(losses_TN: np.ndarray, num: int, level: float) -> dict[str, np.ndarra
 
 def draws(record: str, task: str, model: str) -> None:
     """Keep how often each way is broken on a recorded pass."""
-    found = draws_of(Recorded.read(Path(record)), {"task": task, "model": model})
+    found = draws_of(Record.read(Path(record)), {"task": task, "model": model})
     result.update(RESULTS / "draws.jsonl", found)
 
 
-def draws_of(recorded: Recorded, about: dict[str, str]) -> Iterator[Result]:
+def draws_of(recorded: Record, about: dict[str, str]) -> Iterator[Result]:
     losses_TN, depth_T = population(recorded)
     risk_T, where = losses_TN.mean(1), {"population": losses_TN.shape[1], "layers": depth_T[0]}
     where |= {"confidence": CONFIDENCE, "draws": DRAWS, "risk": "disagreement"}

@@ -26,7 +26,6 @@ from eat_lightning.deploy.adapt.run import splits_of
 from eat_lightning.deploy.adapt.texts import Texts
 from eat_lightning.engines.adapted import in_kernels
 from eat_lightning.engines.reranker import COLUMNS
-from eat_lightning.infer.record import record
 from eat_lightning.infer.rerank import Reranked
 from eat_lightning.measure.list_strategies import (
     FULL,
@@ -39,6 +38,7 @@ from eat_lightning.measure.list_strategies import (
 )
 from eat_lightning.measure.lists import SHARES, best
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.record.passes import record
 from eat_lightning.report.intervals import paired_difference
 from eat_lightning.report.result import Result
 from eat_lightning.runs.plan import OnePassSettings

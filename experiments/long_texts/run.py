@@ -38,11 +38,11 @@ from eat_lightning.deploy.adapt.search import Search
 from eat_lightning.deploy.adapt.work import Passed, Work
 from eat_lightning.errors import reported
 from eat_lightning.files import write_json
-from eat_lightning.infer.latency import keep_kernels, time_interleaved, undisturbed
-from eat_lightning.infer.text_windows import TextWindows
 from eat_lightning.long_texts import LongTexts
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.record.claim import Claim
+from eat_lightning.record.timing import keep_kernels, time_interleaved, undisturbed
+from eat_lightning.record.windows import TextWindows
 from eat_lightning.report import result
 from eat_lightning.report.intervals import Interval
 from eat_lightning.report.result import Result
@@ -179,7 +179,7 @@ class Scan:
             search = Search(*given)
             recorded = select.recorded(search.recorded(EXITS_IN.dtype))
             answers |= {
-                "select": recorded.under(Never()).logits_BC,
+                "select": recorded.replay(Never()).logits_BC,
                 "certify": self.theirs.logits_NC,
             }
             write_json(path, next(search.with_exits(EXITS_IN)).point)

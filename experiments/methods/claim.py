@@ -136,7 +136,7 @@ def encoders(lines: Sequence[Result]) -> Table:
         col.number("share", "FLOPs", digits=3),
         col.interval("to_trained", "against the static model", **POINTS),
         col.interval("to_own", "against its own encoder", **POINTS),
-        col.interval("to_exits", "over exits on the whole encoder at 0.249", **POINTS),
+        col.interval("to_exits", "over exits of that cost on the whole", **POINTS),
         col.interval("speed_up", "times as fast, batch 1", **TIMES),
         col.interval("batch_speed_up", "batches of 32", **TIMES),
     ]

@@ -22,10 +22,10 @@ from torch import Tensor, nn
 
 from eat_lightning.data.batching import spread_rows
 from eat_lightning.data.calibration import FITTED_ON
-from eat_lightning.infer.dial_fit import ExitCosts, fit_dial
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.model.contracts import at_point
+from eat_lightning.record.dial_fit import ExitCosts, fit_dial
+from eat_lightning.record.record import Record
 from eat_lightning.report.intervals import Interval, paired_difference
 from eat_lightning.report.result import Result
 from eat_lightning.runs.run import Run, provenance
@@ -136,18 +136,18 @@ class Bench:
         name, shape = f"head={encoder.head['kind']}", encoder.shape
         return cls(name, layers, shape.num_layers, shape.hidden_size, shuffled, parts)
 
-    def recorded(self, heads: nn.Module, texts: Texts) -> Recorded:
+    def recorded(self, heads: nn.Module, texts: Texts) -> Record:
         """Guesses of early exits and of full depth, whose answers are the labels."""
         rows = np.split(np.arange(len(texts)), range(1024, len(texts), 1024))
         with torch.inference_mode():
             logits_ENC = torch.cat([heads(texts.batch(rows_B)) for rows_B in rows], 1).numpy()
         guesses = dict(zip(self.layers, logits_ENC, strict=True)) | {self.last: texts.full_NC}
         tokens_LB, rule = np.ones((self.last, len(texts)), int), Confidence(layers=self.layers)
-        return Recorded(texts.full_NC.argmax(1), tokens_LB[0], guesses, tokens_LB, rule)
+        return Record(texts.full_NC.argmax(1), tokens_LB[0], guesses, tokens_LB, rule)
 
     def leaving(self, heads: nn.Module, wanted: Budget) -> np.ndarray:
         """The layer at which each text of train leaves, under the cut's dial."""
-        dial = dial_of(Recorded.joined([self.recorded(heads, part) for part in self.parts]))
+        dial = dial_of(Record.joined([self.recorded(heads, part) for part in self.parts]))
         return depths(self.recorded(heads, self.train), dial, wanted)[0]
 
     def variants(self, plain: nn.Module) -> Iterator[tuple[str, int, nn.Module]]:
@@ -174,19 +174,19 @@ def standardised(found: Sequence[Texts]) -> Iterator[Texts]:
         yield Texts(x_NEW.astype(np.float16), texts.full_NC)
 
 
-def dial_of(said: Recorded) -> Dial:
+def dial_of(said: Record) -> Dial:
     layers, last = list(said.exit.layers), len(said.tokens_LB)
     cost_EB = np.array([*layers, last])[:, None] / last * np.ones(len(said))
     return Dial("share", fit_dial(said.exit, said, ExitCosts(cost_EB), 1.0), len(said), {})
 
 
-def depths(said: Recorded, dial: Dial, wanted: Budget) -> tuple[np.ndarray, np.ndarray]:
+def depths(said: Record, dial: Dial, wanted: Budget) -> tuple[np.ndarray, np.ndarray]:
     """Layers run by each example, and if its answer is full depth's."""
-    outcome = said.under(at_point(said.exit, dial.at(wanted).exit))
+    outcome = said.replay(at_point(said.exit, dial.at(wanted).exit))
     return outcome.depth_B, outcome.logits_BC.argmax(1) == said.labels
 
 
-def kept_at(parts: Sequence[Recorded], wanted: Budget) -> tuple[np.ndarray, np.ndarray]:
+def kept_at(parts: Sequence[Record], wanted: Budget) -> tuple[np.ndarray, np.ndarray]:
     """Share of the layers and unchanged answers, each part under the dial of the other."""
     pairs = zip(parts, parts[::-1], strict=True)
     found = [depths(said, dial_of(other), wanted) for said, other in pairs]
@@ -211,7 +211,7 @@ def tried(name: str, folders: Sequence[str], texts: int) -> Iterator[Result]:
 
 
 def result_of(
-    what: dict[str, Any], parts: Sequence[Recorded], kept_KB: np.ndarray, base_KB: np.ndarray
+    what: dict[str, Any], parts: Sequence[Record], kept_KB: np.ndarray, base_KB: np.ndarray
 ) -> Result:
     more = paired_difference(kept_KB.mean(0), base_KB.mean(0)).times(100)
     cost_B, same_B = kept_at(parts, Budget(AGREE, "agree"))

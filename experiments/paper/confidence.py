@@ -196,6 +196,6 @@ def replayed(measured: Any, with_temperatures: bool) -> tuple[float, float]:
         own = measured.row.temperature
         guesses = {k: guess * own[str(k)] for k, guess in recorded.guesses.items()}
         recorded = replace(recorded, guesses=guesses)
-    outcome = recorded.under(measured.row.exit.build())
+    outcome = recorded.replay(measured.row.exit.build())
     right_B = outcome.logits_BC.argmax(1) == recorded.labels
     return 100 * float(np.mean(right_B)), float(outcome.depth_B.mean())

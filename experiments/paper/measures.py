@@ -28,8 +28,8 @@ import torch.nn.functional as F
 from eat_lightning.data.calibration import FITTED_ON, PARTS
 from eat_lightning.data.source import Source
 from eat_lightning.errors import ConfigError, reported
-from eat_lightning.infer.record import record
-from eat_lightning.infer.recorded import Recorded
+from eat_lightning.record.passes import record
+from eat_lightning.record.record import Record
 from eat_lightning.report import result
 from eat_lightning.report.claims.calibration.metrics import ece, ece_when_calibrated
 from eat_lightning.report.intervals import Interval, mean_interval, roc_area
@@ -50,7 +50,7 @@ Embed = Callable[[Sequence[str]], np.ndarray]
 class Guesses:
     """One part's logits by layer, as without temperatures, and its labels."""
 
-    def __init__(self, recorded: Recorded, own: dict[int, float]):
+    def __init__(self, recorded: Record, own: dict[int, float]):
         self.labels_B = torch.as_tensor(recorded.labels).long()
         found = recorded.guesses.items()
         self.logits = {k: torch.as_tensor(z).double() * own[k] for k, z in found}

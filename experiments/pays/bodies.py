@@ -12,8 +12,8 @@ from functools import cached_property
 
 import numpy as np
 
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.measure.gain import FIELDS, Answers, Judged, mean_gains
+from eat_lightning.record.record import Record
 from eat_lightning.report.baselines import fixed_beside
 from eat_lightning.report.difference import Difference, difference
 from eat_lightning.report.intervals import Interval, mean_interval
@@ -145,7 +145,7 @@ def answers_of(measured: Measured) -> Answers:
     return Answers(answers(measured), measured.row.flops * tokens_B / tokens_B.mean())
 
 
-def answers_at(fixed: Row, recorded: Recorded) -> Answers:
+def answers_at(fixed: Row, recorded: Record) -> Answers:
     """The same where all leave at one layer, which may be the embedding: FLOPs are spread as the
     lengths."""
     class_B = recorded.guesses[int(fixed.depth)].argmax(1)

@@ -27,7 +27,7 @@ LOOKS: dict[str, dict[str, Any]] = {
     "one depth for all": {"color": MUTED, "marker": ".", "markersize": 4, "linewidth": 0.9},
     "student of half the layers": {"color": SERIES[0], "marker": "D", "linestyle": ""},
     "MiniLM first, MPNet where it is unsure": {"color": SERIES[2], "linestyle": "--"},
-    "exits of both in one chain": {"color": SERIES[3], "linestyle": ":", "linewidth": 1.5},
+    "exits of both in one chain": {"color": SERIES[5], "linestyle": ":", "linewidth": 1.5},
     "every layer": {"color": INK, "linewidth": 0.7},
 }
 KINDS = {"cascade by confidence": "MiniLM first, MPNet where it is unsure"}

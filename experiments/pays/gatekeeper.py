@@ -23,8 +23,8 @@ from torch import Tensor
 
 from eat_lightning.data.batching import sorted_batches
 from eat_lightning.data.calibration import FITTED_ON
-from eat_lightning.infer.record import inference
 from eat_lightning.model.recorder import ALL_EXITS
+from eat_lightning.record.passes import inference
 
 from .models import Model
 from .systems import Chain, Part

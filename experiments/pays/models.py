@@ -15,12 +15,12 @@ from jaxtyping import Float
 
 from eat_lightning.data.calibration import FITTED_ON
 from eat_lightning.files import sha256_of
-from eat_lightning.infer.record import record
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops
+from eat_lightning.record.passes import record
+from eat_lightning.record.record import Record
 from eat_lightning.runs.run import Run
 
 
@@ -37,8 +37,8 @@ class Model:
     name: str
     run: Run
     encoder: AdaptiveEncoder
-    cut: Recorded
-    dev: Recorded
+    cut: Record
+    dev: Record
     data: str
 
     @property
@@ -58,18 +58,18 @@ class Model:
     def last(self) -> int:
         return self.layers[-1]
 
-    def costs(self, of: Recorded, layers: Sequence[int]) -> Float[np.ndarray, "e b"]:
+    def costs(self, of: Record, layers: Sequence[int]) -> Float[np.ndarray, "e b"]:
         """FLOPs of leaving at each of `layers` where the heads of all of them guess."""
         early = [layer for layer in layers if layer < self.last]
         rule = Confidence(layers=early) if early else Never()
         depths = [np.full(len(of), layer) for layer in layers]
         return np.stack([flops(self.encoder, rule, of.tokens_LB, d, of.lengths) for d in depths])
 
-    def full_cost(self, of: Recorded) -> Float[np.ndarray, " b"]:
+    def full_cost(self, of: Record) -> Float[np.ndarray, " b"]:
         """FLOPs of every layer and the last head."""
         return self.costs(of, [self.last])[0]
 
-    def full_answers(self, of: Recorded) -> np.ndarray:
+    def full_answers(self, of: Record) -> np.ndarray:
         return of.guesses[self.last].argmax(1)
 
 
@@ -79,7 +79,7 @@ def open_model(name: str, path: str, records: Path) -> Model:
     encoder, _ = run.model()
     data, weights = run.data(), sha256_of([run.folder / "model" / "model.safetensors"])
 
-    def recorded(*parts: str) -> Recorded:
+    def recorded(*parts: str) -> Record:
         splits = [data.split(part) for part in parts]
         texts = hashlib.sha256("".join(split.source.digest for split in splits).encode())
         file = records / f"{run.name[:40]}-{weights[:8]}-{texts.hexdigest()[:8]}.parquet"
@@ -87,8 +87,8 @@ def open_model(name: str, path: str, records: Path) -> Model:
             title = f"{run.name}: all exits, {' and '.join(parts)}"
             records.mkdir(parents=True, exist_ok=True)
             passes = [record(encoder, split, title=title) for split in splits]
-            Recorded.joined(passes).to_parquet(file)
-        return Recorded.read(file)
+            Record.joined(passes).to_parquet(file)
+        return Record.read(file)
 
     digests = [data.split(part).source.digest for part in (*FITTED_ON, "validation")]
     texts = hashlib.sha256("".join(digests).encode()).hexdigest()[:16]

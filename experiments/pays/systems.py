@@ -15,10 +15,10 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float, Int
 
-from eat_lightning.infer.dial_fit import ExitCosts, fit_dial
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.model.contracts import at_point
+from eat_lightning.record.dial_fit import ExitCosts, fit_dial
+from eat_lightning.record.record import Record
 from eat_lightning.weights.dial import Budget, Dial, DialPoint
 
 from .models import Model
@@ -73,7 +73,7 @@ class Part:
 class Joined:
     """Parts in a row as one encoder on one split. cost_EB: FLOPs of leaving at each layer."""
 
-    recorded: Recorded
+    recorded: Record
     cost_EB: Float[np.ndarray, "e b"]
 
     @classmethod
@@ -89,11 +89,11 @@ class Joined:
         first = getattr(parts[0].model, split)
         tokens_LB = np.tile(first.lengths, (len(costs), 1))
         rule = Confidence(layers=[*range(1, len(costs))])
-        recorded = Recorded(first.labels, first.lengths, guesses, tokens_LB, rule)
+        recorded = Record(first.labels, first.lengths, guesses, tokens_LB, rule)
         return cls(recorded, np.stack(costs))
 
     def at(self, point: DialPoint, setting: str, asked: float | None = None) -> Judged:
-        outcome = self.recorded.under(at_point(self.recorded.exit, point.exit))
+        outcome = self.recorded.replay(at_point(self.recorded.exit, point.exit))
         cost_B = self.cost_EB[outcome.depth_B - 1, np.arange(len(self.recorded))]
         return Judged(setting, cost_B, outcome.logits_BC.argmax(1), asked)
 
@@ -126,11 +126,11 @@ class Chain:
     def points(self, budgets: Sequence[float]) -> dict[float, DialPoint]:
         """The point for each cost, each once. Costs that even the laxest point exceeds are left
         out, and those that full depth does not use."""
-        full, laxest, found = self.dial.points[0].cost, self.dial.points[-1].cost, {}
-        for budget in sorted(budgets):
+        found: dict[float, DialPoint] = {}
+        full, laxest = self.dial.points[0], self.dial.points[-1]
+        for budget in sorted(b for b in budgets if b >= laxest.cost):
             point = self.dial.at(Budget(budget))
-            known = [full, *(each.cost for each in found.values())]
-            if budget >= laxest and point.cost not in known:
+            if point.cost not in [full.cost, *(each.cost for each in found.values())]:
                 found[budget] = point
         return found
 

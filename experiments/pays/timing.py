@@ -17,14 +17,6 @@ import numpy as np
 
 from eat_lightning.data.split import Split
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.latency import (
-    TimedCall,
-    Turns,
-    drawn_at_mean_cost,
-    keep_kernels,
-    speed_up,
-    undisturbed,
-)
 from eat_lightning.infer.precision import form_of, in_form
 from eat_lightning.machine import processor
 from eat_lightning.methods.exit.confidence import Confidence
@@ -34,6 +26,14 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.trace import Trace
+from eat_lightning.record.timing import (
+    TimedCall,
+    Turns,
+    drawn_at_mean_cost,
+    keep_kernels,
+    speed_up,
+    undisturbed,
+)
 from eat_lightning.report.intervals import Interval, paired_difference
 from eat_lightning.report.result import Result
 from eat_lightning.runs.budgets import Fitter
@@ -143,7 +143,7 @@ class Clock:
             except ConfigError as error:
                 print(f"left out: {error}")
                 continue
-            outcome = dev.under(at.exit)
+            outcome = dev.replay(at.exit)
             right_B = outcome.logits_BC.argmax(1) == dev.labels
             cost_B = flops(model.encoder, at.exit, dev.tokens_LB, outcome.depth_B, dev.lengths)
             about = f"{ms:g} ms", {model.name: at}, cost_B, right_B

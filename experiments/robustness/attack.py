@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
+from eat_lightning.infer.recorded import Outcome, Record
 from pydantic import Field
 from scipy.special import softmax
 
@@ -21,7 +22,6 @@ from eat_lightning.data.batching import spread_rows
 from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split, tokenize
 from eat_lightning.errors import ConfigError, Faults
-from eat_lightning.infer.recorded import Outcome, Recorded
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.model.contracts import ExitRule, Policy
@@ -137,8 +137,8 @@ class Rule:
     layers: Layers
     policies: tuple[Policy, ...] = ()
 
-    def judge(self, recorded: Recorded) -> Outcome:
-        return replace(recorded, policies=self.policies).under(self.exit)
+    def judge(self, recorded: Record) -> Outcome:
+        return replace(recorded, policies=self.policies).replay(self.exit)
 
 
 def rules_of(run: Run, specs: Sequence[Any]) -> list[Rule]:
@@ -194,7 +194,7 @@ class Victim:
     def encoder(self) -> Any:
         return self.backend.encoder
 
-    def __call__(self, texts: Sequence[Text], labels_B: np.ndarray) -> Recorded:
+    def __call__(self, texts: Sequence[Text], labels_B: np.ndarray) -> Record:
         self.run([text for text in dict.fromkeys(texts) if text not in self.known])
         found = [self.known[text] for text in texts]
         guesses_BEC = np.stack([guess_EC for guess_EC, _ in found])
@@ -202,7 +202,7 @@ class Victim:
         guesses = {layer: guesses_BEC[:, e] for e, layer in enumerate(self.heads)}
         empty = Batch.from_lists([[]] * len(texts))  # policies are handed it, and none looks at it
         rule = self.encoder.exit
-        return Recorded(labels_B, tokens_LB[0], guesses, tokens_LB, rule, batch=lambda rows: empty)
+        return Record(labels_B, tokens_LB[0], guesses, tokens_LB, rule, batch=lambda rows: empty)
 
     @property
     def heads(self) -> list[int]:

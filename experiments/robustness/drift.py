@@ -22,9 +22,9 @@ from eat_lightning.deploy.drift.observation import Observation, observations
 from eat_lightning.deploy.drift.stream import rows_of
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.precision import form_of, in_form
-from eat_lightning.infer.record import record
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
+from eat_lightning.record.passes import record
+from eat_lightning.record.record import Record
 from eat_lightning.report.result import Result
 from eat_lightning.runs.run import Run
 
@@ -46,7 +46,7 @@ CONTROLS = {  # by what is redrawn, then by run length: streams, and examples in
 }
 
 
-def record_streams(run: Run, data_dir: Path, folder: Path) -> dict[str, Recorded]:
+def record_streams(run: Run, data_dir: Path, folder: Path) -> dict[str, Record]:
     """Every stream's recorded exits by its name; a file that is there already is not made again."""
     data, found = run.data(dir=str(data_dir)), {}
     encoder = in_form(run.model()[0], form_of(None, "fp32"))
@@ -56,7 +56,7 @@ def record_streams(run: Run, data_dir: Path, folder: Path) -> dict[str, Recorded
             path.parent.mkdir(parents=True, exist_ok=True)
             record(encoder, split, 32, split.name).to_parquet(path)
             print(path, flush=True)
-        found[split.name] = Recorded.read(path)
+        found[split.name] = Record.read(path)
     return found
 
 
@@ -123,8 +123,8 @@ class Stream:
     examples: DataFrame
 
     @classmethod
-    def of(cls, name: str, recorded: Recorded, tau: float) -> Stream:
-        early = recorded.under(Confidence(tau, [3, 4]))
+    def of(cls, name: str, recorded: Record, tau: float) -> Stream:
+        early = recorded.replay(Confidence(tau, [3, 4]))
         columns = {
             "label": recorded.labels,
             "early": early.logits_BC.argmax(-1),
@@ -140,7 +140,7 @@ class Stream:
         return bool((self.examples["label"] >= 0).all())
 
 
-def trials(task: str, recorded: dict[str, Recorded]) -> Iterator[Result]:
+def trials(task: str, recorded: dict[str, Record]) -> Iterator[Result]:
     """All trials of one task: shifts that stay, shifts that go, and streams without any."""
     for tau, recoveries in RECOVERIES.items():
         found = {name: Stream.of(name, of, tau) for name, of in recorded.items()}

@@ -15,7 +15,6 @@ from pydantic import Field
 from torch.profiler import ProfilerActivity, profile
 
 from eat_lightning.config import Settings
-from eat_lightning.infer.latency import time_interleaved
 from eat_lightning.methods.attention.dense import Dense
 from eat_lightning.methods.attention.longformer import Longformer
 from eat_lightning.methods.exit.never import Never
@@ -25,6 +24,7 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.shape import Shape
 from eat_lightning.model.specification import build
+from eat_lightning.record.timing import time_interleaved
 from eat_lightning.report.result import Result
 from eat_lightning.validation import Count
 

@@ -20,12 +20,12 @@ from scipy.stats import binom
 from torch import Tensor, nn
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.latency import BLOCK, chunks, time_interleaved
 from eat_lightning.infer.prepacked import PrepackedLinear
 from eat_lightning.model.flops import flops
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.shape import Shape
 from eat_lightning.progress import bar
+from eat_lightning.record.timing import BLOCK, chunks, time_interleaved
 from eat_lightning.report import result
 from eat_lightning.report.intervals import Interval
 

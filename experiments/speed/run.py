@@ -27,8 +27,8 @@ from pydantic import Field as Default
 
 from eat_lightning.config import RunFolder, Settings, parsed
 from eat_lightning.errors import ConfigError, reported
-from eat_lightning.infer.latency import keep_kernels, undisturbed
 from eat_lightning.process import keep_freed_memory
+from eat_lightning.record.timing import keep_kernels, undisturbed
 from eat_lightning.report import result
 from eat_lightning.report.result import Result
 from eat_lightning.report.study import open_study

@@ -124,20 +124,20 @@ def test_scratch_is_gone_and_nothing_else_is_there(adapted: AdaptResult):
 def test_a_killed_one_goes_on(classifier: Path, few_texts: Path, tmp_path: Path, monkeypatch):
     """Nothing that was kept is done again, and the folder is what it would have been."""
     plan = plan_of(classifier, few_texts, tmp_path / "adapted", "agree=0.8")
-    passed, names = Work.passed, []
+    trace, names = Work.trace, []
 
     def killed(self: Work, name: str, *args: Any) -> Any:
         names.append(name)
         if "torch" in name:
             raise KeyboardInterrupt
-        return passed(self, name, *args)
+        return trace(self, name, *args)
 
-    monkeypatch.setattr(Work, "passed", killed)
+    monkeypatch.setattr(Work, "trace", killed)
     with pytest.raises(KeyboardInterrupt):
         steps.adapt(plan)
     assert names[:2] == ["original select", "original certify"]
     assert [path.name for path in tmp_path.iterdir()] == ["adapted.part"]
-    monkeypatch.setattr(Work, "passed", passed)
+    monkeypatch.setattr(Work, "trace", trace)
 
     def again(*_: Any, **__: Any) -> Any:
         raise AssertionError("heads are kept")

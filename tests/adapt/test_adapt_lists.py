@@ -3,7 +3,6 @@
 import gc
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 import torch
 from classifiers import drawn_texts, save_classifier
 from finished import config_of
+from helpers.records import list_record
 
 import eat_lightning
 from eat_lightning.config import parsed
@@ -24,7 +24,6 @@ from eat_lightning.deploy.adapt.list_schedule import (
     chain,
     descended,
     falling,
-    replayed,
     swapped_at_most,
 )
 from eat_lightning.deploy.adapt.lists import QueryLists
@@ -35,9 +34,11 @@ from eat_lightning.deploy.serve.peers.reranking import check_reranker
 from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.engines.reranker import open_lists
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.list_record import ListRecord
-from eat_lightning.infer.rerank import ListSchedule
+from eat_lightning.model.trace import Trace
 from eat_lightning.record.claim import Claim
+from eat_lightning.record.list_losses import layers_share, lost_Q, swapped_Q
+from eat_lightning.record.list_schedule import ListSchedule
+from eat_lightning.record.record import Record
 
 KEEP = 3
 
@@ -219,14 +220,12 @@ def test_folders_of_sentence_transformers_open_and_ours_open_there(
         assert each.score == pytest.approx(scores[each.index], abs=1e-4)
 
 
-def record() -> ListRecord:
+def record(keep: int = 2) -> Record:
     """Two lists of four, of which two are wanted; depth 1 puts one wanted candidate third."""
-    original_B = np.array([4.0, 3.0, 2.0, 1.0] * 2)
+    wanted_B = np.array([4.0, 3.0, 2.0, 1.0] * 2)
     depth_1 = np.array([4.0, 3.0, 2.0, 1.0, 4.0, 2.0, 3.0, 1.0])
-    tokens_B = np.full(8, 5)
-    return ListRecord(
-        np.stack([-original_B, depth_1, original_B]), original_B, tokens_B, np.repeat([0, 1], 4), 2
-    )
+    score_DB = np.stack([-wanted_B, depth_1, wanted_B])
+    return list_record(score_DB, wanted_B, np.repeat([0, 1], 4), keep)
 
 
 def test_a_schedule_is_the_cheapest_at_its_price():
@@ -234,24 +233,25 @@ def test_a_schedule_is_the_cheapest_at_its_price():
     it is cheap candidates leave at the embedding, where the wanted stand last."""
     assert descended(record(), ListSchedule({}), 1000) == ListSchedule({1: 3})
     assert descended(record(), ListSchedule({}), 0.1) == ListSchedule({0: 2})
-    costs = [record().cost(replayed(record(), schedule)) for schedule in chain(record())]
+    lists = record()
+    costs = [layers_share(lists, lists.replay(schedule)) for schedule in chain(lists)]
     assert costs == sorted(costs, reverse=True)
     assert falling(ListSchedule({0: 9, 1: 9, 2: 4, 3: 6})) == ListSchedule({0: 9, 2: 4})
 
 
 def test_lost_and_cost_by_hand():
     lists = record()
-    found = ListSchedule({1: 2}).replayed(lists.score_DB, lists.list_B)
-    assert lists.lost_Q(found).tolist() == [0.0, 0.5]
-    assert lists.cost(found) == (8 * 1 + 4 * 1) / 16
+    trace = lists.replay(ListSchedule({1: 2}))
+    assert lost_Q(lists, trace).tolist() == [0.0, 0.5]
+    assert layers_share(lists, trace) == (8 * 1 + 4 * 1) / 16
 
 
 def test_swapped_pairs_by_hand():
     """Three of four are returned; depth 1 swaps one pair of three in the second list."""
-    lists = replace(record(), keep=3)
-    found = ListSchedule({}).replayed(lists.score_DB[:2], lists.list_B)
-    assert lists.swapped_Q(found).tolist() == [0.0, pytest.approx(1 / 3)]
-    assert replace(lists, keep=1).swapped_Q(found).tolist() == [0.0, 0.0]
+    lists = record(keep=3)
+    trace = Trace(lists.guesses[1], np.full(8, 1))
+    assert swapped_Q(lists, trace).tolist() == [0.0, pytest.approx(1 / 3)]
+    assert swapped_Q(record(keep=1), trace).tolist() == [0.0, 0.0]
 
 
 def test_swapped_pairs_are_bounded():
@@ -276,24 +276,15 @@ def test_certificates_are_seldom_wrong():
         score_DB[0] = [3.0, 2.0, 1.0]
         score_DB[0, losing_Q] = [3.0, 1.0, 2.0]
         lists = np.repeat(np.arange(num), 3)
-        drawn = ListRecord(
-            score_DB.reshape(2, -1), score_DB[1].ravel(), np.ones(3 * num, int), lists, 2
-        )
-        wrong += (
-            len(certified([ListSchedule({0: 2})], drawn, Claim("lost_candidates", 0.1, 0.95))) > 0
-        )
+        drawn = list_record(score_DB.reshape(2, -1), score_DB[1].ravel(), lists)
+        claim = Claim("lost_candidates", 0.1, 0.95)
+        wrong += len(certified([ListSchedule({0: 2})], drawn, claim)) > 0
     assert wrong <= 25
 
 
 def test_one_that_keeps_everything_is_certified():
-    lists = record()
-    whole = ListRecord(
-        np.tile(lists.score_DB[2], (3, 60)),
-        np.tile(lists.original_B, 60),
-        np.tile(lists.tokens_B, 60),
-        np.repeat(np.arange(120), 4),
-        2,
-    )
+    wanted_B = np.tile([4.0, 3.0, 2.0, 1.0], 120)
+    whole = list_record(np.stack([wanted_B] * 3), wanted_B, np.repeat(np.arange(120), 4))
     holding = certified(chain(whole), whole, Claim("lost_candidates", 0.1, 0.95))
     assert holding[-1][0] == ListSchedule({0: 2})
     assert holding[-1][1] == 0.0

@@ -17,7 +17,7 @@ from eat_lightning.deploy.adapt.plan import AdaptSettings
 from eat_lightning.deploy.predict.plan import PredictSettings
 from eat_lightning.engines.open import open_backend
 from eat_lightning.infer.backend import Backend
-from eat_lightning.infer.latency import time_all
+from eat_lightning.record.timing import time_all
 
 AT_ONCE = 12  # tokens: ten words
 WINDOWS = ("long=windows", "windows.label=yes", "windows.overlap=4")
@@ -35,7 +35,7 @@ def check_answers(made: AdaptResult) -> list[dict[str, Any]]:
     changed = sum(a["label"] != LABELS[w] for a, w in zip(answers, wanted_N, strict=True))
     (count,) = made.chosen.tested or []
     assert (count.num, count.changed) == (len(answers), changed)
-    assert np.mean([a["depth"] for a in answers]) == made.passed.depth_N.mean()
+    assert np.mean([a["depth"] for a in answers]) == made.trace.depth_B.mean()
     return answers
 
 
@@ -56,7 +56,7 @@ def test_windows_are_read_and_texts_are_counted(
     assert made.chosen.point is not None
     answers = check_answers(made)
     assert {answer["windows"] for answer in answers} == {1, 2}
-    assert made.passed.depth_N.min() < made.original.num_layers
+    assert made.trace.depth_B.min() < made.original.num_layers
     found = [a for a in answers if a["windows"] == 2 and a["label"] == "yes"]
     if join == "any":  # what is found ran to full depth
         assert {answer["depth"] for answer in found} == {made.original.num_layers}

@@ -16,12 +16,12 @@ from eat_lightning.deploy.adapt import cascade, search
 from eat_lightning.deploy.adapt import run as steps
 from eat_lightning.deploy.adapt.folder import AdaptResult
 from eat_lightning.deploy.adapt.forms import Deployed, Form
-from eat_lightning.deploy.adapt.work import Passed
 from eat_lightning.deploy.predict.plan import PredictSettings
 from eat_lightning.engines.cascade import CascadeBackend
 from eat_lightning.engines.open import open_backend
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.trace import Trace
 
 
 def cascades_are_fastest(candidates, **_):
@@ -52,7 +52,7 @@ def test_predict_answers_as_certified(adapted: AdaptResult):
     assert changed == adapted.chosen.tested[0].changed > 0
     depths = [answer["depth"] for answer in answers]
     assert {*depths} == {1, 3}  # one layer of the small model; two more of the large
-    assert depths == adapted.passed.depth_N.tolist()
+    assert depths == adapted.trace.depth_B.tolist()
     reasons = {answer["depth"]: answer["exit_reason"] for answer in answers}
     assert reasons == {1: "small_model_sure", 3: "last_layer"}
     assert {answer["retention"] for answer in answers} == {1.0}
@@ -62,7 +62,8 @@ def test_on_demand_the_large_model_answers_all(adapted: AdaptResult):
     plan = parsed(PredictSettings, config_of("predict", f"run='{adapted.plan.to}'"))
     split, backend = adapted.splits["certify"], open_backend(plan)
     texts = [list(split.text(i)) for i in range(20)]
-    answers = [a for left in backend.stream(texts, deep=True) for a in left.answers]
+    traces = backend.stream(texts, deep=True)
+    answers = [a for trace in traces for a in backend.printed(trace).values()]
     assert {answer["exit_reason"] for answer in answers} == {"fallback"}
     assert [answer["label"] for answer in answers] == [
         LABELS[number] for number in adapted.original_answers["certify"][:20].argmax(-1)
@@ -112,12 +113,12 @@ def test_the_large_model_runs_on_those_left_and_in_what_is_timed():
     small_NC = np.log(np.array([[0.9, 0.1], [0.4, 0.6]]))
     given = []
 
-    def large_run(batch: Batch) -> Passed:
+    def large_run(batch: Batch) -> Trace:
         given.append(batch.ids_N.tolist())
-        return Passed(np.array([[7.0, 0.0]]), np.array([12]))
+        return Trace(np.array([[7.0, 0.0]]), np.array([12]))
 
     first: Any = SimpleNamespace(
-        deployed=lambda form: Deployed(lambda b: Passed(small_NC, np.full(2, 6)), same, same),
+        deployed=lambda form: Deployed(lambda b: Trace(small_NC, np.full(2, 6)), same, same),
         original=SimpleNamespace(same=SimpleNamespace(kind=SingleLabel(2))),
         num_layers=6,
     )
@@ -127,8 +128,8 @@ def test_the_large_model_runs_on_those_left_and_in_what_is_timed():
     pair = Batch.from_lists([[1], [2]]), Batch.from_lists([[3, 4], [5, 6]])
     passed = model.before(Deployed(large_run, same, same), part).answers(pair)
     assert given == [[5, 6]]
-    np.testing.assert_allclose(passed.logits_NC, [small_NC[0], [7.0, 0.0]])
-    assert passed.depth_N.tolist() == [6, 18]
+    np.testing.assert_allclose(passed.logits_BC, [small_NC[0], [7.0, 0.0]])
+    assert passed.depth_B.tolist() == [6, 18]
 
 
 def same(value: Any) -> Any:

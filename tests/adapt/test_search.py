@@ -15,14 +15,15 @@ from eat_lightning.deploy.adapt import search as search_module
 from eat_lightning.deploy.adapt.forms import Form
 from eat_lightning.deploy.adapt.same_answer import SameAnswer
 from eat_lightning.deploy.adapt.search import AdaptCandidate, Search, everybody_at_first, in_layers
-from eat_lightning.deploy.adapt.work import Passed, Work
-from eat_lightning.infer.dial_fit import fit_dial
-from eat_lightning.infer.recorded import Recorded
+from eat_lightning.deploy.adapt.work import Work
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.every_label import EveryLabel
 from eat_lightning.methods.exit.predicted_error import PredictedError
 from eat_lightning.model.contracts import ExitRule, at_point
+from eat_lightning.model.trace import Trace
 from eat_lightning.record.claim import Claim
+from eat_lightning.record.dial_fit import fit_dial
+from eat_lightning.record.record import Record
 
 
 @pytest.mark.parametrize(
@@ -57,10 +58,10 @@ def test_forms_slower_than_a_sure_one_are_not_judged():
     judged = []
 
     class HandMade(Search):
-        def passed(self, candidate: AdaptCandidate, part: str) -> Passed:
+        def trace(self, candidate: AdaptCandidate, part: str) -> Trace:
             judged.append(candidate.form.dtype)
             wrong = candidate.form.dtype == "wrong"
-            return Passed(original[part][:, ::-1] if wrong else original[part], np.zeros(400))
+            return Trace(original[part][:, ::-1] if wrong else original[part], np.zeros(400))
 
     same, claims = SameAnswer(SingleLabel(2), ["no", "yes"]), [Claim("disagreement", 0.02, 0.95)]
     search = HandMade(unused, same, claims, original, original, unused, 1, 1, {})
@@ -122,7 +123,7 @@ def test_exits_where_few_leave_are_closed(monkeypatch: pytest.MonkeyPatch):
     guesses[4] = np.tile([9.0, 0.0], (10, 1))
     rule = Confidence(tau=[1.0] * 3, layers=[0, 1, 2])
     lengths, unknown = np.full(10, 5), np.full(10, -100)
-    recorded = Recorded(unknown, lengths, guesses, tokens_LB=np.full((4, 10), 5), exit=rule)
+    recorded = Record(unknown, lengths, guesses, tokens_LB=np.full((4, 10), 5), exit=rule)
     full, point, *_ = fit_dial(rule, recorded, in_layers(rule, 4, 10), 4.0)
     assert full.exit == [1.0] * 3
     assert point.exit[0] == point.exit[2] == 1.0 > point.exit[1]
@@ -145,7 +146,7 @@ def test_an_engine_that_cannot_open_its_graph_is_left_out(
 
     def deployed(form: Form, _: Any = None) -> forms.Deployed:
         run = broken if form.engine == "openvino" else lambda batch: batch
-        passed = Passed(np.zeros((1, 2)), np.ones(1))
+        passed = Trace(np.zeros((1, 2)), np.ones(1))
         return forms.Deployed(run, lambda batch: batch, lambda _: passed)
 
     def timed(ready: dict[str, Any], **_: Any) -> list[Any]:

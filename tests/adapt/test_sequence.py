@@ -9,7 +9,7 @@ from eat_lightning.answer_kind import SingleLabel
 from eat_lightning.deploy.adapt.forms import Form
 from eat_lightning.deploy.adapt.same_answer import SameAnswer
 from eat_lightning.deploy.adapt.search import AdaptCandidate, Search
-from eat_lightning.deploy.adapt.work import Passed
+from eat_lightning.model.trace import Trace
 from eat_lightning.record.claim import Claim
 
 CLAIMS = [Claim("disagreement", 0.01, 0.95)]
@@ -24,9 +24,9 @@ class HandMade(Search):
     def drawn(self, candidate: AdaptCandidate, part: str) -> np.ndarray:
         return self.random.random(len(self.splits[part])) < candidate.depth  # the rate
 
-    def passed(self, candidate: AdaptCandidate, part: str) -> Passed:
+    def trace(self, candidate: AdaptCandidate, part: str) -> Trace:
         changed_N = self.drawn(candidate, part)
-        return Passed(np.stack([~changed_N, changed_N], 1).astype(float), changed_N)
+        return Trace(np.stack([~changed_N, changed_N], 1).astype(float), changed_N)
 
 
 def made(

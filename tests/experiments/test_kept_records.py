@@ -10,12 +10,12 @@ from models import kinds, method, ragged, tiny
 from studies import EAT, keep, make_recorded, make_row
 
 from eat_lightning.answer_kind import SINGLE
-from eat_lightning.infer.record import record
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.exit.prototype import PrototypeDistance
 from eat_lightning.new.checks import Examples
+from eat_lightning.record.passes import record
+from eat_lightning.record.record import Record
 from eat_lightning.report.study import open_study
 from eat_lightning.runs import jsonl
 from eat_lightning.runs import row as rows
@@ -26,7 +26,7 @@ from experiments.kept import keep as keep_study
 def test_the_right_class_comes_first():
     logits_BC = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]], np.float32)
     labels = np.array([0, 1, 2])
-    recorded = Recorded(labels, labels, {2: logits_BC}, np.ones((2, 3), int), Never())
+    recorded = Record(labels, labels, {2: logits_BC}, np.ones((2, 3), int), Never())
     kept = right_class_first(recorded)
     assert kept.guesses[2].tolist() == [[0, 1, 2], [0, -1, 1], [0, -2, -1]]
     assert kept.labels.tolist() == [0, 0, 0]
@@ -39,7 +39,7 @@ def test_an_example_near_a_threshold_keeps_all_its_bits():
     margin, zero = np.float32(np.log(3)), np.float32(0)
     guess_BC = np.array([[margin, zero], [3 * margin, zero]])
     labels, tokens_LB = np.array([0, 0]), np.ones((2, 2), int)
-    recorded = Recorded(labels, tokens_LB[0], {1: guess_BC, 2: guess_BC}, tokens_LB, Never())
+    recorded = Record(labels, tokens_LB[0], {1: guess_BC, 2: guess_BC}, tokens_LB, Never())
     near, far = (Confidence(tau=tau, layers=[1]) for tau in (0.750001, 0.6))
     assert compact(recorded, [far]).guesses[1][:, 1].tolist() == [-1.1015625, -3.296875]
     kept = compact(recorded, [far, near]).guesses[1][:, 1].tolist()
@@ -75,7 +75,7 @@ def test_every_rule_leaves_where_it_did(kind: str):
     recorded = record(encoder, Examples(ragged(tuple(range(1, 38)))))
     recorded.labels = np.arange(len(recorded)) % encoder.num_labels
     kept = compact(recorded, [encoder.exit])
-    before, after = recorded.under(encoder.exit), kept.under(encoder.exit)
+    before, after = recorded.replay(encoder.exit), kept.replay(encoder.exit)
     assert before.depth_B.tolist() == after.depth_B.tolist()
     right_B = before.logits_BC.argmax(1) == recorded.labels
     assert right_B.tolist() == (after.logits_BC.argmax(1) == 0).tolist()
@@ -87,11 +87,11 @@ def test_signals_of_each_class_move_with_the_classes():
     far_near_BC = np.array([[9, 1], [8, 1]], np.float32)
     labels, tokens_LB = np.array([1, 1]), np.ones((2, 2), int)
     guesses, signals = {1: guess_BC, 2: -guess_BC}, {1: far_near_BC, 2: far_near_BC}
-    recorded = Recorded(labels, labels, guesses, tokens_LB, Never(), signals=signals)
+    recorded = Record(labels, labels, guesses, tokens_LB, Never(), signals=signals)
     rule: Any = PrototypeDistance(edr=0.3, layers=[1])
     kept = compact(recorded, [rule])
     assert kept.signals[1].tolist() == [[1, 9], [1, 8]]
-    assert recorded.under(rule).depth_B.tolist() == kept.under(rule).depth_B.tolist() == [1, 1]
+    assert recorded.replay(rule).depth_B.tolist() == kept.replay(rule).depth_B.tolist() == [1, 1]
 
 
 def test_a_kept_study_says_what_its_runs_say(tmp_path: Path):

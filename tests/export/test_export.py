@@ -74,7 +74,14 @@ def test_the_toy_run_is_exported_whole(run: Path):
     about = json.loads((folder / "export.json").read_text())
     assert_equal(about)
     files = ["layers-1.onnx", "layers-2.onnx", "layers-3.onnx", "single.onnx", "weights.bin"]
-    code = ["answer_kind.py", "long_texts.py", "runner.py", "sessions.py", "text_io.py"]
+    code = [
+        "answer_kind.py",
+        "eat_trace.py",
+        "long_texts.py",
+        "runner.py",
+        "sessions.py",
+        "text_io.py",
+    ]
     assert sorted(p.name for p in folder.iterdir()) == sorted(
         [*files, *code, "export.json", "tokenizer.json"]
     )

@@ -14,7 +14,7 @@ from eat_lightning.export.agreement import (
     unseen_exits,
     watched,
 )
-from eat_lightning.text_io import AnswerTrace
+from eat_lightning.model.trace import Trace
 
 
 def agreement(early: int = 0) -> Agreement:
@@ -54,10 +54,10 @@ def test_scores_differ_by_more_than_the_tolerance_or_across_a_cut(kind: Score, d
     """An engine in int8 gives other digits of the same answer; of nothing to compare by, a digit
     is a difference. Scores 1.0 and 3.0 become 1.25 and 1.0."""
 
-    def trace(*scores: float) -> AnswerTrace:
+    def trace(*scores: float) -> Trace:
         logits_BC = np.array([[score] for score in scores], np.float32)
         two_B = np.full(2, 2)
-        return AnswerTrace(logits_BC, two_B, two_B, np.full((2, 2), 4), {})
+        return Trace(logits_BC, two_B, np.full((2, 2), 4), two_B)
 
     unknown_B = np.full(2, np.nan)
     given = np.arange(2), trace(1.0, 3.0), trace(1.25, 1.0), unknown_B, unknown_B

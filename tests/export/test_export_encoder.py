@@ -12,8 +12,8 @@ from finished import refused
 from models import ragged
 
 from eat_lightning.export.narrow import narrowed
-from eat_lightning.infer.record import record
 from eat_lightning.methods.objective._importance import best_of, importance
+from eat_lightning.record.passes import record
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 
@@ -50,7 +50,7 @@ def test_commands_take_it(run: Path):
     assert narrow.config["model"] == "sst2-eat-s1-h3-i24"
     answers = open_run(narrow, UNCHANGED, "fp32")(LINES)
     assert [*answers[0]] == [*open_run(Run.open(run), UNCHANGED, "fp32")(LINES)[0]]
-    outcome = record(narrow.model()[0], narrow.data().split("validation"), batch_size=8).under()
+    outcome = record(narrow.model()[0], narrow.data().split("validation"), batch_size=8).replay()
     assert np.isfinite(outcome.logits_BC).all()
 
 

@@ -14,10 +14,10 @@ from eat_lightning.answer_kind import MULTI, Score
 from eat_lightning.deploy.certify.__main__ import certify
 from eat_lightning.deploy.predict.explain import explained
 from eat_lightning.infer.onnx_runner import Runner
-from eat_lightning.infer.record import record
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.measure.__main__ import measure
 from eat_lightning.model.heads import slot_faults
+from eat_lightning.record.passes import record
+from eat_lightning.record.record import Record
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import load_model
@@ -80,7 +80,7 @@ def test_measure_finds_a_point_by_agreement(run: Path):
 def test_records_are_read_as_they_were_written(run: Path, tmp_path: Path):
     recorded = record(load_model(run / "model")[0], Run.open(run).data().split("validation"))
     recorded.to_parquet(tmp_path / "examples.parquet")
-    again = Recorded.read(tmp_path / "examples.parquet")
+    again = Record.read(tmp_path / "examples.parquet")
     assert again.kind == recorded.kind
     np.testing.assert_array_equal(again.labels, recorded.labels)
     for layer, guess_BC in recorded.guesses.items():

@@ -9,8 +9,8 @@ import yaml
 from measured import FAST, UNTIMED, call, make_run, rule
 from models import method
 
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.recorder import ALL_EXITS
+from eat_lightning.record.record import Record
 from eat_lightning.runs.row import read
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import load_model, save_model
@@ -67,6 +67,7 @@ def test_other_data_replace_nothing(run: Path):
     assert (one.data != other.data, one.examples != other.examples) == (True, True)
     assert one.data[:8] in one.examples
     for row in (one, other):
-        kept = Recorded.read(run / row.examples).under(method("exit", "confidence", **rule(row)))
-        right_B = kept.logits_BC.argmax(1) == kept.recorded.labels
+        kept = Record.read(run / row.examples)
+        trace = kept.replay(method("exit", "confidence", **rule(row)))
+        right_B = trace.logits_BC.argmax(1) == kept.labels
         assert right_B.mean() == pytest.approx(row.accuracy)

@@ -8,15 +8,23 @@ import torch
 
 from eat_lightning.answer_kind import SingleLabel
 from eat_lightning.data.metrics import metrics_for
-from eat_lightning.measure.gain import METRICS, Answers, Judged, best_mix, mean_gains, neighbours
+from eat_lightning.measure.gain import METRICS, Judged, best_mix, mean_gains, neighbours
+from eat_lightning.model.trace import Trace
 
 LABELS = np.array([1, 1, 0, 0])
-SHALLOW = Answers(np.array([1, 0, 0, 1]), np.array([1.0, 1.0, 1.0, 1.0]))  # half of them right
-DEEP = Answers(np.array([1, 1, 0, 1]), np.array([3.0, 3.0, 3.0, 3.0]))  # three of four
-CHOSEN = Answers(np.array([1, 1, 0, 1]), np.array([1.0, 3.0, 1.0, 1.0]))  # the second goes deep
 
 
-def gain(rule: Answers, fixed=(SHALLOW, DEEP), labels=LABELS, **more) -> list[float]:
+def answers(class_B: np.ndarray, flops_B: np.ndarray) -> Trace:
+    return Trace(np.eye(77)[class_B], np.zeros(len(class_B), int), flops_B=flops_B)
+
+
+HALF, THREE = np.array([1, 0, 0, 1]), np.array([1, 1, 0, 1])
+SHALLOW = answers(HALF, np.array([1.0, 1.0, 1.0, 1.0]))  # half of them right
+DEEP = answers(THREE, np.array([3.0, 3.0, 3.0, 3.0]))  # three of four
+CHOSEN = answers(THREE, np.array([1.0, 3.0, 1.0, 1.0]))  # the second goes deep
+
+
+def gain(rule: Trace, fixed=(SHALLOW, DEEP), labels=LABELS, **more) -> list[float]:
     """Over the neighbouring depths: the value and the ends of its interval."""
     (found,) = mean_gains([Judged([rule], fixed, labels, **more)])
     return [found[f"adaptivity_gain{end}"] for end in ("", "_low", "_high")]
@@ -34,7 +42,7 @@ def test_the_best_mix_leaves_out_a_depth_that_is_no_better_than_its_cheaper_neig
 
 
 def test_the_gain_over_the_best_mix_is_never_the_larger_one():
-    step = Answers(SHALLOW.class_B, np.full(4, 2.0))  # as accurate as the cheaper one
+    step = answers(HALF, np.full(4, 2.0))  # as accurate as the cheaper one
     (found,) = mean_gains([Judged([CHOSEN], [SHALLOW, step, DEEP], LABELS)])
     assert found["adaptivity_gain"] == pytest.approx(0.75 - 0.5)
     assert found["mix_gain"] == pytest.approx(0.75 - 0.5625)
@@ -56,8 +64,8 @@ def test_fixed_depths_gain_nothing():
 
 
 def test_beyond_the_ends_the_nearest_depth_stands():
-    dear = Answers(DEEP.class_B, np.full(4, 3.5))  # by the heads on the way
-    cheap = Answers(SHALLOW.class_B, np.full(4, 0.5))
+    dear = answers(THREE, np.full(4, 3.5))  # by the heads on the way
+    cheap = answers(HALF, np.full(4, 0.5))
     assert (gain(dear)[0], gain(cheap)[0]) == (0, 0)
 
 
@@ -65,8 +73,8 @@ def test_intervals_are_paired():
     """An example that both get wrong moves neither bound: the rule is right wherever the fixed
     depth is, at the same cost, and on half of the others."""
     labels = np.zeros(100, np.int64)
-    wrong = Answers((np.arange(100) < 50).astype(np.int64), np.ones(100))
-    better = Answers((np.arange(100) < 25).astype(np.int64), np.ones(100))
+    wrong = answers((np.arange(100) < 50).astype(np.int64), np.ones(100))
+    better = answers((np.arange(100) < 25).astype(np.int64), np.ones(100))
     value, *ends = gain(better, [wrong], labels)
     spread = 1.96 * np.sqrt(0.25 * 0.75 / 100)
     assert value == pytest.approx(0.25)
@@ -76,15 +84,15 @@ def test_intervals_are_paired():
 def test_groups_are_drawn_whole():
     """Ten times the same answers under one premise are one observation."""
     labels = np.zeros(40, np.int64)
-    alone = Answers(np.arange(40) % 4 // 3, np.ones(40))
-    right = Answers(np.zeros(40, np.int64), np.ones(40))
+    alone = answers(np.arange(40) % 4 // 3, np.ones(40))
+    right = answers(np.zeros(40, np.int64), np.ones(40))
     group = np.arange(40) % 4
     loose, loose_low, loose_high = gain(right, [alone], labels)
-    whole, low, high = gain(right, [alone], labels, group_B=group)
+    whole, low, high = gain(right, [alone], labels, cluster_B=group)
     assert loose == whole == pytest.approx(0.25)
     assert high - low > 2 * (loose_high - loose_low)
     assert low == 0
-    assert gain(right, [alone], labels, group_B=group) == [whole, low, high]
+    assert gain(right, [alone], labels, cluster_B=group) == [whole, low, high]
 
 
 @pytest.mark.parametrize("num_classes", [2, 3])
@@ -119,8 +127,8 @@ def test_accuracy_of_many_classes_needs_no_matrix_of_them():
     """77 classes, 4 examples: the sums hold right and wrong alone, and the gain is by hand. All
     right at cost 2 against half of them right at cost 2: 0.5."""
     labels_B, ones = np.array([76, 3, 3, 0]), np.full(4, 2.0)
-    rule = Answers(labels_B, ones)
-    fixed = [Answers(np.array([76, 3, 0, 1]), ones)]
+    rule = answers(labels_B, ones)
+    fixed = [answers(np.array([76, 3, 0, 1]), ones)]
     judged = Judged([rule], fixed, labels_B, num_classes=77)
     assert judged.sums.shape == (4, 2, 2 * 2 + 1)
     assert mean_gains([judged])[0]["adaptivity_gain"] == 0.5

@@ -9,59 +9,64 @@ import pytest
 import torch
 from classifiers import drawn_texts, save_classifier
 from finished import config_of
+from helpers.records import list_record
 
 from eat_lightning.config import parsed_for_lists
 from eat_lightning.data.query_lists import read_query_lists
 from eat_lightning.deploy.adapt import __main__ as adapt
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.rerank import ListSchedule
 from eat_lightning.measure import __main__ as command
 from eat_lightning.measure.list_strategies import (
     Cascade,
     Cut,
-    ListSet,
-    ModelScores,
+    DepthCosts,
+    ListBench,
     Pairs,
     Scheduled,
     Strategy,
 )
 from eat_lightning.measure.lists import ROWS, ListMeasureSettings, ListRow, ListSubject
+from eat_lightning.record.list_schedule import ListSchedule, ranks
 from eat_lightning.runs import jsonl
 
 NUM, SIZE, KEEP = 100, 8, 3
 
 
-def by_hand() -> ListSet:
+def by_hand() -> ListBench:
     """Two lists of four; a layer costs 10, a head 1, the small model 3 a pair."""
     full = np.array([[0.0] * 8, [4.0, 3.0, 2.0, 1.0, 4.0, 1.0, 3.0, 2.0], [4.0, 3.0, 2.0, 1.0] * 2])
-    layers, heads = np.array([[0.0], [10.0], [20.0]]), np.array([[1.0], [1.0], [0.0]])
-    wide = np.ones((1, 8))
-    whole = ModelScores(full, layers * wide, heads * wide)
-    small = ModelScores(np.array([[1.0, 2.0, 3.0, 4.0] * 2]), 3 * wide, 0 * wide)
-    grade_B = np.array([0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0])
     lists = np.repeat([0, 1], 4)
-    return ListSet(lists, np.full(8, 5), grade_B, {"fp32": whole, "small": small}, 2)
+    whole = list_record(full, full[-1], lists)
+    small = list_record(np.array([[0.0] * 8, [1.0, 2.0, 3.0, 4.0] * 2]), full[-1], lists)
+    layers, heads = np.array([[0.0], [10.0], [20.0]]), np.array([[1.0], [1.0], [0.0]])
+    wide, once = np.ones((1, 8)), np.array([[0.0], [3.0]])
+    costs = {
+        "fp32": DepthCosts(layers * wide, heads * wide),
+        "small": DepthCosts(once * wide, 0 * once * wide),
+    }
+    grade_B = np.array([0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0])
+    return ListBench({"fp32": whole, "small": small}, costs, grade_B)
 
 
 def test_a_schedule_pays_for_its_heads():
     lists = by_hand()
-    ran = Scheduled("fp32", ListSchedule({1: 2})).ran(lists)
+    ran = Scheduled("fp32", ListSchedule({1: 2})).replay(lists)
     assert lists.kept_Q(ran).tolist() == [100.0, 50.0]
     assert lists.cost(ran) == (8 * 11 + 4 * 10) / 160
 
 
 def test_candidates_that_are_cut_stand_behind_for_nothing():
     lists = by_hand()
-    ran = Cut(0.5, 1).ran(lists)
-    assert ran.order.place_B.tolist() == [0, 1, 2, 3] * 2
+    ran = Cut(0.5, 1).replay(lists)
+    assert ranks(ran, lists.list_B).tolist() == [0, 1, 2, 3] * 2
     assert lists.cost(ran) == 4 * 11 / 160
-    assert Cut(0.25, 2).ran(lists).flops_B.sum() == 4 * 20  # no fewer than are kept
+    assert Cut(0.25, 2).replay(lists).flops_B.sum() == 4 * 20  # no fewer than are kept
 
 
 def test_a_cascade_pays_for_both():
     lists = by_hand()
-    ran = Cascade(0.5).ran(lists)
-    assert ran.order.place_B.tolist() == [3, 2, 0, 1] * 2
+    ran = Cascade(0.5).replay(lists)
+    assert ranks(ran, lists.list_B).tolist() == [3, 2, 0, 1] * 2
     assert lists.kept_Q(ran).tolist() == [0.0, 0.0]
     assert lists.cost(ran) == (8 * 3 + 4 * 20) / 160
 
@@ -69,7 +74,7 @@ def test_a_cascade_pays_for_both():
 def test_ndcg_and_mrr():
     """The relevant candidate is second in the first list and fourth in the second."""
     lists = by_hand()
-    ran = Scheduled("fp32", ListSchedule({})).ran(lists)
+    ran = Scheduled("fp32", ListSchedule({})).replay(lists)
     assert lists.ndcg_Q(ran) == pytest.approx([100 / np.log2(3), 100 / np.log2(5)])
     assert lists.mrr_Q(ran).tolist() == [50.0, 25.0]
 
@@ -77,7 +82,7 @@ def test_ndcg_and_mrr():
 def test_a_part_is_the_first_stages_first():
     lists = by_hand().part(np.array([1]), 3)
     assert lists.list_B.tolist() == [0, 0, 0]
-    assert lists.models["fp32"].score_DB[1].tolist() == [4.0, 1.0, 3.0]
+    assert lists.records["fp32"].guesses[1][:, 0].tolist() == [4.0, 1.0, 3.0]
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +125,7 @@ def test_the_command(folder: Path, capsys: pytest.CaptureFixture):
 
 
 @pytest.fixture(scope="module")
-def some(folder: Path) -> tuple[ListSubject, list[Pairs], ListSet]:
+def some(folder: Path) -> tuple[ListSubject, list[Pairs], ListBench]:
     given = settings(folder, f"small='{folder}/small'")
     plan = parsed_for_lists(ListMeasureSettings, given, "measure")
     subject = ListSubject.open(plan)
@@ -144,17 +149,17 @@ def some(folder: Path) -> tuple[ListSubject, list[Pairs], ListSet]:
     ids=str,
 )
 def test_live_is_what_scores_say(
-    strategy: Strategy, some: tuple[ListSubject, list[Pairs], ListSet]
+    strategy: Strategy, some: tuple[ListSubject, list[Pairs], ListBench]
 ):
     """What is timed gives the scores that the row was judged by, of all who went on."""
     subject, found, lists = some
-    order = strategy.ran(lists).order
-    behind = 0 if isinstance(strategy, Cascade) else -1  # the depth of who did not go on
+    trace = strategy.replay(lists)
+    behind = 1 if isinstance(strategy, Cascade) else -1  # the depth of who did not go on
     for number, pairs in enumerate(found):
-        here_B = (lists.list_B == number) & (order.depth_B > behind)
+        here_B = (lists.list_B == number) & (trace.depth_B > behind)
         with torch.inference_mode():
             live = strategy.run(subject.models, pairs).logits_BC[:, 0].numpy()
-        np.testing.assert_allclose(np.sort(live), np.sort(order.score_B[here_B]), atol=1e-5)
+        np.testing.assert_allclose(np.sort(live), np.sort(trace.logits_BC[here_B, 0]), atol=1e-5)
 
 
 def test_what_is_refused(folder: Path, tmp_path: Path):

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.measure.oracle import cost, oracle_of
 from eat_lightning.methods.exit.never import Never
+from eat_lightning.record.record import Record
 
 # Classes of three exits (layers 1, 2 and 4 of 4) for four examples, and their labels.
 CLASSES = {1: [0, 1, 1, 0], 2: [0, 0, 1, 1], 4: [1, 0, 1, 1]}
@@ -13,14 +13,14 @@ LABELS = [0, 0, 0, 1]
 
 
 @pytest.fixture
-def recorded() -> Recorded:
+def recorded() -> Record:
     guesses = {k: np.eye(2)[classes] for k, classes in CLASSES.items()}
     # Two of four tokens are dropped after layer 2; of the last example none.
     tokens_LB = np.array([[4, 4, 4, 4]] * 2 + [[2, 2, 2, 4]] * 2)
-    return Recorded(np.array(LABELS), tokens_LB[0], guesses, tokens_LB, Never())
+    return Record(np.array(LABELS), tokens_LB[0], guesses, tokens_LB, Never())
 
 
-def test_the_first_right_exit(recorded: Recorded):
+def test_the_first_right_exit(recorded: Record):
     """Right at 1, at 2, nowhere, at 2."""
     oracle = oracle_of(recorded, recorded.labels)
     assert oracle.depth_B.tolist() == [1, 2, 4, 2]
@@ -30,7 +30,7 @@ def test_the_first_right_exit(recorded: Recorded):
     assert cost(recorded, oracle) == (4 + 8 + 12 + 8) / 64
 
 
-def test_the_first_exit_that_says_what_the_last_does(recorded: Recorded):
+def test_the_first_exit_that_says_what_the_last_does(recorded: Record):
     oracle = oracle_of(recorded)
     assert oracle.depth_B.tolist() == [4, 2, 1, 2]
     assert oracle.accuracy == 1

@@ -100,7 +100,7 @@ def test_dropped_tokens_are_masked_ones():
     head = {"kind": "aligned", "layers": [3, 4]}
     encoder, batch = tiny("dense", "norm_topk", "confidence", head=head), pairs((30, 24, 18))
     trace = encoder(batch, PassOptions(leave=False, keep_hidden=True))
-    rows, first = encoder.for_heads(trace.hidden[4]), 0
+    rows, first = encoder.for_heads(trace.inside.hidden[4]), 0
     head = encoder.heads.at(4)
     assert isinstance(head, Aligned)
     found_BV = head.vector(rows)

@@ -89,7 +89,7 @@ def test_dropped_tokens_are_masked_ones():
     batch = pairs()
     trace = encoder(batch, PassOptions(leave=False, keep_hidden=True))
     assert (trace.tokens_LB[3] < batch.lengths_B).all()
-    rows, head = trace.hidden[4], encoder.heads["4"]
+    rows, head = trace.inside.hidden[4], encoder.heads["4"]
     starts_B = batch.lengths_B.cumsum(0) - batch.lengths_B
     for i, (x_TD, place_T) in enumerate(
         zip(

@@ -73,4 +73,4 @@ def test_each_head_sees_those_that_an_exit_rule_does_not_ask():
     trace = encoder(ragged())
     assert {1, 2, 3} <= trace.guesses.keys()
     assert set(trace.depth_B.tolist()) <= {3, 4, 6}
-    assert [*trace.pools][:3] == [1, 2, 3]
+    assert [*trace.inside.pools][:3] == [1, 2, 3]

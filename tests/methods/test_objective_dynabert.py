@@ -73,10 +73,10 @@ def test_vectors_are_held_against_the_teachers_at_the_same_width():
         guesses=whole.guesses,
         labels_B=torch.zeros(5, dtype=torch.long),
         last=6,
-        hidden=whole.hidden,
-        teacher_hidden=whole.hidden,
+        hidden=whole.inside.hidden,
+        teacher_hidden=whole.inside.hidden,
         passes=[trace.guesses for trace in shown[1:]],
-        hidden_passes=[trace.hidden for trace in shown[1:]],
+        hidden_passes=[trace.inside.hidden for trace in shown[1:]],
         teacher_passes=[taught],
     )
     assert objective(context).total.item() == pytest.approx(0.0, abs=1e-6)

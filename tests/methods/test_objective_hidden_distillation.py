@@ -7,8 +7,8 @@ import torch
 from models import packed
 
 from eat_lightning.methods.objective.hidden_distillation import HiddenDistillation, score_error
+from eat_lightning.model.inside import Scores
 from eat_lightning.model.packed import Packed
-from eat_lightning.model.trace import Scores
 from eat_lightning.model.training import Context
 
 

@@ -90,7 +90,7 @@ def test_predictors_learn_under_any_schedule_and_rest_where_frozen():
     torch.manual_seed(0)
     encoder = tiny("dense", "transkimmer").train()
     trace = encoder(ragged())
-    (trace.logits_BC.square().sum() + trace.penalties["skim"].sum()).backward()
+    (trace.logits_BC.square().sum() + trace.inside.penalties["skim"].sum()).backward()
     for predictor in encoder.reduction.predictors.values():
         assert all(p.grad.abs().sum() > 0 for p in predictor.parameters())
     encoder.reduction.requires_grad_(False)

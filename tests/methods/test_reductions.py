@@ -79,7 +79,7 @@ def test_cls_survives_the_lax_end(kind: str):
     encoder, batch = tiny("dense", kind), ragged()
     if (knob := encoder.reduction.knob) is not None:
         encoder = encoder.replacing(reduction=at_point(encoder.reduction, knob.fine[-1]))
-    for rows in encoder(batch, PassOptions(keep_hidden=True)).hidden.values():
+    for rows in encoder(batch, PassOptions(keep_hidden=True)).inside.hidden.values():
         first_B = rows.layout.offsets_B
         assert rows.layout.lengths_B.min() >= 1
         assert (rows.position_N[first_B] == 0).all()

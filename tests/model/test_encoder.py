@@ -13,12 +13,12 @@ import torch
 from models import alone, method, padded, ragged, spread, tiny
 from reference import reference
 
-from eat_lightning.infer.record import record
 from eat_lightning.model.contracts import at_point
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops
 from eat_lightning.model.reason import Reason
 from eat_lightning.new.checks import Examples
+from eat_lightning.record.passes import record
 from eat_lightning.weights.checkpoint import load_pretrained
 
 REDUCED = "none", "norm_topk", "received_topk", "cls_topk"
@@ -122,12 +122,12 @@ def test_an_exit_where_nobody_may_leave_is_not_asked(kind: str):
         return rule
 
     def shares(point: float) -> float:
-        return recorded.under(at_2(point)).exit_shares.get(2, 0)
+        return recorded.replay(at_2(point)).exit_shares.get(2, 0)
 
     encoder = encoder.replacing(
         exit=at_2(next(point for point in knob.fine if 0 < shares(point) < 1))
     )
-    trace, outcome = encoder(ragged()), recorded.under(encoder.exit)
+    trace, outcome = encoder(ragged()), recorded.replay(encoder.exit)
     assert [*trace.guesses] == [2, 6]
     assert trace.depth_B.tolist() == outcome.depth_B.tolist()
     at_one = encoder.replacing(exit=encoder.rule)

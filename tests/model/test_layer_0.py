@@ -10,8 +10,6 @@ from models import kinds, ragged, spread, tiny
 from torch.utils.flop_counter import FlopCounterMode
 
 from eat_lightning.infer.depth_batching import Pool
-from eat_lightning.infer.record import record
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.fixed import Fixed
 from eat_lightning.methods.reduction.first import First
@@ -19,6 +17,8 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops
 from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.new import checks
+from eat_lightning.record.passes import record
+from eat_lightning.record.record import Record
 
 LAYERS = [0, 2, 4]
 HEAD: dict[str, Any] = {"layers": LAYERS, "pool": "mean", "activation": None}
@@ -94,9 +94,9 @@ def test_records_rows_and_files_know_depth_0(tmp_path: Path):
     encoder, batch = encoder_at_0(), ragged(LENGTHS)
     recorded = record(encoder, checks.Examples(batch))
     recorded.to_parquet(tmp_path / "examples.parquet")
-    again = Recorded.read(tmp_path / "examples.parquet")
+    again = Record.read(tmp_path / "examples.parquet")
     assert [*again.guesses] == [0, 2, 4, 6]
-    outcome = again.under(Fixed(0))
+    outcome = again.replay(Fixed(0))
     assert outcome.exit_shares == {0: 1.0}
-    assert outcome.token_layers_B.tolist() == [0.0] * len(LENGTHS)
+    assert again.token_layers_B(outcome).tolist() == [0.0] * len(LENGTHS)
     assert outcome.retention_B.tolist() == [1.0] * len(LENGTHS)

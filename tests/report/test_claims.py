@@ -10,10 +10,10 @@ from frontiers import eat_run, fixed_rows, static_run
 from matplotlib.text import Text
 from studies import EAT, claim_in, keep, line_of, make_recorded, make_row
 
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.flops import dense_flops, layer_flops
 from eat_lightning.model.shape import Shape
+from eat_lightning.record.record import Record
 from eat_lightning.report import figures
 from eat_lightning.report.claim import Claim
 from eat_lightning.report.claims.cost.formulas import Expected, coefficients
@@ -143,7 +143,7 @@ def pruned(tmp_path: Path) -> Claim:
     guesses = np.tile(np.log([0.05, 0.95]).astype(np.float32), (len(first), 1))
     tokens_LB = np.stack([first, first, middle, middle, last, last])
     labels = np.ones(len(first), np.int64)
-    recorded = Recorded(labels, first, {4: guesses, 6: guesses}, tokens_LB, Never())
+    recorded = Record(labels, first, {4: guesses, 6: guesses}, tokens_LB, Never())
     same = {"run": "r", "model": "eat", "num_examples": 5, "examples": "e.parquet"}
     keep(tmp_path / "r", [make_row(**same, reduction=EAT["reduction"])], recorded)
     log(tmp_path / "r")

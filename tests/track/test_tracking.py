@@ -18,8 +18,8 @@ from training import TINY
 from eat_lightning.answer_kind import SingleLabel
 from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.trace import Trace
+from eat_lightning.record.record import Record
 from eat_lightning.runs.row import Row, read
 from eat_lightning.track.log import (
     begun_id,
@@ -156,16 +156,14 @@ def test_an_account_is_a_key_in_the_environment_or_in_netrc(
         assert stays_offline() is offline
 
 
-def recorded(probabilities_B: list[float]) -> Recorded:
+def recorded(probabilities_B: list[float]) -> Record:
     """Two classes, the right one of this probability; the exit at 4 and the last guess alike."""
     right_B = np.array(probabilities_B)
     logits_BC = np.log(np.stack([right_B, 1 - right_B], 1))
     rule = method("exit", "confidence", tau=0.9, layers=[4])
     size = len(probabilities_B)
     tokens_LB = np.array([[10] * size] * 2 + [[5] * size] * 4)
-    return Recorded(
-        np.zeros(size, int), tokens_LB[0], {4: logits_BC, 6: logits_BC}, tokens_LB, rule
-    )
+    return Record(np.zeros(size, int), tokens_LB[0], {4: logits_BC, 6: logits_BC}, tokens_LB, rule)
 
 
 def test_the_way_under_the_rule_needs_no_second_pass():
@@ -175,7 +173,8 @@ def test_the_way_under_the_rule_needs_no_second_pass():
     guesses = {k: torch.from_numpy(guess_BC) for k, guess_BC in given.guesses.items()}
     in_full_B = torch.full((4,), 6)
     tokens_LB = torch.from_numpy(given.tokens_LB)
-    found = trace_metrics(encoder, Trace(guesses[6], guesses, in_full_B, tokens_LB, in_full_B))
+    trace = Trace(guesses[6], in_full_B, tokens_LB, in_full_B, guesses=guesses)
+    found = trace_metrics(encoder, trace)
     assert exits_of(encoder) == [4, 6]
     assert found["depth"].tolist() == [4, 6, 6, 4]
     assert found["exit_share_4"].tolist() == [1, 0, 0, 1]

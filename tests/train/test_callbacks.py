@@ -8,11 +8,11 @@ import torch
 from models import ragged, tiny
 
 from eat_lightning.answer_kind import SingleLabel
-from eat_lightning.infer.record import record
 from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.methods.schedule.anneal import Anneal
 from eat_lightning.methods.schedule.two_stage import TwoStage
 from eat_lightning.new.checks import Examples
+from eat_lightning.record.passes import record
 from eat_lightning.train.callbacks.stages import Timeline, warm_then_linear
 from eat_lightning.train.callbacks.temperature import (
     FitTemperature,

@@ -6,7 +6,7 @@ from safetensors.torch import load_file
 from training import TINY, config_of, shared_run
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.record import record
+from eat_lightning.record.passes import record
 from eat_lightning.runs.row import read
 from eat_lightning.runs.run import Run, folder_for
 from eat_lightning.train.__main__ import train

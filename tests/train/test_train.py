@@ -20,9 +20,9 @@ from safetensors.torch import load_file
 from training import TINY, command, config_of, copy_of_shared, trained
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.model.specification import specs_by_slot
+from eat_lightning.record.record import Record
 from eat_lightning.runs.identity import combination
 from eat_lightning.runs.row import read
 from eat_lightning.runs.run import Run, folder_for
@@ -62,7 +62,7 @@ def test_examples_tell_each_exits_logits_and_the_way_taken(run: Run):
     assert len(table["label"]) == 60
     assert {"logits_3", "logits_4", "logits_6", "length", "difficulty"} <= {*table}
     row = read(run.folder / "rows.jsonl")[0]
-    outcome = Recorded.read(run.folder / "examples.parquet").under(Confidence(0.9, [3, 4]))
+    outcome = Record.read(run.folder / "examples.parquet").replay(Confidence(0.9, [3, 4]))
     assert row.depth == pytest.approx(np.mean(outcome.depth_B))
     assert row.retention < 1
     fewer = [name for name in table if name.startswith("tokens_")]

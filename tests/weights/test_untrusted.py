@@ -287,15 +287,15 @@ def test_examples_that_do_not_fit_each_other(tmp_path: Path):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from eat_lightning.infer.recorded import Recorded
+    from eat_lightning.record.record import Record
 
     sound = {"label": [0, 1], "length": [3, 4], "tokens_2": [2, 4]}
     sound |= {"logits_1": [[0.1, 0.2]] * 2, "logits_2": [[0.1, 0.2]] * 2}
     path = tmp_path / "x.parquet"
 
-    def read(**changes) -> Recorded:
+    def read(**changes) -> Record:
         pq.write_table(pa.table(sound | changes), path)
-        return Recorded.read(path)
+        return Record.read(path)
 
     assert len(read()) == 2
     for changes in (

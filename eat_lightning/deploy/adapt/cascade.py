@@ -1,6 +1,6 @@
 """A small classifier before the large one: it answers where it is sure.
 
-Shapes: N examples, B of a batch.
+Shapes: B examples.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from eat_lightning.answer_kind import AnswerKind
 from eat_lightning.data.split import Split
 from eat_lightning.deploy.adapt.forms import Deployed, Form, Forms
 from eat_lightning.deploy.adapt.original import Original
-from eat_lightning.deploy.adapt.work import Passed
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.trace import Trace
 
 LEAST_SHARE = 0.05  # of the texts: where it answers fewer, it costs more than it saves
 
@@ -62,46 +62,46 @@ class SmallModel:
     Args:
         form: in which it is the fastest.
         splits: the same texts by its tokenizer.
-        passed: its answers to the texts for choosing.
+        trace: its answers to the texts for choosing.
     """
 
     forms: Forms
     form: Form
     splits: Mapping[str, Split]
-    passed: Passed
+    trace: Trace
 
     @property
     def kind(self) -> AnswerKind:
         return self.forms.original.same.kind
 
     def parts(self) -> Iterator[tuple[SmallPart, np.ndarray]]:
-        """Yield least margins from strict to lax, and who is answered with each (N)."""
-        margin_N = margins(self.kind, self.passed.logits_NC)
-        for least in np.unique(np.quantile(margin_N, np.linspace(0, 1, 101)))[::-1].tolist():
-            sure_N = margin_N >= least
-            if sure_N.mean() >= LEAST_SHARE:
-                yield SmallPart(self.form, least, float(sure_N.mean())), sure_N
+        """Yield least margins from strict to lax, and who is answered with each (B)."""
+        margin_B = margins(self.kind, self.trace.logits_BC)
+        for least in np.unique(np.quantile(margin_B, np.linspace(0, 1, 101)))[::-1].tolist():
+            sure_B = margin_B >= least
+            if sure_B.mean() >= LEAST_SHARE:
+                yield SmallPart(self.form, least, float(sure_B.mean())), sure_B
 
     def before(self, large: Deployed, part: SmallPart) -> Deployed:
         """Make a cascade ready, which runs on pairs of batches."""
         small, depth = self.forms.deployed(part.form), self.forms.num_layers
 
-        def run(pair: tuple[Batch, Batch]) -> Passed:
+        def run(pair: tuple[Batch, Batch]) -> Trace:
             first = small.read(small.run(small.ready(pair[0])))
-            logits_BC, depth_B = first.logits_NC.copy(), np.full(len(first.logits_NC), depth)
-            rows_B = np.flatnonzero(margins(self.kind, first.logits_NC) < part.least)
+            logits_BC, depth_B = first.logits_BC.copy(), np.full(len(first), depth)
+            rows_B = np.flatnonzero(margins(self.kind, first.logits_BC) < part.least)
             if len(rows_B):
                 batch = pair[1].take(torch.from_numpy(rows_B))
                 second = large.read(large.run(large.ready(batch)))
-                logits_BC[rows_B] = second.logits_NC[:, : logits_BC.shape[1]]
-                depth_B[rows_B] += second.depth_N
-            return Passed(logits_BC, depth_B)
+                logits_BC[rows_B] = second.logits_BC[:, : logits_BC.shape[1]]
+                depth_B[rows_B] += second.depth_B
+            return Trace(logits_BC, depth_B)
 
-        return Deployed(run, lambda pair: pair, lambda passed: passed)
+        return Deployed(run, lambda pair: pair, lambda trace: trace)
 
 
-def margins(kind: AnswerKind, logits_NC: np.ndarray) -> np.ndarray:
-    return kind.margin(torch.from_numpy(logits_NC)).numpy()
+def margins(kind: AnswerKind, logits_BC: np.ndarray) -> np.ndarray:
+    return kind.margin(torch.from_numpy(logits_BC)).numpy()
 
 
 def check_pair(small: Original, large: Original) -> None:

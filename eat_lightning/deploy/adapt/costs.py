@@ -17,7 +17,7 @@ from eat_lightning.deploy.adapt.original import Original
 from eat_lightning.deploy.adapt.plan import AdaptSettings, ListSettings
 from eat_lightning.engines.adapted import early_head
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.text_windows import windows_of
+from eat_lightning.record.windows import windows_of
 from eat_lightning.weights.files import weight_files
 
 TIMED = 16  # texts that tell how long it will take

@@ -18,7 +18,6 @@ from eat_lightning.deploy.adapt.plan import AdaptSettings
 from eat_lightning.deploy.adapt.search import AdaptCandidate
 from eat_lightning.deploy.adapt.static_graph import write_static_graph
 from eat_lightning.deploy.adapt.texts import Texts
-from eat_lightning.deploy.adapt.work import Passed
 from eat_lightning.engines.adapted import (
     CERTIFICATE,
     GRAPHS,
@@ -32,6 +31,7 @@ from eat_lightning.export.folder_swap import folder_swap
 from eat_lightning.export.plan import package_faults
 from eat_lightning.files import write_text
 from eat_lightning.machine import processor
+from eat_lightning.model.trace import Trace
 from eat_lightning.record.certificate import Certificate
 from eat_lightning.record.claim import Tally
 from eat_lightning.runs.card import front_matter
@@ -79,10 +79,10 @@ class AdaptResult:
         return min(certified, key=self.ms)
 
     @property
-    def passed(self) -> Passed:
+    def trace(self) -> Trace:
         """The answers of the chosen candidate to the texts of the certificate."""
-        assert self.chosen.passed is not None
-        return self.chosen.passed
+        assert self.chosen.trace is not None
+        return self.chosen.trace
 
     def ms(self, candidate: AdaptCandidate) -> float:
         return candidate.ms[str(self.plan.batch)]
@@ -124,7 +124,7 @@ class AdaptResult:
         """Say which classes changed into which, on the texts of the certificate; empty where none
         did, or where a text has not one class."""
         found = self.original.same.class_changes(
-            self.original_answers["certify"], self.passed.logits_NC
+            self.original_answers["certify"], self.trace.logits_BC
         )
         if not found:
             return ""

@@ -15,25 +15,24 @@ import numpy as np
 import torch
 
 from eat_lightning.deploy.adapt.original import Original
-from eat_lightning.deploy.adapt.work import Passed
 from eat_lightning.engines.adapted import in_kernels
 from eat_lightning.engines.open import OfRun
 from eat_lightning.engines.plan import Opening
 from eat_lightning.export.plan import package_faults
-from eat_lightning.infer.backend import FullDepthIfFound
-from eat_lightning.infer.latency import TimedCall
 from eat_lightning.infer.onnx_backend import state_of
 from eat_lightning.infer.onnx_runner import full_depth_if_found
-from eat_lightning.infer.record import record
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.infer.sessions import engine_faults
-from eat_lightning.infer.text_windows import TextAnswers, WindowPack, text_answers
 from eat_lightning.long_texts import Joiner
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import ExitRule, at_point
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.trace import Trace
+from eat_lightning.record.full_depth import FullDepthIfFound
+from eat_lightning.record.passes import record
+from eat_lightning.record.record import Record
+from eat_lightning.record.timing import TimedCall
+from eat_lightning.record.windows import WindowPack, answer_texts
 from eat_lightning.runs.run import Run
-from eat_lightning.text_io import AnswerTrace
 from eat_lightning.weights.checkpoint import save_model
 
 Engine = Literal["transformers", "torch", "onnx", "openvino"]
@@ -57,15 +56,15 @@ class Deployed:
 
     Args:
         run: from what `ready` makes of a batch to an output.
-        read: from an output to the answers.
+        read: from an output to its trace.
     """
 
     run: Callable[[Any], Any]
     ready: Callable[[Any], Any]
-    read: Callable[[Any], Passed]
+    read: Callable[[Any], Trace]
 
     @torch.inference_mode()
-    def answers(self, batch: Any) -> Passed:
+    def answers(self, batch: Any) -> Trace:
         return self.read(self.run(self.ready(batch)))
 
     def timed_on(self, split: Any) -> TimedCall:
@@ -84,15 +83,11 @@ class Deployed:
                 for pack in packs
             ]
 
-        def answer(pack: WindowPack) -> TextAnswers:
+        def run(pack: WindowPack) -> Trace:
             model = deep if pack.is_part else self
-            passed = model.read(model.run(pack.batch))
-            return passed.logits_NC, passed.depth_N
+            return model.read(model.run(pack.batch))
 
-        def run(packs: list[WindowPack]) -> Passed:
-            return Passed(*text_answers(packs, answer, joiner))
-
-        return Deployed(run, ready, lambda passed: passed)
+        return Deployed(lambda packs: answer_texts(packs, run, joiner), ready, lambda trace: trace)
 
 
 class Forms:
@@ -144,22 +139,22 @@ class Forms:
                     policies=() if joiner is None else (FullDepthIfFound(joiner),),
                 ),
                 lambda batch: batch,
-                lambda out: Passed(out.logits_BC.float().numpy(), out.depth_B.numpy()),
+                lambda trace: trace.numpy(guesses=False),
             )
         graphs = self.backend(form, rule)
 
-        def run(state: dict[str, Any]) -> AnswerTrace:
+        def run(state: dict[str, Any]) -> Trace:
             size = len(state["lengths_B"])
             review = None if joiner is None else full_depth_if_found(joiner, size)
             return graphs.run_state(state, review)
 
-        return Deployed(run, state_of, lambda out: Passed(out.logits_BC, out.depth_B))
+        return Deployed(run, state_of, lambda trace: trace)
 
     def rule_at(self, point: list[float] | None) -> ExitRule | None:
         """The exit rule at a point of its knob; None for None."""
         return None if point is None else at_point(self.encoder.exit, point)
 
-    def recorded(self, dtype: str, split: Any) -> Recorded:
+    def record(self, dtype: str, split: Any) -> Record:
         """Record the guess of every head for each example of a split, in our kernels."""
         return record(self.converted(dtype), split, title=f"exits in {dtype}")
 
@@ -184,7 +179,7 @@ def deployed_original(original: Original) -> Deployed:
     made = Deployed(
         original.logits,
         original.inputs,
-        lambda logits_BC: Passed(logits_BC.numpy(), np.full(len(logits_BC), depth)),
+        lambda logits_BC: Trace(logits_BC.numpy(), np.full(len(logits_BC), depth)),
     )
     return made if joiner is None else made.by_text(made, joiner)
 

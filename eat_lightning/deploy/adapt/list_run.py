@@ -1,6 +1,6 @@
 """The steps of an adaptation of a cross-encoder, from queries with candidates to a folder.
 
-Shapes: B pairs of all lists, D depths, Q lists.
+Shapes: B pairs of all lists, Q lists.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from eat_lightning.deploy.adapt.costs import tell_costs
 from eat_lightning.deploy.adapt.exits import learn_exits
 from eat_lightning.deploy.adapt.folder import copy_classifier
 from eat_lightning.deploy.adapt.forms import deployed_original
-from eat_lightning.deploy.adapt.list_schedule import certified, chain, replayed, swapped_at_most
+from eat_lightning.deploy.adapt.list_schedule import certified, chain, swapped_at_most
 from eat_lightning.deploy.adapt.lists import QueryLists
 from eat_lightning.deploy.adapt.original import Original
 from eat_lightning.deploy.adapt.plan import ListSettings
@@ -31,13 +31,15 @@ from eat_lightning.engines.reranker import AboutLists
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.folder_swap import folder_swap
 from eat_lightning.files import write_text
-from eat_lightning.infer.latency import keep_kernels, time_interleaved, undisturbed
-from eat_lightning.infer.list_record import ListRecord
-from eat_lightning.infer.record import record
-from eat_lightning.infer.rerank import ListSchedule, rerank
+from eat_lightning.infer.rerank import rerank
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.progress import bar
 from eat_lightning.record.certificate import Certificate
+from eat_lightning.record.list_losses import layers_share, lost_Q, swapped_Q
+from eat_lightning.record.list_schedule import ListSchedule
+from eat_lightning.record.passes import record
+from eat_lightning.record.record import Record
+from eat_lightning.record.timing import keep_kernels, time_interleaved, undisturbed
 from eat_lightning.runs.card import front_matter
 from eat_lightning.weights.exits import save_exits
 from eat_lightning.weights.files import weights_digest
@@ -125,8 +127,7 @@ def adapt_lists(plan: ListSettings, given: Sequence[Mapping[str, Any]] | None = 
     select, certify = (ListPart(part, splits[part], pairs[part][1]) for part in CHOSEN_ON)
     chosen = fastest(plan, original, encoder, select, work)
     wanted_B = original_scores(certify, original, work)
-    record = recorded(certify, encoder, chosen.dtype, wanted_B, plan.keep)
-    found = certificate_of(plan, chosen, record)
+    found = certificate_of(plan, chosen, certify.record(encoder, chosen.dtype, wanted_B, plan.keep))
     forms = {"transformers": None, "all layers": (chosen, WHOLE), "lists": (chosen, found.schedule)}
     result = replace(found, ms=timed(plan, original, select, forms))
     write(result, original, encoder, lists)
@@ -134,7 +135,7 @@ def adapt_lists(plan: ListSettings, given: Sequence[Mapping[str, Any]] | None = 
     return result
 
 
-def certificate_of(plan: ListSettings, chosen: DtypeChoice, record: ListRecord) -> ListResult:
+def certificate_of(plan: ListSettings, chosen: DtypeChoice, record: Record) -> ListResult:
     """Certify the cheapest schedule that holds. ConfigError where none does."""
     holding = certified(chosen.schedules, record, plan.claim)
     if not holding:
@@ -143,17 +144,17 @@ def certificate_of(plan: ListSettings, chosen: DtypeChoice, record: ListRecord) 
             f"{plan.keep}: nothing was written"
         )
     schedule, lost = holding[-1]
-    order = replayed(record, schedule)
-    swapped_Q = record.swapped_Q(order)
+    trace = record.replay(schedule)
+    found_Q = swapped_Q(record, trace)
     return ListResult(
         plan,
         chosen.dtype,
         schedule,
         lost,
-        swapped=float(swapped_Q.mean()),
-        swapped_at_most=swapped_at_most(swapped_Q, plan.confidence, len(chosen.schedules)),
-        num_lists=len(swapped_Q),
-        cost=record.cost(order),
+        swapped=float(found_Q.mean()),
+        swapped_at_most=swapped_at_most(found_Q, plan.confidence, len(chosen.schedules)),
+        num_lists=len(found_Q),
+        cost=layers_share(record, trace),
     )
 
 
@@ -207,6 +208,13 @@ class ListPart:
     split: Any
     list_B: np.ndarray
 
+    def record(
+        self, encoder: AdaptiveEncoder, dtype: str, original_B: np.ndarray, keep: int
+    ) -> Record:
+        """What all heads say in a dtype, beside the original's scores."""
+        found = record(in_kernels(encoder, dtype), self.split, title=f"{dtype}, {self.name}")
+        return replace(found, labels=original_B, group_B=self.list_B, keep=keep)
+
 
 @dataclass(frozen=True)
 class DtypeChoice:
@@ -214,19 +222,21 @@ class DtypeChoice:
 
     dtype: Dtype
     encoder: AdaptiveEncoder
-    record: ListRecord
+    record: Record
     schedules: list[ListSchedule]
 
     @classmethod
-    def of(cls, dtype: Dtype, encoder: AdaptiveEncoder, record: ListRecord) -> DtypeChoice:
+    def of(cls, dtype: Dtype, encoder: AdaptiveEncoder, record: Record) -> DtypeChoice:
         return cls(dtype, in_kernels(encoder, dtype), record, chain(record))
 
     def expected(self, agree: float) -> float:
         """Cost of the cheapest schedule that loses at most half of what may be lost; infinite where
         there is none."""
-        found = [replayed(self.record, schedule) for schedule in self.schedules]
-        able = [each for each in found if self.record.lost_Q(each).mean() <= (1 - agree) / 2]
-        return min((self.record.cost(each) for each in able), default=float("inf"))
+        record, least = self.record, float("inf")
+        for trace in map(record.replay, self.schedules):
+            if lost_Q(record, trace).mean() <= (1 - agree) / 2:
+                least = min(least, layers_share(record, trace))
+        return least
 
 
 def fastest(
@@ -239,7 +249,7 @@ def fastest(
     """Choose a dtype by the time of all layers and the cost that is expected."""
     wanted_B = original_scores(select, original, work)
     choices = {
-        dtype: DtypeChoice.of(dtype, encoder, recorded(select, encoder, dtype, wanted_B, plan.keep))
+        dtype: DtypeChoice.of(dtype, encoder, select.record(encoder, dtype, wanted_B, plan.keep))
         for dtype in DTYPES
     }
     ms = timed(plan, original, select, {name: (one, WHOLE) for name, one in choices.items()})
@@ -248,17 +258,8 @@ def fastest(
 
 def original_scores(part: ListPart, original: Original, work: Work) -> np.ndarray:
     """The original's scores, by transformers; kept."""
-    theirs = work.passed(f"original {part.name}", part.split, deployed_original(original).answers)
-    return theirs.logits_NC[:, 0]
-
-
-def recorded(
-    part: ListPart, encoder: AdaptiveEncoder, dtype: str, original_B: np.ndarray, keep: int
-) -> ListRecord:
-    """The scores of all our heads in a dtype."""
-    found = record(in_kernels(encoder, dtype), part.split, title=f"{dtype}, {part.name}")
-    score_DB = np.stack([found.guesses[depth][:, 0] for depth in sorted(found.guesses)])
-    return ListRecord(score_DB, original_B, part.split.lengths, part.list_B, keep)
+    theirs = work.trace(f"original {part.name}", part.split, deployed_original(original).answers)
+    return theirs.logits_BC[:, 0]
 
 
 def timed(

@@ -11,9 +11,10 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Float
 
-from eat_lightning.infer.list_record import ListRecord
-from eat_lightning.infer.rerank import ListSchedule, Reranked
 from eat_lightning.record.claim import Claim, betting, holding
+from eat_lightning.record.list_losses import layers_share, lost_Q
+from eat_lightning.record.list_schedule import ListSchedule
+from eat_lightning.record.record import Record
 
 # Layers of all candidates that the loss of all wanted ones is taken to cost, from strict to lax.
 PRICES = (1000.0, *(60 / 1.3**k for k in range(18)))
@@ -21,7 +22,7 @@ SWEEPS = 3
 STEPS = 5  # between the schedules of two prices
 
 
-def chain(select: ListRecord) -> list[ListSchedule]:
+def chain(select: Record) -> list[ListSchedule]:
     """Schedules from strict to lax, each cheaper on *select* than the one before."""
     at_prices = [ListSchedule({})]
     for price in PRICES:
@@ -29,8 +30,8 @@ def chain(select: ListRecord) -> list[ListSchedule]:
     found: list[ListSchedule] = []
     least = 1.0
     for strict, lax in pairwise(at_prices):
-        for schedule in between(strict, lax, int(np.bincount(select.list_B).max())):
-            cost = select.cost(replayed(select, schedule))
+        for schedule in between(strict, lax, longest(select)):
+            cost = layers_share(select, select.replay(schedule))
             if cost < least:
                 found, least = [*found, falling(schedule)], cost
     return found
@@ -58,14 +59,15 @@ def between(strict: ListSchedule, lax: ListSchedule, largest: int) -> Iterator[L
         yield ListSchedule({depth: count for depth, count in counts.items() if count < largest})
 
 
-def descended(select: ListRecord, schedule: ListSchedule, price: float) -> ListSchedule:
+def descended(select: Record, schedule: ListSchedule, price: float) -> ListSchedule:
     """Choose the counts of all depths, one after another, by cost and what is lost at a price."""
-    largest = int(np.bincount(select.list_B).max())
-    sizes = sorted({*np.geomspace(select.keep, largest, 16).astype(int).tolist()}, reverse=True)
+    largest = longest(select)
+    counts_16 = np.geomspace(select.keep or 1, largest, 16).astype(int)
+    sizes = sorted({*counts_16.tolist()}, reverse=True)
     best, least = schedule, spent(select, schedule, price)
     for _ in range(SWEEPS):
         before = least
-        for depth in range(len(select.score_DB) - 1):
+        for depth in range(len(select.tokens_LB)):
             for size in sizes:
                 counts = {k: n for k, n in best.counts.items() if k != depth}
                 counts |= {depth: size} if size < largest else {}
@@ -78,24 +80,26 @@ def descended(select: ListRecord, schedule: ListSchedule, price: float) -> ListS
     return best
 
 
-def spent(select: ListRecord, schedule: ListSchedule, price: float) -> float:
-    found = replayed(select, schedule)
-    return select.cost(found) + price * float(select.lost_Q(found).mean())
+def spent(select: Record, schedule: ListSchedule, price: float) -> float:
+    trace = select.replay(schedule)
+    return layers_share(select, trace) + price * float(lost_Q(select, trace).mean())
 
 
-def replayed(record: ListRecord, schedule: ListSchedule) -> Reranked:
-    return schedule.replayed(record.score_DB, record.list_B)
+def longest(select: Record) -> int:
+    """Candidates of the longest list."""
+    assert select.group_B is not None
+    return int(np.bincount(select.group_B).max())
 
 
 def certified(
-    schedules: Sequence[ListSchedule], certify: ListRecord, claim: Claim
+    schedules: Sequence[ListSchedule], certify: Record, claim: Claim
 ) -> list[tuple[ListSchedule, float]]:
     """Test schedules one after another, from strict to lax, until one fails.
 
     Returns those that hold with their share of lost candidates, whose mean over lists is bounded.
     """
     losses_TQ = np.array(
-        [certify.lost_Q(replayed(certify, schedule)) for schedule in schedules]
+        [lost_Q(certify, certify.replay(schedule)) for schedule in schedules]
     ).reshape(len(schedules), -1)
     p_T = claim.p_values(losses_TQ, binary=False)
     points = holding(range(len(schedules)), lambda t: float(p_T[t]), claim.error)

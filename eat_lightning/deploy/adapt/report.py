@@ -112,7 +112,7 @@ def kind_of(candidate: AdaptCandidate) -> str:
 
 
 def who_leaves_where(result: AdaptResult) -> Figure:
-    depth_N = result.passed.depth_N
+    depth_N = result.trace.depth_B
     layers = range(result.original.num_layers + 1)
 
     def draw(drawing: Any) -> None:
@@ -128,11 +128,11 @@ def who_leaves_where(result: AdaptResult) -> Figure:
 
 def changed_texts(result: AdaptResult) -> Table:
     """Texts of the certificate whose answer changed."""
-    same, split, passed = result.original.same, result.splits["certify"], result.passed
+    same, split, trace = result.original.same, result.splits["certify"], result.trace
     original_NC = result.original_answers["certify"]
-    rows_N = np.flatnonzero(same.changed(original_NC, passed.logits_NC))
-    scale_N = [result.scales.get(str(depth), 1.0) for depth in passed.depth_N.tolist()]
-    logits_NC = passed.logits_NC * np.array(scale_N)[:, None]  # as they are printed
+    rows_N = np.flatnonzero(same.changed(original_NC, trace.logits_BC))
+    scale_N = [result.scales.get(str(depth), 1.0) for depth in trace.depth_B.tolist()]
+    logits_NC = trace.logits_BC * np.array(scale_N)[:, None]  # as they are printed
     titles = {"text": "text", "before": "original", "after": "adapted", "depth": "layers"}
     columns = [Column(key, title, numeric=key == "depth") for key, title in titles.items()]
     lines = []
@@ -141,7 +141,7 @@ def changed_texts(result: AdaptResult) -> Table:
             "text": " | ".join(split.text(row)),
             "before": same.shown(original_NC[row]),
             "after": same.shown(logits_NC[row]),
-            "depth": str(passed.depth_N[row]),
+            "depth": str(trace.depth_B[row]),
         }
         lines.append(Line({key: Cell(text, text) for key, text in texts.items()}))
     caption = f"{len(rows_N):,} of {len(original_NC):,} texts of the certificate."

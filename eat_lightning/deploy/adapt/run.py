@@ -38,10 +38,10 @@ from eat_lightning.deploy.adapt.work import Work
 from eat_lightning.deploy.score.plan import cores
 from eat_lightning.engines.adapted import early_head
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.latency import keep_kernels
-from eat_lightning.infer.text_windows import TextWindows, windows_of
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.record.claim import Claim, tallied
+from eat_lightning.record.timing import keep_kernels
+from eat_lightning.record.windows import TextWindows, windows_of
 from eat_lightning.weights.files import weights_digest
 
 LATE = {"agree", "confidence", "per_class", "engines", "batch", "times"}  # passes are as they were
@@ -76,7 +76,7 @@ def adapt(plan: AdaptSettings, given: Sequence[Any] | None = None) -> AdaptResul
     announce(plan, original, texts, splits, work.folder)
     theirs = deployed_original(original)
     answers = {
-        part: work.passed(f"original {part}", splits[part], theirs.answers).logits_NC
+        part: work.trace(f"original {part}", splits[part], theirs.answers).logits_BC
         for part in ("select", "certify")
     }
     check_classes(answers["certify"], same, claims)
@@ -109,8 +109,8 @@ def scales_of(result: AdaptResult, search: Search) -> dict[str, float]:
         or isinstance(result.splits["select"], TextWindows)
     ):
         return {}
-    passed = search.passed(result.chosen, "select")
-    return score_scales(passed, result.original_answers["select"], result.original.num_layers)
+    trace = search.trace(result.chosen, "select")
+    return score_scales(trace, result.original_answers["select"], result.original.num_layers)
 
 
 def open_small(plan: AdaptSettings, large: Original) -> Original:
@@ -140,7 +140,7 @@ def small_model(
     statics = [AdaptCandidate(form) for form in forms.available(list(plan.engines))]
     search.time("small", statics)
     fastest = min(statics, key=search.speed)
-    return SmallModel(forms, fastest.form, splits, search.passed(fastest, "select"))
+    return SmallModel(forms, fastest.form, splits, search.trace(fastest, "select"))
 
 
 def identity(plan: AdaptSettings, models: list[Original], texts: Texts) -> dict[str, Any]:

@@ -19,24 +19,24 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
-from eat_lightning.deploy.adapt.work import Passed
+from eat_lightning.model.trace import Trace
 
 FEW = 30  # texts of a layer: with fewer it has the number of all early layers together
 BOUND = 5.0  # of the logarithm of s
 
 
-def score_scales(passed: Passed, original_NC: np.ndarray, num_layers: int) -> dict[str, float]:
-    """Return s by layer, for the layers before the last at which texts of `passed` leave."""
-    depth_N = passed.depth_N
+def score_scales(trace: Trace, original_NC: np.ndarray, num_layers: int) -> dict[str, float]:
+    """Return s by layer, for the layers before the last at which texts leave."""
+    depth_N = trace.depth_B
     early_N = depth_N < num_layers
     if early_N.sum() < FEW:
         return {}
-    together = scale(passed.logits_NC[early_N], original_NC[early_N])
+    together = scale(trace.logits_BC[early_N], original_NC[early_N])
     found = {}
     for layer in np.unique(depth_N[early_N]).tolist():
         here_N = depth_N == layer
         enough = here_N.sum() >= FEW
-        s = scale(passed.logits_NC[here_N], original_NC[here_N]) if enough else together
+        s = scale(trace.logits_BC[here_N], original_NC[here_N]) if enough else together
         found[str(layer)] = round(s, 4)
     return found
 

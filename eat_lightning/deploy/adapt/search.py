@@ -19,14 +19,14 @@ import numpy as np
 from eat_lightning.deploy.adapt.cascade import PairedSplit, SmallModel, SmallPart
 from eat_lightning.deploy.adapt.forms import Deployed, Form, Forms
 from eat_lightning.deploy.adapt.same_answer import SameAnswer
-from eat_lightning.deploy.adapt.work import Passed, Work
+from eat_lightning.deploy.adapt.work import Work
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.dial_fit import ExitCosts, fit_dial
-from eat_lightning.infer.latency import speed_up, time_all
-from eat_lightning.infer.recorded import Recorded
-from eat_lightning.infer.text_windows import TextWindows, windows_of
 from eat_lightning.model.contracts import ExitRule, at_point
+from eat_lightning.model.trace import Trace
 from eat_lightning.record.claim import Claim, Tally, holding, tallied
+from eat_lightning.record.dial_fit import ExitCosts, fit_dial
+from eat_lightning.record.record import Record
+from eat_lightning.record.timing import speed_up, time_all
 
 TITLES = {"select": "texts for choosing", "certify": "texts of the certificate"}
 ROOMS = (0.99, 0.9, 0.6)  # chances of holding on *certify*, at which points of a dial are tried
@@ -52,7 +52,7 @@ class AdaptCandidate:
         speed_up: over the original, with the ends of its 95 % interval, by the same; empty where
             both were not timed side by side.
         tested: changed answers on *certify*, by claim; None: not tested.
-        passed: the answers there.
+        trace: the answers there.
         fault: why it cannot be used here.
     """
 
@@ -65,7 +65,7 @@ class AdaptCandidate:
     ms: dict[str, float] = field(default_factory=dict)
     speed_up: dict[str, list[float]] = field(default_factory=dict)
     tested: list[Tally] | None = None
-    passed: Passed | None = None
+    trace: Trace | None = None
     fault: str = ""
 
     @property
@@ -159,16 +159,16 @@ class Search:
 
     def judge(self, candidate: AdaptCandidate) -> None:
         """Answer *select* as deployed, and count."""
-        passed = self.passed(candidate, "select")
-        changed_N = self.same.changed(self.original["select"], passed.logits_NC)
+        trace = self.trace(candidate, "select")
+        changed_N = self.same.changed(self.original["select"], trace.logits_BC)
         candidate.counts, candidate.chance = self.judged(changed_N)
-        candidate.depth = float(passed.depth_N.mean())
+        candidate.depth = float(trace.depth_B.mean())
 
-    def passed(self, candidate: AdaptCandidate, part: str) -> Passed:
+    def trace(self, candidate: AdaptCandidate, part: str) -> Trace:
         """Answer a part as deployed."""
         split, answers = self.split(candidate, part), self.deployed(candidate).answers
         title = f"{candidate.name}, {TITLES[part]}"
-        return self.work.passed(f"{candidate.key} {part}", split, answers, title)
+        return self.work.trace(f"{candidate.key} {part}", split, answers, title)
 
     def deployed(self, candidate: AdaptCandidate) -> Deployed:
         made = self.forms.deployed(candidate.form, self.forms.rule_at(candidate.point))
@@ -204,24 +204,23 @@ class Search:
         An engine's points are those of our kernels' dial in that dtype. Graphs are made for each,
         so that one that saves little beside a safer one is left out.
         """
-        rule, recorded = self.forms.encoder.exit, self.recorded(form.dtype)
+        rule, record = self.forms.encoder.exit, self.record(form.dtype)
         original_NC, found = self.original["select"], dict[float, AdaptCandidate]()
-        select, texts, of_dial = self.splits["select"], recorded, original_NC
-        if isinstance(select, TextWindows):  # the dial is fitted on windows, and judged by texts
-            texts, of_dial = select.recorded(recorded), None
-        costs = in_layers(rule, len(recorded.tokens_LB), len(recorded))
-        if form.engine == "torch" and isinstance(select, TextWindows):
+        costs = in_layers(rule, len(record.tokens_LB), record.num_rows)
+        if form.engine == "torch" and record.join is not None:
             costs = replace(costs, head_EB=None)  # under a policy a closed exit's head guesses
-        dial = fit_dial(rule, recorded, costs, float(len(recorded.tokens_LB)), of_dial)
+        # Of texts in windows the dial is fitted on windows, and judged by texts.
+        of_dial = original_NC if record.join is None else None
+        dial = fit_dial(rule, record.rows, costs, float(len(record.tokens_LB)), of_dial)
         for taus in [*(point.exit for point in dial), everybody_at_first(rule)]:
-            outcome = texts.under(at_point(rule, taus))
-            changed_N = self.same.changed(original_NC, outcome.logits_BC)
+            trace = record.replay(at_point(rule, taus))
+            changed_N = self.same.changed(original_NC, trace.logits_BC)
             counts, chance = self.judged(changed_N)
-            depth = float(outcome.depth_B.mean())
+            depth = float(trace.depth_B.mean())
             for room in ROOMS:
                 if chance >= room:
                     found[room] = AdaptCandidate(form, taus, None, counts, chance, depth)
-        least_saved, before = 0.0 if form.engine == "torch" else FEWER, len(recorded.tokens_LB)
+        least_saved, before = 0.0 if form.engine == "torch" else FEWER, len(record.tokens_LB)
         for candidate in found.values():
             if candidate.depth >= before or candidate.depth > before - least_saved:
                 continue
@@ -230,24 +229,24 @@ class Search:
                 self.judge(candidate)
             yield candidate
 
-    def recorded(self, dtype: str) -> Recorded:
+    def record(self, dtype: str) -> Record:
         """Read the guesses of all heads on *select* (on each window), or make and keep them."""
-        path = self.work.folder / f"recorded-{dtype}.parquet"
+        path = self.work.folder / f"record-{dtype}.parquet"
         if not path.is_file():
-            self.forms.recorded(dtype, windows_of(self.splits["select"])).to_parquet(path)
-        return Recorded.read(path)
+            self.forms.record(dtype, self.splits["select"]).to_parquet(path)
+        return Record.read(path)
 
     def cascades(self, static: AdaptCandidate) -> Iterator[AdaptCandidate]:
         """Yield the laxest cascades before a static form with which they are likely to hold."""
         if self.small is None:
             return
         original_NC, found = self.original["select"], dict[float, AdaptCandidate]()
-        small, large = self.small.passed, self.passed(static, "select")
+        small, large = self.small.trace, self.trace(static, "select")
         for part, sure_N in self.small.parts():
-            logits_NC = np.where(sure_N[:, None], small.logits_NC, large.logits_NC)
+            logits_NC = np.where(sure_N[:, None], small.logits_BC, large.logits_BC)
             counts, chance = self.judged(self.same.changed(original_NC, logits_NC))
             layers = self.small.forms.num_layers
-            depth = layers + float((large.depth_N * ~sure_N).mean())
+            depth = layers + float((large.depth_B * ~sure_N).mean())
             for room in ROOMS:
                 if chance >= room:
                     found[room] = AdaptCandidate(static.form, None, part, counts, chance, depth)
@@ -325,8 +324,8 @@ class Search:
     def test(self, candidate: AdaptCandidate) -> float:
         """Count a candidate's changes on *certify*; returns the largest p-value of its claims."""
         original_NC = self.original["certify"]
-        candidate.passed = self.passed(candidate, "certify")
-        changed_N = self.same.changed(original_NC, candidate.passed.logits_NC)
+        candidate.trace = self.trace(candidate, "certify")
+        changed_N = self.same.changed(original_NC, candidate.trace.logits_BC)
         candidate.tested = tallied(self.claims, changed_N, self.same.groups(original_NC))
         return max(tally.p_value for tally in candidate.tested)
 

@@ -1,6 +1,6 @@
 """Scratch of an unfinished adaptation: each step keeps its result, so that a killed one goes on.
 
-Shapes: N examples, B of a batch, C classes.
+Shapes: B examples, C classes.
 """
 
 from __future__ import annotations
@@ -18,19 +18,12 @@ from filelock import FileLock, Timeout
 from eat_lightning.data.batching import sorted_batches
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import replacing, write_json
+from eat_lightning.model.trace import Trace
 from eat_lightning.progress import bar
 from eat_lightning.weights.untrusted import json_of
 
 LOCK = ".lock"
 BATCH, PIECE = 32, 16  # examples of a batch, batches of a kept piece
-
-
-@dataclass(frozen=True)
-class Passed:
-    """Answers of a classifier to the examples of a split."""
-
-    logits_NC: np.ndarray
-    depth_N: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -78,17 +71,18 @@ class Work:
             write_json(path, make())
         return json_of(path)
 
-    def passed(
-        self, name: str, split: Any, answer: Callable[[Any], Passed], title: str | None = None
-    ) -> Passed:
-        """Answer all examples of a split by batches, a kept piece of them after another.
+    def trace(
+        self, name: str, split: Any, answer: Callable[[Any], Trace], title: str | None = None
+    ) -> Trace:
+        """Answer all examples of a split by batches, a kept piece of them after another; logits and
+        depths alone are kept.
 
         Args:
             title: of the progress; None: the name.
         """
         batches = sorted_batches(split.lengths, BATCH)
         pieces = [batches[i : i + PIECE] for i in range(0, len(batches), PIECE)]
-        rows_N, found = np.concatenate(batches), []
+        found = []
         with bar(title or name, len(split)) as advance:
             for number, piece in enumerate(pieces):
                 path = self.folder / "passes" / f"{name.replace(' ', '-')}-{number:04d}.npz"
@@ -97,17 +91,14 @@ class Work:
                     with replacing(path) as beside, beside.open("wb") as file:
                         np.savez(
                             file,
-                            logits=np.concatenate([each.logits_NC for each in answers]),
-                            depth=np.concatenate([each.depth_N for each in answers]),
+                            logits=np.concatenate([each.logits_BC for each in answers]),
+                            depth=np.concatenate([each.depth_B for each in answers]),
                         )
                 with np.load(path, allow_pickle=False) as kept:
-                    found.append(Passed(kept["logits"], kept["depth"]))
-                advance(sum(map(len, piece)))
-        order_N = np.argsort(rows_N)
-        return Passed(
-            np.concatenate([piece.logits_NC for piece in found])[order_N],
-            np.concatenate([piece.depth_N for piece in found])[order_N],
-        )
+                    rows_B = np.concatenate(piece)
+                    found.append(Trace(kept["logits"], kept["depth"], rows_B=rows_B))
+                advance(len(rows_B))
+        return Trace.together(found)
 
 
 def clear(folder: Path) -> None:

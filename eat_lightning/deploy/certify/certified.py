@@ -9,9 +9,9 @@ import torch
 
 from eat_lightning.config import parsed
 from eat_lightning.data.calibration import group_ids
-from eat_lightning.deploy.certify.passes import Passes
 from eat_lightning.deploy.certify.plan import CertifySettings, Prepared, prepare
 from eat_lightning.deploy.certify.select import Choice, choose
+from eat_lightning.deploy.certify.subject import CertifySubject
 from eat_lightning.measure.settings import Setting
 from eat_lightning.record.certificate import Certificate, short
 from eat_lightning.runs.by_class import by_class, unfound
@@ -26,10 +26,10 @@ def certified(config: dict[str, Any]) -> Certificate:
     run = prepared.run
     data = run.data(dir=plan.data.dir)
     split = data.split("certificate")
-    passes = Passes.of(prepared, split)
-    choice = chosen(prepared, passes, groups(run.task, split))
+    subject = CertifySubject.of(prepared, split)
+    choice = chosen(prepared, subject, groups(run.task, split))
     looked_at = {"cut": cut_of(run), "calibration": calibration_of(data)}
-    holds_for = passes.identity(choice.candidate) | looked_at
+    holds_for = subject.identity(choice.candidate) | looked_at
     certificate = certificate_of(prepared, choice, holds_for)
     show(certificate, certificate.write((prepared.export or run).folder))
     return certificate
@@ -43,28 +43,29 @@ def groups(task: Any, split: Any) -> np.ndarray:
     return group_ids(task, split.source.texts)
 
 
-def chosen(prepared: Prepared, passes: Passes, group_B: np.ndarray) -> Choice:
+def chosen(prepared: Prepared, subject: CertifySubject, group_B: np.ndarray) -> Choice:
     """The cheapest certified candidate, and what the calibration part shows of it."""
-    full, claim, label_B = prepared.chains[0][0], prepared.target.claim, passes.split.labels
-    full_B, losses = passes.answers_B(full, full), []
+    kind, claim, label_B = subject.torch_backend.kind, prepared.target.claim, subject.split.labels
+    full = subject.trace(prepared.chains[0][0])
+    full_B, losses = kind.numbered(full.logits_BC, full.logits_BC), []
     for chain in prepared.chains:
-        early = [passes.answers_B(point, full) for point in chain]
+        logits = [subject.trace(point).logits_BC for point in chain]
+        early = [kind.numbered(logits_BC, full.logits_BC) for logits_BC in logits]
         losses.append(np.stack([claim.losses(full_B, early_B, label_B) for early_B in early]))
 
     def cost(candidate: Setting) -> float:
-        return float(passes.flops_B(candidate).mean())
+        return float(subject.trace(candidate).flops_B.mean())
 
     choice = choose(prepared.chains, losses, cost, prepared.target, group_B)
-    kind, full_BC = passes.torch_backend.kind, passes.outcome(full).logits_BC
-    right_B = kind.right(full_BC, label_B)[~np.isnan(losses[0][0])]
-    whole = passes.whole_flops(choice.candidate)
+    right_B = kind.right(full.logits_BC, label_B)[~np.isnan(losses[0][0])]
+    trace, whole = subject.trace(choice.candidate), subject.whole_flops(choice.candidate)
     choice.seen |= {
         "full_score": float(np.nan_to_num(right_B).mean()) if len(right_B) else None,
-        "depth": float(passes.outcome(choice.candidate).depth_B.mean()),
-        "flops_ratio": cost(choice.candidate) / whole,
-        "full_flops_ratio": cost(full) / whole,
+        "depth": float(trace.depth_B.mean()),
+        "flops_ratio": float(trace.flops_B.mean()) / whole,
+        "full_flops_ratio": float(full.flops_B.mean()) / whole,
         **{"majority": None, "recall": {}},
-        **by_class(kind, prepared.run.task.labels, full_BC, label_B),
+        **by_class(kind, prepared.run.task.labels, full.logits_BC, label_B),
     }
     return choice
 

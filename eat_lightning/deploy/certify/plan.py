@@ -15,7 +15,6 @@ from eat_lightning.deploy.certify.select import Target
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.files import sha256_of
 from eat_lightning.infer.onnx_backend import Export
-from eat_lightning.infer.precision import device_faults, form_of, in_dtype, in_form, prepack_faults
 from eat_lightning.infer.sessions import engine_faults
 from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.never import Never
@@ -32,6 +31,13 @@ from eat_lightning.runs.plan import LongSettings, RunSettings
 from eat_lightning.runs.run import Run
 from eat_lightning.runs.validate import data_faults
 from eat_lightning.validation import Count
+from eat_lightning.weights.precision import (
+    device_faults,
+    form_of,
+    in_dtype,
+    in_form,
+    prepack_faults,
+)
 
 Listed = Annotated[list[Any], Field(min_length=1)] | None  # which a knob bounds
 

@@ -15,15 +15,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import softmax
 
-from eat_lightning.text_io import AnswerTrace
-
-if TYPE_CHECKING:
-    from eat_lightning.infer.recorded import Outcome
+from eat_lightning.model.trace import Trace
 
 PLACES = 520  # of every feature's grid; what lies beyond shares the last one
 
@@ -58,8 +54,9 @@ class Observation:
 FEATURES = tuple(field.name for field in fields(Observation))
 
 
-def observations(exits: AnswerTrace | Outcome) -> list[Observation]:
-    """Return the observations of examples, from a trace or from the outcome of a recorded pass."""
+def observations(trace: Trace) -> list[Observation]:
+    """Return the observations of examples, by what the exits made of them, or would have made."""
+    exits = trace.would or trace
     values = (
         softmax(exits.logits_BC, axis=-1).max(-1).tolist(),
         exits.depth_B.tolist(),

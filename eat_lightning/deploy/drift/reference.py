@@ -20,7 +20,6 @@ from eat_lightning.progress import shown
 from eat_lightning.record.certificate import MACHINE, Home, differences, with_methods
 from eat_lightning.runs.identity import of_export
 from eat_lightning.runs.run import write_json
-from eat_lightning.text_io import refusal
 
 FILE = "drift.json"
 LEAST = 50  # examples: with fewer, no stream could be compared with them
@@ -104,11 +103,10 @@ def normal(backend: Backend, split: Any, batch: int) -> list[Observation]:
     for rows in shown(sorted_batches(split.lengths, batch), title):
         texts = [list(split.text(i)) for i in rows]
         about = [{} if split.origins is None else {ORIGIN: split.origins[i]} for i in rows]
-        for left in backend.stream(texts, about, deep=True, reader=reader):
-            places = rows[left.places].tolist()
-            if why := refusal(left.answers[0]):
-                raise ConfigError(f"{why} in row {places[0]} of the calibration part")
-            found |= dict(zip(places, observations(left.exits), strict=True))
+        for trace in backend.stream(texts, about, deep=True, reader=reader):
+            for place, why in trace.errors.items():
+                raise ConfigError(f"{why} in row {rows[place]} of the calibration part")
+            found |= dict(zip(rows[trace.rows_B].tolist(), observations(trace), strict=True))
     return [found[i] for i in range(len(split))]
 
 

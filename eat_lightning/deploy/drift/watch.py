@@ -15,7 +15,7 @@ from eat_lightning.deploy.drift.stream import open_stream
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Backend
 from eat_lightning.runs.run import Run
-from eat_lightning.text_io import InputLine, refusal
+from eat_lightning.text_io import InputLine
 
 
 def made(plan: DriftSettings, run: Run, backend: Backend) -> Iterator[dict[str, Any]]:
@@ -49,15 +49,17 @@ def events(
     """Observe a batch in its order. A monitor may change its mind within it; that holds from the
     next batch on."""
     texts, about = [line.texts for line in lines], [line.about for line in lines]
-    deep, found = monitor.full_depth, {}
-    for left in backend.stream(texts, about, deep) if lines else ():
-        pairs = zip(left.answers, observations(left.exits), strict=True)
-        found |= dict(zip(left.places, pairs, strict=True))
+    deep, answers, exits = monitor.full_depth, {}, {}
+    for trace in backend.stream(texts, about, deep) if lines else ():
+        answers |= backend.printed(trace)
+        exits |= dict(zip(trace.rows_B.tolist(), observations(trace), strict=True))
     decisions = []
-    for place, (answer, seen) in sorted(found.items()):
-        more = {"full_depth": deep, "exits": asdict(seen), TEXTS: texts[place]}
-        decisions.append(answer | more)
-        if not refusal(answer) and (event := monitor.observe(seen)):
-            yield asdict(event)
+    for place, answer in sorted(answers.items()):
+        decision = answer | {"full_depth": deep, TEXTS: texts[place]}
+        if place in exits:  # none of a text that is refused
+            decision["exits"] = asdict(exits[place])
+            if event := monitor.observe(exits[place]):
+                yield asdict(event)
+        decisions.append(decision)
     if log is not None:
         log.add(decisions)

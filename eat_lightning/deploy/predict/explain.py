@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.backend import Backend, Look
+from eat_lightning.infer.backend import Backend
 from eat_lightning.model.contracts import points_by_layer
+from eat_lightning.model.trace import Trace
 
 
 def explained(backend: Backend, text: str | Sequence[str]) -> list[str]:
@@ -18,35 +19,36 @@ def explained(backend: Backend, text: str | Sequence[str]) -> list[str]:
     if len(texts) != len(backend.columns) or not all(isinstance(each, str) for each in texts):
         columns = " and ".join(backend.columns)
         raise ConfigError(f"text must be {len(backend.columns)} ({columns}), got {texts!r:.80}")
-    look = backend.look(texts, {})
-    depth, reason = look.answer["depth"], look.answer["exit_reason"]
+    trace = backend.look(texts, {})
+    answer = backend.printed(trace)[0]
+    depth, reason, retention = answer["depth"], answer["exit_reason"], answer["retention"]
     lines = []
-    for guess in guesses_of(backend, look):
+    for guess in guesses_of(backend, trace):
         layer, threshold = guess.pop("layer"), guess.pop("threshold", None)
         parts = [described(guess)]
-        if layer in look.signals:
-            parts.append("signal " + " ".join(f"{x:.3f}" for x in look.signals[layer]))
+        if layer in trace.signals:
+            parts.append("signal " + " ".join(f"{x:.3f}" for x in trace.signals[layer][0]))
         if threshold is not None:
             parts.append(f"{threshold['name']} {threshold['value']:g}")
         then = "leaves" if layer == depth else "goes on"
         lines.append(f"layer {layer}: {', '.join(parts)}: {then}")
-    answer = look.answer[next(iter(backend.kind.columns))]
-    if isinstance(answer, list):
-        answer = ", ".join(answer) or "no label"
+    said = answer[next(iter(backend.kind.columns))]
+    if isinstance(said, list):
+        said = ", ".join(said) or "no label"
     where = f"{depth} of {backend.num_layers} layers"
-    return [*lines, f"{answer} after {where}: {reason}, retention {look.answer['retention']:.3f}"]
+    return [*lines, f"{said} after {where}: {reason}, retention {retention:.3f}"]
 
 
-def guesses_of(backend: Backend, look: Look) -> list[dict[str, Any]]:
-    """Describe each exit on an example's path.
+def guesses_of(backend: Backend, trace: Trace) -> list[dict[str, Any]]:
+    """Describe each exit on the path of an example, of which a trace is.
 
     Each has its layer, the answer there as its kind is printed, and the threshold of the rule's
     knob: its name, its value, and whether it bounds the confidence.
     """
-    knob, points = look.exit.knob, points_by_layer(look.exit)
+    knob, points = backend.exit_rule.knob, points_by_layer(backend.exit_rule)
     found = []
-    for layer, logits_C in look.guesses.items():
-        guess = {"layer": layer} | backend.kind.printed(logits_C[None], backend.labels)[0]
+    for layer, guess_1C in trace.guesses.items():
+        guess = {"layer": layer} | backend.kind.printed(guess_1C, backend.labels)[0]
         if knob is not None and layer in points:
             value = {"value": points[layer], "of_confidence": knob.is_confidence}
             guess["threshold"] = {"name": knob.name, **value}

@@ -142,7 +142,7 @@ TYPES |= {f"list of {name}": pa.list_(kind) for name, kind in TYPES.items()}
 
 
 def answer_types(kind: AnswerKind) -> dict[str, pa.DataType]:
-    """List the columns of an answer, by their keys in `AnswerTrace.answers`."""
+    """List the columns of an answer, by their keys in `Trace.answers`."""
     others = {"depth": pa.int16(), "retention": pa.float64(), "exit_reason": pa.string()}
     answer = {name: TYPES[type] for name, type in kind.columns.items()}
     sizes = {"windows": pa.int32(), "tokens": pa.int32(), "truncated": pa.bool_()}

@@ -14,8 +14,8 @@ from eat_lightning.data.batching import within_budget
 from eat_lightning.errors import one_line
 from eat_lightning.infer.backend import Backend
 from eat_lightning.infer.depth_batching import Pool
-from eat_lightning.infer.torch_backend import TorchBackend, in_numpy
-from eat_lightning.long_texts import ReadText
+from eat_lightning.infer.torch_backend import TorchBackend
+from eat_lightning.long_texts import ReadText, placed
 from eat_lightning.text_io import About, Texts, refusal
 
 BYTES_PER_TOKEN = 4  # of a text, where a backend does not tell its tokens before it runs
@@ -64,8 +64,9 @@ class Scorer:
 
     def streamed(self, rows: Sequence[int], texts: Texts, about: About) -> Iterator[Part]:
         given = [texts[i] for i in rows], [about[i] for i in rows]
-        for left in self.backend.stream(*given):
-            yield [rows[i] for i in left.places], left.answers
+        for trace in self.backend.stream(*given):
+            answers = self.backend.printed(trace)
+            yield [rows[i] for i in answers], [*answers.values()]
 
     @torch.inference_mode()
     def through_pools(self, backend: TorchBackend, texts: Texts, about: About) -> Iterator[Part]:
@@ -84,10 +85,9 @@ class Scorer:
         yield from self.answered(read, pool.flush())
 
     def answered(self, read: Sequence[ReadText], parts: Any) -> Iterator[Part]:
-        backend = self.backend
         for places, trace in parts:
-            answers = in_numpy(trace).answers(backend.kind, backend.labels)
-            yield places, [a | read[i].sizes for i, a in zip(places, answers, strict=True)]
+            answers = self.backend.printed(placed(trace.numpy(guesses=False), places, read))
+            yield [*answers], [*answers.values()]
 
     def batches(self, lengths_B: np.ndarray) -> Iterator[list[int]]:
         """Rows longest first, as many as have `tokens` together, and `batch` at most."""

@@ -15,9 +15,9 @@ from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.engines.open import open_backend
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.backend import Backend, Left
+from eat_lightning.infer.backend import Backend
 from eat_lightning.long_texts import LongTexts, Mode, Reader
-from eat_lightning.text_io import refusal
+from eat_lightning.model.trace import Trace
 
 # Places in the batch, and their answers. An answer holds its `AnswerScores` under "scores", and may
 # hold an observation for the monitor under "seen"; both are taken out before it is given.
@@ -89,16 +89,17 @@ class Model:
         another manner come after the others, and examples with guesses go first, one by one."""
         alone = [i for i, e in enumerate(examples) if not deep and self.shows_guesses(e)]
         for i in alone:
-            look = self.backend.look(examples[i].texts, examples[i].about)
-            [answer] = self.answers(look.left)
-            yield [i], [answer | {"guesses": guesses_of(self.backend, look)}]
+            trace = self.backend.look(examples[i].texts, examples[i].about)
+            answer = self.answers(trace)[0]
+            yield [i], [answer | {"guesses": guesses_of(self.backend, trace)}]
         together: dict[int, tuple[str | None, Mode | None]]
         together = {i: (e.cut_at, e.long) for i, e in enumerate(examples) if i not in alone}
         for side, long in dict.fromkeys(together.values()):
             places = [i for i, manner in together.items() if manner == (side, long)]
             texts, about = [examples[i].texts for i in places], [examples[i].about for i in places]
-            for left in self.backend.stream(texts, about, deep, self.reader(side, long)):
-                yield [places[i] for i in left.places], self.answers(left)
+            for trace in self.backend.stream(texts, about, deep, self.reader(side, long)):
+                answers = self.answers(trace)
+                yield [places[i] for i in answers], [*answers.values()]
 
     def reader(self, cut_at: str | None, long: Mode | None) -> Reader:
         """As the gateway reads texts, but for what a request names."""
@@ -110,19 +111,20 @@ class Model:
         """True where they are wanted, of a text of one window."""
         return example.guesses and len(self.backend.reader([example.texts])[0].windows) == 1
 
-    def answers(self, left: Left) -> list[dict[str, Any]]:
-        """Answers of examples that left together, with what the gateway takes out of them."""
-        if refusal(left.answers[0]):
-            return left.answers
+    def answers(self, trace: Trace) -> dict[int, dict[str, Any]]:
+        """Answers of examples that left together, by their place in the request, with what the
+        gateway takes out of them."""
+        answers = self.backend.printed(trace)
+        rows = trace.rows_B.tolist()
         # A score's early heads may give more than the score.
-        logits_BC = left.trace.logits_BC[:, : max(len(self.backend.labels), 1)]
-        scores = zip(logits_BC.tolist(), left.trace.tokens_LB[0].tolist(), strict=True)
-        for answer, (logits, num_tokens) in zip(left.answers, scores, strict=True):
-            answer["scores"] = AnswerScores(logits, num_tokens)
+        logits_BC = trace.logits_BC[:, : max(len(self.backend.labels), 1)]
+        scores = map(AnswerScores, logits_BC.tolist(), trace.tokens_LB[0].tolist())
+        for row, each in zip(rows, scores, strict=True):
+            answers[row]["scores"] = each
         if self.normal is not None:
-            for answer, seen in zip(left.answers, observations(left.exits), strict=True):
-                answer["seen"] = seen
-        return left.answers
+            for row, seen in zip(rows, observations(trace), strict=True):
+                answers[row]["seen"] = seen
+        return answers
 
 
 def open_model(plan: ServeSettings) -> Model:

@@ -149,7 +149,7 @@ class DynaBert(Objective):
         for (width, depth), guess, vectors in zip(self._pairs, guesses, hidden, strict=True):
             lesson = taught.get(width)
             target_BC = context.teacher_BC if lesson is None else lesson.guesses[context.last]
-            shown = context.teacher_hidden if lesson is None else lesson.hidden
+            shown = context.teacher_hidden if lesson is None else lesson.inside.hidden
             for k in context.guesses:
                 task_part = self.label_weight * context.kind.loss(guess[k], context.labels_B)
                 parts[f"exit_{k}"] = parts.get(f"exit_{k}", 0.0) + task_part

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 from eat_lightning.methods.objective._losses import key_faults, labels_and_teacher, squared_error
 from eat_lightning.model.contracts import Attention, Objective
+from eat_lightning.model.inside import Scores
 from eat_lightning.model.method import method
 from eat_lightning.model.shape import Shape
 from eat_lightning.model.specification import kind_of
-from eat_lightning.model.trace import Scores
 from eat_lightning.model.training import Context, Loss
 from eat_lightning.validation import NotNegative, Positive, raise_faults
 

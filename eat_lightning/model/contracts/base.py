@@ -10,14 +10,14 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 from torch import Tensor
 
 from eat_lightning.model.method import Method
 from eat_lightning.model.shape import Shape
 from eat_lightning.model.training import Context
-from eat_lightning.validation import each, raise_faults, value_faults
+from eat_lightning.validation import is_list, raise_faults, value_faults
 
 P = TypeVar("P", bound="EncoderPart")
 
@@ -71,7 +71,8 @@ class Knob:
 
     def faults(self, key: str, point: Any) -> list[str]:
         """Give a line for each fault of a point, or of a list of points."""
-        return value_faults(Annotated[Any, each(self.bounds)], key, point)
+        points = point if is_list(point) else [point]
+        return [fault for one in points for fault in value_faults(self.bounds, key, one)]
 
     def grid_for(self, num_labels: int) -> list[float]:
         """The grid, without the points at which nothing could change any more."""

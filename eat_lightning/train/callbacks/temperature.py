@@ -14,8 +14,8 @@ from torch import Tensor
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from eat_lightning.data.calibration import FITTED_ON
-from eat_lightning.infer.record import record
-from eat_lightning.infer.recorded import Recorded
+from eat_lightning.record.passes import record
+from eat_lightning.record.record import Record
 
 ECE_BOUND = 0.02
 
@@ -87,7 +87,7 @@ class FitTemperature(Callback):
         if not trainer.is_global_zero:
             return
         splits = map(trainer.datamodule.split, FITTED_ON)  # type: ignore[attr-defined]
-        recorded = Recorded.joined([record(pl_module.encoder, split) for split in splits])
+        recorded = Record.concat([record(pl_module.encoder, split) for split in splits])
         guesses = {k: torch.as_tensor(v) for k, v in recorded.guesses.items()}
         last, kind = max(guesses), pl_module.encoder.kind
         agreed_B = kind.predictions(guesses[last])

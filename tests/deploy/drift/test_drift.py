@@ -20,9 +20,9 @@ from eat_lightning.deploy.drift.decisions import DecisionLog
 from eat_lightning.deploy.drift.observation import Observation, observations
 from eat_lightning.deploy.drift.reference import Reference
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.record import record
 from eat_lightning.long_texts import Join, LongTexts
 from eat_lightning.methods.policy.veto import Veto
+from eat_lightning.record.passes import record
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 
@@ -67,11 +67,11 @@ def usual(run: Path, num: int) -> list[str]:
 
 def seen_by(backend, texts: list[list[str]], deep: bool) -> tuple[list[Observation], list[dict]]:
     """Observations and answers in the order of the texts."""
-    found = {}
-    for left in backend.stream(texts, deep=deep):
-        pairs = zip(observations(left.exits), left.answers, strict=True)
-        found |= dict(zip(left.places, pairs, strict=True))
-    return [found[i][0] for i in range(len(texts))], [found[i][1] for i in range(len(texts))]
+    seen, answers = {}, {}
+    for trace in backend.stream(texts, deep=deep):
+        seen |= dict(zip(trace.rows_B.tolist(), observations(trace), strict=True))
+        answers |= backend.printed(trace)
+    return [seen[i] for i in range(len(texts))], [answers[i] for i in range(len(texts))]
 
 
 def assert_alike(one: list[Observation], other: list[Observation]) -> None:
@@ -86,7 +86,7 @@ def test_the_reference_is_the_certificate_part(made: Path):
     encoder, _ = opened.model()
     split = opened.data().split("certificate")
     kept = Reference.read(opened)
-    assert_alike(kept.seen, observations(record(encoder, split).under()))
+    assert_alike(kept.seen, observations(record(encoder, split).replay()))
     assert len(kept.seen) == 300
     assert {each.depth for each in kept.seen} > {3}
     content = (made / "drift.json").read_text()
@@ -233,7 +233,9 @@ def test_another_dtype_has_its_own_reference(run: Path, capsys: pytest.CaptureFi
     opened = Run.open(run)
     answerer = open_run(opened, dtype=dtype)
     split = opened.data().split("certificate")
-    assert_alike(Reference.read(opened).seen, observations(record(answerer.encoder, split).under()))
+    assert_alike(
+        Reference.read(opened).seen, observations(record(answerer.encoder, split).replay())
+    )
     assert (
         drift(config_of(run, stream_of(run, usual(run, 50)), "columns=[text]", f"dtype={dtype}"))
         == 0

@@ -20,8 +20,8 @@ from eat_lightning.deploy.predict.explain import explained
 from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.engines.open import open_backend
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.cost_table import CostTable
 from eat_lightning.measure.__main__ import measure
+from eat_lightning.record.cost_table import CostTable
 from eat_lightning.runs import budgets
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run

@@ -34,8 +34,8 @@ class Head:
 
     def __init__(self, measured: Measured, layer: int):
         self.measured, self.layer = measured, layer
-        recorded = measured.known.recorded
-        labels_B, after_BC = recorded.labels, recorded.guesses[layer].astype(np.float64)
+        record = measured.record
+        labels_B, after_BC = record.labels, record.guesses[layer].astype(np.float64)
         self.temperature = measured.row.temperature.get(str(layer))
         self.logits = {"before": after_BC * (self.temperature or 1.0), "after": after_BC}
         shares = {when: softmax(logits_BC) for when, logits_BC in self.logits.items()}

@@ -68,7 +68,7 @@ def expected(study: Study, measured: Measured) -> Expected | None:
     outcome, row = measured.outcome, measured.row
     if outcome is None:
         return None
-    tokens_LB = outcome.recorded.tokens_LB.astype(np.float64)
+    tokens_LB = measured.record.tokens_LB.astype(np.float64)
     leaves_L = np.array([row.exit_shares.get(str(k), 0.0) for k in range(1, row.num_layers + 1)])
     stays_L = 1 - np.concatenate([[0.0], leaves_L.cumsum()[:-1]])
     alpha, beta = coefficients(study, measured) or (0.0, 1.0)

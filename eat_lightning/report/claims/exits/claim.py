@@ -126,5 +126,5 @@ def notes(tasks: dict[str, list[Pass]]) -> Iterator[str]:
     passed = [p for each in tasks.values() for p in each]
     if absent := [f"{p.row.task} {p.name}" for p in passed if not p.runs]:
         yield f"Without examples, so shares alone: {', '.join(absent)} (measure again)."
-    if not any(r.difficulty is not None for p in passed for r in p.recorded):
+    if not any(r.difficulty is not None for p in passed for r in p.records):
         yield "No data here says how difficult an example is; toy data do (data=toy)."

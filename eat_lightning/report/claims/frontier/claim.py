@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.precision import PLAIN
 from eat_lightning.report import cells
 from eat_lightning.report import columns as col
 from eat_lightning.report.baselines import Entry
@@ -24,6 +23,7 @@ from eat_lightning.report.speed import EXTREMES, batch_ms, faster, single_ms, sp
 from eat_lightning.report.study import Point, Study, grouped_by
 from eat_lightning.report.table import Table
 from eat_lightning.runs.row import THEIRS
+from eat_lightning.weights.precision import PLAIN
 
 TRAINED = "the static model that was trained for itself"
 BASELINES = {"to_own": "its own static", "to_trained": TRAINED}

@@ -40,7 +40,7 @@ class Kept:
         self.examples: Any = DataFrame(self.columns()) if found.runs else None
 
     def columns(self) -> dict[str, Any]:
-        tokens = [recorded.tokens_LB for recorded in self.found.recorded]
+        tokens = [record.tokens_LB for record in self.found.records]
         lengths_B = tokens[0][0]
         found = {
             "length": lengths_B,

@@ -21,13 +21,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from eat_lightning.infer.dial_fit import ExitCosts, can_close
-from eat_lightning.infer.latency import undisturbed
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import ExitRule
 from eat_lightning.model.contracts.exit import decide
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Packed
+from eat_lightning.record.dial_fit import ExitCosts, can_close
+from eat_lightning.record.timing import undisturbed
 
 LENGTHS, REPEATS, WARM_UP = 8, 9, 3
 
@@ -53,6 +53,11 @@ class CostTable:
     def at(self, ms_G: list[float], lengths_B: np.ndarray) -> np.ndarray:
         """Milliseconds of examples; outside of the measured lengths those of the nearest."""
         return np.interp(lengths_B, self.lengths, ms_G)
+
+    def full_ms(self, lengths_B: np.ndarray) -> float:
+        """Mean milliseconds of all layers where no exit is evaluated, as far as they can close."""
+        ms_G = self.closed_ms if self.closes else self.ms[-1]
+        return float(self.at(ms_G, lengths_B).mean())
 
     def costs(self, lengths_B: np.ndarray) -> ExitCosts:
         """Milliseconds of leaving at each exit and at the end, and of each exit's head."""

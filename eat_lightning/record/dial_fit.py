@@ -25,7 +25,6 @@ from jaxtyping import Bool, Float, Int
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.methods.exit.fixed import Fixed
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import ExitRule, Knob, at_point, only_open
@@ -33,6 +32,7 @@ from eat_lightning.model.contracts.exit import decide
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops, static_flops
 from eat_lightning.model.method import faults_of
+from eat_lightning.record.record import Record
 from eat_lightning.weights.dial import ROUNDING, DialPoint
 
 STEP = 0.005  # of full cost, between neighbouring points
@@ -45,7 +45,7 @@ LEAST_SLOPE = 0.05  # a head at chance would let all leave at once
 
 def fit_dial(
     exit: ExitRule,
-    recorded: Recorded,
+    record: Record,
     costs: ExitCosts,
     full_cost: float,
     original_BC: np.ndarray | None = None,
@@ -56,20 +56,20 @@ def fit_dial(
 
     Args:
         exit: a rule with a knob.
-        recorded: the guesses of every head for the examples of the fit.
+        record: the guesses of every head for the examples of the fit.
         costs: of leaving at each of `exit.layers`, and of the last layer, in any unit.
         full_cost: mean cost of the last layer where no exit is evaluated.
         original_BC: logits of the answers to stay with; None are those of the last layer.
     """
     knob: Any = exit.knob
     if original_BC is None:
-        original_BC = full_depth_logits(recorded)
-    distance_EB = leaving_distances(exit, recorded)
-    agrees_EB = recorded.kind.same(logits_at_exits(exit, recorded), original_BC)
+        original_BC = full_depth_logits(record)
+    distance_EB = leaving_distances(exit, record)
+    agrees_EB = record.kind.same(logits_at_exits(exit, record), original_BC)
     is_shared = shares_a_point(exit)
     laxest = abs(knob.fine[-1] - knob.strict)
     curves = Curves.fit(distance_EB, None if is_shared else agrees_EB, laxest)
-    replay = Replay(exit, recorded, costs, original_BC)
+    replay = Replay(exit, record, costs, original_BC)
     full = replay.at(knob.strict if is_shared else [knob.strict] * len(exit.layers))
     points = [replace(full, cost=full_cost)]
     for level, open_E in spaced(curves.levels(distance_EB), costs):
@@ -81,17 +81,17 @@ def fit_dial(
     return points
 
 
-def full_depth_logits(recorded: Recorded) -> np.ndarray:
+def full_depth_logits(record: Record) -> np.ndarray:
     """Return the logits of the last layer's head (B x C)."""
-    return recorded.guesses[len(recorded.tokens_LB)]
+    return record.guesses[len(record.tokens_LB)]
 
 
-def leaving_distances(exit: ExitRule, recorded: Recorded) -> Float[np.ndarray, "e b"]:
+def leaving_distances(exit: ExitRule, record: Record) -> Float[np.ndarray, "e b"]:
     """Tell how far from its strict end the knob must stand for an example to leave at each exit, if
     it gets there; infinite where it leaves at no point of the knob."""
     knob: Any = exit.knob
-    logits_EBC = torch.stack([torch.from_numpy(recorded.guesses[k]) for k in exit.layers])
-    signals = [torch.from_numpy(recorded.signals[k]) for k in exit.layers if k in recorded.signals]
+    logits_EBC = torch.stack([torch.from_numpy(record.guesses[k]) for k in exit.layers])
+    signals = [torch.from_numpy(record.signals[k]) for k in exit.layers if k in record.signals]
     signals_EBS = torch.stack(signals) if signals else None
     distance_EB = np.full(logits_EBC.shape[:2], np.inf)
     for distance in reversed(fine_distances(knob)):
@@ -120,9 +120,9 @@ def at_distance(knob: Knob, distance: float) -> float:
     return round(knob.strict + sign * float(distance), 9)
 
 
-def logits_at_exits(exit: ExitRule, recorded: Recorded) -> np.ndarray:
+def logits_at_exits(exit: ExitRule, record: Record) -> np.ndarray:
     """Return the logits that each example would leave with at each exit (E x B x C)."""
-    logits_EBC = torch.stack([torch.from_numpy(recorded.guesses[k]) for k in exit.layers])
+    logits_EBC = torch.stack([torch.from_numpy(record.guesses[k]) for k in exit.layers])
     answers = [exit.answers(logits_EBC[: e + 1]) for e in range(len(exit.layers))]
     return torch.stack(answers).numpy()
 
@@ -268,18 +268,18 @@ class Replay:
     """The rule itself on the examples of the fit: it may look at earlier exits' points too."""
 
     exit: ExitRule
-    recorded: Recorded
+    record: Record
     costs: ExitCosts
     original_BC: np.ndarray
 
     def at(self, point: float | list[float]) -> DialPoint:
         """Return the cost, accuracy and agreement of the rule at a point of its knob."""
-        outcome = replace(self.recorded, policies=()).under(at_point(self.exit, point))
-        places = [*self.exit.layers, len(self.recorded.tokens_LB)]
+        outcome = replace(self.record, policies=()).replay(at_point(self.exit, point))
+        places = [*self.exit.layers, len(self.record.tokens_LB)]
         place_B = np.searchsorted(places, outcome.depth_B)
         knob: Any = self.exit.knob
         open_E = np.broadcast_to(np.asarray(point) != knob.strict, len(self.exit.layers))
-        kind, labels_B = self.recorded.kind, self.recorded.labels
+        kind, labels_B = self.record.kind, self.record.labels
         right_B = kind.right(outcome.logits_BC, labels_B)
         return DialPoint(
             exit=point,
@@ -304,10 +304,10 @@ def can_close(encoder: AdaptiveEncoder, exit: ExitRule) -> bool:
     return encoder.heads.guessing(closed) == [encoder.shape.num_layers]
 
 
-def flops_shares(encoder: AdaptiveEncoder, exit: ExitRule, recorded: Recorded) -> ExitCosts:
+def flops_shares(encoder: AdaptiveEncoder, exit: ExitRule, record: Record) -> ExitCosts:
     """Return each example's cost of leaving at each exit, and of running every layer. Costs are
     shares of the mean cost of the same encoder with everything off."""
-    size, tokens_LB, lengths_B = len(recorded), recorded.tokens_LB, recorded.lengths
+    size, tokens_LB, lengths_B = len(record), record.tokens_LB, record.lengths
     full = static_flops(encoder, lengths_B).mean()
 
     def cost_of(rule: ExitRule, depth: int) -> np.ndarray:
@@ -319,3 +319,11 @@ def flops_shares(encoder: AdaptiveEncoder, exit: ExitRule, recorded: Recorded) -
     heads = [cost_of(Fixed(k), k) - cost_of(Never(), k) for k in exit.layers]
     deciding = exit.flops(encoder.shape, encoder.num_labels) / full
     return ExitCosts(cost_EB, np.stack(heads) + deciding)
+
+
+def full_depth_share(encoder: AdaptiveEncoder, record: Record) -> float:
+    """Return the mean cost of all layers where no exit is evaluated, as a share of that of the same
+    encoder with everything off."""
+    depth_B = np.full(len(record), encoder.shape.num_layers)
+    whole_B = flops(encoder, Never(), record.tokens_LB, depth_B, record.lengths)
+    return float(whole_B.mean() / static_flops(encoder, record.lengths).mean())

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from models import kinds, method
 
-from eat_lightning.infer.dial_fit import ExitCosts, fit_dial
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.contracts import ExitRule, at_point, overrides
 from eat_lightning.model.specification import build
 from eat_lightning.new.toy import kind_for
+from eat_lightning.record.dial_fit import ExitCosts, fit_dial
+from eat_lightning.record.record import Record
 from eat_lightning.weights.dial import Budget, Dial
 
 KNOBS = [kind for kind in kinds("exit") if method("exit", kind).knob is not None]
@@ -48,7 +48,7 @@ class Drawn:
         self.head = HEADS[generator.integers(4)] if self.exit.last_only else None
         self.points = fit_dial(self.exit, self.recorded, self.costs(), 1.0)
 
-    def records(self) -> Recorded:
+    def records(self) -> Record:
         kind, size = (
             kind_for(self.exit, self.num_classes),
             round(2 * 100 ** self.generator.random()),
@@ -59,7 +59,7 @@ class Drawn:
             guess_BC = guesses[layer] = guess(noise_BC, guess_BC)
         labels = self.generator.integers(0, 2, (size, *kind.label_shape))
         tokens_LB = np.full((self.num_layers, size), 10)
-        return Recorded(labels, tokens_LB[0], guesses, tokens_LB, self.exit, kind=kind)
+        return Record(labels, tokens_LB[0], guesses, tokens_LB, self.exit, kind=kind)
 
     def costs(self) -> ExitCosts:
         num_exits = len(self.exit.layers)
@@ -70,9 +70,9 @@ class Drawn:
         head_EB = np.outer(np.full(num_exits, self.head), self.layer_B)
         return ExitCosts(np.outer(depth_E + heads_E, self.layer_B), head_EB)
 
-    def depths(self, recorded: Recorded) -> list[np.ndarray]:
+    def depths(self, recorded: Record) -> list[np.ndarray]:
         rules = [at_point(self.exit, point.exit) for point in self.points]
-        return [recorded.under(rule).depth_B for rule in rules]
+        return [recorded.replay(rule).depth_B for rule in rules]
 
 
 drawn = cache(Drawn)

@@ -9,8 +9,8 @@ import torch
 from lightning import Callback, Trainer
 
 from eat_lightning.files import write_json
-from eat_lightning.infer.record import record
 from eat_lightning.model.specification import Specification
+from eat_lightning.record.passes import record
 from eat_lightning.runs.card import write_card
 from eat_lightning.runs.row import row_of, write
 from eat_lightning.runs.run import Run
@@ -20,7 +20,7 @@ from eat_lightning.user_modules import sources_of_encoder
 from eat_lightning.weights.checkpoint import save_model
 
 
-class Record(Callback):
+class WriteRun(Callback):
     """Writes what a finished run is made of. done.json comes last: without it a run is partial.
 
     Args:

@@ -8,7 +8,10 @@ import torch
 from models import kinds, method, ragged, tiny
 from scipy.special import expit
 
-from eat_lightning.infer.dial_fit import (
+from eat_lightning.methods.exit.confidence import Confidence
+from eat_lightning.model.contracts import Knob, at_point
+from eat_lightning.model.flops import flops, static_flops
+from eat_lightning.record.dial_fit import (
     ExitCosts,
     at_distance,
     can_close,
@@ -17,23 +20,20 @@ from eat_lightning.infer.dial_fit import (
     flops_shares,
     logistic,
 )
-from eat_lightning.infer.record import record
-from eat_lightning.infer.recorded import Recorded
-from eat_lightning.methods.exit.confidence import Confidence
-from eat_lightning.model.contracts import Knob, at_point
-from eat_lightning.model.flops import flops, static_flops
+from eat_lightning.record.passes import record
+from eat_lightning.record.record import Record
 from eat_lightning.validation import Share
 from eat_lightning.weights.dial import Budget, Dial, DialPoint
 
 
-def recorded_of(guesses: dict[int, np.ndarray], labels: np.ndarray, rule: Confidence) -> Recorded:
+def recorded_of(guesses: dict[int, np.ndarray], labels: np.ndarray, rule: Confidence) -> Record:
     size, num_layers = len(labels), max(guesses)
     tokens_LB = np.full((num_layers, size), 10)
     floats = {layer: logits_BC.astype(np.float32) for layer, logits_BC in guesses.items()}
-    return Recorded(labels, tokens_LB[0], floats, tokens_LB, rule)
+    return Record(labels, tokens_LB[0], floats, tokens_LB, rule)
 
 
-def drawn(seed: int, num_classes: int = 3, size: int = 80) -> Recorded:
+def drawn(seed: int, num_classes: int = 3, size: int = 80) -> Record:
     """Heads that know nothing, something and much, each with a scale of its own."""
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, num_classes, size)
@@ -46,7 +46,7 @@ def drawn(seed: int, num_classes: int = 3, size: int = 80) -> Recorded:
 
 
 def costs(
-    recorded: Recorded, layers: tuple[int, ...] = (1, 2, 3, 4), head: float | None = None
+    recorded: Record, layers: tuple[int, ...] = (1, 2, 3, 4), head: float | None = None
 ) -> ExitCosts:
     """Depth in shares; or with heads, each of which costs so many layers."""
     depth_EB = np.repeat(np.array(layers)[:, None] / layers[-1], len(recorded), axis=1)
@@ -57,7 +57,7 @@ def costs(
     return ExitCosts(depth_EB + guesses_EB, head_EB)
 
 
-def dial_of(recorded: Recorded, head: float | None = None) -> Dial:
+def dial_of(recorded: Record, head: float | None = None) -> Dial:
     layers = (*recorded.exit.layers, len(recorded.tokens_LB))
     points = fit_dial(recorded.exit, recorded, costs(recorded, layers, head), 1.0)
     return Dial("share", points, len(recorded), {})
@@ -77,7 +77,7 @@ def test_each_point_is_what_the_rule_does_there():
     recorded = drawn(3)
     original_B = recorded.guesses[4].argmax(1)
     for point in dial_of(recorded).points[::10]:
-        outcome = recorded.under(at_point(recorded.exit, point.exit))
+        outcome = recorded.replay(at_point(recorded.exit, point.exit))
         answer_B = outcome.logits_BC.argmax(1)
         assert point.cost == pytest.approx(outcome.depth_B.mean() / 4)
         assert point.accuracy == pytest.approx((answer_B == recorded.labels).mean())
@@ -89,7 +89,7 @@ def test_the_dial_begins_at_full_depth():
     assert (point.exit, point.cost, point.agreement) == ([1.0, 1.0, 1.0], 1.0, 1.0)
 
 
-def rarely_sure(size: int = 400) -> Recorded:
+def rarely_sure(size: int = 400) -> Record:
     """All are sure at exit 2, one of 40 is at exit 1 as well, and layer 3 says what they say."""
     labels = np.arange(size) % 2
     sure_B2 = np.stack([1 - labels, labels], 1) * 4.0
@@ -142,7 +142,7 @@ def test_exits_that_later_ones_or_policies_look_at_are_never_closed():
     assert found == [True, False, False]
 
 
-def boasting(size: int = 4000) -> Recorded:
+def boasting(size: int = 4000) -> Record:
     """Exit 1 says much more than it knows, exit 2 is what it says, layer 3 is right."""
     generator = np.random.default_rng(1)
     labels = generator.integers(0, 2, size)
@@ -199,7 +199,7 @@ def test_an_answer_from_all_exits_is_what_agrees_or_not():
 
     recorded = drawn(8)
     (*_, laxest) = fit_dial(Mean(0.9, [1, 2, 3]), recorded, costs(recorded), 1.0)
-    outcome = recorded.under(at_point(Mean(0.9, [1, 2, 3]), laxest.exit))
+    outcome = recorded.replay(at_point(Mean(0.9, [1, 2, 3]), laxest.exit))
     original_B = recorded.guesses[4].argmax(1)
     assert laxest.agreement == pytest.approx((outcome.logits_BC.argmax(1) == original_B).mean())
 
@@ -207,7 +207,7 @@ def test_an_answer_from_all_exits_is_what_agrees_or_not():
 def test_a_share_is_of_the_mean_of_full_compute():
     encoder = tiny(exit="fixed")  # at layer 4 of 6, no reduction
     lengths = np.array([4, 12])
-    recorded = Recorded(lengths, lengths, {}, np.repeat(lengths[None], 6, axis=0), encoder.exit)
+    recorded = Record(lengths, lengths, {}, np.repeat(lengths[None], 6, axis=0), encoder.exit)
     shares_EB = flops_shares(encoder, encoder.exit, recorded).cost_EB
     assert shares_EB[1].mean() == pytest.approx(1, abs=0.01)  # one head more than static
     assert shares_EB[0] == pytest.approx(shares_EB[1] * 4 / 6, rel=0.01)
@@ -277,7 +277,7 @@ def test_every_rule_with_a_knob_has_a_dial_that_is_nested(kind: str):
     assert len(points) > 2
     for each in points:
         assert knob.faults(kind, each.exit) == []
-    outcomes = [recorded.under(at_point(encoder.exit, each.exit)) for each in points]
+    outcomes = [recorded.replay(at_point(encoder.exit, each.exit)) for each in points]
     depths = [outcome.depth_B for outcome in outcomes]
     assert (depths[0] == 6).all()
     assert all((laxer <= stricter).all() for stricter, laxer in pairwise(depths))
@@ -291,7 +291,8 @@ def test_a_knob_goes_from_nobody_leaves_to_more_and_more(kind: str):
     recorded = record(encoder, Split())
     knob = encoder.exit.knob
     depths = [
-        recorded.under(at_point(encoder.exit, point)).depth_B for point in (knob.strict, *knob.fine)
+        recorded.replay(at_point(encoder.exit, point)).depth_B
+        for point in (knob.strict, *knob.fine)
     ]
     assert (depths[0] == 6).all()
     assert all((lax <= strict).all() for strict, lax in pairwise(depths))

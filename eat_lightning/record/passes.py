@@ -10,54 +10,57 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from eat_lightning.data.batching import sorted_batches
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.model.trace import Trace
 from eat_lightning.progress import shown
+from eat_lightning.record.record import Record
+from eat_lightning.record.windows import grouped, windows_of
 
 
-def record(encoder: AdaptiveEncoder, split: Any, batch_size: int = 32, title: str = "") -> Recorded:
-    """Run all examples of a split through all layers and heads, in evaluation mode."""
-    last, device = encoder.shape.num_layers, encoder.strength.device
-    layers = encoder.heads.layers
-    guesses = {k: np.empty((len(split), encoder.kind.width), np.float32) for k in layers}
+def record(encoder: AdaptiveEncoder, split: Any, batch_size: int = 32, title: str = "") -> Record:
+    """Run all examples of a split through all layers and heads, in evaluation mode. Texts in
+    windows are recorded by window."""
+    rows, device = windows_of(split), encoder.strength.device
+    size = len(rows), encoder.kind.width
+    guesses = {k: np.empty(size, np.float32) for k in encoder.heads.layers}
     signals: dict[int, np.ndarray] = {}
-    tokens_LB = np.zeros((last, len(split)), np.int64)
+    tokens_LB = np.zeros((encoder.shape.num_layers, len(rows)), np.int64)
     with inference(encoder):
-        for rows_B in shown(sorted_batches(split.lengths, batch_size), title):
-            trace: Trace = encoder(split.batch(rows_B).to(device), ALL_EXITS)
-            for k in layers:
-                guesses[k][rows_B] = trace.guesses[k].float().cpu().numpy()
-            for k, signal_BS in trace.signals.items():
-                size = len(split), signal_BS.shape[1]
-                whole_BS = signals.setdefault(k, np.empty(size, np.float32))
-                whole_BS[rows_B] = signal_BS.float().cpu().numpy()
-            tokens_LB[:, rows_B] = trace.tokens_LB.numpy()
+        for rows_B in shown(sorted_batches(rows.lengths, batch_size), title):
+            trace = encoder(rows.batch(rows_B).to(device), ALL_EXITS).numpy()
+            scatter(trace.guesses, guesses, rows_B, len(rows))
+            scatter(trace.signals, signals, rows_B, len(rows))
+            tokens_LB[:, rows_B] = trace.tokens_LB
     known = {"policies": encoder.policies, "signals": signals, "kind": encoder.kind}
-    return Recorded.of(split, guesses, tokens_LB, encoder.exit, **known)
+    return grouped(Record.of(rows, guesses, tokens_LB, encoder.exit, **known), split)
 
 
-def recorded_of(encoder: AdaptiveEncoder, trace: Trace, batch: Batch | None = None) -> Recorded:
+def scatter(
+    values: dict[int, np.ndarray], whole: dict[int, np.ndarray], rows_B: np.ndarray, size: int
+) -> None:
+    """Put values of some rows, by layer, into arrays of all rows."""
+    for layer, x_BC in values.items():
+        if layer not in whole:
+            whole[layer] = np.empty((size, x_BC.shape[1]), np.float32)
+        whole[layer][rows_B] = x_BC
+
+
+def recorded_of(encoder: AdaptiveEncoder, trace: Trace, batch: Batch | None = None) -> Record:
     """A batch that ran all layers, as a record without labels. batch: where its policies are to be
     asked too."""
-
-    def arrays(of: dict[int, Tensor]) -> dict[int, np.ndarray]:
-        return {k: each.float().cpu().numpy() for k, each in of.items()}
-
-    tokens_LB = trace.tokens_LB.numpy()
-    return Recorded(
-        np.zeros(tokens_LB.shape[1]),
-        tokens_LB[0],
-        arrays(trace.guesses),
-        tokens_LB,
+    said = trace.numpy()
+    return Record(
+        np.zeros(len(said)),
+        said.tokens_LB[0],
+        said.guesses,
+        said.tokens_LB,
         encoder.exit,
         policies=() if batch is None else encoder.policies,
-        signals=arrays(trace.signals),
+        signals=said.signals,
         batch=None if batch is None else lambda rows_B: batch,
         kind=encoder.kind,
     )

@@ -21,7 +21,7 @@ def form_of(
     prepack: bool | None, dtype: str, device: str = "cpu", certified: str | None = None
 ) -> str:
     """The form that a command's weights take. certified: that of its certificate, if any."""
-    from eat_lightning.infer.prepacked import cannot_in
+    from eat_lightning.weights.prepacked import cannot_in
 
     if cannot_in(dtype, device):
         return PLAIN
@@ -32,7 +32,7 @@ def form_of(
 
 def prepack_faults(prepack: bool | None, dtype: str, device: str = "cpu") -> list[str]:
     """Check a command's `prepack`, given its `dtype` and `device`."""
-    from eat_lightning.infer.prepacked import cannot_in
+    from eat_lightning.weights.prepacked import cannot_in
 
     reason = cannot_in(dtype, device) if prepack else None
     return [f"prepack=true: {reason}"] if reason else []
@@ -69,6 +69,6 @@ def in_dtype(encoder: AdaptiveEncoder, dtype: str) -> AdaptiveEncoder:
 def in_form(encoder: AdaptiveEncoder, form: str) -> AdaptiveEncoder:
     """The encoder itself, or a prepacked copy. Plain matrices are freed with the last reference to
     the encoder that has them, so keep none."""
-    from eat_lightning.infer.prepacked import prepacked
+    from eat_lightning.weights.prepacked import prepacked
 
     return prepacked(encoder) if form == PREPACKED else encoder

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from eat_lightning.infer.latency import (
+from eat_lightning.model.packed import Batch
+from eat_lightning.record.timing import (
     TimedCall,
     drawn_at_mean_cost,
     speed_up,
@@ -14,7 +15,6 @@ from eat_lightning.infer.latency import (
     time_interleaved,
     undisturbed,
 )
-from eat_lightning.model.packed import Batch
 
 
 class Split:

@@ -5,18 +5,17 @@ Shapes: B texts of a batch, W windows of all texts in their order, C classes.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from eat_lightning.answer_kind import AnswerKind
 from eat_lightning.data.split import Split, in_windows
-from eat_lightning.infer.recorded import Recorded
-from eat_lightning.infer.recorded_texts import RecordedTexts
 from eat_lightning.long_texts import Joiner, Reader, packs
+from eat_lightning.model.trace import Trace
+from eat_lightning.record.record import Record
 
 
 @dataclass(frozen=True)
@@ -86,9 +85,9 @@ class TextWindows:
                 found.append(WindowPack(np.full(len(pack), place), batch, True))
         return found
 
-    def recorded(self, windows: Recorded) -> RecordedTexts:
-        """Join the record of all windows by text."""
-        return RecordedTexts(windows, self.text_W, self.joiner, self.data)
+    def grouped(self, windows: Record) -> Record:
+        """The record of all windows, with the text that each belongs to."""
+        return replace(windows, group_B=self.text_W, join=self.joiner, data=self.data)
 
 
 def windows_of(split: Any) -> Any:
@@ -96,25 +95,28 @@ def windows_of(split: Any) -> Any:
     return split.windows if isinstance(split, TextWindows) else split
 
 
-TextAnswers = tuple[np.ndarray, np.ndarray]  # logits and depths
+def grouped(record: Record, split: Any) -> Record:
+    """The record of a split's rows, with the text of each where they are windows."""
+    return split.grouped(record) if isinstance(split, TextWindows) else record
 
 
-def text_answers(
-    text_packs: Sequence[WindowPack], answer: Callable[[WindowPack], TextAnswers], joiner: Joiner
-) -> TextAnswers:
-    """Answer the texts of a batch (B x C) as a backend does, and tell their depths (B)."""
-    logits, depths = defaultdict[int, list](list), defaultdict[int, list](list)
+def answer_texts(
+    text_packs: Sequence[WindowPack], run: Callable[[WindowPack], Trace], joiner: Joiner
+) -> Trace:
+    """Answer the texts of a batch as a backend does.
+
+    Args:
+        run: gives the trace of a pack's windows.
+    """
+    found: list[Trace] = []
+    ended = -1  # the last long text whose further windows do not count
     for pack in text_packs:
         row = int(pack.rows_B[0])
-        if pack.is_part and row in logits and joiner.ends(np.stack(logits[row])):
+        if pack.is_part and row == ended:
             continue
-        for row, logits_C, depth in zip(pack.rows_B.tolist(), *answer(pack), strict=True):
-            logits[row].append(logits_C)
-            depths[row].append(depth)
-    logits_BC, depth_B = [], []
-    for row in range(len(logits)):
-        logits_WC = np.stack(logits[row])
-        count, several = joiner.count(logits_WC), len(logits_WC) > 1
-        logits_BC.append(joiner.logits(logits_WC[:count]) if several else logits_WC[0])
-        depth_B.append(max(depths[row][:count]))
-    return np.stack(logits_BC), np.array(depth_B)
+        trace = replace(run(pack), rows_B=pack.rows_B)
+        if pack.is_part and joiner.ends(trace.logits_BC):
+            ended = row
+        found.append(trace)
+    windows = Trace.together(found)
+    return joiner.joined(windows, windows.rows_B)

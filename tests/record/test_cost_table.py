@@ -7,10 +7,10 @@ import pytest
 import torch
 from models import ragged, tiny
 
-from eat_lightning.infer.cost_table import Clock, CostTable, measured_table, table_of
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.new.checks import Examples
+from eat_lightning.record.cost_table import Clock, CostTable, measured_table, table_of
 
 TABLE = CostTable([10, 20], [[1.0, 2.0], [3.0, 5.0]], [2.5, 4.0], True, 0.0)
 

@@ -1,4 +1,5 @@
-"""Recorded passes over the calibration part: one for each reduction, made at its first use.
+"""The run that a certificate is for, or an export of it, and what it makes of the calibration part
+at any candidate: a pass for each reduction, and replays.
 
 Shapes: B examples of the part.
 """
@@ -8,36 +9,43 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
 from eat_lightning.deploy.certify.plan import Prepared
 from eat_lightning.infer.backend import Backend
 from eat_lightning.infer.onnx_backend import Export
-from eat_lightning.infer.recorded import Outcome, Recorded
-from eat_lightning.infer.recorded_texts import RecordedTexts, flops_of, static_flops_of
 from eat_lightning.infer.stricter_exits import StricterExits
-from eat_lightning.infer.text_windows import TextWindows
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.long_texts import CUT, LongTexts
 from eat_lightning.measure.settings import Setting
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.trace import Trace
+from eat_lightning.record.flops import counted, static_flops_of
+from eat_lightning.record.record import Record
+from eat_lightning.record.windows import TextWindows
 from eat_lightning.runs.open import open_run
 
 NEVER = {"_target_": "eat_lightning.methods.exit.never.Never"}
 
 
 @dataclass
-class Passes:
-    """torch_backend: the run in torch, at full depth. export: what is run in its place; the run's
-    encoder then tells what a layer costs, and answers nothing. long: with windows a text counts
-    once, however many it has."""
+class CertifySubject:
+    """The run or the export that a certificate is for.
+
+    Args:
+        torch_backend: the run in torch, at full depth.
+        export: what is run in its place; the run's encoder then says what a layer costs, and
+            answers nothing.
+        split: the calibration part.
+        batch: examples at once.
+        long: with windows a text counts once, however many it has.
+        records: by reduction; each is made at its first use.
+    """
 
     torch_backend: TorchBackend
     export: Export | None
     split: Any
     batch: int
     long: LongTexts = CUT
-    made: dict[str, Recorded] = field(default_factory=dict)
+    records: dict[str, Record] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         answers = self.torch_backend if self.export is None else self.export
@@ -45,7 +53,7 @@ class Passes:
         self.texts = TextWindows.of(self.split, answers.reader, answers.kind, answers.labels)
 
     @classmethod
-    def of(cls, prepared: Prepared, split: Any) -> Passes:
+    def of(cls, prepared: Prepared, split: Any) -> CertifySubject:
         plan, export = prepared.plan, prepared.export
         policies = () if export else prepared.chains[0][0].policies
         backend = open_run(
@@ -66,28 +74,21 @@ class Passes:
         exits = StricterExits(self.export.layers, rule, candidate.policies)
         return self.export.with_exits(exits)
 
-    def outcome(self, candidate: Setting) -> Outcome:
-        return self.recorded(candidate).under(candidate.exit)
-
-    def recorded(self, candidate: Setting) -> RecordedTexts:
+    def record(self, candidate: Setting) -> Record:
         key = str(candidate.specs["reduction"])
-        if key not in self.made:
+        if key not in self.records:
             backend = self.backend(candidate)
             title = f"{backend.name}: certificate"
-            self.made[key] = backend.record(self.texts.windows, self.batch, title)
-        return self.texts.recorded(self.made[key])
+            self.records[key] = backend.record(self.texts, self.batch, title)
+        return self.records[key]
 
-    def answers_B(self, candidate: Setting, full: Setting) -> np.ndarray:
-        """The answers by number, see `AnswerKind.numbered`. full: what they are compared with."""
-        kind, full_BC = self.torch_backend.kind, self.outcome(full).logits_BC
-        return kind.numbered(self.outcome(candidate).logits_BC, full_BC)
-
-    def flops_B(self, candidate: Setting) -> np.ndarray:
-        return flops_of(self.backbone(candidate), candidate.exit, self.outcome(candidate))
+    def trace(self, candidate: Setting) -> Trace:
+        """What a candidate makes of the part, with the FLOPs of each example."""
+        return counted(self.backbone(candidate), self.record(candidate), candidate.exit)
 
     def whole_flops(self, candidate: Setting) -> float:
         """Mean FLOPs without exits, reduction, or an end before the last window."""
-        return float(static_flops_of(self.backbone(candidate), self.recorded(candidate)).mean())
+        return float(static_flops_of(self.backbone(candidate), self.record(candidate)).mean())
 
     def identity(self, candidate: Setting) -> dict[str, Any]:
         windows = {"windows": self.long.described(self.torch_backend.max_length)}

@@ -10,9 +10,9 @@ import torch
 from models import method, ragged, tiny
 
 from eat_lightning.answer_kind import kind_of
-from eat_lightning.infer.record import record, score
-from eat_lightning.infer.recorded import Recorded
 from eat_lightning.new.checks import Examples
+from eat_lightning.record.passes import record, score
+from eat_lightning.record.record import Record
 
 LAYERS = [2, 3, 4]
 
@@ -25,10 +25,10 @@ def split() -> Examples:
 def test_shares_of_depths_and_reasons(split: Examples):
     """All else of a replay is compared with the live run in tests/model/test_pairs.py."""
     encoder = tiny("dense", "norm_topk", "confidence", head={"layers": LAYERS})
-    outcome = record(encoder, split, batch_size=8).under()
+    outcome = record(encoder, split, batch_size=8).replay()
     with torch.inference_mode():
         trace = encoder(split.batch(np.arange(len(split))))
-    assert outcome.retention_B == pytest.approx(trace.retention_B.numpy())
+    assert outcome.retention_B == pytest.approx(trace.retention_B)
     assert len(outcome.exit_shares) > 1
     named = trace.reasons
     assert outcome.exit_reasons == {name: named.count(name) / len(named) for name in {*named}}
@@ -36,40 +36,41 @@ def test_shares_of_depths_and_reasons(split: Examples):
 
 def test_records_of_some_examples_are_those_of_a_pass_over_them(split: Examples):
     encoder = tiny("dense", "norm_topk", "confidence", head={"layers": LAYERS})
-    whole = replace(record(encoder, split, batch_size=8), group_B=np.arange(len(split)) // 2)
+    whole = replace(record(encoder, split, batch_size=8), cluster_B=np.arange(len(split)) // 2)
     mask_B = np.arange(len(split)) % 3 == 1
     for rows in (mask_B, np.flatnonzero(mask_B)):
         part = whole.take(rows)
-        assert part.under().depth_B.tolist() == whole.under().depth_B[mask_B].tolist()
-        assert part.group_B is not None
-        assert part.group_B.tolist() == (np.flatnonzero(mask_B) // 2).tolist()
+        assert part.replay().depth_B.tolist() == whole.replay().depth_B[mask_B].tolist()
+        assert part.cluster_B is not None
+        assert part.cluster_B.tolist() == (np.flatnonzero(mask_B) // 2).tolist()
         assert part.batch is not None
         assert part.batch(np.array([1])).lengths_B.tolist() == [5]
 
 
 def test_token_layers_by_hand(split: Examples):
     encoder = tiny("dense", "norm_topk", head={"layers": LAYERS})
-    outcome = record(encoder, Examples(ragged((11,)))).under(method("exit", "never"))
+    recorded = record(encoder, Examples(ragged((11,))))
+    outcome = recorded.replay(method("exit", "never"))
     # 0.4 of 10 others leave after layer 2, 0.4 of 6 after layer 4: floor(2.4) = 2.
     assert outcome.tokens_LB[:, 0].tolist() == [11, 11, 7, 7, 5, 5]
     assert outcome.retention_B.tolist() == [5 / 11]
-    assert outcome.token_layers_B.tolist() == [46 / 66]
+    assert recorded.token_layers_B(outcome).tolist() == [46 / 66]
 
 
 def test_what_is_kept_is_read_back(split: Examples, tmp_path: Path):
     encoder, path = tiny("dense", "norm_topk", "confidence"), tmp_path / "examples.parquet"
-    recorded = replace(record(encoder, split), group_B=np.arange(len(split)) // 2)
+    recorded = replace(record(encoder, split), cluster_B=np.arange(len(split)) // 2)
     recorded.to_parquet(path)
     names = {"label", "length", "tokens_3", "tokens_5", "logits_3", "logits_4", "logits_6", "group"}
     assert {*pq.read_table(path).column_names} == names
-    again = Recorded.read(path)
+    again = Record.read(path)
     assert again.faults() == []
     for one, other in zip(again.guesses.values(), recorded.guesses.values(), strict=True):
         assert (one == other).all()
-    for name in ("labels", "lengths", "tokens_LB", "group_B"):
+    for name in ("labels", "lengths", "tokens_LB", "cluster_B"):
         assert (getattr(again, name) == getattr(recorded, name)).all()
     assert again.tokens_LB.dtype == again.labels.dtype == np.int64  # products must not overflow
-    assert again.under(encoder.exit).depth_B.tolist() == recorded.under().depth_B.tolist()
+    assert again.replay(encoder.exit).depth_B.tolist() == recorded.replay().depth_B.tolist()
 
 
 def test_where_examples_come_from_is_kept(split: Examples, tmp_path: Path):
@@ -77,7 +78,7 @@ def test_where_examples_come_from_is_kept(split: Examples, tmp_path: Path):
     known.origins = ["b", "a", "b"]  # type: ignore[attr-defined]
     for each, said in ((known, ["b", "a", "b"]), (split, None)):
         record(tiny(), each).to_parquet(tmp_path / "examples.parquet")
-        assert Recorded.read(tmp_path / "examples.parquet").origins == said
+        assert Record.read(tmp_path / "examples.parquet").origins == said
 
 
 class Task:

@@ -1,0 +1,35 @@
+"""FLOPs of recorded examples, under a rule and with everything off.
+
+Shapes: B examples (of a record of texts: texts).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from eat_lightning.model.contracts import ExitRule
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.flops import flops, static_flops
+from eat_lightning.model.trace import Trace
+from eat_lightning.record.record import Record
+
+
+def counted(encoder: AdaptiveEncoder, record: Record, exit: ExitRule) -> Trace:
+    """Replay an exit rule on what `encoder` said, with the FLOPs of each example; of a text, of all
+    windows that count."""
+    trace = record.replay(exit)
+    if trace.parts is None:
+        spent_B = flops(encoder, exit, record.tokens_LB, trace.depth_B, record.lengths)
+        return replace(trace, flops_B=spent_B)
+    rows_W, depth_W = trace.parts.rows_B, trace.parts.depth_B
+    assert record.group_B is not None
+    tokens_LW, lengths_W = record.tokens_LB[:, rows_W], record.lengths[rows_W]
+    spent_W = flops(encoder, exit, tokens_LW, depth_W, lengths_W)
+    return replace(trace, flops_B=np.bincount(record.group_B[rows_W], spent_W))
+
+
+def static_flops_of(encoder: AdaptiveEncoder, record: Record) -> np.ndarray:
+    """Count the FLOPs of each example without exits or reduction (B); of a text, of all windows."""
+    return record.sums(static_flops(encoder, record.lengths))

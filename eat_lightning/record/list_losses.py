@@ -1,0 +1,43 @@
+"""What a replay of lists loses of the best, and what it costs.
+
+Shapes: B candidates of all lists, Q lists, K places.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+from eat_lightning.model.trace import Trace
+from eat_lightning.record.list_schedule import ranks
+from eat_lightning.record.record import Record
+
+
+def lost_Q(record: Record, trace: Trace) -> Float[np.ndarray, " q"]:
+    """The share of the best of each list, by the labels, that are not among those returned."""
+    assert record.group_B is not None
+    assert record.keep is not None
+    missed_B = record.wanted_B & (ranks(trace, record.group_B) >= record.keep)
+    return np.bincount(record.group_B, missed_B) / record.keep
+
+
+def swapped_Q(record: Record, trace: Trace) -> Float[np.ndarray, " q"]:
+    """The share of the pairs of each list's returned candidates that the labels order otherwise:
+    (1 - Kendall's tau) / 2. All lists return as many."""
+    list_B = record.group_B
+    assert list_B is not None
+    place_B = ranks(trace, list_B)
+    returned = np.flatnonzero(place_B < record.keep)
+    in_order = np.lexsort((place_B[returned], list_B[returned]))
+    num_lists = int(list_B[-1]) + 1
+    label_QK = record.labels[returned[in_order]].reshape(num_lists, -1)
+    before, behind = np.triu_indices(label_QK.shape[1], k=1)
+    if not len(before):
+        return np.zeros(num_lists)
+    return (label_QK[:, before] < label_QK[:, behind]).mean(1)
+
+
+def layers_share(record: Record, trace: Trace) -> float:
+    """Tokens times layers that were run, as a share of all."""
+    lengths, layers = record.lengths, len(record.tokens_LB)
+    return float((trace.depth_B * lengths).sum() / (layers * lengths.sum()))

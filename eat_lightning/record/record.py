@@ -1,0 +1,368 @@
+"""The record of a pass: what every head said of every row, and its replay under any rule.
+
+Arrays alone, and a parquet file of them: torch is imported where a rule is replayed.
+
+Shapes: B rows, L layers, C classes, S signals, E exits so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eat_lightning.answer_kind import MULTI, SINGLE, AnswerKind, kind_of
+from eat_lightning.errors import ConfigError
+from eat_lightning.long_texts import Joiner, LongTexts
+from eat_lightning.model.trace import Trace, run_tokens
+from eat_lightning.record import columns
+from eat_lightning.record.list_schedule import ListSchedule, places
+from eat_lightning.validation import raise_faults
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from eat_lightning.model.contracts import ExitRule, Policy
+    from eat_lightning.model.packed import Batch
+
+MOST_ROWS = 10_000_000  # of a file that is read
+MOST_TOKENS = 1 << 20  # of a window, in a file that is read
+
+
+@dataclass
+class Record:
+    """Every head's logits for every row (divided by its temperature), and the tokens entering each
+    layer when nobody leaves.
+
+    A row is an example, unless rows belong to groups: the windows of a text, which `join` makes one
+    answer of, or the candidates of a list, which are ordered. All but the first five fields are
+    None or empty where they are not known.
+
+    Args:
+        labels: of each row; of a list to be ordered as another model does, that model's scores.
+        lengths: tokens of each row.
+        guesses: logits by layer, B x C.
+        exit, policies: those that the encoder had.
+        difficulty, origins: of each row; where it comes from.
+        signals: what the exit rule observed, B x S by layer.
+        batch: the tokens of some rows, for which policies ask.
+        cluster_B: equal numbers for examples that were not drawn independently, such as pairs of
+            one premise; statistics draw whole clusters. A file has it as `group`.
+        data: the hash of the examples.
+        kind: of the answers; None: by the shapes of labels and logits.
+        group_B: the number of each row's text or list, ascending from 0; None: there are none.
+        join: makes one answer of a text's windows; None: groups are lists.
+        keep: candidates that are returned of a list.
+    """
+
+    labels: np.ndarray
+    lengths: np.ndarray
+    guesses: dict[int, np.ndarray]
+    tokens_LB: np.ndarray
+    exit: ExitRule
+    difficulty: np.ndarray | None = None
+    origins: list[str] | None = None
+    policies: Sequence[Policy] = ()
+    signals: dict[int, np.ndarray] = field(default_factory=dict)
+    batch: Callable[[np.ndarray], Batch] | None = None
+    cluster_B: np.ndarray | None = None
+    data: str = ""
+    kind: AnswerKind = None  # type: ignore[assignment]  # set below
+    group_B: np.ndarray | None = None
+    join: Joiner | None = None
+    keep: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        split: Any,
+        guesses: dict[int, np.ndarray],
+        tokens_LB: np.ndarray,
+        exit: ExitRule,
+        **known: Any,
+    ) -> Record:
+        """Record the guesses of a split's examples. known: further fields."""
+        known |= {name: getattr(split, name) for name in ("difficulty", "origins", "batch")}
+        data = "" if split.source is None else split.source.digest[:16]
+        return cls(split.labels, split.lengths, guesses, tokens_LB, exit, data=data, **known)
+
+    def __post_init__(self) -> None:
+        if self.kind is None:
+            several = {"problem_type": MULTI} if self.labels.ndim == 2 else {}
+            shape = next((guess.shape for guess in self.guesses.values()), ())
+            self.kind = kind_of(several, max(1, shape[1]) if len(shape) == 2 else 2)
+
+    def __len__(self) -> int:
+        """Answers: one for each text, or for each row."""
+        return len(self.firsts)
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.labels)
+
+    @property
+    def firsts(self) -> np.ndarray:
+        """The first row of each answer."""
+        if self.join is None or self.group_B is None:
+            return np.arange(self.num_rows)
+        return np.flatnonzero(np.diff(self.group_B, prepend=-1))
+
+    @property
+    def targets(self) -> np.ndarray:
+        """The label of each answer."""
+        return self.labels[self.firsts]
+
+    @property
+    def rows(self) -> Record:
+        """The same rows, each an example of its own."""
+        return replace(self, group_B=None, join=None, keep=None)
+
+    @property
+    def num_classes(self) -> int:
+        """Width of the heads' logits: 1 for a score, 2 for one with its predicted error."""
+        return next(iter(self.guesses.values())).shape[1]
+
+    @cached_property
+    def wanted_B(self) -> np.ndarray:
+        """True for the best of each list by the labels, as many as are returned."""
+        assert self.group_B is not None
+        return places(-self.labels, self.group_B) < (self.keep or 0)
+
+    @property
+    def in_margins(self) -> bool:
+        """True where every label is class 0 and every first logit is 0."""
+        firsts = [guess_BC[:, 0] for guess_BC in self.guesses.values()]
+        return self.kind.problem_type == SINGLE and not any(x.any() for x in [self.labels, *firsts])
+
+    def sums(self, x_B: np.ndarray) -> np.ndarray:
+        """Sum over the rows of each answer, which the last axis holds."""
+        return x_B if self.join is None else np.add.reduceat(x_B, self.firsts, axis=-1)
+
+    def token_layers_B(self, trace: Trace) -> np.ndarray:
+        """Tokens summed over the executed layers / (first tokens x num_layers), of each answer of a
+        replay."""
+        first_B = self.sums(self.tokens_LB[0])
+        return trace.tokens_LB.sum(0) / (first_B * len(self.tokens_LB))
+
+    def replay(self, rule: ExitRule | ListSchedule | None = None) -> Trace:
+        """Replay an exit rule (None: the encoder's own) with the policies, or a schedule of lists.
+
+        What happens to an example depends on no other one, but for a candidate on its list, so who
+        leaves where follows from the record.
+        """
+        if isinstance(rule, ListSchedule):
+            assert self.group_B is not None
+            return rule.replay(self.guesses, self.tokens_LB, self.group_B)
+        trace = self._left_by(self.exit if rule is None else rule)
+        if self.join is None or self.group_B is None:
+            return trace
+        return self.join.joined(trace, self.group_B)
+
+    def _left_by(self, exit: ExitRule) -> Trace:
+        """What happens to each row under an exit rule."""
+        import torch
+
+        from eat_lightning.model.policy import joined
+        from eat_lightning.model.recorder import TraceRecorder
+
+        last = len(self.tokens_LB)
+        recorder = TraceRecorder(last, self.num_rows, exit)
+        recorder.guesses = {k: torch.from_numpy(guess_BC) for k, guess_BC in self.guesses.items()}
+        recorder.signals = {k: torch.from_numpy(s_BS) for k, s_BS in self.signals.items()}
+        policies, inputs = self._policies()
+        recorder.state.request(joined(policy.requests(inputs, None) for policy in policies))
+        for layer in sorted({*exit.layers} - {last}):
+            if not len(recorder.here_B):
+                break
+            looked = [k for k in exit.layers if k <= layer]
+            stack_EBC = recorder.stack(looked)
+            reason_B = recorder.decided(looked, stack_EBC)
+            if policies:
+                reason_B = recorder.review(policies, reason_B, stack_EBC, inputs)
+            recorder.leave(layer, reason_B)
+        recorder.leave(last, recorder.at_end())
+        trace = recorder.end().numpy(guesses=False)
+        return replace(trace, tokens_LB=run_tokens(self.tokens_LB, trace.depth_B))
+
+    def _policies(self) -> tuple[Sequence[Policy], Any]:
+        """The policies, and what they read of the rows."""
+        from eat_lightning.model.policy import KnownFields
+        from eat_lightning.record.full_depth import FullDepthIfFound
+
+        policies, inputs = [*self.policies], None
+        if policies:
+            assert self.batch is not None
+            inputs = self.batch(np.arange(self.num_rows))
+        if self.join is not None and self.group_B is not None:
+            is_part_B = np.bincount(self.group_B)[self.group_B] > 1
+            policies += [FullDepthIfFound(self.join, is_part_B)] if is_part_B.any() else []
+            inputs = inputs or KnownFields([{}] * self.num_rows)
+        return policies, inputs
+
+    @classmethod
+    def concat(cls, parts: Sequence[Record]) -> Record:
+        """Passes of one encoder over several splits, one behind the other, without policies."""
+
+        def by_layer(found: list[dict[int, np.ndarray]]) -> dict[int, np.ndarray]:
+            return {layer: np.concatenate([x[layer] for x in found]) for layer in found[0]}
+
+        return cls(
+            np.concatenate([part.labels for part in parts]),
+            np.concatenate([part.lengths for part in parts]),
+            by_layer([part.guesses for part in parts]),
+            np.concatenate([part.tokens_LB for part in parts], axis=1),
+            parts[0].exit,
+            signals=by_layer([part.signals for part in parts]),
+            kind=parts[0].kind,
+        )
+
+    def take(self, rows: np.ndarray) -> Record:
+        """Records of some rows, of whole groups. rows: their places in the order wanted, or a
+        mask."""
+        at_B, batch = np.arange(self.num_rows)[rows], self.batch
+
+        def taken(values: np.ndarray | None) -> np.ndarray | None:
+            return None if values is None else values[at_B]
+
+        groups = taken(self.group_B)
+        return replace(
+            self,
+            labels=self.labels[at_B],
+            lengths=self.lengths[at_B],
+            guesses={layer: guess_BC[at_B] for layer, guess_BC in self.guesses.items()},
+            tokens_LB=self.tokens_LB[:, at_B],
+            signals={layer: signal_BS[at_B] for layer, signal_BS in self.signals.items()},
+            difficulty=taken(self.difficulty),
+            origins=None if self.origins is None else [self.origins[i] for i in at_B],
+            cluster_B=taken(self.cluster_B),
+            batch=None if batch is None else lambda some: batch(at_B[some]),
+            group_B=None if groups is None else np.unique(groups, return_inverse=True)[1],
+        )
+
+    def to_parquet(self, path: Path) -> None:
+        """A line for each row: label, length, every exit's logits (fp32) and the tokens entering
+        each layer that gets fewer than the one before, if all were run; difficulty, source, group
+        and the number of its text or list where they are known.
+
+        What a rule makes of them is not kept: `replay` finds it. Where every label and its logits
+        are 0, as in kept examples, the others are `margins_K`.
+        """
+        name, first = ("margins", 1) if self.in_margins else ("logits", 0)
+        known = {
+            "difficulty": self.difficulty,
+            "source": self.origins,
+            "group": self.cluster_B,
+            "list" if self.join is None else "text": self.group_B,
+        }
+        found = {
+            **{"label": columns.small(self.labels), "length": columns.small(self.lengths)},
+            **columns.fewer_tokens(self.lengths, self.tokens_LB),
+            **{f"{name}_{k}": fp32(x_BC[:, first:]) for k, x_BC in self.guesses.items()},
+            **{f"signals_{k}": fp32(signal_BS) for k, signal_BS in self.signals.items()},
+            **{name: values for name, values in known.items() if values is not None},
+        }
+        about = {}
+        if spec := self.kind.spec():
+            about["answers"] = spec | {"num_labels": self.kind.num_labels}
+        if self.join is not None:
+            about["join"] = asdict(self.join.long) | {"labels": [*self.join.labels]}
+        if self.keep is not None:
+            about["lists"] = {"keep": self.keep}
+        columns.write(path, found, about)
+
+    @classmethod
+    def read(cls, path: Path) -> Record:
+        """Read the file that `to_parquet` wrote, with a rule under which nobody leaves. Raises
+        ConfigError where the file is damaged or of an older version."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        from eat_lightning.errors import one_line
+
+        try:
+            file = pq.ParquetFile(path)
+            if (rows := file.metadata.num_rows) > MOST_ROWS:
+                raise ValueError(f"{rows} examples, and at most {MOST_ROWS} are read")
+            made = cls.of_table(file.read())
+            raise_faults(made.faults())
+            return made
+        except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
+            reason = one_line(str(error).strip("'\"")) or type(error).__name__
+            raise ConfigError(
+                f"{path}: no examples of this version ({reason}); measure the run again"
+            ) from None
+
+    @classmethod
+    def of_table(cls, table: pa.Table) -> Record:
+        """Make it of the columns that `to_parquet` writes, whether they fit each other or not."""
+        from eat_lightning.methods.exit.never import Never
+
+        guesses = columns.by_layer(table, "logits_")
+        for layer, margins_BC in columns.by_layer(table, "margins_").items():  # over the 0s
+            guesses[layer] = np.pad(margins_BC, ((0, 0), (1, 0)))
+        made = cls(
+            columns.wide(columns.array(table["label"])),
+            columns.wide(columns.array(table["length"])),
+            guesses,
+            columns.tokens_of(table, max(guesses)),
+            Never(),
+            difficulty=columns.known(table, "difficulty"),
+            origins=table["source"].to_pylist() if "source" in table.column_names else None,
+            signals=columns.by_layer(table, "signals_"),
+            cluster_B=columns.known(table, "group"),
+            kind=kept_kind(table),  # type: ignore[arg-type]
+        )
+        return replace(made, **kept_groups(table, made.kind))
+
+    def faults(self) -> list[str]:
+        """Columns that do not fit each other, as a file may hold them."""
+        last, tokens_LB = len(self.tokens_LB), self.tokens_LB
+        faults = [] if last in self.guesses else [f"no logits of the last layer, {last}"]
+        sizes = {g.shape for g in self.guesses.values()}
+        kinds = {tokens_LB.dtype.kind, self.lengths.dtype.kind}
+        if len(sizes) > 1 or any(len(size) != 2 for size in sizes):
+            faults.append(f"logits of sizes {sorted(sizes)}")
+        if not kinds <= {"i", "u"} or self.labels.dtype.kind not in "iuf":
+            faults.append("labels, lengths and tokens must be numbers")
+        elif (tokens_LB < 1).any() or (tokens_LB > tokens_LB[:1]).any():
+            faults.append("tokens must lie between 1 and the length")
+        if self.group_B is not None and not {*np.diff(self.group_B, prepend=-1)} <= {0, 1}:
+            faults.append("texts or lists must be numbered from 0, in their order")
+        if self.join is not None:
+            faults += self.join.long.faults(self.kind, self.join.labels, MOST_TOKENS)
+        return faults
+
+
+def fp32(x: np.ndarray) -> np.ndarray:
+    return x.astype(np.float32)
+
+
+def kept_kind(table: pa.Table) -> AnswerKind | None:
+    """The kind of answers that a table says it holds; None where it says nothing."""
+    about = columns.fact(table, "answers")
+    if about is None:
+        return None
+    num_labels = about.get("num_labels")
+    if not isinstance(num_labels, int) or num_labels < 1:
+        raise ValueError(f"answers.num_labels must be 1 or more, got {num_labels!r:.60}")
+    return kind_of(about, num_labels)
+
+
+def kept_groups(table: pa.Table, kind: AnswerKind) -> dict[str, Any]:
+    """The fields of a record that say which rows of a table are one text or one list."""
+    text_B, list_B = (columns.known(table, name) for name in ("text", "list"))
+    if text_B is not None:
+        about = columns.fact(table, "join") or {}
+        labels = about.pop("labels")
+        return {
+            "group_B": columns.wide(text_B),
+            "join": Joiner(LongTexts(**about), kind, labels),
+        }
+    if list_B is None:
+        return {}
+    keep = (columns.fact(table, "lists") or {}).get("keep")
+    return {"group_B": columns.wide(list_B), "keep": keep}

@@ -1,0 +1,42 @@
+"""The commands of the package, called in this process as a person calls them."""
+
+import io
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from finished import called
+from golden import reading
+
+HOMES = {
+    name: f"eat_lightning.deploy.{name}" for name in ("adapt", "certify", "predict", "score")
+} | {name: f"eat_lightning.{name}" for name in ("export", "measure", "train")}
+UNTIMED = ("timing.enabled=false",)
+
+
+def command(name: str, *words: str, lines: Sequence[str] = ()) -> tuple[int, str]:
+    """The status and the standard output of `eat <name> <words>`, which reads `lines`."""
+    printed = io.StringIO()
+    with tempfile.TemporaryFile("w+") as given, pytest.MonkeyPatch.context() as patch:
+        given.write("".join(f"{line}\n" for line in lines))
+        given.flush()
+        os.lseek(given.fileno(), 0, os.SEEK_SET)
+        patch.setattr(sys, "stdin", given)
+        with redirect_stdout(printed), redirect_stderr(io.StringIO()) as said:
+            status = called(import_module(f"{HOMES[name]}.__main__").main, *words)
+    assert status == 0 or name == "predict", f"{name} {' '.join(words)}\n{said.getvalue()}"
+    return status, printed.getvalue()
+
+
+def predicted(folder: Path, lines: Sequence[str], *words: str) -> dict[str, Any]:
+    """Answers to lines; one at least must have one."""
+    _, printed = command("predict", f"run={folder}", "threads=1", *words, lines=lines)
+    found = reading.lines_of(printed)
+    assert len(found) == len(lines)
+    return reading.answers(found)
