@@ -86,27 +86,27 @@ def beside() -> str:
         (
             "int8 alone",
             "an inference engine",
-            "nothing by itself",
+            "nothing",
             f"{engine:.1f} times as fast as transformers",
         ),
         (
             "a student of half the layers",
             "a training run",
             "nothing",
-            f"{student.value:.1f} times as fast as all layers; exits that are no slower are "
-            f"level in accuracy: {exits.text(sign='+', unit=' points')}",
+            f"{student.value:.1f} times as fast as all layers; exits that are no slower: "
+            f"{exits.text(sign='+', unit=' points of accuracy')}",
         ),
         (
             "a cascade",
             "a second, smaller classifier",
-            "nothing by itself",
+            "nothing",
             f"for 99 % of the answers, {cascade['share']:.2f} of the FLOPs; exits need "
             f"{alone['share']:.2f}",
         ),
         (
             "`eat adapt`",
             "unlabelled texts",
-            "at most 1 % of answers change, with 95 % confidence",
+            "at most 1 % of answers change (95 % confidence)",
             f"{whole:.1f} times as fast as transformers",
         ),
     )
