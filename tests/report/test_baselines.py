@@ -8,8 +8,9 @@ import pytest
 from frontiers import eat_run, static_run
 from studies import EAT, keep, make_recorded, make_row
 
-from eat_lightning.measure.gain import Answers, Judged, mean_gains
-from eat_lightning.report.baselines import Entry
+from eat_lightning.measure.gain import Judged, mean_gains
+from eat_lightning.model.trace import Trace
+from eat_lightning.report.baselines import Entry, with_flops
 from eat_lightning.report.speed import batch_ms, faster, single_ms, sorted_ms
 from eat_lightning.report.study import open_study
 
@@ -84,10 +85,31 @@ def run(folder: Path, seed: int, gain: float) -> None:
     keep(folder / f"eat{seed}", rows, make_recorded([at_4, at_6], [4, 6]))
 
 
+def said(right_B: np.ndarray, flops_B: np.ndarray) -> Trace:
+    """Answers of which these are right, where every label is 1."""
+    right_B = right_B.astype(bool)
+    return Trace(np.stack([~right_B, right_B], 1).astype(float), np.zeros(4), flops_B=flops_B)
+
+
+def test_a_fixed_depth_without_layers_has_flops(tmp_path: Path):
+    """Of an exit at the embedding no token enters a layer, and only the head costs."""
+    fields: dict[str, Any] = {
+        "exit": {"kind": "fixed", "layer": 0},
+        "baseline": "fixed depth",
+        "flops": 7.0,
+    }
+    row = make_row(
+        num_examples=4, depth=0.0, exit_shares={"0": 1.0}, examples="e.parquet", **fields
+    )
+    keep(tmp_path / "r", [row], make_recorded([[1, 1, 0, 0], [1, 1, 1, 1]], [0, 6]))
+    (measured,) = open_study([str(tmp_path / "r")]).measured
+    assert with_flops(measured).flops_B.tolist() == [7.0] * 4
+
+
 def by_hand(seed: int) -> Judged:
     at_4, at_6 = map(np.array, SEEDS[seed])
-    fixed = [Answers(at_4, np.full(4, 40.0)), Answers(at_6, np.full(4, 60.0))]
-    rule = Answers(at_4 | at_6, np.where(at_4, 40.0, 60.0))
+    fixed = [said(at_4, np.full(4, 40.0)), said(at_6, np.full(4, 60.0))]
+    rule = said(at_4 | at_6, np.where(at_4, 40.0, 60.0))
     return Judged([rule], fixed, np.ones(4, np.int64))
 
 
