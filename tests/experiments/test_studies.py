@@ -21,11 +21,9 @@ from experiments.study import HERE, StudyFolder, studies
 
 ROOT = HERE.parent
 STUDIES = {study.name: study for study in studies()}
-FEWEST = 12  # until all have moved into their folders
 LINK = re.compile(r"\]\(([^)\s]+)\)|(?:href|src|srcset)=\"([^\"]+)\"")
 ALLOWED = {"page.md", "claim.py", "run.yaml", "run.py", "results", "__init__.py"}
 every_study = pytest.mark.parametrize("study", STUDIES.values(), ids=lambda study: study.name)
-all_moved = pytest.mark.skipif(len(STUDIES) < FEWEST, reason="studies are still being moved")
 watched: set[Path] | None = None  # what is opened while a claim is made
 
 
@@ -149,7 +147,6 @@ def test_records_hold_no_text(study: StudyFolder):
     assert {path.name: found for path in kept(study, ".parquet") if (found := texts(path))} == {}
 
 
-@all_moved
 def test_experiments_are_studies_and_the_list_has_them_all():
     folders = {path.parent.name for path in HERE.glob("*/*") if "__pycache__" not in path.parts}
     listed = re.findall(
@@ -159,7 +156,6 @@ def test_experiments_are_studies_and_the_list_has_them_all():
     assert len(STUDIES) <= 15
 
 
-@all_moved
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "experiments/README.md"])
 def test_links_of_the_front_pages_lead_somewhere(name: str):
     assert missing_links(ROOT / name) == []
