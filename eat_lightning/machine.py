@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+MACHINE = "machine"  # its key among what a certificate holds for
 # Those that engines choose kernels by, so that int8 and bf16 answers may differ without them.
 INSTRUCTIONS = (
     *("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16"),
@@ -42,9 +43,9 @@ def machine() -> dict[str, Any]:
 
 def difference(there: dict[str, Any], here: dict[str, Any]) -> str:
     """In words, how a certificate's machine differs from this one; "" where it does not."""
-    if there == here:
-        return ""
     lost = [name for name in there.get("instructions", []) if name not in here["instructions"]]
+    if there.get("processor") == here["processor"] and not lost:
+        return ""
     without = f", without {', '.join(lost)}" if lost else ""
     return (
         f"it was certified on {there.get('processor')}, and {here['processor']} runs here{without}"

@@ -23,14 +23,14 @@ from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.infer.sessions import ENGINES
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.long_texts import REFUSE, LongTexts
-from eat_lightning.machine import machine
+from eat_lightning.machine import MACHINE, machine
 from eat_lightning.methods.attention.dense import Dense
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.none import Keep
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import JUDGES
 from eat_lightning.model.specification import Specification, build
-from eat_lightning.record.certificate import MACHINE, Certificate
+from eat_lightning.record.certificate import Certificate
 from eat_lightning.runs.open import open_export
 from eat_lightning.weights.checkpoint import depth_of, load_pretrained
 from eat_lightning.weights.exits import EXITS, exits_beside, load_exits
@@ -141,8 +141,10 @@ def digests(folder: Path, engine: str) -> dict[str, str]:
         found["exits"] = sha256_of([folder / EXITS / name for name in (SAFE, "config.json")])
     if engine != "torch":
         found["graphs"] = Export(folder / GRAPHS).digest
-    if (folder / SMALL / ADAPTED).is_file():
-        found["small model"] = sha256_of([folder / SMALL / ADAPTED])  # which names its files'
+    if (small := folder / SMALL / ADAPTED).is_file():
+        engine = AboutAdapted.read(small.parent).engine
+        found["small model"] = sha256_of([small])
+        found |= {f"small {name}": one for name, one in digests(small.parent, engine).items()}
     return found
 
 

@@ -26,7 +26,7 @@ from pydantic.dataclasses import dataclass
 
 from eat_lightning.errors import ConfigError, Faults, one_line
 from eat_lightning.files import write_json
-from eat_lightning.machine import difference, machine
+from eat_lightning.machine import MACHINE, difference, machine
 from eat_lightning.model.contracts import Policy
 from eat_lightning.model.policies import build_policies
 from eat_lightning.model.specification import MODEL_SLOTS, Specification
@@ -36,7 +36,6 @@ from eat_lightning.weights.precision import FORMS, PLAIN
 from eat_lightning.weights.untrusted import json_of
 
 FOLDER = "certificates"
-MACHINE = "machine"  # the key of `holds_for` that a line is said about where it differs
 TORCH = "torch"
 WITHOUT: dict[str, Any] = {  # of certificates that lack a key
     "policy": [],
@@ -162,7 +161,8 @@ class Certificate:
         no error: a line on standard error says what differs."""
         if differs := differences(self.holds_for, here):
             raise ConfigError(f"certificate={self.name} holds for another {differs}")
-        self.tell_machine()
+        if MACHINE in here:
+            self.tell_machine()
 
     def tell_machine(self) -> None:
         """Say, in a line on standard error, that another processor runs here, if one does."""

@@ -12,6 +12,7 @@ from eat_lightning.record.certificate import FOLDER, Certificate
 from eat_lightning.report.cells import percent_text
 from eat_lightning.report.intervals import Interval, mean_interval, wilson
 from eat_lightning.report.study import Measured, Study
+from eat_lightning.runs.identity import certificate_of
 
 
 def setting_of(measured: Measured) -> str:
@@ -46,7 +47,7 @@ def held_by(study: Study, measured: Sequence[Measured]) -> list[Held]:
     for run in study.runs:
         here = [m for m in measured if m.folder == run.folder and m.outcome is not None]
         for path in sorted((run.folder / FOLDER).glob("*.json")):
-            held = Certificate.read(run, path.stem)
+            held = certificate_of(run, path.stem)
             rows = [
                 m
                 for m in here

@@ -20,7 +20,6 @@ import torch
 from eat_lightning.engines.adapted import AdaptedHome
 from eat_lightning.engines.reranker import AboutLists
 from eat_lightning.errors import reported
-from eat_lightning.machine import processor
 from eat_lightning.measure.lists import ROWS, ListRow
 from eat_lightning.report import result
 from eat_lightning.report.intervals import Interval
@@ -59,7 +58,7 @@ def certified(folder: Path) -> Result:
     values |= {f"{name.replace(' ', '_')}_ms": ms for name, ms in seen["ms"].items()}
     where = {"lists": seen["num_lists"], "confidence": claim.confidence}
     where |= {"promise": made.guarantee, "max_length": about.max_length}
-    where |= {"machine": processor(), "torch": made.holds_for["torch"]}
+    where |= {"machine": made.holds_for["machine"]["processor"], "torch": made.holds_for["torch"]}
     return Result(what, values | {"counts": about.counts}, where)
 
 

@@ -18,7 +18,7 @@ from eat_lightning.config import CONFIG_DIR
 from eat_lightning.deploy.adapt.list_run import adapt_lists
 from eat_lightning.deploy.adapt.plan import A_LIST, AdaptSettings, ListSettings
 from eat_lightning.deploy.adapt.run import adapt as run
-from eat_lightning.engines.adapted import CERTIFICATE, AboutAdapted, AdaptedHome, open_adapted
+from eat_lightning.engines.adapted import AboutAdapted, AdaptedHome, open_adapted
 from eat_lightning.engines.plan import ADAPTED
 from eat_lightning.engines.reranker import Reranker
 from eat_lightning.errors import ConfigError
@@ -64,7 +64,7 @@ class Adapted:
     @property
     def certificate(self) -> Certificate:
         """The guarantee, and the counts that it stands on."""
-        return Certificate.read(AdaptedHome(Path(self.folder)), CERTIFICATE)
+        return AdaptedHome(Path(self.folder)).certificate(self.about.engine)
 
     @property
     def table(self) -> DataFrame:

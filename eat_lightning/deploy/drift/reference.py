@@ -15,9 +15,10 @@ from eat_lightning.engines.plan import is_export
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Backend
 from eat_lightning.long_texts import CUT
+from eat_lightning.machine import MACHINE
 from eat_lightning.model.specification import kind_of
 from eat_lightning.progress import shown
-from eat_lightning.record.certificate import MACHINE, Home, differences, with_methods
+from eat_lightning.record.certificate import Home, differences, with_methods
 from eat_lightning.runs.identity import of_export
 from eat_lightning.runs.run import write_json
 
