@@ -38,7 +38,7 @@ def registry(slot: str) -> dict[str, str]:
 def class_of(slot: str, kind: str) -> Any:
     """The class of a method. A kind with a dot names a class from outside the package, which its
     owner must have imported, or named in EAT_IMPORT: a checkpoint never makes us import code."""
-    if kind not in registry(slot):
+    if not isinstance(kind, str) or kind not in registry(slot):  # a file may say anything
         return class_outside(slot, kind)
     module = importlib.import_module(registry(slot)[kind])
     own = (cls for cls in vars(module).values() if fills(slot, cls))
