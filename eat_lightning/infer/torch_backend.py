@@ -101,9 +101,7 @@ class TorchBackend(Backend):
         fallback_B = np.full(batch.size, int(Reason.FALLBACK))
         answered = replace(whole.numpy(guesses=False), reason_B=fallback_B)
         # What exits and policies would have made of it: every head has guessed.
-        outcome = recorded_of(encoder, whole, batch).replay()
-        answers = outcome.logits_BC, outcome.depth_B, outcome.tokens_LB, outcome.reason_B
-        would = Trace(*answers, names=outcome.names)
+        would = recorded_of(encoder, whole, batch).replay()
         yield replace(answered, rows_B=np.arange(batch.size), would=would)
 
     def batch(self, texts: Texts, about: About) -> Batch:
