@@ -25,7 +25,7 @@ from eat_lightning.model.policies import specs_of
 from eat_lightning.model.reason import Reason
 from eat_lightning.model.specification import specs_by_slot
 from eat_lightning.model.trace import Trace
-from eat_lightning.record.passes import record, recorded_of
+from eat_lightning.record.passes import record, record_of
 from eat_lightning.record.record import Record
 from eat_lightning.text_io import About, Texts
 from eat_lightning.weights.dial import Budget, dtype_of
@@ -101,7 +101,7 @@ class TorchBackend(Backend):
         fallback_B = np.full(batch.size, int(Reason.FALLBACK))
         answered = replace(whole.numpy(guesses=False), reason_B=fallback_B)
         # What exits and policies would have made of it: every head has guessed.
-        would = recorded_of(encoder, whole, batch).replay()
+        would = record_of(encoder, whole, batch).replay()
         yield replace(answered, rows_B=np.arange(batch.size), would=would)
 
     def batch(self, texts: Texts, about: About) -> Batch:

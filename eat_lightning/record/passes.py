@@ -58,7 +58,7 @@ def record_by(
     return grouped(Record.of(Trace.together(traces), exit, rows, **known), split)
 
 
-def recorded_of(encoder: AdaptiveEncoder, trace: Trace, batch: Batch | None = None) -> Record:
+def record_of(encoder: AdaptiveEncoder, trace: Trace, batch: Batch | None = None) -> Record:
     """A batch that ran all layers, as a record without labels. batch: where its policies are to be
     asked too."""
     known: dict[str, Any] = {"kind": encoder.kind}

@@ -200,8 +200,9 @@ class Record:
             inputs = self.batch(np.arange(self.num_rows))
         if self.join is not None and self.group_B is not None:
             is_part_B = np.bincount(self.group_B)[self.group_B] > 1
-            policies += [FullDepthIfFound(self.join, is_part_B)] if is_part_B.any() else []
-            inputs = inputs or KnownFields([{}] * self.num_rows)
+            if is_part_B.any():
+                policies.append(FullDepthIfFound(self.join, is_part_B))
+                inputs = inputs or KnownFields([{}] * self.num_rows)
         return policies, inputs
 
     @classmethod
