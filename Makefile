@@ -46,11 +46,11 @@ quickstart: setup ## Install, train on toy data, measure and report: a few minut
 	$(PY) -m eat_lightning.report study="$(OUTPUTS)/quickstart" title="quickstart on a toy grammar"
 
 bench: setup ## Time the encoders against Hugging Face's and the machine's ceilings. ARGS= goes to it.
-	$(PY) -m experiments.bench $(ARGS)
+	$(PY) -m experiments.speed.run $(or $(ARGS),random engines=true)
 
 site: setup ## Build the documentation into outputs/site; its tutorials are really run.
 	$(PY) -m pip install --quiet --editable '.[docs]'
-	$(PY) -m mkdocs build --config-file experiments/site/mkdocs.yml
+	$(PY) -m mkdocs build --config-file docs/mkdocs.yml
 	@echo "open outputs/site/index.html"
 
 test: setup ## Run the quick tests: CPU, offline. ARGS= goes to pytest.

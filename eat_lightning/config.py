@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.user_modules import where_absent
-from eat_lightning.validation import did_you_mean, fault_lines, listed_layers
+from eat_lightning.validation import STRICT, did_you_mean, fault_lines, listed_layers
 
 P = TypeVar("P", bound="Settings")
 
@@ -96,9 +96,7 @@ class Settings(BaseModel):
     have a group of keys (`timing`) are plans too.
     """
 
-    model_config = ConfigDict(
-        strict=True, frozen=True, extra="forbid", arbitrary_types_allowed=True
-    )
+    model_config = STRICT | ConfigDict(frozen=True)
 
     def rules(self) -> Iterable[str]:
         """List the errors between fields that are sound by themselves, one line each."""

@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,9 @@ def write_text(path: Path, text: str) -> None:
 
 
 def as_dict(value: Any) -> dict[str, Any]:
-    """The plain values that an object stands for in a file, for `json.dumps(…, default=…)`."""
-    return value.as_dict()
+    """The plain values that an object stands for in a file, for `json.dumps(…, default=…)`: those
+    of its `as_dict` or, of a dataclass without one, its fields."""
+    return value.as_dict() if hasattr(value, "as_dict") else asdict(value)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -1,19 +1,34 @@
-"""One validator: annotated types for the settings of commands and the arguments of methods.
+"""What breaks the bounds of settings and of methods' arguments, in one line each. Bounds are
+pydantic's:
 
-    batch: Annotated[int, Whole(1)]
-    share: Annotated[float, Within("[0, 1)")]
+    batch: Count
+    share: Annotated[float, Field(ge=0, lt=1)]
 
-pydantic walks the types. Every fault is a line with key, bound and value.
+Every line has key, bound and value, or the nearest name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Annotated, Any, get_args
+from functools import cache
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ValidationError, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+)
+
+# Of all that is checked. pydantic compares NaN with no bound, so it must be refused by itself.
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
 
 
 def raise_faults(faults: Iterable[str]) -> None:
@@ -41,7 +56,7 @@ def shape_text(given: Any) -> str:
 
 @dataclass(frozen=True)
 class Beside:
-    """Facts that a bound may read in addition to the value it checks.
+    """What a validator may read beside the value: the context of a validation.
 
     Args:
         method: an unmade method that holds all of its arguments, of which nothing is checked yet.
@@ -52,125 +67,49 @@ class Beside:
     num_layers: int | None = None
 
 
-NOTHING = Beside()
+def in_layers(at_least: int = 0, lowest: int = 1, without_last: int = 0) -> AfterValidator:
+    """A bound of a list of layers: they ascend, from `lowest` (0: the embedding) to the last but
+    `without_last`, and are `at_least` so many."""
 
-
-class Bound:
-    """A part of an annotated type that bounds a value, before pydantic looks at its type. None
-    passes where the type lets it."""
-
-    def faults(self, value: Any, beside: Beside) -> list[str]:
-        """Give each fault without its key: "must be 1 or more, got 0"."""
-        raise NotImplementedError
-
-    def lines(self, key: str, value: Any, num_layers: int | None = None) -> list[str]:
-        """Give a line for each fault of a value that stands in no model."""
-        return [f"{key} {fault}" for fault in self.faults(value, Beside(num_layers=num_layers))]
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
-        may_be_none = type(None) in get_args(source)
-
-        def bounded(value: Any, info: ValidationInfo) -> Any:
-            beside = info.context if isinstance(info.context, Beside) else NOTHING
-            faults = [] if value is None and may_be_none else self.faults(value, beside)
-            if faults:
-                raise ValueError("\n".join(faults))
-            return value
-
-        before: Any = BeforeValidator(bounded)
-        return before.__get_pydantic_core_schema__(source, handler)
-
-
-@dataclass(frozen=True)
-class Check(Bound):
-    """Whatever a function says of a value and of what stands beside it."""
-
-    check: Callable[[Any, Beside], list[str]]
-
-    def faults(self, value: Any, beside: Beside) -> list[str]:
-        return self.check(value, beside)
-
-
-@dataclass(frozen=True)
-class Within(Bound):
-    """A number in an interval written as in "[0, 1)"; `each`: or a list of such numbers."""
-
-    interval: str
-    each: bool = False
-
-    def faults(self, value: Any, beside: Beside) -> list[str]:
-        values = value if self.each and is_list(value) else [value]
-        wrong = [one for one in values if not self.holds(one)]
-        return [f"must be in {self.interval}, got {one!r}" for one in wrong]
-
-    def holds(self, value: Any) -> bool:
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            return False
-        low, high = (float(x) for x in self.interval[1:-1].split(","))
-        above = value >= low if self.interval[0] == "[" else value > low
-        return above and (value <= high if self.interval[-1] == "]" else value < high)
-
-
-@dataclass(frozen=True)
-class Whole(Bound):
-    """A whole number, `least` or more."""
-
-    least: int
-
-    def faults(self, value: Any, beside: Beside = NOTHING) -> list[str]:
-        sound = is_whole(value) and value >= self.least
-        return [] if sound else [f"must be {self.least} or more, got {value!r}"]
-
-
-class OneOf(Bound):
-    """One of several names; `null`: or None."""
-
-    def __init__(self, *names: str, null: bool = False):
-        self.names, self.null = names, null
-
-    def faults(self, value: Any, beside: Beside) -> list[str]:
-        if isinstance(value, str) and value in self.names:
-            return []
-        known = ", ".join(self.names) + " or null" * self.null
-        return [f"must be one of {known}, got {value!r}"]
-
-
-@dataclass(frozen=True)
-class InLayers(Bound):
-    """Distinct layers, `at_least` so many, from `lowest` (0: the embedding) to the last but
-    `without_last`."""
-
-    at_least: int = 0
-    lowest: int = 1
-    without_last: int = 0
-
-    def faults(self, value: Any, beside: Beside) -> list[str]:
-        if not is_list(value):
-            return [f"must be a list of layers, got {value!r}"]
-        if len(value) < self.at_least:
-            return [f"must name {self.at_least} or more layers, got {list(value)}"]
-        if wrong := [x for x in value if not is_whole(x)]:
-            return [f"must hold whole numbers, got {wrong[0]!r}"]
-        last = None if beside.num_layers is None else beside.num_layers - self.without_last
-        bound = f"{self.lowest} or more" if last is None else f"in {self.lowest}..{last}"
-        outside = [x for x in value if x < self.lowest or (last is not None and x > last)]
+    def check(layers: Sequence[int], info: ValidationInfo) -> Sequence[int]:
+        num_layers = None if info.context is None else info.context.num_layers
+        last = None if num_layers is None else num_layers - without_last
+        bound = f"{lowest} or more" if last is None else f"in {lowest}..{last}"
+        outside = [x for x in layers if x < lowest or (last is not None and x > last)]
         faults = [f"must be {bound}, got {x}" for x in outside]
-        if not outside and list(value) != sorted(value):
-            faults.append(f"must ascend, got {list(value)}")
-        twice = sorted({x for x in value if list(value).count(x) > 1})
-        return faults + [f"must name a layer once, got {x} twice" for x in twice]
+        if len(layers) < at_least:
+            faults = [f"must name {at_least} or more layers, got {list(layers)}"]
+        elif not outside and list(layers) != sorted(layers):
+            faults.append(f"must ascend, got {list(layers)}")
+        twice = sorted({x for x in layers if list(layers).count(x) > 1})
+        faults += [f"must name a layer once, got {x} twice" for x in twice]
+        if faults:
+            raise ValueError("\n".join(faults))
+        return layers
+
+    return AfterValidator(check)
 
 
-@dataclass(frozen=True)
-class AtKnob(Bound):
-    """A point of the method's knob; `each`: or a list with one for each of its layers."""
+def each(bounds: Any) -> BeforeValidator:
+    """A bound of one value, or of a list of values."""
 
-    each: bool = False
+    def check(value: Any) -> Any:
+        for one in value if is_list(value) else [value]:
+            adapter(bounds).validate_python(one)
+        return value
 
-    def faults(self, value: Any, beside: Beside) -> list[str]:
-        method = beside.method
-        faults = Within(method.knob.bounds, self.each).faults(value, beside)
-        return faults + (one_each(value, method.layers) if self.each else [])
+    return BeforeValidator(check)
+
+
+def at_knob(value: Any, info: ValidationInfo) -> Any:
+    """A bound of an argument that is its method's knob: a point of it, or a list with one for each
+    of the method's layers."""
+    method: Any = info.context and info.context.method
+    for point in value if is_list(value) else [value]:
+        adapter(method.knob.bounds).validate_python(point)
+    for fault in one_each(value, method.layers):
+        raise ValueError(fault)
+    return value
 
 
 def is_whole(value: Any) -> bool:
@@ -197,21 +136,52 @@ def listed_layers(layers: Any, num_layers: Any) -> Any:
     )
 
 
-Layers = Annotated[Sequence[int], InLayers()]
-Point = Annotated[float, AtKnob()]
-Points = Annotated[float | Sequence[float], AtKnob(each=True)]
-Positive = Annotated[float, Within("(0, inf)")]
-NotNegative = Annotated[float, Within("[0, inf)")]
-Count = Annotated[int, Whole(1)]
+Layers = Annotated[Sequence[int], in_layers()]
+Point = Annotated[float, BeforeValidator(at_knob)]
+Points = Annotated[float | Sequence[float], BeforeValidator(at_knob)]
+Positive = Annotated[FiniteFloat, Field(gt=0)]
+NotNegative = Annotated[FiniteFloat, Field(ge=0)]
+Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
 
-BOUNDS = {  # by pydantic's names of errors
+BOUNDS: dict[str, str] = {  # by pydantic's names of errors
     "bool_type": "must be true or false",
     "list_type": "must be a list",
-    "too_short": "must be a list",
+    "sequence_str": "must be a list",
+    "too_short": "must list {min_length} or more",
+    "dict_type": "must be a mapping",
     "string_type": "must be text",
+    "string_too_short": "must not be empty",
     "int_type": "must be a whole number",
     "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "greater_than": "must be above {gt}",
+    "greater_than_equal": "must be {ge} or more",
+    "less_than": "must be below {lt}",
+    "less_than_equal": "must be at most {le}",
+    "multiple_of": "must be a multiple of {multiple_of}",
 }
+
+
+@cache
+def adapter(bounds: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(bounds, config=STRICT)
+
+
+def value_faults(bounds: Any, key: str, value: Any, beside: Beside | None = None) -> list[str]:
+    """Give a line for each fault of a value.
+
+    Args:
+        bounds: the type that it must be of, such as `Count`.
+        key: what a person calls it.
+        value: what was given.
+        beside: what validators may read beside it.
+    """
+    try:
+        adapter(bounds).validate_python(value, context=beside)
+    except ValidationError as error:
+        return fault_lines(error, key)
+    return []
 
 
 def fault_lines(error: ValidationError, key: str = "", known: Iterable[str] = ()) -> list[str]:
@@ -236,6 +206,19 @@ def lines_of(fault: Any, key: str = "", known: Iterable[str] = ()) -> list[str]:
             return [f"{key} {text}".strip() for text in str(context["error"]).split("\n")]
         case "literal_error":
             bound = "must be one of " + context["expected"].replace("'", "").replace(" or ", ", ")
+        case "is_instance_of" if context["class"] == "Sequence":
+            bound = BOUNDS["list_type"]
         case other:
-            bound = BOUNDS.get(other, fault["msg"])
+            limits = {name: str(limit).removesuffix(".0") for name, limit in context.items()}
+            bound = BOUNDS[other].format(**limits) if other in BOUNDS else fault["msg"]
     return [f"{key} {bound}, got {fault['input']!r}"]
+
+
+def fault_text(error: Exception) -> str:
+    """Why a record or a file was refused, in one line."""
+    from eat_lightning.errors import one_line  # brings Hydra, which a method need not
+
+    if isinstance(error, ValidationError):
+        unknown_first = sorted(error.errors(), key=lambda fault: fault["type"] == "missing")
+        return one_line("; ".join(lines_of(fault)[0] for fault in unknown_first))
+    return re.sub(r"^\w+\.__init__\(\) ", "", one_line(error))

@@ -1,24 +1,39 @@
-"""Make a study's page again from its kept rows.
+"""Make a study's page again from its kept rows, or its rows by its commands.
 
-python -m experiments            # the studies, each with its question
-python -m experiments methods    # prints its tables; writes them into its page
+python -m experiments                      # the studies, each with its question
+python -m experiments methods              # prints its tables; writes them into its page
+python -m experiments run paper dry=true data=... backbones=...   # the commands that make its rows
+python -m experiments run paper data=... backbones=...            # runs them
 """
 
 import sys
 
 from eat_lightning.errors import ConfigError, reported
-from experiments.study import studies
+from experiments import recipe
+from experiments.study import StudyFolder, studies
 
 
 def main(name: str = "", *more: str) -> None:
-    known = {study.name: study for study in studies()}
     if not name:
-        print("\n".join(f"{study.name:14} {study.question}" for study in known.values()))
-        return
-    if name not in known or more:
-        asked = " ".join((name, *more))
-        raise ConfigError(f"a study must be one of {', '.join(known)}, got {asked!r}")
-    study = known[name]
+        print("\n".join(f"{study.name:14} {study.question}" for study in studies()))
+    elif name == "run":
+        recipe.run(named(more[0] if more else ""), [*more[1:]])
+    elif more:
+        raise ConfigError(f"{name} takes no more words, got {' '.join(more)!r}")
+    else:
+        show(named(name))
+
+
+def named(name: str) -> StudyFolder:
+    """The study of that name; ConfigError names those that there are."""
+    known = {study.name: study for study in studies()}
+    if name not in known:
+        raise ConfigError(f"a study must be one of {', '.join(known)}, got {name!r}")
+    return known[name]
+
+
+def show(study: StudyFolder) -> None:
+    """Write a study's page and figures; print its tables, answer and notes."""
     study.write()
     for table in study.claim.tables:
         table.show()

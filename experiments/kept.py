@@ -1,11 +1,10 @@
-"""A study's rows and examples in one folder, to be passed on and reported again without its runs.
+"""Rows and records of finished runs in one folder, from which they can be reported on their own.
 
-The data stay at home: no text, no source, and no label, since every guess has its right class moved
-to the front. Of the logits only their margins over the right class's are kept, in fewer bits where
-no row's answer or depth changes by it. Accuracy, depths and exits are the same of either form,
-confidence and calibration to the third digit.
+No text, source or label is kept: the right class of every guess is moved to the front. Logits are
+kept as margins over that of the right class, in fewer bits where this changes no row's answers or
+depths. Accuracy, depths and exits stay the same; confidence and calibration do to the third digit.
 
-    python -m experiments.kept outputs/frontier experiments/frontier/results/frontier
+    python -m experiments.kept outputs/frontier experiments/paper/results/frontier
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ BITS = 8  # of a margin or a signal: as many as bf16 has
 
 
 def keep(study: Study, folder: Path) -> None:
-    """Write rows.jsonl and examples/; rows of an earlier report are replaced."""
+    """Write rows.jsonl and examples/ of a study into a folder, in place of what it had."""
     passes = grouped_by(study.measured, lambda m: (m.run, m.row.examples))  # rows may lie apart
     measured = [row for same in passes.values() for row in kept(same, folder)]
     with replacing(folder / "rows.jsonl") as fresh:
@@ -46,9 +45,9 @@ def keep(study: Study, folder: Path) -> None:
 
 
 def fields_of(row: rows.Row) -> dict[str, Any]:
-    """List a row's fields: none at its default, and what was measured to seven digits.
+    """The fields of a row that are not at their defaults, measured numbers to seven digits.
 
-    What was set, thresholds among it, stays as it is, since answers hang on its last bit."""
+    Settings, thresholds among them, stay as they are, since answers depend on their last bit."""
     exact = {*rows.SETTING, *rows.TIMING, "point"}
     found = {}
     for field in dataclasses.fields(row):
@@ -59,7 +58,7 @@ def fields_of(row: rows.Row) -> dict[str, Any]:
 
 
 def seven_digits(value: Any) -> Any:
-    """Round the floats of a value, however deep they lie."""
+    """A value with its floats rounded, at any depth."""
     if isinstance(value, Specification):
         return value.changed(seven_digits({**value.arguments}))
     if isinstance(value, dict):
@@ -70,7 +69,7 @@ def seven_digits(value: Any) -> Any:
 
 
 def kept(same: Sequence[Measured], folder: Path) -> list[rows.Row]:
-    """The rows of one pass, and beside them the examples they are of, if these are at hand."""
+    """The rows of one pass; its record is written beside them if it is at hand."""
     known = [m for m in same if m.outcome is not None and m.record.kind.problem_type == SINGLE]
     name = same[0].row.examples
     if known and same[0].folder.resolve() != folder.resolve():  # else kept already
@@ -83,8 +82,8 @@ def kept(same: Sequence[Measured], folder: Path) -> list[rows.Row]:
 
 
 def compact(recorded: Record, exits: Sequence[ExitRule]) -> Record:
-    """One pass without labels, in margins; rounded but for the examples that would then be answered
-    otherwise, or at another exit, under one of the rules."""
+    """A record without labels, in margins that are rounded except for examples which would then
+    get another answer, or leave at another exit, under one of the rules."""
     if fixed := [type(exit).__name__ for exit in exits if not exit.by_difference]:
         raise ValueError(f"a record in margins cannot be replayed under {', '.join(fixed)}")
     full = right_class_first(recorded, any(exit.by_class for exit in exits))
@@ -102,8 +101,13 @@ def compact(recorded: Record, exits: Sequence[ExitRule]) -> Record:
 
 
 def right_class_first(recorded: Record, signals_too: bool = False) -> Record:
-    """Every label 0 and every right class's logit 0; the other classes keep their order, and groups
-    are numbered as they come. signals_too: a rule's signals have a place for each class."""
+    """A record in which every label and every right class's logit is 0.
+
+    The other classes keep their order, and clusters are numbered as they come.
+
+    Args:
+        signals_too: whether the signals of the rule have one place for each class.
+    """
     label_B1, cluster_B = recorded.labels[:, None], recorded.cluster_B
     others_BC = np.arange(recorded.num_classes - 1)[None]
     order_BC = np.concatenate([label_B1, others_BC + (others_BC >= label_B1)], axis=1)
@@ -122,7 +126,7 @@ def right_class_first(recorded: Record, signals_too: bool = False) -> Record:
 
 
 def shortened(of_layers: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
-    """The nearest floats whose mantissas have `BITS` bits, by layer."""
+    """The nearest floats with mantissas of `BITS` bits, by layer."""
     short = {}
     for layer, numbers in of_layers.items():
         mantissa, exponent = np.frexp(numbers)

@@ -10,8 +10,9 @@ in the claim's tables, answers, notes or facts (`tests/experiments/test_studies.
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -43,6 +44,11 @@ class StudyFolder:
     @property
     def page(self) -> Path:
         return self.folder / "page.md"
+
+    @property
+    def makes_its_page(self) -> bool:
+        script = self.folder / "claim.py"
+        return script.is_file() and "def page(" in script.read_text("utf-8")
 
     @property
     def question(self) -> str:
@@ -83,7 +89,8 @@ class StudyFolder:
 
 def studies() -> list[StudyFolder]:
     """All studies, by name."""
-    return [StudyFolder(path.parent.name) for path in sorted(HERE.glob("*/page.md"))]
+    found = [StudyFolder(path.parent.name) for path in sorted(HERE.glob("*/page.md"))]
+    return [study for study in found if study.makes_its_page]
 
 
 def given_of(
@@ -101,3 +108,18 @@ def given_of(
     if lacking := [key for key in needs if key not in given]:
         raise ConfigError(f"{lacking[0]}= must be given")
     return given
+
+
+def run_step(words: Sequence[str], *steps: Callable[..., Any]) -> None:
+    """Call the step that the first word names; the `key=value` words behind it are its arguments.
+
+    Raises ConfigError for an unknown step or word, and for an argument that is lacking.
+    """
+    known = {step.__name__: step for step in steps}
+    name = words[0] if words else ""
+    if name not in known:
+        raise ConfigError(f"a step must be one of {', '.join(known)}, got {name!r}")
+    arguments = inspect.signature(known[name]).parameters.values()
+    needs = [each.name for each in arguments if each.default is each.empty]
+    keys = [each.name for each in arguments if each.name not in needs]
+    known[name](**given_of(words[1:], keys, needs))

@@ -11,7 +11,7 @@ from eat_lightning.methods.attention.dense import Dense
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.norm_topk import NormTopK
-from eat_lightning.runs.certificate import Certificate
+from eat_lightning.record.certificate import Certificate
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 

@@ -12,8 +12,8 @@ from eat_lightning.answer_kind import AnswerKind
 from eat_lightning.config import make
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.new.toy import kind_for
 
 NAME = "task=sst2,model=eat,seed=1"  # a name that needs quotes

@@ -64,8 +64,8 @@ def make_run(folder: Path, task: str) -> Path:
 
 
 def config_of(name: str, *overrides: str) -> dict[str, Any]:
-    """Compose the settings of a command, or of a study that has its yaml beside it. The choices are
-    composed once; values are put in afterwards, as Hydra itself does it."""
+    """Compose the settings of a command. The choices are composed once; values are put in
+    afterwards, as Hydra itself does it."""
     given = OverridesParser.create().parse_overrides(list(overrides))
     chosen = tuple(each.input_line for each in given if chooses(each.key_or_group))
     config = copy.deepcopy(choices(name, chosen))
@@ -81,9 +81,7 @@ def chooses(key: str) -> bool:
 
 @cache
 def choices(name: str, chosen: tuple[str, ...]) -> DictConfig:
-    beside = [*(Path(CONFIG_DIR).parent / "experiments").glob(f"*/{name}.yaml")]
-    folder = str(beside[0].parent) if beside else CONFIG_DIR
-    with initialize_config_dir(folder, version_base="1.3"):
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
         return compose(name, overrides=list(chosen))
 
 

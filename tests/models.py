@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import torch
 
-import eat_lightning
 from eat_lightning.model.contracts import Attention, ExitRule, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch, Layout, Packed
-from eat_lightning.model.specification import build, home
+from eat_lightning.model.specification import build, registry
 from eat_lightning.new.toy import VOCAB, alone, ragged, spread, tiny_encoder, tiny_shape
 
 __all__ = ["VOCAB", "alone", "ragged", "spread", "tiny_shape"]  # for tests, beside what is here
-PACKAGE = Path(eat_lightning.__file__).parent
 SETTINGS: dict[str, dict[str, Any]] = {  # so that a tiny encoder meets each method at work
     "longformer": {"window": 4},
     "bigbird": {"block": 2, "random": 1},
@@ -65,9 +62,7 @@ SETTINGS: dict[str, dict[str, Any]] = {  # so that a tiny encoder meets each met
 
 def kinds(slot: str) -> list[str]:
     """The methods that lie in a slot's folder."""
-    return sorted(
-        path.stem for path in (PACKAGE.parent / home(slot).replace(".", "/")).glob("[!_]*.py")
-    )
+    return sorted(registry(slot))
 
 
 def settings_of(slot: str, kind: str) -> dict[str, Any]:

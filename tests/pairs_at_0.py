@@ -11,8 +11,8 @@ from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.engines.race import made_texts
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.recorder import ALL_EXITS
 
 PAIRS = made_texts(["good", "bad", "film", "not", "very", "the"], 2, 24)
 

@@ -11,11 +11,15 @@ import pytest
 from gateways import FakeModel, running
 from pages import chromium
 
+from experiments.study import studies
+
 pytestmark = [pytest.mark.browser, pytest.mark.nightly]
 ROOT = Path(__file__).parents[1]
 OF_SITE = [
-    *("index.html", "how.html", "methods/exit/confidence.html"),
-    *("results/budgets/page.html", "live/budgets/index.html"),  # the latter is a report's page
+    *("index.html", "how.html", "methods/exit/confidence.html", "studies/index.html"),
+    *("concepts/live.html", "concepts/live-figures.html"),
+    "live/report/index.html",  # a report's page
+    *(f"studies/{study.name}/page.html" for study in studies()[:1]),
 ]
 
 
@@ -30,7 +34,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site without its tutorials' output."""
     pytest.importorskip("mkdocs", reason="needs mkdocs-material, from the extra `docs`")
     to = tmp_path_factory.mktemp("site")
-    build = [sys.executable, "-m", "mkdocs", "build", "-f", "experiments/site/mkdocs.yml"]
+    build = [sys.executable, "-m", "mkdocs", "build", "-f", "docs/mkdocs.yml"]
     quick = os.environ | {"EAT_SITE_RUN": "false"}
     subprocess.run([*build, "-d", to], cwd=ROOT, env=quick, check=True, capture_output=True)
     return to

@@ -11,13 +11,12 @@ from pathlib import Path
 from eat_lightning.model.specification import home
 
 ROOT = Path(__file__).parents[1]
-SLOTS = ("attention", "reduction", "exit", "policy", "objective", "risk", "procedure")
+SLOTS = ("attention", "reduction", "exit", "policy", "objective")
 MODULES = sorted((ROOT / "eat_lightning").rglob("*.py"))
 FOLDERS = [ROOT / home(slot).replace(".", "/") for slot in SLOTS]
 METHODS = [path for folder in FOLDERS for path in sorted(folder.glob("[!_]*.py"))]
 DISTRIBUTIONS = {
     "PIL": "pillow",
-    "adjustText": "adjusttext",
     "docx": "python-docx",
     "huggingface_hub": "huggingface-hub",
     "hydra": "hydra-core",

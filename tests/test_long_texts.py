@@ -33,7 +33,7 @@ from eat_lightning.long_texts import (
 )
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.options import ALL_EXITS
+from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.model.trace import Trace, run_tokens
 
 LABELS = ["benign", "attack"]

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from lightning import LightningDataModule
+from pydantic import Field
 
 from eat_lightning.data.batching import Loader, Order, Place, shares, sorted_batches
 from eat_lightning.data.calibration import PARTS
@@ -22,26 +23,26 @@ from eat_lightning.data.task import Task
 from eat_lightning.data.tokens import Tokenizer
 from eat_lightning.errors import Faults
 from eat_lightning.long_texts import MODES, LongTexts, Mode
-from eat_lightning.validation import Whole, raise_faults
+from eat_lightning.validation import Count, raise_faults, value_faults
 
-LEAST = {  # of arguments that count something; None is always allowed
-    "batch_size": 1,
-    "tokens_per_batch": 8,
-    "eval_batch_size": 1,
-    "max_length": 8,
-    "num_train": 1,
-    "num_validation": 1,
-    "calibration": 4,  # for none of its three parts to be empty
-    "limit_train": 1,
+COUNTS: dict[str, Any] = {  # arguments that count something; None is always allowed
+    "batch_size": Count,
+    "tokens_per_batch": Annotated[int, Field(ge=8)],
+    "eval_batch_size": Count,
+    "max_length": Annotated[int, Field(ge=8)],
+    "num_train": Count,
+    "num_validation": Count,
+    "calibration": Annotated[int, Field(ge=4)],  # for none of its three parts to be empty
+    "limit_train": Count,
 }
 
 
 def count_faults(arguments: Mapping[str, Any]) -> list[str]:
     """List the arguments of a data module that are outside their bounds."""
-    given = {name: arguments[name] for name in LEAST if arguments.get(name) is not None}
+    given = {name: arguments[name] for name in COUNTS if arguments.get(name) is not None}
     if (long := arguments.get("long", "cut")) not in MODES:
         return [f"data.long must be one of {', '.join(MODES)}, got {long!r:.60}"]
-    return [f for k, value in given.items() for f in Whole(LEAST[k]).lines(f"data.{k}", value)]
+    return [f for k, value in given.items() for f in value_faults(COUNTS[k], f"data.{k}", value)]
 
 
 @dataclass(eq=False, repr=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import field
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -20,49 +20,74 @@ from eat_lightning.errors import ConfigError, reading
 from eat_lightning.files import sha256_of, write_json
 from eat_lightning.infer.backend import Backend
 from eat_lightning.infer.onnx_backend import Export
-from eat_lightning.infer.precision import form_of, in_dtype, in_form
 from eat_lightning.infer.sessions import ENGINES
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.long_texts import REFUSE, LongTexts
+from eat_lightning.machine import MACHINE, machine
 from eat_lightning.methods.attention.dense import Dense
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.none import Keep
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import JUDGES
 from eat_lightning.model.specification import Specification, build
+from eat_lightning.record.certificate import Certificate
 from eat_lightning.runs.open import open_export
 from eat_lightning.weights.checkpoint import depth_of, load_pretrained
 from eat_lightning.weights.exits import EXITS, exits_beside, load_exits
 from eat_lightning.weights.files import SAFE, weights_digest
+from eat_lightning.weights.precision import form_of, in_dtype, in_form
 from eat_lightning.weights.untrusted import json_of
 
 SMALL = "small"  # a folder of the first model of a cascade
+CERTIFICATE = "adapted"  # its name in such a folder
 GRAPHS = Path("onnx") / "adapted"  # the folder of the certified graphs, where an engine runs them
 
 
-class Certified:
-    """Record of a certified folder, in a file of it."""
+class AboutFolder:
+    """What a folder that `adapt` wrote says of itself, in a file of it."""
 
     file: ClassVar[str]
     engine: str
-    holds_for: dict[str, str]
 
     def write(self, folder: Path) -> None:
         write_json(folder / self.file, vars(self))
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """ConfigError, in one line, where it is damaged, or files are not those it holds for."""
+        """ConfigError, in one line, where it is damaged."""
         with reading(folder / cls.file):
-            made = cls(**json_of(folder / cls.file))
-        for name, digest in digests(folder, made.engine).items():
-            if digest != made.holds_for.get(name):
-                raise ConfigError(f"run={folder}: its {name} are not those it was certified with")
-        return made
+            return cls(**json_of(folder / cls.file))
+
+
+@dataclass(frozen=True)
+class AdaptedHome:
+    """A folder that `adapt` wrote, as the place of its certificate."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return str(self.folder)
+
+    def certificate(self, engine: str) -> Certificate:
+        """Its certificate, checked against its files. ConfigError, in one line, where they are not
+        those that were certified; on another machine, or with other versions, a line says so."""
+        found = Certificate.read(self, CERTIFICATE)
+        for name, digest in digests(self.folder, engine).items():
+            if digest != found.holds_for.get(name):
+                raise ConfigError(
+                    f"run={self.folder}: its {name} are not those it was certified with"
+                )
+        for name, here in versions(engine).items():
+            if found.holds_for.get(name) != here:
+                there = f"{name} {found.holds_for.get(name)}, and {here} runs here"
+                print(f"note: {self.folder}: it was certified with {there}", file=sys.stderr)
+        found.tell_machine()
+        return found
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
-class AboutAdapted(Certified):
+class AboutAdapted(AboutFolder):
     """Contents of `adapted.json`.
 
     Args:
@@ -71,8 +96,6 @@ class AboutAdapted(Certified):
         answer: the kind of the answers, as `AnswerKind.spec` gives it.
         max_length: tokens of an example at most.
         engine, dtype: in which the certificate holds.
-        holds_for: hashes of files, and versions, that the certificate is valid for.
-        certificate: what was demanded and counted.
         candidates: all that were tried.
         long: how texts that are too long are read, as `LongTexts` has it; empty: they are refused.
         small_least: margin with which the answer of a small model, in the folder `small`, stands;
@@ -88,8 +111,6 @@ class AboutAdapted(Certified):
     max_length: int
     engine: Literal["torch", "onnx", "openvino"]
     dtype: Literal["fp32", "bf16", "int8"]
-    holds_for: dict[str, str]
-    certificate: dict[str, Any]
     candidates: list[dict[str, Any]]
     long: dict[str, Any] = field(default_factory=dict)
     small_least: float | None = None
@@ -120,8 +141,10 @@ def digests(folder: Path, engine: str) -> dict[str, str]:
         found["exits"] = sha256_of([folder / EXITS / name for name in (SAFE, "config.json")])
     if engine != "torch":
         found["graphs"] = Export(folder / GRAPHS).digest
-    if (folder / SMALL / ADAPTED).is_file():
-        found["small model"] = sha256_of([folder / SMALL / ADAPTED])  # which names its files'
+    if (small := folder / SMALL / ADAPTED).is_file():
+        engine = AboutAdapted.read(small.parent).engine
+        found["small model"] = sha256_of([small])
+        found |= {f"small {name}": one for name, one in digests(small.parent, engine).items()}
     return found
 
 
@@ -131,6 +154,11 @@ def versions(engine: str) -> dict[str, str]:
         return {"torch": str(torch.__version__)}
     package = ENGINES[engine].package
     return {package: version(package)}
+
+
+def holds_for(folder: Path, engine: str) -> dict[str, Any]:
+    """What the certificate of a folder is bound to: files, versions and the machine."""
+    return digests(folder, engine) | versions(engine) | {MACHINE: machine()}
 
 
 def encoder_of(
@@ -192,6 +220,7 @@ def open_adapted(path: str | Path, threads: int | None = None) -> Backend:
     """
     folder = Path(path)
     about = AboutAdapted.read(folder)
+    AdaptedHome(folder).certificate(about.engine)
     threads = threads or about.threads
     made = open_alone(folder, about, threads)
     made.scales = {int(layer): s for layer, s in about.scales.items()}
@@ -204,10 +233,6 @@ def open_adapted(path: str | Path, threads: int | None = None) -> Backend:
 
 def open_alone(folder: Path, about: AboutAdapted, threads: int | None) -> Backend:
     """Open one classifier of a folder."""
-    differs = {k: v for k, v in versions(about.engine).items() if about.holds_for.get(k) != v}
-    for name, here in differs.items():
-        there = f"it was certified with {name} {about.holds_for.get(name)}, and {here} runs here"
-        print(f"note: {folder}: {there}", file=sys.stderr)
     if about.engine != "torch":
         dtype = "bf16" if about.dtype == "bf16" else None
         return open_export(Export(folder / GRAPHS, threads, about.engine, dtype))

@@ -25,18 +25,18 @@ from eat_lightning.export.trace import with_open_exits
 from eat_lightning.files import as_dict, sha256_of
 from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.infer.onnx_runner import ABOUT
-from eat_lightning.infer.precision import in_dtype
 from eat_lightning.infer.sessions import engine_faults
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.model.contracts import Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.policies import policies_of
 from eat_lightning.model.specification import specs_by_slot
-from eat_lightning.runs.certificate import Certificate
 from eat_lightning.runs.exit_choice import ExitChoice
+from eat_lightning.runs.identity import certificate_of
 from eat_lightning.runs.open import at_choice, fitter_of, longest, open_export, open_run
 from eat_lightning.runs.run import Run, version_of
 from eat_lightning.runs.training_mark import who_trains
+from eat_lightning.weights.precision import in_dtype
 
 if TYPE_CHECKING:
     from eat_lightning.engines.plan import ModelSettings
@@ -57,7 +57,7 @@ def open_backend(plan: ModelSettings, export: str | None = None) -> Backend:
     backend.read_long(long)
     if plan.certificate is not None:
         there: Any = backend  # a run's folder or an export's, where its certificates lie
-        certificate = Certificate.read(there, plan.certificate)
+        certificate = certificate_of(there, plan.certificate)
         certificate.check({"windows": long.described(backend.max_length)})
     return backend
 

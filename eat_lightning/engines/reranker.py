@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pydantic.dataclasses
@@ -13,7 +13,7 @@ from pydantic import ConfigDict
 
 from eat_lightning.answer_kind import Score
 from eat_lightning.data.tokens import tokenizer_for
-from eat_lightning.engines.adapted import Certified, encoder_of, in_kernels
+from eat_lightning.engines.adapted import AboutFolder, AdaptedHome, encoder_of, in_kernels
 from eat_lightning.engines.plan import LISTS, is_of_lists
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.rerank import rerank
@@ -27,15 +27,13 @@ SCORE_OF_LISTS = Score(tolerance=1.0)  # of no effect: orders are compared, no s
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
-class AboutLists(Certified):
+class AboutLists(AboutFolder):
     """Contents of `lists.json`.
 
     Args:
-        keep: candidates of a list for which the promise holds.
+        keep: candidates of a list for which the guarantee holds.
         counts: candidates that go on behind each depth.
         max_length: tokens of a pair at most; longer candidates are cut.
-        holds_for: hashes of files, and versions.
-        certificate: what was demanded and measured.
         dtype: in which the certificate holds.
         column: the logit of a classifier that orders, that of entailment; None: a score does.
     """
@@ -43,8 +41,6 @@ class AboutLists(Certified):
     keep: int
     counts: dict[str, int]
     max_length: int
-    holds_for: dict[str, str]
-    certificate: dict[str, Any]
     column: int | None = None
     dtype: Literal["fp32", "bf16", "int8"] = "fp32"
 
@@ -118,6 +114,7 @@ def open_lists(path: str | Path) -> ListBackend:
     if not is_of_lists(folder):
         raise ConfigError(f"run={folder}: has no {LISTS}, which `eat adapt queries=` writes")
     about = AboutLists.read(folder)
+    AdaptedHome(folder).certificate(about.engine)
     return opened(folder, about.max_length, about.schedule, about.column, about.dtype)
 
 

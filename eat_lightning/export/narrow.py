@@ -25,7 +25,7 @@ from eat_lightning.model.specification import Specification, build_all, class_of
 from eat_lightning.model.widths import Kept, cut_layer, in_order, living, rows_of
 from eat_lightning.runs.card import write_card
 from eat_lightning.runs.run import Run, git_commit, write_json, write_text
-from eat_lightning.validation import Whole
+from eat_lightning.validation import Count, value_faults
 from eat_lightning.weights.checkpoint import pick_layers, save_model
 from eat_lightning.weights.untrusted import json_of
 
@@ -129,7 +129,7 @@ def width_faults(
         ("inner", inner, shape.intermediate_size),
         ("layers", shape.num_layers if depth is None else depth, shape.num_layers),
     ):
-        faults += (wrong := Whole(1).lines(key, value))
+        faults += (wrong := value_faults(Count, key, value))
         if not wrong and value > most:
             faults.append(f"{key} must be in 1..{most}, got {value}")
     per_head = encoder.relative is not None and encoder.relative.per_head

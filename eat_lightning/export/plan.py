@@ -7,10 +7,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from pydantic import BeforeValidator
+
 from eat_lightning.config import DataSettings, RunFolder, Settings
 from eat_lightning.infer.onnx_runner import ABOUT
 from eat_lightning.infer.sessions import engine_faults
-from eat_lightning.validation import Beside, Check, Whole, Within, is_whole
+from eat_lightning.validation import Count, Share, is_whole
 
 if TYPE_CHECKING:
     from eat_lightning.model.encoder import AdaptiveEncoder
@@ -20,9 +22,10 @@ PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 NARROWED = "narrowed.json"  # in a folder of target=encoder: of which run, and how narrow
 
 
-def count_faults(value: Any, beside: Beside) -> list[str]:
-    sound = value == "all" or (is_whole(value) and value >= 0)
-    return [] if sound else [f"must be all, or 0 or more, got {value!r}"]
+def all_or_count(value: Any) -> Any:
+    if value == "all" or (is_whole(value) and value >= 0):
+        return value
+    raise ValueError(f"must be all, or 0 or more, got {value!r}")
 
 
 def package_faults() -> list[str]:
@@ -62,16 +65,16 @@ class ExportSettings(Settings):
     force: bool
     exit: dict[str, Any]
     head: dict[str, Any]
-    heads: Annotated[int | None, Whole(1)]
-    inner: Annotated[int | None, Whole(1)]
-    layers: Annotated[int | None, Whole(1)]
-    examples: Annotated[int, Whole(1)]
-    check: Annotated[int | str, Check(count_faults)]
+    heads: Count | None
+    inner: Count | None
+    layers: Count | None
+    examples: Count
+    check: Annotated[int | str, BeforeValidator(all_or_count)]
     split: str
-    agree: Annotated[float, Within("[0, 1]")]
+    agree: Share
     engines: list[Literal["onnx", "openvino"]]
     data: DataSettings
-    threads: Annotated[int | None, Whole(1)]
+    threads: Count | None
 
     def rules(self) -> Iterator[str]:
         if self.target == "encoder":

@@ -13,30 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from eat_lightning.errors import ConfigError, Faults
-from eat_lightning.long_texts import Answerer, Joiner, LongTexts, ReadText
+from eat_lightning.long_texts import Answerer, LongTexts, ReadText
 from eat_lightning.model.policy import Policy
-from eat_lightning.model.reason import Reason
 from eat_lightning.model.trace import Trace
 
 if TYPE_CHECKING:
     from eat_lightning.model.contracts import ExitRule
     from eat_lightning.record.record import Record
-
-
-class FullDepthIfFound(Policy):
-    """Windows that would leave with the label that is looked for run every layer, so that many
-    windows bring no more false alarms than full depth has."""
-
-    def __init__(self, joiner: Joiner):
-        self.joiner = joiner
-
-    def reviews(
-        self, reason_B: Any, logits_EBC: np.ndarray, inputs: Any, rows_B: np.ndarray
-    ) -> np.ndarray:
-        return np.where(self.joiner.found(logits_EBC[-1]), int(Reason.FALLBACK), reason_B)
 
 
 class Backend(Answerer):

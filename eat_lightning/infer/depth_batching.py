@@ -18,10 +18,9 @@ import torch
 from torch import Tensor
 
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.options import PassOptions
 from eat_lightning.model.packed import Batch, Layout, Packed
 from eat_lightning.model.policy import PolicyState
-from eat_lightning.model.recorder import TraceRecorder
+from eat_lightning.model.recorder import PassOptions, TraceRecorder
 from eat_lightning.model.trace import Trace
 
 Name = TypeVar("Name")
@@ -76,12 +75,12 @@ class Pool(Generic[Name]):
 
     def advance(self, layer: int, group: Group[Name]) -> Iterator[tuple[list[Name], Trace]]:
         names, recorder = group.names, group.recorder
-        step = self.encoder.advance(group.packed, group.batch, recorder, layer)
-        exit_layer, gone_G, packed = step
-        if packed is not None:
-            self.wait(exit_layer + 1, only_here(Group(names, group.batch, recorder, packed)))
-        if len(gone_G):
-            yield [names[i] for i in gone_G.tolist()], recorder.take(gone_G)
+        stop = next(self.encoder.run(group.packed, group.batch, recorder, layer))
+        if stop.packed is not None:
+            here = only_here(Group(names, group.batch, recorder, stop.packed))
+            self.wait(stop.layer + 1, here)
+        if len(stop.left_G):
+            yield [names[i] for i in stop.left_G.tolist()], recorder.take(stop.left_G)
 
 
 def together(groups: Sequence[Group[Name]]) -> Group[Name]:

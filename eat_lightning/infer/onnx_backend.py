@@ -23,6 +23,7 @@ from eat_lightning.infer.onnx_runner import ABOUT, Runner, files_of, first_state
 from eat_lightning.infer.sessions import ENGINES
 from eat_lightning.infer.stricter_exits import StricterExits, noting, would_leave
 from eat_lightning.long_texts import AnswerRequest, placed
+from eat_lightning.machine import MACHINE, machine
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import ExitRule, ModelFacts, Policy
 from eat_lightning.model.packed import Batch
@@ -153,6 +154,7 @@ class Export(Runner, Backend):
             "device": "cpu",
             "runtime": (package := ENGINES[self.engine].package),
             package: version(package),
+            MACHINE: machine(),
         }
 
     @property

@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Int
 
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.options import PassOptions
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.reason import FIRST_REASON, Reason, reason_names
+from eat_lightning.model.recorder import PassOptions
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.list_schedule import REASONS, ListSchedule
 

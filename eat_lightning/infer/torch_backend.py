@@ -15,16 +15,17 @@ import torch
 
 from eat_lightning.data.split import reader_of
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.backend import Backend, FullDepthIfFound
+from eat_lightning.infer.backend import Backend
 from eat_lightning.long_texts import CUT, REFUSE, AnswerRequest, TokenWindow, placed
 from eat_lightning.model.contracts import ExitRule, Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import specs_of
 from eat_lightning.model.reason import Reason
+from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.model.specification import specs_by_slot
 from eat_lightning.model.trace import Trace
+from eat_lightning.record.full_depth import FullDepthIfFound
 from eat_lightning.record.passes import record, record_of
 from eat_lightning.record.record import Record
 from eat_lightning.text_io import About, Texts

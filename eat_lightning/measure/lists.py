@@ -32,6 +32,7 @@ from eat_lightning.engines.reranker import (
     opened,
 )
 from eat_lightning.errors import ConfigError
+from eat_lightning.machine import processor
 from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.measure.list_strategies import (
     FULL,
@@ -47,14 +48,14 @@ from eat_lightning.measure.list_strategies import (
 )
 from eat_lightning.measure.plan import Timing, run_paths
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.options import ALL_EXITS
+from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.model.trace import Trace
 from eat_lightning.progress import shown
 from eat_lightning.record.list_schedule import ListSchedule
 from eat_lightning.record.record import Record
 from eat_lightning.record.timing import keep_kernels, time_interleaved, undisturbed
 from eat_lightning.runs import jsonl
-from eat_lightning.runs.run import git_commit, processor
+from eat_lightning.runs.run import git_commit
 from eat_lightning.validation import Count
 
 DTYPES = (FULL, "bf16", "int8")

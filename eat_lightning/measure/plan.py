@@ -9,26 +9,27 @@ from glob import glob
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, NonNegativeInt
 
 from eat_lightning.config import Settings, parsed, run_folder
 from eat_lightning.data.calibration import PARTS
 from eat_lightning.engines.plan import Engine
 from eat_lightning.errors import ConfigError, Faults
-from eat_lightning.infer.precision import device_faults, form_of, prepack_faults
 from eat_lightning.infer.sessions import ENGINES, engine_faults
 from eat_lightning.measure.settings import Setting, settings_of
 from eat_lightning.model.contracts import Reduction, overrides
 from eat_lightning.model.specification import STATIC
+from eat_lightning.record.certificate import Certificate
 from eat_lightning.runs import validate
-from eat_lightning.runs.certificate import Certificate, calibration_of
+from eat_lightning.runs.identity import calibration_of, certificate_of
 from eat_lightning.runs.plan import LongSettings, time_faults
 from eat_lightning.runs.run import Run, open_runs
 from eat_lightning.runs.training_mark import training_faults
 from eat_lightning.runs.validate import split_faults
 from eat_lightning.track.log import measure_faults
-from eat_lightning.validation import Count, Whole
+from eat_lightning.validation import Count
 from eat_lightning.weights.dial import Budget
+from eat_lightning.weights.precision import device_faults, form_of, prepack_faults
 
 Points = list[float | list[float]]
 
@@ -45,7 +46,7 @@ def run_paths(value: Any) -> list[str]:
 class Timing(Settings):
     enabled: bool
     examples: Count
-    warmup: Annotated[int, Whole(0)]
+    warmup: NonNegativeInt
     repeats: Count
     batch: Count
     force: bool
@@ -173,7 +174,7 @@ def subject_of(run: Run, plan: MeasureSettings) -> Subject:
         raise ConfigError(f"{run.folder / 'config.yaml'}: lacks {', '.join(lacking)}")
     faults, settings, certificate = Faults(), [], None
     if plan.certificate is not None:
-        certificate = Certificate.read(run, plan.certificate)
+        certificate = certificate_of(run, plan.certificate)
     form = form_of(
         plan.prepack, plan.dtype, plan.device, certified=certificate and certificate.form
     )

@@ -18,7 +18,6 @@ from eat_lightning.data.split import reader_of
 from eat_lightning.engines.open import OfRun, fastest
 from eat_lightning.engines.plan import Opening
 from eat_lightning.errors import Faults
-from eat_lightning.infer.precision import PLAIN, in_dtype, in_form
 from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.measure.fitted import fitted_settings, searched_settings
 from eat_lightning.measure.gain import METRICS, MOST_CLASSES, Judged, mean_gains
@@ -40,6 +39,7 @@ from eat_lightning.runs.row import THEIRS, Row, row_of, write
 from eat_lightning.runs.run import Run
 from eat_lightning.runs.validate import split_faults
 from eat_lightning.weights.checkpoint import load_second_runs
+from eat_lightning.weights.precision import PLAIN, in_dtype, in_form
 
 
 @dataclass

@@ -11,18 +11,19 @@ from typing import Any
 
 from eat_lightning.answer_kind import AnswerKind
 from eat_lightning.errors import Faults
-from eat_lightning.infer.precision import DTYPES
 from eat_lightning.methods.exit.fixed import Fixed
 from eat_lightning.model.contracts import ExitRule, Policy, at_point, overrides, point_of
 from eat_lightning.model.heads import named, slot_faults
 from eat_lightning.model.method import faults_of
 from eat_lightning.model.policies import from_folder, policies_of, specs_of
 from eat_lightning.model.specification import STATIC, Specification, kind_of, untrained
-from eat_lightning.runs.certificate import Certificate, combination
+from eat_lightning.record.certificate import Certificate
+from eat_lightning.runs.identity import combination
 from eat_lightning.runs.row import FIXED, STATIC_BASELINE, THEIRS
 from eat_lightning.runs.run import Run
-from eat_lightning.validation import Within, raise_faults
+from eat_lightning.validation import raise_faults
 from eat_lightning.weights.dial import Budget
+from eat_lightning.weights.precision import DTYPES
 
 ON_THEIRS = ("pooled", "shared")  # heads that `HuggingFaceTwin` computes
 BASELINES = {
@@ -166,7 +167,7 @@ def knob_faults(rule: Any, key: str, points: Sequence[Any]) -> list[str]:
         kind = kind_of("exit", type(rule))
         message = f"{key} needs an exit rule with a knob, got {kind}: add exit=confidence"
         return [message] if points else []
-    return [fault for point in points for fault in Within(knob.bounds, each=True).lines(key, point)]
+    return [fault for point in points for fault in knob.faults(key, point)]
 
 
 def distinct(settings: Sequence[Setting]) -> list[Setting]:

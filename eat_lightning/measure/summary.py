@@ -7,13 +7,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from eat_lightning.infer.precision import PLAIN
 from eat_lightning.measure.oracle import oracle_lines
 from eat_lightning.record.record import Record
 from eat_lightning.runs.by_class import unfound
 from eat_lightning.runs.names import budget_of, by_run, names_of, titles_of
 from eat_lightning.runs.row import THEIRS, Row, label, method_text
 from eat_lightning.runs.run import Run
+from eat_lightning.weights.precision import PLAIN
 
 MOST = 10  # classes whose recall is printed
 WIDTH = 120  # where there is no terminal to ask

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Annotated, Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +19,7 @@ from eat_lightning.model.contracts import ExitRule, Head, overrides
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.shape import Shape
 from eat_lightning.model.specification import Specification
-from eat_lightning.validation import InLayers, listed_layers
+from eat_lightning.validation import Beside, in_layers, listed_layers, value_faults
 
 ACTIVATIONS = {
     "tanh": torch.tanh,
@@ -49,7 +49,9 @@ def pool_mean(packed: Packed) -> Float[Tensor, "b d"]:
     return total_BD / count_B[:, None]
 
 
+Pool = Literal["cls", "mean"]
 POOLS = {"cls": pool_cls, "mean": pool_mean}
+FROM_0 = Annotated[Sequence[int], in_layers(lowest=0)]
 
 
 def head_faults(num_layers: int | None, head: Any) -> list[str]:
@@ -61,7 +63,7 @@ def head_faults(num_layers: int | None, head: Any) -> list[str]:
         given = f"head.kind={head['_target_']}"
         return [f"head._target_ is not an option: a head is named by its kind, so give {given}"]
     layers = listed_layers(head.get("layers", ()), num_layers or 1)
-    faults = InLayers(lowest=0).lines("head.layers", layers, num_layers)
+    faults = value_faults(FROM_0, "head.layers", layers, Beside(num_layers=num_layers))
     if (last := head.get("last")) is not None:
         faults += [f"head.last: {fault}" for fault in head_faults(num_layers, last)]
     try:

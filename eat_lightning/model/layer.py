@@ -5,9 +5,10 @@ Shapes: N packed tokens, D width.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,8 @@ from eat_lightning.model.masks import with_bias, with_key_weights
 from eat_lightning.model.packed import Batch, Packed
 from eat_lightning.model.positions import Disentangled, Distance, RelativeBias
 from eat_lightning.model.shape import Shape
+
+M = TypeVar("M", bound=nn.Module)
 
 
 class Embedding(nn.Module):
@@ -189,6 +192,21 @@ class Layers(nn.Module):
     def each(self, make: Callable[[Any], nn.Module]) -> Layers:
         """Other layers in place of these, shared as these are."""
         return Layers([make(layer) for layer in self.children()], self.num_layers)
+
+
+def sharing(module: M, **parts: Any) -> M:
+    """A twin of a module that shares all of its parts but those given."""
+    twin = copy.copy(module)
+    twin._modules = dict(module._modules)
+    for name, part in parts.items():
+        replace_part(twin, name, part)
+    return twin
+
+
+def replace_part(module: nn.Module, name: str, part: Any) -> None:
+    """Replace the attribute `name` by `part`, whether or not either is an `nn.Module`."""
+    module._modules.pop(name, None)  # torch refuses to replace a module by anything else
+    setattr(module, name, part)
 
 
 def initialise(module: nn.Module) -> None:

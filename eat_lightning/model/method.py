@@ -3,14 +3,14 @@
     @method("reduction")
     class LearnedTokenPruning(Reduction, nn.Module):
         layers: Layers = (1, 2, 3, 4, 5)
-        final: Annotated[float, Within("[0, 1)")] = 0.01
+        final: Annotated[float, Field(ge=0, lt=1)] = 0.01
         protect_sep: bool = True
 
 The decorator makes the constructor: it checks every field, raises ValueError with a line (key,
 bound, value) for each fault, and keeps values as they come, sequences as lists. What holds between
 fields is checked by `rules(self, num_layers)`, lines about fields that are sound by themselves;
 what is made from them, by `__post_init__`. A class attribute that is no argument has no annotation,
-or is a `ClassVar`; a buffer's is `field(init=False)`. The bounds are in
+or is a `ClassVar`; a buffer's is `field(init=False)`. Bounds are pydantic's, and those of
 `eat_lightning/validation.py`.
 
 Without torch: policies act where there is none.
@@ -24,12 +24,9 @@ from dataclasses import dataclass, field, fields
 from functools import cache, wraps
 from typing import Any, TypeVar, dataclass_transform
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-
-from eat_lightning.validation import Beside, did_you_mean, fault_lines, is_list, raise_faults
+from eat_lightning.validation import Beside, did_you_mean, is_list, raise_faults, value_faults
 
 T = TypeVar("T")
-STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True)
 
 
 @dataclass_transform(eq_default=False, field_specifiers=(field,))
@@ -65,7 +62,7 @@ def checking(cls: Any) -> Callable[..., None]:
         given.apply_defaults()
         arguments = dict(given.arguments)
         del arguments["self"]
-        raise_faults(faults_beside(unmade(type(self), arguments), None))
+        raise_faults(field_faults(type(self), arguments, None))
         begin(self)
         fill(self, **{k: list(v) if is_list(v) else v for k, v in arguments.items()})
 
@@ -77,32 +74,17 @@ def makers(cls: type) -> Iterator[type]:
     return (base for base in cls.__mro__ if "__init__" in vars(base))
 
 
-def unmade(cls: type, arguments: dict[str, Any]) -> Any:
-    """A method that holds its arguments, the defaults included, of which nothing is checked and
-    nothing made."""
-    blank: Any = object.__new__(cls)
+def field_faults(cls: Any, arguments: dict[str, Any], num_layers: int | None) -> list[str]:
+    """Give a line for each fault of the arguments of a declared class, before it is made."""
+    blank: Any = object.__new__(cls)  # what bounds and rules read: arguments and defaults alone
     vars(blank).update(arguments)
-    return blank
-
-
-@cache
-def validators(cls: Any) -> dict[str, TypeAdapter[Any]]:
-    """A validator for each argument of a declared class."""
-    return {name: TypeAdapter(hint, config=STRICT) for name, hint in cls._types.items()}
-
-
-def faults_beside(blank: Any, num_layers: int | None) -> list[str]:
-    """Give a line for each fault of the arguments that an unmade method holds."""
-    found: list[str] = []
-    for name, validator in validators(type(blank)).items():
-        key = f"{blank._key}.{name}"
-        if not hasattr(blank, name):
+    found, beside = [], Beside(blank, num_layers)
+    for name, bounds in cls._types.items():
+        key = f"{cls._key}.{name}"
+        if hasattr(blank, name):
+            found += value_faults(bounds, key, getattr(blank, name), beside)
+        else:
             found.append(f"{key} is missing")
-            continue
-        try:
-            validator.validate_python(getattr(blank, name), context=Beside(blank, num_layers))
-        except ValidationError as error:
-            found += fault_lines(error, key)
     return found or list(blank.rules(num_layers))
 
 
@@ -110,8 +92,7 @@ def argument_faults(cls: Any, num_layers: int | None, /, **arguments: Any) -> li
     """Give a line for each fault of a method's arguments; num_layers None: not known yet."""
     if inspect.isabstract(cls):
         return [f"{cls.__name__} has no {' and no '.join(sorted(cls.__abstractmethods__))}"]
-    taken = inspect.signature(cls).parameters.values()
-    if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in taken):
+    if any(p.kind in VARIADIC for p in inspect.signature(cls).parameters.values()):
         return [f"{cls.__name__} must name its arguments: it lacks the decorator @method"]
     return cls.faults(num_layers, **arguments)
 
@@ -131,8 +112,11 @@ def faults_of(made: Any, num_layers: int | None) -> list[str]:
     return argument_faults(type(made), num_layers, **kept_arguments(made))
 
 
+SLOTS: dict[str, type[Method]] = {}  # the contract of each slot
+
+
 class Method:
-    """The base of every contract.
+    """The base of every contract: a contract is a subclass with a `slot`.
 
     A class states its arguments as fields with bounds, under the decorator `method`, and keeps each
     as an attribute of the same name. A class from outside the package may have a constructor
@@ -143,11 +127,12 @@ class Method:
     raises TypeError where the class is made, since a misspelt hook would never be called.
     """
 
-    def __init_subclass__(cls, **options: Any) -> None:
+    def __init_subclass__(cls, slot: str | None = None, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if not cls.__module__.startswith(f"{__package__}."):
-            refuse_unknown_names(cls)
-            refuse_other_parameters(cls)
+        if slot is not None:
+            SLOTS[slot] = cls
+        if not in_a_contract(cls):
+            refuse_strangers(cls)
 
     def rules(self, num_layers: int | None) -> Iterable[str]:
         """Give a line for each fault between arguments that are sound by themselves.
@@ -167,7 +152,7 @@ class Method:
             arguments: plain values, as in a yaml.
         """
         declared = "_types" in vars(next(makers(cls)))  # of a constructor nothing is known
-        return faults_beside(unmade(cls, arguments), num_layers) if declared else []
+        return field_faults(cls, arguments, num_layers) if declared else []
 
     def export_blockers(self) -> list[str]:
         """Give a line for each reason why an exported graph cannot do what this method does."""
@@ -183,57 +168,56 @@ def overrides(method: Method | type[Method], hook: Callable[..., Any]) -> bool:
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
-def refuse_other_parameters(cls: type[Method]) -> None:
-    """Raise TypeError where a class has a hook's name for something else: for more parameters or
-    fewer, in another order, or for one of other axes, as its name ends ("logits_BC" in place of
-    "logits_EBC")."""
-    for name, hook in hooks_of(cls):
-        signatures = [inspect.signature(f).parameters for f in (vars(cls)[name], hook)]
-        named, theirs = map(list, signatures)
-        takes_all = any(each.kind in VARIADIC for each in signatures[0].values())
-        pairs = list(zip(named, theirs, strict=False))
-        reordered = any(mine != yours and mine in theirs for mine, yours in pairs)
-        axes = [(num_axes(mine), num_axes(yours)) for mine, yours in pairs]
-        least = sum(each.default is each.empty for each in signatures[1].values())
-        count = len(named) > len(theirs) or (len(named) < least and not takes_all)
-        if count or reordered or any(a and b and a != b for a, b in axes):
+def in_a_contract(cls: type) -> bool:
+    return cls.__module__.startswith(f"{__package__}.")
+
+
+def refuse_strangers(cls: type[Method]) -> None:
+    """Raise TypeError where a class has a public name that is neither hook nor argument, or a
+    hook's name for something else."""
+    contract = next(base for base in cls.__mro__ if in_a_contract(base))
+    for name, value in vars(cls).items():
+        hook = getattr(contract, name, None)
+        if name.startswith("_"):
+            continue
+        if inspect.isfunction(value) and inspect.isfunction(hook):
+            refuse_other_parameters(f"{cls.__name__}.{name}", value, hook)
+        elif name not in known_names(cls) and not getattr(value, "__isabstractmethod__", False):
+            hooks = [hook for hook in dir(contract) if not hook.startswith("_")]
+            near = did_you_mean(name, hooks) or " and no argument"
             raise TypeError(
-                f"{cls.__name__}.{name}({', '.join(named[1:])}) has the name of a hook that takes "
-                f"({', '.join(theirs[1:])}): take these, or begin a helper's name with _"
+                f"{cls.__name__}.{name} is no hook of {contract.__name__}{near} (an argument needs "
+                f"its type, as in {name}: float = 0.5; begin a helper's name with _)"
             )
 
 
-def hooks_of(cls: type[Method]) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """Yield the names of a class's own functions that its contract has too, with those."""
-    contract = next(base for base in cls.__mro__ if base.__module__.startswith(f"{__package__}."))
-    for name, value in vars(cls).items():
-        hook = getattr(contract, name, None)
-        if not name.startswith("_") and inspect.isfunction(value) and inspect.isfunction(hook):
-            yield name, hook
+def known_names(cls: type) -> set[str]:
+    """The names of a class's bases, hooks among them, and of its own arguments."""
+    bases = cls.__mro__[1:]
+    known = {name for base in bases for name in (*vars(base), *inspect.get_annotations(base))}
+    own = inspect.get_annotations(cls).items()
+    return known | {name for name, hint in own if "ClassVar" not in str(hint)}
+
+
+def refuse_other_parameters(where: str, mine: Callable[..., Any], hook: Callable[..., Any]) -> None:
+    """Raise TypeError where a function has a hook's name and more parameters or fewer, another
+    order of them, or one of other axes, as its name ends ("logits_BC" in place of
+    "logits_EBC")."""
+    taken, theirs = (inspect.signature(each).parameters for each in (mine, hook))
+    takes_all = any(each.kind in VARIADIC for each in taken.values())
+    least = sum(each.default is each.empty for each in theirs.values())
+    count = len(taken) > len(theirs) or (len(taken) < least and not takes_all)
+    pairs = list(zip(taken, theirs, strict=False))
+    reordered = any(one != other and one in theirs for one, other in pairs)
+    axes = [(num_axes(one), num_axes(other)) for one, other in pairs]
+    if count or reordered or any(one and other and one != other for one, other in axes):
+        raise TypeError(
+            f"{where}({', '.join([*taken][1:])}) has the name of a hook that takes "
+            f"({', '.join([*theirs][1:])}): take these, or begin a helper's name with _"
+        )
 
 
 def num_axes(parameter: str) -> int:
     """How many axes a parameter's name tells, 3 of "logits_EBC"; 0 where it tells none."""
     end = parameter.rpartition("_")[2]
     return len(end) if end.isupper() else 0
-
-
-def refuse_unknown_names(cls: type[Method]) -> None:
-    """Raise TypeError where a class has a public name that is neither hook nor argument."""
-    contract = next(base for base in cls.__mro__ if base.__module__.startswith(f"{__package__}."))
-    known = {
-        name for base in cls.__mro__[1:] for name in {*vars(base), *inspect.get_annotations(base)}
-    }
-    known |= {
-        name for name, hint in inspect.get_annotations(cls).items() if "ClassVar" not in str(hint)
-    }
-    for name, value in vars(cls).items():
-        abstract = getattr(value, "__isabstractmethod__", False)
-        if name.startswith("_") or name in known or abstract:
-            continue
-        hooks = [hook for hook in dir(contract) if not hook.startswith("_")]
-        raise TypeError(
-            f"{cls.__name__}.{name} is no hook of {contract.__name__}"
-            f"{did_you_mean(name, hooks) or ' and no argument'} (an argument needs its type, as in "
-            f"{name}: float = 0.5; begin a helper's name with _)"
-        )

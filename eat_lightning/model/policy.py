@@ -96,7 +96,7 @@ class ModelFacts:
         return cls(encoder.exit.layers, labels, encoder.kind, limit, folder)
 
 
-class Policy(Method):
+class Policy(Method, slot="policy"):
     """Acts before examples start, and where the exit rule would let one go. What it keeps must not
     depend on the batch, since batches overlap in a service. It sees plain arrays and no model, so
     that the same policy serves the encoder and an export."""

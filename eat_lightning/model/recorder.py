@@ -1,25 +1,52 @@
-"""A trace as it is written, while the examples of a batch pass the layers and leave.
+"""One pass of the encoder: its options, and its trace, written while examples pass and leave.
 
 Shapes: B examples, G of them that left together, L layers, C classes, E exits so far.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from eat_lightning.model.contracts import ExitRule, Policy, overrides
+from eat_lightning.model.contracts import ExitRule, Policy, Reduction, overrides
 from eat_lightning.model.contracts.exit import decide
 from eat_lightning.model.inside import Inside
-from eat_lightning.model.options import ALL_EXITS, PassOptions
 from eat_lightning.model.packed import Batch, Packed
-from eat_lightning.model.policy import PolicyState
+from eat_lightning.model.policy import PolicyState, joined
 from eat_lightning.model.reason import Reason, coded, reason_names
 from eat_lightning.model.trace import Trace
+
+
+@dataclass(frozen=True)
+class PassOptions:
+    """Options of one pass.
+
+    Args:
+        leave: examples leave where the exit rule decides so; False: every head guesses for every
+            example, and all run to the last layer; None: False in training, else True.
+        flow: two factors on the gradient at the k-th of so many exits, as `Objective.flow` gives
+            them; acts in training.
+        skips: layers (1-based) that are not run.
+        keep_hidden: the trace holds the vectors after each layer.
+        keep_scores: the trace holds each layer's attention scores.
+        soft: reductions gate rows and drop none; acts in training.
+    """
+
+    leave: bool | None = None
+    flow: Callable[[int, int], tuple[float, float]] | None = None
+    skips: frozenset[int] = frozenset()
+    keep_hidden: bool = False
+    keep_scores: bool = False
+    soft: bool = False
+
+
+USUAL = PassOptions()
+ALL_EXITS = PassOptions(leave=False)
 
 
 class TraceRecorder(Trace, Inside):
@@ -52,6 +79,16 @@ class TraceRecorder(Trace, Inside):
     def here_B(self) -> Int[Tensor, " b"]:
         """Places of the examples still here, on the host."""
         return torch.arange(self.size) if self.stay_B is None else self.stay_B
+
+    def ask(
+        self, policies: Sequence[Policy], batch: Batch, reduction: Reduction
+    ) -> Float[Tensor, " b"] | None:
+        """The largest strengths of a reduction that policies request, before examples start; None
+        where they request none."""
+        request = joined(policy.requests(batch, reduction) for policy in policies)
+        if self.options.leave:
+            self.state.request(request)
+        return None if request.strength_B is None else torch.from_numpy(request.strength_B)
 
     def at_end(self) -> Int[Tensor, " b"]:
         """Reasons of those who ran every layer."""

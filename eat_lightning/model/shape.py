@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Annotated, Any, Literal, get_type_hints
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import Field
 
-from eat_lightning.validation import Beside, InLayers, Within, fault_lines, is_whole
+from eat_lightning.validation import Beside, Layers, is_whole, value_faults
 
-Size = Annotated[int, Within("[1, 2147483647]")]
-Number = Annotated[int, Within("[0, 2147483647]")]
-Share = Annotated[float, Within("[0, 1)")]
-Base = Annotated[float, Within("(1, inf)")]
-ByLayer = Annotated[Sequence[int] | None, Within("[1, 2147483647]", each=True)]
+Size = Annotated[int, Field(ge=1, le=2147483647)]
+Number = Annotated[int, Field(ge=0, le=2147483647)]
+Part = Annotated[float, Field(ge=0, lt=1)]
+Base = Annotated[float, Field(gt=1)]
+ByLayer = Sequence[Size] | None
+Activation = Literal["tanh", "relu", "gelu", "gelu_new", "silu"]
 
 
 @dataclass(frozen=True)
@@ -48,19 +48,19 @@ class Shape:
 
     vocab_size: Size
     hidden_size: Size
-    num_layers: Annotated[int, Within("[1, 1000]")]
+    num_layers: Annotated[int, Field(ge=1, le=1000)]
     num_heads: Size
     intermediate_size: Size
-    max_positions: Annotated[int, Within("[1, 1048576]")] = 512  # there are tables of all
+    max_positions: Annotated[int, Field(ge=1, le=1048576)] = 512  # there are tables of all
     type_vocab_size: Number = 2
-    eps: Annotated[float, Within("(0, 1)")] = 1e-12
+    eps: Annotated[float, Field(gt=0, lt=1)] = 1e-12
     position_offset: Number = 0
     relative_buckets: Number = 0
-    dropout: Share = 0.1
-    attention_dropout: Share = 0.1
-    layerdrop: Share = 0.0
+    dropout: Part = 0.1
+    attention_dropout: Part = 0.1
+    layerdrop: Part = 0.0
     head_width: Number = 0
-    hidden_act: Literal["tanh", "relu", "gelu", "gelu_new", "silu"] = "gelu"
+    hidden_act: Activation = "gelu"
     sep_token_id: Number = 102
     pad_token_id: Number = 0
     embedding_size: Number = 0
@@ -72,7 +72,7 @@ class Shape:
     feed_forward: Literal["plain", "gated"] = "plain"
     biases: bool = True
     layer_groups: Number = 0
-    local_layers: Annotated[Sequence[int], InLayers()] = ()
+    local_layers: Layers = ()
     local_window: Number = 128
     family: str = ""
     heads_by_layer: ByLayer = None
@@ -165,24 +165,13 @@ class Shape:
             yield f"max_positions must be above position_offset, got {self.max_positions}"
 
 
-@cache
-def validators() -> dict[str, TypeAdapter[Any]]:
-    """A validator for each field of `Shape`."""
-    strict = ConfigDict(strict=True)
-    hints = get_type_hints(Shape, include_extras=True)
-    return {name: TypeAdapter(hint, config=strict) for name, hint in hints.items()}
-
-
 def shape_faults(sizes: Mapping[str, Any]) -> list[str]:
     """Check the sizes of an encoder (fields of `Shape`), as a config.json gives them."""
-    known, layers = validators(), sizes.get("num_layers")
+    known, layers = get_type_hints(Shape, include_extras=True), sizes.get("num_layers")
     given = {name: sizes[name] for name in known if name in sizes}
     required = [name for name in known if not hasattr(Shape, name)]  # a default is an attribute
     faults = [f"{name} is missing" for name in required if name not in given]
     beside = Beside(num_layers=layers if is_whole(layers) else None)
     for name, value in given.items():
-        try:
-            known[name].validate_python(value, context=beside)
-        except ValidationError as error:
-            faults += fault_lines(error, name)
+        faults += value_faults(known[name], name, value, beside)
     return faults or [*Shape(**given).rules()]

@@ -7,93 +7,53 @@ import inspect
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pkgutil import iter_modules
 from typing import Any
 
 from pydantic import BeforeValidator
 
-from eat_lightning.model.contracts import (
-    Attention,
-    EncoderPart,
-    ExitRule,
-    Head,
-    Method,
-    Objective,
-    Policy,
-    Procedure,
-    Reduction,
-    Risk,
-    Schedule,
-    overrides,
-)
-from eat_lightning.model.method import argument_faults, kept_arguments
+from eat_lightning.model.contracts import EncoderPart, ExitRule, Method, overrides
+from eat_lightning.model.method import SLOTS, argument_faults, kept_arguments
 from eat_lightning.user_modules import ALLOW, PLACES, import_user_module, is_there, user_classes
 from eat_lightning.validation import did_you_mean, raise_faults
-
-SLOTS: dict[str, type[Method]] = {
-    "attention": Attention,
-    "reduction": Reduction,
-    "exit": ExitRule,
-    "head": Head,
-    "policy": Policy,
-    "objective": Objective,
-    "schedule": Schedule,
-    "risk": Risk,
-    "procedure": Procedure,
-}
 
 MODEL_SLOTS = ("attention", "reduction", "exit")  # an encoder's attributes
 
 
 def home(slot: str) -> str:
     """The package whose modules are the kinds of a slot."""
-    room = "deploy.certify" if slot in ("risk", "procedure") else "methods"
-    return f"eat_lightning.{room}.{slot}"
+    return f"eat_lightning.methods.{slot}"
+
+
+@cache
+def registry(slot: str) -> dict[str, str]:
+    """The module of each kind of a slot, by the kind's name, which is its file's."""
+    if slot not in SLOTS:
+        raise ValueError(f"slot must be one of {', '.join(SLOTS)}, got {slot!r}")
+    files = iter_modules(importlib.import_module(home(slot)).__path__)
+    return {file.name: f"{home(slot)}.{file.name}" for file in files if file.name[0] != "_"}
 
 
 def class_of(slot: str, kind: str) -> Any:
     """The class of a method. A kind with a dot names a class from outside the package, which its
     owner must have imported, or named in EAT_IMPORT: a checkpoint never makes us import code."""
-    if slot not in SLOTS:
-        raise ValueError(f"slot must be one of {', '.join(SLOTS)}, got {slot!r}")
-    parts = kind.split(".") if isinstance(kind, str) else [""]  # a file may say anything
-    if not all(map(str.isidentifier, parts)) or (len(parts) == 1 and kind.startswith("_")):
-        raise ValueError(f"{slot}.kind must be a method's file name, got {kind!r}")
-    if len(parts) > 1:
+    if kind not in registry(slot):
         return class_outside(slot, kind)
-    try:
-        module = importlib.import_module(f"{home(slot)}.{kind}")
-    except ModuleNotFoundError:
-        raise ValueError(unknown_kind(slot, kind)) from None
-    return next(
-        value
-        for value in vars(module).values()
-        if inspect.isclass(value)
-        and value.__module__ == module.__name__
-        and not issubclass(value, int)
-        and not value.__name__.startswith("_")
-    )
-
-
-def unknown_kind(slot: str, kind: str) -> str:
-    """The nearest kind, or else what is there: the shelf, and the form of a class of one's own."""
-    absent = f"{slot}.kind: there is no {slot} called {kind!r}"
-    shelf = importlib.import_module(home(slot)).__path__
-    known = sorted(m.name for m in iter_modules(shelf) if not m.name.startswith("_"))
-    if near := did_you_mean(kind, [*known, *user_classes(SLOTS[slot])]):
-        return absent + near
-    if "." in kind:
-        return f"{absent}: its module must lie in {PLACES}"
-    example = f"{kind}.{''.join(part[:1].upper() + part[1:] for part in kind.split('_'))}"
-    return f"{absent}: one of {', '.join(known)}, or a class of one's own as {example}"
+    module = importlib.import_module(registry(slot)[kind])
+    own = (cls for cls in vars(module).values() if fills(slot, cls))
+    return next(cls for cls in own if cls.__module__ == module.__name__ and cls.__name__[0] != "_")
 
 
 def class_outside(slot: str, kind: str) -> Any:
-    module_name, _, name = kind.rpartition(".")
-    if module_name not in sys.modules:
+    parts = kind.split(".") if isinstance(kind, str) else [""]  # a file may say anything
+    if not all(map(str.isidentifier, parts)):
+        raise ValueError(f"{slot}.kind must be a method's file name, got {kind!r}")
+    module_name, name = ".".join(parts[:-1]), parts[-1]
+    if module_name and module_name not in sys.modules:
         import_user_module(module_name)
     if module_name not in sys.modules:
-        if not is_there(module_name.partition(".")[0]):  # of a dotted name it would import a part
+        if not module_name or not is_there(parts[0]):  # of a dotted name it would import a part
             raise ValueError(unknown_kind(slot, kind))
         choices = f"import {module_name} before loading this model, or give {ALLOW}={module_name}"
         raise ValueError(f"{slot}.kind {kind!r}: {choices}")
@@ -104,6 +64,24 @@ def class_outside(slot: str, kind: str) -> Any:
         near = did_you_mean(kind, user_classes(SLOTS[slot]))
         raise ValueError(f"{slot}.kind {kind!r} is no {SLOTS[slot].__name__}{near}")
     return cls
+
+
+def unknown_kind(slot: str, kind: str) -> str:
+    """The nearest kind, or else what is there: the shelf, and the form of a class of one's own."""
+    absent, known = f"{slot}.kind: there is no {slot} called {kind!r}", sorted(registry(slot))
+    if near := did_you_mean(kind, [*known, *user_classes(SLOTS[slot])]):
+        return absent + near
+    if "." in kind:
+        return f"{absent}: its module must lie in {PLACES}"
+    example = f"{kind}.{''.join(part[:1].upper() + part[1:] for part in kind.split('_'))}"
+    return f"{absent}: one of {', '.join(known)}, or a class of one's own as {example}"
+
+
+def kind_of(slot: str, cls: type) -> str:
+    """The file name of a class on the shelf, or the path of one from outside the package."""
+    prefix = f"{home(slot)}."
+    inside = cls.__module__.startswith(prefix)
+    return cls.__module__.removeprefix(prefix) if inside else f"{cls.__module__}.{cls.__qualname__}"
 
 
 def fills(slot: str, cls: Any) -> bool:
@@ -151,10 +129,18 @@ class Specification:
             node = {key: value for key, value in node.items() if value is not None}
             if not node.keys() & {"_target_", "kind"}:
                 return before.changed(node)
-        if isinstance(node, dict) and node.get("_target_"):
-            arguments = {key: value for key, value in node.items() if key != "_target_"}
-            return cls(slot, kind_of(slot, class_of_node(slot, node)), arguments)
-        return cls.read(slot, node)
+        if not isinstance(node, dict) or not node.get("_target_"):
+            return cls.read(slot, node)
+        from eat_lightning.config import arguments, binding_faults, target
+
+        raise_faults(binding_faults(slot, node))
+        made_of: Any = target(node)
+        if not fills(slot, made_of):
+            contract = f"eat_lightning.model.contracts.{SLOTS[slot].__name__}"
+            raise ValueError(
+                f"{slot}._target_: {made_of.__name__} must be a subclass of {contract}"
+            )
+        return cls(slot, kind_of(slot, made_of), arguments(node))
 
     @classmethod
     def of(cls, slot: str, method: Method) -> Specification:
@@ -249,26 +235,6 @@ def in_slot(slot: str) -> BeforeValidator:
             raise ValueError(str(error).removeprefix(f"{slot} ")) from None
 
     return BeforeValidator(read)
-
-
-def kind_of(slot: str, cls: type) -> str:
-    """The file name of a class on the shelf, or the path of one from outside the package."""
-    prefix = f"{home(slot)}."
-    inside = cls.__module__.startswith(prefix)
-    return cls.__module__.removeprefix(prefix) if inside else f"{cls.__module__}.{cls.__qualname__}"
-
-
-def class_of_node(slot: str, node: dict[str, Any]) -> Any:
-    """The class that a config's node names; ValueError where it does not fill the slot, or takes
-    other arguments."""
-    from eat_lightning.config import binding_faults, target
-
-    raise_faults(binding_faults(slot, node))
-    cls: Any = target(node)
-    if not fills(slot, cls):
-        contract = f"eat_lightning.model.contracts.{SLOTS[slot].__name__}"
-        raise ValueError(f"{slot}._target_: {cls.__name__} must be a subclass of {contract}")
-    return cls
 
 
 def rule_learns(rule: type[ExitRule] | None) -> bool:

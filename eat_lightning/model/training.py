@@ -1,4 +1,4 @@
-"""The contracts of training: what a step hands to an objective, and what a schedule is made of.
+"""What a step of training hands to an objective, and gradients that are scaled on their way back.
 
 Shapes: B examples, C classes, S signals.
 """
@@ -6,9 +6,9 @@ Shapes: B examples, C classes, S signals.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Literal
+from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -16,9 +16,6 @@ from eat_lightning.answer_kind import AnswerKind, kind_of
 from eat_lightning.model.inside import Scores
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.trace import Trace
-
-if TYPE_CHECKING:
-    from eat_lightning.model.contracts import Objective, Reduction
 
 
 @dataclass
@@ -86,58 +83,21 @@ class Context:
         return self.guesses[self.last] if self.full_BC is None else self.full_BC
 
 
-@dataclass(frozen=True)
-class Pass:
-    """A further forward pass of a training step.
+class ScaledGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
+        return x.view_as(x)
 
-    Args:
-        reduction: in place of the encoder's (Length-Adaptive Transformer's sandwich).
-        skips: layers (1-based) that are not run (LayerDrop).
-        weights: by name, in place of the encoder's (DynaBERT's widths).
-    """
-
-    reduction: Reduction | None = None
-    skips: frozenset[int] = frozenset()
-    weights: dict[str, Tensor] = field(default_factory=dict)
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0] * ctx.factor, None
 
 
-@dataclass(frozen=True)
-class Stage:
-    """A part of training.
-
-    Args:
-        share: of all steps.
-        ramp: shares of the stage between which a reduction's strength goes from 0 to 1, by `shape`;
-            (0, 0) is full strength throughout, (2, 2) none.
-        soft: reductions gate rows and drop none.
-        trains: patterns of parameter names, such as "heads.*".
-        frozen: patterns of parameters that stay bit-equal.
-        exits: whose guesses the objective sees.
-        lr: factor on the run's learning rate, which warms up and decays within the stage.
-        objective: in place of the run's own.
-    """
-
-    share: float = 1.0
-    ramp: tuple[float, float] = (0.0, 0.0)
-    shape: Literal["linear", "cubic"] = "linear"
-    soft: bool = False
-    trains: tuple[str, ...] = ("*",)
-    frozen: tuple[str, ...] = ()
-    exits: Literal["all", "last", "early"] = "all"
-    lr: float = 1.0
-    objective: Objective | None = None
-
-    def moves(self, name: str) -> bool:
-        """True where this stage trains the parameter of this name."""
-        frozen = any(fnmatchcase(name, pattern) for pattern in self.frozen)
-        return not frozen and any(fnmatchcase(name, pattern) for pattern in self.trains)
-
-    def strength(self, progress: float) -> float:
-        """Tell how strongly a reduction acts when so much of the stage (0 ... 1) is done."""
-        begin, end = self.ramp
-        if progress >= end:
-            return 1.0
-        if progress <= begin:
-            return 0.0
-        linear = (progress - begin) / (end - begin)
-        return linear if self.shape == "linear" else 1 - (1 - linear) ** 3
+def scaled_gradient(packed: Packed, factor: float) -> Packed:
+    """The same vectors, whose gradient is multiplied by `factor`; 0 stops it."""
+    if factor == 1.0:
+        return packed
+    if factor == 0.0:
+        return packed.with_x(packed.x_ND.detach())
+    return packed.with_x(ScaledGradient.apply(packed.x_ND, factor))  # type: ignore[arg-type]

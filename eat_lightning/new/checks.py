@@ -18,12 +18,11 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.model.contracts import Objective
-from eat_lightning.model.effective import with_weights
-from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.encoder import AdaptiveEncoder, with_weights
 from eat_lightning.model.flops import flops
 from eat_lightning.model.method import faults_of
-from eat_lightning.model.options import ALL_EXITS, PassOptions
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.recorder import ALL_EXITS, PassOptions
 from eat_lightning.model.specification import MODEL_SLOTS, Specification
 from eat_lightning.model.trace import Trace
 from eat_lightning.model.training import Context

@@ -1,1 +1,1 @@
-"""What every head of a model said, its replay under any rule, the dial fitted on it, and timing."""
+"""Recorded passes: replay under any point, the dial fitted on them, claims, and timing."""

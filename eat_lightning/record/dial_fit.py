@@ -4,7 +4,7 @@ One number orders the points: the least chance, alike at every exit, that an ans
 depth says. At each exit this chance is a logistic curve of how close to its strict end the knob
 could stand for the example to leave. The curves are fitted on the records of the calibration cut
 and need no labels. A smaller least chance makes every exit laxer on any data: nobody leaves later
-at a point further along. `experiments/budgets/dial.md` compares it with other fits.
+at a point further along. `experiments/pays/page.md` compares it with other fits.
 
 An exit stays closed, its head unasked, up to the first point at which leaving there saves more than
 its head costs all who get so far. From there on it is open.

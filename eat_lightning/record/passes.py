@@ -15,8 +15,8 @@ import torch
 from eat_lightning.data.batching import sorted_batches
 from eat_lightning.model.contracts import ExitRule
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.model.trace import Trace
 from eat_lightning.progress import shown
 from eat_lightning.record.record import Record

@@ -1,7 +1,7 @@
 """`python -m eat_lightning.report study=<folder>`: tables, figures and one page, all from rows.
 
 A claim is a script with a function `claim(study) -> Claim`. Those that fit any study lie in
-`report/claims/`; a study's own, such as `experiments/methods/claim.py`, is given by its path.
+`report/claims/`; a study's own, such as `experiments/phishing/claim.py`, is given by its path.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ from shutil import which
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, NonNegativeInt
 
 from eat_lightning.cli import entry
 from eat_lightning.config import DataSettings, Settings, parsed
 from eat_lightning.errors import ConfigError
 from eat_lightning.progress import shown
-from eat_lightning.validation import Whole
 
 if TYPE_CHECKING:
     from eat_lightning.report.claim import Claim
@@ -77,7 +76,7 @@ class ReportSettings(Settings):
     against: str | None
     title: str | None
     formats: list[Literal["png", "svg", "pdf"]]
-    examples: Annotated[int, Whole(0)]
+    examples: NonNegativeInt
     texts: Annotated[list[list[str]], BeforeValidator(texts_of)]
     data: DataSettings
 

@@ -1,7 +1,5 @@
 """A setting beside its baselines: own static, a static model trained for itself, smaller students,
 Hugging Face's model, and fixed depth.
-
-Several claims share this file; a claim imports it as `from ..baselines import Entry`.
 """
 
 from __future__ import annotations
@@ -176,8 +174,9 @@ def with_flops(measured: Measured) -> Trace:
     they ran, since kept rows do not hold the widths to count each one's. One seed's interval is
     then that of exactly counted FLOPs to 0.001 points (SST-2, six layers)."""
     tokens_B = measured.known.tokens_LB.sum(0)
-    flops_B = measured.row.flops * tokens_B / tokens_B.mean()
-    return replace(measured.known, flops_B=flops_B)
+    alike_B = np.ones(len(tokens_B))  # where nobody runs a layer, only heads cost
+    share_B = tokens_B / tokens_B.mean() if tokens_B.any() else alike_B
+    return replace(measured.known, flops_B=measured.row.flops * share_B)
 
 
 def best(points: Sequence[Point]) -> Point | None:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from eat_lightning.model.specification import MODEL_SLOTS
+from eat_lightning.record.certificate import FOLDER, Certificate
 from eat_lightning.report.cells import percent_text
 from eat_lightning.report.intervals import Interval, mean_interval, wilson
 from eat_lightning.report.study import Measured, Study
-from eat_lightning.runs.certificate import FOLDER, Certificate
+from eat_lightning.runs.identity import certificate_of
 
 
 def setting_of(measured: Measured) -> str:
@@ -46,7 +47,7 @@ def held_by(study: Study, measured: Sequence[Measured]) -> list[Held]:
     for run in study.runs:
         here = [m for m in measured if m.folder == run.folder and m.outcome is not None]
         for path in sorted((run.folder / FOLDER).glob("*.json")):
-            held = Certificate.read(run, path.stem)
+            held = certificate_of(run, path.stem)
             rows = [
                 m
                 for m in here
@@ -59,11 +60,11 @@ def held_by(study: Study, measured: Sequence[Measured]) -> list[Held]:
 def risk_of(held: Certificate, measured: Measured) -> Interval:
     """The risk with its 95 % interval over examples: Wilson's where each loses 0 or 1, else
     bootstrap."""
-    record, risk = measured.record, held.risk.build()
+    record, claim = measured.record, held.claim
     full_B = record.guesses[measured.row.num_layers].argmax(1)
     early_B, labels_B = measured.known.logits_BC.argmax(1), record.labels
-    losses_B = risk.losses(full_B, early_B, labels_B)
+    losses_B = claim.losses(full_B, early_B, labels_B)
     losses_B = losses_B[~np.isnan(losses_B)]
-    if risk.low < 0:
+    if claim.low < 0:
         return mean_interval(losses_B)
     return wilson(float(losses_B.sum()), len(losses_B))

@@ -7,7 +7,6 @@ Shapes: B examples, L layers, C classes.
 from __future__ import annotations
 
 import inspect
-import pkgutil
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,12 +17,11 @@ from eat_lightning.answer_kind import MULTI, SCORE, SINGLE, misfit
 from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split, make_split
 from eat_lightning.errors import ConfigError
-from eat_lightning.methods import reduction as reductions
 from eat_lightning.model.contracts import ExitRule, Reduction, at_point, point_of
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.method import argument_faults
-from eat_lightning.model.options import PassOptions
-from eat_lightning.model.specification import Specification, class_of
+from eat_lightning.model.recorder import PassOptions
+from eat_lightning.model.specification import Specification, class_of, registry
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.passes import inference, record_of
 from eat_lightning.record.record import Record
@@ -129,7 +127,7 @@ def compared(encoder: AdaptiveEncoder) -> list[Reduction]:
     any: at theirs), and none."""
     reduction = encoder.reduction
     shared = {k: getattr(reduction, k) for k in ("ratio", "layers") if hasattr(reduction, "ratio")}
-    kinds = sorted(m.name for m in pkgutil.iter_modules(reductions.__path__) if m.name[0] != "_")
+    kinds = sorted(registry("reduction"))
     found = [reduction]
     for kind in sorted(kinds, key=lambda kind: kind == "none"):
         cls: Any = class_of("reduction", kind)

@@ -97,15 +97,20 @@ def save(figure: Figure, folder: Path, kinds: Sequence[str] = KINDS) -> dict[str
     return paths
 
 
-def save_pair(figure: Figure, folder: Path) -> list[Path]:
-    """Write name.svg for light pages and name-dark.svg for dark ones; returns both paths."""
+def pair(figure: Figure) -> tuple[str, str]:
+    """The SVG for light pages and the one for dark pages."""
     with style(figure.name):
         light = written(drawn(figure), "svg").decode()
     dark = light
     for color, instead in DARK.items():
         dark = dark.replace(color, instead)
+    return light, dark
+
+
+def save_pair(figure: Figure, folder: Path) -> list[Path]:
+    """Write name.svg for light pages and name-dark.svg for dark ones; returns both paths."""
     paths = [folder / f"{figure.name}{end}.svg" for end in ("", "-dark")]
-    for path, text in zip(paths, (light, dark), strict=True):
+    for path, text in zip(paths, pair(figure), strict=True):
         write_text(path, text)
     return paths
 

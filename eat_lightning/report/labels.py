@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -11,12 +13,14 @@ if TYPE_CHECKING:
     from matplotlib.transforms import Bbox
 
 
+STEPS = (0, 4, 9, 15, 22, 30, 40, 52, 66)  # points between a mark and its label, nearest first
+ANGLES = np.pi * (0.25 + np.arange(12) / 6)  # first to the upper right
+
+
 def place_labels(ax: Axes, texts: Sequence[Text]) -> None:
     """Move texts, which lie at the points they name, so that none covers another or a point; a thin
     line leads to the point where a text went far. Call it last: the limits of the axes and the
     layout must stand."""
-    from adjustText import adjust_text
-
     if not texts:
         return
     drawing: Any = ax.figure
@@ -25,21 +29,45 @@ def place_labels(ax: Axes, texts: Sequence[Text]) -> None:
     drawing.draw_without_rendering()
     drawing.set_layout_engine("none")  # what is placed stays where it is
     points = [text.get_position() for text in texts]
-    to_data = ax.transData.inverted()
-    covered = [around(ax, point).transformed(to_data) for point in points]
-    adjust_text(
-        list(texts),
-        ax=ax,
-        objects=covered,
-        iter_lim=400,  # not by time, which would be another figure on another machine
-        expand=(1.05, 1.25),
-        force_text=(0.2, 0.35),
-        force_static=(0.15, 0.3),
-        prevent_crossings=False,
-    )
+    covered = [around(ax, point) for point in points]
+    for text, point in zip(texts, points, strict=True):
+        covered.append(move(ax, text, point, covered))
     part(ax, texts)
     for text, point in zip(texts, points, strict=True):
         lead(ax, text, point)
+
+
+def move(ax: Axes, text: Text, point: tuple[float, float], covered: Sequence[Bbox]) -> Bbox:
+    """Put a text at the nearest place around its point that covers least; returns its box."""
+    start, box, inside = ax.transData.transform(point), text.get_window_extent(), ax.bbox
+    best = min(
+        places(ax, box, start), key=lambda shift: clash(box.translated(*shift), covered, inside)
+    )
+    text.set_position(tuple(ax.transData.inverted().transform(start + best)))
+    return box.translated(*best)
+
+
+def places(ax: Axes, box: Bbox, start: Any) -> Iterator[np.ndarray]:
+    """Ways from where a text stands to places around its point, in display units."""
+    centre = np.array([box.x0 + box.x1, box.y0 + box.y1]) / 2
+    for step in STEPS:
+        for angle in ANGLES:
+            way, beside = np.array([np.cos(angle), np.sin(angle)]), 4.5 + step
+            reach = np.array([box.width, box.height]) / 2 + beside * ax.figure.dpi / 72
+            yield start + way * reach - centre
+
+
+def clash(box: Bbox, covered: Sequence[Bbox], inside: Bbox) -> float:
+    """The area of a box that lies over others or outside the axes."""
+    over = sum(area(box, other) for other in covered)
+    return over + box.width * box.height - area(box, inside)
+
+
+def area(one: Bbox, other: Bbox) -> float:
+    """What two boxes share, in square display units."""
+    width = min(one.x1, other.x1) - max(one.x0, other.x0)
+    height = min(one.y1, other.y1) - max(one.y0, other.y0)
+    return max(width, 0) * max(height, 0)
 
 
 def around(ax: Axes, point: tuple[float, float], radius: float = 4.5) -> Bbox:

@@ -17,7 +17,7 @@ from typing import Any
 
 from eat_lightning.data.calibration import FITTED_ON
 from eat_lightning.errors import ConfigError, Faults
-from eat_lightning.infer.precision import PLAIN
+from eat_lightning.machine import processor
 from eat_lightning.model.contracts import ExitRule, at_point, overrides, point_of
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.specification import Specification, kind_of
@@ -31,8 +31,8 @@ from eat_lightning.record.dial_fit import (
 from eat_lightning.record.passes import record
 from eat_lightning.record.record import Record
 from eat_lightning.runs.card import write_card
-from eat_lightning.runs.certificate import cut_of
-from eat_lightning.runs.run import Run, processor, write_json
+from eat_lightning.runs.identity import cut_of
+from eat_lightning.runs.run import Run, write_json
 from eat_lightning.runs.training_mark import training_faults
 from eat_lightning.runs.validate import data_faults
 from eat_lightning.weights.dial import (
@@ -45,6 +45,7 @@ from eat_lightning.weights.dial import (
     find,
     path_of,
 )
+from eat_lightning.weights.precision import PLAIN
 
 INSTEAD = "a budget that is a share, such as 0.5"
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import tempfile
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import fields
@@ -16,11 +15,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from filelock import FileLock
-from pydantic import ValidationError
 
 from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.files import as_dict, write_text
-from eat_lightning.validation import lines_of
+from eat_lightning.validation import fault_text
 from eat_lightning.weights.untrusted import ROWS, parsed, text_of
 
 R = TypeVar("R")
@@ -47,16 +45,8 @@ def read_whole(path: Path | str, kind: type[R], name: str = "row") -> tuple[list
         try:
             records.append(kind(**parsed(line)))
         except (ValueError, TypeError) as error:
-            faults.append(f"{path}, line {number}: not a {name} ({reason(error)})")
+            faults.append(f"{path}, line {number}: not a {name} ({fault_text(error)})")
     return records, faults
-
-
-def reason(error: Exception) -> str:
-    """Say in one line why a record was refused."""
-    if isinstance(error, ValidationError):
-        unknown_first = sorted(error.errors(), key=lambda fault: fault["type"] == "missing")
-        return one_line("; ".join(lines_of(fault)[0] for fault in unknown_first))
-    return re.sub(r"^\w+\.__init__\(\) ", "", one_line(error))
 
 
 def fields_of(record: Any) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import torch
 
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.infer.onnx_backend import Export
-from eat_lightning.infer.precision import DTYPES, PLAIN, form_of, in_dtype, in_form
 from eat_lightning.infer.stricter_exits import StricterExits
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.methods.exit.never import Never
@@ -19,11 +18,13 @@ from eat_lightning.methods.policy.full_depth import FullDepth
 from eat_lightning.model.contracts import ModelFacts, Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.policies import idle_faults, policy_faults
+from eat_lightning.record.certificate import Certificate
 from eat_lightning.runs.budgets import Fitter
-from eat_lightning.runs.certificate import Certificate, combination
 from eat_lightning.runs.exit_choice import ExitChoice
+from eat_lightning.runs.identity import certificate_of, combination
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import load_second_runs
+from eat_lightning.weights.precision import DTYPES, PLAIN, form_of, in_dtype, in_form
 
 
 def open_run(
@@ -44,14 +45,14 @@ def open_run(
         dtype: fp32, bf16 or int8.
         certificate: name of one that the run has; None: none.
         policies: in place of the certificate's, or of the run's; None: as they are.
-        prepack: the form of the weights, see `infer/precision.py`; plain ones are freed.
+        prepack: the form of the weights, see `weights/precision.py`; plain ones are freed.
         device: where it runs, such as "cpu".
     """
     choice = ExitChoice.of(exit, run.model_config()["exit"])
     if choice.budget is not None and certificate is not None:
         both = "a certificate has exits of its own, so give one of them"
         raise ConfigError(f"exit.{choice.budget.key}: {both}")
-    valid = None if certificate is None else Certificate.read(run, certificate)
+    valid = None if certificate is None else certificate_of(run, certificate)
     form = form_of(prepack, dtype, device, certified=valid and valid.form)
     encoder, labels = run.model()
     encoder = in_form(in_dtype(encoder, dtype).to(device), form)
@@ -144,7 +145,7 @@ def open_export(
         if rule and (faults := idle_faults(chosen, rule.build())):
             raise ConfigError.of(faults)
         return export.with_exits(StricterExits(export.layers, policies=chosen))
-    valid = Certificate.read(export, certificate)
+    valid = certificate_of(export, certificate)
     chosen = tuple(valid.policies if policies is None else policies)
     export.check_policies(chosen)
     exits = StricterExits(export.layers, export.stricter(valid.methods["exit"]), chosen)

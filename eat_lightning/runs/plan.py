@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
+from pydantic import Field, NonNegativeInt
+
 from eat_lightning.config import RunFolder, Settings
-from eat_lightning.infer.precision import prepack_faults
 from eat_lightning.long_texts import LEAST_SIZE, Join, LongTexts
-from eat_lightning.validation import Beside, Check, Whole, Within, is_list
+from eat_lightning.validation import Count, NotNegative, Positive
+from eat_lightning.weights.precision import prepack_faults
 
 
 def time_faults(key: str, budgets: Sequence[Any], engine: str) -> list[str]:
@@ -25,8 +27,8 @@ class RunSettings(Settings):
     """policy: a node for each policy."""
 
     run: RunFolder
-    batch: Annotated[int, Whole(1)]
-    threads: Annotated[int | None, Whole(1)]
+    batch: Count
+    threads: Count | None
     dtype: Literal["fp32", "bf16", "int8"]
     prepack: bool | None
     policy: dict[str, Any]
@@ -38,8 +40,8 @@ class RunSettings(Settings):
 class WindowSettings(Settings):
     """As `LongTexts` has them."""
 
-    size: Annotated[int | None, Whole(LEAST_SIZE)]
-    overlap: Annotated[int | None, Whole(0)]
+    size: Annotated[int, Field(ge=LEAST_SIZE)] | None
+    overlap: NonNegativeInt | None
     join: Join
     label: str | None
 
@@ -55,17 +57,13 @@ class LongSettings(Settings):
         return LongTexts(self.long, **dict(self.windows))
 
 
-def some(values: Any, beside: Beside) -> list[str]:
-    return [] if is_list(values) and values else [f"must list one value or more, got {values!r}"]
-
-
 class OnePassSettings(Settings):
     """Settings of heads from one pass; the values of a list are tried in turn, on four exits."""
 
     enabled: bool
-    texts: Annotated[int | None, Whole(1)]
-    batch_size: Annotated[int, Whole(1)]
-    dropout: Annotated[float, Within("[0, 1)")]
-    lr: Annotated[list[float], Check(some), Within("(0, inf)", each=True)]
-    weight_decay: Annotated[list[float], Check(some), Within("[0, inf)", each=True)]
-    epochs: Annotated[list[Annotated[int, Whole(1)]], Check(some)]
+    texts: Count | None
+    batch_size: Count
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    lr: Annotated[list[Positive], Field(min_length=1)]
+    weight_decay: Annotated[list[NotNegative], Field(min_length=1)]
+    epochs: Annotated[list[Count], Field(min_length=1)]

@@ -10,12 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict
+from pydantic import AfterValidator, Field, NonNegativeInt
 from pydantic.dataclasses import dataclass
 
 from eat_lightning.answer_kind import Metric
 from eat_lightning.files import as_dict
-from eat_lightning.infer.precision import PLAIN
 from eat_lightning.model.contracts import point_of
 from eat_lightning.model.specification import Specification, class_of, in_slot, specs_by_slot
 from eat_lightning.runs import jsonl
@@ -23,23 +22,23 @@ from eat_lightning.runs.by_class import by_class
 from eat_lightning.runs.run import folder_name, is_clean, provenance
 from eat_lightning.user_modules import sources_of
 from eat_lightning.validation import (
-    Beside,
-    Check,
+    STRICT,
     Count,
     NotNegative,
     Positive,
-    Whole,
-    Within,
+    Share,
+    each,
     raise_faults,
 )
+from eat_lightning.weights.precision import PLAIN
 
-Share = Annotated[float, Within("[0, 1]")]
-Correlation = Annotated[float, Within("[-1, 1]")]
+Correlation = Annotated[float, Field(ge=-1, le=1)]
 
 
-def file_faults(name: Any, beside: Beside) -> list[str]:
-    sound = not isinstance(name, str) or re.fullmatch(r"((examples/)?\w[\w.-]*)?", name)
-    return [] if sound else [f"must name a file beside the rows, got {name!r:.60}"]
+def beside_rows(name: str) -> str:
+    if re.fullmatch(r"((examples/)?\w[\w.-]*)?", name):
+        return name
+    raise ValueError(f"must name a file beside the rows, got {name!r:.60}")
 
 
 STATIC_BASELINE, THEIRS, FIXED = "own static", "hugging face", "fixed depth"  # baselines
@@ -51,7 +50,7 @@ SETTING = (  # what was measured, and how
 TIMING = ("threads", "latency_batch", "throughput_batch", "form")
 
 
-@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
+@dataclass(frozen=True, config=STRICT)
 class Row:
     """A setting of a run: what was measured, how accurate, how deep, how short and how fast it is.
 
@@ -87,7 +86,7 @@ class Row:
     baseline: "", "own static" (the same weights dense / none / never), "fixed depth" (the same
     weights with everybody leaving at one layer) or "hugging face".
     kernels: "ours", "hf_eager" (transformers in PyTorch's eager mode, padded), or graphs' "onnx"
-    and "openvino". form: of the weights, see `infer.precision`; logits differ in their last bits
+    and "openvino". form: of the weights, see `weights.precision`; logits differ in their last bits
     between forms, and times by much. Hugging Face's model runs plain, as people call it.
 
     head: what guesses at each exit (where they are say the keys of `temperature`); None in rows
@@ -112,8 +111,8 @@ class Row:
     num_examples: Count
     metric: Metric
     num_layers: Count
-    depth: Annotated[float, Within("[0, inf)")]
-    retention: Annotated[float, Within("(0, 1]")]
+    depth: NotNegative
+    retention: Annotated[float, Field(gt=0, le=1)]
     token_layers: Share
     exit_shares: dict[str, Share]
     flops: Positive
@@ -130,16 +129,16 @@ class Row:
     majority: Share | None = None
     recall: dict[str, Share] = field(default_factory=dict)
     knob: str | None = None
-    point: Annotated[float | list[float] | None, Within("(-inf, inf)", each=True)] = None
-    budget: Annotated[float | None, Within("(0, 1]")] = None
+    point: Annotated[float | list[float], each(float)] | None = None
+    budget: Annotated[float, Field(gt=0, le=1)] | None = None
     budget_ms: Positive | None = None
-    agree: Annotated[float | None, Within("(0, 1]")] = None
-    adaptivity_gain: Annotated[float | None, Within("[-2, 2]")] = None
-    adaptivity_gain_low: Annotated[float | None, Within("[-2, 2]")] = None
-    adaptivity_gain_high: Annotated[float | None, Within("[-2, 2]")] = None
-    mix_gain: Annotated[float | None, Within("[-2, 2]")] = None
-    mix_gain_low: Annotated[float | None, Within("[-2, 2]")] = None
-    mix_gain_high: Annotated[float | None, Within("[-2, 2]")] = None
+    agree: Annotated[float, Field(gt=0, le=1)] | None = None
+    adaptivity_gain: Annotated[float, Field(ge=-2, le=2)] | None = None
+    adaptivity_gain_low: Annotated[float, Field(ge=-2, le=2)] | None = None
+    adaptivity_gain_high: Annotated[float, Field(ge=-2, le=2)] | None = None
+    mix_gain: Annotated[float, Field(ge=-2, le=2)] | None = None
+    mix_gain_low: Annotated[float, Field(ge=-2, le=2)] | None = None
+    mix_gain_high: Annotated[float, Field(ge=-2, le=2)] | None = None
     latency_ms: NotNegative | None = None
     latency_p50_ms: NotNegative | None = None
     latency_p90_ms: NotNegative | None = None
@@ -152,8 +151,8 @@ class Row:
     throughput_sorted: NotNegative | None = None
     throughput_sorted_low: NotNegative | None = None
     throughput_sorted_high: NotNegative | None = None
-    padding_factor: Annotated[float | None, Within("[1, inf)")] = None
-    padding_factor_sorted: Annotated[float | None, Within("[1, inf)")] = None
+    padding_factor: Annotated[float, Field(ge=1)] | None = None
+    padding_factor_sorted: Annotated[float, Field(ge=1)] | None = None
     speed_up: Positive | None = None
     speed_up_low: Positive | None = None
     speed_up_high: Positive | None = None
@@ -181,7 +180,7 @@ class Row:
     windows: str = ""
     exit_reasons: dict[str, Share] = field(default_factory=dict)
     lr: Positive | None = None
-    steps: Annotated[int | None, Whole(0)] = None
+    steps: NonNegativeInt | None = None
     num_train_examples: Count | None = None
     train_seconds: Positive | None = None
     train_threads: Count | None = None
@@ -191,7 +190,7 @@ class Row:
     teacher: str | None = None
     sources: dict[str, str] = field(default_factory=dict)
     data: str = ""
-    examples: Annotated[str, Check(file_faults)] = ""
+    examples: Annotated[str, AfterValidator(beside_rows)] = ""
     session: str = ""
     commit: str = ""
     clean: bool = False
@@ -200,7 +199,8 @@ class Row:
 
     def __post_init__(self) -> None:
         last, faults = self.num_layers, []
-        faults += Within(f"[0, {last}]").lines("depth", self.depth)
+        if self.depth > last:
+            faults.append(f"depth must be at most {last}, got {self.depth}")
         outside = [k for k in self.exit_shares if not (k.isdigit() and int(k) <= last)]
         faults += [f"exit_shares must name layers in 0..{last}, got {k}" for k in outside]
         if abs(sum(self.exit_shares.values()) - 1) > 1e-6:

@@ -25,6 +25,7 @@ from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.errors import ConfigError, Faults, one_line, reading
 from eat_lightning.files import write_json as write_json
 from eat_lightning.files import write_text as write_text
+from eat_lightning.machine import processor
 from eat_lightning.model.specification import MODEL_SLOTS, Specification, home, rule_learns
 from eat_lightning.runs.validate import (
     links_out,
@@ -200,13 +201,6 @@ def git_commit() -> str | None:
     head = git("rev-parse", "--short=12", "--verify", "--quiet", "HEAD")
     changed = git("status", "--porcelain", "-uno", "--", "eat_lightning", "configs")
     return head + ("+" if changed else "") if head else None
-
-
-def processor() -> str:
-    """The processor's name, as a row's machine."""
-    cpuinfo = Path("/proc/cpuinfo")
-    names = re.findall(r"model name\s*:\s*(.+)", cpuinfo.read_text()) if cpuinfo.is_file() else []
-    return f"{names[0] if names else platform.processor() or platform.machine()} x{os.cpu_count()}"
 
 
 @cache

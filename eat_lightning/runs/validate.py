@@ -8,13 +8,16 @@ import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from eat_lightning.config import arguments, binding_faults, make, target
 from eat_lightning.errors import ConfigError, one_line
-from eat_lightning.model.specification import MODEL_SLOTS, SLOTS, fills, home
+from eat_lightning.model.method import SLOTS
+from eat_lightning.model.specification import MODEL_SLOTS, fills, home
 from eat_lightning.user_modules import ALLOW, allowed_modules, where_absent
-from eat_lightning.validation import Whole, Within
+from eat_lightning.validation import NotNegative, value_faults
 
 
 def links_out(folder: Path) -> list[str]:
@@ -101,6 +104,7 @@ def split_faults(split: Any, known: Iterable[str], where: str) -> list[str]:
     return [f"split must be one of {', '.join(known)} for {where}, got {split!r}"]
 
 
+Limit = Annotated[int, Field(ge=8)] | None
 NOTED = ("temperature", "ece_before", "ece_after")  # of each exit, when training ended
 KINDS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("encoder", "head", "trainer", "task", "data", "objective", "schedule"), dict),
@@ -121,7 +125,7 @@ def run_faults(config: dict[str, Any], done: Any) -> list[str]:
     if not faults and "task" in nodes:
         faults += task_faults(nodes["task"])
     limit = nodes.get("data", {}).get("max_length")
-    faults += [] if limit is None else Whole(8).lines("data.max_length", limit)
+    faults += value_faults(Limit, "data.max_length", limit)
     given = {key: kind for key, kind in KINDS.items() if key in config}
     wrong = [key for key, kind in given.items() if not isinstance(config[key], kind)]
     faults += [f"config.yaml: {key} cannot be {config[key]!r}" for key in wrong]
@@ -129,7 +133,8 @@ def run_faults(config: dict[str, Any], done: Any) -> list[str]:
         return [*faults, "done.json: not what a run notes"]
     calibration = done.get("calibration") or {}
     whole = isinstance(calibration, dict) and all(
-        isinstance(found, dict) and all(Within("[0, inf)").holds(found.get(n)) for n in NOTED)
+        isinstance(found, dict)
+        and not any(value_faults(NotNegative, n, found.get(n)) for n in NOTED)
         for found in calibration.values()
     )
     return faults if whole else [*faults, "done.json: calibration is not what a run notes"]

@@ -7,11 +7,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
+from pydantic import Field
+
 from eat_lightning.answer_kind import Metric
 from eat_lightning.cli import entry
 from eat_lightning.config import Settings, parsed
 from eat_lightning.errors import ConfigError, in_one_line
-from eat_lightning.validation import Beside, Check, InLayers
+from eat_lightning.validation import in_layers
 
 STEP = "trainer/global_step"
 METRICS = "|".join(get_args(Metric))
@@ -19,18 +21,14 @@ METHODS = tuple(f"{slot}._target_" for slot in ("reduction", "exit", "objective"
 RETENTIONS = ("train/retention", "train/scheduled_retention", "select/retention")
 
 
-def name_faults(name: Any, beside: Beside) -> list[str]:
-    return [] if name else [f"must be a name, got {name!r}"]
-
-
-Name = Annotated[str, Check(name_faults)]
+Name = Annotated[str, Field(min_length=1)]
 
 
 class WorkspaceSettings(Settings):
     entity: str | None
     project: Name
     name: Name
-    exits: Annotated[list[int], InLayers(at_least=1)]
+    exits: Annotated[list[int], in_layers(at_least=1)]
     group: list[Name]
     file: str | None
 

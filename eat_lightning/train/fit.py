@@ -20,10 +20,9 @@ from eat_lightning.data.module import TextData
 from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.files import write_json, write_text
-from eat_lightning.model.contracts import Objective, Schedule
+from eat_lightning.model.contracts import Objective, Schedule, Stage
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch
-from eat_lightning.model.training import Stage
 from eat_lightning.runs.run import Run, environment
 from eat_lightning.runs.training_mark import training_mark
 from eat_lightning.track.log import is_wandb, wandb_logger

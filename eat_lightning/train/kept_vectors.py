@@ -32,8 +32,8 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.files import as_dict, replacing
 from eat_lightning.model.contracts import VectorHead
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.model.specification import Specification, specs_by_slot
 from eat_lightning.progress import shown
 from eat_lightning.record.passes import inference

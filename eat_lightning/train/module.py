@@ -16,14 +16,13 @@ from torch.optim import Optimizer
 from torchmetrics import MeanMetric
 
 from eat_lightning.data.metrics import metrics_for
-from eat_lightning.model.contracts import EncoderPart, Objective, Schedule
-from eat_lightning.model.effective import with_weights
-from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.options import ALL_EXITS, PassOptions
+from eat_lightning.model.contracts import EncoderPart, Objective, Pass, Schedule
+from eat_lightning.model.encoder import AdaptiveEncoder, with_weights
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.recorder import ALL_EXITS, PassOptions
 from eat_lightning.model.shape import Shape
 from eat_lightning.model.trace import Trace
-from eat_lightning.model.training import Context, Pass
+from eat_lightning.model.training import Context
 from eat_lightning.record.passes import record_of
 from eat_lightning.train.callbacks.stages import Timeline
 

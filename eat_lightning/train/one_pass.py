@@ -23,10 +23,10 @@ from torch.utils.data import Sampler
 from eat_lightning.data.batching import Loader, spread_rows
 from eat_lightning.data.module import TextData
 from eat_lightning.data.split import Split
-from eat_lightning.model.contracts import EncoderPart, Head, Objective, VectorHead, overrides
+from eat_lightning.model.contracts import EncoderPart, Head, Objective, Stage, VectorHead, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.specification import rule_learns
-from eat_lightning.model.training import Context, Stage
+from eat_lightning.model.training import Context
 from eat_lightning.runs.plan import OnePassSettings
 from eat_lightning.runs.run import Run
 from eat_lightning.train.callbacks.progress import ProgressLines

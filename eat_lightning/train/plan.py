@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import torch
 from lightning import Callback
-from pydantic import BeforeValidator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from torch.optim import Optimizer
 
 from eat_lightning.answer_kind import AnswerKind
@@ -37,7 +37,7 @@ from eat_lightning.track.log import wandb_faults
 from eat_lightning.train.processes import num_processes
 from eat_lightning.train.teacher import teacher_faults
 from eat_lightning.train.trainer import trainer_faults
-from eat_lightning.validation import Whole, Within
+from eat_lightning.validation import Count, NotNegative, Positive
 from eat_lightning.weights.checkpoint import (
     class_faults,
     depth_of,
@@ -62,9 +62,9 @@ class OptimizerSettings(Settings):
     (`_target_`) with its other arguments.
     """
 
-    lr: Annotated[float | None, Within("(0, inf)")]
-    weight_decay: Annotated[float, Within("[0, inf)")]
-    warmup: Annotated[float, Within("[0, 1)")]
+    lr: Positive | None
+    weight_decay: NotNegative
+    warmup: Annotated[float, Field(ge=0, lt=1)]
     node: Node
 
     @model_validator(mode="before")
@@ -86,7 +86,7 @@ class TimingSettings(Settings):
     """Tell how the run's own setting is timed when it is trained."""
 
     enabled: bool
-    examples: Annotated[int, Whole(1)]
+    examples: Count
 
 
 @dataclass(frozen=True)
@@ -102,13 +102,13 @@ class Methods:
 
 class TrainSettings(Settings):
     study: Annotated[str, BeforeValidator(plain_name)]
-    seed: Annotated[int, Within("[0, 4294967295]")]
+    seed: Annotated[int, Field(ge=0, le=4294967295)]
     model: str
     head: dict[str, Any]
     optimizer: OptimizerSettings
     teacher: str | None
-    threads: Annotated[int | None, Whole(1)]
-    checkpoint_every: Annotated[int, Whole(1)]
+    threads: Count | None
+    checkpoint_every: Count
     measure: TimingSettings
     one_pass: OnePassSettings
     task: Node

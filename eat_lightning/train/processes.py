@@ -26,7 +26,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch.multiprocessing.spawn import ProcessException
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.validation import Whole
+from eat_lightning.validation import Count, value_faults
 
 # Whoever started a rank sees it die; this bounds only waits for one that is at work, as with data
 # that it has yet to read.
@@ -124,7 +124,7 @@ def count_faults(devices: Any, nodes: Any) -> list[str]:
     text = str(devices)
     if not known and (isinstance(devices, bool) or not text.isdigit() or int(text) < 1):
         faults.append(f"trainer.devices must be 1 or more, auto, or a list of GPUs, got {devices}")
-    return faults + Whole(1).lines("trainer.num_nodes", nodes)
+    return faults + value_faults(Count, "trainer.num_nodes", nodes)
 
 
 def device_faults(trainer: dict[str, Any]) -> list[str]:

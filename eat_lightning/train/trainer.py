@@ -11,7 +11,7 @@ import torch
 from lightning import Trainer
 
 from eat_lightning.train.processes import Ranks, num_processes, on_gpu, process_faults
-from eat_lightning.validation import Whole
+from eat_lightning.validation import Count, value_faults
 
 GIVEN = {  # to every Trainer: checkpoints, samplers and epochs of batches are ours
     "enable_checkpointing": False,
@@ -74,9 +74,9 @@ def setting_faults(trainer: dict[str, Any]) -> list[str]:
         for key in trainer
         if key not in known
     ]
-    faults += Whole(1).lines("trainer.max_epochs", trainer.get("max_epochs"))
+    faults += value_faults(Count, "trainer.max_epochs", trainer.get("max_epochs"))
     if trainer.get("max_steps", -1) != -1:
-        faults += Whole(1).lines("trainer.max_steps", trainer["max_steps"])
+        faults += value_faults(Count, "trainer.max_steps", trainer["max_steps"])
     if str(trainer.get("precision")).startswith("16"):
         faults.append(
             "trainer.precision must be 32-true or bf16-mixed, got 16: it needs loss scaling"

@@ -23,7 +23,7 @@ from eat_lightning.model.contracts import Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import as_pretrained, slot_faults
 from eat_lightning.model.policies import from_folder, portable
-from eat_lightning.model.shape import Shape, shape_faults
+from eat_lightning.model.shape import Part, Shape, shape_faults
 from eat_lightning.model.specification import (
     MODEL_SLOTS,
     STATIC,
@@ -31,7 +31,7 @@ from eat_lightning.model.specification import (
     build_all,
     specs_by_slot,
 )
-from eat_lightning.validation import Whole, Within, raise_faults
+from eat_lightning.validation import Count, Share, raise_faults, value_faults
 from eat_lightning.weights.families import FAMILIES
 from eat_lightning.weights.files import SAFE, read_weights, save_weights, sizes_in, weight_files
 from eat_lightning.weights.hf_names import fuse, rename, sizes_of, tuned_weights
@@ -220,7 +220,7 @@ def encoder_faults(
     **overrides: Any,
 ) -> list[str]:
     """List the errors of an encoder's settings that show before weights are read."""
-    if faults := Whole(1).lines("encoder.num_layers", num_layers):
+    if faults := value_faults(Count, "encoder.num_layers", num_layers):
         return faults
     faults = [] if take in TAKES else [f"encoder.take must be first or alternate, got {take!r}"]
     names = {f.name for f in fields(Shape)} if random else {*SHARES}
@@ -230,7 +230,7 @@ def encoder_faults(
         sizes = {"vocab_size": 1, "num_layers": num_layers} | overrides
         return faults or [f"encoder.{fault}" for fault in shape_faults(sizes)]
     for key in SHARES:
-        faults += Within("[0, 1)").lines(f"encoder.{key}", overrides.get(key, 0.0))
+        faults += value_faults(Part, f"encoder.{key}", overrides.get(key, 0.0))
     if not isinstance(pretrained, str):
         return [*faults, f"encoder.pretrained must be a folder or a hub's name, got {pretrained!r}"]
     folder, looks_local = Path(pretrained), pretrained.startswith((".", "/", "~"))
@@ -383,7 +383,7 @@ def load_model(folder: Path | str) -> tuple[AdaptiveEncoder, list[str]]:
         encoder = encoder_from(config, len(labels))
         encoder.load_state_dict(weights)
         labels = [] if encoder.kind.problem_type == SCORE else labels
-        raise_faults(Within("[0, 1]").lines("strength", encoder.strength.item()))
+        raise_faults(value_faults(Share, "strength", encoder.strength.item()))
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise ConfigError(f"{folder}: {UNFIT} ({one_line(error)})") from None
     return encoder.eval(), labels

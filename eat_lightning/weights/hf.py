@@ -31,15 +31,15 @@ from eat_lightning.model.contracts import Objective, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import layers_with_heads, slot_faults
 from eat_lightning.model.int8 import in_int8, is_int8
-from eat_lightning.model.options import PassOptions
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import from_folder, portable
 from eat_lightning.model.positions import Disentangled, Distance, RelativeBias
+from eat_lightning.model.recorder import PassOptions
 from eat_lightning.model.shape import Shape
 from eat_lightning.model.specification import MODEL_SLOTS, STATIC, Specification, build_all
 from eat_lightning.model.trace import Trace
 from eat_lightning.model.training import Context
-from eat_lightning.validation import Whole, raise_faults
+from eat_lightning.validation import Count, raise_faults, value_faults
 from eat_lightning.weights.checkpoint import claimed, load_pretrained, model_config
 from eat_lightning.weights.dial import Budget, at_kept_point
 from eat_lightning.weights.exits import exits_beside, load_exits
@@ -139,7 +139,7 @@ class EatForSequenceClassification(PreTrainedModel):
             raise ValueError(f"from_pretrained: {min(unknown)} is not an option for a plain folder")
         labels = label_names(saved, options)
         num_layers: Any = options.pop("num_layers", None) or sizes_of(saved, 0).get("num_layers")
-        raise_faults(Whole(1).lines(f"{name}: num_layers", num_layers))
+        raise_faults(value_faults(Count, f"{name}: num_layers", num_layers))
         objective = options.pop("objective", None)
         chosen = {slot: options.pop(slot, None) or off for slot, off in STATIC.items()}
         methods = build_all(chosen, num_layers)

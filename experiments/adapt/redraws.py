@@ -1,6 +1,6 @@
 """How often a certificate holds: one pass's answers, and its texts drawn anew into parts.
 
-Shapes: N texts, of a part or of all kept ones.
+Shapes: N texts, of a part or of all kept ones, C classes.
 """
 
 from __future__ import annotations
@@ -11,19 +11,32 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
-from eat_lightning.deploy.adapt.demand import Demand
-from eat_lightning.deploy.adapt.forms import Form, Forms
+from eat_lightning.config import CONFIG_DIR, parsed
+from eat_lightning.deploy.adapt.exits import learn_exits
+from eat_lightning.deploy.adapt.forms import Form, Forms, deployed_original, scratch_run
+from eat_lightning.deploy.adapt.original import Original
+from eat_lightning.deploy.adapt.run import splits_of
 from eat_lightning.deploy.adapt.same_answer import SameAnswer
 from eat_lightning.deploy.adapt.search import AdaptCandidate, Search
+from eat_lightning.deploy.adapt.texts import read_texts
+from eat_lightning.deploy.adapt.work import Work
+from eat_lightning.long_texts import REFUSE
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import at_point
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.trace import Trace
+from eat_lightning.progress import shown
+from eat_lightning.record.claim import Claim
 from eat_lightning.record.record import Record
+from eat_lightning.report.result import Result
+from eat_lightning.runs.plan import OnePassSettings
+from eat_lightning.runs.run import git_commit
 
 DTYPES = {"fp32": 1.0, "int8": 0.5}  # cost of a layer: an assumption, since no time is measured
 PARTS = {"select": 0.2, "certify": 0.4}  # of the kept texts; nothing sees the others
+SELECT = 200  # texts that judge the heads while they learn
 
 
 @dataclass
@@ -32,32 +45,22 @@ class Kept:
 
     Args:
         original_NC: transformers' logits.
-        recorded: guesses of our heads, by dtype.
+        records: guesses of our heads, by dtype.
     """
 
     same: SameAnswer
     encoder: AdaptiveEncoder
     original_NC: np.ndarray
-    recorded: Mapping[str, Record]
+    records: Mapping[str, Record]
 
-    @classmethod
-    def of(cls, forms: Forms, original_NC: np.ndarray, folder: Path, split: Any) -> Kept:
-        """Run the passes, or read those that were kept."""
-        for dtype in DTYPES:
-            path = folder / f"recorded-{dtype}.parquet"
-            if not path.is_file():
-                forms.record(dtype, split).to_parquet(path)
-        recorded = {name: Record.read(folder / f"recorded-{name}.parquet") for name in DTYPES}
-        return cls(forms.original.same, forms.encoder, original_NC, recorded)
-
-    def outcome(self, candidate: AdaptCandidate, rows_N: np.ndarray) -> Trace:
+    def trace(self, candidate: AdaptCandidate, rows_N: np.ndarray) -> Trace:
         rule: Any = Never()
         if candidate.point is not None:
             rule = at_point(self.encoder.exit, candidate.point)
-        return self.recorded[candidate.form.dtype].take(rows_N).replay(rule)
+        return self.records[candidate.form.dtype].take(rows_N).replay(rule)
 
     def changed(self, candidate: AdaptCandidate, rows_N: np.ndarray) -> np.ndarray:
-        logits_NC = self.outcome(candidate, rows_N).logits_BC
+        logits_NC = self.trace(candidate, rows_N).logits_BC
         return self.same.changed(self.original_NC[rows_N], logits_NC)
 
 
@@ -83,12 +86,12 @@ class Redraw(Search):
     rows: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def trace(self, candidate: AdaptCandidate, part: str) -> Trace:
-        return self.kept.outcome(candidate, self.rows[part])
+        return self.kept.trace(candidate, self.rows[part])
 
     def record(self, dtype: str) -> Record:
-        return self.kept.recorded[dtype].take(self.rows["select"])
+        return self.kept.records[dtype].take(self.rows["select"])
 
-    def time(self, name: str, candidates: Any) -> None:
+    def time(self, name: str, candidates: Any, most: Any = None) -> None:
         last = self.forms.num_layers
         for candidate in candidates:
             depth = last if candidate.point is None else candidate.depth
@@ -99,47 +102,77 @@ class Redraw(Search):
 
 @dataclass(frozen=True)
 class Draw:
-    """Outcome of one draw of the parts.
+    """Outcome of one draw of the parts; the defaults are of one that certified nothing.
 
     Args:
-        name: of the chosen candidate; "": nothing is certified.
-        depth: layers that it runs, in mean over *select*.
+        depth: layers that the chosen candidate runs, in mean over *select*.
         exits: it has some.
         share: of all kept texts whose answer changes, which the promise is about.
-        num_fresh, fresh: texts that nothing saw, and how many of their answers change.
     """
 
-    name: str
+    certified: bool = False
     depth: float = 0.0
     exits: bool = False
     share: float = 0.0
-    num_fresh: int = 0
-    fresh: int = 0
 
 
-def drawn(kept: Kept, demand: Demand, seed: int) -> Draw:
+def drawn(kept: Kept, claim: Claim, seed: int) -> Draw:
     """Draw the parts, choose and certify."""
     order_N = np.random.default_rng(seed).permutation(len(kept.original_NC))
     ends = np.cumsum([share * len(order_N) for share in PARTS.values()]).astype(int)
-    select, certify, fresh_N = np.split(order_N, ends)
-    rows = {"select": select, "certify": certify}
-    forms = KeptForms(kept.encoder)
+    rows = dict(zip(PARTS, np.split(order_N, ends), strict=False))
     original = {part: kept.original_NC[rows_N] for part, rows_N in rows.items()}
-    unused: Any = None
-    search = Redraw(
-        forms, kept.same, demand, rows, original, unused, 1, 1, {}, kept=kept, rows=rows
-    )
+    given: Any = (KeptForms(kept.encoder), kept.same, [claim], rows, original, None, 1, 1, {})
+    search = Redraw(*given, kept=kept, rows=rows)
     certified = [candidate for candidate in search.run([]) if candidate.holds]
     if not certified:
-        return Draw("")
+        return Draw()
     chosen = min(certified, key=search.speed)
-    changed_N = kept.changed(chosen, order_N)
-    num_fresh = len(fresh_N)
-    return Draw(
-        str(chosen.form),
-        chosen.depth,
-        chosen.point is not None,
-        float(changed_N.mean()),
-        num_fresh,
-        int(changed_N[-num_fresh:].sum()),
+    share = float(kept.changed(chosen, order_N).mean())
+    return Draw(True, chosen.depth, chosen.point is not None, share)
+
+
+def passes(folder: Path, task: str, settings: Any, learn: int, num_kept: int) -> Kept:
+    """Make or read all answers. Texts are the first ones of `texts.parquet`, which are shuffled."""
+    given = settings["length"], settings.get("tolerance")
+    original = Original.open(str(folder / "model"), *given, long=REFUSE)
+    path, num = str(folder / "texts.parquet"), learn + SELECT + num_kept
+    texts = read_texts(path, settings["columns"], num).read_by(original.reader)
+    places = np.split(np.arange(len(texts)), [learn, learn + SELECT])
+    parts: dict[str, Any] = dict(zip(("learn", "select", "kept"), places, strict=True))
+    work = Work.open(folder / "answers", {"task": task, "learn": learn, "kept": num_kept})
+    splits = splits_of(texts, parts, original, work.folder)
+    theirs = deployed_original(original)
+    answers = work.trace("original kept", splits["kept"], theirs.answers).logits_BC
+    encoder = original.encoder(len(texts.columns))
+    config = yaml.safe_load(Path(CONFIG_DIR, "adapt.yaml").read_text("utf-8"))
+    heads = parsed(OnePassSettings, config["heads"])
+    learn_exits(encoder, splits, heads, work.folder, config["least_steps"])
+    run = scratch_run(work.folder / "run", original, encoder, texts.columns)
+    forms = Forms(original, encoder, run, 1)
+    records = {dtype: forms.record(dtype, splits["kept"]) for dtype in DTYPES}
+    return Kept(original.same, encoder, answers, records)
+
+
+def redrawn(
+    folder: Path, task: str, settings: Any, claim: Claim, draws: int, learn: int, num_kept: int
+) -> Result:
+    """Draw the parts so often, and count the certificates that are broken."""
+    kept = passes(folder, task, settings, learn, num_kept)
+    found = [drawn(kept, claim, seed) for seed in shown(range(draws), "draws")]
+    certified = [draw for draw in found if draw.certified]
+    shape, num = kept.encoder.shape, len(kept.original_NC)
+    model = f"{shape.num_layers} layers of {shape.hidden_size}"
+    values = {
+        "draws": len(found),
+        "certified": len(certified),
+        "with_exits": sum(draw.exits for draw in found),
+        "broken": sum(draw.share > claim.level for draw in found),
+        "depth": float(np.mean([draw.depth for draw in certified or found])),
+    }
+    where = {f"num_{part}": int(share * num) for part, share in PARTS.items()}
+    where |= {"num_learn": learn, "confidence": claim.confidence}
+    where |= {"changes": kept.same.changes, "commit": git_commit()}
+    return Result(
+        {"task": task, "model": model, "agree": round(1 - claim.level, 12)}, values, where
     )

@@ -1,27 +1,63 @@
-"""Tune a classifier by plain transformers, without this package, for `experiments.adapt`.
+"""Tune a classifier by plain transformers, without this package, for `experiments.adapt.run`.
 
-    python -m experiments.adapt.tune task=stsb body=FOLDER data=FOLDER to=FOLDER [steps=400]
+    python -m experiments.adapt.tune tune task=stsb body=FOLDER data=FOLDER to=FOLDER [steps=400]
+    python -m experiments.adapt.tune tune task=sst2 ... steps=900 lora=8 lr=3e-4
+    python -m experiments.adapt.tune merge delta=FILE body=FOLDER data=FOLDER to=FOLDER
 
 It learns from half of the training texts. The others and those of validation are shuffled: two
 thirds become `texts.parquet`, which `eat adapt` gets, and one third `fresh.parquet`, which nothing
-sees. No label is written. probe: texts on which the head of a BERT learns first, with the layers as
-they are (linear probing, then fine-tuning: Kumar et al. 2022). shape: of another family, small and
-from random weights, with the tokenizer of `body`; what it shows is that such a shape is served.
+sees. No label is written. lora: the rank of updates beside the weights, which alone learn and are
+kept as a small file, from which `merge` makes the classifier again. probe: texts on which the head
+of a BERT learns first, with the layers as they are (linear probing, then fine-tuning: Kumar et al.
+2022). shape: of another family, small and from random weights, with the tokenizer of `body`; what
+it shows is that such a shape is served.
 """
 
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-import yaml
+from torch.nn import functional as F
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
-TASKS = yaml.safe_load(Path(__file__).with_name("tasks.yaml").read_text("utf-8"))
+from eat_lightning.errors import reported
+from experiments.adapt import low_rank
+from experiments.study import run_step
+
+USUAL, TEXT = {"length": 128, "lr": 5e-5}, {"columns": ["text"]}
+# names: of the classes, else in the data's labels.txt. tolerance: of a score.
+TASKS: dict[str, dict[str, Any]] = {
+    "sst2": {**USUAL, "columns": ["sentence"], "names": ["negative", "positive"]},
+    "qqp": {**USUAL, "columns": ["question1", "question2"], "names": ["different", "same"]},
+    "mnli": {
+        **USUAL,
+        "columns": ["premise", "hypothesis"],
+        "names": ["entailment", "neutral", "contradiction"],
+    },
+    "mails": {
+        "data": "email_phish_spam",
+        "columns": ["subject", "text"],
+        "names": ["ham", "phishing"],
+        "length": 256,
+        "lr": 5e-5,
+    },
+    "messages": {**USUAL, **TEXT, "data": "sms_spam", "names": ["ham", "spam"]},
+    "banking77": {**TEXT, "length": 64, "lr": 1e-4},
+    "goemotions": {**TEXT, "length": 64, "lr": 3e-4},
+    "stsb": {
+        "columns": ["sentence1", "sentence2"],
+        "names": ["similarity"],
+        "tolerance": 0.5,
+        "length": 64,
+        "lr": 1e-4,
+    },
+}
 BATCH, RISE = 32, 0.1  # examples of a step; share of the steps in which the learning rate rises
 PROBE_STEPS = 1500
 SMALL = {"num_hidden_layers": 6, "hidden_size": 256, "num_attention_heads": 4}
@@ -42,55 +78,78 @@ SHAPES: dict[str, dict[str, Any]] = {  # as their papers have them, but for the 
 }
 
 
-def targets(rows: pd.DataFrame, task: dict[str, Any], num_labels: int) -> torch.Tensor:
-    """Labels as transformers' losses take them."""
-    if "tolerance" in task:
-        return torch.tensor(rows["label"].to_numpy(), dtype=torch.float32)
-    if "labels" in rows:
-        made = torch.zeros(len(rows), num_labels)
-        for row, numbers in enumerate(rows["labels"]):
-            made[row, list(numbers)] = 1
-        return made
-    return torch.tensor(rows["label"].to_numpy())
+@dataclass
+class Examples:
+    """Labelled texts of a task.
+
+    Args:
+        settings: of `TASKS`.
+        names: of the classes.
+    """
+
+    rows: pd.DataFrame
+    settings: dict[str, Any]
+    names: list[str]
+
+    @property
+    def problem(self) -> str:
+        """As transformers calls it."""
+        kind = "multi_label" if "labels" in self.rows else "single_label"
+        return "regression" if "tolerance" in self.settings else f"{kind}_classification"
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a model's settings say of its classes."""
+        numbered = dict(enumerate(self.names))
+        label2id = {name: number for number, name in numbered.items()}
+        return {"id2label": numbered, "label2id": label2id, "problem_type": self.problem}
+
+    def take(self, rows: Any) -> Examples:
+        return Examples(self.rows.iloc[rows], self.settings, self.names)
+
+    def given(self, tokenizer: Any) -> dict[str, torch.Tensor]:
+        texts = [self.rows[column].tolist() for column in self.settings["columns"]]
+        how = {"padding": True, "truncation": True, "max_length": self.settings["length"]}
+        return tokenizer(*texts, **how, return_tensors="pt")
+
+    @property
+    def targets(self) -> torch.Tensor:
+        """Labels as transformers' losses take them."""
+        if self.problem == "multi_label_classification":
+            made = torch.zeros(len(self.rows), len(self.names))
+            for row, numbers in enumerate(self.rows["labels"]):
+                made[row, list(numbers)] = 1
+            return made
+        dtype = torch.float32 if self.problem == "regression" else torch.int64
+        return torch.tensor(self.rows["label"].to_numpy(), dtype=dtype)
 
 
-def given_of(tokenizer: Any, rows: pd.DataFrame, task: dict[str, Any]) -> dict[str, torch.Tensor]:
-    texts = [rows[column].tolist() for column in task["columns"]]
-    how: dict[str, Any] = {"padding": True, "truncation": True, "max_length": task["length"]}
-    return tokenizer(*texts, **how, return_tensors="pt")
+def loss_of(logits: torch.Tensor, examples: Examples) -> torch.Tensor:
+    """transformers' losses, by problem type."""
+    match examples.problem:
+        case "regression":
+            return F.mse_loss(logits[:, 0], examples.targets)
+        case "multi_label_classification":
+            return F.binary_cross_entropy_with_logits(logits, examples.targets)
+    return F.cross_entropy(logits, examples.targets)
 
 
-def probe_head(model: Any, tokenizer: Any, train: pd.DataFrame, task: dict[str, Any]) -> None:
+def probe_head(model: Any, tokenizer: Any, train: Examples) -> None:
     """Train pooler and classifier of a BERT on its vectors of [CLS]."""
-    parts = [train.iloc[i : i + BATCH] for i in range(0, len(train), BATCH)]
+    starts = range(0, len(train.rows), BATCH)
+    parts = [train.take(slice(start, start + BATCH)).given(tokenizer) for start in starts]
     with torch.inference_mode():
-        hidden = [model.base_model(**given_of(tokenizer, rows, task))[0][:, :1] for rows in parts]
+        hidden = [model.base_model(**given)[0][:, :1] for given in parts]
     first_N1D = torch.cat(hidden).clone()
-    wanted = targets(train, task, model.num_labels)
     pooler, classifier = model.base_model.pooler, model.classifier
     parameters = [*pooler.parameters(), *classifier.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.01)
-    for step in range(PROBE_STEPS):
-        rows = torch.randint(len(train), (128,))
-        pooled = torch.nn.functional.dropout(pooler(first_N1D[rows]), 0.1)
-        loss = loss_of(model, classifier(pooled), wanted[rows])
-        optimizer.zero_grad()
-        loss.backward()
+    for _ in range(PROBE_STEPS):
+        rows = torch.randint(len(train.rows), (128,))
+        pooled = F.dropout(pooler(first_N1D[rows]), 0.1)
+        loss_of(classifier(pooled), train.take(rows)).backward()
         optimizer.step()
-        if step % 200 == 0:
-            print(f"head, step {step} of {PROBE_STEPS}, loss {loss.item():.4f}", flush=True)
-
-
-def loss_of(model: Any, logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """transformers' losses, by problem type."""
-    from torch.nn import functional as F
-
-    match model.config.problem_type:
-        case "regression":
-            return F.mse_loss(logits[:, 0], wanted)
-        case "multi_label_classification":
-            return F.binary_cross_entropy_with_logits(logits, wanted)
-    return F.cross_entropy(logits, wanted)
+        optimizer.zero_grad()
 
 
 def opened(body: str, shape: str, tokenizer: Any, about: dict[str, Any]) -> Any:
@@ -104,73 +163,102 @@ def opened(body: str, shape: str, tokenizer: Any, about: dict[str, Any]) -> Any:
     return AutoModelForSequenceClassification.from_config(config)
 
 
-def tuned(
-    train: pd.DataFrame,
-    task: dict[str, Any],
-    names: list[str],
-    body: str,
-    steps: int,
-    probe: int = 0,
-    shape: str = "",
-) -> tuple[Any, Any]:
-    """A model and its tokenizer. probe: texts on which the head alone learns first."""
-    torch.manual_seed(0)
-    tokenizer = AutoTokenizer.from_pretrained(body)
-    problem = "multi_label_classification" if "labels" in train else "single_label_classification"
-    about: dict[str, Any] = {
-        "id2label": dict(enumerate(names)),
-        "label2id": {name: number for number, name in enumerate(names)},
-        "problem_type": "regression" if "tolerance" in task else problem,
-    }
-    model = opened(body, shape, tokenizer, about)
-    if probe:
-        probe_head(model.eval(), tokenizer, train.iloc[:probe], task)
-    if not steps:
-        return model.eval(), tokenizer
+def learned(model: Any, tokenizer: Any, train: Examples, steps: int) -> Any:
+    """The model after so many steps of the parameters that are to be learned."""
     model.train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=task["lr"], weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, task["lr"], steps, pct_start=RISE)
+    parameters = [each for each in model.parameters() if each.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=train.settings["lr"], weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, train.settings["lr"], max(steps, 1), pct_start=RISE
+    )
     random = np.random.default_rng(0)
     for step in range(steps):
-        rows = train.iloc[random.choice(len(train), BATCH)]
-        given = given_of(tokenizer, rows, task)
+        some = train.take(random.choice(len(train.rows), BATCH))
         with torch.autocast("cpu", torch.bfloat16):
-            loss = model(**given, labels=targets(rows, task, len(names))).loss
+            loss = model(**some.given(tokenizer), labels=some.targets).loss
         loss.backward()
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
         if step % 50 == 0:
             print(f"step {step} of {steps}, loss {loss.item():.4f}", flush=True)
-    return model.eval(), tokenizer
+    return model.eval()
 
 
-def main(
-    task: str,
-    body: str,
-    data: str,
-    to: str,
-    steps: str = "400",
-    probe: str = "0",
-    shape: str = "",
-    lr: str = "",
-) -> None:
-    settings = TASKS[task] | ({"lr": float(lr)} if lr else {})
+def read(task: str, data: str) -> tuple[Examples, Examples, pd.DataFrame]:
+    """What a classifier learns from, validation, and the texts for `eat adapt`, without labels."""
+    settings = TASKS[task]
     source = Path(data, settings.get("data", task))
-    frames = [pd.read_parquet(source / f"{part}.parquet") for part in ("train", "validation")]
-    order = np.random.default_rng(1).permutation(len(frames[0]))
-    train, rest = frames[0].iloc[order[::2]], frames[0].iloc[order[1::2]]
+    train, validation = (pd.read_parquet(source / f"{k}.parquet") for k in ("train", "validation"))
+    order = np.random.default_rng(1).permutation(len(train))
+    rest: Any = pd.concat([train.iloc[order[1::2]], validation])
+    others = rest[settings["columns"]].drop_duplicates().sample(frac=1, random_state=2)
     names = settings.get("names") or (source / "labels.txt").read_text("utf-8").split()
-    model, tokenizer = tuned(train, settings, names, body, int(steps), int(probe), shape)
-    others: Any = pd.concat([rest, frames[1]])[settings["columns"]].drop_duplicates()
-    others = others.sample(frac=1, random_state=2)
-    folder, ends = Path(to), 2 * len(others) // 3
+    half, known = train.iloc[order[::2]], (settings, names)
+    return Examples(half, *known), Examples(validation, *known), others
+
+
+def write(model: Any, tokenizer: Any, others: pd.DataFrame, folder: Path) -> None:
+    """Write the folders and files that `experiments.adapt.run` reads."""
     folder.mkdir(parents=True, exist_ok=True)
+    ends = 2 * len(others) // 3
     others[:ends].to_parquet(folder / "texts.parquet", index=False)
     others[ends:].to_parquet(folder / "fresh.parquet", index=False)
     model.save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
 
 
+def tune(
+    task: str,
+    body: str,
+    data: str,
+    to: str,
+    steps: int = 400,
+    probe: int = 0,
+    shape: str = "",
+    lr: float | str = 0.0,
+    lora: int = 0,
+) -> None:
+    """Tune all weights, or (lora) updates beside them, which are kept and merged."""
+    torch.manual_seed(0)
+    train, _, others = read(task, data)
+    train.settings = train.settings | ({"lr": float(lr)} if lr else {})
+    tokenizer = AutoTokenizer.from_pretrained(body)
+    if lora:
+        model, new = low_rank.opened(body, train.about)
+        low_rank.attach(model, new, lora)
+        learned(model, tokenizer, train, steps)
+        about = {"task": task, "body": Path(body).name, "rank": lora, "steps": steps}
+        path, about = Path(to, "delta.safetensors"), about | {"lr": train.settings["lr"]}
+        low_rank.save(model, path, {name: str(value) for name, value in about.items()})
+        merge(str(path), body, data, to)
+        return
+    model = opened(body, shape, tokenizer, train.about)
+    if probe:
+        probe_head(model.eval(), tokenizer, train.take(slice(probe)))
+    write(learned(model, tokenizer, train, steps), tokenizer, others, Path(to))
+
+
+def merge(delta: str, body: str, data: str, to: str) -> None:
+    """Write the classifier that a delta makes of its backbone, and its texts."""
+    train, _, others = read(low_rank.about_of(Path(delta))["task"], data)
+    model = low_rank.merged(body, Path(delta), train.about)
+    write(model, AutoTokenizer.from_pretrained(body), others, Path(to))
+
+
+def num_right(folder: Path, examples: Examples) -> int:
+    """How many examples the largest logit of a folder's model answers as they are labelled."""
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer, found = AutoTokenizer.from_pretrained(folder), 0
+    with torch.inference_mode():
+        for start in range(0, len(examples.rows), BATCH):
+            some = examples.take(slice(start, start + BATCH))
+            answers = model(**some.given(tokenizer)).logits.argmax(-1)
+            found += int((answers == some.targets).sum())
+    return found
+
+
 if __name__ == "__main__":
-    main(**dict(word.split("=", 1) for word in sys.argv[1:]))
+    with reported():
+        torch.set_num_threads(1)
+        run_step(sys.argv[1:], tune, merge)

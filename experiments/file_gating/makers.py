@@ -12,57 +12,35 @@ import tarfile
 import tempfile
 import wave
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .original import Original
-
-BLOCKS = 8  # origins of a tool: what one wrote differs in its content only
-Maker = Callable[[np.random.Generator, bytes], dict[str, bytes]]
-
-
-def made(texts: Sequence[bytes], per_maker: int, rng: np.random.Generator) -> list[Original]:
-    """`per_maker` rounds of every maker; texts are what archives and documents hold."""
-    found = []
-    for name, make in MAKERS.items():
-        for number in range(per_maker):
-            made_here = make(rng, texts[int(rng.integers(len(texts)))])
-            origin = f"{name} {number % BLOCKS}"
-            found += [Original(origin, ext, content) for ext, content in made_here.items()]
-    return found
+Maker = Callable[[np.random.Generator, bytes], dict[str, bytes]]  # with a text, files by extension
 
 
 def written(save: Callable[..., Any], **how: Any) -> bytes:
-    """Return the bytes that a tool writes into a file."""
+    """The bytes that a tool writes into a file."""
     whole = io.BytesIO()
     save(whole, **how)
     return whole.getvalue()
 
 
-def picture(rng: np.random.Generator) -> Any:
-    """Stripes, noise or one colour, of one to four hundred pixels a side."""
+def images(rng: np.random.Generator, _: bytes) -> dict[str, bytes]:
+    """Noise, stripes or one colour, of 16 to 400 pixels a side."""
     from PIL import Image
 
     width, height = (int(n) for n in rng.integers(16, 400, 2))
     kind = rng.integers(3)
-    if kind == 0:
-        pixels = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
-    else:
-        row = rng.integers(0, 256, (1, width if kind == 1 else 1, 3), dtype=np.uint8)
-        pixels = np.broadcast_to(row, (height, width, 3))
-    return Image.fromarray(np.ascontiguousarray(pixels))
-
-
-def images(rng: np.random.Generator, _: bytes) -> dict[str, bytes]:
-    image = picture(rng)
+    size = [(height, width, 3), (1, width, 3), (1, 1, 3)][kind]
+    pixels = np.broadcast_to(rng.integers(0, 256, size, dtype=np.uint8), (height, width, 3))
+    image = Image.fromarray(np.ascontiguousarray(pixels))
     formats = {"png": "PNG", "gif": "GIF", "bmp": "BMP", "webp": "WEBP", "tiff": "TIFF"}
-    formats |= {"jpg": "JPEG", "pdf": "PDF"}
     found = {}
-    for ext, name in formats.items():
+    for ext, name in (formats | {"jpg": "JPEG", "pdf": "PDF"}).items():
         more = {"quality": int(rng.integers(40, 96))} if name in ("JPEG", "WEBP") else {}
         found[ext] = written(image.save, format=name, **more)
     return found
@@ -115,17 +93,16 @@ def sounds(rng: np.random.Generator, _: bytes) -> dict[str, bytes]:
     return {"wav": whole.getvalue()}
 
 
-def workbook(rng: np.random.Generator, text: bytes) -> dict[str, bytes]:
+def workbooks(rng: np.random.Generator, text: bytes) -> dict[str, bytes]:
     import openpyxl
 
     book = openpyxl.Workbook()
-    assert book.active is not None
     for line in printable(text).splitlines()[:30]:
-        book.active.append([line, float(rng.normal())])
+        book.worksheets[0].append([line, float(rng.normal())])
     return {"xlsx": written(book.save)}
 
 
-def document(_: np.random.Generator, text: bytes) -> dict[str, bytes]:
+def documents(_: np.random.Generator, text: bytes) -> dict[str, bytes]:
     import docx
 
     made = docx.Document()
@@ -144,7 +121,7 @@ def slides(_: np.random.Generator, text: bytes) -> dict[str, bytes]:
     return {"pptx": written(made.save)}
 
 
-def mail(rng: np.random.Generator, text: bytes) -> dict[str, bytes]:
+def mails(rng: np.random.Generator, text: bytes) -> dict[str, bytes]:
     message = EmailMessage()
     for name in rng.permutation(["From", "To", "Subject", "Message-ID"]):
         message[str(name)] = f"<a{rng.integers(1000)}@example.org>"
@@ -152,8 +129,8 @@ def mail(rng: np.random.Generator, text: bytes) -> dict[str, bytes]:
     return {"eml": bytes(message)}
 
 
-def signature(_: np.random.Generator, text: bytes) -> dict[str, bytes]:
-    """By gpg and a key of the moment; nothing where there is no gpg. Not the same for a seed."""
+def signatures(_: np.random.Generator, text: bytes) -> dict[str, bytes]:
+    """By gpg and a key of the moment, so not the same for a seed; nothing where there is no gpg."""
     with tempfile.TemporaryDirectory() as home:
         Path(home).chmod(0o700)
         base = ["gpg", "--homedir", home, "--batch", "--quiet", "--passphrase", ""]
@@ -180,9 +157,9 @@ MAKERS: dict[str, Maker] = {
     "archives": archives,
     "sqlite3": databases,
     "wave": sounds,
-    "openpyxl": workbook,
-    "python-docx": document,
+    "openpyxl": workbooks,
+    "python-docx": documents,
     "python-pptx": slides,
-    "email": mail,
-    "gpg": signature,
+    "email": mails,
+    "gpg": signatures,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import scipy.sparse
+
+from eat_lightning.files import write_text
 
 CANDIDATES = 100
 K1, B = 0.9, 0.4  # of BM25, as Anserini sets them
@@ -32,6 +35,21 @@ class Lists:
 
     def __len__(self) -> int:
         return len(self.queries_Q)
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """A query with each of its passages, list after list."""
+        lists = zip(self.queries_Q, self.passages_QN, strict=True)
+        return [(query, passage) for query, passages in lists for passage in passages]
+
+    def write(self, path: Path) -> None:
+        """Write the lists as `eat adapt queries=` reads them."""
+        rows = zip(self.queries_Q, self.passages_QN, self.grade_QN.tolist(), strict=True)
+        lines = (
+            json.dumps({"query": query, "candidates": texts, "relevance": grades}) + "\n"
+            for query, texts, grades in rows
+        )
+        write_text(path, "".join(lines))
 
     def part(self, rows: np.ndarray) -> Lists:
         """Some of the lists."""
@@ -96,11 +114,3 @@ def deep_learning(folder: Path, years: tuple[int, ...]) -> Lists:
         np.array([r["prior"].to_numpy() for r in full]),
         np.array([r["grade"].fillna(0).to_numpy(int) for r in full]),
     )
-
-
-def ndcg(order_QN: np.ndarray, grade_QN: np.ndarray, at: int = 10) -> np.ndarray:
-    """NDCG of each list with linear gain, as TREC reports it. order_QN: candidates, best first."""
-    discount = 1 / np.log2(np.arange(2, min(at, order_QN.shape[1]) + 2))
-    got = np.take_along_axis(grade_QN, order_QN, 1)[:, :at] @ discount
-    best = -np.sort(-grade_QN, 1)[:, :at] @ discount
-    return np.where(best > 0, got / np.maximum(best, 1e-9), 0.0)

@@ -1,185 +1,233 @@
-"""Which method pays: all of a study at one budget, by what choosing for each example gains.
-
-    python -m experiments methods [study=experiments/methods/results]
-
-The budget is 0.5 where some row has it, else the one that most rows have. Needs the rows that
-`budgets` needs, all timed in one call of measure.
-"""
+"""Which published method is best at one budget? Lines of every method, and what stands beside."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from eat_lightning.report import columns as col
-from eat_lightning.report.budgeted import COLUMNS, NEED, Method, methods_of
-from eat_lightning.report.cells import points_text
+from eat_lightning.report import result
 from eat_lightning.report.claim import Claim
-from eat_lightning.report.difference import Difference
-from eat_lightning.report.figures import INK, PAPER, SERIES, Figure
-from eat_lightning.report.intervals import Interval
-from eat_lightning.report.panels import dot, handles
-from eat_lightning.report.study import Study
-from eat_lightning.report.table import Table
+from eat_lightning.report.figures import INK, SERIES, Figure
+from eat_lightning.report.panels import dot
+from eat_lightning.report.result import Result
+from eat_lightning.report.study import grouped_by
+from eat_lightning.report.table import Column, Table
 
-AT = 0.5  # of the full FLOPs, where rows have it: fixed depth is there at a layer, 3 of 6
-IN_MS = (
-    "rows here were fitted for milliseconds alone, not for a share of FLOPs: "
-    "python -m eat_lightning.measure run=... budgets=[0.5]"
-)
-# Headline numbers as printed, of other bodies, tasks and clocks: what was hoped for, no comparison.
+YARDSTICK = Path(__file__).parents[1] / "pays" / "results" / "yardstick.jsonl"
+POINTS: dict[str, Any] = {"sign": "+", "against": 0}
+TIMES: dict[str, Any] = {"against": 1}
+RULES = {
+    "entropy": "entropy",
+    "margin": "margin of the two best classes",
+    "cap": "CAP (2506.17249), alpha 1",
+    "fpabee": "F-PABEE (2305.11916), patience 1",
+}
+# Headline numbers of the papers, of other backbones, tasks and clocks.
 PUBLISHED = {
-    "power_bert": "2.0 to 4.5x at -0.2 to -0.9 points (BERT-base, GLUE test, padded batches)",
+    "power_bert": "2.0 to 4.5x at -0.2 to -0.9 points (BERT-base, GLUE, padded batches)",
     "ltp": "2.5 points above earlier pruning at equal FLOPs (RoBERTa-base)",
     "ats": "half of the FLOPs at equal accuracy (images)",
     "tome": "1.6 to 2.0x at -0.4 to -1.7 points (images, trained)",
     "self_distillation": "3.5x at +0.1, 10x at -1.4 points (FastBERT, FLOPs)",
     "beem": "1.5 to 2.1x at equal or better accuracy (GLUE, layers)",
-    "cofi": "2.0x at 60 % fewer weights (BERT-base, MRPC, RTE and CoLA)",
     "sweet": "+1.1 points over joint exits (few examples)",
-    "patience": "1.57x at 0 to +2.3 points (PABEE, ALBERT-base)",
 }
-LOOKS: dict[str, dict[str, Any]] = {
-    name: {"marker": "o", "markersize": 3, "linestyle": "", "color": color} | more
-    for name, color, more in (
-        ("best mix of two depths", SERIES[0], {}),
-        ("two neighbouring depths", SERIES[1], {"markerfacecolor": PAPER, "mew": 0.8}),
-    )
-}
-KEEP = {
-    "model",
-    "seeds",
-    "full",
-    "accuracy",
-    "flops_ratio",
-    "depth",
-    "retention",
-    "gain",
-    "mix_gain",
-}
-LINE = [c for c in COLUMNS if c.key in KEEP | {"to_trained", "single", "batch", "num_examples"}]
-MANY = 10  # methods in one table, from which on the caption tells what chance alone makes bold
-CONVERTED = "times as fast as own static x FLOPs / its FLOPs"
-CONVERSIONS = [
-    col.field("conversion", "conversion", 2, f"{CONVERTED}, batch 1"),
-    col.field("batch_conversion", "conversion, batches", 2, f"{CONVERTED}, as they come"),
-]
 
 
-def claim(study: Study) -> Claim:
-    """A table for each task: a line for each method at one budget, the largest gain first."""
-    found = {task: methods_of(study, task) for task in study.tasks}
-    budgets = [budget for methods in found.values() for budget in budgets_of(methods)]
-    if not budgets:
-        return Claim("methods", "Methods: which of them pays").or_lacking(need(study))
-    at = most_common(budgets)
-    whole = Claim("methods", f"Methods at budget {at:g}: which of them pays")
-    for task, methods in found.items():
-        if lines := lines_of(methods, at):
-            whole.add(
-                answers(task, at, lines), [table_of(task, at, lines)], [figure_of(task, lines)]
-            )
-    whole.add(notes=notes(found, at))
-    return whole
+def page(results: Path) -> Claim:
+    lines = result.read(results / "lines.jsonl")
+    dev = [r for r in lines if r["split"] == "validation"]
+    sst2, qqp = (best_first(dev, task) for task in ("sst2", "qqp"))
+    tables = [
+        seeds(dev),
+        methods("methods-sst2", sst2),
+        methods("methods-qqp", qqp),
+        choice([r for r in lines if r["split"] == "certificate" and r["task"] == "sst2"]),
+        encoders(result.read(results / "encoders.jsonl")),
+        heads(result.read(results / "heads.jsonl")),
+        rules(result.read(results / "rules.jsonl")),
+    ]
+    title = "Which published method is best at one budget?"
+    return Claim("methods", title, tables=tables, figures=[figure(sst2)], facts=[*facts(sst2, qqp)])
 
 
-def budgets_of(methods: Sequence[Method]) -> list[float]:
-    return [line["point"].row.budget for method in methods for line in method.lines]
+def best_first(dev: Sequence[Result], task: str) -> list[Result]:
+    """A line for each method, of all its seeds, the largest gain over the best mix first."""
+    fitted = (r for r in dev if r["task"] == task and r["asked"])
+    by_method = grouped_by(fitted, lambda r: r["method"])
+    found = [max(same, key=lambda r: len(r["seeds"])) for same in by_method.values()]
+    return sorted(found, key=lambda r: -r["mix_gain"].value)
 
 
-def most_common(budgets: Sequence[float]) -> float:
-    """The usual budget where some row has it, else the one that most rows have."""
-    if AT in budgets:
-        return AT
-    return max(sorted({*budgets}), key=lambda at: (budgets.count(at), -abs(at - AT)))
+def gains(last: str = "against the static model") -> list[Column]:
+    return [
+        col.interval("gain", "over one depth for all", **POINTS),
+        col.interval("mix_gain", "over the best mix of two", **POINTS),
+        col.interval("to_trained", last, **POINTS),
+    ]
 
 
-def need(study: Study) -> str:
-    """Name what is lacking where no row has a budget as a share of FLOPs."""
-    in_ms = any(m.row.budget_ms is not None for m in study.measured)
-    return IN_MS if in_ms else NEED
+def numbers(name: str, digits: int) -> Any:
+    """A getter of a value by seed as words."""
+    return lambda line: ", ".join(f"{value:.{digits}f}" for value in line[name])
 
 
-def notes(found: dict[str, list[Method]], at: float) -> Iterator[str]:
-    """Which methods were not fitted for the budget that is shown, and for which they were."""
-    for task, methods in found.items():
-        for method in methods:
-            others = sorted({*budgets_of([method])})
-            if at not in others:
-                fitted = ", ".join(f"{budget:g}" for budget in others)
-                yield f"{task}, {method.name}: no row at budget {at:g}, only at {fitted}."
+def seeds(dev: Sequence[Result]) -> Table:
+    """Methods with three seeds; seeds 2 and 3, which chose nothing, alone beside them."""
+    alone = {r["method"]: r for r in dev if r["seeds"] == [2, 3]}
+
+    def other(name: str) -> Any:
+        return lambda line: alone[line["method"]][name]
+
+    columns = [
+        col.word("method", "trained with"),
+        col.word("accuracy", "accuracy by seed", numbers("accuracy", 2)),
+        col.word("flops", "FLOPs", numbers("flops_ratio", 3)),
+        *gains(),
+        col.interval("mix", "seeds 2 and 3: best mix", other("mix_gain"), **POINTS),
+        col.interval("static", "static model", other("to_trained"), **POINTS),
+    ]
+    lines = [r for r in best_first(dev, "sst2") if len(r["seeds"]) == 3]
+    lines += [r for r in dev if r["task"] == "sst2" and r["asked"] is None and len(r["seeds"]) == 3]
+    return col.table("seeds", "Three seeds", "", columns, lines, about=None)
 
 
-def lines_of(methods: Sequence[Method], at: float) -> list[dict[str, Any]]:
-    lines = [one for method in methods for one in method.lines if one["point"].row.budget == at]
-    lines = [line | {"published": published(line)} for line in lines]
-    return sorted(lines, key=lambda line: line["gain"].points if line["gain"] else 0, reverse=True)
+def methods(name: str, lines: Sequence[Result]) -> Table:
+    columns = [
+        col.word("method", "trained with"),
+        col.word("seeds", "seeds", lambda r: ", ".join(map(str, r["seeds"]))),
+        col.word("full", "full depth", numbers("full", 2)),
+        col.word("accuracy", "accuracy", numbers("accuracy", 2)),
+        col.word("flops", "FLOPs", numbers("flops_ratio", 3)),
+        *gains(),
+        col.interval("speed_up", "times as fast, batch 1", **TIMES),
+        col.interval("batch_speed_up", "batches of 32", **TIMES),
+        col.word("published", "as published", published),
+    ]
+    return col.table(name, "Every method", "", columns, lines, about=None)
 
 
-def figure_of(task: str, lines: Sequence[dict[str, Any]]) -> Figure:
-    """Each method's gains, and its loss against the static model, with their intervals."""
-    compared = any(line["to_trained"] for line in lines)
+def published(line: Result) -> str | None:
+    kinds = line["method"].split(", ")
+    return next((PUBLISHED[kind] for kind in kinds if kind in PUBLISHED), None)
+
+
+def choice(lines: Sequence[Result]) -> Table:
+    """Six trainings of three seeds on a part of the training data on which nothing was fitted."""
+    columns = [
+        col.word("method", "trained with"),
+        col.word("asked", "asked"),
+        col.word("accuracy", "accuracy by seed", numbers("accuracy", 1)),
+        col.word("flops", "FLOPs", numbers("flops_ratio", 3)),
+        col.interval("to_against", "minus linear heads", **POINTS),
+    ]
+    ordered = sorted(lines, key=lambda r: (r["asked"], -sum(r["accuracy"])))
+    return col.table("choice", "Which of them eat is", "", columns, ordered, about=None)
+
+
+def encoders(lines: Sequence[Result]) -> Table:
+    columns = [
+        col.word("objective", "trained with"),
+        col.word("encoder", "encoder", encoder),
+        col.word("setting", "exits", setting),
+        col.number("accuracy", "accuracy"),
+        col.number("share", "FLOPs", digits=3),
+        col.interval("to_trained", "against the static model", **POINTS),
+        col.interval("to_own", "against its own encoder", **POINTS),
+        col.interval("to_exits", "over exits of that cost on the whole", **POINTS),
+        col.interval("speed_up", "times as fast, batch 1", **TIMES),
+        col.interval("batch_speed_up", "batches of 32", **TIMES),
+    ]
+    ordered = sorted(lines, key=lambda r: (r["model"] == "eat_pruned", -(r["share"] or 0.0)))
+    return col.table("encoders", "Smaller encoders", "", columns, ordered, about=None)
+
+
+def encoder(line: Result) -> str:
+    """ "6 heads, 768 inner" of a model that is called minilm-h6-i768."""
+    _, _, cut = line["model"].partition("-h")
+    heads, _, inner = cut.partition("-i")
+    return f"{heads} heads, {inner} inner neurons" if cut else line["encoder"]
+
+
+def setting(line: Result) -> str | None:
+    if line["model"] != "eat_pruned":
+        return None
+    return f"asked {line['asked']:g}" if line["asked"] else "as trained, tau 0.9"
+
+
+def heads(lines: Sequence[Result]) -> Table:
+    """Each variant minus plain heads, in the mean over four budgets; a column for each run."""
+    runs = [*dict.fromkeys(r["run"] for r in lines)]
+    columns = [
+        col.word("variant", "heads"),
+        col.word("texts", "texts"),
+        *(col.interval(run, run, under(run), **POINTS) for run in runs),
+    ]
+    by_variant = grouped_by(lines, lambda r: (r["variant"], r["texts"]))
+    found = [
+        {"variant": variant, "texts": f"{texts:,}", **{r["run"]: r["more"] for r in same}}
+        for (variant, texts), same in by_variant.items()
+        if variant != "plain"
+    ]
+    return col.table("heads", "Heads of one pass", "", columns, found, about=None)
+
+
+def under(key: Any) -> Any:
+    """A getter of what a line has under a key, which may have dots."""
+    return lambda line: line.get(key)
+
+
+def rules(lines: Sequence[Result]) -> Table:
+    """Each exit rule minus confidence on the same heads; a column for each share asked for."""
+    asked = sorted({r["asked"] for r in lines})
+    columns = [
+        col.word("task", "task"),
+        col.word("rule", "rule"),
+        *(col.interval(f"at {x:g}", f"at {x:g}", under(x), **POINTS) for x in asked),
+    ]
+    by_rule = grouped_by(lines, lambda r: (r["task"], r["rule"]))
+    found = [
+        {"task": task.upper(), "rule": RULES[rule], **{r["asked"]: r["more"] for r in same}}
+        for (task, rule), same in sorted(by_rule.items())
+        if rule in RULES
+    ]
+    return col.table("rules", "Exit rules", "", columns, found, about=None)
+
+
+def figure(lines: Sequence[Result]) -> Figure:
+    """Each method's gain over the best mix, and its loss against the static model."""
+    panels = {
+        "mix_gain": "points over the best mix of two depths",
+        "to_trained": "points over the static model",
+    }
 
     def draw(drawing: Any) -> None:
-        axes = drawing.subplots(1, 1 + compared, sharey=True, squeeze=False)[0]
-        left, right = axes[0], axes[-1]
-        for y, line in enumerate(reversed(lines)):
-            mark(left, line["gain"], y + 0.15, LOOKS["two neighbouring depths"])
-            mark(left, line["mix_gain"], y - 0.15, LOOKS["best mix of two depths"])
-            if compared:
-                mark(right, line["to_trained"], y, LOOKS["best mix of two depths"])
-        names = [line["model"].removeprefix("eat_pruned, ") for line in reversed(lines)]
-        left.set_yticks(range(len(lines)), labels=names, fontsize=6)
-        left.set_ylim(-0.6, len(lines) - 0.4)
-        right.set_title("points over the trained static", fontsize=7)
-        left.set_title("points over a mix of fixed depths", fontsize=7)
-        drawing.legend(*handles(LOOKS), fontsize=6, loc="outside lower center", ncols=2)
-        for ax in axes:
+        axes = drawing.subplots(1, 2, sharey=True)
+        for ax, (name, title) in zip(axes, panels.items(), strict=True):
             ax.axvline(0, color=INK, linewidth=0.8)
+            ax.set_title(title, fontsize=7)
+            for y, line in enumerate(reversed(lines)):
+                color = SERIES[0] if len(line["seeds"]) > 1 else SERIES[1]
+                dot(ax, line[name], y, color=color, marker="o", markersize=3.5)
+        names = [line["method"] for line in reversed(lines)]
+        axes[0].set_yticks(range(len(names)), labels=names, fontsize=6)
+        axes[0].set_ylim(-0.6, len(names) - 0.4)
 
-    caption = (
-        "Left, filled: over the best random mix of two depths; hollow: over a mix of the two "
-        "neighbouring ones. "
-        + compared * "Right: against the static model that was trained for itself. "
-        + "Paired 95 % intervals over examples."
-    )
-    size = 5.6, max(1.6, 1.0 + 0.17 * len(lines))
-    return Figure(f"methods-{task}", f"Gains and losses on {task}", caption, draw, size)
-
-
-def mark(ax: Any, found: Difference | None, y: float, look: dict[str, Any]) -> None:
-    if found is not None:
-        dot(ax, found.interval or Interval.exact(found.points), y, **look)
+    size = 6.0, 1.0 + 0.16 * len(lines)
+    return Figure("methods", "Gains and losses on SST-2", "Paired 95 % intervals.", draw, size)
 
 
-def published(line: dict[str, Any]) -> str:
-    row = line["point"].row
-    slots = row.exit, row.reduction, row.objective, row.schedule
-    kinds = [method.kind for method in slots if method is not None]
-    return next((PUBLISHED[kind] for kind in kinds if kind in PUBLISHED), "")
-
-
-def table_of(task: str, at: float, lines: Sequence[dict[str, Any]]) -> Table:
-    caption = (
-        f"Thresholds of every method were fitted for {at:g} of the full FLOPs on the calibration "
-        "cut; fixed depth is the same weights with everybody leaving at one layer. Bold: better by "
-        "its 95 % interval. Published numbers are of other bodies, tasks and clocks."
-    )
-    if len(lines) >= MANY:
-        bold = f"{len(lines) / 40:.0f} of {len(lines)}"
-        caption += f" By chance alone about {bold} in a column would be bold."
-    columns = [*LINE, *CONVERSIONS, col.word("published", "as published")]
-    return col.table(f"methods-{task}", f"Methods on {task}", caption, columns, lines)
-
-
-def answers(task: str, at: float, lines: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """How many gain, and the two ends."""
-    known = [line for line in lines if line["gain"] and line["gain"].interval]
-    shown = [line for line in known if line["gain"].interval.low > 0]
-    yield (
-        f"{task}: {len(shown)} of {len(known)} methods gain over fixed depth by their interval at "
-        f"budget {at:g}."
-    )
-    for word, ends in (("most", known[:1]), ("least", known[1:][-1:])):
-        for line in ends:
-            yield f"{task}: {line['model']} gains {word}, {points_text(line['gain'])} points."
+def facts(sst2: Sequence[Result], qqp: Sequence[Result]) -> Iterator[str]:
+    """Numbers of the page's sentences that no table has."""
+    for task, lines in (("SST-2", sst2), ("QQP", qqp)):
+        gain = [r for r in lines if r["mix_gain"].low > 0]
+        behind = sum(r["to_trained"].high < 0 for r in lines)
+        yield f"{task}: {len(gain)} of {len(lines)} gain, {behind} are behind the static model."
+        low, high = gain[-1]["mix_gain"].value, gain[0]["mix_gain"].value
+        lost = [r["to_trained"].value for r in lines]
+        yield f"{low:.1f} to {high:.1f} points of gain; {max(lost):.1f} to {min(lost):.1f} points."
+    for line in result.read(YARDSTICK):
+        yield f"{line['task']}, {line['layers']} layers: {line['agreement'].value:.1f} % agree."
+    yield "95 % intervals; 15 and 50 % of the weights."

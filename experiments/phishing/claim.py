@@ -1,277 +1,187 @@
-"""Phishing triage (EAT, section 10): what is handed on to costly analysis at a recall that is kept.
+"""Triage in front of costly analysis: tables, figures and sentences from counts.
 
-    python -m experiments phishing study=outputs/phishing
+`page` reads the kept counts. `claim` counts on runs of your own, which need rows of the splits
+validation and certificate:
 
-Needs the runs themselves, since kept rows hold no labels: python -m eat_lightning.train
-experiment=phishing, then measure with split=validation and split=certificate, and certify
-(experiments/phishing/page.md has the lines).
+    eat report study=outputs/phishing claims=[experiments/phishing/claim.py]
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-from pandas import DataFrame
-
 from eat_lightning.report import columns as col
-from eat_lightning.report.certified import Held, held_by, setting_of
+from eat_lightning.report import result
 from eat_lightning.report.claim import Claim
-from eat_lightning.report.figures import INK, MARKERS, SERIES, Figure
-from eat_lightning.report.intervals import roc_area, wilson
-from eat_lightning.report.panels import dot
-from eat_lightning.report.study import Measured, Study
+from eat_lightning.report.figures import MARKERS, SERIES, Figure
+from eat_lightning.report.intervals import Interval, wilson
+from eat_lightning.report.panels import bare_rows, dot
+from eat_lightning.report.result import Result
+from eat_lightning.report.study import Study, grouped_by
 from eat_lightning.report.table import Table
 
-from .triage import POSITIVE, curve, handed_on, score_of, threshold_for
+from .rows import RECALLS, results_of
 
-RECALLS = (0.95, 0.99, 0.995)
-BAND = (0.85, 0.90, 0.92)  # EAT, section 10: tau in [0.85, 0.92]
-STRICT = 0.99  # beyond the band: who is not nearly sure is ranked by the last layer
+SHOWN_AT = 0.99  # the recall of columns that have one
 RARE = 0.01  # a share of positives as a mailbox has, beside that of the data
-LEAST = 0.9  # recall from which on the curve is drawn
-ERA = (
-    "the mails' era: phishing is recent, ham and spam are of 2002, and the difference in era "
-    "flatters every score"
-)
+ERA = "phishing is recent, ham and spam are of 2002, and the difference in era flatters every score"
 ERA_TASK = "email_phish_spam"
 
-RULE = [col.word("model", "model"), col.word("rule", "rule")]
-DEPTH = col.number("depth", "depth", "row.depth", help="layers run, mean")
-FLOPS = col.number("flops", "FLOPs", "row.flops_ratio", 3, "of the same body static")
-TWO: dict[str, Any] = {"digits": 2}
-POSITIVES = "percent of validation's positives; 95 % Wilson"
-ASKED = "percent at a recall asked of 0.99; 95 % Wilson"
-COLUMNS = [
-    *RULE,
-    col.number("accuracy", "accuracy", help="percent, at the answer's own class"),
-    DEPTH,
-    FLOPS,
-    col.number("asked", "recall asked", digits=1, help="of the positives, in expectation"),
-    col.percent("recall", "recall got", help=POSITIVES, **TWO),
-    col.percent("all", "handed on", help="percent of all, as mixed here; 95 % Wilson", **TWO),
-    col.percent("negatives", "of the others", help="percent of those no positives", **TWO),
-    col.number("saved", "saved", help="percent of the costly analyses, as mixed here"),
-    col.number("rare", "saved at 1 %", help="the same where 1 % of the messages are positives"),
-]
-HELD_COLUMNS = [
-    col.word("model", "model"),
-    col.word("name", "certificate"),
-    col.word("rule", "exits"),
-    col.number("seen", "calibration", help="risk seen there, percent"),
-    col.percent("risk", "validation", help="the same risk on other examples, percent; 95 %", **TWO),
-    col.number("level", "level", digits=1, help="percent"),
-    col.number("depth", "depth", "row.depth", help="layers run, mean, on validation"),
-    FLOPS,
-]
-SOURCE_COLUMNS = [
-    *RULE,
-    col.word("source", "source"),
-    col.count("n", "n", help="messages"),
-    col.percent("right", "right", help="percent; 95 % Wilson", **TWO),
-    col.percent("handed", "handed on", help=ASKED, **TWO),
-    col.number("depth", "depth", help="layers run, mean"),
-]
+
+def page(results: Path) -> Claim:
+    """The page's tables; the figure is of mails."""
+    found = result.read(results / "rows.jsonl")
+    whole = claim_of(found)
+    whole.tables += [
+        col.table("era", "Marks of the times", ERA, MARKS, of_kind(found, "era"), None),
+        col.table("times", "Times", "", TIMES, of_kind(found, "time"), None),
+    ]
+    whole.figures = whole.figures[:1]
+    whole.facts = list(facts_of(found))
+    return whole
 
 
 def claim(study: Study) -> Claim:
-    """Tables and a figure for each task of two classes whose examples, with labels, are at hand."""
+    return claim_of(results_of(study)).or_lacking(
+        "no task of two classes with rows of the splits validation and certificate, and labels, is "
+        "here: measure its runs with split=validation and split=certificate"
+    )
+
+
+def claim_of(found: Sequence[Result]) -> Claim:
+    """Tables of each task."""
     whole = Claim("phishing", "Triage in front of costly analysis")
-    for task in study.tasks:
-        rows = [m for m in study.measured if m.row.task == task and two_classes(m)]
-        held = held_by(study, [m for m in rows if m.row.split == "validation"])
-        if rules := rules_of(rows, held):
-            tables = tables_of(task, rules, held)
-            notes = notes_of(task, rules[0])
-            whole.add(answers(task, rules, held), tables, [figure_of(task, rules)], notes)
-    return whole.or_lacking(
-        "no task of two classes with rows of the splits validation and certificate, and "
-        "labels, here: measure its runs with split=validation and split=certificate"
-    )
+    for task in dict.fromkeys(r["task"] for r in of_kind(found, "triage")):
+        same = [r for r in found if r["task"] == task]
+        rules = rules_of(same)
+        whole.add(tables=tables_of(task, rules, same), figures=[figure_of(task, rules)])
+    return whole
 
 
-class Rule:
-    """An exit rule: its examples on validation, and what it hands on there at each recall by the
-    threshold that the calibration part sets."""
-
-    def __init__(self, name: str, validation: Measured, calibration: Measured):
-        self.name, self.row = name, validation.row
-        outcome = validation.known
-        examples = {
-            "score": score_of(validation),
-            "depth": outcome.depth_B,
-            "positive": validation.record.labels == POSITIVE,
-            "right": validation.correct_B,
-            "origin": validation.record.origins,
-        }
-        self.examples: Any = DataFrame(examples)
-        known_B = calibration.record.labels == POSITIVE
-        thresholds = {r: threshold_for(score_of(calibration), known_B, r) for r in RECALLS}
-        self.judged = self.examples["score"].to_numpy(), self.examples["positive"].to_numpy()
-        self.handed_on = {r: handed_on(*self.judged, at) for r, at in thresholds.items()}
-
-    @property
-    def tau(self) -> float:
-        return self.row.point if isinstance(self.row.point, float) else 2.0
-
-    def line(self, **cells: Any) -> dict[str, Any]:
-        about = {"model": self.row.model, "rule": self.name, "row": self.row}
-        return about | cells
+def of_kind(found: Sequence[Result], kind: str) -> list[Result]:
+    return [r for r in found if r["kind"] == kind]
 
 
-def two_classes(measured: Measured) -> bool:
-    """Kept examples have their right class first, so that all labels are 0."""
-    outcome = None if measured.row.baseline else measured.outcome
-    if outcome is None or outcome.logits_BC.shape[1] != 2:
-        return False
-    return len(np.unique(measured.record.labels)) == 2
+Rule = dict[float, Result]  # the counts of one exit rule by the recall asked
 
 
-def rules_of(rows: Sequence[Measured], chosen: Sequence[Held]) -> list[Rule]:
-    """Full depth, the paper's band, one beyond it, and what certificates chose; of each run."""
-    certified = {(held.measured.row.run, str(held.measured.row.exit)) for held in chosen}
-    cut = [m for m in reversed(rows) if m.row.split == "certificate"]
-    calibration = {(m.row.run, str(m.row.exit)): m for m in cut}
-    found = []
-    for m in rows:
-        key, never = (m.row.run, str(m.row.exit)), m.row.exit.kind == "never"
-        wanted = m.row.point in (*BAND, STRICT) or never or key in certified
-        if m.row.split == "validation" and wanted and key in calibration:
-            name = setting_of(m) + (", certified" if key in certified and not never else "")
-            found.append(Rule(name, m, calibration[key]))
-    return sorted(found, key=lambda rule: (rule.row.model, -rule.tau))
+def rules_of(found: Sequence[Result]) -> list[Rule]:
+    same = grouped_by(of_kind(found, "triage"), lambda r: (r["model"], r["rule"]))
+    return [{r["recall"]: r for r in each} for each in same.values()]
 
 
-def tables_of(task: str, rules: Sequence[Rule], held: Sequence[Held]) -> list[Table]:
-    """Triage, certificates, and, where the data say where each message comes from, by source."""
-    triage = col.table(
-        f"triage-{task}",
-        f"Triage on {task}",
-        "A message is handed on from a probability of the positive class on that the calibration "
-        "part sets. " + confound(task),
-        COLUMNS,
-        [triage_line(rule, recall) for rule in rules for recall in RECALLS],
-    )
-    certificates = col.table(
-        f"certified-{task}",
-        f"Certificates on {task}, judged on validation",
-        "What is promised is of samples drawn as the calibration part was. " + confound(task),
-        HELD_COLUMNS,
-        map(held_line, held),
-    )
-    sources = col.table(
-        f"sources-{task}",
-        f"By source on {task}",
-        "Ham and spam of one era (sa_*) beside recent phishing. " + confound(task),
-        SOURCE_COLUMNS,
-        [line for rule in rules for line in source_lines(rule)],
-    )
-    return [triage, certificates, sources]
+def recall_got(r: Result) -> Interval:
+    return wilson(r["kept"], r["positives"])
 
 
-def confound(task: str) -> str:
-    return f"Beside every figure: {ERA}." if task == ERA_TASK else ""
+def flagged(r: Result) -> Interval:
+    """The share of the negatives that is handed on."""
+    return wilson(r["handed"] - r["kept"], r["n"] - r["positives"])
 
 
-def triage_line(rule: Rule, recall: float) -> dict[str, Any]:
-    """saved: percent of the costly analyses, as the messages are mixed here, and where positives
-    are rare."""
-    found = rule.handed_on[recall]
-    return rule.line(
-        accuracy=100 * (rule.row.accuracy or 0),
-        asked=100 * recall,
-        saved=100 * (1 - found.all.value),
-        rare=100 * (1 - found.at(RARE)),
-        **vars(found),
-    )
+def saved_where_rare(r: Result) -> float:
+    """Percent of the costly analyses that are saved where `RARE` of the messages are positives."""
+    return 100 * (1 - RARE * recall_got(r).value - (1 - RARE) * flagged(r).value)
 
 
-def held_line(held: Held) -> dict[str, Any]:
-    certificate, row = held.certificate, held.measured.row
-    return {
-        "model": row.model,
-        "name": certificate.name,
-        "rule": held.exits,
-        "seen": 100 * (certificate.seen.get("risk") or 0.0),
-        "risk": held.risk,
-        "level": 100 * certificate.level,
-        "row": row,
-        "flags": [certificate.reason] if certificate.fallback else [],
-    }
+def name_of(r: Result) -> str:
+    return r["rule"] if r["model"].startswith("eat") else f"{r['model']} (static)"
 
 
-def source_lines(rule: Rule) -> Iterator[dict[str, Any]]:
-    """List the outcomes of each source's messages."""
-    for source, here in rule.examples.groupby("origin"):
-        n, handed = len(here), here["score"] >= rule.handed_on[0.99].threshold
-        shares = {"right": wilson(here["right"].sum(), n), "handed": wilson(handed.sum(), n)}
-        yield rule.line(source=source, n=n, depth=here["depth"].mean(), **shares)
+ALARMS = "percent of the negatives at that recall asked; 95 % Wilson"
+SAVED = "percent of the costly analyses where 1 % of the messages are positives"
+
+
+def at(recall: float, of: Any) -> Any:
+    return lambda rule: of(rule[recall])
+
+
+DEPTH = col.number("depth", "depth", help="layers run, mean")
+FLOPS = col.number("flops_ratio", "FLOPs", digits=3, help="of the same backbone without exits")
+
+
+TRIAGE = [
+    col.word("rule", "rule", at(SHOWN_AT, name_of)),
+    col.number("accuracy", "accuracy", at(SHOWN_AT, lambda r: 100 * r["right"] / r["n"])),
+    col.number("depth", "depth", at(SHOWN_AT, lambda r: r["depth"])),
+    col.number("flops", "FLOPs", at(SHOWN_AT, lambda r: r["flops_ratio"]), 3),
+    *(
+        col.percent(
+            f"alarms_{recall}", f"false alarms at {recall:g}, %", at(recall, flagged), ALARMS
+        )
+        for recall in RECALLS
+    ),
+    col.number("got", "recall got at 0.99, %", at(0.99, lambda r: 100 * recall_got(r).value), 1),
+    col.number("rare", "saved at 0.99, %", at(0.99, saved_where_rare), 1, SAVED),
+]
+CERTIFICATES = [
+    col.word("certificate", "certificate"),
+    col.word("rule", "exits"),
+    col.number("seen", "calibration, %", lambda r: 100 * r["seen"], 2),
+    col.percent("risk", "validation, %", digits=2, help="95 % interval"),
+    DEPTH,
+    FLOPS,
+]
+MARKS = [
+    col.word("mark", "mark"),
+    *(col.number(name, name, digits=3) for name in ("all", "phishing against ham", "2002 alone")),
+]
+TIMES = [
+    col.word("task", "task"),
+    col.word("rule", "rule"),
+    col.number("ms", "ms, one at a time", digits=1),
+    col.number("speed_up", "times as fast"),
+    col.number("per_s", "messages/s, batches of 32", digits=0),
+    col.number("batch_speed_up", "times as fast "),
+]
+
+
+def tables_of(task: str, rules: Sequence[Rule], found: Sequence[Result]) -> Iterator[Table]:
+    caption = f"Beside every figure: {ERA}." if task == ERA_TASK else ""
+
+    def reason(item: Any) -> list[str]:
+        return [item["reason"]] if isinstance(item, Result) and item["reason"] else []
+
+    for name, title, columns, items in (
+        ("triage", "What is handed on", TRIAGE, rules),
+        (
+            "certified",
+            "Certificates, judged on validation",
+            CERTIFICATES,
+            of_kind(found, "certificate"),
+        ),
+    ):
+        yield col.table(f"{name}-{task}", f"{title}: {task}", caption, columns, items, None, reason)
 
 
 def figure_of(task: str, rules: Sequence[Rule]) -> Figure:
-    """Plot the share handed on against the recall that is kept, a line for each exit rule."""
-    first, share = rules[0].row.model, 100 * rules[0].examples["positive"].mean()
+    """The share of the negatives that each rule hands on, by the recall asked."""
+    names = [f"{name_of(rule[SHOWN_AT])}" for rule in rules]
 
     def draw(drawing: Any) -> None:
-        ax = drawing.subplots()
-        for i, rule in enumerate(rules):
-            title = rule.name if rule.row.model == first else f"{rule.row.model}, {rule.name}"
-            look = {"color": SERIES[i % len(SERIES)], "marker": MARKERS[i % len(MARKERS)]}
-            draw_rule(ax, rule, title, look)
-        ax.axhline(share, color=INK, linewidth=0.7, linestyle=":")
-        ax.text(100 * LEAST, share, " the positives' share", va="top", fontsize=6.5)
-        ax.set(xlabel="recall kept, %", ylabel="handed on to costly analysis, %")
-        ax.set_xlim(100 * LEAST - 0.3, 100.3)
-        ax.legend(loc="upper left")
+        ax = drawing.add_subplot()
+        for k, recall in enumerate(RECALLS):
+            look: dict[str, Any] = {"color": SERIES[k], "marker": MARKERS[k]}
+            for row, rule in enumerate(rules):
+                dot(ax, flagged(rule[recall]).times(100), row + 0.2 * (k - 1), **look)
+            ax.plot([], [], linestyle="", label=f"recall of {recall:g} asked", **look)
+        bare_rows(ax, names)
+        ax.set_xlabel("negatives handed on to costly analysis, % (false alarms)")
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, handlelength=1.0)
 
-    caption = (
-        "For every threshold the recall that validation shows and what is handed on; marks: "
-        f"thresholds that the calibration part sets for {', '.join(map(str, RECALLS))}, with the "
-        "95 % interval of their recall. " + confound(task)
-    )
-    return Figure(f"triage-{task}", f"Triage on {task}", caption, draw, (5.6, 3.6))
+    title = f"False alarms on {task} by exit rule and recall"
+    return Figure(f"triage-{task}", title, "", draw, (6.5, 3.2))
 
 
-def draw_rule(ax: Any, rule: Rule, title: str, look: dict[str, Any]) -> None:
-    recall, share = curve(*rule.judged)
-    shown = recall >= LEAST
-    at = 100 * recall[shown], 100 * share[shown]
-    ax.step(*at, where="pre", color=look["color"], label=title)
-    for found in rule.handed_on.values():
-        recall = replace(found.recall, low=max(LEAST, found.recall.low)).times(100)
-        dot(ax, recall, 100 * found.all.value, markersize=6, **look)
-
-
-def answers(task: str, rules: Sequence[Rule], held: Sequence[Held]) -> Iterator[str]:
-    for rule in rules:
-        parts = [
-            f"recall {line['asked']:g} % asked, {100 * line['recall'].value:.1f} % got: "
-            f"{line['saved']:.1f} % of the analyses saved "
-            f"({line['rare']:.1f} % where 1 % are positives)"
-            for line in (triage_line(rule, recall) for recall in RECALLS)
-        ]
-        cost = f"depth {rule.row.depth:.2f}, FLOPs {rule.row.flops_ratio:.3f}"
-        yield f"{task}, {rule.row.model}, {rule.name} ({cost}): {'; '.join(parts)}."
-    for each in held:
-        yield f"{task}, {each.answer}"
-    if task == ERA_TASK:
-        yield f"{task}: {ERA}."
-
-
-def notes_of(task: str, rule: Rule) -> Iterator[str]:
-    """How well one era's messages are told apart, beside all."""
-    e = rule.examples
-    if e["origin"].isna().any():
-        return
-    old = e["origin"].astype(str).str.startswith("sa_").to_numpy()
-    if old.all() or not old.any():
-        return
-    score_B, positive_B = rule.judged
-    parts = {"of one era (spam against ham, both of 2002)": old, "of two eras": ~old | ~positive_B}
-    areas = [
-        f"{what} {roc_area(score_B[here & positive_B], score_B[here & ~positive_B]):.4f}"
-        for what, here in parts.items()
-    ]
-    yield f"{task}: area under the ROC curve, {rule.name}, {', '.join(areas)}."
+def facts_of(found: Sequence[Result]) -> Iterator[str]:
+    for r in of_kind(found, "area"):
+        yield f"{r['eras']}: {r['area']:.4f}"
+    for r in of_kind(found, "thread"):
+        yield f"{r['source']}: {100 * r['share']:.0f} % of the subject lines stand in train"
+    for r in of_kind(found, "difference"):
+        yield f"{r['task']}: {r['points'].text(sign='+')} points, p {r['p']:.3f}"
+    for rule in rules_of([r for r in found if r["task"] == ERA_TASK]):
+        r = rule[SHOWN_AT]
+        yield f"{name_of(r)}: {100 * flagged(r).value:.0f} % {saved_where_rare(r):.1f} %"

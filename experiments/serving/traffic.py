@@ -1,5 +1,9 @@
-"""Two ways to ask: as fast as answers come, to find the capacity; and as a schedule says, whatever
-comes back (open loop), so that a slow gateway does not slow down its own load."""
+"""Requests to a gateway, and what their answers took.
+
+In a closed loop, clients ask again when they are answered, which gives the capacity. In an open
+loop, requests go out on schedule whatever comes back, so a slow gateway does not slow down its own
+load.
+"""
 
 from __future__ import annotations
 
@@ -88,14 +92,14 @@ async def shoot(client: Client, request: bytes, due: float, start: float) -> Sho
 
 
 def poisson(rate: float, seconds: float, seed: int) -> np.ndarray:
-    """Times in [0, seconds) of arrivals that know nothing of one another."""
+    """Times of independent arrivals in [0, seconds)."""
     rng = np.random.default_rng(seed)
     times = rng.exponential(1 / rate, size=int(2 * rate * seconds) + 100).cumsum()
     return times[times < seconds]
 
 
 async def open_loop(client: Client, requests: Sequence[bytes], times: np.ndarray) -> list[Shot]:
-    """Send each request at its time; return when all have ended."""
+    """The shots of requests that are sent at their times, when all have ended."""
     start = time.perf_counter()
     under_way = []
     for request, due in zip(requests, times.tolist(), strict=True):
@@ -135,3 +139,27 @@ async def kept_busy(
 def answered_rate(shots: Sequence[Shot], seconds: float) -> float:
     """Answers a second, of those that ended in time."""
     return sum(shot.status == 200 and shot.ended <= seconds for shot in shots) / seconds
+
+
+def measured(shots: Sequence[Shot], seconds: float) -> dict[str, Any]:
+    """Rates, shares of statuses, and latencies of what was answered, in ms from when it was due.
+
+    Raises ValueError where nothing was answered.
+    """
+    good = [shot for shot in shots if shot.status == 200]
+    if not good:
+        raise ValueError(f"none of {len(shots)} requests was answered")
+    taken_ms = [1e3 * (shot.ended - shot.due) for shot in good]
+    found = np.percentile(taken_ms, (50, 90, 99, 100)).tolist()
+    late_p99 = float(np.percentile([1e3 * (shot.sent - shot.due) for shot in shots], 99))
+    num_503, num_504 = (sum(shot.status == status for shot in shots) for status in (503, 504))
+    return dict(zip(("p50_ms", "p90_ms", "p99_ms", "max_ms"), found, strict=True)) | {
+        "num_sent": len(shots),
+        "num_answered": len(good),
+        "num_other": len(shots) - len(good) - num_503 - num_504,
+        "rps": len(good) / max(seconds, *(shot.ended for shot in shots)),
+        "share_503": num_503 / len(shots),
+        "share_504": num_504 / len(shots),
+        "mean_depth": float(np.mean([shot.depth for shot in good if shot.depth is not None])),
+        "late_p99_ms": max(0.0, late_p99),
+    }

@@ -19,7 +19,7 @@ from eat_lightning.config import parsed
 from eat_lightning.deploy.adapt import __main__ as command
 from eat_lightning.deploy.adapt import run as steps
 from eat_lightning.deploy.adapt import search
-from eat_lightning.deploy.adapt.demand import EVERY, Count, Demand
+from eat_lightning.deploy.adapt.api import Adapted
 from eat_lightning.deploy.adapt.folder import AdaptResult
 from eat_lightning.deploy.adapt.forms import Form
 from eat_lightning.deploy.adapt.plan import AdaptSettings
@@ -33,6 +33,7 @@ from eat_lightning.engines.adapted import AboutAdapted, open_adapted
 from eat_lightning.engines.open import open_backend
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import replacing
+from eat_lightning.record.claim import Claim, Tally
 from eat_lightning.weights.exits import exits_beside
 
 
@@ -71,8 +72,8 @@ def test_it_answers_as_certified(adapted: AdaptResult):
     (count,) = chosen.tested or []
     assert changed == count.changed <= count.allowed
     assert np.mean([a["depth"] for a in answers]) < backend.num_layers
-    about = AboutAdapted.read(folder)
-    assert about.certificate["counts"][0]["changed"] == changed
+    certificate = Adapted(folder).certificate
+    assert certificate.tallies[0].changed == changed
     assert exits_beside(folder)["exit"]["tau"] == chosen.point
 
 
@@ -91,7 +92,7 @@ def test_the_card_and_the_last_line_say_what_was_won(adapted: AdaptResult):
 
 
 def test_a_candidate_that_is_not_tried_says_why(adapted: AdaptResult):
-    counts = [Count(EVERY, level=0.02, error=0.05, num=1042, changed=17)]
+    counts = [Tally(Claim("disagreement", 0.02, 0.95), num=1042, changed=17)]
     risky = AdaptCandidate(Form("onnx", "int8"), counts=counts, ms={"1": 1e-9, "32": 1e-9})
     assert verdict_on(adapted, risky) == "changes too many, 13 of 1,042 may"
     counts = [replace(counts[0], changed=0)]
@@ -102,10 +103,10 @@ def test_a_candidate_that_is_not_tried_says_why(adapted: AdaptResult):
 def test_a_promise_of_a_class_is_offered_where_it_has_texts_enough(adapted: AdaptResult):
     names = adapted.original.same.labels
     few = replace(adapted, original_answers={"certify": adapted.original_answers["certify"][:3]})
-    assert not any(map(few.may_be_promised, names))
+    assert not any(map(few.may_be_claimed, names))
     many_NC = np.eye(len(names))[np.arange(5000) % len(names)]
     many = replace(adapted, original_answers={"certify": many_NC})
-    assert all(map(many.may_be_promised, names))
+    assert all(map(many.may_be_claimed, names))
 
 
 def test_no_folder_of_this_machine_is_given_away(adapted: AdaptResult, classifier: Path):
@@ -171,6 +172,8 @@ def test_a_damaged_folder_is_refused(adapted: AdaptResult, tmp_path: Path):
     (folder / "exits" / "model.safetensors").write_bytes(b"other")
     with pytest.raises(ConfigError, match="its exits are not those it was certified with"):
         open_adapted(folder)
+    with pytest.raises(ConfigError, match="its exits are not those it was certified with"):
+        Adapted(folder).certificate  # noqa: B018
     (folder / "adapted.json").write_text(json.dumps({"engine": "java"}))
     with pytest.raises(ConfigError, match=r"adapted.json: cannot be read"):
         open_adapted(folder)
@@ -279,10 +282,12 @@ def test_rare_classes_are_named_in_one_line(capsys: pytest.CaptureFixture[str]):
     same = same_answer_of({"id2label": {"0": "no", "1": "toxic"}}, 2, "x")
     original_NC = np.tile([1.0, 0.0], (400, 1))
     original_NC[:4] = [0.0, 1.0]
-    steps.tell_rare_classes(original_NC, same, Demand(0.99, 0.95))
+    every = Claim("disagreement", 0.01, 0.95)
+    steps.tell_rare_classes(original_NC, same, [every])
     (line,) = capsys.readouterr().out.splitlines()
-    assert "alone: 1 of 2. Of 400 texts of the certificate 4 are toxic" in line
-    steps.tell_rare_classes(original_NC, same, Demand(0.99, 0.95, {"toxic": 0.5}))
+    assert "1 of 2 are too rare" in line
+    assert "toxic has 4 of 400 texts of the certificate" in line
+    steps.tell_rare_classes(original_NC, same, [every, replace(every, level=0.5, of="toxic")])
     assert not capsys.readouterr().out
 
 
@@ -316,7 +321,7 @@ def test_what_is_asked_for_in_vain_is_one_line(words, message, classifier, texts
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["agree=1.5"], "agree must be in (0, 1), got 1.5"),
+        (["agree=1.5"], "agree must be below 1, got 1.5"),
         (["columns=[a,b,c]"], "columns must name one or two"),
         (["shares=[0.5,0.5]"], "shares must be three that sum to 1"),
     ],
@@ -363,7 +368,7 @@ def test_from_python(classifier: Path, tmp_path: Path):
     found = eat_lightning.adapt(classifier, drawn_texts(500), agree=0.8, **few)
     answers = found.classify(["a text", "another"])
     assert {answer["label"] for answer in answers} <= {*LABELS}
-    assert found.certificate["counts"][0]["num"] == 150
+    assert found.certificate.tallies[0].num == 150
     assert found.table["name"][0] == "transformers, fp32"
     found.save(tmp_path / "kept")
     assert open_adapted(tmp_path / "kept").answer([["a text"]])[0] == answers[0]

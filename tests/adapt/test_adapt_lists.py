@@ -35,6 +35,7 @@ from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.engines.reranker import open_lists
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.trace import Trace
+from eat_lightning.record.claim import Claim
 from eat_lightning.record.list_losses import layers_share, lost_Q, swapped_Q
 from eat_lightning.record.list_schedule import ListSchedule
 from eat_lightning.record.record import Record
@@ -276,14 +277,15 @@ def test_certificates_are_seldom_wrong():
         score_DB[0, losing_Q] = [3.0, 1.0, 2.0]
         lists = np.repeat(np.arange(num), 3)
         drawn = list_record(score_DB.reshape(2, -1), score_DB[1].ravel(), lists)
-        wrong += len(certified([ListSchedule({0: 2})], drawn, agree=0.9, confidence=0.95)) > 0
+        claim = Claim("lost_candidates", 0.1, 0.95)
+        wrong += len(certified([ListSchedule({0: 2})], drawn, claim)) > 0
     assert wrong <= 25
 
 
 def test_one_that_keeps_everything_is_certified():
     wanted_B = np.tile([4.0, 3.0, 2.0, 1.0], 120)
     whole = list_record(np.stack([wanted_B] * 3), wanted_B, np.repeat(np.arange(120), 4))
-    holding = certified(chain(whole), whole, agree=0.9, confidence=0.95)
+    holding = certified(chain(whole), whole, Claim("lost_candidates", 0.1, 0.95))
     assert holding[-1][0] == ListSchedule({0: 2})
     assert holding[-1][1] == 0.0
 

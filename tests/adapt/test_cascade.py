@@ -1,5 +1,6 @@
 """A small classifier before the large one, from the command to predict and a gateway."""
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -83,13 +84,20 @@ def test_a_gateway_serves_it(adapted: AdaptResult):
 
 
 def test_a_changed_small_model_is_refused(adapted: AdaptResult, tmp_path: Path):
-    import shutil
-
     folder = shutil.copytree(adapted.plan.to, tmp_path / "copy")
     about = folder / "small" / "adapted.json"
     about.write_text(about.read_text().replace('"max_length"', ' "max_length"'))
     plan = parsed(PredictSettings, config_of("predict", f"run='{folder}'"))
     with pytest.raises(ConfigError, match="its small model are not those it was certified with"):
+        open_backend(plan)
+
+
+def test_other_weights_of_the_small_model_are_refused(adapted: AdaptResult, tmp_path: Path):
+    folder = shutil.copytree(adapted.plan.to, tmp_path / "copy")
+    with (folder / "small" / "model.safetensors").open("ab") as file:
+        file.write(b" ")
+    plan = parsed(PredictSettings, config_of("predict", f"run='{folder}'"))
+    with pytest.raises(ConfigError, match="its small weights are not those it was certified with"):
         open_backend(plan)
 
 

@@ -12,7 +12,6 @@ from adapting import taken
 from eat_lightning.answer_kind import SingleLabel
 from eat_lightning.deploy.adapt import forms
 from eat_lightning.deploy.adapt import search as search_module
-from eat_lightning.deploy.adapt.demand import Demand
 from eat_lightning.deploy.adapt.forms import Form
 from eat_lightning.deploy.adapt.same_answer import SameAnswer
 from eat_lightning.deploy.adapt.search import AdaptCandidate, Search, everybody_at_first, in_layers
@@ -22,6 +21,7 @@ from eat_lightning.methods.exit.every_label import EveryLabel
 from eat_lightning.methods.exit.predicted_error import PredictedError
 from eat_lightning.model.contracts import ExitRule, at_point
 from eat_lightning.model.trace import Trace
+from eat_lightning.record.claim import Claim
 from eat_lightning.record.dial_fit import fit_dial
 from eat_lightning.record.record import Record
 
@@ -63,8 +63,8 @@ def test_forms_slower_than_a_sure_one_are_not_judged():
             wrong = candidate.form.dtype == "wrong"
             return Trace(original[part][:, ::-1] if wrong else original[part], np.zeros(400))
 
-    same, demand = SameAnswer(SingleLabel(2), ["no", "yes"]), Demand(0.98, 0.95)
-    search = HandMade(unused, same, demand, original, original, unused, 1, 1, {})
+    same, claims = SameAnswer(SingleLabel(2), ["no", "yes"]), [Claim("disagreement", 0.02, 0.95)]
+    search = HandMade(unused, same, claims, original, original, unused, 1, 1, {})
     times = {"slow": 9.0, "near": 4.5, "sure": 4.0, "wrong": 1.0}
     statics = [AdaptCandidate(Form("torch", name), ms={"1": ms}) for name, ms in times.items()]
     search.judge_fast(statics)
@@ -155,9 +155,9 @@ def test_an_engine_that_cannot_open_its_graph_is_left_out(
     monkeypatch.setattr(search_module, "time_all", timed)
     split = SimpleNamespace(batch=lambda rows: rows)
     made: Any = SimpleNamespace(deployed=deployed, rule_at=lambda _: None)
-    same, demand = SameAnswer(SingleLabel(2), ["no", "yes"]), Demand(0.98, 0.95)
+    same, claims = SameAnswer(SingleLabel(2), ["no", "yes"]), [Claim("disagreement", 0.02, 0.95)]
     work = Work.open(tmp_path / "to", {})
-    search = Search(made, same, demand, {"select": split}, {}, work, 1, 1, {})
+    search = Search(made, same, claims, {"select": split}, {}, work, 1, 1, {})
     candidates = [AdaptCandidate(Form("torch")), AdaptCandidate(Form("openvino", "int8"))]
     search.time("static", candidates)
     assert candidates[0].ms == {"1": 1.0, "32": 1.0}

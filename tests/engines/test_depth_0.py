@@ -14,7 +14,7 @@ from eat_lightning.engines.open import open_backend
 from eat_lightning.export.graph import NEXT, graph
 from eat_lightning.export.trace import sample, stretches
 from eat_lightning.infer.sessions import ENGINES, engine_faults
-from eat_lightning.model.options import ALL_EXITS
+from eat_lightning.model.recorder import ALL_EXITS
 
 pytest.importorskip("onnxscript")
 KINDS = ["aligned", "pair"]

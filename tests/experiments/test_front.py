@@ -1,53 +1,49 @@
-"""README's table and picture follow from kept rows; no other decimal stands before Reference."""
+"""README is short, and its chart, its table and the numbers in its prose follow from kept rows."""
 
 import re
-from pathlib import Path
 
-from experiments.adapt import table
-from experiments.bench.tables import processor
-from experiments.site import how
-from experiments.site.canvas import COLORS
+from docs.site import front
+from docs.site.made import SCHEMES
+from experiments.study import CODE, NUMBER, TABLE, StudyFolder
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text("utf-8")
-PAGE = (ROOT / "experiments/adapt/page.md").read_text("utf-8")
-FRONT = README.partition("## Reference")[0]
+TEXT = front.README.read_text("utf-8")
+PROSE = CODE.sub("", TABLE.sub("", TEXT))
 
 
-def test_the_tables_follow_from_the_kept_rows():
-    assert table.front() in FRONT
-    assert table.whole() in PAGE
+def test_it_can_be_read_in_a_few_minutes():
+    assert len(TEXT.split()) <= 900
 
 
-def test_the_words_beside_the_table_follow_too():
-    kept = table.rows()
-    assert {row.threads for row in kept} == {1}
-    assert "one thread" in FRONT
-    assert {processor(row.machine) for row in kept} <= {"Intel Xeon", "AMD EPYC"}
-    assert {row.confidence for row in kept} == {0.95}
-    assert "95 % confidence" in FRONT
+def test_chart_and_table_follow_from_the_kept_rows():
+    assert front.filled() == TEXT
+    for scheme in SCHEMES:
+        kept = (front.FIGURES / f"speed-{scheme}.svg").read_text("utf-8")
+        assert kept == front.chart().svg(scheme)
 
 
-def test_what_adapt_is_said_to_print_follows_from_a_kept_row():
-    (row,) = (r for r in table.rows() if (r.task, table.layers(r), r.batch) == ("sst2", 12, 1))
-    old, new = row.original.ms, row.chosen.ms
-    assert f"{row.chosen.name}: {old / new:.1f} times as fast as transformers" in FRONT
-    assert f"({new:.1f} instead of {old:.1f} ms a text)" in FRONT
-    assert f"{row.certified_changed} of {row.num_certify:,} did" in FRONT
-    assert f"it took {row.minutes:.0f} minutes on two cores, and ended" in FRONT
+def test_the_chart_s_numbers_stand_in_its_words_too():
+    slow, static, fast = front.milliseconds()
+    assert f"transformers {slow:.1f}, " in TEXT
+    assert f"without exits {static:.1f}, with early exits {fast:.1f}" in TEXT
+    whole, engine, exits = (f"{ratio:.1f} times" for ratio in front.speed_ups())
+    by = front.candidates()[1].name.replace(", ", " in ")
+    assert f"{whole} as fast as transformers in fp32: {engine} by {by}" in TEXT
+    assert f"a further {exits} by early exits" in TEXT
 
 
-def test_the_picture_and_its_words_follow_from_the_kept_records():
-    for scheme in COLORS:
-        assert (how.FOLDER / f"batch-{scheme}.svg").read_text("utf-8") == how.batch().svg(scheme)
-    drawn = how.Batch.of(how.at_budget(how.BUDGET))
-    assert f"{100 * drawn.spent:.0f} % of the work" in FRONT
-    left = f"{drawn.entering(3)} are left at layer 3, {drawn.entering(7)} at layer 7"
-    assert FRONT.replace("\n", " ").count(left) == 2  # in words, and for who does not see it
+def test_what_adapt_is_said_to_print_follows_from_the_row():
+    made, (slow, _, fast) = front.adapted(), front.milliseconds()
+    printed = " ".join(TEXT.split())
+    assert f"{made.chosen.name}: {slow / fast:.1f} times as fast as transformers" in printed
+    assert f"({fast:.1f} instead of {slow:.1f} ms a text)" in printed
+    assert f"{made.count.changed} of {made.count.num:,} did." in printed
+    assert f"{made.row['minutes']:.0f} minutes on two cores" in printed
+    assert made.row["threads"] == 1
+    assert made.row["confidence"] == 0.95
 
 
-def test_the_front_page_is_short_and_its_decimals_are_the_table_s():
-    assert len(FRONT.split()) <= 900
-    text = re.sub(r"```.*?```", "", FRONT, flags=re.DOTALL)
-    decimals = set(re.findall(r"\d+\.\d+", text)) - {"3.11"}  # of Python
-    assert decimals <= set(re.findall(r"\d+\.\d+", table.front()))
+def test_ratios_in_the_prose_are_those_of_the_study():
+    tables = StudyFolder("adapt").claim.tables
+    known = {number for table in tables for number in NUMBER.findall(table.markdown())}
+    known |= {f"{ratio:.1f}" for ratio in front.speed_ups()}
+    assert set(re.findall(r"\d+\.\d+(?= times)", PROSE)) <= known

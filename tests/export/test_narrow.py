@@ -13,8 +13,8 @@ from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.methods.objective._importance import Importance, best_of, importance
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import static_flops
-from eat_lightning.model.options import PassOptions
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.recorder import PassOptions
 from eat_lightning.model.widths import in_order, living
 from eat_lightning.weights.checkpoint import load_model, load_pretrained, save_model
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from eat_lightning.record.claim import allowed
+
 Json = dict[str, Any]
 METHODS = ("attention", "reduction", "exit", "policy")
 COUNTED = (
@@ -109,9 +111,13 @@ def identity(folder: Path, *more: str) -> Json:
 def certificate(path: Path) -> Json:
     """A certificate of a run or of an export."""
     found = json.loads(path.read_text())
-    promised = {key: found[key] for key in ("risk", "procedure", "level", "confidence", "fallback")}
+    [claim] = found["claims"]
+    risk = {"kind": claim["loss"]} | ({} if claim["label"] is None else {"label": claim["label"]})
+    claimed = {"risk": risk, "procedure": {"kind": "learn_then_test"}}
+    claimed |= {key: claim[key] for key in ("level", "confidence")}
     held = found["holds_for"]
-    return promised | {"seen": found["seen"]} | {k: held[k] for k in METHODS if k in held}
+    claimed |= {"fallback": found["fallback"], "seen": found["seen"]}
+    return claimed | {k: held[k] for k in METHODS if k in held}
 
 
 def dial(folder: Path) -> Json:
@@ -131,7 +137,7 @@ def adapted(folder: Path) -> Json:
     Candidates in other precisions depend on the processor."""
     found = json.loads((folder / "adapted.json").read_text())
     chosen = ("labels", "answer", "engine", "dtype", "max_length", "long")
-    certified = {k: found["certificate"][k] for k in ("agree", "confidence", "per_class", "counts")}
+    certified = claimed(json.loads((folder / "certificates/adapted.json").read_text()))
     return {
         "chosen": {key: found[key] for key in chosen},
         "certificate": certified,
@@ -139,6 +145,26 @@ def adapted(folder: Path) -> Json:
         "scales": found["scales"],
         "candidates": [candidate(x) for x in found["candidates"] if x["dtype"] == "fp32"],
     }
+
+
+def claimed(found: Json) -> Json:
+    """The certificate of an adapted classifier."""
+    every, *others = found["claims"]
+    counts = [counted(tally) for tally in found["tallies"]]
+    return {
+        "agree": round(1 - every["level"], 12),
+        "confidence": every["confidence"],
+        "per_class": {each["of"]: round(1 - each["level"], 12) for each in others},
+        "counts": counts,
+    }
+
+
+def counted(found: Json) -> Json:
+    """A tally with the most changes that its claim allows."""
+    claim, error = found["claim"], round(1 - found["claim"]["confidence"], 12)
+    most = allowed(found["num"], claim["level"], error)
+    about = {"name": claim["of"], "level": claim["level"], "error": error, "allowed": most}
+    return about | {"num": found["num"], "changed": found["changed"]}
 
 
 def candidate(found: Json) -> Json:
@@ -152,10 +178,13 @@ def candidate(found: Json) -> Json:
 def lists(folder: Path) -> Json:
     """The schedule that adapt chose for lists, and its certificate."""
     found = json.loads((folder / "lists.json").read_text())
-    certified = ("agree", "confidence", "lost", "swapped", "swapped_at_most", "lists", "cost")
-    return {key: found[key] for key in ("keep", "counts", "max_length", "column", "dtype")} | {
-        "certificate": {key: found["certificate"][key] for key in certified}
-    }
+    made = json.loads((folder / "certificates/adapted.json").read_text())
+    [claim], seen = made["claims"], made["seen"]
+    certified = {"agree": round(1 - claim["level"], 12), "confidence": claim["confidence"]}
+    certified |= {key: seen[key] for key in ("lost", "swapped", "swapped_at_most", "cost")}
+    certified |= {"lists": seen["num_lists"]}
+    about = {key: found[key] for key in ("keep", "counts", "max_length", "column", "dtype")}
+    return about | {"certificate": certified}
 
 
 def list_rows(folder: Path) -> list[Json]:

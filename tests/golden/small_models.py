@@ -32,8 +32,8 @@ from eat_lightning.methods.exit.predicted_error import PredictedError
 from eat_lightning.methods.reduction.none import Keep
 from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.weights.checkpoint import load_pretrained
 
 WEIGHTS = Path(__file__).with_name("weights")

@@ -22,7 +22,6 @@ CERTIFICATES = {
     "gap": ("risk=accuracy_gap", "level=0.05"),
     "harm": ("risk=harm", "level=0.04", "exits=each"),
     "ratios": ("risk=harm", "level=0.04", "ratios=[0.1,0.3]", "confidence=0.9"),
-    "disagreement": ("risk=disagreement", "level=0.05", "procedure=conformal"),
     "misses": ("risk=false_negatives", "class=positive", "level=0.22"),
     "budget": ("risk=disagreement", "level=0.15", "exit.budget=0.5"),
     "veto": ("risk=harm", "level=0.05", "policy=veto"),

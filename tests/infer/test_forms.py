@@ -15,13 +15,13 @@ from gateways import plan
 from eat_lightning.deploy.drift.__main__ import drift
 from eat_lightning.deploy.predict import __main__ as predict
 from eat_lightning.deploy.serve.model import open_model
-from eat_lightning.infer import prepacked
-from eat_lightning.infer.precision import PLAIN, PREPACKED, form_of
-from eat_lightning.infer.prepacked import PrepackedLinear
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.measure.__main__ import measure
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
+from eat_lightning.weights import prepacked
+from eat_lightning.weights.precision import PLAIN, PREPACKED, form_of
+from eat_lightning.weights.prepacked import PrepackedLinear
 
 pytestmark = pytest.mark.skipif(
     not torch.backends.mkldnn.is_available(), reason="a PyTorch without oneDNN"

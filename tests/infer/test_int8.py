@@ -5,9 +5,9 @@ import torch
 from models import alone, each_once, kinds, ragged, tiny
 from torch import nn
 
-from eat_lightning.infer.precision import in_dtype
 from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.model.int8 import Int8Linear, in_int8, is_int8, out_of_int8, quantise
+from eat_lightning.weights.precision import in_dtype
 
 
 def test_by_hand():

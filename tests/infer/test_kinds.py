@@ -90,7 +90,7 @@ def test_records_are_read_as_they_were_written(run: Path, tmp_path: Path):
 def test_a_certificate_is_of_disagreement_alone(run: Path):
     given = [f"run={run}", "level=0.5", "confidence=0.9"]
     made = certify(config_of("certify", *given, "risk=disagreement"))
-    assert made.promise.endswith("disagreement is at most 50 %")
+    assert made.guarantee.endswith("disagreement is at most 50 %")
     message = refused(certify, config_of("certify", *given, "risk=harm"))
     title = "is a regression" if Run.open(run).task.regression else "has sets of labels"
     assert message == f"risk=harm compares classes, and this task {title}: use risk=disagreement"

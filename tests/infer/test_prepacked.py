@@ -5,8 +5,8 @@ import torch
 from models import each_once, kinds, ragged, tiny
 from torch import nn
 
-from eat_lightning.infer.precision import in_dtype
-from eat_lightning.infer.prepacked import PrepackedLinear, cannot_in, prepacked
+from eat_lightning.weights.precision import in_dtype
+from eat_lightning.weights.prepacked import PrepackedLinear, cannot_in, prepacked
 
 pytestmark = pytest.mark.skipif(
     not torch.backends.mkldnn.is_available(), reason="a PyTorch without oneDNN"

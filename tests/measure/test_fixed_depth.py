@@ -9,7 +9,7 @@ import yaml
 from measured import FAST, UNTIMED, call, make_run, rule
 from models import method
 
-from eat_lightning.model.options import ALL_EXITS
+from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.record.record import Record
 from eat_lightning.runs.row import read
 from eat_lightning.runs.run import Run

@@ -11,8 +11,8 @@ from measured import FAST, UNTIMED, call, make_run
 from eat_lightning.errors import ConfigError
 from eat_lightning.measure.__main__ import main
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.options import ALL_EXITS, USUAL, PassOptions
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.recorder import ALL_EXITS, USUAL, PassOptions
 from eat_lightning.model.trace import Trace
 from eat_lightning.overrides import with_paths_listed
 from eat_lightning.runs.row import read
@@ -260,7 +260,7 @@ def test_the_command(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
-        "error: exit.tau must be in (0, 1], got 1.5",
+        "error: exit.tau must be at most 1, got 1.5",
         "error: exit.layers must be in 0..6, got 9",
     ]
     assert called(main, f"run={run}", "exit.tau=0.9", *UNTIMED) == 0

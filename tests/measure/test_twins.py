@@ -4,8 +4,8 @@ import pytest
 import torch
 from models import method, ragged, tiny
 
-from eat_lightning.infer.precision import in_dtype
 from eat_lightning.measure.baselines import HuggingFaceTwin
+from eat_lightning.weights.precision import in_dtype
 
 
 @pytest.mark.parametrize("pool", ["cls", "mean"])

@@ -15,8 +15,8 @@ from eat_lightning.methods.reduction._gates import gated, keep_where
 from eat_lightning.model.contracts import EncoderPart, ExitRule, Reduction, Where, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.evidence import Evidence
-from eat_lightning.model.options import ALL_EXITS, PassOptions
 from eat_lightning.model.packed import Packed
+from eat_lightning.model.recorder import ALL_EXITS, PassOptions
 from eat_lightning.model.specification import Specification
 from eat_lightning.runs.exit_choice import ExitChoice
 

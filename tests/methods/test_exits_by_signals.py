@@ -12,7 +12,7 @@ from eat_lightning.methods.exit.cap import CertaintyAware, unseen_share
 from eat_lightning.methods.exit.cats import MetaConsistency
 from eat_lightning.methods.exit.prototype import PrototypeDistance, distance_ratio, harmonic
 from eat_lightning.methods.exit.random import Random
-from eat_lightning.model.options import ALL_EXITS
+from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.model.training import Context
 
 

@@ -10,7 +10,7 @@ from test_head_pair import Sizes, pairs, rows_with_texts
 from eat_lightning.methods.head.aligned import Aligned
 from eat_lightning.methods.head.pair import Pair
 from eat_lightning.methods.reduction._merged import merged
-from eat_lightning.model.options import ALL_EXITS, PassOptions
+from eat_lightning.model.recorder import ALL_EXITS, PassOptions
 from eat_lightning.new import checks
 
 

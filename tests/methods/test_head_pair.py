@@ -10,8 +10,8 @@ from models import method, packed, ragged, tiny
 from eat_lightning.methods.head.pair import Pair
 from eat_lightning.methods.reduction._merged import merged
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.options import ALL_EXITS, PassOptions
 from eat_lightning.model.packed import Batch, Packed, text_noted
+from eat_lightning.model.recorder import ALL_EXITS, PassOptions
 from eat_lightning.weights.checkpoint import load_pretrained, save_model
 
 

@@ -3,7 +3,7 @@
 import torch
 from models import ragged, tiny
 
-from eat_lightning.model.options import ALL_EXITS
+from eat_lightning.model.recorder import ALL_EXITS
 
 
 def encoder_with(**head):

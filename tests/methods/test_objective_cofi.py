@@ -8,9 +8,10 @@ from models import ragged, tiny
 
 from eat_lightning.export.narrow import narrowed
 from eat_lightning.methods.objective.cofi import CoFi, final_gates, open_chance
-from eat_lightning.model.effective import bake_weights, with_weights
+from eat_lightning.model.encoder import with_weights
 from eat_lightning.model.training import Context
 from eat_lightning.model.widths import living
+from eat_lightning.train.callbacks.bake_weights import bake_weights
 
 
 def bound(encoder, **given) -> CoFi:

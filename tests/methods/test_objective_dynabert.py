@@ -9,8 +9,8 @@ from models import ragged, tiny
 from eat_lightning.export.narrow import narrowed
 from eat_lightning.methods.objective._importance import importance
 from eat_lightning.methods.objective.dynabert import DynaBert
-from eat_lightning.model.effective import with_weights
-from eat_lightning.model.options import PassOptions
+from eat_lightning.model.encoder import with_weights
+from eat_lightning.model.recorder import PassOptions
 from eat_lightning.model.training import Context
 from eat_lightning.model.widths import in_order
 

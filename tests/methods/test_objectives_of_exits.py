@@ -13,7 +13,7 @@ from eat_lightning.methods.objective.gradient_equilibrium import GradientEquilib
 from eat_lightning.methods.objective.joint import Joint
 from eat_lightning.methods.objective.self_distillation import SelfDistillation
 from eat_lightning.methods.objective.sweet import Sweet
-from eat_lightning.model.options import PassOptions
+from eat_lightning.model.recorder import PassOptions
 from eat_lightning.model.training import Context
 
 EVEN, TILTED = [0.0, 0.0], [math.log(3.0), 0.0]  # probabilities 1/2 1/2 and 3/4 1/4

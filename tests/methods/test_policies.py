@@ -138,6 +138,6 @@ def test_specs_undo_built():
     for broken in ({"kind": "veto"}, "veto", 3):
         with pytest.raises(ValueError, match=r"^policy must be a list such as"):
             build_policies(broken)
-    said = r"no policy called 'nope'.*; policy.veto.margin must be in"
+    said = r"no policy called 'nope'.*; policy.veto.margin must be at most 1"
     with pytest.raises(ValueError, match=said):
         build_policies([{"kind": "nope"}, {"kind": "veto", "margin": 3}])

@@ -12,8 +12,8 @@ from eat_lightning.methods.reduction._topk import TopK
 from eat_lightning.model.contracts import Reduction, at_point
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.method import argument_faults
-from eat_lightning.model.options import PassOptions
 from eat_lightning.model.packed import Packed
+from eat_lightning.model.recorder import PassOptions
 
 REDUCTIONS = kinds("reduction")
 MERGING = ("tome", "mean_pool")

@@ -13,19 +13,19 @@ from eat_lightning.answer_kind import SINGLE
 from eat_lightning.config import binding_faults
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.model import contracts
-from eat_lightning.model.contracts import ExitRule, Objective, Reduction, overrides
+from eat_lightning.model.contracts import ExitRule, Method, Objective, Reduction, overrides
 
 PACKAGE = Path(contracts.__file__).parents[2]
 ROOMS = ("model", "methods", "train", "infer", "weights", "export", "measure", "runs", "new")
 HOOKS = {
     name
     for contract in vars(contracts).values()
-    if isinstance(contract, type)
+    if isinstance(contract, type) and issubclass(contract, Method)
     for base in contract.__mro__
     if base.__module__.startswith("eat_lightning.model.")
     for name in {*vars(base), *vars(base).get("__annotations__", {})}
     if not name.startswith("_")
-} - {"index", "position", "length", "layer"}  # fields of Where
+}
 
 
 def looked_up(path: Path) -> list[str]:

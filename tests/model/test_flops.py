@@ -9,8 +9,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops, head_flops, static_flops
-from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.model.shape import Shape
 from eat_lightning.model.specification import build
 from eat_lightning.model.trace import Trace

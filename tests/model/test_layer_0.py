@@ -15,7 +15,7 @@ from eat_lightning.methods.exit.fixed import Fixed
 from eat_lightning.methods.reduction.first import First
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops
-from eat_lightning.model.options import ALL_EXITS
+from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.new import checks
 from eat_lightning.record.passes import record
 from eat_lightning.record.record import Record

@@ -10,12 +10,20 @@ import pytest
 import torch
 from finished import refused
 from models import kinds
+from pydantic import Field, NonNegativeInt
 from torch import Tensor, nn
 
 from eat_lightning.model.contracts import Attention, ExitRule, Knob, at_point
-from eat_lightning.model.method import argument_faults, faults_of, kept_arguments, makers, method
-from eat_lightning.model.specification import SLOTS, class_of
-from eat_lightning.validation import InLayers, Layers, OneOf, Points, Positive, Whole, Within
+from eat_lightning.model.method import (
+    SLOTS,
+    argument_faults,
+    faults_of,
+    kept_arguments,
+    makers,
+    method,
+)
+from eat_lightning.model.specification import class_of
+from eat_lightning.validation import Count, Layers, Points, Positive, Share, in_layers
 
 
 @method("exit")
@@ -24,15 +32,15 @@ class Every(ExitRule, nn.Module):
 
     share: Points = 0.5
     layers: Layers = (2, 4)
-    rate: Annotated[float, Within("[0, 1)")] = 0.1
+    rate: Annotated[float, Field(ge=0, lt=1)] = 0.1
     limit: Positive | None = None
-    count: Annotated[int, Whole(1)] = 3
+    count: Count = 3
     on: bool = True
     side: Literal["left", "right"] = "left"
-    shape: Annotated[str | None, OneOf("round", "flat", null=True)] = None
+    shape: Literal["round", "flat"] | None = None
 
     seen: Tensor = field(init=False)
-    knob = Knob("share", strict=0.0, grid=(0.5,), fine=(0.5,), bounds="[0, 1]")
+    knob = Knob("share", strict=0.0, grid=(0.5,), fine=(0.5,), bounds=Share)
 
     def decides(self, logits_EBC, signals_EBS=None): ...
 
@@ -46,14 +54,14 @@ class Every(ExitRule, nn.Module):
 
 
 WRONG = {
-    "share": (2, "exit.share must be in [0, 1], got 2"),
+    "share": (2, "exit.share must be at most 1, got 2"),
     "layers": ([4, 9], "exit.layers must be in 1..6, got 9"),
-    "rate": ([0.1], "exit.rate must be in [0, 1), got [0.1]"),
-    "limit": (0, "exit.limit must be in (0, inf), got 0"),
+    "rate": ([0.1], "exit.rate must be a number, got [0.1]"),
+    "limit": (0, "exit.limit must be above 0, got 0"),
     "count": (0, "exit.count must be 1 or more, got 0"),
     "on": (1, "exit.on must be true or false, got 1"),
     "side": ("up", "exit.side must be one of left, right, got 'up'"),
-    "shape": ("big", "exit.shape must be one of round, flat or null, got 'big'"),
+    "shape": ("big", "exit.shape must be one of round, flat, got 'big'"),
 }
 
 
@@ -97,7 +105,7 @@ def test_unknown_and_missing_arguments_are_refused():
 
     @method("exit")
     class Needs(ExitRule):
-        layers: Annotated[Sequence[int], InLayers(at_least=1)]
+        layers: Annotated[Sequence[int], in_layers(at_least=1)]
 
         def decides(self, logits_EBC, signals_EBS=None): ...
 
@@ -110,13 +118,13 @@ def test_unknown_and_missing_arguments_are_refused():
 def test_a_subclass_adds_and_changes_arguments():
     @method("exit")
     class More(Every):
-        rate: Annotated[float, Within("[0, 9]")] = 8.0
-        least: Annotated[int, Whole(0)] = 0
+        rate: Annotated[float, Field(ge=0, le=9)] = 8.0
+        least: NonNegativeInt = 0
 
     assert [*kept_arguments(More())] == [*WRONG, "least"]
     assert More().seen.tolist() == [8.0] * 3
     assert argument_faults(More, 6, rate=10, least=-1) == [
-        "exit.rate must be in [0, 9], got 10",
+        "exit.rate must be at most 9, got 10",
         "exit.least must be 0 or more, got -1",
     ]
 
@@ -152,7 +160,7 @@ def test_a_class_may_have_a_constructor_of_its_own():
     assert faults_of(Told(7), 6) == ["reach is too long"]
     assert argument_faults(Stricter, 1, half=7) == []
     assert (Stricter().share, kept_arguments(Stricter())) == (0.5, {"half": 0.25})
-    with pytest.raises(ValueError, match=r"exit.share must be in \[0, 1\], got 14"):
+    with pytest.raises(ValueError, match=r"exit.share must be at most 1, got 14"):
         Stricter(7)
 
 

@@ -11,13 +11,13 @@ from test_flops import counted
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from eat_lightning.infer.precision import in_dtype
-from eat_lightning.infer.prepacked import cannot_in, prepacked
 from eat_lightning.model.banded import local_kernel, near_attention, near_pairs
 from eat_lightning.model.flops import flops, static_flops
 from eat_lightning.model.packed import Layout
 from eat_lightning.model.positions import log_bucket
 from eat_lightning.new.checks import ENCODER_CHECKS
+from eat_lightning.weights.precision import in_dtype
+from eat_lightning.weights.prepacked import cannot_in, prepacked
 
 PARTS: dict[str, dict[str, Any]] = {
     "modernbert": {

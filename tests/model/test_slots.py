@@ -7,8 +7,9 @@ import torch
 from models import Nearest, kinds, method, ragged, tiny
 
 from eat_lightning.model.contracts import VectorHead
+from eat_lightning.model.method import SLOTS
 from eat_lightning.model.method import method as method_of
-from eat_lightning.model.specification import SLOTS, Specification, build, build_all
+from eat_lightning.model.specification import Specification, build, build_all
 from eat_lightning.new.checks import checks
 
 METHODS = [(slot, kind) for slot in SLOTS for kind in kinds(slot)]
@@ -121,7 +122,7 @@ def test_build_all_lists_every_fault():
             num_layers=6,
         )
     assert str(caught.value).split("; ") == [
-        "attention.window must be even and at least 2, got 3",
+        "attention.window must be a multiple of 2, got 3",
         "reduction.layers must be in 1..6, got 9",
         "exit.kind: there is no exit called 'nope': one of beem, berxit, cap, cats, "
         "confidence, entropy, every_label, fixed, fpabee, fpabee_labels, margin, never, patience, "

@@ -8,7 +8,7 @@ import torch
 from models import ragged, tiny
 
 from eat_lightning.methods.exit.confidence import Confidence
-from eat_lightning.model.options import ALL_EXITS
+from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.new.checks import Examples
 from eat_lightning.record.cost_table import Clock, CostTable, measured_table, table_of
 

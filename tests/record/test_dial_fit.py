@@ -22,7 +22,7 @@ from eat_lightning.record.dial_fit import (
 )
 from eat_lightning.record.passes import record
 from eat_lightning.record.record import Record
-from eat_lightning.validation import Within
+from eat_lightning.validation import Share
 from eat_lightning.weights.dial import Budget, Dial, DialPoint
 
 
@@ -130,7 +130,7 @@ def test_costs_with_closed_exits_are_those_of_what_runs():
 
 
 def test_a_distance_of_0_is_the_strict_end_whatever_its_digits():
-    knob = Knob("tau", strict=1 - 1 / 3000, grid=(0.5,), fine=(0.5,), bounds="[0, 1]")
+    knob = Knob("tau", strict=1 - 1 / 3000, grid=(0.5,), fine=(0.5,), bounds=Share)
     assert at_distance(knob, 0.0) == knob.strict
     assert at_distance(knob, 0.25) == 0.749666667
 
@@ -276,7 +276,7 @@ def test_every_rule_with_a_knob_has_a_dial_that_is_nested(kind: str):
     points = fit_dial(encoder.exit, recorded, costs(recorded, layers), 1.0)
     assert len(points) > 2
     for each in points:
-        assert Within(knob.bounds, each=True).lines(kind, each.exit) == []
+        assert knob.faults(kind, each.exit) == []
     outcomes = [recorded.replay(at_point(encoder.exit, each.exit)) for each in points]
     depths = [outcome.depth_B for outcome in outcomes]
     assert (depths[0] == 6).all()

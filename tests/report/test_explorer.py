@@ -9,7 +9,7 @@ from finished import finish, tiny_for
 from models import method
 
 from eat_lightning.data.split import Split
-from eat_lightning.model.options import ALL_EXITS
+from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.model.specification import build
 from eat_lightning.report.explorer import compared, explore
 from eat_lightning.runs.run import Run

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from finished import called, config_of
-from studies import EAT, keep, make_recorded, make_row
+from studies import EAT, claim_in, keep, make_recorded, make_row
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.overrides import with_paths_listed
@@ -130,6 +130,14 @@ def test_a_claim_that_fails_for_want_of_rows_leaves_the_others(tmp_path: Path, m
     text = (folder / "report.md").read_text()
     assert "2 rows" in text
     assert "budgets: " in text
+
+
+@pytest.mark.parametrize("name", cli.found_claims())
+def test_a_claim_names_the_rows_that_it_lacks(name: str, tmp_path: Path):
+    keep(tmp_path / "r", [make_row()])
+    with pytest.raises(ConfigError) as refused:
+        claim_in(name, tmp_path)
+    assert "\n" not in str(refused.value)
 
 
 def test_exit_status_and_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path):

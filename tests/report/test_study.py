@@ -74,7 +74,7 @@ def test_a_damaged_line_is_named_and_the_rest_kept(tmp_path: Path):
     study = open_study([str(tmp_path)])
     assert len(study.measured) == 1
     for line, part in (
-        (2, "accuracy must be in [0, 1], got nan"),
+        (2, "accuracy must be a finite number, got nan"),
         (3, ""),
         (4, "x is not an option"),
     ):

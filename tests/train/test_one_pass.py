@@ -17,9 +17,9 @@ from eat_lightning.methods.objective.gradient_equilibrium import GradientEquilib
 from eat_lightning.methods.objective.hidden_distillation import HiddenDistillation
 from eat_lightning.methods.objective.self_distillation import SelfDistillation
 from eat_lightning.methods.schedule.two_stage import TwoStage
+from eat_lightning.model.contracts import Stage
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.options import ALL_EXITS
-from eat_lightning.model.training import Stage
+from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.runs.plan import OnePassSettings
 from eat_lightning.runs.row import read
 from eat_lightning.runs.run import Run, folder_for

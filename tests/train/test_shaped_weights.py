@@ -10,7 +10,7 @@ from training import TINY, config_of, trained
 from eat_lightning.export.__main__ import export
 from eat_lightning.methods.objective.movement import matrices_of
 from eat_lightning.methods.schedule.gradual import Gradual
-from eat_lightning.model.training import Stage
+from eat_lightning.model.contracts import Stage
 from eat_lightning.record.passes import record
 from eat_lightning.runs.run import Run, folder_for
 from eat_lightning.train.__main__ import train

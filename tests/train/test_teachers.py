@@ -13,8 +13,8 @@ from training import TINY, config_of, copy_of_shared, trained
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.methods.objective.hidden_distillation import HiddenDistillation
-from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.record.passes import record
 from eat_lightning.runs.run import Run
 from eat_lightning.train.fit import data_of

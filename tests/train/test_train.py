@@ -23,7 +23,7 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.model.specification import specs_by_slot
 from eat_lightning.record.record import Record
-from eat_lightning.runs.certificate import combination
+from eat_lightning.runs.identity import combination
 from eat_lightning.runs.row import read
 from eat_lightning.runs.run import Run, folder_for
 from eat_lightning.train.__main__ import train

@@ -18,11 +18,12 @@ from eat_lightning.config import CONFIG_DIR
 from eat_lightning.deploy.adapt.list_run import adapt_lists
 from eat_lightning.deploy.adapt.plan import A_LIST, AdaptSettings, ListSettings
 from eat_lightning.deploy.adapt.run import adapt as run
-from eat_lightning.engines.adapted import AboutAdapted, open_adapted
+from eat_lightning.engines.adapted import AboutAdapted, AdaptedHome, open_adapted
 from eat_lightning.engines.plan import ADAPTED
 from eat_lightning.engines.reranker import Reranker
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.folder_swap import folder_swap
+from eat_lightning.record.certificate import Certificate
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -61,9 +62,9 @@ class Adapted:
         return open_adapted(self.folder, self.threads)
 
     @property
-    def certificate(self) -> dict[str, Any]:
-        """The promise, and the counts that it stands on."""
-        return self.about.certificate
+    def certificate(self) -> Certificate:
+        """The guarantee, and the counts that it stands on."""
+        return AdaptedHome(Path(self.folder)).certificate(self.about.engine)
 
     @property
     def table(self) -> DataFrame:

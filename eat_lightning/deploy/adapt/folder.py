@@ -12,21 +12,29 @@ from typing import Any
 import numpy as np
 from jinja2 import Template
 
-from eat_lightning.deploy.adapt.demand import Count
 from eat_lightning.deploy.adapt.forms import Form, Forms
 from eat_lightning.deploy.adapt.original import Original
 from eat_lightning.deploy.adapt.plan import AdaptSettings
 from eat_lightning.deploy.adapt.search import AdaptCandidate
 from eat_lightning.deploy.adapt.static_graph import write_static_graph
 from eat_lightning.deploy.adapt.texts import Texts
-from eat_lightning.engines.adapted import GRAPHS, SMALL, AboutAdapted, digests, versions
+from eat_lightning.engines.adapted import (
+    CERTIFICATE,
+    GRAPHS,
+    SMALL,
+    AboutAdapted,
+    holds_for,
+    versions,
+)
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.folder_swap import folder_swap
 from eat_lightning.export.plan import package_faults
 from eat_lightning.files import write_text
+from eat_lightning.machine import processor
 from eat_lightning.model.trace import Trace
+from eat_lightning.record.certificate import Certificate
+from eat_lightning.record.claim import Tally
 from eat_lightning.runs.card import front_matter
-from eat_lightning.runs.run import processor
 from eat_lightning.weights.exits import save_exits
 from eat_lightning.weights.files import SAFE, weight_files
 
@@ -100,7 +108,7 @@ class AdaptResult:
         return (
             f"{chosen.name}: {self.times} as fast as transformers, {self.plan.batch} at once "
             f"({self.ms(chosen):.1f} instead of {self.ms(self.first):.1f} ms a text), and "
-            f"{self.promise}: {count.changed} of {count.num:,} did."
+            f"{self.guarantee}: {count.changed} of {count.num:,} did."
             + ("" if not chosen.is_static else " Exits won nothing on top of it.")
         )
 
@@ -123,27 +131,25 @@ class AdaptResult:
         most = found.most_common(MOST_CHANGES)
         parts = ", ".join(f"{before} to {after} {num}" for (before, after), num in most)
         line = f"Changed answers: {parts}{' and others' if len(found) > len(most) else ''}."
-        alone = [was for (was, _), _ in most if self.may_be_promised(was)]
+        alone = [was for (was, _), _ in most if self.may_be_claimed(was)]
         if alone:
             setting = f"per_class={{{alone[0]}:{self.plan.agree:g}}}"
-            line += f" Of {alone[0]} alone nothing is promised; {setting} adds it."
+            line += f" {alone[0]} has no guarantee of its own; {setting} adds one."
         return line
 
-    def may_be_promised(self, name: str) -> bool:
-        """True of a class that is promised of with the others alone, and has texts enough."""
-        demand, certify_NC = self.plan.demand, self.original_answers["certify"]
+    def may_be_claimed(self, name: str) -> bool:
+        """True of a class without a claim of its own that has texts enough for one."""
+        claims, certify_NC = self.plan.claims, self.original_answers["certify"]
         num = int(self.original.same.groups(certify_NC)[name].sum())
-        return name not in demand.per_class and num >= demand.needed(demand.agree)
+        return name not in {claim.of for claim in claims} and num >= claims[0].needed()
 
     @property
-    def promise(self) -> str:
-        """Word what is certified."""
-        demand = self.plan.demand
-        parts = [f"at most {100 * (1 - demand.agree):.3g} % of {self.original.same.changes}"]
-        parts += [
-            f"{100 * (1 - x):.3g} % of those of {name}" for name, x in demand.per_class.items()
-        ]
-        return f"with {100 * demand.confidence:g} % confidence {', '.join(parts)}"
+    def guarantee(self) -> str:
+        """What is certified, in words."""
+        every, *others = self.plan.claims
+        parts = [f"at most {100 * every.level:.3g} % of {self.original.same.changes}"]
+        parts += [f"{100 * claim.level:.3g} % of those of {claim.of}" for claim in others]
+        return f"with {100 * every.confidence:g} % confidence {', '.join(parts)}"
 
 
 def write_folder(
@@ -167,22 +173,29 @@ def write_folder(
             least = chosen.small.least
         about = replace(
             write_classifier(forms, chosen.form, chosen.point, columns, folder, least),
-            certificate={
-                "promise": result.promise,
-                "agree": result.plan.agree,
-                "confidence": result.plan.confidence,
-                "per_class": dict(result.plan.demand.per_class),
-                "counts": [written(count) for count in chosen.tested or []],
-            },
             candidates=[row_of(candidate) for candidate in result.candidates],
             threads=result.plan.threads,
             scales=dict(result.scales),
         )
         about.write(folder)
+        certificate_of(folder, about.engine, result).write(folder)
         if "onnx" in result.plan.engines and not package_faults():
             write_static_graph(result.original, folder / "onnx")
         write_text(folder / "README.md", card(result, about, table))
         write_text(folder / "page.html", page)
+
+
+def certificate_of(folder: Path, engine: str, result: AdaptResult) -> Certificate:
+    """The certificate of a folder whose other files are written."""
+    depth = result.chosen.depth
+    return Certificate(
+        CERTIFICATE,
+        result.plan.claims,
+        result.guarantee,
+        holds_for(folder, engine),
+        tallies=result.chosen.tested or [],
+        seen={"depth": depth, "num_examples": len(result.splits["certify"])},
+    )
 
 
 def write_classifier(
@@ -214,8 +227,6 @@ def write_classifier(
         long=asdict(original.long),
         engine=engine,  # type: ignore[arg-type]
         dtype=form.dtype,  # type: ignore[arg-type]
-        holds_for=digests(folder, engine) | versions(engine) | {"machine": processor()},
-        certificate={},
         candidates=[],
         small_least=least,
     )
@@ -235,8 +246,11 @@ def copy_classifier(original: Original, folder: Path) -> None:
         shutil.copyfile(path, folder / path.name)  # without the rights of a file of one user
 
 
-def written(count: Count) -> dict[str, Any]:
-    return asdict(count) | {"allowed": count.allowed}
+def written(tally: Tally) -> dict[str, Any]:
+    """A tally as plain values."""
+    claim = tally.claim
+    about = {"name": claim.of, "level": claim.level, "error": claim.error}
+    return about | {"num": tally.num, "changed": tally.changed, "allowed": tally.allowed}
 
 
 def row_of(candidate: AdaptCandidate) -> dict[str, Any]:
@@ -271,11 +285,11 @@ def card(result: AdaptResult, about: AboutAdapted, table: str) -> str:
         won=result.won,
         changes=result.changes,
         chosen=f"{result.chosen.name}, {result.ms(result.chosen):.2f} ms a text",
-        promise=about.certificate["promise"],
+        guarantee=result.guarantee,
         counts=result.chosen.tested,
         texts=result.texts.line,
         long=long_line(result.original),
-        machine=about.holds_for["machine"],
+        machine=processor(),
         table=table,
         threads=result.plan.threads,
         engine=", ".join(f"{k} {v}" for k, v in versions(about.engine).items()),

@@ -26,8 +26,7 @@ from eat_lightning.deploy.adapt.original import Original
 from eat_lightning.deploy.adapt.plan import ListSettings
 from eat_lightning.deploy.adapt.run import check_encoder, splits_of
 from eat_lightning.deploy.adapt.work import Work
-from eat_lightning.deploy.certify.procedure.learn_then_test import LearnThenTest
-from eat_lightning.engines.adapted import digests, in_kernels, versions
+from eat_lightning.engines.adapted import CERTIFICATE, holds_for, in_kernels
 from eat_lightning.engines.reranker import AboutLists
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.folder_swap import folder_swap
@@ -35,13 +34,13 @@ from eat_lightning.files import write_text
 from eat_lightning.infer.rerank import rerank
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.progress import bar
+from eat_lightning.record.certificate import Certificate
 from eat_lightning.record.list_losses import layers_share, lost_Q, swapped_Q
 from eat_lightning.record.list_schedule import ListSchedule
 from eat_lightning.record.passes import record
 from eat_lightning.record.record import Record
 from eat_lightning.record.timing import keep_kernels, time_interleaved, undisturbed
 from eat_lightning.runs.card import front_matter
-from eat_lightning.runs.run import processor
 from eat_lightning.weights.exits import save_exits
 from eat_lightning.weights.files import weights_digest
 
@@ -77,10 +76,10 @@ class ListResult:
     ms: Mapping[str, float] = field(default_factory=dict)
 
     @property
-    def promise(self) -> str:
+    def guarantee(self) -> str:
         plan = self.plan
         share = f"at most {100 * (1 - plan.agree):.3g} % of the original's best {plan.keep}"
-        return f"with {100 * plan.confidence:g} % confidence {share} are lost, in mean over lists"
+        return f"with {100 * plan.confidence:g} % confidence {share} are lost on average"
 
     @property
     def in_order(self) -> str:
@@ -99,7 +98,7 @@ class ListResult:
         return (
             f"{times:.1f} times as fast as transformers ({ms['lists']:.0f} instead of "
             f"{ms['transformers']:.0f} ms a list, {ms['all layers']:.0f} with all layers, in "
-            f"{self.dtype}), and {self.promise}: {100 * self.lost:.2f} % were, of "
+            f"{self.dtype}), and {self.guarantee}: {100 * self.lost:.2f} % were, of "
             f"{self.num_lists:,} lists."
         )
 
@@ -138,7 +137,7 @@ def adapt_lists(plan: ListSettings, given: Sequence[Mapping[str, Any]] | None = 
 
 def certificate_of(plan: ListSettings, chosen: DtypeChoice, record: Record) -> ListResult:
     """Certify the cheapest schedule that holds. ConfigError where none does."""
-    holding = certified(chosen.schedules, record, plan.agree, plan.confidence)
+    holding = certified(chosen.schedules, record, plan.claim)
     if not holding:
         raise ConfigError(
             f"agree={plan.agree:g}: no schedule that drops candidates keeps the original's best "
@@ -168,7 +167,7 @@ def identity(plan: ListSettings, original: Original, lists: QueryLists) -> dict[
 
 def check_enough(lists: QueryLists, parts: Mapping[str, np.ndarray], plan: ListSettings) -> None:
     """ConfigError where too few lists are left for what is demanded."""
-    needed = LearnThenTest().needed(1 - plan.agree, plan.confidence, 1, low=0, binary=False)
+    needed = plan.claim.needed(binary=False)
     if len(parts.get("certify", ())) < needed:
         total = int(np.ceil(needed / plan.shares[2]))
         raise ConfigError(
@@ -297,24 +296,21 @@ def write(
     with folder_swap(Path(plan.to)) as folder:
         copy_classifier(original, folder)
         save_exits(encoder, folder)
-        certificate = {
-            "promise": result.promise,
-            "agree": plan.agree,
-            "confidence": plan.confidence,
-            "lost": result.lost,
-            "swapped": result.swapped,
-            "swapped_at_most": result.swapped_at_most,
-            "lists": result.num_lists,
-            "cost": result.cost,
-            "ms": dict(result.ms),
-        }
         counts = {str(depth): count for depth, count in result.schedule.counts.items()}
-        holds_for = digests(folder, "torch") | versions("torch") | {"machine": processor()}
-        about = plan.keep, counts, original.max_length, holds_for, certificate, original.column
+        about = plan.keep, counts, original.max_length, original.column
         AboutLists(*about, result.dtype).write(folder)
+        certificate_for(result, folder).write(folder)
         task = "text-ranking" if original.column is None else "zero-shot-classification"
         front = front_matter(plan.model, original.folder / "README.md", task)
         write_text(folder / "README.md", card(result, lists, front))
+
+
+def certificate_for(result: ListResult, folder: Path) -> Certificate:
+    """The certificate of a folder whose other files are written."""
+    names = ("lost", "swapped", "swapped_at_most", "num_lists", "cost", "ms")
+    seen = {name: getattr(result, name) for name in names}
+    claims, binding = [result.plan.claim], holds_for(folder, "torch")
+    return Certificate(CERTIFICATE, claims, result.guarantee, binding, seen=seen)
 
 
 def card(result: ListResult, lists: QueryLists, front: str) -> str:

@@ -11,8 +11,7 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Float
 
-from eat_lightning.deploy.certify.procedure._bounds import betting
-from eat_lightning.deploy.certify.procedure.learn_then_test import LearnThenTest
+from eat_lightning.record.claim import Claim, betting, holding
 from eat_lightning.record.list_losses import layers_share, lost_Q
 from eat_lightning.record.list_schedule import ListSchedule
 from eat_lightning.record.record import Record
@@ -93,17 +92,18 @@ def longest(select: Record) -> int:
 
 
 def certified(
-    schedules: Sequence[ListSchedule], certify: Record, agree: float, confidence: float
+    schedules: Sequence[ListSchedule], certify: Record, claim: Claim
 ) -> list[tuple[ListSchedule, float]]:
-    """Test schedules one after another, from strict to lax, until one fails (Learn then Test).
+    """Test schedules one after another, from strict to lax, until one fails.
 
     Returns those that hold with their share of lost candidates, whose mean over lists is bounded.
     """
     losses_TQ = np.array(
         [lost_Q(certify, certify.replay(schedule)) for schedule in schedules]
     ).reshape(len(schedules), -1)
-    (holding,) = LearnThenTest().certified([losses_TQ], 1 - agree, confidence, binary=False)
-    return list(zip(schedules, losses_TQ.mean(1).tolist(), strict=True))[: int(holding)]
+    p_T = claim.p_values(losses_TQ, binary=False)
+    points = holding(range(len(schedules)), lambda t: float(p_T[t]), claim.error)
+    return [(schedules[t], float(losses_TQ[t].mean())) for t in points]
 
 
 def swapped_at_most(

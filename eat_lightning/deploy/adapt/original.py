@@ -74,7 +74,7 @@ class Original:
             folder = model_folder(name)
             config = read_config(folder)
             if config["model_type"] == "eat":
-                exits = "is a run's own model, which has its exits: certify makes promises of it"
+                exits = "is a run's own model, which has its exits: certify makes its certificates"
                 raise ConfigError(f"model={name} {exits}")
             for architecture in config.get("architectures") or []:
                 if not str(architecture).endswith(ENDING):

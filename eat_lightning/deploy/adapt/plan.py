@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from eat_lightning.config import Settings, parsed, parsed_for_lists
 from eat_lightning.data.query_lists import check_file
-from eat_lightning.deploy.adapt.demand import Demand
 from eat_lightning.deploy.adapt.texts import files_of
 from eat_lightning.errors import ConfigError
 from eat_lightning.long_texts import LongTexts, Mode
+from eat_lightning.record.claim import Claim
 from eat_lightning.runs.plan import OnePassSettings, WindowSettings
-from eat_lightning.validation import Whole, Within
+from eat_lightning.validation import Count, NotNegative
 from eat_lightning.weights.hub import model_folder
 
 A_LIST = "a list"  # in place of a file, where Python hands over the examples
@@ -56,14 +56,14 @@ def file_faults(given: str, check: Callable[[Path], Any]) -> Iterator[str]:
         yield str(error)
 
 
-Share = Annotated[float, Within("(0, 1)")]
+Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class TimesSettings(Settings):
     """Tell how candidates are timed: texts, and how often."""
 
-    examples: Annotated[int, Whole(1)]
-    repeats: Annotated[int, Whole(1)]
+    examples: Count
+    repeats: Count
 
 
 class BothSettings(Settings):
@@ -74,10 +74,10 @@ class BothSettings(Settings):
     to: Annotated[str, named("the folder to write: to=...")]
     agree: Share
     confidence: Share
-    max_length: Annotated[int | None, Whole(8)]
+    max_length: Annotated[int, Field(ge=8)] | None
     shares: list[Share]
-    threads: Annotated[int, Whole(1)]
-    least_steps: Annotated[int, Whole(1)]
+    threads: Count
+    least_steps: Count
     heads: OnePassSettings
     times: TimesSettings
 
@@ -97,12 +97,12 @@ class AdaptSettings(BothSettings):
         str, named("a file or a folder of texts (of a cross-encoder: queries=...): texts=...")
     ]
     per_class: dict[str, Share] | None
-    tolerance: Annotated[float, Within("[0, inf)")] | None
-    cuts: list[Annotated[float, Within("(-inf, inf)")]]
+    tolerance: NotNegative | None
+    cuts: list[float]
     columns: list[str] | None
     batch: Literal[1, 32]
     engines: list[Literal["onnx", "openvino"]]
-    most: Annotated[int, Whole(1)]
+    most: Count
     long: Mode
     windows: WindowSettings
 
@@ -112,8 +112,13 @@ class AdaptSettings(BothSettings):
         return parsed(cls, {k: v for k, v in config.items() if k not in ("queries", "keep")})
 
     @property
-    def demand(self) -> Demand:
-        return Demand(self.agree, self.confidence, self.per_class or {})
+    def claims(self) -> list[Claim]:
+        """What must hold: at most so many changed answers of all texts, and of each class."""
+        shares = {"": self.agree, **(self.per_class or {})}
+        return [
+            Claim("disagreement", round(1 - agree, 12), self.confidence, of=name)
+            for name, agree in shares.items()
+        ]
 
     @property
     def long_texts(self) -> LongTexts:
@@ -139,9 +144,14 @@ class ListSettings(BothSettings):
     that are among them, in mean over lists."""
 
     queries: Annotated[str, named("a file of queries with candidates: queries=...")]
-    keep: Annotated[int, Whole(1)]
+    keep: Count
     num_columns: ClassVar[int] = 2
     engines: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def claim(self) -> Claim:
+        """What must hold: the share of the original's best that is lost, on average over lists."""
+        return Claim("lost_candidates", round(1 - self.agree, 12), self.confidence)
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> ListSettings:

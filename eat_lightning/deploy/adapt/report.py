@@ -32,7 +32,7 @@ def candidates_table(result: AdaptResult) -> Table:
         Column("verdict", "verdict", "the fastest that holds is chosen", numeric=False),
     ]
     lines = [Line(cells(result, candidate)) for candidate in result.candidates]
-    caption = f"Wanted: {result.promise}."
+    caption = f"Wanted: {result.guarantee}."
     return Table("candidates", "Candidates", caption, columns, lines)
 
 

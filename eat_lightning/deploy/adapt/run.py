@@ -18,7 +18,6 @@ from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split, make_split
 from eat_lightning.deploy.adapt.cascade import SmallModel, check_pair
 from eat_lightning.deploy.adapt.costs import tell_costs
-from eat_lightning.deploy.adapt.demand import Demand
 from eat_lightning.deploy.adapt.exits import learn_exits
 from eat_lightning.deploy.adapt.folder import AdaptResult, write_folder
 from eat_lightning.deploy.adapt.forms import (
@@ -40,6 +39,7 @@ from eat_lightning.deploy.score.plan import cores
 from eat_lightning.engines.adapted import early_head
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.record.claim import Claim, tallied
 from eat_lightning.record.timing import keep_kernels
 from eat_lightning.record.windows import TextWindows, windows_of
 from eat_lightning.weights.files import weights_digest
@@ -60,8 +60,8 @@ def adapt(plan: AdaptSettings, given: Sequence[Any] | None = None) -> AdaptResul
     given_texts = plan.max_length, plan.tolerance, plan.cuts, plan.long_texts
     original = Original.open(plan.model, *given_texts)
     small = open_small(plan, original) if plan.small else None
-    same, demand = original.same, plan.demand
-    if unknown := [name for name in demand.per_class if name not in same.labels]:
+    same, claims = original.same, plan.claims
+    if unknown := [claim.of for claim in claims[1:] if claim.of not in same.labels]:
         among = f"among {', '.join(same.labels)}" if same.labels else "none, of a score"
         raise ConfigError(f"per_class must name {among}, got {unknown[0]}")
     texts = read_texts(plan.texts if given is None else given, plan.columns, plan.most)
@@ -79,8 +79,8 @@ def adapt(plan: AdaptSettings, given: Sequence[Any] | None = None) -> AdaptResul
         part: work.trace(f"original {part}", splits[part], theirs.answers).logits_BC
         for part in ("select", "certify")
     }
-    check_classes(answers["certify"], same, demand)
-    tell_rare_classes(answers["certify"], same, demand)
+    check_classes(answers["certify"], same, claims)
+    tell_rare_classes(answers["certify"], same, claims)
     encoder = original.encoder(len(texts.columns))
     check_encoder(encoder, original, splits["select"])
     if plan.heads.enabled:
@@ -90,7 +90,7 @@ def adapt(plan: AdaptSettings, given: Sequence[Any] | None = None) -> AdaptResul
     forms = Forms(original, encoder, run, plan.threads)
     timing = plan.batch, plan.threads, plan.times.model_dump()
     first = None if small is None else small_model(small, texts, parts, work, plan)
-    search = Search(forms, same, demand, splits, answers, work, *timing, first)
+    search = Search(forms, same, claims, splits, answers, work, *timing, first)
     candidates = search.run(list(plan.engines), plan.heads.enabled)
     result = AdaptResult(plan, original, texts, splits, answers, candidates)
     result = replace(result, scales=scales_of(result, search))
@@ -136,7 +136,7 @@ def small_model(
     run = scratch_run(work.folder / "run", small, encoder, texts.columns)
     forms = Forms(small, encoder, run, plan.threads)
     timing = plan.batch, plan.threads, plan.times.model_dump()
-    search = Search(forms, small.same, plan.demand, splits, {}, work, *timing)
+    search = Search(forms, small.same, plan.claims, splits, {}, work, *timing)
     statics = [AdaptCandidate(form) for form in forms.available(list(plan.engines))]
     search.time("small", statics)
     fastest = min(statics, key=search.speed)
@@ -154,8 +154,7 @@ def identity(plan: AdaptSettings, models: list[Original], texts: Texts) -> dict[
 
 def check_enough(num: int, num_certify: int, plan: AdaptSettings) -> None:
     """ConfigError where too few texts are left for what is demanded."""
-    demand, share = plan.demand, plan.shares[2]
-    needed = demand.needed(plan.agree)
+    needed, share = plan.claims[0].needed(), plan.shares[2]
     if num_certify < needed:
         total = int(np.ceil(needed / share))
         raise ConfigError(
@@ -165,30 +164,31 @@ def check_enough(num: int, num_certify: int, plan: AdaptSettings) -> None:
         )
 
 
-def check_classes(original_NC: np.ndarray, same: SameAnswer, demand: Demand) -> None:
-    """ConfigError where a class that is promised of has too few answers."""
+def check_classes(original_NC: np.ndarray, same: SameAnswer, claims: Sequence[Claim]) -> None:
+    """ConfigError where a class with a claim of its own has too few answers."""
     groups = same.groups(original_NC)
-    for name, agree in demand.per_class.items():
-        num, needed = int(groups[name].sum()), demand.needed(agree)
+    for claim in claims[1:]:
+        num, needed = int(groups[claim.of].sum()), claim.needed()
         if num < needed:
             raise ConfigError(
-                f"per_class: the original answers {name} to {num:,} of {len(original_NC):,} texts "
-                f"of the certificate, and {agree:g} takes {needed:,}: give more texts"
+                f"per_class: the original answers {claim.of} to {num:,} of {len(original_NC):,} "
+                f"texts of the certificate, and {1 - claim.level:g} takes {needed:,}: give more "
+                "texts"
             )
 
 
-def tell_rare_classes(original_NC: np.ndarray, same: SameAnswer, demand: Demand) -> None:
+def tell_rare_classes(original_NC: np.ndarray, same: SameAnswer, claims: Sequence[Claim]) -> None:
     """Say, in one line, that all answers of some classes may change without being noticed."""
-    needed = demand.needed(demand.agree)
+    every, known = claims[0], {claim.of for claim in claims}
     sizes = {name: int(group_N.sum()) for name, group_N in same.groups(original_NC).items()}
-    rare = [name for name in sizes if sizes[name] < needed and name not in demand.per_class]
+    rare = [name for name in sizes if sizes[name] < every.needed() and name not in known]
     if rare:
         least = min(rare, key=sizes.__getitem__)
         print(
-            "note: the promise is of all classes together. Too rare for one alone: "
-            f"{len(rare)} of {len(sizes)}. Of {len(original_NC):,} texts of the certificate "
-            f"{sizes[least]:,} are {least}, and per_class={{{least}: {demand.agree:g}}} takes "
-            f"{needed:,}"
+            "note: the guarantee covers all classes together, not each by itself. "
+            f"{len(rare)} of {len(sizes)} are too rare for one of their own: {least} has "
+            f"{sizes[least]:,} of {len(original_NC):,} texts of the certificate, and "
+            f"per_class={{{least}: {1 - every.level:g}}} needs {every.needed():,}"
         )
 
 
@@ -248,7 +248,7 @@ def announce(
     elif full := sum(int((split.lengths >= limit).sum()) for split in splits.values()):
         long = f", {full:,} cut at {limit} tokens" if plan.long == "cut" else ""
     kind, layers = original.config["model_type"], original.num_layers
-    (every,) = Demand(plan.agree, plan.confidence).counts(np.zeros(sizes["certify"], bool), {})
+    [every] = tallied(plan.claims[:1], np.zeros(sizes["certify"], bool), {})
     left_out = len(texts) - sum(sizes.values())
     doubles = f" ({left_out:,} near-doubles of others there are left out)" if left_out else ""
     absent = absent_engines(plan.engines)
@@ -259,7 +259,7 @@ def announce(
         f"texts: {texts.line}{long}",
         f"parts: {sizes['learn']:,} for learning exits, {sizes['select']:,} for choosing, "
         f"{sizes['certify']:,} for the certificate{doubles}",
-        f"promise: of the {sizes['certify']:,} at most {every.allowed:,} may be answered otherwise",
+        f"guarantee: at most {every.allowed:,} of the {sizes['certify']:,} may change",
         f"tried: {tried}, without exits and with them{first}",
         *(f"not tried: {NAMES[e]}, pip install 'eat-lightning[onnx,openvino]'" for e in absent),
     ]

@@ -17,13 +17,13 @@ from zlib import crc32
 import numpy as np
 
 from eat_lightning.deploy.adapt.cascade import PairedSplit, SmallModel, SmallPart
-from eat_lightning.deploy.adapt.demand import Count, Demand
 from eat_lightning.deploy.adapt.forms import Deployed, Form, Forms
 from eat_lightning.deploy.adapt.same_answer import SameAnswer
 from eat_lightning.deploy.adapt.work import Work
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.contracts import ExitRule, at_point
 from eat_lightning.model.trace import Trace
+from eat_lightning.record.claim import Claim, Tally, holding, tallied
 from eat_lightning.record.dial_fit import ExitCosts, fit_dial
 from eat_lightning.record.record import Record
 from eat_lightning.record.timing import speed_up, time_all
@@ -45,13 +45,13 @@ class AdaptCandidate:
     Args:
         point: of the exit rule, a tau for each exit; None: every text runs all layers.
         small: the model before it in a cascade; None: there is none.
-        counts: changed answers on *select*, by clause.
+        counts: changed answers on *select*, by claim.
         chance: that it is certified, as far as *select* tells.
         depth: mean number of layers.
         ms: of a text, by the number of texts at once.
         speed_up: over the original, with the ends of its 95 % interval, by the same; empty where
             both were not timed side by side.
-        tested: changed answers on *certify*, by clause; None: not tested.
+        tested: changed answers on *certify*, by claim; None: not tested.
         trace: the answers there.
         fault: why it cannot be used here.
     """
@@ -59,12 +59,12 @@ class AdaptCandidate:
     form: Form
     point: list[float] | None = None
     small: SmallPart | None = None
-    counts: list[Count] = field(default_factory=list)
+    counts: list[Tally] = field(default_factory=list)
     chance: float = 0.0
     depth: float = 0.0
     ms: dict[str, float] = field(default_factory=dict)
     speed_up: dict[str, list[float]] = field(default_factory=dict)
-    tested: list[Count] | None = None
+    tested: list[Tally] | None = None
     trace: Trace | None = None
     fault: str = ""
 
@@ -90,14 +90,15 @@ class AdaptCandidate:
 
     @property
     def holds(self) -> bool:
-        return self.tested is not None and all(count.holds for count in self.tested)
+        return self.tested is not None and all(tally.holds for tally in self.tested)
 
 
 @dataclass
 class Search:
-    """The search for the fastest candidate that keeps what is demanded.
+    """The search for the fastest candidate whose claims hold.
 
     Args:
+        claims: about changed answers, of all texts and of single classes.
         splits, original: *select* and *certify*, and the original's logits there.
         batch: texts at once, for which the fastest is wanted.
         times: arguments of `time_all`.
@@ -106,7 +107,7 @@ class Search:
 
     forms: Forms
     same: SameAnswer
-    demand: Demand
+    claims: Sequence[Claim]
     splits: Mapping[str, Any]
     original: Mapping[str, np.ndarray]
     work: Work
@@ -137,12 +138,11 @@ class Search:
         self.certify(finalists)
         return [*statics, *adaptive]
 
-    def judged(self, changed_N: np.ndarray) -> tuple[list[Count], float]:
+    def judged(self, changed_N: np.ndarray) -> tuple[list[Tally], float]:
         """Count changes on *select*, and predict the chance of holding on *certify*."""
-        counts = self.demand.counts(changed_N, self.same.groups(self.original["select"]))
-        others = self.demand.counts(
-            np.zeros(len(self.splits["certify"]), bool), self.same.groups(self.original["certify"])
-        )
+        counts = tallied(self.claims, changed_N, self.same.groups(self.original["select"]))
+        none_N = np.zeros(len(self.splits["certify"]), bool)
+        others = tallied(self.claims, none_N, self.same.groups(self.original["certify"]))
         chances = [a.chance(b.num) for a, b in zip(counts, others, strict=True)]
         return counts, min(chances)
 
@@ -317,15 +317,17 @@ class Search:
                 found.append(candidate)
         return found
 
-    def certify(self, candidates: Sequence[AdaptCandidate]) -> None:
-        """Test along the sequence until one fails."""
-        for candidate in self.sequence(candidates):
-            candidate.trace = self.trace(candidate, "certify")
-            changed_N = self.same.changed(self.original["certify"], candidate.trace.logits_BC)
-            groups = self.same.groups(self.original["certify"])
-            candidate.tested = self.demand.counts(changed_N, groups)
-            if not candidate.holds:
-                return
+    def certify(self, candidates: Sequence[AdaptCandidate]) -> list[AdaptCandidate]:
+        """Test along the sequence until one fails; returns those that hold."""
+        return list(holding(self.sequence(candidates), self.test, self.claims[0].error))
+
+    def test(self, candidate: AdaptCandidate) -> float:
+        """Count a candidate's changes on *certify*; returns the largest p-value of its claims."""
+        original_NC = self.original["certify"]
+        candidate.trace = self.trace(candidate, "certify")
+        changed_N = self.same.changed(original_NC, candidate.trace.logits_BC)
+        candidate.tested = tallied(self.claims, changed_N, self.same.groups(original_NC))
+        return max(tally.p_value for tally in candidate.tested)
 
 
 def speed_ups(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from eat_lightning.cli import entry
 
 if TYPE_CHECKING:
-    from eat_lightning.runs.certificate import Certificate
+    from eat_lightning.record.certificate import Certificate
 
 
 def certify(config: dict[str, Any]) -> Certificate:

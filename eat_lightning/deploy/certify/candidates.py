@@ -1,7 +1,7 @@
 """The points that a certificate may choose from: chains from strict to lax, fixed beforehand.
 
 A chain is one sequence of hypotheses, tested from its strict end until the first that fails
-(`procedure/learn_then_test.py`): its points need no correction, be they as many as one likes. What
+(`record/claim.py`): its points need no correction, be they as many as one likes. What
 is not ordered by one sequence is another chain, and chains share the error:
 
 * A point of the exit rule's knob that all exits share makes one chain.

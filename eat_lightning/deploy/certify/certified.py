@@ -13,9 +13,9 @@ from eat_lightning.deploy.certify.plan import CertifySettings, Prepared, prepare
 from eat_lightning.deploy.certify.select import Choice, choose
 from eat_lightning.deploy.certify.subject import CertifySubject
 from eat_lightning.measure.settings import Setting
-from eat_lightning.model.specification import Specification
+from eat_lightning.record.certificate import Certificate, short
 from eat_lightning.runs.by_class import by_class, unfound
-from eat_lightning.runs.certificate import Certificate, calibration_of, cut_of, short
+from eat_lightning.runs.identity import calibration_of, cut_of
 
 
 def certified(config: dict[str, Any]) -> Certificate:
@@ -31,7 +31,7 @@ def certified(config: dict[str, Any]) -> Certificate:
     looked_at = {"cut": cut_of(run), "calibration": calibration_of(data)}
     holds_for = subject.identity(choice.candidate) | looked_at
     certificate = certificate_of(prepared, choice, holds_for)
-    show(certificate, certificate.write(prepared.export or run))
+    show(certificate, certificate.write((prepared.export or run).folder))
     return certificate
 
 
@@ -45,13 +45,13 @@ def groups(task: Any, split: Any) -> np.ndarray:
 
 def chosen(prepared: Prepared, subject: CertifySubject, group_B: np.ndarray) -> Choice:
     """The cheapest certified candidate, and what the calibration part shows of it."""
-    kind, risk, label_B = subject.torch_backend.kind, prepared.target.risk, subject.split.labels
+    kind, claim, label_B = subject.torch_backend.kind, prepared.target.claim, subject.split.labels
     full = subject.trace(prepared.chains[0][0])
     full_B, losses = kind.numbered(full.logits_BC, full.logits_BC), []
     for chain in prepared.chains:
         logits = [subject.trace(point).logits_BC for point in chain]
         early = [kind.numbered(logits_BC, full.logits_BC) for logits_BC in logits]
-        losses.append(np.stack([risk.losses(full_B, early_B, label_B) for early_B in early]))
+        losses.append(np.stack([claim.losses(full_B, early_B, label_B) for early_B in early]))
 
     def cost(candidate: Setting) -> float:
         return float(subject.trace(candidate).flops_B.mean())
@@ -76,15 +76,12 @@ def certificate_of(prepared: Prepared, choice: Choice, holds_for: dict[str, Any]
     default = target.name if wanted is None else f"{target.name}-{key}-{wanted}"
     return Certificate(
         name=plan.name or default,
-        risk=Specification.of("risk", target.risk),
-        procedure=Specification.of("procedure", target.procedure),
-        level=target.level,
-        confidence=target.confidence if target.procedure.uses_confidence else None,
-        promise=target.promise(choice),
+        claims=[target.claim],
+        guarantee=target.guarantee(choice),
+        holds_for=holds_for,
         fallback=choice.fallback,
         reason=choice.reason,
         seen=choice.seen,
-        holds_for=holds_for,
     )
 
 
@@ -98,7 +95,7 @@ def show(certificate: Certificate, path: Any) -> None:
         print(f"chosen: {short(made_for['exit'])}{kept}")
     if made_for["policy"]:
         print(f"policies: {short(made_for['policy'])}")
-    print(f"promise: {certificate.promise}")
+    print(f"guarantee: {certificate.guarantee}")
     if seen["risk"] is not None:
         better = " (below 0: early answers are right more often)" if seen["risk"] < 0 else ""
         print(
@@ -116,9 +113,9 @@ def print_quality(certificate: Certificate) -> None:
     seen, rule = certificate.seen, certificate.holds_for["exit"]
     if seen["full_score"] is not None:
         right = f"full depth is right on {100 * seen['full_score']:.1f} % of them"
-        if seen["majority"] is not None and "label" not in certificate.risk.arguments:
+        if seen["majority"] is not None and certificate.claim.label is None:
             right += f" (the largest class is {100 * seen['majority']:.1f} %)"
-        if "label" not in certificate.risk.arguments:
+        if certificate.claim.label is None:
             right += "; this bounds only the loss against that"
         print(right)
     lost = [name for name, share in seen["recall"].items() if share == 0]

@@ -15,22 +15,29 @@ from eat_lightning.deploy.certify.select import Target
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.files import sha256_of
 from eat_lightning.infer.onnx_backend import Export
-from eat_lightning.infer.precision import device_faults, form_of, in_dtype, in_form, prepack_faults
 from eat_lightning.infer.sessions import engine_faults
 from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.never import Never
-from eat_lightning.model.contracts import Risk, points_by_layer
+from eat_lightning.model.contracts import points_by_layer
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import JUDGES, slot_faults
 from eat_lightning.model.policies import from_folder, policies_of
-from eat_lightning.model.specification import MODEL_SLOTS, Specification, kind_of, method_faults
+from eat_lightning.model.specification import MODEL_SLOTS, Specification, kind_of
+from eat_lightning.record.certificate import name_faults
+from eat_lightning.record.claim import LOSSES, Claim
 from eat_lightning.runs.budgets import Fitter
-from eat_lightning.runs.certificate import name_faults
 from eat_lightning.runs.exit_choice import ExitChoice
 from eat_lightning.runs.plan import LongSettings, RunSettings
 from eat_lightning.runs.run import Run
 from eat_lightning.runs.validate import data_faults
-from eat_lightning.validation import Whole, Within
+from eat_lightning.validation import Count
+from eat_lightning.weights.precision import (
+    device_faults,
+    form_of,
+    in_dtype,
+    in_form,
+    prepack_faults,
+)
 
 Listed = Annotated[list[Any], Field(min_length=1)] | None  # which a knob bounds
 
@@ -44,8 +51,8 @@ class CertifySettings(LongSettings, RunSettings):
 
     onnx: str | None
     backend: Literal["torch", "onnx", "openvino"]
-    level: Annotated[float, Within("(0, 1)")]
-    confidence: Annotated[float, Within("(0, 1)")]
+    level: Annotated[float, Field(gt=0, lt=1)]
+    confidence: Annotated[float, Field(gt=0, lt=1)]
     label: Any = Field(alias="class")
     exits: Literal["shared", "each"]
     exit: dict[str, Any]
@@ -53,11 +60,10 @@ class CertifySettings(LongSettings, RunSettings):
     taus: Listed
     layers: Listed
     name: Any
-    risk: dict[str, Any]
-    procedure: dict[str, Any]
+    risk: Literal["accuracy_gap", "disagreement", "false_negatives", "harm"]
     data: DataSettings
     device: Literal["cpu", "cuda"]
-    threads: Annotated[int, Whole(1)]  # pyright: ignore[reportIncompatibleVariableOverride]
+    threads: Count  # pyright: ignore[reportIncompatibleVariableOverride]
 
     @property
     def engine(self) -> str:
@@ -107,30 +113,23 @@ def prepare(plan: CertifySettings) -> Prepared:
     """ConfigError with all faults that show before data is loaded."""
     run = Run.open(plan.run)
     number = class_number(plan, run)
-    risk = plan.risk | ({} if number is None else {"label": number})
-    faults = Faults(data_faults(run, dir=plan.data.dir))
-    faults += method_faults("risk", risk, None) + method_faults("procedure", plan.procedure, None)
-    faults.check()
-    made = Specification.of_node("risk", risk).build()
-    Faults(kind_faults(made, run.kind)).check()
+    Faults(data_faults(run, dir=plan.data.dir)).check()
+    Faults(kind_faults(plan.risk, run.kind)).check()
     export = Export(plan.onnx, plan.threads, plan.engine) if plan.onnx else None
     chains = run_chains(plan, run) if export is None else export_chains(plan, run, export)
-    procedure = Specification.of_node("procedure", plan.procedure).build()
-    Faults(procedure.refuses(len(chains), made.none_at_full_depth)).check()
-    title = str(plan.risk["_target_"]).split(".")[-2].replace("_", " ")
-    share = ""
+    title, share = plan.risk.replace("_", " "), ""
     if number is not None:
         name = run.task.labels[number]
         title, share = f"{title} of {name}", f"the share of {name} examples not answered {name}"
-    target = Target(made, procedure, plan.level, plan.confidence, title, share)
-    return Prepared(plan, run, chains, target, export)
+    claim = Claim(plan.risk, plan.level, plan.confidence, number)
+    return Prepared(plan, run, chains, Target(claim, title, share), export)
 
 
-def kind_faults(risk: Risk, kind: AnswerKind) -> list[str]:
+def kind_faults(risk: str, kind: AnswerKind) -> list[str]:
     """List why a risk cannot be told of answers of a kind."""
-    if kind.problem_type not in risk.kinds:
-        name = kind_of("risk", type(risk))
-        return [f"risk={name} {misfit(risk.kinds, kind)}: use risk=disagreement"]
+    kinds = LOSSES[risk].kinds
+    if kind.problem_type not in kinds:
+        return [f"risk={risk} {misfit(kinds, kind)}: use risk=disagreement"]
     return [] if kind.comparable else ["a score needs task.tolerance or task.cuts to compare by"]
 
 
@@ -138,7 +137,7 @@ def class_number(plan: CertifySettings, run: Run) -> int | None:
     """The class that the risk is about; None where it is about none. ConfigError where one is
     named that is not there, or none is."""
     labels, named = run.task.labels, plan.label
-    if "label" not in plan.risk:
+    if plan.risk != "false_negatives":
         if named is not None:
             raise ConfigError(f"class is for risk=false_negatives, got {named!r}")
         return None
@@ -206,9 +205,7 @@ def strictest(rule: Any, layers: list[int] | None, num_layers: int) -> Any:
 
 def knob_faults(key: str, points: list[float] | None, method: Any) -> list[str]:
     knob = method.knob
-    return (
-        [] if knob is None or points is None else Within(knob.bounds, each=True).lines(key, points)
-    )
+    return [] if knob is None or points is None else knob.faults(key, points)
 
 
 def export_chains(plan: CertifySettings, run: Run, export: Export) -> list[list[Setting]]:

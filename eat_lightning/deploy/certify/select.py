@@ -11,11 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from eat_lightning.deploy.certify.procedure._bounds import allowed
-from eat_lightning.deploy.certify.procedure.learn_then_test import share
 from eat_lightning.measure.settings import Setting
-from eat_lightning.model.contracts import Procedure, Risk
-from eat_lightning.model.specification import kind_of
+from eat_lightning.record.claim import LOSSES, Claim, allowed, holding
 from eat_lightning.runs.row import label
 
 Chains = Sequence[Sequence[Setting]]
@@ -23,8 +20,12 @@ Chains = Sequence[Sequence[Setting]]
 
 @dataclass
 class Choice:
-    """A point, or full depth with the reason for it. certified: the promise holds of it.
-    seen: what the calibration part showed of the point."""
+    """A point, or full depth with the reason for it.
+
+    Args:
+        certified: the claim holds of it.
+        seen: what the calibration part showed of the point.
+    """
 
     candidate: Setting
     fallback: bool
@@ -35,35 +36,31 @@ class Choice:
 
 @dataclass
 class Target:
-    """Promise that a certificate is to make: a risk below a level, by a procedure.
+    """A claim that a certificate is to make, and its words.
 
     Args:
-        title: the risk's name in words.
-        share: the quantity that a promise bounds, where the name could be read in two ways.
+        title: the loss in words.
+        share: the quantity that is bounded, where the title could be read in two ways.
     """
 
-    risk: Risk
-    procedure: Procedure
-    level: float
-    confidence: float
+    claim: Claim
     title: str
     share: str = ""
 
     @property
     def name(self) -> str:
         """The name of a certificate that is given none."""
-        kind = kind_of("procedure", type(self.procedure))
-        how = f"{self.confidence:g}" if self.procedure.uses_confidence else kind
-        return f"{self.title.replace(' ', '_')}-{self.level:g}-{how}"
+        title = self.title.replace(" ", "_")
+        return f"{title}-{self.claim.level:g}-{self.claim.confidence:g}"
 
-    def promise(self, choice: Choice) -> str:
-        none_at_full_depth = self.risk.none_at_full_depth
-        if choice.fallback and none_at_full_depth:
+    def guarantee(self, choice: Choice) -> str:
+        """What holds of a choice, as a sentence."""
+        if choice.fallback and LOSSES[self.claim.loss].none_at_full_depth:
             return f"nothing leaves early, so {self.title} is 0"
         if choice.fallback and not choice.certified:
             what = self.share or self.title
-            return f"nothing is promised of {what}, which full depth itself has too"
-        return self.procedure.promise(self.share or self.title, self.level, self.confidence)
+            return f"nothing is guaranteed about {what}, which full depth itself has too"
+        return self.claim.guarantee(self.share or self.title)
 
 
 def in_units(losses_TB: np.ndarray, group_B: np.ndarray) -> np.ndarray:
@@ -84,11 +81,9 @@ def choose(
     """losses: T x B of each chain, whose first point is full depth. cost: FLOPs of a candidate."""
     units = [in_units(losses_TB, group_B) for losses_TB in losses]
     num_units, num_examples = units[0].shape[1], int((~np.isnan(losses[0][0])).sum())
-    binary = target.risk.low == 0 and num_units == num_examples
-    args, low = (target.level, target.confidence), target.risk.low
-    counts = [0 for _ in chains]
-    if num_units:
-        counts = [int(n) for n in target.procedure.certified(units, *args, low, binary)]
+    claim = target.claim
+    binary = claim.low == 0 and num_units == num_examples
+    counts = [count_of(losses_TU, claim, binary, len(chains)) for losses_TU in units]
     passed = [(i, t) for i, count in enumerate(counts) for t in range(count)]
     i, t = min(passed, key=lambda point: cost(chains[point[0]][point[1]]), default=(0, 0))
     chosen = chains[i][t]
@@ -97,11 +92,20 @@ def choose(
         "num_examples": num_examples,
         "num_units": num_units,
         "num_chains": len(chains),
-        "needed": target.procedure.needed(*args, len(chains), low, binary),
+        "needed": claim.needed(len(chains), binary),
         "risk": float(units[i][t].mean()) if num_units else None,
     }
     reason = why(chains, units, counts, seen, target) if fallback else ""
     return Choice(chosen, fallback, bool(passed), reason, seen)
+
+
+def count_of(losses_TU: np.ndarray, claim: Claim, binary: bool, num_chains: int) -> int:
+    """How many points of a chain hold, from its strict end. Chains share the error (Bonferroni)."""
+    if not losses_TU.shape[1]:
+        return 0
+    p_T = claim.p_values(losses_TU, binary, num_chains)
+    points = holding(range(len(p_T)), lambda t: float(p_T[t]), claim.error / num_chains)
+    return sum(1 for _ in points)
 
 
 def why(
@@ -111,13 +115,10 @@ def why(
     seen: dict[str, Any],
     target: Target,
 ) -> str:
-    """Tell why nothing but full depth is left."""
-    num, needed = seen["num_units"], seen["needed"]
-    uses_confidence = target.procedure.uses_confidence
+    """The reason why nothing but full depth is left."""
+    num, needed, claim = seen["num_units"], seen["needed"], target.claim
     what = "examples" if num == seen["num_examples"] else "groups"
-    level = f"{100 * target.level:g} %"
-    if uses_confidence:
-        level += f" at {100 * target.confidence:g} % confidence"
+    level = f"{100 * claim.level:g} % at {100 * claim.confidence:g} % confidence"
     if num < needed:
         more = "half of data.calibration is for certificates, so train with a larger one"
         return f"{num} {what} are too few: {level} takes {needed} if none fails ({more})"
@@ -127,7 +128,7 @@ def why(
     i, t = stopped[0]
     losses_U = units[i][t]
     where = "full depth itself" if t == 0 else label(chains[i][t].specs["exit"])
-    if what == "examples" and target.risk.low == 0 and uses_confidence:
-        most = allowed(num, target.level, share(target.confidence, len(chains)))
+    if what == "examples" and claim.low == 0:
+        most = allowed(num, claim.level, claim.error / len(chains))
         return f"at {where} {int(losses_U.sum())} of {num} {what} fail, and {level} allows {most}"
     return f"at {where} the risk is {100 * losses_U.mean():.2f} % on {num} {what}"

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+from pydantic import Field, NonNegativeInt
+
 from eat_lightning.config import DataSettings, Settings
 from eat_lightning.engines.plan import ModelSettings
 from eat_lightning.runs.plan import LongSettings
-from eat_lightning.validation import Whole, Within
+from eat_lightning.validation import NotNegative
 
 
 class MonitorSettings(Settings):
     """The arguments of a `Monitor`."""
 
-    run_length: Annotated[float, Within("[10, inf)")]
-    window: Annotated[int, Whole(50)]
-    calm: Annotated[int, Whole(0)]
-    psi: Annotated[float, Within("[0, inf)")]
+    run_length: Annotated[float, Field(ge=10)]
+    window: Annotated[int, Field(ge=50)]
+    calm: NonNegativeInt
+    psi: NotNegative
 
 
 class DriftSettings(LongSettings, ModelSettings):

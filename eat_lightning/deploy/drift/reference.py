@@ -15,15 +15,17 @@ from eat_lightning.engines.plan import is_export
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Backend
 from eat_lightning.long_texts import CUT
+from eat_lightning.machine import MACHINE
 from eat_lightning.model.specification import kind_of
 from eat_lightning.progress import shown
-from eat_lightning.runs.certificate import Home, differences, of_export, with_methods
+from eat_lightning.record.certificate import Home, differences, with_methods
+from eat_lightning.runs.identity import of_export
 from eat_lightning.runs.run import write_json
 
 FILE = "drift.json"
 LEAST = 50  # examples: with fewer, no stream could be compared with them
 # Of a backend's identity, what decides no observation: last bits move no rank.
-UNSEEN = ("form", "device", "torch", "runtime", "onnxruntime", "openvino")
+UNSEEN = ("form", "device", "torch", "runtime", "onnxruntime", "openvino", MACHINE)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from eat_lightning.engines.open import open_backend
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.files import as_dict
 from eat_lightning.infer.torch_backend import TorchBackend
+from eat_lightning.machine import MACHINE
 from eat_lightning.progress import bar
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import provenance
@@ -69,7 +70,9 @@ class Corpus:
         job = job_of(plan, types)
         check_columns(inputs, job, types)
         prints = {each.name: each.fingerprint for each in inputs}
-        model = plain(job.scorer.backend.identity())
+        identity = job.scorer.backend.identity()
+        identity.pop(MACHINE, None)  # a corpus may be scored on machines of several kinds
+        model = plain(identity)
         manifest = Manifest(model, plan.model_dump(include=DECIDE), prints, types)
         if there is not None:
             there.check(manifest, folder)

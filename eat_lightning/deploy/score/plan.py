@@ -6,8 +6,10 @@ import os
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
+from pydantic import Field
+
 from eat_lightning.engines.plan import AnswerSettings
-from eat_lightning.validation import Whole, Within
+from eat_lightning.validation import Count
 
 Format = Literal["parquet", "csv", "jsonl", "text"]
 
@@ -23,12 +25,12 @@ class ScoreSettings(AnswerSettings):
     text: str | list[str] | None
     keep: list[str] | None
     prefix: str
-    workers: Annotated[int | None, Whole(1)]
-    tokens: Annotated[int, Whole(16)]
+    workers: Count | None
+    tokens: Annotated[int, Field(ge=16)]
     pool: bool | None
-    window: Annotated[int, Whole(1)]
-    shard_mb: Annotated[float, Within("(0, 100000]")]
-    max_bytes: Annotated[int, Whole(1)]
+    window: Count
+    shard_mb: Annotated[float, Field(gt=0, le=100000)]
+    max_bytes: Count
 
     def rules(self) -> Iterator[str]:
         yield from super().rules()

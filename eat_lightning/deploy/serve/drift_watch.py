@@ -16,7 +16,7 @@ from eat_lightning.deploy.drift.observation import Observation
 from eat_lightning.deploy.drift.reference import Reference
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import as_dict, write_json
-from eat_lightning.runs.jsonl import reason
+from eat_lightning.validation import fault_text
 from eat_lightning.weights.untrusted import json_of
 
 FILE = "drift.json"
@@ -78,7 +78,7 @@ class DriftWatch:
             monitor.restore(kept["monitor"])
             self.began = began
         except (KeyError, TypeError, ValueError, OSError) as error:
-            tell(f"what {file} keeps is left out ({reason(error)}): begun anew")
+            tell(f"what {file} keeps is left out ({fault_text(error)}): begun anew")
 
     def keep(self, soon: bool = False) -> None:
         """Write what was learnt since the last time: after an event at once, else every second."""

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field
 from eat_lightning.deploy.drift.plan import MonitorSettings
 from eat_lightning.engines.plan import AnswerSettings
 from eat_lightning.errors import ConfigError, reading
-from eat_lightning.validation import Whole, Within
+from eat_lightning.validation import Count
 
 PACKAGES = ("fastapi", "uvicorn", "prometheus_client")
 BATCHES = {"inline": 1, "triage": 32}  # examples at once, where batch=null
@@ -53,16 +53,16 @@ class ServeSettings(AnswerSettings):
     token_env: str | None
     token_file: str | None
     mode: Mode
-    batch: Annotated[int | None, Whole(1)]  # pyright: ignore[reportIncompatibleVariableOverride]
-    wait_ms: Annotated[float, Within("[0, 10000]")]
-    queue: Annotated[int, Whole(1)]
-    deadline_ms: Annotated[float, Within("(0, 3600000]")]
-    max_bytes: Annotated[int, Whole(1)]
-    max_texts: Annotated[int, Whole(1)]
-    max_chars: Annotated[int, Whole(1)]
-    stuck_s: Annotated[float, Within("(0, 3600]")]
+    batch: Count | None  # pyright: ignore[reportIncompatibleVariableOverride]
+    wait_ms: Annotated[float, Field(ge=0, le=10000)]
+    queue: Count
+    deadline_ms: Annotated[float, Field(gt=0, le=3600000)]
+    max_bytes: Count
+    max_texts: Count
+    max_chars: Count
+    stuck_s: Annotated[float, Field(gt=0, le=3600)]
     drift: GatewayDriftSettings
-    stop_s: Annotated[float, Within("[0, 3600]")]
+    stop_s: Annotated[float, Field(ge=0, le=3600)]
     log: str | None
     log_text: bool
 

@@ -14,12 +14,13 @@ Weights: no parameters of its own; pretrained dense weights are kept and see les
 """
 
 from functools import partial
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
+from pydantic import NonNegativeInt
 from torch import Tensor
 
 from eat_lightning.model.banded import Band, attention_of_band, blocks_of
@@ -27,7 +28,7 @@ from eat_lightning.model.contracts import Attention, Kernel, Where
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Layout
 from eat_lightning.model.shape import Shape
-from eat_lightning.validation import Whole
+from eat_lightning.validation import Count
 
 PAYS = 0.4  # blocks are cut out where they hold at most this share of all pairs, as for Longformer
 PRIME = 2**31 - 1
@@ -42,9 +43,9 @@ class BigBird(Attention):
         random: blocks drawn for each block.
     """
 
-    block: Annotated[int, Whole(1)] = 64
-    random: Annotated[int, Whole(0)] = 3
-    seed: Annotated[int, Whole(0)] = 0
+    block: Count = 64
+    random: NonNegativeInt = 3
+    seed: NonNegativeInt = 0
 
     def sees(self, q: Where, k: Where) -> Bool[Tensor, "..."]:
         of_q, of_k = q.index // self.block, k.index // self.block

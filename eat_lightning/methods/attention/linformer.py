@@ -12,7 +12,6 @@ a start for training, not a model. E and F have a column for each place up to th
 """
 
 from collections.abc import Sequence
-from typing import Annotated
 
 import numpy as np
 import torch
@@ -23,7 +22,7 @@ from torch import Tensor, nn
 from eat_lightning.methods.attention._approximate import Approximate, Rows
 from eat_lightning.model.method import method
 from eat_lightning.model.shape import Shape
-from eat_lightning.validation import Whole
+from eat_lightning.validation import Count
 
 
 @method("attention")
@@ -34,7 +33,7 @@ class Linformer(Approximate):
         rank: k, the number of sums.
     """
 
-    rank: Annotated[int, Whole(1)] = 128
+    rank: Count = 128
 
     def bind(self, shape: Shape, exits: Sequence[int], num_labels: int) -> None:
         """Gaussian with variance 1 / k, for which distances are kept."""

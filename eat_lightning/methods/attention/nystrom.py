@@ -13,26 +13,21 @@ Weights: pretrained ones are kept; the convolution starts at 0, so it begins as 
 make of dense attention, and is trained further. Attention dropout acts on short examples only.
 """
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from pydantic import NonNegativeInt
 from torch import Tensor, nn
 
 from eat_lightning.methods.attention._approximate import Approximate, Rows
 from eat_lightning.model.method import method
 from eat_lightning.model.shape import Shape
-from eat_lightning.validation import Beside, Check, Whole, is_whole
+from eat_lightning.validation import Count
 
 STEPS = 6  # of the iterated inverse, as in the paper
-
-
-def odd_or_none(value: Any, beside: Beside) -> list[str]:
-    wrong = is_whole(value) and value > 0 and value % 2 == 0
-    return [f"must be odd, or 0 for none, got {value}"] if wrong else []
 
 
 @method("attention")
@@ -44,8 +39,12 @@ class Nystrom(Approximate):
         conv: places that the convolution of the values spans, odd; 0: none.
     """
 
-    landmarks: Annotated[int, Whole(1)] = 64
-    conv: Annotated[int, Whole(0), Check(odd_or_none)] = 33
+    landmarks: Count = 64
+    conv: NonNegativeInt = 33
+
+    def rules(self, num_layers: int | None) -> Iterable[str]:
+        if self.conv and self.conv % 2 == 0:
+            yield f"attention.conv must be odd, or 0 for none, got {self.conv}"
 
     def bind(self, shape: Shape, exits: Sequence[int], num_labels: int) -> None:
         if self.conv:

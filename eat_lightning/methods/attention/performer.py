@@ -17,11 +17,11 @@ nothing to act on.
 import math
 from collections.abc import Sequence
 from dataclasses import field
-from typing import Annotated
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from pydantic import NonNegativeInt
 from torch import Tensor
 
 from eat_lightning.methods.attention._approximate import (
@@ -32,7 +32,7 @@ from eat_lightning.methods.attention._approximate import (
 )
 from eat_lightning.model.method import method
 from eat_lightning.model.shape import Shape
-from eat_lightning.validation import Whole
+from eat_lightning.validation import Count
 
 LEAST = 1e-4  # added to each feature, as in the released code: no divisor is 0
 
@@ -45,8 +45,8 @@ class Performer(Approximate):
         features: m (None: K ln K, at which the error stays bounded).
     """
 
-    features: Annotated[int | None, Whole(1)] = None
-    seed: Annotated[int, Whole(0)] = 0
+    features: Count | None = None
+    seed: NonNegativeInt = 0
 
     directions_FK: Tensor = field(init=False)
 

@@ -15,18 +15,19 @@ not carry over: to be trained from the start, or timed.
 
 from collections.abc import Sequence
 from dataclasses import field
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
+from pydantic import NonNegativeInt
 from torch import Tensor
 
 from eat_lightning.methods.attention._approximate import Approximate, Rows
 from eat_lightning.model.method import method
 from eat_lightning.model.shape import Shape
-from eat_lightning.validation import Whole
+from eat_lightning.validation import Count
 
 SELF = -5e4  # the score of a token with itself, as in the released code
 
@@ -40,9 +41,9 @@ class Reformer(Approximate):
         rounds: hashings, whose attentions are combined.
     """
 
-    bucket: Annotated[int, Whole(1)] = 64
-    rounds: Annotated[int, Whole(1)] = 4
-    seed: Annotated[int, Whole(0)] = 0
+    bucket: Count = 64
+    rounds: Count = 4
+    seed: NonNegativeInt = 0
 
     directions_TKC: Tensor = field(init=False)
 

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from eat_lightning.model.contracts import ExitRule, Knob, overrides
 from eat_lightning.model.contracts.exit import Decision, Guesses, Signals
-from eat_lightning.validation import InLayers
+from eat_lightning.validation import in_layers
 
-ExitLayers = Annotated[Sequence[int], InLayers(at_least=1, lowest=0)]  # 0: the embedding
+ExitLayers = Annotated[Sequence[int], in_layers(at_least=1, lowest=0)]  # 0: the embedding
 
 
 class ByPoint(ExitRule):

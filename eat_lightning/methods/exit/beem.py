@@ -9,7 +9,6 @@ where S_e >= alpha. The released code computes S and then leaves by a count of a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float, Int
@@ -21,16 +20,9 @@ from eat_lightning.methods.exit._scores import lead
 from eat_lightning.model.contracts import Knob
 from eat_lightning.model.contracts.exit import Guesses, Signals
 from eat_lightning.model.method import method
-from eat_lightning.validation import Beside, Check, Points, Within, is_list, one_each
+from eat_lightning.validation import Points, Positive, one_each
 
 COST = 0.1  # weight of a layer, BEEM-C's
-
-
-def weight_faults(value: Any, beside: Beside) -> list[str]:
-    if not is_list(value):
-        return [f"must be a list or null, got {value!r}"]
-    faults = Within("(0, inf)", each=True).faults(value, beside)
-    return faults + one_each(value, beside.method.layers)
 
 
 @method("exit")
@@ -47,7 +39,7 @@ class Beem(ByPoint):
 
     alpha: Points = 1.0
     layers: ExitLayers = (2, 3, 4)
-    weights: Annotated[Sequence[float] | None, Check(weight_faults)] = None
+    weights: Sequence[Positive] | None = None
     released: bool = False
 
     kinds = (SINGLE,)
@@ -62,8 +54,11 @@ class Beem(ByPoint):
             *(round(2.0 - 0.05 * k, 2) for k in range(40)),
             *(0.03, 0.01),
         ),
-        bounds="(0, inf)",
+        bounds=Positive,
     )
+
+    def rules(self, num_layers: int | None) -> list[str]:
+        return [f"exit.weights {fault}" for fault in one_each(self.weights, self.layers)]
 
     def _value(self, logits_EBC: Guesses, signals_EBS: Signals = None) -> Tensor:
         """S at the last exit so far."""

@@ -22,7 +22,7 @@ from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.shape import Shape
 from eat_lightning.model.training import Context
-from eat_lightning.validation import Points, Positive
+from eat_lightning.validation import Points, Positive, Share
 
 
 @method("exit")
@@ -46,7 +46,7 @@ class LearningToExit(ByPoint, nn.Module):
         strict=0.0,
         grid=(0.02, 0.05, 0.1, 0.2, 0.3, 0.4),
         fine=tuple(round(0.01 * k, 2) for k in range(1, 61)),
-        bounds="[0, 1]",
+        bounds=Share,
     )
 
     def bind(self, shape: Shape, exits: Sequence[int], num_labels: int) -> None:

@@ -24,7 +24,7 @@ from eat_lightning.model.contracts.exit import Guess, Guesses, Observed, Pooled,
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.shape import Shape
-from eat_lightning.validation import Points, Positive
+from eat_lightning.validation import Points, Positive, Share
 
 
 @method("exit")
@@ -51,7 +51,7 @@ class CertaintyAware(ByPoint):
         strict=0.0,
         grid=(0.01, 0.02, 0.05, 0.1, 0.2, 0.3),
         fine=(0.001, 0.002, 0.005, *(round(0.01 * k, 2) for k in range(1, 101))),
-        bounds="[0, 1]",
+        bounds=Share,
     )
 
     def join(self, heads: Mapping[int, Head]) -> None:

@@ -12,7 +12,6 @@ learned from; thresholds are chosen on what it then says.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +26,7 @@ from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.shape import Shape
 from eat_lightning.model.training import Context
-from eat_lightning.validation import Points, Positive, Whole
+from eat_lightning.validation import Count, Points, Positive, Share
 
 
 @method("exit")
@@ -43,7 +42,7 @@ class MetaConsistency(ByPoint, nn.Module):
 
     consistency: Points = 0.9
     layers: ExitLayers = (4,)
-    width: Annotated[int, Whole(1)] = 32
+    width: Count = 32
     weight: Positive = 1.0
 
     kinds = (SINGLE,)
@@ -53,7 +52,7 @@ class MetaConsistency(ByPoint, nn.Module):
         strict=1.0,
         grid=(0.98, 0.95, 0.9, 0.8, 0.7, 0.6),
         fine=(0.999, 0.998, 0.995, *(round(0.99 - 0.01 * k, 2) for k in range(100))),
-        bounds="[0, 1]",
+        bounds=Share,
     )
 
     def bind(self, shape: Shape, exits: Sequence[int], num_labels: int) -> None:

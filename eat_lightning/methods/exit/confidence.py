@@ -5,7 +5,9 @@ nobody leaves.
 """
 
 from collections.abc import Sequence
+from typing import Annotated
 
+from pydantic import Field
 from torch import Tensor
 
 from eat_lightning.answer_kind import SINGLE
@@ -36,7 +38,7 @@ class Confidence(ByPoint):
         strict=1.0,
         grid=(0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.35),
         fine=(0.999, 0.998, 0.995, *(round(0.99 - 0.01 * k, 2) for k in range(66))),
-        bounds="(0, 1]",
+        bounds=Annotated[float, Field(gt=0, le=1)],
         is_confidence=True,
     )
 

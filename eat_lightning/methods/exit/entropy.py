@@ -14,7 +14,7 @@ from eat_lightning.methods.exit._points import ByPoint, ExitLayers
 from eat_lightning.model.contracts import Knob
 from eat_lightning.model.contracts.exit import Guesses, Signals
 from eat_lightning.model.method import method
-from eat_lightning.validation import Points
+from eat_lightning.validation import NotNegative, Points
 
 
 @method("exit")
@@ -43,7 +43,7 @@ class Entropy(ByPoint):
             *(round(0.01 * k, 2) for k in range(1, 111)),
             *(1.2, 1.4, 1.6, 2.0, 3.0, 5.0),  # up to 148 classes
         ),
-        bounds="[0, inf)",
+        bounds=NotNegative,
     )
 
     def _value(self, logits_EBC: Guesses, signals_EBS: Signals) -> Tensor:

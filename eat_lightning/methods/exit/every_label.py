@@ -6,6 +6,9 @@ may still come or go keeps the example: its set is the answer. No training is ne
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
 from torch import Tensor
 
 from eat_lightning.answer_kind import MULTI
@@ -36,7 +39,7 @@ class EveryLabel(ByPoint):
         strict=1.0,
         grid=(0.99, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5),
         fine=(0.999, 0.998, 0.995, *(round(0.99 - 0.01 * k, 2) for k in range(50))),
-        bounds="(0, 1]",
+        bounds=Annotated[float, Field(gt=0, le=1)],
     )
 
     def _value(self, logits_EBC: Guesses, signals_EBS: Signals) -> Tensor:

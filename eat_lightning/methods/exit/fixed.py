@@ -1,25 +1,24 @@
 """Fixed depth: everybody leaves at one layer, whatever they say. What a choice must beat."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import Iterable, Sequence
 
 import torch
+from pydantic import NonNegativeInt
 
 from eat_lightning.model.contracts import ExitRule
 from eat_lightning.model.contracts.exit import Decision, Guesses, Signals
 from eat_lightning.model.method import method
-from eat_lightning.validation import Beside, Check, InLayers
-
-
-def place_faults(value: Any, beside: Beside) -> list[str]:
-    return InLayers(lowest=0).faults([value], beside)
 
 
 @method("exit")
 class Fixed(ExitRule):
-    layer: Annotated[int, Check(place_faults)] = 4
+    layer: NonNegativeInt = 4
 
     reasons = ("fixed",)
+
+    def rules(self, num_layers: int | None) -> Iterable[str]:
+        if num_layers is not None and self.layer > num_layers:
+            yield f"exit.layer must be in 0..{num_layers}, got {self.layer}"
 
     def __post_init__(self) -> None:
         self.layers: Sequence[int] = [self.layer]

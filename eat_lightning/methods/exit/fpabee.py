@@ -22,7 +22,7 @@ from eat_lightning.methods.exit._scores import entropy, mean_guess
 from eat_lightning.model.contracts import Knob
 from eat_lightning.model.contracts.exit import Guesses, Signals
 from eat_lightning.model.method import method
-from eat_lightning.validation import InLayers, Points, Whole
+from eat_lightning.validation import Count, Points, Share, in_layers
 
 
 @method("exit")
@@ -36,8 +36,8 @@ class FlexiblePatience(ByPoint):
     """
 
     divergence: Points = 0.05
-    layers: Annotated[Sequence[int], InLayers(at_least=2, lowest=0)] = (3, 4)
-    patience: Annotated[int, Whole(1)] = 1
+    layers: Annotated[Sequence[int], in_layers(at_least=2, lowest=0)] = (3, 4)
+    patience: Count = 1
 
     kinds = (SINGLE,)
     reasons = ("alike",)
@@ -50,7 +50,7 @@ class FlexiblePatience(ByPoint):
             *(round(0.001 * k, 3) for k in range(1, 20)),
             *(round(0.01 * k, 2) for k in range(2, 101)),
         ),
-        bounds="[0, 1]",
+        bounds=Share,
     )
 
     def rules(self, num_layers: int | None) -> list[str]:

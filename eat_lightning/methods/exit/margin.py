@@ -13,7 +13,7 @@ from eat_lightning.methods.exit._points import ByPoint, ExitLayers
 from eat_lightning.model.contracts import Knob
 from eat_lightning.model.contracts.exit import Guesses, Signals
 from eat_lightning.model.method import method
-from eat_lightning.validation import Points
+from eat_lightning.validation import Points, Share
 
 
 @method("exit")
@@ -37,7 +37,7 @@ class Margin(ByPoint):
         strict=1.0,
         grid=(0.9, 0.8, 0.6, 0.4, 0.2, 0.1),
         fine=(0.999, 0.998, 0.995, *(round(0.99 - 0.01 * k, 2) for k in range(100))),
-        bounds="[0, 1]",
+        bounds=Share,
     )
 
     @property

@@ -20,13 +20,13 @@ from eat_lightning.methods.exit._scores import lead
 from eat_lightning.model.contracts import ExitRule
 from eat_lightning.model.contracts.exit import Decision, Guesses, Signals
 from eat_lightning.model.method import method
-from eat_lightning.validation import InLayers, Whole
+from eat_lightning.validation import Count, in_layers
 
 
 @method("exit")
 class Patience(ExitRule):
-    patience: Annotated[int, Whole(1)] = 1
-    layers: Annotated[Sequence[int], InLayers(at_least=2, lowest=0)] = (3, 4)
+    patience: Count = 1
+    layers: Annotated[Sequence[int], in_layers(at_least=2, lowest=0)] = (3, 4)
 
     kinds = (SINGLE,)
     reasons = ("patient",)

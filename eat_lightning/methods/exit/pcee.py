@@ -3,27 +3,20 @@ is of one class and each with H / ln C below a threshold (H: the entropy, C: cla
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from eat_lightning.answer_kind import SINGLE
-from eat_lightning.methods.exit._points import point_at
+from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.methods.exit._scores import entropy, lead, mean_guess
 from eat_lightning.model.contracts import ExitRule, Knob
 from eat_lightning.model.contracts.exit import Decision, Guesses, Signals
 from eat_lightning.model.method import method
-from eat_lightning.validation import Beside, Check, InLayers, Points, Whole, is_whole
-
-
-def patience_faults(value: Any, beside: Beside) -> list[str]:
-    """Layers must be as many as have to be patient, at least."""
-    patience = beside.method.patience
-    least = patience if is_whole(patience) and patience >= 1 else 1
-    return InLayers(at_least=least, lowest=0).faults(value, beside)
+from eat_lightning.validation import Count, Points, Share
 
 
 @method("exit")
@@ -40,8 +33,8 @@ class PatientConfident(ExitRule):
     """
 
     uncertainty: Points = 0.2
-    layers: Annotated[Sequence[int], Check(patience_faults)] = (3, 4)
-    patience: Annotated[int, Whole(1)] = 2
+    layers: ExitLayers = (3, 4)
+    patience: Count = 2
     answer: Literal["last", "patient", "all"] = "last"
     released: bool = False
 
@@ -52,8 +45,12 @@ class PatientConfident(ExitRule):
         strict=0.0,
         grid=(0.02, 0.05, 0.1, 0.2, 0.3, 0.5),
         fine=(0.001, 0.002, 0.005, *(round(0.01 * k, 2) for k in range(1, 101))),
-        bounds="[0, 1]",
+        bounds=Share,
     )
+
+    def rules(self, num_layers: int | None) -> Iterable[str]:
+        if len(self.layers) < self.patience:
+            yield f"exit.layers must name {self.patience} or more layers, got {list(self.layers)}"
 
     def decides(self, logits_EBC: Guesses, signals_EBS: Signals = None) -> Decision:
         recent_EBC = logits_EBC[-self.patience :]

@@ -11,24 +11,19 @@ Here the error's target is the last layer, so that no label is needed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from eat_lightning.answer_kind import SCORE, score_faults
+from eat_lightning.answer_kind import SCORE
 from eat_lightning.methods.exit._points import ExitLayers, point_at
 from eat_lightning.model.contracts import ExitRule, Knob
 from eat_lightning.model.contracts.exit import Decision, Guesses, Signals
 from eat_lightning.model.method import method
-from eat_lightning.validation import Beside, Check, Points
+from eat_lightning.validation import NotNegative, Points
 
 STEPS = (1.0, 1.2, 1.5, 2.0, 2.5, 3.2, 4.0, 5.0, 6.5, 8.0)
-
-
-def cut_faults(cuts: object, beside: Beside) -> list[str]:
-    return [fault.removeprefix("cuts ") for fault in score_faults(None, cuts)]
 
 
 @method("exit")
@@ -44,7 +39,7 @@ class PredictedError(ExitRule):
 
     bound: Points = 0.1
     layers: ExitLayers = (4,)
-    cuts: Annotated[Sequence[float], Check(cut_faults)] = ()
+    cuts: Sequence[float] = ()
 
     kinds = (SCORE,)
     wants_error = last_only = True
@@ -54,7 +49,7 @@ class PredictedError(ExitRule):
         strict=0.0,
         grid=(0.02, 0.05, 0.1, 0.2, 0.5, 1.0),
         fine=tuple(round(m * 10.0**k, 4) for k in range(-3, 3) for m in STEPS),  # for any scale
-        bounds="[0, inf)",
+        bounds=NotNegative,
     )
 
     def decides(self, logits_EBC: Guesses, signals_EBS: Signals = None) -> Decision:

@@ -14,7 +14,6 @@ the own prototype (Yang et al. 2018), in place of their own distance-aware regul
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -30,7 +29,7 @@ from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.shape import Shape
 from eat_lightning.model.training import Context
-from eat_lightning.validation import NotNegative, Points, Positive, Whole
+from eat_lightning.validation import Count, NotNegative, Points, Positive, Share
 
 
 @method("exit")
@@ -48,7 +47,7 @@ class PrototypeDistance(ByPoint, nn.Module):
     edr: Points = 0.2
     layers: ExitLayers = (4,)
     share: NotNegative = 1.0
-    width: Annotated[int, Whole(1)] = 64
+    width: Count = 64
     weight: Positive = 1.0
     pull: NotNegative = 0.01
 
@@ -60,7 +59,7 @@ class PrototypeDistance(ByPoint, nn.Module):
         strict=0.0,
         grid=(0.02, 0.05, 0.1, 0.2, 0.3, 0.5),
         fine=(0.001, 0.002, 0.005, *(round(0.01 * k, 2) for k in range(1, 101))),
-        bounds="[0, 1]",
+        bounds=Share,
     )
 
     def bind(self, shape: Shape, exits: Sequence[int], num_labels: int) -> None:

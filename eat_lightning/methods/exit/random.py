@@ -3,8 +3,7 @@ token ids alone, so that neither its batch nor a second run changes it."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
+from pydantic import NonNegativeInt
 from torch import Tensor
 
 from eat_lightning.methods.exit._points import ByPoint, ExitLayers
@@ -12,7 +11,7 @@ from eat_lightning.model.contracts import Knob
 from eat_lightning.model.contracts.exit import Guess, Guesses, Observed, Pooled, Signal
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed, mixed
-from eat_lightning.validation import Points, Whole
+from eat_lightning.validation import Points, Share
 
 BITS = 24  # of a draw, all of which fp32 holds
 
@@ -29,7 +28,7 @@ class Random(ByPoint):
 
     rate: Points = 0.3
     layers: ExitLayers = (4,)
-    seed: Annotated[int, Whole(0)] = 0
+    seed: NonNegativeInt = 0
 
     reasons = ("random",)
     wants = frozenset({"example"})
@@ -38,7 +37,7 @@ class Random(ByPoint):
         strict=0.0,
         grid=(0.1, 0.2, 0.3, 0.5, 0.7, 0.9),
         fine=tuple(round(0.01 * k, 2) for k in range(1, 101)),
-        bounds="[0, 1]",
+        bounds=Share,
     )
 
     def observe(self, packed: Packed, pooled_BD: Pooled, logits_BC: Guess, layer: int) -> Signal:

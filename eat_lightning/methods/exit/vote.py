@@ -5,8 +5,11 @@ max_c sum_e [argmax p_e = c] >= votes, over the exits e so far.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch.nn.functional as F
 from jaxtyping import Float, Int
+from pydantic import Field
 from torch import Tensor
 
 from eat_lightning.answer_kind import SINGLE
@@ -33,7 +36,11 @@ class Vote(ByPoint):
     reasons = ("voted",)
     # 24 votes cannot be had before the last of 24 layers, the deepest backbone that is at hand.
     knob = Knob(
-        "votes", strict=24, grid=(6, 5, 4, 3, 2), fine=(*range(23, 0, -1),), bounds="[1, inf)"
+        "votes",
+        strict=24,
+        grid=(6, 5, 4, 3, 2),
+        fine=(*range(23, 0, -1),),
+        bounds=Annotated[float, Field(ge=1)],
     )
 
     def _value(self, logits_EBC: Guesses, signals_EBS: Signals) -> Tensor:

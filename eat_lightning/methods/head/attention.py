@@ -8,7 +8,6 @@ layer: tanh(x W), self-attention of 2 heads, pool, tanh(x V), classes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated
 
 import numpy as np
 import torch
@@ -17,12 +16,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from eat_lightning.model.contracts import Head
-from eat_lightning.model.heads import POOLS
+from eat_lightning.model.heads import POOLS, Pool
 from eat_lightning.model.masks import with_key_weights
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.shape import Shape
-from eat_lightning.validation import OneOf, Whole
+from eat_lightning.validation import Count
 
 
 @method("head")
@@ -35,9 +34,9 @@ class AttentionHead(Head):
         num_heads: of the attention.
     """
 
-    pool: Annotated[str, OneOf(*POOLS)] = "cls"
-    width: Annotated[int, Whole(1)] = 128
-    num_heads: Annotated[int, Whole(1)] = 2
+    pool: Pool = "cls"
+    width: Count = 128
+    num_heads: Count = 2
 
     changes_width = True
 

@@ -12,22 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import field
-from typing import Annotated, Any
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from eat_lightning.methods.head._vectors import VectorClassifier
-from eat_lightning.model.heads import ACTIVATIONS
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
-from eat_lightning.model.shape import Shape
-from eat_lightning.validation import Beside, Check, OneOf, is_whole
-
-
-def one_or_two(value: Any, beside: Beside) -> list[str]:
-    return [] if is_whole(value) and value in (1, 2) else [f"must be 1 or 2, got {value!r}"]
+from eat_lightning.model.shape import Activation, Shape
 
 
 @method("head")
@@ -42,9 +36,9 @@ class Pair(VectorClassifier):
             standardised; a mean that is large beside its spread would else lose digits in u * v.
     """
 
-    texts: Annotated[int, Check(one_or_two)] = 2
-    pool: Annotated[str, OneOf("mean")] = "mean"  # what bundles (`model=eat`) set for all heads
-    activation: Annotated[str | None, OneOf(*ACTIVATIONS, null=True)] = "tanh"
+    texts: Literal[1, 2] = 2
+    pool: Literal["mean"] = "mean"  # what bundles (`model=eat`) set for all heads
+    activation: Activation | None = "tanh"
 
     centre: Tensor = field(init=False)
 

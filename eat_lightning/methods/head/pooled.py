@@ -3,17 +3,14 @@ ModernBERT's (Warner et al. 2024), with a norm behind the activation."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from jaxtyping import Float
 from torch import Tensor
 
 from eat_lightning.methods.head._vectors import VectorClassifier
-from eat_lightning.model.heads import ACTIVATIONS, POOLS
+from eat_lightning.model.heads import POOLS, Pool
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
-from eat_lightning.model.shape import Shape
-from eat_lightning.validation import OneOf
+from eat_lightning.model.shape import Activation, Shape
 
 
 @method("head")
@@ -27,8 +24,8 @@ class Pooled(VectorClassifier):
             encoder's have.
     """
 
-    pool: Annotated[str, OneOf(*POOLS)] = "cls"
-    activation: Annotated[str | None, OneOf(*ACTIVATIONS, null=True)] = "tanh"
+    pool: Pool = "cls"
+    activation: Activation | None = "tanh"
     norm: bool = False
 
     def vector_width(self, shape: Shape) -> int:

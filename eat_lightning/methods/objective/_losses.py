@@ -18,6 +18,18 @@ from eat_lightning.model.training import Context, Loss
 from eat_lightning.validation import NotNegative, Positive
 
 
+def key_faults(name: str, by_layer: Mapping[Any, Any] | None, num_layers: int | None) -> list[str]:
+    """Give a line for each key of an argument by layer that is no layer's number, which a
+    config.json has as text."""
+    bound = "must name layers" + ("" if num_layers is None else f" in 0..{num_layers}")
+    wrong = (
+        key
+        for key in by_layer or ()
+        if not str(key).isdecimal() or (num_layers is not None and int(key) > num_layers)
+    )
+    return [f"{name} {bound}, got {key}" for key in wrong]
+
+
 def exit_losses(context: Context) -> dict[str, Tensor]:
     """The task's loss at each exit, under names for the logs."""
     kind, labels_B = context.kind, context.labels_B

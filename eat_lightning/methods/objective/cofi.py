@@ -24,6 +24,7 @@ from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor, nn
 
 from eat_lightning.methods.objective._losses import labels_and_teacher, squared_error
@@ -32,7 +33,7 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.method import method
 from eat_lightning.model.shape import Shape
 from eat_lightning.model.training import Context, Loss
-from eat_lightning.validation import NotNegative, Positive, Within
+from eat_lightning.validation import NotNegative, Positive
 
 BETA, GAMMA, ZETA = 2 / 3, -0.1, 1.1  # Louizos et al. 2018
 MOST = math.log(100)  # of log alpha, either way
@@ -52,7 +53,7 @@ class CoFi(Objective, nn.Module):
         hidden: of the squared error to the teacher's vectors (0: no teacher in the step).
     """
 
-    sparsity: Annotated[float, Within("(0, 1)")] = 0.5
+    sparsity: Annotated[float, Field(gt=0, lt=1)] = 0.5
     lr: Positive = 0.01
     label_weight: NotNegative = 1.0
     distill: NotNegative = 0.0

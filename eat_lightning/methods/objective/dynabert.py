@@ -22,31 +22,25 @@ encoder. Left out: the paper's augmented data.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from eat_lightning.methods.objective._importance import importance, sort_by_importance
 from eat_lightning.methods.objective._losses import squared_error, with_penalties
-from eat_lightning.model.contracts import Attention, Objective, overrides
+from eat_lightning.model.contracts import Attention, Objective, Pass, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.shape import Shape
 from eat_lightning.model.specification import kind_of
-from eat_lightning.model.training import Context, Loss, Pass
+from eat_lightning.model.training import Context, Loss
 from eat_lightning.model.widths import layers_left, slices
-from eat_lightning.validation import Beside, Check, NotNegative, Whole, Within, is_list
+from eat_lightning.validation import Count, NotNegative
 
-
-def share_faults(value: Any, beside: Beside) -> list[str]:
-    if not is_list(value):
-        return [f"must be a list with 1.0 in it, got {value!r}"]
-    faults = Within("(0, 1]", each=True).faults(value, beside)
-    if not faults and 1 not in value:
-        faults.append(f"must be a list with 1.0 in it, got {list(value)}")
-    return faults
+Shares = Sequence[Annotated[float, Field(gt=0, le=1)]]
 
 
 @method("objective")
@@ -64,17 +58,20 @@ class DynaBert(Objective):
 
     ordered = True  # heads and neurons lie by importance in what it trained
 
-    widths: Annotated[Sequence[float], Check(share_faults)] = (1.0, 0.75, 0.5, 0.25)
-    depths: Annotated[Sequence[float], Check(share_faults)] = (1.0,)
+    widths: Shares = (1.0, 0.75, 0.5, 0.25)
+    depths: Shares = (1.0,)
     hidden: NotNegative = 0.1
     distill: NotNegative = 1.0
     label_weight: NotNegative = 0.0
-    examples: Annotated[int, Whole(1)] = 512
+    examples: Count = 512
     released: bool = False
 
     def rules(self, num_layers: int | None) -> Iterable[str]:
         if not self.hidden + self.distill + self.label_weight:
             yield "objective.label_weight must be above 0 where distill and hidden are 0"
+        for name, shares in (("widths", self.widths), ("depths", self.depths)):
+            if 1 not in shares:
+                yield f"objective.{name} must be a list with 1.0 in it, got {list(shares)}"
 
     @property
     def wants(self) -> frozenset[str]:

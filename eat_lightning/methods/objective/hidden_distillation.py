@@ -13,27 +13,20 @@ of its vectors, and each pair of them, is held against the teacher's at the same
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import torch
+from pydantic import NonNegativeInt
 from torch import Tensor, nn
 
-from eat_lightning.methods.objective._losses import labels_and_teacher, squared_error
+from eat_lightning.methods.objective._losses import key_faults, labels_and_teacher, squared_error
 from eat_lightning.model.contracts import Attention, Objective
 from eat_lightning.model.inside import Scores
 from eat_lightning.model.method import method
 from eat_lightning.model.shape import Shape
 from eat_lightning.model.specification import kind_of
 from eat_lightning.model.training import Context, Loss
-from eat_lightning.validation import Beside, Check, NotNegative, Positive, Whole, raise_faults
-
-
-def map_faults(layers: Any, beside: Beside) -> list[str]:
-    if not isinstance(layers, Mapping) or not all(str(k).isdecimal() for k in layers):
-        return [f"must map layers to layers, got {layers!r}"]
-    last = beside.num_layers
-    outside = [k for k in layers if last is not None and int(k) > last]
-    return [f"must name layers in 0..{last}, got {k}" for k in outside]
+from eat_lightning.validation import NotNegative, Positive, raise_faults
 
 
 @method("objective")
@@ -56,7 +49,10 @@ class HiddenDistillation(Objective, nn.Module):
     distill: NotNegative = 1.0
     teacher_temperature: Positive = 1.0
     label_weight: NotNegative = 0.0
-    layer_map: Annotated[Mapping[Any, Annotated[int, Whole(0)]] | None, Check(map_faults)] = None
+    layer_map: Mapping[Any, NonNegativeInt] | None = None
+
+    def rules(self, num_layers: int | None) -> list[str]:
+        return key_faults("objective.layer_map", self.layer_map, num_layers)
 
     @property
     def wants(self) -> frozenset[str]:

@@ -1,25 +1,18 @@
 """EAT's objective (equations 1-3): cross-entropy at every exit, and distillation from a teacher."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from eat_lightning.methods.objective._losses import (
     exit_losses,
     from_teacher,
+    key_faults,
     with_penalties,
 )
 from eat_lightning.model.contracts import Objective
 from eat_lightning.model.method import method
 from eat_lightning.model.training import Context, Loss
-from eat_lightning.validation import Beside, Check, NotNegative, Positive
-
-
-def weight_faults(weights: Any, beside: Beside) -> list[str]:
-    last = beside.num_layers
-    if not isinstance(weights, Mapping) or not all(str(k).isdecimal() for k in weights):
-        return [f"must map layers to weights, got {weights!r}"]
-    outside = [k for k in weights if last and not 0 <= int(k) <= last]
-    return [f"must name layers in 0..{last}, got {k}" for k in outside]
+from eat_lightning.validation import NotNegative, Positive
 
 
 @method("objective")
@@ -39,10 +32,13 @@ class Joint(Objective):
 
     early_weight: NotNegative = 0.3
     last_weight: Positive = 1.0
-    weights: Annotated[Mapping[Any, NotNegative] | None, Check(weight_faults)] = None
+    weights: Mapping[Any, NotNegative] | None = None
     distill: NotNegative = 0.0
     teacher_temperature: Positive = 2.0
     distill_into: Literal["last", "all"] = "last"
+
+    def rules(self, num_layers: int | None) -> list[str]:
+        return key_faults("objective.weights", self.weights, num_layers)
 
     def __post_init__(self) -> None:
         if self.weights is not None:  # a config.json has them as text

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from eat_lightning.methods.objective._losses import labels_and_teacher
@@ -25,7 +26,7 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.method import method
 from eat_lightning.model.shape import Shape
 from eat_lightning.model.training import Context, Loss
-from eat_lightning.validation import NotNegative, Positive, Within
+from eat_lightning.validation import NotNegative, Positive
 
 MATRICES = {"qkv": 3, "out": 1, "up": 1, "down": 1}  # and how many lie in each
 
@@ -42,7 +43,7 @@ class Movement(Objective, nn.Module):
         teacher_temperature: by which those logits are divided.
     """
 
-    keep: Annotated[float, Within("(0, 1]")] = 0.15
+    keep: Annotated[float, Field(gt=0, le=1)] = 0.15
     lr: Positive = 0.01
     label_weight: NotNegative = 1.0
     distill: NotNegative = 0.0

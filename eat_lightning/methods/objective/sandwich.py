@@ -13,15 +13,15 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import torch
+from pydantic import Field, NonNegativeInt
 from torch import Tensor
 
 from eat_lightning.answer_kind import AnswerKind
 from eat_lightning.methods.objective._losses import with_penalties
-from eat_lightning.model.contracts import Objective, Reduction, at_point, point_of
+from eat_lightning.model.contracts import Objective, Pass, Reduction, at_point, point_of
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.method import faults_of, method
-from eat_lightning.model.training import Context, Loss, Pass
-from eat_lightning.validation import Whole, Within
+from eat_lightning.model.training import Context, Loss
 
 
 @method("objective")
@@ -39,8 +39,8 @@ class Sandwich(Objective):
             largest).
     """
 
-    num_random: Annotated[int, Whole(0)] = 2
-    layer_drop: Annotated[float, Within("[0, 1)")] = 0.0
+    num_random: NonNegativeInt = 2
+    layer_drop: Annotated[float, Field(ge=0, lt=1)] = 0.0
     released: bool = False
 
     def fits(self, reduction: Reduction) -> list[str]:

@@ -7,21 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from typing import Annotated, Any
 
 import numpy as np
 from jaxtyping import Bool
 
 from eat_lightning.model.policy import Policy, PolicyInput
-from eat_lightning.validation import Beside, Check, is_list
-
-
-def pattern_faults(patterns: Any, beside: Beside) -> list[str]:
-    sound = is_list(patterns) and all(isinstance(pattern, str) for pattern in patterns)
-    return [] if sound else [f"must be a list of texts, got {patterns!r}"]
-
-
-Patterns = Annotated[Sequence[str], Check(pattern_faults)]
 
 
 class OfSelection(Policy):

@@ -5,9 +5,10 @@ Shapes: B examples, E exits so far, C classes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from eat_lightning.methods.policy._selection import OfSelection, Patterns, chosen
+from eat_lightning.methods.policy._selection import OfSelection, chosen
 from eat_lightning.model.method import method
 from eat_lightning.model.policy import PolicyInput, PolicyRequest
 
@@ -26,8 +27,8 @@ class FullDepth(OfSelection):
     """
 
     active: bool = True
-    sources: Patterns = ()
-    mimes: Patterns = ()
+    sources: Sequence[str] = ()
+    mimes: Sequence[str] = ()
 
     def requests(self, inputs: PolicyInput, reduction: Reduction | None) -> PolicyRequest:
         return (

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
+from pydantic import Field
 
-from eat_lightning.methods.policy._selection import OfSelection, Patterns, chosen
+from eat_lightning.methods.policy._selection import OfSelection, chosen
 from eat_lightning.model.method import method
 from eat_lightning.model.policy import PolicyInput, PolicyRequest
-from eat_lightning.validation import Within
 
 if TYPE_CHECKING:
     from eat_lightning.model.contracts import Reduction
@@ -33,9 +33,9 @@ class MinRetention(OfSelection):
         mimes: patterns of the MIME types that it acts on.
     """
 
-    share: Annotated[float, Within("(0, 1]")] = 1.0
-    sources: Patterns = ()
-    mimes: Patterns = ()
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    sources: Sequence[str] = ()
+    mimes: Sequence[str] = ()
 
     def export_blockers(self) -> list[str]:
         return ["policy=min_retention asks for more tokens, and an export prunes in its graphs"]

@@ -6,26 +6,23 @@ Shapes: B examples, E exits so far, C classes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from jaxtyping import Float, Int
+from pydantic import Field
 from scipy.special import softmax
 
 from eat_lightning.answer_kind import SINGLE
 from eat_lightning.model.method import method
 from eat_lightning.model.policy import ModelFacts, Policy, PolicyInput, PolicyRequest
 from eat_lightning.model.reason import Reason
-from eat_lightning.validation import Beside, Check, Within, one_each
+from eat_lightning.validation import each, one_each
 
 if TYPE_CHECKING:
     from eat_lightning.model.contracts import Reduction
 
-Tau = Annotated[float | Sequence[float], Within("(0, 1]", each=True)]
-
-
-def map_faults(taus: Any, beside: Beside) -> list[str]:
-    return [] if isinstance(taus, Mapping) else [f"must map sources to taus, got {taus!r}"]
+Tau = Annotated[float | Sequence[float], each(Annotated[float, Field(gt=0, le=1)])]
 
 
 @method("policy.per_source")
@@ -38,7 +35,7 @@ class PerSource(Policy):
         strict: an unknown source runs every layer; else the exit rule alone decides.
     """
 
-    taus: Annotated[Mapping[str, Tau] | None, Check(map_faults)] = None
+    taus: Mapping[str, Tau] | None = None
     strict: bool = True
 
     kinds = (SINGLE,)

@@ -6,29 +6,24 @@ Shapes: B examples, D of them doubtful, E exits so far, C classes.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from pydantic import Field
 from scipy.special import softmax
 
 from eat_lightning.answer_kind import SINGLE
 from eat_lightning.model.method import method
 from eat_lightning.model.policy import ModelFacts, Policy, PolicyInput
 from eat_lightning.model.reason import Reason, leaves
-from eat_lightning.validation import Beside, Check, Within
 
 if TYPE_CHECKING:
     from eat_lightning.model.contracts import ExitRule
 
 AT_ONCE = 32  # examples that the second run answers together
-
-
-def run_faults(run: Any, beside: Beside) -> list[str]:
-    if isinstance(run, str) and (Path(run) / "done.json").is_file():
-        return []
-    return [f"must name a finished run, got {run!r} (no done.json in it)"]
 
 
 @method("policy.veto")
@@ -45,11 +40,16 @@ class Veto(Policy):
             voice; its encoder comes by `take_model`.
     """
 
-    margin: Annotated[float, Within("(0, 1]")] = 0.9
-    run: Annotated[str | None, Check(run_faults)] = None
+    margin: Annotated[float, Field(gt=0, le=1)] = 0.9
+    run: str | None = None
 
     kinds = (SINGLE,)
     of_this_machine = ("run",)  # no model folder may name it
+
+    def rules(self, num_layers: int | None) -> Iterable[str]:
+        if self.run is not None and not (Path(self.run) / "done.json").is_file():
+            got = f"got {self.run!r} (no done.json in it)"
+            yield f"policy.veto.run must name a finished run, {got}"
 
     def __post_init__(self) -> None:
         self.second: Any = None

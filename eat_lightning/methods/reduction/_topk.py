@@ -9,25 +9,26 @@ from typing import Annotated
 
 import torch
 from jaxtyping import Float, Int
+from pydantic import Field
 from torch import Tensor
 
 from eat_lightning.model.contracts import Knob, Reduction
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
-from eat_lightning.validation import InLayers, Layers, Points
+from eat_lightning.validation import Layers, Points, in_layers
 
 RATIO = Knob(
     "ratio",
     strict=0.0,
     grid=(0.1, 0.2, 0.3, 0.4, 0.5),
     fine=tuple(round(0.05 * k, 2) for k in range(17)),
-    bounds="[0, 1)",
+    bounds=Annotated[float, Field(ge=0, lt=1)],
     is_ratio=True,
 )
 """The share of an example's tokens, without [CLS], that go at a layer."""
 
-FromEmbedding = Annotated[Sequence[int], InLayers(lowest=0)]  # no layer's work is needed
+FromEmbedding = Annotated[Sequence[int], in_layers(lowest=0)]  # no layer's work is needed
 
 
 @method("reduction")

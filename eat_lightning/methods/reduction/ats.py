@@ -15,6 +15,7 @@ from typing import Annotated
 
 import torch
 from jaxtyping import Bool, Float, Int
+from pydantic import Field
 from torch import Tensor
 
 from eat_lightning.methods.reduction._gates import keep_where
@@ -23,7 +24,7 @@ from eat_lightning.model.contracts import Knob, Reduction
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
-from eat_lightning.validation import Layers, Points, Whole
+from eat_lightning.validation import Layers, Points
 
 
 @method("reduction")
@@ -38,7 +39,7 @@ class AdaptiveTokenSampling(Reduction):
 
     samples: Points = 0.7
     layers: Layers = (2, 4)
-    least: Annotated[int, Whole(2)] = 8
+    least: Annotated[int, Field(ge=2)] = 8
 
     place = "after_attention"
     needs = frozenset({"cls", "value_norm"})
@@ -48,7 +49,7 @@ class AdaptiveTokenSampling(Reduction):
         strict=1.0,
         grid=(0.9, 0.8, 0.7, 0.6, 0.5),
         fine=tuple(round(1 - 0.05 * k, 2) for k in range(20)),
-        bounds="(0, 1]",
+        bounds=Annotated[float, Field(gt=0, le=1)],
     )
 
     def export_blockers(self) -> list[str]:

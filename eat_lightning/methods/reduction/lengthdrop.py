@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Annotated
 
 import torch
 from jaxtyping import Float, Int
+from pydantic import NonNegativeInt
 from torch import Tensor, nn
 
 from eat_lightning.methods.reduction._evolution import Found, evolve
@@ -25,7 +25,7 @@ from eat_lightning.model.contracts import Reduction
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
-from eat_lightning.validation import Layers, Points, Whole
+from eat_lightning.validation import Layers, Points
 
 
 @method("reduction")
@@ -45,9 +45,9 @@ class LengthDrop(Reduction, nn.Module):
     ratio: Points = 0.2
     layers: Layers = (1, 2, 3, 4, 5)
     draws: bool = True
-    iterations: Annotated[int, Whole(0)] = 30
-    mutations: Annotated[int, Whole(0)] = 30
-    crossovers: Annotated[int, Whole(0)] = 30
+    iterations: NonNegativeInt = 30
+    mutations: NonNegativeInt = 30
+    crossovers: NonNegativeInt = 30
 
     place = "after_attention"
     needs = frozenset({"received"})

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor, nn
 
 from eat_lightning.methods.reduction._gates import gated, keep_where
@@ -25,7 +26,7 @@ from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.shape import Shape
-from eat_lightning.validation import Layers, NotNegative, Point, Positive, Within
+from eat_lightning.validation import Layers, NotNegative, Point, Positive
 
 
 @method("reduction")
@@ -43,7 +44,7 @@ class LearnedTokenPruning(Reduction, nn.Module):
     """
 
     layers: Layers = (1, 2, 3, 4, 5)
-    final: Annotated[float, Within("[0, 1)")] = 0.01
+    final: Annotated[float, Field(ge=0, lt=1)] = 0.01
     temperature: Positive = 0.001
     penalty: NotNegative = 0.1
     lr: Positive = 0.001
@@ -61,7 +62,7 @@ class LearnedTokenPruning(Reduction, nn.Module):
         strict=0.0,
         grid=(0.25, 0.5, 1.0, 1.5, 2.0),
         fine=tuple(round(0.1 * k, 1) for k in range(41)),
-        bounds="[0, inf)",
+        bounds=NotNegative,
     )
 
     def bind(self, shape: Shape, exits: Sequence[int], num_labels: int) -> None:

@@ -9,9 +9,11 @@ see keys that are not pooled, is left out. Later means weigh by size, as one mea
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Annotated
 
 import torch
 from jaxtyping import Int
+from pydantic import Field
 from torch import Tensor
 
 from eat_lightning.methods.reduction._merged import merged
@@ -37,7 +39,7 @@ class MeanPool(Reduction):
     layers: Layers = (2, 4)
 
     place = "after_layer"
-    knob = replace(RATIO, bounds="[0, 0.5]", fine=RATIO.fine[:11])
+    knob = replace(RATIO, bounds=Annotated[float, Field(ge=0, le=0.5)], fine=RATIO.fine[:11])
 
     def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
         share_B = 2 * ratio_at(layer, self.ratio, self.layers) * packed.strength_B

@@ -30,7 +30,7 @@ from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.shape import Shape
-from eat_lightning.validation import Layers, NotNegative, Point, Positive
+from eat_lightning.validation import Layers, NotNegative, Point, Positive, Share
 
 
 @method("reduction")
@@ -57,7 +57,7 @@ class PowerBert(Reduction, nn.Module):
         strict=0.0,
         grid=(0.25, 0.5, 0.75, 1.0),
         fine=tuple(round(0.05 * k, 2) for k in range(21)),
-        bounds="[0, 1]",
+        bounds=Share,
     )
 
     def bind(self, shape: Shape, exits: Sequence[int], num_labels: int) -> None:

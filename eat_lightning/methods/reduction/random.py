@@ -6,16 +6,14 @@ a batch, and in a resumed run.
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from jaxtyping import Float
+from pydantic import NonNegativeInt
 from torch import Tensor
 
 from eat_lightning.methods.reduction._topk import FromEmbedding, TopK
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed, mixed
-from eat_lightning.validation import Whole
 
 
 @method("reduction")
@@ -28,7 +26,7 @@ class Random(TopK):
     """
 
     layers: FromEmbedding = (2, 4)
-    seed: Annotated[int, Whole(0)] = 0
+    seed: NonNegativeInt = 0
 
     wants = frozenset({"example"})
 

@@ -13,11 +13,13 @@ kept, and a merged row has the position of the token that it was merged into.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Annotated
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
+from pydantic import Field
 from torch import Tensor
 
 from eat_lightning.methods.reduction._merged import merged
@@ -47,7 +49,7 @@ class ToMe(Reduction):
     place = "after_attention"
     needs = frozenset({"keys"})
     varies = True
-    knob = replace(RATIO, bounds="[0, 0.5]", fine=RATIO.fine[:11])
+    knob = replace(RATIO, bounds=Annotated[float, Field(ge=0, le=0.5)], fine=RATIO.fine[:11])
 
     def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
         ratio = ratio_at(layer, self.ratio, self.layers)

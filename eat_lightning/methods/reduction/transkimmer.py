@@ -26,7 +26,7 @@ from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.method import method
 from eat_lightning.model.packed import Packed
 from eat_lightning.model.shape import Shape
-from eat_lightning.validation import InLayers, NotNegative, Point
+from eat_lightning.validation import NotNegative, Point, Share, in_layers
 
 
 @method("reduction")
@@ -41,7 +41,7 @@ class Transkimmer(Reduction, nn.Module):
     """
 
     # Behind the last layer nothing is read.
-    layers: Annotated[Sequence[int], InLayers(lowest=0, without_last=1)] = (0, 1, 2, 3, 4, 5)
+    layers: Annotated[Sequence[int], in_layers(lowest=0, without_last=1)] = (0, 1, 2, 3, 4, 5)
     penalty: NotNegative = 0.5
     margin: NotNegative = 5.0
     threshold: Point = 0.5
@@ -53,7 +53,7 @@ class Transkimmer(Reduction, nn.Module):
         strict=0.0,
         grid=(0.1, 0.25, 0.5, 0.75, 0.9),
         fine=tuple(round(0.05 * k, 2) for k in range(21)),
-        bounds="[0, 1]",
+        bounds=Share,
     )
 
     def bind(self, shape: Shape, exits: Sequence[int], num_labels: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from eat_lightning.model.training import Stage
+from eat_lightning.model.contracts import Stage
 
 
 def early_heads(exits: Sequence[int]) -> tuple[str, ...]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from eat_lightning.model.contracts import Schedule
+from eat_lightning.model.contracts import Schedule, Stage
 from eat_lightning.model.method import method
-from eat_lightning.model.training import Stage
 from eat_lightning.validation import NotNegative
 
 

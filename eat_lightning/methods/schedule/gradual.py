@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal
 
-from eat_lightning.model.contracts import Schedule
+from pydantic import Field
+
+from eat_lightning.model.contracts import Schedule, Stage
 from eat_lightning.model.method import method
-from eat_lightning.model.training import Stage
-from eat_lightning.validation import Within
 
 
 @method("schedule")
@@ -27,8 +27,8 @@ class Gradual(Schedule):
         embedding: whether the embedding trains (in movement pruning it stands still).
     """
 
-    warm: Annotated[float, Within("[0, 1)")] = 0.1
-    cool: Annotated[float, Within("[0, 1)")] = 0.3
+    warm: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    cool: Annotated[float, Field(ge=0, lt=1)] = 0.3
     shape: Literal["linear", "cubic"] = "cubic"
     embedding: bool = True
 

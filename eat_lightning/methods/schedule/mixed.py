@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
+from pydantic import Field
+
 from eat_lightning.methods.schedule._stages import backbone_first
-from eat_lightning.model.contracts import Schedule
+from eat_lightning.model.contracts import Schedule, Stage
 from eat_lightning.model.method import method
-from eat_lightning.model.training import Stage
-from eat_lightning.validation import Positive, Within
+from eat_lightning.validation import Positive
 
 
 @method("schedule")
@@ -27,7 +28,7 @@ class Mixed(Schedule):
         joint_lr: factor on the learning rate in the second stage.
     """
 
-    backbone_share: Annotated[float, Within("(0, 1)")] = 0.5
+    backbone_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
     joint_lr: Positive = 1.0
 
     def stages(self, num_epochs: int, exits: Sequence[int]) -> list[Stage]:

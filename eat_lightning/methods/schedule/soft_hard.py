@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Annotated
 
-from eat_lightning.model.contracts import Schedule
+from pydantic import Field
+
+from eat_lightning.model.contracts import Schedule, Stage
 from eat_lightning.model.method import method
-from eat_lightning.model.training import Stage
-from eat_lightning.validation import Within
 
 
 @method("schedule")
@@ -23,8 +23,8 @@ class SoftHard(Schedule):
             stands still.
     """
 
-    warm: Annotated[float, Within("[0, 1)")] = 0.0
-    soft: Annotated[float, Within("(0, 1)")] = 0.4
+    warm: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    soft: Annotated[float, Field(gt=0, lt=1)] = 0.4
 
     def rules(self, num_layers: int | None) -> Iterable[str]:
         if self.warm + self.soft >= 1:

@@ -3,7 +3,7 @@
 Begin with `python -m eat_lightning.new <slot> <name>` for an attention, a reduction, an exit, a
 head, an objective or a schedule: it writes the class with its imports, its yaml and its test. Then
 read `Method` in `model/method.py` (arguments, names) and `base` (parameters, penalties), and the
-contract of your slot: `attention`, `reduction`, `exit`, `head`, `objective`, `schedule`, `risk`, or
+contract of your slot: `attention`, `reduction`, `exit`, `head`, `objective`, `schedule`, or
 `model/policy.py`. A contract is a base class. What is abstract must be written; every other hook
 does nothing until it is overridden.
 
@@ -50,6 +50,7 @@ _losses.py`. The shelf is `eat_lightning/methods/<slot>/<kind>.py`, with a yaml 
 from eat_lightning.model.contracts.attention import Attention, Kernel, Where
 from eat_lightning.model.contracts.base import (
     EncoderPart,
+    Knob,
     Learner,
     at_point,
     point_of,
@@ -57,11 +58,9 @@ from eat_lightning.model.contracts.base import (
 )
 from eat_lightning.model.contracts.exit import ExitRule, only_open
 from eat_lightning.model.contracts.head import Head, VectorHead
-from eat_lightning.model.contracts.knob import Knob
-from eat_lightning.model.contracts.objective import Objective
+from eat_lightning.model.contracts.objective import Objective, Pass
 from eat_lightning.model.contracts.reduction import Reduction
-from eat_lightning.model.contracts.risk import Procedure, Risk
-from eat_lightning.model.contracts.schedule import Schedule
+from eat_lightning.model.contracts.schedule import Schedule, Stage
 from eat_lightning.model.method import Method, overrides
 from eat_lightning.model.policy import ModelFacts, Policy
 
@@ -76,11 +75,11 @@ __all__ = [
     "Method",
     "ModelFacts",
     "Objective",
+    "Pass",
     "Policy",
-    "Procedure",
     "Reduction",
-    "Risk",
     "Schedule",
+    "Stage",
     "VectorHead",
     "Where",
     "at_point",

@@ -45,7 +45,7 @@ class Kernel(Protocol):
     ) -> Float[Tensor, "n h k"]: ...
 
 
-class Attention(EncoderPart, ABC):
+class Attention(EncoderPart, ABC, slot="attention"):
     """Attention pattern: decides which tokens see which others."""
 
     # No mask says what the product does. It is used at every length where `kernel` gives one,

@@ -7,16 +7,17 @@ both without torch.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from torch import Tensor
 
-from eat_lightning.model.contracts.knob import Knob
 from eat_lightning.model.method import Method
 from eat_lightning.model.shape import Shape
 from eat_lightning.model.training import Context
-from eat_lightning.validation import Within, raise_faults
+from eat_lightning.validation import is_list, raise_faults, value_faults
 
 P = TypeVar("P", bound="EncoderPart")
 
@@ -38,6 +39,46 @@ class Learner(Method):
 
     def after_step(self) -> None:
         """Put parameters back within their bounds, after each step of the optimizer."""
+
+
+@dataclass(frozen=True)
+class Knob:
+    """The one continuous operating point of a method: the argument that sweeps, budgets,
+    certificates, rows and plots turn, so that nobody outside the method knows its name.
+
+    Args:
+        name: the argument that it sets.
+        strict: the end at which the method saves nothing, a finite number.
+        grid: points worth measuring and timing, from strict to lax.
+        fine: points to choose from, from strict to lax.
+        bounds: the type of its values, `strict` included: Annotated[float, Field(gt=0, le=1)].
+        is_confidence: points are compared with the largest class probability, which is never below
+            1 / the number of classes.
+        is_ratio: a point is the share of its rows that an example loses at a layer.
+    """
+
+    name: str
+    strict: float
+    grid: tuple[float, ...]
+    fine: tuple[float, ...]
+    bounds: Any
+    is_confidence: bool = False
+    is_ratio: bool = False
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.strict):
+            raise ValueError(f"knob {self.name}: strict must be finite, got {self.strict}")
+
+    def faults(self, key: str, point: Any) -> list[str]:
+        """Give a line for each fault of a point, or of a list of points."""
+        points = point if is_list(point) else [point]
+        return [fault for one in points for fault in value_faults(self.bounds, key, one)]
+
+    def grid_for(self, num_labels: int) -> list[float]:
+        """The grid, without the points at which nothing could change any more."""
+        if not self.is_confidence or num_labels < 2:
+            return list(self.grid)
+        return [point for point in self.grid if point >= 1 / num_labels]
 
 
 class EncoderPart(Learner):
@@ -80,7 +121,7 @@ def at_point(method: P, point: float | Sequence[float]) -> P:
     """The same method (its parameters shared) with its knob at another point."""
     if method.knob is None:
         raise ValueError(f"{type(method).__name__} has no knob to turn")
-    raise_faults(Within(method.knob.bounds, each=True).lines(method.knob.name, point))
+    raise_faults(method.knob.faults(method.knob.name, point))
     twin = copy.copy(method)
     setattr(twin, method.knob.name, list(point) if isinstance(point, Sequence) else point)
     return twin

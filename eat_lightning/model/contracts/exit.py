@@ -16,7 +16,6 @@ from eat_lightning.answer_kind import PROBLEM_TYPES
 from eat_lightning.model.contracts.base import EncoderPart, point_of, points_by_layer
 from eat_lightning.model.contracts.head import Head
 from eat_lightning.model.packed import Packed
-from eat_lightning.model.policy import Policy
 from eat_lightning.model.shape import Shape
 from eat_lightning.validation import Misshaped, shape_text
 
@@ -29,7 +28,7 @@ Guess = Float[Tensor, "b c"]
 Signal = Float[Tensor, "b s"]
 
 
-class ExitRule(EncoderPart, ABC):
+class ExitRule(EncoderPart, ABC, slot="exit"):
     """Decides at each of its `layers` but the last layer of the encoder, where all leave. At the
     strict end of its `knob` nobody leaves before the last layer."""
 
@@ -90,7 +89,7 @@ class ExitRule(EncoderPart, ABC):
         return 0.0
 
 
-def only_open(exit: ExitRule, policies: Sequence[Policy] = ()) -> ExitRule:
+def only_open(exit: ExitRule, policies: Sequence[object] = ()) -> ExitRule:
     """The same rule without the exits whose point is the knob's strict end, so that their heads
     need not guess; the rule itself where its decisions, or policies, look at earlier exits."""
     point, knob = point_of(exit), exit.knob

@@ -20,7 +20,7 @@ from eat_lightning.model.packed import Packed
 from eat_lightning.model.shape import Shape
 
 
-class Head(EncoderPart, nn.Module, ABC):
+class Head(EncoderPart, nn.Module, ABC, slot="head"):
     """From the vectors of an example to a guess.
 
     `bind` makes the parameters. A head that pools other than by [CLS] or a mean minds

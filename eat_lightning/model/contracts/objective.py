@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -13,13 +14,28 @@ from eat_lightning.model.contracts.base import Learner
 from eat_lightning.model.contracts.reduction import Reduction
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.shape import Shape
-from eat_lightning.model.training import Context, Loss, Pass
+from eat_lightning.model.training import Context, Loss
 
 if TYPE_CHECKING:
     from eat_lightning.model.encoder import AdaptiveEncoder
 
 
-class Objective(Learner, ABC):
+@dataclass(frozen=True)
+class Pass:
+    """A further forward pass of a training step.
+
+    Args:
+        reduction: in place of the encoder's (Length-Adaptive Transformer's sandwich).
+        skips: layers (1-based) that are not run (LayerDrop).
+        weights: by name, in place of the encoder's (DynaBERT's widths).
+    """
+
+    reduction: Reduction | None = None
+    skips: frozenset[int] = frozenset()
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Objective(Learner, ABC, slot="objective"):
     """The loss of a step. One that has parameters is an `nn.Module` too."""
 
     ordered: bool = False  # it leaves heads and inner neurons in the order of their importance

@@ -21,7 +21,7 @@ from eat_lightning.model.shape import Shape
 Place = Literal["after_layer", "after_attention"]
 
 
-class Reduction(EncoderPart, ABC):
+class Reduction(EncoderPart, ABC, slot="reduction"):
     """A packed batch in, a shorter one out, at each layer in `layers`."""
 
     layers: Sequence[int]  # where it acts, 1-based; 0 is the embedding

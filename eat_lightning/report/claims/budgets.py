@@ -1,6 +1,6 @@
 """Gain of a depth chosen for each example at stated budgets, over fixed depth at equal FLOPs.
 
-    python -m experiments budgets study=experiments/methods/results
+    eat report study=experiments/methods/results claims=[budgets]
 
 Needs rows with budgets: python -m eat_lightning.measure run=outputs/... budgets=[0.4,0.5,0.6].
 """

@@ -1,6 +1,6 @@
 """One method minus another, at each budget that both were fitted for.
 
-    python -m experiments compare study=outputs/mine against="eat, norm_topk"
+    eat report study=outputs/mine claims=[compare] against="eat, norm_topk"
 
 Needs the rows that `budgets` needs, and the name of a method as that table has it.
 """

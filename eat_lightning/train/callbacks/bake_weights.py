@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from lightning import Callback, Trainer
 
-from eat_lightning.model.effective import bake_weights
+from eat_lightning.model.contracts import Objective
+from eat_lightning.model.encoder import AdaptiveEncoder
 
 
 class BakeWeights(Callback):
@@ -20,3 +22,12 @@ class BakeWeights(Callback):
         bake_weights(objective, encoder)
         for line in objective.summary(encoder) if trainer.is_global_zero else ():
             print(line)
+
+
+def bake_weights(objective: Objective, encoder: AdaptiveEncoder) -> None:
+    """Write an objective's effective weights, as they act outside training, into the encoder."""
+    training, parameters = encoder.training, dict(encoder.named_parameters())
+    with torch.no_grad():
+        for name, weight in objective.effective_weights(encoder.eval()).items():
+            parameters[name].copy_(weight)
+    encoder.train(training)

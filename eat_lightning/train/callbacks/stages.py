@@ -10,9 +10,9 @@ import torch
 from lightning import Callback, Trainer
 from torch import nn
 
-from eat_lightning.model.contracts import Head, Objective, overrides
+from eat_lightning.model.contracts import Head, Objective, Stage, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.training import Context, Stage
+from eat_lightning.model.training import Context
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def calibrate(
 class FitTemperature(Callback):
     """After training, on all of the calibration cut but the part of certificates. The checkpoint
     was chosen on half of that, which costs less than having half as many examples does
-    (experiments/calibration/page.md).
+    (experiments/paper/page.md).
 
     Args:
         early_alone: the last head keeps its temperature.

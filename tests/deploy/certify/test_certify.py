@@ -18,7 +18,9 @@ from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.data.toy import ToyData
 from eat_lightning.deploy.certify.__main__ import main
 from eat_lightning.model.packed import Batch
-from eat_lightning.runs.certificate import Certificate
+from eat_lightning.record.certificate import Certificate
+from eat_lightning.record.claim import Claim
+from eat_lightning.runs.identity import certificate_of
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import load_model, save_model
 
@@ -42,9 +44,9 @@ def test_what_is_chosen_and_saved(run: Path, capsys: pytest.CaptureFixture):
     certificate = call(run, "risk=harm", "level=0.3")
     assert certificate.name == "harm-0.3-0.95"
     saved = json.loads((run / "certificates/harm-0.3-0.95.json").read_text())
-    assert Certificate(**saved) == certificate == Certificate.read(Run.open(run), certificate.name)
+    assert Certificate(**saved) == certificate == certificate_of(Run.open(run), certificate.name)
     assert not certificate.fallback
-    assert (certificate.risk.kind, certificate.procedure.kind) == ("harm", "learn_then_test")
+    assert certificate.claim == Claim("harm", 0.3, 0.95)
     rule = certificate.methods["exit"]
     assert (type(rule).__name__, rule.layers) == ("Confidence", [3, 4])
     # The same from running the model with that rule.
@@ -98,10 +100,10 @@ def test_too_little_data_is_full_depth_and_no_error(run: Path, capsys: pytest.Ca
     assert said.startswith(
         "fallback to full depth: 300 examples are too few: 0.1 % at 95 % confidence takes 3"
     )
-    assert "promise: nothing leaves early, so accuracy gap is 0" in said
+    assert "guarantee: nothing leaves early, so accuracy gap is 0" in said
     assert called(main, f"run={run}", "level=2") == 1
-    assert capsys.readouterr() == ("", "error: level must be in (0, 1), got 2\n")
-    certificate = Certificate.read(Run.open(run), "accuracy_gap-0.001-0.95")
+    assert capsys.readouterr() == ("", "error: level must be below 1, got 2\n")
+    certificate = certificate_of(Run.open(run), "accuracy_gap-0.001-0.95")
     assert certificate.fallback
     assert certificate.holds_for["exit"].as_dict() == {"kind": "never"}
     (answer,) = answers(run, certificate.name, "good")
@@ -113,16 +115,16 @@ def test_full_depth_has_false_negatives_of_its_own(run: Path):
     level = ["risk=false_negatives", "level=0.01", "confidence=0.5"]
     said = call(run, *level, "class=negative")
     assert said.name == "false_negatives_of_negative-0.01-0.5"
-    assert said.risk.as_dict() == {"kind": "false_negatives", "label": 0}
+    assert (said.claim.loss, said.claim.label) == ("false_negatives", 0)
     assert said.seen["num_examples"] == 150
     assert said.reason.startswith("at full depth itself 150 of 150 examples fail")
     share = "the share of negative examples not answered negative"
-    assert said.promise == f"nothing is promised of {share}, which full depth itself has too"
+    assert said.guarantee == f"nothing is guaranteed about {share}, which full depth itself has too"
     assert said.seen["full_score"] == 0
     held = call(run, *level, "class=1", "name=mine")
     assert (held.name, held.fallback) == ("mine", True)
-    assert held.promise.startswith("with 50 % confidence")
-    assert held.promise.endswith(
+    assert held.guarantee.startswith("with 50 % confidence")
+    assert held.guarantee.endswith(
         ", the share of positive examples not answered positive is at most 1 %"
     )
     assert not call(run, *level, "class=1", "level=0.5").fallback
@@ -212,7 +214,7 @@ def test_a_certificate_that_is_none(run: Path):
     assert refused(lambda: answers(run, "x", "good")).endswith(made_by)
     export: Any = SimpleNamespace(folder=run.parent, name="deployed")
     made_by = f"deployed has none: make one with certify run=... onnx={run.parent}"
-    assert refused(Certificate.read, export, "x").endswith(made_by)
+    assert refused(certificate_of, export, "x").endswith(made_by)
     folder = folder.rename(run / "certificates")
     assert refused(lambda: answers(run, "x", "good")) == f"certificate=x: run has only {NAME}"
     message = refused(lambda: answers(run, "../config", "good"))
@@ -246,13 +248,6 @@ def test_a_class_must_be_named(made: Path):
     assert refused(call, made, "risk=false_negatives") == wanted + "None"
     assert refused(call, made, "risk=false_negatives", "class=neutral") == wanted + "'neutral'"
     assert refused(call, made, "risk=false_negatives", "class=2") == wanted + "2"
-
-
-def test_conformal_refuses_what_it_cannot_promise(made: Path):
-    message = refused(call, made, "procedure=conformal", "exits=each")
-    assert message.startswith("procedure=conformal holds for one chain of points, got 3")
-    message = refused(call, made, "procedure=conformal", "risk=false_negatives", "class=positive")
-    assert message.startswith("procedure=conformal needs a risk that full depth has none of")
 
 
 def test_runs_of_which_nothing_can_be_certified(tmp_path: Path):

@@ -13,7 +13,7 @@ from finished import refused
 
 from eat_lightning.deploy.certify.__main__ import certify
 from eat_lightning.infer.onnx_backend import Export
-from eat_lightning.runs.certificate import Certificate
+from eat_lightning.record.certificate import Certificate
 from eat_lightning.runs.open import open_export, open_run
 from eat_lightning.runs.run import Run
 

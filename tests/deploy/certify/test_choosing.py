@@ -5,18 +5,14 @@ import pytest
 from certificates import RULE, own
 
 from eat_lightning.deploy.certify.candidates import chains_of
-from eat_lightning.deploy.certify.procedure.conformal import Conformal
-from eat_lightning.deploy.certify.procedure.learn_then_test import LearnThenTest
-from eat_lightning.deploy.certify.risk.accuracy_gap import AccuracyGap
-from eat_lightning.deploy.certify.risk.false_negatives import FalseNegatives
-from eat_lightning.deploy.certify.risk.harm import Harm
 from eat_lightning.deploy.certify.select import Target, choose, in_units
+from eat_lightning.record.claim import Claim
 
 CHAIN = chains_of(own(), RULE, [0.9, 0.8, 0.7])
 
 
-def target(risk=None, procedure=None, level: float = 0.01, confidence: float = 0.9) -> Target:
-    return Target(risk or Harm(), procedure or LearnThenTest(), level, confidence, "harm")
+def target(risk="harm", level: float = 0.01, confidence: float = 0.9) -> Target:
+    return Target(Claim(risk, level, confidence, 1), "harm")
 
 
 def losses(*failures: int, num: int) -> np.ndarray:
@@ -72,12 +68,10 @@ def test_the_cheapest_of_all_chains():
         (
             (9, 9, 9, 9),
             872,
-            {"risk": FalseNegatives()},
+            {"risk": "false_negatives"},
             "at full depth itself 9 of 872 examples fail, and 1 % at 90 % confidence allows 4",
         ),
-        ((0, 0, 0, 0), 98, {"procedure": Conformal()}, "98 examples are too few: 1 % takes 99 if"),
-        ((0, 9, 9, 9), 500, {"procedure": Conformal()}, "at tau 0.9 the risk is 1.80 % on 500 ex"),
-        ((0, 20, 20, 20), 1000, {"risk": AccuracyGap()}, "at tau 0.9 the risk is 2.00 % on 1000"),
+        ((0, 20, 20, 20), 1000, {"risk": "accuracy_gap"}, "at tau 0.9 the risk is 2.00 % on 1000"),
         ((0, 0, 0, 0), 0, {}, "0 examples are too few"),
     ],
 )

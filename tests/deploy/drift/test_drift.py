@@ -159,7 +159,7 @@ def test_a_missing_or_damaged_reference_is_named(run: Path, content: str | None,
     ("overrides", "message"),
     [
         (["stream=nowhere"], "stream=nowhere: there is neither nowhere nor"),
-        (["monitor.run_length=1"], "monitor.run_length must be in [10, inf), got 1"),
+        (["monitor.run_length=1"], "monitor.run_length must be 10 or more, got 1"),
         (["log_text=maybe"], "log_text must be true or false, got 'maybe'"),
         (["stream=nowhere", "columns=[a,b]"], "columns must name 1 for sst2, got ['a', 'b']"),
     ],

@@ -276,7 +276,7 @@ def test_a_point_beyond_the_knob_is_refused(run: Path, no_fit: None):
     for point in dial["points"]:
         point["exit"] = [0.5, 7.0]
     path.write_text(json.dumps(dial))
-    with pytest.raises(ConfigError, match=r"tau must be in \(0, 1\], got 7.0"):
+    with pytest.raises(ConfigError, match=r"tau must be at most 1, got 7.0"):
         open_run(Run.open(run), HALF)
 
 

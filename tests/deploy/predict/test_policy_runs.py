@@ -18,8 +18,8 @@ from eat_lightning.methods.policy.full_depth import FullDepth
 from eat_lightning.methods.policy.min_retention import MinRetention
 from eat_lightning.methods.policy.per_source import PerSource
 from eat_lightning.methods.policy.veto import Veto
-from eat_lightning.model.options import ALL_EXITS
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.row import read
 from eat_lightning.runs.run import Run

@@ -136,7 +136,7 @@ def test_the_recipe_s_steps_make_a_gateway_that_serves(tmp_path: Path):
 
 
 def test_the_image_is_of_this_version():
-    page = (ROOT / "experiments/beyond/serving.md").read_text()
+    page = (ROOT / "docs/pages/how-to/kubernetes.md").read_text()
     told = re.findall(r"eat-lightning:(\S+)", "\n".join([RECIPE, GATEWAY["image"], page]))
     assert {*told} == {__version__}
     assert len(told) == 5
@@ -166,7 +166,7 @@ def test_the_image_has_all_that_the_wheel_takes():
 
 
 def test_the_reference_lists_the_routes_and_metrics_there_are():
-    page = (ROOT / "experiments/site/pages/reference/gateway.md").read_text()
+    page = (ROOT / "docs/pages/reference/gateway.md").read_text()
     told = set(re.findall(r"^\| `(?:GET|POST) (\S+)` \|", page, re.M))
     assert told == routes().keys() - {"/openapi.json"}
     families = Metrics(6).registry.collect()
@@ -175,7 +175,7 @@ def test_the_reference_lists_the_routes_and_metrics_there_are():
 
 
 def test_the_alerts_are_on_metrics_there_are():
-    page = (ROOT / "experiments/site/pages/how-to/monitor.md").read_text()
+    page = (ROOT / "docs/pages/how-to/monitor.md").read_text()
     scrape, rules = map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", page, re.S))
     assert scrape["scrape_configs"][0]["authorization"]["type"] == "Bearer"
     alerts = rules["groups"][0]["rules"]

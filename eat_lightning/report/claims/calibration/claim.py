@@ -1,6 +1,6 @@
 """Does confidence mean what it says, at each exit (EAT, section 7.2), and what could exits reach?
 
-    python -m experiments calibration study=outputs/frontier
+    eat report study=outputs/frontier claims=[calibration]
 
 Needs rows with their examples: python -m eat_lightning.measure run=outputs/frontier.
 """

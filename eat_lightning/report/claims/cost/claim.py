@@ -1,6 +1,6 @@
 """Cost by the paper's formulas (EAT, section 5), counted FLOPs and measured time, side by side.
 
-    python -m experiments cost study=outputs/frontier
+    eat report study=outputs/frontier claims=[cost]
 
 Needs rows with their examples: python -m eat_lightning.measure run=outputs/frontier.
 """

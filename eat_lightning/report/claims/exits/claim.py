@@ -1,6 +1,6 @@
 """Where examples leave, how right they are, and how depth goes with the text (EAT, figure 6).
 
-    python -m experiments exits study=outputs/frontier
+    eat report study=outputs/frontier claims=[exits]
 
 Shares need rows alone, the rest their examples: python -m eat_lightning.measure
 run=outputs/frontier. Difficulty is known of toy data: python -m eat_lightning.train data=toy ...

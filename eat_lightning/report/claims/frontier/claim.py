@@ -1,9 +1,9 @@
 """Accuracy against time for every model, baseline and tau of a task (EAT, figure 4, tables 1 to 3).
 
-    python -m experiments frontier study=outputs/frontier
+    eat report study=outputs/frontier claims=[frontier]
 
-Without arguments: the rows of our own runs, beside this file. Measure all runs of a task in one
-call with `baselines=all`: only times of one session are divided by each other.
+Measure all runs of a task in one call with `baselines=all`: only times of one session are divided
+by each other.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.precision import PLAIN
 from eat_lightning.report import cells
 from eat_lightning.report import columns as col
 from eat_lightning.report.baselines import Entry
@@ -24,6 +23,7 @@ from eat_lightning.report.speed import EXTREMES, batch_ms, faster, single_ms, sp
 from eat_lightning.report.study import Point, Study, grouped_by
 from eat_lightning.report.table import Table
 from eat_lightning.runs.row import THEIRS
+from eat_lightning.weights.precision import PLAIN
 
 TRAINED = "the static model that was trained for itself"
 BASELINES = {"to_own": "its own static", "to_trained": TRAINED}

@@ -7,7 +7,6 @@ from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from eat_lightning.infer.precision import PLAIN
 from eat_lightning.report.baselines import SAME_TIMING, Entry, same_timing
 from eat_lightning.report.difference import accuracy_interval
 from eat_lightning.report.figures import MUTED, PAPER, Figure, SeriesLook, looks_of
@@ -17,6 +16,7 @@ from eat_lightning.report.panels import dot, handles
 from eat_lightning.report.speed import Cost, batch_ms, single_ms
 from eat_lightning.report.study import Point, grouped_by
 from eat_lightning.runs.row import STATIC_BASELINE, THEIRS, Row
+from eat_lightning.weights.precision import PLAIN
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,7 +1,7 @@
 """Tokens kept: as scheduled and as observed while training, and against the length of the input
 (EAT, figures 2 and 5).
 
-    python -m experiments retention study=outputs/frontier
+    eat report study=outputs/frontier claims=[retention]
 
 Serves any study with a run that reduces; the curves need the run folders, the lengths the examples
 beside the rows.

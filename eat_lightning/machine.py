@@ -1,0 +1,52 @@
+"""The processor that answers are computed on: its model, and the instructions that decide how."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+MACHINE = "machine"  # its key among what a certificate holds for
+# Those that engines choose kernels by, so that int8 and bf16 answers may differ without them.
+INSTRUCTIONS = (
+    *("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16"),
+    *("asimddp", "i8mm", "bf16", "sve"),  # of Arm
+)
+
+
+@cache
+def cpuinfo() -> str:
+    path = Path("/proc/cpuinfo")
+    return path.read_text() if path.is_file() else ""
+
+
+def processor() -> str:
+    """The processor's name and its number of cores, as a row's machine."""
+    names = re.findall(r"model name\s*:\s*(.+)", cpuinfo())
+    return f"{names[0] if names else platform.processor() or platform.machine()} x{os.cpu_count()}"
+
+
+def instructions() -> list[str]:
+    """The instruction sets of `INSTRUCTIONS` that the processor has; none where it is not told."""
+    found = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", cpuinfo(), re.MULTILINE)
+    flags = set(found[1].split()) if found else set()
+    return [name for name in INSTRUCTIONS if name in flags]
+
+
+def machine() -> dict[str, Any]:
+    """What a certificate keeps of the machine that it was made on."""
+    return {"processor": processor().rpartition(" x")[0], "instructions": instructions()}
+
+
+def difference(there: dict[str, Any], here: dict[str, Any]) -> str:
+    """In words, how a certificate's machine differs from this one; "" where it does not."""
+    lost = [name for name in there.get("instructions", []) if name not in here["instructions"]]
+    if there.get("processor") == here["processor"] and not lost:
+        return ""
+    without = f", without {', '.join(lost)}" if lost else ""
+    return (
+        f"it was certified on {there.get('processor')}, and {here['processor']} runs here{without}"
+    )

@@ -1,0 +1,166 @@
+"""Rows of `eat adapt` on classifiers that plain transformers has tuned (`tune.py`).
+
+    python -m experiments.adapt.run adapt folder=FOLDER task=sst2 [agree=0.99] [batch=1]
+    python -m experiments.adapt.run redraws folder=FOLDER task=stsb [agree=0.95] [draws=200]
+    python -m experiments.adapt.run original folder=FOLDER data=FOLDER
+
+`adapt` runs the command itself, compares answers on `fresh.parquet`, and keeps all candidates with
+their times, so the machine must be quiet. `redraws` runs all passes once, which times nothing, and
+draws the parts anew from them. `original` keeps the accuracy of a merged delta.
+
+Shapes: N texts, B of a batch, C classes.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import yaml
+
+import eat_lightning
+from eat_lightning.deploy.adapt.forms import deployed_original
+from eat_lightning.deploy.adapt.original import Original
+from eat_lightning.deploy.adapt.run import splits_of
+from eat_lightning.deploy.adapt.texts import read_texts
+from eat_lightning.errors import reported
+from eat_lightning.long_texts import REFUSE
+from eat_lightning.machine import processor
+from eat_lightning.progress import shown
+from eat_lightning.record.claim import Claim, Tally
+from eat_lightning.report import result
+from eat_lightning.report.intervals import Interval
+from eat_lightning.report.result import Result
+from eat_lightning.runs.run import git_commit
+from experiments.adapt import low_rank
+from experiments.adapt.redraws import redrawn
+from experiments.adapt.tune import TASKS, num_right, read
+from experiments.study import run_step
+
+RESULTS = Path(__file__).with_name("results")
+MOST_FRESH = 4000  # texts that are compared
+
+
+def adapt(folder: str, task: str, agree: float = 0.99, batch: int = 1) -> None:
+    """Run `eat adapt` on `texts.parquet`, answer `fresh.parquet` by what it wrote, keep the row."""
+    base, settings = Path(folder), TASKS[task]
+    to = base / ("adapted" if batch == 1 else f"adapted-{batch}")
+    more = {"tolerance": settings["tolerance"]} if "tolerance" in settings else {}
+    more |= {"columns": settings["columns"], "max_length": settings["length"]}
+    began, is_resumed = perf_counter(), to.with_name(f"{to.name}.part").exists()
+    made = eat_lightning.adapt(
+        base / "model", base / "texts.parquet", to, agree=agree, batch=batch, **more
+    )
+    minutes = None if is_resumed else (perf_counter() - began) / 60
+    given = settings["length"], settings.get("tolerance")
+    original = Original.open(str(base / "model"), *given, long=REFUSE)
+    changed_N = fresh_changes(made, original, base / "fresh.parquet", settings["columns"])
+    fresh = {"num_fresh": len(changed_N), "fresh_changed": int(changed_N.sum())}
+    model = f"{original.config['model_type']}, {original.num_layers} layers of {original.width}"
+    where = {"changes": original.same.changes, "confidence": made.certificate.claim.confidence}
+    row = Result(
+        {"task": task, "model": model, "agree": agree, "batch": batch, "processor": processor()},
+        values_of(made, batch) | fresh | {"minutes": minutes},
+        where | {"threads": 1, "commit": git_commit()},
+    )
+    result.update(RESULTS / "adapted.jsonl", [row])
+
+
+def values_of(made: Any, batch: int) -> dict[str, Any]:
+    """All candidates of an adaptation, and which was chosen and is the fastest static one."""
+    written, num = made.about.candidates, made.certificate.tallies[0].num
+    timed = [each for each in written if str(batch) in each["ms"]]
+    statics = [each for each in timed[1:] if not each["point"] and is_likely(each, num)]
+    return {
+        "chosen": fastest(filter(holds, timed), batch) or written[0]["name"],
+        "static": fastest(statics, batch),
+        "candidates": [candidate_of(each, batch) for each in written],
+    }
+
+
+def candidate_of(written: Mapping[str, Any], batch: int) -> dict[str, Any]:
+    """A candidate of `adapted.json` as `adaptations.Candidate` reads it."""
+    ends = written["speed_up"].get(str(batch))
+    found = {name: next(iter(written[name] or []), None) for name in ("selected", "tested")}
+    counts = {
+        name: first and {key: first[key] for key in ("changed", "num", "allowed")}
+        for name, first in found.items()
+    }
+    about = {"name": written["name"], "ms": written["ms"].get(str(batch))}
+    about |= {"speed_up": Interval(*ends) if ends else None, "fault": written["fault"] or None}
+    return about | counts
+
+
+def holds(written: Mapping[str, Any]) -> bool:
+    counts = written["tested"] or []
+    return bool(counts) and all(count["changed"] <= count["allowed"] for count in counts)
+
+
+def is_likely(written: Mapping[str, Any], num_certify: int) -> bool:
+    """True where it is certified, or would more likely be than not."""
+    chances = [tally_of(each).chance(num_certify) for each in written["selected"]]
+    return holds(written) or (written["tested"] is None and min(chances, default=0.0) >= 0.5)
+
+
+def tally_of(written: Mapping[str, Any]) -> Tally:
+    claim = Claim("disagreement", written["level"], 1 - written["error"], of=written["name"])
+    return Tally(claim, written["num"], written["changed"])
+
+
+def fastest(written: Iterable[Mapping[str, Any]], batch: int) -> str | None:
+    """The name of the fastest candidate."""
+    found = sorted(written, key=lambda each: each["ms"][str(batch)])
+    return found[0]["name"] if found else None
+
+
+def fresh_changes(made: Any, original: Original, path: Path, columns: list[str]) -> np.ndarray:
+    """Compare answers to texts that the adaptation did not get with those of transformers."""
+    fresh = pd.read_parquet(path)[columns].values.tolist()[:MOST_FRESH]
+    texts = read_texts([tuple(row) for row in fresh], columns, len(fresh)).read_by(original.reader)
+    split = splits_of(texts, {"fresh": np.arange(len(texts))}, original, path.parent)["fresh"]
+    theirs, changed_N = deployed_original(original), np.zeros(len(texts), bool)
+    for start in shown(range(0, len(texts), 32), "fresh texts"):
+        rows_B = np.arange(start, min(start + 32, len(texts)))
+        wanted_BC = theirs.answers(split.batch(rows_B)).logits_BC
+        for trace in made.backend.stream([list(texts.rows[i]) for i in rows_B]):
+            pair = wanted_BC[trace.rows_B], trace.logits_BC
+            changed_N[rows_B[trace.rows_B]] = original.same.changed(*pair)
+    return changed_N
+
+
+def redraws(
+    folder: str,
+    task: str,
+    agree: float = 0.95,
+    draws: int = 200,
+    learn: int = 800,
+    kept: int = 1200,
+) -> None:
+    claim = Claim("disagreement", round(1 - agree, 12), 0.95)
+    row = redrawn(Path(folder), task, TASKS[task], claim, draws, learn, kept)
+    result.update(RESULTS / "redraws.jsonl", [row])
+
+
+def original(folder: str, data: str) -> None:
+    """Keep how often a classifier that was made of a delta is right on validation."""
+    path = Path(folder, "delta.safetensors")
+    about = low_rank.about_of(path)
+    given = {name: yaml.safe_load(value) for name, value in about.items()}
+    _, validation, _ = read(task := given.pop("task"), data)
+    right, num = num_right(Path(folder, "model"), validation), len(validation.rows)
+    values = {"right": right, "num": num, "mb": path.stat().st_size / 1e6}
+    what = {"task": task, "body": given.pop("body")}
+    row = Result(what, values, given | {"commit": git_commit()})
+    result.update(RESULTS / "originals.jsonl", [row])
+
+
+if __name__ == "__main__":
+    with reported():
+        torch.set_num_threads(1)
+        run_step(sys.argv[1:], adapt, redraws, original)

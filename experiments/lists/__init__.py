@@ -1,1 +1,0 @@
-"""Lists: does a reranker that drops candidates between its layers keep the original's best ten?"""
