@@ -14,7 +14,6 @@ from models import tiny
 from eat_lightning.answer_kind import MultiLabel, Score, SingleLabel
 from eat_lightning.data.module import TextData, count_faults
 from eat_lightning.data.source import Source
-from eat_lightning.data.split import in_windows, make_split
 from eat_lightning.data.task import Task
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.errors import ConfigError
@@ -263,25 +262,6 @@ def test_memory_does_not_grow_with_the_text(encoder: AdaptiveEncoder):
             peaks.append(max(tokens))
         assert peaks[0] == peaks[1] <= PACK_TOKENS
     hook.remove()
-
-
-@pytest.mark.parametrize("join", JOINS)
-def test_a_replay_is_what_is_answered_live(encoder: AdaptiveEncoder, join: Any):
-    """By it certificates count texts: a text counts once, however many windows it has."""
-    long = windows(join=join, label=None if join == "mean" else "attack")
-    made, given = backend(encoder, long, 0.6), texts(*LENGTHS)
-    split = make_split("t", Source([[text for [text] in given]], np.zeros(11)), made.tokenizer, 12)
-    parts, text_W = in_windows(split, made.reader)
-    assert np.bincount(text_W).tolist() == [1, 4, 1, 1, 7, 2, 5, 11, 3, 1, 8]
-    assert parts.labels.shape == text_W.shape
-    joiner = Joiner(long, encoder.kind, LABELS)
-    recorded = replace(made.record(parts), group_B=text_W, join=joiner)
-    outcome = recorded.replay(Confidence(tau=0.6, layers=[3, 4]))
-    for trace in made.stream(given):
-        np.testing.assert_allclose(outcome.logits_BC[trace.rows_B], trace.logits_BC, atol=1e-5)
-        assert outcome.depth_B[trace.rows_B].tolist() == trace.depth_B.tolist()
-    assert outcome.parts is not None
-    assert (len(outcome.parts) == len(text_W)) == (join != "any")
 
 
 def test_training_texts_are_cut_refused_or_read_in_windows(capsys: pytest.CaptureFixture[str]):

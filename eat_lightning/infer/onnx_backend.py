@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from eat_lightning.data.batching import sorted_batches
 from eat_lightning.errors import ConfigError, Faults, one_line
 from eat_lightning.files import sha256_of
 from eat_lightning.infer.backend import Backend
@@ -31,11 +30,9 @@ from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import policy_faults, specs_of
 from eat_lightning.model.specification import MODEL_SLOTS, Specification
 from eat_lightning.model.trace import Trace
-from eat_lightning.progress import shown
 from eat_lightning.record.full_depth import FullDepthIfFound
-from eat_lightning.record.passes import scatter
+from eat_lightning.record.passes import record_by
 from eat_lightning.record.record import Record
-from eat_lightning.record.windows import grouped, windows_of
 from eat_lightning.weights.untrusted import step_faults
 
 WEIGHTS = "weights.bin"
@@ -109,14 +106,12 @@ class Export(Runner, Backend):
 
     def record(self, split: Any, batch: int = 32, title: str = "") -> Record:
         """`Record.exit` is a rule under which nobody leaves: the graphs' own is in them."""
-        rows, guesses = windows_of(split), dict[int, np.ndarray]()
-        tokens_LB = np.zeros((self.num_layers, len(rows)), np.int64)
-        for rows_B in shown(sorted_batches(rows.lengths, batch), title):
-            trace = self.run_state(state_of(rows.batch(rows_B)), nobody_leaves)
-            scatter(trace.guesses, guesses, rows_B, len(rows))
-            tokens_LB[:, rows_B] = trace.tokens_LB
+
+        def run(rows: Batch) -> Trace:
+            return self.run_state(state_of(rows), nobody_leaves)
+
         known = {"policies": self.policies, "kind": self.kind}
-        return grouped(Record.of(rows, guesses, tokens_LB, Never(), **known), split)
+        return record_by(run, Never(), split, batch, title, **known)
 
     def run(self, request: AnswerRequest) -> Iterator[Trace]:
         windows, about, joiner = request.windows, request.about, request.joiner

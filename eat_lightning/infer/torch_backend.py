@@ -26,7 +26,7 @@ from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.model.specification import specs_by_slot
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.full_depth import FullDepthIfFound
-from eat_lightning.record.passes import record, recorded_of
+from eat_lightning.record.passes import record, record_of
 from eat_lightning.record.record import Record
 from eat_lightning.text_io import About, Texts
 from eat_lightning.weights.dial import Budget, dtype_of
@@ -102,9 +102,7 @@ class TorchBackend(Backend):
         fallback_B = np.full(batch.size, int(Reason.FALLBACK))
         answered = replace(whole.numpy(guesses=False), reason_B=fallback_B)
         # What exits and policies would have made of it: every head has guessed.
-        outcome = recorded_of(encoder, whole, batch).replay()
-        answers = outcome.logits_BC, outcome.depth_B, outcome.tokens_LB, outcome.reason_B
-        would = Trace(*answers, names=outcome.names)
+        would = record_of(encoder, whole, batch).replay()
         yield replace(answered, rows_B=np.arange(batch.size), would=would)
 
     def batch(self, texts: Texts, about: About) -> Batch:

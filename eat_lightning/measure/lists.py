@@ -49,6 +49,7 @@ from eat_lightning.measure.list_strategies import (
 from eat_lightning.measure.plan import Timing, run_paths
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.recorder import ALL_EXITS
+from eat_lightning.model.trace import Trace
 from eat_lightning.progress import shown
 from eat_lightning.record.list_schedule import ListSchedule
 from eat_lightning.record.record import Record
@@ -203,17 +204,9 @@ class ListSubject:
         for pairs in shown(found, f"lists, {name}"):
             windows = pairs.small if name == SMALL else pairs.full
             traces.append(encoder(self.models.batch_of(windows), ALL_EXITS).numpy())
-        tokens_LB = np.concatenate([trace.tokens_LB for trace in traces], axis=1)
-        return Record(
-            np.zeros(tokens_LB.shape[1]),
-            tokens_LB[0],
-            {k: np.concatenate([t.guesses[k] for t in traces]) for k in traces[0].guesses},
-            tokens_LB,
-            encoder.exit,
-            kind=encoder.kind,
-            group_B=np.repeat(np.arange(len(found)), [len(trace) for trace in traces]),
-            keep=self.about.keep,
-        )
+        list_B = np.repeat(np.arange(len(found)), [len(trace) for trace in traces])
+        known = {"kind": encoder.kind, "group_B": list_B, "keep": self.about.keep}
+        return Record.of(Trace.together(traces), encoder.exit, **known)
 
     def strategies(self, choosing: ListBench) -> Iterator[Named]:
         """All strategies for lists of one size; points are chosen at the schedule's cost."""

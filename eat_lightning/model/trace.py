@@ -75,10 +75,28 @@ class Trace:
 
     @classmethod
     def together(cls, traces: Sequence[Trace]) -> Trace:
-        """One trace of all examples, in the order of their places. Left out are guesses and
-        signals, which those that left early have not of all exits, and parts."""
-        whole = stacked(traces)
-        return whole.take(np.argsort(whole.rows_B, kind="stable"))
+        """One trace of all examples, in the order of their places if these are known. Left out are
+        parts, and guesses at exits that not all traces have."""
+        woulds = [replace(each.would, rows_B=each.rows_B) for each in traces if each.would]
+        exits = [k for k in traces[0].guesses if all(k in each.guesses for each in traces)]
+        whole = cls(
+            logits_BC=np.concatenate([each.logits_BC for each in traces]),
+            depth_B=np.concatenate([each.depth_B for each in traces]),
+            tokens_LB=behind([each.tokens_LB for each in traces]),
+            reason_B=behind([each.reason_B for each in traces]),
+            names={code: name for each in traces for code, name in each.names.items()},
+            guesses={k: np.concatenate([each.guesses[k] for each in traces]) for k in exits},
+            signals={
+                k: np.concatenate([each.signals[k] for each in traces])
+                for k in exits
+                if k in traces[0].signals
+            },
+            rows_B=behind([each.rows_B for each in traces]),
+            sizes=[sizes for each in traces for sizes in each.sizes],
+        )
+        if whole.rows_B is not None:
+            whole = whole.take(np.argsort(whole.rows_B, kind="stable"))
+        return replace(whole, would=cls.together(woulds) if woulds else None)
 
     def __len__(self) -> int:
         return len(self.depth_B)
@@ -96,7 +114,7 @@ class Trace:
             guesses={layer: guess_BC[there_G] for layer, guess_BC in self.guesses.items()},
             signals={layer: signal_BS[there_G] for layer, signal_BS in self.signals.items()},
             rows_B=rows_G if self.rows_B is None else self.rows_B[rows_G],
-            would=None if self.would is None else replace(self.would.take(rows_G), rows_B=None),
+            would=None if self.would is None else self.would.take(rows_G),
             sizes=[self.sizes[i] for i in rows_G] if self.sizes else (),
             flops_B=taken(self.flops_B, rows_G),
         )
@@ -164,21 +182,6 @@ class Trace:
             if self.sizes:
                 answer |= self.sizes[i]
         return answers
-
-
-def stacked(traces: Sequence[Trace]) -> Trace:
-    """All examples, one trace behind the other."""
-    woulds = [trace.would for trace in traces if trace.would is not None]
-    return Trace(
-        logits_BC=np.concatenate([trace.logits_BC for trace in traces]),
-        depth_B=np.concatenate([trace.depth_B for trace in traces]),
-        tokens_LB=behind([trace.tokens_LB for trace in traces]),
-        reason_B=behind([trace.reason_B for trace in traces]),
-        names={code: name for trace in traces for code, name in trace.names.items()},
-        rows_B=behind([trace.rows_B for trace in traces]),
-        would=stacked(woulds) if woulds else None,
-        sizes=[sizes for trace in traces for sizes in trace.sizes],
-    )
 
 
 def taken(values: Array, rows_G: Array) -> Array:

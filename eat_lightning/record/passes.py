@@ -4,14 +4,16 @@ judged from it."""
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from eat_lightning.data.batching import sorted_batches
+from eat_lightning.model.contracts import ExitRule
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.recorder import ALL_EXITS
@@ -24,46 +26,45 @@ from eat_lightning.record.windows import grouped, windows_of
 def record(encoder: AdaptiveEncoder, split: Any, batch_size: int = 32, title: str = "") -> Record:
     """Run all examples of a split through all layers and heads, in evaluation mode. Texts in
     windows are recorded by window."""
-    rows, device = windows_of(split), encoder.strength.device
-    size = len(rows), encoder.kind.width
-    guesses = {k: np.empty(size, np.float32) for k in encoder.heads.layers}
-    signals: dict[int, np.ndarray] = {}
-    tokens_LB = np.zeros((encoder.shape.num_layers, len(rows)), np.int64)
+
+    def run(batch: Batch) -> Trace:
+        return encoder(batch.to(encoder.strength.device), ALL_EXITS).numpy()
+
+    known = {"policies": encoder.policies, "kind": encoder.kind}
     with inference(encoder):
-        for rows_B in shown(sorted_batches(rows.lengths, batch_size), title):
-            trace = encoder(rows.batch(rows_B).to(device), ALL_EXITS).numpy()
-            scatter(trace.guesses, guesses, rows_B, len(rows))
-            scatter(trace.signals, signals, rows_B, len(rows))
-            tokens_LB[:, rows_B] = trace.tokens_LB
-    known = {"policies": encoder.policies, "signals": signals, "kind": encoder.kind}
-    return grouped(Record.of(rows, guesses, tokens_LB, encoder.exit, **known), split)
+        return record_by(run, encoder.exit, split, batch_size, title, **known)
 
 
-def scatter(
-    values: dict[int, np.ndarray], whole: dict[int, np.ndarray], rows_B: np.ndarray, size: int
-) -> None:
-    """Put values of some rows, by layer, into arrays of all rows."""
-    for layer, x_BC in values.items():
-        if layer not in whole:
-            whole[layer] = np.empty((size, x_BC.shape[1]), np.float32)
-        whole[layer][rows_B] = x_BC
+def record_by(
+    run: Callable[[Batch], Trace],
+    exit: ExitRule,
+    split: Any,
+    batch_size: int,
+    title: str,
+    **known: Any,
+) -> Record:
+    """Record all rows of a split.
+
+    Args:
+        run: gives the trace of a batch, none of which leaves early.
+        exit: the rule whose signals that has.
+        known: further fields of the record.
+    """
+    rows = windows_of(split)
+    traces = [
+        replace(run(rows.batch(rows_B)), rows_B=rows_B)
+        for rows_B in shown(sorted_batches(rows.lengths, batch_size), title)
+    ]
+    return grouped(Record.of(Trace.together(traces), exit, rows, **known), split)
 
 
-def recorded_of(encoder: AdaptiveEncoder, trace: Trace, batch: Batch | None = None) -> Record:
+def record_of(encoder: AdaptiveEncoder, trace: Trace, batch: Batch | None = None) -> Record:
     """A batch that ran all layers, as a record without labels. batch: where its policies are to be
     asked too."""
-    said = trace.numpy()
-    return Record(
-        np.zeros(len(said)),
-        said.tokens_LB[0],
-        said.guesses,
-        said.tokens_LB,
-        encoder.exit,
-        policies=() if batch is None else encoder.policies,
-        signals=said.signals,
-        batch=None if batch is None else lambda rows_B: batch,
-        kind=encoder.kind,
-    )
+    known: dict[str, Any] = {"kind": encoder.kind}
+    if batch is not None:
+        known |= {"policies": encoder.policies, "batch": lambda rows_B: batch}
+    return Record.of(trace.numpy(), encoder.exit, **known)
 
 
 @contextmanager

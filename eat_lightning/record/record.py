@@ -77,18 +77,19 @@ class Record:
     keep: int | None = None
 
     @classmethod
-    def of(
-        cls,
-        split: Any,
-        guesses: dict[int, np.ndarray],
-        tokens_LB: np.ndarray,
-        exit: ExitRule,
-        **known: Any,
-    ) -> Record:
-        """Record the guesses of a split's examples. known: further fields."""
-        known |= {name: getattr(split, name) for name in ("difficulty", "origins", "batch")}
-        data = "" if split.source is None else split.source.digest[:16]
-        return cls(split.labels, split.lengths, guesses, tokens_LB, exit, data=data, **known)
+    def of(cls, trace: Trace, exit: ExitRule, split: Any = None, **known: Any) -> Record:
+        """Keep a pass in which nobody left.
+
+        Args:
+            split: whose rows it is of; None: rows without labels.
+            known: further fields.
+        """
+        labels, lengths, tokens_LB = np.zeros(len(trace)), trace.tokens_LB[0], trace.tokens_LB
+        if split is not None:
+            labels, lengths = split.labels, split.lengths
+            known |= {name: getattr(split, name) for name in ("difficulty", "origins", "batch")}
+            known["data"] = "" if split.source is None else split.source.digest[:16]
+        return cls(labels, lengths, trace.guesses, tokens_LB, exit, signals=trace.signals, **known)
 
     def __post_init__(self) -> None:
         if self.kind is None:
@@ -199,8 +200,9 @@ class Record:
             inputs = self.batch(np.arange(self.num_rows))
         if self.join is not None and self.group_B is not None:
             is_part_B = np.bincount(self.group_B)[self.group_B] > 1
-            policies += [FullDepthIfFound(self.join, is_part_B)] if is_part_B.any() else []
-            inputs = inputs or KnownFields([{}] * self.num_rows)
+            if is_part_B.any():
+                policies.append(FullDepthIfFound(self.join, is_part_B))
+                inputs = inputs or KnownFields([{}] * self.num_rows)
         return policies, inputs
 
     @classmethod

@@ -23,7 +23,7 @@ from eat_lightning.model.method import argument_faults
 from eat_lightning.model.recorder import PassOptions
 from eat_lightning.model.specification import Specification, class_of, registry
 from eat_lightning.model.trace import Trace
-from eat_lightning.record.passes import inference, recorded_of
+from eat_lightning.record.passes import inference, record_of
 from eat_lightning.record.record import Record
 from eat_lightning.runs.row import label, method_text
 from eat_lightning.runs.run import Run
@@ -83,7 +83,7 @@ def walk(encoder: AdaptiveEncoder, part: Split) -> Iterator[tuple[Record, list[l
         for row in range(len(part)):
             batch = part.batch(np.array([row])).to(encoder.strength.device)
             trace: Trace = encoder(batch, options)
-            yield recorded_of(encoder, trace, batch), entering(trace)
+            yield record_of(encoder, trace, batch), entering(trace)
 
 
 def entering(trace: Trace) -> list[list[int]]:

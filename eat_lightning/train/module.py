@@ -23,7 +23,7 @@ from eat_lightning.model.recorder import ALL_EXITS, PassOptions
 from eat_lightning.model.shape import Shape
 from eat_lightning.model.trace import Trace
 from eat_lightning.model.training import Context
-from eat_lightning.record.passes import recorded_of
+from eat_lightning.record.passes import record_of
 from eat_lightning.train.callbacks.stages import Timeline
 
 
@@ -267,7 +267,7 @@ def trace_metrics(encoder: AdaptiveEncoder, trace: Trace) -> dict[str, Tensor]:
     """Apply the encoder's exit rule to a batch that ran all layers. Returns each example's depth
     and token_layers, and 1 at the exit where it leaves. Confidences are not calibrated:
     temperatures are fitted when training ends."""
-    record = recorded_of(encoder, trace)
+    record = record_of(encoder, trace)
     exits = record.replay()
     left = {f"exit_share_{k}": exits.depth_B == k for k in exits_of(encoder)}
     found = {"depth": exits.depth_B, "token_layers": record.token_layers_B(exits), **left}

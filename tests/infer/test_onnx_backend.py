@@ -14,8 +14,8 @@ from finished import config_of, refused
 from eat_lightning.deploy.predict.__main__ import predict
 from eat_lightning.deploy.predict.explain import explained
 from eat_lightning.infer.onnx_backend import Export
-from eat_lightning.infer.onnx_runner import Runner, first_state, nobody_leaves
-from eat_lightning.infer.stricter_exits import StricterExits, noting, would_leave
+from eat_lightning.infer.onnx_runner import Runner
+from eat_lightning.infer.stricter_exits import StricterExits
 from eat_lightning.long_texts import JOINS, LongTexts
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.policy.full_depth import FullDepth
@@ -110,22 +110,6 @@ def test_later_exits_by_hand():
     assert deep(going_B, guesses_EBC, rows_B).tolist() == [0, 0, 0]
     assert deep(going_B, None, rows_B).tolist() == [Reason.FALLBACK] * 3
     assert StricterExits((2, 4)).review([{}]) is None
-
-
-def test_what_the_exits_would_have_done(export: Export):
-    """Everyone runs every layer, and from what the exits said comes what they do."""
-    for policies in ((), (Veto(0.6),), (PerSource({"mail": 0.9}),)):
-        exits = StricterExits(export.layers, policies=policies)
-        windows = [text.windows[0] for text in export.reader(TEXTS)]
-        decided: list[np.ndarray] = []
-        trace = export.run_state(first_state(windows), noting(decided, nobody_leaves))
-        assert set(trace.depth_B.tolist()) == {3}
-        would = would_leave(trace, decided, exits.review(ABOUT))
-        done = export.run_state(first_state(windows), exits.review(ABOUT))
-        assert would.depth_B.tolist() == done.depth_B.tolist()
-        assert would.reasons == done.reasons
-        assert would.tokens_LB.tolist() == done.tokens_LB.tolist()
-        np.testing.assert_allclose(would.logits_BC, done.logits_BC, atol=1e-5)
 
 
 @pytest.mark.parametrize("join", JOINS)

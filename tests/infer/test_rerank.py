@@ -1,6 +1,4 @@
-"""Lists whose candidates leave between layers: by hand, and live against replay."""
-
-from dataclasses import replace
+"""Lists whose candidates leave between layers, by hand."""
 
 import numpy as np
 import pytest
@@ -9,10 +7,8 @@ from helpers.records import list_record
 from models import ragged, tiny
 
 from eat_lightning.infer.rerank import rerank
-from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.list_schedule import ListSchedule, places, ranks
-from eat_lightning.record.passes import recorded_of
 
 LIST_B = np.array([0, 0, 0, 1, 1, 1, 1])
 
@@ -52,21 +48,6 @@ def test_candidates_leave_by_their_place_and_keep_it():
 def test_who_got_further_stands_before_whatever_the_scores():
     trace = Trace(np.array([[5.0], [-5.0], [1.0]]), np.array([1, 2, 1]))
     assert ranks(trace, np.zeros(3, int)).tolist() == [1, 0, 2]
-
-
-@pytest.mark.parametrize("counts", [{}, {0: 2}, {1: 3, 3: 2}, {0: 3, 2: 1}])
-def test_live_is_what_a_replay_says(counts: dict[int, int]):
-    encoder, batch, schedule = score_encoder(), pairs(), ListSchedule(counts)
-    with torch.inference_mode():
-        whole = recorded_of(encoder, encoder(batch, ALL_EXITS))
-    expected = replace(whole, group_B=LIST_B).replay(schedule)
-    trace = rerank(encoder, batch, LIST_B, schedule).numpy()
-    assert trace.depth_B.tolist() == expected.depth_B.tolist()
-    assert trace.logits_BC == pytest.approx(expected.logits_BC, abs=1e-5)
-    assert trace.tokens_LB.tolist() == expected.tokens_LB.tolist()
-    assert trace.reasons == expected.reasons
-    assert (trace.depth_B < 6).any() == bool(counts)
-    assert {*trace.reasons} == ({"outranked", "last_layer"} if counts else {"last_layer"})
 
 
 def test_a_list_does_not_depend_on_the_other():

@@ -10,6 +10,8 @@ import torch
 from models import method, ragged, tiny
 
 from eat_lightning.answer_kind import kind_of
+from eat_lightning.errors import ConfigError
+from eat_lightning.long_texts import Joiner, LongTexts
 from eat_lightning.new.checks import Examples
 from eat_lightning.record.passes import record, score
 from eat_lightning.record.record import Record
@@ -71,6 +73,33 @@ def test_what_is_kept_is_read_back(split: Examples, tmp_path: Path):
         assert (getattr(again, name) == getattr(recorded, name)).all()
     assert again.tokens_LB.dtype == again.labels.dtype == np.int64  # products must not overflow
     assert again.replay(encoder.exit).depth_B.tolist() == recorded.replay().depth_B.tolist()
+
+
+def test_groups_are_read_back(split: Examples, tmp_path: Path):
+    """Windows with how they are joined, and lists with how many are returned."""
+    path, encoder = tmp_path / "record.parquet", tiny("dense", "none", "confidence", num_labels=2)
+    whole = replace(record(encoder, split), group_B=np.arange(len(split)) // 3)
+    long = LongTexts("windows", size=8, overlap=2, join="max", label="b")
+    texts = replace(whole, join=Joiner(long, encoder.kind, ["a", "b"]))
+    lists = replace(whole, keep=2)
+    for kept in (texts, lists):
+        kept.to_parquet(path)
+        again = Record.read(path)
+        assert again.group_B is not None
+        assert again.group_B.tolist() == whole.group_B.tolist()
+        assert (again.join, again.keep, len(again)) == (kept.join, kept.keep, len(kept))
+    assert (len(texts), len(lists)) == (13, 37)
+    texts.to_parquet(path)
+    answers = (each.replay(encoder.exit).logits_BC for each in (texts, Record.read(path)))
+    np.testing.assert_array_equal(*answers)
+
+
+@pytest.mark.parametrize("numbers", [[0, 2, 2], [1, 1, 2], [0, 1, 0]])
+def test_groups_that_are_not_in_order_are_refused(numbers: list[int], tmp_path: Path):
+    kept = record(tiny(), Examples(ragged((3, 5, 4))))
+    replace(kept, group_B=np.array(numbers), keep=2).to_parquet(tmp_path / "record.parquet")
+    with pytest.raises(ConfigError, match="texts or lists must be numbered from 0, in their order"):
+        Record.read(tmp_path / "record.parquet")
 
 
 def test_where_examples_come_from_is_kept(split: Examples, tmp_path: Path):
