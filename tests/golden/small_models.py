@@ -38,6 +38,7 @@ from eat_lightning.weights.checkpoint import load_pretrained
 
 WEIGHTS = Path(__file__).with_name("weights")
 JITTER = 1e-6
+SPREAD = 1.4  # standard deviation of the logits of a drawn head
 CALIBRATION = {"ece_before": 0.06, "ece_after": 0.04, "temperature": 1.5}  # as training notes it
 Weights = dict[str, np.ndarray]
 
@@ -204,8 +205,8 @@ class RunModel:
 
 @torch.no_grad()
 def balance(encoder: AdaptiveEncoder, texts: list[list[str]]) -> None:
-    """Give the logits of every head a mean of 0 and a standard deviation of 1.5 over some texts, so
-    that its answers differ; predicted errors have a mean of 1.
+    """Give the logits of every head a mean of 0 and a standard deviation of SPREAD over some texts,
+    so that its answers differ; predicted errors have a mean of 1.
 
     Args:
         texts: one column, or two of a task of pairs.
@@ -216,8 +217,8 @@ def balance(encoder: AdaptiveEncoder, texts: list[list[str]]) -> None:
     for layer, guess_BC in encoder(batch, ALL_EXITS).guesses.items():
         classes: Any = encoder.heads[str(layer)].classes
         guess_BC = guess_BC[:, : len(classes.bias)]  # the last head of a score gives no error
-        classes.bias.sub_(guess_BC.mean(0)).mul_(1.5 / guess_BC.std(0))
-        classes.weight.mul_(1.5 / guess_BC.std(0)[:, None])
+        classes.bias.sub_(guess_BC.mean(0)).mul_(SPREAD / guess_BC.std(0))
+        classes.weight.mul_(SPREAD / guess_BC.std(0)[:, None])
         if encoder.num_labels == 1:
             classes.bias[1:] += 1
 
