@@ -21,6 +21,7 @@ import finished
 import numpy as np
 import torch
 from classifiers import drawn_texts
+from golden.comparing import JITTER
 from safetensors.numpy import load_file, save_file
 
 from eat_lightning.config import make
@@ -37,7 +38,7 @@ from eat_lightning.model.packed import Batch
 from eat_lightning.weights.checkpoint import load_pretrained
 
 WEIGHTS = Path(__file__).with_name("weights")
-JITTER = 1e-6
+MILLIONTH = 1e-6
 SPREAD = 1.4  # standard deviation of the logits of a drawn head
 CALIBRATION = {"ece_before": 0.06, "ece_after": 0.04, "temperature": 1.5}  # as training notes it
 Weights = dict[str, np.ndarray]
@@ -58,10 +59,10 @@ def stored(name: str) -> Weights:
 
 def jittered(weights: Weights) -> Weights:
     """The weights, or ones that differ slightly where EAT_GOLDEN_JITTER asks for them."""
-    number = os.environ.get("EAT_GOLDEN_JITTER")
+    number = os.environ.get(JITTER)
     if not number:
         return weights
-    return {k: w * (1 + drawn(f"{number} {k}", w.shape, JITTER)) for k, w in weights.items()}
+    return {k: w * (1 + drawn(f"{number} {k}", w.shape, MILLIONTH)) for k, w in weights.items()}
 
 
 def bert_sizes(num_layers: int, width: int, max_positions: int) -> dict[str, Any]:
