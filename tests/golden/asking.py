@@ -35,7 +35,7 @@ def command(name: str, *words: str, lines: Sequence[str] = ()) -> tuple[int, str
 
 
 def predicted(folder: Path, lines: Sequence[str], *words: str) -> dict[str, Any]:
-    """Answers to lines; one at least must have one."""
+    """The answers of `eat predict` to lines, as the golden files keep them."""
     _, printed = command("predict", f"run={folder}", "threads=1", *words, lines=lines)
     found = reading.lines_of(printed)
     assert len(found) == len(lines)

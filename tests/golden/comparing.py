@@ -11,6 +11,7 @@ from typing import Any
 
 ANSWERS = Path(__file__).with_name("answers")
 WRITE = "EAT_GOLDEN_WRITE"  # in the environment: files are written instead of compared
+JITTER = "EAT_GOLDEN_JITTER"  # weights differ slightly, see small_models.py
 DIGITS = 7
 EXACT = 1e-6  # relative difference of what is counted; a file has seven digits
 COMPUTED = {  # and of what a model computes in float32, or what is fitted to that, by its key
@@ -18,7 +19,7 @@ COMPUTED = {  # and of what a model computes in float32, or what is fitted to th
     **dict.fromkeys(("tau", "bound", "point", "margin"), 1e-4),
     "scales": 3e-4,  # it is rounded to four digits
 }
-NEAR_0 = 3e-5  # absolute difference of such numbers
+NEAR_0 = 3e-5  # absolute difference of such numbers; between AVX-512 and AVX2 it is 5e-6
 SHOWN = 12  # differences in a message
 
 
@@ -94,5 +95,7 @@ def differing(found: Any, golden: Any, path: str, tolerance: float = EXACT) -> I
 def is_same(found: Any, golden: Any, tolerance: float) -> bool:
     if not (isinstance(found, float) and isinstance(golden, float)):
         return found == golden
-    near_0 = EXACT if tolerance == EXACT else NEAR_0
-    return math.isclose(found, golden, rel_tol=tolerance, abs_tol=near_0)
+    if tolerance == EXACT:
+        return math.isclose(found, golden, rel_tol=EXACT, abs_tol=EXACT)
+    times = 10 if os.environ.get(JITTER) else 1  # decisions are asked for then, not values
+    return math.isclose(found, golden, rel_tol=times * tolerance, abs_tol=times * NEAR_0)

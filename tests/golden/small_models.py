@@ -21,6 +21,7 @@ import finished
 import numpy as np
 import torch
 from classifiers import drawn_texts
+from golden.comparing import JITTER
 from safetensors.numpy import load_file, save_file
 
 from eat_lightning.config import make
@@ -37,7 +38,8 @@ from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.weights.checkpoint import load_pretrained
 
 WEIGHTS = Path(__file__).with_name("weights")
-JITTER = 1e-6
+MILLIONTH = 1e-6
+SPREAD = 1.4  # standard deviation of the logits of a drawn head
 CALIBRATION = {"ece_before": 0.06, "ece_after": 0.04, "temperature": 1.5}  # as training notes it
 Weights = dict[str, np.ndarray]
 
@@ -57,10 +59,10 @@ def stored(name: str) -> Weights:
 
 def jittered(weights: Weights) -> Weights:
     """The weights, or ones that differ slightly where EAT_GOLDEN_JITTER asks for them."""
-    number = os.environ.get("EAT_GOLDEN_JITTER")
+    number = os.environ.get(JITTER)
     if not number:
         return weights
-    return {k: w * (1 + drawn(f"{number} {k}", w.shape, JITTER)) for k, w in weights.items()}
+    return {k: w * (1 + drawn(f"{number} {k}", w.shape, MILLIONTH)) for k, w in weights.items()}
 
 
 def bert_sizes(num_layers: int, width: int, max_positions: int) -> dict[str, Any]:
@@ -204,8 +206,8 @@ class RunModel:
 
 @torch.no_grad()
 def balance(encoder: AdaptiveEncoder, texts: list[list[str]]) -> None:
-    """Give the logits of every head a mean of 0 and a standard deviation of 1.5 over some texts, so
-    that its answers differ; predicted errors have a mean of 1.
+    """Give the logits of every head a mean of 0 and a standard deviation of SPREAD over some texts,
+    so that its answers differ; predicted errors have a mean of 1.
 
     Args:
         texts: one column, or two of a task of pairs.
@@ -216,8 +218,8 @@ def balance(encoder: AdaptiveEncoder, texts: list[list[str]]) -> None:
     for layer, guess_BC in encoder(batch, ALL_EXITS).guesses.items():
         classes: Any = encoder.heads[str(layer)].classes
         guess_BC = guess_BC[:, : len(classes.bias)]  # the last head of a score gives no error
-        classes.bias.sub_(guess_BC.mean(0)).mul_(1.5 / guess_BC.std(0))
-        classes.weight.mul_(1.5 / guess_BC.std(0)[:, None])
+        classes.bias.sub_(guess_BC.mean(0)).mul_(SPREAD / guess_BC.std(0))
+        classes.weight.mul_(SPREAD / guess_BC.std(0)[:, None])
         if encoder.num_labels == 1:
             classes.bias[1:] += 1
 
