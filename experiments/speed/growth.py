@@ -26,6 +26,7 @@ from eat_lightning.model.shape import Shape
 from eat_lightning.model.specification import build
 from eat_lightning.record.timing import time_interleaved
 from eat_lightning.report.result import Result
+from eat_lightning.runs.run import provenance
 from eat_lightning.validation import Count
 
 from .candidates import Preset
@@ -142,7 +143,7 @@ def measured(points: Sequence[Point], plan: GrowthSettings) -> Iterator[Result]:
         values = {"ms": took[i][:, 0].tolist(), "peak_bytes": peak_bytes(encoder, text)}
         where = {"batch": point.batch, "length": point.length, "width": plan.width}
         where |= {"window": plan.window, "ratio": plan.ratio, "threads": plan.threads}
-        yield Result(what, values, where)
+        yield Result(what, values, where | provenance())
 
 
 def peak_bytes(run: Callable[[Any], object], given: Any) -> int:
