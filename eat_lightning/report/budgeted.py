@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eat_lightning.errors import ConfigError
+from eat_lightning.model.specification import value_text
 from eat_lightning.report import columns as col
 from eat_lightning.report.baselines import GAIN, MIX, TRAINED, Entry
 from eat_lightning.report.figures import looks, looks_of
 from eat_lightning.report.speed import REPEATS, speed_up
 from eat_lightning.report.study import Point, Study, grouped_by
 from eat_lightning.runs.names import USUAL
-from eat_lightning.runs.row import FIXED, text
+from eat_lightning.runs.row import FIXED
 
 Rule = tuple[str, str]  # kind and layers
 
@@ -111,7 +112,7 @@ def labels_of(points: Mapping[str, Sequence[Point]]) -> dict[tuple[str, Rule], s
 
 
 def rule_in(point: Point) -> Rule:
-    return point.row.exit.kind, text(point.row.exit.arguments.get("layers"))
+    return point.row.exit.kind, value_text(point.row.exit.arguments.get("layers"))
 
 
 def words_of(rule: Rule, name: str, rules: Mapping[str, Sequence[Rule]]) -> list[str]:

@@ -17,13 +17,13 @@ from pandas import DataFrame, concat
 
 from eat_lightning.files import as_dict
 from eat_lightning.model.contracts import point_of
-from eat_lightning.model.specification import build
+from eat_lightning.model.specification import build, value_text
 from eat_lightning.record.record import Record
 from eat_lightning.report import cells
 from eat_lightning.report.figures import SeriesLook, looks_of
 from eat_lightning.report.study import Measured, Point, Study, grouped_by
 from eat_lightning.runs.names import SAME_POINT
-from eat_lightning.runs.row import Row, text
+from eat_lightning.runs.row import Row
 
 SAME_PASS = tuple(name for name in SAME_POINT if name not in ("form", "threads", "machine"))
 USUAL = (  # what `Pass.usual` gives
@@ -121,7 +121,7 @@ def told_apart(name: str, row: Row, alike: Sequence[Row]) -> str:
     others = [other.reduction.arguments for other in alike]
     own = row.reduction.arguments.items()
     moved = [(k, v) for k, v in own if any(other.get(k) != v for other in others)]
-    words = [*(getattr(row, key) for key in telling), *(f"{k} {text(v)}" for k, v in moved)]
+    words = [*(getattr(row, key) for key in telling), *(f"{k} {value_text(v)}" for k, v in moved)]
     return ", ".join([name, *words])
 
 

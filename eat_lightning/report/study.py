@@ -34,7 +34,7 @@ from eat_lightning.runs.names import (
     same_point,
     seed_of,
 )
-from eat_lightning.runs.row import FIXED, STATIC_BASELINE, THEIRS, Row, method_text
+from eat_lightning.runs.row import FIXED, STATIC_BASELINE, THEIRS, Row
 from eat_lightning.runs.run import Run, version_of
 
 NO_EXAMPLES = "the examples' answers were not kept: no paired interval, no test"
@@ -175,7 +175,7 @@ class Point:
     @property
     def slots(self) -> str:
         """ "dense, norm_topk ratio 0.3 layers 2/4": what it is, apart from the exit rule."""
-        return ", ".join(method_text(m) for m in (self.row.attention, self.row.reduction))
+        return ", ".join(str(m) for m in (self.row.attention, self.row.reduction))
 
     def correct_SB(self) -> np.ndarray | None:
         """Right or wrong, for each seed and example; None where examples were not kept."""

@@ -114,7 +114,7 @@ CONFIDENCE = "eat_lightning.methods.exit.confidence.Confidence"
 def test_a_multi_label_folder_of_transformers_is_opened_as_one(tmp_path: Path):
     from transformers import BertConfig, BertForSequenceClassification
 
-    from eat_lightning.weights.hf import EatForSequenceClassification
+    from eat_lightning.infer.hf import EatForSequenceClassification
 
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     sizes |= {"intermediate_size": 64, "vocab_size": 60, "num_labels": 3}

@@ -1,5 +1,6 @@
 """The dial: its costs those of the rule, and known cases. On any records: test_dial_property."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy.special import expit
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.model.contracts import Knob, at_point
 from eat_lightning.model.flops import flops, static_flops
+from eat_lightning.record.dial import Budget, Dial, Measured
 from eat_lightning.record.dial_fit import (
     ExitCosts,
     at_distance,
@@ -23,7 +25,6 @@ from eat_lightning.record.dial_fit import (
 from eat_lightning.record.passes import record
 from eat_lightning.record.record import Record
 from eat_lightning.validation import Share
-from eat_lightning.weights.dial import Budget, Dial, DialPoint
 
 
 def recorded_of(guesses: dict[int, np.ndarray], labels: np.ndarray, rule: Confidence) -> Record:
@@ -57,6 +58,10 @@ def costs(
     return ExitCosts(depth_EB + guesses_EB, head_EB)
 
 
+def taus(found: Measured) -> list[float]:
+    return found.point.methods["exit"].arguments["tau"]
+
+
 def dial_of(recorded: Record, head: float | None = None) -> Dial:
     layers = (*recorded.exit.layers, len(recorded.tokens_LB))
     points = fit_dial(recorded.exit, recorded, costs(recorded, layers, head), 1.0)
@@ -77,7 +82,7 @@ def test_each_point_is_what_the_rule_does_there():
     recorded = drawn(3)
     original_B = recorded.guesses[4].argmax(1)
     for point in dial_of(recorded).points[::10]:
-        outcome = recorded.replay(at_point(recorded.exit, point.exit))
+        outcome = recorded.replay(point.point)
         answer_B = outcome.logits_BC.argmax(1)
         assert point.cost == pytest.approx(outcome.depth_B.mean() / 4)
         assert point.accuracy == pytest.approx((answer_B == recorded.labels).mean())
@@ -86,7 +91,7 @@ def test_each_point_is_what_the_rule_does_there():
 
 def test_the_dial_begins_at_full_depth():
     point = dial_of(drawn(0)).points[0]
-    assert (point.exit, point.cost, point.agreement) == ([1.0, 1.0, 1.0], 1.0, 1.0)
+    assert (taus(point), point.cost, point.agreement) == ([1.0, 1.0, 1.0], 1.0, 1.0)
 
 
 def rarely_sure(size: int = 400) -> Record:
@@ -110,7 +115,7 @@ def test_an_exit_is_closed_where_its_head_costs_more_than_leaving_there_saves(
 ):
     points = dial_of(rarely_sure(), head).points
     *_, found, laxest = points
-    assert (found.exit[0] < 1.0, found.exit[1] < 1.0) == (first, True)
+    assert tuple(tau < 1.0 for tau in taus(found)) == (first, True)
     assert found.cost == pytest.approx(cost)
     assert laxest.cost == pytest.approx((1 + (head or 0.0)) / 3)  # all leave at exit 1
 
@@ -159,7 +164,7 @@ def test_an_exit_that_boasts_is_asked_for_as_much_more():
     """Where both may leave, the chance to stay at exit 1 (odds / 4) is that at exit 2 (odds)."""
     dial = dial_of(boasting())
     for wanted in (0.6, 0.7, 0.8):
-        first, second = dial.at(Budget(wanted)).exit
+        first, second = taus(dial.at(Budget(wanted)))
         assert np.log(first / (1 - first)) > 2 * np.log(second / (1 - second))
 
 
@@ -167,7 +172,7 @@ def test_no_label_is_looked_at():
     recorded = drawn(5)
     points = dial_of(recorded).points
     recorded.labels = 1 - recorded.labels
-    assert [p.exit for p in dial_of(recorded).points] == [p.exit for p in points]
+    assert [*map(taus, dial_of(recorded).points)] == [*map(taus, points)]
 
 
 def test_logistic_finds_the_line_that_made_the_data():
@@ -197,9 +202,9 @@ def test_an_answer_from_all_exits_is_what_agrees_or_not():
         def answers(self, logits_EBC):
             return logits_EBC.mean(0)
 
-    recorded = drawn(8)
-    (*_, laxest) = fit_dial(Mean(0.9, [1, 2, 3]), recorded, costs(recorded), 1.0)
-    outcome = recorded.replay(at_point(Mean(0.9, [1, 2, 3]), laxest.exit))
+    recorded = replace(drawn(8), exit=Mean(0.9, [1, 2, 3]))
+    (*_, laxest) = fit_dial(recorded.exit, recorded, costs(recorded), 1.0)
+    outcome = recorded.replay(laxest.point)
     original_B = recorded.guesses[4].argmax(1)
     assert laxest.agreement == pytest.approx((outcome.logits_BC.argmax(1) == original_B).mean())
 
@@ -212,42 +217,6 @@ def test_a_share_is_of_the_mean_of_full_compute():
     assert shares_EB[1].mean() == pytest.approx(1, abs=0.01)  # one head more than static
     assert shares_EB[0] == pytest.approx(shares_EB[1] * 4 / 6, rel=0.01)
     assert shares_EB[1, 1] > 3 * shares_EB[1, 0]
-
-
-def point(cost: float, agreement: float) -> DialPoint:
-    return DialPoint([1 - cost], None, cost, 0.9, agreement)
-
-
-POINTS = [point(1.0, 1.0), point(0.8, 0.99), point(0.6, 0.97), point(0.4, 0.98), point(0.3, 0.9)]
-
-
-@pytest.mark.parametrize(
-    ("wanted", "cost"),
-    [
-        (Budget(1), 1.0),
-        (Budget(0.8), 0.8),
-        (Budget(0.79), 0.6),
-        (Budget(0.3), 0.3),
-        (Budget(1.0, "agree"), 1.0),
-        (Budget(0.99, "agree"), 0.8),
-        (Budget(0.975, "agree"), 0.8),  # 0.4 agrees too, yet by luck: 0.6 does not
-        (Budget(0.5, "agree"), 0.3),
-    ],
-)
-def test_a_budget_and_an_agreement_look_up_in_one_dial(wanted: Budget, cost: float):
-    dial = Dial("share", POINTS, 100, {})
-    assert dial.at(wanted).cost == cost
-    assert dial.down_to(wanted)[0] == POINTS[0]
-
-
-def test_what_cannot_be_is_refused():
-    dial = Dial("share", POINTS, 100, {})
-    with pytest.raises(ValueError, match=r"budget must be at least 0.300, what .*, got 0.2"):
-        dial.at(Budget(0.2))
-    with pytest.raises(ValueError, match="points must cost less and less"):
-        Dial("share", POINTS[::-1], 100, {})
-    with pytest.raises(ValueError, match="points must be at least one"):
-        Dial("share", [], 100, {})
 
 
 KNOBS = [kind for kind in kinds("exit") if method("exit", kind).knob is not None]
@@ -276,8 +245,8 @@ def test_every_rule_with_a_knob_has_a_dial_that_is_nested(kind: str):
     points = fit_dial(encoder.exit, recorded, costs(recorded, layers), 1.0)
     assert len(points) > 2
     for each in points:
-        assert knob.faults(kind, each.exit) == []
-    outcomes = [recorded.replay(at_point(encoder.exit, each.exit)) for each in points]
+        assert knob.faults(kind, each.point.methods["exit"].arguments[knob.name]) == []
+    outcomes = [recorded.replay(each.point) for each in points]
     depths = [outcome.depth_B for outcome in outcomes]
     assert (depths[0] == 6).all()
     assert all((laxer <= stricter).all() for stricter, laxer in pairwise(depths))

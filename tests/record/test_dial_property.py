@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from models import kinds, method
 
-from eat_lightning.model.contracts import ExitRule, at_point, overrides
+from eat_lightning.model.contracts import ExitRule, overrides
 from eat_lightning.model.specification import build
 from eat_lightning.new.toy import kind_for
+from eat_lightning.record.dial import Budget, Dial
 from eat_lightning.record.dial_fit import ExitCosts, fit_dial
 from eat_lightning.record.record import Record
-from eat_lightning.weights.dial import Budget, Dial
 
 KNOBS = [kind for kind in kinds("exit") if method("exit", kind).knob is not None]
 BY_GUESSES = [kind for kind in KNOBS if not overrides(method("exit", kind), ExitRule.observe)]
@@ -71,8 +71,7 @@ class Drawn:
         return ExitCosts(np.outer(depth_E + heads_E, self.layer_B), head_EB)
 
     def depths(self, recorded: Record) -> list[np.ndarray]:
-        rules = [at_point(self.exit, point.exit) for point in self.points]
-        return [recorded.replay(rule).depth_B for rule in rules]
+        return [recorded.replay(each.point).depth_B for each in self.points]
 
 
 drawn = cache(Drawn)
@@ -103,7 +102,8 @@ def test_a_point_costs_what_its_examples_spend(seed: int):
     """Their layers, and the open heads that they passed."""
     case = drawn(seed)
     for point, depth_B in zip(case.points, case.depths(case.recorded), strict=True):
-        open_E = np.array(point.exit) != case.exit.knob.strict
+        knob = case.exit.knob
+        open_E = np.array(point.point.methods["exit"].arguments[knob.name]) != knob.strict
         passed_EB = np.array(case.exit.layers)[:, None] <= depth_B
         heads_B = (passed_EB & open_E[:, None]).sum(0) * (case.head or 0)
         assert point.cost == pytest.approx(((depth_B + heads_B) * case.layer_B).mean())

@@ -26,7 +26,7 @@ from eat_lightning.methods.policy.full_depth import FullDepth
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.model.contracts import ExitRule, Policy, at_point
 from eat_lightning.model.trace import Trace
-from eat_lightning.record.list_schedule import ListSchedule
+from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
 from eat_lightning.record.windows import TextWindows
 
@@ -159,12 +159,12 @@ def test_windows_that_count(engine: Engine):
 
 @pytest.mark.parametrize("counts", [{}, {0: 2}, {1: 3, 3: 2}, {0: 4, 2: 1}], ids=str)
 def test_lists(counts: dict[int, int]):
-    schedule, tokenizer = ListSchedule(counts), toy_tokenizer()
+    tokenizer = toy_tokenizer()
     sizes = {"vocab_size": len(tokenizer), "sep_token_id": tokenizer.sep_token_id}
     head = {"kind": "pair", "layers": [0, 1, 2, 3], "texts": 2}
     encoder = tiny(num_labels=1, head=head, **sizes)
     given = Path("tiny"), encoder, tokenizer, COLUMNS, [], 24
-    backend = ListBackend(*given, schedule=schedule)
+    backend = ListBackend(*given, counts=counts)
     backend.read_long(CUT)
     list_B = np.repeat([0, 1, 2], [4, 6, 3])
     random, words = np.random.default_rng(0), ["good", "bad", "film", "not", "very", "the"]
@@ -173,7 +173,7 @@ def test_lists(counts: dict[int, int]):
     columns = [list(column) for column in zip(*pairs, strict=True)]
     split = make_split("lists", Source(columns, np.zeros(len(pairs))), tokenizer, 24)
     record: Record = replace(backend.record(split), group_B=list_B)
-    replay = record.replay(schedule)
+    replay = record.replay(Point(counts=counts))
     assert_live_is(replay, backend.stream(pairs))
     assert len({*replay.depth_B.tolist()}) == 1 + len(counts)
-    assert_live_is(record.replay(ListSchedule({})), backend.stream(pairs, deep=True))
+    assert_live_is(record.replay(Point(counts={})), backend.stream(pairs, deep=True))

@@ -12,8 +12,8 @@ from finished import refused
 from hostile import Bomb, edit
 from models import tiny
 
+from eat_lightning.infer.hf import EatForSequenceClassification
 from eat_lightning.weights.checkpoint import load_model, load_pretrained
-from eat_lightning.weights.hf import EatForSequenceClassification
 
 
 @pytest.mark.parametrize("as_pickle", [False, True])
@@ -158,7 +158,7 @@ def test_a_body_of_impossible_sizes(changes: dict, said: str, bert: Path, tmp_pa
 def test_the_hugging_face_side_refuses_them_too(run: Path, tmp_path: Path):
     from transformers import AutoModelForSequenceClassification
 
-    import eat_lightning.weights.hf  # noqa: F401
+    import eat_lightning.infer.hf  # noqa: F401
 
     folder = run / "model"
     read = AutoModelForSequenceClassification.from_pretrained

@@ -12,8 +12,8 @@ from eat_lightning.data.calibration import group_ids
 from eat_lightning.deploy.certify.plan import CertifySettings, Prepared, prepare
 from eat_lightning.deploy.certify.select import Choice, choose
 from eat_lightning.deploy.certify.subject import CertifySubject
-from eat_lightning.measure.settings import Setting
 from eat_lightning.record.certificate import Certificate, short
+from eat_lightning.record.point import Point
 from eat_lightning.runs.by_class import by_class, unfound
 from eat_lightning.runs.identity import calibration_of, cut_of
 
@@ -53,7 +53,7 @@ def chosen(prepared: Prepared, subject: CertifySubject, group_B: np.ndarray) -> 
         early = [kind.numbered(logits_BC, full.logits_BC) for logits_BC in logits]
         losses.append(np.stack([claim.losses(full_B, early_B, label_B) for early_B in early]))
 
-    def cost(candidate: Setting) -> float:
+    def cost(candidate: Point) -> float:
         return float(subject.trace(candidate).flops_B.mean())
 
     choice = choose(prepared.chains, losses, cost, prepared.target, group_B)
