@@ -9,8 +9,8 @@ import pytest
 from test_studies import missing_links
 
 from eat_lightning.report import columns
-from eat_lightning.report.claim import Claim
 from eat_lightning.report.figures import Figure
+from eat_lightning.report.section import Section
 from experiments import study
 from experiments.study import StudyFolder
 
@@ -26,12 +26,14 @@ old
 """
 
 
-def page(results: Path) -> Claim:
+def page(results: Path) -> Section:
     shown = [columns.word("task", "task"), columns.number("gain", "gain")]
     lines: list[Any] = [{"task": "SST-2", "gain": 1.5}]
     table = columns.table("gains", "Gains", "", shown, lines, about=None)
     figure = Figure("gains", "Gains", "", lambda drawing: drawing.subplots(), (2, 2))
-    return Claim("small", "Small", tables=[table], figures=[figure], facts=["at 30 % of the cost"])
+    return Section(
+        "small", "Small", tables=[table], figures=[figure], facts=["at 30 % of the cost"]
+    )
 
 
 @pytest.fixture

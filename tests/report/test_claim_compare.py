@@ -9,11 +9,11 @@ from finished import config_of
 from eat_lightning.errors import ConfigError
 from eat_lightning.report import __main__ as command
 from eat_lightning.report.__main__ import CLAIMS_DIR, claim_of
-from eat_lightning.report.claim import Claim
+from eat_lightning.report.section import Section
 from eat_lightning.report.study import open_study
 
 
-def compare(folder: Path, against: str) -> Claim:
+def compare(folder: Path, against: str) -> Section:
     study = open_study([str(folder)], against=against)
     return claim_of(CLAIMS_DIR / "compare.py")(study)
 

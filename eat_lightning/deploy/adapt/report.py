@@ -12,9 +12,9 @@ import numpy as np
 from eat_lightning.deploy.adapt.folder import AdaptResult
 from eat_lightning.record.dial import Measured
 from eat_lightning.report import figures
-from eat_lightning.report.claim import Claim
 from eat_lightning.report.figures import Figure
 from eat_lightning.report.page import render
+from eat_lightning.report.section import Section
 from eat_lightning.report.table import EMPTY, Cell, Column, Line, Table
 
 KINDS = ("static", "with exits", "cascade")
@@ -68,7 +68,7 @@ def verdict_on(result: AdaptResult, candidate: Measured) -> str:
 def page(result: AdaptResult) -> str:
     """Make the page's HTML."""
     answer = [line for line in (result.won, result.changes) if line]
-    claim = Claim("adapted", "What was won", answer, [candidates_table(result)])
+    claim = Section("adapted", "What was won", answer, [candidates_table(result)])
     claim.add(figures=[time_over_agreement(result)])
     if result.chosen.point.has_exits:
         claim.add(figures=[who_leaves_where(result)])

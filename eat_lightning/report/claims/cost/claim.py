@@ -14,11 +14,11 @@ from matplotlib.patches import Patch
 from pandas import DataFrame
 
 from eat_lightning.report import columns as col
-from eat_lightning.report.claim import Claim
 from eat_lightning.report.claims.cost.formulas import coefficients, expected
 from eat_lightning.report.figures import INK, SERIES, Figure
 from eat_lightning.report.intervals import Interval
 from eat_lightning.report.panels import bar, bare_rows
+from eat_lightning.report.section import Section
 from eat_lightning.report.speed import speed_up
 from eat_lightning.report.study import Point, Study
 from eat_lightning.report.table import Cell, Table
@@ -55,9 +55,9 @@ Line = dict[str, Any]
 PLACE = 60  # on the page
 
 
-def claim(study: Study) -> Claim:
+def claim(study: Study) -> Section:
     """For each task a table and a figure, and how much of what FLOPs promise time keeps."""
-    every, whole = [], Claim("cost", "Cost: by the formulas, counted and measured")
+    every, whole = [], Section("cost", "Cost: by the formulas, counted and measured")
     for task in study.tasks:
         points = [p for p in study.points(task=task, baseline="") if not p.is_static]
         if found := [line for point in points if (line := line_of(study, point)) is not None]:
