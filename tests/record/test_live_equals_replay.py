@@ -15,6 +15,7 @@ from models import kinds, tiny
 from eat_lightning.data.source import Source
 from eat_lightning.data.split import make_split
 from eat_lightning.data.tokens import toy_tokenizer
+from eat_lightning.engines.cascade import CascadeBackend
 from eat_lightning.engines.reranker import COLUMNS, ListBackend
 from eat_lightning.infer.backend import Backend
 from eat_lightning.infer.onnx_backend import Export
@@ -29,6 +30,7 @@ from eat_lightning.model.trace import Trace
 from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
 from eat_lightning.record.windows import TextWindows
+from eat_lightning.weights.precision import in_dtype
 
 WORDS = (3, 30, 10, 7, 57, 11, 41, 70, 24, 1, 66)  # of each text, of which ten fit
 SIZE = 12  # tokens that are read at once
@@ -155,6 +157,27 @@ def test_windows_that_count(engine: Engine):
             [text] = trace.rows_B.tolist()
             counted_W = parts.rows_B[record.group_B[parts.rows_B] == text]
             assert (counted_W - counted_W[0]).tolist() == trace.parts.rows_B.tolist()
+
+
+@pytest.mark.parametrize("group", ["none", *JOINS])
+@pytest.mark.parametrize("margin", [0.0, 0.6, 2.0])
+def test_two_precisions_in_a_row(group: str, margin: float):
+    """Both with exits: texts that run all layers in int8 with a small margin go on in fp32."""
+    engine = in_torch("confidence")
+    long, rule = long_of(group, engine), engine.rules[1]
+    high, low = engine.at(rule), in_int8_too(engine.at(rule))
+    backend = CascadeBackend(Path("tiny"), low, high, margin)
+    backend.read_long(long)
+    records = [each.record(split_of(each, long)) for each in (low, high)]
+    exits = Point.of(exit=rule)
+    point = replace(exits, before=replace(exits, dtype="int8"), margin=margin)
+    replay = replace(records[1], before=records[0]).replay(point)
+    assert_live_is(replay, backend.stream(texts()))
+    assert max(replay.depth_B) == (6 if margin == 0.0 else 12)
+
+
+def in_int8_too(backend: Any) -> Backend:
+    return replace(backend, encoder=in_dtype(backend.encoder, "int8"))
 
 
 @pytest.mark.parametrize("counts", [{}, {0: 2}, {1: 3, 3: 2}, {0: 4, 2: 1}], ids=str)
