@@ -19,7 +19,7 @@ from eat_lightning.report.figures import MUTED, SERIES, Figure
 from eat_lightning.report.panels import dot, in_panels
 from eat_lightning.report.result import Result
 from eat_lightning.report.section import Section
-from eat_lightning.report.study import Measured, Study, open_study
+from eat_lightning.report.study import KeptRow, Study, open_study
 from eat_lightning.report.table import Table
 from eat_lightning.runs.row import label
 
@@ -95,7 +95,7 @@ def broken_over_size(draws: Sequence[Result]) -> Figure:
     return in_panels("broken-over-size", title, "", panels, draw, labels, size, finish)
 
 
-def policies_of(m: Measured) -> str:
+def policies_of(m: KeptRow) -> str:
     return " + ".join(map(policy_text, m.row.policy))
 
 
@@ -110,7 +110,7 @@ def policy_text(policy: Specification) -> str:
     return " ".join(words)
 
 
-def in_short(m: Measured) -> str:
+def in_short(m: KeptRow) -> str:
     """Policies without the name of a second run."""
     return re.sub(r" run .*", ", by a second run", policies_of(m)) or "none"
 
@@ -119,8 +119,8 @@ def in_short(m: Measured) -> str:
 class Policy:
     """A policy over an exit rule, beside the rule alone."""
 
-    measured: Measured
-    alone: Measured
+    measured: KeptRow
+    alone: KeptRow
 
     @property
     def more(self) -> float:

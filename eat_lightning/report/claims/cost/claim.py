@@ -20,7 +20,7 @@ from eat_lightning.report.intervals import Interval
 from eat_lightning.report.panels import bar, bare_rows
 from eat_lightning.report.section import Section
 from eat_lightning.report.speed import speed_up
-from eat_lightning.report.study import Point, Study
+from eat_lightning.report.study import Mark, Study
 from eat_lightning.report.table import Cell, Table
 
 BARS = ("by formulas (4) and (5)", "counted FLOPs", "time, batch 1", "time, batch {batch}")
@@ -70,7 +70,7 @@ def claim(study: Study) -> Section:
     )
 
 
-def line_of(study: Study, point: Point) -> Line | None:
+def line_of(study: Study, point: Mark) -> Line | None:
     """A setting's costs as shares of own static's, what the formulas are made of as means over
     seeds; None where examples are not at hand. `bars`: in the order of BARS."""
     found = [expected(study, m) for m in point.members]

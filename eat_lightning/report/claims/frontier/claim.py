@@ -20,7 +20,7 @@ from eat_lightning.report.claims.frontier.settings import common, held, table_of
 from eat_lightning.report.difference import Difference, difference
 from eat_lightning.report.section import Section
 from eat_lightning.report.speed import EXTREMES, batch_ms, faster, single_ms, speed_up
-from eat_lightning.report.study import Point, Study, grouped_by
+from eat_lightning.report.study import Mark, Study, grouped_by
 from eat_lightning.report.table import Table
 from eat_lightning.runs.row import THEIRS
 from eat_lightning.weights.precision import PLAIN
@@ -90,7 +90,7 @@ PAIR_COLUMNS = [
 ]
 
 
-def pair_line(entry: Entry, other: Point) -> dict[str, Any]:
+def pair_line(entry: Entry, other: Mark) -> dict[str, Any]:
     """An adaptive setting beside a static model of a smaller body, which it has to beat."""
     single = 1 in (len(entry.point.members), len(other.members))
     return {
@@ -103,11 +103,11 @@ def pair_line(entry: Entry, other: Point) -> dict[str, Any]:
     }
 
 
-def static_name(study: Study, point: Point) -> str:
+def static_name(study: Study, point: Mark) -> str:
     return with_body(study.name_of(point.row), point)
 
 
-def with_body(name: str, point: Point) -> str:
+def with_body(name: str, point: Mark) -> str:
     return name if point.row.encoder in name else f"{name}, {point.row.encoder}"
 
 
