@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from finished import config_of
+from helpers.finished import config_of
 
 from eat_lightning.config import parsed
 from eat_lightning.deploy.adapt.plan import AdaptSettings
