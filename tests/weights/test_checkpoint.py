@@ -56,7 +56,7 @@ def test_a_method_from_outside_the_package(tmp_path: Path, monkeypatch: pytest.M
     save_model(encoder, LABELS, tmp_path)
     assert load_model(tmp_path)[0].attention.half_window == 3
     monkeypatch.delitem(sys.modules, "helpers.models")
-    with pytest.raises(ConfigError, match="import helpers.models before loading this model"):
+    with pytest.raises(ConfigError, match=r"import helpers\.models before loading this model"):
         load_model(tmp_path)
 
 
