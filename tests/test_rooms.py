@@ -15,7 +15,7 @@ ROOMS = [  # from the ground up; a room knows only those before it
     *("answer_kind", "config", "machine"),
     *("process", "overrides", "composing", "cli"),
     *("model", "text_io", "long_texts", "methods", "weights", "data"),
-    *("record", "infer", "runs", "track", "export", "engines"),
+    *("record", "infer", "runs", "track", "export", "engines", "monitor"),
     *("measure", "report", "train", "new"),
     *("deploy.predict", "deploy.score", "deploy.certify", "deploy.drift", "deploy.serve"),
     "deploy.adapt",

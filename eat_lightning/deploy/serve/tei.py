@@ -10,14 +10,14 @@ import time
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from fastapi import Response
+from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, BeforeValidator, Field
 
+from eat_lightning.deploy.serve.body import errors
+from eat_lightning.deploy.serve.call import Call, Scored, depth_fields, depth_headers
 from eat_lightning.deploy.serve.gateway import Gateway
-from eat_lightning.deploy.serve.peers.call import Call, Scored, depth_fields, depth_headers
-from eat_lightning.deploy.serve.peers.labels import Prediction, label_names, predictions
-from eat_lightning.deploy.serve.peers.operation import (
+from eat_lightning.deploy.serve.operation import (
     STATUSES,
     Dialect,
     Operation,
@@ -25,7 +25,7 @@ from eat_lightning.deploy.serve.peers.operation import (
     Text,
     shaped,
 )
-from eat_lightning.deploy.serve.peers.reranking import check_reranker, is_reranker, ranked
+from eat_lightning.deploy.serve.reranking import check_reranker, is_reranker, ranked
 from eat_lightning.deploy.serve.worker import QueueFull, Refused
 from eat_lightning.runs.run import version_of
 
@@ -105,6 +105,11 @@ class Info(BaseModel):
     docker_label: str | None = None
 
 
+class Prediction(BaseModel):
+    label: str
+    score: float
+
+
 def operations(gateway: Gateway) -> list[Operation]:
     by_task = rerank_at if is_reranker(gateway.about) else predict_at
     return [
@@ -131,7 +136,7 @@ async def predict(call: Call, body: PredictRequest) -> Response:
     texts: Any = inputs if is_batch else [[inputs] if isinstance(inputs, str) else inputs]
     scored = await body.scored(call, texts)
     function = "none" if body.raw_scores else None
-    names = label_names(call.gateway.about)
+    names = call.gateway.about.label_names
     found = [predictions(names, each.scores(function)) for each in scored]
     headers = cost_headers(start, texts, scored) | depth_headers(scored)
     return JSONResponse(found if is_batch else found[0], headers=headers)
@@ -153,6 +158,12 @@ async def rerank(call: Call, body: TeiRerankRequest) -> Response:
     return JSONResponse(ranks, headers=headers)
 
 
+def predictions(labels: Sequence[str], scores: Sequence[float]) -> list[dict[str, object]]:
+    """Every label once, the highest score first."""
+    order = sorted(range(len(labels)), key=lambda i: -scores[i])
+    return [{"label": labels[i], "score": scores[i]} for i in order]
+
+
 def cost_headers(
     start: float, texts: Sequence[Sequence[str]], scored: Sequence[Scored]
 ) -> dict[str, str]:
@@ -167,9 +178,36 @@ def cost_headers(
     }
 
 
+def add_status(app: FastAPI, gateway: Gateway) -> None:
+    """Routes that are only read."""
+
+    @app.get("/info", responses=errors(401), name="info")
+    async def found() -> Info:
+        """Facts on the model and the limits."""
+        return info(gateway)
+
+    add_health(app, gateway)
+
+
+def add_health(app: FastAPI, gateway: Gateway) -> None:
+    """The routes by which load balancers ask, once."""
+
+    async def health() -> Response:
+        """200 while requests are taken and answered."""
+        if gateway.state == "up":
+            return Response()
+        return refusal(Refused(503, "unhealthy"))
+
+    shape: Any = {"response_class": Response, "responses": {503: {"model": TeiError}}}
+    known = {getattr(route, "path", "/") for route in app.routes}
+    for path in ("/health", "/ping"):
+        if path not in known:
+            app.get(path, name=path, **shape)(health)
+
+
 def info(gateway: Gateway) -> Info:
     about, plan = gateway.about, gateway.plan
-    labels = label_names(about)
+    labels = about.label_names
     model = ClassifierModel(
         id2label={str(i): label for i, label in enumerate(labels)},
         label2id={label: i for i, label in enumerate(labels)},

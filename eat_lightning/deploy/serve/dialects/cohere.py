@@ -9,9 +9,9 @@ from fastapi import Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
+from eat_lightning.deploy.serve.call import Call, depth_fields, depth_headers
 from eat_lightning.deploy.serve.gateway import Gateway
-from eat_lightning.deploy.serve.peers.call import Call, depth_fields, depth_headers
-from eat_lightning.deploy.serve.peers.operation import (
+from eat_lightning.deploy.serve.operation import (
     STATUSES,
     Dialect,
     Operation,
@@ -20,7 +20,7 @@ from eat_lightning.deploy.serve.peers.operation import (
     has,
     shaped,
 )
-from eat_lightning.deploy.serve.peers.reranking import check_reranker, ranked
+from eat_lightning.deploy.serve.reranking import check_reranker, ranked
 from eat_lightning.deploy.serve.worker import QueueFull, Refused
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from eat_lightning.deploy.serve.call import Scored
 from eat_lightning.deploy.serve.model import About
-from eat_lightning.deploy.serve.peers.call import Scored
 from eat_lightning.deploy.serve.worker import Refused
 from eat_lightning.record.list_schedule import REASONS
 

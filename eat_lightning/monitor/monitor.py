@@ -20,19 +20,29 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field, NonNegativeInt
 
-from eat_lightning.config import parsed
-from eat_lightning.deploy.drift.detector import CalibrationPool, Detector
-from eat_lightning.deploy.drift.observation import FEATURES, Observation, places
-from eat_lightning.deploy.drift.plan import MonitorSettings
-from eat_lightning.deploy.drift.stability import StabilityWindow
+from eat_lightning.config import Settings, parsed
+from eat_lightning.monitor.detector import CalibrationPool, Detector
+from eat_lightning.monitor.observation import FEATURES, Observation, places
+from eat_lightning.monitor.stability import StabilityWindow
+from eat_lightning.validation import NotNegative
 
 EARLY, FULL = "early_exits", "full_depth"
 ALARM, RETURN = "alarm", "return"
 SOON = 10  # windows
+
+
+class MonitorSettings(Settings):
+    """The arguments of a `Monitor`."""
+
+    run_length: Annotated[float, Field(ge=10)]
+    window: Annotated[int, Field(ge=50)]
+    calm: NonNegativeInt
+    psi: NotNegative
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from eat_lightning.deploy.serve.body import CUT, without_half_pairs
-from eat_lightning.deploy.serve.peers.call import Call
+from eat_lightning.deploy.serve.call import Call
 from eat_lightning.deploy.serve.worker import Refused
 
 Text = Annotated[str, BeforeValidator(without_half_pairs)]

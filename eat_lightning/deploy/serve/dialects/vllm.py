@@ -11,14 +11,15 @@ import time
 from typing import Annotated, Literal
 from uuid import uuid4
 
-from fastapi import Response
+from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
+from eat_lightning.deploy.serve import tei
+from eat_lightning.deploy.serve.body import errors
+from eat_lightning.deploy.serve.call import Call, depth_fields, depth_headers
 from eat_lightning.deploy.serve.gateway import Gateway
-from eat_lightning.deploy.serve.peers.call import Call, depth_fields, depth_headers
-from eat_lightning.deploy.serve.peers.labels import label_names
-from eat_lightning.deploy.serve.peers.operation import Dialect, Operation, PeerBody, Texts, has
+from eat_lightning.deploy.serve.operation import Dialect, Operation, PeerBody, Texts, has
 from eat_lightning.deploy.serve.worker import Refused
 
 BAD = 400  # for whatever a client can mend
@@ -95,7 +96,7 @@ async def classify(call: Call, body: VllmRequest) -> Response:
     texts = [body.input] if isinstance(body.input, str) else body.input
     scored = await call.scored([[text] for text in texts], long=long_of(call, body))
     function = "none" if body.use_activation is False else None
-    names, data = label_names(about), []
+    names, data = about.label_names, []
     for index, each in enumerate(scored):
         probs = each.scores(function)
         label = names[probs.index(max(probs))]
@@ -117,6 +118,17 @@ def long_of(call: Call, body: VllmRequest) -> Literal["cut", "refuse"] | None:
     if wanted is not None:
         return "cut"
     return None if call.gateway.about.long == "windows" else "refuse"
+
+
+def add_status(app: FastAPI, gateway: Gateway) -> None:
+    """Routes that are only read."""
+
+    @app.get("/v1/models", responses=errors(401), name="models")
+    async def found() -> Cards:
+        """The model that answers, under the name that requests may give."""
+        return models(gateway)
+
+    tei.add_health(app, gateway)
 
 
 def models(gateway: Gateway) -> Cards:

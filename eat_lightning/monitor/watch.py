@@ -1,4 +1,4 @@
-"""The gateway's drift monitor, and what is kept of it over a restart."""
+"""A drift monitor beside a model that answers, and what is kept of it over a restart."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from eat_lightning.deploy.drift.monitor import DriftEvent, Monitor
-from eat_lightning.deploy.drift.observation import Observation
-from eat_lightning.deploy.drift.reference import Reference
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import as_dict, write_json
+from eat_lightning.monitor.monitor import DriftEvent, Monitor
+from eat_lightning.monitor.observation import Observation
+from eat_lightning.monitor.reference import Reference
 from eat_lightning.validation import fault_text
 from eat_lightning.weights.untrusted import json_of
 
@@ -27,28 +28,30 @@ STEADY, DRIFTED, OFF = "steady", "drifted", "off"
 
 @cache
 def tell(line: str) -> None:
-    """Once: the next write meets the same."""
+    """Print a line once: the next write meets the same."""
     print(f"drift: {line}", file=sys.stderr, flush=True)
 
 
 class DriftWatch:
-    """A monitor, if there is a reference. began: when its state began, in seconds since 1970.
+    """A monitor, if there is a reference; without one `observe` finds nothing.
 
-    What is kept of another reference, or with other settings, is left out with a line.
+    A kept state of another reference, or with other settings, is left out with a line.
 
     Args:
-        settings: of the monitor.
+        settings: of the monitor, see `MonitorSettings`.
         folder: where its state is kept; None: nowhere. ConfigError where it cannot be used.
     """
 
-    def __init__(self, normal: Reference | None, settings: dict[str, Any], folder: str | None):
+    def __init__(
+        self, normal: Reference | None, settings: dict[str, Any], folder: str | None = None
+    ):
         if folder and not os.access(folder, os.W_OK):
             raise ConfigError(f"drift.state={folder}: cannot be written")
         self.file = Path(folder) / FILE if folder else None
         self.settings, self.changed, self.written = settings, False, 0.0
         self.normal: Reference | None = None
         self.monitor: Monitor | None = None
-        self.began: float | None = None
+        self.began: float | None = None  # the state, in seconds since 1970
         self.take(normal)
 
     def take(self, normal: Reference | None) -> None:
@@ -60,6 +63,18 @@ class DriftWatch:
         self.began = None if normal is None else time.time()
         if self.monitor is not None and self.file is not None and self.file.exists():
             self.restore(self.monitor, self.file)
+
+    def observe(self, seen: Iterable[Observation]) -> list[DriftEvent]:
+        """Observe a batch of answers in its order; returns the alarms and returns that it makes
+        certain. `observations(trace)` gives those of a model's answers."""
+        if (monitor := self.monitor) is None:
+            return []
+        events = [event for each in seen if (event := monitor.observe(each)) is not None]
+        self.changed = True
+        if events:
+            self.began = time.time()
+            self.keep(soon=True)
+        return events
 
     @property
     def name(self) -> str:
@@ -92,19 +107,9 @@ class DriftWatch:
             tell(f"{self.file} cannot be written ({error})")
         self.changed, self.written = False, time.monotonic()
 
-    def observe(self, seen: Observation) -> DriftEvent | None:
-        """Observe an answer, and return the event that it makes certain."""
-        if self.monitor is None:
-            return None
-        self.changed = True
-        event = self.monitor.observe(seen)
-        if event is not None:
-            self.began = time.time()
-            self.keep(soon=True)
-        return event
-
     @property
     def deep(self) -> bool:
+        """True from an alarm to the return: examples are to run every layer."""
         return self.monitor is not None and self.monitor.full_depth
 
     @property

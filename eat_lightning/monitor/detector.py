@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from eat_lightning.deploy.drift.observation import PLACES
+from eat_lightning.monitor.observation import PLACES
 
 STAKES = np.array([0.2, 0.5, 0.95])
 EXPONENTS = np.array([0.5, 0.25])

@@ -10,7 +10,7 @@ from collections import deque
 
 import numpy as np
 
-from eat_lightning.deploy.drift.observation import PLACES
+from eat_lightning.monitor.observation import PLACES
 
 BINS = 10
 

@@ -14,10 +14,9 @@ from pydantic import Field
 
 from eat_lightning.deploy.serve.access import answer_of
 from eat_lightning.deploy.serve.body import Error
+from eat_lightning.deploy.serve.call import Call, depth_headers
 from eat_lightning.deploy.serve.gateway import Gateway
-from eat_lightning.deploy.serve.peers.call import Call, depth_headers
-from eat_lightning.deploy.serve.peers.labels import Prediction, label_names, predictions
-from eat_lightning.deploy.serve.peers.operation import (
+from eat_lightning.deploy.serve.operation import (
     STATUSES,
     Dialect,
     Operation,
@@ -26,6 +25,7 @@ from eat_lightning.deploy.serve.peers.operation import (
     has,
     shaped,
 )
+from eat_lightning.deploy.serve.tei import Prediction, predictions
 from eat_lightning.deploy.serve.worker import QueueFull, Refused
 
 
@@ -59,7 +59,7 @@ async def classify(call: Call, body: HfRequest) -> Response:
     given = body.inputs if isinstance(body.inputs, list) else [body.inputs]
     texts = [[each] if isinstance(each, str) else [each.text, each.text_pair] for each in given]
     scored = await call.scored(texts)
-    wanted, names = body.parameters or Parameters(), label_names(call.gateway.about)
+    wanted, names = body.parameters or Parameters(), call.gateway.about.label_names
     found: Any = [
         predictions(names, each.scores(wanted.function_to_apply))[: wanted.top_k] for each in scored
     ]

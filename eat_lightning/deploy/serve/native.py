@@ -11,12 +11,12 @@ from typing import Any
 from fastapi import Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
+from eat_lightning.deploy.serve import operation
 from eat_lightning.deploy.serve.access import answer_of
 from eat_lightning.deploy.serve.body import Error, ListedQuestion, question_types
+from eat_lightning.deploy.serve.call import Call
 from eat_lightning.deploy.serve.gateway import Gateway
-from eat_lightning.deploy.serve.peers import operation
-from eat_lightning.deploy.serve.peers.call import Call
-from eat_lightning.deploy.serve.peers.operation import Dialect, Operation
+from eat_lightning.deploy.serve.operation import Dialect, Operation
 from eat_lightning.deploy.serve.worker import Answer, Ask, Refused
 
 NDJSON = "application/x-ndjson"
