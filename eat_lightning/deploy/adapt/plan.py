@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field
 
 from eat_lightning.config import Settings, parsed, parsed_for_lists
 from eat_lightning.data.query_lists import check_file
-from eat_lightning.deploy.adapt.texts import files_of
+from eat_lightning.data.unlabelled import files_of
 from eat_lightning.errors import ConfigError
 from eat_lightning.long_texts import LongTexts, Mode
 from eat_lightning.record.claim import Claim

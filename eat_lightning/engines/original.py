@@ -17,14 +17,14 @@ from jaxtyping import Float
 
 from eat_lightning.data.split import reader_of
 from eat_lightning.data.tokens import tokenizer_for
-from eat_lightning.deploy.adapt.same_answer import SameAnswer, same_answer_of
 from eat_lightning.engines.adapted import encoder_of
 from eat_lightning.engines.reranker import SCORE_OF_LISTS
 from eat_lightning.errors import ConfigError, one_line
+from eat_lightning.infer.padded import padded_inputs
 from eat_lightning.long_texts import CUT, Joiner, LongTexts, Reader
-from eat_lightning.measure.baselines import padded_inputs
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch
+from eat_lightning.record.same_answer import SameAnswer, same_answer_of
 from eat_lightning.weights.checkpoint import class_counts, classes_in, source_shape
 from eat_lightning.weights.files import read_weights, weight_files
 from eat_lightning.weights.hub import model_folder
