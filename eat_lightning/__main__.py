@@ -22,6 +22,7 @@ TRY = {
 }
 DEPLOY = {
     "adapt": "a tuned classifier made faster, certified on texts without labels",
+    "verify": "do two builds of one classifier answer alike? With an exact bound",
     "predict": "answers to lines of text, as JSON lines",
     "certify": "exits whose risk stays below a level, with a stated confidence",
     "export": "ONNX graphs that need no torch, or a narrower encoder",

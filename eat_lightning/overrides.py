@@ -17,7 +17,7 @@ from eat_lightning.config import CONFIG_DIR
 HELP_ALL = {"--help-all": ["--help", "hydra/help=all"]}  # `--help` takes hydra/help=short
 METHODS = ("attention", "reduction", "exit", "objective", "schedule")
 # Keys of a path or a name, which may have commas.
-WHOLE = ("run", "to", "output", "against", "texts", "classifier")
+WHOLE = ("run", "to", "output", "against", "texts", "classifier", "old.model", "new.model")
 NO_NAMES: Mapping[str, str] = MappingProxyType({})
 PLAIN = re.compile(r"[\w./:+-]*", re.ASCII)  # no character of Hydra's grammar
 
