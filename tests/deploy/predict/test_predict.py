@@ -1,7 +1,6 @@
 """Lines in, JSON lines out: in order, streaming, and never a traceback."""
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -211,28 +210,9 @@ def test_wrong_settings_end_with_status_1(
 
 
 def batches(*chunks: bytes, size: int = 3) -> list[list[bytes]]:
-    """Each chunk is written when the last one was read."""
-    reading, writing = os.pipe()
-    found, waiting = [], list(chunks)
-    os.write(writing, waiting.pop(0))
-    if not waiting:
-        os.close(writing)
-    lines = text_io.batches(reading, size)
-    original = os.read
-
-    def read(descriptor: int, count: int) -> bytes:
-        data = original(descriptor, count)
-        if waiting:
-            os.write(writing, waiting.pop(0))
-            if not waiting:
-                os.close(writing)
-        return data
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text_io.os, "read", read)
-        found += lines
-    os.close(reading)
-    return found
+    """Of lines of which each read finds a chunk more."""
+    waiting = iter([*chunks, b""])
+    return [*text_io.batches(0, size, lambda descriptor, count: next(waiting))]
 
 
 def test_batches_are_what_is_there():
