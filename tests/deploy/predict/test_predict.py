@@ -1,7 +1,6 @@
 """Lines in, JSON lines out: in order, streaming, and never a traceback."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         (tmp_path / "in").write_bytes(text.encode() if isinstance(text, str) else text)
         monkeypatch.chdir(tmp_path)
         with (tmp_path / "in").open() as lines:
-            monkeypatch.setattr(sys, "stdin", lines)
-            status = called(action, *arguments)
+            status = called(action, *arguments, stdin=lines)
         assert [p.name for p in tmp_path.iterdir()] == ["in"]  # no output folders
         out, err = capsys.readouterr()
         return status, [json.loads(line) for line in out.splitlines()], err
