@@ -30,8 +30,8 @@ from eat_lightning.deploy.adapt.lists import QueryLists
 from eat_lightning.deploy.adapt.plan import ListSettings
 from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.model import open_model
-from eat_lightning.deploy.serve.reranking import check_reranker
 from eat_lightning.deploy.serve.plan import ServeSettings
+from eat_lightning.deploy.serve.reranking import check_reranker
 from eat_lightning.engines.reranker import open_lists
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.trace import Trace
