@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from finished import called, config_of
+from helpers.finished import called, config_of
+from helpers.models import each_once
 from hydra import compose, initialize_config_dir
-from models import each_once
 from omegaconf import OmegaConf
 
 from eat_lightning.composing import compose_or_explain

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from classifiers import drawn_texts, save_classifier
-from finished import config_of
+from helpers.classifiers import drawn_texts, save_classifier
+from helpers.finished import config_of
 from helpers.records import list_record
 
 import eat_lightning

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.parquet import write
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
-from parquet import write
 
 from eat_lightning.data.batching import (
     Order,

@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from parquet import write
+from helpers.parquet import write
 
 from eat_lightning.answer_kind import MULTI
 from eat_lightning.data import hub

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from exports import make_run, shared_export, small
-from finished import config_of, refused
-from models import each_once, kinds, method, portable
+from helpers.exports import make_run, shared_export, small
+from helpers.finished import config_of, refused
+from helpers.models import each_once, kinds, method, portable
 
 from eat_lightning.answer_kind import SINGLE
 from eat_lightning.errors import ConfigError

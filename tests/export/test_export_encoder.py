@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from exports import exported, make_run
-from finished import refused
-from models import ragged
+from helpers.exports import exported, make_run
+from helpers.finished import refused
+from helpers.models import ragged
 
 from eat_lightning.export.narrow import narrowed
 from eat_lightning.methods.objective._importance import best_of, importance

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from models import ragged, tiny
+from helpers.models import ragged, tiny
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.narrow import narrowed, width_faults

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-import exports
 import numpy as np
 import pytest
 import torch
 import yaml
-from finished import config_of, refused
-from models import tiny
+from helpers import exports
+from helpers.finished import config_of, refused
+from helpers.models import tiny
 
 from eat_lightning.answer_kind import MULTI, Score
 from eat_lightning.deploy.certify.__main__ import certify

@@ -3,7 +3,7 @@
 import math
 
 import torch
-from attentions import Example, bound, drawn
+from helpers.attentions import Example, bound, drawn
 
 from eat_lightning.methods.attention.cosformer import CosFormer
 from eat_lightning.model.packed import Layout

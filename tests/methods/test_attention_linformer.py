@@ -1,7 +1,7 @@
 """Linformer: attention over learned sums of keys and of values."""
 
 import torch
-from attentions import WIDTH, Example, bound, drawn, examples, product
+from helpers.attentions import WIDTH, Example, bound, drawn, examples, product
 from torch import nn
 
 from eat_lightning.methods.attention.linformer import Linformer

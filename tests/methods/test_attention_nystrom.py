@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F
-from attentions import WIDTH, Example, bound, drawn, examples, product
+from helpers.attentions import WIDTH, Example, bound, drawn, examples, product
 
 from eat_lightning.methods.attention.nystrom import Nystrom
 

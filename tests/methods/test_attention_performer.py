@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from attentions import WIDTH, Example, bound, drawn, examples
+from helpers.attentions import WIDTH, Example, bound, drawn, examples
 
 from eat_lightning.methods.attention.performer import Performer, orthogonal
 

@@ -1,7 +1,7 @@
 """Reformer: tokens see those that a hash puts into their bucket."""
 
 import torch
-from attentions import WIDTH, Example, bound, drawn, product
+from helpers.attentions import WIDTH, Example, bound, drawn, product
 
 from eat_lightning.methods.attention.reformer import Reformer
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 import torch
-from attentions import Example, bound, drawn, examples, product
-from models import alone, has_mask, kinds, method, ragged, tiny
+from helpers.attentions import Example, bound, drawn, examples, product
+from helpers.models import alone, has_mask, kinds, method, ragged, tiny
 from torch import nn
 
 from eat_lightning.answer_kind import SingleLabel

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from models import packed, tiny
+from helpers.models import packed, tiny
 from test_head_pair import Sizes, pairs, rows_with_texts
 
 from eat_lightning.methods.head.aligned import Aligned

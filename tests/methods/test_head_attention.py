@@ -1,7 +1,7 @@
 """FastBERT's student classifier: a head with an attention of its own."""
 
 import torch
-from models import packed
+from helpers.models import packed
 
 from eat_lightning.methods.head.attention import AttentionHead
 from eat_lightning.model.packed import Packed

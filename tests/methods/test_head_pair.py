@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from models import method, packed, ragged, tiny
+from helpers.models import method, packed, ragged, tiny
 
 from eat_lightning.methods.head.pair import Pair
 from eat_lightning.methods.reduction._merged import merged

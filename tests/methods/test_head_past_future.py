@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from models import ragged, tiny
+from helpers.models import ragged, tiny
 
 from eat_lightning.answer_kind import SingleLabel
 from eat_lightning.methods.head.past_future import PastFuture

@@ -1,7 +1,7 @@
 """One head for all exits, or one pooler."""
 
 import torch
-from models import ragged, tiny
+from helpers.models import ragged, tiny
 
 from eat_lightning.model.recorder import ALL_EXITS
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from models import ragged, tiny
+from helpers.models import ragged, tiny
 
 from eat_lightning.export.narrow import narrowed
 from eat_lightning.methods.objective._importance import importance

@@ -1,7 +1,7 @@
 """Movement pruning: masks by hand, and the straight-through gradient."""
 
 import torch
-from models import tiny
+from helpers.models import tiny
 
 from eat_lightning.methods.objective.movement import Movement, masked_top, matrices_of
 

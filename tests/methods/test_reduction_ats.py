@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from models import packed
+from helpers.models import packed
 
 from eat_lightning.methods.reduction.ats import AdaptiveTokenSampling, sampled
 from eat_lightning.model.evidence import Evidence

@@ -1,7 +1,7 @@
 """LengthDrop: drawn lengths in training, given ones outside, and the search, by hand."""
 
 import torch
-from models import packed
+from helpers.models import packed
 
 from eat_lightning.methods.reduction._evolution import Found, evolve, hull, pareto
 from eat_lightning.methods.reduction.lengthdrop import LengthDrop

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from models import packed, tiny_shape
+from helpers.models import packed, tiny_shape
 
 from eat_lightning.methods.reduction.ltp import LearnedTokenPruning
 from eat_lightning.model.evidence import Evidence

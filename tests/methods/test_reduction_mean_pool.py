@@ -1,7 +1,7 @@
 """Funnel's pooling step, by hand."""
 
 import pytest
-from models import packed
+from helpers.models import packed
 
 from eat_lightning.methods.reduction.mean_pool import MeanPool
 from eat_lightning.model.evidence import Evidence

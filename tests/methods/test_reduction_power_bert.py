@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from models import packed, tiny_shape
+from helpers.models import packed, tiny_shape
 
 from eat_lightning.methods.reduction.power_bert import PowerBert
 from eat_lightning.model.evidence import Evidence

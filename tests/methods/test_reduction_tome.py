@@ -1,7 +1,7 @@
 """ToMe: alternate matching, means weighed by size, order kept; log sizes in attention."""
 
 import torch
-from models import packed, ragged, tiny
+from helpers.models import packed, ragged, tiny
 
 from eat_lightning.methods.reduction.tome import ToMe
 from eat_lightning.model.evidence import Evidence

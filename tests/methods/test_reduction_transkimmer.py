@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from models import packed, ragged, tiny
+from helpers.models import packed, ragged, tiny
 
 from eat_lightning.methods.reduction.transkimmer import Transkimmer
 from eat_lightning.model.evidence import Evidence

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from models import packed, ragged, tiny
+from helpers.models import packed, ragged, tiny
 
 from eat_lightning.methods.reduction._topk import kept_lengths
 from eat_lightning.methods.reduction.cls_topk import ClsTopK

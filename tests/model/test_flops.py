@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from models import each_once, kinds, method, ragged, tiny
+from helpers.models import each_once, kinds, method, ragged, tiny
 from torch.utils.flop_counter import FlopCounterMode
 
 from eat_lightning.methods.reduction.norm_topk import NormTopK

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from models import kinds, ragged, spread, tiny
+from helpers.models import kinds, ragged, spread, tiny
 from torch.utils.flop_counter import FlopCounterMode
 
 from eat_lightning.infer.depth_batching import Pool

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from models import combined, method, ragged, tiny
+from helpers.models import combined, method, ragged, tiny
 
 from eat_lightning.new import checks
 

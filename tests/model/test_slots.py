@@ -4,7 +4,7 @@ import sys
 
 import pytest
 import torch
-from models import Nearest, kinds, method, ragged, tiny
+from helpers.models import Nearest, kinds, method, ragged, tiny
 
 from eat_lightning.model.contracts import VectorHead
 from eat_lightning.model.method import SLOTS
@@ -64,7 +64,7 @@ def test_all_work_with_no_arguments_and_name_options_they_have_not():
 
 
 def test_a_class_from_outside_the_package():
-    kind = "models.Nearest"
+    kind = "helpers.models.Nearest"
     pattern = build("attention", {"kind": kind, "half_window": 2})
     assert isinstance(pattern, Nearest)
     assert Specification.of("attention", pattern).as_dict() == {"kind": kind, "half_window": 2}

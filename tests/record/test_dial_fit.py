@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from models import kinds, method, ragged, tiny
+from helpers.models import kinds, method, ragged, tiny
 from scipy.special import expit
 
 from eat_lightning.methods.exit.confidence import Confidence

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from models import kinds, method
+from helpers.models import kinds, method
 
 from eat_lightning.model.contracts import ExitRule, at_point, overrides
 from eat_lightning.model.specification import build

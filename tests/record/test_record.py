@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from models import method, ragged, tiny
+from helpers.models import method, ragged, tiny
 
 from eat_lightning.answer_kind import kind_of
 from eat_lightning.errors import ConfigError

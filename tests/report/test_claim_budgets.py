@@ -3,8 +3,8 @@
 from functools import partial
 from pathlib import Path
 
-from budgeted import run
-from studies import claim_in
+from helpers.budgeted import run
+from helpers.studies import claim_in
 
 from eat_lightning.report import figures
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from budgeted import AT_6, run
-from finished import config_of
+from helpers.budgeted import AT_6, run
+from helpers.finished import config_of
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.report import __main__ as command

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from frontiers import eat_run, fixed_rows, static_run
+from helpers.frontiers import eat_run, fixed_rows, static_run
+from helpers.studies import EAT, claim_in, keep, line_of, make_recorded, make_row
 from matplotlib.text import Text
-from studies import EAT, claim_in, keep, line_of, make_recorded, make_row
 
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.flops import dense_flops, layer_flops

@@ -2,7 +2,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from pages import contrast
+from helpers.pages import contrast
 from PIL import Image
 
 from eat_lightning.report import figures

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from helpers.training import TINY, config_of, shared_run
 from safetensors.torch import load_file
-from training import TINY, config_of, shared_run
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.record.passes import record

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from models import tiny
+from helpers.models import tiny
 from test_stages import STEPS, fit
 
 from eat_lightning.methods.schedule.anneal import Anneal

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from models import spread, tiny
+from helpers.models import spread, tiny
+from helpers.training import TINY, config_of, copy_of_shared
 from safetensors.torch import load_file
-from training import TINY, config_of, copy_of_shared
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.methods.objective.gradient_equilibrium import GradientEquilibrium

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.models import ragged, tiny
 from lightning import Callback, Trainer
-from models import ragged, tiny
 from torch.utils.data import DataLoader
 
 from eat_lightning.answer_kind import SingleLabel

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from exports import exported, with_opinions
-from finished import finish
-from models import method, spread
+from helpers.exports import exported, with_opinions
+from helpers.finished import finish
+from helpers.models import method, spread
 
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.deploy.adapt.original import Original

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from models import each_once, kinds, ragged, tiny
-from models import padded as hugging
-from pairs_at_0 import leaving_at_0, pairs_batch
+from helpers.models import each_once, kinds, ragged, tiny
+from helpers.models import padded as hugging
+from helpers.pairs_at_0 import leaving_at_0, pairs_batch
 
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.methods.objective.joint import Joint

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from models import spread
+from helpers.models import spread
 
 from eat_lightning.model.packed import Batch
 from eat_lightning.new.family_checks import assert_near, encoder_in, vectors

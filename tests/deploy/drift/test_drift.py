@@ -7,12 +7,12 @@ import stat
 from dataclasses import replace
 from pathlib import Path
 
-import finished
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from certificates import make_run
-from commands import Command
+from helpers import finished
+from helpers.certificates import make_run
+from helpers.commands import Command
 from safetensors.torch import load_file, save_file
 
 from eat_lightning.deploy.drift.__main__ import drift

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from certificates import config_of
-from exports import NAME, shared_export
+from helpers.certificates import config_of
+from helpers.exports import NAME, shared_export
 from test_drift import assert_alike, said, seen_by
 
 from eat_lightning.deploy.drift.__main__ import drift

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import Command
-from finished import called, config_of
+from helpers.commands import Command
+from helpers.finished import called, config_of
 
 from eat_lightning import text_io
 from eat_lightning.deploy.predict import __main__ as predict

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from exports import make_run
-from gateways import FakeModel, Running, plan, running
+from helpers.exports import make_run
+from helpers.gateways import FakeModel, Running, plan, running
 
 from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.model import open_model

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from gateways import FakeModel, Running, running
-from pages import HOSTILE, chromium
+from helpers.gateways import FakeModel, Running, running
+from helpers.pages import HOSTILE, chromium
 
 pytestmark = [pytest.mark.browser, pytest.mark.nightly]
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from studies import EAT, keep, make_recorded, make_row
+from helpers.studies import EAT, keep, make_recorded, make_row
 
 from eat_lightning.runs.row import write
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from finished import config_of
+from helpers.finished import config_of
 
 from eat_lightning.deploy.score.__main__ import score
 

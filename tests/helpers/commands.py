@@ -22,7 +22,7 @@ from typing import IO, Any
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PRELOADED = [
     *("torch", "lightning.pytorch", "hydra._internal.hydra", "pandas", "pyarrow.parquet"),
     *("transformers", "fastapi", "uvicorn", "prometheus_client", "omegaconf"),

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-import finished
-import shared
 import torch
-from models import method, spread, tiny_shape
+from helpers import finished, shared
+from helpers.models import method, spread, tiny_shape
 
 from eat_lightning.answer_kind import AnswerKind
 from eat_lightning.config import make

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from studies import keep, make_recorded, make_row
+from helpers.studies import keep, make_recorded, make_row
 
 AT_4, AT_6 = [1, 1, 1, 1, 0, 0, 0, 0], [1, 1, 1, 1, 1, 1, 0, 0]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 import uvicorn
-from finished import config_of
+from helpers.finished import config_of
 
 from eat_lightning.config import parsed
 from eat_lightning.deploy.serve.app import make_app

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import yaml
+from helpers.models import tiny
 from hydra import compose, initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from models import tiny
 from omegaconf import DictConfig
 
 from eat_lightning.answer_kind import MULTI, SCORE, SINGLE

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import finished
 import numpy as np
 import torch
-from models import spread, tiny
+from helpers import finished
+from helpers.models import spread, tiny
 
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.engines.race import made_texts

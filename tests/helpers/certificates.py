@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import finished
+from helpers import finished
 
 from eat_lightning.deploy.certify.__main__ import certify
 from eat_lightning.measure.__main__ import measure

@@ -17,7 +17,7 @@ from eat_lightning.report.table import Line, Table
 from eat_lightning.runs.row import Row, write
 from eat_lightning.runs.run import version_of
 
-STUDIES = Path(__file__).parents[1] / "experiments"
+STUDIES = Path(__file__).parents[2] / "experiments"
 STATIC = {
     "attention": {"kind": "dense"},
     "reduction": {"kind": "none"},

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from models import method, tiny_shape
+from helpers.models import method, tiny_shape
 from torch import Tensor
 
 from eat_lightning.model.contracts import Attention, overrides

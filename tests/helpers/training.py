@@ -3,11 +3,10 @@
 import shutil
 from typing import Any
 
-import finished
 import pytest
-import shared
-from commands import Command
 from filelock import FileLock
+from helpers import finished, shared
+from helpers.commands import Command
 
 from eat_lightning.runs.run import Run, folder_for
 from eat_lightning.train.__main__ import train

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-import finished
-from models import method
+from helpers import finished
+from helpers.models import method
 
 from eat_lightning.measure.__main__ import measure
 from eat_lightning.overrides import with_paths_listed

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from finished import config_of
+from helpers.finished import config_of
 
 from eat_lightning.config import parsed
 from eat_lightning.deploy.adapt.folder import AdaptResult
