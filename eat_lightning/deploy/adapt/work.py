@@ -20,7 +20,7 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.files import replacing, write_json
 from eat_lightning.model.trace import Trace
 from eat_lightning.progress import bar
-from eat_lightning.weights.untrusted import json_of
+from eat_lightning.untrusted import json_of
 
 LOCK = ".lock"
 BATCH, PIECE = 32, 16  # examples of a batch, batches of a kept piece
@@ -97,7 +97,7 @@ class Work:
         return Trace.together(found)
 
 
-def columns_of(trace: Trace) -> dict[str, np.ndarray]:
+def columns_of(trace: Trace) -> dict[str, Any]:
     """The parts of a trace that are kept; transformers' own model counts no tokens."""
     kept = {"logits_BC": trace.logits_BC, "depth_B": trace.depth_B}
     return kept if trace.tokens_LB is None else kept | {"tokens_LB": trace.tokens_LB}

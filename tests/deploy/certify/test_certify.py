@@ -19,11 +19,11 @@ from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.data.toy import ToyData
 from eat_lightning.deploy.certify.__main__ import main
 from eat_lightning.deploy.drift.__main__ import drift
+from eat_lightning.infer.exports import certificate_of
 from eat_lightning.model.packed import Batch
 from eat_lightning.monitor.reference import FOLDER, Reference
 from eat_lightning.record.certificate import Certificate
 from eat_lightning.record.claim import Claim
-from eat_lightning.runs.identity import certificate_of
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import load_model, save_model
 
