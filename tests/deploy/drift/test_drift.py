@@ -233,10 +233,8 @@ def test_another_dtype_has_its_own_reference(run: Path, capsys: pytest.CaptureFi
     opened = Run.open(run)
     answerer = open_run(opened, dtype=dtype)
     split = opened.data().split("certificate")
-    assert_alike(
-        Reference.read(opened.folder / FILE).seen,
-        observations(record(answerer.encoder, split).replay()),
-    )
+    seen = observations(record(answerer.encoder, split).replay())
+    assert_alike(Reference.read(opened.folder / FILE).seen, seen)
     assert (
         drift(config_of(run, stream_of(run, usual(run, 50)), "columns=[text]", f"dtype={dtype}"))
         == 0
