@@ -12,15 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from eat_lightning.deploy.score.inputs import (
-    Columns,
-    Input,
-    Source,
-    Unreadable,
-    Window,
-    check_columns,
-    find_inputs,
-)
+from eat_lightning.deploy.score.inputs import Input, find_inputs
 from eat_lightning.deploy.score.output import (
     Output,
     OutputFails,
@@ -30,6 +22,13 @@ from eat_lightning.deploy.score.output import (
 from eat_lightning.deploy.score.plan import ScoreSettings, cores
 from eat_lightning.deploy.score.scorer import Scorer
 from eat_lightning.deploy.score.tables import answer_schema, answer_table
+from eat_lightning.deploy.score.windows import (
+    Columns,
+    Source,
+    Unreadable,
+    Window,
+    check_columns,
+)
 from eat_lightning.deploy.score.workers import FORKS, WorkersDie, answered, started
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.torch_backend import TorchBackend

@@ -21,8 +21,9 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from eat_lightning.deploy.score.inputs import LINE, Input, Window
+from eat_lightning.deploy.score.inputs import Input
 from eat_lightning.deploy.score.tables import beside, strings
+from eat_lightning.deploy.score.windows import Window
 from eat_lightning.errors import ConfigError, one_line, reading
 from eat_lightning.files import as_dict, write_json
 from eat_lightning.runs.run import flat
@@ -125,10 +126,12 @@ class ShardWriter:
                 self.reject(window, i, why)
 
     def reject(self, window: Window, i: int, why: str) -> None:
+        """Write a row's place, the reason, and its texts (or the line that cannot be read)."""
         self.rejects = self.rejects or part_of(self.rejects_path)
-        place = {"input": window.source.input.name, "row": window.first + i}
-        content = {"reason": why, "content": content_of(window, i)}
-        self.rejects.write(json.dumps(place | content).encode() + b"\n")
+        columns = [window.table[name].slice(i, 1) for name in window.source.texts]
+        texts = [text and text[:SHOWN] for column in columns for text in strings(column)]
+        row = {"input": window.source.input.name, "row": window.first + i, "reason": why}
+        self.rejects.write(json.dumps(row | {"texts": texts}).encode() + b"\n")
 
     def end(self) -> None:
         """Put both in their places, the rejects first; all of it is on the disk before."""
@@ -155,14 +158,6 @@ def part_of(path: Path) -> Any:
     """Open a file beside its place."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return Path(f"{path}.part").open("wb")
-
-
-def content_of(window: Window, i: int) -> Any:
-    """What a rejected row holds: its line, or its texts."""
-    row = window.table.slice(i, 1)
-    if window.source.in_lines:
-        return row[LINE][0].as_py().rstrip(b"\r\n")[:SHOWN].decode("utf-8", "backslashreplace")
-    return [value and value[:SHOWN] for name in window.source.texts for value in strings(row[name])]
 
 
 def earlier_manifest(folder: Path) -> dict[str, Any] | None:

@@ -14,7 +14,8 @@ from eat_lightning.text_io import InputLine, refusal
 
 ABOUT = ("source", "mime")  # columns that policies and certificates by source read
 ERROR = "error"  # the column that says why a row has no answer
-NO_TEXT = {"error": "no text, or none that is UTF-8"}
+NO_TEXT = "no text, or none that is UTF-8"
+WRONG = "__wrong__"  # the column that says what is wrong with a line
 TYPES = {"str": pa.string(), "float": pa.float64()}
 TYPES |= {f"list of {name}": pa.list_(kind) for name, kind in TYPES.items()}
 HOW = {"depth": pa.int16(), "retention": pa.float64(), "exit_reason": pa.string()}
@@ -48,11 +49,13 @@ def table_rows(table: pa.Table, texts: Sequence[str]) -> list[InputLine]:
     """The texts of each row, with what else is known of it, or why it has none."""
     about = [n for n in ABOUT if n in table.column_names and holds_text(table.schema.field(n).type)]
     columns = {name: strings(table[name]) for name in dict.fromkeys([*texts, *about])}
+    wrong = table[WRONG].to_pylist() if WRONG in table.column_names else [None] * len(table)
     rows = []
-    for i in range(len(table)):
+    for i, why in enumerate(wrong):
         row: list[Any] = [columns[name][i] for name in texts]
         known = {name: str(columns[name][i]) for name in about if columns[name][i] is not None}
-        rows.append(InputLine(error=NO_TEXT) if None in row else InputLine(row, known))
+        why = why or (NO_TEXT if None in row else None)
+        rows.append(InputLine(error={"error": why}) if why else InputLine(row, known))
     return rows
 
 

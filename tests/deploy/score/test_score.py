@@ -19,9 +19,10 @@ from scores import rejects_of, rows_of, scored, settings
 
 from eat_lightning.deploy.score import workers
 from eat_lightning.deploy.score.__main__ import score
-from eat_lightning.deploy.score.inputs import Columns, Input, Source
+from eat_lightning.deploy.score.inputs import Input
 from eat_lightning.deploy.score.output import ShardWriter
 from eat_lightning.deploy.score.scorer import Scorer
+from eat_lightning.deploy.score.windows import Columns, Source
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 
@@ -83,7 +84,7 @@ def test_a_start_says_what_it_did(corpus: Path, sst2: Path, tmp_path: Path, caps
     assert err.startswith("note: no certificate is in force, ")
 
 
-def test_json_passes_its_lines_or_named_keys_through(sst2: Path, tmp_path: Path):
+def test_json_passes_its_lines_through(sst2: Path, tmp_path: Path):
     contents = [{"id": 1, "text": "good", "tags": ["a"]}, {"id": "three", "text": "dull"}]
     contents += [{"text": "fine", "url": "\ud83d"}, {"id": 4, "text": None}, {"id": 5}]
     lines = [json.dumps(content) for content in contents]
@@ -100,13 +101,8 @@ def test_json_passes_its_lines_or_named_keys_through(sst2: Path, tmp_path: Path)
         (6, "text must be a text, got None"),
         (7, "no key text"),
     ]
-    assert [reject["content"] for reject in rejects] == lines[3:]
-    rows = scored(given, tmp_path / "ids", sst2, keep=["id", "tags", "url"])
-    assert [[*row.values()][:3] for row in rows] == [
-        ["1", '["a"]', None],
-        ["three", None, None],
-        [None, None, "?"],
-    ]
+    assert [reject["texts"] for reject in rejects] == [[line] for line in lines[3:]]
+    assert [*scored(given, tmp_path / "texts", sst2, keep=["sentence"])[0]] == ["sentence", *ANSWER]
 
 
 def test_parquet_passes_its_columns_through(sst2: Path, tmp_path: Path):
@@ -142,9 +138,9 @@ def test_pairs_and_bad_lines(mnli: Path, tmp_path: Path):
         ("a film", "no film"),
         ("good", "bad"),
     ]
-    assert [(r["row"], r["reason"], r["content"]) for r in rejects_of(tmp_path / "out")] == [
-        (1, "expected 2 texts with a tab between, got 1", "one"),
-        (2, "not UTF-8 at byte 0 of the line", "\\xff\tx"),
+    assert [(r["row"], r["reason"], r["texts"]) for r in rejects_of(tmp_path / "out")] == [
+        (1, "expected 2 texts with a tab between, got 1", ["one", None]),
+        (2, "not UTF-8 at byte 0 of the line", ["\\xff\tx"]),
     ]
 
 
@@ -214,9 +210,9 @@ def test_faults_of_inputs_are_named_before_a_model_is_loaded(tmp_path: Path, sst
     assert "text must name 1 (sentence)" in said(tmp_path / "c.parquet", text=["words", "n"])
     absent = "no column x to keep (it has words, n)"
     assert said(tmp_path / "c.parquet", text="words", keep=["x"]).endswith(absent)
-    (tmp_path / "e.jsonl").write_text('{"text": "a", "label": 1}\n')
+    pq.write_table(pa.table({"text": ["a"], "label": [1]}), tmp_path / "e.parquet")
     named = "has columns of its own named label: give prefix="
-    assert named in said(tmp_path / "e.jsonl", keep=["label"])
+    assert named in said(tmp_path / "e.parquet")
     inside = settings(tmp_path, tmp_path / "out", sst2)
     assert refused(score, inside) == f"output={tmp_path}/out must not lie within input={tmp_path}"
     assert not (tmp_path / "out").exists()
@@ -282,7 +278,7 @@ def test_rows_that_kill_or_fail_are_rejected_alone(
         *((row, "a worker died on this row") for row in same_text(30)),
     ]
     found = [row["sentence"] for row in rows_of(tmp_path / "out")]
-    assert sorted(found + [reject["content"] for reject in rejects]) == sorted(TEXTS)
+    assert sorted(found + [reject["texts"][0] for reject in rejects]) == sorted(TEXTS)
 
 
 def same_text(row: int) -> list[int]:
@@ -295,7 +291,7 @@ def test_workers_that_always_die_end_the_start(
     monkeypatch.setattr(Scorer, "answers", lambda *_: os._exit(9))
     monkeypatch.setattr(workers, "MOST_DEATHS", 3)
     message = refused(score, settings(corpus, tmp_path / "out", sst2))
-    assert message.startswith("4 workers died on one window: finished shards stay")
+    assert message.startswith("4 workers died one after the other: finished shards stay")
 
 
 SMALL = ["shard_rows=512", "window=64"]
