@@ -109,18 +109,21 @@ class Corpus:
             except (OutputFails, WorkersDie, RuntimeError) as error:
                 fault = f"{error}: finished shards stay; the same command goes on"
                 raise ConfigError(fault) from None
-            lines = tally.lines(time.monotonic() - began, workers)
-            rows = f"{self.output.num_rows():,} rows in all"
-            print("\n".join([*lines, f"written: {self.output.folder}, {rows}"]))
+            print("\n".join(tally.lines(time.monotonic() - began, workers)))
+            print(f"written: {self.output.folder}")
             return len(tally.files)
 
     def score_files(self, tally: Tally, workers: int) -> None:
         """Read windows, have them answered, and write them, in order."""
         prefix, read = self.plan.prefix, dict[str, float]()
         schema = answer_schema(self.scorer.backend.kind, prefix)
+        # A forked worker has the model already. Other engines have threads, which no fork survives:
+        # there each worker opens its own.
+        forks = FORKS and isinstance(self.scorer.backend, TorchBackend)
+        opened = (lambda: self.scorer) if forks else partial(Scorer.open, self.plan)
         num_bytes = sum(source.input.path.stat().st_size for source in self.sources)
         with (
-            started(self.open_scorer, self.forks, workers) as pool,
+            started(opened, forks, workers) as pool,
             bar(f"{len(self.sources)} files", num_bytes) as advance,
         ):
             for window, answers in answered(self.missing(tally), pool):
@@ -142,20 +145,6 @@ class Corpus:
             except Unreadable as error:
                 print(f"error: {error}", file=sys.stderr)
                 tally.files.append(str(error))
-
-    @property
-    def forks(self) -> bool:
-        """True where workers are forked, with the model that is loaded. Other engines have threads,
-        which no fork survives: there each worker opens its own."""
-        return FORKS and isinstance(self.scorer.backend, TorchBackend)
-
-    @property
-    def open_scorer(self) -> partial[Scorer]:
-        return partial(same, self.scorer) if self.forks else partial(Scorer.open, self.plan)
-
-
-def same(scorer: Scorer) -> Scorer:
-    return scorer
 
 
 def inputs_of(plan: ScoreSettings, folder: Path) -> list[Input]:

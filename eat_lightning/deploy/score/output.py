@@ -11,21 +11,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from eat_lightning.deploy.score.inputs import Input
 from eat_lightning.deploy.score.tables import beside, strings
 from eat_lightning.deploy.score.windows import Window
 from eat_lightning.errors import ConfigError, one_line, reading
-from eat_lightning.files import as_dict, write_json
+from eat_lightning.files import as_dict, replacing, write_json
 from eat_lightning.runs.run import flat
 from eat_lightning.weights.untrusted import json_of
 
@@ -41,42 +39,50 @@ class OutputFails(Exception):
 
 @dataclass
 class Output:
-    """The folder, and the shard that is being written."""
+    """The folder, and the shard whose rows are coming in.
+
+    Args:
+        path: of the shard.
+        tables: its rows with an answer.
+        rejects: its others, as lines of JSON.
+    """
 
     folder: Path
-    shard: ShardWriter | None = None
+    path: Path | None = None
+    tables: list[pa.Table] = field(default_factory=list)
+    rejects: list[str] = field(default_factory=list)
 
-    def path(self, input: Input, number: int) -> Path:
-        return self.folder / f"{input.name}-{number:05d}.parquet"
+    def path_of(self, window: Window) -> Path:
+        return self.folder / f"{window.source.input.name}-{window.shard:05d}.parquet"
 
     def has(self, window: Window) -> bool:
-        return self.path(window.source.input, window.shard).is_file()
+        return self.path_of(window).is_file()
 
     def add(self, window: Window, answers: pa.Table) -> None:
-        """Write a window's rows; a shard takes its place with its last window. OutputFails where
+        """Take a window's rows; with the last window of a shard, write it. OutputFails where
         nothing can be written."""
-        path = self.path(window.source.input, window.shard)
-        try:
-            if self.shard is None or self.shard.path != path:
-                self.leave()
-                rejects = (self.folder / REJECTS / path.relative_to(self.folder)).with_suffix("")
-                self.shard = ShardWriter(path, rejects.with_name(f"{rejects.name}.jsonl"))
-            self.shard.add(window, answers)
-            if window.ends_shard:
-                self.shard.end()
-                self.shard = None
-        except (OSError, pa.ArrowException) as error:
-            raise OutputFails(f"{path}: {one_line(error, 160)}") from None
+        path = self.path_of(window)
+        if self.path != path:  # the one before has no end if its file is damaged
+            self.path, self.tables, self.rejects = path, [], []
+        errors = answers.columns[-1]
+        rows = beside(window.kept, answers.drop_columns(answers.column_names[-1:]))
+        self.tables.append(rows.filter(errors.is_null()))
+        wrong = [(i, why) for i, why in enumerate(errors.to_pylist()) if why is not None]
+        self.rejects += [json.dumps(reject(window, i, why)) for i, why in wrong]
+        if window.ends_shard:
+            try:
+                self.write_shard(path)
+            except (OSError, pa.ArrowException) as error:
+                raise OutputFails(f"{path}: {one_line(error, 160)}") from None
 
-    def leave(self) -> None:
-        """Let go of a shard whose end will not come."""
-        if self.shard is not None:
-            self.shard.close()
-            self.shard = None
-
-    def num_rows(self) -> int:
-        """Rows with an answer in the folder, whenever they were scored."""
-        return ds.dataset(self.folder).count_rows()
+    def write_shard(self, path: Path) -> None:
+        """Put the rejects in their place, and then the answers, with which the shard is done."""
+        if self.rejects:
+            name = path.relative_to(self.folder).with_suffix(".jsonl")
+            with on_disk(self.folder / REJECTS / name) as file:
+                file.write("".join(f"{line}\n" for line in self.rejects).encode())
+        with on_disk(path) as file:
+            pq.write_table(pa.concat_tables(self.tables), file, compression="zstd")
 
     @contextmanager
     def held(self, manifest: dict[str, Any]) -> Iterator[None]:
@@ -85,79 +91,34 @@ class Output:
         lock = FileLock(self.folder / LOCK, thread_local=False)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=WAIT_S)
+            held = lock.acquire(timeout=WAIT_S)
+            for path in self.folder.rglob("*.part"):  # of a start that was killed
+                path.unlink(missing_ok=True)
             write_json(self.folder / MANIFEST, manifest)
-            self.clear()
         except Timeout:
             raise ConfigError(f"output={self.folder}: another `score` writes there") from None
         except OSError as error:
             why = error.strerror
             raise ConfigError(f"output={self.folder}: cannot be written ({why})") from None
-        try:
+        with held:
             yield
-        finally:
-            self.leave()
-            self.clear()
-            lock.release()
-
-    def clear(self) -> None:
-        """Delete what is half-written."""
-        for path in self.folder.rglob("*.part"):
-            path.unlink(missing_ok=True)
 
 
-class ShardWriter:
-    """Writes a file of the output and that of its rejects, each beside its place until `end`."""
-
-    def __init__(self, path: Path, rejects_path: Path):
-        self.path, self.rejects_path = path, rejects_path
-        self.file: Any = part_of(path)
-        self.rejects: Any = None  # opened with the first one
-        self.parquet: Any = None  # its columns come with the first window
-
-    def add(self, window: Window, answers: pa.Table) -> None:
-        errors = answers.columns[-1]
-        rows = beside(window.kept, answers.drop_columns(answers.column_names[-1:]))
-        if self.parquet is None:
-            self.parquet = pq.ParquetWriter(self.file, rows.schema, compression="zstd")
-        self.parquet.write_table(rows.filter(errors.is_null()))
-        for i, why in enumerate(errors.to_pylist()):
-            if why is not None:
-                self.reject(window, i, why)
-
-    def reject(self, window: Window, i: int, why: str) -> None:
-        """Write a row's place, the reason, and its texts (or the line that cannot be read)."""
-        self.rejects = self.rejects or part_of(self.rejects_path)
-        columns = [window.table[name].slice(i, 1) for name in window.source.texts]
-        texts = [text and text[:SHOWN] for column in columns for text in strings(column)]
-        row = {"input": window.source.input.name, "row": window.first + i, "reason": why}
-        self.rejects.write(json.dumps(row | {"texts": texts}).encode() + b"\n")
-
-    def end(self) -> None:
-        """Put both in their places, the rejects first; all of it is on the disk before."""
-        self.parquet.close()
-        there = [(self.rejects, self.rejects_path)] if self.rejects else []
-        there += [(self.file, self.path)]
-        for file, _ in there:
-            file.flush()
-            os.fsync(file.fileno())
-        self.close()
-        for file, path in there:
-            os.replace(file.name, path)
-
-    def close(self) -> None:
-        if self.parquet is not None:
-            with suppress(OSError, pa.ArrowException):  # the disk may be full
-                self.parquet.close()
-        for file in (self.file, self.rejects):
-            if file is not None:
-                file.close()
+def reject(window: Window, i: int, why: str) -> dict[str, Any]:
+    """A row's place, the reason, and its texts, or the line that cannot be read."""
+    columns = [window.table[name].slice(i, 1) for name in window.source.texts]
+    texts = [text and text[:SHOWN] for column in columns for text in strings(column)]
+    place = {"input": window.source.input.name, "row": window.first + i}
+    return place | {"reason": why, "texts": texts}
 
 
-def part_of(path: Path) -> Any:
-    """Open a file beside its place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return Path(f"{path}.part").open("wb")
+@contextmanager
+def on_disk(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes its place when all of it is on the disk."""
+    with replacing(path) as beside, beside.open("wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def earlier_manifest(folder: Path) -> dict[str, Any] | None:

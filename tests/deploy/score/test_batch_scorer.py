@@ -34,12 +34,12 @@ def test_answers_stand_beside_the_columns(sst2: Path):
 def test_what_is_wrong_is_one_line(sst2: Path, tmp_path: Path):
     with pytest.raises(ValueError, match=r"^run=.*nowhere.*$"):
         BatchScorer(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="^tokens must be 16 or more"):
+    with pytest.raises(ValueError, match=r"^tokens must be 16 or more"):
         BatchScorer(sst2, tokens=1)
     scorer = BatchScorer(sst2)
     with pytest.raises(ValueError, match=r"^no column sentence, or text \(it has words\)"):
         scorer(pa.table({"words": ["good"]}))
-    with pytest.raises(ValueError, match="^the table has columns of its own named label"):
+    with pytest.raises(ValueError, match=r"^the table has columns of its own named label"):
         scorer(pa.table({"text": ["good"], "label": [1]}))
 
 

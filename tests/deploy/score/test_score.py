@@ -20,7 +20,7 @@ from scores import rejects_of, rows_of, scored, settings
 from eat_lightning.deploy.score import workers
 from eat_lightning.deploy.score.__main__ import score
 from eat_lightning.deploy.score.inputs import Input
-from eat_lightning.deploy.score.output import ShardWriter
+from eat_lightning.deploy.score.output import Output
 from eat_lightning.deploy.score.scorer import Scorer
 from eat_lightning.deploy.score.windows import Columns, Source
 from eat_lightning.runs.open import open_run
@@ -140,7 +140,7 @@ def test_pairs_and_bad_lines(mnli: Path, tmp_path: Path):
     ]
     assert [(r["row"], r["reason"], r["texts"]) for r in rejects_of(tmp_path / "out")] == [
         (1, "expected 2 texts with a tab between, got 1", ["one", None]),
-        (2, "not UTF-8 at byte 0 of the line", ["\\xff\tx"]),
+        (2, "not UTF-8 at byte 0 of the line", ["\\xff\tx", None]),
     ]
 
 
@@ -149,18 +149,18 @@ def test_a_second_start_goes_on_with_what_is_missing(
 ):
     out = tmp_path / "out"
     rows = scored(corpus, out, sst2)
-    assert f"written: {out}, 60 rows in all" in capsys.readouterr().out
+    assert f"written: {out}" in capsys.readouterr().out
     before = files_of(out)
     shards = sorted(out.glob("*.parquet"))
     assert len(shards) > 3
     kept = shards[0].stat().st_mtime_ns
     shards[1].unlink()
-    (out / "lines.txt-00002.parquet.part").write_text("half")
+    (out / "lines.txt-00002.parquet.1.part").write_text("half")
     assert scored(corpus, out, sst2, workers=2) == rows
     assert capsys.readouterr().out.startswith("16 rows in")  # those of this start
     assert files_of(out) == before
     scored(corpus, out, sst2)
-    assert f"written: {out}, 60 rows in all" in capsys.readouterr().out
+    assert f"written: {out}" in capsys.readouterr().out
     assert shards[0].stat().st_mtime_ns == kept
     (tmp_path / "more.txt").write_text("good\n")
     more = [str(corpus), str(tmp_path / "more.txt")]
@@ -223,14 +223,14 @@ def test_a_full_disk_ends_in_one_line_and_loses_nothing(
 ):
     whole = scored(corpus, tmp_path / "whole", sst2)
     with monkeypatch.context() as patch:
-        end = ShardWriter.end
+        write = Output.write_shard
 
-        def fails(self: ShardWriter) -> None:
-            if self.path.name == "lines.txt-00002.parquet":
+        def fails(self: Output, path: Path) -> None:
+            if path.name == "lines.txt-00002.parquet":
                 raise OSError(errno.ENOSPC, "No space left on device")
-            end(self)
+            write(self, path)
 
-        patch.setattr(ShardWriter, "end", fails)
+        patch.setattr(Output, "write_shard", fails)
         message = refused(score, settings(corpus, tmp_path / "out", sst2))
     assert message.endswith(
         "No space left on device: finished shards stay; the same command goes on"
