@@ -34,7 +34,8 @@ from eat_lightning.model.flops import flops, static_flops
 from eat_lightning.model.method import faults_of
 from eat_lightning.model.specification import Specification
 from eat_lightning.model.trace import Trace
-from eat_lightning.record.dial import ROUNDING, Measured, along
+from eat_lightning.record.dial import ROUNDING, along
+from eat_lightning.record.measured import Measured
 from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
 

@@ -10,17 +10,19 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from zlib import crc32
 
 from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from eat_lightning.files import as_dict
-from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.policies import build_policies, specs_of
 from eat_lightning.model.policy import Policy
 from eat_lightning.model.specification import MODEL_SLOTS, STATIC, Specification
+
+if TYPE_CHECKING:
+    from eat_lightning.model.encoder import AdaptiveEncoder
 
 Engine = Literal["transformers", "torch", "onnx", "openvino"]
 Dtype = Literal["fp32", "bf16", "int8"]

@@ -14,22 +14,22 @@ import numpy as np
 import yaml
 
 from eat_lightning.config import CONFIG_DIR, parsed
+from eat_lightning.data.unlabelled import read_texts
 from eat_lightning.deploy.adapt.exits import learn_exits
 from eat_lightning.deploy.adapt.forms import Forms, deployed_original, scratch_run
-from eat_lightning.deploy.adapt.original import Original
 from eat_lightning.deploy.adapt.run import splits_of
-from eat_lightning.deploy.adapt.same_answer import SameAnswer
 from eat_lightning.deploy.adapt.search import Search
-from eat_lightning.deploy.adapt.texts import read_texts
 from eat_lightning.deploy.adapt.work import Work
+from eat_lightning.engines.original import Original
 from eat_lightning.long_texts import REFUSE
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.trace import Trace
 from eat_lightning.progress import shown
 from eat_lightning.record.claim import Claim
-from eat_lightning.record.dial import Measured
+from eat_lightning.record.measured import Measured
 from eat_lightning.record.point import Dtype, Point
 from eat_lightning.record.record import Record
+from eat_lightning.record.same_answer import SameAnswer
 from eat_lightning.report.result import Result
 from eat_lightning.runs.plan import OnePassSettings
 from eat_lightning.runs.run import git_commit

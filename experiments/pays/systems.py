@@ -16,8 +16,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from eat_lightning.methods.exit.confidence import Confidence
-from eat_lightning.record.dial import Budget, Dial, Measured
+from eat_lightning.record.dial import Budget, Dial
 from eat_lightning.record.dial_fit import ExitCosts, fit_dial
+from eat_lightning.record.measured import Measured
 from eat_lightning.record.record import Record
 
 from .models import Model

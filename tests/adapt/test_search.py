@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from adapting import taken
+from helpers.adapting import taken
 
 from eat_lightning.answer_kind import SingleLabel
 from eat_lightning.deploy.adapt import forms
 from eat_lightning.deploy.adapt import search as search_module
-from eat_lightning.deploy.adapt.same_answer import SameAnswer
 from eat_lightning.deploy.adapt.search import Search, everybody_at_first, in_layers
 from eat_lightning.deploy.adapt.work import Work
 from eat_lightning.methods.exit.confidence import Confidence
@@ -22,10 +21,11 @@ from eat_lightning.model.contracts import ExitRule, at_point
 from eat_lightning.model.specification import Specification
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.claim import Claim
-from eat_lightning.record.dial import Measured
 from eat_lightning.record.dial_fit import fit_dial
+from eat_lightning.record.measured import Measured
 from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
+from eat_lightning.record.same_answer import SameAnswer
 
 WRONG = Point.whole("onnx", "int8")
 

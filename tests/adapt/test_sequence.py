@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from eat_lightning.answer_kind import SingleLabel
-from eat_lightning.deploy.adapt.same_answer import SameAnswer
 from eat_lightning.deploy.adapt.search import Search
 from eat_lightning.model.specification import Specification
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.claim import Claim
-from eat_lightning.record.dial import Measured
+from eat_lightning.record.measured import Measured
 from eat_lightning.record.point import Point
+from eat_lightning.record.same_answer import SameAnswer
 
 CLAIMS = [Claim("disagreement", 0.01, 0.95)]
 

@@ -30,7 +30,7 @@ IDENTITY = (
 )
 CALIBRATION = ("temperature", "ece_before", "ece_after")
 KNOBS = ("tau", "bound", "patience")  # of exit rules
-NOT_ANSWERED = ("text", "sentence", "other")  # columns of the input
+NOT_ANSWERED = ("text", "sentence", "json")  # columns of the input
 GAINS = [
     f"{name}{end}" for name in ("adaptivity_gain", "mix_gain") for end in ("", "_low", "_high")
 ]

@@ -11,7 +11,8 @@ from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.model.specification import Specification
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.claim import Claim, Tally
-from eat_lightning.record.dial import Budget, Dial, Measured, along, best_of, measured
+from eat_lightning.record.dial import Budget, Dial, along, best_of, measured
+from eat_lightning.record.measured import Measured
 from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from eat_lightning.deploy.adapt.folder import AdaptResult
-from eat_lightning.record.dial import Measured
+from eat_lightning.record.measured import Measured
 from eat_lightning.report import figures
 from eat_lightning.report.figures import Figure
 from eat_lightning.report.page import render

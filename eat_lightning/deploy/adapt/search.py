@@ -19,17 +19,17 @@ import numpy as np
 
 from eat_lightning.deploy.adapt.cascade import PairedSplit, SmallModel
 from eat_lightning.deploy.adapt.forms import Deployed, Forms
-from eat_lightning.deploy.adapt.same_answer import SameAnswer
 from eat_lightning.deploy.adapt.work import Work
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.contracts import ExitRule, at_point
 from eat_lightning.model.specification import Specification
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.claim import Claim, Tally, holding, tallied
-from eat_lightning.record.dial import Measured
 from eat_lightning.record.dial_fit import ExitCosts, fit_dial
+from eat_lightning.record.measured import Measured
 from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
+from eat_lightning.record.same_answer import SameAnswer
 from eat_lightning.record.timing import speed_up, time_all
 
 TITLES = {"select": "texts for choosing", "certify": "texts of the certificate"}

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from certificates import RULE, own
+from helpers.certificates import RULE, own
 
 from eat_lightning.deploy.certify.candidates import cautious, chains_of, is_reachable
 from eat_lightning.methods.exit.confidence import Confidence
