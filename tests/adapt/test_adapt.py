@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from adapting import made_up_times, plan_of, taken
-from classifiers import LABELS, drawn_texts
 from filelock import FileLock
-from finished import config_of
+from helpers.adapting import made_up_times, plan_of, taken
+from helpers.classifiers import LABELS, drawn_texts
+from helpers.finished import config_of
 
 import eat_lightning
 from eat_lightning.config import parsed

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from adapting import plan_of, taken
-from classifiers import LABELS, drawn_texts
+from helpers.adapting import plan_of, taken
+from helpers.classifiers import LABELS, drawn_texts
 
 from eat_lightning.deploy.adapt import run as steps
 from eat_lightning.deploy.adapt import search

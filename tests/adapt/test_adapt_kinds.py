@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from adapting import made_up_times, plan_of
-from classifiers import drawn_texts, save_classifier
-from finished import config_of, refused
+from helpers.adapting import made_up_times, plan_of
+from helpers.classifiers import drawn_texts, save_classifier
+from helpers.finished import config_of, refused
 
 from eat_lightning import text_io
 from eat_lightning.config import parsed
@@ -95,7 +95,7 @@ def test_transformers_face_answers_as_certified(adapted: AdaptResult, backend: B
 
 def test_a_gateway_gives_the_same_answer(adapted: AdaptResult, backend: Backend):
     pytest.importorskip("fastapi")
-    from gateways import without_scores
+    from helpers.gateways import without_scores
 
     from eat_lightning.deploy.serve.body import RequestExample
     from eat_lightning.deploy.serve.model import open_model

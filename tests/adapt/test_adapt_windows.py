@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from adapting import made_up_times, plan_of
-from classifiers import LABELS
-from finished import config_of, refused
+from helpers.adapting import made_up_times, plan_of
+from helpers.classifiers import LABELS
+from helpers.finished import config_of, refused
 
 from eat_lightning.config import parsed
 from eat_lightning.deploy.adapt import run as steps

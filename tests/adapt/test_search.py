@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from adapting import taken
+from helpers.adapting import taken
 
 from eat_lightning.answer_kind import SingleLabel
 from eat_lightning.deploy.adapt import forms

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from exports import make_run, shared_export, small
-from finished import config_of, refused
-from models import each_once, kinds, method, portable
+from helpers.exports import make_run, shared_export, small
+from helpers.finished import config_of, refused
+from helpers.models import each_once, kinds, method, portable
 
 from eat_lightning.answer_kind import SINGLE
 from eat_lightning.errors import ConfigError
@@ -285,10 +285,27 @@ def test_every_combination(attention: str, reduction: str, exit: str, tmp_path: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", ["mnli", "stsb"])
-def test_pairs_and_regression(task: str, tmp_path: Path):
-    exit = "never" if task == "stsb" else "patience"
-    assert_equal(exported(make_run(tmp_path / "run", "dense", "cls_topk", exit, task=task)))
+@pytest.mark.parametrize(
+    ("task", "exit"),
+    [
+        ("mnli", "patience"),
+        ("stsb", "never"),
+        ("stsb", "predicted_error"),
+        ("moods", "every_label"),
+        ("moods", "fpabee_labels"),
+    ],
+)
+def test_pairs_and_other_kinds_of_answers(task: str, exit: str, tmp_path: Path):
+    """What is printed of them has the same keys and values, too."""
+    run = make_run(tmp_path / "run", "dense", "cls_topk", exit, task=task)
+    assert_equal(exported(run))
+    backend, runner = open_run(Run.open(run)), Runner(run / "onnx-fp32")
+    lines = [json.dumps(dict.fromkeys(backend.columns, text)).encode() for text in LINES.split()]
+    for theirs, ours in zip(runner(lines), backend(lines), strict=True):
+        numbers = {key: x for key, x in ours.items() if isinstance(x, float)}
+        assert {key: theirs[key] for key in numbers} == pytest.approx(numbers, abs=1e-4)
+        assert theirs.keys() == ours.keys()
+        assert (theirs["depth"], theirs.get("labels")) == (ours["depth"], ours.get("labels"))
 
 
 @pytest.mark.slow

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from finished import called
 from golden import reading
+from helpers.finished import called
 
 HOMES = {
     name: f"eat_lightning.deploy.{name}" for name in ("adapt", "certify", "predict", "score")

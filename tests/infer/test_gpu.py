@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from models import ragged, tiny
+from helpers.models import ragged, tiny
 
 from eat_lightning.model.encoder import AdaptiveEncoder
 

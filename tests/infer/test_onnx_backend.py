@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from exports import shared_export
-from finished import config_of, refused
+from helpers.exports import shared_export
+from helpers.finished import config_of, refused
 
 from eat_lightning.deploy.predict.__main__ import predict
 from eat_lightning.deploy.predict.explain import explained

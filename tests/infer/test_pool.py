@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from models import alone, each_once, kinds, packed, ragged, settings_of, tiny
+from helpers.models import alone, each_once, kinds, packed, ragged, settings_of, tiny
 
 from eat_lightning.infer.depth_batching import Pool, packed_together
 from eat_lightning.methods.policy.veto import Veto

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from models import method, packed, ragged, tiny, tiny_shape
+from helpers.models import method, packed, ragged, tiny, tiny_shape
 from torch import Tensor
 
 from eat_lightning.methods.attention import longformer

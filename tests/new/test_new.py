@@ -8,7 +8,7 @@ from typing import Any
 
 import jaxtyping
 import pytest
-from finished import refused
+from helpers.finished import refused
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.methods.exit.never import Never

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from finished import make_run
+from helpers.finished import make_run
 from huggingface_hub import ModelCard
 
 from eat_lightning.runs.card import front_matter, write_card

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from models import ragged, tiny
+from helpers.models import ragged, tiny
 
 from eat_lightning.answer_kind import SingleLabel
 from eat_lightning.methods.reduction.norm_topk import NormTopK

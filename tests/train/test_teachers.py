@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.training import TINY, config_of, copy_of_shared, trained
 from safetensors.torch import load_file
-from training import TINY, config_of, copy_of_shared, trained
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.methods.objective.hidden_distillation import HiddenDistillation

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from models import Nearest, kinds, method, ragged, tiny
+from helpers.models import Nearest, kinds, method, ragged, tiny
 from safetensors.torch import load_file
 
 from eat_lightning.errors import ConfigError
@@ -55,8 +55,8 @@ def test_a_method_from_outside_the_package(tmp_path: Path, monkeypatch: pytest.M
     encoder = encoder.replacing(attention=Nearest(half_window=3))
     save_model(encoder, LABELS, tmp_path)
     assert load_model(tmp_path)[0].attention.half_window == 3
-    monkeypatch.delitem(sys.modules, "models")
-    with pytest.raises(ConfigError, match="import models before loading this model"):
+    monkeypatch.delitem(sys.modules, "helpers.models")
+    with pytest.raises(ConfigError, match=r"import helpers\.models before loading this model"):
         load_model(tmp_path)
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
-from finished import refused
-from hostile import ODD, edit, opened, refusals
+from helpers.finished import refused
+from helpers.hostile import ODD, edit, opened, refusals
 from tokenizers import Tokenizer
 
 from eat_lightning.data.tokens import tokenizer_for
@@ -262,7 +262,7 @@ def test_real_bodies_tokenizers_are_taken(minilm_dir: Path):
 def test_rows_are_checked_field_by_field(tmp_path: Path):
     from dataclasses import asdict
 
-    from studies import EAT, make_row
+    from helpers.studies import EAT, make_row
 
     from eat_lightning.runs.jsonl import read_whole
     from eat_lightning.runs.row import Row

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from certificates import answers, call, make_run, measured
-from finished import called, refused
-from models import method
+from helpers.certificates import answers, call, make_run, measured
+from helpers.finished import called, refused
+from helpers.models import method
 
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.data.toy import ToyData

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from certificates import config_of
-from exports import make_run, shared_export
-from finished import refused
+from helpers.certificates import config_of
+from helpers.exports import make_run, shared_export
+from helpers.finished import refused
 
 from eat_lightning.deploy.certify.__main__ import certify
 from eat_lightning.infer.onnx_backend import Export

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import Command
-from finished import called, config_of
+from helpers.commands import Command
+from helpers.finished import called, config_of, make_run
 
 from eat_lightning import text_io
 from eat_lightning.deploy.predict import __main__ as predict
+from eat_lightning.deploy.predict.explain import explained
 from eat_lightning.errors import reported
 from eat_lightning.overrides import with_path_quoted
+from eat_lightning.runs.open import open_run
+from eat_lightning.runs.run import Run
 
 Call = Callable[..., tuple[int, list[dict[str, Any]], str]]
 
@@ -259,3 +262,15 @@ def test_answers_while_the_input_is_open_and_ends_quietly(sst2: Path):
         child.stdin.close()
         assert child.stderr.read() == ""
         assert child.wait(timeout=60) == 0
+
+
+@pytest.mark.parametrize("task", ["moods", "stsb"])
+def test_answers_of_other_kinds_have_their_keys_and_show_their_way(task: str, tmp_path: Path):
+    """Several labels, and a score of two texts."""
+    backend = open_run(Run.open(make_run(tmp_path / task, task)))
+    texts = ["awful story"] * len(backend.columns)
+    (answer,) = backend.answer([texts])
+    assert [*answer][: len(backend.kind.columns)] == [*backend.kind.columns]
+    *layers, last = explained(backend, texts)
+    assert [line.split()[0] for line in layers] == ["layer"] * len(layers)
+    assert f" after {answer['depth']} of 6 layers: " in last

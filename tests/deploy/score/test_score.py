@@ -13,9 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from commands import Command, finished
-from finished import config_of, refused
-from scores import rejects_of, rows_of, scored, settings
+from helpers.commands import Command, finished
+from helpers.finished import config_of, refused
+from helpers.scores import rejects_of, rows_of, scored, settings
 
 from eat_lightning.deploy.score.__main__ import score
 from eat_lightning.deploy.score.columns import JsonColumns

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from gateways import FakeModel, Running, running
-from pages import HOSTILE, chromium
+from helpers.gateways import FakeModel, Running, running
+from helpers.pages import HOSTILE, chromium
 
 pytestmark = [pytest.mark.browser, pytest.mark.nightly]
 
