@@ -4,25 +4,33 @@ import json
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from helpers.exports import make_run, shared_export
 from helpers.gateways import plan
+from helpers.pairs_at_0 import PAIRS, leaving_at_0, make_pairs_run, pairs_batch
 
 from eat_lightning.engines import open as opening
 from eat_lightning.engines import trials
 from eat_lightning.engines.race import made_texts
 from eat_lightning.engines.trials import EngineTrial, this_machine
 from eat_lightning.errors import ConfigError
+from eat_lightning.export.graph import NEXT, graph
+from eat_lightning.export.trace import sample, stretches
 from eat_lightning.infer import sessions
+from eat_lightning.infer.sessions import ENGINES, engine_faults
 from eat_lightning.methods.policy.veto import Veto
+from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.runs.run import Run
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("openvino")
+PAIRED = ["aligned", "pair"]  # heads of two texts
 TEXTS = made_texts(["good", "bad", "film", "not", "very", "the"], 1)
 
 
@@ -56,6 +64,66 @@ def test_a_run_in_an_engine_answers_as_in_torch(run: Path, engine: str):
     for text in TEXTS[:4]:
         assert_same(theirs.answer([text]), ours.answer([text]), 1e-4)
     assert len({answer["depth"] for answer in ours.answer(TEXTS)}) > 1
+
+
+@pytest.fixture(params=[*ENGINES])
+def engine(request: pytest.FixtureRequest) -> str:
+    if faults := engine_faults(request.param):
+        pytest.skip(faults[0])
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Runs of pairs by the kind of their heads; engines keep graphs in them."""
+    return {kind: make_pairs_run(tmp_path_factory.mktemp(kind) / "run", kind) for kind in PAIRED}
+
+
+@cache
+def first_graph(kind: str) -> bytes:
+    """The embedding and the head on it, for a batch."""
+    first = stretches(leaving_at_0(kind), alone=False)[0]
+    return graph(first, sample(first, 0)).SerializeToString()
+
+
+@pytest.mark.parametrize("kind", [PAIRED[0], pytest.param(PAIRED[1], marks=pytest.mark.slow)])
+def test_the_first_graph_guesses_and_decides_as_the_encoder_does(
+    kind: str, engine: str, tmp_path: Path
+):
+    (tmp_path / "layers-0.onnx").write_bytes(first_graph(kind))
+    session = ENGINES[engine](tmp_path / "layers-0.onnx", 1, "fp32")
+    encoder, batch = leaving_at_0(kind), pairs_batch()
+    state = {name: getattr(batch, name).numpy() for name in ("ids_N", "types_N", "lengths_B")}
+    found = dict(zip(session.gives, session(state), strict=True))
+    with torch.no_grad():
+        guess_BC, depth_B = encoder(batch, ALL_EXITS).guesses[0], encoder(batch).depth_B
+    np.testing.assert_allclose(found[f"{NEXT}logits_BC"], guess_BC, atol=1e-4)
+    assert (found[f"{NEXT}reason_B"] > 0).tolist() == (depth_B == 0).tolist()
+    assert {*depth_B.tolist()} == {0, 1, 2}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["fp32", "int8"])
+@pytest.mark.parametrize("kind", PAIRED)
+def test_pairs_leave_at_0_in_an_engine_as_in_torch(
+    kind: str, dtype: str, engine: str, runs: dict[str, Path]
+):
+    """In a batch, and one by one. A head is in fp32; whoever goes on meets int8, which each engine
+    rounds in its own way."""
+    models = [opened(runs[kind], name, dtype=dtype) for name in ("torch", engine)]
+    for texts in (PAIRS, *([pair] for pair in PAIRS[:6])):
+        ours, theirs = (model.answer(texts) for model in models)
+        early, found = ([a for a in each if a["depth"] == 0] for each in (ours, theirs))
+        assert_same(found, early, 1e-4)
+        assert [a["depth"] == 0 for a in theirs] == [a["depth"] == 0 for a in ours]
+        if dtype == "fp32":
+            assert_same(theirs, ours, 1e-4)
+        elif texts is PAIRS:
+            assert 0 < len(early) < len(ours)
+            same = [a["label"] == b["label"] for a, b in zip(ours, theirs, strict=True)]
+            assert np.mean(same) > 0.8
+            fp32 = opened(runs[kind], "torch", dtype="fp32").answer(PAIRS)
+            assert [a["confidence"] for a in ours] != [a["confidence"] for a in fp32]
 
 
 @pytest.mark.slow
