@@ -13,6 +13,7 @@ from helpers.finished import config_of, refused, started
 
 from eat_lightning.deploy.predict.__main__ import predict
 from eat_lightning.deploy.predict.explain import explained
+from eat_lightning.infer.exports import open_export
 from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.infer.onnx_runner import Runner
 from eat_lightning.infer.stricter_exits import StricterExits
@@ -23,7 +24,7 @@ from eat_lightning.methods.policy.min_retention import MinRetention
 from eat_lightning.methods.policy.per_source import PerSource
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.model.reason import FIRST_REASON, Reason
-from eat_lightning.runs.open import open_export, open_run
+from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 
 pytest.importorskip("onnxscript")

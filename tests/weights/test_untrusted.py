@@ -19,8 +19,8 @@ from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.policies import build_policies
 from eat_lightning.runs.run import Run
+from eat_lightning.untrusted import TOKENIZER, step_faults
 from eat_lightning.weights.checkpoint import load_model
-from eat_lightning.weights.untrusted import TOKENIZER, step_faults
 
 
 @pytest.mark.slow
