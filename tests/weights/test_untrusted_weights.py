@@ -12,6 +12,7 @@ import pytest
 import torch
 from helpers.finished import refused
 from helpers.hostile import Bomb, edit
+from helpers.memory import Largest
 from helpers.models import tiny
 from safetensors.torch import load_file, save_file
 
@@ -82,10 +83,6 @@ def test_cached_tokens_that_are_packed_or_pickled_are_made_anew(tmp_path: Path):
     assert not (tmp_path / "pwned").exists()
 
 
-def only_without_memory(encoder: torch.nn.Module, initialise: object) -> None:
-    assert next(encoder.parameters()).is_meta
-
-
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_no_numbers(value: float, run: Path):
     from safetensors.torch import load_file, save_file
@@ -116,13 +113,12 @@ def test_weights_that_are_no_numbers(value: float, run: Path):
     ],
 )
 def test_sizes_that_the_weights_have_not_are_refused_before_anything_is_made(
-    changes: dict, said: str, run: Path, monkeypatch: pytest.MonkeyPatch
+    changes: dict, said: str, run: Path
 ):
-    from eat_lightning.weights import checkpoint
-
-    monkeypatch.setattr(checkpoint.AdaptiveEncoder, "apply", only_without_memory)
     edit(run / "model" / "config.json", **changes)
-    assert said in refused(load_model, run / "model")
+    with Largest() as seen:
+        assert said in refused(load_model, run / "model")
+    assert seen.num_bytes < 1e6
 
 
 @pytest.mark.parametrize(
