@@ -18,6 +18,7 @@ from helpers.finished import config_of
 
 import eat_lightning
 from eat_lightning.config import parsed
+from eat_lightning.data.unlabelled import read_texts
 from eat_lightning.deploy.adapt import __main__ as command
 from eat_lightning.deploy.adapt import run as steps
 from eat_lightning.deploy.adapt import search
@@ -26,9 +27,7 @@ from eat_lightning.deploy.adapt.folder import AdaptResult
 from eat_lightning.deploy.adapt.forms import Form
 from eat_lightning.deploy.adapt.plan import AdaptSettings
 from eat_lightning.deploy.adapt.report import MOST_SHOWN, verdict_on
-from eat_lightning.deploy.adapt.same_answer import same_answer_of
 from eat_lightning.deploy.adapt.search import AdaptCandidate
-from eat_lightning.deploy.adapt.texts import read_texts
 from eat_lightning.deploy.adapt.work import LOCK, Work
 from eat_lightning.deploy.drift.__main__ import drift
 from eat_lightning.deploy.predict.plan import PredictSettings
@@ -37,6 +36,7 @@ from eat_lightning.engines.open import open_backend
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import replacing
 from eat_lightning.record.claim import Claim, Tally
+from eat_lightning.record.same_answer import same_answer_of
 from eat_lightning.weights.exits import exits_beside
 
 

@@ -15,11 +15,11 @@ from eat_lightning.config import parsed
 from eat_lightning.deploy.adapt import run as steps
 from eat_lightning.deploy.adapt import search
 from eat_lightning.deploy.adapt.folder import AdaptResult
-from eat_lightning.deploy.adapt.original import Original
-from eat_lightning.deploy.adapt.same_answer import same_answer_of
 from eat_lightning.deploy.predict.plan import PredictSettings
 from eat_lightning.engines.open import open_backend
+from eat_lightning.engines.original import Original
 from eat_lightning.infer.backend import Backend
+from eat_lightning.record.same_answer import same_answer_of
 
 NAMES = {0: "joy", 1: "fear", 2: "anger"}
 MODELS: dict[str, dict[str, Any]] = {

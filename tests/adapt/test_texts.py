@@ -9,7 +9,7 @@ import pytest
 from helpers.classifiers import drawn_texts
 from helpers.finished import refused
 
-from eat_lightning.deploy.adapt.texts import Texts, cut, near_doubles, read_texts
+from eat_lightning.data.unlabelled import Texts, cut, near_doubles, read_texts
 
 ROWS = ["a good film", "a bad film", " ", "a good film", "NA"]
 

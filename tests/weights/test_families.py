@@ -16,9 +16,9 @@ from helpers.finished import finish
 from helpers.models import method, spread
 
 from eat_lightning.data.tokens import toy_tokenizer
-from eat_lightning.deploy.adapt.original import Original
+from eat_lightning.data.unlabelled import read_texts
 from eat_lightning.deploy.adapt.run import check_encoder, splits_of
-from eat_lightning.deploy.adapt.texts import read_texts
+from eat_lightning.engines.original import Original
 from eat_lightning.infer.exports import open_export
 from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.model.packed import Batch

@@ -103,7 +103,7 @@ def test_a_class_of_ones_own_is_imported_where_its_owner_says_so(
     assert "EAT_IMPORT=<its module> does" in refused(opened, run)
     monkeypatch.setenv("EAT_IMPORT", "other,of_mine")
     assert type(opened(run).encoder.attention).__name__ == "Mine"
-    monkeypatch.delitem(sys.modules, "of_mine")
+    del sys.modules["of_mine"]
 
 
 def test_a_kind_does_not_make_a_lazy_module_import(run: Path):

@@ -13,12 +13,11 @@ import numpy as np
 from jinja2 import Template
 
 from eat_lightning.answer_kind import SINGLE
+from eat_lightning.data.unlabelled import Texts
 from eat_lightning.deploy.adapt.forms import Form, Forms
-from eat_lightning.deploy.adapt.original import Original
 from eat_lightning.deploy.adapt.plan import AdaptSettings
 from eat_lightning.deploy.adapt.search import AdaptCandidate
 from eat_lightning.deploy.adapt.static_graph import write_static_graph
-from eat_lightning.deploy.adapt.texts import Texts
 from eat_lightning.engines.adapted import (
     CERTIFICATE,
     GRAPHS,
@@ -27,6 +26,7 @@ from eat_lightning.engines.adapted import (
     holds_for,
     versions,
 )
+from eat_lightning.engines.original import Original
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.folder_swap import folder_swap
 from eat_lightning.export.plan import package_faults

@@ -19,7 +19,6 @@ from eat_lightning.data.text_files import SUFFIXES
 from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.long_texts import Reader
 
-PARTS = {"learn": 0.5, "select": 0.2, "certify": 0.3}
 LARGE = 0.01  # of all texts: a larger group of near-doubles is for learning alone
 BANDS, ROWS = 8, 8  # of MinHash: 97 % of pairs alike to 0.9 share a band, 3 % of those to 0.5
 PRIME = (1 << 31) - 1
@@ -56,11 +55,24 @@ class Texts:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def named(self, row: Row) -> dict[str, str]:
+        """The texts of a row by their columns."""
+        return dict(zip(self.columns, row, strict=True))
+
     def read_by(self, reader: Reader) -> Texts:
         """The texts that a model does not refuse for their length."""
         read = reader([list(row) for row in self.rows])
         rows = [row for row, text in zip(self.rows, read, strict=True) if not text.refused]
         left_out = {"too long (long=cut takes the first, long=windows all)": len(read) - len(rows)}
+        return replace(self, rows=rows, line=self.line + counted(left_out))
+
+    def without_near_doubles(self) -> Texts:
+        """One text of each group of near-doubles, drawn at random."""
+        if not self.rows:
+            return self
+        _, one_of_G = drawn(near_doubles(self.rows))
+        rows = [self.rows[row] for row in np.sort(one_of_G)]
+        left_out = {"near-duplicates": len(self) - len(rows)}
         return replace(self, rows=rows, line=self.line + counted(left_out))
 
 
@@ -131,9 +143,7 @@ def cut(rows: Sequence[Row], shares: Sequence[float], seed: int = 0) -> dict[str
     """
     group_N = near_doubles(rows)
     size_G = np.bincount(group_N)
-    order_N = np.random.default_rng(seed).permutation(len(rows))
-    _, first_G = np.unique(group_N[order_N], return_index=True)
-    one_of_G = order_N[first_G]
+    first_G, one_of_G = drawn(group_N, seed)
     large_G = size_G > max(LARGE * len(rows), 2)
     order_G = np.argsort(first_G)
     small = [group for group in order_G if not large_G[group]]
@@ -145,6 +155,13 @@ def cut(rows: Sequence[Row], shares: Sequence[float], seed: int = 0) -> dict[str
         "select": np.sort(one_of_G[select.astype(int)]),
         "certify": np.sort(one_of_G[certify.astype(int)]),
     }
+
+
+def drawn(group_N: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Put texts in a random order: the place of each group's first one there, and its row."""
+    order_N = np.random.default_rng(seed).permutation(len(group_N))
+    _, first_G = np.unique(group_N[order_N], return_index=True)
+    return first_G, order_N[first_G]
 
 
 def near_doubles(rows: Sequence[Row]) -> np.ndarray:

@@ -1,30 +1,35 @@
-"""The classifier that is adapted, as transformers opens it: nothing of its folder is executed.
+"""A tuned classifier as transformers opens it: nothing of its folder is executed.
 
-Shapes: B examples, C classes.
+Shapes: B examples, C classes, L layers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 
 from eat_lightning.data.split import reader_of
 from eat_lightning.data.tokens import tokenizer_for
-from eat_lightning.deploy.adapt.same_answer import SameAnswer, same_answer_of
 from eat_lightning.engines.kernels import encoder_of
 from eat_lightning.engines.reranker import SCORE_OF_LISTS
 from eat_lightning.errors import ConfigError, one_line
-from eat_lightning.long_texts import CUT, Joiner, LongTexts, Reader
-from eat_lightning.measure.baselines import padded_inputs
+from eat_lightning.infer.padded import padded_inputs
+from eat_lightning.infer.torch_backend import TorchBackend
+from eat_lightning.long_texts import CUT, Answerer, AnswerRequest, Joiner, LongTexts, Reader
+from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch
+from eat_lightning.model.reason import Reason, reason_names
+from eat_lightning.model.trace import Trace
+from eat_lightning.record.same_answer import SameAnswer, same_answer_of
 from eat_lightning.weights.checkpoint import class_counts, classes_in, source_shape
 from eat_lightning.weights.files import read_weights, weight_files
 from eat_lightning.weights.hub import model_folder
@@ -148,6 +153,43 @@ class Original:
         with as_model(self.name):
             given = self.folder, self.same.kind, num_texts, self.tokenizer
             return encoder_of(*given, column=self.column)
+
+
+class TransformersModel(Answerer):
+    """transformers' own model in fp32, which reads and answers texts as every other model here.
+
+    Args:
+        columns: names of the texts of an example.
+    """
+
+    def __init__(self, original: Original, columns: Sequence[str]):
+        self.original, self.columns = original, columns
+        self.labels, self.kind = original.same.labels, original.same.kind
+        self.num_layers, self.reader = original.num_layers, original.reader
+
+    def run(self, request: AnswerRequest) -> Iterator[Trace]:
+        ids, types = zip(*((each.ids, each.types) for each in request.windows), strict=True)
+        batch = Batch.from_lists(ids, types)
+        with torch.inference_mode():
+            logits_BC = self.original.logits(self.original.inputs(batch)).numpy()
+        size, depth = len(logits_BC), self.num_layers
+        yield replace(
+            Trace.blank(size, self.kind.width, depth, reason_names()),
+            logits_BC=logits_BC,
+            depth_B=np.full(size, depth),
+            reason_B=np.full(size, Reason.LAST_LAYER),
+            tokens_LB=np.tile(batch.lengths_B.numpy(), (depth, 1)),
+            rows_B=np.arange(size),
+        )
+
+
+def in_our_kernels(original: Original, columns: Sequence[str], dtype: str) -> TorchBackend:
+    """The classifier in our kernels, every layer for every text."""
+    encoder = in_kernels(original.encoder(len(columns)).replacing(exit=Never()), dtype)
+    given = original.tokenizer, columns, list(original.same.labels), original.max_length
+    backend = TorchBackend(original.folder, encoder, *given)
+    backend.read_long(original.long)
+    return backend
 
 
 def ordering_column(config: Mapping[str, Any], num_labels: int, where: str) -> int | None:
