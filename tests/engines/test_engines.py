@@ -12,8 +12,9 @@ import pytest
 from helpers.exports import make_run, shared_export
 from helpers.gateways import plan
 
-from eat_lightning.engines import open as opening
+from eat_lightning.engines import models as opening
 from eat_lightning.engines import trials
+from eat_lightning.engines.open import open_backend
 from eat_lightning.engines.race import made_texts
 from eat_lightning.engines.trials import EngineTrial, this_machine
 from eat_lightning.errors import ConfigError
@@ -39,7 +40,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def opened(run: Path, backend: str, **asked: Any) -> Any:
-    return opening.open_backend(plan(run=str(run), backend=backend, threads=1, long="cut", **asked))
+    return open_backend(plan(run=str(run), backend=backend, threads=1, long="cut", **asked))
 
 
 def assert_same(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], within: float) -> None:
