@@ -15,13 +15,14 @@ import pyarrow.parquet as pq
 
 from eat_lightning.deploy.score.inputs import Input
 from eat_lightning.deploy.score.tables import ABOUT, WRONG, check_text, table_rows, text_names
-from eat_lightning.errors import ConfigError, Faults, one_line
+from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.text_io import InputLine, decoded, parse, split_texts
 
 CHUNK = 1024  # rows that are read at once
 BLOCK = 16 << 20  # bytes of a csv file that are read at once, and of its longest row
 JSON = "json"  # the column that a line of JSON is passed through in
-PARSE = pc.ParseOptions(newlines_in_values=True)
+ROWS = pc.ParseOptions(newlines_in_values=True)
+HEADER = pc.ParseOptions(newlines_in_values=True, invalid_row_handler=lambda _: "skip")
 Part = tuple[pa.Table, float]  # rows, and bytes of the file until there
 
 
@@ -91,10 +92,7 @@ class Source:
             case "parquet":
                 return pq.read_schema(self.input.path).remove_metadata()
             case "csv":
-                skip = pc.ParseOptions(
-                    newlines_in_values=True, invalid_row_handler=lambda _: "skip"
-                )
-                with pc.open_csv(self.input.path, parse_options=skip) as file:
+                with pc.open_csv(self.input.path, parse_options=HEADER) as file:
                     names = file.schema.names
             case "jsonl":
                 names = dict.fromkeys([*task, *ABOUT, JSON, WRONG])
@@ -121,10 +119,13 @@ class Source:
         return pa.schema([self.whole.field(name) for name in names])
 
     def check(self, answers: Sequence[str]) -> None:
-        """ConfigError where the file lacks a column, has one twice, of another type, or named as
-        one of the answers'."""
-        self.input.path.open("rb").close()
-        names = self.whole.names
+        """ConfigError where the file cannot be read, lacks a column, has one twice, of another
+        type, or named as one of the answers'."""
+        try:
+            self.input.path.open("rb").close()
+            names = self.whole.names
+        except (OSError, pa.ArrowException) as error:
+            raise ConfigError(f"cannot be read ({one_line(error, 120)})") from None
         if len({*names}) < len(names):
             raise ConfigError("must name its columns, each once")
         check_text(self.whole, self.texts)
@@ -159,7 +160,7 @@ class Source:
             text = pc.ConvertOptions(
                 column_types=self.whole, strings_can_be_null=False, check_utf8=False
             )
-            format = ds.CsvFileFormat(PARSE, None, text, pc.ReadOptions(block_size=BLOCK))
+            format = ds.CsvFileFormat(ROWS, None, text, pc.ReadOptions(block_size=BLOCK))
         data = ds.dataset(self.input.path, self.whole, format)
         num_bytes, read = self.input.path.stat().st_size, 0.0
         per_row = 0.0 if self.input.format == "csv" else num_bytes / max(1, data.count_rows())
@@ -185,19 +186,7 @@ class Source:
             if not line.lstrip(b"\xef\xbb\xbf \t").startswith(b"{"):
                 raise ValueError("must be a JSON object")
             row = parse(line, self.texts)
-            return row.about | {JSON: decoded(line)} | dict(zip(self.texts, row.texts, strict=True))
+            about = {name: row.about[name] for name in ABOUT if name in row.about}
+            return about | {JSON: decoded(line)} | dict(zip(self.texts, row.texts, strict=True))
         except ValueError as error:
             return {self.texts[0]: line.decode("utf-8", "backslashreplace"), WRONG: str(error)}
-
-
-def check_columns(sources: Sequence[Source], answers: Sequence[str]) -> None:
-    """ConfigError with a line for every file that cannot be read, lacks the texts, or has a column
-    named as one of the answers'."""
-    faults = Faults()
-    for source in sources:
-        with faults.gathered(f"input={source.input.path}: "):
-            try:
-                source.check(answers)
-            except (OSError, pa.ArrowException) as error:
-                raise ConfigError(f"cannot be read ({one_line(error, 120)})") from None
-    faults.check()

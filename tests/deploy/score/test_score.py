@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.csv as csv
 import pyarrow.parquet as pq
 import pytest
-from commands import Command, finished
+from commands import Command
 from finished import config_of, refused
 from scores import rejects_of, rows_of, scored, settings
 
@@ -32,7 +32,7 @@ TEXTS = [" ".join(WORDS[(i + k) % 7] for k in range(1 + i % 9)) for i in range(6
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    """60 lines, which at a shard of 400 bytes are several."""
+    """60 lines, which are four shards of 16 rows."""
     (tmp_path / "lines.txt").write_text("\n".join(TEXTS) + "\n")
     return tmp_path / "lines.txt"
 
@@ -294,31 +294,26 @@ def test_workers_that_always_die_end_the_start(
     assert message.startswith("4 workers died one after the other: finished shards stay")
 
 
-SMALL = ["shard_rows=512", "window=64"]
-
-
-def command(given: Path, out: Path, run: Path, *more: str) -> list[str]:
-    words = [f"input={given}", f"output={out}", f"run={run}", "workers=2"]
-    return ["eat_lightning.score", *words, "long=cut", *SMALL, *more]
-
-
 @pytest.mark.slow
 def test_killed_and_started_again_it_is_as_if_it_had_not_been(sst2: Path, tmp_path: Path):
     """Twice, each time in the midst of shards: the command alone, then with its workers."""
     given, whole, out = tmp_path / "lines.txt", tmp_path / "whole", tmp_path / "out"
     given.write_text("".join(f"{text} {text} {i}\n" for i in range(70) for text in TEXTS))
-    finished(*command(given, whole, sst2))
+    how = {"workers": 2, "long": "cut", "shard_rows": 256, "window": 64}
+    rows = scored(given, whole, sst2, **how)
+    words = [f"input={given}", f"output={out}", f"run={sst2}"]
+    words += [f"{key}={value}" for key, value in how.items()]
     for count, kill in ((1, os.kill), (3, os.killpg)):
-        with Command(*command(given, out, sst2), forks=False) as child:
+        with Command("eat_lightning.score", *words, forks=False) as child:
             end = time.monotonic() + 120
             while len([*out.glob("*.parquet")]) < count and time.monotonic() < end:
                 time.sleep(0.01)
             kill(child.pid, signal.SIGKILL)
             child.wait()
         assert count <= len([*out.glob("*.parquet")]) < len([*whole.glob("*.parquet")])
-    finished(*command(given, out, sst2))
+    assert scored(given, out, sst2, **how) == rows
     assert files_of(out) == files_of(whole)
-    assert len(rows_of(out)) == 4200
+    assert len(rows) == 4200
 
 
 class EchoWorker:
