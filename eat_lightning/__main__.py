@@ -13,33 +13,35 @@ import eat_lightning
 from eat_lightning.process import quiet_exit
 from eat_lightning.validation import did_you_mean
 
-TRY = {
-    "train": "fine-tune a model, or sweep over many (-m)",
-    "measure": "accuracy, depth, retention, FLOPs and time of finished runs",
-    "report": "tables, figures and a page of a study",
-    "new": "files to start a method from: code, config, test",
-    "track": "a W&B workspace for a project's runs",
+GROUPS = {
+    "Make it faster": {
+        "adapt": "make a fine-tuned classifier faster, and certify that its answers stay",
+        "verify": "check that two builds of one classifier answer alike, with an exact bound",
+        "predict": "answer lines of text with JSON lines",
+        "serve": "answer over HTTP, with metrics and a live page",
+    },
+    "Research": {
+        "train": "train an adaptive encoder, or a sweep of them (-m)",
+        "measure": "measure accuracy, depth, retention, FLOPs and latency of runs",
+        "report": "turn measured runs into tables, figures and a page",
+        "new": "write the files that a new method starts from",
+        "track": "save a W&B workspace for a project's runs",
+    },
+    "More": {
+        "certify": "choose early exits of a run whose risk is bounded",
+        "export": "write ONNX graphs that need no torch, or a smaller encoder",
+        "score": "score a corpus of files on all cores",
+        "drift": "watch whether a stream still resembles the calibration data",
+    },
 }
-DEPLOY = {
-    "adapt": "a tuned classifier made faster, certified on texts without labels",
-    "predict": "answers to lines of text, as JSON lines",
-    "certify": "exits whose risk stays below a level, with a stated confidence",
-    "export": "ONNX graphs that need no torch, or a narrower encoder",
-    "serve": "answers over HTTP, with metrics and a live page",
-    "score": "a corpus of files, on all cores",
-    "drift": "an alarm once a stream has left what a run was calibrated on",
-}
-COMMANDS = TRY | DEPLOY
+COMMANDS = {name: line for group in GROUPS.values() for name, line in group.items()}
 USAGE = """\
-eat <command> [key=value ...]
+Usage: eat <command> [key=value ...]
 
-Try
-{try_lines}
+{groups}
 
-Deploy
-{deploy_lines}
-
-eat <command> --help shows examples. Tab completion: eval "$(eat -sc install=bash)"\
+eat <command> --help shows its examples and settings; key=value and --key value are the same.
+Tab completion: eval "$(eat -sc install=bash)"\
 """
 
 
@@ -49,8 +51,10 @@ def main() -> None:
         match sys.argv[1:] or ["--help"]:
             case [name, *arguments] if name in COMMANDS:
                 run(name, *arguments)
-            case ["--help" | "-h", *_]:
-                print(USAGE.format(try_lines=listed(TRY), deploy_lines=listed(DEPLOY)))
+            case ["help", name, *_] if name in COMMANDS:
+                run(name, "--help")
+            case ["--help" | "-h" | "help", *_]:
+                print(USAGE.format(groups="\n\n".join(map(listed, GROUPS))))
             case ["--version", *_]:
                 print(f"eat_lightning {eat_lightning.__version__}")
             case ["--shell-completion" | "-sc", request]:
@@ -66,8 +70,9 @@ def run(name: str, *arguments: str) -> None:
     runpy.run_module(f"eat_lightning.{name}", run_name="__main__", alter_sys=True)
 
 
-def listed(commands: dict[str, str]) -> str:
-    return "\n".join(f"  {name:8} {line}" for name, line in commands.items())
+def listed(group: str) -> str:
+    lines = [f"  {name:8} {line}" for name, line in GROUPS[group].items()]
+    return "\n".join([group, *lines])
 
 
 def complete(request: str) -> None:

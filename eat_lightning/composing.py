@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, distribution
@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from eat_lightning.config import CONFIG_DIR
 from eat_lightning.errors import ConfigError, Faults, in_one_line, reported
-from eat_lightning.overrides import first_of_sweep, quoted
+from eat_lightning.overrides import NO_NAMES, first_of_sweep, quoted
 from eat_lightning.validation import did_you_mean
 
 EXTRAS = {  # launchers and sweepers: the distribution they need, and the extra that brings it
@@ -29,10 +29,18 @@ EXTRAS = {  # launchers and sweepers: the distribution they need, and the extra 
 
 
 @reported()
-def compose_or_explain(config_name: str, words: list[str], folder: str = CONFIG_DIR) -> None:
+def compose_or_explain(
+    config_name: str,
+    words: list[str],
+    folder: str = CONFIG_DIR,
+    renamed: Mapping[str, str] = NO_NAMES,
+) -> None:
     """Compose before Hydra's main does, which prints five lines for an unknown key.
 
     Of a sweep the first job is composed. An error ends the process: a line for each, status 1.
+
+    Args:
+        renamed: keys as a person types them -> as the yaml has them.
     """
     given, unknown = get_args_parser().parse_known_args(words)
     if unknown:
@@ -48,7 +56,19 @@ def compose_or_explain(config_name: str, words: list[str], folder: str = CONFIG_
         overrides = [*overrides, f"hydra.searchpath=[{quoted(f'file://{theirs.resolve()}')}]"]
     check_extras(overrides)
     overrides = first_of_sweep(overrides) if given.multirun else overrides
+    Faults(errors_of(config_name, overrides, folder, renamed)).check()
+
+
+@reported()
+def choices_of(config_name: str, words: list[str], folder: str = CONFIG_DIR) -> dict[str, str]:
+    """The choice of each group, where one is chosen."""
+    given, _ = get_args_parser().parse_known_args(words)
+    overrides = first_of_sweep(given.overrides) if given.multirun else given.overrides
     Faults(errors_of(config_name, overrides, folder)).check()
+    with initialize_config_dir(folder, version_base="1.3"):
+        config = compose(config_name, overrides=overrides, return_hydra_config=True)
+    chosen = config.hydra.runtime.choices
+    return {str(group): choice for group, choice in chosen.items() if isinstance(choice, str)}
 
 
 def check_extras(overrides: list[str]) -> None:
@@ -61,7 +81,12 @@ def check_extras(overrides: list[str]) -> None:
             raise ConfigError(f"{choice}: pip install 'eat_lightning[{extra}]'") from None
 
 
-def errors_of(config_name: str, overrides: list[str], folder: str) -> list[str]:
+def errors_of(
+    config_name: str,
+    overrides: list[str],
+    folder: str,
+    renamed: Mapping[str, str] = NO_NAMES,
+) -> list[str]:
     """Return a line for every unknown key and choice.
 
     Hydra stops at the first: each is left out, and the rest composed again. Another error of Hydra
@@ -72,7 +97,7 @@ def errors_of(config_name: str, overrides: list[str], folder: str) -> list[str]:
         try:
             with initialize_config_dir(folder, version_base="1.3"):
                 config = compose(config_name, overrides=overrides)
-            return [item.message(config) for item in unknown]
+            return [item.message(config, renamed) for item in unknown]
         except (HydraException, OmegaConfBaseException) as error:
             message = in_one_line(f"{error}\n{error.__cause__ or ''}")
         except ValueError:  # Hydra's own, which does not say of which group
@@ -123,17 +148,19 @@ class Unknown:
         key = re.match(r"Could not override '(.+?)'", message)
         return cls(key[1]) if key else None
 
-    def message(self, config: DictConfig | None) -> str:
+    def message(self, config: DictConfig | None, renamed: Mapping[str, str] = NO_NAMES) -> str:
         """Describe it, with the nearest name.
 
         Args:
             config: composed of the other overrides, with the known keys; None where it fails.
+            renamed: keys as a person types them -> as the yaml has them.
         """
         if self.choice is not None:
             yaml = f"; one's own: --config-dir <the folder that has {self.key}/{self.choice}.yaml>"
             near = did_you_mean(self.choice, self.choices) or yaml
             return f"{self.key} must be one of {', '.join(self.choices)}, got {self.choice}{near}"
-        known = [] if config is None else [*dotted_keys(config)]
+        typed = {key: name for name, key in renamed.items()}
+        known = [] if config is None else [typed.get(key, key) for key in dotted_keys(config)]
         slot, _, name = self.key.rpartition(".")
         beside = [key.removeprefix(f"{slot}.") for key in known if key.startswith(f"{slot}.")]
         if slot in ("exit", "reduction") and not get_close_matches(name, beside):

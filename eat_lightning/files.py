@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,11 @@ def as_dict(value: Any) -> dict[str, Any]:
     """The plain values that an object stands for in a file, for `json.dumps(…, default=…)`: those
     of its `as_dict` or, of a dataclass without one, its fields."""
     return value.as_dict() if hasattr(value, "as_dict") else asdict(value)
+
+
+def fields_of(record: Any) -> dict[str, Any]:
+    """The values of a dataclass by field."""
+    return {field.name: getattr(record, field.name) for field in fields(record)}
 
 
 def write_json(path: Path, content: Any) -> None:

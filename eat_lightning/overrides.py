@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -14,10 +14,19 @@ from hydra.core.override_parser.types import IntervalSweep
 
 from eat_lightning.config import CONFIG_DIR
 
-HELP_ALL = {"--help-all": ["--help", "hydra/help=all"]}  # `--help` takes hydra/help=short
 METHODS = ("attention", "reduction", "exit", "objective", "schedule")
-# Keys of a path or a name, which may have commas.
-WHOLE = ("run", "to", "output", "against", "texts", "classifier")
+# Keys of a path, a name or a text, which may have commas.
+WHOLE = (
+    *("run", "to", "output", "against", "texts", "queries", "classifier", "small", "title"),
+    *("old.model", "new.model"),
+)
+# Of Hydra, and `--help-all`; every other --key is a setting. Hydra's `--run` does nothing.
+FLAGS = {
+    *("--help", "--help-all", "--hydra-help", "--version", "--cfg", "--resolve", "--package"),
+    *("--multirun", "--shell-completion", "--config-path", "--config-name", "--config-dir"),
+    *("--experimental-rerun", "--info"),
+}
+TYPED = re.compile(r"--([A-Za-z][\w./-]*)(?:=(.*))?", re.DOTALL)
 NO_NAMES: Mapping[str, str] = MappingProxyType({})
 PLAIN = re.compile(r"[\w./:+-]*", re.ASCII)  # no character of Hydra's grammar
 
@@ -31,18 +40,44 @@ def for_hydra(
     """Rewrite a command's words: paths quoted, overrides before flags.
 
     Args:
-        words: those that a person typed.
+        words: those that a person typed, each setting as key=value.
         many: a key of paths that may be given several times.
         sweeps: settings of methods may be absent from some of the models.
         renamed: keys as a person types them -> as the yaml has them.
     """
     typed = [word.partition("=") for word in words]
     words = ["".join((renamed.get(key, key), *rest)) for key, *rest in typed]
-    words = [word for typed in words for word in HELP_ALL.get(typed, [typed])]
     words = [with_path_quoted(word) for word in (with_paths_listed(words, many) if many else words)]
     words = [with_key_added(word) for word in words] if sweeps else words
     given, _ = get_args_parser().parse_known_intermixed_args(words)
     return [*given.overrides, *(word for word in words if word not in given.overrides)]
+
+
+def as_settings(words: list[str], switches: Collection[str] = ()) -> list[str]:
+    """Rewrite `--key value` and `--key=value` as `key=value`; flags of Hydra stay.
+
+    Args:
+        switches: keys that are true or false. Alone, `--key` sets one of them to true.
+    """
+    left, found = list(words), []
+    while left:
+        word = left.pop(0)
+        match = TYPED.fullmatch(word)
+        if match is None or match[0].partition("=")[0] in FLAGS:
+            found.append(word)
+            continue
+        key, value = match[1].replace("-", "_"), match[2]
+        if value is None:
+            value = left.pop(0) if takes_next(key, left, switches) else "true"
+        found.append(f"{key}={value}")
+    return found
+
+
+def takes_next(key: str, left: list[str], switches: Collection[str]) -> bool:
+    """Whether the next word is the value of `--key`."""
+    if not left or left[0].startswith("--"):
+        return False
+    return key not in switches or left[0] in ("true", "false")
 
 
 def quoted(path: str) -> str:

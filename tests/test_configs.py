@@ -1,24 +1,30 @@
 """Every yaml composes and binds; every fault is named in one line, all at once."""
 
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
-from finished import called, config_of
+from helpers.finished import called, config_of
+from helpers.models import each_once
 from hydra import compose, initialize_config_dir
-from models import each_once
 from omegaconf import OmegaConf
 
-from eat_lightning.composing import compose_or_explain
+from eat_lightning.cli import Command
+from eat_lightning.command_help import CommandHelp
+from eat_lightning.composing import compose_or_explain, dotted_keys
 from eat_lightning.config import CONFIG_DIR, binding_faults
 from eat_lightning.data import glue
 from eat_lightning.data.source import check
 from eat_lightning.errors import ConfigError
+from eat_lightning.overrides import as_settings
 from eat_lightning.train.__main__ import main
 from eat_lightning.train.plan import planned
 
-Command = Callable[..., tuple[int, str, str]]
+Called = Callable[..., tuple[int, str, str]]
 CONFIGS = Path(CONFIG_DIR)
 GROUPS = ("task", "data", "encoder", "attention", "reduction", "exit", "objective", "schedule")
 CHOICES = [  # of each other group the overrides that choose; models and experiments are below
@@ -261,7 +267,7 @@ def test_a_folder_that_is_no_body_is_named(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
+def command(capsys: pytest.CaptureFixture[str]) -> Called:
     """The whole command in this process: its status, standard output and standard error."""
     return lambda *overrides: (called(main, *overrides), *capsys.readouterr())
 
@@ -273,7 +279,7 @@ def command(capsys: pytest.CaptureFixture[str]) -> Command:
         (["task=sst3"], "task must be one of banking77, "),
     ],
 )
-def test_the_command_says_it_in_one_line(overrides: list[str], said: str, command: Command) -> None:
+def test_the_command_says_it_in_one_line(overrides: list[str], said: str, command: Called) -> None:
     status, out, err = command(*overrides)
     assert (status, out) == (1, "")
     (line,) = err.splitlines()
@@ -302,7 +308,7 @@ def test_the_nearest_name_is_offered(
 
 
 def test_a_module_of_ones_own_that_is_not_there_stops_no_other_command(
-    monkeypatch: pytest.MonkeyPatch, command: Command
+    monkeypatch: pytest.MonkeyPatch, command: Called
 ) -> None:
     monkeypatch.setenv("EAT_IMPORT", "json,not_here")
     status, _, err = command("seed=x")
@@ -312,7 +318,7 @@ def test_a_module_of_ones_own_that_is_not_there_stops_no_other_command(
     assert error.startswith("error: seed")
 
 
-def test_a_sweeps_unknown_key_is_one_line_too(command: Command) -> None:
+def test_a_sweeps_unknown_key_is_one_line_too(command: Called) -> None:
     status, _, err = command("-m", "colour=red", "seed=1,2")
     assert status == 1
     (line,) = err.splitlines()
@@ -330,26 +336,89 @@ def test_every_fault_of_composing_is_named_at_once(capsys: pytest.CaptureFixture
     ]
 
 
-def shown_help(name: str) -> list[str]:
-    """The lines of `--help`, but for what Hydra puts in the place of $."""
-    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        overrides = [f"hydra.job.name={name}"]
-        config = compose(name, overrides=overrides, return_hydra_config=True)
-    return config.hydra.help.template.splitlines()
+def help_of(name: str) -> CommandHelp:
+    return CommandHelp(CONFIGS / f"{name}.yaml", {"model": "classifier"} if name == "adapt" else {})
 
 
-def test_help_fits_a_screen_of_45_lines_and_100_columns() -> None:
-    helps = {path.stem: shown_help(path.stem) for path in CONFIGS.glob("*.yaml")}
-    large = [n for n, lines in helps.items() if len(lines) > 45 or max(map(len, lines)) > 100]
-    assert large == []
-    assert [n for n, lines in helps.items() if "--help-all" not in "".join(lines)] == []
+HELPS = [path.stem for path in sorted(CONFIGS.glob("*.yaml"))]
 
 
-def test_help_shows_examples_and_the_rest_behind_a_key(command: Command) -> None:
-    _, whole, _ = command("--help-all")
-    short = "\n".join(shown_help("train"))
+@pytest.mark.parametrize("name", HELPS)
+def test_help_says_how_a_command_is_used_and_what_settings_mean(name: str) -> None:
+    lines = help_of(name).short().splitlines()
+    assert lines[0].startswith(f"Usage: eat {name} ")
+    assert any("--help-all" in line for line in lines)
+    assert (len(lines) <= 75, max(map(len, lines)) <= 100) == (True, True)
+    important = [setting for setting in help_of(name).settings if not setting.is_rare]
+    assert [setting.key for setting in important if not setting.meaning] == []
+
+
+@pytest.mark.parametrize("name", HELPS)
+def test_examples_are_the_same_words_in_bash_and_in_zsh(name: str) -> None:
+    """What a shell would expand is quoted."""
+    for line in help_of(name).words.examples.splitlines():
+        unquoted = re.sub("'[^']*'|\"[^\"]*\"", "", line)
+        assert not set("[]{}()?*#!") & set(unquoted), line
+
+
+def test_help_all_lists_choices_and_the_settings_of_those_that_are_chosen(
+    command: Called,
+) -> None:
+    short, whole = help_of("train").short(), command("exit=patience", "--help-all")[1]
     assert "eat train task=sst2" in short
-    assert "eat -sc install=bash" in short
-    assert "model: bert, distilbert, eat" not in short
-    assert "model: bert, distilbert, eat" in whole
-    assert "weight_decay: 0.01" in whole
+    assert "bert, distilbert, eat" not in short
+    assert "model       bert, distilbert, eat" in whole
+    assert "exit.patience" in whole
+    assert "optimizer.weight_decay  of matrices" in whole
+
+
+def test_settings_are_named_as_they_are_typed() -> None:
+    keys = [setting.key for setting in help_of("adapt").settings]
+    assert keys[:3] == ["model", "texts", "to"]
+    assert "classifier" not in keys
+    assert {"windows.overlap", "heads.lr"} <= {*keys}
+
+
+def test_every_setting_of_a_yaml_is_found() -> None:
+    for name in HELPS:
+        config = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text("utf-8"))
+        own = [*dotted_keys(OmegaConf.create({**config, "defaults": None, "hydra": None}))]
+        found = {setting.key for setting in CommandHelp(CONFIGS / f"{name}.yaml", {}).settings}
+        groups = {key.rpartition(".")[0] for key in own}
+        assert {*own} - found - groups - {"defaults", "hydra"} == set(), name
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("--model x --to=y agree=0.9", "model=x to=y agree=0.9"),
+        ("--max-length 128 --exit.tau 0.8", "max_length=128 exit.tau=0.8"),
+        ("--heads.enabled --texts a", "heads.enabled=true texts=a"),
+        ("--heads.enabled false a=b", "heads.enabled=false a=b"),
+        ("--json model=x", "json=true model=x"),
+        ("--text --to y", "text=true to=y"),
+        ("-m --run x --cfg job --config-dir z", "-m run=x --cfg job --config-dir z"),
+    ],
+)
+def test_flags_are_settings(typed: str, words: str) -> None:
+    switches = help_of("adapt").switches
+    assert as_settings(typed.split(), switches) == words.split()
+
+
+def test_a_renamed_setting_is_the_neighbour_of_what_is_misspelt(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        compose_or_explain("adapt", ["modle=x"], renamed={"model": "classifier"})
+    assert capsys.readouterr().err == "error: modle is not an option: did you mean model?\n"
+
+
+def test_json_leaves_standard_output_to_one_object(capsys: pytest.CaptureFixture[str]) -> None:
+    def work(config: dict[str, Any]) -> dict[str, Any]:
+        print("a table")
+        return {"seed": config["seed"]}
+
+    for word in ("--json", "format=json"):
+        assert called(Command("train", work, summary=dict), word, "seed=3") == 0
+        out, err = capsys.readouterr()
+        assert (json.loads(out), err) == ({"seed": 3}, "a table\n")

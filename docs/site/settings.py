@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
 from docs.site.made import Page
+from eat_lightning.command_help import NO_VALUE, CommandHelp, Setting
 from eat_lightning.config import CONFIG_DIR
 
 CONFIGS = Path(CONFIG_DIR)
@@ -25,46 +26,52 @@ def pages() -> list[Page]:
 
 
 def command(path: Path) -> Page:
-    """A command's purpose, examples, and settings with the comments of its yaml."""
-    text = path.read_text("utf-8")
-    own, _, _ = text.partition("\nhydra:\n")
-    own = own.replace("classifier: null  # given as model=:", "model: null  #")
-    shown = yaml.safe_load(text).get("hydra", {}).get("help", {})
-    _, _, examples = shown.get("template", "").partition("Examples\n")
-    examples, _, rest = examples.partition("\n\n")
-    notes = rest.partition("${hydra.help.footer}")[0].replace("$$", "$")
-    shown_examples = "\n".join(line.strip() for line in examples.splitlines())
-    content = f"""# {path.stem}
+    """A command's usage, examples, and settings as its help has them."""
+    renamed = {"model": "classifier"} if path.stem == "adapt" else {}
+    about = CommandHelp(path, renamed)
+    words = about.words
+    examples = "\n".join(line.strip() for line in words.examples.splitlines())
+    important = [setting for setting in about.settings if not setting.is_rare]
+    others = [setting for setting in about.settings if setting.is_rare]
+    rest = f"### Rarely changed\n\n{table(others)}" if others else ""
+    content = f"""# eat {path.stem}
 
-`eat {path.stem}`: {as_text(shown.get("header", ""))}
+{as_text(words.purpose)}
+
+```bash
+{words.usage.removeprefix("Usage: ")}
+```
 
 ## Examples
 
 ```bash
-{shown_examples}
+{examples}
 ```
 
-{paragraphs(notes)}
+{as_text(textwrap.dedent(words.notes))}
 
 ## Settings
 
-```yaml
-{own.strip()}
-```
+`key=value` and `--key value` are the same.
+
+{table(important)}
+
+{rest}
 """
-    return Page(f"reference/commands/{path.stem}.md", content, path.stem)
+    return Page(f"reference/commands/{path.stem}.md", content, f"eat {path.stem}")
 
 
-def paragraphs(notes: str) -> str:
-    """Help text as Markdown; indented lines are commands."""
-    found = []
-    for part in notes.strip("\n").split("\n\n"):
-        indented = all(line.startswith("  ") for line in part.splitlines() if line)
-        is_code = any(word in part for word in ("python -m ", "  eat ", "curl "))
-        plain = "\n".join(line.strip() for line in part.splitlines())
-        body = plain if indented or not is_code else part
-        found.append(f"```bash\n{body}\n```" if is_code else as_text(body))
-    return "\n\n".join(found)
+def table(settings: Sequence[Setting]) -> str:
+    """Settings with their defaults and meanings."""
+    lines = [
+        f"| `{setting.key}` | {code(setting.default)} | {as_text(setting.meaning)} |"
+        for setting in settings
+    ]
+    return "\n".join(["| setting | default | meaning |", "|---|---|---|", *lines])
+
+
+def code(default: str) -> str:
+    return "" if default in NO_VALUE else f"`{default}`"
 
 
 def as_text(said: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from eat_lightning.cli import entry
 from eat_lightning.config import parsed_for_lists
+from eat_lightning.files import fields_of
 
 
 def measure(config: dict[str, Any]) -> Sequence[Any]:
@@ -36,8 +37,13 @@ def measure(config: dict[str, Any]) -> Sequence[Any]:
     return rows
 
 
+def summary(rows: Sequence[Any]) -> dict[str, Any]:
+    return {"rows": [fields_of(row) for row in rows]}
+
+
 main = entry(
     *("measure", measure, "run"),
+    summary=summary,
     kept="rows that were written stay, and the same command measures all again",
 )
 

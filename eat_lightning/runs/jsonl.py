@@ -10,16 +10,15 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from filelock import FileLock
 
 from eat_lightning.errors import ConfigError, one_line
-from eat_lightning.files import as_dict, write_text
+from eat_lightning.files import as_dict, fields_of, write_text
+from eat_lightning.untrusted import ROWS, parsed, text_of
 from eat_lightning.validation import fault_text
-from eat_lightning.weights.untrusted import ROWS, parsed, text_of
 
 R = TypeVar("R")
 
@@ -47,11 +46,6 @@ def read_whole(path: Path | str, kind: type[R], name: str = "row") -> tuple[list
         except (ValueError, TypeError) as error:
             faults.append(f"{path}, line {number}: not a {name} ({fault_text(error)})")
     return records, faults
-
-
-def fields_of(record: Any) -> dict[str, Any]:
-    """Values of a record by field."""
-    return {field.name: getattr(record, field.name) for field in fields(record)}
 
 
 def write(

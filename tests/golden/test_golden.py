@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from classifiers import drawn_texts
 from golden import inputs, reading, small_models
 from golden.asking import UNTIMED, command, predicted
 from golden.comparing import Golden
-from training import TINY
+from helpers.classifiers import drawn_texts
+from helpers.training import TINY
 
 RUN = Golden("run")
 WINDOWS = ("long=windows", "windows.label=positive", "windows.overlap=8")

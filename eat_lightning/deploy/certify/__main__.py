@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from eat_lightning.cli import entry
+from eat_lightning.files import fields_of
 
 if TYPE_CHECKING:
     from eat_lightning.record.certificate import Certificate
@@ -23,7 +24,7 @@ def certify(config: dict[str, Any]) -> Certificate:
     return certified(config)
 
 
-main = entry("certify", certify)
+main = entry("certify", certify, summary=fields_of)
 
 if __name__ == "__main__":
     main()

@@ -25,7 +25,7 @@ from eat_lightning.deploy.score.windows import Window
 from eat_lightning.errors import ConfigError, one_line, reading
 from eat_lightning.files import as_dict, replacing, write_json
 from eat_lightning.runs.run import flat
-from eat_lightning.weights.untrusted import json_of
+from eat_lightning.untrusted import json_of
 
 MANIFEST, REJECTS, LOCK = "_score.json", "_rejects", "_lock"
 FORMAT = 2

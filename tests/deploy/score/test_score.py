@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.csv as csv
 import pyarrow.parquet as pq
 import pytest
-from commands import Command
-from finished import config_of, refused
-from scores import rejects_of, rows_of, scored, settings
+from helpers.commands import Command
+from helpers.finished import config_of, refused
+from helpers.scores import rejects_of, rows_of, scored, settings
 
 from eat_lightning.deploy.score import workers
 from eat_lightning.deploy.score.__main__ import score

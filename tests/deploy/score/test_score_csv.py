@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from scores import rejects_of, rows_of, scored, settings
+from helpers.scores import rejects_of, rows_of, scored, settings
 
 from eat_lightning.deploy.score.__main__ import score
 from eat_lightning.runs.open import open_run
