@@ -16,14 +16,14 @@ from eat_lightning.deploy.score.inputs import Input, find_inputs
 from eat_lightning.deploy.score.output import (
     Output,
     OutputFails,
-    earlier_manifest,
-    joined_manifest,
+    merge_manifests,
+    read_manifest,
 )
 from eat_lightning.deploy.score.plan import ScoreSettings, cores
 from eat_lightning.deploy.score.scorer import Scorer
 from eat_lightning.deploy.score.tables import answer_schema, answer_table
 from eat_lightning.deploy.score.windows import Columns, Source, Unreadable, Window
-from eat_lightning.deploy.score.workers import FORKS, WorkersDie, answered, started
+from eat_lightning.deploy.score.workers import FORKS, WorkersDie, answer_windows, start_workers
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.machine import MACHINE
@@ -78,7 +78,7 @@ class Corpus:
         folder = Path(str(plan.output))
         check_apart(folder, plan.inputs)
         inputs = find_inputs(plan.inputs, plan.format)
-        earlier = earlier_manifest(folder)
+        earlier = read_manifest(folder)
         scorer = Scorer.open(plan)
         sources = find_sources(plan, inputs, scorer)
         identity = scorer.backend.identity()
@@ -87,12 +87,12 @@ class Corpus:
             "settings": plan.model_dump(include=DECIDE),
             "inputs": {input.name: input.fingerprint for input in inputs},
         }
-        manifest = joined_manifest(folder, earlier, manifest)
+        manifest = merge_manifests(folder, earlier, manifest)
         return cls(plan, scorer, sources, Output(folder), manifest)
 
     def score(self) -> int:
         """Score what is missing; returns how many files could not be read to their ends."""
-        with self.output.held(self.manifest):
+        with self.output.lock(self.manifest):
             self.plan.tell_uncertified(self.scorer.backend.exits)
             tally, began = Tally(), time.monotonic()
             workers = self.plan.workers or len(cores())
@@ -115,10 +115,10 @@ class Corpus:
         opened = (lambda: self.scorer) if forks else partial(Scorer.open, self.plan)
         num_bytes = sum(source.input.path.stat().st_size for source in self.sources)
         with (
-            started(opened, forks, workers) as pool,
+            start_workers(opened, forks, workers) as pool,
             bar("scored", num_bytes) as advance,
         ):
-            for window, answers in answered(self.missing(tally), pool):
+            for window, answers in answer_windows(self.missing(tally), pool):
                 table = answer_table(answers, schema, prefix)
                 # The place of a monitor: every window of answers passes here once, in order.
                 tally.observe(table, f"{prefix}depth")

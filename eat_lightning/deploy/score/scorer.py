@@ -57,10 +57,12 @@ class Scorer:
     def __call__(self, rows: Sequence[InputLine]) -> Answers:
         """An answer for each row, in order; {"error": why} for one that has none."""
         sound = [row for row in rows if row.error is None]
-        answers = iter(self.tried([row.texts for row in sound], [row.about for row in sound]))
+        answers = iter(
+            self.answer_or_reject([row.texts for row in sound], [row.about for row in sound])
+        )
         return [next(answers) if row.error is None else row.error for row in rows]
 
-    def tried(self, texts: Texts, about: About) -> Answers:
+    def answer_or_reject(self, texts: Texts, about: About) -> Answers:
         """An answer for each, in order; {"error": why} for one on which the model fails.
         RuntimeError where it fails on each of several: that is no fault of theirs."""
         if not texts:
@@ -72,7 +74,7 @@ class Scorer:
         if len(texts) == 1:
             return [{"error": f"the model failed on this row ({why})"}]
         pairs = zip(texts, about, strict=True)
-        one_by_one = [self.tried([text], [known])[0] for text, known in pairs]
+        one_by_one = [self.answer_or_reject([text], [known])[0] for text, known in pairs]
         if all(map(refusal, one_by_one)):
             raise RuntimeError(f"the model fails ({why})")
         return one_by_one
@@ -91,9 +93,9 @@ class Scorer:
             return
         sizes = [sum(len(text.encode()) for text in each) for each in texts]
         for rows in self.batches(1 + np.array(sizes) // BYTES_PER_TOKEN):
-            yield from self.streamed(rows, texts, about)
+            yield from self.stream(rows, texts, about)
 
-    def streamed(self, rows: Sequence[int], texts: Texts, about: About) -> Iterator[Part]:
+    def stream(self, rows: Sequence[int], texts: Texts, about: About) -> Iterator[Part]:
         given = [texts[i] for i in rows], [about[i] for i in rows]
         for trace in self.backend.stream(*given):
             answers = self.backend.printed(trace)
@@ -106,16 +108,16 @@ class Scorer:
         unit of its own."""
         read = backend.reader(texts)
         fits_B = np.array([len(text.windows) == 1 for text in read])
-        yield from self.streamed(np.flatnonzero(~fits_B).tolist(), texts, about)
+        yield from self.stream(np.flatnonzero(~fits_B).tolist(), texts, about)
         pool: Pool[int] = Pool(backend.encoder, self.tokens, in_tokens=True)
         placed = np.flatnonzero(fits_B)
         for rows in self.batches(np.array([len(read[i].windows[0].ids) for i in placed], int)):
             chosen = placed[rows].tolist()
             windows, known = [read[i].windows[0] for i in chosen], [about[i] for i in chosen]
-            yield from self.answered(read, pool.add(chosen, backend.batch_of(windows, known)))
-        yield from self.answered(read, pool.flush())
+            yield from self.finish(read, pool.add(chosen, backend.batch_of(windows, known)))
+        yield from self.finish(read, pool.flush())
 
-    def answered(self, read: Sequence[ReadText], parts: Any) -> Iterator[Part]:
+    def finish(self, read: Sequence[ReadText], parts: Any) -> Iterator[Part]:
         for places, trace in parts:
             answers = self.backend.printed(placed(trace.numpy(guesses=False), places, read))
             yield [*answers], [*answers.values()]

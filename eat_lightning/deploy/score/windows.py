@@ -6,11 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from eat_lightning.deploy.score.inputs import Input
@@ -19,9 +17,8 @@ from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.text_io import InputLine, decoded, parse, split_texts
 
 CHUNK = 1024  # rows that are read at once
-BLOCK = 16 << 20  # bytes of a csv file that are read at once, and of its longest row
+BLOCK = 4 << 20  # bytes of a csv file that are read at once, and of its longest row
 JSON = "json"  # the column that a line of JSON is passed through in
-ROWS = pc.ParseOptions(newlines_in_values=True)
 HEADER = pc.ParseOptions(newlines_in_values=True, invalid_row_handler=lambda _: "skip")
 Part = tuple[pa.Table, float]  # rows, and bytes of the file until there
 
@@ -80,10 +77,6 @@ class Source:
     input: Input
     columns: Columns
 
-    @property
-    def in_lines(self) -> bool:
-        return self.input.format in ("text", "jsonl")
-
     @cached_property
     def whole(self) -> pa.Schema:
         """All columns of the file. Those of csv are text; lines have a column for what is wrong."""
@@ -130,7 +123,8 @@ class Source:
             raise ConfigError("must name its columns, each once")
         check_text(self.whole, self.texts)
         if absent := [name for name in self.kept if name not in names]:
-            raise ConfigError(f"no column {', '.join(absent)} to keep (it has {', '.join(names)})")
+            has = ", ".join(name for name in names if name != WRONG)
+            raise ConfigError(f"no column {', '.join(absent)} to keep (it has {has})")
         if both := [name for name in answers if name in self.kept]:
             raise ConfigError(
                 f"has columns of its own named {', '.join(both)}: give prefix=, such as "
@@ -142,7 +136,7 @@ class Source:
         where the file is damaged or gone."""
         pending, first, read = self.schema.empty_table(), 0, 0.0
         try:
-            for table, read in self.line_tables() if self.in_lines else self.tables():
+            for table, read in self.tables():
                 pending = pa.concat_tables([pending, table])
                 while len(pending) > (rows := min(size, shard_rows - first % shard_rows)):
                     shard, end = first // shard_rows, first + rows
@@ -154,24 +148,40 @@ class Source:
             raise Unreadable(f"{self.input.path}: cannot be read ({one_line(error)})") from None
 
     def tables(self) -> Iterator[Part]:
-        """Yield the rows of a table, some at a time."""
-        format: Any = "parquet"
-        if self.input.format == "csv":
-            text = pc.ConvertOptions(
-                column_types=self.whole, strings_can_be_null=False, check_utf8=False
-            )
-            format = ds.CsvFileFormat(ROWS, None, text, pc.ReadOptions(block_size=BLOCK))
-        data = ds.dataset(self.input.path, self.whole, format)
-        num_bytes, read = self.input.path.stat().st_size, 0.0
-        per_row = 0.0 if self.input.format == "csv" else num_bytes / max(1, data.count_rows())
-        # One row group, or block of a csv file, is read ahead; threads would read on without bound.
-        ahead = {"batch_readahead": 1, "fragment_readahead": 1, "use_threads": False}
-        for batch in data.to_batches(columns=self.schema.names, batch_size=CHUNK, **ahead):
-            read = min(num_bytes, read + (per_row * len(batch) or batch.nbytes))
-            yield pa.Table.from_batches([batch]), read
+        """Yield all rows, some at a time."""
+        match self.input.format:
+            case "parquet":
+                return self.parquet_tables()
+            case "csv":
+                return self.csv_tables()
+        return self.line_tables()
+
+    def parquet_tables(self) -> Iterator[Part]:
+        # Without pre_buffer and with a small buffer a row group is decoded as it is read. A
+        # `pyarrow.dataset` would read ahead of its reader, up to a gigabyte.
+        with pq.ParquetFile(self.input.path, pre_buffer=False, buffer_size=1 << 20) as file:
+            num_bytes, names, rows = self.input.path.stat().st_size, self.schema.names, 0
+            for batch in file.iter_batches(CHUNK, columns=names, use_threads=False):
+                rows += len(batch)
+                table = pa.Table.from_batches([batch]).select(names).cast(self.schema)
+                yield table, num_bytes * rows / file.metadata.num_rows
+
+    def csv_tables(self) -> Iterator[Part]:
+        text = pc.ConvertOptions(
+            column_types=self.whole,
+            include_columns=self.schema.names,
+            strings_can_be_null=False,
+            check_utf8=False,
+        )
+        blocks = pc.ReadOptions(use_threads=False, block_size=BLOCK)
+        with (
+            self.input.path.open("rb") as file,
+            pc.open_csv(file, blocks, pc.ParseOptions(newlines_in_values=True), text) as reader,
+        ):
+            for batch in reader:
+                yield pa.Table.from_batches([batch]), file.tell()
 
     def line_tables(self) -> Iterator[Part]:
-        """Yield a row for each line, some at a time."""
         with self.input.path.open("rb") as file:
             while lines := list(islice(file, CHUNK)):
                 rows = [self.row(line.rstrip(b"\r\n")) for line in lines]

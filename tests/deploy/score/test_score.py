@@ -316,6 +316,9 @@ def test_killed_and_started_again_it_is_as_if_it_had_not_been(sst2: Path, tmp_pa
     assert len(rows) == 4200
 
 
+COLUMNS = Columns(["text"], None, None)
+
+
 class EchoWorker:
     """Answers with the rows themselves."""
 
@@ -333,7 +336,7 @@ def test_the_reader_is_never_far_ahead_of_the_writer(kind: str, tmp_path: Path):
     write.get(kind, lambda table, path: path.write_text("\n".join(table["text"].to_pylist())))(
         table, path
     )
-    source = Source(Input(path, path.name, kind), Columns(["text"], None, None))
+    source = Source(Input(path, path.name, kind), COLUMNS)
     read = written = most = 0
 
     def counted() -> Any:
@@ -343,10 +346,22 @@ def test_the_reader_is_never_far_ahead_of_the_writer(kind: str, tmp_path: Path):
             most = max(most, read - written)
             yield window
 
-    for window, rows in workers.answered(counted(), [EchoWorker() for _ in range(3)]):
+    for window, rows in workers.answer_windows(counted(), [EchoWorker() for _ in range(3)]):
         assert [row.texts for row in rows] == [
             [f"{window.first + i} good"] for i in range(len(rows))
         ]
         written += len(rows)
     assert (read, written) == (5000, 5000)
     assert 64 < most <= 3 * 2 * 64
+
+
+def test_parquet_is_decoded_as_it_is_read(tmp_path: Path):
+    """Of a file of 8 MB, Arrow holds less than 2 MB at any time."""
+    table = pa.table({"text": [f"{i:0200d}" for i in range(40_000)]})
+    path, size = tmp_path / "a.parquet", table.nbytes
+    pq.write_table(table, path, row_group_size=20_000, use_dictionary=False)
+    del table
+    source, before = Source(Input(path, path.name, "parquet"), COLUMNS), pa.total_allocated_bytes()
+    held = [pa.total_allocated_bytes() - before for _ in source.windows(64, shard_rows=1000)]
+    assert size > 8_000_000
+    assert max(held) < 2_000_000
