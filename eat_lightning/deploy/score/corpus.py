@@ -22,7 +22,7 @@ from eat_lightning.deploy.score.output import (
 from eat_lightning.deploy.score.plan import ScoreSettings, cores
 from eat_lightning.deploy.score.scorer import Scorer
 from eat_lightning.deploy.score.tables import answer_schema, answer_table
-from eat_lightning.deploy.score.windows import Columns, Source, Unreadable, Window
+from eat_lightning.deploy.score.windows import Source, Unreadable, Window
 from eat_lightning.deploy.score.workers import FORKS, WorkersDie, answer_windows, start_workers
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.infer.torch_backend import TorchBackend
@@ -142,8 +142,8 @@ class Corpus:
 
 def find_sources(plan: ScoreSettings, inputs: list[Input], scorer: Scorer) -> list[Source]:
     """The files with their columns. ConfigError with every fault."""
-    columns = Columns(scorer.backend.columns, plan.text_columns, plan.keep)
-    sources, faults = [Source(input, columns) for input in inputs], Faults()
+    columns, faults = (scorer.backend.columns, plan.text_columns, plan.keep), Faults()
+    sources = [Source(input, *columns) for input in inputs]
     answers = answer_schema(scorer.backend.kind, plan.prefix).names[:-1]
     for source in sources:
         with faults.gathered(f"input={source.input.path}: "):

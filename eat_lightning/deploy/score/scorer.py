@@ -1,5 +1,5 @@
-"""A window of texts answered: sorted by length, packed by a budget of tokens, and where the backend
-is torch's, with the survivors of many batches going on together (`infer/depth_batching.py`)."""
+"""Answers a window of texts, sorted by length and packed by a budget of tokens. In torch, the
+survivors of many batches go on together (`infer/depth_batching.py`)."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from eat_lightning.long_texts import ReadText, placed
 from eat_lightning.text_io import About, InputLine, Texts, refusal
 
 KERNELS = "32"  # enough for a batch at all of its shapes
+FAILED = "the model failed on this row"
 BYTES_PER_TOKEN = 4  # of a text, where a backend does not tell its tokens before it runs
 Answers = list[dict[str, Any]]
 Part = tuple[Sequence[int], Answers]  # places in the window, and their answers
@@ -57,9 +58,8 @@ class Scorer:
     def __call__(self, rows: Sequence[InputLine]) -> Answers:
         """An answer for each row, in order; {"error": why} for one that has none."""
         sound = [row for row in rows if row.error is None]
-        answers = iter(
-            self.answer_or_reject([row.texts for row in sound], [row.about for row in sound])
-        )
+        given = [row.texts for row in sound], [row.about for row in sound]
+        answers = iter(self.answer_or_reject(*given))
         return [next(answers) if row.error is None else row.error for row in rows]
 
     def answer_or_reject(self, texts: Texts, about: About) -> Answers:
@@ -72,10 +72,10 @@ class Scorer:
         except Exception as error:
             why = one_line(error, 160) or type(error).__name__
         if len(texts) == 1:
-            return [{"error": f"the model failed on this row ({why})"}]
+            return [{"error": f"{FAILED} ({why})"}]
         pairs = zip(texts, about, strict=True)
         one_by_one = [self.answer_or_reject([text], [known])[0] for text, known in pairs]
-        if all(map(refusal, one_by_one)):
+        if all(refusal(answer).startswith(FAILED) for answer in one_by_one):
             raise RuntimeError(f"the model fails ({why})")
         return one_by_one
 
@@ -103,8 +103,8 @@ class Scorer:
 
     @torch.inference_mode()
     def through_pools(self, backend: TorchBackend, texts: Texts, about: About) -> Iterator[Part]:
-        """Answer texts by depth batching, in a pool that is flushed at the end. A shard's answers
-        thus do not depend on the shards that a worker did before. A text of several windows is a
+        """Answer texts by depth batching, in a pool that is flushed at the end. A window's answers
+        thus do not depend on the windows that a worker did before. A text of several windows is a
         unit of its own."""
         read = backend.reader(texts)
         fits_B = np.array([len(text.windows) == 1 for text in read])

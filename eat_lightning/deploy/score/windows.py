@@ -27,21 +27,6 @@ class Unreadable(Exception):
     """A file that cannot be read to its end."""
 
 
-@dataclass(frozen=True)
-class Columns:
-    """Columns that are asked for.
-
-    Args:
-        task: those of the model's task.
-        text: those that hold the texts instead.
-        keep: those that are passed through; None: all.
-    """
-
-    task: Sequence[str]
-    text: Sequence[str] | None
-    keep: Sequence[str] | None
-
-
 @dataclass
 class Window:
     """Rows of a file that are answered together.
@@ -72,15 +57,23 @@ class Window:
 
 @dataclass(frozen=True)
 class Source:
-    """A file and its columns."""
+    """A file and its columns.
+
+    Args:
+        task: columns of the model's task.
+        text: those that hold the texts instead.
+        keep: those that are passed through; None: all.
+    """
 
     input: Input
-    columns: Columns
+    task: Sequence[str]
+    text: Sequence[str] | None = None
+    keep: Sequence[str] | None = None
 
     @cached_property
     def whole(self) -> pa.Schema:
         """All columns of the file. Those of csv are text; lines have a column for what is wrong."""
-        task = self.columns.text or self.columns.task
+        task = self.text or self.task
         match self.input.format:
             case "parquet":
                 return pq.read_schema(self.input.path).remove_metadata()
@@ -96,13 +89,13 @@ class Source:
     @cached_property
     def texts(self) -> list[str]:
         """The columns with the texts. ConfigError where there are none."""
-        return text_names(self.whole.names, self.columns.task, self.columns.text)
+        return text_names(self.whole.names, self.task, self.text)
 
     @cached_property
     def kept(self) -> list[str]:
         """The columns that are passed through."""
         every = {"text": self.texts, "jsonl": [JSON]}.get(self.input.format) or self.whole.names
-        return every if self.columns.keep is None else list(self.columns.keep)
+        return every if self.keep is None else list(self.keep)
 
     @cached_property
     def schema(self) -> pa.Schema:

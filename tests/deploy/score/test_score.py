@@ -22,7 +22,7 @@ from eat_lightning.deploy.score.__main__ import score
 from eat_lightning.deploy.score.inputs import Input
 from eat_lightning.deploy.score.output import Output
 from eat_lightning.deploy.score.scorer import Scorer
-from eat_lightning.deploy.score.windows import Columns, Source
+from eat_lightning.deploy.score.windows import Source
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 
@@ -285,13 +285,25 @@ def same_text(row: int) -> list[int]:
     return [i for i, text in enumerate(TEXTS) if text == TEXTS[row]]
 
 
-def test_workers_that_always_die_end_the_start(
-    corpus: Path, sst2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def fails(*_: Any) -> Any:
+    raise RuntimeError("no such kernel")
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        (lambda *_: os._exit(9), "4 workers died one after the other"),
+        (fails, "the model fails (no such kernel)"),
+    ],
+)
+def test_a_model_that_always_fails_ends_the_start(
+    answers: Any, said: str, corpus: Path, sst2: Path, tmp_path: Path, monkeypatch
 ):
-    monkeypatch.setattr(Scorer, "answers", lambda *_: os._exit(9))
+    monkeypatch.setattr(Scorer, "answers", answers)
     monkeypatch.setattr(workers, "MOST_DEATHS", 3)
     message = refused(score, settings(corpus, tmp_path / "out", sst2))
-    assert message.startswith("4 workers died one after the other: finished shards stay")
+    assert message == f"{said}: finished shards stay; the same command goes on"
+    assert not [*(tmp_path / "out").glob("*.parquet*")]
 
 
 @pytest.mark.slow
@@ -316,9 +328,6 @@ def test_killed_and_started_again_it_is_as_if_it_had_not_been(sst2: Path, tmp_pa
     assert len(rows) == 4200
 
 
-COLUMNS = Columns(["text"], None, None)
-
-
 class EchoWorker:
     """Answers with the rows themselves."""
 
@@ -336,7 +345,7 @@ def test_the_reader_is_never_far_ahead_of_the_writer(kind: str, tmp_path: Path):
     write.get(kind, lambda table, path: path.write_text("\n".join(table["text"].to_pylist())))(
         table, path
     )
-    source = Source(Input(path, path.name, kind), COLUMNS)
+    source = Source(Input(path, path.name, kind), ["text"])
     read = written = most = 0
 
     def counted() -> Any:
@@ -361,7 +370,7 @@ def test_parquet_is_decoded_as_it_is_read(tmp_path: Path):
     path, size = tmp_path / "a.parquet", table.nbytes
     pq.write_table(table, path, row_group_size=20_000, use_dictionary=False)
     del table
-    source, before = Source(Input(path, path.name, "parquet"), COLUMNS), pa.total_allocated_bytes()
+    source, before = Source(Input(path, path.name, "parquet"), ["text"]), pa.total_allocated_bytes()
     held = [pa.total_allocated_bytes() - before for _ in source.windows(64, shard_rows=1000)]
     assert size > 8_000_000
     assert max(held) < 2_000_000
