@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import shared
-from classifiers import LABELS, drawn_texts, save_classifier
-from exports import shared_export
-from finished import config_of
-from gateways import FakeModel, running
+from helpers import shared
+from helpers.classifiers import LABELS, drawn_texts, save_classifier
+from helpers.exports import shared_export
+from helpers.finished import config_of
+from helpers.gateways import FakeModel, running
 
 import eat_lightning
 from eat_lightning.deploy.verify import server
