@@ -10,16 +10,17 @@ Shapes: B candidates of all lists of a batch, G of a part, L layers, C columns o
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
 
 from eat_lightning.model.reason import FIRST_REASON, Reason, reason_names
 from eat_lightning.model.trace import Trace, run_tokens
 
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int
+
 REASONS = ("outranked",)
-
-
 Counts = Mapping[int, int]  # a schedule: candidates that go on behind each depth
 
 
