@@ -45,7 +45,7 @@ def test_the_cheapest_of_all_chains():
         return 1 - setting.methods["reduction"].arguments["ratio"]
 
     choice = choose(chains, held, cost, target(), np.arange(1000))
-    assert choice.candidate.reduction.ratio == 0.5
+    assert choice.candidate.methods["reduction"].arguments["ratio"] == 0.5
     assert choice.seen["num_chains"] == 2
 
 
