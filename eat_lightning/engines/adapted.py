@@ -14,6 +14,7 @@ from pydantic import ConfigDict
 
 from eat_lightning.answer_kind import AnswerKind, Score, kind_of
 from eat_lightning.data.tokens import tokenizer_for
+from eat_lightning.engines.canaries import Canaries, CanaryCheck
 from eat_lightning.engines.cascade import CascadeBackend
 from eat_lightning.engines.plan import ADAPTED
 from eat_lightning.errors import ConfigError, reading
@@ -212,11 +213,12 @@ def strict_point(kind: AnswerKind) -> dict[str, Any]:
     return {"bound": 0.0, "cuts": [*kind.cuts]} if isinstance(kind, Score) else {"tau": 1.0}
 
 
-def open_adapted(path: str | Path, threads: int | None = None) -> Backend:
+def open_adapted(path: str | Path, threads: int | None = None, check: bool = False) -> Backend:
     """The classifier as it was certified. ConfigError for a damaged folder.
 
     Args:
         threads: of an engine; None: those with which it was timed.
+        check: let it answer its canaries; ConfigError where an answer is not the certified one.
     """
     folder = Path(path)
     about = AboutAdapted.read(folder)
@@ -228,7 +230,14 @@ def open_adapted(path: str | Path, threads: int | None = None) -> Backend:
         first = open_alone(folder / SMALL, AboutAdapted.read(folder / SMALL), threads)
         made = CascadeBackend(folder, first, made, about.small_least)
     made.read_long(about.long_texts)
+    if check and (found := answered_canaries(folder, made)).changed:
+        raise ConfigError(f"run={folder}: {found}")
     return made
+
+
+def answered_canaries(folder: Path, backend: Backend) -> CanaryCheck:
+    """How the classifier of a folder answers its canaries here. ConfigError where it has none."""
+    return Canaries.read(folder).check(backend, AboutAdapted.read(folder).long_texts)
 
 
 def open_alone(folder: Path, about: AboutAdapted, threads: int | None) -> Backend:

@@ -21,7 +21,7 @@ def verify(
 ) -> Verification:
     """Do the work of `eat_lightning.verify`."""
     is_path = isinstance(texts, str | Path)
-    config = {**settings, "old": build_of(old), "new": build_of(new), "format": "text"}
+    config = {**settings, "old": build_of(old), "new": build_of(new), "run": None, "format": "text"}
     config["texts"] = str(texts) if is_path else None
     given = None if texts is None or is_path else [*texts]
     try:

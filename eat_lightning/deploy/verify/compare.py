@@ -29,6 +29,7 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.record.claim import Claim, Tally, tallied
 from eat_lightning.record.same_answer import SameAnswer
 
+SHOWN = 20  # texts whose answer changed
 HOLDS, FAILS, UNKNOWN = 0, 1, 2  # statuses
 KEPT = "{}.part.jsonl"  # what a server answered, until all is there
 
@@ -96,6 +97,32 @@ class Verification:
         """Texts that would certify what was demanded at the rates seen; None: no number would."""
         needed = [tally.needed for tally in self.tallies]
         return None if None in needed else max(filter(None, needed))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The result in plain values, with the first texts whose answer changed."""
+        return {
+            "status": self.status,
+            "old": self.old,
+            "new": self.new,
+            "texts": self.texts.line,
+            "needed": self.needed,
+            "claims": [plain(tally) | {"level": tally.claim.level} for tally in self.tallies],
+            "parts": {name: plain(tally) for name, tally in self.parts.items()},
+            "classes": [{"old": a, "new": b, "num": num} for (a, b), num in self.classes.items()],
+            "changed": [self.plain(each) for each in self.changed[:SHOWN]],
+        }
+
+    def plain(self, changed: ChangedText) -> dict[str, str]:
+        """A text by its columns, and both answers."""
+        return {
+            **self.texts.named(changed.texts),
+            **{"old": str(changed.old), "new": str(changed.new)},
+        }
+
+
+def plain(tally: Tally) -> dict[str, Any]:
+    about = {"of": tally.claim.of, "num": tally.num, "changed": tally.changed}
+    return about | {"at_most": tally.bound, "confidence": tally.claim.confidence}
 
 
 def verified(plan: VerifySettings, given: Sequence[Any] | None = None) -> Verification:

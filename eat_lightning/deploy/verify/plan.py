@@ -55,6 +55,7 @@ class Build(BaseModel):
 class VerifySettings(Settings):
     """Settings of a comparison; `eat_lightning.verify` says what each means."""
 
+    run: str | None
     old: Build
     new: Build
     texts: str | None
@@ -80,7 +81,9 @@ class VerifySettings(Settings):
 
     def rules(self) -> Iterator[str]:
         for key, build in self.builds:
-            if not build.model:
+            if self.run is not None and build.model:
+                yield f"run={self.run} is checked by itself, without {key}={build.model}"
+            if self.run is None and not build.model:
                 yield f"{key} must name a model or a file of answers: {key}=..."
         if self.columns is not None and len(self.columns) not in (1, 2):
             yield f"columns must name one or two, got {self.columns}"

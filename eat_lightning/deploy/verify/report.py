@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from eat_lightning.deploy.verify.compare import KEPT, ChangedText, Verification
+from eat_lightning.deploy.verify.compare import KEPT, SHOWN, ChangedText, Verification
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import write_json, write_text
 from eat_lightning.record.claim import Tally
@@ -15,7 +15,6 @@ from eat_lightning.report.claim import Claim
 from eat_lightning.report.page import render
 from eat_lightning.report.table import Cell, Column, Line, Table
 
-SHOWN = 20  # texts whose answer changed
 VERDICTS = ("It holds", "It does not hold", "It cannot be said with so few texts")
 
 
@@ -111,40 +110,13 @@ def shown(changed: ChangedText) -> dict[str, Cell]:
     return {key: Cell(text, text) for key, text in texts.items()}
 
 
-def as_json(result: Verification) -> dict[str, Any]:
-    """The result in plain values."""
-    return {
-        "status": result.status,
-        "holds": result.holds,
-        "old": result.old,
-        "new": result.new,
-        "texts": result.texts.line,
-        "needed": result.needed,
-        "claims": [plain(tally) | {"level": tally.claim.level} for tally in result.tallies],
-        "parts": {name: plain(tally) for name, tally in result.parts.items()},
-        "classes": [{"old": a, "new": b, "num": n} for (a, b), n in result.classes.items()],
-        "changed": [plain_text(result, each) for each in result.changed[:SHOWN]],
-    }
-
-
-def plain(tally: Tally) -> dict[str, Any]:
-    about = {"of": tally.claim.of, "num": tally.num, "changed": tally.changed}
-    return about | {"at_most": tally.bound, "confidence": tally.claim.confidence}
-
-
-def plain_text(result: Verification, changed: ChangedText) -> dict[str, str]:
-    texts = result.texts.named(changed.texts)
-    return texts | {"old": str(changed.old), "new": str(changed.new)}
-
-
 def write(folder: Path, result: Verification) -> None:
     """Write result.json, page.html, changed.jsonl, and the answers of both, which are files of
     answers again. ConfigError where the folder cannot be written."""
     try:
-        write_json(folder / "result.json", as_json(result))
+        write_json(folder / "result.json", result.as_dict())
         write_text(folder / "page.html", page(result))
-        changed = (plain_text(result, each) for each in result.changed)
-        write_text(folder / "changed.jsonl", json_lines(changed))
+        write_text(folder / "changed.jsonl", json_lines(map(result.plain, result.changed)))
         for key, answers in result.answers.items():
             pairs = zip(result.texts.rows, answers.rows, strict=True)
             rows = ({**result.texts.named(texts), **row} for texts, row in pairs)
@@ -154,7 +126,7 @@ def write(folder: Path, result: Verification) -> None:
         raise ConfigError(f"to={folder}: cannot be written ({error.strerror})") from None
 
 
-def json_lines(lines: Iterator[Mapping[str, Any]]) -> str:
+def json_lines(lines: Iterable[Mapping[str, Any]]) -> str:
     return "".join(f"{json.dumps(line)}\n" for line in lines)
 
 
