@@ -76,16 +76,10 @@ class Answers:
             raise ConfigError(f"{where}: not one text was answered ({one_line(why, 120)})")
         problem_type = kind.problem_type if kind else problem_type_of(where, given)
         try:
-            found = [
-                Answer(refused=one_line(refusal(row)))
-                if refusal(row)
-                else read_one(row, problem_type)
-                for row in rows
-            ]
+            found = [read_one(row, problem_type) for row in rows]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ConfigError(
-                f"{where}: an answer cannot be read ({one_line(error, 80)})"
-            ) from None
+            why = one_line(error, 80)
+            raise ConfigError(f"{where}: an answer cannot be read ({why})") from None
         if labels is None and has(given, "probabilities"):
             labels = list(dict.fromkeys(name for row in given for name in probabilities(row)))
         kept = [{key: row[key] for key in KEYS if row.get(key) is not None} for row in rows]

@@ -192,10 +192,12 @@ def open_plain(build: Build, plan: VerifySettings, columns: Sequence[str]) -> An
 
 
 def open_graphs(folder: Path, build: Build, plan: VerifySettings) -> Answerer:
+    """An export, by its runner, which needs no torch."""
     from eat_lightning.infer.onnx_runner import Runner
 
+    if (engine := build.backend or "onnx") == "torch":
+        raise ConfigError("backend must be onnx or openvino for an export, got torch")
     try:
-        engine = "onnx" if build.backend is None else build.backend
         runner = Runner(folder, plan.threads, engine, build.dtype)
     except ValueError as error:
         raise ConfigError(one_line(error)) from None
@@ -205,14 +207,17 @@ def open_graphs(folder: Path, build: Build, plan: VerifySettings) -> Answerer:
 
 def as_of_predict(build: Build, plan: VerifySettings) -> dict[str, Any]:
     """The settings of `predict` that open this folder."""
+    windows = {"size": None, "overlap": None, "join": "any", "label": None}
     return {
-        **{"run": build.model, "backend": build.backend or "torch", "dtype": build.dtype or "fp32"},
-        **{"certificate": build.certificate, "batch": plan.batch, "threads": plan.threads},
-        **{"prepack": None, "policy": {}, "exit": {}, "head": {"layers": None}},
-        **{
-            "long": plan.long,
-            "windows": {**dict.fromkeys(("size", "overlap", "label")), "join": "any"},
-        },
+        "run": build.model,
+        "backend": build.backend or "torch",
+        "dtype": build.dtype or "fp32",
+        "certificate": build.certificate,
+        "batch": plan.batch,
+        "threads": plan.threads,
+        "long": plan.long,
+        "windows": windows,
+        **{"prepack": None, "policy": {}, "exit": {}, "head": {"layers": None}},  # the model's own
     }
 
 
