@@ -29,11 +29,13 @@ class Answer:
         labels: the class, or the set of labels; none of a score.
         value: the score, or how sure the class is; None: not known.
         refused: why there is no answer; "" where there is one.
+        depth: of a reranker's score: candidates that got deeper come first.
     """
 
     labels: tuple[str, ...] = ()
     value: float | None = None
     refused: str = ""
+    depth: int = 0
 
     def __str__(self) -> str:
         if self.refused:
@@ -141,7 +143,7 @@ def read_one(row: Mapping[str, Any], kind: str) -> Answer:
     if refusal(row):
         return Answer(refused=one_line(refusal(row)))
     if kind == SCORE:
-        return Answer(value=number(row["score"]))
+        return Answer(value=number(row["score"]), depth=row.get("depth", 0))
     sure = row.get("confidence")
     sure = None if sure is None else number(sure)
     several, one = (first(row, *keys) for keys in (("answers", "labels"), ("answer", "label")))

@@ -17,7 +17,10 @@ from eat_lightning.answer_kind import MULTI, SCORE, MultiLabel, Score, SingleLab
 from eat_lightning.data.unlabelled import Texts, counted, read_texts
 from eat_lightning.deploy.verify.answers import Answer, Answers, aligned
 from eat_lightning.deploy.verify.builds import (
+    Batch,
     Kept,
+    Source,
+    batches_of,
     is_file,
     open_source,
     rows_for,
@@ -26,7 +29,7 @@ from eat_lightning.deploy.verify.builds import (
 from eat_lightning.deploy.verify.plan import Build, VerifySettings
 from eat_lightning.deploy.verify.server import Row, ServerDied
 from eat_lightning.errors import ConfigError
-from eat_lightning.record.claim import Claim, Tally, tallied
+from eat_lightning.record.claim import Claim, MeanLoss, Tally, tallied
 from eat_lightning.record.same_answer import SameAnswer
 
 SHOWN = 20  # texts whose answer changed
@@ -61,7 +64,7 @@ class Verification:
     old: str
     new: str
     texts: Texts
-    tallies: list[Tally]
+    tallies: Sequence[Tally | MeanLoss]
     parts: dict[str, Tally]
     classes: Counter[tuple[str, str]]
     answers: dict[str, Answers]
@@ -120,8 +123,9 @@ class Verification:
         }
 
 
-def plain(tally: Tally) -> dict[str, Any]:
+def plain(tally: Tally | MeanLoss) -> dict[str, Any]:
     about = {"of": tally.claim.of, "num": tally.num, "changed": tally.changed}
+    about["share"] = tally.share
     return about | {"at_most": tally.bound, "confidence": tally.claim.confidence}
 
 
@@ -160,18 +164,26 @@ def texts_of(plan: VerifySettings, given: Sequence[Any] | None) -> Texts:
 
 def answers_of(key: str, plan: VerifySettings, texts: Texts) -> Answers:
     """The answers of one of the two to all texts."""
+    source = open_source(key, plan, texts)
+    rows = asked(source, batches_of(texts.rows, plan.batch), key, plan)
+    found = [rows[row] for row in texts.rows]
+    return Answers.read(source.where, found, source.labels, source.kind)
+
+
+def asked(source: Source, batches: Sequence[Batch], key: str, plan: VerifySettings) -> dict:
+    """Rows by their texts. ConfigError where a server does not answer any more; what it answered
+    is kept in `to`."""
     build: Build = getattr(plan, key)
-    source, kept = open_source(key, plan, texts), None
+    kept = None
     if build.is_server and plan.to is not None:
         kept = Kept(Path(plan.to, KEPT.format(key)), {"model": build.model, "api": build.api})
     try:
-        rows = rows_for(source, texts.rows, plan.batch, kept)
+        return rows_for(source, batches, kept)
     except ServerDied as error:
         again = "to=<folder> would keep what it answers"
         if kept is not None:
             again = f"{len(kept.rows):,} answers are kept, and the same command goes on"
         raise ConfigError(f"{error}: {again}") from None
-    return Answers.read(source.where, rows, source.labels, source.kind)
 
 
 def same_answer(plan: VerifySettings, old: Answers, new: Answers) -> SameAnswer:

@@ -59,6 +59,8 @@ class VerifySettings(Settings):
     old: Build
     new: Build
     texts: str | None
+    queries: str | None
+    keep: Count
     agree: Share
     confidence: Share
     per_class: dict[Name, Share] | None
@@ -85,6 +87,8 @@ class VerifySettings(Settings):
                 yield f"run={self.run} is checked by itself, without {key}={build.model}"
             if self.run is None and not build.model:
                 yield f"{key} must name a model or a file of answers: {key}=..."
+        if self.texts is not None and self.queries is not None:
+            yield "texts and queries: give one of them"
         if self.columns is not None and len(self.columns) not in (1, 2):
             yield f"columns must name one or two, got {self.columns}"
         if self.tolerance is not None and self.cuts:

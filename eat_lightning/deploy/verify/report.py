@@ -10,7 +10,7 @@ from typing import Any
 from eat_lightning.deploy.verify.compare import KEPT, SHOWN, ChangedText, Verification
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import write_json, write_text
-from eat_lightning.record.claim import Tally
+from eat_lightning.record.claim import MeanLoss, Tally
 from eat_lightning.report.claim import Claim
 from eat_lightning.report.page import render
 from eat_lightning.report.table import Cell, Column, Line, Table
@@ -35,9 +35,12 @@ def show(result: Verification, format: str) -> None:
 def lines_of(result: Verification) -> list[str]:
     """What a person takes away."""
     first, *others = result.tallies
+    found = f"{first.changed:,} of {first.num:,} {result.what}"
+    if isinstance(first, MeanLoss):
+        found = f"{percent(first.share)} {result.what} on average over {first.num:,} lists"
+    sure = f"with {percent(first.claim.confidence)} confidence at most {percent(first.bound)}"
     return [
-        f"{VERDICTS[result.status]}: {first.changed:,} of {first.num:,} {result.what}, and with "
-        f"{percent(first.claim.confidence)} confidence at most {percent(first.bound)} do "
+        f"{VERDICTS[result.status]}: {found}, and {sure} in such traffic "
         f"({percent(first.claim.level)} may).",
         *(
             f"Of {tally.claim.of}: {tally.changed:,} of {tally.num:,}, at most "
@@ -55,10 +58,11 @@ def about(result: Verification) -> list[str]:
 
 
 def needed_line(result: Verification) -> str:
-    """How many texts it would have taken."""
-    least = max(tally.claim.needed() for tally in result.tallies)
-    line = f"Texts needed: {least:,} where no answer changes"
-    if not any(tally.changed for tally in result.tallies):
+    """How many texts, or lists, it would have taken."""
+    lists = isinstance(result.tallies[0], MeanLoss)
+    least = max(tally.claim.needed(binary=not lists) for tally in result.tallies)
+    line = f"{'Lists' if lists else 'Texts'} needed: {least:,} where no answer changes"
+    if lists or not any(tally.changed for tally in result.tallies):
         return f"{line}."
     if result.needed is None:
         return f"{line}; at the rate seen here no number is enough."
@@ -86,8 +90,8 @@ def counts_table(result: Verification) -> Table:
     return Table("counts", "Changed answers", caption, columns, lines)
 
 
-def cells(name: str, tally: Tally) -> dict[str, Cell]:
-    share = tally.changed / tally.num
+def cells(name: str, tally: Tally | MeanLoss) -> dict[str, Cell]:
+    share = tally.share
     return {
         "name": Cell(name, name),
         "num": Cell(tally.num, f"{tally.num:,}"),
