@@ -50,7 +50,9 @@ def capability() -> tuple[int, int] | None:
     return torch.cuda.get_device_capability() if torch.cuda.is_available() else None
 
 
-def computes_bf16(gpu: bool, gpu_capability: Callable[[], tuple[int, int] | None]) -> bool:
+def computes_bf16(
+    gpu: bool, gpu_capability: Callable[[], tuple[int, int] | None] = capability
+) -> bool:
     """True where the device multiplies bf16 in hardware. GPUs do from compute capability 8 on;
     torch calls older ones able since it emulates bf16 there."""
     if gpu:
