@@ -9,7 +9,7 @@ Shapes: N texts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from zlib import crc32
@@ -19,6 +19,7 @@ import numpy as np
 from eat_lightning.deploy.adapt.cascade import PairedSplit, SmallModel, SmallPart
 from eat_lightning.deploy.adapt.forms import Deployed, Form, Forms
 from eat_lightning.deploy.adapt.work import Work
+from eat_lightning.deploy.score.plan import cores
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.contracts import ExitRule, at_point
 from eat_lightning.model.trace import Trace
@@ -93,6 +94,21 @@ class AdaptCandidate:
         return self.tested is not None and all(tally.holds for tally in self.tested)
 
 
+@dataclass(frozen=True)
+class Bench:
+    """What the machine says of candidates.
+
+    Args:
+        timed: finds their times, as `time_all` does.
+        guess: layers that a guess costs.
+        cores: on which passes that are not timed run.
+    """
+
+    timed: Callable[..., Iterable[Mapping[str, Any]]] = time_all
+    guess: float = HEAD
+    cores: Callable[[], Sequence[int]] = cores
+
+
 @dataclass
 class Search:
     """The search for the fastest candidate whose claims hold.
@@ -103,6 +119,7 @@ class Search:
         batch: texts at once, for which the fastest is wanted.
         times: arguments of `time_all`.
         small: a model for cascades.
+        bench: finds times.
     """
 
     forms: Forms
@@ -115,6 +132,7 @@ class Search:
     threads: int
     times: dict[str, int]
     small: SmallModel | None = None
+    bench: Bench = Bench()
 
     def run(self, engines: list[str], exits: bool = True) -> list[AdaptCandidate]:
         """Find all candidates, timed; those of the sequence are tested.
@@ -206,7 +224,7 @@ class Search:
         """
         rule, record = self.forms.encoder.exit, self.record(form.dtype)
         original_NC, found = self.original["select"], dict[float, AdaptCandidate]()
-        costs = in_layers(rule, len(record.tokens_LB), record.num_rows)
+        costs = in_layers(rule, len(record.tokens_LB), record.num_rows, self.bench.guess)
         if form.engine == "torch" and record.join is not None:
             costs = replace(costs, head_EB=None)  # under a policy a closed exit's head guesses
         # Of texts in windows the dial is fitted on windows, and judged by texts.
@@ -272,7 +290,9 @@ class Search:
                     if ours and not isinstance(error, ConfigError):
                         raise  # a fault of ours, and none of an engine
                     faults[candidate.key] = str(error).splitlines()[0]
-            *_, found = time_all(ready, **settings, threads=self.threads, by_length_too=False)
+            *_, found = self.bench.timed(
+                ready, **settings, threads=self.threads, by_length_too=False
+            )
             ms = {
                 key: {"1": fields["latency_ms"], "32": 1000 / fields["throughput"]}
                 for key, fields in found.items()
@@ -345,11 +365,11 @@ def speed_ups(
     }
 
 
-def in_layers(rule: ExitRule, num_layers: int, size: int) -> ExitCosts:
-    """Costs of leaving at each exit in layers, those of `size` texts alike; HEAD for each guess."""
-    guesses_E = HEAD * np.arange(1, len(rule.layers) + 1)
-    cost_E = [*(np.array(rule.layers) + guesses_E), num_layers + HEAD * len(rule.layers)]
-    heads_EB = np.full((len(rule.layers), size), HEAD)
+def in_layers(rule: ExitRule, num_layers: int, size: int, guess: float = HEAD) -> ExitCosts:
+    """Costs of leaving at each exit in layers, those of `size` texts alike, and of each guess."""
+    guesses_E = guess * np.arange(1, len(rule.layers) + 1)
+    cost_E = [*(np.array(rule.layers) + guesses_E), num_layers + guess * len(rule.layers)]
+    heads_EB = np.full((len(rule.layers), size), guess)
     return ExitCosts(np.tile(np.array(cost_E)[:, None], size), heads_EB)
 
 
