@@ -163,7 +163,7 @@ def test_transformers_face_answers_as_certified(name: str, made: Made, backend: 
         pytest.skip("it reads what fits, with the large model")
     from transformers import AutoTokenizer
 
-    from eat_lightning.weights.hf import EatForSequenceClassification
+    from eat_lightning.infer.hf import EatForSequenceClassification
 
     texts = drawn_texts(40, seed=7)
     model = EatForSequenceClassification.from_pretrained(made.result.plan.to)
