@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from helpers.adapting import check_reference, plan_of, taken
 from helpers.classifiers import LABELS, drawn_texts
+from helpers.without_torch import predicted
 
 from eat_lightning.deploy.adapt import run as steps
 from eat_lightning.deploy.adapt import search
@@ -40,6 +41,12 @@ def test_exits_in_onnxruntime(classifier: Path, texts: Path, tmp_path: Path, mon
     changed = sum(a["label"] != LABELS[w] for a, w in zip(answers, wanted_N, strict=True))
     assert changed == made.chosen.tested[0].changed  # type: ignore[index]
     check_reference(made)
+
+    texts = drawn_texts(5, seed=3)
+    found, _ = predicted(f"run='{folder}'", lines=texts)  # without torch
+    assert found == backend.answer([[text] for text in texts])
+    ids = AutoTokenizer.from_pretrained(folder)(texts)["input_ids"]
+    assert [[*read.windows[0].ids] for read in backend.reader([[text] for text in texts])] == ids
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     inputs = tokenizer(drawn_texts(5, seed=3), padding=True, return_tensors="pt")
