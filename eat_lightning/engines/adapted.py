@@ -15,7 +15,7 @@ import pydantic.dataclasses
 from pydantic import ConfigDict
 
 from eat_lightning.answer_kind import AnswerKind, kind_of
-from eat_lightning.engines.plan import ADAPTED
+from eat_lightning.engines.plan import ADAPTED, check_torch
 from eat_lightning.errors import ConfigError, reading
 from eat_lightning.files import sha256_of, write_json
 from eat_lightning.infer.backend import Backend
@@ -164,6 +164,7 @@ def open_adapted(path: str | Path, threads: int | None = None) -> Backend:
     made = open_alone(folder, about, threads)
     made.scales = {int(layer): s for layer, s in about.scales.items()}
     if about.small_least is not None:
+        check_torch(folder, "a cascade")
         from eat_lightning.engines.cascade import CascadeBackend
 
         first = open_alone(folder / SMALL, AboutAdapted.read(folder / SMALL), threads)
@@ -177,6 +178,7 @@ def open_alone(folder: Path, about: AboutAdapted, threads: int | None) -> Backen
     if about.engine != "torch":
         dtype = "bf16" if about.dtype == "bf16" else None
         return open_export(Export(folder / GRAPHS, threads, about.engine, dtype))
+    check_torch(folder, "a model that was certified in our kernels")
     from eat_lightning.engines.kernels import open_in_kernels
 
     given = about.columns, about.labels, about.max_length

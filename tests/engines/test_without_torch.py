@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from helpers.exports import shared_export
-from helpers.without_torch import output, predicted
+from helpers.without_torch import COMMAND, output, predicted
 
 from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.runs.run import Run
@@ -39,6 +39,11 @@ def test_predict_answers_as_it_does_with_torch(graphs: Path, policy: tuple[str, 
         assert found == usual
     assert [answer.keys() for answer in found] == [answer.keys() for answer in usual]
     assert len(ours) <= MOST_FILES
+
+
+def test_what_needs_torch_says_so_in_a_line(run: Path):
+    _, err = output(COMMAND, "predict", f"run='{run}'", lines=LINES, status=1)
+    assert f"run={run}: a run, or backend=auto, needs torch: pip install " in err
 
 
 def test_tokens_are_those_of_transformers(run: Path, graphs: Path):

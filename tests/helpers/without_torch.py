@@ -29,10 +29,10 @@ def predicted(*words: str, lines: Sequence[str]) -> tuple[list[dict[str, Any]], 
     return list(map(json.loads, out.splitlines())), json.loads(err.splitlines()[-1])
 
 
-def output(code: str, *words: str, lines: Sequence[str] = ()) -> tuple[str, str]:
-    """What a script prints, on standard output and standard error."""
+def output(code: str, *words: str, lines: Sequence[str] = (), status: int = 0) -> tuple[str, str]:
+    """What a script prints on standard output and standard error, and ends with this status."""
     command = [sys.executable, "-c", BLOCK + code, *words]
     given = "".join(f"{line}\n" for line in lines)
     done = subprocess.run(command, input=given, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == status, done.stderr
     return done.stdout, done.stderr
