@@ -62,7 +62,8 @@ test-core: setup ## Run the tests of the model, the methods and their contracts 
 test-slow: setup ## Run the slow tests: processes killed and resumed, one smoke test of each cluster.
 	@$(PYTEST) -m "slow and not nightly" --durations 10 $(ARGS) || test $$? -eq 5  # 5: there are none
 
-test-nightly: setup ## Run what takes long: clusters, fuzzing, very long texts, wheel, pages in a browser.
+test-nightly: setup ## Run what takes long: clusters, Ray, fuzzing, very long texts, wheel, pages in a browser.
+	$(PY) -m pip install --quiet --editable '.[ray]'
 	@$(PYTEST) -m nightly --durations 10 $(ARGS) || test $$? -eq 5
 
 check: setup ## Lint, formatting and types.

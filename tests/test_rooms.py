@@ -11,7 +11,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "eat_lightning"
 ROOMS = [  # from the ground up; a room knows only those before it
-    *("errors", "validation", "files", "user_modules", "progress"),
+    *("errors", "validation", "files", "user_modules", "progress", "untrusted"),
     *("answer_kind", "config", "machine"),
     *("process", "overrides", "composing", "command_help", "cli"),
     *("model", "text_io", "long_texts", "methods", "weights", "data"),

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from eat_lightning.answer_kind import SINGLE, AnswerKind, misfit
 from eat_lightning.engines.adapted import CERTIFICATE, AdaptedHome
-from eat_lightning.engines.plan import is_adapted, is_export
+from eat_lightning.engines.plan import is_adapted
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import write_json
+from eat_lightning.infer.exports import of_export
+from eat_lightning.infer.onnx_runner import is_export
 from eat_lightning.machine import MACHINE
 from eat_lightning.model.specification import kind_of
 from eat_lightning.model.trace import Trace
 from eat_lightning.monitor.observation import FEATURES, Observation, observations
 from eat_lightning.record.certificate import Certificate, differences, with_methods
-from eat_lightning.runs.identity import of_export
 
 if TYPE_CHECKING:
     from eat_lightning.infer.backend import Backend

@@ -17,8 +17,8 @@ from eat_lightning.files import as_dict, write_json
 from eat_lightning.monitor.monitor import DriftEvent, Monitor
 from eat_lightning.monitor.observation import Observation
 from eat_lightning.monitor.reference import Reference
+from eat_lightning.untrusted import json_of
 from eat_lightning.validation import fault_text
-from eat_lightning.weights.untrusted import json_of
 
 FILE = "drift.json"
 MOST = 1 << 20  # bytes of it that are read; it takes some 20,000

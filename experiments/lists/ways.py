@@ -24,7 +24,7 @@ from eat_lightning.data.unlabelled import Texts
 from eat_lightning.deploy.adapt.exits import learn_exits
 from eat_lightning.deploy.adapt.list_schedule import chain
 from eat_lightning.deploy.adapt.run import splits_of
-from eat_lightning.engines.adapted import in_kernels
+from eat_lightning.engines.kernels import in_kernels
 from eat_lightning.engines.original import Original
 from eat_lightning.engines.reranker import COLUMNS
 from eat_lightning.measure.list_strategies import (

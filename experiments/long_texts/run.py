@@ -49,7 +49,7 @@ from eat_lightning.report.intervals import Interval
 from eat_lightning.report.result import Result
 from eat_lightning.runs.plan import OnePassSettings
 from eat_lightning.runs.run import provenance
-from eat_lightning.weights.untrusted import json_of
+from eat_lightning.untrusted import json_of
 from experiments.adapt.tune import Examples, learned, opened
 from experiments.study import run_step
 

@@ -3,7 +3,8 @@
 import copy
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -85,10 +86,20 @@ def choices(name: str, chosen: tuple[str, ...]) -> DictConfig:
         return compose(name, overrides=list(chosen))
 
 
-def called(main: Callable[[], Any], *words: str) -> int:
+@contextmanager
+def started(*words: str, stdin: Any = None) -> Iterator[None]:
+    """The words of a command and its standard input, in this process."""
+    before = sys.argv, sys.stdin
+    sys.argv, sys.stdin = ["eat", *words], stdin or sys.stdin
+    try:
+        yield
+    finally:
+        sys.argv, sys.stdin = before
+
+
+def called(main: Callable[[], Any], *words: str, stdin: Any = None) -> int:
     """The status that a command ends with, in this process."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["eat", *words])
+    with started(*words, stdin=stdin):
         try:
             return int(bool(main()))
         except SystemExit as ended:

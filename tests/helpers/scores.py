@@ -13,7 +13,7 @@ from eat_lightning.deploy.score.__main__ import score
 def settings(given: Any, output: Path, run: Path, **changes: Any) -> dict[str, Any]:
     given = given if isinstance(given, list) else str(given)
     config = config_of("score") | {"input": given, "output": str(output), "run": str(run)}
-    return config | {"workers": 1, "shard_mb": 0.0004, "window": 8} | changes
+    return config | {"workers": 1, "shard_rows": 16, "window": 8} | changes
 
 
 def scored(given: Any, output: Path, run: Path, **changes: Any) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from eat_lightning.machine import version_of
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.record.record import Record
 from eat_lightning.report.__main__ import claim_of, found_claims
@@ -15,7 +16,6 @@ from eat_lightning.report.claim import Claim
 from eat_lightning.report.study import open_study
 from eat_lightning.report.table import Line, Table
 from eat_lightning.runs.row import Row, write
-from eat_lightning.runs.run import version_of
 
 STUDIES = Path(__file__).parents[2] / "experiments"
 STATIC = {

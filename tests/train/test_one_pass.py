@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers import toy
 from helpers.models import spread, tiny
 from helpers.training import TINY, config_of, copy_of_shared, shared_run
 from safetensors.torch import load_file
@@ -41,6 +42,11 @@ from eat_lightning.train.plan import planned
 
 HEAD: dict[str, Any] = {"layers": [0, 2, 4], "last": {"kind": "pooled", "pool": "mean"}}
 CHOSEN = Chosen(1e-3, 0.05, 2)
+
+
+@pytest.fixture(autouse=True)
+def watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EAT_IMPORT", toy.__name__)
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +166,7 @@ def trained(run: Run, study: str, *more: str) -> Run:
     others = [override for override in TINY if not override.startswith("encoder")]
     given = [*others, f"encoder.pretrained={run.folder / 'model'}", "encoder=bert_6"]
     given += [f"study={study}", "model=eat_heads", "one_pass.epochs=[2]", *more]
-    given += ["trainer.max_steps=6", "one_pass.batch_size=32"]
+    given += ["trainer.max_steps=6", "one_pass.batch_size=32", f"data._target_={toy.TARGET}"]
     config = config_of(*given)
     train(config, given)
     return Run.open(folder_for(config, given))
@@ -173,9 +179,6 @@ def weights_of(run: Run) -> dict[str, torch.Tensor]:
 def test_a_run_of_heads_keeps_full_depth_and_reads_no_label(run: Run, monkeypatch):
     """Full depth is bit-equal; with other labels of the training data the same weights come out,
     also of a run that was killed and begun again."""
-    from eat_lightning.data.toy import ToyData
-    from eat_lightning.train import one_pass
-
     heads = trained(run, "heads")
     batch = run.data().split("validation").batch(np.arange(8))
     encoder, static = (r.model()[0] for r in (heads, run))
@@ -194,22 +197,11 @@ def test_a_run_of_heads_keeps_full_depth_and_reads_no_label(run: Run, monkeypatc
     assert noted["one_pass"]["epochs"] == 2
     assert sorted(noted["calibration"]) == ["0", "1", "2", "3", "4", "5"]  # not the last one's
 
-    source = ToyData.source
-
-    def poisoned(self, name: str):
-        found = source(self, name)
-        if name in ("train", "select", "temperature"):
-            found.labels = 1 - found.labels
-        return found
-
-    def killed(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(ToyData, "source", poisoned)
-    with monkeypatch.context() as patch:
-        patch.setattr(one_pass, "searched", killed)
-        with pytest.raises(KeyboardInterrupt):
-            trained(run, "poisoned")
+    monkeypatch.setenv(toy.TURNED, "train,select,temperature")
+    monkeypatch.setenv(toy.FORBIDDEN, "select")
+    with pytest.raises(AssertionError, match="select was looked at"):  # vectors of train are kept
+        trained(run, "poisoned")
+    monkeypatch.delenv(toy.FORBIDDEN)
     again = weights_of(trained(run, "poisoned"))
     assert all(torch.equal(again[name], weight) for name, weight in ours.items())
 
@@ -217,18 +209,9 @@ def test_a_run_of_heads_keeps_full_depth_and_reads_no_label(run: Run, monkeypatc
 def test_a_run_of_heads_looks_at_no_example_of_dev(run: Run, monkeypatch):
     """Other dev texts and labels leave weights, temperatures and settings bit-equal, and give
     another score."""
-    from eat_lightning.data.toy import ToyData
-
-    source, clean = ToyData.source, trained(run, "heads")
-
-    def poisoned(self, name: str):
-        found = source(self, name)
-        if name == "validation":
-            found.texts = [["bad"] * len(found) for _ in found.texts]
-            found.labels = 1 - found.labels
-        return found
-
-    monkeypatch.setattr(ToyData, "source", poisoned)
+    clean = trained(run, "heads")
+    for change in (toy.TURNED, toy.REWORDED):
+        monkeypatch.setenv(change, "validation")
     other = trained(run, "other_dev")
     ours, theirs = weights_of(clean), weights_of(other)
     assert ours.keys() == theirs.keys()

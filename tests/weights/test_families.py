@@ -19,10 +19,11 @@ from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.data.unlabelled import read_texts
 from eat_lightning.deploy.adapt.run import check_encoder, splits_of
 from eat_lightning.engines.original import Original
+from eat_lightning.infer.exports import open_export
 from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.model.packed import Batch
 from eat_lightning.new.family_checks import CHECKS, assert_near, encoder_in, vectors
-from eat_lightning.runs.open import open_export, open_run
+from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import load_pretrained
 from eat_lightning.weights.families import FAMILIES

@@ -19,8 +19,8 @@ from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.policies import build_policies
 from eat_lightning.runs.run import Run
+from eat_lightning.untrusted import TOKENIZER, step_faults
 from eat_lightning.weights.checkpoint import load_model
-from eat_lightning.weights.untrusted import TOKENIZER, step_faults
 
 
 @pytest.mark.slow
@@ -103,7 +103,7 @@ def test_a_class_of_ones_own_is_imported_where_its_owner_says_so(
     assert "EAT_IMPORT=<its module> does" in refused(opened, run)
     monkeypatch.setenv("EAT_IMPORT", "other,of_mine")
     assert type(opened(run).encoder.attention).__name__ == "Mine"
-    monkeypatch.delitem(sys.modules, "of_mine")
+    del sys.modules["of_mine"]
 
 
 def test_a_kind_does_not_make_a_lazy_module_import(run: Path):

@@ -34,7 +34,7 @@ from eat_lightning.deploy.adapt.scores import score_scales
 from eat_lightning.deploy.adapt.search import AdaptCandidate, Search
 from eat_lightning.deploy.adapt.work import Work
 from eat_lightning.deploy.score.plan import cores
-from eat_lightning.engines.adapted import early_head
+from eat_lightning.engines.kernels import early_head
 from eat_lightning.engines.original import Original
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.encoder import AdaptiveEncoder

@@ -27,7 +27,7 @@ from eat_lightning.deploy.serve.operation import (
 )
 from eat_lightning.deploy.serve.reranking import check_reranker, is_reranker, ranked
 from eat_lightning.deploy.serve.worker import QueueFull, Refused
-from eat_lightning.runs.run import version_of
+from eat_lightning.machine import version_of
 
 ErrorType = Literal["Unhealthy", "Backend", "Overloaded", "Validation", "Tokenizer", "Empty"]
 KINDS: dict[int, ErrorType] = {

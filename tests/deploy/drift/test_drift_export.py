@@ -11,10 +11,10 @@ from test_drift import assert_alike, said, seen_by
 
 from eat_lightning.deploy.drift.__main__ import drift
 from eat_lightning.errors import ConfigError
+from eat_lightning.infer.exports import open_export
 from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.monitor.reference import read_reference
-from eat_lightning.runs.open import open_export
 from eat_lightning.runs.run import Run
 
 

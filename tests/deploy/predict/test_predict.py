@@ -1,8 +1,6 @@
 """Lines in, JSON lines out: in order, streaming, and never a traceback."""
 
 import json
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,8 +28,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         (tmp_path / "in").write_bytes(text.encode() if isinstance(text, str) else text)
         monkeypatch.chdir(tmp_path)
         with (tmp_path / "in").open() as lines:
-            monkeypatch.setattr(sys, "stdin", lines)
-            status = called(action, *arguments)
+            status = called(action, *arguments, stdin=lines)
         assert [p.name for p in tmp_path.iterdir()] == ["in"]  # no output folders
         out, err = capsys.readouterr()
         return status, [json.loads(line) for line in out.splitlines()], err
@@ -211,28 +208,9 @@ def test_wrong_settings_end_with_status_1(
 
 
 def batches(*chunks: bytes, size: int = 3) -> list[list[bytes]]:
-    """Each chunk is written when the last one was read."""
-    reading, writing = os.pipe()
-    found, waiting = [], list(chunks)
-    os.write(writing, waiting.pop(0))
-    if not waiting:
-        os.close(writing)
-    lines = text_io.batches(reading, size)
-    original = os.read
-
-    def read(descriptor: int, count: int) -> bytes:
-        data = original(descriptor, count)
-        if waiting:
-            os.write(writing, waiting.pop(0))
-            if not waiting:
-                os.close(writing)
-        return data
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text_io.os, "read", read)
-        found += lines
-    os.close(reading)
-    return found
+    """Of lines of which each read finds a chunk more."""
+    waiting = iter([*chunks, b""])
+    return [*text_io.batches(0, size, lambda descriptor, count: next(waiting))]
 
 
 def test_batches_are_what_is_there():

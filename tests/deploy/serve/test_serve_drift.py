@@ -164,7 +164,7 @@ def test_a_model_tells_what_its_exits_do(run: Path):
         open_model(plan(run=str(run), drift=DRIFT))
     opened = Run.open(run)
     known = [normal(i) for i in range(60)]
-    Reference(known, made_with(open_run(opened))).write(opened)
+    Reference(known, made_with(open_run(opened))).write(run)
     model = open_model(plan(run=str(run), drift=DRIFT))
     chunks = list(model.stream([RequestExample([text]) for text in TEXTS]))
     answers = [answer for _, answers in chunks for answer in answers]
