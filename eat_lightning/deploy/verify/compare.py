@@ -222,7 +222,7 @@ def compared(plan: VerifySettings, texts: Texts, old: Answers, new: Answers) -> 
         claim = Claim("disagreement", level, plan.confidence, of=of)
         return Tally(claim, int(rows_N.sum()), int((rows_N & lost_N).sum()))
 
-    parts = [tally(f"{name} before", rows_N, changed_N) for name, rows_N in classes.items()]
+    parts = [tally(f"{name} in old", rows_N, changed_N) for name, rows_N in classes.items()]
     for name, rows_N, lost_N in directions(plan.positive, same, old_NC, new_NC):
         parts.append(tally(name, rows_N & both_N, lost_N & changed_N))
     refused = {"refused by both": int((~counts_N).sum())}
@@ -250,8 +250,8 @@ def directions(
     """Names of directions, with the texts that can change so and those that did."""
     if not same.labels:
         up_N, every_N = new_NC[:, 0] > old_NC[:, 0], np.ones(len(old_NC), bool)
-        yield from (("higher after", every_N, up_N), ("lower after", every_N, ~up_N))
+        yield from (("higher in new", every_N, up_N), ("lower in new", every_N, ~up_N))
     elif positive is not None:
         was_N, is_N = same.groups(old_NC)[positive], same.groups(new_NC)[positive]
-        yield f"permissive: {positive} before, not after", was_N, ~is_N
-        yield f"strict: not {positive} before, but after", ~was_N, is_N
+        yield f"permissive: {positive} in old, not in new", was_N, ~is_N
+        yield f"strict: {positive} in new, not in old", ~was_N, is_N
