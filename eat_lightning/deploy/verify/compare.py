@@ -138,7 +138,9 @@ def verified(plan: VerifySettings, given: Sequence[Any] | None = None) -> Verifi
     texts = texts_of(plan, given).without_near_doubles()
     if not len(texts):
         raise ConfigError(f"texts: there are none ({texts.line})")
-    old, new = (answers_of(key, plan, texts) for key in ("old", "new"))
+    # Both are opened before either is asked, so that errors come first.
+    sources = [(key, open_source(key, plan, texts)) for key, _ in plan.builds]
+    old, new = (answers_of(key, plan, texts, source) for key, source in sources)
     return compared(plan, texts, *aligned(old, new, plan.map or {}))
 
 
@@ -162,9 +164,8 @@ def texts_of(plan: VerifySettings, given: Sequence[Any] | None) -> Texts:
     return Texts.of([*first], columns, plan.most)
 
 
-def answers_of(key: str, plan: VerifySettings, texts: Texts) -> Answers:
+def answers_of(key: str, plan: VerifySettings, texts: Texts, source: Source) -> Answers:
     """The answers of one of the two to all texts."""
-    source = open_source(key, plan, texts)
     rows = asked(source, batches_of(texts.rows, plan.batch), key, plan)
     found = [rows[row] for row in texts.rows]
     return Answers.read(source.where, found, source.labels, source.kind)
