@@ -47,6 +47,7 @@ class Command:
         kept: what Ctrl-C leaves, and how to go on.
         summary: makes what `--json` prints of what the function returns; None where a command has
             no `--json`.
+        status: the exit status of what the function returns; None: see `function`.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Command:
     renamed: Mapping[str, str] = field(default_factory=dict)
     kept: str = ""
     summary: Callable[[Any], dict[str, Any]] | None = None
+    status: Callable[[Any], int] | None = None
     prints_json: bool = False
 
     @cached_property
@@ -110,6 +112,8 @@ class Command:
         # In a multirun the other jobs still run; after them Hydra prints the first error.
         with quiet_exit(self.kept), nullcontext() if multirun else reported():
             returned = self.answer(plain(cfg), context)
+            if self.status is not None and (status := self.status(returned)):
+                raise SystemExit(status)
             if isinstance(returned, int) and returned and not self.sweeps:
                 raise SystemExit(1)
             return returned

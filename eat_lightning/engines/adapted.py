@@ -15,6 +15,7 @@ import pydantic.dataclasses
 from pydantic import ConfigDict
 
 from eat_lightning.answer_kind import AnswerKind, kind_of
+from eat_lightning.engines.canaries import Canaries, CanaryCheck
 from eat_lightning.engines.plan import ADAPTED
 from eat_lightning.errors import ConfigError, reading
 from eat_lightning.files import sha256_of, write_json
@@ -151,11 +152,12 @@ def holds_for(folder: Path, engine: str) -> dict[str, Any]:
     return digests(folder, engine) | versions(engine) | {MACHINE: machine()}
 
 
-def open_adapted(path: str | Path, threads: int | None = None) -> Backend:
+def open_adapted(path: str | Path, threads: int | None = None, check: bool = False) -> Backend:
     """The classifier as it was certified. ConfigError for a damaged folder.
 
     Args:
         threads: of an engine; None: those with which it was timed.
+        check: let it answer its canaries; ConfigError where an answer is not the certified one.
     """
     folder = Path(path)
     about = AboutAdapted.read(folder)
@@ -169,7 +171,14 @@ def open_adapted(path: str | Path, threads: int | None = None) -> Backend:
         first = open_alone(folder / SMALL, AboutAdapted.read(folder / SMALL), threads)
         made = CascadeBackend(folder, first, made, about.small_least)
     made.read_long(about.long_texts)
+    if check and (found := answered_canaries(folder, made)).changed:
+        raise ConfigError(f"run={folder}: {found}")
     return made
+
+
+def answered_canaries(folder: Path, backend: Backend) -> CanaryCheck:
+    """How the classifier of a folder answers its canaries here. ConfigError where it has none."""
+    return Canaries.read(folder).check(backend, AboutAdapted.read(folder).long_texts)
 
 
 def open_alone(folder: Path, about: AboutAdapted, threads: int | None) -> Backend:

@@ -1,4 +1,5 @@
-"""Claims: losses by hand, exact bounds at numbers from the binomial, and where a sequence ends.
+"""Claims: losses by hand, exact bounds at numbers from the binomial, where a sequence ends; and
+what a certificate of them holds for.
 
 Shapes: D calibration samples, T points from strict to lax, U units.
 """
@@ -10,9 +11,13 @@ from math import comb
 import numpy as np
 import pytest
 
+from eat_lightning.errors import ConfigError
+from eat_lightning.machine import MACHINE, difference, machine
+from eat_lightning.record.certificate import Certificate
 from eat_lightning.record.claim import (
     LOSSES,
     Claim,
+    MeanLoss,
     Tally,
     allowed,
     betting,
@@ -208,3 +213,61 @@ def test_it_is_not_safe_by_doing_nothing():
     claim = Claim("harm", LEVEL, CONFIDENCE)
     losses = failures(np.array([0.05]), 500, 1000)
     assert np.mean(counts(claim, losses, binary=True)) > 0.95
+
+
+CLAIM = Claim("disagreement", 0.01, 0.95)
+
+
+def made(**holds_for) -> Certificate:
+    return Certificate("one", [CLAIM], "at most 1 % change", holds_for)
+
+
+def test_another_machine_is_a_line_and_other_files_are_refused(capsys: pytest.CaptureFixture):
+    elsewhere = {"processor": "another one", "instructions": ["amx_int8"]}
+    certificate = made(weights="a", **{MACHINE: elsewhere})
+    certificate.check({"weights": "a", MACHINE: machine()})
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("note: certificate one: it was certified on another one, and ")
+    certificate.check({"weights": "a"})
+    assert capsys.readouterr().err == ""
+    with pytest.raises(ConfigError, match=r"holds for another weights \(a there, b here\)"):
+        certificate.check({"weights": "b"})
+
+
+def test_what_a_machine_lacks_is_named():
+    here = {"processor": "x", "instructions": ["avx2"]}
+    assert difference({"processor": "x", "instructions": ["avx2"]}, here) == ""
+    assert difference({"processor": "x", "instructions": []}, here) == ""  # it has more
+    lacking = difference({"processor": "x", "instructions": ["avx2", "amx_int8"]}, here)
+    assert lacking.endswith("x runs here, without amx_int8")
+
+
+@pytest.mark.parametrize(("changed", "num"), [(0, 299), (3, 1000), (50, 2000), (7, 7)])
+def test_a_bound_is_the_level_of_the_test(changed: int, num: int):
+    """At the bound the p-value is the error, and a claim holds where its level is no lower."""
+    tally = Tally(Claim("disagreement", 0.01, 0.95), num, changed)
+    assert tally.holds == (tally.bound <= 0.01)
+    if changed < num:
+        assert clopper_pearson(np.array(changed), num, tally.bound) == pytest.approx(0.05)
+    assert tally.fails == (changed / num > 0.01)  # with so many texts
+
+
+def test_texts_needed_at_a_rate():
+    tally = Tally(Claim("disagreement", 0.01, 0.95), 1000, 3)
+    needed = tally.needed
+    assert needed is not None
+    assert Tally(tally.claim, needed, int(np.ceil(0.003 * needed))).holds
+    assert Tally(tally.claim, 1000, 0).needed == tally.claim.needed() == 299
+    assert Tally(tally.claim, 1000, 10).needed is None
+
+
+def test_a_mean_loss_is_bounded():
+    claim = Claim("lost_candidates", 0.05, 0.95)
+    assert MeanLoss(claim, np.zeros(claim.needed(binary=False))).holds
+    assert not MeanLoss(claim, np.zeros(claim.needed(binary=False) - 1)).holds
+    losses_U = np.random.default_rng(0).choice([0.0, 0.1], 400, p=[0.9, 0.1])
+    found = MeanLoss(claim, losses_U)
+    assert losses_U.mean() < found.bound < 0.05
+    assert (found.holds, found.fails) == (True, False)
+    assert MeanLoss(claim, losses_U + 0.3).fails

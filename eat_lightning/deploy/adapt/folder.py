@@ -13,6 +13,7 @@ import numpy as np
 from jinja2 import Template
 
 from eat_lightning.answer_kind import SINGLE
+from eat_lightning.data.batching import spread_rows
 from eat_lightning.data.unlabelled import Texts
 from eat_lightning.deploy.adapt.forms import Form, Forms
 from eat_lightning.deploy.adapt.plan import AdaptSettings
@@ -26,6 +27,7 @@ from eat_lightning.engines.adapted import (
     holds_for,
     versions,
 )
+from eat_lightning.engines.canaries import NUM_CANARIES, Canaries
 from eat_lightning.engines.original import Original
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.folder_swap import folder_swap
@@ -191,6 +193,7 @@ def write_folder(
         if result.is_watchable:
             windows = about.long_texts.described(about.max_length)
             Reference.of(result.trace, certificate.holds_for, windows).write(folder)
+        canaries_of(result).write(folder)
         if "onnx" in result.plan.engines and not package_faults():
             write_static_graph(result.original, folder / "onnx")
         write_text(folder / "README.md", card(result, about, table))
@@ -208,6 +211,14 @@ def certificate_of(folder: Path, engine: str, result: AdaptResult) -> Certificat
         tallies=result.chosen.tested or [],
         seen={"depth": depth, "num_examples": len(result.splits["certify"])},
     )
+
+
+def canaries_of(result: AdaptResult) -> Canaries:
+    """Some texts of the certificate, with the logits that were certified."""
+    split = result.splits["certify"]
+    rows = spread_rows(len(split), NUM_CANARIES)
+    texts = [split.text(row) for row in rows]
+    return Canaries.of(texts, result.texts.columns, result.trace.logits_BC[rows])
 
 
 def write_classifier(

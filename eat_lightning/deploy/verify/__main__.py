@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import redirect_stdout
+from pathlib import Path
 from typing import Any
 
 from eat_lightning.cli import entry
@@ -11,9 +12,9 @@ from eat_lightning.config import parsed
 from eat_lightning.process import raise_on_sigterm
 
 
-def verify(config: dict[str, Any]) -> None:
-    """Print whether two builds answer alike. Status 0: they do; 1: they do not; 2: more texts are
-    needed to tell.
+def verify(config: dict[str, Any]) -> Any:
+    """Print whether two builds answer alike, and return the `Verification`; with run=, whether an
+    adapted classifier answers its canaries as certified, and return the `CanaryCheck`.
 
     Raises ConfigError, one line per fault, for settings, models, texts and files of answers.
     """
@@ -21,21 +22,32 @@ def verify(config: dict[str, Any]) -> None:
 
     raise_on_sigterm()
     plan = parsed(VerifySettings, config)
+    if plan.run is not None:
+        return canaries(plan.run, plan.threads)
     from eat_lightning.deploy.verify.api import run
     from eat_lightning.deploy.verify.report import show
 
     with redirect_stdout(sys.stderr):  # standard output is for the result
         result = run(plan)
-
     show(result, plan.format)
-    if result.status:
-        raise SystemExit(result.status)
+    return result
+
+
+def canaries(folder: str, threads: int | None) -> Any:
+    """Let an adapted classifier answer its canaries."""
+    from eat_lightning.engines.adapted import answered_canaries, open_adapted
+
+    found = answered_canaries(Path(folder), open_adapted(folder, threads))
+    print(f"{folder}: {found}")
+    return found
 
 
 main = entry(
     *("verify", verify),
     renamed={"old": "old.model", "new": "new.model"},
-    kept="with to=, what servers answered stays there, and the same command goes on",
+    kept="with to=, the answers of servers are kept there, and the same command goes on",
+    summary=lambda result: result.as_dict(),
+    status=lambda result: result.status,
 )
 
 if __name__ == "__main__":

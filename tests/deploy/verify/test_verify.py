@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import shared
-from classifiers import LABELS, drawn_texts, save_classifier
-from exports import shared_export
-from finished import config_of
-from gateways import FakeModel, running
+from helpers import shared
+from helpers.classifiers import drawn_texts, save_classifier
+from helpers.exports import shared_export
+from helpers.finished import config_of
+from helpers.gateways import FakeModel, running
 
 import eat_lightning
 from eat_lightning.deploy.verify import server
+from eat_lightning.deploy.verify.__main__ import main
 from eat_lightning.deploy.verify.__main__ import verify as command
 from eat_lightning.errors import ConfigError
 
@@ -117,6 +118,30 @@ def test_sets_scores_and_probabilities(old: Path):
     written(old, shares)
     rows = changed([{"text": text, "answer": "yes"} for text in WORDS], 2, answer="no")
     assert against(old, rows).classes == {("yes", "no"): 2}
+
+
+def test_lists_compare_the_best_candidates(tmp_path: Path):
+    """A list whose second best candidate changes loses half of its best two."""
+    lists = [{"query": text, "candidates": [f"{text} {c}" for c in "vwxyz"]} for text in WORDS]
+    queries = written(tmp_path / "lists.jsonl", lists)
+    rows = [
+        {"query": each["query"], "candidate": text, "score": place}
+        for each in lists
+        for place, text in enumerate(each["candidates"])
+    ]
+    old = written(tmp_path / "old.jsonl", rows)
+    moved = [row | {"score": 9.0} if i % 5 == 0 and i < 30 else row for i, row in enumerate(rows)]
+    new = written(tmp_path / "new.jsonl", moved)
+    given: Any = {"queries": queries, "keep": 2, "to": tmp_path / "verified"}
+    result = eat_lightning.verify(old, new, agree=0.9, **given)
+    assert result.tallies[0].share == pytest.approx(6 * 0.5 / 100)
+    assert (result.status, len(result.changed)) == (0, 6)
+    assert 0.03 < result.bound < 0.1
+    best = json.loads((tmp_path / "verified/new.jsonl").read_text().splitlines()[0])
+    assert best["query"] == WORDS[0]
+    assert best["answers"] == [f"{WORDS[0]} v", f"{WORDS[0]} z"]
+    written(new, [row | {"score": -row["score"]} for row in rows])
+    assert eat_lightning.verify(old, new, agree=0.9, **given).status == 1
 
 
 def test_files_of_all_formats(old: Path):
@@ -278,17 +303,17 @@ def test_the_function_has_the_command_s_defaults():
             ), name
 
 
-@pytest.mark.parametrize("format", ["text", "json", "markdown"])
+@pytest.mark.parametrize("how", ["format=text", "--json", "format=markdown"])
 def test_the_command_prints_and_ends_with_the_status(
-    old: Path, format: str, capsys: pytest.CaptureFixture[str]
+    old: Path, how: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     new = written(old.with_name("new.jsonl"), changed(ROWS, 20, answer="toxic"))
-    given = [f"old.model='{old}'", f"new.model='{new}'", f"format={format}"]
+    monkeypatch.setattr(sys, "argv", ["verify", f"old={old}", f"new={new}", how])
     with pytest.raises(SystemExit) as ended:
-        command(config_of("verify", *given))
+        main()
     assert ended.value.code == 1
     out = capsys.readouterr().out
-    if format == "json":
+    if how == "--json":
         content = json.loads(out)
         assert (content["status"], content["claims"][0]["changed"]) == (1, 20)
         assert len(content["changed"]) == 20
@@ -323,6 +348,3 @@ def process(*words: str) -> Any:
 def test_a_config_error_ends_the_command(old: Path):
     with pytest.raises(ConfigError, match="new must name a model"):
         command(config_of("verify", f"old.model='{old}'"))
-
-
-assert LABELS  # of the tiny classifier
