@@ -72,14 +72,16 @@ class Adapted:
     @property
     def certificate(self) -> Certificate:
         """The guarantee, and the counts that it stands on."""
-        return AdaptedHome(Path(self.folder)).certificate(self.about.engine)
+        return AdaptedHome(Path(self.folder)).certificate(self.about.point)
 
     @property
     def table(self) -> DataFrame:
         """All candidates that were tried, a row each."""
         from pandas import json_normalize
 
-        return json_normalize(self.about.candidates)
+        return json_normalize(
+            [{"name": each.name, **each.as_dict()} for each in self.about.candidates]
+        )
 
     def classify(self, texts: Sequence[Any], batch: int = 32) -> list[dict[str, Any]]:
         """Answer texts, or pairs of them: label, confidence, depth, reason, retention.

@@ -11,8 +11,8 @@ from eat_lightning.deploy.verify.compare import KEPT, SHOWN, ChangedText, Verifi
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import write_json, write_text
 from eat_lightning.record.claim import MeanLoss, Tally
-from eat_lightning.report.claim import Claim
 from eat_lightning.report.page import render
+from eat_lightning.report.section import Section
 from eat_lightning.report.table import Cell, Column, Line, Table
 
 VERDICTS = ("It holds", "It does not hold", "It cannot be said with so few texts")
@@ -137,6 +137,6 @@ def json_lines(lines: Iterable[Mapping[str, Any]]) -> str:
 def page(result: Verification) -> str:
     """The page's HTML."""
     tables = [counts_table(result), changed_table(result, len(result.changed))]
-    claim = Claim("verified", "Do the two answer alike?", lines_of(result))
+    claim = Section("verified", "Do the two answer alike?", lines_of(result))
     claim.add(tables=tables, notes=about(result))
     return render("Two builds of one classifier", [claim])

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from eat_lightning.report import figures
-from eat_lightning.report.claim import Claim
 from eat_lightning.report.figures import Figure
+from eat_lightning.report.section import Section
 from eat_lightning.report.table import Cell
 
 SCRIPTS = ("page.js", "tables.js", "explorer.js")
@@ -25,7 +25,7 @@ Explorer = Mapping[str, Any]  # as eat_lightning.report.explorer makes it
 
 def render(
     title: str,
-    claims: Sequence[Claim],
+    claims: Sequence[Section],
     explorer: Explorer | None = None,
     warnings: Sequence[str] = (),
     findings: Sequence[str] = (),
@@ -99,7 +99,7 @@ def slug(name: str) -> str:
     return re.sub(r"[^\w.-]+", "-", name)
 
 
-def measured_line(claims: Sequence[Claim]) -> str:
+def measured_line(claims: Sequence[Section]) -> str:
     """ "872 examples · 3 seeds · 1 thread · fp32 · cpu": what the first claim's tables say."""
     lines = [line for claim in claims[:1] for table in claim.tables for line in table.lines]
 
