@@ -1,6 +1,6 @@
 # `make` or `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup minilm body quickstart bench site test test-core test-slow test-nightly check format hooks wheel clean
+.PHONY: help setup minilm body quickstart bench site test test-core test-slow test-nightly check format hooks release clean
 
 VENV ?= .venv
 PY := $(VENV)/bin/python
@@ -62,7 +62,8 @@ test-core: setup ## Run the tests of the model, the methods and their contracts 
 test-slow: setup ## Run the slow tests: processes killed and resumed, one smoke test of each cluster.
 	@$(PYTEST) -m "slow and not nightly" --durations 10 $(ARGS) || test $$? -eq 5  # 5: there are none
 
-test-nightly: setup ## Run what takes long: clusters, fuzzing, very long texts, wheel, pages in a browser.
+test-nightly: setup ## Run what takes long: clusters, Ray, fuzzing, very long texts, wheel, pages in a browser.
+	$(PY) -m pip install --quiet --editable '.[ray]'
 	@$(PYTEST) -m nightly --durations 10 $(ARGS) || test $$? -eq 5
 
 check: setup ## Lint, formatting and types.
@@ -77,8 +78,8 @@ format: setup ## Repair what ruff can repair.
 hooks: setup ## Check every commit (git hooks by pre-commit).
 	$(PY) -m pre_commit install
 
-wheel: setup ## Build dist/*.whl, which carries the configs.
-	$(PY) -m build --wheel
+release: ## Build sdist and wheel, check them, and try the wheel in an environment of its own.
+	PYTHON=$(PYTHON) .ci/release
 
 clean: ## Remove the virtual environment, caches and builds; runs stay.
 	rm -rf $(VENV) dist build .pytest_cache .ruff_cache

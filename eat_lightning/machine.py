@@ -6,6 +6,8 @@ import os
 import platform
 import re
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -50,3 +52,17 @@ def difference(there: dict[str, Any], here: dict[str, Any]) -> str:
     return (
         f"it was certified on {there.get('processor')}, and {here['processor']} runs here{without}"
     )
+
+
+def version_of(name: str) -> str:
+    """The version of a package here, or "absent"."""
+    import eat_lightning
+
+    if name == "torch" and find_spec("torch") is not None:
+        import torch  # with its build, such as +cu132, which PyPI's metadata leaves out
+
+        return str(torch.__version__)
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return eat_lightning.__version__ if name == "eat_lightning" else "absent"

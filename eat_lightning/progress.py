@@ -54,14 +54,14 @@ class Lines:
     """Says how far it is after FIRST_S, then about every EVERY_S seconds; nothing of what is done
     before."""
 
-    def __init__(self, title: str, total: float):
-        self.title, self.total, self.done = title, total, 0.0
+    def __init__(self, title: str, total: float, clock: Callable[[], float] = time.monotonic):
+        self.title, self.total, self.clock, self.done = title, total, clock, 0.0
         self.first = 0.0  # what the first call advanced: it pays for what is built once
-        self.began = time.monotonic()
+        self.began = clock()
         self.next = self.began + FIRST_S
 
     def advance(self, count: float) -> None:
-        now = time.monotonic()
+        now = self.clock()
         self.done += count
         if self.done == count:
             self.first, self.began = count, now

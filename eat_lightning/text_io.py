@@ -109,11 +109,13 @@ def texts_of(content: dict[str, Any], columns: Sequence[str]) -> list[str]:
     return [without_half_pairs(content[name]) for name in names]
 
 
-def batches(descriptor: int, size: int) -> Iterator[list[bytes]]:
+def batches(
+    descriptor: int, size: int, read: Callable[[int, int], bytes] = os.read
+) -> Iterator[list[bytes]]:
     """Lines as they come, `size` at most; waits for more only when there is not one whole line: a
     read gives what is there, so a file makes full batches and a keyboard batches of one."""
     unfinished: list[bytes] = []
-    while chunk := os.read(descriptor, CHUNK):
+    while chunk := read(descriptor, CHUNK):
         first, *others = chunk.split(b"\n")
         unfinished.append(first)
         if others:

@@ -33,13 +33,14 @@ NUMBER = re.compile(r"(?<![\w.])\d[\d,]*\.\d+|(?<![\w.])\d[\d,]*(?= %| points)")
 
 @dataclass(frozen=True)
 class StudyFolder:
-    """One study, by the name of its folder."""
+    """One study, by the name of its folder. at: where it lies."""
 
     name: str
+    at: Path = HERE
 
     @property
     def folder(self) -> Path:
-        return HERE / self.name
+        return self.at / self.name
 
     @property
     def page(self) -> Path:
@@ -87,9 +88,9 @@ class StudyFolder:
         return [number for number in NUMBER.findall(prose) if number not in known]
 
 
-def studies() -> list[StudyFolder]:
-    """All studies, by name."""
-    found = [StudyFolder(path.parent.name) for path in sorted(HERE.glob("*/page.md"))]
+def studies(at: Path = HERE) -> list[StudyFolder]:
+    """All studies in a folder, by name."""
+    found = [StudyFolder(path.parent.name, at) for path in sorted(at.glob("*/page.md"))]
     return [study for study in found if study.makes_its_page]
 
 

@@ -17,8 +17,8 @@ os.environ.update(
 
 import jaxtyping
 import pytest
-import shared
 import torch
+from helpers import shared
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 
 if find_spec("absl"):

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gateways import FakeModel, running
-from pages import chromium
+from helpers.gateways import FakeModel, running
+from helpers.pages import chromium
 
 from experiments.study import studies
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.finished import started
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from eat_lightning import __main__ as eat
@@ -31,14 +32,10 @@ for name in COMMANDS:
 """
 
 
-def called(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
-    monkeypatch.setattr(sys, "argv", ["eat", *words])
-    eat.main()
-
-
 @pytest.mark.parametrize("words", [[], ["--help"]])
-def test_alone_it_lists_the_groups(words, monkeypatch, capsys: pytest.CaptureFixture[str]):
-    called(monkeypatch, *words)
+def test_alone_it_lists_the_groups(words, capsys: pytest.CaptureFixture[str]):
+    with started(*words):
+        eat.main()
     _, *groups, _ = capsys.readouterr().out.split("\n\n")
     titles, names = zip(*(group.split("\n", 1) for group in groups), strict=True)
     assert titles == ("Make it faster", "Research", "More")
@@ -46,8 +43,9 @@ def test_alone_it_lists_the_groups(words, monkeypatch, capsys: pytest.CaptureFix
     assert listed == [*eat.COMMANDS]
 
 
-def test_version(monkeypatch, capsys: pytest.CaptureFixture[str]):
-    called(monkeypatch, "--version")
+def test_version(capsys: pytest.CaptureFixture[str]):
+    with started("--version"):
+        eat.main()
     assert capsys.readouterr().out == f"eat_lightning {__version__}\n"
 
 
@@ -58,9 +56,9 @@ def test_version(monkeypatch, capsys: pytest.CaptureFixture[str]):
         ("far", "error: far is not a command: eat --help lists all"),
     ],
 )
-def test_an_unknown_command_is_one_line(name: str, line: str, monkeypatch: pytest.MonkeyPatch):
-    with pytest.raises(SystemExit) as ended:  # a message as code: printed, status 1
-        called(monkeypatch, name)
+def test_an_unknown_command_is_one_line(name: str, line: str):
+    with started(name), pytest.raises(SystemExit) as ended:  # a message as code: status 1
+        eat.main()
     assert ended.value.code == line
 
 

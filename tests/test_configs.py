@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 import yaml
-from finished import called, config_of
+from helpers.finished import called, config_of
+from helpers.models import each_once
 from hydra import compose, initialize_config_dir
-from models import each_once
 from omegaconf import OmegaConf
 
+from docs.site.settings import RENAMED
 from eat_lightning.cli import Command
 from eat_lightning.command_help import CommandHelp
 from eat_lightning.composing import compose_or_explain, dotted_keys
@@ -337,7 +338,7 @@ def test_every_fault_of_composing_is_named_at_once(capsys: pytest.CaptureFixture
 
 
 def help_of(name: str) -> CommandHelp:
-    return CommandHelp(CONFIGS / f"{name}.yaml", {"model": "classifier"} if name == "adapt" else {})
+    return CommandHelp(CONFIGS / f"{name}.yaml", RENAMED.get(name, {}))
 
 
 HELPS = [path.stem for path in sorted(CONFIGS.glob("*.yaml"))]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from models import tiny
+from helpers.models import tiny
 
 from eat_lightning.answer_kind import MultiLabel, Score, SingleLabel
 from eat_lightning.data.module import TextData, count_faults

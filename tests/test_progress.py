@@ -1,10 +1,10 @@
 """The time that is left, on a terminal and without one."""
 
 import io
+from contextlib import redirect_stderr
 
 import pytest
 
-from eat_lightning import progress
 from eat_lightning.progress import Lines, bar, shown
 
 
@@ -13,12 +13,9 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_without_a_terminal_a_line_comes_now_and_then(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_terminal_a_line_comes_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
     now = 0.0
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
-    lines = Lines("tokenizing", total=10)
+    lines = Lines("tokenizing", total=10, clock=lambda: now)
     for seconds in [90] + 9 * [20]:  # the first builds what the others use
         now += seconds
         lines.advance(1)
@@ -42,10 +39,9 @@ def test_a_terminal_has_a_bar_whose_colours_can_be_off(
     no_color: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     terminal = Terminal()
-    monkeypatch.setattr("sys.stderr", terminal)
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("NO_COLOR", no_color)
-    with bar("counting", total=4) as advance:
+    with redirect_stderr(terminal), bar("counting", total=4) as advance:
         advance(1)
     drawn = terminal.getvalue()
     assert "counting" in drawn

@@ -11,14 +11,14 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "eat_lightning"
 ROOMS = [  # from the ground up; a room knows only those before it
-    *("errors", "validation", "files", "user_modules", "progress"),
+    *("errors", "validation", "files", "user_modules", "progress", "untrusted"),
     *("answer_kind", "config", "machine"),
     *("process", "overrides", "composing", "command_help", "cli"),
     *("model", "text_io", "long_texts", "methods", "weights", "data"),
-    *("record", "infer", "runs", "track", "export", "engines"),
+    *("record", "infer", "runs", "track", "export", "engines", "monitor"),
     *("measure", "report", "train", "new"),
     *("deploy.predict", "deploy.score", "deploy.certify", "deploy.drift", "deploy.serve"),
-    "deploy.adapt",
+    *("deploy.adapt", "deploy.verify"),
     "__main__",
 ]
 WINGS = {"deploy"}  # folders of rooms

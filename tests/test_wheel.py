@@ -1,6 +1,8 @@
-"""The wheel carries the configs, and works in any folder without the repository."""
+"""The wheel carries the configs, works in any folder without the repository, and describes itself
+with links that an index can follow."""
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -8,9 +10,13 @@ from pathlib import Path
 
 import pytest
 
+import eat_lightning
 from eat_lightning.report.__main__ import found_claims
 
 ROOT = Path(__file__).parents[1]
+START = ROOT / "docs/pages/index.md"
+ADDRESS = "https://example.org/owner/name"
+LINK = re.compile(r'\]\(([^)\s]+)\)|(?:src|srcset)="([^"]+)"')
 
 
 @pytest.fixture(scope="module")
@@ -20,10 +26,43 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.importorskip(tool, reason=f"needs {tool}, from the extra `dev`")
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT]
-    subprocess.run(command, check=True, capture_output=True)
+    known = os.environ | {"EAT_REPOSITORY": ADDRESS}
+    subprocess.run(command, env=known, check=True, capture_output=True)
     with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
         wheel.extractall(folder / "site")
     return folder / "site"
+
+
+def test_links_of_readme_become_absolute_and_lead_to_files():
+    pytest.importorskip("hatchling", reason="needs hatchling, from the extra `dev`")
+    from hatch_build import absolute
+
+    readme = (ROOT / "README.md").read_text("utf-8")
+    before, after = (targets(text) for text in (readme, absolute(readme, ADDRESS, "v1")))
+    ours = [(was, now) for was, now in zip(before, after, strict=True) if ":" not in was]
+    assert len(ours) > 10
+    for was, now in ours:
+        assert (ROOT / was.partition("#")[0]).exists()
+        assert now in (f"{ADDRESS}/blob/v1/{was}", f"{ADDRESS}/raw/v1/{was}")
+    assert absolute("[a](#b), [c](https://d.org)", ADDRESS, "v1") == "[a](#b), [c](https://d.org)"
+
+
+def test_the_citation_names_this_version():
+    cited = (ROOT / "CITATION.cff").read_text("utf-8")
+    assert f"\nversion: {eat_lightning.__version__}\n" in cited
+    assert f"version = {{{eat_lightning.__version__}}}" in START.read_text("utf-8")
+
+
+def targets(text: str) -> list[str]:
+    return [page or picture for page, picture in LINK.findall(text)]
+
+
+@pytest.mark.nightly
+def test_wheel_names_the_project_s_addresses(site: Path):
+    (described,) = site.glob("*.dist-info/METADATA")
+    text = described.read_text("utf-8")
+    assert f"Project-URL: Changelog, {ADDRESS}/blob/v" in text
+    assert [link for link in targets(text) if "://" not in link] == []
 
 
 @pytest.mark.nightly

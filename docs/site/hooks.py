@@ -17,6 +17,7 @@ sys.path.insert(0, str(ROOT))
 
 from docs.site import (  # noqa: E402
     dashboard,
+    hero,
     how,
     kept_run,
     live,
@@ -74,7 +75,7 @@ def drawn() -> list[Page]:
     """Pictures of the code, of the kept run, and of runs that are made now."""
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as pool:
         runs = pool.submit(dashboard.run, folder)  # on another core
-        made = [*how.pages(), *live.pages(), *tour.pages()]
+        made = [*hero.pages(), *how.pages(), *live.pages(), *tour.pages()]
         runs.result()
         return made + dashboard.pages(Path(folder))
 

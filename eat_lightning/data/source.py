@@ -6,7 +6,7 @@ import csv
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -152,15 +152,17 @@ def tell_blank(where: str, num: int, whole: int) -> None:
         print(f"{where}: {num} of {whole} rows have a blank text", file=sys.stderr, flush=True)
 
 
-def read_hub(task: Task, split: str) -> pa.Table:
+def read_hub(task: Task, split: str, load: Callable[..., Any] | None = None) -> pa.Table:
+    """load: asked in place of `datasets.load_dataset`."""
     import datasets
 
+    load = load or datasets.load_dataset
     if task.hub_config is None:
         raise ConfigError.of(hub_faults(task))
     name = task.validation.get(split, split)
     try:
         with hub.as_reachable():
-            data = datasets.load_dataset(task.hub, task.hub_config, split=name)
+            data = load(task.hub, task.hub_config, split=name)
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"task {task.name} has no data: give data.dir=<folder with {task.name}/train.parquet> "

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from eat_lightning.data import grammar, hub
 from eat_lightning.errors import ConfigError, one_line
+from eat_lightning.untrusted import step_faults, tokenizer_faults
 from eat_lightning.weights.hub import nearest_backbone
-from eat_lightning.weights.untrusted import step_faults, tokenizer_faults
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer

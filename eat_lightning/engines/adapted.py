@@ -1,4 +1,7 @@
-"""A folder that `adapt` wrote, opened as it was certified: a classifier with exits beside it."""
+"""A folder that `adapt` wrote, opened as it was certified: a classifier with exits beside it.
+
+Without torch where graphs run it; `kernels` opens the others.
+"""
 
 from __future__ import annotations
 
@@ -9,34 +12,21 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import pydantic.dataclasses
-import torch
 from pydantic import ConfigDict
 
-from eat_lightning.answer_kind import AnswerKind, Score, kind_of
-from eat_lightning.data.tokens import tokenizer_for
-from eat_lightning.engines.cascade import CascadeBackend
+from eat_lightning.answer_kind import AnswerKind, kind_of
 from eat_lightning.engines.plan import ADAPTED
 from eat_lightning.errors import ConfigError, reading
 from eat_lightning.files import sha256_of, write_json
 from eat_lightning.infer.backend import Backend
+from eat_lightning.infer.exports import open_export
 from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.infer.sessions import ENGINES
-from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.long_texts import REFUSE, LongTexts
-from eat_lightning.machine import MACHINE, machine
-from eat_lightning.methods.attention.dense import Dense
-from eat_lightning.methods.exit.never import Never
-from eat_lightning.methods.reduction.none import Keep
-from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.heads import JUDGES
-from eat_lightning.model.specification import Specification, build
+from eat_lightning.machine import MACHINE, machine, version_of
 from eat_lightning.record.certificate import Certificate
-from eat_lightning.runs.open import open_export
-from eat_lightning.weights.checkpoint import depth_of, load_pretrained
-from eat_lightning.weights.exits import EXITS, exits_beside, load_exits
-from eat_lightning.weights.files import SAFE, weights_digest
-from eat_lightning.weights.precision import form_of, in_dtype, in_form
-from eat_lightning.weights.untrusted import json_of
+from eat_lightning.untrusted import json_of
+from eat_lightning.weights.files import EXITS, SAFE, weights_digest
 
 SMALL = "small"  # a folder of the first model of a cascade
 CERTIFICATE = "adapted"  # its name in such a folder
@@ -151,7 +141,7 @@ def digests(folder: Path, engine: str) -> dict[str, str]:
 def versions(engine: str) -> dict[str, str]:
     """Name the engine's version, which a certificate is valid for."""
     if engine == "torch":
-        return {"torch": str(torch.__version__)}
+        return {"torch": version_of("torch")}
     package = ENGINES[engine].package
     return {package: version(package)}
 
@@ -159,57 +149,6 @@ def versions(engine: str) -> dict[str, str]:
 def holds_for(folder: Path, engine: str) -> dict[str, Any]:
     """What the certificate of a folder is bound to: files, versions and the machine."""
     return digests(folder, engine) | versions(engine) | {MACHINE: machine()}
-
-
-def encoder_of(
-    folder: Path, kind: AnswerKind, num_texts: int, tokenizer: Any, column: int | None = None
-) -> AdaptiveEncoder:
-    """Our encoder of a classifier's folder, with its exits; in evaluation mode.
-
-    Where the folder has none, new heads stand at the embedding and behind each layer but the last,
-    and nobody leaves there.
-
-    Args:
-        column: the one logit of the classifier that is the answer, a score; None: all are.
-    """
-    early = list(range(depth_of(str(folder)) or 1))
-    head = {"kind": early_head(kind), "layers": early, "texts": num_texts, "activation": "tanh"}
-    judge = Specification(
-        "exit", JUDGES[kind.problem_type], {"layers": early, **strict_point(kind)}
-    )
-    beside = exits_beside(folder)
-    chosen = {"head": head | {"last": "auto"}, "exit": judge} | beside
-    exit = build("exit", chosen["exit"])
-    encoder = load_pretrained(
-        str(folder),
-        kind.num_labels,
-        Dense(),
-        Keep(),
-        exit,
-        chosen["head"],
-        tokenizer=tokenizer,
-        kind=kind.with_error() if exit.wants_error else kind,
-        column=column,
-    )
-    if beside:
-        load_exits(encoder, folder)
-    return encoder.eval()
-
-
-def early_head(kind: AnswerKind) -> str:
-    """Name the kind of new heads. A score is often that of a long document, and to match tokens
-    costs their number squared."""
-    return "pair" if isinstance(kind, Score) else "aligned"
-
-
-def in_kernels(encoder: AdaptiveEncoder, dtype: str) -> AdaptiveEncoder:
-    """Convert an encoder to a dtype, its weights as our kernels have them fastest."""
-    return in_form(in_dtype(encoder, dtype), form_of(None, dtype))
-
-
-def strict_point(kind: AnswerKind) -> dict[str, Any]:
-    """Arguments of the usual rule of a kind with which nobody leaves."""
-    return {"bound": 0.0, "cuts": [*kind.cuts]} if isinstance(kind, Score) else {"tau": 1.0}
 
 
 def open_adapted(path: str | Path, threads: int | None = None) -> Backend:
@@ -225,6 +164,8 @@ def open_adapted(path: str | Path, threads: int | None = None) -> Backend:
     made = open_alone(folder, about, threads)
     made.scales = {int(layer): s for layer, s in about.scales.items()}
     if about.small_least is not None:
+        from eat_lightning.engines.cascade import CascadeBackend
+
         first = open_alone(folder / SMALL, AboutAdapted.read(folder / SMALL), threads)
         made = CascadeBackend(folder, first, made, about.small_least)
     made.read_long(about.long_texts)
@@ -236,10 +177,7 @@ def open_alone(folder: Path, about: AboutAdapted, threads: int | None) -> Backen
     if about.engine != "torch":
         dtype = "bf16" if about.dtype == "bf16" else None
         return open_export(Export(folder / GRAPHS, threads, about.engine, dtype))
-    tokenizer = tokenizer_for(str(folder))
-    encoder = encoder_of(folder, about.kind, len(about.columns), tokenizer)
-    if not exits_beside(folder):
-        encoder = encoder.replacing(exit=Never())
-    encoder = in_kernels(encoder, about.dtype)
-    given = tokenizer, about.columns, about.labels, about.max_length
-    return TorchBackend(folder, encoder, *given)
+    from eat_lightning.engines.kernels import open_in_kernels
+
+    given = about.columns, about.labels, about.max_length
+    return open_in_kernels(folder, about.kind, about.dtype, *given)

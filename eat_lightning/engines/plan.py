@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from eat_lightning.infer.onnx_runner import ABOUT
+from eat_lightning.infer.onnx_runner import is_export
 from eat_lightning.infer.sessions import ENGINES, engine_faults
 from eat_lightning.long_texts import CUT, LongTexts, Mode
 from eat_lightning.runs.plan import RunSettings, WindowSettings, time_faults
@@ -18,8 +18,9 @@ LISTS = "lists.json"  # in one that it wrote of a cross-encoder
 Engine = Literal["torch", "onnx", "openvino", "auto"]
 
 
-def is_export(path: str | Path) -> bool:
-    return (Path(path) / ABOUT).is_file()
+def tell(line: str) -> None:
+    """Print a line for a person: standard output is for answers."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def is_adapted(path: str | Path) -> bool:

@@ -7,7 +7,6 @@ depends on lengths and on who leaves, and the data need not be on the machine th
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -82,8 +81,3 @@ def race(
         for name, took_RI in found.items():
             took[name][str(batch)] = round(float(took_RI.sum(1).min()) / count, 4)
     return took
-
-
-def tell(line: str) -> None:
-    """To a person: standard output is for answers."""
-    print(line, file=sys.stderr, flush=True)

@@ -13,7 +13,8 @@ from pydantic import ConfigDict
 
 from eat_lightning.answer_kind import Score
 from eat_lightning.data.tokens import tokenizer_for
-from eat_lightning.engines.adapted import AboutFolder, AdaptedHome, encoder_of, in_kernels
+from eat_lightning.engines.adapted import AboutFolder, AdaptedHome
+from eat_lightning.engines.kernels import encoder_of, in_kernels
 from eat_lightning.engines.plan import LISTS, is_of_lists
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.rerank import rerank

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from eat_lightning.files import write_json
-from eat_lightning.machine import processor
-from eat_lightning.runs.run import version_of
+from eat_lightning.machine import processor, version_of
 
 FILE = "engines.json"  # in a run's folder, or an export's
 PACKAGES = ("eat_lightning", "torch", "onnxruntime", "openvino")

@@ -21,14 +21,16 @@ from eat_lightning.export.trace import banded_layers, stretches
 from eat_lightning.export.weights import save
 from eat_lightning.files import sha256_of, write_json
 from eat_lightning.infer import onnx_runner, sessions
+from eat_lightning.infer.exports import open_export
 from eat_lightning.infer.onnx_backend import WEIGHTS, Export
+from eat_lightning.machine import version_of
 from eat_lightning.model import trace
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.int8 import in_int8
 from eat_lightning.model.reason import reason_names
 from eat_lightning.model.specification import specs_by_slot
-from eat_lightning.runs.open import longest, open_export
-from eat_lightning.runs.run import Run, git_commit, version_of
+from eat_lightning.runs.open import longest
+from eat_lightning.runs.run import Run, git_commit
 
 SINGLE = "single.onnx"
 PACKAGES = ("eat_lightning", "torch", "onnx", "onnxruntime")

@@ -25,9 +25,9 @@ from eat_lightning.model.specification import Specification, build_all, class_of
 from eat_lightning.model.widths import Kept, cut_layer, in_order, living, rows_of
 from eat_lightning.runs.card import write_card
 from eat_lightning.runs.run import Run, git_commit, write_json, write_text
+from eat_lightning.untrusted import json_of
 from eat_lightning.validation import Count, value_faults
 from eat_lightning.weights.checkpoint import pick_layers, save_model
-from eat_lightning.weights.untrusted import json_of
 
 BATCH = 8  # examples whose losses are added up before the absolute value is taken
 

@@ -1,5 +1,6 @@
 """A folder that `export` wrote as a `Backend`, in onnxruntime or OpenVINO, with policies and
-certificates on top of its graphs' exits.
+certificates on top of its graphs' exits. Without torch, but where a record is made or an exit rule
+is built.
 
 Shapes: B examples of a batch, or of a split in its order.
 """
@@ -12,7 +13,7 @@ from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,16 +25,17 @@ from eat_lightning.infer.sessions import ENGINES
 from eat_lightning.infer.stricter_exits import StricterExits, noting, would_leave
 from eat_lightning.long_texts import AnswerRequest, placed
 from eat_lightning.machine import MACHINE, machine
-from eat_lightning.methods.exit.never import Never
-from eat_lightning.model.contracts import ExitRule, ModelFacts, Policy
-from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import policy_faults, specs_of
+from eat_lightning.model.policy import ModelFacts, Policy
 from eat_lightning.model.specification import MODEL_SLOTS, Specification
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.full_depth import FullDepthIfFound
-from eat_lightning.record.passes import record_by
-from eat_lightning.record.record import Record
-from eat_lightning.weights.untrusted import step_faults
+from eat_lightning.untrusted import step_faults
+
+if TYPE_CHECKING:
+    from eat_lightning.model.contracts import ExitRule
+    from eat_lightning.model.packed import Batch
+    from eat_lightning.record.record import Record
 
 WEIGHTS = "weights.bin"
 
@@ -96,7 +98,7 @@ class Export(Runner, Backend):
         """The rule where it is a stricter one than its graphs'; None where it is theirs, or nobody
         leaves under it. ConfigError where it cannot be."""
         wanted, there = Specification.of("exit", rule), self.methods["exit"]
-        if isinstance(rule, Never) or wanted == there:
+        if wanted.kind == "never" or wanted == there:
             return None
         if wanted.kind != there.kind or not {*rule.layers} <= {*self.layers}:
             knob = rule.knob
@@ -106,6 +108,8 @@ class Export(Runner, Backend):
 
     def record(self, split: Any, batch: int = 32, title: str = "") -> Record:
         """`Record.exit` is a rule under which nobody leaves: the graphs' own is in them."""
+        from eat_lightning.methods.exit.never import Never
+        from eat_lightning.record.passes import record_by
 
         def run(rows: Batch) -> Trace:
             return self.run_state(state_of(rows), nobody_leaves)

@@ -49,6 +49,11 @@ Gone = Iterator[tuple[np.ndarray, Trace]]
 Review = Callable[[np.ndarray, np.ndarray | None, np.ndarray], np.ndarray]
 
 
+def is_export(path: str | Path) -> bool:
+    """True for a folder that `export` wrote."""
+    return (Path(path) / ABOUT).is_file()
+
+
 class Runner(long_texts.Answerer):
     """An exported model, ready to answer lines. threads None: all that there are. engine: of
     `ENGINES`. dtype None: that of the graphs.

@@ -17,7 +17,7 @@ from eat_lightning.data.split import reader_of
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Backend
 from eat_lightning.long_texts import CUT, REFUSE, AnswerRequest, TokenWindow, placed
-from eat_lightning.model.contracts import ExitRule, Policy
+from eat_lightning.model.contracts import ExitRule, Policy, open_layers
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.policies import specs_of
@@ -53,7 +53,7 @@ class TorchBackend(Backend):
         self.note_exits()
 
     def note_exits(self) -> None:
-        self.exits = sorted({*self.encoder.exit.layers, self.num_layers})
+        self.exits = sorted({*open_layers(self.encoder.exit), self.num_layers})
 
     def set_budget(self, budget: float | str) -> None:
         """Spend so much on an example, on average: a share of full FLOPs (0.5), or milliseconds at

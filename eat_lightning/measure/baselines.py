@@ -7,29 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
+from eat_lightning.infer.padded import padded_inputs
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.int8 import in_int8, is_int8, out_of_int8
 from eat_lightning.model.packed import Batch
 from eat_lightning.weights.hf_folder import empty_backbone, weights_for
-
-
-def padded_inputs(
-    batch: Batch, pad_token_id: int, typed: bool, side: str = "right"
-) -> dict[str, Tensor]:
-    """Give a batch as a tokenizer pads it: ids and a mask of B x L, and types where `typed`."""
-
-    def block(values_N: Tensor, padding: int = 0) -> Tensor:
-        parts = [*values_N.split(batch.lengths_B.tolist())]
-        return pad_sequence(parts, True, padding, side)
-
-    ids_BL = block(batch.ids_N, pad_token_id)
-    given = {"input_ids": ids_BL, "attention_mask": block(torch.ones_like(batch.ids_N))}
-    return given | ({"token_type_ids": block(batch.types_N)} if typed else {})
 
 
 class HuggingFaceTwin(nn.Module):

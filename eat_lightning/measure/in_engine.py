@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eat_lightning.engines.open import OfRun
+from eat_lightning.engines.models import OfRun
 from eat_lightning.engines.plan import Opening
 from eat_lightning.errors import Faults
 from eat_lightning.export.plan import export_slot_faults

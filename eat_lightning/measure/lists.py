@@ -22,7 +22,7 @@ from pydantic.dataclasses import dataclass as checked
 
 from eat_lightning.config import Settings
 from eat_lightning.data.query_lists import QueryList, read_query_lists
-from eat_lightning.engines.adapted import encoder_of, in_kernels
+from eat_lightning.engines.kernels import encoder_of, in_kernels
 from eat_lightning.engines.reranker import (
     COLUMNS,
     SCORE_OF_LISTS,

@@ -15,13 +15,14 @@ from eat_lightning.config import Settings, parsed, run_folder
 from eat_lightning.data.calibration import PARTS
 from eat_lightning.engines.plan import Engine
 from eat_lightning.errors import ConfigError, Faults
+from eat_lightning.infer.exports import certificate_of
 from eat_lightning.infer.sessions import ENGINES, engine_faults
 from eat_lightning.measure.settings import Setting, settings_of
 from eat_lightning.model.contracts import Reduction, overrides
 from eat_lightning.model.specification import STATIC
 from eat_lightning.record.certificate import Certificate
 from eat_lightning.runs import validate
-from eat_lightning.runs.identity import calibration_of, certificate_of
+from eat_lightning.runs.identity import calibration_of
 from eat_lightning.runs.plan import LongSettings, time_faults
 from eat_lightning.runs.run import Run, open_runs
 from eat_lightning.runs.training_mark import training_faults

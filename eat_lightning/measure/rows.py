@@ -15,7 +15,7 @@ import torch
 
 from eat_lightning.data.calibration import group_ids
 from eat_lightning.data.split import reader_of
-from eat_lightning.engines.open import OfRun, fastest
+from eat_lightning.engines.models import OfRun, fastest
 from eat_lightning.engines.plan import Opening
 from eat_lightning.errors import Faults
 from eat_lightning.measure.baselines import HuggingFaceTwin

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eat_lightning.answer_kind import misfit
 from eat_lightning.errors import Faults
-from eat_lightning.model.contracts import ExitRule, ModelFacts, Policy
+from eat_lightning.model.policy import ModelFacts, Policy
 from eat_lightning.model.specification import Specification, build, kind_of, method_faults
 from eat_lightning.validation import raise_faults
+
+if TYPE_CHECKING:
+    from eat_lightning.model.contracts import ExitRule
 
 
 def policies_of(nodes: dict[str, Any] | None) -> tuple[Policy, ...] | None:

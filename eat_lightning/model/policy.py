@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
 
 from eat_lightning.answer_kind import PROBLEM_TYPES, AnswerKind
 from eat_lightning.model.method import Method
 from eat_lightning.model.reason import Reason, leaves
 
 if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int
+
     from eat_lightning.model.contracts import ExitRule, Reduction
 
 

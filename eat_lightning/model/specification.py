@@ -9,15 +9,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pkgutil import iter_modules
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BeforeValidator
 
-from eat_lightning.model.contracts import EncoderPart, ExitRule, Method, overrides
-from eat_lightning.model.method import SLOTS, argument_faults, kept_arguments
+from eat_lightning.model.method import SLOTS, Method, argument_faults, kept_arguments, overrides
 from eat_lightning.user_modules import ALLOW, PLACES, import_user_module, is_there, user_classes
 from eat_lightning.validation import did_you_mean, raise_faults
 
+if TYPE_CHECKING:
+    from eat_lightning.model.contracts import EncoderPart, ExitRule
+
+CONTRACTS = "eat_lightning.model.contracts"  # they bring torch, which a policy's does not
 MODEL_SLOTS = ("attention", "reduction", "exit")  # an encoder's attributes
 
 
@@ -26,11 +29,19 @@ def home(slot: str) -> str:
     return f"eat_lightning.methods.{slot}"
 
 
+def contract(slot: str) -> type[Method]:
+    """The contract of a slot; ValueError where there is none."""
+    if slot not in SLOTS:
+        importlib.import_module(CONTRACTS)
+    if slot not in SLOTS:
+        raise ValueError(f"slot must be one of {', '.join(SLOTS)}, got {slot!r}")
+    return SLOTS[slot]
+
+
 @cache
 def registry(slot: str) -> dict[str, str]:
     """The module of each kind of a slot, by the kind's name, which is its file's."""
-    if slot not in SLOTS:
-        raise ValueError(f"slot must be one of {', '.join(SLOTS)}, got {slot!r}")
+    contract(slot)
     files = iter_modules(importlib.import_module(home(slot)).__path__)
     return {file.name: f"{home(slot)}.{file.name}" for file in files if file.name[0] != "_"}
 
@@ -61,15 +72,15 @@ def class_outside(slot: str, kind: str) -> Any:
     cls = vars(sys.modules[module_name]).get(name)
     # Nothing is called before this: a kind such as os.system must not run.
     if not fills(slot, cls):
-        near = did_you_mean(kind, user_classes(SLOTS[slot]))
-        raise ValueError(f"{slot}.kind {kind!r} is no {SLOTS[slot].__name__}{near}")
+        near = did_you_mean(kind, user_classes(contract(slot)))
+        raise ValueError(f"{slot}.kind {kind!r} is no {contract(slot).__name__}{near}")
     return cls
 
 
 def unknown_kind(slot: str, kind: str) -> str:
     """The nearest kind, or else what is there: the shelf, and the form of a class of one's own."""
     absent, known = f"{slot}.kind: there is no {slot} called {kind!r}", sorted(registry(slot))
-    if near := did_you_mean(kind, [*known, *user_classes(SLOTS[slot])]):
+    if near := did_you_mean(kind, [*known, *user_classes(contract(slot))]):
         return absent + near
     if "." in kind:
         return f"{absent}: its module must lie in {PLACES}"
@@ -86,7 +97,7 @@ def kind_of(slot: str, cls: type) -> str:
 
 def fills(slot: str, cls: Any) -> bool:
     """True for a class of the slot's contract."""
-    return inspect.isclass(cls) and issubclass(cls, SLOTS[slot])
+    return inspect.isclass(cls) and issubclass(cls, contract(slot))
 
 
 @dataclass(frozen=True)
@@ -136,10 +147,8 @@ class Specification:
         raise_faults(binding_faults(slot, node))
         made_of: Any = target(node)
         if not fills(slot, made_of):
-            contract = f"eat_lightning.model.contracts.{SLOTS[slot].__name__}"
-            raise ValueError(
-                f"{slot}._target_: {made_of.__name__} must be a subclass of {contract}"
-            )
+            wanted = f"{CONTRACTS}.{contract(slot).__name__}"
+            raise ValueError(f"{slot}._target_: {made_of.__name__} must be a subclass of {wanted}")
         return cls(slot, kind_of(slot, made_of), arguments(node))
 
     @classmethod
@@ -239,12 +248,16 @@ def in_slot(slot: str) -> BeforeValidator:
 
 def rule_learns(rule: type[ExitRule] | None) -> bool:
     """True for a class of rules that takes part in training: it has parameters, or a loss."""
+    from eat_lightning.model.contracts import ExitRule
+
     hooks = (ExitRule.bind, ExitRule.penalties)
     return rule is not None and any(overrides(rule, hook) for hook in hooks)
 
 
 def untrained(slot: str, method: EncoderPart, trained: str) -> list[str]:
     """A method that learns can only be the one that a run was trained with."""
+    from eat_lightning.model.contracts import EncoderPart
+
     kind = kind_of(slot, type(method))
     if not overrides(method, EncoderPart.bind) or kind == trained:
         return []

@@ -27,13 +27,13 @@ from pydantic.dataclasses import dataclass
 from eat_lightning.errors import ConfigError, Faults, one_line
 from eat_lightning.files import write_json
 from eat_lightning.machine import MACHINE, difference, machine
-from eat_lightning.model.contracts import Policy
 from eat_lightning.model.policies import build_policies
+from eat_lightning.model.policy import Policy
 from eat_lightning.model.specification import MODEL_SLOTS, Specification
 from eat_lightning.record.claim import Claim, ReadClaim, ReadTally
+from eat_lightning.untrusted import json_of
 from eat_lightning.validation import fault_text
 from eat_lightning.weights.precision import FORMS, PLAIN
-from eat_lightning.weights.untrusted import json_of
 
 FOLDER = "certificates"
 TORCH = "torch"

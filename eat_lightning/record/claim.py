@@ -147,6 +147,17 @@ class Claim:
         return f"{sure}, {what} is at most {100 * self.level:g} %"
 
 
+def agreement(
+    agree: float, confidence: float, per_class: Mapping[str, float] | None = None
+) -> list[Claim]:
+    """The claims that this share of all answers is unchanged, and those of classes named apart."""
+    shares = {"": agree, **(per_class or {})}
+    return [
+        Claim("disagreement", round(1 - share, 12), confidence, of=name)
+        for name, share in shares.items()
+    ]
+
+
 def made(kind: type[Any]) -> BeforeValidator:
     """Make an object of the plain values that a file has for it."""
     return BeforeValidator(lambda value: kind(**value) if isinstance(value, dict) else value)
@@ -183,6 +194,29 @@ class Tally:
         if not self.num:
             return 1.0
         return float(clopper_pearson(np.array(self.changed), self.num, self.claim.level))
+
+    @property
+    def bound(self) -> float:
+        """The most that the share of changed answers may be, with the claim's confidence."""
+        return upper_bound(self.changed, self.num, self.claim.error)
+
+    @property
+    def fails(self) -> bool:
+        """Whether more answers change than the level, with the claim's confidence."""
+        least = 1 - upper_bound(self.num - self.changed, self.num, self.claim.error)
+        return least > self.claim.level
+
+    @property
+    def needed(self) -> int | None:
+        """Texts that certify the claim at the share of changes seen; None: no number does."""
+        share, level, error = self.changed / max(1, self.num), self.claim.level, self.claim.error
+        if share >= level:
+            return None
+
+        def enough(num: int) -> bool:
+            return bool(clopper_pearson(np.ceil(share * num), num, level) <= error)
+
+        return bisect_left(range(MOST_UNITS), True, lo=1, key=enough)
 
     def chance(self, num: int) -> float:
         """Predicted chance that the claim is certified on `num` other texts (beta-binomial)."""
@@ -228,6 +262,16 @@ def clopper_pearson(failures: np.ndarray, num_units: int, level: float) -> np.nd
     from scipy.stats import binom
 
     return binom.cdf(failures, num_units, level)
+
+
+def upper_bound(failures: int, num_units: int, error: float) -> float:
+    """The largest share of failures that so few do not exclude at this error: exact and one-sided,
+    the level at which `clopper_pearson` gives it."""
+    from scipy.stats import beta
+
+    if failures >= num_units:
+        return 1.0
+    return float(beta.ppf(1 - error, failures + 1, num_units - failures))
 
 
 def allowed(num_units: int, level: float, error: float) -> int:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eat_lightning.infer.exports import certificate_of
 from eat_lightning.model.specification import MODEL_SLOTS
 from eat_lightning.record.certificate import FOLDER, Certificate
 from eat_lightning.report.cells import percent_text
 from eat_lightning.report.intervals import Interval, mean_interval, wilson
 from eat_lightning.report.study import Measured, Study
-from eat_lightning.runs.identity import certificate_of
 
 
 def setting_of(measured: Measured) -> str:

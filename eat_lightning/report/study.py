@@ -21,6 +21,7 @@ import numpy as np
 from eat_lightning.answer_kind import SINGLE
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import as_dict
+from eat_lightning.machine import version_of
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.record import Record
 from eat_lightning.report.replay import edited, not_imported
@@ -35,7 +36,7 @@ from eat_lightning.runs.names import (
     seed_of,
 )
 from eat_lightning.runs.row import FIXED, STATIC_BASELINE, THEIRS, Row, method_text
-from eat_lightning.runs.run import Run, version_of
+from eat_lightning.runs.run import Run
 
 NO_EXAMPLES = "the examples' answers were not kept: no paired interval, no test"
 T = TypeVar("T")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +22,22 @@ FACTS = re.compile(r"^(license|license_name|base_model):[ \t]*([\w./-]+)[ \t]*$"
 SLOTS = ("attention", "reduction", "exit", "head", "objective")
 
 
-def write_card(run: Run) -> None:
-    """Write the card of a finished run anew, with the dials kept by now."""
+def write_card(run: Run, cached: Callable[[str, str], Any] = try_to_load_from_cache) -> None:
+    """Write the card of a finished run anew, with the dials kept by now. cached: finds a file of a
+    hub's model."""
     path = run.folder / "model" / "README.md"
     template = Template(TEMPLATE.read_text("utf-8"), trim_blocks=True, lstrip_blocks=True)
     # A card keeps its base model: the folder that a relative path meant may be elsewhere by now.
     source = "" if path.is_file() else (run.config.get("encoder") or {}).get("pretrained") or ""
-    front = front_matter(source, path if path.is_file() else card_of(source))
+    front = front_matter(source, path if path.is_file() else card_of(source, cached))
     write_text(path, template.render(about(run), front=front) + "\n")
 
 
-def card_of(source: str) -> Path:
+def card_of(source: str, cached: Callable[[str, str], Any]) -> Path:
     """Find the card of a model by its folder or, where a hub's was loaded, by its name."""
     if not is_hub_name(source):
         return Path(source, "README.md")
-    found = try_to_load_from_cache(source, "README.md")
+    found = cached(source, "README.md")
     return Path(found) if isinstance(found, str) else Path(source, "README.md")
 
 

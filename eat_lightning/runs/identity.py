@@ -4,40 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from pathlib import Path
 from typing import Any
 
-from eat_lightning.errors import ConfigError
 from eat_lightning.files import sha256_of
-from eat_lightning.infer.onnx_runner import read_about
 from eat_lightning.machine import MACHINE, machine
 from eat_lightning.model.specification import MODEL_SLOTS
-from eat_lightning.record.certificate import TORCH, Certificate, path_of
+from eat_lightning.record.certificate import TORCH
 from eat_lightning.runs.run import OUTSIDE, Run
 from eat_lightning.user_modules import sources_of
 from eat_lightning.weights.precision import PLAIN
-
-
-def certificate_of(home: Any, name: Any) -> Certificate:
-    """A certificate of a run or of an export. ConfigError, in one line, where there is none."""
-    made_of = f"{home.folder}" if isinstance(home, Run) else of_export(home.folder)
-    found = Certificate.read(home, name, f"certify run={made_of}")
-    if lacking := [slot for slot in MODEL_SLOTS if found.holds_for.get(slot) is None]:
-        path = path_of(home.folder, name)
-        raise ConfigError(f"{path}: not a certificate of a run (it lacks {', '.join(lacking)})")
-    return found
-
-
-def of_export(folder: Path) -> str:
-    """Return a command's arguments for an export: its run, by the name that the export records, and
-    its folder."""
-    try:
-        name = read_about(folder).get("run")
-    except ValueError:
-        name = None
-    plain = isinstance(name, str) and re.fullmatch(r"\w[\w.,=+@-]*", name)
-    return f".../{name} onnx={folder}" if plain else f"... onnx={folder}"
 
 
 def combination(

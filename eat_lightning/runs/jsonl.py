@@ -17,8 +17,8 @@ from filelock import FileLock
 
 from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.files import as_dict, fields_of, write_text
+from eat_lightning.untrusted import ROWS, parsed, text_of
 from eat_lightning.validation import fault_text
-from eat_lightning.weights.untrusted import ROWS, parsed, text_of
 
 R = TypeVar("R")
 

@@ -1,5 +1,5 @@
-"""A run or an export made ready to answer, with the exits of a certificate where one is named, or
-fitted for a budget."""
+"""A run made ready to answer, with the exits of a certificate where one is named, or fitted for a
+budget."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Any
 import torch
 
 from eat_lightning.errors import ConfigError, Faults
-from eat_lightning.infer.onnx_backend import Export
-from eat_lightning.infer.stricter_exits import StricterExits
+from eat_lightning.infer.exports import certificate_of
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.policy.full_depth import FullDepth
@@ -21,7 +20,7 @@ from eat_lightning.model.policies import idle_faults, policy_faults
 from eat_lightning.record.certificate import Certificate
 from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.exit_choice import ExitChoice
-from eat_lightning.runs.identity import certificate_of, combination
+from eat_lightning.runs.identity import combination
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import load_second_runs
 from eat_lightning.weights.precision import DTYPES, PLAIN, form_of, in_dtype, in_form
@@ -131,24 +130,3 @@ def fitter_of(
 def at_choice(fitter: Fitter, choice: ExitChoice) -> AdaptiveEncoder:
     """The encoder with the chosen rule: at its budget, or where its settings say."""
     return fitter.encoder if choice.budget is None else fitter.on(choice.budget)
-
-
-def open_export(
-    export: Export, certificate: str | None = None, policies: Sequence[Policy] | None = None
-) -> Export:
-    """policies: None are the certificate's. ConfigError where the certificate holds for another
-    combination, and for what an export cannot do."""
-    if certificate is None:
-        chosen = tuple(policies or ())
-        export.check_policies(chosen)
-        rule = export.methods.get("exit") if chosen else None
-        if rule and (faults := idle_faults(chosen, rule.build())):
-            raise ConfigError.of(faults)
-        return export.with_exits(StricterExits(export.layers, policies=chosen))
-    valid = certificate_of(export, certificate)
-    chosen = tuple(valid.policies if policies is None else policies)
-    export.check_policies(chosen)
-    exits = StricterExits(export.layers, export.stricter(valid.methods["exit"]), chosen)
-    here = export.with_exits(exits).identity()
-    valid.check(here | {"exit": valid.holds_for["exit"]})
-    return export.with_exits(exits.deep() if valid.fallback else exits)

@@ -11,11 +11,9 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
@@ -25,7 +23,7 @@ from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.errors import ConfigError, Faults, one_line, reading
 from eat_lightning.files import write_json as write_json
 from eat_lightning.files import write_text as write_text
-from eat_lightning.machine import processor
+from eat_lightning.machine import processor, version_of
 from eat_lightning.model.specification import MODEL_SLOTS, Specification, home, rule_learns
 from eat_lightning.runs.validate import (
     links_out,
@@ -34,10 +32,11 @@ from eat_lightning.runs.validate import (
     run_faults,
     target_faults,
 )
+from eat_lightning.untrusted import json_of, text_of
 from eat_lightning.user_modules import sources_of_encoder
 from eat_lightning.validation import listed_layers
 from eat_lightning.weights.checkpoint import load_model
-from eat_lightning.weights.untrusted import UNFIT, json_of, read_config, text_of
+from eat_lightning.weights.untrusted import UNFIT, read_config
 
 # Settings that change where or how fast a run goes, or what is measured of it, not its weights.
 OUTSIDE_IDENTITY = {"logger", "threads", "checkpoint_every", "study", "measure"}
@@ -226,17 +225,6 @@ def provenance() -> dict[str, Any]:
 def is_clean(commit: str) -> bool:
     """True where the code is that of the commit. A "+" at the commit's end marks changed files."""
     return bool(commit) and not commit.endswith("+")
-
-
-def version_of(name: str) -> str:
-    import eat_lightning
-
-    if name == "torch":  # with its build, such as +cu132, which PyPI's metadata leaves out
-        return str(torch.__version__)
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return eat_lightning.__version__ if name == "eat_lightning" else "absent"
 
 
 def named_by(slot: str, node: dict[str, Any] | None) -> Specification | None:

@@ -14,7 +14,6 @@ from pydantic import Field
 
 from eat_lightning.config import arguments, binding_faults, make, target
 from eat_lightning.errors import ConfigError, one_line
-from eat_lightning.model.method import SLOTS
 from eat_lightning.model.specification import MODEL_SLOTS, fills, home
 from eat_lightning.user_modules import ALLOW, allowed_modules, where_absent
 from eat_lightning.validation import NotNegative, value_faults
@@ -75,10 +74,10 @@ def target_faults(slot: str, node: Any) -> list[str]:
     is_outside = (
         not module_name.startswith(HOMES[slot]) or getattr(cls, "__module__", "") == module_name
     )
-    if slot in SLOTS:
-        is_for = fills(slot, cls)
-    else:
+    if slot in DATA_PARTS:
         is_for = inspect.isclass(cls) and all(hasattr(cls, part) for part in DATA_PARTS[slot])
+    else:
+        is_for = fills(slot, cls)
     if not is_outside or not is_for:
         return [f"{slot}._target_: {one_line(repr(name))} is no class for this"]
     return []

@@ -39,9 +39,9 @@ from eat_lightning.train.plan import TrainSettings, head_of, tuned_faults
 from eat_lightning.train.processes import is_first_process, num_processes, watched
 from eat_lightning.train.teacher import attach_teacher, teacher_in_step
 from eat_lightning.train.trainer import GIVEN, strategy_for, trainer_arguments
+from eat_lightning.untrusted import json_of
 from eat_lightning.user_modules import sources_of_encoder
 from eat_lightning.weights.hub import model_folder
-from eat_lightning.weights.untrusted import json_of
 
 
 @contextmanager

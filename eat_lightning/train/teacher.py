@@ -25,9 +25,10 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.record.passes import record
 from eat_lightning.runs.run import Run
 from eat_lightning.train.kept_vectors import read_mapped
+from eat_lightning.untrusted import json_of
 from eat_lightning.weights.checkpoint import load_model, load_pretrained
 from eat_lightning.weights.files import read_weights, weights_digest
-from eat_lightning.weights.untrusted import json_of, read_config
+from eat_lightning.weights.untrusted import read_config
 
 
 def teacher_folder(path: str) -> tuple[Path, dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -27,21 +28,33 @@ OURS |= {  # what would end a run before its schedule does, or leave its weights
 }
 
 
-def trainer_arguments(trainer: dict[str, Any]) -> dict[str, Any]:
-    """Trainer's own arguments: `precision: auto` is bf16-mixed where the device computes it."""
+def trainer_arguments(
+    trainer: dict[str, Any], gpu_capability: Callable[[], tuple[int, int] | None] | None = None
+) -> dict[str, Any]:
+    """Trainer's own arguments: `precision: auto` is bf16-mixed where the device computes it.
+
+    Args:
+        gpu_capability: asked in place of torch.
+    """
     settings = dict(trainer)
     if settings.get("precision") == "auto":
-        settings["precision"] = "bf16-mixed" if computes_bf16(on_gpu(trainer)) else "32-true"
+        settings["precision"] = "32-true"
+        if computes_bf16(on_gpu(trainer), gpu_capability or capability):
+            settings["precision"] = "bf16-mixed"
     if not sys.stderr.isatty():
         settings["enable_progress_bar"] = False
     return settings
 
 
-def computes_bf16(gpu: bool) -> bool:
+def capability() -> tuple[int, int] | None:
+    return torch.cuda.get_device_capability() if torch.cuda.is_available() else None
+
+
+def computes_bf16(gpu: bool, gpu_capability: Callable[[], tuple[int, int] | None]) -> bool:
     """True where the device multiplies bf16 in hardware. GPUs do from compute capability 8 on;
     torch calls older ones able since it emulates bf16 there."""
     if gpu:
-        return torch.cuda.is_available() and torch.cuda.get_device_capability()[0] >= 8
+        return (gpu_capability() or (0, 0))[0] >= 8
     return getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
 
 

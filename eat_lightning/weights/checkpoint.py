@@ -31,6 +31,7 @@ from eat_lightning.model.specification import (
     build_all,
     specs_by_slot,
 )
+from eat_lightning.untrusted import TOKENIZER, json_of, tokenizer_faults
 from eat_lightning.validation import Count, Share, raise_faults, value_faults
 from eat_lightning.weights.families import FAMILIES
 from eat_lightning.weights.files import SAFE, read_weights, save_weights, sizes_in, weight_files
@@ -42,14 +43,7 @@ from eat_lightning.weights.pretrained_head import (
     head_found,
     heads_from,
 )
-from eat_lightning.weights.untrusted import (
-    TOKENIZER,
-    UNFIT,
-    json_of,
-    read_config,
-    tokenizer_faults,
-    weight_faults,
-)
+from eat_lightning.weights.untrusted import UNFIT, read_config, weight_faults
 
 TAKES = ("first", "alternate")
 BACKBONE = ("embedding", "layers", "relative", "final_norm")  # what no fine-tuning makes

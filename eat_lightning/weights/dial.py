@@ -27,9 +27,9 @@ from eat_lightning.model.int8 import is_int8
 from eat_lightning.model.method import faults_of
 from eat_lightning.model.policies import specs_of
 from eat_lightning.model.specification import specs_by_slot
+from eat_lightning.untrusted import json_of
 from eat_lightning.user_modules import sources_of
 from eat_lightning.validation import raise_faults
-from eat_lightning.weights.untrusted import json_of
 
 FOLDER = "dial"
 ROUNDING = 1e-9  # of a mean of shares

@@ -16,10 +16,9 @@ from eat_lightning.errors import reading
 from eat_lightning.files import write_json
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.specification import Specification
+from eat_lightning.untrusted import json_of
+from eat_lightning.weights.files import EXITS as EXITS
 from eat_lightning.weights.files import SAFE, save_weights
-from eat_lightning.weights.untrusted import json_of
-
-EXITS = "exits"  # in the classifier's folder
 
 
 def early_head_weights(encoder: AdaptiveEncoder) -> dict[str, Tensor]:

@@ -11,17 +11,19 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, is_zipfile
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from eat_lightning.errors import ConfigError, one_line, reading
 from eat_lightning.files import replacing
-from eat_lightning.weights.untrusted import json_of
+from eat_lightning.untrusted import json_of
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+EXITS = "exits"  # in the folder of a classifier that stays as it was
 SAFE, OLD = "model.safetensors", "pytorch_model.bin"
 MOST_FILES = 1000
 INDEX = 64 << 20  # bytes of an index, which has a line for each weight
@@ -55,6 +57,8 @@ def shards(index: Path) -> list[Path]:
 
 def read_weights(folder: Path, old: bool = False) -> dict[str, Tensor]:
     """ConfigError, in one line, where they are not whole."""
+    from safetensors.torch import load_file
+
     weights: dict[str, Tensor] = {}
     for path in weight_files(folder, old):
         try:
@@ -66,12 +70,16 @@ def read_weights(folder: Path, old: bool = False) -> dict[str, Tensor]:
 
 def save_weights(weights: Mapping[str, Tensor], folder: Path) -> None:
     """Write model.safetensors, as transformers has it."""
+    from safetensors.torch import save_file
+
     plain = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
     with replacing(folder / SAFE) as beside:
         save_file(plain, beside, metadata={"format": "pt"})
 
 
 def read_old(path: Path) -> dict[str, Tensor]:
+    import torch
+
     try:
         if is_zipfile(path):  # which could hold more than the file is long
             with ZipFile(path) as members:
@@ -83,7 +91,7 @@ def read_old(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # whatever an unpickler makes of bytes that somebody gave it
         raise ConfigError(f"{path}: not a file of weights alone ({why_not(error)})") from None
     found = found if isinstance(found, dict) else {}
-    weights = {k: w for k, w in found.items() if isinstance(k, str) and isinstance(w, Tensor)}
+    weights = {k: w for k, w in found.items() if isinstance(k, str) and isinstance(w, torch.Tensor)}
     for name, weight in weights.items():
         size = weight.untyped_storage().nbytes() // weight.element_size()
         if weight.layout != torch.strided or weight.numel() > size:

@@ -32,9 +32,11 @@ def form_of(
 
 def prepack_faults(prepack: bool | None, dtype: str, device: str = "cpu") -> list[str]:
     """Check a command's `prepack`, given its `dtype` and `device`."""
+    if not prepack:
+        return []
     from eat_lightning.weights.prepacked import cannot_in
 
-    reason = cannot_in(dtype, device) if prepack else None
+    reason = cannot_in(dtype, device)
     return [f"prepack=true: {reason}"] if reason else []
 
 

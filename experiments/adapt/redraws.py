@@ -14,14 +14,13 @@ import numpy as np
 import yaml
 
 from eat_lightning.config import CONFIG_DIR, parsed
+from eat_lightning.data.unlabelled import read_texts
 from eat_lightning.deploy.adapt.exits import learn_exits
 from eat_lightning.deploy.adapt.forms import Form, Forms, deployed_original, scratch_run
-from eat_lightning.deploy.adapt.original import Original
 from eat_lightning.deploy.adapt.run import splits_of
-from eat_lightning.deploy.adapt.same_answer import SameAnswer
 from eat_lightning.deploy.adapt.search import AdaptCandidate, Search
-from eat_lightning.deploy.adapt.texts import read_texts
 from eat_lightning.deploy.adapt.work import Work
+from eat_lightning.engines.original import Original
 from eat_lightning.long_texts import REFUSE
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import at_point
@@ -30,6 +29,7 @@ from eat_lightning.model.trace import Trace
 from eat_lightning.progress import shown
 from eat_lightning.record.claim import Claim
 from eat_lightning.record.record import Record
+from eat_lightning.record.same_answer import SameAnswer
 from eat_lightning.report.result import Result
 from eat_lightning.runs.plan import OnePassSettings
 from eat_lightning.runs.run import git_commit

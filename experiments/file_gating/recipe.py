@@ -15,8 +15,8 @@ import hashlib
 import sys
 import sysconfig
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from string import ascii_letters, digits
 from typing import Any
@@ -47,7 +47,6 @@ from .files import (
 )
 from .makers import MAKERS
 
-DPKG = Path("/var/lib/dpkg/info")
 MOST = 1 << 20  # bytes: larger files are left where they are
 PER_ORIGIN = 6  # files of one extension from one package
 BLOCKS = 8  # origins of a tool: what one wrote differs in its content only
@@ -97,22 +96,33 @@ class Variant:
         return verdict(self.filename, self.mime, content) == KINDS[self.kind]
 
 
-def owned() -> Iterator[tuple[str, Path]]:
+@dataclass(frozen=True)
+class Machine:
+    """Where packages lie, and who else looks at files."""
+
+    debian: Path = Path("/var/lib/dpkg/info")
+    python: Path = Path(sysconfig.get_paths()["purelib"])
+    peers: Mapping[str, Callable[[], Look]] = field(default_factory=lambda: PEERS)
+
+
+def owned(machine: Machine) -> Iterator[tuple[str, Path]]:
     """Each file of a Debian package and of an installed Python package, with the package's name."""
-    for path in sorted(DPKG.glob("*.list")):
+    for path in sorted(machine.debian.glob("*.list")):
         for line in path.read_text(errors="replace").splitlines():
             yield f"dpkg {path.stem.partition(':')[0]}", Path(line)
-    site = Path(sysconfig.get_paths()["purelib"])
+    site = machine.python
     for record in sorted(site.glob("*.dist-info/RECORD")):
         with record.open(newline="", errors="replace") as file:
             for name, *_ in csv.reader(file):
                 yield f"pip {record.parent.name.partition('-')[0].lower()}", site / name
 
 
-def sampled(exts: Iterable[str], per_ext: int, rng: np.random.Generator) -> list[Original]:
+def sampled(
+    exts: Iterable[str], per_ext: int, rng: np.random.Generator, machine: Machine
+) -> list[Original]:
     """Up to `per_ext` different files of each extension, few of one package."""
     wanted, found, seen = set(exts), [], set()
-    files = (each for each in owned() if extension(each[1].name) in wanted)
+    files = (each for each in owned(machine) if extension(each[1].name) in wanted)
     for ext, places in sorted(grouped_by(files, lambda each: extension(each[1].name)).items()):
         taken: Counter[str] = Counter()
         for i in rng.permutation(len(places)):
@@ -234,10 +244,10 @@ def magika() -> Look:
 PEERS: dict[str, Callable[[], Look]] = {"libmagic": libmagic, "magika": magika}
 
 
-def peers(variants: Sequence[Variant]) -> Iterator[Result]:
+def peers(variants: Sequence[Variant], machine: Machine) -> Iterator[Result]:
     """Each peer's counts by kind. What it sees in the complete file is put through the same rule as
     the truth, so that it is a peer and not the truth."""
-    for name, start in PEERS.items():
+    for name, start in machine.peers.items():
         try:
             look = start()
         except ImportError as error:
@@ -250,10 +260,16 @@ def peers(variants: Sequence[Variant]) -> Iterator[Result]:
             yield Result({"kind": "files", "gate": name, "files": kind}, counts)
 
 
-def build(folder: Path, seed: int = 0, per_ext: int = 60, per_maker: int = 24) -> None:
+def build(
+    folder: Path,
+    seed: int = 0,
+    per_ext: int = 60,
+    per_maker: int = 24,
+    machine: Machine | None = None,
+) -> None:
     """Write the data set into `folder`/file_gating."""
-    rng = np.random.default_rng(seed)
-    originals = sampled([*GROUP_OF, *UNKNOWN_TYPES], per_ext, rng)
+    machine, rng = machine or Machine(), np.random.default_rng(seed)
+    originals = sampled([*GROUP_OF, *UNKNOWN_TYPES], per_ext, rng, machine)
     filling = [o.content for o in originals if GROUP_OF.get(o.ext) == "text"]
     if not filling:
         raise ConfigError("no package on this machine owns a text file: nothing to build from")
@@ -265,7 +281,7 @@ def build(folder: Path, seed: int = 0, per_ext: int = 60, per_maker: int = 24) -
     to = folder / "file_gating"
     for name, variants in parts.items():
         write(to / f"{name}.parquet", [variants[i] for i in rng.permutation(len(variants))])
-    jsonl.write(to / "peers.jsonl", peers([*parts["validation"], *parts["end_lost"]]))
+    jsonl.write(to / "peers.jsonl", peers([*parts["validation"], *parts["end_lost"]], machine))
     print(f"{to}: " + ", ".join(f"{len(v)} {name}" for name, v in parts.items()))
 
 

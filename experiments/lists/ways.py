@@ -20,12 +20,12 @@ import numpy as np
 import yaml
 
 from eat_lightning.config import CONFIG_DIR, parsed
+from eat_lightning.data.unlabelled import Texts
 from eat_lightning.deploy.adapt.exits import learn_exits
 from eat_lightning.deploy.adapt.list_schedule import chain
-from eat_lightning.deploy.adapt.original import Original
 from eat_lightning.deploy.adapt.run import splits_of
-from eat_lightning.deploy.adapt.texts import Texts
-from eat_lightning.engines.adapted import in_kernels
+from eat_lightning.engines.kernels import in_kernels
+from eat_lightning.engines.original import Original
 from eat_lightning.engines.reranker import COLUMNS
 from eat_lightning.measure.list_strategies import (
     FULL,

@@ -33,9 +33,9 @@ from eat_lightning.data.split import Split, make_split
 from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.deploy.adapt.exits import learn_exits
 from eat_lightning.deploy.adapt.forms import Deployed, Form, Forms, deployed_original, scratch_run
-from eat_lightning.deploy.adapt.original import Original
 from eat_lightning.deploy.adapt.search import Search
 from eat_lightning.deploy.adapt.work import Work
+from eat_lightning.engines.original import Original
 from eat_lightning.errors import reported
 from eat_lightning.files import write_json
 from eat_lightning.long_texts import LongTexts
@@ -49,7 +49,7 @@ from eat_lightning.report.intervals import Interval
 from eat_lightning.report.result import Result
 from eat_lightning.runs.plan import OnePassSettings
 from eat_lightning.runs.run import provenance
-from eat_lightning.weights.untrusted import json_of
+from eat_lightning.untrusted import json_of
 from experiments.adapt.tune import Examples, learned, opened
 from experiments.study import run_step
 

@@ -17,11 +17,11 @@ from pandas import DataFrame
 
 from eat_lightning.data.source import Source, read_file
 from eat_lightning.data.split import Split, make_split
-from eat_lightning.deploy.drift.monitor import ALARM, RETURN, DriftEvent, Monitor
-from eat_lightning.deploy.drift.observation import Observation, observations
-from eat_lightning.deploy.drift.stream import rows_of
+from eat_lightning.deploy.drift.replay import rows_of
 from eat_lightning.errors import ConfigError
 from eat_lightning.methods.exit.confidence import Confidence
+from eat_lightning.monitor.monitor import ALARM, RETURN, DriftEvent, Monitor
+from eat_lightning.monitor.observation import Observation, observations
 from eat_lightning.record.passes import record
 from eat_lightning.record.record import Record
 from eat_lightning.report.result import Result

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from classifiers import drawn_texts, save_classifier
+from helpers.classifiers import drawn_texts, save_classifier
 
 from eat_lightning.deploy.adapt import run, search
 

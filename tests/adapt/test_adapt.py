@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
-from adapting import made_up_times, plan_of, taken
-from classifiers import LABELS, drawn_texts
 from filelock import FileLock
-from finished import config_of
+from helpers.adapting import check_reference, made_up_times, plan_of, taken
+from helpers.classifiers import LABELS, drawn_texts
+from helpers.finished import config_of
 
 import eat_lightning
 from eat_lightning.config import parsed
+from eat_lightning.data.unlabelled import read_texts
 from eat_lightning.deploy.adapt import __main__ as command
 from eat_lightning.deploy.adapt import run as steps
 from eat_lightning.deploy.adapt import search
@@ -24,16 +27,16 @@ from eat_lightning.deploy.adapt.folder import AdaptResult
 from eat_lightning.deploy.adapt.forms import Form
 from eat_lightning.deploy.adapt.plan import AdaptSettings
 from eat_lightning.deploy.adapt.report import MOST_SHOWN, verdict_on
-from eat_lightning.deploy.adapt.same_answer import same_answer_of
 from eat_lightning.deploy.adapt.search import AdaptCandidate
-from eat_lightning.deploy.adapt.texts import read_texts
 from eat_lightning.deploy.adapt.work import LOCK, Work
+from eat_lightning.deploy.drift.__main__ import drift
 from eat_lightning.deploy.predict.plan import PredictSettings
 from eat_lightning.engines.adapted import AboutAdapted, open_adapted
 from eat_lightning.engines.open import open_backend
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import replacing
 from eat_lightning.record.claim import Claim, Tally
+from eat_lightning.record.same_answer import same_answer_of
 from eat_lightning.weights.exits import exits_beside
 
 
@@ -75,6 +78,21 @@ def test_it_answers_as_certified(adapted: AdaptResult):
     certificate = Adapted(folder).certificate
     assert certificate.tallies[0].changed == changed
     assert exits_beside(folder)["exit"]["tau"] == chosen.point
+
+
+def test_drift_is_compared_with_the_texts_of_the_certificate(
+    adapted: AdaptResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """A gateway's monitor takes the reference that the folder brings, and so does `eat drift`."""
+    folder, split = Path(adapted.plan.to), adapted.splits["certify"]
+    check_reference(adapted)
+    lines = tmp_path / "stream.parquet"
+    pq.write_table(pa.table({"text": [split.text(i)[0] for i in range(60)]}), lines)
+    assert drift(config_of("drift", f"run='{folder}'", f"stream='{lines}'")) == 0
+    [end] = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (end["state"], end["seen"]) == ("early_exits", 60)
+    with pytest.raises(ConfigError, match="adapt made its reference: give drift a stream"):
+        drift(config_of("drift", f"run='{folder}'"))
 
 
 def test_the_card_and_the_last_line_say_what_was_won(adapted: AdaptResult):

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from adapting import plan_of, taken
-from classifiers import LABELS, drawn_texts
+from helpers.adapting import check_reference, plan_of, taken
+from helpers.classifiers import LABELS, drawn_texts
 
 from eat_lightning.deploy.adapt import run as steps
 from eat_lightning.deploy.adapt import search
@@ -39,6 +39,7 @@ def test_exits_in_onnxruntime(classifier: Path, texts: Path, tmp_path: Path, mon
     wanted_N = made.original_answers["certify"].argmax(-1)
     changed = sum(a["label"] != LABELS[w] for a, w in zip(answers, wanted_N, strict=True))
     assert changed == made.chosen.tested[0].changed  # type: ignore[index]
+    check_reference(made)
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     inputs = tokenizer(drawn_texts(5, seed=3), padding=True, return_tensors="pt")

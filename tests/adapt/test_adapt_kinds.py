@@ -6,20 +6,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from adapting import made_up_times, plan_of
-from classifiers import drawn_texts, save_classifier
-from finished import config_of, refused
+from helpers.adapting import made_up_times, plan_of
+from helpers.classifiers import drawn_texts, save_classifier
+from helpers.finished import config_of, refused
 
 from eat_lightning import text_io
 from eat_lightning.config import parsed
 from eat_lightning.deploy.adapt import run as steps
 from eat_lightning.deploy.adapt import search
 from eat_lightning.deploy.adapt.folder import AdaptResult
-from eat_lightning.deploy.adapt.original import Original
-from eat_lightning.deploy.adapt.same_answer import same_answer_of
 from eat_lightning.deploy.predict.plan import PredictSettings
 from eat_lightning.engines.open import open_backend
+from eat_lightning.engines.original import Original
 from eat_lightning.infer.backend import Backend
+from eat_lightning.record.same_answer import same_answer_of
 
 NAMES = {0: "joy", 1: "fear", 2: "anger"}
 MODELS: dict[str, dict[str, Any]] = {
@@ -95,7 +95,7 @@ def test_transformers_face_answers_as_certified(adapted: AdaptResult, backend: B
 
 def test_a_gateway_gives_the_same_answer(adapted: AdaptResult, backend: Backend):
     pytest.importorskip("fastapi")
-    from gateways import without_scores
+    from helpers.gateways import without_scores
 
     from eat_lightning.deploy.serve.body import RequestExample
     from eat_lightning.deploy.serve.model import open_model

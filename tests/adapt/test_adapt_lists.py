@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from classifiers import drawn_texts, save_classifier
-from finished import config_of
+from helpers.classifiers import drawn_texts, save_classifier
+from helpers.finished import config_of
 from helpers.records import list_record
 
 import eat_lightning
@@ -30,8 +30,8 @@ from eat_lightning.deploy.adapt.lists import QueryLists
 from eat_lightning.deploy.adapt.plan import ListSettings
 from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.model import open_model
-from eat_lightning.deploy.serve.peers.reranking import check_reranker
 from eat_lightning.deploy.serve.plan import ServeSettings
+from eat_lightning.deploy.serve.reranking import check_reranker
 from eat_lightning.engines.reranker import open_lists
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.trace import Trace

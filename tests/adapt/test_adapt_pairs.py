@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from adapting import made_up_times
-from classifiers import drawn_texts
+from helpers.adapting import made_up_times
+from helpers.classifiers import drawn_texts
 
 import eat_lightning
 from eat_lightning.deploy.adapt import search

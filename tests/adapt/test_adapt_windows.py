@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from adapting import made_up_times, plan_of
-from classifiers import LABELS
-from finished import config_of, refused
+from helpers.adapting import check_reference, made_up_times, plan_of
+from helpers.classifiers import LABELS
+from helpers.finished import config_of, refused
 
 from eat_lightning.config import parsed
 from eat_lightning.deploy.adapt import run as steps
@@ -62,6 +62,7 @@ def test_windows_are_read_and_texts_are_counted(
         assert {answer["depth"] for answer in found} == {made.original.num_layers}
     said = capsys.readouterr().out
     assert f"in windows of 12 tokens, 4 shared, {join} of yes" in said
+    check_reference(made)
     card = Path(made.plan.to, "README.md").read_text()
     assert f"in windows of 12 tokens, 4 shared, {join} of yes |" in card
     assert "error" in opened(made.plan.to, "long=refuse").answer([["good " * 11]])[0]

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from adapting import plan_of, taken
-from classifiers import LABELS, save_classifier
-from finished import config_of, refused
+from helpers.adapting import plan_of, taken
+from helpers.classifiers import LABELS, save_classifier
+from helpers.finished import config_of, refused
 
 from eat_lightning.answer_kind import SingleLabel
 from eat_lightning.config import parsed

@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from adapting import taken
+from helpers.adapting import taken
 
 from eat_lightning.answer_kind import SingleLabel
 from eat_lightning.deploy.adapt import forms
 from eat_lightning.deploy.adapt import search as search_module
 from eat_lightning.deploy.adapt.forms import Form
-from eat_lightning.deploy.adapt.same_answer import SameAnswer
 from eat_lightning.deploy.adapt.search import AdaptCandidate, Search, everybody_at_first, in_layers
 from eat_lightning.deploy.adapt.work import Work
 from eat_lightning.methods.exit.confidence import Confidence
@@ -24,6 +23,7 @@ from eat_lightning.model.trace import Trace
 from eat_lightning.record.claim import Claim
 from eat_lightning.record.dial_fit import fit_dial
 from eat_lightning.record.record import Record
+from eat_lightning.record.same_answer import SameAnswer
 
 
 @pytest.mark.parametrize(

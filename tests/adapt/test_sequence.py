@@ -7,10 +7,10 @@ import numpy as np
 
 from eat_lightning.answer_kind import SingleLabel
 from eat_lightning.deploy.adapt.forms import Form
-from eat_lightning.deploy.adapt.same_answer import SameAnswer
 from eat_lightning.deploy.adapt.search import AdaptCandidate, Search
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.claim import Claim
+from eat_lightning.record.same_answer import SameAnswer
 
 CLAIMS = [Claim("disagreement", 0.01, 0.95)]
 

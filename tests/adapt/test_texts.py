@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from classifiers import drawn_texts
-from finished import refused
+from helpers.classifiers import drawn_texts
+from helpers.finished import refused
 
-from eat_lightning.deploy.adapt.texts import Texts, cut, near_doubles, read_texts
+from eat_lightning.data.unlabelled import Texts, cut, near_doubles, read_texts
 
 ROWS = ["a good film", "a bad film", " ", "a good film", "NA"]
 

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from training import TINY
+from helpers.training import TINY
 
 pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="no hydra-submitit-launcher")
 SLURM = ["hydra.launcher.mem_gb=2", "hydra.launcher.cpus_per_task=1", "hydra/launcher=slurm"]

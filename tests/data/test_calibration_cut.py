@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from parquet import write
+from helpers.parquet import write
 
 from eat_lightning.data.calibration import PARTS, cut, find_roots, group_ids, pieces, plain
 from eat_lightning.data.glue import GlueData

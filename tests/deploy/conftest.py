@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from finished import make_run
+from helpers.finished import make_run
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import re
 import tomllib
 from xml.etree import ElementTree
 
-from docs.site import front, how, rooms, settings, studies
+from docs.site import front, hero, how, rooms, settings, studies
 from docs.site.canvas import WIDTH
 from docs.site.made import ROOT, SCHEMES
 from docs.site.pictures import leaving, of_method
@@ -33,14 +33,22 @@ def test_pictures_are_drawn_and_their_letters_lie_inside():
     assert [each.name for each in found] == [
         *("packing", "batch", "heads", "dial", "certificate", "beside", "speed"),
     ]
-    for each in found:
-        for scheme in SCHEMES:
-            for text in ElementTree.fromstring(each.svg(scheme)).iter(f"{SVG}text"):
-                wide = 6.7 * len(text.text or "")  # a letter of 12 in a wide font
-                start = {"start": 0.0, "middle": wide / 2, "end": wide}[text.attrib["text-anchor"]]
-                left = float(text.attrib["x"]) - start
-                assert 0 <= left < left + wide <= WIDTH, text.text
-                assert 0 < float(text.attrib["y"]) < each.height
+    for svg in (*hero.pictures(), *(each.svg(scheme) for each in found for scheme in SCHEMES)):
+        root = ElementTree.fromstring(svg)
+        for text in root.iter(f"{SVG}text"):
+            wide = 6.7 * len(text.text or "")  # a letter of 12 in a wide font
+            start = {"start": 0.0, "middle": wide / 2, "end": wide}[text.attrib["text-anchor"]]
+            left = float(text.attrib["x"]) - start
+            assert 0 <= left < left + wide <= WIDTH, text.text
+            assert 0 < float(text.attrib["y"]) < int(root.attrib["height"])
+
+
+def test_the_batch_moves_only_where_motion_is_wanted():
+    for svg in hero.pictures():
+        style = re.search("<style>(.*)</style>", svg)
+        assert style is not None
+        assert style[1].startswith("@media (prefers-reduced-motion:no-preference){")
+        assert "animation" not in svg.replace(style[0], "")
 
 
 def test_rules_that_read_logits_alone_are_drawn_from_the_record():

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gateways import plan
-from pairs_at_0 import PAIRS, leaving_at_0, make_pairs_run, pairs_batch
+from helpers.gateways import plan
+from helpers.pairs_at_0 import PAIRS, leaving_at_0, make_pairs_run, pairs_batch
 
 from eat_lightning.engines.open import open_backend
 from eat_lightning.export.graph import NEXT, graph

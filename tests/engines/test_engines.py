@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from exports import make_run, shared_export
-from gateways import plan
+from helpers.exports import make_run, shared_export
+from helpers.gateways import plan
 
 from eat_lightning.engines import open as opening
 from eat_lightning.engines import trials

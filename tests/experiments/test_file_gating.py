@@ -6,12 +6,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from eat_lightning.report import result
-from experiments.file_gating import recipe
 from experiments.file_gating.files import texts, verdict
+from experiments.file_gating.recipe import Machine, build
 
 
 @pytest.fixture
-def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def machine(tmp_path: Path) -> Machine:
     """Forty packages with a text and a file of a type that nobody claims."""
     info, files = tmp_path / "info", tmp_path / "files"
     info.mkdir()
@@ -20,17 +20,14 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (files / f"{n}.txt").write_text(f"text {n}\n" * 60)
         (files / f"{n}.mo").write_bytes(bytes([n]) * 300)
         (info / f"p{n}.list").write_text(f"{files / f'{n}.txt'}\n{files / f'{n}.mo'}\n")
-    monkeypatch.setattr(recipe, "DPKG", info)
-    monkeypatch.setattr(recipe.sysconfig, "get_paths", lambda: {"purelib": str(tmp_path)})
-    return tmp_path
+    return Machine(info, tmp_path, {"none": lambda: lambda content: "text/plain"})
 
 
-def test_the_data_set_is_the_same_again_and_shares_no_file(packages: Path, monkeypatch):
-    monkeypatch.setattr(recipe, "PEERS", {"none": lambda: lambda content: "text/plain"})
+def test_the_data_set_is_the_same_again_and_shares_no_file(machine: Machine, tmp_path: Path):
     parts = []
     for name in ("one", "two"):
-        recipe.build(packages / name, seed=1, per_ext=40, per_maker=0)
-        folder = packages / name / "file_gating"
+        build(tmp_path / name, seed=1, per_ext=40, per_maker=0, machine=machine)
+        folder = tmp_path / name / "file_gating"
         parts.append(
             {s: pq.read_table(folder / f"{s}.parquet").to_pydict() for s in ("train", "validation")}
         )

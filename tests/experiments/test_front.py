@@ -2,7 +2,7 @@
 
 import re
 
-from docs.site import front
+from docs.site import front, hero
 from docs.site.made import SCHEMES
 from experiments.study import CODE, NUMBER, TABLE, StudyFolder
 
@@ -11,7 +11,8 @@ PROSE = CODE.sub("", TABLE.sub("", TEXT))
 
 
 def test_it_can_be_read_in_a_few_minutes():
-    assert len(TEXT.split()) <= 900
+    without_pictures = re.sub(r"<picture>.*?</picture>", "", TEXT, flags=re.DOTALL)
+    assert len(without_pictures.split()) <= 900
 
 
 def test_chart_and_table_follow_from_the_kept_rows():
@@ -19,6 +20,12 @@ def test_chart_and_table_follow_from_the_kept_rows():
     for scheme in SCHEMES:
         kept = (front.FIGURES / f"speed-{scheme}.svg").read_text("utf-8")
         assert kept == front.chart().svg(scheme)
+
+
+def test_the_batch_at_the_head_is_drawn_from_the_kept_one():
+    for scheme, svg in zip(SCHEMES, hero.pictures(), strict=True):
+        assert (hero.FIGURES / f"hero-{scheme}.svg").read_text("utf-8") == svg
+    assert f'alt="{hero.ThinningBatch.read().words}"' in TEXT
 
 
 def test_the_chart_s_numbers_stand_in_its_words_too():

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from models import kinds, method, ragged, tiny
-from studies import EAT, keep, make_recorded, make_row
+from helpers.models import kinds, method, ragged, tiny
+from helpers.studies import EAT, keep, make_recorded, make_row
 
 from eat_lightning.answer_kind import SINGLE
 from eat_lightning.methods.exit.confidence import Confidence

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from studies import keep, make_recorded, make_row
+from helpers.studies import keep, make_recorded, make_row
 
 from eat_lightning.report.intervals import Interval
 from eat_lightning.report.study import open_study

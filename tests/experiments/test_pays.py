@@ -4,9 +4,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import finished
 import numpy as np
 import pytest
+from helpers import finished
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.report.result import Result

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from exports import make_run
+from helpers.exports import make_run
 
 from eat_lightning.report import result
 from eat_lightning.runs.run import Run

@@ -4,7 +4,7 @@ import asyncio
 
 import numpy as np
 import pytest
-from gateways import FakeModel, running
+from helpers.gateways import FakeModel, running
 
 from experiments.serving.run import ratio
 from experiments.serving.traffic import BROKEN, Client, Shot, answered_rate, measured, open_loop

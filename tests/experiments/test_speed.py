@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from exports import make_run
+from helpers.exports import make_run
 
 from eat_lightning.config import CONFIG_DIR
 from eat_lightning.report import result

@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from exports import make_run, shared_export, small
-from finished import config_of, refused
-from models import each_once, kinds, method, portable
+from helpers.exports import make_run, shared_export, small
+from helpers.finished import config_of, refused
+from helpers.models import each_once, kinds, method, portable
 
 from eat_lightning.answer_kind import SINGLE
+from eat_lightning.data.split import Split
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.__main__ import export
 from eat_lightning.export.graph import graphs
 from eat_lightning.export.trace import stretches, with_open_exits
 from eat_lightning.infer.onnx_runner import Runner
-from eat_lightning.long_texts import Reader
 from eat_lightning.model.contracts import ExitRule, Reduction
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
@@ -173,8 +173,7 @@ def test_runner_needs_no_torch(run: Path):
         (["to='{run}'", "force=true"], "is no export (no export.json in it)"),
     ],
 )
-def test_a_fault_is_named_before_any_graph(overrides: list[str], said: str, run: Path, monkeypatch):
-    monkeypatch.setattr("eat_lightning.export.bundle.graphs", None)
+def test_a_fault_is_named_and_nothing_is_written(overrides: list[str], said: str, run: Path):
     overrides = [override.format(run=run) for override in overrides]
     before = sorted(run.rglob("*"))
     with pytest.raises(ConfigError) as error:
@@ -240,8 +239,24 @@ def test_a_budget_in_milliseconds_is_refused(run: Path, tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_another_answer_is_a_fault(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """The same graphs, but example 3 is said to have run another depth: nothing is put in place."""
+class Reworded:
+    """A split whose example 3 has another text than tokens."""
+
+    def __init__(self, split: Split):
+        self.split = split
+
+    def text(self, i: int) -> tuple[str, ...]:
+        return ("good good",) if i == 3 else self.split.text(i)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.split, name)
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+
+def test_another_answer_is_a_fault(run: Path, tmp_path: Path):
+    """The graphs read another example 3 than the run does: nothing is put in place."""
     from eat_lightning.export.bundle import Bundle, folder_swap
 
     opened = Run.open(run)
@@ -251,17 +266,10 @@ def test_another_answer_is_a_fault(run: Path, tmp_path: Path, monkeypatch: pytes
     plan: Any = SimpleNamespace(
         check="all", split="validation", agree=0.0, threads=None, engines=["onnx"]
     )
-    wrong = list(split.text(3))
-    original = Reader.__call__
-
-    def read(self, texts):
-        return original(self, [["good good"] if text == wrong else text for text in texts])
-
-    monkeypatch.setattr(Reader, "__call__", read)
 
     def put_in_place():
         with folder_swap(tmp_path / "other"):
-            bundle.agreement(run / "onnx-fp32", plan, split)
+            bundle.agreement(run / "onnx-fp32", plan, Reworded(split))  # type: ignore[arg-type]
 
     message = refused(put_in_place)
     assert "batch 32: " in message
@@ -285,10 +293,27 @@ def test_every_combination(attention: str, reduction: str, exit: str, tmp_path: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", ["mnli", "stsb"])
-def test_pairs_and_regression(task: str, tmp_path: Path):
-    exit = "never" if task == "stsb" else "patience"
-    assert_equal(exported(make_run(tmp_path / "run", "dense", "cls_topk", exit, task=task)))
+@pytest.mark.parametrize(
+    ("task", "exit"),
+    [
+        ("mnli", "patience"),
+        ("stsb", "never"),
+        ("stsb", "predicted_error"),
+        ("moods", "every_label"),
+        ("moods", "fpabee_labels"),
+    ],
+)
+def test_pairs_and_other_kinds_of_answers(task: str, exit: str, tmp_path: Path):
+    """What is printed of them has the same keys and values, too."""
+    run = make_run(tmp_path / "run", "dense", "cls_topk", exit, task=task)
+    assert_equal(exported(run))
+    backend, runner = open_run(Run.open(run)), Runner(run / "onnx-fp32")
+    lines = [json.dumps(dict.fromkeys(backend.columns, text)).encode() for text in LINES.split()]
+    for theirs, ours in zip(runner(lines), backend(lines), strict=True):
+        numbers = {key: x for key, x in ours.items() if isinstance(x, float)}
+        assert {key: theirs[key] for key in numbers} == pytest.approx(numbers, abs=1e-4)
+        assert theirs.keys() == ours.keys()
+        assert (theirs["depth"], theirs.get("labels")) == (ours["depth"], ours.get("labels"))
 
 
 @pytest.mark.slow

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from exports import small
-from models import alone, packed, ragged
+from helpers.exports import small
+from helpers.models import alone, packed, ragged
 
 from eat_lightning.answer_kind import Score
 from eat_lightning.export.agreement import (

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from exports import small
-from models import method
+from helpers.exports import small
+from helpers.models import method
 
 from eat_lightning.export.branch import with_if
 from eat_lightning.export.graph import graphs

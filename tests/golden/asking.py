@@ -2,7 +2,6 @@
 
 import io
 import os
-import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -10,9 +9,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import pytest
-from finished import called
 from golden import reading
+from helpers.finished import called
 
 HOMES = {
     name: f"eat_lightning.deploy.{name}" for name in ("adapt", "certify", "predict", "score")
@@ -23,13 +21,13 @@ UNTIMED = ("timing.enabled=false",)
 def command(name: str, *words: str, lines: Sequence[str] = ()) -> tuple[int, str]:
     """The status and the standard output of `eat <name> <words>`, which reads `lines`."""
     printed = io.StringIO()
-    with tempfile.TemporaryFile("w+") as given, pytest.MonkeyPatch.context() as patch:
+    with tempfile.TemporaryFile("w+") as given:
         given.write("".join(f"{line}\n" for line in lines))
         given.flush()
         os.lseek(given.fileno(), 0, os.SEEK_SET)
-        patch.setattr(sys, "stdin", given)
         with redirect_stdout(printed), redirect_stderr(io.StringIO()) as said:
-            status = called(import_module(f"{HOMES[name]}.__main__").main, *words)
+            main = import_module(f"{HOMES[name]}.__main__").main
+            status = called(main, *words, stdin=given)
     assert status == 0 or name == "predict", f"{name} {' '.join(words)}\n{said.getvalue()}"
     return status, printed.getvalue()
 

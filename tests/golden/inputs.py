@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from classifiers import drawn_texts
+from helpers.classifiers import drawn_texts
 
 REAL = 200
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import torch
-from adapting import taken
 from golden import small_models
+from helpers.adapting import taken
 from safetensors.numpy import save_file
 
 from eat_lightning.deploy.adapt import list_run, run, search

@@ -29,7 +29,7 @@ IDENTITY = (
     *("objective", "schedule", "teacher", "lr", "steps", "num_train_examples", "strength"),
 )
 CALIBRATION = ("temperature", "ece_before", "ece_after")
-NOT_ANSWERED = ("text", "sentence", "other")  # columns of the input
+NOT_ANSWERED = ("text", "sentence", "json")  # columns of the input
 GAINS = [
     f"{name}{end}" for name in ("adaptivity_gain", "mix_gain") for end in ("", "_low", "_high")
 ]

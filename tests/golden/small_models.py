@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-import finished
 import numpy as np
 import torch
-from classifiers import drawn_texts
 from golden.comparing import JITTER
+from helpers import finished
+from helpers.classifiers import drawn_texts
 from safetensors.numpy import load_file, save_file
 
 from eat_lightning.config import make

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from classifiers import drawn_texts
 from golden import inputs, reading, small_models
 from golden.asking import UNTIMED, command, predicted
 from golden.comparing import Golden
-from training import TINY
+from helpers.classifiers import drawn_texts
+from helpers.training import TINY
 
 RUN = Golden("run")
 WINDOWS = ("long=windows", "windows.label=positive", "windows.overlap=8")
@@ -128,7 +128,7 @@ def test_what_a_training_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_a_corpus(run: Path, tmp_path: Path):
     texts = drawn_texts(50, seed=14)
     (tmp_path / "in.jsonl").write_text("".join(f"{json.dumps({'text': x})}\n" for x in texts))
-    given = f"input={tmp_path / 'in.jsonl'}", f"output={tmp_path / 'out'}", "shard_mb=0.001"
+    given = f"input={tmp_path / 'in.jsonl'}", f"output={tmp_path / 'out'}", "shard_rows=16"
     command("score", f"run={run}", *given, "exit.budget=0.35", "workers=1")
     RUN.check("corpus", reading.scored(tmp_path / "out"))
 

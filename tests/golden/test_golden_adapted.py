@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from classifiers import drawn_texts
 from golden import inputs, pinned, reading, small_models
 from golden.asking import command, predicted
 from golden.comparing import Golden
+from helpers.classifiers import drawn_texts
 
 import eat_lightning
 

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from classifiers import drawn_texts
 from golden import inputs, pinned, reading, small_models
 from golden.asking import UNTIMED, command
 from golden.comparing import Golden
+from helpers.classifiers import drawn_texts
 
 import eat_lightning
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from certificates import FREE, call, config_of, make_run, measured
-from finished import refused
-from gateways import plan
+from helpers.certificates import FREE, call, config_of, make_run, measured
+from helpers.finished import refused
+from helpers.gateways import plan
 
 from eat_lightning.deploy.drift.__main__ import drift
 from eat_lightning.deploy.predict import __main__ as predict

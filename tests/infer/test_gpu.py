@@ -2,9 +2,7 @@
 
 import pytest
 import torch
-from models import ragged, tiny
-
-from eat_lightning.model.encoder import AdaptiveEncoder
+from helpers.models import ragged, tiny
 
 pytestmark = pytest.mark.gpu
 
@@ -19,21 +17,21 @@ def test_answers_are_the_processors():
     torch.testing.assert_close(there.logits_BC.cpu(), here.logits_BC, atol=1e-3, rtol=1e-3)
 
 
-def test_one_wait_for_each_exit(monkeypatch: pytest.MonkeyPatch):
+def test_one_wait_for_each_exit():
     encoder = tiny("dense", "norm_topk", "confidence").cuda()
     batch, waits = ragged().to("cuda"), []
-    decide = AdaptiveEncoder.decide
+    decide = encoder.decide
 
-    def counted(self, batch, recorder, layer):
+    def counted(batch, recorder, layer):
         torch.cuda.set_sync_debug_mode("default")
-        reason_B = decide(self, batch, recorder, layer)
+        reason_B = decide(batch, recorder, layer)
         torch.cuda.set_sync_debug_mode("error")
         waits.append(layer)
         return reason_B
 
     with torch.inference_mode():
         encoder(batch)  # what is made once: the strength on the host, handles, workspaces
-        monkeypatch.setattr(AdaptiveEncoder, "decide", counted)
+        encoder.decide = counted  # of this encoder alone
         torch.cuda.set_sync_debug_mode("error")
         try:
             trace = encoder(batch)

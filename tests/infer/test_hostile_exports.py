@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from exports import shared_export
-from finished import refused
+from helpers.exports import shared_export
+from helpers.finished import refused
 
 from eat_lightning.infer.onnx_backend import Export
 

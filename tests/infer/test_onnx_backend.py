@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from exports import shared_export
-from finished import config_of, refused
+from helpers.exports import shared_export
+from helpers.finished import config_of, refused, started
 
 from eat_lightning.deploy.predict.__main__ import predict
 from eat_lightning.deploy.predict.explain import explained
+from eat_lightning.infer.exports import open_export
 from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.infer.onnx_runner import Runner
 from eat_lightning.infer.stricter_exits import StricterExits
@@ -23,7 +24,7 @@ from eat_lightning.methods.policy.min_retention import MinRetention
 from eat_lightning.methods.policy.per_source import PerSource
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.model.reason import FIRST_REASON, Reason
-from eat_lightning.runs.open import open_export, open_run
+from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 
 pytest.importorskip("onnxscript")
@@ -131,15 +132,11 @@ def test_windows_are_read_as_the_run_reads_them(run: Path, export: Export, join:
 
 
 def test_the_command_takes_an_export(
-    export: Export,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    export: Export, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     given = [f"run='{export.folder}'", "backend=onnx", "policy=veto", "policy.veto.margin=0.99"]
     (tmp_path / "lines").write_text("".join(f"{text}\n" for (text,) in TEXTS))
-    with (tmp_path / "lines").open() as lines:
-        monkeypatch.setattr("sys.stdin", lines)
+    with (tmp_path / "lines").open() as lines, started(stdin=lines):
         assert predict(config_of("predict", *given)) == 0
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert_same(found, open_export(export, None, [Veto(0.99)]).answer(TEXTS))

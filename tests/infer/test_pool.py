@@ -4,11 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from models import alone, each_once, kinds, packed, ragged, settings_of, tiny
+from helpers.models import alone, each_once, kinds, packed, ragged, settings_of, tiny
 
 from eat_lightning.infer.depth_batching import Pool, packed_together
 from eat_lightning.methods.policy.veto import Veto
-from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.trace import Trace
 
@@ -75,16 +74,16 @@ def test_policies_are_asked_of_the_right_examples():
     assert [int(found[i].reason_B) for i in range(37)] == whole.reason_B.tolist()
 
 
-def test_deep_layers_run_full_and_few_wait(monkeypatch: pytest.MonkeyPatch):
+def test_deep_layers_run_full_and_few_wait():
     encoder = tiny("dense", "norm_topk", "confidence")
     sizes: dict[int, list[int]] = {number: [] for number in range(1, 7)}
-    run_layer = AdaptiveEncoder.run_layer
+    run_layer = encoder.run_layer
 
-    def counted(self, packed, number):
+    def counted(packed, number):
         sizes[number].append(packed.layout.size)
-        return run_layer(self, packed, number)
+        return run_layer(packed, number)
 
-    monkeypatch.setattr(AdaptiveEncoder, "run_layer", counted)
+    encoder.run_layer = counted  # of this encoder alone
     pool, waited = Pool(encoder, SIZE), []
     with torch.inference_mode():
         for names, batch in batches():

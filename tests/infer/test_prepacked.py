@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from models import each_once, kinds, ragged, tiny
+from helpers.models import each_once, kinds, ragged, tiny
 from torch import nn
 
 from eat_lightning.weights.precision import in_dtype

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from helpers.models import ragged, tiny
 from helpers.records import list_record
-from models import ragged, tiny
 
 from eat_lightning.infer.rerank import rerank
 from eat_lightning.model.trace import Trace

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from measured import UNTIMED, call, make_run
+from helpers.measured import UNTIMED, call, make_run
 
 from eat_lightning.errors import ConfigError
 

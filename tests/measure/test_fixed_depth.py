@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from measured import FAST, UNTIMED, call, make_run, rule
-from models import method
+from helpers.measured import FAST, UNTIMED, call, make_run, rule
+from helpers.models import method
 
 from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.record.record import Record

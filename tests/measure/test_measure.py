@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from finished import called
-from measured import FAST, UNTIMED, call, make_run
+from helpers.finished import called
+from helpers.measured import FAST, UNTIMED, call, make_run
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.measure.__main__ import main

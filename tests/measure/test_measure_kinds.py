@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from measured import UNTIMED, call, make_run
-from models import method
+from helpers.measured import UNTIMED, call, make_run
+from helpers.models import method
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.measure.settings import Setting, baselines

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from classifiers import drawn_texts, save_classifier
-from finished import config_of
+from helpers.classifiers import drawn_texts, save_classifier
+from helpers.finished import config_of
 from helpers.records import list_record
 
 from eat_lightning.config import parsed_for_lists

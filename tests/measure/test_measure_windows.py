@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from finished import refused
-from measured import FAST, UNTIMED, call, make_run
+from helpers.finished import refused
+from helpers.measured import FAST, UNTIMED, call, make_run
 
 from eat_lightning.long_texts import LongTexts
 from eat_lightning.runs.open import open_run

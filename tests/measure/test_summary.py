@@ -1,7 +1,7 @@
 """What is printed below a table of rows."""
 
 import numpy as np
-from studies import EAT, make_row
+from helpers.studies import EAT, make_row
 
 from eat_lightning.measure.summary import recall_notes
 from eat_lightning.runs.by_class import recalls

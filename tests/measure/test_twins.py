@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from models import method, ragged, tiny
+from helpers.models import method, ragged, tiny
 
 from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.weights.precision import in_dtype

@@ -1,18 +1,14 @@
 """The contract of a method, with methods of a user's own: every hook, and what is refused."""
 
-import importlib
-from typing import Any
-
 import pytest
 import torch
-from attentions import Example, bound, drawn, examples, product
-from models import alone, has_mask, kinds, method, ragged, tiny
+from helpers.models import alone, kinds, method, ragged, tiny
 from torch import nn
 
 from eat_lightning.answer_kind import SingleLabel
 from eat_lightning.errors import ConfigError
 from eat_lightning.methods.reduction._gates import gated, keep_where
-from eat_lightning.model.contracts import EncoderPart, ExitRule, Reduction, Where, overrides
+from eat_lightning.model.contracts import EncoderPart, ExitRule, Reduction, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.evidence import Evidence
 from eat_lightning.model.packed import Packed
@@ -152,60 +148,3 @@ def test_layers_can_be_skipped():
         encoder.layers[2].up.weight.fill_(7.0)
     assert torch.equal(encoder(batch, without).logits_BC, skipped_BC)
     assert not torch.allclose(encoder(batch).logits_BC, whole_BC)
-
-
-def by_mask(pattern: Any, one: Example) -> torch.Tensor:
-    """Softmax attention of one example where `sees` says who sees whom."""
-    place_T = torch.arange(len(one.position_T))
-    length = torch.tensor(len(place_T))
-    q = Where(place_T[:, None], one.position_T[:, None], length, one.layer)
-    k = Where(place_T[None], one.position_T[None], length, one.layer)
-    scores_HTT = one.q_HTK @ one.k_HTK.transpose(1, 2) / one.q_HTK.shape[-1] ** 0.5
-    return scores_HTT.masked_fill(~pattern.sees(q, k), -torch.inf).softmax(-1) @ one.v_HTK
-
-
-@pytest.mark.parametrize("lengths", [[130], [9, 130, 1, 40, 4, 137]], ids=str)
-@pytest.mark.parametrize("kind", kinds("attention"))
-def test_a_product_is_that_of_its_mask_or_of_its_dense_reference(kind: str, lengths: list[int]):
-    pattern = bound(kind)
-    found = product(pattern, lengths)
-    if found is None:
-        pytest.skip("the encoder's own product, with the mask itself")
-    reference = by_mask
-    if not has_mask(kind):
-        reference = importlib.import_module(f"test_attention_{kind}").reference
-    wanted = [reference(pattern, one).transpose(0, 1) for one in examples(*drawn(lengths))]
-    torch.testing.assert_close(found, torch.cat(wanted), atol=2e-4, rtol=1e-3)
-
-
-APPROXIMATE = [kind for kind in kinds("attention") if not has_mask(kind)]
-
-
-@pytest.mark.parametrize("kind", APPROXIMATE)
-def test_an_approximate_product_has_a_gradient_and_works_in_fp32(kind: str):
-    pattern, (qkv_N, layout, *_) = bound(kind), drawn([130, 9])
-    low_N = qkv_N.bfloat16()
-    given_N = low_N.float().requires_grad_()
-    exact_N = pattern.kernel(layout, 2)(given_N, layout, 0.0)
-    with torch.autocast("cpu", torch.bfloat16):
-        rounded_N = pattern.kernel(layout, 2)(low_N, layout, 0.0)
-    torch.testing.assert_close(rounded_N, exact_N.bfloat16())
-    exact_N.square().sum().backward()
-    assert given_N.grad is not None
-    assert given_N.grad.isfinite().all()
-    assert (given_N.grad[:, 2].abs().sum((1, 2)) > 0).all()  # every value is read
-
-
-@pytest.mark.parametrize("kind", APPROXIMATE)
-def test_an_approximate_product_has_no_place_for_a_relative_bias(kind: str):
-    with pytest.raises(ValueError, match=f"attention={kind} has no place for .* bias"):
-        tiny(kind, relative_buckets=8)
-    assert tiny("bigbird", relative_buckets=8)(ragged()).logits_BC.isfinite().all()
-
-
-@pytest.mark.parametrize("kind", APPROXIMATE)
-def test_a_merged_token_counts_as_often_as_it_was_merged(kind: str):
-    pattern, ones = bound(kind), torch.zeros(40)
-    plain = product(pattern, [40], weight_N=ones)
-    assert torch.equal(plain, product(pattern, [40], weight_N=None))
-    assert not torch.allclose(plain, product(pattern, [40]), atol=1e-4)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from models import alone, method, packed, ragged, tiny, tiny_shape
+from helpers.models import alone, method, packed, ragged, tiny, tiny_shape
 
 from eat_lightning.methods.exit.berxit import LearningToExit
 from eat_lightning.methods.exit.cap import CertaintyAware, unseen_share

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from models import packed
+from helpers.models import packed
 
 from eat_lightning.methods.objective.hidden_distillation import HiddenDistillation, score_error
 from eat_lightning.model.inside import Scores

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from models import kinds, method, ragged, tiny
+from helpers.models import kinds, method, ragged, tiny
 
 from eat_lightning.methods.objective.sandwich import Sandwich
 from eat_lightning.model.training import Context

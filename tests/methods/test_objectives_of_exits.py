@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from models import ragged, tiny
+from helpers.models import ragged, tiny
 
 from eat_lightning.methods.objective.alternating import Alternating
 from eat_lightning.methods.objective.depth_weighted import DepthWeighted

@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from models import each_once, kinds, method, ragged, tiny
+from helpers.models import each_once, kinds, method, ragged, tiny
 
 from eat_lightning.model.contracts import ExitRule, Policy
 from eat_lightning.model.encoder import AdaptiveEncoder

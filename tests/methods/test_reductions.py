@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from models import kinds, method, packed, ragged, tiny
+from helpers.models import kinds, method, packed, ragged, tiny
 
 from eat_lightning.methods.reduction._gates import forwarded, weighed
 from eat_lightning.methods.reduction._merged import largest_part, merged

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from models import packed, ragged, tiny
+from helpers.models import packed, ragged, tiny
 
+from eat_lightning.methods.reduction._evolution import Found, evolve, hull, pareto
 from eat_lightning.methods.reduction._topk import kept_lengths
+from eat_lightning.methods.reduction.ats import AdaptiveTokenSampling, sampled
 from eat_lightning.methods.reduction.cls_topk import ClsTopK
 from eat_lightning.methods.reduction.first import First
 from eat_lightning.methods.reduction.lengthdrop import LengthDrop
@@ -164,3 +166,91 @@ def test_every_position_is_drawn_equally_often():
     assert 0 <= float(score_N.min()) < float(score_N.max()) < 1
     means_L = score_N.view(400, 11).mean(0)  # a mean of 400 draws is off by 0.0144 (one sigma)
     torch.testing.assert_close(means_L, torch.full((11,), 0.5), atol=0.06, rtol=0)
+
+
+def stays(significance: list[float], most: int) -> list[int]:
+    found = sampled(torch.tensor([significance]).double(), torch.tensor([most]), most)
+    return found[0].nonzero().flatten().tolist()
+
+
+def test_equal_tokens_are_sampled_evenly():
+    # Cumulated .25 .5 .75 1; three points: .25 .625 1, and .625 is nearest to .5, the earlier.
+    assert stays([0.0, 1.0, 1.0, 1.0, 1.0], 3) == [1, 2, 4]
+
+
+def test_points_that_meet_in_one_token_keep_it_alone():
+    # Cumulated .05 .1 .15 1; points .05 .3667 .6833 1: to .15 and 1 two points each but the first.
+    assert stays([0.0, 0.85, 0.05, 0.05, 0.05], 4) == [1, 2, 4]
+
+
+EVIDENCE = Evidence(
+    cls_N=torch.tensor([0.5, 0.1, 0.2, 0.1, 0.1, 0.9, 0.1]),
+    value_norm_N=torch.tensor([9.0, 8.5, 0.25, 0.5, 0.5, 1.0, 1.0]),
+)
+
+
+def rows(strength: float = 1.0):
+    return packed([[float(i)] for i in range(7)], [5, 2], strength)
+
+
+def test_significance_is_attention_times_value_norm():
+    made = AdaptiveTokenSampling(samples=0.75, layers=[1], least=2)
+    # .85 .05 .05 .05 of the first (3 points: .05 .525 1); the second is short enough to stay whole.
+    assert made(rows(), EVIDENCE, 1).x_ND.flatten().tolist() == [0, 1, 2, 4, 5, 6]
+    torch.testing.assert_close(
+        made._significance(rows(), EVIDENCE)[0].float(), torch.tensor([0, 0.85, 0.05, 0.05, 0.05])
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "strength"), [({"samples": 1.0}, 1.0), ({}, 0.0), ({"least": 5}, 1.0)]
+)
+def test_nothing_is_sampled_where_all_may_stay(changes: dict, strength: float):
+    made = AdaptiveTokenSampling(**{"samples": 0.5, "layers": [1], "least": 2, **changes})
+    given = rows(strength)
+    assert made(given, EVIDENCE, 1) is given
+
+
+def lengths(made: LengthDrop, given: list[int], strength: float = 1.0) -> list[int]:
+    rows = packed([[0.0]] * sum(given), given, strength)
+    evidence = Evidence(received_N=torch.rand(sum(given)))
+    return made(rows, evidence, 1).layout.lengths_B.tolist()
+
+
+def test_outside_training_the_ratio_leaves():
+    made = LengthDrop(ratio=0.2, layers=[1])
+    assert lengths(made, [10, 11, 4, 1]) == [8, 9, 4, 1]  # ceil(0.8 n)
+    assert lengths(LengthDrop(ratio=0.9, layers=[1]), [10, 2, 1]) == [2, 2, 1]  # 2 at least
+    assert lengths(made, [10], strength=0.5) == [9]
+
+
+def test_in_training_lengths_are_uniform_between_the_least_and_all():
+    torch.manual_seed(0)
+    made = LengthDrop(ratio=0.2, layers=[1]).train()
+    drawn = [lengths(made, [10])[0] for _ in range(600)]
+    assert {n: 150 < drawn.count(n) < 250 for n in (8, 9, 10)} == {8: True, 9: True, 10: True}
+    assert set(drawn) == {8, 9, 10}
+
+
+def found(*points: tuple[float, float]) -> list[Found]:
+    return [Found((cost,), cost, score) for cost, score in points]
+
+
+def test_pareto_and_hull():
+    best = pareto(found((0.5, 0.7), (0.2, 0.5), (0.6, 0.65), (0.3, 0.52), (1.0, 0.8), (0.5, 0.6)))
+    assert [f.cost for f in best] == [0.2, 0.3, 0.5, 1.0]
+    # From .2: slope .2 to .3, .667 to .5: .3 lies under the line between its neighbours.
+    assert [f.cost for f in hull(best)] == [0.2, 0.5, 1.0]
+
+
+def test_evolution_finds_what_constant_ratios_miss():
+    """The first layer costs as much as the second and is worth ten times as much."""
+
+    def evaluate(shares):
+        return sum(shares) / 2, 10 * shares[0] + shares[1]
+
+    start = evolve(evaluate, 2, 0.5, iterations=0)
+    best = evolve(evaluate, 2, 0.5, iterations=20, mutations=10, crossovers=10)
+    assert max(f.score for f in start if f.cost <= 0.76) < 9.2
+    assert max(f.score for f in best if f.cost <= 0.76) > 10  # 1.0 and 0.5 cost .75, give 10.5
+    assert best == evolve(evaluate, 2, 0.5, iterations=20, mutations=10, crossovers=10)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from models import method
+from helpers.models import method
 from torch import nn
 
 from eat_lightning.answer_kind import SINGLE

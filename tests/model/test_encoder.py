@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import torch
-from models import alone, method, padded, ragged, spread, tiny
-from reference import reference
+from helpers.models import alone, method, padded, ragged, spread, tiny
+from helpers.reference import reference
 
 from eat_lightning.model.contracts import at_point
 from eat_lightning.model.encoder import AdaptiveEncoder

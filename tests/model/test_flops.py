@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from models import each_once, kinds, method, ragged, tiny
+from helpers.models import each_once, kinds, method, ragged, tiny
 from torch.utils.flop_counter import FlopCounterMode
 
+from eat_lightning.methods.exit.fixed import Fixed
 from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops, head_flops, static_flops
@@ -81,3 +82,24 @@ def test_each_example_has_its_own():
     one, other = flops(encoder, encoder.exit, tokens_LB, np.array([3, 6]))
     alone = flops(encoder, encoder.exit, tokens_LB[:, 1:], np.array([6]))
     assert one < other == alone[0]
+
+
+@pytest.mark.parametrize("kind", [*kinds("head")])
+def test_flops_at_0_are_the_heads(kind: str):
+    """Look-ups are no operations, and no layer runs: torch's counter sees the head's products."""
+    encoder = tiny("dense", "norm_topk", "never", head={"kind": kind, "layers": [0, 2, 4]})
+    encoder = encoder.replacing(exit=Fixed(0))
+    batch = ragged((12,))
+    tokens_LB = encoder(batch, ALL_EXITS).tokens_LB.numpy()
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        trace = encoder(batch)
+    assert (trace.depth_B.tolist(), trace.tokens_LB.sum(), trace.retention_B.tolist()) == (
+        [0],
+        0,
+        [1.0],
+    )
+    found = flops(encoder, encoder.exit, tokens_LB, np.array([0]), batch.lengths_B.numpy())
+    if kind == "attention":  # the stock counter drops attention on a CPU (pytorch#195460)
+        assert found[0] > counter.get_total_flops()
+        return
+    assert found[0] == counter.get_total_flops()

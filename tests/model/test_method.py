@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 import pytest
 import torch
-from finished import refused
-from models import kinds
+from helpers.finished import refused
+from helpers.models import kinds
 from pydantic import Field, NonNegativeInt
 from torch import Tensor, nn
 

@@ -1,7 +1,7 @@
 """Batches end to end: nothing is lost between packed rows and padded blocks."""
 
 import torch
-from models import packed
+from helpers.models import packed
 
 from eat_lightning.model.packed import Batch, Layout
 

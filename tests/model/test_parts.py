@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from models import method, packed, ragged, tiny
+from helpers.models import method, packed, ragged, tiny
 from test_flops import counted
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves

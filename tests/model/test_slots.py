@@ -4,9 +4,11 @@ import sys
 
 import pytest
 import torch
-from models import Nearest, kinds, method, ragged, tiny
+from helpers.models import Nearest, kinds, method, ragged, tiny
 
+from eat_lightning.answer_kind import AnswerKind, MultiLabel, Score
 from eat_lightning.model.contracts import VectorHead
+from eat_lightning.model.heads import slot_faults
 from eat_lightning.model.method import SLOTS
 from eat_lightning.model.method import method as method_of
 from eat_lightning.model.specification import Specification, build, build_all
@@ -64,7 +66,7 @@ def test_all_work_with_no_arguments_and_name_options_they_have_not():
 
 
 def test_a_class_from_outside_the_package():
-    kind = "models.Nearest"
+    kind = "helpers.models.Nearest"
     pattern = build("attention", {"kind": kind, "half_window": 2})
     assert isinstance(pattern, Nearest)
     assert Specification.of("attention", pattern).as_dict() == {"kind": kind, "half_window": 2}
@@ -128,3 +130,19 @@ def test_build_all_lists_every_fault():
         "confidence, entropy, every_label, fixed, fpabee, fpabee_labels, margin, never, patience, "
         "pcee, predicted_error, prototype, random, vote, or a class of one's own as nope.Nope",
     ]
+
+
+@pytest.mark.parametrize(
+    ("exit", "kind", "said"),
+    [
+        ("confidence", MultiLabel(3), "exit=confidence compares classes, and this task has sets"),
+        ("confidence", Score(), "exit=confidence compares classes, and this task is a regression"),
+        ("predicted_error", Score(), "exit=predictederror reads a predicted error, which these he"),
+        ("predicted_error", Score(error=True), ""),
+        ("every_label", MultiLabel(3), ""),
+    ],
+)
+def test_a_rule_judges_answers_of_its_kind(exit: str, kind: AnswerKind, said: str):
+    """And a predicted error only where the heads give one."""
+    faults = slot_faults(method("exit", exit), [3, 4], 6, kind)
+    assert [fault[: len(said)] for fault in faults] == [said] * bool(said)

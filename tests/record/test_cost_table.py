@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from models import ragged, tiny
+from helpers.models import ragged, tiny
 
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.model.recorder import ALL_EXITS

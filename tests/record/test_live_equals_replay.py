@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from exports import shared_export
-from models import kinds, tiny
+from helpers.exports import shared_export
+from helpers.models import kinds, tiny
 
 from eat_lightning.data.source import Source
 from eat_lightning.data.split import make_split

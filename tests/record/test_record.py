@@ -7,11 +7,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from models import method, ragged, tiny
+from helpers.models import method, ragged, tiny
 
 from eat_lightning.answer_kind import kind_of
 from eat_lightning.errors import ConfigError
 from eat_lightning.long_texts import Joiner, LongTexts
+from eat_lightning.methods.exit.fixed import Fixed
 from eat_lightning.new.checks import Examples
 from eat_lightning.record.passes import record, score
 from eat_lightning.record.record import Record
@@ -59,14 +60,17 @@ def test_token_layers_by_hand(split: Examples):
     assert recorded.token_layers_B(outcome).tolist() == [46 / 66]
 
 
-def test_what_is_kept_is_read_back(split: Examples, tmp_path: Path):
-    encoder, path = tiny("dense", "norm_topk", "confidence"), tmp_path / "examples.parquet"
+@pytest.mark.parametrize("exit", ["confidence", "every_label", "predicted_error"])
+def test_what_is_kept_is_read_back(exit: str, split: Examples, tmp_path: Path):
+    """Of classes, of several labels and of a score with its error."""
+    encoder, path = tiny("dense", "norm_topk", exit), tmp_path / "examples.parquet"
     recorded = replace(record(encoder, split), cluster_B=np.arange(len(split)) // 2)
+    recorded.labels = np.zeros((len(split), *encoder.kind.label_shape), int)
     recorded.to_parquet(path)
     names = {"label", "length", "tokens_3", "tokens_5", "logits_3", "logits_4", "logits_6", "group"}
     assert {*pq.read_table(path).column_names} == names
     again = Record.read(path)
-    assert again.faults() == []
+    assert (again.faults(), again.kind) == ([], encoder.kind)
     for one, other in zip(again.guesses.values(), recorded.guesses.values(), strict=True):
         assert (one == other).all()
     for name in ("labels", "lengths", "tokens_LB", "cluster_B"):
@@ -126,3 +130,14 @@ def test_scores_by_hand():
     assert scores["pearson"] == pytest.approx(np.corrcoef([1, 2, 4], [0, 1, 9])[0, 1])
     constant = score(Task(1, "pearson"), np.ones((3, 1)), np.array([0.0, 1, 2]))
     assert constant == {"pearson": 0.0}
+
+
+def test_an_exit_before_the_first_layer_is_kept(split: Examples, tmp_path: Path):
+    encoder = tiny("dense", "none", "confidence", head={"layers": [0, 2, 3, 4]})
+    record(encoder, split).to_parquet(tmp_path / "examples.parquet")
+    again = Record.read(tmp_path / "examples.parquet")
+    assert [*again.guesses] == [0, 2, 3, 4, 6]
+    outcome = again.replay(Fixed(0))
+    assert outcome.exit_shares == {0: 1.0}
+    assert again.token_layers_B(outcome).tolist() == [0.0] * len(split)
+    assert outcome.retention_B.tolist() == [1.0] * len(split)

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from frontiers import eat_run, static_run
-from studies import EAT, keep, make_recorded, make_row
+from helpers.frontiers import eat_run, static_run
+from helpers.studies import EAT, keep, make_recorded, make_row
 
 from eat_lightning.measure.gain import Judged, mean_gains
 from eat_lightning.model.trace import Trace

@@ -1,20 +1,26 @@
 """Claims that fit any study, against numbers worked out by hand."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from frontiers import eat_run, fixed_rows, static_run
+from helpers.budgeted import AT_6, run
+from helpers.finished import config_of
+from helpers.frontiers import eat_run, fixed_rows, static_run
+from helpers.studies import EAT, claim_in, keep, line_of, make_recorded, make_row
 from matplotlib.text import Text
-from studies import EAT, claim_in, keep, line_of, make_recorded, make_row
 
+from eat_lightning.errors import ConfigError
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.flops import dense_flops, layer_flops
 from eat_lightning.model.shape import Shape
 from eat_lightning.record.record import Record
+from eat_lightning.report import __main__ as command
 from eat_lightning.report import figures
+from eat_lightning.report.__main__ import CLAIMS_DIR, claim_of
 from eat_lightning.report.claim import Claim
 from eat_lightning.report.claims.cost.formulas import Expected, coefficients
 from eat_lightning.report.study import open_study
@@ -177,3 +183,78 @@ def test_the_end_of_training(pruned: Claim):
     (line,) = pruned.tables[1].lines
     ends = ("scheduled", "observed", "above", "select")
     assert [line.cells[key].text for key in ends] == ["0.490", "0.600", "+0.110", "0.550"]
+
+
+claim = partial(claim_in, "budgets")
+
+
+def test_each_method_has_its_own_line_panel_and_gain(tmp_path: Path):
+    run(tmp_path, "joint", 0.8)
+    run(tmp_path, "sweet", 0.9, objective={"kind": "sweet"})
+    found = claim(tmp_path)
+    (table,), (figure,) = found.tables, found.figures
+    texts = [[x.cells[k].text for k in ("model", "setting", "full")] for x in table.lines]
+    assert texts == [["eat", "budget 0.5", "75.00"], ["eat, sweet", "budget 0.5", "75.00"]]
+    assert table.lines[0].cells["gain"].text == "+5.00 (+1.00 to +9.00)"
+    assert table.lines[0].cells["gain"].bold
+    assert figures.png(figure)
+    assert found.answer[0].startswith(
+        "sst2, budget 0.5: of 2 methods eat gains most on these examples, +5.00 (+1.00 "
+        "to +9.00) points over fixed"
+    )
+
+
+def test_two_rules_of_one_run_are_told_apart_by_the_same_names_for_all_seeds(tmp_path: Path):
+    gap = {"kind": "margin", "lead": [0.4], "layers": [4]}
+    run(tmp_path, "a", 0.8)
+    run(tmp_path, "a", 0.4, rule=gap)
+    run(tmp_path, "b", 0.3, seed=2, rule=gap)  # one rule alone was measured of it
+    found = claim(tmp_path)
+    texts = {x.cells["model"].text: x.cells["seeds"].text for x in found.tables[0].lines}
+    assert texts == {"eat, confidence": "1 (1)", "eat, margin": "2 (1, 2)"}
+
+
+def compare(folder: Path, against: str) -> Claim:
+    study = open_study([str(folder)], against=against)
+    return claim_of(CLAIMS_DIR / "compare.py")(study)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """One method right on 6 of 8 for two seeds, the other on the first 4 of them."""
+    for seed in (1, 2):
+        run(tmp_path, f"joint{seed}", 0.8, seed)
+        few = [[1, 1, 0, 0, 0, 0, 0, 0], [1, 1, 1, 1, 0, 0, 0, 0]]
+        run(tmp_path, f"sweet{seed}", 0.9, seed, right=few, objective={"kind": "sweet"})
+    return tmp_path
+
+
+def test_a_line_is_a_method_minus_the_one_that_is_named(folder: Path):
+    found = compare(folder, "eat, sweet")
+    (line,) = found.tables[0].lines
+    names = ("model", "setting", "seeds", "its_seeds")
+    assert [line.cells[k].text for k in names] == ["eat", "budget 0.5", "2 (1, 2)", "2 (1, 2)"]
+    titles = [column.title for column in found.tables[0].columns]
+    assert titles.count("FLOPs of eat, sweet") == titles.count("seeds of eat, sweet") == 1
+    gained = 100 * (sum(AT_6) - 4) / 8
+    assert line.cells["points"].value == pytest.approx(gained)
+    assert line.cells["points"].text in found.answer[0]
+    (back,) = compare(folder, "eat").tables[0].lines
+    assert back.cells["points"].value == pytest.approx(-gained)
+
+
+def test_only_seeds_that_both_have_are_compared(folder: Path):
+    (before,) = compare(folder, "eat, sweet").tables[0].lines
+    run(folder, "joint3", 0.8, 3, right=[[0] * 8, [0] * 8])
+    (line,) = compare(folder, "eat, sweet").tables[0].lines
+    assert line.cells["seeds"].text == "2 (1, 2)"
+    assert line.cells["points"].value == before.cells["points"].value
+
+
+def test_a_method_that_is_not_there_is_refused(folder: Path):
+    config = config_of("report", f"study=[{folder}]", "against='eat, joint'")
+    with pytest.raises(
+        ConfigError, match='against="eat" or against="eat, sweet", got \'eat, joint'
+    ):
+        command.report(config)
+    assert not (folder / "report").exists()

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 import torch
-from finished import finish, tiny_for
-from models import method
+from helpers.finished import finish, tiny_for
+from helpers.models import method
 
 from eat_lightning.data.split import Split
 from eat_lightning.model.recorder import ALL_EXITS

@@ -7,7 +7,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from pages import HOSTILE, make_claims, make_explorer
+from helpers.pages import HOSTILE, make_claims, make_explorer
 
 from eat_lightning.report.page import SCRIPTS, STYLES, asset, render
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from pages import HOSTILE, chromium, make_claims, make_explorer
+from helpers.pages import HOSTILE, chromium, make_claims, make_explorer
 
 from eat_lightning.report.page import render
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from finished import called, config_of
-from studies import EAT, claim_in, keep, make_recorded, make_row
+from helpers.finished import called, config_of
+from helpers.studies import EAT, claim_in, keep, make_recorded, make_row
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.overrides import with_paths_listed

@@ -5,7 +5,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from studies import EAT, keep, make_recorded, make_row
+from helpers.studies import EAT, keep, make_recorded, make_row
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.report.baselines import own_static_of

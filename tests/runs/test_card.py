@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from finished import make_run
+from helpers.finished import make_run
 from huggingface_hub import ModelCard
 
 from eat_lightning.runs.card import front_matter, write_card
@@ -48,20 +48,17 @@ def test_a_card_names_the_task_its_classes_and_the_methods(run: Run):
 
 
 @pytest.mark.parametrize("source", ["folder", "hub"])
-def test_a_card_names_the_base_model_and_its_license(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
-):
+def test_a_card_names_the_base_model_and_its_license(tmp_path: Path, source: str):
     """As the card of the source has them; of a model from a hub its name is the base model's."""
     text = "---\nlicense: apache-2.0\nbase_model: org/before\n---\nlicense: none of a body\n"
     (tmp_path / "base").mkdir()
     (tmp_path / "base" / "README.md").write_text(text)
     readme = str(tmp_path / "base" / "README.md")
-    monkeypatch.setattr("eat_lightning.runs.card.try_to_load_from_cache", lambda *_: readme)
     name = str(tmp_path / "base") if source == "folder" else "org/base"
     run = Run.open(make_run(tmp_path / "run", "sst2"))
     run.config["encoder"] = {"pretrained": name}
     for _ in range(2):  # written anew, where a relative path may mean nothing any more
-        write_card(run)
+        write_card(run, lambda *_: readme)
         data = ModelCard.load(run.folder / "model" / "README.md").data.to_dict()
         assert data["license"] == "apache-2.0"
         assert data["base_model"] == ("org/before" if source == "folder" else "org/base")

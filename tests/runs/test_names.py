@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from studies import EAT, make_row
+from helpers.studies import EAT, make_row
 
 from eat_lightning.runs.names import names_of
 

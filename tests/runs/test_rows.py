@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from threading import Thread
 
 import pytest
+from helpers.studies import EAT, make_row
 from pydantic import ValidationError
-from studies import EAT, make_row
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.runs import jsonl

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from commands import finished
+from helpers.commands import finished
+from helpers.models import method
+from helpers.training import TINY
 from hydra import compose, initialize_config_dir
-from models import method
-from training import TINY
 
 from eat_lightning.answer_kind import SingleLabel
 from eat_lightning.config import CONFIG_DIR, plain

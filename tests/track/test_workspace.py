@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from finished import config_of
+from helpers.finished import config_of
 
 from eat_lightning.track.__main__ import workspace
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from models import ragged, tiny
+from helpers.models import ragged, tiny
 
 from eat_lightning.answer_kind import SingleLabel
 from eat_lightning.methods.reduction.norm_topk import NormTopK
@@ -120,13 +120,10 @@ def test_temperatures_are_fitted_on_all_of_the_cut_but_the_part_of_certificates(
     ("capability", "precision"),
     [((7, 5), "32-true"), ((8, 0), "bf16-mixed"), ((9, 0), "bf16-mixed")],
 )
-def test_auto_is_bf16_where_a_gpu_computes_it_itself(monkeypatch, capability, precision):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
-    # What torch answers of a T4, where it emulates it.
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+def test_auto_is_bf16_where_a_gpu_computes_it_itself(capability, precision):
+    """Not on a T4 (7.5), where torch emulates it."""
     given = {"accelerator": "gpu", "precision": "auto"}
-    assert trainer_arguments(given)["precision"] == precision
+    assert trainer_arguments(given, lambda: capability)["precision"] == precision
 
 
 def test_a_precision_that_is_named_stays():

@@ -6,14 +6,14 @@ import signal
 import time
 from pathlib import Path
 
-import commands
 import pytest
 import torch
-from commands import Command
-from finished import refused
+from helpers import commands
+from helpers.commands import Command
+from helpers.finished import refused
+from helpers.training import TINY, command, config_of
 from safetensors.torch import load_file
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
-from training import TINY, command, config_of
 
 from eat_lightning.runs.run import Run, folder_for
 from eat_lightning.train.plan import planned

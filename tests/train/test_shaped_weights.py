@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import finished
 import pytest
 import torch
-from training import TINY, config_of, trained
+from helpers import finished
+from helpers.training import TINY, config_of, trained
 
 from eat_lightning.export.__main__ import export
 from eat_lightning.methods.objective.movement import matrices_of

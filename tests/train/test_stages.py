@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.models import ragged, tiny
 from lightning import Callback, Trainer
-from models import ragged, tiny
 from torch.utils.data import DataLoader
 
 from eat_lightning.answer_kind import SingleLabel
@@ -22,7 +22,7 @@ from eat_lightning.model.contracts import Objective, Pass
 from eat_lightning.model.method import argument_faults
 from eat_lightning.model.training import Loss
 from eat_lightning.train.callbacks.stages import FollowStages, all_train
-from eat_lightning.train.module import Classifier
+from eat_lightning.train.module import Classifier, dropped_layers, step_seed
 
 # Lightning on loaders without workers, validation and loggers
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -204,3 +204,15 @@ class Hidden(LastOnly):
 def test_what_goes_without_a_gradient_is_known_before(schedule, objective, expected: bool):
     stages = schedule.stages(1, [3, 4, 6])
     assert all_train(tiny("dense", "norm_topk", "confidence"), stages, objective) == expected
+
+
+def test_what_a_step_leaves_out_does_not_move():
+    encoder = tiny(layerdrop=0.5, dropout=0.0)
+    watch, met = fit(encoder, Anneal(0, 0)), set()
+    for step in range(1, STEPS):
+        torch.manual_seed(step_seed(1, step, 0))
+        gone = dropped_layers(encoder.shape)
+        moved = watch.moved(step, step + 1)
+        assert {k for k in range(1, 7) if f"layers.{k - 1}.up.weight" not in moved} == gone
+        met |= gone
+    assert met == {1, 2, 3, 4, 5, 6}

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from commands import finished
-from training import TINY, command, config_of, copy_of_shared, trained
+from helpers.commands import finished
+from helpers.training import TINY, command, config_of, copy_of_shared, trained
 
 from eat_lightning.runs.row import Row, read
 from eat_lightning.runs.run import Run, folder_for, open_runs

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from commands import finished
+from helpers.commands import finished
+from helpers.training import TINY, command, config_of, copy_of_shared, trained
 from safetensors.torch import load_file
-from training import TINY, command, config_of, copy_of_shared, trained
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.methods.exit.confidence import Confidence

@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from finished import make_run
-from models import spread
+from helpers.finished import make_run
+from helpers.models import spread
 
 
 @pytest.fixture(scope="session")

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from models import each_once, kinds, ragged, tiny
-from models import padded as hugging
-from pairs_at_0 import leaving_at_0, pairs_batch
+from helpers.models import each_once, kinds, ragged, tiny
+from helpers.models import padded as hugging
+from helpers.pairs_at_0 import leaving_at_0, pairs_batch
 
+from eat_lightning.answer_kind import MULTI
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.methods.objective.joint import Joint
 from eat_lightning.model.int8 import is_int8
@@ -292,3 +293,24 @@ def test_training_goes_on_with_the_objective_of_the_run(run: Path, tmp_path: Pat
     assert twice - once == pytest.approx(once - last, rel=1e-4)
     with pytest.raises(ValueError, match=r"objective.distill needs teacher_logits"):
         loss(distill=0.5)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_multi_label_folder_of_transformers_is_opened_as_one(tmp_path: Path):
+    from transformers import BertConfig, BertForSequenceClassification
+
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    sizes |= {"intermediate_size": 64, "vocab_size": 60, "num_labels": 3}
+    theirs = BertForSequenceClassification(BertConfig(**sizes, problem_type=MULTI)).eval()
+    theirs.save_pretrained(tmp_path / "theirs")
+    ours = EatForSequenceClassification.from_pretrained(tmp_path / "theirs")
+    assert ours.encoder.kind.problem_type == ours.config.problem_type == MULTI
+    ids = torch.randint(5, 60, (2, 7))
+    wanted = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
+    with torch.inference_mode():
+        expected, found = theirs(ids, labels=wanted), ours(ids, labels=wanted)
+    torch.testing.assert_close(found.logits, expected.logits, atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.loss, expected.loss, atol=1e-5, rtol=0)
+    ours.save_pretrained(tmp_path / "ours")
+    again = EatForSequenceClassification.from_pretrained(tmp_path / "ours")
+    assert again.encoder.kind == ours.encoder.kind

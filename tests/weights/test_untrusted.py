@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 import yaml
-from finished import refused
-from hostile import ODD, edit, opened, refusals
+from helpers.finished import refused
+from helpers.hostile import ODD, edit, opened, refusals
 from tokenizers import Tokenizer
 
 from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.policies import build_policies
 from eat_lightning.runs.run import Run
+from eat_lightning.untrusted import TOKENIZER, step_faults
 from eat_lightning.weights.checkpoint import load_model
-from eat_lightning.weights.untrusted import TOKENIZER, step_faults
 
 
 @pytest.mark.slow
@@ -103,7 +103,7 @@ def test_a_class_of_ones_own_is_imported_where_its_owner_says_so(
     assert "EAT_IMPORT=<its module> does" in refused(opened, run)
     monkeypatch.setenv("EAT_IMPORT", "other,of_mine")
     assert type(opened(run).encoder.attention).__name__ == "Mine"
-    monkeypatch.delitem(sys.modules, "of_mine")
+    del sys.modules["of_mine"]
 
 
 def test_a_kind_does_not_make_a_lazy_module_import(run: Path):
@@ -262,7 +262,7 @@ def test_real_bodies_tokenizers_are_taken(minilm_dir: Path):
 def test_rows_are_checked_field_by_field(tmp_path: Path):
     from dataclasses import asdict
 
-    from studies import EAT, make_row
+    from helpers.studies import EAT, make_row
 
     from eat_lightning.runs.jsonl import read_whole
     from eat_lightning.runs.row import Row

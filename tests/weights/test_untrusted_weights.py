@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from finished import refused
-from hostile import Bomb, edit
-from models import tiny
+from helpers.finished import refused
+from helpers.hostile import Bomb, edit
+from helpers.models import tiny
 
 from eat_lightning.weights.checkpoint import load_model, load_pretrained
 from eat_lightning.weights.hf import EatForSequenceClassification

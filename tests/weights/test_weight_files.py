@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from finished import refused
-from hostile import Bomb
+from helpers.finished import refused
+from helpers.hostile import Bomb
 from safetensors.torch import load_file, save_file
 
 from eat_lightning.new.family_checks import encoder_in

@@ -14,7 +14,7 @@ import torch
 from eat_lightning.answer_kind import AnswerKind
 from eat_lightning.data.split import Split
 from eat_lightning.deploy.adapt.forms import Deployed, Form, Forms
-from eat_lightning.deploy.adapt.original import Original
+from eat_lightning.engines.original import Original
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.trace import Trace

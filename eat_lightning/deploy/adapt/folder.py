@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from jinja2 import Template
 
+from eat_lightning.answer_kind import SINGLE
+from eat_lightning.data.unlabelled import Texts
 from eat_lightning.deploy.adapt.forms import Form, Forms
-from eat_lightning.deploy.adapt.original import Original
 from eat_lightning.deploy.adapt.plan import AdaptSettings
 from eat_lightning.deploy.adapt.search import AdaptCandidate
 from eat_lightning.deploy.adapt.static_graph import write_static_graph
-from eat_lightning.deploy.adapt.texts import Texts
 from eat_lightning.engines.adapted import (
     CERTIFICATE,
     GRAPHS,
@@ -26,12 +26,14 @@ from eat_lightning.engines.adapted import (
     holds_for,
     versions,
 )
+from eat_lightning.engines.original import Original
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.folder_swap import folder_swap
 from eat_lightning.export.plan import package_faults
 from eat_lightning.files import write_text
 from eat_lightning.machine import processor
 from eat_lightning.model.trace import Trace
+from eat_lightning.monitor.reference import LEAST, Reference
 from eat_lightning.record.certificate import Certificate
 from eat_lightning.record.claim import Tally
 from eat_lightning.runs.card import front_matter
@@ -83,6 +85,12 @@ class AdaptResult:
         """The answers of the chosen candidate to the texts of the certificate."""
         assert self.chosen.trace is not None
         return self.chosen.trace
+
+    @property
+    def is_watchable(self) -> bool:
+        """True where drift can be told: of one class each, by one model, from texts enough."""
+        single = self.original.same.kind.problem_type == SINGLE
+        return single and self.chosen.small is None and len(self.trace) >= LEAST
 
     def ms(self, candidate: AdaptCandidate) -> float:
         return candidate.ms[str(self.plan.batch)]
@@ -178,7 +186,11 @@ def write_folder(
             scales=dict(result.scales),
         )
         about.write(folder)
-        certificate_of(folder, about.engine, result).write(folder)
+        certificate = certificate_of(folder, about.engine, result)
+        certificate.write(folder)
+        if result.is_watchable:
+            windows = about.long_texts.described(about.max_length)
+            Reference.of(result.trace, certificate.holds_for, windows).write(folder)
         if "onnx" in result.plan.engines and not package_faults():
             write_static_graph(result.original, folder / "onnx")
         write_text(folder / "README.md", card(result, about, table))

@@ -14,9 +14,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from eat_lightning.deploy.adapt.original import Original
-from eat_lightning.engines.adapted import in_kernels
-from eat_lightning.engines.open import OfRun
+from eat_lightning.engines.kernels import in_kernels
+from eat_lightning.engines.models import OfRun
+from eat_lightning.engines.original import Original
 from eat_lightning.engines.plan import Opening
 from eat_lightning.export.plan import package_faults
 from eat_lightning.infer.onnx_backend import state_of

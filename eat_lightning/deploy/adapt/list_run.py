@@ -22,11 +22,12 @@ from eat_lightning.deploy.adapt.folder import copy_classifier
 from eat_lightning.deploy.adapt.forms import deployed_original
 from eat_lightning.deploy.adapt.list_schedule import certified, chain, swapped_at_most
 from eat_lightning.deploy.adapt.lists import QueryLists
-from eat_lightning.deploy.adapt.original import Original
 from eat_lightning.deploy.adapt.plan import ListSettings
 from eat_lightning.deploy.adapt.run import check_encoder, splits_of
 from eat_lightning.deploy.adapt.work import Work
-from eat_lightning.engines.adapted import CERTIFICATE, holds_for, in_kernels
+from eat_lightning.engines.adapted import CERTIFICATE, holds_for
+from eat_lightning.engines.kernels import in_kernels
+from eat_lightning.engines.original import Original
 from eat_lightning.engines.reranker import AboutLists
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.folder_swap import folder_swap

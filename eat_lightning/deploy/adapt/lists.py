@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eat_lightning.data.query_lists import QueryList
-from eat_lightning.deploy.adapt.texts import Texts, counted, cut
+from eat_lightning.data.unlabelled import Texts, counted, cut
 
 COLUMNS = ["query", "candidate"]
 

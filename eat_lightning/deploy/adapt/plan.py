@@ -10,10 +10,10 @@ from pydantic import BeforeValidator, Field
 
 from eat_lightning.config import Settings, parsed, parsed_for_lists
 from eat_lightning.data.query_lists import check_file
-from eat_lightning.deploy.adapt.texts import files_of
+from eat_lightning.data.unlabelled import files_of
 from eat_lightning.errors import ConfigError
 from eat_lightning.long_texts import LongTexts, Mode
-from eat_lightning.record.claim import Claim
+from eat_lightning.record.claim import Claim, agreement
 from eat_lightning.runs.plan import OnePassSettings, WindowSettings
 from eat_lightning.validation import Count, NotNegative
 from eat_lightning.weights.hub import model_folder
@@ -114,11 +114,7 @@ class AdaptSettings(BothSettings):
     @property
     def claims(self) -> list[Claim]:
         """What must hold: at most so many changed answers of all texts, and of each class."""
-        shares = {"": self.agree, **(self.per_class or {})}
-        return [
-            Claim("disagreement", round(1 - agree, 12), self.confidence, of=name)
-            for name, agree in shares.items()
-        ]
+        return agreement(self.agree, self.confidence, self.per_class)
 
     @property
     def long_texts(self) -> LongTexts:

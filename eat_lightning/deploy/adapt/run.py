@@ -16,6 +16,7 @@ from eat_lightning.answer_kind import SINGLE
 from eat_lightning.data.batching import spread_rows
 from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split, make_split
+from eat_lightning.data.unlabelled import Texts, cut, read_texts
 from eat_lightning.deploy.adapt.cascade import SmallModel, check_pair
 from eat_lightning.deploy.adapt.costs import tell_costs
 from eat_lightning.deploy.adapt.exits import learn_exits
@@ -27,19 +28,18 @@ from eat_lightning.deploy.adapt.forms import (
     deployed_original,
     scratch_run,
 )
-from eat_lightning.deploy.adapt.original import Original
 from eat_lightning.deploy.adapt.plan import AdaptSettings
 from eat_lightning.deploy.adapt.report import candidates_table, page
-from eat_lightning.deploy.adapt.same_answer import SameAnswer
 from eat_lightning.deploy.adapt.scores import score_scales
 from eat_lightning.deploy.adapt.search import AdaptCandidate, Search
-from eat_lightning.deploy.adapt.texts import Texts, cut, read_texts
 from eat_lightning.deploy.adapt.work import Work
 from eat_lightning.deploy.score.plan import cores
-from eat_lightning.engines.adapted import early_head
+from eat_lightning.engines.kernels import early_head
+from eat_lightning.engines.original import Original
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.record.claim import Claim, tallied
+from eat_lightning.record.same_answer import SameAnswer
 from eat_lightning.record.timing import keep_kernels
 from eat_lightning.record.windows import TextWindows, windows_of
 from eat_lightning.weights.files import weights_digest

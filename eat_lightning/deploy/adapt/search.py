@@ -18,7 +18,6 @@ import numpy as np
 
 from eat_lightning.deploy.adapt.cascade import PairedSplit, SmallModel, SmallPart
 from eat_lightning.deploy.adapt.forms import Deployed, Form, Forms
-from eat_lightning.deploy.adapt.same_answer import SameAnswer
 from eat_lightning.deploy.adapt.work import Work
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.contracts import ExitRule, at_point
@@ -26,6 +25,7 @@ from eat_lightning.model.trace import Trace
 from eat_lightning.record.claim import Claim, Tally, holding, tallied
 from eat_lightning.record.dial_fit import ExitCosts, fit_dial
 from eat_lightning.record.record import Record
+from eat_lightning.record.same_answer import SameAnswer
 from eat_lightning.record.timing import speed_up, time_all
 
 TITLES = {"select": "texts for choosing", "certify": "texts of the certificate"}

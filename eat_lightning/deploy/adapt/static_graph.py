@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch.export import Dim
 
-from eat_lightning.deploy.adapt.original import Original
+from eat_lightning.engines.original import Original
 from eat_lightning.errors import one_line
 from eat_lightning.export.graph import OPSET, quiet
 

@@ -20,7 +20,7 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.files import replacing, write_json
 from eat_lightning.model.trace import Trace
 from eat_lightning.progress import bar
-from eat_lightning.weights.untrusted import json_of
+from eat_lightning.untrusted import json_of
 
 LOCK = ".lock"
 BATCH, PIECE = 32, 16  # examples of a batch, batches of a kept piece
@@ -74,8 +74,8 @@ class Work:
     def trace(
         self, name: str, split: Any, answer: Callable[[Any], Trace], title: str | None = None
     ) -> Trace:
-        """Answer all examples of a split by batches, a kept piece of them after another; logits and
-        depths alone are kept.
+        """Answer all examples of a split by batches, a kept piece of them after another; logits,
+        depths and numbers of tokens are kept.
 
         Args:
             title: of the progress; None: the name.
@@ -89,16 +89,18 @@ class Work:
                 if not path.is_file():
                     answers = [answer(split.batch(rows_B)) for rows_B in piece]
                     with replacing(path) as beside, beside.open("wb") as file:
-                        np.savez(
-                            file,
-                            logits=np.concatenate([each.logits_BC for each in answers]),
-                            depth=np.concatenate([each.depth_B for each in answers]),
-                        )
+                        np.savez(file, **columns_of(Trace.together(answers)))
                 with np.load(path, allow_pickle=False) as kept:
                     rows_B = np.concatenate(piece)
-                    found.append(Trace(kept["logits"], kept["depth"], rows_B=rows_B))
+                    found.append(Trace(**kept, rows_B=rows_B))
                 advance(len(rows_B))
         return Trace.together(found)
+
+
+def columns_of(trace: Trace) -> dict[str, Any]:
+    """The parts of a trace that are kept; transformers' own model counts no tokens."""
+    kept = {"logits_BC": trace.logits_BC, "depth_B": trace.depth_B}
+    return kept if trace.tokens_LB is None else kept | {"tokens_LB": trace.tokens_LB}
 
 
 def clear(folder: Path) -> None:

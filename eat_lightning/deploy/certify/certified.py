@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,13 @@ import torch
 
 from eat_lightning.config import parsed
 from eat_lightning.data.calibration import group_ids
+from eat_lightning.data.source import ORIGIN
 from eat_lightning.deploy.certify.plan import CertifySettings, Prepared, prepare
 from eat_lightning.deploy.certify.select import Choice, choose
 from eat_lightning.deploy.certify.subject import CertifySubject
+from eat_lightning.errors import ConfigError
 from eat_lightning.measure.settings import Setting
+from eat_lightning.monitor.reference import Reference, check_watched
 from eat_lightning.record.certificate import Certificate, short
 from eat_lightning.runs.by_class import by_class, unfound
 from eat_lightning.runs.identity import calibration_of, cut_of
@@ -31,7 +35,9 @@ def certified(config: dict[str, Any]) -> Certificate:
     looked_at = {"cut": cut_of(run), "calibration": calibration_of(data)}
     holds_for = subject.identity(choice.candidate) | looked_at
     certificate = certificate_of(prepared, choice, holds_for)
-    show(certificate, certificate.write((prepared.export or run).folder))
+    folder = (prepared.export or run).folder
+    show(certificate, certificate.write(folder))
+    write_reference(folder, certificate.name, subject, choice.candidate)
     return certificate
 
 
@@ -83,6 +89,19 @@ def certificate_of(prepared: Prepared, choice: Choice, holds_for: dict[str, Any]
         reason=choice.reason,
         seen=choice.seen,
     )
+
+
+def write_reference(folder: Path, name: str, subject: CertifySubject, candidate: Setting) -> None:
+    """Keep what drift is compared with under a certificate, or say why there is nothing."""
+    known = {ORIGIN} if subject.split.origins is not None else set()
+    windows = subject.long.described(subject.torch_backend.max_length)
+    try:
+        check_watched(subject.torch_backend.kind, candidate.policies, known)
+        found = Reference.of(subject.trace(candidate), subject.identity(candidate), windows)
+    except ConfigError as error:
+        print(f"no drift reference: {error}")
+        return
+    print(f"drift reference: {found.write(folder, name)}")
 
 
 def show(certificate: Certificate, path: Any) -> None:

@@ -1,1 +1,1 @@
-"""Drift: does what comes in still look like what the exits were calibrated on?"""
+"""`eat drift`: make a monitor's reference, or replay a stream."""

@@ -1,28 +1,19 @@
-"""Settings of `drift`, and of a monitor wherever it stands."""
+"""Settings of `drift`."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any, Literal
 
-from pydantic import Field, NonNegativeInt
-
-from eat_lightning.config import DataSettings, Settings
-from eat_lightning.engines.plan import ModelSettings
-from eat_lightning.runs.plan import LongSettings
-from eat_lightning.validation import NotNegative
-
-
-class MonitorSettings(Settings):
-    """The arguments of a `Monitor`."""
-
-    run_length: Annotated[float, Field(ge=10)]
-    window: Annotated[int, Field(ge=50)]
-    calm: NonNegativeInt
-    psi: NotNegative
+from eat_lightning.config import DataSettings
+from eat_lightning.engines.plan import ModelSettings, is_adapted
+from eat_lightning.long_texts import LongTexts
+from eat_lightning.monitor.monitor import MonitorSettings
+from eat_lightning.runs.plan import WindowSettings
 
 
-class DriftSettings(LongSettings, ModelSettings):
-    """onnx: the export that stands in the run's place. stream None: the reference is made."""
+class DriftSettings(ModelSettings):
+    """onnx: the export that stands in the run's place. stream None: the reference is made. long
+    None: cut, as in training, or as `adapt` certified it."""
 
     onnx: str | None
     stream: Any
@@ -31,3 +22,11 @@ class DriftSettings(LongSettings, ModelSettings):
     log: str | None
     log_text: bool
     data: DataSettings
+    long: Literal["cut", "windows"] | None
+    windows: WindowSettings
+
+    @property
+    def long_texts(self) -> LongTexts | None:
+        if self.long is None and is_adapted(self.run):
+            return None
+        return LongTexts(self.long or "cut", **dict(self.windows))

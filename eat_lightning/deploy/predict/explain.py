@@ -4,11 +4,11 @@ rule's knob, where the example left and why."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Backend
-from eat_lightning.model.contracts import points_by_layer
 from eat_lightning.model.trace import Trace
 
 
@@ -45,15 +45,27 @@ def guesses_of(backend: Backend, trace: Trace) -> list[dict[str, Any]]:
     Each has its layer, the answer there as its kind is printed, and the threshold of the rule's
     knob: its name, its value, and whether it bounds the confidence.
     """
-    knob, points = backend.exit_rule.knob, points_by_layer(backend.exit_rule)
-    found = []
+    thresholds, found = thresholds_of(backend), []
     for layer, guess_1C in trace.guesses.items():
         guess = {"layer": layer} | backend.kind.printed(guess_1C, backend.labels)[0]
-        if knob is not None and layer in points:
-            value = {"value": points[layer], "of_confidence": knob.is_confidence}
-            guess["threshold"] = {"name": knob.name, **value}
+        if layer in thresholds:
+            guess["threshold"] = thresholds[layer]
         found.append(guess)
     return found
+
+
+def thresholds_of(backend: Backend) -> dict[int, dict[str, Any]]:
+    """Where the knob of the exit rule stands at each layer. None are told without torch, in which
+    rules are written: graphs hold theirs, and do not name it."""
+    if find_spec("torch") is None:
+        return {}
+    from eat_lightning.model.contracts import points_by_layer
+
+    rule = backend.exit_rule
+    if (knob := rule.knob) is None:
+        return {}
+    about = {"name": knob.name, "of_confidence": knob.is_confidence}
+    return {layer: about | {"value": point} for layer, point in points_by_layer(rule).items()}
 
 
 def described(answer: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from eat_lightning.config import parsed
 
 
 def score(config: dict[str, Any]) -> int:
-    """Score what is missing; returns how many shards could not be read.
+    """Score what is missing; returns how many files could not be read to their ends.
 
     Raises ConfigError, one line per fault, for settings, inputs and folders before a model is
     loaded, and where nothing can be written any more.

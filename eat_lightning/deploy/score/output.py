@@ -10,214 +10,145 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from eat_lightning.answer_kind import AnswerKind
-from eat_lightning.deploy.score.inputs import Shard
-from eat_lightning.deploy.score.rows import Reject
+from eat_lightning.deploy.score.tables import beside, strings
+from eat_lightning.deploy.score.windows import Window
 from eat_lightning.errors import ConfigError, one_line, reading
-from eat_lightning.files import replacing, write_json
+from eat_lightning.files import as_dict, replacing, write_json
 from eat_lightning.runs.run import flat
-from eat_lightning.weights.untrusted import json_of
+from eat_lightning.untrusted import json_of
 
 MANIFEST, REJECTS, LOCK = "_score.json", "_rejects", "_lock"
-FORMAT = 1
+FORMAT = 2
 WAIT_S = 10  # for the processes of a start that was killed
-GROUP_ROWS, GROUP_BYTES = 1 << 16, 32 << 20  # of a row group
+SHOWN = 2000  # characters of a rejected text that are kept
 
 
 class OutputFails(Exception):
     """Nothing can be written any more, as on a full disk."""
 
 
-@dataclass(frozen=True)
-class Output:
-    """answers: the columns that are added to those that are passed through, by their keys in
-    `Trace.answers`. prefix: of their names."""
-
-    folder: Path
-    answers: Mapping[str, pa.DataType]
-    prefix: str
-
-    def path_of(self, shard: Shard) -> Path:
-        return self.folder / f"{shard.name}.parquet"
-
-    def schema(self, kept: pa.Schema, where: Any) -> pa.Schema:
-        """A shard's columns. ConfigError where the file has one of an answer's names."""
-        added = {f"{self.prefix}{key}": type for key, type in self.answers.items()}
-        if both := [name for name in added if name in kept.names]:
-            raise ConfigError(
-                f"input={where} has columns of its own named {', '.join(both)}: give prefix=, such "
-                "as prefix=eat_, or those to keep without them, such as keep=[]"
-            )
-        return pa.schema([*kept, *added.items()])
-
-    def missing(self, shards: Sequence[Shard]) -> list[Shard]:
-        return [shard for shard in shards if not self.path_of(shard).is_file()]
-
-    def num_rows(self, shards: Sequence[Shard]) -> int:
-        """Rows with an answer in those shards that are there, whenever they were scored."""
-        paths = [self.path_of(shard) for shard in shards]
-        return sum(pq.read_metadata(path).num_rows for path in paths if path.is_file())
-
-    @contextmanager
-    def writing(self, shard: Shard, schema: pa.Schema) -> Iterator[ShardWriter]:
-        """Take a shard's rows; they are in their place when all went well. OutputFails where they
-        cannot be written."""
-        try:
-            with ExitStack() as stack:
-                beside = stack.enter_context(replacing(self.path_of(shard)))
-                file = stack.enter_context(beside.open("wb"))
-                writer = ShardWriter(self, shard, schema, file, stack)
-                yield writer
-                writer.end()
-        except (OSError, pa.ArrowException) as error:
-            raise OutputFails(f"{self.path_of(shard)}: {one_line(error, 160)}") from None
-
-
 @dataclass
-class ShardWriter:
-    """Writer of one shard; `pending` holds rows that make no row group yet."""
-
-    output: Output
-    shard: Shard
-    schema: pa.Schema
-    file: Any
-    stack: ExitStack
-    pending: list[pa.Table] = field(default_factory=list)
-
-    @cached_property
-    def parquet(self) -> pq.ParquetWriter:
-        return pq.ParquetWriter(self.file, self.schema, compression="zstd")
-
-    @cached_property
-    def rejects(self) -> TextIO:
-        """Its file, which is in its place before the shard's is: it was entered later."""
-        path = self.output.folder / REJECTS / f"{self.shard.name}.jsonl"
-        return self.stack.enter_context(
-            self.stack.enter_context(replacing(path)).open("w", encoding="utf-8")
-        )
-
-    def add(self, kept: pa.Table, answers: Sequence[Mapping[str, Any]]) -> None:
-        added = [
-            pa.array([answer[key] for answer in answers], type)
-            for key, type in self.output.answers.items()
-        ]
-        self.pending.append(pa.table([*kept.columns, *added], self.schema))
-        num_rows, size = sum(map(len, self.pending)), sum(table.nbytes for table in self.pending)
-        if num_rows >= GROUP_ROWS or size >= GROUP_BYTES:
-            self.write_pending()
-
-    def reject(self, rejects: Sequence[Reject]) -> None:
-        place = "row" if self.shard.input.format in ("parquet", "csv") else "byte"
-        for reject in rejects:
-            line = {"input": self.shard.input.name, place: reject.place, "reason": reject.reason}
-            print(json.dumps(line | {"content": reject.content}), file=self.rejects)
-
-    def write_pending(self) -> None:
-        if self.pending:
-            table = pa.concat_tables(self.pending)
-            self.parquet.write_table(table, row_group_size=max(1, len(table)))
-            self.pending = []
-
-    def end(self) -> None:
-        """All of it is on the disk before any of it is renamed."""
-        self.write_pending()
-        self.parquet.close()
-        self.file.flush()
-        os.fsync(self.file.fileno())
-
-
-TYPES = {"str": pa.string(), "float": pa.float64()}
-TYPES |= {f"list of {name}": pa.list_(kind) for name, kind in TYPES.items()}
-
-
-def answer_types(kind: AnswerKind) -> dict[str, pa.DataType]:
-    """List the columns of an answer, by their keys in `Trace.answers`."""
-    others = {"depth": pa.int16(), "retention": pa.float64(), "exit_reason": pa.string()}
-    answer = {name: TYPES[type] for name, type in kind.columns.items()}
-    sizes = {"windows": pa.int32(), "tokens": pa.int32(), "truncated": pa.bool_()}
-    return answer | others | sizes
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """Manifest of an output folder: the model, the settings and the fingerprints of the scored
-    inputs.
+class Output:
+    """The folder, and the shard whose rows are coming in.
 
     Args:
-        json: types of the columns passed through from JSON.
+        path: of the shard.
+        tables: its rows with an answer.
+        rejects: its others, as lines of JSON.
     """
 
-    model: dict[str, Any]
-    settings: dict[str, Any]
-    inputs: dict[str, str]
-    json: dict[str, str] | None = None
+    folder: Path
+    path: Path | None = None
+    tables: list[pa.Table] = field(default_factory=list)
+    rejects: list[str] = field(default_factory=list)
 
-    @classmethod
-    def read(cls, folder: Path) -> Manifest | None:
-        """None where there is none. ConfigError where the folder is something else's."""
-        path = folder / MANIFEST
-        if not path.is_file():
-            if folder.is_dir() and (there := [p.name for p in folder.iterdir() if p.name != LOCK]):
-                names = ", ".join(sorted(there)[:3])
-                raise ConfigError(f"output={folder} holds other files ({names}): name another one")
-            if folder.exists() and not folder.is_dir():
-                raise ConfigError(f"output={folder} is no folder")
-            return None
-        with reading(path):
-            content = json_of(path, 64 << 20)
-            if content.pop("format") != FORMAT:
-                raise ValueError("of another version")
-            return cls(**content)
+    def path_of(self, window: Window) -> Path:
+        return self.folder / f"{window.source.input.name}-{window.shard:05d}.parquet"
 
-    def check(self, wanted: Manifest, folder: Path) -> None:
-        """ConfigError, naming what differs, where a folder with this manifest holds other scores
-        than are wanted. Files may have been added to the input."""
-        here, there = (
-            flat({"model": each.model, "settings": each.settings}) for each in (self, wanted)
-        )
-        keys = sorted(k for k in here.keys() | there.keys() if here.get(k) != there.get(k))
-        if keys:
-            raise ConfigError(
-                f"output={folder} holds scores of another run or other settings "
-                f"({', '.join(keys[:6])}): name another folder, or delete it"
-            )
-        for name, fingerprint in self.inputs.items():
-            if wanted.inputs.get(name, fingerprint) != fingerprint:
-                raise ConfigError(f"input: {name} is not what it was when {folder} was begun")
+    def has(self, window: Window) -> bool:
+        return self.path_of(window).is_file()
 
-    def write(self, folder: Path) -> None:
+    def add(self, window: Window, answers: pa.Table) -> None:
+        """Take a window's rows; with the last window of a shard, write it. OutputFails where
+        nothing can be written."""
+        path = self.path_of(window)
+        if self.path != path:  # the one before has no end if its file is damaged
+            self.path, self.tables, self.rejects = path, [], []
+        errors = answers.columns[-1]
+        rows = beside(window.kept, answers.drop_columns(answers.column_names[-1:]))
+        self.tables.append(rows.filter(errors.is_null()))
+        wrong = [(i, why) for i, why in enumerate(errors.to_pylist()) if why is not None]
+        self.rejects += [json.dumps(reject(window, i, why)) for i, why in wrong]
+        if window.ends_shard:
+            try:
+                self.write_shard(path)
+            except (OSError, pa.ArrowException) as error:
+                raise OutputFails(f"{path}: {one_line(error, 160)}") from None
+
+    def write_shard(self, path: Path) -> None:
+        """Put the rejects in their place, and then the answers, with which the shard is done."""
+        if self.rejects:
+            name = path.relative_to(self.folder).with_suffix(".jsonl")
+            with on_disk(self.folder / REJECTS / name) as file:
+                file.write("".join(f"{line}\n" for line in self.rejects).encode())
+        with on_disk(path) as file:
+            pq.write_table(pa.concat_tables(self.tables), file, compression="zstd")
+
+    @contextmanager
+    def held(self, manifest: dict[str, Any]) -> Iterator[None]:
+        """Hold the folder until this process and those it started have ended. ConfigError where
+        others write there, or it cannot be written."""
+        lock = FileLock(self.folder / LOCK, thread_local=False)
         try:
-            write_json(folder / MANIFEST, {"format": FORMAT} | asdict(self))
+            self.folder.mkdir(parents=True, exist_ok=True)
+            held = lock.acquire(timeout=WAIT_S)
+            for path in self.folder.rglob("*.part"):  # of a start that was killed
+                path.unlink(missing_ok=True)
+            write_json(self.folder / MANIFEST, manifest)
+        except Timeout:
+            raise ConfigError(f"output={self.folder}: another `score` writes there") from None
         except OSError as error:
-            raise ConfigError(f"output={folder}: cannot be written ({error.strerror})") from None
+            why = error.strerror
+            raise ConfigError(f"output={self.folder}: cannot be written ({why})") from None
+        with held:
+            yield
 
 
-def only_scorer(folder: Path) -> FileLock:
-    """Hold the folder until this process and those it started have ended. ConfigError where others
-    write there, or nobody can."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / LOCK, thread_local=False)
-        lock.acquire(timeout=WAIT_S)
-    except Timeout:
-        raise ConfigError(f"output={folder}: another `score` writes there") from None
-    except OSError as error:
-        raise ConfigError(f"output={folder}: cannot be written ({error.strerror})") from None
-    return lock
+def reject(window: Window, i: int, why: str) -> dict[str, Any]:
+    """A row's place, the reason, and its texts, or the line that cannot be read."""
+    columns = [window.table[name].slice(i, 1) for name in window.source.texts]
+    texts = [text and text[:SHOWN] for column in columns for text in strings(column)]
+    place = {"input": window.source.input.name, "row": window.first + i}
+    return place | {"reason": why, "texts": texts}
 
 
-def clear_unfinished(folder: Path) -> None:
-    """Delete the files that a killed start left half-written."""
-    for path in folder.rglob("*.part"):
-        path.unlink(missing_ok=True)
+@contextmanager
+def on_disk(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes its place when all of it is on the disk."""
+    with replacing(path) as beside, beside.open("wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def earlier_manifest(folder: Path) -> dict[str, Any] | None:
+    """What a folder holds; None of a new one. ConfigError where it is something else's."""
+    path = folder / MANIFEST
+    if path.is_file():
+        with reading(path):
+            return json_of(path, 64 << 20)
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"output={folder} is no folder")
+    if folder.is_dir() and (there := [p.name for p in folder.iterdir() if p.name != LOCK]):
+        names = ", ".join(sorted(there)[:3])
+        raise ConfigError(f"output={folder} holds other files ({names}): name another one")
+    return None
+
+
+def joined_manifest(folder: Path, earlier: dict | None, wanted: dict[str, Any]) -> dict[str, Any]:
+    """What a folder will hold. ConfigError, naming what differs, where it holds other scores than
+    are wanted. Files may have been added to the input."""
+    wanted = {"format": FORMAT} | json.loads(json.dumps(wanted, default=as_dict))
+    if earlier is None:
+        return wanted
+    inputs = earlier.get("inputs", {})
+    here, there = (flat({**each, "inputs": None}) for each in (earlier, wanted))
+    if keys := sorted(k for k in here.keys() | there.keys() if here.get(k) != there.get(k)):
+        raise ConfigError(
+            f"output={folder} holds scores of another run or other settings "
+            f"({', '.join(keys[:6])}): name another folder, or delete it"
+        )
+    for name, fingerprint in inputs.items():
+        if wanted["inputs"].get(name, fingerprint) != fingerprint:
+            raise ConfigError(f"input: {name} is not what it was when {folder} was begun")
+    return wanted | {"inputs": inputs | wanted["inputs"]}

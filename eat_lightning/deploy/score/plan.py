@@ -14,23 +14,49 @@ from eat_lightning.validation import Count
 Format = Literal["parquet", "csv", "jsonl", "text"]
 
 
-class ScoreSettings(AnswerSettings):
-    """input: files, folders and patterns. text, keep: names of columns; None: those that the task
-    names, and all. workers: None is a process for each core that this one may use. pool: None is
-    wherever the backend has one. window: rows that are sorted by length together."""
+class ScorerSettings(AnswerSettings):
+    """Settings of a model that scores tables, on one machine or on many.
+
+    Args:
+        text: columns with the texts; None: those of the task, or text (and text_pair).
+        prefix: of the names of the answers' columns.
+        tokens: of a batch, at most.
+        pool: survivors of many batches go on together; None: wherever the backend can.
+    """
+
+    text: str | list[str] | None
+    prefix: str
+    tokens: Annotated[int, Field(ge=16)]
+    pool: bool | None
+
+    def rules(self) -> Iterator[str]:
+        yield from super().rules()
+        if self.threads != 1:
+            yield f"threads must be 1, got {self.threads}: more cores are more workers"
+
+    @property
+    def text_columns(self) -> list[str] | None:
+        return [self.text] if isinstance(self.text, str) else self.text
+
+
+class ScoreSettings(ScorerSettings):
+    """Settings of the command.
+
+    Args:
+        input: files, folders and patterns.
+        keep: columns that are passed through; None: all.
+        workers: processes; None: one for each core that this process may use.
+        window: rows that one worker answers together, sorted by length.
+        shard_rows: rows of the input that make one file of the output.
+    """
 
     input: str | list[str] | None
     output: str | None
     format: Format | None
-    text: str | list[str] | None
     keep: list[str] | None
-    prefix: str
     workers: Count | None
-    tokens: Annotated[int, Field(ge=16)]
-    pool: bool | None
     window: Count
-    shard_mb: Annotated[float, Field(gt=0, le=100000)]
-    max_bytes: Count
+    shard_rows: Count
 
     def rules(self) -> Iterator[str]:
         yield from super().rules()
@@ -38,16 +64,10 @@ class ScoreSettings(AnswerSettings):
             yield "input must name files or folders: input=corpus/"
         if not self.output:
             yield "output must name a folder: output=scored/"
-        if self.threads != 1:
-            yield f"threads must be 1, got {self.threads}: more cores are more workers"
 
     @property
     def inputs(self) -> list[str]:
         return [self.input] if isinstance(self.input, str) else list(self.input or [])
-
-    @property
-    def text_columns(self) -> list[str] | None:
-        return [self.text] if isinstance(self.text, str) else self.text
 
 
 def cores() -> list[int]:

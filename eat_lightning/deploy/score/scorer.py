@@ -3,21 +3,26 @@ is torch's, with the survivors of many batches going on together (`infer/depth_b
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from eat_lightning.data.batching import within_budget
-from eat_lightning.errors import one_line
+from eat_lightning.deploy.score.plan import ScorerSettings
+from eat_lightning.engines.open import open_backend
+from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.infer.backend import Backend
 from eat_lightning.infer.depth_batching import Pool
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.long_texts import ReadText, placed
-from eat_lightning.text_io import About, Texts, refusal
+from eat_lightning.text_io import About, InputLine, Texts, refusal
 
+KERNELS = "32"  # enough for a batch at all of its shapes
 BYTES_PER_TOKEN = 4  # of a text, where a backend does not tell its tokens before it runs
 Answers = list[dict[str, Any]]
 Part = tuple[Sequence[int], Answers]  # places in the window, and their answers
@@ -25,23 +30,49 @@ Part = tuple[Sequence[int], Answers]  # places in the window, and their answers
 
 @dataclass(frozen=True)
 class Scorer:
-    """tokens, batch: of a batch, at most. pooled: survivors of many batches go on together."""
+    """A model that answers windows of texts.
+
+    Args:
+        tokens: of a batch, at most.
+        batch: examples of a batch, at most.
+        pooled: survivors of many batches go on together.
+    """
 
     backend: Backend
     tokens: int
     batch: int
     pooled: bool
 
-    def __call__(self, texts: Texts, about: About) -> Answers:
+    @classmethod
+    def open(cls, plan: ScorerSettings) -> Scorer:
+        """Open the model, for one thread. ConfigError with every fault."""
+        one_thread()
+        backend = open_backend(plan)
+        if plan.text_columns is not None and len(plan.text_columns) != len(backend.columns):
+            names = " and ".join(backend.columns)
+            raise ConfigError(f"text must name {len(backend.columns)} ({names}), got {plan.text}")
+        pooled = isinstance(backend, TorchBackend) if plan.pool is None else plan.pool
+        return cls(backend, plan.tokens, plan.batch, pooled)
+
+    def __call__(self, rows: Sequence[InputLine]) -> Answers:
+        """An answer for each row, in order; {"error": why} for one that has none."""
+        sound = [row for row in rows if row.error is None]
+        answers = iter(self.tried([row.texts for row in sound], [row.about for row in sound]))
+        return [next(answers) if row.error is None else row.error for row in rows]
+
+    def tried(self, texts: Texts, about: About) -> Answers:
         """An answer for each, in order; {"error": why} for one on which the model fails.
         RuntimeError where it fails on each of several: that is no fault of theirs."""
+        if not texts:
+            return []
         try:
             return self.answers(texts, about)
         except Exception as error:
             why = one_line(error, 160) or type(error).__name__
         if len(texts) == 1:
             return [{"error": f"the model failed on this row ({why})"}]
-        one_by_one = [self([text], [known])[0] for text, known in zip(texts, about, strict=True)]
+        pairs = zip(texts, about, strict=True)
+        one_by_one = [self.tried([text], [known])[0] for text, known in pairs]
         if all(map(refusal, one_by_one)):
             raise RuntimeError(f"the model fails ({why})")
         return one_by_one
@@ -95,3 +126,14 @@ class Scorer:
         for rows in within_budget(order, lengths_B[order], self.tokens):
             for start in range(0, len(rows), self.batch):
                 yield rows[start : start + self.batch].tolist()
+
+
+def one_thread() -> None:
+    """Keep this process, its libraries included, on one core, with few kernels. Call it before the
+    model is opened: every number of packed tokens needs kernels of its own, of which oneDNN and
+    torch's bridge to it would keep 1,024 each, several hundred megabytes that come only slowly."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(name, KERNELS)
+    torch.set_num_threads(1)
+    pa.set_cpu_count(1)

@@ -13,16 +13,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
+from eat_lightning.deploy.serve import dialects, native
 from eat_lightning.deploy.serve.access import AccessControl, answer_of
-from eat_lightning.deploy.serve.body import Deadline, Error, Name, Reload
+from eat_lightning.deploy.serve.body import Deadline, Error, Name, Reload, errors
+from eat_lightning.deploy.serve.call import Call
 from eat_lightning.deploy.serve.gateway import Gateway
-from eat_lightning.deploy.serve.peers import cohere, hf, native, tei, vllm
-from eat_lightning.deploy.serve.peers.call import Call
-from eat_lightning.deploy.serve.peers.operation import Operation, body_type, of_fault
+from eat_lightning.deploy.serve.operation import Operation, body_type, of_fault
 from eat_lightning.deploy.serve.worker import Refused
 
-# At a path that several take, the first one is meant by a body that has no key of the others.
-PEERS = {"native": native, "tei": tei, "hf": hf, "vllm": vllm, "cohere": cohere}
 HERE = files("eat_lightning.deploy.serve")
 PAGE = (HERE / "page.html").read_text(encoding="utf-8")
 DEMO = (HERE / "demo.html").read_text(encoding="utf-8")
@@ -33,22 +31,6 @@ PAGE_HEADERS = {  # a page asks nobody but the gateway itself
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
-MEANING = {
-    400: "the body is empty, no JSON, or not UTF-8",
-    401: "no bearer token, or another one",
-    408: "the body did not arrive in time",
-    409: "refused; the old run goes on",
-    413: "more bytes than the limit",
-    415: "another content type than application/json",
-    422: "what cannot be taken, and why",
-    503: "the queue is full, or the worker died: see Retry-After",
-    504: "the deadline passed",
-}
-
-
-def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {status: {"model": Error, "description": MEANING[status]} for status in statuses}
-
 
 POSTED = (400, 401, 408, 413, 415, 422)
 
@@ -78,7 +60,9 @@ def make_app(gateway: Gateway, token: str | None = None) -> FastAPI:
     for path, each in operations.items():
         add_operations(app, gateway, path, each)
     add_status(app, gateway)
-    add_peers_status(app, gateway)
+    for module in named(gateway):
+        if hasattr(module, "add_status"):
+            module.add_status(app, gateway)
     paths |= {getattr(route, "path", "/") for route in app.routes}
     return app
 
@@ -112,12 +96,16 @@ def add_faults(
 
 
 def operations_of(gateway: Gateway) -> dict[str, list[Operation]]:
-    """Operations of each path, by the servers that the plan names, in their order."""
+    """Operations of each path, in the order of their dialects."""
     found: dict[str, list[Operation]] = {}
-    for name, module in PEERS.items():
-        for operation in module.operations(gateway) if name in gateway.plan.api else []:
-            found.setdefault(operation.path, []).append(operation)
+    for operation in [each for module in named(gateway) for each in module.operations(gateway)]:
+        found.setdefault(operation.path, []).append(operation)
     return found
+
+
+def named(gateway: Gateway) -> list[Any]:
+    """The modules of the dialects that the settings name, in the order of `dialects.names`."""
+    return [dialects.opened(name) for name in dialects.names() if name in gateway.plan.api]
 
 
 def add_operations(app: FastAPI, gateway: Gateway, path: str, operations: list[Operation]) -> None:
@@ -191,30 +179,3 @@ def add_status(app: FastAPI, gateway: Gateway) -> None:
     @app.get("/demo", include_in_schema=False)
     async def demo() -> HTMLResponse:
         return HTMLResponse(DEMO, headers=PAGE_HEADERS)
-
-
-def add_peers_status(app: FastAPI, gateway: Gateway) -> None:
-    """Routes that speak of the gateway as other servers do."""
-    api = {*gateway.plan.api}
-    if "tei" in api:
-
-        @app.get("/info", responses=errors(401))
-        async def info() -> tei.Info:
-            """Facts on the model and the limits."""
-            return tei.info(gateway)
-
-    if "vllm" in api:
-
-        @app.get("/v1/models", responses=errors(401))
-        async def models() -> vllm.Cards:
-            """The model that answers, under the name that requests may give."""
-            return vllm.models(gateway)
-
-    for path in ("/health", "/ping") if api & {"tei", "vllm"} else ():
-
-        @app.get(path, name=path, response_class=Response, responses={503: {"model": tei.TeiError}})
-        async def health() -> Response:
-            """200 while requests are taken and answered."""
-            if gateway.state == "up":
-                return Response()
-            return tei.refusal(Refused(503, "unhealthy"))

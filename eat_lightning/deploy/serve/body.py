@@ -20,6 +20,17 @@ MAX_NAME = 200  # characters of a source or a MIME type
 MAX_DEADLINE_MS = 3_600_000
 PAIR = ("text", "text_pair")
 CUT = 60  # characters of a stranger's value that an answer repeats
+MEANING = {
+    400: "the body is empty, no JSON, or not UTF-8",
+    401: "no bearer token, or another one",
+    408: "the body did not arrive in time",
+    409: "refused; the old run goes on",
+    413: "more bytes than the limit",
+    415: "another content type than application/json",
+    422: "what cannot be taken, and why",
+    503: "the queue is full, or the worker died: see Retry-After",
+    504: "the deadline passed",
+}
 
 
 class RequestExample(NamedTuple):
@@ -64,6 +75,10 @@ Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME), BeforeValidator(
 
 class Error(BaseModel):
     error: str
+
+
+def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {status: {"model": Error, "description": MEANING[status]} for status in statuses}
 
 
 class Closed(BaseModel):

@@ -14,15 +14,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from eat_lightning.deploy.drift.decisions import TEXTS, DecisionLog
-from eat_lightning.deploy.drift.monitor import ALARM, DriftEvent
 from eat_lightning.deploy.serve.body import RequestExample
-from eat_lightning.deploy.serve.drift_watch import DriftWatch
 from eat_lightning.deploy.serve.metrics import Metrics
 from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.deploy.serve.remote import Remote
 from eat_lightning.deploy.serve.worker import Answer, Ask, Queue, QueueFull, Refused, Worker
 from eat_lightning.errors import ConfigError
+from eat_lightning.monitor.decisions import TEXTS, DecisionLog
+from eat_lightning.monitor.monitor import ALARM, DriftEvent
+from eat_lightning.monitor.watch import DriftWatch
 
 WATCH_S = 0.5  # between two looks
 START_S = 2  # for a worker that is being started: when to come again
@@ -128,9 +128,8 @@ class Gateway:
                 answered.append((ask.example, answer, answer.pop("seen", None)))
             self.metrics.finished(ask, answer)
         self.write_log([decision_line(*each) for each in answered])
-        for _, _, seen in answered:
-            if seen is not None and (event := self.drift.observe(seen)):
-                self.drifted(event)
+        for event in self.drift.observe(seen for _, _, seen in answered if seen is not None):
+            self.drifted(event)
 
     def write_log(self, lines: list[dict[str, Any]]) -> None:
         """A disk that is full is told once, and takes no answer with it."""
@@ -216,6 +215,7 @@ class Gateway:
             "exits": list(self.about.exits),
             "columns": list(self.about.columns),
             "drift": self.drift.state,
+            "drift_watchable": self.about.watchable,
             "drift_since": self.drift.began,
             "drift_seen": self.drift.seen,
             "events": list(self.events),

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from eat_lightning.deploy.serve.drift_watch import DRIFTED, OFF, STEADY
 from eat_lightning.deploy.serve.te_metrics import TeMetrics
 from eat_lightning.deploy.serve.worker import Answer, Ask, Refused
+from eat_lightning.monitor.watch import DRIFTED, OFF, STEADY
 
 LAST = 1000  # answers that percentiles and the page look at
 MILLISECONDS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)

@@ -8,8 +8,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from eat_lightning.deploy.drift.observation import observations
-from eat_lightning.deploy.drift.reference import Reference, read_reference
 from eat_lightning.deploy.predict.explain import guesses_of
 from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.plan import ServeSettings
@@ -18,6 +16,8 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Backend
 from eat_lightning.long_texts import LongTexts, Mode, Reader
 from eat_lightning.model.trace import Trace
+from eat_lightning.monitor.observation import observations
+from eat_lightning.monitor.reference import Reference, is_watchable, read_reference
 
 # Places in the batch, and their answers. An answer holds its `AnswerScores` under "scores", and may
 # hold an observation for the monitor under "seen"; both are taken out before it is given.
@@ -44,6 +44,7 @@ class About:
         dtype: in which it is computed.
         long: what is done with longer examples.
         normal: the drift reference, where drift is watched.
+        watchable: there is such a reference.
     """
 
     name: str
@@ -56,6 +57,12 @@ class About:
     dtype: str = "fp32"
     long: Mode = "refuse"
     normal: Reference | None = None
+    watchable: bool = False
+
+    @property
+    def label_names(self) -> list[str]:
+        """Names in their order; a model with one score has transformers' default one."""
+        return [*self.labels] or ["LABEL_0"]
 
     @property
     def task(self) -> tuple[Sequence[str], Sequence[str], str]:
@@ -67,6 +74,7 @@ class About:
 class Model:
     backend: Backend
     normal: Reference | None
+    watchable: bool = False
 
     @property
     def about(self) -> About:
@@ -82,6 +90,7 @@ class Model:
             backend.dtype,
             backend.reader.long.mode,
             self.normal,
+            self.watchable,
         )
 
     def stream(self, examples: Sequence[RequestExample], deep: bool = False) -> Iterator[Chunk]:
@@ -130,8 +139,8 @@ class Model:
 def open_model(plan: ServeSettings) -> Model:
     """A model, tried on two examples. ConfigError says why a run cannot be served."""
     backend = open_backend(plan)
-    watched = plan.drift.monitor
-    model = Model(backend, read_reference(backend, plan.certificate) if watched else None)
+    normal = read_reference(backend, plan.certificate) if plan.drift.monitor else None
+    model = Model(backend, normal, is_watchable(backend, plan.certificate))
     for text in ("a", "another try"):
         [(_, [answer])] = model.stream([RequestExample([text] * len(backend.columns))])
         if not math.isfinite(answer.get("confidence", answer.get("score", math.nan))):

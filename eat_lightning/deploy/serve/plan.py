@@ -8,17 +8,27 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from eat_lightning.deploy.drift.plan import MonitorSettings
+from eat_lightning.deploy.serve.dialects import names
 from eat_lightning.engines.plan import AnswerSettings
 from eat_lightning.errors import ConfigError, reading
+from eat_lightning.monitor.monitor import MonitorSettings
 from eat_lightning.validation import Count
 
 PACKAGES = ("fastapi", "uvicorn", "prometheus_client")
 BATCHES = {"inline": 1, "triage": 32}  # examples at once, where batch=null
 Mode = Literal["inline", "triage"]
-Api = Literal["native", "tei", "hf", "vllm", "cohere"]
+
+
+def known_api(name: str) -> str:
+    """A name of a dialect; ValueError for any other."""
+    if name not in names():
+        raise ValueError(f"must be one of {', '.join(names())}, got {name!r}")
+    return name
+
+
+Api = Annotated[str, AfterValidator(known_api)]
 
 
 def listed(given: Any) -> Any:

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool
 
 from eat_lightning.model.policy import Policy, PolicyInput
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool
 
 
 class OfSelection(Policy):

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
-from jaxtyping import Float, Int
 from pydantic import Field
 from scipy.special import softmax
 
@@ -20,6 +19,8 @@ from eat_lightning.model.reason import Reason
 from eat_lightning.validation import each, one_each
 
 if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
     from eat_lightning.model.contracts import Reduction
 
 Tau = Annotated[float | Sequence[float], each(Annotated[float, Field(gt=0, le=1)])]

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from scipy.special import softmax
 
@@ -21,6 +20,8 @@ from eat_lightning.model.policy import ModelFacts, Policy, PolicyInput
 from eat_lightning.model.reason import Reason, leaves
 
 if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int
+
     from eat_lightning.model.contracts import ExitRule
 
 AT_ONCE = 32  # examples that the second run answers together

@@ -56,7 +56,7 @@ from eat_lightning.model.contracts.base import (
     point_of,
     points_by_layer,
 )
-from eat_lightning.model.contracts.exit import ExitRule, only_open
+from eat_lightning.model.contracts.exit import ExitRule, only_open, open_layers
 from eat_lightning.model.contracts.head import Head, VectorHead
 from eat_lightning.model.contracts.objective import Objective, Pass
 from eat_lightning.model.contracts.reduction import Reduction
@@ -84,6 +84,7 @@ __all__ = [
     "Where",
     "at_point",
     "only_open",
+    "open_layers",
     "overrides",
     "point_of",
     "points_by_layer",

@@ -89,6 +89,12 @@ class ExitRule(EncoderPart, ABC, slot="exit"):
         return 0.0
 
 
+def open_layers(exit: ExitRule) -> list[int]:
+    """Layers where an example may leave: those whose point is not the knob's strict end."""
+    strict, points = exit.knob and exit.knob.strict, points_by_layer(exit)
+    return [k for k in exit.layers if k not in points or points[k] != strict]
+
+
 def only_open(exit: ExitRule, policies: Sequence[object] = ()) -> ExitRule:
     """The same rule without the exits whose point is the knob's strict end, so that their heads
     need not guess; the rule itself where its decisions, or policies, look at earlier exits."""

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,21 +11,24 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from certificates import answers, call, make_run, measured
-from finished import called, refused
-from models import method
+from helpers.certificates import answers, call, make_run, measured
+from helpers.finished import called, config_of, refused
+from helpers.models import method
 
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.data.toy import ToyData
 from eat_lightning.deploy.certify.__main__ import main
+from eat_lightning.deploy.drift.__main__ import drift
+from eat_lightning.infer.exports import certificate_of
 from eat_lightning.model.packed import Batch
+from eat_lightning.monitor.reference import FOLDER, Reference
 from eat_lightning.record.certificate import Certificate
 from eat_lightning.record.claim import Claim
-from eat_lightning.runs.identity import certificate_of
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import load_model, save_model
 
 NAME = "harm-0.3-0.95"
+WINDOWS = ("long=windows", "windows.size=9", "windows.overlap=3", "windows.label=negative")
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +71,21 @@ def test_what_is_chosen_and_saved(run: Path, capsys: pytest.CaptureFixture):
     assert certificate.seen["majority"] == 0.5
     assert certificate.seen["recall"] == {"negative": 0, "positive": 1}
     assert "use it with certificate=harm-0.3-0.95" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [(), WINDOWS])
+def test_a_certificate_brings_its_drift_reference(run: Path, words: tuple[str, ...]):
+    """It is the one that `eat drift` would make, and comes from the pass that was certified."""
+    name = call(run, "risk=harm", "level=0.3", *words).name
+    path = run / FOLDER / f"{name}.json"
+    certified = Reference.read(path)
+    drift(config_of("drift", f"run='{run}'", f"certificate='{name}'", *words))
+    made = Reference.read(path)
+    assert certified.holds_for == made.holds_for
+    for one, other in zip(certified.seen, made.seen, strict=True):
+        assert one.confidence == pytest.approx(other.confidence, abs=1e-5)
+        assert replace(one, confidence=0) == replace(other, confidence=0)
+    assert len({each.depth for each in made.seen}) > 1
 
 
 def test_only_the_certificate_part_is_read(run: Path, monkeypatch: pytest.MonkeyPatch):

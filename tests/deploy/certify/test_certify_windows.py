@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from certificates import config_of
-from exports import shared_export
-from finished import refused
+from helpers.certificates import config_of
+from helpers.exports import shared_export
+from helpers.finished import refused
 
 from eat_lightning.config import parsed
 from eat_lightning.deploy.certify.__main__ import certify

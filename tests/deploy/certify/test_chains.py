@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from certificates import RULE, own
-from models import tiny
+from helpers.certificates import RULE, own
+from helpers.models import tiny
 
 from eat_lightning.deploy.certify.candidates import along_dial, cautious, chains_of, is_reachable
 from eat_lightning.measure.settings import Setting

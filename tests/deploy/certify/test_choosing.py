@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from certificates import RULE, own
+from helpers.certificates import RULE, own
 
 from eat_lightning.deploy.certify.candidates import chains_of
 from eat_lightning.deploy.certify.select import Target, choose, in_units

@@ -7,21 +7,21 @@ import stat
 from dataclasses import replace
 from pathlib import Path
 
-import finished
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from certificates import make_run
-from commands import Command
+from helpers import finished
+from helpers.certificates import make_run
+from helpers.commands import Command
 from safetensors.torch import load_file, save_file
 
 from eat_lightning.deploy.drift.__main__ import drift
-from eat_lightning.deploy.drift.decisions import DecisionLog
-from eat_lightning.deploy.drift.observation import Observation, observations
-from eat_lightning.deploy.drift.reference import Reference
 from eat_lightning.errors import ConfigError
 from eat_lightning.long_texts import Join, LongTexts
 from eat_lightning.methods.policy.veto import Veto
+from eat_lightning.monitor.decisions import DecisionLog
+from eat_lightning.monitor.observation import Observation, observations
+from eat_lightning.monitor.reference import FILE, Reference
 from eat_lightning.record.passes import record
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
@@ -85,7 +85,7 @@ def test_the_reference_is_the_certificate_part(made: Path):
     opened = Run.open(made)
     encoder, _ = opened.model()
     split = opened.data().split("certificate")
-    kept = Reference.read(opened)
+    kept = Reference.read(opened.folder / FILE)
     assert_alike(kept.seen, observations(record(encoder, split).replay()))
     assert len(kept.seen) == 300
     assert {each.depth for each in kept.seen} > {3}
@@ -132,7 +132,7 @@ def test_a_reference_of_other_weights_is_refused(run: Path):
     save_file(weights | {name: weights[name] + 1e-3}, path)
     message = refused(run, stream_of(run, ["a"]))
     assert message.startswith("drift.json holds for another weights (")
-    assert message.endswith(f"make it again with python -m eat_lightning.drift run={run}")
+    assert message.endswith(f"make it again with eat drift run={run}")
 
 
 def test_a_reference_of_another_exit_is_refused(run: Path):
@@ -161,7 +161,7 @@ def test_a_missing_or_damaged_reference_is_named(run: Path, content: str | None,
         (["stream=nowhere"], "stream=nowhere: there is neither nowhere nor"),
         (["monitor.run_length=1"], "monitor.run_length must be 10 or more, got 1"),
         (["log_text=maybe"], "log_text must be true or false, got 'maybe'"),
-        (["stream=nowhere", "columns=[a,b]"], "columns must name 1 for sst2, got ['a', 'b']"),
+        (["stream=nowhere", "columns=[a,b]"], "columns must name 1, got ['a', 'b']"),
     ],
 )
 def test_a_fault_is_named_in_one_line(run: Path, overrides: list[str], message: str):
@@ -233,9 +233,8 @@ def test_another_dtype_has_its_own_reference(run: Path, capsys: pytest.CaptureFi
     opened = Run.open(run)
     answerer = open_run(opened, dtype=dtype)
     split = opened.data().split("certificate")
-    assert_alike(
-        Reference.read(opened).seen, observations(record(answerer.encoder, split).replay())
-    )
+    seen = observations(record(answerer.encoder, split).replay())
+    assert_alike(Reference.read(opened.folder / FILE).seen, seen)
     assert (
         drift(config_of(run, stream_of(run, usual(run, 50)), "columns=[text]", f"dtype={dtype}"))
         == 0
@@ -250,10 +249,10 @@ def test_what_is_normal_under_policies(run: Path):
     """Another than without; both states observe the same; neither takes the other's reference."""
     message = refused(run, stream_of(run, ["a"]), *VETO)
     assert message.startswith("drift.json holds for another policy (none there, veto margin 0.9")
-    before = Reference.read(Run.open(run))
+    before = Reference.read(run / FILE)
     drift(config_of(run, *VETO))
     opened = Run.open(run)
-    under = Reference.read(opened)
+    under = Reference.read(opened.folder / FILE)
     assert sum(s.depth for s in under.seen) > sum(s.depth for s in before.seen)
     assert refused(run, stream_of(run, ["a"])).startswith("drift.json holds for another policy")
     answerer = open_run(opened, policies=(Veto(0.9),))

@@ -5,16 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from certificates import config_of
-from exports import NAME, shared_export
+from helpers.certificates import config_of
+from helpers.exports import NAME, shared_export
 from test_drift import assert_alike, said, seen_by
 
 from eat_lightning.deploy.drift.__main__ import drift
-from eat_lightning.deploy.drift.reference import read_reference
 from eat_lightning.errors import ConfigError
+from eat_lightning.infer.exports import open_export
 from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.methods.policy.veto import Veto
-from eat_lightning.runs.open import open_export
+from eat_lightning.monitor.reference import read_reference
 from eat_lightning.runs.run import Run
 
 
@@ -47,7 +47,7 @@ def test_the_reference_of_an_export(pair: tuple[Path, Path], capsys: pytest.Capt
     drift(config_of("drift", run))
     with pytest.raises(ConfigError) as caught:
         drift(config_of("drift", run, f"onnx='{onnx}'", "stream=-"))
-    how = f"python -m eat_lightning.drift run=.../{run.name} onnx={onnx}"
+    how = f"eat drift run=.../{run.name} onnx={onnx}"
     assert str(caught.value) == f"onnx has no drift.json: make it with {how}"
     drift(config_of("drift", run, f"onnx='{onnx}'", *VETO))
     told = said(capsys)[-1]

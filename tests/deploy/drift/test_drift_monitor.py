@@ -8,11 +8,11 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import poisson
 
-from eat_lightning.deploy.drift import detector, monitor
-from eat_lightning.deploy.drift.detector import CalibrationPool, Detector, bets
-from eat_lightning.deploy.drift.monitor import Monitor
-from eat_lightning.deploy.drift.observation import FEATURES, Observation, places
-from eat_lightning.deploy.drift.stability import StabilityWindow, by_chance, psi
+from eat_lightning.monitor import detector, monitor
+from eat_lightning.monitor.detector import CalibrationPool, Detector, bets
+from eat_lightning.monitor.monitor import Monitor
+from eat_lightning.monitor.observation import FEATURES, Observation, places
+from eat_lightning.monitor.stability import StabilityWindow, by_chance, psi
 
 SMALL = {"window": 100, "calm": 20}
 HALVES = (0, 0.5), (0.5, 1)

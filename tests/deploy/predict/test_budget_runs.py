@@ -8,10 +8,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import finished
 import pytest
 import torch
-from models import method
+from helpers import finished
+from helpers.models import method
 
 from eat_lightning.config import parsed
 from eat_lightning.data.toy import ToyData
@@ -135,7 +135,7 @@ def test_every_command_finds_the_same_point(
 def test_an_export_holds_the_fitted_point(run: Path, no_fit: None, monkeypatch: pytest.MonkeyPatch):
     """What it says of its graphs, which are not traced here."""
     pytest.importorskip("onnxscript")
-    from exports import exported
+    from helpers.exports import exported
 
     monkeypatch.setattr("eat_lightning.export.bundle.Graphs.write", lambda *_: None)
     about = json.loads((exported(run, "exit.budget=0.5") / "export.json").read_text())

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from certificates import FREE, UNTIMED, call, config_of, make_run
-from finished import refused
-from models import padded, ragged, tiny
+from helpers.certificates import FREE, UNTIMED, call, config_of, make_run
+from helpers.finished import refused
+from helpers.models import padded, ragged, tiny
 
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.errors import ConfigError

@@ -1,20 +1,21 @@
 """Lines in, JSON lines out: in order, streaming, and never a traceback."""
 
 import json
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import Command
-from finished import called, config_of
+from helpers.commands import Command
+from helpers.finished import called, config_of, make_run
 
 from eat_lightning import text_io
 from eat_lightning.deploy.predict import __main__ as predict
+from eat_lightning.deploy.predict.explain import explained
 from eat_lightning.errors import reported
 from eat_lightning.overrides import with_path_quoted
+from eat_lightning.runs.open import open_run
+from eat_lightning.runs.run import Run
 
 Call = Callable[..., tuple[int, list[dict[str, Any]], str]]
 
@@ -27,8 +28,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         (tmp_path / "in").write_bytes(text.encode() if isinstance(text, str) else text)
         monkeypatch.chdir(tmp_path)
         with (tmp_path / "in").open() as lines:
-            monkeypatch.setattr(sys, "stdin", lines)
-            status = called(action, *arguments)
+            status = called(action, *arguments, stdin=lines)
         assert [p.name for p in tmp_path.iterdir()] == ["in"]  # no output folders
         out, err = capsys.readouterr()
         return status, [json.loads(line) for line in out.splitlines()], err
@@ -208,28 +208,9 @@ def test_wrong_settings_end_with_status_1(
 
 
 def batches(*chunks: bytes, size: int = 3) -> list[list[bytes]]:
-    """Each chunk is written when the last one was read."""
-    reading, writing = os.pipe()
-    found, waiting = [], list(chunks)
-    os.write(writing, waiting.pop(0))
-    if not waiting:
-        os.close(writing)
-    lines = text_io.batches(reading, size)
-    original = os.read
-
-    def read(descriptor: int, count: int) -> bytes:
-        data = original(descriptor, count)
-        if waiting:
-            os.write(writing, waiting.pop(0))
-            if not waiting:
-                os.close(writing)
-        return data
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text_io.os, "read", read)
-        found += lines
-    os.close(reading)
-    return found
+    """Of lines of which each read finds a chunk more."""
+    waiting = iter([*chunks, b""])
+    return [*text_io.batches(0, size, lambda descriptor, count: next(waiting))]
 
 
 def test_batches_are_what_is_there():
@@ -259,3 +240,15 @@ def test_answers_while_the_input_is_open_and_ends_quietly(sst2: Path):
         child.stdin.close()
         assert child.stderr.read() == ""
         assert child.wait(timeout=60) == 0
+
+
+@pytest.mark.parametrize("task", ["moods", "stsb"])
+def test_answers_of_other_kinds_have_their_keys_and_show_their_way(task: str, tmp_path: Path):
+    """Several labels, and a score of two texts."""
+    backend = open_run(Run.open(make_run(tmp_path / task, task)))
+    texts = ["awful story"] * len(backend.columns)
+    (answer,) = backend.answer([texts])
+    assert [*answer][: len(backend.kind.columns)] == [*backend.kind.columns]
+    *layers, last = explained(backend, texts)
+    assert [line.split()[0] for line in layers] == ["layer"] * len(layers)
+    assert f" after {answer['depth']} of 6 layers: " in last

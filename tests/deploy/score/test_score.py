@@ -4,26 +4,25 @@ import errno
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.csv as csv
 import pyarrow.parquet as pq
 import pytest
-from commands import Command, finished
-from finished import config_of, refused
-from scores import rejects_of, rows_of, scored, settings
+from helpers.commands import Command, finished
+from helpers.finished import config_of, refused
+from helpers.scores import rejects_of, rows_of, scored, settings
 
+from eat_lightning.deploy.score import workers
 from eat_lightning.deploy.score.__main__ import score
-from eat_lightning.deploy.score.columns import JsonColumns
-from eat_lightning.deploy.score.corpus import ROWS
-from eat_lightning.deploy.score.output import ShardWriter
-from eat_lightning.deploy.score.row import ScoreRow
+from eat_lightning.deploy.score.inputs import Input
+from eat_lightning.deploy.score.output import Output
 from eat_lightning.deploy.score.scorer import Scorer
-from eat_lightning.runs import jsonl
+from eat_lightning.deploy.score.windows import Columns, Source
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 
@@ -40,7 +39,7 @@ def corpus(tmp_path: Path) -> Path:
 
 def files_of(output: Path) -> dict[str, bytes]:
     paths = [path for path in sorted(output.rglob("*")) if path.is_file()]
-    return {str(p.relative_to(output)): p.read_bytes() for p in paths if p.name != ROWS}
+    return {str(p.relative_to(output)): p.read_bytes() for p in paths}
 
 
 @pytest.mark.parametrize("pool", [None, False])
@@ -77,54 +76,33 @@ def test_long_rows_are_rejected_cut_or_read_in_windows(tmp_path: Path, sst2: Pat
     assert there == [whole, (2, 41, False), short, (3, 82, False)]
 
 
-def test_what_a_start_measured_is_a_row(corpus: Path, sst2: Path, tmp_path: Path, capsys):
+def test_a_start_says_what_it_did(corpus: Path, sst2: Path, tmp_path: Path, capsys):
     depths = [row["depth"] for row in scored(corpus, tmp_path / "out", sst2)]
-    [row] = jsonl.read(tmp_path / "out" / ROWS, ScoreRow)
-    assert (row.rows, row.rejects, row.workers) == (60, 0, 1)
-    assert row.mean_depth == pytest.approx(sum(depths) / 60)
-    assert row.core_hours == pytest.approx(1e9 / (60 / row.seconds) / 3600)
     out, err = capsys.readouterr()
-    assert "60 rows in" in out
-    assert f"a billion such rows: {row.core_hours:,.0f} core-hours" in out
+    assert out.startswith("60 rows in")
+    assert f"1 workers, mean depth {sum(depths) / 60:.2f}" in out
     assert err.startswith("note: no certificate is in force, ")
 
 
-def test_json_passes_its_columns_through(sst2: Path, tmp_path: Path):
-    contents = [{"id": 1, "text": "good", "tags": ["a"], "share": 1}]
-    contents += [{"id": 2, "text": "bad film", "share": 0.5}, {"id": "three", "text": "dull"}]
-    contents += [{"id": 4, "text": None}, {"id": 5}, {"text": "fine", "url": "late"}]
+def test_json_passes_its_lines_through(sst2: Path, tmp_path: Path):
+    contents = [{"id": 1, "text": "good", "tags": ["a"]}, {"id": "three", "text": "dull"}]
+    contents += [{"text": "fine", "url": "\ud83d"}, {"id": 4, "text": None}, {"id": 5}]
     lines = [json.dumps(content) for content in contents]
-    lines[5:5] = ["{broken", "", "[1]"]
-    (tmp_path / "a.jsonl").write_text("\n".join(lines))
-    rows = scored(tmp_path / "a.jsonl", tmp_path / "out", sst2, shard_mb=1.0)
-    assert [row["text"] for row in rows] == ["good", "bad film", "dull", "fine"]
-    assert [row["id"] for row in rows] == ["1", "2", '"three"', None]  # of several types: JSON
-    assert [row["share"] for row in rows] == [1.0, 0.5, None, None]
-    assert [row["tags"] for row in rows] == ['["a"]', None, None, None]
-    assert [row["url"] for row in rows] == [None, None, None, "late"]
-    assert {row["other"] for row in rows} == {None}
-    found = rejects_of(tmp_path / "out")
-    assert [reject["reason"].partition(":")[0] for reject in found] == [
-        "text must be a text, got None",
-        "no key text",
-        "not JSON",
-        "an empty line",
-        "must be a JSON object, got [1]",
+    lines[3:3] = ["{broken", "", "[1]"]
+    given = tmp_path / "a.jsonl"
+    given.write_text("\n".join(lines))
+    rows = scored(given, tmp_path / "out", sst2)
+    assert [json.loads(row["json"]) for row in rows] == contents[:3]
+    rejects = rejects_of(tmp_path / "out")
+    assert [(reject["row"], reject["reason"].partition(":")[0]) for reject in rejects] == [
+        (3, "not JSON, as a line that starts with { must be"),
+        (4, "must be a JSON object"),
+        (5, "must be a JSON object"),
+        (6, "text must be a text, got None"),
+        (7, "no key text"),
     ]
-    whole = (tmp_path / "a.jsonl").read_bytes()
-    for reject in found:
-        assert whole[reject["byte"] :].startswith(reject["content"].encode())
-
-
-def test_json_that_fits_no_column_is_kept_as_json():
-    columns = JsonColumns.of([{"n": 1, "s": "x"}, {"n": None, "s": "y"}], None)
-    assert columns.types == {"n": "int", "s": "str"}
-    rows = columns.table([{"n": "many", "s": "\ud83d", "new": [1]}, {"n": 1 << 70}]).to_pylist()
-    assert json.loads(rows[0]["other"]) == {"n": "many", "s": "\ud83d", "new": [1]}
-    assert json.loads(rows[1]["other"]) == {"n": 1 << 70}
-    assert rows[0]["n"] is rows[0]["s"] is rows[1]["n"] is None
-    kept = JsonColumns.of([{"n": 1, "s": "x"}], ["s"]).table([{"n": 3, "s": "z", "new": 1}])
-    assert kept.to_pylist() == [{"s": "z", "other": None}]
+    assert [reject["texts"] for reject in rejects] == [[line] for line in lines[3:]]
+    assert [*scored(given, tmp_path / "texts", sst2, keep=["sentence"])[0]] == ["sentence", *ANSWER]
 
 
 def test_parquet_passes_its_columns_through(sst2: Path, tmp_path: Path):
@@ -132,17 +110,18 @@ def test_parquet_passes_its_columns_through(sst2: Path, tmp_path: Path):
     folder.mkdir(parents=True)
     texts = pa.array([*TEXTS[:10], None]).dictionary_encode()
     whole = pa.table({"sentence": texts, "label": [*range(11)], "l": [[i] for i in range(11)]})
-    pq.write_table(whole, folder / "a.parquet", row_group_size=3)
+    pq.write_table(whole, folder / "a.parquet", row_group_size=5)
     (folder / "notes.md").write_text("no input")
-    given = {"prefix": "eat_", "shard_mb": 0.0001}
+    given = {"prefix": "eat_", "shard_rows": 4, "window": 3}
     rows = scored(tmp_path / "in", tmp_path / "out", sst2, **given)
     assert [row["label"] for row in rows] == [*range(10)]
     assert [row["l"] for row in rows] == [[i] for i in range(10)]
     assert {row["eat_label"] for row in rows} <= {"negative", "positive"}
     [reject] = rejects_of(tmp_path / "out")
     assert (reject["row"], reject["input"]) == (10, "deep/a.parquet")
-    assert reject["reason"] == "sentence has no text, or none that is UTF-8"
-    assert len([*(tmp_path / "out" / "deep").glob("a.parquet-*.parquet")]) == 4
+    assert reject["reason"] == "no text, or none that is UTF-8"
+    shards = sorted((tmp_path / "out" / "deep").glob("a.parquet-*.parquet"))
+    assert [pq.read_metadata(path).num_rows for path in shards] == [4, 4, 2]
     rows = scored(tmp_path / "in", tmp_path / "some", sst2, keep=["l"], **given)
     assert [*rows[0]] == ["l", *(f"eat_{k}" for k in ANSWER)]
 
@@ -152,17 +131,16 @@ ANSWER = ["label", "confidence", *HOW]
 
 
 def test_pairs_and_bad_lines(mnli: Path, tmp_path: Path):
-    lines = [b"a film\tno film", b"one", b"\xff\tx", b"good\tbad", b"a" * 99 + b"\tlong"]
+    lines = [b"a film\tno film", b"one", b"\xff\tx", b"good\tbad"]
     (tmp_path / "pairs.txt").write_bytes(b"\r\n".join(lines))
-    rows = scored(tmp_path / "pairs.txt", tmp_path / "out", mnli, max_bytes=50, shard_mb=1.0)
+    rows = scored(tmp_path / "pairs.txt", tmp_path / "out", mnli)
     assert [(r["premise"], r["hypothesis"]) for r in rows] == [
         ("a film", "no film"),
         ("good", "bad"),
     ]
-    assert [(r["byte"], r["reason"]) for r in rejects_of(tmp_path / "out")] == [
-        (16, "expected 2 texts with a tab between, got 1"),
-        (21, "not UTF-8 at byte 0 of the line"),
-        (36, "the line is longer than max_bytes=50"),
+    assert [(r["row"], r["reason"], r["texts"]) for r in rejects_of(tmp_path / "out")] == [
+        (1, "expected 2 texts with a tab between, got 1", ["one", None]),
+        (2, "not UTF-8 at byte 0 of the line", ["\\xff\tx", None]),
     ]
 
 
@@ -171,7 +149,7 @@ def test_a_second_start_goes_on_with_what_is_missing(
 ):
     out = tmp_path / "out"
     rows = scored(corpus, out, sst2)
-    assert f"written: {out}, 60 rows in all" in capsys.readouterr().out
+    assert f"written: {out}" in capsys.readouterr().out
     before = files_of(out)
     shards = sorted(out.glob("*.parquet"))
     assert len(shards) > 3
@@ -179,13 +157,10 @@ def test_a_second_start_goes_on_with_what_is_missing(
     shards[1].unlink()
     (out / "lines.txt-00002.parquet.1.part").write_text("half")
     assert scored(corpus, out, sst2, workers=2) == rows
-    message = capsys.readouterr().out
-    assert f"written: {out}, 60 rows in all" in message
-    assert not message.startswith("60 rows in")  # those of this start
+    assert capsys.readouterr().out.startswith("16 rows in")  # those of this start
     assert files_of(out) == before
     scored(corpus, out, sst2)
-    there = f"all {len(shards)} shards are there already; written: {out}, 60 rows in all"
-    assert capsys.readouterr().out == f"{there}\n"
+    assert f"written: {out}" in capsys.readouterr().out
     assert shards[0].stat().st_mtime_ns == kept
     (tmp_path / "more.txt").write_text("good\n")
     more = [str(corpus), str(tmp_path / "more.txt")]
@@ -218,12 +193,12 @@ def test_faults_of_inputs_are_named_before_a_model_is_loaded(tmp_path: Path, sst
 
     assert said(tmp_path / "nowhere").endswith("there is no such file or folder")
     (tmp_path / "a.tsv").write_text("text\n")
-    known = "of no known format (parquet, csv, jsonl, text): give format="
+    known = "of no known format (parquet, csv, text, jsonl): give format="
     assert said(tmp_path / "a.tsv").endswith(f"a.tsv: {known}")
     (tmp_path / "a.csv").write_text("text,id,id\n")
-    assert said(tmp_path / "a.csv").endswith("its first line must name its columns, each once")
+    assert said(tmp_path / "a.csv").endswith("a.csv: must name its columns, each once")
     (tmp_path / "a.csv").write_text("")
-    assert said(tmp_path / "a.csv").endswith("its first line must name its columns, each once")
+    assert "a.csv: cannot be read (" in said(tmp_path / "a.csv")
     (tmp_path / "a.csv").write_text("words,id\n")
     assert said(tmp_path / "a.csv").endswith("(it has words, id): give text=")
     (tmp_path / "b.parquet").write_bytes(b"PAR1 not really")
@@ -233,11 +208,11 @@ def test_faults_of_inputs_are_named_before_a_model_is_loaded(tmp_path: Path, sst
     assert said(tmp_path / "c.parquet").endswith(wanted)
     assert said(tmp_path / "c.parquet", text="n").endswith("n must hold text, got int64")
     assert "text must name 1 (sentence)" in said(tmp_path / "c.parquet", text=["words", "n"])
-    assert said(tmp_path / "c.parquet", text="words", keep=["x"]).endswith("no column x to keep")
-    (tmp_path / "d.jsonl").write_text('{"words": "a"}\n')
-    assert said(tmp_path / "d.jsonl").endswith("(it has words): give text=")
-    (tmp_path / "e.jsonl").write_text('{"text": "a", "label": 1}\n')
-    assert "has columns of its own named label: give prefix=" in said(tmp_path / "e.jsonl")
+    absent = "no column x to keep (it has words, n)"
+    assert said(tmp_path / "c.parquet", text="words", keep=["x"]).endswith(absent)
+    pq.write_table(pa.table({"text": ["a"], "label": [1]}), tmp_path / "e.parquet")
+    named = "has columns of its own named label: give prefix="
+    assert named in said(tmp_path / "e.parquet")
     inside = settings(tmp_path, tmp_path / "out", sst2)
     assert refused(score, inside) == f"output={tmp_path}/out must not lie within input={tmp_path}"
     assert not (tmp_path / "out").exists()
@@ -248,14 +223,14 @@ def test_a_full_disk_ends_in_one_line_and_loses_nothing(
 ):
     whole = scored(corpus, tmp_path / "whole", sst2)
     with monkeypatch.context() as patch:
-        end = ShardWriter.end
+        write = Output.write_shard
 
-        def fails(self: ShardWriter) -> None:
-            if self.shard.number == 2:
+        def fails(self: Output, path: Path) -> None:
+            if path.name == "lines.txt-00002.parquet":
                 raise OSError(errno.ENOSPC, "No space left on device")
-            end(self)
+            write(self, path)
 
-        patch.setattr(ShardWriter, "end", fails)
+        patch.setattr(Output, "write_shard", fails)
         message = refused(score, settings(corpus, tmp_path / "out", sst2))
     assert message.endswith(
         "No space left on device: finished shards stay; the same command goes on"
@@ -279,11 +254,11 @@ def test_a_worker_that_dies_is_replaced(
 
     monkeypatch.setattr(Scorer, "answers", dies)
     assert scored(corpus, tmp_path / "out", sst2, workers=2) == whole
-    assert "a worker died (SIGKILL)" in capsys.readouterr().err
+    assert capsys.readouterr().err.count("a worker died") == 1
     assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
 
 
-def test_what_kills_is_given_up_and_what_fails_is_rejected(
+def test_rows_that_kill_or_fail_are_rejected_alone(
     corpus: Path, sst2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ):
     answers = Scorer.answers
@@ -296,19 +271,30 @@ def test_what_kills_is_given_up_and_what_fails_is_rejected(
         return answers(self, texts, about)
 
     monkeypatch.setattr(Scorer, "answers", dies)
-    assert score(settings(corpus, tmp_path / "out", sst2)) == 1
-    out, err = capsys.readouterr()
-    assert err.count("a worker died (status 9)") == 3  # twice, and why the shard was given up
-    assert "1 of 4 shards are missing: the same command tries again" in out
+    scored(corpus, tmp_path / "out", sst2, workers=2)
     rejects = rejects_of(tmp_path / "out")
-    assert {r["reason"] for r in rejects} == {"the model failed on this row (no such memory)"}
-    monkeypatch.setattr(Scorer, "answers", answers)
-    assert score(settings(corpus, tmp_path / "out", sst2)) == 0
+    assert [(reject["row"], reject["reason"]) for reject in rejects] == [
+        *((row, "the model failed on this row (no such memory)") for row in same_text(1)),
+        *((row, "a worker died on this row") for row in same_text(30)),
+    ]
     found = [row["sentence"] for row in rows_of(tmp_path / "out")]
-    assert sorted(found + [r["content"][0] for r in rejects]) == sorted(TEXTS)
+    assert sorted(found + [reject["texts"][0] for reject in rejects]) == sorted(TEXTS)
 
 
-SMALL = ["shard_mb=0.02", "window=64"]
+def same_text(row: int) -> list[int]:
+    return [i for i, text in enumerate(TEXTS) if text == TEXTS[row]]
+
+
+def test_workers_that_always_die_end_the_start(
+    corpus: Path, sst2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Scorer, "answers", lambda *_: os._exit(9))
+    monkeypatch.setattr(workers, "MOST_DEATHS", 3)
+    message = refused(score, settings(corpus, tmp_path / "out", sst2))
+    assert message.startswith("4 workers died one after the other: finished shards stay")
+
+
+SMALL = ["shard_rows=512", "window=64"]
 
 
 def command(given: Path, out: Path, run: Path, *more: str) -> list[str]:
@@ -335,19 +321,37 @@ def test_killed_and_started_again_it_is_as_if_it_had_not_been(sst2: Path, tmp_pa
     assert len(rows_of(out)) == 4200
 
 
-@pytest.mark.slow
-def test_memory_does_not_grow_with_the_file(sst2: Path, tmp_path: Path):
-    """Ten times the lines in one shard: the worker's peak is the same to a few megabytes."""
-    peaks = []
-    for times in (40, 400):
-        given = tmp_path / f"{times}.txt"
-        given.write_text("".join(f"{text}\n" for text in TEXTS) * times)
-        code = (
-            "import resource; from eat_lightning.deploy.score.__main__ import main; main(); "
-            "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-        )
-        more = ["workers=1", "shard_mb=100", "window=512"]
-        _, *words = command(given, tmp_path / f"out{times}", sst2, *more)
-        done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
-        peaks.append(int(done.stdout.splitlines()[-1]) / 1024)
-    assert peaks[1] - peaks[0] < 20
+class EchoWorker:
+    """Answers with the rows themselves."""
+
+    def answers(self, rows: Any) -> Any:
+        return rows
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "text"])
+def test_the_reader_is_never_far_ahead_of_the_writer(kind: str, tmp_path: Path):
+    """So memory does not grow with the file: three workers, two windows for each."""
+    table, path = pa.table({"text": [f"{i} good" for i in range(5000)]}), tmp_path / f"a.{kind}"
+    write = {"parquet": partial(pq.write_table, row_group_size=1500), "csv": csv.write_csv}
+    write.get(kind, lambda table, path: path.write_text("\n".join(table["text"].to_pylist())))(
+        table, path
+    )
+    source = Source(Input(path, path.name, kind), Columns(["text"], None, None))
+    read = written = most = 0
+
+    def counted() -> Any:
+        nonlocal read, most
+        for window in source.windows(64, shard_rows=1000):
+            read += len(window.table)
+            most = max(most, read - written)
+            yield window
+
+    for window, rows in workers.answered(counted(), [EchoWorker() for _ in range(3)]):
+        assert [row.texts for row in rows] == [
+            [f"{window.first + i} good"] for i in range(len(rows))
+        ]
+        written += len(rows)
+    assert (read, written) == (5000, 5000)
+    assert 64 < most <= 3 * 2 * 64

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from scores import rejects_of, rows_of, scored, settings
+from helpers.scores import rejects_of, rows_of, scored, settings
 
 from eat_lightning.deploy.score.__main__ import score
 from eat_lightning.runs.open import open_run
@@ -27,7 +27,7 @@ def test_csv_passes_its_columns_through(sst2: Path, tmp_path: Path):
     wanted = [answer["confidence"] for answer in open_run(Run.open(sst2))(lines)]
     assert [row["confidence"] for row in rows] == pytest.approx(wanted, abs=1e-5)
     [reject] = rejects_of(tmp_path / "out")
-    assert (reject["row"], reject["reason"]) == (2, "sentence has no text, or none that is UTF-8")
+    assert (reject["row"], reject["reason"]) == (2, "no text, or none that is UTF-8")
     rows = scored(tmp_path / "a.csv", tmp_path / "ids", sst2, keep=["id"], workers=2)
     assert [*rows[0]][:2] == ["id", "label"]
 

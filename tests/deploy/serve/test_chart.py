@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from finished import config_of
+from helpers.finished import config_of
 
 from eat_lightning import __version__
 

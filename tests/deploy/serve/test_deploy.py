@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 import yaml
-from exports import make_run
-from finished import config_of
-from gateways import FakeModel, plan
+from helpers.exports import make_run
+from helpers.finished import config_of
+from helpers.gateways import FakeModel, plan
 
 from eat_lightning import __version__
 from eat_lightning.config import parsed

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import finished
 import httpx
 import pytest
 import torch
-from exports import make_run
-from gateways import Running, defaults, plan, running
-from models import method, spread
+from helpers import finished
+from helpers.exports import make_run
+from helpers.gateways import Running, defaults, plan, running
+from helpers.models import method, spread
 
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.deploy.serve.model import Model, open_model

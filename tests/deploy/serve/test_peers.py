@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from gateways import FakeModel, Running, eventually, running
+from helpers.gateways import FakeModel, Running, eventually, running
 from prometheus_client.parser import text_string_to_metric_families
 
 from eat_lightning.deploy.serve.access import OPEN
@@ -283,7 +283,7 @@ def test_a_passed_deadline_has_each_server_s_shape():
 def all_routes() -> set[tuple[str, str]]:
     """(method, path) of every route there is."""
     model: Any = FakeModel()
-    from gateways import plan
+    from helpers.gateways import plan
 
     app = make_app(Gateway(plan(), lambda _: model))
     routes: Any = app.routes

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from eat_lightning.deploy.serve.peers.call import Scored
-from eat_lightning.deploy.serve.peers.reranking import ranked
+from eat_lightning.deploy.serve.call import Scored
+from eat_lightning.deploy.serve.reranking import ranked
 
 
 def scored(logit: float, depth: int, reason: str) -> Scored:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from gateways import FakeModel, Running, eventually, running
+from helpers.gateways import FakeModel, Running, eventually, running
 
 from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.errors import ConfigError

@@ -4,7 +4,7 @@ import threading
 
 import httpx
 import pytest
-from gateways import FakeModel, Running, eventually, running
+from helpers.gateways import FakeModel, Running, eventually, running
 
 from eat_lightning.deploy.serve.plan import ServeSettings
 

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from gateways import Running, plan, running
-from pairs_at_0 import PAIRS, make_pairs_run
+from helpers.gateways import Running, plan, running
+from helpers.pairs_at_0 import PAIRS, make_pairs_run
 
 from eat_lightning.deploy.serve.model import open_model
 from eat_lightning.engines.open import open_backend

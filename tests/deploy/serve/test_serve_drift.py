@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from exports import make_run
-from gateways import FakeModel, Running, plan, running
+from helpers.exports import make_run
+from helpers.gateways import FakeModel, Running, plan, running
 
-from eat_lightning.deploy.drift.observation import Observation
-from eat_lightning.deploy.drift.reference import Reference, made_with
 from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.model import open_model
 from eat_lightning.errors import ConfigError
+from eat_lightning.monitor.observation import Observation
+from eat_lightning.monitor.reference import Reference, made_with
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 
@@ -164,7 +164,7 @@ def test_a_model_tells_what_its_exits_do(run: Path):
         open_model(plan(run=str(run), drift=DRIFT))
     opened = Run.open(run)
     known = [normal(i) for i in range(60)]
-    Reference(known, made_with(open_run(opened))).write(opened)
+    Reference(known, made_with(open_run(opened))).write(run)
     model = open_model(plan(run=str(run), drift=DRIFT))
     chunks = list(model.stream([RequestExample([text]) for text in TEXTS]))
     answers = [answer for _, answers in chunks for answer in answers]

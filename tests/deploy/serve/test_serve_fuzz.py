@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
-from exports import make_run
-from finished import make_run as make_ranker
-from gateways import Running, plan, running
+from helpers.exports import make_run
+from helpers.finished import make_run as make_ranker
+from helpers.gateways import Running, plan, running
 
 from eat_lightning.deploy.serve.remote import Remote
 from eat_lightning.errors import ConfigError

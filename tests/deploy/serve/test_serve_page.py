@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from gateways import FakeModel, Running, running
-from pages import HOSTILE, chromium
+from helpers.gateways import FakeModel, Running, running
+from helpers.pages import HOSTILE, chromium
 
 pytestmark = [pytest.mark.browser, pytest.mark.nightly]
 
@@ -45,6 +46,7 @@ def test_the_page_shows_what_runs(browser):
             assert text(page, "t-depth") == "4.00"
             assert "exits at 3, 4, 6" in text(page, "mode")
             assert text(page, "t-drift") == "off"
+            assert text(page, "drift") == "no monitor: this model has no drift reference"
             assert "66.7 %" in text(page, "reasons")
             page.click("text=Try a text")
             page.get_by_role("heading", name="See where a text leaves").wait_for()
@@ -78,6 +80,22 @@ def test_the_demo_shows_a_text_leave_layer_by_layer(browser):
         ]
         before = page.get_by_role("listitem").filter(has_text=HOSTILE)
         assert before.inner_text().endswith("6 of 6 layers")
+
+
+def test_the_pages_of_a_model_without_early_exits(browser):
+    """A head may guess where its exit is closed: neither page calls that an exit."""
+    model = FakeModel("adapted")
+    model.about = replace(model.about, exits=[6], watchable=True)
+    with running(model) as served:
+        with opened(browser, served, "/demo") as page:
+            page.get_by_text("Every text runs all of them: no early exit is open.").wait_for()
+            page.get_by_label("Your text (sentence)").fill("hard")
+            page.get_by_role("button", name="Run").click()
+            page.get_by_text("It ran every layer").wait_for()
+            assert page.get_by_text("goes on").count() == 0
+        with opened(browser, served, "/") as page:
+            page.get_by_text("drift.monitor=true compares").wait_for()
+            assert "no early exit is open" in text(page, "mode")
 
 
 def test_the_demo_of_a_pair_and_of_a_score_says_what_is_refused(browser):

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import commands
 import httpx
 import pytest
 import torch
-from exports import make_run, shared_export
-from gateways import eventually, plan, running, settings, without_scores
+from helpers import commands
+from helpers.exports import make_run, shared_export
+from helpers.gateways import eventually, plan, running, settings, without_scores
 from safetensors.torch import load_file, save_file
 
 from eat_lightning.deploy.serve.__main__ import serve

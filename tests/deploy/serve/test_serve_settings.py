@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gateways import defaults, plan
+from helpers.gateways import defaults, plan
 
 from eat_lightning.deploy.serve.plan import token_of
 from eat_lightning.errors import ConfigError

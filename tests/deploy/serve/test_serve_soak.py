@@ -11,9 +11,9 @@ from typing import Any
 
 import httpx
 import pytest
-from exports import make_run
-from finished import make_run as make_ranker
-from gateways import eventually
+from helpers.exports import make_run
+from helpers.finished import make_run as make_ranker
+from helpers.gateways import eventually
 from test_serve_process import process
 
 SHAPES: list[tuple[str, dict[str, Any]]] = [

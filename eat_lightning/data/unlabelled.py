@@ -1,0 +1,196 @@
+"""Texts without labels: read, cleaned, and cut into parts that share no near-doubles.
+
+Shapes: N texts, G groups of near-doubles.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+
+from eat_lightning.data import text_files
+from eat_lightning.data.text_files import SUFFIXES
+from eat_lightning.errors import ConfigError, one_line
+from eat_lightning.long_texts import Reader
+
+LARGE = 0.01  # of all texts: a larger group of near-doubles is for learning alone
+BANDS, ROWS = 8, 8  # of MinHash: 97 % of pairs alike to 0.9 share a band, 3 % of those to 0.5
+PRIME = (1 << 31) - 1
+
+Row = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Distinct texts, a tuple of one or two each.
+
+    Args:
+        columns: names of the texts of a row.
+        line: for a person, how many rows were read, and how many left out for what.
+    """
+
+    rows: list[Row]
+    columns: list[str]
+    line: str
+
+    @classmethod
+    def of(cls, found: Sequence[Row], columns: list[str], most: int) -> Texts:
+        """Leave out empty and doubled texts, and of more than `most` all but random ones."""
+        whole = [row for row in found if all(map(str.strip, row))]
+        distinct = list(dict.fromkeys(whole))
+        taken = distinct
+        if len(distinct) > most:
+            order = np.random.default_rng(0).permutation(len(distinct))[:most]
+            taken = [distinct[i] for i in np.sort(order)]
+        empty, doubled = len(found) - len(whole), len(whole) - len(distinct)
+        left_out = {"empty": empty, "doubled": doubled, "not used": len(distinct) - len(taken)}
+        return cls(taken, columns, f"{len(found):,} rows read{counted(left_out)}")
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def named(self, row: Row) -> dict[str, str]:
+        """The texts of a row by their columns."""
+        return dict(zip(self.columns, row, strict=True))
+
+    def read_by(self, reader: Reader) -> Texts:
+        """The texts that a model does not refuse for their length."""
+        read = reader([list(row) for row in self.rows])
+        rows = [row for row, text in zip(self.rows, read, strict=True) if not text.refused]
+        left_out = {"too long (long=cut takes the first, long=windows all)": len(read) - len(rows)}
+        return replace(self, rows=rows, line=self.line + counted(left_out))
+
+    def without_near_doubles(self) -> Texts:
+        """One text of each group of near-doubles, drawn at random."""
+        if not self.rows:
+            return self
+        _, one_of_G = drawn(near_doubles(self.rows))
+        rows = [self.rows[row] for row in np.sort(one_of_G)]
+        left_out = {"near-duplicates": len(self) - len(rows)}
+        return replace(self, rows=rows, line=self.line + counted(left_out))
+
+
+def counted(left_out: Mapping[str, int]) -> str:
+    """Write counts of what was left out, by reason."""
+    return "".join(f", {count:,} {what}" for what, count in left_out.items() if count)
+
+
+def read_texts(given: str | Sequence[Any], columns: list[str] | None, most: int) -> Texts:
+    """Read texts from a file, a folder of files, or a list of them.
+
+    ConfigError, in one line, where there is no such file or column, or a file cannot be read.
+
+    Args:
+        given: a path; or texts, or pairs of them.
+        columns: names of the columns that hold them; None: "text", or the only column of texts.
+        most: of the texts that are taken.
+    """
+    if not isinstance(given, str | Path):
+        rows = [row_of(row, number) for number, row in enumerate(given)]
+        if len({len(row) for row in rows}) > 1:
+            raise ConfigError("texts must be all single texts, or all pairs")
+        names = columns or ["text", "text_pair"][: len(rows[0]) if rows else 1]
+        return Texts.of(rows, names, most)
+    found: list[Row] = []
+    files = files_of(Path(given))
+    if (num := sum(path.suffix == ".txt" for path in files)) > 1:
+        print(
+            f"note: each line of {num:,} txt files is a text; one of several lines is a row of a "
+            "jsonl, csv or parquet file"
+        )
+    for path in files:
+        rows, columns = text_files.read_texts(path, columns, "texts")
+        found += rows
+    return Texts.of(found, columns or ["text"], most)
+
+
+def row_of(given: Any, number: int) -> Row:
+    """Check a text, or a pair. ConfigError for anything else."""
+    row = (given,) if isinstance(given, str) else given
+    if not (isinstance(row, tuple | list) and all(isinstance(text, str) for text in row)):
+        raise ConfigError(f"texts[{number}] must be a text or a pair, got {one_line(given, 40)}")
+    return tuple(row)
+
+
+def files_of(path: Path) -> list[Path]:
+    """List a file, or those of a folder that are of a known kind."""
+    known = ", ".join(SUFFIXES)
+    if path.is_dir():
+        inside = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.is_file())
+        if not inside:
+            raise ConfigError(
+                f"texts={path}: the folder has no file of {known}: write a jsonl file with a text "
+                "in each line"
+            )
+        return inside
+    if not path.is_file():
+        raise ConfigError(f"texts={path}: there is no such file or folder")
+    if path.suffix not in SUFFIXES:
+        raise ConfigError(f"texts={path}: must be a file of {known}, or a folder of such")
+    return [path]
+
+
+def cut(rows: Sequence[Row], shares: Sequence[float], seed: int = 0) -> dict[str, np.ndarray]:
+    """Rows of each part. Near-doubles stand in one part, of which all but *learn* keep one.
+
+    So the examples of a certificate are drawn independently.
+    """
+    group_N = near_doubles(rows)
+    size_G = np.bincount(group_N)
+    first_G, one_of_G = drawn(group_N, seed)
+    large_G = size_G > max(LARGE * len(rows), 2)
+    order_G = np.argsort(first_G)
+    small = [group for group in order_G if not large_G[group]]
+    ends = np.cumsum([shares[2], shares[1]]) * len(small)
+    certify, select, rest = np.split(small, ends.round().astype(int))
+    learn_G = np.concatenate([rest, np.flatnonzero(large_G)]).astype(int)
+    return {
+        "learn": np.flatnonzero(np.isin(group_N, learn_G)),
+        "select": np.sort(one_of_G[select.astype(int)]),
+        "certify": np.sort(one_of_G[certify.astype(int)]),
+    }
+
+
+def drawn(group_N: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Put texts in a random order: the place of each group's first one there, and its row."""
+    order_N = np.random.default_rng(seed).permutation(len(group_N))
+    _, first_G = np.unique(group_N[order_N], return_index=True)
+    return first_G, order_N[first_G]
+
+
+def near_doubles(rows: Sequence[Row]) -> np.ndarray:
+    """Number the groups of texts that share nearly all pairs of neighbouring words (N).
+
+    MinHash (Broder 1997) in bands: texts that are alike in any band are one group, and so are
+    chains of them. Case, digits and punctuation do not count.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    random = np.random.default_rng(0)
+    factor, offset = random.integers(1, PRIME, (2, BANDS * ROWS), dtype=np.int64)
+    least_NH = np.stack(
+        [((factor * shingles(row)[:, None] + offset) % PRIME).min(0) for row in rows]
+    )
+    bands = [least_NH[:, i : i + ROWS] for i in range(0, BANDS * ROWS, ROWS)]
+    keys = [np.unique(band, axis=0, return_inverse=True)[1].ravel() for band in bands]
+    ends = np.cumsum([0, *(key.max() + 1 for key in keys)])
+    text_M = np.tile(np.arange(len(rows)), BANDS)
+    band_M = np.concatenate([key + end for key, end in zip(keys, ends, strict=False)]) + len(rows)
+    size = len(rows) + int(ends[-1])
+    graph = coo_array((np.ones(len(text_M), np.int8), (text_M, band_M)), shape=(size, size))
+    component = connected_components(graph, directed=False)[1][: len(rows)]
+    return np.unique(component, return_inverse=True)[1]
+
+
+def shingles(row: Row) -> np.ndarray:
+    """Hashes of the pairs of neighbouring words of a row, of at least one."""
+    words = re.findall(r"[^\W\d_]+", " \n ".join(row).lower()) or list(row)
+    pairs = [" ".join(words[i : i + 2]) for i in range(max(1, len(words) - 1))]
+    return np.array([crc32(pair.encode()) % PRIME for pair in pairs], np.int64)

@@ -1,0 +1,58 @@
+"""A class that adds answers to batches of a table: for Ray Data, Spark, or any loop over Arrow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import yaml
+
+from eat_lightning.config import CONFIG_DIR, parsed
+from eat_lightning.deploy.score.plan import ScorerSettings
+from eat_lightning.deploy.score.scorer import Scorer
+from eat_lightning.deploy.score.tables import (
+    answer_schema,
+    answer_table,
+    beside,
+    check_text,
+    table_rows,
+    text_names,
+)
+from eat_lightning.errors import ConfigError
+
+
+class BatchScorer:
+    """Adds the answers' columns to a table; `ray.data.Dataset.map_batches` takes the class.
+
+    A row without an answer stays in its place: `error` says why, and its other answers are null.
+    ValueError, in one line, for settings, a model that cannot be opened, and columns.
+
+    Args:
+        run: folder that `train`, `adapt` or `export` wrote.
+        settings: those of `eat score` for the model, such as `text`, `prefix`, `backend`,
+            `exit={"budget": 0.5}` or `long`.
+    """
+
+    def __init__(self, run: str | Path, **settings: Any):
+        config = yaml.safe_load(Path(CONFIG_DIR, "score.yaml").read_text("utf-8"))
+        config = {key: config[key] for key in ScorerSettings.model_fields}
+        config["exit"] |= settings.pop("exit", {})
+        try:
+            self.plan = parsed(ScorerSettings, config | settings | {"run": str(run)})
+            self.scorer = Scorer.open(self.plan)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        self.schema = answer_schema(self.scorer.backend.kind, self.plan.prefix)
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        if both := [name for name in self.schema.names if name in table.column_names]:
+            raise ValueError(f"the table has columns of its own named {', '.join(both)}: prefix=")
+        try:
+            task, text = self.scorer.backend.columns, self.plan.text_columns
+            names = text_names(table.column_names, task, text)
+            check_text(table.schema, names)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        answers = self.scorer(table_rows(table, names))
+        return beside(table, answer_table(answers, self.schema, self.plan.prefix))

@@ -1,0 +1,1 @@
+"""Verify that two builds of one classifier answer alike."""

@@ -1,0 +1,228 @@
+"""The two models that are compared, each opened as what it is: a file, a server, or a folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from eat_lightning.answer_kind import AnswerKind
+from eat_lightning.config import parsed
+from eat_lightning.data.text_files import TABLES, json_lines, opened
+from eat_lightning.data.unlabelled import Texts
+from eat_lightning.deploy.verify.answers import KEYS
+from eat_lightning.deploy.verify.plan import Build, VerifySettings
+from eat_lightning.deploy.verify.server import Row, Server
+from eat_lightning.engines.plan import AnswerSettings, is_adapted, is_export
+from eat_lightning.errors import ConfigError, one_line, reading
+from eat_lightning.long_texts import Answerer, LongTexts
+from eat_lightning.progress import bar
+from eat_lightning.text_io import without_half_pairs
+
+DONE = "done.json"  # in a run's folder
+Batch = list[Row]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model that is ready to answer.
+
+    Args:
+        where: as an error names it.
+        answer: a row for each text of a batch.
+        labels: all that it can give; None: not known.
+        kind: of its answers; None: not known.
+    """
+
+    where: str
+    answer: Callable[[Batch], list[dict[str, Any]]]
+    labels: Sequence[str] | None = None
+    kind: AnswerKind | None = None
+
+
+@dataclass
+class Kept:
+    """Rows by their texts, in a file as soon as they come, so that a second call asks for the
+    others alone.
+
+    Args:
+        about: what answered them; those of something else are dropped.
+    """
+
+    path: Path
+    about: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        first, *lines = [*whole_lines(self.path)] or [None]
+        mine = lines if first == {"about": self.about} else []
+        self.rows: dict[Row, dict[str, Any]] = {tuple(x["texts"]): x["row"] for x in mine}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text("")
+        self.write([{"about": self.about}, *map(line_of, self.rows.items())])
+
+    def add(self, rows: dict[Row, dict[str, Any]]) -> None:
+        self.rows |= rows
+        self.write([*map(line_of, rows.items())])
+
+    def write(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write("".join(f"{json.dumps(line)}\n" for line in lines))
+
+
+def line_of(item: tuple[Row, dict[str, Any]]) -> dict[str, Any]:
+    return {"texts": item[0], "row": item[1]}
+
+
+def whole_lines(path: Path) -> Iterator[Any]:
+    """The values of a file's lines, up to one that a kill cut."""
+    for line in path.read_text("utf-8").splitlines() if path.is_file() else ():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            return
+
+
+def rows_for(
+    source: Source, texts: Sequence[Row], batch: int, kept: Kept | None
+) -> list[dict[str, Any]]:
+    """A row for each text, in order; the longest are asked first."""
+    found = {} if kept is None else dict(kept.rows)
+    missing = sorted({*texts} - found.keys(), key=lambda row: (-sum(map(len, row)), row))
+    with bar(source.where, len(missing)) as advance:
+        for start in range(0, len(missing), batch):
+            part = missing[start : start + batch]
+            rows = dict(zip(part, source.answer(part), strict=True))
+            found |= rows
+            if kept is not None:
+                kept.add(rows)
+            advance(len(part))
+    return [found[row] for row in texts]
+
+
+def is_file(build: Build) -> bool:
+    return not build.is_server and Path(str(build.model)).suffix in TABLES
+
+
+def rows_of_file(where: str, path: Path, columns: Sequence[str]) -> dict[Row, dict[str, Any]]:
+    """Rows of a file of answers by their texts. ConfigError, in one line, where it is none."""
+    with reading(where, pa.ArrowException):
+        if not path.is_file():
+            raise ValueError("there is no such file")
+        if path.suffix == ".jsonl":
+            whole = [*json_lines(path)]
+        else:  # labels are text, also where they look like numbers
+            whole = opened(path, [*columns, "answer", "label"]).read().to_pylist()
+        found: dict[Row, dict[str, Any]] = {}
+        for row in whole:
+            if lacking := [name for name in columns if not isinstance(row.get(name), str)]:
+                has = one_line(", ".join(row), 60)
+                raise ValueError(f"no text in column {lacking[0]}, only {has}: columns=[...]")
+            texts = tuple(without_half_pairs(row[name]) for name in columns)
+            answer = {key: row[key] for key in KEYS if key in row}
+            if found.setdefault(texts, answer) != answer:
+                raise ValueError(f"two answers to one text, {one_line(texts[0], 40)!r}")
+    return found
+
+
+def open_source(key: str, plan: VerifySettings, texts: Texts) -> Source:
+    """Open a model. ConfigError, in one line, where it is none, or takes other texts.
+
+    Args:
+        key: old or new.
+    """
+    build: Build = getattr(plan, key)
+    where, columns = f"{key}={build.model}", texts.columns
+    if is_file(build):
+        rows = rows_of_file(where, Path(str(build.model)), columns)
+        if lacking := [row for row in texts.rows if row not in rows]:
+            example = one_line(lacking[0][0], 40)
+            count = f"{len(lacking):,} of {len(texts):,} texts, such as {example!r}"
+            raise ConfigError(f"{where} has no answer to {count}")
+        return Source(where, lambda batch: [rows[row] for row in batch])
+    if build.is_server:
+        return Source(where, Server(where, build).rows)
+    with named_as(key):
+        model = open_folder(build, plan, columns)
+    if len(model.columns) != len(columns):
+        takes = f"takes {len(model.columns)} texts, and there are {len(columns)}"
+        raise ConfigError(f"{where} {takes}: columns=[...] names them")
+
+    def answer(batch: Batch) -> list[dict[str, Any]]:
+        return model.answer([[*row] for row in batch])
+
+    return Source(where, answer, list(model.labels) or None, model.kind)
+
+
+def open_folder(build: Build, plan: VerifySettings, columns: Sequence[str]) -> Answerer:
+    """A model of a folder: graphs without torch, a run or an adapted classifier as `predict` opens
+    them, and any other as transformers does."""
+    folder = Path(str(build.model))
+    if is_export(folder) and build.certificate is None:
+        return open_graphs(folder, build, plan)
+    if is_adapted(folder) or is_export(folder) or (folder / DONE).is_file():
+        from eat_lightning.engines.open import open_backend
+
+        return open_backend(parsed(AnswerSettings, as_of_predict(build, plan)))
+    return open_plain(build, plan, columns)
+
+
+def open_plain(build: Build, plan: VerifySettings, columns: Sequence[str]) -> Answerer:
+    """A folder of transformers, by transformers itself or, with backend=torch, in our kernels."""
+    if build.backend in ("onnx", "openvino"):
+        raise ConfigError(f"backend={build.backend} runs what `eat export` or `eat adapt` wrote")
+    if build.backend is None and build.dtype not in (None, "fp32"):
+        raise ConfigError(f"dtype={build.dtype} needs backend=torch: transformers runs in fp32")
+    import torch
+
+    from eat_lightning.engines.original import Original, TransformersModel, in_our_kernels
+
+    if plan.threads:
+        torch.set_num_threads(plan.threads)
+    long = LongTexts(plan.long or "refuse")
+    given = {"tolerance": plan.tolerance, "cuts": plan.cuts, "long": long}
+    original = Original.open(str(build.model), **given)
+    if build.backend == "torch":
+        return in_our_kernels(original, columns, build.dtype or "fp32")
+    return TransformersModel(original, columns)
+
+
+def open_graphs(folder: Path, build: Build, plan: VerifySettings) -> Answerer:
+    from eat_lightning.infer.onnx_runner import Runner
+
+    try:
+        engine = "onnx" if build.backend is None else build.backend
+        runner = Runner(folder, plan.threads, engine, build.dtype)
+    except ValueError as error:
+        raise ConfigError(one_line(error)) from None
+    runner.reader = replace(runner.reader, long=LongTexts(plan.long or "refuse"))
+    return runner
+
+
+def as_of_predict(build: Build, plan: VerifySettings) -> dict[str, Any]:
+    """The settings of `predict` that open this folder."""
+    return {
+        **{"run": build.model, "backend": build.backend or "torch", "dtype": build.dtype or "fp32"},
+        **{"certificate": build.certificate, "batch": plan.batch, "threads": plan.threads},
+        **{"prepack": None, "policy": {}, "exit": {}, "head": {"layers": None}},
+        **{
+            "long": plan.long,
+            "windows": {**dict.fromkeys(("size", "overlap", "label")), "join": "any"},
+        },
+    }
+
+
+@contextmanager
+def named_as(key: str) -> Iterator[None]:
+    """Let errors name the setting of this command, old or new."""
+    try:
+        yield
+    except ConfigError as error:
+        line = str(error).splitlines()[0]
+        for name in ("model=", "run=", "encoder.pretrained="):
+            line = line.replace(name, f"{key}=")
+        raise ConfigError(line if line.startswith(f"{key}=") else f"{key}: {line}") from None

@@ -1,0 +1,218 @@
+"""Whether two builds of one classifier answer alike, and with what confidence.
+
+Shapes: N texts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eat_lightning.answer_kind import MULTI, SCORE, MultiLabel, Score, SingleLabel
+from eat_lightning.data.unlabelled import Texts, counted, read_texts
+from eat_lightning.deploy.verify.answers import Answer, Answers, aligned
+from eat_lightning.deploy.verify.builds import (
+    Kept,
+    is_file,
+    open_source,
+    rows_for,
+    rows_of_file,
+)
+from eat_lightning.deploy.verify.plan import Build, VerifySettings
+from eat_lightning.deploy.verify.server import Row, ServerDied
+from eat_lightning.errors import ConfigError
+from eat_lightning.record.claim import Claim, Tally, tallied
+from eat_lightning.record.same_answer import SameAnswer
+
+HOLDS, FAILS, UNKNOWN = 0, 1, 2  # statuses
+KEPT = "{}.part.jsonl"  # what a server answered, until all is there
+
+
+@dataclass(frozen=True)
+class ChangedText:
+    """A text that the two answer differently."""
+
+    texts: Row
+    old: Answer
+    new: Answer
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a comparison found.
+
+    Args:
+        old, new: the models, as they were named.
+        texts: those that were compared; its line says how many were read, and left out for what.
+        tallies: of what was demanded, all texts first.
+        parts: counts of the texts that `old` answers with each class, and of each direction.
+        classes: changed answers by the class before and after.
+        answers: of the two, by old and new.
+        changed_N: texts whose answer changed.
+        what: names an answer that is not the same.
+    """
+
+    old: str
+    new: str
+    texts: Texts
+    tallies: list[Tally]
+    parts: dict[str, Tally]
+    classes: Counter[tuple[str, str]]
+    answers: dict[str, Answers]
+    changed_N: np.ndarray
+    what: str
+
+    @property
+    def changed(self) -> list[ChangedText]:
+        """The texts that the two answer differently, with both answers."""
+        old, new = (each.found for each in self.answers.values())
+        rows = np.flatnonzero(self.changed_N).tolist()
+        return [ChangedText(self.texts.rows[row], old[row], new[row]) for row in rows]
+
+    @property
+    def status(self) -> int:
+        """0: the two answer alike; 1: they do not; 2: it takes more texts to tell."""
+        if any(tally.fails for tally in self.tallies):
+            return FAILS
+        return HOLDS if all(tally.holds for tally in self.tallies) else UNKNOWN
+
+    @property
+    def holds(self) -> bool:
+        """Whether all that was demanded is certified."""
+        return self.status == HOLDS
+
+    @property
+    def bound(self) -> float:
+        """The most that the share of changed answers may be, with the confidence asked for."""
+        return self.tallies[0].bound
+
+    @property
+    def needed(self) -> int | None:
+        """Texts that would certify what was demanded at the rates seen; None: no number would."""
+        needed = [tally.needed for tally in self.tallies]
+        return None if None in needed else max(filter(None, needed))
+
+
+def verified(plan: VerifySettings, given: Sequence[Any] | None = None) -> Verification:
+    """Compare two builds. ConfigError, in one line, for what cannot be compared.
+
+    Args:
+        given: texts, or pairs of them, in place of a file.
+    """
+    texts = texts_of(plan, given).without_near_doubles()
+    if not len(texts):
+        raise ConfigError(f"texts: there are none ({texts.line})")
+    old, new = (answers_of(key, plan, texts) for key in ("old", "new"))
+    return compared(plan, texts, *aligned(old, new, plan.map or {}))
+
+
+def texts_of(plan: VerifySettings, given: Sequence[Any] | None) -> Texts:
+    """The texts that are named or, without such, those of the files of answers."""
+    source = plan.texts if given is None else given
+    if source is not None:
+        return read_texts(source, plan.columns, plan.most)
+    columns = plan.columns or ["text"]
+    files = {f"{key}={build.model}": build.model for key, build in plan.builds if is_file(build)}
+    found = {where: rows_of_file(where, Path(str(path)), columns) for where, path in files.items()}
+    if not found:
+        raise ConfigError("texts must name a file or a folder of texts: texts=...")
+    first, *others = found.values()
+    for other in others:
+        if first.keys() != other.keys():
+            only = f"{len(first.keys() - other.keys()):,} and {len(other.keys() - first.keys()):,}"
+            names = " and ".join(found)
+            why = f"{names} have {only} texts of their own"
+            raise ConfigError(f"{why}: texts=... names those to compare")
+    return Texts.of([*first], columns, plan.most)
+
+
+def answers_of(key: str, plan: VerifySettings, texts: Texts) -> Answers:
+    """The answers of one of the two to all texts."""
+    build: Build = getattr(plan, key)
+    source, kept = open_source(key, plan, texts), None
+    if build.is_server and plan.to is not None:
+        kept = Kept(Path(plan.to, KEPT.format(key)), {"model": build.model, "api": build.api})
+    try:
+        rows = rows_for(source, texts.rows, plan.batch, kept)
+    except ServerDied as error:
+        again = "to=<folder> would keep what it answers"
+        if kept is not None:
+            again = f"{len(kept.rows):,} answers are kept, and the same command goes on"
+        raise ConfigError(f"{error}: {again}") from None
+    return Answers.read(source.where, rows, source.labels, source.kind)
+
+
+def same_answer(plan: VerifySettings, old: Answers, new: Answers) -> SameAnswer:
+    """When two answers are the same. ConfigError where two scores cannot be compared."""
+    labels = [*dict.fromkeys([*old.names, *new.names])]
+    if old.problem_type != SCORE:
+        kind = MultiLabel if old.problem_type == MULTI else SingleLabel
+        return SameAnswer(kind(len(labels)), labels)
+    usual = next((each.kind for each in (old, new) if each.kind), Score())
+    named = plan.tolerance is not None or bool(plan.cuts)
+    kind = Score(1, plan.tolerance, tuple(plan.cuts)) if named else usual
+    if not kind.comparable:
+        message = "they answer with scores: give tolerance=... within which one stays the same"
+        raise ConfigError(f"{message}, or cuts=[...] whose sides count")
+    return SameAnswer(kind, [])
+
+
+def compared(plan: VerifySettings, texts: Texts, old: Answers, new: Answers) -> Verification:
+    """Count what changed. A text that one of the two refuses has changed; one that both refuse does
+    not count."""
+    same = same_answer(plan, old, new)
+    named = [("per_class", name) for name in plan.per_class or {}]
+    named += [("positive", plan.positive)] if plan.positive is not None else []
+    for key, name in named:
+        if name not in same.labels:
+            among = f"among {', '.join(same.labels)}" if same.labels else "none, of a score"
+            raise ConfigError(f"{key} must name {among}, got {name}")
+    old_NC, new_NC = old.numbers(same.labels), new.numbers(same.labels)
+    counts_N = old.answered_N | new.answered_N
+    both_N = old.answered_N & new.answered_N
+    changed_N = np.where(both_N, same.changed(old_NC, new_NC), counts_N)
+    classes = {name: rows_N & old.answered_N for name, rows_N in same.groups(old_NC).items()}
+    level = plan.claims[0].level
+
+    def tally(of: str, rows_N: np.ndarray, lost_N: np.ndarray) -> Tally:
+        claim = Claim("disagreement", level, plan.confidence, of=of)
+        return Tally(claim, int(rows_N.sum()), int((rows_N & lost_N).sum()))
+
+    parts = [tally(f"{name} before", rows_N, changed_N) for name, rows_N in classes.items()]
+    for name, rows_N, lost_N in directions(plan.positive, same, old_NC, new_NC):
+        parts.append(tally(name, rows_N & both_N, lost_N & changed_N))
+    refused = {"refused by both": int((~counts_N).sum())}
+    refused["refused by one of the two, and so changed"] = int((counts_N & ~both_N).sum())
+    return Verification(
+        old=plan.old.title,
+        new=plan.new.title,
+        texts=replace(texts, line=texts.line + counted(refused)),
+        tallies=tallied(plan.claims, changed_N[counts_N], masked(classes, counts_N)),
+        parts={each.claim.of: each for each in parts},
+        classes=same.class_changes(old_NC[both_N], new_NC[both_N]),
+        answers={"old": old, "new": new},
+        changed_N=changed_N,
+        what=same.changes,
+    )
+
+
+def masked(groups: Mapping[str, np.ndarray], rows_N: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: group_N[rows_N] for name, group_N in groups.items()}
+
+
+def directions(
+    positive: str | None, same: SameAnswer, old_NC: np.ndarray, new_NC: np.ndarray
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Names of directions, with the texts that can change so and those that did."""
+    if not same.labels:
+        up_N, every_N = new_NC[:, 0] > old_NC[:, 0], np.ones(len(old_NC), bool)
+        yield from (("higher after", every_N, up_N), ("lower after", every_N, ~up_N))
+    elif positive is not None:
+        was_N, is_N = same.groups(old_NC)[positive], same.groups(new_NC)[positive]
+        yield f"permissive: {positive} before, not after", was_N, ~is_N
+        yield f"strict: not {positive} before, but after", ~was_N, is_N

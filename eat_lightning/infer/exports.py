@@ -1,0 +1,59 @@
+"""An export made ready to answer, with the exits of a certificate where one is named."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from eat_lightning.errors import ConfigError
+from eat_lightning.infer.onnx_backend import Export
+from eat_lightning.infer.onnx_runner import is_export, read_about
+from eat_lightning.infer.stricter_exits import StricterExits
+from eat_lightning.model.policies import idle_faults
+from eat_lightning.model.policy import Policy
+from eat_lightning.model.specification import MODEL_SLOTS
+from eat_lightning.record.certificate import Certificate, Home, path_of
+
+
+def open_export(
+    export: Export, certificate: str | None = None, policies: Sequence[Policy] | None = None
+) -> Export:
+    """policies: None are the certificate's. ConfigError where the certificate holds for another
+    combination, and for what an export cannot do."""
+    if certificate is None:
+        chosen = tuple(policies or ())
+        export.check_policies(chosen)
+        rule = export.methods.get("exit") if chosen else None
+        if rule and (faults := idle_faults(chosen, rule.build())):
+            raise ConfigError.of(faults)
+        return export.with_exits(StricterExits(export.layers, policies=chosen))
+    valid = certificate_of(export, certificate)
+    chosen = tuple(valid.policies if policies is None else policies)
+    export.check_policies(chosen)
+    exits = StricterExits(export.layers, export.stricter(valid.methods["exit"]), chosen)
+    here = export.with_exits(exits).identity()
+    valid.check(here | {"exit": valid.holds_for["exit"]})
+    return export.with_exits(exits.deep() if valid.fallback else exits)
+
+
+def certificate_of(home: Home, name: Any) -> Certificate:
+    """A certificate of a run or of an export. ConfigError, in one line, where there is none."""
+    made_of = of_export(home.folder) if is_export(home.folder) else f"{home.folder}"
+    found = Certificate.read(home, name, f"certify run={made_of}")
+    if lacking := [slot for slot in MODEL_SLOTS if found.holds_for.get(slot) is None]:
+        path = path_of(home.folder, name)
+        raise ConfigError(f"{path}: not a certificate of a run (it lacks {', '.join(lacking)})")
+    return found
+
+
+def of_export(folder: Path) -> str:
+    """Return a command's arguments for an export: its run, by the name that the export records, and
+    its folder."""
+    try:
+        name = read_about(folder).get("run")
+    except ValueError:
+        name = None
+    plain = isinstance(name, str) and re.fullmatch(r"\w[\w.,=+@-]*", name)
+    return f".../{name} onnx={folder}" if plain else f"... onnx={folder}"

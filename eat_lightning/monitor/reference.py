@@ -1,0 +1,166 @@
+"""What is normal for a drift monitor: observations of a run's calibration part, or of the examples
+that a certificate was tested on. They are kept in the model's folder, next to the certificate."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eat_lightning.answer_kind import SINGLE, AnswerKind, misfit
+from eat_lightning.engines.adapted import CERTIFICATE, AdaptedHome
+from eat_lightning.engines.plan import is_adapted
+from eat_lightning.errors import ConfigError
+from eat_lightning.files import write_json
+from eat_lightning.infer.exports import of_export
+from eat_lightning.infer.onnx_runner import is_export
+from eat_lightning.machine import MACHINE
+from eat_lightning.model.specification import kind_of
+from eat_lightning.model.trace import Trace
+from eat_lightning.monitor.observation import FEATURES, Observation, observations
+from eat_lightning.record.certificate import Certificate, differences, with_methods
+
+if TYPE_CHECKING:
+    from eat_lightning.infer.backend import Backend
+    from eat_lightning.model.policy import Policy
+
+FILE = "drift.json"
+FOLDER = "drift"  # of the references of a run's certificates, which have several
+LEAST = 50  # examples: with fewer, no stream could be compared with them
+# Facts of a combination that decide no observation: last bits move no rank.
+UNSEEN = ("form", "device", "torch", "runtime", "onnxruntime", "openvino", MACHINE)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Observations that count as normal.
+
+    Args:
+        holds_for: what they were made with, see `deciding`.
+    """
+
+    seen: list[Observation]
+    holds_for: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        if len(self.seen) < LEAST:
+            raise ConfigError(f"drift needs {LEAST} calibration examples, got {len(self.seen)}")
+
+    @classmethod
+    def of(cls, trace: Trace, holds_for: dict[str, Any], windows: str | None) -> Reference:
+        """The reference of answers to examples that a certificate was tested on."""
+        return cls(observations(trace), deciding(holds_for, windows))
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The reference as it goes to a file; no text and no label of the data is in it."""
+        columns = {name: [getattr(each, name) for each in self.seen] for name in FEATURES}
+        return {"holds_for": self.holds_for, "seen": columns}
+
+    def write(self, folder: Path, certificate: str | None = None) -> Path:
+        """Write it into a model's folder; returns its path."""
+        path = folder / file_of(certificate)
+        path.parent.mkdir(exist_ok=True)
+        write_json(path, self.content)
+        return path
+
+    @classmethod
+    def read(cls, path: Path, how: str = "eat drift") -> Reference:
+        """ConfigError, in one line, where there is none or it is damaged.
+
+        Args:
+            how: the command that makes one.
+        """
+        if not path.is_file():
+            raise ConfigError(f"{path.parent.name} has no {FILE}: make it with {how}")
+        try:
+            content = json.loads(path.read_text())
+            values = zip(*(content["seen"][name] for name in FEATURES), strict=True)
+            seen = [Observation(*each) for each in values]
+            for each in seen:
+                each.places_F  # noqa: B018  numbers, or a TypeError
+            return cls(seen, with_methods(dict(content["holds_for"])))
+        except (ValueError, TypeError, KeyError, OSError) as error:
+            reason = str(error).splitlines()[0]
+            fault = f"{path}: not a drift reference ({reason})"
+            raise ConfigError(f"{fault}; make it again with {how}") from None
+
+    def check(self, here: dict[str, Any], how: str = "eat drift") -> None:
+        """ConfigError, in one line, names what it was made with and what is here."""
+        if differs := differences(self.holds_for, here):
+            raise ConfigError(f"{FILE} holds for another {differs}; make it again with {how}")
+
+
+def file_of(certificate: str | None) -> Path:
+    """The place of a reference in its folder."""
+    return Path(FILE) if certificate is None else Path(FOLDER) / f"{certificate}.json"
+
+
+def path_of(folder: Path, certificate: str | None) -> Path:
+    """The reference of a certificate, or the folder's own where that certificate has none."""
+    path = folder / file_of(certificate)
+    return path if path.is_file() else folder / FILE
+
+
+def deciding(holds_for: dict[str, Any], windows: str | None) -> dict[str, Any]:
+    """The facts of a combination that decide observations, such as weights, cut, methods and dtype.
+
+    Args:
+        windows: how long texts are read, as `LongTexts.described` says.
+    """
+    return {k: v for k, v in holds_for.items() if k not in UNSEEN} | {"windows": windows}
+
+
+def made_with(backend: Backend) -> dict[str, Any]:
+    """The facts that decide a backend's observations."""
+    windows = backend.reader.long.described(backend.max_length)
+    if is_adapted(backend.folder):  # its files were compared with its certificate as it was opened
+        certificate = Certificate.read(AdaptedHome(backend.folder), CERTIFICATE)
+        return deciding(certificate.holds_for, windows)
+    return deciding(backend.identity(), windows)
+
+
+def check_watched(kind: AnswerKind, policies: Sequence[Policy], known: Collection[str]) -> None:
+    """ConfigError where drift cannot be watched: answers that are not one class each, and policies
+    that ask for what the calibration part does not tell.
+
+    Args:
+        known: facts that the calibration part has of its examples.
+    """
+    if kind.problem_type != SINGLE:
+        raise ConfigError(f"drift {misfit([SINGLE], kind)}")
+    for policy in policies:
+        if unknown := sorted({*policy.asks()} - {*known}):
+            name = kind_of("policy", type(policy))
+            fault = f"policy={name} asks for {unknown[0]}, which the calibration part does not tell"
+            raise ConfigError(f"{fault}: what is normal under it cannot be known")
+
+
+def is_watchable(backend: Backend, certificate: str | None = None) -> bool:
+    """True where a reference lies beside a model."""
+    return path_of(backend.folder, certificate).is_file()
+
+
+def read_reference(backend: Backend, certificate: str | None = None) -> Reference:
+    """The reference of a model that is open. ConfigError, with the command that makes one, where
+    there is none or it is of other exits.
+
+    Args:
+        certificate: the one that is in force.
+    """
+    check_watched(backend.kind, (), ())
+    how = maker(backend.folder, certificate)
+    found = Reference.read(path_of(backend.folder, certificate), how)
+    found.check(made_with(backend), how)
+    return found
+
+
+def maker(folder: Path, certificate: str | None) -> str:
+    """The command that makes a reference of a folder."""
+    if is_adapted(folder):
+        return f"eat adapt to={folder}"
+    made_of = of_export(folder) if is_export(folder) else f"{folder}"
+    exits = "" if certificate is None else f" certificate={certificate}"
+    return f"eat drift run={made_of}{exits}"
