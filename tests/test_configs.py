@@ -370,7 +370,7 @@ def test_help_all_lists_choices_and_the_settings_of_those_that_are_chosen(
     assert "bert, distilbert, eat" not in short
     assert "model       bert, distilbert, eat" in whole
     assert "exit.patience" in whole
-    assert "optimizer.weight_decay  of matrices" in whole
+    assert "optimizer.weight_decay  weight decay of matrices" in whole
 
 
 def test_settings_are_named_as_they_are_typed() -> None:
