@@ -2,9 +2,8 @@
 
 One linear layer, shared by all exits, reads the pooled vector and learns the probability that the
 exit is wrong: u_e = sigmoid(w pooled_e + b), trained by the squared error to 1 - [the exit's class
-is
-right], at every exit, with gradients into the backbone. It needs no confidence and therefore also
-works for regressions (target: tanh of the absolute error).
+is right], at every exit, with gradients into the backbone. It needs no confidence and therefore
+also works for regressions (target: tanh of the absolute error).
 """
 
 from __future__ import annotations

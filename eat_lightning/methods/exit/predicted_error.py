@@ -1,8 +1,8 @@
 """Exit when a score is predicted to be close to the last layer's (Early-Exit COMET, 2502.14429).
 
 Each early head predicts two numbers: the score z_e and its distance u_e from the last layer's
-score. An example exits if u_e < bound or, with cuts c, if u_e < bound x min_c |z_e - c|:
-then z_e +- u_e / bound lies on one side of each cut, which is all that matters to a filter.
+score. An example exits if u_e < bound or, with cuts c, if u_e < bound x min_c |z_e - c|: then z_e
++- u_e / bound lies on one side of each cut, which is all that matters to a filter.
 
 In the paper, heads predict the error with respect to a human score, and bandits choose among
 candidates. Here the target is the last layer's score, so no labels are needed.

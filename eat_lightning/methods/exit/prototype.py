@@ -3,10 +3,9 @@ of the predicted class.
 
 At each exit, the pooled vector is mapped to a space with a learned prototype for each class. With
 the distance r1 to the prototype of the predicted class and the distance r2 to the nearest other
-one,
-DR = (1 + (r1 - r2) / max(r1, r2)) / 2, and with the entropy H as a share of ln C,
-EDR = (lambda + 1) / (lambda / DR + 1 / H), their weighted harmonic mean. An example exits if EDR is
-below a threshold. DR and H lie between 0 and 1, and are small if the exit is probably right.
+one, DR = (1 + (r1 - r2) / max(r1, r2)) / 2, and with the entropy H as a share of ln C, EDR =
+(lambda + 1) / (lambda / DR + 1 / H), their weighted harmonic mean. An example exits if EDR is below
+a threshold. DR and H lie between 0 and 1, and are small if the exit is probably right.
 
 The space is trained with the cross-entropy of softmax(-distance^2) and `pull` times the squared
 distance to the example's own prototype (Yang et al. 2018), instead of the paper's distance-aware

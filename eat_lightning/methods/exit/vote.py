@@ -1,8 +1,6 @@
 """Voting (Sun et al. 2021, "Early Exiting with Ensemble Internal Classifiers"): every exit so far
 votes for its class. An example exits when the leading class has enough votes, and that class is the
-answer:
-max_c sum_e [argmax p_e = c] >= votes, over the exits e so far.
-"""
+answer: max_c sum_e [argmax p_e = c] >= votes, over the exits e so far."""
 
 from __future__ import annotations
 

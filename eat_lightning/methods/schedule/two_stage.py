@@ -1,5 +1,4 @@
-"""DeeBERT's training (Xin et al. 2020): backbone and last head first, then the early heads
-alone."""
+"""DeeBERT's training (Xin et al. 2020): backbone and last head first, then the early heads alone."""
 
 from __future__ import annotations
 
