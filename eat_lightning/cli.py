@@ -47,7 +47,7 @@ class Command:
         kept: what Ctrl-C leaves, and how to go on.
         summary: makes what `--json` prints of what the function returns; None where a command has
             no `--json`.
-        has_format: `--json` is the command's own format=json.
+        status: the exit status of what the function returns; None: see `function`.
     """
 
     name: str
@@ -58,13 +58,13 @@ class Command:
     renamed: Mapping[str, str] = field(default_factory=dict)
     kept: str = ""
     summary: Callable[[Any], dict[str, Any]] | None = None
-    has_format: bool = False
+    status: Callable[[Any], int] | None = None
     prints_json: bool = False
 
     @cached_property
     def help(self) -> CommandHelp:
         path = Path(self.folder, f"{self.name}.yaml")
-        return CommandHelp(path, self.renamed, has_json=self.summary is not None or self.has_format)
+        return CommandHelp(path, self.renamed, has_json=self.summary is not None)
 
     def __call__(self) -> None:
         sys.path.insert(0, "")  # a person's modules in the current folder, as `python -m` does
@@ -86,7 +86,6 @@ class Command:
         keep_freed_memory()
         self.prints_json = self.summary is not None and bool(JSON & {*words})
         left = [word for word in words if word not in JSON] if self.prints_json else words
-        left = ["format=json" if self.has_format and word == "json=true" else word for word in left]
         sys.argv[1:] = self.read(left)
         if any(argument.startswith(SHOWN) for argument in sys.argv[1:]):
             end_with_the_reader()
@@ -113,6 +112,8 @@ class Command:
         # In a multirun the other jobs still run; after them Hydra prints the first error.
         with quiet_exit(self.kept), nullcontext() if multirun else reported():
             returned = self.answer(plain(cfg), context)
+            if self.status is not None and (status := self.status(returned)):
+                raise SystemExit(status)
             if isinstance(returned, int) and returned and not self.sweeps:
                 raise SystemExit(1)
             return returned

@@ -16,10 +16,8 @@ from eat_lightning.config import CONFIG_DIR
 
 METHODS = ("attention", "reduction", "exit", "objective", "schedule")
 # Keys of a path, a name or a text, which may have commas.
-WHOLE = (
-    *("run", "to", "output", "against", "texts", "queries", "classifier", "small", "title"),
-    *("old.model", "new.model"),
-)
+WHOLE = {"run", "to", "output", "against", "texts", "queries", "classifier", "small", "title"}
+WHOLE |= {"old.model", "new.model"}
 # Of Hydra, and `--help-all`; every other --key is a setting. Hydra's `--run` does nothing.
 FLAGS = {
     *("--help", "--help-all", "--hydra-help", "--version", "--cfg", "--resolve", "--package"),

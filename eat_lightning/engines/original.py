@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from eat_lightning.data.split import reader_of
 from eat_lightning.data.tokens import tokenizer_for
-from eat_lightning.engines.kernels import encoder_of
+from eat_lightning.engines.kernels import encoder_of, in_kernels
 from eat_lightning.engines.reranker import SCORE_OF_LISTS
 from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.infer.padded import padded_inputs

@@ -11,9 +11,8 @@ from eat_lightning.config import parsed
 from eat_lightning.process import raise_on_sigterm
 
 
-def verify(config: dict[str, Any]) -> None:
-    """Print whether two builds answer alike. Status 0: they do; 1: they do not; 2: more texts are
-    needed to tell.
+def verify(config: dict[str, Any]) -> Any:
+    """Print whether two builds answer alike, and return the `Verification`.
 
     Raises ConfigError, one line per fault, for settings, models, texts and files of answers.
     """
@@ -26,17 +25,22 @@ def verify(config: dict[str, Any]) -> None:
 
     with redirect_stdout(sys.stderr):  # standard output is for the result
         result = run(plan)
-
     show(result, plan.format)
-    if result.status:
-        raise SystemExit(result.status)
+    return result
+
+
+def summary(result: Any) -> dict[str, Any]:
+    from eat_lightning.deploy.verify.report import as_json
+
+    return as_json(result)
 
 
 main = entry(
     *("verify", verify),
-    has_format=True,
     renamed={"old": "old.model", "new": "new.model"},
-    kept="with to=, what servers answered stays there, and the same command goes on",
+    kept="with to=, the answers of servers are kept there, and the same command goes on",
+    summary=summary,
+    status=lambda result: result.status,
 )
 
 if __name__ == "__main__":

@@ -20,10 +20,7 @@ VERDICTS = ("It holds", "It does not hold", "It cannot be said with so few texts
 
 
 def show(result: Verification, format: str) -> None:
-    """Print the result: text, json (one object) or markdown."""
-    if format == "json":
-        print(json.dumps(as_json(result)))
-        return
+    """Print the result as text or markdown."""
     tables = [counts_table(result), changed_table(result, SHOWN)]
     tables = [table for table in tables if table.lines]
     if format == "markdown":

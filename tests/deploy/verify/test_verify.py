@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import shared
-from classifiers import LABELS, drawn_texts, save_classifier
-from exports import shared_export
-from finished import config_of
-from gateways import FakeModel, running
+from helpers import shared
+from helpers.classifiers import drawn_texts, save_classifier
+from helpers.exports import shared_export
+from helpers.finished import config_of
+from helpers.gateways import FakeModel, running
 
 import eat_lightning
 from eat_lightning.deploy.verify import server
+from eat_lightning.deploy.verify.__main__ import main
 from eat_lightning.deploy.verify.__main__ import verify as command
 from eat_lightning.errors import ConfigError
 
@@ -278,17 +279,17 @@ def test_the_function_has_the_command_s_defaults():
             ), name
 
 
-@pytest.mark.parametrize("format", ["text", "json", "markdown"])
+@pytest.mark.parametrize("how", ["format=text", "--json", "format=markdown"])
 def test_the_command_prints_and_ends_with_the_status(
-    old: Path, format: str, capsys: pytest.CaptureFixture[str]
+    old: Path, how: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     new = written(old.with_name("new.jsonl"), changed(ROWS, 20, answer="toxic"))
-    given = [f"old.model='{old}'", f"new.model='{new}'", f"format={format}"]
+    monkeypatch.setattr(sys, "argv", ["verify", f"old={old}", f"new={new}", how])
     with pytest.raises(SystemExit) as ended:
-        command(config_of("verify", *given))
+        main()
     assert ended.value.code == 1
     out = capsys.readouterr().out
-    if format == "json":
+    if how == "--json":
         content = json.loads(out)
         assert (content["status"], content["claims"][0]["changed"]) == (1, 20)
         assert len(content["changed"]) == 20
@@ -323,6 +324,3 @@ def process(*words: str) -> Any:
 def test_a_config_error_ends_the_command(old: Path):
     with pytest.raises(ConfigError, match="new must name a model"):
         command(config_of("verify", f"old.model='{old}'"))
-
-
-assert LABELS  # of the tiny classifier
