@@ -1,4 +1,4 @@
-"""DeeBERT's training (Xin et al. 2020): backbone and last head first, then the early heads alone."""
+"""DeeBERT's training (Xin et al. 2020): backbone and last head first, then only the early heads."""
 
 from __future__ import annotations
 
