@@ -54,11 +54,16 @@ def difference(there: dict[str, Any], here: dict[str, Any]) -> str:
     )
 
 
+def has_torch() -> bool:
+    """True where torch is installed, in which exit rules and our kernels are written."""
+    return find_spec("torch") is not None
+
+
 def version_of(name: str) -> str:
     """The version of a package here, or "absent"."""
     import eat_lightning
 
-    if name == "torch" and find_spec("torch") is not None:
+    if name == "torch" and has_torch():
         import torch  # with its build, such as +cu132, which PyPI's metadata leaves out
 
         return str(torch.__version__)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -44,10 +44,11 @@ if TYPE_CHECKING:
     from eat_lightning.infer.backend import Backend
 
 FOLDER = "engines"  # in a run's, with graphs of its own
+Race = Callable[[dict[str, Any], list[list[str]], int], dict[str, dict[str, float]]]
 
 
-def open_model(plan: ModelSettings, export: str | None) -> Backend:
-    """Open the run of a command's settings, or an export, in its engine."""
+def open_model(plan: ModelSettings, export: str | None, timed: Race = race) -> Backend:
+    """Open the run of a command's settings, or an export, in its engine. timed: finds the times."""
     if plan.threads:
         torch.set_num_threads(plan.threads)
     policies, engine = policies_of(plan.policy), plan.backend
@@ -57,7 +58,7 @@ def open_model(plan: ModelSettings, export: str | None) -> Backend:
     else:
         model = OfRun(Run.open(plan.run), plan.opening, policies)
     if engine == "auto":
-        engine = fastest(model)
+        engine = fastest(model, timed)
     return model.open(engine)
 
 
@@ -187,7 +188,7 @@ def digest_of(content: dict[str, Any]) -> str:
     return hashlib.sha256(whole.encode()).hexdigest()[:16]
 
 
-def fastest(model: OfRun | OfExport) -> str:
+def fastest(model: OfRun | OfExport, timed: Race = race) -> str:
     """The engine with the least time here, at one example where one is answered at once, else
     in batches. Raced once for a model and a machine; what was found is kept beside the model.
     ConfigError where no engine can run it."""
@@ -195,7 +196,7 @@ def fastest(model: OfRun | OfExport) -> str:
     mine = [EngineTrial(engine, machine, model.digest).key for engine in model.engines]
     found = [t for t in trials.read(model.folder) if t.key in mine and (t.ms or t.fault)]
     if not any(t.ms for t in found):
-        found = raced(model, machine)
+        found = raced(model, machine, timed)
     at = {t.engine: t.ms[size] for t in found if size in t.ms}
     if not at:
         raise ConfigError.of(f"backend=auto: {t.engine}: {t.fault}" for t in found)
@@ -205,7 +206,7 @@ def fastest(model: OfRun | OfExport) -> str:
     return ranked[0]
 
 
-def raced(model: OfRun | OfExport, machine: dict[str, Any]) -> list[EngineTrial]:
+def raced(model: OfRun | OfExport, machine: dict[str, Any], timed: Race) -> list[EngineTrial]:
     """Race all engines that can run the model, say who cannot, and keep what was found, unless
     something trains here meanwhile."""
     backends, faults = {}, {}
@@ -217,7 +218,7 @@ def raced(model: OfRun | OfExport, machine: dict[str, Any]) -> list[EngineTrial]
         except ConfigError as error:
             faults[engine] = "; ".join(str(error).splitlines())
             tell(f"backend=auto: {engine} is left out: {faults[engine]}")
-    ms = race(backends, model.texts, machine["threads"]) if backends else {}
+    ms = timed(backends, model.texts, machine["threads"]) if backends else {}
     found = [EngineTrial(e, machine, model.digest, ms=took) for e, took in ms.items()]
     found += [EngineTrial(e, machine, model.digest, fault) for e, fault in faults.items()]
     if pids := who_trains():

@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, reading
 from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.infer.onnx_runner import is_export, read_about
 from eat_lightning.infer.stricter_exits import StricterExits
+from eat_lightning.machine import has_torch
 from eat_lightning.model.policies import idle_faults
 from eat_lightning.model.policy import Policy
 from eat_lightning.model.specification import MODEL_SLOTS
 from eat_lightning.record.certificate import Certificate, Home, path_of
+
+if TYPE_CHECKING:
+    from eat_lightning.model.contracts import ExitRule
 
 
 def open_export(
@@ -25,17 +29,32 @@ def open_export(
     if certificate is None:
         chosen = tuple(policies or ())
         export.check_policies(chosen)
-        rule = export.methods.get("exit") if chosen else None
+        rule = export.methods.get("exit") if chosen and has_torch() else None
         if rule and (faults := idle_faults(chosen, rule.build())):
             raise ConfigError.of(faults)
         return export.with_exits(StricterExits(export.layers, policies=chosen))
     valid = certificate_of(export, certificate)
     chosen = tuple(valid.policies if policies is None else policies)
     export.check_policies(chosen)
-    exits = StricterExits(export.layers, export.stricter(valid.methods["exit"]), chosen)
+    exits = StricterExits(export.layers, stricter_rule(export, valid), chosen)
     here = export.with_exits(exits).identity()
     valid.check(here | {"exit": valid.holds_for["exit"]})
     return export.with_exits(exits.deep() if valid.fallback else exits)
+
+
+def stricter_rule(export: Export, certificate: Certificate) -> ExitRule | None:
+    """The rule of a certificate where it is stricter than that of the graphs, which torch has to
+    compute. ConfigError where there is no torch, or the graphs cannot be held to the rule."""
+    if export.decides_as(certificate.holds_for["exit"]):
+        return None
+    if not has_torch():
+        raise ConfigError(
+            f"certificate={certificate.name}: its exits are stricter than those of the graphs, and "
+            "only torch computes them: export with the exits that were certified"
+        )
+    with reading(path_of(export.folder, certificate.name)):
+        rule = certificate.methods["exit"]
+    return export.stricter(rule)
 
 
 def certificate_of(home: Home, name: Any) -> Certificate:

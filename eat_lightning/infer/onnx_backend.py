@@ -27,7 +27,7 @@ from eat_lightning.long_texts import AnswerRequest, placed
 from eat_lightning.machine import MACHINE, machine
 from eat_lightning.model.policies import policy_faults, specs_of
 from eat_lightning.model.policy import ModelFacts, Policy
-from eat_lightning.model.specification import MODEL_SLOTS, Specification
+from eat_lightning.model.specification import MODEL_SLOTS, OFF, Specification
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.full_depth import FullDepthIfFound
 from eat_lightning.untrusted import step_faults
@@ -94,11 +94,15 @@ class Export(Runner, Backend):
         model = ModelFacts(self.layers, self.labels, self.kind)
         Faults(faults or policy_faults(policies, model)).check()
 
+    def decides_as(self, rule: Specification) -> bool:
+        """True for the rule of its graphs, and for the one under which nobody leaves."""
+        return rule.kind == OFF["exit"] or rule == self.methods["exit"]
+
     def stricter(self, rule: ExitRule) -> ExitRule | None:
         """The rule where it is a stricter one than its graphs'; None where it is theirs, or nobody
         leaves under it. ConfigError where it cannot be."""
         wanted, there = Specification.of("exit", rule), self.methods["exit"]
-        if wanted.kind == "never" or wanted == there:
+        if self.decides_as(wanted):
             return None
         if wanted.kind != there.kind or not {*rule.layers} <= {*self.layers}:
             knob = rule.knob

@@ -91,8 +91,10 @@ class Certificate:
     seen: dict[str, Any] = Field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """ValueError where its methods cannot be built."""
-        self.methods  # noqa: B018  (built now, once)
+        """ValueError where its methods cannot be built. Those of an export are in its graphs, and
+        are built, which takes torch, only where they are asked for."""
+        if "export" not in self.holds_for:
+            self.methods  # noqa: B018  (built now, once)
         self.policies  # noqa: B018
         if self.form not in FORMS:
             raise ValueError(f"form must be one of {', '.join(FORMS)}, got {self.form!r}")

@@ -11,12 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
 
 from eat_lightning.model.reason import FIRST_REASON, Reason, reason_names
 from eat_lightning.model.trace import Trace, run_tokens
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int
 
 REASONS = ("outranked",)
 

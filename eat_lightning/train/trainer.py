@@ -28,8 +28,12 @@ OURS |= {  # what would end a run before its schedule does, or leave its weights
 }
 
 
+def capability() -> tuple[int, int] | None:
+    return torch.cuda.get_device_capability() if torch.cuda.is_available() else None
+
+
 def trainer_arguments(
-    trainer: dict[str, Any], gpu_capability: Callable[[], tuple[int, int] | None] | None = None
+    trainer: dict[str, Any], gpu_capability: Callable[[], tuple[int, int] | None] = capability
 ) -> dict[str, Any]:
     """Trainer's own arguments: `precision: auto` is bf16-mixed where the device computes it.
 
@@ -39,18 +43,16 @@ def trainer_arguments(
     settings = dict(trainer)
     if settings.get("precision") == "auto":
         settings["precision"] = "32-true"
-        if computes_bf16(on_gpu(trainer), gpu_capability or capability):
+        if computes_bf16(on_gpu(trainer), gpu_capability):
             settings["precision"] = "bf16-mixed"
     if not sys.stderr.isatty():
         settings["enable_progress_bar"] = False
     return settings
 
 
-def capability() -> tuple[int, int] | None:
-    return torch.cuda.get_device_capability() if torch.cuda.is_available() else None
-
-
-def computes_bf16(gpu: bool, gpu_capability: Callable[[], tuple[int, int] | None]) -> bool:
+def computes_bf16(
+    gpu: bool, gpu_capability: Callable[[], tuple[int, int] | None] = capability
+) -> bool:
     """True where the device multiplies bf16 in hardware. GPUs do from compute capability 8 on;
     torch calls older ones able since it emulates bf16 there."""
     if gpu:

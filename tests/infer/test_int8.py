@@ -5,7 +5,6 @@ import torch
 from helpers.models import alone, each_once, kinds, ragged, tiny
 from torch import nn
 
-from eat_lightning.measure.baselines import HuggingFaceTwin
 from eat_lightning.model.int8 import Int8Linear, in_int8, is_int8, out_of_int8, quantise
 from eat_lightning.weights.precision import in_dtype
 
@@ -70,23 +69,3 @@ def test_away_and_back():
     for one, other in zip(whole.layers, again.layers, strict=True):
         assert torch.equal(one.qkv.weight, other.qkv.weight)
         torch.testing.assert_close(one.qkv.scale, other.qkv.scale)
-
-
-MPNET = {"type_vocab_size": 0, "position_offset": 2, "relative_buckets": 32, "pad_token_id": 1}
-
-
-@pytest.mark.parametrize("shape", [{}, MPNET], ids=["bert", "mpnet"])
-def test_hugging_face_in_int8(shape: dict):
-    """Its own linear layers; the answers are near ours, whose q, k and v are one product."""
-    encoder = tiny("dense", "none", "never", **shape)
-    whole, batch = in_int8(encoder), ragged((7, 7))
-    if shape:
-        batch.types_N.zero_()
-    twin = HuggingFaceTwin(whole)
-    parts = [part for part in twin.backbone.modules() if isinstance(part, nn.Linear | Int8Linear)]
-    assert len(parts) == 6 * 6
-    assert all(isinstance(part, Int8Linear) for part in parts)
-    with torch.inference_mode():
-        ours, theirs, exact = whole(batch), twin(twin.ready(batch)), encoder(batch)
-    torch.testing.assert_close(theirs, ours.logits_BC, atol=0.05, rtol=0)
-    assert 1e-4 < (exact.logits_BC - ours.logits_BC).abs().max() < 0.5

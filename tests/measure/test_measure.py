@@ -1,19 +1,20 @@
 """Runs in, rows and a table out; taus, rules and overrides without training; faults in one line."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from helpers.finished import called
 from helpers.measured import FAST, UNTIMED, call, make_run
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.measure.__main__ import main
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.packed import Batch
-from eat_lightning.model.recorder import ALL_EXITS, USUAL, PassOptions
-from eat_lightning.model.trace import Trace
+from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.overrides import with_paths_listed
 from eat_lightning.runs.row import read
 from eat_lightning.runs.run import Run
@@ -62,7 +63,21 @@ def shares(row) -> list[tuple[int, float]]:
     return [(int(k), share) for k, share in row.exit_shares.items()]
 
 
-def test_twenty_settings_are_one_pass(run: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.fixture
+def sizes() -> Iterator[list[int]]:
+    """How many examples each pass of an encoder has."""
+    found: list[int] = []
+
+    def noted(module: torch.nn.Module, given: tuple[Any, ...]) -> None:
+        if isinstance(module, AdaptiveEncoder):
+            found.append(given[0].size)
+
+    hook = register_module_forward_pre_hook(noted)
+    yield found
+    hook.remove()
+
+
+def test_twenty_settings_are_one_pass(run: Path, sizes: list[int]):
     """Each example goes through the encoder once, and every row is that of running its setting."""
     encoder, labels = load_model(run / "model")
     for head in encoder.heads.values():
@@ -74,13 +89,7 @@ def test_twenty_settings_are_one_pass(run: Path, monkeypatch: pytest.MonkeyPatch
     taus = [round(float(sure_B.quantile(i / 17)), 6) for i in range(1, 17)]
     looks = [([2, 3], 1), ([3, 4], 1), ([2, 3, 4], 1), ([2, 3, 4], 2)]
     rules = [f"{{kind:patience,layers:{layers},patience:{n}}}" for layers, n in looks]
-    sizes, forward = [], AdaptiveEncoder.forward
-
-    def counted(self: AdaptiveEncoder, batch: Batch, options: PassOptions = USUAL) -> Trace:
-        sizes.append(batch.size)
-        return forward(self, batch, options)
-
-    monkeypatch.setattr(AdaptiveEncoder, "forward", counted)
+    sizes.clear()
     given = [f"run={run}", f"exit.tau={taus[0]}", f"taus={taus}", f"rules=[{','.join(rules)}]"]
     rows = call(*given, *UNTIMED, "batch=16")
     settings, fixed, baseline = rows[:20], rows[20:24], rows[24]

@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.memory import Largest
 from helpers.models import method, packed, ragged, tiny
 from test_flops import counted
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from eat_lightning.model.banded import local_kernel, near_attention, near_pairs
 from eat_lightning.model.flops import flops, static_flops
@@ -70,19 +69,6 @@ def test_dropping_equals_hiding(body: str, lengths: tuple[int, ...]):
             dropped, _ = encoder.run_layer(dropped, number)
             hidden, _ = encoder.run_layer(hidden, number)
     torch.testing.assert_close(dropped.x_ND, hidden.x_ND[rows_M], atol=1e-9, rtol=1e-9)
-
-
-class Largest(TorchDispatchMode):
-    """Watches how many bytes the largest tensor has that any operation makes."""
-
-    num_bytes = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = func(*args, **(kwargs or {}))
-        tensors = [each for each in tree_leaves(made) if isinstance(each, torch.Tensor)]
-        sizes = [tensor.untyped_storage().nbytes() for tensor in tensors]
-        self.num_bytes = max([self.num_bytes, *sizes])
-        return made
 
 
 def test_memory_grows_with_the_text_and_not_with_its_square():

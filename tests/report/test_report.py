@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from helpers.finished import called, config_of
@@ -49,9 +50,12 @@ def study_of(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report of every claim, made once."""
+    """A report of every claim, made once; those that cannot be made are on the page alone."""
     runs = study_of(tmp_path_factory.mktemp("study"))
-    return report(config(f"study={runs}", "title=small", "examples=0", "formats=[png]"))
+    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+        made = report(config(f"study={runs}", "title=small", "examples=0", "formats=[png]"))
+    assert "budgets: " not in out.getvalue() + err.getvalue()
+    return made
 
 
 def test_a_report_of_a_small_study(made: Path):
@@ -64,6 +68,7 @@ def test_a_report_of_a_small_study(made: Path):
     results, _, absent = text.partition("## Not made")
     assert "budgets: " in absent
     assert "budgets: " not in results
+    assert "budgets: " in (made / "index.html").read_text()
 
 
 def test_a_report_of_kept_rows_is_the_same(made: Path, tmp_path: Path, capsys):
@@ -84,23 +89,19 @@ def test_a_report_of_kept_rows_is_the_same(made: Path, tmp_path: Path, capsys):
 
 
 def test_a_report_ends_in_a_table_a_finding_its_page_and_what_comes_next(
-    tmp_path: Path, capsys, monkeypatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    """The end of `make quickstart`; claims that were not made are on the page alone."""
-    known = cli.found_claims()
-    monkeypatch.setattr(cli, "found_claims", lambda: {n: known[n] for n in ("exits", "budgets")})
-    monkeypatch.setattr(cli, "shown_runs", lambda _: [SimpleNamespace(folder="outputs/run")])
-    monkeypatch.setattr(cli, "which", lambda _: "bin/eat")
-    made = report(config(f"study={study_of(tmp_path)}", "examples=0", "formats=[]"))
-    out, err = capsys.readouterr()
-    *table, finding, page, following = out.splitlines()
+    """The end of `make quickstart`."""
+    (tmp_path / "eat").touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    given = "claims=[exits]", "examples=0", "formats=[]"
+    made = report(config(f"study={study_of(tmp_path / 'study')}", *given))
+    *table, finding, page, following = capsys.readouterr().out.splitlines()
     assert [line.split()[:3] for line in table if "sst2" in line] == [
         *(["sst2", "eat", "own"], ["sst2", "eat", "tau"]),
     ]
     assert (finding, page) == (FOUND, f"report: {made / 'index.html'}")
-    assert following == "next: eat predict run=outputs/run < lines.txt"
-    assert "budgets: " not in out + err
-    assert "budgets: " in (made / "index.html").read_text()
+    assert following == f"next: eat predict run={tmp_path / 'study' / 'eat'} < lines.txt"
 
 
 @pytest.mark.parametrize(

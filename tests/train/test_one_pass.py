@@ -10,7 +10,7 @@ import pytest
 import torch
 from helpers import toy
 from helpers.models import spread, tiny
-from helpers.training import TINY, config_of, copy_of_shared, shared_run
+from helpers.training import TINY, config_of, shared_run
 from safetensors.torch import load_file
 
 from eat_lightning.errors import ConfigError
@@ -47,11 +47,6 @@ CHOSEN = Chosen(1e-3, 0.05, 2)
 @pytest.fixture(autouse=True)
 def watched(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EAT_IMPORT", toy.__name__)
-
-
-@pytest.fixture(scope="module")
-def run(outputs: Path) -> Run:
-    return copy_of_shared("study=line", "model=eat_pruned")
 
 
 @pytest.fixture

@@ -6,16 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 from helpers.commands import finished
-from helpers.training import TINY, command, config_of, copy_of_shared, trained
+from helpers.training import TINY, command, config_of, trained
 
 from eat_lightning.runs.row import Row, read
 from eat_lightning.runs.run import Run, folder_for, open_runs
 from eat_lightning.train.plan import without_foreign_keys
-
-
-@pytest.fixture(scope="module")
-def run(outputs: Path) -> Run:
-    return copy_of_shared("study=line", "model=eat_pruned")
 
 
 def name_of(*overrides: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.training import TINY, config_of, copy_of_shared, trained
+from helpers.training import TINY, config_of, trained
 from safetensors.torch import load_file
 
 from eat_lightning.errors import ConfigError
@@ -18,11 +18,6 @@ from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.runs.run import Run
 from eat_lightning.train.fit import data_of
 from eat_lightning.train.plan import planned
-
-
-@pytest.fixture(scope="module")
-def run(outputs: Path) -> Run:
-    return copy_of_shared("study=line", "model=eat_pruned")
 
 
 def test_a_teacher_is_matched_by_label_name_and_cached(run: Run, tmp_path: Path):

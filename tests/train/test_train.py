@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from helpers.commands import finished
-from helpers.training import TINY, command, config_of, copy_of_shared, trained
+from helpers.training import TINY, command, config_of, trained
 from safetensors.torch import load_file
 
 from eat_lightning.errors import ConfigError
@@ -32,11 +32,6 @@ from eat_lightning.train.plan import planned
 from eat_lightning.validation import Misshaped
 from eat_lightning.weights.checkpoint import load_model
 from eat_lightning.weights.dial import conditions
-
-
-@pytest.fixture(scope="module")
-def run(outputs: Path) -> Run:
-    return copy_of_shared("study=line", "model=eat_pruned")
 
 
 def test_a_run_folder_holds_what_it_promises(run: Run):

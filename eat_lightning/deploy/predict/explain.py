@@ -4,11 +4,11 @@ rule's knob, where the example left and why."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from typing import Any
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Backend
+from eat_lightning.machine import has_torch
 from eat_lightning.model.trace import Trace
 
 
@@ -55,9 +55,11 @@ def guesses_of(backend: Backend, trace: Trace) -> list[dict[str, Any]]:
 
 
 def thresholds_of(backend: Backend) -> dict[int, dict[str, Any]]:
-    """Where the knob of the exit rule stands at each layer. None are told without torch, in which
-    rules are written: graphs hold theirs, and do not name it."""
-    if find_spec("torch") is None:
+    """Where the knob of the exit rule stands at each layer.
+
+    Empty without torch: graphs follow their rule, and do not name its knob.
+    """
+    if not has_torch():
         return {}
     from eat_lightning.model.contracts import points_by_layer
 

@@ -14,10 +14,10 @@ from eat_lightning.deploy.score.scorer import Scorer
 from eat_lightning.deploy.score.tables import (
     answer_schema,
     answer_table,
-    beside,
     check_text,
     table_rows,
     text_names,
+    with_columns,
 )
 from eat_lightning.errors import ConfigError
 
@@ -55,4 +55,4 @@ class BatchScorer:
         except ConfigError as error:
             raise ValueError(str(error)) from None
         answers = self.scorer(table_rows(table, names))
-        return beside(table, answer_table(answers, self.schema, self.plan.prefix))
+        return with_columns(table, answer_table(answers, self.schema, self.plan.prefix))

@@ -16,21 +16,15 @@ from eat_lightning.deploy.score.inputs import Input, find_inputs
 from eat_lightning.deploy.score.output import (
     Output,
     OutputFails,
-    earlier_manifest,
-    joined_manifest,
+    merge_manifests,
+    read_manifest,
 )
 from eat_lightning.deploy.score.plan import ScoreSettings, cores
 from eat_lightning.deploy.score.scorer import Scorer
 from eat_lightning.deploy.score.tables import answer_schema, answer_table
-from eat_lightning.deploy.score.windows import (
-    Columns,
-    Source,
-    Unreadable,
-    Window,
-    check_columns,
-)
-from eat_lightning.deploy.score.workers import FORKS, WorkersDie, answered, started
-from eat_lightning.errors import ConfigError
+from eat_lightning.deploy.score.windows import Source, Unreadable, Window
+from eat_lightning.deploy.score.workers import FORKS, WorkersDie, answer_windows, start_workers
+from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.machine import MACHINE
 from eat_lightning.progress import bar
@@ -82,25 +76,23 @@ class Corpus:
         """ConfigError with every fault of inputs and output before a model is loaded; then with
         those of the run, of columns, and of a folder that holds other scores."""
         folder = Path(str(plan.output))
-        inputs = inputs_of(plan, folder)
-        earlier = earlier_manifest(folder)
+        check_apart(folder, plan.inputs)
+        inputs = find_inputs(plan.inputs, plan.format)
+        earlier = read_manifest(folder)
         scorer = Scorer.open(plan)
-        backend = scorer.backend
-        columns = Columns(backend.columns, plan.text_columns, plan.keep)
-        sources = [Source(input, columns) for input in inputs]
-        check_columns(sources, answer_schema(backend.kind, plan.prefix).names[:-1])
+        sources = find_sources(plan, inputs, scorer)
+        identity = scorer.backend.identity()
         manifest = {
-            "model": {k: v for k, v in backend.identity().items() if k != MACHINE},
+            "model": {key: identity[key] for key in identity if key != MACHINE},
             "settings": plan.model_dump(include=DECIDE),
             "inputs": {input.name: input.fingerprint for input in inputs},
         }
-        return cls(
-            plan, scorer, sources, Output(folder), joined_manifest(folder, earlier, manifest)
-        )
+        manifest = merge_manifests(folder, earlier, manifest)
+        return cls(plan, scorer, sources, Output(folder), manifest)
 
     def score(self) -> int:
         """Score what is missing; returns how many files could not be read to their ends."""
-        with self.output.held(self.manifest):
+        with self.output.lock(self.manifest):
             self.plan.tell_uncertified(self.scorer.backend.exits)
             tally, began = Tally(), time.monotonic()
             workers = self.plan.workers or len(cores())
@@ -123,12 +115,13 @@ class Corpus:
         opened = (lambda: self.scorer) if forks else partial(Scorer.open, self.plan)
         num_bytes = sum(source.input.path.stat().st_size for source in self.sources)
         with (
-            started(opened, forks, workers) as pool,
-            bar(f"{len(self.sources)} files", num_bytes) as advance,
+            start_workers(opened, forks, workers) as pool,
+            bar("scored", num_bytes) as advance,
         ):
-            for window, answers in answered(self.missing(tally), pool):
+            for window, answers in answer_windows(self.missing(tally), pool):
                 table = answer_table(answers, schema, prefix)
-                tally.observe(table, f"{prefix}depth")  # here a monitor sees all answers in order
+                # The place of a monitor: every window of answers passes here once, in order.
+                tally.observe(table, f"{prefix}depth")
                 self.output.add(window, table)
                 name = window.source.input.name
                 advance(window.read - read.get(name, 0.0))
@@ -147,9 +140,20 @@ class Corpus:
                 tally.files.append(str(error))
 
 
-def inputs_of(plan: ScoreSettings, folder: Path) -> list[Input]:
-    """The files to score. ConfigError with every fault."""
-    for given in plan.inputs:  # a second start would take the scores as input
-        if Path(given).is_dir() and folder.resolve().is_relative_to(Path(given).resolve()):
-            raise ConfigError(f"output={folder} must not lie within input={given}")
-    return find_inputs(plan.inputs, plan.format)
+def find_sources(plan: ScoreSettings, inputs: list[Input], scorer: Scorer) -> list[Source]:
+    """The files with their columns. ConfigError with every fault."""
+    columns, faults = (scorer.backend.columns, plan.text_columns, plan.keep), Faults()
+    sources = [Source(input, *columns) for input in inputs]
+    answers = answer_schema(scorer.backend.kind, plan.prefix).names[:-1]
+    for source in sources:
+        with faults.gathered(f"input={source.input.path}: "):
+            source.check(answers)
+    faults.check()
+    return sources
+
+
+def check_apart(output: Path, inputs: list[str]) -> None:
+    """ConfigError where a second start would take the scores as input."""
+    for given in inputs:
+        if Path(given).is_dir() and output.resolve().is_relative_to(Path(given).resolve()):
+            raise ConfigError(f"output={output} must not lie within input={given}")

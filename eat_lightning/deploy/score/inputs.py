@@ -32,22 +32,26 @@ class Input:
 def find_inputs(given: Iterable[str], format: str | None) -> list[Input]:
     """The files of paths, folders and patterns. Those in folders that are hidden, or of no known
     format, are left out. ConfigError with every fault."""
-    inputs, faults = dict[str, Input](), Faults()
+    inputs, left_out, faults = dict[str, Input](), [], Faults()
     for path in given:
         here = [path] if Path(path).exists() else sorted(glob(path, recursive=True))
         if not here:
             faults.append(f"input={path}: there is no such file or folder")
         for file, name in (each for found in here for each in files_of(Path(found))):
             kind = format or FORMATS.get(file.suffix.lower())
-            if kind is None and not Path(path).is_dir():
+            if kind is None and Path(path).is_dir():
+                left_out.append(str(file))
+            elif kind is None:
                 faults.append(f"input={file}: of no known format ({KNOWN}): give format=")
             elif name in inputs and inputs[name].path != file:
                 faults.append(f"input: {inputs[name].path} and {file} have one name, {name}")
-            elif kind is not None:
+            else:
                 inputs[name] = Input(file, name, kind)
     if not inputs and not faults:
         faults.append(f"input={', '.join(given)}: no file of a known format ({KNOWN})")
     faults.check()
+    if left_out:
+        print(f"left out, of no known format: {len(left_out)} files, such as {left_out[0]}")
     return [inputs[name] for name in sorted(inputs)]
 
 

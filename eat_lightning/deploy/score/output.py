@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from eat_lightning.deploy.score.tables import beside, strings
+from eat_lightning.deploy.score.tables import strings, with_columns
 from eat_lightning.deploy.score.windows import Window
 from eat_lightning.errors import ConfigError, one_line, reading
 from eat_lightning.files import as_dict, replacing, write_json
@@ -65,7 +65,7 @@ class Output:
         if self.path != path:  # the one before has no end if its file is damaged
             self.path, self.tables, self.rejects = path, [], []
         errors = answers.columns[-1]
-        rows = beside(window.kept, answers.drop_columns(answers.column_names[-1:]))
+        rows = with_columns(window.kept, answers.drop_columns(answers.column_names[-1:]))
         self.tables.append(rows.filter(errors.is_null()))
         wrong = [(i, why) for i, why in enumerate(errors.to_pylist()) if why is not None]
         self.rejects += [json.dumps(reject(window, i, why)) for i, why in wrong]
@@ -85,13 +85,13 @@ class Output:
             pq.write_table(pa.concat_tables(self.tables), file, compression="zstd")
 
     @contextmanager
-    def held(self, manifest: dict[str, Any]) -> Iterator[None]:
+    def lock(self, manifest: dict[str, Any]) -> Iterator[None]:
         """Hold the folder until this process and those it started have ended. ConfigError where
         others write there, or it cannot be written."""
-        lock = FileLock(self.folder / LOCK, thread_local=False)
+        file_lock = FileLock(self.folder / LOCK, thread_local=False)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            held = lock.acquire(timeout=WAIT_S)
+            held = file_lock.acquire(timeout=WAIT_S)
             for path in self.folder.rglob("*.part"):  # of a start that was killed
                 path.unlink(missing_ok=True)
             write_json(self.folder / MANIFEST, manifest)
@@ -121,7 +121,7 @@ def on_disk(path: Path) -> Iterator[BinaryIO]:
         os.fsync(file.fileno())
 
 
-def earlier_manifest(folder: Path) -> dict[str, Any] | None:
+def read_manifest(folder: Path) -> dict[str, Any] | None:
     """What a folder holds; None of a new one. ConfigError where it is something else's."""
     path = folder / MANIFEST
     if path.is_file():
@@ -135,7 +135,7 @@ def earlier_manifest(folder: Path) -> dict[str, Any] | None:
     return None
 
 
-def joined_manifest(folder: Path, earlier: dict | None, wanted: dict[str, Any]) -> dict[str, Any]:
+def merge_manifests(folder: Path, earlier: dict | None, wanted: dict[str, Any]) -> dict[str, Any]:
     """What a folder will hold. ConfigError, naming what differs, where it holds other scores than
     are wanted. Files may have been added to the input."""
     wanted = {"format": FORMAT} | json.loads(json.dumps(wanted, default=as_dict))

@@ -1,5 +1,5 @@
-"""A window of texts answered: sorted by length, packed by a budget of tokens, and where the backend
-is torch's, with the survivors of many batches going on together (`infer/depth_batching.py`)."""
+"""Answers a window of texts, sorted by length and packed by a budget of tokens. In torch, the
+survivors of many batches go on together (`infer/depth_batching.py`)."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from eat_lightning.long_texts import ReadText, placed
 from eat_lightning.text_io import About, InputLine, Texts, refusal
 
 KERNELS = "32"  # enough for a batch at all of its shapes
+FAILED = "the model failed on this row"
 BYTES_PER_TOKEN = 4  # of a text, where a backend does not tell its tokens before it runs
 Answers = list[dict[str, Any]]
 Part = tuple[Sequence[int], Answers]  # places in the window, and their answers
@@ -57,10 +58,11 @@ class Scorer:
     def __call__(self, rows: Sequence[InputLine]) -> Answers:
         """An answer for each row, in order; {"error": why} for one that has none."""
         sound = [row for row in rows if row.error is None]
-        answers = iter(self.tried([row.texts for row in sound], [row.about for row in sound]))
+        given = [row.texts for row in sound], [row.about for row in sound]
+        answers = iter(self.answer_or_reject(*given))
         return [next(answers) if row.error is None else row.error for row in rows]
 
-    def tried(self, texts: Texts, about: About) -> Answers:
+    def answer_or_reject(self, texts: Texts, about: About) -> Answers:
         """An answer for each, in order; {"error": why} for one on which the model fails.
         RuntimeError where it fails on each of several: that is no fault of theirs."""
         if not texts:
@@ -70,10 +72,10 @@ class Scorer:
         except Exception as error:
             why = one_line(error, 160) or type(error).__name__
         if len(texts) == 1:
-            return [{"error": f"the model failed on this row ({why})"}]
+            return [{"error": f"{FAILED} ({why})"}]
         pairs = zip(texts, about, strict=True)
-        one_by_one = [self.tried([text], [known])[0] for text, known in pairs]
-        if all(map(refusal, one_by_one)):
+        one_by_one = [self.answer_or_reject([text], [known])[0] for text, known in pairs]
+        if all(refusal(answer).startswith(FAILED) for answer in one_by_one):
             raise RuntimeError(f"the model fails ({why})")
         return one_by_one
 
@@ -91,9 +93,9 @@ class Scorer:
             return
         sizes = [sum(len(text.encode()) for text in each) for each in texts]
         for rows in self.batches(1 + np.array(sizes) // BYTES_PER_TOKEN):
-            yield from self.streamed(rows, texts, about)
+            yield from self.stream(rows, texts, about)
 
-    def streamed(self, rows: Sequence[int], texts: Texts, about: About) -> Iterator[Part]:
+    def stream(self, rows: Sequence[int], texts: Texts, about: About) -> Iterator[Part]:
         given = [texts[i] for i in rows], [about[i] for i in rows]
         for trace in self.backend.stream(*given):
             answers = self.backend.printed(trace)
@@ -101,21 +103,21 @@ class Scorer:
 
     @torch.inference_mode()
     def through_pools(self, backend: TorchBackend, texts: Texts, about: About) -> Iterator[Part]:
-        """Answer texts by depth batching, in a pool that is flushed at the end. A shard's answers
-        thus do not depend on the shards that a worker did before. A text of several windows is a
+        """Answer texts by depth batching, in a pool that is flushed at the end. A window's answers
+        thus do not depend on the windows that a worker did before. A text of several windows is a
         unit of its own."""
         read = backend.reader(texts)
         fits_B = np.array([len(text.windows) == 1 for text in read])
-        yield from self.streamed(np.flatnonzero(~fits_B).tolist(), texts, about)
+        yield from self.stream(np.flatnonzero(~fits_B).tolist(), texts, about)
         pool: Pool[int] = Pool(backend.encoder, self.tokens, in_tokens=True)
         placed = np.flatnonzero(fits_B)
         for rows in self.batches(np.array([len(read[i].windows[0].ids) for i in placed], int)):
             chosen = placed[rows].tolist()
             windows, known = [read[i].windows[0] for i in chosen], [about[i] for i in chosen]
-            yield from self.answered(read, pool.add(chosen, backend.batch_of(windows, known)))
-        yield from self.answered(read, pool.flush())
+            yield from self.finish(read, pool.add(chosen, backend.batch_of(windows, known)))
+        yield from self.finish(read, pool.flush())
 
-    def answered(self, read: Sequence[ReadText], parts: Any) -> Iterator[Part]:
+    def finish(self, read: Sequence[ReadText], parts: Any) -> Iterator[Part]:
         for places, trace in parts:
             answers = self.backend.printed(placed(trace.numpy(guesses=False), places, read))
             yield [*answers], [*answers.values()]

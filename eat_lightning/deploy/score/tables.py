@@ -97,6 +97,6 @@ def answer_error(answer: Mapping[str, Any]) -> str:
     return "" if math.isfinite(value) else f"the model gave no finite answer ({value})"
 
 
-def beside(table: pa.Table, more: pa.Table) -> pa.Table:
+def with_columns(table: pa.Table, more: pa.Table) -> pa.Table:
     """The columns of both."""
     return pa.table([*table.columns, *more.columns], [*table.column_names, *more.column_names])

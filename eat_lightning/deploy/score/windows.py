@@ -6,42 +6,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from eat_lightning.deploy.score.inputs import Input
 from eat_lightning.deploy.score.tables import ABOUT, WRONG, check_text, table_rows, text_names
-from eat_lightning.errors import ConfigError, Faults, one_line
+from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.text_io import InputLine, decoded, parse, split_texts
 
 CHUNK = 1024  # rows that are read at once
-BLOCK = 16 << 20  # bytes of a csv file that are read at once, and of its longest row
+BLOCK = 4 << 20  # bytes of a csv file that are read at once, and of its longest row
 JSON = "json"  # the column that a line of JSON is passed through in
-PARSE = pc.ParseOptions(newlines_in_values=True)
+HEADER = pc.ParseOptions(newlines_in_values=True, invalid_row_handler=lambda _: "skip")
 Part = tuple[pa.Table, float]  # rows, and bytes of the file until there
 
 
 class Unreadable(Exception):
     """A file that cannot be read to its end."""
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Columns that are asked for.
-
-    Args:
-        task: those of the model's task.
-        text: those that hold the texts instead.
-        keep: those that are passed through; None: all.
-    """
-
-    task: Sequence[str]
-    text: Sequence[str] | None
-    keep: Sequence[str] | None
 
 
 @dataclass
@@ -74,27 +57,28 @@ class Window:
 
 @dataclass(frozen=True)
 class Source:
-    """A file and its columns."""
+    """A file and its columns.
+
+    Args:
+        task: columns of the model's task.
+        text: those that hold the texts instead.
+        keep: those that are passed through; None: all.
+    """
 
     input: Input
-    columns: Columns
-
-    @property
-    def in_lines(self) -> bool:
-        return self.input.format in ("text", "jsonl")
+    task: Sequence[str]
+    text: Sequence[str] | None = None
+    keep: Sequence[str] | None = None
 
     @cached_property
     def whole(self) -> pa.Schema:
         """All columns of the file. Those of csv are text; lines have a column for what is wrong."""
-        task = self.columns.text or self.columns.task
+        task = self.text or self.task
         match self.input.format:
             case "parquet":
                 return pq.read_schema(self.input.path).remove_metadata()
             case "csv":
-                skip = pc.ParseOptions(
-                    newlines_in_values=True, invalid_row_handler=lambda _: "skip"
-                )
-                with pc.open_csv(self.input.path, parse_options=skip) as file:
+                with pc.open_csv(self.input.path, parse_options=HEADER) as file:
                     names = file.schema.names
             case "jsonl":
                 names = dict.fromkeys([*task, *ABOUT, JSON, WRONG])
@@ -105,13 +89,13 @@ class Source:
     @cached_property
     def texts(self) -> list[str]:
         """The columns with the texts. ConfigError where there are none."""
-        return text_names(self.whole.names, self.columns.task, self.columns.text)
+        return text_names(self.whole.names, self.task, self.text)
 
     @cached_property
     def kept(self) -> list[str]:
         """The columns that are passed through."""
         every = {"text": self.texts, "jsonl": [JSON]}.get(self.input.format) or self.whole.names
-        return every if self.columns.keep is None else list(self.columns.keep)
+        return every if self.keep is None else list(self.keep)
 
     @cached_property
     def schema(self) -> pa.Schema:
@@ -121,15 +105,19 @@ class Source:
         return pa.schema([self.whole.field(name) for name in names])
 
     def check(self, answers: Sequence[str]) -> None:
-        """ConfigError where the file lacks a column, has one twice, of another type, or named as
-        one of the answers'."""
-        self.input.path.open("rb").close()
-        names = self.whole.names
+        """ConfigError where the file cannot be read, lacks a column, has one twice, of another
+        type, or named as one of the answers'."""
+        try:
+            self.input.path.open("rb").close()
+            names = self.whole.names
+        except (OSError, pa.ArrowException) as error:
+            raise ConfigError(f"cannot be read ({one_line(error, 120)})") from None
         if len({*names}) < len(names):
             raise ConfigError("must name its columns, each once")
         check_text(self.whole, self.texts)
         if absent := [name for name in self.kept if name not in names]:
-            raise ConfigError(f"no column {', '.join(absent)} to keep (it has {', '.join(names)})")
+            has = ", ".join(name for name in names if name != WRONG)
+            raise ConfigError(f"no column {', '.join(absent)} to keep (it has {has})")
         if both := [name for name in answers if name in self.kept]:
             raise ConfigError(
                 f"has columns of its own named {', '.join(both)}: give prefix=, such as "
@@ -141,7 +129,7 @@ class Source:
         where the file is damaged or gone."""
         pending, first, read = self.schema.empty_table(), 0, 0.0
         try:
-            for table, read in self.line_tables() if self.in_lines else self.tables():
+            for table, read in self.tables():
                 pending = pa.concat_tables([pending, table])
                 while len(pending) > (rows := min(size, shard_rows - first % shard_rows)):
                     shard, end = first // shard_rows, first + rows
@@ -153,24 +141,40 @@ class Source:
             raise Unreadable(f"{self.input.path}: cannot be read ({one_line(error)})") from None
 
     def tables(self) -> Iterator[Part]:
-        """Yield the rows of a table, some at a time."""
-        format: Any = "parquet"
-        if self.input.format == "csv":
-            text = pc.ConvertOptions(
-                column_types=self.whole, strings_can_be_null=False, check_utf8=False
-            )
-            format = ds.CsvFileFormat(PARSE, None, text, pc.ReadOptions(block_size=BLOCK))
-        data = ds.dataset(self.input.path, self.whole, format)
-        num_bytes, read = self.input.path.stat().st_size, 0.0
-        per_row = 0.0 if self.input.format == "csv" else num_bytes / max(1, data.count_rows())
-        # One row group, or block of a csv file, is read ahead; threads would read on without bound.
-        ahead = {"batch_readahead": 1, "fragment_readahead": 1, "use_threads": False}
-        for batch in data.to_batches(columns=self.schema.names, batch_size=CHUNK, **ahead):
-            read = min(num_bytes, read + (per_row * len(batch) or batch.nbytes))
-            yield pa.Table.from_batches([batch]), read
+        """Yield all rows, some at a time."""
+        match self.input.format:
+            case "parquet":
+                return self.parquet_tables()
+            case "csv":
+                return self.csv_tables()
+        return self.line_tables()
+
+    def parquet_tables(self) -> Iterator[Part]:
+        # Without pre_buffer and with a small buffer a row group is decoded as it is read. A
+        # `pyarrow.dataset` would read ahead of its reader, up to a gigabyte.
+        with pq.ParquetFile(self.input.path, pre_buffer=False, buffer_size=1 << 20) as file:
+            num_bytes, names, rows = self.input.path.stat().st_size, self.schema.names, 0
+            for batch in file.iter_batches(CHUNK, columns=names, use_threads=False):
+                rows += len(batch)
+                table = pa.Table.from_batches([batch]).select(names).cast(self.schema)
+                yield table, num_bytes * rows / file.metadata.num_rows
+
+    def csv_tables(self) -> Iterator[Part]:
+        text = pc.ConvertOptions(
+            column_types=self.whole,
+            include_columns=self.schema.names,
+            strings_can_be_null=False,
+            check_utf8=False,
+        )
+        blocks = pc.ReadOptions(use_threads=False, block_size=BLOCK)
+        with (
+            self.input.path.open("rb") as file,
+            pc.open_csv(file, blocks, pc.ParseOptions(newlines_in_values=True), text) as reader,
+        ):
+            for batch in reader:
+                yield pa.Table.from_batches([batch]), file.tell()
 
     def line_tables(self) -> Iterator[Part]:
-        """Yield a row for each line, some at a time."""
         with self.input.path.open("rb") as file:
             while lines := list(islice(file, CHUNK)):
                 rows = [self.row(line.rstrip(b"\r\n")) for line in lines]
@@ -185,19 +189,7 @@ class Source:
             if not line.lstrip(b"\xef\xbb\xbf \t").startswith(b"{"):
                 raise ValueError("must be a JSON object")
             row = parse(line, self.texts)
-            return row.about | {JSON: decoded(line)} | dict(zip(self.texts, row.texts, strict=True))
+            about = {name: row.about[name] for name in ABOUT if name in row.about}
+            return about | {JSON: decoded(line)} | dict(zip(self.texts, row.texts, strict=True))
         except ValueError as error:
             return {self.texts[0]: line.decode("utf-8", "backslashreplace"), WRONG: str(error)}
-
-
-def check_columns(sources: Sequence[Source], answers: Sequence[str]) -> None:
-    """ConfigError with a line for every file that cannot be read, lacks the texts, or has a column
-    named as one of the answers'."""
-    faults = Faults()
-    for source in sources:
-        with faults.gathered(f"input={source.input.path}: "):
-            try:
-                source.check(answers)
-            except (OSError, pa.ArrowException) as error:
-                raise ConfigError(f"cannot be read ({one_line(error, 120)})") from None
-    faults.check()

@@ -22,7 +22,7 @@ from eat_lightning.text_io import InputLine
 
 FORKS = sys.platform == "linux"  # elsewhere a fork of a process with threads is not safe
 AHEAD = 2  # windows for each worker between the reader and the writer
-MOST_DEATHS = 25  # in a row: to find one row that kills in a million takes as many
+MOST_DEATHS = 25  # without an answer between: one row that kills among a million needs 22
 DIED = {"error": "a worker died on this row"}
 SCORER: Scorer | None = None  # of a worker
 
@@ -109,7 +109,10 @@ class Worker:
 
 
 @contextmanager
-def started(open_scorer: Callable[[], Scorer], forks: bool, count: int) -> Iterator[list[Worker]]:
+def start_workers(
+    open_scorer: Callable[[], Scorer], forks: bool, count: int
+) -> Iterator[list[Worker]]:
+    """Workers that end with the block."""
     workers: list[Worker] = []
     gc.freeze()  # a collection in a forked worker would write to every page that is shared
     try:
@@ -121,7 +124,7 @@ def started(open_scorer: Callable[[], Scorer], forks: bool, count: int) -> Itera
         gc.unfreeze()
 
 
-def answered(
+def answer_windows(
     windows: Iterable[Window], workers: list[Worker], ahead: int = AHEAD
 ) -> Iterator[tuple[Window, Answers]]:
     """Yield windows with their answers, in order. A window is read only while fewer than `ahead`

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.csv as csv
 import pyarrow.parquet as pq
 import pytest
-from helpers.commands import Command, finished
+from helpers.commands import Command
 from helpers.finished import config_of, refused
 from helpers.scores import rejects_of, rows_of, scored, settings
 
@@ -22,7 +22,7 @@ from eat_lightning.deploy.score.__main__ import score
 from eat_lightning.deploy.score.inputs import Input
 from eat_lightning.deploy.score.output import Output
 from eat_lightning.deploy.score.scorer import Scorer
-from eat_lightning.deploy.score.windows import Columns, Source
+from eat_lightning.deploy.score.windows import Source
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 
@@ -32,7 +32,7 @@ TEXTS = [" ".join(WORDS[(i + k) % 7] for k in range(1 + i % 9)) for i in range(6
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    """60 lines, which at a shard of 400 bytes are several."""
+    """60 lines, which are four shards of 16 rows."""
     (tmp_path / "lines.txt").write_text("\n".join(TEXTS) + "\n")
     return tmp_path / "lines.txt"
 
@@ -285,21 +285,25 @@ def same_text(row: int) -> list[int]:
     return [i for i, text in enumerate(TEXTS) if text == TEXTS[row]]
 
 
-def test_workers_that_always_die_end_the_start(
-    corpus: Path, sst2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def fails(*_: Any) -> Any:
+    raise RuntimeError("no such kernel")
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        (lambda *_: os._exit(9), "4 workers died one after the other"),
+        (fails, "the model fails (no such kernel)"),
+    ],
+)
+def test_a_model_that_always_fails_ends_the_start(
+    answers: Any, said: str, corpus: Path, sst2: Path, tmp_path: Path, monkeypatch
 ):
-    monkeypatch.setattr(Scorer, "answers", lambda *_: os._exit(9))
+    monkeypatch.setattr(Scorer, "answers", answers)
     monkeypatch.setattr(workers, "MOST_DEATHS", 3)
     message = refused(score, settings(corpus, tmp_path / "out", sst2))
-    assert message.startswith("4 workers died one after the other: finished shards stay")
-
-
-SMALL = ["shard_rows=512", "window=64"]
-
-
-def command(given: Path, out: Path, run: Path, *more: str) -> list[str]:
-    words = [f"input={given}", f"output={out}", f"run={run}", "workers=2"]
-    return ["eat_lightning.score", *words, "long=cut", *SMALL, *more]
+    assert message == f"{said}: finished shards stay; the same command goes on"
+    assert not [*(tmp_path / "out").glob("*.parquet*")]
 
 
 @pytest.mark.slow
@@ -307,18 +311,21 @@ def test_killed_and_started_again_it_is_as_if_it_had_not_been(sst2: Path, tmp_pa
     """Twice, each time in the midst of shards: the command alone, then with its workers."""
     given, whole, out = tmp_path / "lines.txt", tmp_path / "whole", tmp_path / "out"
     given.write_text("".join(f"{text} {text} {i}\n" for i in range(70) for text in TEXTS))
-    finished(*command(given, whole, sst2))
+    how = {"workers": 2, "long": "cut", "shard_rows": 256, "window": 64}
+    rows = scored(given, whole, sst2, **how)
+    words = [f"input={given}", f"output={out}", f"run={sst2}"]
+    words += [f"{key}={value}" for key, value in how.items()]
     for count, kill in ((1, os.kill), (3, os.killpg)):
-        with Command(*command(given, out, sst2), forks=False) as child:
+        with Command("eat_lightning.score", *words, forks=False) as child:
             end = time.monotonic() + 120
             while len([*out.glob("*.parquet")]) < count and time.monotonic() < end:
                 time.sleep(0.01)
             kill(child.pid, signal.SIGKILL)
             child.wait()
         assert count <= len([*out.glob("*.parquet")]) < len([*whole.glob("*.parquet")])
-    finished(*command(given, out, sst2))
+    assert scored(given, out, sst2, **how) == rows
     assert files_of(out) == files_of(whole)
-    assert len(rows_of(out)) == 4200
+    assert len(rows) == 4200
 
 
 class EchoWorker:
@@ -338,7 +345,7 @@ def test_the_reader_is_never_far_ahead_of_the_writer(kind: str, tmp_path: Path):
     write.get(kind, lambda table, path: path.write_text("\n".join(table["text"].to_pylist())))(
         table, path
     )
-    source = Source(Input(path, path.name, kind), Columns(["text"], None, None))
+    source = Source(Input(path, path.name, kind), ["text"])
     read = written = most = 0
 
     def counted() -> Any:
@@ -348,10 +355,22 @@ def test_the_reader_is_never_far_ahead_of_the_writer(kind: str, tmp_path: Path):
             most = max(most, read - written)
             yield window
 
-    for window, rows in workers.answered(counted(), [EchoWorker() for _ in range(3)]):
+    for window, rows in workers.answer_windows(counted(), [EchoWorker() for _ in range(3)]):
         assert [row.texts for row in rows] == [
             [f"{window.first + i} good"] for i in range(len(rows))
         ]
         written += len(rows)
     assert (read, written) == (5000, 5000)
     assert 64 < most <= 3 * 2 * 64
+
+
+def test_parquet_is_decoded_as_it_is_read(tmp_path: Path):
+    """Of a file of 8 MB, Arrow holds less than 2 MB at any time."""
+    table = pa.table({"text": [f"{i:0200d}" for i in range(40_000)]})
+    path, size = tmp_path / "a.parquet", table.nbytes
+    pq.write_table(table, path, row_group_size=20_000, use_dictionary=False)
+    del table
+    source, before = Source(Input(path, path.name, "parquet"), ["text"]), pa.total_allocated_bytes()
+    held = [pa.total_allocated_bytes() - before for _ in source.windows(64, shard_rows=1000)]
+    assert size > 8_000_000
+    assert max(held) < 2_000_000

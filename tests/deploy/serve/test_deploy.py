@@ -161,7 +161,8 @@ def test_the_image_has_all_that_the_wheel_takes():
     wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"]
     copied = re.findall(r"^COPY (.+) \S+$", RECIPE, re.M)
     sources = {source for line in copied for source in line.split()}
-    assert {*wheel, "pyproject.toml", project["project"]["readme"]} <= sources
+    needed = {*wheel, "pyproject.toml", "hatch_build.py", "README.md", "requirements-serve.txt"}
+    assert needed <= sources
     assert all((ROOT / source).exists() for source in sources if not source.startswith(("-", "/")))
 
 
