@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 from eat_lightning.cli import entry
 from eat_lightning.errors import ConfigError
 from eat_lightning.process import raise_on_sigterm
 
+TRIAL = "trial (quick=true): fewer texts, engines, steps and timings; not a result to serve"
 
-def adapt(config: dict[str, Any]) -> None:
-    """Write the folder of an adapted classifier.
+
+def adapt(config: dict[str, Any]) -> Path:
+    """Write the folder of an adapted classifier, and return its path.
 
     Raises ConfigError, one line per fault, for settings, for a classifier that cannot be adapted,
     and where nothing faster keeps the original's answers.
@@ -22,12 +26,30 @@ def adapt(config: dict[str, Any]) -> None:
     raise_on_sigterm()
     config["model"] = config.pop("classifier")
     made = of_lists if config["queries"] is not None else of_texts
+    if config["quick"]:
+        print(TRIAL, flush=True)
     try:
         made(config)
     except (OSError, SafetensorError) as error:  # safetensors writes files by Rust
         reason = getattr(error, "strerror", None) or one_line(error, 120)
         again = "the same command goes on from what is kept"
         raise ConfigError(f"to={config['to']}: {reason} ({again})") from None
+    if config["quick"]:
+        print(TRIAL)
+    return Path(config["to"])
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    """What `--json` prints: all numbers of the folder, and its certificates."""
+    about = next(
+        path for path in (folder / "adapted.json", folder / "lists.json") if path.is_file()
+    )
+    certificates = sorted((folder / "certificates").glob("*.json"))
+    return {
+        "to": str(folder),
+        "adapted": json.loads(about.read_text("utf-8")),
+        "certificates": [json.loads(path.read_text("utf-8")) for path in certificates],
+    }
 
 
 def of_texts(config: dict[str, Any]) -> None:
@@ -67,6 +89,7 @@ def of_lists(config: dict[str, Any]) -> None:
 main = entry(
     *("adapt", adapt),
     renamed={"model": "classifier"},
+    summary=summary,
     kept="what is finished lies beside `to`, ending in .part, and the same command goes on "
     "(exits that were learning begin again)",
 )
