@@ -53,6 +53,8 @@ def verify(
     new: str | Path | Build,
     texts: str | Path | Sequence[str | Sequence[str]] | None = None,
     *,
+    queries: str | Path | None = None,
+    keep: int = 10,
     agree: float = 0.99,
     confidence: float = 0.95,
     per_class: Mapping[str, float] | None = None,
@@ -78,6 +80,9 @@ def verify(
         new: the model that may take its place.
         texts: a file or a folder of texts, or a list of them or of pairs. None: those of a file of
             answers.
+        queries: of rerankers, in place of texts: a file of lists with `query` and `candidates`.
+        keep: with queries, the number of best candidates. `agree` is then the average share of
+            the best of `old` that are among those of `new`.
         agree: share of answers that must stay the same, between 0 and 1.
         confidence: of every bound, over draws of the texts.
         per_class: shares of the texts that `old` answers with a class, which must hold too.
@@ -97,6 +102,8 @@ def verify(
     from eat_lightning.deploy.verify import api
 
     settings = {
+        "queries": queries and str(queries),
+        "keep": keep,
         "agree": agree,
         "confidence": confidence,
         "per_class": per_class and dict(per_class),

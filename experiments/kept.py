@@ -24,7 +24,7 @@ from eat_lightning.files import replacing
 from eat_lightning.model.contracts import ExitRule
 from eat_lightning.model.specification import Specification
 from eat_lightning.record.record import Record
-from eat_lightning.report.study import Measured, Study, grouped_by, open_study
+from eat_lightning.report.study import KeptRow, Study, grouped_by, open_study
 from eat_lightning.runs import jsonl
 from eat_lightning.runs import row as rows
 
@@ -68,7 +68,7 @@ def seven_digits(value: Any) -> Any:
     return float(f"{value:.7g}") if isinstance(value, float) else value
 
 
-def kept(same: Sequence[Measured], folder: Path) -> list[rows.Row]:
+def kept(same: Sequence[KeptRow], folder: Path) -> list[rows.Row]:
     """The rows of one pass; its record is written beside them if it is at hand."""
     known = [m for m in same if m.outcome is not None and m.record.kind.problem_type == SINGLE]
     name = same[0].row.examples

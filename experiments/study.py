@@ -1,7 +1,7 @@
 """A study of this repository: one folder with `page.md`, `claim.py`, `run.yaml` or `run.py`, and
 `results/`.
 
-`claim.py` has a function `page(results: Path) -> Claim`, which makes every table and figure of
+`claim.py` has a function `page(results: Path) -> Section`, which makes every table and figure of
 the page from the rows in `results/`. In `page.md` a table stands between `<!-- rows: NAME -->` and
 `<!-- end -->`, and `python -m experiments STUDY` writes it there. Numbers in the prose must stand
 in the claim's tables, answers, notes or facts (`tests/experiments/test_studies.py`).
@@ -23,7 +23,7 @@ import yaml
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import write_text
 from eat_lightning.report import figures
-from eat_lightning.report.claim import Claim
+from eat_lightning.report.section import Section
 
 HERE = Path(__file__).parent
 TABLE = re.compile(r"(<!-- rows: ([\w.-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -57,7 +57,7 @@ class StudyFolder:
         return self.page.read_text("utf-8").partition("\n")[0].removeprefix("# ")
 
     @cached_property
-    def claim(self) -> Claim:
+    def claim(self) -> Section:
         """Its tables and figures, made from the kept rows."""
         module = importlib.import_module(f"experiments.{self.name}.claim")
         return module.page(self.folder / "results")

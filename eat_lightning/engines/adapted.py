@@ -9,12 +9,13 @@ import sys
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import pydantic.dataclasses
-from pydantic import ConfigDict
+from pydantic import BeforeValidator, ConfigDict
 
 from eat_lightning.answer_kind import AnswerKind, kind_of
+from eat_lightning.engines.canaries import Canaries, CanaryCheck
 from eat_lightning.engines.plan import ADAPTED
 from eat_lightning.errors import ConfigError, reading
 from eat_lightning.files import sha256_of, write_json
@@ -25,6 +26,8 @@ from eat_lightning.infer.sessions import ENGINES
 from eat_lightning.long_texts import REFUSE, LongTexts
 from eat_lightning.machine import MACHINE, machine, version_of
 from eat_lightning.record.certificate import Certificate
+from eat_lightning.record.measured import Measured
+from eat_lightning.record.point import Point, read_point
 from eat_lightning.untrusted import json_of
 from eat_lightning.weights.files import EXITS, SAFE, weights_digest
 
@@ -37,7 +40,7 @@ class AboutFolder:
     """What a folder that `adapt` wrote says of itself, in a file of it."""
 
     file: ClassVar[str]
-    engine: str
+    point: Point
 
     def write(self, folder: Path) -> None:
         write_json(folder / self.file, vars(self))
@@ -59,21 +62,27 @@ class AdaptedHome:
     def name(self) -> str:
         return str(self.folder)
 
-    def certificate(self, engine: str) -> Certificate:
-        """Its certificate, checked against its files. ConfigError, in one line, where they are not
-        those that were certified; on another machine, or with other versions, a line says so."""
+    def certificate(self, point: Point) -> Certificate:
+        """Its certificate, checked against its files and the point that they run at. ConfigError,
+        in one line, where these are not what was certified; on another machine, or with other
+        versions, a line says so."""
         found = Certificate.read(self, CERTIFICATE)
-        for name, digest in digests(self.folder, engine).items():
+        for name, digest in bound(self.folder, point).items():
             if digest != found.holds_for.get(name):
                 raise ConfigError(
                     f"run={self.folder}: its {name} are not those it was certified with"
                 )
-        for name, here in versions(engine).items():
+        for name, here in versions(point.engine).items():
             if found.holds_for.get(name) != here:
                 there = f"{name} {found.holds_for.get(name)}, and {here} runs here"
                 print(f"note: {self.folder}: it was certified with {there}", file=sys.stderr)
         found.tell_machine()
         return found
+
+
+def all_measured(given: Any) -> list[Measured]:
+    """Candidates, from what a file has of them; ValueError or TypeError."""
+    return [one if isinstance(one, Measured) else Measured.read(one) for one in given]
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
@@ -85,11 +94,9 @@ class AboutAdapted(AboutFolder):
         labels: names of the classes; none of a score.
         answer: the kind of the answers, as `AnswerKind.spec` gives it.
         max_length: tokens of an example at most.
-        engine, dtype: in which the certificate holds.
-        candidates: all that were tried.
+        point: that is certified; a small model before it lies in the folder `small`.
+        candidates: all that were tried, each a `Measured`.
         long: how texts that are too long are read, as `LongTexts` has it; empty: they are refused.
-        small_least: margin with which the answer of a small model, in the folder `small`, stands;
-            None: there is none.
         threads: with which it was timed.
         scales: numbers by which logits are multiplied before they are printed as scores, by the
             layer where a text leaves.
@@ -99,11 +106,9 @@ class AboutAdapted(AboutFolder):
     labels: list[str]
     answer: dict[str, Any]
     max_length: int
-    engine: Literal["torch", "onnx", "openvino"]
-    dtype: Literal["fp32", "bf16", "int8"]
-    candidates: list[dict[str, Any]]
+    point: Annotated[Point, BeforeValidator(read_point)]
+    candidates: Annotated[list[Any], BeforeValidator(all_measured)]
     long: dict[str, Any] = field(default_factory=dict)
-    small_least: float | None = None
     threads: int = 1
     scales: dict[str, float] = field(default_factory=dict)
 
@@ -124,17 +129,17 @@ class AboutAdapted(AboutFolder):
         return LongTexts(**self.long) if self.long else REFUSE
 
 
-def digests(folder: Path, engine: str) -> dict[str, str]:
-    """Hash the files that decide what an adapted classifier answers."""
-    found = {"weights": weights_digest(folder)}
+def bound(folder: Path, point: Point) -> dict[str, Any]:
+    """The point, and hashes of the files that decide what an adapted classifier answers."""
+    found: dict[str, Any] = {"point": point.as_dict(), "weights": weights_digest(folder)}
     if (folder / EXITS).is_dir():
         found["exits"] = sha256_of([folder / EXITS / name for name in (SAFE, "config.json")])
-    if engine != "torch":
+    if point.engine != "torch":
         found["graphs"] = Export(folder / GRAPHS).digest
     if (small := folder / SMALL / ADAPTED).is_file():
-        engine = AboutAdapted.read(small.parent).engine
+        inner = bound(small.parent, AboutAdapted.read(small.parent).point)
         found["small model"] = sha256_of([small])
-        found |= {f"small {name}": one for name, one in digests(small.parent, engine).items()}
+        found |= {f"small {name}": one for name, one in inner.items()}
     return found
 
 
@@ -146,38 +151,47 @@ def versions(engine: str) -> dict[str, str]:
     return {package: version(package)}
 
 
-def holds_for(folder: Path, engine: str) -> dict[str, Any]:
-    """What the certificate of a folder is bound to: files, versions and the machine."""
-    return digests(folder, engine) | versions(engine) | {MACHINE: machine()}
+def holds_for(folder: Path, point: Point) -> dict[str, Any]:
+    """What the certificate of a folder is bound to: point, files, versions and the machine."""
+    return bound(folder, point) | versions(point.engine) | {MACHINE: machine()}
 
 
-def open_adapted(path: str | Path, threads: int | None = None) -> Backend:
+def open_adapted(path: str | Path, threads: int | None = None, check: bool = False) -> Backend:
     """The classifier as it was certified. ConfigError for a damaged folder.
 
     Args:
         threads: of an engine; None: those with which it was timed.
+        check: let it answer its canaries; ConfigError where an answer is not the certified one.
     """
     folder = Path(path)
     about = AboutAdapted.read(folder)
-    AdaptedHome(folder).certificate(about.engine)
+    AdaptedHome(folder).certificate(about.point)
     threads = threads or about.threads
     made = open_alone(folder, about, threads)
     made.scales = {int(layer): s for layer, s in about.scales.items()}
-    if about.small_least is not None:
+    if about.point.before is not None:
         from eat_lightning.engines.cascade import CascadeBackend
 
         first = open_alone(folder / SMALL, AboutAdapted.read(folder / SMALL), threads)
-        made = CascadeBackend(folder, first, made, about.small_least)
+        made = CascadeBackend(folder, first, made, about.point.margin)
     made.read_long(about.long_texts)
+    if check and (found := answered_canaries(folder, made)).changed:
+        raise ConfigError(f"run={folder}: {found}")
     return made
+
+
+def answered_canaries(folder: Path, backend: Backend) -> CanaryCheck:
+    """How the classifier of a folder answers its canaries here. ConfigError where it has none."""
+    return Canaries.read(folder).check(backend, AboutAdapted.read(folder).long_texts)
 
 
 def open_alone(folder: Path, about: AboutAdapted, threads: int | None) -> Backend:
     """Open one classifier of a folder."""
-    if about.engine != "torch":
-        dtype = "bf16" if about.dtype == "bf16" else None
-        return open_export(Export(folder / GRAPHS, threads, about.engine, dtype))
+    point = about.point
+    if point.engine != "torch":
+        dtype = "bf16" if point.dtype == "bf16" else None
+        return open_export(Export(folder / GRAPHS, threads, point.engine, dtype))
     from eat_lightning.engines.kernels import open_in_kernels
 
     given = about.columns, about.labels, about.max_length
-    return open_in_kernels(folder, about.kind, about.dtype, *given)
+    return open_in_kernels(folder, about.kind, point, *given)

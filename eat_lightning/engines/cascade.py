@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Backend
@@ -19,12 +18,11 @@ from eat_lightning.long_texts import AnswerRequest, LongTexts, Reader
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import ExitRule
 from eat_lightning.model.policy import Policy
-from eat_lightning.model.reason import FIRST_REASON, Reason, reason_names
+from eat_lightning.model.reason import reason_names
 from eat_lightning.model.trace import Trace
+from eat_lightning.record.escalation import SURE, Escalation, recoded
 from eat_lightning.record.record import Record
 from eat_lightning.text_io import About, Texts
-
-REASONS = ("small_model_sure",)
 
 
 @dataclass
@@ -47,7 +45,12 @@ class CascadeBackend(Backend):
         self.columns, self.labels, self.kind = large.columns, large.labels, large.kind
         self.max_length, self.reader, self.dtype = large.max_length, large.reader, large.dtype
         self.num_layers = self.small.num_layers + large.num_layers
-        self.exits = [self.small.num_layers, self.num_layers]
+        self.exits = [*self.small.exits, *(self.small.num_layers + layer for layer in large.exits)]
+        layers = self.small.num_layers, large.num_layers
+        self.escalation = Escalation(self.kind, self.least, *layers)
+        rules = (self.small.exit_rule, large.exit_rule)
+        reasons = [SURE, *(reason for rule in rules for reason in rule.reasons)]
+        self.names = reason_names([*dict.fromkeys(reasons)])
 
     def read_long(self, long: LongTexts) -> None:
         super().read_long(long)
@@ -67,34 +70,17 @@ class CascadeBackend(Backend):
             rest = []
             manner = replace(self.small.reader, side=reader.side, long=reader.long)
             for trace in self.small.stream(texts, about, reader=manner):
-                margin_B = self.kind.margin(torch.from_numpy(trace.logits_BC)).numpy()
-                sure_B = margin_B >= self.least
-                rest += [*trace.errors, *trace.rows_B[~sure_B].tolist()]
-                if sure_B.any():
-                    first = trace.take(np.flatnonzero(sure_B))
-                    yield self.part(first, self.small.num_layers, FIRST_REASON)
+                goes_on_B = self.escalation.goes_on(trace)
+                rest += [*trace.errors, *trace.rows_B[goes_on_B].tolist()]
+                if not goes_on_B.all():
+                    yield recoded(self.escalation.stands(trace), self.names)
         if not rest:
             return
-        reason = Reason.FALLBACK if deep else Reason.LAST_LAYER
         given = [texts[i] for i in rest], [about[i] for i in rest]
-        for trace in self.large.stream(*given, reader=reader):
+        for trace in self.large.stream(*given, deep=deep, reader=reader):
             errors = {rest[place]: why for place, why in trace.errors.items()}
             second = replace(trace, rows_B=np.array(rest)[trace.rows_B], errors=errors)
-            yield self.part(second, self.num_layers, reason)
-
-    def part(self, trace: Trace, depth: int, reason: int) -> Trace:
-        """Let a trace of one model be of both. depth: layers of both that were run."""
-        tokens_LB = np.zeros((self.num_layers, len(trace)), np.int64)
-        tokens_LB[:depth] = trace.tokens_LB[0]
-        return replace(
-            trace,
-            depth_B=np.full(len(trace), depth),
-            tokens_LB=tokens_LB,
-            reason_B=np.full(len(trace), int(reason)),
-            names=reason_names(REASONS),
-            would=None,
-            parts=None,
-        )
+            yield recoded(self.escalation.behind(second), self.names)
 
     def run(self, request: AnswerRequest) -> Iterator[Trace]:
         """Run the large model, whose tokens the windows have."""

@@ -9,11 +9,11 @@ from eat_lightning.answer_kind import AnswerKind, Score
 from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.methods.attention.dense import Dense
-from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.none import Keep
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import JUDGES
 from eat_lightning.model.specification import Specification, build
+from eat_lightning.record.point import Point
 from eat_lightning.weights.checkpoint import depth_of, load_pretrained
 from eat_lightning.weights.exits import exits_beside, load_exits
 from eat_lightning.weights.precision import form_of, in_dtype, in_form
@@ -22,17 +22,15 @@ from eat_lightning.weights.precision import form_of, in_dtype, in_form
 def open_in_kernels(
     folder: Path,
     kind: AnswerKind,
-    dtype: str,
+    point: Point,
     columns: list[str],
     labels: list[str],
     max_length: int,
 ) -> TorchBackend:
-    """Open the classifier of a folder to answer texts."""
+    """Open the classifier of a folder to answer texts at a point."""
     tokenizer = tokenizer_for(str(folder))
     encoder = encoder_of(folder, kind, len(columns), tokenizer)
-    if not exits_beside(folder):
-        encoder = encoder.replacing(exit=Never())
-    encoder = in_kernels(encoder, dtype)
+    encoder = point.on(in_kernels(encoder, point.dtype))
     return TorchBackend(folder, encoder, tokenizer, columns, labels, max_length)
 
 

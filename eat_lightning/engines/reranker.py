@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated
 
 import numpy as np
 import pydantic.dataclasses
-from pydantic import ConfigDict
+from pydantic import BeforeValidator, ConfigDict
 
 from eat_lightning.answer_kind import Score
 from eat_lightning.data.tokens import tokenizer_for
@@ -21,7 +21,8 @@ from eat_lightning.infer.rerank import rerank
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.long_texts import CUT, AnswerRequest, TokenWindow
 from eat_lightning.model.trace import Trace
-from eat_lightning.record.list_schedule import ListSchedule
+from eat_lightning.record.lists import Counts
+from eat_lightning.record.point import Point, read_point
 
 COLUMNS = ["query", "candidate"]
 SCORE_OF_LISTS = Score(tolerance=1.0)  # of no effect: orders are compared, no scores
@@ -33,26 +34,17 @@ class AboutLists(AboutFolder):
 
     Args:
         keep: candidates of a list for which the guarantee holds.
-        counts: candidates that go on behind each depth.
+        point: that is certified.
         max_length: tokens of a pair at most; longer candidates are cut.
-        dtype: in which the certificate holds.
         column: the logit of a classifier that orders, that of entailment; None: a score does.
     """
 
     keep: int
-    counts: dict[str, int]
+    point: Annotated[Point, BeforeValidator(read_point)]
     max_length: int
     column: int | None = None
-    dtype: Literal["fp32", "bf16", "int8"] = "fp32"
 
-    file, engine = LISTS, "torch"
-
-    def __post_init__(self) -> None:
-        self.schedule  # noqa: B018  # ValueError where a depth is no number
-
-    @property
-    def schedule(self) -> ListSchedule:
-        return ListSchedule({int(depth): count for depth, count in self.counts.items()})
+    file = LISTS
 
 
 @pydantic.dataclasses.dataclass(frozen=True)
@@ -76,19 +68,19 @@ class ListBackend(TorchBackend):
     layers. The certificate is for whole lists: of one that batches cut, each part is judged alone,
     and fewer candidates leave."""
 
-    schedule: ListSchedule = field(default_factory=lambda: ListSchedule({}))
+    counts: Counts = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.exits = sorted({*self.schedule.counts, self.num_layers})
+        self.exits = sorted({*self.counts, self.num_layers})
 
     def run(self, request: AnswerRequest) -> Iterator[Trace]:
         windows, about = request.windows, request.about
         list_B = self.lists_of(windows)
         order_B = np.argsort(list_B, kind="stable")
         batch = self.batch_of([windows[row] for row in order_B], [about[row] for row in order_B])
-        schedule = ListSchedule({}) if request.deep else self.schedule
-        trace = rerank(self.encoder, batch, list_B[order_B], schedule)
+        counts = {} if request.deep else self.counts
+        trace = rerank(self.encoder, batch, list_B[order_B], counts)
         yield replace(trace.numpy(guesses=False), rows_B=order_B)
 
     def lists_of(self, windows: Sequence[TokenWindow]) -> np.ndarray:
@@ -115,22 +107,22 @@ def open_lists(path: str | Path) -> ListBackend:
     if not is_of_lists(folder):
         raise ConfigError(f"run={folder}: has no {LISTS}, which `eat adapt queries=` writes")
     about = AboutLists.read(folder)
-    AdaptedHome(folder).certificate(about.engine)
-    return opened(folder, about.max_length, about.schedule, about.column, about.dtype)
+    AdaptedHome(folder).certificate(about.point)
+    return opened(folder, about.max_length, about.point, about.column)
 
 
 def opened(
     folder: Path,
     max_length: int,
-    schedule: ListSchedule,
+    point: Point,
     column: int | None = None,
-    dtype: str = "fp32",
 ) -> ListBackend:
     """Open a cross-encoder's folder, with exits or without."""
     tokenizer = tokenizer_for(str(folder))
     encoder = encoder_of(folder, SCORE_OF_LISTS, len(COLUMNS), tokenizer, column)
     given = tokenizer, COLUMNS, [], max_length
-    backend = ListBackend(folder, in_kernels(encoder, dtype), *given, schedule=schedule)
+    kernels = in_kernels(encoder, point.dtype)
+    backend = ListBackend(folder, kernels, *given, counts=point.counts or {})
     backend.read_long(CUT)
     return backend
 

@@ -16,31 +16,32 @@ from eat_lightning.model.packed import Batch
 from eat_lightning.model.reason import FIRST_REASON, Reason, reason_names
 from eat_lightning.model.recorder import PassOptions
 from eat_lightning.model.trace import Trace
-from eat_lightning.record.list_schedule import REASONS, ListSchedule
+from eat_lightning.record.lists import REASONS, Counts, goes_on
 
 
 @torch.inference_mode()
 def rerank(
-    encoder: AdaptiveEncoder, batch: Batch, list_B: Int[np.ndarray, " b"], schedule: ListSchedule
+    encoder: AdaptiveEncoder, batch: Batch, list_B: Int[np.ndarray, " b"], counts: Counts
 ) -> Trace:
     """Run whole lists through the encoder; who leaves costs nothing in the layers behind.
 
     Args:
-        encoder: gives a score, and has a head at each depth of the schedule.
+        encoder: gives a score, and has a head at each depth of the counts.
         batch: pairs of a query and a candidate.
         list_B: numbers of the lists, ascending.
+        counts: candidates that go on behind each depth.
     """
     recorder = encoder.recorder(batch, PassOptions(leave=True))
     packed = encoder.start(batch, recorder)
     last = len(encoder.layers)
     for depth in range(last):
         packed, _ = encoder.step(packed, recorder, depth)
-        if depth not in schedule.counts:
+        if depth not in counts:
             continue
         packed = encoder.guess(packed, recorder, depth)
         here_G = recorder.here_B
         score_G = recorder.guesses[depth][here_G, 0].float().numpy()
-        stays_G = schedule.goes_on(depth, score_G, list_B[here_G.numpy()])
+        stays_G = goes_on(counts, depth, score_G, list_B[here_G.numpy()])
         if not stays_G.all():
             reason_G = np.where(stays_G, int(Reason.STAYS), FIRST_REASON)
             packed = packed.only(recorder.leave(depth, torch.from_numpy(reason_G))[1])

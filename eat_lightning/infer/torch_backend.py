@@ -25,11 +25,11 @@ from eat_lightning.model.reason import Reason
 from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.model.specification import specs_by_slot
 from eat_lightning.model.trace import Trace
+from eat_lightning.record.dial import Budget, dtype_of
 from eat_lightning.record.full_depth import FullDepthIfFound
 from eat_lightning.record.passes import record, record_of
 from eat_lightning.record.record import Record
 from eat_lightning.text_io import About, Texts
-from eat_lightning.weights.dial import Budget, dtype_of
 
 
 @dataclass

@@ -24,7 +24,7 @@ from eat_lightning.runs.run import Run
 
 if TYPE_CHECKING:
     from eat_lightning.measure.plan import MeasureSettings
-    from eat_lightning.measure.settings import Setting
+    from eat_lightning.measure.settings import PlannedRow
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class InEngine:
     encoder: AdaptiveEncoder
     labels: list[str]
 
-    def check(self, settings: Sequence[Setting]) -> None:
+    def check(self, settings: Sequence[PlannedRow]) -> None:
         """ConfigError with what of these settings no graph holds, such as a rule that observes."""
-        backbones = [self.encoder.replacing(**setting.methods) for setting in settings]
+        backbones = [self.encoder.replacing(**setting.point.built) for setting in settings]
         found = [fault for backbone in backbones for fault in export_slot_faults(backbone)]
         Faults(f"backend={self.engine}: {fault}" for fault in found).check()
 
@@ -50,15 +50,15 @@ class InEngine:
         made: Any = OfRun(self.run, how, (), (encoder, self.labels)).open(self.engine)
         return made
 
-    def record(self, setting: Setting, split: Any) -> Record:
+    def record(self, setting: PlannedRow, split: Any) -> Record:
         """Record the logits of every head for each example, from graphs with an exit at each."""
-        backbone = self.encoder.replacing(**setting.methods)
+        backbone = self.encoder.replacing(**setting.point.built)
         early = [layer for layer in map(int, backbone.heads) if layer < backbone.shape.num_layers]
         looking = backbone.replacing(exit=Confidence(layers=early) if early else Never())
         title = f"{self.run.name}: all exits in {self.engine}"
         return self.opened(looking).record(split, self.plan.batch, title)
 
-    def candidate(self, setting: Setting, split: Any) -> TimedCall:
+    def candidate(self, setting: PlannedRow, split: Any) -> TimedCall:
         """A setting's own graphs, from token ids to an answer."""
-        backbone = self.encoder.replacing(**setting.methods)
+        backbone = self.encoder.replacing(**setting.point.built)
         return TimedCall(self.opened(backbone).run_state, split, state_of)

@@ -24,7 +24,8 @@ from eat_lightning.model.flops import flops, head_flops
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.list_losses import lost_Q, swapped_Q
-from eat_lightning.record.list_schedule import ListSchedule, places, ranks
+from eat_lightning.record.lists import Counts, places, ranks
+from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
 
 FULL, SMALL = "fp32", "small"
@@ -161,10 +162,10 @@ class ListModels:
     encoders: Mapping[str, AdaptiveEncoder]
     batch_of: Callable[[list[TokenWindow]], Batch]
 
-    def ordered(self, model: str, windows: list[TokenWindow], schedule: ListSchedule) -> Trace:
+    def ordered(self, model: str, windows: list[TokenWindow], counts: Counts) -> Trace:
         """Run one list by a schedule; an empty one drops nobody."""
         list_B = np.zeros(len(windows), int)
-        return rerank(self.encoders[model], self.batch_of(windows), list_B, schedule)
+        return rerank(self.encoders[model], self.batch_of(windows), list_B, counts)
 
 
 class Strategy(ABC):
@@ -181,22 +182,30 @@ class Strategy(ABC):
 
 @dataclass(frozen=True)
 class Scheduled(Strategy):
-    """Candidates leave as a schedule says; an empty one drops nobody."""
+    """Candidates leave as a point's counts say; empty ones drop nobody."""
 
-    model: str
-    schedule: ListSchedule
+    point: Point
 
     def __str__(self) -> str:
-        return ", ".join(f"{count} behind {depth}" for depth, count in self.schedule.counts.items())
+        return ", ".join(f"{count} behind {depth}" for depth, count in self.counts.items())
+
+    @property
+    def counts(self) -> Counts:
+        return self.point.counts or {}
+
+    @property
+    def model(self) -> str:
+        """The record's name."""
+        return self.point.weights or self.point.dtype
 
     def replay(self, lists: ListBench) -> Trace:
-        trace = lists.records[self.model].replay(self.schedule)
-        spent_B = lists.costs[self.model].spent_B(trace.depth_B, self.schedule.counts)
+        trace = lists.records[self.model].replay(self.point)
+        spent_B = lists.costs[self.model].spent_B(trace.depth_B, self.counts)
         return replace(trace, flops_B=spent_B)
 
     def run(self, models: ListModels, pairs: Pairs) -> Trace:
-        windows = pairs.small if self.model == SMALL else pairs.full
-        return models.ordered(self.model, windows, self.schedule)
+        windows = pairs.small if self.point.weights else pairs.full
+        return models.ordered(self.model, windows, self.counts)
 
 
 @dataclass(frozen=True)
@@ -234,7 +243,7 @@ class Cascade(Strategy):
         return f"{100 * self.share:g} % of the candidates go on"
 
     def replay(self, lists: ListBench) -> Trace:
-        everyone = ListSchedule({})
+        everyone = Point(counts={})
         small, full = (lists.records[model].replay(everyone) for model in (SMALL, FULL))
         small_B, full_B = small.logits_BC[:, 0], full.logits_BC[:, 0]
         place_B = places(-small_B, lists.list_B)
@@ -245,12 +254,11 @@ class Cascade(Strategy):
         return Trace(score_B[:, None], depth_B, flops_B=costs[SMALL] + costs[FULL] * first_B)
 
     def run(self, models: ListModels, pairs: Pairs) -> Trace:
-        whole = ListSchedule({})
-        score_B = models.ordered(SMALL, pairs.small, whole).logits_BC[:, 0].float().numpy()
+        score_B = models.ordered(SMALL, pairs.small, {}).logits_BC[:, 0].float().numpy()
         best = np.argsort(-score_B, kind="stable")[
             : int(count(self.share, len(score_B), models.keep))
         ]
-        return models.ordered(FULL, [pairs.full[row] for row in best], whole)
+        return models.ordered(FULL, [pairs.full[row] for row in best], {})
 
 
 def count(share: float, size: Any, keep: int) -> Any:

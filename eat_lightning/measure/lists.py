@@ -51,14 +51,14 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.model.trace import Trace
 from eat_lightning.progress import shown
-from eat_lightning.record.list_schedule import ListSchedule
+from eat_lightning.record.point import Dtype, Point
 from eat_lightning.record.record import Record
 from eat_lightning.record.timing import keep_kernels, time_interleaved, undisturbed
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.run import git_commit
 from eat_lightning.validation import Count
 
-DTYPES = (FULL, "bf16", "int8")
+DTYPES: tuple[Dtype, ...] = ("fp32", "bf16", "int8")
 SHARES = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # of a list's candidates
 CHOOSING = 1 / 3  # of the lists
 FEWEST = 12  # lists, on which anything can be chosen and judged
@@ -169,7 +169,7 @@ class ListSubject:
         encoders = {dtype: in_kernels(plain, dtype) for dtype in DTYPES}
         small = None
         if plan.small is not None:
-            small = opened(Path(plan.small), about.max_length, ListSchedule({}))
+            small = opened(Path(plan.small), about.max_length, Point())
             encoders[SMALL] = small.encoder
         models = ListModels(
             about.keep, encoders, lambda windows: backend.batch_of(windows, [{}] * len(windows))
@@ -187,7 +187,7 @@ class ListSubject:
         """Run every model over all pairs once, through all layers and heads."""
         names = [FULL, *(name for name in self.models.encoders if name != FULL)]
         records = {name: self.record(name, found) for name in names}
-        last_BC = records[FULL].replay(ListSchedule({})).logits_BC
+        last_BC = records[FULL].full_BC
         records = {name: replace(each, labels=last_BC[:, 0]) for name, each in records.items()}
         costs = {
             name: DepthCosts.of(self.models.encoders[name], record.lengths)
@@ -210,22 +210,21 @@ class ListSubject:
 
     def strategies(self, choosing: ListBench) -> Iterator[Named]:
         """All strategies for lists of one size; points are chosen at the schedule's cost."""
-        schedule, last = self.about.schedule, self.backend.num_layers
-        everyone = ListSchedule({})
-        certified = Scheduled(self.about.dtype, schedule)
+        point, last = self.about.point, self.backend.num_layers
+        certified, everyone = Scheduled(point), Point(counts={})
         budget = choosing.cost(certified.replay(choosing))
         cuts = [Cut(share, depth) for share in SHARES for depth in range(last + 1)]
         yield Named(GRID, FULL, best(cuts, choosing, budget))
-        yield Named("transformers", FULL, Theirs(FULL, everyone, HuggingFaceTwin(self.plain)))
+        yield Named("transformers", FULL, Theirs(everyone, HuggingFaceTwin(self.plain)))
         for dtype in DTYPES:
-            yield Named("all layers", dtype, Scheduled(dtype, everyone))
-            yield Named("schedule", dtype, Scheduled(dtype, schedule))
+            yield Named("all layers", dtype, Scheduled(replace(everyone, dtype=dtype)))
+            yield Named("schedule", dtype, Scheduled(replace(point, dtype=dtype)))
         fewer = [each for each in cuts if each.depth == last]
         yield Named("fewer candidates", FULL, best(fewer, choosing, budget))
         shallow = [each for each in cuts if each.share == 1]
         yield Named("fewer layers", FULL, best(shallow, choosing, budget))
         if self.small is not None:
-            yield Named("small model", FULL, Scheduled(SMALL, everyone))
+            yield Named("small model", FULL, Scheduled(replace(everyone, weights=SMALL)))
             yield Named("small, then this", FULL, best([*map(Cascade, SHARES)], choosing, budget))
 
 

@@ -17,10 +17,11 @@ from eat_lightning.engines.plan import Engine
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.infer.exports import certificate_of
 from eat_lightning.infer.sessions import ENGINES, engine_faults
-from eat_lightning.measure.settings import Setting, settings_of
+from eat_lightning.measure.settings import PlannedRow, settings_of
 from eat_lightning.model.contracts import Reduction, overrides
 from eat_lightning.model.specification import STATIC
 from eat_lightning.record.certificate import Certificate
+from eat_lightning.record.dial import Budget
 from eat_lightning.runs import validate
 from eat_lightning.runs.identity import calibration_of
 from eat_lightning.runs.plan import LongSettings, time_faults
@@ -29,7 +30,6 @@ from eat_lightning.runs.training_mark import training_faults
 from eat_lightning.runs.validate import split_faults
 from eat_lightning.track.log import measure_faults
 from eat_lightning.validation import Count
-from eat_lightning.weights.dial import Budget
 from eat_lightning.weights.precision import device_faults, form_of, prepack_faults
 
 Points = list[float | list[float]]
@@ -142,7 +142,7 @@ class Subject:
     in which long texts are read."""
 
     run: Run
-    settings: list[Setting]
+    settings: list[PlannedRow]
     form: str
     certificate: Certificate | None = None
     windows: str | None = None
@@ -202,13 +202,15 @@ def unused(subjects: list[Subject], plan: MeasureSettings) -> Iterator[str]:
     others leaves them out."""
     settings = [setting for subject in subjects for setting in subject.settings]
     has_knob = any(setting.exit.knob is not None for setting in settings)
-    searches = any(overrides(setting.reduction, Reduction.search) for setting in settings)
+    searches = any(
+        overrides(setting.point.built["reduction"], Reduction.search) for setting in settings
+    )
     points = plan.swept, ("budgets", not searches and plan.budgets), ("agree", plan.agree)
     for key, value in points:
         if value and not has_knob:
             yield f"{key} needs a run whose exit rule has a knob, such as tau: none of these has"
     given = [name for name, value in plan.reduction.items() if value is not None]
-    if given and all(each.specs["reduction"] == STATIC["reduction"] for each in settings):
+    if given and all(each.point.methods["reduction"] == STATIC["reduction"] for each in settings):
         yield f"reduction.{given[0]} needs a run that reduces: none of these does"
 
 

@@ -23,7 +23,7 @@ from eat_lightning.measure.fitted import fitted_settings, searched_settings
 from eat_lightning.measure.gain import METRICS, MOST_CLASSES, Judged, mean_gains
 from eat_lightning.measure.in_engine import InEngine
 from eat_lightning.measure.plan import MeasureSettings, Subject
-from eat_lightning.measure.settings import Setting
+from eat_lightning.measure.settings import PlannedRow
 from eat_lightning.methods.exit.fixed import Fixed
 from eat_lightning.model.contracts import ExitRule, ModelFacts, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -32,10 +32,11 @@ from eat_lightning.model.trace import Trace
 from eat_lightning.record.flops import counted
 from eat_lightning.record.full_depth import FullDepthIfFound
 from eat_lightning.record.passes import record
+from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
 from eat_lightning.record.timing import TimedCall, keep_kernels, speed_up, time_all, undisturbed
 from eat_lightning.record.windows import TextWindows, WindowPack, answer_texts
-from eat_lightning.runs.row import THEIRS, Row, row_of, write
+from eat_lightning.runs.row import STATIC_BASELINE, THEIRS, Row, row_of, write
 from eat_lightning.runs.run import Run
 from eat_lightning.runs.validate import split_faults
 from eat_lightning.weights.checkpoint import load_second_runs
@@ -91,17 +92,19 @@ def recorded(subject: Subject, plan: MeasureSettings) -> Iterator[TimedRow]:
     plain_encoder = in_dtype(model, plan.dtype).to(plan.device)
     with undisturbed(plan.threads):  # prepacked for as many threads as are timed
         encoder = in_form(plain_encoder, subject.form)
-    backbones: dict[str, list[Setting]] = {}
+    backbones: dict[str, list[PlannedRow]] = {}
     searched = searched_settings(run, encoder, subject.settings, plan)
     fitted = fitted_settings(subject, encoder, plan)
     for setting in [*subject.settings, *searched, *fitted]:
-        backbones.setdefault(setting.backbone, []).append(setting)
+        backbones.setdefault(setting.point.backbone, []).append(setting)
     for settings in backbones.values():
-        backbone = encoder.replacing(**methods_of(settings), policies=settings[0].policies)
+        backbone = shared_point(settings).on(encoder)
         load_second_runs(backbone.policies)
         facts = ModelFacts.of(backbone, labels, run.folder / "model")
         Faults(policy_faults(backbone.policies, facts)).check()
-        file = file_name(settings[0].backbone, subject.form, split.source.digest, plan, engine)
+        file = file_name(
+            settings[0].point.backbone, subject.form, split.source.digest, plan, engine
+        )
         title = f"{run.name}: all exits"
         if graphs is not None:
             graphs.check([s for s in settings if s.baseline != THEIRS])
@@ -130,14 +133,16 @@ def recorded(subject: Subject, plan: MeasureSettings) -> Iterator[TimedRow]:
                     candidate = texts_candidate(timed_backbone.eval(), texts)
             if plan.timing.enabled:
                 candidate = replace(candidate, cost_B=made.counted(setting).flops_B)
-            yield TimedRow(run, row, candidate, setting.is_static and not theirs)
+            yield TimedRow(
+                run, row, candidate, setting.point == PlannedRow.static(STATIC_BASELINE).point
+            )
 
 
-def methods_of(settings: Sequence[Setting]) -> dict[str, Any]:
-    """The methods of one pass for settings of one backbone; an exit rule that observes signals
-    takes part in it, so that they are recorded."""
-    watching = (setting.exit for setting in settings if overrides(setting.exit, ExitRule.observe))
-    return settings[0].methods | {"exit": next(watching, settings[0].exit)}
+def shared_point(settings: Sequence[PlannedRow]) -> Point:
+    """The point of one pass for settings of one backbone; an exit rule that observes signals takes
+    part in it, so that they are recorded."""
+    watching = (setting.point for setting in settings if overrides(setting.exit, ExitRule.observe))
+    return next(watching, settings[0].point)
 
 
 @dataclass
@@ -155,7 +160,7 @@ class BackboneRows:
     record: Record
     file: str
 
-    def row(self, setting: Setting, **more: Any) -> Row:
+    def row(self, setting: PlannedRow, **more: Any) -> Row:
         """A setting's row, not yet timed. more: fields that the record alone does not give."""
         plan, budget = self.plan, setting.budget
         if budget is not None:
@@ -171,7 +176,7 @@ class BackboneRows:
         more["device"] = torch.cuda.get_device_name() if plan.device == "cuda" else "cpu"
         return row_of(self.subject.run, self.backbone, self.record, setting.exit, **more)
 
-    def gains(self, settings: Sequence[Setting]) -> list[dict[str, float]]:
+    def gains(self, settings: Sequence[PlannedRow]) -> list[dict[str, float]]:
         """The fields of a `Row` that tell what each setting gains over fixed depth; none for
         baselines, without an early head, or for a metric that is not of classes or, but for
         accuracy, is of too many."""
@@ -188,10 +193,9 @@ class BackboneRows:
         gains = iter(mean_gains([Judged([*rules], fixed, *about)]))
         return [{} if setting.baseline else next(gains) for setting in settings]
 
-    def counted(self, setting: Setting) -> Trace:
+    def counted(self, setting: PlannedRow) -> Trace:
         """The trace of a setting, with its FLOPs."""
-        record = replace(self.record, policies=setting.policies)
-        return counted(self.backbone, record, setting.exit)
+        return counted(self.backbone, self.record, setting.point)
 
 
 def file_name(backbone: str, form: str, data: str, plan: MeasureSettings, engine: str) -> str:

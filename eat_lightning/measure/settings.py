@@ -12,17 +12,18 @@ from typing import Any
 from eat_lightning.answer_kind import AnswerKind
 from eat_lightning.errors import Faults
 from eat_lightning.methods.exit.fixed import Fixed
-from eat_lightning.model.contracts import ExitRule, Policy, at_point, overrides, point_of
+from eat_lightning.model.contracts import ExitRule, at_point, overrides, point_of
 from eat_lightning.model.heads import named, slot_faults
 from eat_lightning.model.method import faults_of
-from eat_lightning.model.policies import from_folder, policies_of, specs_of
+from eat_lightning.model.policies import from_folder, policies_of
 from eat_lightning.model.specification import STATIC, Specification, kind_of, untrained
 from eat_lightning.record.certificate import Certificate
+from eat_lightning.record.dial import Budget
+from eat_lightning.record.point import Point
 from eat_lightning.runs.identity import combination
 from eat_lightning.runs.row import FIXED, STATIC_BASELINE, THEIRS
 from eat_lightning.runs.run import Run
 from eat_lightning.validation import raise_faults
-from eat_lightning.weights.dial import Budget
 from eat_lightning.weights.precision import DTYPES
 
 ON_THEIRS = ("pooled", "shared")  # heads that `HuggingFaceTwin` computes
@@ -37,43 +38,33 @@ BASELINES = {
 
 
 @dataclass(frozen=True)
-class Setting:
-    """Methods for the three slots of an encoder, its policies, and whether they are a baseline.
-    budget: that its knobs were fitted for."""
+class PlannedRow:
+    """A point that is measured, and why.
 
-    attention: Any
-    reduction: Any
-    exit: Any
+    Args:
+        baseline: its name, if it is one.
+        budget: that its knobs were fitted for.
+    """
+
+    point: Point
     baseline: str = ""
-    policies: tuple[Policy, ...] = ()
     budget: Budget | None = None
 
     @classmethod
-    def static(cls, baseline: str) -> Setting:
-        return cls(**{slot: off.build() for slot, off in STATIC.items()}, baseline=baseline)
+    def static(cls, baseline: str) -> PlannedRow:
+        """Everything off, on our kernels or on transformers'."""
+        engine = "transformers" if baseline == THEIRS else "torch"
+        return cls(Point(engine, methods=STATIC, policies=()), baseline)
 
     @property
-    def methods(self) -> dict[str, Any]:
-        return {slot: getattr(self, slot) for slot in STATIC}
-
-    @property
-    def specs(self) -> dict[str, Any]:
-        specs: dict[str, Any] = {
-            s: Specification.of(s, method) for s, method in self.methods.items()
-        }
-        return specs | ({"policy": specs_of(self.policies)} if self.policies else {})
-
-    @property
-    def backbone(self) -> str:
-        """All but the exit rule: settings of one backbone share a pass."""
-        return str([self.specs[s] for s in ("attention", "reduction", "policy") if s in self.specs])
-
-    @property
-    def is_static(self) -> bool:
-        return self.specs == STATIC
+    def exit(self) -> ExitRule:
+        """Its exit rule, without parameters of an encoder."""
+        return self.point.built["exit"]
 
 
-def settings_of(run: Run, plan: Any, certificate: Certificate | None, form: str) -> list[Setting]:
+def settings_of(
+    run: Run, plan: Any, certificate: Certificate | None, form: str
+) -> list[PlannedRow]:
     """Each setting once: the run's own, with its knob turned, with other rules, and the baselines.
     A certificate's exit rule is the only one. Raises ConfigError with every fault; nothing
     but the model's config.json is read."""
@@ -97,14 +88,13 @@ def settings_of(run: Run, plan: Any, certificate: Certificate | None, form: str)
             policies = certificate.policies
         methods["policies"] = from_folder(model.get("policy", [])) if policies is None else policies
     faults.check()
-    trained, kind = Setting(**methods), run.kind
+    trained, kind = Point.of(**methods), run.kind
     if certificate is None:
-        exits = exit_rules(trained.exit, plan, num_layers, kind, early)
+        exits = exit_rules(methods["exit"], plan, num_layers, kind, early)
     else:
-        certificate.check(
-            combination(run, trained.specs, DTYPES[plan.dtype], plan.device, form=form)
-        )
-        exits = [trained.exit]
+        specs = {**trained.methods, "policy": [*(trained.policies or ())]}
+        certificate.check(combination(run, specs, DTYPES[plan.dtype], plan.device, form=form))
+        exits = [methods["exit"]]
     for rule in exits:
         faults += slot_faults(rule, heads, num_layers, kind)
         faults += untrained("exit", rule, model["exit"].kind)
@@ -114,14 +104,13 @@ def settings_of(run: Run, plan: Any, certificate: Certificate | None, form: str)
     if len(watching) > 1:  # one pass records the signals of one rule
         kinds = " and ".join(watching)
         faults.append(f"rules: {kinds} observe signals, and a pass records those of one rule")
-    faults += untrained("reduction", trained.reduction, model["reduction"].kind)
+    faults += untrained("reduction", methods["reduction"], model["reduction"].kind)
     faults.check()
-    return distinct(
-        [*(replace(trained, exit=rule) for rule in exits), *baselines(trained, plan, model)]
-    )
+    points = [trained.at(exit=Specification.of("exit", rule)) for rule in exits]
+    return distinct([*map(PlannedRow, points), *baselines(trained, plan, model)])
 
 
-def baselines(setting: Setting, plan: Any, model: dict[str, Any]) -> list[Setting]:
+def baselines(trained: Point, plan: Any, model: dict[str, Any]) -> list[PlannedRow]:
     """Everybody at one layer, for each exit head where there is an early one; and everything off,
     on our kernels and on transformers'."""
     wanted, heads = BASELINES[plan.baselines], {*model["head"]["layers"], model["num_layers"]}
@@ -129,10 +118,12 @@ def baselines(setting: Setting, plan: Any, model: dict[str, Any]) -> list[Settin
     if THEIRS in wanted and kind not in ON_THEIRS:
         print(f"not timed beside transformers' model, which has no head={kind}")
         wanted = tuple(name for name in wanted if name != THEIRS)
-    everybody, found = replace(setting, baseline=FIXED, policies=()), []
+    found, alone = [], replace(trained, policies=())
     if FIXED in wanted and len(heads) > 1:
-        found = [replace(everybody, exit=Fixed(layer)) for layer in sorted(heads)]
-    return [*found, *(Setting.static(name) for name in (STATIC_BASELINE, THEIRS) if name in wanted)]
+        rules = [Specification.of("exit", Fixed(layer)) for layer in sorted(heads)]
+        found = [PlannedRow(alone.at(exit=rule), FIXED) for rule in rules]
+    static = [PlannedRow.static(name) for name in (STATIC_BASELINE, THEIRS) if name in wanted]
+    return [*found, *static]
 
 
 def exit_rules(
@@ -170,10 +161,10 @@ def knob_faults(rule: Any, key: str, points: Sequence[Any]) -> list[str]:
     return [fault for point in points for fault in knob.faults(key, point)]
 
 
-def distinct(settings: Sequence[Setting]) -> list[Setting]:
-    """The first of equal ones. A backbone that is static already is its own baseline."""
-    found: list[Setting] = []
-    for setting in settings:
-        if setting.baseline == THEIRS or all(other.specs != setting.specs for other in found):
-            found.append(setting)
+def distinct(rows: Sequence[PlannedRow]) -> list[PlannedRow]:
+    """The first of those with one point. A backbone that is static already is its own baseline."""
+    found: list[PlannedRow] = []
+    for row in rows:
+        if all(other.point != row.point for other in found):
+            found.append(row)
     return found

@@ -11,7 +11,7 @@ from eat_lightning.measure.oracle import oracle_lines
 from eat_lightning.record.record import Record
 from eat_lightning.runs.by_class import unfound
 from eat_lightning.runs.names import budget_of, by_run, names_of, titles_of
-from eat_lightning.runs.row import THEIRS, Row, label, method_text
+from eat_lightning.runs.row import THEIRS, Row, label
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.precision import PLAIN
 
@@ -98,7 +98,7 @@ def titled(row: Row, title: str) -> str:
 
 def described(row: Row) -> str:
     """Describe what a run's rows share: model, seed, encoder, methods and strength."""
-    slots = map(method_text, (row.attention, row.reduction))
+    slots = map(str, (row.attention, row.reduction))
     strength = "" if row.strength == 1 else f", strength {row.strength:.2f}"
     return f"{row.model} seed {row.seed}: {row.encoder}, {', '.join(slots)}{strength}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
 import sys
@@ -205,6 +206,27 @@ class Specification:
         """Make the method; ValueError with every fault."""
         raise_faults(self.faults(num_layers))
         return self.made_of(**self.arguments)
+
+    def like(self, method: Any, num_layers: int | None = None) -> Any:
+        """The method with these arguments, its parameters shared, where it is of this kind; else a
+        new one. ValueError with every fault."""
+        if kind_of(self.slot, type(method)) != self.kind:
+            return self.build(num_layers)
+        raise_faults(argument_faults(type(method), num_layers, **self.arguments))
+        twin = copy.copy(method)
+        for name, value in kept_arguments(type(method)(**self.arguments)).items():
+            setattr(twin, name, value)
+        return twin
+
+    def __str__(self) -> str:
+        """Kind and settings, such as "norm_topk ratio 0.3 layers 2/4"."""
+        settings = [f"{k} {value_text(v)}" for k, v in self.arguments.items() if v is not None]
+        return " ".join([self.kind, *settings])
+
+
+def value_text(value: Any) -> str:
+    """An argument's value for a person, the entries of a list joined by slashes."""
+    return "/".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 OFF = {"attention": "dense", "reduction": "none", "exit": "never"}

@@ -13,6 +13,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
@@ -24,6 +25,7 @@ from eat_lightning.answer_kind import PROBLEM_TYPES, SINGLE
 LossName = Literal["accuracy_gap", "disagreement", "false_negatives", "harm", "lost_candidates"]
 Share = Annotated[float, Field(gt=0, lt=1)]
 T = TypeVar("T")
+LEVELS = 1000  # that `MeanLoss.bound` looks at
 MOST_BET = 0.9  # of the largest bet that cannot make wealth negative
 MOST_UNITS = 1 << 24  # that `Claim.needed` looks for
 
@@ -196,6 +198,11 @@ class Tally:
         return float(clopper_pearson(np.array(self.changed), self.num, self.claim.level))
 
     @property
+    def share(self) -> float:
+        """The share of changed answers."""
+        return self.changed / max(1, self.num)
+
+    @property
     def bound(self) -> float:
         """The most that the share of changed answers may be, with the claim's confidence."""
         return upper_bound(self.changed, self.num, self.claim.error)
@@ -209,7 +216,7 @@ class Tally:
     @property
     def needed(self) -> int | None:
         """Texts that certify the claim at the share of changes seen; None: no number does."""
-        share, level, error = self.changed / max(1, self.num), self.claim.level, self.claim.error
+        share, level, error = self.share, self.claim.level, self.claim.error
         if share >= level:
             return None
 
@@ -227,6 +234,52 @@ class Tally:
 
 
 ReadTally = Annotated[Tally, made(Tally)]
+
+
+@dataclass(frozen=True)
+class MeanLoss:
+    """Losses from 0 to 1 that a claim was tested on, one of each unit; as `Tally` of changes."""
+
+    claim: Claim
+    losses_U: np.ndarray
+
+    @property
+    def num(self) -> int:
+        return len(self.losses_U)
+
+    @property
+    def changed(self) -> int:
+        """Units that lose anything."""
+        return int((self.losses_U > 0).sum())
+
+    @property
+    def share(self) -> float:
+        return float(self.losses_U.mean())
+
+    @property
+    def bound(self) -> float:
+        """The most that the mean may be, with the claim's confidence, to a thousandth."""
+        levels = (np.arange(1, LEVELS) / LEVELS)[::-1]
+        refused = takewhile(lambda level: self.refuses(self.losses_U, level), levels)
+        return float(min(refused, default=1.0))
+
+    @property
+    def holds(self) -> bool:
+        return self.refuses(self.losses_U, self.claim.level)
+
+    @property
+    def fails(self) -> bool:
+        """Whether the mean is above the level, with the claim's confidence."""
+        return self.refuses(1 - self.losses_U, 1 - self.claim.level)
+
+    @property
+    def needed(self) -> None:
+        """Not known: it depends on how losses vary."""
+        return
+
+    def refuses(self, losses_U: np.ndarray, level: float) -> bool:
+        """Whether a mean above the level is refused."""
+        return bool(betting(losses_U, level, self.claim.error) <= self.claim.error)
 
 
 def tallied(

@@ -27,13 +27,17 @@ from scipy.special import expit
 
 from eat_lightning.methods.exit.fixed import Fixed
 from eat_lightning.methods.exit.never import Never
-from eat_lightning.model.contracts import ExitRule, Knob, at_point, only_open
+from eat_lightning.model.contracts import ExitRule, Knob, at_point, only_open, points_by_layer
 from eat_lightning.model.contracts.exit import decide
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops, static_flops
 from eat_lightning.model.method import faults_of
+from eat_lightning.model.specification import Specification
+from eat_lightning.model.trace import Trace
+from eat_lightning.record.dial import ROUNDING, along
+from eat_lightning.record.measured import Measured
+from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
-from eat_lightning.weights.dial import ROUNDING, DialPoint
 
 STEP = 0.005  # of full cost, between neighbouring points
 LEVELS = 1000  # least chances that are tried
@@ -49,7 +53,7 @@ def fit_dial(
     costs: ExitCosts,
     full_cost: float,
     original_BC: np.ndarray | None = None,
-) -> list[DialPoint]:
+) -> list[Measured]:
     """Fit the points of the dial, each cheaper than the one before; the first is full depth.
 
     Policies take no part: they only make exits later.
@@ -63,27 +67,32 @@ def fit_dial(
     """
     knob: Any = exit.knob
     if original_BC is None:
-        original_BC = full_depth_logits(record)
+        original_BC = record.full_BC
     distance_EB = leaving_distances(exit, record)
     agrees_EB = record.kind.same(logits_at_exits(exit, record), original_BC)
-    is_shared = shares_a_point(exit)
     laxest = abs(knob.fine[-1] - knob.strict)
-    curves = Curves.fit(distance_EB, None if is_shared else agrees_EB, laxest)
-    replay = Replay(exit, record, costs, original_BC)
-    full = replay.at(knob.strict if is_shared else [knob.strict] * len(exit.layers))
-    points = [replace(full, cost=full_cost)]
-    for level, open_E in spaced(curves.levels(distance_EB), costs):
-        distance_E = np.where(open_E, curves.distances(level), 0)
-        values = [at_distance(knob, distance) for distance in distance_E]
-        point = replay.at(values[0] if is_shared else values)
-        if point.cost < points[-1].cost - ROUNDING:
-            points.append(point)
-    return points
+    curves = Curves.fit(distance_EB, None if shares_a_point(exit) else agrees_EB, laxest)
+
+    def points() -> Iterator[Point]:
+        """Full depth, and points at which ever more may leave."""
+        yield exits_at(exit, np.zeros(len(exit.layers)))
+        for level, open_E in spaced(curves.levels(distance_EB), costs):
+            yield exits_at(exit, np.where(open_E, curves.distances(level), 0))
+
+    def cost(point: Point, trace: Trace) -> float:
+        return costs.of_rule(point.methods["exit"].like(exit), trace.depth_B)
+
+    alone = replace(record, policies=(), exit=exit)
+    return [*along(points(), alone, cost, original_BC, full_cost)]
 
 
-def full_depth_logits(record: Record) -> np.ndarray:
-    """Return the logits of the last layer's head (B x C)."""
-    return record.guesses[len(record.tokens_LB)]
+def exits_at(exit: ExitRule, distance_E: np.ndarray) -> Point:
+    """The point of an exit rule so far from its strict end at each exit; one that all share has the
+    first exit's."""
+    knob: Any = exit.knob
+    values = [at_distance(knob, distance) for distance in distance_E]
+    value = values[0] if shares_a_point(exit) else values
+    return Point(methods={"exit": Specification.of("exit", exit).changed({knob.name: value})})
 
 
 def leaving_distances(exit: ExitRule, record: Record) -> Float[np.ndarray, "e b"]:
@@ -241,6 +250,14 @@ class ExitCosts:
         place_B = np.where(here_EB.any(0), here_EB.argmax(0), len(open_E))
         return float(self.at(place_B, open_E).mean())
 
+    def of_rule(self, exit: ExitRule, depth_B: Int[np.ndarray, " b"]) -> float:
+        """Give the mean cost of examples that left at these depths, where exits at the strict end
+        of the rule's knob are closed."""
+        place_B = np.searchsorted(exit.layers, depth_B)
+        knob: Any = exit.knob
+        open_E = np.asarray([*points_by_layer(exit).values()]) != knob.strict
+        return float(self.at(place_B, open_E).mean())
+
     def without_heads(self, leaves_EB: Bool[np.ndarray, "e b"]) -> float:
         """Give the mean cost with every exit open, if heads cost nothing: none can be less."""
         if self.head_EB is None:
@@ -261,33 +278,6 @@ class ExitCosts:
             if min(costs, default=least) >= least:
                 return open_E
             least, open_E = min(costs), tried[int(np.argmin(costs))]
-
-
-@dataclass(frozen=True)
-class Replay:
-    """The rule itself on the examples of the fit: it may look at earlier exits' points too."""
-
-    exit: ExitRule
-    record: Record
-    costs: ExitCosts
-    original_BC: np.ndarray
-
-    def at(self, point: float | list[float]) -> DialPoint:
-        """Return the cost, accuracy and agreement of the rule at a point of its knob."""
-        outcome = replace(self.record, policies=()).replay(at_point(self.exit, point))
-        places = [*self.exit.layers, len(self.record.tokens_LB)]
-        place_B = np.searchsorted(places, outcome.depth_B)
-        knob: Any = self.exit.knob
-        open_E = np.broadcast_to(np.asarray(point) != knob.strict, len(self.exit.layers))
-        kind, labels_B = self.record.kind, self.record.labels
-        right_B = kind.right(outcome.logits_BC, labels_B)
-        return DialPoint(
-            exit=point,
-            reduction=None,
-            cost=float(self.costs.at(place_B, open_E).mean()),
-            accuracy=float(np.nan_to_num(right_B).mean()),
-            agreement=float(kind.same(outcome.logits_BC, self.original_BC).mean()),
-        )
 
 
 def shares_a_point(exit: ExitRule) -> bool:

@@ -13,13 +13,14 @@ from eat_lightning.model.contracts import ExitRule
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops, static_flops
 from eat_lightning.model.trace import Trace
+from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
 
 
-def counted(encoder: AdaptiveEncoder, record: Record, exit: ExitRule) -> Trace:
-    """Replay an exit rule on what `encoder` said, with the FLOPs of each example; of a text, of all
-    windows that count."""
-    trace = record.replay(exit)
+def counted(encoder: AdaptiveEncoder, record: Record, point: Point | ExitRule) -> Trace:
+    """Replay a point, or an exit rule, on what `encoder` said, with the FLOPs of each example; of a
+    text, of all windows that count."""
+    trace, exit = record.replay(point), record.rule(point)
     if trace.parts is None:
         spent_B = flops(encoder, exit, record.tokens_LB, trace.depth_B, record.lengths)
         return replace(trace, flops_B=spent_B)

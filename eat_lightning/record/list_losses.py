@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from eat_lightning.model.trace import Trace
-from eat_lightning.record.list_schedule import ranks
+from eat_lightning.record.claim import betting
+from eat_lightning.record.lists import ranks
 from eat_lightning.record.record import Record
 
 
@@ -41,3 +42,13 @@ def layers_share(record: Record, trace: Trace) -> float:
     """Tokens times layers that were run, as a share of all."""
     lengths, layers = record.lengths, len(record.tokens_LB)
     return float((trace.depth_B * lengths).sum() / (layers * lengths.sum()))
+
+
+def swapped_at_most(
+    swapped_Q: Float[np.ndarray, " q"], confidence: float, num_schedules: int
+) -> float:
+    """Bound the mean share of swapped pairs, whichever of the schedules it is of (Bonferroni)."""
+    error = (1 - confidence) / num_schedules
+    levels = np.linspace(0.001, 0.5, 500)
+    p_L = [float(betting(swapped_Q[None], level, error)[0]) for level in levels]
+    return float(next((level for level, p in zip(levels, p_L, strict=True) if p <= error), 1.0))

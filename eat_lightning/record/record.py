@@ -20,7 +20,8 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.long_texts import Joiner, LongTexts
 from eat_lightning.model.trace import Trace, run_tokens
 from eat_lightning.record import columns
-from eat_lightning.record.list_schedule import ListSchedule, places
+from eat_lightning.record.escalation import Escalation
+from eat_lightning.record.lists import list_trace, places
 from eat_lightning.validation import raise_faults
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from eat_lightning.model.contracts import ExitRule, Policy
     from eat_lightning.model.packed import Batch
+    from eat_lightning.record.point import Point
 
 MOST_ROWS = 10_000_000  # of a file that is read
 MOST_TOKENS = 1 << 20  # of a window, in a file that is read
@@ -57,6 +59,7 @@ class Record:
         group_B: the number of each row's text or list, ascending from 0; None: there are none.
         join: makes one answer of a text's windows; None: groups are lists.
         keep: candidates that are returned of a list.
+        before: of the same rows, what the model said that answers first; no file has it.
     """
 
     labels: np.ndarray
@@ -75,6 +78,7 @@ class Record:
     group_B: np.ndarray | None = None
     join: Joiner | None = None
     keep: int | None = None
+    before: Record | None = None
 
     @classmethod
     def of(cls, trace: Trace, exit: ExitRule, split: Any = None, **known: Any) -> Record:
@@ -102,6 +106,11 @@ class Record:
         return len(self.firsts)
 
     @property
+    def num_layers(self) -> int:
+        """Layers, with those of all models before."""
+        return len(self.tokens_LB) + (0 if self.before is None else self.before.num_layers)
+
+    @property
     def num_rows(self) -> int:
         return len(self.labels)
 
@@ -116,6 +125,11 @@ class Record:
     def targets(self) -> np.ndarray:
         """The label of each answer."""
         return self.labels[self.firsts]
+
+    @property
+    def full_BC(self) -> np.ndarray:
+        """Logits of the last layer's head for each row."""
+        return self.guesses[len(self.tokens_LB)]
 
     @property
     def rows(self) -> Record:
@@ -149,16 +163,50 @@ class Record:
         first_B = self.sums(self.tokens_LB[0])
         return trace.tokens_LB.sum(0) / (first_B * len(self.tokens_LB))
 
-    def replay(self, rule: ExitRule | ListSchedule | None = None) -> Trace:
-        """Replay an exit rule (None: the encoder's own) with the policies, or a schedule of lists.
+    def replay(self, point: Point | ExitRule | None = None) -> Trace:
+        """Replay a point: its exits with its policies, its schedule of a list, and what answers
+        before it, of which `before` is the record. An exit rule stands for the point that has it.
 
         What happens to an example depends on no other one, but for a candidate on its list, so who
         leaves where follows from the record.
+
+        Args:
+            point: None: the encoder's own rule and policies.
         """
-        if isinstance(rule, ListSchedule):
+        from eat_lightning.record.point import Point
+
+        if not isinstance(point, Point):
+            return self._of_groups(self.rule(point))
+        if point.before is not None:
+            return self._behind(point)
+        if point.counts is not None:
             assert self.group_B is not None
-            return rule.replay(self.guesses, self.tokens_LB, self.group_B)
-        trace = self._left_by(self.exit if rule is None else rule)
+            return list_trace(point.counts, self.guesses, self.tokens_LB, self.group_B)
+        policies = point.policies_like(self.policies)
+        return replace(self, policies=policies)._of_groups(self.rule(point))
+
+    def rule(self, point: Point | ExitRule | None = None) -> ExitRule:
+        """The exit rule of a point; the encoder's own where it names none."""
+        from eat_lightning.record.point import Point
+
+        if not isinstance(point, Point):
+            return self.exit if point is None else point
+        named = point.methods.get("exit")
+        return self.exit if named is None else named.like(self.exit)
+
+    def _behind(self, point: Point) -> Trace:
+        """What two models in a row answer, each text alone: both replays of all of them, of which
+        the second counts where the text goes on."""
+        assert self.before is not None
+        first = self.before.replay(point.before)
+        layers = self.before.num_layers
+        escalation = Escalation(self.kind, point.margin, layers, len(self.tokens_LB))
+        second = replace(self, before=None).replay(replace(point, before=None, margin=0.0))
+        return escalation.joined(first, second.take(np.flatnonzero(escalation.goes_on(first))))
+
+    def _of_groups(self, exit: ExitRule) -> Trace:
+        """What happens to each text under an exit rule."""
+        trace = self._left_by(exit)
         if self.join is None or self.group_B is None:
             return trace
         return self.join.joined(trace, self.group_B)
@@ -242,6 +290,7 @@ class Record:
             origins=None if self.origins is None else [self.origins[i] for i in at_B],
             cluster_B=taken(self.cluster_B),
             batch=None if batch is None else lambda some: batch(at_B[some]),
+            before=None if self.before is None else self.before.take(rows),
             group_B=None if groups is None else np.unique(groups, return_inverse=True)[1],
         )
 

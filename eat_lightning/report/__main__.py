@@ -1,6 +1,6 @@
 """`python -m eat_lightning.report study=<folder>`: tables, figures and one page, all from rows.
 
-A claim is a script with a function `claim(study) -> Claim`. Those that fit any study lie in
+A claim is a script with a function `claim(study) -> Section`. Those that fit any study lie in
 `report/claims/`; a study's own, such as `experiments/phishing/claim.py`, is given by its path.
 """
 
@@ -24,7 +24,7 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.progress import shown
 
 if TYPE_CHECKING:
-    from eat_lightning.report.claim import Claim
+    from eat_lightning.report.section import Section
     from eat_lightning.report.study import Study
     from eat_lightning.runs.run import Run
 
@@ -121,7 +121,7 @@ def print_all(head: str, lines: list[str]) -> None:
         print(f"{head}{line}", file=sys.stderr)
 
 
-def make_claims(scripts: dict[str, Path], study: Study) -> tuple[list[Claim], list[str]]:
+def make_claims(scripts: dict[str, Path], study: Study) -> tuple[list[Section], list[str]]:
     """The claims, and a line for each that these rows cannot make, with what it needs."""
     claims, lacking = [], []
     modules = {name: loaded(path) for name, path in scripts.items()}
@@ -134,7 +134,7 @@ def make_claims(scripts: dict[str, Path], study: Study) -> tuple[list[Claim], li
     return claims, lacking
 
 
-def claim_of(path: Path) -> Callable[[Study], Claim]:
+def claim_of(path: Path) -> Callable[[Study], Section]:
     """The function `claim` of a script."""
     return loaded(path).claim
 
@@ -197,7 +197,7 @@ def shown_runs(study: Study) -> list[Run]:
 def write(
     plan: ReportSettings,
     study: Study,
-    claims: list[Claim],
+    claims: list[Section],
     explorer: dict[str, Any] | None,
     lacking: list[str],
 ) -> None:
@@ -218,7 +218,7 @@ def write(
 
 def as_markdown(
     study: Study,
-    claims: list[Claim],
+    claims: list[Section],
     pictures: Sequence[str],
     found: list[str],
     lacking: list[str],

@@ -17,7 +17,7 @@ from eat_lightning.report import columns as col
 from eat_lightning.report.difference import Difference, difference, lacking_of
 from eat_lightning.report.intervals import Interval
 from eat_lightning.report.speed import ENDS
-from eat_lightning.report.study import Measured, Point, Study, is_static
+from eat_lightning.report.study import KeptRow, Mark, Study, is_static
 from eat_lightning.runs.row import FIXED, THEIRS, Row
 
 TRAINED = "against the static model of that body that was trained for itself"
@@ -35,7 +35,7 @@ class Entry:
     """A setting, and what it is compared with; None where there is none, or it is the same."""
 
     study: Study
-    point: Point
+    point: Mark
 
     @property
     def model(self) -> str:
@@ -46,12 +46,12 @@ class Entry:
         return f"{self.model} {self.point.setting}"
 
     @cached_property
-    def own(self) -> Point | None:
+    def own(self) -> Mark | None:
         """Find the same weights with everything off."""
         return self._other(own_static_of(self.study, self.point))
 
     @cached_property
-    def trained(self) -> Point | None:
+    def trained(self) -> Mark | None:
         """The static model of the same body and task that was trained for itself, or the one whose
         weights the point's training began with. Of several, such as with and without a teacher,
         the most accurate."""
@@ -59,7 +59,7 @@ class Entry:
         return self._other(best([p for p in found if of_same_body(p.row, self.point.row)]))
 
     @cached_property
-    def smaller(self) -> list[Point]:
+    def smaller(self) -> list[Mark]:
         """Static models of other bodies, or of fewer layers of this one, with fewer FLOPs than own
         static, trained for themselves: what has to be beaten."""
         point = self.point
@@ -69,17 +69,17 @@ class Entry:
         return [p for p in fewer if not of_same_body(p.row, point.row)]
 
     @property
-    def student(self) -> Point | None:
+    def student(self) -> Mark | None:
         """The most accurate of `smaller`."""
         return best(self.smaller)
 
     @cached_property
-    def padded(self) -> Point | None:
+    def padded(self) -> Mark | None:
         """Find the same weights in Hugging Face's padded model, seed by seed."""
         found = twins(
             self.study, self.point, lambda r, mine: r.baseline == THEIRS and same_timing(r, mine)
         )
-        return self._other(Point([rows[0] for rows in found]) if all(found) else None)
+        return self._other(Mark([rows[0] for rows in found]) if all(found) else None)
 
     @cached_property
     def to_own(self) -> Difference | None:
@@ -121,7 +121,7 @@ class Entry:
     def fixed(self) -> bool:
         return self.point.row.baseline == FIXED
 
-    def _other(self, found: Point | None) -> Point | None:
+    def _other(self, found: Mark | None) -> Mark | None:
         same = found is not None and found.members == self.point.members
         return None if same else found
 
@@ -130,7 +130,7 @@ def in_points(share: Interval | None) -> Difference | None:
     return share and Difference(100 * share.value, share.times(100))
 
 
-def gains_of(study: Study, point: Point) -> dict[str, Interval]:
+def gains_of(study: Study, point: Mark) -> dict[str, Interval]:
     """The gains as fractions, by the fields of a row: one seed's as its row has them, the means of
     several with the intervals of `measure.gain.mean_gains`. None of what rows and records do not
     say; the records say `mix_gain` of older rows too."""
@@ -157,7 +157,7 @@ def gains_in(fields: Mapping[str, Any]) -> dict[str, Interval]:
     return {name: Interval(*three) for name, three in ends.items() if None not in three}
 
 
-def judged_of(study: Study, measured: Measured) -> Judged | None:
+def judged_of(study: Study, measured: KeptRow) -> Judged | None:
     """A row's rule beside the fixed depths of the same recorded pass."""
     if measured.outcome is None or measured.row.metric not in METRICS:
         return None
@@ -169,7 +169,7 @@ def judged_of(study: Study, measured: Measured) -> Judged | None:
     return Judged([with_flops(measured)], fixed, *about)
 
 
-def with_flops(measured: Measured) -> Trace:
+def with_flops(measured: KeptRow) -> Trace:
     """A row's counted mean of FLOPs is spread over the examples as their tokens in the layers that
     they ran, since kept rows do not hold the widths to count each one's. One seed's interval is
     then that of exactly counted FLOPs to 0.001 points (SST-2, six layers)."""
@@ -179,7 +179,7 @@ def with_flops(measured: Measured) -> Trace:
     return replace(measured.known, flops_B=measured.row.flops * share_B)
 
 
-def best(points: Sequence[Point]) -> Point | None:
+def best(points: Sequence[Mark]) -> Mark | None:
     """The most accurate."""
     return max(points, key=lambda p: p.mean("score") or 0.0, default=None)
 
@@ -188,7 +188,7 @@ def of_same_body(static: Row, row: Row) -> bool:
     return row.encoder in (static.encoder, static.run) and static.num_layers == row.num_layers
 
 
-def trained_statics(study: Study, point: Point) -> list[Point]:
+def trained_statics(study: Study, point: Mark) -> list[Mark]:
     """All of the task's, on the same examples, of whatever body; of the point's seeds where it has
     them all."""
     row = point.row
@@ -198,18 +198,18 @@ def trained_statics(study: Study, point: Point) -> list[Point]:
     return [of_seeds(p, point.seeds) for p in static if not has_early_heads(study, p)]
 
 
-def of_seeds(point: Point, seeds: Sequence[int]) -> Point:
+def of_seeds(point: Mark, seeds: Sequence[int]) -> Mark:
     """The members with these seeds, since each seed has a static model to start from; the point as
     it is where one is missing."""
     members = [m for m in point.members if m.row.seed in seeds]
-    return Point(members) if {m.row.seed for m in members} == {*seeds} else point
+    return Mark(members) if {m.row.seed for m in members} == {*seeds} else point
 
 
 def same_timing(one: Row, other: Row) -> bool:
     return all(getattr(one, name) == getattr(other, name) for name in SAME_TIMING)
 
 
-def own_static_of(study: Study, point: Point) -> Point | None:
+def own_static_of(study: Study, point: Mark) -> Mark | None:
     """Find the same weights with everything off, seed by seed, or the point itself.
 
     Of several the one of the same session, or else of the same form."""
@@ -224,15 +224,15 @@ def own_static_of(study: Study, point: Point) -> Point | None:
     if not all(found):
         return None
     rows = zip(found, point.members, strict=True)
-    return Point([nearest(same, m.row) for same, m in rows])
+    return Mark([nearest(same, m.row) for same, m in rows])
 
 
-def nearest(found: Sequence[Measured], row: Row) -> Measured:
+def nearest(found: Sequence[KeptRow], row: Row) -> KeptRow:
     """The one that was timed most like a row: in its session, then in its form."""
     return max(found, key=lambda m: (m.row.session == row.session, m.row.form == row.form))
 
 
-def has_early_heads(study: Study, point: Point) -> bool:
+def has_early_heads(study: Study, point: Mark) -> bool:
     """Tell models trained with exits, whose runs have a head before the last layer, from static
     ones."""
     runs, last = {m.run for m in point.members}, point.row.num_layers
@@ -240,7 +240,7 @@ def has_early_heads(study: Study, point: Point) -> bool:
     return any(int(k) < last for row in rows for k in (*row.ece_after, *row.exit_shares))
 
 
-def twins(study: Study, point: Point, matches: Callable[[Row, Row], bool]) -> list[list[Measured]]:
+def twins(study: Study, point: Mark, matches: Callable[[Row, Row], bool]) -> list[list[KeptRow]]:
     """Find for each seed of a point the rows of the same run that match its row."""
     found = []
     for mine in point.members:
@@ -249,7 +249,7 @@ def twins(study: Study, point: Point, matches: Callable[[Row, Row], bool]) -> li
     return found
 
 
-def fixed_beside(study: Study, measured: Measured) -> list[Measured]:
+def fixed_beside(study: Study, measured: KeptRow) -> list[KeptRow]:
     """Find the fixed depths of the same recorded pass."""
     pass_of = measured.run, measured.row.examples
     fixed = [m for m in study.measured if m.row.baseline == FIXED]

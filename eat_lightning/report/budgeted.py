@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eat_lightning.errors import ConfigError
+from eat_lightning.model.specification import value_text
 from eat_lightning.report import columns as col
 from eat_lightning.report.baselines import GAIN, MIX, TRAINED, Entry
 from eat_lightning.report.figures import looks, looks_of
 from eat_lightning.report.speed import REPEATS, speed_up
-from eat_lightning.report.study import Point, Study, grouped_by
+from eat_lightning.report.study import Mark, Study, grouped_by
 from eat_lightning.runs.names import USUAL
-from eat_lightning.runs.row import FIXED, text
+from eat_lightning.runs.row import FIXED
 
 Rule = tuple[str, str]  # kind and layers
 
@@ -44,7 +45,7 @@ class Method:
     """A trained model with an exit rule: a line for each of its budgets, and the same weights at
     fixed depths, by depth, of which the last is with nobody leaving early."""
 
-    def __init__(self, study: Study, name: str, color: str, points: Sequence[Point]):
+    def __init__(self, study: Study, name: str, color: str, points: Sequence[Mark]):
         self.name, self.color = name, color
         fixed = [p for p in points if p.row.baseline == FIXED]
         self.fixed = sorted(fixed, key=lambda p: p.row.depth)
@@ -92,12 +93,12 @@ def check_against(study: Study) -> None:
         raise ConfigError(f"name the method to subtract: {known}, got {study.against!r}")
 
 
-def points_by_name(study: Study, task: str) -> dict[str, list[Point]]:
+def points_by_name(study: Study, task: str) -> dict[str, list[Mark]]:
     points = sorted(study.points(task=task), key=lambda p: p.row.budget is None)
     return grouped_by(points, lambda p: study.name_of(p.row))
 
 
-def labels_of(points: Mapping[str, Sequence[Point]]) -> dict[tuple[str, Rule], str]:
+def labels_of(points: Mapping[str, Sequence[Mark]]) -> dict[tuple[str, Rule], str]:
     """Name each rule that was fitted, by the model's name and the rule."""
     rules = {
         name: list(dict.fromkeys(rule_in(point) for point in own if point.row.budget))
@@ -110,8 +111,8 @@ def labels_of(points: Mapping[str, Sequence[Point]]) -> dict[tuple[str, Rule], s
     }
 
 
-def rule_in(point: Point) -> Rule:
-    return point.row.exit.kind, text(point.row.exit.arguments.get("layers"))
+def rule_in(point: Mark) -> Rule:
+    return point.row.exit.kind, value_text(point.row.exit.arguments.get("layers"))
 
 
 def words_of(rule: Rule, name: str, rules: Mapping[str, Sequence[Rule]]) -> list[str]:

@@ -8,7 +8,7 @@ from statistics import mean, median, stdev
 
 from eat_lightning.report.difference import Difference, accuracy_interval
 from eat_lightning.report.intervals import Interval
-from eat_lightning.report.study import Point
+from eat_lightning.report.study import Mark
 from eat_lightning.report.table import EMPTY, Cell, Value
 
 ONE_SEED = "one seed"
@@ -58,14 +58,14 @@ def percent_text(share: Interval) -> str:
     return share.times(100).text(1, unit=" %")
 
 
-def several(point: Point, name: str) -> Cell:
+def several(point: Mark, name: str) -> Cell:
     """A field's different values over seeds, as words."""
     found = dict.fromkeys(getattr(m.row, name) for m in point.members)
     texts = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in found if v not in ("", None)]
     return words(", ".join(texts) or None)
 
 
-def seeds(point: Point) -> Cell:
+def seeds(point: Mark) -> Cell:
     """ "3 (1, 2, 3)" """
     names = dict.fromkeys(point.seeds)
     return words(f"{len(names)} ({', '.join(map(str, names))})")
@@ -80,12 +80,12 @@ def over_seeds(values: Sequence[float | None], digits: int = 2) -> Cell:
     return Cell(mean(known), f"{mean(known):.{digits}f}{spread}")
 
 
-def score(point: Point, name: str) -> Cell:
+def score(point: Mark, name: str) -> Cell:
     """A metric x 100, mean ± sd over seeds."""
     return over_seeds([100 * value for value in point.values(name)])
 
 
-def accuracy(point: Point) -> Cell:
+def accuracy(point: Mark) -> Cell:
     """Accuracy in percent, mean ± sd over seeds, with its interval over examples."""
     value = point.mean("accuracy")
     if value is None:

@@ -12,10 +12,10 @@ from eat_lightning.model.specification import MODEL_SLOTS
 from eat_lightning.record.certificate import FOLDER, Certificate
 from eat_lightning.report.cells import percent_text
 from eat_lightning.report.intervals import Interval, mean_interval, wilson
-from eat_lightning.report.study import Measured, Study
+from eat_lightning.report.study import KeptRow, Study
 
 
-def setting_of(measured: Measured) -> str:
+def setting_of(measured: KeptRow) -> str:
     """ "tau 0.9", "full depth" """
     never = measured.row.exit.kind == "never" and not measured.row.baseline
     return "full depth" if never else measured.row.title
@@ -26,7 +26,7 @@ class Held:
     """A certificate, the row of the exits that it chose, and the risk there on that row's split."""
 
     certificate: Certificate
-    measured: Measured
+    measured: KeptRow
     risk: Interval
 
     @property
@@ -40,7 +40,7 @@ class Held:
         return f"{self.certificate.name}: {self.exits}, on validation {risk}."
 
 
-def held_by(study: Study, measured: Sequence[Measured]) -> list[Held]:
+def held_by(study: Study, measured: Sequence[KeptRow]) -> list[Held]:
     """Certificates whose exits and reduction one of these rows has. At full depth that is the row
     of the rule never."""
     found = []
@@ -57,7 +57,7 @@ def held_by(study: Study, measured: Sequence[Measured]) -> list[Held]:
     return found
 
 
-def risk_of(held: Certificate, measured: Measured) -> Interval:
+def risk_of(held: Certificate, measured: KeptRow) -> Interval:
     """The risk with its 95 % interval over examples: Wilson's where each loses 0 or 1, else
     bootstrap."""
     record, claim = measured.record, held.claim

@@ -9,7 +9,7 @@ from typing import Any
 
 from eat_lightning.report import cells
 from eat_lightning.report.result import Result
-from eat_lightning.report.study import Point
+from eat_lightning.report.study import Mark
 from eat_lightning.report.table import Cell, Column, Line, Table
 
 Of = Callable[[Any], Any] | str  # a str: the way from an item, such as "entry.gain"
@@ -119,7 +119,7 @@ def table(
         of = None if about is None else getter(about)(item)
         marks = flags(item) if flags else item.get("flags") if isinstance(item, dict) else ()
         found = tuple(marks or ())
-        if isinstance(of, Point) and len(of.members) == 1:
+        if isinstance(of, Mark) and len(of.members) == 1:
             found = (cells.ONE_SEED, *found)
         return Line({c.key: c.cell(item) for c in columns}, found)
 

@@ -16,7 +16,7 @@ from eat_lightning.report.intervals import (
     paired_difference,
     wilson,
 )
-from eat_lightning.report.study import NO_EXAMPLES, Point
+from eat_lightning.report.study import NO_EXAMPLES, Mark
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Difference:
     seeds: str = ""
 
 
-def accuracy_interval(point: Point) -> Interval:
+def accuracy_interval(point: Mark) -> Interval:
     """Accuracy as a share, the mean over seeds, with its 95 % interval over examples: bootstrap of
     the examples' means over seeds, or Wilson's where examples were not kept."""
     correct_SB, accuracy = point.correct_SB(), point.mean("accuracy")
@@ -44,7 +44,7 @@ def accuracy_interval(point: Point) -> Interval:
     return wilson(accuracy * point.row.num_examples, point.row.num_examples)
 
 
-def difference(point: Point, other: Point | None) -> Difference | None:
+def difference(point: Mark, other: Mark | None) -> Difference | None:
     """`point` - `other`; None where there is no other, or accuracy does not judge the task."""
     mine, theirs = point.mean("accuracy"), other and other.mean("accuracy")
     if other is None or mine is None or theirs is None:
@@ -62,13 +62,13 @@ def difference(point: Point, other: Point | None) -> Difference | None:
     return Difference(interval.value, interval, p, seeds=alike)
 
 
-def lacking_of(*points: Point) -> str:
+def lacking_of(*points: Mark) -> str:
     """Tell why answers are not paired: what the first row without an outcome lacks, or nothing."""
     lacking = (m.lacking for point in points for m in point.members)
     return next(filter(None, lacking), "")
 
 
-def same_examples(point: Point, other: Point) -> bool:
+def same_examples(point: Mark, other: Mark) -> bool:
     """Find out, as far as records tell, that labels are the same in the same order."""
     members = [*point.members, *other.members]
     labels = [m.record.labels for m in members if m.outcome is not None]

@@ -25,7 +25,7 @@ from eat_lightning.model.specification import Specification, class_of, registry
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.passes import inference, record_of
 from eat_lightning.record.record import Record
-from eat_lightning.runs.row import label, method_text
+from eat_lightning.runs.row import label
 from eat_lightning.runs.run import Run
 
 DIGITS = 4  # of probabilities and scores
@@ -114,7 +114,7 @@ def entries(
         for row in rows
     ]
     for method in compared(encoder):
-        name = method_text(Specification.of("reduction", method))
+        name = str(Specification.of("reduction", method))
         walked = walk(encoder.replacing(reduction=method), split.take(rows))
         for entry, (record, places) in zip(found, walked, strict=True):
             shown = {"name": name, "own": method is encoder.reduction, "kept": places}

@@ -24,7 +24,10 @@ KINDS = ("pdf", "png", "svg")
 SERIES = ("#d55e00", "#0072b2", "#009e73", "#9700f2", "#a65b8a", "#9385f2", "#d90036", "#7f7f7f")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p")
 INK, MUTED, GRID, PAPER = "#1c1d21", "#74777f", "#d9dade", "#fefefe"
-DARK = {INK: "#e6e7ea", MUTED: "#a3a7b0", GRID: "#3a3d44", PAPER: "#16181d"}  # on a dark page
+DARK = {  # on a dark page
+    **{INK: "#e6e7ea", MUTED: "#a3a7b0", GRID: "#3a3d44", PAPER: "#16181d"},
+    **{"#0072b2": "#2585c7", "#9700f2": "#b04ff7", "#a65b8a": "#bb76a1", "#d90036": "#e8365f"},
+}
 NO_DATES = {  # so that a figure which is drawn again is the same file
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
     "png": {"Software": None},
@@ -113,12 +116,6 @@ def save_pair(figure: Figure, folder: Path) -> list[Path]:
     for path, text in zip(paths, pair(figure), strict=True):
         write_text(path, text)
     return paths
-
-
-def png(figure: Figure) -> bytes:
-    """Draw a figure for a page."""
-    with style(figure.name):
-        return written(drawn(figure), "png")
 
 
 def written(drawing: Drawing, kind: str) -> bytes:

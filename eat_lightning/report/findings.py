@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from eat_lightning.report.study import Point, Study
+from eat_lightning.report.study import Mark, Study
 from eat_lightning.runs.row import FIXED, STATIC_BASELINE, THEIRS
 
 NEAR = 0.01  # of the score of full depth: as good
@@ -38,7 +38,7 @@ def models(study: Study, task: str) -> list[str]:
     return list(dict.fromkeys(study.name_of(p.row) for p in study.points(task=task, baseline="")))
 
 
-def nearest(study: Study, task: str, name: str) -> tuple[Point, Point] | None:
+def nearest(study: Study, task: str, name: str) -> tuple[Mark, Mark] | None:
     """The cheapest setting of a model within NEAR of full depth, or else the best one, with full
     depth of the same weights. None where one of them was not measured."""
     points = [p for p in study.points(task=task) if study.name_of(p.row) == name]
@@ -52,16 +52,16 @@ def nearest(study: Study, task: str, name: str) -> tuple[Point, Point] | None:
     return max(settings, key=score), full
 
 
-def at_full_depth(point: Point) -> bool:
+def at_full_depth(point: Mark) -> bool:
     """The same weights and tokens through every layer."""
     return point.row.exit.kind == "never" and point.row.baseline not in (FIXED, THEIRS)
 
 
-def score(point: Point) -> float:
+def score(point: Mark) -> float:
     return point.mean("score") or 0.0
 
 
-def sentence(task: str, name: str, best: Point, full: Point) -> str:
+def sentence(task: str, name: str, best: Mark, full: Mark) -> str:
     cost, faster = best.mean("flops_ratio") or 1.0, best.mean("speed_up")
     speed = f" and is {faster:.1f} times as fast" if faster else ""
     return (
@@ -71,7 +71,7 @@ def sentence(task: str, name: str, best: Point, full: Point) -> str:
     )
 
 
-def result(point: Point) -> str:
+def result(point: Mark) -> str:
     if point.row.metric == "accuracy":
         return f"is right on {100 * score(point):.1f} % of the examples"
     return f"has {point.row.metric} {100 * score(point):.1f}"
@@ -95,7 +95,7 @@ def show(study: Study) -> None:
         print(f"and {len(points) - MOST} settings more, on the page")
 
 
-def cells(study: Study, point: Point, most_seeds: int) -> Sequence[str]:
+def cells(study: Study, point: Mark, most_seeds: int) -> Sequence[str]:
     """Format a line of the table; one of fewer seeds than others says so."""
     alone = f" (of {len(point.seeds)} seed{'s'[: len(point.seeds) - 1]})"
 

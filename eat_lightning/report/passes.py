@@ -17,13 +17,13 @@ from pandas import DataFrame, concat
 
 from eat_lightning.files import as_dict
 from eat_lightning.model.contracts import point_of
-from eat_lightning.model.specification import build
+from eat_lightning.model.specification import build, value_text
 from eat_lightning.record.record import Record
 from eat_lightning.report import cells
 from eat_lightning.report.figures import SeriesLook, looks_of
-from eat_lightning.report.study import Measured, Point, Study, grouped_by
+from eat_lightning.report.study import KeptRow, Mark, Study, grouped_by
 from eat_lightning.runs.names import SAME_POINT
-from eat_lightning.runs.row import Row, text
+from eat_lightning.runs.row import Row
 
 SAME_PASS = tuple(name for name in SAME_POINT if name not in ("form", "threads", "machine"))
 USUAL = (  # what `Pass.usual` gives
@@ -39,7 +39,7 @@ class Pass:
     """Settings that differ in their exit rule alone, by knob; baselines are none of them. `name`
     tells it from the other passes of its task."""
 
-    points: list[Point]
+    points: list[Mark]
     name: str
     look: SeriesLook
 
@@ -53,16 +53,16 @@ class Pass:
         return re.sub(r"[^a-z0-9]+", "-", f"{self.row.task} {self.name}".lower()).strip("-")
 
     @cached_property
-    def runs(self) -> list[Measured]:
+    def runs(self) -> list[KeptRow]:
         """A row of each run whose examples are at hand, by seed."""
         known = with_examples(m for point in self.points for m in point.members)
         first = [own[0] for own in grouped_by(known, lambda m: m.run).values()]
         return sorted(first, key=lambda m: m.row.seed)
 
     @property
-    def point(self) -> Point:
+    def point(self) -> Mark:
         """All its runs, whatever the rule."""
-        return Point(self.runs)
+        return Mark(self.runs)
 
     @property
     def seeds(self) -> str:
@@ -83,19 +83,19 @@ class Pass:
         return np.stack([r.guesses[layer].argmax(1) == r.labels for r in self.records])
 
     @property
-    def early(self) -> list[Point]:
+    def early(self) -> list[Mark]:
         """The settings in which some example left before the last layer."""
         last = str(self.row.num_layers)
         return [p for p in self.points if any(set(m.row.exit_shares) - {last} for m in p.members)]
 
     @property
-    def usual(self) -> Point:
+    def usual(self) -> Mark:
         """The one of `early` whose knob stands nearest to its rule's default."""
         return min(self.early, key=lambda point: abs(turned_to(point) - default_point(point.row)))
 
 
 def passes(study: Study, task: str) -> list[Pass]:
-    def same(point: Point) -> str:
+    def same(point: Mark) -> str:
         row = point.row
         return as_text([study.name_of(row), *(getattr(row, name) for name in SAME_PASS)])
 
@@ -121,18 +121,18 @@ def told_apart(name: str, row: Row, alike: Sequence[Row]) -> str:
     others = [other.reduction.arguments for other in alike]
     own = row.reduction.arguments.items()
     moved = [(k, v) for k, v in own if any(other.get(k) != v for other in others)]
-    words = [*(getattr(row, key) for key in telling), *(f"{k} {text(v)}" for k, v in moved)]
+    words = [*(getattr(row, key) for key in telling), *(f"{k} {value_text(v)}" for k, v in moved)]
     return ", ".join([name, *words])
 
 
-def by_rule(points: Sequence[Point]) -> list[Point]:
+def by_rule(points: Sequence[Mark]) -> list[Mark]:
     """Sort by knob, then the rules without one; of a rule that was timed in several ways the
     first."""
     distinct = [own[0] for own in grouped_by(points, lambda p: as_text(p.row.exit)).values()]
     return sorted(distinct, key=lambda p: (turned_to(p), p.row.exit.kind == "never"))
 
 
-def turned_to(point: Point) -> float:
+def turned_to(point: Mark) -> float:
     """Read where the rule's knob stands; 2 where it has none, or one for each exit."""
     return point.row.point if isinstance(point.row.point, float) else 2.0
 
@@ -145,13 +145,13 @@ def default_point(row: Row) -> float:
     return default if isinstance(default, float) else 1.0
 
 
-def with_examples(measured: Iterable[Measured]) -> list[Measured]:
+def with_examples(measured: Iterable[KeptRow]) -> list[KeptRow]:
     """Keep rows whose examples are at hand and have classes; as many examples as the first has."""
     found = [m for m in measured if m.outcome and m.outcome.logits_BC.shape[1] > 1]
     return [m for m in found if m.row.num_examples == found[0].row.num_examples]
 
 
-def examples_of(point: Point) -> Any:
+def examples_of(point: Mark) -> Any:
     """A line for each run and example under a point's rule, runs one after the other: where it
     left, whether its answer and the last layer's guess are right, what is left of its tokens. None
     where the examples are not at hand."""

@@ -10,7 +10,7 @@ from math import prod
 
 from eat_lightning.report import cells
 from eat_lightning.report.intervals import Interval, over_seeds
-from eat_lightning.report.study import Point
+from eat_lightning.report.study import Mark
 from eat_lightning.report.table import Cell
 from eat_lightning.runs.row import Row
 
@@ -20,7 +20,7 @@ EXTREMES = "in brackets the extremes of the repeats divided: rather too wide"
 ENDS = ("", "_low", "_high")  # of the names of a row's fields
 
 
-def faster(point: Point, other: Point, time: Cost) -> Interval | None:
+def faster(point: Mark, other: Mark, time: Cost) -> Interval | None:
     """Divide the times of `other` by those of `point`, seed by seed.
 
     None where both did not take turns in one session. The interval's ends divide the extremes of
@@ -59,7 +59,7 @@ def per_example(rate: float | None, low: float | None, high: float | None) -> In
     return Interval(rate, low or rate, high or rate).inverse.times(1000) if rate else None
 
 
-def speed_up(point: Point, prefix: str = "") -> Interval | None:
+def speed_up(point: Mark, prefix: str = "") -> Interval | None:
     """Against own static, as the rows have it; prefix "batch_": at the throughput's batch."""
     values, lows, highs = (point.values(f"{prefix}speed_up{end}") for end in ENDS)
     if not len(values) == len(lows) == len(highs) == len(point.members):

@@ -35,7 +35,7 @@ from eat_lightning.runs.names import (
     same_point,
     seed_of,
 )
-from eat_lightning.runs.row import FIXED, STATIC_BASELINE, THEIRS, Row, method_text
+from eat_lightning.runs.row import FIXED, STATIC_BASELINE, THEIRS, Row
 from eat_lightning.runs.run import Run
 
 NO_EXAMPLES = "the examples' answers were not kept: no paired interval, no test"
@@ -52,7 +52,7 @@ def grouped_by(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
 
 
 @dataclass(frozen=True)
-class Measured:
+class KeptRow:
     """A row and the folder it was found in: a run's, or one of results that were kept."""
 
     row: Row
@@ -114,7 +114,7 @@ class Measured:
 
 
 @dataclass
-class Point:
+class Mark:
     """One setting, over its seeds: what a figure shows as one mark.
 
     Args:
@@ -122,7 +122,7 @@ class Point:
         shared: true where another rule of the same model has a setting of that name.
     """
 
-    members: list[Measured]
+    members: list[KeptRow]
     shared: bool = False
 
     @property
@@ -176,7 +176,7 @@ class Point:
     @property
     def slots(self) -> str:
         """ "dense, norm_topk ratio 0.3 layers 2/4": what it is, apart from the exit rule."""
-        return ", ".join(method_text(m) for m in (self.row.attention, self.row.reduction))
+        return ", ".join(str(m) for m in (self.row.attention, self.row.reduction))
 
     def correct_SB(self) -> np.ndarray | None:
         """Right or wrong, for each seed and example; None where examples were not kept."""
@@ -193,7 +193,7 @@ class Study:
     `against`: the method that others are compared with."""
 
     title: str
-    measured: list[Measured]
+    measured: list[KeptRow]
     runs: list[Run] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     against: str = ""
@@ -202,24 +202,24 @@ class Study:
     def tasks(self) -> list[str]:
         return list(dict.fromkeys(m.row.task for m in self.measured))
 
-    def points(self, **wanted: Any) -> list[Point]:
+    def points(self, **wanted: Any) -> list[Mark]:
         """Settings over seeds whose rows have these fields (task="sst2", baseline=""), those of a
         model together, by knob."""
         groups = map(self.each_seed_once, self.groups(**wanted))
-        points = [Point(sorted(ms, key=lambda m: m.row.seed)) for ms in groups]
+        points = [Mark(sorted(ms, key=lambda m: m.row.seed)) for ms in groups]
         called = Counter(map(self.called, points))
         points = [
             replace(p, shared=called[self.called(p)] > 1 and not p.row.baseline) for p in points
         ]
         return sorted(points, key=order)
 
-    def called(self, point: Point) -> tuple[str, str, str]:
+    def called(self, point: Mark) -> tuple[str, str, str]:
         return self.name_of(point.row), point.row.task, point.setting
 
-    def groups(self, **wanted: Any) -> list[list[Measured]]:
+    def groups(self, **wanted: Any) -> list[list[KeptRow]]:
         """Rows of one setting together."""
 
-        def setting(m: Measured) -> str:
+        def setting(m: KeptRow) -> str:
             same = [self.name_of(m.row), rule_of(m.row), *same_point(m.row)]
             return json.dumps(same, sort_keys=True, default=as_dict)
 
@@ -227,7 +227,7 @@ class Study:
         rows = (m for m in self.measured if all(getattr(m.row, k) == v for k, v in fields))
         return [*grouped_by(rows, setting).values()]
 
-    def each_seed_once(self, rows: list[Measured]) -> list[Measured]:
+    def each_seed_once(self, rows: list[KeptRow]) -> list[KeptRow]:
         """Keep of runs that are one seed the one measured last, and of fits for one budget the
         last: as two they would narrow what seeds differ by."""
         by_age = sorted(rows, key=lambda m: (self.last[run_in(m.row)], run_in(m.row), created(m)))
@@ -247,7 +247,7 @@ class Study:
         """Its model, and what tells that from the study's others of the name: "eat, tome"."""
         return self.names[row.setting]
 
-    def run_of(self, measured: Measured) -> Run | None:
+    def run_of(self, measured: KeptRow) -> Run | None:
         return next((run for run in self.runs if run.folder == measured.folder), None)
 
 
@@ -257,7 +257,7 @@ def is_static(row: Row) -> bool:
     return kinds == ["dense", "none", "never"] and row.baseline != THEIRS
 
 
-def order(point: Point) -> tuple[Any, ...]:
+def order(point: Mark) -> tuple[Any, ...]:
     row = point.row
     kind = {"": 3, FIXED: 2, STATIC_BASELINE: 1, THEIRS: 0}.get(row.baseline, 4)
     knob = row.point if isinstance(row.point, float) else 2.0
@@ -280,7 +280,7 @@ def open_study(paths: Sequence[str], title: str | None = None, against: str = ""
             except ConfigError as error:
                 study.warnings.append(str(error))
         rows, faults = read_whole(file, Row)
-        study.measured += [Measured(row, file.parent) for row in rows]
+        study.measured += [KeptRow(row, file.parent) for row in rows]
         study.warnings += [f"{fault}; left out: measure again" for fault in faults]
     if not study.measured:
         places = ", ".join(paths)
@@ -317,14 +317,14 @@ def rows_files_in(path: Path) -> list[Path]:
     return []
 
 
-def newest(study: Study) -> list[Measured]:
+def newest(study: Study) -> list[KeptRow]:
     """Keep the last of the rows of one setting of one run, and the timed one before one that was
     not; of timed ones the last with plain weights and the last with prepacked ones. A row that was
     copied into a report comes before that of its run."""
-    best: dict[str, dict[str, Measured]] = {}
+    best: dict[str, dict[str, KeptRow]] = {}
     runs = {run.folder for run in study.runs}
 
-    def order_of(m: Measured) -> tuple[bool, str, bool]:
+    def order_of(m: KeptRow) -> tuple[bool, str, bool]:
         return m.row.latency_ms is not None, m.row.created, m.folder in runs
 
     for m in sorted(study.measured, key=order_of):
@@ -354,7 +354,7 @@ def doubled(study: Study) -> list[str]:
     return sorted(replaced)
 
 
-def created(measured: Measured) -> str:
+def created(measured: KeptRow) -> str:
     return measured.row.created
 
 

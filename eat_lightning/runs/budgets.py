@@ -18,33 +18,29 @@ from typing import Any
 from eat_lightning.data.calibration import FITTED_ON
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.machine import processor
-from eat_lightning.model.contracts import ExitRule, at_point, overrides, point_of
+from eat_lightning.model.contracts import ExitRule, overrides, point_of
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.specification import Specification, kind_of
 from eat_lightning.record.cost_table import CostTable, measured_table
-from eat_lightning.record.dial_fit import (
-    fit_dial,
-    flops_shares,
-    full_depth_logits,
-    full_depth_share,
+from eat_lightning.record.dial import (
+    Budget,
+    Dial,
+    Measured,
+    Unit,
+    best_of,
+    conditions,
+    find,
+    path_of,
 )
+from eat_lightning.record.dial_fit import fit_dial, flops_shares, full_depth_share
 from eat_lightning.record.passes import record
+from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
 from eat_lightning.runs.card import write_card
 from eat_lightning.runs.identity import cut_of
 from eat_lightning.runs.run import Run, write_json
 from eat_lightning.runs.training_mark import training_faults
 from eat_lightning.runs.validate import data_faults
-from eat_lightning.weights.dial import (
-    Budget,
-    Dial,
-    DialPoint,
-    Point,
-    Unit,
-    conditions,
-    find,
-    path_of,
-)
 from eat_lightning.weights.precision import PLAIN
 
 INSTEAD = "a budget that is a share, such as 0.5"
@@ -72,14 +68,14 @@ class Fitter:
 
     def on(self, wanted: Budget) -> AdaptiveEncoder:
         """The encoder at its point for a budget. ConfigError, in one line, where there is none."""
-        return self.points(wanted)[-1].on(self.encoder)
+        return self.points(wanted)[-1].point.on(self.encoder)
 
-    def points(self, wanted: Budget) -> list[DialPoint]:
+    def points(self, wanted: Budget) -> list[Measured]:
         """The points of the dial from full depth to the one that is wanted. ConfigError, in one
         line, where that is none."""
         try:
             points = self.dial(wanted).down_to(wanted)
-            points[-1].on(self.encoder)
+            points[-1].point.on(self.encoder)
         except ValueError as error:
             raise ConfigError(f"{self.run.name}: {error}") from None
         return points
@@ -99,7 +95,7 @@ class Fitter:
             dial = self.fitted(unit, here)
             path = path_of(self.run.folder, "dial", here | {"unit": unit}, "json")
             try:
-                write_json(path, asdict(dial))
+                write_json(path, dial.as_dict())
                 write_card(self.run)
             except OSError as error:
                 raise ConfigError(f"{path}: cannot be written ({error.strerror})") from None
@@ -116,7 +112,7 @@ class Fitter:
         one. Full depth is that of the reduction as it is."""
         backbones = [self.at(reduction) for reduction in self.reductions]
         records = [self.record(backbone) for backbone in backbones]
-        original_BC = full_depth_logits(records[0])
+        original_BC = records[0].full_BC
         points, times = [], None
         for reduction, backbone, said in zip(self.reductions, backbones, records, strict=True):
             if unit == "share":
@@ -127,7 +123,7 @@ class Fitter:
                 costs, full_cost = table.costs(said.lengths), table.full_ms(said.lengths)
                 times = asdict(table) if times is None else times
             found = fit_dial(backbone.exit, said, costs, full_cost, original_BC)
-            points += [replace(point, reduction=reduction) for point in found]
+            points += [in_reduction(point, reduction) for point in found]
         if len(records) > 1:
             points = best_of(points)
         return Dial(unit, points, len(records[0]), here, times)
@@ -156,20 +152,19 @@ class Fitter:
         return [data.split(part) for part in FITTED_ON]
 
     @property
-    def reductions(self) -> list[Point | None]:
-        """The points of the reduction's knob that are tried: where it stands (None: it stays, or
-        has no knob), its strict end, and every other point of its grid."""
-        knob, trained_point = self.encoder.reduction.knob, point_of(self.encoder.reduction)
-        points: list[Point | None] = [trained_point if self.fit_reduction else None]
-        if knob is not None and self.fit_reduction:
-            points += [point for point in (knob.strict, *knob.grid[::2]) if point != trained_point]
-        return points
+    def reductions(self) -> list[Specification | None]:
+        """The reductions that are tried: as it stands (None: it has no knob, or is not fitted), and
+        with its knob at the strict end and every other point of its grid."""
+        knob, trained = self.encoder.reduction.knob, self.encoder.reduction
+        if knob is None or not self.fit_reduction:
+            return [None]
+        own, here = Specification.of("reduction", trained), point_of(trained)
+        others = [point for point in (knob.strict, *knob.grid[::2]) if point != here]
+        return [own, *(own.changed({knob.name: point}) for point in others)]
 
-    def at(self, reduction: Point | None) -> AdaptiveEncoder:
-        """The encoder with its reduction's knob at a point."""
-        if reduction is None:
-            return self.encoder
-        return self.encoder.replacing(reduction=at_point(self.encoder.reduction, reduction))
+    def at(self, reduction: Specification | None) -> AdaptiveEncoder:
+        """The encoder with a reduction."""
+        return Point().at(reduction=reduction).on(self.encoder)
 
     def record(self, backbone: AdaptiveEncoder) -> Record:
         """What every exit gave for the parts, kept beside the run, or recorded and kept now."""
@@ -193,10 +188,6 @@ class Fitter:
         return path_of(self.run.folder, "cut", holds_for, "parquet")
 
 
-def best_of(points: list[DialPoint]) -> list[DialPoint]:
-    """Return the points at which more answers stay than at any cheaper one, from the dearest."""
-    best: list[DialPoint] = []
-    for point in sorted(points, key=lambda p: (p.cost, -p.agreement)):
-        if not best or point.agreement > best[-1].agreement:
-            best.append(point)
-    return best[::-1]
+def in_reduction(found: Measured, reduction: Specification | None) -> Measured:
+    """What was measured with a reduction, where it is not the model's own."""
+    return replace(found, point=found.point.at(reduction=reduction))

@@ -13,8 +13,9 @@ from jinja2 import Template
 
 from eat_lightning.files import write_text
 from eat_lightning.model.specification import Specification
+from eat_lightning.record.dial import FOLDER, Dial
+from eat_lightning.record.measured import Measured
 from eat_lightning.runs.run import Run
-from eat_lightning.weights.dial import FOLDER, Dial, DialPoint, read
 
 TEMPLATE = Path(__file__).with_name("card.md")
 NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")  # of a hub's repository
@@ -74,11 +75,11 @@ def about(run: Run) -> dict[str, Any]:
         "layers": config["num_layers"],
         "methods": list(methods(config)),
         "calibration": sorted(calibration.items(), key=lambda item: int(item[0])),
-        "dials": [(dial, some_points(dial)) for dial in map(read, kept)],
+        "dials": [(dial, some_points(dial)) for dial in map(Dial.read, kept)],
     }
 
 
-def some_points(dial: Dial) -> Iterator[DialPoint]:
+def some_points(dial: Dial) -> Iterator[Measured]:
     """Full depth, and the next points that cost at least a tenth of it less."""
     step, most = dial.points[0].cost / 10, math.inf
     for point in dial.points:

@@ -10,7 +10,7 @@ from eat_lightning.answer_kind import AnswerKind
 from eat_lightning.errors import Faults
 from eat_lightning.model.heads import slot_faults
 from eat_lightning.model.specification import Specification, untrained
-from eat_lightning.weights.dial import Budget
+from eat_lightning.record.dial import Budget
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from eat_lightning.files import as_dict
-from eat_lightning.model.specification import Specification, rule_learns
-from eat_lightning.runs.row import FIXED, Row, class_here, label, text
+from eat_lightning.model.specification import Specification, rule_learns, value_text
+from eat_lightning.runs.row import FIXED, Row, class_here, label
 
 # Kinds that go without saying.
 USUAL = ("none", "dense", "pooled", "joint", "anneal", "confidence", "")
@@ -171,7 +171,7 @@ def words_of(method: RowMethod, every: Sequence[RowMethod]) -> list[str]:
 def settings_of(method: RowMethod, alike: Sequence[RowMethod]) -> list[str]:
     """List the settings that differ among methods of like kinds: "ratio 0.3", "heads 4/6"."""
     words = [
-        f"{name} {text(value)}"
+        f"{name} {value_text(value)}"
         for slot in SLOTS
         for name, value in method.slot(slot).arguments.items()
         if any(other.slot(slot).arguments.get(name) != value for other in alike)

@@ -16,7 +16,13 @@ from pydantic.dataclasses import dataclass
 from eat_lightning.answer_kind import Metric
 from eat_lightning.files import as_dict
 from eat_lightning.model.contracts import point_of
-from eat_lightning.model.specification import Specification, class_of, in_slot, specs_by_slot
+from eat_lightning.model.specification import (
+    Specification,
+    class_of,
+    in_slot,
+    specs_by_slot,
+    value_text,
+)
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.by_class import by_class
 from eat_lightning.runs.run import folder_name, is_clean, provenance
@@ -271,9 +277,9 @@ def label(method: Specification) -> str:
     cls, given = class_here(method.slot, method.kind), method.arguments
     knob = None if cls is None else cls.knob
     if knob is not None and knob.name in given:
-        return f"{knob.name} {text(given[knob.name])}"
-    named = [f"{name} {text(value)}" for name, value in given.items() if name != "layers"]
-    at = f" at {text(given['layers'])}" if "layers" in given else ""
+        return f"{knob.name} {value_text(given[knob.name])}"
+    named = [f"{name} {value_text(value)}" for name, value in given.items() if name != "layers"]
+    at = f" at {value_text(given['layers'])}" if "layers" in given else ""
     return (" ".join(named) or method.kind) + at
 
 
@@ -283,16 +289,6 @@ def class_here(slot: str, kind: str) -> Any:
         return class_of(slot, kind)
     except ValueError:
         return None
-
-
-def method_text(method: Specification) -> str:
-    """ "norm_topk ratio 0.3 layers 2/4": a method's kind and settings."""
-    settings = [f"{k} {text(v)}" for k, v in method.arguments.items() if v is not None]
-    return " ".join([method.kind, *settings])
-
-
-def text(value: Any) -> str:
-    return "/".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def read(path: Path | str) -> list[Row]:

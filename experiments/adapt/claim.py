@@ -9,10 +9,10 @@ from typing import Any
 from eat_lightning.report import columns as col
 from eat_lightning.report import result
 from eat_lightning.report.cells import interval, number
-from eat_lightning.report.claim import Claim
 from eat_lightning.report.figures import INK, MUTED, PAPER, SERIES, Figure
 from eat_lightning.report.intervals import Interval
 from eat_lightning.report.result import Result
+from eat_lightning.report.section import Section
 from eat_lightning.report.table import Cell, Column, Table
 from experiments.adapt.adaptations import TASKS, Adaptation, adaptations, exact
 
@@ -26,7 +26,7 @@ YARDSTICK = (  # of `experiments/pays`
 )
 
 
-def page(results: Path) -> Claim:
+def page(results: Path) -> Section:
     found = adaptations(results)
     redraws, originals = (result.read(results / f"{k}.jsonl") for k in ("redraws", "originals"))
     one = [each for each in found if each.is_pretrained and each.batch == 1]
@@ -34,7 +34,7 @@ def page(results: Path) -> Claim:
     random = [each for each in found if not each.is_pretrained]
     deep = [each for each in one if each.layers == 12]
     candidates = [{"of": each, "candidate": c} for each in deep for c in each.candidates]
-    claim = Claim("adapt", "eat adapt", answers(found, redraws))
+    claim = Section("adapt", "eat adapt", answers(found, redraws))
     claim.tables = [
         table("speed", "One text at a time", ABOUT + SPEED, one),
         table("held", "Answers that change", ABOUT + HELD, one),

@@ -16,25 +16,28 @@ import yaml
 from eat_lightning.config import CONFIG_DIR, parsed
 from eat_lightning.data.unlabelled import read_texts
 from eat_lightning.deploy.adapt.exits import learn_exits
-from eat_lightning.deploy.adapt.forms import Form, Forms, deployed_original, scratch_run
+from eat_lightning.deploy.adapt.forms import Forms, deployed_original, scratch_run
 from eat_lightning.deploy.adapt.run import splits_of
-from eat_lightning.deploy.adapt.search import AdaptCandidate, Search
+from eat_lightning.deploy.adapt.search import Search
 from eat_lightning.deploy.adapt.work import Work
 from eat_lightning.engines.original import Original
 from eat_lightning.long_texts import REFUSE
-from eat_lightning.methods.exit.never import Never
-from eat_lightning.model.contracts import at_point
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.trace import Trace
 from eat_lightning.progress import shown
 from eat_lightning.record.claim import Claim
+from eat_lightning.record.measured import Measured
+from eat_lightning.record.point import Dtype, Point
 from eat_lightning.record.record import Record
 from eat_lightning.record.same_answer import SameAnswer
 from eat_lightning.report.result import Result
 from eat_lightning.runs.plan import OnePassSettings
 from eat_lightning.runs.run import git_commit
 
-DTYPES = {"fp32": 1.0, "int8": 0.5}  # cost of a layer: an assumption, since no time is measured
+DTYPES: dict[Dtype, float] = {
+    "fp32": 1.0,
+    "int8": 0.5,
+}  # cost of a layer: an assumption, since no time is measured
 PARTS = {"select": 0.2, "certify": 0.4}  # of the kept texts; nothing sees the others
 SELECT = 200  # texts that judge the heads while they learn
 
@@ -53,13 +56,11 @@ class Kept:
     original_NC: np.ndarray
     records: Mapping[str, Record]
 
-    def trace(self, candidate: AdaptCandidate, rows_N: np.ndarray) -> Trace:
-        rule: Any = Never()
-        if candidate.point is not None:
-            rule = at_point(self.encoder.exit, candidate.point)
-        return self.records[candidate.form.dtype].take(rows_N).replay(rule)
+    def trace(self, candidate: Measured, rows_N: np.ndarray) -> Trace:
+        point = candidate.point
+        return self.records[point.dtype].take(rows_N).replay(point)
 
-    def changed(self, candidate: AdaptCandidate, rows_N: np.ndarray) -> np.ndarray:
+    def changed(self, candidate: Measured, rows_N: np.ndarray) -> np.ndarray:
         logits_NC = self.trace(candidate, rows_N).logits_BC
         return self.same.changed(self.original_NC[rows_N], logits_NC)
 
@@ -74,8 +75,8 @@ class KeptForms(Forms):
     def num_layers(self) -> int:
         return self.encoder.shape.num_layers
 
-    def available(self, engines: list[str]) -> list[Form]:
-        return [Form("torch", dtype) for dtype in DTYPES]
+    def available(self, engines: list[str]) -> list[Point]:
+        return [Point.whole("torch", dtype) for dtype in DTYPES]
 
 
 @dataclass
@@ -85,7 +86,7 @@ class Redraw(Search):
     kept: Any = None
     rows: Mapping[str, np.ndarray] = field(default_factory=dict)
 
-    def trace(self, candidate: AdaptCandidate, part: str) -> Trace:
+    def trace(self, candidate: Measured, part: str) -> Trace:
         return self.kept.trace(candidate, self.rows[part])
 
     def record(self, dtype: str) -> Record:
@@ -94,9 +95,10 @@ class Redraw(Search):
     def time(self, name: str, candidates: Any, most: Any = None) -> None:
         last = self.forms.num_layers
         for candidate in candidates:
-            depth = last if candidate.point is None else candidate.depth
-            is_first = candidate.form.engine == "transformers"
-            cost = 1.01 * last if is_first else depth * DTYPES[candidate.form.dtype]
+            point = candidate.point
+            depth = candidate.depth if point.has_exits else last
+            is_first = point.engine == "transformers"
+            cost = 1.01 * last if is_first else depth * DTYPES[point.dtype]
             candidate.ms = {"1": cost, "32": cost}
 
 
@@ -129,7 +131,7 @@ def drawn(kept: Kept, claim: Claim, seed: int) -> Draw:
         return Draw()
     chosen = min(certified, key=search.speed)
     share = float(kept.changed(chosen, order_N).mean())
-    return Draw(True, chosen.depth, chosen.point is not None, share)
+    return Draw(True, chosen.depth, chosen.point.has_exits, share)
 
 
 def passes(folder: Path, task: str, settings: Any, learn: int, num_kept: int) -> Kept:

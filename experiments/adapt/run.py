@@ -14,7 +14,7 @@ Shapes: N texts, B of a batch, C classes.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -33,7 +33,8 @@ from eat_lightning.errors import reported
 from eat_lightning.long_texts import REFUSE
 from eat_lightning.machine import processor
 from eat_lightning.progress import shown
-from eat_lightning.record.claim import Claim, Tally
+from eat_lightning.record.claim import Claim
+from eat_lightning.record.measured import Measured
 from eat_lightning.report import result
 from eat_lightning.report.intervals import Interval
 from eat_lightning.report.result import Result
@@ -75,48 +76,41 @@ def adapt(folder: str, task: str, agree: float = 0.99, batch: int = 1) -> None:
 def values_of(made: Any, batch: int) -> dict[str, Any]:
     """All candidates of an adaptation, and which was chosen and is the fastest static one."""
     written, num = made.about.candidates, made.certificate.tallies[0].num
-    timed = [each for each in written if str(batch) in each["ms"]]
-    statics = [each for each in timed[1:] if not each["point"] and is_likely(each, num)]
+    timed = [each for each in written if str(batch) in each.ms]
+    statics = [each for each in timed[1:] if each.point.is_static and is_likely(each, num)]
     return {
-        "chosen": fastest(filter(holds, timed), batch) or written[0]["name"],
+        "chosen": fastest([each for each in timed if each.holds], batch) or written[0].name,
         "static": fastest(statics, batch),
         "candidates": [candidate_of(each, batch) for each in written],
     }
 
 
-def candidate_of(written: Mapping[str, Any], batch: int) -> dict[str, Any]:
+def candidate_of(candidate: Measured, batch: int) -> dict[str, Any]:
     """A candidate of `adapted.json` as `adaptations.Candidate` reads it."""
-    ends = written["speed_up"].get(str(batch))
-    found = {name: next(iter(written[name] or []), None) for name in ("selected", "tested")}
+    ends = candidate.speed_up.get(str(batch))
+    found = {"selected": candidate.counts, "tested": candidate.tested or ()}
     counts = {
-        name: first and {key: first[key] for key in ("changed", "num", "allowed")}
-        for name, first in found.items()
+        name: {key: getattr(tallies[0], key) for key in ("changed", "num", "allowed")}
+        if tallies
+        else None
+        for name, tallies in found.items()
     }
-    about = {"name": written["name"], "ms": written["ms"].get(str(batch))}
-    about |= {"speed_up": Interval(*ends) if ends else None, "fault": written["fault"] or None}
+    about = {"name": candidate.name, "ms": candidate.ms.get(str(batch))}
+    about |= {"speed_up": Interval(*ends) if ends else None, "fault": candidate.fault or None}
     return about | counts
 
 
-def holds(written: Mapping[str, Any]) -> bool:
-    counts = written["tested"] or []
-    return bool(counts) and all(count["changed"] <= count["allowed"] for count in counts)
-
-
-def is_likely(written: Mapping[str, Any], num_certify: int) -> bool:
+def is_likely(candidate: Measured, num_certify: int) -> bool:
     """True where it is certified, or would more likely be than not."""
-    chances = [tally_of(each).chance(num_certify) for each in written["selected"]]
-    return holds(written) or (written["tested"] is None and min(chances, default=0.0) >= 0.5)
+    chances = [each.chance(num_certify) for each in candidate.counts]
+    is_untested = candidate.tested is None
+    return candidate.holds or (is_untested and min(chances, default=0.0) >= 0.5)
 
 
-def tally_of(written: Mapping[str, Any]) -> Tally:
-    claim = Claim("disagreement", written["level"], 1 - written["error"], of=written["name"])
-    return Tally(claim, written["num"], written["changed"])
-
-
-def fastest(written: Iterable[Mapping[str, Any]], batch: int) -> str | None:
+def fastest(candidates: Sequence[Measured], batch: int) -> str | None:
     """The name of the fastest candidate."""
-    found = sorted(written, key=lambda each: each["ms"][str(batch)])
-    return found[0]["name"] if found else None
+    found = sorted(candidates, key=lambda each: each.ms[str(batch)])
+    return found[0].name if found else None
 
 
 def fresh_changes(made: Any, original: Original, path: Path, columns: list[str]) -> np.ndarray:

@@ -13,11 +13,11 @@ from typing import Any
 
 from eat_lightning.report import columns as col
 from eat_lightning.report import result
-from eat_lightning.report.claim import Claim
 from eat_lightning.report.figures import MARKERS, SERIES, Figure
 from eat_lightning.report.intervals import Interval, wilson
 from eat_lightning.report.panels import bare_rows, dot
 from eat_lightning.report.result import Result
+from eat_lightning.report.section import Section
 from eat_lightning.report.study import Study, grouped_by
 from eat_lightning.report.table import Table
 
@@ -29,7 +29,7 @@ LOST = "end lost"  # the first bytes cannot show it
 DEEP = "percent sent to deep scanning; 95 % Wilson"
 
 
-def page(results: Path) -> Claim:
+def page(results: Path) -> Section:
     found = result.read(results / "rows.jsonl")
     whole = claim_of(found)
     stream = [r for r in found if r["kind"] == "stream" and r["gate"] == "eat"]
@@ -38,20 +38,20 @@ def page(results: Path) -> Claim:
     return whole
 
 
-def claim(study: Study) -> Claim:
+def claim(study: Study) -> Section:
     return claim_of(results_of(study)).or_lacking(
         "no row of file_gating whose examples say what was done to each file is here: measure its "
         "runs (eat measure run=outputs/file_gating)"
     )
 
 
-def claim_of(found: Sequence[Result]) -> Claim:
+def claim_of(found: Sequence[Result]) -> Section:
     files = [r for r in found if r["kind"] == "files"]
     gates = [{r["files"]: r for r in same} for same in grouped_by(files, gate_of).values()]
     held = [r for r in found if r["kind"] == "certificate"]
     inner = {f"tau {tau:g}" for tau in SHOWN}  # between the laxest and full depth
     ends = [gate for gate in gates if name_of(gate).rpartition(", ")[2] not in inner]
-    whole = Claim("file_gating", "File-type gating")
+    whole = Section("file_gating", "File-type gating")
     whole.add(
         tables=[
             col.table("gates", "Where files are sent", "", GATES, gates, None),

@@ -22,7 +22,7 @@ from eat_lightning.report import result
 from eat_lightning.report.certified import held_by, setting_of
 from eat_lightning.report.intervals import mcnemar, paired_difference
 from eat_lightning.report.result import Result
-from eat_lightning.report.study import Measured, Study, open_study
+from eat_lightning.report.study import KeptRow, Study, open_study
 
 from .files import LABELS, MATCHING, extension, group_of_mime, texts, verdict
 from .recipe import libmagic
@@ -54,15 +54,15 @@ def results_of(study: Study) -> list[Result]:
     return found
 
 
-def with_kinds(m: Measured) -> bool:
+def with_kinds(m: KeptRow) -> bool:
     return not m.row.baseline and m.outcome is not None and m.record.origins is not None
 
 
-def is_shown(m: Measured, chosen: set[str]) -> bool:
+def is_shown(m: KeptRow, chosen: set[str]) -> bool:
     return m.row.point in SHOWN or m.row.exit.kind == "never" or str(m.row.exit) in chosen
 
 
-def files_of(m: Measured) -> Iterator[Result]:
+def files_of(m: KeptRow) -> Iterator[Result]:
     """One result for all files of a split, and one for each kind."""
     trace, kinds_B = m.known, np.array(m.record.origins)
     answers_B, labels_B = trace.logits_BC.argmax(1), m.record.labels

@@ -15,11 +15,11 @@ from typing import Any
 from eat_lightning.model.specification import Specification
 from eat_lightning.report import columns as col
 from eat_lightning.report import result
-from eat_lightning.report.claim import Claim
 from eat_lightning.report.figures import MUTED, SERIES, Figure
 from eat_lightning.report.panels import dot, in_panels
 from eat_lightning.report.result import Result
-from eat_lightning.report.study import Measured, Study, open_study
+from eat_lightning.report.section import Section
+from eat_lightning.report.study import KeptRow, Study, open_study
 from eat_lightning.report.table import Table
 from eat_lightning.runs.row import label
 
@@ -31,12 +31,12 @@ YARDSTICK = (  # of `experiments/pays`
 )
 
 
-def page(results: Path) -> Claim:
+def page(results: Path) -> Section:
     draws = sorted(result.read(results / "draws.jsonl"), key=lambda r: [*TASKS].index(r["task"]))
     study = open_study([str(results / "policies.jsonl")])
     found = policies(study)
     short = [row for row in draws if row["level"] == 0.01]
-    claim = Claim("guarantees", "Certificates and policies", answers(draws))
+    claim = Section("guarantees", "Certificates and policies", answers(draws))
     claim.add(
         tables=[
             col.table("draws", "Certificates, drawn again", "", DRAWS, short, None),
@@ -95,7 +95,7 @@ def broken_over_size(draws: Sequence[Result]) -> Figure:
     return in_panels("broken-over-size", title, "", panels, draw, labels, size, finish)
 
 
-def policies_of(m: Measured) -> str:
+def policies_of(m: KeptRow) -> str:
     return " + ".join(map(policy_text, m.row.policy))
 
 
@@ -110,7 +110,7 @@ def policy_text(policy: Specification) -> str:
     return " ".join(words)
 
 
-def in_short(m: Measured) -> str:
+def in_short(m: KeptRow) -> str:
     """Policies without the name of a second run."""
     return re.sub(r" run .*", ", by a second run", policies_of(m)) or "none"
 
@@ -119,8 +119,8 @@ def in_short(m: Measured) -> str:
 class Policy:
     """A policy over an exit rule, beside the rule alone."""
 
-    measured: Measured
-    alone: Measured
+    measured: KeptRow
+    alone: KeptRow
 
     @property
     def more(self) -> float:
@@ -165,9 +165,9 @@ def facts(found: Sequence[Policy]) -> list[str]:
     return [f"a net {most} answers: McNemar's p is at least {2.0 ** (1 - most):.4f}"]
 
 
-def claim(study: Study) -> Claim:
+def claim(study: Study) -> Section:
     """The table of a user's runs."""
-    whole = Claim("policies", "Policies over exit rules")
+    whole = Section("policies", "Policies over exit rules")
     whole.add(tables=[costs(policies(study))])
     return whole.or_lacking(
         "no row of a policy beside its rule alone: eat measure run=... policy=..."

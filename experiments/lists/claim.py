@@ -8,10 +8,10 @@ from typing import Any
 
 from eat_lightning.report import columns as col
 from eat_lightning.report import result
-from eat_lightning.report.claim import Claim
 from eat_lightning.report.figures import SERIES, Figure
 from eat_lightning.report.panels import in_panels
 from eat_lightning.report.result import Result
+from eat_lightning.report.section import Section
 from eat_lightning.report.table import Column, Table
 
 NAMES = {"qnli": "QNLI", "trec": "TREC 2021"}
@@ -20,7 +20,7 @@ SHOWN = 0.45  # cost of the page's table
 SIZE = 100  # candidates, for which the schedule was certified
 
 
-def page(results: Path) -> Claim:
+def page(results: Path) -> Section:
     made, beside, ways = (
         result.read(results / f"{n}.jsonl") for n in ("adapted", "beside", "ways")
     )
@@ -28,7 +28,7 @@ def page(results: Path) -> Claim:
     shown = [row for row in asked if row["asked"] == SHOWN]
     depths = [row for row in ways if not row["asked"]]
     full = [row for row in beside if row["size"] == SIZE]
-    claim = Claim("lists", "Rerankers", answers(full))
+    claim = Section("lists", "Rerankers", answers(full))
     claim.add(
         tables=[
             table("certified", "What was certified", CERTIFIED, made),

@@ -50,16 +50,17 @@ def keep(run: str) -> None:
 
 
 def certified(folder: Path) -> Result:
-    about, made = AboutLists.read(folder), AdaptedHome(folder).certificate("torch")
+    about = AboutLists.read(folder)
+    made = AdaptedHome(folder).certificate(about.point)
     claim, seen = made.claim, made.seen
     agree = round(1 - claim.level, 12)
-    what = {"data": "qnli", "keep": about.keep, "agree": agree, "dtype": about.dtype}
+    what = {"data": "qnli", "keep": about.keep, "agree": agree, "dtype": about.point.dtype}
     values = {name: seen[name] for name in ("lost", "swapped", "swapped_at_most", "cost")}
     values |= {f"{name.replace(' ', '_')}_ms": ms for name, ms in seen["ms"].items()}
     where = {"lists": seen["num_lists"], "confidence": claim.confidence}
     where |= {"promise": made.guarantee, "max_length": about.max_length}
     where |= {"machine": made.holds_for["machine"]["processor"], "torch": made.holds_for["torch"]}
-    return Result(what, values | {"counts": about.counts}, where)
+    return Result(what, values | {"counts": about.point.counts}, where)
 
 
 def beside(row: ListRow) -> Result:

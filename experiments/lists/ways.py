@@ -22,7 +22,6 @@ import yaml
 from eat_lightning.config import CONFIG_DIR, parsed
 from eat_lightning.data.unlabelled import Texts
 from eat_lightning.deploy.adapt.exits import learn_exits
-from eat_lightning.deploy.adapt.list_schedule import chain
 from eat_lightning.deploy.adapt.run import splits_of
 from eat_lightning.engines.kernels import in_kernels
 from eat_lightning.engines.original import Original
@@ -38,6 +37,7 @@ from eat_lightning.measure.list_strategies import (
 from eat_lightning.measure.lists import SHARES, best
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.trace import Trace
+from eat_lightning.record.list_fit import fit_lists
 from eat_lightning.record.passes import record
 from eat_lightning.report.intervals import paired_difference
 from eat_lightning.report.result import Result
@@ -116,7 +116,7 @@ def rows_of(data: str, select: ListBench, test: ListBench) -> Iterator[Result]:
         yield row_of(test, what, "", Cut(1.0, depth).replay(test), first)
     points: dict[str, list[Strategy]] = {
         "grid": [Cut(*point) for point in product(SHARES, range(last + 1))],
-        "schedule": [Scheduled(FULL, schedule) for schedule in chain(select.records[FULL])],
+        "schedule": [Scheduled(each.point) for each in fit_lists(select.records[FULL]).points[1:]],
     }
     for asked in COSTS:
         beside = best(points["grid"], select, asked).replay(test)

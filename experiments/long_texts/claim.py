@@ -10,11 +10,11 @@ from scipy.stats import binomtest
 
 from eat_lightning.report import columns as col
 from eat_lightning.report import result
-from eat_lightning.report.claim import Claim
 from eat_lightning.report.figures import MUTED, SERIES, Figure
 from eat_lightning.report.intervals import Interval
 from eat_lightning.report.panels import in_panels
 from eat_lightning.report.result import Result
+from eat_lightning.report.section import Section
 from eat_lightning.report.table import Table
 
 TEXTS = {0: "mails", 8000: "8,000 tokens"}
@@ -22,9 +22,9 @@ KINDS = {"benign": SERIES[1], "phishing": SERIES[0]}
 RARE = 0.01  # a share of phishing as a mailbox has
 
 
-def page(results: Path) -> Claim:
+def page(results: Path) -> Section:
     scan = result.read(results / "scan.jsonl")
-    claim = Claim("long_texts", "Long texts", answers(scan))
+    claim = Section("long_texts", "Long texts", answers(scan))
     claim.add(
         tables=[scan_table(scan)],
         figures=[time_over_kind(scan)],

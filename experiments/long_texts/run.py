@@ -32,16 +32,16 @@ from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split, make_split
 from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.deploy.adapt.exits import learn_exits
-from eat_lightning.deploy.adapt.forms import Deployed, Form, Forms, deployed_original, scratch_run
+from eat_lightning.deploy.adapt.forms import Deployed, Forms, deployed_original, scratch_run
 from eat_lightning.deploy.adapt.search import Search
 from eat_lightning.deploy.adapt.work import Work
 from eat_lightning.engines.original import Original
 from eat_lightning.errors import reported
 from eat_lightning.files import write_json
 from eat_lightning.long_texts import LongTexts
-from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.claim import Claim
+from eat_lightning.record.point import Point
 from eat_lightning.record.timing import keep_kernels, time_interleaved, undisturbed
 from eat_lightning.record.windows import TextWindows
 from eat_lightning.report import result
@@ -62,7 +62,7 @@ REPEATS = 3
 JOINED, BENIGN_EVERY = 530, 10  # texts that are joined; without phishing
 LEARN = 450  # of the other mails, on which exits learn
 LOST = 0.01  # share of the texts that the original finds
-EXITS_IN = Form("torch", "bf16")  # the fastest form without exits on this machine
+EXITS_IN = Point.whole("torch", "bf16")  # the fastest form without exits on this machine
 EXITS = f"{EXITS_IN}, exits"
 HEADS = OnePassSettings(
     **{"enabled": True, "texts": None, "batch_size": 128, "dropout": 0.2},
@@ -82,8 +82,8 @@ def scan(body: str, data: str, to: str, tokens: int = 8000, timed: int = 100) ->
         tokenizer = tokenizer_for(str(folder / "model"))
         source = joined(source, JOINED, tokens, tokenizer)
     found = Scan.open(folder, source, f"scan-{tokens}-{len(source)}")
-    taus = found.chosen(folder, train.take(order[1::2]))
-    rows = found.rows({"body": Path(body).name, "tokens": tokens}, taus, timed)
+    exits = found.chosen(folder, train.take(order[1::2]))
+    rows = found.rows({"body": Path(body).name, "tokens": tokens}, exits, timed)
     result.update(RESULTS / "scan.jsonl", rows)
 
 
@@ -157,7 +157,7 @@ class Scan:
         """The original's answers."""
         return self.work.trace("original", self.split, deployed_original(self.original).answers)
 
-    def chosen(self, folder: Path, others: Source) -> list[float]:
+    def chosen(self, folder: Path, others: Source) -> Point:
         """Let exits learn on a part of other mails, and choose their point on the rest.
 
         It is the laxest that is likely to miss few enough of these texts, as often as bf16's full
@@ -169,7 +169,7 @@ class Scan:
         )
         parts = {"learn": learn.windows, "select": select.windows}
         learn_exits(self.forms.encoder, parts, HEADS, folder, least_steps=400)
-        path = folder / "taus.json"
+        path = folder / "point.json"
         if not path.is_file():
             claims = [
                 Claim("disagreement", 0.1, 0.95),
@@ -179,20 +179,20 @@ class Scan:
             given = self.forms, self.original.same, claims, splits, answers, Work(folder), 1, 1, {}
             search = Search(*given)
             answers |= {
-                "select": search.record(EXITS_IN.dtype).replay(Never()).logits_BC,
+                "select": search.record(EXITS_IN.dtype).replay(EXITS_IN).logits_BC,
                 "certify": self.theirs.logits_BC,
             }
-            write_json(path, next(search.with_exits(EXITS_IN)).point)
-        return json_of(path)
+            write_json(path, next(search.with_exits(EXITS_IN)).point.as_dict())
+        return Point.read(json_of(path))
 
-    def rows(self, about: dict[str, Any], taus: list[float], num_timed: int) -> list[Result]:
+    def rows(self, about: dict[str, Any], exits: Point, num_timed: int) -> list[Result]:
         """A row of each form; those of static engines in int8 and in any dtype are the rivals."""
         statics = [f for f in self.forms.available(["onnx", "openvino"]) if f.dtype != "fp32"]
-        tried = {str(form): self.forms.deployed(form) for form in statics}
-        tried[EXITS] = self.forms.deployed(EXITS_IN, self.forms.rule_at(taus))
+        tried = {form.runner: self.forms.deployed(form) for form in statics}
+        tried[EXITS] = self.forms.deployed(exits)
         ms = self.times(tried, num_timed)
         int8, fastest = (
-            min((str(f) for f in statics if f.dtype in dtypes), key=lambda name: ms[name].mean())
+            min((f.runner for f in statics if f.dtype in dtypes), key=lambda name: ms[name].mean())
             for dtypes in (("int8",), ("int8", "bf16"))
         )
         made = []

@@ -8,10 +8,10 @@ from typing import Any
 
 from eat_lightning.report import columns as col
 from eat_lightning.report import result
-from eat_lightning.report.claim import Claim
 from eat_lightning.report.figures import INK, SERIES, Figure
 from eat_lightning.report.panels import dot
 from eat_lightning.report.result import Result
+from eat_lightning.report.section import Section
 from eat_lightning.report.study import grouped_by
 from eat_lightning.report.table import Column, Table
 
@@ -36,7 +36,7 @@ PUBLISHED = {
 }
 
 
-def page(results: Path) -> Claim:
+def page(results: Path) -> Section:
     lines = result.read(results / "lines.jsonl")
     dev = [r for r in lines if r["split"] == "validation"]
     sst2, qqp = (best_first(dev, task) for task in ("sst2", "qqp"))
@@ -50,7 +50,9 @@ def page(results: Path) -> Claim:
         rules(result.read(results / "rules.jsonl")),
     ]
     title = "Which published method is best at one budget?"
-    return Claim("methods", title, tables=tables, figures=[figure(sst2)], facts=[*facts(sst2, qqp)])
+    return Section(
+        "methods", title, tables=tables, figures=[figure(sst2)], facts=[*facts(sst2, qqp)]
+    )
 
 
 def best_first(dev: Sequence[Result], task: str) -> list[Result]:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from eat_lightning.data.batching import spread_rows
 from eat_lightning.data.calibration import FITTED_ON
 from eat_lightning.methods.exit.confidence import Confidence
-from eat_lightning.model.contracts import at_point
+from eat_lightning.record.dial import Budget, Dial
 from eat_lightning.record.dial_fit import ExitCosts, fit_dial
 from eat_lightning.record.record import Record
 from eat_lightning.report.intervals import Interval, paired_difference
@@ -31,7 +31,6 @@ from eat_lightning.report.result import Result
 from eat_lightning.runs.run import Run, provenance
 from eat_lightning.train.kept_vectors import early_layers, kept_vectors
 from eat_lightning.train.one_pass import SAMPLE, drawn, one_cycle
-from eat_lightning.weights.dial import Budget, Dial
 
 BUDGETS, AGREE = (0.2, 0.3, 0.4, 0.5), 0.99
 SPEEDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7)  # costs over which COSEE's weights are a mean
@@ -182,7 +181,7 @@ def dial_of(said: Record) -> Dial:
 
 def depths(said: Record, dial: Dial, wanted: Budget) -> tuple[np.ndarray, np.ndarray]:
     """Layers run by each example, and if its answer is full depth's."""
-    trace = said.replay(at_point(said.exit, dial.at(wanted).exit))
+    trace = said.replay(dial.at(wanted).point)
     return trace.depth_B, trace.logits_BC.argmax(1) == said.labels
 
 

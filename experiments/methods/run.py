@@ -24,7 +24,7 @@ from eat_lightning.report.difference import Difference, difference
 from eat_lightning.report.intervals import Interval
 from eat_lightning.report.result import Result
 from eat_lightning.report.speed import batch_ms, faster, single_ms, speed_up
-from eat_lightning.report.study import Measured, Point, Study, grouped_by, is_static, open_study
+from eat_lightning.report.study import KeptRow, Mark, Study, grouped_by, is_static, open_study
 from eat_lightning.runs.row import FIXED, Row
 from experiments.study import given_of
 
@@ -41,34 +41,34 @@ def method_of(study: Study, row: Row) -> str:
     return name if kind == "confidence" or kind in name.split(", ") else f"{name}, {kind}"
 
 
-def points_of(study: Study) -> dict[tuple[Any, ...], Point]:
+def points_of(study: Study) -> dict[tuple[Any, ...], Mark]:
     """Settings that were fitted for a budget, over seeds, by method, task, split and budget."""
 
-    def setting(m: Measured) -> tuple[Any, ...]:
+    def setting(m: KeptRow) -> tuple[Any, ...]:
         return method_of(study, m.row), m.row.task, m.row.split, m.row.budget
 
     found = [m for m in study.measured if m.row.budget]
     return {key: over_seeds(same) for key, same in grouped_by(found, setting).items()}
 
 
-def over_seeds(found: Sequence[Measured]) -> Point:
+def over_seeds(found: Sequence[KeptRow]) -> Mark:
     by_seed = {m.row.seed: m for m in found}
-    return Point([by_seed[seed] for seed in sorted(by_seed)])
+    return Mark([by_seed[seed] for seed in sorted(by_seed)])
 
 
-def beside(study: Study, point: Point, of: Callable[[Measured, Measured], bool]) -> Point | None:
+def beside(study: Study, point: Mark, of: Callable[[KeptRow, KeptRow], bool]) -> Mark | None:
     """The rows that go with each of a point's, one for each seed; None where one is missing."""
     pairs = [[m for m in study.measured if of(m, mine)] for mine in point.members]
-    return Point([found[0] for found in pairs]) if all(pairs) else None
+    return Mark([found[0] for found in pairs]) if all(pairs) else None
 
 
-def is_trained(m: Measured, mine: Measured) -> bool:
+def is_trained(m: KeptRow, mine: KeptRow) -> bool:
     """True for the static model that was trained for itself on the same body."""
     same = [(r.task, r.encoder, r.seed, r.split) for r in (m.row, mine.row)]
     return same[0] == same[1] and is_static(m.row) and m.row.model == "minilm"
 
 
-def is_full(m: Measured, mine: Measured) -> bool:
+def is_full(m: KeptRow, mine: KeptRow) -> bool:
     """True for the same weights with nobody leaving early."""
     is_last = m.row.baseline == FIXED and m.row.exit.arguments["layer"] == m.row.num_layers
     return is_last and m.run == mine.run
@@ -93,7 +93,7 @@ def statics(study: Study) -> Iterator[Result]:
         yield Result({**what, "seeds": point.seeds}, values, {"steps": point.row.steps})
 
 
-def line_of(study: Study, name: str, point: Point, other: Point | None) -> Result:
+def line_of(study: Study, name: str, point: Mark, other: Mark | None) -> Result:
     row, gains = point.row, gains_of(study, point)
     full, trained = beside(study, point, is_full), beside(study, point, is_trained)
     what = {"task": row.task, "split": row.split, "method": name, "asked": row.budget}
@@ -112,11 +112,11 @@ def line_of(study: Study, name: str, point: Point, other: Point | None) -> Resul
     return Result({**what, "seeds": point.seeds}, known(values), where)
 
 
-def speed_ups(timed: list[Measured]) -> dict[str, Interval | None]:
+def speed_ups(timed: list[KeptRow]) -> dict[str, Interval | None]:
     """Over own static, of the seeds that were timed."""
     if not timed:
         return {}
-    point = Point(timed)
+    point = Mark(timed)
     singles, batches = speed_up(point), speed_up(point, "batch_")
     return {"speed_up": rounded(singles), "batch_speed_up": rounded(batches)}
 
@@ -125,7 +125,7 @@ def known(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def percents(point: Point) -> list[float]:
+def percents(point: Mark) -> list[float]:
     return [round(100 * share, 4) for share in point.values("accuracy")]
 
 
@@ -146,7 +146,7 @@ def encoders(given: Mapping[str, Any]) -> Iterator[Result]:
     beside the static model of the same encoder, and beside exits on the whole encoder that cost
     about as much."""
     study = open_study(given["rows"])
-    points = [Point([m]) for m in study.measured if not m.row.baseline]
+    points = [Mark([m]) for m in study.measured if not m.row.baseline]
     whole = next(p for p in points if p.is_static and p.row.model == "minilm" and not p.row.teacher)
     exits = [p for p in points if p.row.budget and p.row.encoder == whole.row.encoder]
     for point in points:
@@ -177,11 +177,11 @@ def rules(given: Mapping[str, Any]) -> Iterator[Result]:
     for same in (found for found in alike.values() if len(found) > 1):
         usual = next(m for m in same if m.row.exit.kind == "confidence")
         for found in same:
-            row, more = found.row, difference(Point([found]), Point([usual]))
+            row, more = found.row, difference(Mark([found]), Mark([usual]))
             settings = row.exit.arguments.items()  # lists are layers and points
             what = {"task": row.task, "seed": row.seed, "rule": row.exit.kind, "asked": row.budget}
             what |= {key: value for key, value in settings if type(value) in (int, float)}
-            values = {"spent": row.flops_ratio, "accuracy": percents(Point([found]))[0]}
+            values = {"spent": row.flops_ratio, "accuracy": percents(Mark([found]))[0]}
             where = {name: getattr(row, name) for name in ("num_examples", "data", "commit")}
             yield Result(what, {**values, "more": interval_of(more)}, where)
 

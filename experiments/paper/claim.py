@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from eat_lightning.report import result
-from eat_lightning.report.claim import Claim
+from eat_lightning.report.section import Section
 from eat_lightning.report.study import Study, open_study
 
 from . import combined, tasks, verdicts
@@ -14,7 +14,7 @@ from .levers import cells_of
 from .tasks import TASKS, Tasks, Twelve
 
 
-def page(results: Path) -> Claim:
+def page(results: Path) -> Section:
     """Every table and figure of the page."""
 
     def study(name: str) -> Study:
@@ -26,7 +26,7 @@ def page(results: Path) -> Claim:
     found = verdicts.Found(own, twelve, study("as_printed"), confidence, ablation, interplay)
     statics = {name: own.entry(task, "minilm").point for task, name in TASKS.items()}
     statics |= {"12 layers, SST-2": twelve.static("bert"), "ablation, SST-2": ablation[0].point}
-    return Claim(
+    return Section(
         "paper",
         "What of the EAT paper holds",
         tables=[

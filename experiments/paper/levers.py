@@ -19,7 +19,7 @@ from eat_lightning.report.baselines import fixed_beside
 from eat_lightning.report.difference import Difference, difference
 from eat_lightning.report.intervals import Interval, mean_interval
 from eat_lightning.report.speed import Cost, faster, multiplied
-from eat_lightning.report.study import Measured, Point, Study, grouped_by
+from eat_lightning.report.study import KeptRow, Mark, Study, grouped_by
 from eat_lightning.runs.row import Row
 
 OFF = {"reduction": "none", "attention": "dense", "exit": "never"}  # levers, each with its "off"
@@ -47,7 +47,7 @@ class Cell:
 
     study: Study
     key: Key
-    point: Point
+    point: Mark
     training: str = ""
     grid: dict[Key, Cell] = field(default_factory=dict, repr=False)
 
@@ -187,22 +187,22 @@ def cells_of(study: Study) -> list[Cell]:
     return [cell for name, runs in sorted(trained.items()) for cell in grid_of(study, name, runs)]
 
 
-def training_of(run: Sequence[Measured]) -> str:
+def training_of(run: Sequence[KeptRow]) -> str:
     """The exit rule that was trained with the heads, "" where none learns."""
     kinds = [kind for m in run if (kind := m.row.exit.kind) != OFF["exit"]]
     return next((k for k in kinds if overrides(class_of("exit", k), ExitRule.observe)), "")
 
 
-def grid_of(study: Study, training: str, runs: Sequence[Sequence[Measured]]) -> Iterator[Cell]:
+def grid_of(study: Study, training: str, runs: Sequence[Sequence[KeptRow]]) -> Iterator[Cell]:
     """Each combination from the run that was trained so, or else from one whose exits are off."""
     owns = {run[0].run: own_key(run) for run in runs}
 
-    def belongs(m: Measured) -> bool:
+    def belongs(m: KeptRow) -> bool:
         reduction, attention, rule = key_of(m.row)
         own = (reduction, attention) == owns[m.run][:2]
         return own and (not training or rule in ("", training))
 
-    def far(m: Measured) -> tuple[bool, float]:
+    def far(m: KeptRow) -> tuple[bool, float]:
         at = abs(m.row.point - USUAL) if isinstance(m.row.point, float) else 0.0
         return key_of(m.row) != owns[m.run], at
 
@@ -211,23 +211,23 @@ def grid_of(study: Study, training: str, runs: Sequence[Sequence[Measured]]) -> 
     best = sorted((min(some, key=far) for some in seeds), key=place)
     grid: dict[Key, Cell] = {}
     for key, members in grouped_by(best, lambda m: key_of(m.row)).items():
-        grid[key] = Cell(study, key, Point(members), training, grid)
+        grid[key] = Cell(study, key, Mark(members), training, grid)
     yield from grid.values()
 
 
-def own_key(run: Sequence[Measured]) -> Key:
+def own_key(run: Sequence[KeptRow]) -> Key:
     """Everything that is on in any row of a run."""
     columns = zip(*(key_of(m.row) for m in run), strict=True)
     return tuple(next(filter(None, kinds), "") for kinds in columns)
 
 
-def place(m: Measured) -> tuple[list[int], int]:
+def place(m: KeptRow) -> tuple[list[int], int]:
     """By exit rule, window and reduction, each in the usual order."""
     kinds = [m.row.exit.kind, m.row.attention.kind, m.row.reduction.kind]
     return [ORDER.index(kind) if kind in ORDER else len(ORDER) for kind in kinds], m.row.seed
 
 
-def layer_costs(study: Study, m: Measured) -> np.ndarray:
+def layer_costs(study: Study, m: KeptRow) -> np.ndarray:
     """FLOPs of each layer for each example, L x B: the counted means of fixed depths, whose
     differences are the layers', spread over the examples as the tokens that enter."""
     fixed = [other.row for other in fixed_beside(study, m)]

@@ -24,7 +24,7 @@ from eat_lightning.report.intervals import Interval
 from eat_lightning.report.panels import dot, handles, in_panels
 from eat_lightning.report.passes import passes
 from eat_lightning.report.speed import EXTREMES, Cost, batch_ms, faster, single_ms, speed_up
-from eat_lightning.report.study import Point, Study
+from eat_lightning.report.study import Mark, Study
 from eat_lightning.report.table import Table
 from eat_lightning.runs.row import FIXED, THEIRS, Row
 
@@ -143,7 +143,7 @@ def draw_frontier(study: Study, ax: Any, panel: tuple[str, str]) -> None:
         ax.set_ylabel(f"right on {TASKS[task]} (%)")
 
 
-def draw_line(ax: Any, points: Sequence[Point], cost: Cost, look: dict[str, Any]) -> None:
+def draw_line(ax: Any, points: Sequence[Mark], cost: Cost, look: dict[str, Any]) -> None:
     """The settings of one model by cost, each with the interval of its accuracy."""
     at = []
     for point in points:
@@ -164,7 +164,7 @@ class Twelve:
     study: Study
     gentle: Study
 
-    def static(self, model: str, study: Study | None = None) -> Point:
+    def static(self, model: str, study: Study | None = None) -> Mark:
         return next(iter((study or self.study).points(baseline="", model=model)))
 
     def eat(self, layers: int, tau: float, gentle: bool = False) -> Entry:
@@ -182,7 +182,7 @@ class Twelve:
         entries += [self.eat(6, 0.8), self.eat(6, 0.9)]
         entries += [self.eat(12, tau, gentle) for gentle in (False, True) for tau in (0.8, 0.9)]
 
-        def against(other: Point) -> Any:
+        def against(other: Mark) -> Any:
             return lambda e: None if e.point is other else difference(e.point, other)
 
         help = f"points; {col.PAIRED}"
@@ -316,7 +316,7 @@ def cost_table(lines: Sequence[dict[str, Any]]) -> Table:
     return col.table("cost", "Cost by formula, count and clock", caption, columns, lines, None)
 
 
-def training_table(statics: dict[str, Point]) -> Table:
+def training_table(statics: dict[str, Mark]) -> Table:
     """Data, steps and learning rate of each group of runs, with the accuracy of a static model."""
     columns = [
         col.word("name", "runs"),

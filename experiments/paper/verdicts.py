@@ -19,7 +19,7 @@ from eat_lightning.report.claims.retention.kept import WHOLE
 from eat_lightning.report.difference import Difference, difference
 from eat_lightning.report.intervals import Interval, wilson
 from eat_lightning.report.speed import single_ms, speed_up
-from eat_lightning.report.study import Point, Study
+from eat_lightning.report.study import Mark, Study
 from eat_lightning.report.table import Table
 from eat_lightning.runs.row import THEIRS
 
@@ -79,7 +79,7 @@ class Found:
         """A cell of the ablation."""
         return next(cell for cell in self.ablation if cell.parts == name)
 
-    def over_tau(self, task: str) -> list[Point]:
+    def over_tau(self, task: str) -> list[Mark]:
         return self.tasks.study.points(task=task, baseline="", model="eat_pruned", knob="tau")
 
 
@@ -99,7 +99,7 @@ def printed(task: str) -> str:
     )
 
 
-def percent(point: Point) -> str:
+def percent(point: Mark) -> str:
     return f"{100 * (point.mean('accuracy') or 0):.2f} %"
 
 

@@ -18,7 +18,7 @@ from eat_lightning.record.record import Record
 from eat_lightning.report.baselines import fixed_beside
 from eat_lightning.report.difference import Difference, difference
 from eat_lightning.report.intervals import Interval, mean_interval
-from eat_lightning.report.study import Measured, Point, Study
+from eat_lightning.report.study import KeptRow, Mark, Study
 from eat_lightning.runs.row import STATIC_BASELINE, Row
 
 TASKS = {"sst2": "SST-2", "qqp": "QQP", "mnli": "MNLI"}
@@ -51,7 +51,7 @@ class Body:
         return f"{TASKS[self.task]}, {self.layers} layers"
 
     @cached_property
-    def rows(self) -> list[Measured]:
+    def rows(self) -> list[KeptRow]:
         """Rows of exits and of the same weights at fixed depths."""
         same = (self.task, self.layers)
         found = [m for m in self.study.measured if (m.row.task, m.row.num_layers) == same]
@@ -61,26 +61,26 @@ class Body:
     def seeds(self) -> list[int]:
         return sorted({m.row.seed for m in self.rows})
 
-    def at(self, asked: float, seeds: Sequence[int] = ()) -> Point:
+    def at(self, asked: float, seeds: Sequence[int] = ()) -> Mark:
         """Exits asked for a share of the FLOPs, of all seeds or of some."""
         return self.point([m for m in self.rows if m.row.budget == asked], seeds)
 
-    def unchanged(self, share: float) -> Point:
+    def unchanged(self, share: float) -> Mark:
         """Exits asked for a share of unchanged answers."""
         return self.point([m for m in self.rows if m.row.agree == share])
 
-    def full(self, seeds: Sequence[int] = ()) -> Point:
+    def full(self, seeds: Sequence[int] = ()) -> Mark:
         """The tuned models: every layer."""
         return self.point([m for m in self.rows if m.row.baseline == STATIC_BASELINE], seeds)
 
-    def point(self, found: list[Measured], seeds: Sequence[int] = ()) -> Point:
-        return Point([m for m in found if m.row.seed in (seeds or self.seeds)])
+    def point(self, found: list[KeptRow], seeds: Sequence[int] = ()) -> Mark:
+        return Mark([m for m in found if m.row.seed in (seeds or self.seeds)])
 
-    def lost(self, point: Point) -> Difference | None:
+    def lost(self, point: Mark) -> Difference | None:
         """Points against full depth."""
         return difference(point, self.full(point.seeds))
 
-    def same_answers(self, point: Point) -> Interval:
+    def same_answers(self, point: Mark) -> Interval:
         """Percent of answers that are full depth's, seeds averaged."""
         full = self.full(point.seeds)
         pairs = zip(point.members, full.members, strict=True)
@@ -100,14 +100,14 @@ class Body:
         about = record.labels, "accuracy", record.cluster_B, record.num_classes
         return Judged([*map(with_flops, exits)], fixed, *about)
 
-    def students(self, seed: int) -> list[Measured]:
+    def students(self, seed: int) -> list[KeptRow]:
         """Static models of half the layers that the tuned model of this seed taught."""
         same = (self.task, self.layers, seed)
         found = [m for m in self.study.measured if is_student(m.row)]
         return [m for m in found if (m.row.task, 2 * m.row.num_layers, m.row.seed) == same]
 
     @property
-    def best_students(self) -> Iterator[Measured]:
+    def best_students(self) -> Iterator[KeptRow]:
         """Of each seed with students the most accurate one on dev."""
         for seed in self.seeds:
             if found := self.students(seed):
@@ -118,12 +118,12 @@ class Body:
         """Steps of the tuned models, which teach the students."""
         return STEPS[self.task, self.layers]
 
-    def learned_as_long(self, student: Measured) -> bool:
+    def learned_as_long(self, student: KeptRow) -> bool:
         return student.row.steps == self.steps
 
-    def over(self, student: Measured, asked: float) -> Difference | None:
+    def over(self, student: KeptRow, asked: float) -> Difference | None:
         """Points of exits above a student of the same seed."""
-        return difference(self.at(asked, [student.row.seed]), Point([student]))
+        return difference(self.at(asked, [student.row.seed]), Mark([student]))
 
 
 def bodies_of(study: Study) -> list[Body]:
@@ -136,11 +136,11 @@ def is_student(row: Row) -> bool:
     return row.exit.kind == "never" and not row.baseline
 
 
-def answers(measured: Measured) -> np.ndarray:
+def answers(measured: KeptRow) -> np.ndarray:
     return measured.known.logits_BC.argmax(1)
 
 
-def with_flops(measured: Measured) -> Trace:
+def with_flops(measured: KeptRow) -> Trace:
     """What happened to each example, with its FLOPs, spread as its tokens in the layers that it
     ran."""
     tokens_B = measured.known.tokens_LB.sum(0)

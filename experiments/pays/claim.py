@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from eat_lightning.report.claim import Claim
 from eat_lightning.report.figures import INK, MUTED, SERIES, Figure
 from eat_lightning.report.panels import handles, in_panels
 from eat_lightning.report.result import Result
+from eat_lightning.report.section import Section
 from eat_lightning.runs.row import FIXED
 
 from . import tables
@@ -34,7 +34,7 @@ KINDS = {"cascade by confidence": "MiniLM first, MPNet where it is unsure"}
 KINDS |= {"exits of both": "exits of both in one chain"}
 
 
-def page(results: Path) -> Claim:
+def page(results: Path) -> Section:
     kept = Kept(results)
     clocks = [kept.clock(*about) for about in TIMED]
     found = [
@@ -51,7 +51,7 @@ def page(results: Path) -> Claim:
         tables.int8(kept.read("int8")),
     ]
     title = "Does choosing per example pay?"
-    return Claim("pays", title, tables=found, figures=[figure(kept)], facts=[*facts(kept)])
+    return Section("pays", title, tables=found, figures=[figure(kept)], facts=[*facts(kept)])
 
 
 def figure(kept: Kept) -> Figure:

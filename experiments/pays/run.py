@@ -26,7 +26,7 @@ from eat_lightning.errors import ConfigError, reported
 from eat_lightning.report import result
 from eat_lightning.report.intervals import Interval, paired_difference, wilson
 from eat_lightning.report.result import Result
-from eat_lightning.report.study import Measured, grouped_by, open_study
+from eat_lightning.report.study import KeptRow, grouped_by, open_study
 from eat_lightning.runs.row import STATIC_BASELINE, Row
 from eat_lightning.runs.training_mark import training_faults
 from experiments.study import given_of
@@ -85,7 +85,7 @@ def int8(given: Mapping[str, Any]) -> Iterator[Result]:
         yield Result(what, values, {name: getattr(row, name) for name in (*WHERE, "kernels")})
 
 
-def key(measured: Measured, dtype: str = "") -> tuple[Any, ...]:
+def key(measured: KeptRow, dtype: str = "") -> tuple[Any, ...]:
     """What two measurements of one run share, in one dtype."""
     row = measured.row
     return row.task, row.encoder, row.seed, row.num_layers, dtype or row.dtype
@@ -130,19 +130,19 @@ def yardstick(given: Mapping[str, Any]) -> Iterator[Result]:
             yield Result(what, values, {k: getattr(one.row, k) for k in ("num_examples", "data")})
 
 
-def is_full(measured: Measured) -> bool:
+def is_full(measured: KeptRow) -> bool:
     return measured.row.baseline == STATIC_BASELINE and measured.row.model == "eat_heads"
 
 
-def answers(measured: Measured) -> np.ndarray:
+def answers(measured: KeptRow) -> np.ndarray:
     return measured.known.logits_BC.argmax(1)
 
 
-def right(measured: Measured) -> np.ndarray:
+def right(measured: KeptRow) -> np.ndarray:
     return answers(measured) == measured.record.labels
 
 
-def difference(one: Measured, other: Measured) -> Interval:
+def difference(one: KeptRow, other: KeptRow) -> Interval:
     """Points by which one is more accurate, with its paired 95 % interval."""
     return rounded(paired_difference(right(one), right(other)).times(100))
 

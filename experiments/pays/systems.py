@@ -16,10 +16,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from eat_lightning.methods.exit.confidence import Confidence
-from eat_lightning.model.contracts import at_point
+from eat_lightning.record.dial import Budget, Dial
 from eat_lightning.record.dial_fit import ExitCosts, fit_dial
+from eat_lightning.record.measured import Measured
 from eat_lightning.record.record import Record
-from eat_lightning.weights.dial import Budget, Dial, DialPoint
 
 from .models import Model
 
@@ -92,8 +92,8 @@ class Joined:
         record = Record(first.labels, first.lengths, guesses, tokens_LB, rule)
         return cls(record, np.stack(costs))
 
-    def at(self, point: DialPoint, setting: str, asked: float | None = None) -> Judged:
-        trace = self.record.replay(at_point(self.record.exit, point.exit))
+    def at(self, point: Measured, setting: str, asked: float | None = None) -> Judged:
+        trace = self.record.replay(point.point)
         cost_B = self.cost_EB[trace.depth_B - 1, np.arange(len(self.record))]
         return Judged(setting, cost_B, trace.logits_BC.argmax(1), asked)
 
@@ -123,10 +123,10 @@ class Chain:
         points = fit_dial(row.record.exit, row.record, costs, full_cost)
         return Dial("share", points, len(row.record), {})
 
-    def points(self, budgets: Sequence[float]) -> dict[float, DialPoint]:
+    def points(self, budgets: Sequence[float]) -> dict[float, Measured]:
         """The point for each cost, each once. Costs that even the laxest point exceeds are left
         out, and those that full depth does not use."""
-        found: dict[float, DialPoint] = {}
+        found: dict[float, Measured] = {}
         full, laxest = self.dial.points[0], self.dial.points[-1]
         for budget in sorted(b for b in budgets if b >= laxest.cost):
             point = self.dial.at(Budget(budget))

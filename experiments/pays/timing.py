@@ -25,6 +25,7 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.trace import Trace
+from eat_lightning.record.dial import Budget
 from eat_lightning.record.timing import (
     TimedCall,
     Turns,
@@ -37,7 +38,6 @@ from eat_lightning.report.intervals import Interval, paired_difference
 from eat_lightning.report.result import Result
 from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.run import provenance
-from eat_lightning.weights.dial import Budget
 from eat_lightning.weights.precision import form_of, in_form
 
 from .models import Model
@@ -153,7 +153,7 @@ class Clock:
         """Parts in a row at the costs that their dial has."""
         dev = Joined.of(chain.parts, "dev")
         for budget, point in chain.points(self.wanted.budgets).items():
-            rules, least = rules_at(chain.parts, point.exit)
+            rules, least = rules_at(chain.parts, point.point.methods["exit"].arguments["tau"])
             at = {k: self.encoders[k].replacing(exit=rule) for k, rule in rules.items()}
             judged = dev.at(point, f"cost {budget:g}")
             right_B = judged.answer_B == dev.record.labels

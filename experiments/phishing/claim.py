@@ -14,11 +14,11 @@ from typing import Any
 
 from eat_lightning.report import columns as col
 from eat_lightning.report import result
-from eat_lightning.report.claim import Claim
 from eat_lightning.report.figures import MARKERS, SERIES, Figure
 from eat_lightning.report.intervals import Interval, wilson
 from eat_lightning.report.panels import bare_rows, dot
 from eat_lightning.report.result import Result
+from eat_lightning.report.section import Section
 from eat_lightning.report.study import Study, grouped_by
 from eat_lightning.report.table import Table
 
@@ -30,7 +30,7 @@ ERA = "phishing is recent, ham and spam are of 2002, and the difference in era f
 ERA_TASK = "email_phish_spam"
 
 
-def page(results: Path) -> Claim:
+def page(results: Path) -> Section:
     """The page's tables; the figure is of mails."""
     found = result.read(results / "rows.jsonl")
     whole = claim_of(found)
@@ -43,16 +43,16 @@ def page(results: Path) -> Claim:
     return whole
 
 
-def claim(study: Study) -> Claim:
+def claim(study: Study) -> Section:
     return claim_of(results_of(study)).or_lacking(
         "no task of two classes with rows of the splits validation and certificate, and labels, is "
         "here: measure its runs with split=validation and split=certificate"
     )
 
 
-def claim_of(found: Sequence[Result]) -> Claim:
+def claim_of(found: Sequence[Result]) -> Section:
     """Tables of each task."""
-    whole = Claim("phishing", "Triage in front of costly analysis")
+    whole = Section("phishing", "Triage in front of costly analysis")
     for task in dict.fromkeys(r["task"] for r in of_kind(found, "triage")):
         same = [r for r in found if r["task"] == task]
         rules = rules_of(same)

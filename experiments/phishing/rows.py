@@ -26,7 +26,7 @@ from eat_lightning.report import result
 from eat_lightning.report.certified import Held, held_by, setting_of
 from eat_lightning.report.intervals import mcnemar, paired_difference, roc_area, softmax
 from eat_lightning.report.result import Result
-from eat_lightning.report.study import Measured, Study, open_study
+from eat_lightning.report.study import KeptRow, Study, open_study
 
 RESULTS = Path(__file__).parent / "results" / "rows.jsonl"
 POSITIVE = 1  # the class's number
@@ -45,16 +45,16 @@ def threshold_for(score_B: np.ndarray, positive_B: np.ndarray, recall: float) ->
     return float(scores[below - 1]) if below else -inf
 
 
-def score_of(measured: Measured) -> np.ndarray:
+def score_of(measured: KeptRow) -> np.ndarray:
     """The probability of the positive class in the answer that each example left with."""
     return softmax(measured.known.logits_BC)[:, POSITIVE]
 
 
-def positives_of(measured: Measured) -> np.ndarray:
+def positives_of(measured: KeptRow) -> np.ndarray:
     return measured.record.labels == POSITIVE
 
 
-def two_classes(measured: Measured) -> bool:
+def two_classes(measured: KeptRow) -> bool:
     """True for labelled examples; kept ones have their right class first, so all labels are 0."""
     trace = None if measured.row.baseline else measured.outcome
     if trace is None or trace.logits_BC.shape[1] != 2:
@@ -80,23 +80,23 @@ def results_of(study: Study) -> list[Result]:
     return found
 
 
-def key_of(m: Measured) -> tuple[str, str]:
+def key_of(m: KeptRow) -> tuple[str, str]:
     return m.row.run, str(m.row.exit)
 
 
-def is_shown(m: Measured, chosen: set[tuple[str, str]]) -> bool:
+def is_shown(m: KeptRow, chosen: set[tuple[str, str]]) -> bool:
     return m.row.point in SHOWN or m.row.exit.kind == "never" or key_of(m) in chosen
 
 
-def tau_of(m: Measured) -> float:
+def tau_of(m: KeptRow) -> float:
     return m.row.point if isinstance(m.row.point, float) else 2.0
 
 
-def about(m: Measured, kind: str, **more: Any) -> dict[str, Any]:
+def about(m: KeptRow, kind: str, **more: Any) -> dict[str, Any]:
     return {"kind": kind, "task": m.row.task, "model": m.row.model, **more}
 
 
-def triage(m: Measured, calibration: Measured, certified: bool) -> Iterator[Result]:
+def triage(m: KeptRow, calibration: KeptRow, certified: bool) -> Iterator[Result]:
     """Counts at each recall by the threshold that the calibration part sets, and the area under the
     ROC curve, of two eras and of one."""
     score_B, positive_B = score_of(m), positives_of(m)
@@ -131,7 +131,7 @@ def certificate(held: Held) -> Result:
     return Result(about(held.measured, "certificate", certificate=of.name), values)
 
 
-def differences(full: Sequence[Measured]) -> Iterator[Result]:
+def differences(full: Sequence[KeptRow]) -> Iterator[Result]:
     """The first model's accuracy at full depth minus each other's, in points."""
     for other in full[1:]:
         a_B, b_B = full[0].correct_B, other.correct_B

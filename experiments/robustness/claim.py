@@ -12,11 +12,11 @@ from scipy import stats
 
 from eat_lightning.report import columns as col
 from eat_lightning.report import result
-from eat_lightning.report.claim import Claim
 from eat_lightning.report.figures import MUTED, SERIES, Figure
 from eat_lightning.report.intervals import Interval
 from eat_lightning.report.panels import bare_rows
 from eat_lightning.report.result import Result
+from eat_lightning.report.section import Section
 from eat_lightning.report.study import grouped_by
 from eat_lightning.report.table import Table
 
@@ -27,10 +27,10 @@ COST = "tokens summed over layers run / all tokens in all layers"
 OF_APPLICABLE = "percent of the texts that the goal applies to"
 
 
-def page(results: Path) -> Claim:
+def page(results: Path) -> Section:
     trials = result.read(results / "drift.jsonl")
     attacks = result.read(results / "attack.jsonl")
-    whole = Claim("robustness", "Drift and small edits")
+    whole = Section("robustness", "Drift and small edits")
     whole.add(tables=[*drift_tables(trials), *attack_tables(attacks), transfer_table(attacks)])
     whole.add(figures=[drift_figure(trials), attack_figure(attacks)])
     whole.facts = [*drift_facts(trials), *attack_facts(attacks)]

@@ -9,10 +9,10 @@ from typing import Any
 
 from eat_lightning.report import columns as col
 from eat_lightning.report import result
-from eat_lightning.report.claim import Claim
 from eat_lightning.report.figures import INK, SERIES, Figure
 from eat_lightning.report.panels import handles
 from eat_lightning.report.result import Result
+from eat_lightning.report.section import Section
 from eat_lightning.report.study import grouped_by
 
 ENGINES = {"torch": "PyTorch", "onnx": "onnxruntime"}
@@ -21,12 +21,12 @@ OF_SENT = "percent of the requests sent"
 OFFERED = {"own": "never", "static": "own"}
 
 
-def page(results: Path) -> Claim:
+def page(results: Path) -> Section:
     loads = result.read(results / "load.jsonl")
     routes = result.read(results / "routes.jsonl")
     scores = result.read(results / "score.jsonl")
     pairs = pairs_of(loads)
-    whole = Claim("serving", "Load, routes and scoring")
+    whole = Section("serving", "Load, routes and scoring")
     whole.tables = [
         col.table("capacity", "What one core sustains", "", CAPACITY, pairs, None),
         col.table("routes", "Other servers' routes", "", ROUTES, routes, None),

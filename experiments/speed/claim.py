@@ -20,11 +20,11 @@ from scipy.stats import linregress, t
 
 from eat_lightning.report import columns as col
 from eat_lightning.report import result
-from eat_lightning.report.claim import Claim
 from eat_lightning.report.figures import MARKERS, MUTED, SERIES, Figure
 from eat_lightning.report.intervals import Interval, wilson
 from eat_lightning.report.panels import bare_rows, dot
 from eat_lightning.report.result import Result
+from eat_lightning.report.section import Section
 from eat_lightning.report.study import Study, grouped_by
 from eat_lightning.report.table import Table
 
@@ -49,11 +49,11 @@ YARDSTICK = (  # its rows are in the study `pays`
 )
 
 
-def page(results: Path) -> Claim:
+def page(results: Path) -> Section:
     races = races_of(result.read(results / "times.jsonl"))
     growth = result.read(results / "growth.jsonl")
     agreement = grouped_by(result.read(results / "agreement.jsonl"), lambda r: r["kind"])
-    whole = Claim("speed", "How fast, against whom, at what accuracy")
+    whole = Section("speed", "How fast, against whom, at what accuracy")
     whole.tables = [
         col.table("trained", "Trained runs", PER_TEXT, TRAINED, races["trained"], None),
         col.table("ratios", "Exits against static engines", RATIO, RATIOS, races["trained"], None),
@@ -70,8 +70,8 @@ def page(results: Path) -> Claim:
     return whole
 
 
-def claim(study: Study) -> Claim:
-    whole = Claim("dtypes", "bf16 and int8 against fp32")
+def claim(study: Study) -> Section:
+    whole = Section("dtypes", "bf16 and int8 against fp32")
     whole.add(tables=[dtype_table(dtype_results(study))])
     return whole.or_lacking(
         "no setting here has its examples both in fp32 and in another dtype: eat measure "

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from eat_lightning.files import as_dict
 from eat_lightning.report.difference import difference
 from eat_lightning.report.result import Result
-from eat_lightning.report.study import Measured, Point, Study
+from eat_lightning.report.study import KeptRow, Mark, Study
 from eat_lightning.runs.row import SETTING
 
 
@@ -20,15 +20,15 @@ def dtype_results(study: Study) -> list[Result]:
     return [*pairs_of((m, twin) for m, twin in found if m.row.dtype != "fp32")]
 
 
-def key_of(measured: Measured) -> str:
+def key_of(measured: KeptRow) -> str:
     """All that was measured, except for the dtype."""
     same = [getattr(measured.row, name) for name in SETTING if name != "dtype"]
     return json.dumps(same, sort_keys=True, default=as_dict)
 
 
-def pairs_of(pairs: Iterator[tuple[Measured, Measured]]) -> Iterator[Result]:
+def pairs_of(pairs: Iterator[tuple[KeptRow, KeptRow]]) -> Iterator[Result]:
     for m, twin in pairs:
-        against = difference(Point([m]), Point([twin]))
+        against = difference(Mark([m]), Mark([twin]))
         if m.outcome is None or twin.outcome is None or against is None or not against.interval:
             continue
         answers_B = m.outcome.logits_BC.argmax(1) == twin.outcome.logits_BC.argmax(1)

@@ -24,10 +24,8 @@ from eat_lightning.deploy.adapt import run as steps
 from eat_lightning.deploy.adapt import search
 from eat_lightning.deploy.adapt.api import Adapted
 from eat_lightning.deploy.adapt.folder import AdaptResult
-from eat_lightning.deploy.adapt.forms import Form
 from eat_lightning.deploy.adapt.plan import AdaptSettings
 from eat_lightning.deploy.adapt.report import MOST_SHOWN, verdict_on
-from eat_lightning.deploy.adapt.search import AdaptCandidate
 from eat_lightning.deploy.adapt.work import LOCK, Work
 from eat_lightning.deploy.drift.__main__ import drift
 from eat_lightning.deploy.predict.plan import PredictSettings
@@ -36,6 +34,8 @@ from eat_lightning.engines.open import open_backend
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import replacing
 from eat_lightning.record.claim import Claim, Tally
+from eat_lightning.record.measured import Measured
+from eat_lightning.record.point import Point
 from eat_lightning.record.same_answer import same_answer_of
 from eat_lightning.weights.exits import exits_beside
 
@@ -77,7 +77,7 @@ def test_it_answers_as_certified(adapted: AdaptResult):
     assert np.mean([a["depth"] for a in answers]) < backend.num_layers
     certificate = Adapted(folder).certificate
     assert certificate.tallies[0].changed == changed
-    assert exits_beside(folder)["exit"]["tau"] == chosen.point
+    assert exits_beside(folder)["exit"]["tau"] == chosen.point.methods["exit"].arguments["tau"]
 
 
 def test_drift_is_compared_with_the_texts_of_the_certificate(
@@ -111,10 +111,10 @@ def test_the_card_and_the_last_line_say_what_was_won(adapted: AdaptResult):
 
 def test_a_candidate_that_is_not_tried_says_why(adapted: AdaptResult):
     counts = [Tally(Claim("disagreement", 0.02, 0.95), num=1042, changed=17)]
-    risky = AdaptCandidate(Form("onnx", "int8"), counts=counts, ms={"1": 1e-9, "32": 1e-9})
+    risky = Measured(Point.whole("onnx", "int8"), counts=counts, ms={"1": 1e-9, "32": 1e-9})
     assert verdict_on(adapted, risky) == "changes too many, 13 of 1,042 may"
     counts = [replace(counts[0], changed=0)]
-    slow = AdaptCandidate(Form("onnx", "int8"), counts=counts, ms={"1": 1e9, "32": 1e9})
+    slow = Measured(Point.whole("onnx", "int8"), counts=counts, ms={"1": 1e9, "32": 1e9})
     assert verdict_on(adapted, slow) == "slower than the chosen"
 
 

@@ -78,7 +78,7 @@ def test_it_answers_as_certified(adapted: AdaptResult, backend: Backend):
 def test_transformers_face_answers_as_certified(adapted: AdaptResult, backend: Backend):
     from transformers import AutoTokenizer
 
-    from eat_lightning.weights.hf import EatForSequenceClassification
+    from eat_lightning.infer.hf import EatForSequenceClassification
 
     texts = drawn_texts(40, seed=7)
     model = EatForSequenceClassification.from_pretrained(adapted.plan.to)

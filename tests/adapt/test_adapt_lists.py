@@ -18,14 +18,7 @@ from eat_lightning.config import parsed
 from eat_lightning.data.query_lists import read_query_lists
 from eat_lightning.deploy.adapt import __main__ as command
 from eat_lightning.deploy.adapt import list_run
-from eat_lightning.deploy.adapt.list_run import ListResult, adapt_lists
-from eat_lightning.deploy.adapt.list_schedule import (
-    certified,
-    chain,
-    descended,
-    falling,
-    swapped_at_most,
-)
+from eat_lightning.deploy.adapt.list_run import ListResult, adapt_lists, certified
 from eat_lightning.deploy.adapt.lists import QueryLists
 from eat_lightning.deploy.adapt.plan import ListSettings
 from eat_lightning.deploy.serve.body import RequestExample
@@ -36,8 +29,9 @@ from eat_lightning.engines.reranker import open_lists
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.claim import Claim
-from eat_lightning.record.list_losses import layers_share, lost_Q, swapped_Q
-from eat_lightning.record.list_schedule import ListSchedule
+from eat_lightning.record.list_fit import descended, falling, fit_lists
+from eat_lightning.record.list_losses import layers_share, lost_Q, swapped_at_most, swapped_Q
+from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
 
 KEEP = 3
@@ -113,14 +107,14 @@ def test_lists_that_are_too_short_or_doubled_are_counted(queries: Path):
 
 def test_the_folder_ranks_as_its_schedule_says(made: ListResult, queries: Path):
     reranker = eat_lightning.Reranker(made.plan.to)
-    assert reranker.backend.schedule == made.schedule
-    assert made.schedule.counts
+    assert reranker.backend.counts == made.point.counts
+    assert made.point.counts
     assert made.cost < 1
     lists = QueryLists.of(read_query_lists(str(queries)), KEEP)
     ranked = reranker.rank(lists.queries[0], lists.candidates[0])
     assert sorted(each.index for each in ranked) == list(range(12))
     assert [each.depth for each in ranked] == sorted((e.depth for e in ranked), reverse=True)
-    assert {each.depth for each in ranked} == {*made.schedule.counts, 2}
+    assert {each.depth for each in ranked} == {*made.point.counts, 2}
     assert reranker.rank("nothing", []) == []
 
 
@@ -152,11 +146,11 @@ def test_another_dtype_ranks_as_it_was_certified(
     monkeypatch.setattr(list_run, "DTYPES", (dtype,))
     result = adapt_lists(plan_of(cross_encoder, queries, tmp_path / "to", "agree=0.5"))
     backend = open_lists(tmp_path / "to")
-    assert (backend.dtype, result.dtype) == (dtype, dtype)
+    assert (backend.dtype, result.point.dtype) == (dtype, dtype)
     lists = QueryLists.of(read_query_lists(str(queries)), KEEP)
     ranked = eat_lightning.Reranker(tmp_path / "to").rank(lists.queries[0], lists.candidates[0])
-    counts = [sum(each.depth > depth for each in ranked) for depth in backend.schedule.counts]
-    assert counts == [*backend.schedule.counts.values()]
+    counts = [sum(each.depth > depth for each in ranked) for depth in backend.counts]
+    assert counts == [*backend.counts.values()]
 
 
 def test_full_depth_is_the_original_bit_for_bit(made: ListResult, cross_encoder: Path):
@@ -174,12 +168,12 @@ def test_zero_shot_labels_are_ordered_as_by_transformers(zero_shot: ListResult, 
     """At full depth; layers of the schedule are tested with a cross-encoder."""
     from transformers import pipeline
 
-    assert zero_shot.schedule.counts
+    assert zero_shot.point.counts
     assert (
         "pipeline_tag: zero-shot-classification" in Path(zero_shot.plan.to, "README.md").read_text()
     )
     reranker = eat_lightning.Reranker(zero_shot.plan.to)
-    reranker.backend.schedule = ListSchedule({})
+    reranker.backend.counts = {}
     theirs: Any = pipeline("zero-shot-classification", model=zero_shot.plan.to)
     lists, template = QueryLists.of(read_query_lists(str(queries)), KEEP), "so {}"
     for text, labels in zip(lists.queries[:5], lists.candidates[:5], strict=True):
@@ -215,7 +209,7 @@ def test_folders_of_sentence_transformers_open_and_ours_open_there(
     ours_there = package.CrossEncoder(str(tmp_path / "to"))
     assert ours_there.predict([(query, text) for text in texts]) == pytest.approx(scores, abs=1e-5)
     reranker = eat_lightning.Reranker(tmp_path / "to")
-    reranker.backend.schedule = ListSchedule({})
+    reranker.backend.counts = {}
     for each in reranker.rank(query, texts):
         assert each.score == pytest.approx(scores[each.index], abs=1e-4)
 
@@ -231,17 +225,17 @@ def record(keep: int = 2) -> Record:
 def test_a_schedule_is_the_cheapest_at_its_price():
     """At depth 1 the wanted stand at places 1, 2, 1 and 3: three pass where a loss is dear; where
     it is cheap candidates leave at the embedding, where the wanted stand last."""
-    assert descended(record(), ListSchedule({}), 1000) == ListSchedule({1: 3})
-    assert descended(record(), ListSchedule({}), 0.1) == ListSchedule({0: 2})
+    assert descended(record(), {}, 1000) == {1: 3}
+    assert descended(record(), {}, 0.1) == {0: 2}
     lists = record()
-    costs = [layers_share(lists, lists.replay(schedule)) for schedule in chain(lists)]
+    costs = [layers_share(lists, lists.replay(each.point)) for each in fit_lists(lists).points]
     assert costs == sorted(costs, reverse=True)
-    assert falling(ListSchedule({0: 9, 1: 9, 2: 4, 3: 6})) == ListSchedule({0: 9, 2: 4})
+    assert falling({0: 9, 1: 9, 2: 4, 3: 6}) == {0: 9, 2: 4}
 
 
 def test_lost_and_cost_by_hand():
     lists = record()
-    trace = lists.replay(ListSchedule({1: 2}))
+    trace = lists.replay(Point(counts={1: 2}))
     assert lost_Q(lists, trace).tolist() == [0.0, 0.5]
     assert layers_share(lists, trace) == (8 * 1 + 4 * 1) / 16
 
@@ -278,16 +272,16 @@ def test_certificates_are_seldom_wrong():
         lists = np.repeat(np.arange(num), 3)
         drawn = list_record(score_DB.reshape(2, -1), score_DB[1].ravel(), lists)
         claim = Claim("lost_candidates", 0.1, 0.95)
-        wrong += len(certified([ListSchedule({0: 2})], drawn, claim)) > 0
+        wrong += len(certified([Point(counts={0: 2})], drawn, claim)) > 0
     assert wrong <= 25
 
 
 def test_one_that_keeps_everything_is_certified():
     wanted_B = np.tile([4.0, 3.0, 2.0, 1.0], 120)
     whole = list_record(np.stack([wanted_B] * 3), wanted_B, np.repeat(np.arange(120), 4))
-    holding = certified(chain(whole), whole, Claim("lost_candidates", 0.1, 0.95))
-    assert holding[-1][0] == ListSchedule({0: 2})
-    assert holding[-1][1] == 0.0
+    points = [each.point for each in fit_lists(whole).points]
+    holding = certified(points, whole, Claim("lost_candidates", 0.1, 0.95))
+    assert holding[-1].counts == {0: 2}
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,14 @@ from eat_lightning.config import parsed
 from eat_lightning.deploy.adapt import cascade, search
 from eat_lightning.deploy.adapt import run as steps
 from eat_lightning.deploy.adapt.folder import AdaptResult
-from eat_lightning.deploy.adapt.forms import Deployed, Form
+from eat_lightning.deploy.adapt.forms import Deployed
 from eat_lightning.deploy.predict.plan import PredictSettings
 from eat_lightning.engines.cascade import CascadeBackend
 from eat_lightning.engines.open import open_backend
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.trace import Trace
+from eat_lightning.record.point import Point
 
 
 def cascades_are_fastest(candidates, **_):
@@ -126,15 +127,14 @@ def test_the_large_model_runs_on_those_left_and_in_what_is_timed():
         return Trace(np.array([[7.0, 0.0]]), np.array([12]))
 
     first: Any = SimpleNamespace(
-        deployed=lambda form: Deployed(lambda b: Trace(small_NC, np.full(2, 6)), same, same),
+        deployed=lambda point: Deployed(lambda b: Trace(small_NC, np.full(2, 6)), same, same),
         original=SimpleNamespace(same=SimpleNamespace(kind=SingleLabel(2))),
         num_layers=6,
     )
     unused: Any = None
-    model = cascade.SmallModel(first, Form("torch"), unused, unused)
-    part = cascade.SmallPart(Form("torch"), 0.5, 0.5)
+    model = cascade.SmallModel(first, Point.whole(weights="small"), unused, unused)
     pair = Batch.from_lists([[1], [2]]), Batch.from_lists([[3, 4], [5, 6]])
-    passed = model.before(Deployed(large_run, same, same), part).answers(pair)
+    passed = model.before(Deployed(large_run, same, same), 0.5, 12).answers(pair)
     assert given == [[5, 6]]
     np.testing.assert_allclose(passed.logits_BC, [small_NC[0], [7.0, 0.0]])
     assert passed.depth_B.tolist() == [6, 18]

@@ -12,18 +12,22 @@ from helpers.adapting import taken
 from eat_lightning.answer_kind import SingleLabel
 from eat_lightning.deploy.adapt import forms
 from eat_lightning.deploy.adapt import search as search_module
-from eat_lightning.deploy.adapt.forms import Form
-from eat_lightning.deploy.adapt.search import AdaptCandidate, Search, everybody_at_first, in_layers
+from eat_lightning.deploy.adapt.search import Search, everybody_at_first, in_layers
 from eat_lightning.deploy.adapt.work import Work
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.every_label import EveryLabel
 from eat_lightning.methods.exit.predicted_error import PredictedError
 from eat_lightning.model.contracts import ExitRule, at_point
+from eat_lightning.model.specification import Specification
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.claim import Claim
 from eat_lightning.record.dial_fit import fit_dial
+from eat_lightning.record.measured import Measured
+from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
 from eat_lightning.record.same_answer import SameAnswer
+
+WRONG = Point.whole("onnx", "int8")
 
 
 @pytest.mark.parametrize(
@@ -58,32 +62,31 @@ def test_forms_slower_than_a_sure_one_are_not_judged():
     judged = []
 
     class HandMade(Search):
-        def trace(self, candidate: AdaptCandidate, part: str) -> Trace:
-            judged.append(candidate.form.dtype)
-            wrong = candidate.form.dtype == "wrong"
+        def trace(self, candidate: Measured, part: str) -> Trace:
+            judged.append(candidate.point.runner)
+            wrong = candidate.point == WRONG
             return Trace(original[part][:, ::-1] if wrong else original[part], np.zeros(400))
 
     same, claims = SameAnswer(SingleLabel(2), ["no", "yes"]), [Claim("disagreement", 0.02, 0.95)]
     search = HandMade(unused, same, claims, original, original, unused, 1, 1, {})
-    times = {"slow": 9.0, "near": 4.5, "sure": 4.0, "wrong": 1.0}
-    statics = [AdaptCandidate(Form("torch", name), ms={"1": ms}) for name, ms in times.items()]
+    slow, near, sure = (Point.whole(dtype=dtype) for dtype in ("fp32", "bf16", "int8"))
+    times = [(slow, 9.0), (near, 4.5), (sure, 4.0), (WRONG, 1.0)]
+    statics = [Measured(point, ms={"1": ms}) for point, ms in times]
     search.judge_fast(statics)
-    assert judged == ["wrong", "sure", "near"]
+    assert judged == [point.runner for point in (WRONG, sure, near)]
     assert statics[0].fault == "slower than one that keeps it"
-    assert [c.form.dtype for c in search.near_fastest(statics, 1.25)] == ["near", "sure"]
+    assert [each.point for each in search.near_fastest(statics, 1.25)] == [near, sure]
 
 
 def test_exits_are_tried_in_a_form_that_is_sure_beside_faster_ones_that_are_not():
     unused: Any = None
     search = Search(unused, unused, unused, {}, {}, unused, 1, 1, {})
-    known = [("fp32", 9.0, 0.999), ("bf16", 5.7, 0.995), ("int8", 3.8, 0.8), ("wrong", 1.0, 0.0)]
-    statics = [
-        AdaptCandidate(Form("torch", name), chance=chance, ms={"1": ms})
-        for name, ms, chance in known
-    ]
-    assert [c.form.dtype for c in search.for_exits(statics)] == ["int8", "bf16"]
+    fp32, bf16, int8 = (Point.whole(dtype=dtype) for dtype in ("fp32", "bf16", "int8"))
+    known = [(fp32, 9.0, 0.999), (bf16, 5.7, 0.995), (int8, 3.8, 0.8), (WRONG, 1.0, 0.0)]
+    statics = [Measured(point, chance=chance, ms={"1": ms}) for point, ms, chance in known]
+    assert [each.point for each in search.for_exits(statics)] == [int8, bf16]
     statics[2].chance = 0.99  # sure too, and the fastest
-    assert [c.form.dtype for c in search.for_exits(statics)] == ["int8"]
+    assert [each.point for each in search.for_exits(statics)] == [int8]
     assert search.for_exits(statics[3:]) == []
 
 
@@ -91,22 +94,25 @@ def test_with_few_texts_static_forms_are_tested_before_exits():
     """Exits, int8 and fp32 look alike on few texts: the safest comes first all the same."""
     unused: Any = None
     search = Search(unused, unused, unused, {}, {}, unused, 1, 1, {})
-    plain = [("fp32", 5.0), ("int8", 3.0), ("bf16", 4.0)]
-    made = [AdaptCandidate(Form("torch", d), chance=0.85, ms={"1": ms}) for d, ms in plain]
-    original = AdaptCandidate(Form("transformers"), chance=0.85, ms={"1": 9.0})
-    exits = AdaptCandidate(Form("torch", "int8"), [0.5], chance=0.85, ms={"1": 1.0})
+    plain = [
+        (Point.whole(), 5.0), (Point.whole(dtype="int8"), 3.0), (Point.whole(dtype="bf16"), 4.0),
+    ]  # fmt: skip
+    made = [Measured(point, chance=0.85, ms={"1": ms}) for point, ms in plain]
+    original = Measured(Point.whole("transformers"), chance=0.85, ms={"1": 9.0})
+    leaving = Specification("exit", "confidence", {"tau": [0.5], "layers": [1]})
+    exits = Measured(plain[1][0].at(exit=leaving), chance=0.85, ms={"1": 1.0})
     order = search.sequence([original, *made, exits])
-    assert [(c.form.dtype, c.is_static) for c in order] == [
+    assert [(c.point.dtype, c.point.is_static) for c in order] == [
         *(("fp32", True), ("int8", True), ("int8", False))
     ]
     original.ms = {"1": 4.0}
-    assert [c.form.dtype for c in search.sequence([original, *made])] == ["int8"]  # faster than it
+    assert [c.point.dtype for c in search.sequence([original, *made])] == ["int8"]  # faster than it
     original.ms, made[2].chance = {"1": 9.0}, 0.995  # bf16 is nearly sure
     order = search.sequence([original, *made, exits])
-    assert [(c.form.dtype, c.is_static) for c in order] == [("bf16", True), ("int8", False)]
+    assert [(c.point.dtype, c.point.is_static) for c in order] == [("bf16", True), ("int8", False)]
     exits.chance = 0.999  # and its exits are surer by luck: the static form is tested before them
     order = search.sequence([original, *made, exits])
-    assert [(c.form.dtype, c.is_static) for c in order] == [("bf16", True), ("int8", False)]
+    assert [(c.point.dtype, c.point.is_static) for c in order] == [("bf16", True), ("int8", False)]
     original.ms, original.chance = {"1": 0.9}, 1.0  # faster than all of them
     assert search.sequence([original, *made, exits]) == []
 
@@ -125,8 +131,9 @@ def test_exits_where_few_leave_are_closed(monkeypatch: pytest.MonkeyPatch):
     lengths, unknown = np.full(10, 5), np.full(10, -100)
     recorded = Record(unknown, lengths, guesses, tokens_LB=np.full((4, 10), 5), exit=rule)
     full, point, *_ = fit_dial(rule, recorded, in_layers(rule, 4, 10), 4.0)
-    assert full.exit == [1.0] * 3
-    assert point.exit[0] == point.exit[2] == 1.0 > point.exit[1]
+    first, closed = (x.point.methods["exit"].arguments["tau"] for x in (full, point))
+    assert first == [1.0] * 3
+    assert closed[0] == closed[2] == 1.0 > closed[1]
     assert point.cost == pytest.approx((7 * 1 + 3 * 4) / 10 + 0.3)
     assert point.agreement == 1.0
 
@@ -144,8 +151,8 @@ def test_an_engine_that_cannot_open_its_graph_is_left_out(
     def broken(_: Any) -> Any:
         raise ValueError("single.onnx: not a graph that can be run")
 
-    def deployed(form: Form, _: Any = None) -> forms.Deployed:
-        run = broken if form.engine == "openvino" else lambda batch: batch
+    def deployed(point: Point) -> forms.Deployed:
+        run = broken if point.engine == "openvino" else lambda batch: batch
         passed = Trace(np.zeros((1, 2)), np.ones(1))
         return forms.Deployed(run, lambda batch: batch, lambda _: passed)
 
@@ -154,11 +161,11 @@ def test_an_engine_that_cannot_open_its_graph_is_left_out(
 
     monkeypatch.setattr(search_module, "time_all", timed)
     split = SimpleNamespace(batch=lambda rows: rows)
-    made: Any = SimpleNamespace(deployed=deployed, rule_at=lambda _: None)
+    made: Any = SimpleNamespace(deployed=deployed)
     same, claims = SameAnswer(SingleLabel(2), ["no", "yes"]), [Claim("disagreement", 0.02, 0.95)]
     work = Work.open(tmp_path / "to", {})
     search = Search(made, same, claims, {"select": split}, {}, work, 1, 1, {})
-    candidates = [AdaptCandidate(Form("torch")), AdaptCandidate(Form("openvino", "int8"))]
+    candidates = [*map(Measured, (Point.whole(), Point.whole("openvino", "int8")))]
     search.time("static", candidates)
     assert candidates[0].ms == {"1": 1.0, "32": 1.0}
     assert candidates[1].ms == {}

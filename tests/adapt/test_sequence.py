@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 
 from eat_lightning.answer_kind import SingleLabel
-from eat_lightning.deploy.adapt.forms import Form
-from eat_lightning.deploy.adapt.search import AdaptCandidate, Search
+from eat_lightning.deploy.adapt.search import Search
+from eat_lightning.model.specification import Specification
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.claim import Claim
+from eat_lightning.record.measured import Measured
+from eat_lightning.record.point import Point
 from eat_lightning.record.same_answer import SameAnswer
 
 CLAIMS = [Claim("disagreement", 0.01, 0.95)]
@@ -21,17 +23,15 @@ class HandMade(Search):
 
     random: Any = None
 
-    def drawn(self, candidate: AdaptCandidate, part: str) -> np.ndarray:
+    def drawn(self, candidate: Measured, part: str) -> np.ndarray:
         return self.random.random(len(self.splits[part])) < candidate.depth  # the rate
 
-    def trace(self, candidate: AdaptCandidate, part: str) -> Trace:
+    def trace(self, candidate: Measured, part: str) -> Trace:
         changed_N = self.drawn(candidate, part)
         return Trace(np.stack([~changed_N, changed_N], 1).astype(float), changed_N)
 
 
-def made(
-    rates: list[float], claims: list[Claim], seed: int
-) -> tuple[HandMade, list[AdaptCandidate]]:
+def made(rates: list[float], claims: list[Claim], seed: int) -> tuple[HandMade, list[Measured]]:
     """A search, and candidates from slow and safe to fast and risky."""
     sizes = {"select": 800, "certify": 1200}
     original = {part: np.tile([1.0, 0.0], (size, 1)) for part, size in sizes.items()}
@@ -44,7 +44,9 @@ def made(
     )  # fmt: skip
     candidates = []
     for place, rate in enumerate(rates):
-        candidate = AdaptCandidate(Form("torch", "int8"), [0.9] if place else None, depth=rate)
+        exits = Specification("exit", "confidence", {"tau": [0.9], "layers": [1]})
+        point = Point.whole(dtype="int8")
+        candidate = Measured(point.at(exit=exits) if place else point, depth=rate)
         candidate.ms = {"1": 10.0 - place, "32": 1.0}
         changed_N = search.drawn(candidate, "select")
         candidate.counts, candidate.chance = search.judged(changed_N)

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from eat_lightning.report import figures
-from eat_lightning.report.claim import Claim
 from eat_lightning.report.result import Result
+from eat_lightning.report.section import Section
 from eat_lightning.runs import jsonl
 from eat_lightning.runs.row import Row
 from experiments.study import HERE, StudyFolder, studies
@@ -40,7 +40,7 @@ sys.addaudithook(watch)
 
 
 @cache
-def made(name: str) -> tuple[Claim, frozenset[Path]]:
+def made(name: str) -> tuple[Section, frozenset[Path]]:
     """A study's claim, and the files that were opened to make it."""
     global watched
     watched = set()

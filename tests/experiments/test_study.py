@@ -9,8 +9,8 @@ from test_studies import missing_links
 
 from eat_lightning.errors import ConfigError
 from eat_lightning.report import columns
-from eat_lightning.report.claim import Claim
 from eat_lightning.report.figures import Figure
+from eat_lightning.report.section import Section
 from experiments import recipe
 from experiments.study import StudyFolder, studies
 
@@ -36,19 +36,21 @@ steps:
 """
 
 
-def page(results: Path) -> Claim:
+def page(results: Path) -> Section:
     shown = [columns.word("task", "task"), columns.number("gain", "gain")]
     lines: list[Any] = [{"task": "SST-2", "gain": 1.5}]
     table = columns.table("gains", "Gains", "", shown, lines, about=None)
     figure = Figure("gains", "Gains", "", lambda drawing: drawing.subplots(), (2, 2))
-    return Claim("small", "Small", tables=[table], figures=[figure], facts=["at 30 % of the cost"])
+    return Section(
+        "small", "Small", tables=[table], figures=[figure], facts=["at 30 % of the cost"]
+    )
 
 
 class Small(StudyFolder):
     """A study whose claim is made here."""
 
     @property
-    def claim(self) -> Claim:
+    def claim(self) -> Section:
         return page(self.folder / "results")
 
 

@@ -29,6 +29,7 @@ IDENTITY = (
     *("objective", "schedule", "teacher", "lr", "steps", "num_train_examples", "strength"),
 )
 CALIBRATION = ("temperature", "ece_before", "ece_after")
+KNOBS = ("tau", "bound", "patience")  # of exit rules
 NOT_ANSWERED = ("text", "sentence", "json")  # columns of the input
 GAINS = [
     f"{name}{end}" for name in ("adaptivity_gain", "mix_gain") for end in ("", "_low", "_high")
@@ -125,25 +126,33 @@ def dial(folder: Path) -> Json:
     (path,) = (folder / "dial").glob("dial-*.json")
     found = json.loads(path.read_text())
     points = [
-        {"point": each["exit"], "reduction": each["reduction"]}
+        knobs(each["point"]["methods"])
         | {key: each[key] for key in ("cost", "accuracy", "agreement")}
         for each in found["points"]
     ]
     return {"unit": found["unit"], "num_examples": found["num_examples"], "dial": points}
 
 
+def knobs(methods: Json) -> Json:
+    """Where the knobs of a point's methods stand; None where one stays."""
+    reduction = methods.get("reduction") or {}
+    [value] = [methods["exit"][name] for name in KNOBS if name in methods["exit"]]
+    return {"point": value, "reduction": reduction.get("ratio")}
+
+
 def adapted(folder: Path) -> Json:
     """The point that adapt chose, its certificate, and the float32 candidates that it tried.
     Candidates in other precisions depend on the processor."""
     found = json.loads((folder / "adapted.json").read_text())
-    chosen = ("labels", "answer", "engine", "dtype", "max_length", "long")
+    point, chosen = found["point"], ("labels", "answer", "max_length", "long")
     certified = claimed(json.loads((folder / "certificates/adapted.json").read_text()))
+    tried = [candidate(x) for x in found["candidates"] if x["point"]["dtype"] == "fp32"]
     return {
-        "chosen": {key: found[key] for key in chosen},
+        "chosen": {key: found[key] for key in chosen} | {k: point[k] for k in ("engine", "dtype")},
         "certificate": certified,
-        "margin": found["small_least"],
+        "margin": point.get("margin"),
         "scales": found["scales"],
-        "candidates": [candidate(x) for x in found["candidates"] if x["dtype"] == "fp32"],
+        "candidates": tried,
     }
 
 
@@ -168,10 +177,18 @@ def counted(found: Json) -> Json:
 
 
 def candidate(found: Json) -> Json:
-    kept = {key: found[key] for key in ("engine", "point", "depth", "selected", "tested")}
-    small = found.get("small")
-    if small is not None:
-        kept["before"] = {"margin": small["least"], "share": small["share"]}
+    """A candidate with the values of its exits, and what came of it."""
+    point, tested = found["point"], found.get("tested")
+    exit = point["methods"]["exit"]
+    kept = {
+        "engine": point["engine"],
+        "point": next((exit[name] for name in KNOBS if name in exit), None),
+        "depth": found.get("depth", 0.0),
+        "selected": [counted(one) for one in found.get("counts", [])],
+        "tested": None if tested is None else [counted(one) for one in tested],
+    }
+    if "before" in point:
+        kept["before"] = {"margin": point["margin"], "share": found["share"]}
     return kept
 
 
@@ -183,7 +200,9 @@ def lists(folder: Path) -> Json:
     certified = {"agree": round(1 - claim["level"], 12), "confidence": claim["confidence"]}
     certified |= {key: seen[key] for key in ("lost", "swapped", "swapped_at_most", "cost")}
     certified |= {"lists": seen["num_lists"]}
-    about = {key: found[key] for key in ("keep", "counts", "max_length", "column", "dtype")}
+    point = found["point"]
+    about = {key: found[key] for key in ("keep", "max_length", "column")}
+    about |= {"counts": point["counts"], "dtype": point["dtype"]}
     return about | {"certificate": certified}
 
 

@@ -6,12 +6,12 @@ from helpers import finished
 
 from eat_lightning.deploy.certify.__main__ import certify
 from eat_lightning.measure.__main__ import measure
-from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.attention.dense import Dense
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.record.certificate import Certificate
+from eat_lightning.record.point import Point
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 
@@ -20,8 +20,8 @@ FREE = {"tau": None, "layers": None, "patience": None}
 RULE = Confidence(0.9, [2, 3, 4])
 
 
-def own() -> Setting:
-    return Setting(Dense(), NormTopK(0.3, [2]), Never())
+def own() -> Point:
+    return Point.of(attention=Dense(), reduction=NormTopK(0.3, [2]), exit=Never(), policies=())
 
 
 def make_run(folder: Path, task: str = "sst2", exit: str = "confidence", **data) -> Path:

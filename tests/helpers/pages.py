@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from eat_lightning.report.claim import Claim
 from eat_lightning.report.figures import Figure
+from eat_lightning.report.section import Section
 from eat_lightning.report.table import Cell, Column, Line, Table
 
 HOSTILE = "</script><script>window.hacked=1</script><b onclick='x'>\"&amp;"
@@ -106,14 +106,14 @@ def make_explorer() -> dict[str, Any]:
     return {"tasks": [task]}
 
 
-def make_claims() -> list[Claim]:
-    frontier = Claim(
+def make_claims() -> list[Section]:
+    frontier = Section(
         *("frontier", "Accuracy against latency", [f"sst2: 1.9 times as fast {HOSTILE}"]),
         tables=[make_table()],
         figures=[make_figure()],
         notes=[HOSTILE],
     )
-    return [frontier, Claim("cost", "Cost", ["As expected."])]
+    return [frontier, Section("cost", "Cost", ["As expected."])]
 
 
 def luminance(color: str) -> float:

@@ -12,7 +12,7 @@ from eat_lightning.machine import version_of
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.record.record import Record
 from eat_lightning.report.__main__ import claim_of, found_claims
-from eat_lightning.report.claim import Claim
+from eat_lightning.report.section import Section
 from eat_lightning.report.study import open_study
 from eat_lightning.report.table import Line, Table
 from eat_lightning.runs.row import Row, write
@@ -73,7 +73,7 @@ def keep(folder: Path, rows: list[Row], recorded: Record | None = None, finished
     return folder
 
 
-def claim_in(name: str, folder: Path) -> Claim:
+def claim_in(name: str, folder: Path) -> Section:
     """What one of our own claims says of the runs in a folder."""
     path = found_claims().get(name, STUDIES / name / "claim.py")
     return claim_of(path)(open_study([str(folder)]))

@@ -8,7 +8,8 @@ from helpers.records import list_record
 
 from eat_lightning.infer.rerank import rerank
 from eat_lightning.model.trace import Trace
-from eat_lightning.record.list_schedule import ListSchedule, places, ranks
+from eat_lightning.record.lists import places, ranks
+from eat_lightning.record.point import Point
 
 LIST_B = np.array([0, 0, 0, 1, 1, 1, 1])
 
@@ -39,7 +40,7 @@ def test_candidates_leave_by_their_place_and_keep_it():
             [0.0, 9.0, -1.0, 9.0, 9.0, -2.0, 9.0],
         ]
     )
-    trace = list_record(score_DB, score_DB[-1], LIST_B).replay(ListSchedule({0: 3, 1: 1}))
+    trace = list_record(score_DB, score_DB[-1], LIST_B).replay(Point(counts={0: 3, 1: 1}))
     # list 0 has three: all pass the embedding, and candidate 1 alone passes layer 1
     assert trace.depth_B.tolist() == [1, 2, 1, 0, 1, 2, 1]
     assert ranks(trace, LIST_B).tolist() == [2, 0, 1, 3, 1, 0, 2]
@@ -51,7 +52,7 @@ def test_who_got_further_stands_before_whatever_the_scores():
 
 
 def test_a_list_does_not_depend_on_the_other():
-    encoder, batch, schedule = score_encoder(), pairs(), ListSchedule({0: 3, 2: 1})
+    encoder, batch, schedule = score_encoder(), pairs(), {0: 3, 2: 1}
     both = rerank(encoder, batch, LIST_B, schedule).numpy()
     for number in (0, 1):
         rows = np.flatnonzero(number == LIST_B)

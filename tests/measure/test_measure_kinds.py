@@ -10,7 +10,8 @@ from helpers.measured import UNTIMED, call, make_run
 from helpers.models import method
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.measure.settings import Setting, baselines
+from eat_lightning.measure.settings import baselines
+from eat_lightning.record.point import Point
 from eat_lightning.runs.row import STATIC_BASELINE, THEIRS
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import load_model, save_model
@@ -57,7 +58,7 @@ def test_transformers_model_has_only_heads_that_pool_one_layer(
     kind: str, theirs: bool, capsys: pytest.CaptureFixture[str]
 ):
     slots = {"attention": "dense", "reduction": "none", "exit": "never"}
-    own = Setting(**{slot: method(slot, name) for slot, name in slots.items()})
+    own = Point.of(**{slot: method(slot, name) for slot, name in slots.items()})
     model: Any = {"head": {"kind": kind, "layers": [6]}, "num_layers": 6}
     found = [s.baseline for s in baselines(own, SimpleNamespace(baselines="all"), model)]
     assert found == ([STATIC_BASELINE, THEIRS] if theirs else [STATIC_BASELINE])

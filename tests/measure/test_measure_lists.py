@@ -26,7 +26,8 @@ from eat_lightning.measure.list_strategies import (
     Strategy,
 )
 from eat_lightning.measure.lists import ROWS, ListMeasureSettings, ListRow, ListSubject
-from eat_lightning.record.list_schedule import ListSchedule, ranks
+from eat_lightning.record.lists import ranks
+from eat_lightning.record.point import Point
 from eat_lightning.runs import jsonl
 
 NUM, SIZE, KEEP = 100, 8, 3
@@ -50,7 +51,7 @@ def by_hand() -> ListBench:
 
 def test_a_schedule_pays_for_its_heads():
     lists = by_hand()
-    ran = Scheduled("fp32", ListSchedule({1: 2})).replay(lists)
+    ran = Scheduled(Point(counts={1: 2})).replay(lists)
     assert lists.kept_Q(ran).tolist() == [100.0, 50.0]
     assert lists.cost(ran) == (8 * 11 + 4 * 10) / 160
 
@@ -74,7 +75,7 @@ def test_a_cascade_pays_for_both():
 def test_ndcg_and_mrr():
     """The relevant candidate is second in the first list and fourth in the second."""
     lists = by_hand()
-    ran = Scheduled("fp32", ListSchedule({})).replay(lists)
+    ran = Scheduled(Point(counts={})).replay(lists)
     assert lists.ndcg_Q(ran) == pytest.approx([100 / np.log2(3), 100 / np.log2(5)])
     assert lists.mrr_Q(ran).tolist() == [50.0, 25.0]
 
@@ -137,9 +138,9 @@ def some(folder: Path) -> tuple[ListSubject, list[Pairs], ListBench]:
 @pytest.mark.parametrize(
     "strategy",
     [
-        Scheduled("fp32", ListSchedule({})),
-        Scheduled("fp32", ListSchedule({0: 6, 1: 4})),
-        Scheduled("small", ListSchedule({})),
+        Scheduled(Point(counts={})),
+        Scheduled(Point(counts={0: 6, 1: 4})),
+        Scheduled(Point(counts={}, weights="small")),
         Cut(0.1, 1),
         Cut(0.5, 1),
         Cut(0.7, 2),

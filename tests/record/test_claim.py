@@ -17,6 +17,7 @@ from eat_lightning.record.certificate import Certificate
 from eat_lightning.record.claim import (
     LOSSES,
     Claim,
+    MeanLoss,
     Tally,
     allowed,
     betting,
@@ -240,3 +241,33 @@ def test_what_a_machine_lacks_is_named():
     assert difference({"processor": "x", "instructions": []}, here) == ""  # it has more
     lacking = difference({"processor": "x", "instructions": ["avx2", "amx_int8"]}, here)
     assert lacking.endswith("x runs here, without amx_int8")
+
+
+@pytest.mark.parametrize(("changed", "num"), [(0, 299), (3, 1000), (50, 2000), (7, 7)])
+def test_a_bound_is_the_level_of_the_test(changed: int, num: int):
+    """At the bound the p-value is the error, and a claim holds where its level is no lower."""
+    tally = Tally(Claim("disagreement", 0.01, 0.95), num, changed)
+    assert tally.holds == (tally.bound <= 0.01)
+    if changed < num:
+        assert clopper_pearson(np.array(changed), num, tally.bound) == pytest.approx(0.05)
+    assert tally.fails == (changed / num > 0.01)  # with so many texts
+
+
+def test_texts_needed_at_a_rate():
+    tally = Tally(Claim("disagreement", 0.01, 0.95), 1000, 3)
+    needed = tally.needed
+    assert needed is not None
+    assert Tally(tally.claim, needed, int(np.ceil(0.003 * needed))).holds
+    assert Tally(tally.claim, 1000, 0).needed == tally.claim.needed() == 299
+    assert Tally(tally.claim, 1000, 10).needed is None
+
+
+def test_a_mean_loss_is_bounded():
+    claim = Claim("lost_candidates", 0.05, 0.95)
+    assert MeanLoss(claim, np.zeros(claim.needed(binary=False))).holds
+    assert not MeanLoss(claim, np.zeros(claim.needed(binary=False) - 1)).holds
+    losses_U = np.random.default_rng(0).choice([0.0, 0.1], 400, p=[0.9, 0.1])
+    found = MeanLoss(claim, losses_U)
+    assert losses_U.mean() < found.bound < 0.05
+    assert (found.holds, found.fails) == (True, False)
+    assert MeanLoss(claim, losses_U + 0.3).fails

@@ -1,225 +1,74 @@
-"""The dial: its costs those of the rule, known cases, and what holds on any records."""
+"""A dial: made from a record by hand, looked up by budget and by agreement, kept as JSON."""
 
-from functools import cache
-from itertools import pairwise
-from typing import Any
+import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from helpers.models import kinds, method, ragged, tiny
-from scipy.special import expit
 
 from eat_lightning.methods.exit.confidence import Confidence
-from eat_lightning.model.contracts import ExitRule, Knob, at_point, overrides
-from eat_lightning.model.flops import flops, static_flops
-from eat_lightning.model.specification import build
-from eat_lightning.new.toy import kind_for
-from eat_lightning.record.dial_fit import (
-    ExitCosts,
-    at_distance,
-    can_close,
-    fine_distances,
-    fit_dial,
-    flops_shares,
-    logistic,
-)
-from eat_lightning.record.passes import record
+from eat_lightning.model.specification import Specification
+from eat_lightning.model.trace import Trace
+from eat_lightning.record.claim import Claim, Tally
+from eat_lightning.record.dial import Budget, Dial, along, best_of, measured
+from eat_lightning.record.measured import Measured
+from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
-from eat_lightning.validation import Share
-from eat_lightning.weights.dial import Budget, Dial, DialPoint
 
 
-def recorded_of(guesses: dict[int, np.ndarray], labels: np.ndarray, rule: Confidence) -> Record:
-    size, num_layers = len(labels), max(guesses)
-    tokens_LB = np.full((num_layers, size), 10)
-    floats = {layer: logits_BC.astype(np.float32) for layer, logits_BC in guesses.items()}
-    return Record(labels, tokens_LB[0], floats, tokens_LB, rule)
+def at(tau: float) -> Point:
+    return Point(methods={"exit": Specification("exit", "confidence", {"tau": tau, "layers": [1]})})
 
 
-def drawn(seed: int, num_classes: int = 3, size: int = 80) -> Record:
-    """Heads that know nothing, something and much, each with a scale of its own."""
-    generator = np.random.default_rng(seed)
-    labels = generator.integers(0, num_classes, size)
-    guesses = {}
-    for layer in range(1, 5):
-        noise = generator.normal(size=(size, num_classes))
-        known = generator.uniform(0, 3) * np.eye(num_classes)[labels]
-        guesses[layer] = generator.uniform(0.3, 6) * (noise + known)
-    return recorded_of(guesses, labels, Confidence(0.9, [1, 2, 3]))
+def recorded() -> Record:
+    """Four texts, two layers. Exit 1 is sure of 0.9, 0.8, 0.7 and 0.6, and wrong of the second."""
+    first = np.log([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.4, 0.6]]).astype(np.float32)
+    last = np.log([[0.9, 0.1], [0.1, 0.9], [0.1, 0.9], [0.1, 0.9]]).astype(np.float32)
+    tokens_LB = np.full((2, 4), 3)
+    labels = np.array([0, 1, 1, 0])
+    return Record(labels, tokens_LB[0], {1: first, 2: last}, tokens_LB, Confidence(1.0, [1]))
 
 
-def costs(
-    recorded: Record, layers: tuple[int, ...] = (1, 2, 3, 4), head: float | None = None
-) -> ExitCosts:
-    """Depth in shares; or with heads, each of which costs so many layers."""
-    depth_EB = np.repeat(np.array(layers)[:, None] / layers[-1], len(recorded), axis=1)
-    if head is None:
-        return ExitCosts(depth_EB)
-    head_EB = np.full((len(layers) - 1, len(recorded)), head / layers[-1])
-    guesses_EB = np.concatenate([head_EB, np.zeros_like(head_EB[:1])]).cumsum(0)
-    return ExitCosts(depth_EB + guesses_EB, head_EB)
+def layers(_: Point, trace: Trace) -> float:
+    return float(trace.depth_B.mean())
 
 
-def dial_of(recorded: Record, head: float | None = None) -> Dial:
-    layers = (*recorded.exit.layers, len(recorded.tokens_LB))
-    points = fit_dial(recorded.exit, recorded, costs(recorded, layers, head), 1.0)
-    return Dial("share", points, len(recorded), {})
+def test_measured_by_hand():
+    """At 0.75 two leave, of which one is changed, and was right at full depth."""
+    found = measured(at(0.75), recorded(), layers)
+    assert (found.cost, found.depth) == (1.5, 1.5)
+    assert (found.agreement, found.accuracy) == (0.75, 0.5)
+    full = measured(at(1.0), recorded(), layers)
+    assert (full.agreement, full.accuracy) == (1.0, 0.75)
 
 
-@pytest.mark.parametrize("seed", range(1))
-def test_what_is_spent_is_near_what_is_wanted(seed: int):
-    """One of 600 examples is worth 0.0017 of the cost at most, a step 0.005."""
-    recorded = drawn(seed, size=600)
-    dial = dial_of(recorded)
-    assert dial.points[-1].cost == pytest.approx(0.25, abs=0.02)
-    for budget in np.linspace(0.3, 0.95, 14):
-        assert dial.at(Budget(budget)).cost > budget - 0.03
+def test_a_dial_has_the_points_that_cost_less_than_all_before():
+    points = [at(tau) for tau in (1.0, 0.85, 0.95, 0.84, 0.5)]
+    found = [*along(points, recorded(), layers, full_cost=1.9)]
+    assert [each.point for each in found] == [points[0], points[1], points[4]]
+    assert [each.cost for each in found] == [1.9, 1.75, 1.0]
 
 
-def test_each_point_is_what_the_rule_does_there():
-    recorded = drawn(3)
-    original_B = recorded.guesses[4].argmax(1)
-    for point in dial_of(recorded).points[::10]:
-        outcome = recorded.replay(at_point(recorded.exit, point.exit))
-        answer_B = outcome.logits_BC.argmax(1)
-        assert point.cost == pytest.approx(outcome.depth_B.mean() / 4)
-        assert point.accuracy == pytest.approx((answer_B == recorded.labels).mean())
-        assert point.agreement == pytest.approx((answer_B == original_B).mean())
+def test_a_list_agrees_by_its_best():
+    """Behind layer 1 one of two goes on; the wanted one stands second there."""
+    scores = {1: np.array([[1.0], [2.0], [1.0], [2.0]]), 2: np.array([[2.0], [1.0], [1.0], [2.0]])}
+    tokens_LB = np.full((2, 4), 3)
+    record = Record(scores[2][:, 0], tokens_LB[0], scores, tokens_LB, Confidence(1.0, [1]))
+    record = replace(record, group_B=np.array([0, 0, 1, 1]), keep=1)
+    found = measured(Point(counts={1: 1}), record, layers)
+    assert (found.agreement, found.cost) == (0.5, 1.5)
 
 
-def test_the_dial_begins_at_full_depth():
-    point = dial_of(drawn(0)).points[0]
-    assert (point.exit, point.cost, point.agreement) == ([1.0, 1.0, 1.0], 1.0, 1.0)
+def test_of_several_dials_the_best_points_are_taken():
+    """The cheapest that agrees so often, from the dearest."""
+    pairs = [(1.0, 1.0), (0.8, 0.9), (0.7, 0.95), (0.5, 0.9), (0.5, 0.8)]
+    points = [Measured(at(0.5), cost=cost, agreement=agree) for cost, agree in pairs]
+    assert [(p.cost, p.agreement) for p in best_of(points)] == [(1.0, 1.0), (0.7, 0.95), (0.5, 0.9)]
 
 
-def rarely_sure(size: int = 400) -> Record:
-    """All are sure at exit 2, one of 40 is at exit 1 as well, and layer 3 says what they say."""
-    labels = np.arange(size) % 2
-    sure_B2 = np.stack([1 - labels, labels], 1) * 4.0
-    first_B2 = np.where(np.arange(size)[:, None] % 40 == 0, sure_B2, sure_B2 / 16)
-    return recorded_of({1: first_B2, 2: sure_B2, 3: sure_B2}, labels, Confidence(0.9, [1, 2]))
-
-
-@pytest.mark.parametrize(
-    ("head", "first", "cost"),
-    [
-        (None, True, (39 * 2 + 1) / 120),
-        (0.005, True, (39 * 2.01 + 1.005) / 120),  # it saves a layer and a head of one in 40
-        (0.1, False, 2.1 / 3),  # and costs all of them 0.1
-    ],
-)
-def test_an_exit_is_closed_where_its_head_costs_more_than_leaving_there_saves(
-    head: float | None, first: bool, cost: float
-):
-    points = dial_of(rarely_sure(), head).points
-    *_, found, laxest = points
-    assert (found.exit[0] < 1.0, found.exit[1] < 1.0) == (first, True)
-    assert found.cost == pytest.approx(cost)
-    assert laxest.cost == pytest.approx((1 + (head or 0.0)) / 3)  # all leave at exit 1
-
-
-def test_costs_with_closed_exits_are_those_of_what_runs():
-    """As the counter has them for an encoder at that point."""
-    encoder = tiny("dense", "none", "confidence")
-    recorded = record(encoder, Split())
-    recorded.labels = np.zeros(37, int)
-    costs = flops_shares(encoder, encoder.exit, recorded)
-    full = static_flops(encoder, recorded.lengths).mean()
-    rule = at_point(encoder.exit, [1.0, 0.9])
-    for place, depth in enumerate((3, 4, 6)):
-        found_B = costs.at(np.full(37, place), np.array([False, True]))
-        counted_B = flops(encoder, rule, recorded.tokens_LB, np.full(37, depth), recorded.lengths)
-        np.testing.assert_allclose(found_B, counted_B / full)
-
-
-def test_a_distance_of_0_is_the_strict_end_whatever_its_digits():
-    knob = Knob("tau", strict=1 - 1 / 3000, grid=(0.5,), fine=(0.5,), bounds=Share)
-    assert at_distance(knob, 0.0) == knob.strict
-    assert at_distance(knob, 0.25) == 0.749666667
-
-
-def test_exits_that_later_ones_or_policies_look_at_are_never_closed():
-    plain, looking_back = tiny("dense", "none", "confidence"), tiny("dense", "none", "patience")
-    guarded = plain.replacing(policies=[method("policy", "full_depth")])
-    found = [can_close(each, each.exit) for each in (plain, looking_back, guarded)]
-    assert found == [True, False, False]
-
-
-def boasting(size: int = 4000) -> Record:
-    """Exit 1 says much more than it knows, exit 2 is what it says, layer 3 is right."""
-    generator = np.random.default_rng(1)
-    labels = generator.integers(0, 2, size)
-    odds = generator.uniform(0, 4, (2, size))
-    true = odds * np.array([[0.25], [1.0]])
-    agrees = generator.random((2, size)) < expit(true)
-    lead = np.where(agrees, 1, -1) * odds * np.where(labels == 1, 1, -1)
-    guesses = {k + 1: np.stack([-lead[k] / 2, lead[k] / 2], 1) for k in (0, 1)}
-    guesses[3] = np.stack([1 - labels, labels], 1) * 9.0
-    return recorded_of(guesses, labels, Confidence(0.9, [1, 2]))
-
-
-def test_an_exit_that_boasts_is_asked_for_as_much_more():
-    """Where both may leave, the chance to stay at exit 1 (odds / 4) is that at exit 2 (odds)."""
-    dial = dial_of(boasting())
-    for wanted in (0.6, 0.7, 0.8):
-        first, second = dial.at(Budget(wanted)).exit
-        assert np.log(first / (1 - first)) > 2 * np.log(second / (1 - second))
-
-
-def test_no_label_is_looked_at():
-    recorded = drawn(5)
-    points = dial_of(recorded).points
-    recorded.labels = 1 - recorded.labels
-    assert [p.exit for p in dial_of(recorded).points] == [p.exit for p in points]
-
-
-def test_logistic_finds_the_line_that_made_the_data():
-    generator = np.random.default_rng(0)
-    score_B = generator.normal(size=40_000)
-    stays_B = (generator.random(40_000) < expit(1.7 * score_B + 0.6)).astype(float)
-    assert logistic(score_B, stays_B) == pytest.approx([1.7, 0.6], abs=0.06)
-    assert logistic(np.empty(0), np.empty(0)).tolist() == [1.0, 0.0]
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_logistic_is_at_its_minimum_wherever_scores_lie(seed: int):
-    """Plain Newton steps diverge on heads near chance, whose scores are wide and say little."""
-    generator = np.random.default_rng(seed)
-    score_B = generator.normal(generator.uniform(-8, 8), generator.uniform(0.1, 6), size=500)
-    stays_B = (generator.random(500) < generator.uniform(0.02, 0.98)).astype(float)
-    line = logistic(score_B, stays_B)
-    missed_B = expit(score_B * line[0] + line[1]) - stays_B
-    gradient = [missed_B @ score_B, missed_B.sum()] + (line - [1.0, 0.0])
-    assert gradient == pytest.approx([0.0, 0.0], abs=1e-4)
-
-
-def test_an_answer_from_all_exits_is_what_agrees_or_not():
-    class Mean(Confidence):
-        """Answers with the mean of the guesses so far."""
-
-        def answers(self, logits_EBC):
-            return logits_EBC.mean(0)
-
-    recorded = drawn(8)
-    (*_, laxest) = fit_dial(Mean(0.9, [1, 2, 3]), recorded, costs(recorded), 1.0)
-    outcome = recorded.replay(at_point(Mean(0.9, [1, 2, 3]), laxest.exit))
-    original_B = recorded.guesses[4].argmax(1)
-    assert laxest.agreement == pytest.approx((outcome.logits_BC.argmax(1) == original_B).mean())
-
-
-def test_a_share_is_of_the_mean_of_full_compute():
-    encoder = tiny(exit="fixed")  # at layer 4 of 6, no reduction
-    lengths = np.array([4, 12])
-    recorded = Record(lengths, lengths, {}, np.repeat(lengths[None], 6, axis=0), encoder.exit)
-    shares_EB = flops_shares(encoder, encoder.exit, recorded).cost_EB
-    assert shares_EB[1].mean() == pytest.approx(1, abs=0.01)  # one head more than static
-    assert shares_EB[0] == pytest.approx(shares_EB[1] * 4 / 6, rel=0.01)
-    assert shares_EB[1, 1] > 3 * shares_EB[1, 0]
-
-
-def point(cost: float, agreement: float) -> DialPoint:
-    return DialPoint([1 - cost], None, cost, 0.9, agreement)
+def point(cost: float, agreement: float) -> Measured:
+    return Measured(at(1 - cost), cost=cost, accuracy=0.9, agreement=agreement)
 
 
 POINTS = [point(1.0, 1.0), point(0.8, 0.99), point(0.6, 0.97), point(0.4, 0.98), point(0.3, 0.9)]
@@ -252,163 +101,53 @@ def test_what_cannot_be_is_refused():
         Dial("share", POINTS[::-1], 100, {})
     with pytest.raises(ValueError, match="points must be at least one"):
         Dial("share", [], 100, {})
+    with pytest.raises(ValueError, match="unit must be one of share, ms, layers, got flops"):
+        Dial("flops", POINTS, 100, {})  # type: ignore[arg-type]
 
 
-KNOBS = [kind for kind in kinds("exit") if method("exit", kind).knob is not None]
+def test_a_file_gives_the_dial_back(tmp_path: Path):
+    dial = Dial("share", POINTS, 100, {"weights": "abc"})
+    path = tmp_path / "dial.json"
+    path.write_text(json.dumps(dial.as_dict(), default=lambda each: each.as_dict()))
+    assert Dial.read(path).as_dict() == dial.as_dict() | {"points": Dial.read(path).points}
+    assert [p.as_dict() for p in Dial.read(path).points] == [p.as_dict() for p in POINTS]
 
 
-class Split:
-    """Examples of all lengths, of three classes."""
-
-    source = origins = difficulty = None
-    whole = ragged(tuple(range(1, 38)))
-    lengths, labels = whole.lengths_B.numpy(), np.arange(37) % 3
-
-    def __len__(self) -> int:
-        return 37
-
-    def batch(self, rows: np.ndarray):
-        return self.whole.take(torch.as_tensor(rows))
-
-
-@pytest.mark.parametrize("kind", KNOBS)
-def test_every_rule_with_a_knob_has_a_dial_that_is_nested(kind: str):
-    encoder = tiny("dense", "none", kind)
-    recorded = record(encoder, Split())
-    recorded.labels = np.zeros((37, *encoder.kind.label_shape))
-    knob, layers = encoder.exit.knob, (*encoder.exit.layers, 6)
-    points = fit_dial(encoder.exit, recorded, costs(recorded, layers), 1.0)
-    assert len(points) > 2
-    for each in points:
-        assert knob.faults(kind, each.exit) == []
-    outcomes = [recorded.replay(at_point(encoder.exit, each.exit)) for each in points]
-    depths = [outcome.depth_B for outcome in outcomes]
-    assert (depths[0] == 6).all()
-    assert all((laxer <= stricter).all() for stricter, laxer in pairwise(depths))
-    same_B = encoder.kind.same(outcomes[-1].logits_BC, recorded.guesses[6])
-    assert points[-1].agreement == pytest.approx(same_B.mean())
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        {"points": [{"exit": [0.9], "reduction": None, "cost": 1.0}]},  # before 0.4
+        {"points": [{"point": {}, "cost": "cheap"}]},
+        {"points": [{"cost": 1.0}]},
+        {"points": []},
+        {"costs": "ms"},
+    ],
+)
+def test_another_file_is_refused_in_a_line(damaged: dict, tmp_path: Path):
+    path, whole = tmp_path / "dial.json", {"unit": "share", "points": [], "num_examples": 1}
+    path.write_text(json.dumps(whole | damaged))
+    with pytest.raises(ValueError, match="not a dial of this version") as error:
+        Dial.read(path)
+    assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("kind", KNOBS)
-def test_a_knob_goes_from_nobody_leaves_to_more_and_more(kind: str):
-    encoder = tiny("dense", "none", kind)
-    recorded = record(encoder, Split())
-    knob = encoder.exit.knob
-    depths = [
-        recorded.replay(at_point(encoder.exit, point)).depth_B
-        for point in (knob.strict, *knob.fine)
-    ]
-    assert (depths[0] == 6).all()
-    assert all((lax <= strict).all() for strict, lax in pairwise(depths))
-    assert depths[-1].mean() < 5
-    distance = [abs(point - knob.strict) for point in (knob.strict, *knob.fine)]
-    assert distance == sorted(distance)
-    assert {*knob.grid} <= {*knob.fine}
-    assert {round(d, 9) for d in distance[1:]} <= {round(d, 9) for d in fine_distances(knob)}
+def test_what_was_measured_goes_to_json_and_back():
+    tally = Tally(Claim("disagreement", 0.01, 0.95), num=500, changed=1)
+    found = Measured(at(0.9), depth=3.5, counts=[tally], tested=[tally], ms={"1": 2.0})
+    plain = json.loads(json.dumps(found.as_dict(), default=plain_values))
+    assert "cost" not in plain  # nobody looked at it
+    assert Measured.read(plain).as_dict() == found.as_dict()
+    assert Measured.read(plain).holds
 
 
-def test_fine_points_may_begin_with_the_strict_end():
-    with_strict, without = (
-        fine_distances(Knob("lead", 1.0, (0.9,), fine, "(0, 1]"))
-        for fine in ((1.0, 0.9, 0.5), (0.9, 0.5))
-    )
-    assert with_strict == without
-    assert min(without) > 0
+def plain_values(value: object) -> dict:
+    return value.as_dict() if hasattr(value, "as_dict") else vars(value)
 
 
-def test_a_strict_end_is_finite():
-    with pytest.raises(ValueError, match="knob lead: strict must be finite, got inf"):
-        Knob("lead", float("inf"), (3.0,), (3.0,), "(0, inf)")
-
-
-BY_GUESSES = [kind for kind in KNOBS if not overrides(method("exit", kind), ExitRule.observe)]
-LOOKS_BACK = ("fpabee", "fpabee_labels", "pcee")  # at the exit before, so that these need two
-GUESSES: list[Any] = [  # from noise and from the guesses of the layer before
-    lambda noise_BC, _: 3 * noise_BC,
-    lambda noise_BC, _: noise_BC.round(),  # many tie
-    lambda noise_BC, _: 0 * noise_BC + noise_BC[0],  # all tie
-    lambda noise_BC, _: 1000 * noise_BC,  # probabilities are 0 and 1
-    lambda _, before_BC: before_BC,
-]
-HEADS = [None, 0.005, 0.3, 2.0]  # so many layers a head costs
-SEEDS = range(3 * len(BY_GUESSES))
-
-
-class Drawn:
-    """Records, the dial that is fitted on them, and others of the same rule. All is drawn: 2 to 200
-    examples, 2 to 5 classes, up to 6 exits from layer 0 or 1 on, and what a layer of each example
-    costs."""
-
-    def __init__(self, seed: int):
-        self.generator = generator = np.random.default_rng(seed)
-        kind = BY_GUESSES[seed % len(BY_GUESSES)]
-        first, num_exits = generator.integers(2), generator.integers(kind in LOOKS_BACK, 6) + 1
-        layers = [*range(first, first + num_exits)]
-        self.exit = build("exit", {"kind": kind, "layers": layers})
-        self.num_classes, self.num_layers = int(generator.integers(2, 6)), first + num_exits
-        self.guesses = generator.choice(GUESSES, num_exits + 1)
-        self.recorded, self.others = self.records(), self.records()
-        self.layer_B = generator.uniform(0.2, 1.8, len(self.recorded))
-        self.layer_B /= self.layer_B.sum() * self.num_layers / len(self.recorded)
-        self.head = HEADS[generator.integers(4)] if self.exit.last_only else None
-        self.points = fit_dial(self.exit, self.recorded, self.costs(), 1.0)
-
-    def records(self) -> Record:
-        kind, size = (
-            kind_for(self.exit, self.num_classes),
-            round(2 * 100 ** self.generator.random()),
-        )
-        guess_BC, guesses = np.zeros((size, kind.width), np.float32), {}
-        for layer, guess in enumerate(self.guesses, start=self.exit.layers[0]):
-            noise_BC = self.generator.normal(size=guess_BC.shape).astype(np.float32)
-            guess_BC = guesses[layer] = guess(noise_BC, guess_BC)
-        labels = self.generator.integers(0, 2, (size, *kind.label_shape))
-        tokens_LB = np.full((self.num_layers, size), 10)
-        return Record(labels, tokens_LB[0], guesses, tokens_LB, self.exit, kind=kind)
-
-    def costs(self) -> ExitCosts:
-        num_exits = len(self.exit.layers)
-        depth_E = np.array([*self.exit.layers, self.num_layers])
-        if self.head is None:
-            return ExitCosts(np.outer(depth_E, self.layer_B))
-        heads_E = self.head * np.array([*range(1, num_exits + 1), num_exits])
-        head_EB = np.outer(np.full(num_exits, self.head), self.layer_B)
-        return ExitCosts(np.outer(depth_E + heads_E, self.layer_B), head_EB)
-
-    def depths(self, recorded: Record) -> list[np.ndarray]:
-        rules = [at_point(self.exit, point.exit) for point in self.points]
-        return [recorded.replay(rule).depth_B for rule in rules]
-
-
-case_of = cache(Drawn)
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_cost_never_falls_as_the_budget_grows(seed: int):
-    dial = Dial("share", case_of(seed).points, len(case_of(seed).recorded), {})
-    budgets = np.linspace(dial.points[-1].cost, 1, 61)
-    chosen = [dial.at(Budget(budget)) for budget in budgets]
-    assert all(small.cost <= large.cost for small, large in pairwise(chosen))
-    assert all(point.cost <= budget + 1e-9 for point, budget in zip(chosen, budgets, strict=True))
-    assert chosen[0] == dial.points[-1]
-    assert chosen[-1] == dial.points[0]
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_nobody_leaves_later_where_the_budget_is_smaller(seed: int):
-    """Not among the examples of the fit, and not among others."""
-    for examples in (case_of(seed).recorded, case_of(seed).others):
-        depths = case_of(seed).depths(examples)
-        assert (depths[0] == case_of(seed).num_layers).all()
-        assert all((laxer <= stricter).all() for stricter, laxer in pairwise(depths))
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_a_point_costs_what_its_examples_spend(seed: int):
-    """Their layers, and the open heads that they passed."""
-    case = case_of(seed)
-    for point, depth_B in zip(case.points, case.depths(case.recorded), strict=True):
-        open_E = np.array(point.exit) != case.exit.knob.strict
-        passed_EB = np.array(case.exit.layers)[:, None] <= depth_B
-        heads_B = (passed_EB & open_E[:, None]).sum(0) * (case.head or 0)
-        assert point.cost == pytest.approx(((depth_B + heads_B) * case.layer_B).mean())
+def test_its_name_says_what_its_exits_come_to():
+    assert Measured(Point.whole("openvino", "bf16")).name == "OpenVINO, bf16"
+    assert Measured(at(0.9), depth=3.456).name == "our kernels, fp32, exits (3.46 layers)"
+    small = Point.whole(dtype="int8", weights="small")
+    chained = replace(Point.whole("onnx"), before=small, margin=0.5)
+    name = "cascade: small in our kernels, int8 (53 %), else onnxruntime, fp32"
+    assert Measured(chained, share=0.53).name == name

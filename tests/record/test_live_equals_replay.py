@@ -15,6 +15,7 @@ from helpers.models import kinds, tiny
 from eat_lightning.data.source import Source
 from eat_lightning.data.split import make_split
 from eat_lightning.data.tokens import toy_tokenizer
+from eat_lightning.engines.cascade import CascadeBackend
 from eat_lightning.engines.reranker import COLUMNS, ListBackend
 from eat_lightning.infer.backend import Backend
 from eat_lightning.infer.onnx_backend import Export
@@ -26,9 +27,10 @@ from eat_lightning.methods.policy.full_depth import FullDepth
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.model.contracts import ExitRule, Policy, at_point
 from eat_lightning.model.trace import Trace
-from eat_lightning.record.list_schedule import ListSchedule
+from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
 from eat_lightning.record.windows import TextWindows
+from eat_lightning.weights.precision import in_dtype
 
 WORDS = (3, 30, 10, 7, 57, 11, 41, 70, 24, 1, 66)  # of each text, of which ten fit
 SIZE = 12  # tokens that are read at once
@@ -157,14 +159,35 @@ def test_windows_that_count(engine: Engine):
             assert (counted_W - counted_W[0]).tolist() == trace.parts.rows_B.tolist()
 
 
+@pytest.mark.parametrize("group", ["none", *JOINS])
+@pytest.mark.parametrize("margin", [0.0, 0.6, 2.0])
+def test_two_precisions_in_a_row(group: str, margin: float):
+    """Both with exits: texts that run all layers in int8 with a small margin go on in fp32."""
+    engine = in_torch("confidence")
+    long, rule = long_of(group, engine), engine.rules[1]
+    high, low = engine.at(rule), in_int8_too(engine.at(rule))
+    backend = CascadeBackend(Path("tiny"), low, high, margin)
+    backend.read_long(long)
+    records = [each.record(split_of(each, long)) for each in (low, high)]
+    exits = Point.of(exit=rule)
+    point = replace(exits, before=replace(exits, dtype="int8"), margin=margin)
+    replay = replace(records[1], before=records[0]).replay(point)
+    assert_live_is(replay, backend.stream(texts()))
+    assert max(replay.depth_B) == (6 if margin == 0.0 else 12)
+
+
+def in_int8_too(backend: Any) -> Backend:
+    return replace(backend, encoder=in_dtype(backend.encoder, "int8"))
+
+
 @pytest.mark.parametrize("counts", [{}, {0: 2}, {1: 3, 3: 2}, {0: 4, 2: 1}], ids=str)
 def test_lists(counts: dict[int, int]):
-    schedule, tokenizer = ListSchedule(counts), toy_tokenizer()
+    tokenizer = toy_tokenizer()
     sizes = {"vocab_size": len(tokenizer), "sep_token_id": tokenizer.sep_token_id}
     head = {"kind": "pair", "layers": [0, 1, 2, 3], "texts": 2}
     encoder = tiny(num_labels=1, head=head, **sizes)
     given = Path("tiny"), encoder, tokenizer, COLUMNS, [], 24
-    backend = ListBackend(*given, schedule=schedule)
+    backend = ListBackend(*given, counts=counts)
     backend.read_long(CUT)
     list_B = np.repeat([0, 1, 2], [4, 6, 3])
     random, words = np.random.default_rng(0), ["good", "bad", "film", "not", "very", "the"]
@@ -173,7 +196,7 @@ def test_lists(counts: dict[int, int]):
     columns = [list(column) for column in zip(*pairs, strict=True)]
     split = make_split("lists", Source(columns, np.zeros(len(pairs))), tokenizer, 24)
     record: Record = replace(backend.record(split), group_B=list_B)
-    replay = record.replay(schedule)
+    replay = record.replay(Point(counts=counts))
     assert_live_is(replay, backend.stream(pairs))
     assert len({*replay.depth_B.tolist()}) == 1 + len(counts)
-    assert_live_is(record.replay(ListSchedule({})), backend.stream(pairs, deep=True))
+    assert_live_is(record.replay(Point(counts={})), backend.stream(pairs, deep=True))

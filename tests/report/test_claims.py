@@ -21,13 +21,13 @@ from eat_lightning.record.record import Record
 from eat_lightning.report import __main__ as command
 from eat_lightning.report import figures
 from eat_lightning.report.__main__ import CLAIMS_DIR, claim_of
-from eat_lightning.report.claim import Claim
 from eat_lightning.report.claims.cost.formulas import Expected, coefficients
+from eat_lightning.report.section import Section
 from eat_lightning.report.study import open_study
 from eat_lightning.report.table import Line
 
 
-def line(found: Claim, setting: str) -> Line:
+def line(found: Section, setting: str) -> Line:
     return line_of(found.tables[0], model="eat", setting=setting)
 
 
@@ -105,7 +105,7 @@ def test_costs_side_by_side(tmp_path: Path):
 
 
 @pytest.fixture
-def calibrated(tmp_path: Path) -> Claim:
+def calibrated(tmp_path: Path) -> Section:
     """At tau 0.9 a right guess is 95 % sure and a wrong one 60 %; six of eight leave at 4."""
     at_4, at_6 = [1, 1, 1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 0, 0, 1, 0]
     fields: dict[str, Any] = {"temperature": {"4": 2.0, "6": 1.0}, "ece_after": {"4": 0.1}}
@@ -115,7 +115,7 @@ def calibrated(tmp_path: Path) -> Claim:
     return claim_in("calibration", tmp_path)
 
 
-def test_an_exit_by_hand(calibrated: Claim):
+def test_an_exit_by_hand(calibrated: Section):
     made = line_of(calibrated.tables[0], layer="4").cells
     assert made["ece_after"].value == pytest.approx(100 * (6 * 0.05 + 2 * 0.6) / 8)
     assert made["adaptive_ece_after"].value == pytest.approx(100 * (6 * 0.05 + 2 * 0.6) / 8)
@@ -129,7 +129,7 @@ def test_an_exit_by_hand(calibrated: Claim):
     assert [made[f"aurc_{when}"].value for when in ("before", "after")] == [pytest.approx(area)] * 2
 
 
-def test_the_oracle_by_hand(calibrated: Claim):
+def test_the_oracle_by_hand(calibrated: Section):
     """Six are right at 4, one at 6 only, one nowhere."""
     made = line_of(calibrated.tables[1], way="oracle")
     assert made.cells["accuracy"].value == 87.5
@@ -144,7 +144,7 @@ TOKENS = ((5, 4, 4), (11, 8, 6), (21, 15, 11), (41, 29, 21), (101, 71, 50))
 
 
 @pytest.fixture
-def pruned(tmp_path: Path) -> Claim:
+def pruned(tmp_path: Path) -> Section:
     first, middle, last = np.array(TOKENS).T
     guesses = np.tile(np.log([0.05, 0.95]).astype(np.float32), (len(first), 1))
     tokens_LB = np.stack([first, first, middle, middle, last, last])
@@ -169,7 +169,7 @@ def log(folder: Path) -> None:
     (folder / "csv" / "metrics.csv").write_text("\n".join(lines) + "\n")
 
 
-def test_every_layer_run(pruned: Claim):
+def test_every_layer_run(pruned: Section):
     texts = {key: cell.text for key, cell in pruned.tables[0].lines[0].cells.items()}
     assert texts["setting"] == "every layer run"
     first, _, last = np.array(TOKENS).T
@@ -179,7 +179,7 @@ def test_every_layer_run(pruned: Claim):
     assert texts["length_1"] == f"{(4 / 5 + 6 / 11) / 2:.3f}"
 
 
-def test_the_end_of_training(pruned: Claim):
+def test_the_end_of_training(pruned: Section):
     (line,) = pruned.tables[1].lines
     ends = ("scheduled", "observed", "above", "select")
     assert [line.cells[key].text for key in ends] == ["0.490", "0.600", "+0.110", "0.550"]
@@ -197,7 +197,7 @@ def test_each_method_has_its_own_line_panel_and_gain(tmp_path: Path):
     assert texts == [["eat", "budget 0.5", "75.00"], ["eat, sweet", "budget 0.5", "75.00"]]
     assert table.lines[0].cells["gain"].text == "+5.00 (+1.00 to +9.00)"
     assert table.lines[0].cells["gain"].bold
-    assert figures.png(figure)
+    assert figures.pair(figure)
     assert found.answer[0].startswith(
         "sst2, budget 0.5: of 2 methods eat gains most on these examples, +5.00 (+1.00 "
         "to +9.00) points over fixed"
@@ -214,7 +214,7 @@ def test_two_rules_of_one_run_are_told_apart_by_the_same_names_for_all_seeds(tmp
     assert texts == {"eat, confidence": "1 (1)", "eat, margin": "2 (1, 2)"}
 
 
-def compare(folder: Path, against: str) -> Claim:
+def compare(folder: Path, against: str) -> Section:
     study = open_study([str(folder)], against=against)
     return claim_of(CLAIMS_DIR / "compare.py")(study)
 

@@ -1,12 +1,10 @@
 """Figures: colours, files, and labels of marks."""
 
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.pages import contrast
-from PIL import Image
 
 from eat_lightning.report import figures, labels
 from eat_lightning.report.figures import Figure
@@ -15,6 +13,8 @@ from eat_lightning.report.figures import Figure
 @pytest.mark.parametrize("color", figures.SERIES)
 def test_colours_stand_out(color: str) -> None:
     assert contrast(color, "#ffffff") >= 3  # WCAG 2, 1.4.11: graphical objects
+    dark = figures.DARK.get(color, color)
+    assert contrast(dark, figures.DARK[figures.PAPER]) >= 4  # thin lines of intervals are on it too
 
 
 def simple(drawing) -> None:
@@ -36,9 +36,11 @@ def test_saved_again_it_is_the_same_file(figure: Figure, tmp_path: Path) -> None
         assert path.read_bytes() == second[kind].read_bytes(), kind
 
 
-def test_an_image_for_a_page(figure: Figure) -> None:
-    image = Image.open(BytesIO(figures.png(figure)))
-    assert (image.format, image.size) == ("PNG", (400, 400))
+def test_a_figure_for_dark_pages_has_other_colours(figure: Figure) -> None:
+    light, dark = figures.pair(figure)
+    assert figures.PAPER in light
+    assert figures.INK in light
+    assert not [color for color in figures.DARK if color in dark]
 
 
 def test_labels_do_not_overlap() -> None:

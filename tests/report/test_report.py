@@ -123,9 +123,9 @@ def test_a_claim_that_fails_for_want_of_rows_leaves_the_others(tmp_path: Path, m
     study_of(tmp_path)
     mine = tmp_path / "mine.py"
     mine.write_text(
-        "from eat_lightning.report.claim import Claim\n"
+        "from eat_lightning.report.section import Section\n"
         "def claim(study):\n"
-        "    return Claim('mine', 'My own', [f'{len(study.measured)} rows'])\n"
+        "    return Section('mine', 'My own', [f'{len(study.measured)} rows'])\n"
     )
     folder = report(config(f"study={tmp_path}", "examples=0", f"claims=[{mine},budgets]"))
     text = (folder / "report.md").read_text()

@@ -9,9 +9,9 @@ import yaml
 from helpers.finished import make_run
 from huggingface_hub import ModelCard
 
+from eat_lightning.infer.hf import EatForSequenceClassification
 from eat_lightning.runs.card import front_matter, write_card
 from eat_lightning.runs.run import Run
-from eat_lightning.weights.hf import EatForSequenceClassification
 
 CALIBRATION = {"6": {"temperature": 1.25, "ece_before": 0.061, "ece_after": 0.018}}
 POINTS = [

@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from eat_lightning.errors import ConfigError
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.model.specification import specs_by_slot
+from eat_lightning.record.dial import conditions
 from eat_lightning.record.record import Record
 from eat_lightning.runs.identity import combination
 from eat_lightning.runs.row import read
@@ -31,7 +32,6 @@ from eat_lightning.train.fit import begin, data_of
 from eat_lightning.train.plan import planned
 from eat_lightning.validation import Misshaped
 from eat_lightning.weights.checkpoint import load_model
-from eat_lightning.weights.dial import conditions
 
 
 def test_a_run_folder_holds_what_it_promises(run: Run):

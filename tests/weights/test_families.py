@@ -109,7 +109,7 @@ def test_its_export_answers_as_it_does(run: Path):
 def test_auto_classes_open_and_save_it(run: Path, tmp_path: Path):
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    import eat_lightning.weights.hf  # noqa: F401  (registers)
+    import eat_lightning.infer.hf  # noqa: F401  (registers)
 
     model: Any = AutoModelForSequenceClassification.from_pretrained(run / "model")
     given = AutoTokenizer.from_pretrained(run / "model")(TEXTS, padding=True, return_tensors="pt")

@@ -10,13 +10,13 @@ from helpers.pairs_at_0 import leaving_at_0, pairs_batch
 
 from eat_lightning.answer_kind import MULTI
 from eat_lightning.data.tokens import toy_tokenizer
+from eat_lightning.infer.hf import EatConfig, EatForSequenceClassification
 from eat_lightning.methods.objective.joint import Joint
 from eat_lightning.model.int8 import is_int8
 from eat_lightning.model.reason import FIRST_REASON, Reason
 from eat_lightning.model.specification import Specification
 from eat_lightning.model.training import Context
 from eat_lightning.weights.checkpoint import load_model, save_model
-from eat_lightning.weights.hf import EatConfig, EatForSequenceClassification
 
 LABELS = ["bad", "fair", "good"]
 ADAPTIVE = {

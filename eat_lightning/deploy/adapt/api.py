@@ -41,10 +41,13 @@ class Adapted:
         folder: that `eat adapt` wrote.
         threads: of onnxruntime or OpenVINO; None: those with which it was timed. Our own kernels
             follow `torch.set_num_threads`.
+        check: answer the folder's canaries first; ValueError where an answer is not the certified
+            one, as it may happen on another processor.
     """
 
     folder: str | Path
     threads: int | None = None
+    check: bool = False
 
     def __post_init__(self) -> None:
         self.folder = Path(self.folder)
@@ -52,6 +55,8 @@ class Adapted:
             there = f"has no {ADAPTED}, which `eat adapt` writes"
             missing = there if self.folder.exists() else "there is no such folder"
             raise ValueError(f"folder={self.folder}: {missing}")
+        if self.check:
+            self.backend  # noqa: B018  # opened now, and checked
 
     @cached_property
     def about(self) -> AboutAdapted:
@@ -59,19 +64,24 @@ class Adapted:
 
     @cached_property
     def backend(self) -> Backend:
-        return open_adapted(self.folder, self.threads)
+        try:
+            return open_adapted(self.folder, self.threads, self.check)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
 
     @property
     def certificate(self) -> Certificate:
         """The guarantee, and the counts that it stands on."""
-        return AdaptedHome(Path(self.folder)).certificate(self.about.engine)
+        return AdaptedHome(Path(self.folder)).certificate(self.about.point)
 
     @property
     def table(self) -> DataFrame:
         """All candidates that were tried, a row each."""
         from pandas import json_normalize
 
-        return json_normalize(self.about.candidates)
+        return json_normalize(
+            [{"name": each.name, **each.as_dict()} for each in self.about.candidates]
+        )
 
     def classify(self, texts: Sequence[Any], batch: int = 32) -> list[dict[str, Any]]:
         """Answer texts, or pairs of them: label, confidence, depth, reason, retention.

@@ -13,28 +13,15 @@ import torch
 
 from eat_lightning.answer_kind import AnswerKind
 from eat_lightning.data.split import Split
-from eat_lightning.deploy.adapt.forms import Deployed, Form, Forms
+from eat_lightning.deploy.adapt.forms import Deployed, Forms
 from eat_lightning.engines.original import Original
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.trace import Trace
+from eat_lightning.record.escalation import Escalation
+from eat_lightning.record.point import Point
 
 LEAST_SHARE = 0.05  # of the texts: where it answers fewer, it costs more than it saves
-
-
-@dataclass(frozen=True)
-class SmallPart:
-    """The first model of a cascade.
-
-    Args:
-        form: in which it runs.
-        least: margin of its answer with which that stands.
-        share: of the texts for choosing that it answers.
-    """
-
-    form: Form
-    least: float
-    share: float
 
 
 @dataclass(frozen=True)
@@ -60,13 +47,13 @@ class SmallModel:
     """A classifier that may stand before the one that is adapted.
 
     Args:
-        form: in which it is the fastest.
+        point: in which it is the fastest.
         splits: the same texts by its tokenizer.
         trace: its answers to the texts for choosing.
     """
 
     forms: Forms
-    form: Form
+    point: Point
     splits: Mapping[str, Split]
     trace: Trace
 
@@ -74,34 +61,34 @@ class SmallModel:
     def kind(self) -> AnswerKind:
         return self.forms.original.same.kind
 
-    def parts(self) -> Iterator[tuple[SmallPart, np.ndarray]]:
-        """Yield least margins from strict to lax, and who is answered with each (B)."""
-        margin_B = margins(self.kind, self.trace.logits_BC)
+    def margins(self) -> Iterator[float]:
+        """Yield margins from strict to lax with which enough of its answers stand."""
+        margin_B = self.kind.margin(torch.from_numpy(self.trace.logits_BC)).numpy()
         for least in np.unique(np.quantile(margin_B, np.linspace(0, 1, 101)))[::-1].tolist():
-            sure_B = margin_B >= least
-            if sure_B.mean() >= LEAST_SHARE:
-                yield SmallPart(self.form, least, float(sure_B.mean())), sure_B
+            if (margin_B >= least).mean() >= LEAST_SHARE:
+                yield least
 
-    def before(self, large: Deployed, part: SmallPart) -> Deployed:
-        """Make a cascade ready, which runs on pairs of batches."""
-        small, depth = self.forms.deployed(part.form), self.forms.num_layers
+    def escalation(self, margin: float, layers_behind: int) -> Escalation:
+        """From this model to one of so many layers."""
+        return Escalation(self.kind, margin, self.forms.num_layers, layers_behind)
+
+    def before(self, large: Deployed, margin: float, num_layers: int) -> Deployed:
+        """Make a cascade ready, which runs on pairs of batches.
+
+        Args:
+            num_layers: of the large model.
+        """
+        small, escalation = self.forms.deployed(self.point), self.escalation(margin, num_layers)
 
         def run(pair: tuple[Batch, Batch]) -> Trace:
             first = small.read(small.run(small.ready(pair[0])))
-            logits_BC, depth_B = first.logits_BC.copy(), np.full(len(first), depth)
-            rows_B = np.flatnonzero(margins(self.kind, first.logits_BC) < part.least)
-            if len(rows_B):
-                batch = pair[1].take(torch.from_numpy(rows_B))
-                second = large.read(large.run(large.ready(batch)))
-                logits_BC[rows_B] = second.logits_BC[:, : logits_BC.shape[1]]
-                depth_B[rows_B] += second.depth_B
-            return Trace(logits_BC, depth_B)
+            rows_B = np.flatnonzero(escalation.goes_on(first))
+            if not len(rows_B):
+                return escalation.stands(first)
+            batch = pair[1].take(torch.from_numpy(rows_B))
+            return escalation.joined(first, large.read(large.run(large.ready(batch))))
 
         return Deployed(run, lambda pair: pair, lambda trace: trace)
-
-
-def margins(kind: AnswerKind, logits_BC: np.ndarray) -> np.ndarray:
-    return kind.margin(torch.from_numpy(logits_BC)).numpy()
 
 
 def check_pair(small: Original, large: Original) -> None:

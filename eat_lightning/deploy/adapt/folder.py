@@ -13,10 +13,10 @@ import numpy as np
 from jinja2 import Template
 
 from eat_lightning.answer_kind import SINGLE
+from eat_lightning.data.batching import spread_rows
 from eat_lightning.data.unlabelled import Texts
-from eat_lightning.deploy.adapt.forms import Form, Forms
+from eat_lightning.deploy.adapt.forms import Forms
 from eat_lightning.deploy.adapt.plan import AdaptSettings
-from eat_lightning.deploy.adapt.search import AdaptCandidate
 from eat_lightning.deploy.adapt.static_graph import write_static_graph
 from eat_lightning.engines.adapted import (
     CERTIFICATE,
@@ -26,6 +26,7 @@ from eat_lightning.engines.adapted import (
     holds_for,
     versions,
 )
+from eat_lightning.engines.canaries import NUM_CANARIES, Canaries
 from eat_lightning.engines.original import Original
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.folder_swap import folder_swap
@@ -35,7 +36,8 @@ from eat_lightning.machine import processor
 from eat_lightning.model.trace import Trace
 from eat_lightning.monitor.reference import LEAST, Reference
 from eat_lightning.record.certificate import Certificate
-from eat_lightning.record.claim import Tally
+from eat_lightning.record.measured import Measured
+from eat_lightning.record.point import Point
 from eat_lightning.runs.card import front_matter
 from eat_lightning.weights.exits import save_exits
 from eat_lightning.weights.files import SAFE, weight_files
@@ -59,7 +61,7 @@ class AdaptResult:
     texts: Texts
     splits: Mapping[str, Any]
     original_answers: Mapping[str, np.ndarray]
-    candidates: list[AdaptCandidate]
+    candidates: list[Measured]
     scales: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -68,12 +70,12 @@ class AdaptResult:
         return Path(self.plan.model).resolve().name
 
     @property
-    def first(self) -> AdaptCandidate:
+    def first(self) -> Measured:
         """The original as it is."""
         return self.candidates[0]
 
     @cached_property
-    def chosen(self) -> AdaptCandidate:
+    def chosen(self) -> Measured:
         """The fastest that is certified. ConfigError where none is."""
         certified = [candidate for candidate in self.candidates if candidate.holds]
         if not certified:
@@ -90,9 +92,9 @@ class AdaptResult:
     def is_watchable(self) -> bool:
         """True where drift can be told: of one class each, by one model, from texts enough."""
         single = self.original.same.kind.problem_type == SINGLE
-        return single and self.chosen.small is None and len(self.trace) >= LEAST
+        return single and self.chosen.point.before is None and len(self.trace) >= LEAST
 
-    def ms(self, candidate: AdaptCandidate) -> float:
+    def ms(self, candidate: Measured) -> float:
         return candidate.ms[str(self.plan.batch)]
 
     @property
@@ -117,7 +119,7 @@ class AdaptResult:
             f"{chosen.name}: {self.times} as fast as transformers, {self.plan.batch} at once "
             f"({self.ms(chosen):.1f} instead of {self.ms(self.first):.1f} ms a text), and "
             f"{self.guarantee}: {count.changed} of {count.num:,} did."
-            + ("" if not chosen.is_static else " Exits won nothing on top of it.")
+            + ("" if not chosen.point.is_static else " Exits won nothing on top of it.")
         )
 
     @property
@@ -172,75 +174,66 @@ def write_folder(
     """
     chosen, columns = result.chosen, result.texts.columns
     with folder_swap(Path(result.plan.to)) as folder:
-        least = None
-        if chosen.small is not None:
-            first: Any = small
-            write_classifier(first, chosen.small.form, None, columns, folder / SMALL).write(
-                folder / SMALL
-            )
-            least = chosen.small.least
+        if chosen.point.before is not None and small is not None:
+            first = replace(chosen.point.before, weights="")
+            write_classifier(small, first, columns, folder / SMALL).write(folder / SMALL)
         about = replace(
-            write_classifier(forms, chosen.form, chosen.point, columns, folder, least),
-            candidates=[row_of(candidate) for candidate in result.candidates],
+            write_classifier(forms, chosen.point, columns, folder),
+            candidates=result.candidates,
             threads=result.plan.threads,
             scales=dict(result.scales),
         )
         about.write(folder)
-        certificate = certificate_of(folder, about.engine, result)
+        certificate = certificate_of(folder, result)
         certificate.write(folder)
         if result.is_watchable:
             windows = about.long_texts.described(about.max_length)
             Reference.of(result.trace, certificate.holds_for, windows).write(folder)
+        canaries_of(result).write(folder)
         if "onnx" in result.plan.engines and not package_faults():
             write_static_graph(result.original, folder / "onnx")
         write_text(folder / "README.md", card(result, about, table))
         write_text(folder / "page.html", page)
 
 
-def certificate_of(folder: Path, engine: str, result: AdaptResult) -> Certificate:
+def certificate_of(folder: Path, result: AdaptResult) -> Certificate:
     """The certificate of a folder whose other files are written."""
     depth = result.chosen.depth
     return Certificate(
         CERTIFICATE,
         result.plan.claims,
         result.guarantee,
-        holds_for(folder, engine),
-        tallies=result.chosen.tested or [],
+        holds_for(folder, result.chosen.point),
+        tallies=[*(result.chosen.tested or [])],
         seen={"depth": depth, "num_examples": len(result.splits["certify"])},
     )
 
 
-def write_classifier(
-    forms: Forms,
-    form: Form,
-    point: list[float] | None,
-    columns: list[str],
-    folder: Path,
-    least: float | None = None,
-) -> AboutAdapted:
-    """Write a classifier's files, its exits and its graphs, and tell what `adapted.json` says.
+def canaries_of(result: AdaptResult) -> Canaries:
+    """Some texts of the certificate, with the logits that were certified."""
+    split = result.splits["certify"]
+    rows = spread_rows(len(split), NUM_CANARIES)
+    texts = [split.text(row) for row in rows]
+    return Canaries.of(texts, result.texts.columns, result.trace.logits_BC[rows])
 
-    Args:
-        point: of the exits, if any.
-        least: margin with which the answer of a small model in the same folder stands.
-    """
+
+def write_classifier(forms: Forms, point: Point, columns: list[str], folder: Path) -> AboutAdapted:
+    """Write a classifier's files, its exits and its graphs, and tell what `adapted.json` says."""
     folder.mkdir(parents=True, exist_ok=True)
-    original, rule, engine = forms.original, forms.rule_at(point), form.engine
+    original = forms.original
     copy_classifier(original, folder)
-    if rule is not None:
-        save_exits(forms.encoder.replacing(exit=rule), folder)
-    if engine != "torch":
-        shutil.copytree(forms.backend(form, rule).folder, folder / GRAPHS)
+    if point.has_exits:
+        save_exits(point.on(forms.encoder), folder)
+    if point.engine != "torch":
+        shutil.copytree(forms.backend(point).folder, folder / GRAPHS)
     return AboutAdapted(
         columns=columns,
         labels=list(original.same.labels),
         answer=original.same.kind.spec(),
         max_length=original.max_length,
         long=asdict(original.long),
-        engine=engine,  # type: ignore[arg-type]
-        dtype=form.dtype,  # type: ignore[arg-type]
+        point=point,
         candidates=[],
-        small_least=least,
     )
 
 
@@ -256,28 +249,6 @@ def copy_classifier(original: Original, folder: Path) -> None:
         return
     for path in [*files, *original.folder.glob(f"{SAFE}.index.json")]:
         shutil.copyfile(path, folder / path.name)  # without the rights of a file of one user
-
-
-def written(tally: Tally) -> dict[str, Any]:
-    """A tally as plain values."""
-    claim = tally.claim
-    about = {"name": claim.of, "level": claim.level, "error": claim.error}
-    return about | {"num": tally.num, "changed": tally.changed, "allowed": tally.allowed}
-
-
-def row_of(candidate: AdaptCandidate) -> dict[str, Any]:
-    """A candidate as plain values."""
-    counts = {
-        "selected": [written(count) for count in candidate.counts],
-        "tested": None if candidate.tested is None else [written(x) for x in candidate.tested],
-    }
-    plain = {
-        key: getattr(candidate, key)
-        for key in ("name", "depth", "ms", "speed_up", "fault", "point")
-    }
-    if candidate.small is not None:
-        plain["small"] = asdict(candidate.small)
-    return plain | {"engine": candidate.form.engine, "dtype": candidate.form.dtype} | counts
 
 
 def long_line(original: Original) -> str:
@@ -304,6 +275,6 @@ def card(result: AdaptResult, about: AboutAdapted, table: str) -> str:
         machine=processor(),
         table=table,
         threads=result.plan.threads,
-        engine=", ".join(f"{k} {v}" for k, v in versions(about.engine).items()),
+        engine=", ".join(f"{k} {v}" for k, v in versions(about.point.engine).items()),
     )
     return text + "\n"

@@ -1,4 +1,4 @@
-"""Forms in which a classifier may run: an engine and a dtype, with exits or without.
+"""A classifier at any point: an engine and a dtype, with exits or without.
 
 Shapes: B examples, C classes.
 """
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,31 +23,19 @@ from eat_lightning.infer.onnx_backend import state_of
 from eat_lightning.infer.onnx_runner import full_depth_if_found
 from eat_lightning.infer.sessions import engine_faults
 from eat_lightning.long_texts import Joiner
-from eat_lightning.methods.exit.never import Never
-from eat_lightning.model.contracts import ExitRule, at_point
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.full_depth import FullDepthIfFound
 from eat_lightning.record.passes import record
+from eat_lightning.record.point import Dtype, Engine, Point
 from eat_lightning.record.record import Record
 from eat_lightning.record.timing import TimedCall
 from eat_lightning.record.windows import WindowPack, answer_texts
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import save_model
 
-Engine = Literal["transformers", "torch", "onnx", "openvino"]
-NAMES = {"torch": "our kernels", "onnx": "onnxruntime", "openvino": "OpenVINO"}
-
-
-@dataclass(frozen=True)
-class Form:
-    """An engine and the dtype that it multiplies in."""
-
-    engine: Engine
-    dtype: str = "fp32"
-
-    def __str__(self) -> str:
-        return f"{NAMES.get(self.engine, self.engine)}, {self.dtype}"
+DTYPES: tuple[Dtype, ...] = ("fp32", "bf16", "int8")
+ENGINES: tuple[Engine, ...] = ("onnx", "openvino")
 
 
 @dataclass(frozen=True)
@@ -91,7 +79,7 @@ class Deployed:
 
 
 class Forms:
-    """The forms of one classifier.
+    """One classifier, made ready at points.
 
     Args:
         run: scratch with the encoder's weights, from which graphs are made.
@@ -107,41 +95,38 @@ class Forms:
         """Layers of the original."""
         return self.original.num_layers
 
-    def available(self, engines: list[str]) -> list[Form]:
-        """List the forms that can run here, our fp32 first."""
-        found = [Form("torch", dtype) for dtype in ("fp32", "bf16", "int8")]
-        for engine in ("onnx", "openvino"):
+    def available(self, engines: list[str]) -> list[Point]:
+        """List the points without exits that can run here, our fp32 first."""
+        found = [Point.whole("torch", dtype) for dtype in DTYPES]
+        for engine in ENGINES:
             if engine in engines and engine not in absent_engines(engines):
-                dtypes = ("fp32", "int8") if engine == "onnx" else ("fp32", "bf16", "int8")
+                dtypes = DTYPES if engine == "openvino" else ("fp32", "int8")
                 found += [
-                    Form(engine, dtype) for dtype in dtypes if not engine_faults(engine, dtype)
+                    Point.whole(engine, dtype)
+                    for dtype in dtypes
+                    if not engine_faults(engine, dtype)
                 ]
         return found
 
-    def deployed(self, form: Form, rule: ExitRule | None = None) -> Deployed:
-        """Make a form ready. ConfigError where an engine cannot run it.
-
-        Args:
-            rule: of exits; None: every text runs all layers.
-        """
-        if form.engine == "transformers":
+    def deployed(self, point: Point) -> Deployed:
+        """Make a point ready, without what is before it. ConfigError where an engine cannot run
+        it."""
+        if point.engine == "transformers":
             return deployed_original(self.original)
         joiner = self.original.joiner
-        made = self.of_windows(form, rule, None)
-        return made if joiner is None else made.by_text(self.of_windows(form, rule, joiner), joiner)
+        made = self.of_windows(point, None)
+        return made if joiner is None else made.by_text(self.of_windows(point, joiner), joiner)
 
-    def of_windows(self, form: Form, rule: ExitRule | None, joiner: Joiner | None) -> Deployed:
-        """Make a form ready for texts that fit or, with `joiner`, for windows of longer ones."""
-        if form.engine == "torch":
+    def of_windows(self, point: Point, joiner: Joiner | None) -> Deployed:
+        """Make a point ready for texts that fit or, with `joiner`, for windows of longer ones."""
+        if point.engine == "torch":
+            policies = () if joiner is None else (FullDepthIfFound(joiner),)
             return Deployed(
-                self.converted(form.dtype).replacing(
-                    exit=rule or Never(),
-                    policies=() if joiner is None else (FullDepthIfFound(joiner),),
-                ),
+                point.on(self.converted(point.dtype)).replacing(policies=policies),
                 lambda batch: batch,
                 lambda trace: trace.numpy(guesses=False),
             )
-        graphs = self.backend(form, rule)
+        graphs = self.backend(point)
 
         def run(state: dict[str, Any]) -> Trace:
             size = len(state["lengths_B"])
@@ -150,22 +135,17 @@ class Forms:
 
         return Deployed(run, state_of, lambda trace: trace)
 
-    def rule_at(self, point: list[float] | None) -> ExitRule | None:
-        """The exit rule at a point of its knob; None for None."""
-        return None if point is None else at_point(self.encoder.exit, point)
-
     def record(self, dtype: str, split: Any) -> Record:
         """Record the guess of every head for each example of a split, in our kernels."""
         return record(self.converted(dtype), split, title=f"exits in {dtype}")
 
-    def backend(self, form: Form, rule: ExitRule | None) -> Any:
-        """Open a form's graphs, which are made once."""
-        rule = Never() if rule is None else rule
+    def backend(self, point: Point) -> Any:
+        """Open a point's graphs, which are made once."""
         labels = list(self.original.same.labels)
-        how = Opening(form.dtype, self.threads)
-        given = self.encoder.replacing(exit=rule), labels
+        how = Opening(point.dtype, self.threads)
+        given = point.on(self.encoder), labels
         # An engine's answers are judged on *select*, on texts that are more than random words.
-        return OfRun(self.run, how, (), given, compared=False).open(form.engine)
+        return OfRun(self.run, how, (), given, compared=False).open(point.engine)
 
 
 def absent_engines(engines: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 from jinja2 import Template
@@ -20,7 +20,6 @@ from eat_lightning.deploy.adapt.costs import tell_costs
 from eat_lightning.deploy.adapt.exits import learn_exits
 from eat_lightning.deploy.adapt.folder import copy_classifier
 from eat_lightning.deploy.adapt.forms import deployed_original
-from eat_lightning.deploy.adapt.list_schedule import certified, chain, swapped_at_most
 from eat_lightning.deploy.adapt.lists import QueryLists
 from eat_lightning.deploy.adapt.plan import ListSettings
 from eat_lightning.deploy.adapt.run import check_encoder, splits_of
@@ -36,9 +35,12 @@ from eat_lightning.infer.rerank import rerank
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.progress import bar
 from eat_lightning.record.certificate import Certificate
-from eat_lightning.record.list_losses import layers_share, lost_Q, swapped_Q
-from eat_lightning.record.list_schedule import ListSchedule
+from eat_lightning.record.claim import Claim, holding
+from eat_lightning.record.dial import Budget, Dial, dtype_of
+from eat_lightning.record.list_fit import fit_lists
+from eat_lightning.record.list_losses import layers_share, lost_Q, swapped_at_most, swapped_Q
 from eat_lightning.record.passes import record
+from eat_lightning.record.point import Dtype, Point
 from eat_lightning.record.record import Record
 from eat_lightning.record.timing import keep_kernels, time_interleaved, undisturbed
 from eat_lightning.runs.card import front_matter
@@ -47,18 +49,16 @@ from eat_lightning.weights.files import weights_digest
 
 TIMED = 10  # lists
 CHOSEN_ON = ("select", "certify")
-Dtype = Literal["fp32", "bf16", "int8"]
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
-WHOLE = ListSchedule({})  # drops nobody
 CARD = Path(__file__).with_name("list_card.md")
 
 
 @dataclass(frozen=True)
 class ListResult:
-    """A schedule that was certified, and what was found on the certificate's lists.
+    """A point that was certified, and what was found on the certificate's lists.
 
     Args:
-        dtype: the fastest by what was chosen on, in which the promise holds.
+        point: in the dtype that is the fastest by what was chosen on.
         lost: share of the original's best that are not returned, in mean over lists.
         swapped: share of the pairs of returned candidates that the original orders otherwise.
         swapped_at_most: its bound, at the same confidence.
@@ -67,8 +67,7 @@ class ListResult:
     """
 
     plan: ListSettings
-    dtype: Dtype
-    schedule: ListSchedule
+    point: Point
     lost: float
     swapped: float
     swapped_at_most: float
@@ -99,7 +98,7 @@ class ListResult:
         return (
             f"{times:.1f} times as fast as transformers ({ms['lists']:.0f} instead of "
             f"{ms['transformers']:.0f} ms a list, {ms['all layers']:.0f} with all layers, in "
-            f"{self.dtype}), and {self.guarantee}: {100 * self.lost:.2f} % were, of "
+            f"{self.point.dtype}), and {self.guarantee}: {100 * self.lost:.2f} % were, of "
             f"{self.num_lists:,} lists."
         )
 
@@ -126,37 +125,46 @@ def adapt_lists(plan: ListSettings, given: Sequence[Mapping[str, Any]] | None = 
     check_encoder(encoder, original, splits["select"])
     learn_exits(encoder, splits, plan.heads, work.folder, plan.least_steps)
     select, certify = (ListPart(part, splits[part], pairs[part][1]) for part in CHOSEN_ON)
-    chosen = fastest(plan, original, encoder, select, work)
+    kernels: dict[Dtype, AdaptiveEncoder] = {each: in_kernels(encoder, each) for each in DTYPES}
+    dial = fastest(plan, original, kernels, select, work)
+    whole = dial.points[0].point
     wanted_B = original_scores(certify, original, work)
-    found = certificate_of(plan, chosen, certify.record(encoder, chosen.dtype, wanted_B, plan.keep))
-    forms = {"transformers": None, "all layers": (chosen, WHOLE), "lists": (chosen, found.schedule)}
-    result = replace(found, ms=timed(plan, original, select, forms))
+    found = certificate_of(plan, dial, certify.record(kernels[whole.dtype], wanted_B, plan.keep))
+    points = {"transformers": None, "all layers": whole, "lists": found.point}
+    result = replace(found, ms=timed(plan, original, kernels, select, points))
     write(result, original, encoder, lists)
     work.remove()
     return result
 
 
-def certificate_of(plan: ListSettings, chosen: DtypeChoice, record: Record) -> ListResult:
-    """Certify the cheapest schedule that holds. ConfigError where none does."""
-    holding = certified(chosen.schedules, record, plan.claim)
-    if not holding:
+def certificate_of(plan: ListSettings, dial: Dial, record: Record) -> ListResult:
+    """Certify the cheapest point that holds. ConfigError where none does."""
+    points = [each.point for each in dial.points[1:]]  # the first drops nobody
+    found = certified(points, record, plan.claim)
+    if not found:
         raise ConfigError(
             f"agree={plan.agree:g}: no schedule that drops candidates keeps the original's best "
             f"{plan.keep}: nothing was written"
         )
-    schedule, lost = holding[-1]
-    trace = record.replay(schedule)
+    trace = record.replay(found[-1])
     found_Q = swapped_Q(record, trace)
     return ListResult(
         plan,
-        chosen.dtype,
-        schedule,
-        lost,
+        found[-1],
+        lost=float(lost_Q(record, trace).mean()),
         swapped=float(found_Q.mean()),
-        swapped_at_most=swapped_at_most(found_Q, plan.confidence, len(chosen.schedules)),
+        swapped_at_most=swapped_at_most(found_Q, plan.confidence, len(points)),
         num_lists=len(found_Q),
         cost=layers_share(record, trace),
     )
+
+
+def certified(points: Sequence[Point], record: Record, claim: Claim) -> list[Point]:
+    """Test points one after another, from strict to lax, until one fails; returns those that hold.
+    The claim bounds the mean over lists of what each loses."""
+    losses_TQ = [lost_Q(record, record.replay(point)) for point in points]
+    p_T = claim.p_values(np.array(losses_TQ).reshape(len(points), -1), binary=False)
+    return [points[t] for t in holding(range(len(points)), lambda t: float(p_T[t]), claim.error)]
 
 
 def identity(plan: ListSettings, original: Original, lists: QueryLists) -> dict[str, Any]:
@@ -209,52 +217,30 @@ class ListPart:
     split: Any
     list_B: np.ndarray
 
-    def record(
-        self, encoder: AdaptiveEncoder, dtype: str, original_B: np.ndarray, keep: int
-    ) -> Record:
-        """What all heads say in a dtype, beside the original's scores."""
-        found = record(in_kernels(encoder, dtype), self.split, title=f"{dtype}, {self.name}")
+    def record(self, encoder: AdaptiveEncoder, original_B: np.ndarray, keep: int) -> Record:
+        """What all heads say, beside the original's scores."""
+        found = record(encoder, self.split, title=f"{dtype_of(encoder)}, {self.name}")
         return replace(found, labels=original_B, group_B=self.list_B, keep=keep)
-
-
-@dataclass(frozen=True)
-class DtypeChoice:
-    """A dtype, with schedules from strict to lax that were chosen in it."""
-
-    dtype: Dtype
-    encoder: AdaptiveEncoder
-    record: Record
-    schedules: list[ListSchedule]
-
-    @classmethod
-    def of(cls, dtype: Dtype, encoder: AdaptiveEncoder, record: Record) -> DtypeChoice:
-        return cls(dtype, in_kernels(encoder, dtype), record, chain(record))
-
-    def expected(self, agree: float) -> float:
-        """Cost of the cheapest schedule that loses at most half of what may be lost; infinite where
-        there is none."""
-        record, least = self.record, float("inf")
-        for trace in map(record.replay, self.schedules):
-            if lost_Q(record, trace).mean() <= (1 - agree) / 2:
-                least = min(least, layers_share(record, trace))
-        return least
 
 
 def fastest(
     plan: ListSettings,
     original: Original,
-    encoder: AdaptiveEncoder,
+    kernels: Mapping[Dtype, AdaptiveEncoder],
     select: ListPart,
     work: Work,
-) -> DtypeChoice:
-    """Choose a dtype by the time of all layers and the cost that is expected."""
+) -> Dial:
+    """The dial of the dtype that is chosen by the time of all layers, and by the cost that is
+    expected: that of the laxest point that loses at most half of what may be lost."""
     wanted_B = original_scores(select, original, work)
-    choices = {
-        dtype: DtypeChoice.of(dtype, encoder, select.record(encoder, dtype, wanted_B, plan.keep))
-        for dtype in DTYPES
+    dials = {
+        dtype: fit_lists(select.record(encoder, wanted_B, plan.keep), dtype)
+        for dtype, encoder in kernels.items()
     }
-    ms = timed(plan, original, select, {name: (one, WHOLE) for name, one in choices.items()})
-    return choices[min(DTYPES, key=lambda name: choices[name].expected(plan.agree) * ms[name])]
+    whole = {dtype: dial.points[0].point for dtype, dial in dials.items()}
+    ms = timed(plan, original, kernels, select, whole)
+    half = Budget(1 - (1 - plan.agree) / 2, "agree")
+    return dials[min(dials, key=lambda dtype: dials[dtype].at(half).cost * ms[dtype])]
 
 
 def original_scores(part: ListPart, original: Original, work: Work) -> np.ndarray:
@@ -266,22 +252,24 @@ def original_scores(part: ListPart, original: Original, work: Work) -> np.ndarra
 def timed(
     plan: ListSettings,
     original: Original,
+    kernels: Mapping[Dtype, AdaptiveEncoder],
     part: ListPart,
-    forms: Mapping[str, tuple[DtypeChoice, ListSchedule] | None],
-) -> dict[str, float]:
-    """Milliseconds of a list, in median, for each form. None: by transformers."""
+    points: Mapping[Any, Point | None],
+) -> dict[Any, float]:
+    """Milliseconds of a list, in median, at each point. None: by transformers."""
     rows = [
         np.flatnonzero(part.list_B == number) for number in range(min(TIMED, part.list_B[-1] + 1))
     ]
     batches = [part.split.batch(rows_B) for rows_B in rows]
     inputs = [original.inputs(batch) for batch in batches]
 
-    def ours(choice: DtypeChoice, schedule: ListSchedule) -> Any:
-        return lambda batch: rerank(choice.encoder, batch, np.zeros(batch.size, int), schedule)
+    def ours(point: Point) -> Any:
+        encoder, counts = kernels[point.dtype], point.counts or {}
+        return lambda batch: rerank(encoder, batch, np.zeros(batch.size, int), counts)
 
-    settings: dict[str, tuple[Any, list[Any]]] = {
-        name: (original.logits, inputs) if form is None else (ours(*form), batches)
-        for name, form in forms.items()
+    settings: dict[Any, tuple[Any, list[Any]]] = {
+        name: (original.logits, inputs) if point is None else (ours(point), batches)
+        for name, point in points.items()
     }
     turns = len(settings) * plan.times.repeats * len(rows)
     with undisturbed(plan.threads), bar("times", turns) as advance:
@@ -297,9 +285,7 @@ def write(
     with folder_swap(Path(plan.to)) as folder:
         copy_classifier(original, folder)
         save_exits(encoder, folder)
-        counts = {str(depth): count for depth, count in result.schedule.counts.items()}
-        about = plan.keep, counts, original.max_length, original.column
-        AboutLists(*about, result.dtype).write(folder)
+        AboutLists(plan.keep, result.point, original.max_length, original.column).write(folder)
         certificate_for(result, folder).write(folder)
         task = "text-ranking" if original.column is None else "zero-shot-classification"
         front = front_matter(plan.model, original.folder / "README.md", task)
@@ -310,7 +296,7 @@ def certificate_for(result: ListResult, folder: Path) -> Certificate:
     """The certificate of a folder whose other files are written."""
     names = ("lost", "swapped", "swapped_at_most", "num_lists", "cost", "ms")
     seen = {name: getattr(result, name) for name in names}
-    claims, binding = [result.plan.claim], holds_for(folder, "torch")
+    claims, binding = [result.plan.claim], holds_for(folder, result.point)
     return Certificate(CERTIFICATE, claims, result.guarantee, binding, seen=seen)
 
 
@@ -318,5 +304,5 @@ def card(result: ListResult, lists: QueryLists, front: str) -> str:
     """Fill the model card."""
     template = Template(CARD.read_text("utf-8"), trim_blocks=True, lstrip_blocks=True)
     title = Path(result.plan.model).resolve().name
-    counts = result.schedule.counts
+    counts = result.point.counts
     return template.render(front=front, title=title, result=result, counts=counts, lists=lists)

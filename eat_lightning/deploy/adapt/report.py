@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from eat_lightning.deploy.adapt.folder import AdaptResult
-from eat_lightning.deploy.adapt.search import AdaptCandidate
+from eat_lightning.record.measured import Measured
 from eat_lightning.report import figures
-from eat_lightning.report.claim import Claim
 from eat_lightning.report.figures import Figure
 from eat_lightning.report.page import render
+from eat_lightning.report.section import Section
 from eat_lightning.report.table import EMPTY, Cell, Column, Line, Table
 
 KINDS = ("static", "with exits", "cascade")
@@ -36,7 +36,7 @@ def candidates_table(result: AdaptResult) -> Table:
     return Table("candidates", "Candidates", caption, columns, lines)
 
 
-def cells(result: AdaptResult, candidate: AdaptCandidate) -> dict[str, Cell]:
+def cells(result: AdaptResult, candidate: Measured) -> dict[str, Cell]:
     found = {"name": Cell(candidate.name, candidate.name, bold=candidate is result.chosen)}
     for key, batch in (("one", "1"), ("many", "32")):
         ms = candidate.ms.get(batch)
@@ -51,7 +51,7 @@ def cells(result: AdaptResult, candidate: AdaptCandidate) -> dict[str, Cell]:
     return found | {"verdict": Cell(verdict, verdict)}
 
 
-def verdict_on(result: AdaptResult, candidate: AdaptCandidate) -> str:
+def verdict_on(result: AdaptResult, candidate: Measured) -> str:
     """Say what became of a candidate, and why."""
     if candidate is result.chosen:
         return "chosen"
@@ -68,9 +68,9 @@ def verdict_on(result: AdaptResult, candidate: AdaptCandidate) -> str:
 def page(result: AdaptResult) -> str:
     """Make the page's HTML."""
     answer = [line for line in (result.won, result.changes) if line]
-    claim = Claim("adapted", "What was won", answer, [candidates_table(result)])
+    claim = Section("adapted", "What was won", answer, [candidates_table(result)])
     claim.add(figures=[time_over_agreement(result)])
-    if result.chosen.point is not None:
+    if result.chosen.point.has_exits:
         claim.add(figures=[who_leaves_where(result)])
     claim.add(tables=[changed_texts(result)])
     claim.notes.append(f"Texts: {result.texts.line}.")
@@ -104,11 +104,11 @@ def time_over_agreement(result: AdaptResult) -> Figure:
     return Figure("time-over-agreement", "Time over agreement.", caption, draw)
 
 
-def kind_of(candidate: AdaptCandidate) -> str:
+def kind_of(candidate: Measured) -> str:
     """Name what a candidate is, for a legend."""
-    if candidate.small:
+    if candidate.point.before is not None:
         return "cascade"
-    return "with exits" if candidate.point else "static"
+    return "static" if candidate.point.is_static else "with exits"
 
 
 def who_leaves_where(result: AdaptResult) -> Figure:

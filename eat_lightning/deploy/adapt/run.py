@@ -22,7 +22,6 @@ from eat_lightning.deploy.adapt.costs import tell_costs
 from eat_lightning.deploy.adapt.exits import learn_exits
 from eat_lightning.deploy.adapt.folder import AdaptResult, write_folder
 from eat_lightning.deploy.adapt.forms import (
-    NAMES,
     Forms,
     absent_engines,
     deployed_original,
@@ -31,14 +30,17 @@ from eat_lightning.deploy.adapt.forms import (
 from eat_lightning.deploy.adapt.plan import AdaptSettings
 from eat_lightning.deploy.adapt.report import candidates_table, page
 from eat_lightning.deploy.adapt.scores import score_scales
-from eat_lightning.deploy.adapt.search import AdaptCandidate, Search
+from eat_lightning.deploy.adapt.search import Search
 from eat_lightning.deploy.adapt.work import Work
 from eat_lightning.deploy.score.plan import cores
+from eat_lightning.engines.adapted import SMALL
 from eat_lightning.engines.kernels import early_head
 from eat_lightning.engines.original import Original
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.record.claim import Claim, tallied
+from eat_lightning.record.measured import Measured
+from eat_lightning.record.point import NAMES
 from eat_lightning.record.same_answer import SameAnswer
 from eat_lightning.record.timing import keep_kernels
 from eat_lightning.record.windows import TextWindows, windows_of
@@ -104,7 +106,7 @@ def scales_of(result: AdaptResult, search: Search) -> dict[str, float]:
     """Numbers that bring scores of early exits near the original's, from the texts for choosing."""
     single = result.original.same.kind.problem_type == SINGLE
     if (
-        result.chosen.point is None
+        not result.chosen.point.has_exits
         or not single
         or isinstance(result.splits["select"], TextWindows)
     ):
@@ -137,10 +139,11 @@ def small_model(
     forms = Forms(small, encoder, run, plan.threads)
     timing = plan.batch, plan.threads, plan.times.model_dump()
     search = Search(forms, small.same, plan.claims, splits, {}, work, *timing)
-    statics = [AdaptCandidate(form) for form in forms.available(list(plan.engines))]
+    statics = [*map(Measured, forms.available(list(plan.engines)))]
     search.time("small", statics)
     fastest = min(statics, key=search.speed)
-    return SmallModel(forms, fastest.form, splits, search.trace(fastest, "select"))
+    point = replace(fastest.point, weights=SMALL)
+    return SmallModel(forms, point, splits, search.trace(fastest, "select"))
 
 
 def identity(plan: AdaptSettings, models: list[Original], texts: Texts) -> dict[str, Any]:

@@ -9,21 +9,25 @@ Shapes: N texts.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 from zlib import crc32
 
 import numpy as np
 
-from eat_lightning.deploy.adapt.cascade import PairedSplit, SmallModel, SmallPart
-from eat_lightning.deploy.adapt.forms import Deployed, Form, Forms
+from eat_lightning.deploy.adapt.cascade import PairedSplit, SmallModel
+from eat_lightning.deploy.adapt.forms import Deployed, Forms
 from eat_lightning.deploy.adapt.work import Work
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.contracts import ExitRule, at_point
+from eat_lightning.model.specification import Specification
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.claim import Claim, Tally, holding, tallied
 from eat_lightning.record.dial_fit import ExitCosts, fit_dial
+from eat_lightning.record.measured import Measured
+from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
 from eat_lightning.record.same_answer import SameAnswer
 from eat_lightning.record.timing import speed_up, time_all
@@ -36,61 +40,6 @@ FEWER = 0.2  # layers by which a point in an engine must save more than a safer 
 FINAL = 2.0  # and these are timed once more beside them
 SCREENING = {"examples": 100, "repeats": 1}  # at most, of static forms: finalists are timed again
 HEAD = 0.3  # layers that a guess costs, one text at once: 0.2 to 0.6 were measured on six layers
-
-
-@dataclass
-class AdaptCandidate:
-    """A form, with exits or without, and what was found out about it.
-
-    Args:
-        point: of the exit rule, a tau for each exit; None: every text runs all layers.
-        small: the model before it in a cascade; None: there is none.
-        counts: changed answers on *select*, by claim.
-        chance: that it is certified, as far as *select* tells.
-        depth: mean number of layers.
-        ms: of a text, by the number of texts at once.
-        speed_up: over the original, with the ends of its 95 % interval, by the same; empty where
-            both were not timed side by side.
-        tested: changed answers on *certify*, by claim; None: not tested.
-        trace: the answers there.
-        fault: why it cannot be used here.
-    """
-
-    form: Form
-    point: list[float] | None = None
-    small: SmallPart | None = None
-    counts: list[Tally] = field(default_factory=list)
-    chance: float = 0.0
-    depth: float = 0.0
-    ms: dict[str, float] = field(default_factory=dict)
-    speed_up: dict[str, list[float]] = field(default_factory=dict)
-    tested: list[Tally] | None = None
-    trace: Trace | None = None
-    fault: str = ""
-
-    @property
-    def name(self) -> str:
-        if self.small is not None:
-            share = f"{100 * self.small.share:.0f} %"
-            return f"cascade: small in {self.small.form} ({share}), else {self.form}"
-        exits = "" if self.point is None else f", exits ({self.depth:.2f} layers)"
-        return f"{self.form}{exits}"
-
-    @property
-    def is_static(self) -> bool:
-        return self.point is None and self.small is None
-
-    @property
-    def key(self) -> str:
-        if self.small is not None:
-            first = f"{self.small.form.engine} {self.small.form.dtype} {self.small.least:.6f}"
-            return f"cascade {first} {self.form.engine} {self.form.dtype}"
-        exits = "" if self.point is None else f" exits-{crc32(str(self.point).encode()):08x}"
-        return f"{self.form.engine} {self.form.dtype}{exits}"
-
-    @property
-    def holds(self) -> bool:
-        return self.tested is not None and all(tally.holds for tally in self.tested)
 
 
 @dataclass
@@ -116,20 +65,20 @@ class Search:
     times: dict[str, int]
     small: SmallModel | None = None
 
-    def run(self, engines: list[str], exits: bool = True) -> list[AdaptCandidate]:
+    def run(self, engines: list[str], exits: bool = True) -> list[Measured]:
         """Find all candidates, timed; those of the sequence are tested.
 
         Args:
             engines: that are tried beside our kernels, where they are installed.
             exits: tries them too.
         """
-        first = AdaptCandidate(Form("transformers"), depth=self.forms.num_layers)
+        first = Measured(Point.whole("transformers"), depth=self.forms.num_layers)
         first.counts, first.chance = self.judged(np.zeros(len(self.splits["select"]), bool))
-        statics = [first, *(AdaptCandidate(form) for form in self.forms.available(engines))]
+        statics = [first, *map(Measured, self.forms.available(engines))]
         self.time("static", statics, SCREENING)
         self.judge_fast(statics[1:])
         near = self.for_exits(statics[1:])
-        adaptive = [c for static in near for c in self.with_exits(static.form)] if exits else []
+        adaptive = [c for static in near for c in self.with_exits(static.point)] if exits else []
         adaptive += [candidate for static in near for candidate in self.cascades(static)]
         finalists = [first, *self.near_fastest(statics[1:], FINAL)]
         finalists += [c for c in near if all(c is not known for known in finalists)]
@@ -146,7 +95,7 @@ class Search:
         chances = [a.chance(b.num) for a, b in zip(counts, others, strict=True)]
         return counts, min(chances)
 
-    def judge_fast(self, statics: Sequence[AdaptCandidate]) -> None:
+    def judge_fast(self, statics: Sequence[Measured]) -> None:
         """Judge static forms from the fastest on, as far as one could be chosen or have exits."""
         slowest = float("inf")
         for candidate in sorted((c for c in statics if c.ms), key=self.speed):
@@ -157,77 +106,89 @@ class Search:
             if candidate.chance >= SAFE:
                 slowest = min(slowest, NEAR * self.speed(candidate))
 
-    def judge(self, candidate: AdaptCandidate) -> None:
+    def judge(self, candidate: Measured) -> None:
         """Answer *select* as deployed, and count."""
         trace = self.trace(candidate, "select")
         changed_N = self.same.changed(self.original["select"], trace.logits_BC)
         candidate.counts, candidate.chance = self.judged(changed_N)
         candidate.depth = float(trace.depth_B.mean())
 
-    def trace(self, candidate: AdaptCandidate, part: str) -> Trace:
+    def trace(self, candidate: Measured, part: str) -> Trace:
         """Answer a part as deployed."""
         split, answers = self.split(candidate, part), self.deployed(candidate).answers
         title = f"{candidate.name}, {TITLES[part]}"
-        return self.work.trace(f"{candidate.key} {part}", split, answers, title)
+        return self.work.trace(f"{candidate.point.key} {part}", split, answers, title)
 
-    def deployed(self, candidate: AdaptCandidate) -> Deployed:
-        made = self.forms.deployed(candidate.form, self.forms.rule_at(candidate.point))
-        if candidate.small is None or self.small is None:
+    def deployed(self, candidate: Measured) -> Deployed:
+        point = candidate.point
+        made = self.forms.deployed(point)
+        if point.before is None or self.small is None:
             return made
-        return self.small.before(made, candidate.small)
+        return self.small.before(made, point.margin, self.forms.num_layers)
 
-    def split(self, candidate: AdaptCandidate, part: str) -> Any:
-        if candidate.small is None or self.small is None:
+    def split(self, candidate: Measured, part: str) -> Any:
+        if candidate.point.before is None or self.small is None:
             return self.splits[part]
         return PairedSplit(self.small.splits[part], self.splits[part])
 
-    def speed(self, candidate: AdaptCandidate) -> float:
+    def speed(self, candidate: Measured) -> float:
         return candidate.ms.get(str(self.batch), float("inf"))
 
-    def near_fastest(self, statics: Sequence[AdaptCandidate], times: float) -> list[AdaptCandidate]:
+    def near_fastest(self, statics: Sequence[Measured], times: float) -> list[Measured]:
         """The likely ones that take at most so many times the fastest of them."""
         likely = [c for c in statics if c.ms and c.chance >= min(ROOMS)]
         least = min(map(self.speed, likely), default=0.0)
         return [c for c in likely if self.speed(c) <= times * least]
 
-    def for_exits(self, statics: Sequence[AdaptCandidate]) -> list[AdaptCandidate]:
+    def for_exits(self, statics: Sequence[Measured]) -> list[Measured]:
         """The likely ones near the fastest, and the fastest that is nearly sure to hold: where a
         faster form fails by itself, so do its exits."""
         near = self.near_fastest(statics, NEAR)
         sure = sorted((c for c in statics if c.ms and c.chance >= SAFE), key=self.speed)
         return [*near, *(c for c in sure[:1] if all(c is not other for other in near))]
 
-    def with_exits(self, form: Form) -> Iterator[AdaptCandidate]:
-        """Yield the laxest points of a form's dial at which it is likely to hold, the exit before
+    def with_exits(self, static: Point) -> Iterator[Measured]:
+        """Yield the laxest points of a dial at which the claims are likely to hold, the exit before
         layer 1 alone among them.
 
         An engine's points are those of our kernels' dial in that dtype. Graphs are made for each,
         so that one that saves little beside a safer one is left out.
         """
-        rule, record = self.forms.encoder.exit, self.record(form.dtype)
-        original_NC, found = self.original["select"], dict[float, AdaptCandidate]()
-        costs = in_layers(rule, len(record.tokens_LB), record.num_rows)
-        if form.engine == "torch" and record.join is not None:
+        rule = self.forms.encoder.exit
+        record = replace(self.record(static.dtype), exit=rule)
+        original_NC, last = self.original["select"], len(record.tokens_LB)
+        costs = in_layers(rule, last, record.num_rows)
+        is_ours = static.engine == "torch"
+        if is_ours and record.join is not None:
             costs = replace(costs, head_EB=None)  # under a policy a closed exit's head guesses
         # Of texts in windows the dial is fitted on windows, and judged by texts.
         of_dial = original_NC if record.join is None else None
-        dial = fit_dial(rule, record.rows, costs, float(len(record.tokens_LB)), of_dial)
-        for taus in [*(point.exit for point in dial), everybody_at_first(rule)]:
-            trace = record.replay(at_point(rule, taus))
-            changed_N = self.same.changed(original_NC, trace.logits_BC)
-            counts, chance = self.judged(changed_N)
-            depth = float(trace.depth_B.mean())
-            for room in ROOMS:
-                if chance >= room:
-                    found[room] = AdaptCandidate(form, taus, None, counts, chance, depth)
-        least_saved, before = 0.0 if form.engine == "torch" else FEWER, len(record.tokens_LB)
+        dial = fit_dial(rule, record.rows, costs, float(last), of_dial)
+        exits = [each.point.methods["exit"] for each in dial]
+        exits.append(Specification.of("exit", at_point(rule, everybody_at_first(rule))))
+        found: dict[float, Measured] = {}
+        for exit in exits:
+            point = static.at(exit=exit)
+            self.keep(found, point, record.replay(point))
+        least_saved, before = 0.0 if is_ours else FEWER, float(last)
         for candidate in found.values():
             if candidate.depth >= before or candidate.depth > before - least_saved:
                 continue
             before = candidate.depth
-            if form.engine != "torch":
+            if not is_ours:
                 self.judge(candidate)
             yield candidate
+
+    def keep(
+        self, found: dict[float, Measured], point: Point, trace: Trace, share: float = math.nan
+    ) -> None:
+        """Judge a point by its answers to *select*, and keep it as the last for each chance that it
+        reaches."""
+        made = Measured(point, depth=float(trace.depth_B.mean()), share=share)
+        made.counts, made.chance = self.judged(
+            self.same.changed(self.original["select"], trace.logits_BC)
+        )
+        found |= {room: made for room in ROOMS if made.chance >= room}
 
     def record(self, dtype: str) -> Record:
         """Read the guesses of all heads on *select* (on each window), or make and keep them."""
@@ -236,24 +197,23 @@ class Search:
             self.forms.record(dtype, self.splits["select"]).to_parquet(path)
         return Record.read(path)
 
-    def cascades(self, static: AdaptCandidate) -> Iterator[AdaptCandidate]:
-        """Yield the laxest cascades before a static form with which they are likely to hold."""
+    def cascades(self, static: Measured) -> Iterator[Measured]:
+        """Yield the laxest cascades before a static point with which the claims are likely to
+        hold."""
         if self.small is None:
             return
-        original_NC, found = self.original["select"], dict[float, AdaptCandidate]()
-        small, large = self.small.trace, self.trace(static, "select")
-        for part, sure_N in self.small.parts():
-            logits_NC = np.where(sure_N[:, None], small.logits_BC, large.logits_BC)
-            counts, chance = self.judged(self.same.changed(original_NC, logits_NC))
-            layers = self.small.forms.num_layers
-            depth = layers + float((large.depth_B * ~sure_N).mean())
-            for room in ROOMS:
-                if chance >= room:
-                    found[room] = AdaptCandidate(static.form, None, part, counts, chance, depth)
-        yield from {c.small: c for c in found.values()}.values()
+        small, large = self.small, self.trace(static, "select")
+        found: dict[float, Measured] = {}
+        for margin in small.margins():
+            escalation = small.escalation(margin, self.forms.num_layers)
+            goes_on_N = escalation.goes_on(small.trace)
+            trace = escalation.joined(small.trace, large.take(np.flatnonzero(goes_on_N)))
+            point = replace(static.point, before=small.point, margin=margin)
+            self.keep(found, point, trace, 1 - float(goes_on_N.mean()))
+        yield from {c.point.margin: c for c in found.values()}.values()
 
     def time(
-        self, name: str, candidates: Sequence[AdaptCandidate], most: Mapping[str, int] | None = None
+        self, name: str, candidates: Sequence[Measured], most: Mapping[str, int] | None = None
     ) -> None:
         """Time candidates side by side on *select*, once; those that cannot run are told apart."""
         settings = self.times | {
@@ -266,12 +226,12 @@ class Search:
                 try:
                     split, made = self.split(candidate, "select"), self.deployed(candidate)
                     made.answers(split.batch(np.arange(1)))  # an engine opens a graph as it runs
-                    ready[candidate.key] = made.timed_on(split)
+                    ready[candidate.point.key] = made.timed_on(split)
                 except (ConfigError, ValueError) as error:
-                    ours = candidate.form.engine in ("torch", "transformers")
+                    ours = candidate.point.engine in ("torch", "transformers")
                     if ours and not isinstance(error, ConfigError):
                         raise  # a fault of ours, and none of an engine
-                    faults[candidate.key] = str(error).splitlines()[0]
+                    faults[candidate.point.key] = str(error).splitlines()[0]
             *_, found = time_all(ready, **settings, threads=self.threads, by_length_too=False)
             ms = {
                 key: {"1": fields["latency_ms"], "32": 1000 / fields["throughput"]}
@@ -279,49 +239,49 @@ class Search:
             }
             return {"ms": ms, "speed_up": speed_ups(candidates, found), "faults": faults}
 
-        same = crc32("\n".join(candidate.key for candidate in candidates).encode())
+        same = crc32("\n".join(candidate.point.key for candidate in candidates).encode())
         times = self.work.json(f"times-{name}-{same:08x}", measured)
         for candidate in candidates:
-            candidate.ms = times["ms"].get(candidate.key, {})
-            candidate.speed_up = times.get("speed_up", {}).get(candidate.key, {})
-            candidate.fault = times["faults"].get(candidate.key, "")
+            candidate.ms = times["ms"].get(candidate.point.key, {})
+            candidate.speed_up = times.get("speed_up", {}).get(candidate.point.key, {})
+            candidate.fault = times["faults"].get(candidate.point.key, "")
 
-    def front(self, candidates: Sequence[AdaptCandidate]) -> list[AdaptCandidate]:
+    def front(self, candidates: Sequence[Measured]) -> list[Measured]:
         """From the safest to ever faster ones: each is faster than all that are safer."""
-        best: list[AdaptCandidate] = []
+        best: list[Measured] = []
         for candidate in sorted(candidates, key=lambda c: (-c.chance, self.speed(c))):
             sound = candidate.ms and candidate.chance >= min(ROOMS)
             if sound and (not best or self.speed(candidate) < self.speed(best[-1])):
                 best.append(candidate)
         return best
 
-    def sequence(self, candidates: Sequence[AdaptCandidate]) -> list[AdaptCandidate]:
+    def sequence(self, candidates: Sequence[Measured]) -> list[Measured]:
         """The fastest static candidate that is nearly sure to hold, then the front beyond it.
 
         With few texts none is: static forms come first then, that of fp32 before the fastest, since
         *select* cannot tell them from exits that change more.
         """
-        front = [c for c in self.front(candidates) if c.form.engine != "transformers"]
-        originals = [c for c in candidates if c.form.engine == "transformers"]
+        front = [c for c in self.front(candidates) if c.point.engine != "transformers"]
+        originals = [c for c in candidates if c.point.engine == "transformers"]
         slowest = min(map(self.speed, originals), default=float("inf"))
-        statics = [c for c in candidates if c.is_static and self.speed(c) < slowest]
+        statics = [c for c in candidates if c.point.is_static and self.speed(c) < slowest]
         if sure := [c for c in statics if c.chance >= SAFE]:
             begin = min(sure, key=self.speed)
             return [begin, *(c for c in front if self.speed(c) < self.speed(begin))]
         statics = [c for c in statics if c.chance >= min(ROOMS)]
-        exact = [c for c in statics if c.form.dtype == "fp32"]
+        exact = [c for c in statics if c.point.dtype == "fp32"]
         first = [min(some, key=self.speed) for some in (exact, statics) if some]
-        found: list[AdaptCandidate] = []
+        found: list[Measured] = []
         for candidate in [*first, *front]:
             if not found or self.speed(candidate) < self.speed(found[-1]):
                 found.append(candidate)
         return found
 
-    def certify(self, candidates: Sequence[AdaptCandidate]) -> list[AdaptCandidate]:
+    def certify(self, candidates: Sequence[Measured]) -> list[Measured]:
         """Test along the sequence until one fails; returns those that hold."""
         return list(holding(self.sequence(candidates), self.test, self.claims[0].error))
 
-    def test(self, candidate: AdaptCandidate) -> float:
+    def test(self, candidate: Measured) -> float:
         """Count a candidate's changes on *certify*; returns the largest p-value of its claims."""
         original_NC = self.original["certify"]
         candidate.trace = self.trace(candidate, "certify")
@@ -331,10 +291,12 @@ class Search:
 
 
 def speed_ups(
-    candidates: Sequence[AdaptCandidate], found: Mapping[str, Mapping[str, Any]]
+    candidates: Sequence[Measured], found: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, dict[str, list[float]]]:
     """Compare the times of candidates with the original's on the same texts."""
-    keys = (candidate.key for candidate in candidates if candidate.form.engine == "transformers")
+    keys = (
+        candidate.point.key for candidate in candidates if candidate.point.engine == "transformers"
+    )
     first = found.get(next(keys, ""))
     if first is None:
         return {}

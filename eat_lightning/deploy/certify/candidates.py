@@ -20,48 +20,42 @@ Every chain starts with the run at full depth, and nobody leaving under the chai
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
-from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.never import Never
-from eat_lightning.model.contracts import at_point, points_by_layer
-from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.specification import Specification
+from eat_lightning.model.contracts import points_by_layer
+from eat_lightning.model.specification import STATIC, Specification
+from eat_lightning.record.point import Point
 
 CAUTION = {"shared": (1.0,), "each": (1.0, 0.5, 0.0)}
 
 
 def chains_of(
-    full: Setting,
+    full: Point,
     rule: Any,
     points: Sequence[float] | None = None,
     exits: str = "shared",
     ratios: Sequence[float] | None = None,
-) -> list[list[Setting]]:
+) -> list[list[Point]]:
     """Distinct chains. full: the run at full depth. rule: an exit rule with a knob. points: of its
     knob, None for the knob's own. ratios: points of the reduction's knob, None for where it is."""
     knob: Any = rule.knob
     ordered = sorted({*(points or knob.fine)}, key=lambda point: abs(point - knob.strict))
-    chains: list[list[Setting]] = []
-    reductions = (
-        [full.reduction] if ratios is None else [at_point(full.reduction, r) for r in ratios]
-    )
+    chains: list[list[Point]] = []
+    own = full.methods["reduction"]
+    reductions = [own]
+    if ratios is not None:
+        name = full.built["reduction"].knob.name
+        reductions = [own.changed({name: ratio}) for ratio in ratios]
     for reduction in reductions:
         for caution in CAUTION[exits]:
-            rules = [Never(), *(cautious(rule, point, caution) for point in ordered)]
-            chain = [replace(full, reduction=reduction, exit=each) for each in rules]
-            chains.append(chain if chain[0].specs == full.specs else [full, *chain])
-    named = {str([point.specs for point in chain]): chain for chain in chains}
-    return list(named.values())
+            rules = [STATIC["exit"], *(cautious(rule, point, caution) for point in ordered)]
+            chain = [full.at(reduction=reduction, exit=each) for each in rules]
+            chains.append(chain if chain[0] == full else [full, *chain])
+    return [chain for place, chain in enumerate(chains) if chain not in chains[:place]]
 
 
-def along_dial(full: Setting, encoders: Sequence[AdaptiveEncoder]) -> list[Setting]:
-    """The chain of full depth and the points of a dial, from strict to lax."""
-    return [full, *(replace(full, exit=each.exit, reduction=each.reduction) for each in encoders)]
-
-
-def cautious(rule: Any, point: float, caution: float) -> Any:
+def cautious(rule: Any, point: float, caution: float) -> Specification:
     """The rule with its knob at `point`, whose distance to the strict end is multiplied by
     `caution` for each exit earlier than the last; an exit for which nothing is left is closed."""
     knob: Any = rule.knob
@@ -71,10 +65,11 @@ def cautious(rule: Any, point: float, caution: float) -> Any:
         if at_layer != knob.strict:
             points[layer] = at_layer
     if not points:
-        return Never()
+        return STATIC["exit"]
     shared = len({*points.values()}) == 1
     given = {knob.name: point if shared else [*points.values()], "layers": [*points]}
-    return Specification.of("exit", rule).changed(given).build()
+    made = Specification.of("exit", rule).changed(given).build()
+    return Specification.of("exit", made)
 
 
 def is_reachable(rule: Any, trained: Any) -> bool:

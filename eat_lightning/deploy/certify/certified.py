@@ -15,9 +15,9 @@ from eat_lightning.deploy.certify.plan import CertifySettings, Prepared, prepare
 from eat_lightning.deploy.certify.select import Choice, choose
 from eat_lightning.deploy.certify.subject import CertifySubject
 from eat_lightning.errors import ConfigError
-from eat_lightning.measure.settings import Setting
 from eat_lightning.monitor.reference import Reference, check_watched
 from eat_lightning.record.certificate import Certificate, short
+from eat_lightning.record.point import Point
 from eat_lightning.runs.by_class import by_class, unfound
 from eat_lightning.runs.identity import calibration_of, cut_of
 
@@ -59,7 +59,7 @@ def chosen(prepared: Prepared, subject: CertifySubject, group_B: np.ndarray) -> 
         early = [kind.numbered(logits_BC, full.logits_BC) for logits_BC in logits]
         losses.append(np.stack([claim.losses(full_B, early_B, label_B) for early_B in early]))
 
-    def cost(candidate: Setting) -> float:
+    def cost(candidate: Point) -> float:
         return float(subject.trace(candidate).flops_B.mean())
 
     choice = choose(prepared.chains, losses, cost, prepared.target, group_B)
@@ -91,12 +91,12 @@ def certificate_of(prepared: Prepared, choice: Choice, holds_for: dict[str, Any]
     )
 
 
-def write_reference(folder: Path, name: str, subject: CertifySubject, candidate: Setting) -> None:
+def write_reference(folder: Path, name: str, subject: CertifySubject, candidate: Point) -> None:
     """Keep what drift is compared with under a certificate, or say why there is nothing."""
     known = {ORIGIN} if subject.split.origins is not None else set()
     windows = subject.long.described(subject.torch_backend.max_length)
     try:
-        check_watched(subject.torch_backend.kind, candidate.policies, known)
+        check_watched(subject.torch_backend.kind, candidate.policies_like(()), known)
         found = Reference.of(subject.trace(candidate), subject.identity(candidate), windows)
     except ConfigError as error:
         print(f"no drift reference: {error}")

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from eat_lightning.answer_kind import AnswerKind, misfit
 from eat_lightning.config import DataSettings
-from eat_lightning.deploy.certify.candidates import along_dial, chains_of, is_reachable
+from eat_lightning.deploy.certify.candidates import chains_of, is_reachable
 from eat_lightning.deploy.certify.select import Target
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.files import sha256_of
 from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.infer.sessions import engine_faults
-from eat_lightning.measure.settings import Setting
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import points_by_layer
-from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import JUDGES, slot_faults
 from eat_lightning.model.policies import from_folder, policies_of
-from eat_lightning.model.specification import MODEL_SLOTS, Specification, kind_of
+from eat_lightning.model.specification import MODEL_SLOTS, STATIC, Specification, kind_of
 from eat_lightning.record.certificate import name_faults
 from eat_lightning.record.claim import LOSSES, Claim
+from eat_lightning.record.point import Point
 from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.exit_choice import ExitChoice
 from eat_lightning.runs.plan import LongSettings, RunSettings
@@ -104,7 +103,7 @@ class Prepared:
 
     plan: CertifySettings
     run: Run
-    chains: list[list[Setting]]
+    chains: list[list[Point]]
     target: Target
     export: Export | None = None
 
@@ -148,7 +147,7 @@ def class_number(plan: CertifySettings, run: Run) -> int | None:
     return named
 
 
-def run_chains(plan: CertifySettings, run: Run) -> list[list[Setting]]:
+def run_chains(plan: CertifySettings, run: Run) -> list[list[Point]]:
     """From the run's own methods; the rule is its own where that has a knob, else by confidence."""
     model = run.model_config()
     last, heads = model["num_layers"], model["head"]["layers"]
@@ -174,25 +173,28 @@ def run_chains(plan: CertifySettings, run: Run) -> list[list[Setting]]:
         faults.append(f"ratios needs a reduction with a ratio, got {named}")
     faults += knob_faults("ratios", plan.ratios, methods["reduction"])
     faults.check()
-    full = Setting(methods["attention"], methods["reduction"], Never(), policies=policies)
+    full = Point.of(**methods | {"exit": Never()}, policies=policies)
     choice = ExitChoice.of(plan.exit, Specification.of("exit", rule))
     if choice.budget is not None:
-        return [along_dial(full, dial_of(plan, run, replace(full, exit=rule), choice))]
+        exits = full.at(exit=Specification.of("exit", rule))
+        return [[full, *(full.at(**each.methods) for each in dial_of(plan, run, exits, choice))]]
     return chains_of(full, rule, plan.taus, plan.exits, plan.ratios)
 
 
-def dial_of(
-    plan: CertifySettings, run: Run, full: Setting, choice: ExitChoice
-) -> list[AdaptiveEncoder]:
-    """The run's encoder at each point of its dial, from full depth to the wanted one."""
+def dial_of(plan: CertifySettings, run: Run, exits: Point, choice: ExitChoice) -> list[Point]:
+    """The points of the run's dial, from full depth to the wanted one.
+
+    Args:
+        exits: the run's methods with the rule that is turned.
+    """
     form = form_of(plan.prepack, plan.dtype, plan.device)
     encoder = in_form(in_dtype(run.model()[0], plan.dtype).to(plan.device), form)
-    backbone = encoder.replacing(**full.methods, policies=full.policies)
+    backbone = exits.on(encoder)
     where, budget = plan.data.model_dump(), choice.budget
     assert budget is not None
     fits = choice.fit_reduction
     fitter = Fitter(run, backbone, fits, form, plan.threads, where, plan.batch)
-    return [point.on(backbone) for point in fitter.points(budget)]
+    return [each.point for each in fitter.points(budget)]
 
 
 def strictest(rule: Any, layers: list[int] | None, num_layers: int) -> Any:
@@ -208,7 +210,7 @@ def knob_faults(key: str, points: list[float] | None, method: Any) -> list[str]:
     return [] if knob is None or points is None else knob.faults(key, points)
 
 
-def export_chains(plan: CertifySettings, run: Run, export: Export) -> list[list[Setting]]:
+def export_chains(plan: CertifySettings, run: Run, export: Export) -> list[list[Point]]:
     """From full depth to the graphs' own rule: an exit of an export can come later than its graphs
     say and never earlier. ConfigError with what cannot be asked of this export, or beside this
     run."""
@@ -233,21 +235,21 @@ def export_chains(plan: CertifySettings, run: Run, export: Export) -> list[list[
     faults.check()
     policies = policies_of(plan.policy) or ()
     export.check_policies(policies)
-    return reachable_chains(plan, Setting(**methods, policies=policies), about["num_layers"])
+    return reachable_chains(plan, Point.of(**methods, policies=policies), about["num_layers"])
 
 
-def reachable_chains(plan: CertifySettings, last: Setting, num_layers: int) -> list[list[Setting]]:
+def reachable_chains(plan: CertifySettings, last: Point, num_layers: int) -> list[list[Point]]:
     """last: what the graphs do. It ends every chain where no points and no layers are asked for."""
-    knob: Any = last.exit.knob
-    points: Any = plan.taus
+    exit = last.built["exit"]
+    knob, points = exit.knob, plan.taus
     if points is None:
-        reached_points = points_by_layer(last.exit).values()
+        reached_points = points_by_layer(exit).values()
         points = [*knob.fine, min(reached_points, key=lambda point: abs(point - knob.strict))]
-    full, rule = replace(last, exit=Never()), strictest(last.exit, plan.layers, num_layers)
+    full, rule = last.at(exit=STATIC["exit"]), strictest(exit, plan.layers, num_layers)
     chains = [
-        [point for point in chain if is_reachable(point.exit, last.exit)]
+        [point for point in chain if is_reachable(point.built["exit"], exit)]
         for chain in chains_of(full, rule, points, plan.exits)
     ]
     if plan.layers is None and plan.taus is None:
-        chains = [[*(p for p in chain if p.specs != last.specs), last] for chain in chains]
+        chains = [[*(p for p in chain if p != last), last] for chain in chains]
     return chains

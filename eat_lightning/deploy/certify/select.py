@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from eat_lightning.measure.settings import Setting
 from eat_lightning.record.claim import LOSSES, Claim, allowed, holding
+from eat_lightning.record.point import Point
 from eat_lightning.runs.row import label
 
-Chains = Sequence[Sequence[Setting]]
+Chains = Sequence[Sequence[Point]]
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Choice:
         seen: what the calibration part showed of the point.
     """
 
-    candidate: Setting
+    candidate: Point
     fallback: bool
     certified: bool
     reason: str = ""
@@ -87,7 +87,7 @@ def choose(
     passed = [(i, t) for i, count in enumerate(counts) for t in range(count)]
     i, t = min(passed, key=lambda point: cost(chains[point[0]][point[1]]), default=(0, 0))
     chosen = chains[i][t]
-    fallback = chosen.specs == chains[0][0].specs
+    fallback = chosen == chains[0][0]
     seen = {
         "num_examples": num_examples,
         "num_units": num_units,
@@ -127,7 +127,7 @@ def why(
         return "every point holds, and none costs less than full depth"
     i, t = stopped[0]
     losses_U = units[i][t]
-    where = "full depth itself" if t == 0 else label(chains[i][t].specs["exit"])
+    where = "full depth itself" if t == 0 else label(chains[i][t].methods["exit"])
     if what == "examples" and claim.low == 0:
         most = allowed(num, claim.level, claim.error / len(chains))
         return f"at {where} {int(losses_U.sum())} of {num} {what} fail, and {level} allows {most}"

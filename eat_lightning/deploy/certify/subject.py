@@ -15,10 +15,10 @@ from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.infer.stricter_exits import StricterExits
 from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.long_texts import CUT, LongTexts
-from eat_lightning.measure.settings import Setting
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.flops import counted, static_flops_of
+from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
 from eat_lightning.record.windows import TextWindows
 from eat_lightning.runs.open import open_run
@@ -37,7 +37,7 @@ class CertifySubject:
         split: the calibration part.
         batch: examples at once.
         long: with windows a text counts once, however many it has.
-        records: by reduction; each is made at its first use.
+        records: by backbone; each is made at its first use.
     """
 
     torch_backend: TorchBackend
@@ -55,41 +55,39 @@ class CertifySubject:
     @classmethod
     def of(cls, prepared: Prepared, split: Any) -> CertifySubject:
         plan, export = prepared.plan, prepared.export
-        policies = () if export else prepared.chains[0][0].policies
+        policies = () if export else prepared.chains[0][0].policies_like(())
         backend = open_run(
             prepared.run, NEVER, plan.dtype, None, policies, plan.prepack, plan.device
         )
         return cls(backend, export, split, plan.batch, plan.long_texts)
 
-    def backbone(self, candidate: Setting) -> AdaptiveEncoder:
-        return self.torch_backend.encoder.replacing(
-            **candidate.methods, policies=candidate.policies
-        )
+    def backbone(self, candidate: Point) -> AdaptiveEncoder:
+        return candidate.on(self.torch_backend.encoder)
 
-    def backend(self, candidate: Setting) -> Backend:
+    def backend(self, candidate: Point) -> Backend:
         """Return a backend that answers as this candidate does."""
         if self.export is None:
             return replace(self.torch_backend, encoder=self.backbone(candidate))
-        rule = self.export.stricter(candidate.exit)
-        exits = StricterExits(self.export.layers, rule, candidate.policies)
+        rule = self.export.stricter(candidate.built["exit"])
+        exits = StricterExits(self.export.layers, rule, candidate.policies_like(()))
         return self.export.with_exits(exits)
 
-    def record(self, candidate: Setting) -> Record:
-        key = str(candidate.specs["reduction"])
+    def record(self, candidate: Point) -> Record:
+        key = candidate.backbone
         if key not in self.records:
             backend = self.backend(candidate)
             title = f"{backend.name}: certificate"
             self.records[key] = backend.record(self.texts, self.batch, title)
         return self.records[key]
 
-    def trace(self, candidate: Setting) -> Trace:
+    def trace(self, candidate: Point) -> Trace:
         """What a candidate makes of the part, with the FLOPs of each example."""
-        return counted(self.backbone(candidate), self.record(candidate), candidate.exit)
+        return counted(self.backbone(candidate), self.record(candidate), candidate)
 
-    def whole_flops(self, candidate: Setting) -> float:
+    def whole_flops(self, candidate: Point) -> float:
         """Mean FLOPs without exits, reduction, or an end before the last window."""
         return float(static_flops_of(self.backbone(candidate), self.record(candidate)).mean())
 
-    def identity(self, candidate: Setting) -> dict[str, Any]:
+    def identity(self, candidate: Point) -> dict[str, Any]:
         windows = {"windows": self.long.described(self.torch_backend.max_length)}
-        return self.backend(candidate).identity() | {"exit": candidate.specs["exit"]} | windows
+        return self.backend(candidate).identity() | {"exit": candidate.methods["exit"]} | windows

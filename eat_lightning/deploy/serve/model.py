@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from eat_lightning.deploy.predict.explain import guesses_of
 from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.plan import ServeSettings
+from eat_lightning.engines.adapted import answered_canaries
+from eat_lightning.engines.canaries import CANARIES
 from eat_lightning.engines.open import open_backend
 from eat_lightning.errors import ConfigError
 from eat_lightning.infer.backend import Backend
@@ -137,8 +141,10 @@ class Model:
 
 
 def open_model(plan: ServeSettings) -> Model:
-    """A model, tried on two examples. ConfigError says why a run cannot be served."""
+    """A model, tried on two examples and on its canaries, if it has any. ConfigError says why a run
+    cannot be served."""
     backend = open_backend(plan)
+    check_canaries(backend, plan)
     normal = read_reference(backend, plan.certificate) if plan.drift.monitor else None
     model = Model(backend, normal, is_watchable(backend, plan.certificate))
     for text in ("a", "another try"):
@@ -146,3 +152,15 @@ def open_model(plan: ServeSettings) -> Model:
         if not math.isfinite(answer.get("confidence", answer.get("score", math.nan))):
             raise ConfigError(f"run={plan.run} gives no finite answer: {answer}")
     return model
+
+
+def check_canaries(backend: Backend, plan: ServeSettings) -> None:
+    """Let an adapted classifier answer its canaries. Where an answer is not the certified one,
+    ConfigError, or with machine=warn a line on standard error."""
+    folder = Path(plan.run)
+    if not (folder / CANARIES).is_file():
+        return
+    found = answered_canaries(folder, backend)
+    if found.changed and plan.machine == "refuse":
+        raise ConfigError(f"run={plan.run}: {found}: machine=warn serves it all the same")
+    print(f"{'warning' if found.changed else 'note'}: {found}", file=sys.stderr, flush=True)

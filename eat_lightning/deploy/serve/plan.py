@@ -71,6 +71,7 @@ class ServeSettings(AnswerSettings):
     max_texts: Count
     max_chars: Count
     stuck_s: Annotated[float, Field(gt=0, le=3600)]
+    machine: Literal["refuse", "warn"]
     drift: GatewayDriftSettings
     stop_s: Annotated[float, Field(ge=0, le=3600)]
     log: str | None

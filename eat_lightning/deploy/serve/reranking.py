@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from eat_lightning.deploy.serve.call import Scored
 from eat_lightning.deploy.serve.model import About
 from eat_lightning.deploy.serve.worker import Refused
-from eat_lightning.record.list_schedule import REASONS
+from eat_lightning.record.lists import REASONS
 
 
 def is_reranker(about: About) -> bool:

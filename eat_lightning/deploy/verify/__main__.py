@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import redirect_stdout
+from pathlib import Path
 from typing import Any
 
 from eat_lightning.cli import entry
@@ -12,7 +13,8 @@ from eat_lightning.process import raise_on_sigterm
 
 
 def verify(config: dict[str, Any]) -> Any:
-    """Print whether two builds answer alike, and return the `Verification`.
+    """Print whether two builds answer alike, and return the `Verification`; with run=, whether an
+    adapted classifier answers its canaries as certified, and return the `CanaryCheck`.
 
     Raises ConfigError, one line per fault, for settings, models, texts and files of answers.
     """
@@ -20,6 +22,8 @@ def verify(config: dict[str, Any]) -> Any:
 
     raise_on_sigterm()
     plan = parsed(VerifySettings, config)
+    if plan.run is not None:
+        return canaries(plan.run, plan.threads)
     from eat_lightning.deploy.verify.api import run
     from eat_lightning.deploy.verify.report import show
 
@@ -29,17 +33,20 @@ def verify(config: dict[str, Any]) -> Any:
     return result
 
 
-def summary(result: Any) -> dict[str, Any]:
-    from eat_lightning.deploy.verify.report import as_json
+def canaries(folder: str, threads: int | None) -> Any:
+    """Let an adapted classifier answer its canaries."""
+    from eat_lightning.engines.adapted import answered_canaries, open_adapted
 
-    return as_json(result)
+    found = answered_canaries(Path(folder), open_adapted(folder, threads))
+    print(f"{folder}: {found}")
+    return found
 
 
 main = entry(
     *("verify", verify),
     renamed={"old": "old.model", "new": "new.model"},
     kept="with to=, the answers of servers are kept there, and the same command goes on",
-    summary=summary,
+    summary=lambda result: result.as_dict(),
     status=lambda result: result.status,
 )
 

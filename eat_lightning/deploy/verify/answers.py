@@ -29,11 +29,13 @@ class Answer:
         labels: the class, or the set of labels; none of a score.
         value: the score, or how sure the class is; None: not known.
         refused: why there is no answer; "" where there is one.
+        depth: of a reranker's score: candidates that got deeper come first.
     """
 
     labels: tuple[str, ...] = ()
     value: float | None = None
     refused: str = ""
+    depth: int = 0
 
     def __str__(self) -> str:
         if self.refused:
@@ -76,16 +78,10 @@ class Answers:
             raise ConfigError(f"{where}: not one text was answered ({one_line(why, 120)})")
         problem_type = kind.problem_type if kind else problem_type_of(where, given)
         try:
-            found = [
-                Answer(refused=one_line(refusal(row)))
-                if refusal(row)
-                else read_one(row, problem_type)
-                for row in rows
-            ]
+            found = [read_one(row, problem_type) for row in rows]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ConfigError(
-                f"{where}: an answer cannot be read ({one_line(error, 80)})"
-            ) from None
+            why = one_line(error, 80)
+            raise ConfigError(f"{where}: an answer cannot be read ({why})") from None
         if labels is None and has(given, "probabilities"):
             labels = list(dict.fromkeys(name for row in given for name in probabilities(row)))
         kept = [{key: row[key] for key in KEYS if row.get(key) is not None} for row in rows]
@@ -147,7 +143,7 @@ def read_one(row: Mapping[str, Any], kind: str) -> Answer:
     if refusal(row):
         return Answer(refused=one_line(refusal(row)))
     if kind == SCORE:
-        return Answer(value=number(row["score"]))
+        return Answer(value=number(row["score"]), depth=row.get("depth", 0))
     sure = row.get("confidence")
     sure = None if sure is None else number(sure)
     several, one = (first(row, *keys) for keys in (("answers", "labels"), ("answer", "label")))

@@ -8,6 +8,7 @@ from typing import Any
 
 from eat_lightning.config import parsed
 from eat_lightning.deploy.verify.compare import Verification, verified
+from eat_lightning.deploy.verify.lists import verified_lists
 from eat_lightning.deploy.verify.plan import Build, VerifySettings
 from eat_lightning.deploy.verify.report import write
 from eat_lightning.errors import ConfigError
@@ -21,7 +22,7 @@ def verify(
 ) -> Verification:
     """Do the work of `eat_lightning.verify`."""
     is_path = isinstance(texts, str | Path)
-    config = {**settings, "old": build_of(old), "new": build_of(new), "format": "text"}
+    config = {**settings, "old": build_of(old), "new": build_of(new), "run": None, "format": "text"}
     config["texts"] = str(texts) if is_path else None
     given = None if texts is None or is_path else [*texts]
     try:
@@ -37,7 +38,7 @@ def run(plan: VerifySettings, given: Sequence[Any] | None = None) -> Verificatio
     Args:
         given: texts, or pairs of them, in place of a file.
     """
-    result = verified(plan, given)
+    result = verified(plan, given) if plan.queries is None else verified_lists(plan)
     if plan.to is not None:
         write(Path(plan.to), result)
     return result

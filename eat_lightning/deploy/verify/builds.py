@@ -18,7 +18,7 @@ from eat_lightning.data.unlabelled import Texts
 from eat_lightning.deploy.verify.answers import KEYS
 from eat_lightning.deploy.verify.plan import Build, VerifySettings
 from eat_lightning.deploy.verify.server import Row, Server
-from eat_lightning.engines.plan import AnswerSettings, is_adapted, is_export
+from eat_lightning.engines.plan import AnswerSettings, is_adapted, is_export, is_of_lists
 from eat_lightning.errors import ConfigError, one_line, reading
 from eat_lightning.long_texts import Answerer, LongTexts
 from eat_lightning.progress import bar
@@ -87,21 +87,24 @@ def whole_lines(path: Path) -> Iterator[Any]:
             return
 
 
-def rows_for(
-    source: Source, texts: Sequence[Row], batch: int, kept: Kept | None
-) -> list[dict[str, Any]]:
-    """A row for each text, in order; the longest are asked first."""
+def rows_for(source: Source, batches: Sequence[Batch], kept: Kept | None) -> dict[Row, Any]:
+    """A row for each text of some batches."""
     found = {} if kept is None else dict(kept.rows)
-    missing = sorted({*texts} - found.keys(), key=lambda row: (-sum(map(len, row)), row))
-    with bar(source.where, len(missing)) as advance:
-        for start in range(0, len(missing), batch):
-            part = missing[start : start + batch]
-            rows = dict(zip(part, source.answer(part), strict=True))
-            found |= rows
-            if kept is not None:
-                kept.add(rows)
-            advance(len(part))
-    return [found[row] for row in texts]
+    with bar(source.where, sum(map(len, batches))) as advance:
+        for batch in batches:
+            if missing := [row for row in batch if row not in found]:
+                rows = dict(zip(missing, source.answer(missing), strict=True))
+                found |= rows
+                if kept is not None:
+                    kept.add(rows)
+            advance(len(batch))
+    return found
+
+
+def batches_of(texts: Sequence[Row], size: int) -> list[Batch]:
+    """Texts of similar lengths together, the longest first."""
+    order = sorted(texts, key=lambda row: -sum(map(len, row)))
+    return [order[start : start + size] for start in range(0, len(order), size)]
 
 
 def is_file(build: Build) -> bool:
@@ -152,8 +155,11 @@ def open_source(key: str, plan: VerifySettings, texts: Texts) -> Source:
         takes = f"takes {len(model.columns)} texts, and there are {len(columns)}"
         raise ConfigError(f"{where} {takes}: columns=[...] names them")
 
+    keys = {*KEYS, "depth"} if is_of_lists(str(build.model)) else {*KEYS}
+
     def answer(batch: Batch) -> list[dict[str, Any]]:
-        return model.answer([[*row] for row in batch])
+        rows = model.answer([[*row] for row in batch])
+        return [{key: row[key] for key in row.keys() & keys} for row in rows]
 
     return Source(where, answer, list(model.labels) or None, model.kind)
 
@@ -183,8 +189,9 @@ def open_plain(build: Build, plan: VerifySettings, columns: Sequence[str]) -> An
 
     if plan.threads:
         torch.set_num_threads(plan.threads)
-    long = LongTexts(plan.long or "refuse")
-    given = {"tolerance": plan.tolerance, "cuts": plan.cuts, "long": long}
+    lists = plan.queries is not None
+    long = LongTexts(plan.long or ("cut" if lists else "refuse"))
+    given = {"tolerance": plan.tolerance, "cuts": plan.cuts, "long": long, "lists": lists}
     original = Original.open(str(build.model), **given)
     if build.backend == "torch":
         return in_our_kernels(original, columns, build.dtype or "fp32")
@@ -192,10 +199,12 @@ def open_plain(build: Build, plan: VerifySettings, columns: Sequence[str]) -> An
 
 
 def open_graphs(folder: Path, build: Build, plan: VerifySettings) -> Answerer:
+    """An export, by its runner, which needs no torch."""
     from eat_lightning.infer.onnx_runner import Runner
 
+    if (engine := build.backend or "onnx") == "torch":
+        raise ConfigError("backend must be onnx or openvino for an export, got torch")
     try:
-        engine = "onnx" if build.backend is None else build.backend
         runner = Runner(folder, plan.threads, engine, build.dtype)
     except ValueError as error:
         raise ConfigError(one_line(error)) from None
@@ -205,14 +214,17 @@ def open_graphs(folder: Path, build: Build, plan: VerifySettings) -> Answerer:
 
 def as_of_predict(build: Build, plan: VerifySettings) -> dict[str, Any]:
     """The settings of `predict` that open this folder."""
+    windows = {"size": None, "overlap": None, "join": "any", "label": None}
     return {
-        **{"run": build.model, "backend": build.backend or "torch", "dtype": build.dtype or "fp32"},
-        **{"certificate": build.certificate, "batch": plan.batch, "threads": plan.threads},
-        **{"prepack": None, "policy": {}, "exit": {}, "head": {"layers": None}},
-        **{
-            "long": plan.long,
-            "windows": {**dict.fromkeys(("size", "overlap", "label")), "join": "any"},
-        },
+        "run": build.model,
+        "backend": build.backend or "torch",
+        "dtype": build.dtype or "fp32",
+        "certificate": build.certificate,
+        "batch": plan.batch,
+        "threads": plan.threads,
+        "long": plan.long,
+        "windows": windows,
+        **{"prepack": None, "policy": {}, "exit": {}, "head": {"layers": None}},  # the model's own
     }
 
 

@@ -17,7 +17,10 @@ from eat_lightning.answer_kind import MULTI, SCORE, MultiLabel, Score, SingleLab
 from eat_lightning.data.unlabelled import Texts, counted, read_texts
 from eat_lightning.deploy.verify.answers import Answer, Answers, aligned
 from eat_lightning.deploy.verify.builds import (
+    Batch,
     Kept,
+    Source,
+    batches_of,
     is_file,
     open_source,
     rows_for,
@@ -26,9 +29,10 @@ from eat_lightning.deploy.verify.builds import (
 from eat_lightning.deploy.verify.plan import Build, VerifySettings
 from eat_lightning.deploy.verify.server import Row, ServerDied
 from eat_lightning.errors import ConfigError
-from eat_lightning.record.claim import Claim, Tally, tallied
+from eat_lightning.record.claim import Claim, MeanLoss, Tally, tallied
 from eat_lightning.record.same_answer import SameAnswer
 
+SHOWN = 20  # texts whose answer changed
 HOLDS, FAILS, UNKNOWN = 0, 1, 2  # statuses
 KEPT = "{}.part.jsonl"  # what a server answered, until all is there
 
@@ -60,7 +64,7 @@ class Verification:
     old: str
     new: str
     texts: Texts
-    tallies: list[Tally]
+    tallies: Sequence[Tally | MeanLoss]
     parts: dict[str, Tally]
     classes: Counter[tuple[str, str]]
     answers: dict[str, Answers]
@@ -96,6 +100,33 @@ class Verification:
         """Texts that would certify what was demanded at the rates seen; None: no number would."""
         needed = [tally.needed for tally in self.tallies]
         return None if None in needed else max(filter(None, needed))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The result in plain values, with the first texts whose answer changed."""
+        return {
+            "status": self.status,
+            "old": self.old,
+            "new": self.new,
+            "texts": self.texts.line,
+            "needed": self.needed,
+            "claims": [plain(tally) | {"level": tally.claim.level} for tally in self.tallies],
+            "parts": {name: plain(tally) for name, tally in self.parts.items()},
+            "classes": [{"old": a, "new": b, "num": num} for (a, b), num in self.classes.items()],
+            "changed": [self.plain(each) for each in self.changed[:SHOWN]],
+        }
+
+    def plain(self, changed: ChangedText) -> dict[str, str]:
+        """A text by its columns, and both answers."""
+        return {
+            **self.texts.named(changed.texts),
+            **{"old": str(changed.old), "new": str(changed.new)},
+        }
+
+
+def plain(tally: Tally | MeanLoss) -> dict[str, Any]:
+    about = {"of": tally.claim.of, "num": tally.num, "changed": tally.changed}
+    about["share"] = tally.share
+    return about | {"at_most": tally.bound, "confidence": tally.claim.confidence}
 
 
 def verified(plan: VerifySettings, given: Sequence[Any] | None = None) -> Verification:
@@ -133,18 +164,26 @@ def texts_of(plan: VerifySettings, given: Sequence[Any] | None) -> Texts:
 
 def answers_of(key: str, plan: VerifySettings, texts: Texts) -> Answers:
     """The answers of one of the two to all texts."""
+    source = open_source(key, plan, texts)
+    rows = asked(source, batches_of(texts.rows, plan.batch), key, plan)
+    found = [rows[row] for row in texts.rows]
+    return Answers.read(source.where, found, source.labels, source.kind)
+
+
+def asked(source: Source, batches: Sequence[Batch], key: str, plan: VerifySettings) -> dict:
+    """Rows by their texts. ConfigError where a server does not answer any more; what it answered
+    is kept in `to`."""
     build: Build = getattr(plan, key)
-    source, kept = open_source(key, plan, texts), None
+    kept = None
     if build.is_server and plan.to is not None:
         kept = Kept(Path(plan.to, KEPT.format(key)), {"model": build.model, "api": build.api})
     try:
-        rows = rows_for(source, texts.rows, plan.batch, kept)
+        return rows_for(source, batches, kept)
     except ServerDied as error:
         again = "to=<folder> would keep what it answers"
         if kept is not None:
             again = f"{len(kept.rows):,} answers are kept, and the same command goes on"
         raise ConfigError(f"{error}: {again}") from None
-    return Answers.read(source.where, rows, source.labels, source.kind)
 
 
 def same_answer(plan: VerifySettings, old: Answers, new: Answers) -> SameAnswer:

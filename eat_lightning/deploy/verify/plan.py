@@ -55,9 +55,12 @@ class Build(BaseModel):
 class VerifySettings(Settings):
     """Settings of a comparison; `eat_lightning.verify` says what each means."""
 
+    run: str | None
     old: Build
     new: Build
     texts: str | None
+    queries: str | None
+    keep: Count
     agree: Share
     confidence: Share
     per_class: dict[Name, Share] | None
@@ -80,8 +83,12 @@ class VerifySettings(Settings):
 
     def rules(self) -> Iterator[str]:
         for key, build in self.builds:
-            if not build.model:
+            if self.run is not None and build.model:
+                yield f"run={self.run} is checked by itself, without {key}={build.model}"
+            if self.run is None and not build.model:
                 yield f"{key} must name a model or a file of answers: {key}=..."
+        if self.texts is not None and self.queries is not None:
+            yield "texts and queries: give one of them"
         if self.columns is not None and len(self.columns) not in (1, 2):
             yield f"columns must name one or two, got {self.columns}"
         if self.tolerance is not None and self.cuts:

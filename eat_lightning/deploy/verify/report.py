@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from eat_lightning.deploy.verify.compare import KEPT, ChangedText, Verification
+from eat_lightning.deploy.verify.compare import KEPT, SHOWN, ChangedText, Verification
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import write_json, write_text
-from eat_lightning.record.claim import Tally
-from eat_lightning.report.claim import Claim
+from eat_lightning.record.claim import MeanLoss, Tally
 from eat_lightning.report.page import render
+from eat_lightning.report.section import Section
 from eat_lightning.report.table import Cell, Column, Line, Table
 
-SHOWN = 20  # texts whose answer changed
 VERDICTS = ("It holds", "It does not hold", "It cannot be said with so few texts")
 
 
@@ -36,9 +35,12 @@ def show(result: Verification, format: str) -> None:
 def lines_of(result: Verification) -> list[str]:
     """What a person takes away."""
     first, *others = result.tallies
+    found = f"{first.changed:,} of {first.num:,} {result.what}"
+    if isinstance(first, MeanLoss):
+        found = f"{percent(first.share)} {result.what} on average over {first.num:,} lists"
+    sure = f"with {percent(first.claim.confidence)} confidence at most {percent(first.bound)}"
     return [
-        f"{VERDICTS[result.status]}: {first.changed:,} of {first.num:,} {result.what}, and with "
-        f"{percent(first.claim.confidence)} confidence at most {percent(first.bound)} do "
+        f"{VERDICTS[result.status]}: {found}, and {sure} in such traffic "
         f"({percent(first.claim.level)} may).",
         *(
             f"Of {tally.claim.of}: {tally.changed:,} of {tally.num:,}, at most "
@@ -56,10 +58,11 @@ def about(result: Verification) -> list[str]:
 
 
 def needed_line(result: Verification) -> str:
-    """How many texts it would have taken."""
-    least = max(tally.claim.needed() for tally in result.tallies)
-    line = f"Texts needed: {least:,} where no answer changes"
-    if not any(tally.changed for tally in result.tallies):
+    """How many texts, or lists, it would have taken."""
+    lists = isinstance(result.tallies[0], MeanLoss)
+    least = max(tally.claim.needed(binary=not lists) for tally in result.tallies)
+    line = f"{'Lists' if lists else 'Texts'} needed: {least:,} where no answer changes"
+    if lists or not any(tally.changed for tally in result.tallies):
         return f"{line}."
     if result.needed is None:
         return f"{line}; at the rate seen here no number is enough."
@@ -87,8 +90,8 @@ def counts_table(result: Verification) -> Table:
     return Table("counts", "Changed answers", caption, columns, lines)
 
 
-def cells(name: str, tally: Tally) -> dict[str, Cell]:
-    share = tally.changed / tally.num
+def cells(name: str, tally: Tally | MeanLoss) -> dict[str, Cell]:
+    share = tally.share
     return {
         "name": Cell(name, name),
         "num": Cell(tally.num, f"{tally.num:,}"),
@@ -111,40 +114,13 @@ def shown(changed: ChangedText) -> dict[str, Cell]:
     return {key: Cell(text, text) for key, text in texts.items()}
 
 
-def as_json(result: Verification) -> dict[str, Any]:
-    """The result in plain values."""
-    return {
-        "status": result.status,
-        "holds": result.holds,
-        "old": result.old,
-        "new": result.new,
-        "texts": result.texts.line,
-        "needed": result.needed,
-        "claims": [plain(tally) | {"level": tally.claim.level} for tally in result.tallies],
-        "parts": {name: plain(tally) for name, tally in result.parts.items()},
-        "classes": [{"old": a, "new": b, "num": n} for (a, b), n in result.classes.items()],
-        "changed": [plain_text(result, each) for each in result.changed[:SHOWN]],
-    }
-
-
-def plain(tally: Tally) -> dict[str, Any]:
-    about = {"of": tally.claim.of, "num": tally.num, "changed": tally.changed}
-    return about | {"at_most": tally.bound, "confidence": tally.claim.confidence}
-
-
-def plain_text(result: Verification, changed: ChangedText) -> dict[str, str]:
-    texts = result.texts.named(changed.texts)
-    return texts | {"old": str(changed.old), "new": str(changed.new)}
-
-
 def write(folder: Path, result: Verification) -> None:
     """Write result.json, page.html, changed.jsonl, and the answers of both, which are files of
     answers again. ConfigError where the folder cannot be written."""
     try:
-        write_json(folder / "result.json", as_json(result))
+        write_json(folder / "result.json", result.as_dict())
         write_text(folder / "page.html", page(result))
-        changed = (plain_text(result, each) for each in result.changed)
-        write_text(folder / "changed.jsonl", json_lines(changed))
+        write_text(folder / "changed.jsonl", json_lines(map(result.plain, result.changed)))
         for key, answers in result.answers.items():
             pairs = zip(result.texts.rows, answers.rows, strict=True)
             rows = ({**result.texts.named(texts), **row} for texts, row in pairs)
@@ -154,13 +130,13 @@ def write(folder: Path, result: Verification) -> None:
         raise ConfigError(f"to={folder}: cannot be written ({error.strerror})") from None
 
 
-def json_lines(lines: Iterator[Mapping[str, Any]]) -> str:
+def json_lines(lines: Iterable[Mapping[str, Any]]) -> str:
     return "".join(f"{json.dumps(line)}\n" for line in lines)
 
 
 def page(result: Verification) -> str:
     """The page's HTML."""
     tables = [counts_table(result), changed_table(result, len(result.changed))]
-    claim = Claim("verified", "Do the two answer alike?", lines_of(result))
+    claim = Section("verified", "Do the two answer alike?", lines_of(result))
     claim.add(tables=tables, notes=about(result))
     return render("Two builds of one classifier", [claim])

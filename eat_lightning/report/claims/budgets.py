@@ -14,11 +14,11 @@ from typing import Any
 from eat_lightning.report import columns as col
 from eat_lightning.report.budgeted import COLUMNS, NEED, Method, methods_of
 from eat_lightning.report.cells import points_text
-from eat_lightning.report.claim import Claim
 from eat_lightning.report.difference import accuracy_interval
 from eat_lightning.report.figures import INK, PAPER, Figure
 from eat_lightning.report.panels import dot, in_panels
-from eat_lightning.report.study import Point, Study
+from eat_lightning.report.section import Section
+from eat_lightning.report.study import Mark, Study
 from eat_lightning.report.table import Table
 from eat_lightning.runs.row import THEIRS
 
@@ -28,9 +28,9 @@ PERCENT = "accuracy on %s (%%)"
 PLACE = 30  # on the page
 
 
-def claim(study: Study) -> Claim:
+def claim(study: Study) -> Section:
     """A table and a figure for each task whose rules were fitted for budgets."""
-    whole = Claim("budgets", "Budgets: what choosing for each example gains")
+    whole = Section("budgets", "Budgets: what choosing for each example gains")
     for task in study.tasks:
         if methods := methods_of(study, task):
             figures = [*time_figure(study, task, methods), figure_of(study, task, methods)]
@@ -77,12 +77,12 @@ def draw_method(ax: Any, method: Method, best: float | None) -> None:
     ax.set_title(method.name)
 
 
-def draw_line(ax: Any, points: Sequence[Point], cost: str, style: str, **look: Any) -> None:
+def draw_line(ax: Any, points: Sequence[Mark], cost: str, style: str, **look: Any) -> None:
     xs = [point.mean(cost) or 0.0 for point in points]
     ax.plot(xs, [percent(point) for point in points], style, **look)
 
 
-def percent(point: Point) -> float:
+def percent(point: Mark) -> float:
     return 100 * (point.mean("accuracy") or 0.0)
 
 

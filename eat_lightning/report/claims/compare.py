@@ -14,19 +14,19 @@ from typing import Any
 from eat_lightning.report import columns as col
 from eat_lightning.report.budgeted import Method, check_against, methods_of
 from eat_lightning.report.cells import points_text
-from eat_lightning.report.claim import Claim
 from eat_lightning.report.difference import difference
-from eat_lightning.report.study import Point, Study
+from eat_lightning.report.section import Section
+from eat_lightning.report.study import Mark, Study
 from eat_lightning.report.table import Table
 
 SPENT = "counted, / those of own static; a budget holds on the cut, and dev may spend more or less"
 PLACE = 20  # on the page
 
 
-def claim(study: Study) -> Claim:
+def claim(study: Study) -> Section:
     """A table for each task that has the method which is subtracted, and another."""
     check_against(study)
-    whole = Claim("compare", f"Methods minus {study.against}")
+    whole = Section("compare", f"Methods minus {study.against}")
     for task in study.tasks:
         if lines := lines_of(methods_of(study, task), study.against):
             whole.add(answers(task, study.against, lines), [table_of(task, study.against, lines)])
@@ -77,7 +77,7 @@ def answers(task: str, against: str, lines: Sequence[dict[str, Any]]) -> Iterato
             yield f"{task}, {line['setting']}: {name} minus {against} is {found} points."
 
 
-def on_common_seeds(one: Point, other: Point) -> tuple[Point, Point]:
+def on_common_seeds(one: Mark, other: Mark) -> tuple[Mark, Mark]:
     """Both with the seeds that both have; as they are where there is none: a mean over a seed that
     the other lacks would compare trainings."""
     common = {*one.seeds} & {*other.seeds}

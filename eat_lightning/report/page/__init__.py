@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from eat_lightning.report import figures
-from eat_lightning.report.claim import Claim
 from eat_lightning.report.figures import Figure
+from eat_lightning.report.section import Section
 from eat_lightning.report.table import Cell
 
 SCRIPTS = ("page.js", "tables.js", "explorer.js")
@@ -25,7 +25,7 @@ Explorer = Mapping[str, Any]  # as eat_lightning.report.explorer makes it
 
 def render(
     title: str,
-    claims: Sequence[Claim],
+    claims: Sequence[Section],
     explorer: Explorer | None = None,
     warnings: Sequence[str] = (),
     findings: Sequence[str] = (),
@@ -65,7 +65,7 @@ def template() -> Any:
     )
     jinja.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     jinja.filters |= {"slug": slug, "value_and_interval": value_and_interval}
-    jinja.globals |= {"head_of": head_of, "image": image}
+    jinja.globals |= {"head_of": head_of, "images": images}
     return jinja.get_template("page.html")
 
 
@@ -87,9 +87,11 @@ def digest(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def image(figure: Figure) -> str:
-    """A figure as the address of an image."""
-    return f"data:image/png;base64,{base64.b64encode(figures.png(figure)).decode()}"
+def images(figure: Figure) -> dict[str, str]:
+    """Addresses of a figure's images: for a light page and for a dark one."""
+    svgs = (base64.b64encode(svg.encode()).decode() for svg in figures.pair(figure))
+    light, dark = (f"data:image/svg+xml;base64,{svg}" for svg in svgs)
+    return {"light": light, "dark": dark}
 
 
 def slug(name: str) -> str:
@@ -97,7 +99,7 @@ def slug(name: str) -> str:
     return re.sub(r"[^\w.-]+", "-", name)
 
 
-def measured_line(claims: Sequence[Claim]) -> str:
+def measured_line(claims: Sequence[Section]) -> str:
     """ "872 examples · 3 seeds · 1 thread · fp32 · cpu": what the first claim's tables say."""
     lines = [line for claim in claims[:1] for table in claim.tables for line in table.lines]
 

@@ -4,14 +4,12 @@ from typing import Any
 
 import pytest
 from helpers.certificates import RULE, own
-from helpers.models import tiny
 
-from eat_lightning.deploy.certify.candidates import along_dial, cautious, chains_of, is_reachable
-from eat_lightning.measure.settings import Setting
+from eat_lightning.deploy.certify.candidates import cautious, chains_of, is_reachable
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
-from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.model.specification import Specification
+from eat_lightning.record.point import Point
 
 NEVER = {"kind": "never"}
 
@@ -23,12 +21,12 @@ def spec(rule: Any) -> dict:
 SPEC = spec(RULE)
 
 
-def exits(chain: list[Setting]) -> list[dict]:
-    return [point.specs["exit"].as_dict() for point in chain]
+def exits(chain: list[Point]) -> list[dict]:
+    return [point.methods["exit"].as_dict() for point in chain]
 
 
-def ratios(chain: list[Setting]) -> list[float]:
-    return [point.specs["reduction"].arguments["ratio"] for point in chain]
+def ratios(chain: list[Point]) -> list[float]:
+    return [point.methods["reduction"].arguments["ratio"] for point in chain]
 
 
 def test_a_shared_tau_is_one_chain_from_strict_to_lax():
@@ -38,10 +36,10 @@ def test_a_shared_tau_is_one_chain_from_strict_to_lax():
 
 def test_a_tau_for_each_exit():
     """1 - tau is 0.2 at the last exit, and half of it at each one before."""
-    assert spec(cautious(RULE, 0.8, 0.5)) == SPEC | {"tau": [0.95, 0.9, 0.8]}
-    assert spec(cautious(RULE, 0.8, 1.0)) == SPEC | {"tau": 0.8}
-    assert spec(cautious(RULE, 0.8, 0.0)) == SPEC | {"tau": 0.8, "layers": [4]}
-    assert spec(cautious(RULE, 1.0, 1.0)) == NEVER
+    assert cautious(RULE, 0.8, 0.5).as_dict() == SPEC | {"tau": [0.95, 0.9, 0.8]}
+    assert cautious(RULE, 0.8, 1.0).as_dict() == SPEC | {"tau": 0.8}
+    assert cautious(RULE, 0.8, 0.0).as_dict() == SPEC | {"tau": 0.8, "layers": [4]}
+    assert cautious(RULE, 1.0, 1.0).as_dict() == NEVER
     chains = chains_of(own(), RULE, [0.8, 0.6], "each")
     assert [exits(chain)[2]["tau"] for chain in chains] == [0.6, [0.9, 0.8, 0.6], 0.6]
     assert [exits(chain)[2]["layers"] for chain in chains] == [[2, 3, 4], [2, 3, 4], [4]]
@@ -63,18 +61,6 @@ def test_equal_chains_are_one():
     """With one exit, a tau for each is a tau for all; it must not cost a share of the error."""
     assert len(chains_of(own(), Confidence(0.9, [4]), exits="each")) == 1
     assert len(chains_of(own(), RULE, ratios=[0.2, 0.2])) == 1
-
-
-def test_a_dial_is_one_chain_from_full_depth():
-    encoder = tiny("dense", "norm_topk", "confidence")
-    dial = [
-        encoder.replacing(exit=Confidence([tau, 0.6], [2, 3]), reduction=NormTopK(ratio, [2]))
-        for tau, ratio in ((1.0, 0.3), (0.9, 0.3), (0.8, 0.5))
-    ]
-    full, *points = along_dial(own(), dial)
-    assert full.specs == own().specs
-    assert [point.exit.tau[0] for point in points] == [1.0, 0.9, 0.8]
-    assert ratios(points) == [0.3, 0.3, 0.5]
 
 
 def test_every_ratio_has_its_chain_from_the_runs_own_full_depth():

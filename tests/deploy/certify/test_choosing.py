@@ -20,7 +20,7 @@ def losses(*failures: int, num: int) -> np.ndarray:
 
 
 def laxness(setting) -> float:
-    return getattr(setting.exit, "tau", 1.0)
+    return setting.methods["exit"].arguments.get("tau", 1.0)
 
 
 def chosen(*failures: int, num: int, **how):
@@ -30,7 +30,7 @@ def chosen(*failures: int, num: int, **how):
 
 def test_the_laxest_point_that_holds():
     choice = chosen(0, 2, 4, 5, num=872)
-    assert choice.candidate.exit.tau == 0.8
+    assert choice.candidate.methods["exit"].arguments["tau"] == 0.8
     assert (choice.fallback, choice.certified, choice.reason) == (False, True, "")
     assert choice.seen["risk"] == pytest.approx(4 / 872)
     sizes = [choice.seen[key] for key in ("num_examples", "num_units", "num_chains", "needed")]

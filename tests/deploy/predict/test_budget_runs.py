@@ -20,6 +20,7 @@ from eat_lightning.deploy.predict.explain import explained
 from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.engines.open import open_backend
 from eat_lightning.errors import ConfigError
+from eat_lightning.infer.hf import EatForSequenceClassification
 from eat_lightning.measure.__main__ import measure
 from eat_lightning.record.cost_table import CostTable
 from eat_lightning.runs import budgets
@@ -27,7 +28,6 @@ from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 from eat_lightning.runs.training_mark import training_mark
 from eat_lightning.weights.checkpoint import save_model
-from eat_lightning.weights.hf import EatForSequenceClassification
 
 TEXTS = [["a fine film"], ["not good at all , and far too long"], ["dull"]]
 HALF = {"budget": 0.7}
@@ -88,10 +88,14 @@ def knobs(encoder: Any) -> tuple[Any, Any]:
     return encoder.exit.tau, encoder.reduction.ratio
 
 
+def kept_knobs(found: dict[str, Any]) -> tuple[Any, Any]:
+    methods = found["point"]["methods"]
+    return methods["exit"]["tau"], methods["reduction"]["ratio"]
+
+
 def knobs_at(run: Path, budget: float) -> tuple[Any, Any]:
     """Of the dearest kept point within a budget."""
-    point = next(point for point in kept(run)["points"] if point["cost"] <= budget)
-    return point["exit"], point["reduction"]
+    return kept_knobs(next(point for point in kept(run)["points"] if point["cost"] <= budget))
 
 
 def test_what_is_kept(run: Path):
@@ -102,8 +106,9 @@ def test_what_is_kept(run: Path):
     first, *points = dial["points"]
     assert first["agreement"] == 1.0
     for before, point in pairwise((first, *points)):
-        assert len(point["exit"]) == 2
-        assert point["reduction"] in (0.4, 0.0, 0.1, 0.3, 0.5)
+        taus, ratio = kept_knobs(point)
+        assert len(taus) == 2
+        assert ratio in (0.4, 0.0, 0.1, 0.3, 0.5)
         assert point["cost"] < before["cost"]
         assert point["agreement"] < before["agreement"]
     assert len(list((run / "dial").glob("cut-*.parquet"))) == 5  # one for each of the ratios
@@ -113,7 +118,7 @@ def test_what_is_kept(run: Path):
 def agreeing(run: Path, agree: float) -> tuple[Any, Any]:
     """Knobs of the cheapest kept point that agrees so often."""
     point = [point for point in kept(run)["points"] if point["agreement"] >= agree][-1]
-    return point["exit"], point["reduction"]
+    return kept_knobs(point)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +192,7 @@ def test_a_certificate_stands_on_top_and_looks_at_its_own_part(run: Path, poison
     assert certificate.name == "disagreement-0.9-0.5-budget-0.7"
     assert not certificate.fallback
     at = certificate.methods["exit"].tau, certificate.methods["reduction"].ratio
-    points = [(point["exit"], point["reduction"]) for point in kept(run)["points"]]
+    points = [*map(kept_knobs, kept(run)["points"])]
     assert points.index(at) <= points.index(knobs_at(run, 0.7))
     backend = open_run(Run.open(run), None, certificate=certificate.name)
     assert knobs(backend.encoder) == at
@@ -274,7 +279,7 @@ def test_a_point_beyond_the_knob_is_refused(run: Path, no_fit: None):
     (path,) = (run / "dial").glob("dial-*.json")
     dial = kept(run)
     for point in dial["points"]:
-        point["exit"] = [0.5, 7.0]
+        point["point"]["methods"]["exit"]["tau"] = [0.5, 7.0]
     path.write_text(json.dumps(dial))
     with pytest.raises(ConfigError, match=r"tau must be at most 1, got 7.0"):
         open_run(Run.open(run), HALF)

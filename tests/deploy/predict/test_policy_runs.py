@@ -177,7 +177,7 @@ def test_a_second_run_of_other_weights_is_another_combination(run: Path, second:
 
 
 def test_hugging_face_saves_and_asks(tmp_path: Path):
-    from eat_lightning.weights.hf import EatForSequenceClassification
+    from eat_lightning.infer.hf import EatForSequenceClassification
 
     encoder, batch = tiny("dense", "norm_topk", "confidence"), ragged()
     encoder.policies = (FullDepth(sources=["mail"]), MinRetention(0.9, ["web"]))

@@ -120,6 +120,30 @@ def test_sets_scores_and_probabilities(old: Path):
     assert against(old, rows).classes == {("yes", "no"): 2}
 
 
+def test_lists_compare_the_best_candidates(tmp_path: Path):
+    """A list whose second best candidate changes loses half of its best two."""
+    lists = [{"query": text, "candidates": [f"{text} {c}" for c in "vwxyz"]} for text in WORDS]
+    queries = written(tmp_path / "lists.jsonl", lists)
+    rows = [
+        {"query": each["query"], "candidate": text, "score": place}
+        for each in lists
+        for place, text in enumerate(each["candidates"])
+    ]
+    old = written(tmp_path / "old.jsonl", rows)
+    moved = [row | {"score": 9.0} if i % 5 == 0 and i < 30 else row for i, row in enumerate(rows)]
+    new = written(tmp_path / "new.jsonl", moved)
+    given: Any = {"queries": queries, "keep": 2, "to": tmp_path / "verified"}
+    result = eat_lightning.verify(old, new, agree=0.9, **given)
+    assert result.tallies[0].share == pytest.approx(6 * 0.5 / 100)
+    assert (result.status, len(result.changed)) == (0, 6)
+    assert 0.03 < result.bound < 0.1
+    best = json.loads((tmp_path / "verified/new.jsonl").read_text().splitlines()[0])
+    assert best["query"] == WORDS[0]
+    assert best["answers"] == [f"{WORDS[0]} v", f"{WORDS[0]} z"]
+    written(new, [row | {"score": -row["score"]} for row in rows])
+    assert eat_lightning.verify(old, new, agree=0.9, **given).status == 1
+
+
 def test_files_of_all_formats(old: Path):
     import pandas as pd
 

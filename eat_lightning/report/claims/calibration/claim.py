@@ -16,12 +16,12 @@ from pandas import DataFrame
 
 from eat_lightning.report import cells
 from eat_lightning.report import columns as col
-from eat_lightning.report.claim import Claim
 from eat_lightning.report.claims.calibration.figure import reliability_figure
 from eat_lightning.report.claims.calibration.metrics import BINS, Head
 from eat_lightning.report.claims.calibration.oracle import ORACLE, oracle_figure, oracle_table, ways
 from eat_lightning.report.intervals import over_seeds, paired_difference
 from eat_lightning.report.passes import Pass, how_chosen, passes
+from eat_lightning.report.section import Section
 from eat_lightning.report.study import Study
 from eat_lightning.report.table import Table
 
@@ -77,10 +77,10 @@ COLUMNS = [
 PLACE = 50  # on the page
 
 
-def claim(study: Study) -> Claim:
+def claim(study: Study) -> Section:
     """Tables of each task, a reliability diagram of each model with exits, and the oracle."""
     tasks = {task: passes(study, task) for task in study.tasks}
-    whole = Claim("calibration", "Calibration of each exit, and the oracle's bound")
+    whole = Section("calibration", "Calibration of each exit, and the oracle's bound")
     for task, found in tasks.items():
         exits = {p.slug: [exit_line(p, k) for k in p.layers] for p in found if p.runs}
         if exits:

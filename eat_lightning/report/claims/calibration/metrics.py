@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eat_lightning.report.intervals import Interval, softmax, wilson
-from eat_lightning.report.study import Measured
+from eat_lightning.report.study import KeptRow
 
 BINS = 15  # EAT, section 7.2
 
@@ -32,7 +32,7 @@ class Head:
     perfect calibration would show with these confidences. Guesses are recorded after the
     temperature was fitted: before it they were so many times as large."""
 
-    def __init__(self, measured: Measured, layer: int):
+    def __init__(self, measured: KeptRow, layer: int):
         self.measured, self.layer = measured, layer
         record = measured.record
         labels_B, after_BC = record.labels, record.guesses[layer].astype(np.float64)

@@ -21,7 +21,7 @@ from eat_lightning.report.intervals import mean_interval, paired_difference
 from eat_lightning.report.labels import place_labels
 from eat_lightning.report.panels import dot, in_panels
 from eat_lightning.report.passes import Pass, by_seed, examples_of, examples_text, with_examples
-from eat_lightning.report.study import Point
+from eat_lightning.report.study import Mark
 from eat_lightning.report.table import Table
 
 Line = dict[str, Any]
@@ -64,7 +64,7 @@ def ways(found: Pass) -> list[Line]:
     for point in found.early:
         if (e := examples_of(point)) is not None:
             knob = point.row.point if isinstance(point.row.point, float) else None
-            known = Point(with_examples(point.members))
+            known = Mark(with_examples(point.members))
             look = {"marker": "D" if knob is None else "o", "knob": knob, "point": known}
             lines.append(way(found, point.title, by_seed(e, e["right"]), e["depth"].mean(), **look))
     bounds = [oracle_exit(right_EB, found.layers) for right_EB in right_SEB]

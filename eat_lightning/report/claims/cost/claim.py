@@ -14,13 +14,13 @@ from matplotlib.patches import Patch
 from pandas import DataFrame
 
 from eat_lightning.report import columns as col
-from eat_lightning.report.claim import Claim
 from eat_lightning.report.claims.cost.formulas import coefficients, expected
 from eat_lightning.report.figures import INK, SERIES, Figure
 from eat_lightning.report.intervals import Interval
 from eat_lightning.report.panels import bar, bare_rows
+from eat_lightning.report.section import Section
 from eat_lightning.report.speed import speed_up
-from eat_lightning.report.study import Point, Study
+from eat_lightning.report.study import Mark, Study
 from eat_lightning.report.table import Cell, Table
 
 BARS = ("by formulas (4) and (5)", "counted FLOPs", "time, batch 1", "time, batch {batch}")
@@ -55,9 +55,9 @@ Line = dict[str, Any]
 PLACE = 60  # on the page
 
 
-def claim(study: Study) -> Claim:
+def claim(study: Study) -> Section:
     """For each task a table and a figure, and how much of what FLOPs promise time keeps."""
-    every, whole = [], Claim("cost", "Cost: by the formulas, counted and measured")
+    every, whole = [], Section("cost", "Cost: by the formulas, counted and measured")
     for task in study.tasks:
         points = [p for p in study.points(task=task, baseline="") if not p.is_static]
         if found := [line for point in points if (line := line_of(study, point)) is not None]:
@@ -70,7 +70,7 @@ def claim(study: Study) -> Claim:
     )
 
 
-def line_of(study: Study, point: Point) -> Line | None:
+def line_of(study: Study, point: Mark) -> Line | None:
     """A setting's costs as shares of own static's, what the formulas are made of as means over
     seeds; None where examples are not at hand. `bars`: in the order of BARS."""
     found = [expected(study, m) for m in point.members]

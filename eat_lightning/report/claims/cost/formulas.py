@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eat_lightning.report.study import Measured, Study
+from eat_lightning.report.study import KeptRow, Study
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Expected:
         }
 
 
-def expected(study: Study, measured: Measured) -> Expected | None:
+def expected(study: Study, measured: KeptRow) -> Expected | None:
     """None where the row's examples are not at hand. Where the run is not, alpha is 0 and beta 1:
     what is left of the formulas' ratio is that of token-layers."""
     outcome, row = measured.outcome, measured.row
@@ -78,7 +78,7 @@ def expected(study: Study, measured: Measured) -> Expected | None:
     return Expected(alpha, beta, mean_L, square_L, stays_L, ran, window)
 
 
-def coefficients(study: Study, measured: Measured) -> tuple[float, float] | None:
+def coefficients(study: Study, measured: KeptRow) -> tuple[float, float] | None:
     """alpha and beta of the run's body; None for rows that were kept without their run."""
     from eat_lightning.weights.checkpoint import read_config
 

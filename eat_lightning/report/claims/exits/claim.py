@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 
 from eat_lightning.report import cells
 from eat_lightning.report import columns as col
-from eat_lightning.report.claim import Claim
 from eat_lightning.report.claims.exits.figure import figures_of
 from eat_lightning.report.claims.exits.rule import Rule, place
 from eat_lightning.report.difference import Difference
 from eat_lightning.report.passes import USUAL, Pass, how_chosen, passes
+from eat_lightning.report.section import Section
 from eat_lightning.report.study import Study
 from eat_lightning.report.table import Table
 
@@ -50,10 +50,10 @@ DEPTH_COLUMNS = [
 PLACE = 40  # on the page
 
 
-def claim(study: Study) -> Claim:
+def claim(study: Study) -> Section:
     """A table and figures for each task in which some example leaves early."""
     tasks = {task: [p for p in passes(study, task) if p.early] for task in study.tasks}
-    whole = Claim("exits", "Early exits: who leaves where")
+    whole = Section("exits", "Early exits: who leaves where")
     for task, early in tasks.items():
         if early:
             rules = [Rule(each, point) for each in early for point in each.early]

@@ -11,7 +11,7 @@ from pandas import DataFrame
 from eat_lightning.report.difference import Difference
 from eat_lightning.report.intervals import mcnemar, mean_interval, paired_difference, wilson
 from eat_lightning.report.passes import Pass, by_seed, examples_of, with_examples
-from eat_lightning.report.study import Point
+from eat_lightning.report.study import Mark
 
 Line = dict[str, Any]
 NO_EXAMPLES = "examples not at hand: the share alone"
@@ -23,7 +23,7 @@ class Rule:
     where the examples are not at hand. `shares`: who left after each layer, a percentage for each
     seed and layer."""
 
-    def __init__(self, found: Pass, point: Point):
+    def __init__(self, found: Pass, point: Mark):
         self.found, self.examples = found, examples_of(point)
         self.usual = point is found.usual
         shares: Any = DataFrame([m.row.exit_shares for m in point.members]).fillna(0.0)

@@ -15,12 +15,12 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.report import cells
 from eat_lightning.report import columns as col
 from eat_lightning.report.baselines import Entry
-from eat_lightning.report.claim import Claim
 from eat_lightning.report.claims.frontier.figure import figures_of
 from eat_lightning.report.claims.frontier.settings import common, held, table_of_settings
 from eat_lightning.report.difference import Difference, difference
+from eat_lightning.report.section import Section
 from eat_lightning.report.speed import EXTREMES, batch_ms, faster, single_ms, speed_up
-from eat_lightning.report.study import Point, Study, grouped_by
+from eat_lightning.report.study import Mark, Study, grouped_by
 from eat_lightning.report.table import Table
 from eat_lightning.runs.row import THEIRS
 from eat_lightning.weights.precision import PLAIN
@@ -31,7 +31,7 @@ MOST_LOST = 1.0  # points below a baseline that a setting may be, to be called a
 PLACE = 10  # on the page
 
 
-def claim(study: Study) -> Claim:
+def claim(study: Study) -> Section:
     """Tables and figures for each task, and what is fastest within a point of its baselines."""
     tasks = {task: entries_of(study, task) for task in study.tasks}
     entries = [entry for found in tasks.values() for entry in found]
@@ -39,7 +39,7 @@ def claim(study: Study) -> Claim:
         raise ConfigError(
             "no row was timed: python -m eat_lightning.measure run=outputs/<study> baselines=all"
         )
-    made = Claim("frontier", "Accuracy against time")
+    made = Section("frontier", "Accuracy against time")
     for task, found in tasks.items():
         figures = figures_of(f"frontier-{task}", found)
         made.add(answers(task, found), tables_of(task, found), figures)
@@ -90,7 +90,7 @@ PAIR_COLUMNS = [
 ]
 
 
-def pair_line(entry: Entry, other: Point) -> dict[str, Any]:
+def pair_line(entry: Entry, other: Mark) -> dict[str, Any]:
     """An adaptive setting beside a static model of a smaller body, which it has to beat."""
     single = 1 in (len(entry.point.members), len(other.members))
     return {
@@ -103,11 +103,11 @@ def pair_line(entry: Entry, other: Point) -> dict[str, Any]:
     }
 
 
-def static_name(study: Study, point: Point) -> str:
+def static_name(study: Study, point: Mark) -> str:
     return with_body(study.name_of(point.row), point)
 
 
-def with_body(name: str, point: Point) -> str:
+def with_body(name: str, point: Mark) -> str:
     return name if point.row.encoder in name else f"{name}, {point.row.encoder}"
 
 

@@ -14,7 +14,7 @@ from eat_lightning.report.intervals import Interval, over_seeds
 from eat_lightning.report.labels import distance, place_labels
 from eat_lightning.report.panels import dot, handles
 from eat_lightning.report.speed import Cost, batch_ms, single_ms
-from eat_lightning.report.study import Point, grouped_by
+from eat_lightning.report.study import Mark, grouped_by
 from eat_lightning.runs.row import STATIC_BASELINE, THEIRS, Row
 from eat_lightning.weights.precision import PLAIN
 
@@ -218,7 +218,7 @@ def gflops(row: Row) -> Interval | None:
     return None if row.baseline == THEIRS else Interval.exact(row.flops / 1e9)
 
 
-def cost_of(point: Point, cost: Cost) -> Interval | None:
+def cost_of(point: Mark, cost: Cost) -> Interval | None:
     """Over seeds: the mean, and the extremes of the repeats."""
     found = [interval for m in point.members if (interval := cost(m.row)) is not None]
     return over_seeds(found) if len(found) == len(point.members) else None

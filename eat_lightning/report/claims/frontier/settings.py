@@ -23,7 +23,7 @@ from eat_lightning.report.speed import (
     sorted_ms,
     speed_up,
 )
-from eat_lightning.report.study import Point
+from eat_lightning.report.study import Mark
 from eat_lightning.report.table import EMPTY, Cell, Column, Table
 
 OTHER_VERSION = "measured by another version than most of the table"
@@ -128,7 +128,7 @@ COLUMNS = [
 ]
 
 
-def held(entry: Entry, other: Point | None, cost: Cost) -> Cell:
+def held(entry: Entry, other: Mark | None, cost: Cost) -> Cell:
     """Speed over another setting."""
     if other is None or not entry.point.timed or not other.timed:
         return EMPTY

@@ -16,7 +16,6 @@ import numpy as np
 
 from eat_lightning.report import cells
 from eat_lightning.report import columns as col
-from eat_lightning.report.claim import Claim
 from eat_lightning.report.claims.retention.figure import length_figure, mean_of, training_figure
 from eat_lightning.report.claims.retention.kept import (
     WHOLE,
@@ -30,6 +29,7 @@ from eat_lightning.report.claims.retention.kept import (
     training_of,
     within,
 )
+from eat_lightning.report.section import Section
 from eat_lightning.report.study import Study
 from eat_lightning.report.table import Cell, Table
 
@@ -71,9 +71,9 @@ TRAINING_COLUMNS = [
 PLACE = 70  # on the page
 
 
-def claim(study: Study) -> Claim:
+def claim(study: Study) -> Section:
     """For each task the curves of training, retention by length, and tables of both."""
-    whole = Claim("retention", "Tokens kept", notes=[WHAT, PAPER_READS])
+    whole = Section("retention", "Tokens kept", notes=[WHAT, PAPER_READS])
     for task in study.tasks:
         found = reducing(study, task)
         trained = [t for kept in found if (t := training_of(study, kept)) is not None]

@@ -18,7 +18,7 @@ from pandas import DataFrame, Series
 
 from eat_lightning.report.claims.retention.pruning import ratios_of, scheduled, staircase, with_cls
 from eat_lightning.report.passes import Pass, by_seed, examples_of, passes, with_examples
-from eat_lightning.report.study import Point, Study
+from eat_lightning.report.study import Mark, Study
 from eat_lightning.runs.run import Run
 
 NAMES = ("train/strength", "train/scheduled_retention", "train/retention", "select/retention")
@@ -36,7 +36,7 @@ class Kept:
     def __init__(self, found: Pass, ratios: list[Fraction]):
         self.found, self.model, self.ratios = found, found.name, ratios
         self.scheduled = scheduled(ratios)
-        self.points: dict[str, Point] = {}
+        self.points: dict[str, Mark] = {}
         self.examples: Any = DataFrame(self.columns()) if found.runs else None
 
     def columns(self) -> dict[str, Any]:
@@ -51,7 +51,7 @@ class Kept:
         for point in self.found.early:
             if (e := examples_of(point)) is not None:
                 found[point.setting] = by_seed(e, e["retention"]).mean(0)
-                self.points[point.setting] = Point(with_examples(point.members))
+                self.points[point.setting] = Mark(with_examples(point.members))
         return found
 
 
@@ -86,7 +86,7 @@ class Training:
     split."""
 
     kept: Kept
-    point: Point
+    point: Mark
     epochs: float
     steps: int
     strength: Series
@@ -113,7 +113,7 @@ def training_of(study: Study, kept: Kept) -> Training | None:
     steps, epochs = first.done["steps"], float(first.config["trainer"]["max_epochs"] or 1)
     alike = [folder for folder in logs if runs[folder].done["steps"] == steps]
     curves = [averaged([logs[folder][name] for folder in alike], epochs / steps) for name in NAMES]
-    point = Point(sorted((members[folder] for folder in alike), key=lambda m: m.row.seed))
+    point = Mark(sorted((members[folder] for folder in alike), key=lambda m: m.row.seed))
     return Training(kept, point, epochs, steps, *curves)
 
 

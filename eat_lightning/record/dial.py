@@ -1,9 +1,11 @@
-"""The dial of a run: all operating points of its exit rule, in order, kept beside the model folder.
+"""A dial: points from strict to lax, each with what it costs and how many answers it leaves as they
+were. A budget and a share of unchanged answers both look up in it.
 
-`<run>/dial/dial-<hash>.json` holds the points with cost, accuracy and agreement on the calibration
-cut, and all that they were fitted for. A budget and a share of unchanged answers both look up in
-it. `runs.budgets` fits and writes it; here it is found and put on an encoder, as the Hugging Face
-class does too.
+One function makes every dial, from a record, points in their order and their costs: `along`. The
+points come from `dial_fit` (exits), `list_fit` (lists), or a knob's grid (certificates).
+
+`<run>/dial/dial-<hash>.json` holds that of a run, and all that it was fitted for. `runs.budgets`
+fits and writes it; here it is found and put on an encoder, as the Hugging Face class does too.
 """
 
 from __future__ import annotations
@@ -11,30 +13,32 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-import pydantic.dataclasses
-from pydantic import ConfigDict
+import numpy as np
 
 from eat_lightning.errors import one_line
 from eat_lightning.files import sha256_of
-from eat_lightning.model.contracts import at_point
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.int8 import is_int8
-from eat_lightning.model.method import faults_of
 from eat_lightning.model.policies import specs_of
 from eat_lightning.model.specification import specs_by_slot
+from eat_lightning.model.trace import Trace
+from eat_lightning.record.list_losses import lost_Q
+from eat_lightning.record.measured import Measured
+from eat_lightning.record.point import Point
+from eat_lightning.record.record import Record
 from eat_lightning.untrusted import json_of
 from eat_lightning.user_modules import sources_of
-from eat_lightning.validation import raise_faults
 
 FOLDER = "dial"
 ROUNDING = 1e-9  # of a mean of shares
-Point = int | float | list[int | float]
-Unit = Literal["share", "ms"]
+Unit = Literal["share", "ms", "layers"]
+Cost = Callable[[Point, Trace], float]  # of an example, in the mean over a replay
 
 
 @dataclass(frozen=True)
@@ -91,63 +95,99 @@ def number(value: Any) -> float:
         return math.nan
 
 
-STRICT = ConfigDict(strict=True, extra="forbid")
-
-
-@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
-class DialPoint:
-    """A point of the dial, and the means of the examples of the fit there.
+def measured(
+    point: Point, record: Record, cost: Cost, original_BC: np.ndarray | None = None
+) -> Measured:
+    """What a replay tells of a point.
 
     Args:
-        exit: the exit rule's knob, one value for each exit, or one for all.
-        reduction: the reduction's knob; None where it stays.
-        cost: in the dial's unit.
-        accuracy: share of right answers.
-        agreement: share of answers that stay what full depth says.
+        original_BC: logits of the answers to stay with; None are those of the last layer.
     """
-
-    exit: Point
-    reduction: Point | None
-    cost: float
-    accuracy: float
-    agreement: float
-
-    def on(self, encoder: AdaptiveEncoder) -> AdaptiveEncoder:
-        """A twin with its knobs at this point, which shares its weights. ValueError where the point
-        does not fit its methods."""
-        rule = at_point(encoder.exit, self.exit)
-        raise_faults(faults_of(rule, encoder.shape.num_layers))
-        reduction = encoder.reduction
-        if self.reduction is not None:
-            reduction = at_point(reduction, self.reduction)
-        return encoder.replacing(exit=rule, reduction=reduction)
+    trace = record.replay(point)
+    found = Measured(point, cost=cost(point, trace), depth=float(trace.depth_B.mean()))
+    if record.keep is not None:
+        return replace(found, agreement=1 - float(lost_Q(record, trace).mean()))
+    kind, right_B = record.kind, record.kind.right(trace.logits_BC, record.targets)
+    original_BC = record.full_BC if original_BC is None else original_BC
+    same_B = kind.same(trace.logits_BC, original_BC)
+    accuracy = float(np.nan_to_num(right_B).mean())
+    return replace(found, agreement=float(same_B.mean()), accuracy=accuracy)
 
 
-@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
+def along(
+    points: Iterable[Point],
+    record: Record,
+    cost: Cost,
+    original_BC: np.ndarray | None = None,
+    full_cost: float | None = None,
+) -> Iterator[Measured]:
+    """Yield the points of a dial: those that cost less than all before them.
+
+    Args:
+        points: from strict to lax; the first is full depth.
+        original_BC: as `measured` has it.
+        full_cost: of the first, where it is not that of a replay.
+    """
+    least = float("inf")
+    for point in points:
+        found = measured(point, record, cost, original_BC)
+        if least == float("inf") and full_cost is not None:
+            found = replace(found, cost=full_cost)
+        if found.cost < least - ROUNDING:
+            least = found.cost
+            yield found
+
+
+def best_of(points: Iterable[Measured]) -> list[Measured]:
+    """The points at which more answers stay than at any cheaper one, from the dearest."""
+    best: list[Measured] = []
+    for point in sorted(points, key=lambda p: (p.cost, -p.agreement)):
+        if not best or point.agreement > best[-1].agreement:
+            best.append(point)
+    return best[::-1]
+
+
+@dataclass(frozen=True)
 class Dial:
     """Points from full depth to the laxest; each costs less than the one before.
 
     Args:
-        unit: of the costs.
+        unit: of the costs: a share of full FLOPs, milliseconds, or layers.
         points: at least one.
         num_examples: of the fit.
         fitted_for: see `conditions`.
-        times: the table of milliseconds behind the costs; None for shares.
+        times: the table of milliseconds behind the costs; None for others.
     """
 
     unit: Unit
-    points: list[DialPoint]
+    points: list[Measured]
     num_examples: int
-    fitted_for: dict[str, Any]
+    fitted_for: dict[str, Any] = field(default_factory=dict)
     times: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if not self.points:
             raise ValueError("points must be at least one")
+        if self.unit not in get_args(Unit):
+            raise ValueError(f"unit must be one of {', '.join(get_args(Unit))}, got {self.unit}")
         if not all(after.cost < point.cost for point, after in pairwise(self.points)):
             raise ValueError("points must cost less and less")
 
-    def down_to(self, wanted: Budget) -> list[DialPoint]:
+    @classmethod
+    def read(cls, path: Path) -> Dial:
+        """A dial from its file. ValueError, in one line, where that is damaged, or of a version
+        before 0.4."""
+        try:
+            given = json_of(path)
+            return cls(**given | {"points": [*map(Measured.read, given["points"])]})
+        except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+            reason = one_line(error, 120)
+            raise ValueError(f"{path}: not a dial of this version ({reason}); delete it") from None
+
+    def as_dict(self) -> dict[str, Any]:
+        return vars(self)
+
+    def down_to(self, wanted: Budget) -> list[Measured]:
         """The points from full depth to the one that is wanted. ValueError where even the laxest
         costs more than the budget."""
         if wanted.unit == "agree":
@@ -160,7 +200,7 @@ class Dial:
             raise ValueError(f"budget must be at least {least}, got {wanted}")
         return self.points[: last + 1]
 
-    def at(self, wanted: Budget) -> DialPoint:
+    def at(self, wanted: Budget) -> Measured:
         """The dearest point within a budget; or the last before fewer answers than wanted stay."""
         return self.down_to(wanted)[-1]
 
@@ -212,20 +252,11 @@ def find(folder: Path, unit: Unit, here: dict[str, Any]) -> Dial | None:
     """The dial kept for `here`, some of its conditions or all. ValueError, in one line, where a
     file is damaged."""
     for path in sorted((folder / FOLDER).glob("dial-*.json")):
-        dial = read(path)
+        dial = Dial.read(path)
         fits = all(dial.fitted_for.get(key) == value for key, value in here.items())
         if fits and dial.unit == unit:
             return dial
     return None
-
-
-def read(path: Path) -> Dial:
-    """A dial from its file. ValueError, in one line, where that is damaged."""
-    try:
-        given = json_of(path)
-        return Dial(**given | {"points": [DialPoint(**point) for point in given["points"]]})
-    except (ValueError, TypeError, KeyError, OSError) as error:
-        raise ValueError(f"{path}: not a dial ({one_line(error, 120)})") from None
 
 
 def at_kept_point(model: Path, encoder: AdaptiveEncoder, wanted: Budget) -> AdaptiveEncoder:
@@ -241,4 +272,4 @@ def at_kept_point(model: Path, encoder: AdaptiveEncoder, wanted: Budget) -> Adap
             f"set_budget: {run} keeps no dial {what}, got {wanted}: "
             f"`measure run={run} budgets=[0.5]` fits one in shares of full FLOPs"
         )
-    return dial.at(wanted).on(encoder)
+    return dial.at(wanted).point.on(encoder)

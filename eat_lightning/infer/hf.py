@@ -39,9 +39,9 @@ from eat_lightning.model.shape import Shape
 from eat_lightning.model.specification import MODEL_SLOTS, STATIC, Specification, build_all
 from eat_lightning.model.trace import Trace
 from eat_lightning.model.training import Context
+from eat_lightning.record.dial import Budget, at_kept_point
 from eat_lightning.validation import Count, raise_faults, value_faults
 from eat_lightning.weights.checkpoint import claimed, load_pretrained, model_config
-from eat_lightning.weights.dial import Budget, at_kept_point
 from eat_lightning.weights.exits import exits_beside, load_exits
 from eat_lightning.weights.families import known_family
 from eat_lightning.weights.files import sizes_in

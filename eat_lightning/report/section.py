@@ -1,6 +1,6 @@
-"""A Claim: the tables and figures that a script makes of a study, all of it from rows.
+"""A section of a page: the tables and figures that a script makes of a study, all of it from rows.
 
-A script is a file with a function `claim(study) -> Claim`. Claims that fit any study are in
+A script is a file with a function `claim(study) -> Section`. Claims that fit any study are in
 `report/claims/`; a study of the repository has its own in `experiments/<study>/claim.py`.
 """
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Claim:
+class Section:
     """What rows say, as a reader meets it.
 
     Args:
@@ -55,7 +55,7 @@ class Claim:
         self.figures += figures
         self.notes += notes
 
-    def or_lacking(self, need: str) -> Claim:
+    def or_lacking(self, need: str) -> Section:
         """Itself; ConfigError with what it needs where there is nothing to show."""
         if not self.tables:
             raise ConfigError(need)

@@ -1,0 +1,105 @@
+"""Two models in a row: which texts go on from the first, and the trace of both.
+
+A text goes on where it ran all layers of the first model and the margin of its answer is small
+(cascades: Viola and Jones 2001; of one model in two precisions: Kouris et al. 2018).
+
+Shapes: B examples, G of them that go on, L layers of both models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from eat_lightning.answer_kind import AnswerKind
+from eat_lightning.model.reason import FIRST_REASON, reason_names
+from eat_lightning.model.trace import Trace
+
+SURE = "small_model_sure"  # why an answer of all layers of the first model stands
+
+
+@dataclass(frozen=True)
+class Escalation:
+    """From one model to the next.
+
+    Args:
+        kind: of both models' answers.
+        margin: with which an answer of the first stands.
+        layers: of the first model; those of the second follow them.
+        layers_behind: of the second.
+    """
+
+    kind: AnswerKind
+    margin: float
+    layers: int
+    layers_behind: int
+
+    def goes_on(self, first: Trace) -> np.ndarray:
+        """True for the examples (B) of the first model's trace that the second answers."""
+        import torch
+
+        margin_B = self.kind.margin(torch.from_numpy(first.logits_BC)).numpy()
+        return (margin_B < self.margin) & (first.depth_B >= self.layers)
+
+    def stands(self, first: Trace) -> Trace:
+        """The part of the first model's trace that stands, as a trace of both models."""
+        found = first.take(np.flatnonzero(~self.goes_on(first)))
+        tokens_LB, reason_B, names = found.tokens_LB, found.reason_B, found.names
+        if tokens_LB is not None:
+            tokens_LB = np.pad(tokens_LB, ((0, self.layers_behind), (0, 0)))
+        if reason_B is not None:
+            sure = max(names) + 1
+            names = {**names, sure: SURE}
+            reason_B = np.where(found.depth_B >= self.layers, sure, reason_B)
+        return replace(found, tokens_LB=tokens_LB, reason_B=reason_B, names=names, would=None)
+
+    def behind(self, second: Trace) -> Trace:
+        """The second model's trace, as one of both models. Its tokens are those that the second
+        model read."""
+        tokens_LB = second.tokens_LB
+        if tokens_LB is not None:
+            tokens_LB = np.concatenate([np.repeat(tokens_LB[:1], self.layers, 0), tokens_LB])
+        depth_B = second.depth_B + self.layers
+        return replace(second, tokens_LB=tokens_LB, depth_B=depth_B, would=None, parts=None)
+
+    def joined(self, first: Trace, second: Trace) -> Trace:
+        """The trace of both models for all examples, in their order.
+
+        Args:
+            second: of the examples that go on.
+        """
+        rows_B = np.arange(len(first))
+        front = self.stands(replace(first, rows_B=rows_B))
+        rest = replace(self.behind(second), rows_B=rows_B[self.goes_on(first)])
+        return replace(together(front, rest), rows_B=first.rows_B)
+
+
+def together(first: Trace, second: Trace) -> Trace:
+    """Join traces of two models, in the order of their rows. Of a score with its predicted error,
+    the score alone counts."""
+    width = min(first.logits_BC.shape[1], second.logits_BC.shape[1])
+    reasons = [name for each in (first, second) for name in own_reasons(each.names)]
+    names = reason_names([*dict.fromkeys(reasons)])
+    parts = [
+        replace(recoded(each, names), logits_BC=each.logits_BC[:, :width], guesses={}, signals={})
+        for each in (first, second)
+    ]
+    return Trace.together(parts)
+
+
+def own_reasons(names: Mapping[int, str]) -> list[str]:
+    """The reasons of an exit rule among the names of a trace's codes."""
+    return [name for code, name in sorted(names.items()) if code >= FIRST_REASON]
+
+
+def recoded(trace: Trace, names: Mapping[int, str]) -> Trace:
+    """The same trace with other codes for its reasons, which keep their names."""
+    if trace.reason_B is None:
+        return replace(trace, names=names)
+    codes = {name: code for code, name in names.items()}
+    new_of = np.zeros(max(trace.names, default=0) + 1, np.int64)
+    for code, name in trace.names.items():
+        new_of[code] = codes.get(name, 0)
+    return replace(trace, reason_B=new_of[trace.reason_B], names=names)

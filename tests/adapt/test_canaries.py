@@ -1,0 +1,136 @@
+"""Canaries: an adapted folder finds out by itself whether it still answers as certified."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.adapting import made_up_times, plan_of, taken
+from helpers.finished import config_of
+
+import eat_lightning
+from eat_lightning.config import parsed
+from eat_lightning.deploy.adapt import run as steps
+from eat_lightning.deploy.adapt import search
+from eat_lightning.deploy.serve.model import open_model
+from eat_lightning.deploy.serve.plan import ServeSettings
+from eat_lightning.deploy.verify.__main__ import verify
+from eat_lightning.engines.adapted import CERTIFICATE, GRAPHS, AboutAdapted, digests
+from eat_lightning.engines.canaries import CANARIES, Canaries
+from eat_lightning.errors import ConfigError
+from eat_lightning.machine import MACHINE
+
+
+@pytest.fixture(scope="module")
+def adapted(classifier: Path, few_texts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("canaries") / "adapted"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "time_all", made_up_times)
+        steps.adapt(plan_of(classifier, few_texts, folder, "agree=0.8"))
+    return folder
+
+
+@pytest.fixture
+def copy(adapted: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(adapted, tmp_path / "adapted"))
+
+
+def change_certificate(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Rewrite what a folder's certificate holds for."""
+    path = folder / "certificates" / f"{CERTIFICATE}.json"
+    content = json.loads(path.read_text())
+    change(content["holds_for"])
+    path.write_text(json.dumps(content))
+
+
+def pretend_certified(folder: Path) -> None:
+    """Let the certificate be one of the files as they are now."""
+    engine = AboutAdapted.read(folder).engine
+    change_certificate(folder, lambda holds_for: holds_for.update(digests(folder, engine)))
+
+
+def served(folder: Path, *words: str) -> Any:
+    return open_model(parsed(ServeSettings, config_of("serve", f"run='{folder}'", *words)))
+
+
+def with_other_classifier(folder: Path) -> None:
+    """Turn the signs of the weights of the last layer, so that its answers change."""
+    from safetensors.torch import load_file, save_file
+
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    for name in ("classifier.weight", "classifier.bias"):
+        weights[name] = -weights[name]
+    save_file(weights, path, {"format": "pt"})
+
+
+def test_a_folder_has_the_certified_logits(adapted: Path, few_texts: Path):
+    canaries = Canaries.read(adapted)
+    [texts] = canaries.texts.values()
+    assert 100 < len(texts) <= 200
+    assert {*texts} <= {*few_texts.read_text().splitlines()}
+    assert verify(config_of("verify", f"run='{adapted}'")).changed == 0
+
+
+def test_another_processor_is_told_and_the_canaries_decide(
+    copy: Path, capsys: pytest.CaptureFixture[str]
+):
+    other = {"processor": "Another CPU", "instructions": ["amx_int8"]}
+    change_certificate(copy, lambda holds_for: holds_for.update({MACHINE: other}))
+    served(copy)
+    err = capsys.readouterr().err
+    assert "it was certified on Another CPU" in err
+    assert "canaries are answered as certified" in err
+
+
+def test_other_answers_are_refused_unless_warned_of(copy: Path, capsys: pytest.CaptureFixture[str]):
+    with_other_classifier(copy)
+    pretend_certified(copy)
+    with pytest.raises(ConfigError, match="canaries are answered otherwise than certified"):
+        served(copy)
+    served(copy, "machine=warn")
+    assert "warning: " in capsys.readouterr().err
+    with pytest.raises(ValueError, match="otherwise than certified"):
+        eat_lightning.Adapted(copy, check=True)
+    assert eat_lightning.Adapted(copy).classify(["a text"])
+    assert verify(config_of("verify", f"run='{copy}'")).status == 1
+
+
+def test_without_canaries_it_is_served_and_a_check_is_refused(copy: Path):
+    (copy / CANARIES).unlink()
+    served(copy)
+    with pytest.raises(ConfigError, match=f"has no {CANARIES}"):
+        verify(config_of("verify", f"run='{copy}'"))
+
+
+def test_damaged_canaries_are_one_line(copy: Path):
+    (copy / CANARIES).write_bytes(b"PAR1 no table")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        served(copy)
+
+
+@pytest.mark.slow
+def test_altered_weights_of_a_graph_are_caught(
+    classifier: Path, few_texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    pytest.importorskip("onnxscript")
+
+    def onnx_is_fastest(candidates: dict[str, Any], **_: Any) -> Any:
+        yield {key: taken(1.0 if "onnx" in key else 10.0) for key in candidates}
+
+    monkeypatch.setattr(search, "time_all", onnx_is_fastest)
+    folder = tmp_path / "adapted"
+    steps.adapt(plan_of(classifier, few_texts, folder, "engines=[onnx]", "agree=0.8"))
+    served(folder)
+    path = folder / GRAPHS / "weights.bin"
+    numbers = np.fromfile(path, np.uint8)
+    numbers[len(numbers) // 2 :: 3] ^= 0x0F
+    numbers.tofile(path)
+    with pytest.raises(ConfigError, match="its graphs are not those"):
+        served(folder)
+    pretend_certified(folder)
+    with pytest.raises(ConfigError, match="canaries are answered otherwise than certified"):
+        served(folder)
