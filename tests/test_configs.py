@@ -13,6 +13,7 @@ from helpers.models import each_once
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from docs.site.settings import RENAMED
 from eat_lightning.cli import Command
 from eat_lightning.command_help import CommandHelp
 from eat_lightning.composing import compose_or_explain, dotted_keys
@@ -337,7 +338,7 @@ def test_every_fault_of_composing_is_named_at_once(capsys: pytest.CaptureFixture
 
 
 def help_of(name: str) -> CommandHelp:
-    return CommandHelp(CONFIGS / f"{name}.yaml", {"model": "classifier"} if name == "adapt" else {})
+    return CommandHelp(CONFIGS / f"{name}.yaml", RENAMED.get(name, {}))
 
 
 HELPS = [path.stem for path in sorted(CONFIGS.glob("*.yaml"))]
@@ -369,7 +370,7 @@ def test_help_all_lists_choices_and_the_settings_of_those_that_are_chosen(
     assert "bert, distilbert, eat" not in short
     assert "model       bert, distilbert, eat" in whole
     assert "exit.patience" in whole
-    assert "optimizer.weight_decay  of matrices" in whole
+    assert "optimizer.weight_decay  weight decay of matrices" in whole
 
 
 def test_settings_are_named_as_they_are_typed() -> None:

@@ -35,17 +35,17 @@ def open_run(
     prepack: bool | None = None,
     device: str = "cpu",
 ) -> TorchBackend:
-    """Open a finished run to answer texts; ConfigError with every fault.
+    """Open a finished run to answer texts. Raises ConfigError with all errors.
 
     Args:
-        run: as `Run.open` gives it.
-        exit: settings of the run's rule, or of another that it names, or a budget (see
+        run: a run, from `Run.open`.
+        exit: settings of the run's exit rule, or of another rule, or a budget (see
             `runs.exit_choice.ExitChoice`).
         dtype: fp32, bf16 or int8.
-        certificate: name of one that the run has; None: none.
-        policies: in place of the certificate's, or of the run's; None: as they are.
-        prepack: the form of the weights, see `weights/precision.py`; plain ones are freed.
-        device: where it runs, such as "cpu".
+        certificate: name of one of the run's certificates.
+        policies: policies instead of those of the certificate or the run.
+        prepack: the layout of the weights, see `weights/precision.py`; plain ones are freed.
+        device: a torch device, such as "cpu".
     """
     choice = ExitChoice.of(exit, run.model_config()["exit"])
     if choice.budget is not None and certificate is not None:
