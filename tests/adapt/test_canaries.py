@@ -18,7 +18,7 @@ from eat_lightning.deploy.adapt import search
 from eat_lightning.deploy.serve.model import open_model
 from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.deploy.verify.__main__ import verify
-from eat_lightning.engines.adapted import CERTIFICATE, GRAPHS, AboutAdapted, digests
+from eat_lightning.engines.adapted import CERTIFICATE, GRAPHS, AboutAdapted, bound
 from eat_lightning.engines.canaries import CANARIES, Canaries
 from eat_lightning.errors import ConfigError
 from eat_lightning.machine import MACHINE
@@ -48,8 +48,8 @@ def change_certificate(folder: Path, change: Callable[[dict[str, Any]], None]) -
 
 def pretend_certified(folder: Path) -> None:
     """Let the certificate be one of the files as they are now."""
-    engine = AboutAdapted.read(folder).engine
-    change_certificate(folder, lambda holds_for: holds_for.update(digests(folder, engine)))
+    point = AboutAdapted.read(folder).point
+    change_certificate(folder, lambda holds_for: holds_for.update(bound(folder, point)))
 
 
 def served(folder: Path, *words: str) -> Any:
