@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eat_lightning.cli import entry
 from eat_lightning.errors import ConfigError
 from eat_lightning.process import raise_on_sigterm
 
+if TYPE_CHECKING:
+    from eat_lightning.deploy.adapt.search import Bench
 
-def adapt(config: dict[str, Any]) -> None:
-    """Write the folder of an adapted classifier.
+
+def adapt(config: dict[str, Any], bench: Bench | None = None) -> None:
+    """Write the folder of an adapted classifier. bench: of texts, in place of this machine's.
 
     Raises ConfigError, one line per fault, for settings, for a classifier that cannot be adapted,
     and where nothing faster keeps the original's answers.
@@ -21,16 +24,18 @@ def adapt(config: dict[str, Any]) -> None:
 
     raise_on_sigterm()
     config["model"] = config.pop("classifier")
-    made = of_lists if config["queries"] is not None else of_texts
     try:
-        made(config)
+        if config["queries"] is not None:
+            of_lists(config)
+        else:
+            of_texts(config, bench)
     except (OSError, SafetensorError) as error:  # safetensors writes files by Rust
         reason = getattr(error, "strerror", None) or one_line(error, 120)
         again = "the same command goes on from what is kept"
         raise ConfigError(f"to={config['to']}: {reason} ({again})") from None
 
 
-def of_texts(config: dict[str, Any]) -> None:
+def of_texts(config: dict[str, Any], bench: Bench | None = None) -> None:
     """Adapt a classifier of texts."""
     from eat_lightning.deploy.adapt.plan import AdaptSettings
 
@@ -38,7 +43,7 @@ def of_texts(config: dict[str, Any]) -> None:
     from eat_lightning.deploy.adapt.report import candidates_table
     from eat_lightning.deploy.adapt.run import adapt as adapted
 
-    result = adapted(plan)
+    result = adapted(plan, bench=bench)
     candidates_table(result).show()
     print(f"{result.won}\n{result.changes}".rstrip())
     to = plan.to
