@@ -78,7 +78,7 @@ def test_the_card_and_the_last_line_say_what_was_won(adapted: AdaptResult):
     times = 10 / adapted.chosen.ms["1"]
     assert f": {times:.1f} times ({times:.1f} to {times:.1f}) as fast" in adapted.won
     written = AboutAdapted.read(Path(adapted.plan.to)).candidates
-    assert any(c["speed_up"].get("1") == pytest.approx([times] * 3) for c in written)
+    assert any(c.speed_up.get("1") == pytest.approx([times] * 3) for c in written)
 
 
 def test_a_candidate_that_is_not_tried_says_why(adapted: AdaptResult):
