@@ -22,6 +22,7 @@ from helpers.adapting import (
 from helpers.classifiers import LABELS, drawn_texts, save_classifier
 from helpers.finished import config_of
 from helpers.gateways import without_scores
+from helpers.without_torch import predicted
 
 from eat_lightning.config import parsed
 from eat_lightning.deploy.adapt.api import Adapted
@@ -255,8 +256,13 @@ def test_exits_in_onnxruntime(classifier: Path, texts: Path, tmp_path: Path):
     assert sum(not is_same(*pair, None) for pair in pairs) == made.chosen.tested[0].changed  # type: ignore[index]
     assert np.mean([answer["depth"] for answer in answers]) < backend.num_layers
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    inputs = tokenizer(drawn_texts(5, seed=3), padding=True, return_tensors="pt")
+    tokenizer, five = AutoTokenizer.from_pretrained(folder), drawn_texts(5, seed=3)
+    found, _ = predicted(f"run='{folder}'", lines=five)  # without torch
+    assert found == backend.answer([[text] for text in five])
+    ids = [[*read.windows[0].ids] for read in backend.reader([[text] for text in five])]
+    assert ids == tokenizer(five)["input_ids"]
+
+    inputs = tokenizer(five, padding=True, return_tensors="pt")
     theirs = AutoModelForSequenceClassification.from_pretrained(folder)(**inputs).logits
     session = onnxruntime.InferenceSession(folder / "onnx" / "model.onnx")
     feeds = {value.name: inputs[value.name].numpy() for value in session.get_inputs()}
