@@ -27,7 +27,7 @@ from docs.site.kept_run import (
 )
 from docs.site.made import SCHEMES, Page, in_schemes, shown
 from eat_lightning.record.claim import allowed
-from eat_lightning.report.study import Measured
+from eat_lightning.report.study import KeptRow
 
 SIZE = 32  # sentences of the batch
 LEVEL, CONFIDENCE = 0.02, 0.9  # of the certificate
@@ -72,7 +72,7 @@ class Batch:
     right_B: np.ndarray
 
     @classmethod
-    def of(cls, point: Measured) -> Batch:
+    def of(cls, point: KeptRow) -> Batch:
         trace, record = point.known, point.record
         right_B = trace.logits_BC.argmax(1) == record.labels
         tokens_B, depth_B = record.lengths[:SIZE], trace.depth_B[:SIZE]
