@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, ConfigDict
 
 from eat_lightning.answer_kind import AnswerKind, kind_of
 from eat_lightning.engines.canaries import Canaries, CanaryCheck
-from eat_lightning.engines.plan import ADAPTED
+from eat_lightning.engines.plan import ADAPTED, check_torch
 from eat_lightning.errors import ConfigError, reading
 from eat_lightning.files import sha256_of, write_json
 from eat_lightning.infer.backend import Backend
@@ -170,6 +170,7 @@ def open_adapted(path: str | Path, threads: int | None = None, check: bool = Fal
     made = open_alone(folder, about, threads)
     made.scales = {int(layer): s for layer, s in about.scales.items()}
     if about.point.before is not None:
+        check_torch(folder, "a cascade")
         from eat_lightning.engines.cascade import CascadeBackend
 
         first = open_alone(folder / SMALL, AboutAdapted.read(folder / SMALL), threads)
@@ -191,6 +192,7 @@ def open_alone(folder: Path, about: AboutAdapted, threads: int | None) -> Backen
     if point.engine != "torch":
         dtype = "bf16" if point.dtype == "bf16" else None
         return open_export(Export(folder / GRAPHS, threads, point.engine, dtype))
+    check_torch(folder, "a model that was certified in our kernels")
     from eat_lightning.engines.kernels import open_in_kernels
 
     given = about.columns, about.labels, about.max_length

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from eat_lightning.errors import ConfigError, reading
 from eat_lightning.infer.backend import Backend
@@ -71,6 +69,9 @@ class Canaries:
         return cls(texts, logits_NC.astype(np.float32))
 
     def write(self, folder: Path) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
         columns = {name: pa.array(texts, pa.string()) for name, texts in self.texts.items()}
         logits = pa.array(self.logits_NC.tolist(), pa.list_(pa.float32()))
         pq.write_table(pa.table(columns | {"logits": logits}), folder / CANARIES)
@@ -82,6 +83,9 @@ class Canaries:
         path = folder / CANARIES
         if not path.is_file():
             raise ConfigError(f"run={folder}: has no {CANARIES}, which `eat adapt` writes")
+        import pyarrow as pa  # here, since serving takes it for this alone
+        import pyarrow.parquet as pq
+
         with reading(path, pa.ArrowException):
             columns: dict[str, Any] = pq.read_table(path).to_pydict()
             logits_NC = np.array(columns.pop("logits"), np.float32)

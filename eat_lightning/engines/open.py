@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eat_lightning.engines.adapted import AboutAdapted, open_adapted
-from eat_lightning.engines.plan import is_adapted, is_of_lists, tell
+from eat_lightning.engines.plan import check_torch, is_adapted, is_of_lists, tell
 from eat_lightning.infer.exports import certificate_of, open_export
 from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.infer.onnx_runner import is_export
@@ -39,6 +39,7 @@ def open_backend(plan: ModelSettings, export: str | None = None) -> Backend:
 def in_its_engine(plan: ModelSettings, export: str | None) -> Backend:
     """Open a model in the engine that its settings name, or for which it was certified."""
     if export is None and is_of_lists(plan.run):
+        check_torch(plan.run, "a reranker")
         from eat_lightning.engines.reranker import open_lists
 
         return in_threads(open_lists(plan.run), plan.threads)
@@ -50,6 +51,7 @@ def in_its_engine(plan: ModelSettings, export: str | None) -> Backend:
         dtype = "bf16" if plan.dtype == "bf16" else None
         graphs = Export(folder, plan.threads, plan.backend, dtype)
         return open_export(graphs, plan.certificate, policies_of(plan.policy))
+    check_torch(folder, "a run, or backend=auto,")
     from eat_lightning.engines.models import open_model
 
     return open_model(plan, export)

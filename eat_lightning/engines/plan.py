@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from eat_lightning.errors import ConfigError
 from eat_lightning.infer.onnx_runner import is_export
 from eat_lightning.infer.sessions import ENGINES, engine_faults
 from eat_lightning.long_texts import CUT, LongTexts, Mode
+from eat_lightning.machine import has_torch
 from eat_lightning.runs.plan import RunSettings, WindowSettings, time_faults
 
 ADAPTED = "adapted.json"  # in a folder that `adapt` wrote
@@ -21,6 +23,16 @@ Engine = Literal["torch", "onnx", "openvino", "auto"]
 def tell(line: str) -> None:
     """Print a line for a person: standard output is for answers."""
     print(line, file=sys.stderr, flush=True)
+
+
+def check_torch(path: str | Path, what: str) -> None:
+    """ConfigError where torch, which a folder's model needs, is not installed.
+
+    Args:
+        what: of the folder, such as "a cascade".
+    """
+    if not has_torch():
+        raise ConfigError(f"run={path}: {what} needs torch: pip install eat-lightning")
 
 
 def is_adapted(path: str | Path) -> bool:

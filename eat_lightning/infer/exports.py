@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from eat_lightning.errors import ConfigError, reading
 from eat_lightning.infer.onnx_backend import Export
-from eat_lightning.infer.onnx_runner import is_export, read_about
+from eat_lightning.infer.onnx_runner import read_about
 from eat_lightning.infer.stricter_exits import StricterExits
 from eat_lightning.machine import has_torch
 from eat_lightning.model.policies import idle_faults
@@ -59,7 +59,8 @@ def stricter_rule(export: Export, certificate: Certificate) -> ExitRule | None:
 
 def certificate_of(home: Home, name: Any) -> Certificate:
     """A certificate of a run or of an export. ConfigError, in one line, where there is none."""
-    made_of = of_export(home.folder) if is_export(home.folder) else f"{home.folder}"
+    is_run = (home.folder / "model").is_dir()
+    made_of = f"{home.folder}" if is_run else of_export(home.folder)
     found = Certificate.read(home, name, f"certify run={made_of}")
     if lacking := [slot for slot in MODEL_SLOTS if found.holds_for.get(slot) is None]:
         path = path_of(home.folder, name)
