@@ -20,6 +20,7 @@ from eat_lightning.composing import compose_or_explain, dotted_keys
 from eat_lightning.config import CONFIG_DIR, binding_faults
 from eat_lightning.data import glue
 from eat_lightning.data.source import check
+from eat_lightning.deploy.adapt.plan import as_trial
 from eat_lightning.errors import ConfigError
 from eat_lightning.overrides import as_settings
 from eat_lightning.train.__main__ import main
@@ -423,3 +424,13 @@ def test_json_leaves_standard_output_to_one_object(capsys: pytest.CaptureFixture
         assert called(Command("train", work, summary=dict), word, "seed=3") == 0
         out, err = capsys.readouterr()
         assert (json.loads(out), err) == ({"seed": 3}, "a table\n")
+
+
+def test_a_trial_is_smaller_and_lists_keep_their_number() -> None:
+    texts = as_trial(resolved("quick=true", name="adapt"))
+    assert (texts["most"], texts["engines"], texts["times"]["repeats"]) == (2000, ["onnx"], 1)
+    assert as_trial(resolved("quick=true", "most=500", name="adapt"))["most"] == 500
+    lists = as_trial(resolved("quick=true", "queries=lists.jsonl", name="adapt"))
+    assert (lists["most"], lists["times"]["repeats"]) == (20000, 1)
+    usual = resolved(name="adapt")
+    assert as_trial(usual) == {key: usual[key] for key in usual if key != "quick"}
