@@ -11,7 +11,7 @@ from functools import cache
 
 from docs.site.made import ROOT
 from eat_lightning.record.record import Record
-from eat_lightning.report.study import Measured, open_study
+from eat_lightning.report.study import KeptRow, open_study
 
 FOLDER = ROOT / "docs/figures/run"
 NUM_LAYERS = 12
@@ -19,29 +19,29 @@ HALF, THIRD = 0.5, 0.33  # budgets
 
 
 @cache
-def measured() -> list[Measured]:
+def measured() -> list[KeptRow]:
     return open_study([str(FOLDER)]).measured
 
 
-def at_budget(budget: float) -> Measured:
+def at_budget(budget: float) -> KeptRow:
     return next(m for m in measured() if m.row.budget == budget)
 
 
-def at_agreement(agree: float) -> Measured:
+def at_agreement(agree: float) -> KeptRow:
     return next(m for m in measured() if m.row.agree == agree)
 
 
-def dial() -> list[Measured]:
+def dial() -> list[KeptRow]:
     """The measured points of the dial, cheapest first."""
     points = [m for m in measured() if m.row.budget is not None]
     return sorted(points, key=lambda m: m.row.flops_ratio)
 
 
-def fixed_depths() -> list[Measured]:
+def fixed_depths() -> list[KeptRow]:
     return [m for m in measured() if m.row.baseline == "fixed depth"]
 
 
-def at_depth(layer: int) -> Measured:
+def at_depth(layer: int) -> KeptRow:
     return next(m for m in fixed_depths() if m.row.depth == layer)
 
 
@@ -51,12 +51,12 @@ def held_out() -> Record:
     return Record.read(FOLDER / "certificate.parquet")
 
 
-def accuracy(point: Measured) -> float:
+def accuracy(point: KeptRow) -> float:
     """Percent."""
     return 100 * point.row.score
 
 
-def agreement(point: Measured) -> float:
+def agreement(point: KeptRow) -> float:
     """Percent of the answers that equal those of full depth."""
     full_B = point.record.guesses[NUM_LAYERS].argmax(1)
     return float(100 * (point.known.logits_BC.argmax(1) == full_B).mean())

@@ -9,7 +9,7 @@ from typing import Any
 from docs.site.kept_run import NUM_LAYERS, accuracy, agreement, dial, fixed_depths
 from docs.site.made import Page, filled
 from eat_lightning.report.baselines import gains_in
-from eat_lightning.report.study import Measured
+from eat_lightning.report.study import KeptRow
 
 TEMPLATE = Path(__file__).with_name("live.html")
 
@@ -20,14 +20,14 @@ def pages() -> list[Page]:
         "dial": [setting(point) for point in dial()],
         "fixed": [place(point) | {"depth": point.row.depth} for point in fixed_depths()],
     }
-    return [Page("concepts/live-figures.html", filled(TEMPLATE, data))]
+    return [Page("how/dial.html", filled(TEMPLATE, data))]
 
 
-def place(point: Measured) -> dict[str, Any]:
+def place(point: KeptRow) -> dict[str, Any]:
     return {"flops": point.row.flops_ratio, "accuracy": accuracy(point)}
 
 
-def setting(point: Measured) -> dict[str, Any]:
+def setting(point: KeptRow) -> dict[str, Any]:
     """A point of the dial, with its gains over fixed depth and the layers where examples leave."""
     row = point.row
     gains = {name: gain.times(100).text(sign="+") for name, gain in gains_in(vars(row)).items()}

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from docs.site.made import ROOT, Page
 from docs.site.pictures import pictured
 from eat_lightning.config import CONFIG_DIR
-from eat_lightning.model.specification import class_of, rule_learns
+from eat_lightning.model.specification import class_of, rule_learns, value_text
 from eat_lightning.report.baselines import gains_in
 from eat_lightning.runs import row as rows
 from eat_lightning.runs.names import SLOTS as IN_ROWS
@@ -199,7 +199,7 @@ def knob_text(row: rows.Row) -> str:
     same = [other.row for other in kept() if other.row.run == row.run and not other.row.fitted]
     trained = [r.reduction.arguments[knob.name] for r in same if r.reduction.kind == kind]
     how = ", as trained" if point in trained else ", fitted" if trained else ""
-    return f"; {knob.name} {rows.text(point)}{how}"
+    return f"; {knob.name} {value_text(point)}{how}"
 
 
 def gain(row: rows.Row, over: str) -> str:

@@ -72,7 +72,7 @@ class Texts:
             return self
         _, one_of_G = drawn(near_doubles(self.rows))
         rows = [self.rows[row] for row in np.sort(one_of_G)]
-        left_out = {"near-duplicates": len(self) - len(rows)}
+        left_out = {"near-duplicates left out": len(self) - len(rows)}
         return replace(self, rows=rows, line=self.line + counted(left_out))
 
 

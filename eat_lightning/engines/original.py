@@ -18,13 +18,11 @@ from jaxtyping import Float
 
 from eat_lightning.data.split import reader_of
 from eat_lightning.data.tokens import tokenizer_for
-from eat_lightning.engines.kernels import encoder_of, in_kernels
+from eat_lightning.engines.kernels import encoder_of
 from eat_lightning.engines.reranker import SCORE_OF_LISTS
 from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.infer.padded import padded_inputs
-from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.long_texts import CUT, Answerer, AnswerRequest, Joiner, LongTexts, Reader
-from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.reason import Reason, reason_names
@@ -181,15 +179,6 @@ class TransformersModel(Answerer):
             tokens_LB=np.tile(batch.lengths_B.numpy(), (depth, 1)),
             rows_B=np.arange(size),
         )
-
-
-def in_our_kernels(original: Original, columns: Sequence[str], dtype: str) -> TorchBackend:
-    """The classifier in our kernels, every layer for every text."""
-    encoder = in_kernels(original.encoder(len(columns)).replacing(exit=Never()), dtype)
-    given = original.tokenizer, columns, list(original.same.labels), original.max_length
-    backend = TorchBackend(original.folder, encoder, *given)
-    backend.read_long(original.long)
-    return backend
 
 
 def ordering_column(config: Mapping[str, Any], num_labels: int, where: str) -> int | None:

@@ -31,6 +31,7 @@ from eat_lightning.record.passes import record
 from eat_lightning.weights.checkpoint import load_model, save_model
 
 Check = Callable[[Any], None]
+Make = Callable[..., Batch]  # examples of some lengths
 LENGTHS = (*range(1, 12), 17, 22, 29, 14)  # in two batches, of which one is not full
 CLOSE: dict[str, Any] = {"atol": 1e-4, "rtol": 0.0}
 CPU_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
@@ -39,18 +40,20 @@ COUNTED = {  # of which torch's counter knows nothing by itself
 }
 
 
-def answered(encoder: AdaptiveEncoder) -> Trace:
-    """Run the examples of `ragged` together."""
+def answered(encoder: AdaptiveEncoder, make: Make = ragged) -> Trace:
+    """Run the examples of `make` together."""
     with torch.no_grad():
-        return encoder(ragged())
+        return encoder(make())
 
 
-def batch_is_its_examples(encoder: AdaptiveEncoder, whole: Trace | None = None) -> None:
+def batch_is_its_examples(
+    encoder: AdaptiveEncoder, whole: Trace | None = None, make: Make = ragged
+) -> None:
     """A batch of N is answered as N batches of one: logits, depth, reason and tokens. whole: what
     is `answered`, where it is known."""
-    whole = whole or answered(encoder)
+    whole = whole or answered(encoder, make)
     with torch.no_grad():
-        single = [encoder(one) for one in alone(ragged())]
+        single = [encoder(one) for one in alone(make())]
     logits_BC = torch.cat([trace.logits_BC for trace in single])
     torch.testing.assert_close(logits_BC, whole.logits_BC, **CLOSE)
     for name in ("depth_B", "reason_B"):
@@ -59,9 +62,11 @@ def batch_is_its_examples(encoder: AdaptiveEncoder, whole: Trace | None = None) 
     assert torch.equal(torch.cat([trace.tokens_LB for trace in single], dim=1), whole.tokens_LB)
 
 
-def stream_is_the_batch(encoder: AdaptiveEncoder, whole: Trace | None = None) -> None:
+def stream_is_the_batch(
+    encoder: AdaptiveEncoder, whole: Trace | None = None, make: Make = ragged
+) -> None:
     """Examples given as they leave are, bit for bit, those given at the end."""
-    batch, whole = ragged(), whole or answered(encoder)
+    batch, whole = make(), whole or answered(encoder, make)
     with torch.no_grad():
         parts = [*encoder.stream(batch)]
     rows = torch.cat([rows_G for rows_G, _ in parts])
@@ -89,9 +94,9 @@ def examples_do_not_touch(encoder: AdaptiveEncoder, whole: Trace | None = None) 
     assert not torch.allclose(before.logits_BC[2], after.logits_BC[2])
 
 
-def replay_is_the_live_run(encoder: AdaptiveEncoder) -> None:
+def replay_is_the_live_run(encoder: AdaptiveEncoder, make: Make = ragged) -> None:
     """One recorded pass through all heads says what running with the rule does."""
-    batch = ragged(LENGTHS)
+    batch = make(LENGTHS)
     outcome = record(encoder, Examples(batch), batch_size=8).replay()
     with torch.inference_mode():
         trace = encoder(batch)

@@ -1,28 +1,12 @@
 """A tiny classifier and a file of texts."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from helpers.adapting import adapted_by, made_up_times, plan_of
 from helpers.classifiers import drawn_texts, save_classifier
 
-from eat_lightning.deploy.adapt import run, search
-
-
-@pytest.fixture(autouse=True, scope="module")
-def guesses_cost_nothing() -> Iterator[None]:
-    """On two layers a guess that costs would close the exits, and these are what is tested."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "HEAD", 0.0)
-        yield
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_core() -> Iterator[None]:
-    """Threads of several test processes on the same cores wait for each other by spinning."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "cores", lambda: [0])
-        yield
+from eat_lightning.deploy.adapt.folder import AdaptResult
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +21,13 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = drawn_texts(1200)
     path.write_text("\n".join([*lines, "", lines[0]]))
     return path
+
+
+@pytest.fixture(scope="session")
+def adapted(classifier: Path, texts: Path, tmp_path_factory: pytest.TempPathFactory) -> AdaptResult:
+    """The classifier, adapted to change at most one answer in ten."""
+    to = tmp_path_factory.mktemp("adapted") / "to"
+    return adapted_by(made_up_times, plan_of(classifier, texts, to))
 
 
 @pytest.fixture(scope="session")

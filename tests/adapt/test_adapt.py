@@ -12,16 +12,18 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from filelock import FileLock
-from helpers.adapting import check_reference, made_up_times, plan_of, taken
-from helpers.classifiers import LABELS, drawn_texts
+from helpers.adapting import BENCH, adapted_by, made_up_times, plan_of, taken
+from helpers.classifiers import LABELS, drawn_texts, save_classifier
 from helpers.finished import config_of
+from helpers.finished import refused as said_in_one_line
 
 import eat_lightning
+from eat_lightning import text_io
 from eat_lightning.config import parsed
 from eat_lightning.data.unlabelled import read_texts
 from eat_lightning.deploy.adapt import __main__ as command
+from eat_lightning.deploy.adapt import api
 from eat_lightning.deploy.adapt import run as steps
-from eat_lightning.deploy.adapt import search
 from eat_lightning.deploy.adapt.api import Adapted
 from eat_lightning.deploy.adapt.folder import AdaptResult
 from eat_lightning.deploy.adapt.plan import AdaptSettings
@@ -31,26 +33,13 @@ from eat_lightning.deploy.drift.__main__ import drift
 from eat_lightning.deploy.predict.plan import PredictSettings
 from eat_lightning.engines.adapted import AboutAdapted, open_adapted
 from eat_lightning.engines.open import open_backend
+from eat_lightning.engines.original import Original
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import replacing
 from eat_lightning.record.claim import Claim, Tally
 from eat_lightning.record.measured import Measured
 from eat_lightning.record.point import Point
 from eat_lightning.record.same_answer import same_answer_of
-from eat_lightning.weights.exits import exits_beside
-
-
-@pytest.fixture(autouse=True)
-def _times(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "time_all", made_up_times)
-
-
-@pytest.fixture(scope="module")
-def adapted(classifier: Path, texts: Path, tmp_path_factory: pytest.TempPathFactory) -> AdaptResult:
-    to = tmp_path_factory.mktemp("made") / "adapted"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "time_all", made_up_times)
-        return steps.adapt(plan_of(classifier, texts, to))
 
 
 def test_plain_transformers_opens_the_original_bit_for_bit(adapted: AdaptResult, classifier: Path):
@@ -64,28 +53,11 @@ def test_plain_transformers_opens_the_original_bit_for_bit(adapted: AdaptResult,
     assert ours(given) == theirs(given)
 
 
-def test_it_answers_as_certified(adapted: AdaptResult):
-    """Opened from the folder, the answers are those that were counted on *certify*."""
-    folder, chosen = Path(adapted.plan.to), adapted.chosen
-    assert chosen.point is not None
-    backend, split = open_adapted(folder), adapted.splits["certify"]
-    answers = backend.answer([list(split.text(i)) for i in range(len(split))])
-    wanted_N = adapted.original_answers["certify"].argmax(-1)
-    changed = sum(a["label"] != LABELS[w] for a, w in zip(answers, wanted_N, strict=True))
-    (count,) = chosen.tested or []
-    assert changed == count.changed <= count.allowed
-    assert np.mean([a["depth"] for a in answers]) < backend.num_layers
-    certificate = Adapted(folder).certificate
-    assert certificate.tallies[0].changed == changed
-    assert exits_beside(folder)["exit"]["tau"] == chosen.point.methods["exit"].arguments["tau"]
-
-
 def test_drift_is_compared_with_the_texts_of_the_certificate(
     adapted: AdaptResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    """A gateway's monitor takes the reference that the folder brings, and so does `eat drift`."""
+    """`eat drift` takes the reference that the folder brings."""
     folder, split = Path(adapted.plan.to), adapted.splits["certify"]
-    check_reference(adapted)
     lines = tmp_path / "stream.parquet"
     pq.write_table(pa.table({"text": [split.text(i)[0] for i in range(60)]}), lines)
     assert drift(config_of("drift", f"run='{folder}'", f"stream='{lines}'")) == 0
@@ -106,7 +78,7 @@ def test_the_card_and_the_last_line_say_what_was_won(adapted: AdaptResult):
     times = 10 / adapted.chosen.ms["1"]
     assert f": {times:.1f} times ({times:.1f} to {times:.1f}) as fast" in adapted.won
     written = AboutAdapted.read(Path(adapted.plan.to)).candidates
-    assert any(c["speed_up"].get("1") == pytest.approx([times] * 3) for c in written)
+    assert any(c.speed_up.get("1") == pytest.approx([times] * 3) for c in written)
 
 
 def test_a_candidate_that_is_not_tried_says_why(adapted: AdaptResult):
@@ -139,33 +111,33 @@ def test_scratch_is_gone_and_nothing_else_is_there(adapted: AdaptResult):
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
-def test_a_killed_one_goes_on(classifier: Path, few_texts: Path, tmp_path: Path, monkeypatch):
+def test_a_killed_one_goes_on(classifier: Path, few_texts: Path, tmp_path: Path):
     """Nothing that was kept is done again, and the folder is what it would have been."""
     plan = plan_of(classifier, few_texts, tmp_path / "adapted", "agree=0.8")
-    trace, names = Work.trace, []
 
-    def killed(self: Work, name: str, *args: Any) -> Any:
-        names.append(name)
-        if "torch" in name:
-            raise KeyboardInterrupt
-        return trace(self, name, *args)
+    def killed(times: int) -> dict[str, int]:
+        """What is kept when it is killed as it times candidates for the n-th time."""
+        calls = iter(range(1, 1 + times))
 
-    monkeypatch.setattr(Work, "trace", killed)
-    with pytest.raises(KeyboardInterrupt):
-        steps.adapt(plan)
-    assert names[:2] == ["original select", "original certify"]
-    assert [path.name for path in tmp_path.iterdir()] == ["adapted.part"]
-    monkeypatch.setattr(Work, "trace", trace)
+        def timed(candidates: dict[str, Any], **how: Any) -> Any:
+            if next(calls) == times:
+                raise KeyboardInterrupt
+            return made_up_times(candidates, **how)
 
-    def again(*_: Any, **__: Any) -> Any:
-        raise AssertionError("heads are kept")
+        with pytest.raises(KeyboardInterrupt):
+            adapted_by(timed, plan)
+        assert [path.name for path in tmp_path.iterdir()] == ["adapted.part"]
+        files = (tmp_path / "adapted.part").rglob("*")
+        return {str(path): path.stat().st_mtime_ns for path in files if path.suffix in KEPT}
 
-    from eat_lightning.deploy.adapt import exits
-
-    monkeypatch.setattr(exits, "kept_vectors", again)
-    whole = steps.adapt(plan)
-    assert whole.chosen.holds
+    first = killed(1)
+    assert {"original-select-0000.npz", "model.safetensors"} <= {Path(name).name for name in first}
+    assert killed(2).items() >= first.items()
+    assert adapted_by(made_up_times, plan).chosen.holds
     assert [path.name for path in tmp_path.iterdir()] == ["adapted"]
+
+
+KEPT = (".npz", ".npy", ".safetensors")
 
 
 def test_other_settings_begin_anew_and_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -220,7 +192,7 @@ def test_a_folder_that_cannot_be_adapted_is_one_line(
 
 def refused(plan: AdaptSettings, message: str) -> None:
     with pytest.raises(ConfigError) as raised:
-        steps.adapt(plan)
+        adapted_by(made_up_times, plan)
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
     parent = Path(plan.to).parent
@@ -291,7 +263,7 @@ def test_a_full_disk_is_one_line_and_the_command_goes_on(
     assert str(raised.value).startswith(f"to={tmp_path / 'to'}: ")
     assert "\n" not in str(raised.value)
     assert [path.name for path in tmp_path.iterdir()] == ["to.part"]
-    command.adapt(config_of("adapt", *words))
+    command.adapt(config_of("adapt", *words), BENCH)
     assert [path.name for path in tmp_path.iterdir()] == ["to"]
 
 
@@ -331,7 +303,7 @@ def test_no_code_of_a_folder_runs(classifier: Path, texts: Path, tmp_path: Path)
 def test_what_is_asked_for_in_vain_is_one_line(words, message, classifier, texts, tmp_path):
     plan = plan_of(classifier, texts, tmp_path / "to", *words)
     with pytest.raises(ConfigError) as raised:
-        steps.adapt(plan)
+        adapted_by(made_up_times, plan)
     assert message in str(raised.value)
     assert not Path(plan.to).exists()
 
@@ -355,15 +327,14 @@ def test_a_folder_that_exists_is_left_alone(classifier: Path, texts: Path, tmp_p
         plan_of(classifier, texts, tmp_path)
 
 
-def test_where_nothing_is_faster_nothing_is_written(classifier, texts, tmp_path, monkeypatch):
+def test_where_nothing_is_faster_nothing_is_written(classifier, texts, tmp_path):
     def slow(candidates: dict[str, Any], **_: Any) -> Any:
         ms = {key: 1.0 if "transformers" in key else 9.0 for key in candidates}
         yield {key: taken(x) for key, x in ms.items()}
 
-    monkeypatch.setattr(search, "time_all", slow)
     plan = plan_of(classifier, texts, tmp_path / "to", "heads.enabled=false")
     with pytest.raises(ConfigError, match="nothing faster than the original keeps it"):
-        steps.adapt(plan)
+        adapted_by(slow, plan)
     assert not Path(plan.to).exists()
 
 
@@ -383,7 +354,7 @@ def test_from_python(classifier: Path, tmp_path: Path):
         "times": {"examples": 2, "repeats": 1},
         "engines": [],
     }
-    found = eat_lightning.adapt(classifier, drawn_texts(500), agree=0.8, **few)
+    found: Any = api.adapt(classifier, drawn_texts(500), None, bench=BENCH, agree=0.8, **few)
     answers = found.classify(["a text", "another"])
     assert {answer["label"] for answer in answers} <= {*LABELS}
     assert found.certificate.tallies[0].num == 150
@@ -420,3 +391,49 @@ def test_a_folder_that_is_none_and_one_text_are_refused_from_python(
         eat_lightning.Adapted(tmp_path)
     with pytest.raises(ValueError, match="must be a list of texts"):
         eat_lightning.Adapted(str(adapted.plan.to)).classify("one text")
+
+
+SCORE = {"id2label": {0: "LABEL_0"}, "label2id": {"LABEL_0": 0}, "problem_type": "regression"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "message"),
+    [
+        ("scores", {}, "it answers with a score: give tolerance=... within which"),
+        ("scores", {"cuts": [0.5]}, None),
+        ("labels", {"tolerance": 0.5}, "tolerance=0.5 is for a score"),
+        ("labels", {"cuts": [0.5]}, "cuts=[0.5] is for a score"),
+    ],
+)
+def test_scores_need_a_bound_and_labels_none(kind, words, message, tmp_path: Path):
+    settings = SCORE if kind == "scores" else {"problem_type": "multi_label_classification"}
+    folder = save_classifier(tmp_path / "model", **settings)
+    if message is None:
+        assert Original.open(str(folder), **words).same.changes == "scores change sides of 0.5"
+        return
+    assert message in said_in_one_line(Original.open, str(folder), **words)
+
+
+def test_sameness_by_hand():
+    labels = same_answer_of({"problem_type": "multi_label_classification"}, 2, "x")
+    original_NC, others_NC = np.array([[1.0, -1], [2, 3]]), np.array([[0.1, -9], [2, -3]])
+    assert labels.changed(original_NC, others_NC).tolist() == [False, True]
+    groups = labels.groups(original_NC)
+    assert [groups[name].tolist() for name in labels.labels] == [[True, True], [False, True]]
+    assert labels.shown(np.array([2.0, -3.0])) == "LABEL_0 (0.88)"
+    cut = same_answer_of({}, 1, "x", cuts=[2.5])
+    scores_NC, others_NC = np.array([[2.4], [2.6], [2.5]]), np.array([[0.0], [2.4], [9.0]])
+    assert cut.changed(scores_NC, others_NC).tolist() == [False, True, False]
+    assert cut.shown(np.array([2.4, 0.1])) == "2.400"  # beside a score stands its error
+
+
+def test_a_predicted_error_is_no_refusal(capsys: pytest.CaptureFixture[str]):
+    answers = [{"score": 1.5, "error": 0.2}, {"line": 2, "error": "no text"}]
+    assert text_io.write(answers) == 1
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_a_cascade_reads_texts_at_once(classifier, few_texts, tmp_path):
+    words = "long=windows", "windows.label=yes", "small=tiny"
+    said = said_in_one_line(plan_of, classifier, few_texts, tmp_path / "to", *words)
+    assert said == "small=tiny is for texts that are read at once, got long=windows"

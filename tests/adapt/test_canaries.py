@@ -8,34 +8,24 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.adapting import made_up_times, plan_of, taken
+from helpers.adapting import adapted_by, plan_of, taken
 from helpers.finished import config_of
 
 import eat_lightning
 from eat_lightning.config import parsed
-from eat_lightning.deploy.adapt import run as steps
-from eat_lightning.deploy.adapt import search
+from eat_lightning.deploy.adapt.folder import AdaptResult
 from eat_lightning.deploy.serve.model import open_model
 from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.deploy.verify.__main__ import verify
-from eat_lightning.engines.adapted import CERTIFICATE, GRAPHS, AboutAdapted, digests
+from eat_lightning.engines.adapted import CERTIFICATE, GRAPHS, AboutAdapted, bound
 from eat_lightning.engines.canaries import CANARIES, Canaries
 from eat_lightning.errors import ConfigError
 from eat_lightning.machine import MACHINE
 
 
-@pytest.fixture(scope="module")
-def adapted(classifier: Path, few_texts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("canaries") / "adapted"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "time_all", made_up_times)
-        steps.adapt(plan_of(classifier, few_texts, folder, "agree=0.8"))
-    return folder
-
-
 @pytest.fixture
-def copy(adapted: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(adapted, tmp_path / "adapted"))
+def copy(adapted: AdaptResult, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(adapted.plan.to, tmp_path / "adapted"))
 
 
 def change_certificate(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
@@ -48,8 +38,8 @@ def change_certificate(folder: Path, change: Callable[[dict[str, Any]], None]) -
 
 def pretend_certified(folder: Path) -> None:
     """Let the certificate be one of the files as they are now."""
-    engine = AboutAdapted.read(folder).engine
-    change_certificate(folder, lambda holds_for: holds_for.update(digests(folder, engine)))
+    point = AboutAdapted.read(folder).point
+    change_certificate(folder, lambda holds_for: holds_for.update(bound(folder, point)))
 
 
 def served(folder: Path, *words: str) -> Any:
@@ -67,12 +57,12 @@ def with_other_classifier(folder: Path) -> None:
     save_file(weights, path, {"format": "pt"})
 
 
-def test_a_folder_has_the_certified_logits(adapted: Path, few_texts: Path):
-    canaries = Canaries.read(adapted)
-    [texts] = canaries.texts.values()
-    assert 100 < len(texts) <= 200
-    assert {*texts} <= {*few_texts.read_text().splitlines()}
-    assert verify(config_of("verify", f"run='{adapted}'")).changed == 0
+def test_a_folder_has_the_certified_logits(copy: Path, texts: Path):
+    canaries = Canaries.read(copy)
+    [kept] = canaries.texts.values()
+    assert 100 < len(kept) <= 200
+    assert {*kept} <= {*texts.read_text().splitlines()}
+    assert verify(config_of("verify", f"run='{copy}'")).changed == 0
 
 
 def test_another_processor_is_told_and_the_canaries_decide(
@@ -113,17 +103,15 @@ def test_damaged_canaries_are_one_line(copy: Path):
 
 
 @pytest.mark.slow
-def test_altered_weights_of_a_graph_are_caught(
-    classifier: Path, few_texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_altered_weights_of_a_graph_are_caught(classifier: Path, few_texts: Path, tmp_path: Path):
     pytest.importorskip("onnxscript")
 
     def onnx_is_fastest(candidates: dict[str, Any], **_: Any) -> Any:
         yield {key: taken(1.0 if "onnx" in key else 10.0) for key in candidates}
 
-    monkeypatch.setattr(search, "time_all", onnx_is_fastest)
     folder = tmp_path / "adapted"
-    steps.adapt(plan_of(classifier, few_texts, folder, "engines=[onnx]", "agree=0.8"))
+    plan = plan_of(classifier, few_texts, folder, "engines=[onnx]", "agree=0.8")
+    adapted_by(onnx_is_fastest, plan)
     served(folder)
     path = folder / GRAPHS / "weights.bin"
     numbers = np.fromfile(path, np.uint8)

@@ -11,8 +11,7 @@ from helpers.adapting import taken
 
 from eat_lightning.answer_kind import SingleLabel
 from eat_lightning.deploy.adapt import forms
-from eat_lightning.deploy.adapt import search as search_module
-from eat_lightning.deploy.adapt.search import Search, everybody_at_first, in_layers
+from eat_lightning.deploy.adapt.search import Bench, Search, everybody_at_first, in_layers
 from eat_lightning.deploy.adapt.work import Work
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.every_label import EveryLabel
@@ -117,11 +116,10 @@ def test_with_few_texts_static_forms_are_tested_before_exits():
     assert search.sequence([original, *made, exits]) == []
 
 
-def test_exits_where_few_leave_are_closed(monkeypatch: pytest.MonkeyPatch):
+def test_exits_where_few_leave_are_closed():
     """Of ten texts, four layers: one is sure at layer 0, six at layer 1, nobody at layer 2. Heads
     cost 0.3 layers. All open: 0.6 + 3 x 4 = 1.8 layers and 0.3 x (1 + 0.9 + 0.3) for heads. The
     exit at layer 0 saves 0.1 layers (its text leaves at layer 1), that at layer 2 saves none."""
-    monkeypatch.setattr(search_module, "HEAD", 0.3)
     sure_at_N = np.array([0, 1, 1, 1, 1, 1, 1, 4, 4, 4])
     guesses = {
         layer: np.where(sure_at_N[:, None] <= layer, [9.0, 0.0], [0.0, 0.0]) for layer in range(3)
@@ -130,7 +128,7 @@ def test_exits_where_few_leave_are_closed(monkeypatch: pytest.MonkeyPatch):
     rule = Confidence(tau=[1.0] * 3, layers=[0, 1, 2])
     lengths, unknown = np.full(10, 5), np.full(10, -100)
     recorded = Record(unknown, lengths, guesses, tokens_LB=np.full((4, 10), 5), exit=rule)
-    full, point, *_ = fit_dial(rule, recorded, in_layers(rule, 4, 10), 4.0)
+    full, point, *_ = fit_dial(rule, recorded, in_layers(rule, 4, 10, guess=0.3), 4.0)
     first, closed = (x.point.methods["exit"].arguments["tau"] for x in (full, point))
     assert first == [1.0] * 3
     assert closed[0] == closed[2] == 1.0 > closed[1]
@@ -145,9 +143,7 @@ def test_changed_answers_are_counted_by_class():
     assert not same.class_changes(original_NC, original_NC)
 
 
-def test_an_engine_that_cannot_open_its_graph_is_left_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_an_engine_that_cannot_open_its_graph_is_left_out(tmp_path: Path):
     def broken(_: Any) -> Any:
         raise ValueError("single.onnx: not a graph that can be run")
 
@@ -159,12 +155,11 @@ def test_an_engine_that_cannot_open_its_graph_is_left_out(
     def timed(ready: dict[str, Any], **_: Any) -> list[Any]:
         return [{key: taken(1.0) for key in ready}]
 
-    monkeypatch.setattr(search_module, "time_all", timed)
     split = SimpleNamespace(batch=lambda rows: rows)
     made: Any = SimpleNamespace(deployed=deployed)
     same, claims = SameAnswer(SingleLabel(2), ["no", "yes"]), [Claim("disagreement", 0.02, 0.95)]
     work = Work.open(tmp_path / "to", {})
-    search = Search(made, same, claims, {"select": split}, {}, work, 1, 1, {})
+    search = Search(made, same, claims, {"select": split}, {}, work, 1, 1, {}, bench=Bench(timed))
     candidates = [*map(Measured, (Point.whole(), Point.whole("openvino", "int8")))]
     search.time("static", candidates)
     assert candidates[0].ms == {"1": 1.0, "32": 1.0}

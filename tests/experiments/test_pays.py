@@ -78,6 +78,7 @@ def test_the_most_accurate_exits_that_take_no_longer_than_the_student():
     assert no_slower([slow, student]) is None
 
 
+@pytest.mark.slow
 def test_budgets_and_milliseconds_are_timed_by_turns(tmp_path: Path):
     """Whatever they take: a time that nobody needs is full depth."""
     data = {"num_validation": 64, "calibration": 150, "max_length": None}

@@ -14,8 +14,9 @@ from golden import small_models
 from helpers.adapting import taken
 from safetensors.numpy import save_file
 
-from eat_lightning.deploy.adapt import list_run, run, search
+from eat_lightning.deploy.adapt import list_run, run
 from eat_lightning.deploy.adapt.exits import learn_exits
+from eat_lightning.deploy.adapt.search import Bench
 from eat_lightning.weights.exits import early_head_weights, save_exits
 
 TRAIN = "EAT_GOLDEN_EXITS"  # in the environment: exits are trained and kept anew
@@ -52,8 +53,7 @@ def machine(exits: str, fastest: str = "exits", trains: bool = True) -> Iterator
     with pytest.MonkeyPatch.context() as patch:
         for module in (run, list_run):
             patch.setattr(module, "learn_exits", learn)
-        patch.setattr(search, "time_all", times)
-        patch.setattr(search, "HEAD", 0.0)  # else guesses of two layers cost more than they save
-        patch.setattr(run, "cores", lambda: [0])
+        # Guesses cost nothing: else those of two layers cost more than they save.
+        patch.setattr(run, "BENCH", Bench(times, guess=0.0, cores=lambda: [0]))
         patch.setattr(list_run, "DTYPES", ("fp32",))
         yield

@@ -1,21 +1,25 @@
-"""Runs in, rows and a table out; taus, rules and overrides without training; faults in one line."""
+"""Runs in, rows and a table out; taus, rules and overrides without training; long texts and graphs;
+faults in one line."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from helpers.finished import called
+from helpers.finished import called, refused
 from helpers.measured import FAST, UNTIMED, call, make_run
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from eat_lightning.errors import ConfigError
+from eat_lightning.long_texts import LongTexts
 from eat_lightning.measure.__main__ import main
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.overrides import with_paths_listed
+from eat_lightning.runs.open import open_run
 from eat_lightning.runs.row import read
 from eat_lightning.runs.run import Run
 from eat_lightning.runs.training_mark import marks, training_mark
@@ -277,3 +281,69 @@ def test_the_command(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     assert err == ""
     assert "tau 0.9" in out
     assert sorted(tmp_path.iterdir()) == before  # no folders of Hydra's
+
+
+WINDOWS = {"size": 9, "overlap": 3, "label": "negative"}
+
+
+def words(**changes: object) -> list[str]:
+    return ["long=windows", *(f"windows.{k}={v}" for k, v in (WINDOWS | changes).items())]
+
+
+@pytest.mark.parametrize("join", ["any", "max"])
+def test_a_row_is_of_texts_as_they_are_answered(run: Path, join: str):
+    rows = call(f"run={run}", "exit.tau=0.6", "baselines=own", *words(join=join), *UNTIMED)
+    row, static = rows[0], rows[-1]
+    split = Run.open(run).data().split("validation")
+    backend = open_run(Run.open(run), {"tau": 0.6})
+    backend.read_long(LongTexts("windows", join=join, **WINDOWS))  # type: ignore[arg-type]
+    answers = backend.answer([list(split.text(i)) for i in range(len(split))])
+    assert {answer["windows"] for answer in answers} > {1, 2}
+    said = np.array([backend.labels.index(answer["label"]) for answer in answers])
+    assert row.accuracy == pytest.approx((said == split.labels).mean())
+    assert row.depth == pytest.approx(np.mean([answer["depth"] for answer in answers]))
+    assert (row.num_examples, row.data) == (len(split), split.source.digest[:16])
+    assert row.windows == f"of 9 tokens, 3 shared, {join} of negative"
+    assert join == "any" or row.flops < static.flops
+    assert (static.flops_ratio == pytest.approx(1)) == (join == "max")  # `any` may end a text
+    assert row.examples == ""
+    assert not (run / "rows.jsonl").exists()
+    assert row in read(run / "rows-windows.jsonl")
+
+
+def test_whole_texts_are_timed(run: Path, capsys: pytest.CaptureFixture[str]):
+    (row,) = call(f"run={run}", "exit.tau=0.6", "baselines=none", *words(), *FAST)
+    assert (row.timed_examples, row.latency_batch, row.throughput_batch) == (6, 1, 4)
+    said = capsys.readouterr().out
+    assert "long texts: in windows of 9 tokens, 3 shared, any of negative" in said
+    assert f"rows: {run / 'rows-windows.jsonl'}" in said
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([*words(), "backend=onnx"], "backend=onnx is for long=cut, got windows"),
+        ([*words(), "policy=veto"], "policy is for long=cut, got windows"),
+    ],
+)
+def test_a_fault_is_named(run: Path, given: list[str], said: str):
+    assert refused(call, f"run={run}", *given, *UNTIMED).startswith(said)
+
+
+@pytest.mark.slow
+def test_rows_of_graphs_say_what_the_encoder_says(run: Path):
+    settings = (f"run={run}", "points=[]", "baselines=static")  # each setting is an export
+    own, _ = call(*settings, *UNTIMED, "prepack=false")
+    row, static = call(*settings, *FAST, "backend=onnx")
+    assert (row.kernels, row.engine, row.form) == ("onnx", "onnx", "plain")
+    assert (row.exit, row.reduction, row.data) == (own.exit, own.reduction, own.data)
+    assert (row.accuracy, row.depth) == (own.accuracy, own.depth)
+    assert (row.flops, row.adaptivity_gain) == pytest.approx((own.flops, own.adaptivity_gain))
+    assert row.latency_ms > 0
+    assert (static.baseline, static.kernels, static.speed_up) == ("own static", "onnx", 1.0)
+    assert {each.engine for each in read(run / "rows.jsonl")} == {"torch", "onnx"}
+
+
+def test_a_rule_that_no_graph_holds_is_refused(run: Path):
+    with pytest.raises(ConfigError, match="backend=onnx: exit=random observes a signal"):
+        call(f"run={run}", *UNTIMED, "backend=onnx", "rules=[{kind:random}]")

@@ -44,13 +44,12 @@ def asking(names: tuple[str, ...], exit: str, reduction: str) -> AdaptiveEncoder
 @pytest.mark.combined
 @pytest.mark.parametrize(("names", "exit", "reduction"), EVERY)
 def test_a_batch_its_examples_its_stream_and_its_record_are_one(
-    names: tuple[str, ...], exit: str, reduction: str, monkeypatch: pytest.MonkeyPatch
+    names: tuple[str, ...], exit: str, reduction: str
 ):
-    monkeypatch.setattr(checks, "ragged", known)
     encoder = asking(names, exit, reduction)
-    checks.batch_is_its_examples(encoder)
-    checks.stream_is_the_batch(encoder)
-    checks.replay_is_the_live_run(encoder)
+    checks.batch_is_its_examples(encoder, make=known)
+    checks.stream_is_the_batch(encoder, make=known)
+    checks.replay_is_the_live_run(encoder, make=known)
 
 
 @pytest.mark.combined

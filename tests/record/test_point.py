@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from models import tiny
+from helpers.models import tiny
 
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never

@@ -111,5 +111,16 @@ def test_explorer_shows_what_was_dropped_and_where_it_left(page: Any):
 @pytest.mark.nightly
 def test_reads_without_a_script(opened: Any):
     page = opened(java_script_enabled=False)
-    assert page.locator("#figure-frontier-points img").is_visible()
+    assert page.locator("#figure-frontier-points .light").is_visible()
+    assert page.locator("#figure-frontier-points .dark").is_hidden()
     assert page.locator(f"{TIMES} tbody tr").count() == 4
+
+
+@pytest.mark.nightly
+def test_figures_follow_the_page_s_colours(opened: Any):
+    page = opened(color_scheme="dark")
+    figure = page.locator("#figure-frontier-points")
+    assert figure.locator(".dark").is_visible()
+    page.click("#theme")
+    assert figure.locator(".dark").is_hidden()
+    assert figure.locator(".light").is_visible()

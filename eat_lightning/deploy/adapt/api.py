@@ -18,6 +18,7 @@ from eat_lightning.config import CONFIG_DIR
 from eat_lightning.deploy.adapt.list_run import adapt_lists
 from eat_lightning.deploy.adapt.plan import A_LIST, AdaptSettings, ListSettings
 from eat_lightning.deploy.adapt.run import adapt as run
+from eat_lightning.deploy.adapt.search import Bench
 from eat_lightning.engines.adapted import AboutAdapted, AdaptedHome, open_adapted
 from eat_lightning.engines.plan import ADAPTED
 from eat_lightning.engines.reranker import Reranker
@@ -113,9 +114,10 @@ def adapt(
     texts: str | Path | Sequence[Any] | None,
     to: str | Path | None,
     queries: str | Path | Sequence[Mapping[str, Any]] | None = None,
+    bench: Bench | None = None,
     **settings: Any,
 ) -> Adapted | Reranker:
-    """Do the work of `eat_lightning.adapt`."""
+    """Do the work of `eat_lightning.adapt`. bench: of texts, in place of this machine's."""
     config = yaml.safe_load(Path(CONFIG_DIR, "adapt.yaml").read_text("utf-8"))
     for key in ("defaults", "hydra", "classifier"):
         del config[key]
@@ -132,7 +134,7 @@ def adapt(
                 adapt_lists(ListSettings.of(config), listed(queries))
                 made = Reranker(to)
             else:
-                run(AdaptSettings.of(config), listed(texts))
+                run(AdaptSettings.of(config), listed(texts), bench)
                 made = Adapted(Path(to))
         except ConfigError as error:
             raise ValueError(str(error)) from None

@@ -19,6 +19,7 @@ from eat_lightning.report.table import EMPTY, Cell, Column, Line, Table
 
 KINDS = ("static", "with exits", "cascade")
 MOST_SHOWN = 200  # texts whose answer changed
+SIZE = (4.5, 3.0)  # inches of a figure, so that its letters can be read on a phone
 
 
 def candidates_table(result: AdaptResult) -> Table:
@@ -101,7 +102,7 @@ def time_over_agreement(result: AdaptResult) -> Figure:
         f"Of {num:,} texts for choosing. Large: chosen. Dotted: the share that must stay. A "
         "candidate is tried where it lies far enough to the right of it to be certified."
     )
-    return Figure("time-over-agreement", "Time over agreement.", caption, draw)
+    return Figure("time-over-agreement", "Time over agreement.", caption, draw, SIZE)
 
 
 def kind_of(candidate: Measured) -> str:
@@ -123,7 +124,7 @@ def who_leaves_where(result: AdaptResult) -> Figure:
         axes.set(xlabel="layers run (0: the embedding alone)", ylabel="texts (%)", xticks=[*layers])
 
     caption = f"Of the {len(depth_N):,} texts of the certificate."
-    return Figure("who-leaves-where", "Who leaves where.", caption, draw)
+    return Figure("who-leaves-where", "Who leaves where.", caption, draw, SIZE)
 
 
 def changed_texts(result: AdaptResult) -> Table:

@@ -30,9 +30,8 @@ from eat_lightning.deploy.adapt.forms import (
 from eat_lightning.deploy.adapt.plan import AdaptSettings
 from eat_lightning.deploy.adapt.report import candidates_table, page
 from eat_lightning.deploy.adapt.scores import score_scales
-from eat_lightning.deploy.adapt.search import Search
+from eat_lightning.deploy.adapt.search import Bench, Search
 from eat_lightning.deploy.adapt.work import Work
-from eat_lightning.deploy.score.plan import cores
 from eat_lightning.engines.adapted import SMALL
 from eat_lightning.engines.kernels import early_head
 from eat_lightning.engines.original import Original
@@ -49,15 +48,20 @@ from eat_lightning.weights.files import weights_digest
 LATE = {"agree", "confidence", "per_class", "engines", "batch", "times"}  # passes are as they were
 BUSY = 1.5  # processes that run, one of them this
 CLOSE = 1e-2  # our encoder's logits in fp32 differ from transformers' by less
+BENCH = Bench()
 KERNELS = 2048  # 7 for each number of tokens and dtype, 0.4 MB each: passes make thousands
 
 
-def adapt(plan: AdaptSettings, given: Sequence[Any] | None = None) -> AdaptResult:
+def adapt(
+    plan: AdaptSettings, given: Sequence[Any] | None = None, bench: Bench | None = None
+) -> AdaptResult:
     """Write the folder `plan.to`. ConfigError, in one line, for what cannot be adapted.
 
     Args:
         given: texts, or pairs of them, in place of the files that the plan names.
+        bench: in place of this machine's.
     """
+    bench = bench or BENCH
     keep_kernels(KERNELS)
     given_texts = plan.max_length, plan.tolerance, plan.cuts, plan.long_texts
     original = Original.open(plan.model, *given_texts)
@@ -74,7 +78,8 @@ def adapt(plan: AdaptSettings, given: Sequence[Any] | None = None) -> AdaptResul
     check_enough(len(texts), len(parts.get("certify", ())), plan)
     work = Work.open(Path(plan.to), identity(plan, [original, *([small] if small else [])], texts))
     splits = splits_of(texts, parts, original, work.folder)
-    torch.set_num_threads(max(plan.threads, len(cores())))  # times are taken with plan.threads
+    # Times are taken with plan.threads.
+    torch.set_num_threads(max(plan.threads, len(bench.cores())))
     announce(plan, original, texts, splits, work.folder)
     theirs = deployed_original(original)
     answers = {
@@ -91,8 +96,8 @@ def adapt(plan: AdaptSettings, given: Sequence[Any] | None = None) -> AdaptResul
     run = scratch_run(work.folder / "exits-and-all", original, encoder, texts.columns)
     forms = Forms(original, encoder, run, plan.threads)
     timing = plan.batch, plan.threads, plan.times.model_dump()
-    first = None if small is None else small_model(small, texts, parts, work, plan)
-    search = Search(forms, same, claims, splits, answers, work, *timing, first)
+    first = None if small is None else small_model(small, texts, parts, work, plan, bench)
+    search = Search(forms, same, claims, splits, answers, work, *timing, first, bench)
     candidates = search.run(list(plan.engines), plan.heads.enabled)
     result = AdaptResult(plan, original, texts, splits, answers, candidates)
     result = replace(result, scales=scales_of(result, search))
@@ -127,7 +132,12 @@ def open_small(plan: AdaptSettings, large: Original) -> Original:
 
 
 def small_model(
-    small: Original, texts: Texts, parts: Mapping[str, np.ndarray], work: Work, plan: AdaptSettings
+    small: Original,
+    texts: Texts,
+    parts: Mapping[str, np.ndarray],
+    work: Work,
+    plan: AdaptSettings,
+    bench: Bench,
 ) -> SmallModel:
     """Make the first model of a cascade ready."""
     work = Work(work.folder / "small")
@@ -138,7 +148,7 @@ def small_model(
     run = scratch_run(work.folder / "run", small, encoder, texts.columns)
     forms = Forms(small, encoder, run, plan.threads)
     timing = plan.batch, plan.threads, plan.times.model_dump()
-    search = Search(forms, small.same, plan.claims, splits, {}, work, *timing)
+    search = Search(forms, small.same, plan.claims, splits, {}, work, *timing, bench=bench)
     statics = [*map(Measured, forms.available(list(plan.engines)))]
     search.time("small", statics)
     fastest = min(statics, key=search.speed)

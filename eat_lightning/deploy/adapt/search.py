@@ -10,7 +10,7 @@ Shapes: N texts.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from zlib import crc32
@@ -20,6 +20,7 @@ import numpy as np
 from eat_lightning.deploy.adapt.cascade import PairedSplit, SmallModel
 from eat_lightning.deploy.adapt.forms import Deployed, Forms
 from eat_lightning.deploy.adapt.work import Work
+from eat_lightning.deploy.score.plan import cores
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.contracts import ExitRule, at_point
 from eat_lightning.model.specification import Specification
@@ -42,6 +43,21 @@ SCREENING = {"examples": 100, "repeats": 1}  # at most, of static forms: finalis
 HEAD = 0.3  # layers that a guess costs, one text at once: 0.2 to 0.6 were measured on six layers
 
 
+@dataclass(frozen=True)
+class Bench:
+    """What the machine says of candidates.
+
+    Args:
+        timed: finds their times, as `time_all` does.
+        guess: layers that a guess costs.
+        cores: on which passes that are not timed run.
+    """
+
+    timed: Callable[..., Iterable[Mapping[str, Any]]] = time_all
+    guess: float = HEAD
+    cores: Callable[[], Sequence[int]] = cores
+
+
 @dataclass
 class Search:
     """The search for the fastest candidate whose claims hold.
@@ -52,6 +68,7 @@ class Search:
         batch: texts at once, for which the fastest is wanted.
         times: arguments of `time_all`.
         small: a model for cascades.
+        bench: finds times.
     """
 
     forms: Forms
@@ -64,6 +81,7 @@ class Search:
     threads: int
     times: dict[str, int]
     small: SmallModel | None = None
+    bench: Bench = Bench()
 
     def run(self, engines: list[str], exits: bool = True) -> list[Measured]:
         """Find all candidates, timed; those of the sequence are tested.
@@ -157,7 +175,7 @@ class Search:
         rule = self.forms.encoder.exit
         record = replace(self.record(static.dtype), exit=rule)
         original_NC, last = self.original["select"], len(record.tokens_LB)
-        costs = in_layers(rule, last, record.num_rows)
+        costs = in_layers(rule, last, record.num_rows, self.bench.guess)
         is_ours = static.engine == "torch"
         if is_ours and record.join is not None:
             costs = replace(costs, head_EB=None)  # under a policy a closed exit's head guesses
@@ -232,7 +250,9 @@ class Search:
                     if ours and not isinstance(error, ConfigError):
                         raise  # a fault of ours, and none of an engine
                     faults[candidate.point.key] = str(error).splitlines()[0]
-            *_, found = time_all(ready, **settings, threads=self.threads, by_length_too=False)
+            *_, found = self.bench.timed(
+                ready, **settings, threads=self.threads, by_length_too=False
+            )
             ms = {
                 key: {"1": fields["latency_ms"], "32": 1000 / fields["throughput"]}
                 for key, fields in found.items()
@@ -307,11 +327,11 @@ def speed_ups(
     }
 
 
-def in_layers(rule: ExitRule, num_layers: int, size: int) -> ExitCosts:
-    """Costs of leaving at each exit in layers, those of `size` texts alike; HEAD for each guess."""
-    guesses_E = HEAD * np.arange(1, len(rule.layers) + 1)
-    cost_E = [*(np.array(rule.layers) + guesses_E), num_layers + HEAD * len(rule.layers)]
-    heads_EB = np.full((len(rule.layers), size), HEAD)
+def in_layers(rule: ExitRule, num_layers: int, size: int, guess: float = HEAD) -> ExitCosts:
+    """Costs of leaving at each exit in layers, those of `size` texts alike, and of each guess."""
+    guesses_E = guess * np.arange(1, len(rule.layers) + 1)
+    cost_E = [*(np.array(rule.layers) + guesses_E), num_layers + guess * len(rule.layers)]
+    heads_EB = np.full((len(rule.layers), size), guess)
     return ExitCosts(np.tile(np.array(cost_E)[:, None], size), heads_EB)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,13 @@ from eat_lightning.data.unlabelled import Texts
 from eat_lightning.deploy.verify.answers import KEYS
 from eat_lightning.deploy.verify.plan import Build, VerifySettings
 from eat_lightning.deploy.verify.server import Row, Server
-from eat_lightning.engines.plan import AnswerSettings, is_adapted, is_export, is_of_lists
+from eat_lightning.engines.open import open_backend
+from eat_lightning.engines.plan import AnswerSettings, is_adapted, is_of_lists
 from eat_lightning.errors import ConfigError, one_line, reading
+from eat_lightning.infer.onnx_runner import is_export
 from eat_lightning.long_texts import Answerer, LongTexts
 from eat_lightning.progress import bar
+from eat_lightning.record.point import Point
 from eat_lightning.text_io import without_half_pairs
 
 DONE = "done.json"  # in a run's folder
@@ -165,27 +168,19 @@ def open_source(key: str, plan: VerifySettings, texts: Texts) -> Source:
 
 
 def open_folder(build: Build, plan: VerifySettings, columns: Sequence[str]) -> Answerer:
-    """A model of a folder: graphs without torch, a run or an adapted classifier as `predict` opens
-    them, and any other as transformers does."""
+    """A model of a folder: a run, an export or an adapted classifier as `predict` opens it, and any
+    other as transformers does or, with backend=torch, in our kernels."""
     folder = Path(str(build.model))
-    if is_export(folder) and build.certificate is None:
-        return open_graphs(folder, build, plan)
     if is_adapted(folder) or is_export(folder) or (folder / DONE).is_file():
-        from eat_lightning.engines.open import open_backend
-
-        return open_backend(parsed(AnswerSettings, as_of_predict(build, plan)))
-    return open_plain(build, plan, columns)
-
-
-def open_plain(build: Build, plan: VerifySettings, columns: Sequence[str]) -> Answerer:
-    """A folder of transformers, by transformers itself or, with backend=torch, in our kernels."""
+        return open_backend(parsed(AnswerSettings, as_of_predict(folder, build, plan)))
     if build.backend in ("onnx", "openvino"):
         raise ConfigError(f"backend={build.backend} runs what `eat export` or `eat adapt` wrote")
     if build.backend is None and build.dtype not in (None, "fp32"):
         raise ConfigError(f"dtype={build.dtype} needs backend=torch: transformers runs in fp32")
     import torch
 
-    from eat_lightning.engines.original import Original, TransformersModel, in_our_kernels
+    from eat_lightning.engines.kernels import open_in_kernels
+    from eat_lightning.engines.original import Original, TransformersModel
 
     if plan.threads:
         torch.set_num_threads(plan.threads)
@@ -193,31 +188,21 @@ def open_plain(build: Build, plan: VerifySettings, columns: Sequence[str]) -> An
     long = LongTexts(plan.long or ("cut" if lists else "refuse"))
     given = {"tolerance": plan.tolerance, "cuts": plan.cuts, "long": long, "lists": lists}
     original = Original.open(str(build.model), **given)
-    if build.backend == "torch":
-        return in_our_kernels(original, columns, build.dtype or "fp32")
-    return TransformersModel(original, columns)
+    if build.backend is None:
+        return TransformersModel(original, columns)
+    about = [*columns], [*original.same.labels], original.max_length
+    point = Point.whole("torch", build.dtype or "fp32")
+    backend = open_in_kernels(original.folder, original.same.kind, point, *about)
+    backend.read_long(long)
+    return backend
 
 
-def open_graphs(folder: Path, build: Build, plan: VerifySettings) -> Answerer:
-    """An export, by its runner, which needs no torch."""
-    from eat_lightning.infer.onnx_runner import Runner
-
-    if (engine := build.backend or "onnx") == "torch":
-        raise ConfigError("backend must be onnx or openvino for an export, got torch")
-    try:
-        runner = Runner(folder, plan.threads, engine, build.dtype)
-    except ValueError as error:
-        raise ConfigError(one_line(error)) from None
-    runner.reader = replace(runner.reader, long=LongTexts(plan.long or "refuse"))
-    return runner
-
-
-def as_of_predict(build: Build, plan: VerifySettings) -> dict[str, Any]:
+def as_of_predict(folder: Path, build: Build, plan: VerifySettings) -> dict[str, Any]:
     """The settings of `predict` that open this folder."""
     windows = {"size": None, "overlap": None, "join": "any", "label": None}
     return {
         "run": build.model,
-        "backend": build.backend or "torch",
+        "backend": build.backend or ("onnx" if is_export(folder) else "torch"),
         "dtype": build.dtype or "fp32",
         "certificate": build.certificate,
         "batch": plan.batch,

@@ -138,7 +138,9 @@ def verified(plan: VerifySettings, given: Sequence[Any] | None = None) -> Verifi
     texts = texts_of(plan, given).without_near_doubles()
     if not len(texts):
         raise ConfigError(f"texts: there are none ({texts.line})")
-    old, new = (answers_of(key, plan, texts) for key in ("old", "new"))
+    # Both are opened before either is asked, so that errors come first.
+    sources = [(key, open_source(key, plan, texts)) for key, _ in plan.builds]
+    old, new = (answers_of(key, plan, texts, source) for key, source in sources)
     return compared(plan, texts, *aligned(old, new, plan.map or {}))
 
 
@@ -162,9 +164,8 @@ def texts_of(plan: VerifySettings, given: Sequence[Any] | None) -> Texts:
     return Texts.of([*first], columns, plan.most)
 
 
-def answers_of(key: str, plan: VerifySettings, texts: Texts) -> Answers:
+def answers_of(key: str, plan: VerifySettings, texts: Texts, source: Source) -> Answers:
     """The answers of one of the two to all texts."""
-    source = open_source(key, plan, texts)
     rows = asked(source, batches_of(texts.rows, plan.batch), key, plan)
     found = [rows[row] for row in texts.rows]
     return Answers.read(source.where, found, source.labels, source.kind)
@@ -222,7 +223,7 @@ def compared(plan: VerifySettings, texts: Texts, old: Answers, new: Answers) -> 
         claim = Claim("disagreement", level, plan.confidence, of=of)
         return Tally(claim, int(rows_N.sum()), int((rows_N & lost_N).sum()))
 
-    parts = [tally(f"{name} before", rows_N, changed_N) for name, rows_N in classes.items()]
+    parts = [tally(f"{name} in old", rows_N, changed_N) for name, rows_N in classes.items()]
     for name, rows_N, lost_N in directions(plan.positive, same, old_NC, new_NC):
         parts.append(tally(name, rows_N & both_N, lost_N & changed_N))
     refused = {"refused by both": int((~counts_N).sum())}
@@ -250,8 +251,8 @@ def directions(
     """Names of directions, with the texts that can change so and those that did."""
     if not same.labels:
         up_N, every_N = new_NC[:, 0] > old_NC[:, 0], np.ones(len(old_NC), bool)
-        yield from (("higher after", every_N, up_N), ("lower after", every_N, ~up_N))
+        yield from (("higher in new", every_N, up_N), ("lower in new", every_N, ~up_N))
     elif positive is not None:
         was_N, is_N = same.groups(old_NC)[positive], same.groups(new_NC)[positive]
-        yield f"permissive: {positive} before, not after", was_N, ~is_N
-        yield f"strict: not {positive} before, but after", ~was_N, is_N
+        yield f"permissive: {positive} in old, not in new", was_N, ~is_N
+        yield f"strict: {positive} in new, not in old", ~was_N, is_N

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from eat_lightning.config import Settings
+from eat_lightning.engines.plan import ADAPTED
 from eat_lightning.long_texts import Mode
 from eat_lightning.record.claim import Claim, agreement
 from eat_lightning.validation import STRICT, Count, NotNegative
@@ -82,6 +84,8 @@ class VerifySettings(Settings):
         return [("old", self.old), ("new", self.new)]
 
     def rules(self) -> Iterator[str]:
+        if self.run is not None and not Path(self.run, ADAPTED).is_file():
+            yield f"run={self.run}: has no {ADAPTED}, which `eat adapt texts=` writes"
         for key, build in self.builds:
             if self.run is not None and build.model:
                 yield f"run={self.run} is checked by itself, without {key}={build.model}"

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from helpers import toy
 from helpers.certificates import answers, call, make_run, measured
 from helpers.finished import called, config_of, refused
 from helpers.models import method
 
 from eat_lightning.data.tokens import toy_tokenizer
-from eat_lightning.data.toy import ToyData
 from eat_lightning.deploy.certify.__main__ import main
 from eat_lightning.deploy.drift.__main__ import drift
 from eat_lightning.infer.exports import certificate_of
@@ -88,28 +88,22 @@ def test_a_certificate_brings_its_drift_reference(run: Path, words: tuple[str, .
     assert len({each.depth for each in made.seen}) > 1
 
 
-def test_only_the_certificate_part_is_read(run: Path, monkeypatch: pytest.MonkeyPatch):
-    """Labels of every other part are poisoned: the certificate is bit-equal. Its own are not."""
-    path = run / "certificates/accuracy_gap-0.3-0.95.json"
+@pytest.fixture
+def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run of data whose labels the environment turns."""
+    monkeypatch.setenv("EAT_IMPORT", toy.__name__)
+    return make_run(tmp_path / "watched", _target_=toy.TARGET)
+
+
+def test_only_the_certificate_part_is_read(watched: Path, monkeypatch: pytest.MonkeyPatch):
+    """With other labels in every other part the certificate is bit-equal; not with its own."""
+    path = watched / "certificates/accuracy_gap-0.3-0.95.json"
     contents = []
-    for poisoned in ((), ("train", "select", "temperature", "validation"), ("certificate",)):
-        with monkeypatch.context() as patch:
-            poison(patch, poisoned)
-            call(run, "risk=accuracy_gap", "level=0.3")
+    for turned in ("", "train,select,temperature,validation", "certificate"):
+        monkeypatch.setenv(toy.TURNED, turned)
+        call(watched, "risk=accuracy_gap", "level=0.3")
         contents.append(path.read_bytes())
     assert contents[0] == contents[1] != contents[2]
-
-
-def poison(patch: pytest.MonkeyPatch, names: tuple[str, ...]) -> None:
-    clean = ToyData.source
-
-    def source(self: ToyData, name: str):
-        found = clean(self, name)
-        if name in names:
-            found.labels = 1 - found.labels
-        return found
-
-    patch.setattr(ToyData, "source", source)
 
 
 def test_too_little_data_is_full_depth_and_no_error(run: Path, capsys: pytest.CaptureFixture):
@@ -219,11 +213,12 @@ def test_another_cut_is_refused(run: Path):
     assert message.startswith(f"certificate={NAME} holds for another cut (")
 
 
-def test_other_calibration_data_are_refused(run: Path, monkeypatch: pytest.MonkeyPatch):
+def test_other_calibration_data_are_refused(watched: Path, monkeypatch: pytest.MonkeyPatch):
     """The cut's settings are as they were; what lies there is not."""
-    measured(run, NAME)
-    poison(monkeypatch, ("certificate",))
-    message = refused(measured, run, NAME)
+    call(watched, "risk=harm", "level=0.3")
+    measured(watched, NAME)
+    monkeypatch.setenv(toy.TURNED, "certificate")
+    message = refused(measured, watched, NAME)
     assert message.startswith(f"certificate={NAME} holds for another calibration (")
 
 

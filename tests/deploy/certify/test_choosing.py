@@ -42,10 +42,10 @@ def test_the_cheapest_of_all_chains():
     held = [losses(0, 1, num=1000), losses(0, 0, 1, num=1000)]
 
     def cost(setting) -> float:
-        return 1 - setting.reduction.ratio
+        return 1 - setting.methods["reduction"].arguments["ratio"]
 
     choice = choose(chains, held, cost, target(), np.arange(1000))
-    assert choice.candidate.reduction.ratio == 0.5
+    assert choice.candidate.methods["reduction"].arguments["ratio"] == 0.5
     assert choice.seen["num_chains"] == 2
 
 

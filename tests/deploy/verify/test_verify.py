@@ -66,10 +66,10 @@ def test_directions_and_classes_are_counted_apart(old: Path):
     parts = against(old, rows, positive="toxic").parts
     counts = {name: (part.num, part.changed) for name, part in parts.items()}
     assert counts == {
-        "toxic before": (40, 2),
-        "safe before": (60, 5),
-        "permissive: toxic before, not after": (40, 2),
-        "strict: not toxic before, but after": (60, 5),
+        "toxic in old": (40, 2),
+        "safe in old": (60, 5),
+        "permissive: toxic in old, not in new": (40, 2),
+        "strict: toxic in new, not in old": (60, 5),
     }
 
 
@@ -113,7 +113,7 @@ def test_sets_scores_and_probabilities(old: Path):
     written(old, scores)
     moved = changed(scores, 5, score=0.52)
     assert against(old, moved, tolerance=0.1).tallies[0].changed == 0
-    assert against(old, moved, cuts=[0.51]).parts["higher after"].changed == 5
+    assert against(old, moved, cuts=[0.51]).parts["higher in new"].changed == 5
     shares = [{"text": text, "probabilities": {"no": 0.4, "yes": 0.6}} for text in WORDS]
     written(old, shares)
     rows = changed([{"text": text, "answer": "yes"} for text in WORDS], 2, answer="no")
