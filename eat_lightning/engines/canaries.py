@@ -83,8 +83,6 @@ class Canaries:
         path = folder / CANARIES
         if not path.is_file():
             raise ConfigError(f"run={folder}: has no {CANARIES}, which `eat adapt` writes")
-        import pyarrow as pa  # here, since serving takes it for this alone
-        import pyarrow.parquet as pq
 
         with reading(path, pa.ArrowException):
             columns: dict[str, Any] = pq.read_table(path).to_pydict()
