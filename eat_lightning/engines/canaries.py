@@ -80,6 +80,9 @@ class Canaries:
     def read(cls, folder: Path) -> Canaries:
         """The canaries of a folder. ConfigError, in one line, where it has none that can be
         read."""
+        import pyarrow as pa  # a server without it answers no canaries, and says so
+        import pyarrow.parquet as pq
+
         path = folder / CANARIES
         if not path.is_file():
             raise ConfigError(f"run={folder}: has no {CANARIES}, which `eat adapt` writes")
