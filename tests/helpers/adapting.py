@@ -17,13 +17,15 @@ from eat_lightning.engines.adapted import open_adapted
 from eat_lightning.monitor.observation import Observation, observations
 from eat_lightning.monitor.reference import read_reference
 
+ONLY_ITS_OWN = ("queries", "keep", "quick")  # settings that the command takes out by itself
+
 
 def plan_of(model: Path, texts: Path | str, to: Path, *words: str) -> AdaptSettings:
     given = [f"classifier='{model}'", f"texts='{texts}'", f"to='{to}'", "engines=[]", "agree=0.9"]
     few = ["heads.epochs=[2]", "least_steps=1", "times.examples=2", "times.repeats=1"]
     config = config_of("adapt", *given, *few, *words)
     config["model"] = config.pop("classifier")
-    return parsed(AdaptSettings, {k: v for k, v in config.items() if k not in ("queries", "keep")})
+    return parsed(AdaptSettings, {k: v for k, v in config.items() if k not in ONLY_ITS_OWN})
 
 
 def taken(ms: float) -> dict[str, Any]:
