@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from helpers.finished import config_of
 
-from eat_lightning.config import parsed
 from eat_lightning.deploy.adapt.folder import AdaptResult
 from eat_lightning.deploy.adapt.plan import AdaptSettings
 from eat_lightning.deploy.adapt.run import adapt
@@ -25,7 +24,7 @@ def plan_of(model: Path, texts: Path | str, to: Path, *words: str) -> AdaptSetti
     few = ["heads.epochs=[2]", "least_steps=1", "times.examples=2", "times.repeats=1"]
     config = config_of("adapt", *given, *few, *words)
     config["model"] = config.pop("classifier")
-    return parsed(AdaptSettings, {k: v for k, v in config.items() if k not in ONLY_ITS_OWN})
+    return AdaptSettings.of(config)
 
 
 def taken(ms: float) -> dict[str, Any]:
