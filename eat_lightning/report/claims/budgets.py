@@ -1,4 +1,4 @@
-"""Gain of a depth chosen for each example at stated budgets, over fixed depth at equal FLOPs.
+"""Gain of choosing a depth per example at given budgets, over fixed depth at equal FLOPs.
 
     eat report study=experiments/methods/results claims=[budgets]
 
@@ -29,7 +29,7 @@ PLACE = 30  # on the page
 
 
 def claim(study: Study) -> Section:
-    """A table and a figure for each task whose rules were fitted for budgets."""
+    """Return a table and a figure for each task with rules fitted for budgets."""
     whole = Section("budgets", "Budgets: what choosing for each example gains")
     for task in study.tasks:
         if methods := methods_of(study, task):
@@ -49,7 +49,7 @@ def table_of(task: str, methods: Sequence[Method]) -> Table:
 
 
 def figure_of(study: Study, task: str, methods: Sequence[Method]) -> Figure:
-    """Accuracy against FLOPs, a panel for each method."""
+    """Plot accuracy against FLOPs, with a panel per method."""
     static = [p for p in study.points(task=task, baseline="") if p.is_static]
     best = max((percent(p) for p in static), default=None)
     caption = (
@@ -87,8 +87,9 @@ def percent(point: Mark) -> float:
 
 
 def time_figure(study: Study, task: str, methods: Sequence[Method]) -> list[Figure]:
-    """Accuracy against milliseconds at batch 1, as a user weighs them: budgets, fixed depths, the
-    static models that were trained for themselves, and Hugging Face's. None without times."""
+    """Plot accuracy against milliseconds at batch 1 for budgets, fixed depths, separately trained
+    static models and Hugging Face's model. Returns no figure without times.
+    """
     timed = [p for m in methods for line in m.lines if (p := line["point"]).timed]
     adaptive = {run for point in timed for run in point.runs}
     others = [p for p in study.points(task=task) if p.timed and not adaptive & {*p.runs}]
@@ -134,7 +135,7 @@ def time_figure(study: Study, task: str, methods: Sequence[Method]) -> list[Figu
 
 
 def answers(task: str, methods: Sequence[Method]) -> Iterator[str]:
-    """For each budget the method that gains most over its own fixed depths."""
+    """Yield for each budget the method with the largest gain over its own fixed depths."""
     known = [line for method in methods for line in method.lines if line["gain"]]
     for setting in dict.fromkeys(line["setting"] for line in known):
         same = [line for line in known if line["setting"] == setting]

@@ -1,4 +1,4 @@
-"""Does confidence mean what it says, at each exit (EAT, section 7.2), and what could exits reach?
+"""Calibration of each exit (EAT, section 7.2), and the oracle bound for exit rules.
 
     eat report study=outputs/frontier claims=[calibration]
 
@@ -78,7 +78,7 @@ PLACE = 50  # on the page
 
 
 def claim(study: Study) -> Section:
-    """Tables of each task, a reliability diagram of each model with exits, and the oracle."""
+    """Return tables per task, a reliability diagram per model with exits, and the oracle."""
     tasks = {task: passes(study, task) for task in study.tasks}
     whole = Section("calibration", "Calibration of each exit, and the oracle's bound")
     for task, found in tasks.items():
@@ -101,7 +101,7 @@ def claim(study: Study) -> Section:
 
 
 def exit_line(found: Pass, layer: int) -> Line:
-    """The heads at one layer, one of each run."""
+    """Return a line for the heads at one layer, one head per run."""
     heads = [Head(m, layer) for m in found.runs]
     seeds = DataFrame([head.values for head in heads], dtype=object)
     line: Line = {str(key): [*values] for key, values in seeds.items()}
@@ -135,7 +135,7 @@ def calibration_table(task: str, exits: Sequence[Line]) -> Table:
 
 
 def answers(task: str, found: Pass, exits: Sequence[Line], reached: list[Line]) -> Iterator[str]:
-    """List the effects of temperatures, and how far the usual rule is from the oracle."""
+    """Yield the effects of temperatures, and the distance of the default rule from the oracle."""
     changes = [
         f"{np.mean(e['ece_before']):.1f} to {e['ece_after'].value:.1f} % at layer {e['layer']}"
         for e in exits
@@ -156,7 +156,7 @@ def answers(task: str, found: Pass, exits: Sequence[Line], reached: list[Line]) 
 
 
 def notes(tasks: dict[str, list[Pass]]) -> Iterator[str]:
-    """List notes for a reader, and the gaps of the data."""
+    """Yield notes for the reader, including missing data."""
     yield (
         "ECE is above 0 by chance alone, the more the fewer examples a bin holds: hence its column "
         "of perfect calibration, simulated with the model's own confidences."

@@ -1,4 +1,4 @@
-"""Scores of exit rules, against one exit for all, and against an oracle that knows the labels.
+"""Accuracy of exit rules, of a single exit for all, and of an oracle that knows the labels.
 
 Shapes: B examples, S seeds, E exits.
 """
@@ -54,8 +54,9 @@ READ = ("accuracy", "to_last", "depth", "n", "seeds")
 
 
 def ways(found: Pass) -> list[Line]:
-    """Lines of each exit for all examples, of each rule whose examples are at hand, and of the
-    oracle."""
+    """Return lines for each exit used for all examples, each rule with stored examples, and the
+    oracle.
+    """
     right_SEB = np.stack([found.correct_SB(layer) for layer in found.layers], axis=1)
     lines = [
         way(found, f"all at layer {layer}", right_SEB[:, i], layer, marker="s")
@@ -74,7 +75,9 @@ def ways(found: Pass) -> list[Line]:
 
 
 def way(found: Pass, name: str, right_SB: np.ndarray, depth: float, **more: Any) -> Line:
-    """Points over the last layer are never bold for the oracle, which is no result."""
+    """Return the line of one strategy. The oracle's gain over the last layer is never bold, because
+    it is a bound and not a result.
+    """
     overall = mean_interval(right_SB.mean(0)).times(100)
     seeds = cells.over_seeds([100 * float(right_B.mean()) for right_B in right_SB])
     ends = {"value": overall.value, "low": overall.low, "high": overall.high}
@@ -96,7 +99,7 @@ def oracle_table(task: str, reached: Mapping[str, list[Line]]) -> Table:
 
 
 def oracle_figure(task: str, found: Sequence[Pass], reached: Mapping[str, list[Line]]) -> Figure:
-    """Accuracy against depth, a panel for each pass."""
+    """Plot accuracy against depth, with a panel for each pass."""
 
     def finish(drawing: Any, axes: list[Any], texts: list[Any]) -> None:
         for ax, placed in zip(axes, texts, strict=True):
@@ -109,7 +112,7 @@ def oracle_figure(task: str, found: Sequence[Pass], reached: Mapping[str, list[L
 
 
 def draw_ways(ax: Any, found: Pass, reached: Mapping[str, list[Line]]) -> list[Any]:
-    """Returns the labels, which are not yet placed."""
+    """Draw one panel; returns its labels, which are not placed yet."""
     lines = reached[found.slug]
     color, last, texts = found.look.color, found.row.num_layers, []
     rule = [line for line in lines if line.get("knob")]

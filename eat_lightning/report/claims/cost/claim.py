@@ -56,7 +56,7 @@ PLACE = 60  # on the page
 
 
 def claim(study: Study) -> Section:
-    """For each task a table and a figure, and how much of what FLOPs promise time keeps."""
+    """Return a table and a figure per task, and how much of the FLOPs reduction shows in time."""
     every, whole = [], Section("cost", "Cost: by the formulas, counted and measured")
     for task in study.tasks:
         points = [p for p in study.points(task=task, baseline="") if not p.is_static]
@@ -71,8 +71,9 @@ def claim(study: Study) -> Section:
 
 
 def line_of(study: Study, point: Mark) -> Line | None:
-    """A setting's costs as shares of own static's, what the formulas are made of as means over
-    seeds; None where examples are not at hand. `bars`: in the order of BARS."""
+    """Return a setting's costs as shares of own static's, and the factors of the formulas as means
+    over seeds. None without stored examples. `bars` is in the order of BARS.
+    """
     found = [expected(study, m) for m in point.members]
     seeds: Any = DataFrame([each.terms for each in found if each is not None])
     if len(seeds) < len(found):
@@ -106,7 +107,7 @@ def table_of(task: str, found: Sequence[Line]) -> Table:
 
 
 def answers(task: str, found: Sequence[Line]) -> Iterator[str]:
-    """A line for each model, at the setting with the fewest FLOPs."""
+    """Yield a sentence per model, about the setting with the fewest FLOPs."""
     for model in dict.fromkeys(line["model"] for line in found):
         own = [line for line in found if line["model"] == model]
         best = min(own, key=lambda line: line["point"].mean("flops") or 0.0)
@@ -152,7 +153,7 @@ def draw_bars(ax: Any, place: int, line: Line) -> None:
 
 
 def notes(study: Study, found: Sequence[Line]) -> Iterator[str]:
-    """Why the three differ, with this study's numbers."""
+    """Explain with this study's numbers why the three costs differ."""
     yield (
         "Coefficients in FLOPs: alpha = alpha' = 4 d, beta = 8 d^2 + 4 d d_ff. Formula (5) has "
         "alpha' E[T_l] k where attention has a window of k, and alpha E[T_l^2] where it is dense. "

@@ -1,9 +1,9 @@
-"""Where examples leave, how right they are, and how depth goes with the text (EAT, figure 6).
+"""Exit depths, the accuracy of exits, and how depth relates to the text (EAT, figure 6).
 
     eat report study=outputs/frontier claims=[exits]
 
-Shares need rows alone, the rest their examples: python -m eat_lightning.measure
-run=outputs/frontier. Difficulty is known of toy data: python -m eat_lightning.train data=toy ...
+Shares need only rows, the rest needs their examples: python -m eat_lightning.measure
+run=outputs/frontier. Difficulty is known for toy data: python -m eat_lightning.train data=toy ...
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ PLACE = 40  # on the page
 
 
 def claim(study: Study) -> Section:
-    """A table and figures for each task in which some example leaves early."""
+    """Return a table and figures for each task with early exits."""
     tasks = {task: [p for p in passes(study, task) if p.early] for task in study.tasks}
     whole = Section("exits", "Early exits: who leaves where")
     for task, early in tasks.items():
@@ -64,7 +64,7 @@ def claim(study: Study) -> Section:
 
 
 def need(study: Study) -> str:
-    """Exits that nobody took are not the same as none."""
+    """Explain what is missing; a study with unused exits differs from one without exits."""
     measure = "python -m eat_lightning.measure run=outputs/<study>"
     if any(len(m.row.temperature) > 1 for m in study.measured):
         return f"there are exits, and nobody left early: {measure} budgets=[0.5]"
@@ -91,7 +91,7 @@ def tables_of(task: str, rules: Sequence[Rule]) -> list[Table]:
 
 
 def answers(task: str, rule: Rule) -> Iterator[str]:
-    """List the shares that leave, their cost, and how depth goes with the text."""
+    """Yield the shares that exit, their cost in accuracy, and how depth relates to the text."""
     last, shares = rule.found.row.num_layers, rule.shares.mean()
     head = f"{task}, {rule.found.name} at {rule.point.title}:"
     left = [f"{share:.0f} % at layer {k}" for k, share in shares.items() if k != last]
@@ -110,7 +110,11 @@ def answers(task: str, rule: Rule) -> Iterator[str]:
 
 
 def cost(gain: Difference, left: float) -> str:
-    """Say the cost of early exits to the whole split; left: percent of the examples that did."""
+    """Describe the cost of early exits over the whole split.
+
+    Args:
+        left: percent of the examples that exited early.
+    """
     if gain.interval is not None and gain.interval.low == gain.interval.high == 0:
         if left < FEW:
             return f"Fewer than {FEW} % leave early: too few to say what that costs."
@@ -119,7 +123,7 @@ def cost(gain: Difference, left: float) -> str:
 
 
 def notes(tasks: dict[str, list[Pass]]) -> Iterator[str]:
-    """List notes for a reader, and the gaps of the data."""
+    """Yield notes for the reader, including missing data."""
     yield "Who leaves does not depend on the batch: each example decides for itself."
     if none := [task for task, passed in tasks.items() if not passed]:
         yield f"No example of these leaves early: {', '.join(none)}."

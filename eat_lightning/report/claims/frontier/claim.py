@@ -1,9 +1,9 @@
-"""Accuracy against time for every model, baseline and tau of a task (EAT, figure 4, tables 1 to 3).
+"""Accuracy against time for every model, baseline and tau of a task (EAT, figure 4, tables 1-3).
 
     eat report study=outputs/frontier claims=[frontier]
 
-Measure all runs of a task in one call with `baselines=all`: only times of one session are divided
-by each other.
+Measure all runs of a task in one call with `baselines=all`, because speed-ups are computed only
+within one session.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ PLACE = 10  # on the page
 
 
 def claim(study: Study) -> Section:
-    """Tables and figures for each task, and what is fastest within a point of its baselines."""
+    """Return tables and figures per task, and the fastest setting within a point of its
+    baselines.
+    """
     tasks = {task: entries_of(study, task) for task in study.tasks}
     entries = [entry for found in tasks.values() for entry in found]
     if not any(entry.point.timed for entry in entries):
@@ -48,7 +50,7 @@ def claim(study: Study) -> Section:
 
 
 def entries_of(study: Study, task: str) -> list[Entry]:
-    """Models that are static throughout first, then each model's baselines before its taus."""
+    """Return static models first, then each model's baselines before its thresholds."""
     entries = [Entry(study, point) for point in study.points(task=task)]
     adaptive = {(e.model, e.point.row.encoder) for e in entries if e.adaptive}
 
@@ -91,7 +93,7 @@ PAIR_COLUMNS = [
 
 
 def pair_line(entry: Entry, other: Mark) -> dict[str, Any]:
-    """An adaptive setting beside a static model of a smaller body, which it has to beat."""
+    """Compare an adaptive setting with a static model of a smaller backbone."""
     single = 1 in (len(entry.point.members), len(other.members))
     return {
         "adaptive": with_body(entry.name, entry.point),
@@ -112,7 +114,7 @@ def with_body(name: str, point: Mark) -> str:
 
 
 def answers(task: str, entries: list[Entry]) -> list[str]:
-    """For each body the fastest adaptive setting within a point of each baseline."""
+    """Return for each backbone the fastest adaptive setting within a point of each baseline."""
     timed = [entry for entry in entries if entry.adaptive and entry.point.timed]
     bodies = grouped_by(timed, lambda e: f"{task}, {e.point.row.encoder}, {e.point.row.weights}")
     found = [
@@ -124,7 +126,7 @@ def answers(task: str, entries: list[Entry]) -> list[str]:
 
 
 def against_baselines(entries: list[Entry]) -> Iterator[str]:
-    """Name the fastest entry near each baseline, with its loss to the other one."""
+    """Describe the fastest entry near each baseline, with its loss against the other baseline."""
     own, trained = fastest(entries, "to_own"), fastest(entries, "to_trained")
     yield from sentences(entries, own, "to_own")
     if not any(e.to_trained for e in entries):
@@ -134,8 +136,9 @@ def against_baselines(entries: list[Entry]) -> Iterator[str]:
 
 
 def against_smaller(entries: list[Entry]) -> Iterator[str]:
-    """For each static model of a smaller body: of the settings that are surely faster at batch 1
-    the one that is best by the lower end of its difference."""
+    """For each static model of a smaller backbone, describe the best of the settings that are
+    significantly faster at batch 1. The best one has the highest lower end of its difference.
+    """
     study = entries[0].study
     others = {static_name(study, p): p for entry in entries for p in entry.smaller}
     for called, other in others.items():
@@ -154,13 +157,13 @@ def against_smaller(entries: list[Entry]) -> Iterator[str]:
 
 
 def fastest(entries: list[Entry], to: str) -> Entry | None:
-    """The fastest at batch 1 of those that lose no more than MOST_LOST."""
+    """Return the fastest setting at batch 1 that loses at most MOST_LOST."""
     near = [e for e in entries if (found := getattr(e, to)) and found.points >= -MOST_LOST]
     return min(near, key=lambda e: e.point.mean("latency_ms") or 0.0, default=None)
 
 
 def sentences(entries: list[Entry], best: Entry | None, to: str) -> Iterator[str]:
-    """Write the losses to both baselines, and the gains, in a short sentence each."""
+    """Yield sentences on the losses to both baselines, and on the gains."""
     other, baseline = ("to_trained" if to == "to_own" else "to_own"), BASELINES[to]
     if best is not None:
         nearest = f"{best.name} is the fastest within {MOST_LOST:g} point of {baseline}"
@@ -195,7 +198,7 @@ def lost(found: Difference | None) -> str:
 
 
 def gains(entry: Entry) -> Iterator[str]:
-    """Write the speed-ups."""
+    """Yield sentences on the speed-ups."""
     point, size = entry.point, entry.point.row.throughput_batch
     if single := speed_up(point):
         yield f"{single.text()} times as fast at batch 1"
@@ -204,7 +207,7 @@ def gains(entry: Entry) -> Iterator[str]:
 
 
 def notes(entries: list[Entry]) -> Iterator[str]:
-    """List notes for a reader, and the gaps of the data."""
+    """Yield notes for the reader, including missing data."""
     yield (
         "Both baselines of a setting: the same weights with everything off (own static), and the "
         "static model of that body that was trained for itself. Times are divided only where both "

@@ -1,7 +1,7 @@
-"""A table of settings with everything that a reader asks of each, the hidden columns too.
+"""A table of settings with all measured fields, including hidden columns.
 
-Its columns are a method's as well as a baseline's: accuracy with differences on the same examples,
-time with ratios within one session, and the conditions of measuring and of training.
+Methods and baselines share its columns: accuracy with differences on the same examples, time with
+ratios within one session, and the conditions of measurement and training.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def metric(name: str, title: str) -> Column:
 
 
 def own_times(prefix: str, title: str, help: str) -> Column:
-    """Speed over own static, as the rows have it."""
+    """Column of the speed-up over own static, read from the rows."""
 
     def cell(entry: Entry) -> Cell:
         if not entry.point.timed:
@@ -57,7 +57,7 @@ def own_times(prefix: str, title: str, help: str) -> Column:
 
 
 def times(key: str, title: str, other: str, cost: Cost, help: str) -> Column:
-    """Speed over one of the settings that an entry is compared with."""
+    """Column of the speed-up over another setting of the entry."""
     help = f"{help}; {EXTREMES}"
     return Column(key, title, help, cell=lambda e: held(e, getattr(e, other), cost))
 
@@ -129,14 +129,14 @@ COLUMNS = [
 
 
 def held(entry: Entry, other: Mark | None, cost: Cost) -> Cell:
-    """Speed over another setting."""
+    """Cell of the speed-up over another setting."""
     if other is None or not entry.point.timed or not other.timed:
         return EMPTY
     return speed.times(faster(entry.point, other, cost), NO_SESSION)
 
 
 def table_of_settings(name: str, title: str, caption: str, entries: Sequence[Entry]) -> Table:
-    """A line for each setting; flagged where it is of another commit or version than most."""
+    """Return a line for each setting, flagged where commit or version differ from most others."""
     told = {"commit": cells.OTHER_COMMIT, "version": OTHER_VERSION}
     usual = {name: common(entries, name) for name in told}
 
@@ -151,6 +151,6 @@ def table_of_settings(name: str, title: str, caption: str, entries: Sequence[Ent
 
 
 def common(entries: Sequence[Entry], name: str) -> Any:
-    """The value that most rows have."""
+    """Return the most frequent value."""
     found = [getattr(m.row, name) for entry in entries for m in entry.point.members]
     return Counter(value for value in found if value is not None).most_common(1)[0][0]

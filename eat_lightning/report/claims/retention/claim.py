@@ -1,10 +1,9 @@
-"""Tokens kept: as scheduled and as observed while training, and against the length of the input
-(EAT, figures 2 and 5).
+"""Token retention: scheduled, observed during training, and by input length (EAT, figures 2 and 5).
 
     eat report study=outputs/frontier claims=[retention]
 
-Serves any study with a run that reduces; the curves need the run folders, the lengths the examples
-beside the rows.
+It works for any study with a run that reduces tokens. Curves need the run folders, and retention by
+length needs the examples beside the rows.
 """
 
 from __future__ import annotations
@@ -72,7 +71,7 @@ PLACE = 70  # on the page
 
 
 def claim(study: Study) -> Section:
-    """For each task the curves of training, retention by length, and tables of both."""
+    """Return training curves, retention by length and tables of both for each task."""
     whole = Section("retention", "Tokens kept", notes=[WHAT, PAPER_READS])
     for task in study.tasks:
         found = reducing(study, task)
@@ -107,7 +106,9 @@ def bins_of(known: Sequence[Kept]) -> list[Ends]:
 
 
 def lines_of(kept: Kept, bins: dict[str, Ends]) -> Iterator[dict[str, Any]]:
-    """Every layer run, then each exit rule; from the rows alone where examples were not kept."""
+    """Yield a line for every layer run, then for each exit rule; from rows alone
+    without examples.
+    """
     line: dict[str, Any] = {"model": kept.model, "scheduled": kept.scheduled}
     if kept.examples is None:
         for point in kept.found.points:
@@ -128,7 +129,7 @@ def lines_of(kept: Kept, bins: dict[str, Ends]) -> Iterator[dict[str, Any]]:
 def shares(
     kept: Kept, setting: str, bins: dict[str, Ends], flags: tuple[str, ...] = ()
 ) -> dict[str, Cell]:
-    """Mean retention with its interval, of all examples and of those of each length."""
+    """Mean retention with its interval, over all examples and over those of each length."""
     parts = {key: within(kept.examples, ends)[setting] for key, ends in bins.items()}
     found = {key: share(part) for key, part in parts.items() if len(part)}
     return {"retention": share(kept.examples[setting], flags)} | found
@@ -140,7 +141,7 @@ def share(values: Any, flags: tuple[str, ...] = ()) -> Cell:
 
 
 def answer(task: str, kept: Kept) -> Iterator[str]:
-    """The ceil() effect with its numbers, and what exits make of it."""
+    """Yield the size of the ceil() effect, and how exits change it."""
     e, means = kept.examples, kept.examples.mean()
     cls, counted, left = (means[name] for name in ("with_cls", "counted", WHOLE))
     bins = quarters(e["length"])
@@ -181,7 +182,7 @@ def training_line(training: Training) -> dict[str, Any]:
 def missing(
     task: str, found: Sequence[Kept], known: Sequence[Kept], trained: Sequence[Training]
 ) -> Iterator[str]:
-    """Name the models that lack data, and which."""
+    """Yield the models with missing data, and what is missing."""
     shown = {
         "no curves, since its run folders are not at hand": [t.kept for t in trained],
         "nothing by length, since its examples were not kept": known,
