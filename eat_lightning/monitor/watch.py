@@ -84,7 +84,7 @@ class DriftWatch:
 
     @property
     def name(self) -> str:
-        """Name of a state's file, equal for equal references and settings."""
+        """Hash of the reference and settings that a stored state is valid for."""
         normal = None if self.normal is None else self.normal.content
         decides = json.dumps([normal, self.settings], sort_keys=True, default=as_dict)
         return hashlib.sha256(decides.encode()).hexdigest()
