@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.nightly]
 ROOT = Path(__file__).parents[1]
 OF_SITE = [
     *("index.html", "how.html", "methods/exit/confidence.html", "studies/index.html"),
-    *("concepts/live.html", "concepts/live-figures.html"),
+    *("how/dial.html", "how-to/adapt.html"),
     "live/report/index.html",  # a report's page
     *(f"studies/{study.name}/page.html" for study in studies()[:1]),
 ]

@@ -13,12 +13,14 @@ from helpers.models import each_once
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from docs.site.settings import RENAMED
 from eat_lightning.cli import Command
 from eat_lightning.command_help import CommandHelp
 from eat_lightning.composing import compose_or_explain, dotted_keys
 from eat_lightning.config import CONFIG_DIR, binding_faults
 from eat_lightning.data import glue
 from eat_lightning.data.source import check
+from eat_lightning.deploy.adapt.plan import as_trial
 from eat_lightning.errors import ConfigError
 from eat_lightning.overrides import as_settings
 from eat_lightning.train.__main__ import main
@@ -337,7 +339,7 @@ def test_every_fault_of_composing_is_named_at_once(capsys: pytest.CaptureFixture
 
 
 def help_of(name: str) -> CommandHelp:
-    return CommandHelp(CONFIGS / f"{name}.yaml", {"model": "classifier"} if name == "adapt" else {})
+    return CommandHelp(CONFIGS / f"{name}.yaml", RENAMED.get(name, {}))
 
 
 HELPS = [path.stem for path in sorted(CONFIGS.glob("*.yaml"))]
@@ -369,7 +371,7 @@ def test_help_all_lists_choices_and_the_settings_of_those_that_are_chosen(
     assert "bert, distilbert, eat" not in short
     assert "model       bert, distilbert, eat" in whole
     assert "exit.patience" in whole
-    assert "optimizer.weight_decay  of matrices" in whole
+    assert "optimizer.weight_decay  weight decay of matrices" in whole
 
 
 def test_settings_are_named_as_they_are_typed() -> None:
@@ -422,3 +424,13 @@ def test_json_leaves_standard_output_to_one_object(capsys: pytest.CaptureFixture
         assert called(Command("train", work, summary=dict), word, "seed=3") == 0
         out, err = capsys.readouterr()
         assert (json.loads(out), err) == ({"seed": 3}, "a table\n")
+
+
+def test_a_trial_is_smaller_and_lists_keep_their_number() -> None:
+    texts = as_trial(resolved("quick=true", name="adapt"))
+    assert (texts["most"], texts["engines"], texts["times"]["repeats"]) == (2000, ["onnx"], 1)
+    assert as_trial(resolved("quick=true", "most=500", name="adapt"))["most"] == 500
+    lists = as_trial(resolved("quick=true", "queries=lists.jsonl", name="adapt"))
+    assert (lists["most"], lists["times"]["repeats"]) == (20000, 1)
+    usual = resolved(name="adapt")
+    assert as_trial(usual) == {key: usual[key] for key in usual if key != "quick"}

@@ -35,13 +35,16 @@ from docs.site.tutorial import (  # noqa: E402
     with_commands_run,
 )
 
+# Pages with long commands, which are begun first.
+TUTORIALS = ("how-to/adapt.md", "how-to/research.md", "how-to/labelled.md")
+
 
 def on_config(config: Any) -> Any:
     """Make the pages and put those with a title into the navigation; `on_files` brings them."""
     sections = {
+        "Results": studies.pages(),
+        "Settings": settings.pages(),
         "Methods": shelf.pages(),
-        "Studies": studies.pages(),
-        "Commands and settings": settings.pages(),
     }
     fill(config["nav"], sections)
     config["made"] = [page for pages in sections.values() for page in pages] + drawn()
@@ -86,8 +89,10 @@ def on_files(files: Files, config: Any) -> Files:
         files.append(File.generated(config, place, abs_src_path=str(path)))
     pool = ThreadPoolExecutor(2)  # of pages; the commands of each run one after another
     config["tutorials"] = {
-        path.name: pool.submit(with_commands_run, path.read_text("utf-8"), f"tutorials/{path.name}")
-        for path in sorted(Path(config["docs_dir"], "tutorials").glob("*.md"))
+        place: pool.submit(
+            with_commands_run, Path(config["docs_dir"], place).read_text("utf-8"), place
+        )
+        for place in TUTORIALS
         if runs_commands()
     }
     return files
@@ -96,10 +101,10 @@ def on_files(files: Files, config: Any) -> Files:
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
     """A page with its links to studies, and a tutorial with the output of its commands."""
     place = page.file.src_uri
-    markdown = markdown.replace(rooms.PLACE, rooms.table())
+    markdown = how.with_pictures(markdown.replace(rooms.PLACE, rooms.table()))
     if not runs_commands():
         markdown = markdown.replace("```bash run", "```bash")
-    elif tutorial := config["tutorials"].get(Path(place).name):
+    elif tutorial := config["tutorials"].get(place):
         markdown = tutorial.result()
     else:
         markdown = with_commands_run(markdown, place)
@@ -123,7 +128,7 @@ def on_post_page(output: str, **_: Any) -> str:
 def on_post_build(config: Any) -> None:
     """Add two reports: the one that a tutorial made, and one of the kept run."""
     live_pages = Path(config["site_dir"], "live").absolute()
-    made = folder_of("tutorials/researcher.md") / "report"
+    made = folder_of("how-to/research.md") / "report"
     if made.is_dir():
         shutil.copytree(made, live_pages / "tour", dirs_exist_ok=True)
     study = f"study={kept_run.FOLDER} to={live_pages / 'report'}"

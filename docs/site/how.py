@@ -1,10 +1,11 @@
-"""How it works in six pictures, each drawn from the kept run (`kept_run.py`).
+"""The pictures of "How it works", each drawn from the kept run (`kept_run.py`).
 
 Shapes: B examples, L layers, C classes.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -30,22 +31,16 @@ from eat_lightning.report.study import KeptRow
 
 SIZE = 32  # sentences of the batch
 LEVEL, CONFIDENCE = 0.02, 0.9  # of the certificate
-HEAD = """# How it works, in six pictures
-
-All pictures show one real run: a 12-layer MPNet that was fine-tuned to tell whether a sentence
-about a film is positive (SST-2). Its exits learned from texts without labels.
-[More about this run](../../experiments/pays/page.md)
-"""
+PLACE = re.compile(r"<!-- picture: (\w+) -->")  # where the page shows one
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture with its heading.
+    """One picture with a paragraph that says what it shows.
 
     Args:
-        title: the heading, and what a screen reader says.
+        title: what a screen reader says.
         words: the paragraph below it.
-        more: a link to further reading, as Markdown.
     """
 
     name: str
@@ -53,7 +48,6 @@ class Picture:
     words: str
     height: int
     draw: Callable[[Canvas], None]
-    more: str = ""
 
     def svg(self, scheme: str) -> str:
         canvas = Canvas(self.title, self.height, COLORS[scheme])
@@ -65,8 +59,8 @@ class Picture:
         return in_schemes(self.name, tuple(map(self.svg, SCHEMES)), folder)
 
     def markdown(self, folder: str) -> str:
-        picture = shown(self.title, f"{folder}/{self.name}")
-        return f"## {self.title}\n\n{picture}\n\n{self.words} {self.more}\n"
+        """The picture and its paragraph."""
+        return f"{shown(self.title, f'{folder}/{self.name}')}\n\n{self.words}"
 
 
 @dataclass(frozen=True)
@@ -117,14 +111,12 @@ def packing() -> Picture:
                 start += fits
 
     words = (
-        "Sentences differ in length. Most programs pad them to the longest one, and multiply the "
-        "empty rows as well. Here a batch is packed end to end from the embedding to the heads, so "
-        "dropping a token or answering an example early removes rows from every product that "
-        f"follows. (The first {len(lengths)} sentences of SST-2's dev set; one row is one token.)"
+        f"The first {len(lengths)} sentences of SST-2's dev set, padded and packed. Each row is "
+        f"one token. Padding to the longest sentence leaves {empty:.0f} % of the rows empty, and "
+        "a matrix product computes those as well."
     )
     height = 164 + 12 * -(-rows // longest)
-    more = "[More on packing](concepts/packing.md)"
-    return Picture("packing", "Packing", words, height, draw, more)
+    return Picture("packing", "Packing", words, height, draw)
 
 
 def alternating(i: int) -> str:
@@ -152,13 +144,12 @@ def batch() -> Picture:
         c.text(10, top + tall + 16, "layer", "muted")
 
     words = (
-        "Each bar is a sentence, as high as it has tokens, drawn through the layers that it runs. "
-        "Easy sentences leave early and the others go on, so that this batch needs "
-        f"{100 * found.spent:.0f} % of the work. Blue answers are right "
-        f"({found.right_B.sum()} of {SIZE}), orange ones are wrong."
+        f"A batch of {SIZE} sentences. Each bar is one sentence; its height is its number of "
+        "tokens, and it ends at the layer where the sentence exits. This batch needs "
+        f"{100 * found.spent:.0f} % of the full work. Blue sentences are classified correctly "
+        f"({found.right_B.sum()} of {SIZE}), orange ones are not."
     )
-    more = "[One sentence on its way](concepts/one-sentence.md)"
-    return Picture("batch", "A batch that thins out", words, 262, draw, more)
+    return Picture("batch", "A batch that thins out", words, 262, draw)
 
 
 def heads() -> Picture:
@@ -169,7 +160,7 @@ def heads() -> Picture:
     column, foot = (WIDTH - 20) / (NUM_LAYERS + 1), 32 + 30 * len(first)
 
     def draw(c: Canvas) -> None:
-        c.text(10, 18, "Confidence of each head (%), a sentence a line")
+        c.text(10, 18, "Confidence of each head (%), one sentence per line")
         for i, (depth, example) in enumerate(first.items()):
             y = 32 + 30 * i
             for layer in range(NUM_LAYERS + 1):
@@ -184,14 +175,12 @@ def heads() -> Picture:
         c.text(10, foot + 32, "layer; 0: before the first one", "muted")
 
     words = (
-        "The head after each layer guesses, with a confidence. A sentence leaves at the first head "
-        "whose confidence reaches its threshold (blue); at a third of the cost the thresholds lie "
-        f"between {np.floor(taus.min()):.0f} and {np.ceil(taus.max()):.0f} %. The last sentence "
-        "runs all layers. The heads learned to give the model's answers from texts without labels, "
-        "and the model itself did not change."
+        "Each line is one sentence, and each number is a head's confidence. The sentence exits at "
+        "the first head whose confidence reaches that head's threshold (blue). For a budget of a "
+        f"third of the FLOPs, the thresholds lie between {np.floor(taus.min()):.0f} and "
+        f"{np.ceil(taus.max()):.0f} %. The last sentence runs all layers."
     )
-    more = "[More on exits](concepts/exits.md)"
-    return Picture("heads", "Heads", words, foot + 42, draw, more)
+    return Picture("heads", "Heads", words, foot + 42, draw)
 
 
 def confidence(logits_C: np.ndarray) -> float:
@@ -217,14 +206,12 @@ def dial_picture() -> Picture:
         c.text(LEFT + 2, y - 5, "agree=0.98", "orange")
 
     words = (
-        "The operating points of a run form one ordered list, from full depth to the cheapest. A "
-        "budget, or the share of answers that should stay the same, is looked up in it; no labels "
-        f"are needed. On the dev set, a budget of a half spends {half.row.flops_ratio:.2f} of the "
-        f"FLOPs, and {agreement(half):.1f} % of the answers stay the same. The dial is an estimate "
-        f"from other data: where 98 % of the answers were to stay, {agreement(strict):.1f} % did."
+        "Each dot is one operating point of this model, measured on the dev set. A budget of 0.5 "
+        f"used {half.row.flops_ratio:.2f} of the FLOPs and kept {agreement(half):.1f} % of the "
+        "answers. The dial is fitted on other data, so its settings are estimates: the point "
+        f"chosen to keep 98 % of the answers kept {agreement(strict):.1f} %."
     )
-    more = "[More on budgets](concepts/budgets.md)"
-    return Picture("dial", "The dial", words, 246, draw, more)
+    return Picture("dial", "The dial", words, 246, draw)
 
 
 def certificate() -> Picture:
@@ -252,14 +239,13 @@ def certificate() -> Picture:
         c.text((LEFT + RIGHT) / 2, bottom + 34, "budget, from strict to lax", "ink", "middle")
 
     words = (
-        "A certificate bounds how many answers change. Operating points are tested from strict to "
-        f"lax on {len(record)} texts that nothing else has seen, until one changes too many "
-        f"answers. The point before it, a budget of {points[passed - 1].row.budget:g}, is the one "
-        f"that is certified: with {100 * CONFIDENCE:.0f} % confidence, at most {100 * LEVEL:g} % "
-        "of answers change on texts that are drawn like those."
+        f"Operating points from strict to lax, tested on {len(record)} held-out texts. Testing "
+        "stops at the first point that changes too many answers, and the point before it is "
+        f"certified. Here that is a budget of {points[passed - 1].row.budget:g}: with "
+        f"{100 * CONFIDENCE:.0f} % confidence, at most {100 * LEVEL:g} % of the answers change on "
+        "texts drawn from the same distribution."
     )
-    more = "[More on certificates](concepts/certificates.md)"
-    return Picture("certificate", "A certificate", words, 236, draw, more)
+    return Picture("certificate", "A certificate", words, 236, draw)
 
 
 def beside() -> Picture:
@@ -278,14 +264,12 @@ def beside() -> Picture:
 
     half, depth = at_budget(HALF), at_depth(6)
     words = (
-        "Half of the cost can be saved without choosing at all: every example leaves at layer 6. "
-        f"Early exits have to beat that. Here they reach {accuracy(half):.1f} % accuracy for "
-        f"{half.row.flops_ratio:.2f} of the FLOPs, where layer 6 for all reaches "
-        f"{accuracy(depth):.1f} % for {depth.row.flops_ratio:.2f}. Where the two lines meet, one "
-        "depth for all is as good."
+        f"Early exits reach {accuracy(half):.1f} % accuracy at {half.row.flops_ratio:.2f} of the "
+        "FLOPs. If every sentence exits at layer 6, accuracy is "
+        f"{accuracy(depth):.1f} % at {depth.row.flops_ratio:.2f}. Where the two lines meet, "
+        "choosing a depth for each sentence brings nothing."
     )
-    more = "[More on fixed depth](concepts/fixed-depth.md)"
-    return Picture("beside", "Fixed depth beside early exits", words, 246, draw, more)
+    return Picture("beside", "Fixed depth beside early exits", words, 246, draw)
 
 
 def pictures() -> list[Picture]:
@@ -293,7 +277,13 @@ def pictures() -> list[Picture]:
 
 
 def pages() -> list[Page]:
-    """The page with all six, and their files."""
-    found = pictures()
-    text = "\n".join([HEAD, *(picture.markdown("how") for picture in found)])
-    return [Page("how.md", text), *(page for picture in found for page in picture.files("how"))]
+    """The files of all pictures."""
+    return [page for picture in pictures() for page in picture.files("how")]
+
+
+def with_pictures(markdown: str) -> str:
+    """A page with each picture in its place, and below it what it shows in numbers."""
+    if not PLACE.search(markdown):
+        return markdown
+    drawn = {picture.name: picture for picture in pictures()}
+    return PLACE.sub(lambda place: drawn[place[1]].markdown("how"), markdown)

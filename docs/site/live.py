@@ -20,7 +20,7 @@ def pages() -> list[Page]:
         "dial": [setting(point) for point in dial()],
         "fixed": [place(point) | {"depth": point.row.depth} for point in fixed_depths()],
     }
-    return [Page("concepts/live-figures.html", filled(TEMPLATE, data))]
+    return [Page("how/dial.html", filled(TEMPLATE, data))]
 
 
 def place(point: KeptRow) -> dict[str, Any]:

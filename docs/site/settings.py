@@ -11,6 +11,10 @@ from eat_lightning.command_help import NO_VALUE, CommandHelp, Setting
 from eat_lightning.config import CONFIG_DIR
 
 CONFIGS = Path(CONFIG_DIR)
+RENAMED = {  # keys as a person types them -> as the yaml has them
+    "adapt": {"model": "classifier"},
+    "verify": {"old": "old.model", "new": "new.model"},
+}
 FIELD = {  # words that are searched for
     "attention": "sparse and linear attention",
     "exit": "early exit rules",
@@ -27,8 +31,7 @@ def pages() -> list[Page]:
 
 def command(path: Path) -> Page:
     """A command's usage, examples, and settings as its help has them."""
-    renamed = {"model": "classifier"} if path.stem == "adapt" else {}
-    about = CommandHelp(path, renamed)
+    about = CommandHelp(path, RENAMED.get(path.stem, {}))
     words = about.words
     examples = "\n".join(line.strip() for line in words.examples.splitlines())
     important = [setting for setting in about.settings if not setting.is_rare]

@@ -29,10 +29,12 @@ CLONE = """
 
 
 def pages() -> list[Page]:
-    """The list of all studies, and each study with its figures."""
+    """The questions with their answers, and each study with its figures, in that order."""
     readme = EXPERIMENTS / "README.md"
-    index = Page(place_of(readme), LATE_IN_SEARCH + on_site(readme), "All studies")
-    return [index, *(page for study in studies() for page in of_study(study))]
+    text = on_site(readme)
+    ordered = sorted(studies(), key=lambda study: text.find(f"[{study.name}]"))
+    index = Page(place_of(readme), text, "Six questions")
+    return [index, *(page for study in ordered for page in of_study(study))]
 
 
 def of_study(study: StudyFolder) -> list[Page]:

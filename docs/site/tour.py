@@ -21,7 +21,7 @@ TEMPLATE = Path(__file__).with_name("tour.html")
 def pages() -> list[Page]:
     skipped = "<p>The tour was left out of this build.</p>"
     text = filled(TEMPLATE, walked()) if runs_commands() else skipped
-    return [Page("concepts/tour.html", text)]
+    return [Page("how/sentence.html", text)]
 
 
 def walked() -> list[dict[str, Any]]:

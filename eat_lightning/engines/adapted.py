@@ -9,13 +9,12 @@ import sys
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import pydantic.dataclasses
 from pydantic import BeforeValidator, ConfigDict
 
 from eat_lightning.answer_kind import AnswerKind, kind_of
-from eat_lightning.engines.canaries import Canaries, CanaryCheck
 from eat_lightning.engines.plan import ADAPTED, check_torch
 from eat_lightning.errors import ConfigError, reading
 from eat_lightning.files import sha256_of, write_json
@@ -30,6 +29,9 @@ from eat_lightning.record.measured import Measured
 from eat_lightning.record.point import Point, read_point
 from eat_lightning.untrusted import json_of
 from eat_lightning.weights.files import EXITS, SAFE, weights_digest
+
+if TYPE_CHECKING:
+    from eat_lightning.engines.canaries import CanaryCheck
 
 SMALL = "small"  # a folder of the first model of a cascade
 CERTIFICATE = "adapted"  # its name in such a folder
@@ -183,6 +185,8 @@ def open_adapted(path: str | Path, threads: int | None = None, check: bool = Fal
 
 def answered_canaries(folder: Path, backend: Backend) -> CanaryCheck:
     """How the classifier of a folder answers its canaries here. ConfigError where it has none."""
+    from eat_lightning.engines.canaries import Canaries  # brings pyarrow, which few commands need
+
     return Canaries.read(folder).check(backend, AboutAdapted.read(folder).long_texts)
 
 

@@ -80,11 +80,12 @@ class Canaries:
     def read(cls, folder: Path) -> Canaries:
         """The canaries of a folder. ConfigError, in one line, where it has none that can be
         read."""
+        import pyarrow as pa  # a server without it answers no canaries, and says so
+        import pyarrow.parquet as pq
+
         path = folder / CANARIES
         if not path.is_file():
             raise ConfigError(f"run={folder}: has no {CANARIES}, which `eat adapt` writes")
-        import pyarrow as pa  # here, since serving takes it for this alone
-        import pyarrow.parquet as pq
 
         with reading(path, pa.ArrowException):
             columns: dict[str, Any] = pq.read_table(path).to_pydict()

@@ -34,7 +34,7 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.policies import policies_of
 from eat_lightning.model.specification import specs_by_slot
 from eat_lightning.runs.exit_choice import ExitChoice
-from eat_lightning.runs.open import at_choice, fitter_of, longest, open_run
+from eat_lightning.runs.open import fitter_of, longest, open_run
 from eat_lightning.runs.run import Run
 from eat_lightning.runs.training_mark import who_trains
 from eat_lightning.weights.precision import in_dtype
@@ -127,7 +127,7 @@ class OfRun:
             return self.given
         encoder, labels = self.run.model()
         choice = ExitChoice.of(self.how.exit, self.run.model_config()["exit"])
-        return at_choice(fitter_of(self.run, encoder, choice), choice), labels
+        return fitter_of(self.run, encoder, choice).on(choice.budget), labels
 
     @cached_property
     def digest(self) -> str:

@@ -49,12 +49,12 @@ class AboutLists(AboutFolder):
 
 @pydantic.dataclasses.dataclass(frozen=True)
 class RankedCandidate:
-    """A candidate in its place.
+    """One candidate of a ranked list.
 
     Args:
-        index: of the candidate, as it was given.
-        score: at the depth that it got to; scores of two depths are not comparable.
-        depth: layers that it ran.
+        index: index of the candidate in the input.
+        score: its score at the depth where it left; scores of different depths are not comparable.
+        depth: number of layers that it ran.
     """
 
     index: int
@@ -128,12 +128,12 @@ def opened(
 
 
 class Reranker:
-    """Orders the candidates of a query, most of which leave before the last layer.
+    """A reranker that `eat adapt queries=...` made: most candidates exit before the last layer.
 
     ConfigError for a damaged folder.
 
     Args:
-        folder: written by `eat adapt queries=...`.
+        folder: a folder that `eat adapt queries=...` wrote.
     """
 
     def __init__(self, folder: str | Path):
@@ -142,10 +142,11 @@ class Reranker:
     def rank(
         self, query: str, candidates: Sequence[str], template: str = "{}"
     ) -> list[RankedCandidate]:
-        """Order all candidates, the best first; of a pair that is too long the rest is cut.
+        """Rank all candidates, best first. Pairs that are too long are cut.
 
         Args:
-            template: what is made of a candidate, such as "This example is {}." of a label.
+            template: a sentence into which each candidate is inserted, such as "This example is
+            {}." for labels.
         """
         if not candidates:
             return []

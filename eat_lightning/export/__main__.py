@@ -26,7 +26,7 @@ def export(config: dict[str, Any]) -> Path:
     import torch
 
     from eat_lightning.runs.exit_choice import ExitChoice
-    from eat_lightning.runs.open import at_choice, fitter_of
+    from eat_lightning.runs.open import fitter_of
     from eat_lightning.runs.run import Run
 
     if plan.threads:
@@ -35,7 +35,7 @@ def export(config: dict[str, Any]) -> Path:
     Faults(plan.faults(run)).check()
     choice = ExitChoice.of(plan.exit, run.model_config()["exit"])
     encoder, labels = run.model()
-    encoder = at_choice(fitter_of(run, encoder, choice, dir=plan.data.dir), choice)
+    encoder = fitter_of(run, encoder, choice, dir=plan.data.dir).on(choice.budget)
     if plan.target == "encoder":
         from eat_lightning.export.narrow import export_narrowed
 

@@ -58,8 +58,8 @@ OPTIONS |= {*KIND}
 
 
 class EatForSequenceClassification(PreTrainedModel):
-    """The packed encoder behind Hugging Face's interface, for a run's `model/` folder and for plain
-    folders of any family (dense / none / never unless given otherwise)."""
+    """The encoder with Hugging Face's interface, for the `model/` folder of a run and for plain
+    folders of any supported family (without methods, unless they are given)."""
 
     config_class = EatConfig
     base_model_prefix = "encoder"
@@ -84,15 +84,16 @@ class EatForSequenceClassification(PreTrainedModel):
     def from_pretrained(
         cls, pretrained_model_name_or_path: Any, *args: Any, config: Any = None, **kwargs: Any
     ) -> Any:
-        """Open as in transformers; settings of `EatConfig` given by name replace the folder's.
+        """Open a folder as in transformers. Settings of `EatConfig` that are passed by name replace
+        those of the folder.
 
-        A head that the folder lacks (a new layer in `exit`) starts untrained. ValueError in one
-        line for a setting, a number of labels or a file that does not fit.
+        A head that the folder lacks (a new layer in `exit`) is untrained. Raises ValueError for a
+        setting, a number of labels or a file that does not fit.
 
         Args:
-            pretrained_model_name_or_path: a folder, or a hub's name.
+            pretrained_model_name_or_path: a folder, or a name on the hub.
             args: as in transformers.
-            config: in place of the folder's.
+            config: a config instead of the folder's.
             kwargs: fields of `EatConfig`, and transformers' options; dtype="int8" is for inference,
                 with products of weights in int8.
         """
@@ -165,21 +166,21 @@ class EatForSequenceClassification(PreTrainedModel):
         return model.eval()
 
     def set_budget(self, budget: float) -> None:
-        """Move exit rule and reduction to the dial's point for a mean cost.
+        """Set exit rule and reduction to the point of the dial for a mean cost.
 
-        The run keeps the dial beside the model's folder (`measure run=... budgets=[0.5]` fits it).
-        ValueError, in one line, where there is none.
+        The dial lies next to the model's folder (`eat measure run=... budgets=[0.5]` fits it).
+        Raises ValueError if there is none.
 
         Args:
-            budget: share of full FLOPs that an example may take on average.
+            budget: average cost of an example, as a share of full FLOPs.
         """
         self._turn_to(Budget.parse(budget))
 
     def set_agreement(self, agree: float) -> None:
-        """Move exit rule and reduction to the dial's cheapest point of an agreement.
+        """Set exit rule and reduction to the cheapest point of the dial with an agreement.
 
         Args:
-            agree: share of answers that must stay what full depth says.
+            agree: share of answers that must equal those of full depth.
         """
         self._turn_to(Budget.parse_agreement(agree))
 
@@ -240,17 +241,17 @@ class EatForSequenceClassification(PreTrainedModel):
         teacher_logits: Float[Tensor, "b c"] | None = None,
         about: Sequence[Mapping[str, str]] | None = None,
     ) -> EatOutput | tuple[Any, ...]:
-        """Answer a padded batch. In training nobody leaves, and the loss is that of
+        """Answer a padded batch. In training no example exits early, and the loss is that of
         `config.objective` over all exits; in evaluation it is that of the answers.
 
         Args:
             input_ids: (B, L), padded left or right.
-            attention_mask: (B, L), 0 for padding; None: there is none.
+            attention_mask: (B, L), 0 for padding. None: no padding.
             token_type_ids: (B, L); None: all 0.
-            labels: right answers, (B); None: no loss.
-            return_dict: False gives a tuple; None: as the config has it.
+            labels: labels (B). None: no loss.
+            return_dict: False returns a tuple. None: as in the config.
             teacher_logits: (B, C), for an objective that distils.
-            about: facts on each example for policies, such as its `source`.
+            about: facts about each example for policies, such as its `source`.
         """
         batch = pack(input_ids, attention_mask, token_type_ids, self.encoder.shape.max_length)
         batch.about = about

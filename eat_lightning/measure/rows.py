@@ -132,7 +132,9 @@ def recorded(subject: Subject, plan: MeasureSettings) -> Iterator[TimedRow]:
                 else:
                     candidate = texts_candidate(timed_backbone.eval(), texts)
             if plan.timing.enabled:
-                candidate = replace(candidate, cost_B=made.counted(setting).flops_B)
+                candidate = replace(
+                    candidate, cost_B=counted(backbone, found, setting.point).flops_B
+                )
             yield TimedRow(
                 run, row, candidate, setting.point == PlannedRow.static(STATIC_BASELINE).point
             )
@@ -186,16 +188,13 @@ class BackboneRows:
             return [{} for _ in settings]
         if metric not in METRICS or len(record.guesses) < 2 or not trained:
             return [{} for _ in settings]
-        rules, alone = map(self.counted, trained), replace(record, policies=())
+        alone = replace(record, policies=())
+        rules = [counted(self.backbone, record, setting.point) for setting in trained]
         fixed = [counted(self.backbone, alone, Fixed(layer)) for layer in record.guesses]
         clusters = None if record.cluster_B is None else record.cluster_B[record.firsts]
         about = record.targets, metric, clusters, record.num_classes
-        gains = iter(mean_gains([Judged([*rules], fixed, *about)]))
+        gains = iter(mean_gains([Judged(rules, fixed, *about)]))
         return [{} if setting.baseline else next(gains) for setting in settings]
-
-    def counted(self, setting: PlannedRow) -> Trace:
-        """The trace of a setting, with its FLOPs."""
-        return counted(self.backbone, self.record, setting.point)
 
 
 def file_name(backbone: str, form: str, data: str, plan: MeasureSettings, engine: str) -> str:

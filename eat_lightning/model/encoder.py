@@ -81,10 +81,10 @@ class Stop:
 
 
 class AdaptiveEncoder(nn.Module):
-    """The encoder with its slots filled.
+    """A packed Transformer encoder with a method in each slot.
 
-    An exit rule needs a head at each of its layers. `replacing` gives a twin with other methods.
-    `strength` (0 ... 1), how strongly the reduction acts, is saved with the weights.
+    An exit rule needs a head at each of its layers. `replacing` returns a twin with other methods.
+    The `strength` of the reduction (0 ... 1) is saved with the weights.
 
     Args:
         shape: sizes and parts of the backbone.
@@ -93,7 +93,7 @@ class AdaptiveEncoder(nn.Module):
         head: {"kind": a head's file name ("pooled" if left out), "layers": exit layers (or "all";
             the last is always added), and that kind's arguments; "last": kind and arguments of the
             last layer's head, where it is another}.
-        kind: of its answers; None: one label of several, or a score where `num_labels` is 1.
+        kind: kind of its answers. None: one label of several, or a score if `num_labels` is 1.
     """
 
     attention: Attention
@@ -142,7 +142,7 @@ class AdaptiveEncoder(nn.Module):
         self.exit = self.knowing_heads(self.fitted(exit))
 
     def forward(self, batch: Batch, options: PassOptions = USUAL) -> Trace:
-        """Run a batch, and return what happened to each of its examples."""
+        """Run a batch and return the answer, depth and tokens of each example."""
         recorder = self.recorder(batch, options)
         stops = self.run(self.start(batch, recorder), batch, recorder)
         deque(stops, maxlen=0)  # a loop's variable would keep the vectors of the last stop

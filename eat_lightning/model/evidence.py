@@ -25,13 +25,13 @@ MATRIX = frozenset(
 
 
 class Evidence(SimpleNamespace):
-    """Has a field where the reduction `needs` it.
+    """Values from the attention of a layer, as far as the reduction `needs` them.
 
-    received: attention that a token receives, summed over queries, averaged over heads (PoWER-BERT,
-    Goyal et al. 2020). diagonal: the part of it that a token gives itself. cls: the [CLS] query's
-    attention to each token, averaged over heads (EViT, Liang et al. 2022). keys: mean over heads of
-    the keys (ToMe, Bolya et al. 2023). value_norm: L2 norm of the values of all heads (ATS, Fayyaz
-    et al. 2022).
+    received: the attention that a token receives, summed over queries and averaged over heads
+    (PoWER-BERT, Goyal et al. 2020). diagonal: the part of it that comes from the token itself. cls:
+    the attention of [CLS] to each token, averaged over heads (EViT, Liang et al. 2022). keys: the
+    keys, averaged over heads (ToMe, Bolya et al. 2023). value_norm: the L2 norm of the values of
+    all heads (ATS, Fayyaz et al. 2022).
     """
 
     received_N: Float[Tensor, " n"]

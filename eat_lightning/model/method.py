@@ -31,8 +31,8 @@ T = TypeVar("T")
 
 @dataclass_transform(eq_default=False, field_specifiers=(field,))
 def method(key: str) -> Callable[[type[T]], type[T]]:
-    """Make a class whose annotated fields are a method's arguments. key: what a config calls the
-    method, "exit" or "policy.veto", with which its faults begin."""
+    """Turn the annotated fields of a class into a method's arguments. key: the name of the method
+    in a config, such as "exit" or "policy.veto", with which error messages begin."""
 
     def declared(cls: type[T]) -> type[T]:
         doc = cls.__doc__
@@ -116,15 +116,14 @@ SLOTS: dict[str, type[Method]] = {}  # the contract of each slot
 
 
 class Method:
-    """The base of every contract: a contract is a subclass with a `slot`.
+    """The base class of all slots; the base class of a slot is a subclass with a `slot`.
 
-    A class states its arguments as fields with bounds, under the decorator `method`, and keeps each
-    as an attribute of the same name. A class from outside the package may have a constructor
-    instead, which does the same.
+    A class declares its arguments as fields with bounds, with the decorator `method`, and each
+    becomes an attribute. A class from outside the package may have a constructor instead.
 
-    A public name in a method's class is a hook of its contract, an abstract method for its own
+    A public name in a method's class must be a hook of its slot, an abstract method for its own
     subclasses, or an annotated argument. Names of helpers begin with an underscore. Any other name
-    raises TypeError where the class is made, since a misspelt hook would never be called.
+    raises TypeError when the class is defined, since a misspelt hook would never be called.
     """
 
     def __init_subclass__(cls, slot: str | None = None, **options: Any) -> None:
@@ -135,7 +134,7 @@ class Method:
             refuse_strangers(cls)
 
     def rules(self, num_layers: int | None) -> Iterable[str]:
-        """Give a line for each fault between arguments that are sound by themselves.
+        """Return a line for each conflict between arguments that are valid by themselves.
 
         Args:
             num_layers: of the encoder; None where it is not known yet.
@@ -144,8 +143,8 @@ class Method:
 
     @classmethod
     def faults(cls, num_layers: int | None, /, **arguments: Any) -> list[str]:
-        """Give a line (key, bound, value) for each fault of the arguments, before a method is made
-        of them. To be overridden by a class that has a constructor in place of fields.
+        """Return a line (key, bound, value) for each invalid argument, before the method is
+        created. Override it in a class that has a constructor instead of fields.
 
         Args:
             num_layers: of the encoder; None where it is not known yet.
@@ -155,7 +154,7 @@ class Method:
         return field_faults(cls, arguments, num_layers) if declared else []
 
     def export_blockers(self) -> list[str]:
-        """Give a line for each reason why an exported graph cannot do what this method does."""
+        """Return a line for each reason why this method cannot be exported."""
         return []
 
 

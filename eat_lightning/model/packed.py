@@ -42,18 +42,19 @@ def on_host(x: Tensor) -> Tensor:
 
 @dataclass
 class Batch:
-    """Token ids of B examples, end to end, and what is known of each.
+    """The token ids of B examples, packed end to end, with known facts about each.
 
     Args:
         ids_N: token ids.
         types_N: segment ids.
-        lengths_B: on the host, so that shapes are known without waiting for the device.
-        labels_B: right answers.
-        index_B: places in the split.
+        lengths_B: number of tokens of each example, on the CPU, so that shapes are known without
+        waiting for the device.
+        labels_B: labels.
+        index_B: indices in the split.
         teacher_BC: logits of the teacher.
-        num_global: examples of this step over all processes, by which losses are divided.
-        idle: this process has none of them, and what it makes of the one here does not count.
-        about: facts on each besides its text, such as its `source` or `mime` type, for policies.
+        num_global: number of examples of this step over all processes, by which losses are divided.
+        idle: whether this process has no example of the step; its placeholder does not count.
+        about: facts about each example for policies, such as its `source` or `mime` type.
     """
 
     ids_N: Int[Tensor, " n"]
@@ -98,7 +99,7 @@ class Batch:
         return [about.get(key) for about in self.about]
 
     def take(self, rows_M: Int[Tensor, " m"]) -> Batch:
-        """Only the examples named (rows on the host), in their order."""
+        """Only these examples (rows on the CPU), in their order."""
         rows, lengths = rows_M.tolist(), self.lengths_B.tolist()
         ids, types = self.ids_N.split(lengths), self.types_N.split(lengths)
         return replace(
@@ -126,14 +127,14 @@ class Batch:
 
 
 class Layout:
-    """Which example and which place each packed token has; lives until a length changes.
+    """The example and the position of each packed token. A new layout is made when lengths change.
 
     Args:
-        lengths_B: tokens that each example has left (on the host).
-        size: how many examples.
-        num_tokens: of them all.
-        longest: tokens of the longest.
-        even: true where all are of one length.
+        lengths_B: number of remaining tokens of each example (on the CPU).
+        size: number of examples.
+        num_tokens: number of tokens of all examples.
+        longest: number of tokens of the longest example.
+        even: whether all examples have the same length.
     """
 
     def __init__(self, lengths_B: Int[Tensor, " b"], device: torch.device):
@@ -152,7 +153,7 @@ class Layout:
         return self.cache[key]
 
     def there(self, x_B: Shaped[Tensor, " b"]) -> Shaped[Tensor, " b"]:
-        """A number of the host for each example, on the device: the only way that one goes."""
+        """Copy one number per example from the CPU to the device."""
         return x_B.to(self.device, non_blocking=True)
 
     @cached_property
@@ -162,7 +163,7 @@ class Layout:
 
     @cached_property
     def segment_N(self) -> Int[Tensor, " n"]:
-        """The example that each row belongs to, 0 for the first of the batch."""
+        """The example of each row, 0 for the first of the batch."""
         rows = torch.arange(self.size, device=self.device)
         if self.even:
             return rows.repeat_interleave(self.longest, output_size=self.num_tokens)
@@ -171,14 +172,14 @@ class Layout:
 
     @cached_property
     def index_N(self) -> Int[Tensor, " n"]:
-        """Place among the tokens that are left, 0 for [CLS]."""
+        """Position among the remaining tokens, 0 for [CLS]."""
         if self.even:
             return torch.arange(self.longest, device=self.device).repeat(self.size)
         return torch.arange(self.num_tokens, device=self.device) - self.offsets_B[self.segment_N]
 
     @cached_property
     def real_BL(self) -> Bool[Tensor, "b l"]:
-        """True where a padded block holds a token."""
+        """Whether a place of the padded block holds a token."""
         return torch.arange(self.longest, device=self.device) < self.there(self.lengths_B)[:, None]
 
     @cached_property
@@ -229,27 +230,28 @@ class Layout:
 
 @dataclass
 class Packed:
-    """Vectors of B examples end to end, with what methods may ask of each.
+    """The vectors of B examples, packed end to end, with further values for methods.
 
     Args:
         x_ND: the vectors.
-        layout: which example and place each row has.
-        position_N: place in the original text, never renumbered.
+        layout: the example and the position of each row.
+        position_N: position in the original text, never renumbered.
         special_N: true for [CLS] and [SEP].
-        strength_B: 0 ... 1, how much of its ratio a reduction applies to each example (on the
-            host).
-        size_N: how many original tokens a vector stands for (None: 1 each); mean pooling weighs by
-            it.
-        weight_N: added to every query's score of a row as a key: the log size of merged tokens, the
-            log gate of soft pruning (None: 0 each, and attention keeps its fused product).
-        notes: more about each row by name, cut along with the vectors: a method's own, and those of
-            `NOTES` for one that `wants` them.
-        penalties: terms of each example by name, for the loss.
-        forwarded_BD: sum of each example's rows that went straight to the end, for a head that
-            pools the mean.
-        forwarded_B: number of those rows.
-        original_B: tokens of each example before any reduction (on the host).
-        soft: in a soft stage of training, where a reduction gates rows and drops none.
+        strength_B: how much of its ratio a reduction applies to each example, 0 ... 1 (on the CPU).
+        size_N: number of original tokens that a row represents (None: 1 each), by which mean
+            pooling is weighted.
+        weight_N: added to every query's score for a row as a key, such as the log size of merged
+            tokens or the log gate of soft pruning (None: 0 each, so attention uses the fused
+            product).
+        notes: further values of each row by name, dropped along with the rows: a method's own, and
+            those of `NOTES` for methods that `want` them.
+        penalties: further terms of the loss for each example, by name.
+        forwarded_BD: for each example, the sum of rows that were forwarded to the end, for heads
+            that pool the mean.
+        forwarded_B: number of these rows.
+        original_B: number of tokens of each example before any reduction (on the CPU).
+        soft: whether this is a soft stage of training, in which a reduction gates rows and drops
+        none.
     """
 
     x_ND: Float[Tensor, "n d"]
@@ -281,7 +283,8 @@ class Packed:
         return replace(self, penalties={**self.penalties, name: total_B})
 
     def take(self, rows_M: Int[Tensor, " m"], lengths_B: Int[Tensor, " b"]) -> Packed:
-        """Only the rows named, in their order; `lengths_B` says how many each example keeps."""
+        """Only these rows, in their order; `lengths_B` is the number of rows that each example
+        keeps."""
         size_N, weight_N = self.size_N, self.weight_N
         return replace(
             self,

@@ -51,11 +51,11 @@ class KnownFields:
 
 @dataclass
 class PolicyRequest:
-    """Request of a policy before its examples start. A field that is None asks for nothing.
+    """What a policy requests before its examples start. A field that is None requests nothing.
 
     Args:
-        strength_B: the largest strength of each one's reduction, 0 ... 1.
-        full_B: true where an example runs every layer, for the reason `fallback`.
+        strength_B: maximum strength of the reduction for each example, 0 ... 1.
+        full_B: whether an example runs every layer, for the reason `fallback`.
     """
 
     strength_B: Float[np.ndarray, " b"] | None = None
@@ -98,19 +98,19 @@ class ModelFacts:
 
 
 class Policy(Method, slot="policy"):
-    """Acts before examples start, and where the exit rule would let one go. What it keeps must not
-    depend on the batch, since batches overlap in a service. It sees plain arrays and no model, so
-    that the same policy serves the encoder and an export."""
+    """A policy acts before examples start, and when the exit rule would let one exit. It must not
+    keep state that depends on the batch, since batches overlap in a service. It gets plain arrays
+    and no model, so that the same policy works with the encoder and with an export."""
 
     kinds: Sequence[str] = PROBLEM_TYPES  # of answers that it judges; it is refused for others
     of_this_machine: Sequence[str] = ()  # arguments that name files; no model folder may hold them
 
     def requests(self, inputs: PolicyInput, reduction: Reduction | None) -> PolicyRequest:
-        """Give what is wanted for examples before they start.
+        """Return requests for examples before they start.
 
         Args:
             inputs: the known fields of the examples.
-            reduction: the encoder's; None where strengths cannot be set.
+            reduction: the encoder's reduction; None if strengths cannot be set.
         """
         return PolicyRequest()
 
@@ -121,36 +121,36 @@ class Policy(Method, slot="policy"):
         inputs: PolicyInput,
         rows_B: Int[np.ndarray, " b"],
     ) -> Int[np.ndarray, " b"]:
-        """Give the reasons at an early exit as they are after this policy: as they came, 0 (stays),
-        VETOED (stays, and this is why), FALLBACK (runs every layer), or another reason to go. A
-        reason counts only for an example that would go.
+        """Return the reasons at an early exit after this policy: unchanged, 0 (stays), VETOED
+        (stays for this reason), FALLBACK (runs every layer), or another reason to exit. A reason
+        only has an effect for an example that would exit.
 
         Args:
-            reason_B: as decided so far.
+            reason_B: reasons so far.
             logits_EBC: calibrated, at the exits so far.
             inputs: the known fields of the examples of the batch.
-            rows_B: places in `inputs` of the B examples still here.
+            rows_B: indices in `inputs` of the B remaining examples.
         """
         return reason_B
 
     def asks(self) -> set[str]:
-        """Give the names under which it looks up what is known of an example."""
+        """Return the names of the known fields that it uses."""
         return set()
 
     def idle_beside(self, exit: ExitRule) -> str | None:
-        """Give a line that says why it could never act beside an exit rule; None: it can."""
+        """Return a line that says why it has no effect with an exit rule, or None."""
         return None
 
     def fits(self, model: ModelFacts) -> list[str]:
-        """Give a line for each thing of a model that does not go with it."""
+        """Return a line for each reason why it does not fit a model."""
         return []
 
     def wants_model(self) -> Path | None:
-        """Give the folder of another model that it still has to be given; None: none."""
+        """Return the folder of another model that it needs, or None."""
         return None
 
     def take_model(self, encoder: Any, labels: list[str]) -> None:
-        """Keep the model whose folder `wants_model` gave."""
+        """Called with the model whose folder `wants_model` returned."""
 
 
 class PolicyState:

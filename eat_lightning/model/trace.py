@@ -22,25 +22,25 @@ Array = Any  # a tensor while the model runs, and a numpy array when it is read
 
 @dataclass
 class Trace:
-    """Record of each example of a batch; depth, tokens and reasons are on the host.
+    """What happened to each example of a batch. Depth, tokens and reasons are on the CPU.
 
     Args:
-        logits_BC: the answer, divided by its head's temperature.
-        depth_B: layers run; 0 for an example that left at the embedding.
-        tokens_LB: tokens entering each layer, 0 where it was not run; None where it is not known.
-        reason_B: codes, which `names` explains; None where they are not known.
-        guesses: logits by exit, NaN for an example that had left.
-        signals: observed by the exit rule, B x S by exit.
-        rows_B: places of the examples in the batch, the request or the split that the trace is
-            about; None: all of them, in order.
-        would: what exits would have made of these examples, which all ran every layer; None: the
-            exits decided.
-        parts: of texts in windows, the trace of those windows that count; `rows_B` are their places
+        logits_BC: logits of the answer, divided by the temperature of the head.
+        depth_B: number of layers that each example ran; 0 if it exited at the embedding.
+        tokens_LB: number of tokens entering each layer, 0 if it was not run; None if unknown.
+        reason_B: codes of the exit reasons, explained by `names`; None if unknown.
+        guesses: logits by exit, NaN for examples that had exited.
+        signals: signals that the exit rule observed, B x S by exit.
+        rows_B: indices of the examples in their batch, request or split. None: all of them, in
+            order.
+        would: what the exits would have decided, if all examples ran every layer; None if the exits
+            decided.
+        parts: for texts in windows, the trace of the windows that count; `rows_B` are their indices
             among all windows.
         sizes: how each example's text was read, for its printed answer (`ReadText.sizes`).
-        errors: why a text has no answer, by its place in the request.
-        flops_B: of each example, where they were counted.
-        inside: vectors within the layers (`inside.Inside`), where training or a study reads them.
+        errors: error messages of texts without an answer, by their index in the request.
+        flops_B: FLOPs of each example, if they were counted.
+        inside: vectors within the layers (`inside.Inside`), for training and studies.
     """
 
     logits_BC: Array

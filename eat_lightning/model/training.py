@@ -20,7 +20,7 @@ from eat_lightning.model.trace import Trace
 
 @dataclass
 class Loss:
-    """Sums over the examples of a batch: `total` is what training descends, `parts` is for logs."""
+    """Sums over the examples of a batch: `total` is minimised, and `parts` are for logs."""
 
     total: Tensor
     parts: dict[str, Tensor] = field(default_factory=dict)
@@ -28,29 +28,29 @@ class Loss:
 
 @dataclass
 class Context:
-    """Data that a training step gives to an objective, and to a method's `penalties`.
+    """The data of a training step for an objective and for a method's `penalties`.
 
     Args:
-        guesses: logits by exit layer, those that count in this stage.
-        labels_B: right answers.
+        guesses: logits by exit layer, for the exits of this stage.
+        labels_B: labels.
         last: the last layer.
-        teacher_BC: the teacher's logits; None where there is no teacher.
-        signals: what the exit rule observed, B x S by layer.
-        penalties: terms of each example by name.
-        step: of the run, from 0.
-        epoch: with the fraction of the one under way.
-        stage: its number, from 0.
+        teacher_BC: the teacher's logits; None without a teacher.
+        signals: signals that the exit rule observed, B x S by layer.
+        penalties: further terms of the loss for each example, by name.
+        step: step of the run, from 0.
+        epoch: epoch of the run, with the fraction of the current one.
+        stage: number of the stage, from 0.
         hidden: the vectors after each layer (0: the embedding), for an objective that `wants` them.
         teacher_hidden: the teacher's, as wanted.
         scores: each layer's attention scores, as wanted.
         teacher_scores: the teacher's, as wanted.
-        passes: guesses of the further passes that it requests.
-        hidden_passes: their vectors.
+        passes: logits of the further passes that the objective requests.
+        hidden_passes: vectors of these passes.
         teacher_passes: traces of the teacher's further passes.
-        full_BC: the last head's guess, also where it does not count.
+        full_BC: logits of the last head, also if it is not trained in this stage.
         pools: vectors of heads that see earlier exits, by layer.
         strength: progress of the schedule, 0 ... 1.
-        kind: of the answers.
+        kind: kind of the answers.
     """
 
     guesses: dict[int, Float[Tensor, "b c"]]

@@ -66,8 +66,11 @@ class Fitter:
     data: dict[str, Any] = field(default_factory=dict)
     batch: int = 32
 
-    def on(self, wanted: Budget) -> AdaptiveEncoder:
-        """The encoder at its point for a budget. ConfigError, in one line, where there is none."""
+    def on(self, wanted: Budget | None) -> AdaptiveEncoder:
+        """The encoder at its point for a budget; None: where it stands. ConfigError, in one line,
+        where there is no such point."""
+        if wanted is None:
+            return self.encoder
         return self.points(wanted)[-1].point.on(self.encoder)
 
     def points(self, wanted: Budget) -> list[Measured]:
@@ -110,7 +113,7 @@ class Fitter:
     def fitted(self, unit: Unit, here: dict[str, Any]) -> Dial:
         """The points of all reductions, where more of full depth's answers stay than at any cheaper
         one. Full depth is that of the reduction as it is."""
-        backbones = [self.at(reduction) for reduction in self.reductions]
+        backbones = [Point().at(reduction=each).on(self.encoder) for each in self.reductions]
         records = [self.record(backbone) for backbone in backbones]
         original_BC = records[0].full_BC
         points, times = [], None
@@ -123,7 +126,7 @@ class Fitter:
                 costs, full_cost = table.costs(said.lengths), table.full_ms(said.lengths)
                 times = asdict(table) if times is None else times
             found = fit_dial(backbone.exit, said, costs, full_cost, original_BC)
-            points += [in_reduction(point, reduction) for point in found]
+            points += [replace(x, point=x.point.at(reduction=reduction)) for x in found]
         if len(records) > 1:
             points = best_of(points)
         return Dial(unit, points, len(records[0]), here, times)
@@ -162,10 +165,6 @@ class Fitter:
         others = [point for point in (knob.strict, *knob.grid[::2]) if point != here]
         return [own, *(own.changed({knob.name: point}) for point in others)]
 
-    def at(self, reduction: Specification | None) -> AdaptiveEncoder:
-        """The encoder with a reduction."""
-        return Point().at(reduction=reduction).on(self.encoder)
-
     def record(self, backbone: AdaptiveEncoder) -> Record:
         """What every exit gave for the parts, kept beside the run, or recorded and kept now."""
         path = self.cut_path(backbone)
@@ -186,8 +185,3 @@ class Fitter:
         named = Specification.of("reduction", backbone.reduction).as_dict()
         holds_for = {key: self.here[key] for key in settings} | {"reduction": named}
         return path_of(self.run.folder, "cut", holds_for, "parquet")
-
-
-def in_reduction(found: Measured, reduction: Specification | None) -> Measured:
-    """What was measured with a reduction, where it is not the model's own."""
-    return replace(found, point=found.point.at(reduction=reduction))

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eat_lightning.answer_kind import AnswerKind
 from eat_lightning.errors import Faults
+from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import slot_faults
-from eat_lightning.model.specification import Specification, untrained
+from eat_lightning.model.specification import Specification, kind_of, untrained
 from eat_lightning.record.dial import Budget
 
 
 @dataclass(frozen=True)
 class ExitChoice:
-    """An exit rule, and the point of the dial where its knob is looked up.
+    """An exit rule, and the place on a dial where its knob is looked up: what a command asks for,
+    of which a fit makes a `Point`.
 
     Args:
         named: the rule.
-        trained: kind of the rule that the run was trained with.
         budget: a mean cost, or a share of unchanged answers; None: the knob stands as named.
         fit_reduction: the reduction's knob is looked up with it.
     """
 
     named: Specification
-    trained: str
     budget: Budget | None = None
     fit_reduction: bool = True
 
@@ -58,17 +56,17 @@ class ExitChoice:
             named = Specification.of_node("exit", settings, before)
             faults += point_faults(settings, named, wanted)
         faults.check()
-        return cls(named, before.kind, wanted, fits is not False)
+        return cls(named, wanted, fits is not False)
 
-    def rule(self, heads: Sequence[int], num_layers: int, kind: AnswerKind) -> Any:
-        """The rule, which is still to be fitted where there is a budget. ConfigError with every
-        fault."""
+    def rule(self, encoder: AdaptiveEncoder) -> Any:
+        """The rule on an encoder's heads, which is still to be fitted where there is a budget.
+        ConfigError with every fault."""
+        last, heads = encoder.shape.num_layers, encoder.head["layers"]
         faults, rule = Faults(), None
         with faults.gathered():
-            early = [layer for layer in heads if layer < num_layers]
-            rule = self.named.looking_at(early).build(num_layers)
-            faults += untrained("exit", rule, self.trained)
-            faults += slot_faults(rule, heads, num_layers, kind)
+            rule = self.named.looking_at([layer for layer in heads if layer < last]).build(last)
+            faults += untrained("exit", rule, kind_of("exit", type(encoder.exit)))
+            faults += slot_faults(rule, heads, last, encoder.kind)
         faults.check()
         return rule
 

@@ -35,17 +35,17 @@ def open_run(
     prepack: bool | None = None,
     device: str = "cpu",
 ) -> TorchBackend:
-    """Open a finished run to answer texts; ConfigError with every fault.
+    """Open a finished run to answer texts. Raises ConfigError with all errors.
 
     Args:
-        run: as `Run.open` gives it.
-        exit: settings of the run's rule, or of another that it names, or a budget (see
+        run: a run, from `Run.open`.
+        exit: settings of the run's exit rule, or of another rule, or a budget (see
             `runs.exit_choice.ExitChoice`).
         dtype: fp32, bf16 or int8.
-        certificate: name of one that the run has; None: none.
-        policies: in place of the certificate's, or of the run's; None: as they are.
-        prepack: the form of the weights, see `weights/precision.py`; plain ones are freed.
-        device: where it runs, such as "cpu".
+        certificate: name of one of the run's certificates.
+        policies: policies instead of those of the certificate or the run.
+        prepack: the layout of the weights, see `weights/precision.py`; plain ones are freed.
+        device: a torch device, such as "cpu".
     """
     choice = ExitChoice.of(exit, run.model_config()["exit"])
     if choice.budget is not None and certificate is not None:
@@ -59,7 +59,7 @@ def open_run(
         encoder.policies = policies
     if valid is None:
         fitter = fitter_of(run, encoder, choice, form)
-        encoder, dial = at_choice(fitter, choice), fitter.on
+        encoder, dial = fitter.on(choice.budget), fitter.on
     else:
         encoder, dial = certified(encoder, exit, valid, policies), None
     check_policies(run, encoder, labels, idle=valid is None)
@@ -90,7 +90,7 @@ def certified(
     chosen = certificate.policies if policies is None else policies
     backbone = encoder.replacing(**certificate.methods, policies=chosen)
     choice = ExitChoice.of(exit, certificate.holds_for["exit"])
-    return backbone.replacing(exit=rule_of(choice, backbone))
+    return backbone.replacing(exit=choice.rule(backbone))
 
 
 def check_policies(run: Run, encoder: AdaptiveEncoder, labels: list[str], idle: bool) -> None:
@@ -113,20 +113,10 @@ def at_full_depth(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
     return encoder.replacing(exit=Never(), policies=(FullDepth(), *encoder.policies))
 
 
-def rule_of(choice: ExitChoice, encoder: AdaptiveEncoder) -> Any:
-    """The rule that was chosen, on this encoder's heads. ConfigError with every fault."""
-    return choice.rule(encoder.head["layers"], encoder.shape.num_layers, encoder.kind)
-
-
 def fitter_of(
     run: Run, encoder: AdaptiveEncoder, choice: ExitChoice, form: str = PLAIN, **data: Any
 ) -> Fitter:
     """Fits the chosen rule on this encoder for budgets. data: settings of the run's data that
     differ, such as dir."""
-    chosen = encoder.replacing(exit=rule_of(choice, encoder))
+    chosen = encoder.replacing(exit=choice.rule(encoder))
     return Fitter(run, chosen, choice.fit_reduction, form, torch.get_num_threads(), data)
-
-
-def at_choice(fitter: Fitter, choice: ExitChoice) -> AdaptiveEncoder:
-    """The encoder with the chosen rule: at its budget, or where its settings say."""
-    return fitter.encoder if choice.budget is None else fitter.on(choice.budget)

@@ -263,7 +263,7 @@ def why_no_run(folder: Path) -> str:
 
 @dataclass
 class Run:
-    """A finished run: its folder, resolved config and what was noted when it ended."""
+    """A finished run: its folder, its resolved config and the facts recorded at its end."""
 
     folder: Path
     config: dict[str, Any]
@@ -271,7 +271,8 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
-        """Read a finished run's folder; ConfigError for any other, and for unsound files."""
+        """Open the folder of a finished run. Raises ConfigError for any other folder and for
+        invalid files."""
         folder = Path(path)
         if not (folder / "config.yaml").is_file():
             raise ConfigError(f"run={path} {why_no_run(folder)}")
@@ -313,8 +314,8 @@ class Run:
         return noted | slots | {"teacher": None if teacher is None else folder_name(teacher)}
 
     def model(self) -> tuple[Any, list[str]]:
-        """Load the encoder, in evaluation mode, and the names of its labels; ConfigError for
-        unsound files. A class of one's own must be imported, or named in EAT_IMPORT."""
+        """Load the encoder in evaluation mode, and the names of its labels. Raises ConfigError for
+        invalid files. Your own classes must be imported, or named in EAT_IMPORT."""
         for slot in MODEL_SLOTS:
             if names_a_class(node := self.config.get(slot) or {}):
                 target(node)
@@ -326,7 +327,7 @@ class Run:
         return encoder, labels
 
     def tokenizer(self) -> Any:
-        """Load its tokenizer (transformers); ConfigError for ids that the encoder has not."""
+        """Load its tokenizer (transformers). Raises ConfigError for ids that the encoder lacks."""
         tokenizer = tokenizer_for(str(self.folder / "model"))
         largest = max(tokenizer.get_vocab().values(), default=-1)
         if largest >= (known := self.model_config()["vocab_size"]):
@@ -350,7 +351,8 @@ class Run:
         return kind_of(model, len(model["id2label"]))
 
     def data(self, **changes: Any) -> Any:
-        """Make its DataModule, not set up; `changes` such as dir=… replace its settings."""
+        """Create its DataModule, which is not set up yet. `changes`, such as dir=…, replace its
+        settings."""
         node = self.config.get("data") or {}
         Faults(target_faults("data", node) or binding_faults("data", node)).check()
         node = node | {k: v for k, v in changes.items() if v is not None}

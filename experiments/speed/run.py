@@ -33,7 +33,7 @@ from eat_lightning.report import result
 from eat_lightning.report.result import Result
 from eat_lightning.report.study import open_study
 from eat_lightning.runs.exit_choice import ExitChoice
-from eat_lightning.runs.open import at_choice, fitter_of
+from eat_lightning.runs.open import fitter_of
 from eat_lightning.runs.run import Run, provenance
 from eat_lightning.runs.training_mark import training_faults
 from eat_lightning.validation import Count
@@ -103,7 +103,7 @@ def trained(plan: TrainedSettings, folder: Path) -> list[Result]:
     encoder, _ = run.model()
     if plan.budget is not None:
         choice = ExitChoice.of({"budget": plan.budget}, run.model_config()["exit"])
-        encoder = at_choice(fitter_of(run, encoder, choice, dir=plan.data), choice)
+        encoder = fitter_of(run, encoder, choice, dir=plan.data).on(choice.budget)
     field = of_weights(encoder, plan.dtypes)
     add_engines(field, encoder, [*dict.fromkeys((*plan.dtypes, "int8"))], folder, adaptive=True)
     return results_of("trained", run.name, field, of_run(run, plan), plan)

@@ -5,7 +5,6 @@ import torch
 from helpers.models import alone, kinds, method, ragged, tiny
 from torch import nn
 
-from eat_lightning.answer_kind import SingleLabel
 from eat_lightning.errors import ConfigError
 from eat_lightning.methods.reduction._gates import gated, keep_where
 from eat_lightning.model.contracts import EncoderPart, ExitRule, Reduction, overrides
@@ -133,9 +132,11 @@ def test_another_setting_of_a_method_keeps_what_was_learned(slot: str, kind: str
 def test_a_rule_that_learns_is_refused_where_it_was_not_trained():
     node = {"_target_": "eat_lightning.methods.exit.cats.MetaConsistency", "consistency": 0.5}
     with pytest.raises(ConfigError, match="exit=cats learns, and this run was trained with never"):
-        ExitChoice.of(node, Specification("exit", "never")).rule([3, 4, 6], 6, SingleLabel(3))
+        ExitChoice.of(node, Specification("exit", "never")).rule(
+            tiny(exit="never", head={"kind": "pooled", "layers": [3, 4, 6]})
+        )
     own = Specification.of("exit", tiny(exit="cats").exit)
-    assert ExitChoice.of(node, own).rule([3, 4, 6], 6, SingleLabel(3)).consistency == 0.5
+    assert ExitChoice.of(node, own).rule(tiny(exit="cats")).consistency == 0.5
 
 
 def test_layers_can_be_skipped():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eat_lightning.cli import entry
@@ -12,11 +14,17 @@ if TYPE_CHECKING:
     from eat_lightning.deploy.adapt.search import Bench
 
 
-def adapt(config: dict[str, Any], bench: Bench | None = None) -> None:
-    """Write the folder of an adapted classifier. bench: of texts, in place of this machine's.
+TRIAL = "trial (quick=true): fewer texts, engines, steps and timings; not a result to serve"
+
+
+def adapt(config: dict[str, Any], bench: Bench | None = None) -> Path:
+    """Write the folder of an adapted classifier, and return its path.
 
     Raises ConfigError, one line per fault, for settings, for a classifier that cannot be adapted,
     and where nothing faster keeps the original's answers.
+
+    Args:
+        bench: what times texts, in place of this machine's clock.
     """
     from safetensors import SafetensorError
 
@@ -24,6 +32,8 @@ def adapt(config: dict[str, Any], bench: Bench | None = None) -> None:
 
     raise_on_sigterm()
     config["model"] = config.pop("classifier")
+    if config["quick"]:
+        print(TRIAL, flush=True)
     try:
         if config["queries"] is not None:
             of_lists(config)
@@ -33,6 +43,22 @@ def adapt(config: dict[str, Any], bench: Bench | None = None) -> None:
         reason = getattr(error, "strerror", None) or one_line(error, 120)
         again = "the same command goes on from what is kept"
         raise ConfigError(f"to={config['to']}: {reason} ({again})") from None
+    if config["quick"]:
+        print(TRIAL)
+    return Path(config["to"])
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    """What `--json` prints: all numbers of the folder, and its certificates."""
+    about = next(
+        path for path in (folder / "adapted.json", folder / "lists.json") if path.is_file()
+    )
+    certificates = sorted((folder / "certificates").glob("*.json"))
+    return {
+        "to": str(folder),
+        "adapted": json.loads(about.read_text("utf-8")),
+        "certificates": [json.loads(path.read_text("utf-8")) for path in certificates],
+    }
 
 
 def of_texts(config: dict[str, Any], bench: Bench | None = None) -> None:
@@ -72,6 +98,7 @@ def of_lists(config: dict[str, Any]) -> None:
 main = entry(
     *("adapt", adapt),
     renamed={"model": "classifier"},
+    summary=summary,
     kept="what is finished lies beside `to`, ending in .part, and the same command goes on "
     "(exits that were learning begin again)",
 )

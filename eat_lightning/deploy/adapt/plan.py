@@ -57,6 +57,23 @@ def file_faults(given: str, check: Callable[[Path], Any]) -> Iterator[str]:
 
 
 Share = Annotated[float, Field(gt=0, lt=1)]
+FEWER = {"most": 2000, "least_steps": 60}  # of a trial, at most
+FEWER_TIMES = {"examples": 40, "repeats": 1}
+
+
+def as_trial(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with quick=true carried out: fewer texts, engines, training steps and timings.
+
+    Lists keep their number and their engine, which have no settings.
+    """
+    made = {key: value for key, value in config.items() if key != "quick"}
+    if not config.get("quick"):
+        return made
+    fewer = {key: min(made[key], most) for key, most in FEWER.items()}
+    fewer["engines"] = [name for name in made["engines"] if name == "onnx"]
+    fewer["times"] = {key: min(made["times"][key], most) for key, most in FEWER_TIMES.items()}
+    of_lists = ("least_steps", "times")
+    return made | {k: v for k, v in fewer.items() if made["queries"] is None or k in of_lists}
 
 
 class TimesSettings(Settings):
@@ -109,7 +126,8 @@ class AdaptSettings(BothSettings):
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> AdaptSettings:
         """Parse the command's settings, but for those of lists."""
-        return parsed(cls, {k: v for k, v in config.items() if k not in ("queries", "keep")})
+        of_texts = {k: v for k, v in as_trial(config).items() if k not in ("queries", "keep")}
+        return parsed(cls, of_texts)
 
     @property
     def claims(self) -> list[Claim]:
@@ -154,7 +172,7 @@ class ListSettings(BothSettings):
         """Parse the command's settings. ConfigError for those that are for texts."""
         if config["texts"] is not None:
             raise ConfigError("texts= and queries= are for two kinds of models: give one of them")
-        return parsed_for_lists(cls, config, "adapt")
+        return parsed_for_lists(cls, as_trial(config), "adapt")
 
     def rules(self) -> Iterator[str]:
         yield from super().rules()

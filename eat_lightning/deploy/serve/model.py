@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,9 @@ def check_canaries(backend: Backend, plan: ServeSettings) -> None:
     ConfigError, or with machine=warn a line on standard error."""
     folder = Path(plan.run)
     if not (folder / CANARIES).is_file():
+        return
+    if find_spec("pyarrow") is None:
+        print("note: canaries are not answered, which takes pyarrow", file=sys.stderr, flush=True)
         return
     found = answered_canaries(folder, backend)
     if found.changed and plan.machine == "refuse":

@@ -24,6 +24,7 @@ from eat_lightning.errors import ConfigError, one_line, reading
 from eat_lightning.infer.onnx_runner import is_export
 from eat_lightning.long_texts import Answerer, LongTexts
 from eat_lightning.progress import bar
+from eat_lightning.record.point import Point
 from eat_lightning.text_io import without_half_pairs
 
 DONE = "done.json"  # in a run's folder
@@ -190,8 +191,8 @@ def open_folder(build: Build, plan: VerifySettings, columns: Sequence[str]) -> A
     if build.backend is None:
         return TransformersModel(original, columns)
     about = [*columns], [*original.same.labels], original.max_length
-    dtype = build.dtype or "fp32"
-    backend = open_in_kernels(original.folder, original.same.kind, dtype, *about)
+    point = Point.whole("torch", build.dtype or "fp32")
+    backend = open_in_kernels(original.folder, original.same.kind, point, *about)
     backend.read_long(long)
     return backend
 

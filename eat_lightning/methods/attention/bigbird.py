@@ -1,16 +1,17 @@
-"""BigBird (Zaheer et al. 2020): blocks that see their neighbours, the ends, and a few at random.
+"""BigBird (Zaheer et al. 2020): blocks that attend to their neighbours, the first and last block,
+and a few random ones.
 
-Tokens go in blocks. The first and the last block, where [CLS] and [SEP]
-are, see all and are seen by all (the "internal transformer construction"); every other one sees
-these, itself, its two neighbours, and `random` more, drawn from those that are left. So the cost
-grows with the length.
+Tokens are divided into blocks. The first and the last block, with [CLS] and [SEP], attend to all
+blocks and all attend to them (the "internal transformer construction"). Every other block attends
+to these two, itself, its two neighbours, and `random` further blocks. The cost therefore grows
+linearly with the length.
 
-Blocks are of the tokens that are left, as Longformer's window is. The draw depends on the block's
-place, the number of blocks, the layer and `seed`: it is the same alone and in a batch, in training
-and after. One block is drawn from each of `random` equal stretches (the released code draws from
-all at once, and anew for each head).
+Blocks consist of the remaining tokens, as does Longformer's window. The draw depends on the block's
+position, the number of blocks, the layer and `seed`, so it is the same alone and in a batch, in
+training and inference. One block is drawn from each of `random` equal segments; the released code
+draws from all blocks, and separately for each head.
 
-Weights: no parameters of its own; pretrained dense weights are kept and see less.
+Weights: it has no parameters. Pretrained dense weights are used, and attend to fewer tokens.
 """
 
 from functools import partial
@@ -36,11 +37,11 @@ PRIME = 2**31 - 1
 
 @method("attention")
 class BigBird(Attention):
-    """Attention of blocks to neighbouring blocks, both ends and some drawn blocks.
+    """Attention of blocks to neighbouring blocks, both ends and random blocks.
 
     Args:
-        block: tokens of a block.
-        random: blocks drawn for each block.
+        block: tokens per block.
+        random: random blocks for each block.
     """
 
     block: Count = 64

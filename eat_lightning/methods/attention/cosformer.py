@@ -1,15 +1,15 @@
-"""cosFormer (Qin et al. 2022): linear attention that weighs near tokens more, by a cosine.
+"""cosFormer (Qin et al. 2022): linear attention in which a cosine gives near tokens more weight.
 
-The weight of key j for query i is relu(q_i) . relu(k_j) x cos(pi / 2 x (i - j) / M),
-normalised over j. The cosine of a difference is a sum of products, so keys are summed
-once: cost grows with the length, not with its square.
+The weight of key j for query i is relu(q_i) . relu(k_j) x cos(pi / 2 x (i - j) / M), normalised
+over j. The cosine of a difference is a sum of products, so keys are summed only once, and the cost
+grows linearly with the length.
 
-i and j are places in the original text, so that dropping a token does not move the others; M is one
-more than the last of them, and of each example alone (the released code takes the longest of the
-batch, so that a neighbour changes the answer).
+i and j are positions in the original text, so that dropping a token does not move the others. M is
+the length of each example; in the released code it is the longest of the batch, so that neighbours
+change the answer.
 
-Weights: no parameters of its own, so dense weights load, but the function is another one (no
-softmax): they are a start for training, not a model. Attention dropout has nothing to act on.
+Weights: it has no parameters, so dense weights load. But the function differs from softmax
+attention, so they are only a start for training. Attention dropout has no effect.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Dense attention: everybody sees everybody (Vaswani et al. 2017)."""
+"""Dense attention: every token attends to every token (Vaswani et al. 2017)."""
 
 import numpy as np
 import torch

@@ -1,14 +1,15 @@
-"""Linformer (Wang et al. 2020): attention over k sums of the keys instead of all n of them.
+"""Linformer (Wang et al. 2020): attention over k weighted sums of the keys instead of all n keys.
 
-softmax(Q (E K)^T / sqrt(K)) F V: E and F, learned for each layer and shared by its
-heads ("headwise sharing"), map n keys and n values to k, so that cost grows with n x k.
+softmax(Q (E K)^T / sqrt(K)) F V: E and F are learned for each layer and shared by its heads
+("headwise sharing"). They map n keys and n values to k, so the cost grows with n x k.
 
-A key meets the column of E of its place in the original text: E K is a sum over an example's own
-tokens, which needs no padding and no mask, and what is dropped leaves the sum. A merged token
+A key is multiplied by the column of E for its position in the original text, so E K is a sum over
+the example's own tokens, without padding or mask, and dropped tokens leave the sum. A merged token
 counts as often as tokens were merged into it.
 
-Weights: E and F are new, so a pretrained backbone loads, but what attention sees is another thing:
-a start for training, not a model. E and F have a column for each place up to the longest length.
+Weights: E and F are new. A pretrained backbone loads, but its attention then reads something else,
+so it is only a start for training. E and F have a column for each position up to the maximum
+length.
 """
 
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ from eat_lightning.validation import Count
 
 @method("attention")
 class Linformer(Approximate):
-    """Attention to a fixed number of sums of keys and values.
+    """Attention to a fixed number of weighted sums of keys and values.
 
     Args:
         rank: k, the number of sums.

@@ -1,8 +1,8 @@
 """Longformer's window with a global [CLS] (Beltagy et al. 2020), as in EAT section 3.2.
 
-The window counts the tokens that are left, not original positions: pruning brings far words near,
-as the paper's shrinking t_l does. [CLS], the first token, sees all and is seen by all: i sees j
-where |i - j| <= window / 2, or i or j is [CLS].
+The window counts remaining tokens, not original positions: pruning brings distant words closer, as
+the paper's shrinking t_l does. [CLS], the first token, attends to all tokens and all attend to it:
+i attends to j if |i - j| <= window / 2, or if i or j is [CLS].
 """
 
 from functools import partial
@@ -31,7 +31,7 @@ class Longformer(Attention):
 
     Args:
         window: neighbours, half of them on each side.
-        layers: which have the window; None: all.
+        layers: layers with the window. None: all.
     """
 
     window: Annotated[int, Field(ge=2, multiple_of=2)] = 32

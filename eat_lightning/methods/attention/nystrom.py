@@ -1,16 +1,18 @@
 """Nyströmformer (Xiong et al. 2021): softmax attention through m landmarks.
 
-softmax(Q K~^T) pinv(softmax(Q~ K~^T)) softmax(Q~ K^T) V, where Q~ and K~ are means of
-m consecutive parts of an example's queries and keys, and a depthwise convolution of V is added. The
-inverse is iterated: Z <- Z / 4 (13 I - A Z (15 I - A Z (7 I - A Z))) (lemma 1), from A^T divided by
-its largest row and column sums, here of each example and head: the released code takes the maximum
-over the batch, so that a neighbour changes the answer. Cost grows with length x m.
+softmax(Q K~^T) pinv(softmax(Q~ K~^T)) softmax(Q~ K^T) V, where Q~ and K~ are the means of m
+consecutive segments of an example's queries and keys. A depthwise convolution of V is added. The
+inverse is approximated iteratively: Z <- Z / 4 (13 I - A Z (15 I - A Z (7 I - A Z))) (lemma 1),
+from A^T divided by its largest row and column sums, here for each example and head. The released
+code uses the maximum over the batch, so that neighbours change the answer. The cost grows with
+length x m.
 
-An example of m tokens or fewer gets softmax attention itself, and the convolution. Parts are of the
-tokens that are left.
+An example with at most m tokens gets exact softmax attention and the convolution. Segments consist
+of the remaining tokens.
 
-Weights: pretrained ones are kept; the convolution starts at 0, so it begins as what the landmarks
-make of dense attention, and is trained further. Attention dropout acts on short examples only.
+Weights: pretrained weights are used, and the convolution starts at 0. The model therefore starts as
+an approximation of dense attention and needs further training. Attention dropout only affects short
+examples.
 """
 
 from collections.abc import Iterable, Sequence
@@ -36,7 +38,7 @@ class Nystrom(Approximate):
 
     Args:
         landmarks: m.
-        conv: places that the convolution of the values spans, odd; 0: none.
+        conv: width of the convolution of the values in tokens, odd; 0: none.
     """
 
     landmarks: Count = 64

@@ -1,17 +1,17 @@
-"""Performer (Choromanski et al. 2021): softmax attention by positive random features (FAVOR+).
+"""Performer (Choromanski et al. 2021): softmax attention through positive random features (FAVOR+).
 
-exp(q . k / sqrt(K)) is the mean over random directions w of exp(w . q' - |q'|^2 / 2) times
-exp(w . k' - |k'|^2 / 2), with q', k' = q, k / K^(1/4) (lemma 1). With m directions, orthogonal in
-blocks of K and as long as Gaussian vectors, cost grows with length x m. A query's
-features are divided by the largest of them, those of an example's keys by theirs, so that none
-overflows; the mean over the keys stays as it is.
+exp(q . k / sqrt(K)) is the mean over random directions w of exp(w . q' - |q'|^2 / 2) times exp(w .
+k' - |k'|^2 / 2), with q', k' = q, k / K^(1/4) (lemma 1). With m directions, orthogonal in blocks of
+K and as long as Gaussian vectors, the cost grows with length x m. The features of a query are
+divided by their maximum, and so are those of an example's keys, to avoid overflow; this does not
+change the mean over the keys.
 
-The directions are drawn once, from `seed`, and saved with the weights: inference repeats. The
-released code draws anew every 1,000 calls in training.
+The directions are drawn once, from `seed`, and saved with the weights, so inference is
+reproducible. The released code redraws them every 1,000 calls in training.
 
-Weights: pretrained ones are kept, since their dense attention is what is estimated, and nothing new
-is trained; yet the error grows with the scores, so train further before use. Attention dropout has
-nothing to act on.
+Weights: pretrained weights are used, since their dense attention is estimated, and there are no new
+parameters. But the error grows with the scores, so train further before use. Attention dropout has
+no effect.
 """
 
 import math
@@ -42,7 +42,7 @@ class Performer(Approximate):
     """Softmax attention estimated by positive random features.
 
     Args:
-        features: m (None: K ln K, at which the error stays bounded).
+        features: m. None: K ln K, with which the error is bounded.
     """
 
     features: Count | None = None

@@ -1,16 +1,16 @@
-"""Reformer (Kitaev et al. 2020): each token sees those that a random hash puts into its bucket.
+"""Reformer (Kitaev et al. 2020): each token attends to the tokens in its bucket of a random hash.
 
-Keys are the queries, divided by their length ("shared-QK"). In a round a token's bucket
-is the argmax of [x R; -x R] for a random R. Tokens are sorted by bucket, cut into chunks, and see
-those of their bucket in their own chunk and the one before it; themselves only
-if nobody else is there. Rounds are added, weighed by their softmax sums. So the cost
-grows with length x chunk x rounds.
+Keys are the queries, divided by their length ("shared-QK"). In a round a token's bucket is the
+argmax of [x R; -x R] for a random R. Tokens are sorted by bucket and cut into chunks. They attend
+to tokens of their bucket in their own and the previous chunk, and to themselves only if there are
+no others. Rounds are added, weighted by their softmax sums. The cost grows with length x chunk x
+rounds.
 
-R is drawn once, from `seed`, and saved with the weights: inference repeats. An example of n tokens
-has 2 ceil(n / (2 chunk)) buckets, whatever its neighbours have.
+R is drawn once, from `seed`, and saved with the weights, so inference is reproducible. An example
+of n tokens has 2 ceil(n / (2 chunk)) buckets, independent of its neighbours.
 
-Weights: the key projection is not used and a token does not see itself, so dense BERT weights do
-not carry over: to be trained from the start, or timed.
+Weights: the key projection is not used and a token does not attend to itself, so dense BERT weights
+do not carry over. Use it to train from scratch, or to measure times.
 """
 
 from collections.abc import Sequence
@@ -34,11 +34,11 @@ SELF = -5e4  # the score of a token with itself, as in the released code
 
 @method("attention")
 class Reformer(Approximate):
-    """Attention within chunks of tokens that hash alike.
+    """Attention within chunks of tokens with the same hash.
 
     Args:
-        bucket: tokens of a chunk, and of a bucket on average.
-        rounds: hashings, whose attentions are combined.
+        bucket: tokens per chunk, and on average per bucket.
+        rounds: number of hashes whose attentions are combined.
     """
 
     bucket: Count = 64

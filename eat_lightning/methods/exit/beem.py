@@ -1,9 +1,9 @@
-"""BEEM (Bajpai and Hanawal 2025): exits are experts, whose weighed confidences add up
-for as long as they agree; an example leaves when the sum is large enough.
+"""BEEM (Bajpai and Hanawal 2025): exits are experts whose weighted confidences add up as long as
+they agree. An example exits when the sum is large enough.
 
-S_e = S_{e-1} + w_e max p_e where the class is that of the exit before, else w_e max p_e; it leaves
-where S_e >= alpha. The released code computes S and then leaves by a count of agreements, which is
-`exit=patience`: that is `released`.
+S_e = S_{e-1} + w_e max p_e if the class equals that of the previous exit, otherwise w_e max p_e. An
+example exits if S_e >= alpha. The released code computes S but then exits by the number of
+agreements, as `exit=patience` does; `released` reproduces this.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ COST = 0.1  # weight of a layer, BEEM-C's
 
 @method("exit")
 class Beem(ByPoint):
-    """Leaves when the exits so far agree with enough weighed confidence.
+    """Exits when the exits so far agree with enough weighted confidence.
 
     Args:
-        alpha: an example leaves where the score reaches it (a list: one for each of `layers`).
-        weights: of the exits, one for each of `layers`, such as their accuracies (BEEM-A); null:
-            0.1 x the layer, for what it costs to get there (BEEM-C).
-        released: as in the authors' code the score is how many exits in a row agreed with the one
-            before, and so alpha a patience.
+        alpha: minimum score for an exit, or a list with one for each of `layers`.
+        weights: weights of the exits, one for each of `layers`, such as their accuracies (BEEM-A).
+            None: 0.1 x the layer, which reflects its cost (BEEM-C).
+        released: as in the authors' code, the score is the number of consecutive agreements, so
+            alpha is a patience.
     """
 
     alpha: Points = 1.0

@@ -1,9 +1,9 @@
-"""Learning to exit (BERxiT, Xin et al. 2021): a small regressor says when to leave.
+"""Learning to exit (BERxiT, Xin et al. 2021): a small regressor decides when to exit.
 
-One linear layer, shared by all exits, reads the pooled vector and learns how likely the exit is
-wrong: u_e = sigmoid(w pooled_e + b), trained by the squared error to 1 - [the exit's class is
-right], at every exit, with the gradient into the backbone. It decides where it looks, without a
-confidence, so it serves regressions too (target: tanh of the absolute error).
+One linear layer, shared by all exits, reads the pooled vector and learns the probability that the
+exit is wrong: u_e = sigmoid(w pooled_e + b), trained by the squared error to 1 - [the exit's class
+is right], at every exit, with gradients into the backbone. It needs no confidence and therefore
+also works for regressions (target: tanh of the absolute error).
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from eat_lightning.validation import Points, Positive, Share
 
 @method("exit")
 class LearningToExit(ByPoint, nn.Module):
-    """Leaves where a regressor at the exit is certain enough.
+    """Exits if a regressor predicts a low probability of an error.
 
     Args:
-        threshold: an example leaves where its learned uncertainty is below (a list: one for each of
-            `layers`).
-        weight: of the regressor's loss beside the exits' own.
+        threshold: maximum predicted uncertainty for an exit, or a list with one for each of
+            `layers`.
+        weight: weight of the regressor's loss relative to that of the exits.
     """
 
     threshold: Points = 0.1

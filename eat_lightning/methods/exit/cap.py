@@ -1,10 +1,10 @@
-"""CAP (He et al. 2025, 2506.17249): leave when the head's vector holds little that its weights do
-not see.
+"""CAP (He et al. 2025, 2506.17249): exit if little of the head's vector lies outside of what its
+weights use.
 
 With z the pooled vector and W, b of the head's last layer, z' = z + W^+ b, so that W z' = W z + b,
 and P projects onto the rows of W. The share of z' outside is NSP = sqrt(1 - |P z'|^2 / |z'|^2), and
-CAP is the last entry of softmax([logits, alpha x NSP]): an example leaves where it is below a
-threshold. No training is needed. Logits here are divided by the head's temperature.
+CAP is the last entry of softmax([logits, alpha x NSP]): an example exits if it is below a
+threshold. No training is needed. Here, logits are divided by the temperature of the head.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from eat_lightning.validation import Points, Positive, Share
 
 @method("exit")
 class CertaintyAware(ByPoint):
-    """Leaves where little of the head's vector lies outside what its weights see.
+    """Exits if little of the head's vector lies outside of what its weights use.
 
     Args:
-        cap: an example leaves below it (a list: one for each of `layers`).
-        alpha: scale of the share beside the logits; the authors' script has 0.1.
+        cap: maximum for an exit, or a list with one for each of `layers`.
+        alpha: scale of NSP relative to the logits; 0.1 in the authors' script.
     """
 
     cap: Points = 0.1

@@ -1,12 +1,12 @@
 """Confident Adaptive Transformers (Schuster et al. 2021): a small classifier at each exit learns
-how likely the exit says what the last layer will, P(argmax z_e = argmax z_L); an example leaves
-where that is likely.
+the probability that the exit agrees with the last layer, P(argmax z_e = argmax z_L). An example
+exits if this probability is high.
 
 It reads the exit's pooled vector, its class, its largest probability and its lead over the next
-(as theirs, but for the probabilities at earlier exits), and trains neither backbone nor heads. Its
-target is to be consistent and not to be right: no labels are used. Temperatures are fitted when
-training has ended, so that it then reads probabilities a little softer or sharper than those it
-learned from; thresholds are chosen on what it then says.
+class, as in the paper except for the probabilities at earlier exits. It trains neither backbone nor
+heads. Its target is consistency rather than correctness, so no labels are used. Temperatures are
+fitted after training, so it then reads slightly softer or sharper probabilities than in training;
+thresholds are chosen with these.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from eat_lightning.validation import Count, Points, Positive, Share
 
 @method("exit")
 class MetaConsistency(ByPoint, nn.Module):
-    """Leaves where a classifier expects the exit to agree with the last layer.
+    """Exits if a classifier predicts that the exit agrees with the last layer.
 
     Args:
-        consistency: an example leaves where its exit agrees with the last layer with that
-            probability (a list: one for each of `layers`).
-        width: of the hidden layer.
-        weight: of the classifiers' loss beside the exits' own.
+        consistency: minimum predicted probability of agreement, or a list with one for each of
+            `layers`.
+        width: width of the hidden layer.
+        weight: weight of the classifiers' loss relative to that of the exits.
     """
 
     consistency: Points = 0.9

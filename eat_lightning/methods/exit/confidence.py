@@ -1,7 +1,7 @@
-"""EAT's exit (section 3.3): leave when the largest class probability reaches tau.
+"""EAT's exit (section 3.3): exit when the largest class probability reaches tau.
 
 max_c p_c >= tau with p = softmax(z / T), z an exit's logits and T its fitted temperature. At tau 1
-nobody leaves.
+no example exits early.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from eat_lightning.validation import Points
 
 @method("exit")
 class Confidence(ByPoint):
-    """Leaves where the largest class probability, of calibrated logits, reaches a threshold.
+    """Exits if the largest calibrated class probability reaches a threshold.
 
     Args:
         tau: in (0, 1], one for all exits or one for each of `layers`.

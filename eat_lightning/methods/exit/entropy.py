@@ -1,7 +1,7 @@
-"""Leave when the entropy H = - sum_c p_c ln p_c of the class probabilities is low.
+"""Exit when the entropy H = - sum_c p_c ln p_c of the class probabilities is low.
 
-BranchyNet (Teerapittayanon et al. 2016) and DeeBERT (Xin et al. 2020) leave where H < S, in nats;
-FastBERT (Liu et al. 2020) where the uncertainty H / ln C < speed, with C classes.
+BranchyNet (Teerapittayanon et al. 2016) and DeeBERT (Xin et al. 2020) exit if H < S, in nats;
+FastBERT (Liu et al. 2020) if the uncertainty H / ln C < speed, with C classes.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from eat_lightning.validation import NotNegative, Points
 
 @method("exit")
 class Entropy(ByPoint):
-    """Leaves where the entropy of the class probabilities is low.
+    """Exits if the entropy of the class probabilities is low.
 
     Args:
-        entropy: an example leaves below it (a list: one for each of `layers`).
-        normalised: it is a share of ln C, the entropy of equal probabilities; else nats (ln 2 =
-            0.693 on two classes).
+        entropy: maximum entropy for an exit, or a list with one for each of `layers`.
+        normalised: entropy as a share of ln C, its maximum; otherwise in nats (at most ln 2 = 0.693
+            with two classes).
     """
 
     entropy: Points = 0.3

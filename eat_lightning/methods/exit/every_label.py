@@ -1,7 +1,7 @@
-"""Leave when every label is sure, where an example has several: min_c max(p_c, 1 - p_c) >= tau.
+"""Exit when every label of a multi-label example is certain: min_c max(p_c, 1 - p_c) >= tau.
 
-p_c is the sigmoid of an exit's logit for label c, divided by the exit's temperature. One label that
-may still come or go keeps the example: its set is the answer. No training is needed.
+p_c is the sigmoid of an exit's logit for label c, divided by the exit's temperature. A single
+uncertain label keeps the example, because the answer is the whole set. No training is needed.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from eat_lightning.validation import Points
 
 @method("exit")
 class EveryLabel(ByPoint):
-    """Leaves where every label is sure.
+    """Exits if every label is certain.
 
     Args:
-        tau: the least probability of each label's likelier side, in (0, 1] (a list: one for each of
-            `layers`). At 1 nobody leaves, at 0.5 all do.
+        tau: minimum of max(p, 1 - p) for each label, in (0, 1], or a list with one for each of
+            `layers`. At 1 no example exits early, at 0.5 all do.
     """
 
     tau: Points = 0.9

@@ -1,4 +1,4 @@
-"""Fixed depth: everybody leaves at one layer, whatever they say. What a choice must beat."""
+"""Fixed depth: every example exits at the same layer. It is the baseline of every exit rule."""
 
 from collections.abc import Iterable, Sequence
 

@@ -1,9 +1,9 @@
-"""F-PABEE (Zhang et al. 2023): leave when `patience` exits in a row say nearly the same as the one
-before each of them. PABEE compares classes; here whole distributions are compared.
+"""F-PABEE (Zhang et al. 2023): exit when each of `patience` consecutive exits predicts nearly the
+same distribution as the exit before it. PABEE compares only the classes.
 
 With p_e the probabilities of exit e, m = (p_e + p_{e-1}) / 2 and H the entropy in bits, the
 Jensen-Shannon divergence is JS_e = H(m) - (H(p_e) + H(p_{e-1})) / 2, between 0 and 1. An example
-leaves at e where JS_e, ..., JS_{e-patience+1} are all below a threshold. No training is needed.
+exits at e if JS_e, ..., JS_{e-patience+1} are all below a threshold. No training is needed.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from eat_lightning.validation import Count, Points, Share, in_layers
 
 @method("exit")
 class FlexiblePatience(ByPoint):
-    """Leaves when several exits in a row guess nearly alike.
+    """Exits when several consecutive exits predict nearly the same distribution.
 
     Args:
-        divergence: in bits, below which two guesses are alike (a list: one for each of `layers`, by
-            which the exit that decides judges those before it too).
-        patience: how many times in a row.
+        divergence: maximum divergence of two predictions in bits, or a list with one for each of
+            `layers`, which then also applies to the exits before it.
+        patience: number of consecutive agreements.
     """
 
     divergence: Points = 0.05

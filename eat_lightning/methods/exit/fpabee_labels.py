@@ -1,9 +1,9 @@
-"""F-PABEE (Zhang et al. 2023) for several labels: leave when `patience` exits in a row say nearly
-the same of every label as the one before each of them.
+"""F-PABEE (Zhang et al. 2023) for several labels: exit when each of `patience` consecutive exits
+predicts nearly the same probability for every label as the exit before it.
 
-The Jensen-Shannon divergence of two exits is taken for each label, of its two probabilities, yes
-and no. An example leaves where the largest over the labels is below a threshold, `patience` times
-in a row. The largest and not the sum, since one label that changes makes another answer.
+The Jensen-Shannon divergence of two exits is computed for each label from its probabilities of yes
+and no. An example exits if the largest divergence over the labels is below a threshold, `patience`
+times in a row. It is the largest rather than the sum, because one changed label changes the answer.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from eat_lightning.model.method import method
 
 @method("exit")
 class FlexiblePatienceLabels(FlexiblePatience):
-    """divergence: in bits, below which two guesses are alike (a list: one for each of `layers`, by
-    which the exit that decides judges those before it too). patience: how many times in a row."""
+    """divergence: maximum divergence of two predictions in bits, or a list with one for each of
+    `layers`, which then also applies to the exits before it. patience: number of consecutive
+    agreements."""
 
     kinds = (MULTI,)
 

@@ -1,4 +1,4 @@
-"""Leave when the likeliest class leads the next by enough: p_(1) - p_(2) >= lead, the softmax
+"""Exit when the most likely class leads the next by enough: p_(1) - p_(2) >= lead, the softmax
 response of CALM (Schuster et al. 2022)."""
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from eat_lightning.validation import Points, Share
 
 @method("exit")
 class Margin(ByPoint):
-    """Leaves where the likeliest class leads the next by enough.
+    """Exits if the most likely class leads the next by enough.
 
     Args:
-        lead: an example leaves where the likeliest class leads by so much, at 1 nobody (a list: one
-            for each of `layers`). On two classes it is `confidence` with tau (1 + lead) / 2; on
-            more it differs.
+        lead: minimum lead for an exit, or a list with one for each of `layers`; at 1 no example
+            exits early. With two classes it equals `confidence` with tau (1 + lead) / 2; with more
+            it differs.
     """
 
     lead: Points = 0.8

@@ -1,10 +1,11 @@
-"""PABEE (Zhou et al. 2020): leave when `patience` exits in a row agree with the one before.
+"""PABEE (Zhou et al. 2020): exit when each of `patience` consecutive exits agrees with the exit
+before it.
 
-With c_e the class of exit e: c_e = c_{e-1} = ... = c_{e-patience}.
+With the class c_e of exit e: c_e = c_{e-1} = ... = c_{e-patience}.
 
 Layers [3, 4] with patience 1 are EAT's variant (section 3.3): equal argmax at layers 3 and 4.
 
-It has no knob, so no budget is fitted: compare its FLOPs with fixed depth.
+It has no knob, so it cannot be fitted to a budget. Compare it with fixed depth at equal FLOPs.
 """
 
 from collections.abc import Sequence

@@ -1,5 +1,5 @@
-"""PCEE-BERT (Zhang et al. 2022): leave when several exits in a row are patient and confident, that
-is of one class and each with H / ln C below a threshold (H: the entropy, C: classes)."""
+"""PCEE-BERT (Zhang et al. 2022): exit when several consecutive exits predict the same class, each
+with H / ln C below a threshold (entropy H, C classes)."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from eat_lightning.validation import Count, Points, Share
 
 @method("exit")
 class PatientConfident(ExitRule):
-    """Leaves when several exits in a row are confident of one class.
+    """Exits when several consecutive exits are confident of the same class.
 
     Args:
-        uncertainty: the entropy as a share of ln C below which an exit is confident (a list: one
-            for each of `layers`, by which the exit that decides judges those before it too).
-        patience: how many exits in a row must be.
-        answer: the last guess, or the mean probabilities of those `patient` exits or of `all` so
-            far.
+        uncertainty: maximum entropy of a confident exit as a share of ln C, or a list with one for
+            each of `layers`, which then also applies to the exits before it.
+        patience: number of consecutive exits.
+        answer: the `last` prediction, or the mean probabilities of those `patient` exits or of
+            `all` exits so far.
         released: as in the authors' code, the exits need not agree.
     """
 

@@ -1,11 +1,11 @@
-"""Leave when a score is predicted to be near the last layer's (Early-Exit COMET, 2502.14429).
+"""Exit when a score is predicted to be close to the last layer's (Early-Exit COMET, 2502.14429).
 
-Each early head gives two numbers: the score z_e, and how far u_e the last layer's score will be
-from it. An example leaves where u_e < bound or, with cuts c, where u_e < bound x min_c |z_e - c|:
-then z_e +- u_e / bound lies on one side of each cut, which is all that a filter needs.
+Each early head predicts two numbers: the score z_e and its distance u_e from the last layer's
+score. An example exits if u_e < bound or, with cuts c, if u_e < bound x min_c |z_e - c|: then z_e
++- u_e / bound lies on one side of each cut, which is all that matters to a filter.
 
-The paper's heads predict the error to a person's score, and its bandits choose among candidates.
-Here the error's target is the last layer, so that no label is needed.
+In the paper, heads predict the error with respect to a human score, and bandits choose among
+candidates. Here the target is the last layer's score, so no labels are needed.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ STEPS = (1.0, 1.2, 1.5, 2.0, 2.5, 3.2, 4.0, 5.0, 6.5, 8.0)
 
 @method("exit")
 class PredictedError(ExitRule):
-    """Leaves where the exit's score is predicted to be near the last layer's.
+    """Exits if the score is predicted to be close to the last layer's.
 
     Args:
-        bound: an example leaves where its predicted error is below, in the score's unit or, with
-            cuts, as a share of the distance to the nearest (a list: one for each of `layers`). At 0
-            nobody leaves.
-        cuts: usually the task's.
+        bound: maximum predicted error for an exit, in the score's unit or, with cuts, as a share of
+            the distance to the nearest cut; or a list with one for each of `layers`. At 0 no
+            example exits early.
+        cuts: decision thresholds of the score, usually the task's.
     """
 
     bound: Points = 0.1

@@ -1,14 +1,15 @@
-"""DE3-BERT (He et al. 2024): leave when the entropy is low and the nearest class prototype is that
-of the exit's own class.
+"""DE3-BERT (He et al. 2024): exit when the entropy is low and the nearest class prototype is that
+of the predicted class.
 
-At each exit the pooled vector is mapped to a space with a learned prototype for each class. With r1
-the distance to the prototype of the exit's class and r2 that to the nearest other one,
-DR = (1 + (r1 - r2) / max(r1, r2)) / 2, and with H the entropy as a share of ln C
-EDR = (lambda + 1) / (lambda / DR + 1 / H), their weighed harmonic mean; it leaves where EDR is
-below a threshold. Both lie within 0 ... 1, and are small where the exit is likely right.
+At each exit, the pooled vector is mapped to a space with a learned prototype for each class. With
+the distance r1 to the prototype of the predicted class and the distance r2 to the nearest other
+one, DR = (1 + (r1 - r2) / max(r1, r2)) / 2, and with the entropy H as a share of ln C, EDR =
+(lambda + 1) / (lambda / DR + 1 / H), their weighted harmonic mean. An example exits if EDR is below
+a threshold. DR and H lie between 0 and 1, and are small if the exit is probably right.
 
-The space trains by the cross-entropy of softmax(-distance^2), and `pull` x the squared distance to
-the own prototype (Yang et al. 2018), in place of their own distance-aware regularisation.
+The space is trained with the cross-entropy of softmax(-distance^2) and `pull` times the squared
+distance to the example's own prototype (Yang et al. 2018), instead of the paper's distance-aware
+regularisation.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ from eat_lightning.validation import Count, NotNegative, Points, Positive, Share
 
 @method("exit")
 class PrototypeDistance(ByPoint, nn.Module):
-    """Leaves where entropy and distance to the class prototype are low.
+    """Exits if entropy and distance to the class prototype are low.
 
     Args:
-        edr: an example leaves below it (a list: one for each of `layers`).
-        share: lambda, how much the distances count beside the entropy.
-        width: of the space.
-        weight: of its loss beside the exits' own.
+        edr: maximum EDR for an exit, or a list with one for each of `layers`.
+        share: lambda, the weight of the distances relative to the entropy.
+        width: width of the space.
+        weight: weight of its loss relative to that of the exits.
         pull: weight of the distance to the class prototype within that loss.
     """
 

@@ -1,5 +1,5 @@
-"""Leave at random: what a rule must beat that says it looks. An example's luck follows from its
-token ids alone, so that neither its batch nor a second run changes it."""
+"""Exit at random: a baseline for rules that look at predictions. The draw for an example depends
+only on its token ids, so neither its batch nor a second run changes it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ BITS = 24  # of a draw, all of which fp32 holds
 
 @method("exit")
 class Random(ByPoint):
-    """Leaves by chance, the same for the same token ids.
+    """Exits by chance, always the same for the same token ids.
 
     Args:
-        rate: how likely an example that gets to an exit leaves there (a list: one for each of
-            `layers`).
-        seed: another one draws others.
+        rate: probability that an example leaves at an exit that it reaches, or a list with one for
+            each of `layers`.
+        seed: seed of the draw.
     """
 
     rate: Points = 0.3

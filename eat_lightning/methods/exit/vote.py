@@ -1,7 +1,6 @@
 """Voting (Sun et al. 2021, "Early Exiting with Ensemble Internal Classifiers"): every exit so far
-votes for its class; an example leaves when the leading class has enough votes, and with it:
-max_c sum_e [argmax p_e = c] >= votes, over the exits e so far.
-"""
+votes for its class. An example exits when the leading class has enough votes, and that class is the
+answer: max_c sum_e [argmax p_e = c] >= votes, over the exits e so far."""
 
 from __future__ import annotations
 
@@ -22,11 +21,11 @@ from eat_lightning.validation import Points
 
 @method("exit")
 class Vote(ByPoint):
-    """Leaves when the leading class has enough votes of the exits so far.
+    """Exits when the leading class has enough votes from the exits so far.
 
     Args:
-        votes: how many the leading class needs (a list: one for each of `layers`; what is no whole
-            number counts as the next one). Examples that run every layer get the leading class too.
+        votes: number of votes needed, or a list with one for each of `layers`; fractions are
+            rounded up. Examples that run every layer get the leading class too.
     """
 
     votes: Points = 2

@@ -1,11 +1,11 @@
-"""Two texts laid beside each other at an exit: decomposable attention (Parikh et al. 2016) and the
-pooling of ESIM (Chen et al. 2017), with nothing to learn before the vectors are pooled.
+"""Alignment of two texts at an exit: decomposable attention (Parikh et al. 2016) and the pooling of
+ESIM (Chen et al. 2017), without parameters before pooling.
 
-Each token x of one text looks for itself in the other: y is the mean of the other text's tokens,
-weighed by exp(10 cos), the cosine taken from the middle of the example. A head reads what
-`head=pair` reads; the mean and the largest |x - y| of each text; its mean once more, weighed by how
-new each token is, 1 minus the cosine to its nearest; and the mean and least of these cosines. Then
-dense, activation, dropout, classes.
+Each token x of one text is aligned with the other: y is the mean of the other text's tokens,
+weighted by exp(10 cos), with cosines relative to the centre of the example. A head reads the
+features of `head=pair`; the mean and the largest |x - y| of each text; its mean weighted by the
+novelty of each token (1 minus the cosine to the nearest one); and the mean and the minimum of these
+cosines. A dense layer, activation, dropout and classes follow.
 
 Shapes: B examples, T = 2 texts, L longest length, D width, V = T x (4 D + 2), W = T x (5 D + 2).
 """
@@ -30,9 +30,10 @@ FLOOR = 0.1  # of how new a token is: far above what bf16 rounds of a cosine nea
 
 @method("head")
 class Aligned(Pair):
-    """Classifier of two texts, from their pooled vectors and how their tokens match.
+    """Classifier of two texts, from their pooled vectors and the match of their tokens.
 
-    Its dense layer is a quarter as wide as the encoder. Of a task of one text it is `head=pair`.
+    Its dense layer is a quarter as wide as the encoder. For tasks with one text, it equals
+    `head=pair`.
     """
 
     def __post_init__(self) -> None:

@@ -1,8 +1,8 @@
-"""FastBERT's student classifier (Liu et al. 2020): a small self-attention layer of
-the head's own over all of an example's vectors, before it pools and classifies.
+"""FastBERT's student classifier (Liu et al. 2020): a small self-attention layer over all vectors of
+an example, before pooling and classification.
 
-The vectors are first made narrow (768 to 128 in the paper), so that a head costs little beside a
-layer: tanh(x W), self-attention of 2 heads, pool, tanh(x V), classes.
+The vectors are first projected to a smaller width (768 to 128 in the paper), so that a head costs
+little compared with a layer: tanh(x W), self-attention of 2 heads, pool, tanh(x V), classes.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from eat_lightning.validation import Count
 
 @method("head")
 class AttentionHead(Head):
-    """Classifier with a self-attention layer before it pools.
+    """Classifier with a self-attention layer before pooling.
 
     Args:
-        pool: "cls" or "mean", behind the attention.
-        width: of the attention.
-        num_heads: of the attention.
+        pool: "cls" or "mean", after the attention.
+        width: width of the attention.
+        num_heads: heads of the attention.
     """
 
     pool: Pool = "cls"

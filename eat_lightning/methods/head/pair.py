@@ -1,9 +1,9 @@
-"""InferSent's features (Conneau et al. 2017) at an exit: the two texts of an example apart.
+"""InferSent's features (Conneau et al. 2017) at an exit: the two texts are pooled separately.
 
-Each text is the mean of those of its tokens that are left, without special tokens, each weighed by
-the tokens it stands for. With u and v of the two texts the head reads [u, v, |u - v|, u * v]:
-dense, activation, dropout, classes. Of a task of one text it reads u alone. Tokens that a reduction
-has forwarded to the end (Transkimmer) are not counted.
+Each text is the mean of its remaining tokens without special tokens, weighted by the number of
+tokens that each represents. From the vectors u and v of the two texts, the head reads [u, v, |u -
+v|, u * v], followed by a dense layer, activation, dropout and classes. For tasks with one text it
+reads u. Tokens that a reduction forwarded to the end (Transkimmer) are ignored.
 
 Shapes: B examples, T texts, N packed tokens, D width, V = T x D.
 """
@@ -29,11 +29,12 @@ class Pair(VectorClassifier):
     """Classifier of two pooled texts u and v, from u, v, |u - v| and u * v.
 
     Args:
-        texts: of an example.
-        pool: of each text.
-        activation: of the dense layer; None: there is no dense layer.
-        centre: subtracted from each text's mean. It is zero until a frozen encoder's vectors are
-            standardised; a mean that is large beside its spread would else lose digits in u * v.
+        texts: number of texts per example.
+        pool: how the tokens of each text are pooled.
+        activation: activation of the dense layer. None: no dense layer.
+        centre: subtracted from the mean of each text. It is zero unless the vectors of a frozen
+            encoder are standardised, where a mean that is large relative to its spread would lose
+            precision in u * v.
     """
 
     texts: Literal[1, 2] = 2

@@ -1,14 +1,14 @@
-"""Global past-future exits (GPFEE, Liao et al. 2021): a head sees the pooled vectors of all exits
-before it, and imitates those that are still to come.
+"""Global past-future exits (GPFEE, Liao et al. 2021): a head reads the pooled vectors of all
+previous exits, and imitates those of later exits.
 
 Every exit j has a pooler, a matrix that imitates its pooled vector s_j from an earlier one s_i,
 s~_j = tanh(s_i M_j), and classes W_j. Exit i answers
 
     2 g sum_{j<=i} s_j W_j + 2 (1 - g) sum_{j>i} s~_j W_j
 
-with a learned gate g of each class. M_j learns from 1 - cos(s~_j, s_j), in mean over all pairs;
-vectors of earlier exits, and those to be imitated, are without gradient. It is meant to be trained
-jointly (objective=depth_weighted): the last exit sees what early heads pool.
+with a learned gate g for each class. M_j learns from 1 - cos(s~_j, s_j), averaged over all pairs;
+the vectors of earlier exits and the imitated ones have no gradient. It is meant for joint training
+(objective=depth_weighted), since the last exit reads what early heads pool.
 """
 
 from __future__ import annotations
@@ -31,13 +31,12 @@ from eat_lightning.validation import NotNegative
 
 @method("head")
 class PastFuture(Pooled):
-    """Classifier of an exit's vector and those of the exits before it.
+    """Classifier of an exit's vector and those of previous exits.
 
     Args:
         pool: as in `pooled`.
         activation: as in `pooled`.
-        imitation: weight of the imitation's loss beside the exits' (the paper's halves are of equal
-            weight).
+        imitation: weight of the imitation loss relative to that of the exits (equal in the paper).
     """
 
     imitation: NotNegative = 1.0

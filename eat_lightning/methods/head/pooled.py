@@ -1,5 +1,5 @@
 """BERT's classifier (Devlin et al. 2019) at an exit: pool, dense, activation, dropout, classes; or
-ModernBERT's (Warner et al. 2024), with a norm behind the activation."""
+ModernBERT's (Warner et al. 2024), with a norm after the activation."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from eat_lightning.model.shape import Activation, Shape
 
 @method("head")
 class Pooled(VectorClassifier):
-    """Classifier of one pooled vector: dense layer, activation, dropout, classes.
+    """Classifier of a pooled vector: dense layer, activation, dropout, classes.
 
     Args:
-        pool: "cls" or "mean" (each vector weighed by the tokens it stands for).
-        activation: of the dense layer; None: there is no dense layer.
-        norm: a LayerNorm behind the activation. Dense layer and norm have biases where the
-            encoder's have.
+        pool: "cls" or "mean" (each vector weighted by the number of tokens it represents).
+        activation: activation of the dense layer. None: no dense layer.
+        norm: a LayerNorm after the activation. Dense layer and norm have biases if those of the
+            encoder do.
     """
 
     pool: Pool = "cls"

@@ -1,7 +1,7 @@
-"""One head for all exits, or one pooler: PABEE (Zhou et al. 2020) and SWEET (Rotem et al. 2023)
-pool every layer's [CLS] by the same dense layer, with classes of each exit's own.
+"""One head, or one pooler, for all exits: PABEE (Zhou et al. 2020) and SWEET (Rotem et al. 2023)
+pool [CLS] of every layer with the same dense layer, and each exit has its own classes.
 
-The parameters are the last head's; a temperature stays each exit's own.
+The parameters are those of the last head; each exit keeps its own temperature.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from eat_lightning.model.method import method
 
 @method("head")
 class Shared(Pooled):
-    """A head whose layers stand once for all exits.
+    """A head whose parameters are shared by all exits.
 
     Args:
-        separate_classes: each exit keeps its last layer, and all share the dense one before it.
+        separate_classes: each exit has its own last layer, and only the dense layer before it is
+        shared.
         pool: as in `pooled`.
         activation: as in `pooled`.
     """

@@ -1,9 +1,9 @@
-"""BERxiT's alternating fine-tuning (Xin et al. 2021): the last exit's loss in one step,
-the sum of all exits' losses in the next: L = L_E at even steps, sum_e L_e at odd ones.
+"""BERxiT's alternating fine-tuning (Xin et al. 2021): the last exit's loss in one step, the sum of
+all exits' losses in the next: L = L_E at even steps, sum_e L_e at odd ones.
 
-Joint training costs the last exit accuracy, and two stages cost the early ones theirs; taking turns
-is between the two. A step of the last exit gives the early heads no gradient, so it leaves them as
-they are.
+Joint training reduces the accuracy of the last exit, and training in two stages that of the early
+ones; alternating is a compromise. In steps of the last exit, early heads get no gradient and do not
+change.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from eat_lightning.model.training import Context, Loss
 
 @method("objective")
 class Alternating(Objective):
-    """Even steps (from 0): the last exit alone; odd steps: every exit, all of one weight. In a
-    stage of early exits alone every step is theirs.
+    """Even steps (from 0) train only the last exit, odd steps all exits with equal weight. In a
+    stage with early exits only, every step trains them.
 
     Args:
-        released: as in the authors' code for learning to exit, odd steps leave the last exit's loss
-            out.
+        released: as in the authors' code for learning to exit, odd steps exclude the loss of the
+            last exit.
     """
 
     released: bool = False

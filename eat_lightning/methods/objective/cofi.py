@@ -1,20 +1,21 @@
 """CoFi (Xia et al. 2022): learn which heads and inner neurons a smaller encoder needs.
 
 Each head and each neuron has a hard-concrete gate z in [0, 1] (Louizos et al. 2018), which
-multiplies what it gives. A gate is open with probability sigmoid(log alpha - beta ln(-gamma /
-zeta)); their sum over costs in weights is the expected size, and with s the expected share that is
-gone the loss grows by l1 (s - t) + l2 (s - t)^2, a Lagrangian whose l1 and l2 ascend while all else
-descends. t goes with the schedule from what untrained gates close to `sparsity`. Beside it the
-student may learn from teacher=...: its answers, and its vectors layer by layer.
+multiplies its output. A gate is open with probability sigmoid(log alpha - beta ln(-gamma / zeta));
+their sum, weighted by the number of weights, is the expected size. With the expected removed share
+s, l1 (s - t) + l2 (s - t)^2 is added to the loss, a Lagrangian whose l1 and l2 ascend while all
+other parameters descend. The schedule moves t from the share that untrained gates close to
+`sparsity`. In addition, the student can learn from teacher=...: its answers, and its vectors layer
+by layer.
 
-When training ends, each layer keeps as many heads and neurons as its gates are open in
-expectation, the highest, times their mean gates; all others are written as zeros. `python -m
-eat_lightning.export run=... target=encoder` then cuts them out: the same answers from a plain
-encoder, whose layers have widths of their own.
+After training, each layer keeps the expected number of open heads and neurons, namely those with
+the highest gates, multiplied by their mean gates. All others are set to zero. `python -m
+eat_lightning.export run=... target=encoder` then removes them, which yields the same answers from a
+plain encoder whose layers differ in width.
 
-Left out: gates on the hidden width and on whole layers (at least one head and one neuron stay).
-Without the latter no layer vanishes, so that each learns from the teacher's layer of its own place,
-where the paper looks for the nearest.
+Not implemented: gates on the hidden width and on whole layers (at least one head and one neuron
+remain). Since no layer vanishes, each learns from the teacher's layer at the same position, whereas
+the paper searches for the nearest.
 """
 
 from __future__ import annotations
@@ -45,12 +46,12 @@ class CoFi(Objective, nn.Module):
     """Loss of every exit, with hard-concrete gates on heads and inner neurons.
 
     Args:
-        sparsity: the share of the weights of heads and feed-forwards that shall go.
-        lr: of the gates and of l1 and l2.
-        label_weight: of the exits' loss on labels.
-        distill: of the divergence from the teacher's logits.
-        teacher_temperature: by which those logits are divided.
-        hidden: of the squared error to the teacher's vectors (0: no teacher in the step).
+        sparsity: share of the weights of heads and feed-forward layers to remove.
+        lr: learning rate of the gates and of l1 and l2.
+        label_weight: weight of the exits' loss with labels.
+        distill: weight of the divergence from the teacher's logits.
+        teacher_temperature: temperature of those logits.
+        hidden: weight of the squared error to the teacher's vectors (0: no teacher in the step).
     """
 
     sparsity: Annotated[float, Field(gt=0, lt=1)] = 0.5

@@ -1,7 +1,7 @@
-"""PABEE's objective (Zhou et al. 2020): a deeper exit's loss weighs more.
+"""PABEE's objective (Zhou et al. 2020): losses of deeper exits have more weight.
 
-L = sum_l l x L_l / sum_l l, where l is the layer of an exit: with an exit at every layer the
-paper's number of the classifier.
+L = sum_l l x L_l / sum_l l, where l is the layer of an exit. With an exit at every layer, it is the
+paper's index of the classifier.
 """
 
 from __future__ import annotations

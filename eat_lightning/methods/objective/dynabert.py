@@ -1,22 +1,24 @@
 """DynaBERT (Hou et al. 2020): one encoder that works at several widths and depths.
 
-Before its first step heads and inner neurons of each layer are sorted by importance (|weight x
-gradient|), so that the first ones are a narrower encoder: "network rewiring", which changes no
-answer. A step then trains all sub-networks, their losses added up: each learns from the teacher's
-answers and, with weight `hidden`, from its vectors.
+Before the first step, heads and inner neurons of each layer are sorted by importance (|weight x
+gradient|), so that the first ones form a narrower encoder ("network rewiring", which does not
+change answers). Each step trains all sub-networks with the sum of their losses: each learns from
+the teacher's answers and, with weight `hidden`, from its vectors.
 
-Two runs, as in the paper's two stages, each from the weights of the one before:
+There are two runs, as in the paper's two stages, each starting from the weights of the previous
+one:
 
 1. adaptive width: encoder.pretrained=<fine-tuned run>/model teacher=<fine-tuned run>, with hidden
    0.1. The teacher answers at its full width.
 2. adaptive depth as well: depths=[1.0,0.75,0.5] hidden=1.0, from and with teacher=<run of 1>, which
    teaches each width at that width. At depth m the layers floor(i/m) run.
 
-A third may fine-tune with labels alone: distill=0 hidden=0 label_weight=1. Then `python -m
-eat_lightning.export run=... target=encoder heads=6 inner=768 layers=3` makes any of them a plain
-encoder. Left out: the paper's augmented data.
+A third run can fine-tune with labels only: distill=0 hidden=0 label_weight=1. Then `python -m
+eat_lightning.export run=... target=encoder heads=6 inner=768 layers=3` turns any of them into a
+plain encoder. The paper's augmented data is not implemented.
 
-`released`: their code's second stage, in which the full width teaches all of them.
+`released` reproduces the second stage of the authors' code, in which the full width teaches all
+widths.
 """
 
 from __future__ import annotations
@@ -50,10 +52,10 @@ class DynaBert(Objective):
     Args:
         widths: shares of the heads and inner neurons of the sub-networks, 1.0 among them.
         depths: shares of their layers, 1.0 among them.
-        hidden: of the squared error to the teacher's vectors.
-        distill: of the divergence from its answers, at every exit.
-        label_weight: of the exits' own loss.
-        examples: of the training data, on which heads and neurons are ranked.
+        hidden: weight of the squared error to the teacher's vectors.
+        distill: weight of the divergence from its answers, at every exit.
+        label_weight: weight of the exits' own loss.
+        examples: training examples on which heads and neurons are ranked.
     """
 
     ordered = True  # heads and neurons lie by importance in what it trained

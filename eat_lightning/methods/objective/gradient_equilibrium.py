@@ -1,8 +1,8 @@
 """Gradient equilibrium (ElasticBERT, Liu et al. 2022; Li et al. 2019).
 
-With exits at many layers the lower backbone gets the sum of all their gradients. Here each layer
+With exits at many layers, the lower layers get the sum of all their gradients. Here, each layer
 gets their mean: the gradient is scaled by 1 / (E - k + 1) before the k-th of E heads and by E - k
-behind it, which leaves the heads' own gradients as they are.
+after it, which does not change the gradients of the heads.
 """
 
 from __future__ import annotations

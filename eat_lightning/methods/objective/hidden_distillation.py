@@ -1,13 +1,14 @@
-"""TinyBERT's task distillation (Jiao et al. 2020): a student imitates a teacher's vectors and
-attention maps layer by layer, and its answers.
+"""TinyBERT's task distillation (Jiao et al. 2020): a student imitates the vectors and attention
+maps of a teacher layer by layer, as well as its answers.
 
 Student layer m learns from teacher layer g(m) = m x (teacher's layers / student's), the embedding
-(0) from the embedding: sum_m MSE(H_m W, H'_g(m)), with one projection W for all layers, beside the
-divergence from the teacher's logits at every exit (T = 1). With `attention` the scores before
-softmax, q k / sqrt(K), are learned too: sum_m MSE(A_m, A'_g(m)), a mean over heads and pairs of
-tokens (equation 7). The paper trains vectors and maps first and answers after them; here they are
-one loss, as in DynaBERT (Hou et al. 2020). Rows that the student dropped are compared no more: each
-of its vectors, and each pair of them, is held against the teacher's at the same positions.
+(0) from the embedding: sum_m MSE(H_m W, H'_g(m)), with one projection W for all layers, in addition
+to the divergence from the teacher's logits at every exit (T = 1). With `attention`, the scores
+before the softmax, q k / sqrt(K), are learned too: sum_m MSE(A_m, A'_g(m)), averaged over heads and
+pairs of tokens (equation 7). The paper first trains on vectors and maps and then on answers; here
+they form one loss, as in DynaBERT (Hou et al. 2020). Rows that the student dropped are not
+compared: each of its vectors, and each pair of them, is compared with the teacher's at the same
+positions.
 """
 
 from __future__ import annotations
@@ -31,17 +32,17 @@ from eat_lightning.validation import NotNegative, Positive, raise_faults
 
 @method("objective")
 class HiddenDistillation(Objective, nn.Module):
-    """Loss of every exit, with the distance to a teacher's vectors layer by layer.
+    """Loss of every exit, plus the distance to a teacher's vectors layer by layer.
 
     Args:
         hidden: weight of the vectors' squared error (mean over an example's tokens and the width,
             summed over layers).
         attention: weight of the attention scores' squared error (1 in the paper; 0: off), between
             dense attentions alone.
-        distill: of the divergence from the teacher's logits, at every exit.
-        teacher_temperature: by which those logits are divided.
-        label_weight: of the exits' own loss (0 in the paper).
-        layer_map: {student layer: teacher layer}; None is the even one.
+        distill: weight of the divergence from the teacher's logits, at every exit.
+        teacher_temperature: temperature of those logits.
+        label_weight: weight of the exits' own loss (0 in the paper).
+        layer_map: {student layer: teacher layer}; None: evenly spread.
     """
 
     hidden: Positive = 1.0

@@ -19,15 +19,15 @@ from eat_lightning.validation import NotNegative, Positive
 class Joint(Objective):
     """Sum over exits l of weight_l x CE_l, plus distill x T^2 x KL(teacher || student) (eq. 2).
 
-    One label is a regression: squared error, for the teacher too.
+    With one label it is a regression: squared error, also for the teacher.
 
     Args:
-        early_weight: the paper's lambda of every exit but the last.
-        last_weight: the paper's lambda of the last exit.
-        weights: by layer; overrides both for single layers.
-        distill: the paper's mu, 0 = off (0.5 in the paper).
+        early_weight: the paper's lambda for every exit except the last.
+        last_weight: the paper's lambda for the last exit.
+        weights: weights of single layers, which override both.
+        distill: the paper's mu; 0: off (0.5 in the paper).
         teacher_temperature: T, by which both logits are divided.
-        distill_into: the last exit, or all of them with the weights of their cross-entropy.
+        distill_into: the last exit, or all of them, with the weights of their cross-entropy.
     """
 
     early_weight: NotNegative = 0.3

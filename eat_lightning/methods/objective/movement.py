@@ -1,14 +1,14 @@
 """Movement pruning (Sanh et al. 2020): keep the weights that training moves away from zero.
 
-Each weight of the layers' matrices has a score S, and a step multiplies a matrix by the mask of its
-top-v scores. Back through the mask goes a straight-through gradient, dL/dS = dL/dW' W: a score
-grows while its weight is pushed away from zero. v falls from 1 to `keep` with the schedule
-(schedule=gradual: a cubic); query, key and value are matrices of their own.
+Each weight of the layers' matrices has a score S, and each step multiplies a matrix by the mask of
+its top-v scores. The gradient passes straight through the mask, dL/dS = dL/dW' W, so a score grows
+while its weight moves away from zero. v decreases from 1 to `keep` with the schedule (cubic with
+schedule=gradual). Query, key and value are separate matrices.
 
-It saves storage and no time: zeros are written into the weights, where they shrink once compressed,
-and are multiplied like any other number. The authors' page says so of plain PyTorch as well.
+It saves storage but no time: the weights contain zeros, which compress well but are multiplied like
+any other number. The authors state the same for plain PyTorch.
 
-Left out: soft movement pruning (a threshold on sigmoid(S) and a penalty).
+Not implemented: soft movement pruning (a threshold on sigmoid(S) and a penalty).
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ MATRICES = {"qkv": 3, "out": 1, "up": 1, "down": 1}  # and how many lie in each
 
 @method("objective")
 class Movement(Objective, nn.Module):
-    """Loss of every exit, with scores that decide which weights stay.
+    """Loss of every exit, with scores that decide which weights remain.
 
     Args:
-        keep: v, the share of each matrix's weights that stay in the end.
-        lr: of the scores.
-        label_weight: of the exits' loss on labels (0.5 in the paper's distilled form).
-        distill: of the divergence from a teacher's logits (0.5 there).
-        teacher_temperature: by which those logits are divided.
+        keep: v, the share of each matrix's weights to keep.
+        lr: learning rate of the scores.
+        label_weight: weight of the exits' loss with labels (0.5 in the paper with distillation).
+        distill: weight of the divergence from a teacher's logits (0.5 there).
+        teacher_temperature: temperature of those logits.
     """
 
     keep: Annotated[float, Field(gt=0, le=1)] = 0.15

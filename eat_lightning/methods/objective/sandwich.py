@@ -1,11 +1,11 @@
-"""The sandwich rule with inplace distillation (Length-Adaptive Transformer, Kim and Cho 2021;
-Yu and Huang 2019): one backbone learns to work at every strength of its reduction.
+"""The sandwich rule with inplace distillation (Length-Adaptive Transformer, Kim and Cho 2021; Yu
+and Huang 2019): one backbone learns to work with every strength of its reduction.
 
-A step trains the largest sub-model (nothing is reduced) on the labels, and the smallest (the
-reduction as it is set) and some random ones between on what the largest one answers at its last
-exit: KL(largest || sub-model), without gradient into the target, all of one weight. With a ratio p
-at every layer the random ones keep a share uniform in 1 - p ... 1 of what enters each layer, which
-is the paper's LengthDrop.
+Each step trains the largest sub-model (without reduction) on the labels. The smallest one (with the
+full reduction) and some random ones in between learn the answers of the largest at its last exit:
+KL(largest || sub-model), without gradient into the target and with equal weights. With a ratio p at
+every layer, the random ones keep a share, uniform in 1 - p ... 1, of the tokens that enter each
+layer, which is the paper's LengthDrop.
 """
 
 from __future__ import annotations
@@ -28,15 +28,14 @@ from eat_lightning.model.training import Context, Loss
 class Sandwich(Objective):
     """Loss of the largest sub-model on labels, and of smaller ones on its answers.
 
-    Any reduction with a knob has sub-models: those between its strict end and where it stands. In
-    every one all exits learn that count in the stage.
+    Any reduction with a knob has sub-models: those between its strict end and its current value. In
+    each of them, all exits of the current stage are trained.
 
     Args:
-        num_random: random sub-models of a step (2 in the paper).
-        layer_drop: the chance that such a one leaves a layer out (0.2 in the paper, which starts
-            from a fine-tuned backbone).
-        released: as in the authors' code the divergence is the other way round, KL(sub-model ||
-            largest).
+        num_random: random sub-models per step (2 in the paper).
+        layer_drop: probability that a random sub-model skips a layer (0.2 in the paper, which
+            starts from a fine-tuned backbone).
+        released: as in the authors' code, the divergence is reversed, KL(sub-model || largest).
     """
 
     num_random: NonNegativeInt = 2

@@ -1,10 +1,10 @@
-"""FastBERT's self-distillation (Liu et al. 2020): early exits learn what the last
-one answers.
+"""FastBERT's self-distillation (Liu et al. 2020): early exits learn the answers of the last one.
 
-L = sum_{e<E} KL(p_E || p_e) (T = 1), with p_E as a target without gradient: no labels
-are needed. FastBERT first fine-tunes backbone and last head, then trains the early heads alone on
-the frozen rest: schedule=two_stage, heads_lr 10. Without stages the exits' divergences reach the
-backbone too, beside the last exit's own loss, as in BERxiT's comparison (Xin et al. 2021).
+L = sum_{e<E} KL(p_E || p_e) (T = 1), with p_E as a target without gradient, so no labels are
+needed. FastBERT first fine-tunes backbone and last head, and then trains only the early heads on
+the frozen model: schedule=two_stage, heads_lr 10. Without stages, the divergences of the exits also
+reach the backbone, in addition to the loss of the last exit, as in BERxiT's comparison (Xin et al.
+2021).
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from eat_lightning.validation import Positive
 
 @method("objective")
 class SelfDistillation(Objective):
-    """The last exit's loss with labels, where it counts, and a loss of each early exit that counts.
+    """The last exit's loss with labels and the losses of the early exits, as far as they are
+    trained in the current stage.
 
     Args:
         temperature: T.
-        target: of the early exits: "model", T^2 x KL from the last exit; "labels", their own loss;
-            "both", the mean of the two.
+        target: what early exits learn: "model" (T^2 x KL from the last exit), "labels" (their own
+            loss) or "both" (the mean of the two).
     """
 
     temperature: Positive = 1.0

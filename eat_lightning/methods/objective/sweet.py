@@ -1,8 +1,8 @@
-"""SWEET (Rotem et al. 2023): each layer learns from the next exit alone.
+"""SWEET (Rotem et al. 2023): each layer learns only from the next exit.
 
 In joint training the gradients of deeper exits conflict with those of earlier ones in the layers
-that they share. Here the gradient of an exit ends where the exit before it stands, so that each
-layer has the update of one head only.
+that they share. Here, the gradient of an exit ends at the previous exit, so that each layer is
+updated by one head only.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Full depth for chosen examples, or for all while a switch is on (drift): nobody leaves early.
+"""Full depth for chosen examples, or for all of them while a switch is on (after a drift alarm).
 
 Shapes: B examples, E exits so far, C classes.
 """
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @method("policy.full_depth")
 class FullDepth(OfSelection):
-    """Runs examples through every layer; their tokens are pruned as ever.
+    """Runs examples through every layer. Their tokens are still pruned.
 
     Args:
-        sources: patterns of the sources that it acts on; with no `mimes` either, all.
-        mimes: patterns of the MIME types that it acts on.
-        active: may be set at any time, and counts for batches that start afterwards.
+        sources: patterns of the sources to which it applies; without `mimes` either, all.
+        mimes: patterns of the MIME types to which it applies.
+        active: can be set at any time, and applies to batches that start afterwards.
     """
 
     active: bool = True

@@ -28,9 +28,9 @@ class MinRetention(OfSelection):
     """Keeps at least a share of the tokens of chosen examples.
 
     Args:
-        share: of their tokens; 1 turns their pruning off.
-        sources: patterns of the sources that it acts on; with no `mimes` either, all.
-        mimes: patterns of the MIME types that it acts on.
+        share: minimum share of their tokens; 1 turns off pruning for them.
+        sources: patterns of the sources to which it applies; without `mimes` either, all.
+        mimes: patterns of the MIME types to which it applies.
     """
 
     share: Annotated[float, Field(gt=0, le=1)] = 1.0

@@ -1,4 +1,5 @@
-"""A threshold per source of data: who comes from a source leaves only above its tau, too.
+"""A threshold for each source of data: its examples must also reach the tau of their source to
+exit.
 
 Shapes: B examples, E exits so far, C classes.
 """
@@ -28,12 +29,12 @@ Tau = Annotated[float | Sequence[float], each(Annotated[float, Field(gt=0, le=1)
 
 @method("policy.per_source")
 class PerSource(Policy):
-    """Keeps examples of a source that do not reach its threshold. It comes on top of the exit
-    rule's, so give that the laxest.
+    """Keeps examples that do not reach the threshold of their source. It applies in addition to the
+    exit rule's own, which should therefore be the laxest.
 
     Args:
-        taus: by source, one tau or one for each exit.
-        strict: an unknown source runs every layer; else the exit rule alone decides.
+        taus: for each source, one tau or one per exit.
+        strict: unknown sources run every layer; otherwise only the exit rule decides.
     """
 
     taus: Mapping[str, Tau] | None = None

@@ -1,4 +1,4 @@
-"""A veto (EAT, section 10): where the margin is low, an answer needs a second voice to leave.
+"""A veto (EAT, section 10): if the margin is low, an exit needs a second, equal prediction.
 
 Shapes: B examples, D of them doubtful, E exits so far, C classes.
 """
@@ -29,16 +29,17 @@ AT_ONCE = 32  # examples that the second run answers together
 
 @method("policy.veto")
 class Veto(Policy):
-    """Keeps examples of a low margin, unless a second voice agrees.
+    """Keeps examples with a low margin, unless a second prediction agrees.
 
-    The second voice is the exit before; the first exit has none, so that a low margin stays there.
-    At a tau of 0.9 an example that leaves leads by 0.8 or more, and at 0.95 by 0.9, so that a lower
-    margin is never met (`idle_beside`).
+    The second prediction is that of the previous exit; the first exit has none, so examples with a
+    low margin stay there. With two classes, a tau of 0.9 already requires a margin of 0.8, and 0.95
+    one of 0.9, so that lower margins have no effect (`idle_beside`).
 
     Args:
-        margin: lead of the likeliest class over the next, below which the second voice decides.
-        run: folder of a second run, of the same labels and tokenizer, whose answer is the second
-            voice; its encoder comes by `take_model`.
+        margin: lead of the most likely class over the next, below which the second prediction
+        decides.
+        run: folder of a second run with the same labels and tokenizer, which gives the second
+            prediction; its encoder is passed to `take_model`.
     """
 
     margin: Annotated[float, Field(gt=0, le=1)] = 0.9

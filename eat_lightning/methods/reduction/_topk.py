@@ -33,8 +33,8 @@ FromEmbedding = Annotated[Sequence[int], in_layers(lowest=0)]  # no layer's work
 
 @method("reduction")
 class TopK(Reduction):
-    """Drops `ratio` of the non-[CLS] tokens, those of lowest `score`, at each of `layers` (a list:
-    one for each). A subclass is a score."""
+    """Drops `ratio` of the non-[CLS] tokens, those with the lowest `score`, at each of `layers` (or
+    a list with one ratio for each). A subclass defines the score."""
 
     ratio: Points = 0.3
     layers: Layers = (2, 4)
@@ -44,7 +44,7 @@ class TopK(Reduction):
 
     @abstractmethod
     def score(self, packed: Packed, evidence: Evidence) -> Float[Tensor, " n"]:
-        """Tell how much each token is worth keeping: higher stays."""
+        """Return a score for each token; tokens with higher scores stay."""
 
     def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
         score_N = self.score(packed, evidence)
@@ -52,7 +52,7 @@ class TopK(Reduction):
 
 
 def ratio_at(layer: int, ratio: float | Sequence[float], layers: Sequence[int]) -> float:
-    """The ratio at a layer, of one for all of `layers` or one for each."""
+    """The ratio at a layer, from one for all of `layers` or one for each."""
     return ratio[list(layers).index(layer)] if isinstance(ratio, Sequence) else ratio
 
 
@@ -70,7 +70,7 @@ def kept_lengths(
 
 
 def keep_ratio(packed: Packed, score_N: Float[Tensor, " n"], ratio: float) -> Packed:
-    """Drop a ratio of each example's lowest-scored tokens, as strongly as the schedule says."""
+    """Drop a ratio of each example's lowest-scored tokens, multiplied by the current strength."""
     lengths_B = kept_lengths(packed.layout.lengths_B, ratio, packed.strength_B)
     return keep_highest(packed, score_N, lengths_B)
 
@@ -78,10 +78,10 @@ def keep_ratio(packed: Packed, score_N: Float[Tensor, " n"], ratio: float) -> Pa
 def keep_highest(
     packed: Packed, score_N: Float[Tensor, " n"], lengths_B: Int[Tensor, " b"]
 ) -> Packed:
-    """Keep `lengths_B` tokens of each example (on the host), those of highest score; [CLS] always
-    stays, ties go to the earlier token.
+    """Keep the `lengths_B` tokens (on the CPU) with the highest scores in each example. [CLS]
+    always stays, and ties go to the earlier token.
 
-    A token of infinite score outranks all others but counts among those kept.
+    A token with an infinite score is always kept, and counts among the kept ones.
     """
     layout = packed.layout
     layout.check_rows("score must give N numbers", score_N)

@@ -1,10 +1,10 @@
 """Adaptive token sampling (ATS, Fayyaz et al. 2022): sample tokens by significance, so that an
-example keeps the fewer, the more one of them matters.
+example keeps few tokens if few of them matter.
 
-s_j = A_cls,j |v_j| / sum over i of A_cls,i |v_i|, i and j not [CLS], A a mean over heads. The
-cumulative distribution of s, least first, is read at equally spaced points, and each point keeps
-the token nearest to it; points that meet in one token keep that one alone (inverse transform
-sampling).
+s_j = A_cls,j |v_j| / sum over i of A_cls,i |v_i|, for i and j other than [CLS], with attention A
+averaged over heads. The cumulative distribution of s, in ascending order, is read at equally spaced
+points, and each point keeps the nearest token. Points with the same nearest token keep only that
+one (inverse transform sampling).
 
 Shapes: B examples, L longest length, J points.
 """
@@ -29,12 +29,12 @@ from eat_lightning.validation import Layers, Points
 
 @method("reduction")
 class AdaptiveTokenSampling(Reduction):
-    """Keeps tokens sampled by their significance.
+    """Keeps tokens that are sampled by significance.
 
     Args:
-        samples: as a share of the tokens but [CLS] at each of `layers` (a list: one for each); so
-            many stay at most.
-        least: samples of any text, [CLS] included (8 in the released code).
+        samples: maximum number of tokens to keep at each of `layers`, as a share of the tokens
+            without [CLS]; or a list with one for each layer.
+        least: minimum number of samples, [CLS] included (8 in the released code).
     """
 
     samples: Points = 0.7

@@ -1,7 +1,7 @@
-"""Keep the tokens that [CLS] attends to most (EViT, Liang et al. 2022), [SEP] protected or not.
+"""Keep the tokens to which [CLS] attends most (EViT, Liang et al. 2022).
 
-s_j = A_cls,j, A a mean over heads. It needs one attention row per head, so the fused attention
-kernel stays in use.
+s_j = A_cls,j, with attention A averaged over heads. It needs only one row of attention per head, so
+the fused attention kernel can be used.
 """
 
 from jaxtyping import Float
@@ -15,10 +15,10 @@ from eat_lightning.model.packed import Packed
 
 @method("reduction")
 class ClsTopK(TopK):
-    """Drops `ratio` of the non-[CLS] tokens after each of `layers` (a list: one for each).
+    """Drops `ratio` of the non-[CLS] tokens after each of `layers` (or a list with one for each).
 
     Args:
-        protect_sep: [SEP] tokens outrank all others; they count among the tokens kept.
+        protect_sep: [SEP] tokens are always kept, and count among the kept tokens.
     """
 
     protect_sep: bool = True

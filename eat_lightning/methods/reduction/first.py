@@ -1,6 +1,7 @@
-"""Keep the first tokens: truncation as a baseline, since texts often say first what they are about.
+"""Keep the first tokens: truncation as a baseline, since texts often start with what they are
+about.
 
-At layer 0 it cuts the text itself, and what is cut costs nothing.
+At layer 0 it truncates the text itself, and the removed tokens cost nothing.
 """
 
 from jaxtyping import Float
@@ -14,8 +15,8 @@ from eat_lightning.model.packed import Packed
 
 @method("reduction")
 class First(TopK):
-    """Drops the last `ratio` of the non-[CLS] tokens after each of `layers` (a list: one for each;
-    layer 0 is the embedding)."""
+    """Drops the last `ratio` of the non-[CLS] tokens after each of `layers` (or a list with one for
+    each; layer 0 is the embedding)."""
 
     layers: FromEmbedding = (2, 4)
 

@@ -1,11 +1,12 @@
-"""Length-Adaptive Transformer (Kim and Cho 2021): trained under random lengths, used at any.
+"""Length-Adaptive Transformer (Kim and Cho 2021): trained with random lengths, usable at any
+length.
 
-LengthDrop: in training layer l keeps a random number of the n tokens that enter it, uniform in
-ceil((1 - p) n) ... n, those that receive most attention (PoWER-BERT's score with the token's own
-share). So one training serves every length configuration. `search` finds the best ones by
-evolution, and `measure budgets=[...]` asks it for each budget, on the calibration cut. The paper's
-LayerDrop and sandwich of passes with distillation are an objective's matter; tokens that leave are
-not restored, since a classifier reads none of them again.
+LengthDrop: in training, layer l keeps a random number of its n tokens, uniform in ceil((1 - p) n)
+... n, namely those that receive most attention (PoWER-BERT's score including the token's own
+share). One training therefore serves every length configuration. `search` finds the best ones by
+evolution, and `measure budgets=[...]` runs it for each budget on the calibration split. The paper's
+LayerDrop and sandwich rule with distillation are part of an objective. Dropped tokens are not
+restored, since a classifier does not need them.
 """
 
 from __future__ import annotations
@@ -30,16 +31,15 @@ from eat_lightning.validation import Layers, Points
 
 @method("reduction")
 class LengthDrop(Reduction, nn.Module):
-    """Keeps the most attended tokens, in training a random number of them.
+    """Keeps the tokens that receive most attention, in training a random number of them.
 
     Args:
-        ratio: share of the tokens that leave at each of `layers` (a list: one for each, as `search`
-            finds them); in training the most that may leave, p.
-        draws: false applies `ratio` itself in training too, for an objective that draws
-            configurations.
-        iterations: of the search, which evaluates 20 configurations first.
-        mutations: new configurations of an iteration that are drawn anew in places.
-        crossovers: new configurations of an iteration that are means of two.
+        ratio: share of tokens to drop at each of `layers`, or a list with one for each, as `search`
+            finds them; in training, the maximum share p.
+        draws: False: training uses `ratio` itself, for objectives that draw configurations.
+        iterations: iterations of the search, which first evaluates 20 configurations.
+        mutations: new configurations per iteration that are mutated.
+        crossovers: new configurations per iteration that are means of two others.
     """
 
     ratio: Points = 0.2

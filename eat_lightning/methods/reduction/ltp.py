@@ -1,13 +1,15 @@
-"""Learned token pruning (LTP, Kim et al. 2022): drop tokens that receive less than a threshold.
+"""Learned token pruning (LTP, Kim et al. 2022): drop tokens that receive less attention than a
+learned threshold.
 
-A token's score is the attention it receives, s_j = 1/t sum_i A_ij, A a mean over heads and t the
-example's own tokens (not the padded length, so that no neighbour changes a threshold). Layer l has
-the threshold theta_l = final x (l - 1) / L + delta_l. delta is learned in a soft stage: each row is
-multiplied by sigmoid((s_j - theta_l) / T) behind the feed-forward, and the loss grows by lambda
-times each layer's mean gate. Then rows are dropped and thresholds stand still.
+A token's score is the attention it receives, s_j = 1/t sum_i A_ij, with attention A averaged over
+heads and the example's own number of tokens t (not the padded length, so that neighbours do not
+change a threshold). Layer l has the threshold theta_l = final x (l - 1) / L + delta_l. delta is
+learned in a soft stage: each row is multiplied by sigmoid((s_j - theta_l) / T) after the
+feed-forward block, and lambda times the mean gate of each layer is added to the loss. Afterwards,
+rows are dropped and thresholds are frozen.
 
-[CLS] is never dropped, and [SEP] only if `protect_sep` is off: the released code masks rows, which
-stay readable when unprotected, and here they would be gone.
+[CLS] is never dropped, and [SEP] only without `protect_sep`: in the released code, masked rows
+remain readable, whereas here they would be gone.
 """
 
 from __future__ import annotations
@@ -34,13 +36,13 @@ class LearnedTokenPruning(Reduction, nn.Module):
     """Drops tokens that receive less attention than a learned threshold.
 
     Args:
-        final: the threshold that the last layer would have before learning.
-        temperature: T of the soft gate.
-        penalty: lambda.
-        lr: of the thresholds.
-        scale: all learned thresholds times this; 0 drops nothing.
-        key_weight: in the soft stage a gate counts as a weight of its key too, so that gates of 0
-            and 1 are what dropping will be (not in the paper).
+        final: initial threshold of the last layer.
+        temperature: T, the temperature of the soft gate.
+        penalty: lambda, the weight of the mean gates in the loss.
+        lr: learning rate of the thresholds.
+        scale: factor on the learned thresholds; 0 drops nothing.
+        key_weight: in the soft stage, a gate also weights its key, so that gates of 0 and 1 equal
+            dropping (not in the paper).
     """
 
     layers: Layers = (1, 2, 3, 4, 5)

@@ -1,9 +1,10 @@
-"""Funnel's pooling step (Dai et al. 2020): neighbours become their mean (stride 2), and the text is
-half as long.
+"""Funnel's pooling step (Dai et al. 2020): neighbours are replaced by their mean (stride 2), which
+halves the text.
 
-[CLS] stands apart, the others are paired from the left, and an odd last one stays as it is. Without
-Funnel's pre-training it is a baseline for merging; its first layer of a block, where pooled queries
-see keys that are not pooled, is left out. Later means weigh by size, as one mean over them all.
+[CLS] is excluded, the other tokens are paired from the left, and an odd last token stays. Without
+Funnel's pretraining this is a baseline for merging. The first layer of a Funnel block, in which
+pooled queries attend to unpooled keys, is not implemented. Later means are weighted by size, so
+that they equal one mean over all tokens.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ class MeanPool(Reduction):
     """Merges neighbouring tokens into their mean.
 
     Args:
-        ratio: share of an example's tokens that disappear into their neighbours after each of
-            `layers` (a list: one for each); 0.5 is every pair, as in the paper, and less are pairs
+        ratio: share of an example's tokens that disappear after each of `layers`, or a list with
+            one for each; 0.5 merges every pair, as in the paper, and less merges pairs that are
             spread evenly over the text.
     """
 

@@ -1,6 +1,7 @@
-"""EAT's token pruning (Miller, algorithm 1): keep the vectors of largest L2 norm after a layer.
+"""EAT's token pruning (Miller, algorithm 1): keep the vectors with the largest L2 norm after a
+layer.
 
-s_j = |x_j|_2, x_j the vector that the layer gives.
+s_j = |x_j|_2, with the layer's output x_j.
 """
 
 from jaxtyping import Float

@@ -1,18 +1,21 @@
-"""PoWER-BERT (Goyal et al. 2020): learn how many tokens each layer needs, keep the most attended.
+"""PoWER-BERT (Goyal et al. 2020): learn how many tokens each layer needs, and keep those that
+receive most attention.
 
-A token's score is the attention that it receives from the others, its column sum
-s_j = sum_{i != j} A_ij, A a mean over heads. In a search the rows of layer l, ranked by score, are
+A token's score is the attention that it receives from other tokens, s_j = sum_{i != j} A_ij, with
+attention A averaged over heads. During a search, the rows of layer l, ranked by score, are
 multiplied by retention parameters W_l[rank] in [0, 1] (soft-extract), x_j <- W_l[rank of s_j] x_j,
-and the loss grows by lambda sum_l l m_l, where m_l = sum_r W_l[r] is the mass of W_l. Then layer l
-keeps [CLS] and the best others, ceil(m_l) in all, and never more than the layer before (extract).
+and lambda sum_l l m_l is added to the loss, with the mass m_l = sum_r W_l[r]. Afterwards, layer l
+keeps ceil(m_l) tokens, namely [CLS] and the best others, and never more than the layer before
+(extract).
 
-Ranks and mass are those of an example's own t tokens: the released code counts over the padded
-length, so that most of the mass lies on padding.
+Ranks and mass refer to the example's own t tokens. The released code counts over the padded length,
+so that most of the mass lies on padding.
 
-Adam moves a parameter by about its rate in a step, so a search can lower W by the sum of its rates
-and no further: its `travel`. In the paper's recipes (rate x steps / 2) that is 0.26 (MRPC) to 2.0
-(QNLI); its rate for SST-2 in a search of 180 steps is a travel of 0.05, and drops none of 20
-tokens. So the rate is given as a travel here, and follows from the steps of the run.
+Adam moves a parameter by about its learning rate per step, so a search can lower W by at most the
+sum of its rates, which is called `travel` here. In the paper's recipes (rate x steps / 2) that is
+0.26 (MRPC) to 2.0
+(QNLI); its rate for SST-2 in a search of 180 steps would be a travel of 0.05, which drops none of
+20 tokens. The setting is therefore the travel, from which the rate follows for the number of steps.
 """
 
 from __future__ import annotations
@@ -35,13 +38,13 @@ from eat_lightning.validation import Layers, NotNegative, Point, Positive, Share
 
 @method("reduction")
 class PowerBert(Reduction, nn.Module):
-    """Keeps as many of the most attended tokens as each layer has learned to need.
+    """Keeps a learned number of the tokens that receive most attention, for each layer.
 
     Args:
-        penalty: lambda.
-        travel: how far a search can carry a retention parameter.
-        lr: a rate in its place, as the paper gives it.
-        extent: how much of what was learned to drop is dropped, 0 (nothing) ... 1.
+        penalty: lambda, the weight of the mass in the loss.
+        travel: how far a search can move a retention parameter.
+        lr: a learning rate instead of `travel`, as in the paper.
+        extent: share of the learned reduction to apply, from 0 (nothing) to 1.
     """
 
     layers: Layers = (1, 2, 3, 4, 5)

@@ -1,7 +1,7 @@
-"""Keep random tokens: the baseline that every score has to beat.
+"""Keep random tokens: a baseline for every score.
 
-The draw is a hash of the example's own token ids, so it is the same at each evaluation, alone or in
-a batch, and in a resumed run.
+The draw is a hash of the example's own token ids, so it is the same in every evaluation, alone or
+in a batch, and in a resumed run.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from eat_lightning.model.packed import Packed, mixed
 
 @method("reduction")
 class Random(TopK):
-    """Drops `ratio` of the non-[CLS] tokens after each of `layers` (a list: one for each; layer 0
-    is the embedding).
+    """Drops `ratio` of the non-[CLS] tokens after each of `layers` (or a list with one for each;
+    layer 0 is the embedding).
 
     Args:
-        seed: another draws others.
+        seed: seed of the draw.
     """
 
     layers: FromEmbedding = (2, 4)

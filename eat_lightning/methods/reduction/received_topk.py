@@ -1,8 +1,8 @@
-"""EAT's alternative score: keep the tokens that received most attention (after PoWER-BERT, 2020).
+"""EAT's alternative score: keep the tokens that receive most attention (after PoWER-BERT, 2020).
 
-s_j = sum_i A_ij, the column sums of attention A, a mean over heads.
+s_j = sum_i A_ij, the column sums of the attention A, averaged over heads.
 
-It needs the whole attention matrix, so the layers that prune forgo the fused attention kernel.
+It needs the whole attention matrix, so layers that prune cannot use the fused attention kernel.
 """
 
 from jaxtyping import Float

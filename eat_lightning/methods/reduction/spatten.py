@@ -1,8 +1,8 @@
-"""SpAtten's cascade token pruning (Wang et al. 2021): a token is as important as the attention it
-has received so far, s_j = sum over layers, heads and queries i of A_ij. What is dropped never
-returns.
+"""SpAtten's cascade token pruning (Wang et al. 2021): the importance of a token is the attention
+that it has received so far, s_j = sum over layers, heads and queries i of A_ij. Dropped tokens
+never return.
 
-Of its three ideas this is the one for tokens: heads are not pruned, nor values by the layer.
+This is one of the paper's three ideas; pruning of heads and of values is not implemented.
 """
 
 from dataclasses import replace
@@ -20,8 +20,8 @@ from eat_lightning.validation import Layers, Points
 @method("reduction")
 class SpAtten(TopK):
     """Drops `ratio` of the non-[CLS] tokens between attention and feed-forward of each of `layers`
-    (a list: one for each). Importance grows at these layers alone: to let one count without
-    dropping there, name it with a ratio of 0."""
+    (or a list with one for each). Importance is accumulated only at these layers. To accumulate at
+    a layer without dropping, give it a ratio of 0."""
 
     ratio: Points = 0.15
     layers: Layers = (1, 2, 3, 4, 5)

@@ -1,13 +1,14 @@
-"""Token merging (ToMe, Bolya et al. 2023): join the most similar tokens instead of dropping any.
+"""Token merging (ToMe, Bolya et al. 2023): merge the most similar tokens instead of dropping
+tokens.
 
-Tokens are dealt alternately to two sets; each of the first finds its most similar one of the second
-(cosine of the head means of the keys), and the best of these pairs are merged into a mean weighed
-by sizes, x <- (s_i x_i + s_j x_j) / (s_i + s_j) ("bipartite soft matching"). Attention adds the log
-of a key's size to its scores, q . k / sqrt(K) + log s ("proportional attention"), and mean pooling
-weighs by size.
+Tokens are assigned alternately to two sets. Each token of the first set finds its most similar one
+in the second (by the cosine of keys averaged over heads), and the best of these pairs are merged
+into a mean weighted by size, x <- (s_i x_i + s_j x_j) / (s_i + s_j) ("bipartite soft matching").
+Attention adds the log of a key's size to its scores, q . k / sqrt(K) + log s ("proportional
+attention"), and mean pooling is weighted by size.
 
-For text: [CLS] and [SEP] merge with nothing, tokens merge within their segment only, the order is
-kept, and a merged row has the position of the token that it was merged into.
+For text: [CLS] and [SEP] are not merged, tokens merge only within their segment, the order is kept,
+and a merged row has the position of the token into which it was merged.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ class ToMe(Reduction):
     """Merges the most similar tokens.
 
     Args:
-        ratio: share of an example's tokens that merge into others at each of `layers` (a list: one
-            for each), at most half.
-        proportional: attention weighs keys by size.
+        ratio: share of an example's tokens that merge into others at each of `layers`, at most
+            half; or a list with one for each.
+        proportional: whether attention weights keys by size.
     """
 
     ratio: Points = 0.2

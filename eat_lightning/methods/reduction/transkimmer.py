@@ -1,13 +1,14 @@
-"""Transkimmer (Guan et al. 2022): a small predictor before every layer says which tokens it skims.
+"""Transkimmer (Guan et al. 2022): a small predictor before every layer decides which tokens it
+skips.
 
-keep = argmax of MLP(x) per token, in training a hard sample of its Gumbel-softmax (temperature 1)
-whose gradient is that of the soft one (straight through). A skimmed token is no key for anybody any
-more and goes to the end as it is. The loss grows by c x the mean over layers of the share of tokens
-kept (the skim loss); no schedule is needed, and the predictors begin by keeping all.
+keep = argmax of MLP(x) for each token. In training it is a hard sample of the Gumbel-softmax
+(temperature 1) with the gradient of the soft one (straight-through). A skipped token is no longer a
+key and is forwarded to the end as it is. c times the share of kept tokens, averaged over layers, is
+added to the loss (skim loss). No schedule is needed, and predictors initially keep all tokens.
 
-The released code multiplies attention by the mask behind its softmax and samples at inference too.
-Here keys are weighed within it, so that training sees what dropping will be, and shares are of an
-example's own tokens, not of the padded length.
+The released code multiplies attention by the mask after the softmax, and also samples at inference.
+Here, keys are weighted within the softmax, so that training equals dropping, and shares refer to
+the example's own tokens rather than the padded length.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ from eat_lightning.validation import NotNegative, Point, Share, in_layers
 
 @method("reduction")
 class Transkimmer(Reduction, nn.Module):
-    """Drops the tokens that a predictor before each layer skims.
+    """Drops the tokens that a predictor before each layer skips.
 
     Args:
-        layers: the predictor of layer l + 1 reads what layer l gives (0: the embedding).
-        penalty: c.
-        margin: by how much "keep" leads before learning, on either side of 0.
-        threshold: least probability of "keep" for a token to stay; 0.5 is argmax, 0 drops nothing.
+        layers: the predictor of layer l + 1 reads the output of layer l (0: the embedding).
+        penalty: c, the weight of the skim loss.
+        margin: initial lead of "keep" over "skip", before training.
+        threshold: minimum probability of "keep"; 0.5 is the argmax, and 0 drops nothing.
     """
 
     # Behind the last layer nothing is read.

@@ -1,4 +1,5 @@
-"""EAT's schedule (algorithm 2): a reduction's strength rises linearly over the later epochs."""
+"""EAT's schedule (algorithm 2): the strength of a reduction increases linearly over the later
+epochs."""
 
 from __future__ import annotations
 
@@ -11,9 +12,9 @@ from eat_lightning.validation import NotNegative
 
 @method("schedule")
 class Anneal(Schedule):
-    """One stage, in which strength is 0 up to epoch `start` and 1 from epoch `end` on.
+    """A single stage, in which the strength is 0 until epoch `start` and 1 from epoch `end` on.
 
-    Where a run is cut to fewer steps, epochs shrink with it.
+    If a run is limited to fewer steps, epochs shrink accordingly.
     """
 
     start: NotNegative = 1.0

@@ -1,8 +1,8 @@
-"""Gradual pruning (Zhu and Gupta 2017): the share that goes rises from nothing to the wanted one.
+"""Gradual pruning (Zhu and Gupta 2017): the removed share increases from zero to the requested one.
 
-With `shape: cubic` the share that stays follows their cubic, v + (1 - v) (1 - t)^3 over the ramp's
-progress t, which movement pruning (Sanh et al. 2020) takes over; CoFi's target (Xia et al. 2022)
-rises linearly.
+With `shape: cubic`, the remaining share follows their cubic v + (1 - v) (1 - t)^3 over the progress
+t of the ramp, which movement pruning (Sanh et al. 2020) adopted. CoFi's target (Xia et al. 2022)
+increases linearly.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from eat_lightning.model.method import method
 
 @method("schedule")
 class Gradual(Schedule):
-    """One stage, in which strength rises from 0 to 1 and stays.
+    """A single stage, in which the strength increases from 0 to 1 and then stays.
 
     Args:
-        warm: share of all steps before anything goes.
-        cool: share of them at the end, at what was asked.
-        shape: of the ramp between.
-        embedding: whether the embedding trains (in movement pruning it stands still).
+        warm: share of all steps before anything is removed.
+        cool: share of all steps, at the end, at the requested share.
+        shape: shape of the ramp in between.
+        embedding: whether the embedding is trained (it is frozen in movement pruning).
     """
 
     warm: Annotated[float, Field(ge=0, lt=1)] = 0.1

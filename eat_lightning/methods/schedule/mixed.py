@@ -1,8 +1,8 @@
 """The mixed regime (Kubaty et al. 2024, "How to train your multi-exit model?"): backbone and last
 head first, then everything jointly.
 
-Joint training from the start pulls an unfinished backbone towards its early heads; two stages never
-let the backbone serve them.
+Joint training from the start adapts an unfinished backbone to its early heads, whereas training in
+two stages never adapts it to them.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ class Mixed(Schedule):
     """Stages that train the backbone and its last head first, and then everything.
 
     Args:
-        backbone_share: share of all steps that train backbone and last head, while early heads stay
-            bit-equal.
+        backbone_share: share of all steps that train only backbone and last head.
         joint_lr: factor on the learning rate in the second stage.
     """
 

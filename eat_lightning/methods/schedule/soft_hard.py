@@ -1,4 +1,5 @@
-"""Learned pruning's training (PoWER-BERT 2020, LTP 2022): warm up, gate softly, drop for good."""
+"""Learned pruning's training (PoWER-BERT 2020, LTP 2022): warm up, use soft gates, then drop
+tokens."""
 
 from __future__ import annotations
 
@@ -13,14 +14,14 @@ from eat_lightning.model.method import method
 
 @method("schedule")
 class SoftHard(Schedule):
-    """Stages that warm up, gate softly, and then drop by what was learned.
+    """Stages that warm up, learn with soft gates, and then drop tokens.
 
     Args:
         warm: share of all steps without any reduction (PoWER-BERT's fine-tuning; LTP starts from a
             fine-tuned backbone and has none).
-        soft: share in which rows are gated and the reduction's own parameters learn (PoWER-BERT's
-            search, LTP's soft threshold). The rest drops rows by what was learned, which then
-            stands still.
+        soft: share of all steps with soft gates, in which the reduction's own parameters are
+            trained (PoWER-BERT's search, LTP's soft threshold). The remaining steps drop tokens
+            with these parameters frozen.
     """
 
     warm: Annotated[float, Field(ge=0, lt=1)] = 0.0

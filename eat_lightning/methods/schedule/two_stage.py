@@ -1,5 +1,4 @@
-"""DeeBERT's training (Xin et al. 2020): backbone and last head first, then the early heads
-alone."""
+"""DeeBERT's training (Xin et al. 2020): backbone and last head first, then only the early heads."""
 
 from __future__ import annotations
 
@@ -18,13 +17,13 @@ from eat_lightning.validation import Positive
 class TwoStage(Schedule):
     """Stages that train the backbone and its last head first, and then the early heads alone.
 
-    The second stage also trains parameters of the exit rule, on a backbone that stays bit-equal.
-    No early loss moves the backbone, so the last exit is as good as a static model's. Early exits
-    are weaker than under a joint loss.
+    The second stage also trains the parameters of the exit rule, on a frozen backbone. No early
+    loss changes the backbone, so the last exit is as good as that of a static model, but early
+    exits are weaker than with a joint loss.
 
     Args:
-        backbone_share: share of all steps of the first stage; 0 for a backbone that is tuned
-            already (`encoder.pretrained=<run>/model`), which keeps its answers.
+        backbone_share: share of all steps for the first stage; 0 for a fine-tuned backbone
+            (`encoder.pretrained=<run>/model`), which keeps its answers.
         heads_lr: factor on the learning rate in the second stage.
     """
 

@@ -20,12 +20,12 @@ from eat_lightning.model.shape import Shape
 
 @dataclass
 class Where:
-    """Places of queries or keys, shaped to broadcast against each other.
+    """Positions of queries or keys, in shapes that broadcast against each other.
 
     Args:
-        index: place among the tokens that are left, from 0 ([CLS]).
-        position: place in the original text.
-        length: tokens that the example has left.
+        index: position among the remaining tokens, from 0 ([CLS]).
+        position: position in the original text.
+        length: number of remaining tokens of the example.
         layer: 1-based.
     """
 
@@ -37,8 +37,8 @@ class Where:
 
 @runtime_checkable
 class Kernel(Protocol):
-    """An attention product on packed rows. It also takes by name, as `position_N` or `weight_N`,
-    the values that its pattern `wants`."""
+    """An attention product on packed rows. Values that its pattern `wants` are passed by name, such
+    as `position_N` or `weight_N`."""
 
     def __call__(
         self, qkv_N3HK: Float[Tensor, "n 3 h k"], layout: Layout, dropout: float
@@ -46,7 +46,7 @@ class Kernel(Protocol):
 
 
 class Attention(EncoderPart, ABC, slot="attention"):
-    """Attention pattern: decides which tokens see which others."""
+    """An attention pattern: it decides which tokens attend to which others."""
 
     # No mask says what the product does. It is used at every length where `kernel` gives one,
     # whatever a reduction needs; evidence is that of softmax attention over the same queries and
@@ -59,24 +59,23 @@ class Attention(EncoderPart, ABC, slot="attention"):
 
     @abstractmethod
     def sees(self, q: Where, k: Where) -> Bool[Tensor, ...]:
-        """True where a query may look at a key. An example's answer must not depend on the others
-        of its batch."""
+        """Whether a query attends to a key. The answer to an example must not depend on other
+        examples of its batch."""
 
     def sees_all(self, longest: int, layer: int) -> bool:
-        """True where `sees` hides nothing from examples of this length, so that no mask is made."""
+        """Whether examples of this length need no mask, because `sees` is true everywhere."""
         return False
 
     def kernel(self, layout: Layout, layer: int) -> Kernel | None:
-        """Give a faster product that agrees with `sees`; None: none at these lengths."""
+        """Return a faster product that agrees with `sees`, or None at these lengths."""
         return None
 
     def flops(self, shape: Shape, layer: int, tokens_B: np.ndarray) -> np.ndarray | None:
-        """Count the floating-point operations of `kernel` for each example; None: all pairs of
-        tokens.
+        """Return the FLOPs of `kernel` for each example, or None for all pairs of tokens.
 
         Args:
             shape: sizes of this layer.
             layer: 1-based.
-            tokens_B: tokens that enter the layer.
+            tokens_B: number of tokens of each example that enter the layer.
         """
         return None

@@ -23,14 +23,14 @@ P = TypeVar("P", bound="EncoderPart")
 
 
 class Learner(Method):
-    """A method that may have parameters; one that has them is an `nn.Module` too."""
+    """A method that may have parameters. If it has, it is also an `nn.Module`."""
 
     def groups(self, lr: float) -> list[dict[str, Any]]:
-        """Give optimizer groups for parameters with a rate, a decay or a sign of their own, as
-        torch's optimizers take them.
+        """Return optimizer groups for parameters with their own learning rate, weight decay or
+        sign, in the format of torch's optimizers.
 
-        A group may name a `travel` in place of `lr`: how far a parameter can move in the soft
-        stages of a run.
+        A group may have a `travel` instead of `lr`: how far a parameter can move in the soft stages
+        of a run.
 
         Args:
             lr: the learning rate of the run.
@@ -38,23 +38,23 @@ class Learner(Method):
         return []
 
     def after_step(self) -> None:
-        """Put parameters back within their bounds, after each step of the optimizer."""
+        """Clamp parameters to their bounds after each step of the optimizer."""
 
 
 @dataclass(frozen=True)
 class Knob:
-    """The one continuous operating point of a method: the argument that sweeps, budgets,
-    certificates, rows and plots turn, so that nobody outside the method knows its name.
+    """A method's one continuous parameter, such as a threshold or a ratio. Sweeps, budgets,
+    certificates, rows and plots use it without knowing the method.
 
     Args:
         name: the argument that it sets.
-        strict: the end at which the method saves nothing, a finite number.
-        grid: points worth measuring and timing, from strict to lax.
-        fine: points to choose from, from strict to lax.
+        strict: the value at which the method saves nothing, a finite number.
+        grid: values to measure, from strict to lax.
+        fine: values to choose from, from strict to lax.
         bounds: the type of its values, `strict` included: Annotated[float, Field(gt=0, le=1)].
-        is_confidence: points are compared with the largest class probability, which is never below
-            1 / the number of classes.
-        is_ratio: a point is the share of its rows that an example loses at a layer.
+        is_confidence: whether values are compared with the largest class probability, which is at
+            least 1 / number of classes.
+        is_ratio: whether a value is the share of rows that an example loses at a layer.
     """
 
     name: str
@@ -70,26 +70,26 @@ class Knob:
             raise ValueError(f"knob {self.name}: strict must be finite, got {self.strict}")
 
     def faults(self, key: str, point: Any) -> list[str]:
-        """Give a line for each fault of a point, or of a list of points."""
+        """Return a line for each error in a value, or in a list of values."""
         points = point if is_list(point) else [point]
         return [fault for one in points for fault in value_faults(self.bounds, key, one)]
 
     def grid_for(self, num_labels: int) -> list[float]:
-        """The grid, without the points at which nothing could change any more."""
+        """The grid, without values at which nothing would change."""
         if not self.is_confidence or num_labels < 2:
             return list(self.grid)
         return [point for point in self.grid if point >= 1 / num_labels]
 
 
 class EncoderPart(Learner):
-    """A method that stands in an encoder: attention, reduction, exit rule or head."""
+    """A method that is part of an encoder: attention, reduction, exit rule or head."""
 
     knob: Knob | None = None  # the argument that is the one continuous operating point
 
     def bind(self, shape: Shape, exits: Sequence[int], num_labels: int) -> None:
-        """Make the parameters. A class that overrides this learns, and is used in no encoder that
-        was trained without it. It is called on torch's meta device too, and a buffer that is not
-        persistent is empty where transformers opens the model.
+        """Create the parameters. A class that overrides this is trained, and cannot be used in an
+        encoder that was trained without it. It is also called on torch's meta device, and buffers
+        that are not persistent are empty when transformers opens the model.
 
         Args:
             shape: the encoder's `Shape`, its sizes.
@@ -98,7 +98,7 @@ class EncoderPart(Learner):
         """
 
     def penalties(self, context: Context) -> dict[str, Tensor]:
-        """Give terms of the loss by name, each with a value for every example (B)."""
+        """Return further terms of the loss by name, each with one value per example (B)."""
         return {}
 
 

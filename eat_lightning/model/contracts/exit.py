@@ -29,8 +29,8 @@ Signal = Float[Tensor, "b s"]
 
 
 class ExitRule(EncoderPart, ABC, slot="exit"):
-    """Decides at each of its `layers` but the last layer of the encoder, where all leave. At the
-    strict end of its `knob` nobody leaves before the last layer."""
+    """An exit rule. It decides at each of its `layers` except the last layer of the encoder, where
+    every example leaves. At the strict end of its `knob`, no example exits early."""
 
     layers: Sequence[int]  # where it decides (0: the embedding); a head stands at each
     reasons: Sequence[str] = ("exit",)  # why an example may leave
@@ -50,47 +50,48 @@ class ExitRule(EncoderPart, ABC, slot="exit"):
 
     @abstractmethod
     def decides(self, logits_EBC: Guesses, signals_EBS: Signals) -> Decision:
-        """Give 0 for an example that stays, 1 + i for one that leaves for `reasons[i]`.
+        """Return 0 for an example that stays, and 1 + i for one that leaves for `reasons[i]`.
 
         Args:
-            logits_EBC: at those of `layers` that were passed, this one last, each divided by its
-                head's temperature.
-            signals_EBS: those of `observe` at the same exits; None where there is none.
+            logits_EBC: logits at the exits so far, this one last, each divided by the temperature
+                of its head.
+            signals_EBS: signals of `observe` at the same exits; None if there are none.
         """
 
     def observe(
         self, packed: Packed, pooled_BD: Pooled, logits_BC: Guess, layer: int
     ) -> Signal | None:
-        """Give signals to be recorded beside the logits. A rule with signals cannot be exported.
+        """Return signals that are recorded along with the logits. A rule with signals cannot be
+        exported.
 
         Args:
-            packed: the vectors that the head at `layer` has read.
-            pooled_BD: what it has pooled.
-            logits_BC: what it guesses.
+            packed: the vectors that the head at `layer` read.
+            pooled_BD: its pooled vectors.
+            logits_BC: its logits.
             layer: 1-based.
         """
         return None
 
     def join(self, heads: Mapping[int, Head]) -> None:
-        """Take note of the encoder's heads by layer, when it takes the rule. They are not to be
-        kept as parts of a module, and their weights may be loaded after."""
+        """Called with the encoder's heads by layer when the rule is put into an encoder. Do not
+        store them as submodules; their weights may be loaded later."""
 
     def answers(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, "b c"]:
-        """Give the logits that an example leaves with: those of the last exit."""
+        """Return the logits of the answer: by default those of the last exit."""
         return logits_EBC[-1]
 
     def margin(self, logits_EBC: Float[Tensor, "e b c"]) -> Float[Tensor, " b"]:
-        """Give how near each decision was to the other one, where an export is compared; infinite
-        where that is not known."""
+        """Return how close each decision was to the opposite one, for comparing an export; infinite
+        if unknown."""
         return logits_EBC.new_full(logits_EBC.shape[1:2], float("inf"))
 
     def flops(self, shape: Shape, num_labels: int) -> float:
-        """Count the floating-point operations of deciding once for one example."""
+        """Return the FLOPs of one decision for one example."""
         return 0.0
 
 
 def open_layers(exit: ExitRule) -> list[int]:
-    """Layers where an example may leave: those whose point is not the knob's strict end."""
+    """Layers where an example can exit: those whose value is not the strict end of the knob."""
     strict, points = exit.knob and exit.knob.strict, points_by_layer(exit)
     return [k for k in exit.layers if k not in points or points[k] != strict]
 

@@ -21,10 +21,10 @@ from eat_lightning.model.shape import Shape
 
 
 class Head(EncoderPart, nn.Module, ABC, slot="head"):
-    """From the vectors of an example to a guess.
+    """An exit head: it turns the vectors of an example into logits.
 
-    `bind` makes the parameters. A head that pools other than by [CLS] or a mean minds
-    `packed.size_N`, the tokens that a row stands for.
+    `bind` creates the parameters. A head that pools in another way than [CLS] or the mean must
+    respect `packed.size_N`, the number of tokens that a row represents.
     """
 
     temperature: Tensor  # a buffer, fitted when training has ended, by which `guess` divides
@@ -39,62 +39,62 @@ class Head(EncoderPart, nn.Module, ABC, slot="head"):
 
     @abstractmethod
     def pooled(self, packed: Packed) -> Float[Tensor, "b d"]:
-        """Give one vector for each example."""
+        """Return one vector per example."""
 
     @abstractmethod
     def guess(
         self, pooled_BD: Float[Tensor, "b d"], earlier: Sequence[Float[Tensor, "b d"]] = ()
     ) -> Float[Tensor, "b c"]:
-        """Give calibrated logits of what was pooled.
+        """Return calibrated logits for pooled vectors.
 
         Args:
-            pooled_BD: of this exit.
-            earlier: of each exit before it, where it `wants_earlier`.
+            pooled_BD: pooled vectors of this exit.
+            earlier: pooled vectors of previous exits, if it `wants_earlier`.
         """
 
     def join(self, layer: int, heads: Mapping[int, Self]) -> None:
-        """Take note of the other heads of its kind, when all have been made.
+        """Called with the heads of this kind once all of them exist.
 
         Args:
-            layer: where this one stands, 1-based.
-            heads: they by layer, this one included.
+            layer: layer of this head, 1-based.
+            heads: heads by layer, including this one.
         """
 
     @abstractmethod
     def flops(self, shape: Shape, num_labels: int, tokens_B: np.ndarray) -> np.ndarray | float:
-        """Count the floating-point operations of one guess, for each example.
+        """Return the FLOPs of one prediction for each example.
 
         Args:
             shape: the encoder's sizes.
             num_labels: classes.
-            tokens_B: tokens that are left.
+            tokens_B: number of remaining tokens of each example.
         """
 
 
 class VectorHead(Head, ABC):
-    """A head that reads of an example one vector, which has no parameters but the encoder's: a
-    frozen encoder gives it once, and the head learns from what was kept."""
+    """A head that reads one vector per example, computed without parameters of its own. With a
+    frozen encoder, this vector is computed once, and the head is trained on the kept vectors."""
 
     alone: bool = True  # it shares no parameters with other heads
 
     @abstractmethod
     def vector_width(self, shape: Shape) -> int:
-        """Give V, by the encoder's sizes."""
+        """Return V for the encoder's sizes."""
 
     @abstractmethod
     def vector(self, packed: Packed) -> Float[Tensor, "b v"]:
-        """Give what is read of an example's tokens."""
+        """Return the vector that is read from an example's tokens."""
 
     def features(self, vector_BV: Float[Tensor, "b v"]) -> Float[Tensor, "b w"]:
-        """Give what the first linear layer reads."""
+        """Return the input of the first linear layer."""
         return vector_BV
 
     def look_at(self, vector_BV: Float[Tensor, "b v"]) -> None:
-        """Take note of the vectors of a sample, before the head learns from kept ones."""
+        """Called with the vectors of a sample before the head is trained on kept vectors."""
 
     @abstractmethod
     def of_features(self, features_BW: Float[Tensor, "b w"]) -> Float[Tensor, "b d"]:
-        """Give what is pooled."""
+        """Return the pooled vectors."""
 
     def pooled(self, packed: Packed) -> Float[Tensor, "b d"]:
         return self.of_features(self.features(self.vector(packed)))
@@ -102,4 +102,4 @@ class VectorHead(Head, ABC):
     @property
     @abstractmethod
     def first(self) -> nn.Linear:
-        """Give the linear layer that reads the features."""
+        """Return the linear layer that reads the features."""

@@ -25,9 +25,10 @@ class Pass:
     """A further forward pass of a training step.
 
     Args:
-        reduction: in place of the encoder's (Length-Adaptive Transformer's sandwich).
-        skips: layers (1-based) that are not run (LayerDrop).
-        weights: by name, in place of the encoder's (DynaBERT's widths).
+        reduction: a reduction instead of the encoder's (sandwich rule of the Length-Adaptive
+        Transformer).
+        skips: layers (1-based) to skip (LayerDrop).
+        weights: weights by name, instead of the encoder's (DynaBERT's widths).
     """
 
     reduction: Reduction | None = None
@@ -36,7 +37,7 @@ class Pass:
 
 
 class Objective(Learner, ABC, slot="objective"):
-    """The loss of a step. One that has parameters is an `nn.Module` too."""
+    """The loss of a training step. If it has parameters, it is also an `nn.Module`."""
 
     ordered: bool = False  # it leaves heads and inner neurons in the order of their importance
     examples: int = 0  # of the training data, for `begin`
@@ -44,18 +45,18 @@ class Objective(Learner, ABC, slot="objective"):
 
     @property
     def wants_teacher(self) -> bool:
-        """True where it reads a teacher's logits (`teacher_BC`)."""
+        """Whether it uses a teacher's logits (`teacher_BC`)."""
         return self.distill > 0
 
     @property
     def reads_labels(self) -> bool:
-        """False where early exits learn without the labels of their examples."""
+        """Whether early exits learn from labels."""
         return True
 
     @property
     def wants(self) -> frozenset[str]:
-        """Give what it reads of the context beside guesses: "hidden", "teacher_hidden", "scores"
-        (the teacher's too), "step"."""
+        """Return what it reads from the context in addition to logits: "hidden", "teacher_hidden",
+        "scores" (also the teacher's), "step"."""
         return frozenset()
 
     @abstractmethod
@@ -63,48 +64,48 @@ class Objective(Learner, ABC, slot="objective"):
         """Give sums over the examples of a batch, with `context.penalties` in them."""
 
     def bind(self, student: Shape, teacher: Shape | None) -> None:
-        """Make the parameters; ValueError where both do not go together.
+        """Create the parameters. Raise ValueError if student and teacher do not match.
 
         Args:
-            student: its sizes.
-            teacher: its sizes; None where there is no teacher in the step.
+            student: sizes of the student.
+            teacher: sizes of the teacher; None if steps have no teacher.
         """
 
     def begin(self, encoder: AdaptiveEncoder, batches: Iterable[Batch]) -> None:
         """Change the encoder's weights before the first step of a run.
 
         Args:
-            encoder: which will be trained.
-            batches: of `examples` examples of the training data.
+            encoder: the encoder to be trained.
+            batches: `examples` examples of the training data.
         """
 
     def flow(self, k: int, num_exits: int) -> tuple[float, float]:
-        """Give two factors on the gradient at the k-th of the exits (1-based): of all that comes
-        from it and from beyond, and of what comes from beyond."""
+        """Return two factors on the gradient at the k-th exit (1-based): for the gradient from this
+        exit and later ones, and for that from later ones only."""
         return 1.0, 1.0
 
     def passes(self, step: int, encoder: AdaptiveEncoder) -> list[Pass]:
-        """Give further passes of a step, whose guesses come as `context.passes`."""
+        """Return further passes of a step. Their logits are in `context.passes`."""
         return []
 
     def lessons(self, teacher: AdaptiveEncoder) -> list[Pass]:
-        """Give further passes of the teacher, whose traces come as `context.teacher_passes`."""
+        """Return further passes of the teacher. Their traces are in `context.teacher_passes`."""
         return []
 
     def effective_weights(self, encoder: AdaptiveEncoder) -> dict[str, Tensor]:
-        """Give by name what stands in place of the encoder's weights: in a step, in validation
-        (`encoder.training` tells them apart), and for good when training ends."""
+        """Return replacements of the encoder's weights by name: in a step, in validation
+        (`encoder.training` distinguishes them), and permanently after training."""
         return {}
 
     def summary(self, encoder: AdaptiveEncoder) -> list[str]:
-        """Give lines that are printed when training has ended."""
+        """Return lines to print after training."""
         return []
 
     def fits(self, reduction: Reduction) -> list[str]:
-        """Give a line for each reason why it cannot train beside a reduction."""
+        """Return a line for each reason why it cannot be used with a reduction."""
         return []
 
     def fits_attention(self, pattern: Attention) -> list[str]:
-        """Give a line for each reason why it cannot train with an attention pattern, the student's
-        or the teacher's."""
+        """Return a line for each reason why it cannot be used with an attention pattern of student
+        or teacher."""
         return []

@@ -22,7 +22,7 @@ Place = Literal["after_layer", "after_attention"]
 
 
 class Reduction(EncoderPart, ABC, slot="reduction"):
-    """A packed batch in, a shorter one out, at each layer in `layers`."""
+    """A reduction: it shortens a packed batch at each of its `layers`."""
 
     layers: Sequence[int]  # where it acts, 1-based; 0 is the embedding
     place: Place = "after_layer"  # or within a layer, between attention and feed-forward
@@ -40,17 +40,18 @@ class Reduction(EncoderPart, ABC, slot="reduction"):
         and no example may change what another keeps."""
 
     def soften(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
-        """Stand in for a call in a soft stage of training, where rows are gated and none is
+        """Replaces the call in soft stages of training, in which rows are gated and none is
         dropped."""
         return self(packed, evidence, layer)
 
     def score(self, packed: Packed, evidence: Evidence) -> Float[Tensor, " n"] | None:
-        """Give what each row is worth, higher stays; None: rows are not chosen by one number."""
+        """Return a score for each row; rows with higher scores stay. None if rows are not chosen by
+        a score."""
         return None
 
     def ratios(self) -> list[float] | None:
-        """Give the largest share of its rows that an example loses at each of `layers`; None where
-        it is not known beforehand."""
+        """Return the maximum share of rows that an example loses at each of `layers`, or None if it
+        is unknown."""
         if not self.layers:
             return []
         ratio = self.knob is not None and self.knob.is_ratio
@@ -59,20 +60,21 @@ class Reduction(EncoderPart, ABC, slot="reduction"):
     def search(
         self, evaluate: Callable[[list[float]], tuple[float, float]], seed: int = 0
     ) -> Sequence[Any]:
-        """Find the best points of the knob, each with `point`, `cost` and `score`, by growing cost.
+        """Return the best values of the knob, each with `point`, `cost` and `score`, ordered by
+        cost.
 
         Args:
-            evaluate: gives cost and score of a point.
-            seed: of what is drawn.
+            evaluate: returns cost and score of a value.
+            seed: seed of random draws.
         """
         return []
 
     def flops(self, shape: Shape, layer: int, tokens_B: np.ndarray) -> np.ndarray | float:
-        """Count the floating-point operations of choosing, for each example.
+        """Return the FLOPs of the method itself for each example.
 
         Args:
             shape: the encoder's sizes.
             layer: one of `layers`.
-            tokens_B: tokens that it chooses from.
+            tokens_B: number of tokens of each example before the reduction.
         """
         return 0.0

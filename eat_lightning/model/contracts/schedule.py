@@ -14,18 +14,18 @@ from eat_lightning.model.method import Method
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of training.
+    """One stage of training.
 
     Args:
-        share: of all steps.
-        ramp: shares of the stage between which a reduction's strength goes from 0 to 1, by `shape`;
-            (0, 0) is full strength throughout, (2, 2) none.
-        soft: reductions gate rows and drop none.
-        trains: patterns of parameter names, such as "heads.*".
-        frozen: patterns of parameters that stay bit-equal.
-        exits: whose guesses the objective sees.
+        share: share of all steps.
+        ramp: shares of the stage between which the strength of a reduction increases from 0 to 1,
+            by `shape`; (0, 0) is full strength throughout, (2, 2) none.
+        soft: whether reductions gate rows instead of dropping them.
+        trains: patterns of parameters to train, such as "heads.*".
+        frozen: patterns of parameters that do not change.
+        exits: exits whose logits the objective gets.
         lr: factor on the run's learning rate, which warms up and decays within the stage.
-        objective: in place of the run's own.
+        objective: an objective instead of the run's own.
     """
 
     share: float = 1.0
@@ -39,12 +39,12 @@ class Stage:
     objective: Objective | None = None
 
     def moves(self, name: str) -> bool:
-        """True where this stage trains the parameter of this name."""
+        """Whether this stage trains the parameter of this name."""
         frozen = any(fnmatchcase(name, pattern) for pattern in self.frozen)
         return not frozen and any(fnmatchcase(name, pattern) for pattern in self.trains)
 
     def strength(self, progress: float) -> float:
-        """Tell how strongly a reduction acts when so much of the stage (0 ... 1) is done."""
+        """Return the strength of a reduction after a share of the stage (0 ... 1)."""
         begin, end = self.ramp
         if progress >= end:
             return 1.0
@@ -59,9 +59,9 @@ class Schedule(Method, ABC, slot="schedule"):
 
     @abstractmethod
     def stages(self, num_epochs: int, exits: Sequence[int]) -> list[Stage]:
-        """Give stages whose shares add up to 1.
+        """Return stages whose shares add up to 1.
 
         Args:
-            num_epochs: of the run.
+            num_epochs: epochs of the run.
             exits: layers (1-based) with heads, the last included.
         """
