@@ -106,7 +106,7 @@ def report(config: dict[str, Any]) -> Path:
     if plan.claims is not None:
         study.warnings += lacking
     if not claims:
-        raise ConfigError.of(["none of the claims can be made of these rows", *lacking])
+        raise ConfigError.of(["these rows support none of the claims", *lacking])
     write(plan, study, claims, explored(study, plan), lacking if plan.claims is None else [])
     print_all("warning: ", study.warnings)
     show(study)

@@ -20,11 +20,12 @@ from eat_lightning.report.speed import ENDS
 from eat_lightning.report.study import KeptRow, Mark, Study, is_static
 from eat_lightning.runs.row import FIXED, THEIRS, Row
 
-TRAINED = "against the static model of that body that was trained for itself"
+TRAINED = "against the separately trained static model of that backbone"
 GAIN = f"points over the same weights at fixed depth and equal FLOPs; {col.PAIRED}"
-MIX = f"points over the best random mix of two depths of these examples; {col.PAIRED}"
+MIX = f"points over the best random mix of two depths on these examples; {col.PAIRED}"
 NO_GAIN = (  # such as where a fit left other tokens than the fixed depths beside it have
-    "the gain over seeds does not follow from the examples: measure again, with fit_reduction=false"
+    "the gain over seeds cannot be computed from the examples: measure again with "
+    "fit_reduction=false"
 )
 CLOSE = 1e-4  # of the rows' own gains, which are of the same answers
 SAME_TIMING = ("dtype", "device", "threads", "machine")

@@ -22,7 +22,7 @@ Rule = tuple[str, str]  # kind and layers
 NEED = "no row here was fitted for a budget: python -m eat_lightning.measure run=... budgets=[0.5]"
 OWN = "times as fast as own static"
 TIMES: dict[str, Any] = {"against": 1}
-FULL = "accuracy with nobody leaving early, percent"
+FULL = "accuracy without early exits, percent"
 TO_TRAINED = f"points {TRAINED}; {col.PAIRED}"
 COLUMNS = [
     col.word("model", "trained with"),
@@ -30,14 +30,16 @@ COLUMNS = [
     col.seeds(),
     col.spread("full", "full depth", help=FULL),
     col.accuracy(),
-    col.field("flops_ratio", "FLOPs", 3, "counted, / those of own static"),
+    col.field("flops_ratio", "FLOPs", 3, "counted, as a share of own static's"),
     col.field("depth", "depth", 2, "layers run, mean over examples"),
-    col.field("retention", "retention", 3, "tokens entering the last executed layer / at first"),
+    col.field(
+        "retention", "retention", 3, "tokens entering the last executed layer / initial tokens"
+    ),
     col.points("gain", "Δ fixed depth", help=GAIN),
     col.points("mix_gain", "Δ best mix", help=MIX),
     col.points("to_trained", "Δ trained static", help=TO_TRAINED),
     col.interval("single", "batch 1", help=f"{OWN}; {REPEATS}", **TIMES),
-    col.interval("batch", "batches", help=f"{OWN}, as they come; {REPEATS}", **TIMES),
+    col.interval("batch", "batches", help=f"{OWN}, in order of arrival; {REPEATS}", **TIMES),
     *map(col.values, ("num_examples", "split", "weights", "steps", "commit")),
 ]
 

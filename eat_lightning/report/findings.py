@@ -76,7 +76,7 @@ def sentence(task: str, name: str, best: Mark, full: Mark) -> str:
 
 def result(point: Mark) -> str:
     if point.row.metric == "accuracy":
-        return f"is right on {100 * score(point):.1f} % of the examples"
+        return f"has an accuracy of {100 * score(point):.1f} %"
     return f"has {point.row.metric} {100 * score(point):.1f}"
 
 

@@ -28,8 +28,9 @@ from eat_lightning.runs.row import Row
 
 SAME_PASS = tuple(name for name in SAME_POINT if name not in ("form", "threads", "machine"))
 USUAL = (  # what `Pass.usual` gives
-    "Of each model the rule is told whose knob, of those measured, is nearest to its default (tau "
-    "0.9 of confidence), whatever it costs: at equal cost measure budgets=[0.5] compares models."
+    "For each model, the rule shown is the one whose threshold is nearest to its default (tau "
+    "0.9 for confidence), regardless of cost. To compare models at equal cost, measure "
+    "budgets=[0.5]."
 )
 TOLD_BY = ("dtype", "device", "split")
 as_text = JSONEncoder(sort_keys=True, default=as_dict).encode  # what is the same has the same text

@@ -15,8 +15,8 @@ from eat_lightning.report.table import Cell
 from eat_lightning.runs.row import Row
 
 Cost = Callable[[Row], Interval | None]  # such as those below: single_ms, batch_ms
-REPEATS = "in brackets the lowest and the highest of the repeats, over seeds the extremes"
-EXTREMES = "in brackets the extremes of the repeats divided: rather too wide"
+REPEATS = "in brackets the range over repeats and seeds"
+EXTREMES = "in brackets the ratio of the repeats' extremes, a conservative interval"
 ENDS = ("", "_low", "_high")  # of the names of a row's fields
 
 

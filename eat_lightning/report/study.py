@@ -38,7 +38,7 @@ from eat_lightning.runs.names import (
 from eat_lightning.runs.row import FIXED, STATIC_BASELINE, THEIRS, Row
 from eat_lightning.runs.run import Run
 
-NO_EXAMPLES = "the examples' answers were not kept: no paired interval, no test"
+NO_EXAMPLES = "no paired interval or test, because the examples were not stored"
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
 
@@ -312,7 +312,7 @@ def rows_files(pattern: str, warnings: list[str]) -> list[Path]:
     literal = Path(pattern).exists() or "*" not in pattern
     paths = [Path(pattern)] if literal else sorted(map(Path, glob(pattern)))
     absent = [path for path in paths or [Path(pattern)] if not path.exists()]
-    warnings += [f"{path}: there is no such folder or file" for path in absent]
+    warnings += [f"{path}: no such folder or file" for path in absent]
     return [file for path in paths if path not in absent for file in rows_files_in(path)]
 
 
@@ -392,8 +392,8 @@ def other_versions(study: Study) -> list[str]:
     here = version_of("eat_lightning")
     others = Counter(m.row.version for m in study.measured if m.row.version != here)
     return [
-        f"{count} rows are of version {version or 'unknown'}, this is {here}: measure them again "
-        "before comparing"
+        f"{count} rows are of version {version or 'unknown'}, this is {here}: measure them "
+        "again before you compare"
         for version, count in sorted(others.items())
     ]
 
@@ -406,7 +406,7 @@ def edited_methods(study: Study) -> list[str]:
             hashes.setdefault(name, set()).add(digest)
     return [
         f"rows with {name} are of {len(found)} versions of its file: measure them again before "
-        "comparing"
+        "you compare"
         for name, found in sorted(hashes.items())
         if len(found) > 1
     ]
@@ -416,6 +416,6 @@ def edited_methods(study: Study) -> list[str]:
 def recorded_at(path: Path) -> tuple[Record | None, str]:
     """Return a file of examples, or the reason why it cannot be read."""
     try:
-        return (Record.read(path), "") if path.is_file() else (None, f"{path}: is not there")
+        return (Record.read(path), "") if path.is_file() else (None, f"{path}: missing")
     except ConfigError as error:
         return None, str(error)

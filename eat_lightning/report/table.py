@@ -135,7 +135,7 @@ class Table:
     def page(self) -> str:
         """Markdown with title, caption and explanations of the columns."""
         helped = [f"* {column.title}: {column.help}" for column in self.columns if column.help]
-        head = "<details><summary>What the columns say</summary>"
+        head = "<details><summary>Columns</summary>"
         help = "\n".join([head, "", *helped, "", "</details>"]) if helped else ""
         return joined([f"### {self.title}", self.caption, self.markdown(), help]) + "\n"
 

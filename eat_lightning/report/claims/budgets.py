@@ -30,7 +30,7 @@ PLACE = 30  # on the page
 
 def claim(study: Study) -> Section:
     """Return a table and a figure for each task with rules fitted for budgets."""
-    whole = Section("budgets", "Budgets: what choosing for each example gains")
+    whole = Section("budgets", "Budgets: gain of choosing a depth per example")
     for task in study.tasks:
         if methods := methods_of(study, task):
             figures = [*time_figure(study, task, methods), figure_of(study, task, methods)]
@@ -40,9 +40,9 @@ def claim(study: Study) -> Section:
 
 def table_of(task: str, methods: Sequence[Method]) -> Table:
     caption = (
-        "Thresholds were fitted for each budget on the calibration cut. Beside each stands fixed "
-        "depth: the same weights with everybody leaving at one layer. Bold: better by its 95 % "
-        "interval."
+        "Thresholds were fitted for each budget on the calibration split. Each is compared "
+        "with fixed depth: the same weights with all examples leaving at one layer. Bold: "
+        "significantly better (95 % interval)."
     )
     lines = [line for method in methods for line in method.lines]
     return col.table(f"budgets-{task}", f"Budgets on {task}", caption, COLUMNS, lines)
@@ -53,9 +53,9 @@ def figure_of(study: Study, task: str, methods: Sequence[Method]) -> Figure:
     static = [p for p in study.points(task=task, baseline="") if p.is_static]
     best = max((percent(p) for p in static), default=None)
     caption = (
-        "Filled: rules fitted for budgets, with 95 % intervals over examples; hollow, dotted: the "
-        "same weights with everybody leaving at one layer. Line across: the best static model that "
-        "was trained for itself."
+        "Filled: rules fitted for budgets, with 95 % intervals over examples; hollow, dotted: "
+        "the same weights with all examples leaving at one layer. Horizontal line: the best "
+        "separately trained static model."
     )
     name, title = f"budgets-{task}", f"Fitted budgets over fixed depth on {task}"
     labels, draw = (
@@ -129,7 +129,7 @@ def time_figure(study: Study, task: str, methods: Sequence[Method]) -> list[Figu
         if not crowded:
             ax.legend(frameon=False, fontsize=7)
 
-    caption = "Every point by turns in one session; numbers are layers of static models."
+    caption = "All points were timed in turns in one session; numbers are layers of static models."
     title = f"Accuracy against time on {task}"
     return [Figure(f"budgets-{task}-time", title, caption, draw, (4.8, 3.4))]
 
@@ -143,11 +143,11 @@ def answers(task: str, methods: Sequence[Method]) -> Iterator[str]:
         flops = best["point"].mean("flops_ratio") or 0.0
         who = f"{best['model']} gains"
         if len(same) > 1:
-            who = f"of {len(same)} methods {who} most on these examples,"
+            who = f"of {len(same)} methods {who} most on these examples:"
         beside = [f"{points_text(best['gain'])} points over fixed depth"]
         if best["mix_gain"]:
             beside.append(f"{points_text(best['mix_gain'])} over the best mix of two depths")
         yield (
-            f"{task}, {setting}: {who} {' and '.join(beside)}. "
-            f"It is right on {percent(best['point']):.2f} % at {flops:.3f} of the FLOPs."
+            f"{task}, {setting}: {who} {' and '.join(beside)}. Its accuracy is "
+            f"{percent(best['point']):.2f} % at {flops:.3f} of the FLOPs."
         )

@@ -19,7 +19,10 @@ from eat_lightning.report.section import Section
 from eat_lightning.report.study import Mark, Study
 from eat_lightning.report.table import Table
 
-SPENT = "counted, / those of own static; a budget holds on the cut, and dev may spend more or less"
+SPENT = (
+    "counted, as a share of own static's; budgets are met on the calibration split, and dev "
+    "may cost more or less"
+)
 PLACE = 20  # on the page
 
 
@@ -47,8 +50,8 @@ def lines_of(methods: Sequence[Method], against: str) -> list[dict[str, Any]]:
 
 def table_of(task: str, against: str, lines: Sequence[dict[str, Any]]) -> Table:
     caption = (
-        f"Accuracy minus that of {against} on the same examples, each method averaged over its "
-        "seeds; the interval is of other examples for these seeds. Bold: better by it."
+        f"Accuracy minus that of {against} on the same examples, averaged over seeds. Intervals "
+        "reflect the choice of examples for these seeds. Bold: significantly better."
     )
     title = f"Methods minus {against} on {task}"
     return col.table(f"compare-{task}", title, caption, columns(against), lines)

@@ -11,12 +11,12 @@ from eat_lightning.report.panels import dot
 from eat_lightning.report.passes import Pass
 
 RELIABILITY = (
-    "Share of right answers against confidence at each exit, {bins} bins of equal width, before "
-    "(hollow, grey) and after (filled) the head's temperature, with 95 % Wilson intervals; the "
-    "diagonal is perfect calibration. Below, how many of the {n} examples are in each bin "
-    "(outlined: before; in numbers: after). Seed {seed}; {split} split, while temperatures were "
-    "fitted on a part of train. ECE in percent; calibrated: what a perfectly calibrated model of "
-    "these confidences shows at this n by chance."
+    "Accuracy against confidence at each exit, {bins} bins of equal width, before (hollow, "
+    "grey) and after (filled) the head's temperature, with 95 % Wilson intervals; the diagonal "
+    "is perfect calibration. Below, how many of the {n} examples are in each bin (outlined: "
+    "before; in numbers: after). Seed {seed}; {split} split, while temperatures were fitted on "
+    "a part of train. ECE in percent; calibrated: what a perfectly calibrated model of these "
+    "confidences shows at this n by chance."
 )
 
 

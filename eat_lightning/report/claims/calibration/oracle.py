@@ -26,19 +26,19 @@ from eat_lightning.report.table import Table
 
 Line = dict[str, Any]
 ORACLE = "oracle"
-KNOWS_LABELS = "a bound and no rule: it knows the labels"
+KNOWS_LABELS = "a bound, not a rule: it knows the labels"
 BOUND = (
-    "The oracle leaves each example at the first exit that is right, and runs all layers where "
-    "none is: no rule on these heads is more accurate."
+    "The oracle lets each example leave at the first correct exit, and runs all layers where "
+    "no exit is correct: no rule on these heads is more accurate."
 )
 CAPTION = (
-    "A line joins the points of a rule; hollow squares are one exit for all examples. "
-    f"Star: {BOUND[0].lower()}{BOUND[1:]} Vertical: 95 % interval over {{n}}, seeds "
-    "averaged (all answer the same examples: their differences are surer, see the table)."
+    "A line joins the points of a rule; hollow squares are one exit for all examples. Star: "
+    f"{BOUND[0].lower()}{BOUND[1:]} Vertical: 95 % interval over {{n}}, averaged over seeds. "
+    "All answer the same examples, so paired differences are more precise (see the table)."
 )
 ACCURACY = "percent, mean ± sd over seeds; its interval: over examples"
 TO_LAST = "points against the last layer for all; 95 % paired bootstrap over examples"
-LEAST = "of the oracle, if those that no exit gets right left at the first one"
+LEAST = "of the oracle, if examples that no exit gets right left at the first one"
 COLUMNS = [
     col.word("model", "model"),
     col.word("way", "leaves by"),
@@ -93,7 +93,7 @@ def way(found: Pass, name: str, right_SB: np.ndarray, depth: float, **more: Any)
 
 
 def oracle_table(task: str, reached: Mapping[str, list[Line]]) -> Table:
-    title = f"What exit rules reach on {task}, and the bound that none can beat"
+    title = f"Exit rules on {task}, and their upper bound"
     every = [line for own in reached.values() for line in own]
     return col.table(f"oracle-{task}", title, BOUND, COLUMNS, every)
 
@@ -105,7 +105,7 @@ def oracle_figure(task: str, found: Sequence[Pass], reached: Mapping[str, list[L
         for ax, placed in zip(axes, texts, strict=True):
             place_labels(ax, placed)
 
-    name, title = f"oracle-{task}", f"What exit rules reach on {task}, and could"
+    name, title = f"oracle-{task}", f"Exit rules and the oracle on {task}"
     labels, size = ("layers run, mean over examples", f"right on {task} (%)"), (3.0, 2.8)
     caption, draw = CAPTION.format(n=examples_text(found)), partial(draw_ways, reached=reached)
     return in_panels(name, title, caption, found, draw, labels, size, finish, sharey=True)

@@ -14,17 +14,17 @@ from eat_lightning.report.passes import examples_text
 from eat_lightning.report.study import grouped_by
 
 SHARES = (
-    "Share of the examples that leave at each exit, for each rule; the pale rest runs all layers. "
-    "{n}, mean over seeds."
+    "Share of the examples that leave at each exit, for each rule; the rest (pale) runs all "
+    "layers. {n}, mean over seeds."
 )
 LEFT = (
-    "Filled: how many of those that left at an exit are answered right; hollow, beside it: the "
-    "last layer's guess on the same examples; grey: those that ran all layers. 95 % Wilson "
-    "intervals; {n}, over seeds as of one seed's number."
+    "Filled: accuracy of the examples that left at an exit; hollow: accuracy of the last layer "
+    "on the same examples; grey: examples that ran all layers. 95 % Wilson intervals for the "
+    "number of examples of one seed; {n}."
 )
 DEPTH = (
-    "Mean depth of examples of like {what}, a line for each rule. Vertical: 95 % bootstrap "
-    "interval over examples, seeds averaged; {n}."
+    "Mean depth of examples of similar {what}, with a line for each rule. Vertical: 95 % "
+    "bootstrap interval over examples, seeds averaged; {n}."
 )
 BELOW: dict[str, Any] = {"loc": "upper center", "columnspacing": 1, "handletextpad": 0.4}
 
@@ -102,7 +102,7 @@ def draw_share(ax: Any, y: int, rule: Rule, layer: int, color: Mapping[str, Any]
 
 
 def left_figure(task: str, rules: Sequence[Rule]) -> Figure:
-    name, title = f"exit-accuracy-{task}", f"How right those are that leave early, on {task}"
+    name, title = f"exit-accuracy-{task}", f"Accuracy of early exits on {task}"
     caption, labels = LEFT.format(n=n_text(rules)), ("", f"right on {task} (%)")
     groups, size = by_pass(rules), (3.0, 2.8)
     return in_panels(name, title, caption, groups, draw_left, labels, size, sharey=True)

@@ -14,7 +14,7 @@ from eat_lightning.report.passes import Pass, by_seed, examples_of, with_example
 from eat_lightning.report.study import Mark
 
 Line = dict[str, Any]
-NO_EXAMPLES = "examples not at hand: the share alone"
+NO_EXAMPLES = "only the share, because the examples were not stored"
 NUM_BINS = 8  # of lengths, of equal numbers of examples
 
 

@@ -25,7 +25,7 @@ from eat_lightning.report.table import Table
 from eat_lightning.runs.row import THEIRS
 from eat_lightning.weights.precision import PLAIN
 
-TRAINED = "the static model that was trained for itself"
+TRAINED = "the separately trained static model"
 BASELINES = {"to_own": "its own static", "to_trained": TRAINED}
 MOST_LOST = 1.0  # points below a baseline that a setting may be, to be called as good
 PLACE = 10  # on the page
@@ -65,7 +65,7 @@ def entries_of(study: Study, task: str) -> list[Entry]:
 def tables_of(task: str, entries: list[Entry]) -> list[Table]:
     n, batch = (common(entries, name) for name in ("num_examples", "throughput_batch"))
     caption = (
-        f"{task}: {n} examples. Bold: better than what it is held against by its 95 % interval. "
+        f"{task}: {n} examples. Bold: significantly better than the baseline (95 % interval). "
         f"Time is from token ids to the answer; batches hold {batch} examples."
     )
     title = f"Accuracy and time on {task}"
@@ -73,7 +73,7 @@ def tables_of(task: str, entries: list[Entry]) -> list[Table]:
     adaptive = [entry for entry in entries if entry.adaptive]
     pairs = col.table(
         f"frontier-{task}-smaller",
-        f"Adaptive against static models of smaller bodies on {task}",
+        f"Adaptive against static models of smaller backbones on {task}",
         "Accuracy and time of the adaptive setting against the static model's.",
         PAIR_COLUMNS,
         [pair_line(entry, other) for entry in adaptive for other in entry.smaller],
@@ -130,7 +130,7 @@ def against_baselines(entries: list[Entry]) -> Iterator[str]:
     own, trained = fastest(entries, "to_own"), fastest(entries, "to_trained")
     yield from sentences(entries, own, "to_own")
     if not any(e.to_trained for e in entries):
-        yield f"{TRAINED} is missing: train and measure it beside."
+        yield f"{TRAINED} is missing: train and measure it too."
     elif own is None or own is not trained:
         yield from sentences(entries, trained, "to_trained")
 
@@ -153,7 +153,7 @@ def against_smaller(entries: list[Entry]) -> Iterator[str]:
             _, won = max(quick, key=lambda one: one[0])
             yield f"against the smaller static {called}, {won}."
         else:
-            yield f"no setting was shown to be faster at batch 1 than the smaller static {called}."
+            yield f"no setting is significantly faster at batch 1 than the smaller static {called}."
 
 
 def fastest(entries: list[Entry], to: str) -> Entry | None:
@@ -181,8 +181,8 @@ def sentences(entries: list[Entry], best: Entry | None, to: str) -> Iterator[str
         return
     near = max(measured, key=lambda e: getattr(e, to).points)
     yield (
-        f"no setting is within {MOST_LOST:g} point of {baseline}; the nearest, "
-        f"{near.name}, is {lost(getattr(near, to))} from it."
+        f"no setting is within {MOST_LOST:g} point of {baseline}; the nearest is {near.name}, "
+        f"with {lost(getattr(near, to))}."
     )
 
 
@@ -191,7 +191,7 @@ def lost(found: Difference | None) -> str:
     if found is None:
         return ""
     if found.interval is None:
-        return f"{found.points:+.2f} points (no interval: examples were not kept)"
+        return f"{found.points:+.2f} points (no interval: examples were not stored)"
     low, high = found.interval.low, found.interval.high
     doubt = f"; a loss above {MOST_LOST:g} is not excluded" if low < -MOST_LOST else ""
     return f"{found.points:+.2f} points ({low:+.2f} to {high:+.2f}{doubt})"
@@ -209,20 +209,20 @@ def gains(entry: Entry) -> Iterator[str]:
 def notes(entries: list[Entry]) -> Iterator[str]:
     """Yield notes for the reader, including missing data."""
     yield (
-        "Both baselines of a setting: the same weights with everything off (own static), and the "
-        "static model of that body that was trained for itself. Times are divided only where both "
-        "took turns in one session."
+        "Both baselines of a setting: the same weights without pruning and exits (own static), "
+        "and the separately trained static model of that backbone. Speed-ups are computed only "
+        "where both were timed in turns in one session."
     )
     rows = [m.row for entry in entries for m in entry.point.members]
     if any(row.form != PLAIN for row in rows):
         yield (
-            "Prepacked: matrices arranged for the processor once, with exits and without alike; "
-            "Hugging Face's model runs as people call it, so what it is behind holds that too."
+            "Prepacked: matrices are packed once for the processor, with and without exits. "
+            "Hugging Face's model runs with plain weights, so its speed-up includes this gain."
         )
     if unsaid := {row.task for row in rows if row.latency_ms is not None and not row.session}:
         yield f"{', '.join(sorted(unsaid))}: rows without a session; measure them again."
     if alone := {e.name for e in entries if e.adaptive and e.trained is None}:
         names = ", ".join(sorted(alone))
-        yield f"Without a static model of their body that was trained: {names}."
+        yield f"Without a separately trained static model of their backbone: {names}."
     if not any(row.baseline == THEIRS for row in rows):
         yield "Hugging Face's padded model was not measured (baselines=all measures it)."

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 HEIGHT, WIDTH = 3.6, 3.5  # inches of a panel
 FEW = 4  # names up to which marks have labels of their own; more are told by a legend
 CAPTION = (
-    "Left: counted FLOPs of one example. Then: its mean time, and its time in batches of {batch}, "
-    "as they come. A line joins the exit thresholds of one model, of which those that lie close "
-    "have no label (dashed: those fitted for budgets); dotted, with hollow squares: the same "
-    "weights with everybody leaving at one layer (fixed depth). Filled marks off the line are "
-    "static, other hollow ones Hugging Face's padded model of the same weights. Vertical: 95 % "
-    "interval of the accuracy over {n} examples, seeds averaged (all settings answer the same "
-    "examples, so their differences are surer than that: see the table). Horizontal: extremes of "
-    "the repeats and of the seeds. {how}."
+    "Left: counted FLOPs of one example. Then: its mean time, and its time in batches of "
+    "{batch} in order of arrival. A line joins the exit thresholds of one model (dashed: those "
+    "fitted for budgets); close ones have no label. Dotted, with hollow squares: the same "
+    "weights with all examples leaving at one layer (fixed depth). Filled marks off the line "
+    "are static, other hollow ones Hugging Face's padded model of the same weights. Vertical: "
+    "95 % interval of the accuracy over {n} examples, averaged over seeds. All settings answer "
+    "the same examples, so paired differences are more precise (see the table). Horizontal: "
+    "range over repeats and seeds. {how}."
 )
 
 

@@ -20,16 +20,16 @@ PARTS = 8  # groups of lengths
 DRAWS = 1000  # of a bootstrap: retention takes many values, so that each draw is slow
 SHARED: dict[str, Any] = {"sharex": True, "sharey": True}
 TRAINING = (
-    "Dashed: the schedule's product of 1 - ratio x strength. Solid: what training batches kept (a "
-    f"mean over {WINDOW} logged batches; faint: each of them). Squares: the split that selects "
-    "checkpoints, nobody leaving. Dotted: the strength that the schedule applies."
+    "Dashed: the schedule's product of 1 - ratio x strength. Solid: what training batches kept "
+    f"(a mean over {WINDOW} logged batches; faint: each of them). Squares: the checkpoint "
+    "selection split, without early exits. Dotted: the schedule's strength."
 )
 LENGTH = (
-    "Left: each mark is a length, its area the number of examples; the thin line is algorithm 1's "
-    "count, which lies above the schedule (dashed), since [CLS] is exempt (dotted) and ceil() "
-    f"rounds up. Others: with exits, means of {PARTS} groups of lengths with their 95 % intervals "
-    "(bootstrap over examples), between the counts after the first pruning layers, where early "
-    "leavers are, and after all."
+    "Left: each mark is a length, with an area proportional to the number of examples. The "
+    "thin line is algorithm 1's count, which lies above the schedule (dashed) because [CLS] is "
+    f"exempt (dotted) and ceil() rounds up. Others: with exits, means of {PARTS} groups of "
+    "lengths with their 95 % intervals (bootstrap over examples), between the counts after the "
+    "first pruning layers, where examples leave early, and after all of them."
 )
 HOLLOW: dict[str, Any] = {"marker": "s", "linestyle": "", "markerfacecolor": PAPER}
 LOOKS: dict[str, dict[str, Any]] = {
@@ -81,7 +81,7 @@ def length_figure(task: str, found: Sequence[Kept]) -> Figure:
         draw_exits(ax, shown) if isinstance(shown, Kept) else draw_whole(ax, shown)
 
     name, title = f"retention-{task}-length", f"Retention against length on {task}"
-    labels = "tokens of the input", "tokens entering the last layer run / at first"
+    labels = "tokens of the input", "tokens entering the last executed layer / initial tokens"
     items = [alike(found), *leaving]
     return in_panels(name, title, LENGTH, items, draw, labels, SIZE, legend, **SHARED)
 
