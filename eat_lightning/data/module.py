@@ -120,7 +120,7 @@ class TextData(LightningDataModule, ABC):
             reader = reader_of(self.tokenizer, self.max_length, LongTexts(self.long))
             return in_windows(split, reader)[0]
         which = f"{full} of {len(split)} texts have {self.max_length} tokens or more"
-        print(f"{split.name}: {which}, and lose what is beyond (data.long=cut)", file=sys.stderr)
+        print(f"{split.name}: {which} and are cut there (data.long=cut)", file=sys.stderr)
         return split
 
     def train_dataloader(self) -> Loader:

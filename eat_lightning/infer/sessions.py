@@ -59,7 +59,7 @@ class OpenVinoSession:
         openvino = import_module(self.package)
         core = openvino.Core()
         if dtype == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            raise ValueError("OpenVINO multiplies no bf16 on this processor")
+            raise ValueError("OpenVINO has no bf16 products on this processor")
         how = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
         how |= {"INFERENCE_PRECISION_HINT": PRECISIONS[dtype]}
         how |= {"INFERENCE_NUM_THREADS": threads} if threads else {}

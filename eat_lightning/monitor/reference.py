@@ -141,8 +141,8 @@ def check_watched(kind: AnswerKind, policies: Sequence[Policy], known: Collectio
     for policy in policies:
         if unknown := sorted({*policy.asks()} - {*known}):
             name = kind_of("policy", type(policy))
-            fault = f"policy={name} asks for {unknown[0]}, which the calibration part does not tell"
-            raise ConfigError(f"{fault}: what is normal under it cannot be known")
+            fault = f"policy={name} needs {unknown[0]}, which the calibration part does not have"
+            raise ConfigError(f"{fault}, so no reference can be made")
 
 
 def is_watchable(backend: Backend, certificate: str | None = None) -> bool:

@@ -24,7 +24,9 @@ def score(config: dict[str, Any]) -> int:
     return Corpus.open(plan).score()
 
 
-main = entry("score", score, many="input", kept="finished shards stay; the same command goes on")
+main = entry(
+    "score", score, many="input", kept="finished shards are kept; the same command resumes"
+)
 
 if __name__ == "__main__":
     main()

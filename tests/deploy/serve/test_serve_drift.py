@@ -142,7 +142,7 @@ def test_what_is_not_its_own_is_left_out(tmp_path: Path, capfd, change: Any, sai
         assert served.say({"text": "usual"}).json()["depth"] == 3
     alarm, line = capfd.readouterr().err.splitlines()
     assert alarm.startswith("drift: alarm after ")
-    assert line.startswith(f"drift: what {path} keeps is left out (")
+    assert line.startswith(f"drift: the state in {path} is ignored (")
     assert said in line
 
 
