@@ -59,8 +59,7 @@ class TextData(LightningDataModule, ABC):
         max_length: None: the task's.
         cache_dir: None: the user's cache.
         long: longer texts are truncated or rejected, or training texts are split into windows that
-            are
-            examples with the text's label, while those of other splits are truncated.
+            are examples with the text's label, while those of other splits are truncated.
     """
 
     task: Task

@@ -60,8 +60,7 @@ class ExportSettings(Settings):
         engines: in which they are compared.
         agree: minimum share of equal answers in int8.
         heads, inner, layers: for target=encoder, the heads and inner neurons to keep in each layer,
-            and
-            the number of layers (None: all). Without any, parts with zero weights are removed.
+            and the number of layers (None: all). Without any, parts with zero weights are removed.
         examples: number of examples for ranking heads and neurons.
     """
 

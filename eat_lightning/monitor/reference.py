@@ -158,8 +158,7 @@ def read_reference(backend: Backend, certificate: str | None = None) -> Referenc
 
     Raises:
         ConfigError: where there is none, or it was made with other exits. The message has the
-            command
-            that makes one.
+            command that makes one.
     """
     check_watched(backend.kind, (), ())
     how = maker(backend.folder, certificate)

@@ -53,7 +53,7 @@ def grouped_by(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
 
 @dataclass(frozen=True)
 class KeptRow:
-    """A row and its folder, which is a run's or contains stored results."""
+    """A row, and the folder with its files: that of a run, or one of stored results."""
 
     row: Row
     folder: Path
@@ -164,7 +164,8 @@ class Mark:
 
     @property
     def title(self) -> str:
-        """Title of the setting, after the name of its exit rule where that would be ambiguous."""
+        """Title of the setting. The name of its exit rule is put first where the title would be
+        ambiguous."""
         return f"{self.row.exit.kind}, {self.setting}" if self.shared else self.setting
 
     @property

@@ -13,8 +13,7 @@ def score(config: dict[str, Any]) -> int:
 
     Raises:
         ConfigError: with one line per error: for settings, inputs and folders before a model is
-            loaded,
-            and where nothing can be written any more.
+            loaded, and where nothing can be written any more.
     """
     from eat_lightning.deploy.score.plan import ScoreSettings
 

@@ -85,8 +85,7 @@ class Corpus:
 
         Raises:
             ConfigError: first with every error in inputs and output, before a model is loaded; then
-                with
-                those of the run, the columns, and a folder that holds other scores.
+                with those of the run, the columns, and a folder that holds other scores.
         """
         folder = Path(str(plan.output))
         check_apart(folder, plan.inputs)

@@ -121,7 +121,7 @@ class Model:
                 yield [places[i] for i in answers], [*answers.values()]
 
     def reader(self, cut_at: str | None, long: Mode | None) -> Reader:
-        """Return the gateway's reader, with changes requested by an example."""
+        """Return the gateway's reader of texts, with an example's own settings for long texts."""
         usual = self.backend.reader
         named = usual.long if long is None else LongTexts(long)
         return replace(usual, side=cut_at or usual.side, long=named)

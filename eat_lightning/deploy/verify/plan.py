@@ -24,8 +24,7 @@ class Build(BaseModel):
 
     Args:
         model: a folder (of transformers, `train`, `export` or `adapt`), a name on the hub, the URL
-            of
-            a server, or a file of answers.
+            of a server, or a file of answers.
         backend: torch (our kernels), onnx or openvino; None: transformers for a plain folder, our
             kernels for a run, onnxruntime for an export.
         dtype: fp32, bf16 or int8; None: fp32, or the dtype of an export.
