@@ -210,7 +210,7 @@ def test_and_so_does_an_export_to_onnx(run: Path):
     [
         (
             ["target=encoder"],
-            "target=encoder narrows a run: give heads=, inner= or layers= (of this",
+            "target=encoder narrows a run: give heads=, inner= or layers= (this",
         ),
         (["target=encoder", "layers=2"], "layers must be 3, got 2: early heads"),
         (["target=encoder", "heads=5"], "heads must be in 1..4, got 5"),

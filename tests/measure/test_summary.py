@@ -26,7 +26,7 @@ def test_a_class_that_is_never_found_is_told():
     shown = f"recall ({first.title}): ham 0.95, spam 0.61, phishing 0.00"
     assert recall_notes([first, row(found, seed=first.seed)]) == [shown, lost]
     better = row(found | {"phishing": 0.1})
-    said = lost.replace("found:", f"found under {first.title}:")
+    said = lost.replace("correctly:", f"correctly under {first.title}:")
     assert recall_notes([first, better]) == [shown, said]
     assert recall_notes([better]) == [shown.replace("0.00", "0.10")]
     assert recall_notes([row({})]) == []  # from before it was noted

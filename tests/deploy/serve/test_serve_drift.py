@@ -124,8 +124,8 @@ def test_an_alarm_outlives_the_gateway(tmp_path: Path, capfd: pytest.CaptureFixt
     ("change", "said"),
     [
         (lambda kept: kept["monitor"].update(sums=[[1]]), "(cannot reshape array"),
-        (lambda kept: kept["monitor"]["chance"].pop("state"), "('state'): begun anew"),
-        (lambda kept: kept.update(monitor=None), "is left out ("),
+        (lambda kept: kept["monitor"]["chance"].pop("state"), "('state'): starting anew"),
+        (lambda kept: kept.update(monitor=None), "is ignored ("),
         (lambda kept: kept.update(name="other"), "(of another reference, run or settings)"),
     ],
 )
