@@ -62,8 +62,8 @@ class PolicyRequest:
     full_B: Bool[np.ndarray, " b"] | None = None
 
 
-def joined(requests: Iterable[PolicyRequest]) -> PolicyRequest:
-    """The least strength that any of them asks for, and full depth where any does."""
+def strictest(requests: Iterable[PolicyRequest]) -> PolicyRequest:
+    """Return the least strength that any policy requests, and full depth where any does."""
     found = list(requests)
     strengths = [request.strength_B for request in found if request.strength_B is not None]
     fulls = [request.full_B for request in found if request.full_B is not None]
