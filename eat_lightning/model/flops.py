@@ -71,8 +71,13 @@ def static_flops(encoder: AdaptiveEncoder, lengths_B: np.ndarray) -> np.ndarray:
 def layer_flops(
     shape: Shape, tokens_LB: np.ndarray, after_LB: np.ndarray, products_LB: np.ndarray
 ) -> np.ndarray:
-    """q, k, v and output projections on the tokens that enter, the attention products, and the
-    feed-forward on the tokens that a reduction within the layer left."""
+    """Return the FLOPs of each layer and example without methods' own work.
+
+    Args:
+        tokens_LB: tokens that enter, on which the four projections of attention run.
+        after_LB: tokens that a reduction within the layer left, on which the feed-forward runs.
+        products_LB: FLOPs of the attention products.
+    """
     width, layers = shape.hidden_size, [shape.at(k + 1) for k in range(shape.num_layers)]
     heads_L1 = np.array([[layer.attention_width] for layer in layers])
     inner_L1 = np.array([[layer.intermediate_size + layer.up_width] for layer in layers])
@@ -81,15 +86,18 @@ def layer_flops(
 
 
 def reduction_flops(shape: Shape, reduction: Reduction, before_LB: np.ndarray) -> np.ndarray:
-    """FLOPs of a reduction's evidence and choice, for each layer and example. before_LB: the tokens
-    of each example, then those that enter each layer."""
+    """Return the FLOPs of a reduction's evidence and choice, for each layer and example.
+
+    Args:
+        before_LB: the tokens of each example, then those that enter each layer.
+    """
     tokens_LB, within = before_LB[1:], reduction.place == "after_attention"
     spent_LB = np.zeros(tokens_LB.shape)
     for layer in reduction.layers:
         if layer > 0:
             entering_B = tokens_LB[layer - 1]
             spent_LB[layer - 1] += evidence_flops(shape.at(layer), entering_B, reduction.needs)
-        # Behind a layer a reduction acts for those who stay, so its work counts with the next.
+        # After a layer only remaining examples are reduced, so the work counts with the next layer.
         row = layer - 1 if within else layer
         if row < shape.num_layers:
             spent_LB[row] += reduction.flops(shape, layer, before_LB[layer])
@@ -127,8 +135,8 @@ def dense_flops(shape: Shape, tokens_LB: np.ndarray) -> np.ndarray:
 
 
 def product_flops(encoder: AdaptiveEncoder, tokens_LB: np.ndarray) -> np.ndarray:
-    """Return the FLOPs of the attention products, for each layer and example. All pairs count, except
-    where a local window or a pattern's faster product is in use."""
+    """Return the FLOPs of the attention products, for each layer and example. All pairs count,
+    except where a local window or a pattern's faster product is in use."""
     shape, reduction, pattern = encoder.shape, encoder.reduction, encoder.attention
     products_LB = dense_flops(shape, tokens_LB)
     whole = encoder.relative is not None and encoder.relative.adds

@@ -94,8 +94,8 @@ def head_settings(head: Mapping[str, Any], layers: Sequence[int]) -> dict[str, A
 def as_pretrained(
     head: Mapping[str, Any], found: Mapping[str, Any], classifier: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Return the settings with a pretrained head's arguments (`activation`, `norm`) in place of those
-    that are "auto" or left out. A kind without such an argument does not get it.
+    """Return the settings with a pretrained head's arguments (`activation`, `norm`) in place of
+    those that are "auto" or left out. A kind without such an argument does not get it.
 
     Args:
         head: settings of an encoder's heads.

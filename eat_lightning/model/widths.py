@@ -75,8 +75,8 @@ def rows_of(heads_M: Int[Tensor, " m"], width: int) -> Int[Tensor, " mk"]:
 def cut_layer(
     weights: Mapping[str, Tensor], rows_M: Int[Tensor, " mk"], inner_M: Int[Tensor, " m"]
 ) -> dict[str, Tensor]:
-    """Return the weights of a layer that keeps only these rows of its heads and these inner neurons,
-    in this order."""
+    """Return the weights of a layer that keeps only these rows of its heads and these inner
+    neurons, in this order."""
     cut, up = {}, weights["up.weight"]
     parts = range(0, len(up), weights["down.weight"].shape[1])  # a gated one has two
     up_M = torch.cat([inner_M + start for start in parts])
@@ -91,7 +91,8 @@ def cut_layer(
 
 def slices(encoder: AdaptiveEncoder, heads: int, inner: int) -> dict[str, Tensor]:
     """Return the weights of layers with only the first heads and neurons, by their names in the
-    encoder. A pass with them (`with_weights`) is one of the narrower encoder, and trains this one."""
+    encoder. A pass with them (`with_weights`) is one of the narrower encoder, and trains this
+    one."""
     kept, weights = in_order(encoder, heads, inner), {}
     parts = zip(kept.heads, kept.inner, encoder.layers, strict=True)
     for i, (heads_M, inner_M, layer) in enumerate(parts):
