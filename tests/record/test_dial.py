@@ -13,7 +13,6 @@ from eat_lightning.model.trace import Trace
 from eat_lightning.record.claim import Claim, Tally
 from eat_lightning.record.dial import Budget, Dial, along, best_of
 from eat_lightning.record.measured import Measured
-from eat_lightning.record.measured import Measured
 from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
 
