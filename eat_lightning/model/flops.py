@@ -31,7 +31,6 @@ def flops(
     predictors or matching, in their `flops`.
 
     Args:
-        encoder: the encoder that is run.
         exit: the rule, whose heads are the ones evaluated.
         tokens_LB: tokens entering each layer when no example leaves early.
         depth_B: layers run under `exit`; 0 for an example that left at the embedding.

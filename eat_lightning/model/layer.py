@@ -109,12 +109,10 @@ class Layer(nn.Module):
         """Return the vectors after attention and its residual, and the evidence for a reduction.
 
         Args:
-            packed: the vectors that enter.
             mask: for the fused product and the evidence; see `masks.attention_mask`.
             needs: names of the evidence.
             kernel: the pattern's own product, which needs no mask; None: the fused product.
             grad: whether evidence keeps its gradient.
-            distance: the backbone's part for relative positions.
             number: number of this layer, 1-based.
         """
         layout, x_ND = packed.layout, packed.x_ND

@@ -27,10 +27,6 @@ def attention_mask(
     or None if nothing is hidden. It is built once for each set of lengths and each kind of mask.
 
     Args:
-        packed: the vectors that enter.
-        pattern: decides who attends to whom.
-        layer: 1-based.
-        distance: the backbone's part for relative positions.
         see_all: hide only padding, whatever the pattern says.
         half_window: also hide tokens that are farther away in the original text.
     """

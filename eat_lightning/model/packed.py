@@ -298,7 +298,6 @@ class Packed:
         """Return only these rows, in their order. `only` instead drops whole examples.
 
         Args:
-            rows_M: packed rows.
             lengths_B: number of rows that each example keeps.
         """
         size_N, weight_N = self.size_N, self.weight_N

@@ -186,8 +186,6 @@ class PolicyState:
         the policies before it let leave.
 
         Args:
-            policies: in the order in which they act.
-            reason_B: reasons by the exit rule.
             logits_EBC: calibrated, at the exits so far.
             inputs: the known fields of all examples.
             rows_B: indices in `inputs` of the B remaining examples.

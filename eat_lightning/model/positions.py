@@ -50,7 +50,6 @@ class Distance(nn.Module):
 
         Args:
             q, k: queries and keys of the layer, padded.
-            packed: the vectors that enter it.
             project: the layer's linear map from vectors to queries, keys and values.
         """
         return None

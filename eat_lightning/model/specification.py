@@ -136,7 +136,6 @@ class Specification:
 
         Args:
             slot: a key of `SLOTS`.
-            node: the settings.
             before: the method whose arguments the settings change if they name neither class nor
                 kind; a value of None then changes nothing.
         """

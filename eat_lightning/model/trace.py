@@ -63,10 +63,7 @@ class Trace:
         """Return a trace of `size` examples in which every value is still 0.
 
         Args:
-            size: number of examples.
             width: columns of the logits.
-            num_layers: layers of the model.
-            names: names of the reason codes.
         """
         return cls(
             logits_BC=np.zeros((size, width), np.float32),

@@ -138,8 +138,6 @@ class Certificate:
         """Read a certificate. Raises ConfigError, in one line, if there is none or it is damaged.
 
         Args:
-            home: a run, an export or an adapted classifier.
-            name: name of the certificate.
             made_by: the command that makes one, for the error message.
         """
         Faults(name_faults("certificate", name)).check()

@@ -185,7 +185,6 @@ class Tally:
     """The result of a claim's test on texts whose loss is 0 or 1.
 
     Args:
-        claim: the claim.
         num: number of texts that count.
         changed: number of these whose answer changed.
     """
@@ -253,12 +252,7 @@ ReadTally = Annotated[Tally, from_dict(Tally)]
 
 @dataclass(frozen=True)
 class MeanLoss:
-    """The result of a claim's test on losses from 0 to 1, with the properties of a `Tally`.
-
-    Args:
-        claim: the claim.
-        losses_U: the loss of each unit.
-    """
+    """The result of a claim's test on losses from 0 to 1, with the properties of a `Tally`."""
 
     claim: Claim
     losses_U: np.ndarray
@@ -308,7 +302,6 @@ def tallied(
     """Count changed answers for each claim.
 
     Args:
-        claims: the claims.
         changed_B: mask of the examples whose answer changed.
         groups: masks of the examples that the original answers with each class, by class.
     """

@@ -108,7 +108,6 @@ def along(
 
     Args:
         points: from strict to lax; the first is full depth.
-        record: the record to replay them on.
         cost: returns the mean cost of an example from a replay.
         original_BC: logits of the answers to agree with; None: those of the last layer.
         full_cost: cost of the first point; None: that of its replay.
@@ -206,8 +205,7 @@ def conditions(model: Path, encoder: AdaptiveEncoder, fit_reduction: bool = True
     the dial sets it.
 
     Args:
-        model: the folder.
-        encoder: the encoder that was loaded from it.
+        model: the folder that `encoder` was loaded from.
         fit_reduction: whether the reduction's knob is fitted too.
     """
     methods = [encoder.attention, encoder.reduction, encoder.exit, *encoder.policies]
@@ -257,9 +255,7 @@ def at_kept_point(model: Path, encoder: AdaptiveEncoder, wanted: Budget) -> Adap
     one line, if there is no such dial.
 
     Args:
-        model: the run's model folder.
-        encoder: the encoder that was loaded from it.
-        wanted: the point.
+        model: the run's model folder, which `encoder` was loaded from.
     """
     run = model.resolve().parent
     if not (model / "model.safetensors").is_file():

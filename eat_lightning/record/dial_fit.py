@@ -61,7 +61,6 @@ def fit_dial(
 
     Args:
         exit: a rule with a knob.
-        record: the record of the examples to fit on.
         costs: costs of leaving at each of `exit.layers` and at the last layer, in any unit.
         full_cost: mean cost of running all layers without evaluating an exit.
         original_BC: logits of the answers to agree with; None: those of the last layer.

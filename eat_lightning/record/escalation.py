@@ -81,18 +81,14 @@ def together(first: Trace, second: Trace) -> Trace:
     """Join traces of two models, in the order of `rows_B`, with common codes for their reasons. If
     only one model predicts a score's error, that column is dropped."""
     width = min(first.logits_BC.shape[1], second.logits_BC.shape[1])
-    reasons = [name for each in (first, second) for name in own_reasons(each.names)]
+    codes = [item for each in (first, second) for item in sorted(each.names.items())]
+    reasons = [name for code, name in codes if code >= FIRST_REASON]  # those of exit rules
     names = reason_names([*dict.fromkeys(reasons)])
     parts = [
         replace(recoded(each, names), logits_BC=each.logits_BC[:, :width], guesses={}, signals={})
         for each in (first, second)
     ]
     return Trace.together(parts)
-
-
-def own_reasons(names: Mapping[int, str]) -> list[str]:
-    """Return the reasons of an exit rule among the names of a trace's codes."""
-    return [name for code, name in sorted(names.items()) if code >= FIRST_REASON]
 
 
 def recoded(trace: Trace, names: Mapping[int, str]) -> Trace:

@@ -32,9 +32,6 @@ def goes_on(
     higher. A list with no more candidates than the depth's count goes on whole.
 
     Args:
-        counts: the schedule.
-        depth: the depth.
-        score_G: scores there.
         list_G: number of each candidate's list, ascending.
     """
     if depth not in counts:
@@ -51,7 +48,6 @@ def list_trace(
     """Return the trace of a schedule, from the scores of all candidates at all depths.
 
     Args:
-        counts: the schedule.
         guesses: logits by depth, whose first column is the score.
         tokens_LB: tokens entering each layer when no candidate leaves.
         list_B: number of each candidate's list, ascending.
@@ -77,7 +73,6 @@ def ranks(trace: Trace, list_B: Int[np.ndarray, " b"]) -> Int[np.ndarray, " b"]:
     """Return the rank of each candidate within its list, 0 for the best.
 
     Args:
-        trace: trace of all candidates.
         list_B: number of each candidate's list, ascending.
     """
     order_B = np.lexsort((-trace.logits_BC[:, 0], -trace.depth_B, list_B))
@@ -88,7 +83,6 @@ def places(key_B: Float[np.ndarray, " b"], list_B: Int[np.ndarray, " b"]) -> Int
     """Return the rank of each candidate within its list by a key, 0 for the smallest.
 
     Args:
-        key_B: the key.
         list_B: number of each candidate's list, ascending.
     """
     return numbered(np.lexsort((key_B, list_B)), list_B)

@@ -26,7 +26,6 @@ class Measured:
     """A point and what was measured of it. Numbers that were not measured are NaN.
 
     Args:
-        point: the point.
         cost: mean cost of an example, in the unit of the dial.
         agreement: share of answers that are those of full depth; for lists, the share of the best
             candidates that are returned.

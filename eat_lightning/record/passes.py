@@ -51,9 +51,6 @@ def record_by(
     Args:
         run: returns the trace of a batch in which no example leaves early.
         exit: the rule whose signals the trace has.
-        split: the split.
-        batch_size: rows at once, which have similar lengths.
-        title: title of the progress bar.
         known: further fields of the record.
     """
     rows = windows_of(split)
@@ -68,8 +65,6 @@ def record_of(encoder: AdaptiveEncoder, trace: Trace, batch: Batch | None = None
     """Return the record, without labels, of a batch that ran all layers.
 
     Args:
-        encoder: the encoder that ran it.
-        trace: its trace.
         batch: the batch, if replays are to ask the encoder's policies.
     """
     known: dict[str, Any] = {"kind": encoder.kind}

@@ -91,7 +91,6 @@ def time_interleaved(
 
     Args:
         settings: by name, a callable and its inputs.
-        repeats: times that each input is timed.
         block: inputs that a setting runs in its turn.
         advance: called with the number of inputs that are done.
         turns_before: turns of earlier calls, after which the order goes on rotating.
@@ -124,8 +123,6 @@ def drawn_at_mean_cost(
     Args:
         costs: cost of each example, for each setting.
         size: number of examples to draw from.
-        examples: number of examples to draw.
-        seed: seed of the draws.
     """
     rng = np.random.default_rng(seed)
     if not costs or examples >= size:
@@ -168,13 +165,9 @@ def time_all(
     If costs are known, the timed examples have nearly their mean, and `timed_cost` is the ratio.
 
     Args:
-        candidates: settings by name.
         examples: random examples to time (all if there are fewer).
         warmup: examples that run before, untimed.
-        repeats: times that each example is timed.
         batch: examples of a batch, for throughput.
-        threads: threads of the processor.
-        seed: seed of the random examples.
         by_length_too: whether throughput is timed for batches sorted by length as well.
     """
     if not candidates:
@@ -210,7 +203,6 @@ class Turns:
     """Candidates that take turns, one repeat after another.
 
     Args:
-        candidates: settings by name.
         rows: examples of each.
         size: examples of an input.
         block: inputs that a setting runs in its turn.

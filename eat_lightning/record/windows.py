@@ -108,7 +108,6 @@ def answer_texts(
     are not run.
 
     Args:
-        text_packs: the packs of the batch.
         run: returns the trace of a pack's windows.
         joiner: makes one answer of a text's windows.
     """
