@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from helpers.finished import config_of
 
-from eat_lightning.config import parsed
 from eat_lightning.deploy.adapt.folder import AdaptResult
 from eat_lightning.deploy.adapt.plan import AdaptSettings
 from eat_lightning.deploy.adapt.run import adapt
@@ -17,13 +16,15 @@ from eat_lightning.engines.adapted import open_adapted
 from eat_lightning.monitor.observation import Observation, observations
 from eat_lightning.monitor.reference import read_reference
 
+ONLY_ITS_OWN = ("queries", "keep", "quick")  # settings that the command takes out by itself
+
 
 def plan_of(model: Path, texts: Path | str, to: Path, *words: str) -> AdaptSettings:
     given = [f"classifier='{model}'", f"texts='{texts}'", f"to='{to}'", "engines=[]", "agree=0.9"]
     few = ["heads.epochs=[2]", "least_steps=1", "times.examples=2", "times.repeats=1"]
     config = config_of("adapt", *given, *few, *words)
     config["model"] = config.pop("classifier")
-    return parsed(AdaptSettings, {k: v for k, v in config.items() if k not in ("queries", "keep")})
+    return AdaptSettings.of(config)
 
 
 def taken(ms: float) -> dict[str, Any]:
