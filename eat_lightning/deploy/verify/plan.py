@@ -20,17 +20,18 @@ Name = Annotated[str, BeforeValidator(str)]  # a class may be called 0
 
 
 class Build(BaseModel):
-    """One of the two models that are compared, and how it is opened.
+    """One of the two models to compare, and how it is opened.
 
     Args:
-        model: a folder (of transformers, `train`, `export` or `adapt`), a hub's name, the URL of a
-            server, or a file of answers.
-        backend: torch (our kernels), onnx or openvino; None: transformers' own model of a plain
-            folder, our kernels of a run, onnxruntime of an export.
-        dtype: fp32, bf16 or int8; None: fp32, or what an export holds.
-        certificate: whose exits a run or an export takes; None: its own.
-        api: the protocol of a server: native (`eat serve`), tei, hf or vllm.
-        token_env: environment variable with a server's bearer token; None: it wants none.
+        model: a folder (of transformers, `train`, `export` or `adapt`), a name on the hub, the URL
+            of
+            a server, or a file of answers.
+        backend: torch (our kernels), onnx or openvino; None: transformers for a plain folder, our
+            kernels for a run, onnxruntime for an export.
+        dtype: fp32, bf16 or int8; None: fp32, or the dtype of an export.
+        certificate: of a run or an export, whose exits are used; None: its own exits.
+        api: protocol of a server: native (`eat serve`), tei, hf or vllm.
+        token_env: environment variable with a server's bearer token; None: no token.
     """
 
     model_config = STRICT | ConfigDict(frozen=True)
@@ -44,7 +45,7 @@ class Build(BaseModel):
 
     @property
     def title(self) -> str:
-        """Its name and what was chosen, for a person."""
+        """Its name and non-default settings, for display."""
         how = [self.backend, self.dtype, self.certificate, self.api if self.is_server else None]
         chosen = ", ".join(filter(None, how))
         return f"{self.model} ({chosen})" if chosen else str(self.model)
@@ -55,7 +56,7 @@ class Build(BaseModel):
 
 
 class VerifySettings(Settings):
-    """Settings of a comparison; `eat_lightning.verify` says what each means."""
+    """Settings of a comparison, documented in `eat_lightning.verify`."""
 
     run: str | None
     old: Build
@@ -80,7 +81,7 @@ class VerifySettings(Settings):
 
     @property
     def builds(self) -> list[tuple[str, Build]]:
-        """Both, by the settings that name them."""
+        """Both models, by the settings that name them."""
         return [("old", self.old), ("new", self.new)]
 
     def rules(self) -> Iterator[str]:
