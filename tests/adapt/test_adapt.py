@@ -378,7 +378,7 @@ def test_from_python_what_is_wrong_is_a_value_error(classifier: Path):
         eat_lightning.adapt(classifier, ["one"])
     with pytest.raises(ValueError, match=r"texts\[1\] must be a text or a pair, got None"):
         eat_lightning.adapt(classifier, no_text)
-    with pytest.raises(ValueError, match=r"heads.epoch is not an option: did you mean epochs\?"):
+    with pytest.raises(ValueError, match=r"heads\.epoch is not an option"):
         eat_lightning.adapt(classifier, ["one"], heads=no_setting)
 
 
