@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from eat_lightning.engines.adapted import AboutAdapted, AboutFolder, AdaptedHome, open_adapted
-from eat_lightning.engines.plan import ADAPTED, LISTS, check_torch, is_of_lists
+from eat_lightning.engines.plan import ADAPTED, LISTS, check_torch, is_adapted, is_of_lists
 from eat_lightning.errors import ConfigError
 from eat_lightning.export.folder_swap import folder_swap
 from eat_lightning.record.certificate import Certificate
@@ -185,6 +185,8 @@ class Reranker(Model):
 
 def load(folder: str | Path, threads: int | None = None, check: bool = False) -> Model:
     """Do the work of `eat_lightning.load`."""
+    if Path(folder).exists() and not is_adapted(folder):
+        raise ValueError(f"folder={folder}: neither `eat adapt` nor `eat rerank` wrote it")
     model = (Reranker if is_of_lists(folder) else Adapted)(folder, threads, check)
     model.backend  # noqa: B018  # a damaged folder is told here, not at the first text
     return model

@@ -394,7 +394,11 @@ def test_a_folder_that_is_none_and_one_text_are_refused_from_python(
     adapted: AdaptResult, tmp_path: Path
 ):
     with pytest.raises(ValueError, match=r"has no adapted.json, which `eat adapt` writes"):
+        eat_lightning.Adapted(tmp_path)
+    with pytest.raises(ValueError, match="neither `eat adapt` nor `eat rerank` wrote it"):
         eat_lightning.load(tmp_path)
+    with pytest.raises(ValueError, match="there is no such folder"):
+        eat_lightning.load(tmp_path / "none")
     with pytest.raises(ValueError, match="must be a list of texts"):
         eat_lightning.Adapted(str(adapted.plan.to)).classify("one text")
 

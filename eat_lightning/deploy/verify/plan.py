@@ -85,7 +85,7 @@ class VerifySettings(Settings):
 
     def rules(self) -> Iterator[str]:
         if self.run is not None and not Path(self.run, ADAPTED).is_file():
-            yield f"run={self.run}: has no {ADAPTED}, which `eat adapt texts=` writes"
+            yield f"run={self.run}: has no {ADAPTED}, which `eat adapt` writes"
         for key, build in self.builds:
             if self.run is not None and build.model:
                 yield f"run={self.run} is checked by itself, without {key}={build.model}"
