@@ -1,6 +1,5 @@
 """The model card says what a run is, what its exits are worth, and which dials are kept."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +8,19 @@ import yaml
 from helpers.finished import make_run
 from huggingface_hub import ModelCard
 
+from eat_lightning.files import write_json
 from eat_lightning.infer.hf import EatForSequenceClassification
+from eat_lightning.methods.exit.confidence import Confidence
+from eat_lightning.record.measured import Measured
+from eat_lightning.record.point import Point
 from eat_lightning.runs.card import front_matter, write_card
 from eat_lightning.runs.run import Run
 
 CALIBRATION = {"6": {"temperature": 1.25, "ece_before": 0.061, "ece_after": 0.018}}
 POINTS = [
-    {"exit": tau, "reduction": None, "cost": cost, "accuracy": accuracy, "agreement": agreement}
+    Measured(
+        Point.of(exit=Confidence(tau, [3, 4])), cost=cost, accuracy=accuracy, agreement=agreement
+    ).as_dict()
     for tau, cost, accuracy, agreement in (
         *((1.0, 1.0, 0.905, 1.0), (0.99, 0.902, 0.905, 0.998)),
         *((0.9, 0.487, 0.9, 0.975), (0.8, 0.45, 0.89, 0.96)),
@@ -75,7 +80,7 @@ def test_a_card_takes_nothing_odd_from_another(tmp_path: Path, odd: str):
 def test_a_kept_dial_is_in_the_card(run: Run):
     """Points that lie nearer to the last one shown than a tenth of full cost are left out."""
     (run.folder / "dial").mkdir()
-    (run.folder / "dial" / "dial-abc.json").write_text(json.dumps(DIAL))
+    write_json(run.folder / "dial" / "dial-abc.json", DIAL)
     write_card(run)
     assert "| 1.000 | 90.50 | 100.00 |" in card(run)
     assert "| 0.487 | 90.00 | 97.50 |" in card(run)
