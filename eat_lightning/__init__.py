@@ -193,30 +193,34 @@ def verify(
     ValueError, in one line, for settings, and for what cannot be compared.
 
     Args:
-        old: the model whose answers are wanted: a folder of transformers, `train`, `export` or
-            `adapt`, a hub's name, a server's URL, or a file of answers. A `Build` says how it is
-            opened (engine, dtype, protocol).
-        new: the model that may take its place.
-        texts: a file or a folder of texts, or a list of them or of pairs. None: those of a file of
-            answers.
-        queries: of rerankers, in place of texts: a file of lists with `query` and `candidates`.
-        keep: with queries, the number of best candidates. `agree` is then the average share of
-            the best of `old` that are among those of `new`.
-        agree: share of answers that must stay the same, between 0 and 1.
-        confidence: of every bound, over draws of the texts.
-        per_class: shares of the texts that `old` answers with a class, which must hold too.
-        positive: class whose changes are counted by direction: away from it (permissive) and
-            towards it (strict).
-        map: names of labels to those that mean the same.
-        tolerance: how far a score may move, in the score's unit.
-        cuts: scores whose sides count, in place of a tolerance.
-        columns: names of the columns of the texts, two for a pair. None: `text`, or the only one.
-        most: texts that are used; of more, so many are drawn at random.
-        batch: texts that are answered at once.
-        threads: of the processor. None: all.
-        long: refuse or cut texts of more tokens than a model reads. None: as an adapted classifier
-            was certified, else refuse.
-        to: folder for the page, the changed texts and both models' answers. None: none is written.
+        old: the model whose answers must stay: a folder, a name on the hub, the URL of a server, or
+            a jsonl, csv or parquet file of answers. A `Build` says how it is run.
+        new: the model that may take its place, given like old.
+        texts: unlabelled texts in a txt, csv, jsonl or parquet file, or a folder of such files.
+            None: those of a file of answers. A list of texts or of pairs does as well.
+        queries: for rerankers, instead of texts: a jsonl or parquet file of lists, each
+            {"query": text, "candidates": [text, ...]}.
+        keep: with queries: number of best candidates; agree is then the average share of old's best
+            that are among new's.
+        agree: minimum share of answers that must stay the same, between 0 and 1.
+        confidence: confidence of every bound, between 0 and 1.
+        per_class: a minimum share for single classes, as in {"toxic": 0.98}: of the texts that old
+            assigns to the class.
+        positive: the class of interest, as in "toxic": changes away from it (permissive) and
+            towards it (strict) are counted separately.
+        map: labels with two names, as in {"LABEL_0": "negative"}.
+        tolerance: for models that return a score: how far it may move and still count as unchanged.
+            In the score's unit.
+        cuts: for models that return a score: decision thresholds, as in [2.5]; a score is unchanged
+            if it stays on the same side of each.
+        columns: columns of the texts; two for pairs, as in ["premise", "hypothesis"]. None: text.
+        most: maximum number of texts to use, drawn at random.
+        batch: maximum number of texts per call or request.
+        threads: processor threads. None: all.
+        long: texts longer than a model reads: refuse them, or cut them off. None: refuse, or as
+            certified.
+        to: a folder for the page, every changed text and the answers of both models. None: none is
+            written.
     """
     from eat_lightning.deploy.verify import api
 

@@ -19,6 +19,8 @@ from eat_lightning.engines.folder_model import Adapted, Model, Reranker
 from eat_lightning.errors import ConfigError
 
 M = TypeVar("M", bound=Model)
+GROUPS = {"heads", "times", "windows"}  # settings that have keys
+SOURCES = {"texts", "queries"}
 
 
 def adapt(given: Mapping[str, Any]) -> Adapted:
@@ -72,10 +74,6 @@ def config_of(command: str, given: Mapping[str, Any]) -> dict[str, Any]:
     lists = {key: [*value] for key, value in given.items() if isinstance(value, tuple)}
     named = {key: str(value) for key, value in given.items() if isinstance(value, Path)}
     return {**given, **lists, **named, **groups, **sources}
-
-
-GROUPS = {"heads", "times", "windows"}
-SOURCES = {"texts", "queries"}
 
 
 def examples(given: Any) -> list[Any] | None:

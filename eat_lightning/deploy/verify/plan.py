@@ -23,14 +23,13 @@ class Build(BaseModel):
     """One of the two models that are compared, and how it is opened.
 
     Args:
-        model: a folder (of transformers, `train`, `export` or `adapt`), a hub's name, the URL of a
-            server, or a file of answers.
-        backend: torch (our kernels), onnx or openvino; None: transformers' own model of a plain
-            folder, our kernels of a run, onnxruntime of an export.
-        dtype: fp32, bf16 or int8; None: fp32, or what an export holds.
-        certificate: whose exits a run or an export takes; None: its own.
-        api: the protocol of a server: native (`eat serve`), tei, hf or vllm.
-        token_env: environment variable with a server's bearer token; None: it wants none.
+        model: a folder, a name on the hub, the URL of a server, or a file of answers.
+        backend: how to run a folder: torch (this package's kernels), onnx or openvino. None:
+            transformers for its own folders, torch for runs, onnx for exports.
+        dtype: fp32, bf16 or int8. None: fp32, or that of the exported graphs.
+        certificate: name of a certificate of eat certify whose exits to use.
+        api: protocol of a server: native (eat serve), tei, hf or vllm.
+        token_env: environment variable that holds a server's bearer token.
     """
 
     model_config = STRICT | ConfigDict(frozen=True)
