@@ -14,7 +14,7 @@ from eat_lightning.files import fields_of
 
 
 def measure(config: dict[str, Any]) -> Sequence[Any]:
-    """Measure all settings of all runs, or a reranker of `eat rerank` and its baselines; write their
+    """Measure all settings of all runs, or a reranker of `eat rerank` and its baselines; write the
     rows and print a table.
 
     Raises:
