@@ -142,7 +142,7 @@ def recorders_together(recorders: Sequence[TraceRecorder]) -> TraceRecorder:
 
     joined.guesses = by_layer(lambda recorder: recorder.guesses)
     joined.signals = by_layer(lambda recorder: recorder.signals)
-    joined.pools = by_layer(lambda recorder: recorder.pools)
+    joined.inside.pools = by_layer(lambda recorder: recorder.inside.pools)
     return joined
 
 

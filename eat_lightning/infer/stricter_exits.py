@@ -16,7 +16,7 @@ import numpy as np
 
 from eat_lightning.infer.onnx_runner import LAST_LAYER, STAYS, Review
 from eat_lightning.methods.policy.full_depth import FullDepth
-from eat_lightning.model.policy import KnownFields, PolicyState, joined
+from eat_lightning.model.policy import KnownFields, PolicyState, strictest
 from eat_lightning.model.trace import Trace, run_tokens
 from eat_lightning.text_io import About
 
@@ -48,7 +48,7 @@ class StricterExits:
         if self.rule is None and not self.policies:
             return None
         known, state = KnownFields(about), PolicyState(np.zeros(len(about), np.int64))
-        state.request(joined(policy.requests(known, None) for policy in self.policies))
+        state.request(strictest(policy.requests(known, None) for policy in self.policies))
 
         def review(
             reason_B: np.ndarray, guesses_EBC: np.ndarray | None, rows_B: np.ndarray

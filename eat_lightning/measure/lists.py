@@ -1,4 +1,4 @@
-"""`measure run=... queries=...`: quality, cost and latency of a list schedule and its baselines.
+"""`measure` of a reranker: quality, cost and latency of its list schedule and of its baselines.
 
 Baselines are tuned to equal cost on a third of the lists; all strategies are scored on the rest.
 
@@ -8,7 +8,7 @@ Shapes: B pairs of all lists, D depths (the last: all layers), Q lists.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,10 +16,11 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
+import yaml
 from pydantic import BeforeValidator, ConfigDict
 from pydantic.dataclasses import dataclass as checked
 
-from eat_lightning.config import Settings
+from eat_lightning.config import CONFIG_DIR, Settings, parsed
 from eat_lightning.data.query_lists import QueryList, read_query_lists
 from eat_lightning.engines.kernels import encoder_of, in_kernels
 from eat_lightning.engines.reranker import (
@@ -71,8 +72,14 @@ def one_folder(value: Any) -> str:
     """Return the only folder in `run`. Raises ValueError for none or several."""
     paths = run_paths(value)
     if len(paths) != 1:
-        raise ValueError(f"must be one folder that `eat adapt queries=` wrote, got {len(paths)}")
+        raise ValueError(f"must be one folder that `eat rerank` wrote, got {len(paths)}")
     return paths[0]
+
+
+def file_of_lists(value: Any) -> str:
+    if not value:
+        raise ValueError("must name a file of lists: queries=...")
+    return str(value)
 
 
 class ListMeasureSettings(Settings):
@@ -85,12 +92,22 @@ class ListMeasureSettings(Settings):
     """
 
     run: Annotated[str, BeforeValidator(one_folder)]
-    queries: str
+    queries: Annotated[str, BeforeValidator(file_of_lists)]
     small: str | None
     sizes: list[Count]
     timed_lists: Count
     threads: Count
     timing: Timing
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> ListMeasureSettings:
+        """Parse the command's settings. ConfigError for those that are for runs."""
+        usual = yaml.safe_load(Path(CONFIG_DIR, "measure.yaml").read_text("utf-8"))
+        of_runs = {key: usual[key] for key in usual if key not in cls.model_fields}
+        for key, value in of_runs.items():
+            if config.get(key, value) != value:
+                raise ConfigError(f"{key}={config[key]} is for runs, and run= is a reranker")
+        return parsed(cls, {key: value for key, value in config.items() if key not in of_runs})
 
 
 @checked(frozen=True, config=ConfigDict(strict=True, extra="forbid"))

@@ -58,7 +58,7 @@ class Timing(Settings):
 
 class MeasureSettings(LongSettings):
     run: Annotated[Any, BeforeValidator(run_folder)]  # one or several: see `run_paths`
-    queries: None  # where they are given, `ListMeasureSettings` stand in place of these
+    queries: str | None  # like small, sizes and timed_lists: of `ListMeasureSettings`
     small: str | None
     sizes: list[Count]
     timed_lists: Count
@@ -92,8 +92,10 @@ class MeasureSettings(LongSettings):
     def rules(self) -> Iterator[str]:
         yield from device_faults(self.device, self.dtype)
         yield from prepack_faults(self.prepack, self.dtype, self.device)
-        if self.small is not None:
-            yield f"small={self.small} goes with queries=..."
+        of_lists = {"queries": self.queries, "small": self.small}
+        for key, value in of_lists.items():
+            if value is not None:
+                yield f"{key}={value} is for a folder that `eat rerank` wrote"
         if self.backend != "torch":
             yield from self.backend_faults()
         if self.long == "windows":

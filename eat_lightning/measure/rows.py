@@ -30,7 +30,7 @@ from eat_lightning.model.contracts import ExitRule, ModelFacts, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.policies import policy_faults
 from eat_lightning.model.trace import Trace
-from eat_lightning.record.flops import counted
+from eat_lightning.record.flops import replay_with_flops
 from eat_lightning.record.full_depth import FullDepthIfFound
 from eat_lightning.record.passes import record
 from eat_lightning.record.point import Point
@@ -135,7 +135,7 @@ def recorded(subject: Subject, plan: MeasureSettings) -> Iterator[TimedRow]:
                     candidate = texts_candidate(timed_backbone.eval(), texts)
             if plan.timing.enabled:
                 candidate = replace(
-                    candidate, cost_B=counted(backbone, found, setting.point).flops_B
+                    candidate, cost_B=replay_with_flops(backbone, found, setting.point).flops_B
                 )
             yield TimedRow(
                 run, row, candidate, setting.point == PlannedRow.static(STATIC_BASELINE).point
@@ -198,8 +198,8 @@ class BackboneRows:
         if metric not in METRICS or len(record.guesses) < 2 or not trained:
             return [{} for _ in settings]
         alone = replace(record, policies=())
-        rules = [counted(self.backbone, record, setting.point) for setting in trained]
-        fixed = [counted(self.backbone, alone, Fixed(layer)) for layer in record.guesses]
+        rules = [replay_with_flops(self.backbone, record, setting.point) for setting in trained]
+        fixed = [replay_with_flops(self.backbone, alone, Fixed(layer)) for layer in record.guesses]
         clusters = None if record.cluster_B is None else record.cluster_B[record.firsts]
         about = record.targets, metric, clusters, record.num_classes
         gains = iter(mean_gains([Judged(rules, fixed, *about)]))

@@ -29,8 +29,8 @@ from eat_lightning.record.dial import (
     Unit,
     best_of,
     conditions,
-    find,
-    path_of,
+    dial_file,
+    find_dial,
 )
 from eat_lightning.record.dial_fit import fit_dial, flops_shares, full_depth_share
 from eat_lightning.record.passes import record
@@ -101,12 +101,12 @@ class Fitter:
             place = self.encoder.strength.device
             device = processor() if place.type == "cpu" else str(place)
             here = here | {"form": self.form, "threads": self.threads, "device": device}
-        dial = find(self.run.folder, unit, here)
+        dial = find_dial(self.run.folder, unit, here)
         if dial is None:
             title = f"{self.run.name}: {wanted.key}={wanted}"
             Faults(f"{title}: {fault}" for fault in self.faults(unit)).check()
             dial = self.fitted(unit, here)
-            path = path_of(self.run.folder, "dial", here | {"unit": unit}, "json")
+            path = dial_file(self.run.folder, "dial", here | {"unit": unit}, "json")
             try:
                 write_json(path, dial.as_dict())
                 write_card(self.run)
@@ -207,4 +207,4 @@ class Fitter:
         settings += ["sources"] if "sources" in self.here else []
         named = Specification.of("reduction", backbone.reduction).as_dict()
         holds_for = {key: self.here[key] for key in settings} | {"reduction": named}
-        return path_of(self.run.folder, "cut", holds_for, "parquet")
+        return dial_file(self.run.folder, "cut", holds_for, "parquet")

@@ -65,15 +65,20 @@ class LongSettings(Settings):
         return LongTexts(self.long, **dict(self.windows))
 
 
-class OnePassSettings(Settings):
+class HeadSettings(Settings):
     """Settings for training heads on kept vectors. Lists are searched, one setting after another,
     on four exits.
     """
 
-    enabled: bool
     texts: Count | None
     batch_size: Count
     dropout: Annotated[float, Field(ge=0, lt=1)]
     lr: Annotated[list[Positive], Field(min_length=1)]
     weight_decay: Annotated[list[NotNegative], Field(min_length=1)]
     epochs: Annotated[list[Count], Field(min_length=1)]
+
+
+class OnePassSettings(HeadSettings):
+    """enabled: false: no heads are trained."""
+
+    enabled: bool

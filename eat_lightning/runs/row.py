@@ -341,13 +341,12 @@ def methods_of(encoder: Any, exit: Any) -> dict[str, Any]:
 
 
 def outcome_of(task: Any, encoder: Any, record: Any, exit: Any) -> dict[str, Any]:
-    """Return the fields of a row that an exit rule yields on the examples: score, depth, tokens and
-    FLOPs.
-    """
-    from eat_lightning.record.flops import counted, static_flops_of
+    """Return the fields of a row that an exit rule gives on the examples: score, depth, tokens and
+    FLOPs."""
+    from eat_lightning.record.flops import replay_with_flops, static_flops_of
     from eat_lightning.record.passes import score
 
-    trace, labels = counted(encoder, record, exit), record.targets
+    trace, labels = replay_with_flops(encoder, record, exit), record.targets
     return {
         "data": record.data,
         "num_examples": len(record),

@@ -27,7 +27,7 @@ from eat_lightning.model.contracts import EncoderPart, Head, Objective, Stage, V
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.specification import rule_learns
 from eat_lightning.model.training import Context
-from eat_lightning.runs.plan import OnePassSettings
+from eat_lightning.runs.plan import HeadSettings
 from eat_lightning.runs.run import Run
 from eat_lightning.train.callbacks.progress import ProgressLines
 from eat_lightning.train.callbacks.temperature import FitTemperature
@@ -308,7 +308,7 @@ def drawn(split: Split, most: int | None) -> Split:
 
 
 def fit_heads(
-    plan: OnePassSettings,
+    plan: HeadSettings,
     run: Run,
     module: Classifier,
     data: TextData,
@@ -348,7 +348,7 @@ class HeadTraining:
         self,
         encoder: AdaptiveEncoder,
         objective: Objective,
-        plan: OnePassSettings,
+        plan: HeadSettings,
         vectors: VectorData,
         settings: dict[str, Any],
     ):
@@ -385,7 +385,7 @@ class HeadTraining:
         return loss
 
 
-def searched(plan: OnePassSettings, loss_of: Callable[[Chosen], float]) -> Chosen:
+def searched(plan: HeadSettings, loss_of: Callable[[Chosen], float]) -> Chosen:
     """Return the values with the lowest loss: each setting is searched in turn, with the others at
     their best so far.
     """

@@ -23,7 +23,7 @@ from eat_lightning.model.contracts import Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import as_pretrained, slot_faults
 from eat_lightning.model.policies import from_folder, portable
-from eat_lightning.model.shape import Part, Shape, shape_faults
+from eat_lightning.model.shape import Probability, Shape, shape_faults
 from eat_lightning.model.specification import (
     MODEL_SLOTS,
     STATIC,
@@ -242,7 +242,7 @@ def encoder_faults(
         sizes = {"vocab_size": 1, "num_layers": num_layers} | overrides
         return faults or [f"encoder.{fault}" for fault in shape_faults(sizes)]
     for key in SHARES:
-        faults += value_faults(Part, f"encoder.{key}", overrides.get(key, 0.0))
+        faults += value_faults(Probability, f"encoder.{key}", overrides.get(key, 0.0))
     if not isinstance(pretrained, str):
         return [*faults, f"encoder.pretrained must be a folder or a hub's name, got {pretrained!r}"]
     folder, looks_local = Path(pretrained), pretrained.startswith((".", "/", "~"))

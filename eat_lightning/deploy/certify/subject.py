@@ -17,7 +17,7 @@ from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.long_texts import CUT, LongTexts
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.trace import Trace
-from eat_lightning.record.flops import counted, static_flops_of
+from eat_lightning.record.flops import replay_with_flops, static_flops_of
 from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
 from eat_lightning.record.windows import TextWindows
@@ -80,8 +80,8 @@ class CertifySubject:
         return self.records[key]
 
     def trace(self, candidate: Point) -> Trace:
-        """Return a candidate's trace on the part, with the FLOPs of each example."""
-        return counted(self.backbone(candidate), self.record(candidate), candidate)
+        """What a candidate makes of the part, with the FLOPs of each example."""
+        return replay_with_flops(self.backbone(candidate), self.record(candidate), candidate)
 
     def whole_flops(self, candidate: Point) -> float:
         """Mean FLOPs without exits, without reduction, and with all windows."""

@@ -23,14 +23,13 @@ class Build(BaseModel):
     """One of the two models to compare, and how it is opened.
 
     Args:
-        model: a folder (of transformers, `train`, `export` or `adapt`), a name on the hub, the URL
-            of a server, or a file of answers.
-        backend: torch (our kernels), onnx or openvino; None: transformers for a plain folder, our
-            kernels for a run, onnxruntime for an export.
-        dtype: fp32, bf16 or int8; None: fp32, or the dtype of an export.
-        certificate: of a run or an export, whose exits are used; None: its own exits.
-        api: protocol of a server: native (`eat serve`), tei, hf or vllm.
-        token_env: environment variable with a server's bearer token; None: no token.
+        model: a folder, a name on the hub, the URL of a server, or a file of answers.
+        backend: how to run a folder: torch (this package's kernels), onnx or openvino. None:
+            transformers for its own folders, torch for runs, onnx for exports.
+        dtype: fp32, bf16 or int8. None: fp32, or that of the exported graphs.
+        certificate: name of a certificate of eat certify whose exits to use.
+        api: protocol of a server: native (eat serve), tei, hf or vllm.
+        token_env: environment variable that holds a server's bearer token.
     """
 
     model_config = STRICT | ConfigDict(frozen=True)
@@ -85,7 +84,7 @@ class VerifySettings(Settings):
 
     def rules(self) -> Iterator[str]:
         if self.run is not None and not Path(self.run, ADAPTED).is_file():
-            yield f"run={self.run}: has no {ADAPTED}, which `eat adapt texts=` writes"
+            yield f"run={self.run}: has no {ADAPTED}, which `eat adapt` writes"
         for key, build in self.builds:
             if self.run is not None and build.model:
                 yield f"run={self.run} is checked by itself, without {key}={build.model}"
