@@ -136,9 +136,9 @@ TIMES = [
     col.word("task", "task"),
     col.word("rule", "rule"),
     col.number("ms", "ms, batch size 1", digits=1),
-    col.number("speed_up", "times as fast"),
+    col.number("speed_up", "speed-up"),
     col.number("per_s", "messages/s, batch size 32", digits=0),
-    col.number("batch_speed_up", "times as fast "),
+    col.number("batch_speed_up", "speed-up, batch size 32"),
 ]
 
 

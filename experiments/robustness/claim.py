@@ -118,7 +118,7 @@ FALLBACK = [
     *SHIFT,
     col.number("tau", "tau", lambda same: same[0]["tau"], 1),
     share("accuracy_early", "accuracy, no monitor", "accuracy, percent"),
-    share("accuracy_full", "full depth", "accuracy, percent"),
+    share("accuracy_full", "accuracy, full depth", "accuracy, percent"),
     col.interval("gain", "gain of the monitor", gained, ORDERS, sign="+"),
     share(
         "changed_early",
@@ -126,8 +126,8 @@ FALLBACK = [
         "answers that differ from the last layer's without monitor, percent",
     ),
     cost("cost_early", "cost, no monitor"),
-    cost("cost_watched", "watched"),
-    cost("cost_full", "full depth "),
+    cost("cost_watched", "cost, monitor"),
+    cost("cost_full", "cost, full depth"),
 ]
 CONTROLS = [
     col.word("task", "model of", lambda same: title_of(same[0]["task"])),
@@ -209,17 +209,17 @@ ATTACK = {
     "slowdown": [
         RULE,
         col.number("reached", "held back (%)", percent_of("reached"), 0, OF_APPLICABLE),
-        *moved_columns("exits", "leave early, %"),
+        *moved_columns("exits", "leave early (%)"),
         *moved_columns("depth", "depth", 2, 1),
         *moved_columns("flops", "FLOPs", 2, 1),
         col.number("flops_p99", "FLOPs, p99 after", "flops_p99_after", 2),
-        *moved_columns("accuracy", "accuracy, %"),
+        *moved_columns("accuracy", "accuracy (%)"),
     ],
     "evasion": [
         RULE,
         col.number("reached", "wrong and early (%)", percent_of("reached"), 0, OF_APPLICABLE),
-        *moved_columns("accuracy", "accuracy, %"),
-        *moved_columns("exits", "leave early, %"),
+        *moved_columns("accuracy", "accuracy (%)"),
+        *moved_columns("exits", "leave early (%)"),
         *moved_columns("flops", "FLOPs", 2, 1),
     ],
 }

@@ -153,9 +153,9 @@ TRAINED = [
     col.number("padding", "padding", lambda race: race["padding_factor"], 2, "padded / real"),
     col.number("hf", "Hugging Face", ms("HF fp32"), 1, PER_TEXT),
     col.number("static_fp32", "best static, fp32", ms_of("fp32", False), 1, PER_TEXT),
-    col.number("exits_fp32", "with exits", ms_of("fp32", True), 1, PER_TEXT),
+    col.number("exits_fp32", "exits, fp32", ms_of("fp32", True), 1, PER_TEXT),
     col.number("static_int8", "best static, int8", ms_of("int8", False), 1, PER_TEXT),
-    col.number("exits_int8", "with exits ", ms_of("int8", True), 1, PER_TEXT),
+    col.number("exits_int8", "exits, int8", ms_of("int8", True), 1, PER_TEXT),
 ]
 RATIOS = [
     MODEL,
