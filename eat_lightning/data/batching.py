@@ -41,7 +41,7 @@ def shuffled_batches(
 
 
 def sorted_batches(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    """Return every example once, longest first, so that memory runs out early if it does."""
+    """Return every example once, longest first, so that a lack of memory shows early."""
     order = np.argsort(-lengths, kind="stable")
     return np.split(order, range(batch_size, len(order), batch_size))
 

@@ -66,7 +66,7 @@ def read_texts(
     """Read a tuple of texts for each row of a file, and the names of their columns.
 
     Args:
-        columns: that hold the texts; None: "text", or the only text column.
+        columns: names of the text columns; None: "text", or the only text column.
         key: the setting that names the file, for error messages.
 
     Raises:

@@ -58,8 +58,8 @@ def tokenizer_for(pretrained: str | None) -> Tokenizer:
 
 
 def toy_tokenizer() -> Tokenizer:
-    """Return a tokenizer of the grammar's words that spells others in printable ASCII characters.
-    Anything else becomes [UNK].
+    """Return a tokenizer for the grammar's words. Other words are split into printable ASCII
+    characters, and remaining characters become [UNK].
     """
     from transformers import BertTokenizer
 

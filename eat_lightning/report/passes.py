@@ -136,7 +136,7 @@ def by_rule(points: Sequence[Mark]) -> list[Mark]:
 
 
 def turned_to(point: Mark) -> float:
-    """Return the rule's threshold; 2 if it has none, or one for each exit."""
+    """Return the rule's threshold; 2 if it has no single threshold."""
     return point.row.point if isinstance(point.row.point, float) else 2.0
 
 

@@ -74,7 +74,7 @@ def update(
     the file at the same time.
 
     Args:
-        replaces: keys that a new record replaces, if more than its own.
+        replaces: returns the keys that a new record replaces; by default its own.
     """
     new = list(new)
     gone = {key for record in new for key in replaces(record)}

@@ -243,8 +243,8 @@ def bind(objective: Objective, encoder: AdaptiveEncoder, teacher: AdaptiveEncode
 
 
 def begin(run: Run, inputs: dict[str, str]) -> None:
-    """Write the inputs of a run. A resumed run must find the same data and precision, which its
-    config gives only as a path and as "auto".
+    """Write hashes of a run's inputs, and check them when it resumes. Its config does not suffice:
+    data is given as a path, and precision may be "auto".
     """
     path = run.folder / "versions.json"
     if (run.folder / "last.ckpt").is_file() and path.is_file():

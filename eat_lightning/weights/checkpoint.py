@@ -359,7 +359,7 @@ def save_model(
     """Write config.json and model.safetensors.
 
     Args:
-        objective: that the weights were trained with, for further training.
+        objective: the training objective, stored for further training.
     """
     config = model_config(encoder, labels)
     config |= {} if objective is None else {"objective": objective.as_dict()}

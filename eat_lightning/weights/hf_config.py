@@ -31,7 +31,7 @@ class EatConfig(Sizes, PretrainedConfig):
         attention: the pattern; None: dense.
         reduction: None: no reduction.
         exit: the rule; None: never.
-        objective: that a run was trained with; further training continues with it.
+        objective: of the training; further training continues with it.
         policy: a list of methods.
         answer: how two scores are compared, see `answer_kind.Score`.
     """

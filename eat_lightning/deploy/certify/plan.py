@@ -46,7 +46,7 @@ class CertifySettings(LongSettings, RunSettings):
 
     Args:
         onnx: an export of the run, which the certificate is then for.
-        backend: that answers; for an export "torch" stands for onnxruntime.
+        backend: engine that answers; for an export "torch" stands for onnxruntime.
         label: name or index of the class that the risk is about.
         taus, ratios: thresholds of the exit rule and strengths of the reduction.
         exit: the budget or agreement whose point on the dial is the laxest candidate.

@@ -39,7 +39,7 @@ class Tally:
     """Counts of the current call.
 
     Args:
-        files: that could not be read completely.
+        files: number of files that could not be read completely.
     """
 
     rows: int = 0

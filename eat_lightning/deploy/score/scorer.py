@@ -67,7 +67,7 @@ class Scorer:
         """Return an answer for each text, in order; {"error": why} where the model fails.
 
         Raises:
-            RuntimeError: where it fails on each of several texts, which are then not the cause.
+            RuntimeError: where it fails on each of several texts, so that no text is the cause.
         """
         if not texts:
             return []
