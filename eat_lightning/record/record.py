@@ -228,12 +228,7 @@ class Record:
         for layer in sorted({*exit.layers} - {last}):
             if not len(recorder.here_B):
                 break
-            so_far = [k for k in exit.layers if k <= layer]
-            logits_EBC = recorder.stack(so_far)
-            reason_B = recorder.decided(so_far, logits_EBC)
-            if policies:
-                reason_B = recorder.review(policies, reason_B, logits_EBC, inputs)
-            recorder.leave(layer, reason_B)
+            recorder.leave(layer, recorder.decide(layer, policies, inputs))
         recorder.leave(last, recorder.at_end())
         trace = recorder.end().numpy(guesses=False)
         return replace(trace, tokens_LB=run_tokens(self.tokens_LB, trace.depth_B))
