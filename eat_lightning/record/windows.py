@@ -53,6 +53,7 @@ class TextWindows:
     def of(
         cls, split: Split, reader: Reader, kind: AnswerKind, labels: Sequence[str]
     ) -> TextWindows:
+        """Cut the texts of a split into windows."""
         windows, text_W = in_windows(split, reader)
         joiner = Joiner(reader.long, kind, labels)
         return cls(windows, text_W, joiner, split.source.digest[:16])
