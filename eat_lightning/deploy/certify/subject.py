@@ -1,5 +1,5 @@
-"""The run that a certificate is for, or an export of it, and what it makes of the calibration part
-at any candidate: a pass for each reduction, and replays.
+"""The run or export that a certificate is for, and its results on the calibration part for any
+candidate, from one pass per reduction and replays.
 
 Shapes: B examples of the part.
 """
@@ -32,12 +32,11 @@ class CertifySubject:
 
     Args:
         torch_backend: the run in torch, at full depth.
-        export: what is run in its place; the run's encoder then says what a layer costs, and
-            answers nothing.
+        export: runs instead of it; the run's encoder then only gives the cost of layers.
         split: the calibration part.
-        batch: examples at once.
-        long: with windows a text counts once, however many it has.
-        records: by backbone; each is made at its first use.
+        batch: examples per batch.
+        long: with windows, a text counts once.
+        records: by backbone, each made at its first use.
     """
 
     torch_backend: TorchBackend
@@ -85,7 +84,7 @@ class CertifySubject:
         return replay_with_flops(self.backbone(candidate), self.record(candidate), candidate)
 
     def whole_flops(self, candidate: Point) -> float:
-        """Mean FLOPs without exits, reduction, or an end before the last window."""
+        """Mean FLOPs without exits, without reduction, and with all windows."""
         return float(static_flops_of(self.backbone(candidate), self.record(candidate)).mean())
 
     def identity(self, candidate: Point) -> dict[str, Any]:
