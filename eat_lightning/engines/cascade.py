@@ -1,4 +1,6 @@
-"""Two classifiers in a row as one backend: the small one answers where it is sure, else the large.
+"""Two classifiers in a row as one backend: the first answers where it is sure, else the second.
+
+They are a small and a large model, or one model in two precisions.
 
 Shapes: B examples, L layers of both.
 """
@@ -20,7 +22,7 @@ from eat_lightning.model.contracts import ExitRule
 from eat_lightning.model.policy import Policy
 from eat_lightning.model.reason import reason_names
 from eat_lightning.model.trace import Trace
-from eat_lightning.record.escalation import SURE, Escalation, recoded
+from eat_lightning.record.escalation import Escalation, recoded
 from eat_lightning.record.record import Record
 from eat_lightning.text_io import About, Texts
 
@@ -33,12 +35,14 @@ class CascadeBackend(Backend):
 
     Args:
         least: margin of the small model's answer (`AnswerKind.margin`) with which it stands.
+        is_again: the large model is the small one in a higher precision.
     """
 
     folder: Path
     small: Backend
     large: Backend
     least: float
+    is_again: bool = True
 
     def __post_init__(self) -> None:
         large = self.large
@@ -47,9 +51,10 @@ class CascadeBackend(Backend):
         self.num_layers = self.small.num_layers + large.num_layers
         self.exits = [*self.small.exits, *(self.small.num_layers + layer for layer in large.exits)]
         layers = self.small.num_layers, large.num_layers
-        self.escalation = Escalation(self.kind, self.least, *layers)
+        self.escalation = Escalation(self.kind, self.least, *layers, self.is_again)
         rules = (self.small.exit_rule, large.exit_rule)
-        reasons = [SURE, *(reason for rule in rules for reason in rule.reasons)]
+        own = self.escalation.reasons
+        reasons = [*own, *(reason for rule in rules for reason in rule.reasons)]
         self.names = reason_names([*dict.fromkeys(reasons)])
 
     def read_long(self, long: LongTexts) -> None:

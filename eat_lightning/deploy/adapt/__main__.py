@@ -71,7 +71,7 @@ def of_texts(config: dict[str, Any], bench: Bench | None = None) -> None:
 
     result = adapted(plan, bench=bench)
     candidates_table(result).show()
-    print(f"{result.won}\n{result.changes}".rstrip())
+    print("\n".join(line for line in (result.won, result.again, result.changes) if line))
     to = plan.to
     print(
         f"eat predict run={to}\neat serve run={to}\neat_lightning.Adapted({to!r}).classify(texts)"

@@ -20,9 +20,9 @@ from eat_lightning.deploy.adapt.plan import AdaptSettings
 from eat_lightning.deploy.adapt.static_graph import write_static_graph
 from eat_lightning.engines.adapted import (
     CERTIFICATE,
-    GRAPHS,
     SMALL,
     AboutAdapted,
+    graphs_of,
     holds_for,
     versions,
 )
@@ -123,6 +123,18 @@ class AdaptResult:
         )
 
     @property
+    def again(self) -> str:
+        """Say how many texts were answered again in a higher precision; empty where none can be."""
+        point, depth_N = self.chosen.point, self.trace.depth_B
+        if point.before is None or not point.falls_back:
+            return ""
+        num = int((depth_N > self.original.num_layers).sum())
+        return (
+            f"Answered again in {point.again}: {100 * num / len(depth_N):.1f} % ({num:,} of "
+            f"{len(depth_N):,}), those of which {point.before.dtype} is least sure."
+        )
+
+    @property
     def times(self) -> str:
         """Word how many times as fast as the original the chosen candidate is."""
         ratio = f"{self.ms(self.first) / self.ms(self.chosen):.1f} times"
@@ -174,7 +186,8 @@ def write_folder(
     """
     chosen, columns = result.chosen, result.texts.columns
     with folder_swap(Path(result.plan.to)) as folder:
-        if chosen.point.before is not None and small is not None:
+        if chosen.point.before is not None and not chosen.point.falls_back:
+            assert small is not None
             first = replace(chosen.point.before, weights="")
             write_classifier(small, first, columns, folder / SMALL).write(folder / SMALL)
         about = replace(
@@ -222,10 +235,14 @@ def write_classifier(forms: Forms, point: Point, columns: list[str], folder: Pat
     folder.mkdir(parents=True, exist_ok=True)
     original = forms.original
     copy_classifier(original, folder)
-    if point.has_exits:
-        save_exits(point.on(forms.encoder), folder)
-    if point.engine != "torch":
-        shutil.copytree(forms.backend(point).folder, folder / GRAPHS)
+    own = {"graphs": point}
+    if point.before is not None and point.falls_back:
+        own["first graphs"] = point.before
+    for each in own.values():
+        if each.alone.has_exits:
+            save_exits(each.on(forms.encoder), folder)
+    for name, graphs in graphs_of(point).items():
+        shutil.copytree(forms.backend(own[name]).folder, folder / graphs)
     return AboutAdapted(
         columns=columns,
         labels=list(original.same.labels),
@@ -266,6 +283,7 @@ def card(result: AdaptResult, about: AboutAdapted, table: str) -> str:
         title=f"{result.title}, adapted",
         original=f"{result.title}, transformers, fp32, {result.ms(result.first):.2f} ms a text",
         won=result.won,
+        again=result.again,
         changes=result.changes,
         chosen=f"{result.chosen.name}, {result.ms(result.chosen):.2f} ms a text",
         guarantee=result.guarantee,
@@ -275,6 +293,6 @@ def card(result: AdaptResult, about: AboutAdapted, table: str) -> str:
         machine=processor(),
         table=table,
         threads=result.plan.threads,
-        engine=", ".join(f"{k} {v}" for k, v in versions(about.point.engine).items()),
+        engine=", ".join(f"{k} {v}" for k, v in versions(about.point).items()),
     )
     return text + "\n"
