@@ -30,6 +30,11 @@ from eat_lightning.record.point import Point
 from eat_lightning.record.same_answer import SameAnswer
 
 SHIFT = 0.25  # of the first class's logit in the "int8" of these tests
+WORDS = {
+    "static": ["heads.enabled=false"],
+    "exits": ["heads.epochs=[8]"],
+    "windows": [*("max_length=12", "long=windows", "windows.label=yes", "windows.overlap=4")],
+}
 MS = {"transformers": 20.0, "again": 4.0, "fp32": 10.0, "bf16": 30.0, "exits": 2.0, "int8": 3.0}
 
 
@@ -57,14 +62,13 @@ def patched() -> Any:
         yield
 
 
-@pytest.fixture(scope="module", params=["static", "exits"])
+@pytest.fixture(scope="module", params=["static", "exits", "windows"])
 def adapted(
     request: Any, patched: None, classifier: Path, texts: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AdaptResult:  # fmt: skip
     to = tmp_path_factory.mktemp("again") / "to"
-    words = ["heads.enabled=false"] if request.param == "static" else ["heads.epochs=[8]"]
-    return adapted_by(made_up, plan_of(classifier, texts, to, *words))
+    return adapted_by(made_up, plan_of(classifier, texts, to, *WORDS[request.param]))
 
 
 def test_a_lower_precision_is_let_in_by_a_higher_one(adapted: AdaptResult):
@@ -109,8 +113,9 @@ def test_the_folder_answers_as_certified(adapted: AdaptResult):
 def test_on_demand_the_higher_precision_answers_all(adapted: AdaptResult):
     backend, split = open_adapted(adapted.plan.to), adapted.splits["certify"]
     texts = [list(split.text(i)) for i in range(20)]
-    found = [t for trace in backend.stream(texts, deep=True) for t in trace.logits_BC.argmax(1)]
-    assert found == adapted.original_answers["certify"][:20].argmax(1).tolist()
+    trace = Trace.together([*backend.stream(texts, deep=True)])
+    original_NC = adapted.original_answers["certify"][:20]
+    assert trace.logits_BC.argmax(1).tolist() == original_NC.argmax(1).tolist()
 
 
 def test_weights_lie_there_once(adapted: AdaptResult):

@@ -94,8 +94,7 @@ class FirstModel:
         """Yield shares of the texts and the margins below which so many go on; 0 and 0 first."""
         margin_D, size = self.margins_D, len(self.trace)
         yield 0.0, 0.0
-        counts = sorted({math.ceil(share * size) for share in SHARES})
-        for count in counts:
+        for count in sorted({math.ceil(share * size) for share in SHARES}):
             if count < len(margin_D) and np.isfinite(margin_D[count]):
                 margin = round(float(margin_D[count - 1 : count + 1].mean()), DIGITS)
                 yield float((margin_D < margin).sum()) / size, margin

@@ -38,9 +38,9 @@ ROOMS = (0.99, 0.9, 0.6)  # chances of holding on *certify*, at which points of 
 SAFE = 0.99  # chance of the first of the sequence
 NEAR = 1.25  # exits are tried in forms that take at most so many times the fastest static one
 FEWER = 0.2  # layers by which a point in an engine must save more than a safer one
-LOW = 2  # forms, the fastest, that are tried with a higher precision behind them
 FINAL = 2.0  # and these are timed once more beside them
 SCREENING = {"examples": 100, "repeats": 1}  # at most, of static forms: finalists are timed again
+LOW = 2  # forms below fp32, the fastest, are tried with a higher precision behind them
 HEAD = 0.3  # layers that a guess costs, one text at once: 0.2 to 0.6 were measured on six layers
 
 
@@ -161,12 +161,8 @@ class Search:
         return made if first is None else first.then(made, point, self.forms.num_layers)
 
     def split(self, candidate: Measured, part: str) -> Any:
-        first = self.first(candidate.point)
-        return (
-            self.splits[part]
-            if first is None
-            else PairedSplit(first.splits[part], self.splits[part])
-        )
+        first, split = self.first(candidate.point), self.splits[part]
+        return split if first is None else PairedSplit(first.splits[part], split)
 
     def first(self, point: Point) -> FirstModel | None:
         """What answers first at a point."""
@@ -306,9 +302,10 @@ class Search:
             return
         answers, found = self.trace(high, "select"), dict[float, Measured]()
         for first, margin in self.by_time(low, high, exits, statics):
-            made = self.replayed(first.point, first.trace)
             if margin:
                 made = self.behind(first, high.point, margin, answers)
+            else:
+                made = self.replayed(first.point, first.trace)
             found = {room: made for room in ROOMS if made.chance >= room} | found
             if len(found) == len(ROOMS):
                 break
