@@ -71,9 +71,9 @@ class CascadeBackend(Backend):
         """Answers of the small model, then those of the large one, which answers all if deep."""
         about = [{} for _ in texts] if about is None else about
         reader, rest = reader or self.reader, [*range(len(texts))]
+        manner = replace(self.small.reader, side=reader.side, long=reader.long)
         if not deep:
             rest = []
-            manner = replace(self.small.reader, side=reader.side, long=reader.long)
             for trace in self.small.stream(texts, about, reader=manner):
                 goes_on_B = self.escalation.goes_on(trace)
                 rest += [*trace.errors, *trace.rows_B[goes_on_B].tolist()]
@@ -85,7 +85,17 @@ class CascadeBackend(Backend):
         for trace in self.large.stream(*given, deep=deep, reader=reader):
             errors = {rest[place]: why for place, why in trace.errors.items()}
             second = replace(trace, rows_B=np.array(rest)[trace.rows_B], errors=errors)
-            yield recoded(self.escalation.behind(second), self.names)
+            found = recoded(self.escalation.behind(second), self.names)
+            if deep and self.is_again and len(second):
+                first = self.small.stream(*at(second.rows_B, texts, about), reader=manner)
+                found.would = self.would(Trace.together([*first]), second)
+            yield found
+
+    def would(self, first: Trace, second: Trace) -> Trace:
+        """What both would have answered, where the second has answered all."""
+        alone = replace(second.would or second, rows_B=None, sizes=())
+        again = alone.take(np.flatnonzero(self.escalation.goes_on(first)))
+        return recoded(self.escalation.joined(replace(first, sizes=()), again), self.names)
 
     def run(self, request: AnswerRequest) -> Iterator[Trace]:
         """Run the large model, whose tokens the windows have."""
@@ -111,3 +121,9 @@ class CascadeBackend(Backend):
     @property
     def policies(self) -> Sequence[Policy]:
         return ()
+
+
+def at(rows_B: np.ndarray, texts: Texts, about: About) -> tuple[Texts, About]:
+    """Some texts, and what is known about them."""
+    rows = rows_B.tolist()
+    return [texts[i] for i in rows], [about[i] for i in rows]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers.adapting import adapted_by, plan_of, taken
+from helpers.adapting import adapted_by, check_reference, plan_of, taken
 
 from eat_lightning.answer_kind import SingleLabel
 from eat_lightning.deploy.adapt.cascade import FirstModel
@@ -116,6 +116,11 @@ def test_on_demand_the_higher_precision_answers_all(adapted: AdaptResult):
     trace = Trace.together([*backend.stream(texts, deep=True)])
     original_NC = adapted.original_answers["certify"][:20]
     assert trace.logits_BC.argmax(1).tolist() == original_NC.argmax(1).tolist()
+
+
+def test_drift_is_watched_as_of_one_model(adapted: AdaptResult):
+    """Its observations are the same where the higher precision answers all."""
+    check_reference(adapted)
 
 
 def test_weights_lie_there_once(adapted: AdaptResult):

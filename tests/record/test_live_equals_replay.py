@@ -175,6 +175,8 @@ def test_two_precisions_in_a_row(group: str, margin: float):
     point = replace(exits, before=replace(exits, dtype="int8"), margin=margin)
     replay = replace(records[1], before=records[0]).replay(point)
     assert_live_is(replay, backend.stream(texts()))
+    deep = [*backend.stream(texts(), deep=True)]
+    assert_live_is(replay, [replace(t.would, rows_B=t.rows_B) for t in deep if t.would])
     assert max(replay.depth_B) == (6 if margin == 0.0 else 12)
 
 

@@ -91,8 +91,9 @@ class AdaptResult:
     @property
     def is_watchable(self) -> bool:
         """True where drift can be told: of one class each, by one model, from texts enough."""
-        single = self.original.same.kind.problem_type == SINGLE
-        return single and self.chosen.point.before is None and len(self.trace) >= LEAST
+        single, point = self.original.same.kind.problem_type == SINGLE, self.chosen.point
+        is_one = point.before is None or point.falls_back
+        return single and is_one and len(self.trace) >= LEAST
 
     def ms(self, candidate: Measured) -> float:
         return candidate.ms[str(self.plan.batch)]
