@@ -4,22 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from eat_lightning.deploy.adapt.api import Adapted as Adapted
+    from eat_lightning.deploy.adapt.plan import Heads as Heads
+    from eat_lightning.deploy.adapt.plan import Times as Times
+    from eat_lightning.deploy.adapt.plan import Windows as Windows
     from eat_lightning.deploy.verify.compare import Verification as Verification
     from eat_lightning.deploy.verify.plan import Build as Build
-    from eat_lightning.engines.reranker import Reranker as Reranker
+    from eat_lightning.engines.folder_model import Adapted as Adapted
+    from eat_lightning.engines.folder_model import Model as Model
+    from eat_lightning.engines.folder_model import Reranker as Reranker
 
 __version__ = "0.3.0"
-LAZY = {  # names that bring torch or pydantic, which a version number need not
-    "Adapted": "eat_lightning.deploy.adapt.api",
+LAZY = {  # names that bring pydantic or pandas, which a version number need not
+    "Adapted": "eat_lightning.engines.folder_model",
     "Build": "eat_lightning.deploy.verify.plan",
-    "Reranker": "eat_lightning.engines.reranker",
+    "Heads": "eat_lightning.deploy.adapt.plan",
+    "Model": "eat_lightning.engines.folder_model",
+    "Reranker": "eat_lightning.engines.folder_model",
+    "Times": "eat_lightning.deploy.adapt.plan",
     "Verification": "eat_lightning.deploy.verify.compare",
+    "Windows": "eat_lightning.deploy.adapt.plan",
 }
 
 # `python -m eat_lightning.predict` finds the commands of deploy/. Code imports them by their full
@@ -27,25 +35,136 @@ LAZY = {  # names that bring torch or pydantic, which a version number need not
 __path__.append(f"{__path__[0]}/deploy")
 
 
-@overload
-def adapt(model: Any, *, queries: Any, to: Any = None, **settings: Any) -> Reranker: ...
-@overload
-def adapt(model: Any, texts: Any, to: Any = None, **settings: Any) -> Adapted: ...
-def adapt(model: Any, texts: Any = None, to: Any = None, **settings: Any) -> Any:
-    """Make a tuned classifier faster, certified on texts without labels to answer the same.
+def load(folder: str | Path, *, threads: int | None = None, check: bool = False) -> Model:
+    """Open a folder that `eat adapt` or `eat rerank` wrote.
 
-    ValueError, in one line, for settings, and for what cannot be adapted.
+    An adapted classifier has `classify(texts)`, a reranker `rank(query, texts)`. ValueError, in
+    one line, for a folder that is damaged, or that neither of them wrote.
 
     Args:
-        model: a folder, or a hub's name.
-        texts: a file or a folder of texts, or a list of them or of pairs.
-        to: the folder to write; None: a temporary one, for `save`.
-        settings: agree, confidence, and the other keys of `eat adapt`; `queries`, of a
-            cross-encoder in place of texts, a file or dicts of `query` and `candidates`.
+        folder: the folder that the command wrote.
+        threads: processor threads of onnxruntime or OpenVINO. None: those with which it was timed.
+            This package's kernels follow `torch.set_num_threads`.
+        check: True: answer the folder's canaries first, and raise ValueError if an answer is not
+            the certified one, as can happen on another processor. Rerankers have no canaries.
     """
+    from eat_lightning.engines import folder_model
+
+    return folder_model.load(folder, threads, check)
+
+
+def adapt(
+    model: str | Path,
+    texts: str | Path | Sequence[str | Sequence[str]],
+    *,
+    to: str | Path | None = None,
+    agree: float = 0.99,
+    confidence: float = 0.95,
+    columns: Sequence[str] | None = None,
+    quick: bool = False,
+    long: Literal["refuse", "cut", "windows"] = "refuse",
+    batch: Literal[1, 32] = 1,
+    threads: int = 1,
+    per_class: Mapping[str, float] | None = None,
+    tolerance: float | None = None,
+    cuts: Sequence[float] = (),
+    small: str | Path | None = None,
+    engines: Sequence[Literal["onnx", "openvino"]] = ("onnx", "openvino"),
+    most: int = 20000,
+    max_length: int | None = None,
+    windows: Windows | None = None,
+    shares: Sequence[float] = (0.5, 0.2, 0.3),
+    times: Times | None = None,
+    least_steps: int = 400,
+    heads: Heads | None = None,
+) -> Adapted:
+    """Make a fine-tuned classifier faster, and certify how many of its answers may change.
+
+    ValueError, in one line, for wrong arguments, for a classifier that cannot be adapted, and where
+    nothing faster keeps its answers.
+
+    Args:
+        model: a fine-tuned Hugging Face classifier, as a folder or a name on the hub.
+        texts: unlabelled texts in a txt, csv, jsonl or parquet file, or a folder of such files; or
+            a list of texts or of pairs.
+        to: the folder to write. None: a temporary one, which `save` copies.
+        agree: minimum share of answers that must equal the original's, between 0 and 1.
+        confidence: confidence of the certificate, between 0 and 1.
+        columns: columns of the texts; two for pairs, as in ["premise", "hypothesis"]. None: text.
+        quick: True: a trial with fewer texts, engines, training steps and timings; its result is
+            not for serving.
+        long: texts longer than the model reads: refuse them, read them in windows, or cut them off.
+        batch: number of texts per call for which the fastest candidate is chosen: 1 or 32.
+        threads: processor threads, also while candidates are timed.
+        per_class: a minimum share for single classes, as in {"toxic": 0.98}: of the texts that the
+            original assigns to the class.
+        tolerance: for models that return a score: how far it may move and still count as unchanged.
+            In the score's unit.
+        cuts: for models that return a score: decision thresholds, as in [2.5]; a score is unchanged
+            if it stays on the same side of each.
+        small: a smaller classifier with the same classes; it answers first, and hands over where it
+            is unsure.
+        engines: engines to try besides this package's PyTorch kernels, where installed.
+        most: maximum number of texts to use, drawn at random.
+        max_length: maximum number of tokens read at once. None: what the model can read.
+        windows: with long="windows": keys of `Windows`; those left out keep their defaults.
+        shares: split of the texts: to train exits, to choose thresholds, to certify.
+        times: how candidates are timed: keys of `Times`; those left out keep their defaults.
+        least_steps: minimum number of training steps for the exits; with few texts they take more
+            than heads.epochs.
+        heads: training of the exits: keys of `Heads`; those left out keep their defaults.
+    """
+    given = {**locals()}
     from eat_lightning.deploy.adapt import api  # brings torch, which a version number need not
 
-    return api.adapt(model, texts, to, **settings)
+    return api.adapt(given)
+
+
+def adapt_reranker(
+    model: str | Path,
+    queries: str | Path | Sequence[Mapping[str, Any]],
+    *,
+    to: str | Path | None = None,
+    agree: float = 0.99,
+    confidence: float = 0.95,
+    keep: int = 10,
+    quick: bool = False,
+    threads: int = 1,
+    max_length: int | None = None,
+    shares: Sequence[float] = (0.5, 0.2, 0.3),
+    times: Times | None = None,
+    least_steps: int = 400,
+    heads: Heads | None = None,
+) -> Reranker:
+    """Make a cross-encoder faster, and certify how many of its best candidates may be lost.
+
+    ValueError, in one line, for wrong arguments, for a model that cannot be adapted, and where no
+    schedule keeps its best candidates.
+
+    Args:
+        model: a fine-tuned cross-encoder, as a folder or a name on the hub; or a classifier with a
+            class of entailment.
+        queries: a jsonl or parquet file of lists, each {"query": text, "candidates": [text, ...]};
+            or a list of such dicts.
+        to: the folder to write. None: a temporary one, which `save` copies.
+        agree: minimum share of the original's best candidates that are still returned, on average
+            over lists; between 0 and 1.
+        confidence: confidence of the certificate, between 0 and 1.
+        keep: number of best candidates that are returned.
+        quick: True: a trial with fewer training steps and timings; its result is not for serving.
+        threads: processor threads, also while candidates are timed.
+        max_length: maximum number of tokens of a query with a candidate. None: what the model can
+            read.
+        shares: split of the lists: to train exits, to choose the schedule, to certify.
+        times: how schedules are timed, on ten lists: `repeats` of `Times`.
+        least_steps: minimum number of training steps for the exits; with few lists they take more
+            than heads.epochs.
+        heads: training of the exits: keys of `Heads`; those left out keep their defaults.
+    """
+    given = {**locals()}
+    from eat_lightning.deploy.adapt import api
+
+    return api.adapt_reranker(given)
 
 
 def verify(
@@ -74,30 +193,34 @@ def verify(
     ValueError, in one line, for settings, and for what cannot be compared.
 
     Args:
-        old: the model whose answers are wanted: a folder of transformers, `train`, `export` or
-            `adapt`, a hub's name, a server's URL, or a file of answers. A `Build` says how it is
-            opened (engine, dtype, protocol).
-        new: the model that may take its place.
-        texts: a file or a folder of texts, or a list of them or of pairs. None: those of a file of
-            answers.
-        queries: of rerankers, in place of texts: a file of lists with `query` and `candidates`.
-        keep: with queries, the number of best candidates. `agree` is then the average share of
-            the best of `old` that are among those of `new`.
-        agree: share of answers that must stay the same, between 0 and 1.
-        confidence: of every bound, over draws of the texts.
-        per_class: shares of the texts that `old` answers with a class, which must hold too.
-        positive: class whose changes are counted by direction: away from it (permissive) and
-            towards it (strict).
-        map: names of labels to those that mean the same.
-        tolerance: how far a score may move, in the score's unit.
-        cuts: scores whose sides count, in place of a tolerance.
-        columns: names of the columns of the texts, two for a pair. None: `text`, or the only one.
-        most: texts that are used; of more, so many are drawn at random.
-        batch: texts that are answered at once.
-        threads: of the processor. None: all.
-        long: refuse or cut texts of more tokens than a model reads. None: as an adapted classifier
-            was certified, else refuse.
-        to: folder for the page, the changed texts and both models' answers. None: none is written.
+        old: the model whose answers must stay: a folder, a name on the hub, the URL of a server, or
+            a jsonl, csv or parquet file of answers. A `Build` says how it is run.
+        new: the model that may take its place, given like old.
+        texts: unlabelled texts in a txt, csv, jsonl or parquet file, or a folder of such files.
+            None: those of a file of answers. A list of texts or of pairs does as well.
+        queries: for rerankers, instead of texts: a jsonl or parquet file of lists, each
+            {"query": text, "candidates": [text, ...]}.
+        keep: with queries: number of best candidates; agree is then the average share of old's best
+            that are among new's.
+        agree: minimum share of answers that must stay the same, between 0 and 1.
+        confidence: confidence of every bound, between 0 and 1.
+        per_class: a minimum share for single classes, as in {"toxic": 0.98}: of the texts that old
+            assigns to the class.
+        positive: the class of interest, as in "toxic": changes away from it (permissive) and
+            towards it (strict) are counted separately.
+        map: labels with two names, as in {"LABEL_0": "negative"}.
+        tolerance: for models that return a score: how far it may move and still count as unchanged.
+            In the score's unit.
+        cuts: for models that return a score: decision thresholds, as in [2.5]; a score is unchanged
+            if it stays on the same side of each.
+        columns: columns of the texts; two for pairs, as in ["premise", "hypothesis"]. None: text.
+        most: maximum number of texts to use, drawn at random.
+        batch: maximum number of texts per call or request.
+        threads: processor threads. None: all.
+        long: texts longer than a model reads: refuse them, or cut them off. None: refuse, or as
+            certified.
+        to: a folder for the page, every changed text and the answers of both models. None: none is
+            written.
     """
     from eat_lightning.deploy.verify import api
 

@@ -16,6 +16,7 @@ from eat_lightning.validation import did_you_mean
 GROUPS = {
     "Make it faster": {
         "adapt": "make a fine-tuned classifier faster, and certify that its answers stay",
+        "rerank": "make a cross-encoder faster, and certify that its best candidates stay",
         "verify": "test whether two builds of one classifier answer alike",
         "predict": "answer lines of text with JSON lines",
         "serve": "answer over HTTP, with metrics and a live page",

@@ -44,6 +44,7 @@ class Command:
             too. Hydra's sweeper gets what it returns.
         folder: where the yaml lies.
         renamed: keys as a person types them -> as the yaml has them.
+        moved: keys of an earlier version -> the command that has them now.
         kept: what Ctrl-C leaves, and how to go on.
         summary: makes what `--json` prints of what the function returns; None where a command has
             no `--json`.
@@ -56,6 +57,7 @@ class Command:
     sweeps: bool = False
     folder: str = CONFIG_DIR
     renamed: Mapping[str, str] = field(default_factory=dict)
+    moved: Mapping[str, str] = field(default_factory=dict)
     kept: str = ""
     summary: Callable[[Any], dict[str, Any]] | None = None
     status: Callable[[Any], int] | None = None
@@ -82,6 +84,8 @@ class Command:
 
     def run(self, words: list[str]) -> None:
         """Run the function, or show what Hydra shows, such as the config."""
+        for key in self.moved.keys() & {word.partition("=")[0] for word in words}:
+            sys.exit(f"error: {key}= is now {self.moved[key]}")
         warn_of_absent()
         keep_freed_memory()
         self.prints_json = self.summary is not None and bool(JSON & {*words})

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
@@ -112,20 +111,6 @@ def parsed(plan: type[P], config: dict[str, Any]) -> P:
         raise ConfigError.of(lines) from None
     Faults(made.rules()).check()
     return made
-
-
-def parsed_for_lists(plan: type[P], config: Mapping[str, Any], name: str) -> P:
-    """Make the plan of a command with queries=; ConfigError for settings that are for texts.
-
-    Args:
-        name: of the command's yaml.
-    """
-    usual = yaml.safe_load(Path(CONFIG_DIR, f"{name}.yaml").read_text("utf-8"))
-    of_texts = {key: usual[key] for key in usual if key not in plan.model_fields}
-    for key, value in of_texts.items():
-        if config.get(key, value) != value:
-            raise ConfigError(f"{key}={config[key]} is for texts, and queries= is given")
-    return parsed(plan, {key: value for key, value in config.items() if key not in of_texts})
 
 
 def run_folder(value: Any) -> Any:

@@ -430,7 +430,7 @@ def test_a_trial_is_smaller_and_lists_keep_their_number() -> None:
     texts = as_trial(resolved("quick=true", name="adapt"))
     assert (texts["most"], texts["engines"], texts["times"]["repeats"]) == (2000, ["onnx"], 1)
     assert as_trial(resolved("quick=true", "most=500", name="adapt"))["most"] == 500
-    lists = as_trial(resolved("quick=true", "queries=lists.jsonl", name="adapt"))
-    assert (lists["most"], lists["times"]["repeats"]) == (20000, 1)
+    lists = as_trial(resolved("quick=true", name="rerank"))
+    assert (lists["least_steps"], lists["times"]) == (60, {"repeats": 1})
     usual = resolved(name="adapt")
     assert as_trial(usual) == {key: usual[key] for key in usual if key != "quick"}

@@ -18,7 +18,7 @@ ROOMS = [  # from the ground up; a room knows only those before it
     *("record", "infer", "runs", "track", "export", "engines", "monitor"),
     *("measure", "report", "train", "new"),
     *("deploy.predict", "deploy.score", "deploy.certify", "deploy.drift", "deploy.serve"),
-    *("deploy.adapt", "deploy.verify"),
+    *("deploy.adapt", "deploy.rerank", "deploy.verify"),
     "__main__",
 ]
 WINGS = {"deploy"}  # folders of rooms

@@ -13,6 +13,7 @@ from eat_lightning.config import CONFIG_DIR
 CONFIGS = Path(CONFIG_DIR)
 RENAMED = {  # keys as a person types them -> as the yaml has them
     "adapt": {"model": "classifier"},
+    "rerank": {"model": "classifier"},
     "verify": {"old": "old.model", "new": "new.model"},
 }
 FIELD = {  # words that are searched for

@@ -81,13 +81,12 @@ class CascadeBackend(Backend):
                     yield recoded(self.escalation.stands(trace), self.names)
         if not rest:
             return
-        given = [texts[i] for i in rest], [about[i] for i in rest]
-        for trace in self.large.stream(*given, deep=deep, reader=reader):
+        for trace in self.large.stream(*at(rest, texts, about), deep=deep, reader=reader):
             errors = {rest[place]: why for place, why in trace.errors.items()}
             second = replace(trace, rows_B=np.array(rest)[trace.rows_B], errors=errors)
             found = recoded(self.escalation.behind(second), self.names)
             if deep and self.is_again and len(second):
-                first = self.small.stream(*at(second.rows_B, texts, about), reader=manner)
+                first = self.small.stream(*at(second.rows_B.tolist(), texts, about), reader=manner)
                 found.would = self.would(Trace.together([*first]), second)
             yield found
 
@@ -123,7 +122,6 @@ class CascadeBackend(Backend):
         return ()
 
 
-def at(rows_B: np.ndarray, texts: Texts, about: About) -> tuple[Texts, About]:
-    """Some texts, and what is known about them."""
-    rows = rows_B.tolist()
+def at(rows: Sequence[int], texts: Texts, about: About) -> tuple[list[Any], list[Any]]:
+    """Return some of the texts, and what is known about them."""
     return [texts[i] for i in rows], [about[i] for i in rows]

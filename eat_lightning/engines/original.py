@@ -193,8 +193,8 @@ def ordering_column(config: Mapping[str, Any], num_labels: int, where: str) -> i
         if name.lower().startswith("entail") and number in range(num_labels):
             return int(number)
     raise ConfigError(
-        f"model={where}: queries= is for a cross-encoder, which gives one score, or for classes "
-        "with entailment, and this one has other classes"
+        f"model={where}: `eat rerank` is for a cross-encoder, which gives one score, or for "
+        "classes with entailment, and this one has other classes"
     )
 
 

@@ -16,7 +16,7 @@ from eat_lightning.machine import has_torch
 from eat_lightning.runs.plan import RunSettings, WindowSettings, time_faults
 
 ADAPTED = "adapted.json"  # in a folder that `adapt` wrote
-LISTS = "lists.json"  # in one that it wrote of a cross-encoder
+LISTS = "lists.json"  # in a folder that `rerank` wrote
 Engine = Literal["torch", "onnx", "openvino", "auto"]
 
 
@@ -36,12 +36,12 @@ def check_torch(path: str | Path, what: str) -> None:
 
 
 def is_adapted(path: str | Path) -> bool:
-    """True for a folder that `adapt` wrote."""
+    """True for a folder that `adapt` or `rerank` wrote."""
     return (Path(path) / ADAPTED).is_file() or is_of_lists(path)
 
 
 def is_of_lists(path: str | Path) -> bool:
-    """True for a folder that `adapt queries=` wrote."""
+    """True for a folder that `rerank` wrote."""
     return (Path(path) / LISTS).is_file()
 
 

@@ -1,4 +1,4 @@
-"""A cross-encoder that `adapt queries=` wrote, opened as it was certified."""
+"""A cross-encoder that `rerank` wrote, opened as it was certified."""
 
 from __future__ import annotations
 
@@ -47,21 +47,6 @@ class AboutLists(AboutFolder):
     file = LISTS
 
 
-@pydantic.dataclasses.dataclass(frozen=True)
-class RankedCandidate:
-    """One candidate of a ranked list.
-
-    Args:
-        index: index of the candidate in the input.
-        score: its score at the depth where it left; scores of different depths are not comparable.
-        depth: number of layers that it ran.
-    """
-
-    index: int
-    score: float
-    depth: int
-
-
 @dataclass
 class ListBackend(TorchBackend):
     """Answers pairs; those of one query in a batch are a list, whose candidates leave between
@@ -105,7 +90,7 @@ def open_lists(path: str | Path) -> ListBackend:
     """Open a cross-encoder as it was certified. ConfigError for a damaged folder."""
     folder = Path(path)
     if not is_of_lists(folder):
-        raise ConfigError(f"run={folder}: has no {LISTS}, which `eat adapt queries=` writes")
+        raise ConfigError(f"run={folder}: has no {LISTS}, which `eat rerank` writes")
     about = AboutLists.read(folder)
     AdaptedHome(folder).certificate(about.point)
     return opened(folder, about.max_length, about.point, about.column)
@@ -125,34 +110,3 @@ def opened(
     backend = ListBackend(folder, kernels, *given, counts=point.counts or {})
     backend.read_long(CUT)
     return backend
-
-
-class Reranker:
-    """A reranker that `eat adapt queries=...` made: most candidates exit before the last layer.
-
-    ConfigError for a damaged folder.
-
-    Args:
-        folder: a folder that `eat adapt queries=...` wrote.
-    """
-
-    def __init__(self, folder: str | Path):
-        self.backend = open_lists(folder)
-
-    def rank(
-        self, query: str, candidates: Sequence[str], template: str = "{}"
-    ) -> list[RankedCandidate]:
-        """Rank all candidates, best first. Pairs that are too long are cut.
-
-        Args:
-            template: a sentence into which each candidate is inserted, such as "This example is
-            {}." for labels.
-        """
-        if not candidates:
-            return []
-        found = self.backend.answer([[query, template.format(text)] for text in candidates])
-        ranked = [
-            RankedCandidate(index, answer["score"], answer["depth"])
-            for index, answer in enumerate(found)
-        ]
-        return sorted(ranked, key=lambda each: (-each.depth, -each.score))

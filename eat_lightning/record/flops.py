@@ -1,6 +1,6 @@
-"""FLOPs of recorded examples, under a rule and with everything off.
+"""FLOPs of a record's examples, at a point and without methods.
 
-Shapes: B examples (of a record of texts: texts).
+Shapes: B examples (texts, if rows are windows), L layers, W windows that count.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
 
 
-def counted(encoder: AdaptiveEncoder, record: Record, point: Point | ExitRule) -> Trace:
-    """Replay a point, or an exit rule, on what `encoder` said, with the FLOPs of each example; of a
-    text, of all windows that count. Where it answered in another precision before, both passes
+def replay_with_flops(encoder: AdaptiveEncoder, record: Record, point: Point | ExitRule) -> Trace:
+    """Replay a point or an exit rule, and count the FLOPs of each example in `encoder`; for a text,
+    those of all windows that count. Where `encoder` answers first in another precision, both passes
     count."""
     if isinstance(point, Point) and point.before is not None:
-        return counted_twice(encoder, record, point)
+        return replay_of_two(encoder, record, point)
     trace, exit = record.replay(point), record.rule(point)
     if trace.parts is None:
         spent_B = flops(encoder, exit, record.tokens_LB, trace.depth_B, record.lengths)
@@ -34,17 +34,18 @@ def counted(encoder: AdaptiveEncoder, record: Record, point: Point | ExitRule) -
     return replace(trace, flops_B=np.bincount(record.group_B[rows_W], spent_W))
 
 
-def counted_twice(encoder: AdaptiveEncoder, record: Record, point: Point) -> Trace:
-    """As `counted`, of a point that falls back."""
+def replay_of_two(encoder: AdaptiveEncoder, record: Record, point: Point) -> Trace:
+    """Replay a point that falls back, and count the FLOPs of both passes."""
     assert record.before is not None
     assert point.before is not None
-    first = counted(encoder, record.before, point.before)
-    second = counted(encoder, replace(record, before=None), point.alone)
+    first = replay_with_flops(encoder, record.before, point.before)
+    second = replay_with_flops(encoder, replace(record, before=None), point.alone)
     trace = record.replay(point)
     goes_on_B = trace.depth_B > record.before.num_layers
     return replace(trace, flops_B=first.flops_B + np.where(goes_on_B, second.flops_B, 0))
 
 
 def static_flops_of(encoder: AdaptiveEncoder, record: Record) -> np.ndarray:
-    """Count the FLOPs of each example without exits or reduction (B); of a text, of all windows."""
+    """Return the FLOPs of each example without exits or reduction (B); for a text, of all
+    windows."""
     return record.sums(static_flops(encoder, record.lengths))

@@ -53,11 +53,9 @@ def adapt(folder: str, task: str, agree: float = 0.99, batch: int = 1) -> None:
     base, settings = Path(folder), TASKS[task]
     to = base / ("adapted" if batch == 1 else f"adapted-{batch}")
     more = {"tolerance": settings["tolerance"]} if "tolerance" in settings else {}
-    more |= {"columns": settings["columns"], "max_length": settings["length"]}
+    more |= {"columns": settings["columns"], "max_length": settings["length"], "batch": batch}
     began, is_resumed = perf_counter(), to.with_name(f"{to.name}.part").exists()
-    made = eat_lightning.adapt(
-        base / "model", base / "texts.parquet", to, agree=agree, batch=batch, **more
-    )
+    made = eat_lightning.adapt(base / "model", base / "texts.parquet", to=to, agree=agree, **more)
     minutes = None if is_resumed else (perf_counter() - began) / 60
     given = settings["length"], settings.get("tolerance")
     original = Original.open(str(base / "model"), *given, long=REFUSE)

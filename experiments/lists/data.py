@@ -43,7 +43,7 @@ class Lists:
         return [(query, passage) for query, passages in lists for passage in passages]
 
     def write(self, path: Path) -> None:
-        """Write the lists as `eat adapt queries=` reads them."""
+        """Write the lists as `eat rerank` reads them."""
         rows = zip(self.queries_Q, self.passages_QN, self.grade_QN.tolist(), strict=True)
         lines = (
             json.dumps({"query": query, "candidates": texts, "relevance": grades}) + "\n"

@@ -1,6 +1,6 @@
 """Ways to spend less on lists, replayed at equal cost from one pass.
 
-Heads of every depth learn the cross-encoder's scores as `eat adapt queries=` trains them, without a
+Heads of every depth learn the cross-encoder's scores as `eat rerank` trains them, without a
 label. Schedules and the best of fewer candidates and layers are chosen on some lists and judged on
 others. Cost: FLOPs over those of all candidates at full depth, heads included. The original is our
 own full depth in bf16.
@@ -41,7 +41,7 @@ from eat_lightning.record.list_fit import fit_lists
 from eat_lightning.record.passes import record
 from eat_lightning.report.intervals import paired_difference
 from eat_lightning.report.result import Result
-from eat_lightning.runs.plan import OnePassSettings
+from eat_lightning.runs.plan import HeadSettings
 from eat_lightning.runs.run import git_commit
 from experiments.lists.cross_encoder import LENGTH, QUERIES
 from experiments.lists.data import Lists, deep_learning, qnli
@@ -53,8 +53,8 @@ COSTS = (0.2, 0.3, 0.4, 0.45, 0.5, 0.6, 0.7)
 def results_of(model: str, data: str, work: Path) -> Iterator[Result]:
     """Rows of QNLI and of TREC. work: a folder for vectors and heads."""
     original = Original.open(model, LENGTH, lists=True)
-    config = yaml.safe_load(Path(CONFIG_DIR, "adapt.yaml").read_text("utf-8"))
-    heads = parsed(OnePassSettings, config["heads"])
+    config = yaml.safe_load(Path(CONFIG_DIR, "rerank.yaml").read_text("utf-8"))
+    heads = parsed(HeadSettings, config["heads"])
     for name, parts in parts_of(Path(data)).items():
         folder = work / name
         folder.mkdir(parents=True, exist_ok=True)

@@ -22,9 +22,8 @@ from eat_lightning import text_io
 from eat_lightning.config import parsed
 from eat_lightning.data.unlabelled import read_texts
 from eat_lightning.deploy.adapt import __main__ as command
-from eat_lightning.deploy.adapt import api
+from eat_lightning.deploy.adapt import run
 from eat_lightning.deploy.adapt import run as steps
-from eat_lightning.deploy.adapt.api import Adapted
 from eat_lightning.deploy.adapt.folder import AdaptResult
 from eat_lightning.deploy.adapt.plan import AdaptSettings
 from eat_lightning.deploy.adapt.report import MOST_SHOWN, verdict_on
@@ -163,7 +162,7 @@ def test_a_damaged_folder_is_refused(adapted: AdaptResult, tmp_path: Path):
     with pytest.raises(ConfigError, match="its exits are not those it was certified with"):
         open_adapted(folder)
     with pytest.raises(ConfigError, match="its exits are not those it was certified with"):
-        Adapted(folder).certificate  # noqa: B018
+        eat_lightning.Adapted(folder).certificate  # noqa: B018
     (folder / "adapted.json").write_text(json.dumps({"engine": "java"}))
     with pytest.raises(ConfigError, match=r"adapted.json: cannot be read"):
         open_adapted(folder)
@@ -346,15 +345,18 @@ def test_the_page_shows_candidates_and_changed_texts(adapted: AdaptResult):
     assert f"{count.changed} of {count.num} texts of the certificate." in page
 
 
-def test_from_python(classifier: Path, tmp_path: Path):
+def test_from_python(classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Texts as a list; the folder that is made is temporary, and is saved where one wants it."""
-    few = {
-        "heads": {"epochs": [2]},
-        "least_steps": 1,
-        "times": {"examples": 2, "repeats": 1},
-        "engines": [],
-    }
-    found: Any = api.adapt(classifier, drawn_texts(500), None, bench=BENCH, agree=0.8, **few)
+    monkeypatch.setattr(run, "BENCH", BENCH)
+    found: Any = eat_lightning.adapt(
+        classifier,
+        drawn_texts(500),
+        agree=0.8,
+        engines=[],
+        heads={"epochs": [2]},
+        least_steps=1,
+        times={"examples": 2, "repeats": 1},
+    )
     answers = found.classify(["a text", "another"])
     assert {answer["label"] for answer in answers} <= {*LABELS}
     assert found.certificate.tallies[0].num == 150
@@ -365,15 +367,19 @@ def test_from_python(classifier: Path, tmp_path: Path):
         found.save(tmp_path / "kept")
     with pytest.raises(ValueError, match="each example must have 1 texts, got 2"):
         found.classify([("a", "b")])
+    with pytest.raises(ValueError, match=r"is a classifier: call classify\(texts\)"):
+        eat_lightning.load(tmp_path / "kept").rank("a", ["b"])
 
 
 def test_from_python_what_is_wrong_is_a_value_error(classifier: Path):
+    no_text: Any = ["one", None]
+    no_setting: Any = {"epoch": [1]}
     with pytest.raises(ValueError, match="1 distinct ones are too few"):
         eat_lightning.adapt(classifier, ["one"])
     with pytest.raises(ValueError, match=r"texts\[1\] must be a text or a pair, got None"):
-        eat_lightning.adapt(classifier, ["one", None])
-    with pytest.raises(ValueError, match=r"agre is not an option: did you mean agree\?"):
-        eat_lightning.adapt(classifier, ["one"], agre=0.9)
+        eat_lightning.adapt(classifier, no_text)
+    with pytest.raises(ValueError, match=r"heads\.epoch is not an option"):
+        eat_lightning.adapt(classifier, ["one"], heads=no_setting)
 
 
 def test_predict_answers_as_certified_and_takes_no_other_form(adapted: AdaptResult):
@@ -389,6 +395,10 @@ def test_a_folder_that_is_none_and_one_text_are_refused_from_python(
 ):
     with pytest.raises(ValueError, match=r"has no adapted.json, which `eat adapt` writes"):
         eat_lightning.Adapted(tmp_path)
+    with pytest.raises(ValueError, match="neither `eat adapt` nor `eat rerank` wrote it"):
+        eat_lightning.load(tmp_path)
+    with pytest.raises(ValueError, match="there is no such folder"):
+        eat_lightning.load(tmp_path / "none")
     with pytest.raises(ValueError, match="must be a list of texts"):
         eat_lightning.Adapted(str(adapted.plan.to)).classify("one text")
 

@@ -16,7 +16,6 @@ from helpers.records import list_record
 import eat_lightning
 from eat_lightning.config import parsed
 from eat_lightning.data.query_lists import read_query_lists
-from eat_lightning.deploy.adapt import __main__ as command
 from eat_lightning.deploy.adapt import list_run
 from eat_lightning.deploy.adapt.list_run import ListResult, adapt_lists, certified
 from eat_lightning.deploy.adapt.lists import QueryLists
@@ -60,7 +59,7 @@ def queries(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def settings(model: Path, queries: Path, to: Path, *words: str) -> dict[str, Any]:
     given = [f"classifier='{model}'", f"queries='{queries}'", f"to='{to}'", f"keep={KEEP}"]
     few = ["agree=0.8", "heads.epochs=[2]", "least_steps=100", "times.repeats=1"]
-    return config_of("adapt", *given, *few, *words)
+    return config_of("rerank", *given, *few, *words)
 
 
 def plan_of(*given: Any) -> ListSettings:
@@ -106,12 +105,12 @@ def test_lists_that_are_too_short_or_doubled_are_counted(queries: Path):
 
 
 def test_the_folder_ranks_as_its_schedule_says(made: ListResult, queries: Path):
-    reranker = eat_lightning.Reranker(made.plan.to)
+    reranker: Any = eat_lightning.Reranker(made.plan.to)
     assert reranker.backend.counts == made.point.counts
     assert made.point.counts
     assert made.cost < 1
     lists = QueryLists.of(read_query_lists(str(queries)), KEEP)
-    ranked = reranker.rank(lists.queries[0], lists.candidates[0])
+    ranked = reranker.rank(lists.queries[0], lists.candidates[0], keep=None)
     assert sorted(each.index for each in ranked) == list(range(12))
     assert [each.depth for each in ranked] == sorted((e.depth for e in ranked), reverse=True)
     assert {each.depth for each in ranked} == {*made.point.counts, 2}
@@ -130,9 +129,9 @@ def test_a_gateway_s_model_ranks_alike(name: str, queries: Path, request: pytest
     found = {}
     for places, answers in model.stream([RequestExample([*pair]) for pair in pairs]):
         found |= dict(zip(places, answers, strict=True))
-    reranker = eat_lightning.Reranker(made.plan.to)
+    reranker: Any = eat_lightning.Reranker(made.plan.to)
     for number in (0, 1):
-        for each in reranker.rank(lists.queries[number], lists.candidates[number]):
+        for each in reranker.rank(lists.queries[number], lists.candidates[number], keep=None):
             answer = found[12 * number + each.index]
             assert answer["depth"] == each.depth
             assert answer["score"] == pytest.approx(each.score, abs=1e-5)
@@ -148,7 +147,9 @@ def test_another_dtype_ranks_as_it_was_certified(
     backend = open_lists(tmp_path / "to")
     assert (backend.dtype, result.point.dtype) == (dtype, dtype)
     lists = QueryLists.of(read_query_lists(str(queries)), KEEP)
-    ranked = eat_lightning.Reranker(tmp_path / "to").rank(lists.queries[0], lists.candidates[0])
+    ranked = eat_lightning.Reranker(tmp_path / "to").rank(
+        lists.queries[0], lists.candidates[0], keep=None
+    )
     counts = [sum(each.depth > depth for each in ranked) for depth in backend.counts]
     assert counts == [*backend.counts.values()]
 
@@ -172,13 +173,13 @@ def test_zero_shot_labels_are_ordered_as_by_transformers(zero_shot: ListResult, 
     assert (
         "pipeline_tag: zero-shot-classification" in Path(zero_shot.plan.to, "README.md").read_text()
     )
-    reranker = eat_lightning.Reranker(zero_shot.plan.to)
+    reranker: Any = eat_lightning.Reranker(zero_shot.plan.to)
     reranker.backend.counts = {}
     theirs: Any = pipeline("zero-shot-classification", model=zero_shot.plan.to)
     lists, template = QueryLists.of(read_query_lists(str(queries)), KEEP), "so {}"
     for text, labels in zip(lists.queries[:5], lists.candidates[:5], strict=True):
         found = theirs(text, labels, hypothesis_template=template)
-        ranked = reranker.rank(text, labels, template)
+        ranked = reranker.rank(text, labels, keep=None, template=template)
         assert [labels[each.index] for each in ranked] == found["labels"]
         odds = np.exp([each.score for each in ranked])
         assert odds / odds.sum() == pytest.approx(found["scores"], abs=1e-4)
@@ -208,9 +209,9 @@ def test_folders_of_sentence_transformers_open_and_ours_open_there(
     scores = theirs.predict([(query, text) for text in texts])
     ours_there = package.CrossEncoder(str(tmp_path / "to"))
     assert ours_there.predict([(query, text) for text in texts]) == pytest.approx(scores, abs=1e-5)
-    reranker = eat_lightning.Reranker(tmp_path / "to")
+    reranker: Any = eat_lightning.Reranker(tmp_path / "to")
     reranker.backend.counts = {}
-    for each in reranker.rank(query, texts):
+    for each in reranker.rank(query, texts, keep=None):
         assert each.score == pytest.approx(scores[each.index], abs=1e-4)
 
 
@@ -289,7 +290,6 @@ def test_one_that_keeps_everything_is_certified():
     [
         (["agree=0.999"], "queries: 100 distinct ones with more than 3 candidates are too few"),
         (["keep=20"], "queries: 0 distinct ones with more than 20 candidates are too few"),
-        (["heads.enabled=false"], "heads.enabled=false is for texts"),
     ],
 )
 def test_what_cannot_begin(
@@ -300,15 +300,13 @@ def test_what_cannot_begin(
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_no_list(cross_encoder: Path, classifier: Path, tmp_path: Path):
+def test_what_is_no_list(classifier: Path, tmp_path: Path):
     path = tmp_path / "lists.jsonl"
     path.write_text('{"query": "a", "candidates": "b"}')
     with pytest.raises(ConfigError, match=r'list 1 must be \{"query": text'):
         read_query_lists(str(path))
     with pytest.raises(ConfigError, match="with entailment, and this one has other"):
         adapt_lists(plan_of(classifier, path, tmp_path / "to"))
-    with pytest.raises(ConfigError, match="texts= and queries="):
-        command.adapt(settings(cross_encoder, path, tmp_path / "to", "texts=a.txt"))
     with pytest.raises(ConfigError, match="must be a file of"):
         read_query_lists(str(path.rename(tmp_path / "lists.csv")))
 
@@ -334,19 +332,30 @@ def test_another_promise_goes_on_from_the_same_passes(
     assert not kept("heads.epochs=[3]").items() & first.items()
 
 
-def test_from_python(cross_encoder: Path, queries: Path):
+def test_from_python(cross_encoder: Path, queries: Path, tmp_path: Path):
     """Queries as dicts; the folder that is made is temporary."""
     rows = [json.loads(line) for line in queries.read_text().splitlines()]
-    few = {"heads": {"epochs": [1]}, "least_steps": 50, "times": {"repeats": 1}, "keep": KEEP}
-    reranker = eat_lightning.adapt(cross_encoder, queries=rows, agree=0.7, **few)
-    folder = reranker.backend.folder
-    assert len(reranker.rank(rows[0]["query"], rows[0]["candidates"])) == 12
+    few: Any = {"heads": {"epochs": [1]}, "least_steps": 50, "times": {"repeats": 1}}
+    reranker = eat_lightning.adapt_reranker(cross_encoder, rows, agree=0.7, keep=KEEP, **few)
+    assert reranker.certificate.claims[0].level == pytest.approx(0.3)
+    reranker.save(tmp_path / "saved")
+    folder, asked = reranker.folder, (rows[0]["query"], rows[0]["candidates"])
+    ranked = reranker.rank(*asked, keep=None)
+    assert len(ranked) == 12
+    assert reranker.rank(*asked) == ranked[:10]
     del reranker
     gc.collect()
     assert not folder.exists()
+    assert eat_lightning.load(tmp_path / "saved").rank(*asked) == ranked[:10]
     with pytest.raises(ValueError, match="queries: 1 distinct ones with more than 3"):
-        eat_lightning.adapt(cross_encoder, queries=rows[:1], keep=KEEP)
-    with pytest.raises(ValueError, match="batch=32 is for texts"):
-        eat_lightning.adapt(cross_encoder, queries=rows, batch=32)
-    with pytest.raises(ValueError, match="unknown is not an option"):
-        eat_lightning.adapt(cross_encoder, queries=rows, unknown=1)
+        eat_lightning.adapt_reranker(cross_encoder, rows[:1], keep=KEEP)
+    with pytest.raises(ValueError, match=r"heads\.enabled is not an option"):
+        eat_lightning.adapt_reranker(cross_encoder, rows, heads={"enabled": False})
+
+
+def test_a_reranker_refuses_to_classify_and_has_no_canaries(made: ListResult):
+    model = eat_lightning.load(made.plan.to)
+    with pytest.raises(ValueError, match=r"is a reranker: call rank\(query, texts\)"):
+        model.classify(["a text"])
+    with pytest.raises(ValueError, match="no canaries"):
+        eat_lightning.load(made.plan.to, check=True)

@@ -25,11 +25,11 @@ from helpers.gateways import without_scores
 from helpers.without_torch import predicted
 
 from eat_lightning.config import parsed
-from eat_lightning.deploy.adapt.api import Adapted
 from eat_lightning.deploy.adapt.folder import AdaptResult
 from eat_lightning.deploy.adapt.plan import A_LIST
 from eat_lightning.deploy.predict.plan import PredictSettings
 from eat_lightning.engines.adapted import open_adapted
+from eat_lightning.engines.folder_model import Adapted
 from eat_lightning.engines.open import open_backend
 from eat_lightning.infer.backend import Backend
 from eat_lightning.record.timing import time_all

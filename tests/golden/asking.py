@@ -13,7 +13,8 @@ from golden import reading
 from helpers.finished import called
 
 HOMES = {
-    name: f"eat_lightning.deploy.{name}" for name in ("adapt", "certify", "predict", "score")
+    name: f"eat_lightning.deploy.{name}"
+    for name in ("adapt", "certify", "predict", "rerank", "score")
 } | {name: f"eat_lightning.{name}" for name in ("export", "measure", "train")}
 UNTIMED = ("timing.enabled=false",)
 

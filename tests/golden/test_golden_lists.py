@@ -30,7 +30,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def adapted(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that `eat adapt queries=` writes, with the queries beside it."""
+    """The folder that `eat rerank` writes, with the queries beside it."""
     root, (classifier, words) = tmp_path_factory.mktemp("lists"), MODELS[name]
     small_models.save_classifier(root / "model", **classifier)
     small_models.save_classifier(root / "small", **classifier, num_layers=1)
@@ -46,7 +46,7 @@ def adapted(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "lists.jsonl").write_text("\n".join(map(json.dumps, rows)))
     given = f"model={root / 'model'}", f"queries={root / 'lists.jsonl'}", f"to={root / 'to'}"
     with pinned.machine(name):
-        command("adapt", *given, *FEW, *words)
+        command("rerank", *given, *FEW, *words)
     return root / "to"
 
 
@@ -57,7 +57,9 @@ def test_what_is_written(name: str, adapted: Path):
 def test_orders(name: str, adapted: Path):
     reranker = eat_lightning.Reranker(adapted)
     rows = reading.lines_of((adapted.parent / "lists.jsonl").read_text())[:12]
-    found = [reading.ranked(reranker.rank(row["query"], row["candidates"])) for row in rows]
+    found = [
+        reading.ranked(reranker.rank(row["query"], row["candidates"], keep=None)) for row in rows
+    ]
     LISTS.check(f"{name}, orders", found)
 
 
@@ -66,7 +68,7 @@ def test_orders_of_real_texts(name: str, adapted: Path, data_dir: Path):
     reranker = eat_lightning.Reranker(adapted)
     texts = [each["text"] for each in map(json.loads, inputs.real(data_dir))]
     lists = [(texts[i], texts[i + 1 : i + 20]) for i in range(0, len(texts), 20)]
-    found = [reading.ranked(reranker.rank(*one)) for one in lists]
+    found = [reading.ranked(reranker.rank(*one, keep=None)) for one in lists]
     LISTS.check(f"{name}, orders of real texts", found)
 
 

@@ -16,8 +16,6 @@ from eat_lightning.engines.adapted import open_adapted
 from eat_lightning.monitor.observation import Observation, observations
 from eat_lightning.monitor.reference import read_reference
 
-ONLY_ITS_OWN = ("queries", "keep", "quick")  # settings that the command takes out by itself
-
 
 def plan_of(model: Path, texts: Path | str, to: Path, *words: str) -> AdaptSettings:
     given = [f"classifier='{model}'", f"texts='{texts}'", f"to='{to}'", "engines=[]", "agree=0.9"]

@@ -11,9 +11,8 @@ from helpers.classifiers import drawn_texts, save_classifier
 from helpers.finished import config_of
 from helpers.records import list_record
 
-from eat_lightning.config import parsed_for_lists
 from eat_lightning.data.query_lists import read_query_lists
-from eat_lightning.deploy.adapt import __main__ as adapt
+from eat_lightning.deploy.rerank import __main__ as rerank
 from eat_lightning.errors import ConfigError
 from eat_lightning.measure import __main__ as command
 from eat_lightning.measure.list_strategies import (
@@ -88,7 +87,7 @@ def test_a_part_is_the_first_stages_first():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny cross-encoder, a smaller one, its folder by `adapt`, and queries with judgements."""
+    """A tiny cross-encoder, a smaller one, its folder by `rerank`, and queries with judgements."""
     root = tmp_path_factory.mktemp("lists")
     kind = {"id2label": {0: "LABEL_0"}, "label2id": {"LABEL_0": 0}, "num_labels": 1}
     save_classifier(root / "model", **kind)
@@ -102,7 +101,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "lists.jsonl").write_text("\n".join(map(json.dumps, rows)))
     given = [f"classifier='{root}/model'", f"queries='{root}/lists.jsonl'", f"to='{root}/adapted'"]
     few = [f"keep={KEEP}", "agree=0.7", "heads.epochs=[2]", "least_steps=400", "times.repeats=1"]
-    adapt.adapt(config_of("adapt", *given, *few))
+    rerank.rerank(config_of("rerank", *given, *few))
     return root
 
 
@@ -128,7 +127,7 @@ def test_the_command(folder: Path, capsys: pytest.CaptureFixture):
 @pytest.fixture(scope="module")
 def some(folder: Path) -> tuple[ListSubject, list[Pairs], ListBench]:
     given = settings(folder, f"small='{folder}/small'")
-    plan = parsed_for_lists(ListMeasureSettings, given, "measure")
+    plan = ListMeasureSettings.of(given)
     subject = ListSubject.open(plan)
     few = read_query_lists(plan.queries)[:12]
     found = [subject.pairs(one) for one in few]
@@ -164,15 +163,17 @@ def test_live_is_what_scores_say(
 
 
 def test_what_is_refused(folder: Path, tmp_path: Path):
-    with pytest.raises(ConfigError, match=r"split=test is for texts, and queries= is given"):
+    with pytest.raises(ConfigError, match=r"split=test is for runs, and run= is a reranker"):
         command.measure(settings(folder, "split=test"))
     with pytest.raises(ConfigError, match=r"run must be one folder that .* got 2"):
-        command.measure(settings(folder) | {"run": ["a", "b"]})
-    with pytest.raises(ConfigError, match=r"has no lists.json"):
+        command.measure(settings(folder) | {"run": [str(folder / "adapted")] * 2})
+    with pytest.raises(ConfigError, match=r"queries must name a file of lists: queries=\.\.\."):
+        command.measure(settings(folder) | {"queries": None})
+    with pytest.raises(ConfigError, match=r"lists.jsonl is for a folder that `eat rerank` wrote"):
         command.measure(settings(folder) | {"run": str(tmp_path)})
     few = tmp_path / "few.jsonl"
     few.write_text('{"query": "a", "candidates": ["b"], "relevance": [1, 2]}')
     with pytest.raises(ConfigError, match="relevance of list 1 must be 1 numbers"):
         command.measure(settings(folder) | {"queries": str(few)})
-    with pytest.raises(ConfigError, match="small=other goes with queries="):
+    with pytest.raises(ConfigError, match="small=other is for a folder that `eat rerank` wrote"):
         command.measure(config_of("measure", "run=x", "small=other"))

@@ -27,7 +27,7 @@ from eat_lightning.methods.policy.full_depth import FullDepth
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.model.contracts import ExitRule, Policy, at_point
 from eat_lightning.model.trace import Trace
-from eat_lightning.record.flops import counted
+from eat_lightning.record.flops import replay_with_flops
 from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
 from eat_lightning.record.windows import TextWindows
@@ -187,10 +187,10 @@ def test_both_passes_are_counted():
     backend = engine.at(engine.rules[0])
     found = backend.record(split_of(backend, CUT))
     both, whole = replace(found, before=found), Point.whole()
-    once_B = counted(engine.backend.encoder, found, whole).flops_B
+    once_B = replay_with_flops(engine.backend.encoder, found, whole).flops_B
     for margin, passes in ((0.0, 1), (2.0, 2)):
         point = replace(whole, before=Point.whole(dtype="int8"), margin=margin)
-        twice = counted(engine.backend.encoder, both, point)
+        twice = replay_with_flops(engine.backend.encoder, both, point)
         assert twice.flops_B.tolist() == (passes * once_B).tolist()
 
 

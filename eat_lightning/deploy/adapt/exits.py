@@ -12,7 +12,7 @@ from lightning import seed_everything
 
 from eat_lightning.methods.objective.self_distillation import SelfDistillation
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.runs.plan import OnePassSettings
+from eat_lightning.runs.plan import HeadSettings
 from eat_lightning.train.callbacks.progress import ProgressLines
 from eat_lightning.train.callbacks.temperature import calibrate
 from eat_lightning.train.kept_vectors import kept_vectors
@@ -25,7 +25,7 @@ from eat_lightning.weights.exits import EXITS, load_exits, save_exits
 def learn_exits(
     encoder: AdaptiveEncoder,
     splits: dict[str, Any],
-    plan: OnePassSettings,
+    plan: HeadSettings,
     work: Path,
     least_steps: int,
 ) -> None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self, TypedDict
 
 from pydantic import BeforeValidator, Field
 
-from eat_lightning.config import Settings, parsed, parsed_for_lists
+from eat_lightning.config import Settings, parsed
 from eat_lightning.data.query_lists import check_file
 from eat_lightning.data.unlabelled import files_of
 from eat_lightning.errors import ConfigError
-from eat_lightning.long_texts import LongTexts, Mode
+from eat_lightning.long_texts import Join, LongTexts, Mode
 from eat_lightning.record.claim import Claim, agreement
-from eat_lightning.runs.plan import OnePassSettings, WindowSettings
+from eat_lightning.runs.plan import HeadSettings, OnePassSettings, WindowSettings
 from eat_lightning.validation import Count, NotNegative
 from eat_lightning.weights.hub import model_folder
 
@@ -69,18 +69,75 @@ def as_trial(config: Mapping[str, Any]) -> dict[str, Any]:
     made = {key: value for key, value in config.items() if key != "quick"}
     if not config.get("quick"):
         return made
-    fewer = {key: min(made[key], most) for key, most in FEWER.items()}
-    fewer["engines"] = [name for name in made["engines"] if name == "onnx"]
-    fewer["times"] = {key: min(made["times"][key], most) for key, most in FEWER_TIMES.items()}
-    of_lists = ("least_steps", "times")
-    return made | {k: v for k, v in fewer.items() if made["queries"] is None or k in of_lists}
+    fewer = {key: min(made[key], most) for key, most in FEWER.items() if key in made}
+    if "engines" in made:
+        fewer["engines"] = [name for name in made["engines"] if name == "onnx"]
+    times = {key: min(value, FEWER_TIMES[key]) for key, value in made["times"].items()}
+    return made | fewer | {"times": times}
 
 
-class TimesSettings(Settings):
-    """Tell how candidates are timed: texts, and how often."""
+class Windows(TypedDict, total=False):
+    """How long texts are read in windows.
+
+    Args:
+        size: tokens per window; default: what the model can read.
+        overlap: tokens shared by neighbouring windows; default: a quarter of a window.
+        join: how the windows' answers become one: any (stop at the first window with the label),
+            max or mean.
+        label: with join=any: the label to look for; windows that have it always run all layers.
+            With several labels: any.
+    """
+
+    size: int | None
+    overlap: int | None
+    join: Join
+    label: str | None
+
+
+class Times(TypedDict, total=False):
+    """How candidates are timed.
+
+    Args:
+        examples: number of texts on which candidates are timed. Rerankers have no such setting.
+        repeats: number of times each of them is timed.
+    """
+
+    examples: int
+    repeats: int
+
+
+class Heads(TypedDict, total=False):
+    """How the heads of the exits are trained.
+
+    Args:
+        enabled: false: try engines and precisions only. Rerankers have no such setting.
+        texts: maximum number of texts to train on; default: all.
+        batch_size: texts per training step; default: 128.
+        dropout: dropout of the heads' inputs; default: 0.2.
+        lr: learning rates to try.
+        weight_decay: weight decays to try.
+        epochs: numbers of epochs to try.
+    """
+
+    enabled: bool
+    texts: int | None
+    batch_size: int
+    dropout: float
+    lr: list[float]
+    weight_decay: list[float]
+    epochs: list[int]
+
+
+class RepeatSettings(Settings):
+    """How often each list is timed."""
+
+    repeats: Count
+
+
+class TimesSettings(RepeatSettings):
+    """How candidates are timed: texts, and how often."""
 
     examples: Count
-    repeats: Count
 
 
 class BothSettings(Settings):
@@ -95,8 +152,11 @@ class BothSettings(Settings):
     shares: list[Share]
     threads: Count
     least_steps: Count
-    heads: OnePassSettings
-    times: TimesSettings
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Self:
+        """Parse a command's settings, in which `model` is the classifier."""
+        return parsed(cls, as_trial(config))
 
     def rules(self) -> Iterator[str]:
         if len(self.shares) != 3 or abs(sum(self.shares) - 1) > 1e-9:
@@ -110,9 +170,9 @@ class AdaptSettings(BothSettings):
     """batch: texts at once, for which the fastest is wanted. most: texts that are used."""
 
     small: str | None
-    texts: Annotated[
-        str, named("a file or a folder of texts (of a cross-encoder: queries=...): texts=...")
-    ]
+    texts: Annotated[str, named("a file or a folder of texts: texts=...")]
+    heads: OnePassSettings
+    times: TimesSettings
     per_class: dict[str, Share] | None
     tolerance: NotNegative | None
     cuts: list[float]
@@ -122,12 +182,6 @@ class AdaptSettings(BothSettings):
     most: Count
     long: Mode
     windows: WindowSettings
-
-    @classmethod
-    def of(cls, config: Mapping[str, Any]) -> AdaptSettings:
-        """Parse the command's settings, but for those of lists."""
-        of_texts = {k: v for k, v in as_trial(config).items() if k not in ("queries", "keep")}
-        return parsed(cls, of_texts)
 
     @property
     def claims(self) -> list[Claim]:
@@ -159,6 +213,8 @@ class ListSettings(BothSettings):
 
     queries: Annotated[str, named("a file of queries with candidates: queries=...")]
     keep: Count
+    heads: HeadSettings
+    times: RepeatSettings
     num_columns: ClassVar[int] = 2
     engines: ClassVar[tuple[str, ...]] = ()
 
@@ -167,15 +223,6 @@ class ListSettings(BothSettings):
         """What must hold: the share of the original's best that is lost, on average over lists."""
         return Claim("lost_candidates", round(1 - self.agree, 12), self.confidence)
 
-    @classmethod
-    def of(cls, config: Mapping[str, Any]) -> ListSettings:
-        """Parse the command's settings. ConfigError for those that are for texts."""
-        if config["texts"] is not None:
-            raise ConfigError("texts= and queries= are for two kinds of models: give one of them")
-        return parsed_for_lists(cls, as_trial(config), "adapt")
-
     def rules(self) -> Iterator[str]:
         yield from super().rules()
-        if not self.heads.enabled:
-            yield "heads.enabled=false is for texts: candidates leave by what heads say"
         yield from file_faults(self.queries, check_file)

@@ -20,17 +20,16 @@ Name = Annotated[str, BeforeValidator(str)]  # a class may be called 0
 
 
 class Build(BaseModel):
-    """One of the two models that are compared, and how it is opened.
+    """One of the two models to compare, and how it is opened.
 
     Args:
-        model: a folder (of transformers, `train`, `export` or `adapt`), a hub's name, the URL of a
-            server, or a file of answers.
-        backend: torch (our kernels), onnx or openvino; None: transformers' own model of a plain
-            folder, our kernels of a run, onnxruntime of an export.
-        dtype: fp32, bf16 or int8; None: fp32, or what an export holds.
-        certificate: whose exits a run or an export takes; None: its own.
-        api: the protocol of a server: native (`eat serve`), tei, hf or vllm.
-        token_env: environment variable with a server's bearer token; None: it wants none.
+        model: a folder, a name on the hub, the URL of a server, or a file of answers.
+        backend: how to run a folder: torch (this package's kernels), onnx or openvino. None:
+            transformers for its own folders, torch for runs, onnx for exports.
+        dtype: fp32, bf16 or int8. None: fp32, or that of the exported graphs.
+        certificate: name of a certificate of eat certify whose exits to use.
+        api: protocol of a server: native (eat serve), tei, hf or vllm.
+        token_env: environment variable that holds a server's bearer token.
     """
 
     model_config = STRICT | ConfigDict(frozen=True)
@@ -44,7 +43,7 @@ class Build(BaseModel):
 
     @property
     def title(self) -> str:
-        """Its name and what was chosen, for a person."""
+        """Its name and non-default settings, for display."""
         how = [self.backend, self.dtype, self.certificate, self.api if self.is_server else None]
         chosen = ", ".join(filter(None, how))
         return f"{self.model} ({chosen})" if chosen else str(self.model)
@@ -55,7 +54,7 @@ class Build(BaseModel):
 
 
 class VerifySettings(Settings):
-    """Settings of a comparison; `eat_lightning.verify` says what each means."""
+    """Settings of a comparison, documented in `eat_lightning.verify`."""
 
     run: str | None
     old: Build
@@ -80,12 +79,12 @@ class VerifySettings(Settings):
 
     @property
     def builds(self) -> list[tuple[str, Build]]:
-        """Both, by the settings that name them."""
+        """Both models, by the settings that name them."""
         return [("old", self.old), ("new", self.new)]
 
     def rules(self) -> Iterator[str]:
         if self.run is not None and not Path(self.run, ADAPTED).is_file():
-            yield f"run={self.run}: has no {ADAPTED}, which `eat adapt texts=` writes"
+            yield f"run={self.run}: has no {ADAPTED}, which `eat adapt` writes"
         for key, build in self.builds:
             if self.run is not None and build.model:
                 yield f"run={self.run} is checked by itself, without {key}={build.model}"

@@ -1,6 +1,5 @@
 """`verify`: bounds that a person can compute, every kind of model, and one line for bad input."""
 
-import inspect
 import json
 import subprocess
 import sys
@@ -290,17 +289,6 @@ def test_what_is_no_model_is_named(old: Path, tmp_path: Path):
         with pytest.raises(ValueError, match="new=") as error:
             eat_lightning.verify(old, name)
         assert "\n" not in str(error.value)
-
-
-def test_the_function_has_the_command_s_defaults():
-    usual = config_of("verify")
-    for name, parameter in inspect.signature(eat_lightning.verify).parameters.items():
-        if name not in ("old", "new"):
-            assert (
-                [*usual[name]] == [*parameter.default]
-                if name == "cuts"
-                else (usual[name] == parameter.default)
-            ), name
 
 
 @pytest.mark.parametrize("how", ["format=text", "--json", "format=markdown"])

@@ -1,0 +1,52 @@
+"""What the commands `adapt` and `rerank` share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from eat_lightning.errors import ConfigError, one_line
+from eat_lightning.process import raise_on_sigterm
+
+TRIAL = "trial (quick=true): fewer texts, engines, steps and timings; not a result to serve"
+KEPT = (
+    "what is finished lies beside `to`, ending in .part, and the same command goes on "
+    "(exits that were learning begin again)"
+)
+# `model` is a group of train's configs, in which Hydra would look its value up.
+RENAMED = {"model": "classifier"}
+
+
+@contextmanager
+def adapting(config: dict[str, Any]) -> Iterator[None]:
+    """Name the model as its settings do, mark a trial, and report a full disk in one line."""
+    from safetensors import SafetensorError
+
+    raise_on_sigterm()
+    config["model"] = config.pop("classifier")
+    if config["quick"]:
+        print(TRIAL, flush=True)
+    try:
+        yield
+    except (OSError, SafetensorError) as error:  # safetensors writes files by Rust
+        reason = getattr(error, "strerror", None) or one_line(error, 120)
+        again = "the same command goes on from what is kept"
+        raise ConfigError(f"to={config['to']}: {reason} ({again})") from None
+    if config["quick"]:
+        print(TRIAL)
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    """What `--json` prints: all numbers of the folder, and its certificates."""
+    about = next(
+        path for path in (folder / "adapted.json", folder / "lists.json") if path.is_file()
+    )
+    certificates = sorted((folder / "certificates").glob("*.json"))
+    return {
+        "to": str(folder),
+        "adapted": json.loads(about.read_text("utf-8")),
+        "certificates": [json.loads(path.read_text("utf-8")) for path in certificates],
+    }
