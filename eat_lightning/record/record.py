@@ -201,8 +201,9 @@ class Record:
         assert self.before is not None
         first = self.before.replay(point.before)
         layers = self.before.num_layers
-        escalation = Escalation(self.kind, point.margin, layers, len(self.tokens_LB))
-        second = replace(self, before=None).replay(replace(point, before=None, margin=0.0))
+        behind = len(self.tokens_LB)
+        escalation = Escalation(self.kind, point.margin, layers, behind, point.falls_back)
+        second = replace(self, before=None).replay(point.alone)
         return escalation.joined(first, second.take(np.flatnonzero(escalation.goes_on(first))))
 
     def _by_exits(self, exit: ExitRule) -> Trace:

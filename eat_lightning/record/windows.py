@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from eat_lightning.answer_kind import AnswerKind
 from eat_lightning.data.split import Split, in_windows
@@ -31,6 +32,12 @@ class WindowPack:
     rows_B: np.ndarray
     batch: Any
     is_part: bool
+
+    def take(self, rows_G: np.ndarray) -> WindowPack:
+        """Only the windows of these texts, ascending, which get their places there."""
+        here = np.flatnonzero(np.isin(self.rows_B, rows_G))
+        places = np.searchsorted(rows_G, self.rows_B[here])
+        return replace(self, rows_B=places, batch=self.batch.take(torch.from_numpy(here)))
 
 
 @dataclass(frozen=True)
