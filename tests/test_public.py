@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import eat_lightning
-from eat_lightning.command_help import settings_in
+from eat_lightning.command_help import NO_VALUE, settings_in
 from eat_lightning.config import CONFIG_DIR
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -18,13 +18,12 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "rerank": eat_lightning.adapt_reranker,
     "verify": eat_lightning.verify,
 }
-GROUPS: dict[str, Any] = {
+TYPED_DICTS: dict[str, Any] = {
     "heads": eat_lightning.Heads,
-    "new": eat_lightning.Build,
-    "old": eat_lightning.Build,
     "times": eat_lightning.Times,
     "windows": eat_lightning.Windows,
 }
+GROUPS = TYPED_DICTS | {"new": eat_lightning.Build, "old": eat_lightning.Build}
 NO_ARGUMENTS = ("defaults", "hydra", "run", "format")  # the last two: what the command alone does
 
 
@@ -71,6 +70,8 @@ def test_the_docstring_and_the_help_say_the_same(command: str):
             continue
         said = arguments_of(GROUPS[group])[key] if group else about[key]
         assert bare(said).startswith(bare(setting.meaning)), setting.key
+        if group in TYPED_DICTS and setting.default not in NO_VALUE:
+            assert f"default: {setting.default}" in said, setting.key
 
 
 def test_an_argument_that_is_none_is_python_s_own_error():

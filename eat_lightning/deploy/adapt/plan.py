@@ -83,7 +83,7 @@ class Windows(TypedDict, total=False):
         size: tokens per window; default: what the model can read.
         overlap: tokens shared by neighbouring windows; default: a quarter of a window.
         join: how the windows' answers become one: any (stop at the first window with the label),
-            max or mean.
+            max or mean; default: any.
         label: with join=any: the label to look for; windows that have it always run all layers.
             With several labels: any.
     """
@@ -98,8 +98,8 @@ class Times(TypedDict, total=False):
     """How candidates are timed.
 
     Args:
-        examples: number of texts on which candidates are timed. Rerankers have no such setting.
-        repeats: number of times each of them is timed.
+        examples: number of texts on which candidates are timed; default: 200. Not for rerankers.
+        repeats: number of times each of them is timed; default: 3.
     """
 
     examples: int
@@ -110,13 +110,13 @@ class Heads(TypedDict, total=False):
     """How the heads of the exits are trained.
 
     Args:
-        enabled: false: try engines and precisions only. Rerankers have no such setting.
+        enabled: false: try engines and precisions only; default: true. Not for rerankers.
         texts: maximum number of texts to train on; default: all.
         batch_size: texts per training step; default: 128.
         dropout: dropout of the heads' inputs; default: 0.2.
-        lr: learning rates to try.
-        weight_decay: weight decays to try.
-        epochs: numbers of epochs to try.
+        lr: learning rates to try; default: [1.0e-3].
+        weight_decay: weight decays to try; default: [0.05].
+        epochs: numbers of epochs to try; default: [6].
     """
 
     enabled: bool
