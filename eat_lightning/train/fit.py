@@ -243,8 +243,8 @@ def bind(objective: Objective, encoder: AdaptiveEncoder, teacher: AdaptiveEncode
 
 
 def begin(run: Run, inputs: dict[str, str]) -> None:
-    """Write hashes of a run's inputs, and check them when it resumes. Its config does not suffice:
-    data is given as a path, and precision may be "auto".
+    """Record a run's data and precision, and check them when it resumes. Its config does not
+    suffice, because data is given as a path, and precision may be "auto".
     """
     path = run.folder / "versions.json"
     if (run.folder / "last.ckpt").is_file() and path.is_file():
