@@ -1,1 +1,1 @@
-"""From text to batches: tasks, GLUE, a toy grammar, tokenizers and the calibration cut."""
+"""From text to batches: tasks, GLUE, a toy grammar, tokenizers and the calibration split."""

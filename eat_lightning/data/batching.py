@@ -1,6 +1,9 @@
-"""Which examples make which batch: a pure function of lengths, seed and epoch, so a resume needs no
-state, and every process computes the same batches, however many there are, and takes its part of
-each: parts of near as many tokens, which is what a packed step costs."""
+"""Assignment of examples to batches, as a pure function of lengths, seed and epoch.
+
+Resuming therefore needs no state. Every process computes the same batches and takes its part of
+each. The parts have nearly equal numbers of tokens, because these determine the cost of a packed
+step.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ CHUNK_BATCHES = 50  # sorted by length within so many batches: even lengths, yet
 def shuffled_batches(
     lengths: np.ndarray, seed: int, epoch: int, batch_size: int, tokens_per_batch: int | None = None
 ) -> list[np.ndarray]:
-    """Every example once, in batches of near lengths, by count or by a budget of real tokens."""
+    """Return every example once in batches of similar lengths, limited by count or by tokens."""
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(lengths))
     per_batch = batch_size
@@ -38,25 +41,25 @@ def shuffled_batches(
 
 
 def sorted_batches(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    """Every example once, longest first, so that a lack of memory shows at once."""
+    """Return every example once, longest first, so that memory runs out early if it does."""
     order = np.argsort(-lengths, kind="stable")
     return np.split(order, range(batch_size, len(order), batch_size))
 
 
 def spread_rows(num: int, wanted: int) -> np.ndarray:
-    """So many of `num` rows, or all, spread evenly over them."""
+    """Return `wanted` of `num` rows, evenly spaced, or all if there are fewer."""
     return np.linspace(0, num - 1, min(wanted, num)).round().astype(np.int64)
 
 
 def spread_batches(split: Any, examples: int, batch_size: int) -> Iterator[Batch]:
-    """So many examples, spread evenly over a split, in batches."""
+    """Yield batches of `examples` examples, evenly spaced over a split."""
     rows_B = spread_rows(len(split), examples)
     for start in range(0, len(rows_B), batch_size):
         yield split.batch(rows_B[start : start + batch_size])
 
 
 def within_budget(order: np.ndarray, lengths: np.ndarray, budget: int) -> list[np.ndarray]:
-    """Neighbours share a batch while their tokens fit the budget; an example over it is alone."""
+    """Fill batches in the given order up to a token budget. A longer example gets its own batch."""
     cuts, tokens = [], 0
     for i, length in enumerate(lengths.tolist()):
         if i and tokens + length > budget:
@@ -67,16 +70,20 @@ def within_budget(order: np.ndarray, lengths: np.ndarray, budget: int) -> list[n
 
 
 def most_batches(lengths: np.ndarray, budget: int, num_chunks: int) -> int:
-    """A bound on `within_budget` for any epoch. A batch that an example of length x did not fit
-    holds at least budget - x + 1 tokens and, where lengths fall, no example shorter than x: so its
-    shares below sum to 1 or more. Only a batch at the end of a chunk may have less."""
+    """Return an upper bound on the number of batches from `within_budget`, for any epoch.
+
+    A batch that an example of length x did not fit holds at least budget - x + 1 tokens and, for
+    descending lengths, no example shorter than x. Its shares below therefore sum to 1 or more. Only
+    the last batch of a chunk may have less.
+    """
     share = np.minimum(lengths / np.maximum(budget - lengths + 1, 1), 1)
     return min(int(share.sum()) + num_chunks + 1, len(lengths))
 
 
 def halved(batches: list[np.ndarray], num_batches: int) -> list[np.ndarray]:
-    """Halve the largest until there are so many: schedules count steps, and each epoch's random
-    order would make a slightly different number of batches."""
+    """Halve the largest batches until there are `num_batches`. Schedules count steps, while the
+    random order of each epoch would give slightly different numbers of batches.
+    """
     batches = sorted(batches, key=len)
     while len(batches) < num_batches:
         largest = batches.pop()
@@ -89,9 +96,13 @@ def halved(batches: list[np.ndarray], num_batches: int) -> list[np.ndarray]:
 class Share:
     """One process's part of a batch.
 
-    num_global: examples in all parts. idle: the batch has fewer examples than there are processes,
-    and this one gets none; its one row belongs to another, and is run without counting, since all
-    processes must take part in each step.
+    Args:
+        num_global: number of examples in all parts.
+        idle: True if the batch has fewer examples than there are processes, and none for this one.
+            It
+            then runs a row of another process without counting it, because all processes must take
+            part
+            in each step.
     """
 
     rows: np.ndarray
@@ -100,8 +111,14 @@ class Share:
 
 
 def dealt(batch: np.ndarray, lengths: np.ndarray, world_size: int) -> list[np.ndarray]:
-    """A part of a batch for each process: the longest example first, each to whoever has the fewest
-    tokens by then (Graham 1969, longest processing time). lengths: of the whole split."""
+    """Split a batch among processes with nearly equal numbers of tokens.
+
+    Examples are assigned longest first to the process with the fewest tokens (longest processing
+    time, Graham 1969).
+
+    Args:
+        lengths: of the whole split.
+    """
     if world_size == 1:
         return [batch]
     parts: list[list[int]] = [[] for _ in range(world_size)]
@@ -116,7 +133,7 @@ def dealt(batch: np.ndarray, lengths: np.ndarray, world_size: int) -> list[np.nd
 def shares(
     batches: list[np.ndarray], lengths: np.ndarray, rank: int, world_size: int
 ) -> Iterator[Share]:
-    """Yield one process's share of each batch."""
+    """Yield one process's part of each batch."""
     for batch in batches:
         rows = dealt(batch, lengths, world_size)[rank]
         if len(rows):
@@ -128,7 +145,7 @@ def shares(
 
 @dataclass
 class Place:
-    """Tell where training goes on: `batch` batches of `epoch` (from 0) are done."""
+    """Position at which training resumes: `batch` batches of `epoch` (from 0) are done."""
 
     epoch: int = 0
     batch: int = 0
@@ -136,11 +153,12 @@ class Place:
 
 @dataclass(eq=False)
 class Order(Sampler[Share]):
-    """Yields this process's part of each batch from `resume` on.
+    """Yields this process's part of each batch, starting at `resume`.
 
-    A strategy may ask for the loader before the checkpoint is read, so that `resume` is the data
-    module's own object, looked at when an epoch begins. Its length is that of the whole epoch:
-    Lightning adds what was done before a resume to what it fetches, and compares the sum with it.
+    A strategy may ask for the loader before the checkpoint is read. `resume` is therefore an object
+    of the data module that is read at the start of an epoch. The length is that of the whole epoch:
+    when resuming, Lightning adds completed batches to those it fetches and compares the sum with
+    it.
     """
 
     lengths: np.ndarray
@@ -161,7 +179,7 @@ class Order(Sampler[Share]):
         return self.known[1]
 
     def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before each epoch."""
+        """Called by Lightning before each epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -173,8 +191,9 @@ class Order(Sampler[Share]):
 
 
 class Loader(DataLoader):
-    """Its order follows from seed and epoch, so it has no state to save; Lightning warns that a
-    loader without these two methods cannot resume."""
+    """A loader without state to save, since its order is determined by seed and epoch. It defines
+    these two methods because Lightning otherwise warns that it cannot resume.
+    """
 
     def state_dict(self) -> dict[str, Any]:
         return {}

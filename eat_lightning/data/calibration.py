@@ -1,7 +1,7 @@
-"""The calibration cut: parts of train held out, by group, before any fine-tuning.
+"""The calibration split: parts of train that are held out, by group, before any fine-tuning.
 
-Dev is for reporting only, and a random cut leaks: of 5,000 random SST-2 training phrases 89 % lie
-inside one that remains. Neither labels nor dev are looked at, so neither can change the cut.
+The dev set is for reporting only, and a random split would leak: of 5,000 random SST-2 training
+phrases, 89 % are contained in a remaining one. Neither labels nor the dev set influence the split.
 """
 
 from __future__ import annotations
@@ -30,10 +30,14 @@ def cut(
     seed: int = 0,
     num_eligible: int | None = None,
 ) -> dict[str, np.ndarray]:
-    """Rows of `train` and of each part, sorted. Rows from `num_eligible` on are never held out.
+    """Return the sorted rows of `train` and of each held-out part.
 
-    `size` in examples; None is 1,000 root sentences (at most a sixth of them) for `root_phrases`,
-    else a tenth of the examples, at most 3,000. Rows that belong to what is held out are dropped.
+    Rows in groups that are held out only in part are dropped.
+
+    Args:
+        size: number of examples; None: 1,000 root sentences (at most a sixth of them) for
+            `root_phrases`, else a tenth of the examples, at most 3,000.
+        num_eligible: rows from this number on are never held out.
     """
     num_eligible = len(texts[0]) if num_eligible is None else num_eligible
     if task.groups == "root_phrases":
@@ -53,12 +57,12 @@ def cut(
 
 
 def num_blank(texts: list[list[str]]) -> int:
-    """Tell how many rows have a text, of one or two, without anything but spaces."""
+    """Number of rows in which some text consists of whitespace only."""
     return sum(not all(map(str.strip, row)) for row in zip(*texts, strict=True))
 
 
 def divide(units: list[np.ndarray]) -> dict[str, np.ndarray]:
-    """Whole groups to parts, in order, by the share of examples that came before each group."""
+    """Assign whole groups to parts, in order, by the share of examples before each group."""
     sizes = np.array([len(rows) for rows in units], dtype=np.int64)
     middle = (np.cumsum(sizes) - sizes / 2) / max(sizes.sum(), 1)
     part = np.searchsorted(np.cumsum([*PARTS.values()])[:-1], middle, side="right")
@@ -72,7 +76,7 @@ def divide(units: list[np.ndarray]) -> dict[str, np.ndarray]:
 def cut_groups(
     group: np.ndarray, size: int | None, seed: int, num_eligible: int
 ) -> tuple[list[np.ndarray], np.ndarray]:
-    """Random groups of up to `size` examples in all -> the rows of each, and the train rows."""
+    """Draw random groups of up to `size` examples. Returns the rows of each, and the train rows."""
     size = min(3000, max(num_eligible // 10, 8)) if size is None else size
     members = np.bincount(group[:num_eligible], minlength=group.max() + 1)
     order = np.random.default_rng(seed).permutation(len(members))
@@ -87,7 +91,7 @@ def cut_groups(
 
 
 def group_ids(task: Task, texts: list[list[str]]) -> np.ndarray:
-    """A number per row, in order of first appearance, equal where rows belong together."""
+    """Return a group number for each row, in order of first appearance."""
     columns = [[plain(text) for text in column] for column in texts]
     if task.groups == "question_graph":
         return linked(columns[0], columns[1])
@@ -105,15 +109,15 @@ def numbered(keys: Iterable[object]) -> np.ndarray:
 
 
 def threads(columns: list[list[str]], subject: int) -> Iterator[object]:
-    """Yield for each mail the value that it shares with mails of its thread or campaign. It is the
-    subject line without reply marks and list tags. A mail without a subject is only like an equal
-    mail."""
+    """Yield for each mail a value shared by its thread or campaign: the subject line without reply
+    marks and list tags. A mail without a subject is grouped only with identical mails.
+    """
     for row in zip(*columns, strict=True):
         yield MARKS.sub("", row[subject]) or row
 
 
 def linked(first: list[str], second: list[str]) -> np.ndarray:
-    """Rows are one group when a chain of shared texts links them."""
+    """Group rows that are connected by a chain of shared texts."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -128,7 +132,7 @@ def linked(first: list[str], second: list[str]) -> np.ndarray:
 def cut_roots(
     phrases: list[str], size: int | None, seed: int, num_eligible: int
 ) -> tuple[list[np.ndarray], np.ndarray]:
-    """Hold root sentences out; drop every phrase that lies inside one of them."""
+    """Hold out root sentences, and drop every phrase contained in one of them."""
     keys = [plain(phrase) for phrase in phrases]
     row_of = {key: row for row, key in reversed([*enumerate(keys)])}  # the first of equal ones
     roots = np.array(sorted(row_of[root] for root in find_roots(row_of)))
@@ -142,8 +146,9 @@ def cut_roots(
 
 
 def find_roots(phrases: Iterable[str]) -> list[str]:
-    """Phrases that stand in no longer one. What stands in a phrase stands in its root too, so only
-    roots need taking apart: 0.7 s for SST-2."""
+    """Return phrases that are contained in no longer one. A part of a phrase is also a part of its
+    root, so only roots need to be split: 0.7 s for SST-2.
+    """
     known = set(phrases)
     inside: set[str] = set()
     roots = []
@@ -155,7 +160,7 @@ def find_roots(phrases: Iterable[str]) -> list[str]:
 
 
 def pieces(phrase: str) -> Iterator[str]:
-    """Every run of neighbouring words but the whole."""
+    """Yield every contiguous sequence of words except the whole phrase."""
     words = phrase.split(" ")
     for first, last in combinations(range(len(words) + 1), 2):
         if last - first < len(words):

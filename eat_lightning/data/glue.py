@@ -1,4 +1,4 @@
-"""GLUE and what is shaped like it, from a folder of files or from the hub."""
+"""GLUE, and data of the same form, from a folder of files or from the hub."""
 
 from __future__ import annotations
 
@@ -19,15 +19,22 @@ from eat_lightning.errors import ConfigError
 
 @dataclass(eq=False, repr=False)
 class GlueData(TextData):
-    """`dir` holds `<task>/train.parquet` and `<task>/validation.parquet`, or such .csv or .jsonl
-    files; None means the hub.
+    """Data of a task from files or from the hub.
 
-    calibration: examples to hold out (None: see `calibration.cut`), chosen by `cut_seed` and not by
-    `seed`, so that runs of several seeds, and a teacher and its student, share one cut.
-    limit_train: so many random examples of what the cut leaves, the same for every `seed`.
-    drop_sources: leave out rows of these sources, as train_sources.parquet tells (MNLI: llmsknow).
-    extra: further training sets with the task's columns and labels, `dir/<name>/train.parquet`
-    (MNLI: lingnli, snli); what belongs to a held-out group is dropped from them too.
+    Args:
+        dir: folder with `<task>/train.parquet` and `<task>/validation.parquet`, or .csv or .jsonl
+            files
+            of these names; None: the hub.
+        calibration: number of examples to hold out (None: see `calibration.cut`). They are chosen
+            by
+            `cut_seed`, not by `seed`, so that runs with several seeds, and a teacher and its
+            student,
+            share one split.
+        limit_train: number of random examples from the remaining ones, the same for every `seed`.
+        drop_sources: leave out rows of these sources, listed in train_sources.parquet (MNLI:
+            llmsknow).
+        extra: further training sets with the task's columns and labels, `dir/<name>/train.parquet`
+            (MNLI: lingnli, snli). Rows in a held-out group are dropped from them too.
     """
 
     dir: str | None = None
@@ -39,7 +46,7 @@ class GlueData(TextData):
 
     @classmethod
     def faults(cls, task: Task, dir: str | None = None, **arguments: Any) -> list[str]:
-        """List the errors of arguments, schemas and label columns."""
+        """List errors in arguments, schemas and label columns."""
         extra, dropped = arguments.get("extra", ()), arguments.get("drop_sources", ())
         return [*super().faults(task, **arguments), *check(task, dir, extra, dropped)]
 

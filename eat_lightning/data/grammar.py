@@ -1,8 +1,8 @@
-"""A grammar that makes labelled English without end: feelings, paraphrases, entailments.
+"""A grammar that generates unlimited labelled English: sentiment, paraphrases, entailment.
 
-Each example is a pure function of (seed, split, number), correct and balanced by construction, and
-counts its own `difficulty`, 0 to 4: how many steps (negations, contrasts, rewordings) stand between
-the words and the label. No first text of one split occurs in another.
+Each example is a pure function of (seed, split, number). It is correct and balanced by
+construction, and has a `difficulty` from 0 to 4: the number of steps (negations, contrasts,
+rewordings) between the words and the label. No first text of one split occurs in another.
 """
 
 from __future__ import annotations
@@ -93,7 +93,9 @@ def make(task: Task, seed: int, split: str, number: int) -> Example:
 
 
 def maker_of(task: Task) -> tuple[Maker, int]:
-    """Tell how texts are made, and from how many labels (or levels, for a regression, or sets)."""
+    """Return the function that makes texts, and its number of labels (or levels of a regression, or
+    label sets).
+    """
     if several(task):
         sets = label_sets(task)
         return partial(moods, sets=sets, num=task.num_labels), len(sets)
@@ -120,9 +122,10 @@ def faults(task: Task) -> list[str]:
 
 
 def feeling(rng: Rng, label: int, difficulty: int, num: int) -> tuple[str]:
-    """An adjective's group, moved on by one with every negation around it (with two groups: turned
-    over). Asides, negated or not, do not count. At most two negations: a small encoder learns no
-    longer parity in a minute."""
+    """Generate a text with an adjective of the label's group, shifted by one group per negation
+    (with two groups: inverted). Asides do not count, negated or not. There are at most two
+    negations, because a small encoder cannot learn a longer parity within a minute.
+    """
     flips = rng.randint(max(0, difficulty - 3), min(2, difficulty))
     asides = " and ".join(
         clause(rng, rng.randrange(num), num, rng.random() < 0.4) for _ in range(difficulty - flips)
@@ -140,26 +143,27 @@ def feeling(rng: Rng, label: int, difficulty: int, num: int) -> tuple[str]:
 
 
 def several(task: Task) -> bool:
-    """True where an example has a set of labels."""
+    """True if an example has a set of labels."""
     return bool(task.kind.label_shape)
 
 
 def label_sets(task: Task) -> list[tuple[int, ...]]:
-    """No label, each one, and each two."""
+    """Return the empty set, each single label, and each pair of labels."""
     numbers = range(task.num_labels)
     return [found for size in (0, 1, 2) for found in combinations(numbers, size)]
 
 
 def row_of(labels: Sequence[int], num: int) -> list[int]:
-    """A set of labels as 0 and 1."""
+    """Return a set of labels as a row of 0 and 1."""
     return [int(number in labels) for number in range(num)]
 
 
 def moods(
     rng: Rng, level: int, difficulty: int, sets: Sequence[tuple[int, ...]], num: int
 ) -> tuple[str]:
-    """A clause with an adjective of each label's group; of other groups up to two that are denied,
-    more of them the more difficult, and one at least where there is no label."""
+    """Generate a clause with an adjective of each label's group, and up to two negated adjectives
+    of other groups. Their number grows with difficulty, and is at least one without labels.
+    """
     others = [number for number in range(num) if number not in sets[level]]
     num_denied = min(len(others), max(difficulty // 2, not sets[level]))
     denied = rng.sample(others, num_denied)
@@ -204,7 +208,11 @@ def say(
     fronted: bool = False,
     asks: bool = False,
 ) -> str:
-    """`general` says animal or person for the agent; a negation then covers all of them."""
+    """Write an event as a sentence.
+
+    Args:
+        general: call the agent an animal or a person; a negation then covers all of them.
+    """
     base, past = VERBS[it.verb][2:] if synonym else VERBS[it.verb][:2]
     kind = "animal" if it.agent in ANIMALS else "person"
     agent = f"{'an' if kind == 'animal' else 'a'} {kind}" if general else f"the {it.agent}"
@@ -224,8 +232,9 @@ def say(
 
 
 def inferences(task: Task) -> list[tuple[str, ...]]:
-    """Return the possible meanings of each label, from its name. The list is empty where no
-    name contains "entail"."""
+    """Return the possible meanings of each label, by its name; an empty list where no name contains
+    "entail".
+    """
     if not any("entail" in name for name in task.labels):
         return []
     named = {
@@ -240,9 +249,12 @@ def inferences(task: Task) -> list[tuple[str, ...]]:
 def inference(
     rng: Rng, label: int, difficulty: int, meanings: list[tuple[str, ...]]
 ) -> tuple[str, str]:
-    """A strong statement (names, and perhaps a place) entails the weak one (kinds, no place), and
-    the negated weak one entails the negated strong one; the other way round, or with changed roles,
-    nothing follows. Rewordings keep the relation."""
+    """Generate a pair for entailment.
+
+    A strong statement (names, and perhaps a place) entails the weak one (kinds, no place), and the
+    negated weak one entails the negated strong one. In the other direction, or with swapped roles,
+    nothing follows. Rewordings preserve the relation.
+    """
     meaning = rng.choice(meanings[label])
     easy, hard = ((0, 0), (1, 0), (1, 1), (1, 2), (2, 2))[difficulty]
     steps = rng.sample(("passive", "synonym"), easy)
@@ -263,8 +275,9 @@ def inference(
 
 
 def paraphrase(rng: Rng, label: int, difficulty: int, same: int, asks: bool) -> tuple[str, str]:
-    """Rewordings that keep the meaning; where it differs, one part of the event does, or two have
-    changed roles."""
+    """Generate a pair of the same meaning with rewordings, or of different meaning, where one part
+    of the event differs or two have swapped roles.
+    """
     steps = rng.sample(("passive", "synonym", "fronted", "framed"), difficulty)
     first = event(rng, place=True)
     parts = ["agent", "verb", "patient", "place"]
@@ -280,14 +293,16 @@ def paraphrase(rng: Rng, label: int, difficulty: int, same: int, asks: bool) -> 
 
 
 def altered(rng: Rng, it: Event, difficulty: int, parts: list[str]) -> Event:
-    """The more difficult, the fewer parts differ; at last, only who does it to whom."""
+    """Change an event. Fewer parts differ at higher difficulty; at the highest only the
+    roles do.
+    """
     if difficulty >= 3 and rng.random() < 0.5:
         return replace(it, agent=it.patient, patient=it.agent)
     return changed(rng, it, rng.sample(parts, max(1, len(parts) - difficulty)))
 
 
 def changed(rng: Rng, it: Event, parts: list[str]) -> Event:
-    """These parts, and no others, get another value."""
+    """Replace exactly these parts of an event by other values."""
     left = [x for x in ANIMALS + PERSONS if x not in (it.agent, it.patient)]
     agent, patient = rng.sample(left, 2)
     other = Event(
@@ -301,7 +316,7 @@ def changed(rng: Rng, it: Event, parts: list[str]) -> Event:
 
 
 def graded(rng: Rng, level: int, difficulty: int, num: int, asks: bool) -> tuple[str, str]:
-    """Two events of whose five parts `level` of `num - 1` agree (scaled to five)."""
+    """Generate two events that agree in `level` of `num - 1` parts (scaled to five)."""
     parts = ["agent", "verb", "patient", "place", "time"]
     first = event(rng, place=True, time=True)
     agree = round(level * len(parts) / (num - 1))

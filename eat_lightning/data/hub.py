@@ -1,4 +1,4 @@
-"""Check, made once and within seconds, that the Hugging Face hub answers."""
+"""Check once, within seconds, whether the Hugging Face hub is reachable."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cache
 
 @cache
 def reachable() -> bool:
-    """One request: left to themselves, `datasets` and `transformers` retry for 24 s each."""
+    """Check with a single request; `datasets` and `transformers` would retry for 24 s each."""
     from huggingface_hub import constants, get_session
 
     if constants.HF_HUB_OFFLINE:
@@ -23,7 +23,7 @@ def reachable() -> bool:
 
 @contextmanager
 def as_reachable() -> Iterator[None]:
-    """Take, where the hub is unreachable, from the cache or nothing, without retries."""
+    """Use only the local cache, without retries, while the hub is unreachable."""
     import datasets.config
     from huggingface_hub import constants
 

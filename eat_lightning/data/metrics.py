@@ -1,4 +1,4 @@
-"""The metrics that tasks are judged by, from torchmetrics."""
+"""Metrics of the tasks, from torchmetrics."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ def classes(kind: AnswerKind) -> dict[str, Any]:
 
 
 def f1(kind: AnswerKind, **sync: Any) -> Any:
-    """F1 of class 1 where there are two, else the mean of every class's (macro): over all together
-    (micro) it would be accuracy."""
+    """F1 of class 1 for binary tasks, else macro F1, since micro F1 would equal accuracy."""
     macro = {"average": "macro"} if kind.num_labels > 2 else {}
     return torchmetrics.F1Score(**classes(kind), **macro, **sync)
 
@@ -40,9 +39,10 @@ MAKERS: dict[str, Callable[..., Any]] = {
 
 
 def metrics_for(task: Any, sync: bool = True) -> nn.ModuleDict:
-    """One metric a name, updated with the kind's `predictions` and with labels.
+    """Return a metric for each name, to be updated with the kind's `predictions` and labels.
 
-    sync: over all processes, when there are several.
+    Args:
+        sync: compute over all processes, if there are several.
     """
     with warnings.catch_warnings():  # that Spearman's keeps all predictions: a dev set is small
         warnings.simplefilter("ignore")

@@ -38,7 +38,7 @@ COUNTS: dict[str, Any] = {  # arguments that count something; None is always all
 
 
 def count_faults(arguments: Mapping[str, Any]) -> list[str]:
-    """List the arguments of a data module that are outside their bounds."""
+    """List arguments of a data module that are out of range."""
     given = {name: arguments[name] for name in COUNTS if arguments.get(name) is not None}
     if (long := arguments.get("long", "cut")) not in MODES:
         return [f"data.long must be one of {', '.join(MODES)}, got {long!r:.60}"]
@@ -47,14 +47,20 @@ def count_faults(arguments: Mapping[str, Any]) -> list[str]:
 
 @dataclass(eq=False, repr=False)
 class TextData(LightningDataModule, ABC):
-    """Splits: `train`; `select`, `temperature`, `certificate` (the calibration cut); `validation`,
-    which is for reporting, and others that the task has. Each is made at its first use.
+    """Splits of a task, each created at its first use.
 
-    `texts`: a file of other texts, without labels, which are the split `texts`.
-    `batch_size` counts the examples of all processes together; `tokens_per_batch` is instead of it
-    a budget of real tokens. `max_length` None is the task's, `cache_dir` None the user's cache.
-    `long`: texts of more tokens are cut or refused; or training texts are read in windows, examples
-    with the text's label each, and those of other splits are cut.
+    They are `train`; `select`, `temperature` and `certificate` (the calibration split);
+    `validation`, for reporting; and any others that the task has.
+
+    Args:
+        texts: a file of unlabelled texts, available as the split `texts`.
+        batch_size: number of examples over all processes.
+        tokens_per_batch: a limit on tokens without padding, instead of `batch_size`.
+        max_length: None: the task's.
+        cache_dir: None: the user's cache.
+        long: longer texts are truncated or rejected, or training texts are split into windows that
+            are
+            examples with the text's label, while those of other splits are truncated.
     """
 
     task: Task
@@ -80,7 +86,7 @@ class TextData(LightningDataModule, ABC):
 
     @classmethod
     def faults(cls, task: Task, **arguments: Any) -> list[str]:
-        """List the errors of arguments and of the data that show without loading it."""
+        """List errors in arguments and data that can be found without loading the data."""
         faults = Faults(count_faults(arguments))
         if (texts := arguments.get("texts")) is not None:
             with faults.gathered():
@@ -93,7 +99,7 @@ class TextData(LightningDataModule, ABC):
 
     @abstractmethod
     def source(self, name: str) -> Source:
-        """The texts and labels of a split."""
+        """Return the texts and labels of a split."""
 
     def split(self, name: str) -> Split:
         if name not in self.made:
@@ -104,7 +110,9 @@ class TextData(LightningDataModule, ABC):
         return self.made[name]
 
     def with_long_texts(self, split: Split) -> Split:
-        """The split as `long` wants it; a line on standard error where texts may be cut."""
+        """Apply `long` to the split. Prints a line on standard error where texts may be
+        truncated.
+        """
         full = int((split.lengths >= self.max_length).sum())
         if not full:
             return split
@@ -121,19 +129,21 @@ class TextData(LightningDataModule, ABC):
         return Loader(self.split("train"), batch_size=None, sampler=order)
 
     def order(self, epoch: int, rank: int = 0, world_size: int = 1) -> Order:
-        """The batches of an epoch (from 0), and a process's part of them."""
+        """Return the batches of an epoch (from 0), and a process's part of them."""
         size, place = (self.batch_size, self.tokens_per_batch), (rank, world_size)
         return Order(self.split("train").lengths, self.seed, *size, *place, epoch, self.resume)
 
     def rows_drawn(self, steps: int, epochs: int) -> np.ndarray:
-        """The training examples that so many steps see (-1: all of the epochs), in rising order."""
+        """Return the training examples seen in `steps` steps (-1: all of the epochs), in ascending
+        order.
+        """
         if steps == -1:
             return np.arange(len(self.split("train")))
         every = chain.from_iterable(self.order(epoch).batches() for epoch in range(epochs))
         return np.unique(np.concatenate([*islice(every, steps)]))
 
     def loader(self, name: str) -> Loader:
-        """A split once, longest first; `index_B` of a batch tells the rows."""
+        """Iterate over a split once, longest first; `index_B` of a batch has the rows."""
         split, (rank, world_size) = self.split(name), self.place()
         batches = sorted_batches(split.lengths, self.eval_batch_size)
         dealt = shares(batches, split.lengths, rank, world_size)

@@ -1,4 +1,4 @@
-"""Queries with their candidates, read from a file."""
+"""Read queries with their candidates from a file."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ SUFFIXES = (".jsonl", ".parquet")
 
 @dataclass(frozen=True)
 class QueryList:
-    """A query with its candidates, in a first stage's order.
+    """A query with its candidates, in the order of the first stage.
 
     Args:
-        relevance: a judgement of each candidate, above 0 for a relevant one; None: nobody judged.
+        relevance: judgement of each candidate, above 0 for relevant ones; None without judgements.
     """
 
     query: str
@@ -31,7 +31,11 @@ class QueryList:
 
     @classmethod
     def of(cls, row: Mapping[str, Any], number: int) -> QueryList:
-        """Check a row of a file. ConfigError, in one line, for what is no list."""
+        """Check a row of a file.
+
+        Raises:
+            ConfigError: in one line, for an invalid row.
+        """
         query, candidates = row.get("query"), row.get("candidates")
         texts = [query, *candidates] if isinstance(candidates, list) else [None]
         if not all(isinstance(text, str) for text in texts):
@@ -42,7 +46,11 @@ class QueryList:
 
 
 def judged(found: Any, num: int, number: int) -> list[float] | None:
-    """Check judgements. ConfigError where they are not one number for each candidate."""
+    """Check judgements.
+
+    Raises:
+        ConfigError: where they are not one number per candidate.
+    """
     if found is None:
         return None
     numbers = isinstance(found, list) and all(isinstance(x, int | float) for x in found)
@@ -54,7 +62,7 @@ def judged(found: Any, num: int, number: int) -> list[float] | None:
 
 
 def check_file(path: Path) -> None:
-    """ConfigError for a path that is no file of a known kind."""
+    """Raise ConfigError for a path that is not a file of a supported format."""
     if not path.is_file():
         raise ConfigError(f"queries={path}: there is no such file")
     if path.suffix not in SUFFIXES:
@@ -62,10 +70,11 @@ def check_file(path: Path) -> None:
 
 
 def read_query_lists(given: str | Sequence[Mapping[str, Any]]) -> list[QueryList]:
-    """Read lists from a jsonl or parquet file with `query`, `candidates` and, where somebody has
-    judged, `relevance`; or from such dicts.
+    """Read lists from a jsonl or parquet file with `query`, `candidates` and optionally
+    `relevance`, or from dicts with these keys.
 
-    ConfigError, in one line, for a file that cannot be read, and for what is no list.
+    Raises:
+        ConfigError: in one line, for an unreadable file or an invalid list.
     """
     rows: Any = given
     if isinstance(given, str):

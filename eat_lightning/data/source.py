@@ -27,9 +27,13 @@ ORIGIN = "source"  # an optional column
 
 @dataclass
 class Source:
-    """One list of texts per column, and a label per row, as the task's kind has it: int64, float32
-    for a score, or a row of 0 and 1 (N x C) where an example has several labels.
-    origins: where each row comes from, as a file's column "source" says; None without."""
+    """Texts and labels of a split.
+
+    Args:
+        texts: one list per column.
+        labels: int64, float32 for a score, or rows of 0 and 1 (N x C) for several labels.
+        origins: source of each row, from a file's column "source"; None without it.
+    """
 
     texts: list[list[str]]
     labels: np.ndarray
@@ -40,7 +44,7 @@ class Source:
 
     @property
     def digest(self) -> str:
-        """The hash of all examples in their order: texts, labels and where they come from."""
+        """Hash of all examples in order: texts, labels and sources."""
         content = [*self.texts, self.labels.tolist(), self.origins]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
@@ -60,7 +64,7 @@ class Source:
 def check(
     task: Task, dir: str | None, extra: Sequence[str] = (), drop_sources: Sequence[str] = ()
 ) -> list[str]:
-    """List the errors of a task's data, one line each, from schemas and label columns alone."""
+    """List errors in a task's data, one line each, from schemas and label columns alone."""
     if dir is None:
         return hub_faults(task, extra, drop_sources)
     if not isinstance(dir, str):
@@ -76,7 +80,11 @@ def check(
 
 
 def read(task: Task, dir: str | None, split: str) -> Source:
-    """A split by our name; its faults, which `check` may not have seen, are a ConfigError."""
+    """Read a split.
+
+    Raises:
+        ConfigError: for errors that `check` could not find.
+    """
     if dir is None:
         return as_source(task, read_hub(task, split), f"{task.hub} {task.hub_config} {split}")
     return read_file(task, file_of(task, dir, split))
@@ -89,8 +97,11 @@ def read_file(task: Task, path: Path) -> Source:
 
 
 def unlabelled(task: Task, path: Any) -> Source:
-    """Texts without labels, from the task's columns of a table, or from the lines of a txt file.
-    ConfigError where they cannot be read."""
+    """Read unlabelled texts from the task's columns of a table, or from the lines of a txt file.
+
+    Raises:
+        ConfigError: where they cannot be read.
+    """
     file = Path(str(path)).expanduser()
     if not file.is_file():
         raise ConfigError(f"data.texts: there is no file {path}")
@@ -105,7 +116,7 @@ def unlabelled(task: Task, path: Any) -> Source:
 
 
 def kept_by_source(task: Task, dir: str | None, drop_sources: Sequence[str]) -> np.ndarray:
-    """Which rows of train come from none of these sources (train_sources)."""
+    """Return whether each row of train comes from none of these sources (train_sources)."""
     if dir is None:
         raise ConfigError("data.drop_sources needs data.dir")
     Faults(source_faults(task, dir, drop_sources)).check()
@@ -120,7 +131,7 @@ def file_of(task: Task, dir: str, split: str) -> Path:
 
 
 def present(stem: Path) -> Path:
-    """The first file of that name in one of the formats; as parquet where there is none."""
+    """Return the first existing file of that name in a supported format, or the parquet path."""
     paths = [stem.with_name(stem.name + ending) for ending in TABLES]
     return next((path for path in paths if path.is_file()), paths[0])
 
@@ -147,13 +158,17 @@ def as_source(task: Task, table: pa.Table, where: str) -> Source:
 
 @cache
 def tell_blank(where: str, num: int, whole: int) -> None:
-    """Say on standard error, once, how many rows have a blank text: they count all the same."""
+    """Print on standard error, once, how many rows have a blank text. They are not left out."""
     if num:
         print(f"{where}: {num} of {whole} rows have a blank text", file=sys.stderr, flush=True)
 
 
 def read_hub(task: Task, split: str, load: Callable[..., Any] | None = None) -> pa.Table:
-    """load: asked in place of `datasets.load_dataset`."""
+    """Read a split from the hub.
+
+    Args:
+        load: replaces `datasets.load_dataset`, for tests.
+    """
     import datasets
 
     load = load or datasets.load_dataset
@@ -228,7 +243,7 @@ def label_faults(task: Task, labels: pa.ChunkedArray, where: str) -> list[str]:
 
 
 def several_faults(task: Task, labels: pa.ChunkedArray, where: str) -> list[str]:
-    """List the errors of a column that holds a list of labels for each example."""
+    """List errors in a column with a list of labels for each example."""
     column = f"{where}: column {task.label_column}"
     if not is_list(labels.type):
         return [f"{column} must hold lists of numbers or of names, got {labels.type}"]
@@ -244,7 +259,7 @@ def several_faults(task: Task, labels: pa.ChunkedArray, where: str) -> list[str]
 
 
 def rows_of(numbers: pa.ChunkedArray, num_labels: int) -> np.ndarray:
-    """Lists of labels as rows of 0 and 1 (N x C)."""
+    """Return lists of labels as rows of 0 and 1 (N x C)."""
     rows = np.zeros((len(numbers), num_labels), np.int64)
     lists = numbers.to_pylist()
     where = np.repeat(np.arange(len(lists)), [len(found) for found in lists])
@@ -253,7 +268,9 @@ def rows_of(numbers: pa.ChunkedArray, num_labels: int) -> np.ndarray:
 
 
 def place(where: str, row: int) -> str:
-    """Tell where a row (from 0) stands: a line as an editor counts it, where the file has lines."""
+    """Describe the position of a row (from 0): the line number as in an editor, if the file has
+    lines.
+    """
     path = Path(where)
     if path.suffix not in TABLES[1:]:
         return f"row {row}"
@@ -266,7 +283,7 @@ def place(where: str, row: int) -> str:
 
 
 def csv_lines(file: TextIO) -> Iterator[int]:
-    """The line in which each record begins: a text may go over several, and blank ones are none."""
+    """Yield the line at which each record begins. A record may span several lines."""
     reader, begun = csv.reader(file), 1
     for record in reader:
         if record:
@@ -275,7 +292,7 @@ def csv_lines(file: TextIO) -> Iterator[int]:
 
 
 def numbers_of(task: Task, labels: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Labels as numbers. Names are looked up in the task: null for one that it does not have."""
+    """Return labels as numbers. Names are looked up in the task; unknown ones become null."""
     number_of = {str(name): number for number, name in enumerate(task.labels)}
     if is_list(labels.type) and is_text(labels.type.value_type):
         found = [

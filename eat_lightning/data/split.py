@@ -1,4 +1,4 @@
-"""A split: texts tokenized once, cached on disk, and handed out as packed batches.
+"""A split: texts tokenized once, cached on disk, and returned as packed batches.
 
 Shapes: B examples, N packed tokens, C classes.
 """
@@ -32,7 +32,9 @@ CHUNK = 2048  # texts tokenized at a time: bounds the memory of their Python lis
 
 @dataclass
 class Tokens:
-    """Token ids and types of all examples end to end; example i is offsets[i] to offsets[i + 1]."""
+    """Concatenated token ids and types of all examples; example i is offsets[i] to
+    offsets[i + 1].
+    """
 
     ids: np.ndarray
     types: np.ndarray
@@ -45,8 +47,12 @@ class Tokens:
 
 @dataclass(eq=False)
 class Split(Dataset[Batch]):
-    """`teacher` (logits, one row per example) may be set at any time. `key` changes with the
-    tokenizer, the length limit or any text, so what is computed per example can be cached by it."""
+    """Tokenized examples of a split.
+
+    `teacher` (logits, one row per example) may be set at any time. `key` changes with the
+    tokenizer, the length limit or any text, so that values computed per example can be cached under
+    it.
+    """
 
     name: str
     source: Source
@@ -71,14 +77,18 @@ class Split(Dataset[Batch]):
         return self.tokens.lengths
 
     def __getitem__(self, share: Share) -> Batch:
-        """The batch of a share of examples, as a DataLoader asks for it."""
+        """Return the batch of a share of examples, as a DataLoader requests it."""
         return replace(self.batch(share.rows, share.num_global), idle=share.idle)
 
     def text(self, i: int) -> tuple[str, ...]:
         return tuple(column[i] for column in self.source.texts)
 
     def batch(self, indices: np.ndarray, num_global: int | None = None) -> Batch:
-        """These examples in this order; `num_global` where other processes have the rest."""
+        """Return the batch of these examples, in this order.
+
+        Args:
+            num_global: number of examples over all processes, if others have the rest.
+        """
         index_B = np.asarray(indices, dtype=np.int64)
         lengths_B = self.lengths[index_B]
         ends_B = np.cumsum(lengths_B)
@@ -97,7 +107,7 @@ class Split(Dataset[Batch]):
         )
 
     def take(self, rows: Sequence[int] | np.ndarray) -> Split:
-        """These examples as a split of their own, which no cache knows."""
+        """Return these examples as a split of their own, which is not cached."""
         batch = self.batch(np.asarray(rows))
         offsets = np.concatenate([[0], np.cumsum(batch.lengths_B.numpy())])
         tokens = Tokens(batch.ids_N.numpy(), batch.types_N.numpy(), offsets)
@@ -107,7 +117,7 @@ class Split(Dataset[Batch]):
 def make_split(
     name: str, source: Source, tokenizer: Tokenizer, max_length: int, cache_dir: Path | None = None
 ) -> Split:
-    """Tokenize, or read what an equal call left in `cache_dir`."""
+    """Tokenize a split, or read it from `cache_dir` if an equal call stored it there."""
     key = identity(source.texts, tokenizer, max_length)
     path = None if cache_dir is None else cache_dir / f"{key}.npz"
     tokens = None if path is None else load(path, len(source))
@@ -123,15 +133,19 @@ def make_split(
 
 
 def reader_of(tokenizer: Tokenizer, max_length: int, long: LongTexts) -> Reader:
-    """A reader of texts as splits read them."""
+    """Return a reader of long texts with the tokenizer and length limit of a split."""
     has_types = "token_type_ids" in tokenizer.model_input_names
     backend: Any = tokenizer.backend_tokenizer  # type: ignore[union-attr]
     return Reader(backend, max_length, tokenizer.truncation_side, has_types, long)
 
 
 def in_windows(split: Split, reader: Reader) -> tuple[Split, np.ndarray]:
-    """A split whose examples are the windows of texts, each with its text's label, and the row of
-    each window's text. ConfigError for a text that the reader refuses."""
+    """Return a split whose examples are windows of texts, each with its text's label, and the row
+    of each window's text.
+
+    Raises:
+        ConfigError: for a text that the reader rejects.
+    """
     read = reader([list(split.text(i)) for i in range(len(split))])
     if refused := [(i, text.refused) for i, text in enumerate(read) if text.refused]:
         row, why = refused[0]
@@ -151,8 +165,9 @@ def in_windows(split: Split, reader: Reader) -> tuple[Split, np.ndarray]:
 def tokenize(
     texts: list[list[str]], tokenizer: Tokenizer, max_length: int, title: str = "tokenizing"
 ) -> Tokens:
-    """Too long a pair loses tokens of its longer text first. A tokenizer without types (DistilBERT,
-    MPNet) gives type 0."""
+    """Tokenize texts. In pairs that are too long, the longer text is truncated first. Tokenizers
+    without token types (DistilBERT, MPNet) give type 0.
+    """
     starts = range(0, len(texts[0]), CHUNK)
     ids, types, lengths = [], [], []
     for start in shown(starts, title, fewest=4):
@@ -187,7 +202,7 @@ def identity(texts: list[list[str]], tokenizer: Tokenizer, max_length: int) -> s
 
 
 def load(path: Path, num_examples: int) -> Tokens | None:
-    """Read cached tokens; None where there are none or damaged ones, which are then made anew."""
+    """Read cached tokens; None where they are missing or damaged and must be computed again."""
     try:
         # np.load leaves open what it cannot read.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:

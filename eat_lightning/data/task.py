@@ -1,4 +1,4 @@
-"""A task: where its text and labels stand, what they are called, and how it is judged."""
+"""A task: its columns, its labels, and its metrics."""
 
 from __future__ import annotations
 
@@ -24,20 +24,22 @@ NEAR = 0.05
 
 @dataclass
 class Task:
-    """`labels` are names in the order of their numbers; an empty list makes it a regression, whose
-    labels lie in `label_range`. The first of `metrics` is the main one.
+    """A task.
 
-    `problem_type` is Hugging Face's word for the kind of its answers, needed for several labels
-    (`multi_label_classification`), whose column `labels` holds a list for each example; any other
-    task has a column `label`. Two scores are the same within `tolerance` (None: a twentieth of
-    `label_range`) or, where there are `cuts`, on the same side of each.
+    `labels` are names in the order of their numbers; an empty list makes it a regression with
+    labels in `label_range`. The first of `metrics` is the main one.
 
-    `validation` gives each validation split its name on the hub; in a folder it is the file's name,
-    and only the one called `validation` must be there. `hub_config` is None off the hub.
-    `groups` says which training examples belong together and must not stand on both sides of the
-    calibration cut: `root_phrases` (phrases of one sentence), `question_graph` (pairs linked by a
-    shared text), `column:<name>` (an equal text in that column), `thread:<name>` (an equal subject
-    line in that column, but for "Re:" and the like), `random` (equal examples only).
+    `problem_type` is Hugging Face's name for the kind of answers. It is required for several labels
+    (`multi_label_classification`), where the column `labels` holds a list for each example; other
+    tasks have a column `label`. Two scores count as equal within `tolerance` (None: a twentieth of
+    `label_range`) or, with `cuts`, if they are on the same side of each.
+
+    `validation` maps each validation split to its name on the hub. In a folder it is the file's
+    name, and only `validation` is required. `hub_config` is None for tasks that are not on the hub.
+    `groups` defines which training examples must stay on one side of the calibration split:
+    `root_phrases` (phrases of one sentence), `question_graph` (pairs linked by a shared text),
+    `column:<name>` (equal texts in that column), `thread:<name>` (equal subject lines in that
+    column, ignoring "Re:" and the like), `random` (identical examples only).
     """
 
     name: str
@@ -84,7 +86,7 @@ class Task:
         return faults
 
     def kind_faults(self) -> list[str]:
-        """List the errors of the settings that make its kind."""
+        """List errors in the settings that determine the kind of answers."""
         wanted, faults = self.problem_type, []
         if wanted is not None and (wanted == SCORE) == bool(self.labels):
             has = "no names" if wanted == SCORE else "names"

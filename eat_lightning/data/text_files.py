@@ -1,4 +1,4 @@
-"""Files of texts: tables (parquet, csv, JSON lines), and txt with a text in each line."""
+"""Read files of texts: tables (parquet, csv, JSON lines), and txt with one text per line."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ SUFFIXES = (".txt", ".csv", ".jsonl", ".parquet")
 
 
 def opened(path: Path, texts: Sequence[str] | None = None) -> pq.ParquetFile:
-    """A table, of whatever format, as parquet. ValueError, ArrowException or OSError where it
-    cannot be read.
+    """Open a table of any supported format as parquet.
 
     Args:
-        texts: columns of a csv file that hold texts; None: all do.
+        texts: columns of a csv file that hold texts; None: all.
+
+    Raises:
+        ValueError, ArrowException, OSError: where it cannot be read.
     """
     if path.suffix == ".parquet":
         return pq.ParquetFile(path)
@@ -40,7 +42,11 @@ def opened(path: Path, texts: Sequence[str] | None = None) -> pq.ParquetFile:
 
 
 def json_lines(path: Path) -> Iterator[Any]:
-    """The values of a file's lines, blank ones left out; ValueError names the damaged line."""
+    """Yield the values of a file's non-blank lines.
+
+    Raises:
+        ValueError: naming the damaged line.
+    """
     with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, 1):
             try:
@@ -57,12 +63,14 @@ def is_text(kind: pa.DataType) -> bool:
 def read_texts(
     path: Path, columns: Sequence[str] | None, key: str
 ) -> tuple[list[tuple[str, ...]], list[str]]:
-    """Read a tuple of texts for each row of a file, and the names of their columns. ConfigError, in
-    one line, where it cannot be read.
+    """Read a tuple of texts for each row of a file, and the names of their columns.
 
     Args:
-        columns: that hold the texts; None: the one called "text", or else the only one of texts.
-        key: of the setting that names the file.
+        columns: that hold the texts; None: "text", or the only text column.
+        key: the setting that names the file, for error messages.
+
+    Raises:
+        ConfigError: in one line, where it cannot be read.
     """
     with reading(f"{key}={path}", pa.ArrowException):
         if path.suffix == ".txt":
@@ -75,8 +83,11 @@ def read_texts(
 
 
 def texts_of_lines(path: Path, num: int) -> Iterator[tuple[str, ...]]:
-    """Yield a text for each line, or two with a tab between. ValueError names a line that has
-    not."""
+    """Yield a text for each line, or two separated by a tab.
+
+    Raises:
+        ValueError: naming the line with another number of texts.
+    """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:

@@ -24,7 +24,9 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def tokenizer_for(pretrained: str | None) -> Tokenizer:
-    """The tokenizer of a folder or a hub name; None: WordPiece over the toy grammar's words."""
+    """Return the tokenizer of a folder or hub name; None: WordPiece over the toy
+    grammar's words.
+    """
     if pretrained is None:
         return toy_tokenizer()
     from transformers import AutoTokenizer
@@ -56,8 +58,9 @@ def tokenizer_for(pretrained: str | None) -> Tokenizer:
 
 
 def toy_tokenizer() -> Tokenizer:
-    """The grammar's words, and the printable ASCII characters to spell any other; what is neither
-    becomes [UNK]."""
+    """Return a tokenizer of the grammar's words that spells others in printable ASCII characters.
+    Anything else becomes [UNK].
+    """
     from transformers import BertTokenizer
 
     characters = [*string.digits, *string.ascii_lowercase, *string.punctuation]

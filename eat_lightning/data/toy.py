@@ -1,4 +1,4 @@
-"""Examples from a grammar, in the shape of any task: no network, no files, endless."""
+"""Examples from a grammar for any task, without network or files."""
 
 from __future__ import annotations
 
@@ -20,10 +20,13 @@ DRAWN: dict[tuple[str, int, str], list[grammar.Example]] = {}  # those made so f
 
 @dataclass(eq=False, repr=False)
 class ToyData(TextData):
-    """`data=glue`'s interface over `grammar`; each split also has `difficulty`, 0 to 4.
+    """Data from `grammar`, with the interface of `data=glue`. Each split also has `difficulty`, 0
+    to 4.
 
-    calibration: examples of the three parts together. `grammar_seed` and not `seed` chooses the
-    examples, so that runs of several seeds are judged on the same ones.
+    Args:
+        calibration: number of examples in the three held-out parts together.
+        grammar_seed: chooses the examples instead of `seed`, so that runs with several seeds are
+            evaluated on the same ones.
     """
 
     num_train: int = 4000

@@ -1,6 +1,6 @@
-"""Texts without labels: read, cleaned, and cut into parts that share no near-doubles.
+"""Unlabelled texts: read, cleaned, and split into parts that share no near-duplicates.
 
-Shapes: N texts, G groups of near-doubles.
+Shapes: N texts, G groups of near-duplicates.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ Row = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Texts:
-    """Distinct texts, a tuple of one or two each.
+    """Distinct texts, as tuples of one or two.
 
     Args:
-        columns: names of the texts of a row.
-        line: for a person, how many rows were read, and how many left out for what.
+        columns: names of the texts in a row.
+        line: message with the number of rows read, and of those left out by reason.
     """
 
     rows: list[Row]
@@ -41,7 +41,7 @@ class Texts:
 
     @classmethod
     def of(cls, found: Sequence[Row], columns: list[str], most: int) -> Texts:
-        """Leave out empty and doubled texts, and of more than `most` all but random ones."""
+        """Drop empty and duplicate texts, and keep a random sample of at most `most`."""
         whole = [row for row in found if all(map(str.strip, row))]
         distinct = list(dict.fromkeys(whole))
         taken = distinct
@@ -56,18 +56,18 @@ class Texts:
         return len(self.rows)
 
     def named(self, row: Row) -> dict[str, str]:
-        """The texts of a row by their columns."""
+        """Return the texts of a row by column name."""
         return dict(zip(self.columns, row, strict=True))
 
     def read_by(self, reader: Reader) -> Texts:
-        """The texts that a model does not refuse for their length."""
+        """Keep the texts that a model does not reject for their length."""
         read = reader([list(row) for row in self.rows])
         rows = [row for row, text in zip(self.rows, read, strict=True) if not text.refused]
         left_out = {"too long (long=cut takes the first, long=windows all)": len(read) - len(rows)}
         return replace(self, rows=rows, line=self.line + counted(left_out))
 
     def without_near_doubles(self) -> Texts:
-        """One text of each group of near-doubles, drawn at random."""
+        """Keep one random text of each group of near-duplicates."""
         if not self.rows:
             return self
         _, one_of_G = drawn(near_doubles(self.rows))
@@ -77,19 +77,20 @@ class Texts:
 
 
 def counted(left_out: Mapping[str, int]) -> str:
-    """Write counts of what was left out, by reason."""
+    """Format the counts of rows left out, by reason."""
     return "".join(f", {count:,} {what}" for what, count in left_out.items() if count)
 
 
 def read_texts(given: str | Sequence[Any], columns: list[str] | None, most: int) -> Texts:
-    """Read texts from a file, a folder of files, or a list of them.
-
-    ConfigError, in one line, where there is no such file or column, or a file cannot be read.
+    """Read texts from a file, a folder of files, or a list.
 
     Args:
         given: a path; or texts, or pairs of them.
-        columns: names of the columns that hold them; None: "text", or the only column of texts.
-        most: of the texts that are taken.
+        columns: names of the text columns; None: "text", or the only text column.
+        most: maximum number of texts.
+
+    Raises:
+        ConfigError: in one line, for a missing or unreadable file or a missing column.
     """
     if not isinstance(given, str | Path):
         rows = [row_of(row, number) for number, row in enumerate(given)]
@@ -111,7 +112,7 @@ def read_texts(given: str | Sequence[Any], columns: list[str] | None, most: int)
 
 
 def row_of(given: Any, number: int) -> Row:
-    """Check a text, or a pair. ConfigError for anything else."""
+    """Check a text or a pair of texts. Raises ConfigError for anything else."""
     row = (given,) if isinstance(given, str) else given
     if not (isinstance(row, tuple | list) and all(isinstance(text, str) for text in row)):
         raise ConfigError(f"texts[{number}] must be a text or a pair, got {one_line(given, 40)}")
@@ -119,7 +120,7 @@ def row_of(given: Any, number: int) -> Row:
 
 
 def files_of(path: Path) -> list[Path]:
-    """List a file, or those of a folder that are of a known kind."""
+    """List a file, or the files of supported formats in a folder."""
     known = ", ".join(SUFFIXES)
     if path.is_dir():
         inside = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.is_file())
@@ -137,9 +138,10 @@ def files_of(path: Path) -> list[Path]:
 
 
 def cut(rows: Sequence[Row], shares: Sequence[float], seed: int = 0) -> dict[str, np.ndarray]:
-    """Rows of each part. Near-doubles stand in one part, of which all but *learn* keep one.
+    """Return the rows of each part.
 
-    So the examples of a certificate are drawn independently.
+    Near-duplicates share a part; every part but *learn* keeps one of each group, so that the
+    examples of a certificate are independent draws.
     """
     group_N = near_doubles(rows)
     size_G = np.bincount(group_N)
@@ -158,17 +160,17 @@ def cut(rows: Sequence[Row], shares: Sequence[float], seed: int = 0) -> dict[str
 
 
 def drawn(group_N: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Put texts in a random order: the place of each group's first one there, and its row."""
+    """Put texts in random order. Returns the position of each group's first text, and its row."""
     order_N = np.random.default_rng(seed).permutation(len(group_N))
     _, first_G = np.unique(group_N[order_N], return_index=True)
     return first_G, order_N[first_G]
 
 
 def near_doubles(rows: Sequence[Row]) -> np.ndarray:
-    """Number the groups of texts that share nearly all pairs of neighbouring words (N).
+    """Return a group number for each text (N); texts that share nearly all word bigrams share one.
 
-    MinHash (Broder 1997) in bands: texts that are alike in any band are one group, and so are
-    chains of them. Case, digits and punctuation do not count.
+    Uses MinHash (Broder 1997) with banding: texts that agree in any band share a group, and so do
+    chains of them. Case, digits and punctuation are ignored.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -190,7 +192,7 @@ def near_doubles(rows: Sequence[Row]) -> np.ndarray:
 
 
 def shingles(row: Row) -> np.ndarray:
-    """Hashes of the pairs of neighbouring words of a row, of at least one."""
+    """Return hashes of a row's word bigrams, at least one."""
     words = re.findall(r"[^\W\d_]+", " \n ".join(row).lower()) or list(row)
     pairs = [" ".join(words[i : i + 2]) for i in range(max(1, len(words) - 1))]
     return np.array([crc32(pair.encode()) % PRIME for pair in pairs], np.int64)

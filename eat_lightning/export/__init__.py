@@ -1,1 +1,1 @@
-"""A trained run as ONNX graphs that keep pruning and exits."""
+"""Export a trained run to ONNX graphs that keep pruning and exits."""

@@ -1,8 +1,8 @@
-"""`python -m eat_lightning.export run=<folder>`: a finished run without torch (target=onnx), or as
-a smaller encoder (target=encoder).
+"""`python -m eat_lightning.export run=<folder>`: export a finished run as ONNX graphs that need no
+torch (target=onnx), or as a smaller encoder (target=encoder).
 
-A graph keeps pruning and exits, or is refused; it is compared with the run before it is put in its
-place.
+A graph keeps pruning and exits, or the export fails. Its answers are compared with the run's before
+the folder is put in place.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from eat_lightning.export.plan import ExportSettings, export_slot_faults
 
 
 def export(config: dict[str, Any]) -> Path:
-    """Write the folder, and return it.
+    """Write the folder and return it.
 
-    Raises ConfigError, one line per fault: for settings and for a run that cannot be exported
-    before any graph is made, for answers that differ before anything is put in its place.
+    Raises:
+        ConfigError: with one line per error: before any graph is made for invalid settings and runs
+            that
+            cannot be exported, or before the folder is put in place for answers that differ.
     """
     plan = parsed(ExportSettings, config)
     import torch

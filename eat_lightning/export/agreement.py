@@ -1,7 +1,7 @@
-"""Agreement of an export with the encoder in answers, depth and retention, example by example.
+"""Agreement of an export with the encoder in answers, depth and retention, per example.
 
-Two kernels differ in the last bits, so an example whose score or confidence lies within `THIN` of
-another decision may come out otherwise. Such an example is listed, any other is a fault.
+Two kernels differ in their last bits, so an example whose score or confidence lies within `THIN` of
+a decision boundary may differ. Such examples are listed; any other difference is an error.
 
 Shapes: B examples, C classes, N packed tokens, E exits so far.
 """
@@ -33,18 +33,18 @@ CLOSE = 1e-4  # probabilities (of a regression: scores) of fp32 graphs differ by
 
 @dataclass
 class Agreement:
-    """Agreement of an export with the run, example by example.
+    """Agreement of an export with the run, per example.
 
     Args:
-        rows_B: its row in the split.
-        labels_differ_B: true where the answers differ.
-        depth_differs_B: true where the depths differ.
-        retention_differs_B: true where the retentions differ.
-        gap_B: largest difference of its probabilities.
-        margin_B: distance of the closest decision to the other one.
-        run_right_B: 1 where the run is right, 0 where not; NaN where there is no class to tell by.
-        right_B: the same of the export.
-        early_B: true where it left the run early.
+        rows_B: row in the split.
+        labels_differ_B: True where the answers differ.
+        depth_differs_B: True where the depths differ.
+        retention_differs_B: True where the retentions differ.
+        gap_B: largest difference between probabilities.
+        margin_B: distance to the nearest decision boundary.
+        run_right_B: 1 where the run is correct, 0 where not; NaN for answers that are not classes.
+        right_B: the same for the export.
+        early_B: True where the run exited early.
     """
 
     rows_B: np.ndarray
@@ -64,7 +64,7 @@ class Agreement:
 
     @property
     def excused(self) -> list[int]:
-        """Examples that differ, with a thin margin."""
+        """Rows that differ, with a margin below `THIN`."""
         return self.rows_B[self.differs_B & (self.margin_B < THIN)].tolist()
 
     @property
@@ -91,7 +91,7 @@ class Agreement:
 
     @property
     def line(self) -> str:
-        """A line for a person, the excused examples named."""
+        """Describe the agreement in one line, with the excused examples."""
         found = self.summary()
         excused = ", ".join(map(str, self.excused))
         return (
@@ -103,7 +103,7 @@ class Agreement:
 
 
 def unseen_exits(encoder: AdaptiveEncoder, found: Agreement) -> str:
-    """A line where there are early exits and no example of those compared took one, else ""."""
+    """Return a warning if there are early exits that no compared example used, else ""."""
     last = encoder.shape.num_layers
     if found.early_B.any() or not {*encoder.exit.layers} - {last}:
         return ""
@@ -114,7 +114,9 @@ def unseen_exits(encoder: AdaptiveEncoder, found: Agreement) -> str:
 def compare(
     encoder: AdaptiveEncoder, backend: Backend, split: Any, rows_B: np.ndarray, batch: int
 ) -> Agreement:
-    """Both get the same examples, longest first: the encoder as token ids, the export as text."""
+    """Run both on the same examples, longest first: the encoder on token ids, the
+    export on text.
+    """
     parts, reader = [], replace(backend.reader, long=CUT)  # as the split's
     for chosen in shown(sorted_batches(split.lengths[rows_B], batch), "comparing answers"):
         given_B = rows_B[chosen]
@@ -141,7 +143,7 @@ def differences(
     label_B: np.ndarray,
     kind: AnswerKind,
 ) -> Agreement:
-    """theirs: of an export."""
+    """Compare the traces of the run (`ours`) and of the export (`theirs`)."""
     logits_2BC = ours.logits_BC, theirs.logits_BC
     gap_B = np.abs(np.subtract(*map(kind.probabilities, logits_2BC))).max(-1)
     # A score without tolerance or cuts is equal where it is close.
@@ -164,8 +166,9 @@ def share(right_B: np.ndarray) -> float | None:
 
 
 def watched(encoder: AdaptiveEncoder, batch: Any) -> tuple[Any, np.ndarray]:
-    """A trace, and how near each example was to another one: the least distance of a confidence, of
-    a score, or of the answer's probability from where it would have decided otherwise."""
+    """Return a trace, and each example's margin: the smallest distance of a confidence, a pruning
+    score or the answer's probability from its decision boundary.
+    """
     watch = MarginWatch(batch.size)
     reduction, exit = encoder.reduction, encoder.exit
     twin = encoder.replacing(
@@ -177,7 +180,7 @@ def watched(encoder: AdaptiveEncoder, batch: Any) -> tuple[Any, np.ndarray]:
 
 
 class MarginWatch:
-    """The least margin of each example so far, and which examples are still here."""
+    """The smallest margin of each example so far, and the examples that have not exited."""
 
     def __init__(self, size: int):
         self.margin_B = torch.full((size,), float("inf"))
@@ -188,8 +191,9 @@ class MarginWatch:
 
 
 class WatchedReduction(Reduction):
-    """A reduction that notes the lead of the lowest score kept over the highest dropped. One that
-    gives no `score` leaves no margin, and so excuses nothing."""
+    """A reduction that records the gap between the lowest kept and the highest dropped score. A
+    reduction without `score` has no margin, so differences it causes are errors.
+    """
 
     def __init__(self, reduction: Reduction, watch: MarginWatch):
         self.reduction, self.watch = reduction, watch
@@ -205,7 +209,7 @@ class WatchedReduction(Reduction):
 
 
 class WatchedExit(ExitRule):
-    """An exit rule that notes its margins."""
+    """An exit rule that records its margins."""
 
     def __init__(self, exit: ExitRule, watch: MarginWatch):
         self.exit, self.watch, self.layers = exit, watch, exit.layers
@@ -218,8 +222,9 @@ class WatchedExit(ExitRule):
 
 
 def score_margin(packed: Packed, shorter: Packed, score_N: Tensor) -> Tensor:
-    """Lowest kept - highest dropped of each example, [CLS] aside; infinite where nothing was
-    dropped or nothing could have been kept instead."""
+    """Lowest kept minus highest dropped score of each example, without [CLS]. It is infinite where
+    no token was dropped, or none could have been kept instead.
+    """
     layout = packed.layout
     kept_N = torch.isin(place_in_text(packed), place_in_text(shorter))
     infinite_B = torch.full((layout.size,), float("inf"))
@@ -231,5 +236,5 @@ def score_margin(packed: Packed, shorter: Packed, score_N: Tensor) -> Tensor:
 
 
 def place_in_text(packed: Packed) -> Tensor:
-    """A number for each token that no other token of the batch has."""
+    """Return a unique number for each token of a batch."""
     return packed.layout.segment_N * (1 << 32) + packed.position_N

@@ -1,5 +1,6 @@
-"""The stretches as one graph for one example, with an `If` at each exit: where an example leaves,
-the layers behind are not run."""
+"""Join the stretches into one graph for a single example, with an `If` at each exit, so that layers
+after the exit are not run.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +22,13 @@ OUT = {  # what comes out: its type and its axes
 
 
 def with_if(models: list[ModelProto], lasts: list[int]) -> ModelProto:
-    """`models` are for one example at a time, in order; `lasts` says the layer each ends with.
+    """Join `models`, which take one example at a time, in order.
 
-    Takes ids_N, types_N, lengths_B; gives a trace: logits_BC, depth_B, reason_B, and tokens_LB with
-    0 for a layer that was not run.
+    The result takes ids_N, types_N, lengths_B and returns a trace: logits_BC, depth_B, reason_B,
+    and tokens_LB with 0 for a layer that was not run.
+
+    Args:
+        lasts: the last layer of each model.
     """
     first = models[0].graph
     names = {value.name: value.name for value in first.input}
@@ -40,8 +44,12 @@ def with_if(models: list[ModelProto], lasts: list[int]) -> ModelProto:
 def chain(
     graphs: list[GraphProto], lasts: list[int], i: int, names: dict[str, str], tokens: list[str]
 ) -> GraphProto:
-    """Stretch i and all behind it. `names` says what its inputs are called in the graphs around it,
-    where `tokens` are the tokens_LB of the stretches before."""
+    """Return stretch i and all following ones as a graph.
+
+    Args:
+        names: of its inputs in the enclosing graphs.
+        tokens: names of the tokens_LB of the preceding stretches.
+    """
     nodes, weights, new = renamed(graphs[i], f"stretch{i + 1}.", names)
     tokens = [*tokens, *([new["tokens_LB"]] if "tokens_LB" in new else [])]
     if i + 1 == len(graphs):
@@ -64,8 +72,11 @@ def chain(
 def ending(
     i: int, lasts: list[int], new: dict[str, str], tokens: list[str], out: list[str]
 ) -> list[NodeProto]:
-    """The trace of an example that ends after stretch i, whose outputs are called as `new` says;
-    the last stretch gives no reason."""
+    """Return the nodes of a trace that ends after stretch i. The last stretch gives no reason.
+
+    Args:
+        new: current names of the stretch's outputs.
+    """
     decisions = [
         helper.make_node("Identity", [new["logits_BC"]], [out[0]]),
         constant(out[1], [lasts[i]]),
@@ -96,8 +107,14 @@ def constant(name: str, values: Any) -> NodeProto:
 def renamed(
     graph: GraphProto, prefix: str, names: dict[str, str]
 ) -> tuple[list[NodeProto], list[TensorProto], dict[str, str]]:
-    """Nodes and weights of a graph with `prefix` before every name but its inputs', which `names`
-    gives; and what its outputs are called now."""
+    """Rename the nodes and weights of a graph with a prefix, except its inputs.
+
+    Args:
+        names: new names of the inputs.
+
+    Returns:
+        The nodes, the weights, and the new names of the outputs.
+    """
     graph = compose.add_prefix_graph(graph, prefix)
     given = {value.name: names[value.name.removeprefix(prefix)] for value in graph.input}
     for node in graph.node:

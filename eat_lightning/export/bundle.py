@@ -1,4 +1,4 @@
-"""The folder of an export: graphs, tokenizer, runner and what they are, put in place as one."""
+"""The folder of an export: graphs, tokenizer, runner and description, put in place atomically."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ BATCHES = (32, 1)  # at which answers are compared: from graph to graph, and in 
 
 
 class Graphs:
-    """An encoder as graphs: one from exit to exit, and one of all layers."""
+    """An encoder as graphs: one for each stretch between exits, and one of all layers."""
 
     def __init__(self, encoder: AdaptiveEncoder, dtype: str):
         self.encoder, self.dtype = encoder, dtype
@@ -54,15 +54,21 @@ class Graphs:
 
 
 class Bundle:
-    """A run's encoder, its exit rule chosen, to be written. labels: their names."""
+    """A run's encoder, with its exit rule, and the names of its labels."""
 
     def __init__(self, run: Run, encoder: AdaptiveEncoder, labels: list[str], dtype: str):
         self.run, self.encoder, self.labels, self.dtype = run, encoder, labels, dtype
         self.graphs = Graphs(encoder, dtype)
 
     def write(self, to: Path, plan: ExportSettings | None = None) -> None:
-        """plan: where answers are to be compared with the run's. ConfigError, and nothing in its
-        place, where they differ."""
+        """Write the folder.
+
+        Args:
+            plan: compares the answers with the run's; None: no comparison.
+
+        Raises:
+            ConfigError: where they differ; the folder is then not put in place.
+        """
         split = None
         if plan is not None and plan.check:  # before anything is made, should it not be there
             split = self.run.data(dir=plan.data.dir).split(plan.split)
@@ -84,7 +90,7 @@ class Bundle:
         print(f"{to}: layers {names} and all of them in {SINGLE}, {self.dtype}, {size:.1f} MB")
 
     def about(self, tokenizer: Any) -> dict[str, Any]:
-        """export.json: what the runner needs, and for people what the graphs hold."""
+        """Return export.json: what the runner needs, and a description of the graphs."""
         encoder, task = self.encoder, self.run.task
         parts = zip(self.graphs.files, self.graphs.layers, strict=True)
         names = reason_names(encoder.exit.reasons)
@@ -115,8 +121,11 @@ class Bundle:
         }
 
     def agreement(self, folder: Path, plan: ExportSettings, split: Any) -> dict[str, Any]:
-        """Compare the export with the run in the plan's engines, and return a summary of each
-        comparison. Raise ConfigError where more differs than may."""
+        """Compare the export with the run in the plan's engines, and return a summary for each.
+
+        Raises:
+            ConfigError: where more answers differ than allowed.
+        """
         rows_B = spread_rows(len(split), len(split) if plan.check == "all" else int(plan.check))
         references = {"": self.encoder}
         if self.dtype == "int8":  # and what `predict` makes of the run in that dtype

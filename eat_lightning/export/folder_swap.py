@@ -1,4 +1,4 @@
-"""A folder that is written beside its place, and put there as one."""
+"""Write a folder beside its place, and move it there atomically."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @contextmanager
 def folder_swap(to: Path) -> Iterator[Path]:
-    """A folder that takes the place of `to` when all went well, and else leaves nothing."""
+    """Yield a temporary folder that replaces `to` on success and is removed on failure."""
     folder = to.with_name(f"{to.name}.{os.getpid()}.part")
     folder.mkdir(parents=True)
     try:

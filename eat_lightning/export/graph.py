@@ -1,6 +1,6 @@
-"""A stretch of the encoder as an ONNX graph, by way of torch.export.
+"""Export a stretch of the encoder to an ONNX graph with torch.export.
 
-Names end in their shapes, which is how the runner knows along which axis examples or tokens lie.
+Names end in their shapes, from which the runner knows the axis of examples or tokens.
 """
 
 from __future__ import annotations
@@ -28,14 +28,18 @@ NEXT = "next_"  # in front of the names that go out: a graph's input and output 
 
 
 def graphs(encoder: AdaptiveEncoder, alone: bool) -> list[Any]:
-    """An ONNX model for each stretch; `alone`: for one example at a time."""
+    """Return an ONNX model for each stretch.
+
+    Args:
+        alone: for one example at a time.
+    """
     made = list(enumerate(stretches(encoder, alone)))
     title = "graph of single examples" if alone else "graphs of batches"
     return [graph(stretch, sample(stretch, i)) for i, stretch in shown(made, title, fewest=2)]
 
 
 def traced(stretch: Stretch, state: dict[str, Tensor]) -> Any:
-    """The program of a stretch, its sizes open."""
+    """Export the program of a stretch with dynamic sizes."""
     shapes = {name: name.rpartition("_")[2] for name in state}
     differ = "N" if stretch.alone else "NB"  # from call to call
     open_sizes = {
@@ -70,7 +74,7 @@ def graph(stretch: Stretch, state: dict[str, Tensor]) -> Any:
 
 
 def stable_sort(self: Any, stable: bool = True, dim: int = -1, descending: bool = False) -> Any:
-    """Ties go to the earlier place, in TopK by its definition."""
+    """Sort stably with TopK, which by definition ranks the earlier of two equal values first."""
     from onnxscript import opset20
 
     op: Any = opset20
@@ -79,7 +83,7 @@ def stable_sort(self: Any, stable: bool = True, dim: int = -1, descending: bool 
 
 
 def refusal(stretch: Stretch, error: Exception) -> str:
-    """Say in one line whose code the trace stopped in, and why."""
+    """Say in one line which code stopped the trace, and why."""
     causes: list[BaseException] = [error]
     while cause := causes[-1].__cause__ or causes[-1].__context__:
         causes.append(cause)
@@ -96,7 +100,7 @@ def refusal(stretch: Stretch, error: Exception) -> str:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the remarks that exporters make on their own inside."""
+    """Silence the exporters' log messages."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,8 +1,8 @@
-"""A finished run as a plain smaller encoder: fewer heads, inner neurons and layers (Michel et al.
-2019; DynaBERT, Hou et al. 2020; CoFi, Xia et al. 2022).
+"""Export a finished run as a plain smaller encoder with fewer heads, inner neurons and layers
+(Michel et al. 2019; DynaBERT, Hou et al. 2020; CoFi, Xia et al. 2022).
 
-What is written is a run folder, so that every command takes it, and training goes on from it.
-Shapes: M kept of heads or inner neurons.
+The result is a run folder, so that every command accepts it and training can continue from it.
+Shapes: M kept heads or inner neurons.
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ BATCH = 8  # examples whose losses are added up before the absolute value is tak
 def export_narrowed(
     run: Run, encoder: AdaptiveEncoder, labels: list[str], plan: ExportSettings
 ) -> Path:
-    """Choose what stays, and write the folder.
+    """Choose what to keep, and write the folder.
 
-    Raises ConfigError where the encoder cannot be so narrow.
+    Raises:
+        ConfigError: where the encoder cannot be narrowed this far.
     """
     kept = kept_of(run, encoder, plan)
     made = narrowed(encoder, kept)
@@ -56,8 +57,11 @@ def export_narrowed(
 
 
 def kept_of(run: Run, encoder: AdaptiveEncoder, plan: ExportSettings) -> Kept:
-    """The heads or neurons to keep, as many as are wanted, by what they did on training data
-    or, where training left them ordered, from the first; or all that are not zero."""
+    """Return the heads and neurons to keep.
+
+    With requested numbers, they are the most important ones on training data, or the first ones if
+    training ordered them by importance. Otherwise they are all with nonzero weights.
+    """
     if encoder.shape.layer_groups:
         raise ConfigError("this encoder's layers share their weights: none can be narrowed alone")
     if not plan.numbers:
@@ -84,7 +88,7 @@ def kept_of(run: Run, encoder: AdaptiveEncoder, plan: ExportSettings) -> Kept:
 
 
 def is_ordered(run: Run) -> bool:
-    """True where the run's training ordered heads and neurons by importance, as DynaBERT's does."""
+    """True if the run's training ordered heads and neurons by importance, as DynaBERT's does."""
     objective = json_of(run.folder / "model" / "config.json").get("objective") or {}
     try:
         return class_of("objective", objective.get("kind", "joint")).ordered
@@ -93,7 +97,7 @@ def is_ordered(run: Run) -> bool:
 
 
 def summary(about: dict[str, Any]) -> str:
-    """Tell how many heads and neurons are left, in a line."""
+    """Describe the remaining heads and neurons in one line."""
     widths = [f"{len(about['layers'])} layers"]
     for key, what in (("heads", "heads"), ("inner", "inner neurons")):
         counts = about[key]
@@ -105,7 +109,7 @@ def summary(about: dict[str, Any]) -> str:
 def write_run(
     run: Run, made: AdaptiveEncoder, labels: list[str], about: dict[str, Any], folder: Path
 ) -> None:
-    """The run's own settings and what was noted of it, with another model and another name."""
+    """Write the run's settings and records with another model and another name."""
     before = json_of(run.folder / "model" / "config.json")
     objective = before.get("objective")
     trained = None if objective is None else Specification.read("objective", objective)
@@ -122,7 +126,7 @@ def write_run(
 def width_faults(
     encoder: AdaptiveEncoder, heads: int, inner: int, depth: int | None = None
 ) -> list[str]:
-    """Check how many heads and inner neurons each layer shall keep, and how many layers stay."""
+    """List errors in the numbers of heads, inner neurons and layers to keep."""
     shape, faults = encoder.shape, []
     for key, value, most in (
         ("heads", heads, shape.num_heads),
@@ -148,10 +152,11 @@ def width_faults(
 
 
 def narrowed(encoder: AdaptiveEncoder, kept: Kept) -> AdaptiveEncoder:
-    """A plain encoder of what is kept, in its order; all else, learned parameters of methods too,
-    as it was.
+    """Return a plain encoder of the kept parts, in order, with everything else unchanged, including
+    learned parameters of methods.
 
-    Raises ConfigError where a method has a weight for each head or layer.
+    Raises:
+        ConfigError: where a method has parameters for each head or layer.
     """
     shape = shape_of(encoder, kept)
     methods = build_all(specs_by_slot(encoder), shape.num_layers)
@@ -177,7 +182,7 @@ def narrowed(encoder: AdaptiveEncoder, kept: Kept) -> AdaptiveEncoder:
 
 
 def shape_of(encoder: AdaptiveEncoder, kept: Kept) -> Shape:
-    """The sizes of what is kept; by layer where layers differ."""
+    """Return the shape of what is kept, by layer where layers differ."""
     heads, inner = [len(h) for h in kept.heads], [len(f) for f in kept.inner]
     return replace(
         encoder.shape.of_layers(kept.layers),
@@ -190,7 +195,7 @@ def shape_of(encoder: AdaptiveEncoder, kept: Kept) -> Shape:
 
 
 def cut(encoder: AdaptiveEncoder, kept: Kept) -> dict[str, Tensor]:
-    """All weights of the encoder that is left, under its names."""
+    """Return all weights of the smaller encoder, by name."""
     width = encoder.shape.width_of_head
     old, new = f"heads.{encoder.shape.num_layers}.", f"heads.{len(kept.layers)}."  # the last one's
     whole = pick_layers(encoder.state_dict(), kept.layers)

@@ -1,4 +1,4 @@
-"""Settings of `export`, and what of a run and a folder does not go with them."""
+"""Settings of `export`, and conflicts with a run or a folder."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def package_faults() -> list[str]:
 
 
 def export_slot_faults(encoder: AdaptiveEncoder) -> list[str]:
-    """Name what of an encoder's methods graphs cannot hold."""
+    """List the parts of an encoder's methods that graphs do not support."""
     from eat_lightning.model.contracts import ExitRule, overrides
     from eat_lightning.model.policies import specs_of
     from eat_lightning.model.specification import kind_of
@@ -53,10 +53,17 @@ def export_slot_faults(encoder: AdaptiveEncoder) -> list[str]:
 
 
 class ExportSettings(Settings):
-    """check: examples that are compared with the run. engines: in which they are. agree: in int8
-    the least share of equal answers. heads, inner, layers: of target=encoder, how many each layer
-    keeps, and how many layers stay (None: all; where none is given, what training made zero
-    leaves). examples: on which heads and neurons are ranked."""
+    """Settings of an export.
+
+    Args:
+        check: number of examples for the comparison with the run.
+        engines: in which they are compared.
+        agree: minimum share of equal answers in int8.
+        heads, inner, layers: for target=encoder, the heads and inner neurons to keep in each layer,
+            and
+            the number of layers (None: all). Without any, parts with zero weights are removed.
+        examples: number of examples for ranking heads and neurons.
+    """
 
     run: RunFolder
     target: Literal["onnx", "encoder"]
@@ -92,7 +99,7 @@ class ExportSettings(Settings):
 
     @property
     def numbers(self) -> dict[str, int]:
-        """Numbers requested of a smaller encoder, by name."""
+        """Requested sizes of a smaller encoder, by name."""
         given = {"heads": self.heads, "inner": self.inner, "layers": self.layers}
         return {key: value for key, value in given.items() if value is not None}
 
@@ -106,7 +113,7 @@ class ExportSettings(Settings):
         return Path(self.run).with_name("-".join([Path(self.run).name, *kept]))
 
     def faults(self, run: Run) -> list[str]:
-        """Name what is wrong with the folder to write, and with the data to compare on."""
+        """List errors in the output folder, and in the data for the comparison."""
         from eat_lightning.data.calibration import PARTS
         from eat_lightning.runs.validate import data_faults, split_faults
 

@@ -1,8 +1,8 @@
-"""int8.py's products as onnxruntime's: the same whole numbers, a scale for each row.
+"""Products of int8.py in onnxruntime: the same integers, with a scale for each row.
 
-Its own dynamic quantisation has one scale for all rows, so that an answer depends on its company;
-MatMulNBits has a scale for each row too, and took twice as long from 24 rows on. onnxruntime is
-slow where the left side is signed, so that 128 is added there, and taken off in the product.
+onnxruntime's own dynamic quantisation has one scale for all rows, so that an answer would depend on
+the rest of the batch. MatMulNBits has a scale for each row too, but took twice as long from 24 rows
+on. onnxruntime is slow for a signed left side, so 128 is added to it and subtracted in the product.
 
 Shapes: N packed tokens, K width in, M width out.
 """
@@ -20,7 +20,7 @@ ZERO = 128
 
 
 class Product(nn.Module):
-    """An `Int8Linear` that can be traced only."""
+    """An `Int8Linear` that can only be traced."""
 
     def __init__(self, linear: Int8Linear):
         super().__init__()
@@ -47,5 +47,5 @@ class Product(nn.Module):
 
 
 def for_graphs(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
-    """A copy in int8, to be traced."""
+    """Return an int8 copy of an encoder, for tracing."""
     return replaced(in_int8(encoder), Int8Linear, Product)

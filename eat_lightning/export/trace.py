@@ -1,7 +1,7 @@
-"""The stretches of an encoder between its exits, by encoder.py's own functions, to be traced.
+"""Traceable stretches of an encoder between its exits, built from encoder.py's own functions.
 
 Shapes: B examples, L longest length (of `tokens_LB`: layers), N packed tokens, D width, C classes,
-E exits so far, M rows kept. A trace asks for no number: sizes are symbols.
+E exits so far, M rows kept. Sizes are symbolic; tracing never reads their values.
 """
 
 from __future__ import annotations
@@ -25,11 +25,15 @@ EVIDENCE = [*NAMES.values()]
 
 
 class Lost(Exception):
-    """Tell why a reduction's work would not go on in the next stretch."""
+    """Error: a reduction's result would not reach the next stretch."""
 
 
 class OpenLayout(Layout):
-    """A layout whose sizes are open. `alone`: one example, which needs no padding and no mask."""
+    """A layout with symbolic sizes.
+
+    Args:
+        alone: for one example, which needs no padding and no mask.
+    """
 
     def __init__(self, lengths_B: Tensor, num_tokens: Any, alone: bool):
         self.lengths_B, self.device, self.even = lengths_B, lengths_B.device, alone
@@ -47,7 +51,7 @@ class OpenLayout(Layout):
         return False  # not known before the graph runs; to take every row changes nothing
 
     def check_rows(self, must: str, given: Tensor) -> None:
-        """Say nothing: shapes were compared when the encoder ran, and here they are symbols."""
+        """Skip the check: shapes were compared when the encoder ran, and are symbolic here."""
 
     def rows_at(self, stays_BL: Tensor, lengths_B: Tensor) -> Tensor:
         return torch.nonzero(self.unpad(stays_BL)).flatten()
@@ -77,8 +81,9 @@ class OpenBatch(Batch):
 
 
 class AtAnyLength(Attention):
-    """A pattern that hides nothing only where it hides nothing at the greatest length: which mask
-    is built must not depend on a length that is not known yet."""
+    """An attention pattern that counts as global only if it hides nothing at the maximum length.
+    The choice of mask must not depend on a length that is unknown in tracing.
+    """
 
     def __init__(self, pattern: Attention, max_length: int):
         self.pattern, self.max_length = pattern, max_length
@@ -92,18 +97,19 @@ class AtAnyLength(Attention):
         return self.pattern.sees_all(self.max_length, layer)
 
     def kernel(self, layout: Layout, layer: int) -> Kernel | None:
-        """The pattern's own product, where it has one at the greatest length: a band in place of
-        a mask of length x length. It holds at every length."""
+        """Return the pattern's own product if it has one at the maximum length: a band instead of a
+        mask of length x length, which is valid at every length.
+        """
         return self.pattern.kernel(self.longest, layer)
 
 
 class Stretch(nn.Module):
-    """Layers `first` to `last`, from the reduction that awaits them to the guess behind them; the
-    embedding before them where `begins`, and alone where the first exit is at 0.
+    """Layers `first` to `last`, with the reduction before them and the head after them.
 
-    A state in (token ids, or what the stretch before gave), and what is new of it out: the vectors
-    of all, the guess `logits_BC`, `reason_B` (0 = stays), tokens entering each layer. Who leaves is
-    taken out by the caller.
+    The first stretch (`begins`) includes the embedding, and consists of it alone if the first exit
+    is at layer 0. A stretch takes a state (token ids, or the previous outputs) and returns what it
+    changes: the hidden states of all examples, `logits_BC`, `reason_B` (0 = stays), and the tokens
+    entering each layer. The caller removes examples that exit.
     """
 
     def __init__(
@@ -147,8 +153,11 @@ class Stretch(nn.Module):
         return packed, evidence
 
     def leave(self, packed: Packed, evidence: Evidence) -> dict[str, Tensor]:
-        """Return the tensors that the next stretch needs, by name. Raise Lost where tokens have a
-        size or a weight."""
+        """Return the tensors that the next stretch needs, by name.
+
+        Raises:
+            Lost: where tokens have sizes or weights.
+        """
         if packed.size_N is not None or packed.weight_N is not None:
             raise Lost("it merges or gates tokens, which a stretch does not hand on")
         kept = {"x_ND": packed.x_ND, "lengths_B": packed.layout.lengths_B}
@@ -158,16 +167,18 @@ class Stretch(nn.Module):
 
 
 def with_open_exits(encoder: AdaptiveEncoder, policies: Sequence[Policy] = ()) -> AdaptiveEncoder:
-    """The encoder without the exits at which nobody may leave, where no graph needs to end; with
-    all of them under policies, which look at what they guess."""
+    """Return the encoder without exits that are never taken, so that no graph ends there. With
+    policies, all exits are kept because policies read their logits.
+    """
     rule = only_open(encoder.exit, policies)
     return encoder.replacing(policies=(), exit=rule if rule.layers else Never())
 
 
 def banded_layers(encoder: AdaptiveEncoder) -> list[int]:
-    """Layers whose graph multiplies a band. In the others the product is of length x length, as it
-    is in the encoder itself: without a window, at lengths where a band does not pay, beside a
-    relative bias, and where a reduction asks what every token received."""
+    """Return the layers whose graph computes banded attention. The others compute length x length
+    products, as the encoder itself does: without a window, at lengths where a band is not faster,
+    with a relative bias, and where a reduction needs the attention that each token received.
+    """
     traced = Stretch(encoder, 1, 1, alone=False).encoder
     with torch.no_grad():
         packed = encoder.embed(Batch.from_lists([[0, 0]]))
@@ -180,7 +191,7 @@ def banded_layers(encoder: AdaptiveEncoder) -> list[int]:
 
 
 def stretches(encoder: AdaptiveEncoder, alone: bool) -> list[Stretch]:
-    """One for each exit, and one for the layers behind the last."""
+    """Return a stretch for each exit, and one for the layers after the last exit."""
     num_layers = len(encoder.layers)
     lasts = [layer for layer in encoder.exit.layers if layer < num_layers] + [num_layers]
     firsts = [min(1, lasts[0]), *(layer + 1 for layer in lasts[:-1])]
@@ -191,7 +202,7 @@ def stretches(encoder: AdaptiveEncoder, alone: bool) -> list[Stretch]:
 
 
 def sample(stretch: Stretch, num_guesses: int) -> dict[str, Tensor]:
-    """A state of the shapes that a stretch takes; a trace looks at no value."""
+    """Return example inputs of a stretch. Tracing uses only their shapes."""
     encoder = stretch.encoder
     lengths_B = torch.tensor([11] if stretch.alone else [11, 5, 7])
     size, num_tokens = len(lengths_B), int(lengths_B.sum())

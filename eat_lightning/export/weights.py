@@ -1,7 +1,7 @@
-"""Graphs whose weights lie in one file beside them, each weight once.
+"""Graphs that share one external file of weights, each stored once.
 
-The stretches and the single graph hold the same weights; in graphs of their own they would take
-twice the room. onnxruntime maps the file, so that both share its pages in memory too.
+The stretches and the single graph have the same weights, which would otherwise be stored twice.
+onnxruntime maps the file, so both also share its memory pages.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PAGE = 4096  # where a weight may begin, so that it can be mapped
 
 
 def save(models: dict[str, ModelProto], path: Path) -> None:
-    """Each model under its name beside `path`, which takes the weights of all of them."""
+    """Write each model under its name beside `path`, which receives the weights of all."""
     places: dict[bytes, int] = {}
     with path.open("wb") as file:
         for name, model in models.items():
@@ -42,7 +42,7 @@ def save(models: dict[str, ModelProto], path: Path) -> None:
 
 
 def with_branches(graph: GraphProto) -> Iterator[GraphProto]:
-    """A graph and the graphs in its branches."""
+    """Yield a graph and the graphs in its branches."""
     yield graph
     for attribute in (attribute for node in graph.node for attribute in node.attribute):
         if attribute.type == AttributeProto.GRAPH:

@@ -1,1 +1,1 @@
-"""Running a trained model: recording, timing, precision, batching by depth, exports."""
+"""Run a trained model: record, time and answer, in torch or from exports."""

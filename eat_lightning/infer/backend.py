@@ -1,6 +1,6 @@
-"""The contract of whatever answers: a run in torch, or an export in onnxruntime or OpenVINO.
+"""Interface of models that answer: a run in torch, or an export in onnxruntime or OpenVINO.
 
-`predict`, `serve`, `drift`, `certify` and `attack` stand on it, and know of no other difference.
+`predict`, `serve`, `drift`, `certify` and `attack` use only this interface.
 
 Shapes: B examples of a batch.
 """
@@ -24,9 +24,13 @@ if TYPE_CHECKING:
 
 
 class Backend(Answerer):
-    """A model ready to answer, and the folder it lies in. dtype: in which its layers are computed.
-    exits: layers where an example may leave, the last one included. max_length: tokens of a text,
-    or of a pair, that it reads at once."""
+    """A model ready to answer, and its folder.
+
+    Args:
+        dtype: in which its layers are computed.
+        exits: layers at which an example may exit, including the last.
+        max_length: maximum number of tokens of a text or pair.
+    """
 
     folder: Path
     dtype: str
@@ -35,35 +39,44 @@ class Backend(Answerer):
 
     @abstractmethod
     def record(self, split: Any, batch: int = 32, title: str = "") -> Record:
-        """Every head's guess for every example of a split, with nobody leaving. split: a `Split`,
-        or whatever has its `labels`, `lengths`, `text(row)` and `batch(rows)`."""
+        """Record the logits of every head for every example of a split, without early exits.
+
+        Args:
+            split: a `Split`, or any object with `labels`, `lengths`, `text(row)` and `batch(rows)`.
+        """
 
     @abstractmethod
     def look(self, text: Sequence[str], about: Mapping[str, str]) -> Trace:
-        """Answer one example (a text for each column), with the guesses and the signals of the
-        exits on its path."""
+        """Answer one example (a text for each column), with the logits and the signals of all exits
+        up to the one where it leaves.
+        """
 
     @property
     @abstractmethod
     def exit_rule(self) -> ExitRule:
-        """The rule by which examples leave."""
+        """The exit rule."""
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """Return the facts that decide the answers, for which certificates and references are
-        valid."""
+        """Return everything that determines the answers. Certificates and references are valid for
+        it only.
+        """
 
     @property
     @abstractmethod
     def policies(self) -> Sequence[Policy]: ...
 
     def read_long(self, long: LongTexts) -> None:
-        """Read long texts so from here on. ConfigError with what does not go with this model."""
+        """Set how long texts are read.
+
+        Raises:
+            ConfigError: for a setting that this model does not support.
+        """
         Faults(long.faults(self.kind, self.labels, self.max_length)).check()
         self.reader = replace(self.reader, long=long)
 
     def read_one(self, text: Sequence[str]) -> ReadText:
-        """Read a text that fits, or that may be cut. ConfigError for another one."""
+        """Read a text that fits or may be truncated. Raises ConfigError for any other."""
         [read] = self.reader([text])
         if len(read.windows) != 1:
             why = read.refused or f"a text must fit in one window, got {len(read.windows)}"

@@ -1,8 +1,9 @@
-"""A depth-wise pool: survivors of many batches go on together, so that deep layers run full.
+"""Depth-wise batching: remaining examples of many batches continue together, so that deep layers
+run full batches.
 
-For corpora (`score`), where nobody waits for a row. An example's way depends on no other example,
-so answers are those of the plain way but for rounding. Between exits wait fewer than `size`
-examples, so memory is that of a batch or two for each exit.
+It is for corpora (`score`), where latency does not matter. Examples do not influence each other, so
+answers equal those of ordinary batching up to rounding. Fewer than `size` examples wait at each
+exit, so memory is that of one or two batches per exit.
 
 Shapes: B examples of a group, G of them that left, N packed tokens.
 """
@@ -28,8 +29,9 @@ Name = TypeVar("Name")
 
 @dataclass
 class Group(Generic[Name]):
-    """Examples that are as far as each other: how they came, what has been noted of them, and their
-    vectors as they enter the next layer. All of them are still here."""
+    """Examples that have reached the same layer, with their batch, their trace so far, and their
+    hidden states at the input of the next layer. None of them has exited.
+    """
 
     names: list[Name]
     batch: Batch
@@ -38,25 +40,29 @@ class Group(Generic[Name]):
 
 
 class Pool(Generic[Name]):
-    """`size`: examples, or tokens, that make a full batch. Within `torch.inference_mode`."""
+    """A pool of waiting examples, to be used within `torch.inference_mode`.
+
+    Args:
+        size: number of examples, or of tokens, of a full batch.
+    """
 
     def __init__(self, encoder: AdaptiveEncoder, size: int, in_tokens: bool = False):
         self.encoder, self.size, self.in_tokens = encoder, size, in_tokens
         self.waiting: dict[int, list[Group[Name]]] = {}  # by the layer they enter
 
     def __len__(self) -> int:
-        """Examples that wait."""
+        """Number of waiting examples."""
         return sum(len(g.names) for groups in self.waiting.values() for g in groups)
 
     def add(self, names: Sequence[Name], batch: Batch) -> Iterator[tuple[list[Name], Trace]]:
-        """A batch comes; names and traces of all that are done by now, a few at a time."""
+        """Add a batch. Yields names and traces of all examples that finish, a few at a time."""
         recorder = self.encoder.recorder(batch, PassOptions(leave=True))
         packed = self.encoder.start(batch, recorder)
         self.wait(0, Group(list(names), batch, recorder, packed))
         yield from self.run(self.size)
 
     def flush(self) -> Iterator[tuple[list[Name], Trace]]:
-        """Run all waiting examples to their end, full batch or not."""
+        """Run all waiting examples to the end, in batches of any size."""
         yield from self.run(1)
 
     def amount(self, group: Group[Name]) -> int:
@@ -66,7 +72,7 @@ class Pool(Generic[Name]):
         self.waiting.setdefault(layer, []).append(group)
 
     def run(self, least: int) -> Iterator[tuple[list[Name], Trace]]:
-        """Wherever `least` or more wait, from the embedding to the last layer."""
+        """Run every waiting group of at least `least`, from the embedding to the last layer."""
         for layer in range(len(self.encoder.layers) + 1):
             groups = self.waiting.get(layer, [])
             if sum(map(self.amount, groups)) >= least:
@@ -84,7 +90,7 @@ class Pool(Generic[Name]):
 
 
 def together(groups: Sequence[Group[Name]]) -> Group[Name]:
-    """One group of all. They have passed the same exits."""
+    """Join groups that have passed the same exits."""
     if len(groups) == 1:
         return groups[0]
     return Group(
@@ -96,7 +102,7 @@ def together(groups: Sequence[Group[Name]]) -> Group[Name]:
 
 
 def only_here(group: Group[Name]) -> Group[Name]:
-    """Names and notes of those that have left are let go; their vectors are gone already."""
+    """Drop names and traces of examples that have exited. Their hidden states are already gone."""
     rows_B = group.recorder.here_B
     if len(rows_B) == len(group.names):
         return group
@@ -106,7 +112,7 @@ def only_here(group: Group[Name]) -> Group[Name]:
 
 
 def batches_together(batches: Iterable[Batch]) -> Batch:
-    """Join batches into one that has all fields a policy may read. Labels are left out."""
+    """Join batches into one with all fields that a policy may read, without labels."""
     found = list(batches)
     abouts = [batch.about for batch in found]
     known = all(about is not None for about in abouts)
@@ -119,7 +125,7 @@ def batches_together(batches: Iterable[Batch]) -> Batch:
 
 
 def recorders_together(recorders: Sequence[TraceRecorder]) -> TraceRecorder:
-    """One recorder of those that are still here in each."""
+    """Join the remaining examples of several recorders."""
     rows = [recorder.here_B for recorder in recorders]
     first = recorders[0]
     joined = TraceRecorder(len(first.tokens_LB), sum(map(len, rows)), first.exit, first.options)
@@ -136,13 +142,14 @@ def recorders_together(recorders: Sequence[TraceRecorder]) -> TraceRecorder:
 
     joined.guesses = by_layer(lambda recorder: recorder.guesses)
     joined.signals = by_layer(lambda recorder: recorder.signals)
-    joined.pools = by_layer(lambda recorder: recorder.pools)
+    joined.inside.pools = by_layer(lambda recorder: recorder.inside.pools)
     return joined
 
 
 def packed_together(found: Sequence[Packed]) -> Packed:
-    """Join packed rows. In a group where a reduction merged nothing, each token stands for itself:
-    of size 1 and log weight 0."""
+    """Join packed rows. In a group without merged tokens, each token has size 1 and log
+    weight 0.
+    """
 
     def joined(of: Callable[[Packed], Tensor | None], alone: float = 0.0) -> Any:
         parts = [of(packed) for packed in found]

@@ -1,4 +1,4 @@
-"""An export made ready to answer, with the exits of a certificate where one is named."""
+"""Open an export to answer texts, with a certificate's exits if one is named."""
 
 from __future__ import annotations
 
@@ -24,8 +24,15 @@ if TYPE_CHECKING:
 def open_export(
     export: Export, certificate: str | None = None, policies: Sequence[Policy] | None = None
 ) -> Export:
-    """policies: None are the certificate's. ConfigError where the certificate holds for another
-    combination, and for what an export cannot do."""
+    """Open an export.
+
+    Args:
+        policies: None: those of the certificate.
+
+    Raises:
+        ConfigError: where the certificate is valid for another combination, or the export does not
+            support its settings.
+    """
     if certificate is None:
         chosen = tuple(policies or ())
         export.check_policies(chosen)
@@ -43,8 +50,12 @@ def open_export(
 
 
 def stricter_rule(export: Export, certificate: Certificate) -> ExitRule | None:
-    """The rule of a certificate where it is stricter than that of the graphs, which torch has to
-    compute. ConfigError where there is no torch, or the graphs cannot be held to the rule."""
+    """Return the exit rule of a certificate if it is stricter than that of the graphs. Torch must
+    then compute it.
+
+    Raises:
+        ConfigError: without torch, or where the graphs cannot follow the rule.
+    """
     if export.decides_as(certificate.holds_for["exit"]):
         return None
     if not has_torch():
@@ -58,7 +69,11 @@ def stricter_rule(export: Export, certificate: Certificate) -> ExitRule | None:
 
 
 def certificate_of(home: Home, name: Any) -> Certificate:
-    """A certificate of a run or of an export. ConfigError, in one line, where there is none."""
+    """Return a certificate of a run or an export.
+
+    Raises:
+        ConfigError: in one line, where there is none.
+    """
     is_run = (home.folder / "model").is_dir()
     made_of = f"{home.folder}" if is_run else of_export(home.folder)
     found = Certificate.read(home, name, f"certify run={made_of}")
@@ -69,8 +84,9 @@ def certificate_of(home: Home, name: Any) -> Certificate:
 
 
 def of_export(folder: Path) -> str:
-    """Return a command's arguments for an export: its run, by the name that the export records, and
-    its folder."""
+    """Return a command's arguments for an export: its run, under the recorded name, and
+    its folder.
+    """
     try:
         name = read_about(folder).get("run")
     except ValueError:

@@ -1,6 +1,6 @@
-"""The Hugging Face face: `AutoModelForSequenceClassification`, `pipeline` and `save_pretrained`.
+"""Hugging Face interface: `AutoModelForSequenceClassification`, `pipeline`, `save_pretrained`.
 
-Importing this module registers both classes; only this module imports transformers' model classes.
+Importing this module registers both classes; no other module imports transformers' model classes.
 
 Shapes: B examples, L padded length, N packed tokens, C classes, E exit heads.
 """
@@ -59,7 +59,8 @@ OPTIONS |= {*KIND}
 
 class EatForSequenceClassification(PreTrainedModel):
     """The encoder with Hugging Face's interface, for the `model/` folder of a run and for plain
-    folders of any supported family (without methods, unless they are given)."""
+    folders of any supported family (without methods, unless they are given).
+    """
 
     config_class = EatConfig
     base_model_prefix = "encoder"
@@ -84,11 +85,10 @@ class EatForSequenceClassification(PreTrainedModel):
     def from_pretrained(
         cls, pretrained_model_name_or_path: Any, *args: Any, config: Any = None, **kwargs: Any
     ) -> Any:
-        """Open a folder as in transformers. Settings of `EatConfig` that are passed by name replace
-        those of the folder.
+        """Open a folder as in transformers. Settings of `EatConfig` passed by name replace those of
+        the folder.
 
-        A head that the folder lacks (a new layer in `exit`) is untrained. Raises ValueError for a
-        setting, a number of labels or a file that does not fit.
+        A head that the folder lacks (a new layer in `exit`) is untrained.
 
         Args:
             pretrained_model_name_or_path: a folder, or a name on the hub.
@@ -96,6 +96,9 @@ class EatForSequenceClassification(PreTrainedModel):
             config: a config instead of the folder's.
             kwargs: fields of `EatConfig`, and transformers' options; dtype="int8" is for inference,
                 with products of weights in int8.
+
+        Raises:
+            ValueError: for a setting, a number of labels or a file that does not fit.
         """
         if kwargs.get("dtype") == "int8":
             whole = kwargs | {"dtype": torch.float32, "config": config}
@@ -128,7 +131,9 @@ class EatForSequenceClassification(PreTrainedModel):
     def from_backbone(
         cls, name: str, saved: dict[str, Any], config: EatConfig | None = None, **options: Any
     ) -> Any:
-        """A plain Hugging Face folder, its pooler and classifier included, and exits beside it."""
+        """Open a plain Hugging Face folder with its pooler and classifier, and exits stored beside
+        it.
+        """
         if config is not None:
             given = ("head", *MODEL_SLOTS, "objective", "num_layers", "id2label", "label2id", *KIND)
             options = {key: getattr(config, key) for key in given} | options
@@ -159,7 +164,7 @@ class EatForSequenceClassification(PreTrainedModel):
     def around(
         cls, encoder: AdaptiveEncoder, labels: list[str], objective: dict[str, Any] | None = None
     ) -> EatForSequenceClassification:
-        """A finished encoder as a Hugging Face model, in evaluation mode."""
+        """Wrap an encoder as a Hugging Face model, in evaluation mode."""
         with torch.device("meta"):  # its own encoder is thrown away
             model = cls(EatConfig(**model_config(encoder, labels), objective=objective))
         model.encoder = encoder
@@ -168,11 +173,13 @@ class EatForSequenceClassification(PreTrainedModel):
     def set_budget(self, budget: float) -> None:
         """Set exit rule and reduction to the point of the dial for a mean cost.
 
-        The dial lies next to the model's folder (`eat measure run=... budgets=[0.5]` fits it).
-        Raises ValueError if there is none.
+        The dial is stored beside the model's folder (`eat measure run=... budgets=[0.5]` fits it).
 
         Args:
             budget: average cost of an example, as a share of full FLOPs.
+
+        Raises:
+            ValueError: without a dial.
         """
         self._turn_to(Budget.parse(budget))
 
@@ -180,7 +187,10 @@ class EatForSequenceClassification(PreTrainedModel):
         """Set exit rule and reduction to the cheapest point of the dial with an agreement.
 
         Args:
-            agree: share of answers that must equal those of full depth.
+            agree: minimum share of answers equal to those of full depth.
+
+        Raises:
+            ValueError: without a dial.
         """
         self._turn_to(Budget.parse_agreement(agree))
 
@@ -191,7 +201,7 @@ class EatForSequenceClassification(PreTrainedModel):
         self.encoder = at_kept_point(Path(str(self.name_or_path)), loaded, wanted)
 
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
-        """Methods put into the encoder's slots since it was loaded are saved too."""
+        """Save the model, including methods changed since it was loaded."""
         encoder = self.encoder
         if is_int8(encoder):
             raise ValueError('int8 is not saved: save it in fp32, and load that with dtype="int8"')
@@ -203,15 +213,16 @@ class EatForSequenceClassification(PreTrainedModel):
         super().save_pretrained(save_directory, **kwargs)
 
     def _upload_modified_files(self, working_dir: Any, *args: Any, **kwargs: Any) -> Any:
-        """The hub is given the card that lies beside the weights, not an empty one."""
+        """Upload the card beside the weights instead of an empty one."""
         card = Path(str(self.name_or_path), "README.md")
         if card.is_file():
             shutil.copy(card, working_dir)
         return super()._upload_modified_files(working_dir, *args, **kwargs)
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Initialise the weights that a checkpoint lacks. transformers' functions leave loaded
-        tensors alone."""
+        """Initialise the weights that a checkpoint lacks. transformers' functions do not change
+        loaded tensors.
+        """
         super()._init_weights(module)
         if (temperature := module._buffers.get("temperature")) is not None:  # a head's
             init.ones_(temperature)
@@ -270,7 +281,11 @@ class EatForSequenceClassification(PreTrainedModel):
         return output if wants_dict else output.to_tuple()
 
     def loss(self, trace: Trace, labels_B: Tensor, teacher_BC: Tensor | None) -> Tensor:
-        """Mean over the examples; ValueError where the objective distils and no teacher speaks."""
+        """Mean loss over the examples.
+
+        Raises:
+            ValueError: where the objective distils and there is no teacher.
+        """
         kind = self.encoder.kind
         labels_B = labels_B.reshape(trace.logits_BC.shape[0], *kind.label_shape)
         if not self.training:
@@ -301,8 +316,11 @@ class EatForSequenceClassification(PreTrainedModel):
 
 
 def head_for(head: dict[str, Any], exit: Any, num_layers: int, kind: AnswerKind) -> dict[str, Any]:
-    """A head's settings, with heads also where the exit rule looks. ValueError where they do not go
-    together."""
+    """Return a head's settings, with heads added at all layers that the exit rule uses.
+
+    Raises:
+        ValueError: where they are incompatible.
+    """
     given = layers_with_heads(head.get("layers", ()), num_layers)
     made = head | {"layers": sorted({*given, *exit.layers})}
     raise_faults(slot_faults(exit, made["layers"], num_layers, kind))
@@ -312,8 +330,9 @@ def head_for(head: dict[str, Any], exit: Any, num_layers: int, kind: AnswerKind)
 def check_claims(
     name: str, saved: dict[str, Any], hub: dict[str, Any], replaced: Collection[str]
 ) -> None:
-    """Its config.json must be sound, and of the sizes that its weights have. Methods that are
-    replaced by the caller's own are not made."""
+    """Check that config.json is valid, and that its sizes match the weights. Methods that the
+    caller replaces are not checked.
+    """
     if saved.get("model_type") != "eat":
         raise ValueError(f"{name}: model_type must be eat, got {saved.get('model_type')!r:.60}")
     saved = {"id2label": {"0": "LABEL_0"}} | saved
@@ -329,15 +348,18 @@ def check_claims(
 
 
 def dtype_of(given: Any, saved: dict[str, Any]) -> torch.dtype:
-    """Choose as transformers does: the given one, or for "auto" what the folder's config
-    says."""
+    """Choose the dtype as transformers does: the given one, or for "auto" that of the folder's
+    config.
+    """
     if given in (None, "auto"):
         given = saved.get("dtype") or saved.get("torch_dtype") or "float32"
     return given if isinstance(given, torch.dtype) else getattr(torch, given)
 
 
 def label_names(saved: dict[str, Any], options: dict[str, Any]) -> list[str]:
-    """Taken out of `options`: id2label, or num_labels of the folder's own names where they fit."""
+    """Remove the label names from `options` and return them: id2label, or num_labels with the
+    folder's own names if they fit.
+    """
     names, num_labels = options.pop("id2label", None), options.pop("num_labels", None)
     options.pop("label2id", None)
     if names is None and num_labels in (None, len(saved.get("id2label") or {})):
@@ -361,7 +383,7 @@ def pack(
     types_BL: Int[Tensor, "b l"] | None,
     max_length: int,
 ) -> Batch:
-    """The real tokens end to end, wherever the padding stands."""
+    """Concatenate the real tokens, for padding on either side."""
     real_BL = torch.ones_like(ids_BL, dtype=torch.bool) if mask_BL is None else mask_BL.bool()
     if ids_BL.ndim != 2 or real_BL.shape != ids_BL.shape:
         raise ValueError(

@@ -1,6 +1,5 @@
-"""A folder that `export` wrote as a `Backend`, in onnxruntime or OpenVINO, with policies and
-certificates on top of its graphs' exits. Without torch, but where a record is made or an exit rule
-is built.
+"""An exported folder as a `Backend`, in onnxruntime or OpenVINO, with policies and certificates in
+addition to its graphs' exits. Torch is needed only to record, or to create an exit rule.
 
 Shapes: B examples of a batch, or of a split in its order.
 """
@@ -41,8 +40,12 @@ WEIGHTS = "weights.bin"
 
 
 class Export(Runner, Backend):
-    """A folder that `export` wrote, and what it says of itself. methods: in its graphs, as far as
-    it names them. stricter_exits: how late examples leave, beside what the graphs say."""
+    """An exported folder and its description.
+
+    Args:
+        methods: in its graphs, as far as export.json names them.
+        stricter_exits: rules that let examples exit later than the graphs do.
+    """
 
     def __init__(
         self,
@@ -51,9 +54,17 @@ class Export(Runner, Backend):
         engine: str = "onnx",
         dtype: str | None = None,
     ):
-        """engine: "onnx" or "openvino". dtype: None is that of the graphs. ConfigError, in one
-        line, where it is none, or the engine cannot run it. A stranger's is data too: the engines
-        read no weights outside its folder, and none that are not as long as their shapes say."""
+        """Open a folder. It may be untrusted: engines read no weights outside it, and reject
+        weights that do not match their shapes.
+
+        Args:
+            engine: "onnx" or "openvino".
+            dtype: None: that of the graphs.
+
+        Raises:
+            ConfigError: in one line, for a folder without an export, or one that the engine cannot
+                run.
+        """
         try:
             super().__init__(folder, threads, engine, dtype)
             self.methods = methods_of(self.about)
@@ -65,7 +76,7 @@ class Export(Runner, Backend):
         self.stricter_exits = StricterExits(self.layers)
 
     def with_exits(self, exits: StricterExits) -> Export:
-        """The same graphs, from which examples leave later."""
+        """Return the same graphs with exits restricted by further rules."""
         made = copy(self)
         made.stricter_exits = exits
         return made
@@ -78,29 +89,33 @@ class Export(Runner, Backend):
 
     @property
     def layers(self) -> list[int]:
-        """Tell where its graphs let examples go before the last layer."""
+        """Layers at which its graphs have early exits."""
         return [stretch["layers"][1] for stretch in self.about["stretches"]][:-1]
 
     @cached_property
     def digest(self) -> str:
-        """The hash of the files that decide what it answers."""
+        """Hash of the files that determine its answers."""
         names = [*files_of(self.about), WEIGHTS, "tokenizer.json", ABOUT]
         there = [self.folder / name for name in sorted(names)]
         return sha256_of([path for path in there if path.is_file()])
 
     def check_policies(self, policies: Sequence[Policy]) -> None:
-        """ConfigError with the policies that an export cannot serve."""
+        """Raise ConfigError for policies that exports do not support."""
         faults = [fault for policy in policies for fault in policy.export_blockers()]
         model = ModelFacts(self.layers, self.labels, self.kind)
         Faults(faults or policy_faults(policies, model)).check()
 
     def decides_as(self, rule: Specification) -> bool:
-        """True for the rule of its graphs, and for the one under which nobody leaves."""
+        """True for the exit rule of its graphs, and for the rule without exits."""
         return rule.kind == OFF["exit"] or rule == self.methods["exit"]
 
     def stricter(self, rule: ExitRule) -> ExitRule | None:
-        """The rule where it is a stricter one than its graphs'; None where it is theirs, or nobody
-        leaves under it. ConfigError where it cannot be."""
+        """Return an exit rule if it is stricter than that of the graphs; None for the same rule, or
+        for the one without exits.
+
+        Raises:
+            ConfigError: for any other rule.
+        """
         wanted, there = Specification.of("exit", rule), self.methods["exit"]
         if self.decides_as(wanted):
             return None
@@ -111,7 +126,9 @@ class Export(Runner, Backend):
         return rule
 
     def record(self, split: Any, batch: int = 32, title: str = "") -> Record:
-        """`Record.exit` is a rule under which nobody leaves: the graphs' own is in them."""
+        """Record all heads. `Record.exit` is a rule without exits, because the graphs contain their
+        own.
+        """
         from eat_lightning.methods.exit.never import Never
         from eat_lightning.record.passes import record_by
 
@@ -147,7 +164,7 @@ class Export(Runner, Backend):
         return self.methods["exit"].build() if rule is None else rule
 
     def identity(self) -> dict[str, Any]:
-        """The graphs by hash, and what makes their exits later."""
+        """Hash of the graphs, and the rules that restrict their exits."""
         exits = self.stricter_exits
         stricter = {} if exits.rule is None else {"exit": Specification.of("exit", exits.rule)}
         return {
@@ -171,7 +188,11 @@ class Export(Runner, Backend):
 
 
 def methods_of(about: Mapping[str, Any]) -> dict[str, Specification]:
-    """The methods that an export's file names; ValueError for what is none."""
+    """Return the methods named in export.json.
+
+    Raises:
+        ValueError: for an invalid one.
+    """
     return {slot: Specification.read(slot, about[slot]) for slot in MODEL_SLOTS if slot in about}
 
 

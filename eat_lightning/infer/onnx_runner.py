@@ -1,9 +1,9 @@
-"""Answer lines with an exported model: by numpy, tokenizers, and onnxruntime or OpenVINO, without
-torch.
+"""Answer lines with an exported model, using numpy, tokenizers, and onnxruntime or OpenVINO, but
+not torch.
 
-`python -m eat_lightning.infer.onnx_runner FOLDER < lines`. An export puts a copy of this file
-beside its graphs, with answer_kind.py, text_io.py, long_texts.py, sessions.py and eat_trace.py,
-where `python FOLDER/runner.py < lines` needs nothing else of this package.
+`python -m eat_lightning.infer.onnx_runner FOLDER < lines`. An export contains a copy of this file
+with answer_kind.py, text_io.py, long_texts.py, sessions.py and eat_trace.py. There, `python
+FOLDER/runner.py < lines` needs nothing else from this package.
 """
 
 from __future__ import annotations
@@ -50,16 +50,20 @@ Review = Callable[[np.ndarray, np.ndarray | None, np.ndarray], np.ndarray]
 
 
 def is_export(path: str | Path) -> bool:
-    """True for a folder that `export` wrote."""
+    """True for a folder written by `export`."""
     return (Path(path) / ABOUT).is_file()
 
 
 class Runner(long_texts.Answerer):
-    """An exported model, ready to answer lines. threads None: all that there are. engine: of
-    `ENGINES`. dtype None: that of the graphs.
+    """An exported model, ready to answer lines.
 
-    A batch goes from graph to graph, and who leaves at an exit is taken out between them; a single
-    example goes through one graph that decides inside, unless a `review` is given too.
+    A batch runs graph by graph, and examples that exit are removed between graphs. A single example
+    runs through one graph with conditional exits, unless `review` is given.
+
+    Args:
+        threads: None: all CPU threads.
+        engine: one of `ENGINES`.
+        dtype: None: that of the graphs.
     """
 
     def __init__(
@@ -79,7 +83,7 @@ class Runner(long_texts.Answerer):
         self.sessions: dict[str, Any] = {}
 
     def open_reader(self) -> long_texts.Reader:
-        """Open the tokenizer; long texts are refused, until `reader.long` is another."""
+        """Open the tokenizer. Long texts are rejected unless `reader.long` is changed."""
         from tokenizers import Tokenizer
 
         path = self.folder / "tokenizer.json"
@@ -115,11 +119,11 @@ class Runner(long_texts.Answerer):
             yield trace.take(gone_B)
 
     def run_state(self, state: State, review: Review | None = None) -> Trace:
-        """All examples at their ends."""
+        """Run all examples to their exits."""
         return [trace for _, trace in self.leaving(state, review)][-1]
 
     def leaving(self, state: State, review: Review | None = None) -> Gone:
-        """Yield the examples that leave at each exit, with a trace complete for those."""
+        """Yield the examples that leave at each exit, with a complete trace."""
         size = len(state["lengths_B"])
         if size == 1 and review is None:
             logits_BC, depth_B, reason_B, tokens_LB = self.session(self.about["single"])(state)
@@ -153,7 +157,7 @@ class Runner(long_texts.Answerer):
 
 
 def among(here_GC: np.ndarray, here_G: np.ndarray, size: int) -> np.ndarray:
-    """Values of the examples still here among NaN for those that left."""
+    """Return values for all examples, with NaN for those that have exited."""
     if len(here_G) == size:
         return here_GC
     whole_BC = np.full((size, here_GC.shape[1]), np.nan, here_GC.dtype)
@@ -162,7 +166,7 @@ def among(here_GC: np.ndarray, here_G: np.ndarray, size: int) -> np.ndarray:
 
 
 def first_state(windows: Sequence[long_texts.TokenWindow]) -> State:
-    """The first graph's input: token ids and types end to end, and lengths."""
+    """Return the first graph's input: concatenated token ids and types, and lengths."""
     return {
         "ids_N": np.concatenate([each.ids for each in windows]).astype(np.int64),
         "types_N": np.concatenate([each.types for each in windows]).astype(np.int64),
@@ -171,7 +175,7 @@ def first_state(windows: Sequence[long_texts.TokenWindow]) -> State:
 
 
 def full_depth_if_found(joiner: long_texts.Joiner, size: int) -> Review:
-    """A `Review` under which windows that would leave with the label run every layer."""
+    """Return a `Review` that runs windows with the label through every layer."""
     found_B = np.zeros(size, bool)
 
     def review(
@@ -188,13 +192,14 @@ def full_depth_if_found(joiner: long_texts.Joiner, size: int) -> Review:
 def nobody_leaves(
     reason_B: np.ndarray, guesses_EBC: np.ndarray | None, rows_B: np.ndarray
 ) -> np.ndarray:
-    """A `Review` under which nobody leaves early, and the answers say `fallback`."""
+    """A `Review` that lets no example exit early; answers give the reason `fallback`."""
     return np.full(len(rows_B), FALLBACK if guesses_EBC is None else STAYS)
 
 
 def staying(state: State, stays_B: np.ndarray) -> State:
-    """A state without the rows of the examples that leave, whether of tokens or of examples. Token
-    ids are not carried on: only the first graph takes them."""
+    """Remove exiting examples from a state, whose rows are tokens or examples. Token ids are
+    dropped, because only the first graph reads them.
+    """
     rows_N = np.repeat(stays_B, state["lengths_B"])
     kept = {}
     for name, value in state.items():
@@ -207,7 +212,11 @@ def staying(state: State, stays_B: np.ndarray) -> State:
 
 
 def read_about(folder: Path) -> dict[str, Any]:
-    """ValueError, in one line, where the folder is no export."""
+    """Read export.json.
+
+    Raises:
+        ValueError: in one line, where the folder is not an export.
+    """
     path = folder / ABOUT
     try:
         check_file(path)
@@ -235,7 +244,11 @@ def read_about(folder: Path) -> dict[str, Any]:
 
 
 def kind_in(about: dict[str, Any]) -> AnswerKind:
-    """The kind of an export's answers; ValueError where its labels do not go with it."""
+    """Return the kind of an export's answers.
+
+    Raises:
+        ValueError: where its labels do not match.
+    """
     kind, labels = kind_of(about, max(len(about["labels"]), 1)), about["labels"]
     if (kind.problem_type == SCORE) != (not labels):
         raise ValueError(f"labels cannot be {labels!r:.60} for {kind.problem_type}")
@@ -243,7 +256,9 @@ def kind_in(about: dict[str, Any]) -> AnswerKind:
 
 
 def check_file(path: Path) -> None:
-    """ValueError where it is a link, a pipe, or too large. OSError where it is not there."""
+    """Raise ValueError for a link, a pipe, or a file that is too large, OSError for a
+    missing file.
+    """
     if path.is_symlink():
         raise ValueError(f"{path}: a link, put the file itself there")
     size, most = path.stat().st_size, MOST_OF.get(path.name, MOST_OF.get(path.suffix, MOST))
@@ -254,8 +269,11 @@ def check_file(path: Path) -> None:
 
 
 def dtype_of(about: dict[str, Any], engine: str, dtype: str | None) -> str:
-    """Return the dtype in which graphs are computed: as exported, or bf16 from fp32. Raises
-    ValueError, in one line, where this engine or these graphs cannot."""
+    """Return the dtype in which graphs are computed: as exported, or bf16 from fp32.
+
+    Raises:
+        ValueError: in one line, where the engine or the graphs do not support it.
+    """
     stored: str = about.get("dtype") or "fp32"
     wanted = stored if dtype is None else dtype
     if faults := engine_faults(engine, wanted):

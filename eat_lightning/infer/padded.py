@@ -1,4 +1,4 @@
-"""Packed batches as a tokenizer pads them, for models that are not ours."""
+"""Convert packed batches to padded inputs, as a tokenizer returns them, for other models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from eat_lightning.model.packed import Batch
 def padded_inputs(
     batch: Batch, pad_token_id: int, typed: bool, side: str = "right"
 ) -> dict[str, Tensor]:
-    """Give a batch as a tokenizer pads it: ids and a mask of B x L, and types where `typed`."""
+    """Return ids and a mask (B x L), and types if `typed`."""
 
     def block(values_N: Tensor, padding: int = 0) -> Tensor:
         parts = [*values_N.split(batch.lengths_B.tolist())]

@@ -1,4 +1,4 @@
-"""Lists of candidates through the encoder: who leaves by its place costs nothing further on.
+"""Run lists of candidates through the encoder, dropping the lowest-ranked ones between layers.
 
 Shapes: B candidates of all lists of a batch, G of a part.
 """
@@ -23,13 +23,13 @@ from eat_lightning.record.lists import REASONS, Counts, goes_on
 def rerank(
     encoder: AdaptiveEncoder, batch: Batch, list_B: Int[np.ndarray, " b"], counts: Counts
 ) -> Trace:
-    """Run whole lists through the encoder; who leaves costs nothing in the layers behind.
+    """Run whole lists through the encoder. Dropped candidates cost nothing in later layers.
 
     Args:
         encoder: gives a score, and has a head at each depth of the counts.
         batch: pairs of a query and a candidate.
-        list_B: numbers of the lists, ascending.
-        counts: candidates that go on behind each depth.
+        list_B: ids of the lists, ascending.
+        counts: number of candidates that continue after each depth.
     """
     recorder = encoder.recorder(batch, PassOptions(leave=True))
     packed = encoder.start(batch, recorder)

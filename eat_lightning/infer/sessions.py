@@ -1,7 +1,7 @@
-"""A graph of an export made ready to run, in onnxruntime or in OpenVINO: one small class each.
+"""A graph of an export, ready to run in onnxruntime or OpenVINO.
 
-By numpy and the engine alone. An export puts a copy of this file beside its graphs, so nothing of
-the package is imported here.
+This file uses only numpy and the engine, because exports contain a copy of it; it must not import
+from the package.
 """
 
 from __future__ import annotations
@@ -21,7 +21,11 @@ State = dict[str, np.ndarray]
 
 
 class OnnxSession:
-    """A graph in onnxruntime. threads None: all that there are."""
+    """A graph in onnxruntime.
+
+    Args:
+        threads: None: all CPU threads.
+    """
 
     package, dtypes = "onnxruntime", ("fp32", "int8")
 
@@ -40,11 +44,13 @@ class OnnxSession:
 
 
 class OpenVinoSession:
-    """A graph in OpenVINO. dtype "bf16": an fp32 graph whose products are computed in bf16; norms
-    and scores stay in fp32.
+    """A graph in OpenVINO.
 
-    Sizes stay open: the plugin makes kernels for a length when it first comes, and keeps them. The
-    compiled graph is put on no disk, where it could not be looked at before it runs.
+    Sizes are dynamic: the plugin creates and caches kernels when a length first occurs. The
+    compiled graph is not cached on disk, where it could not be checked before use.
+
+    Args:
+        dtype: "bf16" computes the products of an fp32 graph in bf16; norms and scores stay in fp32.
     """
 
     package, dtypes = "openvino", ("fp32", "bf16", "int8")
@@ -76,17 +82,18 @@ def is_handed_on(name: str) -> bool:
 
 
 def in_its_int8(model: Any) -> int:
-    """Put OpenVINO's own int8 products in place of those that `export` writes for onnxruntime,
-    whose QuantizeLinear with a scale for each row it reads along the wrong axis. Returns how many
-    numbers of a row share a scale: the width of the narrowest product, so that a wider one has
-    several scales where the run in int8 has one, and no answer depends on the rows beside it."""
+    """Replace the int8 products that `export` writes for onnxruntime by OpenVINO's own.
+
+    OpenVINO reads their QuantizeLinear with a scale per row along the wrong axis. Returns the group
+    size of its dynamic quantisation, the inner width of the narrowest product. Wider products then
+    have several scales per row where onnxruntime has one, but no answer depends on other rows.
+    """
     widths = [replace_product(product) for product in quantised_products(model)]
     return min(widths, default=0)
 
 
 def quantised_products(model: Any) -> Iterator[Any]:
-    """Products of a graph, and of the graphs in its branches, whose left side is quantised as it
-    runs."""
+    """Yield products with dynamically quantised left sides, including those in branches."""
     for node in model.get_ordered_ops():
         if node.get_type_name() == "If":
             for number in (0, 1):
@@ -96,9 +103,11 @@ def quantised_products(model: Any) -> Iterator[Any]:
 
 
 def replace_product(product: Any) -> int:
-    """x -> scaled whole numbers -> product -> float -> by the scale of columns -> by that of rows
-    becomes x times scaled whole weights, which OpenVINO quantises by itself. Returns its inner
-    width."""
+    """Replace a quantised product by x times scaled integer weights, which OpenVINO quantises
+    itself. Returns its inner width.
+
+    The original is: x -> scaled integers -> product -> float -> column scales -> row scales.
+    """
     op = import_module("openvino.opset13")
     by_columns = below(below(product))
     by_rows = below(by_columns)
@@ -129,8 +138,9 @@ ENGINES: dict[str, Any] = {"onnx": OnnxSession, "openvino": OpenVinoSession}
 
 
 def engine_faults(engine: str, dtype: str = "fp32") -> list[str]:
-    """Tell why an engine cannot run graphs in a dtype here, a line each. "bf16" is of fp32's
-    graphs."""
+    """List the reasons why an engine cannot run graphs in a dtype on this machine. "bf16" refers to
+    fp32 graphs.
+    """
     session, found = ENGINES[engine], []
     if find_spec(session.package) is None:
         found.append(f"backend={engine} needs {session.package}: pip install {session.package}")

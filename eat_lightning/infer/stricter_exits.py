@@ -1,7 +1,7 @@
-"""Exits of an export that come later than its graphs say: by a stricter rule, by policies.
+"""Delay exits of an export by a stricter rule or by policies.
 
-The graphs hold the exit rule, but it is between them that an example leaves or goes on, so there it
-can be held back, and only that. Without torch, but where there is a stricter rule.
+The graphs contain the exit rule, but examples are removed between them. There an exit can be
+delayed, but not added. Torch is needed only for a stricter rule.
 
 Shapes: B examples of a batch, E exits so far, C classes.
 """
@@ -16,7 +16,7 @@ import numpy as np
 
 from eat_lightning.infer.onnx_runner import LAST_LAYER, STAYS, Review
 from eat_lightning.methods.policy.full_depth import FullDepth
-from eat_lightning.model.policy import KnownFields, PolicyState, joined
+from eat_lightning.model.policy import KnownFields, PolicyState, strictest
 from eat_lightning.model.trace import Trace, run_tokens
 from eat_lightning.text_io import About
 
@@ -26,25 +26,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StricterExits:
-    """Examples leave where the graphs (at `layers`) let them go, `rule` agrees and no policy
-    objects. rule: an exit rule that looks at some of these layers, at the others nobody leaves;
-    None: the graphs decide alone."""
+    """Examples exit where the graphs (at `layers`) allow it, `rule` agrees and no policy objects.
+
+    Args:
+        rule: an exit rule on a subset of these layers; at the others no example exits. None: the
+            graphs
+            decide alone.
+    """
 
     layers: Sequence[int]
     rule: Any = None
     policies: Sequence[Policy] = ()
 
     def deep(self) -> StricterExits:
-        """Nobody leaves early, and the answers say `fallback`."""
+        """The rule without early exits; answers give the reason `fallback`."""
         return replace(self, policies=(FullDepth(), *self.policies))
 
     def review(self, about: About) -> Review | None:
-        """Return the check that a runner makes at each exit of a batch. None means that the graphs
-        decide alone."""
+        """Return the check that a runner applies at each exit of a batch. None: the graphs decide
+        alone.
+        """
         if self.rule is None and not self.policies:
             return None
         known, state = KnownFields(about), PolicyState(np.zeros(len(about), np.int64))
-        state.request(joined(policy.requests(known, None) for policy in self.policies))
+        state.request(strictest(policy.requests(known, None) for policy in self.policies))
 
         def review(
             reason_B: np.ndarray, guesses_EBC: np.ndarray | None, rows_B: np.ndarray
@@ -58,7 +63,7 @@ class StricterExits:
         return review
 
     def agrees(self, guesses_EBC: np.ndarray) -> np.ndarray:
-        """True where the rule lets an example leave at the last exit so far."""
+        """True where the rule lets an example leave at the latest exit."""
         import torch
 
         so_far = self.layers[: len(guesses_EBC)]
@@ -69,8 +74,11 @@ class StricterExits:
 
 
 def noting(decided: list[np.ndarray], review: Review | None) -> Review:
-    """A review that adds what the graphs decided at each exit to a list, before it looks. None: the
-    graphs decide alone."""
+    """Wrap a review so that it first appends the graphs' decisions at each exit to a list.
+
+    Args:
+        review: None: the graphs decide alone.
+    """
 
     def noted(
         reason_B: np.ndarray, guesses_EBC: np.ndarray | None, rows_B: np.ndarray
@@ -82,11 +90,11 @@ def noting(decided: list[np.ndarray], review: Review | None) -> Review:
 
 
 def would_leave(trace: Trace, decided: Sequence[np.ndarray], review: Review | None) -> Trace:
-    """What exits would have made of examples that all ran every layer.
+    """Return the trace that exits would give for examples that ran every layer.
 
     Args:
         decided: reasons at each exit, by the graphs.
-        review: looks at them; None: the graphs decide alone.
+        review: applied to them; None: the graphs decide alone.
     """
     *early, last = trace.guesses
     logits_BC, depth_B = trace.guesses[last].copy(), np.full(len(trace), last)

@@ -34,8 +34,12 @@ from eat_lightning.text_io import About, Texts
 
 @dataclass
 class TorchBackend(Backend):
-    """combine: what a certificate holds for, given the specs of the slots. dial: the encoder with
-    its knobs where they are for a budget."""
+    """A run's encoder in torch.
+
+    Args:
+        combine: returns the combination of a certificate, given specifications by slot.
+        dial: returns the encoder with its thresholds set for a budget.
+    """
 
     folder: Path
     encoder: AdaptiveEncoder
@@ -56,13 +60,20 @@ class TorchBackend(Backend):
         self.exits = sorted({*open_layers(self.encoder.exit), self.num_layers})
 
     def set_budget(self, budget: float | str) -> None:
-        """Spend so much on an example, on average: a share of full FLOPs (0.5), or milliseconds at
-        batch 1 on this machine ("12ms"). The run's dial is fitted on its calibration cut where none
-        is kept. ConfigError where that cannot be."""
+        """Set the mean cost of an example: a share of full FLOPs (0.5), or milliseconds at batch 1
+        on this machine ("12ms"). If the run has no dial, it is fitted on its calibration split.
+
+        Raises:
+            ConfigError: where it cannot be fitted or met.
+        """
         self._turn_to("set_budget: budget", Budget.parse, budget)
 
     def set_agreement(self, agree: float) -> None:
-        """Spend as little as leaves this share of answers as full depth says. As `set_budget`."""
+        """Set the lowest cost with at least this share of answers equal to full depth.
+
+        Raises:
+            ConfigError: as in `set_budget`.
+        """
         self._turn_to("set_agreement: agree", Budget.parse_agreement, agree)
 
     def _turn_to(self, title: str, parse: Callable[[Any], Budget], value: Any) -> None:
@@ -106,7 +117,7 @@ class TorchBackend(Backend):
         yield replace(answered, rows_B=np.arange(batch.size), would=would)
 
     def batch(self, texts: Texts, about: About) -> Batch:
-        """A batch of texts, each cut to what the model reads."""
+        """Return a batch of texts, truncated to the model's length."""
         read = replace(self.reader, long=CUT)(texts)
         return self.batch_of([text.windows[0] for text in read], about)
 
@@ -132,7 +143,8 @@ class TorchBackend(Backend):
 
 @torch.inference_mode()
 def streamed(encoder: AdaptiveEncoder, batch: Batch) -> Iterator[Trace]:
-    """`encoder.stream`, without gradients only while it runs: torch leaves the mode at each
-    `yield`, so that whoever takes an answer is not in it."""
+    """Run `encoder.stream`, with gradients disabled only while it runs. The mode is left at each
+    `yield`, so that it does not apply to the caller.
+    """
     for _, trace in encoder.stream(batch):
         yield trace

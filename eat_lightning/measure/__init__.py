@@ -1,1 +1,1 @@
-"""Accuracy, depth, retention, FLOPs and time of finished runs."""
+"""Measure accuracy, depth, token retention, FLOPs and latency of finished runs."""

@@ -1,6 +1,7 @@
 """`python -m eat_lightning.measure run=<folder>`: accuracy, depth, retention, FLOPs and time.
 
-The exit rule and its knob never need training: one pass records every exit, and the rest follows.
+The exit rule and its threshold need no training: one pass records the logits of every exit, and all
+settings are evaluated from this record.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from eat_lightning.files import fields_of
 
 
 def measure(config: dict[str, Any]) -> Sequence[Any]:
-    """Measure all settings of all runs, or a reranker of `eat rerank` beside simpler ways; write
-    their rows, print a table.
+    """Measure all settings of all runs, or a reranker of `eat rerank` and its baselines; write the
+    rows and print a table.
 
-    Raises ConfigError, one line per fault, before anything is loaded.
+    Raises:
+        ConfigError: with one line per invalid setting, before anything is loaded.
     """
     from eat_lightning.engines.plan import is_of_lists
     from eat_lightning.measure.plan import planned, run_paths

@@ -1,4 +1,4 @@
-"""The same weights as transformers' own model, which a setting's time is compared with.
+"""The same weights in transformers' own model, as the baseline for latency.
 
 Shapes: B examples, L longest length, D width, C classes.
 """
@@ -18,8 +18,7 @@ from eat_lightning.weights.hf_folder import empty_backbone, weights_for
 
 
 class HuggingFaceTwin(nn.Module):
-    """The backbone as transformers' own model (sdpa, PyTorch's eager mode) with the last exit
-    head."""
+    """The backbone as transformers' own model (sdpa, eager mode) with the last exit head."""
 
     def __init__(self, encoder: AdaptiveEncoder):
         super().__init__()

@@ -1,8 +1,8 @@
-"""Fits and searches for each budget: knobs of exit rules and of reductions.
+"""Fit exit rules and search reduction settings for each budget.
 
-A run's exit rules are fitted with its reduction (`runs.budgets`). A reduction with a point for each
-layer is searched. Every try is a pass over the parts of the calibration cut that selection and
-temperatures used. Dev is not seen.
+A run's exit rules are fitted together with its reduction (`runs.budgets`). A reduction with one
+setting per layer is searched. Each trial is a pass over the parts of the calibration split that
+checkpoint selection and temperatures used. The dev set is never read.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from eat_lightning.runs.run import Run
 def fitted_settings(
     subject: Subject, encoder: AdaptiveEncoder, plan: MeasureSettings
 ) -> list[PlannedRow]:
-    """One for each rule and budget; none of baselines alone."""
+    """Return one setting per exit rule and budget; nothing where there are no budgets."""
     if not (plan.budgets or plan.agree):
         return []
     measured = [setting for setting in subject.settings if not setting.baseline]
@@ -62,11 +62,10 @@ def fitted(
     plan: MeasureSettings,
     faults: list[str],
 ) -> list[PlannedRow]:
-    """A rule at each budget that it can keep. Where a person gives the reduction's settings, it
-    stays as given.
+    """Fit a rule for each budget that it can meet. Reduction settings given by the user are kept.
 
     Args:
-        faults: gets a line for each budget that it cannot keep.
+        faults: receives a line for each budget that the rule cannot meet.
     """
     backbone = setting.point.on(encoder)
     is_given = any(value is not None for value in plan.reduction.values())
@@ -87,8 +86,10 @@ def fitted(
 def searched_settings(
     run: Run, encoder: AdaptiveEncoder, settings: Sequence[PlannedRow], plan: MeasureSettings
 ) -> list[PlannedRow]:
-    """The run's own reduction at the best points found for each budget that is a share, at full
-    depth. None where it does not search."""
+    """Search the run's own reduction for each budget given as a share of FLOPs, at full depth.
+
+    Returns an empty list where the reduction has nothing to search.
+    """
     searching = (s for s in settings if not s.baseline and searches(s.point))
     setting = next(searching, None)
     shares = [budget for budget in plan.budgets or () if budget.unit == "share"]
@@ -104,7 +105,7 @@ def searched_settings(
         return deep.at(reduction=deep.methods["reduction"].changed(turned))
 
     def evaluate(point: list[float]) -> tuple[float, float]:
-        """Cost as a share of full FLOPs, and the main metric."""
+        """Return the cost as a share of full FLOPs, and the main metric."""
         backbone = at(point).on(encoder)
         passes = [record(backbone, split, plan.batch) for split in splits]
         depth = backbone.shape.num_layers
@@ -127,12 +128,12 @@ def searched_settings(
 
 
 def searches(point: Point) -> bool:
-    """True where a reduction finds its points by search."""
+    """True if the settings of a reduction are found by search."""
     return overrides(point.built["reduction"], Reduction.search)
 
 
 def within(run: Run, best: Sequence[Any], budget: Budget) -> Sequence[float]:
-    """The point of the last of `best` (of growing cost and score) that the budget allows."""
+    """Return the last point in `best` that fits the budget. `best` ascends in cost and score."""
     cheap = [found for found in best if found.cost <= budget.amount]
     if not cheap:
         least = best[0].cost

@@ -1,16 +1,16 @@
-"""Adaptivity gain: what choosing a depth for each example is worth at equal cost.
+"""Adaptivity gain: the benefit of choosing a depth per example, at equal cost.
 
-Beside every exit rule stands the fixed-depth curve of the same weights: everybody leaves at layer
-k, for each exit head k. Between two exits the curve is linear in FLOPs, which is a random mix of
-the two depths. The gain is the rule's main metric minus that curve at the rule's mean counted
-FLOPs. Cheaper than the first exit there is no fixed depth, so the first exit's metric stands
-there; a rule that costs more than the last (by the heads that it evaluates on the way) is compared
-with the last.
+Each exit rule is compared with the fixed-depth curve of the same weights, where all examples exit
+at layer k, for each exit head k. Between two exits the curve is linear in FLOPs, which corresponds
+to a random mix of the two depths. The gain is the rule's main metric minus the curve at the rule's
+mean counted FLOPs. Below the cost of the first exit no fixed depth exists, so the first exit's
+metric is used. A rule that costs more than the last exit, because it evaluates heads on the way, is
+compared with the last exit.
 
-Where that curve has a step, mixing two depths that are not neighbours does better, and so does a
-cheaper depth that is more accurate than a dearer one. So a second gain is against the best random
-mix of any two depths for that cost at most. It is chosen on the examples that it is judged on, anew
-in each draw, which flatters the mix and not the rule.
+Where the curve is not concave, mixing two depths that are not neighbours is better, and so is a
+cheaper depth that is more accurate than a more expensive one. A second gain therefore compares with
+the best random mix of any two depths of at most the same cost. The mix is chosen on the evaluated
+examples, anew in each bootstrap draw, so this gain favours the mix over the rule.
 
 Shapes: B examples, G clusters of them, R rules, K fixed depths, C classes, D draws.
 """
@@ -35,14 +35,14 @@ MOST_CLASSES = 20  # whose confusion matrices are kept for each example
 
 @dataclass(frozen=True)
 class Judged:
-    """Answers of rules on some examples, and of every fixed depth.
+    """Answers of exit rules on a set of examples, and of every fixed depth.
 
     Args:
         rules: the trace of each rule, with FLOPs.
-        fixed: traces where all examples leave at one layer, in any order.
+        fixed: traces in which all examples exit at one layer, in any order.
         metric: accuracy, f1 or matthews.
-        cluster_B: equal numbers for examples that belong together; None: each is alone.
-        num_classes: of the task, at least, whichever occur.
+        cluster_B: cluster number of each example; None: every example is its own cluster.
+        num_classes: minimum number of classes of the task, whether or not all occur.
     """
 
     rules: Sequence[Trace]
@@ -54,8 +54,9 @@ class Judged:
 
     @property
     def sums(self) -> np.ndarray:
-        """Counts and FLOPs of each cluster, which add up to metrics and costs: G x (R + K) x
-        (C * C + 1)."""
+        """Return counts and FLOPs of each cluster, which add up to metrics and costs:
+        G x (R + K) x (C * C + 1).
+        """
         both, labels_B = (*self.rules, *self.fixed), self.labels_B
         classes = [trace.logits_BC.argmax(1) for trace in both]
         largest = int(max(each_B.max() for each_B in (labels_B, *classes)))
@@ -72,12 +73,12 @@ class Judged:
 
 
 def mean_gains(seeds: Sequence[Judged]) -> list[dict[str, float]]:
-    """The gains of each rule as `FIELDS`, fractions of the metric with their paired bootstrap
-    intervals: the mean over runs of other seeds on the same examples.
+    """Return the gains of each rule as `FIELDS`: fractions of the metric with paired bootstrap
+    intervals, averaged over runs with different seeds on the same examples.
 
-    Examples (whole clusters) are drawn anew, the same ones for rules, fixed depths and runs,
-    metrics and costs alike, and runs are averaged within each draw. The interval is that of the
-    middle 95 % of draws: of other examples for these runs, not of other seeds.
+    Examples (whole clusters) are resampled, identically for rules, fixed depths, runs, metrics and
+    costs, and runs are averaged within each draw. The interval covers the middle 95 % of draws. It
+    reflects the choice of examples for these runs, not the choice of seeds.
     """
     wholes, drawns = [], []  # of each seed: 2 x R, and of each draw: D x 2 x R
     for judged in seeds:
@@ -92,7 +93,7 @@ def mean_gains(seeds: Sequence[Judged]) -> list[dict[str, float]]:
 
 
 def clustered(per_example: np.ndarray, cluster_B: np.ndarray) -> np.ndarray:
-    """Sums over each cluster's examples."""
+    """Return the sums over each cluster's examples."""
     _, place_B = np.unique(cluster_B, return_inverse=True)
     per_cluster = np.zeros((place_B.max() + 1, *per_example.shape[1:]))
     np.add.at(per_cluster, place_B, per_example)
@@ -100,7 +101,9 @@ def clustered(per_example: np.ndarray, cluster_B: np.ndarray) -> np.ndarray:
 
 
 def bootstrapped(per_cluster: np.ndarray, num_rules: int, metric: str) -> np.ndarray:
-    """The gains (D x 2 x R) of clusters drawn with replacement, the same ones in every call."""
+    """Return gains (D x 2 x R) of clusters drawn with replacement. Every call draws the
+    same ones.
+    """
     num, *shape = per_cluster.shape
     flat, found, rng = per_cluster.reshape(num, -1), [], np.random.default_rng(0)
     for start in range(0, DRAWS, size := max(1, CELLS // num)):
@@ -112,7 +115,11 @@ def bootstrapped(per_cluster: np.ndarray, num_rules: int, metric: str) -> np.nda
 
 
 def gains(sums: np.ndarray, num_rules: int, metric: str) -> np.ndarray:
-    """D x (R + K) x (C * C + 1) -> the gains over neighbours and over the best mix, D x 2 x R."""
+    """Return gains over neighbouring depths and over the best mix (D x 2 x R).
+
+    Args:
+        sums: confusion counts and FLOPs, D x (R + K) x (C * C + 1).
+    """
     num_classes = round((sums.shape[-1] - 1) ** 0.5)
     matrix = sums[..., :-1].reshape(*sums.shape[:-1], num_classes, num_classes)
     score = METRICS[metric](matrix)
@@ -125,14 +132,16 @@ def gains(sums: np.ndarray, num_rules: int, metric: str) -> np.ndarray:
 
 
 def neighbours(flops_DK: np.ndarray, score_DK: np.ndarray, at_D: np.ndarray) -> np.ndarray:
-    """A random mix of the depths on both sides of a cost."""
+    """Return the score of a random mix of the two depths on either side of a cost."""
     three = zip(at_D, flops_DK, score_DK, strict=True)
     return np.array([np.interp(at, flops_K, score_K) for at, flops_K, score_K in three])
 
 
 def best_mix(flops_DK: np.ndarray, score_DK: np.ndarray, at_D: np.ndarray) -> np.ndarray:
-    """The best that a random mix of any two depths reaches for a cost at most; where not even the
-    first is as cheap, the first."""
+    """Return the best score of a random mix of any two depths within a cost.
+
+    Where even the first depth costs more, its score is returned.
+    """
     at_D = np.maximum(at_D, flops_DK[:, 0])
     lower, upper = flops_DK[:, :, None], flops_DK[:, None, :]
     room, span = at_D[:, None, None] - lower, upper - lower
@@ -142,13 +151,14 @@ def best_mix(flops_DK: np.ndarray, score_DK: np.ndarray, at_D: np.ndarray) -> np
 
 
 def accuracy(matrix: np.ndarray) -> np.ndarray:
-    """The share on the diagonal of confusion matrices (... x labels x answers)."""
+    """Accuracy of confusion matrices (... x labels x answers)."""
     return np.trace(matrix, axis1=-2, axis2=-1) / matrix.sum((-2, -1))
 
 
 def f1(matrix: np.ndarray) -> np.ndarray:
-    """F1 of class 1 where there are two, else the mean over classes (macro) of those that have an
-    example or an answer."""
+    """F1 of class 1 for binary tasks, else macro F1 over the classes that occur as
+    label or answer.
+    """
     right = np.diagonal(matrix, axis1=-2, axis2=-1)
     both = matrix.sum(-1) + matrix.sum(-2)  # examples and answers of each class
     f1_C = ratio(2 * right, both)
@@ -156,7 +166,7 @@ def f1(matrix: np.ndarray) -> np.ndarray:
 
 
 def matthews(matrix: np.ndarray) -> np.ndarray:
-    """Matthews' correlation, over any number of classes (Gorodkin 2004)."""
+    """Matthews correlation for any number of classes (Gorodkin 2004)."""
     total, right = matrix.sum((-2, -1)), np.trace(matrix, axis1=-2, axis2=-1)
     labels, answers = matrix.sum(-1), matrix.sum(-2)
     spread = (total**2 - (answers**2).sum(-1)) * (total**2 - (labels**2).sum(-1))
@@ -164,7 +174,7 @@ def matthews(matrix: np.ndarray) -> np.ndarray:
 
 
 def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """0 where there is nothing to divide by, as torchmetrics has it."""
+    """Divide, with 0 where the denominator is 0, as torchmetrics does."""
     return np.divide(part, whole, out=np.zeros(np.shape(part)), where=whole > 0)
 
 

@@ -1,7 +1,7 @@
-"""Settings of a run as graphs in onnxruntime or OpenVINO: who answers, and how long it takes.
+"""Measure a run's settings as graphs in onnxruntime or OpenVINO.
 
-What every exit says is recorded in the engine too, so that a row's score, depth and time are of one
-and the same thing. The graphs are kept beside the run.
+The logits of every exit are recorded in the same engine, so that the score, depth and time of a row
+describe the same graphs. The graphs are stored beside the run.
 """
 
 from __future__ import annotations
@@ -29,7 +29,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class InEngine:
-    """A run in an engine that is not torch. encoder: the run's, in fp32, plain. labels: its own."""
+    """A run in an engine other than torch.
+
+    Args:
+        encoder: the run's encoder, in fp32 with plain weights.
+        labels: the run's label names.
+    """
 
     run: Run
     plan: MeasureSettings
@@ -38,20 +43,26 @@ class InEngine:
     labels: list[str]
 
     def check(self, settings: Sequence[PlannedRow]) -> None:
-        """ConfigError with what of these settings no graph holds, such as a rule that observes."""
+        """Raise ConfigError for settings that no graph supports, such as a rule that observes."""
         backbones = [self.encoder.replacing(**setting.point.built) for setting in settings]
         found = [fault for backbone in backbones for fault in export_slot_faults(backbone)]
         Faults(f"backend={self.engine}: {fault}" for fault in found).check()
 
     def opened(self, encoder: AdaptiveEncoder) -> Export:
-        """An encoder's graphs. ConfigError where the engine cannot run them, or answers otherwise
-        than the encoder."""
+        """Export an encoder to graphs and open them.
+
+        Raises:
+            ConfigError: where the engine cannot run them, or where their answers differ from the
+                encoder's.
+        """
         how = Opening(self.plan.dtype, self.plan.threads)
         made: Any = OfRun(self.run, how, (), (encoder, self.labels)).open(self.engine)
         return made
 
     def record(self, setting: PlannedRow, split: Any) -> Record:
-        """Record the logits of every head for each example, from graphs with an exit at each."""
+        """Record the logits of every head for each example, from graphs with an exit at
+        each head.
+        """
         backbone = self.encoder.replacing(**setting.point.built)
         early = [layer for layer in map(int, backbone.heads) if layer < backbone.shape.num_layers]
         looking = backbone.replacing(exit=Confidence(layers=early) if early else Never())
@@ -59,6 +70,6 @@ class InEngine:
         return self.opened(looking).record(split, self.plan.batch, title)
 
     def candidate(self, setting: PlannedRow, split: Any) -> TimedCall:
-        """A setting's own graphs, from token ids to an answer."""
+        """Return a callable that runs the setting's own graphs, from token ids to an answer."""
         backbone = self.encoder.replacing(**setting.point.built)
         return TimedCall(self.opened(backbone).run_state, split, state_of)

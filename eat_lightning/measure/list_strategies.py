@@ -1,6 +1,6 @@
-"""Ways to order lists for less: a schedule, fewer candidates, fewer layers, a smaller model first.
+"""Strategies for cheaper reranking: a schedule, fewer candidates, fewer layers, a smaller model.
 
-All are judged from scores that each model gave once, at every depth.
+All are evaluated from scores that each model computed once, at every depth.
 
 Shapes: B pairs of all lists, D depths (the last: all layers), Q lists.
 """
@@ -37,8 +37,8 @@ class DepthCosts:
     """FLOPs of each pair by depth.
 
     Args:
-        layer_DB: up to each depth; at the last with its head.
-        head_DB: of the head at each depth before the last; 0 there.
+        layer_DB: of the layers up to each depth; for the last depth including its head.
+        head_DB: of the head at each depth before the last; 0 at the last.
     """
 
     layer_DB: np.ndarray
@@ -57,7 +57,7 @@ class DepthCosts:
         return DepthCosts(self.layer_DB[:, rows], self.head_DB[:, rows])
 
     def spent_B(self, depth_B: np.ndarray, heads: Iterable[int]) -> np.ndarray:
-        """FLOPs of pairs that got to these depths, past heads that guess."""
+        """FLOPs of pairs that reached these depths, including the heads evaluated on the way."""
         spent_B = self.layer_DB[depth_B, np.arange(len(depth_B))]
         for depth in heads:
             spent_B = spent_B + self.head_DB[depth] * (depth_B >= depth)
@@ -66,13 +66,13 @@ class DepthCosts:
 
 @dataclass(frozen=True)
 class ListBench:
-    """Lists on which strategies are judged.
+    """Lists on which strategies are evaluated.
 
     Args:
-        records: of each model, by dtype, and of the small one; labels are the scores of `fp32`,
-            which the others are compared with.
+        records: of each model, by dtype, and of the small model; their labels are the scores of
+            `fp32`, the reference.
         costs: of the same models.
-        grade_B: judgements; None where nobody judged.
+        grade_B: relevance judgements; None without judgements.
     """
 
     records: Mapping[str, Record]
@@ -81,42 +81,42 @@ class ListBench:
 
     @property
     def keep(self) -> int:
-        """Candidates of a list that are returned."""
+        """Number of candidates that are returned per list."""
         return self.records[FULL].keep or 0
 
     @property
     def list_B(self) -> np.ndarray:
-        """Numbers of the lists, ascending."""
+        """Ids of the lists, ascending."""
         list_B = self.records[FULL].group_B
         assert list_B is not None
         return list_B
 
     @cached_property
     def place_B(self) -> np.ndarray:
-        """Places of the first stage."""
+        """Ranks by the first stage."""
         return places(np.zeros(len(self.list_B)), self.list_B)
 
     @cached_property
     def size_B(self) -> np.ndarray:
-        """Candidates of each pair's list."""
+        """Number of candidates in each pair's list."""
         return np.bincount(self.list_B)[self.list_B]
 
     def cost(self, trace: Trace) -> float:
-        """FLOPs as a share of those of all candidates at full depth."""
+        """FLOPs as a share of scoring all candidates at full depth."""
         return float(trace.flops_B.sum() / self.costs[FULL].layer_DB[-1].sum())
 
     def kept_Q(self, trace: Trace) -> np.ndarray:
-        """Percent of the original's best of each list that are among those returned."""
+        """Percent of the original's top candidates of each list that are returned."""
         return 100 * (1 - lost_Q(self.records[FULL], trace))
 
     def swapped_Q(self, trace: Trace) -> np.ndarray:
-        """Percent of the pairs of returned candidates that the original orders otherwise."""
+        """Percent of pairs of returned candidates whose order differs from the original's."""
         return 100 * swapped_Q(self.records[FULL], trace)
 
     def ndcg_Q(self, trace: Trace) -> np.ndarray:
         """NDCG@10 of each list with linear gain, times 100; the ideal order is of its candidates.
 
-        0 where no candidate is relevant.
+        It is 0 where no candidate is relevant.
         """
         assert self.grade_B is not None
         got_Q = self.gain_Q(ranks(trace, self.list_B))
@@ -124,12 +124,14 @@ class ListBench:
         return 100 * np.divide(got_Q, best_Q, out=np.zeros(len(got_Q)), where=best_Q > 0)
 
     def gain_Q(self, place_B: np.ndarray) -> np.ndarray:
-        """Discounted gain of the first ten of each list."""
+        """Discounted gain of the top ten of each list."""
         grade_B = np.zeros(len(place_B)) if self.grade_B is None else self.grade_B
         return np.bincount(self.list_B, grade_B * (place_B < AT) / np.log2(place_B + 2))
 
     def mrr_Q(self, trace: Trace) -> np.ndarray:
-        """Reciprocal rank of the first relevant candidate among ten, times 100; 0 without one."""
+        """Reciprocal rank of the first relevant candidate in the top ten, times 100; 0
+        without one.
+        """
         assert self.grade_B is not None
         place_B = ranks(trace, self.list_B)
         found_B = np.where((self.grade_B > 0) & (place_B < AT), 1 / (place_B + 1), 0.0)
@@ -138,7 +140,7 @@ class ListBench:
         return 100 * best_Q
 
     def part(self, chosen: np.ndarray, size: int) -> ListBench:
-        """Give the first stage's first candidates of some lists, numbered anew."""
+        """Return the first `size` first-stage candidates of some lists, renumbered."""
         rows = np.flatnonzero(np.isin(self.list_B, chosen) & (self.place_B < size))
         records = {name: record.take(rows) for name, record in self.records.items()}
         costs = {name: each.take(rows) for name, each in self.costs.items()}
@@ -147,7 +149,7 @@ class ListBench:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Tokens of one list's pairs, as the model and the small one read them."""
+    """Tokens of one list's pairs, as the model and the small model read them."""
 
     full: list[TokenWindow]
     small: list[TokenWindow]
@@ -155,34 +157,40 @@ class Pairs:
 
 @dataclass(frozen=True)
 class ListModels:
-    """Encoders by dtype, and the small one; `batch_of` makes a batch of tokens. keep: candidates of
-    a list that are returned."""
+    """Encoders by dtype, and the small one.
+
+    Args:
+        batch_of: makes a batch from tokens.
+        keep: number of candidates that are returned per list.
+    """
 
     keep: int
     encoders: Mapping[str, AdaptiveEncoder]
     batch_of: Callable[[list[TokenWindow]], Batch]
 
     def ordered(self, model: str, windows: list[TokenWindow], counts: Counts) -> Trace:
-        """Run one list by a schedule; an empty one drops nobody."""
+        """Rank one list by a schedule; an empty schedule drops no candidates."""
         list_B = np.zeros(len(windows), int)
         return rerank(self.encoders[model], self.batch_of(windows), list_B, counts)
 
 
 class Strategy(ABC):
-    """Order of lists for less than all layers of all candidates."""
+    """A way to rank lists with less than all layers for all candidates."""
 
     @abstractmethod
     def replay(self, lists: ListBench) -> Trace:
-        """What comes of it by the records, with FLOPs."""
+        """Evaluate the strategy on the recorded scores. The trace includes FLOPs."""
 
     @abstractmethod
     def run(self, models: ListModels, pairs: Pairs) -> Trace:
-        """Run it on one list, to be timed."""
+        """Run the strategy on one list, for timing."""
 
 
 @dataclass(frozen=True)
 class Scheduled(Strategy):
-    """Candidates leave as a point's counts say; empty ones drop nobody."""
+    """Candidates are dropped layer by layer by a schedule's counts; an empty schedule
+    drops none.
+    """
 
     point: Point
 
@@ -195,7 +203,7 @@ class Scheduled(Strategy):
 
     @property
     def model(self) -> str:
-        """The record's name."""
+        """Name of the record."""
         return self.point.weights or self.point.dtype
 
     def replay(self, lists: ListBench) -> Trace:
@@ -210,7 +218,7 @@ class Scheduled(Strategy):
 
 @dataclass(frozen=True)
 class Cut(Strategy):
-    """A share of the first stage's best goes through some layers, and no one else through any."""
+    """The first stage's best share runs through the first few layers; the rest is not scored."""
 
     share: float
     depth: int
@@ -235,7 +243,7 @@ class Cut(Strategy):
 
 @dataclass(frozen=True)
 class Cascade(Strategy):
-    """The small model orders all, and the whole one a share of its best."""
+    """The small model ranks all candidates, and the full model reranks a share of the best."""
 
     share: float
 
@@ -262,5 +270,5 @@ class Cascade(Strategy):
 
 
 def count(share: float, size: Any, keep: int) -> Any:
-    """So many of a list's candidates, and no fewer than are kept."""
+    """Return a share of a list's candidates, but at least as many as are returned."""
     return np.maximum(keep, np.ceil(share * size))

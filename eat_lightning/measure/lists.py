@@ -1,7 +1,6 @@
-"""`measure` of a reranker: what its schedule keeps, costs and takes, beside simpler ways.
+"""`measure` of a reranker: quality, cost and latency of its list schedule and of its baselines.
 
-Points of others are chosen at the schedule's cost on a third of the lists, and everything is judged
-on the rest.
+Baselines are tuned to equal cost on a third of the lists; all strategies are scored on the rest.
 
 Shapes: B pairs of all lists, D depths (the last: all layers), Q lists.
 """
@@ -70,7 +69,7 @@ WIDTH = 140  # where there is no terminal to ask
 
 
 def one_folder(value: Any) -> str:
-    """Give the only folder of `run`. ValueError for none and for several."""
+    """Return the only folder in `run`. Raises ValueError for none or several."""
     paths = run_paths(value)
     if len(paths) != 1:
         raise ValueError(f"must be one folder that `eat rerank` wrote, got {len(paths)}")
@@ -84,8 +83,13 @@ def file_of_lists(value: Any) -> str:
 
 
 class ListMeasureSettings(Settings):
-    """queries: a file of lists. small: a smaller cross-encoder beside. sizes: candidates of a list,
-    the first stage's first."""
+    """Settings of a measurement on lists.
+
+    Args:
+        queries: a file of lists.
+        small: a smaller cross-encoder to compare with.
+        sizes: numbers of candidates per list, taken from the top of the first stage.
+    """
 
     run: Annotated[str, BeforeValidator(one_folder)]
     queries: Annotated[str, BeforeValidator(file_of_lists)]
@@ -108,18 +112,18 @@ class ListMeasureSettings(Settings):
 
 @checked(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class ListRow:
-    """One strategy to order lists of one size.
+    """One strategy on lists of one size.
 
     Args:
-        size: candidates of a list, the first stage's first.
-        point: what was chosen.
-        cost: FLOPs as a share of those of all candidates at full depth.
-        kept: percent of the original's best that are among those returned, in mean over lists.
-        more, low, high: kept minus that of the best fixed candidates and layers, with its paired
-            95 % bootstrap interval over lists.
-        swapped: percent of the pairs of returned candidates that the original orders otherwise.
-        ndcg, mrr: of the ten first by the judgements, times 100; None where nobody judged.
-        ms: of a list, in median over timed lists of the mean over repeats; None: not timed.
+        size: candidates per list, taken from the top of the first stage.
+        point: the chosen operating point.
+        cost: FLOPs as a share of scoring all candidates at full depth.
+        kept: percent of the original's top candidates that are returned, averaged over lists.
+        more, low, high: `kept` minus that of the best fixed choice of candidates and layers, with
+            its paired 95 % bootstrap interval over lists.
+        swapped: percent of pairs of returned candidates whose order differs from the original's.
+        ndcg, mrr: of the top ten by the judgements, times 100; None without judgements.
+        ms: per list, the median over timed lists of the mean over repeats; None if not timed.
     """
 
     strategy: str
@@ -150,7 +154,7 @@ class ListRow:
 
 
 class Named(NamedTuple):
-    """A strategy with its name and its dtype."""
+    """A strategy with its name and dtype."""
 
     name: str
     dtype: str
@@ -159,7 +163,7 @@ class Named(NamedTuple):
 
 @dataclass(frozen=True)
 class Theirs(Scheduled):
-    """All candidates, run by transformers' own model."""
+    """Baseline: transformers' own model scores all candidates."""
 
     twin: HuggingFaceTwin
 
@@ -169,7 +173,7 @@ class Theirs(Scheduled):
 
 @dataclass(frozen=True)
 class ListSubject:
-    """A certified cross-encoder that is measured, and a small one beside."""
+    """The certified cross-encoder under measurement, and a small one to compare with."""
 
     backend: ListBackend
     about: AboutLists
@@ -194,14 +198,14 @@ class ListSubject:
         return cls(backend, about, small, plain, models)
 
     def pairs(self, one: QueryList) -> Pairs:
-        """Read the pairs of a list."""
+        """Tokenize the pairs of a list."""
         texts = [[one.query, text] for text in one.candidates]
         full = [read.windows[0] for read in self.backend.reader(texts)]
         small = [] if self.small is None else self.small.reader(texts)
         return Pairs(full, [read.windows[0] for read in small])
 
     def lists(self, given: Sequence[QueryList], found: Sequence[Pairs]) -> ListBench:
-        """Run every model over all pairs once, through all layers and heads."""
+        """Run every model once over all pairs, through all layers and heads."""
         names = [FULL, *(name for name in self.models.encoders if name != FULL)]
         records = {name: self.record(name, found) for name in names}
         last_BC = records[FULL].full_BC
@@ -216,7 +220,7 @@ class ListSubject:
 
     @torch.inference_mode()
     def record(self, name: str, found: Sequence[Pairs]) -> Record:
-        """What all heads of a model say of all pairs, without labels."""
+        """Record the scores of all heads of a model for all pairs, without labels."""
         encoder, traces = self.models.encoders[name], []
         for pairs in shown(found, f"lists, {name}"):
             windows = pairs.small if name == SMALL else pairs.full
@@ -226,7 +230,7 @@ class ListSubject:
         return Record.of(Trace.together(traces), encoder.exit, **known)
 
     def strategies(self, choosing: ListBench) -> Iterator[Named]:
-        """All strategies for lists of one size; points are chosen at the schedule's cost."""
+        """Yield all strategies for lists of one size, tuned to the schedule's cost."""
         point, last = self.about.point, self.backend.num_layers
         certified, everyone = Scheduled(point), Point(counts={})
         budget = choosing.cost(certified.replay(choosing))
@@ -246,7 +250,7 @@ class ListSubject:
 
 
 def best(strategies: Sequence[Strategy], lists: ListBench, budget: float) -> Strategy:
-    """The strategy that keeps most at a cost of at most so much, or else the cheapest."""
+    """Return the strategy that keeps most within a budget, or the cheapest if none fits."""
     found = [(strategy, strategy.replay(lists)) for strategy in strategies]
     able = [each for each in found if lists.cost(each[1]) <= budget + 1e-9]
     able = able or [min(found, key=lambda each: lists.cost(each[1]))]
@@ -254,9 +258,10 @@ def best(strategies: Sequence[Strategy], lists: ListBench, budget: float) -> Str
 
 
 def measure_lists(plan: ListMeasureSettings) -> list[ListRow]:
-    """Measure, add rows to `rows-lists.jsonl` in the folder, print a table.
+    """Measure, add rows to `rows-lists.jsonl` in the run's folder, and print a table.
 
-    ConfigError, in one line, for a folder or a file that is none.
+    Raises:
+        ConfigError: in one line, for a missing folder or file.
     """
     given = [one for one in read_query_lists(plan.queries) if one.candidates]
     if len(given) < FEWEST:
@@ -290,8 +295,7 @@ def times(
     named: Sequence[Named],
     lists: Sequence[Pairs],
 ) -> dict[int, np.ndarray]:
-    """Milliseconds (R x Q) that each strategy takes for each list, by turns; none where
-    nothing is timed."""
+    """Milliseconds (R x Q) of each strategy for each list, timed in turns; empty without timing."""
     if not plan.timing.enabled:
         return {}
     settings = {n: (partial(one.strategy.run, models), lists) for n, one in enumerate(named)}
@@ -305,7 +309,7 @@ def rows_of(
     lists: ListBench,
     ms: dict[int, np.ndarray],
 ) -> Iterator[ListRow]:
-    """Judge every strategy on lists that chose nothing."""
+    """Evaluate every strategy on the lists that were not used for tuning."""
     beside = next(one.strategy for one in named if one.name == GRID)
     beside_Q = lists.kept_Q(beside.replay(lists))
     for number, one in enumerate(named):
@@ -348,7 +352,7 @@ def difference(a_Q: np.ndarray, b_Q: np.ndarray) -> tuple[float, float, float]:
 
 
 def show(rows: Sequence[ListRow]) -> None:
-    """Print a table, and what its numbers mean."""
+    """Print a table and a legend of its columns."""
     from rich import box
     from rich.console import Console
     from rich.table import Table

@@ -1,10 +1,10 @@
-"""Oracles: what no exit rule can beat on the heads that there are.
+"""Oracles: upper bounds for every exit rule on the given heads.
 
-With z_k the guess of the exit at layer k (the last layer L among them) and y what is wanted, an
-example leaves at d = min {k: argmax z_k = y}, or at L where no exit says y. Where y is the label
-this bounds the accuracy: "any exit right" is the share of examples with such a k. Where y is the
-last layer's class (as in CALM, Schuster et al. 2022) nobody's answer changes, and the mean
-of d is the least depth at which that can be had.
+Let z_k be the logits of the exit at layer k (the last layer L included) and y the target. An
+example exits at d = min {k: argmax z_k = y}, or at L where no exit predicts y. If y is the label,
+this bounds the accuracy: "any exit right" is the share of examples with such a k. If y is the last
+layer's class (as in CALM, Schuster et al. 2022), no answer changes, and the mean of d is the least
+depth at which that is possible.
 
 Shapes: B examples, E exits.
 """
@@ -23,9 +23,14 @@ from eat_lightning.record.record import Record
 
 @dataclass(frozen=True)
 class Oracle:
-    """depth_B: where each example leaves. accuracy: share of examples that some exit gets right.
-    depth: layers until the first such exit, all of them where there is none. least_depth: with
-    those that no exit gets right leaving at the first."""
+    """Result of an oracle.
+
+    Args:
+        depth_B: exit layer of each example.
+        accuracy: share of examples that some exit gets right.
+        depth: mean layers until the first correct exit; all layers where there is none.
+        least_depth: the same, with examples that no exit gets right leaving at the first exit.
+    """
 
     depth_B: np.ndarray
     accuracy: float
@@ -34,12 +39,17 @@ class Oracle:
 
 
 def oracle_exit(correct_EB: np.ndarray, layers: Sequence[int]) -> Oracle:
-    """Each example leaves at the first of `layers` (the last is the backbone's) whose guess is
-    right.
+    """Let each example exit at the first of `layers` whose prediction is correct.
 
-    No rule is more accurate. One can be shallower only by giving up right answers, or on examples
-    that no exit gets right: `least_depth` lets those leave at once. ValueError where layers do not
-    ascend, or are not one for each exit.
+    No rule is more accurate. A rule can only be shallower by giving up correct answers, or on
+    examples that no exit gets right; `least_depth` lets those leave at the first exit.
+
+    Args:
+        correct_EB: whether each exit is correct for each example.
+        layers: of the exits, ascending; the last is the backbone's.
+
+    Raises:
+        ValueError: where layers do not ascend or do not match the exits.
     """
     correct_EB, layers_E = np.asarray(correct_EB, dtype=bool), np.asarray(layers)
     if correct_EB.shape[0] != len(layers_E) or np.any(np.diff(layers_E) <= 0):
@@ -50,22 +60,28 @@ def oracle_exit(correct_EB: np.ndarray, layers: Sequence[int]) -> Oracle:
 
 
 def oracle_of(record: Record, wanted_B: np.ndarray | None = None) -> Oracle:
-    """Over all recorded exits. wanted_B: classes; None: those of the last layer."""
+    """Oracle over all recorded exits.
+
+    Args:
+        wanted_B: target classes; None: the classes of the last layer.
+    """
     layers = sorted(record.guesses)
     class_EB = np.stack([record.guesses[k].argmax(1) for k in layers])
     return oracle_exit(class_EB == (class_EB[-1] if wanted_B is None else wanted_B), layers)
 
 
 def cost(record: Record, oracle: Oracle) -> float:
-    """Mean token_layers: tokens summed over the layers run / (first tokens x num_layers)."""
+    """Mean token_layers: tokens summed over the layers run / (initial tokens x num_layers)."""
     tokens_LB = record.tokens_LB
     token_layers_B = run_tokens(tokens_LB, oracle.depth_B).sum(0) / tokens_LB[0]
     return float(token_layers_B.mean() / len(tokens_LB))
 
 
 def oracle_lines(record: Record) -> list[str]:
-    """Say to a person what choosing per example could reach on these heads; none for answers that
-    are no classes, or where there is one exit alone."""
+    """Describe what a choice per example could reach on these heads.
+
+    Returns no lines where answers are not classes, or with a single exit.
+    """
     if len(record.guesses) < 2 or record.kind.problem_type != SINGLE:
         return []
     right, same = oracle_of(record, record.labels), oracle_of(record)

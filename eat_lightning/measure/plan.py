@@ -1,5 +1,4 @@
-"""Plan of a measurement: settings of the command, runs, and all faults that show before a model is
-loaded."""
+"""Parse the settings of a measurement, and check them before a model is loaded."""
 
 from __future__ import annotations
 
@@ -36,7 +35,7 @@ Points = list[float | list[float]]
 
 
 def run_paths(value: Any) -> list[str]:
-    """One path or several, patterns expanded."""
+    """Return the given paths with patterns expanded."""
     paths: list[str] = []
     for path in [value] if isinstance(value, str) else value or []:
         is_pattern = "*" in str(path) and not Path(path).exists()
@@ -53,7 +52,7 @@ class Timing(Settings):
     force: bool
 
     def faults(self) -> list[str]:
-        """Tell why nothing is timed: a training run beside would be timed with."""
+        """List the reasons why nothing can be timed, such as a training run on this machine."""
         return training_faults("timing.force=true") if self.enabled and not self.force else []
 
 
@@ -134,14 +133,13 @@ class MeasureSettings(LongSettings):
 
     @property
     def swept(self) -> tuple[str, Points | None]:
-        """The key under which points of the exit rule's knob are given, and these."""
+        """Return the key that sets points of the exit rule's threshold, and these points."""
         return ("points", self.points) if self.points is not None else ("taus", self.taus)
 
 
 @dataclass
 class Subject:
-    """A run, its settings, the form of its weights, the certificate that is followed, and windows
-    in which long texts are read."""
+    """A run to measure: its settings, weight layout, certificate and windows for long texts."""
 
     run: Run
     settings: list[PlannedRow]
@@ -151,7 +149,11 @@ class Subject:
 
 
 def planned(config: dict[str, Any]) -> tuple[MeasureSettings, list[Subject]]:
-    """Parse the settings and open the runs; ConfigError with all faults at once."""
+    """Parse the settings and open the runs.
+
+    Raises:
+        ConfigError: with all errors at once.
+    """
     faults, runs, subjects = Faults(), [], []
     plan: Any = None
     with faults.gathered():
@@ -169,8 +171,10 @@ def planned(config: dict[str, Any]) -> tuple[MeasureSettings, list[Subject]]:
 
 
 def subject_of(run: Run, plan: MeasureSettings) -> Subject:
-    """Return the subject of a measurement: a run, its settings, form and certificate. The data is
-    checked too, as far as can be done without loading it. Raise ConfigError where there are faults.
+    """Return a run with its settings, weight layout and certificate, ready to be measured.
+
+    Raises:
+        ConfigError: with all errors that can be found without loading the data.
     """
     lacking = [key for key in ("model", "encoder", "study", "seed") if key not in run.config]
     if lacking:
@@ -193,15 +197,21 @@ def subject_of(run: Run, plan: MeasureSettings) -> Subject:
 
 
 def windows_of(run: Run, plan: MeasureSettings) -> str | None:
-    """Describe the windows in which texts are read. ConfigError where they do not fit the run."""
+    """Describe the windows in which texts are read; None where long texts are cut.
+
+    Raises:
+        ConfigError: where the windows do not fit the run.
+    """
     max_length = run.data(**plan.data).max_length
     Faults(plan.long_texts.faults(run.kind, run.task.labels, max_length)).check()
     return plan.long_texts.described(max_length)
 
 
 def unused(subjects: list[Subject], plan: MeasureSettings) -> Iterator[str]:
-    """Settings for exits or for a reduction, where none of the runs has any. A static run among
-    others leaves them out."""
+    """Yield errors for settings of exits or of a reduction that none of the runs has.
+
+    A static run measured beside adaptive ones ignores such settings.
+    """
     settings = [setting for subject in subjects for setting in subject.settings]
     has_knob = any(setting.exit.knob is not None for setting in settings)
     searches = any(
@@ -217,6 +227,8 @@ def unused(subjects: list[Subject], plan: MeasureSettings) -> Iterator[str]:
 
 
 def data_faults(run: Run, split: str, data: dict[str, Any]) -> list[str]:
-    """List the faults of a run's data and of the choice of a split that show without loading it."""
+    """List errors in a run's data and in the choice of a split that can be found without loading
+    it.
+    """
     names = [*run.task.validation, *PARTS, "train"]
     return split_faults(split, names, run.task.name) + validate.data_faults(run, **data)

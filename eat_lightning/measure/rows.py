@@ -1,5 +1,6 @@
-"""Rows of settings: one pass for each backbone records every exit, all rules follow from its
-records, and then all settings of all runs take turns on the clock."""
+"""Measure all settings: one pass per backbone records every exit, and all exit rules are evaluated
+from its record. Settings of all runs are then timed in turns.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ from eat_lightning.model.contracts import ExitRule, ModelFacts, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.policies import policy_faults
 from eat_lightning.model.trace import Trace
-from eat_lightning.record.flops import counted
+from eat_lightning.record.flops import replay_with_flops
 from eat_lightning.record.full_depth import FullDepthIfFound
 from eat_lightning.record.passes import record
 from eat_lightning.record.point import Point
@@ -45,7 +46,7 @@ from eat_lightning.weights.precision import PLAIN, in_dtype, in_form
 
 @dataclass
 class TimedRow:
-    """A setting's row, not yet timed, and how to time it."""
+    """A setting's untimed row, and a callable that times it."""
 
     run: Run
     row: Row
@@ -54,8 +55,9 @@ class TimedRow:
 
 
 def measured(plan: MeasureSettings, subjects: Sequence[Subject]) -> list[Row]:
-    """Measure all settings, and write each run's rows into its folder: untimed, and again after
-    every repeat that was timed."""
+    """Measure all settings and write each run's rows to its folder, first untimed and again after
+    every timed repeat.
+    """
     keep_kernels()
     results = [result for subject in subjects for result in recorded(subject, plan)]
     rows = [result.row for result in results]
@@ -66,7 +68,7 @@ def measured(plan: MeasureSettings, subjects: Sequence[Subject]) -> list[Row]:
 
 
 def keep(rows: Sequence[Row], results: Sequence[TimedRow]) -> None:
-    """Write rows into the folders of their runs."""
+    """Write rows to the folders of their runs."""
     folders: dict[Path, list[Row]] = {}
     for row, result in zip(rows, results, strict=True):
         folders.setdefault(result.run.folder, []).append(row)
@@ -76,7 +78,7 @@ def keep(rows: Sequence[Row], results: Sequence[TimedRow]) -> None:
 
 
 def recorded(subject: Subject, plan: MeasureSettings) -> Iterator[TimedRow]:
-    """A result for each setting of a run, from one pass for each backbone."""
+    """Yield a result for each setting of a run, from one pass per backbone."""
     run, engine = subject.run, plan.backend
     if engine == "auto":  # the fastest here with the run's exits, an example at a time
         engine = fastest(OfRun(run, Opening(plan.dtype, plan.threads), ()))
@@ -133,7 +135,7 @@ def recorded(subject: Subject, plan: MeasureSettings) -> Iterator[TimedRow]:
                     candidate = texts_candidate(timed_backbone.eval(), texts)
             if plan.timing.enabled:
                 candidate = replace(
-                    candidate, cost_B=counted(backbone, found, setting.point).flops_B
+                    candidate, cost_B=replay_with_flops(backbone, found, setting.point).flops_B
                 )
             yield TimedRow(
                 run, row, candidate, setting.point == PlannedRow.static(STATIC_BASELINE).point
@@ -141,18 +143,19 @@ def recorded(subject: Subject, plan: MeasureSettings) -> Iterator[TimedRow]:
 
 
 def shared_point(settings: Sequence[PlannedRow]) -> Point:
-    """The point of one pass for settings of one backbone; an exit rule that observes signals takes
-    part in it, so that they are recorded."""
+    """Return the point of one pass that serves all settings of a backbone. An exit rule that
+    observes signals is part of it, so that they are recorded.
+    """
     watching = (setting.point for setting in settings if overrides(setting.exit, ExitRule.observe))
     return next(watching, settings[0].point)
 
 
 @dataclass
 class BackboneRows:
-    """Rows of settings that differ in their exit rule alone, from one record.
+    """Rows of settings that differ only in their exit rule, from one record.
 
     Args:
-        file: that keeps the record; "" of texts in windows, whose record is not kept.
+        file: name of the file for the record; "" for texts in windows, whose record is not kept.
     """
 
     subject: Subject
@@ -163,7 +166,11 @@ class BackboneRows:
     file: str
 
     def row(self, setting: PlannedRow, **more: Any) -> Row:
-        """A setting's row, not yet timed. more: fields that the record alone does not give."""
+        """Return a setting's untimed row.
+
+        Args:
+            more: fields that do not follow from the record.
+        """
         plan, budget = self.plan, setting.budget
         if budget is not None:
             fields = {"share": "budget", "ms": "budget_ms", "agree": "agree"}
@@ -179,9 +186,11 @@ class BackboneRows:
         return row_of(self.subject.run, self.backbone, self.record, setting.exit, **more)
 
     def gains(self, settings: Sequence[PlannedRow]) -> list[dict[str, float]]:
-        """The fields of a `Row` that tell what each setting gains over fixed depth; none for
-        baselines, without an early head, or for a metric that is not of classes or, but for
-        accuracy, is of too many."""
+        """Return the `Row` fields with each setting's gain over fixed depth.
+
+        They are empty for baselines, without an early head, and for metrics without classes or,
+        except for accuracy, with too many.
+        """
         record, metric = self.record, self.subject.run.task.metrics[0]
         trained = [setting for setting in settings if not setting.baseline]
         if metric != "accuracy" and record.num_classes > MOST_CLASSES:
@@ -189,8 +198,8 @@ class BackboneRows:
         if metric not in METRICS or len(record.guesses) < 2 or not trained:
             return [{} for _ in settings]
         alone = replace(record, policies=())
-        rules = [counted(self.backbone, record, setting.point) for setting in trained]
-        fixed = [counted(self.backbone, alone, Fixed(layer)) for layer in record.guesses]
+        rules = [replay_with_flops(self.backbone, record, setting.point) for setting in trained]
+        fixed = [replay_with_flops(self.backbone, alone, Fixed(layer)) for layer in record.guesses]
         clusters = None if record.cluster_B is None else record.cluster_B[record.firsts]
         about = record.targets, metric, clusters, record.num_classes
         gains = iter(mean_gains([Judged(rules, fixed, *about)]))
@@ -198,8 +207,11 @@ class BackboneRows:
 
 
 def file_name(backbone: str, form: str, data: str, plan: MeasureSettings, engine: str) -> str:
-    """One file for each backbone, form of the weights and engine (in which logits differ by their
-    last bits) and set of examples; exit rules share it."""
+    """Return the name of the record's file, which all exit rules share.
+
+    There is one file for each set of examples, backbone, weight layout and engine, since logits
+    differ in their last bits between layouts and engines.
+    """
     digest = hashlib.sha256(backbone.encode()).hexdigest()[:8]
     dtype = plan.dtype + (f"-{form}" if form != PLAIN else "")
     dtype += "" if engine == "torch" else f"-{engine}"
@@ -207,8 +219,10 @@ def file_name(backbone: str, form: str, data: str, plan: MeasureSettings, engine
 
 
 def clusters_of(run: Run, split: Any) -> np.ndarray | None:
-    """Which examples belong together by the task's own grouping, such as pairs of one premise; None
-    where all are alone."""
+    """Return the group of each example by the task's own grouping, such as pairs with one premise.
+
+    None where the task has no groups.
+    """
     cluster_B = group_ids(run.task, split.source.texts)
     return None if len(np.unique(cluster_B)) == len(cluster_B) else cluster_B
 
@@ -229,7 +243,7 @@ def candidate_for(encoder: AdaptiveEncoder, split: Any, kernels: str, device: st
 
 
 def texts_candidate(encoder: AdaptiveEncoder, texts: TextWindows) -> TimedCall:
-    """Time whole texts, as a backend answers them."""
+    """Return a callable that times whole texts, as a backend answers them."""
     deep = encoder.replacing(policies=(*encoder.policies, FullDepthIfFound(texts.joiner)))
 
     def run(pack: WindowPack) -> Trace:
@@ -239,8 +253,11 @@ def texts_candidate(encoder: AdaptiveEncoder, texts: TextWindows) -> TimedCall:
 
 
 def timed(results: Sequence[TimedRow], plan: MeasureSettings) -> Iterator[list[Row]]:
-    """Rows after each repeat, in which all settings of all runs took turns; speed-ups against the
-    run's own static backbone. None while something trains; ends where training began meanwhile."""
+    """Yield rows after each repeat, in which all settings of all runs are timed in turns.
+
+    Speed-ups are against the run's own static backbone. Nothing is timed while a training is
+    running on this machine, and timing stops where one starts meanwhile.
+    """
     timing, session = plan.timing, secrets.token_hex(6)
     if faults := timing.faults():
         print("\n".join(faults))
@@ -268,8 +285,11 @@ def timed(results: Sequence[TimedRow], plan: MeasureSettings) -> Iterator[list[R
 def time_fields(
     times: dict[str, Any], static: dict[str, Any] | None, flops_ratio: float
 ) -> dict[str, Any]:
-    """A row's fields of time; where the static backbone was timed too, with mean times compared.
-    The interval's ends are of examples (in batches: of whole batches) drawn anew."""
+    """Return the timing fields of a row.
+
+    If the static backbone was timed too, speed-ups compare mean times. Intervals are over resampled
+    examples, or over whole batches at batch sizes above one.
+    """
     fields = {key: value for key, value in times.items() if not key.endswith("_RI")}
     if static is None:
         return fields

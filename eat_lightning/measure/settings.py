@@ -1,6 +1,6 @@
-"""Which settings of a run are to be measured, from its own and those that a person changes.
+"""Settings to measure: the run's own, and those that the command changes.
 
-`plan` is a `MeasureSettings`, whose module knows this one.
+`plan` is a `MeasureSettings`; its module imports this one.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ BASELINES = {
 
 @dataclass(frozen=True)
 class PlannedRow:
-    """A point that is measured, and why.
+    """A point to measure, and the reason for it.
 
     Args:
-        baseline: its name, if it is one.
-        budget: that its knobs were fitted for.
+        baseline: name of the baseline, if it is one.
+        budget: the budget that its thresholds were fitted for.
     """
 
     point: Point
@@ -52,22 +52,26 @@ class PlannedRow:
 
     @classmethod
     def static(cls, baseline: str) -> PlannedRow:
-        """Everything off, on our kernels or on transformers'."""
+        """Return the dense model without exits, on our kernels or on transformers'."""
         engine = "transformers" if baseline == THEIRS else "torch"
         return cls(Point(engine, methods=STATIC, policies=()), baseline)
 
     @property
     def exit(self) -> ExitRule:
-        """Its exit rule, without parameters of an encoder."""
+        """The exit rule, without the encoder's parameters."""
         return self.point.built["exit"]
 
 
 def settings_of(
     run: Run, plan: Any, certificate: Certificate | None, form: str
 ) -> list[PlannedRow]:
-    """Each setting once: the run's own, with its knob turned, with other rules, and the baselines.
-    A certificate's exit rule is the only one. Raises ConfigError with every fault; nothing
-    but the model's config.json is read."""
+    """Return each setting once: the run's own, other thresholds, other rules, and the baselines.
+
+    With a certificate, its exit rule is the only one. Only the model's config.json is read.
+
+    Raises:
+        ConfigError: with all errors.
+    """
     model = run.model_config()
     if certificate is not None:
         model |= {slot: certificate.holds_for[slot] for slot in STATIC}
@@ -111,8 +115,9 @@ def settings_of(
 
 
 def baselines(trained: Point, plan: Any, model: dict[str, Any]) -> list[PlannedRow]:
-    """Everybody at one layer, for each exit head where there is an early one; and everything off,
-    on our kernels and on transformers'."""
+    """Return the baselines: each fixed depth if there are early heads, and the dense model without
+    exits, on our kernels and on transformers'.
+    """
     wanted, heads = BASELINES[plan.baselines], {*model["head"]["layers"], model["num_layers"]}
     kind = named(model["head"].get("last") or model["head"]).kind
     if THEIRS in wanted and kind not in ON_THEIRS:
@@ -129,9 +134,11 @@ def baselines(trained: Point, plan: Any, model: dict[str, Any]) -> list[PlannedR
 def exit_rules(
     trained: Any, plan: Any, num_layers: int, kind: AnswerKind, early: list[int]
 ) -> list[Any]:
-    """The rule as it is or as changed, with its knob at each of the points, and other rules, which
-    look at each early head where they do not say. Where neither points nor another rule are asked
-    for: the knob's grid, and nobody leaving."""
+    """Return the exit rules to measure: the given rule at each of the points, and other rules.
+
+    Other rules use every early head unless they name theirs. Without points and other rules, the
+    threshold's default grid and full depth are measured.
+    """
     knob, points, more = trained.knob, plan.swept[1], plan.other_rules
     is_changed = any(value is not None for value in plan.exit.values())
     if points is None and not is_changed and knob is not None:
@@ -162,7 +169,9 @@ def knob_faults(rule: Any, key: str, points: Sequence[Any]) -> list[str]:
 
 
 def distinct(rows: Sequence[PlannedRow]) -> list[PlannedRow]:
-    """The first of those with one point. A backbone that is static already is its own baseline."""
+    """Return settings with equal points once. A backbone that is already static is its own
+    baseline.
+    """
     found: list[PlannedRow] = []
     for row in rows:
         if all(other.point != row.point for other in found):

@@ -1,4 +1,4 @@
-"""Rows as a table for a terminal."""
+"""Format rows as a table for a terminal."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def decimals(value: float | None, digits: int = 2) -> str:
 
 
 def gain(row: Row) -> str:
-    """Points over fixed depth, and over the best mix of two depths, each with its interval."""
+    """Gain over fixed depth and over the best mix of two depths, in points, with intervals."""
     over_depth = row.adaptivity_gain, row.adaptivity_gain_low, row.adaptivity_gain_high
     over_mix = row.mix_gain, row.mix_gain_low, row.mix_gain_high
     return "\n".join(filter(None, (with_interval(*over_depth), with_interval(*over_mix, "mix "))))
@@ -34,7 +34,7 @@ def gain(row: Row) -> str:
 def with_interval(
     middle: float | None, low: float | None, high: float | None, name: str = ""
 ) -> str:
-    """Points with their interval; empty where there are none."""
+    """Format points with their interval; an empty string without a value."""
     if middle is None or low is None or high is None:
         return ""
     return f"{name}{100 * middle:+.1f} ({100 * low:+.1f}, {100 * high:+.1f})"
@@ -59,7 +59,7 @@ TIMES = {
 
 
 def show(rows: Sequence[Row], runs: Sequence[Run]) -> None:
-    """Print rows in the order of `runs`, a line for each run, and what the numbers mean."""
+    """Print rows in the order of `runs`, a line for each run, and notes on the numbers."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -88,8 +88,9 @@ def show(rows: Sequence[Row], runs: Sequence[Run]) -> None:
 
 
 def titled(row: Row, title: str) -> str:
-    """The setting; of one that was fitted, the reduction's knob too, and for which budget. A
-    threshold has three decimals here, and all of them in its row."""
+    """Return the title of a setting. For a fitted setting it includes the reduction's strength and
+    the budget. Thresholds are rounded to three decimals here and stored in full in the row.
+    """
     if not row.fitted:
         return title
     short = re.sub(r"\d\.\d{4,}", lambda found: f"{float(found[0]):.3f}", title)
@@ -104,8 +105,11 @@ def described(row: Row) -> str:
 
 
 def notes(rows: Sequence[Row], exits: Sequence[dict[str, Any]]) -> list[str]:
-    """List notes on a table's numbers: their meaning, and how they were measured. exits: those
-    that the runs are set to."""
+    """Return notes on a table's numbers: their meaning, and how they were measured.
+
+    Args:
+        exits: the exit rules that the runs are configured with.
+    """
     scores = {f"{r.task} {r.metric}": f"{r.num_examples} examples of {r.split}" for r in rows}
     lines = ["score: " + "; ".join(f"{name} x 100 on {what}" for name, what in scores.items())]
     majorities = {r.task: r.majority for r in rows if r.majority is not None}
@@ -130,7 +134,7 @@ def notes(rows: Sequence[Row], exits: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def over_budget(rows: Sequence[Row]) -> list[str]:
-    """List the settings that spend more on these examples than their budget."""
+    """List the settings that cost more than their budget on these examples."""
     over = [
         f"  seed {row.seed}, {row.exit.kind}: {row.flops_ratio:.3f} for {row.budget:g}"
         for row in rows
@@ -144,8 +148,9 @@ def over_budget(rows: Sequence[Row]) -> list[str]:
 
 
 def recall_notes(rows: Sequence[Row], exits: Sequence[dict[str, Any]] = ()) -> list[str]:
-    """List the recall of each class under the setting of each run, or else under its first one,
-    and the classes that a setting never finds."""
+    """List the recall of each class under each run's own setting (or its first), and the classes
+    that a setting never predicts.
+    """
     lines, of_runs = [], by_run(rows)
     for group in of_runs.values():
         whose = f"seed {group[0].seed}, " if len(of_runs) > 1 else ""
@@ -158,7 +163,10 @@ def recall_notes(rows: Sequence[Row], exits: Sequence[dict[str, Any]] = ()) -> l
 
 
 def recall_lines(row: Row, whose: str = "") -> list[str]:
-    """A row's recall in one line; of many classes the least. None where it has no classes."""
+    """Format a row's recall in one line, showing the lowest of many classes.
+
+    Returns no lines where the row has no classes.
+    """
     if not row.recall:
         return []
     num, shown = len(row.recall), row.recall.items()
@@ -170,8 +178,9 @@ def recall_lines(row: Row, whose: str = "") -> list[str]:
 
 
 def oracles(rows: Sequence[Row], runs: Sequence[Run]) -> list[str]:
-    """List the bounds that no exit rule can beat, for the backbone of each run's first row. Its
-    records lie with the rows."""
+    """List the oracle bounds for the backbone of each run's first row, from the records beside the
+    rows.
+    """
     lines, of_runs = [], by_run(rows)
     for run in runs:
         (row, *_) = of_runs.get((str(run.config["study"]), run.name), [None])

@@ -1,18 +1,18 @@
-"""Window attention that multiplies only the band, and [CLS]'s row and column where it is global
-(Beltagy et al. 2020).
+"""Window attention that computes only the band of near tokens, and the row and column of [CLS] if
+it is global (Beltagy et al. 2020).
 
-The tokens of an example go in blocks of queries; a block meets the keys within reach of any of
-them, and [CLS]. So L tokens cost about L x (block + 2 reach + 1) pairs in place of L x L, in plain
-torch: a block is one more example of the fused product, and no example is padded to another's
-length.
+The tokens of an example are cut into blocks of queries. A block is multiplied with the keys in the
+window of any of its queries, and with [CLS]. So L tokens cost about L x (block + 2 half_window + 1)
+pairs instead of L x L, in plain torch: each block is one more example of the fused product, and no
+example is padded to another's length.
 
-Two windows are such a band. That of `attention=longformer` counts the rows that are left. A
-backbone's own, in which a token of some layers sees its neighbours alone (ModernBERT, Warner et al.
-2024, section 2.1.1), counts positions of the original text: what a token saw in training it sees
-after pruning, and dropping a row equals hiding it.
+There are two kinds of window. That of `attention=longformer` counts the remaining rows, and [CLS]
+is global. A backbone's own (ModernBERT, Warner et al. 2024, section 2.1.1) counts positions of the
+original text, so that a token sees after pruning what it saw in training, and dropping a row equals
+hiding it; its functions have "near" in their names.
 
 Shapes: B examples, N packed tokens, H heads, K head width, G blocks of all examples, Q queries of
-a block, S = 1 + Q + 2 reach keys that it meets.
+a block, S keys that a block is multiplied with (Q + 2 half_window, one more with [CLS]).
 """
 
 from __future__ import annotations
@@ -38,8 +38,14 @@ BLOCK = 32  # at least; 64 and 128 were slower at every length tried (window 32,
 
 @dataclass(frozen=True)
 class Band:
-    """Which packed rows the blocks ask for and meet, who sees whom among them, and where among all
-    queries each packed row lies."""
+    """The blocks of all examples.
+
+    Args:
+        queries_GQ: packed row of each query.
+        keys_GS: packed row of each key.
+        seen_GQS: whether a query sees a key.
+        place_N: where each packed row is among all queries.
+    """
 
     queries_GQ: Int[Tensor, "g q"]
     keys_GS: Int[Tensor, "g s"]
@@ -50,8 +56,8 @@ class Band:
 def banded_attention(
     qkv_N3HK: Float[Tensor, "n 3 h k"], layout: Layout, dropout: float = 0.0, *, half_window: int
 ) -> Float[Tensor, "n h k"]:
-    """The masked product where two tokens see each other if they are at most `half_window`
-    apart or one of them is the first of their example."""
+    """Return softmax attention in which two tokens see each other if they are at most `half_window`
+    rows apart, or one of them is the first of their example."""
     band = layout.cached(("band", half_window), lambda: band_of(layout, half_window))
     mixed_NHK = attention_of_band(qkv_N3HK, band, dropout)
     cls_BHK = attention_of_cls(qkv_N3HK, layout, dropout)
@@ -75,12 +81,12 @@ def near_attention(
 def attention_of_band(
     qkv_N3HK: Float[Tensor, "n 3 h k"], band: Band, dropout: float
 ) -> Float[Tensor, "n h k"]:
-    """Each query's mean of the values that its block meets and it sees."""
+    """Return the attention output of each packed row over the keys of its block that it sees."""
     parts = band.queries_GQ, band.keys_GS, band.seen_GQS
     if isinstance(band.queries_GQ.shape[0], int):
         split = zip(*(x.split(CHUNK) for x in parts), strict=True)
         mixed = torch.cat([attention_of_blocks(qkv_N3HK, q, k, s, dropout) for q, k, s in split])
-    else:  # a trace for export, to which the number of blocks is not known
+    else:  # a trace for export, in which the number of blocks is a symbol
         mixed = attention_of_blocks(qkv_N3HK, *parts, dropout)
     return mixed.flatten(0, 1).index_select(0, band.place_N)
 
@@ -120,6 +126,7 @@ def attention_of_cls(
 
 
 def block_length(half_window: int) -> int:
+    """Return the number of queries of a block."""
     return max(BLOCK, half_window // 2)
 
 
@@ -127,20 +134,34 @@ def block_length(half_window: int) -> int:
 class Blocks:
     """The tokens of each example in blocks of equal length, the last one filled up.
 
-    start_G: place of a block's first token in its example. length_G1, row_G1: of that example.
+    Args:
+        size: tokens of a block.
+        start_G: index of a block's first token in its example.
+        length_G1: number of tokens of that example.
+        row_G1: its first packed row.
+        place_N: where each packed row is among the tokens of all blocks.
     """
 
+    size: int
     start_G: Int[Tensor, " g"]
     length_G1: Int[Tensor, "g 1"]
     row_G1: Int[Tensor, "g 1"]
     place_N: Int[Tensor, " n"]
 
-    def rows(self, places: Int[Tensor, "g s"]) -> Int[Tensor, "g s"]:
-        """Packed rows of places in the example of each block; one outside it: the nearest."""
-        return self.row_G1 + torch.minimum(places.clamp(min=0), self.length_G1 - 1)
+    def reach(self, before: int, after: int) -> Int[Tensor, "g s"]:
+        """Return indices in each block's example: of the block's tokens, `before` tokens in front
+        of it and `after` tokens behind it. Some lie outside the example."""
+        device = self.start_G.device
+        return self.start_G[:, None] + torch.arange(-before, self.size + after, device=device)
+
+    def rows(self, index_GS: Int[Tensor, "g s"]) -> Int[Tensor, "g s"]:
+        """Return the packed rows of indices in each block's example, the nearest for one outside
+        it."""
+        return self.row_G1 + torch.minimum(index_GS.clamp(min=0), self.length_G1 - 1)
 
 
 def blocks_of(layout: Layout, block: int) -> Blocks:
+    """Cut the tokens of each example into blocks of `block` tokens."""
     device, blocks_B = layout.device, -(-layout.lengths_B // block)
     num_blocks: Any = blocks_B.sum().item()
     number_G = torch.arange(num_blocks, device=device)
@@ -150,17 +171,14 @@ def blocks_of(layout: Layout, block: int) -> Blocks:
     start_G = (number_G - first_B[example_G]) * block
     length_G1 = layout.there(layout.lengths_B)[example_G, None]
     place_N = first_B[layout.segment_N] * block + layout.index_N
-    return Blocks(start_G, length_G1, layout.offsets_B[example_G, None], place_N)
+    return Blocks(block, start_G, length_G1, layout.offsets_B[example_G, None], place_N)
 
 
 def band_of(layout: Layout, half_window: int) -> Band:
-    block, device = block_length(half_window), layout.device
-    blocks = blocks_of(layout, block)
-    queries_GQ = blocks.start_G[:, None] + torch.arange(block, device=device)
-    near_GS = blocks.start_G[:, None] + torch.arange(
-        -half_window, block + half_window, device=device
-    )
-    keys_GS = F.pad(near_GS, (1, 0))  # [CLS] is the first key of all
+    """Return the band of a window over the remaining rows, in which all queries see [CLS]."""
+    blocks = blocks_of(layout, block_length(half_window))
+    queries_GQ = blocks.reach(0, 0)
+    keys_GS = F.pad(blocks.reach(half_window, half_window), (1, 0))  # [CLS] is the first key
     seen_GQS = (queries_GQ[:, :, None] - keys_GS[:, None]).abs() <= half_window
     seen_GQS &= ((keys_GS > 0) & (keys_GS < blocks.length_G1))[:, None]
     seen_GQS[:, :, 0] = True
@@ -168,30 +186,31 @@ def band_of(layout: Layout, half_window: int) -> Band:
 
 
 def near_band(layout: Layout, half_window: int, position_N: Int[Tensor, " n"]) -> Band:
-    """Rows so near in the text are as near among those that are left, so a block's band holds them;
-    of its keys, those that only pruning brought there are hidden. A query that fills up the last
-    block sees itself: a row without a key would be no number."""
-    block, device = block_length(half_window), layout.device
-    blocks = blocks_of(layout, block)
-    place_GQ = blocks.start_G[:, None] + torch.arange(block, device=device)
-    place_GS = blocks.start_G[:, None] + torch.arange(
-        -half_window, block + half_window, device=device
-    )
-    queries_GQ, keys_GS = blocks.rows(place_GQ), blocks.rows(place_GS)
+    """Return the band of a window over positions of the original text. Rows that are near in the
+    text are at least as near in the rows that remain, so the band holds all of them. Keys that only
+    pruning brought near are hidden. A query that fills up the last block sees the example's last
+    token, since softmax over no key would be NaN."""
+    blocks = blocks_of(layout, block_length(half_window))
+    index_GS = blocks.reach(half_window, half_window)
+    queries_GQ, keys_GS = blocks.rows(blocks.reach(0, 0)), blocks.rows(index_GS)
     apart_GQS = position_N[queries_GQ][:, :, None] - position_N[keys_GS][:, None]
-    there_GS = (place_GS >= 0) & (place_GS < blocks.length_G1)
+    there_GS = (index_GS >= 0) & (index_GS < blocks.length_G1)
     seen_GQS = (apart_GQS.abs() <= half_window) & there_GS[:, None]
     return Band(queries_GQ, keys_GS, seen_GQS, blocks.place_N)
 
 
 def near_pairs(lengths: Any, half_window: int) -> Any:
-    """Count as `pairs` does, of `near_attention`."""
+    """Count the query-key pairs that `near_attention` computes, as `pairs` does."""
     block = block_length(half_window)
     return -(-lengths // block) * block * (block + 2 * half_window)
 
 
 def pairs(lengths: Any, half_window: int) -> Any:
-    """Query-key pairs computed for one example of such a length (a whole number, or an array)."""
+    """Count the query-key pairs that `banded_attention` computes for an example.
+
+    Args:
+        lengths: number of tokens, or an array of numbers.
+    """
     block = block_length(half_window)
     return -(-lengths // block) * block * (1 + block + 2 * half_window) + lengths
 
@@ -204,8 +223,9 @@ def local_kernel(
     longest: int,
     needs: frozenset[str],
 ) -> Kernel | None:
-    """The banded product, where it pays and can do all that is needed: nothing hidden besides, no
-    weights of keys, rows in the order of their positions (a merge may break it)."""
+    """Return the banded product of a backbone's own window, or None where it would not be faster or
+    cannot be used: with a pattern that hides more, with weights of keys, with evidence about every
+    query, or after a merge, which can break the order of positions."""
     hides = pattern.approximate or not pattern.sees_all(longest, layer)
     merged = packed.weight_N is not None or packed.size_N is not None
     if hides or merged or needs & MATRIX or near_pairs(longest, half_window) > PAYS * longest**2:

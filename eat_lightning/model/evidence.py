@@ -1,8 +1,8 @@
-"""Evidence that attention leaves for a reduction, by name and computed only on request.
+"""Evidence: values from a layer's attention by which a reduction chooses tokens.
 
-A reduction lists what it `needs`; an unknown name is refused when the encoder is built. All are in
-fp32: in bf16 most scores of a sentence tie. Without gradient, unless the reduction trains on it
-(`grad = True`, as LTP does).
+A reduction lists the names that it `needs`, and only those are computed; an unknown name is refused
+when the encoder is built. All values are in fp32, since in bf16 most scores of a sentence tie. They
+have no gradient unless the reduction trains on them (`grad = True`, as LTP does).
 
 Shapes: B examples, L longest length, N packed tokens, D width, H heads, K head width.
 """
@@ -19,19 +19,20 @@ from torch import Tensor
 
 from eat_lightning.model.packed import Layout
 
-MATRIX = frozenset(
-    {"received", "diagonal"}
-)  # these need every query's attention, not a fused product
+# Evidence that needs the attention of every query, which a fused product does not give.
+MATRIX = frozenset({"received", "diagonal"})
 
 
 class Evidence(SimpleNamespace):
-    """Values from the attention of a layer, as far as the reduction `needs` them.
+    """Values from the attention of a layer. Only those that the reduction `needs` are set.
 
-    received: the attention that a token receives, summed over queries and averaged over heads
-    (PoWER-BERT, Goyal et al. 2020). diagonal: the part of it that comes from the token itself. cls:
-    the attention of [CLS] to each token, averaged over heads (EViT, Liang et al. 2022). keys: the
-    keys, averaged over heads (ToMe, Bolya et al. 2023). value_norm: the L2 norm of the values of
-    all heads (ATS, Fayyaz et al. 2022).
+    Attributes:
+        received_N: the attention that a token receives, summed over queries and averaged over heads
+            (PoWER-BERT, Goyal et al. 2020).
+        diagonal_N: the part of it that comes from the token itself.
+        cls_N: the attention of [CLS] to each token, averaged over heads (EViT, Liang et al. 2022).
+        keys_NK: the keys, averaged over heads (ToMe, Bolya et al. 2023).
+        value_norm_N: the L2 norm of the values of all heads (ATS, Fayyaz et al. 2022).
     """
 
     received_N: Float[Tensor, " n"]
@@ -41,7 +42,7 @@ class Evidence(SimpleNamespace):
     value_norm_N: Float[Tensor, " n"]
 
     def take(self, rows_M: Int[Tensor, " m"]) -> Evidence:
-        """Only the rows named, in their order."""
+        """Return only these rows, in their order."""
         return Evidence(**{name: x.index_select(0, rows_M) for name, x in vars(self).items()})
 
 
@@ -49,7 +50,7 @@ NAMES = {name.rpartition("_")[0]: name for name in Evidence.__annotations__}
 
 
 def evidence_faults(needs: Iterable[str]) -> list[str]:
-    """Name what a reduction needs and nobody can give it."""
+    """Return a line for each name that a reduction needs and that is no evidence."""
     unknown = sorted({*needs} - NAMES.keys())
     known = ", ".join(NAMES)
     return [f"reduction.needs must be among {known}, got {name!r}" for name in unknown]
@@ -63,8 +64,8 @@ def gather_evidence(
     mask: Tensor | None,
     needs: frozenset[str],
 ) -> Evidence:
-    """The evidence named in `needs`; the whole attention matrix only for `received` and
-    `diagonal`."""
+    """Return the evidence named in `needs`. The whole attention matrix is computed only for
+    `received` and `diagonal`."""
     evidence = Evidence()
     if needs & MATRIX:
         weights_BHLL = attention_weights(q, k, mask)
@@ -87,7 +88,7 @@ def gather_evidence(
 
 
 def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None) -> Float[Tensor, "b h q k"]:
-    """Softmax of the scaled products, in fp32 also under autocast."""
+    """Return the attention weights, in fp32 even under autocast."""
     with torch.autocast(q.device.type, enabled=False):  # it would multiply in bf16
         scores = (q.float() @ k.float().transpose(-1, -2)) / math.sqrt(q.shape[-1])
         if mask is not None and mask.dtype == torch.bool:

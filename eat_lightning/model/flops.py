@@ -1,8 +1,8 @@
-"""Floating-point operations of an example, counted on the shapes that were executed (2 x MAC).
+"""Floating-point operations (2 x MAC) of each example, from the tokens and layers that it ran.
 
-Matrix products only, as FlopCounterMode counts: embeddings are look-ups, and norms, activations,
-softmax and sorting are left out. Batch 1, so without padding; within a batch the attention product
-alone is padded.
+Matrix products only are counted, as torch's FlopCounterMode does: embeddings are look-ups, and
+norms, activations, softmax and sorting are left out. Counts are those of batch 1, so nothing is
+padded; in a larger batch only the attention product is.
 
 Shapes: B examples, L layers (of `per_row_LB` and `left_LB`: the embedding too).
 """
@@ -27,16 +27,14 @@ def flops(
     depth_B: np.ndarray,
     lengths_B: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The work of each example. What a method itself costs (predictors, matching) it says by its
-    own `flops`.
+    """Return the FLOPs of each example under an exit rule. Methods count their own part, such as
+    predictors or matching, in their `flops`.
 
     Args:
-        encoder: what is run.
         exit: the rule, whose heads are the ones evaluated.
-        tokens_LB: tokens entering each layer when nobody leaves.
+        tokens_LB: tokens entering each layer when no example leaves early.
         depth_B: layers run under `exit`; 0 for an example that left at the embedding.
-        lengths_B: tokens of each example, where a reduction on the embedding may leave fewer; None:
-            none does.
+        lengths_B: tokens of each example before any reduction; None if none acts on the embedding.
     """
     shape, reduction = encoder.shape, encoder.reduction
     after_LB = tokens_LB  # those that reach each layer's feed-forward
@@ -56,7 +54,8 @@ def flops(
 
 
 def static_flops(encoder: AdaptiveEncoder, lengths_B: np.ndarray) -> np.ndarray:
-    """The work of each example in the same backbone: dense attention, every token, every layer."""
+    """Return the FLOPs of each example in the same backbone without methods: dense attention, every
+    token, every layer."""
     shape = encoder.shape
     tokens_LB = np.repeat(np.asarray(lengths_B)[None], shape.num_layers, axis=0)
     products_LB = dense_flops(shape, tokens_LB)
@@ -71,8 +70,13 @@ def static_flops(encoder: AdaptiveEncoder, lengths_B: np.ndarray) -> np.ndarray:
 def layer_flops(
     shape: Shape, tokens_LB: np.ndarray, after_LB: np.ndarray, products_LB: np.ndarray
 ) -> np.ndarray:
-    """q, k, v and output projections on the tokens that enter, the attention products, and the
-    feed-forward on the tokens that a reduction within the layer left."""
+    """Return the FLOPs of each layer and example without methods' own work.
+
+    Args:
+        tokens_LB: tokens that enter, on which the four projections of attention run.
+        after_LB: tokens that a reduction within the layer left, on which the feed-forward runs.
+        products_LB: FLOPs of the attention products.
+    """
     width, layers = shape.hidden_size, [shape.at(k + 1) for k in range(shape.num_layers)]
     heads_L1 = np.array([[layer.attention_width] for layer in layers])
     inner_L1 = np.array([[layer.intermediate_size + layer.up_width] for layer in layers])
@@ -81,15 +85,18 @@ def layer_flops(
 
 
 def reduction_flops(shape: Shape, reduction: Reduction, before_LB: np.ndarray) -> np.ndarray:
-    """FLOPs of a reduction's evidence and choice, for each layer and example. before_LB: the tokens
-    of each example, then those that enter each layer."""
+    """Return the FLOPs of a reduction's evidence and choice, for each layer and example.
+
+    Args:
+        before_LB: the tokens of each example, then those that enter each layer.
+    """
     tokens_LB, within = before_LB[1:], reduction.place == "after_attention"
     spent_LB = np.zeros(tokens_LB.shape)
     for layer in reduction.layers:
         if layer > 0:
             entering_B = tokens_LB[layer - 1]
             spent_LB[layer - 1] += evidence_flops(shape.at(layer), entering_B, reduction.needs)
-        # Behind a layer a reduction acts for those who stay, so its work counts with the next.
+        # After a layer only remaining examples are reduced, so the work counts with the next layer.
         row = layer - 1 if within else layer
         if row < shape.num_layers:
             spent_LB[row] += reduction.flops(shape, layer, before_LB[layer])
@@ -97,8 +104,11 @@ def reduction_flops(shape: Shape, reduction: Reduction, before_LB: np.ndarray) -
 
 
 def distance_flops(encoder: AdaptiveEncoder, before_LB: np.ndarray) -> np.ndarray:
-    """FLOPs of the backbone's part for relative positions, in each layer. before_LB: the tokens of
-    each example, then those that enter each layer."""
+    """Return the FLOPs of the backbone's part for relative positions, in each layer.
+
+    Args:
+        before_LB: the tokens of each example, then those that enter each layer.
+    """
     lengths_B, tokens_LB, part = before_LB[0], before_LB[1:], encoder.relative
     if part is None:
         return np.zeros(tokens_LB.shape)
@@ -108,24 +118,24 @@ def distance_flops(encoder: AdaptiveEncoder, before_LB: np.ndarray) -> np.ndarra
 
 
 def embedding_flops(shape: Shape, lengths_B: np.ndarray) -> np.ndarray:
-    """FLOPs of a factorised embedding's projection; the rest are look-ups."""
+    """Return the FLOPs of a factorised embedding's projection; the rest are look-ups."""
     return 2.0 * shape.embedding_size * shape.hidden_size * np.asarray(lengths_B, np.float64)
 
 
 def pairs(tokens_LB: np.ndarray) -> np.ndarray:
-    """All query-key pairs; a masked one is work like any other."""
+    """Count all query-key pairs; a masked one costs as much as any other."""
     return tokens_LB.astype(np.float64) ** 2
 
 
 def dense_flops(shape: Shape, tokens_LB: np.ndarray) -> np.ndarray:
-    """Both products of softmax attention, scores and mixing, over all pairs."""
+    """Return the FLOPs of both products of softmax attention, over all pairs."""
     widths_L = [shape.at(k + 1).attention_width for k in range(shape.num_layers)]
     return 4.0 * np.array(widths_L)[:, None] * pairs(tokens_LB)
 
 
 def product_flops(encoder: AdaptiveEncoder, tokens_LB: np.ndarray) -> np.ndarray:
-    """FLOPs of the attention products, for each layer and example. All pairs count, except where a
-    local window or a pattern's faster product is in use."""
+    """Return the FLOPs of the attention products, for each layer and example. All pairs count,
+    except where a local window or a pattern's faster product is in use."""
     shape, reduction, pattern = encoder.shape, encoder.reduction, encoder.attention
     products_LB = dense_flops(shape, tokens_LB)
     whole = encoder.relative is not None and encoder.relative.adds
@@ -143,7 +153,7 @@ def product_flops(encoder: AdaptiveEncoder, tokens_LB: np.ndarray) -> np.ndarray
 
 
 def local_flops(shape: Shape, tokens_B: np.ndarray) -> np.ndarray:
-    """Both products of a layer that sees the backbone's own window alone."""
+    """Return the FLOPs of both products in a layer with the backbone's own window."""
     tokens_B = tokens_B.astype(np.float64)
     half_window = shape.local_window // 2
     band_B = near_pairs(tokens_B, half_window)
@@ -152,12 +162,12 @@ def local_flops(shape: Shape, tokens_B: np.ndarray) -> np.ndarray:
 
 
 def evidence_flops(shape: Shape, tokens_B: np.ndarray, needs: Collection[str]) -> np.ndarray:
-    """Scores computed a second time for a reduction: all pairs, or the [CLS] row."""
+    """Return the FLOPs of scores that are computed again for a reduction: all, or [CLS]'s row."""
     all_pairs = pairs(tokens_B) if MATRIX & {*needs} else 0
     cls_row = tokens_B if "cls" in needs else 0
     return np.zeros(tokens_B.shape) + 2.0 * shape.attention_width * (all_pairs + cls_row)
 
 
 def head_flops(encoder: AdaptiveEncoder, layer: int, tokens_B: np.ndarray) -> np.ndarray | float:
-    """Cost of one guess by the head at a layer, of so many tokens."""
+    """Return the FLOPs of one prediction by the head at a layer, for examples of so many tokens."""
     return encoder.heads.at(layer).flops(encoder.shape, encoder.num_labels, tokens_B)

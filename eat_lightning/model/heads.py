@@ -1,4 +1,4 @@
-"""Pooling, construction and checks of exit heads.
+"""Exit heads: pooling, their settings and the checks of these, and the heads of an encoder.
 
 Shapes: B examples, N packed tokens, D width, C classes.
 """
@@ -31,12 +31,13 @@ ACTIVATIONS = {
 
 
 def pool_cls(packed: Packed) -> Float[Tensor, "b d"]:
+    """Return the vector of each example's first token."""
     return packed.x_ND.index_select(0, packed.layout.offsets_B)
 
 
 def pool_mean(packed: Packed) -> Float[Tensor, "b d"]:
-    """Mean over an example's vectors, each weighed by how many tokens it stands for, and those that
-    a reduction forwarded."""
+    """Return the mean of each example's vectors, weighted by the tokens that each represents, with
+    those that a reduction forwarded."""
     layout = packed.layout
     if layout.even and packed.size_N is None and packed.forwarded_B is None:
         return layout.pad(packed.x_ND).mean(1)
@@ -51,19 +52,19 @@ def pool_mean(packed: Packed) -> Float[Tensor, "b d"]:
 
 Pool = Literal["cls", "mean"]
 POOLS = {"cls": pool_cls, "mean": pool_mean}
-FROM_0 = Annotated[Sequence[int], in_layers(lowest=0)]
+HeadLayers = Annotated[Sequence[int], in_layers(lowest=0)]  # 0: a head on the embedding
 
 
 def head_faults(num_layers: int | None, head: Any) -> list[str]:
-    """Check a head's settings, whatever a config or a file gives for them: its `kind` (a method's
-    file name), its `layers` (or "all"), `last`, and the arguments of its kind."""
+    """Return a line for each fault of the settings of heads (see `AdaptiveEncoder`), which may be
+    anything that a config or a file gives."""
     if not isinstance(head, Mapping):
         return [f"head must be a dict of layers and the options of its kind, got {head!r}"]
     if "_target_" in head:
         given = f"head.kind={head['_target_']}"
         return [f"head._target_ is not an option: a head is named by its kind, so give {given}"]
     layers = listed_layers(head.get("layers", ()), num_layers or 1)
-    faults = value_faults(FROM_0, "head.layers", layers, Beside(num_layers=num_layers))
+    faults = value_faults(HeadLayers, "head.layers", layers, Beside(num_layers=num_layers))
     if (last := head.get("last")) is not None:
         faults += [f"head.last: {fault}" for fault in head_faults(num_layers, last)]
     try:
@@ -73,34 +74,34 @@ def head_faults(num_layers: int | None, head: Any) -> list[str]:
 
 
 def named(head: Mapping[str, Any]) -> Specification:
-    """The method that a head's settings name."""
+    """Return the specification of the head that settings name."""
     arguments = {key: head[key] for key in head if key not in ("kind", "layers", "last")}
     return Specification("head", head.get("kind", "pooled"), arguments)
 
 
 def head_settings(head: Mapping[str, Any], layers: Sequence[int]) -> dict[str, Any]:
-    """The settings with a kind and with layers in numbers. `last` is there only where there are
+    """Return the settings with a kind and with layers as numbers. `last` remains only if there are
     other heads too."""
     rest, last = {key: value for key, value in head.items() if key != "last"}, head.get("last")
     if last is None:
         return {"kind": "pooled", **rest, "layers": layers}
     last = {"kind": "pooled", **last}
-    return (
-        {**rest, "layers": layers, "last": last} if len(layers) > 1 else {**last, "layers": layers}
-    )
+    if len(layers) == 1:
+        return {**last, "layers": layers}
+    return {**rest, "layers": layers, "last": last}
 
 
 def as_pretrained(
     head: Mapping[str, Any], found: Mapping[str, Any], classifier: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The settings with what is "auto", or left out, as `found` says a pretrained head has it
-    (`activation`, `norm`); a kind without such an argument goes without.
+    """Return the settings with a pretrained head's arguments (`activation`, `norm`) in place of
+    those that are "auto" or left out. A kind without such an argument does not get it.
 
     Args:
         head: settings of an encoder's heads.
         found: arguments of the pretrained head.
-        classifier: kind and arguments of the pretrained head, for `last: auto`; None: there is no
-            classifier, and the last head is as the others.
+        classifier: kind and arguments of the pretrained head, for `last: auto`; None if there is no
+            classifier, so that the last head is like the others.
     """
     takes, made = named(head).takes, dict(head)
     if made.get("last") == "auto":
@@ -115,7 +116,7 @@ def as_pretrained(
 
 
 def layers_with_heads(layers: Any, num_layers: int) -> list[int]:
-    """Tell where heads stand: at the layers named (or "all"), and at the last."""
+    """Return the layers with heads: those named (or "all"), and the last."""
     return sorted({*listed_layers(layers, num_layers), num_layers})
 
 
@@ -136,7 +137,7 @@ class Heads(nn.ModuleDict):
         return {layer: self.at(layer) for layer in self.layers}
 
     def at(self, layer: int) -> Head:
-        """Give the head of a layer."""
+        """Return the head of a layer."""
         return cast("Head", self[str(layer)])
 
     @property
@@ -145,16 +146,15 @@ class Heads(nn.ModuleDict):
         return frozenset[str]().union(*(head.wants for head in self.by_layer.values()))
 
     def guessing(self, exit: ExitRule | None) -> list[int]:
-        """Give the layers whose heads guess under an exit rule (None: nobody leaves): those where
-        it looks, and the last. A head that sees those before it must see the same ones under every
-        rule."""
+        """Return the layers whose heads run under an exit rule: its own and the last. With None, or
+        with a head that reads earlier heads (they must be the same under every rule), all run."""
         if exit is None or any(head.wants_earlier for head in self.by_layer.values()):
             return self.layers
         return sorted({*exit.layers, self.layers[-1]})
 
 
 def make_heads(shape: Shape, kind: AnswerKind, head: Mapping[str, Any]) -> Heads:
-    """Make a head for each of `head["layers"]`."""
+    """Create a head for each of `head["layers"]`, as `head_settings` gives them."""
     made: dict[int, Head] = {}
     for layer in head["layers"]:
         settings = head["last"] if "last" in head and layer == shape.num_layers else head
@@ -167,7 +167,8 @@ def make_heads(shape: Shape, kind: AnswerKind, head: Mapping[str, Any]) -> Heads
 
 
 def pooled_faults(exit: ExitRule, head: Mapping[str, Any]) -> list[str]:
-    """An exit rule that learns from pooled vectors is made for those of the encoder's width."""
+    """Return the conflict, if any, between heads and an exit rule that learns from pooled vectors:
+    its parameters are made for vectors of the encoder's width."""
     if not (overrides(exit, ExitRule.bind) and overrides(exit, ExitRule.observe)):
         return []
     known = {name: value for name, value in head.items() if value != "auto"}

@@ -1,4 +1,4 @@
-"""Vectors within a pass, which only training and studies read.
+"""Intermediate values of a pass, which only training and studies read.
 
 Shapes: B examples, D width, L longest length, H heads.
 """
@@ -15,7 +15,7 @@ from eat_lightning.model.packed import Packed
 
 @dataclass
 class Scores:
-    """A layer's attention scores before softmax, and the rows that entered it."""
+    """A layer's attention scores before softmax, and the vectors that entered it."""
 
     packed: Packed
     scores_BHLL: Float[Tensor, "b h l l"]
@@ -23,13 +23,14 @@ class Scores:
 
 @dataclass
 class Inside:
-    """Vectors within a pass.
+    """Intermediate values of a pass.
 
     Args:
-        penalties: terms of each example that methods add to the loss, where nobody left.
-        hidden: the vectors after each layer (0: the embedding), where the encoder keeps them.
-        pools: vectors of heads that see earlier exits, B x D by layer.
-        scores: of attention by layer, where the encoder keeps them.
+        penalties: terms that methods add to the loss, one value per example, of a pass in which no
+            example left early.
+        hidden: the vectors after each layer (0: the embedding), if `PassOptions.keep_hidden`.
+        pools: pooled vectors for heads that read earlier exits, B x D by layer.
+        scores: attention scores by layer, if `PassOptions.keep_scores`.
     """
 
     penalties: dict[str, Tensor] = field(default_factory=dict)

@@ -1,12 +1,13 @@
-"""int8: products with weights as whole numbers, quantised as they run (weights by output channel
-beforehand, vectors row by row: LLM.int8(), Dettmers et al. 2022).
+"""int8 linear layers: weights are quantised per output channel beforehand, and vectors per row at
+run time (LLM.int8(), Dettmers et al. 2022).
 
-A row has its own scale, so that what is computed of a token does not depend on the tokens beside
-it. Embeddings, norms, heads, scores and the attention product stay in floating point: heads and
-scores are compared with thresholds and with each other, and int8 would make ties of them.
+A row has its own scale, so that a token's result does not depend on the other tokens. Embeddings,
+norms, heads, scores and the attention product stay in floating point. Heads and scores are compared
+with thresholds and with each other, which int8 would turn into ties.
 
-torch._int_mm (oneDNN) multiplies: 2 to 4 times as fast as fp32 here, from one row to a thousand.
-FBGEMM's linear_dynamic, with one scale for all rows, is deprecated with torch's quantised tensors.
+torch._int_mm (oneDNN) does the product, 2 to 4 times as fast as fp32 here, for one row to a
+thousand. FBGEMM's linear_dynamic has one scale for all rows, and is deprecated together with
+torch's quantised tensors.
 
 Shapes: N packed tokens (or any leading axes), K width in, M width out.
 """
@@ -27,16 +28,16 @@ TINY = 1e-12  # the least scale: a row of zeros has one too
 
 
 def quantise(x_NK: Float[Tensor, "*n k"]) -> tuple[Int[Tensor, "*n k"], Float[Tensor, "*n 1"]]:
-    """Whole numbers, and by what to multiply them: a row's largest value / 127."""
+    """Return int8 numbers and the scale of each row: its largest absolute value / 127."""
     scale_N1 = x_NK.abs().amax(-1, keepdim=True).mul_(1 / STEPS).clamp_(min=TINY)
     return torch.div(x_NK, scale_N1).round_().to(torch.int8), scale_N1
 
 
 def int8_linear(x_NK: Tensor, weight_MK: Tensor, scale_M: Tensor, bias_M: Tensor) -> Tensor:
-    """Rows times quantised weights, in fp32.
+    """Return rows times quantised weights, in fp32.
 
-    In place: of a batch each further tensor of N x M is new memory, and the system's pages for it
-    take longer than the product.
+    Operations are in place: each further N x M tensor would be new memory, and mapping its pages
+    takes longer than the product.
     """
     whole_NK, scale_N1 = quantise(x_NK)
     product: Any = torch._int_mm  # pyright: ignore[reportPrivateImportUsage]
@@ -65,7 +66,7 @@ class Int8Linear(nn.Module):
         return y_NM.view(*x.shape[:-1], -1)
 
     def linear(self) -> nn.Linear:
-        """A layer with the weights that the whole numbers stand for."""
+        """Return an fp32 layer with the weights that the quantised ones stand for."""
         made = nn.Linear(self.weight.shape[1], self.weight.shape[0])
         made.weight.data = self.weight * self.scale[:, None]
         made.bias.data = self.bias
@@ -73,12 +74,12 @@ class Int8Linear(nn.Module):
 
 
 def in_int8(model: Model) -> Model:
-    """A copy whose products with weights are in int8, but for those of its heads."""
+    """Return a copy with int8 linear layers, except in its heads."""
     return replaced(model, nn.Linear, Int8Linear)
 
 
 def out_of_int8(model: Model) -> Model:
-    """A copy with fp32's products again; `in_int8` of it has the same whole numbers."""
+    """Return a copy in fp32 again; `in_int8` of it has the same quantised weights."""
     return replaced(model, Int8Linear, Int8Linear.linear)
 
 
@@ -87,7 +88,7 @@ def is_int8(model: nn.Module) -> bool:
 
 
 def replaced(model: Model, old: type, make: Callable[[Any], nn.Module]) -> Model:
-    """A copy with other modules in place of those of a class, but for the heads'."""
+    """Return a copy in which `make` has replaced each module of class `old`, except in heads."""
     made = copy.deepcopy(model)
     for name, part in [*made.named_modules()]:
         if isinstance(part, old) and name.split(".")[0] != "heads":

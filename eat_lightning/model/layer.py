@@ -1,4 +1,4 @@
-"""The sizes of an encoder, its embedding and its layer.
+"""The embedding and the Transformer layer of an encoder, layers that share weights, and twins.
 
 Shapes: N packed tokens, D width.
 """
@@ -27,6 +27,9 @@ M = TypeVar("M", bound=nn.Module)
 
 
 class Embedding(nn.Module):
+    """Word embeddings, with those of positions and token types and a projection if the shape has
+    them."""
+
     def __init__(self, shape: Shape):
         super().__init__()
         self.offset, width = shape.position_offset, shape.embedding_size or shape.hidden_size
@@ -62,20 +65,20 @@ FEED_FORWARDS = {"plain": plain, "gated": gated}
 
 
 class AddingLinear(nn.Module):
-    """A linear map that adds its product to other vectors by itself, where `adds` is true: it then
-    takes those as a second argument."""
+    """The base class of linear maps that take the residual as a second argument and add it in the
+    same product. Those for which `adds` is false do not (`weights/prepacked.py` has such maps)."""
 
     adds: bool
 
 
 class Layer(nn.Module):
-    """One Transformer layer, with norms behind its sums (Vaswani et al. 2017) or of what its blocks
-    read (Xiong et al. 2020, so that heads need a final one). Only the attention product leaves the
-    packed rows.
+    """One Transformer layer on packed rows, post-norm (Vaswani et al. 2017) or pre-norm (Xiong et
+    al. 2020). Only the attention product pads them.
 
     Args:
-        after_norm: what it reads is normed already (by the embedding), so that a layer which norms
-            first need not do so.
+        shape: sizes of this layer.
+        after_norm: whether its input has just been normed by the embedding, so that a pre-norm
+            layer skips its first norm.
     """
 
     def __init__(self, shape: Shape, after_norm: bool = False):
@@ -85,9 +88,8 @@ class Layer(nn.Module):
         self.norm_first, self.inner = shape.norm == "first", FEED_FORWARDS[shape.feed_forward]
         self.qkv = nn.Linear(width, 3 * heads_width, bias=bias)
         self.out = nn.Linear(heads_width, width, bias=bias)
-        needless = after_norm and self.norm_first
         norm = nn.LayerNorm(width, eps=shape.eps, bias=bias)
-        self.attention_norm = nn.Identity() if needless else norm
+        self.attention_norm = nn.Identity() if after_norm and self.norm_first else norm
         self.up = nn.Linear(width, shape.up_width, bias=bias)
         self.down = nn.Linear(shape.intermediate_size, width, bias=bias)
         self.output_norm = nn.LayerNorm(width, eps=shape.eps, bias=bias)
@@ -104,9 +106,15 @@ class Layer(nn.Module):
         distance: Distance | None = None,
         number: int = 1,
     ) -> tuple[Packed, Evidence]:
-        """`kernel`: the pattern's own product, which knows who sees whom without the mask. `grad`:
-        evidence is given with its gradient. `distance`: the backbone's part for relative positions.
-        `number`: of this layer."""
+        """Return the vectors after attention and its residual, and the evidence for a reduction.
+
+        Args:
+            mask: for the fused product and the evidence; see `masks.attention_mask`.
+            needs: names of the evidence.
+            kernel: the pattern's own product, which needs no mask; None: the fused product.
+            grad: whether evidence keeps its gradient.
+            number: number of this layer, 1-based.
+        """
         layout, x_ND = packed.layout, packed.x_ND
         qkv_N = self.projected(x_ND, packed, distance, number)
         dropout = self.attention_dropout if self.training else 0.0
@@ -130,7 +138,7 @@ class Layer(nn.Module):
     def whole_mask(
         self, mask: Tensor | None, q: Tensor, k: Tensor, packed: Packed, distance: Distance | None
     ) -> Tensor | None:
-        """A mask with the keys' log weights and the backbone's own scores of distances, if any."""
+        """Add the keys' log weights and the backbone's own scores of distances to a mask."""
         mask = with_key_weights(packed, mask)
         distance_BHLL = None if distance is None else distance.scores(q, k, packed, self.qkv)
         mask = mask if distance_BHLL is None else with_bias(mask, distance_BHLL)
@@ -139,7 +147,7 @@ class Layer(nn.Module):
     def projected(
         self, x_ND: Tensor, packed: Packed, distance: Distance | None, number: int
     ) -> Float[Tensor, "n 3 h k"]:
-        """Queries, keys and values as they are multiplied."""
+        """Return queries, keys and values as attention multiplies them."""
         read_ND = self.attention_norm(x_ND) if self.norm_first else x_ND
         qkv_N = self.qkv(read_ND).unflatten(-1, (3, -1, self.head_width))
         return qkv_N if distance is None else distance.rotated(qkv_N, packed, number)
@@ -147,8 +155,7 @@ class Layer(nn.Module):
     def scores(
         self, packed: Packed, distance: Distance | None = None, number: int = 1
     ) -> Float[Tensor, "b h l l"]:
-        """Attention scores of each query for each key of its example, before softmax; those of
-        padding mean nothing."""
+        """Return the attention scores before softmax; those of padding mean nothing."""
         qkv_N = self.projected(packed.x_ND, packed, distance, number)
         q, k = packed.layout.pad(qkv_N[:, :2]).permute(2, 0, 3, 1, 4)
         scores_BHLL = q @ k.transpose(-1, -2) / math.sqrt(self.head_width)
@@ -156,22 +163,22 @@ class Layer(nn.Module):
         return scores_BHLL if distance_BHLL is None else scores_BHLL + distance_BHLL
 
     def feed_forward(self, packed: Packed) -> Packed:
+        """Return the vectors after the feed-forward block and its residual."""
         x_ND = packed.x_ND
         up_NF = self.up(self.output_norm(x_ND) if self.norm_first else x_ND)
         added_ND = self.added(x_ND, self.down, self.inner(up_NF, self.act))
         return packed.with_x(added_ND if self.norm_first else self.output_norm(added_ND))
 
     def added(self, x_ND: Tensor, linear: nn.Module, inner_NM: Tensor) -> Tensor:
-        """The vectors with what a linear map makes of others added, within its product where it
-        can (a prepacked one, which nothing trains)."""
+        """Return the residual `x_ND` + linear(inner_NM)."""
         if isinstance(linear, AddingLinear) and linear.adds:
             return linear(inner_NM, x_ND)
         return x_ND + self.dropout(linear(inner_NM))
 
 
 class Layers(nn.Module):
-    """`num_layers` layers, of which equal stretches may share one's weights (ALBERT, Lan et al.
-    2020): a shared one is here, and in a file, once."""
+    """The layers of an encoder, by 0-based index. Each of the `distinct` ones may stand for several
+    in a row (ALBERT, Lan et al. 2020); its weights are held, and saved, once."""
 
     def __init__(self, distinct: Iterable[nn.Module], num_layers: int):
         super().__init__()
@@ -190,12 +197,12 @@ class Layers(nn.Module):
         return (self[i] for i in range(self.num_layers))
 
     def each(self, make: Callable[[Any], nn.Module]) -> Layers:
-        """Other layers in place of these, shared as these are."""
+        """Return layers made from these, shared in the same way."""
         return Layers([make(layer) for layer in self.children()], self.num_layers)
 
 
 def sharing(module: M, **parts: Any) -> M:
-    """A twin of a module that shares all of its parts but those given."""
+    """Return a twin of a module that shares all parts except those given by name."""
     twin = copy.copy(module)
     twin._modules = dict(module._modules)
     for name, part in parts.items():
@@ -210,7 +217,7 @@ def replace_part(module: nn.Module, name: str, part: Any) -> None:
 
 
 def initialise(module: nn.Module) -> None:
-    """BERT's: normal of 0.02 for matrices, zero biases."""
+    """BERT's initialisation: matrices are normal with a deviation of 0.02, biases are zero."""
     if isinstance(module, nn.Linear | nn.Embedding):
         nn.init.normal_(module.weight, std=0.02)
     if isinstance(module, nn.Linear) and module.bias is not None:

@@ -23,10 +23,13 @@ def attention_mask(
     see_all: bool = False,
     half_window: int | None = None,
 ) -> Tensor | None:
-    """Return the attention mask of a layer for the padded block. It is bool, float where a bias is
-    added, and None where nothing is hidden. It is built once for each set of lengths and each kind
-    of mask. `see_all`: hide the padding alone; `half_window`: also hide what is farther away in the
-    original text."""
+    """Return the attention mask of a layer for the padded block: bool, or float if a bias is added,
+    or None if nothing is hidden. It is built once for each set of lengths and each kind of mask.
+
+    Args:
+        see_all: hide only padding, whatever the pattern says.
+        half_window: also hide tokens that are farther away in the original text.
+    """
     layout = packed.layout
     see_all = see_all or pattern.sees_all(layout.longest, layer)
     key = ("all" if see_all else ("pattern", layer), half_window)
@@ -37,9 +40,8 @@ def attention_mask(
             seen = hidden_from if seen is None else seen & hidden_from
         if half_window is not None:
             position_BL = packed.layout.pad(packed.position_N)
-            near = ((position_BL[:, :, None] - position_BL[:, None, :]).abs() <= half_window)[
-                :, None
-            ]
+            apart_BLL = (position_BL[:, :, None] - position_BL[:, None, :]).abs()
+            near = (apart_BLL <= half_window)[:, None]
             seen = near if seen is None else seen & near
         bias_BHLL = None if distance is None else distance.bias(packed)
         layout.cache[key] = seen if bias_BHLL is None else with_bias(seen, bias_BHLL)
@@ -47,6 +49,7 @@ def attention_mask(
 
 
 def pattern_mask(packed: Packed, pattern: Attention, layer: int) -> Bool[Tensor, "b 1 l l"]:
+    """Return `pattern.sees` for all pairs of places in the padded block."""
     layout = packed.layout
     index = torch.arange(layout.longest, device=layout.device)[None]
     position = layout.pad(packed.position_N)
@@ -57,7 +60,7 @@ def pattern_mask(packed: Packed, pattern: Attention, layer: int) -> Bool[Tensor,
 
 
 def with_bias(mask: Tensor | None, bias_BHLL: Tensor) -> Tensor:
-    """The mask with what a part adds to the scores."""
+    """Return the mask with a bias added to the scores."""
     if mask is None:
         return bias_BHLL
     if mask.dtype == torch.bool:
@@ -66,8 +69,8 @@ def with_bias(mask: Tensor | None, bias_BHLL: Tensor) -> Tensor:
 
 
 def with_key_weights(packed: Packed, mask: Tensor | None) -> Tensor | None:
-    """The mask with the log weight of each key added to every query's scores. Not cached: a soft
-    gate changes at each layer while lengths stay."""
+    """Return the mask with the log weight of each key added to every query's scores. It is not
+    cached, since a soft gate changes at each layer while lengths stay."""
     if packed.weight_N is None:
         return mask
     weight_B11L = packed.layout.pad(packed.weight_N)[:, None, None, :]

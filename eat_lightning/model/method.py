@@ -50,8 +50,8 @@ def method(key: str) -> Callable[[type[T]], type[T]]:
 
 
 def checking(cls: Any) -> Callable[..., None]:
-    """The constructor of a declared class: that of its fields, behind their check and, for an
-    `nn.Module`, behind torch's own."""
+    """Return the constructor of a declared class. It checks the fields, calls the constructor of
+    the first base that is not declared (torch's, for an `nn.Module`), and sets the fields."""
     fill = cls.__init__
     signature = inspect.signature(fill)
     begin = next(c for c in makers(cls) if "_types" not in vars(c)).__init__
@@ -70,13 +70,13 @@ def checking(cls: Any) -> Callable[..., None]:
 
 
 def makers(cls: type) -> Iterator[type]:
-    """The classes of which a class has a constructor: its own first."""
+    """Yield the class and the bases that define a constructor, in the order of resolution."""
     return (base for base in cls.__mro__ if "__init__" in vars(base))
 
 
 def field_faults(cls: Any, arguments: dict[str, Any], num_layers: int | None) -> list[str]:
-    """Give a line for each fault of the arguments of a declared class, before it is made."""
-    blank: Any = object.__new__(cls)  # what bounds and rules read: arguments and defaults alone
+    """Return a line for each fault of the arguments of a declared class, before it is made."""
+    blank: Any = object.__new__(cls)  # bounds and rules read arguments and defaults from it
     vars(blank).update(arguments)
     found, beside = [], Beside(blank, num_layers)
     for name, bounds in cls._types.items():
@@ -89,7 +89,7 @@ def field_faults(cls: Any, arguments: dict[str, Any], num_layers: int | None) ->
 
 
 def argument_faults(cls: Any, num_layers: int | None, /, **arguments: Any) -> list[str]:
-    """Give a line for each fault of a method's arguments; num_layers None: not known yet."""
+    """Return a line for each fault of a method's arguments. num_layers is None if not known yet."""
     if inspect.isabstract(cls):
         return [f"{cls.__name__} has no {' and no '.join(sorted(cls.__abstractmethods__))}"]
     if any(p.kind in VARIADIC for p in inspect.signature(cls).parameters.values()):
@@ -98,7 +98,7 @@ def argument_faults(cls: Any, num_layers: int | None, /, **arguments: Any) -> li
 
 
 def kept_arguments(made: Any) -> dict[str, Any]:
-    """The plain arguments that a method was made from."""
+    """Return the plain arguments that a method was made from."""
     return {name: getattr(made, name) for name in argument_names(type(made))}
 
 
@@ -108,11 +108,11 @@ def argument_names(cls: type) -> tuple[str, ...]:
 
 
 def faults_of(made: Any, num_layers: int | None) -> list[str]:
-    """Give a line for each fault of a method in an encoder of so many layers."""
+    """Return a line for each fault of a method in an encoder with so many layers."""
     return argument_faults(type(made), num_layers, **kept_arguments(made))
 
 
-SLOTS: dict[str, type[Method]] = {}  # the contract of each slot
+SLOTS: dict[str, type[Method]] = {}  # the base class of each slot
 
 
 class Method:
@@ -159,7 +159,7 @@ class Method:
 
 
 def overrides(method: Method | type[Method], hook: Callable[..., Any]) -> bool:
-    """True where a method's class has a hook of its own: `overrides(rule, ExitRule.observe)`."""
+    """Whether a method's class overrides a hook, such as `overrides(rule, ExitRule.observe)`."""
     cls = method if isinstance(method, type) else type(method)
     return getattr(cls, hook.__name__) is not hook
 
@@ -172,7 +172,7 @@ def in_a_contract(cls: type) -> bool:
 
 
 def refuse_strangers(cls: type[Method]) -> None:
-    """Raise TypeError where a class has a public name that is neither hook nor argument, or a
+    """Raise TypeError if a class has a public name that is neither hook nor argument, or uses a
     hook's name for something else."""
     contract = next(base for base in cls.__mro__ if in_a_contract(base))
     for name, value in vars(cls).items():
@@ -191,7 +191,7 @@ def refuse_strangers(cls: type[Method]) -> None:
 
 
 def known_names(cls: type) -> set[str]:
-    """The names of a class's bases, hooks among them, and of its own arguments."""
+    """Return the names of a class's bases, hooks among them, and of its own arguments."""
     bases = cls.__mro__[1:]
     known = {name for base in bases for name in (*vars(base), *inspect.get_annotations(base))}
     own = inspect.get_annotations(cls).items()
@@ -199,9 +199,8 @@ def known_names(cls: type) -> set[str]:
 
 
 def refuse_other_parameters(where: str, mine: Callable[..., Any], hook: Callable[..., Any]) -> None:
-    """Raise TypeError where a function has a hook's name and more parameters or fewer, another
-    order of them, or one of other axes, as its name ends ("logits_BC" in place of
-    "logits_EBC")."""
+    """Raise TypeError if a function with a hook's name has other parameters: more or fewer, in
+    another order, or with other axes by the end of the name ("logits_BC" for "logits_EBC")."""
     taken, theirs = (inspect.signature(each).parameters for each in (mine, hook))
     takes_all = any(each.kind in VARIADIC for each in taken.values())
     least = sum(each.default is each.empty for each in theirs.values())
@@ -217,6 +216,6 @@ def refuse_other_parameters(where: str, mine: Callable[..., Any], hook: Callable
 
 
 def num_axes(parameter: str) -> int:
-    """How many axes a parameter's name tells, 3 of "logits_EBC"; 0 where it tells none."""
+    """Return the number of axes in a parameter's name: 3 for "logits_EBC", 0 if it has none."""
     end = parameter.rpartition("_")[2]
     return len(end) if end.isupper() else 0

@@ -1,4 +1,5 @@
-"""A batch of examples end to end, without padding.
+"""A batch of examples end to end, without padding: `Batch` (token ids), `Packed` (vectors) and
+`Layout` (which row belongs to which example).
 
 Shapes: B examples, L longest length, N packed tokens, D width, C classes, M rows kept.
 """
@@ -24,19 +25,18 @@ GOLDEN = -7046029254386353131
 MIXING = ((30, -4658895280553007687), (27, -7723592293110705685), (31, 1))
 
 
-# By a tensor of the device: its version, and its value on the host.
-KNOWN: Any = WeakIdKeyDictionary()
+HOST_COPIES: Any = WeakIdKeyDictionary()  # by a tensor on a device: its version and its copy
 
 
 def on_host(x: Tensor) -> Tensor:
-    """A tensor on the host. It is fetched once, and again where it has changed: to fetch it is a
-    wait for all that the device has to do."""
-    if x.device.type == "cpu" or x.is_inference():  # such a tensor does not tell when it changes
+    """Return a tensor's copy on the host. It is fetched again only after the tensor has changed,
+    since a fetch waits for all work that the device has been given."""
+    if x.device.type == "cpu" or x.is_inference():  # an inference tensor has no version
         return x.cpu()
-    version, value = KNOWN.get(x, (None, x))
+    version, value = HOST_COPIES.get(x, (None, x))
     if version != x._version:
         version, value = x._version, x.cpu()
-        KNOWN[x] = version, value
+        HOST_COPIES[x] = version, value
     return value
 
 
@@ -75,6 +75,7 @@ class Batch:
         labels: Tensor | None = None,
         index: Tensor | None = None,
     ) -> Batch:
+        """Pack examples that are given as lists of token ids."""
         flat = torch.tensor([i for example in ids for i in example], dtype=torch.int64)
         flat_types = (
             torch.zeros_like(flat)
@@ -99,7 +100,7 @@ class Batch:
         return [about.get(key) for about in self.about]
 
     def take(self, rows_M: Int[Tensor, " m"]) -> Batch:
-        """Only these examples (rows on the CPU), in their order."""
+        """Return only these examples, in the order of `rows_M`, which is on the CPU."""
         rows, lengths = rows_M.tolist(), self.lengths_B.tolist()
         ids, types = self.ids_N.split(lengths), self.types_N.split(lengths)
         return replace(
@@ -107,9 +108,9 @@ class Batch:
             ids_N=torch.cat([ids[row] for row in rows]),
             types_N=torch.cat([types[row] for row in rows]),
             lengths_B=self.lengths_B[rows_M],
-            labels_B=at(self.labels_B, rows_M),
-            index_B=at(self.index_B, rows_M),
-            teacher_BC=at(self.teacher_BC, rows_M),
+            labels_B=of_examples(self.labels_B, rows_M),
+            index_B=of_examples(self.index_B, rows_M),
+            teacher_BC=of_examples(self.teacher_BC, rows_M),
             about=None if self.about is None else [self.about[row] for row in rows],
         )
 
@@ -128,9 +129,14 @@ class Batch:
 
 class Layout:
     """The example and the position of each packed token. A new layout is made when lengths change.
+    An export overrides `after` and the methods that read lengths, which a traced graph knows only
+    when it runs.
 
     Args:
         lengths_B: number of remaining tokens of each example (on the CPU).
+        device: where the packed rows are.
+
+    Attributes:
         size: number of examples.
         num_tokens: number of tokens of all examples.
         longest: number of tokens of the longest example.
@@ -184,37 +190,42 @@ class Layout:
 
     @cached_property
     def source_N(self) -> Int[Tensor, " bl"]:
-        """Say for every place of the padded block the packed row to show there; a place past the
-        end repeats the last token (finite, and masked): one gather instead of fill and copy."""
+        """The packed row for each place of the padded block, flattened. A place past the end of an
+        example repeats its last token, which is finite and masked: so padding is one gather."""
         last_B1 = self.there(self.lengths_B)[:, None] - 1
         place_L = torch.arange(self.longest, device=self.device)
         return (self.offsets_B[:, None] + torch.minimum(place_L, last_B1)).flatten()
 
     @cached_property
     def target_N(self) -> Int[Tensor, " n"]:
-        """Say for every packed row its place in the flattened padded block."""
+        """The place of each packed row in the flattened padded block."""
         return self.segment_N * self.longest + self.index_N
 
     def longest_of(self, lengths_B: Int[Tensor, " b"]) -> int | None:
-        """None where lengths are not known before they are run with."""
+        """Return the largest of the original lengths; None in an export, which cannot know it."""
         return self.cached("longest", lambda: int(lengths_B.max()))
 
     def holds(self, lengths_B: Int[Tensor, " b"]) -> bool:
-        """True where examples of these lengths have as many tokens as this layout."""
+        """Whether examples of these lengths have as many tokens as this layout."""
         return int(lengths_B.sum()) == self.num_tokens
 
     def check_rows(self, must: str, given: Tensor) -> None:
-        """Raise Misshaped where a method gives anything but one value for each row."""
+        """Raise Misshaped, which begins with `must`, unless a method gave one value per row."""
         if not isinstance(given, Tensor) or given.shape != (self.num_tokens,):
             raise Misshaped(f"{must}, got {shape_text(given)}")
 
     def rows_at(self, stays_BL: Bool[Tensor, "b l"], lengths_B: Int[Tensor, " b"]) -> Tensor:
-        """Rows of the places named, `lengths_B` of each example."""
+        """Return the packed rows that a mask over the padded block keeps.
+
+        Args:
+            stays_BL: the mask.
+            lengths_B: how many rows of each example it keeps.
+        """
         num_kept = int(lengths_B.sum())
         return torch.nonzero_static(self.unpad(stays_BL), size=num_kept).flatten()
 
     def after(self, rows_M: Int[Tensor, " m"], lengths_B: Int[Tensor, " b"]) -> Layout:
-        """The layout of these rows alone, `lengths_B` of each example."""
+        """Return the layout of only these rows, `lengths_B` of each example."""
         return type(self)(lengths_B, self.device)
 
     def pad(self, x_N: Tensor) -> Tensor:
@@ -270,21 +281,25 @@ class Packed:
 
     @property
     def span(self) -> int | None:
-        """No two positions are so far apart (on the host; None where that is not known)."""
+        """Tokens of the longest original text, so any two positions are less than this apart; None
+        in an export."""
         return None if self.original_B is None else self.layout.longest_of(self.original_B)
 
     def with_x(self, x_ND: Float[Tensor, "n d"]) -> Packed:
         return replace(self, x_ND=x_ND)
 
     def with_penalty(self, name: str, term_B: Float[Tensor, " b"]) -> Packed:
-        """Add a term of each example to what the loss will sum under this name."""
+        """Add a value per example to the term of the loss that has this name."""
         before = self.penalties.get(name)
         total_B = term_B if before is None else before + term_B
         return replace(self, penalties={**self.penalties, name: total_B})
 
     def take(self, rows_M: Int[Tensor, " m"], lengths_B: Int[Tensor, " b"]) -> Packed:
-        """Only these rows, in their order; `lengths_B` is the number of rows that each example
-        keeps."""
+        """Return only these rows, in their order. `only` instead drops whole examples.
+
+        Args:
+            lengths_B: number of rows that each example keeps.
+        """
         size_N, weight_N = self.size_N, self.weight_N
         return replace(
             self,
@@ -298,35 +313,39 @@ class Packed:
         )
 
     def rows_of(self, stay_B: Bool[Tensor, " b"]) -> Int[Tensor, " m"]:
-        """The rows of the examples named (a mask on the host)."""
+        """Return the packed rows of the examples that a mask on the host marks."""
         on_device = stay_B.to(self.layout.device, non_blocking=True)
         mask_N = on_device.index_select(0, self.layout.segment_N)
         size = int(self.layout.lengths_B[stay_B].sum())
         return torch.nonzero_static(mask_N, size=size).flatten()
 
     def only(self, stay_B: Bool[Tensor, " b"], rows_M: Tensor | None = None) -> Packed:
-        """Only the examples named (a mask on the host); rows_M: their rows, where they are found
-        already."""
+        """Return only the examples that a mask on the host marks.
+
+        Args:
+            stay_B: the mask.
+            rows_M: their rows, if `rows_of` was called already.
+        """
         rows_M = self.rows_of(stay_B) if rows_M is None else rows_M
         taken = self.take(rows_M, self.layout.lengths_B[stay_B])
         return replace(
             taken,
             strength_B=self.strength_B[stay_B],
-            penalties={name: at(x_B, stay_B) for name, x_B in self.penalties.items()},
-            forwarded_BD=at(self.forwarded_BD, stay_B),
-            forwarded_B=at(self.forwarded_B, stay_B),
-            original_B=at(self.original_B, stay_B),
+            penalties={name: of_examples(x_B, stay_B) for name, x_B in self.penalties.items()},
+            forwarded_BD=of_examples(self.forwarded_BD, stay_B),
+            forwarded_B=of_examples(self.forwarded_B, stay_B),
+            original_B=of_examples(self.original_B, stay_B),
         )
 
 
-def at(x_B: Any, rows: Tensor) -> Any:
-    """The examples named (places or a mask, on the host) of what is known of each; None of None."""
+def of_examples(x_B: Any, rows: Tensor) -> Any:
+    """Index one value per example by indices or a mask on the host; None stays None."""
     return None if x_B is None else x_B[rows.to(x_B.device)]
 
 
 def mixed(x: Int[Tensor, ...]) -> Int[Tensor, ...]:
-    """Scatter each whole number over all 64 bits, so that neighbours get nothing in common: the
-    finaliser of splitmix64 (Steele et al. 2014). Sums and products wrap around."""
+    """Hash each integer to 64 bits with the finaliser of splitmix64 (Steele et al. 2014). Sums and
+    products wrap around."""
     x = x + GOLDEN
     for shift, factor in MIXING:
         x = (x ^ ((x >> shift) & (2 ** (64 - shift) - 1))) * factor  # torch's shift keeps the sign
@@ -334,16 +353,16 @@ def mixed(x: Int[Tensor, ...]) -> Int[Tensor, ...]:
 
 
 def example_noted(batch: Batch, layout: Layout, special_N: Bool[Tensor, " n"]) -> Int[Tensor, " n"]:
-    """On each row a number of its example, which follows from its token ids and their order. Sums
-    of whole numbers do not depend on the order in which they are added."""
+    """Give each row a hash of its example's token ids in their order. It is a sum of integers, so
+    the order of the additions does not change it."""
     each_N = mixed(mixed(batch.ids_N) + layout.index_N)
     total_B = each_N.new_zeros(layout.size).index_add(0, layout.segment_N, each_N)
     return total_B.index_select(0, layout.segment_N)
 
 
 def text_noted(batch: Batch, layout: Layout, special_N: Bool[Tensor, " n"]) -> Int[Tensor, " n"]:
-    """Number the texts of an example on their rows: 1 up to the first separator, 2 behind it, and
-    0 for special tokens. Separators are counted, since many backbones have no segment ids."""
+    """Give each row the number of its text within a pair: 1 up to the first separator, 2 after it,
+    and 0 for special tokens. Separators are counted, since many backbones have no segment ids."""
     passed_N = special_N.long().cumsum(0)
     start_N = passed_N.index_select(0, layout.offsets_B.index_select(0, layout.segment_N))
     number_N = (passed_N - start_N).clamp(max=1) + 1

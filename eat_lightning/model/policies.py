@@ -1,4 +1,4 @@
-"""The list of policies that a command, a model folder or a certificate names: built and checked."""
+"""Lists of policies: read from a command, a model folder or a certificate, built and checked."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 def policies_of(nodes: dict[str, Any] | None) -> tuple[Policy, ...] | None:
-    """From a config's key `policy`: a node for each, in the order they act; None where there
-    is none, which leaves a run's own. ConfigError with every fault."""
+    """Build the policies of a config's key `policy`, a node for each in the order they act. Returns
+    None if there are none, so that a run keeps its own. Raises ConfigError with every fault."""
     from eat_lightning.config import binding_faults
 
     if not nodes:
@@ -38,7 +38,8 @@ def specs_of(policies: Sequence[Policy]) -> list[Specification]:
 
 
 def build_policies(specs: Any) -> tuple[Policy, ...]:
-    """The inverse of `specs_of`; ValueError with every fault."""
+    """Build policies from what a file holds, the inverse of `specs_of`. Raises ValueError with
+    every fault."""
     if not isinstance(specs, list):
         raise ValueError(f'policy must be a list such as [{{"kind": "<method>"}}], got {specs!r}')
     made, faults = [], []
@@ -52,7 +53,7 @@ def build_policies(specs: Any) -> tuple[Policy, ...]:
 
 
 def portable(policies: Sequence[Policy]) -> list[dict[str, Any]]:
-    """The policies as a model folder holds them; ValueError where `from_folder` would refuse
+    """Return policies as a model folder holds them. Raises ValueError if `from_folder` would refuse
     them."""
     specs = specs_of(policies)
     raise_faults(machine_faults(specs))
@@ -60,8 +61,8 @@ def portable(policies: Sequence[Policy]) -> list[dict[str, Any]]:
 
 
 def from_folder(specs: Any) -> tuple[Policy, ...]:
-    """Build those of a model folder, which may come from anywhere: it names no other file of this
-    machine."""
+    """Build the policies of a model folder. It may come from anywhere, so an argument that names a
+    file of this machine is refused."""
     if isinstance(specs, list):
         specs = [Specification.read("policy", one) for one in specs]
         raise_faults(machine_faults(specs))
@@ -69,6 +70,7 @@ def from_folder(specs: Any) -> tuple[Policy, ...]:
 
 
 def machine_faults(specs: Sequence[Specification]) -> list[str]:
+    """Return a line for each argument that names a file of this machine."""
     return [
         f"policy.{one.kind}.{key} names a file of this machine, so no model folder may hold it"
         for one in specs
@@ -78,12 +80,12 @@ def machine_faults(specs: Sequence[Specification]) -> list[str]:
 
 
 def idle_faults(policies: Sequence[Policy], exit: ExitRule) -> list[str]:
-    """Give a line for each policy that could never act beside this exit rule."""
+    """Return a line for each policy that could never act beside this exit rule."""
     return [fault for policy in policies if (fault := policy.idle_beside(exit))]
 
 
 def policy_faults(policies: Sequence[Policy], model: ModelFacts) -> list[str]:
-    """Give a line for each thing of a model that does not go with the policies."""
+    """Return a line for each reason why policies do not fit a model."""
     faults = []
     for policy in policies:
         if model.kind.problem_type not in policy.kinds:

@@ -1,5 +1,7 @@
-"""The contract of a policy: what acts on an example beside its exit rule, what it is given, and
-whom it holds back. Without torch.
+"""The contract of a policy, which may hold examples back from an exit, and what it is given.
+
+Policies act in two steps: their `requests` before examples start, and their `reviews` of the exit
+rule's decisions. `PolicyState` applies all policies of an encoder. torch is not imported.
 
 Shapes: B examples, E exits so far, C classes.
 """
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
 
 
 class PolicyInput(Protocol):
-    """The examples of a batch: the encoder's `Batch`, or `KnownFields`, all that an export has."""
+    """The examples of a batch: the encoder's `Batch`, or `KnownFields` where there are no
+    tokens."""
 
     @property
     def size(self) -> int: ...
@@ -37,7 +40,7 @@ class PolicyInput(Protocol):
 
 @dataclass(frozen=True)
 class KnownFields:
-    """Known fields of each example besides its text, such as its source or MIME type."""
+    """Known fields of each example besides its text, such as its source or MIME type, by name."""
 
     about: Sequence[Mapping[str, str]]
 
@@ -62,8 +65,8 @@ class PolicyRequest:
     full_B: Bool[np.ndarray, " b"] | None = None
 
 
-def joined(requests: Iterable[PolicyRequest]) -> PolicyRequest:
-    """The least strength that any of them asks for, and full depth where any does."""
+def strictest(requests: Iterable[PolicyRequest]) -> PolicyRequest:
+    """Return the least strength that any policy requests, and full depth where any does."""
     found = list(requests)
     strengths = [request.strength_B for request in found if request.strength_B is not None]
     fulls = [request.full_B for request in found if request.full_B is not None]
@@ -80,9 +83,9 @@ class ModelFacts:
     Args:
         exits: layers where an example may leave.
         labels: names of the classes.
-        kind: of its answers.
-        max_length: tokens of an example, at most; None where they are not known.
-        folder: of the model's files; None where there is none.
+        kind: kind of its answers.
+        max_length: most tokens of an example; None if unknown.
+        folder: folder of the model's files; None if there is none.
     """
 
     exits: Sequence[int]
@@ -102,8 +105,8 @@ class Policy(Method, slot="policy"):
     keep state that depends on the batch, since batches overlap in a service. It gets plain arrays
     and no model, so that the same policy works with the encoder and with an export."""
 
-    kinds: Sequence[str] = PROBLEM_TYPES  # of answers that it judges; it is refused for others
-    of_this_machine: Sequence[str] = ()  # arguments that name files; no model folder may hold them
+    kinds: Sequence[str] = PROBLEM_TYPES  # kinds of answers for which it may be used
+    of_this_machine: Sequence[str] = ()  # arguments that name files, so no model folder holds them
 
     def requests(self, inputs: PolicyInput, reduction: Reduction | None) -> PolicyRequest:
         """Return requests for examples before they start.
@@ -134,7 +137,7 @@ class Policy(Method, slot="policy"):
         return reason_B
 
     def asks(self) -> set[str]:
-        """Return the names of the known fields that it uses."""
+        """Return the names of the known fields that it reads."""
         return set()
 
     def idle_beside(self, exit: ExitRule) -> str | None:
@@ -154,12 +157,17 @@ class Policy(Method, slot="policy"):
 
 
 class PolicyState:
-    """why_B: the last reason for which each example of a batch was held back, or 0."""
+    """The policies' effect on the examples of a batch.
+
+    Args:
+        why_B: the last reason for which each example was held back, or 0.
+    """
 
     def __init__(self, why_B: Int[np.ndarray, " b"]):
         self.why_B = why_B
 
     def request(self, request: PolicyRequest) -> None:
+        """Note which examples are to run every layer."""
         if request.full_B is not None:
             self.why_B[request.full_B] = int(Reason.FALLBACK)
 
@@ -171,14 +179,16 @@ class PolicyState:
         inputs: PolicyInput,
         rows_B: Int[np.ndarray, " b"],
     ) -> Int[np.ndarray, " b"]:
-        """Return reasons at an early exit after each policy in turn has looked at them. An example
-        that is held back has 0, and the first policy that holds it back gives the reason.
+        """Return the reasons at an early exit after each policy in turn has reviewed them, 0 for an
+        example that stays. The first policy that holds an example back gives the reason.
 
-        A policy can only make an exit later: it counts where the rule, and the policies before it,
-        would let an example go. So no example leaves earlier than by the rule alone.
+        A policy can only make an exit later, since it is asked about the examples that the rule and
+        the policies before it let leave.
 
         Args:
-            rows_B: places in `inputs` of the examples still here.
+            logits_EBC: calibrated, at the exits so far.
+            inputs: the known fields of all examples.
+            rows_B: indices in `inputs` of the B remaining examples.
         """
         reason_B = self.hold(reason_B, rows_B)
         for policy in policies:
@@ -192,8 +202,8 @@ class PolicyState:
     def hold(
         self, reason_B: Int[np.ndarray, " b"], rows_B: Int[np.ndarray, " b"]
     ) -> Int[np.ndarray, " b"]:
-        """Return reasons at an early exit, with 0 for the examples that a code in `OVERRULED` keeps
-        here; that code is noted. An example that is to run every layer always stays."""
+        """Return the reasons with 0 in place of the codes in `OVERRULED`, which keep an example
+        here and are noted. An example that is to run every layer always stays."""
         full_B = self.why_B[rows_B] == Reason.FALLBACK
         reason_B = np.where(full_B, int(Reason.STAYS), reason_B)
         stays_B = (reason_B != Reason.STAYS) & ~leaves(reason_B)
@@ -201,6 +211,6 @@ class PolicyState:
         return np.where(stays_B, int(Reason.STAYS), reason_B)
 
     def at_end(self, rows_B: Int[np.ndarray, " b"]) -> Int[np.ndarray, " b"]:
-        """Reasons of those who ran every layer."""
+        """Return the reasons of examples that ran every layer."""
         why_B = self.why_B[rows_B]
         return np.where(why_B != Reason.STAYS, why_B, int(Reason.LAST_LAYER))

@@ -1,7 +1,7 @@
-"""How the distance of two tokens enters attention: a bias, a turn, or scores of its own.
+"""Relative positions in attention: T5's bias, rotary embeddings, and DeBERTa's own scores.
 
-A backbone names its part in `Shape.relative`; BERT, whose positions are added to the embedding, has
-none. Distances are those of original positions, so that pruning does not move a token.
+A backbone names its part in `Shape.relative`; BERT, which adds positions to the embedding, has
+none. Distances are between original positions, so that pruning does not move a token.
 
 Shapes: B examples, L longest length, N packed tokens, D width, H heads, K head width, R rows of
 relative positions.
@@ -23,19 +23,16 @@ from eat_lightning.model.shape import Shape
 
 
 class Distance(nn.Module):
-    """The contract, and a part that does nothing.
+    """The base class of a backbone's part for relative positions. Each hook does nothing here."""
 
-    adds: it adds to the scores, for which a pattern's own product has no place. per_head: it has a
-    weight for each head, so that no head can be left out.
-    """
-
-    adds = False
-    per_head = False
+    adds = False  # it adds to attention scores, which a pattern's own product cannot do
+    per_head = False  # it has weights for each head, so no head can be left out
 
     def rotated(
         self, qkv_N3HK: Float[Tensor, "n 3 h k"], packed: Packed, number: int
     ) -> Float[Tensor, "n 3 h k"]:
-        """Queries and keys as layer `number` multiplies them."""
+        """Return queries, keys and values with queries and keys rotated or scaled for layer
+        `number` (1-based)."""
         return qkv_N3HK
 
     def bias(self, packed: Packed) -> Float[Tensor, "b h l l"] | None:
@@ -49,17 +46,30 @@ class Distance(nn.Module):
         packed: Packed,
         project: Callable[[Tensor], Tensor],
     ) -> Float[Tensor, "b h l l"] | None:
-        """Return the term that one layer adds to its attention scores, or None. `project`: gives
-        the layer's queries, keys and values of rows."""
+        """Return the term that one layer adds to its attention scores, or None.
+
+        Args:
+            q, k: queries and keys of the layer, padded.
+            project: the layer's linear map from vectors to queries, keys and values.
+        """
         return None
 
     def tables(self) -> dict[str, Tensor]:
-        """The buffers that follow from sizes alone, by name: no file holds them."""
+        """Return the buffers that follow from the sizes alone, by name. No file holds them."""
         return {}
 
+    def register_tables(self) -> None:
+        for name, table in self.tables().items():
+            self.register_buffer(name, table, persistent=False)
+
     def flops(self, shape: Shape, tokens_B: Any, lengths_B: Any) -> Any:
-        """FLOPs of this part for each example in a layer, matrix products only. lengths_B: tokens
-        before any reduction."""
+        """Return the FLOPs of this part for each example in a layer, matrix products only.
+
+        Args:
+            shape: sizes of the layer.
+            tokens_B: tokens that enter the layer.
+            lengths_B: tokens before any reduction.
+        """
         return 0.0 * tokens_B
 
 
@@ -73,8 +83,8 @@ class RelativeBias(Distance):
     def __init__(self, shape: Shape):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(shape.relative_buckets, shape.num_heads))
-        self.zero = shape.max_positions - 1
-        register(self)
+        self.zero = shape.max_positions - 1  # the row of distance 0
+        self.register_tables()
 
     def tables(self) -> dict[str, Tensor]:
         distance = torch.arange(-self.zero, self.zero + 1)
@@ -88,9 +98,8 @@ class RelativeBias(Distance):
 
 
 class Rotary(Distance):
-    """RoPE (Su et al. 2021): queries and keys turned by their positions, place k of a head together
-    with place k + K / 2. Local layers may turn by a base of their own (ModernBERT, Warner et al.
-    2024, section 2.1.1)."""
+    """RoPE (Su et al. 2021): dimension k of a head is rotated together with k + K / 2. Local layers
+    may have a base of their own (ModernBERT, Warner et al. 2024, section 2.1.1)."""
 
     def __init__(self, shape: Shape):
         super().__init__()
@@ -108,8 +117,9 @@ class Rotary(Distance):
         return torch.cat([rotated.to(qkv_N3HK.dtype), qkv_N3HK[:, 2:]], 1)
 
     def angles(self, packed: Packed, base: float) -> tuple[Tensor, Tensor]:
-        """Cosine and sine for each place of a head, (N, 1, 1, K), in fp32 also where weights are
-        bf16, which tells few of 8,192 positions apart; the sine has the sign of its half."""
+        """Return cosine and sine for each dimension of a head, (N, 1, 1, K), the sine negative in
+        the first half. They are fp32 even for bf16 weights, since bf16 cannot tell most of 8,192
+        positions apart."""
         place = torch.arange(self.half_width, dtype=torch.float32, device=packed.layout.device)
         speed_K = 1.0 / base ** (place / self.half_width)
         angle_NK = packed.position_N[:, None].float() * speed_K
@@ -119,12 +129,13 @@ class Rotary(Distance):
 
 
 class Disentangled(Distance):
-    """DeBERTa's disentangled attention (He et al. 2021, equation 4): scores of content with
-    relative position and of relative position with content beside those of content. Layers share
-    the embedding of relative positions (in logarithmic buckets, normed) and project it by their own
-    queries and keys (He et al. 2023, DeBERTaV3).
+    """DeBERTa's disentangled attention (He et al. 2021, equation 4): content-to-position and
+    position-to-content scores are added to those of content. Layers share the embedding of relative
+    positions, which is normed and has logarithmic buckets, and project it with their own queries
+    and keys (He et al. 2023, DeBERTaV3).
 
-    Only rows of distances that the texts have are projected: some dozens for a sentence, of 512.
+    Only the rows of distances that occur in the texts are projected: a few dozen of 512 for a
+    sentence.
     """
 
     adds = True
@@ -137,7 +148,7 @@ class Disentangled(Distance):
         self.weight = nn.Parameter(torch.zeros(2 * self.span, shape.hidden_size))
         self.norm = nn.LayerNorm(shape.hidden_size, eps=shape.eps)
         self.dropout = nn.Dropout(shape.dropout)
-        register(self)
+        self.register_tables()
         with torch.device("cpu"):  # the row of each distance, on the host
             self.rows_up_to: list[int] = self.tables()["bucket"][self.zero :].tolist()
 
@@ -175,7 +186,7 @@ class Disentangled(Distance):
         return F.layer_norm(row_RD, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
 
     def rows(self, packed: Packed) -> tuple[int, int]:
-        """The first row of the distances that may be there, and behind the last."""
+        """Return the range of rows whose distances can occur: first, and last + 1."""
         longest = packed.span
         if longest is None:
             return 0, 2 * self.span
@@ -183,22 +194,17 @@ class Disentangled(Distance):
         return max(2 * self.span - high, 0), high + 1
 
     def places(self, packed: Packed, low: int) -> Int[Tensor, "b 1 l l"]:
-        """Look up for each query and key the row of their distance, among those from `low` on."""
+        """Return the row of the distance of each query and key, counted from row `low`."""
         position_BL = packed.layout.pad(packed.position_N)
         distance_BLL = position_BL[:, :, None] - position_BL[:, None, :]
         return (self.bucket[distance_BLL + self.zero] - low)[:, None]
 
     def flops(self, shape: Shape, tokens_B: Any, lengths_B: Any) -> Any:
-        """Rows projected, and the products of queries and keys with them."""
+        """Count the projection of the rows, and their products with queries and keys."""
         highs = torch.tensor(self.rows_up_to).numpy()[lengths_B - 1]
         rows_B = highs + 1.0 - (2 * self.span - highs).clip(0)
         projected_B = 6.0 * rows_B * shape.hidden_size * shape.attention_width
         return projected_B + 4.0 * rows_B * tokens_B * shape.attention_width
-
-
-def register(part: Distance) -> None:
-    for name, table in part.tables().items():
-        part.register_buffer(name, table, persistent=False)
 
 
 DISTANCES: dict[str, type[Distance]] = {
@@ -211,7 +217,8 @@ DISTANCES: dict[str, type[Distance]] = {
 def relative_bucket(
     distance: Int[Tensor, ...], num_buckets: int, max_distance: int = 128
 ) -> Int[Tensor, ...]:
-    """Key position - query position -> bucket: half for each sign; exact near, logarithmic far."""
+    """Return T5's bucket of key position - query position: half of the buckets for each sign, exact
+    for near distances and logarithmic for far ones."""
     half = num_buckets // 2
     exact = half // 2
     far = distance.abs().clamp(min=1).float()
@@ -223,9 +230,9 @@ def relative_bucket(
 def log_bucket(
     distance: Int[Tensor, ...], num_buckets: int, max_positions: int
 ) -> Int[Tensor, ...]:
-    """Query position - key position -> bucket with the distance's sign: exact up to half of the
-    buckets, logarithmic up to `max_positions` (DeBERTa-v2). In the order of transformers'
-    operations, since a ceiling turns a last bit into a bucket."""
+    """Return DeBERTa-v2's signed bucket of query position - key position: exact up to half of the
+    buckets, logarithmic up to `max_positions`. The order of operations is that of transformers,
+    since the ceiling can turn a rounding error into another bucket."""
     mid = num_buckets // 2
     far = torch.where(distance.abs() < mid, mid - 1, distance.abs())
     whole = torch.log(torch.tensor((max_positions - 1) / mid))

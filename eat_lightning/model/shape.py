@@ -1,4 +1,4 @@
-"""Sizes of an encoder, and the parts that it is made of by name, with their bounds."""
+"""The shape of an encoder: its sizes, and the names of the parts it is made of, with bounds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from eat_lightning.validation import Beside, Layers, is_whole, value_faults
 
 Size = Annotated[int, Field(ge=1, le=2147483647)]
 Number = Annotated[int, Field(ge=0, le=2147483647)]
-Part = Annotated[float, Field(ge=0, lt=1)]
+Probability = Annotated[float, Field(ge=0, lt=1)]
 Base = Annotated[float, Field(gt=1)]
 ByLayer = Sequence[Size] | None
 Activation = Literal["tanh", "relu", "gelu", "gelu_new", "silu"]
@@ -20,30 +20,33 @@ Activation = Literal["tanh", "relu", "gelu", "gelu_new", "silu"]
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of an encoder, and the parts that it is made of by name.
+    """The sizes of an encoder, and the names of the parts it is made of.
 
     Args:
-        position_offset: the id of the first position (MPNet: 2).
-        relative_buckets: 0, or the buckets of relative positions shared by all layers.
-        layerdrop: the share of training steps that leave a layer out (LayerDrop, Fan et al. 2020).
-        head_width: of each head (0: hidden_size / num_heads; a narrowed encoder has fewer heads
-            than would fill its width).
-        heads_by_layer: of a narrowed encoder whose layers differ; num_heads is then the most.
-        inner_by_layer: the same of inner neurons and intermediate_size.
-        embedding_size: of a token before it is projected to hidden_size (0: that, without a
-            projection).
-        absolute_positions: they are in the embedding.
-        relative: how distance enters attention, a name of `positions.DISTANCES`; "bias" is there
-            where relative_buckets is above 0.
-        rotary_base: of "rotary", with local_rotary_base in local layers.
-        norm: "last" (BERT) or "first" in a residual block.
-        feed_forward: "plain" or "gated".
-        biases: linear maps and norms have them.
-        layer_groups: how many layers have weights of their own, of which each stands for an equal
-            stretch (0: all).
-        local_layers: numbers of those whose tokens see local_window / 2 on each side, counted in
-            the original text.
-        family: as what transformers knows the backbone, which only its files ask.
+        max_positions: positions that the backbone has (`max_length` is the longest example).
+        eps: epsilon of the layer norms.
+        position_offset: id of the first position (MPNet: 2).
+        relative_buckets: number of buckets of relative positions, shared by all layers; 0: none.
+        layerdrop: share of training steps that skip a layer (LayerDrop, Fan et al. 2020).
+        head_width: width of each head; 0: hidden_size / num_heads. A narrowed encoder has fewer
+            heads than would fill its width. `width_of_head` has the number in either case.
+        embedding_size: width of a token's embedding before it is projected to hidden_size; 0:
+            hidden_size, without a projection.
+        absolute_positions: whether the embedding has positions.
+        relative: how distance enters attention, a name of `positions.DISTANCES`. "bias" means none
+            if relative_buckets is 0.
+        rotary_base, local_rotary_base: base of "rotary", and that of local layers.
+        norm: "last" (post-norm, BERT) or "first" (pre-norm).
+        feed_forward: "plain" or "gated" (GeGLU).
+        biases: whether linear maps and norms have biases.
+        layer_groups: number of layers with weights of their own, each used for equally many layers
+            in a row (ALBERT); 0: all.
+        local_layers: layers (1-based) whose tokens see local_window / 2 tokens on each side,
+            counted in the original text.
+        family: name of the backbone's architecture in transformers.
+        heads_by_layer: number of heads of each layer in a narrowed encoder whose layers differ;
+            num_heads is then the largest.
+        inner_by_layer: inner neurons of each layer; intermediate_size is then the largest.
     """
 
     vocab_size: Size
@@ -56,9 +59,9 @@ class Shape:
     eps: Annotated[float, Field(gt=0, lt=1)] = 1e-12
     position_offset: Number = 0
     relative_buckets: Number = 0
-    dropout: Part = 0.1
-    attention_dropout: Part = 0.1
-    layerdrop: Part = 0.0
+    dropout: Probability = 0.1
+    attention_dropout: Probability = 0.1
+    layerdrop: Probability = 0.0
     head_width: Number = 0
     hidden_act: Activation = "gelu"
     sep_token_id: Number = 102
@@ -84,7 +87,7 @@ class Shape:
                 object.__setattr__(self, name, tuple(given))
 
     def at(self, layer: int) -> Shape:
-        """The sizes of one layer (1-based), as if all were like it."""
+        """Return the shape of an encoder whose layers are all like this one (1-based)."""
         heads, inner = self.heads_by_layer, self.inner_by_layer
         if heads is None and inner is None:
             return self
@@ -98,7 +101,7 @@ class Shape:
         )
 
     def of_layers(self, chosen: Sequence[int]) -> Shape:
-        """The shape with these layers alone (0-based)."""
+        """Return the shape with only these layers (0-based)."""
         heads, inner = self.heads_by_layer, self.inner_by_layer
         heads = heads and tuple(heads[i] for i in chosen)
         local = [new + 1 for new, old in enumerate(chosen) if old + 1 in self.local_layers]
@@ -116,21 +119,22 @@ class Shape:
 
     @property
     def num_distinct(self) -> int:
-        """Layers that have weights of their own."""
+        """Number of layers that have weights of their own."""
         return self.layer_groups or self.num_layers
 
     @property
     def up_width(self) -> int:
-        """Output width of `up` for each token, twice the inner neurons where they have gates."""
+        """Output width of the first feed-forward map: twice the inner neurons if they are gated."""
         return self.intermediate_size * (2 if self.feed_forward == "gated" else 1)
 
     @property
     def width_of_head(self) -> int:
+        """The width of each head, whether `head_width` gives it or not."""
         return self.head_width or self.hidden_size // self.num_heads
 
     @property
     def attention_width(self) -> int:
-        """The width of all heads together, which queries, keys and values have for each token."""
+        """The width of all heads together, which is that of a token's query, key and value."""
         return self.num_heads * self.width_of_head
 
     @property
@@ -139,7 +143,7 @@ class Shape:
         return self.max_positions - self.position_offset
 
     def rules(self) -> Iterator[str]:
-        """Give a line for each fault between fields that are sound by themselves."""
+        """Yield a line for each conflict between fields that are valid by themselves."""
         width, heads, of_head = self.hidden_size, self.num_heads, self.head_width
         if not of_head and width % heads:
             yield f"num_heads must divide hidden_size={width}, got {heads}"
@@ -166,7 +170,7 @@ class Shape:
 
 
 def shape_faults(sizes: Mapping[str, Any]) -> list[str]:
-    """Check the sizes of an encoder (fields of `Shape`), as a config.json gives them."""
+    """Return a line for each fault of the fields of a `Shape`, as a config.json gives them."""
     known, layers = get_type_hints(Shape, include_extras=True), sizes.get("num_layers")
     given = {name: sizes[name] for name in known if name in sizes}
     required = [name for name in known if not hasattr(Shape, name)]  # a default is an attribute

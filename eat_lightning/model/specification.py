@@ -21,17 +21,17 @@ from eat_lightning.validation import did_you_mean, raise_faults
 if TYPE_CHECKING:
     from eat_lightning.model.contracts import EncoderPart, ExitRule
 
-CONTRACTS = "eat_lightning.model.contracts"  # they bring torch, which a policy's does not
+CONTRACTS = "eat_lightning.model.contracts"  # imports torch; a policy's needs none
 MODEL_SLOTS = ("attention", "reduction", "exit")  # an encoder's attributes
 
 
 def home(slot: str) -> str:
-    """The package whose modules are the kinds of a slot."""
+    """Return the package whose modules are the kinds of a slot."""
     return f"eat_lightning.methods.{slot}"
 
 
 def contract(slot: str) -> type[Method]:
-    """The contract of a slot; ValueError where there is none."""
+    """Return the base class of a slot's methods. Raises ValueError if there is no such slot."""
     if slot not in SLOTS:
         importlib.import_module(CONTRACTS)
     if slot not in SLOTS:
@@ -41,15 +41,15 @@ def contract(slot: str) -> type[Method]:
 
 @cache
 def registry(slot: str) -> dict[str, str]:
-    """The module of each kind of a slot, by the kind's name, which is its file's."""
+    """Return the module of each kind of a slot. A kind's name is that of its file."""
     contract(slot)
     files = iter_modules(importlib.import_module(home(slot)).__path__)
     return {file.name: f"{home(slot)}.{file.name}" for file in files if file.name[0] != "_"}
 
 
 def class_of(slot: str, kind: str) -> Any:
-    """The class of a method. A kind with a dot names a class from outside the package, which its
-    owner must have imported, or named in EAT_IMPORT: a checkpoint never makes us import code."""
+    """Return the class of a method. A kind with a dot names a class from outside the package, which
+    must have been imported or be named in EAT_IMPORT, since a checkpoint must not import code."""
     if not isinstance(kind, str) or kind not in registry(slot):  # a file may say anything
         return class_outside(slot, kind)
     module = importlib.import_module(registry(slot)[kind])
@@ -58,6 +58,8 @@ def class_of(slot: str, kind: str) -> Any:
 
 
 def class_outside(slot: str, kind: str) -> Any:
+    """Return a class from outside the package. Raises ValueError if it is not imported or is no
+    method of the slot."""
     parts = kind.split(".") if isinstance(kind, str) else [""]  # a file may say anything
     if not all(map(str.isidentifier, parts)):
         raise ValueError(f"{slot}.kind must be a method's file name, got {kind!r}")
@@ -79,7 +81,7 @@ def class_outside(slot: str, kind: str) -> Any:
 
 
 def unknown_kind(slot: str, kind: str) -> str:
-    """The nearest kind, or else what is there: the shelf, and the form of a class of one's own."""
+    """Say that a kind is unknown, with the nearest known one or else all kinds of the package."""
     absent, known = f"{slot}.kind: there is no {slot} called {kind!r}", sorted(registry(slot))
     if near := did_you_mean(kind, [*known, *user_classes(contract(slot))]):
         return absent + near
@@ -90,25 +92,26 @@ def unknown_kind(slot: str, kind: str) -> str:
 
 
 def kind_of(slot: str, cls: type) -> str:
-    """The file name of a class on the shelf, or the path of one from outside the package."""
+    """Return the kind of a class: its file name in the package, or its path if from outside."""
     prefix = f"{home(slot)}."
     inside = cls.__module__.startswith(prefix)
     return cls.__module__.removeprefix(prefix) if inside else f"{cls.__module__}.{cls.__qualname__}"
 
 
 def fills(slot: str, cls: Any) -> bool:
-    """True for a class of the slot's contract."""
+    """Whether an object is a class of methods for the slot."""
     return inspect.isclass(cls) and issubclass(cls, contract(slot))
 
 
 @dataclass(frozen=True)
 class Specification:
-    """A method as a yaml, a model's config.json, a row, a certificate or a command names it.
+    """A method by name: what a yaml, a model's config.json, a row, a certificate or a command holds
+    of it. `build` makes the method, and `of` names one that was built.
 
     Args:
         slot: a key of `SLOTS`.
-        kind: its file name on the shelf, or the path of a class from outside the package.
-        arguments: plain values by name; what is left out has its default.
+        kind: its file name in the package, or the path of a class from outside.
+        arguments: plain values by name; others have their defaults.
     """
 
     slot: str
@@ -128,14 +131,13 @@ class Specification:
 
     @classmethod
     def of_node(cls, slot: str, node: Any, before: Specification | None = None) -> Specification:
-        """From a command's settings: a node with `_target_`, whose class is imported, or a dict
-        with a kind. ValueError.
+        """Read a command's settings: a node with `_target_`, whose class is imported, or a dict
+        with a kind. Raises ValueError if they name no method of the slot.
 
         Args:
             slot: a key of `SLOTS`.
-            node: the settings.
-            before: the method whose arguments the settings change, where they name neither class
-                nor kind; then None changes nothing.
+            before: the method whose arguments the settings change if they name neither class nor
+                kind; a value of None then changes nothing.
         """
         if before is not None and isinstance(node, dict):
             node = {key: value for key, value in node.items() if value is not None}
@@ -154,25 +156,25 @@ class Specification:
 
     @classmethod
     def of(cls, slot: str, method: Method) -> Specification:
-        """From a method that was built."""
+        """Name a method that was built."""
         return cls(slot, kind_of(slot, type(method)), kept_arguments(method))
 
     def as_dict(self) -> dict[str, Any]:
-        """{"kind": ..., **arguments}, as files hold it."""
+        """Return {"kind": ..., **arguments}, as files hold it."""
         return {"kind": self.kind, **self.arguments}
 
     def changed(self, arguments: Mapping[str, Any]) -> Specification:
-        """The same with other values of some arguments."""
+        """Return the same method with other values of some arguments."""
         return replace(self, arguments={**self.arguments, **arguments})
 
     def without(self, *names: str | None) -> Specification:
-        """The same without some arguments."""
+        """Return the same method without some arguments."""
         kept = {key: value for key, value in self.arguments.items() if key not in names}
         return replace(self, arguments=kept)
 
     @property
     def made_of(self) -> Any:
-        """The class; ValueError where there is none."""
+        """The method's class. Raises ValueError if there is none."""
         return class_of(self.slot, self.kind)
 
     @property
@@ -181,21 +183,21 @@ class Specification:
         return inspect.signature(self.made_of).parameters
 
     def looking_at(self, layers: Sequence[int]) -> Specification:
-        """The same at these layers, where its class takes layers and none are given."""
+        """Return the same method at these layers, if its class takes layers and none are given."""
         if "layers" not in self.takes or self.arguments.get("layers") is not None:
             return self
         return self.changed({"layers": list(layers)})
 
     def faults(self, num_layers: int | None = None) -> list[str]:
-        """Give a line (key, bound, value) for each fault, before anything is built. ValueError
-        where there is no such class.
+        """Return a line (key, bound, value) for each fault, before anything is built. Raises
+        ValueError if there is no such class.
 
         Args:
             num_layers: of the encoder; None where it is not known yet.
         """
         if unknown := self.arguments.keys() - self.takes.keys():
             key = f"{self.slot}.{min(unknown)}"
-            # A class from outside may lack what a preset sets for those on the shelf.
+            # A class from outside may lack an argument that a preset sets for the package's own.
             preset = f"; ~{key} leaves it out" if "." in self.kind else ""
             has = f", which has {', '.join(self.takes)}" if self.takes else ""
             near = did_you_mean(min(unknown), self.takes) or preset or has
@@ -203,13 +205,13 @@ class Specification:
         return argument_faults(self.made_of, num_layers, **self.arguments)
 
     def build(self, num_layers: int | None = None) -> Any:
-        """Make the method; ValueError with every fault."""
+        """Create the method. Raises ValueError with every fault."""
         raise_faults(self.faults(num_layers))
         return self.made_of(**self.arguments)
 
     def like(self, method: Any, num_layers: int | None = None) -> Any:
-        """The method with these arguments, its parameters shared, where it is of this kind; else a
-        new one. ValueError with every fault."""
+        """Return a twin of `method` with these arguments that shares its parameters, if it is of
+        this kind; else a new method. Raises ValueError with every fault."""
         if kind_of(self.slot, type(method)) != self.kind:
             return self.build(num_layers)
         raise_faults(argument_faults(type(method), num_layers, **self.arguments))
@@ -219,13 +221,13 @@ class Specification:
         return twin
 
     def __str__(self) -> str:
-        """Kind and settings, such as "norm_topk ratio 0.3 layers 2/4"."""
+        """Return kind and settings, such as "norm_topk ratio 0.3 layers 2/4"."""
         settings = [f"{k} {value_text(v)}" for k, v in self.arguments.items() if v is not None]
         return " ".join([self.kind, *settings])
 
 
 def value_text(value: Any) -> str:
-    """An argument's value for a person, the entries of a list joined by slashes."""
+    """Return an argument's value as text; the entries of a list are joined by slashes."""
     return "/".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
@@ -234,12 +236,12 @@ STATIC = {slot: Specification(slot, kind) for slot, kind in OFF.items()}  # meth
 
 
 def build(slot: str, given: Any, num_layers: int | None = None) -> Any:
-    """Make the method that a file names; ValueError with every fault."""
+    """Create the method that a file names. Raises ValueError with every fault."""
     return Specification.read(slot, given).build(num_layers)
 
 
 def build_all(given: Mapping[str, Any], num_layers: int) -> dict[str, Any]:
-    """Make a method for each slot named; ValueError with every fault of all of them."""
+    """Create a method for each slot named. Raises ValueError with every fault of all of them."""
     methods, faults = {}, []
     for slot, one in given.items():
         try:
@@ -251,13 +253,13 @@ def build_all(given: Mapping[str, Any], num_layers: int) -> dict[str, Any]:
 
 
 def specs_by_slot(encoder: Any) -> dict[str, Specification]:
-    """Name an encoder's methods."""
+    """Return the specifications of an encoder's methods."""
     methods = {"attention": encoder.attention, "reduction": encoder.reduction, "exit": encoder.exit}
     return {slot: Specification.of(slot, method) for slot, method in methods.items()}
 
 
 def in_slot(slot: str) -> BeforeValidator:
-    """Part of an annotated type that reads the specification of a slot's method."""
+    """Return the validator that reads a slot's method, for an annotated type of pydantic."""
 
     def read(given: Any) -> Specification:
         try:
@@ -269,7 +271,7 @@ def in_slot(slot: str) -> BeforeValidator:
 
 
 def rule_learns(rule: type[ExitRule] | None) -> bool:
-    """True for a class of rules that takes part in training: it has parameters, or a loss."""
+    """Whether a class of exit rules takes part in training: it has parameters, or a loss."""
     from eat_lightning.model.contracts import ExitRule
 
     hooks = (ExitRule.bind, ExitRule.penalties)
@@ -277,7 +279,7 @@ def rule_learns(rule: type[ExitRule] | None) -> bool:
 
 
 def untrained(slot: str, method: EncoderPart, trained: str) -> list[str]:
-    """A method that learns can only be the one that a run was trained with."""
+    """Return the fault, if any, that a method learns and is not the one of a run's training."""
     from eat_lightning.model.contracts import EncoderPart
 
     kind = kind_of(slot, type(method))
@@ -287,7 +289,7 @@ def untrained(slot: str, method: EncoderPart, trained: str) -> list[str]:
 
 
 def method_faults(slot: str, node: Any, num_layers: int | None) -> list[str]:
-    """Give a line for each fault of a config's node."""
+    """Return a line for each fault of a config's node."""
     if not isinstance(node, dict) or not node.get("_target_"):
         return [f"{slot}._target_ must name a class"]
     try:

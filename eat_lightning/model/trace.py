@@ -1,7 +1,7 @@
-"""What a model said of some examples: in torch while it runs, in numpy when it is read.
+"""The trace of some examples: answer, depth, tokens and reason of each.
 
-By numpy alone. An export puts a copy of this file beside its graphs, so nothing of the package is
-imported here.
+It holds tensors while the model runs, and numpy arrays when it is read. An export puts a copy of
+this file beside its graphs, so only numpy is imported here, and nothing of the package.
 
 Shapes: B examples, G of them, L layers, C classes, S signals.
 """
@@ -60,7 +60,7 @@ class Trace:
 
     @classmethod
     def blank(cls, size: int, width: int, num_layers: int, names: Mapping[int, str]) -> Trace:
-        """Begin with so many examples, of which nothing is known yet.
+        """Return a trace of `size` examples in which every value is still 0.
 
         Args:
             width: columns of the logits.
@@ -75,15 +75,15 @@ class Trace:
 
     @classmethod
     def together(cls, traces: Sequence[Trace]) -> Trace:
-        """One trace of all examples, in the order of their places if these are known. Left out are
-        parts, and guesses at exits that not all traces have."""
+        """Return one trace of all examples, in the order of `rows_B` if that is known. Parts are
+        left out, and so are guesses at exits that not all traces have."""
         woulds = [replace(each.would, rows_B=each.rows_B) for each in traces if each.would]
         exits = [k for k in traces[0].guesses if all(k in each.guesses for each in traces)]
         whole = cls(
             logits_BC=np.concatenate([each.logits_BC for each in traces]),
             depth_B=np.concatenate([each.depth_B for each in traces]),
-            tokens_LB=behind([each.tokens_LB for each in traces]),
-            reason_B=behind([each.reason_B for each in traces]),
+            tokens_LB=concatenated([each.tokens_LB for each in traces]),
+            reason_B=concatenated([each.reason_B for each in traces]),
             names={code: name for each in traces for code, name in each.names.items()},
             guesses={k: np.concatenate([each.guesses[k] for each in traces]) for k in exits},
             signals={
@@ -91,7 +91,7 @@ class Trace:
                 for k in exits
                 if k in traces[0].signals
             },
-            rows_B=behind([each.rows_B for each in traces]),
+            rows_B=concatenated([each.rows_B for each in traces]),
             sizes=[sizes for each in traces for sizes in each.sizes],
         )
         if whole.rows_B is not None:
@@ -102,17 +102,17 @@ class Trace:
         return len(self.depth_B)
 
     def take(self, rows_G: Array) -> Trace:
-        """Only the examples named, by their place here. Left out are parts, errors and what is
-        inside. A tensor of rows is on the host."""
-        there_G = rows_G.to(self.logits_BC.device) if hasattr(rows_G, "to") else rows_G
+        """Return only the examples with these indices (on the host), in their order. Parts, errors
+        and `inside` are left out."""
+        on_device = rows_G.to(self.logits_BC.device) if hasattr(rows_G, "to") else rows_G
         return Trace(
-            logits_BC=self.logits_BC[there_G],
+            logits_BC=self.logits_BC[on_device],
             depth_B=self.depth_B[rows_G],
             tokens_LB=taken(self.tokens_LB, rows_G),
             reason_B=taken(self.reason_B, rows_G),
             names=self.names,
-            guesses={layer: guess_BC[there_G] for layer, guess_BC in self.guesses.items()},
-            signals={layer: signal_BS[there_G] for layer, signal_BS in self.signals.items()},
+            guesses={layer: guess_BC[on_device] for layer, guess_BC in self.guesses.items()},
+            signals={layer: signal_BS[on_device] for layer, signal_BS in self.signals.items()},
             rows_B=rows_G if self.rows_B is None else self.rows_B[rows_G],
             would=None if self.would is None else self.would.take(rows_G),
             sizes=[self.sizes[i] for i in rows_G] if self.sizes else (),
@@ -120,11 +120,10 @@ class Trace:
         )
 
     def numpy(self, guesses: bool = True) -> Trace:
-        """The same in numpy, without what is inside.
+        """Return the trace in numpy, without `inside`.
 
         Args:
-            guesses: False leaves out guesses and signals, each of which is fetched from the device
-                by itself.
+            guesses: whether guesses and signals are kept, each of which is a fetch of its own.
         """
 
         def by_exit(values: Mapping[int, Array]) -> dict[int, Array]:
@@ -143,7 +142,7 @@ class Trace:
 
     @property
     def retention_B(self) -> np.ndarray:
-        """Tokens entering the last executed layer / tokens entering layer 1; 1 where none was."""
+        """Tokens entering the last executed layer / tokens entering layer 1; 1 if no layer ran."""
         tokens_LB, depth_B = np.asarray(self.tokens_LB), np.asarray(self.depth_B)
         last_B = np.take_along_axis(tokens_LB, np.maximum(depth_B - 1, 0)[None], axis=0)[0]
         return np.where(depth_B > 0, last_B / np.maximum(tokens_LB[0], 1), 1.0)
@@ -161,18 +160,18 @@ class Trace:
 
     @property
     def exit_reasons(self) -> dict[str, float]:
-        """Share of the examples that were answered for each reason."""
+        """Share of the examples that left for each reason."""
         codes, counts = np.unique(self.reason_B, return_counts=True)
         shares = (counts / len(self)).tolist()
         return {self.names[code]: share for code, share in zip(codes, shares, strict=True)}
 
     def scaled(self, scales: Mapping[int, float]) -> Trace:
-        """Multiply the logits by a number of the layer where each example left."""
+        """Multiply each example's logits by the scale of the layer where it left (1 by default)."""
         scale_B = np.array([scales.get(depth, 1.0) for depth in self.depth_B.tolist()], np.float32)
         return replace(self, logits_BC=self.logits_BC * scale_B[:, None])
 
     def answers(self, kind: AnswerKind, labels: Sequence[str]) -> list[dict[str, Any]]:
-        """The answer of each example, as its kind is printed, and how it was found."""
+        """Return each example's answer as its kind prints it, with depth, reason and retention."""
         answers = kind.printed(self.logits_BC, labels)
         retention_B, reasons = self.retention_B, self.reasons
         for i, answer in enumerate(answers):
@@ -185,20 +184,20 @@ class Trace:
 
 
 def taken(values: Array, rows_G: Array) -> Array:
-    """Values of some examples, which the last axis holds; None where they are not known."""
+    """Index the last axis, that of the examples; None stays None."""
     return None if values is None else values[..., rows_G]
 
 
-def behind(parts: Sequence[Array]) -> Array:
-    """Values of all examples, one part behind the other; None where they are not known."""
+def concatenated(parts: Sequence[Array]) -> Array:
+    """Concatenate along the last axis, that of the examples; None if any part is None."""
     return None if any(part is None for part in parts) else np.concatenate(parts, axis=-1)
 
 
 def fetched(x: Any) -> np.ndarray:
-    """A tensor as an array of fp32 on the host."""
+    """Return a tensor as an array of fp32 on the host."""
     return x.detach().float().cpu().numpy()
 
 
 def run_tokens(tokens_LB: np.ndarray, depth_B: np.ndarray) -> np.ndarray:
-    """Tokens entering each layer that an example ran, 0 for the others."""
+    """Return the tokens entering each layer that an example ran, 0 for the others."""
     return tokens_LB * (np.arange(1, len(tokens_LB) + 1)[:, None] <= depth_B)

@@ -1,4 +1,4 @@
-"""What a step of training hands to an objective, and gradients that are scaled on their way back.
+"""The data that a training step hands to an objective (`Context`), its loss, and scaled gradients.
 
 Shapes: B examples, C classes, S signals.
 """
@@ -79,11 +79,13 @@ class Context:
             self.kind = kind_of({}, next(iter(self.guesses.values())).shape[1])
 
     def full_depth(self) -> Float[Tensor, "b c"]:
-        """The last head's guess."""
+        """Return the logits of the last head."""
         return self.guesses[self.last] if self.full_BC is None else self.full_BC
 
 
 class ScaledGradient(torch.autograd.Function):
+    """The identity, whose gradient is multiplied by a factor."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
         ctx.factor = factor
@@ -95,7 +97,7 @@ class ScaledGradient(torch.autograd.Function):
 
 
 def scaled_gradient(packed: Packed, factor: float) -> Packed:
-    """The same vectors, whose gradient is multiplied by `factor`; 0 stops it."""
+    """Return the same vectors with their gradient multiplied by `factor`; 0 stops it."""
     if factor == 1.0:
         return packed
     if factor == 0.0:

@@ -1,4 +1,4 @@
-"""Parts of an encoder's layers: which heads, inner neurons and layers stay, and their weights.
+"""Narrowing an encoder: which heads, inner neurons and layers are kept, and their weights.
 
 Shapes: L layers, H heads, K head width, F inner neurons, M kept of either.
 """
@@ -18,7 +18,7 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 
 @dataclass(frozen=True)
 class Kept:
-    """Parts that stay, ascending: layers (0-based), and heads and inner neurons of each."""
+    """The parts that are kept, ascending: layers (0-based), and heads and inner neurons of each."""
 
     layers: list[int]
     heads: list[Int[Tensor, " m"]]
@@ -26,8 +26,8 @@ class Kept:
 
 
 def in_order(encoder: AdaptiveEncoder, heads: int, inner: int, depth: int | None = None) -> Kept:
-    """The first heads and neurons of each layer, where these lie by importance, and `depth` of the
-    layers."""
+    """Keep the first heads and neurons of each layer, and `depth` of the layers. Heads and neurons
+    must lie in the order of their importance."""
     shape = encoder.shape
     layers = layers_left(shape.num_layers, depth or shape.num_layers)
     sizes = [shape.at(i + 1) for i in layers]
@@ -39,15 +39,15 @@ def in_order(encoder: AdaptiveEncoder, heads: int, inner: int, depth: int | None
 
 
 def layers_left(num_layers: int, depth: int) -> list[int]:
-    """Which of L layers (0-based) `depth` of them are: floor(i L / depth), as DynaBERT's code and,
-    in pre-training, LayerDrop's every other layer (Hou et al. 2020; Fan et al. 2020)."""
+    """Return the layers (0-based) that are kept when `depth` of them are: floor(i L / depth), as in
+    DynaBERT's code and LayerDrop's pre-training (Hou et al. 2020; Fan et al. 2020)."""
     return [i * num_layers // depth for i in range(depth)]
 
 
 def living(encoder: AdaptiveEncoder) -> Kept:
-    """Heads and neurons that `out` and `down` read with a weight other than 0: all others change
-    nothing, and leave without a trace. At least one of either stays in a layer, and all heads where
-    layers share a relative-position bias, which has a column for each."""
+    """Keep the heads and neurons that `out` and `down` read with a weight other than 0; the others
+    change nothing. At least one of either is kept in a layer, and all heads where layers share a
+    relative-position bias, which has a column for each."""
     width, layers = encoder.shape.width_of_head, list[Any](encoder.layers)
     read = [(layer.out.weight != 0).any(0).unflatten(0, (-1, width)).any(1) for layer in layers]
     if encoder.relative is not None and encoder.relative.per_head:
@@ -61,20 +61,22 @@ def living(encoder: AdaptiveEncoder) -> Kept:
 
 
 def at_least_one(alive_H: Tensor) -> Tensor:
+    """Return the mask, with the first entry set if none is."""
     first_H = torch.zeros_like(alive_H)
     first_H[0] = ~alive_H.any()
     return alive_H | first_H
 
 
 def rows_of(heads_M: Int[Tensor, " m"], width: int) -> Int[Tensor, " mk"]:
+    """Return the rows of a projection's weights that belong to these heads."""
     return (heads_M[:, None] * width + torch.arange(width)).flatten()
 
 
 def cut_layer(
     weights: Mapping[str, Tensor], rows_M: Int[Tensor, " mk"], inner_M: Int[Tensor, " m"]
 ) -> dict[str, Tensor]:
-    """The weights of a layer that has only these rows of its heads, and these inner neurons, in
-    this order."""
+    """Return the weights of a layer that keeps only these rows of its heads and these inner
+    neurons, in this order."""
     cut, up = {}, weights["up.weight"]
     parts = range(0, len(up), weights["down.weight"].shape[1])  # a gated one has two
     up_M = torch.cat([inner_M + start for start in parts])
@@ -88,8 +90,9 @@ def cut_layer(
 
 
 def slices(encoder: AdaptiveEncoder, heads: int, inner: int) -> dict[str, Tensor]:
-    """The weights, by their names in the encoder, of its layers with the first heads and neurons
-    alone: a pass with them (`with_weights`) is one of the narrower encoder, and trains this one."""
+    """Return the weights of layers with only the first heads and neurons, by their names in the
+    encoder. A pass with them (`with_weights`) is one of the narrower encoder, and trains this
+    one."""
     kept, weights = in_order(encoder, heads, inner), {}
     parts = zip(kept.heads, kept.inner, encoder.layers, strict=True)
     for i, (heads_M, inner_M, layer) in enumerate(parts):

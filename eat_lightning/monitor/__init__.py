@@ -1,1 +1,1 @@
-"""The drift monitor: does what comes in still look like what the exits were calibrated on?"""
+"""Drift monitor: does the traffic still resemble the examples that the exits were calibrated on?"""

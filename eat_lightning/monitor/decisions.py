@@ -1,4 +1,4 @@
-"""A log of decisions: a JSON line for each answer, without the text unless `texts` is set."""
+"""A log of decisions: one JSON line per answer, without the text unless `texts` is set."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ TEXTS = "texts"
 
 
 class DecisionLog:
-    """Lines are added to the file's end, several processes may write to one file, and only its
-    owner may read it. A line is whole or absent: what a full disk cuts off is taken back, and where
-    a process was killed while it wrote, the next line begins on a new one."""
+    """Appends lines to a file that only its owner may read; several processes may share it.
+
+    Lines are complete or absent: a partial line on a full disk is removed, and if a process was
+    killed while writing, the next line starts on a new one.
+    """
 
     def __init__(self, path: str | Path, with_text: bool = False):
         self.path, self.with_text = Path(path), with_text
@@ -33,7 +35,11 @@ class DecisionLog:
         self.lock = FileLock(f"{self.path}.lock", mode=0o600)
 
     def add(self, decisions: Iterable[dict[str, Any]]) -> None:
-        """Each gets the time, UTC. OSError where they cannot be written; then none of them is."""
+        """Append decisions with the current time (UTC).
+
+        Raises:
+            OSError: where they cannot be written; then none of them is.
+        """
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         dropped = set() if self.with_text else {TEXTS}
         kept = [{k: v for k, v in each.items() if k not in dropped} for each in decisions]

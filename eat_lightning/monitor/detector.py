@@ -1,9 +1,9 @@
-"""How much could have been won by betting that a change has come.
+"""Sequential change detection by betting.
 
-Each example is ranked among all that came before it, which gives conformal p-values (Vovk,
-Gammerman & Shafer 2005; on line: Vovk 2021, "Testing randomness online"); on these bets a
-Shiryaev-Roberts e-detector (Shin, Ramdas & Rinaldo 2024, arXiv:2203.03532; on conformal p-values:
-Vovk et al. 2021, "Retrain or not retrain", arXiv:2102.10439).
+Each example is ranked among all before it, which gives conformal p-values (Vovk, Gammerman & Shafer
+2005; online: Vovk 2021, "Testing randomness online"). A Shiryaev-Roberts e-detector bets on these
+(Shin, Ramdas & Rinaldo 2024, arXiv:2203.03532; with conformal p-values: Vovk et al. 2021, "Retrain
+or not retrain", arXiv:2102.10439).
 
 Shapes: F features, S places of the grid, B examples, G bets.
 """
@@ -20,8 +20,9 @@ LEAST = 1e-12  # of a p-value: a power bet is infinite at 0
 
 
 class CalibrationPool:
-    """Tell how many of the calibration part, and of the stream that was taken in since, lie at or
-    below each place. As large after a million examples as after one."""
+    """Number of examples at or below each place of the grid, from the calibration part and the
+    stream so far. Its memory does not grow with the stream.
+    """
 
     def __init__(self, place_BF: np.ndarray):
         counts_FS = [np.bincount(place_B, minlength=PLACES) for place_B in place_BF.T]
@@ -32,10 +33,13 @@ class CalibrationPool:
         return int(self.at_most_FS[0, -1])
 
     def take_in(self, place_F: np.ndarray, chance_F: np.ndarray) -> np.ndarray:
-        """Add an example; its p-values: the share of the pool below it, and of its equals (itself
-        among them) a random part. While all are drawn from one distribution, whatever it is, the
-        p-values of a feature are independent and uniform, with ties and a small pool too: a pool
-        that did not grow would in time be found to be a finite sample."""
+        """Add an example; return its conformal p-values, with ties broken at random.
+
+        A p-value is the share of the pool below the example, and a random part of its equals
+        (including itself). While all examples come from one distribution, the p-values of a feature
+        are independent and uniform, even with ties and a small pool. A pool that did not grow would
+        eventually be detected as a finite sample.
+        """
         self.at_most_FS += np.arange(PLACES + 1) > place_F[:, None]
         feature_F = np.arange(len(place_F))
         below_F = self.at_most_FS[feature_F, place_F]
@@ -44,9 +48,13 @@ class CalibrationPool:
 
 
 def bets(p_F: np.ndarray) -> np.ndarray:
-    """Each bet's pay-off for p, F x G. Every bet's mean over a uniform p is 1, so nothing is won on
-    average while nothing changes. Cosines win where p-values move to one side, or to the middle or
-    the ends, by small stakes for small moves; powers where they all but leave what was known."""
+    """Payoff of each bet for p-values (F x G).
+
+    The mean of each bet over a uniform p is 1, so nothing is gained on average without a change.
+    Cosines gain where p-values shift to one side, to the middle or to the ends, and detect small
+    shifts with small stakes. Powers gain where p-values are almost entirely outside the known
+    range.
+    """
     p_F1 = np.clip(p_F, LEAST, 1 - LEAST)[:, None]
     side_F1, ends_F1 = np.cos(np.pi * p_F1), np.cos(2 * np.pi * p_F1)
     stakes_G = np.concatenate([STAKES, -STAKES])
@@ -55,11 +63,12 @@ def bets(p_F: np.ndarray) -> np.ndarray:
 
 
 class Detector:
-    """`sums_FG` is what each bet would hold, had one unit been staked on it before every example.
+    """Shiryaev-Roberts e-detector. `sums_FG` is the capital of each bet if one unit had been staked
+    before every example.
 
-    With every example the mean over all bets grows by 1 on average while nothing changes; so an
-    alarm whenever it reaches `run_length`, after which it begins at 0, comes on average at most
-    once in so many examples. This needs no independence between features or bets.
+    Without a change, the mean over all bets grows by 1 per example on average. An alarm is raised,
+    and the sum reset to 0, when it reaches `run_length`; false alarms then come on average at most
+    once in that many examples. Features and bets need not be independent.
     """
 
     def __init__(self, num_features: int, run_length: float):
@@ -71,7 +80,7 @@ class Detector:
 
     @property
     def statistic_F(self) -> np.ndarray:
-        """Each feature's part of the mean over all bets."""
+        """Contribution of each feature to the mean over all bets."""
         return self.sums_FG.sum(1) / self.sums_FG.size
 
     @property

@@ -1,18 +1,19 @@
-"""The drift monitor: an alarm with a stated false-alarm rate, full depth, and back with hysteresis.
+"""Drift monitor with a bounded false-alarm rate, full depth during an alarm, and hysteresis.
 
-While examples leave early, each is ranked in each feature among the calibration part and all that
-was taken in since, and an e-detector adds up the evidence of a change (`detector.py`). If the
-stream is drawn from one distribution with the calibration part, whatever that is, then among any n
-examples at most n / run_length alarms come on average.
+While exits are active, each example is ranked in each feature among the calibration part and the
+stream so far, and an e-detector accumulates evidence of a change (`detector.py`). If the stream has
+the same distribution as the calibration part, any n examples contain at most n / run_length alarms
+on average.
 
-At full depth the same is observed of every example, as the exits would have done it
-(`observation.py`), but nothing is taken in: what is under suspicion must not become normal. Which
-examples are tested thus depends only on those before them, and such a selection leaves independent
-draws as they are (Doob's optional skipping), so the rate holds over any number of returns. The way
-back is another one than the way there: a whole fresh window since the alarm must have every
-feature's population stability index below its bound, and stay so for `calm` examples more. An alarm
-that comes within ten windows of a return doubles that wait, so a shift that the index calls small
-cannot make the monitor swing to and fro.
+At full depth, each example is observed as the exits would have handled it (`observation.py`), but
+it is not added to the pool, because suspicious examples must not become normal. Whether an example
+is tested therefore depends only on earlier examples, and such a selection preserves independence
+(Doob's optional skipping). The rate thus holds for any number of returns.
+
+The return uses a different test from the alarm. In a whole new window since the alarm, every
+feature's population stability index must be below its bound, and stay so for `calm` more examples.
+An alarm within ten windows of a return doubles this wait, so that shifts too small for the index do
+not make the monitor oscillate.
 """
 
 from __future__ import annotations
@@ -47,8 +48,13 @@ class MonitorSettings(Settings):
 
 @dataclass(frozen=True)
 class DriftEvent:
-    """at: examples observed so far. feature: what moved most (of a return: what had). statistic and
-    bound: the evidence, at the alarm or of the return's largest index."""
+    """An alarm or a return.
+
+    Args:
+        at: number of examples observed so far.
+        feature: with the largest shift, now or (for a return) before.
+        statistic, bound: the evidence for an alarm, or the largest index for a return.
+    """
 
     event: str
     at: int
@@ -62,9 +68,14 @@ COUNTS = ("at", "since", "num_alarms", "quiet", "wait", "moved")
 
 
 class Monitor:
-    """run_length: examples for one false alarm, on average, or more. window: examples that the
-    stability index is of. psi: below this it counts as no shift, or below what chance makes of it.
-    seed: of the random part of ranks among equals. Safe to use from several threads."""
+    """A drift monitor, safe to use from several threads.
+
+    Args:
+        run_length: minimum average number of examples per false alarm.
+        window: number of examples for the stability index.
+        psi: values below this, or below the range expected by chance, count as no shift.
+        seed: for random ranks among equals.
+    """
 
     def __init__(
         self,
@@ -127,7 +138,7 @@ class Monitor:
         return event
 
     def kept(self) -> dict[str, Any]:
-        """Return what it has learnt, for `restore`."""
+        """Return the learnt state, for `restore`."""
         with self.lock:
             return {name: getattr(self, name) for name in COUNTS} | {
                 "sums": self.detector.sums_FG.tolist(),
@@ -137,8 +148,11 @@ class Monitor:
             }
 
     def restore(self, kept: dict[str, Any]) -> None:
-        """Go on where another one of the same reference and settings was. ValueError, KeyError or
-        TypeError, and nothing changed, where `kept` is not what that one gave."""
+        """Continue from the state of another monitor with the same reference and settings.
+
+        Raises:
+            ValueError, KeyError, TypeError: for invalid `kept`; the monitor is then unchanged.
+        """
         rng = np.random.default_rng()
         rng.bit_generator.state = kept["chance"]
         counts = {name: kept[name] for name in COUNTS}
@@ -156,8 +170,11 @@ class Monitor:
         return dict(zip(FEATURES, self.window.psi_F.tolist(), strict=True))
 
     def state(self) -> dict[str, Any]:
-        """Plain values, for a page or a metric. since: examples observed when the state began.
-        Each feature's statistic is its part of a sum that is an alarm at its bound."""
+        """Return plain values for a page or a metric.
+
+        `since` is the number of examples observed when the state began. Each feature's statistic is
+        its contribution to a sum that raises an alarm at its bound.
+        """
         with self.lock:
             bound, statistic_F = float(self.detector.run_length), self.detector.statistic_F.tolist()
             psi, bounds_F = self.psi(), self.psi_bound_F.tolist()

@@ -1,10 +1,10 @@
-"""Observations of a drift monitor: five numbers of an example that the exits give, or would have
-given.
+"""Observations of a drift monitor: five features of an example, from the exits that it takes or
+would have taken.
 
-At full depth nobody leaves, so depth is the same for all and carries no information. The heads at
-the exits cost next to nothing compared with a layer. They still guess, and the exit rule is applied
-to those guesses. Both states thus give the same five numbers. Tokens are dropped as usual: without
-that the guesses would be others.
+At full depth no example exits, so depth would be constant and carry no information. Heads cost next
+to nothing compared with a layer, so they are still evaluated, and the exit rule is applied to their
+logits. Both states thus give the same five features. Token pruning stays active, since it
+influences the logits.
 
 Shapes: B examples, F features.
 """
@@ -26,9 +26,15 @@ PLACES = 520  # of every feature's grid; what lies beyond shares the last one
 
 @dataclass(frozen=True)
 class Observation:
-    """confidence: of the guess that the example leaves with. depth: layers until there. retention:
-    share of its tokens that enter that layer. tokens: at layer 1. label: the class it leaves with,
-    by number."""
+    """Features of an example.
+
+    Args:
+        confidence: at the exit.
+        depth: layers up to the exit.
+        retention: share of its tokens that enter this layer.
+        tokens: at layer 1.
+        label: index of the predicted class.
+    """
 
     confidence: float
     depth: int
@@ -38,8 +44,9 @@ class Observation:
 
     @cached_property
     def places_F(self) -> np.ndarray:
-        """Tell where it lies on a grid that is fixed beforehand: a grid made from the calibration
-        part would treat that part otherwise than what is compared with it."""
+        """Return its places on a fixed grid. A grid computed from the calibration part would treat
+        that part differently from the stream.
+        """
         doubt = max(1 - self.confidence, 1e-6)
         place_F = (
             round(-40 * math.log10(doubt)),  # 0.90, 0.905, 0.911 ... 0.99, 0.9906 ...
@@ -55,7 +62,7 @@ FEATURES = tuple(field.name for field in fields(Observation))
 
 
 def observations(trace: Trace) -> list[Observation]:
-    """Return the observations of examples, by what the exits made of them, or would have made."""
+    """Return the observations of examples, from the exits that they took or would have taken."""
     exits = trace.would or trace
     values = (
         softmax(exits.logits_BC, axis=-1).max(-1).tolist(),
@@ -68,5 +75,5 @@ def observations(trace: Trace) -> list[Observation]:
 
 
 def places(seen: Sequence[Observation]) -> np.ndarray:
-    """B x F."""
+    """Return the grid places of observations (B x F)."""
     return np.stack([each.places_F for each in seen])

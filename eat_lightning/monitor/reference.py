@@ -1,5 +1,6 @@
-"""What is normal for a drift monitor: observations of a run's calibration part, or of the examples
-that a certificate was tested on. They are kept in the model's folder, next to the certificate."""
+"""Reference of a drift monitor: observations of a run's calibration part, or of the examples that a
+certificate was tested on. It is stored in the model's folder, beside the certificate.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +39,7 @@ class Reference:
     """Observations that count as normal.
 
     Args:
-        holds_for: what they were made with, see `deciding`.
+        holds_for: the combination they were made with, see `deciding`.
     """
 
     seen: list[Observation]
@@ -50,17 +51,17 @@ class Reference:
 
     @classmethod
     def of(cls, trace: Trace, holds_for: dict[str, Any], windows: str | None) -> Reference:
-        """The reference of answers to examples that a certificate was tested on."""
+        """Return a reference from answers to the examples that a certificate was tested on."""
         return cls(observations(trace), deciding(holds_for, windows))
 
     @property
     def content(self) -> dict[str, Any]:
-        """The reference as it goes to a file; no text and no label of the data is in it."""
+        """Return the content of its file, without texts and labels of the data."""
         columns = {name: [getattr(each, name) for each in self.seen] for name in FEATURES}
         return {"holds_for": self.holds_for, "seen": columns}
 
     def write(self, folder: Path, certificate: str | None = None) -> Path:
-        """Write it into a model's folder; returns its path."""
+        """Write it to a model's folder; returns its path."""
         path = folder / file_of(certificate)
         path.parent.mkdir(exist_ok=True)
         write_json(path, self.content)
@@ -68,10 +69,13 @@ class Reference:
 
     @classmethod
     def read(cls, path: Path, how: str = "eat drift") -> Reference:
-        """ConfigError, in one line, where there is none or it is damaged.
+        """Read a reference.
 
         Args:
             how: the command that makes one.
+
+        Raises:
+            ConfigError: in one line, where it is missing or damaged.
         """
         if not path.is_file():
             raise ConfigError(f"{path.parent.name} has no {FILE}: make it with {how}")
@@ -88,33 +92,36 @@ class Reference:
             raise ConfigError(f"{fault}; make it again with {how}") from None
 
     def check(self, here: dict[str, Any], how: str = "eat drift") -> None:
-        """ConfigError, in one line, names what it was made with and what is here."""
+        """Raise ConfigError, in one line, naming the differences between a reference
+        and a model.
+        """
         if differs := differences(self.holds_for, here):
             raise ConfigError(f"{FILE} holds for another {differs}; make it again with {how}")
 
 
 def file_of(certificate: str | None) -> Path:
-    """The place of a reference in its folder."""
+    """Return the file name of a certificate's reference."""
     return Path(FILE) if certificate is None else Path(FOLDER) / f"{certificate}.json"
 
 
 def path_of(folder: Path, certificate: str | None) -> Path:
-    """The reference of a certificate, or the folder's own where that certificate has none."""
+    """Return the path of a certificate's reference, or of the folder's own if it has none."""
     path = folder / file_of(certificate)
     return path if path.is_file() else folder / FILE
 
 
 def deciding(holds_for: dict[str, Any], windows: str | None) -> dict[str, Any]:
-    """The facts of a combination that decide observations, such as weights, cut, methods and dtype.
+    """Return the parts of a combination that decide observations: weights, split, methods, dtype,
+    ...
 
     Args:
-        windows: how long texts are read, as `LongTexts.described` says.
+        windows: how long texts are read, as given by `LongTexts.described`.
     """
     return {k: v for k, v in holds_for.items() if k not in UNSEEN} | {"windows": windows}
 
 
 def made_with(backend: Backend) -> dict[str, Any]:
-    """The facts that decide a backend's observations."""
+    """Return the facts that decide a backend's observations."""
     windows = backend.reader.long.described(backend.max_length)
     if is_adapted(backend.folder):  # its files were compared with its certificate as it was opened
         certificate = Certificate.read(AdaptedHome(backend.folder), CERTIFICATE)
@@ -123,11 +130,11 @@ def made_with(backend: Backend) -> dict[str, Any]:
 
 
 def check_watched(kind: AnswerKind, policies: Sequence[Policy], known: Collection[str]) -> None:
-    """ConfigError where drift cannot be watched: answers that are not one class each, and policies
-    that ask for what the calibration part does not tell.
+    """Raise ConfigError where drift cannot be monitored: for answers that are not one class each,
+    and for policies that need facts missing from the calibration part.
 
     Args:
-        known: facts that the calibration part has of its examples.
+        known: facts about the calibration part's examples.
     """
     if kind.problem_type != SINGLE:
         raise ConfigError(f"drift {misfit([SINGLE], kind)}")
@@ -139,16 +146,20 @@ def check_watched(kind: AnswerKind, policies: Sequence[Policy], known: Collectio
 
 
 def is_watchable(backend: Backend, certificate: str | None = None) -> bool:
-    """True where a reference lies beside a model."""
+    """True if there is a reference in the model's folder."""
     return path_of(backend.folder, certificate).is_file()
 
 
 def read_reference(backend: Backend, certificate: str | None = None) -> Reference:
-    """The reference of a model that is open. ConfigError, with the command that makes one, where
-    there is none or it is of other exits.
+    """Read the reference of an open model.
 
     Args:
-        certificate: the one that is in force.
+        certificate: the one in use.
+
+    Raises:
+        ConfigError: where there is none, or it was made with other exits. The message has the
+            command
+            that makes one.
     """
     check_watched(backend.kind, (), ())
     how = maker(backend.folder, certificate)
@@ -158,7 +169,7 @@ def read_reference(backend: Backend, certificate: str | None = None) -> Referenc
 
 
 def maker(folder: Path, certificate: str | None) -> str:
-    """The command that makes a reference of a folder."""
+    """Return the command that makes a folder's reference."""
     if is_adapted(folder):
         return f"eat adapt to={folder}"
     made_of = of_export(folder) if is_export(folder) else f"{folder}"

@@ -1,5 +1,6 @@
-"""The population stability index (Siddiqi 2006), which says how far a window has moved, and what it
-shows by chance (Yurdakul & Naranjo 2020): (1/n + 1/m) times a chi-squared of bins - 1.
+"""Population stability index (Siddiqi 2006): the shift of a window, and the range expected by
+chance (Yurdakul & Naranjo 2020), (1/n + 1/m) times a chi-squared variable with bins - 1 degrees of
+freedom.
 
 Shapes: F features, K bins, S places of the grid, B examples.
 """
@@ -17,8 +18,12 @@ BINS = 10
 
 def psi(expected_FK: np.ndarray, actual_FK: np.ndarray, real_FK: np.ndarray) -> np.ndarray:
     """Population stability index of counts: the sum of (q - p) ln(q / p) over a feature's bins.
-    Half an example is added to every bin, so that an empty one is no infinity. real: which bins a
-    feature has."""
+
+    Half an example is added to every bin, so that empty bins give finite values.
+
+    Args:
+        real_FK: the bins that a feature has.
+    """
     p_FK, q_FK = expected_FK + 0.5 * real_FK, actual_FK + 0.5 * real_FK
     p_FK, q_FK = p_FK / p_FK.sum(-1, keepdims=True), q_FK / q_FK.sum(-1, keepdims=True)
     ratio_FK = np.divide(q_FK, p_FK, out=np.ones(p_FK.shape), where=real_FK)
@@ -28,8 +33,7 @@ def psi(expected_FK: np.ndarray, actual_FK: np.ndarray, real_FK: np.ndarray) -> 
 def by_chance(
     num_bins_F: np.ndarray, window: int, reference: int, quantile: float = 0.99
 ) -> np.ndarray:
-    """Return a bound for each feature that its stability index stays below, with this probability,
-    where nothing has moved."""
+    """Return for each feature the given quantile of its stability index without a shift."""
     from scipy.stats import chi2
 
     spread_F = chi2.ppf(quantile, num_bins_F - 1) * (1 / window + 1 / reference)
@@ -37,8 +41,9 @@ def by_chance(
 
 
 def edges(place_B: np.ndarray) -> np.ndarray:
-    """The last place of each bin but the open last one: at most ten bins of near equal numbers.
-    Few different places are a bin each, and one more holds whatever lies above them."""
+    """Return the last place of each bin except the open last one. There are at most ten bins of
+    nearly equal counts; if few places differ, each is a bin, followed by one for all larger values.
+    """
     known = np.unique(place_B)
     if len(known) <= BINS:
         return known
@@ -46,8 +51,9 @@ def edges(place_B: np.ndarray) -> np.ndarray:
 
 
 class StabilityWindow:
-    """The last `size` examples against the calibration part; F x K counts, where a feature with
-    fewer bins leaves the last columns empty."""
+    """The last `size` examples against the calibration part, as F x K counts. Features with fewer
+    bins leave the last columns empty.
+    """
 
     def __init__(self, place_BF: np.ndarray, size: int):
         self.size, self.reference = size, len(place_BF)
@@ -82,6 +88,6 @@ class StabilityWindow:
         return psi(self.expected_FK, self.actual_FK, self.real_FK)
 
     def bound_F(self, least: float) -> np.ndarray:
-        """`least`, or what a full window shows by chance where that is more."""
+        """The larger of `least` and the range expected by chance in a full window."""
         num_bins_F = (self.expected_FK > 0).sum(1)
         return np.maximum(least, by_chance(num_bins_F, self.size, self.reference))

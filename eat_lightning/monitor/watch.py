@@ -1,4 +1,4 @@
-"""A drift monitor beside a model that answers, and what is kept of it over a restart."""
+"""A drift monitor beside a model that answers, with its state kept over restarts."""
 
 from __future__ import annotations
 
@@ -28,18 +28,21 @@ STEADY, DRIFTED, OFF = "steady", "drifted", "off"
 
 @cache
 def tell(line: str) -> None:
-    """Print a line once: the next write meets the same."""
+    """Print a line on standard error once; repeated write errors would give the same line."""
     print(f"drift: {line}", file=sys.stderr, flush=True)
 
 
 class DriftWatch:
-    """A monitor, if there is a reference; without one `observe` finds nothing.
+    """A monitor if there is a reference; without one `observe` returns no events.
 
-    A kept state of another reference, or with other settings, is left out with a line.
+    A stored state of another reference, or with other settings, is ignored, and a line says so.
 
     Args:
         settings: of the monitor, see `MonitorSettings`.
-        folder: where its state is kept; None: nowhere. ConfigError where it cannot be used.
+        folder: for its state; None: it is not stored.
+
+    Raises:
+        ConfigError: where the folder cannot be used.
     """
 
     def __init__(
@@ -55,7 +58,9 @@ class DriftWatch:
         self.take(normal)
 
     def take(self, normal: Reference | None) -> None:
-        """Compare with this reference from here on; an equal one keeps what was learnt."""
+        """Compare with this reference from now on. If it equals the current one, the
+        state is kept.
+        """
         if normal == self.normal:
             return
         self.normal = normal
@@ -65,8 +70,9 @@ class DriftWatch:
             self.restore(self.monitor, self.file)
 
     def observe(self, seen: Iterable[Observation]) -> list[DriftEvent]:
-        """Observe a batch of answers in its order; returns the alarms and returns that it makes
-        certain. `observations(trace)` gives those of a model's answers."""
+        """Observe a batch of answers in order; returns the alarms and returns it triggers.
+        `observations(trace)` gives the observations of a model's answers.
+        """
         if (monitor := self.monitor) is None:
             return []
         events = [event for each in seen if (event := monitor.observe(each)) is not None]
@@ -78,13 +84,13 @@ class DriftWatch:
 
     @property
     def name(self) -> str:
-        """Equal for the reference and settings that a state goes with."""
+        """Hash of the reference and settings that a stored state is valid for."""
         normal = None if self.normal is None else self.normal.content
         decides = json.dumps([normal, self.settings], sort_keys=True, default=as_dict)
         return hashlib.sha256(decides.encode()).hexdigest()
 
     def restore(self, monitor: Monitor, file: Path) -> None:
-        """Go on from what was kept, or begin anew with a line that says why."""
+        """Continue from the stored state, or start anew with a line that says why."""
         try:
             kept = json_of(file, MOST)
             if not isinstance(kept, dict) or kept.get("name") != self.name:
@@ -96,7 +102,7 @@ class DriftWatch:
             tell(f"what {file} keeps is left out ({fault_text(error)}): begun anew")
 
     def keep(self, soon: bool = False) -> None:
-        """Write what was learnt since the last time: after an event at once, else every second."""
+        """Write new state, at once after an event, else at most every second."""
         due = soon or time.monotonic() - self.written > EVERY_S
         if self.file is None or self.monitor is None or not self.changed or not due:
             return
@@ -109,7 +115,7 @@ class DriftWatch:
 
     @property
     def deep(self) -> bool:
-        """True from an alarm to the return: examples are to run every layer."""
+        """True from an alarm to the return, while examples should run every layer."""
         return self.monitor is not None and self.monitor.full_depth
 
     @property
@@ -120,5 +126,5 @@ class DriftWatch:
 
     @property
     def seen(self) -> int:
-        """Answers observed so far."""
+        """Number of answers observed so far."""
         return 0 if self.monitor is None else self.monitor.at

@@ -1,1 +1,1 @@
-"""A method of one's own: files to start from, and the checks that every method must pass."""
+"""Templates for your own method, and the checks that every method must pass."""

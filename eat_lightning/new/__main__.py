@@ -1,4 +1,4 @@
-"""`eat new reduction my_idea`: write a method to start from, with its test."""
+"""`eat new reduction my_idea`: write a template for a method, with its test."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ written: $files
 
 
 def main() -> None:
-    """Read the command line, write the files; a fault is one line and status 1."""
+    """Parse the command line and write the files; an error is one line, with status 1."""
     parser = argparse.ArgumentParser(prog="eat new", description=__doc__)
     parser.add_argument("slot", choices=SLOTS)
     parser.add_argument("name", help="a module's name, such as my_idea")
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def write(slot: str, name: str, folder: Path) -> list[Path]:
-    """Write `name`.py, its yaml and its test; nothing that is there is replaced."""
+    """Write `name`.py, its yaml and its test; existing files are not replaced."""
     if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
         raise ConfigError(f"name must be a module's name such as my_idea, got {name!r}")
     paths = {

@@ -1,7 +1,7 @@
-"""Checks that every method must pass on a tiny encoder. `checks(slot)` lists the functions, each of
-which takes a method and raises AssertionError where it breaks a promise.
+"""Checks that every method must pass on a tiny encoder.
 
-The tests of the package run the same functions over the whole shelf.
+`checks(slot)` returns functions that take a method and raise AssertionError where it violates the
+contract. The package's tests run the same functions on all of its methods.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ COUNTED = {  # of which torch's counter knows nothing by itself
 
 
 def answered(encoder: AdaptiveEncoder, make: Make = ragged) -> Trace:
-    """Run the examples of `make` together."""
+    """Run the examples of `make` as one batch."""
     with torch.no_grad():
         return encoder(make())
 
@@ -49,8 +49,11 @@ def answered(encoder: AdaptiveEncoder, make: Make = ragged) -> Trace:
 def batch_is_its_examples(
     encoder: AdaptiveEncoder, whole: Trace | None = None, make: Make = ragged
 ) -> None:
-    """A batch of N is answered as N batches of one: logits, depth, reason and tokens. whole: what
-    is `answered`, where it is known."""
+    """A batch of N gives the same logits, depths, reasons and tokens as N batches of one.
+
+    Args:
+        whole: the result of `answered`, if known.
+    """
     whole = whole or answered(encoder, make)
     with torch.no_grad():
         single = [encoder(one) for one in alone(make())]
@@ -65,7 +68,7 @@ def batch_is_its_examples(
 def stream_is_the_batch(
     encoder: AdaptiveEncoder, whole: Trace | None = None, make: Make = ragged
 ) -> None:
-    """Examples given as they leave are, bit for bit, those given at the end."""
+    """Streamed results are bit for bit equal to those of the whole batch."""
     batch, whole = make(), whole or answered(encoder, make)
     with torch.no_grad():
         parts = [*encoder.stream(batch)]
@@ -83,7 +86,7 @@ def stream_is_the_batch(
 
 
 def examples_do_not_touch(encoder: AdaptiveEncoder, whole: Trace | None = None) -> None:
-    """Other words in one example change nothing for the others."""
+    """Changing the words of one example does not change the results of others."""
     batch, before = ragged(), whole or answered(encoder)
     with torch.no_grad():
         batch.ids_N[10 : 10 + 14] = batch.ids_N[10 : 10 + 14].flip(0)  # the third example
@@ -95,7 +98,7 @@ def examples_do_not_touch(encoder: AdaptiveEncoder, whole: Trace | None = None) 
 
 
 def replay_is_the_live_run(encoder: AdaptiveEncoder, make: Make = ragged) -> None:
-    """One recorded pass through all heads says what running with the rule does."""
+    """Replaying an exit rule on a recorded pass gives the same results as running with it."""
     batch = make(LENGTHS)
     outcome = record(encoder, Examples(batch), batch_size=8).replay()
     with torch.inference_mode():
@@ -107,7 +110,7 @@ def replay_is_the_live_run(encoder: AdaptiveEncoder, make: Make = ragged) -> Non
 
 
 class Examples:
-    """A batch as a split of a data set."""
+    """A batch with the interface of a data split."""
 
     source = origins = difficulty = None
 
@@ -123,7 +126,7 @@ class Examples:
 
 
 def what_is_saved_comes_back(encoder: AdaptiveEncoder) -> None:
-    """A model folder keeps the method, its arguments and its parameters: equal answers."""
+    """A saved and loaded model has the same method, arguments and parameters, and equal answers."""
     with TemporaryDirectory() as folder, torch.no_grad():
         save_model(encoder, ["a", "b", "c"][: encoder.num_labels], Path(folder))
         loaded = load_model(Path(folder))[0].eval()
@@ -135,7 +138,7 @@ def what_is_saved_comes_back(encoder: AdaptiveEncoder) -> None:
 
 
 def flops_fall_with_the_work(encoder: AdaptiveEncoder) -> None:
-    """FLOPs are finite, above zero, and an example that leaves after layer 1 costs less."""
+    """FLOPs are finite and positive, and lower for an example that exits after layer 1."""
     with torch.inference_mode():
         trace = encoder(ragged())
     tokens_LB, full_B = trace.tokens_LB.numpy(), np.full(5, len(encoder.layers))
@@ -147,7 +150,9 @@ def flops_fall_with_the_work(encoder: AdaptiveEncoder) -> None:
 
 
 def every_weight_has_a_gradient(encoder: AdaptiveEncoder) -> None:
-    """Training moves every weight of the backbone and of the heads (a method's own may rest)."""
+    """Training changes every weight of the backbone and heads; a method's own may stay
+    unchanged.
+    """
     encoder.train()
     guesses = encoder(ragged()).guesses.values()
     torch.stack([guess_BC.square().sum() for guess_BC in guesses]).sum().backward()
@@ -158,7 +163,9 @@ def every_weight_has_a_gradient(encoder: AdaptiveEncoder) -> None:
 
 
 def every_weight_of_heads_has_a_gradient(encoder: AdaptiveEncoder) -> None:
-    """Training moves every weight of a head, at one exit at least: none comes before the first."""
+    """Training changes every weight of a head, at least at one exit (the first has none
+    before it).
+    """
     encoder.train()
     guesses = encoder(ragged()).guesses.values()
     torch.stack([guess_BC.square().sum() for guess_BC in guesses]).sum().backward()
@@ -180,7 +187,7 @@ def guesses_are_calibrated(encoder: AdaptiveEncoder) -> None:
 
 
 def flops_are_torchs(encoder: AdaptiveEncoder) -> None:
-    """FLOPs are those that torch counts while an example is answered."""
+    """FLOPs equal those that torch counts while an example is answered."""
     batch = ragged((12,))
     with torch.inference_mode(), FlopCounterMode(display=False, custom_mapping=COUNTED) as counter:
         trace = encoder(batch)
@@ -189,7 +196,7 @@ def flops_are_torchs(encoder: AdaptiveEncoder) -> None:
 
 
 def cls_stays_and_order_is_kept(encoder: AdaptiveEncoder) -> None:
-    """A reduction keeps [CLS] first, the others in their order, and at strength 0 all of them."""
+    """A reduction keeps [CLS] first and the others in order, and keeps all tokens at strength 0."""
     with torch.inference_mode():
         trace = encoder(ragged(), PassOptions(leave=False, keep_hidden=True))
         rows = [*trace.inside.hidden.values()]
@@ -203,7 +210,7 @@ def cls_stays_and_order_is_kept(encoder: AdaptiveEncoder) -> None:
 
 
 def spec_undoes_build(slot: str) -> Check:
-    """A method is made again from its kind and its plain arguments, which have no faults."""
+    """A method can be rebuilt from its kind and plain arguments, which are valid."""
 
     def check(method: Any) -> None:
         saved = Specification.of(slot, method)
@@ -215,7 +222,9 @@ def spec_undoes_build(slot: str) -> Check:
 
 
 def loss_falls(objective: Any) -> None:
-    """An objective is finite, reaches every exit that it counts, and falls as guesses improve."""
+    """An objective is finite, reaches every exit that it counts, and decreases as
+    logits improve.
+    """
     labels_B = torch.tensor([0, 1, 2, 1])
     right_BC = 4.0 * torch.eye(3)[labels_B]
     wrong = loss_of(objective, -right_BC, labels_B)
@@ -238,8 +247,9 @@ def loss_of(objective: Any, logits_BC: torch.Tensor, labels_B: torch.Tensor) -> 
 
 
 def step_context(objective: Objective, guesses: dict[int, torch.Tensor]) -> dict[str, Any]:
-    """Return the inputs that an objective may need besides guesses. These are hidden states, also
-    of a teacher of the same shape, and further passes, which guess the same."""
+    """Return the inputs that an objective may need besides logits: hidden states, those of a
+    teacher of the same shape, and further passes with the same logits.
+    """
     encoder = tiny_encoder(reduction=NormTopK(0.3, [2]))
     options = PassOptions(leave=False, keep_hidden=True, keep_scores=True)
     with torch.no_grad():
@@ -263,7 +273,7 @@ def step_context(objective: Objective, guesses: dict[int, torch.Tensor]) -> dict
 
 
 def shares_add_up(schedule: Any) -> None:
-    """A schedule's stages share all steps, and strength stays within 0 and 1."""
+    """A schedule's stages cover all steps, and strength stays within 0 and 1."""
     stages = schedule.stages(3, [2, 4, 6])
     assert abs(sum(stage.share for stage in stages) - 1) < 1e-9
     for stage in stages:
@@ -290,7 +300,7 @@ OTHER_CHECKS = {"objective": (loss_falls,), "schedule": (shares_add_up,)}
 
 
 def checks(slot: str) -> list[Check]:
-    """The checks for a method of a slot; each takes the method."""
+    """Return the checks for methods of a slot; each takes the method."""
     found: list[Check] = [spec_undoes_build(slot), *OTHER_CHECKS.get(slot, ())]
     if slot in MODEL_SLOTS:
         found += [in_an_encoder(slot, check) for check in ENCODER_CHECKS]
@@ -300,7 +310,7 @@ def checks(slot: str) -> list[Check]:
 
 
 def in_an_encoder(slot: str, check: Callable[[AdaptiveEncoder], None]) -> Check:
-    """A check of an encoder as one of a method, which is put into a tiny encoder of its own."""
+    """Turn a check of an encoder into one of a method, which is put into a tiny encoder."""
 
     def checked(method: Any) -> None:
         if slot == "head":

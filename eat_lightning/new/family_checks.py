@@ -1,7 +1,7 @@
-"""Checks that every family must pass on a small model of random weights. `CHECKS` are functions of
-a family, each of which raises AssertionError where a promise is broken.
+"""Checks that every family must pass on a small model with random weights.
 
-The tests of the package run them over all families in `weights/families/`.
+`CHECKS` are functions that take a family and raise AssertionError where it violates the contract.
+The package's tests run them on all families in `weights/families/`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ NUM_LABELS = 3
 
 
 def hugging_face(family: Family) -> Any:
-    """transformers' classifier of the family's small config, whose weights tell tokens apart."""
+    """Return transformers' classifier of the family's small config, with weights that distinguish
+    tokens.
+    """
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
     torch.manual_seed(0)
@@ -42,7 +44,7 @@ def hugging_face(family: Family) -> Any:
 
 
 def encoder_in(folder: Path, **options: Any) -> AdaptiveEncoder:
-    """The folder's backbone and head, with everything off."""
+    """Return the folder's backbone and head, without methods."""
     nothing: Any = Keep()
     head = {"layers": [], "activation": "auto"}
     given = (str(folder), NUM_LABELS, Dense(), nothing, Never(), head)
@@ -50,7 +52,7 @@ def encoder_in(folder: Path, **options: Any) -> AdaptiveEncoder:
 
 
 def examples(model: Any) -> Batch:
-    """Ragged texts, one of them as long as the model takes, without an id that is its padding."""
+    """Return texts of different lengths, one at the maximum, that do not contain the padding id."""
     config = model.config
     longest = config.max_position_embeddings - 2
     batch = ragged((9, 1, longest, 2, longest // 2))
@@ -60,15 +62,16 @@ def examples(model: Any) -> Batch:
 
 
 def padded(model: Any, batch: Batch, left: bool) -> dict[str, Tensor]:
-    """A batch as transformers wants it: padding right or left; positions follow from it where a
-    model has them in its embedding and does not count them itself."""
+    """Return a batch in transformers' format, padded right or left. Position ids are adjusted for
+    models that have position embeddings and do not compute them from the mask.
+    """
     typed = getattr(model.config, "type_vocab_size", 0) > 1
     side = "left" if left else "right"
     return padded_inputs(batch, model.config.pad_token_id or 0, typed, side)
 
 
 def vectors(encoder: AdaptiveEncoder, batch: Batch) -> Tensor:
-    """Return the vectors of all tokens that a head reads, N x D."""
+    """Return the hidden states of all tokens that a head reads (N x D)."""
     packed = encoder.embed(batch)
     for number in range(1, len(encoder.layers) + 1):
         packed, _ = encoder.run_layer(packed, number)
@@ -81,8 +84,9 @@ def assert_near(ours: Tensor, theirs: Tensor, close: float = CLOSE) -> None:
 
 
 def equals_hugging_face(family: Family) -> None:
-    """Logits, and the vectors of every token, with padding right; and left, where positions do not
-    come from places in the block."""
+    """Logits and all hidden states equal transformers', with right padding, and also with left
+    padding if positions do not depend on it.
+    """
     model = hugging_face(family)
     batch = examples(model)
     with TemporaryDirectory() as folder, torch.no_grad():
@@ -98,8 +102,9 @@ def equals_hugging_face(family: Family) -> None:
 
 
 def comes_back(family: Family) -> None:
-    """An encoder that transformers' classifier became is saved as such a classifier: equal weights,
-    and transformers gives equal logits of it."""
+    """An encoder loaded from transformers' classifier can be saved as such a classifier, with equal
+    weights and equal logits.
+    """
     from transformers import AutoModelForSequenceClassification
 
     model = hugging_face(family)
@@ -116,7 +121,9 @@ def comes_back(family: Family) -> None:
 
 
 def fewer_layers_are_the_first(family: Family) -> None:
-    """Fewer layers of a backbone are those that it had, each with its own way of seeing."""
+    """A shallower backbone has the first layers of the original, each with its own attention
+    pattern.
+    """
     model = hugging_face(family)
     with TemporaryDirectory() as folder, torch.no_grad():
         model.save_pretrained(folder)

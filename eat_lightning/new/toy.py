@@ -1,4 +1,4 @@
-"""A tiny encoder and examples of every awkward length, on which methods are checked."""
+"""A tiny encoder, and examples of all edge-case lengths, on which methods are checked."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ def tiny_shape(**changes: Any) -> Shape:
 
 
 def spread(model: nn.Module, seed: int = 2) -> nn.Module:
-    """Weights that tell examples apart: with equal LayerNorm gammas all norms tie, and pruning is
-    rounding noise; with small matrices all examples leave together."""
+    """Set weights that distinguish examples. With equal LayerNorm gammas all norms tie, so that
+    pruning would depend on rounding; with small matrices all examples exit together.
+    """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -46,7 +47,9 @@ def spread(model: nn.Module, seed: int = 2) -> nn.Module:
 
 
 def kind_for(exit: ExitRule, num_labels: int) -> AnswerKind:
-    """A kind of answers that an exit rule judges: the usual one of so many labels, where it can."""
+    """Return a kind of answers that an exit rule supports: the usual one for `num_labels`, if
+    possible.
+    """
     kind = kind_of({}, num_labels)
     if kind.problem_type not in exit.kinds:
         first = exit.kinds[0]
@@ -63,8 +66,12 @@ def tiny_encoder(
     head: dict[str, Any] | None = None,
     **changes: Any,
 ) -> AdaptiveEncoder:
-    """An encoder in evaluation mode with these methods (None: static), its heads where the exit
-    rule looks. changes: other sizes than `tiny_shape` has."""
+    """Return an encoder in evaluation mode with these methods (None: static), and heads at the
+    layers of the exit rule.
+
+    Args:
+        changes: sizes that differ from `tiny_shape`.
+    """
     exit = exit or Never()
     kind = kind_for(exit, num_labels)
     torch.manual_seed(0)
@@ -83,7 +90,7 @@ def tiny_encoder(
 
 
 def ragged(lengths: list[int] | tuple[int, ...] = (9, 1, 14, 2, 7), seed: int = 0) -> Batch:
-    """Examples that start with [CLS] (2) and, where there is room, end with [SEP]."""
+    """Return examples that start with [CLS] (2) and, if long enough, end with [SEP]."""
     generator = torch.Generator().manual_seed(seed)
     ids = [torch.randint(5, VOCAB, (n,), generator=generator).tolist() for n in lengths]
     ids = [([2, *example[1:-1], SEP] if len(example) > 1 else [2]) for example in ids]

@@ -1,15 +1,14 @@
-"""A certificate: an operating point, what is claimed of it, and the one combination it holds for.
+"""A certificate: an operating point, the claims about it, and the combination it is valid for.
 
-It lies in a folder as certificates/<name>.json, whether that of a run, of an export, or of an
-adapted classifier. It names by hash and version what it was made with: weights, the rest of the
-model's folder, graphs, the texts that were tested, methods, dtype, the form of the weights, and
-engine.
-Policies only make exits later, and yet are another combination: a later answer may be the wrong
-one. The number of threads and the company in a batch are not part of it: they change the order of
-sums and so a logit's last bits, which is far below what a dtype changes.
+It is kept as certificates/<name>.json in the folder of a run, an export or an adapted classifier.
+`holds_for` names, by hash or version, all that it was made with: weights, the rest of the model's
+folder, graphs, the tested texts, methods, dtype, layout of the weights, and engine. Policies count
+as well: they only make exits later, but a later answer may be the wrong one. The number of threads
+and the other examples of a batch do not count. They change the order of sums, so only a logit's
+last bits, which is far less than what a dtype changes.
 
-The machine is noted too. On another processor a line says so, since engines choose other kernels
-there and single answers in int8 or bf16 may differ.
+The machine is noted too. A certificate that is used on another processor prints a line, since
+engines choose other kernels there, and single answers in int8 or bf16 may differ.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ WITHOUT: dict[str, Any] = {  # of certificates that lack a key
 
 
 class Home(Protocol):
-    """Whatever has a folder where its certificates lie."""
+    """An object with a folder that holds certificates: a run, an export, an adapted classifier."""
 
     @property
     def folder(self) -> Path: ...
@@ -57,7 +56,7 @@ class Home(Protocol):
 
 
 def with_methods(holds_for: Any) -> Any:
-    """A combination of a file with a specification for each method in it; ValueError."""
+    """Read the methods in a combination from a file as specifications. Raises ValueError."""
     if not isinstance(holds_for, dict):
         return holds_for
     slots = [slot for slot in MODEL_SLOTS if holds_for.get(slot) is not None]
@@ -69,16 +68,17 @@ def with_methods(holds_for: Any) -> Any:
 
 @dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class Certificate:
-    """An operating point, and the guarantee that holds of it.
+    """An operating point and its guarantee.
 
     Args:
-        name: of its file.
-        claims: all hold together; the first is about all texts.
+        name: name of its file.
+        claims: claims that hold together; the first is about all texts.
         guarantee: the claims as a sentence.
-        holds_for: what it was made with, by hash, name or version.
-        tallies: of the claims, where answers that changed were counted.
-        fallback: full depth is what holds, for `reason`.
-        seen: numbers of the texts that were tested, such as the mean depth.
+        holds_for: the combination that it is valid for, by hash, name or version.
+        tallies: counts of changed answers, one per claim, if they were counted.
+        fallback: whether no early exit was certified, so that it names full depth.
+        reason: why, if `fallback`.
+        seen: numbers measured on the tested texts, such as the mean depth.
     """
 
     name: str
@@ -91,8 +91,8 @@ class Certificate:
     seen: dict[str, Any] = Field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """ValueError where its methods cannot be built. Those of an export are in its graphs, and
-        are built, which takes torch, only where they are asked for."""
+        """Raises ValueError if its methods cannot be built. Those of an export are in its graphs,
+        so they are built, which imports torch, only when they are read."""
         if "export" not in self.holds_for:
             self.methods  # noqa: B018  (built now, once)
         self.policies  # noqa: B018
@@ -106,7 +106,8 @@ class Certificate:
 
     @cached_property
     def methods(self) -> dict[str, Any]:
-        """The methods it was made with, by slot; of an adapted classifier its folder has them."""
+        """The methods it was made with, by slot; empty for an adapted classifier, whose folder has
+        them."""
         named = (slot for slot in MODEL_SLOTS if self.holds_for.get(slot) is not None)
         return {slot: self.holds_for[slot].build() for slot in named}
 
@@ -117,7 +118,7 @@ class Certificate:
 
     @property
     def form(self) -> str:
-        """The form of the weights it was made with."""
+        """The layout of the weights it was made with (`weights.precision.FORMS`)."""
         return self.holds_for.get("form", PLAIN)
 
     @property
@@ -127,18 +128,17 @@ class Certificate:
         return f"certificate {self.name}: {state}{self.guarantee}"
 
     def write(self, folder: Path) -> Path:
-        """Write it into a folder's certificates; returns its path."""
+        """Write it among a folder's certificates, and return its path."""
         path = path_of(folder, self.name)
         write_json(path, {field.name: getattr(self, field.name) for field in fields(self)})
         return path
 
     @classmethod
     def read(cls, home: Home, name: Any, made_by: str = "") -> Certificate:
-        """The certificate of that name. ConfigError, in one line, where there is none or it is
-        damaged.
+        """Read a certificate. Raises ConfigError, in one line, if there is none or it is damaged.
 
         Args:
-            made_by: the command that makes one of this home.
+            made_by: the command that makes one, for the error message.
         """
         Faults(name_faults("certificate", name)).check()
         path = path_of(home.folder, name)
@@ -159,22 +159,22 @@ class Certificate:
         return made
 
     def check(self, here: dict[str, Any]) -> None:
-        """ConfigError, in one line, where a combination differs from this one's. Another machine is
-        no error: a line on standard error says what differs."""
+        """Raise ConfigError, in one line, if a combination differs from the certificate's. Another
+        machine is no error: a line on standard error says what differs."""
         if differs := differences(self.holds_for, here):
             raise ConfigError(f"certificate={self.name} holds for another {differs}")
         if MACHINE in here:
             self.tell_machine()
 
     def tell_machine(self) -> None:
-        """Say, in a line on standard error, that another processor runs here, if one does."""
+        """Print a line on standard error if the certificate was made on another processor."""
         there = self.holds_for.get(MACHINE)
         if isinstance(there, dict) and (differs := difference(there, machine())):
             print(f"note: certificate {self.name}: {differs}", file=sys.stderr)
 
 
 def differences(made_for: dict[str, Any], here: dict[str, Any]) -> str:
-    """The parts of a combination that differ here, in words; "" where none does."""
+    """Return the parts of a combination that differ, in words; "" if none does."""
     there = WITHOUT | made_for
     return ", ".join(
         f"{key} ({short(there.get(key))} there, {short(here[key])} here)"
@@ -193,7 +193,8 @@ def name_faults(key: str, name: Any) -> list[str]:
 
 
 def short(value: Any) -> str:
-    """A value of a combination for a person: the first digits of a hash, a method by its kind."""
+    """Return a value of a combination as a person reads it: a hash by its first digits, a method by
+    its kind."""
     if isinstance(value, str):
         return value[:8] if re.fullmatch(r"[0-9a-f]{64}", value) else value
     if isinstance(value, list):

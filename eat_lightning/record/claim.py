@@ -1,9 +1,9 @@
-"""What a certificate claims, and the exact tests behind it.
+"""Claims of a certificate, and the exact tests behind them.
 
-A claim bounds the mean loss of answers: with its confidence, over draws of the texts that are
-tested, that mean is at most its level. Points are tested in an order that is fixed beforehand, from
-strict to lax, each at the full error, until one fails (Learn then Test by fixed-sequence testing,
-Angelopoulos et al. 2021). So no correction for the number of points is due.
+A claim says that the mean loss of answers is at most its level. Its confidence is over draws of the
+texts on which it is tested. Points are tested in an order that is fixed beforehand, from strict to
+lax, each at the full error, until one fails (Learn then Test by fixed-sequence testing,
+Angelopoulos et al. 2021), so no correction for the number of points is needed: see `holding`.
 
 Shapes: B examples, U units (examples, or groups of them that were drawn together).
 """
@@ -25,21 +25,21 @@ from eat_lightning.answer_kind import PROBLEM_TYPES, SINGLE
 LossName = Literal["accuracy_gap", "disagreement", "false_negatives", "harm", "lost_candidates"]
 Share = Annotated[float, Field(gt=0, lt=1)]
 T = TypeVar("T")
-LEVELS = 1000  # that `MeanLoss.bound` looks at
-MOST_BET = 0.9  # of the largest bet that cannot make wealth negative
-MOST_UNITS = 1 << 24  # that `Claim.needed` looks for
+LEVELS = 1000  # steps of `MeanLoss.bound`
+MOST_BET = 0.9  # share of the largest bet that cannot make wealth negative
+MOST_UNITS = 1 << 24  # where the search of `Claim.needed` ends
 
 
 @dataclass(frozen=True)
 class Loss:
-    """What an early answer may cost; 1 at most.
+    """A loss of early answers, at most 1.
 
     Args:
-        of: losses (B) from the numbers of full-depth answers, early answers and labels; equal
-            numbers are equal answers. The last argument is the label of the claim.
-        low: the least loss there can be.
-        none_at_full_depth: whoever runs every layer loses nothing.
-        kinds: of answers that it can be told of.
+        of: returns the losses (B) from the numbers of full-depth answers, early answers and labels;
+            equal numbers are equal answers. The last argument is the label of the claim.
+        low: the least possible loss.
+        none_at_full_depth: whether the loss of an example that runs every layer is 0.
+        kinds: kinds of answers for which it is defined.
     """
 
     of: Callable[[np.ndarray, np.ndarray, np.ndarray, int | None], np.ndarray]
@@ -51,29 +51,30 @@ class Loss:
 def accuracy_gap(
     full_B: np.ndarray, early_B: np.ndarray, label_B: np.ndarray, label: int | None = None
 ) -> np.ndarray:
-    """1 where only the full-depth answer is right, -1 where only the early one is, else 0."""
+    """Return 1 where only the full-depth answer is right, -1 where only the early one is, else
+    0."""
     return (full_B == label_B).astype(np.float64) - (early_B == label_B)
 
 
 def disagreement(
     full_B: np.ndarray, early_B: np.ndarray, label_B: np.ndarray, label: int | None = None
 ) -> np.ndarray:
-    """1 where the early answer is not the full-depth one, whichever is right. No label is read."""
+    """Return 1 where the early answer is not the full-depth one; labels are not read."""
     return (full_B != early_B).astype(np.float64)
 
 
 def false_negatives(
     full_B: np.ndarray, early_B: np.ndarray, label_B: np.ndarray, label: int | None = None
 ) -> np.ndarray:
-    """1 where an example of class `label` is answered otherwise, NaN for other examples. What full
-    depth misses counts too, so a level below its own misses cannot be reached."""
+    """Return 1 where an example of class `label` gets another answer, NaN for examples of other
+    classes. Misses of full depth count too, so a level below those cannot be reached."""
     return np.where(label_B == label, (early_B != label).astype(np.float64), np.nan)
 
 
 def harm(
     full_B: np.ndarray, early_B: np.ndarray, label_B: np.ndarray, label: int | None = None
 ) -> np.ndarray:
-    """1 where the full-depth answer is right and the early one wrong."""
+    """Return 1 where the full-depth answer is right and the early one wrong."""
     return ((full_B == label_B) & (early_B != label_B)).astype(np.float64)
 
 
@@ -90,12 +91,12 @@ class Claim:
     """A bound on the mean of a loss.
 
     Args:
-        loss: one of `LOSSES`, or `lost_candidates`: the share of a list's best that is not
-            returned.
+        loss: one of `LOSSES`, or `lost_candidates`: the share of a list's best candidates that are
+            not returned.
         level: the bound.
-        confidence: over draws of the texts that are tested.
+        confidence: confidence of the bound, over draws of the texts that are tested.
         label: number of the class that `false_negatives` is about.
-        of: only texts that the original answers with this class count; "": all do.
+        of: a class; only texts that the original answers with it count. "": all texts count.
     """
 
     loss: LossName
@@ -106,31 +107,32 @@ class Claim:
 
     @property
     def error(self) -> float:
-        """The chance that a test may be wrong."""
+        """The error level of a test: 1 - confidence."""
         return round(1 - self.confidence, 12)  # 1 - 0.9 is 0.09999999999999998
 
     @property
     def low(self) -> float:
-        """The least loss there can be."""
+        """The least possible loss."""
         return LOSSES[self.loss].low if self.loss in LOSSES else 0.0
 
     def losses(self, full_B: np.ndarray, early_B: np.ndarray, label_B: np.ndarray) -> np.ndarray:
-        """Loss of each example, NaN where it does not count; arguments as `Loss.of` has them."""
+        """Return the loss of each example, NaN if it does not count. Arguments: see `Loss.of`."""
         return LOSSES[self.loss].of(full_B, early_B, label_B, self.label)
 
     def p_values(self, losses_U: np.ndarray, binary: bool, num_chains: int = 1) -> np.ndarray:
-        """P-values of "the mean loss is above the level", by points before the last axis.
+        """Return p-values of the hypothesis that the mean loss is above the level.
 
         Args:
-            binary: losses are 0 or 1, which have an exact binomial test; others are bet on.
-            num_chains: sequences that share the error, which decides how much is bet.
+            losses_U: losses, with points along the axes before the last.
+            binary: whether losses are 0 or 1 and have an exact binomial test; else by `betting`.
+            num_chains: number of test sequences that share the error, which sets the bets.
         """
         if binary:
             return clopper_pearson(losses_U.sum(-1), losses_U.shape[-1], self.level)
         return betting(losses_U, self.level, self.error / num_chains, self.low)
 
     def needed(self, num_chains: int = 1, binary: bool = True) -> int:
-        """The least number of units that certify a point if none of them loses anything."""
+        """Return the least number of units that certify a point if all of their losses are 0."""
         error = self.error / num_chains
         if binary:  # (1 - level) ** units <= error
             return int(np.ceil(np.log(error) / np.log1p(-self.level)))
@@ -144,7 +146,11 @@ class Claim:
         return bisect_left(range(high), True, lo=1, key=enough)
 
     def guarantee(self, what: str) -> str:
-        """The claim as a sentence. what: the loss in words."""
+        """Return the claim as a sentence.
+
+        Args:
+            what: the loss in words.
+        """
         sure = f"with {100 * self.confidence:g} % confidence over calibration samples"
         return f"{sure}, {what} is at most {100 * self.level:g} %"
 
@@ -152,7 +158,13 @@ class Claim:
 def agreement(
     agree: float, confidence: float, per_class: Mapping[str, float] | None = None
 ) -> list[Claim]:
-    """The claims that this share of all answers is unchanged, and those of classes named apart."""
+    """Return the claims that at least a share of answers is unchanged.
+
+    Args:
+        agree: share of all answers.
+        confidence: confidence of each claim.
+        per_class: share of the answers of single classes, by class.
+    """
     shares = {"": agree, **(per_class or {})}
     return [
         Claim("disagreement", round(1 - share, 12), confidence, of=name)
@@ -160,21 +172,21 @@ def agreement(
     ]
 
 
-def made(kind: type[Any]) -> BeforeValidator:
-    """Make an object of the plain values that a file has for it."""
+def from_dict(kind: type[Any]) -> BeforeValidator:
+    """Return the validator that reads an object of this class from a file's dict."""
     return BeforeValidator(lambda value: kind(**value) if isinstance(value, dict) else value)
 
 
-ReadClaim = Annotated[Claim, made(Claim)]
+ReadClaim = Annotated[Claim, from_dict(Claim)]
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class Tally:
-    """Texts that a claim was tested on, and how many of them lost.
+    """The result of a claim's test on texts whose loss is 0 or 1.
 
     Args:
-        num: texts that count.
-        changed: of these, those whose answer changed.
+        num: number of texts that count.
+        changed: number of these whose answer changed.
     """
 
     claim: ReadClaim
@@ -183,16 +195,17 @@ class Tally:
 
     @property
     def allowed(self) -> int:
-        """The most changes with which the claim is certified; -1 where there are too few texts."""
+        """The most changes with which the claim is certified; -1 if there are too few texts."""
         return allowed(self.num, self.claim.level, self.claim.error) if self.num else -1
 
     @property
     def holds(self) -> bool:
+        """Whether the claim is certified."""
         return self.changed <= self.allowed
 
     @property
     def p_value(self) -> float:
-        """P-value of "more texts change than the level"; 1 where no text counts."""
+        """P-value of the hypothesis that more answers change than the level; 1 without texts."""
         if not self.num:
             return 1.0
         return float(clopper_pearson(np.array(self.changed), self.num, self.claim.level))
@@ -204,18 +217,19 @@ class Tally:
 
     @property
     def bound(self) -> float:
-        """The most that the share of changed answers may be, with the claim's confidence."""
+        """Upper bound of the share of changed answers, at the claim's confidence."""
         return upper_bound(self.changed, self.num, self.claim.error)
 
     @property
     def fails(self) -> bool:
-        """Whether more answers change than the level, with the claim's confidence."""
+        """Whether the claim is refuted: more answers change than the level, at its confidence."""
         least = 1 - upper_bound(self.num - self.changed, self.num, self.claim.error)
         return least > self.claim.level
 
     @property
     def needed(self) -> int | None:
-        """Texts that certify the claim at the share of changes seen; None: no number does."""
+        """The number of texts that would certify the claim at this share of changes; None if none
+        would."""
         share, level, error = self.share, self.claim.level, self.claim.error
         if share >= level:
             return None
@@ -226,19 +240,19 @@ class Tally:
         return bisect_left(range(MOST_UNITS), True, lo=1, key=enough)
 
     def chance(self, num: int) -> float:
-        """Predicted chance that the claim is certified on `num` other texts (beta-binomial)."""
+        """Predict the chance that the claim is certified on `num` other texts (beta-binomial)."""
         from scipy.stats import betabinom
 
         most = allowed(num, self.claim.level, self.claim.error) if num else -1
         return float(betabinom.cdf(most, num, self.changed + 0.5, self.num - self.changed + 0.5))
 
 
-ReadTally = Annotated[Tally, made(Tally)]
+ReadTally = Annotated[Tally, from_dict(Tally)]
 
 
 @dataclass(frozen=True)
 class MeanLoss:
-    """Losses from 0 to 1 that a claim was tested on, one of each unit; as `Tally` of changes."""
+    """The result of a claim's test on losses from 0 to 1, with the properties of a `Tally`."""
 
     claim: Claim
     losses_U: np.ndarray
@@ -249,7 +263,7 @@ class MeanLoss:
 
     @property
     def changed(self) -> int:
-        """Units that lose anything."""
+        """The number of units with a loss above 0."""
         return int((self.losses_U > 0).sum())
 
     @property
@@ -258,7 +272,7 @@ class MeanLoss:
 
     @property
     def bound(self) -> float:
-        """The most that the mean may be, with the claim's confidence, to a thousandth."""
+        """Upper bound of the mean loss at the claim's confidence, to a thousandth."""
         levels = (np.arange(1, LEVELS) / LEVELS)[::-1]
         refused = takewhile(lambda level: self.refuses(self.losses_U, level), levels)
         return float(min(refused, default=1.0))
@@ -269,26 +283,27 @@ class MeanLoss:
 
     @property
     def fails(self) -> bool:
-        """Whether the mean is above the level, with the claim's confidence."""
+        """Whether the claim is refuted: the mean is above the level, at its confidence."""
         return self.refuses(1 - self.losses_U, 1 - self.claim.level)
 
     @property
     def needed(self) -> None:
-        """Not known: it depends on how losses vary."""
+        """Unknown, since it depends on how losses vary."""
         return
 
     def refuses(self, losses_U: np.ndarray, level: float) -> bool:
-        """Whether a mean above the level is refused."""
+        """Whether the hypothesis that the mean is above `level` is rejected."""
         return bool(betting(losses_U, level, self.claim.error) <= self.claim.error)
 
 
 def tallied(
     claims: Sequence[Claim], changed_B: np.ndarray, groups: Mapping[str, np.ndarray]
 ) -> list[Tally]:
-    """Count changed answers (a mask over examples) for each claim.
+    """Count changed answers for each claim.
 
     Args:
-        groups: masks of the examples that the original answers with each class.
+        changed_B: mask of the examples whose answer changed.
+        groups: masks of the examples that the original answers with each class, by class.
     """
     counted = [np.ones_like(changed_B) if not c.of else groups[c.of] for c in claims]
     return [
@@ -298,10 +313,16 @@ def tallied(
 
 
 def holding(points: Iterable[T], p_value: Callable[[T], float], error: float) -> Iterator[T]:
-    """Points whose claim is certified, in the order given: all before the first that fails.
+    """Fixed-sequence test: yield the points that are certified, all before the first that fails.
 
-    Those behind it are not tested. Several claims about a point hold together where the largest of
-    their p-values is at most `error` (intersection-union test).
+    Several claims about a point hold together if the largest of their p-values is at most `error`
+    (intersection-union test).
+
+    Args:
+        points: in an order that was fixed before the texts were seen; points after the first
+            failure are not tested.
+        p_value: returns the p-value of a point.
+        error: level of each test.
     """
     for point in points:
         if p_value(point) > error:
@@ -310,16 +331,16 @@ def holding(points: Iterable[T], p_value: Callable[[T], float], error: float) ->
 
 
 def clopper_pearson(failures: np.ndarray, num_units: int, level: float) -> np.ndarray:
-    """The chance of so few failures or fewer if each unit failed with chance `level`: exact for
-    losses of 0 and 1 (Clopper and Pearson 1934)."""
+    """Return the probability of at most `failures` if each unit fails with probability `level`: the
+    exact p-value for losses of 0 and 1 (Clopper and Pearson 1934)."""
     from scipy.stats import binom
 
     return binom.cdf(failures, num_units, level)
 
 
 def upper_bound(failures: int, num_units: int, error: float) -> float:
-    """The largest share of failures that so few do not exclude at this error: exact and one-sided,
-    the level at which `clopper_pearson` gives it."""
+    """Return the exact one-sided upper bound of the share of failures: the level at which
+    `clopper_pearson` equals `error`."""
     from scipy.stats import beta
 
     if failures >= num_units:
@@ -328,7 +349,7 @@ def upper_bound(failures: int, num_units: int, error: float) -> float:
 
 
 def allowed(num_units: int, level: float, error: float) -> int:
-    """The most failures with a p-value of at most `error`; -1 where none at all is too many."""
+    """Return the most failures whose p-value is at most `error`; -1 if even 0 are too many."""
     from scipy.stats import binom
 
     near = int(binom.ppf(error, num_units, level))  # the first with a chance of error or more
@@ -336,12 +357,12 @@ def allowed(num_units: int, level: float, error: float) -> int:
 
 
 def betting(losses_U: np.ndarray, level: float, error: float, low: float = 0.0) -> np.ndarray:
-    """P-values for losses in [low, 1] by betting that each is below the level (Waudby-Smith and
-    Ramdas 2024): 1 / the largest wealth (Ville).
+    """Return p-values for losses in [low, 1] by betting that each is below the level (Waudby-Smith
+    and Ramdas 2024): 1 / the largest wealth (Ville's inequality).
 
-    Bets look only at the units before, so their order must not depend on the losses. They grow
-    where losses vary little, as gaps that are mostly 0 do, of which Hoeffding's and Bentkus's
-    bounds know nothing.
+    A bet depends only on the units before, so the order of units must not depend on the losses.
+    Bets grow where losses vary little, such as accuracy gaps that are mostly 0; Hoeffding's and
+    Bentkus's bounds do not use that.
     """
     x_U = (np.asarray(losses_U, np.float64) - low) / (1 - low)
     bound = (level - low) / (1 - low)

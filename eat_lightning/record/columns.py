@@ -1,4 +1,4 @@
-"""Columns of the file that keeps a record: small numbers, and lists of floats by layer.
+"""Columns of a record's parquet file: integers in few bytes, and lists of floats by layer.
 
 Shapes: B rows, L layers.
 """
@@ -66,7 +66,7 @@ def fact(table: pa.Table, key: str) -> dict[str, Any] | None:
 
 
 def small(numbers: np.ndarray) -> np.ndarray:
-    """The same whole numbers in as few bytes as hold the largest; anything else as it is."""
+    """Return integers in as few bytes as the largest needs; other arrays are returned unchanged."""
     if numbers.dtype.kind not in "iu" or not numbers.size:
         return numbers
     least = np.promote_types(np.min_scalar_type(numbers.min()), np.min_scalar_type(numbers.max()))
@@ -74,17 +74,17 @@ def small(numbers: np.ndarray) -> np.ndarray:
 
 
 def wide(numbers: np.ndarray) -> np.ndarray:
-    """Whole numbers as int64, so that no sum or product of them overflows."""
+    """Return integers as int64, so that no sum or product of them overflows."""
     return numbers.astype(np.int64) if numbers.dtype.kind in "iu" else numbers
 
 
 def known(table: pa.Table, name: str) -> np.ndarray | None:
-    """A column as an array; None where there is none."""
+    """Return a column as an array; None if there is none."""
     return array(table[name]) if name in table.column_names else None
 
 
 def array(values: Any) -> np.ndarray:
-    """A column as an array, of lists of one length with a row for each."""
+    """Return a column as an array, with a row for each list if it holds lists of one length."""
     import pyarrow as pa
 
     is_list = pa.types.is_fixed_size_list(values.type) or pa.types.is_list(values.type)
@@ -92,20 +92,21 @@ def array(values: Any) -> np.ndarray:
 
 
 def by_layer(table: pa.Table, prefix: str) -> dict[int, np.ndarray]:
-    """The columns of a table that hold lists for each exit, in fp32, by their layer."""
+    """Return the columns whose names are a prefix and a layer, in fp32, by layer."""
     names = [name for name in table.column_names if name.startswith(prefix)]
     found = {int(name.removeprefix(prefix)): stacked(table[name]) for name in names}
     return {layer: found[layer].astype(np.float32) for layer in sorted(found)}
 
 
 def stacked(values: Any) -> np.ndarray:
-    """Lists of one length as the rows of an array."""
+    """Return lists of one length as the rows of an array."""
     lists = values.combine_chunks()
     return np.stack(lists.to_numpy(zero_copy_only=False)) if len(lists) else np.empty((0, 0))
 
 
 def tokens_of(table: pa.Table, num_layers: int) -> np.ndarray:
-    """Tokens entering each layer (L x B): those of the layer before, where no column says fewer."""
+    """Return the tokens entering each layer (L x B). A layer without a column has those of the
+    layer before."""
     tokens_LB, tokens_B = [], wide(table["length"].to_numpy())
     for name in (f"tokens_{layer}" for layer in range(1, num_layers + 1)):
         if name in table.column_names:
@@ -115,8 +116,8 @@ def tokens_of(table: pa.Table, num_layers: int) -> np.ndarray:
 
 
 def fewer_tokens(lengths_B: np.ndarray, tokens_LB: np.ndarray) -> dict[str, np.ndarray]:
-    """Find the layers that are entered by fewer tokens than the one before (the first: than the
-    length), and how many enter them, by column."""
+    """Return the columns of layers that fewer tokens enter than the layer before (for the first:
+    than the length), by name."""
     before_LB = [lengths_B, *tokens_LB[:-1]]
     layers = enumerate(zip(before_LB, tokens_LB, strict=True), start=1)
     return {f"tokens_{k}": small(now_B) for k, (was_B, now_B) in layers if (was_B != now_B).any()}

@@ -1,13 +1,15 @@
 """Latency of leaving at each exit in milliseconds, measured at batch 1 and interpolated by length.
 
-Form: for each exit the median time from token ids to its decision, at a few lengths, linear
-between them. Times include layers, reduction, heads and the rule itself. All exits are open there;
-what is saved where one is closed is an equal share of the difference to a pass without exits.
-Its error is that of examples that are not in the table: mean |table - measured| / mean measured.
-Where a reduction's choice of tokens depends on their values, examples of one length differ, and the
-error shows it.
+For each exit, the table holds the median time from token ids to its decision at a few lengths, and
+interpolates linearly between them. Times include layers, reduction, heads and the exit rule. They
+are measured with all exits open. A closed exit saves an equal share of the difference to a pass
+without exits.
 
-Shapes: E exits and the end, G lengths, B examples, I inputs, R repeats.
+The table's error is that on examples outside it: mean |table - measured| / mean measured. If the
+tokens that a reduction keeps depend on their values, examples of one length differ, and the error
+includes that.
+
+Shapes: E exits and the last layer, G lengths, B examples, I inputs.
 """
 
 from __future__ import annotations
@@ -34,14 +36,15 @@ LENGTHS, REPEATS, WARM_UP = 8, 9, 3
 
 @dataclass(frozen=True)
 class CostTable:
-    """Milliseconds, at a few lengths.
+    """Milliseconds of leaving at each exit, at a few lengths.
 
     Args:
-        lengths: in tokens, ascending.
-        ms: a row for each exit and for the end, a column for each length; all exits are open.
-        closed_ms: of all layers where no exit is open, at each length.
-        closes: False where a closed exit's head guesses all the same.
-        error: of examples that are not in the table.
+        lengths: numbers of tokens, ascending.
+        ms: a row for each exit and for the last layer, a column for each length, with all exits
+            open.
+        closed_ms: milliseconds of all layers without exits, at each length.
+        closes: whether a closed exit's head is saved.
+        error: relative error on examples that are not in the table.
     """
 
     lengths: list[int]
@@ -51,16 +54,18 @@ class CostTable:
     error: float
 
     def at(self, ms_G: list[float], lengths_B: np.ndarray) -> np.ndarray:
-        """Milliseconds of examples; outside of the measured lengths those of the nearest."""
+        """Interpolate milliseconds by length; outside the measured lengths the nearest one
+        counts."""
         return np.interp(lengths_B, self.lengths, ms_G)
 
     def full_ms(self, lengths_B: np.ndarray) -> float:
-        """Mean milliseconds of all layers where no exit is evaluated, as far as they can close."""
+        """Return the mean milliseconds of all layers with all exits closed, if they can be."""
         ms_G = self.closed_ms if self.closes else self.ms[-1]
         return float(self.at(ms_G, lengths_B).mean())
 
     def costs(self, lengths_B: np.ndarray) -> ExitCosts:
-        """Milliseconds of leaving at each exit and at the end, and of each exit's head."""
+        """Return the milliseconds of leaving at each exit and at the last layer, and of each
+        head."""
         cost_EB = np.stack([self.at(ms_G, lengths_B) for ms_G in self.ms])
         heads_B = (cost_EB[-1] - self.at(self.closed_ms, lengths_B)).clip(min=0)
         num_exits = len(cost_EB) - 1
@@ -70,7 +75,7 @@ class CostTable:
 
 
 class Clock(ExitRule):
-    """An exit rule that notes when each decision is there, and under which nobody leaves."""
+    """An exit rule that notes the time of each decision of another rule, and lets nothing leave."""
 
     def __init__(self, rule: ExitRule):
         self.rule, self.layers, self.wants = rule, rule.layers, rule.wants
@@ -88,8 +93,8 @@ class Clock(ExitRule):
 
 
 def measured_table(encoder: AdaptiveEncoder, split: Any, threads: int) -> CostTable:
-    """Time single examples of a split: every other one of `2 x LENGTHS` spread over its lengths
-    makes the table, the others its error."""
+    """Time single examples of a split. Of 2 x LENGTHS that are spread over its lengths, every other
+    one goes into the table, and the rest give its error."""
     lengths, first = np.unique(split.lengths, return_index=True)
     spread = np.unique(np.linspace(0, len(lengths) - 1, 2 * LENGTHS).round().astype(int))
     with undisturbed(threads):
@@ -106,7 +111,8 @@ def table_of(
     in_table: np.ndarray,
     closes: bool,
 ) -> CostTable:
-    """A table of some inputs, and its error on the others (0 where there are none)."""
+    """Return the table of the inputs that a mask marks, with its error on the others (0 if there
+    are none)."""
     lengths, closed_ms = lengths_I[in_table].tolist(), closed_I[in_table].tolist()
     table = CostTable(lengths, ms_EI[:, in_table].tolist(), closed_ms, closes, 0.0)
     if in_table.all():
@@ -121,8 +127,8 @@ def table_of(
 def times(
     encoder: AdaptiveEncoder, split: Any, rows: np.ndarray
 ) -> tuple[Float[np.ndarray, "e i"], Float[np.ndarray, " i"]]:
-    """Milliseconds from ids to each decision and to the end, and to the end where no exit is open,
-    by turns; the median of the repeats."""
+    """Return the median milliseconds of each input: from ids to each decision and to the end (E x
+    I), and to the end without exits (I). Passes with and without exits take turns."""
     clock = Clock(encoder.exit)
     timed = encoder.replacing(exit=clock, policies=()).eval()
     closed = encoder.replacing(exit=Never(), policies=()).eval()

@@ -1,11 +1,12 @@
-"""A dial: points from strict to lax, each with what it costs and how many answers it leaves as they
-were. A budget and a share of unchanged answers both look up in it.
+"""A dial: operating points from strict to lax, each with its cost and its agreement with full
+depth. A budget is looked up by cost, and a share of unchanged answers by agreement.
 
-One function makes every dial, from a record, points in their order and their costs: `along`. The
-points come from `dial_fit` (exits), `list_fit` (lists), or a knob's grid (certificates).
+`along` makes the points of every dial: it replays given points on a record, and keeps those that
+cost less than all before. They come from `dial_fit` (exits), `list_fit` (lists), or a knob's grid
+(certificates).
 
-`<run>/dial/dial-<hash>.json` holds that of a run, and all that it was fitted for. `runs.budgets`
-fits and writes it; here it is found and put on an encoder, as the Hugging Face class does too.
+A run keeps its dial in `<run>/dial/dial-<hash>.json`, with the `conditions` under which it is
+valid. `runs.budgets` fits and writes it; this module finds it and puts its points on an encoder.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -27,32 +28,33 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.int8 import is_int8
 from eat_lightning.model.policies import specs_of
 from eat_lightning.model.specification import specs_by_slot
-from eat_lightning.model.trace import Trace
-from eat_lightning.record.list_losses import lost_Q
-from eat_lightning.record.measured import Measured
+from eat_lightning.record.measured import Cost, Measured
 from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
 from eat_lightning.untrusted import json_of
 from eat_lightning.user_modules import sources_of
 
 FOLDER = "dial"
-ROUNDING = 1e-9  # of a mean of shares
+ROUNDING = 1e-9  # tolerance when costs and agreements, which are means, are compared
 Unit = Literal["share", "ms", "layers"]
-Cost = Callable[[Point, Trace], float]  # of an example, in the mean over a replay
 
 
 @dataclass(frozen=True)
 class Budget:
-    """A request for a point of the dial: the mean cost of an example at most (a share of full
-    FLOPs, or milliseconds at batch 1), or the share of answers at least that stay what full depth
-    says."""
+    """A request for a point of the dial: at most this mean cost of an example, or at least this
+    share of answers that are those of full depth.
+
+    Args:
+        amount: the bound.
+        unit: "share" (of full FLOPs), "ms" (at batch 1), or "agree".
+    """
 
     amount: float
     unit: Literal["share", "ms", "agree"] = "share"
 
     @classmethod
     def parse(cls, value: Any) -> Budget:
-        """0.5 or "12ms"; ValueError names the bounds."""
+        """Read a cost such as 0.5 or "12ms". Raises ValueError with the bounds."""
         if isinstance(value, Budget):
             return value
         unit = "ms" if str(value).endswith("ms") else "share"
@@ -64,7 +66,7 @@ class Budget:
 
     @classmethod
     def parse_agreement(cls, value: Any) -> Budget:
-        """0.99; ValueError names the bounds."""
+        """Read a share of answers such as 0.99. Raises ValueError with the bounds."""
         if isinstance(value, Budget):
             return value
         amount = number(value)
@@ -75,12 +77,12 @@ class Budget:
 
     @property
     def cost_unit(self) -> Unit:
-        """The unit of the costs of the dial in which it is looked up."""
+        """The unit of the dial in which the budget is looked up."""
         return "ms" if self.unit == "ms" else "share"
 
     @property
     def key(self) -> str:
-        """The setting that states it."""
+        """The name of its setting."""
         return "agree" if self.unit == "agree" else "budget"
 
     def __str__(self) -> str:
@@ -88,30 +90,11 @@ class Budget:
 
 
 def number(value: Any) -> float:
-    """A float of a setting; NaN where it is none."""
+    """Return a setting as a float; NaN if it is no number."""
     try:
         return math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
         return math.nan
-
-
-def measured(
-    point: Point, record: Record, cost: Cost, original_BC: np.ndarray | None = None
-) -> Measured:
-    """What a replay tells of a point.
-
-    Args:
-        original_BC: logits of the answers to stay with; None are those of the last layer.
-    """
-    trace = record.replay(point)
-    found = Measured(point, cost=cost(point, trace), depth=float(trace.depth_B.mean()))
-    if record.keep is not None:
-        return replace(found, agreement=1 - float(lost_Q(record, trace).mean()))
-    kind, right_B = record.kind, record.kind.right(trace.logits_BC, record.targets)
-    original_BC = record.full_BC if original_BC is None else original_BC
-    same_B = kind.same(trace.logits_BC, original_BC)
-    accuracy = float(np.nan_to_num(right_B).mean())
-    return replace(found, agreement=float(same_B.mean()), accuracy=accuracy)
 
 
 def along(
@@ -121,16 +104,17 @@ def along(
     original_BC: np.ndarray | None = None,
     full_cost: float | None = None,
 ) -> Iterator[Measured]:
-    """Yield the points of a dial: those that cost less than all before them.
+    """Replay points, and yield those that cost less than all before them: the points of a dial.
 
     Args:
         points: from strict to lax; the first is full depth.
-        original_BC: as `measured` has it.
-        full_cost: of the first, where it is not that of a replay.
+        cost: returns the mean cost of an example from a replay.
+        original_BC: logits of the answers to agree with; None: those of the last layer.
+        full_cost: cost of the first point; None: that of its replay.
     """
     least = float("inf")
     for point in points:
-        found = measured(point, record, cost, original_BC)
+        found = Measured.of(point, record, cost, original_BC)
         if least == float("inf") and full_cost is not None:
             found = replace(found, cost=full_cost)
         if found.cost < least - ROUNDING:
@@ -139,7 +123,7 @@ def along(
 
 
 def best_of(points: Iterable[Measured]) -> list[Measured]:
-    """The points at which more answers stay than at any cheaper one, from the dearest."""
+    """Return the Pareto front: points that agree more than any cheaper one, the dearest first."""
     best: list[Measured] = []
     for point in sorted(points, key=lambda p: (p.cost, -p.agreement)):
         if not best or point.agreement > best[-1].agreement:
@@ -149,14 +133,14 @@ def best_of(points: Iterable[Measured]) -> list[Measured]:
 
 @dataclass(frozen=True)
 class Dial:
-    """Points from full depth to the laxest; each costs less than the one before.
+    """Points from full depth to the laxest, each cheaper than the one before.
 
     Args:
-        unit: of the costs: a share of full FLOPs, milliseconds, or layers.
+        unit: unit of the costs: a share of full FLOPs, milliseconds, or layers.
         points: at least one.
-        num_examples: of the fit.
-        fitted_for: see `conditions`.
-        times: the table of milliseconds behind the costs; None for others.
+        num_examples: number of examples that it was fitted on.
+        fitted_for: the `conditions` under which it is valid.
+        times: fields of the `CostTable` from which costs in milliseconds come; None in other units.
     """
 
     unit: Unit
@@ -175,8 +159,8 @@ class Dial:
 
     @classmethod
     def read(cls, path: Path) -> Dial:
-        """A dial from its file. ValueError, in one line, where that is damaged, or of a version
-        before 0.4."""
+        """Read a dial from its file. Raises ValueError, in one line, if that is damaged or of a
+        version before 0.4."""
         try:
             given = json_of(path)
             return cls(**given | {"points": [*map(Measured.read, given["points"])]})
@@ -188,8 +172,8 @@ class Dial:
         return vars(self)
 
     def down_to(self, wanted: Budget) -> list[Measured]:
-        """The points from full depth to the one that is wanted. ValueError where even the laxest
-        costs more than the budget."""
+        """Return the points from full depth to the one that is wanted. Raises ValueError if even
+        the laxest costs more than the budget."""
         if wanted.unit == "agree":
             return self.points[: self.num_agreeing(wanted.amount)]
         most = wanted.amount + ROUNDING
@@ -201,12 +185,13 @@ class Dial:
         return self.points[: last + 1]
 
     def at(self, wanted: Budget) -> Measured:
-        """The dearest point within a budget; or the last before fewer answers than wanted stay."""
+        """Return the dearest point within a budget, or the last one that agrees as much as
+        wanted."""
         return self.down_to(wanted)[-1]
 
     def num_agreeing(self, least: float) -> int:
-        """Count the points from full depth on before the first that changes too many answers. Full
-        depth always counts."""
+        """Return the number of points, from full depth on, before the first that agrees less than
+        `least`. Full depth always counts."""
         for num_agreeing, point in enumerate(self.points):
             if point.agreement < least - ROUNDING:
                 return max(1, num_agreeing)
@@ -214,10 +199,15 @@ class Dial:
 
 
 def conditions(model: Path, encoder: AdaptiveEncoder, fit_reduction: bool = True) -> dict[str, Any]:
-    """Return the conditions under which a dial of a model folder is valid. These are the hash of
-    the weights, attention, reduction, exit rule, policies, dtype and, but for classes, the kind of
-    answers; of methods from outside the package also the hash of their files. The point of the exit
-    rule's knob is left out. `fit_reduction` is true where the reduction's knob is fitted too."""
+    """Return the conditions under which a dial of a model folder is valid: the hash of the weights,
+    methods, policies, dtype and, unless it is one class, the kind of answers. Methods from outside
+    the package add the hash of their files. The value of the exit rule's knob is left out, since
+    the dial sets it.
+
+    Args:
+        model: the folder that `encoder` was loaded from.
+        fit_reduction: whether the reduction's knob is fitted too.
+    """
     methods = [encoder.attention, encoder.reduction, encoder.exit, *encoder.policies]
     sources = sources_of(map(type, [*methods, *encoder.heads.values()]))
     specs, knob = specs_by_slot(encoder), encoder.exit.knob
@@ -235,22 +225,23 @@ def conditions(model: Path, encoder: AdaptiveEncoder, fit_reduction: bool = True
 
 
 def dtype_of(encoder: AdaptiveEncoder) -> str:
+    """Return the dtype of an encoder as settings name it: "fp32", "bf16" or "int8"."""
     if is_int8(encoder):
         return "int8"
     kind = str(encoder.embedding.word.weight.dtype).removeprefix("torch.")
     return {"float32": "fp32", "bfloat16": "bf16"}.get(kind, kind)
 
 
-def path_of(folder: Path, stem: str, holds_for: dict[str, Any], suffix: str) -> Path:
-    """A file of a run's dial, one for each combination that it holds for."""
+def dial_file(folder: Path, stem: str, holds_for: dict[str, Any], suffix: str) -> Path:
+    """Return the path of a file in a run's dial folder, one for each set of conditions."""
     settings = json.dumps(holds_for, sort_keys=True)
     digest = hashlib.sha256(settings.encode()).hexdigest()[:12]
     return folder / FOLDER / f"{stem}-{digest}.{suffix}"
 
 
-def find(folder: Path, unit: Unit, here: dict[str, Any]) -> Dial | None:
-    """The dial kept for `here`, some of its conditions or all. ValueError, in one line, where a
-    file is damaged."""
+def find_dial(folder: Path, unit: Unit, here: dict[str, Any]) -> Dial | None:
+    """Return the dial of a run in this unit whose conditions include `here`, or None. Raises
+    ValueError, in one line, if a file is damaged."""
     for path in sorted((folder / FOLDER).glob("dial-*.json")):
         dial = Dial.read(path)
         fits = all(dial.fitted_for.get(key) == value for key, value in here.items())
@@ -260,12 +251,16 @@ def find(folder: Path, unit: Unit, here: dict[str, Any]) -> Dial | None:
 
 
 def at_kept_point(model: Path, encoder: AdaptiveEncoder, wanted: Budget) -> AdaptiveEncoder:
-    """The encoder of a run's model folder at a point of the dial that the run keeps. ValueError, in
-    one line, where there is none for it."""
+    """Return a twin of an encoder at a point of the dial that its run keeps. Raises ValueError, in
+    one line, if there is no such dial.
+
+    Args:
+        model: the run's model folder, which `encoder` was loaded from.
+    """
     run = model.resolve().parent
     if not (model / "model.safetensors").is_file():
         raise ValueError(f"set_budget: {model} is no model folder of a run, which keeps the dial")
-    dial = find(run, "share", conditions(model, encoder)) if wanted.unit != "ms" else None
+    dial = find_dial(run, "share", conditions(model, encoder)) if wanted.unit != "ms" else None
     if dial is None:
         what = "in milliseconds" if wanted.unit == "ms" else "for these methods"
         raise ValueError(

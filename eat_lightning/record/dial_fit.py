@@ -1,20 +1,21 @@
 """Fit the dial of an exit rule: operating points of its knob from full depth to the laxest.
 
-One number orders the points: the least chance, alike at every exit, that an answer stays what full
-depth says. At each exit this chance is a logistic curve of how close to its strict end the knob
-could stand for the example to leave. The curves are fitted on the records of the calibration cut
-and need no labels. A smaller least chance makes every exit laxer on any data: nobody leaves later
-at a point further along. `experiments/pays/page.md` compares it with other fits.
+One number, the level, orders the points: the least predicted probability that an early answer is
+that of full depth, the same at every exit. At each exit this probability is a logistic function of
+an example's distance, which is how far the knob must be from its strict end for the example to
+leave. The functions are fitted on the records of the calibration cut and need no labels. A lower
+level makes every exit laxer on any data, so no example leaves later at a point further along.
+`experiments/pays/page.md` compares this with other fits.
 
-An exit stays closed, its head unasked, up to the first point at which leaving there saves more than
-its head costs all who get so far. From there on it is open.
+An exit is closed, and its head does not run, until the first point at which leaving there saves
+more than its head costs for all examples that reach it. From there on it is open.
 
-Shapes: B examples, E exits (the last layer is one more row of costs), G points of the knob.
+Shapes: B examples, E exits (the last layer is one more row of costs).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -24,6 +25,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from scipy.optimize import minimize
 from scipy.special import expit
+from torch import Tensor
 
 from eat_lightning.methods.exit.fixed import Fixed
 from eat_lightning.methods.exit.never import Never
@@ -39,12 +41,12 @@ from eat_lightning.record.measured import Measured
 from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
 
-STEP = 0.005  # of full cost, between neighbouring points
-LEVELS = 1000  # least chances that are tried
+STEP = 0.005  # between the costs of neighbouring points, as a share of full cost
+LEVELS = 1000  # levels that are tried
 NEAR = 12  # halvings of the knob's first distance from its strict end
-FINER = 4  # distances for each of the knob's
-FAR = 1.01  # times the distance of the knob's laxest point
-LEAST_SLOPE = 0.05  # a head at chance would let all leave at once
+FINER = 4  # distances tried for each of the knob's fine points
+FAR = 1.01  # the distance with probability 0, in distances of the knob's laxest point
+LEAST_SLOPE = 0.05  # at slope 0, as of a head that guesses at random, all would leave at once
 
 
 def fit_dial(
@@ -55,15 +57,13 @@ def fit_dial(
     original_BC: np.ndarray | None = None,
 ) -> list[Measured]:
     """Fit the points of the dial, each cheaper than the one before; the first is full depth.
-
-    Policies take no part: they only make exits later.
+    Policies are ignored, since they only make exits later.
 
     Args:
         exit: a rule with a knob.
-        record: the guesses of every head for the examples of the fit.
-        costs: of leaving at each of `exit.layers`, and of the last layer, in any unit.
-        full_cost: mean cost of the last layer where no exit is evaluated.
-        original_BC: logits of the answers to stay with; None are those of the last layer.
+        costs: costs of leaving at each of `exit.layers` and at the last layer, in any unit.
+        full_cost: mean cost of running all layers without evaluating an exit.
+        original_BC: logits of the answers to agree with; None: those of the last layer.
     """
     knob: Any = exit.knob
     if original_BC is None:
@@ -74,7 +74,7 @@ def fit_dial(
     curves = Curves.fit(distance_EB, None if shares_a_point(exit) else agrees_EB, laxest)
 
     def points() -> Iterator[Point]:
-        """Full depth, and points at which ever more may leave."""
+        """Yield full depth, and points at which more and more examples leave."""
         yield exits_at(exit, np.zeros(len(exit.layers)))
         for level, open_E in spaced(curves.levels(distance_EB), costs):
             yield exits_at(exit, np.where(open_E, curves.distances(level), 0))
@@ -87,8 +87,8 @@ def fit_dial(
 
 
 def exits_at(exit: ExitRule, distance_E: np.ndarray) -> Point:
-    """The point of an exit rule so far from its strict end at each exit; one that all share has the
-    first exit's."""
+    """Return the point at which an exit rule's knob has this distance from its strict end at each
+    exit. If all exits share one value, it is that of the first."""
     knob: Any = exit.knob
     values = [at_distance(knob, distance) for distance in distance_E]
     value = values[0] if shares_a_point(exit) else values
@@ -96,12 +96,12 @@ def exits_at(exit: ExitRule, distance_E: np.ndarray) -> Point:
 
 
 def leaving_distances(exit: ExitRule, record: Record) -> Float[np.ndarray, "e b"]:
-    """Tell how far from its strict end the knob must stand for an example to leave at each exit, if
-    it gets there; infinite where it leaves at no point of the knob."""
+    """Return the least distance of the knob from its strict end at which each example leaves at
+    each exit, if it gets there; infinite if it leaves at no value of the knob."""
     knob: Any = exit.knob
-    logits_EBC = torch.stack([torch.from_numpy(record.guesses[k]) for k in exit.layers])
-    signals = [torch.from_numpy(record.signals[k]) for k in exit.layers if k in record.signals]
-    signals_EBS = torch.stack(signals) if signals else None
+    logits_EBC = stacked(record.guesses, exit.layers)
+    has_signals = any(k in record.signals for k in exit.layers)
+    signals_EBS = stacked(record.signals, exit.layers) if has_signals else None
     distance_EB = np.full(logits_EBC.shape[:2], np.inf)
     for distance in reversed(fine_distances(knob)):
         rule = at_point(exit, at_distance(knob, distance))
@@ -113,8 +113,8 @@ def leaving_distances(exit: ExitRule, record: Record) -> Float[np.ndarray, "e b"
 
 
 def fine_distances(knob: Knob) -> list[float]:
-    """Distances from the strict end, ascending: those of the knob's fine points, others in equal
-    ratios between them, and halves of the first."""
+    """Return the distances from the strict end that are tried, ascending: those of the knob's fine
+    points, some in equal ratios between them, and repeated halves of the first."""
     fine = [abs(point - knob.strict) for point in knob.fine if point != knob.strict]
     near = [fine[0] / 2**k for k in range(NEAR, 0, -1)]
     between = [np.geomspace(*pair, FINER, endpoint=False)[1:] for pair in pairwise(fine)]
@@ -122,7 +122,7 @@ def fine_distances(knob: Knob) -> list[float]:
 
 
 def at_distance(knob: Knob, distance: float) -> float:
-    """The point of a knob so far from its strict end."""
+    """Return the value of a knob at a distance from its strict end."""
     if distance == 0:
         return knob.strict
     sign = 1 if knob.fine[-1] > knob.strict else -1
@@ -131,20 +131,26 @@ def at_distance(knob: Knob, distance: float) -> float:
 
 def logits_at_exits(exit: ExitRule, record: Record) -> np.ndarray:
     """Return the logits that each example would leave with at each exit (E x B x C)."""
-    logits_EBC = torch.stack([torch.from_numpy(record.guesses[k]) for k in exit.layers])
+    logits_EBC = stacked(record.guesses, exit.layers)
     answers = [exit.answers(logits_EBC[: e + 1]) for e in range(len(exit.layers))]
     return torch.stack(answers).numpy()
 
 
+def stacked(by_layer: Mapping[int, np.ndarray], layers: Sequence[int]) -> Tensor:
+    """Return the arrays of those layers that have one, as one tensor (E x B x ...)."""
+    return torch.stack([torch.from_numpy(by_layer[k]) for k in layers if k in by_layer])
+
+
 @dataclass(frozen=True)
 class Curves:
-    """The log-odds, at each exit, that an answer stays: slope x score + intercept. The score of an
-    example is log((far - d) / d), of the distance d at which it leaves.
+    """Predicts the log-odds, at each exit, that an early answer is that of full depth: slope x
+    score + intercept. The score of an example is log((far - d) / d), where d is the distance at
+    which it leaves and far = FAR x laxest.
 
     Args:
-        slope_E: above 0.
-        intercept_E: of the same exits.
-        laxest: the distance of the knob's laxest point; `far` is a little beyond.
+        slope_E: slope at each exit, above 0.
+        intercept_E: intercept at each exit.
+        laxest: distance of the knob's laxest value.
     """
 
     slope_E: np.ndarray
@@ -153,7 +159,14 @@ class Curves:
 
     @classmethod
     def fit(cls, distance_EB: np.ndarray, agrees_EB: np.ndarray | None, laxest: float) -> Curves:
-        """agrees_EB: the answer there is that of full depth; None: one curve for all exits."""
+        """Fit a curve at each exit.
+
+        Args:
+            distance_EB: distance at which each example leaves at each exit.
+            agrees_EB: whether its answer there is that of full depth; None: all exits have the
+                curve with slope 1 and intercept 0.
+            laxest: distance of the knob's laxest value.
+        """
         plain = cls(np.ones(len(distance_EB)), np.zeros(len(distance_EB)), laxest)
         if agrees_EB is None:
             return plain
@@ -165,26 +178,25 @@ class Curves:
         return cls(slope_E.clip(min=LEAST_SLOPE), intercept_E, laxest)
 
     def levels(self, distance_EB: np.ndarray) -> np.ndarray:
-        """The log-odds of each example at each exit; -inf where it does not leave."""
+        """Return the log-odds of each example at each exit; -inf if it does not leave."""
         ratio_EB = (FAR * self.laxest / distance_EB - 1).clip(min=0)
         with np.errstate(divide="ignore"):
             score_EB = np.log(ratio_EB)
         return self.slope_E[:, None] * score_EB + self.intercept_E[:, None]
 
     def distances(self, level: float) -> np.ndarray:
-        """The distance from the strict end, at each exit, at which the log-odds are `level`."""
+        """Return the distance, at each exit, at which the log-odds are `level`."""
         score_E = (level - self.intercept_E) / self.slope_E
         return (FAR * self.laxest * expit(-score_E)).clip(max=self.laxest)
 
 
 def logistic(score_B: Float[np.ndarray, " b"], stays_B: Float[np.ndarray, " b"]) -> np.ndarray:
-    """Slope and intercept of a logistic regression with a weak prior towards slope 1 and intercept
-    0."""
+    """Fit a logistic regression with a weak prior towards slope 1 and intercept 0; returns both."""
     x_B2 = np.stack([score_B, np.ones_like(score_B)], 1)
     prior = np.array([1.0, 0.0])
 
     def loss(line: np.ndarray) -> tuple[float, np.ndarray]:
-        """The loss and its gradient."""
+        """Return the loss and its gradient."""
         odds_B = x_B2 @ line
         entropy_B = np.logaddexp(0, odds_B) - stays_B * odds_B
         gradient = x_B2.T @ (expit(odds_B) - stays_B) + (line - prior)
@@ -196,8 +208,8 @@ def logistic(score_B: Float[np.ndarray, " b"], stays_B: Float[np.ndarray, " b"])
 def spaced(
     level_EB: Float[np.ndarray, "e b"], costs: ExitCosts
 ) -> Iterator[tuple[float, Bool[np.ndarray, " e"]]]:
-    """Yield levels from strict to lax whose mean costs are STEP of full cost apart, and the laxest;
-    each with the exits that are open there."""
+    """Yield levels from strict to lax whose mean costs are STEP of full cost apart, and the laxest,
+    each with a mask of the exits that are open there."""
     levels = np.unique(level_EB[np.isfinite(level_EB)])[::-1]
     tried = levels[np.linspace(0, len(levels) - 1, min(len(levels), LEVELS)).round().astype(int)]
     open_E = costs.always_open
@@ -216,11 +228,13 @@ def spaced(
 
 @dataclass(frozen=True)
 class ExitCosts:
-    """Costs of leaving at each exit and at the end, with every exit open.
+    """Costs of leaving at each exit and at the last layer, for each example.
 
     Args:
-        cost_EB: an exit's row counts all heads up to it; the last row is the end's.
-        head_EB: what of them is each exit's own head, saved where it is closed; None: none is.
+        cost_EB: costs with every exit open, so a row includes all heads up to it; the last row is
+            for the last layer.
+        head_EB: the part that is each exit's own head, which is saved if it is closed; None: closed
+            exits save nothing.
     """
 
     cost_EB: Float[np.ndarray, "e b"]
@@ -228,7 +242,7 @@ class ExitCosts:
 
     @property
     def always_open(self) -> Bool[np.ndarray, " e"]:
-        """Exits that closing saves nothing of."""
+        """Mask of the exits that save nothing when they are closed."""
         if self.head_EB is None:
             return np.ones(len(self.cost_EB) - 1, bool)
         return (self.head_EB == 0).all(1)
@@ -236,7 +250,12 @@ class ExitCosts:
     def at(
         self, place_B: Int[np.ndarray, " b"], open_E: Bool[np.ndarray, " e"]
     ) -> Float[np.ndarray, " b"]:
-        """Give each example's cost. place_B: row of `cost_EB` that it leaves at."""
+        """Return the cost of each example.
+
+        Args:
+            place_B: the row of `cost_EB` where it leaves.
+            open_E: mask of the open exits.
+        """
         columns = np.arange(len(place_B))
         cost_B = self.cost_EB[place_B, columns]
         if self.head_EB is None or open_E.all():
@@ -245,21 +264,26 @@ class ExitCosts:
         return cost_B - saved_EB[place_B.clip(max=len(open_E) - 1), columns]
 
     def mean(self, leaves_EB: Bool[np.ndarray, "e b"], open_E: Bool[np.ndarray, " e"]) -> float:
-        """Give the mean cost. leaves_EB: who would leave at each exit, if open and reached."""
+        """Return the mean cost.
+
+        Args:
+            leaves_EB: whether an example leaves at an exit that is open and that it reaches.
+            open_E: mask of the open exits.
+        """
         here_EB = leaves_EB & open_E[:, None]
         place_B = np.where(here_EB.any(0), here_EB.argmax(0), len(open_E))
         return float(self.at(place_B, open_E).mean())
 
     def of_rule(self, exit: ExitRule, depth_B: Int[np.ndarray, " b"]) -> float:
-        """Give the mean cost of examples that left at these depths, where exits at the strict end
-        of the rule's knob are closed."""
+        """Return the mean cost of examples that left at these depths. Exits at the strict end of
+        the rule's knob are closed."""
         place_B = np.searchsorted(exit.layers, depth_B)
         knob: Any = exit.knob
         open_E = np.asarray([*points_by_layer(exit).values()]) != knob.strict
         return float(self.at(place_B, open_E).mean())
 
     def without_heads(self, leaves_EB: Bool[np.ndarray, "e b"]) -> float:
-        """Give the mean cost with every exit open, if heads cost nothing: none can be less."""
+        """Return the mean cost with every exit open if heads cost nothing, a lower bound."""
         if self.head_EB is None:
             return self.mean(leaves_EB, self.always_open)
         before_EB = np.concatenate([self.head_EB, np.zeros_like(self.head_EB[:1])]).cumsum(0)
@@ -268,8 +292,8 @@ class ExitCosts:
     def opened(
         self, leaves_EB: Bool[np.ndarray, "e b"], open_E: Bool[np.ndarray, " e"]
     ) -> Bool[np.ndarray, " e"]:
-        """Open those exits that save more than their heads cost, one after the other, the one that
-        saves most first."""
+        """Return a mask in which exits that save more than their heads cost are open too. They are
+        opened one after the other, the one that saves most first."""
         least = self.mean(leaves_EB, open_E)
         while True:
             closed = np.flatnonzero(~open_E & leaves_EB.any(1))
@@ -281,13 +305,13 @@ class ExitCosts:
 
 
 def shares_a_point(exit: ExitRule) -> bool:
-    """True of a rule with one point for all its exits."""
+    """Whether a rule's knob has one value for all exits."""
     knob: Any = exit.knob
     return bool(faults_of(at_point(exit, [knob.strict] * len(exit.layers)), None))
 
 
 def can_close(encoder: AdaptiveEncoder, exit: ExitRule) -> bool:
-    """True where the head of an exit at its strict end guesses no more."""
+    """Whether the heads of exits at the strict end of the knob do not run."""
     if exit.knob is None or shares_a_point(exit):
         return False
     closed = only_open(at_point(exit, [exit.knob.strict] * len(exit.layers)), encoder.policies)
@@ -295,8 +319,8 @@ def can_close(encoder: AdaptiveEncoder, exit: ExitRule) -> bool:
 
 
 def flops_shares(encoder: AdaptiveEncoder, exit: ExitRule, record: Record) -> ExitCosts:
-    """Return each example's cost of leaving at each exit, and of running every layer. Costs are
-    shares of the mean cost of the same encoder with everything off."""
+    """Return the costs of leaving at each exit and at the last layer, as shares of the mean FLOPs
+    of the same encoder without methods."""
     size, tokens_LB, lengths_B = len(record), record.tokens_LB, record.lengths
     full = static_flops(encoder, lengths_B).mean()
 
@@ -312,8 +336,8 @@ def flops_shares(encoder: AdaptiveEncoder, exit: ExitRule, record: Record) -> Ex
 
 
 def full_depth_share(encoder: AdaptiveEncoder, record: Record) -> float:
-    """Return the mean cost of all layers where no exit is evaluated, as a share of that of the same
-    encoder with everything off."""
+    """Return the mean FLOPs of all layers without evaluating an exit, as a share of those of the
+    same encoder without methods."""
     depth_B = np.full(len(record), encoder.shape.num_layers)
     whole_B = flops(encoder, Never(), record.tokens_LB, depth_B, record.lengths)
     return float(whole_B.mean() / static_flops(encoder, record.lengths).mean())

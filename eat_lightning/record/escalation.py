@@ -1,9 +1,9 @@
-"""Two models in a row: which texts go on from the first, and the trace of both.
+"""Cascades of two models: which texts go on from the first to the second, and the trace of both.
 
-A text goes on where it ran all layers of the first model and the margin of its answer is small
-(cascades: Viola and Jones 2001; of one model in two precisions: Kouris et al. 2018).
+A text goes on if it ran all layers of the first model and the margin of its answer is small
+(cascades: Viola and Jones 2001; one model in two precisions: Kouris et al. 2018).
 
-Shapes: B examples, G of them that go on, L layers of both models.
+Shapes: B examples, L layers of both models.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from eat_lightning.answer_kind import AnswerKind
 from eat_lightning.model.reason import FIRST_REASON, reason_names
 from eat_lightning.model.trace import Trace
 
-SURE = "small_model_sure"  # why an answer of all layers of the first model stands
+SURE = "small_model_sure"  # the reason of an answer of the first model after all of its layers
 
 
 @dataclass(frozen=True)
 class Escalation:
-    """From one model to the next.
+    """The step of a cascade from the first model to the second.
 
     Args:
-        kind: of both models' answers.
-        margin: with which an answer of the first stands.
-        layers: of the first model; those of the second follow them.
-        layers_behind: of the second.
+        kind: kind of both models' answers.
+        margin: least margin at which an answer of the first model is final.
+        layers: number of layers of the first model; in a trace, those of the second follow them.
+        layers_behind: number of layers of the second model.
     """
 
     kind: AnswerKind
@@ -37,14 +37,14 @@ class Escalation:
     layers_behind: int
 
     def goes_on(self, first: Trace) -> np.ndarray:
-        """True for the examples (B) of the first model's trace that the second answers."""
+        """Return a mask of the examples (B) that go on to the second model."""
         import torch
 
         margin_B = self.kind.margin(torch.from_numpy(first.logits_BC)).numpy()
         return (margin_B < self.margin) & (first.depth_B >= self.layers)
 
     def stands(self, first: Trace) -> Trace:
-        """The part of the first model's trace that stands, as a trace of both models."""
+        """Return the examples that the first model answers, as a trace over the layers of both."""
         found = first.take(np.flatnonzero(~self.goes_on(first)))
         tokens_LB, reason_B, names = found.tokens_LB, found.reason_B, found.names
         if tokens_LB is not None:
@@ -56,8 +56,8 @@ class Escalation:
         return replace(found, tokens_LB=tokens_LB, reason_B=reason_B, names=names, would=None)
 
     def behind(self, second: Trace) -> Trace:
-        """The second model's trace, as one of both models. Its tokens are those that the second
-        model read."""
+        """Return the second model's trace as one over the layers of both. The tokens of the first
+        model's layers are those that the second one read."""
         tokens_LB = second.tokens_LB
         if tokens_LB is not None:
             tokens_LB = np.concatenate([np.repeat(tokens_LB[:1], self.layers, 0), tokens_LB])
@@ -65,10 +65,11 @@ class Escalation:
         return replace(second, tokens_LB=tokens_LB, depth_B=depth_B, would=None, parts=None)
 
     def joined(self, first: Trace, second: Trace) -> Trace:
-        """The trace of both models for all examples, in their order.
+        """Return the trace of the cascade for all examples, in their order.
 
         Args:
-            second: of the examples that go on.
+            first: trace of the first model, for all examples.
+            second: trace of the second model, for the examples that go on.
         """
         rows_B = np.arange(len(first))
         front = self.stands(replace(first, rows_B=rows_B))
@@ -77,10 +78,11 @@ class Escalation:
 
 
 def together(first: Trace, second: Trace) -> Trace:
-    """Join traces of two models, in the order of their rows. Of a score with its predicted error,
-    the score alone counts."""
+    """Join traces of two models, in the order of `rows_B`, with common codes for their reasons. If
+    only one model predicts a score's error, that column is dropped."""
     width = min(first.logits_BC.shape[1], second.logits_BC.shape[1])
-    reasons = [name for each in (first, second) for name in own_reasons(each.names)]
+    codes = [item for each in (first, second) for item in sorted(each.names.items())]
+    reasons = [name for code, name in codes if code >= FIRST_REASON]  # those of exit rules
     names = reason_names([*dict.fromkeys(reasons)])
     parts = [
         replace(recoded(each, names), logits_BC=each.logits_BC[:, :width], guesses={}, signals={})
@@ -89,13 +91,8 @@ def together(first: Trace, second: Trace) -> Trace:
     return Trace.together(parts)
 
 
-def own_reasons(names: Mapping[int, str]) -> list[str]:
-    """The reasons of an exit rule among the names of a trace's codes."""
-    return [name for code, name in sorted(names.items()) if code >= FIRST_REASON]
-
-
 def recoded(trace: Trace, names: Mapping[int, str]) -> Trace:
-    """The same trace with other codes for its reasons, which keep their names."""
+    """Return the trace with the codes of `names` for its reasons."""
     if trace.reason_B is None:
         return replace(trace, names=names)
     codes = {name: code for code, name in names.items()}

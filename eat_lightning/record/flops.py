@@ -1,6 +1,6 @@
-"""FLOPs of recorded examples, under a rule and with everything off.
+"""FLOPs of a record's examples, at a point and without methods.
 
-Shapes: B examples (of a record of texts: texts).
+Shapes: B examples (texts, if rows are windows), L layers, W windows that count.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
 
 
-def counted(encoder: AdaptiveEncoder, record: Record, point: Point | ExitRule) -> Trace:
-    """Replay a point, or an exit rule, on what `encoder` said, with the FLOPs of each example; of a
-    text, of all windows that count."""
+def replay_with_flops(encoder: AdaptiveEncoder, record: Record, point: Point | ExitRule) -> Trace:
+    """Replay a point or an exit rule, and count the FLOPs of each example in `encoder`; for a text,
+    those of all windows that count."""
     trace, exit = record.replay(point), record.rule(point)
     if trace.parts is None:
         spent_B = flops(encoder, exit, record.tokens_LB, trace.depth_B, record.lengths)
@@ -32,5 +32,6 @@ def counted(encoder: AdaptiveEncoder, record: Record, point: Point | ExitRule) -
 
 
 def static_flops_of(encoder: AdaptiveEncoder, record: Record) -> np.ndarray:
-    """Count the FLOPs of each example without exits or reduction (B); of a text, of all windows."""
+    """Return the FLOPs of each example without exits or reduction (B); for a text, of all
+    windows."""
     return record.sums(static_flops(encoder, record.lengths))

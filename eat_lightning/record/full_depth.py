@@ -1,4 +1,4 @@
-"""A policy for the windows of long texts."""
+"""The policy that windows of long texts add: full depth where the wanted label is found."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from eat_lightning.model.reason import Reason
 
 
 class FullDepthIfFound(Policy):
-    """Windows that would leave with the label that is looked for run every layer, so that many
-    windows bring no more false alarms than full depth has.
+    """Windows that would leave early with the label that is looked for run every layer, so that a
+    text with many windows has no more false alarms than at full depth.
 
     Args:
-        is_part_B: examples that are windows of long texts; None: all.
+        joiner: knows which label is looked for.
+        is_part_B: mask of the examples that are windows of long texts; None: all are.
     """
 
     def __init__(self, joiner: Joiner, is_part_B: np.ndarray | None = None):

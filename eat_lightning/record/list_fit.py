@@ -16,15 +16,15 @@ from eat_lightning.record.lists import Counts
 from eat_lightning.record.point import Dtype, Point
 from eat_lightning.record.record import Record
 
-# Layers of all candidates that the loss of all wanted ones is taken to cost, from strict to lax.
+# Prices of a loss of 1, as a share of the layers of all candidates, from strict to lax.
 PRICES = (1000.0, *(60 / 1.3**k for k in range(18)))
-SWEEPS = 3
+SWEEPS = 3  # of coordinate descent over the depths, at most
 STEPS = 5  # between the schedules of two prices
 
 
 def fit_lists(select: Record, dtype: Dtype = "fp32") -> Dial:
-    """Schedules from strict to lax, each cheaper on *select* than the one before; the first drops
-    nobody. Costs are shares of all layers."""
+    """Return a dial of schedules, each cheaper on `select` than the one before. The first drops no
+    candidate. Costs are shares of all token-layers."""
 
     def cost(_: Point, trace: Trace) -> float:
         return layers_share(select, trace)
@@ -34,7 +34,7 @@ def fit_lists(select: Record, dtype: Dtype = "fp32") -> Dial:
 
 
 def schedules(select: Record) -> Iterator[Counts]:
-    """Yield the schedules at all prices, and those between."""
+    """Yield the schedules at all prices, and some between each two of them."""
     yield {}
     strict: Counts = {}
     for price in PRICES:
@@ -45,7 +45,8 @@ def schedules(select: Record) -> Iterator[Counts]:
 
 
 def falling(counts: Counts) -> Counts:
-    """Leave out depths where no fewer may pass than before: they cost a guess and drop nobody."""
+    """Leave out depths with no smaller count than before, which cost a head and drop no
+    candidate."""
     found: dict[int, int] = {}
     for depth, count in counts.items():
         if not found or count < min(found.values()):
@@ -54,9 +55,8 @@ def falling(counts: Counts) -> Counts:
 
 
 def between(strict: Counts, lax: Counts, largest: int) -> Iterator[Counts]:
-    """Go from one schedule to another in steps of about one factor, the last included.
-
-    No price chooses the points between: they lie within the hull.
+    """Yield schedules on the way from one to another in steps of about equal ratio, the last one
+    included. No price would choose those between, since they lie within the convex hull.
     """
     depths = sorted({*strict, *lax})
     from_D, to_D = ([x.get(depth, largest) for depth in depths] for x in (strict, lax))
@@ -67,7 +67,7 @@ def between(strict: Counts, lax: Counts, largest: int) -> Iterator[Counts]:
 
 
 def descended(select: Record, counts: Counts, price: float) -> Counts:
-    """Choose the counts of all depths, one after another, by cost and what is lost at a price."""
+    """Improve a schedule depth by depth until the cost with priced losses is at a minimum."""
     largest = longest(select)
     counts_16 = np.geomspace(select.keep or 1, largest, 16).astype(int)
     sizes = sorted({*counts_16.tolist()}, reverse=True)
@@ -88,12 +88,12 @@ def descended(select: Record, counts: Counts, price: float) -> Counts:
 
 
 def spent(select: Record, counts: Counts, price: float) -> float:
-    """The cost of a schedule, with what it loses at a price."""
+    """Return the cost of a schedule plus its loss at a price."""
     trace = select.replay(Point(counts=counts))
     return layers_share(select, trace) + price * float(lost_Q(select, trace).mean())
 
 
 def longest(select: Record) -> int:
-    """Candidates of the longest list."""
+    """Return the number of candidates of the longest list."""
     assert select.group_B is not None
     return int(np.bincount(select.group_B).max())

@@ -1,4 +1,4 @@
-"""What a replay of lists loses of the best, and what it costs.
+"""Losses and cost of a replay of lists: best candidates that are lost, and pairs that are swapped.
 
 Shapes: B candidates of all lists, Q lists, K places.
 """
@@ -15,7 +15,7 @@ from eat_lightning.record.record import Record
 
 
 def lost_Q(record: Record, trace: Trace) -> Float[np.ndarray, " q"]:
-    """The share of the best of each list, by the labels, that are not among those returned."""
+    """Return the share of each list's best candidates, by the labels, that are not returned."""
     assert record.group_B is not None
     assert record.keep is not None
     missed_B = record.wanted_B & (ranks(trace, record.group_B) >= record.keep)
@@ -23,8 +23,8 @@ def lost_Q(record: Record, trace: Trace) -> Float[np.ndarray, " q"]:
 
 
 def swapped_Q(record: Record, trace: Trace) -> Float[np.ndarray, " q"]:
-    """The share of the pairs of each list's returned candidates that the labels order otherwise:
-    (1 - Kendall's tau) / 2. All lists return as many."""
+    """Return the share of pairs of each list's returned candidates whose order by the labels is the
+    opposite: (1 - Kendall's tau) / 2. All lists return equally many."""
     list_B = record.group_B
     assert list_B is not None
     place_B = ranks(trace, list_B)
@@ -39,7 +39,7 @@ def swapped_Q(record: Record, trace: Trace) -> Float[np.ndarray, " q"]:
 
 
 def layers_share(record: Record, trace: Trace) -> float:
-    """Tokens times layers that were run, as a share of all."""
+    """Return the token-layers that were run, as a share of all."""
     lengths, layers = record.lengths, len(record.tokens_LB)
     return float((trace.depth_B * lengths).sum() / (layers * lengths.sum()))
 
@@ -47,7 +47,8 @@ def layers_share(record: Record, trace: Trace) -> float:
 def swapped_at_most(
     swapped_Q: Float[np.ndarray, " q"], confidence: float, num_schedules: int
 ) -> float:
-    """Bound the mean share of swapped pairs, whichever of the schedules it is of (Bonferroni)."""
+    """Return an upper bound of the mean share of swapped pairs that holds for `num_schedules`
+    schedules together (Bonferroni)."""
     error = (1 - confidence) / num_schedules
     levels = np.linspace(0.001, 0.5, 500)
     p_L = [float(betting(swapped_Q[None], level, error)[0]) for level in levels]

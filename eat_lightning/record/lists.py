@@ -1,10 +1,11 @@
-"""Lists: the candidates of a query leave between layers by their place among each other.
+"""Lists: the candidates of a query leave between layers by their rank among each other.
 
-Behind some depths the best candidates of each list go on, by the scores that the head there gives
-(Cascade Transformer, Soldaini and Moschitti 2020); the others keep the place that they have. Scores
-of two depths are never compared: who got further stands before.
+After some depths only the best candidates of each list go on, by the scores of the head there
+(Cascade Transformer, Soldaini and Moschitti 2020). The others keep their rank. Scores of two depths
+are never compared: a candidate that got further ranks higher.
 
-Shapes: B candidates of all lists of a batch, G of a part, L layers, C columns of logits.
+Shapes: B candidates of all lists of a batch, G of them that are still here, L layers, C columns of
+logits.
 """
 
 from __future__ import annotations
@@ -21,17 +22,17 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
 REASONS = ("outranked",)
-Counts = Mapping[int, int]  # a schedule: candidates that go on behind each depth
+Counts = Mapping[int, int]  # a schedule: by depth, the candidates of a list that go on after it
 
 
 def goes_on(
     counts: Counts, depth: int, score_G: Float[np.ndarray, " g"], list_G: Int[np.ndarray, " g"]
 ) -> Bool[np.ndarray, " g"]:
-    """True for candidates that go on behind a depth. Of equal scores the first stands before; a
-    list with no more candidates than the depth's count goes on whole.
+    """Return a mask of the candidates that go on after a depth. Of equal scores the first ranks
+    higher. A list with no more candidates than the depth's count goes on whole.
 
     Args:
-        list_G: numbers of the lists, ascending.
+        list_G: number of each candidate's list, ascending.
     """
     if depth not in counts:
         return np.ones(len(score_G), bool)
@@ -44,12 +45,12 @@ def list_trace(
     tokens_LB: Int[np.ndarray, "l b"],
     list_B: Int[np.ndarray, " b"],
 ) -> Trace:
-    """Where each candidate would leave, by its scores at all depths.
+    """Return the trace of a schedule, from the scores of all candidates at all depths.
 
     Args:
-        guesses: by depth; the first column orders.
-        tokens_LB: entering each layer when nobody leaves.
-        list_B: numbers of the lists, ascending.
+        guesses: logits by depth, whose first column is the score.
+        tokens_LB: tokens entering each layer when no candidate leaves.
+        list_B: number of each candidate's list, ascending.
     """
     last = len(tokens_LB)
     logits_BC = guesses[last].copy()
@@ -69,20 +70,20 @@ def list_trace(
 
 
 def ranks(trace: Trace, list_B: Int[np.ndarray, " b"]) -> Int[np.ndarray, " b"]:
-    """Place of each candidate within its list, 0 for the best.
+    """Return the rank of each candidate within its list, 0 for the best.
 
     Args:
-        list_B: ascending.
+        list_B: number of each candidate's list, ascending.
     """
     order_B = np.lexsort((-trace.logits_BC[:, 0], -trace.depth_B, list_B))
     return numbered(order_B, list_B)
 
 
 def places(key_B: Float[np.ndarray, " b"], list_B: Int[np.ndarray, " b"]) -> Int[np.ndarray, " b"]:
-    """Place of each candidate within its list by a key, the smallest first.
+    """Return the rank of each candidate within its list by a key, 0 for the smallest.
 
     Args:
-        list_B: ascending.
+        list_B: number of each candidate's list, ascending.
     """
     return numbered(np.lexsort((key_B, list_B)), list_B)
 
@@ -90,7 +91,8 @@ def places(key_B: Float[np.ndarray, " b"], list_B: Int[np.ndarray, " b"]) -> Int
 def numbered(
     order_B: Int[np.ndarray, " b"], list_B: Int[np.ndarray, " b"]
 ) -> Int[np.ndarray, " b"]:
-    """Number the candidates of each list in an order that holds its lists one after another."""
+    """Return each candidate's index within its list, for an order of the candidates that holds one
+    list after another."""
     first_B = np.searchsorted(list_B, list_B)
     place_B = np.empty(len(order_B), int)
     place_B[order_B] = np.arange(len(order_B))

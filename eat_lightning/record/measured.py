@@ -1,35 +1,45 @@
-"""What was found out about a point."""
+"""What was measured of a point: cost, agreement, changed answers, and times.
+
+`Measured.of` finds the first two by a replay. Later stages, such as `eat adapt`, fill in the rest.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+import numpy as np
+
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.claim import Tally
+from eat_lightning.record.list_losses import lost_Q
 from eat_lightning.record.point import Point
+from eat_lightning.record.record import Record
+
+Cost = Callable[[Point, Trace], float]  # mean cost of an example, from a replay of the point
 
 
 @dataclass
 class Measured:
-    """A point, and what was found out about it. Numbers that nobody looked at are NaN.
+    """A point and what was measured of it. Numbers that were not measured are NaN.
 
     Args:
-        cost: of an example, in the unit of the dial.
-        agreement: share of answers that stay what full depth says; of lists, the share of the best
-            that are returned.
+        cost: mean cost of an example, in the unit of the dial.
+        agreement: share of answers that are those of full depth; for lists, the share of the best
+            candidates that are returned.
         accuracy: share of right answers.
         depth: mean number of layers.
-        share: of the texts, those whose answer of the model before stands.
-        counts: changed answers on the texts that chose the point, by claim.
-        chance: that its claims are certified, as far as those texts tell.
-        tested: changed answers on the texts of the certificate, by claim; None: not tested.
-        trace: the answers there; no file has it.
-        ms: of a text, by the number of texts at once.
-        speed_up: over the original, with the ends of its 95 % interval, by the same; empty where
-            both were not timed side by side.
+        share: in a cascade, the share of texts whose answer is that of the first model.
+        counts: changed answers on the texts that chose the point, one tally per claim.
+        chance: chance that its claims are certified, as predicted from those texts.
+        tested: changed answers on the texts of the certificate, one tally per claim; None: not
+            tested.
+        trace: the answers on these texts; not kept in files.
+        ms: milliseconds per text, by the number of texts at once.
+        speed_up: speed-up over the original with the ends of its 95 % interval, by the same
+            numbers; empty if both were not timed side by side.
         fault: why it cannot be used here.
     """
 
@@ -47,9 +57,29 @@ class Measured:
     speed_up: dict[str, list[float]] = field(default_factory=dict)
     fault: str = ""
 
+    @classmethod
+    def of(
+        cls, point: Point, record: Record, cost: Cost, original_BC: np.ndarray | None = None
+    ) -> Measured:
+        """Replay a point, and measure its cost, depth, agreement and accuracy.
+
+        Args:
+            original_BC: logits of the answers to agree with; None: those of the last layer.
+        """
+        trace = record.replay(point)
+        made = cls(point, cost=cost(point, trace), depth=float(trace.depth_B.mean()))
+        if record.keep is not None:
+            made.agreement = 1 - float(lost_Q(record, trace).mean())
+            return made
+        original_BC = record.full_BC if original_BC is None else original_BC
+        made.agreement = float(record.kind.same(trace.logits_BC, original_BC).mean())
+        right_B = record.kind.right(trace.logits_BC, record.targets)
+        made.accuracy = float(np.nan_to_num(right_B).mean())
+        return made
+
     @property
     def name(self) -> str:
-        """The point for a person, by what its exits and its cascade come to."""
+        """The point as a person reads it, with its mean depth and the share of its cascade."""
         point = self.point
         exits = f", exits ({self.depth:.2f} layers)" if point.has_exits else ""
         if point.before is None:
@@ -59,11 +89,11 @@ class Measured:
 
     @property
     def holds(self) -> bool:
-        """True where every claim is certified."""
+        """Whether every claim is certified."""
         return self.tested is not None and all(tally.holds for tally in self.tested)
 
     def as_dict(self) -> dict[str, Any]:
-        """What was found out, as JSON has it."""
+        """Return what was measured, as JSON has it."""
         found = {each.name: getattr(self, each.name) for each in fields(self)}
         unknown = (None, "", (), {})
         return {
@@ -74,7 +104,7 @@ class Measured:
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Measured:
-        """From what `as_dict` gives. ValueError or TypeError where it is damaged."""
+        """Read what `as_dict` gives. Raises ValueError or TypeError if it is damaged."""
         tallies = {
             name: [Tally(**one) for one in given[name]]
             for name in ("counts", "tested")

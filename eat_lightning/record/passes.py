@@ -1,5 +1,8 @@
-"""One pass of an encoder that records every exit, so that any rule and operating point can be
-judged from it."""
+"""Passes in which every exit answers for every example, recorded for replays.
+
+`record` runs an encoder over a split, `record_by` any function over one, and `record_of` takes the
+trace of a batch that was run already.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +27,8 @@ from eat_lightning.record.windows import grouped, windows_of
 
 
 def record(encoder: AdaptiveEncoder, split: Any, batch_size: int = 32, title: str = "") -> Record:
-    """Run all examples of a split through all layers and heads, in evaluation mode. Texts in
-    windows are recorded by window."""
+    """Run all examples of a split through all layers and heads, in evaluation mode, and return
+    their record. Texts in windows have a row for each window."""
 
     def run(batch: Batch) -> Trace:
         return encoder(batch.to(encoder.strength.device), ALL_EXITS).numpy()
@@ -43,11 +46,11 @@ def record_by(
     title: str,
     **known: Any,
 ) -> Record:
-    """Record all rows of a split.
+    """Run all rows of a split, and return their record.
 
     Args:
-        run: gives the trace of a batch, none of which leaves early.
-        exit: the rule whose signals that has.
+        run: returns the trace of a batch in which no example leaves early.
+        exit: the rule whose signals the trace has.
         known: further fields of the record.
     """
     rows = windows_of(split)
@@ -59,8 +62,11 @@ def record_by(
 
 
 def record_of(encoder: AdaptiveEncoder, trace: Trace, batch: Batch | None = None) -> Record:
-    """A batch that ran all layers, as a record without labels. batch: where its policies are to be
-    asked too."""
+    """Return the record, without labels, of a batch that ran all layers.
+
+    Args:
+        batch: the batch, if replays are to ask the encoder's policies.
+    """
     known: dict[str, Any] = {"kind": encoder.kind}
     if batch is not None:
         known |= {"policies": encoder.policies, "batch": lambda rows_B: batch}
@@ -69,7 +75,7 @@ def record_of(encoder: AdaptiveEncoder, trace: Trace, batch: Batch | None = None
 
 @contextmanager
 def inference(module: torch.nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; the mode is put back."""
+    """Set evaluation mode without gradients, and restore the mode at the end."""
     training = module.training
     module.eval()
     try:
@@ -80,7 +86,7 @@ def inference(module: torch.nn.Module) -> Iterator[None]:
 
 
 def score(task: Any, logits_BC: np.ndarray, labels_B: np.ndarray) -> dict[str, float]:
-    """The task's metrics, each in its usual range (0 ... 1, correlations -1 ... 1)."""
+    """Return the task's metrics by name, each in its usual range."""
     from eat_lightning.data.metrics import metrics_for  # brings torchmetrics, slowly
 
     logits, labels = torch.as_tensor(logits_BC), torch.as_tensor(labels_B)

@@ -1,7 +1,6 @@
-"""A point: what answers, in which precision, and with which methods at which values.
+"""An operating point: the engine, the precision, and the methods with the values of their knobs.
 
-It says nothing about how good or how fast that is: what was found out about a point is a `Measured`
-beside it (`record/dial.py`).
+How good or how fast it is belongs to `Measured` (`record/measured.py`), which holds a point.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ NAMES = {"torch": "our kernels", "onnx": "onnxruntime", "openvino": "OpenVINO"}
 
 
 def read_methods(given: Any) -> Any:
-    """The specification of each slot's method, from what a file has; ValueError."""
+    """Read the method of each slot from what a file holds. Raises ValueError."""
     if not isinstance(given, Mapping):
         return given
     if unknown := given.keys() - {*MODEL_SLOTS}:
@@ -39,38 +38,38 @@ def read_methods(given: Any) -> Any:
 
 
 def read_policies(given: Any) -> Any:
-    """The specifications of policies, from what a file has; ValueError."""
+    """Read policies from what a file holds. Raises ValueError."""
     if not isinstance(given, list | tuple):
         return given
     return tuple(Specification.read("policy", one) for one in given)
 
 
 def read_counts(given: Any) -> Any:
-    """Counts by depth, from what a file has: JSON's keys are words. ValueError."""
+    """Read counts by depth from what a file holds; JSON has strings as keys. Raises ValueError."""
     return {int(depth): n for depth, n in given.items()} if isinstance(given, Mapping) else given
 
 
 def read_point(given: Any) -> Any:
-    """A point from what a file has of it; ValueError."""
+    """Read a point from what a file holds. Raises ValueError."""
     return Point(**given) if isinstance(given, Mapping) else given
 
 
 @dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
 class Point:
-    """What answers an example, and how. What is None or left out stays as the model has it.
+    """How an example is answered. What is None or left out stays as the model has it.
 
     Args:
-        engine: that runs the layers.
-        dtype: that it multiplies in.
-        layout: of the weights (`weights.precision.FORMS`); None: the fastest that there is.
+        engine: the engine that runs the layers.
+        dtype: the precision of its matrix products.
+        layout: layout of the weights (`weights.precision.FORMS`); None: the fastest that exists.
         methods: by slot (attention, reduction, exit), with the value of every knob. An exit whose
             value is the knob's strict end is closed.
-        policies: that review the exits' decisions.
-        counts: candidates of a list that go on behind each depth.
-        weights: the folder, within the model's own, of the weights that run; "": the model's.
-        before: what answers first; None: nothing does.
-        margin: with which an answer of `before` stands (`AnswerKind.margin`). A text goes on where
-            it ran all layers there, and the margin of its answer is less.
+        policies: policies that review the exits' decisions, in their order.
+        counts: for lists, the number of candidates that go on after each depth.
+        weights: folder, within the model's, of the weights to run; "": the model's own.
+        before: in a cascade, the point that answers first; None: no cascade.
+        margin: least margin (`AnswerKind.margin`) at which an answer of `before` is final. A text
+            goes on if it ran all layers there and its margin is less.
     """
 
     engine: Engine = "torch"
@@ -87,12 +86,12 @@ class Point:
 
     @classmethod
     def whole(cls, engine: Engine = "torch", dtype: Dtype = "fp32", weights: str = "") -> Self:
-        """All layers for every text: no exits."""
+        """Return a point without exits, at which every text runs all layers."""
         return cls(engine, dtype, methods={"exit": STATIC["exit"]}, weights=weights)
 
     @classmethod
     def of(cls, **methods: Any) -> Self:
-        """From methods that were built, by slot; `policies` are a sequence of them."""
+        """Return the point of methods that were built, by slot; `policies` is a sequence."""
         policies = methods.pop("policies", None)
         named = {slot: Specification.of(slot, method) for slot, method in methods.items()}
         given = None if policies is None else [Specification.of("policy", x) for x in policies]
@@ -100,13 +99,13 @@ class Point:
 
     @classmethod
     def read(cls, given: Any) -> Self:
-        """From what `as_dict` gives, as JSON has it. ValueError where it is damaged."""
+        """Read what `as_dict` gives, as JSON has it. Raises ValueError if it is damaged."""
         if not isinstance(given, Mapping):
             raise ValueError(f"a point must be a dict, got {given!r:.80}")
         return cls(**given)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values as JSON has them: engine and dtype, and what differs from the defaults."""
+        """Return plain values for JSON: engine, dtype, and what differs from the defaults."""
         usual = Point()
         found = {each.name: getattr(self, each.name) for each in fields(self)}
         kept = {
@@ -117,54 +116,54 @@ class Point:
         return json.loads(json.dumps(kept, default=as_dict))
 
     def at(self, **methods: Specification | None) -> Self:
-        """The same with other methods in some slots; None leaves a slot out."""
+        """Return the point with other methods in some slots; None leaves a slot out."""
         both = {**self.methods, **methods}
         return replace(self, methods={slot: one for slot, one in both.items() if one is not None})
 
     @cached_property
     def built(self) -> dict[str, Any]:
-        """Its methods by slot. ValueError where one cannot be built."""
+        """Its methods by slot. Raises ValueError if one cannot be built."""
         return {slot: one.build() for slot, one in self.methods.items()}
 
     def on(self, encoder: AdaptiveEncoder) -> AdaptiveEncoder:
-        """A twin of an encoder with these methods, which shares its weights. ValueError where they
-        do not fit it."""
+        """Return a twin of an encoder with these methods, which shares its weights. Raises
+        ValueError if they do not fit it."""
         last = encoder.shape.num_layers
         made = {slot: one.like(getattr(encoder, slot), last) for slot, one in self.methods.items()}
         return encoder.replacing(**made, policies=self.policies_like(encoder.policies))
 
     def policies_like(self, policies: Sequence[Policy]) -> Sequence[Policy]:
-        """The policies that a model has, where these are the same or are left out; else new ones.
-        What those of a model have loaded is not loaded again."""
+        """Return the given policies of a model if they are the point's or it names none; else build
+        the point's. So what a model's policies have loaded is not loaded again."""
         if self.policies is None or [*self.policies] == specs_of(policies):
             return policies
         return build_policies([*self.policies])
 
     @property
     def backbone(self) -> str:
-        """All but the exit rule: points of one backbone share a pass."""
+        """All methods but the exit rule, as a key: points with the same backbone share a pass."""
         shared = {slot: one for slot, one in self.methods.items() if slot != "exit"}
         return json.dumps([shared, self.policies or ()], sort_keys=True, default=as_dict)
 
     @property
     def has_exits(self) -> bool:
-        """True where a text may leave early."""
+        """Whether a text may leave early."""
         return self.methods.get("exit") != STATIC["exit"]
 
     @property
     def is_static(self) -> bool:
-        """True where every text runs all layers of one model."""
+        """Whether every text runs all layers of one model."""
         return self.before is None and not self.has_exits
 
     @property
     def runner(self) -> str:
-        """Its engine and dtype, for a person."""
+        """Its engine and dtype, as a person reads them."""
         where = f"{self.weights} in " if self.weights else ""
         return f"{where}{NAMES.get(self.engine, self.engine)}, {self.dtype}"
 
     @property
     def key(self) -> str:
-        """A short name, equal for equal points, that a file may have."""
+        """A short name for files, equal for equal points."""
         words = [] if self.before is None else ["cascade", self.before.key, f"{self.margin:.6f}"]
         words += [self.engine, self.dtype]
         given = self.as_dict()
@@ -174,7 +173,7 @@ class Point:
         return " ".join(words)
 
     def __str__(self) -> str:
-        """The point in one line, for a person."""
+        """Return the point in one line, as a person reads it."""
         parts = [self.runner]
         if self.counts:
             parts += [f"{count} behind {depth}" for depth, count in self.counts.items()]

@@ -1,6 +1,6 @@
-"""The record of a pass: what every head said of every row, and its replay under any rule.
+"""The record of a pass in which every head answered for every row, and its replay under any rule.
 
-Arrays alone, and a parquet file of them: torch is imported where a rule is replayed.
+It holds arrays only and is kept as a parquet file. torch is imported where a rule is replayed.
 
 Shapes: B rows, L layers, C classes, S signals, E exits so far.
 """
@@ -18,10 +18,13 @@ import numpy as np
 from eat_lightning.answer_kind import MULTI, SINGLE, AnswerKind, kind_of
 from eat_lightning.errors import ConfigError
 from eat_lightning.long_texts import Joiner, LongTexts
+from eat_lightning.model.policy import KnownFields
 from eat_lightning.model.trace import Trace, run_tokens
 from eat_lightning.record import columns
 from eat_lightning.record.escalation import Escalation
+from eat_lightning.record.full_depth import FullDepthIfFound
 from eat_lightning.record.lists import list_trace, places
+from eat_lightning.record.point import Point
 from eat_lightning.validation import raise_faults
 
 if TYPE_CHECKING:
@@ -29,7 +32,6 @@ if TYPE_CHECKING:
 
     from eat_lightning.model.contracts import ExitRule, Policy
     from eat_lightning.model.packed import Batch
-    from eat_lightning.record.point import Point
 
 MOST_ROWS = 10_000_000  # of a file that is read
 MOST_TOKENS = 1 << 20  # of a window, in a file that is read
@@ -37,29 +39,32 @@ MOST_TOKENS = 1 << 20  # of a window, in a file that is read
 
 @dataclass
 class Record:
-    """Every head's logits for every row (divided by its temperature), and the tokens entering each
-    layer when nobody leaves.
+    """The logits of every head for every row, and the tokens that enter each layer when no example
+    leaves early.
 
-    A row is an example, unless rows belong to groups: the windows of a text, which `join` makes one
-    answer of, or the candidates of a list, which are ordered. All but the first five fields are
-    None or empty where they are not known.
+    A row is an example, unless rows belong to groups: the windows of a text, whose answers `join`
+    makes into one, or the candidates of a list, which are ordered. All but the first five fields
+    are None or empty if they are not known.
 
     Args:
-        labels: of each row; of a list to be ordered as another model does, that model's scores.
-        lengths: tokens of each row.
-        guesses: logits by layer, B x C.
-        exit, policies: those that the encoder had.
-        difficulty, origins: of each row; where it comes from.
-        signals: what the exit rule observed, B x S by layer.
-        batch: the tokens of some rows, for which policies ask.
+        labels: label of each row. For a list that is to be ordered as another model orders it, the
+            scores of that model.
+        lengths: number of tokens of each row.
+        guesses: logits by layer, B x C, divided by the temperature of the head.
+        tokens_LB: number of tokens entering each layer.
+        exit, policies: the methods that the encoder had.
+        difficulty, origins: how hard each row is, and where it comes from, as the data say.
+        signals: signals that the exit rule observed, B x S by layer.
+        batch: returns the tokens and known fields of some rows, which policies read.
         cluster_B: equal numbers for examples that were not drawn independently, such as pairs of
-            one premise; statistics draw whole clusters. A file has it as `group`.
-        data: the hash of the examples.
-        kind: of the answers; None: by the shapes of labels and logits.
-        group_B: the number of each row's text or list, ascending from 0; None: there are none.
-        join: makes one answer of a text's windows; None: groups are lists.
-        keep: candidates that are returned of a list.
-        before: of the same rows, what the model said that answers first; no file has it.
+            one premise; statistics draw whole clusters. The file calls it `group`.
+        data: hash of the examples.
+        kind: kind of the answers; None: by the shapes of labels and logits.
+        group_B: number of each row's text or list, ascending from 0; None if there are no groups.
+        join: makes one answer of a text's windows; None if groups are lists.
+        keep: number of candidates of a list that are returned.
+        before: record of the model that answers first in a cascade, for the same rows. It is not
+            kept in the file.
     """
 
     labels: np.ndarray
@@ -82,11 +87,11 @@ class Record:
 
     @classmethod
     def of(cls, trace: Trace, exit: ExitRule, split: Any = None, **known: Any) -> Record:
-        """Keep a pass in which nobody left.
+        """Make the record of a pass in which no example left early.
 
         Args:
-            split: whose rows it is of; None: rows without labels.
-            known: further fields.
+            split: the split whose rows were run; None: rows without labels.
+            known: further fields of the record.
         """
         labels, lengths, tokens_LB = np.zeros(len(trace)), trace.tokens_LB[0], trace.tokens_LB
         if split is not None:
@@ -102,12 +107,12 @@ class Record:
             self.kind = kind_of(several, max(1, shape[1]) if len(shape) == 2 else 2)
 
     def __len__(self) -> int:
-        """Answers: one for each text, or for each row."""
+        """Number of answers: one for each text, or for each row."""
         return len(self.firsts)
 
     @property
     def num_layers(self) -> int:
-        """Layers, with those of all models before."""
+        """Number of layers, those of all models before included."""
         return len(self.tokens_LB) + (0 if self.before is None else self.before.num_layers)
 
     @property
@@ -133,7 +138,7 @@ class Record:
 
     @property
     def rows(self) -> Record:
-        """The same rows, each an example of its own."""
+        """The same record without groups: each row is an example of its own."""
         return replace(self, group_B=None, join=None, keep=None)
 
     @property
@@ -143,60 +148,56 @@ class Record:
 
     @cached_property
     def wanted_B(self) -> np.ndarray:
-        """True for the best of each list by the labels, as many as are returned."""
+        """Marks the best candidates of each list by the labels, as many as are returned."""
         assert self.group_B is not None
         return places(-self.labels, self.group_B) < (self.keep or 0)
 
     @property
     def in_margins(self) -> bool:
-        """True where every label is class 0 and every first logit is 0."""
+        """Whether every label is class 0 and every first logit is 0."""
         firsts = [guess_BC[:, 0] for guess_BC in self.guesses.values()]
         return self.kind.problem_type == SINGLE and not any(x.any() for x in [self.labels, *firsts])
 
     def sums(self, x_B: np.ndarray) -> np.ndarray:
-        """Sum over the rows of each answer, which the last axis holds."""
+        """Sum over the rows of each answer, along the last axis."""
         return x_B if self.join is None else np.add.reduceat(x_B, self.firsts, axis=-1)
 
     def token_layers_B(self, trace: Trace) -> np.ndarray:
-        """Tokens summed over the executed layers / (first tokens x num_layers), of each answer of a
-        replay."""
+        """Return the share of token-layers that each answer of a replay ran: tokens summed over the
+        executed layers / (tokens entering layer 1 x num_layers)."""
         first_B = self.sums(self.tokens_LB[0])
         return trace.tokens_LB.sum(0) / (first_B * len(self.tokens_LB))
 
     def replay(self, point: Point | ExitRule | None = None) -> Trace:
-        """Replay a point: its exits with its policies, its schedule of a list, and what answers
-        before it, of which `before` is the record. An exit rule stands for the point that has it.
-
-        What happens to an example depends on no other one, but for a candidate on its list, so who
-        leaves where follows from the record.
+        """Return the trace that the encoder would give at a point, without running it again. This
+        is possible because what happens to an example depends on no other one, except for the
+        candidates of a list.
 
         Args:
-            point: None: the encoder's own rule and policies.
+            point: exits and policies, a schedule of lists, or a cascade (then `before` is the
+                record of the first model). An exit rule stands for a point with that rule, and
+                None for the encoder's own rule and policies.
         """
-        from eat_lightning.record.point import Point
-
         if not isinstance(point, Point):
-            return self._of_groups(self.rule(point))
+            return self._by_exits(self.rule(point))
         if point.before is not None:
-            return self._behind(point)
+            return self._by_cascade(point)
         if point.counts is not None:
             assert self.group_B is not None
             return list_trace(point.counts, self.guesses, self.tokens_LB, self.group_B)
         policies = point.policies_like(self.policies)
-        return replace(self, policies=policies)._of_groups(self.rule(point))
+        return replace(self, policies=policies)._by_exits(self.rule(point))
 
     def rule(self, point: Point | ExitRule | None = None) -> ExitRule:
-        """The exit rule of a point; the encoder's own where it names none."""
-        from eat_lightning.record.point import Point
-
+        """Return the exit rule of a point; the encoder's own if the point names none."""
         if not isinstance(point, Point):
             return self.exit if point is None else point
         named = point.methods.get("exit")
         return self.exit if named is None else named.like(self.exit)
 
-    def _behind(self, point: Point) -> Trace:
-        """What two models in a row answer, each text alone: both replays of all of them, of which
-        the second counts where the text goes on."""
+    def _by_cascade(self, point: Point) -> Trace:
+        """Replay both models for all texts. The second one's answer counts for the texts that go
+        on to it."""
         assert self.before is not None
         first = self.before.replay(point.before)
         layers = self.before.num_layers
@@ -204,44 +205,41 @@ class Record:
         second = replace(self, before=None).replay(replace(point, before=None, margin=0.0))
         return escalation.joined(first, second.take(np.flatnonzero(escalation.goes_on(first))))
 
-    def _of_groups(self, exit: ExitRule) -> Trace:
-        """What happens to each text under an exit rule."""
-        trace = self._left_by(exit)
+    def _by_exits(self, exit: ExitRule) -> Trace:
+        """Replay an exit rule with the policies, and join the windows of each text."""
+        trace = self._rows_by_exits(exit)
         if self.join is None or self.group_B is None:
             return trace
         return self.join.joined(trace, self.group_B)
 
-    def _left_by(self, exit: ExitRule) -> Trace:
-        """What happens to each row under an exit rule."""
+    def _rows_by_exits(self, exit: ExitRule) -> Trace:
+        """Replay an exit rule with the policies, for each row. The loop is that of
+        `AdaptiveEncoder.run`, with logits that are known."""
         import torch
 
-        from eat_lightning.model.policy import joined
-        from eat_lightning.model.recorder import TraceRecorder
+        from eat_lightning.model.recorder import PassOptions, TraceRecorder
 
         last = len(self.tokens_LB)
-        recorder = TraceRecorder(last, self.num_rows, exit)
+        recorder = TraceRecorder(last, self.num_rows, exit, PassOptions(leave=True))
         recorder.guesses = {k: torch.from_numpy(guess_BC) for k, guess_BC in self.guesses.items()}
         recorder.signals = {k: torch.from_numpy(s_BS) for k, s_BS in self.signals.items()}
         policies, inputs = self._policies()
-        recorder.state.request(joined(policy.requests(inputs, None) for policy in policies))
+        recorder.begin(policies, inputs, None)
         for layer in sorted({*exit.layers} - {last}):
             if not len(recorder.here_B):
                 break
-            looked = [k for k in exit.layers if k <= layer]
-            stack_EBC = recorder.stack(looked)
-            reason_B = recorder.decided(looked, stack_EBC)
+            so_far = [k for k in exit.layers if k <= layer]
+            logits_EBC = recorder.stack(so_far)
+            reason_B = recorder.decided(so_far, logits_EBC)
             if policies:
-                reason_B = recorder.review(policies, reason_B, stack_EBC, inputs)
+                reason_B = recorder.review(policies, reason_B, logits_EBC, inputs)
             recorder.leave(layer, reason_B)
         recorder.leave(last, recorder.at_end())
         trace = recorder.end().numpy(guesses=False)
         return replace(trace, tokens_LB=run_tokens(self.tokens_LB, trace.depth_B))
 
     def _policies(self) -> tuple[Sequence[Policy], Any]:
-        """The policies, and what they read of the rows."""
-        from eat_lightning.model.policy import KnownFields
-        from eat_lightning.record.full_depth import FullDepthIfFound
-
+        """Return the policies, with the one that windows of long texts need, and what they read."""
         policies, inputs = [*self.policies], None
         if policies:
             assert self.batch is not None
@@ -255,7 +253,7 @@ class Record:
 
     @classmethod
     def concat(cls, parts: Sequence[Record]) -> Record:
-        """Passes of one encoder over several splits, one behind the other, without policies."""
+        """Concatenate records of one encoder over several splits, without policies."""
 
         def by_layer(found: list[dict[int, np.ndarray]]) -> dict[int, np.ndarray]:
             return {layer: np.concatenate([x[layer] for x in found]) for layer in found[0]}
@@ -271,8 +269,11 @@ class Record:
         )
 
     def take(self, rows: np.ndarray) -> Record:
-        """Records of some rows, of whole groups. rows: their places in the order wanted, or a
-        mask."""
+        """Return the record of some rows.
+
+        Args:
+            rows: indices in the order wanted, or a mask; whole groups only.
+        """
         at_B, batch = np.arange(self.num_rows)[rows], self.batch
 
         def taken(values: np.ndarray | None) -> np.ndarray | None:
@@ -295,12 +296,12 @@ class Record:
         )
 
     def to_parquet(self, path: Path) -> None:
-        """A line for each row: label, length, every exit's logits (fp32) and the tokens entering
-        each layer that gets fewer than the one before, if all were run; difficulty, source, group
-        and the number of its text or list where they are known.
+        """Write a file with a line for each row: its label, its length, the logits of every exit
+        in fp32, and the number of tokens entering each layer that gets fewer than the one before.
+        Difficulty, source, group and the number of its text or list follow if they are known.
 
-        What a rule makes of them is not kept: `replay` finds it. Where every label and its logits
-        are 0, as in kept examples, the others are `margins_K`.
+        What a rule decides is not kept, since `replay` finds it. If `in_margins`, the columns
+        `margins_K` hold the logits without the first.
         """
         name, first = ("margins", 1) if self.in_margins else ("logits", 0)
         known = {
@@ -327,8 +328,8 @@ class Record:
 
     @classmethod
     def read(cls, path: Path) -> Record:
-        """Read the file that `to_parquet` wrote, with a rule under which nobody leaves. Raises
-        ConfigError where the file is damaged or of an older version."""
+        """Read the file that `to_parquet` wrote, with `never` as the exit rule. Raises ConfigError
+        if the file is damaged or of an older version."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -349,7 +350,7 @@ class Record:
 
     @classmethod
     def of_table(cls, table: pa.Table) -> Record:
-        """Make it of the columns that `to_parquet` writes, whether they fit each other or not."""
+        """Make a record of the columns that `to_parquet` writes, without checking them."""
         from eat_lightning.methods.exit.never import Never
 
         guesses = columns.by_layer(table, "logits_")
@@ -370,7 +371,7 @@ class Record:
         return replace(made, **kept_groups(table, made.kind))
 
     def faults(self) -> list[str]:
-        """Columns that do not fit each other, as a file may hold them."""
+        """Return a line for each conflict between columns, as a damaged file may have."""
         last, tokens_LB = len(self.tokens_LB), self.tokens_LB
         faults = [] if last in self.guesses else [f"no logits of the last layer, {last}"]
         sizes = {g.shape for g in self.guesses.values()}
@@ -393,7 +394,7 @@ def fp32(x: np.ndarray) -> np.ndarray:
 
 
 def kept_kind(table: pa.Table) -> AnswerKind | None:
-    """The kind of answers that a table says it holds; None where it says nothing."""
+    """Return the kind of answers that a table states; None if it states none."""
     about = columns.fact(table, "answers")
     if about is None:
         return None
@@ -404,7 +405,7 @@ def kept_kind(table: pa.Table) -> AnswerKind | None:
 
 
 def kept_groups(table: pa.Table, kind: AnswerKind) -> dict[str, Any]:
-    """The fields of a record that say which rows of a table are one text or one list."""
+    """Return the fields of a record that group its rows into texts or lists."""
     text_B, list_B = (columns.known(table, name) for name in ("text", "list"))
     if text_B is not None:
         about = columns.fact(table, "join") or {}

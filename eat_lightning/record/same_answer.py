@@ -1,4 +1,4 @@
-"""Sameness of answers: the one notion that agreement, choice and certificate stand on.
+"""When an adapted classifier's answer is the original's: used by agreement, choice and certificate.
 
 Shapes: N texts, C classes.
 """
@@ -22,8 +22,8 @@ class SameAnswer:
     """Compares the logits of an adapted classifier with the original's.
 
     Args:
-        kind: says when two answers are the same.
-        labels: names of the classes; none of a score.
+        kind: kind of the answers, which defines when two are the same.
+        labels: names of the classes; empty for a score.
     """
 
     kind: AnswerKind
@@ -32,11 +32,12 @@ class SameAnswer:
     def changed(
         self, original_NC: Float[np.ndarray, "n c"], logits_NC: Float[np.ndarray, "n c"]
     ) -> Bool[np.ndarray, " n"]:
+        """Return a mask of the texts whose answer differs from the original's."""
         return ~self.kind.same(original_NC, logits_NC)
 
     @property
     def changes(self) -> str:
-        """Name an answer that is not the same, for a person."""
+        """A change of answers in words, such as "answers change"."""
         if not isinstance(self.kind, Score):
             several = self.kind.problem_type == MULTI
             return "sets of labels change" if several else "answers change"
@@ -46,7 +47,7 @@ class SameAnswer:
 
     @property
     def title(self) -> str:
-        """Name what is answered, for a person."""
+        """The kind of answers in words, such as "classes yes, no"."""
         if isinstance(self.kind, Score):
             return "a score"
         more = f" and {len(self.labels) - 4} more" if len(self.labels) > 4 else ""
@@ -54,7 +55,8 @@ class SameAnswer:
         return f"classes {several}{', '.join(self.labels[:4])}{more}"
 
     def groups(self, original_NC: Float[np.ndarray, "n c"]) -> Mapping[str, Bool[np.ndarray, " n"]]:
-        """Give the texts that the original answers with each class, alone or among others."""
+        """Return, by class, a mask of the texts that the original answers with it, alone or among
+        others."""
         if self.kind.problem_type == MULTI:
             return {label: original_NC[:, c] > 0 for c, label in enumerate(self.labels)}
         answer_N = self.kind.numbered(original_NC, original_NC)
@@ -63,7 +65,8 @@ class SameAnswer:
     def class_changes(
         self, original_NC: Float[np.ndarray, "n c"], logits_NC: Float[np.ndarray, "n c"]
     ) -> Counter[tuple[str, str]]:
-        """Count changed answers by the class before and after; none where a text has not one."""
+        """Count changed answers by (class before, class after); empty unless a text has one
+        class."""
         if self.kind.problem_type != SINGLE:
             return Counter()
         before, after = self.groups(original_NC), self.groups(logits_NC)
@@ -71,7 +74,7 @@ class SameAnswer:
         return +Counter({(a, b): int((before[a] & after[b]).sum()) for a, b in pairs})
 
     def shown(self, logits_C: Float[np.ndarray, " c"]) -> str:
-        """Write an answer for a person."""
+        """Return an answer as a person reads it."""
         (answer,) = self.kind.printed(logits_C[None, : self.kind.num_labels], self.labels)
         if "score" in answer:
             return f"{answer['score']:.3f}"
@@ -86,11 +89,15 @@ def same_answer_of(
     tolerance: float | None = None,
     cuts: Sequence[float] = (),
 ) -> SameAnswer:
-    """Choose the notion by a classifier's config.json. ConfigError, in one line, for what is wrong.
+    """Return how answers of a classifier are compared. Raises ConfigError, in one line, if its
+    config or the arguments are wrong.
 
     Args:
+        config: the classifier's config.json.
         num_labels: rows of the classifier's weights.
-        tolerance, cuts: by which two scores are compared.
+        where: the classifier, as error messages name it.
+        tolerance: difference up to which two scores are the same.
+        cuts: numbers on whose same side two scores are the same.
     """
     about = {"answer": {"tolerance": tolerance, "cuts": [*cuts]}}
     try:

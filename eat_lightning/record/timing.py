@@ -1,8 +1,10 @@
-"""Time from token ids to an answer, of several settings at once, so that their ratios hold.
+"""Interleaved timing of several settings, from token ids to an answer, so that their ratios hold.
 
-A machine that slows down for a while slows all settings alike: they take turns, a block of examples
-each, in rotating order. Tokenizing and putting ids into tensors are not timed; on a GPU the copy of
-the ids is. Shapes: R repeats, I inputs (examples at batch 1, or batches).
+Settings take turns, a block of examples each, in rotating order: so a machine that slows down for a
+while slows all of them alike. Tokenizing and putting ids into tensors are not timed; on a GPU the
+copy of the ids is.
+
+Shapes: R repeats, I inputs (examples at batch 1, or batches), B examples, S settings, D draws.
 """
 
 from __future__ import annotations
@@ -24,15 +26,21 @@ from eat_lightning.progress import bar
 
 Name = TypeVar("Name")
 KERNELS = 16384  # 6 layers of different widths have 24 shapes, at each number of tokens
-BLOCK = 20  # examples that a setting runs before the next one's turn
-DRAWS = 1000  # of examples, of which the one nearest to the mean cost of all is timed
-RESAMPLES = 2000  # of the timed inputs, for an interval
+BLOCK = 20  # examples that a setting runs in its turn
+DRAWS = 1000  # random samples, of which the one nearest to the mean cost of all is timed
+RESAMPLES = 2000  # bootstrap samples of an interval
 
 
 @dataclass
 class TimedCall:
-    """A setting to time: `run` answers what `ready` makes of a batch of `split`. cost_B: FLOPs of
-    each example, if they are known."""
+    """A setting to time.
+
+    Args:
+        run: the timed call, on one input.
+        split: the split whose examples are run.
+        ready: makes an input of a batch of the split, untimed.
+        cost_B: FLOPs of each example, if known.
+    """
 
     run: Callable[[Any], Any]
     split: Any
@@ -40,20 +48,22 @@ class TimedCall:
     cost_B: np.ndarray | None = None
 
     def cost_share(self, rows: np.ndarray) -> float | None:
-        """Mean cost of some examples over that of all."""
+        """Return the mean cost of some examples divided by that of all; None if unknown."""
         return None if self.cost_B is None else float(self.cost_B[rows].mean() / self.cost_B.mean())
 
 
 def keep_kernels(most: int = KERNELS) -> None:
-    """Let oneDNN keep so many kernels, which it reads before its first product. It keeps 1,024,
-    and where many settings take turns, one whose kernels were dropped is timed with their making:
-    0.5 ms each, more than twice the time of an encoder whose layers have widths of their own."""
+    """Let oneDNN cache this many kernels; call it before the first product. The default is 1,024.
+    When many settings take turns, the time of one whose kernels were dropped would include making
+    them again: 0.5 ms each, more than twice the time of an encoder with layers of different widths.
+    """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(most))
 
 
 @contextmanager
 def undisturbed(threads: int) -> Iterator[None]:
-    """So many threads, no gradients, no garbage collection; all is put back."""
+    """Set the number of threads, without gradients and garbage collection; restore all at the
+    end."""
     before, collecting = torch.get_num_threads(), gc.isenabled()
     torch.set_num_threads(threads)
     gc.collect()
@@ -74,11 +84,16 @@ def time_interleaved(
     advance: Callable[[int], None] = lambda count: None,
     turns_before: int = 0,
 ) -> dict[Name, np.ndarray]:
-    """Milliseconds (R x I) that each setting's callable takes for each of its inputs.
+    """Return the milliseconds (R x I) of each setting for each of its inputs.
 
-    A turn begins with an input that is not timed: the setting before has filled the processor's
-    caches with its own weights, and a service runs one model. `advance` hears of inputs done;
-    turns_before: of an earlier call, from which the order goes on rotating.
+    A turn begins with an input that is not timed, because the setting before has filled the
+    processor's caches with its own weights, while a service runs one model.
+
+    Args:
+        settings: by name, a callable and its inputs.
+        block: inputs that a setting runs in its turn.
+        advance: called with the number of inputs that are done.
+        turns_before: turns of earlier calls, after which the order goes on rotating.
     """
     names = list(settings)
     took = {name: np.zeros((repeats, len(settings[name][1]))) for name in names}
@@ -102,8 +117,13 @@ def time_interleaved(
 def drawn_at_mean_cost(
     costs: Sequence[np.ndarray], size: int, examples: int, seed: int = 0
 ) -> np.ndarray:
-    """Draw rows whose mean costs are near those of all `size` examples: of `DRAWS` random draws the
-    one with the least largest relative difference over the settings."""
+    """Draw rows whose mean cost is near that of all `size` examples in every setting: of `DRAWS`
+    random draws, the one whose largest relative difference is least.
+
+    Args:
+        costs: cost of each example, for each setting.
+        size: number of examples to draw from.
+    """
     rng = np.random.default_rng(seed)
     if not costs or examples >= size:
         return rng.permutation(size)[:examples]
@@ -115,7 +135,7 @@ def drawn_at_mean_cost(
 def drawn_rows(
     candidates: Mapping[Name, TimedCall], examples: int, seed: int
 ) -> dict[Name, np.ndarray]:
-    """Examples for each setting to be timed: the same ones in every split of one length."""
+    """Return the rows to time in each setting, the same ones in all splits of equal size."""
     alike: dict[int, list[TimedCall]] = {}
     for candidate in candidates.values():
         alike.setdefault(len(candidate.split), []).append(candidate)
@@ -138,13 +158,17 @@ def time_all(
     seed: int = 0,
     by_length_too: bool = True,
 ) -> Iterator[dict[Name, dict[str, Any]]]:
-    """Latency at batch 1 over random examples (all if there are fewer) and throughput, as they come
-    and (`by_length_too`) sorted by length, as fields of a `Row`; and all that was taken, in
-    `latency_RI` and `batches_RI`. Where costs are known, examples are near their mean; `timed_cost`
-    says how near.
+    """Time latency at batch 1 and throughput of all candidates. Yields after every repeat what all
+    repeats so far give, so that a call that is ended early loses no more than one.
 
-    Yields after every repeat what all repeats so far say: a long call that is ended has lost no
-    more than one.
+    For each candidate these are fields of a `Row`, with all times in `latency_RI` and `batches_RI`.
+    If costs are known, the timed examples have nearly their mean, and `timed_cost` is the ratio.
+
+    Args:
+        examples: random examples to time (all if there are fewer).
+        warmup: examples that run before, untimed.
+        batch: examples of a batch, for throughput.
+        by_length_too: whether throughput is timed for batches sorted by length as well.
     """
     if not candidates:
         return
@@ -176,8 +200,16 @@ def time_all(
 
 
 class Turns:
-    """Candidates that take turns over the examples named, `size` at once, one repeat after another.
-    took: milliseconds (R x I) of each, for the repeats taken so far."""
+    """Candidates that take turns, one repeat after another.
+
+    Args:
+        rows: examples of each.
+        size: examples of an input.
+        block: inputs that a setting runs in its turn.
+
+    Attributes:
+        took: milliseconds (R x I) of each candidate, for the repeats so far.
+    """
 
     def __init__(
         self,
@@ -208,8 +240,8 @@ class Turns:
         self.took = {name: np.vstack((self.took[name], new[name])) for name in new}
 
     def throughput(self, name: Any, suffix: str) -> dict[str, Any]:
-        """Examples per second over all repeats, and the slowest and the fastest repeat's; padded
-        tokens / real tokens, were each batch padded to its longest example."""
+        """Return fields of a `Row`: examples per second over all repeats, in the slowest and in the
+        fastest one; and padded tokens / real tokens if batches were padded to their longest."""
         took_RI, groups = self.took[name], self.groups[name]
         lengths = [self.candidates[name].split.lengths[rows] for rows in groups]
         padded = sum(int(each.max()) * len(each) for each in lengths)
@@ -225,7 +257,7 @@ class Turns:
 
 
 def latency(took_RI: np.ndarray) -> dict[str, Any]:
-    """Mean and percentiles over examples and repeats, and what each took."""
+    """Return fields of a `Row`: mean and percentiles over examples and repeats, and all times."""
     p50, p90, p99 = np.percentile(took_RI, [50, 90, 99])
     means_R = took_RI.mean(1)
     return {
@@ -242,8 +274,8 @@ def latency(took_RI: np.ndarray) -> dict[str, Any]:
 def speed_up(
     slower_RI: Float[np.ndarray, "r i"], took_RI: Float[np.ndarray, "r i"]
 ) -> tuple[float, float, float]:
-    """Ratio of two settings' mean times, with the ends of its 95 % bootstrap interval: inputs are
-    drawn anew, and one repeat of both, whose turns were taken together."""
+    """Return the ratio of two settings' mean times, and the ends of its 95 % bootstrap interval. A
+    resample draws inputs, and one repeat, which is the same for both settings."""
     rng, (num_repeats, num_inputs) = np.random.default_rng(0), took_RI.shape
     rows_DI = rng.integers(num_inputs, size=(RESAMPLES, num_inputs))
     repeat_D1 = rng.integers(num_repeats, size=(RESAMPLES, 1))

@@ -1,4 +1,4 @@
-"""Texts of a split as they are read in windows: what runs together, and one answer for each text.
+"""A split whose texts are read in windows: windows that run together, and one answer per text.
 
 Shapes: B texts of a batch, W windows of all texts in their order, C classes.
 """
@@ -23,9 +23,9 @@ class WindowPack:
     """Windows that go through a model together.
 
     Args:
-        rows_B: places of their texts in the batch.
-        batch: their tokens, in the form that the model takes.
-        is_part: they are of one long text; else each is a text that fits.
+        rows_B: index, in the batch of texts, of each window's text.
+        batch: their tokens, as the model takes them.
+        is_part: whether they belong to one long text; else each is a text that fits one window.
     """
 
     rows_B: np.ndarray
@@ -35,12 +35,13 @@ class WindowPack:
 
 @dataclass(frozen=True)
 class TextWindows:
-    """A split whose examples are texts.
+    """A split whose examples are texts, with the interface of `Split` as far as timing needs it.
 
     Args:
-        windows: of all texts, an example each.
-        text_W: the row of each window's text.
-        data: the hash of the texts.
+        windows: the windows of all texts, an example each.
+        text_W: row of each window's text.
+        joiner: makes one answer of a text's windows.
+        data: hash of the texts.
     """
 
     windows: Split
@@ -61,19 +62,19 @@ class TextWindows:
 
     @property
     def counts(self) -> np.ndarray:
-        """Windows of each text."""
+        """Number of windows of each text."""
         return np.bincount(self.text_W)
 
     @property
     def lengths(self) -> np.ndarray:
-        """Tokens of each text's windows together."""
+        """Number of tokens of each text's windows together."""
         return np.bincount(self.text_W, self.windows.lengths).astype(int)
 
     def text(self, row: int) -> tuple[str, ...]:
         return self.windows.text(int(np.searchsorted(self.text_W, row)))
 
     def batch(self, rows_B: np.ndarray) -> list[WindowPack]:
-        """Texts that fit in one pack; of each longer one its packs, in their order."""
+        """Return one pack of all texts that fit one window, and the packs of each longer text."""
         firsts_B = np.searchsorted(self.text_W, rows_B)
         counts_B = np.searchsorted(self.text_W, rows_B, "right") - firsts_B
         fit = np.flatnonzero(counts_B == 1)
@@ -86,27 +87,29 @@ class TextWindows:
         return found
 
     def grouped(self, windows: Record) -> Record:
-        """The record of all windows, with the text that each belongs to."""
+        """Return the record of all windows, grouped into texts."""
         return replace(windows, group_B=self.text_W, join=self.joiner, data=self.data)
 
 
 def windows_of(split: Any) -> Any:
-    """The windows of texts, an example each; a split of whole texts as it is."""
+    """Return the split of windows of `TextWindows`; any other split is returned unchanged."""
     return split.windows if isinstance(split, TextWindows) else split
 
 
 def grouped(record: Record, split: Any) -> Record:
-    """The record of a split's rows, with the text of each where they are windows."""
+    """Return the record of a split's rows, grouped into texts if they are windows."""
     return split.grouped(record) if isinstance(split, TextWindows) else record
 
 
 def answer_texts(
     text_packs: Sequence[WindowPack], run: Callable[[WindowPack], Trace], joiner: Joiner
 ) -> Trace:
-    """Answer the texts of a batch as a backend does.
+    """Answer the texts of a batch as a backend does: windows after the one that decides a long text
+    are not run.
 
     Args:
-        run: gives the trace of a pack's windows.
+        run: returns the trace of a pack's windows.
+        joiner: makes one answer of a text's windows.
     """
     found: list[Trace] = []
     ended = -1  # the last long text whose further windows do not count

@@ -1,5 +1,5 @@
-"""From rows to tables, figures and a page.
+"""Turn rows into tables, figures and a page.
 
-`study` opens rows and their examples, `claim` is what a script of experiments/ makes of them,
-`table`, `figures` and `page` show it. `columns`, `compare` and `statistics` are for claims.
+`study` opens rows and their examples, a claim script in experiments/ turns them into sections, and
+`table`, `figures` and `page` render these. `columns`, `compare` and `statistics` help claims.
 """

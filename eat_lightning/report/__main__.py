@@ -1,6 +1,6 @@
 """`python -m eat_lightning.report study=<folder>`: tables, figures and one page, all from rows.
 
-A claim is a script with a function `claim(study) -> Section`. Those that fit any study lie in
+A claim is a script with a function `claim(study) -> Section`. General claims are in
 `report/claims/`; a study's own, such as `experiments/phishing/claim.py`, is given by its path.
 """
 
@@ -33,7 +33,7 @@ LAST = 100  # place of a claim that does not say its `PLACE` on the page
 
 
 def found_claims() -> dict[str, Path]:
-    """The claims that fit any study, by name: `claims/<name>.py` or `claims/<name>/claim.py`."""
+    """Return the general claims by name: `claims/<name>.py` or `claims/<name>/claim.py`."""
     files = {path.stem: path for path in CLAIMS_DIR.glob("[!_]*.py")}
     folders = {path.parent.name: path for path in CLAIMS_DIR.glob("*/claim.py")}
     return dict(sorted((files | folders).items()))
@@ -46,7 +46,7 @@ def existing_paths(value: Any) -> Any:
 
 
 def scripts_of(value: Any) -> dict[str, Path]:
-    """The scripts of `claims`, by name; None where all that are found are wanted."""
+    """Return the scripts of `claims` by name; None for all general claims."""
     known, scripts = found_claims(), {}
     for name in [value] if isinstance(value, str) else value:
         path = known.get(str(name), Path(str(name)))
@@ -63,7 +63,7 @@ def folder_to_write(value: Any) -> Any:
 
 
 def texts_of(value: Any) -> Any:
-    """A sentence is a text of one column."""
+    """Turn single sentences into texts of one column."""
     return [[t] if isinstance(t, str) else t for t in value] if isinstance(value, list) else value
 
 
@@ -87,9 +87,11 @@ class ReportSettings(Settings):
 
 
 def report(config: dict[str, Any]) -> Path:
-    """Write the report; returns its folder. A claim that lacks rows is listed, the rest is made.
+    """Write the report and return its folder. A claim that lacks rows is listed, the rest is
+    written.
 
-    Raises ConfigError, one line per fault, before any row is read; and where there is no row.
+    Raises:
+        ConfigError: with one line per error before any row is read, or where there is no row.
     """
     plan = parsed(ReportSettings, config)
     from eat_lightning.report.budgeted import check_against
@@ -104,7 +106,7 @@ def report(config: dict[str, Any]) -> Path:
     if plan.claims is not None:
         study.warnings += lacking
     if not claims:
-        raise ConfigError.of(["none of the claims can be made of these rows", *lacking])
+        raise ConfigError.of(["these rows support none of the claims", *lacking])
     write(plan, study, claims, explored(study, plan), lacking if plan.claims is None else [])
     print_all("warning: ", study.warnings)
     show(study)
@@ -122,7 +124,7 @@ def print_all(head: str, lines: list[str]) -> None:
 
 
 def make_claims(scripts: dict[str, Path], study: Study) -> tuple[list[Section], list[str]]:
-    """The claims, and a line for each that these rows cannot make, with what it needs."""
+    """Return the sections, and for each claim that lacks rows a line with what it needs."""
     claims, lacking = [], []
     modules = {name: loaded(path) for name, path in scripts.items()}
     ordered = sorted(modules.items(), key=lambda item: getattr(item[1], "PLACE", LAST))
@@ -135,15 +137,18 @@ def make_claims(scripts: dict[str, Path], study: Study) -> tuple[list[Section], 
 
 
 def claim_of(path: Path) -> Callable[[Study], Section]:
-    """The function `claim` of a script."""
+    """Return the function `claim` of a script."""
     return loaded(path).claim
 
 
 def loaded(path: Path) -> Any:
-    """The module of a script with a function `claim`; ConfigError where it has none.
+    """Import a script that defines a function `claim`.
 
-    A script of the user's is loaded as a package of its folder, so that `from .figure import ...`
+    A user's script is loaded as part of a package of its folder, so that `from .figure import ...`
     finds the file beside it.
+
+    Raises:
+        ConfigError: where it defines no such function.
     """
     path = path.resolve()
     if path.is_relative_to(CLAIMS_DIR):
@@ -169,8 +174,10 @@ def with_claim(module: ModuleType, path: Path) -> ModuleType:
 
 
 def explored(study: Study, plan: ReportSettings) -> dict[str, Any] | None:
-    """Example sentences on their way through one run of each task (see `shown_runs`). None where
-    there is no such run at hand."""
+    """Return example sentences with their tokens and exits in one run per task (see `shown_runs`).
+
+    None where there is no such run on this machine.
+    """
     if not plan.examples and not plan.texts:
         return None
     from eat_lightning.report.explorer import explore
@@ -185,7 +192,7 @@ def explored(study: Study, plan: ReportSettings) -> dict[str, Any] | None:
 
 
 def shown_runs(study: Study) -> list[Run]:
-    """One adaptive run of each task: the one that leaves earliest."""
+    """Return one adaptive run per task: the one that exits earliest."""
     best: dict[str, Run] = {}
     adaptive = [point for point in study.points(baseline="") if not point.is_static]
     for point in sorted(adaptive, key=lambda p: p.mean("token_layers") or 1.0):
@@ -201,7 +208,7 @@ def write(
     explorer: dict[str, Any] | None,
     lacking: list[str],
 ) -> None:
-    """Write every file beside its place, then rename it; the page last."""
+    """Write every file to a temporary name and rename it, the page last."""
     from eat_lightning.report import figures, page
     from eat_lightning.report.findings import findings
     from eat_lightning.runs.run import write_text
@@ -223,7 +230,7 @@ def as_markdown(
     found: list[str],
     lacking: list[str],
 ) -> str:
-    """Write the page without its explorer, as code hosts show it."""
+    """Return the page as Markdown for code hosts, without its explorer."""
     kind = next((kind for kind in ("png", "svg") if kind in pictures), None)
     parts = [f"# {study.title}", *found, listing(study.warnings)]
     for claim in claims:

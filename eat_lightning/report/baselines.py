@@ -1,5 +1,5 @@
-"""A setting beside its baselines: own static, a static model trained for itself, smaller students,
-Hugging Face's model, and fixed depth.
+"""A setting and its baselines: the same weights static, a separately trained static model, smaller
+students, Hugging Face's model, and fixed depth.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from eat_lightning.report.speed import ENDS
 from eat_lightning.report.study import KeptRow, Mark, Study, is_static
 from eat_lightning.runs.row import FIXED, THEIRS, Row
 
-TRAINED = "against the static model of that body that was trained for itself"
+TRAINED = "against the separately trained static model of that backbone"
 GAIN = f"points over the same weights at fixed depth and equal FLOPs; {col.PAIRED}"
-MIX = f"points over the best random mix of two depths of these examples; {col.PAIRED}"
+MIX = f"points over the best random mix of two depths on these examples; {col.PAIRED}"
 NO_GAIN = (  # such as where a fit left other tokens than the fixed depths beside it have
-    "the gain over seeds does not follow from the examples: measure again, with fit_reduction=false"
+    "the gain over seeds cannot be computed from the examples: measure again with "
+    "fit_reduction=false"
 )
 CLOSE = 1e-4  # of the rows' own gains, which are of the same answers
 SAME_TIMING = ("dtype", "device", "threads", "machine")
@@ -32,7 +33,9 @@ SAME_TIMING = ("dtype", "device", "threads", "machine")
 
 @dataclass
 class Entry:
-    """A setting, and what it is compared with; None where there is none, or it is the same."""
+    """A setting and the settings that it is compared with; None where one is missing or is the
+    same.
+    """
 
     study: Study
     point: Mark
@@ -47,21 +50,23 @@ class Entry:
 
     @cached_property
     def own(self) -> Mark | None:
-        """Find the same weights with everything off."""
+        """The same weights without reduction and exits."""
         return self._other(own_static_of(self.study, self.point))
 
     @cached_property
     def trained(self) -> Mark | None:
-        """The static model of the same body and task that was trained for itself, or the one whose
-        weights the point's training began with. Of several, such as with and without a teacher,
-        the most accurate."""
+        """The static model of the same backbone and task that was trained separately, or whose
+        weights initialised the training. Of several, such as with and without a teacher, the most
+        accurate.
+        """
         found = trained_statics(self.study, self.point)
         return self._other(best([p for p in found if of_same_body(p.row, self.point.row)]))
 
     @cached_property
     def smaller(self) -> list[Mark]:
-        """Static models of other bodies, or of fewer layers of this one, with fewer FLOPs than own
-        static, trained for themselves: what has to be beaten."""
+        """Separately trained static models with fewer FLOPs than own static: other backbones, or
+        fewer layers of this one. These are the baselines to beat.
+        """
         point = self.point
         whole = (point.mean("flops") or 0.0) / (point.mean("flops_ratio") or 1.0)
         found = trained_statics(self.study, point)
@@ -75,7 +80,7 @@ class Entry:
 
     @cached_property
     def padded(self) -> Mark | None:
-        """Find the same weights in Hugging Face's padded model, seed by seed."""
+        """The same weights in Hugging Face's padded model, seed by seed."""
         found = twins(
             self.study, self.point, lambda r, mine: r.baseline == THEIRS and same_timing(r, mine)
         )
@@ -95,7 +100,7 @@ class Entry:
 
     @property
     def gain(self) -> Difference | None:
-        """Over fixed depth at equal FLOPs, in points: a mix of the two neighbouring depths."""
+        """Gain over fixed depth at equal FLOPs, in points: a mix of the two neighbouring depths."""
         if found := in_points(self.gains.get("adaptivity_gain")):
             return found
         values = self.point.values("adaptivity_gain")
@@ -106,7 +111,7 @@ class Entry:
 
     @property
     def mix_gain(self) -> Difference | None:
-        """Over the best random mix of any two depths for that cost at most."""
+        """Gain over the best random mix of any two depths of at most equal cost, in points."""
         return in_points(self.gains.get("mix_gain"))
 
     @cached_property
@@ -131,9 +136,12 @@ def in_points(share: Interval | None) -> Difference | None:
 
 
 def gains_of(study: Study, point: Mark) -> dict[str, Interval]:
-    """The gains as fractions, by the fields of a row: one seed's as its row has them, the means of
-    several with the intervals of `measure.gain.mean_gains`. None of what rows and records do not
-    say; the records say `mix_gain` of older rows too."""
+    """Return the gains as fractions, by the field names of a row.
+
+    For one seed they are read from its row; for several they are means with the intervals of
+    `measure.gain.mean_gains`. None where rows and records do not provide them. Records also provide
+    `mix_gain` for older rows.
+    """
     rows = [m.row for m in point.members]
     said = gains_in(vars(rows[0])) if len(rows) == 1 else {}
     if len(said) == 2:
@@ -150,7 +158,7 @@ def gains_of(study: Study, point: Mark) -> dict[str, Interval]:
 
 
 def gains_in(fields: Mapping[str, Any]) -> dict[str, Interval]:
-    """Read the gains that a row has, with their intervals."""
+    """Return the gains of a row with their intervals."""
     ends = {
         name: [fields[f"{name}{end}"] for end in ENDS] for name in ("adaptivity_gain", "mix_gain")
     }
@@ -158,7 +166,7 @@ def gains_in(fields: Mapping[str, Any]) -> dict[str, Interval]:
 
 
 def judged_of(study: Study, measured: KeptRow) -> Judged | None:
-    """A row's rule beside the fixed depths of the same recorded pass."""
+    """Return a row's exit rule and the fixed depths of the same recorded pass."""
     if measured.outcome is None or measured.row.metric not in METRICS:
         return None
     fixed = [with_flops(m) for m in fixed_beside(study, measured) if m.outcome is not None]
@@ -170,9 +178,11 @@ def judged_of(study: Study, measured: KeptRow) -> Judged | None:
 
 
 def with_flops(measured: KeptRow) -> Trace:
-    """A row's counted mean of FLOPs is spread over the examples as their tokens in the layers that
-    they ran, since kept rows do not hold the widths to count each one's. One seed's interval is
-    then that of exactly counted FLOPs to 0.001 points (SST-2, six layers)."""
+    """Estimate FLOPs per example by distributing a row's mean over its examples, in proportion to
+    their tokens in the layers that they ran. Stored rows lack the widths for an exact count. For
+    one seed the resulting interval differs from that of exact counts by 0.001 points (SST-2, six
+    layers).
+    """
     tokens_B = measured.known.tokens_LB.sum(0)
     alike_B = np.ones(len(tokens_B))  # where nobody runs a layer, only heads cost
     share_B = tokens_B / tokens_B.mean() if tokens_B.any() else alike_B
@@ -180,7 +190,7 @@ def with_flops(measured: KeptRow) -> Trace:
 
 
 def best(points: Sequence[Mark]) -> Mark | None:
-    """The most accurate."""
+    """Return the most accurate setting."""
     return max(points, key=lambda p: p.mean("score") or 0.0, default=None)
 
 
@@ -189,8 +199,9 @@ def of_same_body(static: Row, row: Row) -> bool:
 
 
 def trained_statics(study: Study, point: Mark) -> list[Mark]:
-    """All of the task's, on the same examples, of whatever body; of the point's seeds where it has
-    them all."""
+    """Return all static models of the task on the same examples, of any backbone, restricted to the
+    point's seeds where all of these exist.
+    """
     row = point.row
     same = ["task", "split", "engine", *SAME_TIMING] + ["form"] * (row.baseline != THEIRS)
     points = study.points(baseline="", **{name: getattr(row, name) for name in same})
@@ -199,8 +210,9 @@ def trained_statics(study: Study, point: Mark) -> list[Mark]:
 
 
 def of_seeds(point: Mark, seeds: Sequence[int]) -> Mark:
-    """The members with these seeds, since each seed has a static model to start from; the point as
-    it is where one is missing."""
+    """Restrict a setting to these seeds, because each seed has its own static model to start from.
+    If a seed is missing, the setting is returned unchanged.
+    """
     members = [m for m in point.members if m.row.seed in seeds]
     return Mark(members) if {m.row.seed for m in members} == {*seeds} else point
 
@@ -210,9 +222,10 @@ def same_timing(one: Row, other: Row) -> bool:
 
 
 def own_static_of(study: Study, point: Mark) -> Mark | None:
-    """Find the same weights with everything off, seed by seed, or the point itself.
+    """Return the same weights without reduction and exits, seed by seed, or the point itself.
 
-    Of several the one of the same session, or else of the same form."""
+    Of several candidates, one from the same session is preferred, then one with the same layout.
+    """
     if point.is_static:
         return point
 
@@ -228,20 +241,19 @@ def own_static_of(study: Study, point: Mark) -> Mark | None:
 
 
 def nearest(found: Sequence[KeptRow], row: Row) -> KeptRow:
-    """The one that was timed most like a row: in its session, then in its form."""
+    """Return the row timed under the most similar conditions: same session, then same layout."""
     return max(found, key=lambda m: (m.row.session == row.session, m.row.form == row.form))
 
 
 def has_early_heads(study: Study, point: Mark) -> bool:
-    """Tell models trained with exits, whose runs have a head before the last layer, from static
-    ones."""
+    """True for models trained with exits, which have a head before the last layer."""
     runs, last = {m.run for m in point.members}, point.row.num_layers
     rows = [m.row for m in study.measured if m.run in runs]
     return any(int(k) < last for row in rows for k in (*row.ece_after, *row.exit_shares))
 
 
 def twins(study: Study, point: Mark, matches: Callable[[Row, Row], bool]) -> list[list[KeptRow]]:
-    """Find for each seed of a point the rows of the same run that match its row."""
+    """Return for each seed of a point the rows of the same run that match its row."""
     found = []
     for mine in point.members:
         same = [m for m in study.measured if m.run == mine.run and m.row.split == mine.row.split]
@@ -250,7 +262,7 @@ def twins(study: Study, point: Mark, matches: Callable[[Row, Row], bool]) -> lis
 
 
 def fixed_beside(study: Study, measured: KeptRow) -> list[KeptRow]:
-    """Find the fixed depths of the same recorded pass."""
+    """Return the fixed depths of the same recorded pass."""
     pass_of = measured.run, measured.row.examples
     fixed = [m for m in study.measured if m.row.baseline == FIXED]
     return [m for m in fixed if (m.run, m.row.examples) == pass_of]

@@ -1,5 +1,6 @@
-"""Methods that were fitted for budgets, and a line for each of their budgets: what the claims
-`budgets`, `methods` and `compare` show."""
+"""Methods fitted for budgets, with a line for each budget, for the claims `budgets`, `methods` and
+`compare`.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ Rule = tuple[str, str]  # kind and layers
 NEED = "no row here was fitted for a budget: python -m eat_lightning.measure run=... budgets=[0.5]"
 OWN = "times as fast as own static"
 TIMES: dict[str, Any] = {"against": 1}
-FULL = "accuracy with nobody leaving early, percent"
+FULL = "accuracy without early exits, percent"
 TO_TRAINED = f"points {TRAINED}; {col.PAIRED}"
 COLUMNS = [
     col.word("model", "trained with"),
@@ -29,21 +30,24 @@ COLUMNS = [
     col.seeds(),
     col.spread("full", "full depth", help=FULL),
     col.accuracy(),
-    col.field("flops_ratio", "FLOPs", 3, "counted, / those of own static"),
+    col.field("flops_ratio", "FLOPs", 3, "counted, as a share of own static's"),
     col.field("depth", "depth", 2, "layers run, mean over examples"),
-    col.field("retention", "retention", 3, "tokens entering the last executed layer / at first"),
+    col.field(
+        "retention", "retention", 3, "tokens entering the last executed layer / initial tokens"
+    ),
     col.points("gain", "Δ fixed depth", help=GAIN),
     col.points("mix_gain", "Δ best mix", help=MIX),
     col.points("to_trained", "Δ trained static", help=TO_TRAINED),
     col.interval("single", "batch 1", help=f"{OWN}; {REPEATS}", **TIMES),
-    col.interval("batch", "batches", help=f"{OWN}, as they come; {REPEATS}", **TIMES),
+    col.interval("batch", "batches", help=f"{OWN}, in order of arrival; {REPEATS}", **TIMES),
     *map(col.values, ("num_examples", "split", "weights", "steps", "commit")),
 ]
 
 
 class Method:
     """A trained model with an exit rule: a line for each of its budgets, and the same weights at
-    fixed depths, by depth, of which the last is with nobody leaving early."""
+    fixed depths, by depth. The last depth is the full model.
+    """
 
     def __init__(self, study: Study, name: str, color: str, points: Sequence[Mark]):
         self.name, self.color = name, color
@@ -69,7 +73,7 @@ class Method:
 
 
 def methods_of(study: Study, task: str) -> list[Method]:
-    """One for each exit rule that was fitted, of each model."""
+    """Return one method for each fitted exit rule of each model."""
     points = points_by_name(study, task)
     labels = labels_of(points)
     several = len({name for name, _ in labels}) < len(labels)
@@ -82,8 +86,9 @@ def methods_of(study: Study, task: str) -> list[Method]:
 
 
 def check_against(study: Study) -> None:
-    """Raise ConfigError with the names that there are where `against` names none of them. Before
-    the claims, no interval is drawn for it."""
+    """Raise ConfigError with the available names where `against` is none of them. This is checked
+    before the claims, which would draw intervals first.
+    """
     every = (labels_of(points_by_name(study, task)) for task in study.tasks)
     names = sorted({label for found in every for label in found.values()})
     if not names:
@@ -99,7 +104,7 @@ def points_by_name(study: Study, task: str) -> dict[str, list[Mark]]:
 
 
 def labels_of(points: Mapping[str, Sequence[Mark]]) -> dict[tuple[str, Rule], str]:
-    """Name each rule that was fitted, by the model's name and the rule."""
+    """Return a name for each fitted rule, from the model's name and the rule."""
     rules = {
         name: list(dict.fromkeys(rule_in(point) for point in own if point.row.budget))
         for name, own in points.items()
@@ -116,8 +121,9 @@ def rule_in(point: Mark) -> Rule:
 
 
 def words_of(rule: Rule, name: str, rules: Mapping[str, Sequence[Rule]]) -> list[str]:
-    """A rule's kind where it varies and is not said already, and its layers where a model has two
-    of a kind. The usual kind goes without saying where a model has no other."""
+    """Return a rule's kind where kinds vary and the name lacks it, and its layers where a model has
+    two rules of one kind. The default kind is omitted where a model has no other.
+    """
     (kind, layers), own = rule, rules[name]
     every, same = {k for found in rules.values() for k, _ in found}, [k for k, _ in own].count(kind)
     is_said = kind in name.split(", ") or (len(own) == 1 and kind in USUAL)

@@ -1,4 +1,4 @@
-"""Cells of tables: numbers with intervals, what is doubtful flagged, bold only what is sure."""
+"""Table cells: numbers with intervals. Doubtful ones are flagged, and bold ones are significant."""
 
 from __future__ import annotations
 
@@ -34,8 +34,14 @@ def interval(
     against: int | None = None,
     lower: bool = False,
 ) -> Cell:
-    """ "1.94 (1.88 to 1.99)". against: 0 or 1, which says nothing; flagged where the interval spans
-    it, bold where all of it lies above (`lower`: below)."""
+    """Format a number with its interval: "1.94 (1.88 to 1.99)".
+
+    Args:
+        against: the value of no effect, 0 or 1. The cell is flagged where the interval spans it,
+            and
+            bold where the whole interval is above it.
+        lower: bold where the whole interval is below it instead.
+    """
     if found is None:
         return EMPTY
     if against == found.low == found.high == 0:
@@ -49,7 +55,7 @@ def interval(
 
 
 def percent(share: Interval | None, digits: int = 1) -> Cell:
-    """A share with its interval: "62.5 (30.6 to 86.3)"."""
+    """A share with its interval, in percent: "62.5 (30.6 to 86.3)"."""
     return interval(share and share.times(100), digits)
 
 
@@ -59,7 +65,7 @@ def percent_text(share: Interval) -> str:
 
 
 def several(point: Mark, name: str) -> Cell:
-    """A field's different values over seeds, as words."""
+    """The distinct values of a field over seeds, as text."""
     found = dict.fromkeys(getattr(m.row, name) for m in point.members)
     texts = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in found if v not in ("", None)]
     return words(", ".join(texts) or None)
@@ -72,7 +78,7 @@ def seeds(point: Mark) -> Cell:
 
 
 def over_seeds(values: Sequence[float | None], digits: int = 2) -> Cell:
-    """Mean ± sd; seeds without a value are left out."""
+    """Mean ± sd over the seeds that have a value."""
     known = [value for value in values if value is not None]
     if not known:
         return EMPTY
@@ -98,7 +104,7 @@ def accuracy(point: Mark) -> Cell:
 
 
 def points(found: Difference | None) -> Cell:
-    """Percentage points; bold where its interval says that it is better."""
+    """A difference in percentage points; bold where its interval is above 0."""
     if found is None:
         return EMPTY
     if found.interval is None:
@@ -116,7 +122,7 @@ def points_text(found: Difference) -> str:
 
 
 def p_value(found: Difference | None) -> Cell:
-    """Over seeds the median, and the lowest and the highest."""
+    """The median p over seeds, with the lowest and the highest."""
     if found is None or not found.p:
         return EMPTY
     low, middle, high = min(found.p), median(found.p), max(found.p)

@@ -1,4 +1,4 @@
-"""Certificates of a study's runs: what each chose, and what its risk is on other examples."""
+"""Certificates of a study's runs: the chosen exits, and their risk on other examples."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def setting_of(measured: KeptRow) -> str:
 
 @dataclass(frozen=True)
 class Held:
-    """A certificate, the row of the exits that it chose, and the risk there on that row's split."""
+    """A certificate, the row of the exits that it chose, and their risk on that row's split."""
 
     certificate: Certificate
     measured: KeptRow
@@ -35,14 +35,15 @@ class Held:
 
     @property
     def answer(self) -> str:
-        """Say what was chosen, and the risk there."""
+        """The chosen exits and their risk, as a sentence."""
         risk = percent_text(self.risk)
         return f"{self.certificate.name}: {self.exits}, on validation {risk}."
 
 
 def held_by(study: Study, measured: Sequence[KeptRow]) -> list[Held]:
-    """Certificates whose exits and reduction one of these rows has. At full depth that is the row
-    of the rule never."""
+    """Return the certificates whose exits and reduction one of these rows has. For a certificate at
+    full depth this is the row without exits.
+    """
     found = []
     for run in study.runs:
         here = [m for m in measured if m.folder == run.folder and m.outcome is not None]
@@ -58,8 +59,9 @@ def held_by(study: Study, measured: Sequence[KeptRow]) -> list[Held]:
 
 
 def risk_of(held: Certificate, measured: KeptRow) -> Interval:
-    """The risk with its 95 % interval over examples: Wilson's where each loses 0 or 1, else
-    bootstrap."""
+    """Return the risk with its 95 % interval over examples: Wilson's for losses of 0 or 1, else
+    bootstrap.
+    """
     record, claim = measured.record, held.claim
     full_B = record.guesses[measured.row.num_layers].argmax(1)
     early_B, labels_B = measured.known.logits_BC.argmax(1), record.labels

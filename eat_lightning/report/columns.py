@@ -1,4 +1,4 @@
-"""Columns with how their cells are made of whatever a line is about, and tables from them."""
+"""Table columns with functions that fill their cells, and tables made from them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ MCNEMAR = "p of McNemar's exact test, two-sided; over seeds the median (lowest t
 
 
 def getter(of: Of) -> Callable[[Any], Any]:
-    """Make a function that reads a value off an item, which is a dict or an object.
+    """Return a function that reads a value from an item, which is a dict or an object.
 
-    It gives None where a dict or a `Result` has no such key, or where something on the path is
-    None."""
+    It returns None where a dict or a `Result` has no such key, or where a part of the path is None.
+    """
     if not isinstance(of, str):
         return of
     names = of.split(".")
@@ -50,7 +50,9 @@ def shown(
     numeric: bool = True,
     **how: Any,
 ) -> Column:
-    """Make a column whose cells are `cell(value, **how)`; a value that is a cell stays as it is."""
+    """Return a column whose cells are `cell(value, **how)`. Values that are cells are left
+    unchanged.
+    """
     get = getter(of or key)
 
     def show(item: Any) -> Cell:
@@ -73,23 +75,23 @@ def number(key: str, title: str, of: Of = "", digits: int = 2, help: str = "") -
 
 
 def p_value(key: str, of: Of = "", help: str = "") -> Column:
-    """The p of a `compare.Difference`."""
+    """Column of the p-value of a `compare.Difference`."""
     return shown(key, "p", of, help, cell=cells.p_value)
 
 
 def accuracy(of: Of = "point", help: str = "percent, mean ± sd over seeds") -> Column:
-    """Show the accuracy of a setting."""
+    """Column of a setting's accuracy."""
     return shown("accuracy", "accuracy", of, help, cell=cells.accuracy)
 
 
 def field(name: str, title: str, digits: int = 2, help: str = "", of: Of = "point") -> Column:
-    """Show a field of rows: its mean over the seeds of a line's setting."""
+    """Column of a field of rows, averaged over the seeds of a line's setting."""
     get = getter(of)
     return number(name, title, lambda item: get(item).mean(name), digits, help)
 
 
 def values(name: str, title: str = "", help: str = "", key: str = "", of: Of = "point") -> Column:
-    """Show a field of rows: its different values over seeds."""
+    """Column of the distinct values that a field of rows has over seeds."""
     how = {"cell": cells.several, "name": name, "numeric": False}
     return shown(key or name, title or name, of, help, **how)
 
@@ -112,8 +114,11 @@ def table(
     about: Of | None = "point",
     flags: Callable[[Any], Iterable[str] | None] | None = None,
 ) -> Table:
-    """A line for each item, with flags such as those under a dict's key of that name. Where it is
-    about a setting, one seed alone is flagged; about=None: it is about none."""
+    """Return a table with a line for each item.
+
+    Lines have flags, such as those under the key `flags` of a dict. If a line describes a setting,
+    measurement with a single seed is flagged; about=None: it describes none.
+    """
 
     def line(item: Any) -> Line:
         of = None if about is None else getter(about)(item)

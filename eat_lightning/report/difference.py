@@ -21,10 +21,13 @@ from eat_lightning.report.study import NO_EXAMPLES, Mark
 
 @dataclass(frozen=True)
 class Difference:
-    """Points (percent) by which one setting is more accurate than another. `interval`: 95 %,
-    paired, over examples; None where examples were not kept (`lacking` says what is not here).
-    `p`: exact McNemar's, of each seed that both have. `seeds`: how many each has, where that
-    differs."""
+    """Difference in accuracy between two settings, in percentage points.
+
+    Args:
+        interval: 95 %, paired, over examples; None without stored examples (see `lacking`).
+        p: exact McNemar p-value for each seed that both have.
+        seeds: the number of each setting's seeds, where these differ.
+    """
 
     points: float
     interval: Interval | None
@@ -34,8 +37,9 @@ class Difference:
 
 
 def accuracy_interval(point: Mark) -> Interval:
-    """Accuracy as a share, the mean over seeds, with its 95 % interval over examples: bootstrap of
-    the examples' means over seeds, or Wilson's where examples were not kept."""
+    """Mean accuracy over seeds, as a share, with its 95 % interval over examples: bootstrap over
+    the examples' means, or Wilson's without stored examples.
+    """
     correct_SB, accuracy = point.correct_SB(), point.mean("accuracy")
     if correct_SB is not None:
         return mean_interval(correct_SB.mean(0))
@@ -45,7 +49,9 @@ def accuracy_interval(point: Mark) -> Interval:
 
 
 def difference(point: Mark, other: Mark | None) -> Difference | None:
-    """`point` - `other`; None where there is no other, or accuracy does not judge the task."""
+    """`point` - `other`; None without another setting, or if accuracy is not a metric
+    of the task.
+    """
     mine, theirs = point.mean("accuracy"), other and other.mean("accuracy")
     if other is None or mine is None or theirs is None:
         return None
@@ -63,13 +69,13 @@ def difference(point: Mark, other: Mark | None) -> Difference | None:
 
 
 def lacking_of(*points: Mark) -> str:
-    """Tell why answers are not paired: what the first row without an outcome lacks, or nothing."""
+    """Explain why answers cannot be paired: what the first row without an outcome lacks, or ""."""
     lacking = (m.lacking for point in points for m in point.members)
     return next(filter(None, lacking), "")
 
 
 def same_examples(point: Mark, other: Mark) -> bool:
-    """Find out, as far as records tell, that labels are the same in the same order."""
+    """True if labels are known to be equal and in the same order."""
     members = [*point.members, *other.members]
     labels = [m.record.labels for m in members if m.outcome is not None]
     return all(np.array_equal(labels[0], found) for found in labels[1:])

@@ -1,5 +1,5 @@
-"""The way of example sentences: which tokens each reduction lets into each layer, what each exit
-thought, and where the example leaves under each rule.
+"""Example sentences step by step: the tokens that each reduction lets into each layer, the
+prediction of each exit, and where the example exits under each rule.
 
 Shapes: B examples, L layers, C classes.
 """
@@ -37,12 +37,19 @@ def explore(
     texts: Sequence[Sequence[str]] | None = None,
     dir: str | None = None,
 ) -> dict[str, Any]:
-    """A task of the example explorer, as plain lists and dicts.
+    """Return a task of the example explorer, as plain lists and dicts.
 
-    examples: how many of dev to show, by chance. texts: a person's own, each a list with a
-    text for every column of the task; they come first, without id and label. dir: the data's
-    folder where it is not that of the run. Tokens are named by their place in the original text.
-    Raises ConfigError for texts of another shape.
+    Tokens are identified by their position in the original text.
+
+    Args:
+        examples: number of random dev examples.
+        texts: the user's own, each a list with a text for every column of the task. They come
+            first,
+            without id and label.
+        dir: folder of the data, if it differs from the run's.
+
+    Raises:
+        ConfigError: for texts with another number of columns.
     """
     encoder, names = run.model()
     if encoder.kind.problem_type == MULTI:
@@ -65,7 +72,7 @@ def explore(
 
 
 def typed(run: Run, texts: Sequence[Sequence[str]]) -> Split:
-    """Sentences without labels as a split."""
+    """Return sentences without labels as a split."""
     columns = run.task.columns
     for text in texts:
         if isinstance(text, str) or len(text) != len(columns):
@@ -76,8 +83,9 @@ def typed(run: Run, texts: Sequence[Sequence[str]]) -> Split:
 
 
 def walk(encoder: AdaptiveEncoder, part: Split) -> Iterator[tuple[Record, list[list[int]]]]:
-    """For each example of a split what all exits made of it, and the places of the tokens that
-    entered each layer. Each goes alone and through every layer."""
+    """Yield the record of each example of a split, and the positions of the tokens that enter each
+    layer. Examples run one at a time, through every layer.
+    """
     options = PassOptions(leave=False, keep_hidden=True)
     with inference(encoder):
         for row in range(len(part)):
@@ -87,9 +95,9 @@ def walk(encoder: AdaptiveEncoder, part: Split) -> Iterator[tuple[Record, list[l
 
 
 def entering(trace: Trace) -> list[list[int]]:
-    """The places of the tokens that entered each layer, from the trace of one example.
+    """Return the positions of the tokens that entered each layer, from the trace of one example.
 
-    They are those after the layer; where the reduction acts inside of it, those before it.
+    These are the tokens after the layer, or before it if the reduction acts inside the layer.
     """
     hidden = trace.inside.hidden
     places = [hidden[layer].position_N.tolist() for layer in sorted(hidden)]
@@ -101,7 +109,7 @@ def entering(trace: Trace) -> list[list[int]]:
 def entries(
     run: Run, encoder: AdaptiveEncoder, split: Split, rows: Sequence[int], names: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """One for each row, with a way for each reduction, the run's own first."""
+    """Return an entry for each row, with results for each reduction; the run's own comes first."""
     tokenizer = run.tokenizer()
     found = [
         {
@@ -123,8 +131,9 @@ def entries(
 
 
 def compared(encoder: AdaptiveEncoder) -> list[Reduction]:
-    """The run's own reduction, the package's others at the same ratio and layers (a run without
-    any: at theirs), and none."""
+    """Return the run's own reduction, the package's others at the same ratio and layers (or at
+    their defaults where the run has none), and no reduction.
+    """
     reduction = encoder.reduction
     shared = {k: getattr(reduction, k) for k in ("ratio", "layers") if hasattr(reduction, "ratio")}
     kinds = sorted(registry("reduction"))
@@ -142,7 +151,7 @@ def compared(encoder: AdaptiveEncoder) -> list[Reduction]:
 
 
 def described(record: Record, names: Sequence[str]) -> dict[str, Any]:
-    """The guess of each exit about an example, and where each rule lets it go."""
+    """Return the prediction of each exit for an example, and where each rule lets it exit."""
     rules = []
     for rule in rules_of(record.exit, len(names)):
         outcome, point = record.replay(rule), point_of(rule)
@@ -161,7 +170,7 @@ def described(record: Record, names: Sequence[str]) -> dict[str, Any]:
 
 
 def rules_of(rule: ExitRule, num_labels: int) -> list[ExitRule]:
-    """The run's own rule; where its knob has one point for all exits, those of the grid too."""
+    """Return the run's own rule, and others on the grid of its threshold if that is one number."""
     knob, point = rule.knob, point_of(rule)
     if knob is None or not isinstance(point, float | int):
         return [rule]
@@ -169,7 +178,7 @@ def rules_of(rule: ExitRule, num_labels: int) -> list[ExitRule]:
 
 
 def guess(logits_C: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
-    """Probabilities, the largest of them and its class; of a regression only the score."""
+    """Return probabilities, the largest one and its class; for a regression only the score."""
     if not names:
         score = round(float(logits_C[0]), DIGITS)
         return {"probabilities": [], "confidence": None, "answer": score}
@@ -184,7 +193,7 @@ def label_of(value: Any, names: Sequence[str]) -> str | float | None:
 
 
 def tokens_of(tokenizer: Any, split: Split, row: int) -> dict[str, Any]:
-    """Subwords as the tokenizer shows them, and which text each belongs to."""
+    """Return subwords as the tokenizer displays them, and the text that each belongs to."""
     places = slice(*split.tokens.offsets[row : row + 2])
     ids, types = split.tokens.ids[places], split.tokens.types[places]
     if len(split.source.texts) == 2 and not types.any():  # a tokenizer without types

@@ -1,6 +1,6 @@
-"""Figures in the house style: one look for each model, files as PDF, PNG and SVG.
+"""Figures in a common style, with one look for each model, saved as PDF, PNG and SVG.
 
-Figures are drawn without pyplot, so that no state is shared and none depends on a display.
+Figures are drawn without pyplot, so they share no state and need no display.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ NO_DATES = {  # so that a figure which is drawn again is the same file
 
 @dataclass
 class Figure:
-    """`draw` fills an empty matplotlib figure of `size` inches."""
+    """A figure; `draw` fills an empty matplotlib figure of `size` inches."""
 
     name: str
     title: str
@@ -52,8 +52,9 @@ class SeriesLook(NamedTuple):
 
 
 def looks(names: Iterable[str]) -> dict[str, SeriesLook]:
-    """A colour and a marker for each name, by alphabet: the same in all figures that are given the
-    same names. More than eight begin again with the colours, at another marker."""
+    """Return a colour and a marker for each name, in alphabetical order. Figures given the same
+    names share them. After eight names, colours repeat with another marker.
+    """
     many = len(SERIES)
     return {
         name: SeriesLook(SERIES[i % many], MARKERS[(i + i // many) % len(MARKERS)])
@@ -62,13 +63,13 @@ def looks(names: Iterable[str]) -> dict[str, SeriesLook]:
 
 
 def looks_of(study: Any) -> dict[str, SeriesLook]:
-    """The looks of a study's models, by their names."""
+    """Return the looks of a study's models by name."""
     return looks(study.names.values())
 
 
 @contextmanager
 def style(name: str) -> Iterator[None]:
-    """The house style; `name` makes the SVG's ids the same each time."""
+    """Apply the common style; `name` makes the SVG's ids reproducible."""
     import matplotlib
 
     house = Path(__file__).with_name("house.mplstyle")
@@ -78,7 +79,7 @@ def style(name: str) -> Iterator[None]:
 
 
 def drawn(figure: Figure) -> Drawing:
-    """The matplotlib figure; within `style`."""
+    """Draw the matplotlib figure. It must be called within `style`."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Drawing
 
@@ -89,7 +90,9 @@ def drawn(figure: Figure) -> Drawing:
 
 
 def save(figure: Figure, folder: Path, kinds: Sequence[str] = KINDS) -> dict[str, Path]:
-    """Write name.pdf, name.png (200 dpi) and name.svg, beside and then renamed; by extension."""
+    """Write name.pdf, name.png (200 dpi) and name.svg atomically. Returns the paths by
+    extension.
+    """
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells every glyph of a PDF
     paths = {kind: folder / f"{figure.name}.{kind}" for kind in kinds}
     with style(figure.name):
@@ -101,7 +104,7 @@ def save(figure: Figure, folder: Path, kinds: Sequence[str] = KINDS) -> dict[str
 
 
 def pair(figure: Figure) -> tuple[str, str]:
-    """The SVG for light pages and the one for dark pages."""
+    """Return the SVG for light pages and the one for dark pages."""
     with style(figure.name):
         light = written(drawn(figure), "svg").decode()
     dark = light
@@ -125,7 +128,7 @@ def written(drawing: Drawing, kind: str) -> bytes:
 
 
 def lighter(png: BytesIO) -> bytes:
-    """Rewrite a drawing's PNG in 256 colours: half of its bytes, and no difference to the eye."""
+    """Reduce a PNG to 256 colours, which halves its size without visible difference."""
     from PIL import Image
 
     fewer, file = Image.open(png).convert("RGB").quantize(dither=Image.Dither.NONE), BytesIO()

@@ -16,7 +16,9 @@ HEADS = ("task", "model", "setting", "score", "cost", "speed-up")
 
 
 def findings(study: Study) -> list[str]:
-    """Say, for each task, which cheapest setting is as good as full depth, in short sentences."""
+    """Describe for each task the cheapest setting that is as good as full depth, in short
+    sentences.
+    """
     sentences = []
     for task in study.tasks:
         pairs = [pair for name in models(study, task) if (pair := nearest(study, task, name))]
@@ -27,7 +29,7 @@ def findings(study: Study) -> list[str]:
 
 
 def called(study: Study, task: str) -> str:
-    """A task's name, and that its texts are made up where they are."""
+    """Name a task, with a remark where its texts are artificial."""
     folders = {m.folder for m in study.measured if m.row.task == task}
     data = [run.config.get("data") or {} for run in study.runs if run.folder in folders]
     is_toy = data and all(str(node.get("_target_")).endswith("ToyData") for node in data)
@@ -39,8 +41,9 @@ def models(study: Study, task: str) -> list[str]:
 
 
 def nearest(study: Study, task: str, name: str) -> tuple[Mark, Mark] | None:
-    """The cheapest setting of a model within NEAR of full depth, or else the best one, with full
-    depth of the same weights. None where one of them was not measured."""
+    """Return the cheapest setting of a model within NEAR of full depth, or else its best one, and
+    full depth of the same weights. None where one of them was not measured.
+    """
     points = [p for p in study.points(task=task) if study.name_of(p.row) == name]
     full = next((p for p in points if at_full_depth(p)), None)
     settings = [p for p in points if not p.row.baseline and p.row.exit.kind != "never"]
@@ -53,7 +56,7 @@ def nearest(study: Study, task: str, name: str) -> tuple[Mark, Mark] | None:
 
 
 def at_full_depth(point: Mark) -> bool:
-    """The same weights and tokens through every layer."""
+    """True if a setting runs all tokens through every layer."""
     return point.row.exit.kind == "never" and point.row.baseline not in (FIXED, THEIRS)
 
 
@@ -73,12 +76,12 @@ def sentence(task: str, name: str, best: Mark, full: Mark) -> str:
 
 def result(point: Mark) -> str:
     if point.row.metric == "accuracy":
-        return f"is right on {100 * score(point):.1f} % of the examples"
+        return f"has an accuracy of {100 * score(point):.1f} %"
     return f"has {point.row.metric} {100 * score(point):.1f}"
 
 
 def show(study: Study) -> None:
-    """Print the settings of the study, the first of them where there are many."""
+    """Print the settings of the study; of many only the first."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -96,7 +99,7 @@ def show(study: Study) -> None:
 
 
 def cells(study: Study, point: Mark, most_seeds: int) -> Sequence[str]:
-    """Format a line of the table; one of fewer seeds than others says so."""
+    """Format a line of the table; settings with fewer seeds than others are marked."""
     alone = f" (of {len(point.seeds)} seed{'s'[: len(point.seeds) - 1]})"
 
     def number(value: Any, digits: int) -> str:

@@ -1,6 +1,6 @@
-"""Intervals and paired comparisons: what a number of examples can show.
+"""Confidence intervals and paired comparisons.
 
-Shapes: B examples, P positives and N others, S seeds, C classes, U different values, D draws.
+Shapes: B examples, P positives and N others, S seeds, C classes, U distinct values, D draws.
 """
 
 from __future__ import annotations
@@ -25,16 +25,17 @@ class Interval:
 
     @classmethod
     def exact(cls, value: float) -> Interval:
-        """A number that has no spread."""
+        """A number without spread."""
         return cls(value, value, value)
 
     def times(self, factor: float) -> Interval:
-        """Convert to another unit, such as points for shares: factor above 0."""
+        """Convert to another unit, such as shares to points; `factor` must be above 0."""
         return Interval(self.value * factor, self.low * factor, self.high * factor)
 
     def over(self, other: Interval) -> Interval:
-        """A ratio of positive numbers; its ends divide the extremes, so that it is rather too
-        wide."""
+        """Ratio of positive numbers. Its ends divide the extremes, so the interval is
+        conservative.
+        """
         ends = self.low / other.high, self.high / other.low
         return Interval(self.value / other.value, *ends)
 
@@ -46,13 +47,13 @@ class Interval:
         return Interval(1 / self.value, 1 / self.high, 1 / self.low)
 
     def text(self, digits: int = 2, sign: str = "", unit: str = "") -> str:
-        """ "1.94 (1.88 to 1.99)"; sign "+" shows that of positive numbers too."""
+        """Format as "1.94 (1.88 to 1.99)"; sign "+" marks positive numbers too."""
         value, low, high = (f"{x:{sign}.{digits}f}" for x in (self.value, self.low, self.high))
         return f"{value}{unit} ({low} to {high})"
 
 
 def over_seeds(found: Sequence[Interval]) -> Interval:
-    """The mean of the seeds' values, and the extremes of their intervals."""
+    """Mean of the seeds' values, with the extremes of their intervals."""
     lows, highs = min(each.low for each in found), max(each.high for each in found)
     return Interval(float(np.mean([each.value for each in found])), lows, highs)
 
@@ -60,8 +61,10 @@ def over_seeds(found: Sequence[Interval]) -> Interval:
 def mean_interval(
     values_B: np.ndarray, level: float = 0.95, draws: int = 10_000, seed: int = 0
 ) -> Interval:
-    """Mean over examples with its percentile bootstrap interval (Efron 1979): examples are
-    resampled. Of equal values it has no width: for shares near 0 or 1 see `wilson`."""
+    """Mean over examples with its percentile bootstrap interval (Efron 1979).
+
+    Equal values give an interval of width 0; for shares near 0 or 1 use `wilson`.
+    """
     values_B = np.asarray(values_B, dtype=np.float64)
     if values_B.ndim != 1 or not len(values_B):
         raise ValueError(f"values_B must hold one value per example, got shape {values_B.shape}")
@@ -71,8 +74,9 @@ def mean_interval(
 
 
 def resampled_means(values_B: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """Means of `draws` resamples. Where few values differ (right or wrong) it is enough to draw how
-    often each comes, which is the same distribution and a thousand times faster."""
+    """Return the means of `draws` resamples. With few distinct values (right or wrong), the counts
+    of each value are drawn instead, which has the same distribution and is a thousand times faster.
+    """
     size = len(values_B)
     values_U, counts_U = np.unique(values_B, return_counts=True)
     if len(values_U) <= 50:
@@ -85,8 +89,9 @@ def resampled_means(values_B: np.ndarray, draws: int, rng: np.random.Generator) 
 def paired_difference(a_SB: np.ndarray, b_SB: np.ndarray, draws: int = 10_000) -> Interval:
     """Mean of a - b on the same examples, with its paired bootstrap interval.
 
-    Each side is averaged over its seeds, example by example (the numbers of seeds may differ), then
-    examples are resampled: the interval is of other examples for these seeds, not of other seeds.
+    Each side is averaged over its seeds, example by example (the numbers of seeds may differ), and
+    examples are resampled. The interval reflects the choice of examples for these seeds, not the
+    choice of seeds.
     """
     a_SB, b_SB = (np.atleast_2d(np.asarray(x, dtype=np.float64)) for x in (a_SB, b_SB))
     if a_SB.shape[1] != b_SB.shape[1]:
@@ -96,8 +101,11 @@ def paired_difference(a_SB: np.ndarray, b_SB: np.ndarray, draws: int = 10_000) -
 
 
 def mcnemar(a_B: np.ndarray, b_B: np.ndarray) -> float:
-    """Exact two-sided p of McNemar's test (1947) that a and b are right equally often: a binomial
-    test on the examples where one is right alone; 1.0 where there are none."""
+    """Exact two-sided p-value of McNemar's test (1947) that a and b are equally accurate.
+
+    It is a binomial test on the examples where only one of them is right; 1.0 without such
+    examples.
+    """
     a_B, b_B = np.asarray(a_B, dtype=bool), np.asarray(b_B, dtype=bool)
     if a_B.shape != b_B.shape:
         raise ValueError(f"McNemar's test must be on the same examples, got {a_B.size}, {b_B.size}")
@@ -106,7 +114,9 @@ def mcnemar(a_B: np.ndarray, b_B: np.ndarray) -> float:
 
 
 def wilson(successes: float, n: float) -> Interval:
-    """A share with its 95 % score interval (Wilson 1927), which has a width at 0 and 1 too."""
+    """A share with its 95 % score interval (Wilson 1927), which has positive width at 0
+    and 1 too.
+    """
     if not 0 <= successes <= n or n <= 0:
         raise ValueError(f"successes must be in [0, n] and n above 0, got {successes} of {n}")
     z, share = float(norm.ppf(0.975)), successes / n
@@ -116,13 +126,14 @@ def wilson(successes: float, n: float) -> Interval:
 
 
 def softmax(logits_BC: np.ndarray) -> np.ndarray:
-    """Class probabilities, in float64: in float32 many a confidence is exactly 1."""
+    """Class probabilities in float64; in float32 many confidences would round to exactly 1."""
     return scipy.special.softmax(np.asarray(logits_BC, dtype=np.float64), axis=1)
 
 
 def roc_area(positive_P: np.ndarray, other_N: np.ndarray) -> float:
-    """Area under the ROC curve, 0 ... 1: how often a positive scores higher than another example;
-    ties count half (Hanley and McNeil 1982)."""
+    """Area under the ROC curve, in [0, 1]: the probability that a positive scores higher than
+    another example. Ties count half (Hanley and McNeil 1982).
+    """
     order_N = np.sort(other_N)
     below_P, upto_P = (np.searchsorted(order_N, positive_P, side) for side in ("left", "right"))
     return float((below_P + upto_P).mean() / (2 * len(order_N)))

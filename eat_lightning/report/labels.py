@@ -1,4 +1,4 @@
-"""Labels of marks in figures, placed so that they do not overlap."""
+"""Place labels of marks in figures without overlaps."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ ANGLES = np.pi * (0.25 + np.arange(12) / 6)  # first to the upper right
 
 
 def place_labels(ax: Axes, texts: Sequence[Text]) -> None:
-    """Move texts, which lie at the points they name, so that none covers another or a point; a thin
-    line leads to the point where a text went far. Call it last: the limits of the axes and the
-    layout must stand."""
+    """Move texts, placed at the points that they name, so that none covers another or a point.
+
+    A thin line connects a text to its point if they are far apart. Call this last, with the final
+    axis limits and layout.
+    """
     if not texts:
         return
     drawing: Any = ax.figure
@@ -38,7 +40,7 @@ def place_labels(ax: Axes, texts: Sequence[Text]) -> None:
 
 
 def move(ax: Axes, text: Text, point: tuple[float, float], covered: Sequence[Bbox]) -> Bbox:
-    """Put a text at the nearest place around its point that covers least; returns its box."""
+    """Put a text at the nearest position around its point that covers least; returns its box."""
     start, box, inside = ax.transData.transform(point), text.get_window_extent(), ax.bbox
     best = min(
         places(ax, box, start), key=lambda shift: clash(box.translated(*shift), covered, inside)
@@ -48,7 +50,7 @@ def move(ax: Axes, text: Text, point: tuple[float, float], covered: Sequence[Bbo
 
 
 def places(ax: Axes, box: Bbox, start: Any) -> Iterator[np.ndarray]:
-    """Ways from where a text stands to places around its point, in display units."""
+    """Yield offsets from a text's position to positions around its point, in display units."""
     centre = np.array([box.x0 + box.x1, box.y0 + box.y1]) / 2
     for step in STEPS:
         for angle in ANGLES:
@@ -58,20 +60,24 @@ def places(ax: Axes, box: Bbox, start: Any) -> Iterator[np.ndarray]:
 
 
 def clash(box: Bbox, covered: Sequence[Bbox], inside: Bbox) -> float:
-    """The area of a box that lies over others or outside the axes."""
+    """Area of a box that covers others or lies outside the axes."""
     over = sum(area(box, other) for other in covered)
     return over + box.width * box.height - area(box, inside)
 
 
 def area(one: Bbox, other: Bbox) -> float:
-    """What two boxes share, in square display units."""
+    """Area of the intersection of two boxes, in square display units."""
     width = min(one.x1, other.x1) - max(one.x0, other.x0)
     height = min(one.y1, other.y1) - max(one.y0, other.y0)
     return max(width, 0) * max(height, 0)
 
 
 def around(ax: Axes, point: tuple[float, float], radius: float = 4.5) -> Bbox:
-    """A mark's box in display units: so many points each way."""
+    """Bounding box of a mark in display units.
+
+    Args:
+        radius: in points.
+    """
     from matplotlib.transforms import Bbox
 
     at = Bbox([ax.transData.transform(point)] * 2)
@@ -79,13 +85,14 @@ def around(ax: Axes, point: tuple[float, float], radius: float = 4.5) -> Bbox:
 
 
 def boxes(texts: Sequence[Text]) -> list[Bbox]:
-    """Find where texts are, in display units."""
+    """Bounding boxes of texts, in display units."""
     return [text.get_window_extent() for text in texts]
 
 
 def part(ax: Axes, texts: Sequence[Text], tries: int = 200) -> None:
-    """Move apart what still overlaps, or stands in one line without a gap, upwards and
-    downwards, within the axes."""
+    """Move texts apart vertically that still overlap, or that touch on one line, within
+    the axes.
+    """
     to_data: Callable[[Any], Any] = ax.transData.inverted().transform
     gap = 3 / 72 * ax.figure.dpi  # 3 points, about a space
     for _ in range(tries):
@@ -100,13 +107,13 @@ def part(ax: Axes, texts: Sequence[Text], tries: int = 200) -> None:
 
 
 def overlaps(found: Sequence[Bbox]) -> list[tuple[int, int]]:
-    """Find the pairs of boxes that share an area."""
+    """Return the pairs of boxes that overlap."""
     numbered = [*enumerate(found)]
     return [(i, j) for i, one in numbered for j, other in numbered[:i] if one.fully_overlaps(other)]
 
 
 def lead(ax: Axes, text: Text, point: tuple[float, float], near: float = 8.0) -> None:
-    """A thin line from a text's nearest edge to its point, if that is over `near` points long."""
+    """Draw a thin line from a text's nearest edge to its point, if longer than `near` points."""
     box = text.get_window_extent()
     x, y = ax.transData.transform(point)
     edge = min(max(x, box.x0), box.x1), min(max(y, box.y0), box.y1)
@@ -117,6 +124,6 @@ def lead(ax: Axes, text: Text, point: tuple[float, float], near: float = 8.0) ->
 
 
 def distance(ax: Axes, one: tuple[float, float], other: tuple[float, float]) -> float:
-    """Measure how far two places in the data are apart on paper, in points."""
+    """Distance between two data positions on paper, in points."""
     (x0, y0), (x1, y1) = ax.transData.transform([one, other])
     return float(((x1 - x0) ** 2 + (y1 - y0) ** 2) ** 0.5) * 72 / ax.figure.dpi

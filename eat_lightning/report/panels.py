@@ -1,4 +1,4 @@
-"""Parts of figures: a panel for each of several, marks with their intervals, legends."""
+"""Parts of figures: panels, marks with intervals, legends."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ def in_panels(
     finish: Callable[[Any, list[Axes], list[Any]], None] | None = None,
     **shared: bool,
 ) -> Figure:
-    """A figure with a panel for each item, up to three in a row, each of so many inches.
+    """Return a figure with a panel for each item, up to three in a row.
 
-    `draw` fills the axes of an item; `finish` gets the drawing, all axes, and what `draw` returned.
-    labels: what is written once, below the last row of each column and beside the first column.
+    Args:
+        draw: fills the axes of an item.
+        finish: receives the drawing, all axes, and the return values of `draw`.
+        labels: axis labels, below the last row of each column and beside the first column.
     """
     columns = min(3, len(items))
     rows = -(-len(items) // columns)
@@ -52,7 +54,7 @@ Place = float | Interval
 
 
 def dot(ax: Axes, x: Place, y: Place, line: Mapping[str, Any] | None = None, **look: Any) -> Any:
-    """Draw a mark, with lines as long as its intervals; `look` and `line` are of the two kinds."""
+    """Draw a mark with its intervals as error bars; `look` styles the mark and `line` the bars."""
     (x, wide), (y, high) = ends_of(x), ends_of(y)
     faint = {"color": look["color"], "alpha": 0.5 * look.get("alpha", 1.0), "linewidth": 0.9}
     for xs, ys in ((wide, [y, y]), ([x, x], high)):
@@ -67,7 +69,7 @@ def ends_of(at: Place) -> tuple[float, list[float]]:
 
 
 def handles(looks: Mapping[str, Mapping[str, Any]]) -> tuple[list[Any], list[str]]:
-    """Lines and their labels for a legend."""
+    """Return lines and their labels for a legend."""
     from matplotlib.lines import Line2D
 
     lines: list[Any] = [Line2D([], [], **look) for look in looks.values()]
@@ -75,14 +77,14 @@ def handles(looks: Mapping[str, Mapping[str, Any]]) -> tuple[list[Any], list[str
 
 
 def bar(ax: Axes, y: float, found: Interval, height: float, color: str) -> Any:
-    """Draw a horizontal bar with the ends of its interval."""
+    """Draw a horizontal bar with its interval."""
     (patch,) = ax.barh(y, found.value, height=height * 0.9, color=color, linewidth=0)
     ax.plot([found.low, found.high], [y, y], color=INK, linewidth=0.9)
     return patch
 
 
 def bare_rows(ax: Axes, names: list[str]) -> None:
-    """A row for each name from top to bottom, without lines across or ticks."""
+    """Set a row for each name from top to bottom, without grid lines or ticks."""
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.grid(visible=False, axis="y")

@@ -1,4 +1,5 @@
-"""Recorded passes of a task: what every exit of a body says, over seeds, and the rules tried on it.
+"""Recorded passes of a task: the logits of every exit of a backbone over seeds, and the rules
+evaluated on them.
 
 Shapes: B examples, S seeds.
 """
@@ -27,8 +28,9 @@ from eat_lightning.runs.row import Row
 
 SAME_PASS = tuple(name for name in SAME_POINT if name not in ("form", "threads", "machine"))
 USUAL = (  # what `Pass.usual` gives
-    "Of each model the rule is told whose knob, of those measured, is nearest to its default (tau "
-    "0.9 of confidence), whatever it costs: at equal cost measure budgets=[0.5] compares models."
+    "For each model, the rule shown is the one whose threshold is nearest to its default (tau "
+    "0.9 for confidence), regardless of cost. To compare models at equal cost, measure "
+    "budgets=[0.5]."
 )
 TOLD_BY = ("dtype", "device", "split")
 as_text = JSONEncoder(sort_keys=True, default=as_dict).encode  # what is the same has the same text
@@ -36,8 +38,9 @@ as_text = JSONEncoder(sort_keys=True, default=as_dict).encode  # what is the sam
 
 @dataclass
 class Pass:
-    """Settings that differ in their exit rule alone, by knob; baselines are none of them. `name`
-    tells it from the other passes of its task."""
+    """Settings that differ only in their exit rule, ordered by threshold, without baselines. `name`
+    distinguishes it from the task's other passes.
+    """
 
     points: list[Mark]
     name: str
@@ -49,19 +52,19 @@ class Pass:
 
     @property
     def slug(self) -> str:
-        """A word for the names of files and ids."""
+        """The name in file names and ids."""
         return re.sub(r"[^a-z0-9]+", "-", f"{self.row.task} {self.name}".lower()).strip("-")
 
     @cached_property
     def runs(self) -> list[KeptRow]:
-        """A row of each run whose examples are at hand, by seed."""
+        """One row per run with stored examples, by seed."""
         known = with_examples(m for point in self.points for m in point.members)
         first = [own[0] for own in grouped_by(known, lambda m: m.run).values()]
         return sorted(first, key=lambda m: m.row.seed)
 
     @property
     def point(self) -> Mark:
-        """All its runs, whatever the rule."""
+        """All its runs, regardless of the rule."""
         return Mark(self.runs)
 
     @property
@@ -75,22 +78,22 @@ class Pass:
 
     @property
     def layers(self) -> list[int]:
-        """Layers with heads, the last layer included."""
+        """Layers with heads, including the last layer."""
         return sorted(self.records[0].guesses) if self.runs else []
 
     def correct_SB(self, layer: int) -> np.ndarray:
-        """Mark right guesses at `layer`, for each of `runs`."""
+        """Correct predictions at `layer`, for each of `runs`."""
         return np.stack([r.guesses[layer].argmax(1) == r.labels for r in self.records])
 
     @property
     def early(self) -> list[Mark]:
-        """The settings in which some example left before the last layer."""
+        """Settings in which some example exits before the last layer."""
         last = str(self.row.num_layers)
         return [p for p in self.points if any(set(m.row.exit_shares) - {last} for m in p.members)]
 
     @property
     def usual(self) -> Mark:
-        """The one of `early` whose knob stands nearest to its rule's default."""
+        """The setting in `early` whose threshold is nearest to its rule's default."""
         return min(self.early, key=lambda point: abs(turned_to(point) - default_point(point.row)))
 
 
@@ -110,13 +113,14 @@ def passes(study: Study, task: str) -> list[Pass]:
 
 
 def how_chosen(told: Iterable[Pass]) -> list[str]:
-    """Say how the rules were chosen, a line where those of several passes stand at unlike knobs."""
+    """Explain how the rules were chosen, with a line for passes whose thresholds differ."""
     return [USUAL] if len({p.usual.setting for p in told}) > 1 else []
 
 
 def told_apart(name: str, row: Row, alike: Sequence[Row]) -> str:
-    """Name what differs among passes of one name: dtype, device, split, and the reduction where a
-    fit for a budget moved it."""
+    """Name the differences between passes of one name: dtype, device, split, and the reduction
+    where a fit for a budget changed it.
+    """
     telling = [key for key in TOLD_BY if len({getattr(other, key) for other in alike}) > 1]
     others = [other.reduction.arguments for other in alike]
     own = row.reduction.arguments.items()
@@ -126,14 +130,13 @@ def told_apart(name: str, row: Row, alike: Sequence[Row]) -> str:
 
 
 def by_rule(points: Sequence[Mark]) -> list[Mark]:
-    """Sort by knob, then the rules without one; of a rule that was timed in several ways the
-    first."""
+    """Sort by threshold, then rules without one. A rule timed in several ways is returned once."""
     distinct = [own[0] for own in grouped_by(points, lambda p: as_text(p.row.exit)).values()]
     return sorted(distinct, key=lambda p: (turned_to(p), p.row.exit.kind == "never"))
 
 
 def turned_to(point: Mark) -> float:
-    """Read where the rule's knob stands; 2 where it has none, or one for each exit."""
+    """Return the rule's threshold; 2 if it has none, or one for each exit."""
     return point.row.point if isinstance(point.row.point, float) else 2.0
 
 
@@ -146,15 +149,17 @@ def default_point(row: Row) -> float:
 
 
 def with_examples(measured: Iterable[KeptRow]) -> list[KeptRow]:
-    """Keep rows whose examples are at hand and have classes; as many examples as the first has."""
+    """Return rows whose examples are stored and have classes, and match the first in number."""
     found = [m for m in measured if m.outcome and m.outcome.logits_BC.shape[1] > 1]
     return [m for m in found if m.row.num_examples == found[0].row.num_examples]
 
 
 def examples_of(point: Mark) -> Any:
-    """A line for each run and example under a point's rule, runs one after the other: where it
-    left, whether its answer and the last layer's guess are right, what is left of its tokens. None
-    where the examples are not at hand."""
+    """Return a line for each run and example under a point's rule, run after run.
+
+    Columns are the exit layer, whether its answer and that of the last layer are right, and the
+    retained tokens. None without stored examples.
+    """
     frames = []
     for i, m in enumerate(with_examples(point.members)):
         outcome, record = m.known, m.record
@@ -173,11 +178,11 @@ def examples_of(point: Mark) -> Any:
 
 
 def by_seed(frame: Any, values: Any) -> np.ndarray:
-    """A column of `examples_of`, or what was made of some, as S x B."""
+    """Return a column of `examples_of`, or values computed from it, as S x B."""
     return np.asarray(values).reshape(frame["run"].nunique(), -1)
 
 
 def examples_text(found: Iterable[Pass]) -> str:
-    """Say on how many examples each was judged."""
+    """Describe the number of examples that each was evaluated on."""
     numbers = dict.fromkeys(each.row.num_examples for each in found)
     return " or ".join(f"{number} examples" for number in numbers)

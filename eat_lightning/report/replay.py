@@ -1,4 +1,4 @@
-"""Why a row's exit rule cannot be replayed on its examples: a user's, absent or edited since."""
+"""Reasons why a row's exit rule cannot be replayed: a user's rule that is missing or was edited."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from eat_lightning.user_modules import ALLOW, sources_of
 
 
 def not_imported(kind: str) -> str:
-    """Say how to import a user's exit rule that is not here; empty for one that is."""
+    """Explain how to import a user's exit rule; "" if it is imported."""
     module = kind.rpartition(".")[0]
     absent = module and class_here("exit", kind) is None
     return f"{kind} is not imported here: {ALLOW}={module}" if absent else ""
 
 
 def edited(row: Row) -> str:
-    """Say that the file of a user's exit rule is not as it was measured; empty where it is. Another
-    rule under the same name must not be replayed on the row's examples."""
+    """Say that the file of a user's exit rule has changed since it was measured; "" if not. The
+    changed rule must not be replayed on the row's examples.
+    """
     kind = row.exit.kind
     module = kind.rpartition(".")[0]
     if module not in row.sources:

@@ -1,8 +1,8 @@
 """`Result`: one line of a study that measures something other than a run's setting.
 
-A run's own measurements are `runs.row.Row`. Everything else that a study counts or times (a load
-test, an attack, a drift trial, an adaptation) is a `Result`, so that one reader, one writer and one
-set of columns serve them all.
+Measurements of a run are `runs.row.Row`. Everything else that a study counts or times (a load test,
+an attack, a drift trial, an adaptation) is a `Result`, so that one reader, one writer and one set
+of columns suffice.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ class Result:
     """One measured line.
 
     Args:
-        what: identity, such as task, model and setting; a new line replaces the one that has it.
-        values: what was measured. Units stand in the names (`latency_ms`); an interval is an
-            `Interval`, in a file `{"value": 1.9, "low": 1.8, "high": 2.0}`.
+        what: identity, such as task, model and setting. A new line replaces one with the same
+            identity.
+        values: what was measured. Names include units (`latency_ms`). An interval is an `Interval`,
+            stored as `{"value": 1.9, "low": 1.8, "high": 2.0}`.
         where: the conditions, such as processor, dtype, threads, batch, seed and commit.
 
-    Raises ConfigError for a number that is not finite and for an interval without its value in it.
+    Raises:
+        ConfigError: for a number that is not finite, or an interval that excludes its value.
     """
 
     what: dict[str, Any]
@@ -46,11 +48,11 @@ class Result:
 
     @property
     def key(self) -> str:
-        """Identity as text."""
+        """The identity as a string."""
         return repr(sorted(self.what.items()))
 
     def __getitem__(self, name: str) -> Any:
-        """A value by its name, wherever it stands; None where it was not measured."""
+        """Return a value by name from `what`, `values` or `where`; None if it was not measured."""
         for part in (self.what, self.values, self.where):
             if name in part:
                 return part[name]
@@ -58,7 +60,7 @@ class Result:
 
 
 def as_interval(name: str, value: Any) -> Any:
-    """The interval that a file's object stands for; any other value as it is."""
+    """Return the interval that a JSON object stands for; other values are returned unchanged."""
     if not (isinstance(value, dict) and value.keys() == ENDS):
         return value
     if not value["low"] <= value["value"] <= value["high"]:
@@ -67,10 +69,10 @@ def as_interval(name: str, value: Any) -> Any:
 
 
 def read(path: Path | str) -> list[Result]:
-    """All lines of a file; none where there is no file."""
+    """Return all lines of a file; an empty list without a file."""
     return jsonl.read(path, Result, "result")
 
 
 def update(path: Path | str, new: Iterable[Result]) -> list[Result]:
-    """Write lines in place of those with the same `what`; returns all of the file's."""
+    """Write lines, replacing those with the same `what`; returns all lines of the file."""
     return jsonl.update(path, Result, new)

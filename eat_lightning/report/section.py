@@ -1,7 +1,7 @@
-"""A section of a page: the tables and figures that a script makes of a study, all of it from rows.
+"""A section of a page: tables and figures that a script makes of a study, entirely from rows.
 
-A script is a file with a function `claim(study) -> Section`. Claims that fit any study are in
-`report/claims/`; a study of the repository has its own in `experiments/<study>/claim.py`.
+A script is a file with a function `claim(study) -> Section`. General claims are in
+`report/claims/`; a study of this repository has its own in `experiments/<study>/claim.py`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class Section:
-    """What rows say, as a reader meets it.
+    """Results of a study for the reader.
 
     Args:
-        answer: the lines that a person takes away, with the numbers in them.
-        notes: what a reader must know of how it was measured, and what the claim could not say.
-        facts: further sentences from the rows, which a study's page may quote.
+        answer: the main results, with their numbers.
+        notes: how it was measured, and what the claim could not show.
+        facts: further sentences from the rows that a study's page may quote.
     """
 
     name: str
@@ -36,7 +36,11 @@ class Section:
     facts: list[str] = field(default_factory=list)
 
     def table(self, name: str) -> Table:
-        """The table of that name; ConfigError names those that there are."""
+        """Return the table of that name.
+
+        Raises:
+            ConfigError: naming the existing tables.
+        """
         known = {table.name: table for table in self.tables}
         if name not in known:
             raise ConfigError(f"a table must be one of {', '.join(known)}, got {name!r}")
@@ -49,14 +53,18 @@ class Section:
         figures: Iterable[Figure] = (),
         notes: Iterable[str] = (),
     ) -> None:
-        """Add the answers of one more task; tables without lines are left out."""
+        """Add the results of one more task; tables without lines are left out."""
         self.answer += answer
         self.tables += [table for table in tables if table.lines]
         self.figures += figures
         self.notes += notes
 
     def or_lacking(self, need: str) -> Section:
-        """Itself; ConfigError with what it needs where there is nothing to show."""
+        """Return the section itself.
+
+        Raises:
+            ConfigError: with what it needs, if there is nothing to show.
+        """
         if not self.tables:
             raise ConfigError(need)
         return self

@@ -1,6 +1,6 @@
-"""Times of settings, and how many times as fast one is as another.
+"""Times of settings, and their speed-ups.
 
-Only times of one session, in which both took turns, are divided by each other.
+Only times of one session, in which settings were timed in turns, are compared.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from eat_lightning.report.table import Cell
 from eat_lightning.runs.row import Row
 
 Cost = Callable[[Row], Interval | None]  # such as those below: single_ms, batch_ms
-REPEATS = "in brackets the lowest and the highest of the repeats, over seeds the extremes"
-EXTREMES = "in brackets the extremes of the repeats divided: rather too wide"
+REPEATS = "in brackets the range over repeats and seeds"
+EXTREMES = "in brackets the ratio of the repeats' extremes, a conservative interval"
 ENDS = ("", "_low", "_high")  # of the names of a row's fields
 
 
 def faster(point: Mark, other: Mark, time: Cost) -> Interval | None:
-    """Divide the times of `other` by those of `point`, seed by seed.
+    """Speed-up of `point` over `other`, seed by seed.
 
-    None where both did not take turns in one session. The interval's ends divide the extremes of
-    the repeats."""
+    None if they were not timed in turns in one session. The interval's ends divide the extremes of
+    the repeats.
+    """
     ratios = []
     for mine in point.members:
         twin = next((m for m in other.members if m.row.seed == mine.row.seed), None)
@@ -38,7 +39,7 @@ def faster(point: Mark, other: Mark, time: Cost) -> Interval | None:
 
 
 def single_ms(row: Row) -> Interval | None:
-    """Mean milliseconds at batch 1; the ends are the repeats'."""
+    """Mean milliseconds at batch 1; the interval's ends are over repeats."""
     if row.latency_ms is None:
         return None
     low, high = row.latency_low_ms, row.latency_high_ms
@@ -46,12 +47,12 @@ def single_ms(row: Row) -> Interval | None:
 
 
 def batch_ms(row: Row) -> Interval | None:
-    """Milliseconds for each example of batches as they come."""
+    """Milliseconds per example for batches in order of arrival."""
     return per_example(row.throughput, row.throughput_low, row.throughput_high)
 
 
 def sorted_ms(row: Row) -> Interval | None:
-    """The same, sorted by length."""
+    """Milliseconds per example for batches sorted by length."""
     return per_example(row.throughput_sorted, row.throughput_sorted_low, row.throughput_sorted_high)
 
 
@@ -60,7 +61,11 @@ def per_example(rate: float | None, low: float | None, high: float | None) -> In
 
 
 def speed_up(point: Mark, prefix: str = "") -> Interval | None:
-    """Against own static, as the rows have it; prefix "batch_": at the throughput's batch."""
+    """Speed-up over own static, from the rows.
+
+    Args:
+        prefix: "batch_" for the batch size of throughput.
+    """
     values, lows, highs = (point.values(f"{prefix}speed_up{end}") for end in ENDS)
     if not len(values) == len(lows) == len(highs) == len(point.members):
         return None
@@ -68,13 +73,17 @@ def speed_up(point: Mark, prefix: str = "") -> Interval | None:
 
 
 def multiplied(found: Sequence[Interval]) -> Interval:
-    """The product of positive factors; its ends multiply the extremes."""
+    """Product of positive factors; the interval's ends multiply the extremes."""
     ends = ([each.value, each.low, each.high] for each in found)
     return Interval(*map(prod, zip(*ends, strict=True)))
 
 
 def times(found: Interval | None, missing: str = "") -> Cell:
-    """Show a factor, bold where its interval lies above 1. `missing`: why there is none."""
+    """Cell of a factor, bold where its interval is above 1.
+
+    Args:
+        missing: the reason if there is no factor.
+    """
     if found is None:
         return Cell(None, "", flags=(missing,) if missing else ())
     return cells.interval(found, against=1)

@@ -1,6 +1,6 @@
-"""A study: all rows and runs behind one report, read once, with what is wrong with them in words.
+"""A study: all rows and runs behind one report, read once, with warnings about invalid files.
 
-Nothing is dropped silently and nothing stops the rest: a damaged file is one warning. Shapes: B
+Nothing is dropped silently: a damaged file gives one warning, and the rest is read. Shapes: B
 examples, L layers, C classes.
 """
 
@@ -38,13 +38,13 @@ from eat_lightning.runs.names import (
 from eat_lightning.runs.row import FIXED, STATIC_BASELINE, THEIRS, Row
 from eat_lightning.runs.run import Run
 
-NO_EXAMPLES = "the examples' answers were not kept: no paired interval, no test"
+NO_EXAMPLES = "no paired interval or test, because the examples were not stored"
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
 
 
 def grouped_by(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
-    """Group items by key, in the order in which keys come."""
+    """Group items by key, in the order of first appearance."""
     found: dict[K, list[T]] = {}
     for item in items:
         found.setdefault(key(item), []).append(item)
@@ -53,25 +53,26 @@ def grouped_by(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
 
 @dataclass(frozen=True)
 class KeptRow:
-    """A row and the folder it was found in: a run's, or one of results that were kept."""
+    """A row and its folder, which is a run's or contains stored results."""
 
     row: Row
     folder: Path
 
     @property
     def run(self) -> tuple[Path, str]:
-        """Its folder and run; kept rows of several runs lie in one folder."""
+        """Its folder and run; a folder of stored rows may contain several runs."""
         return self.folder, self.row.run
 
     @property
     def outcome(self) -> Trace | None:
         """Each example's answer, depth and reason under this row's exit rule, from the examples
-        beside the row; None where they were not kept or cannot be read."""
+        beside the row; None where they were not stored or cannot be read.
+        """
         return self.found[0]
 
     @property
     def lacking(self) -> str:
-        """Tell why there is no outcome."""
+        """Explain why there is no outcome."""
         return self.found[1]
 
     @cached_property
@@ -87,27 +88,27 @@ class KeptRow:
 
     @property
     def known(self) -> Trace:
-        """The outcome of a row whose examples are known to be at hand."""
+        """The outcome of a row that is known to have stored examples."""
         if self.outcome is None:
             raise ValueError(f"{self.row.run}: no examples")
         return self.outcome
 
     @cached_property
     def kept(self) -> Record | None:
-        """The record beside the row; None where it was not kept or cannot be read."""
+        """The record beside the row; None where it was not stored or cannot be read."""
         record = recorded_at(self.folder / self.row.examples)[0] if self.row.examples else None
         return None if record is None or len(record) != self.row.num_examples else record
 
     @property
     def record(self) -> Record:
-        """The record of a row whose examples are known to be at hand."""
+        """The record of a row that is known to have stored examples."""
         if self.kept is None:
             raise ValueError(f"{self.row.run}: no examples")
         return self.kept
 
     @cached_property
     def correct_B(self) -> np.ndarray | None:
-        """Mark right answers, in the split's order; None for answers that are no classes too."""
+        """Correct answers, in the split's order; None also for answers that are not classes."""
         if self.outcome is None or self.record.kind.problem_type != SINGLE:
             return None
         return self.outcome.logits_BC.argmax(1) == self.record.labels
@@ -115,11 +116,11 @@ class KeptRow:
 
 @dataclass
 class Mark:
-    """One setting, over its seeds: what a figure shows as one mark.
+    """One setting over its seeds, shown as one mark in a figure.
 
     Args:
-        members: its rows, one a seed.
-        shared: true where another rule of the same model has a setting of that name.
+        members: its rows, one for each seed.
+        shared: True if another rule of the same model has a setting of that name.
     """
 
     members: list[KeptRow]
@@ -150,8 +151,9 @@ class Mark:
         return all(m.row.latency_ms is not None for m in self.members)
 
     def values(self, name: str) -> list[float]:
-        """A field of each seed's row; `score` is the task's main metric. Seeds without it are left
-        out."""
+        """Values of a field over seeds, without seeds that lack it; `score` is the task's main
+        metric.
+        """
         field_name = self.row.metric if name == "score" else name
         found = [getattr(m.row, field_name) for m in self.members]
         return [v for v in found if v is not None]
@@ -162,12 +164,12 @@ class Mark:
 
     @property
     def title(self) -> str:
-        """The setting, behind the name of its exit rule where it would else not be clear."""
+        """Title of the setting, after the name of its exit rule where that would be ambiguous."""
         return f"{self.row.exit.kind}, {self.setting}" if self.shared else self.setting
 
     @property
     def setting(self) -> str:
-        """Tell it from the other settings of its model: "tau 0.9", "budget 0.5"."""
+        """Name of the setting among others of its model: "tau 0.9", "budget 0.5"."""
         if budget := budget_of(self.row):
             return budget
         plain = self.is_static and not self.row.baseline
@@ -175,11 +177,11 @@ class Mark:
 
     @property
     def slots(self) -> str:
-        """ "dense, norm_topk ratio 0.3 layers 2/4": what it is, apart from the exit rule."""
+        """Methods without the exit rule: "dense, norm_topk ratio 0.3 layers 2/4"."""
         return ", ".join(str(m) for m in (self.row.attention, self.row.reduction))
 
     def correct_SB(self) -> np.ndarray | None:
-        """Right or wrong, for each seed and example; None where examples were not kept."""
+        """Correct answers for each seed and example; None without stored examples."""
         rows = [m.correct_B for m in self.members]
         if any(r is None for r in rows) or len({len(r) for r in rows if r is not None}) != 1:
             return None
@@ -188,9 +190,14 @@ class Mark:
 
 @dataclass
 class Study:
-    """`title` names it in a report. `runs`: the finished runs that were found as folders (rows that
-    were kept without their runs have none). `warnings`: each names a file and what to do.
-    `against`: the method that others are compared with."""
+    """Rows and runs behind a report.
+
+    Args:
+        title: name of the study in a report.
+        runs: finished runs with a folder; rows stored without their runs have none.
+        warnings: each names a file and what to do.
+        against: the reference method of comparisons.
+    """
 
     title: str
     measured: list[KeptRow]
@@ -203,8 +210,9 @@ class Study:
         return list(dict.fromkeys(m.row.task for m in self.measured))
 
     def points(self, **wanted: Any) -> list[Mark]:
-        """Settings over seeds whose rows have these fields (task="sst2", baseline=""), those of a
-        model together, by knob."""
+        """Return settings over seeds whose rows have these field values (task="sst2", baseline="").
+        Settings of a model are together, ordered by threshold.
+        """
         groups = map(self.each_seed_once, self.groups(**wanted))
         points = [Mark(sorted(ms, key=lambda m: m.row.seed)) for ms in groups]
         called = Counter(map(self.called, points))
@@ -217,7 +225,7 @@ class Study:
         return self.name_of(point.row), point.row.task, point.setting
 
     def groups(self, **wanted: Any) -> list[list[KeptRow]]:
-        """Rows of one setting together."""
+        """Group rows by setting."""
 
         def setting(m: KeptRow) -> str:
             same = [self.name_of(m.row), rule_of(m.row), *same_point(m.row)]
@@ -228,15 +236,16 @@ class Study:
         return [*grouped_by(rows, setting).values()]
 
     def each_seed_once(self, rows: list[KeptRow]) -> list[KeptRow]:
-        """Keep of runs that are one seed the one measured last, and of fits for one budget the
-        last: as two they would narrow what seeds differ by."""
+        """Keep the latest of runs with the same seed, and the latest fit for a budget. Duplicates
+        would understate the variation between seeds.
+        """
         by_age = sorted(rows, key=lambda m: (self.last[run_in(m.row)], run_in(m.row), created(m)))
         newest = {seed_of(m.row): m for m in by_age}
         return [m for m in rows if newest[seed_of(m.row)] is m]
 
     @cached_property
     def last(self) -> dict[str, str]:
-        """When each run was measured last."""
+        """Time of the latest measurement of each run."""
         return {run_in(m.row): m.row.created for m in sorted(self.measured, key=created)}
 
     @cached_property
@@ -244,7 +253,7 @@ class Study:
         return names_of([m.row for m in self.measured])
 
     def name_of(self, row: Row) -> str:
-        """Its model, and what tells that from the study's others of the name: "eat, tome"."""
+        """Name of a row's model, with what distinguishes it in the study: "eat, tome"."""
         return self.names[row.setting]
 
     def run_of(self, measured: KeptRow) -> Run | None:
@@ -252,7 +261,7 @@ class Study:
 
 
 def is_static(row: Row) -> bool:
-    """Dense attention, every token, every layer, on our kernels."""
+    """True for dense attention, all tokens and all layers on our kernels."""
     kinds = [method.kind for method in (row.attention, row.reduction, row.exit)]
     return kinds == ["dense", "none", "never"] and row.baseline != THEIRS
 
@@ -266,8 +275,12 @@ def order(point: Mark) -> tuple[Any, ...]:
 
 
 def open_study(paths: Sequence[str], title: str | None = None, against: str = "") -> Study:
-    """Read folders of runs, single run folders, kept rows (a .jsonl file or a folder with one), or
-    patterns. ConfigError where there is no row at all."""
+    """Read folders of runs, single run folders, stored rows (a .jsonl file or a folder with one),
+    or patterns.
+
+    Raises:
+        ConfigError: where there is no row at all.
+    """
     study = Study(title or Path(paths[0]).resolve().name, [], against=against)
     for file in dict.fromkeys(file for path in paths for file in rows_files(path, study.warnings)):
         if not file.is_file():
@@ -293,17 +306,18 @@ def open_study(paths: Sequence[str], title: str | None = None, against: str = ""
 
 
 def rows_files(pattern: str, warnings: list[str]) -> list[Path]:
-    """The rows.jsonl of all that a path or a pattern names, there or not; what is not there at all
-    is a warning."""
+    """Return the paths of rows.jsonl for a path or a pattern, whether they exist or not. A path
+    that does not exist gives a warning.
+    """
     literal = Path(pattern).exists() or "*" not in pattern
     paths = [Path(pattern)] if literal else sorted(map(Path, glob(pattern)))
     absent = [path for path in paths or [Path(pattern)] if not path.exists()]
-    warnings += [f"{path}: there is no such folder or file" for path in absent]
+    warnings += [f"{path}: no such folder or file" for path in absent]
     return [file for path in paths if path not in absent for file in rows_files_in(path)]
 
 
 def rows_files_in(path: Path) -> list[Path]:
-    """The rows.jsonl of a run, of a folder of runs, of kept results, or of a folder of studies."""
+    """Return rows.jsonl of a run, a folder of runs, stored results, or a folder of studies."""
     if path.is_file():
         return [path]
     if not (path / "config.yaml").is_file() and (files := sorted(path.glob("*.jsonl"))):
@@ -318,9 +332,11 @@ def rows_files_in(path: Path) -> list[Path]:
 
 
 def newest(study: Study) -> list[KeptRow]:
-    """Keep the last of the rows of one setting of one run, and the timed one before one that was
-    not; of timed ones the last with plain weights and the last with prepacked ones. A row that was
-    copied into a report comes before that of its run."""
+    """Keep the latest row of each setting of each run.
+
+    Timed rows take precedence over untimed ones; of timed rows, the latest with plain and with
+    prepacked weights are kept. A row copied into a report takes precedence over that of its run.
+    """
     best: dict[str, dict[str, KeptRow]] = {}
     runs = {run.folder for run in study.runs}
 
@@ -342,8 +358,9 @@ def newest(study: Study) -> list[KeptRow]:
 
 
 def doubled(study: Study) -> list[str]:
-    """Runs that are the same seed of a setting, such as one that was trained under two names, and
-    fits for one budget, such as with and without the reduction's knob."""
+    """List runs with the same seed of a setting, such as one trained under two names, and fits for
+    the same budget, such as with and without tuning the reduction.
+    """
     replaced = {
         doubled_by(m.row, kept.row)
         for group in study.groups()
@@ -359,7 +376,7 @@ def created(measured: KeptRow) -> str:
 
 
 def without_examples(study: Study) -> list[str]:
-    """Rows of runs that are at hand, whose examples are not: they get no paired intervals."""
+    """List rows of available runs without stored examples; they have no paired intervals."""
     folders = {run.folder for run in study.runs}
     here = [m for m in study.measured if m.folder in folders]
     paths = dict.fromkeys(m.folder / m.row.examples for m in here if m.row.examples)
@@ -375,21 +392,21 @@ def other_versions(study: Study) -> list[str]:
     here = version_of("eat_lightning")
     others = Counter(m.row.version for m in study.measured if m.row.version != here)
     return [
-        f"{count} rows are of version {version or 'unknown'}, this is {here}: measure them again "
-        "before comparing"
+        f"{count} rows are of version {version or 'unknown'}, this is {here}: measure them "
+        "again before you compare"
         for version, count in sorted(others.items())
     ]
 
 
 def edited_methods(study: Study) -> list[str]:
-    """Methods from outside the package whose rows were measured with several versions of a file."""
+    """List methods from outside the package that were measured with several versions of a file."""
     hashes: dict[str, set[str]] = {}
     for measured in study.measured:
         for name, digest in measured.row.sources.items():
             hashes.setdefault(name, set()).add(digest)
     return [
         f"rows with {name} are of {len(found)} versions of its file: measure them again before "
-        "comparing"
+        "you compare"
         for name, found in sorted(hashes.items())
         if len(found) > 1
     ]
@@ -397,8 +414,8 @@ def edited_methods(study: Study) -> list[str]:
 
 @lru_cache(maxsize=64)
 def recorded_at(path: Path) -> tuple[Record | None, str]:
-    """A file of examples, or what is wrong with it."""
+    """Return a file of examples, or the reason why it cannot be read."""
     try:
-        return (Record.read(path), "") if path.is_file() else (None, f"{path}: is not there")
+        return (Record.read(path), "") if path.is_file() else (None, f"{path}: missing")
     except ConfigError as error:
         return None, str(error)

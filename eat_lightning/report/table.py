@@ -1,7 +1,7 @@
-"""One table of a claim, as Markdown and on the terminal.
+"""A claim's table as Markdown and on the terminal.
 
-pandas writes Markdown (with tabulate), rich the terminal's form, and the page's template reads the
-same parts. What is to be taken with care has a mark, with its sentence beneath.
+pandas writes Markdown (with tabulate), rich prints to the terminal, and the page's template reads
+the same parts. Values that need care are marked, with an explanation below the table.
 """
 
 from __future__ import annotations
@@ -25,9 +25,15 @@ WIDTH = 160  # where there is no terminal to ask
 
 @dataclass(frozen=True)
 class Cell:
-    """One value of a table. `value` is what is sorted by, `text` what is read; low and high are an
-    interval's ends, in the unit of `value`. `flags` are short sentences on why the value is to be
-    taken with care. Bold only where an interval says so."""
+    """One value of a table.
+
+    Args:
+        value: what the column is sorted by.
+        text: what is displayed.
+        low, high: ends of the interval, in the unit of `value`.
+        flags: short sentences on why the value needs care.
+        bold: only for results that an interval supports.
+    """
 
     value: Value
     text: str
@@ -42,9 +48,15 @@ EMPTY = Cell(None, "")
 
 @dataclass(frozen=True)
 class Column:
-    """`help` says what is in it: unit, n, and what it is against. A table too wide for a page is
-    printed by `group`: the columns without one come before each group's. `cell` makes its cell of
-    whatever a line is about."""
+    """A column of a table.
+
+    Args:
+        help: unit, number of examples, and what it is compared with.
+        group: in a table too wide for a page, each group is printed as its own table, after the
+            columns
+            without a group.
+        cell: makes the column's cell from the item that a line describes.
+    """
 
     key: str
     title: str
@@ -67,7 +79,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Marked:
-    """A cell, and the letters of its flags."""
+    """A cell with the letters of its flags."""
 
     cell: Cell
     marks: list[str]
@@ -81,8 +93,9 @@ class Marked:
 
 @dataclass(frozen=True)
 class Part:
-    """Columns that are printed at once, with a `Marked` cell for each in every line, and for each
-    mark its sentence."""
+    """Columns that are printed together, with a `Marked` cell for each line, and an explanation for
+    each letter.
+    """
 
     group: str
     columns: list[Column]
@@ -100,7 +113,7 @@ class Part:
 
 @dataclass
 class Table:
-    """`name` is its file's, such as frontier-sst2."""
+    """A table; `name` is used for its files, such as frontier-sst2."""
 
     name: str
     title: str
@@ -109,7 +122,7 @@ class Table:
     lines: list[Line]
 
     def show(self, console: Console | None = None) -> None:
-        """Print on the terminal what Markdown says."""
+        """Print the content of `markdown` on the terminal."""
         from rich.console import Console
         from rich.markdown import Markdown
 
@@ -120,23 +133,24 @@ class Table:
         console.file.write("".join(f"{line}\n" for line in lines))
 
     def page(self) -> str:
-        """Markdown with title, caption and what the columns say."""
+        """Markdown with title, caption and explanations of the columns."""
         helped = [f"* {column.title}: {column.help}" for column in self.columns if column.help]
-        head = "<details><summary>What the columns say</summary>"
+        head = "<details><summary>Columns</summary>"
         help = "\n".join([head, "", *helped, "", "</details>"]) if helped else ""
         return joined([f"### {self.title}", self.caption, self.markdown(), help]) + "\n"
 
     def markdown(self) -> str:
-        """Without title and caption: a table of each group."""
+        """Markdown without title and caption: a table for each group."""
         if not self.lines:
             return "No lines."
         return joined([self.in_every_line, *(part.markdown() for part in self.parts)])
 
     @property
     def parts(self) -> list[Part]:
-        """One for each group of columns that has something to print, one where there are no groups.
+        """Return a part for each non-empty group of columns, or a single part without groups.
 
-        Words and flags that are the same in every line are left out: `in_every_line` has them."""
+        Texts and flags that are equal in every line are left out, see `in_every_line`.
+        """
         filled = [c for c in self.columns if any(line.cell(c.key) != EMPTY for line in self.lines)]
         columns = [column for column in filled if not self.is_constant(column)]
         groups = dict.fromkeys(column.group for column in columns if column.group) or [""]
@@ -146,8 +160,9 @@ class Table:
         ]
 
     def part(self, columns: Sequence[Column], group: str = "", shared: Sequence[str] = ()) -> Part:
-        """Letter the flags in the order in which they are met; a line's stand in its first cell,
-        without those in `shared`."""
+        """Assign letters to flags in order of appearance. A line's own flags are shown in its first
+        cell, without those in `shared`.
+        """
         letters = letters_of()
         marks: defaultdict[str, str] = defaultdict(lambda: next(letters))
         lines = []
@@ -161,8 +176,9 @@ class Table:
         return Part(group, list(columns), lines, {mark: flag for flag, mark in marks.items()})
 
     def is_constant(self, column: Column) -> bool:
-        """Find words that are the same in every line; a number that is may be what a table is there
-        to show."""
+        """True if a column's text is equal in every line. Numbers never count as constant, because
+        they may be what the table is to show.
+        """
         cells = [line.cell(column.key) for line in self.lines]
         if column.numeric or len(cells) < 2 or any(c.flags or not c.text for c in cells):
             return False
@@ -170,7 +186,7 @@ class Table:
 
     @property
     def shared_flags(self) -> list[str]:
-        """Flags that every line has."""
+        """Flags that all lines have."""
         if len(self.lines) < 2:
             return []
         first, *others = self.lines
@@ -186,11 +202,11 @@ class Table:
 
 
 def joined(texts: Sequence[str]) -> str:
-    """Paragraphs of the texts that say something."""
+    """Join the non-empty texts as paragraphs."""
     return "\n\n".join(text for text in texts if text)
 
 
 def letters_of() -> Iterator[str]:
-    """a, b, ... z, aa, ab, ..."""
+    """Yield a, b, ... z, aa, ab, ..."""
     for length in count(1):
         yield from map("".join, product(ascii_lowercase, repeat=length))

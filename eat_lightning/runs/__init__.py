@@ -1,1 +1,1 @@
-"""Run folders, rows, certificates, and what is looked at before one is opened."""
+"""Run folders, rows and certificates, and the checks before one is opened."""

@@ -1,10 +1,10 @@
-"""The dial of a run: fitted once on its calibration cut, kept beside it, and looked up by budget or
-by the share of unchanged answers.
+"""The dial of a run: its operating points by budget or by agreement with full depth.
 
-Fitted on the parts that selection and temperatures used. Dev is not seen, nor the part that
-certificates are made from, so a certificate may stand on top. What every exit gave for these parts
-is kept too, so that another rule or another cost is fitted without a pass. Where the reduction has
-a knob, a few of its points are tried, each with a pass.
+It is fitted once on the parts of the calibration split that checkpoint selection and temperatures
+used, and stored beside the run. The dev set and the part reserved for certificates are never read,
+so a certificate may be issued on top. The logits of every exit are stored too, so that fitting
+another rule or another cost needs no further pass. If the reduction has a strength to tune, a few
+of its points are tried, each with a pass.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from eat_lightning.record.dial import (
     Unit,
     best_of,
     conditions,
-    find,
-    path_of,
+    dial_file,
+    find_dial,
 )
 from eat_lightning.record.dial_fit import fit_dial, flops_shares, full_depth_share
 from eat_lightning.record.passes import record
@@ -48,14 +48,15 @@ INSTEAD = "a budget that is a share, such as 0.5"
 
 @dataclass
 class Fitter:
-    """Fits the dial of `encoder`, which is `run`'s.
+    """Fits the dial of an encoder.
 
     Args:
-        fit_reduction: false keeps the reduction's knob where it is.
-        form: of the weights, which decides times.
-        threads: of the processor, which decide times.
-        data: settings of the run's data that differ, such as dir.
-        batch: examples at once.
+        run: the run that the encoder belongs to.
+        fit_reduction: False keeps the reduction's strength.
+        form: layout of the weights, which affects times.
+        threads: CPU threads, which affect times.
+        data: settings of the run's data to override, such as dir.
+        batch: examples per batch.
     """
 
     run: Run
@@ -67,15 +68,21 @@ class Fitter:
     batch: int = 32
 
     def on(self, wanted: Budget | None) -> AdaptiveEncoder:
-        """The encoder at its point for a budget; None: where it stands. ConfigError, in one line,
-        where there is no such point."""
+        """Return the encoder at the point for a budget, or at its current point for None.
+
+        Raises:
+            ConfigError: in one line, where no point meets the budget.
+        """
         if wanted is None:
             return self.encoder
         return self.points(wanted)[-1].point.on(self.encoder)
 
     def points(self, wanted: Budget) -> list[Measured]:
-        """The points of the dial from full depth to the one that is wanted. ConfigError, in one
-        line, where that is none."""
+        """Return the points of the dial from full depth to the requested one.
+
+        Raises:
+            ConfigError: in one line, where no point meets the budget.
+        """
         try:
             points = self.dial(wanted).down_to(wanted)
             points[-1].point.on(self.encoder)
@@ -84,19 +91,22 @@ class Fitter:
         return points
 
     def dial(self, wanted: Budget) -> Dial:
-        """The dial kept for a unit of cost, or else fitted and kept now. ConfigError or ValueError,
-        in one line, where that cannot be."""
+        """Return the stored dial for a unit of cost; fit and store it if there is none.
+
+        Raises:
+            ConfigError, ValueError: in one line, where it cannot be fitted.
+        """
         unit, here = wanted.cost_unit, self.here
         if unit == "ms":
             place = self.encoder.strength.device
             device = processor() if place.type == "cpu" else str(place)
             here = here | {"form": self.form, "threads": self.threads, "device": device}
-        dial = find(self.run.folder, unit, here)
+        dial = find_dial(self.run.folder, unit, here)
         if dial is None:
             title = f"{self.run.name}: {wanted.key}={wanted}"
             Faults(f"{title}: {fault}" for fault in self.faults(unit)).check()
             dial = self.fitted(unit, here)
-            path = path_of(self.run.folder, "dial", here | {"unit": unit}, "json")
+            path = dial_file(self.run.folder, "dial", here | {"unit": unit}, "json")
             try:
                 write_json(path, dial.as_dict())
                 write_card(self.run)
@@ -106,13 +116,15 @@ class Fitter:
 
     @cached_property
     def here(self) -> dict[str, Any]:
-        """Conditions of this run and encoder that a dial must have been fitted under."""
+        """Return the conditions of this run and encoder under which a stored dial is valid."""
         here = conditions(self.run.folder / "model", self.encoder, self.fit_reduction)
         return here | {"cut": cut_of(self.run)}
 
     def fitted(self, unit: Unit, here: dict[str, Any]) -> Dial:
-        """The points of all reductions, where more of full depth's answers stay than at any cheaper
-        one. Full depth is that of the reduction as it is."""
+        """Return the Pareto front of cost against agreement with full depth, over all reductions.
+
+        Full depth refers to the reduction at its current strength.
+        """
         backbones = [Point().at(reduction=each).on(self.encoder) for each in self.reductions]
         records = [self.record(backbone) for backbone in backbones]
         original_BC = records[0].full_BC
@@ -132,13 +144,17 @@ class Fitter:
         return Dial(unit, points, len(records[0]), here, times)
 
     def table(self, encoder: AdaptiveEncoder) -> CostTable:
-        """Milliseconds of leaving at each exit. ConfigError where training began meanwhile."""
+        """Measure the milliseconds of leaving at each exit.
+
+        Raises:
+            ConfigError: where a training started meanwhile.
+        """
         table = measured_table(encoder, max(self.splits, key=len), self.threads)
         Faults(training_faults(INSTEAD)).check()
         return table
 
     def faults(self, unit: Unit) -> Iterator[str]:
-        """Yield the reasons against a fit that show before data is loaded."""
+        """Yield the reasons against a fit that can be found before data is loaded."""
         if self.encoder.exit.knob is None:
             kind = kind_of("exit", type(self.encoder.exit))
             yield f"it needs an exit rule with a knob, such as tau, got {kind}"
@@ -149,15 +165,20 @@ class Fitter:
 
     @cached_property
     def splits(self) -> list[Any]:
-        """The parts of the cut that a fit may see. ConfigError where they cannot be had."""
+        """Return the parts of the calibration split that a fit may read.
+
+        Raises:
+            ConfigError: where they cannot be loaded.
+        """
         Faults(f"{self.run.name}: {f}" for f in data_faults(self.run, **self.data)).check()
         data = self.run.data(**self.data)
         return [data.split(part) for part in FITTED_ON]
 
     @property
     def reductions(self) -> list[Specification | None]:
-        """The reductions that are tried: as it stands (None: it has no knob, or is not fitted), and
-        with its knob at the strict end and every other point of its grid."""
+        """Return the reductions to try: the current one (None where it cannot be tuned), the
+        strictest strength, and every other point of its grid.
+        """
         knob, trained = self.encoder.reduction.knob, self.encoder.reduction
         if knob is None or not self.fit_reduction:
             return [None]
@@ -166,7 +187,9 @@ class Fitter:
         return [own, *(own.changed({knob.name: point}) for point in others)]
 
     def record(self, backbone: AdaptiveEncoder) -> Record:
-        """What every exit gave for the parts, kept beside the run, or recorded and kept now."""
+        """Return the logits of every exit on these parts, from the file beside the run if there is
+        one.
+        """
         path = self.cut_path(backbone)
         if not path.is_file():
             title = f"{self.run.name}: calibration, {path.stem}"
@@ -178,10 +201,10 @@ class Fitter:
             raise ConfigError(f"{path}: damaged; delete it, and it is made again") from None
 
     def cut_path(self, backbone: AdaptiveEncoder) -> Path:
-        """Name the file beside the run that keeps what every exit gave for the cut."""
+        """Path of the file beside the run that stores the logits of every exit."""
         observes = overrides(backbone.exit, ExitRule.observe)
         settings = ["weights", "cut", "dtype", "attention", *(["exit"] if observes else [])]
         settings += ["sources"] if "sources" in self.here else []
         named = Specification.of("reduction", backbone.reduction).as_dict()
         holds_for = {key: self.here[key] for key in settings} | {"reduction": named}
-        return path_of(self.run.folder, "cut", holds_for, "parquet")
+        return dial_file(self.run.folder, "cut", holds_for, "parquet")

@@ -1,4 +1,4 @@
-"""Facts of a set of answers by class: the largest, and how many of each are found.
+"""Class statistics of a set of answers: the share of the largest class and recall by class.
 
 Shapes: B examples, C classes.
 """
@@ -16,7 +16,7 @@ from eat_lightning.answer_kind import SINGLE, AnswerKind
 def by_class(
     kind: AnswerKind, names: Sequence[str], logits_BC: np.ndarray, label_B: np.ndarray
 ) -> dict[str, Any]:
-    """Return the fields of a row that only a task of one class for each example has."""
+    """Return the fields of a row that only single-label classification has."""
     if kind.problem_type != SINGLE:
         return {}
     largest = np.unique(label_B, return_counts=True)[1].max()  # right for a constant answer
@@ -25,11 +25,11 @@ def by_class(
 
 
 def recalls(names: Sequence[str], answer_B: np.ndarray, label_B: np.ndarray) -> dict[str, float]:
-    """Find the share of each class's examples that is answered so, by name of those that occur."""
+    """Return the recall of each class that occurs, by name."""
     right_B, there = answer_B == label_B, [c for c in range(len(names)) if (label_B == c).any()]
     return {names[c]: float(right_B[label_B == c].mean()) for c in there}
 
 
 def unfound(names: Iterable[str], where: str = "") -> list[str]:
-    """A line for each class none of whose examples is answered so."""
+    """Return a line for each class with a recall of zero."""
     return [f"{name} is never found{where}: none of its examples is answered so" for name in names]

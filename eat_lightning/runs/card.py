@@ -1,4 +1,4 @@
-"""The model card, `model/README.md`: what a model is, what it may cost, and what it is not for."""
+"""The model card, `model/README.md`: a description of the model, its costs and its limits."""
 
 from __future__ import annotations
 
@@ -24,8 +24,11 @@ SLOTS = ("attention", "reduction", "exit", "head", "objective")
 
 
 def write_card(run: Run, cached: Callable[[str, str], Any] = try_to_load_from_cache) -> None:
-    """Write the card of a finished run anew, with the dials kept by now. cached: finds a file of a
-    hub's model."""
+    """Write the card of a finished run with its current dials.
+
+    Args:
+        cached: finds a file of a hub model in the local cache.
+    """
     path = run.folder / "model" / "README.md"
     template = Template(TEMPLATE.read_text("utf-8"), trim_blocks=True, lstrip_blocks=True)
     # A card keeps its base model: the folder that a relative path meant may be elsewhere by now.
@@ -35,7 +38,7 @@ def write_card(run: Run, cached: Callable[[str, str], Any] = try_to_load_from_ca
 
 
 def card_of(source: str, cached: Callable[[str, str], Any]) -> Path:
-    """Find the card of a model by its folder or, where a hub's was loaded, by its name."""
+    """Find the card of a model by its folder, or by its name if it was loaded from the hub."""
     if not is_hub_name(source):
         return Path(source, "README.md")
     found = cached(source, "README.md")
@@ -47,12 +50,12 @@ def is_hub_name(source: str) -> bool:
 
 
 def front_matter(source: str, card: Path, task: str = "text-classification") -> str:
-    """Write the YAML that a hub reads at the head of a model's card.
+    """Return the YAML front matter of a model card.
 
     Args:
-        source: the folder or the hub's name of the model that this one was made from.
-        card: its card, of which license and base model are taken where they are plain names.
-        task: as a hub names it.
+        source: folder or hub name of the model that this one was made from.
+        card: its card. Licence and base model are copied if they are plain names.
+        task: name of the task on the hub.
     """
     text = card.read_text("utf-8", "replace")[: 1 << 16] if card.is_file() else ""
     front = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
@@ -65,7 +68,7 @@ def front_matter(source: str, card: Path, task: str = "text-classification") -> 
 
 
 def about(run: Run) -> dict[str, Any]:
-    """Return the values that the template of a run's card shows."""
+    """Return the values for the template of a run's card."""
     config, kept = run.model_config(), sorted((run.folder / FOLDER).glob("dial-*.json"))
     calibration = run.done.get("calibration") or {}
     return {
@@ -80,7 +83,9 @@ def about(run: Run) -> dict[str, Any]:
 
 
 def some_points(dial: Dial) -> Iterator[Measured]:
-    """Full depth, and the next points that cost at least a tenth of it less."""
+    """Yield full depth, and points that are each at least a tenth of it cheaper than
+    the previous.
+    """
     step, most = dial.points[0].cost / 10, math.inf
     for point in dial.points:
         if point.cost <= most:
@@ -89,7 +94,7 @@ def some_points(dial: Dial) -> Iterator[Measured]:
 
 
 def methods(config: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Slot, kind and settings of each method."""
+    """Yield slot, kind and settings of each method."""
     given = config | {"head": {"kind": "pooled"} | config["head"]}
     for slot in (slot for slot in SLOTS if slot in given):
         named = Specification.read(slot, given[slot])

@@ -1,4 +1,4 @@
-"""The exit rule that a command names in place of a run's own, or with other settings."""
+"""The exit rule that a command selects instead of a run's own, or its changed settings."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from eat_lightning.record.dial import Budget
 
 @dataclass(frozen=True)
 class ExitChoice:
-    """An exit rule, and the place on a dial where its knob is looked up: what a command asks for,
-    of which a fit makes a `Point`.
+    """An exit rule as a command requests it, and the budget by which its threshold is looked up.
 
     Args:
         named: the rule.
-        budget: a mean cost, or a share of unchanged answers; None: the knob stands as named.
-        fit_reduction: the reduction's knob is looked up with it.
+        budget: a mean cost, or a share of unchanged answers; None: the threshold stays as given.
+        fit_reduction: look up the reduction's strength as well.
     """
 
     named: Specification
@@ -29,12 +28,15 @@ class ExitChoice:
 
     @classmethod
     def of(cls, node: dict[str, Any] | None, before: Specification) -> ExitChoice:
-        """Parse a command's node `exit`. ConfigError with every fault.
+        """Parse a command's node `exit`.
 
         Args:
-            node: settings of the run's rule, or of another that it names, with `budget` or `agree`,
-                and `fit_reduction`.
+            node: settings of the run's rule, or of another rule that it names, with `budget` or
+                `agree`, and `fit_reduction`.
             before: the run's rule.
+
+        Raises:
+            ConfigError: with all errors.
         """
         settings, faults = dict(node or {}), Faults()
         budget, agree = settings.pop("budget", None), settings.pop("agree", None)
@@ -59,8 +61,11 @@ class ExitChoice:
         return cls(named, wanted, fits is not False)
 
     def rule(self, encoder: AdaptiveEncoder) -> Any:
-        """The rule on an encoder's heads, which is still to be fitted where there is a budget.
-        ConfigError with every fault."""
+        """Return the rule on an encoder's heads; with a budget it still has to be fitted.
+
+        Raises:
+            ConfigError: with all errors.
+        """
         last, heads = encoder.shape.num_layers, encoder.head["layers"]
         faults, rule = Faults(), None
         with faults.gathered():
@@ -74,8 +79,9 @@ class ExitChoice:
 def point_faults(
     settings: dict[str, Any], named: Specification, budget: Budget | None
 ) -> list[str]:
-    """A budget and a point of the knob are one setting. A point that a rule's yaml gives is its
-    default, and stands for none."""
+    """List the error of giving both a budget and a threshold. A threshold from a rule's yaml is its
+    default and does not count.
+    """
     if budget is None:
         return []
     knob = named.made_of.knob

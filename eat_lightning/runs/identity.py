@@ -1,4 +1,6 @@
-"""What decides the answers of a run, for which its certificates and drift references hold."""
+"""Everything that decides a run's answers. Certificates and drift references are valid
+for it only.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +21,14 @@ from eat_lightning.weights.precision import PLAIN
 def combination(
     run: Run, methods: dict[str, Any], dtype: str, device: str, form: str = PLAIN
 ) -> dict[str, Any]:
-    """Return the combination that a certificate holds for: weights, cut, methods, the files of
-    those from outside the package, dtype, form, device and versions. Of the calibration part it has
-    only the cut; the examples are `calibration_of`.
+    """Return the combination that a certificate is valid for: weights, split, methods with the
+    sources of those from outside the package, dtype, layout, device and versions. It holds only the
+    settings of the calibration split; its examples are hashed by `calibration_of`.
 
     Args:
-        methods: specifications by slot; of `policy`, if any, a list.
-        dtype: of `DTYPES`'s values.
-        form: of the weights, see `weights.precision`.
+        methods: specifications by slot; for `policy` a list.
+        dtype: one of `DTYPES`.
+        form: layout of the weights, see `weights.precision`.
     """
     import torch
 
@@ -52,12 +54,12 @@ def combination(
 
 
 def cut_of(run: Run) -> str:
-    """The settings that decide which examples are held out, and how long a text may be."""
+    """Settings that decide which examples are held out, and the maximum length of a text."""
     data = {k: v for k, v in run.config.get("data", {}).items() if k not in OUTSIDE["data"]}
     settings = json.dumps([run.config.get("task"), data], sort_keys=True)
     return hashlib.sha256(settings.encode()).hexdigest()
 
 
 def calibration_of(data: Any) -> str:
-    """The hash of the calibration part: texts, labels and where they come from, in order."""
+    """Hash of the calibration part: texts, labels and their sources, in order."""
     return data.source("certificate").digest

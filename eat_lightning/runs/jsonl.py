@@ -1,7 +1,7 @@
-"""JSON lines, one record a line: the store of rows of every command, and of trials.
+"""JSON lines, one record per line: storage for the rows of every command, and for trials.
 
-A record is a dataclass that refuses impossible values when it is made, so a file that was read is
-sound. Files are written beside and renamed: a reader sees the old file or the new one.
+A record is a dataclass that rejects invalid values on construction, so records that were read are
+valid. Files are written to a temporary name and renamed: readers see the old file or the new one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ R = TypeVar("R")
 
 
 def read(path: Path | str, kind: type[R], name: str = "row") -> list[R]:
-    """Read all records, none where there is no file; ConfigError names the first damaged line."""
+    """Read all records; an empty list without a file.
+
+    Raises:
+        ConfigError: naming the first damaged line.
+    """
     records, faults = read_whole(path, kind, name)
     if faults:
         raise ConfigError(faults[0])
@@ -32,7 +36,7 @@ def read(path: Path | str, kind: type[R], name: str = "row") -> list[R]:
 
 
 def read_whole(path: Path | str, kind: type[R], name: str = "row") -> tuple[list[R], list[str]]:
-    """Read what is sound: the records, and a sentence for each line that is none."""
+    """Return the valid records, and a message for each damaged line."""
     if not Path(path).is_file():
         return [], []
     try:
@@ -51,7 +55,11 @@ def read_whole(path: Path | str, kind: type[R], name: str = "row") -> tuple[list
 def write(
     path: Path | str, records: Iterable[Any], content: Callable[[Any], dict[str, Any]] = fields_of
 ) -> None:
-    """Write a file of these records alone. content: of a record's line."""
+    """Write a file with exactly these records.
+
+    Args:
+        content: returns the JSON object of a record's line.
+    """
     lines = (json.dumps(content(r), separators=(",", ":"), default=as_dict) for r in records)
     write_text(Path(path), "".join(line + "\n" for line in lines))
 
@@ -62,10 +70,11 @@ def update(
     new: Iterable[R],
     replaces: Callable[[Any], Iterable[Hashable]] = lambda record: [record.key],
 ) -> list[R]:
-    """Add records in place of those with the same `key`; return all. Nobody else updates the file
-    meanwhile.
+    """Add records, replacing those with the same `key`, and return all. No other process may update
+    the file at the same time.
 
-    replaces: the keys that a new record stands in place of, where these are more than its own.
+    Args:
+        replaces: keys that a new record replaces, if more than its own.
     """
     new = list(new)
     gone = {key for record in new for key in replaces(record)}

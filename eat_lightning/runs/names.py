@@ -1,7 +1,7 @@
-"""Names of a study's models, and the fields that rows of one setting share, whatever their seed.
+"""Names of a study's models, and the fields that rows of one setting share across seeds.
 
-A model is called by its `model`, and by what distinguishes it from others of that name: its
-backbone, its methods, its training.
+A model's name is its `model`, and whatever distinguishes it from others of that name: its backbone,
+its methods, its training.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ SAME_POINT = BACKBONE + METHODS + MEASURED
 
 @dataclass(frozen=True)
 class RowMethod:
-    """Method that a row is of, whatever its exit rule, its seed and its form. A rule that did not
-    learn is no part of what was trained.
+    """The method of a row, regardless of exit rule, seed and weight layout. An exit rule without
+    learned parameters is not part of what was trained.
 
     Args:
-        encoder: the backbone, as seeds share it.
+        encoder: the backbone, without its seed.
         reduction: of the run.
         exit: of the run.
     """
@@ -57,13 +57,13 @@ class RowMethod:
         return json.dumps(named, sort_keys=True, default=as_dict)
 
     def slot(self, name: str) -> Specification:
-        """The method of a slot; of an empty kind where the row names none."""
+        """The method of a slot, with an empty kind where the row names none."""
         of_run = {"exit": self.exit, "reduction": self.reduction}
         return of_run.get(name) or getattr(self.row, name) or Specification(name, "")
 
 
 def by_run(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
-    """The rows of each run, by its study and name, in the order in which runs are met."""
+    """Group rows by the study and name of their run, in order of first appearance."""
     runs: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         runs.setdefault((row.study, row.run), []).append(row)
@@ -71,7 +71,7 @@ def by_run(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
 
 
 def names_of(rows: Sequence[Row]) -> dict[str, str]:
-    """The name of each row, by `Row.setting`. Baselines are called as the run they are of."""
+    """Return the name of each row, by `Row.setting`. Baselines have the name of their run."""
     runs, backbones = by_run(rows), backbones_of(rows)
     methods = {
         row.setting: method_of(row, runs[row.study, row.run], backbones[row.encoder])
@@ -89,8 +89,9 @@ def names_of(rows: Sequence[Row]) -> dict[str, str]:
 
 
 def backbones_of(rows: Sequence[Row]) -> dict[str, str]:
-    """Return a name for each backbone: the one that seeds share, unless two of one seed would be
-    called the same."""
+    """Return a name for each backbone: the one that seeds share, unless two backbones of one seed
+    would then have the same name.
+    """
     alike: dict[tuple[str, int], set[str]] = {}
     for row in rows:
         alike.setdefault((without_seed(row), row.seed), set()).add(row.encoder)
@@ -102,15 +103,17 @@ def backbones_of(rows: Sequence[Row]) -> dict[str, str]:
 
 
 def without_seed(row: Row) -> str:
-    """A row's backbone; of a run of the row's own seed (heads alone, on a tuned model) its name
-    without seed and digest."""
+    """Return a row's backbone. If its name contains the row's own seed (heads alone, on a tuned
+    model), seed and digest are removed.
+    """
     found = re.fullmatch(rf"(.+)-s{row.seed}-(.+)-[0-9a-f]{{8}}", row.encoder)
     return f"{found[1]}-{found[2]}" if found else row.encoder
 
 
 def titles_of(rows: Sequence[Row]) -> list[str]:
-    """Return a title for each row's setting. The exit rule's kind is added where its run was
-    measured under rules of several kinds, whose knobs may share a name."""
+    """Return a title for each row's setting. The kind of exit rule is added where its run was
+    measured under several kinds, because their thresholds may share a name.
+    """
     kinds: dict[tuple[str, str], set[str]] = {}
     for row in rows:
         if not row.baseline and label(row.exit) != row.exit.kind:
@@ -138,19 +141,23 @@ def method_of(row: Row, run: Sequence[Row], encoder: str) -> RowMethod:
 
 
 def reduction_of(row: Row, run: Sequence[Row]) -> Specification:
-    """A fit for a budget may move the knob: what was fitted is called as the run's other rows."""
+    """Return the reduction that names the row. A fit for a budget may have changed its strength;
+    fitted rows are named like the run's other rows.
+    """
     kept = [r.reduction for r in run if not r.fitted]
     same = [method for method in kept if method.kind == row.reduction.kind]
     return row.reduction if not row.fitted or not same or row.reduction in same else same[0]
 
 
 def heads_of(row: Row) -> str:
-    """Say where a run has heads, "4/6"; what it learned depends on them, whatever its exit rule."""
+    """Return the positions of a run's heads, such as "4/6". They affect training under any exit
+    rule.
+    """
     return "/".join(sorted(row.temperature, key=int))
 
 
 def name_of(method: RowMethod, every: Sequence[RowMethod]) -> str:
-    """Kinds of methods first, and settings where kinds do not tell."""
+    """Name a method by its kinds, with settings where the kinds are not distinctive."""
     words = words_of(method, every)
     alike = [other for other in every if words_of(other, every) == words]
     return ", ".join([*words, *settings_of(method, alike)])
@@ -169,7 +176,7 @@ def words_of(method: RowMethod, every: Sequence[RowMethod]) -> list[str]:
 
 
 def settings_of(method: RowMethod, alike: Sequence[RowMethod]) -> list[str]:
-    """List the settings that differ among methods of like kinds: "ratio 0.3", "heads 4/6"."""
+    """List the settings that differ among methods of the same kinds: "ratio 0.3", "heads 4/6"."""
     words = [
         f"{name} {value_text(value)}"
         for slot in SLOTS
@@ -182,8 +189,7 @@ def settings_of(method: RowMethod, alike: Sequence[RowMethod]) -> list[str]:
 
 
 def budget_of(row: Row) -> str:
-    """Name the budget of an exit rule's fit: "budget 0.5", "budget 12 ms", "agree 0.99", or
-    nothing."""
+    """Name the budget of a fitted exit rule: "budget 0.5", "budget 12 ms", "agree 0.99", or ""."""
     if row.budget is not None:
         return f"budget {row.budget:g}"
     if row.agree is not None:
@@ -192,16 +198,18 @@ def budget_of(row: Row) -> str:
 
 
 def rule_of(row: Row) -> Specification:
-    """Return the part of a row's exit rule that seeds share. Thresholds that were fitted for a
-    budget differ between them: the budget stands in their place."""
+    """Return the part of a row's exit rule that seeds share. Thresholds fitted for a budget differ
+    between seeds and are replaced by the budget.
+    """
     if not budget_of(row):
         return row.exit
     return row.exit.without(row.knob).changed({"budget": budget_of(row)})
 
 
 def same_point(row: Row) -> list[Any]:
-    """Return the values that seeds share, except the name and the rule. Of a reduction fitted for a
-    budget this is the kind: its point differs between seeds, as thresholds do."""
+    """Return the values that seeds share, except the name and the rule. A reduction fitted for a
+    budget is reduced to its kind, because its strength differs between seeds.
+    """
     moved = {"encoder": without_seed(row)}
     if row.fitted:
         moved["reduction"] = row.reduction.kind
@@ -209,7 +217,7 @@ def same_point(row: Row) -> list[Any]:
 
 
 def seed_of(row: Row) -> tuple[Any, ...]:
-    """A seed, as far as its training is the same."""
+    """Key of one training: seed, lr, steps, data, teacher."""
     return row.seed, row.lr, row.steps, row.num_train_examples, row.teacher
 
 

@@ -1,5 +1,4 @@
-"""A run made ready to answer, with the exits of a certificate where one is named, or fitted for a
-budget."""
+"""Open a run to answer texts, with a certificate's exits or with exits fitted for a budget."""
 
 from __future__ import annotations
 
@@ -35,7 +34,7 @@ def open_run(
     prepack: bool | None = None,
     device: str = "cpu",
 ) -> TorchBackend:
-    """Open a finished run to answer texts. Raises ConfigError with all errors.
+    """Open a finished run to answer texts.
 
     Args:
         run: a run, from `Run.open`.
@@ -44,8 +43,11 @@ def open_run(
         dtype: fp32, bf16 or int8.
         certificate: name of one of the run's certificates.
         policies: policies instead of those of the certificate or the run.
-        prepack: the layout of the weights, see `weights/precision.py`; plain ones are freed.
+        prepack: layout of the weights, see `weights/precision.py`; the plain weights are freed.
         device: a torch device, such as "cpu".
+
+    Raises:
+        ConfigError: with all errors.
     """
     choice = ExitChoice.of(exit, run.model_config()["exit"])
     if choice.budget is not None and certificate is not None:
@@ -86,7 +88,11 @@ def certified(
     certificate: Certificate,
     policies: Sequence[Policy] | None,
 ) -> AdaptiveEncoder:
-    """The encoder with a certificate's methods. exit: settings that change its rule."""
+    """Return the encoder with a certificate's methods.
+
+    Args:
+        exit: settings that change the certificate's exit rule.
+    """
     chosen = certificate.policies if policies is None else policies
     backbone = encoder.replacing(**certificate.methods, policies=chosen)
     choice = ExitChoice.of(exit, certificate.holds_for["exit"])
@@ -94,7 +100,11 @@ def certified(
 
 
 def check_policies(run: Run, encoder: AdaptiveEncoder, labels: list[str], idle: bool) -> None:
-    """ConfigError with what does not go together. idle: or would never be heard."""
+    """Raise ConfigError for policies that do not fit the run.
+
+    Args:
+        idle: also reject policies that would never be consulted.
+    """
     load_second_runs(encoder.policies)
     facts = ModelFacts.of(encoder, labels, run.folder / "model")
     faults = policy_faults(encoder.policies, facts)
@@ -103,20 +113,23 @@ def check_policies(run: Run, encoder: AdaptiveEncoder, labels: list[str], idle: 
 
 
 def longest(run: Run, encoder: AdaptiveEncoder) -> int:
-    """Tokens of an example, at most."""
+    """Maximum number of tokens of an example."""
     limit = run.config.get("data", {}).get("max_length") or run.task.max_length
     return min(limit, encoder.shape.max_length)
 
 
 def at_full_depth(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
-    """Nobody leaves early, and the answers say `fallback`."""
+    """Return the encoder without early exits; its answers give the reason `fallback`."""
     return encoder.replacing(exit=Never(), policies=(FullDepth(), *encoder.policies))
 
 
 def fitter_of(
     run: Run, encoder: AdaptiveEncoder, choice: ExitChoice, form: str = PLAIN, **data: Any
 ) -> Fitter:
-    """Fits the chosen rule on this encoder for budgets. data: settings of the run's data that
-    differ, such as dir."""
+    """Return a fitter of the chosen rule on this encoder.
+
+    Args:
+        data: settings of the run's data to override, such as dir.
+    """
     chosen = encoder.replacing(exit=choice.rule(encoder))
     return Fitter(run, chosen, choice.fit_reduction, form, torch.get_num_threads(), data)

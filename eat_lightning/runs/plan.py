@@ -1,4 +1,4 @@
-"""Settings that several commands have."""
+"""Settings shared by several commands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eat_lightning.weights.precision import prepack_faults
 
 
 def time_faults(key: str, budgets: Sequence[Any], engine: str) -> list[str]:
-    """List faults of budgets in milliseconds: the dial's times are PyTorch's, not an engine's."""
+    """List the error of budgets in milliseconds in an engine: a dial's times are PyTorch's."""
     times = [budget for budget in budgets if str(budget).endswith("ms")]
     return [
         f"{key}={budget}: the dial's times are PyTorch's, not those of {engine}: "
@@ -24,7 +24,11 @@ def time_faults(key: str, budgets: Sequence[Any], engine: str) -> list[str]:
 
 
 class RunSettings(Settings):
-    """policy: a node for each policy."""
+    """Settings of how a run is opened.
+
+    Args:
+        policy: a node for each policy.
+    """
 
     run: RunFolder
     batch: Count
@@ -38,7 +42,7 @@ class RunSettings(Settings):
 
 
 class WindowSettings(Settings):
-    """As `LongTexts` has them."""
+    """Settings of windows, as in `LongTexts`."""
 
     size: Annotated[int, Field(ge=LEAST_SIZE)] | None
     overlap: NonNegativeInt | None
@@ -47,7 +51,11 @@ class WindowSettings(Settings):
 
 
 class LongSettings(Settings):
-    """long: what is done with a text of more tokens than the model reads."""
+    """Settings for long texts.
+
+    Args:
+        long: how texts are handled that have more tokens than the model reads.
+    """
 
     long: Literal["cut", "windows"]
     windows: WindowSettings
@@ -58,7 +66,9 @@ class LongSettings(Settings):
 
 
 class HeadSettings(Settings):
-    """Settings of heads from one pass; the values of a list are tried in turn, on four exits."""
+    """Settings for training heads on kept vectors. Lists are searched, one setting after another,
+    on four exits.
+    """
 
     texts: Count | None
     batch_size: Count

@@ -1,4 +1,4 @@
-"""One measured setting is one row: the only schema of what `measure` and `train` write."""
+"""One measured setting is one row: the schema of what `measure` and `train` write."""
 
 from __future__ import annotations
 
@@ -58,50 +58,50 @@ TIMING = ("threads", "latency_batch", "throughput_batch", "form")
 
 @dataclass(frozen=True, config=STRICT)
 class Row:
-    """A setting of a run: what was measured, how accurate, how deep, how short and how fast it is.
+    """One setting of a run with its accuracy, depth, token retention, cost and latency.
 
-    Methods stand in a file as {"kind": ..., **arguments}; policies in the order they act (flops are
-    then without those of a second run that a veto runs). knob, point: the exit rule's operating
-    point, such as "tau" and 0.9. budget: the share of full FLOPs that the knobs of rule and
-    reduction were fitted for; budget_ms: or the time of an example; agree: or the least share of
-    answers that stay what full depth says. data: the hash of the measured examples. windows: in
-    which long texts were read, as `LongTexts.described` has them; empty where they were cut. Depth
-    (the deepest window's), FLOPs and times are then of whole texts, and `examples` is empty.
+    Methods are stored as {"kind": ..., **arguments}; policies in the order in which they act (flops
+    then exclude the second run of a veto). knob, point: the exit rule's operating point, such as
+    "tau" and 0.9. budget: the share of full FLOPs for which rule and reduction were fitted;
+    budget_ms: the same in milliseconds per example; agree: the same as a minimum agreement with
+    full depth. data: hash of the measured examples. windows: windows for long texts, as
+    `LongTexts.described` gives them; empty where long texts were cut. With windows, depth (of the
+    deepest window), FLOPs and times are of whole texts, and `examples` is empty.
 
-    Scores are None where the task is not judged by them; `metric` names the main one, `majority` is
-    the share of the largest class. recall: of each class's examples the share answered so, by name;
-    empty in rows from before it was noted. depth, retention, token_layers and flops are means over
-    the examples. flops_ratio is against the same backbone dense / none / never, and so are speed_up
-    (means of latencies timed together) and conversion (speed_up x flops_ratio). adaptivity_gain:
-    the main metric minus that of the same weights at fixed depth and equal FLOPs, as a fraction,
-    with its paired 95 % interval; mix_gain: minus that of the best mix of two depths (see
-    `measure.gain`). ece_before and ece_after are each exit's on the part of the calibration cut
-    that its temperature was fitted on, before and after.
+    Scores are None where they do not apply to the task. `metric` names the main one and `majority`
+    is the share of the largest class. recall: by class name; empty in older rows. depth, retention,
+    token_layers and flops are means over the examples. flops_ratio compares with the same backbone
+    dense / none / never, and so do speed_up (means of latencies timed together) and conversion
+    (speed_up x flops_ratio). adaptivity_gain: the main metric minus that of the same weights at
+    fixed depth and equal FLOPs, as a fraction, with its paired 95 % interval; mix_gain: minus that
+    of the best mix of two depths (see `measure.gain`). ece_before and ece_after: each exit's ECE
+    before and after its temperature, on the examples that the temperature was fitted on.
 
-    Latencies are milliseconds at batch latency_batch; low and high are over repeats. throughput is
-    examples per second at throughput_batch, as they come and sorted by length; batch_speed_up and
-    batch_conversion are of those that come. A speed-up's low and high are its 95 % interval over
-    examples drawn anew (in rows from before 0.3.0 the extremes of repeats). timed_cost: mean FLOPs
-    of the timed examples over that of all; which examples they are follows from the settings of the
-    call. All are None where nothing was timed. Settings of one `session` took turns: only their
-    times may be compared.
+    Latencies are in milliseconds at batch latency_batch; low and high are over repeats. throughput
+    is in examples per second at throughput_batch, in order of arrival and sorted by length;
+    batch_speed_up and batch_conversion refer to order of arrival. low and high of a speed-up are
+    its 95 % interval over resampled examples (in rows from before 0.3.0 the extremes of repeats).
+    timed_cost: mean FLOPs of the timed examples over that of all; the settings of the call
+    determine which these are. All of these are None where nothing was timed. Settings of one
+    `session` were timed in turns; only their times may be compared.
 
-    exit_shares: who left after each layer, a share of the examples; exit_reasons: why they were
-    answered there. examples: the file beside the rows that holds what every example's exits gave.
+    exit_shares: share of the examples that leave after each layer. exit_reasons: why they were
+    answered there. examples: the file beside the rows with the logits of every exit for each
+    example.
 
     baseline: "", "own static" (the same weights dense / none / never), "fixed depth" (the same
-    weights with everybody leaving at one layer) or "hugging face".
-    kernels: "ours", "hf_eager" (transformers in PyTorch's eager mode, padded), or graphs' "onnx"
-    and "openvino". form: of the weights, see `weights.precision`; logits differ in their last bits
-    between forms, and times by much. Hugging Face's model runs plain, as people call it.
+    weights with all examples leaving at one layer) or "hugging face". kernels: "ours", "hf_eager"
+    (transformers in PyTorch's eager mode, padded), or "onnx" and "openvino" for graphs. form:
+    layout of the weights, see `weights.precision`; logits differ in their last bits between
+    layouts, and times considerably. Hugging Face's model always has plain weights.
 
-    head: what guesses at each exit (where they are say the keys of `temperature`); None in rows
-    from before it was noted. lr, steps, num_train_examples, objective, schedule, teacher: how the
-    run was trained. train_seconds: of that training, on train_threads of the first process, with
-    its teacher's logits and its vectors; None where a part had been done before (tokens may have
-    been). commit: of a checkout of this repository, empty where the package was installed from a
-    wheel. clean: measured at a commit without local changes. sources: a short hash of each module
-    from outside the package that attention, reduction or exit is of.
+    head: kind of the exit heads (their layers are the keys of `temperature`); None in older rows.
+    lr, steps, num_train_examples, objective, schedule, teacher: settings of the training.
+    train_seconds: its duration, on train_threads of the first process, including the teacher's
+    logits and kept vectors; None where a part had been computed before (tokens may have been).
+    commit: of a checkout of this repository, empty where the package was installed from a wheel.
+    clean: measured at a commit without local changes. sources: a short hash of each module from
+    outside the package that attention, reduction or exit come from.
     """
 
     task: str
@@ -217,16 +217,18 @@ class Row:
 
     @property
     def file(self) -> str:
-        """Name of the file that keeps it. A report finds who leaves from the records alone; what
-        asks for more than those is apart."""
+        """Name of the record's file without its folder. Rules that need more than the record have
+        their own file.
+        """
         if self.windows:
             return "rows-windows.jsonl"
         return "rows-policy.jsonl" if self.policy else "rows.jsonl"
 
     @property
     def title(self) -> str:
-        """Tell how the setting is called beside others of its run: "tau 0.9", "fixed depth 4",
-        and of a rule from outside the package "my_rule.Mine, tau 0.9"."""
+        """Title of the setting among others of its run: "tau 0.9", "fixed depth 4", or
+        "my_rule.Mine, tau 0.9" for a rule from outside the package.
+        """
         if self.baseline == FIXED:
             return f"{FIXED} {self.exit.arguments['layer']}"
         name, kind = label(self.exit), self.exit.kind
@@ -236,12 +238,12 @@ class Row:
 
     @property
     def engine(self) -> str:
-        """Engine of the kernels: "torch", "onnx" or "openvino"."""
+        """Engine that ran the model: "torch", "onnx" or "openvino"."""
         return self.kernels if self.kernels in ("onnx", "openvino") else "torch"
 
     @property
     def fitted(self) -> bool:
-        """True where the row's knobs were fitted for a budget."""
+        """True if the row's thresholds were fitted for a budget."""
         return any(x is not None for x in (self.budget, self.budget_ms, self.agree))
 
     @property
@@ -251,18 +253,18 @@ class Row:
 
     @property
     def setting(self) -> str:
-        """Key of the measured setting, without how it was timed."""
+        """Key of the measured setting, regardless of how it was timed."""
         values = [getattr(self, name) for name in SETTING]
         return json.dumps(values, sort_keys=True, default=as_dict)
 
     @property
     def weights(self) -> str:
-        """The dtype, and the form where it is not plain: "fp32 prepacked"."""
+        """The dtype, followed by the layout where it is not plain: "fp32 prepacked"."""
         return self.dtype if self.form == PLAIN else f"{self.dtype} {self.form}"
 
     @property
     def key(self) -> tuple[str, ...]:
-        """Setting, timing, commit and machine: a row supersedes another of the same key."""
+        """Setting, timing, commit and machine: a row replaces another with the same key."""
         if self.latency_ms is None:  # then the form says nothing worth a row more
             return self.untimed_key
         return self.setting, json.dumps([getattr(self, k) for k in TIMING]), *self.untimed_key[2:]
@@ -273,7 +275,7 @@ class Row:
 
 
 def label(method: Specification) -> str:
-    """A short name of a method: where its knob stands, else its arguments, else its kind."""
+    """A short name of a method: its threshold, else its arguments, else its kind."""
     cls, given = class_here(method.slot, method.kind), method.arguments
     knob = None if cls is None else cls.knob
     if knob is not None and knob.name in given:
@@ -284,7 +286,7 @@ def label(method: Specification) -> str:
 
 
 def class_here(slot: str, kind: str) -> Any:
-    """The class of a method's kind; None for one from outside the package that is not imported."""
+    """The class of a method's kind; None if it is from outside the package and not imported."""
     try:
         return class_of(slot, kind)
     except ValueError:
@@ -292,13 +294,14 @@ def class_here(slot: str, kind: str) -> Any:
 
 
 def read(path: Path | str) -> list[Row]:
-    """The rows of a file, none where there is no file; a damaged line is named."""
+    """Return the rows of a file, empty without one. An error names a damaged line."""
     return jsonl.read(path, Row)
 
 
 def write(path: Path | str, rows: Iterable[Row]) -> None:
-    """Add rows to a file, in place of those with the same key, and a timed row also in place of the
-    untimed one."""
+    """Add rows to a file, replacing those with the same key. A timed row also replaces the untimed
+    one.
+    """
     new = {row.key: row for row in rows}.values()
     jsonl.update(path, Row, new, replaces=lambda row: (row.key, row.untimed_key))
 
@@ -306,11 +309,11 @@ def write(path: Path | str, rows: Iterable[Row]) -> None:
 def row_of(
     run: Any, encoder: Any, record: Any, exit: Any = None, split: str = "validation", **more: Any
 ) -> Row:
-    """Make the row of an encoder's record under an exit rule, not yet timed.
+    """Return the untimed row of an encoder's record under an exit rule.
 
     Args:
         exit: the rule; None: the record's.
-        more: fields of `Row` that differ, such as `baseline`.
+        more: fields of `Row` to override, such as `baseline`.
     """
     exit = record.exit if exit is None else exit
     made = methods_of(encoder, exit)
@@ -340,10 +343,10 @@ def methods_of(encoder: Any, exit: Any) -> dict[str, Any]:
 def outcome_of(task: Any, encoder: Any, record: Any, exit: Any) -> dict[str, Any]:
     """Return the fields of a row that an exit rule gives on the examples: score, depth, tokens and
     FLOPs."""
-    from eat_lightning.record.flops import counted, static_flops_of
+    from eat_lightning.record.flops import replay_with_flops, static_flops_of
     from eat_lightning.record.passes import score
 
-    trace, labels = counted(encoder, record, exit), record.targets
+    trace, labels = replay_with_flops(encoder, record, exit), record.targets
     return {
         "data": record.data,
         "num_examples": len(record),

@@ -1,4 +1,4 @@
-"""Run folders: their names, their state (absent, partial, finished), and how to open one."""
+"""Run folders: their names, their state (new, partial, finished), and how to open one."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ def outputs() -> Path:
 
 
 def folder_for(config: dict[str, Any], overrides: list[str]) -> Path:
-    """outputs/<study>/<task>-<model>-s<seed>[-<other overrides>], the same on every machine.
+    """Return outputs/<study>/<task>-<model>-s<seed>[-<other overrides>], equal on every machine.
 
-    Letters, digits, "_", "." and "-" alone, so that no shell and no pattern needs quotes. What is
-    outside the identity is not in the name. A long name has keys without their groups, so that more
-    of what differs is read; it is cut, and ends in a hash of the whole.
+    The name consists of letters, digits, "_", "." and "-", so that it needs no quoting. Overrides
+    that are not part of the run's identity are left out. In a long name, keys lose their groups; if
+    it is still too long, it is cut and ends in a hash of the whole.
     """
     others = dict(split_override(o) for o in overrides)
     heads, model = config["head"]["layers"], Path(CONFIG_DIR, "model", f"{config['model']}.yaml")
@@ -89,8 +89,9 @@ def slug(parts: Iterable[Any]) -> str:
 
 
 def split_override(override: str) -> tuple[str, str]:
-    """Key and value, as a sweep writes it (1e-3 is 0.001); of a path its last name, since where a
-    machine keeps it is not what it is."""
+    """Return key and value as a sweep writes them (1e-3 is 0.001). A path is reduced to its last
+    name, because its folder differs between machines.
+    """
     key, given, _ = override.lstrip("+~").partition("=")
     parsed = OverridesParser.create().parse_override(override)
     value = parsed.get_value_element_as_str().strip("'\"") if given else ""
@@ -99,7 +100,7 @@ def split_override(override: str) -> tuple[str, str]:
 
 
 def is_named(key: str, config: dict[str, Any]) -> bool:
-    """True where an override's key is part of a folder's name."""
+    """True if an override's key is part of a folder's name."""
     group, _, inner = key.partition(".")
     if group == "exit":
         decides = exit_identity(config["exit"])
@@ -109,9 +110,11 @@ def is_named(key: str, config: dict[str, Any]) -> bool:
 
 
 def exit_identity(exit: dict[str, Any]) -> dict[str, Any]:
-    """The part of an exit rule that decides weights: all but the point of its knob, where it takes
-    part in training (parameters, penalties), and else nothing, since nobody asks it while training.
-    What may not be imported may take part."""
+    """Return the part of an exit rule that decides weights.
+
+    It is empty for a rule that takes no part in training. For others (with parameters or penalties)
+    it is everything except the threshold. A rule that may not be imported is assumed to take part.
+    """
     if place_faults("exit", exit):
         return exit
     rule: Any = target(exit)
@@ -122,7 +125,7 @@ def exit_identity(exit: dict[str, Any]) -> dict[str, Any]:
 
 
 def identity(config: dict[str, Any]) -> dict[str, Any]:
-    """The part of a config that decides a run's weights."""
+    """Return the part of a config that decides a run's weights."""
     kept = {k: v for k, v in config.items() if k not in OUTSIDE_IDENTITY}
     for group, outside in OUTSIDE.items():
         kept[group] = {k: v for k, v in config[group].items() if k not in outside}
@@ -132,7 +135,7 @@ def identity(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested keys as dotted ones."""
+    """Flatten nested keys to dotted ones."""
     found: dict[str, Any] = {}
     for key, value in config.items():
         inner = isinstance(value, dict)
@@ -141,8 +144,11 @@ def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def state_of(folder: Path, config: dict[str, Any]) -> Literal["new", "partial", "finished"]:
-    """Return the state of a run's folder. Raise ConfigError, naming keys, where it holds another
-    config's run."""
+    """Return the state of a run's folder.
+
+    Raises:
+        ConfigError: naming the keys that differ, if it holds a run with another config.
+    """
     path = folder / "config.yaml"
     if not path.is_file():
         return "new"
@@ -160,7 +166,7 @@ def state_of(folder: Path, config: dict[str, Any]) -> Literal["new", "partial", 
 
 
 def hint_of(there: dict[str, Any]) -> str:
-    """Name the rule of a kept run that is not imported here: its settings count whole then."""
+    """Name the exit rule of an existing run that is not imported; all its settings are compared."""
     rule = str(there.get("exit._target_", ""))
     if not rule or not place_faults("exit", {"_target_": rule}):
         return ""
@@ -171,7 +177,7 @@ MOST_YAML = 1 << 18  # bytes
 
 
 class WithoutAliases(yaml.SafeLoader):
-    """Our configs have none, and a few lines of them would stand for gigabytes."""
+    """YAML loader without aliases: the configs have none, and a few could expand to gigabytes."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
@@ -188,7 +194,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def git_commit() -> str | None:
-    """The commit of the package's own checkout, with "+" where files differ from it."""
+    """Commit of the package's own checkout, with "+" where files differ from it."""
     home = Path(__file__).parents[2]
     if not (home / ".git").exists():
         return None
@@ -216,19 +222,19 @@ def environment() -> dict[str, Any]:
 
 
 def provenance() -> dict[str, Any]:
-    """Tell where and by what code a row is measured."""
+    """Return the machine and the version of the code that measure a row."""
     here = environment()
     commit, version = here["commit"] or "", here["eat_lightning"]
     return {"machine": here["machine"], "commit": commit, "version": version}
 
 
 def is_clean(commit: str) -> bool:
-    """True where the code is that of the commit. A "+" at the commit's end marks changed files."""
+    """True if the code is exactly that of a commit. A "+" at its end marks changed files."""
     return bool(commit) and not commit.endswith("+")
 
 
 def named_by(slot: str, node: dict[str, Any] | None) -> Specification | None:
-    """The method of a config's node, without importing it; None where there is none."""
+    """Return the method of a config's node without importing it; None where there is none."""
     if not node or not isinstance(node.get("_target_"), str):
         return None
     module = node["_target_"].rpartition(".")[0]
@@ -238,14 +244,15 @@ def named_by(slot: str, node: dict[str, Any] | None) -> Specification | None:
 
 
 def folder_name(path: str | Path) -> str:
-    """The name of a run or backbone: the folder's, or its parent's where it is only called
-    "model"."""
+    """Return the name of a run or backbone: that of its folder, or of the parent if the folder is
+    called "model".
+    """
     path = Path(path)
     return path.parent.name if path.name == "model" else path.name
 
 
 def why_no_run(folder: Path) -> str:
-    """Say why a folder without config.yaml is no run, and what to do."""
+    """Explain why a folder without config.yaml is not a run, and what to do."""
     if not folder.exists():
         return "is not a run folder: there is no such folder"
     if (folder / "adapted.json").is_file():
@@ -271,8 +278,11 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
-        """Open the folder of a finished run. Raises ConfigError for any other folder and for
-        invalid files."""
+        """Open the folder of a finished run.
+
+        Raises:
+            ConfigError: for any other folder, and for invalid files.
+        """
         folder = Path(path)
         if not (folder / "config.yaml").is_file():
             raise ConfigError(f"run={path} {why_no_run(folder)}")
@@ -303,10 +313,9 @@ class Run:
 
     @property
     def training(self) -> dict[str, Any]:
-        """Tell how its weights were trained: what a row says of them beside backbone, data and
-        methods.
+        """Return how the weights were trained, as fields of a row.
 
-        teacher: its folder's name. What a run did not note is None.
+        `teacher` is the name of its folder. Facts that a run did not record are None.
         """
         noted = {key: self.done.get(key) for key in NOTED}
         slots = {s: named_by(s, self.config.get(s)) for s in ("objective", "schedule")}
@@ -314,8 +323,12 @@ class Run:
         return noted | slots | {"teacher": None if teacher is None else folder_name(teacher)}
 
     def model(self) -> tuple[Any, list[str]]:
-        """Load the encoder in evaluation mode, and the names of its labels. Raises ConfigError for
-        invalid files. Your own classes must be imported, or named in EAT_IMPORT."""
+        """Load the encoder in evaluation mode, and its label names. Your own classes must be
+        imported, or named in EAT_IMPORT.
+
+        Raises:
+            ConfigError: for invalid files.
+        """
         for slot in MODEL_SLOTS:
             if names_a_class(node := self.config.get(slot) or {}):
                 target(node)
@@ -327,7 +340,11 @@ class Run:
         return encoder, labels
 
     def tokenizer(self) -> Any:
-        """Load its tokenizer (transformers). Raises ConfigError for ids that the encoder lacks."""
+        """Load its tokenizer (transformers).
+
+        Raises:
+            ConfigError: where the tokenizer has ids that the encoder lacks.
+        """
         tokenizer = tokenizer_for(str(self.folder / "model"))
         largest = max(tokenizer.get_vocab().values(), default=-1)
         if largest >= (known := self.model_config()["vocab_size"]):
@@ -346,13 +363,16 @@ class Run:
 
     @property
     def kind(self) -> AnswerKind:
-        """The kind of its answers, as its model's config.json says."""
+        """The kind of its answers, from its model's config.json."""
         model = self.model_config()
         return kind_of(model, len(model["id2label"]))
 
     def data(self, **changes: Any) -> Any:
-        """Create its DataModule, which is not set up yet. `changes`, such as dir=…, replace its
-        settings."""
+        """Create its DataModule, not yet set up.
+
+        Args:
+            changes: settings to override, such as dir.
+        """
         node = self.config.get("data") or {}
         Faults(target_faults("data", node) or binding_faults("data", node)).check()
         node = node | {k: v for k, v in changes.items() if v is not None}
@@ -363,7 +383,7 @@ class Run:
 
 
 def open_runs(runs: str | list[str]) -> list[Run]:
-    """Runs by folder; a study's folder stands for its finished runs."""
+    """Open runs by folder; a study's folder yields all its finished runs."""
     found: list[Run] = []
     for path in [runs] if isinstance(runs, str) else runs:
         inside = sorted(p.parent for p in Path(path).glob("*/done.json"))

@@ -1,4 +1,4 @@
-"""Mark of a training on this machine: nothing is timed meanwhile."""
+"""A lock that marks a training on this machine, so that nothing is timed at the same time."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from filelock import FileLock, Timeout
 
 
 def marks() -> Path:
-    """One place for the whole machine, wherever runs go."""
+    """Folder of the locks, one for the whole machine."""
     user = getattr(os, "getuid", getpass.getuser)()
     return Path(tempfile.gettempdir()) / f"eat_lightning-trains-{user}"
 
 
 @contextmanager
 def training_mark() -> Iterator[None]:
-    """Hold a locked file that says "something trains here", so that nothing is timed meanwhile. The
-    lock ends with its process, however that ends."""
+    """Hold a lock while training, so that nothing is timed meanwhile. The operating system releases
+    it when the process ends, however it ends.
+    """
     mark = marks() / str(os.getpid())
     mark.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(mark):
@@ -32,7 +33,7 @@ def training_mark() -> Iterator[None]:
 
 
 def who_trains() -> list[int]:
-    """Processes that train on this machine."""
+    """Return the ids of processes that are training on this machine."""
     found = []
     for mark in marks().glob("*"):
         try:
@@ -44,7 +45,11 @@ def who_trains() -> list[int]:
 
 
 def training_faults(instead: str) -> list[str]:
-    """Tell why nothing is timed now. instead: the settings that do without."""
+    """Explain why nothing can be timed now.
+
+    Args:
+        instead: settings that work without timing.
+    """
     return [
         f"a run trains here (process {pid}), so nothing is timed: wait for it, or give {instead}"
         for pid in who_trains()

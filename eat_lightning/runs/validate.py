@@ -1,4 +1,4 @@
-"""Validation of a run's files when it is opened, before anything that they name is called."""
+"""Checks of a run's files when it is opened, before anything that they name is called."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from eat_lightning.validation import NotNegative, value_faults
 
 
 def links_out(folder: Path) -> list[str]:
-    """A run's files lie in its folder: a link that leads elsewhere would have us read, or write,
-    what its author never owned."""
+    """List links in a run's folder that point outside it. Following them could read or write files
+    that its author does not own.
+    """
     root = folder.resolve()
     inside = (folder / name for name in ("model", "certificates", "dial"))
     found = [*folder.iterdir(), *(path for each in inside for path in each.glob("*"))]
@@ -41,8 +42,10 @@ DATA_PARTS = {"task": ("faults", "regression"), "data": ("faults", "split")}  # 
 
 
 def place_faults(slot: str, node: Any) -> list[str]:
-    """Check where a `_target_` in a run's config lies, before it is imported: in the package's own
-    folder, or its owner has imported it, or lets it be imported by naming its module in EAT_IMPORT.
+    """Check the origin of a `_target_` in a run's config before it is imported.
+
+    It must lie in the package itself, be imported already, or be allowed by naming its module in
+    EAT_IMPORT.
     """
     name = node.get("_target_") if isinstance(node, dict) else None
     if not isinstance(name, str):
@@ -84,7 +87,7 @@ def target_faults(slot: str, node: Any) -> list[str]:
 
 
 def data_faults(run: Any, **changes: Any) -> list[str]:
-    """List the faults of a run's data that show without loading it.
+    """List errors in a run's data that can be found without loading it.
 
     Args:
         changes: settings that replace the run's, where they are not None.
@@ -115,7 +118,7 @@ KINDS: dict[str, type | tuple[type, ...]] = {
 
 
 def run_faults(config: dict[str, Any], done: Any) -> list[str]:
-    """Check what a run's files say, before anything that they name is called."""
+    """Check a run's files before anything that they name is called."""
     nodes = {slot: node for slot in HOMES if names_a_class(node := config.get(slot) or {})}
     light = [slot for slot in nodes if slot != "data"]  # its class brings Lightning: where used
     faults = [f for slot in light for f in target_faults(slot, nodes[slot])]
@@ -140,7 +143,9 @@ def run_faults(config: dict[str, Any], done: Any) -> list[str]:
 
 
 def names_a_class(node: Any) -> bool:
-    """True where a config's node names a class. One that names none is refused where it is used."""
+    """True if a config's node names a class. Nodes that name none are rejected where
+    they are used.
+    """
     return isinstance(node, dict) and "_target_" in node
 
 

@@ -1,4 +1,4 @@
-"""`python -m eat_lightning.track`: the panels for a project's runs, as a W&B workspace."""
+"""`python -m eat_lightning.track`: panels for a project's runs, as a W&B workspace."""
 
 from __future__ import annotations
 
@@ -38,8 +38,11 @@ class WorkspaceSettings(Settings):
 
 
 def workspace(config: dict[str, Any]) -> None:
-    """Save the workspace to W&B, or its spec as JSON where there is no account or `file` asks for
-    it. Raises ConfigError for settings, and for what W&B refuses."""
+    """Save the workspace to W&B, or its spec as JSON without an account or with `file`.
+
+    Raises:
+        ConfigError: for invalid settings, and for errors from W&B.
+    """
     from eat_lightning.runs.run import outputs, write_json
     from eat_lightning.track.log import stays_offline
 
@@ -56,7 +59,7 @@ def workspace(config: dict[str, Any]) -> None:
 
 
 def saved(plan: WorkspaceSettings) -> str:
-    """Saves the workspace; returns its address."""
+    """Save the workspace; return its URL."""
     import wandb
 
     try:
@@ -69,7 +72,9 @@ def saved(plan: WorkspaceSettings) -> str:
 
 
 def view(plan: WorkspaceSettings, entity: str | None) -> Any:
-    """Runs by study, task, model, methods and `group`: a line is then a mean over seeds."""
+    """Return a view of runs grouped by study, task, model, methods and `group`, so that a line is a
+    mean over seeds.
+    """
     from wandb_workspaces import workspaces as ws
 
     found = ws.Workspace(
@@ -89,8 +94,10 @@ def view(plan: WorkspaceSettings, entity: str | None) -> Any:
 
 
 def sections(exits: list[int]) -> dict[str, list[Any]]:
-    """The panels, in the order in which a run is looked at. Points of the frontier are runs'
-    own settings (timed ones come from `measure logger=wandb`) and, in tables, all that were tried.
+    """Return the panels, in the order in which a run is inspected.
+
+    Points of the frontier are the runs' own settings (timed ones come from `measure logger=wandb`)
+    and, in tables, all measured settings.
     """
     from wandb_workspaces.reports import v2 as wr
 
@@ -149,7 +156,7 @@ def scatter(title: str, x: str, y: str = "dev/score") -> Any:
 
 
 def table_scatter(table: str, x: str, y: str = "score") -> Any:
-    """Two columns of a table that runs logged, all runs in one panel."""
+    """Return a scatter plot of two columns of a logged table, with all runs in one panel."""
     from wandb_workspaces.reports import v2 as wr
 
     chart = wr.CustomChart.from_table(table, chart_fields={"x": x, "y": y}, chart_strings={})

@@ -1,5 +1,4 @@
-"""Loggers of a run in addition to its CSV: Weights & Biases (offline without an account),
-TensorBoard."""
+"""Loggers in addition to CSV: Weights & Biases (offline without an account) and TensorBoard."""
 
 from __future__ import annotations
 
@@ -34,7 +33,7 @@ def is_wandb(node: dict[str, Any] | None) -> bool:
 
 
 def wandb_faults(node: dict[str, Any] | None) -> list[str]:
-    """List the faults of the W&B mode, in one line."""
+    """List the error in the W&B mode."""
     mode = os.environ.get("WANDB_MODE", MODES[0])
     if not is_wandb(node) or mode in MODES:
         return []
@@ -44,8 +43,12 @@ def wandb_faults(node: dict[str, Any] | None) -> list[str]:
 def wandb_logger(
     node: dict[str, Any], config: dict[str, Any], folder: Path, job_type: str = "train"
 ) -> Any:
-    """A logger whose W&B run has begun: in its study's group, with the nested config. What the node
-    names goes before what is given here. Raises ConfigError where W&B cannot begin."""
+    """Return a logger with a started W&B run, in its study's group and with the nested config.
+    Settings of `node` override the arguments.
+
+    Raises:
+        ConfigError: where W&B cannot start.
+    """
     import wandb
 
     given = {
@@ -81,7 +84,7 @@ def stays_offline() -> bool:
 
 
 def has_account() -> bool:
-    """True where W&B would find a key: in the environment or in ~/.netrc."""
+    """True if W&B would find a key in the environment or in ~/.netrc."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     host = urlparse(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").hostname
@@ -92,14 +95,15 @@ def has_account() -> bool:
 
 
 def begun_id(folder: Path) -> str | None:
-    """W&B's id of a run that is gone on with, from the folder that it keeps in the run's."""
+    """Return the W&B id of a resumed run, from W&B's folder in the run's."""
     begun = sorted((folder / "wandb").glob("run-*-*"))
     return begun[-1].name.rpartition("-")[2] if begun else None
 
 
 def log_result(logger: Any, row: Row, config: dict[str, Any], step: int) -> None:
-    """The row as the last point of a logger's curves and, where it has them, as its summary (W&B)
-    and beside the hyperparameters (TensorBoard)."""
+    """Log the row as the last point of a logger's curves and, where supported, as its summary (W&B)
+    and with the hyperparameters (TensorBoard).
+    """
     numbers = numbers_of(row)
     if type(logger).__name__.endswith("TensorBoardLogger"):
         logger.log_hyperparams(config, numbers, step)  # which logs the numbers too
@@ -111,8 +115,9 @@ def log_result(logger: Any, row: Row, config: dict[str, Any], step: int) -> None
 
 
 def numbers_of(row: Row) -> dict[str, float]:
-    """dev/...: the row's own, with the share that left at each exit; calibration/...: of each exit,
-    on the calibration split."""
+    """Return numbers of a row: dev/... with the share of each exit, and calibration/... of each
+    exit on the calibration split.
+    """
     place = "dev" if row.split.startswith("validation") else row.split
     fields = {k: v for k, v in vars(row).items() if isinstance(v, int | float)}
     found = {f"{place}/{name}": float(value) for name, value in fields.items()}
@@ -124,8 +129,11 @@ def numbers_of(row: Row) -> dict[str, float]:
 
 
 def log_frontier(logger: Any, run: Run, encoder: Any, record: Record) -> None:
-    """To W&B: accuracy against FLOPs over exit rules and fixed depths, and each exit's reliability,
-    both from the one pass over dev that a run ends with; their time is not known yet."""
+    """Log to W&B accuracy against FLOPs over exit rules and fixed depths, and each exit's
+    reliability.
+
+    Both come from the pass over dev that ends a run, which is not timed.
+    """
     if not type(logger).__name__.endswith("WandbLogger"):
         return
     from eat_lightning.methods.exit.fixed import Fixed
@@ -142,7 +150,7 @@ def log_frontier(logger: Any, run: Run, encoder: Any, record: Record) -> None:
 
 
 def rules_of(rule: Any, num_labels: int) -> list[Any]:
-    """A run's own exit rule, its knob turned along the grid where it has one, and never."""
+    """Return a run's own exit rule, its thresholds on the grid if it has one, and never."""
     from eat_lightning.methods.exit.never import Never
     from eat_lightning.model.contracts import at_point
     from eat_lightning.model.specification import Specification
@@ -154,8 +162,9 @@ def rules_of(rule: Any, num_labels: int) -> list[Any]:
 
 
 def lines_of(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Rows as lines of a flat table: setting, score and the kinds of reduction and exit first, then
-    every field of one value."""
+    """Return rows as lines of a flat table: setting, score and the kinds of reduction and exit,
+    then all other scalar fields.
+    """
     from eat_lightning.runs.names import titles_of
 
     return [
@@ -167,7 +176,7 @@ def lines_of(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def reliability_of(record: Record) -> list[dict[str, Any]]:
-    """Each exit's bins of confidence, after its temperature, with Wilson's interval."""
+    """Return each exit's confidence bins, after its temperature, with Wilson's interval."""
     from scipy.special import softmax
     from scipy.stats import binomtest
 
@@ -186,8 +195,9 @@ def reliability_of(record: Record) -> list[dict[str, Any]]:
 
 
 def chart(experiment: Any, key: str, lines: list[dict[str, Any]], x: str, y: str) -> None:
-    """A table (W&B calls it <key>_table) and the scatter of two of its columns. Columns that are
-    empty in every line are left out."""
+    """Log a table (W&B names it <key>_table) and a scatter plot of two of its columns. Columns that
+    are empty in every line are left out.
+    """
     import wandb
 
     names = dict.fromkeys(name for line in lines for name in line)
@@ -200,16 +210,19 @@ def chart(experiment: Any, key: str, lines: list[dict[str, Any]], x: str, y: str
 
 
 def measure_faults(node: dict[str, Any] | None) -> list[str]:
-    """List the faults of the logger that measured rows are to go to."""
+    """List errors in the logger for measured rows."""
     if node and node.get("_target_") and not is_wandb(node):
         return [f"logger must be wandb or null here (rows.jsonl has all), got {node['_target_']}"]
     return wandb_faults(node)
 
 
 def log_rows(node: dict[str, Any] | None, rows: Sequence[Row], runs: Sequence[Run]) -> None:
-    """Measured rows to W&B: for each run one of job type "measure" in its study's group, with the
-    first row (the run's own setting) as its summary and all in a table; accuracy against FLOPs
-    and, if timed, against latency. Nothing where the node names no logger."""
+    """Log measured rows to W&B.
+
+    Each run gets one W&B run of job type "measure" in its study's group. Its summary is the first
+    row (the run's own setting), and a table has all rows, with accuracy against FLOPs and, if
+    timed, against latency. Nothing is logged where the node names no logger.
+    """
     if not is_wandb(node):
         return
     import wandb

@@ -1,7 +1,7 @@
 """`python -m eat_lightning.train`: fine-tune one run, or a sweep with -m.
 
-A run's folder is its identity: a finished one is skipped, a killed one resumed to the same weights.
-What changes no weights (an exit rule, its tau) is one more row of the same run.
+A run's folder is named by its identity: a finished run is skipped, and a killed one resumes to the
+same weights. Settings that change no weights (an exit rule, its tau) add a row to the same run.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ KERNELS = "256"
 def train(config: dict[str, Any], overrides: list[str], multirun: bool = False) -> float | None:
     """Train a run and measure its setting; return its score on the selection split.
 
-    A sweeper may maximise that: dev is for reporting alone. Raises ConfigError with one line per
-    fault before any data or weights are loaded.
+    A sweeper may maximise this score, since the dev set is used for reporting only.
+
+    Raises:
+        ConfigError: with one line per error, before any data or weights are loaded.
     """
     from eat_lightning.runs.run import Run, folder_for, state_of
     from eat_lightning.train.fit import fit, one_at_a_time

@@ -1,4 +1,4 @@
-"""One run from a plan to a finished folder: data, encoder, Trainer, and what is noted of them."""
+"""Train one run from a plan to a finished folder."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from eat_lightning.weights.hub import model_folder
 
 @contextmanager
 def one_at_a_time(folder: Path) -> Iterator[None]:
-    """Let the jobs of a parallel sweep that share a run take turns: the first trains it."""
+    """Let jobs of a parallel sweep that share a run take turns; only the first one trains it."""
     if not is_first_process():  # a rank that torchrun or srun started is part of the first
         yield
         return
@@ -56,7 +56,7 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
 
 
 def fit(plan: TrainSettings, run: Run) -> None:
-    """Train, or go on from last.ckpt; everything that ends a run is done by callbacks."""
+    """Train, or resume from last.ckpt. Callbacks write the finished run."""
     began: float | None = perf_counter()
     with training_mark():
         if plan.threads:
@@ -94,8 +94,9 @@ def fit(plan: TrainSettings, run: Run) -> None:
 
 
 def try_methods(encoder: AdaptiveEncoder) -> None:
-    """Pass two short texts through methods from outside the package: what they get wrong is said
-    before the training, and not after it."""
+    """Run two short texts through methods from outside the package, so that their errors appear
+    before training instead of after it.
+    """
     if sources_of_encoder(encoder):
         training = encoder.training
         with torch.inference_mode():
@@ -104,7 +105,7 @@ def try_methods(encoder: AdaptiveEncoder) -> None:
 
 
 def in_one_pass(plan: TrainSettings, module: Classifier, stages: Sequence[Stage]) -> bool:
-    """True where early heads can learn from vectors that one pass of the encoder keeps."""
+    """True if the early heads can be trained on vectors from one pass of the encoder."""
     if not plan.one_pass.enabled or not trains_early_heads_alone(module.encoder, stages):
         return False
     found = blockers(module, num_processes(plan.trainer))
@@ -121,11 +122,11 @@ def run_trainer(
     settings: dict[str, Any],
     began: float | None,
 ) -> None:
-    """Fit with what a run logs to, or go on from last.ckpt.
+    """Fit with the run's loggers, or resume from last.ckpt.
 
     Args:
-        settings: Trainer's own arguments.
-        began: `perf_counter()` as training began; None where a part had been done before.
+        settings: arguments of the Trainer.
+        began: `perf_counter()` at the start of training; None for a resumed run.
     """
     last = run.folder / "last.ckpt"
     write_run = WriteRun(run, None if last.is_file() else began)
@@ -154,7 +155,9 @@ def run_trainer(
 
 @contextmanager
 def loggers_of(plan: TrainSettings, run: Run) -> Iterator[list[Any]]:
-    """CSV always; another one where the config names it. They end with the run."""
+    """Yield the CSV logger, and another one if the config names it. They are closed
+    with the run.
+    """
     attempts = len(list(run.folder.glob("csv*")))  # a resumed run keeps its first curves
     version = f"csv-{attempts + 1}" if attempts else "csv"
     loggers: list[Any] = [CSVLogger(run.folder, name="", version=version)]
@@ -174,13 +177,13 @@ def loggers_of(plan: TrainSettings, run: Run) -> Iterator[list[Any]]:
 
 
 def data_of(plan: TrainSettings) -> TextData:
-    """The DataModule with its tokenizer; a split is read and tokenized at its first use."""
+    """Return the DataModule with its tokenizer; splits are read and tokenized at first use."""
     tokenizer = tokenizer_for(plan.encoder.get("pretrained"))
     return make(plan.data, task=make(plan.task), tokenizer=tokenizer)
 
 
 def module_of(plan: TrainSettings, data: TextData) -> Classifier:
-    """The LightningModule around a new encoder."""
+    """Return the LightningModule around a new encoder."""
     task, optimizer, methods = data.task, plan.optimizer, plan.methods
     objective = methods.objective
     encoder = make(
@@ -215,7 +218,7 @@ def module_of(plan: TrainSettings, data: TextData) -> Classifier:
 
 
 def raise_idle(schedule: Schedule, encoder: AdaptiveEncoder) -> None:
-    """ConfigError where a stage would train nothing, as early heads that are all one."""
+    """Raise ConfigError for a stage that trains nothing."""
     names = [name for name, _ in encoder.named_parameters()]
     for number, stage in enumerate(schedule.stages(1, encoder.heads.layers), 1):
         if not any(stage.moves(name) for name in names):
@@ -226,7 +229,11 @@ def raise_idle(schedule: Schedule, encoder: AdaptiveEncoder) -> None:
 
 
 def bind(objective: Objective, encoder: AdaptiveEncoder, teacher: AdaptiveEncoder | None) -> None:
-    """Let an objective make its parameters; ConfigError where it does not fit the shapes."""
+    """Let an objective create its parameters.
+
+    Raises:
+        ConfigError: where the objective does not fit the encoder's shapes.
+    """
     try:
         objective.bind(encoder.shape, None if teacher is None else teacher.shape)
     except ValueError as error:
@@ -234,8 +241,9 @@ def bind(objective: Objective, encoder: AdaptiveEncoder, teacher: AdaptiveEncode
 
 
 def begin(run: Run, inputs: dict[str, str]) -> None:
-    """Write what a run is made from. One that goes on must find the same data and precision: its
-    config names them by path, and by what the processor can do."""
+    """Write the inputs of a run. A resumed run must find the same data and precision, which its
+    config gives only as a path and as "auto".
+    """
     path = run.folder / "versions.json"
     if (run.folder / "last.ckpt").is_file() and path.is_file():
         try:

@@ -1,7 +1,7 @@
-"""The vectors that heads read of each example, from one pass of a frozen encoder, kept on disk.
+"""Stored input vectors of the exit heads for each example, from one pass of a frozen encoder.
 
-They are float16 in a mapped file of the data cache, whose name follows from the weights, the
-texts, the length limit and the way that the heads pool.
+They are a memory-mapped float16 file in the data cache. Its name is a hash of the weights, the
+texts, the length limit and the pooling of the heads.
 
 Shapes: B examples of a batch, N of a split, E early exits, V width of an example's vector at an
 exit, C classes.
@@ -43,7 +43,7 @@ BATCH, TIMED = 64, 32  # examples of a pass at once; and those that tell how lon
 
 @dataclass
 class VectorBatch:
-    """Kept vectors of some examples, and what heads may learn there."""
+    """Stored vectors of a batch of examples, with the training targets of the heads."""
 
     vectors_BEV: Float[Tensor, "b e v"]
     full_BC: Float[Tensor, "b c"]
@@ -53,8 +53,13 @@ class VectorBatch:
 
 @dataclass(eq=False)
 class Vectors(Dataset[VectorBatch]):
-    """Vectors of a split's examples, kept for training heads. full_NC: logits of full depth.
-    teacher_NC: logits of a teacher, if any. made: false where they had been kept before."""
+    """Vectors of a split's examples for training heads.
+
+    Args:
+        full_NC: logits at full depth.
+        teacher_NC: logits of a teacher, if any.
+        made: False if they were read from the cache.
+    """
 
     vectors_NEV: np.ndarray
     full_NC: np.ndarray
@@ -82,7 +87,9 @@ def early_layers(encoder: AdaptiveEncoder) -> list[int]:
 def vectors_of(
     encoder: AdaptiveEncoder, batch: Batch
 ) -> tuple[Float[Tensor, "b e v"], Float[Tensor, "b c"]]:
-    """Run a batch through all layers: what each early head reads, and the last head's logits."""
+    """Run a batch through all layers. Returns the inputs of each early head, and the last head's
+    logits.
+    """
     last, early, found = len(encoder.layers), early_layers(encoder), []
     recorder = encoder.recorder(batch, ALL_EXITS)
     packed = encoder.start(batch, recorder)
@@ -100,13 +107,15 @@ def vectors_of(
 def kept_vectors(
     encoder: AdaptiveEncoder, split: Split, cache_dir: Path, precision: str = "32-true"
 ) -> Vectors:
-    """Read the vectors of a split, or make them in one pass of the encoder and keep them.
+    """Return the vectors of a split, from the cache or from one pass of the encoder.
 
-    Says beforehand how large they are, and about how long it takes. ConfigError where the disk has
-    no room for them.
+    Prints their size and the approximate duration beforehand.
 
     Args:
-        precision: of the pass, as Lightning's Trainer has it; bf16 is half the time.
+        precision: of the pass, as in Lightning's Trainer; bf16 takes half the time.
+
+    Raises:
+        ConfigError: where the disk has no room for them.
     """
     name = key_of(encoder, split, precision)
     vectors_path = cache_dir / f"vectors-{name}.npy"
@@ -136,7 +145,11 @@ def fill(
     vectors_NEV: np.ndarray,
     full_NC: np.ndarray,
 ) -> None:
-    """Run the pass; ConfigError where a vector is too large for float16."""
+    """Run the pass.
+
+    Raises:
+        ConfigError: where a value exceeds the range of float16.
+    """
     device = encoder.strength.device
     bf16 = torch.autocast(device.type, torch.bfloat16, enabled=precision.startswith("bf16"))
     with inference(encoder), bf16:
@@ -150,8 +163,9 @@ def fill(
 
 
 def key_of(encoder: AdaptiveEncoder, split: Split, precision: str) -> str:
-    """Name what vectors follow from: all weights but the early heads', how these pool, the texts
-    as they were tokenized, the precision."""
+    """Hash of everything that the vectors depend on: all weights but the early heads', the heads'
+    pooling, the tokenized texts and the precision.
+    """
     early = early_layers(encoder)
     unread = tuple(f"heads.{layer}." for layer in early)
     pools = Specification.of("head", encoder.heads.at(early[0])).without(*UNREAD)
@@ -168,7 +182,7 @@ UNREAD = ("activation", "norm")  # arguments of a head that act behind its vecto
 
 
 def read_mapped(path: Path, shape: tuple[int, ...], dtype: Any) -> Any:
-    """Map an array of that shape; None where there is no file, or another or a damaged one."""
+    """Map an array of that shape; None if the file is missing, damaged or of another shape."""
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
@@ -179,7 +193,11 @@ def read_mapped(path: Path, shape: tuple[int, ...], dtype: Any) -> Any:
 def announce(
     encoder: AdaptiveEncoder, split: Split, shape: tuple[int, ...], cache_dir: Path, precision: str
 ) -> None:
-    """Print size and time of a pass; ConfigError where the disk is too small."""
+    """Print size and duration of a pass.
+
+    Raises:
+        ConfigError: where the disk is too small.
+    """
     size = 2 * int(np.prod(shape))
     cache_dir.mkdir(parents=True, exist_ok=True)
     if (free := shutil.disk_usage(cache_dir).free) < size:

@@ -1,4 +1,4 @@
-"""The row of a run's exit rule: from the pass that ends training, or from one more, and timed."""
+"""Measure the row of a run's exit rule, from the pass that ends training or from a new one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from eat_lightning.train.processes import on_gpu
 
 
 def measure_setting(run: Run, plan: TrainSettings) -> None:
-    """See that rows.jsonl has the exit rule of `plan`, timed beside its own static, and show it."""
+    """Make sure that rows.jsonl has the exit rule of `plan`, timed beside the run's static
+    backbone, and print it.
+    """
     rule = Specification.of("exit", plan.methods.exit)
     rows = [r for r in read(run.folder / "rows.jsonl") if r.exit == rule and not r.baseline]
     lacks_time = plan.measure.enabled and all(row.latency_ms is None for row in rows)
@@ -33,7 +35,9 @@ def measure_setting(run: Run, plan: TrainSettings) -> None:
 
 
 def add_timed_rows(run: Run, plan: TrainSettings) -> bool:
-    """Time a setting; False, saying how to do it later, while another run trains here."""
+    """Time a setting. Returns False, and prints how to do it later, while another run
+    is training.
+    """
     with FileLock(marks().with_suffix(".timing")):  # two that time would disturb each other
         if not (trains := who_trains()):
             add_rows(run, plan, timed=True)
@@ -46,7 +50,7 @@ def add_timed_rows(run: Run, plan: TrainSettings) -> bool:
 
 
 def add_rows(run: Run, plan: TrainSettings, timed: bool) -> None:
-    """Measure one exit rule of a finished run as `python -m eat_lightning.measure` would."""
+    """Measure one exit rule of a finished run, as `python -m eat_lightning.measure` does."""
     inside = GlobalHydra.instance().is_initialized()  # as a job: then Hydra is asked as it runs
     with nullcontext() if inside else initialize_config_dir(CONFIG_DIR, version_base="1.3"):
         config = plain(compose("measure"))

@@ -1,4 +1,4 @@
-"""The LightningModule around the encoder; thin: a step, a validation per exit, an optimizer."""
+"""The LightningModule around the encoder: training step, validation per exit, optimizer."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ from eat_lightning.train.callbacks.stages import Timeline
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
-    """The random state of a training step depends on nothing before it, so that a resumed run draws
-    the same dropout as an uninterrupted one."""
+    """Return the random seed of a training step. It depends on nothing before the step, so that a
+    resumed run draws the same dropout as an uninterrupted one.
+    """
     text = f"{seed}/{step}/{rank}".encode()
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
 
@@ -39,8 +40,12 @@ def adamw(groups: list[dict[str, Any]], lr: float) -> Optimizer:
 
 
 class Classifier(LightningModule):
-    """Trains the exits by the schedule's stages; validates each on the split that selects
-    checkpoints. teacher: an encoder for objectives that want its hidden states."""
+    """Trains the exits by the schedule's stages, and validates each on the checkpoint selection
+    split.
+
+    Args:
+        teacher: an encoder, for objectives that need its hidden states.
+    """
 
     def __init__(
         self,
@@ -113,7 +118,11 @@ class Classifier(LightningModule):
     def context(
         self, batch: Batch, trace: Trace, further: list[Trace], objective: Objective, number: int
     ) -> Context:
-        """All that an objective may read of this step. further: traces of its passes."""
+        """Return everything that an objective may read in this step.
+
+        Args:
+            further: traces of the objective's additional passes.
+        """
         last, stage = self.encoder.shape.num_layers, self.timeline.stages[number]
         counts = {"all": lambda k: True, "last": lambda k: k == last, "early": lambda k: k < last}
         assert batch.labels_B is not None
@@ -140,8 +149,9 @@ class Classifier(LightningModule):
 
     @torch.no_grad()
     def shown_by_teacher(self, batch: Batch, objective: Objective) -> dict[str, Any]:
-        """Return the teacher's hidden states, scores and passes for an objective that needs them,
-        else {}."""
+        """Return the teacher's hidden states, scores and passes if the objective needs them, else
+        {}.
+        """
         wants, teacher = objective.wants, self.teacher[0]
         if teacher is None or "teacher_hidden" not in wants:
             return {}
@@ -156,7 +166,7 @@ class Classifier(LightningModule):
         }
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Learned parameters are put back within their bounds."""
+        """Clamp learned parameters to their bounds."""
         for method in (*self.methods, self.objective):
             method.after_step()
 
@@ -185,8 +195,9 @@ class Classifier(LightningModule):
             self.trace_means[name].update(value_B)  # type: ignore[operator]
 
     def on_validation_epoch_end(self) -> None:
-        """`select/score` is the mean of the main metric over the exits that the stage trains: the
-        last head alone would not see what early ones learn."""
+        """Log `select/score`, the mean of the main metric over the exits that the stage trains. The
+        last head's metric alone would ignore the early exits.
+        """
         scores = {}
         for layer, metrics in self.metrics.items():
             for name, metric in metrics.items():  # type: ignore[operator]
@@ -222,8 +233,10 @@ class Classifier(LightningModule):
         }
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Methods' own groups first (a rate, decay or sign of their own); of the others matrices
-        decay, biases and norms do not."""
+        """Return the optimizer's groups: first those that methods define (with their own rate,
+        decay or sign). Of the remaining parameters, matrices have weight decay; biases and norms
+        have none.
+        """
         parts = [*self.methods, self.objective]
         named = [dict(group) for method in parts for group in method.groups(self.lr)]
         # A step of Adam is about as long as its rate, so the sum of rates is how far the soft
@@ -242,9 +255,9 @@ class Classifier(LightningModule):
 
 
 def dropped_layers(shape: Shape) -> frozenset[int]:
-    """Layers that a step leaves out for all of its examples: each on its own with probability
-    `layerdrop` (Fan et al. 2020). Weights that were trained so bear to lose layers
-    afterwards; fine-tuning alone does not make them so, as the authors found.
+    """Draw the layers that a step skips for the whole batch, each with probability `layerdrop` (Fan
+    et al. 2020). Weights trained this way tolerate removing layers later; as the authors found,
+    fine-tuning alone does not suffice.
     """
     if not shape.layerdrop:
         return frozenset()  # without a random number: runs without it stay what they were
@@ -253,7 +266,11 @@ def dropped_layers(shape: Shape) -> frozenset[int]:
 
 
 def pass_of(encoder: AdaptiveEncoder, batch: Batch, wanted: Pass, options: PassOptions) -> Trace:
-    """Another pass over the same batch. options: of the pass beside it."""
+    """Run a further pass over the same batch.
+
+    Args:
+        options: of the first pass.
+    """
     twin = encoder.replacing(reduction=wanted.reduction)
     options = replace(options, leave=False, skips=wanted.skips)
     return with_weights(twin, wanted.weights, batch, options)
@@ -265,8 +282,9 @@ def exits_of(encoder: AdaptiveEncoder) -> list[int]:
 
 def trace_metrics(encoder: AdaptiveEncoder, trace: Trace) -> dict[str, Tensor]:
     """Apply the encoder's exit rule to a batch that ran all layers. Returns each example's depth
-    and token_layers, and 1 at the exit where it leaves. Confidences are not calibrated:
-    temperatures are fitted when training ends."""
+    and token_layers, and a one-hot of its exit. Confidences are not calibrated yet, because
+    temperatures are fitted after training.
+    """
     record = record_of(encoder, trace)
     exits = record.replay()
     left = {f"exit_share_{k}": exits.depth_B == k for k in exits_of(encoder)}
@@ -275,7 +293,8 @@ def trace_metrics(encoder: AdaptiveEncoder, trace: Trace) -> dict[str, Tensor]:
 
 
 def scheduled_retention(encoder: AdaptiveEncoder) -> float:
-    """The product of (1 - ratio x strength) over the layers that reduce: the paper's 0.49, which
-    ceil() and short texts keep from being reached. 1 where the ratios are not known."""
+    """Return the product of (1 - ratio x strength) over the layers that reduce, the paper's 0.49.
+    Measured retention is higher because of ceil() and short texts. 1 where the ratios are unknown.
+    """
     strength = float(encoder.strength)
     return math.prod(1 - ratio * strength for ratio in encoder.reduction.ratios() or ())

@@ -1,7 +1,7 @@
-"""Heads of a frozen encoder, trained on vectors that one pass has kept: seconds an epoch.
+"""Train heads of a frozen encoder on vectors stored from one pass; an epoch takes seconds.
 
-The features of each exit are standardised while its head learns, which is folded into the weights
-of its first linear layer when training ends, so that an answer costs nothing more.
+The features of each exit are standardised while its head learns. At the end of training this is
+folded into the weights of its first linear layer, so that inference costs nothing more.
 
 Shapes: B examples, E early exits, V width of a vector, W width of its features, C classes.
 """
@@ -43,7 +43,7 @@ RISE = 0.1  # share of the steps in which the learning rate rises
 
 @dataclass(frozen=True)
 class Chosen:
-    """One value of each setting that is chosen on the selection split."""
+    """One value of each setting that is searched on the selection split."""
 
     lr: float
     weight_decay: float
@@ -51,7 +51,7 @@ class Chosen:
 
 
 def blockers(module: Classifier, num_processes: int) -> list[str]:
-    """Name what of a run needs the encoder in every step."""
+    """List the features of a run that need the encoder in every step."""
     encoder, objective, found = module.encoder, module.objective, []
     early = [encoder.heads.at(layer) for layer in early_layers(encoder)]
     if any(not reads_one_vector(head) for head in early):
@@ -72,20 +72,20 @@ def reads_one_vector(head: Head) -> bool:
 
 
 def trains_early_heads_alone(encoder: AdaptiveEncoder, stages: Sequence[Stage]) -> bool:
-    """True where everything else stays as it is from the first step to the last."""
+    """True if everything except the early heads stays fixed throughout training."""
     early = tuple(f"heads.{layer}." for layer in early_layers(encoder))
     others = [n for n, _ in encoder.named_parameters() if not n.startswith((*early, "exit."))]
     return bool(early) and not any(stage.moves(name) for stage in stages for name in others)
 
 
 class VectorHeads(LightningModule):
-    """Early heads, whose features are standardised while they learn.
+    """Early heads with features that are standardised during training.
 
     Args:
-        encoder: stays as it is, but for its early heads.
-        objective: reads guesses, full depth, labels and a teacher's logits.
-        sample: vectors that tell how to standardise.
-        most: exits that learn, spread evenly over the early ones; None: all of them.
+        encoder: stays unchanged except for its early heads.
+        objective: reads logits, full depth, labels and a teacher's logits.
+        sample: vectors for the mean and spread of the features.
+        most: number of exits to train, spread evenly over the early ones; None: all.
     """
 
     def __init__(
@@ -119,20 +119,20 @@ class VectorHeads(LightningModule):
 
     @property
     def heads(self) -> dict[int, VectorHead]:
-        """The early heads that learn, by layer."""
+        """The early heads to train, by layer."""
         heads = self.encoder.heads
         return {layer: cast("VectorHead", heads.at(layer)) for layer in self.columns}
 
     def read(
         self, vectors_BEV: Float[Tensor, "b e v"]
     ) -> Iterator[tuple[int, VectorHead, Float[Tensor, "b v"]]]:
-        """Yield each head with its layer and what it reads."""
+        """Yield each head with its layer and its input."""
         for layer, head in self.heads.items():
             yield layer, head, vectors_BEV[:, self.columns[layer]]
 
     @torch.no_grad()
     def standardise(self, sample: VectorBatch) -> None:
-        """Find mean and spread of each exit's features."""
+        """Set the mean and spread of each exit's features."""
         for layer, head, vector_BV in self.read(sample.vectors_BEV):
             vector_BV = vector_BV.to(head.temperature.device)
             head.look_at(vector_BV)
@@ -144,7 +144,7 @@ class VectorHeads(LightningModule):
 
     @torch.no_grad()
     def fold(self) -> None:
-        """Let the first linear layers read features as they are, and answer as before."""
+        """Fold standardisation into the first linear layers. Answers do not change."""
         for layer, head in self.heads.items():
             head.first.weight.div_(self.spreads[layer])
             if head.first.bias is not None:
@@ -155,10 +155,10 @@ class VectorHeads(LightningModule):
     def guesses(
         self, vectors_BEV: Float[Tensor, "b e v"], rate: float = 0.0
     ) -> dict[int, Float[Tensor, "b c"]]:
-        """Return the logits of each early head from kept vectors.
+        """Return the logits of each early head from stored vectors.
 
         Args:
-            rate: of dropout; of their features all heads lose the same, drawn once.
+            rate: dropout rate on the features; all heads share one mask.
         """
         found, kept_BW = {}, None
         for layer, head, vector_BV in self.read(vectors_BEV):
@@ -174,7 +174,7 @@ class VectorHeads(LightningModule):
         torch.manual_seed(step_seed(self.seed, self.global_step, self.global_rank))
 
     def training_step(self, batch: VectorBatch, batch_idx: int) -> Tensor:
-        """The objective's mean over the examples."""
+        """Mean of the objective over the examples."""
         context = Context(
             self.guesses(batch.vectors_BEV, self.rate),
             batch.labels_B,
@@ -198,9 +198,11 @@ class VectorHeads(LightningModule):
         self.hits.append(torch.stack([kind.same(g, full_BC) for g in guesses.values()], 1))
 
     def on_validation_epoch_end(self) -> None:
-        """`select/loss` is that of labels, or the divergence from full depth where the objective
-        reads no labels, in mean over the early exits; `select/score` the share of their answers
-        that are those of full depth."""
+        """Log `select/loss` and `select/score`, averaged over the early exits.
+
+        The loss is that of the labels, or the divergence from full depth if the objective reads no
+        labels. The score is the agreement with full depth.
+        """
         hits_BE = torch.cat(self.hits).float()
         self.log("select/loss", torch.stack(self.losses).sum() / hits_BE.numel())
         self.log("select/score", hits_BE.mean(), prog_bar=True)
@@ -225,8 +227,9 @@ class VectorHeads(LightningModule):
 
 
 def one_cycle(step: int, total: int) -> float:
-    """Share of the learning rate: up over the first tenth of the steps, then down to 0, both along
-    a cosine (Smith and Topin 2019)."""
+    """Factor on the learning rate: up over the first tenth of the steps, then down to 0, both along
+    a cosine (Smith and Topin 2019).
+    """
     rising = max(1, round(RISE * total))
     if step < rising:
         return (1 - np.cos(np.pi * (step + 1) / (rising + 1))) / 2
@@ -234,7 +237,7 @@ def one_cycle(step: int, total: int) -> float:
 
 
 class Fold(Callback):
-    """When training ends, standardisation goes into the weights."""
+    """Folds standardisation into the weights at the end of training."""
 
     def on_train_end(self, trainer: Trainer, pl_module: VectorHeads) -> None:
         pl_module.fold()
@@ -242,8 +245,7 @@ class Fold(Callback):
 
 @dataclass(eq=False)
 class Shuffled(Sampler[np.ndarray]):
-    """Rows of each batch of an epoch, a function of seed and epoch alone; in order without a
-    seed."""
+    """Rows of each batch of an epoch, determined by seed and epoch; in order without a seed."""
 
     size: int
     batch_size: int
@@ -261,7 +263,7 @@ class Shuffled(Sampler[np.ndarray]):
 
 
 class VectorData(LightningDataModule):
-    """Kept vectors to train on and to select by."""
+    """Stored vectors for training and for selection."""
 
     def __init__(self, train: Vectors, select: Vectors, batch_size: int, seed: int):
         super().__init__()
@@ -279,7 +281,7 @@ class VectorData(LightningDataModule):
 
 
 class RunVectorData(VectorData):
-    """Kept vectors of a run, with the splits that they come from.
+    """Stored vectors of a run, with the splits that they come from.
 
     Args:
         data: of the run.
@@ -296,7 +298,7 @@ class RunVectorData(VectorData):
 
 
 def drawn(split: Split, most: int | None) -> Split:
-    """At most so many examples of a split, drawn at random, the same ones at every call."""
+    """Draw at most `most` examples of a split at random, the same ones in every call."""
     if most is None or most >= len(split):
         return split
     rows = np.sort(np.random.default_rng(0).permutation(len(split))[:most])
@@ -314,11 +316,11 @@ def fit_heads(
     loggers: list[Any],
     began: float | None,
 ) -> None:
-    """Make or read the vectors, choose the settings, and train the heads with these.
+    """Make or read the vectors, search the settings, and train the heads with the best ones.
 
     Args:
         settings: of Lightning's Trainer; the epochs are the plan's.
-        began: `perf_counter()` as training began; None where a part had been done before.
+        began: `perf_counter()` at the start of training; None for a resumed run.
     """
     encoder, precision = module.encoder, str(settings["precision"])
     gpu = settings.get("accelerator") in ("gpu", "cuda") and torch.cuda.is_available()
@@ -336,7 +338,7 @@ def fit_heads(
 
 
 class HeadTraining:
-    """Training of early heads on kept vectors, from the same weights for each setting tried.
+    """Trains early heads on stored vectors, from the same initial weights for each trial.
 
     Args:
         settings: of Lightning's Trainer; the epochs are the plan's.
@@ -384,7 +386,9 @@ class HeadTraining:
 
 
 def searched(plan: HeadSettings, loss_of: Callable[[Chosen], float]) -> Chosen:
-    """The values of least loss: each setting in turn, with the others at their best so far."""
+    """Return the values with the lowest loss: each setting is searched in turn, with the others at
+    their best so far.
+    """
     values = {"lr": plan.lr, "weight_decay": plan.weight_decay, "epochs": plan.epochs}
     best = Chosen(plan.lr[0], plan.weight_decay[0], plan.epochs[0])
     if all(len(tried) == 1 for tried in values.values()):

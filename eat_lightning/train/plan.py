@@ -1,5 +1,4 @@
-"""The settings of a training run, typed, with everything wrong with them that shows before data or
-weights are loaded."""
+"""Typed settings of a training run, with all checks that need neither data nor weights."""
 
 from __future__ import annotations
 
@@ -56,10 +55,13 @@ def plain_name(value: Any) -> str:
 
 
 class OptimizerSettings(Settings):
-    """An optimizer of torch's, or one that is made alike, and its rate.
+    """An optimizer class with its settings.
 
-    lr: None is the task's. weight_decay: of matrices. warmup: share of all steps. node: the class
-    (`_target_`) with its other arguments.
+    Args:
+        lr: learning rate; None is the task's default.
+        weight_decay: of matrices.
+        warmup: share of all steps.
+        node: the class (`_target_`) with its other arguments.
     """
 
     lr: Positive | None
@@ -70,7 +72,7 @@ class OptimizerSettings(Settings):
     @model_validator(mode="before")
     @classmethod
     def apart(cls, given: Any) -> Any:
-        """Put the arguments that are the class's alone into `node`."""
+        """Move arguments that only the class takes to `node`."""
         if not isinstance(given, dict):
             return given
         rates = {key: given[key] for key in ("lr", "weight_decay", "warmup") if key in given}
@@ -78,12 +80,12 @@ class OptimizerSettings(Settings):
         return rates | {"node": {key: given[key] for key in given if key in others}}
 
     def over(self, groups: Iterable[dict[str, Any]], lr: float) -> Optimizer:
-        """Make the optimizer of groups of parameters."""
+        """Create the optimizer for groups of parameters."""
         return make(self.node, params=groups, lr=lr)
 
 
 class TimingSettings(Settings):
-    """Tell how the run's own setting is timed when it is trained."""
+    """Timing of the trained setting."""
 
     enabled: bool
     examples: Count
@@ -125,19 +127,23 @@ class TrainSettings(Settings):
 
     @cached_property
     def methods(self) -> Methods:
-        """The methods, made once."""
+        """The methods, created once."""
         nodes = {slot: getattr(self, slot) for slot in METHODS}
         return Methods(**{s: Specification.of_node(s, node).build() for s, node in nodes.items()})
 
     @property
     def kind(self) -> AnswerKind:
-        """The kind of answers; of a score with the error that the exit rule reads."""
+        """The kind of answers; for scores with the tolerance that the exit rule uses."""
         kind = make(self.task).kind
         return kind.with_error() if self.methods.exit.wants_error else kind
 
 
 def planned(config: dict[str, Any]) -> TrainSettings:
-    """Parse a composed config; ConfigError with every fault at once."""
+    """Parse a composed config.
+
+    Raises:
+        ConfigError: with all errors at once.
+    """
     faults = node_faults(config)
     try:
         plan = parsed(TrainSettings, config)
@@ -148,7 +154,7 @@ def planned(config: dict[str, Any]) -> TrainSettings:
 
 
 def node_faults(config: dict[str, Any]) -> list[str]:
-    """List the errors of each part of the config by itself."""
+    """List the errors in each part of the config."""
     num_layers = config["encoder"].get("num_layers")
     known = num_layers if isinstance(num_layers, int) and num_layers is not True else None
     faults = encoder_node_faults(config["encoder"])
@@ -162,7 +168,7 @@ def node_faults(config: dict[str, Any]) -> list[str]:
 
 
 def optimizer_faults(node: Node) -> list[str]:
-    """A class that torch's parameter groups can be given to, and arguments that it takes."""
+    """Check that the class accepts torch's parameter groups and the given arguments."""
     if not isinstance(node, dict) or not node.get("_target_"):
         return ["optimizer._target_ must name a class"]
     given = {key: value for key, value in node.items() if key not in ("warmup", "_partial_")}
@@ -174,7 +180,7 @@ def optimizer_faults(node: Node) -> list[str]:
 
 
 def callback_faults(nodes: Any) -> list[str]:
-    """Lightning's callbacks, each under a name."""
+    """Check Lightning's callbacks, each under a name."""
     if not isinstance(nodes, dict):
         return [f"callbacks must hold a class under each name, got {nodes!r}"]
     faults = []
@@ -225,7 +231,7 @@ def logger_faults(node: Node) -> list[str]:
 
 
 def cross_faults(plan: TrainSettings) -> list[str]:
-    """List the conflicts between parts that are sound by themselves."""
+    """List conflicts between parts that are valid by themselves."""
     task, teacher = make(plan.task), plan.teacher
     num_layers = plan.encoder["num_layers"]
     methods = plan.methods
@@ -248,14 +254,18 @@ def cross_faults(plan: TrainSettings) -> list[str]:
 
 
 def head_of(plan: TrainSettings, task: Task) -> dict[str, Any]:
-    """The heads' settings, with the number of the task's texts where they ask for it."""
+    """Return the heads' settings, with the number of the task's texts if they need it."""
     texts = {"texts": len(task.columns)} if plan.head.get("texts") == "auto" else {}
     return plan.head | texts
 
 
 def tuned_faults(plan: TrainSettings, pretrained: str | None) -> list[str]:
-    """List faults of a backbone whose last head no stage trains: it must bring one, and be as deep
-    as it was tuned with. pretrained: a hub's name tells nothing before it is here."""
+    """List errors of a backbone whose last head no stage trains: it must have a trained one, and
+    the depth that it was tuned with.
+
+    Args:
+        pretrained: folder of the backbone; a name on the hub is only checked after download.
+    """
     num_layers = plan.encoder["num_layers"]
     stages = plan.methods.schedule.stages(1, sorted({*plan.head["layers"], num_layers}))
     if any(stage.moves(f"heads.{num_layers}.classes.weight") for stage in stages):
@@ -273,7 +283,7 @@ def tuned_faults(plan: TrainSettings, pretrained: str | None) -> list[str]:
 
 
 def sharing_faults(plan: TrainSettings) -> list[str]:
-    """A batch of fewer examples than processes would leave some idle in every step."""
+    """List the error of a batch with fewer examples than processes, which would leave some idle."""
     size, wanted = plan.data.get("batch_size"), num_processes(plan.trainer)
     if size is not None and not plan.data.get("tokens_per_batch") and size < wanted:
         counts = "data.batch_size counts all processes' examples"
@@ -282,15 +292,17 @@ def sharing_faults(plan: TrainSettings) -> list[str]:
 
 
 def wants_teacher(objective: Objective) -> bool:
-    """True where an objective needs a teacher's logits or its hidden states."""
+    """True if an objective needs a teacher's logits or its hidden states."""
     return objective.wants_teacher or "teacher_hidden" in objective.wants
 
 
 def without_foreign_keys(
     config: dict[str, Any], overrides: list[str]
 ) -> tuple[dict[str, Any], list[str]]:
-    """Leave out of a sweep's job the settings that its methods do not take, saying so: a tau is for
-    the models beside it that have exits."""
+    """Drop settings that the methods of a sweep's job do not take, and print which.
+
+    A sweep over models may set a tau, for example, which only those with exits use.
+    """
     config, kept = dict(config), []
     for override in overrides:
         slot, _, name = override.lstrip("+").partition("=")[0].partition(".")
@@ -307,7 +319,7 @@ def without_foreign_keys(
 
 
 def check_resume(folder: Path) -> None:
-    """Refuse a last.ckpt that is no checkpoint of plain values, before data are read."""
+    """Reject a last.ckpt that is not a checkpoint of plain values, before data is read."""
     path = folder / "last.ckpt"
     if not path.is_file():
         return

@@ -1,8 +1,8 @@
-"""Training on several processes: how they start and meet, and the error where one dies.
+"""Training on several processes: how they start, how they connect, and errors if one dies.
 
-On one machine a process of ours starts the ranks and watches over them, in a sweep too: Lightning's
-own way, to start the whole command again for each rank, would start the sweep again. Where torchrun
-or srun has started the command once for each rank, this process is one of them.
+On one machine, a parent process starts and monitors the ranks, in a sweep too. Lightning's own
+launcher would run the whole command again for each rank, and so start the sweep again. If torchrun
+or srun started the command once for each rank, this process is one of them.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ LOST = re.compile(r"Connection (closed|reset|refused)|gloo|NCCL|DistNetworkError
 
 
 def is_first_process() -> bool:
-    """True where this process writes the run's folder: False in every rank but one."""
+    """True where this process writes the run's folder: False in every rank but the first."""
     return getattr(rank_zero_only, "rank", 0) == 0
 
 
 def started_outside() -> int:
-    """Tell how many processes torchrun or srun has started this command as; 1 where neither did."""
+    """Number of processes that torchrun or srun started for this command; 1 without them."""
     if "LOCAL_RANK" in os.environ:
         return int(os.environ.get("WORLD_SIZE", 1))
     return int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) if "SLURM_PROCID" in os.environ else 1
 
 
 def num_devices(trainer: dict[str, Any]) -> int:
-    """Tell how many processes, or GPUs, of one machine."""
+    """Number of processes or GPUs on one machine."""
     devices = trainer.get("devices", 1)
     if isinstance(devices, list):
         return len(devices)
@@ -66,10 +66,11 @@ def on_gpu(trainer: dict[str, Any]) -> bool:
 
 
 class Ranks(DDPStrategy):
-    """DDP (Li et al. 2020) on processes of ours or on those that are there.
+    """DDP (Li et al. 2020) on ranks started here or by a launcher.
 
-    threads: of each process; None: the processor's, shared between them. looks: for parameters
-    without a gradient.
+    Args:
+        threads: of each process; None: the processor's, shared evenly.
+        looks: search for parameters without a gradient.
     """
 
     def __init__(self, threads: int | None = None, looks: bool = True):
@@ -89,14 +90,15 @@ class Ranks(DDPStrategy):
         super().setup_environment()
 
     def on_train_start(self) -> None:
-        """Let a rank that we started end when its parent sends SIGTERM, as where another died.
-        Lightning would notify the other ranks first, and print at length that it cannot."""
+        """Let a rank end when its parent sends SIGTERM after another rank died. Lightning would
+        first try to notify the other ranks, and print a long message that it cannot.
+        """
         if started_outside() == 1:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def process_faults(trainer: dict[str, Any]) -> list[str]:
-    """List the errors of devices, strategy and accelerator, on this machine as it was started."""
+    """List errors in devices, strategy and accelerator, for this machine and launcher."""
     devices, nodes = trainer.get("devices", 1), trainer.get("num_nodes", 1)
     if faults := count_faults(devices, nodes) or device_faults(trainer):
         return faults
@@ -142,8 +144,11 @@ def device_faults(trainer: dict[str, Any]) -> list[str]:
 
 @contextmanager
 def watched(trainer: Trainer, last: Path) -> Iterator[None]:
-    """End in one line where a process dies under training, or finds a setting wrong.
-    last: the checkpoint that the same command goes on from."""
+    """Report a process that dies during training, or finds an invalid setting, in one line.
+
+    Args:
+        last: the checkpoint from which the same command resumes.
+    """
     try:
         yield
     except ProcessException as error:  # of processes that we started
@@ -163,10 +168,12 @@ def watched(trainer: Trainer, last: Path) -> Iterator[None]:
 
 
 def how_it_died(error: ProcessException, codes: list[int | None]) -> str | None:
-    """Name the cause that ended the ranks, in one line. None means a mistake in code, which needs
-    its traceback.
+    """Return in one line why the ranks ended. None means a bug in code, which needs its traceback.
 
-    codes: exit codes by rank. The rank that is seen to end first may be one that lost the other.
+    The rank whose end is noticed first may only have lost its connection to another one.
+
+    Args:
+        codes: exit codes by rank.
     """
     ranks = [error.error_index, *range(len(codes))]  # one that hangs is killed after the first
     for rank, code in ((rank, codes[rank]) for rank in ranks if rank < len(codes)):
@@ -183,7 +190,7 @@ def how_it_died(error: ProcessException, codes: list[int | None]) -> str | None:
 
 
 def goes_on(last: Path) -> str:
-    """Describe how the same command continues from the last checkpoint."""
+    """Describe how the same command resumes from the last checkpoint."""
     if not last.is_file():
         return "; nothing was saved yet: the same command begins again"
     step = torch.load(last, map_location="cpu", weights_only=True, mmap=True)["global_step"]
@@ -191,7 +198,7 @@ def goes_on(last: Path) -> str:
 
 
 def quiet() -> None:
-    """Lightning tells at length what it found; what matters is printed by callbacks."""
+    """Silence Lightning's log messages; callbacks print the relevant ones."""
     import lightning.pytorch  # noqa: F401  sets its level when it is first imported
 
     for name in ("lightning.pytorch", "lightning.fabric"):

@@ -1,4 +1,4 @@
-"""A teacher's logits: computed once for each example that is drawn, kept, matched by label name."""
+"""Teacher logits: computed once per drawn example, cached, and matched by label name."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from eat_lightning.weights.untrusted import read_config
 
 
 def teacher_folder(path: str) -> tuple[Path, dict[str, Any]]:
-    """The folder of the weights, and its config."""
+    """Return the folder of the weights, and its config."""
     folder = Path(path)
     if (folder / "config.yaml").is_file():
         folder = Run.open(folder).folder / "model"
@@ -51,7 +51,9 @@ def labels_of(config: dict[str, Any]) -> list[str]:
 
 
 def open_teacher(path: str) -> tuple[AdaptiveEncoder, list[str], Path]:
-    """A finished run, its model folder, or a Hugging Face classifier folder; with its labels."""
+    """Open a finished run, its model folder, or a Hugging Face classifier folder. Returns the
+    encoder, its labels and the folder.
+    """
     folder, config = teacher_folder(path)
     if config["model_type"] == "eat":
         return *load_model(folder), folder
@@ -64,9 +66,13 @@ def open_teacher(path: str) -> tuple[AdaptiveEncoder, list[str], Path]:
 
 
 def teacher_in_step(path: str, objective: Objective, data: TextData) -> AdaptiveEncoder:
-    """A teacher that runs beside its student for its hidden states, with every token, since one
-    that it drops could teach nothing there. ConfigError where both do not read the same ids, or it
-    does not fit the objective."""
+    """Open a teacher that runs beside its student for its hidden states, without token pruning,
+    since dropped tokens have no states to learn from.
+
+    Raises:
+        ConfigError: where both do not share a vocabulary, or the teacher does not fit the
+            objective.
+    """
     encoder, labels, folder = open_teacher(path)
     faults = Faults()
     if tokenizer_for(str(folder)).get_vocab() != data.tokenizer.get_vocab():  # type: ignore[attr-defined]
@@ -86,9 +92,11 @@ def teacher_in_step(path: str, objective: Objective, data: TextData) -> Adaptive
 
 
 def label_order(teacher: list[str], task: list[str]) -> list[int]:
-    """Find for each label of the task its column in the teacher's logits, by name and not by
-    number: MNLI teachers differ in their order, which silently ruins a student. A regression has
-    one."""
+    """Return the teacher's logit column for each label of the task, matched by name.
+
+    MNLI teachers order their labels differently; matching by index would ruin a student without an
+    error. A regression has one column.
+    """
     if not task:
         return [0]
     given = [name.lower() for name in teacher]
@@ -102,8 +110,7 @@ def label_order(teacher: list[str], task: list[str]) -> list[int]:
 
 
 def teacher_faults(path: str, task: Task) -> list[str]:
-    """List the errors of a teacher, such as labels that differ from the task's, from its
-    config.json."""
+    """List errors of a teacher from its config.json, such as labels that differ from the task's."""
     faults = Faults()
     with faults.gathered():
         config = teacher_folder(path)[1]
@@ -117,9 +124,15 @@ def teacher_faults(path: str, task: Task) -> list[str]:
 def attach_teacher(
     data: TextData, path: str, rows: np.ndarray | None = None, precision: str = "32-true"
 ) -> bool:
-    """Set `teacher` on the training split of `data`: logits of these rows (None: all), and nan
-    elsewhere, since a short run does not pay for examples that it never sees. precision: as
-    Trainer has it; bf16 is half the time. Return False where some were kept from before."""
+    """Set `teacher` on the training split of `data`. Returns False where logits came from the
+    cache.
+
+    Args:
+        rows: examples to compute logits for, since a short run does not draw all; nan elsewhere.
+            None:
+            all of them.
+        precision: as in Trainer; bf16 takes half the time.
+    """
     encoder, labels, folder = open_teacher(path)
     task = data.task
     order = label_order(labels, task.labels)
@@ -145,8 +158,9 @@ def attach_teacher(
 
 
 def read_cache(path: Path, num_examples: int, num_labels: int) -> np.ndarray:
-    """Read cached logits, nan for examples that the teacher has not answered yet: for all of them
-    where there is no file, or a damaged one."""
+    """Read cached logits, with nan for examples that are not computed yet. Without a file, or if it
+    is damaged, these are all examples.
+    """
     # Mapped, so that a header is not believed about a size that the file has not.
     found = read_mapped(path, (num_examples, num_labels), np.float32)
     if found is None:

@@ -35,10 +35,11 @@ def capability() -> tuple[int, int] | None:
 def trainer_arguments(
     trainer: dict[str, Any], gpu_capability: Callable[[], tuple[int, int] | None] = capability
 ) -> dict[str, Any]:
-    """Trainer's own arguments: `precision: auto` is bf16-mixed where the device computes it.
+    """Return the Trainer's arguments. `precision: auto` is bf16-mixed where the hardware supports
+    it.
 
     Args:
-        gpu_capability: asked in place of torch.
+        gpu_capability: replaces torch's query, for tests.
     """
     settings = dict(trainer)
     if settings.get("precision") == "auto":
@@ -53,26 +54,28 @@ def trainer_arguments(
 def computes_bf16(
     gpu: bool, gpu_capability: Callable[[], tuple[int, int] | None] = capability
 ) -> bool:
-    """True where the device multiplies bf16 in hardware. GPUs do from compute capability 8 on;
-    torch calls older ones able since it emulates bf16 there."""
+    """True if the device multiplies bf16 in hardware. GPUs do from compute capability 8 on; torch
+    also returns True for older ones, where it emulates bf16.
+    """
     if gpu:
         return (gpu_capability() or (0, 0))[0] >= 8
     return getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
 
 
 def strategy_for(trainer: dict[str, Any], all_train: bool, threads: int | None = None) -> Any:
-    """The strategy to train with: DDP where there are several processes.
+    """Return the training strategy: DDP with several processes.
 
     Args:
-        all_train: every parameter gets a gradient in every step; else DDP must look for those that
-            get none, which is a walk over the graph, or the next step ends in an error.
+        all_train: every parameter gets a gradient in every step. Otherwise DDP must search the
+            graph
+            for those without one, or the next step fails.
         threads: of each process.
     """
     return Ranks(threads, looks=not all_train) if num_processes(trainer) > 1 else "auto"
 
 
 def trainer_faults(trainer: dict[str, Any]) -> list[str]:
-    """Check the settings by name and value, and then by asking Lightning."""
+    """Check the settings by name and value, then let Lightning validate them."""
     if not isinstance(trainer, dict):
         return [f"trainer must hold the settings of Trainer, got {trainer!r}"]
     found = setting_faults(trainer) or process_faults(trainer)
@@ -80,7 +83,7 @@ def trainer_faults(trainer: dict[str, Any]) -> list[str]:
 
 
 def setting_faults(trainer: dict[str, Any]) -> list[str]:
-    """Settings that are not Trainer's, or that `train` cannot keep its promises with."""
+    """List settings that Trainer does not have, or that `train` does not support."""
     known = set(inspect.signature(Trainer).parameters) - OURS
     faults = [
         "trainer.callbacks is not an option here: give callbacks.<name>._target_=<class>"
@@ -106,7 +109,7 @@ def setting_faults(trainer: dict[str, Any]) -> list[str]:
 
 
 def lightning_faults(trainer: dict[str, Any]) -> list[str]:
-    """List the error that Lightning raises when a Trainer is made of the settings."""
+    """List the error that Lightning raises for the settings."""
     settings: dict[str, Any] = trainer_arguments(trainer) | {
         "strategy": strategy_for(trainer, all_train=True),
         "logger": False,

@@ -1,1 +1,1 @@
-"""Weights in and out: model folders, Hugging Face's names, finished runs, files not trusted."""
+"""Read and write weights: model folders, Hugging Face's names, finished runs, untrusted files."""

@@ -1,4 +1,4 @@
-"""Backbones of any family into our encoder, and our model folders both ways.
+"""Load backbones of any family into the encoder; read and write model folders.
 
 A model folder holds config.json (names and plain arguments) and model.safetensors. Loading one
 imports nothing that the config names, except modules of the slots.
@@ -23,7 +23,7 @@ from eat_lightning.model.contracts import Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.heads import as_pretrained, slot_faults
 from eat_lightning.model.policies import from_folder, portable
-from eat_lightning.model.shape import Part, Shape, shape_faults
+from eat_lightning.model.shape import Probability, Shape, shape_faults
 from eat_lightning.model.specification import (
     MODEL_SLOTS,
     STATIC,
@@ -51,14 +51,16 @@ SHARES = ("dropout", "attention_dropout", "layerdrop")  # what training leaves o
 
 
 def layers_taken(num_source: int, num_layers: int, take: str) -> list[int]:
-    """The first ones, or spread evenly (12 -> 6: 0 2 4 7 9 11, 0-based as DistilBERT's)."""
+    """Return the first layers, or evenly spaced ones (12 -> 6: 0 2 4 7 9 11, 0-based as
+    DistilBERT's).
+    """
     if take == "alternate" and num_layers > 1:
         return [round(i * (num_source - 1) / (num_layers - 1)) for i in range(num_layers)]
     return list(range(num_layers))
 
 
 def pick_layers(weights: dict[str, Tensor], chosen: Sequence[int]) -> dict[str, Tensor]:
-    """A backbone of these layers (0-based)."""
+    """Return a backbone with only these layers (0-based)."""
     kept = {name: w for name, w in weights.items() if not name.startswith("layers.")}
     for new, old in enumerate(chosen):
         home = f"layers.{old}."
@@ -68,7 +70,7 @@ def pick_layers(weights: dict[str, Tensor], chosen: Sequence[int]) -> dict[str, 
 
 
 def sep_id(folder: Path, config: dict[str, Any]) -> int:
-    """The id of [SEP], from the tokenizer's files where there are any."""
+    """Return the id of [SEP] from the tokenizer's files if there are any, else from the family."""
     path = folder / "tokenizer.json"
     if path.is_file():
         if faults := tokenizer_faults(folder):
@@ -86,7 +88,11 @@ def sep_id(folder: Path, config: dict[str, Any]) -> int:
 
 
 def source_shape(config: dict[str, Any], folder: Path, sep_token_id: int = 0) -> Shape:
-    """The shape of a backbone or of a run's model; ConfigError where no encoder can have it."""
+    """Return the shape of a backbone or of a run's model.
+
+    Raises:
+        ConfigError: for a shape that no encoder supports.
+    """
     try:
         sizes = sizes_of(config, sep_token_id)
         faults = shape_faults(sizes)
@@ -111,12 +117,14 @@ def load_pretrained(
     column: int | None = None,
     **overrides: Any,
 ) -> AdaptiveEncoder:
-    """An encoder from a Hugging Face backbone (a folder or a hub name) or from a finished run's
-    model folder; heads are new, or the last one is the folder's.
+    """Load an encoder from a Hugging Face backbone (a folder or a hub name) or a finished run's
+    model folder. Heads are new, or the last one is the folder's. It is returned in training mode.
 
-    num_layers: build fewer layers than the backbone has, taking its first ones or spreading evenly
-    (`take`). column: the one logit of the folder's classifier that the last head gives. overrides:
-    fields of `Shape`, such as dropout. Returned in training mode.
+    Args:
+        num_layers: build fewer layers than the backbone has, the first or evenly spaced ones
+            (`take`).
+        column: the logit of the folder's classifier that the last head outputs.
+        overrides: fields of `Shape`, such as dropout.
     """
     name, folder = pretrained, model_folder(pretrained)
     config = read_config(folder)
@@ -150,8 +158,11 @@ def load_pretrained(
 def source_weights(
     name: str, folder: Path, config: dict[str, Any], source: Shape
 ) -> dict[str, Tensor]:
-    """The weights of a backbone or of a run's model by the encoder's own names; ConfigError where
-    they are not those of its shape."""
+    """Return the weights of a backbone or of a run's model under the encoder's names.
+
+    Raises:
+        ConfigError: where they do not match its shape.
+    """
     if config["model_type"] == "eat":
         weights = tuned_weights(read_weights(folder), source.num_layers)
         family = None
@@ -175,8 +186,11 @@ def source_weights(
 def fill(
     encoder: AdaptiveEncoder, weights: dict[str, Tensor], name: str, keeps: bool = False
 ) -> None:
-    """Load a backbone and what fits of its head. keeps: the last head answers as it did, its
-    temperature included."""
+    """Load a backbone, and the compatible parts of its head.
+
+    Args:
+        keeps: the last head's answers stay unchanged, including its temperature.
+    """
     backbone = {n: w for n, w in weights.items() if n in encoder.state_dict()}
     # No pretrained backbone has the parts of fine-tuning: heads, strength, methods' parameters.
     encoder.load_state_dict(backbone | heads_from(weights, encoder, name, keeps), strict=False)
@@ -194,7 +208,11 @@ def fresh(
     kind: AnswerKind | None = None,
     **shape: Any,
 ) -> AdaptiveEncoder:
-    """An encoder with random weights for a tokenizer's vocabulary. shape: fields of `Shape`."""
+    """Return an encoder with random weights for a tokenizer's vocabulary.
+
+    Args:
+        shape: fields of `Shape`.
+    """
     whole = Shape(
         vocab_size=len(tokenizer),
         num_layers=num_layers,
@@ -213,7 +231,7 @@ def encoder_faults(
     random: bool = False,
     **overrides: Any,
 ) -> list[str]:
-    """List the errors of an encoder's settings that show before weights are read."""
+    """List errors in an encoder's settings that can be found without reading weights."""
     if faults := value_faults(Count, "encoder.num_layers", num_layers):
         return faults
     faults = [] if take in TAKES else [f"encoder.take must be first or alternate, got {take!r}"]
@@ -224,7 +242,7 @@ def encoder_faults(
         sizes = {"vocab_size": 1, "num_layers": num_layers} | overrides
         return faults or [f"encoder.{fault}" for fault in shape_faults(sizes)]
     for key in SHARES:
-        faults += value_faults(Part, f"encoder.{key}", overrides.get(key, 0.0))
+        faults += value_faults(Probability, f"encoder.{key}", overrides.get(key, 0.0))
     if not isinstance(pretrained, str):
         return [*faults, f"encoder.pretrained must be a folder or a hub's name, got {pretrained!r}"]
     folder, looks_local = Path(pretrained), pretrained.startswith((".", "/", "~"))
@@ -237,7 +255,7 @@ def encoder_faults(
 
 
 def folder_faults(folder: Path, num_layers: int) -> list[str]:
-    """List the errors of a pretrained backbone, from its config.json."""
+    """List errors in a pretrained backbone, from its config.json."""
     try:
         config = read_config(folder)
         most = source_shape(config, folder).num_layers
@@ -252,21 +270,22 @@ def folder_faults(folder: Path, num_layers: int) -> list[str]:
 
 
 def classes_in(folder: Path) -> set[int]:
-    """The numbers of classes of the classifiers in a local folder, from the header of weights."""
+    """Return the numbers of classes of a local folder's classifiers, from the weights' header."""
     files = [path for path in weight_files(folder) if path.suffix == ".safetensors"]
     return class_counts(sizes_in(files))
 
 
 def class_counts(sizes: Mapping[str, Sequence[int]]) -> set[int]:
-    """The numbers of classes of the classifiers among weights, by their names and sizes."""
+    """Return the numbers of classes of classifiers among weights, by their names and sizes."""
     # With a dot before: DistilBERT's pre_classifier is a layer, and has no classes.
     ends = (".classifier.weight", ".classifier.out_proj.weight", ".classes.weight")
     return {size[0] for name, size in sizes.items() if f".{name}".endswith(ends) and size}
 
 
 def has_classes(pretrained: str | None) -> bool:
-    """True where a backbone has a classifier, or may have one. That is unknown for a hub's name
-    before the download, and for files of the old form, which list no sizes."""
+    """True if a backbone has a classifier, or may have one. This is unknown for a hub name before
+    the download, and for .bin files, which do not list sizes.
+    """
     if pretrained is None or not Path(pretrained).is_dir():
         return pretrained is not None
     folder = Path(pretrained)
@@ -279,7 +298,7 @@ def has_classes(pretrained: str | None) -> bool:
 
 
 def depth_of(pretrained: str | None) -> int | None:
-    """Layers of a local folder's backbone; None where its files do not say."""
+    """Number of layers of a local folder's backbone; None where its files do not say."""
     if pretrained is None or not Path(pretrained).is_dir():
         return None
     try:
@@ -313,7 +332,9 @@ def class_faults(pretrained: str | None, kind: AnswerKind) -> list[str]:
 
 
 def model_config(encoder: AdaptiveEncoder, labels: list[str]) -> dict[str, Any]:
-    """config.json of a model folder, in Hugging Face's form; a regression needs no label names."""
+    """Return the config.json of a model folder in Hugging Face's format. A regression needs no
+    label names.
+    """
     labels = labels or [f"LABEL_{i}" for i in range(encoder.num_labels)]
     return {
         "model_type": "eat",
@@ -337,7 +358,8 @@ def save_model(
 ) -> None:
     """Write config.json and model.safetensors.
 
-    objective: that the weights were trained for, for whoever trains them further.
+    Args:
+        objective: that the weights were trained with, for further training.
     """
     config = model_config(encoder, labels)
     config |= {} if objective is None else {"objective": objective.as_dict()}
@@ -346,7 +368,7 @@ def save_model(
 
 
 def encoder_from(config: dict[str, Any], num_labels: int) -> AdaptiveEncoder:
-    """An encoder with fresh weights from the config of a model folder."""
+    """Return an encoder with new weights from the config of a model folder."""
     shape = Shape(**sizes_of(config, 0))
     specs = {slot: config[slot] for slot in MODEL_SLOTS}
     slots = build_all(specs, shape.num_layers)
@@ -358,14 +380,15 @@ def encoder_from(config: dict[str, Any], num_labels: int) -> AdaptiveEncoder:
 
 
 def claimed(config: dict[str, Any], num_labels: int) -> dict[str, Tensor]:
-    """The weights that the config of a model folder asks for, by their names, without memory."""
+    """Return the weights that a model folder's config requires, by name, on the meta device."""
     with torch.device("meta"):
         return encoder_from(config, num_labels).state_dict()
 
 
 def load_model(folder: Path | str) -> tuple[AdaptiveEncoder, list[str]]:
-    """The encoder of a model folder, in evaluation mode, and its label names: none
-    of a score."""
+    """Load the encoder of a model folder in evaluation mode, and its label names (none for a
+    score).
+    """
     folder = Path(folder)
     config = read_config(folder)
     if config["model_type"] != "eat":
@@ -384,8 +407,7 @@ def load_model(folder: Path | str) -> tuple[AdaptiveEncoder, list[str]]:
 
 
 def load_second_runs(policies: Iterable[Policy]) -> None:
-    """Hand in the encoder and labels of each run that a policy asks (`policy.veto.run`) and has not
-    been given."""
+    """Load the encoder and labels for policies that query a second run (`policy.veto.run`)."""
     for policy in policies:
         if (folder := policy.wants_model()) is not None:
             policy.take_model(*load_model(folder))

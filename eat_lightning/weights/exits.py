@@ -1,6 +1,6 @@
-"""Exits that lie beside a classifier of transformers: heads and their rule, in a folder of its own.
+"""Exits stored in their own folder beside a transformers classifier: heads and exit rule.
 
-The classifier's files stay as they are, so that transformers opens them without us.
+The classifier's files are unchanged, so transformers can open them without this package.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from eat_lightning.weights.files import SAFE, save_weights
 
 
 def early_head_weights(encoder: AdaptiveEncoder) -> dict[str, Tensor]:
-    """The weights of all heads but the last, by the encoder's names."""
+    """Return the weights of all heads but the last, by the encoder's names."""
     last = f"heads.{encoder.shape.num_layers}."
     state = encoder.state_dict()
     return {k: w for k, w in state.items() if k.startswith("heads.") and not k.startswith(last)}
@@ -39,8 +39,11 @@ def save_exits(encoder: AdaptiveEncoder, folder: Path) -> None:
 
 
 def exits_beside(folder: Path) -> dict[str, Any]:
-    """Settings of the `head` and the `exit` of a folder; none where it has no exits. ConfigError
-    where they cannot be read."""
+    """Return the settings `head` and `exit` of a folder; an empty dict where it has no exits.
+
+    Raises:
+        ConfigError: where they cannot be read.
+    """
     path = folder / EXITS / "config.json"
     if not path.is_file():
         return {}
@@ -50,7 +53,11 @@ def exits_beside(folder: Path) -> dict[str, Any]:
 
 
 def load_exits(encoder: AdaptiveEncoder, folder: Path) -> None:
-    """Load the early heads of a folder. ConfigError where they do not fit."""
+    """Load the early heads of a folder.
+
+    Raises:
+        ConfigError: where they do not fit.
+    """
     path = folder / EXITS / SAFE
     with reading(path, SafetensorError, RuntimeError):
         weights = load_file(path)

@@ -1,8 +1,7 @@
-"""A family: one architecture of transformers, and which sizes, parts and names of ours it has.
+"""A family: an architecture of transformers, mapped to the encoder's sizes, parts and names.
 
-Each lies in a file of `weights/families/`, and is found by looking; `register` takes one of
-somebody else's. A family is read in both directions: a backbone becomes an encoder, and an encoder
-a backbone that transformers opens.
+Each is a file in `weights/families/`, and `register` adds your own. The mapping works in both
+directions: a backbone becomes an encoder, and an encoder a backbone that transformers opens.
 """
 
 from __future__ import annotations
@@ -48,17 +47,22 @@ TWO_LAYERS = {r"classifier\.dense": "dense", r"classifier\.out_proj": "classes"}
 
 @dataclass(frozen=True)
 class Family:
-    """Tell how one architecture names its sizes and weights, and the head that it fine-tunes with.
+    """Mapping of an architecture's sizes, weight names and classification head.
 
-    model_types: `model_type` of the config.json that it reads; it writes the first. prefix: of the
-    backbone's weights within a classifier. names: modules, as patterns of a whole name -> ours; q,
-    k and v of a layer may be three modules (`query`, `key`, `value`, or by one letter) or `qkv`.
-    sizes: fields of `Shape` -> keys of config.json, both ways. fixed: fields of `Shape` as they are
-    where a config.json does not say. parts: fields that follow from what it says. settings: the
-    other keys of a config.json, from a `Shape`. faults: why a config.json asks for what we have
-    not, a line each. activation, norm: of its head's dense layer,
-    and whether one norms what that gives. head: keys of config.json that say so. sep_token_id:
-    where no tokenizer says it. small: a config.json in small, of which the tests make a model.
+    Args:
+        model_types: values of `model_type` in config.json that it reads; it writes the first.
+        prefix: of the backbone's weights within a classifier.
+        names: patterns of module names -> the encoder's names. q, k and v of a layer may be three
+            modules (`query`, `key`, `value`, or one letter each) or `qkv`.
+        sizes: fields of `Shape` -> keys of config.json, both ways.
+        fixed: fields of `Shape` where config.json does not set them.
+        parts: fields that are computed from config.json.
+        settings: the other keys of config.json, from a `Shape`.
+        faults: returns the unsupported settings of a config.json, a line each.
+        activation, norm: activation of its head's dense layer, and whether a norm follows.
+        head: keys of config.json for these two.
+        sep_token_id: the default if no tokenizer sets it.
+        small: a small config.json from which tests build a model.
     """
 
     model_types: tuple[str, ...]
@@ -79,7 +83,9 @@ class Family:
         return self.model_types[0]
 
     def shape_of(self, config: Mapping[str, Any], sep_token_id: int) -> dict[str, Any]:
-        """Fields of `Shape`, not yet checked; one that a config.json leaves out has its default."""
+        """Return the fields of `Shape`, not yet checked; fields missing from config.json have
+        defaults.
+        """
         read = {ours: config[key] for ours, key in self.sizes.items() if key in config}
         read["pad_token_id"] = read.get("pad_token_id") or 0
         read = {**self.fixed, **read}
@@ -95,6 +101,6 @@ FAMILIES: dict[str, Family] = {}  # by model_type; filled by `weights.families`
 
 
 def register(family: Family) -> Family:
-    """Make a family known by each of its model types."""
+    """Register a family under each of its model types."""
     FAMILIES.update(dict.fromkeys(family.model_types, family))
     return family

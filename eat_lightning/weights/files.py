@@ -1,8 +1,8 @@
-"""Weights of a model folder, in any form that transformers writes: safetensors or the older .bin,
+"""Weights of a model folder in any format that transformers writes: safetensors or the older .bin,
 in one file or several.
 
-Nothing is unpickled but tensors (`weights_only`), no name of a file leaves the folder, and a tensor
-holds as many numbers as it says.
+Only tensors are unpickled (`weights_only`), file names cannot leave the folder, and the data of a
+tensor must match its declared size.
 """
 
 from __future__ import annotations
@@ -30,9 +30,13 @@ INDEX = 64 << 20  # bytes of an index, which has a line for each weight
 
 
 def weight_files(folder: Path, old: bool = True) -> list[Path]:
-    """The files of a folder's weights; ConfigError where there are none, or one is not there.
+    """Return the weight files of a folder.
 
-    old: also .bin, as those of a backbone that somebody released years ago.
+    Args:
+        old: also accept .bin, for backbones released years ago.
+
+    Raises:
+        ConfigError: where there are none, or one is missing.
     """
     for name in (SAFE, OLD) if old else (SAFE,):
         if (folder / name).is_file():
@@ -44,7 +48,7 @@ def weight_files(folder: Path, old: bool = True) -> list[Path]:
 
 
 def shards(index: Path) -> list[Path]:
-    """The files that an index names, in their order."""
+    """Return the files that an index names, in order."""
     with reading(index):
         names = sorted({str(name) for name in json_of(index, INDEX)["weight_map"].values()})
     if not names or len(names) > MOST_FILES:
@@ -56,7 +60,11 @@ def shards(index: Path) -> list[Path]:
 
 
 def read_weights(folder: Path, old: bool = False) -> dict[str, Tensor]:
-    """ConfigError, in one line, where they are not whole."""
+    """Read all weights.
+
+    Raises:
+        ConfigError: in one line, where they are incomplete.
+    """
     from safetensors.torch import load_file
 
     weights: dict[str, Tensor] = {}
@@ -69,7 +77,7 @@ def read_weights(folder: Path, old: bool = False) -> dict[str, Tensor]:
 
 
 def save_weights(weights: Mapping[str, Tensor], folder: Path) -> None:
-    """Write model.safetensors, as transformers has it."""
+    """Write model.safetensors in transformers' format."""
     from safetensors.torch import save_file
 
     plain = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
@@ -103,7 +111,7 @@ def read_old(path: Path) -> dict[str, Tensor]:
 
 
 def why_not(error: Exception) -> str:
-    """Explain why a .bin holds no plain weights, without torch's advice to load it all the same."""
+    """Explain why a .bin holds no plain weights, without torch's advice to load it anyway."""
     if named := re.search(r"GLOBAL (\S+)", str(error)):
         return f"it holds a {one_line(named[1], 80)}, which no weight is"
     if isinstance(error, RuntimeError | OSError | BadZipFile):
@@ -112,7 +120,7 @@ def why_not(error: Exception) -> str:
 
 
 def sizes_in(paths: Path | Iterable[Path]) -> dict[str, list[int]]:
-    """The sizes of safetensors' tensors, from the headers; names without "encoder."."""
+    """Return the sizes of tensors from safetensors headers; names without "encoder."."""
     found = {}
     for path in [paths] if isinstance(paths, Path) else paths:
         with safe_open(path, framework="pt") as file:
@@ -123,7 +131,7 @@ def sizes_in(paths: Path | Iterable[Path]) -> dict[str, list[int]]:
 
 
 def weights_digest(folder: Path) -> str:
-    """A hash of all files of a folder's weights."""
+    """Return a hash of all weight files in a folder."""
     digest = hashlib.sha256()
     for path in weight_files(folder):
         with path.open("rb") as file:

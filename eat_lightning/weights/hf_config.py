@@ -1,4 +1,4 @@
-"""Contents of a `model/config.json`, as transformers reads it."""
+"""The content of `model/config.json`, readable by transformers."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ Sizes: Any = make_dataclass(
 class EatConfig(Sizes, PretrainedConfig):
     """The fields of `Shape`, the heads, and a method for each slot.
 
-    A method is its file's name as `kind`, and its arguments, such as `{"kind": "norm_topk",
+    A method has its file's name as `kind`, and its arguments, such as `{"kind": "norm_topk",
     "ratio": 0.3, "layers": [2, 4]}`.
 
     Args:
         head: kind, layers and arguments of the exit heads.
         attention: the pattern; None: dense.
-        reduction: None: none.
+        reduction: None: no reduction.
         exit: the rule; None: never.
-        objective: what a run was trained for, and what training here goes on with.
+        objective: that a run was trained with; further training continues with it.
         policy: a list of methods.
         answer: how two scores are compared, see `answer_kind.Score`.
     """
@@ -69,15 +69,25 @@ class EatConfig(Sizes, PretrainedConfig):
 
     @property
     def kind(self) -> AnswerKind:
-        """The kind of its answers; ValueError in one line where it cannot be."""
+        """The kind of answers.
+
+        Raises:
+            ValueError: in one line, for invalid settings.
+        """
         about = {"problem_type": self.problem_type, "answer": self.answer}
         return kind_of(about, self.num_labels or 2)
 
     def methods(self) -> dict[str, Any]:
-        """The methods and the objective, built; ValueError lists what is wrong with them."""
+        """Return instances of the methods and the objective.
+
+        Raises:
+            ValueError: listing all errors.
+        """
         built = {slot: getattr(self, slot) for slot in (*MODEL_SLOTS, "objective")}
         return build_all(built, self.num_layers)
 
     def to_diff_dict(self) -> dict[str, Any]:
-        """Everything, defaults too: `weights.checkpoint` reads the file and knows none."""
+        """Return all fields including defaults, because `weights.checkpoint` reads the file without
+        knowing these.
+        """
         return self.to_dict()

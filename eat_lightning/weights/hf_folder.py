@@ -1,5 +1,6 @@
-"""The way back: an encoder as transformers' own model of its family, which that library opens
-without us. Exits and slots stay behind: it runs every layer of every token.
+"""Convert an encoder to transformers' own model of its family, which opens without this package.
+
+Exits and slots are lost: the result runs every layer on every token.
 
 Shapes: D width.
 """
@@ -29,7 +30,7 @@ from eat_lightning.weights.hf_names import ours_of, unfused
 
 
 def empty_backbone(shape: Shape) -> nn.Module:
-    """transformers' model of a shape's family, without a pooler, its weights random."""
+    """Return transformers' model of a shape's family, without a pooler, with random weights."""
     from transformers import AutoModel
 
     backbone: Any = AutoModel.from_config(config_of(shape))
@@ -39,8 +40,9 @@ def empty_backbone(shape: Shape) -> nn.Module:
 
 
 def config_of(shape: Shape, **settings: Any) -> Any:
-    """transformers' config of a shape. Theirs has heads that fill the width: those that a narrowed
-    encoder has not are there, and give nothing; so are inner neurons."""
+    """Return transformers' config of a shape. Its heads must fill the width, so heads and inner
+    neurons that a narrowed encoder lacks are present and output zero.
+    """
     from transformers import AutoConfig
 
     whole = replace(shape, num_heads=shape.hidden_size // shape.width_of_head, head_width=0)
@@ -49,14 +51,16 @@ def config_of(shape: Shape, **settings: Any) -> Any:
 
 
 def weights_for(model: nn.Module, encoder: AdaptiveEncoder) -> dict[str, Tensor]:
-    """Our weights under the names of a model of transformers; KeyError where we lack one."""
+    """Return the encoder's weights under the names of a transformers model. Raises KeyError for a
+    missing one.
+    """
     weights = encoder_weights(encoder)
     names = ours_of(model.state_dict(), family_of(encoder.shape))
     return {theirs: weights[ours] for theirs, ours in names.items()}
 
 
 def encoder_weights(encoder: AdaptiveEncoder) -> dict[str, Tensor]:
-    """The backbone's weights as every family may ask for them, and the last head's."""
+    """Return the backbone's weights under all names that families use, and the last head's."""
     shape, state = encoder.shape, dict(encoder.state_dict())
     width = shape.hidden_size
     for i in range(shape.num_distinct):
@@ -80,14 +84,17 @@ def encoder_weights(encoder: AdaptiveEncoder) -> dict[str, Tensor]:
 
 
 def filled(weight: Tensor, axis: int, size: int) -> Tensor:
-    """Fill with zeros behind, up to a size along an axis."""
+    """Pad with zeros at the end of an axis, up to `size`."""
     further_axes = [0, 0] * (weight.ndim - 1 - axis)  # of which F.pad wants the last one first
     return F.pad(weight, [*further_axes, 0, size - weight.shape[axis]])
 
 
 def head_settings(encoder: AdaptiveEncoder) -> dict[str, Any]:
-    """Return the config.json's settings of the last head. Raises ConfigError where its family has
-    no such head."""
+    """Return the last head's settings in config.json.
+
+    Raises:
+        ConfigError: where its family has no such head.
+    """
     family = family_of(encoder.shape)
     last: Any = encoder.heads[str(encoder.shape.num_layers)]
     head = Specification.of("head", last).as_dict()
@@ -108,8 +115,9 @@ def head_settings(encoder: AdaptiveEncoder) -> dict[str, Any]:
 
 
 def save_classifier(encoder: AdaptiveEncoder, labels: list[str], folder: Path) -> None:
-    """Write config.json and model.safetensors as transformers has them: its classifier of the same
-    weights, which answers as this encoder does with every layer and token."""
+    """Write config.json and model.safetensors of transformers' classifier with the same weights.
+    Its answers equal those of the encoder with every layer and token.
+    """
     from transformers import AutoModelForSequenceClassification
 
     ours = model_config(encoder, labels)

@@ -1,4 +1,4 @@
-"""transformers' names of sizes and weights <-> ours, by the family of a backbone."""
+"""Translate names of sizes and weights between transformers and the encoder."""
 
 from __future__ import annotations
 
@@ -20,22 +20,24 @@ WORDS = ("query", "key", "value")
 
 
 def sizes_of(config: dict[str, Any], sep_token_id: int) -> dict[str, Any]:
-    """The fields of `Shape` as a config.json gives them, Hugging Face's or a run's, not yet
-    checked."""
+    """Return the fields of `Shape` from a config.json, Hugging Face's or a run's, not
+    yet checked.
+    """
     if config["model_type"] == "eat":
         return {f.name: config[f.name] for f in fields(Shape) if f.name in config}
     return FAMILIES[config["model_type"]].shape_of(config, sep_token_id)
 
 
 def type_fault(kind: Any) -> str:
-    """Say that a model_type is none of ours, and which is nearest."""
+    """Say that a model_type is not supported, and name the nearest one that is."""
     known, got = [*FAMILIES, "eat"], str(kind)[:60]
     return f"model_type must be one of {', '.join(known)}, got {got!r}{did_you_mean(got, known)}"
 
 
 def ours_of(names: Iterable[str], family: Family) -> dict[str, str]:
-    """Our name for each of a model's names that we have a place for; a pooler or classifier is
-    "dense.*" and "classes.*"."""
+    """Return the encoder's name for each of a model's supported names. A pooler or classifier
+    becomes "dense.*" and "classes.*".
+    """
     found = {}
     # Longest pattern first, so that classifier.dense is not taken for classifier.
     patterns = sorted(family.names.items(), key=lambda item: -len(item[0]))
@@ -52,12 +54,12 @@ def ours_of(names: Iterable[str], family: Family) -> dict[str, str]:
 
 
 def rename(weights: Mapping[str, Tensor], family: Family) -> dict[str, Tensor]:
-    """Our names for a model's weights; what we have no place for is left out."""
+    """Rename a model's weights to the encoder's names; unsupported ones are left out."""
     return {ours: weights[theirs] for theirs, ours in ours_of(weights, family).items()}
 
 
 def fuse(weights: dict[str, Tensor], num_layers: int) -> dict[str, Tensor]:
-    """q, k and v of each layer as one matrix, where they are three."""
+    """Concatenate q, k and v of each layer where they are separate matrices."""
     fused = dict(weights)
     for i in range(num_layers):
         home = f"layers.{i}."
@@ -70,7 +72,7 @@ def fuse(weights: dict[str, Tensor], num_layers: int) -> dict[str, Tensor]:
 
 
 def unfused(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The way back: each layer's matrix also as three, under either way of naming them."""
+    """Split each layer's qkv matrix, under either naming; the inverse of `fuse`."""
     apart = dict(weights)
     for name, weight in weights.items():
         if match := re.fullmatch(r"(layers\.\d+\.)qkv(\.\w+)", name):
@@ -80,11 +82,11 @@ def unfused(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def tuned_weights(weights: dict[str, Tensor], num_layers: int) -> dict[str, Tensor]:
-    """A run's backbone, and its last head under the names of a pretrained one: fine-tuned weights,
-    from which pruning and distilling often start (PoWER-BERT, Goyal et al. 2020; LTP, Kim et al.
-    2022).
+    """Return a run's backbone and its last head under the names of a pretrained one.
 
-    Other heads and the pruning strength belong to the training that made them.
+    Pruning and distillation often start from such fine-tuned weights (PoWER-BERT, Goyal et al.
+    2020; LTP, Kim et al. 2022). Other heads and the pruning strength are specific to the run's
+    training.
     """
     ours = {name.removeprefix("encoder."): weight for name, weight in weights.items()}
     last, kept = f"heads.{num_layers}.", {}

@@ -16,19 +16,20 @@ from transformers.utils.generic import ModelOutput
 
 @dataclass
 class EatOutput(ModelOutput):
-    """The answer and what it took.
+    """Logits, with depth and cost.
 
-    `exit_logits` and `tokens` are attributes (and `output["tokens"]`), but no items, because
-    pipelines cut every item by its first dimension, which must be the examples.
+    `exit_logits` and `tokens` are attributes (and `output["tokens"]`) but not items, because
+    pipelines slice every item along its first dimension, which must be the examples.
 
     Args:
         loss: mean over the examples; None without labels.
-        logits: the answers, (B, C), divided by their head's temperature; of a score without its
+        logits: of the answers, (B, C), divided by the head's temperature; for a score without its
             error.
         depth: layers run, (B).
         exit_reason: codes of `eat_lightning.model.reason.Reason`, (B).
-        exit_logits: the guesses, (E, B, C), a row for each of `config.head["layers"]`; NaN where no
-            guess was made, because the example had left or the exit rule does not read that head.
+        exit_logits: logits of every exit, (E, B, C), a row for each of `config.head["layers"]`; NaN
+            where a head was not evaluated, because the example had exited or the exit rule does not
+            read that head.
         tokens: tokens entering each layer, (layers, B), 0 where it was not run.
     """
 

@@ -1,4 +1,4 @@
-"""A backbone's folder by its name: a local one, or a snapshot of a hub's repository."""
+"""Find a backbone's folder by name: a local one, or a snapshot of a hub repository."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from eat_lightning.errors import ConfigError
 
 
 def model_folder(name: str) -> Path:
-    """A local folder as it is, or a snapshot of a hub's repository."""
+    """Return a local folder, or download a snapshot of a hub repository."""
     if Path(name).is_dir():
         return Path(name)
     from huggingface_hub import snapshot_download
@@ -33,8 +33,9 @@ def model_folder(name: str) -> Path:
 
 
 def nearest_backbone(name: str) -> str:
-    """The most similar name of a backbone that `configs/encoder/` knows, or of a folder beside
-    it."""
+    """Return the most similar name among the backbones in `configs/encoder/` and neighbouring
+    folders.
+    """
     import yaml
 
     yamls = sorted(Path(CONFIG_DIR, "encoder").glob("*.yaml"))

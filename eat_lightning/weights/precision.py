@@ -1,7 +1,7 @@
-"""How a run's weights lie while it answers: their dtype, and as they were trained or prepacked.
+"""Weights at inference: their dtype, and their layout (plain, or prepacked for oneDNN).
 
-A command's `prepack` says which form. null: as the certificate in use has them; without one
-prepacked wherever that can be. true: prepacked, or refused in a line. false: plain.
+A command's `prepack` selects the layout. null: as in the certificate in use; without one, prepacked
+wherever possible. true: prepacked, or an error. false: plain.
 """
 
 from __future__ import annotations
@@ -20,7 +20,11 @@ DTYPES = {"fp32": "fp32", "bf16": "bf16 weights", "int8": "int8 products"}
 def form_of(
     prepack: bool | None, dtype: str, device: str = "cpu", certified: str | None = None
 ) -> str:
-    """The form that a command's weights take. certified: that of its certificate, if any."""
+    """Return the layout for a command's weights.
+
+    Args:
+        certified: layout of its certificate, if any.
+    """
     from eat_lightning.weights.prepacked import cannot_in
 
     if cannot_in(dtype, device):
@@ -31,7 +35,7 @@ def form_of(
 
 
 def prepack_faults(prepack: bool | None, dtype: str, device: str = "cpu") -> list[str]:
-    """Check a command's `prepack`, given its `dtype` and `device`."""
+    """List errors in a command's `prepack`, given its `dtype` and `device`."""
     if not prepack:
         return []
     from eat_lightning.weights.prepacked import cannot_in
@@ -52,8 +56,10 @@ def device_faults(device: str, dtype: str) -> list[str]:
 
 
 def in_dtype(encoder: AdaptiveEncoder, dtype: str) -> AdaptiveEncoder:
-    """A copy with bf16 weights, or with int8 products, or the encoder itself. Not autocast, which
-    would convert every weight for every example; strength and temperatures stay as they are."""
+    """Return a copy with bf16 weights or int8 products, or the encoder itself for fp32.
+
+    Autocast would convert every weight for every example. Strength and temperatures are unchanged.
+    """
     import torch
 
     from eat_lightning.model.int8 import in_int8
@@ -69,8 +75,9 @@ def in_dtype(encoder: AdaptiveEncoder, dtype: str) -> AdaptiveEncoder:
 
 
 def in_form(encoder: AdaptiveEncoder, form: str) -> AdaptiveEncoder:
-    """The encoder itself, or a prepacked copy. Plain matrices are freed with the last reference to
-    the encoder that has them, so keep none."""
+    """Return the encoder itself, or a prepacked copy. Plain matrices are freed with the last
+    reference to their encoder.
+    """
     from eat_lightning.weights.prepacked import prepacked
 
     return prepacked(encoder) if form == PREPACKED else encoder

@@ -1,9 +1,9 @@
-"""An encoder for inference whose weights lie as oneDNN's kernels want them, arranged once.
+"""An encoder for inference with weights in the layout of oneDNN's kernels.
 
-An ordinary product arranges its weights anew at every call, which for the two dozen tokens of a
-single sentence takes as long as the multiplying. Sums are taken in another order: logits differ in
-their last bits. PyTorch's own operators do it (those that inductor's freezing calls), and a GELU or
-a sum that follows is applied to what is still in the cache.
+An ordinary product reorders its weights in every call, which for the two dozen tokens of a sentence
+takes as long as the multiplication. Prepacked sums are added in another order, so logits differ in
+their last bits. It uses PyTorch's own operators (those of inductor's freezing), and fuses a
+following GELU or sum.
 """
 
 from __future__ import annotations
@@ -24,8 +24,11 @@ TYPICAL_ROWS = 32  # tokens that the arrangement is chosen for; any number may c
 
 
 class PrepackedLinear(AddingLinear):
-    """A linear map whose weight cannot be read or trained any more, `then` "none", "gelu" or
-    "tanh". With "none" it adds."""
+    """A linear map whose weight can no longer be read or trained.
+
+    Args:
+        then: fused activation, "none", "gelu" or "tanh". With "none" a sum can be fused.
+    """
 
     def __init__(self, linear: nn.Linear, then: str = "none", rows: int = TYPICAL_ROWS):
         super().__init__()
@@ -46,16 +49,16 @@ class PrepackedLinear(AddingLinear):
 
 
 def prepacked(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
-    """A copy in evaluation mode that shares embeddings, norms and slots (which are then in that
-    mode too), with the matrices of its layers prepacked, and in bf16 those of its heads' dense
-    layers. `cannot_in` says where that cannot be."""
+    """Return a copy in evaluation mode with prepacked matrices in its layers, and in bf16 also in
+    its heads' dense layers. It shares embeddings, norms and slots, which are put into evaluation
+    mode too. `cannot_in` says where prepacking is not supported.
+    """
     layers = encoder.layers.each(layer_of)
     return sharing(encoder, layers=layers, heads=heads_of(encoder)).eval()
 
 
 def cannot_in(dtype: str, device: str = "cpu") -> str | None:
-    """Tell why weights could not be prepacked, before any are loaded: by a command's `dtype` and
-    `device`."""
+    """Explain, before weights are loaded, why they could not be prepacked; None if they can."""
     if device != "cpu":
         return f"prepacked weights are for a processor, got {device}"
     if dtype == "int8":
@@ -80,9 +83,11 @@ def layer_of(layer: Any) -> nn.Module:
 
 
 def heads_of(encoder: AdaptiveEncoder) -> Heads:
-    """Heads with their dense layers prepacked, tanh within the product, where that pays: of bf16 a
-    plain product arranges its weights anew for the one row of a sentence (1.3 to 1.4 times the time
-    in all), of fp32 it reads them as they are and is the faster one."""
+    """Return heads with prepacked dense layers and fused tanh, where that is faster.
+
+    In bf16, a plain product reorders its weights for the single row of a sentence (total time 1.3
+    to 1.4 times as long). In fp32 it reads them directly and is the faster one.
+    """
     if encoder.embedding.word.weight.dtype != torch.bfloat16:
         return encoder.heads
     made: dict[nn.Linear, PrepackedLinear] = {}  # heads may share one

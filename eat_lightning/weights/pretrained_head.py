@@ -1,4 +1,4 @@
-"""The head that a folder brings: how it is made, and which of an encoder's heads begin with it."""
+"""The head in a pretrained folder: its structure, and the heads that it initialises."""
 
 from __future__ import annotations
 
@@ -17,8 +17,12 @@ NEW_HEAD = {"activation": "tanh", "norm": False}
 def heads_from(
     weights: dict[str, Tensor], encoder: AdaptiveEncoder, where: str, whole: bool = False
 ) -> dict[str, Tensor]:
-    """A pretrained pooler starts every head's dense layer; a classifier becomes the last head, as
-    far as names and sizes fit. whole: with its temperature."""
+    """Return the initial weights of heads. A pretrained pooler initialises every head's dense
+    layer, and a classifier the last head, as far as names and sizes match.
+
+    Args:
+        whole: include the temperature.
+    """
     last = str(encoder.shape.num_layers)
     num_labels = len(weights.get("classes.weight", range(encoder.num_labels)))
     if num_labels != encoder.num_labels:
@@ -38,7 +42,7 @@ def heads_from(
 
 
 def head_found(config: dict[str, Any], weights: dict[str, Tensor]) -> dict[str, Any]:
-    """Tell how the head of a folder is made; where it has none, as BERT's."""
+    """Return the structure of a folder's head; that of BERT's if it has none."""
     if config["model_type"] == "eat":
         last = last_head(config["head"])
         return {"activation": last.get("activation"), "norm": last.get("norm", False)}
@@ -49,14 +53,14 @@ def head_found(config: dict[str, Any], weights: dict[str, Tensor]) -> dict[str, 
 
 
 def last_head(head: dict[str, Any]) -> dict[str, Any]:
-    """Kind and arguments of a run's last head."""
+    """Return kind and arguments of a run's last head."""
     return head.get("last") or {key: value for key, value in head.items() if key != "layers"}
 
 
 def classifier_found(
     config: dict[str, Any], weights: dict[str, Tensor], found: dict[str, Any]
 ) -> dict[str, Any] | None:
-    """Kind and arguments of a folder's classifier; None where it has none."""
+    """Return kind and arguments of a folder's classifier; None where it has none."""
     if config["model_type"] == "eat":
         return last_head(config["head"])
     if "classes.weight" not in weights:

@@ -1,4 +1,4 @@
-"""What a stranger's model folder asks for: checked before an encoder is made of it."""
+"""Check an untrusted model folder before an encoder is created from it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNFIT = "not a model that can be loaded"
 
 
 def model_faults(config: Mapping[str, Any]) -> list[str]:
-    """Check a run's config.json; its methods are checked where they are built."""
+    """Check a run's config.json; its methods are checked where they are created."""
     faults = shape_faults(config)
     head = config.get("head")
     if not faults:
@@ -46,7 +46,11 @@ def model_faults(config: Mapping[str, Any]) -> list[str]:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """ConfigError, in one line, where it is none, or asks for what no model can have."""
+    """Read a config.json.
+
+    Raises:
+        ConfigError: in one line, if it is invalid or out of range for any model.
+    """
     path = folder / "config.json"
     if not path.exists():
         raise ConfigError(f"{folder}: no config.json, so not a model folder")
@@ -63,8 +67,9 @@ def read_config(folder: Path) -> dict[str, Any]:
 def claim_faults(
     wanted: Mapping[str, Tensor], sizes: Mapping[str, Sequence[int]], prefix: str = ""
 ) -> list[str]:
-    """List the error of weights whose names or sizes do not match those of an encoder, which stands
-    on torch's meta device. One that passes takes no more memory than the file itself."""
+    """List the error of weights whose names or sizes do not match an encoder on torch's meta
+    device. If they match, loading takes no more memory than the file itself.
+    """
     for name, weight in wanted.items():
         if name not in sizes:
             return [f"its weights lack {prefix}{name}"]
@@ -74,7 +79,9 @@ def claim_faults(
 
 
 def weight_faults(wanted: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> list[str]:
-    """List the error of weights that do not match an encoder's or hold no numbers."""
+    """List the error of weights that do not match an encoder, or contain values that are not
+    finite.
+    """
     if faults := claim_faults(wanted, {name: weight.shape for name, weight in weights.items()}):
         return faults
     for name, weight in weights.items():

@@ -11,7 +11,7 @@ from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.model.specification import Specification
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.claim import Claim, Tally
-from eat_lightning.record.dial import Budget, Dial, along, best_of, measured
+from eat_lightning.record.dial import Budget, Dial, along, best_of
 from eat_lightning.record.measured import Measured
 from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
@@ -36,10 +36,10 @@ def layers(_: Point, trace: Trace) -> float:
 
 def test_measured_by_hand():
     """At 0.75 two leave, of which one is changed, and was right at full depth."""
-    found = measured(at(0.75), recorded(), layers)
+    found = Measured.of(at(0.75), recorded(), layers)
     assert (found.cost, found.depth) == (1.5, 1.5)
     assert (found.agreement, found.accuracy) == (0.75, 0.5)
-    full = measured(at(1.0), recorded(), layers)
+    full = Measured.of(at(1.0), recorded(), layers)
     assert (full.agreement, full.accuracy) == (1.0, 0.75)
 
 
@@ -56,7 +56,7 @@ def test_a_list_agrees_by_its_best():
     tokens_LB = np.full((2, 4), 3)
     record = Record(scores[2][:, 0], tokens_LB[0], scores, tokens_LB, Confidence(1.0, [1]))
     record = replace(record, group_B=np.array([0, 0, 1, 1]), keep=1)
-    found = measured(Point(counts={1: 1}), record, layers)
+    found = Measured.of(Point(counts={1: 1}), record, layers)
     assert (found.agreement, found.cost) == (0.5, 1.5)
 
 

@@ -1,1 +1,1 @@
-"""Choose exits that keep a stated risk, with a stated confidence."""
+"""Choose exits whose risk is below a level, with a given confidence."""

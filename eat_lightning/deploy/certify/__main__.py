@@ -1,6 +1,6 @@
-"""`python -m eat_lightning.certify run=<folder> risk=… level=…`: exits with a guarantee.
+"""`python -m eat_lightning.certify run=<folder> risk=… level=…`: certify the risk of exits.
 
-Only the part of the calibration cut that nothing else uses is looked at.
+It reads only the part of the calibration split that is used for nothing else.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 
 def certify(config: dict[str, Any]) -> Certificate:
-    """Make a certificate, save and show it.
+    """Issue a certificate, save and print it.
 
-    Raises ConfigError, one line per fault, before anything is loaded.
+    Raises:
+        ConfigError: with one line per error, before anything is loaded.
     """
     from eat_lightning.deploy.certify.certified import certified
 

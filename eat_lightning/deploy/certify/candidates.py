@@ -1,20 +1,22 @@
-"""The points that a certificate may choose from: chains from strict to lax, fixed beforehand.
+"""Candidates of a certificate: chains of points from strict to lax, fixed in advance.
 
-A chain is one sequence of hypotheses, tested from its strict end until the first that fails
-(`record/claim.py`): its points need no correction, be they as many as one likes. What
-is not ordered by one sequence is another chain, and chains share the error:
+A chain is a sequence of hypotheses, tested from the strict end until the first one that fails
+(fixed-sequence testing, `record/claim.py`). Its points need no correction, however many there are.
+Points without a common order form several chains, which share the error:
 
-* A point of the exit rule's knob that all exits share makes one chain.
-* A point for each exit would make a grid. Three chains of vectors stand for it, by `CAUTION`: from
-  each exit to the one before, the distance to the strict end shrinks by a factor. 1 is the shared
-  point; 0 closes all exits but the last.
-* Each point of the reduction's knob has chains of its own. The full-depth answer that every risk
-  compares with stays that of the run's own reduction, so what another one costs counts as well.
+* A threshold shared by all exits gives one chain.
+* A threshold per exit would give a grid. It is represented by three chains of vectors, by
+`CAUTION`:
+  from each exit to the one before, the distance to the strict end shrinks by this factor. 1 is the
+  shared threshold; 0 closes all exits but the last.
+* Each strength of the reduction has its own chains. All risks compare with full depth under the
+run's
+  own reduction, so changes caused by another strength count as well.
+* The dial gives one chain, from full depth to the point of a budget or of an agreement. It was
+fitted
+  on examples that certificates do not read.
 
-* The dial makes one chain, from full depth to the point of a budget or of a share of unchanged
-  answers. It was fitted on examples that certificates do not see.
-
-Every chain starts with the run at full depth, and nobody leaving under the chain's reduction.
+Every chain starts with the run at full depth, followed by full depth under the chain's reduction.
 """
 
 from __future__ import annotations
@@ -37,8 +39,14 @@ def chains_of(
     exits: str = "shared",
     ratios: Sequence[float] | None = None,
 ) -> list[list[Point]]:
-    """Distinct chains. full: the run at full depth. rule: an exit rule with a knob. points: of its
-    knob, None for the knob's own. ratios: points of the reduction's knob, None for where it is."""
+    """Return distinct chains.
+
+    Args:
+        full: the run at full depth.
+        rule: an exit rule with a threshold.
+        points: thresholds; None: the rule's grid.
+        ratios: strengths of the reduction; None: the current one.
+    """
     knob: Any = rule.knob
     ordered = sorted({*(points or knob.fine)}, key=lambda point: abs(point - knob.strict))
     chains: list[list[Point]] = []
@@ -56,8 +64,9 @@ def chains_of(
 
 
 def cautious(rule: Any, point: float, caution: float) -> Specification:
-    """The rule with its knob at `point`, whose distance to the strict end is multiplied by
-    `caution` for each exit earlier than the last; an exit for which nothing is left is closed."""
+    """Return the rule at a threshold whose distance to the strict end is multiplied by `caution`
+    for each exit before the last. Exits with no distance left are closed.
+    """
     knob: Any = rule.knob
     layers, points = rule.layers, {}
     for layer, num_after in zip(layers, range(len(layers) - 1, -1, -1), strict=True):
@@ -73,8 +82,9 @@ def cautious(rule: Any, point: float, caution: float) -> Specification:
 
 
 def is_reachable(rule: Any, trained: Any) -> bool:
-    """True where a rule is nowhere laxer than `own`. Graphs that hold `own` can then be run under
-    the rule: it only makes examples leave later."""
+    """True if a rule is nowhere laxer than the trained one. Graphs with the trained rule can then
+    run it, because it only delays exits.
+    """
     if isinstance(rule, Never):
         return True
     knob: Any = trained.knob

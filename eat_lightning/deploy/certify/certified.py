@@ -1,4 +1,4 @@
-"""Certificates: a point chosen on the recorded calibration part, with its promise."""
+"""Issue certificates: choose a point on the recorded calibration part."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from eat_lightning.runs.identity import calibration_of, cut_of
 
 
 def certified(config: dict[str, Any]) -> Certificate:
-    """Make a certificate, save and show it."""
+    """Issue a certificate, save and print it."""
     plan = parsed(CertifySettings, config)
     prepared = prepare(plan)
     torch.set_num_threads(plan.threads)
@@ -42,15 +42,16 @@ def certified(config: dict[str, Any]) -> Certificate:
 
 
 def groups(task: Any, split: Any) -> np.ndarray:
-    """A number for each example, equal where examples were not drawn independently: pairs on one
-    premise, or linked by a question."""
+    """Return a group number for each example; examples that were not drawn independently share one,
+    such as pairs with one premise, or linked by a question.
+    """
     if task.groups in ("random", "root_phrases"):
         return np.arange(len(split))
     return group_ids(task, split.source.texts)
 
 
 def chosen(prepared: Prepared, subject: CertifySubject, group_B: np.ndarray) -> Choice:
-    """The cheapest certified candidate, and what the calibration part shows of it."""
+    """Return the cheapest certified candidate, with its results on the calibration part."""
     kind, claim, label_B = subject.torch_backend.kind, prepared.target.claim, subject.split.labels
     full = subject.trace(prepared.chains[0][0])
     full_B, losses = kind.numbered(full.logits_BC, full.logits_BC), []
@@ -92,7 +93,7 @@ def certificate_of(prepared: Prepared, choice: Choice, holds_for: dict[str, Any]
 
 
 def write_reference(folder: Path, name: str, subject: CertifySubject, candidate: Point) -> None:
-    """Keep what drift is compared with under a certificate, or say why there is nothing."""
+    """Write the drift reference of a certificate, or print why there is none."""
     known = {ORIGIN} if subject.split.origins is not None else set()
     windows = subject.long.described(subject.torch_backend.max_length)
     try:
@@ -127,8 +128,9 @@ def show(certificate: Certificate, path: Any) -> None:
 
 
 def print_quality(certificate: Certificate) -> None:
-    """Tell how good what is compared with is, beside always answering the largest class; which
-    classes it never finds; and whether anything is chosen by example at all."""
+    """Print how full depth compares with always predicting the largest class, which classes it
+    never predicts, and whether anything is decided per example.
+    """
     seen, rule = certificate.seen, certificate.holds_for["exit"]
     if seen["full_score"] is not None:
         right = f"full depth is right on {100 * seen['full_score']:.1f} % of them"

@@ -1,4 +1,4 @@
-"""Settings of the `certify` command, and their faults that show before data is loaded."""
+"""Settings of the `certify` command, and errors that can be found before data is loaded."""
 
 from __future__ import annotations
 
@@ -42,11 +42,15 @@ Listed = Annotated[list[Any], Field(min_length=1)] | None  # which a knob bounds
 
 
 class CertifySettings(LongSettings, RunSettings):
-    """onnx: an export of the run, whose certificate it is then. backend: that answers; of an export
-    "torch" stands for onnxruntime. label: the class that a risk is
-    about, by name or number. taus, ratios: points of the knobs of exit rule and reduction.
-    exit: the budget, or the share of unchanged answers, whose point on the dial is the laxest
-    candidate."""
+    """Settings of a certificate.
+
+    Args:
+        onnx: an export of the run, which the certificate is then for.
+        backend: that answers; for an export "torch" stands for onnxruntime.
+        label: name or index of the class that the risk is about.
+        taus, ratios: thresholds of the exit rule and strengths of the reduction.
+        exit: the budget or agreement whose point on the dial is the laxest candidate.
+    """
 
     onnx: str | None
     backend: Literal["torch", "onnx", "openvino"]
@@ -66,7 +70,7 @@ class CertifySettings(LongSettings, RunSettings):
 
     @property
     def engine(self) -> str:
-        """The engine of an export."""
+        """Engine of an export."""
         return "onnx" if self.backend == "torch" else self.backend
 
     @property
@@ -99,7 +103,7 @@ class CertifySettings(LongSettings, RunSettings):
 
 @dataclass
 class Prepared:
-    """A run, or an export of it, chains of candidates, and what is to hold of the chosen one."""
+    """A run or an export, its chains of candidates, and the claim to certify."""
 
     plan: CertifySettings
     run: Run
@@ -109,7 +113,11 @@ class Prepared:
 
 
 def prepare(plan: CertifySettings) -> Prepared:
-    """ConfigError with all faults that show before data is loaded."""
+    """Prepare a certificate.
+
+    Raises:
+        ConfigError: with all errors that can be found before data is loaded.
+    """
     run = Run.open(plan.run)
     number = class_number(plan, run)
     Faults(data_faults(run, dir=plan.data.dir)).check()
@@ -125,7 +133,7 @@ def prepare(plan: CertifySettings) -> Prepared:
 
 
 def kind_faults(risk: str, kind: AnswerKind) -> list[str]:
-    """List why a risk cannot be told of answers of a kind."""
+    """List the reasons why a risk is undefined for a kind of answers."""
     kinds = LOSSES[risk].kinds
     if kind.problem_type not in kinds:
         return [f"risk={risk} {misfit(kinds, kind)}: use risk=disagreement"]
@@ -133,8 +141,11 @@ def kind_faults(risk: str, kind: AnswerKind) -> list[str]:
 
 
 def class_number(plan: CertifySettings, run: Run) -> int | None:
-    """The class that the risk is about; None where it is about none. ConfigError where one is
-    named that is not there, or none is."""
+    """Return the class that the risk is about; None where it is about none.
+
+    Raises:
+        ConfigError: for a missing or unknown class.
+    """
     labels, named = run.task.labels, plan.label
     if plan.risk != "false_negatives":
         if named is not None:
@@ -148,7 +159,9 @@ def class_number(plan: CertifySettings, run: Run) -> int | None:
 
 
 def run_chains(plan: CertifySettings, run: Run) -> list[list[Point]]:
-    """From the run's own methods; the rule is its own where that has a knob, else by confidence."""
+    """Return chains of the run's own methods. The exit rule is the run's if it has a threshold,
+    else confidence.
+    """
     model = run.model_config()
     last, heads = model["num_layers"], model["head"]["layers"]
     early, kind = [layer for layer in heads if layer < last], run.kind
@@ -182,10 +195,10 @@ def run_chains(plan: CertifySettings, run: Run) -> list[list[Point]]:
 
 
 def dial_of(plan: CertifySettings, run: Run, exits: Point, choice: ExitChoice) -> list[Point]:
-    """The points of the run's dial, from full depth to the wanted one.
+    """Return the points of the run's dial, from full depth to the requested one.
 
     Args:
-        exits: the run's methods with the rule that is turned.
+        exits: the run's methods with the rule to tune.
     """
     form = form_of(plan.prepack, plan.dtype, plan.device)
     encoder = in_form(in_dtype(run.model()[0], plan.dtype).to(plan.device), form)
@@ -198,8 +211,11 @@ def dial_of(plan: CertifySettings, run: Run, exits: Point, choice: ExitChoice) -
 
 
 def strictest(rule: Any, layers: list[int] | None, num_layers: int) -> Any:
-    """The rule at these layers (None: its own), its knob at the strict end. ValueError lists what
-    of the layers cannot be."""
+    """Return the rule at these layers (None: its own) with the strictest threshold.
+
+    Raises:
+        ValueError: listing invalid layers.
+    """
     knob: Any = rule.knob
     given = {knob.name: knob.strict} | ({"layers": layers} if layers else {})
     return Specification.of("exit", rule).changed(given).build(num_layers)
@@ -211,9 +227,12 @@ def knob_faults(key: str, points: list[float] | None, method: Any) -> list[str]:
 
 
 def export_chains(plan: CertifySettings, run: Run, export: Export) -> list[list[Point]]:
-    """From full depth to the graphs' own rule: an exit of an export can come later than its graphs
-    say and never earlier. ConfigError with what cannot be asked of this export, or beside this
-    run."""
+    """Return chains from full depth to the graphs' own rule, since exits of an export can be
+    delayed but not added.
+
+    Raises:
+        ConfigError: for settings that an export does not support.
+    """
     where, about = f"onnx={plan.onnx}", export.about
     try:
         methods = {slot: export.methods[slot].build() for slot in MODEL_SLOTS}
@@ -239,7 +258,11 @@ def export_chains(plan: CertifySettings, run: Run, export: Export) -> list[list[
 
 
 def reachable_chains(plan: CertifySettings, last: Point, num_layers: int) -> list[list[Point]]:
-    """last: what the graphs do. It ends every chain where no points and no layers are asked for."""
+    """Return chains that an export can run.
+
+    Args:
+        last: the graphs' own point, which ends every chain unless points or layers are given.
+    """
     exit = last.built["exit"]
     knob, points = exit.knob, plan.taus
     if points is None:

@@ -1,4 +1,5 @@
-"""The cheapest point whose risk is certified, from recorded passes over the calibration part.
+"""Choose the cheapest point whose risk is certified, from recorded passes over the calibration
+part.
 
 Shapes: T points of a chain from strict to lax, B examples, U units.
 """
@@ -20,11 +21,11 @@ Chains = Sequence[Sequence[Point]]
 
 @dataclass
 class Choice:
-    """A point, or full depth with the reason for it.
+    """A point, or full depth with the reason.
 
     Args:
-        certified: the claim holds of it.
-        seen: what the calibration part showed of the point.
+        certified: True if the claim was certified.
+        seen: results of the point on the calibration part.
     """
 
     candidate: Point
@@ -36,11 +37,11 @@ class Choice:
 
 @dataclass
 class Target:
-    """A claim that a certificate is to make, and its words.
+    """The claim of a certificate, and its wording.
 
     Args:
-        title: the loss in words.
-        share: the quantity that is bounded, where the title could be read in two ways.
+        title: name of the loss.
+        share: the bounded quantity, where the title is ambiguous.
     """
 
     claim: Claim
@@ -49,12 +50,12 @@ class Target:
 
     @property
     def name(self) -> str:
-        """The name of a certificate that is given none."""
+        """Default name of a certificate."""
         title = self.title.replace(" ", "_")
         return f"{title}-{self.claim.level:g}-{self.claim.confidence:g}"
 
     def guarantee(self, choice: Choice) -> str:
-        """What holds of a choice, as a sentence."""
+        """Return the guarantee of a choice as a sentence."""
         if choice.fallback and LOSSES[self.claim.loss].none_at_full_depth:
             return f"nothing leaves early, so {self.title} is 0"
         if choice.fallback and not choice.certified:
@@ -64,9 +65,11 @@ class Target:
 
 
 def in_units(losses_TB: np.ndarray, group_B: np.ndarray) -> np.ndarray:
-    """Losses T x U of what is drawn independently: a group's is the mean of its examples'. Examples
-    that the risk is not about (NaN) are left out; the order is random, by a fixed seed, since a
-    training file is often sorted and a bound by betting looks at one unit after the other."""
+    """Return losses of independent units (T x U). The loss of a group is the mean of its examples'.
+
+    Examples that the risk is not about (NaN) are left out. The order is shuffled with a fixed seed,
+    because training files are often sorted, and betting bounds process units in order.
+    """
     about_B = ~np.isnan(losses_TB[0])
     losses_TB, group_B = losses_TB[:, about_B], group_B[about_B]
     _, unit_B, size_U = np.unique(group_B, return_inverse=True, return_counts=True)
@@ -78,7 +81,12 @@ def in_units(losses_TB: np.ndarray, group_B: np.ndarray) -> np.ndarray:
 def choose(
     chains: Chains, losses: Sequence[np.ndarray], cost: Any, target: Target, group_B: np.ndarray
 ) -> Choice:
-    """losses: T x B of each chain, whose first point is full depth. cost: FLOPs of a candidate."""
+    """Choose the cheapest certified candidate.
+
+    Args:
+        losses: T x B for each chain, whose first point is full depth.
+        cost: returns the FLOPs of a candidate.
+    """
     units = [in_units(losses_TB, group_B) for losses_TB in losses]
     num_units, num_examples = units[0].shape[1], int((~np.isnan(losses[0][0])).sum())
     claim = target.claim
@@ -100,7 +108,9 @@ def choose(
 
 
 def count_of(losses_TU: np.ndarray, claim: Claim, binary: bool, num_chains: int) -> int:
-    """How many points of a chain hold, from its strict end. Chains share the error (Bonferroni)."""
+    """Return how many points of a chain are certified, from its strict end. Chains share the error
+    (Bonferroni).
+    """
     if not losses_TU.shape[1]:
         return 0
     p_T = claim.p_values(losses_TU, binary, num_chains)
@@ -115,7 +125,7 @@ def why(
     seen: dict[str, Any],
     target: Target,
 ) -> str:
-    """The reason why nothing but full depth is left."""
+    """Return the reason why only full depth remains."""
     num, needed, claim = seen["num_units"], seen["needed"], target.claim
     what = "examples" if num == seen["num_examples"] else "groups"
     level = f"{100 * claim.level:g} % at {100 * claim.confidence:g} % confidence"

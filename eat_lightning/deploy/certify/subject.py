@@ -1,5 +1,5 @@
-"""The run that a certificate is for, or an export of it, and what it makes of the calibration part
-at any candidate: a pass for each reduction, and replays.
+"""The run or export that a certificate is for, and its results on the calibration part for any
+candidate, from one pass per reduction and replays.
 
 Shapes: B examples of the part.
 """
@@ -17,7 +17,7 @@ from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.long_texts import CUT, LongTexts
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.trace import Trace
-from eat_lightning.record.flops import counted, static_flops_of
+from eat_lightning.record.flops import replay_with_flops, static_flops_of
 from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
 from eat_lightning.record.windows import TextWindows
@@ -32,12 +32,11 @@ class CertifySubject:
 
     Args:
         torch_backend: the run in torch, at full depth.
-        export: what is run in its place; the run's encoder then says what a layer costs, and
-            answers nothing.
+        export: runs instead of it; the run's encoder then only gives the cost of layers.
         split: the calibration part.
-        batch: examples at once.
-        long: with windows a text counts once, however many it has.
-        records: by backbone; each is made at its first use.
+        batch: examples per batch.
+        long: with windows, a text counts once.
+        records: by backbone, each made at its first use.
     """
 
     torch_backend: TorchBackend
@@ -82,10 +81,10 @@ class CertifySubject:
 
     def trace(self, candidate: Point) -> Trace:
         """What a candidate makes of the part, with the FLOPs of each example."""
-        return counted(self.backbone(candidate), self.record(candidate), candidate)
+        return replay_with_flops(self.backbone(candidate), self.record(candidate), candidate)
 
     def whole_flops(self, candidate: Point) -> float:
-        """Mean FLOPs without exits, reduction, or an end before the last window."""
+        """Mean FLOPs without exits, without reduction, and with all windows."""
         return float(static_flops_of(self.backbone(candidate), self.record(candidate)).mean())
 
     def identity(self, candidate: Point) -> dict[str, Any]:

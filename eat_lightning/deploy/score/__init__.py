@@ -1,1 +1,1 @@
-"""Score a corpus: many files of texts in, parquet of answers out."""
+"""Score a corpus: reads files of texts, and writes answers as parquet."""

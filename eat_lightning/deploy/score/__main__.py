@@ -1,4 +1,4 @@
-"""`python -m eat_lightning.score input=<files> output=<folder> run=<folder>`: a corpus scored."""
+"""`python -m eat_lightning.score input=<files> output=<folder> run=<folder>`: score a corpus."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from eat_lightning.config import parsed
 
 
 def score(config: dict[str, Any]) -> int:
-    """Score what is missing; returns how many files could not be read to their ends.
+    """Score what is missing; returns the number of files that could not be read completely.
 
-    Raises ConfigError, one line per fault, for settings, inputs and folders before a model is
-    loaded, and where nothing can be written any more.
+    Raises:
+        ConfigError: with one line per error: for settings, inputs and folders before a model is
+            loaded,
+            and where nothing can be written any more.
     """
     from eat_lightning.deploy.score.plan import ScoreSettings
 

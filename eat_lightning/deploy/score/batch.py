@@ -1,4 +1,4 @@
-"""A class that adds answers to batches of a table: for Ray Data, Spark, or any loop over Arrow."""
+"""Add answers to batches of a table, for Ray Data, Spark, or any loop over Arrow."""
 
 from __future__ import annotations
 
@@ -23,15 +23,17 @@ from eat_lightning.errors import ConfigError
 
 
 class BatchScorer:
-    """Adds the answers' columns to a table; `ray.data.Dataset.map_batches` takes the class.
+    """Adds answer columns to a table. `ray.data.Dataset.map_batches` accepts this class.
 
-    A row without an answer stays in its place: `error` says why, and its other answers are null.
-    ValueError, in one line, for settings, a model that cannot be opened, and columns.
+    Rows without an answer are kept: `error` has the reason, and the other answer columns are null.
 
     Args:
         run: folder that `train`, `adapt` or `export` wrote.
-        settings: those of `eat score` for the model, such as `text`, `prefix`, `backend`,
+        settings: of the model, as in `eat score`, such as `text`, `prefix`, `backend`,
             `exit={"budget": 0.5}` or `long`.
+
+    Raises:
+        ValueError: in one line, for invalid settings, models and columns.
     """
 
     def __init__(self, run: str | Path, **settings: Any):

@@ -1,4 +1,4 @@
-"""A corpus on its way: what is to be read, what is there already, who answers the rest."""
+"""Score a corpus: find what is missing, and distribute it to workers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,11 @@ DECIDE |= {"long", "windows"}
 
 @dataclass
 class Tally:
-    """Counts of this start. files: those that could not be read to their ends."""
+    """Counts of the current call.
+
+    Args:
+        files: that could not be read completely.
+    """
 
     rows: int = 0
     rejects: int = 0
@@ -44,14 +48,18 @@ class Tally:
     files: list[str] = field(default_factory=list)
 
     def observe(self, answers: pa.Table, depth: str) -> None:
-        """Count the answers of a window. depth: the name of its column."""
+        """Count the answers of a window.
+
+        Args:
+            depth: name of its column.
+        """
         depths = answers[depth].drop_null().to_pylist()
         self.rows += len(depths)
         self.rejects += len(answers) - len(depths)
         self.depths += sum(depths)
 
     def lines(self, seconds: float, workers: int) -> list[str]:
-        """What a person is told at the end."""
+        """Return the summary that is printed at the end."""
         rate = f"{self.rows:,} rows in {seconds:,.1f} s ({self.rows / seconds:,.0f} rows/s)"
         lines = [f"{rate}, {workers} workers, mean depth {self.depths / max(1, self.rows):.2f}"]
         if self.rejects:
@@ -63,7 +71,7 @@ class Tally:
 
 @dataclass
 class Corpus:
-    """A model, the files that it is to score, and the folder that takes the answers."""
+    """A model, the files to score, and the output folder."""
 
     plan: ScoreSettings
     scorer: Scorer
@@ -73,8 +81,13 @@ class Corpus:
 
     @classmethod
     def open(cls, plan: ScoreSettings) -> Corpus:
-        """ConfigError with every fault of inputs and output before a model is loaded; then with
-        those of the run, of columns, and of a folder that holds other scores."""
+        """Open model, inputs and output.
+
+        Raises:
+            ConfigError: first with every error in inputs and output, before a model is loaded; then
+                with
+                those of the run, the columns, and a folder that holds other scores.
+        """
         folder = Path(str(plan.output))
         check_apart(folder, plan.inputs)
         inputs = find_inputs(plan.inputs, plan.format)
@@ -91,7 +104,7 @@ class Corpus:
         return cls(plan, scorer, sources, Output(folder), manifest)
 
     def score(self) -> int:
-        """Score what is missing; returns how many files could not be read to their ends."""
+        """Score what is missing; returns the number of files that could not be read completely."""
         with self.output.lock(self.manifest):
             self.plan.tell_uncertified(self.scorer.backend.exits)
             tally, began = Tally(), time.monotonic()
@@ -106,7 +119,7 @@ class Corpus:
             return len(tally.files)
 
     def score_files(self, tally: Tally, workers: int) -> None:
-        """Read windows, have them answered, and write them, in order."""
+        """Read windows, have workers answer them, and write them in order."""
         prefix, read = self.plan.prefix, dict[str, float]()
         schema = answer_schema(self.scorer.backend.kind, prefix)
         # A forked worker has the model already. Other engines have threads, which no fork survives:
@@ -128,8 +141,9 @@ class Corpus:
                 read[name] = window.read
 
     def missing(self, tally: Tally) -> Iterator[Window]:
-        """Yield the windows of all shards that are missing. A file that is damaged ends there, and
-        the next one follows."""
+        """Yield the windows of all missing shards. A damaged file ends early, and the next one
+        follows.
+        """
         for source in self.sources:
             try:
                 for window in source.windows(self.plan.window, self.plan.shard_rows):
@@ -141,7 +155,7 @@ class Corpus:
 
 
 def find_sources(plan: ScoreSettings, inputs: list[Input], scorer: Scorer) -> list[Source]:
-    """The files with their columns. ConfigError with every fault."""
+    """Return the files with their columns. Raises ConfigError with every error."""
     columns, faults = (scorer.backend.columns, plan.text_columns, plan.keep), Faults()
     sources = [Source(input, *columns) for input in inputs]
     answers = answer_schema(scorer.backend.kind, plan.prefix).names[:-1]
@@ -153,7 +167,7 @@ def find_sources(plan: ScoreSettings, inputs: list[Input], scorer: Scorer) -> li
 
 
 def check_apart(output: Path, inputs: list[str]) -> None:
-    """ConfigError where a second start would take the scores as input."""
+    """Raise ConfigError where a second call would read the scores as input."""
     for given in inputs:
         if Path(given).is_dir() and output.resolve().is_relative_to(Path(given).resolve()):
             raise ConfigError(f"output={output} must not lie within input={given}")

@@ -1,4 +1,4 @@
-"""The files that are scored."""
+"""Find the files to score."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ KNOWN = ", ".join(dict.fromkeys(FORMATS.values()))
 
 @dataclass(frozen=True)
 class Input:
-    """A file. name: its path within what was given as input, under which its shards are written."""
+    """A file.
+
+    Args:
+        name: its path relative to the given input, which names its shards.
+    """
 
     path: Path
     name: str
@@ -24,14 +28,15 @@ class Input:
 
     @property
     def fingerprint(self) -> list[int]:
-        """Size and time of change, by which a file counts as the same."""
+        """Size and modification time, which identify an unchanged file."""
         stat = self.path.stat()
         return [stat.st_size, stat.st_mtime_ns]
 
 
 def find_inputs(given: Iterable[str], format: str | None) -> list[Input]:
-    """The files of paths, folders and patterns. Those in folders that are hidden, or of no known
-    format, are left out. ConfigError with every fault."""
+    """Return the files of paths, folders and patterns. In folders, hidden files and unknown formats
+    are skipped. Raises ConfigError with every error.
+    """
     inputs, left_out, faults = dict[str, Input](), [], Faults()
     for path in given:
         here = [path] if Path(path).exists() else sorted(glob(path, recursive=True))
@@ -56,7 +61,9 @@ def find_inputs(given: Iterable[str], format: str | None) -> list[Input]:
 
 
 def files_of(path: Path) -> Iterator[tuple[Path, str]]:
-    """A file, or all of a folder that are not hidden, each with its name in the output."""
+    """Yield a file, or all files of a folder that are not hidden, each with its name in
+    the output.
+    """
     if path.is_file():
         yield path, path.name
         return

@@ -1,9 +1,8 @@
-"""The folder of scores: a parquet file for each shard, put in its place whole.
+"""The folder of scores: one parquet file per shard, written atomically.
 
-`<name>-<number>.parquet` is there when its shard is done, and not before; what was rejected of it
-lies in `_rejects/`, put there first. `_score.json` says what the folder holds, so that a second
-start goes on, and one with other settings is refused. Readers of parquet folders pass over names
-that begin with "_".
+`<name>-<number>.parquet` exists if and only if its shard is done. Rejected rows are in `_rejects/`,
+written first. `_score.json` describes the content, so that a second call resumes, and one with
+other settings is refused. Readers of parquet folders skip names that begin with "_".
 """
 
 from __future__ import annotations
@@ -34,17 +33,17 @@ SHOWN = 2000  # characters of a rejected text that are kept
 
 
 class OutputFails(Exception):
-    """Nothing can be written any more, as on a full disk."""
+    """Error: nothing can be written any more, for example on a full disk."""
 
 
 @dataclass
 class Output:
-    """The folder, and the shard whose rows are coming in.
+    """The output folder, and the shard that is being collected.
 
     Args:
         path: of the shard.
         tables: its rows with an answer.
-        rejects: its others, as lines of JSON.
+        rejects: its other rows, as JSON lines.
     """
 
     folder: Path
@@ -59,8 +58,11 @@ class Output:
         return self.path_of(window).is_file()
 
     def add(self, window: Window, answers: pa.Table) -> None:
-        """Take a window's rows; with the last window of a shard, write it. OutputFails where
-        nothing can be written."""
+        """Add a window's rows; the last window of a shard writes it.
+
+        Raises:
+            OutputFails: where nothing can be written.
+        """
         path = self.path_of(window)
         if self.path != path:  # the one before has no end if its file is damaged
             self.path, self.tables, self.rejects = path, [], []
@@ -76,7 +78,7 @@ class Output:
                 raise OutputFails(f"{path}: {one_line(error, 160)}") from None
 
     def write_shard(self, path: Path) -> None:
-        """Put the rejects in their place, and then the answers, with which the shard is done."""
+        """Write the rejects and then the answers, which mark the shard as done."""
         if self.rejects:
             name = path.relative_to(self.folder).with_suffix(".jsonl")
             with on_disk(self.folder / REJECTS / name) as file:
@@ -86,8 +88,11 @@ class Output:
 
     @contextmanager
     def lock(self, manifest: dict[str, Any]) -> Iterator[None]:
-        """Hold the folder until this process and those it started have ended. ConfigError where
-        others write there, or it cannot be written."""
+        """Lock the folder until this process and its children have ended.
+
+        Raises:
+            ConfigError: where another process writes there, or it is not writable.
+        """
         file_lock = FileLock(self.folder / LOCK, thread_local=False)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -105,7 +110,7 @@ class Output:
 
 
 def reject(window: Window, i: int, why: str) -> dict[str, Any]:
-    """A row's place, the reason, and its texts, or the line that cannot be read."""
+    """Return a row's position, the reason, and its texts or the unreadable line."""
     columns = [window.table[name].slice(i, 1) for name in window.source.texts]
     texts = [text and text[:SHOWN] for column in columns for text in strings(column)]
     place = {"input": window.source.input.name, "row": window.first + i}
@@ -114,7 +119,7 @@ def reject(window: Window, i: int, why: str) -> dict[str, Any]:
 
 @contextmanager
 def on_disk(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes its place when all of it is on the disk."""
+    """Yield a file that is moved into place once all of it is on disk."""
     with replacing(path) as beside, beside.open("wb") as file:
         yield file
         file.flush()
@@ -122,7 +127,9 @@ def on_disk(path: Path) -> Iterator[BinaryIO]:
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """What a folder holds; None of a new one. ConfigError where it is something else's."""
+    """Return the description of a folder; None for a new one. Raises ConfigError for a folder with
+    other content.
+    """
     path = folder / MANIFEST
     if path.is_file():
         with reading(path):
@@ -136,8 +143,11 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def merge_manifests(folder: Path, earlier: dict | None, wanted: dict[str, Any]) -> dict[str, Any]:
-    """What a folder will hold. ConfigError, naming what differs, where it holds other scores than
-    are wanted. Files may have been added to the input."""
+    """Return the description of a folder after this call. Files may have been added to the input.
+
+    Raises:
+        ConfigError: naming the differences, where it holds other scores.
+    """
     wanted = {"format": FORMAT} | json.loads(json.dumps(wanted, default=as_dict))
     if earlier is None:
         return wanted

@@ -19,9 +19,9 @@ class ScorerSettings(AnswerSettings):
 
     Args:
         text: columns with the texts; None: those of the task, or text (and text_pair).
-        prefix: of the names of the answers' columns.
-        tokens: of a batch, at most.
-        pool: survivors of many batches go on together; None: wherever the backend can.
+        prefix: of the names of answer columns.
+        tokens: maximum tokens of a batch.
+        pool: remaining examples of many batches continue together; None: wherever supported.
     """
 
     text: str | list[str] | None
@@ -44,10 +44,10 @@ class ScoreSettings(ScorerSettings):
 
     Args:
         input: files, folders and patterns.
-        keep: columns that are passed through; None: all.
-        workers: processes; None: one for each core that this process may use.
+        keep: columns to copy to the output; None: all.
+        workers: number of processes; None: one for each available core.
         window: rows that one worker answers together, sorted by length.
-        shard_rows: rows of the input that make one file of the output.
+        shard_rows: input rows per output file.
     """
 
     input: str | list[str] | None
@@ -71,8 +71,7 @@ class ScoreSettings(ScorerSettings):
 
 
 def cores() -> list[int]:
-    """The cores that this process may use; where the system does not say which, as many as there
-    are."""
+    """Return the cores available to this process, or all where the system does not say."""
     if hasattr(os, "sched_getaffinity"):  # Linux alone
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))

@@ -1,5 +1,6 @@
-"""Answers a window of texts, sorted by length and packed by a budget of tokens. In torch, the
-survivors of many batches go on together (`infer/depth_batching.py`)."""
+"""Answer a window of texts, sorted by length and packed up to a number of tokens. In torch,
+remaining examples of many batches continue together (`infer/depth_batching.py`).
+"""
 
 from __future__ import annotations
 
@@ -34,9 +35,9 @@ class Scorer:
     """A model that answers windows of texts.
 
     Args:
-        tokens: of a batch, at most.
-        batch: examples of a batch, at most.
-        pooled: survivors of many batches go on together.
+        tokens: maximum tokens of a batch.
+        batch: maximum examples of a batch.
+        pooled: remaining examples of many batches continue together.
     """
 
     backend: Backend
@@ -46,7 +47,7 @@ class Scorer:
 
     @classmethod
     def open(cls, plan: ScorerSettings) -> Scorer:
-        """Open the model, for one thread. ConfigError with every fault."""
+        """Open the model with one thread. Raises ConfigError with every error."""
         one_thread()
         backend = open_backend(plan)
         if plan.text_columns is not None and len(plan.text_columns) != len(backend.columns):
@@ -56,15 +57,18 @@ class Scorer:
         return cls(backend, plan.tokens, plan.batch, pooled)
 
     def __call__(self, rows: Sequence[InputLine]) -> Answers:
-        """An answer for each row, in order; {"error": why} for one that has none."""
+        """Return an answer for each row, in order; {"error": why} for rows without one."""
         sound = [row for row in rows if row.error is None]
         given = [row.texts for row in sound], [row.about for row in sound]
         answers = iter(self.answer_or_reject(*given))
         return [next(answers) if row.error is None else row.error for row in rows]
 
     def answer_or_reject(self, texts: Texts, about: About) -> Answers:
-        """An answer for each, in order; {"error": why} for one on which the model fails.
-        RuntimeError where it fails on each of several: that is no fault of theirs."""
+        """Return an answer for each text, in order; {"error": why} where the model fails.
+
+        Raises:
+            RuntimeError: where it fails on each of several texts, which are then not the cause.
+        """
         if not texts:
             return []
         try:
@@ -103,9 +107,10 @@ class Scorer:
 
     @torch.inference_mode()
     def through_pools(self, backend: TorchBackend, texts: Texts, about: About) -> Iterator[Part]:
-        """Answer texts by depth batching, in a pool that is flushed at the end. A window's answers
-        thus do not depend on the windows that a worker did before. A text of several windows is a
-        unit of its own."""
+        """Answer texts with depth-wise batching, in a pool that is emptied at the end. A window's
+        answers thus do not depend on the worker's earlier windows. Texts with several windows are
+        processed one at a time.
+        """
         read = backend.reader(texts)
         fits_B = np.array([len(text.windows) == 1 for text in read])
         yield from self.stream(np.flatnonzero(~fits_B).tolist(), texts, about)
@@ -123,7 +128,7 @@ class Scorer:
             yield [*answers], [*answers.values()]
 
     def batches(self, lengths_B: np.ndarray) -> Iterator[list[int]]:
-        """Rows longest first, as many as have `tokens` together, and `batch` at most."""
+        """Yield rows longest first, up to `tokens` tokens and `batch` examples each."""
         order = np.argsort(-lengths_B, kind="stable")
         for rows in within_budget(order, lengths_B[order], self.tokens):
             for start in range(0, len(rows), self.batch):
@@ -131,9 +136,11 @@ class Scorer:
 
 
 def one_thread() -> None:
-    """Keep this process, its libraries included, on one core, with few kernels. Call it before the
-    model is opened: every number of packed tokens needs kernels of its own, of which oneDNN and
-    torch's bridge to it would keep 1,024 each, several hundred megabytes that come only slowly."""
+    """Limit this process and its libraries to one core, with a small kernel cache.
+
+    Call it before the model is opened. Every number of packed tokens needs its own kernels; oneDNN
+    and torch's bridge would cache 1,024 each, which slowly grows to several hundred megabytes.
+    """
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
         os.environ.setdefault(name, KERNELS)

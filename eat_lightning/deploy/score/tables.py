@@ -1,4 +1,4 @@
-"""Tables of texts in, tables of answers out: what one machine and a cluster have in common."""
+"""Tables of texts in, tables of answers out: shared by a single machine and a cluster."""
 
 from __future__ import annotations
 
@@ -23,8 +23,11 @@ HOW |= {"windows": pa.int32(), "tokens": pa.int32(), "truncated": pa.bool_()}
 
 
 def text_names(names: Sequence[str], task: Sequence[str], text: Sequence[str] | None) -> list[str]:
-    """The columns that hold the texts: `text`, else those of the task, else text (and text_pair).
-    ConfigError where they are not among `names`."""
+    """Return the text columns: `text`, else those of the task, else text (and text_pair).
+
+    Raises:
+        ConfigError: where they are not among `names`.
+    """
     choices = [text] if text else [task, ["text", "text_pair"][: len(task)]]
     for choice in choices:
         if all(name in names for name in choice):
@@ -34,7 +37,7 @@ def text_names(names: Sequence[str], task: Sequence[str], text: Sequence[str] | 
 
 
 def check_text(schema: pa.Schema, names: Sequence[str]) -> None:
-    """ConfigError where a column does not hold text."""
+    """Raise ConfigError where a column does not hold text."""
     for name in names:
         if not holds_text(schema.field(name).type):
             raise ConfigError(f"{name} must hold text, got {schema.field(name).type}")
@@ -46,7 +49,7 @@ def holds_text(type: pa.DataType) -> bool:
 
 
 def table_rows(table: pa.Table, texts: Sequence[str]) -> list[InputLine]:
-    """The texts of each row, with what else is known of it, or why it has none."""
+    """Return the texts of each row with further facts, or the reason why it has none."""
     about = [n for n in ABOUT if n in table.column_names and holds_text(table.schema.field(n).type)]
     columns = {name: strings(table[name]) for name in dict.fromkeys([*texts, *about])}
     wrong = table[WRONG].to_pylist() if WRONG in table.column_names else [None] * len(table)
@@ -60,7 +63,9 @@ def table_rows(table: pa.Table, texts: Sequence[str]) -> list[InputLine]:
 
 
 def strings(column: pa.ChunkedArray) -> list[str | None]:
-    """The values of a text column; None also where one is not UTF-8, which Arrow does not check."""
+    """Return the values of a text column. Invalid UTF-8, which Arrow does not check,
+    becomes None.
+    """
     return [string(value) for value in column.cast(pa.large_binary()).to_pylist()]
 
 
@@ -72,15 +77,14 @@ def string(value: bytes | None) -> str | None:
 
 
 def answer_schema(kind: AnswerKind, prefix: str) -> pa.Schema:
-    """The columns of answers, with `error` as the last one."""
+    """Return the schema of answers, with `error` as the last column."""
     types = {name: TYPES[type] for name, type in kind.columns.items()}
     types |= HOW | {ERROR: pa.string()}
     return pa.schema([(f"{prefix}{name}", type) for name, type in types.items()])
 
 
 def answer_table(answers: Sequence[Mapping[str, Any]], schema: pa.Schema, prefix: str) -> pa.Table:
-    """A row for each answer. One that is refused, or not finite, has its reason in `error` and
-    nothing else."""
+    """Return a row for each answer. Refused or non-finite answers have only a reason in `error`."""
     rows = []
     for answer in answers:
         error = answer_error(answer)
@@ -90,7 +94,7 @@ def answer_table(answers: Sequence[Mapping[str, Any]], schema: pa.Schema, prefix
 
 
 def answer_error(answer: Mapping[str, Any]) -> str:
-    """Why there is no answer; "" where there is one."""
+    """Return the reason why there is no answer; "" where there is one."""
     if why := refusal(answer):
         return why
     value = answer.get("confidence", answer.get("score", math.nan))
@@ -98,5 +102,5 @@ def answer_error(answer: Mapping[str, Any]) -> str:
 
 
 def with_columns(table: pa.Table, more: pa.Table) -> pa.Table:
-    """The columns of both."""
+    """Return a table with the columns of both."""
     return pa.table([*table.columns, *more.columns], [*table.column_names, *more.column_names])

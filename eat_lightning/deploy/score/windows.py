@@ -1,4 +1,4 @@
-"""The rows of a file in their order, a window at a time, whatever the size of the file."""
+"""Read the rows of a file in order, one window at a time, for files of any size."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Part = tuple[pa.Table, float]  # rows, and bytes of the file until there
 
 
 class Unreadable(Exception):
-    """A file that cannot be read to its end."""
+    """Error: a file cannot be read to its end."""
 
 
 @dataclass
@@ -32,10 +32,10 @@ class Window:
     """Rows of a file that are answered together.
 
     Args:
-        shard: number of the file of the output that takes them.
+        shard: number of the output file.
         first: number of the first row.
-        read: bytes of the file so far.
-        ends_shard: no more rows of the shard follow.
+        read: bytes of the file read so far.
+        ends_shard: True if it is the last window of its shard.
     """
 
     source: Source
@@ -51,7 +51,7 @@ class Window:
 
     @property
     def kept(self) -> pa.Table:
-        """The columns that are passed through."""
+        """The copied columns."""
         return self.table.select(self.source.kept)
 
 
@@ -61,8 +61,8 @@ class Source:
 
     Args:
         task: columns of the model's task.
-        text: those that hold the texts instead.
-        keep: those that are passed through; None: all.
+        text: text columns that replace those of the task.
+        keep: columns to copy to the output; None: all.
     """
 
     input: Input
@@ -72,7 +72,7 @@ class Source:
 
     @cached_property
     def whole(self) -> pa.Schema:
-        """All columns of the file. Those of csv are text; lines have a column for what is wrong."""
+        """All columns of the file. csv columns are text; JSON lines have a column for errors."""
         task = self.text or self.task
         match self.input.format:
             case "parquet":
@@ -88,25 +88,26 @@ class Source:
 
     @cached_property
     def texts(self) -> list[str]:
-        """The columns with the texts. ConfigError where there are none."""
+        """The text columns. Raises ConfigError without any."""
         return text_names(self.whole.names, self.task, self.text)
 
     @cached_property
     def kept(self) -> list[str]:
-        """The columns that are passed through."""
+        """Names of the copied columns."""
         every = {"text": self.texts, "jsonl": [JSON]}.get(self.input.format) or self.whole.names
         return every if self.keep is None else list(self.keep)
 
     @cached_property
     def schema(self) -> pa.Schema:
-        """The columns that are read."""
+        """Schema of the columns to read."""
         more = [name for name in (*ABOUT, WRONG) if name in self.whole.names]
         names = dict.fromkeys([*self.kept, *self.texts, *more])
         return pa.schema([self.whole.field(name) for name in names])
 
     def check(self, answers: Sequence[str]) -> None:
-        """ConfigError where the file cannot be read, lacks a column, has one twice, of another
-        type, or named as one of the answers'."""
+        """Raise ConfigError where the file is unreadable, or a column is missing, duplicated, of
+        another type, or named like an answer column.
+        """
         try:
             self.input.path.open("rb").close()
             names = self.whole.names
@@ -125,8 +126,11 @@ class Source:
             )
 
     def windows(self, size: int, shard_rows: int) -> Iterator[Window]:
-        """Yield the rows in windows of `size`, of which none belongs to two shards. Unreadable
-        where the file is damaged or gone."""
+        """Yield the rows in windows of `size`, none of which spans two shards.
+
+        Raises:
+            Unreadable: where the file is damaged or gone.
+        """
         pending, first, read = self.schema.empty_table(), 0, 0.0
         try:
             for table, read in self.tables():
@@ -181,7 +185,9 @@ class Source:
                 yield pa.Table.from_pylist(rows, self.schema), file.tell()
 
     def row(self, line: bytes) -> dict[str, str]:
-        """A line's values by column; of one that cannot be read itself, and what is wrong."""
+        """Return a line's values by column; for an unreadable one the line itself, with
+        the reason.
+        """
         try:
             if self.input.format == "text":
                 texts = split_texts(decoded(line), len(self.texts))

@@ -1,4 +1,4 @@
-"""Processes that answer windows: one that dies is replaced, and its window is answered again."""
+"""Worker processes that answer windows. If one dies, it is replaced, and its window is retried."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ SCORER: Scorer | None = None  # of a worker
 
 
 class WorkersDie(Exception):
-    """Workers die on whatever they are given."""
+    """Error: workers die on any input."""
 
 
 def begin(open_scorer: Callable[[], Scorer]) -> None:
-    """Make this process a worker, that lives no longer than its parent."""
+    """Set up this process as a worker that ends with its parent."""
     global SCORER
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to understand
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -54,11 +54,11 @@ def answer(rows: Sequence[InputLine]) -> Answers:
 
 
 class Worker:
-    """A process that answers, and the ones that take its place when it dies.
+    """A worker process, restarted when it dies.
 
     Args:
         open_scorer: called in each process.
-        forks: it hands over a model that is loaded already.
+        forks: `open_scorer` returns a model that is loaded already.
     """
 
     def __init__(self, open_scorer: Callable[[], Scorer], forks: bool):
@@ -78,8 +78,9 @@ class Worker:
         return self.executor
 
     def answers(self, rows: Sequence[InputLine], tries: int = 2) -> Answers:
-        """An answer for each row; {"error": why} for a row that kills every worker. It is found by
-        halves."""
+        """Return an answer for each row; {"error": why} for a row that kills every worker, which is
+        found by bisection.
+        """
         for _ in range(tries):
             try:
                 answers = (self.executor or self.start()).submit(answer, rows).result()
@@ -100,7 +101,7 @@ class Worker:
         self.start()
 
     def close(self) -> None:
-        """End the process at once: it waits, or its work is not wanted."""
+        """End the process immediately."""
         self.closed = True
         if self.executor is not None:
             with suppress(ProcessLookupError):
@@ -112,7 +113,7 @@ class Worker:
 def start_workers(
     open_scorer: Callable[[], Scorer], forks: bool, count: int
 ) -> Iterator[list[Worker]]:
-    """Workers that end with the block."""
+    """Start workers that end with the block."""
     workers: list[Worker] = []
     gc.freeze()  # a collection in a forked worker would write to every page that is shared
     try:
@@ -127,8 +128,9 @@ def start_workers(
 def answer_windows(
     windows: Iterable[Window], workers: list[Worker], ahead: int = AHEAD
 ) -> Iterator[tuple[Window, Answers]]:
-    """Yield windows with their answers, in order. A window is read only while fewer than `ahead`
-    for each worker are between the reader and the writer."""
+    """Yield windows with their answers, in order. At most `ahead` windows per worker are read ahead
+    of the writer.
+    """
     idle: LifoQueue[Worker] = LifoQueue()  # so that few windows start few workers
     for worker in reversed(workers):
         idle.put(worker)

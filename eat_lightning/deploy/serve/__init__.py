@@ -1,1 +1,3 @@
-"""The gateway: requests in, answers out as soon as each is there, and nothing without a bound."""
+"""Gateway: accepts requests, and returns each answer as soon as it is ready. All buffers are
+bounded.
+"""

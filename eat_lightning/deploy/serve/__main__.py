@@ -1,4 +1,4 @@
-"""`python -m eat_lightning.serve run=<folder>`: a run in front of traffic, over HTTP."""
+"""`python -m eat_lightning.serve run=<folder>`: serve a run over HTTP."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from eat_lightning.config import parsed
 
 
 def serve(config: dict[str, Any]) -> None:
-    """Serve until SIGTERM or SIGINT, then answer all that was accepted.
+    """Serve until SIGTERM or SIGINT, then answer all accepted requests.
 
-    Raises ConfigError, one line per fault, before a port is opened.
+    Raises:
+        ConfigError: with one line per error, before a port is opened.
     """
     from eat_lightning.deploy.serve.plan import ServeSettings, token_of
 

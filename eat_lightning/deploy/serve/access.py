@@ -1,4 +1,6 @@
-"""In front of the app: who may ask, what a body may be, and a count of what was answered."""
+"""Access control in front of the app: tokens, limits on request bodies, and a count of
+responses.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +25,10 @@ class AccessControl:
     """ASGI middleware.
 
     Args:
-        token: what requests must carry; None: everybody may ask.
-        paths: those that are counted by name. A stranger must not make names of metrics without
-            end.
+        token: required of requests; None: no authentication.
+        paths: counted by name. Others are counted together, so that clients cannot create any
+            number
+            of metrics.
     """
 
     def __init__(
@@ -75,7 +78,7 @@ class AccessControl:
             raise too_long(self.max_bytes)
 
     def bounded(self, receive: Any) -> Any:
-        """Never take more than `max_bytes` (and what the server reads at once), nor for longer."""
+        """Receive at most `max_bytes` (plus the server's read buffer), within a time limit."""
         end, seen, is_whole = time.monotonic() + BODY_S, 0, False
 
         async def next_message() -> Any:
@@ -101,8 +104,9 @@ def too_long(max_bytes: int) -> Refused:
 
 
 def reloads_this(request: Request) -> bool:
-    """True where a request is a reload without a body, which needs no content type. One from
-    another site's page is none: a browser lets that page post as much, and names its origin."""
+    """True for a reload request without a body, which needs no content type. Requests from another
+    site's page are excluded: a browser would send those too, but names their origin.
+    """
     headers = request.headers
     empty = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
     return request.url.path == "/reload" and empty and "origin" not in headers

@@ -1,4 +1,4 @@
-"""The gateway over HTTP: routes that take examples, and routes that speak of the gateway."""
+"""The gateway over HTTP: routes for examples, and routes for the gateway's status."""
 
 # No postponed annotations: FastAPI reads the types of bodies, which are made for the task.
 
@@ -36,7 +36,11 @@ POSTED = (400, 401, 408, 413, 415, 422)
 
 
 def make_app(gateway: Gateway, token: str | None = None) -> FastAPI:
-    """All routes of a gateway, behind a door that asks for the token; None: for none."""
+    """Return the app with all routes of a gateway.
+
+    Args:
+        token: required of requests; None: no authentication.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -70,7 +74,7 @@ def make_app(gateway: Gateway, token: str | None = None) -> FastAPI:
 def add_faults(
     app: FastAPI, operations: Mapping[str, list[Operation]], native_fault: Callable[[Any], str]
 ) -> None:
-    """Answer every refusal in one line, as {"error": ...}."""
+    """Return every refusal as one line, {"error": ...}."""
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> JSONResponse:
@@ -96,7 +100,7 @@ def add_faults(
 
 
 def operations_of(gateway: Gateway) -> dict[str, list[Operation]]:
-    """Operations of each path, in the order of their dialects."""
+    """Return the operations of each path, in the order of their dialects."""
     found: dict[str, list[Operation]] = {}
     for operation in [each for module in named(gateway) for each in module.operations(gateway)]:
         found.setdefault(operation.path, []).append(operation)
@@ -104,12 +108,12 @@ def operations_of(gateway: Gateway) -> dict[str, list[Operation]]:
 
 
 def named(gateway: Gateway) -> list[Any]:
-    """The modules of the dialects that the settings name, in the order of `dialects.names`."""
+    """Return the dialects' modules named in the settings, in the order of `dialects.names`."""
     return [dialects.opened(name) for name in dialects.names() if name in gateway.plan.api]
 
 
 def add_operations(app: FastAPI, gateway: Gateway, path: str, operations: list[Operation]) -> None:
-    """A route for all that a path takes, told apart by the body."""
+    """Add one route for all operations of a path, which are distinguished by their bodies."""
     Content = body_type(operations)
 
     @app.post(path, responses=responses_of(operations), name=path)
@@ -119,8 +123,9 @@ def add_operations(app: FastAPI, gateway: Gateway, path: str, operations: list[O
         header_ms: Annotated[Deadline | None, Header(alias="X-Deadline-Ms")] = None,
         source: Annotated[Name | None, Header(alias="X-Source")] = None,
     ) -> Response:
-        """Answers in the shape of the server whose request it is. The sooner of two deadlines
-        counts, the header's and the body's."""
+        """Answer in the format of the server whose request it is. Of the deadlines in header and
+        body, the earlier one applies.
+        """
         operation = next(each for each in operations if isinstance(content, each.body))
         try:
             call = Call(gateway, request, header_ms, source)
@@ -130,7 +135,7 @@ def add_operations(app: FastAPI, gateway: Gateway, path: str, operations: list[O
 
 
 def responses_of(operations: list[Operation]) -> dict[int | str, dict[str, Any]]:
-    """Statuses of a path with the types of their bodies."""
+    """Return the status codes of a path, with the types of their bodies."""
     found = errors(*POSTED) | {200: {"model": either(each.result for each in operations)}}
     statuses = {status for each in operations for status in each.dialect.statuses}
     for status in sorted(statuses):
@@ -145,31 +150,32 @@ def either(types: Iterable[Any]) -> Any:
 
 
 def add_status(app: FastAPI, gateway: Gateway) -> None:
-    """Routes that speak of the gateway itself."""
+    """Add routes for the gateway's status."""
 
     @app.get("/healthz", responses=errors(503))
     async def healthz() -> JSONResponse:
-        """200 while requests are taken and answered."""
+        """Return 200 while requests are accepted and answered."""
         state, queue = gateway.state, len(gateway.queue)
         about = {"state": state, "run": gateway.about.name, "queue": queue}
         return JSONResponse(about, 200 if state == "up" else 503)
 
     @app.get("/metrics", response_class=PlainTextResponse, responses=errors(401))
     async def metrics() -> PlainTextResponse:
-        """Counts and distributions in Prometheus' text format."""
+        """Return counts and distributions in Prometheus' text format."""
         drift = gateway.drift
         text = gateway.metrics.text(len(gateway.queue), drift.state, drift.began)
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
     @app.get("/live", responses=errors(401))
     async def live() -> JSONResponse:
-        """Return the page's numbers: depth, retention, exit reasons and latency of the last
-        answers."""
+        """Return the page's numbers: depth, retention, exit reasons and latency of the latest
+        answers.
+        """
         return JSONResponse(gateway.live())
 
     @app.post("/reload", responses=errors(*POSTED, 409))
     async def reload(body: Reload | None = None) -> JSONResponse:
-        """Reads the run's folder again, or that of another run beside it."""
+        """Reload the run's folder, or load another run beside it."""
         return JSONResponse({"run": await gateway.reload(body and body.run)})
 
     @app.get("/", include_in_schema=False)

@@ -1,4 +1,4 @@
-"""The bodies of requests, by which FastAPI reads them and describes them in its OpenAPI page."""
+"""Request bodies, parsed by FastAPI and documented on its OpenAPI page."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ MEANING = {
 
 
 class RequestExample(NamedTuple):
-    """One text for each of the task's columns, and what is known of where they come from.
+    """One text for each of the task's columns, and facts about its origin.
 
     Args:
-        cut_at: side at which texts that are too long are cut, "left" or "right"; None: the
+        cut_at: side at which texts that are too long are truncated, "left" or "right"; None: the
             tokenizer's.
-        guesses: true: the answer has the guess of each exit on the example's path.
-        long: "cut" or "refuse" in place of what the gateway does with such texts; None: that.
+        guesses: include the logits of each exit up to the one where the example leaves.
+        long: "cut" or "refuse" such texts; None: the gateway's setting.
     """
 
     texts: list[str]
@@ -58,12 +58,12 @@ class RequestExample(NamedTuple):
 
 
 def without_half_pairs(text: Any) -> Any:
-    """Replace halves of surrogate pairs, which JSON can spell and no tokenizer takes."""
+    """Replace unpaired surrogates, which JSON allows and tokenizers reject."""
     return text.encode("utf-8", "replace").decode() if isinstance(text, str) else text
 
 
 def folder_name(name: str) -> str:
-    """Refuse a path: it would let a client have any folder's code run."""
+    """Reject a path, which would let a client run the code of any folder."""
     if name in (".", "..") or {"/", "\\", "\0"} & set(name):
         raise ValueError("a run should be the name of one beside this one")
     return name
@@ -92,15 +92,19 @@ class Reload(Closed):
 
 
 class Sourced(Closed):
-    """An example or a list of them, whose fields `question_types` adds. source, mime: beside a list
-    those of its examples that name none. guesses: of each exit, in the answer."""
+    """Fields shared by a single example and a list, in addition to those of `question_types`.
+
+    Args:
+        source, mime: defaults for the examples of a list.
+        guesses: include the logits of each exit.
+    """
 
     source: Name | None = None
     mime: Name | None = None
     guesses: StrictBool = False
 
     def found(self) -> list[RequestExample]:
-        """The examples, in their order."""
+        """The examples, in order."""
         found = []
         for one in getattr(self, "examples", [self]):
             texts = [getattr(one, key) for key in PAIR if key in type(one).model_fields]
@@ -114,14 +118,15 @@ class Question(Sourced):
 
 
 class ListedQuestion(Question):
-    """Several examples, whose field `question_types` adds."""
+    """Several examples, with fields from `question_types`."""
 
 
 def question_types(
     columns: Sequence[str], max_texts: int, max_chars: int
 ) -> tuple[type[Question], type[ListedQuestion]]:
-    """Make the types of a body for a task: one example, or several. Texts bear general names or
-    those of its columns."""
+    """Return the types of a body for a task: one example, or several. The keys of texts are
+    generic, or those of the task's columns.
+    """
     text = Annotated[str, Field(max_length=max_chars), BeforeValidator(without_half_pairs)]
     texts: dict[str, Any] = {
         key: (text, Field(validation_alias=AliasChoices(key, column), description=f"or {column}"))

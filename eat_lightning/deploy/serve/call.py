@@ -1,4 +1,4 @@
-"""One request under way, whatever its shape: examples into the queue, answers and scores out."""
+"""Handle one request of any format: queue its examples, and return answers and scores."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BY_PROBLEM_TYPE = {  # as the pipelines of transformers choose it
 
 @dataclass(frozen=True)
 class Scored:
-    """One example's answer, and the logits it was read from."""
+    """One example's answer with its logits."""
 
     answer: Answer
     logits: np.ndarray
@@ -35,18 +35,22 @@ class Scored:
     problem_type: str
 
     def scores(self, function: str | None = None) -> list[float]:
-        """One for each label. function: "softmax", "sigmoid" or "none"; None: by problem type."""
+        """Return a score for each label.
+
+        Args:
+            function: "softmax", "sigmoid" or "none"; None: by problem type.
+        """
         apply = FUNCTIONS[function or BY_PROBLEM_TYPE[self.problem_type]]
         return [float(score) for score in apply(self.logits)]
 
 
 @dataclass(frozen=True)
 class Call:
-    """A request that came to a gateway.
+    """A request to a gateway.
 
     Args:
-        deadline_ms: of the request's header; None: it names none.
-        source: of its examples, by the header; None: it names none.
+        deadline_ms: from the request's header; None without one.
+        source: of its examples, from the header; None without one.
     """
 
     gateway: Gateway
@@ -60,12 +64,14 @@ class Call:
         cut_at: str | None = None,
         long: Literal["cut", "refuse"] | None = None,
     ) -> list[Scored]:
-        """Answer each text or pair. Refused: 413 for too many or too long ones, 422 for those of
-        another task.
+        """Answer each text or pair.
 
         Args:
-            cut_at: side at which a text that is too long is cut; None: the tokenizer's.
-            long: cut or refuse such a text; None: as the gateway does with it.
+            cut_at: side at which a text that is too long is truncated; None: the tokenizer's.
+            long: truncate or refuse such a text; None: the gateway's setting.
+
+        Raises:
+            Refused: 413 for too many or too long texts, 422 for texts that do not fit the task.
         """
         self.check(texts)
         examples = [
@@ -97,8 +103,14 @@ class Call:
     async def whole(
         self, examples: list[RequestExample], deadline_ms: float | None = None
     ) -> tuple[list[Ask], list[Answer]]:
-        """All answers in order; Refused where one is missing. deadline_ms: of the body; the sooner
-        one of it and the header's counts."""
+        """Return all answers in order.
+
+        Args:
+            deadline_ms: from the body; the earlier of this and the header's applies.
+
+        Raises:
+            Refused: where an answer is missing.
+        """
         gateway = self.gateway
         with gateway.metrics.te.request(len(examples)) as asks:
             asks += gateway.accept(examples, self.sooner(deadline_ms))
@@ -110,8 +122,12 @@ class Call:
 
 
 async def until_gone(gateway: Gateway, request: Request, asks: list[Ask]) -> list[Answer]:
-    """All answers in order; Refused where one is missing. A client that hangs up is heard at once,
-    and what it asked leaves the queue."""
+    """Return all answers in order. If the client disconnects, its examples are removed from the
+    queue.
+
+    Raises:
+        Refused: where an answer is missing.
+    """
 
     async def gathered() -> list[Answer]:
         found: dict[int, Answer] = {}
@@ -135,7 +151,7 @@ async def until_gone(gateway: Gateway, request: Request, asks: list[Ask]) -> lis
 
 
 def depth_headers(scored: Sequence[Scored]) -> dict[str, str]:
-    """Tell how deep each answer of a request went, for clients whose shape has no place for it."""
+    """Return headers with the depth of each answer, for formats without a field for it."""
     if len(scored) > LISTED:
         return {}
     answers = [each.answer for each in scored]
@@ -150,6 +166,6 @@ def depth_headers(scored: Sequence[Scored]) -> dict[str, str]:
 
 
 def depth_fields(scored: Scored) -> dict[str, object]:
-    """The same as fields of one answer, for clients that pass over those they do not know."""
+    """Return the depth as fields of one answer, for clients that ignore unknown fields."""
     names = ("depth", "exit_reason", "retention", "windows", "tokens", "truncated")
     return {name: scored.answer[name] for name in names}

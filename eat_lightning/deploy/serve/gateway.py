@@ -1,4 +1,4 @@
-"""The gateway's state, apart from HTTP: what it accepts, who waits, which model answers."""
+"""The gateway's state, independent of HTTP: accepted requests, waiting examples, and the model."""
 
 from __future__ import annotations
 
@@ -31,10 +31,14 @@ OpenModel = Callable[[ServeSettings], Remote]
 
 
 class Gateway:
-    """`open_model` makes a model by a plan; it is called anew for each reload.
+    """Queue, worker and metrics of a model.
 
-    The log may be shared with other gateways. Raise ConfigError before the model is loaded where
-    it cannot be used.
+    Args:
+        open_model: opens a model by a plan; called again for each reload.
+
+    Raises:
+        ConfigError: before the model is loaded, where the log cannot be used. It may be shared with
+            other gateways.
     """
 
     def __init__(self, plan: ServeSettings, open_model: OpenModel):
@@ -64,7 +68,7 @@ class Gateway:
         self.watching = asyncio.ensure_future(self.watch())
 
     async def watch(self) -> None:
-        """A worker that died is replaced before the next request meets it."""
+        """Replace a dead worker before the next request needs it."""
         while True:
             await asyncio.sleep(WATCH_S)
             await self.worker.check()
@@ -77,7 +81,11 @@ class Gateway:
         return "up" if self.worker.is_up else "starting a worker"
 
     def accept(self, examples: list[RequestExample], deadline_ms: float) -> list[Ask]:
-        """Room for all of them, or Refused: 503 and when to come again."""
+        """Queue all examples.
+
+        Raises:
+            Refused: 503 without room for all, with the time for a retry.
+        """
         deadline = time.monotonic() + deadline_ms / 1000
         asks = [Ask(example, deadline) for example in examples]
         if not self.queue.put(asks):
@@ -86,8 +94,9 @@ class Gateway:
         return asks
 
     async def answers(self, asks: list[Ask]) -> AsyncGenerator[tuple[int, Answer | Refused], None]:
-        """Places and answers as they come; a refusal for all that are left after the deadline. Who
-        stops listening takes what is left out of the queue."""
+        """Yield positions and answers as they arrive, and refusals for examples left at the
+        deadline. If the caller stops iterating, the rest is removed from the queue.
+        """
 
         waiting = dict(enumerate(asks))
         status = HUNG_UP  # unless a refusal ended the request
@@ -109,8 +118,9 @@ class Gateway:
                 self.queue.drop_done()
 
     def too_late(self, ask: Ask) -> Answer | Refused:
-        """Refuse an example whose deadline passed: with 503 where it waited for a worker to start,
-        else with 504. An answer that came at that very moment is returned."""
+        """Refuse an example whose deadline has passed: with 503 if it waited for a worker to start,
+        else with 504. An answer that has just arrived is returned instead.
+        """
         if not ask.future.cancel():  # answered at that very moment
             return ask.future.result()
         refused = Refused(504, "the deadline passed")
@@ -120,7 +130,7 @@ class Gateway:
         return refused
 
     def finished(self, pairs: Sequence[tuple[Ask, Answer | Refused]]) -> None:
-        """Count, log and watch what the worker answered."""
+        """Count, log and monitor a worker's answers."""
         answered = []
         for ask, answer in pairs:
             if not isinstance(answer, Refused):
@@ -132,7 +142,7 @@ class Gateway:
             self.drifted(event)
 
     def write_log(self, lines: list[dict[str, Any]]) -> None:
-        """A disk that is full is told once, and takes no answer with it."""
+        """Write to the log. A full disk is reported once and does not affect answers."""
         if self.log is None:
             return
         try:
@@ -152,10 +162,14 @@ class Gateway:
         self.write_log([asdict(event)])
 
     async def reload(self, name: str | None = None) -> str:
-        """Another run in the place of this one, which answers until the new one has been tried.
+        """Replace the model by another run. The old one answers until the new one has passed its
+        tests.
 
-        `name`: of a run beside the served one; None reads the same folder again. Raises Refused;
-        then the old one goes on.
+        Args:
+            name: of a run beside the served one; None: read the same folder again.
+
+        Raises:
+            Refused: where it fails; the old model stays in use.
         """
         if self.reloading.locked():
             raise self.refused("another reload is under way", 5)
@@ -177,13 +191,13 @@ class Gateway:
             return model.about.name
 
     def refused(self, reason: str, retry_after: int | None = None) -> Refused:
-        """Count a reload that is refused, and tell whoever reads standard error too."""
+        """Count a refused reload, and report it on standard error too."""
         self.metrics.reloads.labels("refused").inc()
         print(f"reload: {reason}", file=sys.stderr, flush=True)
         return Refused(409, reason, retry_after)
 
     def opened(self, plan: ServeSettings) -> Remote:
-        """A model that can take the requests of the one that runs."""
+        """Open a model that can take over the current one's requests."""
         model = self.open_model(plan)
         if model.about.task != self.about.task:
             model.close()
@@ -196,7 +210,7 @@ class Gateway:
         self.queue.changed.set()
 
     async def stop(self) -> None:
-        """When all that was accepted is answered."""
+        """Stop after all accepted requests are answered."""
         self.begin_stop()
         self.watching.cancel()
         with suppress(asyncio.CancelledError):
@@ -225,7 +239,11 @@ class Gateway:
 
 
 def decision_line(example: RequestExample, answer: Answer, seen: Any) -> dict[str, Any]:
-    """A line of drift's decision log; seen: what the exits did, where drift is watched."""
+    """Return a line of the decision log.
+
+    Args:
+        seen: the drift monitor's observation, where drift is monitored.
+    """
     about = {"source": example.source, "mime": example.mime}
     size = {"num_characters": sum(map(len, example.texts))}
     exits = {} if seen is None else {"exits": asdict(seen)}

@@ -1,4 +1,4 @@
-"""Counters of the gateway: for Prometheus since it started, for the page over the last answers."""
+"""Metrics of the gateway: for Prometheus since its start, for the page over the latest answers."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Metrics:
         self.began = time.time()
 
     def finished(self, ask: Ask, answer: Answer | Refused) -> None:
-        """Count what the worker says, unless nobody waits for it: `gave_up` has counted that."""
+        """Count a worker's result, unless its request timed out, which `gave_up` has counted."""
         if ask.future.done():
             return
         if isinstance(answer, Refused):
@@ -66,12 +66,12 @@ class Metrics:
         self.num_answers += 1
 
     def gave_up(self, status: int, num: int = 1) -> None:
-        """Count examples that were accepted and get no answer."""
+        """Count accepted examples that get no answer."""
         if num:
             self.failed.labels(status).inc(num)
 
     def text(self, queue_length: int, drift: str, drift_since: float | None) -> bytes:
-        """All metrics in Prometheus' format."""
+        """Return all metrics in Prometheus' format."""
         self.length.set(queue_length)
         self.te.queue_size.set(queue_length)
         for name in (OFF, STEADY, DRIFTED):
@@ -84,7 +84,7 @@ class Metrics:
         return generate_latest(self.registry) + generate_latest(self.te.registry)
 
     def snapshot(self) -> dict[str, Any]:
-        """The last answers, for the page."""
+        """Return the latest answers for the page."""
         last = list(self.last)
         taken_ms = [answer["latency_ms"] for answer in last]
         kept = [answer["retention"] for answer in last]

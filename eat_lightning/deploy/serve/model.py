@@ -1,5 +1,6 @@
-"""Model that answers requests: a backend in this process. A gateway runs it in a process apart
-(`remote.py`)."""
+"""The model that answers requests: a backend in this process. The gateway runs it in its own
+process (`remote.py`).
+"""
 
 from __future__ import annotations
 
@@ -31,8 +32,9 @@ Chunk = tuple[list[int], list[dict[str, Any]]]
 
 @dataclass(frozen=True)
 class AnswerScores:
-    """Logits of an answer, one for each label or one score, and the tokens that the model read, of
-    all windows together."""
+    """Logits of an answer (one per label, or one score), and the number of tokens read in all
+    windows.
+    """
 
     logits: list[float]
     num_tokens: int
@@ -40,16 +42,16 @@ class AnswerScores:
 
 @dataclass(frozen=True)
 class About:
-    """Facts on a model that a gateway needs.
+    """Facts about a model that the gateway needs.
 
     Args:
-        exits: layers where an example may leave.
-        problem_type: as in a `config.json` of transformers.
-        max_length: tokens of an example that the model reads at once.
+        exits: layers at which an example may exit.
+        problem_type: as in transformers' `config.json`.
+        max_length: maximum tokens of an example.
         dtype: in which it is computed.
-        long: what is done with longer examples.
-        normal: the drift reference, where drift is watched.
-        watchable: there is such a reference.
+        long: how longer examples are handled.
+        normal: the drift reference, where drift is monitored.
+        watchable: whether there is such a reference.
     """
 
     name: str
@@ -66,12 +68,12 @@ class About:
 
     @property
     def label_names(self) -> list[str]:
-        """Names in their order; a model with one score has transformers' default one."""
+        """Label names in order; models with one score have transformers' default name."""
         return [*self.labels] or ["LABEL_0"]
 
     @property
     def task(self) -> tuple[Sequence[str], Sequence[str], str]:
-        """Facts that another model must share to take this model's requests."""
+        """Properties that a new model must share to take over requests."""
         return tuple(self.columns), tuple(self.labels), self.problem_type
 
 
@@ -99,8 +101,11 @@ class Model:
         )
 
     def stream(self, examples: Sequence[RequestExample], deep: bool = False) -> Iterator[Chunk]:
-        """Each example's answer, those who leave first in the first chunk. Those that are read in
-        another manner come after the others, and examples with guesses go first, one by one."""
+        """Yield answers in chunks, with examples that exit early first.
+
+        Examples with their own settings for long texts follow the others; examples with `guesses`
+        come first, one at a time.
+        """
         alone = [i for i, e in enumerate(examples) if not deep and self.shows_guesses(e)]
         for i in alone:
             trace = self.backend.look(examples[i].texts, examples[i].about)
@@ -116,18 +121,19 @@ class Model:
                 yield [places[i] for i in answers], [*answers.values()]
 
     def reader(self, cut_at: str | None, long: Mode | None) -> Reader:
-        """As the gateway reads texts, but for what a request names."""
+        """Return the gateway's reader, with changes requested by an example."""
         usual = self.backend.reader
         named = usual.long if long is None else LongTexts(long)
         return replace(usual, side=cut_at or usual.side, long=named)
 
     def shows_guesses(self, example: RequestExample) -> bool:
-        """True where they are wanted, of a text of one window."""
+        """True where an example requests the logits of exits and has a single window."""
         return example.guesses and len(self.backend.reader([example.texts])[0].windows) == 1
 
     def answers(self, trace: Trace) -> dict[int, dict[str, Any]]:
-        """Answers of examples that left together, by their place in the request, with what the
-        gateway takes out of them."""
+        """Return answers of examples that left together, by position in the request, with the data
+        that the gateway keeps for itself.
+        """
         answers = self.backend.printed(trace)
         rows = trace.rows_B.tolist()
         # A score's early heads may give more than the score.
@@ -142,8 +148,11 @@ class Model:
 
 
 def open_model(plan: ServeSettings) -> Model:
-    """A model, tried on two examples and on its canaries, if it has any. ConfigError says why a run
-    cannot be served."""
+    """Open a model, and test it on two examples and on its canaries, if it has any.
+
+    Raises:
+        ConfigError: where the run cannot be served.
+    """
     backend = open_backend(plan)
     check_canaries(backend, plan)
     normal = read_reference(backend, plan.certificate) if plan.drift.monitor else None
@@ -156,8 +165,11 @@ def open_model(plan: ServeSettings) -> Model:
 
 
 def check_canaries(backend: Backend, plan: ServeSettings) -> None:
-    """Let an adapted classifier answer its canaries. Where an answer is not the certified one,
-    ConfigError, or with machine=warn a line on standard error."""
+    """Compare an adapted classifier's answers to its canaries with the certified ones.
+
+    Raises:
+        ConfigError: where they differ; with machine=warn this is a line on standard error.
+    """
     folder = Path(plan.run)
     if not (folder / CANARIES).is_file():
         return

@@ -1,4 +1,4 @@
-"""The gateway's shapes: an example, or a list of them; answers as `predict` gives them."""
+"""The gateway's own format: an example or a list; answers as in `predict`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def operations(gateway: Gateway) -> list[Operation]:
 
 
 async def classify(call: Call, question: Any) -> Response:
-    """Answer one example, or several: as a list, or line by line as each of them leaves."""
+    """Answer one or several examples, as a list, or line by line as each example exits."""
     examples = question.found()
     if NDJSON in call.request.headers.get("accept", ""):
         asks = call.gateway.accept(examples, call.sooner(question.deadline_ms))
@@ -54,7 +54,7 @@ async def classify(call: Call, question: Any) -> Response:
 
 
 async def streamed(gateway: Gateway, asks: list[Ask]) -> Response:
-    """A line for each answer, as it comes. What fails before the first line fails as a whole."""
+    """Stream a line for each answer. A failure before the first line fails the whole request."""
     answers = gateway.answers(asks)
     first = await anext(answers)
     if isinstance(first[1], Refused):

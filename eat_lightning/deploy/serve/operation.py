@@ -1,4 +1,4 @@
-"""Requests that one server takes at one path; where several share it, the body tells them apart."""
+"""Requests of one server at a path. Where several servers share a path, the body decides."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ STATUSES = {  # of servers that tell a full queue from a dead worker
 
 
 def shaped(shapes: str) -> WrapValidator:
-    """Make an annotation of a type with several shapes: one line for a value that has none."""
+    """Return an annotation for a type with several forms, which gives invalid values a one-line
+    error.
+    """
 
     def one_line(given: Any, handler: ValidatorFunctionWrapHandler) -> Any:
         try:
@@ -57,13 +59,13 @@ Texts = Annotated[
 
 
 class PeerBody(BaseModel):
-    """A request of another server: typed as there; fields that are not read here are let pass."""
+    """A request of another server, with its types; fields that are not used here are ignored."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
 
 
 def fault_line(fault: Any) -> str:
-    """Say what pydantic found wrong with a request: key, bound, and the value, cut."""
+    """Format a pydantic error of a request: key, constraint, and the truncated value."""
     key = key_of(fault) or "the body"
     if fault["type"] == "missing":
         return f"no key {key}"
@@ -81,13 +83,13 @@ def key_of(fault: Any) -> str:
 
 @dataclass(frozen=True)
 class Dialect:
-    """Shape of a server's refusals.
+    """A server's format of refusals.
 
     Args:
         refusal: makes the response.
-        error: its body.
-        statuses: those that it may have, with their meaning.
-        fault: makes the line for what pydantic found.
+        error: type of its body.
+        statuses: possible status codes, with their meaning.
+        fault: formats a pydantic error.
     """
 
     refusal: Callable[[Refused], JSONResponse]
@@ -98,13 +100,13 @@ class Dialect:
 
 @dataclass(frozen=True)
 class Operation:
-    """A shape of requests at a path.
+    """A type of request at a path.
 
     Args:
-        body: its type.
-        answer: answers one.
+        body: type of the body.
+        answer: handles a request.
         result: type of a response with status 200.
-        takes: true for the JSON object of a body that has this shape, and no other at the path.
+        takes: True for JSON objects of this format, and for no other at the path.
     """
 
     path: str
@@ -124,7 +126,7 @@ def has(key: str) -> Callable[[dict[str, Any]], bool]:
 
 
 def body_type(operations: Sequence[Operation]) -> Any:
-    """Make the type of a path's bodies; one that no operation takes is the first one's."""
+    """Return the type of a path's bodies. The first operation handles bodies that match none."""
     if len(operations) == 1:
         return operations[0].body
 
@@ -139,5 +141,5 @@ def body_type(operations: Sequence[Operation]) -> Any:
 
 
 def of_fault(operations: Sequence[Operation], fault: Any) -> Operation:
-    """The operation that a body was taken for."""
+    """Return the operation under which a body was parsed."""
     return next((each for each in operations if each.tag in fault["loc"]), operations[0])

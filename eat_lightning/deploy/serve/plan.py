@@ -1,4 +1,4 @@
-"""The settings of `serve`, typed and bounded."""
+"""Settings of `serve`, typed and bounded."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Mode = Literal["inline", "triage"]
 
 
 def known_api(name: str) -> str:
-    """A name of a dialect; ValueError for any other."""
+    """Check the name of a dialect. Raises ValueError for an unknown one."""
     if name not in names():
         raise ValueError(f"must be one of {', '.join(names())}, got {name!r}")
     return name
@@ -32,17 +32,21 @@ Api = Annotated[str, AfterValidator(known_api)]
 
 
 def listed(given: Any) -> Any:
-    """Take one name as a list of it, and "native,tei" as two."""
+    """Accept one name as a list, and "native,tei" as two."""
     return given.split(",") if isinstance(given, str) else given
 
 
 def number(given: Any) -> Any:
-    """Take digits, which the environment gives as a text."""
+    """Accept digits, since environment variables are strings."""
     return int(given) if isinstance(given, str) and given.isdecimal() else given
 
 
 class GatewayDriftSettings(MonitorSettings):
-    """state: the folder that keeps what the monitor learns over a restart; None: nothing does."""
+    """Settings of drift monitoring.
+
+    Args:
+        state: folder that keeps the monitor's state over restarts; None: it is not kept.
+    """
 
     monitor: bool
     fallback: bool
@@ -50,12 +54,12 @@ class GatewayDriftSettings(MonitorSettings):
 
     @property
     def monitors(self) -> dict[str, Any]:
-        """The arguments of the monitor."""
+        """Arguments of the monitor."""
         return self.model_dump(include={*MonitorSettings.model_fields})
 
 
 class ServeSettings(AnswerSettings):
-    """Settings of the gateway, beside those of the model that answers."""
+    """Settings of the gateway, in addition to those of the model."""
 
     api: Annotated[list[Api], Field(min_length=1), BeforeValidator(listed)]
     host: str
@@ -107,7 +111,7 @@ def absent_packages(command: str) -> list[str]:
 
 
 def token_of(plan: ServeSettings) -> str | None:
-    """Read the token from the environment or a file: others can see the command line."""
+    """Read the token from the environment or a file, because other users can see command lines."""
     if plan.token_env and plan.token_file:
         raise ConfigError("token_env and token_file: give one of them")
     if not plan.token_env and not plan.token_file:

@@ -1,4 +1,4 @@
-"""A model in a process of its own: when it dies of a signal or for memory, the gateway lives."""
+"""A model in its own process, so that the gateway survives if it crashes or runs out of memory."""
 
 from __future__ import annotations
 
@@ -21,11 +21,15 @@ STOP_S = 5  # for a process to end when its pipe is closed
 
 
 class WorkerDied(Exception):
-    """Error: the process that ran the model is gone, and the examples in work with it."""
+    """Error: the model's process has died, and its current examples are lost."""
 
 
 class Remote:
-    """Starts the process and waits until it has a model. ConfigError says why it has none."""
+    """Starts the process and waits until it has opened a model.
+
+    Raises:
+        ConfigError: where it cannot open one.
+    """
 
     def __init__(self, plan: ServeSettings):
         ours, theirs = socket.socketpair()
@@ -41,8 +45,12 @@ class Remote:
         self.about = about
 
     def stream(self, examples: Sequence[RequestExample], deep: bool = False) -> Iterator[Chunk]:
-        """Do as `Model.stream`. RuntimeError where that fails, WorkerDied where its process
-        does."""
+        """Call `Model.stream` in the process.
+
+        Raises:
+            RuntimeError: where it fails.
+            WorkerDied: where the process dies.
+        """
         try:
             self.pipe.send((examples, deep))
         except OSError:
@@ -68,11 +76,11 @@ class Remote:
         return self.process.poll() is None
 
     def kill(self) -> None:
-        """At once, whatever it is at work on; by another thread than that which streams."""
+        """Kill the process immediately. It is called from another thread than `stream`."""
         self.process.kill()
 
     def close(self) -> None:
-        """It ends when its pipe does, and is killed where it does not."""
+        """Close the pipe, which ends the process; kill it if it does not end."""
         self.pipe.close()
         try:
             self.process.wait(STOP_S)
@@ -82,7 +90,7 @@ class Remote:
 
 
 def work(pipe: Connection) -> None:
-    """Until the gateway closes its end, or is gone."""
+    """Serve calls until the gateway closes the pipe or ends."""
     # A signal to the whole group is the gateway's to understand: it still needs answers then.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Relevance of texts for a query, by a model that reads pairs and gives one score."""
+"""Relevance of texts to a query, by a model that reads pairs and returns one score."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ def check_reranker(about: About) -> None:
 
 
 def ranked(scored: Sequence[Scored], raw: bool = False) -> list[tuple[int, float]]:
-    """Give places and scores, the best first. A candidate that left a list early stands behind
-    those that got further, and its score is lowered to the last one's before it."""
+    """Return positions and scores, highest first. Candidates dropped early are ranked after those
+    that got further, and their scores are capped by the preceding one.
+    """
     found, lowest = [], math.inf
     for index in sorted(range(len(scored)), key=lambda i: place(scored[i])):
         lowest = min(lowest, relevance(scored[index], raw))
@@ -31,11 +32,11 @@ def ranked(scored: Sequence[Scored], raw: bool = False) -> list[tuple[int, float
 
 
 def place(scored: Scored) -> tuple[float, float]:
-    """Sort key of a candidate: scores of two depths are not comparable."""
+    """Sort key of a candidate: deeper first, since scores at two depths are not comparable."""
     left_early = scored.answer["exit_reason"] in REASONS
     return -scored.answer["depth"] if left_early else -math.inf, -relevance(scored, raw=True)
 
 
 def relevance(scored: Scored, raw: bool = False) -> float:
-    """The score within 0 and 1, or as the head gave it."""
+    """The score mapped to (0, 1), or the raw output of the head."""
     return scored.scores("none" if raw else "sigmoid")[0]

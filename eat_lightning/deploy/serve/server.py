@@ -1,4 +1,4 @@
-"""uvicorn with the gateway's own signals: TERM and INT stop it gently, HUP reads the run again."""
+"""uvicorn with the gateway's signals: TERM and INT stop it gracefully, HUP reloads the run."""
 
 from __future__ import annotations
 
@@ -26,14 +26,18 @@ CONNECTIONS = 4096  # over it 503: each may hold a body
 class Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """uvicorn's own handling ends the process by the signal, after a gentle stop: not with
-        status 0."""
+        """Replace uvicorn's handling, which after a graceful stop ends the process by the signal
+        instead of with status 0.
+        """
         yield
 
 
 def run_server(plan: ServeSettings, token: str | None) -> None:
-    """Opens the port, its files and the model before it says that it serves. ConfigError for any
-    of them."""
+    """Open port, files and model, and serve.
+
+    Raises:
+        ConfigError: where any of them cannot be opened.
+    """
     with bound_socket(plan.host, plan.port) as listening:
         gateway = Gateway(plan, Remote)
         settings = uvicorn.Config(

@@ -1,5 +1,6 @@
-"""Metrics under the names of text-embeddings-inference, so that its dashboards and alerts read this
-gateway too. They count the requests of all routes that are answered whole."""
+"""Metrics under the names of text-embeddings-inference, so that its dashboards and alerts work with
+this gateway. They count requests of all routes except streamed ones.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +40,7 @@ class TeMetrics:
 
     @contextmanager
     def request(self, num_examples: int) -> Iterator[list[Ask]]:
-        """Count a request, and its asks where they are put into the list and answered."""
+        """Count a request, and its examples where they are queued and answered."""
         start, asks = time.monotonic(), list[Ask]()
         method = "single" if num_examples == 1 else "batch"
         self.count.labels(method).inc()
@@ -56,6 +57,6 @@ class TeMetrics:
         self.inference.observe(sum(ask.inference_s for ask in asks) / len(asks))
 
     def batched(self, asks: Sequence[Ask]) -> None:
-        """Count a batch that the model has answered."""
+        """Count a batch answered by the model."""
         self.next_size.observe(len(asks))
         self.next_tokens.observe(sum(ask.scores.num_tokens for ask in asks if ask.scores))

@@ -1,6 +1,6 @@
 """text-embeddings-inference: `/predict`, `/rerank`, `/info`, and `/` and `/invocations` by task.
 
-Shapes are those of its `docs/openapi.json` (1.6 and newer): `["a", "b"]` is a pair, and a batch is
+Formats are those of its `docs/openapi.json` (1.6 and newer): `["a", "b"]` is a pair, and a batch is
 `[["a"], ["b"]]`.
 """
 
@@ -87,7 +87,7 @@ class ClassifierModel(BaseModel):
 
 
 class Info(BaseModel):
-    """Facts on the model and the server, under the names that text-embeddings-inference has."""
+    """Facts about model and server, under text-embeddings-inference's names."""
 
     model_id: str
     model_sha: str | None = None
@@ -130,7 +130,9 @@ def rerank_at(path: str) -> Operation:
 
 
 async def predict(call: Call, body: PredictRequest) -> Response:
-    """Every label with its score, the highest first, for a text, a pair, or a batch of either."""
+    """Return every label with its score, highest first, for a text, a pair, or a batch
+    of either.
+    """
     start, inputs = time.monotonic(), body.inputs
     is_batch = isinstance(inputs, list) and isinstance(inputs[0], list)
     texts: Any = inputs if is_batch else [[inputs] if isinstance(inputs, str) else inputs]
@@ -143,7 +145,7 @@ async def predict(call: Call, body: PredictRequest) -> Response:
 
 
 async def rerank(call: Call, body: TeiRerankRequest) -> Response:
-    """Places of the texts by their score for the query, the highest first."""
+    """Return the indices of the texts by score for the query, highest first."""
     start = time.monotonic()
     if not body.texts:
         raise Refused(400, "`texts` cannot be empty")
@@ -159,7 +161,7 @@ async def rerank(call: Call, body: TeiRerankRequest) -> Response:
 
 
 def predictions(labels: Sequence[str], scores: Sequence[float]) -> list[dict[str, object]]:
-    """Every label once, the highest score first."""
+    """Return every label once, highest score first."""
     order = sorted(range(len(labels)), key=lambda i: -scores[i])
     return [{"label": labels[i], "score": scores[i]} for i in order]
 
@@ -167,7 +169,7 @@ def predictions(labels: Sequence[str], scores: Sequence[float]) -> list[dict[str
 def cost_headers(
     start: float, texts: Sequence[Sequence[str]], scored: Sequence[Scored]
 ) -> dict[str, str]:
-    """Cost of a request in milliseconds, tokens and characters."""
+    """Return headers with a request's cost in milliseconds, tokens and characters."""
     taken_ms = f"{(time.monotonic() - start) * 1000:.0f}"
     return {
         "X-Compute-Type": "cpu",
@@ -179,21 +181,21 @@ def cost_headers(
 
 
 def add_status(app: FastAPI, gateway: Gateway) -> None:
-    """Routes that are only read."""
+    """Add read-only routes."""
 
     @app.get("/info", responses=errors(401), name="info")
     async def found() -> Info:
-        """Facts on the model and the limits."""
+        """Return facts about the model and the limits."""
         return info(gateway)
 
     add_health(app, gateway)
 
 
 def add_health(app: FastAPI, gateway: Gateway) -> None:
-    """The routes by which load balancers ask, once."""
+    """Add the health check routes for load balancers, unless they exist already."""
 
     async def health() -> Response:
-        """200 while requests are taken and answered."""
+        """Return 200 while requests are accepted and answered."""
         if gateway.state == "up":
             return Response()
         return refusal(Refused(503, "unhealthy"))

@@ -1,6 +1,6 @@
-"""From the queue to the model and back: batches in, each answer out when its example leaves.
+"""Worker between queue and model: takes batches, and returns each answer when its example exits.
 
-All of it runs in the event loop, but for the model's own stream, which has one thread.
+Everything runs in the event loop, except the model's stream, which has its own thread.
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ Answer = dict[str, Any]
 
 
 class Refused(HTTPException):
-    """Tell why there is no answer: the HTTP status and one line, and the seconds after which it may
-    be tried again."""
+    """A refusal: HTTP status, a one-line reason, and optionally the seconds until a retry."""
 
     def __init__(self, status: int, reason: str, retry_after: int | None = None):
         headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
@@ -41,7 +40,7 @@ class Refused(HTTPException):
 
 
 class QueueFull(Refused):
-    """Refusal of a request that finds no room; other servers give another status for it."""
+    """Refusal of a request because the queue is full; other servers use another status for it."""
 
     def __init__(self, reason: str, retry_after: int):
         super().__init__(503, reason, retry_after)
@@ -49,8 +48,12 @@ class QueueFull(Refused):
 
 @dataclass(eq=False)
 class Ask:
-    """An example that waits for its answer. deadline: by time.monotonic(). future: cancelled where
-    nobody waits for it any more."""
+    """An example that waits for its answer.
+
+    Args:
+        deadline: in `time.monotonic()`.
+        future: cancelled when its client no longer waits.
+    """
 
     example: RequestExample
     deadline: float
@@ -72,8 +75,10 @@ class Ask:
 
 
 class Queue:
-    """At most `bound` asks, in their order, without those whom nobody waits for. They are taken
-    `size` at a time, or as many as there are when the oldest has waited `wait_s`."""
+    """Queue of at most `bound` examples in order, without cancelled ones.
+
+    They are taken `size` at a time, or fewer once the oldest has waited `wait_s`.
+    """
 
     def __init__(self, bound: int, size: int, wait_s: float):
         self.bound, self.size, self.wait_s = bound, size, wait_s
@@ -84,7 +89,7 @@ class Queue:
         return len(self.asks)
 
     def put(self, asks: list[Ask]) -> bool:
-        """Take all of them or none; whether there was room."""
+        """Enqueue all or none; returns True on success."""
         if self.closed or len(self.asks) + len(asks) > self.bound:
             return False
         self.asks.extend(asks)
@@ -92,11 +97,11 @@ class Queue:
         return True
 
     def drop_done(self) -> None:
-        """Make room at once where somebody gave up."""
+        """Free the room of cancelled examples immediately."""
         self.asks = deque(ask for ask in self.asks if not ask.future.done())
 
     async def take(self) -> list[Ask]:
-        """Wait for the next asks. [] once the queue is closed and empty."""
+        """Wait for the next batch. Returns [] once the queue is closed and empty."""
         while self.asks or not self.closed:
             self.changed.clear()
             if self.seconds_left > 0:
@@ -111,7 +116,7 @@ class Queue:
 
     @property
     def seconds_left(self) -> float:
-        """Until asks are to be taken."""
+        """Seconds until the next batch is due."""
         if not self.asks:
             return FOREVER_S
         if self.closed or len(self.asks) >= self.size:
@@ -119,20 +124,24 @@ class Queue:
         return self.asks[0].arrived + self.wait_s - time.monotonic()
 
     def close(self) -> None:
-        """Take nothing more in; what is there is still handed out."""
+        """Accept nothing more; queued examples are still returned."""
         self.closed = True
         self.changed.set()
 
 
 @dataclass(eq=False)
 class Worker:
-    """Has the model answer batches. finished: takes answers and refusals; batched: each batch that
-    was answered; died: each death.
+    """Runs batches on the model.
 
-    A model that fails on a batch is tried on each of its examples alone, so that one cannot take
-    the others' answers. Where the model's process dies, or takes longer than `stuck_s` and is
-    killed, its batch is refused and `revive` makes another; a refused example is never tried again,
-    since it may be what kills.
+    If the model fails on a batch, each of its examples is tried alone, so that one cannot fail the
+    others. If the model's process dies, or exceeds `stuck_s` and is killed, its batch is refused
+    and `revive` starts another process. Refused examples are not retried, because they may be the
+    cause.
+
+    Args:
+        finished: receives answers and refusals.
+        batched: receives each batch that was answered.
+        died: called for each death.
     """
 
     model: Remote
@@ -193,7 +202,7 @@ class Worker:
                     await self.answer([ask])
 
     async def stream(self, asks: list[Ask]) -> None:
-        """Settle each chunk of answers as it comes. Kills a model that is stuck."""
+        """Deliver each chunk of answers as it arrives. A model that hangs is killed."""
         loop = asyncio.get_running_loop()
         examples, deep = [ask.example for ask in asks], self.deep()
 
@@ -227,7 +236,7 @@ class Worker:
                 ask.future.set_result(answer)
 
     async def check(self) -> None:
-        """Replace a model that died while it had nothing to do."""
+        """Replace a model that died while idle."""
         if not self.lock.locked() and not self.queue.closed:
             async with self.lock:
                 await self.replace_dead()
@@ -237,7 +246,7 @@ class Worker:
             await self.replace("the worker died")
 
     async def replace(self, why: object) -> None:
-        """Try until it works: there is nothing better to do, and the queue has a bound."""
+        """Retry until a new model starts. Meanwhile the queue is bounded."""
         print(f"{why}: starting another", file=sys.stderr, flush=True)
         self.died()
         self.is_up = False
@@ -252,13 +261,13 @@ class Worker:
                 await asyncio.sleep(1)
 
     async def swap(self, model: Remote) -> None:
-        """Put another model in the place of this one, when the batch that runs is over."""
+        """Replace the model once the current batch is done."""
         async with self.lock:
             old, self.model = self.model, model
         await asyncio.to_thread(old.close)
 
     async def stop(self) -> None:
-        """End when all that waits is answered, or after `stop_s` without the rest."""
+        """Stop once all queued examples are answered, or after `stop_s`."""
         self.queue.close()
         _, late = await asyncio.wait({self.task}, timeout=self.plan.stop_s)
         if late:

@@ -1,1 +1,1 @@
-"""Verify that two builds of one classifier answer alike."""
+"""Verify that two builds of one classifier give the same answers."""

@@ -1,4 +1,4 @@
-"""`python -m eat_lightning.verify old=<model> new=<model> texts=<file>`: do two builds agree?"""
+"""`python -m eat_lightning.verify old=<model> new=<model> texts=<file>`: compare two builds."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from eat_lightning.process import raise_on_sigterm
 
 
 def verify(config: dict[str, Any]) -> Any:
-    """Print whether two builds answer alike, and return the `Verification`; with run=, whether an
-    adapted classifier answers its canaries as certified, and return the `CanaryCheck`.
+    """Print whether two builds agree, and return the `Verification`.
 
-    Raises ConfigError, one line per fault, for settings, models, texts and files of answers.
+    With run=, check an adapted classifier's canaries instead, and return the `CanaryCheck`.
+
+    Raises:
+        ConfigError: with one line per error in settings, models, texts and answer files.
     """
     from eat_lightning.deploy.verify.plan import VerifySettings
 
@@ -34,7 +36,7 @@ def verify(config: dict[str, Any]) -> Any:
 
 
 def canaries(folder: str, threads: int | None) -> Any:
-    """Let an adapted classifier answer its canaries."""
+    """Compare an adapted classifier's answers to its canaries with the certified ones."""
     from eat_lightning.engines.adapted import answered_canaries, open_adapted
 
     found = answered_canaries(Path(folder), open_adapted(folder, threads))

@@ -1,7 +1,7 @@
-"""Answers of any model in one shape: those of an engine, of a server, and of a file.
+"""Answers of any model in a common format: from an engine, a server, or a file.
 
 A row is a dict with `answer` (or `label`), `answers` (or `labels`), `probabilities` by label, or
-`score`; or with `error`, where there is no answer. Shapes: N texts, C classes.
+`score`; or with `error` if there is no answer. Shapes: N texts, C classes.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class Answer:
     """One answer.
 
     Args:
-        labels: the class, or the set of labels; none of a score.
-        value: the score, or how sure the class is; None: not known.
+        labels: the class, or the set of labels; empty for a score.
+        value: the score, or the probability of the class; None: unknown.
         refused: why there is no answer; "" where there is one.
-        depth: of a reranker's score: candidates that got deeper come first.
+        depth: of a reranker's score; candidates that got deeper are ranked first.
     """
 
     labels: tuple[str, ...] = ()
@@ -51,9 +51,9 @@ class Answers:
     """Answers of one model to the same texts in the same order.
 
     Args:
-        labels: all that the model can give; None: only those that it gave are known.
-        kind: as a model of ours has it; None: not known.
-        rows: the answers as a file of answers has them.
+        labels: all labels of the model; None: only those that occur are known.
+        kind: for models of this package; None: unknown.
+        rows: the answers, as stored in a file.
     """
 
     where: str
@@ -71,7 +71,7 @@ class Answers:
         labels: Sequence[str] | None = None,
         kind: AnswerKind | None = None,
     ) -> Answers:
-        """Read rows. ConfigError, in one line, for one without an answer."""
+        """Parse rows. Raises ConfigError, in one line, for a row without an answer."""
         given = [row for row in rows if not refusal(row)]
         if not given:
             why = refusal(rows[0]) if rows else "there are none"
@@ -89,7 +89,7 @@ class Answers:
 
     @property
     def names(self) -> list[str]:
-        """The labels that are known."""
+        """The known labels."""
         seen = {name for answer in self.found for name in answer.labels}
         return [*(self.labels or sorted(seen))]
 
@@ -98,7 +98,7 @@ class Answers:
         return np.array([not answer.refused for answer in self.found])
 
     def renamed(self, names: Mapping[str, str]) -> Answers:
-        """The same with other names of labels."""
+        """Return the answers with other label names."""
 
         def new(labels: Sequence[str]) -> tuple[str, ...]:
             return tuple(names.get(label, label) for label in labels)
@@ -107,8 +107,9 @@ class Answers:
         return replace(self, found=found, labels=None if self.labels is None else new(self.labels))
 
     def numbers(self, labels: Sequence[str]) -> np.ndarray:
-        """Answers as logits (N x C) that an `AnswerKind` reads alike: 1 of a label that is given
-        and -1 of another, or the score; 0 where there is no answer."""
+        """Return answers as logits (N x C) that an `AnswerKind` reads in the same way: 1 for
+        predicted labels and -1 for others, or the score; 0 without an answer.
+        """
         if self.problem_type == SCORE:
             return np.array([[answer.value or 0.0] for answer in self.found])
         place = {label: number for number, label in enumerate(labels)}
@@ -124,7 +125,7 @@ def has(rows: Sequence[Mapping[str, Any]], *keys: str) -> bool:
 
 
 def problem_type_of(where: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    """The kind of answers that rows hold. ConfigError where they hold none."""
+    """Return the kind of answers in rows. Raises ConfigError where there are none."""
     if has(rows, "answers", "labels"):
         return MULTI
     if has(rows, "answer", "label"):
@@ -139,7 +140,7 @@ def problem_type_of(where: str, rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def read_one(row: Mapping[str, Any], kind: str) -> Answer:
-    """KeyError, TypeError or ValueError where the row is of another kind."""
+    """Parse a row. Raises KeyError, TypeError or ValueError for a row of another kind."""
     if refusal(row):
         return Answer(refused=one_line(refusal(row)))
     if kind == SCORE:
@@ -162,7 +163,7 @@ def first(row: Mapping[str, Any], *keys: str) -> Any:
 
 
 def number(value: Any) -> float:
-    """ValueError for what is no finite number."""
+    """Parse a finite number. Raises ValueError for anything else."""
     if not np.isfinite(made := float(value)):
         raise ValueError(f"{value} is not finite")
     return made
@@ -175,7 +176,11 @@ def probabilities(row: Mapping[str, Any]) -> dict[str, float]:
 
 
 def aligned(old: Answers, new: Answers, names: Mapping[str, str]) -> tuple[Answers, Answers]:
-    """Both with the same names of labels. ConfigError, in one line, where these do not map."""
+    """Return both with the same label names.
+
+    Raises:
+        ConfigError: in one line, where names cannot be mapped.
+    """
     if old.problem_type != new.problem_type:
         kinds = [f"{each.where} gives {TITLES[each.problem_type]}" for each in (old, new)]
         raise ConfigError(", and ".join(kinds))
@@ -191,7 +196,7 @@ def aligned(old: Answers, new: Answers, names: Mapping[str, str]) -> tuple[Answe
 
 
 def mismatches(old: Answers, new: Answers) -> Iterator[bool]:
-    """Whether labels of one cannot be those of the other, as far as they are known."""
+    """Yield whether labels of one model cannot be those of the other, as far as they are known."""
     ours, theirs = {*old.names}, {*new.names}
     if old.problem_type == SCORE:
         return

@@ -1,4 +1,4 @@
-"""`eat_lightning.verify`: the command from Python."""
+"""`eat_lightning.verify`: the command as a Python function."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def verify(
     texts: str | Path | Sequence[Any] | None,
     settings: Mapping[str, Any],
 ) -> Verification:
-    """Do the work of `eat_lightning.verify`."""
+    """Implementation of `eat_lightning.verify`."""
     is_path = isinstance(texts, str | Path)
     config = {**settings, "old": build_of(old), "new": build_of(new), "run": None, "format": "text"}
     config["texts"] = str(texts) if is_path else None
@@ -32,11 +32,13 @@ def verify(
 
 
 def run(plan: VerifySettings, given: Sequence[Any] | None = None) -> Verification:
-    """Compare two builds, and write what was found where `to` is named. ConfigError, in one line,
-    for what cannot be compared or written.
+    """Compare two builds, and write the results to `to` if it is given.
 
     Args:
-        given: texts, or pairs of them, in place of a file.
+        given: texts, or pairs of them, instead of a file.
+
+    Raises:
+        ConfigError: in one line, where they cannot be compared or written.
     """
     result = verified(plan, given) if plan.queries is None else verified_lists(plan)
     if plan.to is not None:

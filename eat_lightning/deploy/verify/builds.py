@@ -1,4 +1,4 @@
-"""The two models that are compared, each opened as what it is: a file, a server, or a folder."""
+"""Open the two models to compare: a file of answers, a server, or a folder."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Source:
     """A model that is ready to answer.
 
     Args:
-        where: as an error names it.
-        answer: a row for each text of a batch.
-        labels: all that it can give; None: not known.
-        kind: of its answers; None: not known.
+        where: its name in error messages.
+        answer: returns a row for each text of a batch.
+        labels: all its labels; None: unknown.
+        kind: of its answers; None: unknown.
     """
 
     where: str
@@ -50,11 +50,11 @@ class Source:
 
 @dataclass
 class Kept:
-    """Rows by their texts, in a file as soon as they come, so that a second call asks for the
-    others alone.
+    """Rows by text, written to a file as they arrive, so that a second call requests only the
+    missing ones.
 
     Args:
-        about: what answered them; those of something else are dropped.
+        about: the source of the answers. Rows from another source are dropped.
     """
 
     path: Path
@@ -82,7 +82,7 @@ def line_of(item: tuple[Row, dict[str, Any]]) -> dict[str, Any]:
 
 
 def whole_lines(path: Path) -> Iterator[Any]:
-    """The values of a file's lines, up to one that a kill cut."""
+    """Yield the values of a file's lines, up to a truncated one."""
     for line in path.read_text("utf-8").splitlines() if path.is_file() else ():
         try:
             yield json.loads(line)
@@ -91,7 +91,7 @@ def whole_lines(path: Path) -> Iterator[Any]:
 
 
 def rows_for(source: Source, batches: Sequence[Batch], kept: Kept | None) -> dict[Row, Any]:
-    """A row for each text of some batches."""
+    """Return a row for each text of the batches."""
     found = {} if kept is None else dict(kept.rows)
     with bar(source.where, sum(map(len, batches))) as advance:
         for batch in batches:
@@ -105,7 +105,7 @@ def rows_for(source: Source, batches: Sequence[Batch], kept: Kept | None) -> dic
 
 
 def batches_of(texts: Sequence[Row], size: int) -> list[Batch]:
-    """Texts of similar lengths together, the longest first."""
+    """Batch texts of similar lengths, longest first."""
     order = sorted(texts, key=lambda row: -sum(map(len, row)))
     return [order[start : start + size] for start in range(0, len(order), size)]
 
@@ -115,7 +115,9 @@ def is_file(build: Build) -> bool:
 
 
 def rows_of_file(where: str, path: Path, columns: Sequence[str]) -> dict[Row, dict[str, Any]]:
-    """Rows of a file of answers by their texts. ConfigError, in one line, where it is none."""
+    """Return rows of a file of answers by text. Raises ConfigError, in one line, for an invalid
+    file.
+    """
     with reading(where, pa.ArrowException):
         if not path.is_file():
             raise ValueError("there is no such file")
@@ -136,10 +138,13 @@ def rows_of_file(where: str, path: Path, columns: Sequence[str]) -> dict[Row, di
 
 
 def open_source(key: str, plan: VerifySettings, texts: Texts) -> Source:
-    """Open a model. ConfigError, in one line, where it is none, or takes other texts.
+    """Open a model.
 
     Args:
         key: old or new.
+
+    Raises:
+        ConfigError: in one line, for an invalid model, or one that takes other texts.
     """
     build: Build = getattr(plan, key)
     where, columns = f"{key}={build.model}", texts.columns
@@ -168,8 +173,9 @@ def open_source(key: str, plan: VerifySettings, texts: Texts) -> Source:
 
 
 def open_folder(build: Build, plan: VerifySettings, columns: Sequence[str]) -> Answerer:
-    """A model of a folder: a run, an export or an adapted classifier as `predict` opens it, and any
-    other as transformers does or, with backend=torch, in our kernels."""
+    """Open the model of a folder: runs, exports and adapted classifiers as `predict` does, others
+    in transformers or, with backend=torch, on our kernels.
+    """
     folder = Path(str(build.model))
     if is_adapted(folder) or is_export(folder) or (folder / DONE).is_file():
         return open_backend(parsed(AnswerSettings, as_of_predict(folder, build, plan)))
@@ -198,7 +204,7 @@ def open_folder(build: Build, plan: VerifySettings, columns: Sequence[str]) -> A
 
 
 def as_of_predict(folder: Path, build: Build, plan: VerifySettings) -> dict[str, Any]:
-    """The settings of `predict` that open this folder."""
+    """Return the settings of `predict` that open this folder."""
     windows = {"size": None, "overlap": None, "join": "any", "label": None}
     return {
         "run": build.model,
@@ -215,7 +221,7 @@ def as_of_predict(folder: Path, build: Build, plan: VerifySettings) -> dict[str,
 
 @contextmanager
 def named_as(key: str) -> Iterator[None]:
-    """Let errors name the setting of this command, old or new."""
+    """Prefix errors with the setting of this command, old or new."""
     try:
         yield
     except ConfigError as error:

@@ -1,4 +1,4 @@
-"""Whether two builds of one classifier answer alike, and with what confidence.
+"""Test whether two builds of one classifier agree, with a stated confidence.
 
 Shapes: N texts.
 """
@@ -39,7 +39,7 @@ KEPT = "{}.part.jsonl"  # what a server answered, until all is there
 
 @dataclass(frozen=True)
 class ChangedText:
-    """A text that the two answer differently."""
+    """A text with different answers."""
 
     texts: Row
     old: Answer
@@ -48,17 +48,17 @@ class ChangedText:
 
 @dataclass(frozen=True)
 class Verification:
-    """What a comparison found.
+    """Result of a comparison.
 
     Args:
-        old, new: the models, as they were named.
-        texts: those that were compared; its line says how many were read, and left out for what.
-        tallies: of what was demanded, all texts first.
-        parts: counts of the texts that `old` answers with each class, and of each direction.
+        old, new: the models, by the given names.
+        texts: the compared texts; `line` has the numbers of texts read and left out.
+        tallies: of each requirement, all texts first.
+        parts: counts for the texts of each class under `old`, and for each direction of change.
         classes: changed answers by the class before and after.
-        answers: of the two, by old and new.
-        changed_N: texts whose answer changed.
-        what: names an answer that is not the same.
+        answers: of both models, by old and new.
+        changed_N: True for texts whose answer changed.
+        what: name of a changed answer.
     """
 
     old: str
@@ -73,36 +73,38 @@ class Verification:
 
     @property
     def changed(self) -> list[ChangedText]:
-        """The texts that the two answer differently, with both answers."""
+        """Texts with different answers, with both answers."""
         old, new = (each.found for each in self.answers.values())
         rows = np.flatnonzero(self.changed_N).tolist()
         return [ChangedText(self.texts.rows[row], old[row], new[row]) for row in rows]
 
     @property
     def status(self) -> int:
-        """0: the two answer alike; 1: they do not; 2: it takes more texts to tell."""
+        """0: the models agree; 1: they do not; 2: more texts are needed to decide."""
         if any(tally.fails for tally in self.tallies):
             return FAILS
         return HOLDS if all(tally.holds for tally in self.tallies) else UNKNOWN
 
     @property
     def holds(self) -> bool:
-        """Whether all that was demanded is certified."""
+        """True if all requirements are certified."""
         return self.status == HOLDS
 
     @property
     def bound(self) -> float:
-        """The most that the share of changed answers may be, with the confidence asked for."""
+        """Upper bound on the share of changed answers, with the requested confidence."""
         return self.tallies[0].bound
 
     @property
     def needed(self) -> int | None:
-        """Texts that would certify what was demanded at the rates seen; None: no number would."""
+        """Number of texts that would certify the requirements at the observed rates; None if no
+        number would.
+        """
         needed = [tally.needed for tally in self.tallies]
         return None if None in needed else max(filter(None, needed))
 
     def as_dict(self) -> dict[str, Any]:
-        """The result in plain values, with the first texts whose answer changed."""
+        """Return the result in plain values, with the first texts whose answer changed."""
         return {
             "status": self.status,
             "old": self.old,
@@ -116,7 +118,7 @@ class Verification:
         }
 
     def plain(self, changed: ChangedText) -> dict[str, str]:
-        """A text by its columns, and both answers."""
+        """Return a text by its columns, with both answers."""
         return {
             **self.texts.named(changed.texts),
             **{"old": str(changed.old), "new": str(changed.new)},
@@ -130,10 +132,13 @@ def plain(tally: Tally | MeanLoss) -> dict[str, Any]:
 
 
 def verified(plan: VerifySettings, given: Sequence[Any] | None = None) -> Verification:
-    """Compare two builds. ConfigError, in one line, for what cannot be compared.
+    """Compare two builds.
 
     Args:
-        given: texts, or pairs of them, in place of a file.
+        given: texts, or pairs of them, instead of a file.
+
+    Raises:
+        ConfigError: in one line, where they cannot be compared.
     """
     texts = texts_of(plan, given).without_near_doubles()
     if not len(texts):
@@ -145,7 +150,7 @@ def verified(plan: VerifySettings, given: Sequence[Any] | None = None) -> Verifi
 
 
 def texts_of(plan: VerifySettings, given: Sequence[Any] | None) -> Texts:
-    """The texts that are named or, without such, those of the files of answers."""
+    """Return the given texts or, without any, those of the answer files."""
     source = plan.texts if given is None else given
     if source is not None:
         return read_texts(source, plan.columns, plan.most)
@@ -165,15 +170,18 @@ def texts_of(plan: VerifySettings, given: Sequence[Any] | None) -> Texts:
 
 
 def answers_of(key: str, plan: VerifySettings, texts: Texts, source: Source) -> Answers:
-    """The answers of one of the two to all texts."""
+    """Return the answers of one model to all texts."""
     rows = asked(source, batches_of(texts.rows, plan.batch), key, plan)
     found = [rows[row] for row in texts.rows]
     return Answers.read(source.where, found, source.labels, source.kind)
 
 
 def asked(source: Source, batches: Sequence[Batch], key: str, plan: VerifySettings) -> dict:
-    """Rows by their texts. ConfigError where a server does not answer any more; what it answered
-    is kept in `to`."""
+    """Return rows by text.
+
+    Raises:
+        ConfigError: where a server stops answering; its answers so far are kept in `to`.
+    """
     build: Build = getattr(plan, key)
     kept = None
     if build.is_server and plan.to is not None:
@@ -188,7 +196,9 @@ def asked(source: Source, batches: Sequence[Batch], key: str, plan: VerifySettin
 
 
 def same_answer(plan: VerifySettings, old: Answers, new: Answers) -> SameAnswer:
-    """When two answers are the same. ConfigError where two scores cannot be compared."""
+    """Return the criterion for equal answers. Raises ConfigError for scores that cannot be
+    compared.
+    """
     labels = [*dict.fromkeys([*old.names, *new.names])]
     if old.problem_type != SCORE:
         kind = MultiLabel if old.problem_type == MULTI else SingleLabel
@@ -203,8 +213,9 @@ def same_answer(plan: VerifySettings, old: Answers, new: Answers) -> SameAnswer:
 
 
 def compared(plan: VerifySettings, texts: Texts, old: Answers, new: Answers) -> Verification:
-    """Count what changed. A text that one of the two refuses has changed; one that both refuse does
-    not count."""
+    """Count changed answers. A text refused by one model counts as changed, one refused by both is
+    left out.
+    """
     same = same_answer(plan, old, new)
     named = [("per_class", name) for name in plan.per_class or {}]
     named += [("positive", plan.positive)] if plan.positive is not None else []
@@ -248,7 +259,7 @@ def masked(groups: Mapping[str, np.ndarray], rows_N: np.ndarray) -> dict[str, np
 def directions(
     positive: str | None, same: SameAnswer, old_NC: np.ndarray, new_NC: np.ndarray
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Names of directions, with the texts that can change so and those that did."""
+    """Yield the directions of change: name, texts that can change this way, and those that did."""
     if not same.labels:
         up_N, every_N = new_NC[:, 0] > old_NC[:, 0], np.ones(len(old_NC), bool)
         yield from (("higher in new", every_N, up_N), ("lower in new", every_N, ~up_N))

@@ -1,4 +1,4 @@
-"""Whether two rerankers return the same best candidates of each list.
+"""Test whether two rerankers return the same top candidates of each list.
 
 Shapes: Q lists.
 """
@@ -23,8 +23,9 @@ from eat_lightning.record.claim import Claim, MeanLoss
 
 
 def verified_lists(plan: VerifySettings) -> Verification:
-    """Compare the best candidates of two rerankers. ConfigError, in one line, for what cannot be
-    compared."""
+    """Compare the top candidates of two rerankers. Raises ConfigError, in one line, where they
+    cannot be compared.
+    """
     found = QueryLists.of(read_query_lists(str(plan.queries)), plan.keep)
     queries = Texts([(query,) for query in found.queries], ["query"], found.line)
     queries = queries.without_near_doubles()
@@ -50,7 +51,7 @@ def verified_lists(plan: VerifySettings) -> Verification:
 
 
 def best_of(key: str, plan: VerifySettings, lists: list[QueryList]) -> Answers:
-    """The best candidates of each list by one of the two, as sets of labels."""
+    """Return one model's top candidates of each list, as sets of labels."""
     batches = [[(each.query, text) for text in each.candidates] for each in lists]
     every = Texts([row for batch in batches for row in batch], ["query", "candidate"], "")
     source = open_source(key, plan, every)

@@ -20,7 +20,7 @@ Name = Annotated[str, BeforeValidator(str)]  # a class may be called 0
 
 
 class Build(BaseModel):
-    """One of the two models that are compared, and how it is opened.
+    """One of the two models to compare, and how it is opened.
 
     Args:
         model: a folder, a name on the hub, the URL of a server, or a file of answers.
@@ -43,7 +43,7 @@ class Build(BaseModel):
 
     @property
     def title(self) -> str:
-        """Its name and what was chosen, for a person."""
+        """Its name and non-default settings, for display."""
         how = [self.backend, self.dtype, self.certificate, self.api if self.is_server else None]
         chosen = ", ".join(filter(None, how))
         return f"{self.model} ({chosen})" if chosen else str(self.model)
@@ -54,7 +54,7 @@ class Build(BaseModel):
 
 
 class VerifySettings(Settings):
-    """Settings of a comparison; `eat_lightning.verify` says what each means."""
+    """Settings of a comparison, documented in `eat_lightning.verify`."""
 
     run: str | None
     old: Build
@@ -79,7 +79,7 @@ class VerifySettings(Settings):
 
     @property
     def builds(self) -> list[tuple[str, Build]]:
-        """Both, by the settings that name them."""
+        """Both models, by the settings that name them."""
         return [("old", self.old), ("new", self.new)]
 
     def rules(self) -> Iterator[str]:

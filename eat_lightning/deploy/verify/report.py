@@ -1,4 +1,4 @@
-"""What a comparison found, for a person, for a pull request, and for a program."""
+"""Report a comparison on the terminal, as Markdown for a pull request, and as files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VERDICTS = ("It holds", "It does not hold", "It cannot be said with so few texts
 
 
 def show(result: Verification, format: str) -> None:
-    """Print the result as text or markdown."""
+    """Print the result as text or Markdown."""
     tables = [counts_table(result), changed_table(result, SHOWN)]
     tables = [table for table in tables if table.lines]
     if format == "markdown":
@@ -33,7 +33,7 @@ def show(result: Verification, format: str) -> None:
 
 
 def lines_of(result: Verification) -> list[str]:
-    """What a person takes away."""
+    """Return the main results."""
     first, *others = result.tallies
     found = f"{first.changed:,} of {first.num:,} {result.what}"
     if isinstance(first, MeanLoss):
@@ -52,13 +52,13 @@ def lines_of(result: Verification) -> list[str]:
 
 
 def about(result: Verification) -> list[str]:
-    """What was compared."""
+    """Describe what was compared."""
     texts = f"texts: {result.tallies[0].num:,} compared; {result.texts.line}"
     return [f"old: {result.old}", f"new: {result.new}", texts]
 
 
 def needed_line(result: Verification) -> str:
-    """How many texts, or lists, it would have taken."""
+    """Say how many texts or lists would have been needed."""
     lists = isinstance(result.tallies[0], MeanLoss)
     least = max(tally.claim.needed(binary=not lists) for tally in result.tallies)
     line = f"{'Lists' if lists else 'Texts'} needed: {least:,} where no answer changes"
@@ -74,7 +74,7 @@ def percent(share: float) -> str:
 
 
 def counts_table(result: Verification) -> Table:
-    """All texts, then those of each class and direction."""
+    """Return counts for all texts, then for each class and direction."""
     confidence = percent(result.tallies[0].claim.confidence)
     columns = [
         Column("name", "texts", numeric=False),
@@ -102,7 +102,7 @@ def cells(name: str, tally: Tally | MeanLoss) -> dict[str, Cell]:
 
 
 def changed_table(result: Verification, most: int) -> Table:
-    """Texts whose answer changed."""
+    """Return the texts whose answer changed."""
     columns = [Column(key, key, numeric=False) for key in ("text", "old", "new")]
     lines = [Line(shown(each)) for each in result.changed[:most]]
     caption = f"{len(lines):,} of {len(result.changed):,} texts whose answer changed."
@@ -115,8 +115,12 @@ def shown(changed: ChangedText) -> dict[str, Cell]:
 
 
 def write(folder: Path, result: Verification) -> None:
-    """Write result.json, page.html, changed.jsonl, and the answers of both, which are files of
-    answers again. ConfigError where the folder cannot be written."""
+    """Write result.json, page.html, changed.jsonl, and the answers of both models, which can be
+    used as files of answers.
+
+    Raises:
+        ConfigError: where the folder cannot be written.
+    """
     try:
         write_json(folder / "result.json", result.as_dict())
         write_text(folder / "page.html", page(result))
@@ -135,7 +139,7 @@ def json_lines(lines: Iterable[Mapping[str, Any]]) -> str:
 
 
 def page(result: Verification) -> str:
-    """The page's HTML."""
+    """Return the page's HTML."""
     tables = [counts_table(result), changed_table(result, len(result.changed))]
     claim = Section("verified", "Do the two answer alike?", lines_of(result))
     claim.add(tables=tables, notes=about(result))

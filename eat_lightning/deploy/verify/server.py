@@ -1,4 +1,6 @@
-"""A server that classifies, asked by HTTP in the shapes of `serve`, TEI, Hugging Face and vLLM."""
+"""Query a classification server over HTTP, in the formats of `serve`, TEI, Hugging Face
+and vLLM.
+"""
 
 from __future__ import annotations
 
@@ -21,17 +23,17 @@ REFUSED = (400, 413, 422)  # of a text, where it is asked alone
 
 
 class ServerDied(ConfigError):
-    """The server gives no answers any more."""
+    """Error: the server has stopped answering."""
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """The shape of a request and of its answers.
+    """Format of requests and answers.
 
     Args:
-        path: behind the server's URL.
-        body: of texts, or of pairs.
-        rows: a row for each text from the content of the answer.
+        path: after the server's URL.
+        body: makes the body from texts or pairs.
+        rows: returns a row for each text from the content of an answer.
     """
 
     path: str
@@ -48,7 +50,7 @@ def one_or_pair(texts: Row) -> Any:
 
 
 def row_of(scores: list[dict[str, Any]]) -> dict[str, Any]:
-    """Labels with their scores; one alone is a score."""
+    """Return labels with their scores; a single one is a score."""
     if len(scores) == 1:
         return {"score": scores[0]["score"]}
     return {"probabilities": {each["label"]: each["score"] for each in scores}}
@@ -86,14 +88,21 @@ PROTOCOLS = {
 
 @dataclass(frozen=True)
 class Server:
-    """Asks a server. where: as an error names it."""
+    """Client of a server.
+
+    Args:
+        where: its name in error messages.
+    """
 
     where: str
     build: Build
 
     def rows(self, batch: list[Row]) -> list[dict[str, Any]]:
-        """Rows for a batch; where the server refuses it, each text is asked alone. ServerDied where
-        it does not answer."""
+        """Return rows for a batch. If the server refuses it, each text is sent alone.
+
+        Raises:
+            ServerDied: where it does not answer.
+        """
         protocol = PROTOCOLS[self.build.api]
         try:
             found = protocol.rows(self.post(protocol.path, protocol.body(batch)))
@@ -111,7 +120,9 @@ class Server:
             raise ConfigError(f"{self.where}: {how}") from None
 
     def post(self, path: str, body: Any) -> Any:
-        """The content of an answer. HTTPError for a status that no second try mends."""
+        """Return the content of an answer. Raises HTTPError for a status that a retry
+        does not fix.
+        """
         headers = {"Content-Type": "application/json", **self.authorization}
         url = str(self.build.model).rstrip("/") + path
         request = Request(url, json.dumps(body).encode(), headers)
@@ -140,5 +151,5 @@ class Server:
 
 
 def reason(error: HTTPError) -> str:
-    """What a server says of a refusal, in one line."""
+    """Return a server's reason for a refusal, in one line."""
     return one_line(error.read(2000).decode(errors="replace") or error.reason, 160)

@@ -30,21 +30,22 @@ A ratio is the share of an example's rows without [CLS] that goes at each of `la
 [CLS] must stay; other special tokens are rows like any other.
 
 A head's yaml has `kind: my_module.MaxLinear` in place of `_target_`, and `layers`. With `model=eat`
-"head.pool is not an option of my_module.MaxLinear" says that the preset sets an argument which the
-head lacks: `~head.pool` takes it out. `bind` makes a head's parameters from `shape.hidden_size`
-(`model/shape.py` lists all of it); each exit layer has its head.
+the error "head.pool is not an option of my_module.MaxLinear" means that the preset sets an argument
+which the head lacks: `~head.pool` removes it. `bind` makes a head's parameters from the sizes in
+`model/shape.py`, such as `shape.hidden_size`; each exit layer has its head.
 
 A batch is packed: the rows of all its examples lie end to end, without padding. `packed.x_ND` are
 their vectors, `packed.layout.segment_N` is the example of each row, `index_N` its place there (0 is
 [CLS]), `lengths_B` the rows of each example, on the host. `layout.pad` and `unpad` go to B x L and
 back. Nothing may be summed, sorted or shifted over N alone, since N holds all examples.
 
-What the shelf shares, for a method to use: `methods/reduction/_topk.py` (`keep_ratio` keeps the
-highest scores and obeys `packed.strength_B`, 0 to 1, with which training anneals), `_gates.py`
-(`keep_where(packed, stays_N)`, which does not: add `| (packed.strength_B == 0)[segment_N]`; soft
-gates), `_merged.py`; `methods/exit/_points.py` (the point
-of an exit) and `_scores.py` (entropy, lead); `model/heads.py` (`POOLS`); `methods/objective/
-_losses.py`. The shelf is `eat_lightning/methods/<slot>/<kind>.py`, with a yaml of the same name.
+What the package's methods share, for a method to use: `methods/reduction/_topk.py` (`keep_ratio`
+keeps the highest scores and obeys `packed.strength_B`, 0 to 1, with which training anneals),
+`_gates.py` (`keep_where(packed, stays_N)`, which does not: add `| (packed.strength_B ==
+0)[segment_N]`; soft gates), `_merged.py`; `methods/exit/_points.py` (the point of an exit) and
+`_scores.py` (entropy, lead); `model/heads.py` (`POOLS`); `methods/objective/_losses.py`. The
+package's methods are in `eat_lightning/methods/<slot>/<kind>.py`, each with a yaml of the same
+name.
 """
 
 from eat_lightning.model.contracts.attention import Attention, Kernel, Where

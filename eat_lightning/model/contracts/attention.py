@@ -48,9 +48,9 @@ class Kernel(Protocol):
 class Attention(EncoderPart, ABC, slot="attention"):
     """An attention pattern: it decides which tokens attend to which others."""
 
-    # No mask says what the product does. It is used at every length where `kernel` gives one,
-    # whatever a reduction needs; evidence is that of softmax attention over the same queries and
-    # keys. It has no place for a relative-position bias.
+    # Whether `kernel` approximates softmax attention, so that no mask describes it. It is then used
+    # at every length where it exists, even if a reduction needs evidence, which is that of softmax
+    # attention over the same queries and keys. It cannot add a relative-position bias.
     approximate: bool = False
 
     # Values of each row that the product takes: "position" (in the original text), "weight" (log of

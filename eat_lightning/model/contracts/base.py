@@ -75,7 +75,8 @@ class Knob:
         return [fault for one in points for fault in value_faults(self.bounds, key, one)]
 
     def grid_for(self, num_labels: int) -> list[float]:
-        """The grid, without values at which nothing would change."""
+        """Return the grid without values that a confidence of 1 / number of classes always
+        meets."""
         if not self.is_confidence or num_labels < 2:
             return list(self.grid)
         return [point for point in self.grid if point >= 1 / num_labels]
@@ -103,12 +104,13 @@ class EncoderPart(Learner):
 
 
 def point_of(method: EncoderPart) -> float | list[float] | None:
-    """Tell where the knob of a method stands: one value, or one for each of its layers."""
+    """Return the value of a method's knob, or a list with one for each of its layers; None if it
+    has no knob."""
     return None if method.knob is None else vars(method)[method.knob.name]
 
 
 def points_by_layer(method: EncoderPart) -> dict[int, float]:
-    """Tell where the knob of a method stands at each of its layers; empty where it has none."""
+    """Return the value of a method's knob at each of its layers; empty if it has no knob."""
     point = point_of(method)
     if point is None:
         return {}
@@ -118,7 +120,7 @@ def points_by_layer(method: EncoderPart) -> dict[int, float]:
 
 
 def at_point(method: P, point: float | Sequence[float]) -> P:
-    """The same method (its parameters shared) with its knob at another point."""
+    """Return a twin of a method, with shared parameters, whose knob has another value."""
     if method.knob is None:
         raise ValueError(f"{type(method).__name__} has no knob to turn")
     raise_faults(method.knob.faults(method.knob.name, point))

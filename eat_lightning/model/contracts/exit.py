@@ -34,18 +34,18 @@ class ExitRule(EncoderPart, ABC, slot="exit"):
 
     layers: Sequence[int]  # where it decides (0: the embedding); a head stands at each
     reasons: Sequence[str] = ("exit",)  # why an example may leave
-    # Of answers that it judges, else it is refused: SINGLE, MULTI, SCORE (`answer_kind`).
+    # Kinds of answers for which it may be used: SINGLE, MULTI, SCORE (`answer_kind`).
     kinds: Sequence[str] = PROBLEM_TYPES
-    wants_error: bool = False  # reads the error that early heads of a score predict
-    last_only: bool = False  # a decision reads no exit but the one where it is made
-    by_class: bool = False  # `observe` gives a signal for each class, in their order
-    by_difference: bool = True  # the same number added to all logits of an exit changes nothing
+    wants_error: bool = False  # it reads the error that early heads of a score predict
+    last_only: bool = False  # a decision reads only the exit where it is made, no earlier one
+    by_class: bool = False  # `observe` returns a signal for each class, in their order
+    by_difference: bool = True  # adding a constant to all logits of an exit changes nothing
     wants: frozenset[str] = frozenset()  # names of notes on rows for `observe`, see `packed.NOTES`
 
     @property
     def least_lead(self) -> float | None:
-        """The least difference between the two largest probabilities of an example that leaves;
-        None: unknown."""
+        """The least lead of the largest probability over the second that lets an example leave;
+        None if unknown."""
         return None
 
     @abstractmethod
@@ -97,8 +97,8 @@ def open_layers(exit: ExitRule) -> list[int]:
 
 
 def only_open(exit: ExitRule, policies: Sequence[object] = ()) -> ExitRule:
-    """The same rule without the exits whose point is the knob's strict end, so that their heads
-    need not guess; the rule itself where its decisions, or policies, look at earlier exits."""
+    """Return the rule without the exits at the strict end of its knob, so that their heads need not
+    run. It is returned unchanged if its decisions, or policies, read earlier exits."""
     point, knob = point_of(exit), exit.knob
     if policies or not exit.last_only or knob is None or not isinstance(point, Sequence):
         return exit
@@ -112,7 +112,7 @@ def only_open(exit: ExitRule, policies: Sequence[object] = ()) -> ExitRule:
 
 
 def decide(exit: ExitRule, logits_EBC: Guesses, signals_EBS: Signals) -> Decision:
-    """Ask an exit rule. Raises Misshaped where it gives no whole number for each example."""
+    """Return `exit.decides`, and raise Misshaped unless it is one integer per example."""
     decided_B = exit.decides(logits_EBC, signals_EBS)
     if not isinstance(decided_B, Tensor) or decided_B.shape != logits_EBC.shape[1:2]:
         found = shape_text(decided_B)

@@ -27,11 +27,11 @@ class Head(EncoderPart, nn.Module, ABC, slot="head"):
     respect `packed.size_N`, the number of tokens that a row represents.
     """
 
-    temperature: Tensor  # a buffer, fitted when training has ended, by which `guess` divides
+    temperature: Tensor  # a buffer by which `guess` divides logits, fitted after training
 
-    changes_width: bool = False  # what it pools is not of the encoder's width
+    changes_width: bool = False  # its pooled vectors have another width than the encoder
     wants: frozenset[str] = frozenset()  # names of notes on rows, see `packed.NOTES`
-    wants_earlier: bool = False  # `guess` is given what each exit of its kind before it has pooled
+    wants_earlier: bool = False  # `guess` gets the pooled vectors of earlier exits of its kind
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

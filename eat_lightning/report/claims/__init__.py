@@ -1,1 +1,1 @@
-"""Claims that `eat report` makes of any study: one file or folder each, found by path."""
+"""Claims that `eat report` makes for any study: one file or folder each, found by path."""

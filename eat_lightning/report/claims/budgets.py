@@ -1,4 +1,4 @@
-"""Gain of a depth chosen for each example at stated budgets, over fixed depth at equal FLOPs.
+"""Gain of choosing a depth per example at given budgets, over fixed depth at equal FLOPs.
 
     eat report study=experiments/methods/results claims=[budgets]
 
@@ -29,8 +29,8 @@ PLACE = 30  # on the page
 
 
 def claim(study: Study) -> Section:
-    """A table and a figure for each task whose rules were fitted for budgets."""
-    whole = Section("budgets", "Budgets: what choosing for each example gains")
+    """Return a table and a figure for each task with rules fitted for budgets."""
+    whole = Section("budgets", "Budgets: gain of choosing a depth per example")
     for task in study.tasks:
         if methods := methods_of(study, task):
             figures = [*time_figure(study, task, methods), figure_of(study, task, methods)]
@@ -40,22 +40,22 @@ def claim(study: Study) -> Section:
 
 def table_of(task: str, methods: Sequence[Method]) -> Table:
     caption = (
-        "Thresholds were fitted for each budget on the calibration cut. Beside each stands fixed "
-        "depth: the same weights with everybody leaving at one layer. Bold: better by its 95 % "
-        "interval."
+        "Thresholds were fitted for each budget on the calibration split. Each is compared "
+        "with fixed depth: the same weights with all examples leaving at one layer. Bold: "
+        "significantly better (95 % interval)."
     )
     lines = [line for method in methods for line in method.lines]
     return col.table(f"budgets-{task}", f"Budgets on {task}", caption, COLUMNS, lines)
 
 
 def figure_of(study: Study, task: str, methods: Sequence[Method]) -> Figure:
-    """Accuracy against FLOPs, a panel for each method."""
+    """Plot accuracy against FLOPs, with a panel per method."""
     static = [p for p in study.points(task=task, baseline="") if p.is_static]
     best = max((percent(p) for p in static), default=None)
     caption = (
-        "Filled: rules fitted for budgets, with 95 % intervals over examples; hollow, dotted: the "
-        "same weights with everybody leaving at one layer. Line across: the best static model that "
-        "was trained for itself."
+        "Filled: rules fitted for budgets, with 95 % intervals over examples; hollow, dotted: "
+        "the same weights with all examples leaving at one layer. Horizontal line: the best "
+        "separately trained static model."
     )
     name, title = f"budgets-{task}", f"Fitted budgets over fixed depth on {task}"
     labels, draw = (
@@ -87,8 +87,9 @@ def percent(point: Mark) -> float:
 
 
 def time_figure(study: Study, task: str, methods: Sequence[Method]) -> list[Figure]:
-    """Accuracy against milliseconds at batch 1, as a user weighs them: budgets, fixed depths, the
-    static models that were trained for themselves, and Hugging Face's. None without times."""
+    """Plot accuracy against milliseconds at batch 1 for budgets, fixed depths, separately trained
+    static models and Hugging Face's model. Returns no figure without times.
+    """
     timed = [p for m in methods for line in m.lines if (p := line["point"]).timed]
     adaptive = {run for point in timed for run in point.runs}
     others = [p for p in study.points(task=task) if p.timed and not adaptive & {*p.runs}]
@@ -128,13 +129,13 @@ def time_figure(study: Study, task: str, methods: Sequence[Method]) -> list[Figu
         if not crowded:
             ax.legend(frameon=False, fontsize=7)
 
-    caption = "Every point by turns in one session; numbers are layers of static models."
+    caption = "All points were timed in turns in one session; numbers are layers of static models."
     title = f"Accuracy against time on {task}"
     return [Figure(f"budgets-{task}-time", title, caption, draw, (4.8, 3.4))]
 
 
 def answers(task: str, methods: Sequence[Method]) -> Iterator[str]:
-    """For each budget the method that gains most over its own fixed depths."""
+    """Yield for each budget the method with the largest gain over its own fixed depths."""
     known = [line for method in methods for line in method.lines if line["gain"]]
     for setting in dict.fromkeys(line["setting"] for line in known):
         same = [line for line in known if line["setting"] == setting]
@@ -142,11 +143,11 @@ def answers(task: str, methods: Sequence[Method]) -> Iterator[str]:
         flops = best["point"].mean("flops_ratio") or 0.0
         who = f"{best['model']} gains"
         if len(same) > 1:
-            who = f"of {len(same)} methods {who} most on these examples,"
+            who = f"of {len(same)} methods {who} most on these examples:"
         beside = [f"{points_text(best['gain'])} points over fixed depth"]
         if best["mix_gain"]:
             beside.append(f"{points_text(best['mix_gain'])} over the best mix of two depths")
         yield (
-            f"{task}, {setting}: {who} {' and '.join(beside)}. "
-            f"It is right on {percent(best['point']):.2f} % at {flops:.3f} of the FLOPs."
+            f"{task}, {setting}: {who} {' and '.join(beside)}. Its accuracy is "
+            f"{percent(best['point']):.2f} % at {flops:.3f} of the FLOPs."
         )

@@ -1,8 +1,8 @@
-"""One method minus another, at each budget that both were fitted for.
+"""Paired difference between one method and others, at each budget that both were fitted for.
 
     eat report study=outputs/mine claims=[compare] against="eat, norm_topk"
 
-Needs the rows that `budgets` needs, and the name of a method as that table has it.
+Needs the same rows as `budgets`, and the name of a method as its table shows it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ from eat_lightning.report.section import Section
 from eat_lightning.report.study import Mark, Study
 from eat_lightning.report.table import Table
 
-SPENT = "counted, / those of own static; a budget holds on the cut, and dev may spend more or less"
+SPENT = (
+    "counted, as a share of own static's; budgets are met on the calibration split, and dev "
+    "may cost more or less"
+)
 PLACE = 20  # on the page
 
 
 def claim(study: Study) -> Section:
-    """A table for each task that has the method which is subtracted, and another."""
+    """Return a table for each task with the reference method and another one."""
     check_against(study)
     whole = Section("compare", f"Methods minus {study.against}")
     for task in study.tasks:
@@ -34,7 +37,7 @@ def claim(study: Study) -> Section:
 
 
 def lines_of(methods: Sequence[Method], against: str) -> list[dict[str, Any]]:
-    """A line for each other method and budget that both have."""
+    """Return a line for each other method and each budget that both have."""
     fitted = [line for method in methods for line in method.lines]
     known = {line["setting"]: line["point"] for line in fitted if line["model"] == against}
     lines = [line for line in fitted if line["model"] != against and line["setting"] in known]
@@ -47,8 +50,8 @@ def lines_of(methods: Sequence[Method], against: str) -> list[dict[str, Any]]:
 
 def table_of(task: str, against: str, lines: Sequence[dict[str, Any]]) -> Table:
     caption = (
-        f"Accuracy minus that of {against} on the same examples, each method averaged over its "
-        "seeds; the interval is of other examples for these seeds. Bold: better by it."
+        f"Accuracy minus that of {against} on the same examples, averaged over seeds. Intervals "
+        "reflect the choice of examples for these seeds. Bold: significantly better."
     )
     title = f"Methods minus {against} on {task}"
     return col.table(f"compare-{task}", title, caption, columns(against), lines)
@@ -78,8 +81,9 @@ def answers(task: str, against: str, lines: Sequence[dict[str, Any]]) -> Iterato
 
 
 def on_common_seeds(one: Mark, other: Mark) -> tuple[Mark, Mark]:
-    """Both with the seeds that both have; as they are where there is none: a mean over a seed that
-    the other lacks would compare trainings."""
+    """Restrict both to the seeds that they share, because means over different seeds would compare
+    trainings. Without common seeds both are returned unchanged.
+    """
     common = {*one.seeds} & {*other.seeds}
     if not common:
         return one, other

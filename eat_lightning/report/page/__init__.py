@@ -1,6 +1,6 @@
-"""The page one sends to a colleague: claims in one HTML file that asks nothing of a network.
+"""A self-contained HTML page of claims to share, which needs no network.
 
-`page.html` (Jinja, everything escaped) is what it looks like; here is what it is filled with.
+`page.html` (Jinja, with everything escaped) is its template; this module fills it.
 """
 
 from __future__ import annotations
@@ -31,11 +31,14 @@ def render(
     findings: Sequence[str] = (),
     lacking: Sequence[str] = (),
 ) -> str:
-    """Make the page's HTML: the claims in order, then the explorer.
+    """Return the page's HTML: the claims in order, then the explorer.
 
-    `findings`: short sentences above everything. `lacking`: claims that were not made, with what
-    each needs. Texts may hold anything: all of it is escaped, and the page's own policy forbids any
-    script but its own and every request.
+    All texts are escaped, and the page's content security policy forbids every request and all
+    scripts except its own.
+
+    Args:
+        findings: short sentences at the top.
+        lacking: claims that were not made, with what each needs.
     """
     style, script = "".join(map(asset, STYLES)), "".join(map(asset, SCRIPTS))
     return template().render(
@@ -53,7 +56,7 @@ def render(
 
 
 def template() -> Any:
-    """`page.html`, with the functions that it calls."""
+    """Return `page.html` with the functions that it calls."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     jinja = Environment(
@@ -74,8 +77,10 @@ def asset(name: str) -> str:
 
 
 def policy(style: str, script: str) -> str:
-    """Nothing is fetched, and nothing runs but this one script. A figure's width and the explorer's
-    marks are style attributes, which can be allowed apart from style sheets."""
+    """Return a content security policy that forbids all requests and every script but this one.
+    Widths of figures and the explorer's marks are style attributes, which can be allowed separately
+    from style sheets.
+    """
     return (
         f"default-src 'none'; img-src data:; script-src {digest(script)}; "
         f"style-src-elem {digest(style)}; style-src-attr 'unsafe-inline'; base-uri 'none'; "
@@ -88,19 +93,19 @@ def digest(text: str) -> str:
 
 
 def images(figure: Figure) -> dict[str, str]:
-    """Addresses of a figure's images: for a light page and for a dark one."""
+    """Return data URLs of a figure's images for light and for dark pages."""
     svgs = (base64.b64encode(svg.encode()).decode() for svg in figures.pair(figure))
     light, dark = (f"data:image/svg+xml;base64,{svg}" for svg in svgs)
     return {"light": light, "dark": dark}
 
 
 def slug(name: str) -> str:
-    """A name as an id in the page: letters, digits, `-`, `_` and `.` stay."""
+    """Return a name as an id of the page; letters, digits, `-`, `_` and `.` are kept."""
     return re.sub(r"[^\w.-]+", "-", name)
 
 
 def measured_line(claims: Sequence[Section]) -> str:
-    """ "872 examples · 3 seeds · 1 thread · fp32 · cpu": what the first claim's tables say."""
+    """Return "872 examples · 3 seeds · 1 thread · fp32 · cpu", from the first claim's tables."""
     lines = [line for claim in claims[:1] for table in claim.tables for line in table.lines]
 
     def texts(key: str) -> list[str]:
@@ -118,14 +123,15 @@ def measured_line(claims: Sequence[Section]) -> str:
 
 
 def head_of(line: str) -> tuple[str, str]:
-    """Part an answer into its subject and the rest: "sst2, minilm: 1.9 times as fast ..." """
+    """Split an answer into its subject and the rest: "sst2, minilm: 1.9 times as fast ..."."""
     head, colon, rest = line.partition(": ")
     return (head, rest) if colon and len(head) <= 48 else ("", line)
 
 
 def value_and_interval(cell: Cell) -> tuple[str, str]:
-    """ "1.94 (1.88 to 1.99)" apart; where the text has no interval that of the cell, with as many
-    digits."""
+    """Split "1.94 (1.88 to 1.99)" into value and interval. If the text has no interval, the cell's
+    is formatted with as many digits.
+    """
     if found := re.fullmatch(r"(.+?) \(([^()]+ to [^()]+)\)", cell.text):
         return found[1], found[2]
     if cell.low is None or cell.high is None or cell.low == cell.high or not cell.text:

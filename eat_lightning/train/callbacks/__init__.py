@@ -1,1 +1,1 @@
-"""Callbacks: the schedule, the temperatures, the record."""
+"""Lightning callbacks: schedule, temperatures, progress, checkpoints and the finished run."""

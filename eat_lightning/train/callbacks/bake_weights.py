@@ -1,4 +1,4 @@
-"""When training ends: weights become what the objective had them act as (gates, masks)."""
+"""At the end of training, replace weights by their effective values under gates or masks."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from eat_lightning.model.encoder import AdaptiveEncoder
 
 
 class BakeWeights(Callback):
-    """Writes an objective's effective weights into the encoder, so that what is saved needs no
-    objective, and prints its `summary`."""
+    """Writes an objective's effective weights into the encoder and prints the objective's
+    `summary`. The saved model then no longer needs the objective.
+    """
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         objective, encoder = pl_module.objective, pl_module.encoder
@@ -25,7 +26,7 @@ class BakeWeights(Callback):
 
 
 def bake_weights(objective: Objective, encoder: AdaptiveEncoder) -> None:
-    """Write an objective's effective weights, as they act outside training, into the encoder."""
+    """Write an objective's effective weights at inference into the encoder."""
     training, parameters = encoder.training, dict(encoder.named_parameters())
     with torch.no_grad():
         for name, weight in objective.effective_weights(encoder.eval()).items():

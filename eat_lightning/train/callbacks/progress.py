@@ -1,4 +1,4 @@
-"""A line now and then where there is no terminal for a progress bar."""
+"""Progress lines where there is no terminal for a progress bar."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from lightning import Callback, Trainer
 
 
 class ProgressLines(Callback):
-    """Prints step, loss and the time left about every `seconds`, and scores of each epoch.
+    """Prints step, loss and remaining time about every `seconds`, and the scores of each epoch.
 
     Args:
-        scores: False: without those.
+        scores: False omits the scores.
     """
 
     def __init__(self, seconds: float = 30.0, scores: bool = True):
@@ -39,7 +39,7 @@ class ProgressLines(Callback):
         print(line, file=sys.stderr, flush=True)
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Say that epochs ended the run before its `max_steps`."""
+        """Say that the run's epochs ended before its `max_steps`."""
         step, wanted = trainer.global_step, trainer.max_steps
         if step < wanted and trainer.is_global_zero:
             why = f"trainer.max_epochs={trainer.max_epochs} were over"

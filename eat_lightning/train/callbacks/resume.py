@@ -1,4 +1,4 @@
-"""last.ckpt, written whole every few steps, so that a killed run goes on to the same weights."""
+"""Save last.ckpt atomically every few steps, so that a killed run resumes to the same weights."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from lightning import Callback, Trainer
 
 
 class SaveLast(Callback):
-    """Every `every` steps and after each epoch, and tells the data where the epoch under way goes
-    on.
+    """Saves every `every` steps and after each epoch, with the position in the current epoch.
 
-    Not after the last step: Lightning would take a run resumed from there for ended, and what
-    follows training would never be made up for.
+    It does not save after the last step. Lightning would consider a run resumed from there
+    finished, and would skip what follows training.
     """
 
     def __init__(self, folder: Path, every: int):

@@ -1,4 +1,4 @@
-"""Which weights a run ends with: the best on a part of the calibration cut, never on dev."""
+"""Keep the best weights on a part of the calibration split; the dev set is never used."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from lightning import Callback, Trainer
 
 
 class SelectBest(Callback):
-    """Keeps the weights of the best validation, among those in the schedule's last stage at its
-    final strength: an earlier one knows less pruning than the model will be used with."""
+    """Keeps the weights with the best validation score in the schedule's last stage at final
+    strength.
+
+    Earlier weights were trained with less pruning than the model will be used with.
+    """
 
     def __init__(self) -> None:
         self.best: dict[str, Any] | None = None

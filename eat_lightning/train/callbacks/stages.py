@@ -1,4 +1,4 @@
-"""Which stage of the schedule is under way, and what follows from it for each step."""
+"""Follow the schedule: the current stage, and its settings for each step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from eat_lightning.model.training import Context
 
 @dataclass(frozen=True)
 class Timeline:
-    """The stages of a run with the steps at which they begin."""
+    """The stages of a run, and the steps at which they begin."""
 
     stages: list[Stage]
     begins: list[int]
@@ -25,7 +25,9 @@ class Timeline:
 
     @classmethod
     def of(cls, stages: list[Stage], total: int) -> Timeline:
-        """Every stage has a step at least, so that none is left out of a short run."""
+        """Lay out stages over `total` steps. Every stage gets at least one step, even in a short
+        run.
+        """
         begins, done = [], 0.0
         for number, stage in enumerate(stages):
             begins.append(max(round(done * total), number))
@@ -33,7 +35,7 @@ class Timeline:
         return cls(stages, begins, total)
 
     def number(self, step: int) -> int:
-        """The stage that step (0-based) lies in."""
+        """Index of the stage at a step (0-based)."""
         return max(i for i, begin in enumerate(self.begins) if begin <= max(step, 0))
 
     def length(self, number: int) -> int:
@@ -41,13 +43,15 @@ class Timeline:
         return max(1, ends[number] - self.begins[number])
 
     def strength(self, step: int) -> float:
-        """The step under way counts, so that the last one trains at what its stage ends with."""
+        """Strength at a step. The current step counts, so that the last step of a stage uses its
+        final strength.
+        """
         number = self.number(step)
         done = step + 1 - self.begins[number]
         return self.stages[number].strength(done / self.length(number))
 
     def reached(self, step: int) -> bool:
-        """True where the run's final strength is in force after so many steps."""
+        """True if the run's final strength is in force after `step` steps."""
         number = self.number(step - 1)
         if number < len(self.stages) - 1:
             return False
@@ -55,21 +59,26 @@ class Timeline:
         return self.stages[-1].strength(done) >= self.stages[-1].strength(1.0)
 
     def learning_rate(self, step: int, warmup: float) -> float:
-        """Factor on the run's rate: up over the first `warmup` of a stage, then down to 0."""
+        """Factor on the run's rate: linear warm-up over the first `warmup` of a stage, then decay
+        to 0.
+        """
         number = self.number(min(step, self.total - 1))
         stage, length = self.stages[number], self.length(number)
         return stage.lr * warm_then_linear(step - self.begins[number], length, warmup)
 
     def soft_rates(self, warmup: float) -> float:
-        """Sum of the learning rates (as shares of a group's own) over the steps of soft stages, or
-        over all where there is none."""
+        """Sum of the learning-rate factors over the steps of soft stages, or of all stages if none
+        is soft.
+        """
         rates = [self.learning_rate(step, warmup) for step in range(self.total)]
         soft = [self.stages[self.number(step)].soft for step in range(self.total)]
         return sum(r for r, counts in zip(rates, soft, strict=True) if counts or not any(soft))
 
 
 def warm_then_linear(step: int, total: int, warmup: float) -> float:
-    """Share of the learning rate: up over the first `warmup` of all steps, then down to 0."""
+    """Factor on the learning rate: linear warm-up over the first `warmup` of all steps, then linear
+    decay to 0.
+    """
     rising = max(1, round(total * warmup))
     if step < rising:
         return (step + 1) / rising
@@ -77,8 +86,11 @@ def warm_then_linear(step: int, total: int, warmup: float) -> float:
 
 
 class FollowStages(Callback):
-    """Sets strength and what trains before every step. The stage is saved: a run that is
-    resumed where a stage begins starts it as an uninterrupted one does, with fresh moments."""
+    """Sets strength and trainable parameters before every step.
+
+    The stage is saved in checkpoints. A run resumed at the start of a stage begins it with fresh
+    optimizer moments, as an uninterrupted run does.
+    """
 
     def __init__(self) -> None:
         self.stage: int | None = None
@@ -108,8 +120,9 @@ class FollowStages(Callback):
 
 
 def freeze(module: Any, stage: Stage) -> None:
-    """Let train what the stage names. A frozen parameter has no gradient at all, so that AdamW
-    leaves it alone: with a gradient of 0 decay and stale moments would still move it."""
+    """Freeze everything that the stage does not train. A frozen parameter has no gradient at all,
+    so that AdamW skips it; with a gradient of 0, decay and stale moments would still change it.
+    """
     for name, parameter in module.encoder.named_parameters():
         parameter.requires_grad_(stage.moves(name))
         if not parameter.requires_grad:
@@ -117,10 +130,12 @@ def freeze(module: Any, stage: Stage) -> None:
 
 
 def all_train(encoder: AdaptiveEncoder, stages: Sequence[Stage], objective: Objective) -> bool:
-    """True where every parameter gets a gradient in every step. That needs steps with all layers,
-    stages that freeze nothing and hide no guess, and losses from all heads. Methods, heads
-    with a loss, and the objective must have no parameters, which may rest while they do not
-    act."""
+    """True if every parameter gets a gradient in every step.
+
+    This needs steps through all layers, stages that freeze nothing and use all exits, and losses
+    from all heads. Methods, heads with a loss and the objective must have no parameters of their
+    own, since these may be unused in some steps.
+    """
     if encoder.shape.layerdrop:
         return False
     parts: list[Any] = [encoder.attention, encoder.reduction, encoder.exit, objective]
@@ -133,9 +148,9 @@ def all_train(encoder: AdaptiveEncoder, stages: Sequence[Stage], objective: Obje
 
 
 def sees_all_heads(encoder: AdaptiveEncoder, objective: Objective) -> bool:
-    """True where a loss has a gradient at every head. It is tested with guesses of zeros at two
-    steps, since some objectives alternate. An objective that needs more than guesses may leave
-    heads out."""
+    """True if the loss has a gradient at every head. This is tested with zero logits in two steps,
+    because some objectives alternate. An objective that needs more than logits counts as False.
+    """
     kind = encoder.kind
     size, labels_B = (2, kind.width), torch.zeros(2, *kind.label_shape, dtype=torch.long)
     guesses = {layer: torch.zeros(size, requires_grad=True) for layer in encoder.heads.layers}

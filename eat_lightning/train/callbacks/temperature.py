@@ -1,4 +1,4 @@
-"""Calibrated confidence: ECE of each exit, and a temperature where needed (Guo et al. 2017).
+"""Calibrate confidences: the ECE of each exit, and a temperature where needed (Guo et al. 2017).
 
 EAT section 7.2: 15 bins; a temperature is fitted where ECE exceeds 2 %.
 """
@@ -21,7 +21,7 @@ ECE_BOUND = 0.02
 
 
 def ece(logits_BC: Tensor, labels_B: Tensor, num_bins: int = 15) -> float:
-    """Expected calibration error of the largest class probability (EAT, section 7.2), 0 ... 1."""
+    """Expected calibration error of the largest class probability (EAT, section 7.2), in [0, 1]."""
     probabilities = logits_BC.float().softmax(-1)
     num_classes = logits_BC.shape[-1]
     error = multiclass_calibration_error(probabilities, labels_B, num_classes, num_bins, norm="l1")
@@ -29,9 +29,9 @@ def ece(logits_BC: Tensor, labels_B: Tensor, num_bins: int = 15) -> float:
 
 
 def fit_temperature(logits_BC: Tensor, labels_B: Tensor) -> float:
-    """The temperature of least cross-entropy, by LBFGS on its logarithm in float64.
+    """Return the temperature with the lowest cross-entropy, by LBFGS on its logarithm in float64.
 
-    Kept in 0.05 ... 20: a head that knows nothing would ask for an infinite one.
+    It is limited to 0.05 ... 20, because an uninformative head would need an infinite temperature.
     """
     logits_BC = logits_BC.detach().double()
     log_t = torch.zeros((), dtype=torch.float64, requires_grad=True)
@@ -51,10 +51,13 @@ def fit_temperature(logits_BC: Tensor, labels_B: Tensor) -> float:
 def calibrate(
     encoder: Any, guesses: dict[int, Tensor], labels_B: Tensor, bound: float = ECE_BOUND
 ) -> dict:
-    """Fit and set the temperature of each head whose ECE exceeds `bound`; returns what was found.
+    """Fit and set the temperature of each head whose ECE exceeds `bound`; return the results.
 
-    guesses: logits by layer, as the heads give them now. A score has no probability, and no
-    temperature; of several labels each is a decision of its own.
+    Scores have no probability and hence no temperature. In multi-label tasks each label is
+    calibrated as a binary decision.
+
+    Args:
+        guesses: logits by layer, with the current temperatures.
     """
     found = {}
     for layer, guess_BC in guesses.items():
@@ -71,13 +74,14 @@ def calibrate(
 
 
 class FitTemperature(Callback):
-    """After training, on all of the calibration cut but the part of certificates. The checkpoint
-    was chosen on half of that, which costs less than having half as many examples does
-    (experiments/paper/page.md).
+    """Fits temperatures after training, on the calibration split except the part for certificates.
+
+    The checkpoint was selected on half of these examples. Using them again costs less than halving
+    the number of examples would (experiments/paper/page.md).
 
     Args:
         early_alone: the last head keeps its temperature.
-        to_full_depth: confidences are those of agreeing with full depth, and no label is read.
+        to_full_depth: calibrate agreement with full depth instead of labels.
     """
 
     def __init__(self, early_alone: bool = False, to_full_depth: bool = False):

@@ -1,4 +1,4 @@
-"""When training ends: model folder, one line per dev example, the run's row, last done.json."""
+"""At the end of training, write the model folder, dev predictions, the run's row and done.json."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from eat_lightning.weights.checkpoint import save_model
 
 
 class WriteRun(Callback):
-    """Writes what a finished run is made of. done.json comes last: without it a run is partial.
+    """Writes the files of a finished run. done.json is written last; a run without it is partial.
 
     Args:
-        began: `perf_counter()` as training began; None where a part had been done before.
+        began: `perf_counter()` at the start of training; None for a resumed run.
     """
 
     def __init__(self, run: Run, began: float | None):
@@ -57,7 +57,7 @@ class WriteRun(Callback):
         write_json(run.folder / "done.json", run.done)
 
     def notes(self, trainer: Trainer, module: Any, num_train_examples: int) -> dict[str, Any]:
-        """Return the contents of done.json, without the score on dev."""
+        """Return the contents of done.json, without the dev score."""
         callbacks = trainer.callbacks  # type: ignore[attr-defined]
         best = next((c.best for c in callbacks if isinstance(c, SelectBest)), None) or {}
         last = trainer.callback_metrics.get("select/score")

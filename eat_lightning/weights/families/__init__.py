@@ -1,4 +1,4 @@
-"""Architectures of transformers, a file each, found by looking; and those of one's own."""
+"""Supported architectures of transformers, one per file, and families registered by the user."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from eat_lightning.weights.family import FAMILIES, Family, register
 
 
 def known_family(model_type: Any) -> Family | None:
-    """The family of a model type; for one that the package has not, modules that EAT_IMPORT names
-    are imported first."""
+    """Return the family of a model type. For an unknown one, the modules in EAT_IMPORT are imported
+    first.
+    """
     if not isinstance(model_type, str):
         return None
     if model_type not in FAMILIES:
@@ -25,7 +26,9 @@ def known_family(model_type: Any) -> Family | None:
 
 
 def family_of(shape: Shape) -> Family:
-    """The family that a shape names, or, of a run without one, that its parts fit."""
+    """Return the family that a shape names or, for a run without one, the family that its parts
+    fit.
+    """
     named = known_family(shape.family) if shape.family else None
     if named is not None:
         return named

@@ -1,4 +1,4 @@
-"""ALBERT (Lan et al. 2020): one layer's weights for all, behind a narrow embedding."""
+"""ALBERT (Lan et al. 2020): all layers share weights, and the embedding is narrow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BERT (Devlin et al. 2019), and what has its backbone: MiniLM, TinyBERT, BGE, E5, GTE."""
+"""BERT (Devlin et al. 2019), and models with its backbone: MiniLM, TinyBERT, BGE, E5, GTE."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def settings(shape: Shape) -> dict[str, Any]:
 
 
 def faults(config: Mapping[str, Any]) -> list[str]:
-    """Also of those whose backbones are BERT's but for names."""
+    """List errors in a config, also for families whose backbone differs from BERT only in names."""
     positions = config.get("position_embedding_type", "absolute")
     if positions == "absolute":
         return []

@@ -1,4 +1,4 @@
-"""ELECTRA (Clark et al. 2020): BERT's backbone behind an embedding that may be narrower."""
+"""ELECTRA (Clark et al. 2020): BERT's backbone with an embedding that may be narrower."""
 
 from __future__ import annotations
 

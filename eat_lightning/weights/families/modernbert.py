@@ -1,8 +1,8 @@
-"""ModernBERT (Warner et al. 2024) and Ettin (Weller et al. 2025): norm first, GeGLU, RoPE with two
-bases, and layers that see a window of the text.
+"""ModernBERT (Warner et al. 2024) and Ettin (Weller et al. 2025): pre-norm, GeGLU, RoPE with two
+bases, and layers with local attention.
 
-Released configs come in two forms: every n-th layer global and two bases by name, or a type for
-each layer and the bases in a dict (transformers 5).
+Released configs have two formats: every n-th layer global and two named bases, or a type for each
+layer and the bases in a dict (transformers 5).
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""RoBERTa (Liu et al. 2019), XLM-RoBERTa (Conneau et al. 2020) and CamemBERT: BERT's backbone,
-whose first position comes behind the id of the padding."""
+"""RoBERTa (Liu et al. 2019), XLM-RoBERTa (Conneau et al. 2020) and CamemBERT: BERT's backbone, with
+positions that start after the padding id.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Requests and answers of other servers that the gateway can stand in for.
+"""Request and response formats of other servers that the gateway can replace.
 
-A module here is a value of `api=`, by its name. It has `operations(gateway)`, the requests that it
-takes, and may have `add_status(app, gateway)`, which adds routes that are only read. All of them
-share the queue, the limits and the access control of the gateway's own routes.
+The name of each module is a value of `api=`. It defines `operations(gateway)`, the supported
+requests, and optionally `add_status(app, gateway)`, which adds read-only routes. All share the
+queue, limits and access control of the gateway's own routes.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ CORE = ("native", "tei")  # the gateway's own shapes, and those that most client
 
 
 def names() -> list[str]:
-    """All values of `api=`. At a path that several take, the first one is meant by a body that has
-    no key of the others."""
+    """Return all values of `api=`. Where several dialects share a path, a body without keys of the
+    others belongs to the first.
+    """
     return [*CORE, *sorted(each.name for each in pkgutil.iter_modules(__path__))]
 
 
 def opened(name: str) -> Any:
-    """The module of a dialect."""
+    """Import the module of a dialect."""
     package = __name__.rpartition(".")[0] if name in CORE else __name__
     return import_module(f"{package}.{name}")

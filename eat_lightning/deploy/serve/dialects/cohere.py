@@ -1,4 +1,4 @@
-"""Cohere and Jina: `/v1/rerank` and `/v2/rerank`; vLLM and Infinity have `/rerank` too."""
+"""Cohere and Jina: `/v1/rerank` and `/v2/rerank`; also `/rerank` of vLLM and Infinity."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def operations(gateway: Gateway) -> list[Operation]:
 
 
 async def rerank(call: Call, body: CohereRequest) -> Response:
-    """Places of the documents by their relevance for the query, the highest first."""
+    """Return the indices of the documents by relevance to the query, highest first."""
     check_reranker(call.gateway.about)
     texts = [each if isinstance(each, str) else each.text for each in body.documents]
     scored = await call.scored([[body.query, text] for text in texts])

@@ -1,7 +1,7 @@
 """Hugging Face's inference services and clients, and semantic-router's `http_classify`.
 
-`{"inputs": "a text"}` gives every label once, in a flat list; with `parameters`, as
-`huggingface_hub.InferenceClient` sends them, or with a list of texts, a list for each text.
+`{"inputs": "a text"}` returns every label once, in a flat list. With `parameters`, as sent by
+`huggingface_hub.InferenceClient`, or with a list of texts, it returns a list for each text.
 """
 
 from __future__ import annotations

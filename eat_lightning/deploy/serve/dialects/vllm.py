@@ -1,8 +1,7 @@
 """vLLM and SGLang: `/classify` and `/v1/classify`, and `/v1/models`.
 
-Shapes are those of vLLM's `entrypoints/pooling/classify/protocol.py`. As there, a text of more
-tokens than the model reads is refused, unless `truncate_prompt_tokens` lets it be cut, or the
-gateway reads it in windows.
+Formats are those of vLLM's `entrypoints/pooling/classify/protocol.py`. As there, texts that are too
+long are refused, unless `truncate_prompt_tokens` allows truncation, or the gateway reads windows.
 """
 
 from __future__ import annotations
@@ -110,8 +109,12 @@ async def classify(call: Call, body: VllmRequest) -> Response:
 
 
 def long_of(call: Call, body: VllmRequest) -> Literal["cut", "refuse"] | None:
-    """Cut the end of a text that is too long where the request names it; else refuse it, unless the
-    gateway reads windows. Refused: 400 for a cut that would leave less than the model reads."""
+    """Truncate the end of a text that is too long if the request says so; otherwise refuse it,
+    unless the gateway reads windows.
+
+    Raises:
+        Refused: 400 for truncation below the model's length.
+    """
     wanted, most = body.truncate_prompt_tokens, call.gateway.about.max_length
     if wanted is not None and 0 <= wanted < most:
         raise Refused(BAD, f"truncate_prompt_tokens must be -1, or {most} or more, got {wanted}")
@@ -121,11 +124,11 @@ def long_of(call: Call, body: VllmRequest) -> Literal["cut", "refuse"] | None:
 
 
 def add_status(app: FastAPI, gateway: Gateway) -> None:
-    """Routes that are only read."""
+    """Add read-only routes."""
 
     @app.get("/v1/models", responses=errors(401), name="models")
     async def found() -> Cards:
-        """The model that answers, under the name that requests may give."""
+        """Return the model, under the name that requests may use."""
         return models(gateway)
 
     tei.add_health(app, gateway)

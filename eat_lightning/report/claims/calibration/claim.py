@@ -1,4 +1,4 @@
-"""Does confidence mean what it says, at each exit (EAT, section 7.2), and what could exits reach?
+"""Calibration of each exit (EAT, section 7.2), and the oracle bound for exit rules.
 
     eat report study=outputs/frontier claims=[calibration]
 
@@ -26,15 +26,15 @@ from eat_lightning.report.study import Study
 from eat_lightning.report.table import Table
 
 Line = dict[str, Any]
-BY_CHANCE = "perfect calibration shows as much by chance at this n"
-NO_TEMPERATURE = "no temperature in the row: taken as 1"
+BY_CHANCE = "within the range of perfect calibration at this n"
+NO_TEMPERATURE = "no temperature in the row: assumed to be 1"
 WIDTH = f"{BINS} bins of equal width, percent"
-EQUAL = f"{BINS} bins of equal numbers, percent"
+EQUAL = f"{BINS} bins of equal size, percent"
 CHANCE = "mean and 95 % range for these confidences (after) at this n, by simulation"
 CHANGE = "after - before with 95 % paired bootstrap interval over examples, seeds averaged"
 CHANGED: dict[str, Any] = {"digits": 4, "sign": "+", "against": 0, "lower": True}
-AURC = "area under risk-coverage, percent; of two classes no temperature moves it"
-EXCESS = "above that of a ranking that has every right answer first, after"
+AURC = "area under risk-coverage, percent; with two classes no temperature changes it"
+EXCESS = "above that of a ranking with every correct answer first, after"
 FITTED = "fitted on a part of train; 1 where none was needed"
 LOWER = "0 to 2, lower is better"
 
@@ -78,7 +78,7 @@ PLACE = 50  # on the page
 
 
 def claim(study: Study) -> Section:
-    """Tables of each task, a reliability diagram of each model with exits, and the oracle."""
+    """Return tables per task, a reliability diagram per model with exits, and the oracle."""
     tasks = {task: passes(study, task) for task in study.tasks}
     whole = Section("calibration", "Calibration of each exit, and the oracle's bound")
     for task, found in tasks.items():
@@ -101,7 +101,7 @@ def claim(study: Study) -> Section:
 
 
 def exit_line(found: Pass, layer: int) -> Line:
-    """The heads at one layer, one of each run."""
+    """Return a line for the heads at one layer, one head per run."""
     heads = [Head(m, layer) for m in found.runs]
     seeds = DataFrame([head.values for head in heads], dtype=object)
     line: Line = {str(key): [*values] for key, values in seeds.items()}
@@ -127,22 +127,22 @@ def calibration_table(task: str, exits: Sequence[Line]) -> Table:
     return col.table(
         f"calibration-{task}",
         f"Calibration of each exit on {task}, {exits[0]['point'].row.split} split",
-        "Mean ± sd over seeds. Temperatures were fitted on examples cut from train, where the ECE "
-        "there exceeded 2 %.",
+        "Mean ± sd over seeds. Temperatures were fitted on held-out training examples, for "
+        "exits whose ECE there exceeded 2 %.",
         COLUMNS,
         exits,
     )
 
 
 def answers(task: str, found: Pass, exits: Sequence[Line], reached: list[Line]) -> Iterator[str]:
-    """List the effects of temperatures, and how far the usual rule is from the oracle."""
+    """Yield the effects of temperatures, and the distance of the default rule from the oracle."""
     changes = [
         f"{np.mean(e['ece_before']):.1f} to {e['ece_after'].value:.1f} % at layer {e['layer']}"
         for e in exits
     ]
     yield (
-        f"{task}, {found.name}: temperature takes ECE from {', '.join(changes)}; perfect "
-        f"calibration would show {exits[-1]['chance'].text()} % at the last by chance."
+        f"{task}, {found.name}: temperature takes ECE from {', '.join(changes)}; at the last "
+        f"layer, perfect calibration would have {exits[-1]['chance'].text()} % by chance."
     )
     by_name = {way["way"]: way for way in reached}
     if rule := by_name.get(found.usual.setting):
@@ -151,23 +151,25 @@ def answers(task: str, found: Pass, exits: Sequence[Line], reached: list[Line]) 
             for way, what in ((rule, "depth "), (by_name[ORACLE], ""))
         )
         yield (
-            f"{task}, {found.name}: {rule['way']} is right {mine}; the oracle of its exits {bound}."
+            f"{task}, {found.name}: {rule['way']} is correct {mine}; the oracle of its "
+            f"exits {bound}."
         )
 
 
 def notes(tasks: dict[str, list[Pass]]) -> Iterator[str]:
-    """List notes for a reader, and the gaps of the data."""
+    """Yield notes for the reader, including missing data."""
     yield (
-        "ECE is above 0 by chance alone, the more the fewer examples a bin holds: hence its column "
-        "of perfect calibration, simulated with the model's own confidences."
+        "ECE is above 0 by chance alone, and more so with fewer examples per bin. The column "
+        "for perfect calibration shows how much, simulated with the model's own confidences."
     )
     yield (
-        "Guesses were recorded after temperatures were fitted; those before it are the recorded "
+        "Logits were recorded after temperatures were fitted; those before are the recorded "
         "logits times the temperature in the row."
     )
     yield (
-        "Of two classes, temperature moves no confidence past another: AURC and the frontier of "
-        "accuracy against depth stay as they are, and a tau only means another thing."
+        "With two classes, a temperature does not change the order of confidences. AURC and "
+        "the frontier of accuracy against depth stay the same, and only the meaning of tau "
+        "changes."
     )
     rows = [passed[0].row for passed in tasks.values() if passed]
     correlated = [row for row in rows if row.metric in ("pearson", "spearman")]

@@ -1,4 +1,4 @@
-"""Reliability diagrams: how often each exit is right, by how sure it is."""
+"""Reliability diagrams: accuracy of each exit against its confidence."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from eat_lightning.report.panels import dot
 from eat_lightning.report.passes import Pass
 
 RELIABILITY = (
-    "Share of right answers against confidence at each exit, {bins} bins of equal width, before "
-    "(hollow, grey) and after (filled) the head's temperature, with 95 % Wilson intervals; the "
-    "diagonal is perfect calibration. Below, how many of the {n} examples are in each bin "
-    "(outlined: before; in numbers: after). Seed {seed}; {split} split, while temperatures were "
-    "fitted on a part of train. ECE in percent; calibrated: what a perfectly calibrated model of "
-    "these confidences shows at this n by chance."
+    "Accuracy against confidence at each exit, {bins} bins of equal width, before (hollow, "
+    "grey) and after (filled) the head's temperature, with 95 % Wilson intervals; the diagonal "
+    "is perfect calibration. Below, how many of the {n} examples are in each bin (outlined: "
+    "before; in numbers: after). Seed {seed}; {split} split, while temperatures were fitted on "
+    "a part of train. ECE in percent; calibrated: what a perfectly calibrated model of these "
+    "confidences shows at this n by chance."
 )
 
 
 def reliability_figure(found: Pass, heads: Sequence[Head]) -> Figure:
-    """A column for each exit, of one seed."""
+    """Return a figure of one seed with a column for each exit."""
     row = heads[0].measured.row
     caption = RELIABILITY.format(bins=BINS, n=row.num_examples, seed=row.seed, split=row.split)
 
@@ -56,7 +56,7 @@ def draw_reliability(found: Pass, head: Head, ax: Any) -> None:
 
 
 def draw_bins(found: Pass, head: Head, when: str, ax: Any) -> None:
-    """A mark for each bin, before or after the temperature."""
+    """Draw a mark for each bin, before or after the temperature."""
     color, marker = (found.look.color, "o") if when == "after" else (MUTED, "s")
     face = color if when == "after" else PAPER
     look = {"color": color, "marker": marker, "markerfacecolor": face, "mew": 1}
@@ -66,7 +66,9 @@ def draw_bins(found: Pass, head: Head, when: str, ax: Any) -> None:
 
 
 def draw_counts(found: Pass, head: Head, ax: Any) -> None:
-    """How many examples are in each bin; those after in numbers, above the higher bar."""
+    """Draw the number of examples in each bin; those after the temperature as numbers above the
+    higher bar.
+    """
     looks: dict[str, Any] = {
         "before": {"facecolor": "none", "edgecolor": MUTED, "linewidth": 0.8},
         "after": {"color": found.look.color, "alpha": 0.45},

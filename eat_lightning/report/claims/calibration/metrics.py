@@ -1,4 +1,4 @@
-"""How far confidence is what it says, and how well it ranks: ECE, Brier scores, AURC.
+"""Calibration and ranking of confidences: ECE, Brier scores, AURC.
 
 Shapes: B examples, C classes, D draws.
 """
@@ -17,7 +17,7 @@ BINS = 15  # EAT, section 7.2
 
 @dataclass(frozen=True)
 class Bin:
-    """Examples whose confidence is in (low, high]: how sure they were, and how often right."""
+    """Examples with confidence in (low, high]: their mean confidence and accuracy."""
 
     low: float
     high: float
@@ -27,10 +27,12 @@ class Bin:
 
 
 class Head:
-    """The head of one run at `layer`, before and after its temperature: how far its confidence is
-    what it says, `values` in percent but for temperature and Brier scores. `chance`: the ECE that
-    perfect calibration would show with these confidences. Guesses are recorded after the
-    temperature was fitted: before it they were so many times as large."""
+    """The head of one run at `layer`, before and after its temperature.
+
+    `values` are in percent, except temperature and Brier scores. `chance` is the ECE that perfect
+    calibration would show with these confidences. Logits are recorded after the temperature was
+    fitted; multiplying them by it restores those before.
+    """
 
     def __init__(self, measured: KeptRow, layer: int):
         self.measured, self.layer = measured, layer
@@ -57,15 +59,19 @@ class Head:
 
 
 def ece(confidence_B: np.ndarray, correct_B: np.ndarray, num_bins: int = BINS) -> float:
-    """Expected calibration error over bins of equal width (EAT, section 7.2; Guo et al. 2017):
-    |accuracy - mean confidence|, weighted by the bins' sizes, 0 ... 1. Above 0 by chance alone:
-    see `ece_when_calibrated`."""
+    """Expected calibration error over bins of equal width (EAT, section 7.2; Guo et al. 2017).
+
+    It is |accuracy - mean confidence| weighted by bin size, in [0, 1]. Even a calibrated model has
+    a value above 0 by chance, see `ece_when_calibrated`.
+    """
     return gap(confidence_B, correct_B, equal_width(confidence_B, num_bins))
 
 
 def adaptive_ece(confidence_B: np.ndarray, correct_B: np.ndarray, num_bins: int = BINS) -> float:
-    """The same over bins of equal numbers of examples (Nguyen and O'Connor 2015). Examples of equal
-    confidence share their accuracy, so that their order does not matter."""
+    """Expected calibration error over bins of equal size (Nguyen and O'Connor 2015).
+
+    Examples of equal confidence share their mean accuracy, so that their order does not matter.
+    """
     return gap(confidence_B, shared(confidence_B, correct_B), equal_mass(confidence_B, num_bins))
 
 
@@ -75,12 +81,14 @@ def gap(confidence_B: np.ndarray, correct_B: np.ndarray, bin_B: np.ndarray) -> f
 
 
 def equal_width(confidence_B: np.ndarray, num_bins: int) -> np.ndarray:
-    """Each example's bin, 0 ... num_bins - 1; an upper edge belongs to its bin, as in Guo et al."""
+    """Return each example's bin, 0 ... num_bins - 1. Upper edges belong to a bin, as in
+    Guo et al.
+    """
     return np.digitize(confidence_B, np.linspace(0, 1, num_bins + 1)[1:-1], right=True)
 
 
 def equal_mass(confidence_B: np.ndarray, num_bins: int) -> np.ndarray:
-    """Bins of sizes that differ by one at most."""
+    """Return bins whose sizes differ by at most one."""
     bin_B = np.empty(len(confidence_B), dtype=np.int64)
     order_B = np.argsort(confidence_B, kind="stable")
     for number, rows in enumerate(np.array_split(order_B, num_bins)):
@@ -89,7 +97,7 @@ def equal_mass(confidence_B: np.ndarray, num_bins: int) -> np.ndarray:
 
 
 def shared(confidence_B: np.ndarray, values_B: np.ndarray) -> np.ndarray:
-    """Each value replaced by the mean over the examples of the same confidence."""
+    """Replace each value by the mean over the examples with the same confidence."""
     _, group_B = np.unique(confidence_B, return_inverse=True)
     sums = np.bincount(group_B, np.asarray(values_B, dtype=np.float64))
     return (sums / np.bincount(group_B))[group_B]
@@ -102,8 +110,10 @@ def ece_when_calibrated(
     draws: int = 500,
     seed: int = 0,
 ) -> Interval:
-    """Mean and range of the ECE that a perfectly calibrated model with these confidences shows:
-    each answer is drawn right with the probability that it claims."""
+    """Mean and range of the ECE of a perfectly calibrated model with these confidences.
+
+    It is simulated: each answer is correct with a probability equal to its confidence.
+    """
     rng, bin_B = np.random.default_rng(seed), equal_width(confidence_B, num_bins)
     correct = (rng.random(len(confidence_B)) < confidence_B for _ in range(draws))
     errors_D = np.array([gap(confidence_B, correct_B, bin_B) for correct_B in correct])
@@ -112,7 +122,7 @@ def ece_when_calibrated(
 
 
 def reliability(confidence_B: np.ndarray, correct_B: np.ndarray, num_bins: int = BINS) -> list[Bin]:
-    """The bins of a reliability diagram, of equal width; empty ones are left out."""
+    """Return the bins of a reliability diagram, of equal width; empty bins are left out."""
     edges, bin_B, bins = np.linspace(0, 1, num_bins + 1), equal_width(confidence_B, num_bins), []
     for number in np.unique(bin_B):
         here_B = bin_B == number
@@ -123,15 +133,20 @@ def reliability(confidence_B: np.ndarray, correct_B: np.ndarray, num_bins: int =
 
 
 def brier_scores(probabilities_BC: np.ndarray, labels_B: np.ndarray) -> np.ndarray:
-    """Each example's squared distance from the truth, summed over classes: 0 sure and right, 2 sure
-    and wrong, 0.5 undecided between two classes."""
+    """Squared distance of each example's probabilities from the one-hot label, summed over classes.
+
+    It is 0 for a certain correct answer, 2 for a certain wrong one, and 0.5 at equal probability of
+    two classes.
+    """
     truth_BC = np.eye(probabilities_BC.shape[1])[np.asarray(labels_B)]
     return ((probabilities_BC - truth_BC) ** 2).sum(1)
 
 
 def risk_coverage(confidence_B: np.ndarray, correct_B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Coverage and risk of answering only the surest 1, 2 ... B examples (Geifman and El-Yaniv
-    2017): risk is the error rate among them. Of equal confidences the order is random: its mean."""
+    """Return coverage and risk when only the 1, 2 ... B most confident examples are answered
+    (Geifman and El-Yaniv 2017). Risk is their error rate, averaged over random orders of equal
+    confidences.
+    """
     wrong_B = 1 - shared(confidence_B, correct_B)
     answered_B = np.arange(1, len(wrong_B) + 1)
     risk_B = np.cumsum(wrong_B[np.argsort(-np.asarray(confidence_B), kind="stable")]) / answered_B
@@ -139,12 +154,14 @@ def risk_coverage(confidence_B: np.ndarray, correct_B: np.ndarray) -> tuple[np.n
 
 
 def aurc(confidence_B: np.ndarray, correct_B: np.ndarray) -> float:
-    """Area under the risk-coverage curve, 0 ... 1: the mean risk over all coverages. Depends on the
-    order of confidences alone, so no temperature changes it for two classes."""
+    """Area under the risk-coverage curve, in [0, 1]: the mean risk over all coverages. It depends
+    only on the order of confidences, so a temperature cannot change it for two classes.
+    """
     return float(risk_coverage(confidence_B, correct_B)[1].mean())
 
 
 def excess_aurc(confidence_B: np.ndarray, correct_B: np.ndarray) -> float:
-    """AURC above that of a ranking with every right answer before every wrong one (E-AURC, Geifman
-    et al. 2019): how well confidence ranks, whatever the accuracy."""
+    """Excess AURC over that of a perfect ranking (E-AURC, Geifman et al. 2019). It measures how
+    well confidence ranks answers, regardless of accuracy.
+    """
     return aurc(confidence_B, correct_B) - aurc(np.asarray(correct_B, dtype=float), correct_B)

@@ -1,4 +1,4 @@
-"""Scores of exit rules, against one exit for all, and against an oracle that knows the labels.
+"""Accuracy of exit rules, of a single exit for all, and of an oracle that knows the labels.
 
 Shapes: B examples, S seeds, E exits.
 """
@@ -26,19 +26,19 @@ from eat_lightning.report.table import Table
 
 Line = dict[str, Any]
 ORACLE = "oracle"
-KNOWS_LABELS = "a bound and no rule: it knows the labels"
+KNOWS_LABELS = "a bound, not a rule: it knows the labels"
 BOUND = (
-    "The oracle leaves each example at the first exit that is right, and runs all layers where "
-    "none is: no rule on these heads is more accurate."
+    "The oracle lets each example leave at the first correct exit, and runs all layers where "
+    "no exit is correct: no rule on these heads is more accurate."
 )
 CAPTION = (
-    "A line joins the points of a rule; hollow squares are one exit for all examples. "
-    f"Star: {BOUND[0].lower()}{BOUND[1:]} Vertical: 95 % interval over {{n}}, seeds "
-    "averaged (all answer the same examples: their differences are surer, see the table)."
+    "A line joins the points of a rule; hollow squares are one exit for all examples. Star: "
+    f"{BOUND[0].lower()}{BOUND[1:]} Vertical: 95 % interval over {{n}}, averaged over seeds. "
+    "All answer the same examples, so paired differences are more precise (see the table)."
 )
 ACCURACY = "percent, mean ± sd over seeds; its interval: over examples"
 TO_LAST = "points against the last layer for all; 95 % paired bootstrap over examples"
-LEAST = "of the oracle, if those that no exit gets right left at the first one"
+LEAST = "of the oracle, if examples that no exit gets right left at the first one"
 COLUMNS = [
     col.word("model", "model"),
     col.word("way", "leaves by"),
@@ -54,8 +54,9 @@ READ = ("accuracy", "to_last", "depth", "n", "seeds")
 
 
 def ways(found: Pass) -> list[Line]:
-    """Lines of each exit for all examples, of each rule whose examples are at hand, and of the
-    oracle."""
+    """Return lines for each exit used for all examples, each rule with stored examples, and the
+    oracle.
+    """
     right_SEB = np.stack([found.correct_SB(layer) for layer in found.layers], axis=1)
     lines = [
         way(found, f"all at layer {layer}", right_SEB[:, i], layer, marker="s")
@@ -74,7 +75,9 @@ def ways(found: Pass) -> list[Line]:
 
 
 def way(found: Pass, name: str, right_SB: np.ndarray, depth: float, **more: Any) -> Line:
-    """Points over the last layer are never bold for the oracle, which is no result."""
+    """Return the line of one strategy. The oracle's gain over the last layer is never bold, because
+    it is a bound and not a result.
+    """
     overall = mean_interval(right_SB.mean(0)).times(100)
     seeds = cells.over_seeds([100 * float(right_B.mean()) for right_B in right_SB])
     ends = {"value": overall.value, "low": overall.low, "high": overall.high}
@@ -90,26 +93,26 @@ def way(found: Pass, name: str, right_SB: np.ndarray, depth: float, **more: Any)
 
 
 def oracle_table(task: str, reached: Mapping[str, list[Line]]) -> Table:
-    title = f"What exit rules reach on {task}, and the bound that none can beat"
+    title = f"Exit rules on {task}, and their upper bound"
     every = [line for own in reached.values() for line in own]
     return col.table(f"oracle-{task}", title, BOUND, COLUMNS, every)
 
 
 def oracle_figure(task: str, found: Sequence[Pass], reached: Mapping[str, list[Line]]) -> Figure:
-    """Accuracy against depth, a panel for each pass."""
+    """Plot accuracy against depth, with a panel for each pass."""
 
     def finish(drawing: Any, axes: list[Any], texts: list[Any]) -> None:
         for ax, placed in zip(axes, texts, strict=True):
             place_labels(ax, placed)
 
-    name, title = f"oracle-{task}", f"What exit rules reach on {task}, and could"
+    name, title = f"oracle-{task}", f"Exit rules and the oracle on {task}"
     labels, size = ("layers run, mean over examples", f"right on {task} (%)"), (3.0, 2.8)
     caption, draw = CAPTION.format(n=examples_text(found)), partial(draw_ways, reached=reached)
     return in_panels(name, title, caption, found, draw, labels, size, finish, sharey=True)
 
 
 def draw_ways(ax: Any, found: Pass, reached: Mapping[str, list[Line]]) -> list[Any]:
-    """Returns the labels, which are not yet placed."""
+    """Draw one panel; returns its labels, which are not placed yet."""
     lines = reached[found.slug]
     color, last, texts = found.look.color, found.row.num_layers, []
     rule = [line for line in lines if line.get("knob")]

@@ -26,8 +26,8 @@ from eat_lightning.report.table import Cell, Table
 BARS = ("by formulas (4) and (5)", "counted FLOPs", "time, batch 1", "time, batch {batch}")
 COLORS = (SERIES[7], SERIES[1], SERIES[0], SERIES[4])
 CONVERSIONS = {"conversion": "conversion", "batch_conversion": "conversion in batches"}
-BETA_ONLY = "its run is not at hand, so the widths are unknown: the beta term alone"
-NO_WINDOW = "k is longer than most of these texts: the formula counts more pairs than there are"
+BETA_ONLY = "its run is missing, so the widths are unknown and only the beta term is used"
+NO_WINDOW = "k exceeds the length of most of these texts, so the formula counts too many pairs"
 HEIGHT = 0.19  # of a bar
 TIME: dict[str, Any] = {"digits": 3, "against": 1, "lower": True}
 OWN, CONVERTED = "of own static's", "speed-up / FLOPs speed-up"
@@ -37,16 +37,23 @@ COLUMNS = [
     col.values("num_examples", "n", "examples"),
     col.seeds(),
     col.number("formula", "(5) / (4)", help="expected cost by the formulas"),
-    col.field("flops_ratio", "counted", 3, "FLOPs of what each example ran, / own static's"),
+    col.field(
+        "flops_ratio",
+        "counted",
+        3,
+        "FLOPs of the layers that each example ran, as a share of own static's",
+    ),
     col.interval("time", "time, batch 1", help=f"{OWN} (extremes of repeats)", **TIME),
-    col.interval("batch_time", "time, batches", help=f"{OWN} as they come", **TIME),
+    col.interval("batch_time", "time, batches", help=f"{OWN}, in order of arrival", **TIME),
     col.field("conversion", "conversion, batch 1", 2, f"{CONVERTED}, batch 1"),
     col.field("batch_conversion", "conversion, batches", 2, f"{CONVERTED}, in batches"),
     col.number("active", "p-bar", digits=3, help="mean over layers of Pr(L' >= l)"),
-    col.number("kept", "r-bar", digits=3, help="mean over layers of E[T_l] / T, none leaving"),
+    col.number("kept", "r-bar", digits=3, help="mean over layers of E[T_l] / T, without exits"),
     col.number("product", "of both", digits=3, help="mean over layers of their product"),
-    col.number("ran", "run", digits=3, help="token-layers that the examples ran / all"),
-    col.number("tokens", "T", digits=1, help="tokens at first, mean"),
+    col.number(
+        "ran", "run", digits=3, help="token-layers that the examples ran / all token-layers"
+    ),
+    col.number("tokens", "T", digits=1, help="mean number of input tokens"),
     col.number(
         "attention", "attention %", digits=1, help="of a dense layer's cost, by formula (4)"
     ),
@@ -56,8 +63,8 @@ PLACE = 60  # on the page
 
 
 def claim(study: Study) -> Section:
-    """For each task a table and a figure, and how much of what FLOPs promise time keeps."""
-    every, whole = [], Section("cost", "Cost: by the formulas, counted and measured")
+    """Return a table and a figure per task, and how much of the FLOPs reduction shows in time."""
+    every, whole = [], Section("cost", "Cost by formula, count and time")
     for task in study.tasks:
         points = [p for p in study.points(task=task, baseline="") if not p.is_static]
         if found := [line for point in points if (line := line_of(study, point)) is not None]:
@@ -71,8 +78,9 @@ def claim(study: Study) -> Section:
 
 
 def line_of(study: Study, point: Mark) -> Line | None:
-    """A setting's costs as shares of own static's, what the formulas are made of as means over
-    seeds; None where examples are not at hand. `bars`: in the order of BARS."""
+    """Return a setting's costs as shares of own static's, and the factors of the formulas as means
+    over seeds. None without stored examples. `bars` is in the order of BARS.
+    """
     found = [expected(study, m) for m in point.members]
     seeds: Any = DataFrame([each.terms for each in found if each is not None])
     if len(seeds) < len(found):
@@ -101,17 +109,17 @@ def line_of(study: Study, point: Mark) -> Line | None:
 
 
 def table_of(task: str, found: Sequence[Line]) -> Table:
-    caption = "Each cost as a share of own static's, which is 1. Bold: below 1 by its interval."
+    caption = "Each cost as a share of own static's. Bold: significantly below 1."
     return col.table(f"cost-{task}", f"Cost on {task}", caption, COLUMNS, found)
 
 
 def answers(task: str, found: Sequence[Line]) -> Iterator[str]:
-    """A line for each model, at the setting with the fewest FLOPs."""
+    """Yield a sentence per model, about the setting with the fewest FLOPs."""
     for model in dict.fromkeys(line["model"] for line in found):
         own = [line for line in found if line["model"] == model]
         best = min(own, key=lambda line: line["point"].mean("flops") or 0.0)
         size, kept = best["point"].row.throughput_batch, " and ".join(best["conversions"].values())
-        heads = ("the formulas promise", "counted are", "measured are, at batch 1,")
+        heads = ("the formulas predict", "counted are", "measured are, at batch 1,")
         bars = zip((*heads, f"at batch {size}"), best["bars"], strict=True)
         parts = ", ".join(f"{what} {bar.value:.2f}" for what, bar in bars if bar)
         end = f"; conversion {kept}" if kept else ""
@@ -134,9 +142,9 @@ def figure_of(task: str, found: Sequence[Line]) -> Figure:
         drawing.legend(patches, titles, loc="outside lower left", ncols=4, handlelength=1)
 
     caption = (
-        "Each setting's cost with the same weights dense, whole and at full depth as 1 (the line): "
-        "by the paper's formulas from the measured retention and exit shares, by counting, and by "
-        "the clock (lines: extremes of the repeats). At the right the conversion, speed-up / FLOPs "
+        "Each setting's cost as a share of the same weights without pruning, window and exits: "
+        "by the paper's formulas with the measured retention and exit shares, by counting, and "
+        "by time (lines: range over repeats). At the right the conversion, speed-up / FLOPs "
         f"speed-up, at batch 1 and at batch {batch}: 1 keeps all that counting promises."
     )
     size = (6.5, 1.1 + 0.45 * len(found))
@@ -152,30 +160,30 @@ def draw_bars(ax: Any, place: int, line: Line) -> None:
 
 
 def notes(study: Study, found: Sequence[Line]) -> Iterator[str]:
-    """Why the three differ, with this study's numbers."""
+    """Explain with this study's numbers why the three costs differ."""
     yield (
         "Coefficients in FLOPs: alpha = alpha' = 4 d, beta = 8 d^2 + 4 d d_ff. Formula (5) has "
-        "alpha' E[T_l] k where attention has a window of k, and alpha E[T_l^2] where it is dense. "
-        "Counting has also exit heads and what a reduction reads; a window is a mask there, which "
-        "computes all pairs."
+        "alpha' E[T_l] k where attention has a window of k, and alpha E[T_l^2] where it is "
+        "dense. Counted FLOPs also include exit heads and the inputs of a reduction; a window "
+        "counts as a mask, which computes all pairs."
     )
     pairs = [pair for line in found for pair in line["seeds_of"][["product", "ran"]].to_numpy()]
     product, ran = max(pairs, key=lambda pair: abs(pair[0] / pair[1] - 1))
     yield (
-        "Formula (5) multiplies Pr(L' >= l) by E[T_l], a product of means, as if those who stay "
-        f"were of the same length as all: at most {100 * abs(product / ran - 1):.1f} % "
+        "Formula (5) multiplies Pr(L' >= l) by E[T_l], a product of means, as if examples that "
+        f"stay were as long as all: at most {100 * abs(product / ran - 1):.1f} % "
         f"{'below' if product < ran else 'above'} the token-layers that were run ({product:.3f} "
         f"for {ran:.3f})."
     )
     if known := [line["attention"] for line in found if line["attention"] is not None]:
         ends = dict.fromkeys(f"{value:.1f}" for value in (min(known), max(known)))
         yield (
-            f"Attention, the quadratic term, is {' to '.join(ends)} "
-            "% of a dense layer's cost at these lengths: proposition 1 (linear for quadratic) "
-            "saves at most that. What saves is fewer tokens and fewer layers."
+            f"Attention, the quadratic term, is {' to '.join(ends)} % of a dense layer's cost "
+            "at these lengths: proposition 1 (linear instead of quadratic) saves at most that. "
+            "Most savings come from fewer tokens and fewer layers."
         )
     shown = [line["point"].members for line in found]
     adaptive = [p for p in study.points(baseline="") if not p.is_static]
     if left_out := [p for p in adaptive if p.members not in shown]:
         names = ", ".join(f"{study.name_of(p.row)} {p.setting}" for p in left_out)
-        yield f"Left out, since their examples are not at hand: {names}."
+        yield f"Left out, because their examples were not stored: {names}."

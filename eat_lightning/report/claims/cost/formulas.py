@@ -17,10 +17,11 @@ from eat_lightning.report.study import KeptRow, Study
 
 @dataclass(frozen=True)
 class Expected:
-    """Values of the formulas: coefficients in FLOPs, tokens entering each layer when
-    nobody leaves (mean and mean square over examples), Pr(L' >= l), and the window k if any.
+    """Terms of the formulas.
 
-    `ran` is beside them: tokens of the layers that each example ran itself / all of all layers.
+    These are the coefficients in FLOPs, the tokens that enter each layer without exits (mean and
+    mean square over examples), Pr(L' >= l), and the window k if any. `ran` is the share of
+    token-layers that examples actually ran, for comparison.
     """
 
     alpha: float
@@ -44,11 +45,13 @@ class Expected:
 
     @property
     def terms(self) -> dict[str, float]:
-        """Return the terms of the formulas: `ratio`, (5) / (4); `active`, the paper's p-bar, the
-        mean over layers of Pr(L' >= l); `kept`, its r-bar, that of E[T_l] / T; `product`, that of
-        both, the share of token-layers that is left by the product of means; `tokens` at first;
-        `attention`, the quadratic term's share of a dense layer; whether the window is
-        `too_long`."""
+        """Return the terms of the formulas by name.
+
+        `ratio` is (5) / (4). `active` is the paper's p-bar, the mean over layers of Pr(L' >= l);
+        `kept` is its r-bar, the mean of E[T_l] / T; `product` is p-bar times r-bar, the estimated
+        share of token-layers. `tokens` is the initial number, `attention` the quadratic term's
+        share of a dense layer, and `too_long` says whether the window exceeds the text.
+        """
         first, layers = self.tokens_L[0], len(self.tokens_L)
         return {
             "ratio": self.adaptive / self.dense,
@@ -63,8 +66,9 @@ class Expected:
 
 
 def expected(study: Study, measured: KeptRow) -> Expected | None:
-    """None where the row's examples are not at hand. Where the run is not, alpha is 0 and beta 1:
-    what is left of the formulas' ratio is that of token-layers."""
+    """Return the terms for a row, or None without stored examples. Without the run, alpha is 0 and
+    beta 1, which reduces the ratio of the formulas to that of token-layers.
+    """
     outcome, row = measured.outcome, measured.row
     if outcome is None:
         return None
@@ -79,7 +83,9 @@ def expected(study: Study, measured: KeptRow) -> Expected | None:
 
 
 def coefficients(study: Study, measured: KeptRow) -> tuple[float, float] | None:
-    """alpha and beta of the run's body; None for rows that were kept without their run."""
+    """Return alpha and beta of the run's backbone; None for rows that were stored without their
+    run.
+    """
     from eat_lightning.weights.checkpoint import read_config
 
     run = study.run_of(measured)

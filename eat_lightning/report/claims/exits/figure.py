@@ -1,4 +1,4 @@
-"""Figures of exits: who leaves where under each rule, how right they are, and depth by the text."""
+"""Figures of exits: shares by layer under each rule, accuracy of exits, and depth by text."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from eat_lightning.report.passes import examples_text
 from eat_lightning.report.study import grouped_by
 
 SHARES = (
-    "Share of the examples that leave at each exit, for each rule; the pale rest runs all layers. "
-    "{n}, mean over seeds."
+    "Share of the examples that leave at each exit, for each rule; the rest (pale) runs all "
+    "layers. {n}, mean over seeds."
 )
 LEFT = (
-    "Filled: how many of those that left at an exit are answered right; hollow, beside it: the "
-    "last layer's guess on the same examples; grey: those that ran all layers. 95 % Wilson "
-    "intervals; {n}, over seeds as of one seed's number."
+    "Filled: accuracy of the examples that left at an exit; hollow: accuracy of the last layer "
+    "on the same examples; grey: examples that ran all layers. 95 % Wilson intervals for the "
+    "number of examples of one seed; {n}."
 )
 DEPTH = (
-    "Mean depth of examples of like {what}, a line for each rule. Vertical: 95 % bootstrap "
-    "interval over examples, seeds averaged; {n}."
+    "Mean depth of examples of similar {what}, with a line for each rule. Vertical: 95 % "
+    "bootstrap interval over examples, seeds averaged; {n}."
 )
 BELOW: dict[str, Any] = {"loc": "upper center", "columnspacing": 1, "handletextpad": 0.4}
 
 
 def figures_of(task: str, rules: Sequence[Rule]) -> list[Figure]:
-    """The shares; where examples are at hand the others too."""
+    """Return the figure of shares, and the others where examples are stored."""
     known = [rule for rule in rules if rule.examples is not None]
     made = [shares_figure(task, rules)]
     made += [left_figure(task, known)] if known else []
@@ -41,7 +41,7 @@ def figures_of(task: str, rules: Sequence[Rule]) -> list[Figure]:
 
 
 def by_pass(rules: Iterable[Rule]) -> list[list[Rule]]:
-    """The rules of each panel."""
+    """Group the rules by panel."""
     return [*grouped_by(rules, lambda rule: rule.found.slug).values()]
 
 
@@ -50,8 +50,9 @@ def n_text(rules: Sequence[Rule]) -> str:
 
 
 def looks_of(own: Sequence[Rule]) -> dict[int, dict[str, Any]]:
-    """A marker for each layer where some left; the first has the strongest colour, the last layer,
-    which is always there, has none."""
+    """Return a marker for each layer with exits. The first has the strongest colour; the last
+    layer, which is always shown, has none.
+    """
     last = own[0].found.row.num_layers
     layers = sorted({last}.union(*(rule.shares for rule in own)))
     looks: dict[int, dict[str, Any]] = {}
@@ -63,7 +64,7 @@ def looks_of(own: Sequence[Rule]) -> dict[int, dict[str, Any]]:
 
 
 def shares_figure(task: str, rules: Sequence[Rule]) -> Figure:
-    """Stacked bars, from rows alone."""
+    """Plot shares as stacked bars, from rows alone."""
     groups = by_pass(rules)
     name, title = f"exit-shares-{task}", f"Where examples of {task} leave"
     caption, size = SHARES.format(n=n_text(rules)), (3.0, 0.9 + 0.28 * max(map(len, groups)))
@@ -90,7 +91,7 @@ def draw_shares(ax: Any, own: Sequence[Rule]) -> None:
 
 
 def draw_share(ax: Any, y: int, rule: Rule, layer: int, color: Mapping[str, Any]) -> None:
-    """A piece of a rule's bar, behind those of the layers before."""
+    """Draw one segment of a rule's bar, after those of earlier layers."""
     means = rule.shares.mean()
     width, left = means[layer], means[means.index < layer].sum()
     if width > 0:
@@ -101,14 +102,14 @@ def draw_share(ax: Any, y: int, rule: Rule, layer: int, color: Mapping[str, Any]
 
 
 def left_figure(task: str, rules: Sequence[Rule]) -> Figure:
-    name, title = f"exit-accuracy-{task}", f"How right those are that leave early, on {task}"
+    name, title = f"exit-accuracy-{task}", f"Accuracy of early exits on {task}"
     caption, labels = LEFT.format(n=n_text(rules)), ("", f"right on {task} (%)")
     groups, size = by_pass(rules), (3.0, 2.8)
     return in_panels(name, title, caption, groups, draw_left, labels, size, sharey=True)
 
 
 def draw_left(ax: Any, own: Sequence[Rule]) -> None:
-    """The answers of each group, and beside them the last layer's on the same examples."""
+    """Draw the accuracy of each group, next to that of the last layer on the same examples."""
     looks = looks_of(own)
     for x, rule in enumerate(own):
         groups = [line for line in rule.places if line["layer"] is not None]
@@ -127,7 +128,7 @@ def draw_left(ax: Any, own: Sequence[Rule]) -> None:
 
 
 def depth_figure(task: str, what: str, key: str, rules: Sequence[Rule]) -> Figure:
-    """Depth against length or difficulty."""
+    """Plot depth against length or difficulty."""
 
     def finish(drawing: Any, axes: list[Any], texts: list[Any]) -> None:
         drawing.draw_without_rendering()
@@ -142,7 +143,7 @@ def depth_figure(task: str, what: str, key: str, rules: Sequence[Rule]) -> Figur
 
 
 def draw_depths(ax: Any, own: Sequence[Rule], key: str) -> list[Any]:
-    """Returns the lines' names, which may still overlap."""
+    """Draw the depths; returns the lines' labels, which may still overlap."""
     texts, base = [], own[0].found.look
     for i, rule in enumerate(own):
         look = {"color": base.color, "alpha": opacity(len(own) - 1 - i, len(own))}
@@ -159,10 +160,10 @@ def draw_depths(ax: Any, own: Sequence[Rule], key: str) -> list[Any]:
 
 
 def opacity(index: int, count: int) -> float:
-    """Weaken a colour from the first of `count` to the last."""
+    """Opacity of series `index` of `count`, from strong to weak."""
     return 0.95 - 0.6 * index / max(1, count - 1)
 
 
 def broken(setting: str) -> str:
-    """A long name on two lines: "patience 1 at 3/4"."""
+    """Break a long name into two lines: "patience 1 at 3/4"."""
     return setting.replace(" at ", "\nat ")

@@ -1,4 +1,4 @@
-"""Exits under a rule: shares that leave, their accuracy, and how depth goes with the text."""
+"""Exits under a rule: shares by layer, their accuracy, and how depth relates to the text."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from eat_lightning.report.passes import Pass, by_seed, examples_of, with_example
 from eat_lightning.report.study import Mark
 
 Line = dict[str, Any]
-NO_EXAMPLES = "examples not at hand: the share alone"
+NO_EXAMPLES = "only the share, because the examples were not stored"
 NUM_BINS = 8  # of lengths, of equal numbers of examples
 
 
 class Rule:
-    """An exit rule of a pass: lines of who left where, and of depth by the text. Those are empty
-    where the examples are not at hand. `shares`: who left after each layer, a percentage for each
-    seed and layer."""
+    """An exit rule of a pass, with lines for exits by layer and for depth by text.
+
+    The lines are empty without stored examples. `shares` has the percentage that left after each
+    layer, per seed and layer.
+    """
 
     def __init__(self, found: Pass, point: Mark):
         self.found, self.examples = found, examples_of(point)
@@ -38,7 +40,7 @@ class Rule:
 
 
 def places(rule: Rule) -> list[Line]:
-    """A line for each layer where some left, and one for all early ones together."""
+    """Return a line for each layer with exits, and one for all early exits together."""
     e, last = rule.examples, rule.found.row.num_layers
     if e is None:
         n, flags = rule.point.row.num_examples / 100, [NO_EXAMPLES]
@@ -56,9 +58,11 @@ def places(rule: Rule) -> list[Line]:
 
 
 def place(rule: Rule, name: str, here: Any, layer: int | None = None) -> Line:
-    """Group the examples that left at one place, over seeds not always the same ones: shares are of
-    all seeds together, with Wilson's interval as of one seed's number, since seeds answer the same
-    examples. Those that ran all layers have no other answer to be held against."""
+    """Group the examples that left at one layer; these may differ between seeds.
+
+    Shares are over all seeds, with Wilson's interval for the examples of one seed, because seeds
+    answer the same examples. Examples that ran all layers have no later answer to compare with.
+    """
     e, num_seeds = rule.examples, len(rule.point.members)
     assert e is not None
     n, right, last = here.sum() / num_seeds, e["right"], e["last_right"]
@@ -72,7 +76,9 @@ def place(rule: Rule, name: str, here: Any, layer: int | None = None) -> Line:
 
 
 def gain(e: Any, here: Any) -> Difference:
-    """Points of the whole split's accuracy by leaving here and not at the last layer."""
+    """Change in accuracy over the whole split from exiting here instead of at the last layer, in
+    points.
+    """
     right_SB, last_SB, here_SB = (by_seed(e, x) for x in (e["right"], e["last_right"], here))
     found = paired_difference(right_SB & here_SB, last_SB & here_SB).times(100)
     seeds = zip(right_SB, last_SB, here_SB, strict=True)
@@ -81,7 +87,7 @@ def gain(e: Any, here: Any) -> Difference:
 
 
 def by_length(rule: Rule) -> list[Line]:
-    """Mean depth over bins of length, about an eighth of the examples in each."""
+    """Mean depth by bins of length, with about an eighth of the examples each."""
     if rule.examples is None:
         return []
     length = rule.examples["length"]
@@ -90,7 +96,7 @@ def by_length(rule: Rule) -> list[Line]:
 
 
 def by_difficulty(rule: Rule) -> list[Line]:
-    """Empty where the data do not say it: toy data do."""
+    """Mean depth by difficulty; empty for data without difficulty (only toy data have it)."""
     if rule.examples is None or rule.examples["difficulty"].isna().any():
         return []
     difficulty = rule.examples["difficulty"].astype(int)
@@ -98,7 +104,7 @@ def by_difficulty(rule: Rule) -> list[Line]:
 
 
 def depths(rule: Rule, x: Any, bins: np.ndarray, what: str) -> list[Line]:
-    """A line for each bin of examples that are alike; `x` is their mean length or difficulty."""
+    """Return a line for each bin of examples; `x` is their mean length or difficulty."""
     made = []
     for _, here in rule.examples.groupby(bins):
         low, high = x[here.index].min(), x[here.index].max()

@@ -1,9 +1,9 @@
-"""Accuracy against time for every model, baseline and tau of a task (EAT, figure 4, tables 1 to 3).
+"""Accuracy against time for every model, baseline and tau of a task (EAT, figure 4, tables 1-3).
 
     eat report study=outputs/frontier claims=[frontier]
 
-Measure all runs of a task in one call with `baselines=all`: only times of one session are divided
-by each other.
+Measure all runs of a task in one call with `baselines=all`, because speed-ups are computed only
+within one session.
 """
 
 from __future__ import annotations
@@ -25,14 +25,16 @@ from eat_lightning.report.table import Table
 from eat_lightning.runs.row import THEIRS
 from eat_lightning.weights.precision import PLAIN
 
-TRAINED = "the static model that was trained for itself"
+TRAINED = "the separately trained static model"
 BASELINES = {"to_own": "its own static", "to_trained": TRAINED}
 MOST_LOST = 1.0  # points below a baseline that a setting may be, to be called as good
 PLACE = 10  # on the page
 
 
 def claim(study: Study) -> Section:
-    """Tables and figures for each task, and what is fastest within a point of its baselines."""
+    """Return tables and figures per task, and the fastest setting within a point of its
+    baselines.
+    """
     tasks = {task: entries_of(study, task) for task in study.tasks}
     entries = [entry for found in tasks.values() for entry in found]
     if not any(entry.point.timed for entry in entries):
@@ -48,7 +50,7 @@ def claim(study: Study) -> Section:
 
 
 def entries_of(study: Study, task: str) -> list[Entry]:
-    """Models that are static throughout first, then each model's baselines before its taus."""
+    """Return static models first, then each model's baselines before its thresholds."""
     entries = [Entry(study, point) for point in study.points(task=task)]
     adaptive = {(e.model, e.point.row.encoder) for e in entries if e.adaptive}
 
@@ -63,7 +65,7 @@ def entries_of(study: Study, task: str) -> list[Entry]:
 def tables_of(task: str, entries: list[Entry]) -> list[Table]:
     n, batch = (common(entries, name) for name in ("num_examples", "throughput_batch"))
     caption = (
-        f"{task}: {n} examples. Bold: better than what it is held against by its 95 % interval. "
+        f"{task}: {n} examples. Bold: significantly better than the baseline (95 % interval). "
         f"Time is from token ids to the answer; batches hold {batch} examples."
     )
     title = f"Accuracy and time on {task}"
@@ -71,7 +73,7 @@ def tables_of(task: str, entries: list[Entry]) -> list[Table]:
     adaptive = [entry for entry in entries if entry.adaptive]
     pairs = col.table(
         f"frontier-{task}-smaller",
-        f"Adaptive against static models of smaller bodies on {task}",
+        f"Adaptive against static models of smaller backbones on {task}",
         "Accuracy and time of the adaptive setting against the static model's.",
         PAIR_COLUMNS,
         [pair_line(entry, other) for entry in adaptive for other in entry.smaller],
@@ -91,7 +93,7 @@ PAIR_COLUMNS = [
 
 
 def pair_line(entry: Entry, other: Mark) -> dict[str, Any]:
-    """An adaptive setting beside a static model of a smaller body, which it has to beat."""
+    """Compare an adaptive setting with a static model of a smaller backbone."""
     single = 1 in (len(entry.point.members), len(other.members))
     return {
         "adaptive": with_body(entry.name, entry.point),
@@ -112,7 +114,7 @@ def with_body(name: str, point: Mark) -> str:
 
 
 def answers(task: str, entries: list[Entry]) -> list[str]:
-    """For each body the fastest adaptive setting within a point of each baseline."""
+    """Return for each backbone the fastest adaptive setting within a point of each baseline."""
     timed = [entry for entry in entries if entry.adaptive and entry.point.timed]
     bodies = grouped_by(timed, lambda e: f"{task}, {e.point.row.encoder}, {e.point.row.weights}")
     found = [
@@ -124,18 +126,19 @@ def answers(task: str, entries: list[Entry]) -> list[str]:
 
 
 def against_baselines(entries: list[Entry]) -> Iterator[str]:
-    """Name the fastest entry near each baseline, with its loss to the other one."""
+    """Describe the fastest entry near each baseline, with its loss against the other baseline."""
     own, trained = fastest(entries, "to_own"), fastest(entries, "to_trained")
     yield from sentences(entries, own, "to_own")
     if not any(e.to_trained for e in entries):
-        yield f"{TRAINED} is missing: train and measure it beside."
+        yield f"{TRAINED} is missing: train and measure it too."
     elif own is None or own is not trained:
         yield from sentences(entries, trained, "to_trained")
 
 
 def against_smaller(entries: list[Entry]) -> Iterator[str]:
-    """For each static model of a smaller body: of the settings that are surely faster at batch 1
-    the one that is best by the lower end of its difference."""
+    """For each static model of a smaller backbone, describe the best of the settings that are
+    significantly faster at batch 1. The best one has the highest lower end of its difference.
+    """
     study = entries[0].study
     others = {static_name(study, p): p for entry in entries for p in entry.smaller}
     for called, other in others.items():
@@ -150,17 +153,17 @@ def against_smaller(entries: list[Entry]) -> Iterator[str]:
             _, won = max(quick, key=lambda one: one[0])
             yield f"against the smaller static {called}, {won}."
         else:
-            yield f"no setting was shown to be faster at batch 1 than the smaller static {called}."
+            yield f"no setting is significantly faster at batch 1 than the smaller static {called}."
 
 
 def fastest(entries: list[Entry], to: str) -> Entry | None:
-    """The fastest at batch 1 of those that lose no more than MOST_LOST."""
+    """Return the fastest setting at batch 1 that loses at most MOST_LOST."""
     near = [e for e in entries if (found := getattr(e, to)) and found.points >= -MOST_LOST]
     return min(near, key=lambda e: e.point.mean("latency_ms") or 0.0, default=None)
 
 
 def sentences(entries: list[Entry], best: Entry | None, to: str) -> Iterator[str]:
-    """Write the losses to both baselines, and the gains, in a short sentence each."""
+    """Yield sentences on the losses to both baselines, and on the gains."""
     other, baseline = ("to_trained" if to == "to_own" else "to_own"), BASELINES[to]
     if best is not None:
         nearest = f"{best.name} is the fastest within {MOST_LOST:g} point of {baseline}"
@@ -178,8 +181,8 @@ def sentences(entries: list[Entry], best: Entry | None, to: str) -> Iterator[str
         return
     near = max(measured, key=lambda e: getattr(e, to).points)
     yield (
-        f"no setting is within {MOST_LOST:g} point of {baseline}; the nearest, "
-        f"{near.name}, is {lost(getattr(near, to))} from it."
+        f"no setting is within {MOST_LOST:g} point of {baseline}; the nearest is {near.name}, "
+        f"with {lost(getattr(near, to))}."
     )
 
 
@@ -188,14 +191,14 @@ def lost(found: Difference | None) -> str:
     if found is None:
         return ""
     if found.interval is None:
-        return f"{found.points:+.2f} points (no interval: examples were not kept)"
+        return f"{found.points:+.2f} points (no interval: examples were not stored)"
     low, high = found.interval.low, found.interval.high
     doubt = f"; a loss above {MOST_LOST:g} is not excluded" if low < -MOST_LOST else ""
     return f"{found.points:+.2f} points ({low:+.2f} to {high:+.2f}{doubt})"
 
 
 def gains(entry: Entry) -> Iterator[str]:
-    """Write the speed-ups."""
+    """Yield sentences on the speed-ups."""
     point, size = entry.point, entry.point.row.throughput_batch
     if single := speed_up(point):
         yield f"{single.text()} times as fast at batch 1"
@@ -204,22 +207,22 @@ def gains(entry: Entry) -> Iterator[str]:
 
 
 def notes(entries: list[Entry]) -> Iterator[str]:
-    """List notes for a reader, and the gaps of the data."""
+    """Yield notes for the reader, including missing data."""
     yield (
-        "Both baselines of a setting: the same weights with everything off (own static), and the "
-        "static model of that body that was trained for itself. Times are divided only where both "
-        "took turns in one session."
+        "Both baselines of a setting: the same weights without pruning and exits (own static), "
+        "and the separately trained static model of that backbone. Speed-ups are computed only "
+        "where both were timed in turns in one session."
     )
     rows = [m.row for entry in entries for m in entry.point.members]
     if any(row.form != PLAIN for row in rows):
         yield (
-            "Prepacked: matrices arranged for the processor once, with exits and without alike; "
-            "Hugging Face's model runs as people call it, so what it is behind holds that too."
+            "Prepacked: matrices are packed once for the processor, with and without exits. "
+            "Hugging Face's model runs with plain weights, so its speed-up includes this gain."
         )
     if unsaid := {row.task for row in rows if row.latency_ms is not None and not row.session}:
         yield f"{', '.join(sorted(unsaid))}: rows without a session; measure them again."
     if alone := {e.name for e in entries if e.adaptive and e.trained is None}:
         names = ", ".join(sorted(alone))
-        yield f"Without a static model of their body that was trained: {names}."
+        yield f"Without a separately trained static model of their backbone: {names}."
     if not any(row.baseline == THEIRS for row in rows):
         yield "Hugging Face's padded model was not measured (baselines=all measures it)."

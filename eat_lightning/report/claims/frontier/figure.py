@@ -1,5 +1,6 @@
-"""Accuracy against cost as a figure: a mark for each setting, a line through the operating points
-of each method, and a dotted one through the fixed depths of the same weights."""
+"""Accuracy against cost: a mark for each setting, a line through the operating points of each
+method, and a dotted line through the fixed depths of the same weights.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +26,14 @@ if TYPE_CHECKING:
 HEIGHT, WIDTH = 3.6, 3.5  # inches of a panel
 FEW = 4  # names up to which marks have labels of their own; more are told by a legend
 CAPTION = (
-    "Left: counted FLOPs of one example. Then: its mean time, and its time in batches of {batch}, "
-    "as they come. A line joins the exit thresholds of one model, of which those that lie close "
-    "have no label (dashed: those fitted for budgets); dotted, with hollow squares: the same "
-    "weights with everybody leaving at one layer (fixed depth). Filled marks off the line are "
-    "static, other hollow ones Hugging Face's padded model of the same weights. Vertical: 95 % "
-    "interval of the accuracy over {n} examples, seeds averaged (all settings answer the same "
-    "examples, so their differences are surer than that: see the table). Horizontal: extremes of "
-    "the repeats and of the seeds. {how}."
+    "Left: counted FLOPs of one example. Then: its mean time, and its time in batches of "
+    "{batch} in order of arrival. A line joins the exit thresholds of one model (dashed: those "
+    "fitted for budgets); close ones have no label. Dotted, with hollow squares: the same "
+    "weights with all examples leaving at one layer (fixed depth). Filled marks off the line "
+    "are static, other hollow ones Hugging Face's padded model of the same weights. Vertical: "
+    "95 % interval of the accuracy over {n} examples, averaged over seeds. All settings answer "
+    "the same examples, so paired differences are more precise (see the table). Horizontal: "
+    "range over repeats and seeds. {how}."
 )
 
 
@@ -44,7 +45,7 @@ class Panel(NamedTuple):
 
 @dataclass(frozen=True)
 class Spot:
-    """A setting in one panel: where it is, in the panel's unit and percent."""
+    """A setting in one panel: its position in the panel's unit and percent."""
 
     entry: Entry
     panel: Panel
@@ -54,7 +55,7 @@ class Spot:
 
     @property
     def line(self) -> str:
-        """The style of the line that it is on; "" where it stands alone."""
+        """Style of the line that connects the setting; "" for a single mark."""
         if self.entry.fixed:
             return ":"
         fitted = self.entry.point.row.budget is not None
@@ -73,7 +74,7 @@ class Spot:
 
 
 def figures_of(name: str, entries: Sequence[Entry]) -> list[Figure]:
-    """A figure for each way of timing (dtype and form, device, threads, machine)."""
+    """Return a figure for each way of timing (dtype and layout, device, threads, machine)."""
     judged = [entry for entry in entries if entry.point.mean("accuracy") is not None]
     timed, free = ([e for e in judged if e.point.timed is wanted] for wanted in (True, False))
     groups = grouped_by(timed, lambda entry: timing_of(entry, entries))
@@ -86,8 +87,9 @@ def figures_of(name: str, entries: Sequence[Entry]) -> list[Figure]:
 
 
 def timing_of(entry: Entry, entries: Sequence[Entry]) -> tuple[str, ...]:
-    """How it was timed; Hugging Face's model as ours that took turns with it, whatever its own
-    form."""
+    """Return how a setting was timed. Hugging Face's model counts as our model from the same
+    session, whatever its layout.
+    """
     row = entry.point.row
     ours = [e.point.row for e in entries if e.point.row.baseline != THEIRS]
     forms = [r.form for r in ours if r.session == row.session and same_timing(r, row)]
@@ -96,7 +98,7 @@ def timing_of(entry: Entry, entries: Sequence[Entry]) -> tuple[str, ...]:
 
 
 def beside(fixed: Entry, timed: Sequence[Entry]) -> bool:
-    """True where fixed depths, which nobody has to time, are of weights that were timed."""
+    """True for fixed depths, which need no timing, of weights that were timed."""
     known = [(m.run, m.row.dtype) for e in timed for m in e.point.members]
     return all((m.run, m.row.dtype) in known for m in fixed.point.members)
 
@@ -140,7 +142,7 @@ def spots(panel: Panel, entries: Sequence[Entry]) -> list[Spot]:
 
 
 def fill(ax: Axes, panel: Panel, found: list[Spot], named: Sized) -> list[Text]:
-    """Draw marks, intervals and lines; returns the labels, which are not yet placed."""
+    """Draw marks, intervals and lines; returns the labels, which are not placed yet."""
     ax.set_xlabel(panel.title)
     for line in lines_of(found):
         at = [s.x.value for s in line], [s.y.value for s in line]
@@ -155,16 +157,18 @@ def fill(ax: Axes, panel: Panel, found: list[Spot], named: Sized) -> list[Text]:
 
 
 def lines_of(found: Sequence[Spot]) -> list[list[Spot]]:
-    """Return the points that lines join, each from left to right: a method's thresholds, budgets or
-    fixed depths."""
+    """Return the points that lines connect, from left to right: thresholds, budgets or fixed depths
+    of a method.
+    """
     on_lines = [spot for spot in found if spot.line]
     lines = grouped_by(on_lines, lambda spot: (spot.entry.model, spot.line)).values()
     return [sorted(line, key=lambda spot: spot.x.value) for line in lines]
 
 
 def spread(ax: Axes, found: list[Spot]) -> None:
-    """Room at the sides for labels; a logarithmic axis where costs differ much; and the largest
-    class where it is near."""
+    """Set the axes: room at the sides for labels, a logarithmic axis where costs differ much, and
+    the majority baseline where it is near.
+    """
     costs = [spot.x.value for spot in found]
     if costs and max(costs) > 6 * min(costs):
         from matplotlib.ticker import LogLocator
@@ -183,8 +187,9 @@ def spread(ax: Axes, found: list[Spot]) -> None:
 
 
 def between_others(ax: Axes, line: list[Spot], room: float = 12.0) -> list[Spot]:
-    """Points of a knob or depths within `room` points of a labelled one of their line, whose order
-    tells what they are: they go without a label. The first and the last have theirs."""
+    """Return points within `room` points of a labelled one on their line. Their order identifies
+    them, so they need no label. The first and the last are always labelled.
+    """
     at_point = [s for s in line if s.entry.fixed or s.entry.point.row.knob]
     shown, unlabelled = [*at_point[:1], *at_point[-1:]], []
     for spot in at_point[1:-1]:
@@ -197,7 +202,9 @@ def between_others(ax: Axes, line: list[Spot], room: float = 12.0) -> list[Spot]
 
 
 def label_of(ax: Axes, spot: Spot, found: list[Spot]) -> Text:
-    """The model's name once, where its line begins or at a model that is static only."""
+    """Return a label. The model's name is given once, where its line begins, or at a
+    static model.
+    """
     point = spot.entry.point
     number = point.setting.split()[-1] if point.row.knob or spot.entry.fixed else point.setting
     text = {STATIC_BASELINE: "static", "never": "no exit", THEIRS: "HF"}.get(point.setting, number)
@@ -213,12 +220,11 @@ def label_of(ax: Axes, spot: Spot, found: list[Spot]) -> Text:
 
 
 def gflops(row: Row) -> Interval | None:
-    """Counted billions of operations of an example; Hugging Face's model has no count of its own.
-    They have no spread over repeats."""
+    """Counted GFLOPs of an example, without spread over repeats; None for Hugging Face's model."""
     return None if row.baseline == THEIRS else Interval.exact(row.flops / 1e9)
 
 
 def cost_of(point: Mark, cost: Cost) -> Interval | None:
-    """Over seeds: the mean, and the extremes of the repeats."""
+    """Mean cost over seeds, and the extremes of the repeats."""
     found = [interval for m in point.members if (interval := cost(m.row)) is not None]
     return over_seeds(found) if len(found) == len(point.members) else None

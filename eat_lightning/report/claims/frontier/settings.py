@@ -1,7 +1,7 @@
-"""A table of settings with everything that a reader asks of each, the hidden columns too.
+"""A table of settings with all measured fields, including hidden columns.
 
-Its columns are a method's as well as a baseline's: accuracy with differences on the same examples,
-time with ratios within one session, and the conditions of measuring and of training.
+Methods and baselines share its columns: accuracy with differences on the same examples, time with
+ratios within one session, and the conditions of measurement and training.
 """
 
 from __future__ import annotations
@@ -28,13 +28,11 @@ from eat_lightning.report.table import EMPTY, Cell, Column, Table
 
 OTHER_VERSION = "measured by another version than most of the table"
 NOT_TIMED = "not timed"
-NO_SESSION = "not divided: its rows name no session in which both took turns"
-NO_OWN = "not divided: own static was not measured"
+NO_SESSION = "no speed-up: both were not timed in one session"
+NO_OWN = "no speed-up: own static was not measured"
 OWN = "against own static"
 PADDED = "against Hugging Face's model of the same weights"
-FORMS = (
-    "prepacked: matrices arranged for the processor once; Hugging Face's model is as people call it"
-)
+FORMS = "prepacked: matrices packed once for the processor; Hugging Face's model has plain weights"
 STUDENT = "against the best static model with fewer FLOPs than own static"
 
 
@@ -44,7 +42,7 @@ def metric(name: str, title: str) -> Column:
 
 
 def own_times(prefix: str, title: str, help: str) -> Column:
-    """Speed over own static, as the rows have it."""
+    """Column of the speed-up over own static, read from the rows."""
 
     def cell(entry: Entry) -> Cell:
         if not entry.point.timed:
@@ -57,7 +55,7 @@ def own_times(prefix: str, title: str, help: str) -> Column:
 
 
 def times(key: str, title: str, other: str, cost: Cost, help: str) -> Column:
-    """Speed over one of the settings that an entry is compared with."""
+    """Column of the speed-up over another setting of the entry."""
     help = f"{help}; {EXTREMES}"
     return Column(key, title, help, cell=lambda e: held(e, getattr(e, other), cost))
 
@@ -77,17 +75,24 @@ ACCURACY = [
     col.points("gain", "Δ fixed depth", help=GAIN),
     col.points("mix_gain", "Δ best mix", help=MIX),
     col.field("depth", "depth", 2, "layers run, mean over examples"),
-    col.field("retention", "retention", 3, "tokens entering the last executed layer / at first"),
-    col.field("token_layers", "token layers", 3, "tokens over executed layers / over all, whole"),
-    col.field("flops_ratio", "FLOPs", 3, "counted, / those of own static"),
+    col.field(
+        "retention", "retention", 3, "tokens entering the last executed layer / initial tokens"
+    ),
+    col.field(
+        "token_layers",
+        "token layers",
+        3,
+        "tokens summed over the executed layers / initial tokens x all layers",
+    ),
+    col.field("flops_ratio", "FLOPs", 3, "counted, as a share of own static's"),
 ]
 TIME = [
     col.field("latency_ms", "ms", 2, "batch 1, mean over examples, from token ids to the answer"),
     col.field("latency_p50_ms", "p50", 2),
     col.field("latency_p90_ms", "p90", 2),
     col.field("latency_p99_ms", "p99", 2),
-    col.field("throughput", "examples/s", 0, "in batches, as they come"),
-    col.field("throughput_sorted", "sorted", 0, "examples/s in batches of like length"),
+    col.field("throughput", "examples/s", 0, "in batches, in order of arrival"),
+    col.field("throughput_sorted", "sorted", 0, "examples/s in batches sorted by length"),
 ]
 FASTER = [
     own_times("", "own static, batch 1", OWN),
@@ -96,18 +101,24 @@ FASTER = [
     col.field("batch_conversion", "conversion, batches", 2, "speed-up / FLOPs speed-up"),
     times("to_trained_speed_up", "trained static, batch 1", "trained", single_ms, TRAINED),
     times("to_padded_speed_up", "HF, batch 1", "padded", single_ms, PADDED),
-    times("to_padded_batch", "HF padded batches", "padded", batch_ms, "the same, as they come"),
-    times("to_padded_sorted", "HF sorted batches", "padded", sorted_ms, "the same, by length"),
+    times(
+        "to_padded_batch", "HF padded batches", "padded", batch_ms, "the same, in order of arrival"
+    ),
+    times(
+        "to_padded_sorted", "HF sorted batches", "padded", sorted_ms, "the same, sorted by length"
+    ),
 ]
 CONDITIONS = [
     col.values("encoder", "body"),
     col.word("slots", "methods", "point.slots"),
     col.values("baseline"),
     col.values("budget", help="share of full FLOPs that the rule was fitted for"),
-    col.values("budget_ms", "budget, ms", "time of an example that it was fitted for"),
+    col.values("budget_ms", "budget, ms", "time per example that it was fitted for"),
     col.values("kernels"),
     col.values("split"),
-    col.values("padding_factor", "padding factor", "padded tokens / real tokens, as they come"),
+    col.values(
+        "padding_factor", "padding factor", "padded tokens / real tokens, in order of arrival"
+    ),
     col.values("padding_factor_sorted", "padding factor sorted"),
     col.values("throughput_batch", "batch"),
     col.values("timed_examples", "timed examples"),
@@ -129,14 +140,14 @@ COLUMNS = [
 
 
 def held(entry: Entry, other: Mark | None, cost: Cost) -> Cell:
-    """Speed over another setting."""
+    """Cell of the speed-up over another setting."""
     if other is None or not entry.point.timed or not other.timed:
         return EMPTY
     return speed.times(faster(entry.point, other, cost), NO_SESSION)
 
 
 def table_of_settings(name: str, title: str, caption: str, entries: Sequence[Entry]) -> Table:
-    """A line for each setting; flagged where it is of another commit or version than most."""
+    """Return a line for each setting, flagged where commit or version differ from most others."""
     told = {"commit": cells.OTHER_COMMIT, "version": OTHER_VERSION}
     usual = {name: common(entries, name) for name in told}
 
@@ -151,6 +162,6 @@ def table_of_settings(name: str, title: str, caption: str, entries: Sequence[Ent
 
 
 def common(entries: Sequence[Entry], name: str) -> Any:
-    """The value that most rows have."""
+    """Return the most frequent value."""
     found = [getattr(m.row, name) for entry in entries for m in entry.point.members]
     return Counter(value for value in found if value is not None).most_common(1)[0][0]

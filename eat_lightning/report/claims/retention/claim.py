@@ -1,10 +1,9 @@
-"""Tokens kept: as scheduled and as observed while training, and against the length of the input
-(EAT, figures 2 and 5).
+"""Token retention: scheduled, observed during training, and by input length (EAT, figures 2 and 5).
 
     eat report study=outputs/frontier claims=[retention]
 
-Serves any study with a run that reduces; the curves need the run folders, the lengths the examples
-beside the rows.
+It works for any study with a run that reduces tokens. Curves need the run folders, and retention by
+length needs the examples beside the rows.
 """
 
 from __future__ import annotations
@@ -33,20 +32,20 @@ from eat_lightning.report.section import Section
 from eat_lightning.report.study import Study
 from eat_lightning.report.table import Cell, Table
 
-NOT_COUNTED = "not what algorithm 1 counts"
-NO_EXAMPLES = "the examples were not kept: no lengths"
+NOT_COUNTED = "differs from algorithm 1's count"
+NO_EXAMPLES = "no lengths, because the examples were not stored"
 PAPER_READS = (
-    "The paper reads its figure 5 as pruning more aggressively on shorter inputs. It is the "
-    "opposite, there as here: [CLS] is exempt and ceil() rounds up what is kept at each pruning "
-    "layer, which weighs more the fewer tokens there are, so that short inputs keep more than the "
-    "schedule says and long ones approach it from above."
+    "The paper reads its figure 5 as more aggressive pruning of shorter inputs. Its data and "
+    "ours show the opposite: [CLS] is exempt, and ceil() rounds up the number of kept tokens "
+    "at each pruning layer. Both matter more for fewer tokens, so short inputs keep more than "
+    "the schedule says, and long ones approach it from above."
 )
 WHAT = (
-    "Retention: tokens entering the last executed layer / tokens at first. Who leaves early passed "
-    "fewer pruning layers, so that exits raise it."
+    "Retention: tokens entering the last executed layer / initial tokens. Examples that leave "
+    "early pass fewer pruning layers, so exits raise it."
 )
 END = "mean over the last tenth of the logged steps"
-SELECT = "at the last validation, nobody leaving"
+SELECT = "at the last validation, without early exits"
 
 COLUMNS = [
     col.word("model", "model"),
@@ -55,7 +54,9 @@ COLUMNS = [
     col.values("num_examples", "n", "examples"),
     col.number("depth", "depth", help="layers run, mean over examples"),
     col.number("scheduled", "scheduled", digits=3, help="product of 1 - ratio over pruning layers"),
-    col.number("with_cls", "+ [CLS]", digits=3, help="were [CLS] exempt and nothing rounded"),
+    col.number(
+        "with_cls", "+ [CLS]", digits=3, help="if [CLS] were exempt and nothing were rounded"
+    ),
     col.number("predicted", "+ ceil()", digits=3, help="algorithm 1's count at these lengths"),
     col.interval("retention", "observed", help="mean over examples; interval: 95 %, bootstrap"),
 ]
@@ -72,7 +73,7 @@ PLACE = 70  # on the page
 
 
 def claim(study: Study) -> Section:
-    """For each task the curves of training, retention by length, and tables of both."""
+    """Return training curves, retention by length and tables of both for each task."""
     whole = Section("retention", "Tokens kept", notes=[WHAT, PAPER_READS])
     for task in study.tasks:
         found = reducing(study, task)
@@ -94,8 +95,8 @@ def table_of(task: str, found: Sequence[Kept], known: Sequence[Kept]) -> Table:
     help = "mean retention at these lengths"
     by_length = [col.interval(key, named(ends), help=help) for key, ends in bins.items()]
     caption = (
-        f"{task}: share of the tokens that enter the last layer that was run. By quarters of the "
-        "inputs' lengths, in tokens."
+        f"{task}: share of the tokens that enter the last executed layer, by quarters of the "
+        "input length in tokens."
     )
     lines = [line for kept in found for line in lines_of(kept, bins)]
     columns = [*COLUMNS, *by_length]
@@ -107,7 +108,9 @@ def bins_of(known: Sequence[Kept]) -> list[Ends]:
 
 
 def lines_of(kept: Kept, bins: dict[str, Ends]) -> Iterator[dict[str, Any]]:
-    """Every layer run, then each exit rule; from the rows alone where examples were not kept."""
+    """Yield a line for every layer run, then for each exit rule; from rows alone
+    without examples.
+    """
     line: dict[str, Any] = {"model": kept.model, "scheduled": kept.scheduled}
     if kept.examples is None:
         for point in kept.found.points:
@@ -128,7 +131,7 @@ def lines_of(kept: Kept, bins: dict[str, Ends]) -> Iterator[dict[str, Any]]:
 def shares(
     kept: Kept, setting: str, bins: dict[str, Ends], flags: tuple[str, ...] = ()
 ) -> dict[str, Cell]:
-    """Mean retention with its interval, of all examples and of those of each length."""
+    """Mean retention with its interval, over all examples and over those of each length."""
     parts = {key: within(kept.examples, ends)[setting] for key, ends in bins.items()}
     found = {key: share(part) for key, part in parts.items() if len(part)}
     return {"retention": share(kept.examples[setting], flags)} | found
@@ -140,15 +143,15 @@ def share(values: Any, flags: tuple[str, ...] = ()) -> Cell:
 
 
 def answer(task: str, kept: Kept) -> Iterator[str]:
-    """The ceil() effect with its numbers, and what exits make of it."""
+    """Yield the size of the ceil() effect, and how exits change it."""
     e, means = kept.examples, kept.examples.mean()
     cls, counted, left = (means[name] for name in ("with_cls", "counted", WHOLE))
     bins = quarters(e["length"])
     ends = [f"{within(e, bins[i])[WHOLE].mean():.3f} of {named(bins[i])}" for i in (0, -1)]
     yield (
-        f"{task}, {kept.model}: {kept.scheduled:.3f} is scheduled, {left:.3f} is left where "
-        f"every layer is run, for [CLS] adds {cls - kept.scheduled:.3f} and ceil() "
-        f"{counted - cls:.3f}. The shorter, the more is left: {', '.join(ends)}."
+        f"{task}, {kept.model}: the schedule keeps {kept.scheduled:.3f}; with every layer run "
+        f"{left:.3f} is kept, because [CLS] adds {cls - kept.scheduled:.3f} and ceil() "
+        f"{counted - cls:.3f}. Shorter inputs keep more: {', '.join(ends)}."
     )
     if told := [f"{means[setting]:.3f} at {setting}" for setting in kept.points]:
         yield f"{task}, {kept.model}, with exits: {', '.join(told)}."
@@ -156,8 +159,8 @@ def answer(task: str, kept: Kept) -> Iterator[str]:
 
 def training_table(task: str, trained: Sequence[Training]) -> Table:
     caption = (
-        f"{task}: share of the tokens that is left when training ends. What training batches keep "
-        "is of training texts, whose lengths are not those of the selection split."
+        f"{task}: share of the tokens that is kept at the end of training. Texts of training "
+        "batches and of the selection split differ in length."
     )
     title = f"Scheduled and observed retention on {task}"
     lines = [training_line(training) for training in trained]
@@ -181,10 +184,10 @@ def training_line(training: Training) -> dict[str, Any]:
 def missing(
     task: str, found: Sequence[Kept], known: Sequence[Kept], trained: Sequence[Training]
 ) -> Iterator[str]:
-    """Name the models that lack data, and which."""
+    """Yield the models with missing data, and what is missing."""
     shown = {
-        "no curves, since its run folders are not at hand": [t.kept for t in trained],
-        "nothing by length, since its examples were not kept": known,
+        "no curves, because its run folders are missing": [t.kept for t in trained],
+        "no retention by length, because its examples were not stored": known,
     }
     for why, some in shown.items():
         if absent := [kept.model for kept in found if kept not in some]:

@@ -1,4 +1,4 @@
-"""Retention as figures: over training, and against the length of the input."""
+"""Figures of retention during training and by input length."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ PARTS = 8  # groups of lengths
 DRAWS = 1000  # of a bootstrap: retention takes many values, so that each draw is slow
 SHARED: dict[str, Any] = {"sharex": True, "sharey": True}
 TRAINING = (
-    "Dashed: the schedule's product of 1 - ratio x strength. Solid: what training batches kept (a "
-    f"mean over {WINDOW} logged batches; faint: each of them). Squares: the split that selects "
-    "checkpoints, nobody leaving. Dotted: the strength that the schedule applies."
+    "Dashed: the schedule's product of 1 - ratio x strength. Solid: what training batches kept "
+    f"(a mean over {WINDOW} logged batches; faint: each of them). Squares: the checkpoint "
+    "selection split, without early exits. Dotted: the schedule's strength."
 )
 LENGTH = (
-    "Left: each mark is a length, its area the number of examples; the thin line is algorithm 1's "
-    "count, which lies above the schedule (dashed), since [CLS] is exempt (dotted) and ceil() "
-    f"rounds up. Others: with exits, means of {PARTS} groups of lengths with their 95 % intervals "
-    "(bootstrap over examples), between the counts after the first pruning layers, where early "
-    "leavers are, and after all."
+    "Left: each mark is a length, with an area proportional to the number of examples. The "
+    "thin line is algorithm 1's count, which lies above the schedule (dashed) because [CLS] is "
+    f"exempt (dotted) and ceil() rounds up. Others: with exits, means of {PARTS} groups of "
+    "lengths with their 95 % intervals (bootstrap over examples), between the counts after the "
+    "first pruning layers, where examples leave early, and after all of them."
 )
 HOLLOW: dict[str, Any] = {"marker": "s", "linestyle": "", "markerfacecolor": PAPER}
 LOOKS: dict[str, dict[str, Any]] = {
@@ -67,7 +67,7 @@ def draw_training(ax: Any, training: Training) -> None:
 
 
 def length_figure(task: str, found: Sequence[Kept]) -> Figure:
-    """A panel for every layer run, and one for each body with exits."""
+    """Plot a panel for every layer run, and one for each backbone with exits."""
     leaving = [kept for kept in found if kept.points]
 
     def legend(drawing: Any, axes: list[Any], made: list[Any]) -> None:
@@ -81,13 +81,15 @@ def length_figure(task: str, found: Sequence[Kept]) -> Figure:
         draw_exits(ax, shown) if isinstance(shown, Kept) else draw_whole(ax, shown)
 
     name, title = f"retention-{task}-length", f"Retention against length on {task}"
-    labels = "tokens of the input", "tokens entering the last layer run / at first"
+    labels = "tokens of the input", "tokens entering the last executed layer / initial tokens"
     items = [alike(found), *leaving]
     return in_panels(name, title, LENGTH, items, draw, labels, SIZE, legend, **SHARED)
 
 
 def alike(found: Sequence[Kept]) -> list[list[Kept]]:
-    """Bodies that keep as many of every example: they would lie on each other."""
+    """Group backbones that keep equally many tokens of every example, since their lines
+    coincide.
+    """
     groups: list[list[Kept]] = []
     for kept in found:
         mine = kept.examples
@@ -103,7 +105,9 @@ def alike(found: Sequence[Kept]) -> list[list[Kept]]:
 
 
 def draw_whole(ax: Any, groups: Sequence[Sequence[Kept]]) -> None:
-    """Every length that was seen, algorithm 1's count, and what that lies above."""
+    """Draw retention for every observed length, algorithm 1's count, and the scheduled value below
+    it.
+    """
     for group in groups:
         kept, e = group[0], group[0].examples
         seen = e.groupby("length")[WHOLE].agg(["mean", "size"])
@@ -119,7 +123,7 @@ def draw_whole(ax: Any, groups: Sequence[Sequence[Kept]]) -> None:
 
 
 def draw_parts(ax: Any, kept: Kept) -> None:
-    """The schedule, and what [CLS] adds to it; named, as is what ceil() adds."""
+    """Draw the schedule, and the labelled contributions of [CLS] and ceil()."""
     length_T, goal = span(kept), kept.scheduled
     first, high = int(length_T[0]), length_T[-1]
     ax.plot(length_T, with_cls(length_T, kept.ratios), ":", color=INK, linewidth=1, zorder=1.5)
@@ -133,8 +137,9 @@ def draw_parts(ax: Any, kept: Kept) -> None:
 
 
 def draw_exits(ax: Any, kept: Kept) -> None:
-    """Counts after each pruning layer, and means of groups of lengths under each rule, moved a
-    little aside, so that intervals do not lie on each other."""
+    """Draw counts after each pruning layer, and mean retention by groups of lengths under each
+    rule, shifted slightly so that intervals do not overlap.
+    """
     for passed in range(1, len(kept.ratios) + 1):
         draw_count(ax, kept, passed, told=True)
     many = len(kept.points)
@@ -159,7 +164,7 @@ def span(kept: Kept) -> np.ndarray:
 
 
 def draw_count(ax: Any, kept: Kept, passed: int, told: bool = False) -> None:
-    """Algorithm 1's count after so many of the pruning layers."""
+    """Draw algorithm 1's count after the first `passed` pruning layers."""
     length_T = span(kept)
     share_T = staircase(length_T, kept.ratios[:passed])
     ax.plot(length_T, share_T, color=MUTED, linewidth=0.8, zorder=1.5)

@@ -1,4 +1,4 @@
-"""Which tokens are kept in a study: by schedule and by observation, over training and by length.
+"""Tokens kept in a study: scheduled and observed, over training and by length.
 
 Shapes: B examples.
 """
@@ -28,10 +28,12 @@ Ends = tuple[int, int]  # the first and the last length of a group
 
 
 class Kept:
-    """A body with a reduction. `examples`: a line for each example, seeds averaged, with its
-    `length`, what the schedule `with_cls` and algorithm 1 (`counted`) leave, and what was left with
-    every layer run and under each rule by which some leave early (`points`, by setting); None where
-    examples are not at hand."""
+    """A backbone with a reduction.
+
+    `examples` has a line for each example, averaged over seeds: its `length`, the retention by
+    schedule `with_cls` and by algorithm 1 (`counted`), and the observed retention with every layer
+    run and under each early-exit rule (`points`, by setting). None without stored examples.
+    """
 
     def __init__(self, found: Pass, ratios: list[Fraction]):
         self.found, self.model, self.ratios = found, found.name, ratios
@@ -56,14 +58,14 @@ class Kept:
 
 
 def reducing(study: Study, task: str) -> list[Kept]:
-    """The task's bodies whose reduction has a ratio above 0 somewhere."""
+    """Return the task's backbones whose reduction has a ratio above 0 in some layer."""
     every = passes(study, task)
     ratios = [ratios_of(p.row.reduction.arguments, p.row.num_layers, p.row.strength) for p in every]
     return [Kept(p, own) for p, own in zip(every, ratios, strict=True) if own and any(own)]
 
 
 def quarters(lengths: Any, parts: int = 4) -> list[Ends]:
-    """(first, last) length of each quarter of the examples; fewer where many have one length."""
+    """Return (first, last) length of each quarter of the examples; fewer where lengths coincide."""
     lengths_B = np.asarray(lengths)
     inner = np.quantile(lengths_B, np.arange(1, parts) / parts, method="inverted_cdf")
     ends = np.unique([lengths_B.min() - 1, *inner, lengths_B.max()]).tolist()
@@ -81,9 +83,9 @@ def within(examples: Any, ends: Ends) -> Any:
 
 @dataclass
 class Training:
-    """Log of the runs behind a backbone, seeds averaged, over the epochs that were done: the
-    schedule's strength and what it says, and what was seen in training and on the selection
-    split."""
+    """Training log of a backbone's runs, averaged over seeds, by epoch: the schedule's strength and
+    retention, and the observed retention on training and selection splits.
+    """
 
     kept: Kept
     point: Mark
@@ -101,8 +103,9 @@ def end_of(curve: Series) -> float:
 
 
 def training_of(study: Study, kept: Kept) -> Training | None:
-    """None where no run folder is at hand, or its curves are not. Seeds of other numbers of steps
-    than the first are left out."""
+    """Return the averaged log; None without run folders or curves. Seeds with a different number of
+    steps from the first are left out.
+    """
     members = {m.folder: m for point in reversed(kept.found.points) for m in point.members}
     runs = {folder: run for folder, m in members.items() if (run := study.run_of(m)) is not None}
     logs = {folder: logged(run) for folder, run in runs.items() if run.done.get("steps")}
@@ -118,14 +121,15 @@ def training_of(study: Study, kept: Kept) -> Training | None:
 
 
 def averaged(curves: Sequence[Series], epochs_per_step: float) -> Series:
-    """Over the steps that all seeds logged."""
+    """Average curves over the steps that all seeds logged."""
     found = pandas.concat([curve.dropna() for curve in curves], axis=1, join="inner").mean(axis=1)
     return found.set_axis((found.index.to_numpy(np.int64) + 1) * epochs_per_step)
 
 
 def logged(run: Run) -> Any:
-    """Return training's log, a line for each step, over all attempts of a run that was killed and
-    resumed (a step that was done twice counts once, the later one)."""
+    """Return the training log with a line for each step, over all attempts of a resumed run. If a
+    step was repeated, the later one counts.
+    """
     paths = sorted(run.folder.glob("csv*/metrics.csv"), key=attempt)
     if not paths:
         return DataFrame()

@@ -1,4 +1,4 @@
-"""Retention of a top-k reduction by arithmetic alone: the schedule, and its rounding.
+"""Computed retention of a top-k reduction: the schedule, and its rounding.
 
 EAT's algorithm 1 keeps [CLS] and ceil((1 - p)(t - 1)) of the t - 1 others. Shapes: B examples.
 """
@@ -16,8 +16,9 @@ import numpy as np
 def ratios_of(
     arguments: Mapping[str, Any], num_layers: int, strength: float = 1.0
 ) -> list[Fraction] | None:
-    """The shares p dropped before the last layer, exactly as written (0.3 is 3/10), times the
-    schedule's strength. None for a reduction that has no `ratio`."""
+    """Return the exact shares p dropped before the last layer (0.3 is 3/10), times the schedule's
+    strength. None for a reduction without `ratio`.
+    """
     layers, ratio = arguments.get("layers"), arguments.get("ratio")
     if layers is None or ratio is None:
         return None
@@ -30,12 +31,12 @@ def ratios_of(
 
 
 def scheduled(ratios: Sequence[Fraction]) -> float:
-    """The share that the paper expects to be left: the product of 1 - p (0.7 x 0.7 = 0.49)."""
+    """Expected retention by the paper: the product of 1 - p (0.7 x 0.7 = 0.49)."""
     return float(math.prod(1 - p for p in ratios))
 
 
 def with_cls(lengths_B: np.ndarray, ratios: Sequence[Fraction]) -> np.ndarray:
-    """Shares left if only [CLS] were exempt and nothing were rounded: s + (1 - s) / t."""
+    """Retention if [CLS] is always kept and nothing is rounded: s + (1 - s) / t."""
     share = scheduled(ratios)
     return share + (1 - share) / np.asarray(lengths_B)
 
@@ -49,7 +50,7 @@ def left(length: int, ratios: Sequence[Fraction]) -> int:
 
 
 def staircase(lengths_B: np.ndarray, ratios: Sequence[Fraction]) -> np.ndarray:
-    """Shares left by algorithm 1: both [CLS] and ceil() count."""
+    """Retention by algorithm 1, including [CLS] and ceil()."""
     lengths_B = np.asarray(lengths_B)
     lengths_U, where_B = np.unique(lengths_B, return_inverse=True)
     left_U = np.array([left(int(length), ratios) for length in lengths_U])
