@@ -283,7 +283,7 @@ def test_training_texts_are_cut_refused_or_read_in_windows(capsys: pytest.Captur
     assert found["windows"].labels.tolist() == [0, 1, 1, 1]
     said = capsys.readouterr().err.splitlines()
     assert said[1] == (
-        "train: 1 of 2 texts have 12 tokens or more, and lose what is beyond (data.long=cut)"
+        "train: 1 of 2 texts have 12 tokens or more and are cut there (data.long=cut)"
     )
     assert [line.partition(":")[0] for line in said] == ["select", "train", "select"]
     assert "data.long must be one of" in count_faults({"long": "maybe"})[0]

@@ -72,9 +72,9 @@ def within_budget(order: np.ndarray, lengths: np.ndarray, budget: int) -> list[n
 def most_batches(lengths: np.ndarray, budget: int, num_chunks: int) -> int:
     """Return an upper bound on the number of batches from `within_budget`, for any epoch.
 
-    A batch that an example of length x did not fit holds at least budget - x + 1 tokens and, for
-    descending lengths, no example shorter than x. Its shares below therefore sum to 1 or more. Only
-    the last batch of a chunk may have less.
+    If an example of length x does not fit a batch, the batch holds at least budget - x + 1 tokens
+    and, for descending lengths, no example shorter than x. Its shares below therefore sum to 1 or
+    more. Only the last batch of a chunk may have less.
     """
     share = np.minimum(lengths / np.maximum(budget - lengths + 1, 1), 1)
     return min(int(share.sum()) + num_chunks + 1, len(lengths))
@@ -99,10 +99,8 @@ class Share:
     Args:
         num_global: number of examples in all parts.
         idle: True if the batch has fewer examples than there are processes, and none for this one.
-            It
-            then runs a row of another process without counting it, because all processes must take
-            part
-            in each step.
+            It then runs a row of another process without counting it, because all processes must
+            take part in each step.
     """
 
     rows: np.ndarray

@@ -32,7 +32,7 @@ def cut(
 ) -> dict[str, np.ndarray]:
     """Return the sorted rows of `train` and of each held-out part.
 
-    Rows in groups that are held out only in part are dropped.
+    Rows that belong to a held-out group, but may not be held out themselves, are dropped.
 
     Args:
         size: number of examples; None: 1,000 root sentences (at most a sixth of them) for

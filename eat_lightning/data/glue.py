@@ -23,13 +23,10 @@ class GlueData(TextData):
 
     Args:
         dir: folder with `<task>/train.parquet` and `<task>/validation.parquet`, or .csv or .jsonl
-            files
-            of these names; None: the hub.
+            files of these names; None: the hub.
         calibration: number of examples to hold out (None: see `calibration.cut`). They are chosen
-            by
-            `cut_seed`, not by `seed`, so that runs with several seeds, and a teacher and its
-            student,
-            share one split.
+            by `cut_seed`, not by `seed`, so that runs with several seeds, and a teacher and its
+            student, share one split.
         limit_train: number of random examples from the remaining ones, the same for every `seed`.
         drop_sources: leave out rows of these sources, listed in train_sources.parquet (MNLI:
             llmsknow).

@@ -59,8 +59,7 @@ class TextData(LightningDataModule, ABC):
         max_length: None: the task's.
         cache_dir: None: the user's cache.
         long: longer texts are truncated or rejected, or training texts are split into windows that
-            are
-            examples with the text's label, while those of other splits are truncated.
+            are examples with the text's label, while those of other splits are truncated.
     """
 
     task: Task
@@ -120,7 +119,7 @@ class TextData(LightningDataModule, ABC):
             reader = reader_of(self.tokenizer, self.max_length, LongTexts(self.long))
             return in_windows(split, reader)[0]
         which = f"{full} of {len(split)} texts have {self.max_length} tokens or more"
-        print(f"{split.name}: {which}, and lose what is beyond (data.long=cut)", file=sys.stderr)
+        print(f"{split.name}: {which} and are cut there (data.long=cut)", file=sys.stderr)
         return split
 
     def train_dataloader(self) -> Loader:

@@ -102,8 +102,8 @@ def read_texts(given: str | Sequence[Any], columns: list[str] | None, most: int)
     files = files_of(Path(given))
     if (num := sum(path.suffix == ".txt" for path in files)) > 1:
         print(
-            f"note: each line of {num:,} txt files is a text; one of several lines is a row of a "
-            "jsonl, csv or parquet file"
+            f"note: each line of {num:,} txt files is read as one text; give texts with several "
+            "lines as jsonl, csv or parquet"
         )
     for path in files:
         rows, columns = text_files.read_texts(path, columns, "texts")

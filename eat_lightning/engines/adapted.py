@@ -6,7 +6,7 @@ Without torch where graphs run it; `kernels` opens the others.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 SMALL = "small"  # a folder of the first model of a cascade
 CERTIFICATE = "adapted"  # its name in such a folder
 GRAPHS = Path("onnx") / "adapted"  # the folder of the certified graphs, where an engine runs them
+FIRST_GRAPHS = Path("onnx") / "first"  # those of the lower precision that answers first
 
 
 class AboutFolder:
@@ -74,7 +75,7 @@ class AdaptedHome:
                 raise ConfigError(
                     f"run={self.folder}: its {name} are not those it was certified with"
                 )
-        for name, here in versions(point.engine).items():
+        for name, here in versions(point).items():
             if found.holds_for.get(name) != here:
                 there = f"{name} {found.holds_for.get(name)}, and {here} runs here"
                 print(f"note: {self.folder}: it was certified with {there}", file=sys.stderr)
@@ -96,7 +97,8 @@ class AboutAdapted(AboutFolder):
         labels: names of the classes; none of a score.
         answer: the kind of the answers, as `AnswerKind.spec` gives it.
         max_length: tokens of an example at most.
-        point: that is certified; a small model before it lies in the folder `small`.
+        point: that is certified; a small model before it lies in the folder `small`, and what it
+            answers before it in another precision in this one.
         candidates: all that were tried, each a `Measured`.
         long: how texts that are too long are read, as `LongTexts` has it; empty: they are refused.
         threads: with which it was timed.
@@ -119,6 +121,8 @@ class AboutAdapted(AboutFolder):
     def __post_init__(self) -> None:
         self.kind  # noqa: B018  # ValueError where answer and labels do not fit
         self.long_texts  # noqa: B018  # TypeError where there is no such setting
+        if self.point.before is not None and self.point.before.before is not None:
+            raise ValueError("point must have at most one before it")
         if any(not layer.isdecimal() or s <= 0 for layer, s in self.scales.items()):
             raise ValueError(f"scales must be positive numbers of layers, got {self.scales}")
 
@@ -136,8 +140,8 @@ def bound(folder: Path, point: Point) -> dict[str, Any]:
     found: dict[str, Any] = {"point": point.as_dict(), "weights": weights_digest(folder)}
     if (folder / EXITS).is_dir():
         found["exits"] = sha256_of([folder / EXITS / name for name in (SAFE, "config.json")])
-    if point.engine != "torch":
-        found["graphs"] = Export(folder / GRAPHS).digest
+    for each, graphs in graphs_of(point).items():
+        found[each] = Export(folder / graphs).digest
     if (small := folder / SMALL / ADAPTED).is_file():
         inner = bound(small.parent, AboutAdapted.read(small.parent).point)
         found["small model"] = sha256_of([small])
@@ -145,17 +149,27 @@ def bound(folder: Path, point: Point) -> dict[str, Any]:
     return found
 
 
-def versions(engine: str) -> dict[str, str]:
-    """Name the engine's version, which a certificate is valid for."""
-    if engine == "torch":
-        return {"torch": version_of("torch")}
-    package = ENGINES[engine].package
-    return {package: version(package)}
+def graphs_of(point: Point) -> dict[str, Path]:
+    """The folders of the graphs that a folder's own model runs by, by their name in a
+    certificate."""
+    found = {} if point.engine == "torch" else {"graphs": GRAPHS}
+    if point.before is not None and point.falls_back and point.before.engine != "torch":
+        found["first graphs"] = FIRST_GRAPHS
+    return found
+
+
+def versions(point: Point) -> dict[str, str]:
+    """Name the versions of its engines, which a certificate is valid for."""
+    before = {} if point.before is None else versions(point.before)
+    if point.engine == "torch":
+        return before | {"torch": version_of("torch")}
+    package = ENGINES[point.engine].package
+    return before | {package: version(package)}
 
 
 def holds_for(folder: Path, point: Point) -> dict[str, Any]:
     """What the certificate of a folder is bound to: point, files, versions and the machine."""
-    return bound(folder, point) | versions(point.engine) | {MACHINE: machine()}
+    return bound(folder, point) | versions(point) | {MACHINE: machine()}
 
 
 def open_adapted(path: str | Path, threads: int | None = None, check: bool = False) -> Backend:
@@ -170,13 +184,9 @@ def open_adapted(path: str | Path, threads: int | None = None, check: bool = Fal
     AdaptedHome(folder).certificate(about.point)
     threads = threads or about.threads
     made = open_alone(folder, about, threads)
-    made.scales = {int(layer): s for layer, s in about.scales.items()}
     if about.point.before is not None:
-        check_torch(folder, "a cascade")
-        from eat_lightning.engines.cascade import CascadeBackend
-
-        first = open_alone(folder / SMALL, AboutAdapted.read(folder / SMALL), threads)
-        made = CascadeBackend(folder, first, made, about.point.margin)
+        made = open_behind(open_first(folder, about, threads), made, folder, about.point)
+    made.scales = {int(layer): s for layer, s in about.scales.items()}
     made.read_long(about.long_texts)
     if check and (found := answered_canaries(folder, made)).changed:
         raise ConfigError(f"run={folder}: {found}")
@@ -190,12 +200,34 @@ def answered_canaries(folder: Path, backend: Backend) -> CanaryCheck:
     return Canaries.read(folder).check(backend, AboutAdapted.read(folder).long_texts)
 
 
-def open_alone(folder: Path, about: AboutAdapted, threads: int | None) -> Backend:
-    """Open one classifier of a folder."""
+def open_first(folder: Path, about: AboutAdapted, threads: int | None) -> Backend:
+    """Open what answers first: the folder's own model, or a small one."""
+    assert about.point.before is not None
+    if about.point.falls_back:
+        return open_alone(folder, replace(about, point=about.point.before), threads, FIRST_GRAPHS)
+    return open_alone(folder / SMALL, AboutAdapted.read(folder / SMALL), threads)
+
+
+def open_behind(first: Backend, second: Backend, folder: Path, point: Point) -> Backend:
+    """Join two classifiers that a point has in a row."""
+    check_torch(folder, "a cascade")
+    from eat_lightning.engines.cascade import CascadeBackend
+
+    return CascadeBackend(folder, first, second, point.margin, point.falls_back)
+
+
+def open_alone(
+    folder: Path, about: AboutAdapted, threads: int | None, graphs: Path = GRAPHS
+) -> Backend:
+    """Open one classifier of a folder.
+
+    Args:
+        graphs: the folder's, where an engine runs it.
+    """
     point = about.point
     if point.engine != "torch":
         dtype = "bf16" if point.dtype == "bf16" else None
-        return open_export(Export(folder / GRAPHS, threads, point.engine, dtype))
+        return open_export(Export(folder / graphs, threads, point.engine, dtype))
     check_torch(folder, "a model that was certified in our kernels")
     from eat_lightning.engines.kernels import open_in_kernels
 

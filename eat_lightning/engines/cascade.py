@@ -1,4 +1,6 @@
-"""Two classifiers in a row as one backend: the small one answers where it is sure, else the large.
+"""Two classifiers in a row as one backend: the first answers where it is sure, else the second.
+
+They are a small and a large model, or one model in two precisions.
 
 Shapes: B examples, L layers of both.
 """
@@ -20,7 +22,7 @@ from eat_lightning.model.contracts import ExitRule
 from eat_lightning.model.policy import Policy
 from eat_lightning.model.reason import reason_names
 from eat_lightning.model.trace import Trace
-from eat_lightning.record.escalation import SURE, Escalation, recoded
+from eat_lightning.record.escalation import Escalation, recoded
 from eat_lightning.record.record import Record
 from eat_lightning.text_io import About, Texts
 
@@ -33,12 +35,14 @@ class CascadeBackend(Backend):
 
     Args:
         least: margin of the small model's answer (`AnswerKind.margin`) with which it stands.
+        is_again: the large model is the small one in a higher precision.
     """
 
     folder: Path
     small: Backend
     large: Backend
     least: float
+    is_again: bool = True
 
     def __post_init__(self) -> None:
         large = self.large
@@ -47,9 +51,10 @@ class CascadeBackend(Backend):
         self.num_layers = self.small.num_layers + large.num_layers
         self.exits = [*self.small.exits, *(self.small.num_layers + layer for layer in large.exits)]
         layers = self.small.num_layers, large.num_layers
-        self.escalation = Escalation(self.kind, self.least, *layers)
+        self.escalation = Escalation(self.kind, self.least, *layers, self.is_again)
         rules = (self.small.exit_rule, large.exit_rule)
-        reasons = [SURE, *(reason for rule in rules for reason in rule.reasons)]
+        own = self.escalation.reasons
+        reasons = [*own, *(reason for rule in rules for reason in rule.reasons)]
         self.names = reason_names([*dict.fromkeys(reasons)])
 
     def read_long(self, long: LongTexts) -> None:
@@ -66,9 +71,9 @@ class CascadeBackend(Backend):
         """Answers of the small model, then those of the large one, which answers all if deep."""
         about = [{} for _ in texts] if about is None else about
         reader, rest = reader or self.reader, [*range(len(texts))]
+        manner = replace(self.small.reader, side=reader.side, long=reader.long)
         if not deep:
             rest = []
-            manner = replace(self.small.reader, side=reader.side, long=reader.long)
             for trace in self.small.stream(texts, about, reader=manner):
                 goes_on_B = self.escalation.goes_on(trace)
                 rest += [*trace.errors, *trace.rows_B[goes_on_B].tolist()]
@@ -76,11 +81,20 @@ class CascadeBackend(Backend):
                     yield recoded(self.escalation.stands(trace), self.names)
         if not rest:
             return
-        given = [texts[i] for i in rest], [about[i] for i in rest]
-        for trace in self.large.stream(*given, deep=deep, reader=reader):
+        for trace in self.large.stream(*at(rest, texts, about), deep=deep, reader=reader):
             errors = {rest[place]: why for place, why in trace.errors.items()}
             second = replace(trace, rows_B=np.array(rest)[trace.rows_B], errors=errors)
-            yield recoded(self.escalation.behind(second), self.names)
+            found = recoded(self.escalation.behind(second), self.names)
+            if deep and self.is_again and len(second):
+                first = self.small.stream(*at(second.rows_B.tolist(), texts, about), reader=manner)
+                found.would = self.would(Trace.together([*first]), second)
+            yield found
+
+    def would(self, first: Trace, second: Trace) -> Trace:
+        """What both would have answered, where the second has answered all."""
+        alone = replace(second.would or second, rows_B=None, sizes=())
+        again = alone.take(np.flatnonzero(self.escalation.goes_on(first)))
+        return recoded(self.escalation.joined(replace(first, sizes=()), again), self.names)
 
     def run(self, request: AnswerRequest) -> Iterator[Trace]:
         """Run the large model, whose tokens the windows have."""
@@ -106,3 +120,8 @@ class CascadeBackend(Backend):
     @property
     def policies(self) -> Sequence[Policy]:
         return ()
+
+
+def at(rows: Sequence[int], texts: Texts, about: About) -> tuple[list[Any], list[Any]]:
+    """Return some of the texts, and what is known about them."""
+    return [texts[i] for i in rows], [about[i] for i in rows]

@@ -21,8 +21,7 @@ def export(config: dict[str, Any]) -> Path:
 
     Raises:
         ConfigError: with one line per error: before any graph is made for invalid settings and runs
-            that
-            cannot be exported, or before the folder is put in place for answers that differ.
+            that cannot be exported, or before the folder is put in place for answers that differ.
     """
     plan = parsed(ExportSettings, config)
     import torch

@@ -151,7 +151,9 @@ class Bundle:
     def fault(self, agreement: Agreement, plan: ExportSettings) -> str | None:
         if self.dtype == "int8":
             share = agreement.answers
-            few = f"{share:.4f} of the answers are the run's, agree={plan.agree} asks for more"
+            few = (
+                f"only {share:.4f} of the answers equal the run's, agree={plan.agree} requires more"
+            )
             return few if share < plan.agree else None
         wrong = agreement.faults
         rows = ", ".join(map(str, wrong[:5])) + (" ..." if len(wrong) > 5 else "")

@@ -71,8 +71,8 @@ def kept_of(run: Run, encoder: AdaptiveEncoder, plan: ExportSettings) -> Kept:
         have = [(size.num_heads, size.intermediate_size) for size in sizes]
         if have == [(len(h), len(f)) for h, f in zip(kept.heads, kept.inner, strict=True)]:
             raise ConfigError(
-                "target=encoder narrows a run: give heads=, inner= or layers= (of this run no head "
-                "and no neuron is all zero, so that none leaves by itself)"
+                "target=encoder narrows a run: give heads=, inner= or layers= (this run has no "
+                "head or neuron with all-zero weights to remove)"
             )
         return kept
     heads = plan.heads or encoder.shape.num_heads

@@ -45,10 +45,10 @@ def export_slot_faults(encoder: AdaptiveEncoder) -> list[str]:
     faults = [fault for m in slots for fault in m.export_blockers()]
     if overrides(encoder.exit, ExitRule.observe):
         kind = kind_of("exit", type(encoder.exit))
-        faults.append(f"exit={kind} observes a signal, which the graphs do not carry")
+        faults.append(f"exit={kind} observes a signal, which graphs do not have")
     if encoder.policies:
         named = ", ".join(given.kind for given in specs_of(encoder.policies))
-        faults.append(f"policy: an export carries none, and this run's model has {named}")
+        faults.append(f"policy: exports have none, and this run's model has {named}")
     return faults
 
 
@@ -60,8 +60,7 @@ class ExportSettings(Settings):
         engines: in which they are compared.
         agree: minimum share of equal answers in int8.
         heads, inner, layers: for target=encoder, the heads and inner neurons to keep in each layer,
-            and
-            the number of layers (None: all). Without any, parts with zero weights are removed.
+            and the number of layers (None: all). Without any, parts with zero weights are removed.
         examples: number of examples for ranking heads and neurons.
     """
 
@@ -89,7 +88,7 @@ class ExportSettings(Settings):
                 yield f"dtype must be fp32 with target=encoder, got {self.dtype!r}"
             return
         for key, value in self.numbers.items():
-            yield f"{key} must be null but with target=encoder, got {value}"
+            yield f"{key} must be null except with target=encoder, got {value}"
         yield from package_faults()
         from eat_lightning.runs.plan import time_faults
 

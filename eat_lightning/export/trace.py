@@ -159,7 +159,7 @@ class Stretch(nn.Module):
             Lost: where tokens have sizes or weights.
         """
         if packed.size_N is not None or packed.weight_N is not None:
-            raise Lost("it merges or gates tokens, which a stretch does not hand on")
+            raise Lost("it merges or gates tokens, which stretches do not pass on")
         kept = {"x_ND": packed.x_ND, "lengths_B": packed.layout.lengths_B}
         kept |= {"position_N": packed.position_N, "special_N": packed.special_N}
         kept |= {f"{name}_N": packed.notes[name] for name in self.encoder.heads.wants}

@@ -374,7 +374,7 @@ def check_num_labels(name: str, saved: dict[str, Any], config: Any, given: dict[
     wanted = given.get("num_labels") or len(names or saved.get("id2label") or ())
     there = len(saved.get("id2label") or ())
     if wanted != there and not given.get("ignore_mismatched_sizes"):
-        raise ValueError(f"{name}: its heads have {there} classes, {wanted} were asked for")
+        raise ValueError(f"{name}: its heads have {there} classes, {wanted} were requested")
 
 
 def pack(

@@ -122,7 +122,7 @@ class Export(Runner, Backend):
         if wanted.kind != there.kind or not {*rule.layers} <= {*self.layers}:
             knob = rule.knob
             what = "its own rule" if knob is None else f"a {knob.name} at its own exits"
-            raise ConfigError(f"an export is held to {what}, not to {wanted.kind}")
+            raise ConfigError(f"an export can be restricted by {what}, not by {wanted.kind}")
         return rule
 
     def record(self, split: Any, batch: int = 32, title: str = "") -> Record:

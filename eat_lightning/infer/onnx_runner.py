@@ -327,15 +327,23 @@ def main() -> None:
     here = Path(__file__).parent
     beside = (here / ABOUT).is_file()
     parser.add_argument("folder", nargs="?" if beside else None, default=here, type=Path)
-    parser.add_argument("--batch", type=int, default=32, help="examples at once, at most")
-    parser.add_argument("--threads", type=int, help="processor threads; else all")
+    parser.add_argument("--batch", type=int, default=32, help="maximum examples per batch")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
     parser.add_argument("--engine", choices=ENGINES, default="onnx", help="onnxruntime or OpenVINO")
-    parser.add_argument("--dtype", choices=("fp32", "bf16", "int8"), help="else as exported")
-    parser.add_argument("--long", choices=MODES, default="refuse", help="texts that do not fit")
-    parser.add_argument("--label", help="windows: the label that is looked for")
-    parser.add_argument("--join", choices=JOINS, default="any", help="windows: of their answers")
-    parser.add_argument("--size", type=int, help="windows: tokens of each; else all that fit")
-    parser.add_argument("--overlap", type=int, help="windows: tokens; else a quarter of a window")
+    parser.add_argument("--dtype", choices=("fp32", "bf16", "int8"), help="default: as exported")
+    parser.add_argument(
+        "--long", choices=MODES, default="refuse", help="handling of texts that are too long"
+    )
+    parser.add_argument("--label", help="windows: the label to detect")
+    parser.add_argument(
+        "--join", choices=JOINS, default="any", help="windows: how their answers are combined"
+    )
+    parser.add_argument(
+        "--size", type=int, help="windows: tokens per window (default: the maximum)"
+    )
+    parser.add_argument(
+        "--overlap", type=int, help="windows: shared tokens (default: a quarter of a window)"
+    )
     given = parser.parse_args()
     if (least := min(given.batch, 1 if given.threads is None else given.threads)) < 1:
         parser.error(f"--batch and --threads must be 1 or more, got {least}")

@@ -59,7 +59,7 @@ class OpenVinoSession:
         openvino = import_module(self.package)
         core = openvino.Core()
         if dtype == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            raise ValueError("OpenVINO multiplies no bf16 on this processor")
+            raise ValueError("OpenVINO has no bf16 products on this processor")
         how = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
         how |= {"INFERENCE_PRECISION_HINT": PRECISIONS[dtype]}
         how |= {"INFERENCE_NUM_THREADS": threads} if threads else {}
@@ -85,8 +85,9 @@ def in_its_int8(model: Any) -> int:
     """Replace the int8 products that `export` writes for onnxruntime by OpenVINO's own.
 
     OpenVINO reads their QuantizeLinear with a scale per row along the wrong axis. Returns the group
-    size of its dynamic quantisation, the inner width of the narrowest product. Wider products then
-    have several scales per row where onnxruntime has one, but no answer depends on other rows.
+    size for its dynamic quantisation, which is the inner width of the narrowest product. Rows of
+    wider products get several scales, whereas onnxruntime uses one, but no answer depends on other
+    rows.
     """
     widths = [replace_product(product) for product in quantised_products(model)]
     return min(widths, default=0)

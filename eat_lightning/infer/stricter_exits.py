@@ -30,8 +30,7 @@ class StricterExits:
 
     Args:
         rule: an exit rule on a subset of these layers; at the others no example exits. None: the
-            graphs
-            decide alone.
+            graphs decide alone.
     """
 
     layers: Sequence[int]

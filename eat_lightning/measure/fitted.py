@@ -43,7 +43,7 @@ def fitted_settings(
     kinds = (s.point.methods["exit"].kind for s in measured if s.exit.knob is None)
     left = [kind for kind in dict.fromkeys(kinds) if kind != STATIC["exit"].kind]
     if rules and left:
-        print(f"{subject.run.name}: not fitted for budgets: {', '.join(left)} (no knob to turn)")
+        print(f"{subject.run.name}: not fitted for budgets: {', '.join(left)} (no knob to tune)")
     faults: list[str] = []
     found = [
         one for s in reversed(rules.values()) for one in fitted(s, subject, encoder, plan, faults)
@@ -138,7 +138,7 @@ def within(run: Run, best: Sequence[Any], budget: Budget) -> Sequence[float]:
     if not cheap:
         least = best[0].cost
         raise ConfigError(
-            f"budgets: {run.name}: budget must be at least {least:.3f}, what the shortest lengths "
-            f"cost, got {budget}"
+            f"budgets: {run.name}: budget must be at least {least:.3f}, the cost of the "
+            f"shortest lengths, got {budget}"
         )
     return cheap[-1].point

@@ -274,7 +274,7 @@ def measure_lists(plan: ListMeasureSettings) -> list[ListRow]:
     for size in plan.sizes:
         long_enough = [n for n, pairs in enumerate(found) if len(pairs.full) >= size]
         if len(long_enough) < FEWEST:
-            print(f"size {size}: fewer than {FEWEST} lists have so many candidates")
+            print(f"size {size}: fewer than {FEWEST} lists have that many candidates")
             continue
         order = np.random.default_rng(0).permutation(long_enough)
         choosing, judging = np.split(order, [round(CHOOSING * len(order))])
@@ -363,7 +363,7 @@ def show(rows: Sequence[ListRow]) -> None:
         table.add_column(name)
     names = [
         f"best {keep} kept",
-        "minus fewer of both",
+        "gain over fewer of both",
         "swapped",
         "NDCG@10",
         "MRR@10",
@@ -391,11 +391,10 @@ def show(rows: Sequence[ListRow]) -> None:
         return
     row = rows[0]
     print(
-        f"best {keep} kept: the share of those that all layers in fp32 put first, "
-        f"on {row.num_lists} lists\n"
-        "swapped: pairs of returned candidates that all layers in fp32 order otherwise\n"
-        "fewer of both: the best share of candidates and depth at the schedule's FLOPs, chosen on "
-        "other lists; 95 % intervals over lists\n"
-        f"ms: of a list, {row.timed_lists} lists x {row.repeats} by turns, "
-        f"{row.threads} thread(s), {row.machine}"
+        f"best {keep} kept: share of full depth's best {keep} (fp32) that are returned, on "
+        f"{row.num_lists} lists\nswapped: pairs of returned candidates whose order differs from "
+        "full depth's (fp32)\nfewer of both: the best share of candidates and depth at the "
+        "schedule's FLOPs, tuned on other lists; 95 % intervals over lists\nms: per list, "
+        f"{row.timed_lists} lists x {row.repeats} in turns, {row.threads} thread(s), "
+        f"{row.machine}"
     )

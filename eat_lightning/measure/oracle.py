@@ -91,6 +91,6 @@ def oracle_lines(record: Record) -> list[str]:
         f"any exit right: {100 * right.accuracy:.2f} % at depth {right.depth:.2f}, token layers "
         f"{cost(record, right):.3f} (an oracle that knows the labels takes the first right exit; "
         f"{exits} random guesses would reach {100 * by_chance:.2f} %)",
-        f"the last layer's answers could be had at depth {same.depth:.2f}, token layers "
+        f"the last layer's answers are reachable at depth {same.depth:.2f}, token layers "
         f"{cost(record, same):.3f}",
     ]

@@ -272,7 +272,7 @@ def timed(results: Sequence[TimedRow], plan: MeasureSettings) -> Iterator[list[R
     )
     for repeat, times in enumerate(repeats):
         if timing.faults():
-            print(f"training began meanwhile: {repeat} of {timing.repeats} timed repeats are kept")
+            print(f"a training started: {repeat} of {timing.repeats} timed repeats are kept")
             return
         static = {results[i].run.folder: times[i] for i in reversed(times) if results[i].static}
         rows = []

@@ -128,7 +128,7 @@ def notes(rows: Sequence[Row], exits: Sequence[dict[str, Any]]) -> list[str]:
     for row, title in zip(rows, titles_of(rows), strict=True):
         if row.policy and row.exit_reasons:
             shares = ", ".join(f"{name} {100 * x:.1f} %" for name, x in row.exit_reasons.items())
-            lines.append(f"why, under {title}: {shares}")
+            lines.append(f"exit reasons under {title}: {shares}")
     timed: Any = next((row for row in rows if row.latency_ms is not None), None)
     return lines if timed is None else [*lines, *timing_notes(timed, rows)]
 
@@ -200,5 +200,5 @@ def timing_notes(row: Row, rows: Sequence[Row]) -> list[str]:
         f"padding factor: {row.padding_factor:.2f}, sorted {row.padding_factor_sorted:.2f}",
     ]
     if row.form != PLAIN and any(r.baseline == THEIRS for r in rows):
-        lines.append("hugging face: as people call it, its weights are not prepacked")
+        lines.append("hugging face: with its own plain weights, not prepacked")
     return lines

@@ -98,6 +98,7 @@ def attention_of_blocks(
     seen_GQS: Bool[Tensor, "g q s"],
     dropout: float,
 ) -> Float[Tensor, "g q h k"]:
+    """Return the attention output of some blocks, each one example of the fused product."""
     heads = qkv_N3HK.shape[2:]
     q = qkv_N3HK[:, 0].index_select(0, queries_GQ.flatten()).view(*queries_GQ.shape, *heads)
     kv = qkv_N3HK[:, 1:].index_select(0, keys_GS.flatten()).view(*keys_GS.shape, 2, *heads)
@@ -149,8 +150,8 @@ class Blocks:
     place_N: Int[Tensor, " n"]
 
     def reach(self, before: int, after: int) -> Int[Tensor, "g s"]:
-        """Return indices in each block's example: of the block's tokens, `before` tokens in front
-        of it and `after` tokens behind it. Some lie outside the example."""
+        """Return the indices, in each block's example, of the block's tokens and of `before` tokens
+        in front of it and `after` tokens following it. Some lie outside the example."""
         device = self.start_G.device
         return self.start_G[:, None] + torch.arange(-before, self.size + after, device=device)
 

@@ -327,14 +327,9 @@ class AdaptiveEncoder(nn.Module):
         leave. The codes are on the host: this is the one time that an exit waits for the device."""
         if layer == len(self.layers):
             return recorder.at_end()
-        layers = recorder.exit.layers
-        if not recorder.options.leave or layer not in layers:
+        if not recorder.options.leave or layer not in recorder.exit.layers:
             return torch.zeros_like(recorder.here_B)
-        logits_EBC = recorder.stack(layers)
-        reason_B = recorder.decided(layers, logits_EBC).cpu()
-        if self.policies:
-            reason_B = recorder.review(self.policies, reason_B, logits_EBC, batch)
-        return reason_B
+        return recorder.decide(layer, self.policies, batch)
 
     def shorten(
         self, packed: Packed, evidence: Evidence, number: int, skips: frozenset[int] = frozenset()

@@ -124,25 +124,17 @@ class TraceRecorder(Trace):
         pools = self.inside.pools
         return [*self.stack([*pools], pools)] if pools else []
 
-    def decided(self, layers: Sequence[int], logits_EBC: Float[Tensor, "e b c"]) -> Tensor:
-        """Return the exit rule's reason codes, 0 for an example that stays.
-
-        Args:
-            layers: the rule's exits.
-            logits_EBC: the guesses there so far, as `stack` gives them.
-        """
-        signals_EBS = self.stack(layers, self.signals) if self.signals else None
-        return coded(decide(self.exit, logits_EBC, signals_EBS))
-
-    def review(
-        self,
-        policies: Sequence[Policy],
-        reason_B: Int[Tensor, " b"],
-        logits_EBC: Float[Tensor, "e b c"],
-        inputs: PolicyInput,
+    def decide(
+        self, layer: int, policies: Sequence[Policy], inputs: PolicyInput
     ) -> Int[Tensor, " b"]:
-        """Return the reason codes at an early exit after all policies, 0 for an example that stays
-        (`PolicyState.review` in torch)."""
+        """Return the reason codes at an early exit, on the host, 0 for an example that stays: the
+        exit rule's, after the policies have reviewed them."""
+        so_far = [k for k in self.exit.layers if k <= layer]  # a replay knows later guesses too
+        logits_EBC = self.stack(so_far)
+        signals_EBS = self.stack(so_far, self.signals) if self.signals else None
+        reason_B = coded(decide(self.exit, logits_EBC, signals_EBS)).cpu()
+        if not policies:
+            return reason_B
         on_host_EBC = logits_EBC.detach().float().cpu().numpy()
         given = reason_B.numpy(), on_host_EBC, inputs, self.here_B.numpy()
         return torch.from_numpy(self.state.review(policies, *given))
@@ -179,9 +171,8 @@ class TraceRecorder(Trace):
         An answer is the guess of that exit, unless the exit rule combines the guesses so far."""
         if not overrides(self.exit, ExitRule.answers):
             return self.guesses[layer]
-        # A replay knows the guesses of later exits too.
-        looked = [k for k in {*self.exit.layers, layer} if k <= layer]
-        return self.of_all(self.exit.answers(self.stack(sorted(looked))))
+        so_far = sorted(k for k in {*self.exit.layers, layer} if k <= layer)
+        return self.of_all(self.exit.answers(self.stack(so_far)))
 
     def end(self) -> Trace:
         """Return the finished trace."""

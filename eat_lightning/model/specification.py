@@ -120,8 +120,8 @@ class Specification:
 
     @classmethod
     def read(cls, slot: str, given: Any) -> Specification:
-        """From {"kind": ..., **arguments}, as files hold it; a specification is given back as it
-        is. ValueError. Nothing is imported."""
+        """Read {"kind": ..., **arguments}, as files hold it, or return a specification unchanged.
+        Raises ValueError if it is neither. No class is imported."""
         if isinstance(given, Specification):
             return given
         if not isinstance(given, Mapping) or not isinstance(given.get("kind"), str):

@@ -35,10 +35,10 @@ class CalibrationPool:
     def take_in(self, place_F: np.ndarray, chance_F: np.ndarray) -> np.ndarray:
         """Add an example; return its conformal p-values, with ties broken at random.
 
-        A p-value is the share of the pool below the example, and a random part of its equals
-        (including itself). While all examples come from one distribution, the p-values of a feature
-        are independent and uniform, even with ties and a small pool. A pool that did not grow would
-        eventually be detected as a finite sample.
+        A p-value is the share of the pool below the example, plus a random fraction of the share
+        equal to it (itself included). While all examples come from one distribution, the p-values
+        of a feature are independent and uniform, even with ties and a small pool. A pool that did
+        not grow would eventually be detected as a finite sample.
         """
         self.at_most_FS += np.arange(PLACES + 1) > place_F[:, None]
         feature_F = np.arange(len(place_F))

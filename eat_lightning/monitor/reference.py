@@ -141,8 +141,8 @@ def check_watched(kind: AnswerKind, policies: Sequence[Policy], known: Collectio
     for policy in policies:
         if unknown := sorted({*policy.asks()} - {*known}):
             name = kind_of("policy", type(policy))
-            fault = f"policy={name} asks for {unknown[0]}, which the calibration part does not tell"
-            raise ConfigError(f"{fault}: what is normal under it cannot be known")
+            fault = f"policy={name} needs {unknown[0]}, which the calibration part does not have"
+            raise ConfigError(f"{fault}, so no reference can be made")
 
 
 def is_watchable(backend: Backend, certificate: str | None = None) -> bool:
@@ -158,8 +158,7 @@ def read_reference(backend: Backend, certificate: str | None = None) -> Referenc
 
     Raises:
         ConfigError: where there is none, or it was made with other exits. The message has the
-            command
-            that makes one.
+            command that makes one.
     """
     check_watched(backend.kind, (), ())
     how = maker(backend.folder, certificate)

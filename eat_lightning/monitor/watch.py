@@ -99,7 +99,7 @@ class DriftWatch:
             monitor.restore(kept["monitor"])
             self.began = began
         except (KeyError, TypeError, ValueError, OSError) as error:
-            tell(f"what {file} keeps is left out ({fault_text(error)}): begun anew")
+            tell(f"the state in {file} is ignored ({fault_text(error)}): starting anew")
 
     def keep(self, soon: bool = False) -> None:
         """Write new state, at once after an event, else at most every second."""

@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from eat_lightning.answer_kind import AnswerKind
-from eat_lightning.model.reason import FIRST_REASON, reason_names
+from eat_lightning.model.reason import FIRST_REASON, Reason, reason_names
 from eat_lightning.model.trace import Trace
 
 SURE = "small_model_sure"  # the reason of an answer of the first model after all of its layers
+STANDS, AGAIN = "last_layer_sure", "answered_again"  # where both are one model in two precisions
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,19 @@ class Escalation:
         margin: least margin at which an answer of the first model is final.
         layers: number of layers of the first model; in a trace, those of the second follow them.
         layers_behind: number of layers of the second model.
+        is_again: whether the second model is the first one in another precision.
     """
 
     kind: AnswerKind
     margin: float
     layers: int
     layers_behind: int
+    is_again: bool = False
+
+    @property
+    def reasons(self) -> list[str]:
+        """Reasons that its traces have beside those of both models."""
+        return [STANDS, AGAIN] if self.is_again else [SURE]
 
     def goes_on(self, first: Trace) -> np.ndarray:
         """Return a mask of the examples (B) that go on to the second model."""
@@ -51,7 +59,7 @@ class Escalation:
             tokens_LB = np.pad(tokens_LB, ((0, self.layers_behind), (0, 0)))
         if reason_B is not None:
             sure = max(names) + 1
-            names = {**names, sure: SURE}
+            names = {**names, sure: self.reasons[0]}
             reason_B = np.where(found.depth_B >= self.layers, sure, reason_B)
         return replace(found, tokens_LB=tokens_LB, reason_B=reason_B, names=names, would=None)
 
@@ -61,8 +69,20 @@ class Escalation:
         tokens_LB = second.tokens_LB
         if tokens_LB is not None:
             tokens_LB = np.concatenate([np.repeat(tokens_LB[:1], self.layers, 0), tokens_LB])
-        depth_B = second.depth_B + self.layers
-        return replace(second, tokens_LB=tokens_LB, depth_B=depth_B, would=None, parts=None)
+        reason_B, names = second.reason_B, second.names
+        if self.is_again and reason_B is not None:
+            again = max(names) + 1
+            names = {**names, again: AGAIN}
+            reason_B = np.where(reason_B == Reason.LAST_LAYER, again, reason_B)
+        return replace(
+            second,
+            tokens_LB=tokens_LB,
+            depth_B=second.depth_B + self.layers,
+            reason_B=reason_B,
+            names=names,
+            would=None,
+            parts=None,
+        )
 
     def joined(self, first: Trace, second: Trace) -> Trace:
         """Return the trace of the cascade for all examples, in their order.

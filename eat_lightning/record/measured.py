@@ -84,6 +84,9 @@ class Measured:
         exits = f", exits ({self.depth:.2f} layers)" if point.has_exits else ""
         if point.before is None:
             return f"{point.runner}{exits}"
+        if point.falls_back:
+            again = f"{100 - 100 * self.share:.1f} % answered again in {point.again}"
+            return f"{point.before.runner}{exits}, {again}"
         first = f"{point.before.runner} ({100 * self.share:.0f} %)"
         return f"cascade: {first}, else {point.runner}{exits}"
 

@@ -148,12 +148,29 @@ class Point:
     @property
     def has_exits(self) -> bool:
         """Whether a text may leave early."""
-        return self.methods.get("exit") != STATIC["exit"]
+        own = self.methods.get("exit") != STATIC["exit"]
+        return own or (self.before is not None and self.before.has_exits)
 
     @property
     def is_static(self) -> bool:
         """Whether every text runs all layers of one model."""
         return self.before is None and not self.has_exits
+
+    @property
+    def falls_back(self) -> bool:
+        """Whether the same model, in another precision, answers again where it was unsure."""
+        return self.before is not None and self.before.weights == self.weights
+
+    @property
+    def again(self) -> str:
+        """The precision in which it answers again, and the engine where that is another one."""
+        moved = self.before is not None and self.before.engine != self.engine
+        return f"{self.dtype} ({NAMES.get(self.engine, self.engine)})" if moved else self.dtype
+
+    @property
+    def alone(self) -> Self:
+        """The same point without what answers before it."""
+        return replace(self, before=None, margin=0.0)
 
     @property
     def runner(self) -> str:
@@ -164,7 +181,8 @@ class Point:
     @property
     def key(self) -> str:
         """A short name for files, equal for equal points."""
-        words = [] if self.before is None else ["cascade", self.before.key, f"{self.margin:.6f}"]
+        kind = "again" if self.falls_back else "cascade"
+        words = [] if self.before is None else [kind, self.before.key, f"{self.margin:.6f}"]
         words += [self.engine, self.dtype]
         given = self.as_dict()
         rest = {name: given[name] for name in ("methods", "policies", "counts") if name in given}

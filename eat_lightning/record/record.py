@@ -201,8 +201,9 @@ class Record:
         assert self.before is not None
         first = self.before.replay(point.before)
         layers = self.before.num_layers
-        escalation = Escalation(self.kind, point.margin, layers, len(self.tokens_LB))
-        second = replace(self, before=None).replay(replace(point, before=None, margin=0.0))
+        behind = len(self.tokens_LB)
+        escalation = Escalation(self.kind, point.margin, layers, behind, point.falls_back)
+        second = replace(self, before=None).replay(point.alone)
         return escalation.joined(first, second.take(np.flatnonzero(escalation.goes_on(first))))
 
     def _by_exits(self, exit: ExitRule) -> Trace:
@@ -228,12 +229,7 @@ class Record:
         for layer in sorted({*exit.layers} - {last}):
             if not len(recorder.here_B):
                 break
-            so_far = [k for k in exit.layers if k <= layer]
-            logits_EBC = recorder.stack(so_far)
-            reason_B = recorder.decided(so_far, logits_EBC)
-            if policies:
-                reason_B = recorder.review(policies, reason_B, logits_EBC, inputs)
-            recorder.leave(layer, reason_B)
+            recorder.leave(layer, recorder.decide(layer, policies, inputs))
         recorder.leave(last, recorder.at_end())
         trace = recorder.end().numpy(guesses=False)
         return replace(trace, tokens_LB=run_tokens(self.tokens_LB, trace.depth_B))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from eat_lightning.answer_kind import AnswerKind
 from eat_lightning.data.split import Split, in_windows
@@ -32,6 +33,12 @@ class WindowPack:
     batch: Any
     is_part: bool
 
+    def take(self, rows_G: np.ndarray) -> WindowPack:
+        """Only the windows of these texts, ascending, which get their places there."""
+        here = np.flatnonzero(np.isin(self.rows_B, rows_G))
+        places = np.searchsorted(rows_G, self.rows_B[here])
+        return replace(self, rows_B=places, batch=self.batch.take(torch.from_numpy(here)))
+
 
 @dataclass(frozen=True)
 class TextWindows:
@@ -53,6 +60,7 @@ class TextWindows:
     def of(
         cls, split: Split, reader: Reader, kind: AnswerKind, labels: Sequence[str]
     ) -> TextWindows:
+        """Cut the texts of a split into windows."""
         windows, text_W = in_windows(split, reader)
         joiner = Joiner(reader.long, kind, labels)
         return cls(windows, text_W, joiner, split.source.digest[:16])

@@ -121,8 +121,8 @@ def rule_in(point: Mark) -> Rule:
 
 
 def words_of(rule: Rule, name: str, rules: Mapping[str, Sequence[Rule]]) -> list[str]:
-    """Return a rule's kind where kinds vary and the name lacks it, and its layers where a model has
-    two rules of one kind. The default kind is omitted where a model has no other.
+    """Return the words that distinguish a rule. Its kind is included if kinds vary and the name
+    lacks it, and its layers if a model has two rules of one kind.
     """
     (kind, layers), own = rule, rules[name]
     every, same = {k for found in rules.values() for k, _ in found}, [k for k, _ in own].count(kind)

@@ -38,8 +38,7 @@ def interval(
 
     Args:
         against: the value of no effect, 0 or 1. The cell is flagged where the interval spans it,
-            and
-            bold where the whole interval is above it.
+            and bold where the whole interval is above it.
         lower: bold where the whole interval is below it instead.
     """
     if found is None:

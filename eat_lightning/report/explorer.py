@@ -44,8 +44,7 @@ def explore(
     Args:
         examples: number of random dev examples.
         texts: the user's own, each a list with a text for every column of the task. They come
-            first,
-            without id and label.
+            first, without id and label.
         dir: folder of the data, if it differs from the run's.
 
     Raises:

@@ -53,7 +53,7 @@ def grouped_by(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
 
 @dataclass(frozen=True)
 class KeptRow:
-    """A row and its folder, which is a run's or contains stored results."""
+    """A row, and the folder with its files: that of a run, or one of stored results."""
 
     row: Row
     folder: Path
@@ -164,7 +164,8 @@ class Mark:
 
     @property
     def title(self) -> str:
-        """Title of the setting, after the name of its exit rule where that would be ambiguous."""
+        """Title of the setting. The name of its exit rule is put first where the title would be
+        ambiguous."""
         return f"{self.row.exit.kind}, {self.setting}" if self.shared else self.setting
 
     @property
@@ -312,7 +313,7 @@ def rows_files(pattern: str, warnings: list[str]) -> list[Path]:
     literal = Path(pattern).exists() or "*" not in pattern
     paths = [Path(pattern)] if literal else sorted(map(Path, glob(pattern)))
     absent = [path for path in paths or [Path(pattern)] if not path.exists()]
-    warnings += [f"{path}: no such folder or file" for path in absent]
+    warnings += [f"{path}: there is no such folder or file" for path in absent]
     return [file for path in paths if path not in absent for file in rows_files_in(path)]
 
 
@@ -393,7 +394,7 @@ def other_versions(study: Study) -> list[str]:
     others = Counter(m.row.version for m in study.measured if m.row.version != here)
     return [
         f"{count} rows are of version {version or 'unknown'}, this is {here}: measure them "
-        "again before you compare"
+        "again before comparing"
         for version, count in sorted(others.items())
     ]
 
@@ -406,7 +407,7 @@ def edited_methods(study: Study) -> list[str]:
             hashes.setdefault(name, set()).add(digest)
     return [
         f"rows with {name} are of {len(found)} versions of its file: measure them again before "
-        "you compare"
+        "comparing"
         for name, found in sorted(hashes.items())
         if len(found) > 1
     ]
@@ -416,6 +417,6 @@ def edited_methods(study: Study) -> list[str]:
 def recorded_at(path: Path) -> tuple[Record | None, str]:
     """Return a file of examples, or the reason why it cannot be read."""
     try:
-        return (Record.read(path), "") if path.is_file() else (None, f"{path}: missing")
+        return (Record.read(path), "") if path.is_file() else (None, f"{path}: is not there")
     except ConfigError as error:
         return None, str(error)

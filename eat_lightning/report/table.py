@@ -53,8 +53,7 @@ class Column:
     Args:
         help: unit, number of examples, and what it is compared with.
         group: in a table too wide for a page, each group is printed as its own table, after the
-            columns
-            without a group.
+            columns without a group.
         cell: makes the column's cell from the item that a line describes.
     """
 

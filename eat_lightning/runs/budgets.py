@@ -159,7 +159,7 @@ class Fitter:
             kind = kind_of("exit", type(self.encoder.exit))
             yield f"it needs an exit rule with a knob, such as tau, got {kind}"
         if not self.encoder.kind.comparable:
-            yield "it needs task.tolerance or task.cuts, by which two scores are the same"
+            yield "it needs task.tolerance or task.cuts, which define equal scores"
         if unit == "ms":
             yield from training_faults(INSTEAD)
 
@@ -198,7 +198,7 @@ class Fitter:
         try:
             return replace(Record.read(path), kind=backbone.kind)
         except ConfigError:
-            raise ConfigError(f"{path}: damaged; delete it, and it is made again") from None
+            raise ConfigError(f"{path}: damaged: delete it, and it is made again") from None
 
     def cut_path(self, backbone: AdaptiveEncoder) -> Path:
         """Path of the file beside the run that stores the logits of every exit."""

@@ -32,4 +32,4 @@ def recalls(names: Sequence[str], answer_B: np.ndarray, label_B: np.ndarray) -> 
 
 def unfound(names: Iterable[str], where: str = "") -> list[str]:
     """Return a line for each class with a recall of zero."""
-    return [f"{name} is never found{where}: none of its examples is answered so" for name in names]
+    return [f"{name} is never predicted correctly{where}: its recall is 0" for name in names]

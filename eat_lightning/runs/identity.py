@@ -22,8 +22,8 @@ def combination(
     run: Run, methods: dict[str, Any], dtype: str, device: str, form: str = PLAIN
 ) -> dict[str, Any]:
     """Return the combination that a certificate is valid for: weights, split, methods with the
-    sources of those from outside the package, dtype, layout, device and versions. It holds only the
-    settings of the calibration split; its examples are hashed by `calibration_of`.
+    sources of those from outside the package, dtype, layout, device and versions. Of the
+    calibration split it holds only the settings; `calibration_of` hashes the examples.
 
     Args:
         methods: specifications by slot; for `policy` a list.

@@ -229,5 +229,5 @@ def doubled_by(row: Row, kept: Row) -> str:
     old, new = run_in(row), run_in(kept)
     if old == new:
         setting = " at ".join(filter(None, (row.exit.kind, budget_of(row))))
-        return f"{new}: of two rows of {setting} the last counts"
-    return f"{old} and {new} are one seed of one setting: {new} counts"
+        return f"{new}: the later of two rows of {setting} is used"
+    return f"{old} and {new} have the same seed and setting: {new} is used"

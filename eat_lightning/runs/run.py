@@ -170,7 +170,9 @@ def hint_of(there: dict[str, Any]) -> str:
     rule = str(there.get("exit._target_", ""))
     if not rule or not place_faults("exit", {"_target_": rule}):
         return ""
-    return f" ({rule} is not imported here: with EAT_IMPORT={rule.rpartition('.')[0]} it may go on)"
+    return (
+        f" ({rule} is not imported here: with EAT_IMPORT={rule.rpartition('.')[0]} it can resume)"
+    )
 
 
 MOST_YAML = 1 << 18  # bytes
@@ -257,8 +259,8 @@ def why_no_run(folder: Path) -> str:
         return "is not a run folder: there is no such folder"
     if (folder / "adapted.json").is_file():
         return (
-            "is what eat adapt wrote, and this command is for runs of eat train: new texts tell "
-            'whether its promise still holds (guide of adapt, "Is it still so?")'
+            "was written by eat adapt, and this command is for runs of eat train; eat verify run="
+            f"{folder} checks an adapted classifier"
         )
     if (folder / "config.json").is_file():
         return (

@@ -51,6 +51,9 @@ def training_faults(instead: str) -> list[str]:
         instead: settings that work without timing.
     """
     return [
-        f"a run trains here (process {pid}), so nothing is timed: wait for it, or give {instead}"
+        (
+            f"a run is training on this machine (process {pid}), so nothing can be timed: wait "
+            f"for it, or give {instead}"
+        )
         for pid in who_trains()
     ]

@@ -55,8 +55,8 @@ def place_faults(slot: str, node: Any) -> list[str]:
     if module_name.startswith(HOMES[slot]) or (module_name and module_name in known):
         return []
     return [
-        f"{slot}._target_ is {one_line(repr(name), 80)}: a run's config does not make us import "
-        f"that; {ALLOW}=<its module> does, where you trust it"
+        f"{slot}._target_ is {one_line(repr(name), 80)}: a run's config alone does not import "
+        f"it: set {ALLOW}=<its module> if you trust it"
     ]
 
 
@@ -132,14 +132,14 @@ def run_faults(config: dict[str, Any], done: Any) -> list[str]:
     wrong = [key for key, kind in given.items() if not isinstance(config[key], kind)]
     faults += [f"config.yaml: {key} cannot be {config[key]!r}" for key in wrong]
     if not isinstance(done, dict):
-        return [*faults, "done.json: not what a run notes"]
+        return [*faults, "done.json: not the record of a run"]
     calibration = done.get("calibration") or {}
     whole = isinstance(calibration, dict) and all(
         isinstance(found, dict)
         and not any(value_faults(NotNegative, n, found.get(n)) for n in NOTED)
         for found in calibration.values()
     )
-    return faults if whole else [*faults, "done.json: calibration is not what a run notes"]
+    return faults if whole else [*faults, "done.json: calibration is not the record of a run"]
 
 
 def names_a_class(node: Any) -> bool:

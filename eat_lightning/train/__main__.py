@@ -39,7 +39,7 @@ def train(config: dict[str, Any], overrides: list[str], multirun: bool = False) 
     folder = folder_for(config, overrides)
     with one_at_a_time(folder):
         if state_of(folder, config) == "finished":
-            print(f"{folder} is trained: it is not trained again (delete it to do so)")
+            print(f"{folder} is already trained (delete it to train it again)")
         else:
             check_resume(folder)
             fit(plan, Run(folder, config, done={}))
@@ -53,8 +53,8 @@ def train(config: dict[str, Any], overrides: list[str], multirun: bool = False) 
 main = entry(
     *("train", train),
     sweeps=True,
-    kept="the same command goes on from the last checkpoint (each checkpoint_every steps; before "
-    "the first it begins anew), and skips what is finished",
+    kept="the same command resumes from the last checkpoint (every checkpoint_every steps; without "
+    "one it starts again) and skips finished runs",
 )
 
 if __name__ == "__main__":

@@ -71,7 +71,9 @@ def fit(plan: TrainSettings, run: Run) -> None:
         stages = module.schedule.stages(plan.trainer["max_epochs"], exits)
         one_pass = in_one_pass(plan, module, stages)
         if data.texts and not one_pass:
-            raise ConfigError("data.texts is for heads from one pass alone: give model=eat_heads")
+            raise ConfigError(
+                "data.texts is only for heads trained from one pass: give model=eat_heads"
+            )
         if module.objective.wants_teacher and plan.teacher is not None:
             steps = -1 if one_pass else settings.get("max_steps", -1)
             rows = data.rows_drawn(steps, settings["max_epochs"])
@@ -255,8 +257,8 @@ def begin(run: Run, inputs: dict[str, str]) -> None:
             ) from None
         if changed:
             raise ConfigError(
-                f"{run.folder} was begun with other inputs ({', '.join(changed)}): choose another "
-                "study, or delete the folder"
+                f"{run.folder} was started with other inputs ({', '.join(changed)}): choose "
+                "another study, or delete the folder"
             )
     if not is_first_process():
         return

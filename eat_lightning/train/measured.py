@@ -43,8 +43,8 @@ def add_timed_rows(run: Run, plan: TrainSettings) -> bool:
             add_rows(run, plan, timed=True)
             return True
     print(
-        f"not timed, since another run trains here (process {trains[0]}): give the same command "
-        f"again later, or python -m eat_lightning.measure run={run.folder}"
+        f"not timed, because another run is training on this machine (process {trains[0]}): run "
+        f"the same command later, or python -m eat_lightning.measure run={run.folder}"
     )
     return False
 

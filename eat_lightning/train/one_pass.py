@@ -60,7 +60,7 @@ def blockers(module: Classifier, num_processes: int) -> list[str]:
         found.append(f"exit: {type(encoder.exit).__name__} learns from vectors of the encoder")
     hooks = (Objective.passes, Objective.lessons, Objective.effective_weights, Objective.begin)
     if objective.wants or any(overrides(objective, hook) for hook in (*hooks, Objective.bind)):
-        found.append(f"objective: {type(objective).__name__} asks for more than guesses")
+        found.append(f"objective: {type(objective).__name__} needs more than logits")
     if num_processes > 1:
         found.append("trainer: more than one process")
     return found

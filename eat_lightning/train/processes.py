@@ -185,16 +185,18 @@ def how_it_died(error: ProcessException, codes: list[int | None]) -> str | None:
     if "ConfigError: " in error.msg:
         return error.msg.rpartition("ConfigError: ")[2].strip()
     if LOST.search(error.msg) or "signal SIGTERM" in error.msg:
-        return f"process {error.error_index} of {len(codes)} was ended or lost the others"
+        return (
+            f"process {error.error_index} of {len(codes)} was ended or lost contact with the others"
+        )
     return None
 
 
 def goes_on(last: Path) -> str:
     """Describe how the same command resumes from the last checkpoint."""
     if not last.is_file():
-        return "; nothing was saved yet: the same command begins again"
+        return "; nothing was saved yet: the same command starts again"
     step = torch.load(last, map_location="cpu", weights_only=True, mmap=True)["global_step"]
-    return f"; the same command goes on from step {step} ({last})"
+    return f"; the same command resumes from step {step} ({last})"
 
 
 def quiet() -> None:

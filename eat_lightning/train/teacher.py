@@ -129,8 +129,7 @@ def attach_teacher(
 
     Args:
         rows: examples to compute logits for, since a short run does not draw all; nan elsewhere.
-            None:
-            all of them.
+            None: all of them.
         precision: as in Trainer; bf16 takes half the time.
     """
     encoder, labels, folder = open_teacher(path)

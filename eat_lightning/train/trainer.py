@@ -67,8 +67,7 @@ def strategy_for(trainer: dict[str, Any], all_train: bool, threads: int | None =
 
     Args:
         all_train: every parameter gets a gradient in every step. Otherwise DDP must search the
-            graph
-            for those without one, or the next step fails.
+            graph for those without one, or the next step fails.
         threads: of each process.
     """
     return Ranks(threads, looks=not all_train) if num_processes(trainer) > 1 else "auto"

@@ -27,8 +27,9 @@ def model_folder(name: str) -> Path:
     except (OSError, ValueError, HfHubHTTPError) as error:
         first = str(error).splitlines()[0][:120]
         raise ConfigError(
-            f"encoder.pretrained={name} is neither a folder nor to be had from a hub: give a local "
-            f"folder (encoder.pretrained=path) or network access ({first}){nearest_backbone(name)}"
+            f"encoder.pretrained={name} is neither a folder nor available from a hub: give a "
+            "local folder (encoder.pretrained=path) or network access "
+            f"({first}){nearest_backbone(name)}"
         ) from None
 
 

@@ -62,12 +62,12 @@ def cannot_in(dtype: str, device: str = "cpu") -> str | None:
     if device != "cpu":
         return f"prepacked weights are for a processor, got {device}"
     if dtype == "int8":
-        return "int8 products arrange their weights by themselves"
+        return "int8 products pack their own weights"
     if not torch.backends.mkldnn.is_available():
         return "prepacked weights need a PyTorch that has oneDNN"
     bf16_able: Any = torch.ops.mkldnn._is_mkldnn_bf16_supported
     if dtype == "bf16" and not bf16_able():
-        return "oneDNN multiplies no bf16 on this processor"
+        return "oneDNN has no bf16 products on this processor"
     return None
 
 

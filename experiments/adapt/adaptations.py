@@ -19,7 +19,7 @@ TASKS = {
     "sst2": "SST-2, phrases",
     "qqp": "QQP, pairs",
     "mnli": "MNLI, pairs",
-    "mails": "mails, phishing",
+    "mails": "e-mails, phishing",
     "messages": "messages, spam",
     "banking77": "BANKING77, 77 intents",
     "goemotions": "GoEmotions, 28 labels",

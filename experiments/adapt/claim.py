@@ -37,12 +37,12 @@ def page(results: Path) -> Section:
     claim = Section("adapt", "eat adapt", answers(found, redraws))
     claim.tables = [
         table("speed", "One text at a time", ABOUT + SPEED, one),
-        table("held", "Answers that change", ABOUT + HELD, one),
-        table("batches", "32 texts at once", ABOUT + SPEED + HELD, many),
-        table("random", "Small, from random weights", ABOUT + BATCH + SPEED + HELD, random),
+        table("held", "Changed answers", ABOUT + HELD, one),
+        table("batches", "Batches of 32", ABOUT + SPEED + HELD, many),
+        table("random", "Small models from random weights", ABOUT + BATCH + SPEED + HELD, random),
         table("candidates", "All candidates", CANDIDATES, candidates),
-        table("redraws", "The parts drawn anew", REDRAWS, redraws),
-        table("originals", "Originals that are kept", ORIGINALS, originals),
+        table("redraws", "Redrawn certificates", REDRAWS, redraws),
+        table("originals", "Stored originals", ORIGINALS, originals),
     ]
     claim.figures = [over_static(newest(found))]
     claim.facts = [YARDSTICK, *facts(found)]
@@ -62,7 +62,7 @@ def answers(found: Sequence[Adaptation], redraws: Sequence[Result]) -> list[str]
     kept = sum(each.fresh.value <= 1 - each.row["agree"] for each in found)
     draws, broken = (sum(row[name] for row in redraws) for name in ("draws", "broken"))
     return [
-        f"{kept} of {len(found)} adaptations change no more of the fresh texts than they may.",
+        f"{kept} of {len(found)} adaptations change no more answers to unseen texts than allowed.",
         f"{broken} of {draws} redrawn certificates were broken.",
     ]
 
@@ -95,7 +95,7 @@ def times(found: Interval | None) -> Cell:
 
 def certified(found: Adaptation) -> str:
     count = found.count
-    return f"{count.changed} of {count.num:,} ({count.allowed} may)"
+    return f"{count.changed} of {count.num:,} ({count.allowed} allowed)"
 
 
 def counted(name: str) -> Any:
@@ -105,7 +105,7 @@ def counted(name: str) -> Any:
         counts = getattr(line["candidate"], name)
         if counts is None:
             return ""
-        most = "" if counts["allowed"] is None else f" ({counts['allowed']} may)"
+        most = "" if counts["allowed"] is None else f" ({counts['allowed']} allowed)"
         return f"{counts['changed']} of {counts['num']:,}{most}"
 
     return text
@@ -118,12 +118,12 @@ def task_of(row: Result) -> str:
 ABOUT = [
     col.word("classifier", "classifier", "title"),
     col.word("processor", "processor"),
-    col.word("agree", "answers that stay", help="certified with 95 % confidence"),
+    col.word("agree", "unchanged answers", help="certified with 95 % confidence"),
 ]
-BATCH = [col.count("batch", "texts at once")]
+BATCH = [col.count("batch", "batch size")]
 TIMES = [
-    col.shown("hf", "times Hugging Face", "times_original", cell=times),
-    col.shown("static_times", "times the fastest static engine", "times_static", cell=times),
+    col.shown("hf", "speed-up over transformers", "times_original", cell=times),
+    col.shown("static_times", "speed-up over fastest static engine", "times_static", cell=times),
 ]
 SPEED = [
     col.number("original", "transformers, ms", "original.ms"),
@@ -133,33 +133,33 @@ SPEED = [
     col.number("minutes", "minutes", "row.minutes", 1),
 ]
 HELD = [
-    col.word("certificate", "changed, certificate", certified),
-    col.percent("fresh", "changed, fresh texts (%)", digits=2),
+    col.word("certificate", "changed (certificate)", certified),
+    col.percent("fresh", "changed (unseen texts, %)", digits=2),
 ]
 CANDIDATES = [
     col.word("classifier", "classifier", "of.title"),
     col.word("name", "candidate", "candidate.name"),
     col.number("ms", "ms", "candidate.ms"),
-    col.shown("hf", "times Hugging Face", "candidate.speed_up", cell=times),
-    col.word("selected", "changed, choosing", counted("selected")),
-    col.word("tested", "changed, certificate", counted("tested")),
-    col.word("fault", "fault", "candidate.fault"),
+    col.shown("hf", "speed-up over transformers", "candidate.speed_up", cell=times),
+    col.word("selected", "changed (selection)", counted("selected")),
+    col.word("tested", "changed (certificate)", counted("tested")),
+    col.word("error", "error", "candidate.fault"),
 ]
 REDRAWS = [
     col.word("task", "classifier", task_of),
-    col.word("promise", "may change", lambda row: f"{100 * (1 - row['agree']):.0f} %"),
+    col.word("promise", "allowed changes", lambda row: f"{100 * (1 - row['agree']):.0f} %"),
     col.word("changes", "what changes"),
-    col.count("certify", "texts of the certificate", "num_certify"),
+    col.count("certify", "certificate texts", "num_certify"),
     col.word("draws", "certified", lambda row: f"{row['certified']} of {row['draws']}"),
     col.count("exits", "with exits", "with_exits"),
     col.count("broken", "broken"),
-    col.number("depth", "layers, mean"),
+    col.number("depth", "mean layers"),
 ]
 ORIGINALS = [
     col.word("task", "classifier", task_of),
-    col.count("steps", "steps of 32"),
+    col.count("steps", "steps (batch 32)"),
     col.number("mb", "delta, MB", digits=1),
-    col.percent("accuracy", "accuracy, validation (%)", lambda r: exact(r["right"], r["num"])),
+    col.percent("accuracy", "validation accuracy (%)", lambda r: exact(r["right"], r["num"])),
 ]
 
 
@@ -186,5 +186,5 @@ def over_static(found: Sequence[Adaptation]) -> Figure:
         axes.plot([], [], "o", color=INK, markerfacecolor=PAPER, label="* small, random weights")
         axes.legend(loc="lower right")
 
-    title = "Adapted classifiers beside the fastest static engine"
+    title = "Adapted classifiers against the fastest static engine"
     return Figure("over-static", title, "", draw, (6.4, 4.6))

@@ -6,8 +6,9 @@ Shapes: N texts, of a part or of all kept ones, C classes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -57,8 +58,10 @@ class Kept:
     records: Mapping[str, Record]
 
     def trace(self, candidate: Measured, rows_N: np.ndarray) -> Trace:
-        point = candidate.point
-        return self.records[point.dtype].take(rows_N).replay(point)
+        point, record = candidate.point, self.records[candidate.point.dtype]
+        if point.before is not None:
+            record = replace(record, before=self.records[point.before.dtype])
+        return record.take(rows_N).replay(point)
 
     def changed(self, candidate: Measured, rows_N: np.ndarray) -> np.ndarray:
         logits_NC = self.trace(candidate, rows_N).logits_BC
@@ -68,8 +71,8 @@ class Kept:
 class KeptForms(Forms):
     """The forms whose answers are kept, and which nothing runs any more."""
 
-    def __init__(self, encoder: AdaptiveEncoder):
-        self.encoder = encoder
+    def __init__(self, kept: Kept):
+        self.encoder, self.original = kept.encoder, SimpleNamespace(same=kept.same)  # type: ignore
 
     @property
     def num_layers(self) -> int:
@@ -96,9 +99,12 @@ class Redraw(Search):
         last = self.forms.num_layers
         for candidate in candidates:
             point = candidate.point
-            depth = candidate.depth if point.has_exits else last
-            is_first = point.engine == "transformers"
-            cost = 1.01 * last if is_first else depth * DTYPES[point.dtype]
+            low = point if point.before is None else point.before
+            again = 0.0 if point.before is None else (1 - candidate.share) * last
+            depth = last if point.is_static else candidate.depth - again
+            cost = depth * DTYPES[low.dtype] + again * DTYPES[point.dtype]
+            if point.engine == "transformers":
+                cost = 1.01 * last
             candidate.ms = {"1": cost, "32": cost}
 
 
@@ -124,7 +130,7 @@ def drawn(kept: Kept, claim: Claim, seed: int) -> Draw:
     ends = np.cumsum([share * len(order_N) for share in PARTS.values()]).astype(int)
     rows = dict(zip(PARTS, np.split(order_N, ends), strict=False))
     original = {part: kept.original_NC[rows_N] for part, rows_N in rows.items()}
-    given: Any = (KeptForms(kept.encoder), kept.same, [claim], rows, original, None, 1, 1, {})
+    given: Any = (KeptForms(kept), kept.same, [claim], rows, original, None, 1, 1, {})
     search = Redraw(*given, kept=kept, rows=rows)
     certified = [candidate for candidate in search.run([]) if candidate.holds]
     if not certified:

@@ -40,8 +40,8 @@ def page(results: Path) -> Section:
 
 def claim(study: Study) -> Section:
     return claim_of(results_of(study)).or_lacking(
-        "no row of file_gating whose examples say what was done to each file is here: measure its "
-        "runs (eat measure run=outputs/file_gating)"
+        "no row of file_gating has examples with the origin of each file: measure its runs "
+        "(eat measure run=outputs/file_gating)"
     )
 
 
@@ -93,7 +93,7 @@ GATES = [
     col.word("gate", "gate", name_of),
     col.number("accuracy", "accuracy", accuracy, 1, "percent"),
     *(
-        col.percent(label, f"{label} to deep, %", lambda g, label=label: sent(g, label), DEEP)
+        col.percent(label, f"{label} sent to deep (%)", lambda g, label=label: sent(g, label), DEEP)
         for label in LABELS
     ),
     col.number("depth", "depth", of_all("depth"), 2, "layers run, mean"),
@@ -102,12 +102,12 @@ GATES = [
 CERTIFICATES = [
     col.word("certificate", "certificate"),
     col.word("rule", "exits"),
-    col.percent("risk", "validation, %", help="95 % interval"),
+    col.percent("risk", "risk on validation (%)", help="95 % interval"),
 ]
 STREAM = [
     col.word("ext", "extension"),
     col.count("n", "n"),
-    col.number("light", "to light, %", lambda r: 100 * r[MATCHING] / r["n"], 1),
+    col.number("light", "sent to light (%)", lambda r: 100 * r[MATCHING] / r["n"], 1),
     *(col.count(label, label) for label in LABELS),
     col.number("depth", "depth"),
 ]
@@ -161,4 +161,4 @@ def figure_of(gates: Sequence[Gate]) -> Figure:
         ax.set_xlabel("sent to deep scanning, %")
         drawing.legend(loc="outside lower center", ncols=3)
 
-    return Figure("file-gating", "Who goes to deep scanning", "", draw, (6.8, 4.2))
+    return Figure("file-gating", "Files sent to deep scanning", "", draw, (6.8, 4.2))

@@ -39,7 +39,7 @@ def page(results: Path) -> Section:
     claim = Section("guarantees", "Certificates and policies", answers(draws))
     claim.add(
         tables=[
-            col.table("draws", "Certificates, drawn again", "", DRAWS, short, None),
+            col.table("draws", "Redrawn certificates", "", DRAWS, short, None),
             col.table("levels", "At both levels", "", DRAWS, draws, None),
             costs(found),
         ],
@@ -68,7 +68,7 @@ DRAWS = [
     col.percent("broken", "broken (%)", "broken_share"),
     col.number("changed", "answers changed (%)", lambda row: 100 * row["changed"]),
     col.number("depth", "layers of 12"),
-    col.number("best", "layers of the best threshold", "best_depth"),
+    col.number("best", "layers at the best threshold", "best_depth"),
 ]
 
 
@@ -90,7 +90,7 @@ def broken_over_size(draws: Sequence[Result]) -> Figure:
         axes[1].legend(loc="upper right")
 
     labels = "calibration examples", "broken (% of draws)"
-    size, title = (2.8, 2.2), "How often a promise is broken"
+    size, title = (2.8, 2.2), "How often a guarantee is broken"
     panels = [*dict.fromkeys(row["task"] for row in draws)]
     return in_panels("broken-over-size", title, "", panels, draw, labels, size, finish)
 
@@ -149,9 +149,9 @@ COSTS = [
     col.word("policy", "policy", lambda p: in_short(p.measured)),
     col.number("depth", "layers", "measured.row.depth"),
     col.number("flops", "FLOPs", "measured.row.flops_ratio", 3),
-    col.number("more", "more FLOPs", digits=3),
+    col.number("more", "extra FLOPs", digits=3),
     col.number("accuracy", "accuracy", lambda p: 100 * p.measured.row.score),
-    col.word("won", "answers won", lambda p: f"{p.won:+d}"),
+    col.word("won", "extra correct answers", lambda p: f"{p.won:+d}"),
 ]
 
 
@@ -170,5 +170,5 @@ def claim(study: Study) -> Section:
     whole = Section("policies", "Policies over exit rules")
     whole.add(tables=[costs(policies(study))])
     return whole.or_lacking(
-        "no row of a policy beside its rule alone: eat measure run=... policy=..."
+        "no row of a policy and of its exit rule alone: eat measure run=... policy=..."
     )

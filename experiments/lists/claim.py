@@ -31,11 +31,11 @@ def page(results: Path) -> Section:
     claim = Section("lists", "Rerankers", answers(full))
     claim.add(
         tables=[
-            table("certified", "What was certified", CERTIFIED, made),
-            table("beside", "Beside other ways, on new lists", BESIDE, full),
+            table("certified", "Certified schedules", CERTIFIED, made),
+            table("beside", "Compared with other strategies, on new lists", BESIDE, full),
             table("ways", "At most 0.45 of the cost", WAY, shown),
             table("costs", "At every cost", WAY, asked),
-            table("depths", "Everything ordered by one depth", DEPTHS, depths),
+            table("depths", "All candidates ranked at one depth", DEPTHS, depths),
             table("sizes", "By the number of candidates", SIZES, by_size(beside)),
         ],
         figures=[kept_over_cost(asked)],
@@ -98,26 +98,26 @@ BESIDE = [
     col.word("strategy", "strategy"),
     col.word("dtype", "dtype"),
     col.number("kept", "best ten kept (%)", digits=1),
-    col.interval("more", "minus fewer of both", digits=1, sign="+", against=0),
+    col.interval("more", "gain over fewer of both (points)", digits=1, sign="+", against=0),
     col.number("swapped", "pairs swapped (%)", digits=1),
     col.number("ndcg", "NDCG@10", digits=1),
     col.number("cost", "FLOPs", digits=3),
     col.number("ms", "ms", digits=0),
 ]
 WAY = [
-    col.word("data", "lists of", lambda row: NAMES[row["data"]]),
-    col.number("asked", "cost asked"),
+    col.word("data", "lists", lambda row: NAMES[row["data"]]),
+    col.number("asked", "target cost"),
     col.word("way", "way", lambda row: WAYS[row["way"]]),
     col.number("cost", "FLOPs", digits=3),
     col.number("kept", "best ten kept (%)", digits=1),
-    col.interval("more", "minus fewer of both", digits=1, sign="+", against=0),
+    col.interval("more", "gain over fewer of both (points)", digits=1, sign="+", against=0),
     col.number("ndcg", "NDCG@10", digits=1),
-    col.interval("ndcg_more", "minus its NDCG@10", digits=1, sign="+", against=0),
+    col.interval("ndcg_more", "NDCG@10 gain", digits=1, sign="+", against=0),
 ]
 DEPTHS = [
-    col.word("data", "lists of", lambda row: NAMES[row["data"]]),
-    col.word("way", "ordered by"),
-    col.number("kept", "original's best ten within 10 (%)", digits=1),
+    col.word("data", "lists", lambda row: NAMES[row["data"]]),
+    col.word("way", "ranked by"),
+    col.number("kept", "original's best ten in the top ten (%)", digits=1),
     col.number("ndcg", "NDCG@10", digits=1),
 ]
 SIZES = [
@@ -127,8 +127,12 @@ SIZES = [
     col.number("theirs", "transformers, ms", "theirs.ms", 0),
     col.number("whole", "all layers, bf16, ms", "whole.ms", 0),
     col.number("ms", "schedule, bf16, ms", "schedule.ms", 0),
-    col.number("times", "times transformers", lambda e: e["theirs"]["ms"] / e["schedule"]["ms"], 1),
-    col.number("gain", "times all layers", lambda e: e["whole"]["ms"] / e["schedule"]["ms"]),
+    col.number(
+        "times", "speed-up over transformers", lambda e: e["theirs"]["ms"] / e["schedule"]["ms"], 1
+    ),
+    col.number(
+        "gain", "speed-up over all layers", lambda e: e["whole"]["ms"] / e["schedule"]["ms"]
+    ),
 ]
 
 
@@ -157,5 +161,5 @@ def kept_over_cost(asked: Sequence[Result]) -> Figure:
         axes.legend(loc="lower right")
 
     labels = "FLOPs (share of all candidates, all layers)", "original's best ten kept (%)"
-    title = "What lists keep at equal cost"
+    title = "Candidates kept at equal cost"
     return in_panels("kept-over-cost", title, "", [*NAMES], draw, labels, sharey=True)

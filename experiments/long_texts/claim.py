@@ -17,7 +17,7 @@ from eat_lightning.report.result import Result
 from eat_lightning.report.section import Section
 from eat_lightning.report.table import Table
 
-TEXTS = {0: "mails", 8000: "8,000 tokens"}
+TEXTS = {0: "e-mails", 8000: "8,000 tokens"}
 KINDS = {"benign": SERIES[1], "phishing": SERIES[0]}
 RARE = 0.01  # a share of phishing as a mailbox has
 
@@ -98,12 +98,12 @@ def lost(row: Result) -> str:
 
 SCAN = [
     col.word("texts", "texts", lambda item: TEXTS[item["row"]["tokens"]]),
-    col.word("form", "form", "row.form"),
-    col.number("benign", "ms, benign", "row.benign_ms", 1),
-    col.number("phishing", "ms, phishing", "row.phishing_ms", 1),
-    col.interval("share", "share of the fastest static form's time"),
-    col.interval("int8", "share of int8's time", "row.share_of_int8"),
-    col.word("lost", "phishing lost", lambda item: lost(item["row"])),
+    col.word("form", "engine and precision", "row.form"),
+    col.number("benign", "benign, ms", "row.benign_ms", 1),
+    col.number("phishing", "phishing, ms", "row.phishing_ms", 1),
+    col.interval("share", "time / fastest static"),
+    col.interval("int8", "time / static int8", "row.share_of_int8"),
+    col.word("lost", "phishing missed", lambda item: lost(item["row"])),
 ]
 
 
@@ -126,6 +126,6 @@ def time_over_kind(scan: Sequence[Result]) -> Figure:
             axes[1].barh([0], [0], color=color, label=name)
         axes[1].legend(loc="upper right")
 
-    name, title = "time-over-kind", "Time of a text by form"
-    labels = "ms a text, one at a time", ""
+    name, title = "time-over-kind", "Time per text by engine and precision"
+    labels = "ms per text, batch size 1", ""
     return in_panels(name, title, "", [*TEXTS], draw, labels, (3.4, 2.6), finish, sharey=True)

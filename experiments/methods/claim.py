@@ -63,10 +63,10 @@ def best_first(dev: Sequence[Result], task: str) -> list[Result]:
     return sorted(found, key=lambda r: -r["mix_gain"].value)
 
 
-def gains(last: str = "against the static model") -> list[Column]:
+def gains(last: str = "gain over static model") -> list[Column]:
     return [
-        col.interval("gain", "over one depth for all", **POINTS),
-        col.interval("mix_gain", "over the best mix of two", **POINTS),
+        col.interval("gain", "gain over fixed depth", **POINTS),
+        col.interval("mix_gain", "gain over best mix", **POINTS),
         col.interval("to_trained", last, **POINTS),
     ]
 
@@ -84,12 +84,14 @@ def seeds(dev: Sequence[Result]) -> Table:
         return lambda line: alone[line["method"]][name]
 
     columns = [
-        col.word("method", "trained with"),
+        col.word("method", "method"),
         col.word("accuracy", "accuracy by seed", numbers("accuracy", 2)),
         col.word("flops", "FLOPs", numbers("flops_ratio", 3)),
         *gains(),
-        col.interval("mix", "seeds 2 and 3: best mix", other("mix_gain"), **POINTS),
-        col.interval("static", "static model", other("to_trained"), **POINTS),
+        col.interval("mix", "gain over best mix, seeds 2 and 3", other("mix_gain"), **POINTS),
+        col.interval(
+            "static", "gain over static model, seeds 2 and 3", other("to_trained"), **POINTS
+        ),
     ]
     lines = [r for r in best_first(dev, "sst2") if len(r["seeds"]) == 3]
     lines += [r for r in dev if r["task"] == "sst2" and r["asked"] is None and len(r["seeds"]) == 3]
@@ -98,14 +100,14 @@ def seeds(dev: Sequence[Result]) -> Table:
 
 def methods(name: str, lines: Sequence[Result]) -> Table:
     columns = [
-        col.word("method", "trained with"),
+        col.word("method", "method"),
         col.word("seeds", "seeds", lambda r: ", ".join(map(str, r["seeds"]))),
         col.word("full", "full depth", numbers("full", 2)),
         col.word("accuracy", "accuracy", numbers("accuracy", 2)),
         col.word("flops", "FLOPs", numbers("flops_ratio", 3)),
         *gains(),
-        col.interval("speed_up", "times as fast, batch 1", **TIMES),
-        col.interval("batch_speed_up", "batches of 32", **TIMES),
+        col.interval("speed_up", "speed-up, batch 1", **TIMES),
+        col.interval("batch_speed_up", "speed-up, batch 32", **TIMES),
         col.word("published", "as published", published),
     ]
     return col.table(name, "Every method", "", columns, lines, about=None)
@@ -119,28 +121,28 @@ def published(line: Result) -> str | None:
 def choice(lines: Sequence[Result]) -> Table:
     """Six trainings of three seeds on a part of the training data on which nothing was fitted."""
     columns = [
-        col.word("method", "trained with"),
-        col.word("asked", "asked"),
+        col.word("method", "method"),
+        col.word("asked", "target cost"),
         col.word("accuracy", "accuracy by seed", numbers("accuracy", 1)),
         col.word("flops", "FLOPs", numbers("flops_ratio", 3)),
-        col.interval("to_against", "minus linear heads", **POINTS),
+        col.interval("to_against", "gain over linear heads", **POINTS),
     ]
     ordered = sorted(lines, key=lambda r: (r["asked"], -sum(r["accuracy"])))
-    return col.table("choice", "Which of them eat is", "", columns, ordered, about=None)
+    return col.table("choice", "Which heads `eat` uses", "", columns, ordered, about=None)
 
 
 def encoders(lines: Sequence[Result]) -> Table:
     columns = [
-        col.word("objective", "trained with"),
+        col.word("objective", "method"),
         col.word("encoder", "encoder", encoder),
         col.word("setting", "exits", setting),
         col.number("accuracy", "accuracy"),
         col.number("share", "FLOPs", digits=3),
-        col.interval("to_trained", "against the static model", **POINTS),
-        col.interval("to_own", "against its own encoder", **POINTS),
-        col.interval("to_exits", "over exits of that cost on the whole", **POINTS),
-        col.interval("speed_up", "times as fast, batch 1", **TIMES),
-        col.interval("batch_speed_up", "batches of 32", **TIMES),
+        col.interval("to_trained", "gain over static model", **POINTS),
+        col.interval("to_own", "gain over its encoder without exits", **POINTS),
+        col.interval("to_exits", "gain over exits on the full encoder at equal cost", **POINTS),
+        col.interval("speed_up", "speed-up, batch 1", **TIMES),
+        col.interval("batch_speed_up", "speed-up, batch 32", **TIMES),
     ]
     ordered = sorted(lines, key=lambda r: (r["model"] == "eat_pruned", -(r["share"] or 0.0)))
     return col.table("encoders", "Smaller encoders", "", columns, ordered, about=None)
@@ -156,7 +158,7 @@ def encoder(line: Result) -> str:
 def setting(line: Result) -> str | None:
     if line["model"] != "eat_pruned":
         return None
-    return f"asked {line['asked']:g}" if line["asked"] else "as trained, tau 0.9"
+    return f"target {line['asked']:g}" if line["asked"] else "as trained, tau 0.9"
 
 
 def heads(lines: Sequence[Result]) -> Table:
@@ -173,7 +175,9 @@ def heads(lines: Sequence[Result]) -> Table:
         for (variant, texts), same in by_variant.items()
         if variant != "plain"
     ]
-    return col.table("heads", "Heads of one pass", "", columns, found, about=None)
+    return col.table(
+        "heads", "Heads trained on vectors from one pass", "", columns, found, about=None
+    )
 
 
 def under(key: Any) -> Any:
@@ -226,7 +230,10 @@ def facts(sst2: Sequence[Result], qqp: Sequence[Result]) -> Iterator[str]:
     for task, lines in (("SST-2", sst2), ("QQP", qqp)):
         gain = [r for r in lines if r["mix_gain"].low > 0]
         behind = sum(r["to_trained"].high < 0 for r in lines)
-        yield f"{task}: {len(gain)} of {len(lines)} gain, {behind} are behind the static model."
+        yield (
+            f"{task}: {len(gain)} of {len(lines)} gain, {behind} are less accurate than the "
+            "static model."
+        )
         low, high = gain[-1]["mix_gain"].value, gain[0]["mix_gain"].value
         lost = [r["to_trained"].value for r in lines]
         yield f"{low:.1f} to {high:.1f} points of gain; {max(lost):.1f} to {min(lost):.1f} points."

@@ -28,8 +28,8 @@ def ms_of(time: Cost) -> Any:
 
 ACCURACY = [col.accuracy(), col.points("points", "Δ accuracy", help=f"all off; {col.PAIRED}")]
 WORK = [
-    col.number("share", "FLOPs", digits=3, help="counted, share of all off"),
-    col.number("product", "product", digits=3, help="what the single shares multiply to"),
+    col.number("share", "FLOPs", digits=3, help="counted, as a share of all off"),
+    col.number("product", "product", digits=3, help="product of the single shares"),
     col.interval("kept", "saved / product", help=f"1: savings multiply; {col.PAIRED}", **ONE),
 ]
 ABLATION = [
@@ -45,7 +45,7 @@ LEVERS = [col.word("reduction", "tokens", lambda x: x.key[0] or "all"), col.word
 TIMES = [
     col.number("ms", "ms", ms_of(single_ms), help="batch 1"),
     col.interval("ms_kept", "speed / product", lambda x: x.times_kept(single_ms), EXTREMES),
-    col.number("batch_ms", "ms, batches", ms_of(batch_ms), help="an example, in batches of 32"),
+    col.number("batch_ms", "ms, batches", ms_of(batch_ms), help="per example, in batches of 32"),
 ]
 TAKEN = [
     col.interval("left", "pruning left", lambda x: x.left(), "of its own saving", **ONE),
@@ -56,7 +56,7 @@ TAKEN = [
 
 
 def ablation_table(cells: Sequence[Cell]) -> Table:
-    caption = "MiniLM on SST-2, each cell trained for itself; against none of them."
+    caption = "MiniLM on SST-2, each cell trained separately, compared with none of them."
     return col.table("ablation", "Pruning, window and exits", caption, ABLATION, cells)
 
 
@@ -67,9 +67,9 @@ def interplay_table(cells: Sequence[Cell]) -> Table:
 
 
 def taken_table(cells: Sequence[Cell]) -> Table:
-    caption = "Pruning left: of the share that it saves alone the part that it saves beside exits."
+    caption = "Pruning left: saving of pruning with exits, as a share of its saving alone."
     shown = [cell for cell in cells if cell is not cell.off]
-    return col.table("taken", "What one takes from the other", caption, [*LEVERS, *TAKEN], shown)
+    return col.table("taken", "Overlap of pruning and exits", caption, [*LEVERS, *TAKEN], shown)
 
 
 def facts_of(cells: Sequence[Cell]) -> Iterator[str]:
@@ -104,11 +104,11 @@ def ablation_figure(cells: Sequence[Cell]) -> Figure:
             bare_rows(ax, [cell.parts for cell in cells])
             ax.axvline(at, color=INK, linewidth=0.8)
         left.set_xlabel("cost, as a share of that with none of them")
-        right.set_xlabel("accuracy against none (points)")
+        right.set_xlabel("accuracy compared with none (points)")
         bars: list[Any] = [Patch(color=color) for color in colors]
         drawing.legend([*bars, tick()], titles, loc="outside upper left", ncols=4, handlelength=1.2)
 
-    caption = "Lines: extremes of the repeats, and 95 % intervals of the accuracy."
+    caption = "Lines: range over repeats, and 95 % intervals of the accuracy."
     return Figure("ablation", "Pruning, window and exits", caption, draw, (7.2, 4.2))
 
 

@@ -41,10 +41,14 @@ EXITS = [
 ]
 ORACLE_COLUMNS = [
     col.word("task", "task"),
-    col.word("way", "leaves by"),
+    col.word("way", "rule"),
     col.spread("accuracy", "accuracy", help="percent"),
     col.number("depth", "depth", help="layers run, mean"),
-    col.number("least_depth", "least depth", help="if what no exit gets right left at the first"),
+    col.number(
+        "least_depth",
+        "least depth",
+        help="if examples that no exit gets right left at the first one",
+    ),
 ]
 LOSS: dict[str, Any] = {"digits": 1, "sign": "+", "against": 0, "lower": True}
 AGAINST = "thousandths of cross-entropy, mean of exits; 95 % paired bootstrap over examples"
@@ -57,7 +61,9 @@ FITTED = [
     col.word("ece", "ECE, %: none, one, both", help="on dev, mean of exits"),
     col.word("passed", "exits that pass: none, one, both", help="below 2 %, or as by chance"),
     col.interval("dev", "Δ loss on dev", help=f"both - one part, {AGAINST}", **LOSS),
-    col.interval("certificate", "Δ loss on fresh texts", help="the same on unused ones", **LOSS),
+    col.interval(
+        "certificate", "Δ loss on fresh texts", help="the same on unused examples", **LOSS
+    ),
 ]
 
 
@@ -69,7 +75,7 @@ def area(found: Result) -> Any:
 
 SEEN = [
     col.word("task", "task", lambda x: TASKS[x["task"]]),
-    col.word("of", "pairs of"),
+    col.word("of", "dataset"),
     col.count("pairs", "pairs"),
     col.interval("area", "area under ROC", area, digits=3),
 ]
@@ -121,15 +127,15 @@ class Confidence:
             }
 
     def tables(self) -> list[Table]:
-        mean_of_seeds = "EAT on dev. Temperatures were fitted on examples cut from train."
-        parts = "One temperature an exit, fitted on parts of the calibration cut."
+        mean_of_seeds = "EAT on dev. Temperatures were fitted on held-out training examples."
+        parts = "One temperature per exit, fitted on parts of the calibration split."
         seen = "Cosine of a pair's two texts before fine-tuning; alike against unlike."
         made = [
             ("calibration", "Calibration of each exit", mean_of_seeds, EXITS, self.exits),
-            ("oracle", "What exits could reach", "", ORACLE_COLUMNS, [*self.bounds()]),
+            ("oracle", "Upper bound of exit rules", "", ORACLE_COLUMNS, [*self.bounds()]),
             (
                 "temperatures",
-                "How many examples a temperature wants",
+                "Number of examples for a temperature",
                 parts,
                 FITTED,
                 [*self.fitted()],

@@ -84,11 +84,13 @@ class Tasks:
         entries = [self.entry(task, *each) for task in TASKS for each in shown]
         keys = "accuracy depth retention flops_ratio latency_ms throughput speed_up batch_speed_up"
         columns = [replace(column, group="results") for column in picked(keys)]
-        for i, title in enumerate(("speed, batch 1", "speed, batch 32"), start=len(columns) - 2):
+        for i, title in enumerate(
+            ("speed-up, batch 1", "speed-up, batch 32"), start=len(columns) - 2
+        ):
             columns[i] = replace(columns[i], title=title)
         against = picked("to_trained to_own gain")
         columns += [replace(column, group="points of accuracy against") for column in against]
-        caption = "MiniLM, six layers, one thread of a processor; speed is over own static."
+        caption = "MiniLM, six layers, one thread of a processor; speed-ups are over own static."
         named = [TASK, col.word("model", "model", name_of)]
         return col.table("tasks", "Accuracy and time", caption, [*named, *columns], entries)
 
@@ -99,7 +101,7 @@ class Tasks:
         def finish(drawing: Any, axes: list[Any], made: list[Any]) -> None:
             drawing.legend(*handles(LOOKS), loc="outside upper left", ncols=5, columnspacing=1.2)
 
-        caption = "Vertical: 95 % intervals. A line joins tau 0.8 to 0.95, and nobody leaving."
+        caption = "Vertical: 95 % intervals. A line joins tau 0.8 to 0.95 and full depth."
         how: dict[str, Any] = {"size": (2.4, 2.0), "finish": finish}
         draw = partial(draw_frontier, self.study)
         return in_panels("frontier", "Accuracy against cost", caption, panels, draw, **how)
@@ -117,7 +119,7 @@ def gflops(row: Row) -> Interval:
 COSTS: dict[str, Cost] = {
     "GFLOPs": gflops,
     "ms, batch 1": single_ms,
-    "ms an example, batch 32": batch_ms,
+    "ms per example, batch 32": batch_ms,
 }
 LOOK: dict[str, Any] = {"linestyle": "", "markersize": 4.5, "mew": 1}
 LOOKS: dict[str, dict[str, Any]] = {
@@ -189,8 +191,8 @@ class Twelve:
         columns = [
             col.word("model", "model", self.name_of),
             *picked("accuracy depth flops_ratio latency_ms"),
-            col.interval("own", "speed over own", lambda e: speed_up(e.point), EXTREMES),
-            col.interval("half", "speed over half", self.over_half, EXTREMES, against=1),
+            col.interval("own", "speed-up over own static", lambda e: speed_up(e.point), EXTREMES),
+            col.interval("half", "speed-up over half", self.over_half, EXTREMES, against=1),
             col.points("to_whole", "Δ 12 layers", against(whole), help),
             col.points("to_half", "Δ half", against(half), help),
             *picked("gain"),
@@ -210,7 +212,7 @@ def retention_table(tasks: Tasks) -> Table:
     columns = [
         col.word("task", "task"),
         col.number("scheduled", "scheduled", digits=3, help="0.7 x 0.7"),
-        col.number("with_cls", "with [CLS]", digits=3, help="were nothing rounded"),
+        col.number("with_cls", "with [CLS]", digits=3, help="if nothing were rounded"),
         col.number("counted", "with ceil()", digits=3, help="algorithm 1's count"),
         col.number(WHOLE, "observed", digits=3, help="every layer run"),
         col.number("short", "shortest quarter", digits=3),
@@ -265,14 +267,16 @@ def draw_kept(left: Any, right: Any, task: str, kept: Kept, color: str) -> None:
 def exits_table(tasks: Tasks) -> Table:
     columns = [
         col.word("task", "task"),
-        col.word("where", "left at"),
+        col.word("where", "exit"),
         col.spread("share", "share", help="percent of the examples"),
-        col.percent("accuracy", "right", help="percent of those that left there"),
-        col.percent("last", "last layer", help="right of it on the same, percent"),
+        col.percent("accuracy", "right", help="percent of the examples that left there"),
+        col.percent(
+            "last", "last layer", help="accuracy of the last layer on the same examples, percent"
+        ),
         col.points("to_last", "Δ last layer", help=f"points of the whole set; {col.PAIRED}"),
     ]
     lines = [line for task in TASKS for line in tasks.exits(task).values()]
-    return col.table("exits", "Who leaves where at tau 0.9", "", columns, lines)
+    return col.table("exits", "Exits by layer at tau 0.9", "", columns, lines)
 
 
 def exits_figure(tasks: Tasks) -> Figure:
@@ -305,23 +309,25 @@ def cost_table(lines: Sequence[dict[str, Any]]) -> Table:
     columns = [
         col.word("task", "task"),
         col.word("name", "model"),
-        col.number("tokens", "tokens", digits=1, help="mean, at first"),
+        col.number("tokens", "tokens", digits=1, help="mean number of input tokens"),
         col.number("attention", "attention, %", digits=1, help="quadratic part of a dense layer"),
         col.number("ratio", "(5) / (4)", digits=3, help="the paper's formulas"),
-        col.number("counted", "counted", digits=3, help="FLOPs of what each example ran"),
+        col.number(
+            "counted", "counted", digits=3, help="FLOPs of the layers that each example ran"
+        ),
         col.number("single", "time, batch 1", digits=3),
         col.number("batch", "time, batch 32", digits=3),
     ]
     caption = "Shares of own static's cost, at tau 0.9."
-    return col.table("cost", "Cost by formula, count and clock", caption, columns, lines, None)
+    return col.table("cost", "Cost by formula, count and time", caption, columns, lines, None)
 
 
 def training_table(statics: dict[str, Mark]) -> Table:
     """Data, steps and learning rate of each group of runs, with the accuracy of a static model."""
     columns = [
         col.word("name", "runs"),
-        col.field("num_train_examples", "examples at hand", 0),
-        col.field("steps", "steps of 32", 0),
+        col.field("num_train_examples", "available examples", 0),
+        col.field("steps", "steps (batch 32)", 0),
         col.values("lr", "learning rate"),
         col.accuracy(help="of the static model, percent"),
         col.number("published", "published", digits=1, help="MiniLM-L6-H384, percent"),
@@ -332,5 +338,5 @@ def training_table(statics: dict[str, Mark]) -> Table:
             published = PUBLISHED[point.row.task] if point.row.model == "minilm" else None
             yield {"name": name, "point": point, "published": published}
 
-    caption = "Each example that was met was met once; with the settings as printed, three times."
-    return col.table("training", "How much was trained", caption, columns, lines(), None)
+    caption = "Each example was seen once; with the settings as printed, three times."
+    return col.table("training", "Amount of training", caption, columns, lines(), None)

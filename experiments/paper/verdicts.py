@@ -52,11 +52,11 @@ OVER_TAU = [  # on SST-2, tau 0.80, 0.85 and 0.95
 TIMED = 822  # sentences of SST-2 in its logs
 
 VERDICTS = [
-    col.word("claim", "the paper claims"),
-    col.word("prints", "it prints"),
-    col.word("shows", "its logs and code show"),
+    col.word("claim", "claim"),
+    col.word("prints", "printed result"),
+    col.word("shows", "logs and code"),
     col.word("ours", "ours"),
-    col.word("why", "why they differ"),
+    col.word("why", "reason for the difference"),
     col.word("verdict", "verdict"),
 ]
 
@@ -177,7 +177,7 @@ def mnli(found: Found) -> Words:
     return (
         "MNLI: near chance (table 3)",
         printed("mnli"),
-        "77.4 to 78.3 % after a rerun. The printed run most likely stopped before it met pruning",
+        "77.4 to 78.3 % after a rerun. The printed run most likely stopped before pruning began",
         f"{percent(eat.point)}, {points(eat.to_trained)}; {speed(eat)}. With the printed "
         f"configuration {percent(theirs.point)}, {points(theirs.to_trained)}",
         "Pruning strength is saved with the weights; unfinished runs are not measured",
@@ -241,7 +241,7 @@ def leave(found: Found) -> Words:
         "a significant portion at tau 0.9",
         "Table 3: depth 12.00. The figure's file is of tau 0.95: 107 of 1,000",
         f"{', '.join(shares)} at layers 3 and 4 of 6",
-        "Its exit was read on the checkpoint that had not met pruning",
+        "Its exit was evaluated on a checkpoint from before pruning",
         "**Does not hold on MNLI; holds on SST-2**",
     )
 
@@ -374,7 +374,7 @@ def temperatures(found: Found) -> Words:
         "no numbers",
         "No such code, and one seed",
         f"ECE at layer 4: {', '.join(told)}. SST-2, tau 0.9: {found.confidence.over_seeds()}",
-        "Of two classes a temperature changes no ranking: tau only means another thing",
+        "With two classes a temperature changes no ranking: only the meaning of tau changes",
         "**Not supported**",
     )
 

@@ -24,11 +24,11 @@ TIMED = (  # task, layers, seed: first those whose students took as many steps a
 LEAD = {"sst2": [3, 3], "qqp": [2, 1], "mnli": [2, 1]}  # seeds of the cascades that are drawn
 LOOKS: dict[str, dict[str, Any]] = {
     "exits": {"color": SERIES[1], "marker": "o", "markersize": 3.5, "linewidth": 1.3},
-    "one depth for all": {"color": MUTED, "marker": ".", "markersize": 4, "linewidth": 0.9},
+    "fixed depth": {"color": MUTED, "marker": ".", "markersize": 4, "linewidth": 0.9},
     "student of half the layers": {"color": SERIES[0], "marker": "D", "linestyle": ""},
     "MiniLM first, MPNet where it is unsure": {"color": SERIES[2], "linestyle": "--"},
     "exits of both in one chain": {"color": SERIES[5], "linestyle": ":", "linewidth": 1.5},
-    "every layer": {"color": INK, "linewidth": 0.7},
+    "full depth": {"color": INK, "linewidth": 0.7},
 }
 KINDS = {"cascade by confidence": "MiniLM first, MPNet where it is unsure"}
 KINDS |= {"exits of both": "exits of both in one chain"}
@@ -69,7 +69,7 @@ def figure(kept: Kept) -> Figure:
     def legend(drawing: Any, axes: Sequence[Any], made: Sequence[Any]) -> None:
         drawing.legend(*handles(LOOKS), fontsize=6.5, loc="outside lower center", ncols=3)
 
-    labels = "share of the FLOPs of every layer", "accuracy on dev, %"
+    labels = "share of full FLOPs", "accuracy on dev, %"
     title, caption = "Accuracy over cost", "One seed of each model."
     return in_panels("pays", title, caption, kept.bodies, draw, labels, finish=legend)
 
@@ -80,8 +80,8 @@ def curves(body: Body, seed: int, plane: Sequence[Result]) -> dict[str, list[tup
     exits = [row for row in own if row.budget]
     fixed = [row for row in own if row.baseline == FIXED]
     full = max(fixed, key=lambda row: row.depth)
-    found = {"every layer": [(0.0, percent(full)), (1.0, percent(full))]}
-    lines = {"one depth for all": fixed, "exits": exits}
+    found = {"full depth": [(0.0, percent(full)), (1.0, percent(full))]}
+    lines = {"fixed depth": fixed, "exits": exits}
     for name, rows in lines.items():
         found[name] = sorted((row.flops_ratio, percent(row)) for row in rows)
     student = next(m.row for m in body.best_students if m.row.seed == seed)
@@ -109,7 +109,7 @@ def facts(kept: Kept) -> Iterator[str]:
     for body in kept.bodies:
         full = body.full().values("accuracy")
         took = sorted({m.row.train_seconds for m in body.rows if m.row.train_seconds})
-        yield f"{body.name}: {tables.by_seed(full)} % with every layer, heads {took} seconds."
+        yield f"{body.name}: {tables.by_seed(full)} % at full depth, heads {took} seconds."
     agree = [r for r in kept.plane if r["kind"] == "cascade by agreement"]
     for line in agree:
         more = line["beside"].text(sign="+")

@@ -62,13 +62,13 @@ def budgets(bodies: Sequence[Body]) -> Table:
     """A line for each model and share of the FLOPs, seeds averaged."""
     columns = [
         col.word("model", "model"),
-        col.count("asked", "asked"),
-        col.number("spent", "spent", digits=3),
+        col.count("asked", "target cost"),
+        col.number("spent", "cost", digits=3),
         col.word("accuracy", "accuracy by seed"),
-        col.points("lost", "minus every layer"),
-        col.interval("fixed", "over one depth for all", **POINTS),
-        col.interval("mix", "over the best mix of two", **POINTS),
-        col.points("student", "over the student"),
+        col.points("lost", "change from full depth"),
+        col.interval("fixed", "gain over fixed depth", **POINTS),
+        col.interval("mix", "gain over best mix", **POINTS),
+        col.points("student", "gain over student"),
     ]
     lines = [budget_line(body, asked) for body in bodies for asked in ASKED]
     return col.table("budgets", "Exits at a share of the FLOPs", "", columns, lines, about=None)
@@ -100,10 +100,10 @@ def answers(bodies: Sequence[Body], yardstick: Sequence[Result]) -> Table:
     """Percent of answers that stay those of full depth, beside how often two trainings agree."""
     columns = [
         col.word("model", "model"),
-        col.interval("two", "two trainings agree"),
+        col.interval("two", "agreement of two trainings"),
         *(at_cost(asked, f"unchanged at {asked:g}") for asked in ASKED),
-        col.number("cost", "spent where 99 % was asked", digits=3),
-        col.interval("same", "unchanged there"),
+        col.number("cost", "cost for a target of 99 %", digits=3),
+        col.interval("same", "unchanged at that cost"),
     ]
     lines = []
     for body in bodies:
@@ -113,7 +113,7 @@ def answers(bodies: Sequence[Body], yardstick: Sequence[Result]) -> Table:
         line |= {"model": body.name, "two": over_seeds(same)}
         line |= {"cost": at_99.mean("flops_ratio"), "same": body.same_answers(at_99)}
         lines.append(line)
-    return col.table("answers", "Answers that stay", "", columns, lines, about=None)
+    return col.table("answers", "Unchanged answers", "", columns, lines, about=None)
 
 
 def at_cost(asked: float, title: str, **how: Any) -> Column:
@@ -127,13 +127,13 @@ def students(kept: Kept) -> Table:
         col.word("model", "model"),
         col.word("steps", "steps of tuned model, student"),
         col.number("accuracy", "student"),
-        col.points("half", "exits at half of the FLOPs minus it"),
-        col.word("setting", "exits no slower than it"),
-        col.interval("clock", "minus it", **POINTS),
+        col.points("half", "gain of exits at half of the FLOPs"),
+        col.word("setting", "exits at most as slow"),
+        col.interval("clock", "gain over student", **POINTS),
     ]
     lines = [line for body in kept.bodies for line in lines_of_students(kept, body)]
     lines.sort(key=lambda line: bool(line["flags"]))
-    return col.table("students", "Beside students", "", columns, lines, about=None)
+    return col.table("students", "Compared with students", "", columns, lines, about=None)
 
 
 def lines_of_students(kept: Kept, body: Body) -> Iterator[dict[str, Any]]:
@@ -183,10 +183,10 @@ def minus_full(line: Result) -> Interval | None:
 
 def setting_of(line: Result) -> str:
     if line["kind"] == "exits":
-        return f"exits, asked {line['setting'].removeprefix('cost ')}"
+        return f"exits, target {line['setting'].removeprefix('cost ')}"
     if is_student(line):
-        return "the student"
-    return "every layer" if line["system"] == large(line) else line["system"]
+        return "student"
+    return "full depth" if line["system"] == large(line) else line["system"]
 
 
 def times(name: str, clocks: Sequence[Sequence[Result]]) -> Table:
@@ -194,8 +194,8 @@ def times(name: str, clocks: Sequence[Sequence[Result]]) -> Table:
         col.word("model", "model"),
         col.word("setting", "setting", setting_of),
         col.number("accuracy", "accuracy"),
-        col.interval("lost", "minus every layer", minus_full, **POINTS),
-        col.interval("above", "over the student", over_student, **POINTS),
+        col.interval("lost", "change from full depth", minus_full, **POINTS),
+        col.interval("above", "gain over student", over_student, **POINTS),
         *clock_columns(),
     ]
     firsts = {id(clock[0]) for clock in clocks}
@@ -212,8 +212,8 @@ def times(name: str, clocks: Sequence[Sequence[Result]]) -> Table:
 def clock_columns() -> list[Column]:
     return [
         col.number("latency_ms", "ms, batch 1"),
-        col.shown("speed_up", "times as fast", cell=ratio),
-        col.shown("batch_speed_up", "in batches of 32", cell=ratio),
+        col.shown("speed_up", "speed-up", cell=ratio),
+        col.shown("batch_speed_up", "speed-up, batch 32", cell=ratio),
     ]
 
 
@@ -242,7 +242,7 @@ def cascades(plane: Sequence[Result]) -> Table:
     groups = grouped_by(plane, lambda r: (r["task"], r["system"], r["kind"], str(r["seeds"])))
     lines = [line for found in groups.values() if (line := cascade_line(found))]
     lines.sort(key=lambda line: [*TASKS.values()].index(line["task"]), reverse=True)
-    return col.table("cascades", "Cascades beside exits", "", columns, lines, about=None)
+    return col.table("cascades", "Cascades compared with exits", "", columns, lines, about=None)
 
 
 def cascade_line(found: Sequence[Result]) -> dict[Any, Any]:
@@ -265,13 +265,13 @@ def cascade_times(kept: Kept) -> Table:
         col.word("name", "system"),
         col.word("asked", "asked"),
         col.number("accuracy", "accuracy"),
-        col.interval("beside", "minus MPNet's exits", **POINTS),
+        col.interval("beside", "gain over MPNet's exits", **POINTS),
         *clock_columns(),
     ]
     found = [r for r in kept.times if r["among"] == "cascades"]
     lines = [cascade_time(r, kept.plane) for r in found]
     lines.sort(key=lambda line: (line["task"], line["latency_ms"]), reverse=True)
-    return col.table("cascade-times", "Cascades by the clock", "", columns, lines, about=None)
+    return col.table("cascade-times", "Times of cascades", "", columns, lines, about=None)
 
 
 def cascade_time(timed: Result, plane: Sequence[Result]) -> dict[str, Any]:
@@ -290,10 +290,10 @@ def dial(fits: Sequence[Result]) -> Table:
         col.word("fit", "fit"),
         col.count("steps", "steps"),
         col.count("lose_accuracy", "lose accuracy"),
-        col.count("underspent", "points that spend 0.05 less than asked"),
-        col.number("spent", "spent", digits=3),
+        col.count("underspent", "points at 0.05 below the target cost"),
+        col.number("spent", "cost", digits=3),
         col.number("accuracy", "accuracy"),
-        col.interval("dial_minus_it", "the dial minus it", **POINTS),
+        col.interval("dial_minus_it", "gain of the dial over it", **POINTS),
     ]
     return col.table("dial", "Fits of the operating points", "", columns, fits, about=None)
 
@@ -301,8 +301,8 @@ def dial(fits: Sequence[Result]) -> Table:
 def targets(bodies: Sequence[Body]) -> Table:
     columns = [
         col.word("model", "model"),
-        col.word("wanted", "wanted"),
-        col.number("spent", "share spent", digits=3),
+        col.word("wanted", "target"),
+        col.number("spent", "cost", digits=3),
         col.points("reached", "reached"),
         col.word("verdict", "verdict"),
     ]
@@ -314,21 +314,23 @@ def steps(lines: Sequence[Result]) -> Table:
     """Heads of one pass beside heads that learned step by step."""
     columns = [
         col.word("model", "model", name_of),
-        col.count("asked", "asked"),
-        col.number("by_steps", "trained by steps"),
-        col.number("accuracy", "of one pass"),
+        col.count("asked", "target cost"),
+        col.number("by_steps", "trained with the encoder"),
+        col.number("accuracy", "trained on kept vectors"),
         col.interval("more", "difference", **POINTS),
     ]
-    return col.table("steps", "One pass or steps", "", columns, lines, about=None)
+    return col.table(
+        "steps", "Heads on kept vectors, or with the encoder", "", columns, lines, about=None
+    )
 
 
 def int8(lines: Sequence[Result]) -> Table:
     columns = [
         col.word("model", "model", name_of),
-        col.word("asked", "exits, asked"),
+        col.word("asked", "exits, target"),
         col.number("accuracy", "accuracy"),
-        col.interval("over_int8", "minus every layer in int8", **POINTS),
-        col.interval("over_fp32", "minus every layer in fp32", **POINTS),
+        col.interval("over_int8", "change from full depth in int8", **POINTS),
+        col.interval("over_fp32", "change from full depth in fp32", **POINTS),
         *clock_columns(),
         col.word("machine", "processor", lambda line: processor(line["machine"])),
     ]

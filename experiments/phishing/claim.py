@@ -26,7 +26,9 @@ from .rows import RECALLS, results_of
 
 SHOWN_AT = 0.99  # the recall of columns that have one
 RARE = 0.01  # a share of positives as a mailbox has, beside that of the data
-ERA = "phishing is recent, ham and spam are of 2002, and the difference in era flatters every score"
+ERA = (
+    "phishing is recent, ham and spam are from 2002, and the difference in era improves every score"
+)
 ERA_TASK = "email_phish_spam"
 
 
@@ -35,7 +37,7 @@ def page(results: Path) -> Section:
     found = result.read(results / "rows.jsonl")
     whole = claim_of(found)
     whole.tables += [
-        col.table("era", "Marks of the times", ERA, MARKS, of_kind(found, "era"), None),
+        col.table("era", "Marks of the era", ERA, MARKS, of_kind(found, "era"), None),
         col.table("times", "Times", "", TIMES, of_kind(found, "time"), None),
     ]
     whole.figures = whole.figures[:1]
@@ -45,8 +47,8 @@ def page(results: Path) -> Section:
 
 def claim(study: Study) -> Section:
     return claim_of(results_of(study)).or_lacking(
-        "no task of two classes with rows of the splits validation and certificate, and labels, is "
-        "here: measure its runs with split=validation and split=certificate"
+        "there is no binary task with labels and rows of the splits validation and "
+        "certificate: measure its runs with split=validation and split=certificate"
     )
 
 
@@ -109,17 +111,19 @@ TRIAGE = [
     col.number("flops", "FLOPs", at(SHOWN_AT, lambda r: r["flops_ratio"]), 3),
     *(
         col.percent(
-            f"alarms_{recall}", f"false alarms at {recall:g}, %", at(recall, flagged), ALARMS
+            f"alarms_{recall}", f"false alarms at {recall:g} (%)", at(recall, flagged), ALARMS
         )
         for recall in RECALLS
     ),
-    col.number("got", "recall got at 0.99, %", at(0.99, lambda r: 100 * recall_got(r).value), 1),
-    col.number("rare", "saved at 0.99, %", at(0.99, saved_where_rare), 1, SAVED),
+    col.number(
+        "got", "recall at target 0.99 (%)", at(0.99, lambda r: 100 * recall_got(r).value), 1
+    ),
+    col.number("rare", "saved at 0.99 (%)", at(0.99, saved_where_rare), 1, SAVED),
 ]
 CERTIFICATES = [
     col.word("certificate", "certificate"),
     col.word("rule", "exits"),
-    col.number("seen", "calibration, %", lambda r: 100 * r["seen"], 2),
+    col.number("seen", "risk on calibration (%)", lambda r: 100 * r["seen"], 2),
     col.percent("risk", "validation, %", digits=2, help="95 % interval"),
     DEPTH,
     FLOPS,
@@ -131,24 +135,24 @@ MARKS = [
 TIMES = [
     col.word("task", "task"),
     col.word("rule", "rule"),
-    col.number("ms", "ms, one at a time", digits=1),
-    col.number("speed_up", "times as fast"),
-    col.number("per_s", "messages/s, batches of 32", digits=0),
-    col.number("batch_speed_up", "times as fast "),
+    col.number("ms", "ms, batch size 1", digits=1),
+    col.number("speed_up", "speed-up"),
+    col.number("per_s", "messages/s, batch size 32", digits=0),
+    col.number("batch_speed_up", "speed-up, batch size 32"),
 ]
 
 
 def tables_of(task: str, rules: Sequence[Rule], found: Sequence[Result]) -> Iterator[Table]:
-    caption = f"Beside every figure: {ERA}." if task == ERA_TASK else ""
+    caption = f"Caution: {ERA}." if task == ERA_TASK else ""
 
     def reason(item: Any) -> list[str]:
         return [item["reason"]] if isinstance(item, Result) and item["reason"] else []
 
     for name, title, columns, items in (
-        ("triage", "What is handed on", TRIAGE, rules),
+        ("triage", "Messages handed on", TRIAGE, rules),
         (
             "certified",
-            "Certificates, judged on validation",
+            "Certificates, evaluated on validation",
             CERTIFICATES,
             of_kind(found, "certificate"),
         ),
@@ -166,7 +170,7 @@ def figure_of(task: str, rules: Sequence[Rule]) -> Figure:
             look: dict[str, Any] = {"color": SERIES[k], "marker": MARKERS[k]}
             for row, rule in enumerate(rules):
                 dot(ax, flagged(rule[recall]).times(100), row + 0.2 * (k - 1), **look)
-            ax.plot([], [], linestyle="", label=f"recall of {recall:g} asked", **look)
+            ax.plot([], [], linestyle="", label=f"target recall {recall:g}", **look)
         bare_rows(ax, names)
         ax.set_xlabel("negatives handed on to costly analysis, % (false alarms)")
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, handlelength=1.0)

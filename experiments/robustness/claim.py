@@ -21,8 +21,8 @@ from eat_lightning.report.study import grouped_by
 from eat_lightning.report.table import Table
 
 TASKS = {"sst2": "SST-2", "mnli": "MNLI"}
-DELAY = "examples of the shift until the alarm: median (least to most)"
-ORDERS = "points; 95 % t interval over orders of one recorded set"
+DELAY = "shifted examples until the alarm: median (lowest to highest)"
+ORDERS = "points; 95 % t interval over random orders of one recorded set"
 COST = "tokens summed over layers run / all tokens in all layers"
 OF_APPLICABLE = "percent of the texts that the goal applies to"
 
@@ -102,7 +102,7 @@ DELAYS = [
     *SHIFT,
     col.word("found", "found", lambda same: f"{len(known(same, 'delay'))} of {len(same)}"),
     col.interval("delay", "delay", delay, DELAY, digits=0),
-    col.word("moved", "feature named", moved),
+    col.word("moved", "feature", moved),
 ]
 
 
@@ -117,22 +117,26 @@ def cost(name: str, title: str) -> Any:
 FALLBACK = [
     *SHIFT,
     col.number("tau", "tau", lambda same: same[0]["tau"], 1),
-    share("accuracy_early", "exits open", "accuracy, percent"),
-    share("accuracy_full", "full depth", "accuracy, percent"),
-    col.interval("gain", "watched - open", gained, ORDERS, sign="+"),
-    share("changed_early", "changed", "answers unlike the last layer's with open exits, percent"),
-    cost("cost_early", "cost, open"),
-    cost("cost_watched", "watched"),
-    cost("cost_full", "full depth "),
+    share("accuracy_early", "accuracy, no monitor", "accuracy, percent"),
+    share("accuracy_full", "accuracy, full depth", "accuracy, percent"),
+    col.interval("gain", "gain of the monitor", gained, ORDERS, sign="+"),
+    share(
+        "changed_early",
+        "changed",
+        "answers that differ from the last layer's without monitor, percent",
+    ),
+    cost("cost_early", "cost, no monitor"),
+    cost("cost_watched", "cost, monitor"),
+    cost("cost_full", "cost, full depth"),
 ]
 CONTROLS = [
     col.word("task", "model of", lambda same: title_of(same[0]["task"])),
     col.word("stream", "unshifted stream", lambda same: same[0]["stream"]),
     col.word("run_length", "run length", lambda same: f"{same[0]['run_length']:,.0f}"),
     col.word("n", "examples", lambda same: f"{sum(known(same, 'num_before')):,}"),
-    col.number("bound", "alarms, at most", lambda same: bound(same), 0, "on average"),
-    col.number("alarms", "alarms seen", lambda same: sum(known(same, "alarms")), 0),
-    col.interval("rate", "in 100,000", alarm_rate, "exact 95 % Poisson interval", digits=1),
+    col.number("bound", "expected alarms, at most", lambda same: bound(same), 0, "on average"),
+    col.number("alarms", "alarms", lambda same: sum(known(same, "alarms")), 0),
+    col.interval("rate", "per 100,000", alarm_rate, "exact 95 % Poisson interval", digits=1),
 ]
 
 
@@ -145,8 +149,8 @@ def drift_tables(trials: Sequence[Result]) -> list[Table]:
     strict = [same for same in shifts if same[0]["tau"] == max(t[0]["tau"] for t in shifts)]
     labelled = [same for same in shifts if known(same, "accuracy_early")]
     kinds = (
-        ("delays", "How late shifts are found", DELAYS, strict),
-        ("fallback", "What full depth gives back", FALLBACK, labelled),
+        ("delays", "Detection delays", DELAYS, strict),
+        ("fallback", "Accuracy recovered by full depth", FALLBACK, labelled),
         ("false_alarms", "False alarms", CONTROLS, groups(trials, "control")),
     )
     return [
@@ -177,7 +181,7 @@ def drift_figure(trials: Sequence[Result]) -> Figure:
                 x, y = trial["delay" if found else "num_shifted"], row + 0.08 * (i - 2.5)
                 look = {"color": SERIES[1], "markerfacecolor": SERIES[1] if found else "none"}
                 ax.plot(x, y, "o", markersize=3.5, **look)
-        ax.set(xscale="log", xlabel="examples of the shift until the alarm (hollow: none came)")
+        ax.set(xscale="log", xlabel="shifted examples until the alarm (hollow: no alarm)")
         ax.xaxis.set_major_formatter("{x:,.0f}")
         bare_rows(ax, [f"{title_of(s[0]['task'])}: {s[0]['stream']}" for s in shifts])
 
@@ -204,26 +208,26 @@ RULE = col.word("under", "rule")
 ATTACK = {
     "slowdown": [
         RULE,
-        col.number("reached", "held back, %", percent_of("reached"), 0, OF_APPLICABLE),
-        *moved_columns("exits", "leave early, %"),
+        col.number("reached", "held back (%)", percent_of("reached"), 0, OF_APPLICABLE),
+        *moved_columns("exits", "leave early (%)"),
         *moved_columns("depth", "depth", 2, 1),
         *moved_columns("flops", "FLOPs", 2, 1),
         col.number("flops_p99", "FLOPs, p99 after", "flops_p99_after", 2),
-        *moved_columns("accuracy", "accuracy, %"),
+        *moved_columns("accuracy", "accuracy (%)"),
     ],
     "evasion": [
         RULE,
-        col.number("reached", "wrong and early, %", percent_of("reached"), 0, OF_APPLICABLE),
-        *moved_columns("accuracy", "accuracy, %"),
-        *moved_columns("exits", "leave early, %"),
+        col.number("reached", "wrong and early (%)", percent_of("reached"), 0, OF_APPLICABLE),
+        *moved_columns("accuracy", "accuracy (%)"),
+        *moved_columns("exits", "leave early (%)"),
         *moved_columns("flops", "FLOPs", 2, 1),
     ],
 }
 TRANSFER = [
     col.word("task", "model of", lambda r: title_of(r["task"])),
-    col.word("against", "texts made against"),
+    col.word("against", "attacked rule"),
     RULE,
-    col.number("reached", "held back, %", percent_of("reached"), 0, OF_APPLICABLE),
+    col.number("reached", "held back (%)", percent_of("reached"), 0, OF_APPLICABLE),
 ]
 
 

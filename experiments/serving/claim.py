@@ -28,7 +28,7 @@ def page(results: Path) -> Section:
     pairs = pairs_of(loads)
     whole = Section("serving", "Load, routes and scoring")
     whole.tables = [
-        col.table("capacity", "What one core sustains", "", CAPACITY, pairs, None),
+        col.table("capacity", "Capacity of one core", "", CAPACITY, pairs, None),
         col.table("routes", "Other servers' routes", "", ROUTES, routes, None),
         col.table("score", "Scoring a corpus", "", SCORE, lines_of(scores), None),
     ]
@@ -78,7 +78,7 @@ def both(name: str, title: str, value: str, digits: int, help: str = "", factor:
 
 CAPACITY = [
     col.word("name", "mode, engine"),
-    *both("capacity", "answers/s", "capacity", 0, "to clients that wait for their answers"),
+    *both("capacity", "answers/s", "capacity", 0, "to clients that wait for answers"),
     col.number("ratio", "ratio"),
     col.number("offered", "offered/s", "static.offered", 0, FULL),
     *both("p50", "p50 ms", "p50_ms", 0, "from the time when a request was due"),
@@ -97,8 +97,8 @@ ROUTES = [
 SCORE = [
     col.word("how", "how"),
     col.number("rows_per_s", "rows/s", digits=1),
-    col.number("sorted", "of the sorted loop"),
-    col.number("one", "of one worker"),
+    col.number("sorted", "relative to the sorted loop"),
+    col.number("one", "relative to one worker"),
     col.number("memory_mb", "memory, MB", digits=0, help="proportional set size of all processes"),
 ]
 
@@ -170,7 +170,7 @@ def figure_of(loads: Sequence[Result]) -> Figure:
             for name, style in (("p50_ms", "o-"), ("p99_ms", "o--")):
                 x, y = [r["offered"] for r in line], [r[name] for r in line]
                 axes[mode].plot(x, y, style, color=SERIES[colors[tuple(who)]], markersize=4)
-        axes["inline"].set_ylabel("latency (ms), from the time due")
+        axes["inline"].set_ylabel("latency (ms) from the due time")
         drawing.legend(*handles(looks), loc="outside upper left", ncols=3, handlelength=1.8)
 
     title = "Latency against load, at 50 to 120 % of each gateway's capacity"

@@ -34,7 +34,7 @@ TASKS = {"sst2": "SST-2", "qqp": "QQP", "mnli": "MNLI"}
 MODELS = {"MPNet": "MPNet, 12 layers", "MiniLM": "MiniLM, 6 layers"}
 BODIES = {"deberta_v3_small": "DeBERTa-v3-small", "modernbert_base": "ModernBERT-base"}
 RATIO = "a median over repeats with its interval (of fewer than six: lowest to highest)"
-PER_TEXT = "milliseconds a text"
+PER_TEXT = "milliseconds per text"
 MIB = 1 << 20
 PAPER = {  # exponents of time in Proposition 1; for dense attention, of long texts
     ("length", "dense"): 2,
@@ -53,13 +53,13 @@ def page(results: Path) -> Section:
     races = races_of(result.read(results / "times.jsonl"))
     growth = result.read(results / "growth.jsonl")
     agreement = grouped_by(result.read(results / "agreement.jsonl"), lambda r: r["kind"])
-    whole = Section("speed", "How fast, against whom, at what accuracy")
+    whole = Section("speed", "Speed, baselines and accuracy")
     whole.tables = [
         col.table("trained", "Trained runs", PER_TEXT, TRAINED, races["trained"], None),
         col.table("ratios", "Exits against static engines", RATIO, RATIOS, races["trained"], None),
         col.table("engines", "Without exits", RATIO, ENGINES, races["engines"], None),
         col.table("families", "Other families", RATIO, FAMILIES, races["random"], None),
-        col.table("asides", "What else was tried", RATIO, ASIDES, asides_of(races), None),
+        col.table("asides", "Other experiments", RATIO, ASIDES, asides_of(races), None),
         *growth_tables(growth),
         dtype_table(agreement["dtype"]),
         col.table("fitted", "Exits fitted in a dtype", "", FITTED, agreement["fitted"], None),
@@ -74,7 +74,7 @@ def claim(study: Study) -> Section:
     whole = Section("dtypes", "bf16 and int8 against fp32")
     whole.add(tables=[dtype_table(dtype_results(study))])
     return whole.or_lacking(
-        "no setting here has its examples both in fp32 and in another dtype: eat measure "
+        "no setting has examples both in fp32 and in another dtype: eat measure "
         "run=outputs/<study> dtype=int8 timing.enabled=false"
     )
 
@@ -153,9 +153,9 @@ TRAINED = [
     col.number("padding", "padding", lambda race: race["padding_factor"], 2, "padded / real"),
     col.number("hf", "Hugging Face", ms("HF fp32"), 1, PER_TEXT),
     col.number("static_fp32", "best static, fp32", ms_of("fp32", False), 1, PER_TEXT),
-    col.number("exits_fp32", "with exits", ms_of("fp32", True), 1, PER_TEXT),
+    col.number("exits_fp32", "exits, fp32", ms_of("fp32", True), 1, PER_TEXT),
     col.number("static_int8", "best static, int8", ms_of("int8", False), 1, PER_TEXT),
-    col.number("exits_int8", "with exits ", ms_of("int8", True), 1, PER_TEXT),
+    col.number("exits_int8", "exits, int8", ms_of("int8", True), 1, PER_TEXT),
 ]
 RATIOS = [
     MODEL,
@@ -164,7 +164,7 @@ RATIOS = [
     col.interval("hf_int8", "exits int8 / Hugging Face", over("int8", "over_hf"), RATIO),
     col.interval("fp32", "exits / best static, fp32", over("fp32", "over_best_static"), RATIO),
     col.interval("int8", "exits / best static, int8", over("int8", "over_best_static"), RATIO),
-    col.interval("own", "our int8 / best engine's, time", behind("static int8"), RATIO),
+    col.interval("own", "our int8 / best engine (time)", behind("static int8"), RATIO),
 ]
 ENGINES = [
     WORKLOAD,
@@ -172,9 +172,9 @@ ENGINES = [
     col.number("ours", "ours, ms", ms("static prepacked"), 1, PER_TEXT),
     col.number("ort", "onnxruntime", ms("ORT static"), 1, PER_TEXT),
     col.number("ov", "OpenVINO", ms("OV static"), 1, PER_TEXT),
-    col.number("converted", "OpenVINO, padded", ms("OpenVINO"), 1, "as people convert the model"),
-    col.interval("ratio", "ours / best, time", behind("static prepacked"), RATIO),
-    col.number("limit", "ours / limit, time", lambda race: distance(race.row("static prepacked"))),
+    col.number("converted", "OpenVINO, padded", ms("OpenVINO"), 1, "as commonly converted"),
+    col.interval("ratio", "ours / best (time)", behind("static prepacked"), RATIO),
+    col.number("limit", "ours / limit (time)", lambda race: distance(race.row("static prepacked"))),
 ]
 FAMILIES = [
     MODEL,
@@ -308,7 +308,7 @@ DTYPES = [
     col.word("dtype", "dtype"),
     col.word("setting", "setting", help="the one with the most changed answers"),
     col.number("accuracy", "accuracy"),
-    col.interval("points", "points against fp32", sign="+", help=col.PAIRED),
+    col.interval("points", "points over fp32", sign="+", help=col.PAIRED),
     col.percent("changed", "answers changed, %", lambda r: changed(r), digits=2),
 ]
 FITTED = [
@@ -317,7 +317,7 @@ FITTED = [
     col.word("rule", "exits"),
     col.number("accuracy", "accuracy"),
     col.number("depth", "depth"),
-    col.interval("points", "points against fp32 at full depth", sign="+", help=col.PAIRED),
+    col.interval("points", "points over fp32 at full depth", sign="+", help=col.PAIRED),
 ]
 EXPORTS = [
     TASK,
@@ -375,7 +375,7 @@ def growth_figure(growth: Sequence[Result]) -> Figure:
             own = {length: median(at[name]["ms"]) for length, at in lengths.items() if name in at}
             how: dict[str, Any] = {"color": SERIES[k], "label": name, "markersize": 4}
             ax.plot([*own], [*own.values()], f"{MARKERS[k]}-", **how)
-        ax.set(xscale="log", yscale="log", xlabel="tokens of a text", ylabel="ms of a pass")
+        ax.set(xscale="log", yscale="log", xlabel="tokens per text", ylabel="ms per pass")
         ax.set_xticks([*lengths], [f"{length:,}" for length in lengths])
         ax.minorticks_off()
         ax.yaxis.set_major_formatter("{x:,g}")

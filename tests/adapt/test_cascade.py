@@ -1,6 +1,7 @@
 """A small classifier before the large one, from the command to predict and a gateway."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -107,9 +108,10 @@ def test_the_large_model_runs_on_those_left_and_in_what_is_timed():
         num_layers=6,
     )
     unused: Any = None
-    model = cascade.SmallModel(first, Point.whole(weights="small"), unused, unused)
+    model = cascade.FirstModel(first, Point.whole(weights="small"), unused)
     pair = Batch.from_lists([[1], [2]]), Batch.from_lists([[3, 4], [5, 6]])
-    passed = model.before(Deployed(large_run, same, same), 0.5, 12).answers(pair)
+    point = replace(Point.whole(), before=model.point, margin=0.5)
+    passed = model.then(Deployed(large_run, same, same), point, 12).answers(pair)
     assert given == [[5, 6]]
     np.testing.assert_allclose(passed.logits_BC, [small_NC[0], [7.0, 0.0]])
     assert passed.depth_B.tolist() == [6, 18]

@@ -42,7 +42,7 @@ def test_a_folder_is_all_of_its_files(tmp_path: Path, capsys: pytest.CaptureFixt
     (tmp_path / "inner" / "b.txt").write_text("three")
     (tmp_path / "notes.md").write_text("no text")
     assert read_texts(str(tmp_path), None, 10).rows == [("one",), ("two",), ("three",)]
-    assert capsys.readouterr().out.startswith("note: each line of 2 txt files is a text;")
+    assert capsys.readouterr().out.startswith("note: each line of 2 txt files is read as one text;")
 
 
 def test_a_pair_is_two_columns_or_a_tab(tmp_path: Path):

@@ -72,7 +72,7 @@ def test_a_sweep_as_processes_skips_finished_runs(tmp_path: Path):
     saved = [saved_at(run) for run in runs]
     assert sweep(tmp_path, "seed=1,2", launcher=LOCAL).wait(300) == 0
     assert [saved_at(run) for run in runs] == saved
-    assert logs_of(tmp_path).count("is trained: it is not trained again") == 2
+    assert logs_of(tmp_path).count("is already trained (delete it to train it again)") == 2
 
 
 @pytest.mark.nightly

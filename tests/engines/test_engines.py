@@ -315,7 +315,7 @@ def test_openvino_computes_fp32_graphs_in_bf16(run: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("eat_lightning.engines.race.AGREE", 0.75)
 
     if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        pytest.skip("OpenVINO multiplies no bf16 on this processor")
+        pytest.skip("OpenVINO has no bf16 products on this processor")
     found = [a["confidence"] for a in opened(run, "openvino", dtype="bf16").answer(TEXTS)]
     fp32 = [a["confidence"] for a in opened(run, "torch").answer(TEXTS)]
     assert 0 < np.abs(np.subtract(found, fp32)).mean() < 0.1

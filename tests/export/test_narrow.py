@@ -210,13 +210,13 @@ def test_and_so_does_an_export_to_onnx(run: Path):
     [
         (
             ["target=encoder"],
-            "target=encoder narrows a run: give heads=, inner= or layers= (of this",
+            "target=encoder narrows a run: give heads=, inner= or layers= (this",
         ),
         (["target=encoder", "layers=2"], "layers must be 3, got 2: early heads"),
         (["target=encoder", "heads=5"], "heads must be in 1..4, got 5"),
         (["target=encoder", "inner=0"], "inner must be 1 or more, got 0"),
         (["target=encoder", "heads=2", "dtype=int8"], "dtype must be fp32 with target=encoder"),
-        (["heads=2"], "heads must be null but with target=encoder, got 2"),
+        (["heads=2"], "heads must be null except with target=encoder, got 2"),
     ],
 )
 def test_faults(run: Path, given: list[str], fault: str):

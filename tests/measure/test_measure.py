@@ -246,7 +246,7 @@ def test_nothing_is_timed_while_something_trains(
         rows = call(f"run={run}", "exit.tau=0.9", "baselines=none", *FAST)
         assert read(run / "rows.jsonl") == rows
         assert all(row.latency_ms is None for row in rows)
-        assert f"a run trains here (process {os.getpid()}), so nothing is timed" in (
+        assert f"a run is training on this machine (process {os.getpid()})" in (
             capsys.readouterr().out
         )
     (marks() / "1").touch()  # left by a killed run, and the number is another process's now

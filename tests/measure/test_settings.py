@@ -55,7 +55,7 @@ def test_each_rule_of_the_call_is_fitted_once(run: Path, capsys: pytest.CaptureF
     assert sorted((row.exit.kind, row.budget) for row in rows) == [
         (kind, 0.7) for kind in ("confidence", "margin")
     ]
-    said = f"{run.name}: not fitted for budgets: patience (no knob to turn)"
+    said = f"{run.name}: not fitted for budgets: patience (no knob to tune)"
     assert said in capsys.readouterr().out.splitlines()
 
 

@@ -22,11 +22,11 @@ def test_recall_is_of_each_class_that_has_examples():
 def test_a_class_that_is_never_found_is_told():
     found = {"ham": 0.95, "spam": 0.61, "phishing": 0.0}
     first = row(found)
-    lost = "phishing is never found: none of its examples is answered so"
+    lost = "phishing is never predicted correctly: its recall is 0"
     shown = f"recall ({first.title}): ham 0.95, spam 0.61, phishing 0.00"
     assert recall_notes([first, row(found, seed=first.seed)]) == [shown, lost]
     better = row(found | {"phishing": 0.1})
-    said = lost.replace("found:", f"found under {first.title}:")
+    said = lost.replace("correctly:", f"correctly under {first.title}:")
     assert recall_notes([first, better]) == [shown, said]
     assert recall_notes([better]) == [shown.replace("0.00", "0.10")]
     assert recall_notes([row({})]) == []  # from before it was noted

@@ -9,7 +9,7 @@ from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.model.reason import Reason, reason_names
 from eat_lightning.model.specification import Specification
 from eat_lightning.model.trace import Trace
-from eat_lightning.record.escalation import SURE, Escalation
+from eat_lightning.record.escalation import AGAIN, STANDS, SURE, Escalation
 from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
 
@@ -44,8 +44,14 @@ def test_a_replay_of_two_precisions_by_hand():
     assert both.num_layers == 4
     assert trace.depth_B.tolist() == [1, 2, 3, 4]
     np.testing.assert_allclose(trace.logits_BC, logits(0.95, 0.9, 0.95, 0.3), rtol=1e-6)
-    assert trace.reasons == ["confident", SURE, "confident", "last_layer"]
+    assert trace.reasons == ["confident", STANDS, "confident", AGAIN]
     assert (trace.tokens_LB > 0).sum(0).tolist() == [1, 2, 3, 4]
+
+
+def test_of_another_model_the_reasons_are_its_own():
+    low, high = (record(logits(0.5, 0.5), logits(*last), 3) for last in ((0.9, 0.55), (0.9, 0.2)))
+    point = replace(Point.whole(), before=Point.whole(weights="small"), margin=0.5)
+    assert replace(high, before=low).replay(point).reasons == [SURE, "last_layer"]
 
 
 def test_without_a_margin_nobody_goes_on_and_with_a_large_one_all_of_the_last_layer_do():

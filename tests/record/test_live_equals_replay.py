@@ -27,6 +27,7 @@ from eat_lightning.methods.policy.full_depth import FullDepth
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.model.contracts import ExitRule, Policy, at_point
 from eat_lightning.model.trace import Trace
+from eat_lightning.record.flops import replay_with_flops
 from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
 from eat_lightning.record.windows import TextWindows
@@ -174,7 +175,23 @@ def test_two_precisions_in_a_row(group: str, margin: float):
     point = replace(exits, before=replace(exits, dtype="int8"), margin=margin)
     replay = replace(records[1], before=records[0]).replay(point)
     assert_live_is(replay, backend.stream(texts()))
+    deep = [*backend.stream(texts(), deep=True)]
+    assert_live_is(replay, [replace(t.would, rows_B=t.rows_B) for t in deep if t.would])
     assert max(replay.depth_B) == (6 if margin == 0.0 else 12)
+
+
+def test_both_passes_are_counted():
+    """Of two precisions without exits: FLOPs of one where nobody goes on, twice those where all
+    do."""
+    engine = in_torch("confidence")
+    backend = engine.at(engine.rules[0])
+    found = backend.record(split_of(backend, CUT))
+    both, whole = replace(found, before=found), Point.whole()
+    once_B = replay_with_flops(engine.backend.encoder, found, whole).flops_B
+    for margin, passes in ((0.0, 1), (2.0, 2)):
+        point = replace(whole, before=Point.whole(dtype="int8"), margin=margin)
+        twice = replay_with_flops(engine.backend.encoder, both, point)
+        assert twice.flops_B.tolist() == (passes * once_B).tolist()
 
 
 def in_int8_too(backend: Any) -> Backend:

@@ -199,7 +199,7 @@ def test_each_method_has_its_own_line_panel_and_gain(tmp_path: Path):
     assert table.lines[0].cells["gain"].bold
     assert figures.pair(figure)
     assert found.answer[0].startswith(
-        "sst2, budget 0.5: of 2 methods eat gains most on these examples, +5.00 (+1.00 "
+        "sst2, budget 0.5: of 2 methods eat gains most on these examples: +5.00 (+1.00 "
         "to +9.00) points over fixed"
     )
 

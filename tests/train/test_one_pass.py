@@ -248,7 +248,7 @@ def test_what_needs_the_encoder_in_every_step():
     assert blockers(attentive, 2) == [
         "head=shared needs more than a vector of its exit",
         "exit: MetaConsistency learns from vectors of the encoder",
-        "objective: HiddenDistillation asks for more than guesses",
+        "objective: HiddenDistillation needs more than logits",
         "trainer: more than one process",
     ]
     assert SelfDistillation().reads_labels is False

@@ -96,7 +96,9 @@ def test_whoever_was_killed_is_named(tmp_path: Path):
     killed = how_it_died(lost, [-signal.SIGTERM, -signal.SIGKILL])
     assert killed == "process 1 of 2 was killed (SIGKILL, as for lack of memory)"
     ended = ProcessExitedException("process 1 terminated with signal SIGTERM", 1, 72, -15)
-    assert how_it_died(ended, [-15, -15]) == "process 1 of 2 was ended or lost the others"
+    assert (
+        how_it_died(ended, [-15, -15]) == "process 1 of 2 was ended or lost contact with the others"
+    )
     wrong = ProcessRaisedException("...eat_lightning.errors.ConfigError: no text\n", 0, 71)
     assert how_it_died(wrong, [1, -15]) == "no text"
     assert how_it_died(ProcessRaisedException("KeyError: 'x'", 0, 71), [1, -15]) is None
@@ -173,7 +175,7 @@ def test_a_killed_run_goes_on_with_another_number_of_processes(outputs: Path):
     assert "Traceback" not in said
     assert line.startswith("error: process 1 of 2 was killed (SIGKILL, as for lack of memory); ")
     step = torch.load(last, weights_only=True)["global_step"]
-    assert f"the same command goes on from step {step} " in line
+    assert f"the same command resumes from step {step} " in line
     kill_behind_a_checkpoint(command(*given, *TWO, forks=False), last)
     moved = finished(*given)
     found, wanted = logged(moved, "train/loss"), logged(whole, "train/loss")

@@ -89,7 +89,7 @@ def test_a_run_says_how_it_was_trained(run: Run):
 def test_a_finished_run_is_skipped_and_says_so(run: Run, capsys: pytest.CaptureFixture[str]):
     before = (run.folder / "model" / "model.safetensors").stat().st_mtime_ns
     again = trained("study=line", "model=eat_pruned")
-    assert "is trained: it is not trained again" in capsys.readouterr().out
+    assert "is already trained (delete it to train it again)" in capsys.readouterr().out
     assert (again.folder / "model" / "model.safetensors").stat().st_mtime_ns == before
 
 
@@ -155,7 +155,7 @@ def test_a_partial_run_with_other_data_is_not_gone_on_with(run: Run, tmp_path: P
     partial = Run(tmp_path, run.config, done={})
     begin(partial, {"train": "a", "precision": "32-true"})
     begin(partial, {"train": "a", "precision": "32-true"})
-    with pytest.raises(ConfigError, match=r"begun with other inputs \(train\)"):
+    with pytest.raises(ConfigError, match=r"started with other inputs \(train\)"):
         begin(partial, {"train": "b", "precision": "32-true"})
 
 
@@ -200,7 +200,7 @@ def test_a_class_of_ones_own_trains_and_is_opened_again(
     folder = folder_for(config, [*TINY, "study=mine"])
     with pytest.raises(ConfigError, match="import mine before loading"):
         load_model(folder / "model")
-    with pytest.raises(ConfigError, match="a run's config does not make us import that"):
+    with pytest.raises(ConfigError, match="a run's config alone does not import it"):
         Run.open(folder)
     monkeypatch.setenv("EAT_IMPORT", "mine")
     run = Run.open(folder)

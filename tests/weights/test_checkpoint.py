@@ -104,7 +104,7 @@ def test_a_body_that_does_not_fit(bert: Path, folder: Path):
         body(bert, num_labels=2)
     with pytest.raises(ConfigError, match=r"encoder.num_layers must be in 1..3 for .*, got 4"):
         body(bert, num_layers=4)
-    with pytest.raises(ConfigError, match="is neither a folder nor to be had from a hub"):
+    with pytest.raises(ConfigError, match="is neither a folder nor available from a hub"):
         body(Path("no/such/folder"))
 
 

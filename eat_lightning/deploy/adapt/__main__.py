@@ -30,7 +30,7 @@ def adapt(config: dict[str, Any], bench: Bench | None = None) -> Path:
 
         result, to = adapted(plan, bench=bench), plan.to
         candidates_table(result).show()
-        print(f"{result.won}\n{result.changes}".rstrip())
+        print("\n".join(line for line in (result.won, result.again, result.changes) if line))
         print(
             f"eat predict run={to}\neat serve run={to}\neat_lightning.load({to!r}).classify(texts)"
         )

@@ -1,18 +1,19 @@
-"""A small classifier before the large one: it answers where it is sure.
+"""What answers first where it is sure: a small classifier, or the same one in a lower precision.
 
 Shapes: B examples.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 
 from eat_lightning.answer_kind import AnswerKind
-from eat_lightning.data.split import Split
 from eat_lightning.deploy.adapt.forms import Deployed, Forms
 from eat_lightning.engines.original import Original
 from eat_lightning.errors import ConfigError
@@ -22,70 +23,107 @@ from eat_lightning.record.escalation import Escalation
 from eat_lightning.record.point import Point
 
 LEAST_SHARE = 0.05  # of the texts: where it answers fewer, it costs more than it saves
+# Of the texts, those that a higher precision answers again.
+SHARES = (
+    *(k / 1000 for k in (1, 2, 3, 5, 7)),
+    *(k / 100 for k in (1, 1.5, 2, 3, 4, 5, 7, 10, 15, 20, 30)),
+)
+DIGITS = 6  # of a margin, as `Point.key` has it
 
 
 @dataclass(frozen=True)
 class PairedSplit:
     """Two models' tokens of the same texts. A batch is a pair."""
 
-    small: Split
-    large: Split
+    first: Any
+    second: Any
 
     @property
     def lengths(self) -> np.ndarray:
-        return self.large.lengths
+        return self.second.lengths
 
     def __len__(self) -> int:
-        return len(self.large)
+        return len(self.second)
 
-    def batch(self, rows_B: np.ndarray) -> tuple[Batch, Batch]:
-        return self.small.batch(rows_B), self.large.batch(rows_B)
+    def batch(self, rows_B: np.ndarray) -> tuple[Any, Any]:
+        return self.first.batch(rows_B), self.second.batch(rows_B)
 
 
-@dataclass
-class SmallModel:
-    """A classifier that may stand before the one that is adapted.
+def of_rows(batch: Any, rows_G: np.ndarray) -> Any:
+    """Some texts of a batch, or of the packs of a batch in windows."""
+    if isinstance(batch, Batch):
+        return batch.take(torch.from_numpy(rows_G))
+    return [pack.take(rows_G) for pack in batch if np.isin(pack.rows_B, rows_G).any()]
+
+
+@dataclass(frozen=True)
+class FirstModel:
+    """What answers before a form of the classifier that is adapted.
 
     Args:
-        point: in which it is the fastest.
+        forms: of a small classifier, or of that one.
         splits: the same texts by its tokenizer.
-        trace: its answers to the texts for choosing.
+        trace: its answers to the texts for choosing, where it is for these.
+        ms: that it takes, in the mean over these.
     """
 
     forms: Forms
     point: Point
-    splits: Mapping[str, Split]
-    trace: Trace
+    splits: Mapping[str, Any]
+    trace: Trace = field(default_factory=lambda: Trace(np.zeros((0, 1)), np.zeros(0)))
+    ms: float = math.nan
 
     @property
     def kind(self) -> AnswerKind:
         return self.forms.original.same.kind
 
+    @property
+    def margins_D(self) -> np.ndarray:
+        """Margins of the answers of all layers, from the least."""
+        deep_DC = self.trace.logits_BC[self.trace.depth_B >= self.forms.num_layers]
+        return np.sort(self.kind.margin(torch.from_numpy(deep_DC)).numpy())
+
     def margins(self) -> Iterator[float]:
         """Yield margins from strict to lax with which enough of its answers stand."""
-        margin_B = self.kind.margin(torch.from_numpy(self.trace.logits_BC)).numpy()
+        margin_B = self.margins_D
         for least in np.unique(np.quantile(margin_B, np.linspace(0, 1, 101)))[::-1].tolist():
             if (margin_B >= least).mean() >= LEAST_SHARE:
                 yield least
 
-    def escalation(self, margin: float, layers_behind: int) -> Escalation:
-        """From this model to one of so many layers."""
-        return Escalation(self.kind, margin, self.forms.num_layers, layers_behind)
+    def answering_again(self) -> Iterator[tuple[float, float]]:
+        """Yield shares of the texts and the margins below which so many go on; 0 and 0 first."""
+        margin_D, size = self.margins_D, len(self.trace)
+        yield 0.0, 0.0
+        for count in sorted({math.ceil(share * size) for share in SHARES}):
+            if count < len(margin_D) and np.isfinite(margin_D[count]):
+                margin = round(float(margin_D[count - 1 : count + 1].mean()), DIGITS)
+                yield float((margin_D < margin).sum()) / size, margin
 
-    def before(self, large: Deployed, margin: float, num_layers: int) -> Deployed:
+    def escalation(self, point: Point, layers_behind: int) -> Escalation:
+        """From this model to one of so many layers.
+
+        Args:
+            point: of both.
+        """
+        layers = self.forms.num_layers, layers_behind
+        return Escalation(self.kind, point.margin, *layers, point.falls_back)
+
+    def then(self, large: Deployed, point: Point, num_layers: int) -> Deployed:
         """Make a cascade ready, which runs on pairs of batches.
 
         Args:
+            large: what is behind.
+            point: of both.
             num_layers: of the large model.
         """
-        small, escalation = self.forms.deployed(self.point), self.escalation(margin, num_layers)
+        small, escalation = self.forms.deployed(self.point), self.escalation(point, num_layers)
 
-        def run(pair: tuple[Batch, Batch]) -> Trace:
+        def run(pair: tuple[Any, Any]) -> Trace:
             first = small.read(small.run(small.ready(pair[0])))
-            rows_B = np.flatnonzero(escalation.goes_on(first))
-            if not len(rows_B):
+            rows_G = np.flatnonzero(escalation.goes_on(first))
+            if not len(rows_G):
                 return escalation.stands(first)
-            batch = pair[1].take(torch.from_numpy(rows_B))
+            batch = of_rows(pair[1], rows_G)
             return escalation.joined(first, large.read(large.run(large.ready(batch))))
 
         return Deployed(run, lambda pair: pair, lambda trace: trace)

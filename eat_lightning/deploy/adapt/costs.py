@@ -45,10 +45,10 @@ def tell_costs(
     matched = 4 if early_head(original.same.kind) == "aligned" and plan.num_columns == 2 else 1
     vectors = 2.0 * windows * layers * width * plan.num_columns * matched
     heads = 4.0 * layers * width * width * (4 if plan.num_columns == 2 else 1)
-    passes = len(plan.engines) + 2.7  # of *select*, in all dtypes, as passes of fp32
+    passes = len(plan.engines) + 3.7  # of *select*, in all dtypes, as passes of fp32
     texts = sizes["select"] * passes + sizes["learn"] * 0.7 + sizes["certify"] * 1.7
     training = sum(plan.heads.epochs) * sizes["learn"] * heads * 6e-11
-    making = 20.0 * layers if plan.engines else 0.0  # of graphs: two static, three points
+    making = 32.0 * layers if plan.engines else 0.0  # of graphs: two static, six points
     each = seconds_each(original, splits["select"])
     seconds = each * (texts + timed * torch.get_num_threads()) + training + making
     scratch_bytes, kept_bytes = vectors + weights * copies, weights * kept + heads

@@ -20,9 +20,9 @@ from eat_lightning.deploy.adapt.plan import AdaptSettings
 from eat_lightning.deploy.adapt.static_graph import write_static_graph
 from eat_lightning.engines.adapted import (
     CERTIFICATE,
-    GRAPHS,
     SMALL,
     AboutAdapted,
+    graphs_of,
     holds_for,
     versions,
 )
@@ -91,8 +91,9 @@ class AdaptResult:
     @property
     def is_watchable(self) -> bool:
         """True where drift can be told: of one class each, by one model, from texts enough."""
-        single = self.original.same.kind.problem_type == SINGLE
-        return single and self.chosen.point.before is None and len(self.trace) >= LEAST
+        single, point = self.original.same.kind.problem_type == SINGLE, self.chosen.point
+        is_one = point.before is None or point.falls_back
+        return single and is_one and len(self.trace) >= LEAST
 
     def ms(self, candidate: Measured) -> float:
         return candidate.ms[str(self.plan.batch)]
@@ -120,6 +121,18 @@ class AdaptResult:
             f"({self.ms(chosen):.1f} instead of {self.ms(self.first):.1f} ms a text), and "
             f"{self.guarantee}: {count.changed} of {count.num:,} did."
             + ("" if not chosen.point.is_static else " Exits won nothing on top of it.")
+        )
+
+    @property
+    def again(self) -> str:
+        """Say how many texts were answered again in a higher precision; empty where none can be."""
+        point, depth_N = self.chosen.point, self.trace.depth_B
+        if point.before is None or not point.falls_back:
+            return ""
+        num = int((depth_N > self.original.num_layers).sum())
+        return (
+            f"Answered again in {point.again}: {100 * num / len(depth_N):.1f} % ({num:,} of "
+            f"{len(depth_N):,}), those of which {point.before.dtype} is least sure."
         )
 
     @property
@@ -174,7 +187,8 @@ def write_folder(
     """
     chosen, columns = result.chosen, result.texts.columns
     with folder_swap(Path(result.plan.to)) as folder:
-        if chosen.point.before is not None and small is not None:
+        if chosen.point.before is not None and not chosen.point.falls_back:
+            assert small is not None
             first = replace(chosen.point.before, weights="")
             write_classifier(small, first, columns, folder / SMALL).write(folder / SMALL)
         about = replace(
@@ -222,10 +236,14 @@ def write_classifier(forms: Forms, point: Point, columns: list[str], folder: Pat
     folder.mkdir(parents=True, exist_ok=True)
     original = forms.original
     copy_classifier(original, folder)
-    if point.has_exits:
-        save_exits(point.on(forms.encoder), folder)
-    if point.engine != "torch":
-        shutil.copytree(forms.backend(point).folder, folder / GRAPHS)
+    own = {"graphs": point}
+    if point.before is not None and point.falls_back:
+        own["first graphs"] = point.before
+    for each in own.values():
+        if each.alone.has_exits:
+            save_exits(each.on(forms.encoder), folder)
+    for name, graphs in graphs_of(point).items():
+        shutil.copytree(forms.backend(own[name]).folder, folder / graphs)
     return AboutAdapted(
         columns=columns,
         labels=list(original.same.labels),
@@ -266,6 +284,7 @@ def card(result: AdaptResult, about: AboutAdapted, table: str) -> str:
         title=f"{result.title}, adapted",
         original=f"{result.title}, transformers, fp32, {result.ms(result.first):.2f} ms a text",
         won=result.won,
+        again=result.again,
         changes=result.changes,
         chosen=f"{result.chosen.name}, {result.ms(result.chosen):.2f} ms a text",
         guarantee=result.guarantee,
@@ -275,6 +294,6 @@ def card(result: AdaptResult, about: AboutAdapted, table: str) -> str:
         machine=processor(),
         table=table,
         threads=result.plan.threads,
-        engine=", ".join(f"{k} {v}" for k, v in versions(about.point.engine).items()),
+        engine=", ".join(f"{k} {v}" for k, v in versions(about.point).items()),
     )
     return text + "\n"

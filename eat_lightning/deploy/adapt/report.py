@@ -17,7 +17,7 @@ from eat_lightning.report.page import render
 from eat_lightning.report.section import Section
 from eat_lightning.report.table import EMPTY, Cell, Column, Line, Table
 
-KINDS = ("static", "with exits", "cascade")
+KINDS = ("static", "with exits", "cascade", "answered again")
 MOST_SHOWN = 200  # texts whose answer changed
 SIZE = (4.5, 3.0)  # inches of a figure, so that its letters can be read on a phone
 
@@ -68,10 +68,10 @@ def verdict_on(result: AdaptResult, candidate: Measured) -> str:
 
 def page(result: AdaptResult) -> str:
     """Make the page's HTML."""
-    answer = [line for line in (result.won, result.changes) if line]
+    answer = [line for line in (result.won, result.again, result.changes) if line]
     claim = Section("adapted", "What was won", answer, [candidates_table(result)])
     claim.add(figures=[time_over_agreement(result)])
-    if result.chosen.point.has_exits:
+    if result.chosen.point.has_exits or result.chosen.point.falls_back:
         claim.add(figures=[who_leaves_where(result)])
     claim.add(tables=[changed_texts(result)])
     claim.notes.append(f"Texts: {result.texts.line}.")
@@ -108,20 +108,24 @@ def time_over_agreement(result: AdaptResult) -> Figure:
 def kind_of(candidate: Measured) -> str:
     """Name what a candidate is, for a legend."""
     if candidate.point.before is not None:
-        return "cascade"
+        return "answered again" if candidate.point.falls_back else "cascade"
     return "static" if candidate.point.is_static else "with exits"
 
 
 def who_leaves_where(result: AdaptResult) -> Figure:
-    depth_N = result.trace.depth_B
-    layers = range(result.original.num_layers + 1)
+    depth_N, last = result.trace.depth_B, result.original.num_layers
+    titles = [str(layer) for layer in range(last + 1)]
+    if result.chosen.point.falls_back:  # layers of the second pass count from the last on
+        titles.append("again")
+        depth_N = depth_N.clip(max=last + 1)
 
     def draw(drawing: Any) -> None:
         axes = drawing.subplots()
-        for layer in layers:
+        for layer in range(len(titles)):
             share = 100 * float((depth_N == layer).mean())
             axes.bar([layer], [share], color=figures.SERIES[1])
-        axes.set(xlabel="layers run (0: the embedding alone)", ylabel="texts (%)", xticks=[*layers])
+        axes.set(xlabel="layers run (0: the embedding alone)", ylabel="texts (%)")
+        axes.set_xticks(range(len(titles)), titles)
 
     caption = f"Of the {len(depth_N):,} texts of the certificate."
     return Figure("who-leaves-where", "Who leaves where.", caption, draw, SIZE)

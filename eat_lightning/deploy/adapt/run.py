@@ -17,7 +17,7 @@ from eat_lightning.data.batching import spread_rows
 from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split, make_split
 from eat_lightning.data.unlabelled import Texts, cut, read_texts
-from eat_lightning.deploy.adapt.cascade import SmallModel, check_pair
+from eat_lightning.deploy.adapt.cascade import FirstModel, check_pair
 from eat_lightning.deploy.adapt.costs import tell_costs
 from eat_lightning.deploy.adapt.exits import learn_exits
 from eat_lightning.deploy.adapt.folder import AdaptResult, write_folder
@@ -138,7 +138,7 @@ def small_model(
     work: Work,
     plan: AdaptSettings,
     bench: Bench,
-) -> SmallModel:
+) -> FirstModel:
     """Make the first model of a cascade ready."""
     work = Work(work.folder / "small")
     judged = {part: parts[part] for part in ("select", "certify")}
@@ -153,7 +153,7 @@ def small_model(
     search.time("small", statics)
     fastest = min(statics, key=search.speed)
     point = replace(fastest.point, weights=SMALL)
-    return SmallModel(forms, point, splits, search.trace(fastest, "select"))
+    return FirstModel(forms, point, splits, search.trace(fastest, "select"))
 
 
 def identity(plan: AdaptSettings, models: list[Original], texts: Texts) -> dict[str, Any]:
@@ -267,19 +267,20 @@ def announce(
     absent = absent_engines(plan.engines)
     tried = ", ".join(NAMES[e] for e in ("torch", *plan.engines) if e not in absent)
     first = f", and with {plan.small} before them" if plan.small else ""
+    again = "; unsure answers are tried again in a higher precision" if original.same.labels else ""
     lines = [
         f"{plan.model}: {kind}, {layers} layers, {original.same.title}",
         f"texts: {texts.line}{long}",
         f"parts: {sizes['learn']:,} for learning exits, {sizes['select']:,} for choosing, "
         f"{sizes['certify']:,} for the certificate{doubles}",
         f"guarantee: at most {every.allowed:,} of the {sizes['certify']:,} may change",
-        f"tried: {tried}, without exits and with them{first}",
+        f"tried: {tried}, without exits and with them{first}{again}",
         *(f"not tried: {NAMES[e]}, pip install 'eat-lightning[onnx,openvino]'" for e in absent),
     ]
     print("\n".join(lines), flush=True)
     timed = plan.times.examples * (3 + 4 * plan.times.repeats)  # statics once, then finalists
-    copies = 1 + 2.5 * len(plan.engines)  # graphs with exits and without, in fp32 and in int8
-    kept = 3.2 if plan.engines else 1.1  # weights; with engines those of two graphs too
+    copies = 1 + 3.5 * len(plan.engines)  # graphs with exits and without, in fp32 and in int8
+    kept = 3.5 if plan.engines else 1.1  # weights; with engines those of three graphs too
     tell_costs(plan, original, splits, scratch, timed, copies, kept)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if load > BUSY:

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from zlib import crc32
 
 import numpy as np
 
-from eat_lightning.deploy.adapt.cascade import PairedSplit, SmallModel
-from eat_lightning.deploy.adapt.forms import Deployed, Forms
+from eat_lightning.deploy.adapt.cascade import FirstModel, PairedSplit
+from eat_lightning.deploy.adapt.forms import DTYPES, Deployed, Forms
 from eat_lightning.deploy.adapt.work import Work
 from eat_lightning.deploy.score.plan import cores
 from eat_lightning.errors import ConfigError
@@ -40,6 +40,7 @@ NEAR = 1.25  # exits are tried in forms that take at most so many times the fast
 FEWER = 0.2  # layers by which a point in an engine must save more than a safer one
 FINAL = 2.0  # and these are timed once more beside them
 SCREENING = {"examples": 100, "repeats": 1}  # at most, of static forms: finalists are timed again
+LOW = 2  # forms below fp32, the fastest, are tried with a higher precision behind them
 HEAD = 0.3  # layers that a guess costs, one text at once: 0.2 to 0.6 were measured on six layers
 
 
@@ -58,6 +59,19 @@ class Bench:
     cores: Callable[[], Sequence[int]] = cores
 
 
+@dataclass(frozen=True)
+class Leaving:
+    """An exit rule at a point, and what comes of it on *select*.
+
+    Args:
+        layers: that an example costs, those of guesses too.
+    """
+
+    exit: Specification
+    trace: Trace
+    layers: float
+
+
 @dataclass
 class Search:
     """The search for the fastest candidate whose claims hold.
@@ -69,6 +83,7 @@ class Search:
         times: arguments of `time_all`.
         small: a model for cascades.
         bench: finds times.
+        dials: that were fitted so far, by precision, and whether they are for our kernels.
     """
 
     forms: Forms
@@ -80,8 +95,9 @@ class Search:
     batch: int
     threads: int
     times: dict[str, int]
-    small: SmallModel | None = None
+    small: FirstModel | None = None
     bench: Bench = Bench()
+    dials: dict[tuple[str, bool], list[Leaving]] = field(default_factory=dict)
 
     def run(self, engines: list[str], exits: bool = True) -> list[Measured]:
         """Find all candidates, timed; those of the sequence are tested.
@@ -98,6 +114,8 @@ class Search:
         near = self.for_exits(statics[1:])
         adaptive = [c for static in near for c in self.with_exits(static.point)] if exits else []
         adaptive += [candidate for static in near for candidate in self.cascades(static)]
+        for low in self.for_fallback(statics[1:]):
+            adaptive += self.fallbacks(low, statics[1:], exits)
         finalists = [first, *self.near_fastest(statics[1:], FINAL)]
         finalists += [c for c in near if all(c is not known for known in finalists)]
         finalists += adaptive
@@ -139,15 +157,18 @@ class Search:
 
     def deployed(self, candidate: Measured) -> Deployed:
         point = candidate.point
-        made = self.forms.deployed(point)
-        if point.before is None or self.small is None:
-            return made
-        return self.small.before(made, point.margin, self.forms.num_layers)
+        made, first = self.forms.deployed(point), self.first(point)
+        return made if first is None else first.then(made, point, self.forms.num_layers)
 
     def split(self, candidate: Measured, part: str) -> Any:
-        if candidate.point.before is None or self.small is None:
-            return self.splits[part]
-        return PairedSplit(self.small.splits[part], self.splits[part])
+        first, split = self.first(candidate.point), self.splits[part]
+        return split if first is None else PairedSplit(first.splits[part], split)
+
+    def first(self, point: Point) -> FirstModel | None:
+        """What answers first at a point."""
+        if point.before is None:
+            return None
+        return FirstModel(self.forms, point.before, self.splits) if point.falls_back else self.small
 
     def speed(self, candidate: Measured) -> float:
         return candidate.ms.get(str(self.batch), float("inf"))
@@ -172,23 +193,11 @@ class Search:
         An engine's points are those of our kernels' dial in that dtype. Graphs are made for each,
         so that one that saves little beside a safer one is left out.
         """
-        rule = self.forms.encoder.exit
-        record = replace(self.record(static.dtype), exit=rule)
-        original_NC, last = self.original["select"], len(record.tokens_LB)
-        costs = in_layers(rule, last, record.num_rows, self.bench.guess)
-        is_ours = static.engine == "torch"
-        if is_ours and record.join is not None:
-            costs = replace(costs, head_EB=None)  # under a policy a closed exit's head guesses
-        # Of texts in windows the dial is fitted on windows, and judged by texts.
-        of_dial = original_NC if record.join is None else None
-        dial = fit_dial(rule, record.rows, costs, float(last), of_dial)
-        exits = [each.point.methods["exit"] for each in dial]
-        exits.append(Specification.of("exit", at_point(rule, everybody_at_first(rule))))
         found: dict[float, Measured] = {}
-        for exit in exits:
-            point = static.at(exit=exit)
-            self.keep(found, point, record.replay(point))
-        least_saved, before = 0.0 if is_ours else FEWER, float(last)
+        for each in self.leaving(static):
+            self.keep(found, self.replayed(static.at(exit=each.exit), each.trace))
+        is_ours, before = static.engine == "torch", float(self.forms.num_layers)
+        least_saved = 0.0 if is_ours else FEWER
         for candidate in found.values():
             if candidate.depth >= before or candidate.depth > before - least_saved:
                 continue
@@ -197,16 +206,42 @@ class Search:
                 self.judge(candidate)
             yield candidate
 
-    def keep(
-        self, found: dict[float, Measured], point: Point, trace: Trace, share: float = math.nan
-    ) -> None:
-        """Judge a point by its answers to *select*, and keep it as the last for each chance that it
-        reaches."""
-        made = Measured(point, depth=float(trace.depth_B.mean()), share=share)
-        made.counts, made.chance = self.judged(
-            self.same.changed(self.original["select"], trace.logits_BC)
-        )
+    def leaving(self, static: Point) -> list[Leaving]:
+        """The points of the dial of a form, from strict to lax, and the exit before layer 1 alone
+        behind them. They are found once."""
+        key = static.dtype, static.engine == "torch"
+        if key not in self.dials:
+            self.dials[key] = [*self.fitted(*key)]
+        return self.dials[key]
+
+    def fitted(self, dtype: str, is_ours: bool) -> Iterator[Leaving]:
+        """Fit the dial of a precision, for our kernels or for an engine."""
+        rule = self.forms.encoder.exit
+        record = replace(self.record(dtype), exit=rule)
+        original_NC, last = self.original["select"], len(record.tokens_LB)
+        costs = in_layers(rule, last, record.num_rows, self.bench.guess)
+        if is_ours and record.join is not None:
+            costs = replace(costs, head_EB=None)  # under a policy a closed exit's head guesses
+        # Of texts in windows the dial is fitted on windows, and judged by texts.
+        of_dial = original_NC if record.join is None else None
+        dial = fit_dial(rule, record.rows, costs, float(last), of_dial)
+        exits = [each.point.methods["exit"] for each in dial]
+        exits.append(Specification.of("exit", at_point(rule, everybody_at_first(rule))))
+        for exit in exits:
+            trace = record.replay(Point(methods={"exit": exit}))
+            layers = costs.of_rule(exit.like(rule), trace.depth_B)
+            yield Leaving(exit, Trace(trace.logits_BC, trace.depth_B), layers)
+
+    def keep(self, found: dict[float, Measured], made: Measured) -> None:
+        """Keep a point as the last for each chance that it reaches."""
         found |= {room: made for room in ROOMS if made.chance >= room}
+
+    def replayed(self, point: Point, trace: Trace, share: float = math.nan) -> Measured:
+        """Judge a point by its answers to *select*."""
+        made = Measured(point, depth=float(trace.depth_B.mean()), share=share)
+        changed_N = self.same.changed(self.original["select"], trace.logits_BC)
+        made.counts, made.chance = self.judged(changed_N)
+        return made
 
     def record(self, dtype: str) -> Record:
         """Read the guesses of all heads on *select* (on each window), or make and keep them."""
@@ -220,15 +255,96 @@ class Search:
         hold."""
         if self.small is None:
             return
-        small, large = self.small, self.trace(static, "select")
-        found: dict[float, Measured] = {}
-        for margin in small.margins():
-            escalation = small.escalation(margin, self.forms.num_layers)
-            goes_on_N = escalation.goes_on(small.trace)
-            trace = escalation.joined(small.trace, large.take(np.flatnonzero(goes_on_N)))
-            point = replace(static.point, before=small.point, margin=margin)
-            self.keep(found, point, trace, 1 - float(goes_on_N.mean()))
+        answers, found = self.trace(static, "select"), dict[float, Measured]()
+        for margin in self.small.margins():
+            self.keep(found, self.behind(self.small, static.point, margin, answers))
         yield from {c.point.margin: c for c in found.values()}.values()
+
+    def behind(self, first: FirstModel, second: Point, margin: float, answers: Trace) -> Measured:
+        """Judge two models in a row.
+
+        Args:
+            answers: of the second to the texts for choosing.
+        """
+        point = replace(second, before=first.point, margin=margin)
+        escalation = first.escalation(point, self.forms.num_layers)
+        goes_on_N = escalation.goes_on(first.trace)
+        trace = escalation.joined(first.trace, answers.take(np.flatnonzero(goes_on_N)))
+        return self.replayed(point, trace, 1 - float(goes_on_N.mean()))
+
+    def for_fallback(self, statics: Sequence[Measured]) -> list[Measured]:
+        """The fastest of the judged forms below fp32, likely to hold or not."""
+        low = [c for c in statics if c.ms and c.counts and c.point.dtype != DTYPES[0]]
+        return sorted(low, key=self.speed)[:LOW]
+
+    def higher(self, low: Measured, statics: Sequence[Measured]) -> Measured | None:
+        """The fastest form of a higher precision that is likely to hold by itself."""
+        finer = DTYPES[: DTYPES.index(low.point.dtype)]
+        ready = [c for c in statics if c.ms and c.point.dtype in finer]
+        for candidate in sorted(ready, key=self.speed):
+            if not candidate.counts:
+                self.judge(candidate)
+            if candidate.chance >= min(ROOMS):
+                return candidate
+        return None
+
+    def fallbacks(
+        self, low: Measured, statics: Sequence[Measured], exits: bool
+    ) -> Iterator[Measured]:
+        """Yield points at which a form answers first, with exits or without, and one of a higher
+        precision answers again what that is least sure of.
+
+        For each chance it is the one with the least expected time. Thresholds of exits and the
+        margin are thus chosen together. None is yielded where it is no faster without.
+        """
+        high = self.higher(low, statics)
+        if high is None or not self.same.labels:  # a score has no margin
+            return
+        answers, found = self.trace(high, "select"), dict[float, Measured]()
+        for first, margin in self.by_time(low, high, exits, statics):
+            if margin:
+                made = self.behind(first, high.point, margin, answers)
+            else:
+                made = self.replayed(first.point, first.trace)
+            found = {room: made for room in ROOMS if made.chance >= room} | found
+            if len(found) == len(ROOMS):
+                break
+        for candidate in {c.point.key: c for c in found.values() if c.point.before}.values():
+            if candidate.point.has_exits and low.point.engine != "torch":
+                self.judge(candidate)
+            yield candidate
+
+    def by_time(
+        self, low: Measured, high: Measured, exits: bool, statics: Sequence[Measured]
+    ) -> Iterator[tuple[FirstModel, float]]:
+        """Yield what answers first and the margin, by the expected time of both, as far as that is
+        less than of the fastest form that is nearly sure to hold."""
+        least = min((self.speed(c) for c in statics if c.chance >= SAFE), default=float("inf"))
+        tried = [
+            (first.ms + share * self.speed(high), first, margin)
+            for first in self.firsts(low, exits)
+            for share, margin in first.answering_again()
+        ]
+        for ms, first, margin in sorted(tried, key=lambda one: one[0]):
+            if ms < least:
+                yield first, margin
+
+    def firsts(self, low: Measured, exits: bool) -> Iterator[FirstModel]:
+        """Yield a form without exits, and at each point of its dial.
+
+        The last layer's answers are those of its engine, and those of exits are our kernels'.
+        """
+        whole = self.trace(low, "select")
+        static = FirstModel(self.forms, low.point, self.splits, whole, self.speed(low))
+        yield static
+        for each in self.leaving(low.point) if exits else ():
+            logits_NC, depth_N = each.trace.logits_BC, each.trace.depth_B
+            if low.point.engine != "torch":
+                deep_N1 = (depth_N >= self.forms.num_layers)[:, None]
+                logits_NC = np.where(deep_N1, whole.logits_BC, logits_NC)
+            ms = static.ms * each.layers / self.forms.num_layers
+            point, trace = low.point.at(exit=each.exit), Trace(logits_NC, depth_N)
+            yield replace(static, point=point, trace=trace, ms=ms)
 
     def time(
         self, name: str, candidates: Sequence[Measured], most: Mapping[str, int] | None = None

@@ -133,7 +133,7 @@ def print_quality(certificate: Certificate) -> None:
     """
     seen, rule = certificate.seen, certificate.holds_for["exit"]
     if seen["full_score"] is not None:
-        right = f"full depth is right on {100 * seen['full_score']:.1f} % of them"
+        right = f"full depth has an accuracy of {100 * seen['full_score']:.1f} % on them"
         if seen["majority"] is not None and certificate.claim.label is None:
             right += f" (the largest class is {100 * seen['majority']:.1f} %)"
         if certificate.claim.label is None:

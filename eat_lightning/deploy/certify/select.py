@@ -134,7 +134,7 @@ def why(
         return f"{num} {what} are too few: {level} takes {needed} if none fails ({more})"
     stopped = [(i, count) for i, count in enumerate(counts) if count < len(chains[i])]
     if not stopped:
-        return "every point holds, and none costs less than full depth"
+        return "every point is certified, but none costs less than full depth"
     i, t = stopped[0]
     losses_U = units[i][t]
     where = "full depth itself" if t == 0 else label(chains[i][t].methods["exit"])

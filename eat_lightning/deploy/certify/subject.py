@@ -32,7 +32,7 @@ class CertifySubject:
 
     Args:
         torch_backend: the run in torch, at full depth.
-        export: runs instead of it; the run's encoder then only gives the cost of layers.
+        export: answers in place of the run, whose encoder then only gives the cost of layers.
         split: the calibration part.
         batch: examples per batch.
         long: with windows, a text counts once.

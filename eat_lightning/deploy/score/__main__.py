@@ -13,8 +13,7 @@ def score(config: dict[str, Any]) -> int:
 
     Raises:
         ConfigError: with one line per error: for settings, inputs and folders before a model is
-            loaded,
-            and where nothing can be written any more.
+            loaded, and where nothing can be written any more.
     """
     from eat_lightning.deploy.score.plan import ScoreSettings
 
@@ -24,7 +23,9 @@ def score(config: dict[str, Any]) -> int:
     return Corpus.open(plan).score()
 
 
-main = entry("score", score, many="input", kept="finished shards stay; the same command goes on")
+main = entry(
+    "score", score, many="input", kept="finished shards are kept; the same command resumes"
+)
 
 if __name__ == "__main__":
     main()

@@ -65,7 +65,7 @@ class Tally:
         if self.rejects:
             lines.append(f"rejected: {self.rejects:,}, see _rejects/")
         if self.files:
-            lines.append(f"files not read to their ends: {len(self.files)}")
+            lines.append(f"files not read completely: {len(self.files)}")
         return lines
 
 
@@ -85,8 +85,7 @@ class Corpus:
 
         Raises:
             ConfigError: first with every error in inputs and output, before a model is loaded; then
-                with
-                those of the run, the columns, and a folder that holds other scores.
+                with those of the run, the columns, and a folder that holds other scores.
         """
         folder = Path(str(plan.output))
         check_apart(folder, plan.inputs)
@@ -112,7 +111,7 @@ class Corpus:
             try:
                 self.score_files(tally, workers)
             except (OutputFails, WorkersDie, RuntimeError) as error:
-                fault = f"{error}: finished shards stay; the same command goes on"
+                fault = f"{error}: finished shards are kept; the same command resumes"
                 raise ConfigError(fault) from None
             print("\n".join(tally.lines(time.monotonic() - began, workers)))
             print(f"written: {self.output.folder}")

@@ -160,5 +160,5 @@ def merge_manifests(folder: Path, earlier: dict | None, wanted: dict[str, Any]) 
         )
     for name, fingerprint in inputs.items():
         if wanted["inputs"].get(name, fingerprint) != fingerprint:
-            raise ConfigError(f"input: {name} is not what it was when {folder} was begun")
+            raise ConfigError(f"input: {name} has changed since {folder} was started")
     return wanted | {"inputs": inputs | wanted["inputs"]}

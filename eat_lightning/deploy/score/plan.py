@@ -32,7 +32,7 @@ class ScorerSettings(AnswerSettings):
     def rules(self) -> Iterator[str]:
         yield from super().rules()
         if self.threads != 1:
-            yield f"threads must be 1, got {self.threads}: more cores are more workers"
+            yield f"threads must be 1, got {self.threads}: use more cores with workers="
 
     @property
     def text_columns(self) -> list[str] | None:

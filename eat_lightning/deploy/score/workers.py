@@ -97,7 +97,7 @@ class Worker:
         self.deaths += 1
         if self.deaths > MOST_DEATHS or self.closed:
             raise WorkersDie(f"{self.deaths} workers died one after the other")
-        print("a worker died: another one takes its place", file=sys.stderr, flush=True)
+        print("a worker died and is replaced", file=sys.stderr, flush=True)
         self.start()
 
     def close(self) -> None:

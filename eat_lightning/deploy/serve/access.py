@@ -27,8 +27,7 @@ class AccessControl:
     Args:
         token: required of requests; None: no authentication.
         paths: counted by name. Others are counted together, so that clients cannot create any
-            number
-            of metrics.
+            number of metrics.
     """
 
     def __init__(

@@ -21,13 +21,13 @@ MAX_DEADLINE_MS = 3_600_000
 PAIR = ("text", "text_pair")
 CUT = 60  # characters of a stranger's value that an answer repeats
 MEANING = {
-    400: "the body is empty, no JSON, or not UTF-8",
-    401: "no bearer token, or another one",
+    400: "the body is empty, not JSON, or not UTF-8",
+    401: "missing or wrong bearer token",
     408: "the body did not arrive in time",
-    409: "refused; the old run goes on",
+    409: "refused; the old run stays in use",
     413: "more bytes than the limit",
-    415: "another content type than application/json",
-    422: "what cannot be taken, and why",
+    415: "content type other than application/json",
+    422: "invalid input, with the reason",
     503: "the queue is full, or the worker died: see Retry-After",
     504: "the deadline passed",
 }

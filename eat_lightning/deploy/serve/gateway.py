@@ -181,13 +181,13 @@ class Gateway:
                 model = await asyncio.to_thread(self.opened, plan)
             except Exception as error:
                 reason = str(error).replace("\n", "; ") or type(error).__name__
-                raise self.refused(f"the old run goes on: {reason}") from None
+                raise self.refused(f"the old run stays in use: {reason}") from None
             await self.worker.swap(model)
             self.plan, self.about = plan, model.about
             self.drift.keep(soon=True)
             self.drift.take(model.about.normal)
             self.metrics.reloads.labels("done").inc()
-            print(f"reload: {model.about.name} answers from here on", file=sys.stderr, flush=True)
+            print(f"reload: {model.about.name} is now in use", file=sys.stderr, flush=True)
             return model.about.name
 
     def refused(self, reason: str, retry_after: int | None = None) -> Refused:

@@ -121,7 +121,7 @@ class Model:
                 yield [places[i] for i in answers], [*answers.values()]
 
     def reader(self, cut_at: str | None, long: Mode | None) -> Reader:
-        """Return the gateway's reader, with changes requested by an example."""
+        """Return the gateway's reader of texts, with an example's own settings for long texts."""
         usual = self.backend.reader
         named = usual.long if long is None else LongTexts(long)
         return replace(usual, side=cut_at or usual.side, long=named)
@@ -174,9 +174,9 @@ def check_canaries(backend: Backend, plan: ServeSettings) -> None:
     if not (folder / CANARIES).is_file():
         return
     if find_spec("pyarrow") is None:
-        print("note: canaries are not answered, which takes pyarrow", file=sys.stderr, flush=True)
+        print("note: canaries are not checked, which needs pyarrow", file=sys.stderr, flush=True)
         return
     found = answered_canaries(folder, backend)
     if found.changed and plan.machine == "refuse":
-        raise ConfigError(f"run={plan.run}: {found}: machine=warn serves it all the same")
+        raise ConfigError(f"run={plan.run}: {found}: machine=warn serves it anyway")
     print(f"{'warning' if found.changed else 'note'}: {found}", file=sys.stderr, flush=True)

@@ -21,7 +21,7 @@ from eat_lightning.deploy.serve.worker import Answer, Ask, Refused
 
 NDJSON = "application/x-ndjson"
 STATUSES = {
-    422: "what cannot be taken, and why",
+    422: "invalid input, with the reason",
     503: "the queue is full, or the worker died: see Retry-After",
     504: "the deadline passed",
 }

@@ -28,7 +28,7 @@ from eat_lightning.deploy.serve.worker import Refused
 Text = Annotated[str, BeforeValidator(without_half_pairs)]
 STATUSES = {  # of servers that tell a full queue from a dead worker
     413: "a batch or a text is too long",
-    422: "what cannot be taken, and why",
+    422: "invalid input, with the reason",
     424: "the model is of another kind, or failed",
     429: "the queue is full: see Retry-After",
     503: "the worker died, or is started",

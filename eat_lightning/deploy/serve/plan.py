@@ -98,7 +98,7 @@ class ServeSettings(AnswerSettings):
             yield f"port must be in 0..65535 (0: any that is free), got {self.port}"
         state = self.drift.state
         if state is not None and not Path(state).is_dir():
-            yield f"drift.state={state} must be a folder that is there"
+            yield f"drift.state={state} must be an existing folder"
         elif state is not None and Path(state).resolve() == Path(self.run).resolve():
             yield "drift.state must be another folder than run, whose drift.json is the reference"
         yield from absent_packages("serve")

@@ -77,7 +77,7 @@ async def serving(
     reloads: set[asyncio.Task[None]] = set()  # asyncio itself keeps no task alive
 
     def stop() -> None:
-        print("stopping: what was accepted is answered first", file=sys.stderr, flush=True)
+        print("stopping: accepted requests are answered first", file=sys.stderr, flush=True)
         gateway.begin_stop()
         server.should_exit = True
 
@@ -92,7 +92,7 @@ async def serving(
     host, port = listening.getsockname()[:2]
     listening.listen(BACKLOG)
     if token is None and not ip_address(host).is_loopback:
-        warning = f"host={host} without a token: whoever reaches this port may ask"
+        warning = f"host={host} without a token: anyone who can reach this port can send requests"
         print(f"warning: {warning}", file=sys.stderr, flush=True)
     gateway.plan.tell_uncertified(gateway.about.exits)
     about = f"{gateway.about.name} on http://{host}:{port} (mode={gateway.plan.mode})"

@@ -47,7 +47,7 @@ def canaries(folder: str, threads: int | None) -> Any:
 main = entry(
     *("verify", verify),
     renamed={"old": "old.model", "new": "new.model"},
-    kept="with to=, the answers of servers are kept there, and the same command goes on",
+    kept="with to=, the answers of servers are kept there, and the same command resumes",
     summary=lambda result: result.as_dict(),
     status=lambda result: result.status,
 )

@@ -196,7 +196,7 @@ def aligned(old: Answers, new: Answers, names: Mapping[str, str]) -> tuple[Answe
 
 
 def mismatches(old: Answers, new: Answers) -> Iterator[bool]:
-    """Yield whether labels of one model cannot be those of the other, as far as they are known."""
+    """Yield the conditions under which the labels of the two models cannot be the same."""
     ours, theirs = {*old.names}, {*new.names}
     if old.problem_type == SCORE:
         return

@@ -191,7 +191,7 @@ def asked(source: Source, batches: Sequence[Batch], key: str, plan: VerifySettin
     except ServerDied as error:
         again = "to=<folder> would keep what it answers"
         if kept is not None:
-            again = f"{len(kept.rows):,} answers are kept, and the same command goes on"
+            again = f"{len(kept.rows):,} answers are kept, and the same command resumes"
         raise ConfigError(f"{error}: {again}") from None
 
 

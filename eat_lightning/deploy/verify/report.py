@@ -41,10 +41,10 @@ def lines_of(result: Verification) -> list[str]:
     sure = f"with {percent(first.claim.confidence)} confidence at most {percent(first.bound)}"
     return [
         f"{VERDICTS[result.status]}: {found}, and {sure} in such traffic "
-        f"({percent(first.claim.level)} may).",
+        f"({percent(first.claim.level)} allowed).",
         *(
             f"Of {tally.claim.of}: {tally.changed:,} of {tally.num:,}, at most "
-            f"{percent(tally.bound)} ({percent(tally.claim.level)} may)."
+            f"{percent(tally.bound)} ({percent(tally.claim.level)} allowed)."
             for tally in others
         ),
         needed_line(result),
@@ -141,6 +141,6 @@ def json_lines(lines: Iterable[Mapping[str, Any]]) -> str:
 def page(result: Verification) -> str:
     """Return the page's HTML."""
     tables = [counts_table(result), changed_table(result, len(result.changed))]
-    claim = Section("verified", "Do the two answer alike?", lines_of(result))
+    claim = Section("verified", "Do the two models agree?", lines_of(result))
     claim.add(tables=tables, notes=about(result))
     return render("Two builds of one classifier", [claim])

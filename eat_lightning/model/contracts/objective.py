@@ -61,7 +61,7 @@ class Objective(Learner, ABC, slot="objective"):
 
     @abstractmethod
     def __call__(self, context: Context) -> Loss:
-        """Give sums over the examples of a batch, with `context.penalties` in them."""
+        """Return sums over the examples of a batch, which include `context.penalties`."""
 
     def bind(self, student: Shape, teacher: Shape | None) -> None:
         """Create the parameters. Raise ValueError if student and teacher do not match.

@@ -35,13 +35,13 @@ class Reduction(EncoderPart, ABC, slot="reduction"):
 
     @abstractmethod
     def __call__(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
-        """Give the rows that stay: [CLS] of each example first, the others in their order, and all
-        of them where `packed.strength_B` is 0. The N rows are those of all examples of a batch,
-        and no example may change what another keeps."""
+        """Return the rows that stay: [CLS] of each example first, the others in their order, and
+        all of an example whose `packed.strength_B` is 0. The N rows are those of all examples of a
+        batch, and no example may change what another keeps."""
 
     def soften(self, packed: Packed, evidence: Evidence, layer: int) -> Packed:
-        """Replaces the call in soft stages of training, in which rows are gated and none is
-        dropped."""
+        """Return the rows in a soft stage of training, in which they are gated and none is dropped.
+        It is called in place of the reduction itself."""
         return self(packed, evidence, layer)
 
     def score(self, packed: Packed, evidence: Evidence) -> Float[Tensor, " n"] | None:

@@ -77,9 +77,8 @@ def asset(name: str) -> str:
 
 
 def policy(style: str, script: str) -> str:
-    """Return a content security policy that forbids all requests and every script but this one.
-    Widths of figures and the explorer's marks are style attributes, which can be allowed separately
-    from style sheets.
+    """Return a content security policy that forbids all requests, and every script and style sheet
+    but these. Style attributes are allowed, because figures and the explorer need them.
     """
     return (
         f"default-src 'none'; img-src data:; script-src {digest(script)}; "

@@ -16,8 +16,10 @@ from helpers.certificates import answers, call, make_run, measured
 from helpers.finished import called, config_of, refused
 from helpers.models import method
 
+from eat_lightning.answer_kind import MultiLabel
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.deploy.certify.__main__ import main
+from eat_lightning.deploy.certify.plan import kind_faults
 from eat_lightning.deploy.drift.__main__ import drift
 from eat_lightning.infer.exports import certificate_of
 from eat_lightning.model.packed import Batch
@@ -262,6 +264,13 @@ def test_a_class_must_be_named(made: Path):
     assert refused(call, made, "risk=false_negatives") == wanted + "None"
     assert refused(call, made, "risk=false_negatives", "class=neutral") == wanted + "'neutral'"
     assert refused(call, made, "risk=false_negatives", "class=2") == wanted + "2"
+
+
+def test_a_risk_of_single_classes_is_none_of_sets():
+    sets = MultiLabel(3)
+    [fault] = kind_faults("harm", sets)
+    assert fault.endswith("this task has sets of labels: use risk=disagreement")
+    assert kind_faults("disagreement", sets) == []
 
 
 def test_runs_of_which_nothing_can_be_certified(tmp_path: Path):

@@ -263,10 +263,10 @@ def test_what_is_normal_under_policies(run: Path):
 def test_a_policy_that_asks_what_the_calibration_part_does_not_tell(run: Path):
     message = refused(run, "policy=full_depth", "policy.full_depth.mimes=[image/*]")
     assert message == (
-        "policy=full_depth asks for mime, which the calibration part does not tell: what is normal "
-        "under it cannot be known"
+        "policy=full_depth needs mime, which the calibration part does not have, so no reference "
+        "can be made"
     )
-    assert "asks for source" in refused(run, "policy=per_source", "policy.per_source.taus={a:0.9}")
+    assert "needs source" in refused(run, "policy=per_source", "policy.per_source.taus={a:0.9}")
 
 
 @pytest.mark.slow

@@ -214,7 +214,7 @@ TABLE = CostTable([1, 300], [[2.0, 4.0], [3.0, 6.0], [5.0, 10.0]], [4.8, 9.6], T
 
 def test_a_time_is_fitted_by_a_table_of_times(run: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(budgets, "measured_table", lambda *given: TABLE)
-    with training_mark(), pytest.raises(ConfigError, match=r"a run trains here .* such as 0.5"):
+    with training_mark(), pytest.raises(ConfigError, match=r"a run is training .* such as 0.5"):
         open_run(Run.open(run), {"budget": "4ms"})
     open_run(Run.open(run), {"budget": "4ms"})
     dials = [json.loads(path.read_text()) for path in (run / "dial").glob("dial-*.json")]

@@ -220,4 +220,4 @@ def test_an_export_refuses_policies(run: Path):
     encoder.policies = (FullDepth(), Veto())
     save_model(encoder, labels, run / "model")
     message = refused(export, config_of("export", run, "check=0"))
-    assert message == "policy: an export carries none, and this run's model has full_depth, veto"
+    assert message == "policy: exports have none, and this run's model has full_depth, veto"

@@ -179,7 +179,7 @@ def test_a_folder_of_other_scores_is_refused(corpus: Path, sst2: Path, tmp_path:
     assert "settings.prefix" in message
     corpus.write_text("other\n")
     message = refused(score, settings(corpus, out, sst2))
-    assert message == f"input: lines.txt is not what it was when {out} was begun"
+    assert message == f"input: lines.txt has changed since {out} was started"
     assert files_of(out) == before
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("")
@@ -233,7 +233,7 @@ def test_a_full_disk_ends_in_one_line_and_loses_nothing(
         patch.setattr(Output, "write_shard", fails)
         message = refused(score, settings(corpus, tmp_path / "out", sst2))
     assert message.endswith(
-        "No space left on device: finished shards stay; the same command goes on"
+        "No space left on device: finished shards are kept; the same command resumes"
     )
     names = [path.name for path in sorted((tmp_path / "out").glob("lines*"))]
     assert names == ["lines.txt-00000.parquet", "lines.txt-00001.parquet"]
@@ -302,7 +302,7 @@ def test_a_model_that_always_fails_ends_the_start(
     monkeypatch.setattr(Scorer, "answers", answers)
     monkeypatch.setattr(workers, "MOST_DEATHS", 3)
     message = refused(score, settings(corpus, tmp_path / "out", sst2))
-    assert message == f"{said}: finished shards stay; the same command goes on"
+    assert message == f"{said}: finished shards are kept; the same command resumes"
     assert not [*(tmp_path / "out").glob("*.parquet*")]
 
 

@@ -318,14 +318,14 @@ def test_a_bad_run_is_refused_and_the_old_goes_on(capfd: pytest.CaptureFixture):
         for name, said in (("gone", "run=nowhere is not"), ("pairs", "fake is of another task")):
             response = served.client.post("/reload", json={"run": name})
             assert response.status_code == 409
-            assert response.json()["error"].startswith(f"the old run goes on: {said}")
+            assert response.json()["error"].startswith(f"the old run stays in use: {said}")
         assert served.say({"text": "a"}).status_code == 200
         assert served.client.get("/healthz").json()["run"] == "fake"
         for name in ("../x", "a/b", "..", "", 3, "a\0"):
             assert served.client.post("/reload", json={"run": name}).status_code == 422
         assert served.client.post("/reload", content="{}").status_code == 415
         assert 'eat_reloads_total{result="refused"} 2.0' in served.client.get("/metrics").text
-    assert capfd.readouterr().err.count("reload: the old run goes on: ") == 2
+    assert capfd.readouterr().err.count("reload: the old run stays in use: ") == 2
 
 
 def test_a_token():

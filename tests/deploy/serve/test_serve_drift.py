@@ -124,8 +124,8 @@ def test_an_alarm_outlives_the_gateway(tmp_path: Path, capfd: pytest.CaptureFixt
     ("change", "said"),
     [
         (lambda kept: kept["monitor"].update(sums=[[1]]), "(cannot reshape array"),
-        (lambda kept: kept["monitor"]["chance"].pop("state"), "('state'): begun anew"),
-        (lambda kept: kept.update(monitor=None), "is left out ("),
+        (lambda kept: kept["monitor"]["chance"].pop("state"), "('state'): starting anew"),
+        (lambda kept: kept.update(monitor=None), "is ignored ("),
         (lambda kept: kept.update(name="other"), "(of another reference, run or settings)"),
     ],
 )
@@ -142,7 +142,7 @@ def test_what_is_not_its_own_is_left_out(tmp_path: Path, capfd, change: Any, sai
         assert served.say({"text": "usual"}).json()["depth"] == 3
     alarm, line = capfd.readouterr().err.splitlines()
     assert alarm.startswith("drift: alarm after ")
-    assert line.startswith(f"drift: what {path} keeps is left out (")
+    assert line.startswith(f"drift: the state in {path} is ignored (")
     assert said in line
 
 

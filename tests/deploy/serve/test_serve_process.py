@@ -166,10 +166,10 @@ def test_the_command_answers_reads_its_run_again_and_ends_with_status_0(run: Pat
         link.symlink_to(other)
         child.send_signal(signal.SIGHUP)
         assert child.stdout.readline() == "serving other\n"
-        assert child.stderr.readline() == "reload: other answers from here on\n"
+        assert child.stderr.readline() == "reload: other is now in use\n"
         (other / "done.json").unlink()
         child.send_signal(signal.SIGHUP)
-        assert "the old run goes on" in child.stderr.readline()
+        assert "the old run stays in use" in child.stderr.readline()
         found: list[Any] = []
 
         def ask() -> None:

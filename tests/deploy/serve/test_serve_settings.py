@@ -22,7 +22,7 @@ FAULTS = [
     ({"queue": 10}, "max_texts must be at most queue=10, got 64"),
     ({"dtype": "fp8"}, "dtype must be one of fp32, bf16, int8, got 'fp8'"),
     (drift(window=3), "drift.window must be 50 or more, got 3"),
-    (drift(state="nowhere"), "drift.state=nowhere must be a folder that is there"),
+    (drift(state="nowhere"), "drift.state=nowhere must be an existing folder"),
     ({"backend": "onnx", "dtype": "bf16"}, "dtype=bf16: onnxruntime has no such products"),
 ]
 

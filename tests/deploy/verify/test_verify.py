@@ -241,7 +241,7 @@ def test_a_server_that_dies_is_one_line_and_the_command_goes_on(
     monkeypatch.setattr(server, "WAIT_S", 0)
     old, to = written(tmp_path / "old.jsonl", ROWS), tmp_path / "verified"
     with dying(3) as (url, asked):
-        with pytest.raises(ValueError, match="30 answers are kept, and the same command goes on"):
+        with pytest.raises(ValueError, match="30 answers are kept, and the same command resumes"):
             eat_lightning.verify(old, url, batch=10, to=to)
         first = [*asked]
         with pytest.raises(ValueError, match="to=<folder> would keep"):

@@ -23,7 +23,7 @@ from eat_lightning.deploy.serve.worker import Refused
 
 BAD = 400  # for whatever a client can mend
 STATUSES = {
-    400: "what cannot be taken, and why",
+    400: "invalid input, with the reason",
     424: "the model failed",
     503: "the queue is full, or the worker died: see Retry-After",
     504: "the deadline passed",

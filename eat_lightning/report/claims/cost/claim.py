@@ -119,11 +119,11 @@ def answers(task: str, found: Sequence[Line]) -> Iterator[str]:
         own = [line for line in found if line["model"] == model]
         best = min(own, key=lambda line: line["point"].mean("flops") or 0.0)
         size, kept = best["point"].row.throughput_batch, " and ".join(best["conversions"].values())
-        heads = ("the formulas predict", "counted are", "measured are, at batch 1,")
-        bars = zip((*heads, f"at batch {size}"), best["bars"], strict=True)
+        heads = ("the formulas predict cost", "counted FLOPs are", "time at batch 1 is")
+        bars = zip((*heads, f"time at batch {size} is"), best["bars"], strict=True)
         parts = ", ".join(f"{what} {bar.value:.2f}" for what, bar in bars if bar)
         end = f"; conversion {kept}" if kept else ""
-        yield f"{task}, {model}, {best['setting']}: of own static's cost {parts}{end}."
+        yield f"{task}, {model}, {best['setting']}, relative to own static: {parts}{end}."
 
 
 def figure_of(task: str, found: Sequence[Line]) -> Figure:

@@ -187,8 +187,8 @@ def spread(ax: Axes, found: list[Spot]) -> None:
 
 
 def between_others(ax: Axes, line: list[Spot], room: float = 12.0) -> list[Spot]:
-    """Return points within `room` points of a labelled one on their line. Their order identifies
-    them, so they need no label. The first and the last are always labelled.
+    """Return the marks on a line that need no label: they lie within `room` typographic points of a
+    labelled one, and their order identifies them. The first and the last are always labelled.
     """
     at_point = [s for s in line if s.entry.fixed or s.entry.point.row.knob]
     shown, unlabelled = [*at_point[:1], *at_point[-1:]], []
