@@ -8,15 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.claim import Tally
-from eat_lightning.record.list_losses import lost_Q
 from eat_lightning.record.point import Point
-from eat_lightning.record.record import Record
+
+if TYPE_CHECKING:
+    from eat_lightning.record.record import Record
 
 Cost = Callable[[Point, Trace], float]  # mean cost of an example, from a replay of the point
 
@@ -69,6 +70,8 @@ class Measured:
         trace = record.replay(point)
         made = cls(point, cost=cost(point, trace), depth=float(trace.depth_B.mean()))
         if record.keep is not None:
+            from eat_lightning.record.list_losses import lost_Q  # a server reads no records
+
             made.agreement = 1 - float(lost_Q(record, trace).mean())
             return made
         original_BC = record.full_BC if original_BC is None else original_BC

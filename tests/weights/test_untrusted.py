@@ -100,7 +100,7 @@ def test_a_class_of_ones_own_is_imported_where_its_owner_says_so(
     config["attention"] = {"_target_": "of_mine.Mine"}
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     edit(run / "model" / "config.json", attention={"kind": "of_mine.Mine"})
-    assert "EAT_IMPORT=<its module> does" in refused(opened, run)
+    assert "set EAT_IMPORT=<its module> if you trust it" in refused(opened, run)
     monkeypatch.setenv("EAT_IMPORT", "other,of_mine")
     assert type(opened(run).encoder.attention).__name__ == "Mine"
     del sys.modules["of_mine"]
