@@ -210,7 +210,7 @@ def open_first(folder: Path, about: AboutAdapted, threads: int | None) -> Backen
 
 def open_behind(first: Backend, second: Backend, folder: Path, point: Point) -> Backend:
     """Join two classifiers that a point has in a row."""
-    check_torch(folder, "a cascade")
+    check_torch(folder, "answering again" if point.falls_back else "a cascade")
     from eat_lightning.engines.cascade import CascadeBackend
 
     return CascadeBackend(folder, first, second, point.margin, point.falls_back)

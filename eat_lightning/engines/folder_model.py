@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,15 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from eat_lightning.infer.backend import Backend
+
+
+@contextmanager
+def as_value_error() -> Iterator[None]:
+    """Raise what is wrong with a folder as a ValueError, as Python's callers expect."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
 
 
 class Model(ABC):
@@ -58,15 +68,14 @@ class Model(ABC):
 
     @cached_property
     def backend(self) -> Backend:
-        try:
+        with as_value_error():
             return self.opened()
-        except ConfigError as error:
-            raise ValueError(str(error)) from None
 
     @property
     def certificate(self) -> Certificate:
         """The guarantee, and the counts that it stands on."""
-        return AdaptedHome(self.folder).certificate(self.about.point)
+        with as_value_error():
+            return AdaptedHome(self.folder).certificate(self.about.point)
 
     def classify(self, texts: Sequence[Any], batch: int = 32) -> list[dict[str, Any]]:
         """See `Adapted.classify`; ValueError for a reranker."""
@@ -93,7 +102,8 @@ class Adapted(Model):
 
     @cached_property
     def about(self) -> AboutAdapted:
-        return AboutAdapted.read(self.folder)
+        with as_value_error():
+            return AboutAdapted.read(self.folder)
 
     def opened(self) -> Backend:
         return open_adapted(self.folder, self.threads, self.check)
@@ -152,7 +162,8 @@ class Reranker(Model):
     def about(self) -> AboutFolder:
         from eat_lightning.engines.reranker import AboutLists
 
-        return AboutLists.read(self.folder)
+        with as_value_error():
+            return AboutLists.read(self.folder)
 
     def opened(self) -> Backend:
         if self.check:

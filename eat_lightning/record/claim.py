@@ -220,11 +220,16 @@ class Tally:
         """Upper bound of the share of changed answers, at the claim's confidence."""
         return upper_bound(self.changed, self.num, self.claim.error)
 
+    def fails_among(self, num_claims: int) -> bool:
+        """Whether the claim is refuted: more answers change than the level, at a confidence that
+        covers so many claims at once (Bonferroni)."""
+        error = self.claim.error / num_claims
+        return 1 - upper_bound(self.num - self.changed, self.num, error) > self.claim.level
+
     @property
     def fails(self) -> bool:
-        """Whether the claim is refuted: more answers change than the level, at its confidence."""
-        least = 1 - upper_bound(self.num - self.changed, self.num, self.claim.error)
-        return least > self.claim.level
+        """Whether the claim alone is refuted, at its confidence."""
+        return self.fails_among(1)
 
     @property
     def needed(self) -> int | None:
@@ -281,19 +286,29 @@ class MeanLoss:
     def holds(self) -> bool:
         return self.refuses(self.losses_U, self.claim.level)
 
+    def fails_among(self, num_claims: int) -> bool:
+        """See `Tally.fails_among`."""
+        error = self.claim.error / num_claims
+        return self.refuses(1 - self.losses_U, 1 - self.claim.level, error)
+
     @property
     def fails(self) -> bool:
-        """Whether the claim is refuted: the mean is above the level, at its confidence."""
-        return self.refuses(1 - self.losses_U, 1 - self.claim.level)
+        """Whether the claim alone is refuted, at its confidence."""
+        return self.fails_among(1)
 
     @property
     def needed(self) -> None:
         """Unknown, since it depends on how losses vary."""
         return
 
-    def refuses(self, losses_U: np.ndarray, level: float) -> bool:
-        """Whether the hypothesis that the mean is above `level` is rejected."""
-        return bool(betting(losses_U, level, self.claim.error) <= self.claim.error)
+    def refuses(self, losses_U: np.ndarray, level: float, error: float | None = None) -> bool:
+        """Whether the hypothesis that the mean is above `level` is rejected.
+
+        Args:
+            error: of the test; None: the claim's.
+        """
+        error = self.claim.error if error is None else error
+        return bool(betting(losses_U, level, error) <= error)
 
 
 def tallied(

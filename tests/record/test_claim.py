@@ -271,3 +271,11 @@ def test_a_mean_loss_is_bounded():
     assert losses_U.mean() < found.bound < 0.05
     assert (found.holds, found.fails) == (True, False)
     assert MeanLoss(claim, losses_U + 0.3).fails
+
+
+def test_one_of_several_claims_is_refuted_at_a_share_of_the_error():
+    """8 of 300 refute 1 % alone at 95 %, and not as one of twenty claims."""
+    tally = Tally(Claim("disagreement", 0.01, 0.95), 300, 8)
+    assert tally.fails
+    assert not tally.fails_among(20)
+    assert Tally(tally.claim, 300, 30).fails_among(20)

@@ -25,20 +25,24 @@ SOURCES = {"texts", "queries"}
 
 def adapt(given: Mapping[str, Any]) -> Adapted:
     """Do the work of `eat_lightning.adapt`, whose arguments are `given`."""
+    texts = examples(given["texts"])
 
     def work(config: dict[str, Any]) -> None:
-        run.adapt(AdaptSettings.of(config), examples(given["texts"]))
+        run.adapt(AdaptSettings.of(config), texts)
 
-    return written("adapt", given, work, Adapted)
+    named = given if texts is None else {**given, "texts": texts}
+    return written("adapt", named, work, Adapted)
 
 
 def adapt_reranker(given: Mapping[str, Any]) -> Reranker:
     """Do the work of `eat_lightning.adapt_reranker`, whose arguments are `given`."""
+    lists = examples(given["queries"])
 
     def work(config: dict[str, Any]) -> None:
-        adapt_lists(ListSettings.of(config), examples(given["queries"]))
+        adapt_lists(ListSettings.of(config), lists)
 
-    return written("rerank", given, work, Reranker)
+    named = given if lists is None else {**given, "queries": lists}
+    return written("rerank", named, work, Reranker)
 
 
 def written(

@@ -86,7 +86,10 @@ class FirstModel:
     def margins(self) -> Iterator[float]:
         """Yield margins from strict to lax with which enough of its answers stand."""
         margin_B = self.margins_D
-        for least in np.unique(np.quantile(margin_B, np.linspace(0, 1, 101)))[::-1].tolist():
+        quantiles = np.quantile(margin_B, np.linspace(0, 1, 101))
+        finite = quantiles[np.isfinite(quantiles)]
+        rounded = np.ceil(finite * 10**DIGITS) / 10**DIGITS  # stricter, and told apart by a key
+        for least in np.unique(rounded)[::-1].tolist():
             if (margin_B >= least).mean() >= LEAST_SHARE:
                 yield least
 

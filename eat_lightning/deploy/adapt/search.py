@@ -375,7 +375,8 @@ class Search:
             }
             return {"ms": ms, "speed_up": speed_ups(candidates, found), "faults": faults}
 
-        same = crc32("\n".join(candidate.point.key for candidate in candidates).encode())
+        named = [*(candidate.point.key for candidate in candidates), str(sorted(settings.items()))]
+        same = crc32("\n".join(named).encode())
         times = self.work.json(f"times-{name}-{same:08x}", measured)
         for candidate in candidates:
             candidate.ms = times["ms"].get(candidate.point.key, {})

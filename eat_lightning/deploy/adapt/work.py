@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,10 @@ class Work:
             for number, piece in enumerate(pieces):
                 path = self.folder / "passes" / f"{name.replace(' ', '-')}-{number:04d}.npz"
                 if not path.is_file():
-                    answers = [answer(split.batch(rows_B)) for rows_B in piece]
+                    # Batches number their rows anew, which would put them in another order.
+                    answers = [
+                        replace(answer(split.batch(rows_B)), rows_B=None) for rows_B in piece
+                    ]
                     with replacing(path) as beside, beside.open("wb") as file:
                         np.savez(file, **columns_of(Trace.together(answers)))
                 with np.load(path, allow_pickle=False) as kept:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -95,7 +95,7 @@ class Corpus:
         sources = find_sources(plan, inputs, scorer)
         identity = scorer.backend.identity()
         manifest = {
-            "model": {key: identity[key] for key in identity if key != MACHINE},
+            "model": portable(identity),
             "settings": plan.model_dump(include=DECIDE),
             "inputs": {input.name: input.fingerprint for input in inputs},
         }
@@ -170,3 +170,13 @@ def check_apart(output: Path, inputs: list[str]) -> None:
     for given in inputs:
         if Path(given).is_dir() and output.resolve().is_relative_to(Path(given).resolve()):
             raise ConfigError(f"output={output} must not lie within input={given}")
+
+
+def portable(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an identity without its machine, since any machine may go on with a corpus. Models
+    that answer in a row have one each."""
+    return {
+        key: portable(value) if isinstance(value, dict) else value
+        for key, value in identity.items()
+        if key != MACHINE
+    }

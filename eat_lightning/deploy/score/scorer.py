@@ -54,6 +54,8 @@ class Scorer:
             names = " and ".join(backend.columns)
             raise ConfigError(f"text must name {len(backend.columns)} ({names}), got {plan.text}")
         pooled = isinstance(backend, TorchBackend) if plan.pool is None else plan.pool
+        if pooled and not isinstance(backend, TorchBackend):
+            raise ConfigError(f"pool=true is for one model in torch, and {plan.run} is another")
         return cls(backend, plan.tokens, plan.batch, pooled)
 
     def __call__(self, rows: Sequence[InputLine]) -> Answers:

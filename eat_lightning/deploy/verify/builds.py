@@ -21,11 +21,12 @@ from eat_lightning.deploy.verify.server import Row, Server
 from eat_lightning.engines.open import open_backend
 from eat_lightning.engines.plan import AnswerSettings, is_adapted, is_of_lists
 from eat_lightning.errors import ConfigError, one_line, reading
+from eat_lightning.files import write_text
 from eat_lightning.infer.onnx_runner import is_export
 from eat_lightning.long_texts import Answerer, LongTexts
 from eat_lightning.progress import bar
 from eat_lightning.record.point import Point
-from eat_lightning.text_io import without_half_pairs
+from eat_lightning.text_io import refusal, without_half_pairs
 
 DONE = "done.json"  # in a run's folder
 Batch = list[Row]
@@ -63,18 +64,20 @@ class Kept:
     def __post_init__(self) -> None:
         first, *lines = [*whole_lines(self.path)] or [None]
         mine = lines if first == {"about": self.about} else []
-        self.rows: dict[Row, dict[str, Any]] = {tuple(x["texts"]): x["row"] for x in mine}
+        # What was refused is asked again, since the server's settings may have changed.
+        answered = (x for x in mine if not refusal(x["row"]))
+        self.rows: dict[Row, dict[str, Any]] = {tuple(x["texts"]): x["row"] for x in answered}
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text("")
-        self.write([{"about": self.about}, *map(line_of, self.rows.items())])
+        write_text(self.path, as_lines([{"about": self.about}, *map(line_of, self.rows.items())]))
 
     def add(self, rows: dict[Row, dict[str, Any]]) -> None:
         self.rows |= rows
-        self.write([*map(line_of, rows.items())])
-
-    def write(self, lines: Sequence[Mapping[str, Any]]) -> None:
         with self.path.open("a", encoding="utf-8") as file:
-            file.write("".join(f"{json.dumps(line)}\n" for line in lines))
+            file.write(as_lines([*map(line_of, rows.items())]))
+
+
+def as_lines(values: Sequence[Mapping[str, Any]]) -> str:
+    return "".join(f"{json.dumps(value)}\n" for value in values)
 
 
 def line_of(item: tuple[Row, dict[str, Any]]) -> dict[str, Any]:

@@ -81,7 +81,7 @@ class Verification:
     @property
     def status(self) -> int:
         """0: the models agree; 1: they do not; 2: more texts are needed to decide."""
-        if any(tally.fails for tally in self.tallies):
+        if any(tally.fails_among(len(self.tallies)) for tally in self.tallies):
             return FAILS
         return HOLDS if all(tally.holds for tally in self.tallies) else UNKNOWN
 
@@ -184,10 +184,12 @@ def asked(source: Source, batches: Sequence[Batch], key: str, plan: VerifySettin
     """
     build: Build = getattr(plan, key)
     kept = None
-    if build.is_server and plan.to is not None:
-        kept = Kept(Path(plan.to, KEPT.format(key)), {"model": build.model, "api": build.api})
     try:
+        if build.is_server and plan.to is not None:
+            kept = Kept(Path(plan.to, KEPT.format(key)), {"model": build.model, "api": build.api})
         return rows_for(source, batches, kept)
+    except OSError as error:
+        raise ConfigError(f"to={plan.to}: cannot be written ({error.strerror})") from None
     except ServerDied as error:
         again = "to=<folder> would keep what it answers"
         if kept is not None:

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
@@ -134,7 +135,7 @@ class Server:
                 if error.code not in BUSY:
                     raise
                 why = f"status {error.code}: {reason(error)}"
-            except (URLError, OSError) as error:
+            except (URLError, OSError, HTTPException) as error:
                 why = one_line(getattr(error, "reason", error), 120)
             if wait_s is None:
                 raise ServerDied(f"{self.where}: the server does not answer ({why})")

@@ -19,10 +19,12 @@ from helpers.scores import rejects_of, rows_of, scored, settings
 
 from eat_lightning.deploy.score import workers
 from eat_lightning.deploy.score.__main__ import score
+from eat_lightning.deploy.score.corpus import portable
 from eat_lightning.deploy.score.inputs import Input
 from eat_lightning.deploy.score.output import Output
 from eat_lightning.deploy.score.scorer import Scorer
 from eat_lightning.deploy.score.windows import Source
+from eat_lightning.machine import MACHINE
 from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 
@@ -374,3 +376,12 @@ def test_parquet_is_decoded_as_it_is_read(tmp_path: Path):
     held = [pa.total_allocated_bytes() - before for _ in source.windows(64, shard_rows=1000)]
     assert size > 8_000_000
     assert max(held) < 2_000_000
+
+
+def test_another_machine_goes_on_with_the_scores_of_a_cascade():
+    parts = {name: {"weights": name, MACHINE: {"processor": name}} for name in ("small", "large")}
+    assert portable({**parts, "least": 0.5, MACHINE: {}}) == {
+        "small": {"weights": "small"},
+        "large": {"weights": "large"},
+        "least": 0.5,
+    }

@@ -202,8 +202,12 @@ def test_a_server_s_refusal_is_of_one_text(tmp_path: Path):
 
 
 @contextmanager
-def dying(most: int) -> Iterator[tuple[str, list[str]]]:
-    """A server that answers so many requests; its URL, and the texts that it was asked."""
+def dying(most: int, midway: bool = False) -> Iterator[tuple[str, list[str]]]:
+    """A server that answers so many requests; its URL, and the texts that it was asked.
+
+    Args:
+        midway: it dies within an answer, and not before one.
+    """
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -211,6 +215,11 @@ def dying(most: int) -> Iterator[tuple[str, list[str]]]:
             nonlocal most
             most -= 1
             if most < 0:
+                if midway:
+                    self.send_response(200)
+                    self.send_header("Content-Length", "1000")
+                    self.end_headers()
+                    self.wfile.write(b'{"answers": [')
                 self.connection.close()
                 return
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -235,12 +244,23 @@ def dying(most: int) -> Iterator[tuple[str, list[str]]]:
         serving.server_close()
 
 
+def test_answers_that_cannot_be_kept_are_one_line(tmp_path: Path):
+    old = written(tmp_path / "old.jsonl", ROWS)
+    with (
+        dying(99) as (url, asked),
+        pytest.raises(ValueError, match=r"to=.*old.jsonl: cannot be written \(.+\)$"),
+    ):
+        eat_lightning.verify(old, url, to=old)
+    assert asked == []
+
+
+@pytest.mark.parametrize("midway", [False, True])
 def test_a_server_that_dies_is_one_line_and_the_command_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    midway: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(server, "WAIT_S", 0)
     old, to = written(tmp_path / "old.jsonl", ROWS), tmp_path / "verified"
-    with dying(3) as (url, asked):
+    with dying(3, midway) as (url, asked):
         with pytest.raises(ValueError, match="30 answers are kept, and the same command resumes"):
             eat_lightning.verify(old, url, batch=10, to=to)
         first = [*asked]
