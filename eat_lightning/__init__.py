@@ -9,30 +9,26 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from eat_lightning.bundle.folder_model import Adapted as Adapted
+    from eat_lightning.bundle.folder_model import Model as Model
+    from eat_lightning.bundle.folder_model import Reranker as Reranker
     from eat_lightning.deploy.adapt.plan import Heads as Heads
     from eat_lightning.deploy.adapt.plan import Times as Times
     from eat_lightning.deploy.adapt.plan import Windows as Windows
     from eat_lightning.deploy.verify.compare import Verification as Verification
     from eat_lightning.deploy.verify.plan import Build as Build
-    from eat_lightning.engines.folder_model import Adapted as Adapted
-    from eat_lightning.engines.folder_model import Model as Model
-    from eat_lightning.engines.folder_model import Reranker as Reranker
 
 __version__ = "0.3.0"
 LAZY = {  # names that bring pydantic or pandas, which a version number need not
-    "Adapted": "eat_lightning.engines.folder_model",
+    "Adapted": "eat_lightning.bundle.folder_model",
     "Build": "eat_lightning.deploy.verify.plan",
     "Heads": "eat_lightning.deploy.adapt.plan",
-    "Model": "eat_lightning.engines.folder_model",
-    "Reranker": "eat_lightning.engines.folder_model",
+    "Model": "eat_lightning.bundle.folder_model",
+    "Reranker": "eat_lightning.bundle.folder_model",
     "Times": "eat_lightning.deploy.adapt.plan",
     "Verification": "eat_lightning.deploy.verify.compare",
     "Windows": "eat_lightning.deploy.adapt.plan",
 }
-
-# `python -m eat_lightning.predict` finds the commands of deploy/. Code imports them by their full
-# names (eat_lightning.deploy.predict), since no module may be loaded under two names.
-__path__.append(f"{__path__[0]}/deploy")
 
 
 def load(folder: str | Path, *, threads: int | None = None, check: bool = False) -> Model:
@@ -48,7 +44,7 @@ def load(folder: str | Path, *, threads: int | None = None, check: bool = False)
         check: True: answer the folder's canaries first, and raise ValueError if an answer is not
             the certified one, as can happen on another processor. Rerankers have no canaries.
     """
-    from eat_lightning.engines import folder_model
+    from eat_lightning.bundle import folder_model
 
     return folder_model.load(folder, threads, check)
 

@@ -25,9 +25,12 @@ HEAVY = ("torch", "lightning", "transformers", "datasets", "pandas", "matplotlib
 IMPORTS = f"""
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from eat_lightning.__main__ import COMMANDS
 for name in COMMANDS:
-    assert callable(import_module(f"eat_lightning.{{name}}.__main__").main)
+    spec = find_spec(f"eat_lightning.{{name}}")
+    module = spec.name + ".__main__" if spec.submodule_search_locations else spec.name
+    assert callable(import_module(module).main)
     print(name, *[module for module in {HEAVY} if module in sys.modules])
 """
 

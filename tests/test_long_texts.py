@@ -12,12 +12,12 @@ import torch
 from helpers.models import tiny
 
 from eat_lightning.answer_kind import MultiLabel, Score, SingleLabel
+from eat_lightning.bundle.torch_backend import TorchBackend
 from eat_lightning.data.module import TextData, count_faults
 from eat_lightning.data.source import Source
 from eat_lightning.data.task import Task
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.long_texts import (
     CUT,
     JOINS,

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eat_lightning.answer_kind import SINGLE, AnswerKind, misfit
-from eat_lightning.engines.adapted import CERTIFICATE, AdaptedHome
-from eat_lightning.engines.plan import is_adapted
+from eat_lightning.bundle.adapted import CERTIFICATE, AdaptedHome
+from eat_lightning.bundle.exports import of_export
+from eat_lightning.bundle.onnx_runner import is_export
+from eat_lightning.bundle.plan import is_adapted
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import write_json
-from eat_lightning.infer.exports import of_export
-from eat_lightning.infer.onnx_runner import is_export
 from eat_lightning.machine import MACHINE
 from eat_lightning.model.specification import kind_of
 from eat_lightning.model.trace import Trace
@@ -24,7 +24,7 @@ from eat_lightning.monitor.observation import FEATURES, Observation, observation
 from eat_lightning.record.certificate import Certificate, differences, with_methods
 
 if TYPE_CHECKING:
-    from eat_lightning.infer.backend import Backend
+    from eat_lightning.bundle.backend import Backend
     from eat_lightning.model.policy import Policy
 
 FILE = "drift.json"

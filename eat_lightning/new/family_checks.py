@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eat_lightning.infer.padded import padded_inputs
+from eat_lightning.bundle.padded import padded_inputs
 from eat_lightning.methods.attention.dense import Dense
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.none import Keep

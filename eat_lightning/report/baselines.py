@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from eat_lightning.measure.gain import METRICS, Judged, mean_gains
+from eat_lightning.evaluation.gain import METRICS, Judged, mean_gains
 from eat_lightning.model.trace import Trace
 from eat_lightning.report import columns as col
 from eat_lightning.report.difference import Difference, difference, lacking_of

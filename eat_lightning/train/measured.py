@@ -9,8 +9,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from eat_lightning.config import CONFIG_DIR, plain
-from eat_lightning.measure.__main__ import measure
-from eat_lightning.measure.summary import show
+from eat_lightning.evaluation.command import measure
+from eat_lightning.evaluation.summary import show
 from eat_lightning.model.specification import Specification
 from eat_lightning.runs.row import read
 from eat_lightning.runs.run import Run

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from eat_lightning.bundle.original import Original
 from eat_lightning.config import CONFIG_DIR, parsed
 from eat_lightning.data.unlabelled import read_texts
 from eat_lightning.deploy.adapt.exits import learn_exits
@@ -21,7 +22,6 @@ from eat_lightning.deploy.adapt.forms import Forms, deployed_original, scratch_r
 from eat_lightning.deploy.adapt.run import splits_of
 from eat_lightning.deploy.adapt.search import Search
 from eat_lightning.deploy.adapt.work import Work
-from eat_lightning.engines.original import Original
 from eat_lightning.long_texts import REFUSE
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.trace import Trace

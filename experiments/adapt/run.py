@@ -25,10 +25,10 @@ import torch
 import yaml
 
 import eat_lightning
+from eat_lightning.bundle.original import Original
 from eat_lightning.data.unlabelled import read_texts
 from eat_lightning.deploy.adapt.forms import deployed_original
 from eat_lightning.deploy.adapt.run import splits_of
-from eat_lightning.engines.original import Original
 from eat_lightning.errors import reported
 from eat_lightning.long_texts import REFUSE
 from eat_lightning.machine import processor

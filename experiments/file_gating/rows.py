@@ -81,7 +81,7 @@ def files_of(m: KeptRow) -> Iterator[Result]:
 
 def stream_of(study: Study, data: Path) -> Iterator[Result]:
     """Where real attachments go, by extension, and where libmagic would send the same bytes."""
-    from eat_lightning.runs.open import open_run
+    from eat_lightning.bundle.open_run import open_run
 
     run = next(run for run in study.runs if run.model_config()["exit"]["kind"] != "never")
     columns = ["filename", "declared_mime", "head64_hex"]

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from eat_lightning.engines.adapted import AdaptedHome
-from eat_lightning.engines.reranker import AboutLists
+from eat_lightning.bundle.adapted import AdaptedHome
+from eat_lightning.bundle.reranker import AboutLists
 from eat_lightning.errors import reported
-from eat_lightning.measure.lists import ROWS, ListRow
+from eat_lightning.evaluation.lists import ROWS, ListRow
 from eat_lightning.report import result
 from eat_lightning.report.intervals import Interval
 from eat_lightning.report.result import Result

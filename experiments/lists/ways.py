@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 import yaml
 
+from eat_lightning.bundle.kernels import in_kernels
+from eat_lightning.bundle.original import Original
+from eat_lightning.bundle.reranker import COLUMNS
 from eat_lightning.config import CONFIG_DIR, parsed
 from eat_lightning.data.unlabelled import Texts
 from eat_lightning.deploy.adapt.exits import learn_exits
 from eat_lightning.deploy.adapt.run import splits_of
-from eat_lightning.engines.kernels import in_kernels
-from eat_lightning.engines.original import Original
-from eat_lightning.engines.reranker import COLUMNS
-from eat_lightning.measure.list_strategies import (
+from eat_lightning.evaluation.list_strategies import (
     FULL,
     Cut,
     DepthCosts,
@@ -34,7 +34,7 @@ from eat_lightning.measure.list_strategies import (
     Scheduled,
     Strategy,
 )
-from eat_lightning.measure.lists import SHARES, best
+from eat_lightning.evaluation.lists import SHARES, best
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.list_fit import fit_lists

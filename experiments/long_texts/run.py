@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 import torch
 from transformers import AutoTokenizer
 
+from eat_lightning.bundle.original import Original
 from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split, make_split
 from eat_lightning.data.tokens import tokenizer_for
@@ -35,7 +36,6 @@ from eat_lightning.deploy.adapt.exits import learn_exits
 from eat_lightning.deploy.adapt.forms import Deployed, Forms, deployed_original, scratch_run
 from eat_lightning.deploy.adapt.search import Search
 from eat_lightning.deploy.adapt.work import Work
-from eat_lightning.engines.original import Original
 from eat_lightning.errors import reported
 from eat_lightning.files import write_json
 from eat_lightning.long_texts import LongTexts

@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from eat_lightning.measure.gain import FIELDS, Judged, mean_gains
+from eat_lightning.evaluation.gain import FIELDS, Judged, mean_gains
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.record import Record
 from eat_lightning.report.baselines import fixed_beside

@@ -16,12 +16,13 @@ import numpy as np
 from pydantic import Field
 from scipy.special import softmax
 
+from eat_lightning.bundle.open_run import open_run
+from eat_lightning.bundle.torch_backend import TorchBackend
 from eat_lightning.config import RunFolder, Settings
 from eat_lightning.data.batching import spread_rows
 from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split, tokenize
 from eat_lightning.errors import ConfigError, Faults
-from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.model.contracts import ExitRule, Policy
 from eat_lightning.model.flops import flops, static_flops
@@ -33,7 +34,6 @@ from eat_lightning.model.trace import Trace
 from eat_lightning.progress import shown
 from eat_lightning.record.record import Record
 from eat_lightning.report.result import Result
-from eat_lightning.runs.open import open_run
 from eat_lightning.runs.row import label
 from eat_lightning.runs.run import Run, provenance
 from eat_lightning.validation import Count

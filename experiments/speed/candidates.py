@@ -18,12 +18,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from eat_lightning.bundle.graphs.bundle import SINGLE, Graphs
+from eat_lightning.bundle.graphs.trace import with_open_exits
+from eat_lightning.bundle.onnx_runner import ABOUT, FORMAT, Runner
+from eat_lightning.bundle.sessions import engine_faults
 from eat_lightning.errors import ConfigError
-from eat_lightning.export.bundle import SINGLE, Graphs
-from eat_lightning.export.trace import with_open_exits
-from eat_lightning.infer.onnx_runner import ABOUT, FORMAT, Runner
-from eat_lightning.infer.sessions import engine_faults
-from eat_lightning.measure.baselines import HuggingFaceTwin
+from eat_lightning.evaluation.baselines import HuggingFaceTwin
 from eat_lightning.methods.attention.dense import Dense
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from pydantic import Field as Default
 
+from eat_lightning.bundle.open_run import fitter_of
 from eat_lightning.config import RunFolder, Settings, parsed
 from eat_lightning.errors import ConfigError, reported
 from eat_lightning.process import keep_freed_memory
@@ -33,7 +34,6 @@ from eat_lightning.report import result
 from eat_lightning.report.result import Result
 from eat_lightning.report.study import open_study
 from eat_lightning.runs.exit_choice import ExitChoice
-from eat_lightning.runs.open import fitter_of
 from eat_lightning.runs.run import Run, provenance
 from eat_lightning.runs.training_mark import training_faults
 from eat_lightning.validation import Count

@@ -19,20 +19,20 @@ from helpers.finished import refused as said_in_one_line
 
 import eat_lightning
 from eat_lightning import text_io
+from eat_lightning.bundle.adapted import AboutAdapted, open_adapted
+from eat_lightning.bundle.open import open_backend
+from eat_lightning.bundle.original import Original
 from eat_lightning.config import parsed
 from eat_lightning.data.unlabelled import read_texts
-from eat_lightning.deploy.adapt import __main__ as command
+from eat_lightning.deploy.adapt import command as command
 from eat_lightning.deploy.adapt import run
 from eat_lightning.deploy.adapt import run as steps
 from eat_lightning.deploy.adapt.folder import AdaptResult
 from eat_lightning.deploy.adapt.plan import AdaptSettings
 from eat_lightning.deploy.adapt.report import MOST_SHOWN, verdict_on
 from eat_lightning.deploy.adapt.work import LOCK, Work
-from eat_lightning.deploy.drift.__main__ import drift
+from eat_lightning.deploy.drift.command import drift
 from eat_lightning.deploy.predict.plan import PredictSettings
-from eat_lightning.engines.adapted import AboutAdapted, open_adapted
-from eat_lightning.engines.open import open_backend
-from eat_lightning.engines.original import Original
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import replacing
 from eat_lightning.record.claim import Claim, Tally

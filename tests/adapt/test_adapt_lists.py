@@ -14,6 +14,7 @@ from helpers.finished import config_of
 from helpers.records import list_record
 
 import eat_lightning
+from eat_lightning.bundle.reranker import open_lists
 from eat_lightning.config import parsed
 from eat_lightning.data.query_lists import read_query_lists
 from eat_lightning.deploy.adapt import list_run
@@ -24,7 +25,6 @@ from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.model import open_model
 from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.deploy.serve.reranking import check_reranker
-from eat_lightning.engines.reranker import open_lists
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.claim import Claim

@@ -24,14 +24,14 @@ from helpers.finished import config_of
 from helpers.gateways import without_scores
 from helpers.without_torch import predicted
 
+from eat_lightning.bundle.adapted import open_adapted
+from eat_lightning.bundle.backend import Backend
+from eat_lightning.bundle.folder_model import Adapted
+from eat_lightning.bundle.open import open_backend
 from eat_lightning.config import parsed
 from eat_lightning.deploy.adapt.folder import AdaptResult
 from eat_lightning.deploy.adapt.plan import A_LIST
 from eat_lightning.deploy.predict.plan import PredictSettings
-from eat_lightning.engines.adapted import open_adapted
-from eat_lightning.engines.folder_model import Adapted
-from eat_lightning.engines.open import open_backend
-from eat_lightning.infer.backend import Backend
 from eat_lightning.record.timing import time_all
 from eat_lightning.weights.exits import exits_beside
 
@@ -164,7 +164,7 @@ def test_transformers_face_answers_as_certified(name: str, made: Made, backend: 
         pytest.skip("it reads what fits, with the large model")
     from transformers import AutoTokenizer
 
-    from eat_lightning.infer.hf import EatForSequenceClassification
+    from eat_lightning.bundle.hf import EatForSequenceClassification
 
     texts = drawn_texts(40, seed=7)
     model = EatForSequenceClassification.from_pretrained(made.result.plan.to)

@@ -12,13 +12,13 @@ from helpers.adapting import adapted_by, plan_of, taken
 from helpers.finished import config_of
 
 import eat_lightning
+from eat_lightning.bundle.adapted import CERTIFICATE, GRAPHS, AboutAdapted, bound
+from eat_lightning.bundle.canaries import CANARIES, Canaries
 from eat_lightning.config import parsed
 from eat_lightning.deploy.adapt.folder import AdaptResult
 from eat_lightning.deploy.serve.model import open_model
 from eat_lightning.deploy.serve.plan import ServeSettings
-from eat_lightning.deploy.verify.__main__ import verify
-from eat_lightning.engines.adapted import CERTIFICATE, GRAPHS, AboutAdapted, bound
-from eat_lightning.engines.canaries import CANARIES, Canaries
+from eat_lightning.deploy.verify.command import verify
 from eat_lightning.errors import ConfigError
 from eat_lightning.machine import MACHINE
 

@@ -13,14 +13,14 @@ from helpers.classifiers import LABELS, save_classifier
 from helpers.finished import config_of, refused
 
 from eat_lightning.answer_kind import SingleLabel
+from eat_lightning.bundle.cascade import CascadeBackend
+from eat_lightning.bundle.open import open_backend
 from eat_lightning.config import parsed
 from eat_lightning.deploy.adapt import cascade
 from eat_lightning.deploy.adapt import run as steps
 from eat_lightning.deploy.adapt.folder import AdaptResult
 from eat_lightning.deploy.adapt.forms import Deployed
 from eat_lightning.deploy.predict.plan import PredictSettings
-from eat_lightning.engines.cascade import CascadeBackend
-from eat_lightning.engines.open import open_backend
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.trace import Trace

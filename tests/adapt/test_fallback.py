@@ -15,11 +15,11 @@ import torch
 from helpers.adapting import adapted_by, check_reference, plan_of, taken
 
 from eat_lightning.answer_kind import SingleLabel
+from eat_lightning.bundle import kernels, models
+from eat_lightning.bundle.adapted import FIRST_GRAPHS, AboutAdapted, open_adapted
 from eat_lightning.deploy.adapt.cascade import FirstModel
 from eat_lightning.deploy.adapt.folder import AdaptResult
 from eat_lightning.deploy.adapt.search import Leaving, Search
-from eat_lightning.engines import kernels, models
-from eat_lightning.engines.adapted import FIRST_GRAPHS, AboutAdapted, open_adapted
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.specification import Specification

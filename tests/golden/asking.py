@@ -13,9 +13,14 @@ from golden import reading
 from helpers.finished import called
 
 HOMES = {
-    name: f"eat_lightning.deploy.{name}"
-    for name in ("adapt", "certify", "predict", "rerank", "score")
-} | {name: f"eat_lightning.{name}" for name in ("export", "measure", "train")}
+    **{
+        name: f"deploy.{name}.command"
+        for name in ("adapt", "certify", "predict", "rerank", "score")
+    },
+    "export": "bundle.graphs.command",
+    "measure": "evaluation.command",
+    "train": "train.__main__",
+}
 UNTIMED = ("timing.enabled=false",)
 
 
@@ -27,7 +32,7 @@ def command(name: str, *words: str, lines: Sequence[str] = ()) -> tuple[int, str
         given.flush()
         os.lseek(given.fileno(), 0, os.SEEK_SET)
         with redirect_stdout(printed), redirect_stderr(io.StringIO()) as said:
-            main = import_module(f"{HOMES[name]}.__main__").main
+            main = import_module(f"eat_lightning.{HOMES[name]}").main
             status = called(main, *words, stdin=given)
     assert status == 0 or name == "predict", f"{name} {' '.join(words)}\n{said.getvalue()}"
     return status, printed.getvalue()

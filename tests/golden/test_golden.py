@@ -136,7 +136,7 @@ def test_a_corpus(run: Path, tmp_path: Path):
 def test_the_hugging_face_class(run: Path):
     from transformers import AutoTokenizer
 
-    from eat_lightning.infer.hf import EatForSequenceClassification
+    from eat_lightning.bundle.hf import EatForSequenceClassification
 
     model = EatForSequenceClassification.from_pretrained(run / "model")
     tokenizer = AutoTokenizer.from_pretrained(run / "model")

@@ -122,7 +122,7 @@ def test_the_hugging_face_class(name: str, adapted: Path):
     """It reads what fits. A cascade's folder is the large model there."""
     from transformers import AutoTokenizer
 
-    from eat_lightning.infer.hf import EatForSequenceClassification
+    from eat_lightning.bundle.hf import EatForSequenceClassification
 
     model = EatForSequenceClassification.from_pretrained(adapted)
     tokenizer = AutoTokenizer.from_pretrained(adapted)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from helpers.finished import config_of
 
+from eat_lightning.bundle.adapted import open_adapted
 from eat_lightning.deploy.adapt.folder import AdaptResult
 from eat_lightning.deploy.adapt.plan import AdaptSettings
 from eat_lightning.deploy.adapt.run import adapt
 from eat_lightning.deploy.adapt.search import Bench
-from eat_lightning.engines.adapted import open_adapted
 from eat_lightning.monitor.observation import Observation, observations
 from eat_lightning.monitor.reference import read_reference
 

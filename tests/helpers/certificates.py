@@ -4,15 +4,15 @@ from pathlib import Path
 
 from helpers import finished
 
-from eat_lightning.deploy.certify.__main__ import certify
-from eat_lightning.measure.__main__ import measure
+from eat_lightning.bundle.open_run import open_run
+from eat_lightning.deploy.certify.command import certify
+from eat_lightning.evaluation.command import measure
 from eat_lightning.methods.attention.dense import Dense
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.record.certificate import Certificate
 from eat_lightning.record.point import Point
-from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 
 UNTIMED = ["timing.enabled=false", "baselines=none"]

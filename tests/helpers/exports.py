@@ -38,7 +38,7 @@ SMALL = {
 
 def exported(run: Path, *overrides: str, to: str = "onnx") -> Path:
     """Beside the run, in a folder of that name."""
-    from eat_lightning.export.__main__ import export
+    from eat_lightning.bundle.graphs.command import export
 
     given = [f"run='{run}'", f"to='{run.parent / to}'", "check=0", *overrides]
     return export(finished.config_of("export", *given))
@@ -53,7 +53,7 @@ def shared_export() -> Path:
 
 
 def make_export(folder: Path) -> None:
-    from eat_lightning.export.__main__ import export
+    from eat_lightning.bundle.graphs.command import export
 
     run = make_run(folder / NAME, "dense", "norm_topk", "confidence")
     export(finished.config_of("export", f"run='{run}'", "check=all"))

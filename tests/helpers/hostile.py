@@ -4,8 +4,8 @@ import json
 import os
 from pathlib import Path
 
+from eat_lightning.bundle.open_run import open_run
 from eat_lightning.errors import ConfigError
-from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 
 ODD = [

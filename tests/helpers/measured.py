@@ -5,7 +5,7 @@ from pathlib import Path
 from helpers import finished
 from helpers.models import method
 
-from eat_lightning.measure.__main__ import measure
+from eat_lightning.evaluation.command import measure
 from eat_lightning.overrides import with_paths_listed
 
 FAST = ["timing.examples=6", "timing.warmup=1", "timing.repeats=2", "timing.batch=4"]

@@ -7,8 +7,8 @@ import torch
 from helpers import finished
 from helpers.models import spread, tiny
 
+from eat_lightning.bundle.race import made_texts
 from eat_lightning.data.tokens import toy_tokenizer
-from eat_lightning.engines.race import made_texts
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch

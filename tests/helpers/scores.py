@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from helpers.finished import config_of
 
-from eat_lightning.deploy.score.__main__ import score
+from eat_lightning.deploy.score.command import score
 
 
 def settings(given: Any, output: Path, run: Path, **changes: Any) -> dict[str, Any]:

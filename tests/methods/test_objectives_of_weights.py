@@ -7,7 +7,7 @@ import pytest
 import torch
 from helpers.models import ragged, tiny
 
-from eat_lightning.export.narrow import narrowed
+from eat_lightning.bundle.graphs.narrow import narrowed
 from eat_lightning.methods.objective._importance import importance
 from eat_lightning.methods.objective.cofi import CoFi, final_gates, open_chance
 from eat_lightning.methods.objective.dynabert import DynaBert

@@ -10,7 +10,7 @@ import pytest
 import torch
 from helpers.models import combined, method, ragged, spread, tiny
 
-from eat_lightning.infer.depth_batching import Pool
+from eat_lightning.bundle.depth_batching import Pool
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.reduction.first import First
 from eat_lightning.model.encoder import AdaptiveEncoder

@@ -12,16 +12,16 @@ import pytest
 from helpers.exports import shared_export
 from helpers.models import kinds, tiny
 
+from eat_lightning.bundle.backend import Backend
+from eat_lightning.bundle.cascade import CascadeBackend
+from eat_lightning.bundle.onnx_backend import Export
+from eat_lightning.bundle.reranker import COLUMNS, ListBackend
+from eat_lightning.bundle.sessions import engine_faults
+from eat_lightning.bundle.stricter_exits import StricterExits
+from eat_lightning.bundle.torch_backend import TorchBackend
 from eat_lightning.data.source import Source
 from eat_lightning.data.split import make_split
 from eat_lightning.data.tokens import toy_tokenizer
-from eat_lightning.engines.cascade import CascadeBackend
-from eat_lightning.engines.reranker import COLUMNS, ListBackend
-from eat_lightning.infer.backend import Backend
-from eat_lightning.infer.onnx_backend import Export
-from eat_lightning.infer.sessions import engine_faults
-from eat_lightning.infer.stricter_exits import StricterExits
-from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.long_texts import CUT, JOINS, LongTexts
 from eat_lightning.methods.policy.full_depth import FullDepth
 from eat_lightning.methods.policy.veto import Veto

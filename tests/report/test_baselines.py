@@ -8,7 +8,7 @@ import pytest
 from helpers.frontiers import eat_run, static_run
 from helpers.studies import EAT, keep, make_recorded, make_row
 
-from eat_lightning.measure.gain import Judged, mean_gains
+from eat_lightning.evaluation.gain import Judged, mean_gains
 from eat_lightning.model.trace import Trace
 from eat_lightning.report.baselines import Entry, with_flops
 from eat_lightning.report.speed import batch_ms, faster, single_ms, sorted_ms

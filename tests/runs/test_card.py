@@ -8,8 +8,8 @@ import yaml
 from helpers.finished import make_run
 from huggingface_hub import ModelCard
 
+from eat_lightning.bundle.hf import EatForSequenceClassification
 from eat_lightning.files import write_json
-from eat_lightning.infer.hf import EatForSequenceClassification
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.record.measured import Measured
 from eat_lightning.record.point import Point

@@ -7,7 +7,7 @@ import torch
 from helpers import finished
 from helpers.training import TINY, config_of, trained
 
-from eat_lightning.export.__main__ import export
+from eat_lightning.bundle.graphs.command import export
 from eat_lightning.methods.objective.movement import matrices_of
 from eat_lightning.methods.schedule.gradual import Gradual
 from eat_lightning.model.contracts import Stage

@@ -15,15 +15,15 @@ from helpers.exports import exported, with_opinions
 from helpers.finished import finish
 from helpers.models import method, spread
 
+from eat_lightning.bundle.exports import open_export
+from eat_lightning.bundle.onnx_backend import Export
+from eat_lightning.bundle.open_run import open_run
+from eat_lightning.bundle.original import Original
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.data.unlabelled import read_texts
 from eat_lightning.deploy.adapt.run import check_encoder, splits_of
-from eat_lightning.engines.original import Original
-from eat_lightning.infer.exports import open_export
-from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.model.packed import Batch
 from eat_lightning.new.family_checks import CHECKS, assert_near, encoder_in, vectors
-from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import load_pretrained
 from eat_lightning.weights.families import FAMILIES
@@ -109,7 +109,7 @@ def test_its_export_answers_as_it_does(run: Path):
 def test_auto_classes_open_and_save_it(run: Path, tmp_path: Path):
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    import eat_lightning.infer.hf  # noqa: F401  (registers)
+    import eat_lightning.bundle.hf  # noqa: F401  (registers)
 
     model: Any = AutoModelForSequenceClassification.from_pretrained(run / "model")
     given = AutoTokenizer.from_pretrained(run / "model")(TEXTS, padding=True, return_tensors="pt")

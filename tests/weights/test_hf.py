@@ -9,8 +9,8 @@ from helpers.models import padded as hugging
 from helpers.pairs_at_0 import leaving_at_0, pairs_batch
 
 from eat_lightning.answer_kind import MULTI
+from eat_lightning.bundle.hf import EatConfig, EatForSequenceClassification
 from eat_lightning.data.tokens import toy_tokenizer
-from eat_lightning.infer.hf import EatConfig, EatForSequenceClassification
 from eat_lightning.methods.objective.joint import Joint
 from eat_lightning.model.int8 import is_int8
 from eat_lightning.model.reason import FIRST_REASON, Reason

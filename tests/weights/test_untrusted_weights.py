@@ -16,7 +16,7 @@ from helpers.memory import Largest
 from helpers.models import tiny
 from safetensors.torch import load_file, save_file
 
-from eat_lightning.infer.hf import EatForSequenceClassification
+from eat_lightning.bundle.hf import EatForSequenceClassification
 from eat_lightning.new.family_checks import encoder_in
 from eat_lightning.weights.checkpoint import encoder_faults, load_model, load_pretrained
 from eat_lightning.weights.files import read_weights, weights_digest
@@ -159,7 +159,7 @@ def test_a_body_of_impossible_sizes(changes: dict, said: str, bert: Path, tmp_pa
 def test_the_hugging_face_side_refuses_them_too(run: Path, tmp_path: Path):
     from transformers import AutoModelForSequenceClassification
 
-    import eat_lightning.infer.hf  # noqa: F401
+    import eat_lightning.bundle.hf  # noqa: F401
 
     folder = run / "model"
     read = AutoModelForSequenceClassification.from_pretrained

@@ -11,11 +11,11 @@ from weakref import finalize
 
 import yaml
 
+from eat_lightning.bundle.folder_model import Adapted, Model, Reranker
 from eat_lightning.config import CONFIG_DIR
 from eat_lightning.deploy.adapt import run
 from eat_lightning.deploy.adapt.list_run import adapt_lists
 from eat_lightning.deploy.adapt.plan import A_LIST, AdaptSettings, ListSettings
-from eat_lightning.engines.folder_model import Adapted, Model, Reranker
 from eat_lightning.errors import ConfigError
 
 M = TypeVar("M", bound=Model)

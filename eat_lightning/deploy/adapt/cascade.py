@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from eat_lightning.answer_kind import AnswerKind
+from eat_lightning.bundle.original import Original
 from eat_lightning.deploy.adapt.forms import Deployed, Forms
-from eat_lightning.engines.original import Original
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.trace import Trace

@@ -1,4 +1,4 @@
-"""What the commands `adapt` and `rerank` share."""
+"""`eat adapt model=<folder> texts=<file> to=<folder>`, and what `eat rerank` shares with it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from eat_lightning.cli import entry
 from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.process import raise_on_sigterm
+
+if TYPE_CHECKING:
+    from eat_lightning.deploy.adapt.search import Bench
 
 TRIAL = "trial (quick=true): fewer texts, engines, steps and timings; not a result to serve"
 KEPT = (
@@ -50,3 +54,39 @@ def summary(folder: Path) -> dict[str, Any]:
         "adapted": json.loads(about.read_text("utf-8")),
         "certificates": [json.loads(path.read_text("utf-8")) for path in certificates],
     }
+
+
+def adapt(config: dict[str, Any], bench: Bench | None = None) -> Path:
+    """Write the folder of an adapted classifier, and return its path.
+
+    Raises ConfigError, one line per fault, for settings, for a classifier that cannot be adapted,
+    and where nothing faster keeps the original's answers.
+
+    Args:
+        bench: what times texts, in place of this machine's clock.
+    """
+    with adapting(config):
+        from eat_lightning.deploy.adapt.plan import AdaptSettings
+
+        plan = AdaptSettings.of(config)
+        from eat_lightning.deploy.adapt.report import candidates_table
+        from eat_lightning.deploy.adapt.run import adapt as adapted
+
+        result, to = adapted(plan, bench=bench), plan.to
+        candidates_table(result).show()
+        print("\n".join(line for line in (result.won, result.again, result.changes) if line))
+        print(
+            f"eat predict run={to}\neat serve run={to}\neat_lightning.load({to!r}).classify(texts)"
+        )
+        hf = f'pipeline("text-classification", model={to!r})'
+        print(f"{hf}  # of transformers: the original, no faster")
+    return Path(to)
+
+
+main = entry(
+    *("adapt", adapt),
+    renamed=RENAMED,
+    moved={"queries": "eat rerank"},
+    summary=summary,
+    kept=KEPT,
+)

@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
+from eat_lightning.bundle.kernels import early_head
+from eat_lightning.bundle.original import Original
 from eat_lightning.data.batching import spread_rows
 from eat_lightning.deploy.adapt.forms import deployed_original
 from eat_lightning.deploy.adapt.plan import AdaptSettings, ListSettings
-from eat_lightning.engines.kernels import early_head
-from eat_lightning.engines.original import Original
 from eat_lightning.errors import ConfigError
 from eat_lightning.record.windows import windows_of
 from eat_lightning.weights.files import weight_files

@@ -13,12 +13,7 @@ import numpy as np
 from jinja2 import Template
 
 from eat_lightning.answer_kind import SINGLE
-from eat_lightning.data.batching import spread_rows
-from eat_lightning.data.unlabelled import Texts
-from eat_lightning.deploy.adapt.forms import Forms
-from eat_lightning.deploy.adapt.plan import AdaptSettings
-from eat_lightning.deploy.adapt.static_graph import write_static_graph
-from eat_lightning.engines.adapted import (
+from eat_lightning.bundle.adapted import (
     CERTIFICATE,
     SMALL,
     AboutAdapted,
@@ -26,11 +21,16 @@ from eat_lightning.engines.adapted import (
     holds_for,
     versions,
 )
-from eat_lightning.engines.canaries import NUM_CANARIES, Canaries
-from eat_lightning.engines.original import Original
+from eat_lightning.bundle.canaries import NUM_CANARIES, Canaries
+from eat_lightning.bundle.graphs.folder_swap import folder_swap
+from eat_lightning.bundle.graphs.plan import package_faults
+from eat_lightning.bundle.original import Original
+from eat_lightning.data.batching import spread_rows
+from eat_lightning.data.unlabelled import Texts
+from eat_lightning.deploy.adapt.forms import Forms
+from eat_lightning.deploy.adapt.plan import AdaptSettings
+from eat_lightning.deploy.adapt.static_graph import write_static_graph
 from eat_lightning.errors import ConfigError
-from eat_lightning.export.folder_swap import folder_swap
-from eat_lightning.export.plan import package_faults
 from eat_lightning.files import write_text
 from eat_lightning.machine import processor
 from eat_lightning.model.trace import Trace

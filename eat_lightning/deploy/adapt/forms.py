@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from eat_lightning.engines.kernels import in_kernels
-from eat_lightning.engines.models import OfRun
-from eat_lightning.engines.original import Original
-from eat_lightning.engines.plan import Opening
-from eat_lightning.export.plan import package_faults
-from eat_lightning.infer.onnx_backend import state_of
-from eat_lightning.infer.onnx_runner import full_depth_if_found
-from eat_lightning.infer.sessions import engine_faults
+from eat_lightning.bundle.graphs.plan import package_faults
+from eat_lightning.bundle.kernels import in_kernels
+from eat_lightning.bundle.models import OfRun
+from eat_lightning.bundle.onnx_backend import state_of
+from eat_lightning.bundle.onnx_runner import full_depth_if_found
+from eat_lightning.bundle.original import Original
+from eat_lightning.bundle.plan import Opening
+from eat_lightning.bundle.sessions import engine_faults
 from eat_lightning.long_texts import Joiner
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.trace import Trace

@@ -15,6 +15,12 @@ from typing import Any, get_args
 import numpy as np
 from jinja2 import Template
 
+from eat_lightning.bundle.adapted import CERTIFICATE, holds_for
+from eat_lightning.bundle.graphs.folder_swap import folder_swap
+from eat_lightning.bundle.kernels import in_kernels
+from eat_lightning.bundle.original import Original
+from eat_lightning.bundle.rerank import rerank
+from eat_lightning.bundle.reranker import AboutLists
 from eat_lightning.data.query_lists import read_query_lists
 from eat_lightning.deploy.adapt.costs import tell_costs
 from eat_lightning.deploy.adapt.exits import learn_exits
@@ -24,14 +30,8 @@ from eat_lightning.deploy.adapt.lists import QueryLists
 from eat_lightning.deploy.adapt.plan import ListSettings
 from eat_lightning.deploy.adapt.run import check_encoder, splits_of
 from eat_lightning.deploy.adapt.work import Work
-from eat_lightning.engines.adapted import CERTIFICATE, holds_for
-from eat_lightning.engines.kernels import in_kernels
-from eat_lightning.engines.original import Original
-from eat_lightning.engines.reranker import AboutLists
 from eat_lightning.errors import ConfigError
-from eat_lightning.export.folder_swap import folder_swap
 from eat_lightning.files import write_text
-from eat_lightning.infer.rerank import rerank
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.progress import bar
 from eat_lightning.record.certificate import Certificate

@@ -13,6 +13,9 @@ import numpy as np
 import torch
 
 from eat_lightning.answer_kind import SINGLE
+from eat_lightning.bundle.adapted import SMALL
+from eat_lightning.bundle.kernels import early_head
+from eat_lightning.bundle.original import Original
 from eat_lightning.data.batching import spread_rows
 from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split, make_split
@@ -32,9 +35,6 @@ from eat_lightning.deploy.adapt.report import candidates_table, page
 from eat_lightning.deploy.adapt.scores import score_scales
 from eat_lightning.deploy.adapt.search import Bench, Search
 from eat_lightning.deploy.adapt.work import Work
-from eat_lightning.engines.adapted import SMALL
-from eat_lightning.engines.kernels import early_head
-from eat_lightning.engines.original import Original
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.record.claim import Claim, tallied

@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from torch.export import Dim
 
-from eat_lightning.engines.original import Original
+from eat_lightning.bundle.graphs.graph import OPSET, quiet
+from eat_lightning.bundle.original import Original
 from eat_lightning.errors import one_line
-from eat_lightning.export.graph import OPSET, quiet
 
 CLOSE = 1e-3  # logits of the graph differ from transformers' by less
 

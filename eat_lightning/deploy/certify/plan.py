@@ -9,13 +9,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from eat_lightning.answer_kind import AnswerKind, misfit
+from eat_lightning.bundle.onnx_backend import Export
+from eat_lightning.bundle.sessions import engine_faults
 from eat_lightning.config import DataSettings
 from eat_lightning.deploy.certify.candidates import chains_of, is_reachable
 from eat_lightning.deploy.certify.select import Target
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.files import sha256_of
-from eat_lightning.infer.onnx_backend import Export
-from eat_lightning.infer.sessions import engine_faults
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import points_by_layer
 from eat_lightning.model.heads import JUDGES, slot_faults

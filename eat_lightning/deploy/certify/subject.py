@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from eat_lightning.bundle.backend import Backend
+from eat_lightning.bundle.onnx_backend import Export
+from eat_lightning.bundle.open_run import open_run
+from eat_lightning.bundle.stricter_exits import StricterExits
+from eat_lightning.bundle.torch_backend import TorchBackend
 from eat_lightning.deploy.certify.plan import Prepared
-from eat_lightning.infer.backend import Backend
-from eat_lightning.infer.onnx_backend import Export
-from eat_lightning.infer.stricter_exits import StricterExits
-from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.long_texts import CUT, LongTexts
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.trace import Trace
@@ -21,7 +22,6 @@ from eat_lightning.record.flops import replay_with_flops, static_flops_of
 from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
 from eat_lightning.record.windows import TextWindows
-from eat_lightning.runs.open import open_run
 
 NEVER = {"_target_": "eat_lightning.methods.exit.never.Never"}
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from eat_lightning.bundle.backend import Backend
+from eat_lightning.bundle.plan import is_adapted
 from eat_lightning.data.batching import sorted_batches
 from eat_lightning.data.source import ORIGIN
 from eat_lightning.deploy.drift.plan import DriftSettings
-from eat_lightning.engines.plan import is_adapted
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.backend import Backend
 from eat_lightning.long_texts import CUT
 from eat_lightning.monitor.observation import Observation, observations
 from eat_lightning.monitor.reference import Reference, check_watched, made_with

@@ -8,10 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from eat_lightning.bundle.backend import Backend
+from eat_lightning.bundle.plan import is_adapted
 from eat_lightning.deploy.drift.plan import DriftSettings
-from eat_lightning.engines.plan import is_adapted
 from eat_lightning.errors import ConfigError, reading
-from eat_lightning.infer.backend import Backend
 from eat_lightning.monitor.decisions import TEXTS, DecisionLog
 from eat_lightning.monitor.observation import observations
 from eat_lightning.monitor.reference import read_reference

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from eat_lightning.bundle.backend import Backend
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.backend import Backend
 from eat_lightning.machine import has_torch
 from eat_lightning.model.trace import Trace
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eat_lightning.engines.plan import AnswerSettings
+from eat_lightning.bundle.plan import AnswerSettings
 
 
 class PredictSettings(AnswerSettings):

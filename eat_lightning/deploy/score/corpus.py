@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from eat_lightning.bundle.torch_backend import TorchBackend
 from eat_lightning.deploy.score.inputs import Input, find_inputs
 from eat_lightning.deploy.score.output import (
     Output,
@@ -25,7 +26,6 @@ from eat_lightning.deploy.score.tables import answer_schema, answer_table
 from eat_lightning.deploy.score.windows import Source, Unreadable, Window
 from eat_lightning.deploy.score.workers import FORKS, WorkersDie, answer_windows, start_workers
 from eat_lightning.errors import ConfigError, Faults
-from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.machine import MACHINE
 from eat_lightning.progress import bar
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from eat_lightning.engines.plan import AnswerSettings
+from eat_lightning.bundle.plan import AnswerSettings
 from eat_lightning.validation import Count
 
 Format = Literal["parquet", "csv", "jsonl", "text"]

@@ -13,13 +13,13 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from eat_lightning.bundle.backend import Backend
+from eat_lightning.bundle.depth_batching import Pool
+from eat_lightning.bundle.open import open_backend
+from eat_lightning.bundle.torch_backend import TorchBackend
 from eat_lightning.data.batching import within_budget
 from eat_lightning.deploy.score.plan import ScorerSettings
-from eat_lightning.engines.open import open_backend
 from eat_lightning.errors import ConfigError, one_line
-from eat_lightning.infer.backend import Backend
-from eat_lightning.infer.depth_batching import Pool
-from eat_lightning.infer.torch_backend import TorchBackend
 from eat_lightning.long_texts import ReadText, placed
 from eat_lightning.text_io import About, InputLine, Texts, refusal
 

@@ -12,14 +12,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from eat_lightning.bundle.adapted import answered_canaries
+from eat_lightning.bundle.backend import Backend
+from eat_lightning.bundle.canaries import CANARIES
+from eat_lightning.bundle.open import open_backend
 from eat_lightning.deploy.predict.explain import guesses_of
 from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.plan import ServeSettings
-from eat_lightning.engines.adapted import answered_canaries
-from eat_lightning.engines.canaries import CANARIES
-from eat_lightning.engines.open import open_backend
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.backend import Backend
 from eat_lightning.long_texts import LongTexts, Mode, Reader
 from eat_lightning.model.trace import Trace
 from eat_lightning.monitor.observation import observations

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from eat_lightning.bundle.plan import AnswerSettings
 from eat_lightning.deploy.serve.dialects import names
-from eat_lightning.engines.plan import AnswerSettings
 from eat_lightning.errors import ConfigError, reading
 from eat_lightning.monitor.monitor import MonitorSettings
 from eat_lightning.validation import Count

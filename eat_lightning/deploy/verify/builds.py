@@ -12,17 +12,17 @@ from typing import Any
 import pyarrow as pa
 
 from eat_lightning.answer_kind import AnswerKind
+from eat_lightning.bundle.onnx_runner import is_export
+from eat_lightning.bundle.open import open_backend
+from eat_lightning.bundle.plan import AnswerSettings, is_adapted, is_of_lists
 from eat_lightning.config import parsed
 from eat_lightning.data.text_files import TABLES, json_lines, opened
 from eat_lightning.data.unlabelled import Texts
 from eat_lightning.deploy.verify.answers import KEYS
 from eat_lightning.deploy.verify.plan import Build, VerifySettings
 from eat_lightning.deploy.verify.server import Row, Server
-from eat_lightning.engines.open import open_backend
-from eat_lightning.engines.plan import AnswerSettings, is_adapted, is_of_lists
 from eat_lightning.errors import ConfigError, one_line, reading
 from eat_lightning.files import write_text
-from eat_lightning.infer.onnx_runner import is_export
 from eat_lightning.long_texts import Answerer, LongTexts
 from eat_lightning.progress import bar
 from eat_lightning.record.point import Point
@@ -188,8 +188,8 @@ def open_folder(build: Build, plan: VerifySettings, columns: Sequence[str]) -> A
         raise ConfigError(f"dtype={build.dtype} needs backend=torch: transformers runs in fp32")
     import torch
 
-    from eat_lightning.engines.kernels import open_in_kernels
-    from eat_lightning.engines.original import Original, TransformersModel
+    from eat_lightning.bundle.kernels import open_in_kernels
+    from eat_lightning.bundle.original import Original, TransformersModel
 
     if plan.threads:
         torch.set_num_threads(plan.threads)

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from eat_lightning.bundle.plan import ADAPTED
 from eat_lightning.config import Settings
-from eat_lightning.engines.plan import ADAPTED
 from eat_lightning.long_texts import Mode
 from eat_lightning.record.claim import Claim, agreement
 from eat_lightning.validation import STRICT, Count, NotNegative

@@ -17,11 +17,11 @@ from helpers.finished import called, config_of, refused
 from helpers.models import method
 
 from eat_lightning.answer_kind import MultiLabel
+from eat_lightning.bundle.exports import certificate_of
 from eat_lightning.data.tokens import toy_tokenizer
-from eat_lightning.deploy.certify.__main__ import main
+from eat_lightning.deploy.certify.command import main
 from eat_lightning.deploy.certify.plan import kind_faults
-from eat_lightning.deploy.drift.__main__ import drift
-from eat_lightning.infer.exports import certificate_of
+from eat_lightning.deploy.drift.command import drift
 from eat_lightning.model.packed import Batch
 from eat_lightning.monitor.reference import FOLDER, Reference
 from eat_lightning.record.certificate import Certificate

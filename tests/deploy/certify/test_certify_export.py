@@ -11,11 +11,11 @@ from helpers.certificates import config_of
 from helpers.exports import make_run, shared_export
 from helpers.finished import refused
 
-from eat_lightning.deploy.certify.__main__ import certify
-from eat_lightning.infer.exports import open_export
-from eat_lightning.infer.onnx_backend import Export
+from eat_lightning.bundle.exports import open_export
+from eat_lightning.bundle.onnx_backend import Export
+from eat_lightning.bundle.open_run import open_run
+from eat_lightning.deploy.certify.command import certify
 from eat_lightning.record.certificate import Certificate
-from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 
 pytest.importorskip("onnxscript")

@@ -10,10 +10,10 @@ from helpers.certificates import config_of
 from helpers.exports import shared_export
 from helpers.finished import refused
 
+from eat_lightning.bundle.open import open_backend
 from eat_lightning.config import parsed
-from eat_lightning.deploy.certify.__main__ import certify
+from eat_lightning.deploy.certify.command import certify
 from eat_lightning.deploy.predict.plan import PredictSettings
-from eat_lightning.engines.open import open_backend
 from eat_lightning.runs.run import Run
 
 pytest.importorskip("onnxscript")

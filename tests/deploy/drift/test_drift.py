@@ -15,7 +15,8 @@ from helpers.certificates import make_run
 from helpers.commands import Command
 from safetensors.torch import load_file, save_file
 
-from eat_lightning.deploy.drift.__main__ import drift
+from eat_lightning.bundle.open_run import open_run
+from eat_lightning.deploy.drift.command import drift
 from eat_lightning.errors import ConfigError
 from eat_lightning.long_texts import Join, LongTexts
 from eat_lightning.methods.policy.veto import Veto
@@ -23,7 +24,6 @@ from eat_lightning.monitor.decisions import DecisionLog
 from eat_lightning.monitor.observation import Observation, observations
 from eat_lightning.monitor.reference import FILE, Reference
 from eat_lightning.record.passes import record
-from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 
 

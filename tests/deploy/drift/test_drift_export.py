@@ -9,10 +9,10 @@ from helpers.certificates import config_of
 from helpers.exports import NAME, shared_export
 from test_drift import assert_alike, said, seen_by
 
-from eat_lightning.deploy.drift.__main__ import drift
+from eat_lightning.bundle.exports import open_export
+from eat_lightning.bundle.onnx_backend import Export
+from eat_lightning.deploy.drift.command import drift
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.exports import open_export
-from eat_lightning.infer.onnx_backend import Export
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.monitor.reference import read_reference
 from eat_lightning.runs.run import Run

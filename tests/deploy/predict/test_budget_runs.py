@@ -13,18 +13,18 @@ import torch
 from helpers import finished
 from helpers.models import method
 
+from eat_lightning.bundle.hf import EatForSequenceClassification
+from eat_lightning.bundle.open import open_backend
+from eat_lightning.bundle.open_run import open_run
 from eat_lightning.config import parsed
 from eat_lightning.data.toy import ToyData
-from eat_lightning.deploy.certify.__main__ import certify
+from eat_lightning.deploy.certify.command import certify
 from eat_lightning.deploy.predict.explain import explained
 from eat_lightning.deploy.serve.plan import ServeSettings
-from eat_lightning.engines.open import open_backend
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.hf import EatForSequenceClassification
-from eat_lightning.measure.__main__ import measure
+from eat_lightning.evaluation.command import measure
 from eat_lightning.record.cost_table import CostTable
 from eat_lightning.runs import budgets
-from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 from eat_lightning.runs.training_mark import training_mark
 from eat_lightning.weights.checkpoint import save_model
@@ -142,7 +142,7 @@ def test_an_export_holds_the_fitted_point(run: Path, no_fit: None, monkeypatch: 
     pytest.importorskip("onnxscript")
     from helpers.exports import exported
 
-    monkeypatch.setattr("eat_lightning.export.bundle.Graphs.write", lambda *_: None)
+    monkeypatch.setattr("eat_lightning.bundle.graphs.bundle.Graphs.write", lambda *_: None)
     about = json.loads((exported(run, "exit.budget=0.5") / "export.json").read_text())
     taus, ratio = knobs_at(run, 0.5)
     open_ones = [tau for tau in taus if tau < 1]

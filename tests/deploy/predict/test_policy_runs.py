@@ -10,17 +10,17 @@ from helpers.certificates import FREE, UNTIMED, call, config_of, make_run
 from helpers.finished import refused
 from helpers.models import padded, ragged, tiny
 
+from eat_lightning.bundle.open_run import open_run
+from eat_lightning.bundle.torch_backend import TorchBackend
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.errors import ConfigError
-from eat_lightning.infer.torch_backend import TorchBackend
-from eat_lightning.measure.__main__ import measure
+from eat_lightning.evaluation.command import measure
 from eat_lightning.methods.policy.full_depth import FullDepth
 from eat_lightning.methods.policy.min_retention import MinRetention
 from eat_lightning.methods.policy.per_source import PerSource
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.recorder import ALL_EXITS
-from eat_lightning.runs.open import open_run
 from eat_lightning.runs.row import read
 from eat_lightning.runs.run import Run
 from eat_lightning.text_io import parse
@@ -177,7 +177,7 @@ def test_a_second_run_of_other_weights_is_another_combination(run: Path, second:
 
 
 def test_hugging_face_saves_and_asks(tmp_path: Path):
-    from eat_lightning.infer.hf import EatForSequenceClassification
+    from eat_lightning.bundle.hf import EatForSequenceClassification
 
     encoder, batch = tiny("dense", "norm_topk", "confidence"), ragged()
     encoder.policies = (FullDepth(sources=["mail"]), MinRetention(0.9, ["web"]))
@@ -214,7 +214,7 @@ def test_a_saved_model_holds_no_path(run: Path, second: Path, tmp_path: Path):
 
 def test_an_export_refuses_policies(run: Path):
     pytest.importorskip("onnxruntime")
-    from eat_lightning.export.__main__ import export
+    from eat_lightning.bundle.graphs.command import export
 
     encoder, labels = load_model(run / "model")
     encoder.policies = (FullDepth(), Veto())

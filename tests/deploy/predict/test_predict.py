@@ -10,11 +10,11 @@ from helpers.commands import Command
 from helpers.finished import called, config_of, make_run
 
 from eat_lightning import text_io
-from eat_lightning.deploy.predict import __main__ as predict
+from eat_lightning.bundle.open_run import open_run
+from eat_lightning.deploy.predict import command as predict
 from eat_lightning.deploy.predict.explain import explained
 from eat_lightning.errors import reported
 from eat_lightning.overrides import with_path_quoted
-from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 
 Call = Callable[..., tuple[int, list[dict[str, Any]], str]]

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
 
+from eat_lightning.bundle.open_run import open_run
 from eat_lightning.deploy.score.batch import BatchScorer
-from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 
 TEXTS = ["good film", "not very good", "bad", "dull"]

@@ -17,15 +17,15 @@ from helpers.commands import Command
 from helpers.finished import config_of, refused
 from helpers.scores import rejects_of, rows_of, scored, settings
 
+from eat_lightning.bundle.open_run import open_run
 from eat_lightning.deploy.score import workers
-from eat_lightning.deploy.score.__main__ import score
+from eat_lightning.deploy.score.command import score
 from eat_lightning.deploy.score.corpus import portable
 from eat_lightning.deploy.score.inputs import Input
 from eat_lightning.deploy.score.output import Output
 from eat_lightning.deploy.score.scorer import Scorer
 from eat_lightning.deploy.score.windows import Source
 from eat_lightning.machine import MACHINE
-from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 
 WORDS = ["good", "bad", "film", "not", "very", "fine", "dull"]

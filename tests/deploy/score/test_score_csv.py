@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from helpers.scores import rejects_of, rows_of, scored, settings
 
-from eat_lightning.deploy.score.__main__ import score
-from eat_lightning.runs.open import open_run
+from eat_lightning.bundle.open_run import open_run
+from eat_lightning.deploy.score.command import score
 from eat_lightning.runs.run import Run
 
 

@@ -9,8 +9,8 @@ import pytest
 from helpers.gateways import Running, plan, running
 from helpers.pairs_at_0 import PAIRS, make_pairs_run
 
+from eat_lightning.bundle.open import open_backend
 from eat_lightning.deploy.serve.model import open_model
-from eat_lightning.engines.open import open_backend
 
 EXAMPLES = [{"text": first, "text_pair": second} for first, second in PAIRS]
 

@@ -12,12 +12,12 @@ import torch
 from helpers.exports import make_run
 from helpers.gateways import FakeModel, Running, plan, running
 
+from eat_lightning.bundle.open_run import open_run
 from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.model import open_model
 from eat_lightning.errors import ConfigError
 from eat_lightning.monitor.observation import Observation
 from eat_lightning.monitor.reference import Reference, made_with
-from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 
 DRIFT = {"monitor": True, "fallback": True, "run_length": 100}

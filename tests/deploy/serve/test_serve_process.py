@@ -17,13 +17,13 @@ from helpers.exports import make_run, shared_export
 from helpers.gateways import eventually, plan, running, settings, without_scores
 from safetensors.torch import load_file, save_file
 
-from eat_lightning.deploy.serve.__main__ import serve
+from eat_lightning.bundle.open_run import open_run
 from eat_lightning.deploy.serve.body import RequestExample
+from eat_lightning.deploy.serve.command import serve
 from eat_lightning.deploy.serve.model import Model, open_model
 from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.deploy.serve.remote import Remote, WorkerDied
 from eat_lightning.errors import ConfigError
-from eat_lightning.runs.open import open_run
 from eat_lightning.runs.run import Run
 
 TEXTS = [

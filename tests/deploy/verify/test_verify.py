@@ -19,8 +19,8 @@ from helpers.gateways import FakeModel, running
 
 import eat_lightning
 from eat_lightning.deploy.verify import server
-from eat_lightning.deploy.verify.__main__ import main
-from eat_lightning.deploy.verify.__main__ import verify as command
+from eat_lightning.deploy.verify.command import main
+from eat_lightning.deploy.verify.command import verify as command
 from eat_lightning.errors import ConfigError
 
 WORDS = [f"{a}{b} {b}{a} {a}{a}{b} {b}{b}{a}" for a in "abcdefghij" for b in "klmnopqrst"]
@@ -346,7 +346,7 @@ def test_torch_is_not_imported_for_exports(tmp_path: Path):
 def process(*words: str) -> Any:
     """The command in a process of its own, which says at last whether torch was imported."""
     code = (
-        "import sys\nfrom eat_lightning.deploy.verify.__main__ import main\n"
+        "import sys\nfrom eat_lightning.deploy.verify.command import main\n"
         "main()\nprint('torch' in sys.modules)"
     )
     command = [sys.executable, "-c", code, *words]

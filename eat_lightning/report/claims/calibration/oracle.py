@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from eat_lightning.measure.oracle import oracle_exit
+from eat_lightning.evaluation.oracle import oracle_exit
 from eat_lightning.report import cells
 from eat_lightning.report import columns as col
 from eat_lightning.report.difference import Difference

@@ -1,0 +1,1 @@
+"""Folders that hold a model, and models that answer: in torch, onnxruntime or OpenVINO."""

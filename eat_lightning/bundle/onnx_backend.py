@@ -1,0 +1,202 @@
+"""An exported folder as a `Backend`, in onnxruntime or OpenVINO, with policies and certificates in
+addition to its graphs' exits. Torch is needed only to record, or to create an exit rule.
+
+Shapes: B examples of a batch, or of a split in its order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eat_lightning.bundle.backend import Backend
+from eat_lightning.bundle.onnx_runner import ABOUT, Runner, files_of, first_state, nobody_leaves
+from eat_lightning.bundle.sessions import ENGINES
+from eat_lightning.bundle.stricter_exits import StricterExits, noting, would_leave
+from eat_lightning.errors import ConfigError, Faults, one_line
+from eat_lightning.files import sha256_of
+from eat_lightning.long_texts import AnswerRequest, placed
+from eat_lightning.machine import MACHINE, machine
+from eat_lightning.model.policies import policy_faults, specs_of
+from eat_lightning.model.policy import ModelFacts, Policy
+from eat_lightning.model.specification import MODEL_SLOTS, OFF, Specification
+from eat_lightning.model.trace import Trace
+from eat_lightning.record.full_depth import FullDepthIfFound
+from eat_lightning.untrusted import step_faults
+
+if TYPE_CHECKING:
+    from eat_lightning.model.contracts import ExitRule
+    from eat_lightning.model.packed import Batch
+    from eat_lightning.record.record import Record
+
+WEIGHTS = "weights.bin"
+
+
+class Export(Runner, Backend):
+    """An exported folder and its description.
+
+    Args:
+        methods: in its graphs, as far as export.json names them.
+        stricter_exits: rules that let examples exit later than the graphs do.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        threads: int | None = None,
+        engine: str = "onnx",
+        dtype: str | None = None,
+    ):
+        """Open a folder. It may be untrusted: engines read no weights outside it, and reject
+        weights that do not match their shapes.
+
+        Args:
+            engine: "onnx" or "openvino".
+            dtype: None: that of the graphs.
+
+        Raises:
+            ConfigError: in one line, for a folder without an export, or one that the engine cannot
+                run.
+        """
+        try:
+            super().__init__(folder, threads, engine, dtype)
+            self.methods = methods_of(self.about)
+        except (ValueError, OSError) as error:
+            raise ConfigError(one_line(error)) from None
+        if faults := step_faults(self.tokenizer):
+            raise ConfigError(f"{self.folder / 'tokenizer.json'}: {faults[0]}")
+        self.max_length, self.exits = self.about["max_length"], [*self.layers, self.num_layers]
+        self.stricter_exits = StricterExits(self.layers)
+
+    def with_exits(self, exits: StricterExits) -> Export:
+        """Return the same graphs with exits restricted by further rules."""
+        made = copy(self)
+        made.stricter_exits = exits
+        return made
+
+    def session(self, name: str) -> Any:
+        try:
+            return super().session(name)
+        except ValueError as error:
+            raise ConfigError(one_line(error)) from None
+
+    @property
+    def layers(self) -> list[int]:
+        """Layers at which its graphs have early exits."""
+        return [stretch["layers"][1] for stretch in self.about["stretches"]][:-1]
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of the files that determine its answers."""
+        names = [*files_of(self.about), WEIGHTS, "tokenizer.json", ABOUT]
+        there = [self.folder / name for name in sorted(names)]
+        return sha256_of([path for path in there if path.is_file()])
+
+    def check_policies(self, policies: Sequence[Policy]) -> None:
+        """Raise ConfigError for policies that exports do not support."""
+        faults = [fault for policy in policies for fault in policy.export_blockers()]
+        model = ModelFacts(self.layers, self.labels, self.kind)
+        Faults(faults or policy_faults(policies, model)).check()
+
+    def decides_as(self, rule: Specification) -> bool:
+        """True for the exit rule of its graphs, and for the rule without exits."""
+        return rule.kind == OFF["exit"] or rule == self.methods["exit"]
+
+    def stricter(self, rule: ExitRule) -> ExitRule | None:
+        """Return an exit rule if it is stricter than that of the graphs; None for the same rule, or
+        for the one without exits.
+
+        Raises:
+            ConfigError: for any other rule.
+        """
+        wanted, there = Specification.of("exit", rule), self.methods["exit"]
+        if self.decides_as(wanted):
+            return None
+        if wanted.kind != there.kind or not {*rule.layers} <= {*self.layers}:
+            knob = rule.knob
+            what = "its own rule" if knob is None else f"a {knob.name} at its own exits"
+            raise ConfigError(f"an export can be restricted by {what}, not by {wanted.kind}")
+        return rule
+
+    def record(self, split: Any, batch: int = 32, title: str = "") -> Record:
+        """Record all heads. `Record.exit` is a rule without exits, because the graphs contain their
+        own.
+        """
+        from eat_lightning.methods.exit.never import Never
+        from eat_lightning.record.passes import record_by
+
+        def run(rows: Batch) -> Trace:
+            return self.run_state(state_of(rows), nobody_leaves)
+
+        known = {"policies": self.policies, "kind": self.kind}
+        return record_by(run, Never(), split, batch, title, **known)
+
+    def run(self, request: AnswerRequest) -> Iterator[Trace]:
+        windows, about, joiner = request.windows, request.about, request.joiner
+        exits, state = self.stricter_exits, first_state(windows)
+        if joiner is not None:
+            exits = replace(exits, policies=(*exits.policies, FullDepthIfFound(joiner)))
+        if not request.deep:
+            for rows_B, trace in self.leaving(state, exits.review(about)):
+                yield trace.take(rows_B)
+            return
+        decided: list[np.ndarray] = []
+        trace = self.run_state(state, noting(decided, exits.deep().review(about)))
+        would = would_leave(trace, decided, exits.review(about))
+        yield replace(trace, rows_B=np.arange(len(windows)), would=would)
+
+    def look(self, text: Sequence[str], about: Mapping[str, str]) -> Trace:
+        read = self.read_one(text)
+        # Asked though the graphs decide alone, so that a single example too goes exit by exit.
+        review = noting([], self.stricter_exits.review([about]))
+        return placed(self.run_state(first_state(read.windows), review), [0], [read])
+
+    @property
+    def exit_rule(self) -> ExitRule:
+        rule = self.stricter_exits.rule
+        return self.methods["exit"].build() if rule is None else rule
+
+    def identity(self) -> dict[str, Any]:
+        """Hash of the graphs, and the rules that restrict their exits."""
+        exits = self.stricter_exits
+        stricter = {} if exits.rule is None else {"exit": Specification.of("exit", exits.rule)}
+        return {
+            "export": self.digest,
+            "weights": self.about.get("weights"),
+            **dict.fromkeys(MODEL_SLOTS),
+            **self.methods,
+            **stricter,
+            "policy": specs_of(exits.policies),
+            "second": [],
+            "dtype": f"{self.dtype} graphs",
+            "device": "cpu",
+            "runtime": (package := ENGINES[self.engine].package),
+            package: version(package),
+            MACHINE: machine(),
+        }
+
+    @property
+    def policies(self) -> Sequence[Policy]:
+        return self.stricter_exits.policies
+
+
+def methods_of(about: Mapping[str, Any]) -> dict[str, Specification]:
+    """Return the methods named in export.json.
+
+    Raises:
+        ValueError: for an invalid one.
+    """
+    return {slot: Specification.read(slot, about[slot]) for slot in MODEL_SLOTS if slot in about}
+
+
+def state_of(batch: Batch) -> dict[str, np.ndarray]:
+    """Return the inputs of the first graph, by name."""
+    rows = {"ids_N": batch.ids_N, "types_N": batch.types_N, "lengths_B": batch.lengths_B}
+    return {name: tensor.numpy() for name, tensor in rows.items()}

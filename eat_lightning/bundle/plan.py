@@ -1,0 +1,172 @@
+"""Settings of every command with a model that answers, and what does not go together."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from eat_lightning.bundle.onnx_runner import is_export
+from eat_lightning.bundle.sessions import ENGINES, engine_faults
+from eat_lightning.errors import ConfigError
+from eat_lightning.long_texts import CUT, LongTexts, Mode
+from eat_lightning.machine import has_torch
+from eat_lightning.runs.plan import RunSettings, WindowSettings, time_faults
+
+ADAPTED = "adapted.json"  # in a folder that `adapt` wrote
+LISTS = "lists.json"  # in a folder that `rerank` wrote
+Engine = Literal["torch", "onnx", "openvino", "auto"]
+
+
+def tell(line: str) -> None:
+    """Print a line for a person: standard output is for answers."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def check_torch(path: str | Path, what: str) -> None:
+    """ConfigError where torch, which a folder's model needs, is not installed.
+
+    Args:
+        what: of the folder, such as "a cascade".
+    """
+    if not has_torch():
+        raise ConfigError(f"run={path}: {what} needs torch: pip install eat-lightning")
+
+
+def is_adapted(path: str | Path) -> bool:
+    """True for a folder that `adapt` or `rerank` wrote."""
+    return (Path(path) / ADAPTED).is_file() or is_of_lists(path)
+
+
+def is_of_lists(path: str | Path) -> bool:
+    """True for a folder that `rerank` wrote."""
+    return (Path(path) / LISTS).is_file()
+
+
+@dataclass(frozen=True)
+class Opening:
+    """Tell how a model is opened.
+
+    Args:
+        dtype: fp32, bf16 or int8.
+        threads: None leaves torch's own.
+        prepack: weights lie as the kernels want them; None: where that is faster.
+        certificate: its name; None: none is in force.
+        exit: settings of the run's own exit rule, or of the one that it names.
+        batch: examples that are answered at once.
+    """
+
+    dtype: str
+    threads: int | None = None
+    prepack: bool | None = None
+    certificate: Any = None
+    exit: dict[str, Any] = field(default_factory=dict)
+    batch: int = 1
+
+
+class ModelSettings(RunSettings):
+    """backend: a run is opened in torch or, by way of graphs that are kept beside it, in
+    onnxruntime or OpenVINO; an export in one of the two. exit: settings of the run's own rule, or
+    of the one that it names. head: where the yaml of a named rule looks."""
+
+    backend: Engine
+    certificate: Any
+    exit: dict[str, Any]
+    head: dict[str, Any]
+
+    def rules(self) -> Iterator[str]:
+        yield from super().rules()
+        if is_adapted(self.run):
+            yield from self.adapted_faults()
+            return
+        yield from backend_faults(self.backend, self, getattr(self, "onnx", None))
+        if self.backend == "auto" and self.certificate is not None:
+            yield "backend=auto: a certificate holds for one engine, so name it"
+
+    def adapted_faults(self) -> Iterator[str]:
+        """Name the settings that an adapted classifier cannot take."""
+        given = {
+            "backend": self.backend != "torch",
+            "dtype": self.dtype != "fp32",
+            "certificate": self.certificate is not None,
+            "exit": any(value is not None for value in self.exit.values()),
+            "policy": bool(self.policy),
+            "prepack": self.prepack is not None,
+        }
+        for key in given:
+            if given[key]:
+                yield f"{key} is not an option of run={self.run}: it runs as it was certified"
+
+    @property
+    def long_texts(self) -> LongTexts | None:
+        """As in training, where no setting names something else; None: as the model has it."""
+        return CUT
+
+    @property
+    def examples_at_once(self) -> int:
+        return self.batch
+
+    @property
+    def opening(self) -> Opening:
+        batch = self.examples_at_once
+        return Opening(self.dtype, self.threads, self.prepack, self.certificate, self.exit, batch)
+
+    def tell_uncertified(self, exits: Sequence[int]) -> None:
+        """Say it, once, where examples leave early and nothing is promised of that. exits: layers
+        where one may leave, the last included."""
+        if self.certificate is None and len(exits) > 1 and not is_adapted(self.run):
+            note = "no certificate is in force, so nothing is promised of early exits"
+            print(f"note: {note}: certificate=<name>, which certify makes", file=sys.stderr)
+
+
+class AnswerSettings(ModelSettings):
+    """Settings of the commands that answer texts from outside, which may be of any length. long:
+    None is refuse or, of a classifier that `adapt` made, as it was certified."""
+
+    long: Mode | None
+    windows: WindowSettings
+
+    @property
+    def long_texts(self) -> LongTexts | None:
+        return None if self.long is None else LongTexts(self.long, **dict(self.windows))
+
+
+def backend_faults(backend: str, plan: RunSettings, export: str | None = None) -> list[str]:
+    """List the settings that an engine, or an export, cannot take.
+
+    Args:
+        plan: its run may be an export too.
+        export: one that stands in the run's place.
+    """
+    found = []
+    if export is not None or is_export(plan.run):
+        found += export_faults(plan, "onnx=..." if export else f"backend={backend}")
+        if backend == "torch" and export is None:
+            found.append(f"backend=torch is for runs, and {plan.run} is an export: name an engine")
+    elif backend != "torch":
+        given = {
+            "prepack": plan.prepack and backend in ENGINES,
+            "pool": getattr(plan, "pool", False),
+        }
+        found += [f"{key}=true is for backend=torch, got {backend}" for key in given if given[key]]
+        found += time_faults("exit.budget", [getattr(plan, "exit", {}).get("budget")], backend)
+    return found + (engine_faults(backend, plan.dtype) if backend in ENGINES else [])
+
+
+def export_faults(plan: Any, option: str) -> list[str]:
+    """List the settings that an export cannot take, since they are fixed in its graphs.
+
+    Args:
+        plan: with `dtype`, `prepack` and, if there are such options, `exit` and `pool`.
+        option: the option that calls for the export.
+    """
+    given = {
+        "exit": any(value is not None for value in getattr(plan, "exit", {}).values()),
+        "dtype": plan.dtype == "int8",
+        "prepack": plan.prepack is not None,
+        "pool": getattr(plan, "pool", False),
+    }
+    where = "the export has its exits in its graphs"
+    return [f"{key} is not an option of {option}: {where}" for key in given if given[key]]

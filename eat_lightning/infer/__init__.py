@@ -1,1 +1,0 @@
-"""Run a trained model: record, time and answer, in torch or from exports."""
