@@ -11,8 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from eat_lightning.bundle.adapted import AboutAdapted, AboutFolder, AdaptedHome, open_adapted
+from eat_lightning.bundle.adapted import AboutAdapted, AboutFolder, AboutLists, AdaptedHome
 from eat_lightning.bundle.graphs.folder_swap import folder_swap
+from eat_lightning.bundle.open import open_adapted
 from eat_lightning.bundle.plan import ADAPTED, LISTS, check_torch, is_adapted, is_of_lists
 from eat_lightning.errors import ConfigError
 from eat_lightning.record.certificate import Certificate
@@ -160,8 +161,6 @@ class Reranker(Model):
 
     @property
     def about(self) -> AboutFolder:
-        from eat_lightning.bundle.reranker import AboutLists
-
         with as_value_error():
             return AboutLists.read(self.folder)
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-import pydantic.dataclasses
-from pydantic import BeforeValidator, ConfigDict
 
 from eat_lightning.answer_kind import Score
-from eat_lightning.bundle.adapted import AboutFolder, AdaptedHome
+from eat_lightning.bundle.adapted import AboutLists, AdaptedHome
 from eat_lightning.bundle.kernels import encoder_of, in_kernels
 from eat_lightning.bundle.plan import LISTS, is_of_lists
 from eat_lightning.bundle.rerank import rerank
@@ -22,29 +19,10 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.long_texts import CUT, AnswerRequest, TokenWindow
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.lists import Counts
-from eat_lightning.record.point import Point, read_point
+from eat_lightning.record.point import Point
 
 COLUMNS = ["query", "candidate"]
 SCORE_OF_LISTS = Score(tolerance=1.0)  # of no effect: orders are compared, no scores
-
-
-@pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
-class AboutLists(AboutFolder):
-    """Contents of `lists.json`.
-
-    Args:
-        keep: candidates of a list for which the guarantee holds.
-        point: that is certified.
-        max_length: tokens of a pair at most; longer candidates are cut.
-        column: the logit of a classifier that orders, that of entailment; None: a score does.
-    """
-
-    keep: int
-    point: Annotated[Point, BeforeValidator(read_point)]
-    max_length: int
-    column: int | None = None
-
-    file = LISTS
 
 
 @dataclass

@@ -20,11 +20,11 @@ import yaml
 from pydantic import BeforeValidator, ConfigDict
 from pydantic.dataclasses import dataclass as checked
 
+from eat_lightning.bundle.adapted import AboutLists
 from eat_lightning.bundle.kernels import encoder_of, in_kernels
 from eat_lightning.bundle.reranker import (
     COLUMNS,
     SCORE_OF_LISTS,
-    AboutLists,
     ListBackend,
     open_lists,
     opened,

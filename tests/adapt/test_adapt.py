@@ -19,8 +19,8 @@ from helpers.finished import refused as said_in_one_line
 
 import eat_lightning
 from eat_lightning import text_io
-from eat_lightning.bundle.adapted import AboutAdapted, open_adapted
-from eat_lightning.bundle.open import open_backend
+from eat_lightning.bundle.adapted import AboutAdapted
+from eat_lightning.bundle.open import open_adapted, open_backend
 from eat_lightning.bundle.original import Original
 from eat_lightning.config import parsed
 from eat_lightning.data.unlabelled import read_texts

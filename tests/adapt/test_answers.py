@@ -24,10 +24,9 @@ from helpers.finished import config_of
 from helpers.gateways import without_scores
 from helpers.without_torch import predicted
 
-from eat_lightning.bundle.adapted import open_adapted
 from eat_lightning.bundle.backend import Backend
 from eat_lightning.bundle.folder_model import Adapted
-from eat_lightning.bundle.open import open_backend
+from eat_lightning.bundle.open import open_adapted, open_backend
 from eat_lightning.config import parsed
 from eat_lightning.deploy.adapt.folder import AdaptResult
 from eat_lightning.deploy.adapt.plan import A_LIST

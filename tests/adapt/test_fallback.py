@@ -16,7 +16,8 @@ from helpers.adapting import adapted_by, check_reference, plan_of, taken
 
 from eat_lightning.answer_kind import SingleLabel
 from eat_lightning.bundle import kernels, models
-from eat_lightning.bundle.adapted import FIRST_GRAPHS, AboutAdapted, open_adapted
+from eat_lightning.bundle.adapted import FIRST_GRAPHS, AboutAdapted
+from eat_lightning.bundle.open import open_adapted
 from eat_lightning.deploy.adapt.cascade import FirstModel
 from eat_lightning.deploy.adapt.folder import AdaptResult
 from eat_lightning.deploy.adapt.search import Leaving, Search

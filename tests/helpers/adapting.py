@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers.finished import config_of
 
-from eat_lightning.bundle.adapted import open_adapted
+from eat_lightning.bundle.open import open_adapted
 from eat_lightning.deploy.adapt.folder import AdaptResult
 from eat_lightning.deploy.adapt.plan import AdaptSettings
 from eat_lightning.deploy.adapt.run import adapt

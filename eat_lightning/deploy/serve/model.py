@@ -12,10 +12,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from eat_lightning.bundle.adapted import answered_canaries
 from eat_lightning.bundle.backend import Backend
 from eat_lightning.bundle.canaries import CANARIES
-from eat_lightning.bundle.open import open_backend
+from eat_lightning.bundle.open import answered_canaries, open_backend
 from eat_lightning.deploy.predict.explain import guesses_of
 from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.plan import ServeSettings

@@ -37,7 +37,7 @@ def verify(config: dict[str, Any]) -> Any:
 
 def canaries(folder: str, threads: int | None) -> Any:
     """Compare an adapted classifier's answers to its canaries with the certified ones."""
-    from eat_lightning.bundle.adapted import answered_canaries, open_adapted
+    from eat_lightning.bundle.open import answered_canaries, open_adapted
 
     found = answered_canaries(Path(folder), open_adapted(folder, threads))
     print(f"{folder}: {found}")
