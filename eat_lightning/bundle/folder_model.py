@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from eat_lightning.bundle.adapted import AboutAdapted, AboutFolder, AboutLists, AdaptedHome
-from eat_lightning.bundle.graphs.folder_swap import folder_swap
 from eat_lightning.bundle.open import open_adapted
 from eat_lightning.bundle.plan import ADAPTED, LISTS, check_torch, is_adapted, is_of_lists
 from eat_lightning.errors import ConfigError
+from eat_lightning.files import folder_swap
 from eat_lightning.record.certificate import Certificate
 
 if TYPE_CHECKING:

@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eat_lightning.bundle.backend import Backend
-from eat_lightning.bundle.onnx_runner import ABOUT, Runner, files_of, first_state, nobody_leaves
+from eat_lightning.bundle.onnx_runner import (
+    ABOUT,
+    WEIGHTS,
+    Runner,
+    files_of,
+    first_state,
+    nobody_leaves,
+)
 from eat_lightning.bundle.sessions import ENGINES
 from eat_lightning.bundle.stricter_exits import StricterExits, noting, would_leave
 from eat_lightning.errors import ConfigError, Faults, one_line
@@ -35,8 +42,6 @@ if TYPE_CHECKING:
     from eat_lightning.model.contracts import ExitRule
     from eat_lightning.model.packed import Batch
     from eat_lightning.record.record import Record
-
-WEIGHTS = "weights.bin"
 
 
 class Export(Runner, Backend):
@@ -95,7 +100,8 @@ class Export(Runner, Backend):
     @cached_property
     def digest(self) -> str:
         """Hash of the files that determine its answers."""
-        names = [*files_of(self.about), WEIGHTS, "tokenizer.json", ABOUT]
+        shared = [path.name for path in self.folder.glob("*.safetensors")]
+        names = [*files_of(self.about), *shared, WEIGHTS, "tokenizer.json", ABOUT]
         there = [self.folder / name for name in sorted(names)]
         return sha256_of([path for path in there if path.is_file()])
 

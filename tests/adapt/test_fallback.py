@@ -260,7 +260,8 @@ def test_in_an_engine(
     point, folder = result.chosen.point, tmp_path / "to"
     assert point.before is not None
     assert (point.engine, point.before.engine) == ("onnx", "onnx")
-    assert {path.name for path in (folder / "onnx").iterdir()} == {"adapted", "first", "model.onnx"}
+    assert {path.name for path in (folder / "onnx").iterdir()} == {"adapted", "first"}
+    assert (folder / "model.onnx").is_file()
     test_the_folder_answers_as_certified(result)
     numbers = (folder / FIRST_GRAPHS / "weights.bin").read_bytes()
     (folder / FIRST_GRAPHS / "weights.bin").write_bytes(numbers[:-1] + b"x")

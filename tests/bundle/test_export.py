@@ -257,7 +257,8 @@ class Reworded:
 
 def test_another_answer_is_a_fault(run: Path, tmp_path: Path):
     """The graphs read another example 3 than the run does: nothing is put in place."""
-    from eat_lightning.bundle.graphs.bundle import Bundle, folder_swap
+    from eat_lightning.bundle.graphs.bundle import Bundle
+    from eat_lightning.files import folder_swap
 
     opened = Run.open(run)
     encoder, labels = opened.model()

@@ -13,17 +13,16 @@ from eat_lightning.bundle import onnx_runner, sessions
 from eat_lightning.bundle.exports import open_export
 from eat_lightning.bundle.graphs.agreement import THIN, Agreement, compare, unseen_exits
 from eat_lightning.bundle.graphs.branch import with_if
-from eat_lightning.bundle.graphs.folder_swap import folder_swap
 from eat_lightning.bundle.graphs.graph import graphs
 from eat_lightning.bundle.graphs.plan import ExportSettings
 from eat_lightning.bundle.graphs.quantise import for_graphs
 from eat_lightning.bundle.graphs.trace import banded_layers, stretches
 from eat_lightning.bundle.graphs.weights import save
-from eat_lightning.bundle.onnx_backend import WEIGHTS, Export
+from eat_lightning.bundle.onnx_backend import Export
 from eat_lightning.bundle.open_run import longest
 from eat_lightning.data.batching import spread_rows
 from eat_lightning.errors import ConfigError
-from eat_lightning.files import sha256_of, write_json
+from eat_lightning.files import folder_swap, sha256_of, write_json
 from eat_lightning.machine import version_of
 from eat_lightning.model import trace
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -50,7 +49,8 @@ class Graphs:
         encoder = for_graphs(self.encoder) if self.dtype == "int8" else self.encoder
         models = graphs(encoder, alone=False)
         whole = with_if(graphs(encoder, alone=True), [last for _, last in self.layers])
-        save(dict(zip([*self.files, SINGLE], [*models, whole], strict=True)), folder / WEIGHTS)
+        named = dict(zip([*self.files, SINGLE], [*models, whole], strict=True))
+        save(named, folder / onnx_runner.WEIGHTS)
 
 
 class Bundle:

@@ -22,8 +22,8 @@ from eat_lightning.bundle.adapted import (
     versions,
 )
 from eat_lightning.bundle.canaries import NUM_CANARIES, Canaries
-from eat_lightning.bundle.graphs.folder_swap import folder_swap
 from eat_lightning.bundle.graphs.plan import package_faults
+from eat_lightning.bundle.onnx_backend import Export
 from eat_lightning.bundle.original import Original
 from eat_lightning.data.batching import spread_rows
 from eat_lightning.data.unlabelled import Texts
@@ -31,7 +31,7 @@ from eat_lightning.deploy.adapt.forms import Forms
 from eat_lightning.deploy.adapt.plan import AdaptSettings
 from eat_lightning.deploy.adapt.static_graph import write_static_graph
 from eat_lightning.errors import ConfigError
-from eat_lightning.files import write_text
+from eat_lightning.files import folder_swap, write_text
 from eat_lightning.machine import processor
 from eat_lightning.model.trace import Trace
 from eat_lightning.monitor.reference import LEAST, Reference
@@ -205,7 +205,7 @@ def write_folder(
             Reference.of(result.trace, certificate.holds_for, windows).write(folder)
         canaries_of(result).write(folder)
         if "onnx" in result.plan.engines and not package_faults():
-            write_static_graph(result.original, folder / "onnx")
+            write_static_graph(result.original, folder)
         write_text(folder / "README.md", card(result, about, table))
         write_text(folder / "page.html", page)
 
@@ -243,7 +243,7 @@ def write_classifier(forms: Forms, point: Point, columns: list[str], folder: Pat
         if each.alone.has_exits:
             save_exits(each.on(forms.encoder), folder)
     for name, graphs in graphs_of(point).items():
-        shutil.copytree(forms.backend(own[name]).folder, folder / graphs)
+        copy_graphs(forms.backend(own[name]), folder, folder / graphs)
     return AboutAdapted(
         columns=columns,
         labels=list(original.same.labels),
@@ -253,6 +253,14 @@ def write_classifier(forms: Forms, point: Point, columns: list[str], folder: Pat
         point=point,
         candidates=[],
     )
+
+
+def copy_graphs(graphs: Export, folder: Path, to: Path) -> None:
+    """Copy graphs into the folder of a classifier, whose weights those in fp32 share."""
+    from eat_lightning.bundle.graphs.weights import copy_sharing  # brings onnx
+
+    has_same = graphs.about["dtype"] == "fp32"
+    copy_sharing(graphs.folder, to, weight_files(folder) if has_same else [])
 
 
 def copy_classifier(original: Original, folder: Path) -> None:

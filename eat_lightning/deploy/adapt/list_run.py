@@ -16,7 +16,6 @@ import numpy as np
 from jinja2 import Template
 
 from eat_lightning.bundle.adapted import CERTIFICATE, AboutLists, holds_for
-from eat_lightning.bundle.graphs.folder_swap import folder_swap
 from eat_lightning.bundle.kernels import in_kernels
 from eat_lightning.bundle.original import Original
 from eat_lightning.bundle.rerank import rerank
@@ -30,7 +29,7 @@ from eat_lightning.deploy.adapt.plan import ListSettings
 from eat_lightning.deploy.adapt.run import check_encoder, splits_of
 from eat_lightning.deploy.adapt.work import Work
 from eat_lightning.errors import ConfigError
-from eat_lightning.files import write_text
+from eat_lightning.files import folder_swap, write_text
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.progress import bar
 from eat_lightning.record.certificate import Certificate

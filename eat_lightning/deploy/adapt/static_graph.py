@@ -1,6 +1,7 @@
 """The classifier at full depth as one ONNX graph in the form that others expect.
 
 Inputs are padded: input_ids, attention_mask and, of some, token_type_ids; the output is logits.
+The graph's weights are those in model.safetensors, beside which it therefore lies.
 """
 
 from __future__ import annotations
@@ -12,9 +13,13 @@ import torch
 from torch.export import Dim
 
 from eat_lightning.bundle.graphs.graph import OPSET, quiet
+from eat_lightning.bundle.graphs.weights import Safetensors, save
 from eat_lightning.bundle.original import Original
 from eat_lightning.errors import one_line
+from eat_lightning.weights.files import weight_files
 
+NAME = "model.onnx"
+REST = "model.onnx_data"  # weights that model.safetensors lacks: those of a half in fp16, or joined
 CLOSE = 1e-3  # logits of the graph differ from transformers' by less
 
 
@@ -30,18 +35,19 @@ class Logits(torch.nn.Module):
 
 
 def write_static_graph(original: Original, folder: Path) -> None:
-    """Write `model.onnx`; where it cannot be made, say so and write none."""
+    """Write `model.onnx` beside the classifier's weights; where it cannot be made, say so and write
+    none."""
     try:
-        made(original, folder / "model.onnx")
+        made(original, folder)
     except OSError:
         raise  # the disk is full
     except Exception as error:  # exporters raise a dozen kinds, and not every family can be traced
-        (folder / "model.onnx").unlink(missing_ok=True)
-        reason = one_line(error, 160)
-        print(f"note: onnx/model.onnx could not be made ({reason})", file=sys.stderr)
+        for name in (NAME, REST):
+            (folder / name).unlink(missing_ok=True)
+        print(f"note: {NAME} could not be made ({one_line(error, 160)})", file=sys.stderr)
 
 
-def made(original: Original, path: Path) -> None:
+def made(original: Original, folder: Path) -> None:
     """Export the graph, and compare it with the model at other sizes."""
     import onnxruntime
 
@@ -50,7 +56,6 @@ def made(original: Original, path: Path) -> None:
     names = list(given)
     module = Logits(original.model, names)
     sizes = {0: Dim("batch"), 1: Dim("sequence", max=original.max_length)}
-    path.parent.mkdir(parents=True, exist_ok=True)
     with quiet(), torch.no_grad():
         program = torch.onnx.export(
             module,
@@ -63,9 +68,13 @@ def made(original: Original, path: Path) -> None:
             verbose=False,
         )
         assert program is not None
-        program.save(str(path), external_data=False)
+        graph = program.model_proto
+        Safetensors(weight_files(folder)).refer(graph)
+        save({NAME: graph}, folder / REST)
         other = original.tokenizer(["one " * 9], return_tensors="pt")
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            str(folder / NAME), providers=["CPUExecutionProvider"]
+        )
         (logits,) = session.run(None, {name: other[name].numpy() for name in names})
         gap = (torch.as_tensor(logits) - module(*other.values())).abs().max().item()
     if not gap < CLOSE:
