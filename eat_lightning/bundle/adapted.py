@@ -12,7 +12,7 @@ import pydantic.dataclasses
 from pydantic import BeforeValidator, ConfigDict
 
 from eat_lightning.answer_kind import AnswerKind, kind_of
-from eat_lightning.bundle.onnx_backend import Export
+from eat_lightning.bundle.graph_model import GraphModel
 from eat_lightning.bundle.plan import ADAPTED, LISTS
 from eat_lightning.bundle.sessions import ENGINES
 from eat_lightning.errors import ConfigError, reading
@@ -152,7 +152,7 @@ def bound(folder: Path, point: Point) -> dict[str, Any]:
     if (folder / EXITS).is_dir():
         found["exits"] = sha256_of([folder / EXITS / name for name in (SAFE, "config.json")])
     for each, graphs in graphs_of(point).items():
-        found[each] = Export(folder / graphs).digest
+        found[each] = GraphModel(folder / graphs).digest
     if (small := folder / SMALL / ADAPTED).is_file():
         inner = bound(small.parent, AboutAdapted.read(small.parent).point)
         found["small model"] = sha256_of([small])

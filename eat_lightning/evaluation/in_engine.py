@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from eat_lightning.bundle.graph_model import GraphModel, state_of
 from eat_lightning.bundle.graphs.plan import export_slot_faults
-from eat_lightning.bundle.models import OfRun
-from eat_lightning.bundle.onnx_backend import Export, state_of
-from eat_lightning.bundle.plan import Opening
+from eat_lightning.bundle.run_graphs import RunGraphs
 from eat_lightning.errors import Faults
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
@@ -48,16 +47,16 @@ class InEngine:
         found = [fault for backbone in backbones for fault in export_slot_faults(backbone)]
         Faults(f"backend={self.engine}: {fault}" for fault in found).check()
 
-    def opened(self, encoder: AdaptiveEncoder) -> Export:
+    def opened(self, encoder: AdaptiveEncoder) -> GraphModel:
         """Export an encoder to graphs and open them.
 
         Raises:
             ConfigError: where the engine cannot run them, or where their answers differ from the
                 encoder's.
         """
-        how = Opening(self.plan.dtype, self.plan.threads)
-        made: Any = OfRun(self.run, how, (), (encoder, self.labels)).open(self.engine)
-        return made
+        plan = self.plan
+        graphs = RunGraphs(self.run, encoder, self.labels, plan.dtype, plan.threads)
+        return graphs.open(self.engine)
 
     def record(self, setting: PlannedRow, split: Any) -> Record:
         """Record the logits of every head for each example, from graphs with an exit at

@@ -120,7 +120,7 @@ def fresh_changes(made: Any, original: Original, path: Path, columns: list[str])
     for start in shown(range(0, len(texts), 32), "fresh texts"):
         rows_B = np.arange(start, min(start + 32, len(texts)))
         wanted_BC = theirs.answers(split.batch(rows_B)).logits_BC
-        for trace in made.backend.stream([list(texts.rows[i]) for i in rows_B]):
+        for trace in made.stream([list(texts.rows[i]) for i in rows_B]):
             pair = wanted_BC[trace.rows_B], trace.logits_BC
             changed_N[rows_B[trace.rows_B]] = original.same.changed(*pair)
     return changed_N

@@ -22,8 +22,8 @@ from eat_lightning.bundle.adapted import (
     versions,
 )
 from eat_lightning.bundle.canaries import NUM_CANARIES, Canaries
+from eat_lightning.bundle.graph_model import GraphModel
 from eat_lightning.bundle.graphs.plan import package_faults
-from eat_lightning.bundle.onnx_backend import Export
 from eat_lightning.bundle.original import Original
 from eat_lightning.data.batching import spread_rows
 from eat_lightning.data.unlabelled import Texts
@@ -255,7 +255,7 @@ def write_classifier(forms: Forms, point: Point, columns: list[str], folder: Pat
     )
 
 
-def copy_graphs(graphs: Export, folder: Path, to: Path) -> None:
+def copy_graphs(graphs: GraphModel, folder: Path, to: Path) -> None:
     """Copy graphs into the folder of a classifier, whose weights those in fp32 share."""
     from eat_lightning.bundle.graphs.weights import copy_sharing  # brings onnx
 
