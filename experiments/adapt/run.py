@@ -73,7 +73,7 @@ def adapt(folder: str, task: str, agree: float = 0.99, batch: int = 1) -> None:
 
 def values_of(made: Any, batch: int) -> dict[str, Any]:
     """All candidates of an adaptation, and which was chosen and is the fastest static one."""
-    written, num = made.about.candidates, made.certificate.tallies[0].num
+    written, num = made.candidates, made.certificate.tallies[0].num
     timed = [each for each in written if str(batch) in each.ms]
     statics = [each for each in timed[1:] if each.point.is_static and is_likely(each, num)]
     return {

@@ -16,7 +16,7 @@ from helpers.adapting import adapted_by, check_reference, plan_of, taken
 
 from eat_lightning.answer_kind import SingleLabel
 from eat_lightning.bundle import kernels, run_graphs
-from eat_lightning.bundle.adapted import FIRST_GRAPHS, AboutAdapted
+from eat_lightning.bundle.adapted import AboutAdapted
 from eat_lightning.bundle.model import Model
 from eat_lightning.deploy.adapt.cascade import FirstModel
 from eat_lightning.deploy.adapt.folder import AdaptResult
@@ -132,18 +132,18 @@ def test_weights_lie_there_once(adapted: AdaptResult):
 
 def test_another_margin_than_the_certified_is_refused(adapted: AdaptResult, tmp_path: Path):
     folder = shutil.copytree(adapted.plan.to, tmp_path / "copy")
-    about = json.loads((folder / "adapted.json").read_text())
+    about = json.loads((folder / "bundle.json").read_text())
     about["point"]["margin"] = 0.0
-    (folder / "adapted.json").write_text(json.dumps(about))
+    (folder / "bundle.json").write_text(json.dumps(about))
     with pytest.raises(ConfigError, match="its point are not those it was certified with"):
         Model.open(folder)
 
 
 def test_three_precisions_in_a_row_are_refused_in_one_line(adapted: AdaptResult, tmp_path: Path):
     folder = shutil.copytree(adapted.plan.to, tmp_path / "copy")
-    about = json.loads((folder / "adapted.json").read_text())
+    about = json.loads((folder / "bundle.json").read_text())
     about["point"]["before"] |= {"before": dict(about["point"]["before"])}
-    (folder / "adapted.json").write_text(json.dumps(about))
+    (folder / "bundle.json").write_text(json.dumps(about))
     with pytest.raises(ConfigError, match="at most one before it") as error:
         AboutAdapted.read(folder)
     assert "\n" not in str(error.value)
@@ -260,10 +260,10 @@ def test_in_an_engine(
     point, folder = result.chosen.point, tmp_path / "to"
     assert point.before is not None
     assert (point.engine, point.before.engine) == ("onnx", "onnx")
-    assert {path.name for path in (folder / "onnx").iterdir()} == {"adapted", "first"}
+    assert {path.name for path in (folder / "graphs").iterdir()} == {"onnx-fp32", "onnx-int8"}
     assert (folder / "model.onnx").is_file()
     test_the_folder_answers_as_certified(result)
-    numbers = (folder / FIRST_GRAPHS / "weights.bin").read_bytes()
-    (folder / FIRST_GRAPHS / "weights.bin").write_bytes(numbers[:-1] + b"x")
+    numbers = (folder / "graphs" / "onnx-int8" / "weights.bin").read_bytes()
+    (folder / "graphs" / "onnx-int8" / "weights.bin").write_bytes(numbers[:-1] + b"x")
     with pytest.raises(ConfigError, match="its first graphs are not those"):
         Model.open(folder)

@@ -28,7 +28,7 @@ def run() -> Path:
 
 @pytest.fixture(scope="module")
 def graphs(run: Path) -> Path:
-    return run / "onnx-fp32"
+    return run / "graphs/onnx-fp32"
 
 
 @pytest.mark.parametrize("policy", [(), VETO])

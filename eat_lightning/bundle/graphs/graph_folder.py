@@ -1,4 +1,10 @@
-"""The folder of an export: graphs, tokenizer, runner and description, put in place atomically."""
+"""A folder of graphs: of an encoder in one precision, with all that answering by them takes.
+
+It is `graphs/<engine>-<dtype>` of a bundle or a run, and can stand alone: beside the graphs and
+their weights it keeps the tokenizer, export.json (labels, lengths, exit rule) and a runner. That
+runner needs neither torch nor this package. Where it answers, the classifier's own weights would be
+bytes that nothing reads, so that an export by itself is this folder, and no whole bundle.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +58,7 @@ class Graphs:
         save(named, folder / onnx_runner.WEIGHTS)
 
 
-class Bundle:
+class GraphFolder:
     """A run's encoder, with its exit rule, and the names of its labels."""
 
     def __init__(self, run: Run, encoder: AdaptiveEncoder, labels: list[str], dtype: str):
