@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 EXITS = ("exit", "budget", "agree")  # arguments that set a run's exits
 FIXED = ("point", "engine", "dtype", *EXITS, "certificate", "policies", "prepack")
+SETTINGS = {"engine": "backend", "policies": "policy"}  # what commands call an argument
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +79,8 @@ class Opener:
             given = getattr(self, name)
             values = given.values() if isinstance(given, Mapping) else [given]
             if any(value is not None for value in values):
-                raise ConfigError(f"{name} is not an option of run={self.path}: {why}")
+                key = SETTINGS.get(name, name)
+                raise ConfigError(f"{key} is not an option of run={self.path}: {why}")
 
     def adapted(self) -> Model:
         """Open a classifier that `adapt` wrote, as it was certified."""
@@ -126,9 +128,8 @@ class Opener:
     def graphs(self, engine: str) -> GraphModel:
         if engine not in ENGINES:
             raise ConfigError(f"backend={engine} is for runs, and {self.path} is an export")
-        dtype = None if self.dtype == "fp32" else self.dtype  # fp32 is what no one has to name
-        model = GraphModel(self.folder, self.threads, engine, dtype)
-        model = model.with_rules(self.certificate, self.policies)
+        graphs = GraphModel(self.folder, self.threads, engine, self.dtype)
+        model = graphs.with_rules(self.certificate, self.policies)
         return model if self.point is None else model.at(self.point)
 
     def run(self) -> Model:

@@ -50,25 +50,10 @@ class ModelSettings(RunSettings):
     def rules(self) -> Iterator[str]:
         yield from super().rules()
         if is_adapted(self.run):
-            yield from self.adapted_faults()
             return
         yield from backend_faults(self.backend, self, getattr(self, "onnx", None))
         if self.backend == "auto" and self.certificate is not None:
             yield "backend=auto: a certificate holds for one engine, so name it"
-
-    def adapted_faults(self) -> Iterator[str]:
-        """Name the settings that an adapted classifier cannot take."""
-        given = {
-            "backend": self.backend != "torch",
-            "dtype": self.dtype != "fp32",
-            "certificate": self.certificate is not None,
-            "exit": any(value is not None for value in self.exit.values()),
-            "policy": bool(self.policy),
-            "prepack": self.prepack is not None,
-        }
-        for key in given:
-            if given[key]:
-                yield f"{key} is not an option of run={self.run}: it runs as it was certified"
 
     @property
     def long_texts(self) -> LongTexts | None:
@@ -92,13 +77,18 @@ class ModelSettings(RunSettings):
         from eat_lightning.bundle.graph_model import GraphModel  # `--help` needs no numpy
         from eat_lightning.bundle.model import Model
 
-        given: dict[str, Any] = {"threads": self.threads, "long": self.long_texts}
-        if export is not None or not is_adapted(self.run):
-            engine = None if export and self.backend == "torch" else self.backend
-            given |= {"engine": engine, "dtype": self.dtype, "exit": self.exit}
-            given |= {"certificate": self.certificate, "policies": policies_of(self.policy)}
-            given |= {"prepack": self.prepack, "batch": self.examples_at_once}
-        model = Model.open(export or self.run, **given)
+        model = Model.open(
+            export or self.run,
+            engine=None if self.backend == "torch" else self.backend,  # None is torch for a run
+            dtype=None if self.dtype == "fp32" else self.dtype,
+            exit=self.exit,
+            certificate=self.certificate,
+            policies=policies_of(self.policy),
+            prepack=self.prepack,
+            threads=self.threads,
+            batch=self.examples_at_once,
+            long=self.long_texts,
+        )
         if model.threads and not isinstance(model, GraphModel):
             import torch
 

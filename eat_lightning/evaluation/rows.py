@@ -83,9 +83,12 @@ def recorded(subject: Subject, plan: MeasureSettings) -> Iterator[TimedRow]:
     run, engine = subject.run, plan.backend
     if engine == "auto":  # the fastest here with the run's exits, an example at a time
         in_torch = partial(open_in_torch, run, dtype=plan.dtype, policies=())
-        graphs = RunGraphs(run, *chosen_exits(run), plan.dtype, plan.threads)
-        engine = graphs.fastest(in_torch, batch=1)
-    graphs = None if engine == "torch" else InEngine(run, plan, engine, *run.model())
+        own = RunGraphs(run, *chosen_exits(run), plan.dtype, plan.threads)
+        engine = own.fastest(in_torch, batch=1)
+    graphs = None
+    if engine != "torch":
+        own = RunGraphs(run, *run.model(), plan.dtype, plan.threads)
+        graphs = InEngine(own, engine, plan.batch)
     subject = subject if graphs is None else replace(subject, form=PLAIN)
     data = run.data(**plan.data)
     Faults(split_faults(plan.split, data.names, run.name)).check()

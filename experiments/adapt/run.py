@@ -55,7 +55,9 @@ def adapt(folder: str, task: str, agree: float = 0.99, batch: int = 1) -> None:
     more = {"tolerance": settings["tolerance"]} if "tolerance" in settings else {}
     more |= {"columns": settings["columns"], "max_length": settings["length"], "batch": batch}
     began, is_resumed = perf_counter(), to.with_name(f"{to.name}.part").exists()
-    made = eat_lightning.adapt(base / "model", base / "texts.parquet", to=to, agree=agree, **more)
+    made: Any = eat_lightning.adapt(
+        base / "model", base / "texts.parquet", to=to, agree=agree, **more
+    )
     minutes = None if is_resumed else (perf_counter() - began) / 60
     given = settings["length"], settings.get("tolerance")
     original = Original.open(str(base / "model"), *given, long=REFUSE)

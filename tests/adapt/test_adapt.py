@@ -388,7 +388,7 @@ def test_predict_answers_as_certified_and_takes_no_other_form(adapted: AdaptResu
     backend = parsed(PredictSettings, config_of("predict", f"run='{folder}'")).open()
     assert backend.answer([["a text"]]) == Model.open(folder).answer([["a text"]])
     with pytest.raises(ConfigError, match="dtype is not an option of run="):
-        parsed(PredictSettings, config_of("predict", f"run='{folder}'", "dtype=int8"))
+        parsed(PredictSettings, config_of("predict", f"run='{folder}'", "dtype=int8")).open()
 
 
 def test_a_folder_that_is_none_and_one_text_are_refused_from_python(
