@@ -85,6 +85,15 @@ class Bundle:
         return self.folder / DRIFT
 
     @property
+    def static_graph(self) -> Path:
+        return self.folder / "model.onnx"
+
+    @property
+    def static_weights(self) -> Path:
+        """What `model.onnx` needs beside model.safetensors: weights of halves, or joined ones."""
+        return self.folder / "model.onnx_data"  # the name that other tools look for
+
+    @property
     def card(self) -> Path:
         return self.folder / "README.md"
 

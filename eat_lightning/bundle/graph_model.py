@@ -78,8 +78,9 @@ class GraphModel(Runner, Model):
             self.methods = methods_of(self.about)
         except (ValueError, OSError) as error:
             raise ConfigError(one_line(error)) from None
+        self.folder = self.graphs  # of an adapted classifier, the folder that holds them
         if faults := step_faults(self.tokenizer):
-            raise ConfigError(f"{self.folder / 'tokenizer.json'}: {faults[0]}")
+            raise ConfigError(f"{self.graphs / 'tokenizer.json'}: {faults[0]}")
         self.max_length, self.exits = self.about["max_length"], [*self.layers, self.num_layers]
         self.stricter_exits = StricterExits(self.layers)
 
@@ -149,9 +150,9 @@ class GraphModel(Runner, Model):
     @cached_property
     def digest(self) -> str:
         """Hash of the files that determine its answers."""
-        shared = [path.name for path in self.folder.glob("*.safetensors")]
+        shared = [path.name for path in self.graphs.glob("*.safetensors")]
         names = [*files_of(self.about), *shared, WEIGHTS, "tokenizer.json", ABOUT]
-        there = [self.folder / name for name in sorted(names)]
+        there = [self.graphs / name for name in sorted(names)]
         return sha256_of([path for path in there if path.is_file()])
 
     def check_policies(self, policies: Sequence[Policy]) -> None:

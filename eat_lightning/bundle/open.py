@@ -181,7 +181,9 @@ def at_point(bundle: Bundle, about: AboutAdapted, point: Point, threads: int | N
     if point.engine != "torch":
         dtype = "bf16" if point.dtype == "bf16" else None
         graphs = bundle.graphs(point.engine, point.dtype)
-        return GraphModel(graphs, threads, point.engine, dtype).with_rules()
+        model = GraphModel(graphs, threads, point.engine, dtype).with_rules()
+        model.folder = folder  # that of canaries, certificate and drift's reference
+        return model
     check_torch(folder, "a model that was certified in our kernels")
     from eat_lightning.bundle.kernels import open_in_kernels
 

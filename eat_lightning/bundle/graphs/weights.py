@@ -22,8 +22,10 @@ import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper
 from onnx.external_data_helper import set_external_data
 
+from eat_lightning.bundle.bundle import Bundle
 from eat_lightning.bundle.onnx_runner import WEIGHTS
 from eat_lightning.files import link
+from eat_lightning.weights.files import weight_files
 
 LEAST = 1024  # bytes; a smaller constant stays in its graph
 PAGE = 4096  # where a weight may begin, so that it can be mapped
@@ -87,7 +89,7 @@ class Safetensors:
         """The tensors which, below each other, are this array; none where there are no such."""
         for num in range(1, MOST_PARTS + 1):
             if array.ndim and len(array) % num == 0:
-                keys = [hashlib.sha256(part).digest() for part in np.split(array, num)]
+                keys = [hashlib.sha256(part.data).digest() for part in np.split(array, num)]
                 if all(key in self.places for key in keys):
                     return [self.places[key] for key in keys]
         return []
@@ -102,7 +104,7 @@ def tensors_of(path: Path) -> Iterator[tuple[bytes, Place]]:
             continue
         first, last = (start + offset for offset in about["data_offsets"])
         if last - first >= LEAST and first % 4 == 0:
-            key = hashlib.sha256(content[first:last]).digest()
+            key = hashlib.sha256(content[first:last].data).digest()
             yield key, Place(path.name, first, last - first)
 
 
@@ -155,6 +157,12 @@ def copy_sharing(graphs: Path, to: Path, files: Sequence[Path]) -> None:
     for path in files:
         if path.name in needed:
             link(path, to / path.name)
+
+
+def save_beside(model: ModelProto, bundle: Bundle) -> None:
+    """Write the graph of a bundle's original, which reads model.safetensors."""
+    Safetensors(weight_files(bundle.folder)).refer(model)
+    save({bundle.static_graph.name: model}, bundle.static_weights)
 
 
 def with_branches(graph: GraphProto) -> Iterator[GraphProto]:

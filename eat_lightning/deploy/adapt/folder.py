@@ -201,7 +201,7 @@ def write_folder(
             Reference.of(result.trace, certificate.holds_for, windows).write(folder)
         canaries_of(result).write(folder)
         if "onnx" in result.plan.engines and not package_faults():
-            write_static_graph(result.original, folder)
+            write_static_graph(result.original, bundle)
         write_text(bundle.card, card(result, about, table))
         write_text(bundle.page, page)
 
@@ -258,7 +258,7 @@ def copy_graphs(graphs: GraphModel, folder: Path, to: Path) -> None:
     from eat_lightning.bundle.graphs.weights import copy_sharing  # brings onnx
 
     has_same = graphs.about["dtype"] == "fp32"
-    copy_sharing(graphs.folder, to, weight_files(folder) if has_same else [])
+    copy_sharing(graphs.graphs, to, weight_files(folder) if has_same else [])
 
 
 def copy_classifier(original: Original, folder: Path) -> None:

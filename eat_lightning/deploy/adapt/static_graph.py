@@ -7,19 +7,16 @@ The graph's weights are those in model.safetensors, beside which it therefore li
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import torch
 from torch.export import Dim
 
+from eat_lightning.bundle.bundle import Bundle
 from eat_lightning.bundle.graphs.graph import OPSET, quiet
-from eat_lightning.bundle.graphs.weights import Safetensors, save
+from eat_lightning.bundle.graphs.weights import save_beside
 from eat_lightning.bundle.original import Original
 from eat_lightning.errors import one_line
-from eat_lightning.weights.files import weight_files
 
-NAME = "model.onnx"
-REST = "model.onnx_data"  # weights that model.safetensors lacks: those of a half in fp16, or joined
 CLOSE = 1e-3  # logits of the graph differ from transformers' by less
 
 
@@ -34,20 +31,21 @@ class Logits(torch.nn.Module):
         return self.model(**dict(zip(self.names, inputs, strict=True))).logits
 
 
-def write_static_graph(original: Original, folder: Path) -> None:
+def write_static_graph(original: Original, bundle: Bundle) -> None:
     """Write `model.onnx` beside the classifier's weights; where it cannot be made, say so and write
     none."""
     try:
-        made(original, folder)
+        made(original, bundle)
     except OSError:
         raise  # the disk is full
     except Exception as error:  # exporters raise a dozen kinds, and not every family can be traced
-        for name in (NAME, REST):
-            (folder / name).unlink(missing_ok=True)
-        print(f"note: {NAME} could not be made ({one_line(error, 160)})", file=sys.stderr)
+        for path in (bundle.static_graph, bundle.static_weights):
+            path.unlink(missing_ok=True)
+        name, why = bundle.static_graph.name, one_line(error, 160)
+        print(f"note: {name} could not be made ({why})", file=sys.stderr)
 
 
-def made(original: Original, folder: Path) -> None:
+def made(original: Original, bundle: Bundle) -> None:
     """Export the graph, and compare it with the model at other sizes."""
     import onnxruntime
 
@@ -68,12 +66,10 @@ def made(original: Original, folder: Path) -> None:
             verbose=False,
         )
         assert program is not None
-        graph = program.model_proto
-        Safetensors(weight_files(folder)).refer(graph)
-        save({NAME: graph}, folder / REST)
+        save_beside(program.model_proto, bundle)
         other = original.tokenizer(["one " * 9], return_tensors="pt")
         session = onnxruntime.InferenceSession(
-            str(folder / NAME), providers=["CPUExecutionProvider"]
+            str(bundle.static_graph), providers=["CPUExecutionProvider"]
         )
         (logits,) = session.run(None, {name: other[name].numpy() for name in names})
         gap = (torch.as_tensor(logits) - module(*other.values())).abs().max().item()
