@@ -37,7 +37,6 @@ from eat_lightning.record.claim import Claim, Tally, agreement
 from eat_lightning.record.measured import Measured
 from eat_lightning.record.point import Point
 from eat_lightning.untrusted import json_of
-from eat_lightning.weights.exits import exits_beside
 from eat_lightning.weights.files import EXITS, OLD_BUNDLES, SAFE, weight_files, weights_digest
 
 CLASSES, LISTS = OLD_BUNDLES
@@ -219,6 +218,8 @@ def of_release(folder: Path, found: Mapping[str, Any], is_lists: bool) -> OldFol
 
 def point_of(folder: Path, found: Mapping[str, Any]) -> Point:
     """The point of a folder that 0.3.0 wrote."""
+    from eat_lightning.weights.exits import exits_beside  # brings torch
+
     exit = exits_beside(folder).get("exit", STATIC["exit"])
     given: dict[str, Any] = {"engine": found["engine"], "dtype": found["dtype"]}
     given |= {"methods": {"exit": exit}}
