@@ -20,6 +20,7 @@ from eat_lightning.model.trace import Trace
 
 if TYPE_CHECKING:
     from eat_lightning.model.contracts import ExitRule
+    from eat_lightning.record.point import Point
     from eat_lightning.record.record import Record
 
 
@@ -55,6 +56,11 @@ class Backend(Answerer):
     @abstractmethod
     def exit_rule(self) -> ExitRule:
         """The exit rule."""
+
+    @property
+    def point(self) -> Point:
+        """The point at which it answers."""
+        raise NotImplementedError
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:

@@ -44,9 +44,10 @@ def open_export(
     chosen = tuple(valid.policies if policies is None else policies)
     export.check_policies(chosen)
     exits = StricterExits(export.layers, stricter_rule(export, valid), chosen)
-    here = export.with_exits(exits).identity()
-    valid.check(here | {"exit": valid.holds_for["exit"]})
-    return export.with_exits(exits.deep() if valid.fallback else exits)
+    made = export.with_exits(exits)
+    point = made.point.at(exit=valid.point.methods["exit"])
+    valid.check(made.identity() | {"point": point.as_dict()})
+    return export.with_exits(exits.deep()) if valid.fallback else made
 
 
 def stricter_rule(export: Export, certificate: Certificate) -> ExitRule | None:
@@ -56,7 +57,7 @@ def stricter_rule(export: Export, certificate: Certificate) -> ExitRule | None:
     Raises:
         ConfigError: without torch, or where the graphs cannot follow the rule.
     """
-    if export.decides_as(certificate.holds_for["exit"]):
+    if export.decides_as(certificate.point.methods["exit"]):
         return None
     if not has_torch():
         raise ConfigError(
@@ -77,7 +78,7 @@ def certificate_of(home: Home, name: Any) -> Certificate:
     is_run = (home.folder / "model").is_dir()
     made_of = f"{home.folder}" if is_run else of_export(home.folder)
     found = Certificate.read(home, name, f"certify run={made_of}")
-    if lacking := [slot for slot in MODEL_SLOTS if found.holds_for.get(slot) is None]:
+    if lacking := [slot for slot in MODEL_SLOTS if slot not in found.point.methods]:
         path = path_of(home.folder, name)
         raise ConfigError(f"{path}: not a certificate of a run (it lacks {', '.join(lacking)})")
     return found

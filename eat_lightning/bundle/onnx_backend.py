@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from eat_lightning.model.policy import ModelFacts, Policy
 from eat_lightning.model.specification import MODEL_SLOTS, OFF, Specification
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.full_depth import FullDepthIfFound
+from eat_lightning.record.point import Point
 from eat_lightning.untrusted import step_faults
 
 if TYPE_CHECKING:
@@ -163,21 +164,23 @@ class Export(Runner, Backend):
         rule = self.stricter_exits.rule
         return self.methods["exit"].build() if rule is None else rule
 
-    def identity(self) -> dict[str, Any]:
-        """Hash of the graphs, and the rules that restrict their exits."""
-        exits = self.stricter_exits
+    @property
+    def point(self) -> Point:
+        """The methods in the graphs, and the rules that restrict their exits."""
+        exits, engine, dtype = self.stricter_exits, cast(Any, self.engine), cast(Any, self.dtype)
         stricter = {} if exits.rule is None else {"exit": Specification.of("exit", exits.rule)}
+        methods, policies = self.methods | stricter, tuple(specs_of(exits.policies))
+        return Point(engine, dtype, methods=methods, policies=policies)
+
+    def identity(self) -> dict[str, Any]:
+        """Hash of the graphs, and their point."""
+        package = ENGINES[self.engine].package
         return {
             "export": self.digest,
             "weights": self.about.get("weights"),
-            **dict.fromkeys(MODEL_SLOTS),
-            **self.methods,
-            **stricter,
-            "policy": specs_of(exits.policies),
+            "point": self.point.as_dict(),
             "second": [],
-            "dtype": f"{self.dtype} graphs",
             "device": "cpu",
-            "runtime": (package := ENGINES[self.engine].package),
             package: version(package),
             MACHINE: machine(),
         }

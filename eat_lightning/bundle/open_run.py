@@ -22,7 +22,7 @@ from eat_lightning.runs.exit_choice import ExitChoice
 from eat_lightning.runs.identity import combination
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import load_second_runs
-from eat_lightning.weights.precision import DTYPES, PLAIN, form_of, in_dtype, in_form
+from eat_lightning.weights.precision import PLAIN, form_of, in_dtype, in_form
 
 
 def open_run(
@@ -72,7 +72,8 @@ def open_run(
         run.task.columns,
         labels,
         longest(run, encoder),
-        partial(combination, run, dtype=DTYPES[dtype], device=device, form=form),
+        partial(combination, run, device=device),
+        layout=form,
         dial=dial,
     )
     if valid is not None:
@@ -95,7 +96,7 @@ def certified(
     """
     chosen = certificate.policies if policies is None else policies
     backbone = encoder.replacing(**certificate.methods, policies=chosen)
-    choice = ExitChoice.of(exit, certificate.holds_for["exit"])
+    choice = ExitChoice.of(exit, certificate.point.methods["exit"])
     return backbone.replacing(exit=choice.rule(backbone))
 
 

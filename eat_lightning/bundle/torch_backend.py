@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from eat_lightning.model.trace import Trace
 from eat_lightning.record.dial import Budget, dtype_of
 from eat_lightning.record.full_depth import FullDepthIfFound
 from eat_lightning.record.passes import record, record_of
+from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
 from eat_lightning.text_io import About, Texts
 
@@ -37,7 +38,8 @@ class TorchBackend(Backend):
     """A run's encoder in torch.
 
     Args:
-        combine: returns the combination of a certificate, given specifications by slot.
+        combine: returns the combination of a certificate, given a point.
+        layout: layout of the weights, see `weights.precision`.
         dial: returns the encoder with its thresholds set for a budget.
     """
 
@@ -47,7 +49,8 @@ class TorchBackend(Backend):
     columns: Sequence[str]
     labels: Sequence[str]
     max_length: int
-    combine: Callable[[dict[str, Any]], dict[str, Any]] = dict
+    combine: Callable[[Point], dict[str, Any]] = lambda point: {"point": point.as_dict()}
+    layout: Any = None
     dial: Callable[[Budget], AdaptiveEncoder] | None = None
 
     def __post_init__(self) -> None:
@@ -132,9 +135,14 @@ class TorchBackend(Backend):
         )
         return batch.to(self.encoder.strength.device)
 
+    @property
+    def point(self) -> Point:
+        encoder, dtype = self.encoder, cast(Any, self.dtype)
+        policies = tuple(specs_of(encoder.policies))
+        return Point("torch", dtype, self.layout, specs_by_slot(encoder), policies)
+
     def identity(self) -> dict[str, Any]:
-        encoder = self.encoder
-        return self.combine(specs_by_slot(encoder) | {"policy": specs_of(encoder.policies)})
+        return self.combine(self.point)
 
     @property
     def policies(self) -> Sequence[Policy]:

@@ -88,5 +88,7 @@ class CertifySubject:
         return float(static_flops_of(self.backbone(candidate), self.record(candidate)).mean())
 
     def identity(self, candidate: Point) -> dict[str, Any]:
-        windows = {"windows": self.long.described(self.torch_backend.max_length)}
-        return self.backend(candidate).identity() | {"exit": candidate.methods["exit"]} | windows
+        backend = self.backend(candidate)
+        point = backend.point.at(exit=candidate.methods["exit"])
+        windows = self.long.described(self.torch_backend.max_length)
+        return backend.identity() | {"point": point.as_dict(), "windows": windows}
