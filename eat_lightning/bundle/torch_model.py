@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -39,7 +39,8 @@ class TorchModel(Model):
     """An encoder in torch.
 
     Args:
-        combine: returns the combination of a certificate, given specifications by slot.
+        combine: returns the combination of a certificate, given a point.
+        layout: layout of the weights, see `weights.precision`.
         dial: returns the encoder with its thresholds set for a budget.
     """
 
@@ -49,7 +50,8 @@ class TorchModel(Model):
     columns: Sequence[str]
     labels: Sequence[str]
     max_length: int
-    combine: Callable[[dict[str, Any]], dict[str, Any]] = dict
+    combine: Callable[[Point], dict[str, Any]] = lambda point: {"point": point.as_dict()}
+    layout: Any = None
     dial: Callable[[Budget], AdaptiveEncoder] | None = None
 
     def __post_init__(self) -> None:
@@ -143,9 +145,14 @@ class TorchModel(Model):
         )
         return batch.to(self.encoder.strength.device)
 
+    @property
+    def point(self) -> Point:
+        encoder, dtype = self.encoder, cast(Any, self.dtype)
+        policies = tuple(specs_of(encoder.policies))
+        return Point("torch", dtype, self.layout, specs_by_slot(encoder), policies)
+
     def identity(self) -> dict[str, Any]:
-        encoder = self.encoder
-        return self.combine(specs_by_slot(encoder) | {"policy": specs_of(encoder.policies)})
+        return self.combine(self.point)
 
     @property
     def policies(self) -> Sequence[Policy]:

@@ -21,7 +21,7 @@ from eat_lightning.machine import MACHINE
 from eat_lightning.model.specification import kind_of
 from eat_lightning.model.trace import Trace
 from eat_lightning.monitor.observation import FEATURES, Observation, observations
-from eat_lightning.record.certificate import Certificate, differences, with_methods
+from eat_lightning.record.certificate import Certificate, differences
 
 if TYPE_CHECKING:
     from eat_lightning.bundle.model import Model
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 FILE = "drift.json"
 FOLDER = "drift"  # of the references of a run's certificates, which have several
 LEAST = 50  # examples: with fewer, no stream could be compared with them
-# Facts of a combination that decide no observation: last bits move no rank.
-UNSEEN = ("form", "device", "torch", "runtime", "onnxruntime", "openvino", MACHINE)
+# Facts of a combination and of its point that decide no observation: last bits move no rank.
+UNSEEN = ("device", "torch", "onnxruntime", "openvino", MACHINE)
+UNSEEN_IN_POINT = ("engine", "layout")
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Reference:
             seen = [Observation(*each) for each in values]
             for each in seen:
                 each.places_F  # noqa: B018  numbers, or a TypeError
-            return cls(seen, with_methods(dict(content["holds_for"])))
+            return cls(seen, dict(content["holds_for"]))
         except (ValueError, TypeError, KeyError, OSError) as error:
             reason = str(error).splitlines()[0]
             fault = f"{path}: not a drift reference ({reason})"
@@ -112,12 +113,14 @@ def path_of(folder: Path, certificate: str | None) -> Path:
 
 def deciding(holds_for: dict[str, Any], windows: str | None) -> dict[str, Any]:
     """Return the parts of a combination that decide observations: weights, split, methods, dtype,
-    ...
+    and so on.
 
     Args:
         windows: how long texts are read, as given by `LongTexts.described`.
     """
-    return {k: v for k, v in holds_for.items() if k not in UNSEEN} | {"windows": windows}
+    point = {k: v for k, v in holds_for["point"].items() if k not in UNSEEN_IN_POINT}
+    seen = {k: v for k, v in holds_for.items() if k not in UNSEEN}
+    return seen | {"point": point, "windows": windows}
 
 
 def made_with(backend: Model) -> dict[str, Any]:

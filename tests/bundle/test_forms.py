@@ -107,7 +107,7 @@ def test_rows_say_their_form(run: Path):
 def test_a_certificate_is_followed(run: Path):
     for prepack, form in (("null", PREPACKED), ("false", PLAIN)):
         held = call(run, "risk=harm", "level=0.4", f"name={form}", f"prepack={prepack}")
-        assert (held.form, held.holds_for["form"]) == (form, form)
+        assert (held.form, held.point.layout) == (form, form)
         assert not held.fallback
         for ready in (
             answerer(run, certificate=form),

@@ -24,7 +24,13 @@ from eat_lightning.deploy.score.plan import ScoreSettings, cores
 from eat_lightning.deploy.score.scorer import Scorer
 from eat_lightning.deploy.score.tables import answer_schema, answer_table
 from eat_lightning.deploy.score.windows import Source, Unreadable, Window
-from eat_lightning.deploy.score.workers import FORKS, WorkersDie, answer_windows, start_workers
+from eat_lightning.deploy.score.workers import (
+    FORKS,
+    MOST_DEATHS,
+    WorkersDie,
+    answer_windows,
+    start_workers,
+)
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.machine import MACHINE
 from eat_lightning.progress import bar
@@ -71,13 +77,18 @@ class Tally:
 
 @dataclass
 class Corpus:
-    """A model, the files to score, and the output folder."""
+    """A model, the files to score, and the output folder.
+
+    Args:
+        most_deaths: deaths of workers without an answer between, after which it ends.
+    """
 
     plan: ScoreSettings
     scorer: Scorer
     sources: list[Source]
     output: Output
     manifest: dict[str, Any]
+    most_deaths: int = MOST_DEATHS
 
     @classmethod
     def open(cls, plan: ScoreSettings) -> Corpus:
@@ -127,7 +138,7 @@ class Corpus:
         opened = (lambda: self.scorer) if forks else partial(Scorer.open, self.plan)
         num_bytes = sum(source.input.path.stat().st_size for source in self.sources)
         with (
-            start_workers(opened, forks, workers) as pool,
+            start_workers(opened, forks, workers, self.most_deaths) as pool,
             bar("scored", num_bytes) as advance,
         ):
             for window, answers in answer_windows(self.missing(tally), pool):
