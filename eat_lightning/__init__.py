@@ -44,9 +44,9 @@ def load(folder: str | Path, *, threads: int | None = None, check: bool = False)
         check: True: answer the folder's canaries first, and raise ValueError if an answer is not
             the certified one, as can happen on another processor. Rerankers have no canaries.
     """
-    from eat_lightning.bundle import open
+    from eat_lightning.bundle.open import load_folder
 
-    return open.load(folder, threads, check)
+    return load_folder(folder, threads, check)
 
 
 def adapt(

@@ -210,8 +210,9 @@ class GraphModel(Runner, Model):
         return placed(self.run_state(first_state(read.windows), review), [0], [read])
 
     def at(self, point: Point) -> GraphModel:
-        rule = self.stricter(point.built["exit"]) if "exit" in point.methods else None
-        return self.with_exits(rule, point.policies_like(self.policies))
+        with reading("point"):
+            rule, policies = point.built.get("exit"), point.policies_like(self.policies)
+        return self.with_exits(None if rule is None else self.stricter(rule), policies)
 
     @property
     def exit_rule(self) -> ExitRule:

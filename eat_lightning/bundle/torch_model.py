@@ -16,7 +16,7 @@ import torch
 
 from eat_lightning.bundle.model import Model
 from eat_lightning.data.split import reader_of
-from eat_lightning.errors import ConfigError, one_line
+from eat_lightning.errors import ConfigError, reading
 from eat_lightning.long_texts import CUT, REFUSE, AnswerRequest, TokenWindow, placed
 from eat_lightning.model.contracts import ExitRule, Policy, open_layers
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -98,10 +98,8 @@ class TorchModel(Model):
 
     def at(self, point: Point) -> Self:
         made = copy(self)
-        try:
+        with reading("point"):
             made.encoder = point.on(self.encoder)
-        except ValueError as error:
-            raise ConfigError(f"point: {one_line(error)}") from None
         made.note_exits()
         return made
 

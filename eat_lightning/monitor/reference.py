@@ -123,13 +123,13 @@ def deciding(holds_for: dict[str, Any], windows: str | None) -> dict[str, Any]:
     return seen | {"point": point, "windows": windows}
 
 
-def made_with(backend: Model) -> dict[str, Any]:
-    """Return the facts that decide a backend's observations."""
-    windows = backend.reader.long.described(backend.max_length)
-    if is_adapted(backend.folder):  # its files were compared with its certificate as it was opened
-        certificate = Certificate.read(AdaptedHome(backend.folder), CERTIFICATE)
+def made_with(model: Model) -> dict[str, Any]:
+    """Return the facts that decide a model's observations."""
+    windows = model.reader.long.described(model.max_length)
+    if is_adapted(model.folder):  # its files were compared with its certificate as it was opened
+        certificate = Certificate.read(AdaptedHome(model.folder), CERTIFICATE)
         return deciding(certificate.holds_for, windows)
-    return deciding(backend.identity(), windows)
+    return deciding(model.identity(), windows)
 
 
 def check_watched(kind: AnswerKind, policies: Sequence[Policy], known: Collection[str]) -> None:
@@ -148,12 +148,12 @@ def check_watched(kind: AnswerKind, policies: Sequence[Policy], known: Collectio
             raise ConfigError(f"{fault}, so no reference can be made")
 
 
-def is_watchable(backend: Model, certificate: str | None = None) -> bool:
+def is_watchable(model: Model, certificate: str | None = None) -> bool:
     """True if there is a reference in the model's folder."""
-    return path_of(backend.folder, certificate).is_file()
+    return path_of(model.folder, certificate).is_file()
 
 
-def read_reference(backend: Model, certificate: str | None = None) -> Reference:
+def read_reference(model: Model, certificate: str | None = None) -> Reference:
     """Read the reference of an open model.
 
     Args:
@@ -163,10 +163,10 @@ def read_reference(backend: Model, certificate: str | None = None) -> Reference:
         ConfigError: where there is none, or it was made with other exits. The message has the
             command that makes one.
     """
-    check_watched(backend.kind, (), ())
-    how = maker(backend.folder, certificate)
-    found = Reference.read(path_of(backend.folder, certificate), how)
-    found.check(made_with(backend), how)
+    check_watched(model.kind, (), ())
+    how = maker(model.folder, certificate)
+    found = Reference.read(path_of(model.folder, certificate), how)
+    found.check(made_with(model), how)
     return found
 
 

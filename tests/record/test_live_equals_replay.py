@@ -175,6 +175,20 @@ def test_two_precisions_in_a_row(group: str, margin: float):
     assert max(replay.depth_B) == (6 if margin == 0.0 else 12)
 
 
+def test_three_in_a_row():
+    """A cascade may answer first in another one: depth counts the layers of all three."""
+    engine = in_torch("confidence")
+    high, low = engine.at(Never()), in_int8_too(engine.at(Never()))
+    for margin, depth in ((0.0, 6), (2.0, 18)):
+        both = CascadeModel(Path("tiny"), low, high, margin)
+        model = CascadeModel(Path("tiny"), both, high, margin, is_again=False)
+        answers = model.answer(texts())
+        assert model.num_layers == 18
+        assert {answer["depth"] for answer in answers if "depth" in answer} == {depth}
+        wanted = (low if margin == 0.0 else high).answer(texts())
+        assert [each.get("label") for each in answers] == [each.get("label") for each in wanted]
+
+
 def test_both_passes_are_counted():
     """Of two precisions without exits: FLOPs of one where nobody goes on, twice those where all
     do."""

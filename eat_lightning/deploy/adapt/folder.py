@@ -243,7 +243,7 @@ def write_classifier(forms: Forms, point: Point, columns: list[str], folder: Pat
         if each.alone.has_exits:
             save_exits(each.on(forms.encoder), folder)
     for name, graphs in graphs_of(point).items():
-        shutil.copytree(forms.backend(own[name]).folder, folder / graphs)
+        shutil.copytree(forms.graphs(own[name]).folder, folder / graphs)
     return AboutAdapted(
         columns=columns,
         labels=list(original.same.labels),

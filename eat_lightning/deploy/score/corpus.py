@@ -104,7 +104,7 @@ class Corpus:
         earlier = read_manifest(folder)
         scorer = Scorer.open(plan)
         sources = find_sources(plan, inputs, scorer)
-        identity = scorer.backend.identity()
+        identity = scorer.model.identity()
         manifest = {
             "model": portable(identity),
             "settings": plan.model_dump(include=DECIDE),
@@ -116,7 +116,7 @@ class Corpus:
     def score(self) -> int:
         """Score what is missing; returns the number of files that could not be read completely."""
         with self.output.lock(self.manifest):
-            self.plan.tell_uncertified(self.scorer.backend.exits)
+            self.plan.tell_uncertified(self.scorer.model.exits)
             tally, began = Tally(), time.monotonic()
             workers = self.plan.workers or len(cores())
             try:
@@ -131,10 +131,10 @@ class Corpus:
     def score_files(self, tally: Tally, workers: int) -> None:
         """Read windows, have workers answer them, and write them in order."""
         prefix, read = self.plan.prefix, dict[str, float]()
-        schema = answer_schema(self.scorer.backend.kind, prefix)
+        schema = answer_schema(self.scorer.model.kind, prefix)
         # A forked worker has the model already. Other engines have threads, which no fork survives:
         # there each worker opens its own.
-        forks = FORKS and isinstance(self.scorer.backend, TorchModel)
+        forks = FORKS and isinstance(self.scorer.model, TorchModel)
         opened = (lambda: self.scorer) if forks else partial(Scorer.open, self.plan)
         num_bytes = sum(source.input.path.stat().st_size for source in self.sources)
         with (
@@ -166,9 +166,9 @@ class Corpus:
 
 def find_sources(plan: ScoreSettings, inputs: list[Input], scorer: Scorer) -> list[Source]:
     """Return the files with their columns. Raises ConfigError with every error."""
-    columns, faults = (scorer.backend.columns, plan.text_columns, plan.keep), Faults()
+    columns, faults = (scorer.model.columns, plan.text_columns, plan.keep), Faults()
     sources = [Source(input, *columns) for input in inputs]
-    answers = answer_schema(scorer.backend.kind, plan.prefix).names[:-1]
+    answers = answer_schema(scorer.model.kind, plan.prefix).names[:-1]
     for source in sources:
         with faults.gathered(f"input={source.input.path}: "):
             source.check(answers)
