@@ -22,6 +22,7 @@ from eat_lightning.data.source import Source
 from eat_lightning.data.split import make_split
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.long_texts import CUT, JOINS, LongTexts
+from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.policy.full_depth import FullDepth
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.model.contracts import ExitRule, Policy, at_point
