@@ -63,43 +63,23 @@ class TorchModel(Model):
     def note_exits(self) -> None:
         self.exits = sorted({*open_layers(self.encoder.exit), self.num_layers})
 
-    def set_budget(self, budget: float | str) -> None:
-        """Set the mean cost of an example: a share of full FLOPs (0.5), or milliseconds at batch 1
-        on this machine ("12ms"). If the run has no dial, it is fitted on its calibration split.
-
-        Raises:
-            ConfigError: where it cannot be fitted or met.
-        """
-        self._turn_to("set_budget: budget", Budget.parse, budget)
-
-    def set_agreement(self, agree: float) -> None:
-        """Set the lowest cost with at least this share of answers equal to full depth.
-
-        Raises:
-            ConfigError: as in `set_budget`.
-        """
-        self._turn_to("set_agreement: agree", Budget.parse_agreement, agree)
-
-    def _turn_to(self, title: str, parse: Callable[[Any], Budget], value: Any) -> None:
-        if self.dial is None:
-            raise ConfigError(f"{title.partition(':')[0]}: a certificate has exits of its own")
-        try:
-            wanted = parse(value)
-        except ValueError as error:
-            raise ConfigError(f"{title} {error}") from None
-        self.encoder = self.dial(wanted)
-        self.note_exits()
-
     def look(self, text: Sequence[str], about: Mapping[str, str]) -> Trace:
         read = self.read_one(text)
         with torch.inference_mode():
             trace = self.encoder(self.batch_of(read.windows, [about]))
         return placed(trace.numpy(), [0], [read])
 
-    def at(self, point: Point) -> Self:
+    def at(self, point: Point | Budget) -> Self:
+        """See `Model.at`. A budget is looked up on the run's dial, which is fitted if there is
+        none."""
         made = copy(self)
-        with reading("point"):
-            made.encoder = point.on(self.encoder)
+        if isinstance(point, Point):
+            with reading("point"):
+                made.encoder = point.on(self.encoder)
+        elif self.dial is None:
+            raise ConfigError(f"{point.key}: a certificate has exits of its own")
+        else:
+            made.encoder = self.dial(point)
         made.note_exits()
         return made
 

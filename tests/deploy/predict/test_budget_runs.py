@@ -275,21 +275,19 @@ def test_a_point_beyond_the_knob_is_refused(run: Path):
 
 
 def test_the_dial_of_a_run_that_answers(run: Path):
-    backend = TorchModel.open(run)
-    backend.set_budget(0.7)
-    at = knobs(backend.encoder)
-    assert at == knobs_at(run, 0.7)
-    at_07 = [answer["depth"] for answer in backend.answer(TEXTS)]
-    backend.set_budget(0.45)  # little more than the first exit costs
-    assert sum(answer["depth"] for answer in backend.answer(TEXTS)) <= sum(at_07)
-    backend.set_budget(0.7)
-    assert knobs(backend.encoder) == at
-    with pytest.raises(ConfigError, match=r"set_budget: budget must be in \(0, 1\]"):
-        backend.set_budget(2)
-    backend.set_agreement(1.0)
-    assert knobs(backend.encoder) == knobs_at(run, 1.0)
-    with pytest.raises(ConfigError, match=r"set_agreement: agree must be in \(0, 1\]"):
-        backend.set_agreement(2)
+    model = TorchModel.open(run)
+    early = model.at(Budget(0.7))
+    assert knobs(early.encoder) == knobs_at(run, 0.7)
+    at_07 = [answer["depth"] for answer in early.answer(TEXTS)]
+    earlier = early.at(Budget(0.45))  # little more than the first exit costs
+    assert sum(answer["depth"] for answer in earlier.answer(TEXTS)) <= sum(at_07)
+    assert knobs(earlier.at(Budget(0.7)).encoder) == knobs(early.encoder)
+    assert knobs(model.at(Budget(1.0, "agree")).encoder) == knobs_at(run, 1.0)
+    assert knobs(TorchModel.open(run, budget=0.7).encoder) == knobs(early.encoder)
+    with pytest.raises(ConfigError, match=r"budget must be in \(0, 1\]"):
+        TorchModel.open(run, budget=2)
+    with pytest.raises(ConfigError, match=r"agree must be in \(0, 1\]"):
+        TorchModel.open(run, agree=2)
 
 
 def test_the_dial_of_a_hugging_face_model(run: Path):
