@@ -9,17 +9,21 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pandas import DataFrame
+
     from eat_lightning.bundle.model import Model as Model
     from eat_lightning.deploy.adapt.plan import Heads as Heads
     from eat_lightning.deploy.adapt.plan import Times as Times
     from eat_lightning.deploy.adapt.plan import Windows as Windows
     from eat_lightning.deploy.verify.compare import Verification as Verification
     from eat_lightning.deploy.verify.plan import Build as Build
+    from eat_lightning.evaluation.plan import MeasureTimes as MeasureTimes
 
 __version__ = "0.3.0"
 LAZY = {  # names that bring pydantic or pandas, which a version number need not
     "Build": "eat_lightning.deploy.verify.plan",
     "Heads": "eat_lightning.deploy.adapt.plan",
+    "MeasureTimes": "eat_lightning.evaluation.plan",
     "Model": "eat_lightning.bundle.model",
     "Times": "eat_lightning.deploy.adapt.plan",
     "Verification": "eat_lightning.deploy.verify.compare",
@@ -40,9 +44,9 @@ def load(folder: str | Path, *, threads: int | None = None, check: bool = False)
         check: True: answer the folder's canaries first, and raise ValueError if an answer is not
             the certified one, as can happen on another processor. Rerankers have no canaries.
     """
-    from eat_lightning.bundle import open
+    from eat_lightning.bundle.open import load_folder
 
-    return open.load(folder, threads, check)
+    return load_folder(folder, threads, check)
 
 
 def adapt(
@@ -234,6 +238,94 @@ def verify(
         "to": to and str(to),
     }
     return api.verify(old, new, texts, settings)
+
+
+def measure(
+    run: str | Path | Sequence[str | Path],
+    *,
+    baselines: Literal["own", "fixed", "static", "hf", "all", "none"] = "own",
+    budgets: Sequence[float | str] | None = None,
+    agree: Sequence[float] | None = None,
+    taus: Sequence[float | Sequence[float]] | None = None,
+    rules: Sequence[Mapping[str, Any]] = (),
+    certificate: str | None = None,
+    timing: MeasureTimes | None = None,
+    dtype: Literal["fp32", "bf16", "int8"] = "fp32",
+    backend: Literal["torch", "onnx", "openvino", "auto"] = "torch",
+    device: Literal["cpu", "cuda"] = "cpu",
+    threads: int = 1,
+    long: Literal["cut", "windows"] = "cut",
+    queries: str | Path | None = None,
+    small: str | Path | None = None,
+    sizes: Sequence[int] = (10, 30, 100, 300),
+    timed_lists: int = 10,
+    attention: str | Mapping[str, Any] | None = None,
+    reduction: str | Mapping[str, Any] | None = None,
+    exit: str | Mapping[str, Any] | None = None,
+    policy: str | Sequence[str] | Mapping[str, Mapping[str, Any]] | None = None,
+    head: Mapping[str, Any] | None = None,
+    logger: str | Mapping[str, Any] | None = None,
+    points: Sequence[float | Sequence[float]] | None = None,
+    fit_reduction: bool = True,
+    split: str = "validation",
+    data: Mapping[str, Any] | None = None,
+    windows: Windows | None = None,
+    batch: int = 32,
+    prepack: bool | None = None,
+) -> DataFrame:
+    """Measure accuracy, depth, retention, FLOPs and latency of finished runs.
+
+    Returns a row for each setting. Its columns are the fields of the run's rows.jsonl, to which the
+    rows are added too; values within a field are columns such as `exit.tau`. As the command does,
+    it prints a table. ValueError, in one line, for wrong arguments and for what cannot be measured.
+
+    Args:
+        run: a run folder (or one that eat rerank wrote), several of them as [a, b], a glob pattern,
+            or a study's folder.
+        baselines: own (one depth for all, and everything off), fixed (the first), static (the
+            second), hf (Hugging Face's model), all or none.
+        budgets: settings to measure, as shares of full FLOPs or as times at batch size 1:
+            [0.3, 0.5, "12ms"].
+        agree: settings to measure, as shares of answers that agree with full depth: [0.99, 0.95].
+        taus: exit thresholds to measure. None: the rule's own grid.
+        rules: further exit rules to compare, as in [{"kind": "patience", "patience": 1}].
+        certificate: name of a certificate whose exits to measure.
+        timing: how settings are timed: keys of `MeasureTimes`; those left out keep their defaults.
+        dtype: fp32, bf16 (weights too) or int8 (matrix products with weights, on CPUs).
+        backend: engine that is recorded and timed: torch, onnx (onnxruntime), openvino or auto (the
+            fastest here).
+        device: cpu or cuda.
+        threads: processor threads.
+        long: texts longer than the model reads: cut them off as in training, or read them in
+            windows; rows then count whole texts.
+        queries: for folders that eat rerank wrote: a file of lists, each {"query": text,
+            "candidates": [text, ...]}, with "relevance": [0, 2, ...] if known.
+        small: for such folders: a smaller cross-encoder to compare with, alone and in front of the
+            other.
+        sizes: for such folders: list lengths to measure; shorter lists are left out.
+        timed_lists: for such folders: lists of each length to time.
+        attention: another method than the run's, as in "longformer", or with settings, as in
+            {"kind": "longformer", "window": 32}. Without kind: settings of the run's own method.
+        reduction: the same for token reduction.
+        exit: the same for the exit rule.
+        policy: rules that can override an exit, in order, as in ["min_retention", "veto"], or with
+            settings, as in {"veto": {"margin": 0.8}}. Their rows go to rows-policy.jsonl.
+        head: layers at which a named exit rule looks. None: every head of the run. As in
+            {"layers": [2, 4]}.
+        logger: wandb: log the rows to a W&B run of their own.
+        points: like taus, for exit rules whose threshold has another name.
+        fit_reduction: with budgets or agree: fit the pruning ratio too, unless it is given.
+        split: split to measure.
+        data: folder of the task's data. None: where the run read it. As in {"dir": "data/toy"}.
+        windows: with long="windows": keys of `Windows`; those left out keep their defaults.
+        batch: examples per call in the pass that records every exit.
+        prepack: arrange weights once for the CPU (oneDNN): true, false. None: as certified, or
+            where possible.
+    """
+    given = {**locals()}
+    from eat_lightning.evaluation import api
+
+    return api.measure(given)
 
 
 def __dir__() -> list[str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
@@ -16,7 +17,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from eat_lightning.config import CONFIG_DIR
+from eat_lightning.config import CONFIG_DIR, plain
 from eat_lightning.errors import ConfigError, Faults, in_one_line, reported
 from eat_lightning.overrides import NO_NAMES, first_of_sweep, quoted
 from eat_lightning.validation import did_you_mean
@@ -69,6 +70,24 @@ def choices_of(config_name: str, words: list[str], folder: str = CONFIG_DIR) -> 
         config = compose(config_name, overrides=overrides, return_hydra_config=True)
     chosen = config.hydra.runtime.choices
     return {str(group): choice for group, choice in chosen.items() if isinstance(choice, str)}
+
+
+def composed(
+    config_name: str, overrides: Sequence[str] = (), settings: Mapping[str, Any] = NO_NAMES
+) -> dict[str, Any]:
+    """Return the resolved config of a command, for Python code that calls it. Raises ConfigError
+    with a line for every unknown choice.
+
+    Args:
+        overrides: choices of groups.
+        settings: values that replace those of the yamls, nested as these are.
+    """
+    Faults(errors_of(config_name, [*overrides], CONFIG_DIR)).check()
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        usual = compose(config_name, overrides=[*overrides])
+    OmegaConf.set_struct(usual, False)
+    config: Any = OmegaConf.merge(usual, settings)
+    return plain(config)
 
 
 def check_extras(overrides: list[str]) -> None:

@@ -347,7 +347,7 @@ class Answerer(ABC):
         Args:
             about: what is known of each, such as its source or mime.
             deep: nobody leaves early.
-            reader: in place of the backend's.
+            reader: in place of the model's.
         """
         about = [{} for _ in texts] if about is None else about
         reader = reader or self.reader

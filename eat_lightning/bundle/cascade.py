@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from eat_lightning.bundle.adapted import SMALL
 from eat_lightning.bundle.model import Model
 from eat_lightning.errors import ConfigError
 from eat_lightning.long_texts import AnswerRequest, LongTexts, Reader
@@ -113,6 +114,11 @@ class CascadeModel(Model):
     def reasons(self) -> list[str]:
         found = [*self.escalation.reasons, *self.small.reasons, *self.large.reasons]
         return [*dict.fromkeys(found)]
+
+    @property
+    def point(self) -> Point:
+        first = replace(self.small.point, weights="" if self.is_again else SMALL)
+        return replace(self.large.point, before=first, margin=self.least)
 
     def at(self, point: Point) -> Self:
         """ConfigError: each model has a point of its own."""

@@ -21,7 +21,7 @@ def certificate_of(home: Home, name: Any) -> Certificate:
     is_run = (home.folder / "model").is_dir()
     made_of = f"{home.folder}" if is_run else of_export(home.folder)
     found = Certificate.read(home, name, f"certify run={made_of}")
-    if lacking := [slot for slot in MODEL_SLOTS if found.holds_for.get(slot) is None]:
+    if lacking := [slot for slot in MODEL_SLOTS if slot not in found.point.methods]:
         path = path_of(home.folder, name)
         raise ConfigError(f"{path}: not a certificate of a run (it lacks {', '.join(lacking)})")
     return found

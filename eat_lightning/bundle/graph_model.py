@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -38,6 +38,7 @@ from eat_lightning.model.specification import MODEL_SLOTS, OFF, Specification
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.certificate import Certificate, path_of
 from eat_lightning.record.full_depth import FullDepthIfFound
+from eat_lightning.record.point import Point
 from eat_lightning.untrusted import step_faults
 
 if TYPE_CHECKING:
@@ -112,7 +113,8 @@ class GraphModel(Runner, Model):
             Faults(idle_faults(policies, rule.build()) if rule else []).check()
             return self.with_exits(None, tuple(policies))
         made = self.with_exits(self.certified_rule(valid), tuple(policies))
-        valid.check(made.identity() | {"exit": valid.holds_for["exit"]})
+        point = made.point.at(exit=valid.point.methods["exit"])
+        valid.check(made.identity() | {"point": point.as_dict()})
         if valid.fallback:
             made.stricter_exits = made.stricter_exits.deep()
         made.certificate = valid
@@ -125,7 +127,7 @@ class GraphModel(Runner, Model):
         Raises:
             ConfigError: without torch, or where the graphs cannot follow the rule.
         """
-        if self.decides_as(certificate.holds_for["exit"]):
+        if self.decides_as(certificate.point.methods["exit"]):
             return None
         if not has_torch():
             raise ConfigError(
@@ -215,29 +217,32 @@ class GraphModel(Runner, Model):
         return placed(self.run_state(first_state(read.windows), review), [0], [read])
 
     def at(self, point: Point) -> GraphModel:
-        rule = self.stricter(point.built["exit"]) if "exit" in point.methods else None
-        return self.with_exits(rule, point.policies_like(self.policies))
+        with reading("point"):
+            rule, policies = point.built.get("exit"), point.policies_like(self.policies)
+        return self.with_exits(None if rule is None else self.stricter(rule), policies)
 
     @property
     def exit_rule(self) -> ExitRule:
         rule = self.stricter_exits.rule
         return self.methods["exit"].build() if rule is None else rule
 
-    def identity(self) -> dict[str, Any]:
-        """Hash of the graphs, and the rules that restrict their exits."""
-        exits = self.stricter_exits
+    @property
+    def point(self) -> Point:
+        """The methods in the graphs, and the rules that restrict their exits."""
+        exits, engine, dtype = self.stricter_exits, cast(Any, self.engine), cast(Any, self.dtype)
         stricter = {} if exits.rule is None else {"exit": Specification.of("exit", exits.rule)}
+        methods, policies = self.methods | stricter, tuple(specs_of(exits.policies))
+        return Point(engine, dtype, methods=methods, policies=policies)
+
+    def identity(self) -> dict[str, Any]:
+        """Hash of the graphs, and their point."""
+        package = ENGINES[self.engine].package
         return {
             "export": self.digest,
             "weights": self.about.get("weights"),
-            **dict.fromkeys(MODEL_SLOTS),
-            **self.methods,
-            **stricter,
-            "policy": specs_of(exits.policies),
+            "point": self.point.as_dict(),
             "second": [],
-            "dtype": f"{self.dtype} graphs",
             "device": "cpu",
-            "runtime": (package := ENGINES[self.engine].package),
             package: version(package),
             MACHINE: machine(),
         }

@@ -138,6 +138,11 @@ class Model(Answerer):
         up to the one where it leaves.
         """
 
+    @property
+    @abstractmethod
+    def point(self) -> Point:
+        """The point at which it answers."""
+
     @abstractmethod
     def at(self, point: Point) -> Self:
         """Return the same model with the methods and policies of a point. The weights are shared.

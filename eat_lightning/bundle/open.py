@@ -20,7 +20,7 @@ from eat_lightning.bundle.onnx_runner import is_export
 from eat_lightning.bundle.plan import check_torch, tell
 from eat_lightning.bundle.sessions import ENGINES
 from eat_lightning.bundle.trials import digest_of
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, reading
 from eat_lightning.long_texts import LongTexts
 from eat_lightning.model.policy import Policy
 from eat_lightning.record.point import Point
@@ -56,6 +56,8 @@ class Opener:
     def model(self) -> Model:
         """Open the model, and set how it reads long texts."""
         certified = is_adapted(self.path)
+        if self.point is not None and self.point.before is not None:
+            raise ConfigError("point: a cascade is opened from the folder that adapt wrote")
         if certified:
             model = self.reranker() if is_of_lists(self.path) else self.adapted()
         else:
@@ -157,7 +159,8 @@ class Opener:
             return in_torch()
         encoder, labels = chosen_exits(run, exits)
         policies = encoder.policies if self.policies is None else self.policies
-        encoder = encoder if self.point is None else self.point.on(encoder)
+        with reading("point"):
+            encoder = encoder if self.point is None else self.point.on(encoder)
         graphs = RunGraphs(run, encoder, labels, dtype, self.threads, policies, self.certificate)
         if engine == "auto":
             engine = graphs.fastest(in_torch, self.batch)
@@ -198,7 +201,7 @@ def answered_canaries(model: Model) -> CanaryCheck:
     return Canaries.read(model.folder).check(model, AboutAdapted.read(model.folder).long_texts)
 
 
-def load(folder: str | Path, threads: int | None = None, check: bool = False) -> Model:
+def load_folder(folder: str | Path, threads: int | None = None, check: bool = False) -> Model:
     """Do the work of `eat_lightning.load`."""
     if not Path(folder).exists():
         raise ValueError(f"folder={folder}: there is no such folder")

@@ -22,7 +22,7 @@ from eat_lightning.runs.exit_choice import ExitChoice
 from eat_lightning.runs.identity import combination
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.checkpoint import load_second_runs
-from eat_lightning.weights.precision import DTYPES, PLAIN, form_of, in_dtype, in_form
+from eat_lightning.weights.precision import PLAIN, form_of, in_dtype, in_form
 
 
 def open_in_torch(
@@ -59,8 +59,8 @@ def open_in_torch(
     else:
         encoder, dial = certified(encoder, exit, valid, policies), None
     check_policies(run, encoder, labels, idle=valid is None)
-    combine = partial(combination, run, dtype=DTYPES[dtype], device=device, form=form)
-    given = run.tokenizer(), run.task.columns, labels, longest(run, encoder), combine
+    combine = partial(combination, run, device=device)
+    given = run.tokenizer(), run.task.columns, labels, longest(run, encoder), combine, form
     made = TorchModel(run.folder, encoder, *given, dial=dial)
     if valid is not None:
         made.certificate = valid
@@ -90,7 +90,7 @@ def certified(
     """
     chosen = certificate.policies if policies is None else policies
     backbone = encoder.replacing(**certificate.methods, policies=chosen)
-    choice = ExitChoice.of(exit, certificate.holds_for["exit"])
+    choice = ExitChoice.of(exit, certificate.point.methods["exit"])
     return backbone.replacing(exit=choice.rule(backbone))
 
 

@@ -16,6 +16,7 @@ from eat_lightning.bundle.torch_model import TorchModel
 from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.long_texts import CUT, AnswerRequest, TokenWindow
 from eat_lightning.model.trace import Trace
+from eat_lightning.record.dial import Budget
 from eat_lightning.record.lists import Counts
 from eat_lightning.record.point import Point
 
@@ -49,9 +50,9 @@ class ListModel(TorchModel):
     def note_exits(self) -> None:
         self.exits = sorted({*self.counts, self.num_layers})
 
-    def at(self, point: Point) -> Self:
+    def at(self, point: Point | Budget) -> Self:
         made = super().at(point)
-        made.counts = point.counts or {}
+        made.counts = getattr(point, "counts", None) or {}
         made.note_exits()
         return made
 

@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
 
 from eat_lightning.bundle.model import Model
 from eat_lightning.data.split import reader_of
-from eat_lightning.errors import ConfigError, one_line
+from eat_lightning.errors import ConfigError, reading
 from eat_lightning.long_texts import CUT, REFUSE, AnswerRequest, TokenWindow, placed
 from eat_lightning.model.contracts import ExitRule, Policy, open_layers
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -39,7 +39,8 @@ class TorchModel(Model):
     """An encoder in torch.
 
     Args:
-        combine: returns the combination of a certificate, given specifications by slot.
+        combine: returns the combination of a certificate, given a point.
+        layout: layout of the weights, see `weights.precision`.
         dial: returns the encoder with its thresholds set for a budget.
     """
 
@@ -49,7 +50,8 @@ class TorchModel(Model):
     columns: Sequence[str]
     labels: Sequence[str]
     max_length: int
-    combine: Callable[[dict[str, Any]], dict[str, Any]] = dict
+    combine: Callable[[Point], dict[str, Any]] = lambda point: {"point": point.as_dict()}
+    layout: Any = None
     dial: Callable[[Budget], AdaptiveEncoder] | None = None
 
     def __post_init__(self) -> None:
@@ -61,45 +63,23 @@ class TorchModel(Model):
     def note_exits(self) -> None:
         self.exits = sorted({*open_layers(self.encoder.exit), self.num_layers})
 
-    def set_budget(self, budget: float | str) -> None:
-        """Set the mean cost of an example: a share of full FLOPs (0.5), or milliseconds at batch 1
-        on this machine ("12ms"). If the run has no dial, it is fitted on its calibration split.
-
-        Raises:
-            ConfigError: where it cannot be fitted or met.
-        """
-        self._turn_to("set_budget: budget", Budget.parse, budget)
-
-    def set_agreement(self, agree: float) -> None:
-        """Set the lowest cost with at least this share of answers equal to full depth.
-
-        Raises:
-            ConfigError: as in `set_budget`.
-        """
-        self._turn_to("set_agreement: agree", Budget.parse_agreement, agree)
-
-    def _turn_to(self, title: str, parse: Callable[[Any], Budget], value: Any) -> None:
-        if self.dial is None:
-            raise ConfigError(f"{title.partition(':')[0]}: a certificate has exits of its own")
-        try:
-            wanted = parse(value)
-        except ValueError as error:
-            raise ConfigError(f"{title} {error}") from None
-        self.encoder = self.dial(wanted)
-        self.note_exits()
-
     def look(self, text: Sequence[str], about: Mapping[str, str]) -> Trace:
         read = self.read_one(text)
         with torch.inference_mode():
             trace = self.encoder(self.batch_of(read.windows, [about]))
         return placed(trace.numpy(), [0], [read])
 
-    def at(self, point: Point) -> Self:
+    def at(self, point: Point | Budget) -> Self:
+        """See `Model.at`. A budget is looked up on the run's dial, which is fitted if there is
+        none."""
         made = copy(self)
-        try:
-            made.encoder = point.on(self.encoder)
-        except ValueError as error:
-            raise ConfigError(f"point: {one_line(error)}") from None
+        if isinstance(point, Point):
+            with reading("point"):
+                made.encoder = point.on(self.encoder)
+        elif self.dial is None:
+            raise ConfigError(f"{point.key}: a certificate has exits of its own")
+        else:
+            made.encoder = self.dial(point)
         made.note_exits()
         return made
 
@@ -143,9 +123,14 @@ class TorchModel(Model):
         )
         return batch.to(self.encoder.strength.device)
 
+    @property
+    def point(self) -> Point:
+        encoder, dtype = self.encoder, cast(Any, self.dtype)
+        policies = tuple(specs_of(encoder.policies))
+        return Point("torch", dtype, self.layout, specs_by_slot(encoder), policies)
+
     def identity(self) -> dict[str, Any]:
-        encoder = self.encoder
-        return self.combine(specs_by_slot(encoder) | {"policy": specs_of(encoder.policies)})
+        return self.combine(self.point)
 
     @property
     def policies(self) -> Sequence[Policy]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -22,7 +21,8 @@ from eat_lightning.model.contracts import Reduction, overrides
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.flops import flops, static_flops
 from eat_lightning.model.specification import STATIC
-from eat_lightning.record.dial import Budget
+from eat_lightning.record.dial import Dial
+from eat_lightning.record.measured import Measured
 from eat_lightning.record.passes import record, score
 from eat_lightning.record.point import Point
 from eat_lightning.runs.budgets import Fitter
@@ -118,27 +118,18 @@ def searched_settings(
         found = score(run.task, logits_BC, np.concatenate([p.labels for p in passes]))
         return float(np.concatenate(costs).mean()), found[run.task.metrics[0]]
 
-    best = reduction.search(evaluate)
-    chosen = [within(run, best, budget) for budget in shares]
-    own = setting.point.policies
-    return [
-        PlannedRow(replace(at(point), policies=own), budget=budget)
-        for point, budget in zip(chosen, shares, strict=True)
-    ]
+    best = reduction.search(evaluate)[::-1]
+    points = [Measured(at(x.point), x.cost, accuracy=x.score) for x in best]
+    own, dial = setting.point.policies, Dial("share", points, sum(map(len, splits)))
+    try:
+        return [
+            PlannedRow(replace(dial.at(budget).point, policies=own), budget=budget)
+            for budget in shares
+        ]
+    except ValueError as error:
+        raise ConfigError(f"budgets: {run.name}: {error}") from None
 
 
 def searches(point: Point) -> bool:
     """True if the settings of a reduction are found by search."""
     return overrides(point.built["reduction"], Reduction.search)
-
-
-def within(run: Run, best: Sequence[Any], budget: Budget) -> Sequence[float]:
-    """Return the last point in `best` that fits the budget. `best` ascends in cost and score."""
-    cheap = [found for found in best if found.cost <= budget.amount]
-    if not cheap:
-        least = best[0].cost
-        raise ConfigError(
-            f"budgets: {run.name}: budget must be at least {least:.3f}, the cost of the "
-            f"shortest lengths, got {budget}"
-        )
-    return cheap[-1].point

@@ -173,7 +173,7 @@ class Theirs(Scheduled):
 class ListSubject:
     """The certified cross-encoder under measurement, and a small one to compare with."""
 
-    backend: ListModel
+    model: ListModel
     about: AboutLists
     small: ListModel | None
     plain: AdaptiveEncoder
@@ -182,8 +182,8 @@ class ListSubject:
     @classmethod
     def open(cls, plan: ListMeasureSettings) -> ListSubject:
         folder = Path(plan.run)
-        backend, about = ListModel.open(folder), AboutLists.read(folder)
-        given = folder, SCORE_OF_LISTS, len(COLUMNS), backend.tokenizer
+        model, about = ListModel.open(folder), AboutLists.read(folder)
+        given = folder, SCORE_OF_LISTS, len(COLUMNS), model.tokenizer
         plain = encoder_of(*given, column=about.column)
         encoders = {dtype: in_kernels(plain, dtype) for dtype in DTYPES}
         small = None
@@ -191,14 +191,14 @@ class ListSubject:
             small = ListModel.of(Path(plan.small), about.max_length, Point())
             encoders[SMALL] = small.encoder
         models = ListModels(
-            about.keep, encoders, lambda windows: backend.batch_of(windows, [{}] * len(windows))
+            about.keep, encoders, lambda windows: model.batch_of(windows, [{}] * len(windows))
         )
-        return cls(backend, about, small, plain, models)
+        return cls(model, about, small, plain, models)
 
     def pairs(self, one: QueryList) -> Pairs:
         """Tokenize the pairs of a list."""
         texts = [[one.query, text] for text in one.candidates]
-        full = [read.windows[0] for read in self.backend.reader(texts)]
+        full = [read.windows[0] for read in self.model.reader(texts)]
         small = [] if self.small is None else self.small.reader(texts)
         return Pairs(full, [read.windows[0] for read in small])
 
@@ -229,7 +229,7 @@ class ListSubject:
 
     def strategies(self, choosing: ListBench) -> Iterator[Named]:
         """Yield all strategies for lists of one size, tuned to the schedule's cost."""
-        point, last = self.about.point, self.backend.num_layers
+        point, last = self.about.point, self.model.num_layers
         certified, everyone = Scheduled(point), Point(counts={})
         budget = choosing.cost(certified.replay(choosing))
         cuts = [Cut(share, depth) for share in SHARES for depth in range(last + 1)]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypedDict
 
 from pydantic import BeforeValidator, Field, NonNegativeInt
 
@@ -41,6 +41,26 @@ def run_paths(value: Any) -> list[str]:
         is_pattern = "*" in str(path) and not Path(path).exists()
         paths += (sorted(glob(path)) or [path]) if is_pattern else [str(path)]
     return paths
+
+
+class MeasureTimes(TypedDict, total=False):
+    """How settings are timed.
+
+    Args:
+        enabled: false: measure no times; default: true.
+        examples: examples to time, drawn at random; default: 1000.
+        repeats: number of times each example is timed; default: 3.
+        warmup: calls before timing begins; default: 50.
+        batch: batch size of the throughput; default: 32.
+        force: true: time even while another run trains on this machine; default: false.
+    """
+
+    enabled: bool
+    examples: int
+    repeats: int
+    warmup: int
+    batch: int
+    force: bool
 
 
 class Timing(Settings):

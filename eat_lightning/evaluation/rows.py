@@ -38,11 +38,14 @@ from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
 from eat_lightning.record.timing import TimedCall, keep_kernels, speed_up, time_all, undisturbed
 from eat_lightning.record.windows import TextWindows, WindowPack, answer_texts
-from eat_lightning.runs.row import STATIC_BASELINE, THEIRS, Row, row_of, write
+from eat_lightning.runs.row import THEIRS, Row, row_of, write
 from eat_lightning.runs.run import Run
 from eat_lightning.runs.validate import split_faults
 from eat_lightning.weights.checkpoint import load_second_runs
 from eat_lightning.weights.precision import PLAIN, in_dtype, in_form
+
+# Of rows. Transformers' model runs as people call it; its answers are those of these weights here.
+KERNELS = {"torch": "ours", "transformers": "hf_eager"}
 
 
 @dataclass
@@ -89,7 +92,8 @@ def recorded(subject: Subject, plan: MeasureSettings) -> Iterator[TimedRow]:
     if engine != "torch":
         own = RunGraphs(run, *run.model(), plan.dtype, plan.threads)
         graphs = InEngine(own, engine, plan.batch)
-    subject = subject if graphs is None else replace(subject, form=PLAIN)
+        settings = [setting.in_engine(engine) for setting in subject.settings]
+        subject = replace(subject, form=PLAIN, settings=settings)
     data = run.data(**plan.data)
     Faults(split_faults(plan.split, data.names, run.name)).check()
     split, (model, labels) = data.split(plan.split), run.model()
@@ -126,7 +130,7 @@ def recorded(subject: Subject, plan: MeasureSettings) -> Iterator[TimedRow]:
         else:
             found.cluster_B = None if clusters is None else clusters[texts.text_W]
             file = ""
-        made = BackboneRows(subject, plan, engine, backbone, found, file)
+        made = BackboneRows(subject, plan, backbone, found, file)
         for setting, gain in zip(settings, made.gains(settings), strict=True):
             row, theirs = made.row(setting, **gain), setting.baseline == THEIRS
             if graphs is not None and plan.timing.enabled and not theirs:
@@ -143,9 +147,7 @@ def recorded(subject: Subject, plan: MeasureSettings) -> Iterator[TimedRow]:
                 candidate = replace(
                     candidate, cost_B=replay_with_flops(backbone, found, setting.point).flops_B
                 )
-            yield TimedRow(
-                run, row, candidate, setting.point == PlannedRow.static(STATIC_BASELINE).point
-            )
+            yield TimedRow(run, row, candidate, setting.is_own_static)
 
 
 def shared_point(settings: Sequence[PlannedRow]) -> Point:
@@ -166,7 +168,6 @@ class BackboneRows:
 
     subject: Subject
     plan: MeasureSettings
-    engine: str
     backbone: AdaptiveEncoder
     record: Record
     file: str
@@ -177,17 +178,13 @@ class BackboneRows:
         Args:
             more: fields that do not follow from the record.
         """
-        plan, budget = self.plan, setting.budget
+        plan, point, budget = self.plan, setting.point, setting.budget
         if budget is not None:
             fields = {"share": "budget", "ms": "budget_ms", "agree": "agree"}
             more[fields[budget.unit]] = budget.amount
-        more |= {"examples": self.file, "baseline": setting.baseline, "form": self.subject.form}
-        if setting.baseline == THEIRS:
-            # Theirs runs as people call it; what it says is what these weights say in our hands.
-            more |= {"kernels": "hf_eager", "form": PLAIN}
-        elif self.engine != "torch":
-            more["kernels"] = self.engine
-        more |= {"split": plan.split, "dtype": plan.dtype, "windows": self.subject.windows or ""}
+        more |= {"examples": self.file, "baseline": setting.baseline, "split": plan.split}
+        more |= {"dtype": point.dtype, "form": point.layout, "windows": self.subject.windows or ""}
+        more["kernels"] = KERNELS.get(point.engine, point.engine)
         more["device"] = torch.cuda.get_device_name() if plan.device == "cuda" else "cpu"
         return row_of(self.subject.run, self.backbone, self.record, setting.exit, **more)
 

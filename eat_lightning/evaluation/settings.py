@@ -24,7 +24,6 @@ from eat_lightning.runs.identity import combination
 from eat_lightning.runs.row import FIXED, STATIC_BASELINE, THEIRS
 from eat_lightning.runs.run import Run
 from eat_lightning.validation import raise_faults
-from eat_lightning.weights.precision import DTYPES
 
 ON_THEIRS = ("pooled", "shared")  # heads that `HuggingFaceTwin` computes
 BASELINES = {
@@ -51,10 +50,27 @@ class PlannedRow:
     budget: Budget | None = None
 
     @classmethod
-    def static(cls, baseline: str) -> PlannedRow:
-        """Return the dense model without exits, on our kernels or on transformers'."""
-        engine = "transformers" if baseline == THEIRS else "torch"
-        return cls(Point(engine, methods=STATIC, policies=()), baseline)
+    def static(cls, baseline: str, like: Point) -> PlannedRow:
+        """Return the dense model without exits, on our kernels or, with plain weights, on
+        transformers'."""
+        point = replace(like, methods=STATIC, policies=())
+        if baseline == THEIRS:
+            point = replace(point, engine="transformers", layout="plain")
+        return cls(point, baseline)
+
+    @property
+    def is_own_static(self) -> bool:
+        """Whether it is the dense model without exits, on our kernels."""
+        point = self.point
+        is_static = point.methods == STATIC and not point.policies
+        return is_static and point.engine != "transformers"
+
+    def in_engine(self, engine: Any) -> PlannedRow:
+        """Return the row with its layers run by an engine's graphs, whose weights are plain. The
+        baseline of transformers stays as it is."""
+        if self.baseline == THEIRS:
+            return self
+        return replace(self, point=replace(self.point, engine=engine, layout="plain"))
 
     @property
     def exit(self) -> ExitRule:
@@ -74,7 +90,7 @@ def settings_of(
     """
     model = run.model_config()
     if certificate is not None:
-        model |= {slot: certificate.holds_for[slot] for slot in STATIC}
+        model |= certificate.point.methods
     num_layers, heads = model["num_layers"], model["head"]["layers"]
     early = [layer for layer in heads if layer < num_layers]
     nodes = {slot: getattr(plan, slot) for slot in STATIC}
@@ -92,12 +108,12 @@ def settings_of(
             policies = certificate.policies
         methods["policies"] = from_folder(model.get("policy", [])) if policies is None else policies
     faults.check()
-    trained, kind = Point.of(**methods), run.kind
+    trained = replace(Point.of(**methods), dtype=plan.dtype, layout=form)
+    kind = run.kind
     if certificate is None:
         exits = exit_rules(methods["exit"], plan, num_layers, kind, early)
     else:
-        specs = {**trained.methods, "policy": [*(trained.policies or ())]}
-        certificate.check(combination(run, specs, DTYPES[plan.dtype], plan.device, form=form))
+        certificate.check(combination(run, trained, plan.device))
         exits = [methods["exit"]]
     for rule in exits:
         faults += slot_faults(rule, heads, num_layers, kind)
@@ -127,7 +143,8 @@ def baselines(trained: Point, plan: Any, model: dict[str, Any]) -> list[PlannedR
     if FIXED in wanted and len(heads) > 1:
         rules = [Specification.of("exit", Fixed(layer)) for layer in sorted(heads)]
         found = [PlannedRow(alone.at(exit=rule), FIXED) for rule in rules]
-    static = [PlannedRow.static(name) for name in (STATIC_BASELINE, THEIRS) if name in wanted]
+    names = [name for name in (STATIC_BASELINE, THEIRS) if name in wanted]
+    static = [PlannedRow.static(name, trained) for name in names]
     return [*found, *static]
 
 

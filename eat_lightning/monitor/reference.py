@@ -20,7 +20,7 @@ from eat_lightning.machine import MACHINE
 from eat_lightning.model.specification import kind_of
 from eat_lightning.model.trace import Trace
 from eat_lightning.monitor.observation import FEATURES, Observation, observations
-from eat_lightning.record.certificate import Certificate, differences, with_methods
+from eat_lightning.record.certificate import Certificate, differences
 
 if TYPE_CHECKING:
     from eat_lightning.bundle.model import Model
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 FOLDER = "drift"  # of the references of a run's certificates, which have several
 LEAST = 50  # examples: with fewer, no stream could be compared with them
-# Facts of a combination that decide no observation: last bits move no rank.
-UNSEEN = ("form", "device", "torch", "runtime", "onnxruntime", "openvino", MACHINE)
+# Facts of a combination and of its point that decide no observation: last bits move no rank.
+UNSEEN = ("device", "torch", "onnxruntime", "openvino", MACHINE)
+UNSEEN_IN_POINT = ("engine", "layout")
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Reference:
             seen = [Observation(*each) for each in values]
             for each in seen:
                 each.places_F  # noqa: B018  numbers, or a TypeError
-            return cls(seen, with_methods(dict(content["holds_for"])))
+            return cls(seen, dict(content["holds_for"]))
         except (ValueError, TypeError, KeyError, OSError) as error:
             reason = str(error).splitlines()[0]
             fault = f"{path}: not a drift reference ({reason})"
@@ -110,21 +111,23 @@ def path_of(folder: Path, certificate: str | None) -> Path:
 
 def deciding(holds_for: dict[str, Any], windows: str | None) -> dict[str, Any]:
     """Return the parts of a combination that decide observations: weights, split, methods, dtype,
-    ...
+    and so on.
 
     Args:
         windows: how long texts are read, as given by `LongTexts.described`.
     """
-    return {k: v for k, v in holds_for.items() if k not in UNSEEN} | {"windows": windows}
+    point = {k: v for k, v in holds_for["point"].items() if k not in UNSEEN_IN_POINT}
+    seen = {k: v for k, v in holds_for.items() if k not in UNSEEN}
+    return seen | {"point": point, "windows": windows}
 
 
-def made_with(backend: Model) -> dict[str, Any]:
-    """Return the facts that decide a backend's observations."""
-    windows = backend.reader.long.described(backend.max_length)
-    if is_adapted(backend.folder):  # its files were compared with its certificate as it was opened
-        certificate = Certificate.read(Bundle(backend.folder), CERTIFICATE)
+def made_with(model: Model) -> dict[str, Any]:
+    """Return the facts that decide a model's observations."""
+    windows = model.reader.long.described(model.max_length)
+    if is_adapted(model.folder):  # its files were compared with its certificate as it was opened
+        certificate = Certificate.read(Bundle(model.folder), CERTIFICATE)
         return deciding(certificate.holds_for, windows)
-    return deciding(backend.identity(), windows)
+    return deciding(model.identity(), windows)
 
 
 def check_watched(kind: AnswerKind, policies: Sequence[Policy], known: Collection[str]) -> None:
@@ -143,12 +146,12 @@ def check_watched(kind: AnswerKind, policies: Sequence[Policy], known: Collectio
             raise ConfigError(f"{fault}, so no reference can be made")
 
 
-def is_watchable(backend: Model, certificate: str | None = None) -> bool:
+def is_watchable(model: Model, certificate: str | None = None) -> bool:
     """True if there is a reference in the model's folder."""
-    return path_of(backend.folder, certificate).is_file()
+    return path_of(model.folder, certificate).is_file()
 
 
-def read_reference(backend: Model, certificate: str | None = None) -> Reference:
+def read_reference(model: Model, certificate: str | None = None) -> Reference:
     """Read the reference of an open model.
 
     Args:
@@ -158,10 +161,10 @@ def read_reference(backend: Model, certificate: str | None = None) -> Reference:
         ConfigError: where there is none, or it was made with other exits. The message has the
             command that makes one.
     """
-    check_watched(backend.kind, (), ())
-    how = maker(backend.folder, certificate)
-    found = Reference.read(path_of(backend.folder, certificate), how)
-    found.check(made_with(backend), how)
+    check_watched(model.kind, (), ())
+    how = maker(model.folder, certificate)
+    found = Reference.read(path_of(model.folder, certificate), how)
+    found.check(made_with(model), how)
     return found
 
 

@@ -1,9 +1,9 @@
 """A certificate: an operating point, the claims about it, and the combination it is valid for.
 
 It is kept as certificates/<name>.json in the folder of a run, an export or an adapted classifier.
-`holds_for` names, by hash or version, all that it was made with: weights, the rest of the model's
-folder, graphs, the tested texts, methods, dtype, layout of the weights, and engine. Policies count
-as well: they only make exits later, but a later answer may be the wrong one. The number of threads
+`holds_for` has the point, and names by hash or version all else that it was made with: weights, the
+rest of the model's folder, graphs, and the tested texts. The point's policies count as well: they
+only make exits later, but a later answer may be the wrong one. The number of threads
 and the other examples of a batch do not count. They change the order of sums, so only a logit's
 last bits, which is far less than what a dtype changes.
 
@@ -20,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from eat_lightning.errors import ConfigError, Faults, one_line
@@ -28,21 +28,13 @@ from eat_lightning.files import write_json
 from eat_lightning.machine import MACHINE, difference, machine
 from eat_lightning.model.policies import build_policies
 from eat_lightning.model.policy import Policy
-from eat_lightning.model.specification import MODEL_SLOTS, Specification
 from eat_lightning.record.claim import Claim, ReadClaim, ReadTally
+from eat_lightning.record.point import Point
 from eat_lightning.untrusted import json_of
 from eat_lightning.validation import fault_text
-from eat_lightning.weights.precision import FORMS, PLAIN
+from eat_lightning.weights.precision import PLAIN
 
 FOLDER = "certificates"
-TORCH = "torch"
-WITHOUT: dict[str, Any] = {  # of certificates that lack a key
-    "policy": [],
-    "second": [],
-    "sources": {},
-    "form": PLAIN,
-    "runtime": TORCH,
-}
 
 
 class Home(Protocol):
@@ -55,17 +47,6 @@ class Home(Protocol):
     def name(self) -> str: ...
 
 
-def with_methods(holds_for: Any) -> Any:
-    """Read the methods in a combination from a file as specifications. Raises ValueError."""
-    if not isinstance(holds_for, dict):
-        return holds_for
-    slots = [slot for slot in MODEL_SLOTS if holds_for.get(slot) is not None]
-    named: dict[str, Any] = {slot: Specification.read(slot, holds_for[slot]) for slot in slots}
-    if isinstance(policies := holds_for.get("policy"), list):
-        named["policy"] = [Specification.read("policy", one) for one in policies]
-    return holds_for | named
-
-
 @dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class Certificate:
     """An operating point and its guarantee.
@@ -74,7 +55,8 @@ class Certificate:
         name: name of its file.
         claims: claims that hold together; the first is about all texts.
         guarantee: the claims as a sentence.
-        holds_for: the combination that it is valid for, by hash, name or version.
+        holds_for: the combination that it is valid for: "point", as a file has it, and everything
+            else by hash, name or version.
         tallies: counts of changed answers, one per claim, if they were counted.
         fallback: whether no early exit was certified, so that it names full depth.
         reason: why, if `fallback`.
@@ -84,20 +66,19 @@ class Certificate:
     name: str
     claims: Annotated[list[ReadClaim], Field(min_length=1)]
     guarantee: str
-    holds_for: Annotated[dict[str, Any], BeforeValidator(with_methods)]
+    holds_for: dict[str, Any]
     tallies: list[ReadTally] = Field(default_factory=list)
     fallback: bool = False
     reason: str = ""
     seen: dict[str, Any] = Field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Raises ValueError if its methods cannot be built. Those of an export are in its graphs,
-        so they are built, which imports torch, only when they are read."""
-        if "export" not in self.holds_for:
+        """Raises ValueError if its point is damaged, or its policies or a run's methods cannot be
+        built. Methods of other certificates are in graphs or beside the model, so they are built,
+        which imports torch, only when they are read."""
+        if "model" in self.holds_for:
             self.methods  # noqa: B018  (built now, once)
         self.policies  # noqa: B018
-        if self.form not in FORMS:
-            raise ValueError(f"form must be one of {', '.join(FORMS)}, got {self.form!r}")
 
     @property
     def claim(self) -> Claim:
@@ -105,21 +86,24 @@ class Certificate:
         return self.claims[0]
 
     @cached_property
+    def point(self) -> Point:
+        """The operating point."""
+        return Point.read(self.holds_for.get("point"))
+
+    @property
     def methods(self) -> dict[str, Any]:
-        """The methods it was made with, by slot; empty for an adapted classifier, whose folder has
-        them."""
-        named = (slot for slot in MODEL_SLOTS if self.holds_for.get(slot) is not None)
-        return {slot: self.holds_for[slot].build() for slot in named}
+        """The methods of its point, by slot."""
+        return self.point.built
 
     @cached_property
     def policies(self) -> tuple[Policy, ...]:
-        """The policies it was made with."""
-        return build_policies(self.holds_for.get("policy", []))
+        """The policies of its point."""
+        return build_policies([*(self.point.policies or ())])
 
     @property
     def form(self) -> str:
         """The layout of the weights it was made with (`weights.precision.FORMS`)."""
-        return self.holds_for.get("form", PLAIN)
+        return self.point.layout or PLAIN
 
     @property
     def summary(self) -> str:
@@ -175,12 +159,22 @@ class Certificate:
 
 def differences(made_for: dict[str, Any], here: dict[str, Any]) -> str:
     """Return the parts of a combination that differ, in words; "" if none does."""
-    there = WITHOUT | made_for
+    there, here = parts_of(made_for), parts_of(here)
     return ", ".join(
         f"{key} ({short(there.get(key))} there, {short(here[key])} here)"
         for key in here
         if key != MACHINE and here[key] != there.get(key)
     )
+
+
+def parts_of(holds_for: dict[str, Any]) -> dict[str, Any]:
+    """Return a combination with the parts of its point beside the others."""
+    if "point" not in holds_for:
+        return holds_for
+    point = dict(holds_for["point"])
+    methods, policies = point.pop("methods", {}), point.pop("policies", [])
+    rest = {key: value for key, value in holds_for.items() if key != "point"}
+    return rest | methods | {"policy": policies} | point
 
 
 def path_of(folder: Path, name: str) -> Path:
@@ -199,6 +193,7 @@ def short(value: Any) -> str:
         return value[:8] if re.fullmatch(r"[0-9a-f]{64}", value) else value
     if isinstance(value, list):
         return ", ".join(map(short, value)) or "none"
-    if isinstance(value, Specification):
-        return " ".join([value.kind, *(f"{k} {v}" for k, v in sorted(value.arguments.items()))])
+    if isinstance(value, dict) and "kind" in value:
+        settings = sorted(item for item in value.items() if item[0] != "kind")
+        return " ".join([value["kind"], *(f"{name} {setting}" for name, setting in settings)])
     return one_line(value)

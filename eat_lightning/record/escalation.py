@@ -68,7 +68,7 @@ class Escalation:
             tokens_LB = np.concatenate([np.repeat(tokens_LB[:1], self.layers, 0), tokens_LB])
         reason_B, names = second.reason_B, second.names
         if self.is_again and reason_B is not None:
-            again = max(names) + 1
+            again = max(names, default=0) + 1  # a text that was refused has no reason
             names = {**names, again: AGAIN}
             reason_B = np.where(reason_B == Reason.LAST_LAYER, again, reason_B)
         return replace(

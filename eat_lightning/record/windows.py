@@ -112,7 +112,7 @@ def grouped(record: Record, split: Any) -> Record:
 def answer_texts(
     text_packs: Sequence[WindowPack], run: Callable[[WindowPack], Trace], joiner: Joiner
 ) -> Trace:
-    """Answer the texts of a batch as a backend does: windows after the one that decides a long text
+    """Answer the texts of a batch as a model does: windows after the one that decides a long text
     are not run.
 
     Args:

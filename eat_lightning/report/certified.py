@@ -52,7 +52,7 @@ def held_by(study: Study, measured: Sequence[KeptRow]) -> list[Held]:
             rows = [
                 m
                 for m in here
-                if all(getattr(m.row, slot) == held.holds_for[slot] for slot in MODEL_SLOTS)
+                if all(getattr(m.row, slot) == held.point.methods[slot] for slot in MODEL_SLOTS)
             ]
             found += [Held(held, m, risk_of(held, m)) for m in rows[:1]]
     return found

@@ -12,42 +12,30 @@ from typing import Any
 from eat_lightning.files import sha256_of
 from eat_lightning.machine import MACHINE, machine
 from eat_lightning.model.specification import MODEL_SLOTS
-from eat_lightning.record.certificate import TORCH
+from eat_lightning.record.point import Point
 from eat_lightning.runs.run import OUTSIDE, Run
 from eat_lightning.user_modules import sources_of
-from eat_lightning.weights.precision import PLAIN
 
 
-def combination(
-    run: Run, methods: dict[str, Any], dtype: str, device: str, form: str = PLAIN
-) -> dict[str, Any]:
-    """Return the combination that a certificate is valid for: weights, split, methods with the
-    sources of those from outside the package, dtype, layout, device and versions. Of the
-    calibration split it holds only the settings; `calibration_of` hashes the examples.
-
-    Args:
-        methods: specifications by slot; for `policy` a list.
-        dtype: one of `DTYPES`.
-        form: layout of the weights, see `weights.precision`.
+def combination(run: Run, point: Point, device: str) -> dict[str, Any]:
+    """Return the combination that a certificate is valid for: weights, split, point with the
+    sources of methods from outside the package, device and versions. Of the calibration split it
+    holds only the settings; `calibration_of` hashes the examples.
     """
     import torch
 
     model = run.folder / "model"
-    others = methods.get("policy", [])
-    second = [Path(folder) for one in others if (folder := one.arguments.get("run"))]
+    others = [one.arguments for one in point.policies or ()]
+    second = [Path(folder) for given in others if (folder := given.get("run"))]
     files = sorted(p for p in model.iterdir() if p.is_file() and p.suffix in (".json", ".txt"))
     return {
         "weights": sha256_of([model / "model.safetensors"]),
         "model": sha256_of(files),
         "cut": cut_of(run),
-        **{slot: methods[slot] for slot in MODEL_SLOTS},
-        "policy": others,
-        "sources": sources_of(methods[slot].made_of for slot in MODEL_SLOTS),
+        "point": point.as_dict(),
+        "sources": sources_of(point.methods[slot].made_of for slot in MODEL_SLOTS),
         "second": [sha256_of([each / "model" / "model.safetensors"]) for each in second],
-        "dtype": dtype,
-        "form": form,
         "device": torch.cuda.get_device_name() if device == "cuda" else device,
-        "runtime": TORCH,
         "torch": torch.__version__,
         MACHINE: machine(),
     }

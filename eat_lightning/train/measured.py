@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-
 from filelock import FileLock
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 
-from eat_lightning.config import CONFIG_DIR, plain
+from eat_lightning.composing import composed
 from eat_lightning.evaluation.command import measure
 from eat_lightning.evaluation.summary import show
 from eat_lightning.model.specification import Specification
@@ -51,9 +47,7 @@ def add_timed_rows(run: Run, plan: TrainSettings) -> bool:
 
 def add_rows(run: Run, plan: TrainSettings, timed: bool) -> None:
     """Measure one exit rule of a finished run, as `python -m eat_lightning.measure` does."""
-    inside = GlobalHydra.instance().is_initialized()  # as a job: then Hydra is asked as it runs
-    with nullcontext() if inside else initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        config = plain(compose("measure"))
+    config = composed("measure")
     device = "cuda" if on_gpu(plan.trainer) else "cpu"
     config |= {"run": str(run.folder), "exit": plan.exit, "device": device}
     config["timing"] |= {"enabled": timed, "examples": plan.measure.examples}

@@ -195,13 +195,13 @@ class Victim:
     """The model as an attacker sees it: texts in, every exit's logits out. Each text is run once
     and remembered; queries are counted by who asks."""
 
-    backend: TorchModel
+    model: TorchModel
     batch: int
     known: dict[Text, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
     @property
     def encoder(self) -> Any:
-        return self.backend.encoder
+        return self.model.encoder
 
     def __call__(self, texts: Sequence[Text], labels_B: np.ndarray) -> Record:
         self.run([text for text in dict.fromkeys(texts) if text not in self.known])
@@ -221,9 +221,9 @@ class Victim:
         if not texts:
             return
         columns = [list(column) for column in zip(*texts, strict=True)]
-        tokens = tokenize(columns, self.backend.tokenizer, self.backend.max_length)
+        tokens = tokenize(columns, self.model.tokenizer, self.model.max_length)
         source = Source(columns, np.zeros(len(texts), np.int64))
-        record = self.backend.record(Split("attack", source, tokens, ""), self.batch)
+        record = self.model.record(Split("attack", source, tokens, ""), self.batch)
         guesses_BEC = np.stack([record.guesses[layer] for layer in self.heads], axis=1)
         for text, guess_EC, tokens_L in zip(texts, guesses_BEC, record.tokens_LB.T, strict=True):
             self.known[text] = guess_EC, tokens_L
@@ -236,8 +236,8 @@ class Victim:
     def bound(self, rule: Rule) -> float:
         """FLOPs that no request can exceed: the length cap, no token dropped, every layer and every
         head of the rule."""
-        layers = self.backend.num_layers
-        tokens_L1 = np.full((layers, 1), self.backend.max_length)
+        layers = self.model.num_layers
+        tokens_L1 = np.full((layers, 1), self.model.max_length)
         return float(flops(self.encoder, rule.exit, tokens_L1, np.array([layers]))[0])
 
     def worst(self, rule: Rule) -> float:
@@ -355,9 +355,9 @@ def attacked(run: Run, plan: AttackSettings) -> Iterator[Result]:
 
 def searches_of(run: Run, rules: list[Rule], plan: AttackSettings) -> Iterator[Search]:
     """A search for each goal and rule; under a rule at which nobody leaves there is no slowdown."""
-    backend = TorchModel.open(run.folder, policies=())
-    near = Neighbours(backend.tokenizer.get_vocab(), backend.encoder.embedding.word.weight)
-    victim = Victim(backend, plan.batch)
+    model = TorchModel.open(run.folder, policies=())
+    near = Neighbours(model.tokenizer.get_vocab(), model.encoder.embedding.word.weight)
+    victim = Victim(model, plan.batch)
     for name in plan.goals:
         for rule in rules:
             if name != "slowdown" or rule.layers:
@@ -396,7 +396,7 @@ def judged(run: Run, search: Search, under: Rule, attempts: Sequence[Attempt]) -
     what |= {"under": under.name, "seed": plan.seed}
     where = {"run": run.name, "num_examples": len(attempts), "kinds": search.kinds}
     where |= {"budget": {key: getattr(plan, key) for key in ("edits", "words", "candidates")}}
-    where |= {"max_length": victim.backend.max_length, "split": plan.split} | provenance()
+    where |= {"max_length": victim.model.max_length, "split": plan.split} | provenance()
     return Result(what, values, where)
 
 

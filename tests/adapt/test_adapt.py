@@ -387,6 +387,8 @@ def test_predict_answers_as_certified_and_takes_no_other_form(adapted: AdaptResu
     folder = adapted.plan.to
     backend = parsed(PredictSettings, config_of("predict", f"run='{folder}'")).open()
     assert backend.answer([["a text"]]) == Model.open(folder).answer([["a text"]])
+    with pytest.raises(ConfigError, match="backend is not an option of run="):
+        Model.open(folder, engine="onnx")
     with pytest.raises(ConfigError, match="dtype is not an option of run="):
         parsed(PredictSettings, config_of("predict", f"run='{folder}'", "dtype=int8")).open()
 

@@ -87,7 +87,7 @@ def test_no_plain_matrix_is_kept(run: Path):
     ready, gateway = answerer(run), open_model(plan(run=str(run), threads=1))
     assert plain_matrices(shapes) <= whole - 3 * 6
     assert ready.encoder.embedding.word.weight.shape[0] > 0
-    assert is_prepacked(gateway.backend.encoder)
+    assert is_prepacked(gateway.model.encoder)
 
 
 def test_rows_say_their_form(run: Path):
@@ -107,11 +107,11 @@ def test_rows_say_their_form(run: Path):
 def test_a_certificate_is_followed(run: Path):
     for prepack, form in (("null", PREPACKED), ("false", PLAIN)):
         held = call(run, "risk=harm", "level=0.4", f"name={form}", f"prepack={prepack}")
-        assert (held.form, held.holds_for["form"]) == (form, form)
+        assert (held.form, held.point.layout) == (form, form)
         assert not held.fallback
         for ready in (
             answerer(run, certificate=form),
-            open_model(plan(run=str(run), threads=1, certificate=form)).backend,
+            open_model(plan(run=str(run), threads=1, certificate=form)).model,
         ):
             assert is_prepacked(ready.encoder) == (form == PREPACKED)
         (row,) = measured(run, form)

@@ -13,6 +13,7 @@ from helpers.finished import called, refused
 from helpers.measured import FAST, UNTIMED, call, make_run
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+import eat_lightning
 from eat_lightning.bundle.torch_model import TorchModel
 from eat_lightning.errors import ConfigError
 from eat_lightning.evaluation.command import main
@@ -281,6 +282,28 @@ def test_the_command(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     assert err == ""
     assert "tau 0.9" in out
     assert sorted(tmp_path.iterdir()) == before  # no folders of Hydra's
+
+
+def test_python_gets_a_row_for_each_setting(run: Path):
+    """Groups of the command are names or mappings, and their values are columns."""
+    given: Any = {"baselines": "none", "timing": {"enabled": False}}
+    [by_name] = eat_lightning.measure(
+        run, exit="patience", head={"layers": [2, 4]}, **given
+    ).to_dict("records")
+    assert (by_name["exit.kind"], by_name["exit.layers"]) == ("patience", [2, 4])
+    settings = {"kind": "confidence", "tau": 0.7, "layers": [2, 4]}
+    found = eat_lightning.measure([run], taus=(0.8,), exit=settings, policy=["veto"], **given)
+    assert found["exit.tau"].tolist() == [0.7, 0.8]
+    assert found["policy"][0][0]["kind"] == "veto"
+    own = eat_lightning.measure(run, exit={"tau": 0.9}, policy={"veto": {"margin": 0.3}}, **given)
+    assert (own["exit.tau"][0], own["policy"][0][0]["margin"]) == (0.9, 0.3)
+    for wrong, said in (
+        ({"exit": "oracle"}, "exit must be one of beem, "),
+        ({"exit": {"tua": 0.9}}, "exit.tua is not an option of confidence, which has tau, layers"),
+        ({"timing": {"repeat": 3}}, "timing.repeat is not an option: did you mean repeats"),
+        ({"dtype": "int3"}, "dtype must be one of fp32, bf16, int8, got 'int3'"),
+    ):
+        assert refused(eat_lightning.measure, run, error=ValueError, **wrong).startswith(said)
 
 
 WINDOWS = {"size": 9, "overlap": 3, "label": "negative"}

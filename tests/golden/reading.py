@@ -116,7 +116,8 @@ def certificate(path: Path) -> Json:
     risk = {"kind": claim["loss"]} | ({} if claim["label"] is None else {"label": claim["label"]})
     claimed = {"risk": risk, "procedure": {"kind": "learn_then_test"}}
     claimed |= {key: claim[key] for key in ("level", "confidence")}
-    held = found["holds_for"]
+    point = found["holds_for"]["point"]
+    held = point["methods"] | {"policy": point["policies"]}
     claimed |= {"fallback": found["fallback"], "seen": found["seen"]}
     return claimed | {k: held[k] for k in METHODS if k in held}
 

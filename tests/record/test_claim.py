@@ -25,6 +25,7 @@ from eat_lightning.record.claim import (
     holding,
     tallied,
 )
+from eat_lightning.record.point import Point
 
 LEVEL, CONFIDENCE = 0.1, 0.9
 #                 both right, harm, repaired, both wrong alike, both wrong
@@ -219,7 +220,9 @@ CLAIM = Claim("disagreement", 0.01, 0.95)
 
 
 def made(**holds_for) -> Certificate:
-    return Certificate("one", [CLAIM], "at most 1 % change", holds_for)
+    return Certificate(
+        "one", [CLAIM], "at most 1 % change", holds_for | {"point": Point().as_dict()}
+    )
 
 
 def test_another_machine_is_a_line_and_other_files_are_refused(capsys: pytest.CaptureFixture):

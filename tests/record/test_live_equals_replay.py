@@ -22,6 +22,7 @@ from eat_lightning.data.source import Source
 from eat_lightning.data.split import make_split
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.long_texts import CUT, JOINS, LongTexts
+from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.policy.full_depth import FullDepth
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.model.contracts import ExitRule, Policy, at_point
@@ -173,6 +174,20 @@ def test_two_precisions_in_a_row(group: str, margin: float):
     deep = [*backend.stream(texts(), deep=True)]
     assert_live_is(replay, [replace(t.would, rows_B=t.rows_B) for t in deep if t.would])
     assert max(replay.depth_B) == (6 if margin == 0.0 else 12)
+
+
+def test_three_in_a_row():
+    """A cascade may answer first in another one: depth counts the layers of all three."""
+    engine = in_torch("confidence")
+    high, low = engine.at(Never()), in_int8_too(engine.at(Never()))
+    for margin, depth in ((0.0, 6), (2.0, 18)):
+        both = CascadeModel(Path("tiny"), low, high, margin)
+        model = CascadeModel(Path("tiny"), both, high, margin, is_again=False)
+        answers = model.answer(texts())
+        assert model.num_layers == 18
+        assert {answer["depth"] for answer in answers if "depth" in answer} == {depth}
+        wanted = (low if margin == 0.0 else high).answer(texts())
+        assert [each.get("label") for each in answers] == [each.get("label") for each in wanted]
 
 
 def test_both_passes_are_counted():

@@ -23,6 +23,7 @@ from eat_lightning.errors import ConfigError
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.model.specification import specs_by_slot
 from eat_lightning.record.dial import conditions
+from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
 from eat_lightning.runs.identity import combination
 from eat_lightning.runs.row import read
@@ -216,7 +217,8 @@ def test_a_class_of_ones_own_trains_and_is_opened_again(
     assert capsys.readouterr().err == f"warning: mine was edited since {run.name} was trained\n"
     now = conditions(run.folder / "model", encoder)
     assert {key for key in now if now[key] != before[key]} == {"sources"}  # another dial is fitted
-    assert combination(run, specs_by_slot(encoder), "fp32", "cpu")["sources"] == now["sources"]
+    point = Point(methods=specs_by_slot(encoder))
+    assert combination(run, point, "cpu")["sources"] == now["sources"]
 
 
 HALVES = """

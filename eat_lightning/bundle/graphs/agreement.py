@@ -112,18 +112,18 @@ def unseen_exits(encoder: AdaptiveEncoder, found: Agreement) -> str:
 
 
 def compare(
-    encoder: AdaptiveEncoder, backend: Model, split: Any, rows_B: np.ndarray, batch: int
+    encoder: AdaptiveEncoder, model: Model, split: Any, rows_B: np.ndarray, batch: int
 ) -> Agreement:
     """Run both on the same examples, longest first: the encoder on token ids, the
     export on text.
     """
-    parts, reader = [], replace(backend.reader, long=CUT)  # as the split's
+    parts, reader = [], replace(model.reader, long=CUT)  # as the split's
     for chosen in shown(sorted_batches(split.lengths[rows_B], batch), "comparing answers"):
         given_B = rows_B[chosen]
         with inference(encoder):
             ours, margin_B = watched(encoder, split.batch(given_B))
         texts = [list(split.text(i)) for i in given_B]
-        for trace in backend.stream(texts, reader=reader):
+        for trace in model.stream(texts, reader=reader):
             there = trace.rows_B
             expected = ours.numpy(guesses=False).take(there)
             rows = given_B[there]

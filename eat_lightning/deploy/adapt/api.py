@@ -12,7 +12,7 @@ from weakref import finalize
 import yaml
 
 from eat_lightning.bundle.model import Model
-from eat_lightning.bundle.open import load
+from eat_lightning.bundle.open import load_folder
 from eat_lightning.config import CONFIG_DIR
 from eat_lightning.deploy.adapt import run
 from eat_lightning.deploy.adapt.list_run import adapt_lists
@@ -63,7 +63,7 @@ def written(
             work(config_of(command, {**given, "to": to}))
         except ConfigError as error:
             raise ValueError(str(error)) from None
-        model = load(to)
+        model = load_folder(to)
         finalize(model, temporary.pop_all().close)
         return model
 

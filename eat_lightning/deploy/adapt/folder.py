@@ -242,7 +242,7 @@ def write_classifier(
         if each.alone.has_exits:
             save_exits(each.on(forms.encoder), folder)
     for name, at in graphs_of(point).items():
-        copy_graphs(forms.backend(own[name]), folder, bundle.graphs(at.engine, at.dtype))
+        copy_graphs(forms.graphs(own[name]), folder, bundle.graphs(at.engine, at.dtype))
     return AboutAdapted(
         columns=columns,
         labels=list(original.same.labels),

@@ -125,7 +125,7 @@ class Forms:
                 lambda batch: batch,
                 lambda trace: trace.numpy(guesses=False),
             )
-        graphs = self.backend(point)
+        graphs = self.graphs(point)
 
         def run(state: dict[str, Any]) -> Trace:
             size = len(state["lengths_B"])
@@ -138,7 +138,7 @@ class Forms:
         """Record the guess of every head for each example of a split, in our kernels."""
         return record(self.converted(dtype), split, title=f"exits in {dtype}")
 
-    def backend(self, point: Point) -> GraphModel:
+    def graphs(self, point: Point) -> GraphModel:
         """Open a point's graphs, which are made once."""
         labels = list(self.original.same.labels)
         given = point.on(self.encoder), labels, point.dtype, self.threads

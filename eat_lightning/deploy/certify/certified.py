@@ -106,15 +106,15 @@ def write_reference(folder: Path, name: str, subject: CertifySubject, candidate:
 
 
 def show(certificate: Certificate, path: Any) -> None:
-    seen, made_for = certificate.seen, certificate.holds_for
+    seen, point = certificate.seen, certificate.point
     if certificate.fallback:
         print(f"fallback to full depth: {certificate.reason}")
     else:
-        reduction = made_for["reduction"]
-        kept = "" if reduction.kind == "none" else f"; {short(reduction)}"
-        print(f"chosen: {short(made_for['exit'])}{kept}")
-    if made_for["policy"]:
-        print(f"policies: {short(made_for['policy'])}")
+        reduction = point.methods["reduction"]
+        kept = "" if reduction.kind == "none" else f"; {short(reduction.as_dict())}"
+        print(f"chosen: {short(point.methods['exit'].as_dict())}{kept}")
+    if point.policies:
+        print(f"policies: {short([one.as_dict() for one in point.policies])}")
     print(f"guarantee: {certificate.guarantee}")
     if seen["risk"] is not None:
         better = " (below 0: early answers are right more often)" if seen["risk"] < 0 else ""
@@ -131,7 +131,7 @@ def print_quality(certificate: Certificate) -> None:
     """Print how full depth compares with always predicting the largest class, which classes it
     never predicts, and whether anything is decided per example.
     """
-    seen, rule = certificate.seen, certificate.holds_for["exit"]
+    seen, rule = certificate.seen, certificate.point.methods["exit"]
     if seen["full_score"] is not None:
         right = f"full depth has an accuracy of {100 * seen['full_score']:.1f} % on them"
         if seen["majority"] is not None and certificate.claim.label is None:

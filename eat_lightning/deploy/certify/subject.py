@@ -87,5 +87,7 @@ class CertifySubject:
         return float(static_flops_of(self.backbone(candidate), self.record(candidate)).mean())
 
     def identity(self, candidate: Point) -> dict[str, Any]:
-        windows = {"windows": self.long.described(self.torch_model.max_length)}
-        return self.model(candidate).identity() | {"exit": candidate.methods["exit"]} | windows
+        model = self.model(candidate)
+        point = model.point.at(exit=candidate.methods["exit"])
+        windows = self.long.described(self.torch_model.max_length)
+        return model.identity() | {"point": point.as_dict(), "windows": windows}

@@ -23,17 +23,17 @@ STDIN = "-"
 KNOWN = ("source", "mime")  # what a file may tell of its examples, in columns of these names
 
 
-def replayed(plan: DriftSettings, backend: Model) -> Iterator[dict[str, Any]]:
+def replayed(plan: DriftSettings, model: Model) -> Iterator[dict[str, Any]]:
     """The events of a stream, an error for each line that could not be read, and at the end the
     state of the monitor. ConfigError where the log cannot be written."""
-    reference = read_reference(backend, plan.certificate)
+    reference = read_reference(model, plan.certificate)
     watch = DriftWatch(reference, plan.monitor.model_dump())
-    stream = open_stream(plan, backend)
+    stream = open_stream(plan, model)
     log = DecisionLog(plan.log, plan.log_text) if plan.log else None
     for lines in stream:
         try:
             sound = [line for line in lines if line.error is None]
-            yield from events(backend, watch, sound, log)
+            yield from events(model, watch, sound, log)
         except OSError as error:
             raise ConfigError(f"log={plan.log}: {error.strerror}") from None
         yield from (line.error for line in lines if line.error is not None)
@@ -42,14 +42,14 @@ def replayed(plan: DriftSettings, backend: Model) -> Iterator[dict[str, Any]]:
 
 
 def events(
-    backend: Model, watch: DriftWatch, lines: Sequence[InputLine], log: DecisionLog | None
+    model: Model, watch: DriftWatch, lines: Sequence[InputLine], log: DecisionLog | None
 ) -> Iterator[dict[str, Any]]:
     """Observe a batch in its order. A monitor may change its mind within it; that holds from the
     next batch on."""
     texts, about = [line.texts for line in lines], [line.about for line in lines]
     deep, answers, exits = watch.deep, {}, {}
-    for trace in backend.stream(texts, about, deep) if lines else ():
-        answers |= backend.printed(trace)
+    for trace in model.stream(texts, about, deep) if lines else ():
+        answers |= model.printed(trace)
         exits |= dict(zip(trace.rows_B.tolist(), observations(trace), strict=True))
     decisions = []
     for place, answer in sorted(answers.items()):
@@ -62,10 +62,10 @@ def events(
         log.add(decisions)
 
 
-def open_stream(plan: DriftSettings, backend: Model) -> Iterator[list[InputLine]]:
+def open_stream(plan: DriftSettings, model: Model) -> Iterator[list[InputLine]]:
     """Batches of standard input, of a parquet file, or of <data set>/<split> in the run's data
     folder. ConfigError where there is no such file, or `columns` are not as many as the model's."""
-    expected = backend.columns
+    expected = model.columns
     name, names = str(plan.stream), plan.columns or expected
     if len(names) != len(expected):
         raise ConfigError(f"columns must name {len(expected)}, got {list(names)}")

@@ -45,13 +45,13 @@ class BatchScorer:
             self.scorer = Scorer.open(self.plan)
         except ConfigError as error:
             raise ValueError(str(error)) from None
-        self.schema = answer_schema(self.scorer.backend.kind, self.plan.prefix)
+        self.schema = answer_schema(self.scorer.model.kind, self.plan.prefix)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         if both := [name for name in self.schema.names if name in table.column_names]:
             raise ValueError(f"the table has columns of its own named {', '.join(both)}: prefix=")
         try:
-            task, text = self.scorer.backend.columns, self.plan.text_columns
+            task, text = self.scorer.model.columns, self.plan.text_columns
             names = text_names(table.column_names, task, text)
             check_text(table.schema, names)
         except ConfigError as error:

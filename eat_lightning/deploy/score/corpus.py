@@ -24,7 +24,13 @@ from eat_lightning.deploy.score.plan import ScoreSettings, cores
 from eat_lightning.deploy.score.scorer import Scorer
 from eat_lightning.deploy.score.tables import answer_schema, answer_table
 from eat_lightning.deploy.score.windows import Source, Unreadable, Window
-from eat_lightning.deploy.score.workers import FORKS, WorkersDie, answer_windows, start_workers
+from eat_lightning.deploy.score.workers import (
+    FORKS,
+    MOST_DEATHS,
+    WorkersDie,
+    answer_windows,
+    start_workers,
+)
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.machine import MACHINE
 from eat_lightning.progress import bar
@@ -71,13 +77,18 @@ class Tally:
 
 @dataclass
 class Corpus:
-    """A model, the files to score, and the output folder."""
+    """A model, the files to score, and the output folder.
+
+    Args:
+        most_deaths: deaths of workers without an answer between, after which it ends.
+    """
 
     plan: ScoreSettings
     scorer: Scorer
     sources: list[Source]
     output: Output
     manifest: dict[str, Any]
+    most_deaths: int = MOST_DEATHS
 
     @classmethod
     def open(cls, plan: ScoreSettings) -> Corpus:
@@ -93,7 +104,7 @@ class Corpus:
         earlier = read_manifest(folder)
         scorer = Scorer.open(plan)
         sources = find_sources(plan, inputs, scorer)
-        identity = scorer.backend.identity()
+        identity = scorer.model.identity()
         manifest = {
             "model": portable(identity),
             "settings": plan.model_dump(include=DECIDE),
@@ -105,7 +116,7 @@ class Corpus:
     def score(self) -> int:
         """Score what is missing; returns the number of files that could not be read completely."""
         with self.output.lock(self.manifest):
-            self.plan.tell_uncertified(self.scorer.backend.exits)
+            self.plan.tell_uncertified(self.scorer.model.exits)
             tally, began = Tally(), time.monotonic()
             workers = self.plan.workers or len(cores())
             try:
@@ -120,14 +131,14 @@ class Corpus:
     def score_files(self, tally: Tally, workers: int) -> None:
         """Read windows, have workers answer them, and write them in order."""
         prefix, read = self.plan.prefix, dict[str, float]()
-        schema = answer_schema(self.scorer.backend.kind, prefix)
+        schema = answer_schema(self.scorer.model.kind, prefix)
         # A forked worker has the model already. Other engines have threads, which no fork survives:
         # there each worker opens its own.
-        forks = FORKS and isinstance(self.scorer.backend, TorchModel)
+        forks = FORKS and isinstance(self.scorer.model, TorchModel)
         opened = (lambda: self.scorer) if forks else partial(Scorer.open, self.plan)
         num_bytes = sum(source.input.path.stat().st_size for source in self.sources)
         with (
-            start_workers(opened, forks, workers) as pool,
+            start_workers(opened, forks, workers, self.most_deaths) as pool,
             bar("scored", num_bytes) as advance,
         ):
             for window, answers in answer_windows(self.missing(tally), pool):
@@ -155,9 +166,9 @@ class Corpus:
 
 def find_sources(plan: ScoreSettings, inputs: list[Input], scorer: Scorer) -> list[Source]:
     """Return the files with their columns. Raises ConfigError with every error."""
-    columns, faults = (scorer.backend.columns, plan.text_columns, plan.keep), Faults()
+    columns, faults = (scorer.model.columns, plan.text_columns, plan.keep), Faults()
     sources = [Source(input, *columns) for input in inputs]
-    answers = answer_schema(scorer.backend.kind, plan.prefix).names[:-1]
+    answers = answer_schema(scorer.model.kind, plan.prefix).names[:-1]
     for source in sources:
         with faults.gathered(f"input={source.input.path}: "):
             source.check(answers)

@@ -24,7 +24,7 @@ from eat_lightning.text_io import About, InputLine, Texts, refusal
 
 KERNELS = "32"  # enough for a batch at all of its shapes
 FAILED = "the model failed on this row"
-BYTES_PER_TOKEN = 4  # of a text, where a backend does not tell its tokens before it runs
+BYTES_PER_TOKEN = 4  # of a text, where a model does not tell its tokens before it runs
 Answers = list[dict[str, Any]]
 Part = tuple[Sequence[int], Answers]  # places in the window, and their answers
 
@@ -39,7 +39,7 @@ class Scorer:
         pooled: remaining examples of many batches continue together.
     """
 
-    backend: Model
+    model: Model
     tokens: int
     batch: int
     pooled: bool
@@ -48,14 +48,14 @@ class Scorer:
     def open(cls, plan: ScorerSettings) -> Scorer:
         """Open the model with one thread. Raises ConfigError with every error."""
         one_thread()
-        backend = plan.open()
-        if plan.text_columns is not None and len(plan.text_columns) != len(backend.columns):
-            names = " and ".join(backend.columns)
-            raise ConfigError(f"text must name {len(backend.columns)} ({names}), got {plan.text}")
-        pooled = isinstance(backend, TorchModel) if plan.pool is None else plan.pool
-        if pooled and not isinstance(backend, TorchModel):
+        model = plan.open()
+        if plan.text_columns is not None and len(plan.text_columns) != len(model.columns):
+            names = " and ".join(model.columns)
+            raise ConfigError(f"text must name {len(model.columns)} ({names}), got {plan.text}")
+        pooled = isinstance(model, TorchModel) if plan.pool is None else plan.pool
+        if pooled and not isinstance(model, TorchModel):
             raise ConfigError(f"pool=true is for one model in torch, and {plan.run} is another")
-        return cls(backend, plan.tokens, plan.batch, pooled)
+        return cls(model, plan.tokens, plan.batch, pooled)
 
     def __call__(self, rows: Sequence[InputLine]) -> Answers:
         """Return an answer for each row, in order; {"error": why} for rows without one."""
@@ -93,8 +93,8 @@ class Scorer:
 
     def parts(self, texts: Texts, about: About) -> Iterator[Part]:
         if self.pooled:
-            assert isinstance(self.backend, TorchModel)
-            yield from self.through_pools(self.backend, texts, about)
+            assert isinstance(self.model, TorchModel)
+            yield from self.through_pools(self.model, texts, about)
             return
         sizes = [sum(len(text.encode()) for text in each) for each in texts]
         for rows in self.batches(1 + np.array(sizes) // BYTES_PER_TOKEN):
@@ -102,30 +102,30 @@ class Scorer:
 
     def stream(self, rows: Sequence[int], texts: Texts, about: About) -> Iterator[Part]:
         given = [texts[i] for i in rows], [about[i] for i in rows]
-        for trace in self.backend.stream(*given):
-            answers = self.backend.printed(trace)
+        for trace in self.model.stream(*given):
+            answers = self.model.printed(trace)
             yield [rows[i] for i in answers], [*answers.values()]
 
     @torch.inference_mode()
-    def through_pools(self, backend: TorchModel, texts: Texts, about: About) -> Iterator[Part]:
+    def through_pools(self, model: TorchModel, texts: Texts, about: About) -> Iterator[Part]:
         """Answer texts with depth-wise batching, in a pool that is emptied at the end. A window's
         answers thus do not depend on the worker's earlier windows. Texts with several windows are
         processed one at a time.
         """
-        read = backend.reader(texts)
+        read = model.reader(texts)
         fits_B = np.array([len(text.windows) == 1 for text in read])
         yield from self.stream(np.flatnonzero(~fits_B).tolist(), texts, about)
-        pool: Pool[int] = Pool(backend.encoder, self.tokens, in_tokens=True)
+        pool: Pool[int] = Pool(model.encoder, self.tokens, in_tokens=True)
         placed = np.flatnonzero(fits_B)
         for rows in self.batches(np.array([len(read[i].windows[0].ids) for i in placed], int)):
             chosen = placed[rows].tolist()
             windows, known = [read[i].windows[0] for i in chosen], [about[i] for i in chosen]
-            yield from self.finish(read, pool.add(chosen, backend.batch_of(windows, known)))
+            yield from self.finish(read, pool.add(chosen, model.batch_of(windows, known)))
         yield from self.finish(read, pool.flush())
 
     def finish(self, read: Sequence[ReadText], parts: Any) -> Iterator[Part]:
         for places, trace in parts:
-            answers = self.backend.printed(placed(trace.numpy(guesses=False), places, read))
+            answers = self.model.printed(placed(trace.numpy(guesses=False), places, read))
             yield [*answers], [*answers.values()]
 
     def batches(self, lengths_B: np.ndarray) -> Iterator[list[int]]:

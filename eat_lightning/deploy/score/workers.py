@@ -59,10 +59,14 @@ class Worker:
     Args:
         open_scorer: called in each process.
         forks: `open_scorer` returns a model that is loaded already.
+        most_deaths: deaths without an answer between, after which the work ends.
     """
 
-    def __init__(self, open_scorer: Callable[[], Scorer], forks: bool):
+    def __init__(
+        self, open_scorer: Callable[[], Scorer], forks: bool, most_deaths: int = MOST_DEATHS
+    ):
         self.open_scorer, self.deaths, self.closed = open_scorer, 0, False
+        self.most_deaths = most_deaths
         self.context = multiprocessing.get_context("fork" if forks else "spawn")
         self.executor: ProcessPoolExecutor | None = None
         if forks:  # while nothing else runs; a model that is opened anew waits for work
@@ -95,7 +99,7 @@ class Worker:
 
     def replace(self) -> None:
         self.deaths += 1
-        if self.deaths > MOST_DEATHS or self.closed:
+        if self.deaths > self.most_deaths or self.closed:
             raise WorkersDie(f"{self.deaths} workers died one after the other")
         print("a worker died and is replaced", file=sys.stderr, flush=True)
         self.start()
@@ -111,13 +115,13 @@ class Worker:
 
 @contextmanager
 def start_workers(
-    open_scorer: Callable[[], Scorer], forks: bool, count: int
+    open_scorer: Callable[[], Scorer], forks: bool, count: int, most_deaths: int = MOST_DEATHS
 ) -> Iterator[list[Worker]]:
     """Start workers that end with the block."""
     workers: list[Worker] = []
     gc.freeze()  # a collection in a forked worker would write to every page that is shared
     try:
-        workers += (Worker(open_scorer, forks) for _ in range(count))
+        workers += (Worker(open_scorer, forks, most_deaths) for _ in range(count))
         yield workers
     finally:
         for worker in workers:

@@ -1,4 +1,4 @@
-"""The model that answers requests: a backend in this process. The gateway runs it in its own
+"""The model that answers requests, in this process. The gateway runs it in its own
 process (`remote.py`).
 """
 
@@ -78,23 +78,23 @@ class About:
 
 @dataclass
 class ServedModel:
-    backend: Model
+    model: Model
     normal: Reference | None
     watchable: bool = False
 
     @property
     def about(self) -> About:
-        backend = self.backend
+        model = self.model
         return About(
-            backend.name,
-            backend.columns,
-            backend.labels,
-            backend.num_layers,
-            backend.exits,
-            backend.kind.problem_type,
-            backend.max_length,
-            backend.dtype,
-            backend.reader.long.mode,
+            model.name,
+            model.columns,
+            model.labels,
+            model.num_layers,
+            model.exits,
+            model.kind.problem_type,
+            model.max_length,
+            model.dtype,
+            model.reader.long.mode,
             self.normal,
             self.watchable,
         )
@@ -107,36 +107,36 @@ class ServedModel:
         """
         alone = [i for i, e in enumerate(examples) if not deep and self.shows_guesses(e)]
         for i in alone:
-            trace = self.backend.look(examples[i].texts, examples[i].about)
+            trace = self.model.look(examples[i].texts, examples[i].about)
             answer = self.answers(trace)[0]
-            yield [i], [answer | {"guesses": guesses_of(self.backend, trace)}]
+            yield [i], [answer | {"guesses": guesses_of(self.model, trace)}]
         together: dict[int, tuple[str | None, Mode | None]]
         together = {i: (e.cut_at, e.long) for i, e in enumerate(examples) if i not in alone}
         for side, long in dict.fromkeys(together.values()):
             places = [i for i, manner in together.items() if manner == (side, long)]
             texts, about = [examples[i].texts for i in places], [examples[i].about for i in places]
-            for trace in self.backend.stream(texts, about, deep, self.reader(side, long)):
+            for trace in self.model.stream(texts, about, deep, self.reader(side, long)):
                 answers = self.answers(trace)
                 yield [places[i] for i in answers], [*answers.values()]
 
     def reader(self, cut_at: str | None, long: Mode | None) -> Reader:
         """Return the gateway's reader of texts, with an example's own settings for long texts."""
-        usual = self.backend.reader
+        usual = self.model.reader
         named = usual.long if long is None else LongTexts(long)
         return replace(usual, side=cut_at or usual.side, long=named)
 
     def shows_guesses(self, example: RequestExample) -> bool:
         """True where an example requests the logits of exits and has a single window."""
-        return example.guesses and len(self.backend.reader([example.texts])[0].windows) == 1
+        return example.guesses and len(self.model.reader([example.texts])[0].windows) == 1
 
     def answers(self, trace: Trace) -> dict[int, dict[str, Any]]:
         """Return answers of examples that left together, by position in the request, with the data
         that the gateway keeps for itself.
         """
-        answers = self.backend.printed(trace)
+        answers = self.model.printed(trace)
         rows = trace.rows_B.tolist()
         # A score's early heads may give more than the score.
-        logits_BC = trace.logits_BC[:, : max(len(self.backend.labels), 1)]
+        logits_BC = trace.logits_BC[:, : max(len(self.model.labels), 1)]
         scores = map(AnswerScores, logits_BC.tolist(), trace.tokens_LB[0].tolist())
         for row, each in zip(rows, scores, strict=True):
             answers[row]["scores"] = each
@@ -152,18 +152,18 @@ def open_model(plan: ServeSettings) -> ServedModel:
     Raises:
         ConfigError: where the run cannot be served.
     """
-    backend = plan.open()
-    check_canaries(backend, plan)
-    normal = read_reference(backend, plan.certificate) if plan.drift.monitor else None
-    model = ServedModel(backend, normal, is_watchable(backend, plan.certificate))
+    model = plan.open()
+    check_canaries(model, plan)
+    normal = read_reference(model, plan.certificate) if plan.drift.monitor else None
+    served = ServedModel(model, normal, is_watchable(model, plan.certificate))
     for text in ("a", "another try"):
-        [(_, [answer])] = model.stream([RequestExample([text] * len(backend.columns))])
+        [(_, [answer])] = served.stream([RequestExample([text] * len(model.columns))])
         if not math.isfinite(answer.get("confidence", answer.get("score", math.nan))):
             raise ConfigError(f"run={plan.run} gives no finite answer: {answer}")
-    return model
+    return served
 
 
-def check_canaries(backend: Model, plan: ServeSettings) -> None:
+def check_canaries(model: Model, plan: ServeSettings) -> None:
     """Compare an adapted classifier's answers to its canaries with the certified ones.
 
     Raises:
@@ -175,7 +175,7 @@ def check_canaries(backend: Model, plan: ServeSettings) -> None:
     if find_spec("pyarrow") is None:
         print("note: canaries are not checked, which needs pyarrow", file=sys.stderr, flush=True)
         return
-    found = answered_canaries(backend)
+    found = answered_canaries(model)
     if found.changed and plan.machine == "refuse":
         raise ConfigError(f"run={plan.run}: {found}: machine=warn serves it anyway")
     print(f"{'warning' if found.changed else 'note'}: {found}", file=sys.stderr, flush=True)

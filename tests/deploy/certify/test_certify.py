@@ -120,7 +120,7 @@ def test_too_little_data_is_full_depth_and_no_error(run: Path, capsys: pytest.Ca
     assert capsys.readouterr() == ("", "error: level must be below 1, got 2\n")
     certificate = certificate_of(Run.open(run), "accuracy_gap-0.001-0.95")
     assert certificate.fallback
-    assert certificate.holds_for["exit"].as_dict() == {"kind": "never"}
+    assert certificate.point.methods["exit"].as_dict() == {"kind": "never"}
     (answer,) = answers(run, certificate.name, "good")
     assert answer["depth"] == 6
 
@@ -150,13 +150,13 @@ def test_used_by_name(run: Path, capsys: pytest.CaptureFixture):
     assert not certificate.fallback
     (row,) = measured(run, certificate.name)
     assert (row.exit, row.reduction) == tuple(
-        certificate.holds_for[slot] for slot in ("exit", "reduction")
+        certificate.point.methods[slot] for slot in ("exit", "reduction")
     )
     assert f"certificate {certificate.name}: with 95 % confidence" in capsys.readouterr().out
     texts = ["good", "not bad film", "a fine film and not a bad one"]
     given = answers(run, certificate.name, *texts)
     encoder, _ = load_model(run / "model")
-    encoder = encoder.replacing(exit=certificate.holds_for["exit"].build())
+    encoder = encoder.replacing(exit=certificate.methods["exit"])
     encoder = encoder.replacing(reduction=method("reduction", "norm_topk", ratio=0.8))
     for text, answer in zip(texts, given, strict=True):
         trace = encoder(Batch.from_lists([toy_tokenizer()(text)["input_ids"]]))
@@ -167,7 +167,7 @@ def test_used_by_name(run: Path, capsys: pytest.CaptureFixture):
 def test_a_certificate_of_another_dtype(run: Path):
     """It holds for `measure` and `predict` in that dtype, whose weights they convert alike."""
     made = call(run, "risk=harm", "level=0.3", "dtype=int8")
-    assert made.holds_for["dtype"].startswith("int8")
+    assert made.point.dtype == "int8"
     (row,) = measured(run, made.name, "dtype=int8")
     assert row.dtype == "int8"
     answers(run, made.name, "good", dtype="int8")
@@ -177,17 +177,14 @@ def test_a_certificate_of_another_dtype(run: Path):
 def test_another_combination_is_refused(run: Path):
     start = f"certificate={NAME} holds for another "
     message = refused(lambda: answers(run, NAME, "good", dtype="bf16"))
-    assert message == start + "dtype (fp32 there, bf16 weights here)"
+    assert message == start + "dtype (fp32 there, bf16 here)"
     message = refused(lambda: answers(run, NAME, "good", dtype="int8"))
-    assert (
-        message
-        == start + "dtype (fp32 there, int8 products here), form (prepacked there, plain here)"
-    )
+    assert message == start + "dtype (fp32 there, int8 here), layout (prepacked there, plain here)"
     message = refused(measured, run, NAME, "dtype=bf16", "reduction.ratio=0.7")
     assert message.startswith(
         start + "reduction (norm_topk layers [2, 4] ratio 0.4 there, norm_topk "
     )
-    assert message.endswith("dtype (fp32 there, bf16 weights here)")
+    assert message.endswith("dtype (fp32 there, bf16 here)")
     message = refused(lambda: answers(run, NAME, "good", exit={"tau": 0.99}))
     assert message.startswith(start + "exit (confidence layers [3, 4] tau ")
     message = refused(measured, run, NAME, "attention=longformer")
@@ -241,7 +238,7 @@ def test_a_certificate_that_is_none(run: Path):
         "[]",
         json.dumps(whole | {"colour": 1}),
         json.dumps(whole | {"holds_for": {}}),
-        json.dumps(whole | {"holds_for": whole["holds_for"] | {"exit": {"kind": "os.system"}}}),
+        json.dumps(whole).replace('"kind": "confidence"', '"kind": "os.system"'),
     ]
     for content in damaged:
         (folder / "x.json").write_text(content)

@@ -42,11 +42,11 @@ def test_what_is_chosen_is_what_the_graphs_do(runs: Path, capsys: pytest.Capture
     path = runs / "onnx/certificates/harm-0.3-0.95.json"
     assert Certificate(**json.loads(path.read_text())) == certificate
     assert not (runs / "run/certificates").exists()
-    held = certificate.holds_for
-    assert (held["runtime"], held["dtype"], held["device"]) == ("onnxruntime", "fp32 graphs", "cpu")
+    held, point = certificate.holds_for, certificate.point
+    assert (point.engine, point.dtype, held["device"]) == ("onnx", "fp32", "cpu")
     assert "torch" not in held
     assert f"saved: {path}" in capsys.readouterr().out
-    rule = held["exit"]
+    rule = point.methods["exit"]
     assert min(rule.arguments["tau"]) >= 0.7
     # The same from running the export with that rule, and at full depth.
     export = GraphModel(runs / "onnx", 1)
@@ -81,12 +81,12 @@ def test_a_stricter_tau_than_the_graphs_own(runs: Path):
 
 def test_no_point_is_laxer_than_the_graphs(runs: Path):
     said = call(runs, *LEVEL, "taus=[0.9,0.5]", "level=0.9")
-    assert said.holds_for["exit"].arguments["tau"] == 0.9
+    assert said.point.methods["exit"].arguments["tau"] == 0.9
     lax = call(runs, *LEVEL, "level=0.9")
-    assert lax.holds_for["exit"].arguments == {"tau": [0.75, 0.7], "layers": [1, 2]}
-    assert len(call(runs, *LEVEL, "exits=each").holds_for["exit"].arguments["layers"]) in (1, 2)
+    assert lax.point.methods["exit"].arguments == {"tau": [0.75, 0.7], "layers": [1, 2]}
+    assert len(call(runs, *LEVEL, "exits=each").point.methods["exit"].arguments["layers"]) in (1, 2)
     one = call(runs, *LEVEL, "layers=[2]", "level=0.9", "name=one")
-    assert one.holds_for["exit"].arguments["layers"] == [2]
+    assert one.point.methods["exit"].arguments["layers"] == [2]
     found = GraphModel(runs / "onnx", 1).with_rules("one").answer([["good"]] * 3)
     assert {answer["depth"] for answer in found} <= {2, 3}
 
@@ -97,13 +97,13 @@ def test_another_combination_is_refused(runs: Path):
     export = GraphModel(runs / "onnx", 1)
     shutil.copytree(runs / "run/certificates", runs / "onnx/certificates", dirs_exist_ok=True)
     message = refused(export.with_rules, "torch")
-    assert "runtime (torch there, onnxruntime here)" in message
+    assert "engine (torch there, onnx here)" in message
     shutil.copy(runs / f"onnx/certificates/{name}.json", runs / "run/certificates")
     message = refused(partial(TorchModel.open, certificate=name), runs / "run")
-    assert "runtime (onnxruntime there, torch here)" in message
+    assert "engine (onnx there, torch here)" in message
     message = refused(export.with_rules, "none-such")
     assert message == f"certificate=none-such: onnx has only {name}, torch"
-    assert torch_made.holds_for["runtime"] == "torch"
+    assert torch_made.point.engine == "torch"
     other = GraphModel(changed(runs / "onnx", strength=0.9), 1)
     message = refused(other.with_rules, name)
     assert message.startswith(f"certificate={name} holds for another export (")

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
@@ -10,20 +10,20 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import finished
+from helpers import finished, toy
 from helpers.models import method
 
 from eat_lightning.bundle.hf import EatForSequenceClassification
 from eat_lightning.bundle.torch_model import TorchModel
 from eat_lightning.config import parsed
-from eat_lightning.data.toy import ToyData
 from eat_lightning.deploy.certify.command import certify
 from eat_lightning.deploy.predict.explain import explained
 from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.errors import ConfigError
 from eat_lightning.evaluation.command import measure
 from eat_lightning.record.cost_table import CostTable
-from eat_lightning.runs import budgets
+from eat_lightning.record.dial import Budget
+from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.run import Run
 from eat_lightning.runs.training_mark import training_mark
 from eat_lightning.weights.checkpoint import save_model
@@ -44,34 +44,35 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         classifier.temperature.fill_(8.0)  # else all are sure
     data = {"num_validation": 30, "calibration": 80, "cache_dir": str(folder / "cache")}
     named = {"encoder": {"pretrained": None}, "seed": 1, "model": "eat", "study": "s"}
-    finished.finish(folder, encoder, "sst2", data, **named)
-    TorchModel.open(folder, exit=HALF)
+    finished.finish(folder, encoder, "sst2", data | {"_target_": toy.TARGET}, **named)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EAT_IMPORT", toy.__name__)
+        TorchModel.open(folder, exit=HALF)
     return folder
 
 
 @pytest.fixture
-def run(made: Path, tmp_path: Path) -> Path:
+def run(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("EAT_IMPORT", toy.__name__)
     return Path(shutil.copytree(made, tmp_path / "run"))
 
 
 @pytest.fixture
-def no_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No text is run any more for a fit."""
-
-    def refuse(*given: Any) -> None:
-        raise AssertionError("another pass")
-
-    monkeypatch.setattr(budgets, "record", refuse)
+def forbid(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let nothing read some parts of the data. A pass for a fit reads select and temperature."""
+    return lambda *names: monkeypatch.setenv(toy.FORBIDDEN, ",".join(names))
 
 
 @pytest.fixture
-def no_fit(no_passes: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is fitted any more."""
+def no_fit(run: Path) -> Iterator[None]:
+    """Nothing is fitted or recorded any more: all files of the dial stay as they are."""
 
-    def refuse(*given: Any) -> None:
-        raise AssertionError("fitted again")
+    def kept() -> dict[str, int]:
+        return {path.name: path.stat().st_mtime_ns for path in (run / "dial").iterdir()}
 
-    monkeypatch.setattr(budgets, "fit_dial", refuse)
+    before = kept()
+    yield
+    assert kept() == before
 
 
 def config_of(name: str, run: Path, *overrides: str) -> dict[str, Any]:
@@ -150,22 +151,8 @@ def test_an_export_holds_the_fitted_point(run: Path, no_fit: None, monkeypatch: 
     assert about["reduction"]["ratio"] == ratio
 
 
-@pytest.fixture
-def poisoned(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    def poison(*names: str) -> None:
-        source = ToyData.source
-
-        def guarded(self: ToyData, name: str) -> Any:
-            assert name not in names, f"{name} was looked at"
-            return source(self, name)
-
-        monkeypatch.setattr(ToyData, "source", guarded)
-
-    return poison
-
-
-def test_a_fit_looks_at_neither_dev_nor_the_certificates_part(run: Path, poisoned):
-    poisoned("validation", "certificate", "train")
+def test_a_fit_looks_at_neither_dev_nor_the_certificates_part(run: Path, forbid):
+    forbid("validation", "certificate", "train")
     dial = kept(run)
     shutil.rmtree(run / "dial")
     TorchModel.open(run, exit={"budget": 0.6})
@@ -173,8 +160,8 @@ def test_a_fit_looks_at_neither_dev_nor_the_certificates_part(run: Path, poisone
     assert kept(run) == dial
 
 
-def test_another_fit_needs_no_pass_and_no_data(run: Path, poisoned, no_passes):
-    poisoned("validation", "certificate", "train", "select", "temperature")
+def test_another_fit_needs_no_pass_and_no_data(run: Path, forbid):
+    forbid("validation", "certificate", "train", "select", "temperature")
     dial = kept(run)
     next((run / "dial").glob("dial-*.json")).unlink()
     TorchModel.open(run, exit=HALF)
@@ -184,8 +171,8 @@ def test_another_fit_needs_no_pass_and_no_data(run: Path, poisoned, no_passes):
     assert len(list((run / "dial").glob("dial-*.json"))) == 2
 
 
-def test_a_certificate_stands_on_top_and_looks_at_its_own_part(run: Path, poisoned, no_passes):
-    poisoned("validation", "select", "temperature", "train")
+def test_a_certificate_stands_on_top_and_looks_at_its_own_part(run: Path, forbid):
+    forbid("validation", "select", "temperature", "train")
     given = ["exit.budget=0.7", "risk=disagreement", "level=0.9", "confidence=0.5"]
     certificate = certify(config_of("certify", run, *given))
     assert certificate.name == "disagreement-0.9-0.5-budget-0.7"
@@ -199,45 +186,48 @@ def test_a_certificate_stands_on_top_and_looks_at_its_own_part(run: Path, poison
         TorchModel.open(run, exit=HALF, certificate=certificate.name)
 
 
-def test_other_weights_are_another_fit(run: Path, no_passes: None):
+def test_other_weights_are_another_fit(run: Path, forbid):
+    forbid("select", "temperature")
     encoder, labels = Run.open(run).model()
     with torch.no_grad():
         encoder.heads["3"].temperature.fill_(2.0)
     save_model(encoder, labels, run / "model")
-    with pytest.raises(AssertionError, match="another pass"):
+    with pytest.raises(AssertionError, match="select was looked at"):
         TorchModel.open(run, exit=HALF)
 
 
 TABLE = CostTable([1, 300], [[2.0, 4.0], [3.0, 6.0], [5.0, 10.0]], [4.8, 9.6], True, 0.02)
 
 
-def test_a_time_is_fitted_by_a_table_of_times(run: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(budgets, "measured_table", lambda *given: TABLE)
+def by_table(run: Path, table: CostTable = TABLE) -> Fitter:
+    opened = Run.open(run)
+    threads = torch.get_num_threads()
+    return Fitter(opened, opened.model()[0], threads=threads, tabulate=lambda *_: table)
+
+
+def test_a_time_is_fitted_by_a_table_of_times(run: Path):
+    wanted = Budget.parse("4ms")
     with training_mark(), pytest.raises(ConfigError, match=r"a run is training .* such as 0.5"):
-        TorchModel.open(run, exit={"budget": "4ms"})
-    TorchModel.open(run, exit={"budget": "4ms"})
+        by_table(run).points(wanted)
+    first, *_, last = by_table(run).points(wanted)
+    assert first.cost > 4 >= last.cost
     dials = [json.loads(path.read_text()) for path in (run / "dial").glob("dial-*.json")]
     (dial,) = [each for each in dials if each["unit"] == "ms"]
-    assert dial["points"][0]["cost"] > 4 >= dial["points"][-1]["cost"]
     assert dial["times"] == asdict(TABLE)
     assert dial["fitted_for"]["threads"] == torch.get_num_threads()
     with pytest.raises(ConfigError, match=r"budget must be at least 2\.\d+ ms, .*, got 1ms"):
-        TorchModel.open(run, exit={"budget": "1ms"})
+        by_table(run).points(Budget.parse("1ms"))
     with training_mark():  # what is kept needs no clock
         TorchModel.open(run, exit={"budget": "4ms"})
 
 
 @pytest.mark.parametrize("closes", [True, False])
 def test_full_depth_takes_what_its_heads_take_where_they_guess_all_the_same(
-    run: Path, monkeypatch: pytest.MonkeyPatch, closes: bool
+    run: Path, closes: bool
 ):
-    monkeypatch.setattr(budgets, "measured_table", lambda *given: replace(TABLE, closes=closes))
-    TorchModel.open(run, exit={"budget": "4ms"})
-    dials = [json.loads(path.read_text()) for path in (run / "dial").glob("dial-*.json")]
-    (dial,) = [each for each in dials if each["unit"] == "ms"]
-    shorter = dial["points"][0]["cost"]  # the same lengths make both
-    full_ms = TABLE.closed_ms if closes else TABLE.ms[-1]
-    assert shorter / full_ms[0] == pytest.approx(1.0, abs=0.1)
+    dial = by_table(run, replace(TABLE, closes=closes)).dial(Budget.parse("4ms"))
+    full_ms = TABLE.closed_ms if closes else TABLE.ms[-1]  # the same lengths make both
+    assert dial.points[0].cost / full_ms[0] == pytest.approx(1.0, abs=0.1)
 
 
 @pytest.mark.parametrize(
@@ -274,7 +264,7 @@ def test_a_damaged_dial_is_one_line(run: Path, content: str):
     assert "\n" not in str(error.value)
 
 
-def test_a_point_beyond_the_knob_is_refused(run: Path, no_fit: None):
+def test_a_point_beyond_the_knob_is_refused(run: Path):
     (path,) = (run / "dial").glob("dial-*.json")
     dial = kept(run)
     for point in dial["points"]:
@@ -285,21 +275,19 @@ def test_a_point_beyond_the_knob_is_refused(run: Path, no_fit: None):
 
 
 def test_the_dial_of_a_run_that_answers(run: Path):
-    backend = TorchModel.open(run)
-    backend.set_budget(0.7)
-    at = knobs(backend.encoder)
-    assert at == knobs_at(run, 0.7)
-    at_07 = [answer["depth"] for answer in backend.answer(TEXTS)]
-    backend.set_budget(0.45)  # little more than the first exit costs
-    assert sum(answer["depth"] for answer in backend.answer(TEXTS)) <= sum(at_07)
-    backend.set_budget(0.7)
-    assert knobs(backend.encoder) == at
-    with pytest.raises(ConfigError, match=r"set_budget: budget must be in \(0, 1\]"):
-        backend.set_budget(2)
-    backend.set_agreement(1.0)
-    assert knobs(backend.encoder) == knobs_at(run, 1.0)
-    with pytest.raises(ConfigError, match=r"set_agreement: agree must be in \(0, 1\]"):
-        backend.set_agreement(2)
+    model = TorchModel.open(run)
+    early = model.at(Budget(0.7))
+    assert knobs(early.encoder) == knobs_at(run, 0.7)
+    at_07 = [answer["depth"] for answer in early.answer(TEXTS)]
+    earlier = early.at(Budget(0.45))  # little more than the first exit costs
+    assert sum(answer["depth"] for answer in earlier.answer(TEXTS)) <= sum(at_07)
+    assert knobs(earlier.at(Budget(0.7)).encoder) == knobs(early.encoder)
+    assert knobs(model.at(Budget(1.0, "agree")).encoder) == knobs_at(run, 1.0)
+    assert knobs(TorchModel.open(run, budget=0.7).encoder) == knobs(early.encoder)
+    with pytest.raises(ConfigError, match=r"budget must be in \(0, 1\]"):
+        TorchModel.open(run, budget=2)
+    with pytest.raises(ConfigError, match=r"agree must be in \(0, 1\]"):
+        TorchModel.open(run, agree=2)
 
 
 def test_the_dial_of_a_hugging_face_model(run: Path):

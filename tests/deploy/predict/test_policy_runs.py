@@ -140,7 +140,7 @@ def test_measured_with_policies(run: Path, capsys: pytest.CaptureFixture[str]):
 def test_a_certificate_holds_for_its_policies(run: Path):
     bare = call(run, "risk=harm", "level=0.3", "name=bare")
     veto = call(run, "risk=harm", "level=0.3", "name=careful", "policy=veto")
-    [named] = veto.holds_for["policy"]
+    [named] = veto.point.policies or ()
     assert named.as_dict() == {"kind": "veto", "margin": 0.9, "run": None}
     assert not bare.fallback
     message = refused(lambda: answerer(run, Veto(), certificate="bare"))

@@ -5,6 +5,8 @@ import json
 import os
 import signal
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,11 +20,13 @@ from helpers.finished import config_of, refused
 from helpers.scores import rejects_of, rows_of, scored, settings
 
 from eat_lightning.bundle.torch_model import TorchModel
+from eat_lightning.config import parsed
 from eat_lightning.deploy.score import workers
 from eat_lightning.deploy.score.command import score
-from eat_lightning.deploy.score.corpus import portable
+from eat_lightning.deploy.score.corpus import Corpus, portable
 from eat_lightning.deploy.score.inputs import Input
 from eat_lightning.deploy.score.output import Output
+from eat_lightning.deploy.score.plan import ScoreSettings
 from eat_lightning.deploy.score.scorer import Scorer
 from eat_lightning.deploy.score.windows import Source
 from eat_lightning.machine import MACHINE
@@ -219,20 +223,38 @@ def test_faults_of_inputs_are_named_before_a_model_is_loaded(tmp_path: Path, sst
     assert not (tmp_path / "out").exists()
 
 
-def test_a_full_disk_ends_in_one_line_and_loses_nothing(
-    corpus: Path, sst2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+class FullDisk(Output):
+    """A folder in which there is room for two shards."""
+
+    def write_shard(self, path: Path) -> None:
+        if path.name == "lines.txt-00002.parquet":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super().write_shard(path)
+
+
+@dataclass(frozen=True)
+class Faulty(Scorer):
+    """A scorer that looks at its texts before it answers."""
+
+    look: Callable[[Any], None] = print
+
+    def answers(self, texts: Any, about: Any) -> Any:
+        self.look(texts)
+        return super().answers(texts, about)
+
+
+def opened(given: Path, output: Path, run: Path, **changes: Any) -> Corpus:
+    return Corpus.open(parsed(ScoreSettings, settings(given, output, run, **changes)))
+
+
+def faulty(look: Callable[[Any], None], made: Corpus, **changes: Any) -> Corpus:
+    return replace(made, scorer=Faulty(**vars(made.scorer), look=look), **changes)
+
+
+def test_a_full_disk_ends_in_one_line_and_loses_nothing(corpus: Path, sst2: Path, tmp_path: Path):
     whole = scored(corpus, tmp_path / "whole", sst2)
-    with monkeypatch.context() as patch:
-        write = Output.write_shard
-
-        def fails(self: Output, path: Path) -> None:
-            if path.name == "lines.txt-00002.parquet":
-                raise OSError(errno.ENOSPC, "No space left on device")
-            write(self, path)
-
-        patch.setattr(Output, "write_shard", fails)
-        message = refused(score, settings(corpus, tmp_path / "out", sst2))
+    made = opened(corpus, tmp_path / "out", sst2)
+    message = refused(replace(made, output=FullDisk(tmp_path / "out")).score)
     assert message.endswith(
         "No space left on device: finished shards are kept; the same command resumes"
     )
@@ -242,37 +264,29 @@ def test_a_full_disk_ends_in_one_line_and_loses_nothing(
 
 
 def test_a_worker_that_dies_is_replaced(
-    corpus: Path, sst2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+    corpus: Path, sst2: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ):
-    whole = scored(corpus, tmp_path / "whole", sst2)
-    answers, mark = Scorer.answers, tmp_path / "mark"
+    whole, mark = scored(corpus, tmp_path / "whole", sst2), tmp_path / "mark"
 
-    def dies(self: Scorer, texts: Any, about: Any) -> Any:
+    def dies(texts: Any) -> None:
         if [TEXTS[30]] in texts and not mark.exists():
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        return answers(self, texts, about)
 
-    monkeypatch.setattr(Scorer, "answers", dies)
-    assert scored(corpus, tmp_path / "out", sst2, workers=2) == whole
+    assert faulty(dies, opened(corpus, tmp_path / "out", sst2, workers=2)).score() == 0
+    assert rows_of(tmp_path / "out") == whole
     assert capsys.readouterr().err.count("a worker died") == 1
     assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
 
 
-def test_rows_that_kill_or_fail_are_rejected_alone(
-    corpus: Path, sst2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
-):
-    answers = Scorer.answers
-
-    def dies(self: Scorer, texts: Any, about: Any) -> Any:
+def test_rows_that_kill_or_fail_are_rejected_alone(corpus: Path, sst2: Path, tmp_path: Path):
+    def dies(texts: Any) -> None:
         if [TEXTS[30]] in texts:
             os._exit(9)
         if [TEXTS[1]] in texts:
             raise RuntimeError("no such memory")
-        return answers(self, texts, about)
 
-    monkeypatch.setattr(Scorer, "answers", dies)
-    scored(corpus, tmp_path / "out", sst2, workers=2)
+    faulty(dies, opened(corpus, tmp_path / "out", sst2, workers=2)).score()
     rejects = rejects_of(tmp_path / "out")
     assert [(reject["row"], reject["reason"]) for reject in rejects] == [
         *((row, "the model failed on this row (no such memory)") for row in same_text(1)),
@@ -291,18 +305,17 @@ def fails(*_: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("answers", "said"),
+    ("look", "said"),
     [
-        (lambda *_: os._exit(9), "4 workers died one after the other"),
+        (lambda _: os._exit(9), "4 workers died one after the other"),
         (fails, "the model fails (no such kernel)"),
     ],
 )
 def test_a_model_that_always_fails_ends_the_start(
-    answers: Any, said: str, corpus: Path, sst2: Path, tmp_path: Path, monkeypatch
+    look: Any, said: str, corpus: Path, sst2: Path, tmp_path: Path
 ):
-    monkeypatch.setattr(Scorer, "answers", answers)
-    monkeypatch.setattr(workers, "MOST_DEATHS", 3)
-    message = refused(score, settings(corpus, tmp_path / "out", sst2))
+    made = opened(corpus, tmp_path / "out", sst2)
+    message = refused(faulty(look, made, most_deaths=3).score)
     assert message == f"{said}: finished shards are kept; the same command resumes"
     assert not [*(tmp_path / "out").glob("*.parquet*")]
 

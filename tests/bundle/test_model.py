@@ -1,0 +1,63 @@
+"""`Model.open` and `Model.at`: one way to each operating point."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.exports import shared_export
+
+from eat_lightning.bundle.graph_model import GraphModel
+from eat_lightning.bundle.model import Model
+from eat_lightning.bundle.torch_model import TorchModel
+from eat_lightning.errors import ConfigError
+from eat_lightning.methods.exit.confidence import Confidence
+from eat_lightning.record.point import Point
+
+pytest.importorskip("onnxscript")
+TEXTS = [["a good film"], ["not a good film"], ["bad"], ["the film"]]
+STRICT = Point.of(exit=Confidence([0.9, 0.8], [1, 2]))
+FREE: dict[str, Any] = {"tau": [0.9, 0.8], "layers": [1, 2]}
+
+
+@pytest.fixture(scope="module")
+def run() -> Path:
+    return shared_export()
+
+
+def test_a_point_and_settings_open_the_same(run: Path):
+    by_settings = Model.open(run, exit=FREE)
+    wanted = by_settings.answer(TEXTS)
+    assert Model.open(run, point=STRICT).answer(TEXTS) == wanted
+    assert Model.open(run).at(STRICT).answer(TEXTS) == wanted
+    assert by_settings.point.methods["exit"] == STRICT.methods["exit"]
+    assert by_settings.at(by_settings.point).answer(TEXTS) == wanted
+
+
+def test_graphs_take_a_stricter_point(run: Path):
+    graphs = Model.open(run / "onnx-fp32", point=STRICT)
+    assert isinstance(graphs, GraphModel)
+    depths = [answer["depth"] for answer in graphs.answer(TEXTS)]
+    assert depths == [answer["depth"] for answer in Model.open(run, point=STRICT).answer(TEXTS)]
+
+
+@pytest.mark.parametrize(
+    ("folder", "given", "said"),
+    [
+        ("onnx-fp32", {"exit": {"tau": 0.9}}, "exit is not an option of run=.*in its graphs"),
+        ("onnx-fp32", {"budget": 0.5}, "budget is not an option of run="),
+        ("onnx-fp32", {"engine": "torch"}, "backend=torch is for runs"),
+        ("onnx-fp32", {"dtype": "int8"}, "dtype=int8: these graphs are of fp32"),
+        ("", {"budget": 0.5, "agree": 0.9}, "exit.budget and exit.agree are one setting"),
+        ("", {"point": Point(before=Point())}, "a cascade is opened from the folder"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(run: Path, folder: str, given: dict[str, Any], said: str):
+    with pytest.raises(ConfigError, match=said) as error:
+        Model.open(run / folder, **given)
+    assert "\n" not in str(error.value)
+
+
+def test_a_subclass_opens_its_own_kind(run: Path):
+    assert isinstance(TorchModel.open(run), TorchModel)
+    with pytest.raises(ConfigError, match="opens as a GraphModel"):
+        TorchModel.open(run / "onnx-fp32")
