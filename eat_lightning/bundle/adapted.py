@@ -27,6 +27,7 @@ from eat_lightning.untrusted import json_of
 from eat_lightning.weights.files import SAFE, weights_digest
 
 FORMAT = 1  # of bundle.json
+SMALL = "small"  # what a point calls the weights of a smaller model
 
 
 class AboutFolder:

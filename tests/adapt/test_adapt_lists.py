@@ -16,7 +16,6 @@ from helpers.records import list_record
 
 import eat_lightning
 from eat_lightning.bundle.bundle import Bundle
-from eat_lightning.bundle.convert import convert
 from eat_lightning.bundle.reranker import ListModel
 from eat_lightning.config import parsed
 from eat_lightning.data.query_lists import read_query_lists
@@ -24,6 +23,7 @@ from eat_lightning.deploy.adapt import list_run
 from eat_lightning.deploy.adapt.list_run import ListResult, adapt_lists, certified
 from eat_lightning.deploy.adapt.lists import QueryLists
 from eat_lightning.deploy.adapt.plan import ListSettings
+from eat_lightning.deploy.convert.command import convert
 from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.model import open_model
 from eat_lightning.deploy.serve.plan import ServeSettings

@@ -7,7 +7,7 @@ from typing import Any
 
 from eat_lightning.bundle.adapted import AboutAdapted, AboutLists, graphs_of, read_dial
 from eat_lightning.bundle.bundle import Bundle
-from eat_lightning.bundle.convert import GRAPHS, OldFolder
+from eat_lightning.deploy.convert.old_folder import GRAPHS, OldFolder
 from eat_lightning.files import write_json
 from eat_lightning.record.certificate import path_of
 
@@ -41,17 +41,17 @@ def of_first_release(folder: Path) -> Path:
     found: dict[str, Any] = json.loads((folder / "adapted.json").read_text())
     point = found.pop("point")
     found |= {key: point[key] for key in ("engine", "dtype")}
-    found |= {"small_least": point.get("margin"), "candidates": [], "holds_for": {}}
+    bound = OldFolder.read(folder).bound()
+    found |= {"small_least": point.get("margin"), "candidates": []}
+    found["holds_for"] = {k: v for k, v in bound.items() if isinstance(v, str)}
     found["certificate"] = {}
     certificate = path_of(folder, "adapted")
     if certificate.is_file():
         made = json.loads(certificate.read_text())
-        bound = made["holds_for"]
         [claim], [tally] = made["claims"], made["tallies"]
         counts = [{"num": tally["num"], "changed": tally["changed"]}]
         found["certificate"] = {"agree": 1 - claim["level"], "confidence": claim["confidence"]}
         found["certificate"] |= {"promise": made["guarantee"], "per_class": {}, "counts": counts}
-        found["holds_for"] = {k: v for k, v in bound.items() if isinstance(v, str)}
         shutil.rmtree(certificate.parent)
     if (folder / "small").is_dir():
         of_first_release(folder / "small")

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from eat_lightning.answer_kind import SINGLE
+from eat_lightning.bundle.adapted import SMALL
 from eat_lightning.bundle.kernels import early_head
 from eat_lightning.bundle.original import Original
 from eat_lightning.data.batching import spread_rows
@@ -151,7 +152,7 @@ def small_model(
     statics = [*map(Measured, forms.available(list(plan.engines)))]
     search.time("small", statics)
     fastest = min(statics, key=search.speed)
-    point = replace(fastest.point, weights="small")
+    point = replace(fastest.point, weights=SMALL)
     return FirstModel(forms, point, splits, search.trace(fastest, "select"))
 
 

@@ -1,14 +1,12 @@
-"""`python -m eat_lightning.convert old=<folder> to=<folder>`: rewrite a folder of release 0.3 as a
-bundle.
+"""A folder that `adapt` or `rerank` of release 0.3 wrote, to be rewritten as a bundle.
 
-Such a folder is told by adapted.json or lists.json. It held graphs in onnx/, a smaller model in
-small/ and every weight up to three times. Weights, exits and graphs compute what they did, so that
-the certificate stays in force: it is checked against the old files, and bound to the new ones.
+It is told by adapted.json or lists.json, with graphs in onnx/, a smaller model in small/ and every
+weight up to three times. 0.3.0 had engine and precision in place of a point; what was written
+between 0.3.0 and this layout has a point and a certificate of its own.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,17 +17,14 @@ from eat_lightning.bundle.adapted import (
     AboutAdapted,
     AboutFolder,
     AboutLists,
-    bound,
     graphs_of,
     write_dial,
 )
-from eat_lightning.bundle.bundle import CERTIFICATE, DRIFT, Bundle, writing
+from eat_lightning.bundle.bundle import CERTIFICATE, DRIFT, Bundle
 from eat_lightning.bundle.graph_model import GraphModel
-from eat_lightning.bundle.onnx_runner import check_file, is_export
-from eat_lightning.cli import entry
-from eat_lightning.config import Settings, parsed
+from eat_lightning.bundle.onnx_runner import check_file
 from eat_lightning.errors import ConfigError, reading
-from eat_lightning.files import sha256_of, write_json
+from eat_lightning.files import sha256_of
 from eat_lightning.machine import MACHINE
 from eat_lightning.model.specification import STATIC
 from eat_lightning.record.certificate import Certificate, path_of
@@ -45,42 +40,12 @@ GRAPHS = {"graphs": "onnx/adapted", "first graphs": "onnx/first"}  # by their na
 STATIC_GRAPH = "onnx/model.onnx"
 
 
-class ConvertSettings(Settings):
-    """Settings of `convert`."""
-
-    old: str | None
-    to: str | None
-
-    def rules(self) -> Iterator[str]:
-        if not self.old:
-            yield "old must name a folder of release 0.3: old=..."
-        if not self.to:
-            yield "to must name a new folder: to=..."
-        elif Path(self.to).exists():
-            yield f"to={self.to} is there already: name another folder"
-        if self.old:
-            yield from old_faults(Path(self.old))
-
-
-def old_faults(folder: Path) -> Iterator[str]:
-    """Say why a folder cannot be converted, as far as its names tell."""
-    if not folder.is_dir():
-        yield f"old={folder}: there is no such folder"
-    elif Bundle(folder).about.is_file():
-        yield f"old={folder} has the layout of this release: there is nothing to convert"
-    elif is_export(folder):
-        yield f"old={folder} is an export, whose format is that of 0.3: it runs as it is"
-    elif not Bundle(folder).is_old:
-        yield f"old={folder}: neither {CLASSES} nor {LISTS}, which release 0.3 wrote, is in it"
-
-
 @dataclass(frozen=True)
 class OldFolder:
     """What a folder of release 0.3 says of itself.
 
     Args:
-        certificate: None for the smaller model of a cascade, which has none.
-        checked: what its certificate is bound to: of 0.3.0 the files, later the point as well.
+        certificate: bound to the old files; None for the smaller model of a cascade.
     """
 
     folder: Path
@@ -127,12 +92,15 @@ class OldFolder:
         """Its certificate. ConfigError, in one line, where its files are not those of it."""
         if self.certificate is None:
             raise ConfigError(f"old={self.folder}: has no certificate, so it cannot be converted")
-        for name, digest in self.bound().items():
-            if name in self.certificate.holds_for and self.certificate.holds_for[name] != digest:
-                raise ConfigError(
-                    f"old={self.folder}: its {name} are not those it was certified with"
-                )
+        self.compare(self.certificate.holds_for)
         return self.certificate
+
+    def compare(self, holds_for: Mapping[str, Any]) -> None:
+        """Raise ConfigError, in one line, where files are not those that were hashed."""
+        for name, digest in self.bound().items():
+            if name in holds_for and holds_for[name] != digest:
+                where = f"old={self.folder}: its {name} are not"
+                raise ConfigError(f"{where} those it was certified with")
 
     def write(self, bundle: Bundle) -> Iterator[str]:
         """Write all but certificate and drift's reference; yields what went where."""
@@ -196,7 +164,9 @@ def of_release(folder: Path, found: Mapping[str, Any], is_lists: bool) -> OldFol
     else:
         about = AboutAdapted(**kept, point=point_of(folder, found))
     if not certificate:
-        return OldFolder(folder, about)
+        small = OldFolder(folder, about)
+        small.compare(found["holds_for"])
+        return small
     agree, confidence = certificate["agree"], certificate["confidence"]
     if is_lists:
         claims = [Claim("lost_candidates", round(1 - agree, 12), confidence)]
@@ -209,7 +179,8 @@ def of_release(folder: Path, found: Mapping[str, Any], is_lists: bool) -> OldFol
         tallies = [Tally(claim, each["num"], each["changed"]) for claim, each in counted]
         seen = {"num_examples": tallies[0].num}
     processor = str(found["holds_for"].get("machine", "")).rpartition(" x")[0]
-    holds_for = found["holds_for"] | {MACHINE: {"processor": processor, "instructions": []}}
+    holds_for = found["holds_for"] | {"point": about.point.as_dict()}
+    holds_for |= {MACHINE: {"processor": processor, "instructions": []}}
     made = Certificate(
         CERTIFICATE, claims, certificate["promise"], holds_for, tallies=tallies, seen=seen
     )
@@ -228,53 +199,3 @@ def point_of(folder: Path, found: Mapping[str, Any]) -> Point:
         before = Point.whole(small["engine"], small["dtype"], SMALL)
         given |= {"before": before, "margin": found["small_least"]}
     return Point(**given)
-
-
-def rebind(old: Certificate, bundle: Bundle, point: Point) -> dict[str, Any]:
-    """What a certificate holds for in a bundle: its files, with the old versions and machine."""
-    return {**old.holds_for, **bound(bundle, point)}
-
-
-def convert(config: dict[str, Any]) -> Path:
-    """Write the bundle and return its folder.
-
-    Raises:
-        ConfigError: in one line, for a folder that cannot be converted; nothing is then written.
-    """
-    plan = parsed(ConvertSettings, config)
-    source, to = Path(plan.old or ""), Path(plan.to or "")  # both are named, by the rules
-    old = OldFolder.read(source)
-    certificate = old.check()
-    with writing(to) as bundle:
-        lines = [*old.write(bundle)]
-        holds_for = rebind(certificate, bundle, old.about.point)
-        fields = {**vars(certificate), "holds_for": holds_for}
-        write_json(path_of(bundle.folder, CERTIFICATE), plain(fields))
-        Certificate.read(bundle, CERTIFICATE)
-        if (source / DRIFT).is_file():
-            write_json(bundle.reference, rebound(json_of(source / DRIFT), holds_for))
-    for line in lines:
-        print(f"  {line}")
-    print(f"{to}: converted, {megabytes(source)} -> {megabytes(to)}")
-    return to
-
-
-def plain(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a certificate, without what it keeps of them once they are read."""
-    return {name: fields[name] for name in Certificate.__dataclass_fields__}
-
-
-def rebound(reference: Mapping[str, Any], holds_for: Mapping[str, Any]) -> dict[str, Any]:
-    """A drift reference, bound to the same files as the certificate that it was made with."""
-    kept = {k: holds_for.get(k, one) for k, one in reference["holds_for"].items()}
-    return {**reference, "holds_for": json.loads(json.dumps(kept))}
-
-
-def megabytes(folder: Path) -> str:
-    """The size of a folder, in which a file of two names counts once."""
-    stats = [path.stat() for path in folder.rglob("*") if path.is_file()]
-    size = sum({each.st_ino: each.st_size for each in stats}.values())
-    return f"{size / 1e6:.1f} MB"
-
-
-main = entry("convert", convert)
