@@ -86,7 +86,7 @@ def values_of(made: Any, batch: int) -> dict[str, Any]:
 
 
 def candidate_of(candidate: Measured, batch: int) -> dict[str, Any]:
-    """A candidate of `adapted.json` as `adaptations.Candidate` reads it."""
+    """A candidate of `dial.json` as `adaptations.Candidate` reads it."""
     ends = candidate.speed_up.get(str(batch))
     found = {"selected": candidate.counts, "tested": candidate.tested or ()}
     counts = {
