@@ -212,6 +212,7 @@ class GraphModel(Runner, Model):
     def at(self, point: Point) -> GraphModel:
         with reading("point"):
             rule, policies = point.built.get("exit"), point.policies_like(self.policies)
+        self.check_policies(policies)
         return self.with_exits(None if rule is None else self.stricter(rule), policies)
 
     @property

@@ -193,7 +193,7 @@ def at_point(
         return CascadeModel(folder, first, second, point.margin, point.falls_back)
     if point.engine != "torch":
         dtype = "bf16" if point.dtype == "bf16" else None
-        return GraphModel(folder / graphs, threads, point.engine, dtype).with_rules()
+        return GraphModel(folder / graphs, threads, point.engine, dtype)
     check_torch(folder, "a model that was certified in our kernels")
     from eat_lightning.bundle.kernels import open_in_kernels
 

@@ -24,6 +24,7 @@ from helpers.finished import config_of
 from helpers.gateways import without_scores
 from helpers.without_torch import predicted
 
+import eat_lightning
 from eat_lightning.bundle.model import Model
 from eat_lightning.config import parsed
 from eat_lightning.deploy.adapt.folder import AdaptResult
