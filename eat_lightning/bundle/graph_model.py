@@ -82,7 +82,7 @@ class GraphModel(Runner, Model):
     def with_exits(self, rule: ExitRule | None, policies: Sequence[Policy]) -> GraphModel:
         """Return the same graphs with exits restricted by a rule and by policies."""
         made = copy(self)
-        made.stricter_exits = StricterExits(self.layers, rule, policies)
+        made.certificate, made.stricter_exits = None, StricterExits(self.layers, rule, policies)
         return made
 
     def with_rules(
