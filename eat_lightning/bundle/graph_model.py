@@ -88,7 +88,7 @@ class GraphModel(Runner, Model):
     def with_exits(self, rule: ExitRule | None, policies: Sequence[Policy]) -> GraphModel:
         """Return the same graphs with exits restricted by a rule and by policies."""
         made = copy(self)
-        made.stricter_exits = StricterExits(self.layers, rule, policies)
+        made.certificate, made.stricter_exits = None, StricterExits(self.layers, rule, policies)
         return made
 
     def with_rules(
@@ -219,6 +219,7 @@ class GraphModel(Runner, Model):
     def at(self, point: Point) -> GraphModel:
         with reading("point"):
             rule, policies = point.built.get("exit"), point.policies_like(self.policies)
+        self.check_policies(policies)
         return self.with_exits(None if rule is None else self.stricter(rule), policies)
 
     @property

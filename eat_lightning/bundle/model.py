@@ -65,7 +65,7 @@ class Model(Answerer):
     threads: int | None = None
     certificate: Certificate | None = None
     candidates: Sequence[Measured] = ()
-    ranks = False  # a reranker
+    ranks = False  # True for a reranker
 
     @classmethod
     def open(
@@ -145,7 +145,8 @@ class Model(Answerer):
 
     @abstractmethod
     def at(self, point: Point) -> Self:
-        """Return the same model with the methods and policies of a point. The weights are shared.
+        """Return the same model with the methods and policies of a point. The weights are shared,
+        and no certificate is in force.
 
         Raises:
             ConfigError: in one line, where its methods are fixed.

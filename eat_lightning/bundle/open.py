@@ -55,9 +55,8 @@ class Opener:
 
     def model(self) -> Model:
         """Open the model, and set how it reads long texts."""
+        self.check_point()
         certified = is_adapted(self.path)
-        if self.point is not None and self.point.before is not None:
-            raise ConfigError("point: a cascade is opened from the folder that adapt wrote")
         if certified:
             model = self.reranker() if is_of_lists(self.path) else self.adapted()
         else:
@@ -74,6 +73,12 @@ class Opener:
     @property
     def folder(self) -> Path:
         return Path(self.path)
+
+    def check_point(self) -> None:
+        if self.point is not None and self.certificate is not None:
+            raise ConfigError(f"certificate={self.certificate} has a point: give one of the two")
+        if self.point is not None and self.point.before is not None:
+            raise ConfigError("point: a cascade is opened from the folder that adapt wrote")
 
     def refuse(self, names: Sequence[str], why: str) -> None:
         """Raise ConfigError if one of these arguments is given."""
@@ -147,11 +152,13 @@ class Opener:
             torch.set_num_threads(self.threads)
         run, point = Run.open(self.folder), self.point or Point()
         engine, dtype = self.engine or point.engine, self.dtype or point.dtype
-        exits = dict(self.exit or {})
+        prepack, exits = self.prepack, dict(self.exit or {})
+        if prepack is None and point.layout is not None:
+            prepack = point.layout == "prepacked"
         exits |= {key: x for key in ("budget", "agree") if (x := getattr(self, key)) is not None}
 
         def in_torch() -> Model:
-            given = exits, dtype, self.certificate, self.policies, self.prepack, self.device
+            given = exits, dtype, self.certificate, self.policies, prepack, self.device
             model = open_in_torch(run, *given)
             return model if self.point is None else model.at(self.point)
 
@@ -184,7 +191,7 @@ def at_point(bundle: Bundle, about: AboutAdapted, point: Point, threads: int | N
     if point.engine != "torch":
         dtype = "bf16" if point.dtype == "bf16" else None
         graphs = bundle.graphs(point.engine, point.dtype)
-        model = GraphModel(graphs, threads, point.engine, dtype).with_rules()
+        model = GraphModel(graphs, threads, point.engine, dtype)
         model.folder = folder  # that of canaries, certificate and drift's reference
         return model
     check_torch(folder, "a model that was certified in our kernels")

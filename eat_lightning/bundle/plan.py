@@ -74,8 +74,7 @@ class ModelSettings(RunSettings):
         Raises:
             ConfigError: with every error.
         """
-        from eat_lightning.bundle.graph_model import GraphModel  # `--help` needs no numpy
-        from eat_lightning.bundle.model import Model
+        from eat_lightning.bundle.model import Model  # `--help` needs no numpy
 
         model = Model.open(
             export or self.run,
@@ -89,11 +88,7 @@ class ModelSettings(RunSettings):
             batch=self.examples_at_once,
             long=self.long_texts,
         )
-        if model.threads and not isinstance(model, GraphModel):
-            import torch
-
-            torch.set_num_threads(model.threads)
-        return model
+        return in_its_threads(model)
 
     def tell_uncertified(self, exits: Sequence[int]) -> None:
         """Say it, once, where examples leave early and nothing is promised of that. exits: layers
@@ -101,6 +96,17 @@ class ModelSettings(RunSettings):
         if self.certificate is None and len(exits) > 1 and not is_adapted(self.run):
             note = "no certificate is in force, so nothing is promised of early exits"
             print(f"note: {note}: certificate=<name>, which certify makes", file=sys.stderr)
+
+
+def in_its_threads(model: Model) -> Model:
+    """Return the model. Torch, where it runs it, has the model's threads from here on."""
+    from eat_lightning.bundle.graph_model import GraphModel
+
+    if model.threads and not isinstance(model, GraphModel):
+        import torch
+
+        torch.set_num_threads(model.threads)
+    return model
 
 
 class AnswerSettings(ModelSettings):

@@ -61,7 +61,7 @@ class RunGraphs:
         encoder = with_open_exits(self.encoder, self.policies)
         folder = kept_export(self.run, encoder, self.labels, self.dtype)
         graphs = GraphModel(folder, self.threads, engine, self.dtype)
-        if self.compared and (fault := self.fault(graphs.with_rules())):
+        if self.compared and (fault := self.fault(graphs)):
             raise ConfigError(f"backend={engine} {fault}")
         return graphs.with_rules(self.certificate, self.policies)
 

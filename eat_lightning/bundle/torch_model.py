@@ -73,6 +73,7 @@ class TorchModel(Model):
         """See `Model.at`. A budget is looked up on the run's dial, which is fitted if there is
         none."""
         made = copy(self)
+        made.certificate = None
         if isinstance(point, Point):
             with reading("point"):
                 made.encoder = point.on(self.encoder)

@@ -49,6 +49,7 @@ def test_graphs_take_a_stricter_point(run: Path):
         ("onnx-fp32", {"dtype": "int8"}, "dtype=int8: these graphs are of fp32"),
         ("", {"budget": 0.5, "agree": 0.9}, "exit.budget and exit.agree are one setting"),
         ("", {"point": Point(before=Point())}, "a cascade is opened from the folder"),
+        ("", {"point": STRICT, "certificate": "one"}, "certificate=one has a point"),
     ],
 )
 def test_what_does_not_fit_is_one_line(run: Path, folder: str, given: dict[str, Any], said: str):

@@ -15,6 +15,7 @@ from eat_lightning.answer_kind import AnswerKind
 from eat_lightning.bundle.bundle import is_adapted, is_of_lists
 from eat_lightning.bundle.model import Model
 from eat_lightning.bundle.onnx_runner import is_export
+from eat_lightning.bundle.plan import in_its_threads
 from eat_lightning.data.text_files import TABLES, json_lines, opened
 from eat_lightning.data.unlabelled import Texts
 from eat_lightning.deploy.verify.answers import KEYS
@@ -182,7 +183,8 @@ def open_folder(build: Build, plan: VerifySettings, columns: Sequence[str]) -> A
     if is_adapted(folder) or is_export(folder) or (folder / DONE).is_file():
         given: Any = {"engine": build.backend, "dtype": build.dtype, "threads": plan.threads}
         long = None if plan.long is None else LongTexts(plan.long)
-        return Model.open(folder, certificate=build.certificate, long=long, **given)
+        model = Model.open(folder, certificate=build.certificate, long=long, **given)
+        return in_its_threads(model)
     if build.backend in ("onnx", "openvino"):
         raise ConfigError(f"backend={build.backend} runs what `eat export` or `eat adapt` wrote")
     if build.backend is None and build.dtype not in (None, "fp32"):
