@@ -18,8 +18,6 @@ from eat_lightning.cli import Command
 from eat_lightning.command_help import CommandHelp
 from eat_lightning.composing import compose_or_explain, dotted_keys
 from eat_lightning.config import CONFIG_DIR, binding_faults
-from eat_lightning.data import glue
-from eat_lightning.data.source import check
 from eat_lightning.deploy.adapt.plan import as_trial
 from eat_lightning.errors import ConfigError
 from eat_lightning.overrides import as_settings
@@ -37,13 +35,9 @@ EXPERIMENTS = [p.stem for p in sorted(CONFIGS.glob("experiment/*.yaml"))]
 
 
 @pytest.fixture(autouse=True)
-def a_hub_with_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether data can be had is another file's matter, and differs between machines."""
+def nothing_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EAT_DATA", raising=False)
     monkeypatch.setenv("EAT_OUTPUTS", "no_such_outputs")
-    monkeypatch.setattr(
-        glue, "check", lambda task, dir, *more: check(task, dir, *more) if dir else []
-    )
 
 
 def resolved(*overrides: str, name: str = "train") -> dict:
@@ -51,10 +45,11 @@ def resolved(*overrides: str, name: str = "train") -> dict:
 
 
 def train_faults(config: dict) -> list[str]:
+    """Without that of data, which can be had on some machines and are another file's matter."""
     try:
         planned(config)
     except ConfigError as error:
-        return str(error).splitlines()
+        return [line for line in str(error).splitlines() if "EAT_DATA" not in line]
     return []
 
 
@@ -77,15 +72,6 @@ def test_every_choice_binds() -> None:
 @pytest.mark.parametrize("overrides", each_once(*CHOICES), ids=str)
 def test_every_other_choice_composes(overrides: tuple[str, ...]) -> None:
     assert resolved(*overrides)
-
-
-@pytest.mark.parametrize(
-    ("group", "choice"),
-    [(g, p.stem) for g in ("risk", "procedure") for p in sorted(CONFIGS.glob(f"{g}/*.yaml"))],
-)
-def test_every_choice_of_certify_composes_and_binds(group: str, choice: str) -> None:
-    config = resolved(f"{group}={choice}", name="certify")
-    assert binding_faults(group, config[group]) == []
 
 
 @pytest.mark.parametrize("entry", ["predict", "measure", "certify"])

@@ -58,9 +58,9 @@ class Backend(Answerer):
         """The exit rule."""
 
     @property
+    @abstractmethod
     def point(self) -> Point:
         """The point at which it answers."""
-        raise NotImplementedError
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:

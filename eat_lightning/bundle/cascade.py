@@ -23,6 +23,7 @@ from eat_lightning.model.policy import Policy
 from eat_lightning.model.reason import reason_names
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.escalation import Escalation, recoded
+from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
 from eat_lightning.text_io import About, Texts
 
@@ -112,6 +113,10 @@ class CascadeBackend(Backend):
     def record(self, split: Any, batch: int = 32, title: str = "") -> Record:
         """ConfigError: two models have no common layers."""
         raise ConfigError(f"{self.folder} is a cascade of two models, which keeps no records")
+
+    @property
+    def point(self) -> Point:
+        return replace(self.large.point, before=self.small.point, margin=self.least)
 
     def identity(self) -> dict[str, Any]:
         parts = {"small": self.small.identity(), "large": self.large.identity()}
