@@ -175,8 +175,8 @@ def watched(encoder: AdaptiveEncoder, batch: Any) -> tuple[Any, np.ndarray]:
         reduction=WatchedReduction(reduction, watch), exit=WatchedExit(exit, watch)
     )
     trace = twin(batch)
-    watch.margin_B = torch.minimum(watch.margin_B, encoder.kind.margin(trace.logits_BC))
-    return trace, watch.margin_B.numpy()
+    answers_B = encoder.kind.margin(trace.logits_BC.numpy())
+    return trace, np.minimum(watch.margin_B.numpy(), answers_B)
 
 
 class MarginWatch:
