@@ -6,13 +6,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from eat_lightning.bundle.models import OfRun, fastest
-from eat_lightning.bundle.plan import Opening
+from eat_lightning.bundle.open_run import chosen_exits, open_in_torch
+from eat_lightning.bundle.run_graphs import RunGraphs
 from eat_lightning.data.calibration import group_ids
 from eat_lightning.data.split import reader_of
 from eat_lightning.errors import Faults
@@ -59,7 +60,9 @@ def engine_of(run: Run, plan: MeasureSettings) -> str:
     time."""
     if plan.backend != "auto":
         return plan.backend
-    return fastest(OfRun(run, Opening(plan.dtype, plan.threads), ()))
+    in_torch = partial(open_in_torch, run, dtype=plan.dtype, policies=())
+    graphs = RunGraphs(run, *chosen_exits(run), plan.dtype, plan.threads)
+    return graphs.fastest(in_torch, batch=1)
 
 
 @dataclass
@@ -89,7 +92,10 @@ class Bench:
         run, data = subject.run, subject.run.data(**plan.data)
         Faults(split_faults(plan.split, data.names, run.name)).check()
         split, (model, labels) = data.split(plan.split), run.model()
-        graphs = None if engine == "torch" else InEngine(run, plan, engine, *run.model())
+        graphs = None
+        if engine != "torch":
+            own = RunGraphs(run, *run.model(), plan.dtype, plan.threads)
+            graphs = InEngine(own, engine, plan.batch)
         texts = None
         if plan.long == "windows":
             reader = reader_of(run.tokenizer(), data.max_length, plan.long_texts)

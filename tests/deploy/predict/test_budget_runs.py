@@ -14,8 +14,7 @@ from helpers import finished, toy
 from helpers.models import method
 
 from eat_lightning.bundle.hf import EatForSequenceClassification
-from eat_lightning.bundle.open import open_backend
-from eat_lightning.bundle.open_run import open_run
+from eat_lightning.bundle.torch_model import TorchModel
 from eat_lightning.config import parsed
 from eat_lightning.deploy.certify.command import certify
 from eat_lightning.deploy.predict.explain import explained
@@ -48,7 +47,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     finished.finish(folder, encoder, "sst2", data | {"_target_": toy.TARGET}, **named)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EAT_IMPORT", toy.__name__)
-        open_run(Run.open(folder), HALF)
+        TorchModel.open(folder, exit=HALF)
     return folder
 
 
@@ -130,9 +129,9 @@ def test_every_command_finds_the_same_point(
     run: Path, no_fit: None, key: str, value: float, given: str, point: Callable[..., Any]
 ):
     at = point(run, value)
-    assert knobs(open_run(Run.open(run), {key: value}).encoder) == at
+    assert knobs(TorchModel.open(run, exit={key: value}).encoder) == at
     served = parsed(ServeSettings, config_of("serve", run, f"exit.{key}={value}"))
-    assert knobs(open_backend(served).encoder) == at
+    assert knobs(served.open().encoder) == at
     rows = measure(config_of("measure", run, given, "baselines=none", "timing.enabled=false"))
     (row,) = [row for row in rows if getattr(row, key)]
     assert (row.point, row.reduction.arguments["ratio"], getattr(row, key)) == (*at, value)
@@ -156,8 +155,8 @@ def test_a_fit_looks_at_neither_dev_nor_the_certificates_part(run: Path, forbid)
     forbid("validation", "certificate", "train")
     dial = kept(run)
     shutil.rmtree(run / "dial")
-    open_run(Run.open(run), {"budget": 0.6})
-    open_run(Run.open(run), {"agree": 0.9})
+    TorchModel.open(run, exit={"budget": 0.6})
+    TorchModel.open(run, exit={"agree": 0.9})
     assert kept(run) == dial
 
 
@@ -165,10 +164,10 @@ def test_another_fit_needs_no_pass_and_no_data(run: Path, forbid):
     forbid("validation", "certificate", "train", "select", "temperature")
     dial = kept(run)
     next((run / "dial").glob("dial-*.json")).unlink()
-    open_run(Run.open(run), HALF)
+    TorchModel.open(run, exit=HALF)
     assert kept(run)["points"] == dial["points"]
     rule = {"_target_": "eat_lightning.methods.exit.entropy.Entropy", "layers": [3, 4]}
-    open_run(Run.open(run), rule | HALF)
+    TorchModel.open(run, exit=rule | HALF)
     assert len(list((run / "dial").glob("dial-*.json"))) == 2
 
 
@@ -181,10 +180,10 @@ def test_a_certificate_stands_on_top_and_looks_at_its_own_part(run: Path, forbid
     at = certificate.methods["exit"].tau, certificate.methods["reduction"].ratio
     points = [*map(kept_knobs, kept(run)["points"])]
     assert points.index(at) <= points.index(knobs_at(run, 0.7))
-    backend = open_run(Run.open(run), None, certificate=certificate.name)
+    backend = TorchModel.open(run, certificate=certificate.name)
     assert knobs(backend.encoder) == at
     with pytest.raises(ConfigError, match=r"exit.budget: a certificate has exits of its own"):
-        open_run(Run.open(run), HALF, certificate=certificate.name)
+        TorchModel.open(run, exit=HALF, certificate=certificate.name)
 
 
 def test_other_weights_are_another_fit(run: Path, forbid):
@@ -194,7 +193,7 @@ def test_other_weights_are_another_fit(run: Path, forbid):
         encoder.heads["3"].temperature.fill_(2.0)
     save_model(encoder, labels, run / "model")
     with pytest.raises(AssertionError, match="select was looked at"):
-        open_run(Run.open(run), HALF)
+        TorchModel.open(run, exit=HALF)
 
 
 TABLE = CostTable([1, 300], [[2.0, 4.0], [3.0, 6.0], [5.0, 10.0]], [4.8, 9.6], True, 0.02)
@@ -251,7 +250,7 @@ def test_full_depth_takes_what_its_heads_take_where_they_guess_all_the_same(
 )
 def test_what_cannot_be_is_one_line(run: Path, exit: dict[str, Any], fault: str):
     with pytest.raises(ConfigError, match=fault) as error:
-        open_run(Run.open(run), exit)
+        TorchModel.open(run, exit=exit)
     assert "\n" not in str(error.value)
     assert len(list((run / "dial").glob("dial-*.json"))) == 1
 
@@ -261,7 +260,7 @@ def test_a_damaged_dial_is_one_line(run: Path, content: str):
     (path,) = (run / "dial").glob("dial-*.json")
     path.write_text(content)
     with pytest.raises(ConfigError, match=r"dial-.*json: not a dial") as error:
-        open_run(Run.open(run), HALF)
+        TorchModel.open(run, exit=HALF)
     assert "\n" not in str(error.value)
 
 
@@ -272,11 +271,11 @@ def test_a_point_beyond_the_knob_is_refused(run: Path):
         point["point"]["methods"]["exit"]["tau"] = [0.5, 7.0]
     path.write_text(json.dumps(dial))
     with pytest.raises(ConfigError, match=r"tau must be at most 1, got 7.0"):
-        open_run(Run.open(run), HALF)
+        TorchModel.open(run, exit=HALF)
 
 
 def test_the_dial_of_a_run_that_answers(run: Path):
-    backend = open_run(Run.open(run))
+    backend = TorchModel.open(run)
     backend.set_budget(0.7)
     at = knobs(backend.encoder)
     assert at == knobs_at(run, 0.7)
@@ -314,14 +313,14 @@ def test_the_dial_of_a_hugging_face_model(run: Path):
 
 
 def test_one_text_shows_its_way(run: Path):
-    backend = open_run(Run.open(run), {"tau": 1.0})
+    backend = TorchModel.open(run, exit={"tau": 1.0})
     *exits, last = explained(backend, "a fine film")
     assert [line.split(":")[0] for line in exits] == ["layer 3", "layer 4", "layer 6"]
     assert exits[0].endswith("tau 1: goes on")
     assert exits[-1].endswith(": leaves")
     (answer,) = backend.answer([["a fine film"]])
     assert last.startswith(f"{answer['label']} after 6 of 6 layers: last_layer")
-    early = explained(open_run(Run.open(run), {"tau": 0.01}), "a fine film")
+    early = explained(TorchModel.open(run, exit={"tau": 0.01}), "a fine film")
     assert len(early) == 2
     assert early[0].endswith("tau 0.01: leaves")
     with pytest.raises(ConfigError, match=r"text must be 1 \(sentence\), got \['a', 'b'\]"):

@@ -1,4 +1,4 @@
-"""A run's encoder as a `Backend`.
+"""An encoder in torch as a `Model`.
 
 Shapes: B examples of a batch, G of them that left together.
 """
@@ -6,16 +6,17 @@ Shapes: B examples of a batch, G of them that left together.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
 
-from eat_lightning.bundle.backend import Backend
+from eat_lightning.bundle.model import Model
 from eat_lightning.data.split import reader_of
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.long_texts import CUT, REFUSE, AnswerRequest, TokenWindow, placed
 from eat_lightning.model.contracts import ExitRule, Policy, open_layers
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -34,8 +35,8 @@ from eat_lightning.text_io import About, Texts
 
 
 @dataclass
-class TorchBackend(Backend):
-    """A run's encoder in torch.
+class TorchModel(Model):
+    """An encoder in torch.
 
     Args:
         combine: returns the combination of a certificate, given a point.
@@ -94,6 +95,15 @@ class TorchBackend(Backend):
         with torch.inference_mode():
             trace = self.encoder(self.batch_of(read.windows, [about]))
         return placed(trace.numpy(), [0], [read])
+
+    def at(self, point: Point) -> Self:
+        made = copy(self)
+        try:
+            made.encoder = point.on(self.encoder)
+        except ValueError as error:
+            raise ConfigError(f"point: {one_line(error)}") from None
+        made.note_exits()
+        return made
 
     @property
     def exit_rule(self) -> ExitRule:
