@@ -271,7 +271,7 @@ def candidate_for(encoder: AdaptiveEncoder, split: Any, theirs: bool, device: st
 
 
 def texts_candidate(encoder: AdaptiveEncoder, texts: TextWindows) -> TimedCall:
-    """Return a callable that times whole texts, as a backend answers them."""
+    """Return a callable that times whole texts, as a model answers them."""
     deep = encoder.replacing(policies=(*encoder.policies, FullDepthIfFound(texts.joiner)))
 
     def run(pack: WindowPack) -> Trace:
