@@ -86,7 +86,7 @@ def composed(
     with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
         usual = compose(config_name, overrides=[*overrides])
     OmegaConf.set_struct(usual, False)
-    config: Any = OmegaConf.merge(usual, settings)
+    config: Any = OmegaConf.merge(usual, dict(settings))
     return plain(config)
 
 

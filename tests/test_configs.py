@@ -79,15 +79,6 @@ def test_every_other_choice_composes(overrides: tuple[str, ...]) -> None:
     assert resolved(*overrides)
 
 
-@pytest.mark.parametrize(
-    ("group", "choice"),
-    [(g, p.stem) for g in ("risk", "procedure") for p in sorted(CONFIGS.glob(f"{g}/*.yaml"))],
-)
-def test_every_choice_of_certify_composes_and_binds(group: str, choice: str) -> None:
-    config = resolved(f"{group}={choice}", name="certify")
-    assert binding_faults(group, config[group]) == []
-
-
 @pytest.mark.parametrize("entry", ["predict", "measure", "certify"])
 def test_every_policy_composes_and_binds(entry: str) -> None:
     choices = [p.stem for p in sorted(CONFIGS.glob("policy/*.yaml"))]

@@ -118,15 +118,22 @@ def threads(columns: list[list[str]], subject: int) -> Iterator[object]:
 
 def linked(first: list[str], second: list[str]) -> np.ndarray:
     """Group rows that are connected by a chain of shared texts."""
+    ids = numbered([*first, *second])
+    a, b = ids[: len(first)], ids[len(first) :]
+    return numbered(components(a, b, ids.max() + 1)[a].tolist())
+
+
+def components(first: np.ndarray, second: np.ndarray, num: int) -> np.ndarray:
+    """Return the number of the connected component of each of `num` nodes.
+
+    Args:
+        first, second: the two nodes of each edge.
+    """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    ids = numbered([*first, *second])
-    a, b = ids[: len(first)], ids[len(first) :]
-    num = ids.max() + 1
-    graph = coo_array((np.ones(len(a), np.int8), (a, b)), shape=(num, num))
-    component = connected_components(graph, directed=False)[1][a]
-    return numbered(component.tolist())
+    graph = coo_array((np.ones(len(first), np.int8), (first, second)), shape=(num, num))
+    return connected_components(graph, directed=False)[1]
 
 
 def cut_roots(

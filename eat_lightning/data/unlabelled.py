@@ -15,6 +15,7 @@ from zlib import crc32
 import numpy as np
 
 from eat_lightning.data import text_files
+from eat_lightning.data.calibration import components
 from eat_lightning.data.text_files import SUFFIXES
 from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.long_texts import Reader
@@ -172,9 +173,6 @@ def near_doubles(rows: Sequence[Row]) -> np.ndarray:
     Uses MinHash (Broder 1997) with banding: texts that agree in any band share a group, and so do
     chains of them. Case, digits and punctuation are ignored.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     random = np.random.default_rng(0)
     factor, offset = random.integers(1, PRIME, (2, BANDS * ROWS), dtype=np.int64)
     least_NH = np.stack(
@@ -185,9 +183,7 @@ def near_doubles(rows: Sequence[Row]) -> np.ndarray:
     ends = np.cumsum([0, *(key.max() + 1 for key in keys)])
     text_M = np.tile(np.arange(len(rows)), BANDS)
     band_M = np.concatenate([key + end for key, end in zip(keys, ends, strict=False)]) + len(rows)
-    size = len(rows) + int(ends[-1])
-    graph = coo_array((np.ones(len(text_M), np.int8), (text_M, band_M)), shape=(size, size))
-    component = connected_components(graph, directed=False)[1][: len(rows)]
+    component = components(text_M, band_M, len(rows) + int(ends[-1]))[: len(rows)]
     return np.unique(component, return_inverse=True)[1]
 
 

@@ -8,7 +8,8 @@ checkpoint selection and temperatures used. The dev set is never read.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -95,32 +96,7 @@ def searched_settings(
     shares = [budget for budget in plan.budgets or () if budget.unit == "share"]
     if not shares or setting is None:
         return []
-    data = run.data(**plan.data)
-    splits = [data.split(part) for part in FITTED_ON]
-    exit, reduction = Never(), setting.point.built["reduction"]
-    deep = replace(setting.point, policies=()).at(exit=STATIC["exit"])
-
-    def at(point: Sequence[float]) -> Point:
-        turned = {reduction.knob.name: [*point]}
-        return deep.at(reduction=deep.methods["reduction"].changed(turned))
-
-    def evaluate(point: list[float]) -> tuple[float, float]:
-        """Return the cost as a share of full FLOPs, and the main metric."""
-        backbone = at(point).on(encoder)
-        passes = [record(backbone, split, plan.batch) for split in splits]
-        depth = backbone.shape.num_layers
-        costs = [
-            flops(backbone, exit, p.tokens_LB, np.full(len(p), depth), p.lengths)
-            / static_flops(backbone, p.lengths)
-            for p in passes
-        ]
-        logits_BC = np.concatenate([p.guesses[depth] for p in passes])
-        found = score(run.task, logits_BC, np.concatenate([p.labels for p in passes]))
-        return float(np.concatenate(costs).mean()), found[run.task.metrics[0]]
-
-    best = reduction.search(evaluate)[::-1]
-    points = [Measured(at(x.point), x.cost, accuracy=x.score) for x in best]
-    own, dial = setting.point.policies, Dial("share", points, sum(map(len, splits)))
+    dial, own = ReductionSearch.of(run, encoder, setting, plan).dial(), setting.point.policies
     try:
         return [
             PlannedRow(replace(dial.at(budget).point, policies=own), budget=budget)
@@ -128,6 +104,56 @@ def searched_settings(
         ]
     except ValueError as error:
         raise ConfigError(f"budgets: {run.name}: {error}") from None
+
+
+@dataclass(frozen=True)
+class ReductionSearch:
+    """The values of a reduction's knob at full depth, each tried by a pass.
+
+    Args:
+        deep: the run's own point, without exits and policies.
+    """
+
+    task: Any
+    encoder: AdaptiveEncoder
+    deep: Point
+    splits: Sequence[Any]
+    batch: int
+
+    @classmethod
+    def of(
+        cls, run: Run, encoder: AdaptiveEncoder, setting: PlannedRow, plan: MeasureSettings
+    ) -> ReductionSearch:
+        deep = replace(setting.point, policies=()).at(exit=STATIC["exit"])
+        data = run.data(**plan.data)
+        splits = [data.split(part) for part in FITTED_ON]
+        return cls(run.task, encoder, deep, splits, plan.batch)
+
+    def dial(self) -> Dial:
+        """Return the best points that the reduction's own search finds."""
+        found = self.deep.built["reduction"].search(self.evaluate)[::-1]
+        points = [Measured(self.at(x.point), x.cost, accuracy=x.score) for x in found]
+        return Dial("share", points, sum(map(len, self.splits)))
+
+    def at(self, values: Sequence[float]) -> Point:
+        knob = self.deep.built["reduction"].knob
+        return self.deep.at(
+            reduction=self.deep.methods["reduction"].changed({knob.name: [*values]})
+        )
+
+    def evaluate(self, values: list[float]) -> tuple[float, float]:
+        """Return the cost as a share of full FLOPs, and the main metric."""
+        backbone, exit = self.at(values).on(self.encoder), Never()
+        passes = [record(backbone, split, self.batch) for split in self.splits]
+        depth = backbone.shape.num_layers
+        costs = [
+            flops(backbone, exit, p.tokens_LB, np.full(len(p), depth), p.lengths)
+            / static_flops(backbone, p.lengths)
+            for p in passes
+        ]
+        logits_BC = np.concatenate([p.guesses[depth] for p in passes])
+        found = score(self.task, logits_BC, np.concatenate([p.labels for p in passes]))
+        return float(np.concatenate(costs).mean()), found[self.task.metrics[0]]
 
 
 def searches(point: Point) -> bool:

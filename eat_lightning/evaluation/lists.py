@@ -8,7 +8,7 @@ Shapes: B pairs of all lists, D depths (the last: all layers), Q lists.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -64,6 +64,7 @@ GRID = "fewer of both"  # candidates and layers: what the others' intervals are 
 ROWS = "rows-lists.jsonl"
 RESAMPLES = 10_000
 WIDTH = 140  # where there is no terminal to ask
+NUM_WORDS = 3  # columns of the table that are not numbers
 
 
 def one_folder(value: Any) -> str:
@@ -349,50 +350,53 @@ def difference(a_Q: np.ndarray, b_Q: np.ndarray) -> tuple[float, float, float]:
     return float(more_Q.mean()), float(low), float(high)
 
 
-def show(rows: Sequence[ListRow]) -> None:
-    """Print a table and a legend of its columns."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+def columns_of(keep: int) -> dict[str, Callable[[ListRow], str]]:
+    """Return the cell of each column of the table, by its title; words first."""
 
-    keep = rows[0].keep if rows else 0
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for name in ("candidates", "strategy", "dtype"):
-        table.add_column(name)
-    names = [
-        f"best {keep} kept",
-        "gain over fewer of both",
-        "swapped",
-        "NDCG@10",
-        "MRR@10",
-        "FLOPs",
-        "ms",
-    ]
-    for name in names:
-        table.add_column(name, justify="right")
-    for number, row in enumerate(rows):
-        of_judges = ["" if x is None else f"{x:.1f}" for x in (row.ndcg, row.mrr)]
-        more = f"{row.more:+.1f} ({row.low:+.1f} to {row.high:+.1f})"
-        ms = "" if row.ms is None else f"{row.ms:.0f}"
-        last = number + 1 == len(rows) or rows[number + 1].size != row.size
-        cells = [
-            f"{row.kept:.1f} %",
-            more,
-            f"{row.swapped:.1f} %",
-            *of_judges,
-            f"{row.cost:.3f}",
-            ms,
-        ]
-        table.add_row(str(row.size), row.strategy, row.dtype, *cells, end_section=last)
-    Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
-    if not rows:
-        return
-    row = rows[0]
-    print(
-        f"best {keep} kept: share of full depth's best {keep} (fp32) that are returned, on "
+    def points(value: float | None) -> str:
+        return "" if value is None else f"{value:.1f}"
+
+    return {
+        "candidates": lambda row: str(row.size),
+        "strategy": lambda row: row.strategy,
+        "dtype": lambda row: row.dtype,
+        f"best {keep} kept": lambda row: f"{row.kept:.1f} %",
+        "gain over fewer of both": lambda row: (
+            f"{row.more:+.1f} ({row.low:+.1f} to {row.high:+.1f})"
+        ),
+        "swapped": lambda row: f"{row.swapped:.1f} %",
+        "NDCG@10": lambda row: points(row.ndcg),
+        "MRR@10": lambda row: points(row.mrr),
+        "FLOPs": lambda row: f"{row.cost:.3f}",
+        "ms": lambda row: "" if row.ms is None else f"{row.ms:.0f}",
+    }
+
+
+def legend(row: ListRow) -> str:
+    """Return the meaning of the columns, and how the rows were measured."""
+    return (
+        f"best {row.keep} kept: share of full depth's best {row.keep} (fp32) that are returned, on "
         f"{row.num_lists} lists\nswapped: pairs of returned candidates whose order differs from "
         "full depth's (fp32)\nfewer of both: the best share of candidates and depth at the "
         "schedule's FLOPs, tuned on other lists; 95 % intervals over lists\nms: per list, "
         f"{row.timed_lists} lists x {row.repeats} in turns, {row.threads} thread(s), "
         f"{row.machine}"
     )
+
+
+def show(rows: Sequence[ListRow]) -> None:
+    """Print a table, and a legend of its columns."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    columns = columns_of(rows[0].keep if rows else 0)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for number, name in enumerate(columns):
+        table.add_column(name, justify="left" if number < NUM_WORDS else "right")
+    for number, row in enumerate(rows):
+        last = number + 1 == len(rows) or rows[number + 1].size != row.size
+        table.add_row(*(cell(row) for cell in columns.values()), end_section=last)
+    Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
+    if rows:
+        print(legend(rows[0]))

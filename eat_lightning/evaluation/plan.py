@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from glob import glob
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict
@@ -29,7 +29,7 @@ from eat_lightning.runs.training_mark import training_faults
 from eat_lightning.runs.validate import split_faults
 from eat_lightning.track.log import measure_faults
 from eat_lightning.validation import Count
-from eat_lightning.weights.precision import device_faults, form_of, prepack_faults
+from eat_lightning.weights.precision import PLAIN, device_faults, form_of, prepack_faults
 
 Points = list[float | list[float]]
 
@@ -166,6 +166,11 @@ class Subject:
     form: str
     certificate: Certificate | None = None
     windows: str | None = None
+
+    def in_engine(self, engine: str) -> Subject:
+        """Return the run in another engine than torch, whose weights are plain."""
+        settings = [setting.in_engine(engine) for setting in self.settings]
+        return replace(self, settings=settings, form=PLAIN)
 
 
 def planned(config: dict[str, Any]) -> tuple[MeasureSettings, list[Subject]]:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -93,6 +93,27 @@ def settings_of(
         model |= certificate.point.methods
     num_layers, heads = model["num_layers"], model["head"]["layers"]
     early = [layer for layer in heads if layer < num_layers]
+    methods = methods_of(plan, model, early, certificate)
+    trained = replace(Point.of(**methods), dtype=plan.dtype, layout=form)
+    if certificate is None:
+        exits = exit_rules(methods["exit"], plan, num_layers, run.kind, early)
+    else:
+        certificate.check(combination(run, trained, plan.device))
+        exits = [methods["exit"]]
+    Faults(misfits(exits, methods["reduction"], model, run.kind)).check()
+    points = [trained.at(exit=Specification.of("exit", rule)) for rule in exits]
+    return distinct([*map(PlannedRow, points), *baselines(trained, plan, model)])
+
+
+def methods_of(
+    plan: Any, model: dict[str, Any], early: list[int], certificate: Certificate | None
+) -> dict[str, Any]:
+    """Return the methods to measure by slot, and the policies: those that the command names, else
+    those of the certificate, else the model's own.
+
+    Raises:
+        ConfigError: with all errors.
+    """
     nodes = {slot: getattr(plan, slot) for slot in STATIC}
     if model["reduction"] == STATIC["reduction"] and not nodes["reduction"].get("_target_"):
         nodes["reduction"] = {}  # a ratio is for the runs beside a static one that reduce
@@ -101,33 +122,28 @@ def settings_of(
         with faults.gathered():
             chosen = Specification.of_node(slot, node, model[slot])
             chosen = chosen.looking_at(early) if slot == "exit" else chosen
-            methods[slot] = chosen.build(num_layers)
-    with faults.gathered():  # those a person names, else the certificate's, else the model's own
+            methods[slot] = chosen.build(model["num_layers"])
+    with faults.gathered():
         policies = policies_of(plan.policy)
         if policies is None and certificate is not None:
             policies = certificate.policies
         methods["policies"] = from_folder(model.get("policy", [])) if policies is None else policies
     faults.check()
-    trained = replace(Point.of(**methods), dtype=plan.dtype, layout=form)
-    kind = run.kind
-    if certificate is None:
-        exits = exit_rules(methods["exit"], plan, num_layers, kind, early)
-    else:
-        certificate.check(combination(run, trained, plan.device))
-        exits = [methods["exit"]]
+    return methods
+
+
+def misfits(
+    exits: Sequence[Any], reduction: Any, model: dict[str, Any], kind: AnswerKind
+) -> Iterator[str]:
+    """Yield the reasons why methods cannot be measured on a run's weights in one pass."""
     for rule in exits:
-        faults += slot_faults(rule, heads, num_layers, kind)
-        faults += untrained("exit", rule, model["exit"].kind)
-    watching = dict.fromkeys(
-        kind_of("exit", type(r)) for r in exits if overrides(r, ExitRule.observe)
-    )
-    if len(watching) > 1:  # one pass records the signals of one rule
-        kinds = " and ".join(watching)
-        faults.append(f"rules: {kinds} observe signals, and a pass records those of one rule")
-    faults += untrained("reduction", methods["reduction"], model["reduction"].kind)
-    faults.check()
-    points = [trained.at(exit=Specification.of("exit", rule)) for rule in exits]
-    return distinct([*map(PlannedRow, points), *baselines(trained, plan, model)])
+        yield from slot_faults(rule, model["head"]["layers"], model["num_layers"], kind)
+        yield from untrained("exit", rule, model["exit"].kind)
+    watching = [kind_of("exit", type(r)) for r in exits if overrides(r, ExitRule.observe)]
+    if len(kinds := dict.fromkeys(watching)) > 1:  # one pass records the signals of one rule
+        names = " and ".join(kinds)
+        yield f"rules: {names} observe signals, and a pass records those of one rule"
+    yield from untrained("reduction", reduction, model["reduction"].kind)
 
 
 def baselines(trained: Point, plan: Any, model: dict[str, Any]) -> list[PlannedRow]:

@@ -94,6 +94,12 @@ class Measured:
         return f"cascade: {first}, else {point.runner}{exits}"
 
     @property
+    def answers(self) -> Trace:
+        """The trace of a point whose answers are known."""
+        assert self.trace is not None
+        return self.trace
+
+    @property
     def holds(self) -> bool:
         """Whether every claim is certified."""
         return self.tested is not None and all(tally.holds for tally in self.tested)

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.parquet import write
 
 from eat_lightning.data.calibration import PARTS, cut, find_roots, group_ids, pieces, plain
 from eat_lightning.data.glue import GlueData
@@ -109,24 +108,6 @@ def test_too_small_a_cut():
 
 def glue(folder: Path, task: Task, **kwargs) -> GlueData:
     return GlueData(task, toy_tokenizer(), dir=str(folder), **kwargs)
-
-
-def test_poisoned_dev_changes_nothing(tmp_path: Path):
-    premises, hypotheses = nli(60)
-    labels = [i % 3 for i in range(180)]
-    columns = {"premise": premises, "hypothesis": hypotheses}
-    write(tmp_path / "mnli/train.parquet", **columns, label=labels)
-    parts = []
-    for poison in (labels, labels[1:] + labels[:1]):
-        write(tmp_path / "mnli/validation.parquet", **columns, label=poison)
-        data = glue(tmp_path, MNLI, cache_dir=str(tmp_path / "cache"))
-        data.split("validation")
-        parts.append({name: data.split(name) for name in ("train", *PARTS)})
-    clean, poisoned = parts
-    for name, split in clean.items():
-        assert split.source.texts == poisoned[name].source.texts
-        assert np.array_equal(split.labels, poisoned[name].labels)
-        assert np.array_equal(split.tokens.ids, poisoned[name].tokens.ids)
 
 
 @pytest.mark.slow

@@ -268,10 +268,6 @@ def only(faults: list[str]) -> str:
     return faults[0]
 
 
-def test_a_sound_folder_has_no_faults(folder: Path):
-    assert GlueData.faults(PAIR, str(folder)) == []
-
-
 def test_no_data_names_both_remedies():
     task = Task("sst2", ["sentence"], ["no", "yes"], hub_config="sst2")
     fault = only(GlueData.faults(task))

@@ -83,22 +83,6 @@ def test_what_is_spent_is_near_what_is_wanted(seed: int):
         assert dial.at(Budget(budget)).cost > budget - 0.03
 
 
-def test_each_point_is_what_the_rule_does_there():
-    recorded = drawn(3)
-    original_B = recorded.guesses[4].argmax(1)
-    for point in dial_of(recorded).points[::10]:
-        outcome = recorded.replay(point.point)
-        answer_B = outcome.logits_BC.argmax(1)
-        assert point.cost == pytest.approx(outcome.depth_B.mean() / 4)
-        assert point.accuracy == pytest.approx((answer_B == recorded.labels).mean())
-        assert point.agreement == pytest.approx((answer_B == original_B).mean())
-
-
-def test_the_dial_begins_at_full_depth():
-    point = dial_of(drawn(0)).points[0]
-    assert (taus(point), point.cost, point.agreement) == ([1.0, 1.0, 1.0], 1.0, 1.0)
-
-
 def rarely_sure(size: int = 400) -> Record:
     """All are sure at exit 2, one of 40 is at exit 1 as well, and layer 3 says what they say."""
     labels = np.arange(size) % 2

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from helpers.studies import EAT, keep, make_recorded, make_row
 
-from eat_lightning.errors import ConfigError
 from eat_lightning.report.baselines import own_static_of
 from eat_lightning.report.study import open_study
 from eat_lightning.runs.row import write
@@ -102,13 +101,6 @@ def test_examples_that_are_gone_or_damaged_are_a_warning(tmp_path: Path):
     assert [m.correct_B for m in study.measured] == [None, None]
     assert any(f"{tmp_path / 'a' / 'e.parquet'}: is not there" in w for w in study.warnings)
     assert any(f"{tmp_path / 'b' / 'e.parquet'}: no examples" in w for w in study.warnings)
-
-
-def test_no_row_at_all_is_an_error(tmp_path: Path):
-    with pytest.raises(ConfigError, match="has no rows: measure its runs"):
-        open_study([str(tmp_path)])
-    with pytest.raises(ConfigError, match="there is no such folder or file"):
-        open_study([str(tmp_path / "absent")])
 
 
 def test_kept_rows_a_pattern_and_the_same_folder_twice(tmp_path: Path):

@@ -17,7 +17,7 @@ from eat_lightning.deploy.certify.subject import CertifySubject
 from eat_lightning.errors import ConfigError
 from eat_lightning.monitor.reference import Reference, check_watched
 from eat_lightning.record.certificate import Certificate, short
-from eat_lightning.record.point import Point
+from eat_lightning.record.measured import Measured
 from eat_lightning.runs.by_class import by_class, unfound
 from eat_lightning.runs.identity import calibration_of, cut_of
 
@@ -33,7 +33,7 @@ def certified(config: dict[str, Any]) -> Certificate:
     subject = CertifySubject.of(prepared, split)
     choice = chosen(prepared, subject, groups(run.task, split))
     looked_at = {"cut": cut_of(run), "calibration": calibration_of(data)}
-    holds_for = subject.identity(choice.candidate) | looked_at
+    holds_for = subject.identity(choice.candidate.point) | looked_at
     certificate = certificate_of(prepared, choice, holds_for)
     folder = (prepared.export or run).folder
     show(certificate, certificate.write(folder))
@@ -53,26 +53,23 @@ def groups(task: Any, split: Any) -> np.ndarray:
 def chosen(prepared: Prepared, subject: CertifySubject, group_B: np.ndarray) -> Choice:
     """Return the cheapest certified candidate, with its results on the calibration part."""
     kind, claim, label_B = subject.torch_model.kind, prepared.target.claim, subject.split.labels
-    full = subject.trace(prepared.chains[0][0])
-    full_B, losses = kind.numbered(full.logits_BC, full.logits_BC), []
-    for chain in prepared.chains:
-        logits = [subject.trace(point).logits_BC for point in chain]
-        early = [kind.numbered(logits_BC, full.logits_BC) for logits_BC in logits]
+    chains = [[*map(subject.measured, chain)] for chain in prepared.chains]
+    full, full_BC = chains[0][0], chains[0][0].answers.logits_BC
+    full_B = kind.numbered(full_BC, full_BC)
+    losses = []
+    for chain in chains:
+        early = [kind.numbered(each.answers.logits_BC, full_BC) for each in chain]
         losses.append(np.stack([claim.losses(full_B, early_B, label_B) for early_B in early]))
-
-    def cost(candidate: Point) -> float:
-        return float(subject.trace(candidate).flops_B.mean())
-
-    choice = choose(prepared.chains, losses, cost, prepared.target, group_B)
-    right_B = kind.right(full.logits_BC, label_B)[~np.isnan(losses[0][0])]
-    trace, whole = subject.trace(choice.candidate), subject.whole_flops(choice.candidate)
+    choice = choose(chains, losses, prepared.target, group_B)
+    candidate, right_B = choice.candidate, kind.right(full_BC, label_B)[~np.isnan(losses[0][0])]
+    whole = subject.whole_flops(candidate.point)
     choice.seen |= {
         "full_score": float(np.nan_to_num(right_B).mean()) if len(right_B) else None,
-        "depth": float(trace.depth_B.mean()),
-        "flops_ratio": float(trace.flops_B.mean()) / whole,
-        "full_flops_ratio": float(full.flops_B.mean()) / whole,
+        "depth": candidate.depth,
+        "flops_ratio": candidate.cost / whole,
+        "full_flops_ratio": full.cost / whole,
         **{"majority": None, "recall": {}},
-        **by_class(kind, prepared.run.task.labels, full.logits_BC, label_B),
+        **by_class(kind, prepared.run.task.labels, full_BC, label_B),
     }
     return choice
 
@@ -92,13 +89,13 @@ def certificate_of(prepared: Prepared, choice: Choice, holds_for: dict[str, Any]
     )
 
 
-def write_reference(folder: Path, name: str, subject: CertifySubject, candidate: Point) -> None:
+def write_reference(folder: Path, name: str, subject: CertifySubject, candidate: Measured) -> None:
     """Write the drift reference of a certificate, or print why there is none."""
     known = {ORIGIN} if subject.split.origins is not None else set()
     windows = subject.long.described(subject.torch_model.max_length)
     try:
-        check_watched(subject.torch_model.kind, candidate.policies_like(()), known)
-        found = Reference.of(subject.trace(candidate), subject.identity(candidate), windows)
+        check_watched(subject.torch_model.kind, candidate.point.policies_like(()), known)
+        found = Reference.of(candidate.answers, subject.identity(candidate.point), windows)
     except ConfigError as error:
         print(f"no drift reference: {error}")
         return

@@ -16,7 +16,6 @@ from eat_lightning.deploy.certify.candidates import chains_of, is_reachable
 from eat_lightning.deploy.certify.select import Target
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.files import sha256_of
-from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import points_by_layer
 from eat_lightning.model.heads import JUDGES, slot_faults
 from eat_lightning.model.policies import from_folder, policies_of
@@ -159,39 +158,49 @@ def class_number(plan: CertifySettings, run: Run) -> int | None:
 
 
 def run_chains(plan: CertifySettings, run: Run) -> list[list[Point]]:
-    """Return chains of the run's own methods. The exit rule is the run's if it has a threshold,
-    else confidence.
-    """
+    """Return chains of the run's own methods."""
     model = run.model_config()
-    last, heads = model["num_layers"], model["head"]["layers"]
-    early, kind = [layer for layer in heads if layer < last], run.kind
+    early = [layer for layer in model["head"]["layers"] if layer < model["num_layers"]]
     if not early:
         raise ConfigError(
             f"run={run.name} has no exit head before its last layer, so nothing can leave early"
         )
+    strict = strict_point(plan, model, early, run.kind)
+    full = strict.at(exit=STATIC["exit"])
+    choice = ExitChoice.of(plan.exit, strict.methods["exit"])
+    if choice.budget is not None:
+        return [[full, *(full.at(**each.methods) for each in dial_of(plan, run, strict, choice))]]
+    return chains_of(full, strict.built["exit"], plan.taus, plan.exits, plan.ratios)
+
+
+def strict_point(
+    plan: CertifySettings, model: dict[str, Any], early: list[int], kind: AnswerKind
+) -> Point:
+    """Return the run's point with its exit rule at the strict end of its threshold. A rule without
+    a threshold is replaced by confidence.
+
+    Raises:
+        ConfigError: with all errors.
+    """
+    last = model["num_layers"]
     try:
         methods = {slot: model[slot].build() for slot in MODEL_SLOTS}
         if methods["exit"].knob is None:
             judge = Specification("exit", JUDGES[kind.problem_type], {"layers": early})
             methods["exit"] = judge.build()
-        rule = strictest(methods["exit"], plan.layers, last)
+        rule = methods["exit"] = strictest(methods["exit"], plan.layers, last)
         policies = policies_of(plan.policy)
         policies = from_folder(model.get("policy", [])) if policies is None else policies
     except ValueError as error:
         raise ConfigError.of(str(error).split("; ")) from None
-    faults = Faults(slot_faults(rule, heads, last, kind))
+    faults = Faults(slot_faults(rule, model["head"]["layers"], last, kind))
     faults += knob_faults("taus", plan.taus, rule)
     if plan.ratios is not None and methods["reduction"].knob is None:
         named = model["reduction"].kind
         faults.append(f"ratios needs a reduction with a ratio, got {named}")
     faults += knob_faults("ratios", plan.ratios, methods["reduction"])
     faults.check()
-    full = Point.of(**methods | {"exit": Never()}, policies=policies)
-    choice = ExitChoice.of(plan.exit, Specification.of("exit", rule))
-    if choice.budget is not None:
-        exits = full.at(exit=Specification.of("exit", rule))
-        return [[full, *(full.at(**each.methods) for each in dial_of(plan, run, exits, choice))]]
-    return chains_of(full, rule, plan.taus, plan.exits, plan.ratios)
+    return Point.of(**methods, policies=policies)
 
 
 def dial_of(plan: CertifySettings, run: Run, exits: Point, choice: ExitChoice) -> list[Point]:

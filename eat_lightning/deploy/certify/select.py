@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from eat_lightning.record.claim import LOSSES, Claim, allowed, holding
-from eat_lightning.record.point import Point
+from eat_lightning.record.measured import Measured
 from eat_lightning.runs.row import label
 
-Chains = Sequence[Sequence[Point]]
+Chains = Sequence[Sequence[Measured]]
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Choice:
         seen: results of the point on the calibration part.
     """
 
-    candidate: Point
+    candidate: Measured
     fallback: bool
     certified: bool
     reason: str = ""
@@ -79,13 +79,12 @@ def in_units(losses_TB: np.ndarray, group_B: np.ndarray) -> np.ndarray:
 
 
 def choose(
-    chains: Chains, losses: Sequence[np.ndarray], cost: Any, target: Target, group_B: np.ndarray
+    chains: Chains, losses: Sequence[np.ndarray], target: Target, group_B: np.ndarray
 ) -> Choice:
     """Choose the cheapest certified candidate.
 
     Args:
         losses: T x B for each chain, whose first point is full depth.
-        cost: returns the FLOPs of a candidate.
     """
     units = [in_units(losses_TB, group_B) for losses_TB in losses]
     num_units, num_examples = units[0].shape[1], int((~np.isnan(losses[0][0])).sum())
@@ -93,9 +92,9 @@ def choose(
     binary = claim.low == 0 and num_units == num_examples
     counts = [count_of(losses_TU, claim, binary, len(chains)) for losses_TU in units]
     passed = [(i, t) for i, count in enumerate(counts) for t in range(count)]
-    i, t = min(passed, key=lambda point: cost(chains[point[0]][point[1]]), default=(0, 0))
+    i, t = min(passed, key=lambda place: chains[place[0]][place[1]].cost, default=(0, 0))
     chosen = chains[i][t]
-    fallback = chosen == chains[0][0]
+    fallback = chosen.point == chains[0][0].point
     seen = {
         "num_examples": num_examples,
         "num_units": num_units,
@@ -137,7 +136,7 @@ def why(
         return "every point is certified, but none costs less than full depth"
     i, t = stopped[0]
     losses_U = units[i][t]
-    where = "full depth itself" if t == 0 else label(chains[i][t].methods["exit"])
+    where = "full depth itself" if t == 0 else label(chains[i][t].point.methods["exit"])
     if what == "examples" and claim.low == 0:
         most = allowed(num, claim.level, claim.error / len(chains))
         return f"at {where} {int(losses_U.sum())} of {num} {what} fail, and {level} allows {most}"

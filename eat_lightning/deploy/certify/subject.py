@@ -15,8 +15,8 @@ from eat_lightning.bundle.torch_model import TorchModel
 from eat_lightning.deploy.certify.plan import Prepared
 from eat_lightning.long_texts import CUT, LongTexts
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.model.trace import Trace
 from eat_lightning.record.flops import replay_with_flops, static_flops_of
+from eat_lightning.record.measured import Measured
 from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
 from eat_lightning.record.windows import TextWindows
@@ -78,9 +78,11 @@ class CertifySubject:
             self.records[key] = model.record(self.texts, self.batch, title)
         return self.records[key]
 
-    def trace(self, candidate: Point) -> Trace:
-        """What a candidate makes of the part, with the FLOPs of each example."""
-        return replay_with_flops(self.backbone(candidate), self.record(candidate), candidate)
+    def measured(self, candidate: Point) -> Measured:
+        """What a candidate makes of the part. Its cost is the mean FLOPs of an example."""
+        trace = replay_with_flops(self.backbone(candidate), self.record(candidate), candidate)
+        cost, depth = float(trace.flops_B.mean()), float(trace.depth_B.mean())
+        return Measured(candidate, cost, depth=depth, trace=trace)
 
     def whole_flops(self, candidate: Point) -> float:
         """Mean FLOPs without exits, without reduction, and with all windows."""

@@ -7,8 +7,12 @@ from helpers.certificates import RULE, own
 from eat_lightning.deploy.certify.candidates import chains_of
 from eat_lightning.deploy.certify.select import Target, choose, in_units
 from eat_lightning.record.claim import Claim
+from eat_lightning.record.measured import Measured
 
-CHAIN = chains_of(own(), RULE, [0.9, 0.8, 0.7])
+CHAIN = [
+    [Measured(point, cost=point.methods["exit"].arguments.get("tau", 1.0)) for point in chain]
+    for chain in chains_of(own(), RULE, [0.9, 0.8, 0.7])
+]
 
 
 def target(risk="harm", level: float = 0.01, confidence: float = 0.9) -> Target:
@@ -19,18 +23,14 @@ def losses(*failures: int, num: int) -> np.ndarray:
     return np.stack([(np.arange(num) < count).astype(float) for count in failures])
 
 
-def laxness(setting) -> float:
-    return setting.methods["exit"].arguments.get("tau", 1.0)
-
-
 def chosen(*failures: int, num: int, **how):
     wanted = target(**how)
-    return choose(CHAIN, [losses(*failures, num=num)], laxness, wanted, np.arange(num))
+    return choose(CHAIN, [losses(*failures, num=num)], wanted, np.arange(num))
 
 
 def test_the_laxest_point_that_holds():
     choice = chosen(0, 2, 4, 5, num=872)
-    assert choice.candidate.methods["exit"].arguments["tau"] == 0.8
+    assert choice.candidate.point.methods["exit"].arguments["tau"] == 0.8
     assert (choice.fallback, choice.certified, choice.reason) == (False, True, "")
     assert choice.seen["risk"] == pytest.approx(4 / 872)
     sizes = [choice.seen[key] for key in ("num_examples", "num_units", "num_chains", "needed")]
@@ -38,14 +38,13 @@ def test_the_laxest_point_that_holds():
 
 
 def test_the_cheapest_of_all_chains():
-    chains = chains_of(own(), RULE, [0.9], ratios=[0.3, 0.5])
+    chains = [
+        [Measured(point, cost=1 - point.methods["reduction"].arguments["ratio"]) for point in chain]
+        for chain in chains_of(own(), RULE, [0.9], ratios=[0.3, 0.5])
+    ]
     held = [losses(0, 1, num=1000), losses(0, 0, 1, num=1000)]
-
-    def cost(setting) -> float:
-        return 1 - setting.methods["reduction"].arguments["ratio"]
-
-    choice = choose(chains, held, cost, target(), np.arange(1000))
-    assert choice.candidate.methods["reduction"].arguments["ratio"] == 0.5
+    choice = choose(chains, held, target(), np.arange(1000))
+    assert choice.candidate.point.methods["reduction"].arguments["ratio"] == 0.5
     assert choice.seen["num_chains"] == 2
 
 
@@ -100,10 +99,10 @@ def test_groups_are_counted_as_groups():
     """690 pairs on 230 premises are 230 units; their means are no longer 0 or 1, so that a bound
     for bounded losses is taken, which wants a little more."""
     held, groups = [losses(0, 0, 0, 0, num=690)], np.arange(690) // 3
-    choice = choose(CHAIN, held, laxness, target(), groups)
+    choice = choose(CHAIN, held, target(), groups)
     assert choice.reason.startswith("230 groups are too few: 1 % at 90 % confidence takes 2")
     assert 230 < choice.seen["needed"] < 300
-    choice = choose(CHAIN, held, laxness, target(level=0.02), groups)
+    choice = choose(CHAIN, held, target(level=0.02), groups)
     assert (choice.fallback, choice.seen["num_units"], choice.seen["num_examples"]) == (
         False,
         230,

@@ -135,11 +135,6 @@ def test_a_reference_of_other_weights_is_refused(run: Path):
     assert message.endswith(f"make it again with eat drift run={run}")
 
 
-def test_a_reference_of_another_exit_is_refused(run: Path):
-    message = refused(run, stream_of(run, ["a"]), "exit.tau=0.51")
-    assert message.startswith("drift.json holds for another exit (confidence layers [3, 4] tau")
-
-
 @pytest.mark.parametrize(
     ("content", "reason"),
     [

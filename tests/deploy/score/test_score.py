@@ -179,7 +179,7 @@ def test_a_folder_of_other_scores_is_refused(corpus: Path, sst2: Path, tmp_path:
     never = config_of("score", "exit=never")["exit"]
     message = refused(score, settings(corpus, out, sst2, exit=never, prefix="x_"))
     assert message.startswith(
-        f"output={out} holds scores of another run or other settings (model.exit"
+        f"output={out} holds scores of another run or other settings (model.point.methods.exit"
     )
     assert "settings.prefix" in message
     corpus.write_text("other\n")
