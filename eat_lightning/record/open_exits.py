@@ -1,10 +1,12 @@
 """Choose which exits are open and from which level on examples leave there: the least mean cost at
-a number of changed answers.
+a number of changed answers that is expected.
 
 An open exit costs its guess for every example that reaches it, and ends a graph. A closed one saves
 both, and the changes that it would have made can be spent at others, which become laxer. So both
 are chosen together, for each number of changes: exits are opened or closed one at a time, as long
-as that lowers the cost. A level is that of `dial_fit`.
+as that lowers the cost. A level is that of `dial_fit`, and predicts the chance that an answer
+changes. Sums of these chances are used, because a choice by the few answers that did change would
+follow their noise.
 
 Shapes: B examples, E exits, K open ones.
 """
@@ -17,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy.special import expit
 
 from eat_lightning.model.contracts import ExitRule
 from eat_lightning.model.specification import Specification
@@ -40,18 +43,18 @@ class OpenExits:
 
     Args:
         level_EB: level from which on each example leaves at each exit; -inf if it never does.
-        changes_EB: whether its answer there is another than the original's.
+        changes_EB: chance that its answer there is another than the original's.
         layers: layers before each exit, and all layers.
         guess: layers that an open exit costs an example that reaches it.
     """
 
     level_EB: Float[np.ndarray, "e b"]
-    changes_EB: Bool[np.ndarray, "e b"]
+    changes_EB: Float[np.ndarray, "e b"]
     layers: Sequence[int]
     guess: float
 
-    def laxest(self, open_E: Bool[np.ndarray, " e"], most: int) -> Choice:
-        """Return the lowest level at which at most so many answers change.
+    def laxest(self, open_E: Bool[np.ndarray, " e"], most: float) -> Choice:
+        """Return the lowest level at which at most so many changes are expected.
 
         As the level falls, an example moves from the last layer to ever earlier exits, each time at
         the highest level of any exit up to there.
@@ -60,7 +63,7 @@ class OpenExits:
         guesses_K = self.guess * np.arange(1, len(rows) + 2).clip(max=len(rows))
         cost_K = np.array(self.layers)[[*rows, -1]] + guesses_K
         reach_KB = np.maximum.accumulate(self.level_EB[rows])
-        changes_KB = np.pad(self.changes_EB[rows].astype(float), ((0, 1), (0, 0)))
+        changes_KB = np.pad(self.changes_EB[rows], ((0, 1), (0, 0)))
         order = np.argsort(-reach_KB, axis=None)
         level, size = reach_KB.ravel()[order], self.level_EB.shape[1]
         is_last = level > np.append(level[1:], -np.inf)  # of its ties, which leave together
@@ -73,7 +76,7 @@ class OpenExits:
         saved = np.repeat(np.diff(cost_K), size)[order[: end + 1]].sum() / size
         return Choice(open_E, float(level[end]), float(cost_K[-1] - saved))
 
-    def best(self, most: int, start_E: Bool[np.ndarray, " e"]) -> Choice:
+    def best(self, most: float, start_E: Bool[np.ndarray, " e"]) -> Choice:
         """Return the choice of least cost that is reached from `start_E` by opening or closing one
         exit at a time."""
         best = self.laxest(start_E, most)
@@ -89,10 +92,10 @@ def opened(
     rule: ExitRule,
     record: Record,
     guess: float,
-    counts: Sequence[int],
+    counts: Sequence[float],
     original_BC: np.ndarray | None = None,
 ) -> Iterator[Specification]:
-    """Yield the rule's point of least cost for each number of changes that exits may make, where
+    """Yield the rule's point of least cost for each number of changes to expect of exits, where
     that costs less than before.
 
     Args:
@@ -108,7 +111,8 @@ def opened(
     knob: Any = rule.knob
     curves = Curves.fit(distance_EB, agrees_EB, abs(knob.fine[-1] - knob.strict))
     layers = [*rule.layers, len(record.tokens_LB)]
-    search = OpenExits(curves.levels(distance_EB), ~agrees_EB, layers, guess)
+    level_EB = curves.levels(distance_EB)
+    search = OpenExits(level_EB, expit(-level_EB), layers, guess)
     open_E, least = np.ones(len(rule.layers), bool), float(layers[-1])
     for most in counts:
         choice = search.best(most, open_E)

@@ -19,7 +19,7 @@ from eat_lightning.record.record import Record
 LEVELS = np.array([[3.0, 1.0, -np.inf, 0.5], [4.0, 2.0, 3.0, 0.2]])
 CHANGES = np.array([[False, True, False, False], [False, False, False, True]])
 BOTH = np.array([True, True])
-SEARCH = OpenExits(LEVELS, CHANGES, [1, 2, 4], guess=0.5)
+SEARCH = OpenExits(LEVELS, CHANGES.astype(float), [1, 2, 4], guess=0.5)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_an_exit_is_closed_where_others_use_its_changes_better():
 
 
 def test_a_dear_guess_closes_all_exits():
-    dear = OpenExits(LEVELS, CHANGES, [1, 2, 4], guess=9.0)
+    dear = OpenExits(LEVELS, CHANGES.astype(float), [1, 2, 4], guess=9.0)
     assert dear.best(1, BOTH).cost == 4.0
 
 
@@ -65,8 +65,9 @@ def test_points_leave_as_was_chosen():
     guesses[4] = np.tile([9.0, 0.0], (10, 1))
     rule = Confidence(tau=[1.0] * 3, layers=[0, 1, 2])
     given = np.full(10, -100), np.full(10, 5), guesses, np.full((4, 10), 5), rule
-    point, *others = opened(rule, record := Record(*given), 0.3, counts=[0, 1])
+    record = Record(*given)
+    [point] = opened(rule, record, 0.3, counts=[2.0, 2.1])  # nothing is saved by more
     tau = point.arguments["tau"]
     assert tau[0] == tau[2] == 1.0 > tau[1]
-    assert others == []  # a change saves nothing
     assert record.replay(Point(methods={"exit": point})).depth_B.tolist() == [1] * 7 + [4] * 3
+    assert [*opened(rule, record, 0.3, counts=[0.0])] == []

@@ -39,7 +39,7 @@ SAFE = 0.99  # chance of the first of the sequence
 NEAR = 1.25  # exits are tried in forms that take at most so many times the fastest static one
 AS_FAST = 1.1  # points are made ready that are expected to take at most so many times the fastest
 WORTH = 1.03  # a candidate is tested that is so many times as fast as a safer one
-POINTS = 40  # of a dial
+POINTS, AHEAD = 40, 1.5  # of a dial: up to so many times the changes that may be certified
 FINAL = 2.0  # and these are timed once more beside them
 SCREENING = {"examples": 100, "repeats": 1}  # at most, of static forms: finalists are timed again
 LOW = 2  # forms below fp32, the fastest, are tried with a higher precision behind them
@@ -218,13 +218,13 @@ class Search:
         return self.guesses.get(form.key, known)
 
     def fitted(self, dtype: str, guess: float) -> Iterator[Leaving]:
-        """Choose the open exits of a precision for each number of changes that may be certified."""
+        """Choose the open exits of a precision for each number of expected changes."""
         rule = self.forms.encoder.exit
         record = replace(self.record(dtype), exit=rule)
         # Of texts in windows the dial is fitted on windows, and judged by texts.
         original_NC = self.original["select"] if record.join is None else None
         most = self.most_changes() * record.num_rows / len(self.splits["select"])
-        counts = np.unique(np.linspace(0, most, POINTS).round().astype(int))
+        counts = np.linspace(0, AHEAD * most + 1, POINTS + 1)[1:]
         exits = [*opened(rule, record.rows, guess, counts, original_NC)]
         exits.append(Specification.of("exit", at_point(rule, everybody_at_first(rule))))
         for exit in exits:
