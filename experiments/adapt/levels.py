@@ -19,6 +19,7 @@ from eat_lightning.config import CONFIG_DIR
 from eat_lightning.deploy.adapt.folder import AdaptResult
 from eat_lightning.deploy.adapt.plan import AdaptSettings
 from eat_lightning.deploy.adapt.run import adapt
+from eat_lightning.deploy.adapt.search import Bench
 from eat_lightning.errors import ConfigError
 from eat_lightning.machine import processor
 from eat_lightning.record.measured import Measured
@@ -76,8 +77,10 @@ class Times:
 
     def over(self, slower: Measured, faster: Measured) -> Interval | None:
         """How many times as fast a candidate is, with the interval over the same texts."""
-        pair = [self.took.get(each.point.key) for each in (slower, faster)]
-        return None if any(took_RI is None for took_RI in pair) else Interval(*speed_up(*pair))
+        keys = slower.point.key, faster.point.key
+        if not all(key in self.took for key in keys):
+            return None
+        return Interval(*speed_up(*(self.took[key] for key in keys)))
 
     def row(self, candidate: Measured) -> dict[str, Any]:
         """All that is known of a candidate; `expected` is what its choice was based on."""
@@ -94,10 +97,17 @@ class Times:
         return known | {name: self.over(other, candidate) for name, other in over.items()}
 
 
-def at_level(base: Path, to: Path, task: str, agree: float, more: Mapping[str, Any]) -> Result:
+def at_level(
+    base: Path,
+    to: Path,
+    task: str,
+    agree: float,
+    more: Mapping[str, Any],
+    bench: Bench | None = None,
+) -> Result:
     """Adapt at one level in the scratch folder of the others, and return its row."""
     shutil.rmtree(to, ignore_errors=True)
-    made = adapt(settings_of(base, to, agree, more), keep=True)
+    made = adapt(settings_of(base, to, agree, more), bench=bench, keep=True)
     times = Times.of(made, to.with_name(f"{to.name}.part"))
     original, chosen, rival = made.original, made.chosen, times.rival
     first = chosen.point.before or chosen.point

@@ -139,9 +139,9 @@ def test_an_open_exit_is_measured_beside_the_whole_form():
 
     search = HandMade(unused, unused, unused, {}, {}, unused, 1, 1, {})
     assert search.guess(form) == HEAD
-    search.measure_guess(Measured(form), form)  # without exits there is nothing to measure
+    assert search.measures_guess(Measured(form), form)  # without exits nothing is measured
     assert timed == []
-    search.measure_guess(Measured(form), form.at(exit=exit))
+    assert search.measures_guess(Measured(form), form.at(exit=exit))
     assert timed == [[False, True]]
     assert search.guess(form) == pytest.approx(0.6)
     [leaving] = search.leaving(form)

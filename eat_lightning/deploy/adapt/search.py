@@ -224,7 +224,7 @@ class Search:
         # Of texts in windows the dial is fitted on windows, and judged by texts.
         original_NC = self.original["select"] if record.join is None else None
         most = self.most_changes() * record.num_rows / len(self.splits["select"])
-        counts = np.linspace(0, AHEAD * most + 1, POINTS + 1)[1:]
+        counts = np.linspace(0, AHEAD * most + 1, POINTS + 1)[1:].tolist()
         exits = [*opened(rule, record.rows, guess, counts, original_NC)]
         exits.append(Specification.of("exit", at_point(rule, everybody_at_first(rule))))
         for exit in exits:
@@ -299,16 +299,20 @@ class Search:
         """
         low = self.for_fallback(statics)
         without = {c.point.key: self.expected(c, statics, exits=False) for c in low}
-        made = [c for points in fast_enough(without, AS_FAST).values() for c in points]
+        ends = [
+            points[:: max(1, len(points) - 1)] for points in fast_enough(without, AS_FAST).values()
+        ]
+        made = [c for points in ends for c in points]  # the safest and the laxest
         if not exits:
             return made
         forms = {c.point.key: c for c in (*self.for_exits(statics), *low)}
         found = {key: self.expected(form, statics) for key, form in forms.items()}
         if self.bench.guess is None:
-            near = fast_enough(found, NEAR)
-            for key, points in near.items():
-                self.measure_guess(forms[key], points[0].point)
-            found = {key: self.expected(forms[key], statics) for key in near}
+            found = {
+                key: self.expected(forms[key], statics)
+                for key, points in fast_enough(found, NEAR).items()
+                if self.measures_guess(forms[key], points[0].point)
+            }
         leaving = [c for points in fast_enough(found, AS_FAST).values() for c in points]
         return [*(c for c in leaving if c.point.has_exits), *made]
 
@@ -321,11 +325,14 @@ class Search:
 
         A point without both is none, nor is one that is no faster than a form that surely holds.
         """
+        high = self.higher(form, statics) if self.same.labels else None  # a score has no margin
+        answers = None if high is None else self.trace(high, "select")
         found = dict[float, Measured]()
-        for first, margin, high in self.by_time(form, statics, exits):
-            made = self.replayed(first.point, first.trace)
-            if high is not None:
-                made = self.behind(first, high.point, margin, self.trace(high, "select"))
+        for first, margin in self.by_time(form, high, statics, exits):
+            if answers is None or high is None or not margin:
+                made = self.replayed(first.point, first.trace)
+            else:
+                made = self.behind(first, high.point, margin, answers)
             made.cost = first.ms
             found = {room: made for room in ROOMS if made.chance >= room} | found
             if len(found) == len(ROOMS):
@@ -333,19 +340,18 @@ class Search:
         return {room: made for room, made in found.items() if not made.point.is_static}
 
     def by_time(
-        self, form: Measured, statics: Sequence[Measured], exits: bool
-    ) -> Iterator[tuple[FirstModel, float, Measured | None]]:
-        """Yield what answers first (with the expected time of all), the margin, and what answers
-        again, by that time, as far as it is less than of the fastest form that is nearly sure to
-        hold."""
+        self, form: Measured, high: Measured | None, statics: Sequence[Measured], exits: bool
+    ) -> Iterator[tuple[FirstModel, float]]:
+        """Yield what answers first, with the expected time of all answers, and the margin below
+        which `high` answers again, by that time, as far as it is less than of the fastest form that
+        is nearly sure to hold."""
         least = min((self.speed(c) for c in statics if c.chance >= SAFE), default=float("inf"))
-        high = self.higher(form, statics) if self.same.labels else None  # a score has no margin
-        tried = []
-        for first in self.firsts(form, exits):
-            tried.append((first, 0.0, None))
-            for share, margin in first.answering_again() if high else ():
-                ms = first.ms + share * self.speed(high)
-                tried.append((replace(first, ms=ms), margin, high))
+        again_ms = 0.0 if high is None else self.speed(high)
+        tried = [
+            (replace(first, ms=first.ms + share * again_ms), margin)
+            for first in self.firsts(form, exits)
+            for share, margin in ([(0.0, 0.0)] if high is None else first.answering_again())
+        ]
         yield from sorted((one for one in tried if one[0].ms < least), key=lambda one: one[0].ms)
 
     def firsts(self, form: Measured, exits: bool) -> Iterator[FirstModel]:
@@ -363,19 +369,20 @@ class Search:
             point, trace = form.point.at(exit=each.exit), Trace(logits_NC, each.trace.depth_B)
             yield replace(static, point=point, trace=trace, ms=ms)
 
-    def measure_guess(self, form: Measured, point: Point) -> None:
+    def measures_guess(self, form: Measured, point: Point) -> bool:
         """Find the cost of an open exit in a form, from the time of one of its points beside that
-        of all layers."""
+        of all layers. Returns whether the form runs with exits, as far as the point has some."""
         first = point.before or point
         chosen = [x for x in self.leaving(form.point) if x.exit == first.methods["exit"]]
         if not chosen:
-            return  # it has no exits
+            return True
         whole, early = Measured(form.point), Measured(first, trace=chosen[0].trace)
         self.time("guess", [whole, early], SCREENING)
         if early.ms:
             layers = self.speed(early) / self.speed(whole) * self.forms.num_layers
             guess = (layers - chosen[0].depth) / chosen[0].guesses
             self.guesses[form.point.key] = max(LEAST_HEAD, guess)
+        return bool(early.ms)
 
     def time(
         self, name: str, candidates: Sequence[Measured], most: Mapping[str, int] | None = None
