@@ -14,7 +14,7 @@ from experiments.adapt.levels import at_level
 def test_levels_share_their_passes(classifier: Path, tmp_path: Path):
     shutil.copytree(classifier, tmp_path / "model")
     pd.DataFrame({"text": drawn_texts(1200)}).to_parquet(tmp_path / "texts.parquet")
-    usual = plan_of(classifier, "", tmp_path / "levels")
+    usual = plan_of(classifier, tmp_path / "texts.parquet", tmp_path / "levels")
     more = {name: getattr(usual, name) for name in ("engines", "least_steps")}
     more |= {name: getattr(usual, name).model_dump() for name in ("times", "heads")}
     given = tmp_path, tmp_path / "levels", "sst2"
