@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from eat_lightning.bundle.folder_model import Adapted as Adapted
-    from eat_lightning.bundle.folder_model import Model as Model
-    from eat_lightning.bundle.folder_model import Reranker as Reranker
+    from eat_lightning.bundle.model import Model as Model
     from eat_lightning.deploy.adapt.plan import Heads as Heads
     from eat_lightning.deploy.adapt.plan import Times as Times
     from eat_lightning.deploy.adapt.plan import Windows as Windows
@@ -20,11 +18,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.3.0"
 LAZY = {  # names that bring pydantic or pandas, which a version number need not
-    "Adapted": "eat_lightning.bundle.folder_model",
     "Build": "eat_lightning.deploy.verify.plan",
     "Heads": "eat_lightning.deploy.adapt.plan",
-    "Model": "eat_lightning.bundle.folder_model",
-    "Reranker": "eat_lightning.bundle.folder_model",
+    "Model": "eat_lightning.bundle.model",
     "Times": "eat_lightning.deploy.adapt.plan",
     "Verification": "eat_lightning.deploy.verify.compare",
     "Windows": "eat_lightning.deploy.adapt.plan",
@@ -44,9 +40,9 @@ def load(folder: str | Path, *, threads: int | None = None, check: bool = False)
         check: True: answer the folder's canaries first, and raise ValueError if an answer is not
             the certified one, as can happen on another processor. Rerankers have no canaries.
     """
-    from eat_lightning.bundle import folder_model
+    from eat_lightning.bundle import open
 
-    return folder_model.load(folder, threads, check)
+    return open.load(folder, threads, check)
 
 
 def adapt(
@@ -73,7 +69,7 @@ def adapt(
     times: Times | None = None,
     least_steps: int = 400,
     heads: Heads | None = None,
-) -> Adapted:
+) -> Model:
     """Make a fine-tuned classifier faster, and certify how many of its answers may change.
 
     ValueError, in one line, for wrong arguments, for a classifier that cannot be adapted, and where
@@ -131,7 +127,7 @@ def adapt_reranker(
     times: Times | None = None,
     least_steps: int = 400,
     heads: Heads | None = None,
-) -> Reranker:
+) -> Model:
     """Make a cross-encoder faster, and certify how many of its best candidates may be lost.
 
     ValueError, in one line, for wrong arguments, for a model that cannot be adapted, and where no

@@ -76,9 +76,9 @@ class AnswerKind(ABC):
         """Return each answer as a person reads it, with the keys of `columns`."""
 
     @abstractmethod
-    def margin(self, logits_BC: Any) -> Any:
-        """Return the distance of each example of a torch tensor to another answer; infinite where
-        there is none."""
+    def margin(self, logits_BC: np.ndarray) -> np.ndarray:
+        """Return the distance of each example (B) to another answer; infinite where there is
+        none."""
 
     @abstractmethod
     def loss(self, logits_BC: Any, labels_B: Any, full_BC: Any = None) -> Any:
@@ -140,9 +140,10 @@ class SingleLabel(AnswerKind):
         pairs = zip(best_B, confidence_B, strict=True)
         return [{"label": labels[best], "confidence": round(sure, 6)} for best, sure in pairs]
 
-    def margin(self, logits_BC: Any) -> Any:
-        best_B2 = logits_BC.float().softmax(-1).topk(2).values
-        return best_B2[:, 0] - best_B2[:, 1]
+    def margin(self, logits_BC: np.ndarray) -> np.ndarray:
+        """The lead of the largest probability over the second."""
+        best_B2 = np.sort(self.probabilities(logits_BC.astype(np.float32)), -1)[:, -2:]
+        return best_B2[:, 1] - best_B2[:, 0]
 
     def loss(self, logits_BC: Any, labels_B: Any, full_BC: Any = None) -> Any:
         """Cross-entropy."""
@@ -204,8 +205,9 @@ class MultiLabel(AnswerKind):
             found.append(answer | {"confidence": round(least, 6)})
         return found
 
-    def margin(self, logits_BC: Any) -> Any:
-        return (logits_BC.float().sigmoid() - 0.5).abs().amin(-1)
+    def margin(self, logits_BC: np.ndarray) -> np.ndarray:
+        """The distance from 0.5 of the label that is nearest to it."""
+        return np.abs(self.probabilities(logits_BC.astype(np.float32)) - 0.5).min(-1)
 
     def loss(self, logits_BC: Any, labels_B: Any, full_BC: Any = None) -> Any:
         """Binary cross-entropy, the mean over the labels."""
@@ -298,8 +300,8 @@ class Score(AnswerKind):
         rows[:, 1:] = rows[:, 1:].clip(min=0)
         return [dict(zip(self.columns, row, strict=True)) for row in rows.tolist()]
 
-    def margin(self, logits_BC: Any) -> Any:
-        return logits_BC.new_full(logits_BC.shape[:1], math.inf)
+    def margin(self, logits_BC: np.ndarray) -> np.ndarray:
+        return np.full(len(logits_BC), np.inf, np.float32)
 
     def loss(self, logits_BC: Any, labels_B: Any, full_BC: Any = None) -> Any:
         """Squared error, of the predicted error too."""

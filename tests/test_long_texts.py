@@ -12,7 +12,7 @@ import torch
 from helpers.models import tiny
 
 from eat_lightning.answer_kind import MultiLabel, Score, SingleLabel
-from eat_lightning.bundle.torch_backend import TorchBackend
+from eat_lightning.bundle.torch_model import TorchModel
 from eat_lightning.data.module import TextData, count_faults
 from eat_lightning.data.source import Source
 from eat_lightning.data.task import Task
@@ -187,10 +187,10 @@ def encoder() -> AdaptiveEncoder:
     return tiny(exit="confidence", num_labels=2, **sizes)
 
 
-def backend(encoder: AdaptiveEncoder, long: LongTexts, tau: Any = EVERYONE) -> TorchBackend:
+def backend(encoder: AdaptiveEncoder, long: LongTexts, tau: Any = EVERYONE) -> TorchModel:
     """A backend that reads 12 tokens at once."""
     encoder = encoder.replacing(exit=Confidence(tau=tau, layers=[3, 4]))
-    made = TorchBackend(Path("tiny"), encoder, toy_tokenizer(), ["text"], LABELS, 12)
+    made = TorchModel(Path("tiny"), encoder, toy_tokenizer(), ["text"], LABELS, 12)
     made.read_long(long)
     return made
 

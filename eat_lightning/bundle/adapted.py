@@ -1,24 +1,19 @@
-"""A folder that `adapt` wrote, opened as it was certified: a classifier with exits beside it.
-
-Without torch where graphs run it; `kernels` opens the others.
-"""
+"""A folder that `adapt` or `rerank` wrote: what it holds, and what its certificate is bound to."""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import pydantic.dataclasses
 from pydantic import BeforeValidator, ConfigDict
 
 from eat_lightning.answer_kind import AnswerKind, kind_of
-from eat_lightning.bundle.backend import Backend
-from eat_lightning.bundle.exports import open_export
-from eat_lightning.bundle.onnx_backend import Export
-from eat_lightning.bundle.plan import ADAPTED, check_torch
+from eat_lightning.bundle.graph_model import GraphModel
+from eat_lightning.bundle.plan import ADAPTED, LISTS
 from eat_lightning.bundle.sessions import ENGINES
 from eat_lightning.errors import ConfigError, reading
 from eat_lightning.files import sha256_of, write_json
@@ -29,9 +24,6 @@ from eat_lightning.record.measured import Measured
 from eat_lightning.record.point import Point, read_point
 from eat_lightning.untrusted import json_of
 from eat_lightning.weights.files import EXITS, SAFE, weights_digest
-
-if TYPE_CHECKING:
-    from eat_lightning.bundle.canaries import CanaryCheck
 
 SMALL = "small"  # a folder of the first model of a cascade
 CERTIFICATE = "adapted"  # its name in such a folder
@@ -135,13 +127,32 @@ class AboutAdapted(AboutFolder):
         return LongTexts(**self.long) if self.long else REFUSE
 
 
+@pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
+class AboutLists(AboutFolder):
+    """Contents of `lists.json`.
+
+    Args:
+        keep: candidates of a list for which the guarantee holds.
+        point: that is certified.
+        max_length: tokens of a pair at most; longer candidates are cut.
+        column: the logit of a classifier that orders, that of entailment; None: a score does.
+    """
+
+    keep: int
+    point: Annotated[Point, BeforeValidator(read_point)]
+    max_length: int
+    column: int | None = None
+
+    file = LISTS
+
+
 def bound(folder: Path, point: Point) -> dict[str, Any]:
     """The point, and hashes of the files that decide what an adapted classifier answers."""
     found: dict[str, Any] = {"point": point.as_dict(), "weights": weights_digest(folder)}
     if (folder / EXITS).is_dir():
         found["exits"] = sha256_of([folder / EXITS / name for name in (SAFE, "config.json")])
     for each, graphs in graphs_of(point).items():
-        found[each] = Export(folder / graphs).digest
+        found[each] = GraphModel(folder / graphs).digest
     if (small := folder / SMALL / ADAPTED).is_file():
         inner = bound(small.parent, AboutAdapted.read(small.parent).point)
         found["small model"] = sha256_of([small])
@@ -170,66 +181,3 @@ def versions(point: Point) -> dict[str, str]:
 def holds_for(folder: Path, point: Point) -> dict[str, Any]:
     """What the certificate of a folder is bound to: point, files, versions and the machine."""
     return bound(folder, point) | versions(point) | {MACHINE: machine()}
-
-
-def open_adapted(path: str | Path, threads: int | None = None, check: bool = False) -> Backend:
-    """The classifier as it was certified. ConfigError for a damaged folder.
-
-    Args:
-        threads: of an engine; None: those with which it was timed.
-        check: let it answer its canaries; ConfigError where an answer is not the certified one.
-    """
-    folder = Path(path)
-    about = AboutAdapted.read(folder)
-    AdaptedHome(folder).certificate(about.point)
-    threads = threads or about.threads
-    made = open_alone(folder, about, threads)
-    if about.point.before is not None:
-        made = open_behind(open_first(folder, about, threads), made, folder, about.point)
-    made.scales = {int(layer): s for layer, s in about.scales.items()}
-    made.read_long(about.long_texts)
-    if check and (found := answered_canaries(folder, made)).changed:
-        raise ConfigError(f"run={folder}: {found}")
-    return made
-
-
-def answered_canaries(folder: Path, backend: Backend) -> CanaryCheck:
-    """How the classifier of a folder answers its canaries here. ConfigError where it has none."""
-    from eat_lightning.bundle.canaries import Canaries  # brings pyarrow, which few commands need
-
-    return Canaries.read(folder).check(backend, AboutAdapted.read(folder).long_texts)
-
-
-def open_first(folder: Path, about: AboutAdapted, threads: int | None) -> Backend:
-    """Open what answers first: the folder's own model, or a small one."""
-    assert about.point.before is not None
-    if about.point.falls_back:
-        return open_alone(folder, replace(about, point=about.point.before), threads, FIRST_GRAPHS)
-    return open_alone(folder / SMALL, AboutAdapted.read(folder / SMALL), threads)
-
-
-def open_behind(first: Backend, second: Backend, folder: Path, point: Point) -> Backend:
-    """Join two classifiers that a point has in a row."""
-    check_torch(folder, "answering again" if point.falls_back else "a cascade")
-    from eat_lightning.bundle.cascade import CascadeBackend
-
-    return CascadeBackend(folder, first, second, point.margin, point.falls_back)
-
-
-def open_alone(
-    folder: Path, about: AboutAdapted, threads: int | None, graphs: Path = GRAPHS
-) -> Backend:
-    """Open one classifier of a folder.
-
-    Args:
-        graphs: the folder's, where an engine runs it.
-    """
-    point = about.point
-    if point.engine != "torch":
-        dtype = "bf16" if point.dtype == "bf16" else None
-        return open_export(Export(folder / graphs, threads, point.engine, dtype))
-    check_torch(folder, "a model that was certified in our kernels")
-    from eat_lightning.bundle.kernels import open_in_kernels
-
-    given = about.columns, about.labels, about.max_length
-    return open_in_kernels(folder, about.kind, point, *given)

@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from eat_lightning.bundle.backend import Backend
 from eat_lightning.errors import ConfigError, reading
-from eat_lightning.long_texts import LongTexts
+from eat_lightning.long_texts import Answerer, LongTexts
 
 CANARIES = "canaries.parquet"
 NUM_CANARIES = 200
@@ -94,20 +93,20 @@ class Canaries:
                 raise ValueError("logits must be a list of numbers in each row")
             return cls(columns, logits_NC)
 
-    def check(self, backend: Backend, long: LongTexts) -> CanaryCheck:
-        """Answer them by a model.
+    def check(self, model: Answerer, long: LongTexts) -> CanaryCheck:
+        """Compare a model's answers with them.
 
         Args:
             long: how long texts were read when these were certified.
         """
-        reader = replace(backend.reader, long=long)
+        reader = replace(model.reader, long=long)
         rows = [list(row) for row in zip(*self.texts.values(), strict=True)]
         logits_NC = np.full_like(self.logits_NC, np.nan)  # a refused text is another answer
         for start in range(0, len(rows), BATCH):
-            for trace in backend.stream(rows[start : start + BATCH], reader=reader):
+            for trace in model.stream(rows[start : start + BATCH], reader=reader):
                 logits_NC[start + trace.rows_B] = trace.logits_BC[:, : logits_NC.shape[1]]
         answered_N = np.isfinite(logits_NC).all(1)
-        same_N = answered_N & np.asarray(backend.kind.same(logits_NC, self.logits_NC))
+        same_N = answered_N & np.asarray(model.kind.same(logits_NC, self.logits_NC))
         gap_NC = np.abs(logits_NC - self.logits_NC)[answered_N]
         gap = float(gap_NC.max()) if answered_N.any() else np.inf
         return CanaryCheck(len(rows), int((~same_N).sum()), gap)

@@ -1,6 +1,6 @@
-"""Two classifiers in a row as one backend: the first answers where it is sure, else the second.
+"""Two classifiers in a row as one `Model`: the first answers where it is sure, else the second.
 
-They are a small and a large model, or one model in two precisions.
+They are a small and a large model, or one model in two precisions. Either may be a cascade itself.
 
 Shapes: B examples, L layers of both.
 """
@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
-from eat_lightning.bundle.backend import Backend
+from eat_lightning.bundle.model import Model
 from eat_lightning.errors import ConfigError
 from eat_lightning.long_texts import AnswerRequest, LongTexts, Reader
 from eat_lightning.methods.exit.never import Never
@@ -23,12 +23,13 @@ from eat_lightning.model.policy import Policy
 from eat_lightning.model.reason import reason_names
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.escalation import Escalation, recoded
+from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
 from eat_lightning.text_io import About, Texts
 
 
 @dataclass
-class CascadeBackend(Backend):
+class CascadeModel(Model):
     """The layers of the large model follow those of the small one: depth counts both.
 
     An answer's tokens are those that the model behind it read.
@@ -39,8 +40,8 @@ class CascadeBackend(Backend):
     """
 
     folder: Path
-    small: Backend
-    large: Backend
+    small: Model
+    large: Model
     least: float
     is_again: bool = True
 
@@ -52,10 +53,7 @@ class CascadeBackend(Backend):
         self.exits = [*self.small.exits, *(self.small.num_layers + layer for layer in large.exits)]
         layers = self.small.num_layers, large.num_layers
         self.escalation = Escalation(self.kind, self.least, *layers, self.is_again)
-        rules = (self.small.exit_rule, large.exit_rule)
-        own = self.escalation.reasons
-        reasons = [*own, *(reason for rule in rules for reason in rule.reasons)]
-        self.names = reason_names([*dict.fromkeys(reasons)])
+        self.names = reason_names(self.reasons)
 
     def read_long(self, long: LongTexts) -> None:
         super().read_long(long)
@@ -81,12 +79,14 @@ class CascadeBackend(Backend):
                     yield recoded(self.escalation.stands(trace), self.names)
         if not rest:
             return
-        for trace in self.large.stream(*at(rest, texts, about), deep=deep, reader=reader):
+        for trace in self.large.stream(*rows_at(rest, texts, about), deep=deep, reader=reader):
             errors = {rest[place]: why for place, why in trace.errors.items()}
             second = replace(trace, rows_B=np.array(rest)[trace.rows_B], errors=errors)
             found = recoded(self.escalation.behind(second), self.names)
             if deep and self.is_again and len(second):
-                first = self.small.stream(*at(second.rows_B.tolist(), texts, about), reader=manner)
+                first = self.small.stream(
+                    *rows_at(second.rows_B.tolist(), texts, about), reader=manner
+                )
                 found.would = self.would(Trace.together([*first]), second)
             yield found
 
@@ -109,6 +109,15 @@ class CascadeBackend(Backend):
     def exit_rule(self) -> ExitRule:
         return Never()
 
+    @property
+    def reasons(self) -> list[str]:
+        found = [*self.escalation.reasons, *self.small.reasons, *self.large.reasons]
+        return [*dict.fromkeys(found)]
+
+    def at(self, point: Point) -> Self:
+        """ConfigError: each model has a point of its own."""
+        raise ConfigError(f"{self.folder} is a cascade, which runs as it was certified")
+
     def record(self, split: Any, batch: int = 32, title: str = "") -> Record:
         """ConfigError: two models have no common layers."""
         raise ConfigError(f"{self.folder} is a cascade of two models, which keeps no records")
@@ -122,6 +131,6 @@ class CascadeBackend(Backend):
         return ()
 
 
-def at(rows: Sequence[int], texts: Texts, about: About) -> tuple[list[Any], list[Any]]:
+def rows_at(rows: Sequence[int], texts: Texts, about: About) -> tuple[list[Any], list[Any]]:
     """Return some of the texts, and what is known about them."""
     return [texts[i] for i in rows], [about[i] for i in rows]

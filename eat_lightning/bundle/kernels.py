@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from eat_lightning.answer_kind import AnswerKind, Score
-from eat_lightning.bundle.torch_backend import TorchBackend
+from eat_lightning.bundle.torch_model import TorchModel
 from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.methods.attention.dense import Dense
 from eat_lightning.methods.reduction.none import Keep
@@ -26,12 +26,12 @@ def open_in_kernels(
     columns: list[str],
     labels: list[str],
     max_length: int,
-) -> TorchBackend:
+) -> TorchModel:
     """Open the classifier of a folder to answer texts at a point."""
     tokenizer = tokenizer_for(str(folder))
     encoder = encoder_of(folder, kind, len(columns), tokenizer)
     encoder = point.on(in_kernels(encoder, point.dtype))
-    return TorchBackend(folder, encoder, tokenizer, columns, labels, max_length)
+    return TorchModel(folder, encoder, tokenizer, columns, labels, max_length)
 
 
 def encoder_of(

@@ -1,4 +1,4 @@
-"""Open a run to answer texts, with a certificate's exits or with exits fitted for a budget."""
+"""A run in torch, with a certificate's exits or with exits fitted for a budget."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from eat_lightning.bundle.exports import certificate_of
-from eat_lightning.bundle.torch_backend import TorchBackend
+from eat_lightning.bundle.certificates import certificate_of
+from eat_lightning.bundle.torch_model import TorchModel
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.policy.full_depth import FullDepth
@@ -25,7 +25,7 @@ from eat_lightning.weights.checkpoint import load_second_runs
 from eat_lightning.weights.precision import DTYPES, PLAIN, form_of, in_dtype, in_form
 
 
-def open_run(
+def open_in_torch(
     run: Run,
     exit: dict[str, Any] | None = None,
     dtype: str = "fp32",
@@ -33,18 +33,12 @@ def open_run(
     policies: Sequence[Policy] | None = None,
     prepack: bool | None = None,
     device: str = "cpu",
-) -> TorchBackend:
-    """Open a finished run to answer texts.
+) -> TorchModel:
+    """Open a run with a certificate's exits, its own, or those fitted for a budget. For the
+    arguments see `Model.open`.
 
     Args:
-        run: a run, from `Run.open`.
-        exit: settings of the run's exit rule, or of another rule, or a budget (see
-            `runs.exit_choice.ExitChoice`).
-        dtype: fp32, bf16 or int8.
-        certificate: name of one of the run's certificates.
-        policies: policies instead of those of the certificate or the run.
-        prepack: layout of the weights, see `weights/precision.py`; the plain weights are freed.
-        device: a torch device, such as "cpu".
+        exit: settings of the exit rule, with `budget` or `agree` (`runs.exit_choice.ExitChoice`).
 
     Raises:
         ConfigError: with all errors.
@@ -65,21 +59,22 @@ def open_run(
     else:
         encoder, dial = certified(encoder, exit, valid, policies), None
     check_policies(run, encoder, labels, idle=valid is None)
-    made = TorchBackend(
-        run.folder,
-        encoder,
-        run.tokenizer(),
-        run.task.columns,
-        labels,
-        longest(run, encoder),
-        partial(combination, run, dtype=DTYPES[dtype], device=device, form=form),
-        dial=dial,
-    )
+    combine = partial(combination, run, dtype=DTYPES[dtype], device=device, form=form)
+    given = run.tokenizer(), run.task.columns, labels, longest(run, encoder), combine
+    made = TorchModel(run.folder, encoder, *given, dial=dial)
     if valid is not None:
+        made.certificate = valid
         valid.check(made.identity())
         if valid.fallback:
             made.encoder = at_full_depth(encoder)
     return made
+
+
+def chosen_exits(run: Run, exit: dict[str, Any] | None = None) -> tuple[AdaptiveEncoder, list[str]]:
+    """Return a run's encoder in fp32 with the exits that are named, and its labels."""
+    encoder, labels = run.model()
+    choice = ExitChoice.of(exit, run.model_config()["exit"])
+    return fitter_of(run, encoder, choice).on(choice.budget), labels
 
 
 def certified(

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from eat_lightning.bundle.onnx_runner import is_export
 from eat_lightning.bundle.sessions import ENGINES, engine_faults
 from eat_lightning.errors import ConfigError
 from eat_lightning.long_texts import CUT, LongTexts, Mode
 from eat_lightning.machine import has_torch
+from eat_lightning.model.policies import policies_of
 from eat_lightning.runs.plan import RunSettings, WindowSettings, time_faults
+
+if TYPE_CHECKING:
+    from eat_lightning.bundle.model import Model
 
 ADAPTED = "adapted.json"  # in a folder that `adapt` wrote
 LISTS = "lists.json"  # in a folder that `rerank` wrote
@@ -45,27 +48,6 @@ def is_of_lists(path: str | Path) -> bool:
     return (Path(path) / LISTS).is_file()
 
 
-@dataclass(frozen=True)
-class Opening:
-    """Tell how a model is opened.
-
-    Args:
-        dtype: fp32, bf16 or int8.
-        threads: None leaves torch's own.
-        prepack: weights lie as the kernels want them; None: where that is faster.
-        certificate: its name; None: none is in force.
-        exit: settings of the run's own exit rule, or of the one that it names.
-        batch: examples that are answered at once.
-    """
-
-    dtype: str
-    threads: int | None = None
-    prepack: bool | None = None
-    certificate: Any = None
-    exit: dict[str, Any] = field(default_factory=dict)
-    batch: int = 1
-
-
 class ModelSettings(RunSettings):
     """backend: a run is opened in torch or, by way of graphs that are kept beside it, in
     onnxruntime or OpenVINO; an export in one of the two. exit: settings of the run's own rule, or
@@ -79,25 +61,10 @@ class ModelSettings(RunSettings):
     def rules(self) -> Iterator[str]:
         yield from super().rules()
         if is_adapted(self.run):
-            yield from self.adapted_faults()
             return
         yield from backend_faults(self.backend, self, getattr(self, "onnx", None))
         if self.backend == "auto" and self.certificate is not None:
             yield "backend=auto: a certificate holds for one engine, so name it"
-
-    def adapted_faults(self) -> Iterator[str]:
-        """Name the settings that an adapted classifier cannot take."""
-        given = {
-            "backend": self.backend != "torch",
-            "dtype": self.dtype != "fp32",
-            "certificate": self.certificate is not None,
-            "exit": any(value is not None for value in self.exit.values()),
-            "policy": bool(self.policy),
-            "prepack": self.prepack is not None,
-        }
-        for key in given:
-            if given[key]:
-                yield f"{key} is not an option of run={self.run}: it runs as it was certified"
 
     @property
     def long_texts(self) -> LongTexts | None:
@@ -108,10 +75,36 @@ class ModelSettings(RunSettings):
     def examples_at_once(self) -> int:
         return self.batch
 
-    @property
-    def opening(self) -> Opening:
-        batch = self.examples_at_once
-        return Opening(self.dtype, self.threads, self.prepack, self.certificate, self.exit, batch)
+    def open(self, export: str | None = None) -> Model:
+        """Open the model. Torch has these threads from here on, or those with which what was
+        adapted was timed.
+
+        Args:
+            export: one that stands in the run's place.
+
+        Raises:
+            ConfigError: with every error.
+        """
+        from eat_lightning.bundle.graph_model import GraphModel  # `--help` needs no numpy
+        from eat_lightning.bundle.model import Model
+
+        model = Model.open(
+            export or self.run,
+            engine=None if self.backend == "torch" else self.backend,  # None is torch for a run
+            dtype=None if self.dtype == "fp32" else self.dtype,
+            exit=self.exit,
+            certificate=self.certificate,
+            policies=policies_of(self.policy),
+            prepack=self.prepack,
+            threads=self.threads,
+            batch=self.examples_at_once,
+            long=self.long_texts,
+        )
+        if model.threads and not isinstance(model, GraphModel):
+            import torch
+
+            torch.set_num_threads(model.threads)
+        return model
 
     def tell_uncertified(self, exits: Sequence[int]) -> None:
         """Say it, once, where examples leave early and nothing is promised of that. exits: layers

@@ -1,63 +1,59 @@
-"""A cross-encoder that `rerank` wrote, opened as it was certified."""
+"""A cross-encoder in torch as a `Model`, whose candidates leave between layers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Self
 
 import numpy as np
-import pydantic.dataclasses
-from pydantic import BeforeValidator, ConfigDict
 
 from eat_lightning.answer_kind import Score
-from eat_lightning.bundle.adapted import AboutFolder, AdaptedHome
 from eat_lightning.bundle.kernels import encoder_of, in_kernels
-from eat_lightning.bundle.plan import LISTS, is_of_lists
 from eat_lightning.bundle.rerank import rerank
-from eat_lightning.bundle.torch_backend import TorchBackend
+from eat_lightning.bundle.torch_model import TorchModel
 from eat_lightning.data.tokens import tokenizer_for
-from eat_lightning.errors import ConfigError
 from eat_lightning.long_texts import CUT, AnswerRequest, TokenWindow
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.lists import Counts
-from eat_lightning.record.point import Point, read_point
+from eat_lightning.record.point import Point
 
 COLUMNS = ["query", "candidate"]
 SCORE_OF_LISTS = Score(tolerance=1.0)  # of no effect: orders are compared, no scores
 
 
-@pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
-class AboutLists(AboutFolder):
-    """Contents of `lists.json`.
-
-    Args:
-        keep: candidates of a list for which the guarantee holds.
-        point: that is certified.
-        max_length: tokens of a pair at most; longer candidates are cut.
-        column: the logit of a classifier that orders, that of entailment; None: a score does.
-    """
-
-    keep: int
-    point: Annotated[Point, BeforeValidator(read_point)]
-    max_length: int
-    column: int | None = None
-
-    file = LISTS
-
-
 @dataclass
-class ListBackend(TorchBackend):
+class ListModel(TorchModel):
     """Answers pairs; those of one query in a batch are a list, whose candidates leave between
     layers. The certificate is for whole lists: of one that batches cut, each part is judged alone,
     and fewer candidates leave."""
 
     counts: Counts = field(default_factory=dict)
+    ranks = True
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    @classmethod
+    def of(cls, folder: Path, max_length: int, point: Point, column: int | None = None) -> Self:
+        """Open a cross-encoder's folder at a point.
+
+        Args:
+            column: the logit of a classifier that orders; None: a score does.
+        """
+        tokenizer = tokenizer_for(str(folder))
+        encoder = encoder_of(folder, SCORE_OF_LISTS, len(COLUMNS), tokenizer, column)
+        given = in_kernels(encoder, point.dtype), tokenizer, COLUMNS, [], max_length
+        model = cls(folder, *given, counts=point.counts or {})
+        model.read_long(CUT)
+        return model
+
+    def note_exits(self) -> None:
         self.exits = sorted({*self.counts, self.num_layers})
+
+    def at(self, point: Point) -> Self:
+        made = super().at(point)
+        made.counts = point.counts or {}
+        made.note_exits()
+        return made
 
     def run(self, request: AnswerRequest) -> Iterator[Trace]:
         windows, about = request.windows, request.about
@@ -84,29 +80,3 @@ class ListBackend(TorchBackend):
         ]
         numbers = {query: number for number, query in enumerate(dict.fromkeys(queries))}
         return np.array([numbers[query] for query in queries])
-
-
-def open_lists(path: str | Path) -> ListBackend:
-    """Open a cross-encoder as it was certified. ConfigError for a damaged folder."""
-    folder = Path(path)
-    if not is_of_lists(folder):
-        raise ConfigError(f"run={folder}: has no {LISTS}, which `eat rerank` writes")
-    about = AboutLists.read(folder)
-    AdaptedHome(folder).certificate(about.point)
-    return opened(folder, about.max_length, about.point, about.column)
-
-
-def opened(
-    folder: Path,
-    max_length: int,
-    point: Point,
-    column: int | None = None,
-) -> ListBackend:
-    """Open a cross-encoder's folder, with exits or without."""
-    tokenizer = tokenizer_for(str(folder))
-    encoder = encoder_of(folder, SCORE_OF_LISTS, len(COLUMNS), tokenizer, column)
-    given = tokenizer, COLUMNS, [], max_length
-    kernels = in_kernels(encoder, point.dtype)
-    backend = ListBackend(folder, kernels, *given, counts=point.counts or {})
-    backend.read_long(CUT)
-    return backend

@@ -3,12 +3,13 @@ they take. The file lies with the model, and holds for the machine that it names
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from eat_lightning.files import write_json
+from eat_lightning.files import as_dict, write_json
 from eat_lightning.machine import processor, version_of
 
 FILE = "engines.json"  # in a run's folder, or an export's
@@ -31,6 +32,12 @@ class EngineTrial:
     @property
     def key(self) -> tuple[Any, ...]:
         return self.engine, self.machine, self.model
+
+
+def digest_of(content: dict[str, Any]) -> str:
+    """A hash of what decides a model's answers and their cost."""
+    whole = json.dumps(content, sort_keys=True, default=as_dict)
+    return hashlib.sha256(whole.encode()).hexdigest()[:16]
 
 
 def this_machine(threads: int) -> dict[str, Any]:

@@ -7,23 +7,20 @@ describe the same graphs. The graphs are stored beside the run.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from eat_lightning.bundle.graph_model import GraphModel, state_of
 from eat_lightning.bundle.graphs.plan import export_slot_faults
-from eat_lightning.bundle.models import OfRun
-from eat_lightning.bundle.onnx_backend import Export, state_of
-from eat_lightning.bundle.plan import Opening
+from eat_lightning.bundle.run_graphs import RunGraphs
 from eat_lightning.errors import Faults
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.record.record import Record
 from eat_lightning.record.timing import TimedCall
-from eat_lightning.runs.run import Run
 
 if TYPE_CHECKING:
-    from eat_lightning.evaluation.plan import MeasureSettings
     from eat_lightning.evaluation.settings import PlannedRow
 
 
@@ -32,44 +29,36 @@ class InEngine:
     """A run in an engine other than torch.
 
     Args:
-        encoder: the run's encoder, in fp32 with plain weights.
-        labels: the run's label names.
+        graphs: of the run's encoder, in fp32 with plain weights.
+        batch: examples per batch of a record.
     """
 
-    run: Run
-    plan: MeasureSettings
+    graphs: RunGraphs
     engine: str
-    encoder: AdaptiveEncoder
-    labels: list[str]
+    batch: int
 
     def check(self, settings: Sequence[PlannedRow]) -> None:
         """Raise ConfigError for settings that no graph supports, such as a rule that observes."""
-        backbones = [self.encoder.replacing(**setting.point.built) for setting in settings]
+        backbones = map(self.backbone, settings)
         found = [fault for backbone in backbones for fault in export_slot_faults(backbone)]
         Faults(f"backend={self.engine}: {fault}" for fault in found).check()
 
-    def opened(self, encoder: AdaptiveEncoder) -> Export:
-        """Export an encoder to graphs and open them.
+    def backbone(self, setting: PlannedRow) -> AdaptiveEncoder:
+        return self.graphs.encoder.replacing(**setting.point.built)
 
-        Raises:
-            ConfigError: where the engine cannot run them, or where their answers differ from the
-                encoder's.
-        """
-        how = Opening(self.plan.dtype, self.plan.threads)
-        made: Any = OfRun(self.run, how, (), (encoder, self.labels)).open(self.engine)
-        return made
+    def opened(self, encoder: AdaptiveEncoder) -> GraphModel:
+        return replace(self.graphs, encoder=encoder).open(self.engine)
 
     def record(self, setting: PlannedRow, split: Any) -> Record:
         """Record the logits of every head for each example, from graphs with an exit at
         each head.
         """
-        backbone = self.encoder.replacing(**setting.point.built)
+        backbone = self.backbone(setting)
         early = [layer for layer in map(int, backbone.heads) if layer < backbone.shape.num_layers]
         looking = backbone.replacing(exit=Confidence(layers=early) if early else Never())
-        title = f"{self.run.name}: all exits in {self.engine}"
-        return self.opened(looking).record(split, self.plan.batch, title)
+        title = f"{self.graphs.run.name}: all exits in {self.engine}"
+        return self.opened(looking).record(split, self.batch, title)
 
     def candidate(self, setting: PlannedRow, split: Any) -> TimedCall:
         """Return a callable that runs the setting's own graphs, from token ids to an answer."""
-        backbone = self.encoder.replacing(**setting.point.built)
-        return TimedCall(self.opened(backbone).run_state, split, state_of)
+        return TimedCall(self.opened(self.backbone(setting)).run_state, split, state_of)

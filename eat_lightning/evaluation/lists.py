@@ -20,14 +20,12 @@ import yaml
 from pydantic import BeforeValidator, ConfigDict
 from pydantic.dataclasses import dataclass as checked
 
+from eat_lightning.bundle.adapted import AboutLists
 from eat_lightning.bundle.kernels import encoder_of, in_kernels
 from eat_lightning.bundle.reranker import (
     COLUMNS,
     SCORE_OF_LISTS,
-    AboutLists,
-    ListBackend,
-    open_lists,
-    opened,
+    ListModel,
 )
 from eat_lightning.config import CONFIG_DIR, Settings, parsed
 from eat_lightning.data.query_lists import QueryList, read_query_lists
@@ -175,22 +173,22 @@ class Theirs(Scheduled):
 class ListSubject:
     """The certified cross-encoder under measurement, and a small one to compare with."""
 
-    backend: ListBackend
+    backend: ListModel
     about: AboutLists
-    small: ListBackend | None
+    small: ListModel | None
     plain: AdaptiveEncoder
     models: ListModels
 
     @classmethod
     def open(cls, plan: ListMeasureSettings) -> ListSubject:
         folder = Path(plan.run)
-        backend, about = open_lists(folder), AboutLists.read(folder)
+        backend, about = ListModel.open(folder), AboutLists.read(folder)
         given = folder, SCORE_OF_LISTS, len(COLUMNS), backend.tokenizer
         plain = encoder_of(*given, column=about.column)
         encoders = {dtype: in_kernels(plain, dtype) for dtype in DTYPES}
         small = None
         if plan.small is not None:
-            small = opened(Path(plan.small), about.max_length, Point())
+            small = ListModel.of(Path(plan.small), about.max_length, Point())
             encoders[SMALL] = small.encoder
         models = ListModels(
             about.keep, encoders, lambda windows: backend.batch_of(windows, [{}] * len(windows))

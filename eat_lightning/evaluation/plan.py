@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, NonNegativeInt
 
-from eat_lightning.bundle.exports import certificate_of
+from eat_lightning.bundle.certificates import certificate_of
 from eat_lightning.bundle.plan import Engine
 from eat_lightning.bundle.sessions import ENGINES, engine_faults
 from eat_lightning.config import Settings, parsed, run_folder

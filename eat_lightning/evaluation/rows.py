@@ -8,14 +8,15 @@ import hashlib
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from eat_lightning.bundle.models import OfRun, fastest
-from eat_lightning.bundle.plan import Opening
+from eat_lightning.bundle.open_run import chosen_exits, open_in_torch
+from eat_lightning.bundle.run_graphs import RunGraphs
 from eat_lightning.data.calibration import group_ids
 from eat_lightning.data.split import reader_of
 from eat_lightning.errors import Faults
@@ -81,8 +82,13 @@ def recorded(subject: Subject, plan: MeasureSettings) -> Iterator[TimedRow]:
     """Yield a result for each setting of a run, from one pass per backbone."""
     run, engine = subject.run, plan.backend
     if engine == "auto":  # the fastest here with the run's exits, an example at a time
-        engine = fastest(OfRun(run, Opening(plan.dtype, plan.threads), ()))
-    graphs = None if engine == "torch" else InEngine(run, plan, engine, *run.model())
+        in_torch = partial(open_in_torch, run, dtype=plan.dtype, policies=())
+        own = RunGraphs(run, *chosen_exits(run), plan.dtype, plan.threads)
+        engine = own.fastest(in_torch, batch=1)
+    graphs = None
+    if engine != "torch":
+        own = RunGraphs(run, *run.model(), plan.dtype, plan.threads)
+        graphs = InEngine(own, engine, plan.batch)
     subject = subject if graphs is None else replace(subject, form=PLAIN)
     data = run.data(**plan.data)
     Faults(split_faults(plan.split, data.names, run.name)).check()

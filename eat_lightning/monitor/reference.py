@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from eat_lightning.answer_kind import SINGLE, AnswerKind, misfit
 from eat_lightning.bundle.adapted import CERTIFICATE, AdaptedHome
-from eat_lightning.bundle.exports import of_export
+from eat_lightning.bundle.certificates import of_export
 from eat_lightning.bundle.onnx_runner import is_export
 from eat_lightning.bundle.plan import is_adapted
 from eat_lightning.errors import ConfigError
@@ -24,7 +24,7 @@ from eat_lightning.monitor.observation import FEATURES, Observation, observation
 from eat_lightning.record.certificate import Certificate, differences, with_methods
 
 if TYPE_CHECKING:
-    from eat_lightning.bundle.backend import Backend
+    from eat_lightning.bundle.model import Model
     from eat_lightning.model.policy import Policy
 
 FILE = "drift.json"
@@ -120,7 +120,7 @@ def deciding(holds_for: dict[str, Any], windows: str | None) -> dict[str, Any]:
     return {k: v for k, v in holds_for.items() if k not in UNSEEN} | {"windows": windows}
 
 
-def made_with(backend: Backend) -> dict[str, Any]:
+def made_with(backend: Model) -> dict[str, Any]:
     """Return the facts that decide a backend's observations."""
     windows = backend.reader.long.described(backend.max_length)
     if is_adapted(backend.folder):  # its files were compared with its certificate as it was opened
@@ -145,12 +145,12 @@ def check_watched(kind: AnswerKind, policies: Sequence[Policy], known: Collectio
             raise ConfigError(f"{fault}, so no reference can be made")
 
 
-def is_watchable(backend: Backend, certificate: str | None = None) -> bool:
+def is_watchable(backend: Model, certificate: str | None = None) -> bool:
     """True if there is a reference in the model's folder."""
     return path_of(backend.folder, certificate).is_file()
 
 
-def read_reference(backend: Backend, certificate: str | None = None) -> Reference:
+def read_reference(backend: Model, certificate: str | None = None) -> Reference:
     """Read the reference of an open model.
 
     Args:

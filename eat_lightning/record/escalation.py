@@ -46,10 +46,7 @@ class Escalation:
 
     def goes_on(self, first: Trace) -> np.ndarray:
         """Return a mask of the examples (B) that go on to the second model."""
-        import torch
-
-        margin_B = self.kind.margin(torch.from_numpy(first.logits_BC)).numpy()
-        return (margin_B < self.margin) & (first.depth_B >= self.layers)
+        return (self.kind.margin(first.logits_BC) < self.margin) & (first.depth_B >= self.layers)
 
     def stands(self, first: Trace) -> Trace:
         """Return the examples that the first model answers, as a trace over the layers of both."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eat_lightning.bundle.exports import certificate_of
+from eat_lightning.bundle.certificates import certificate_of
 from eat_lightning.model.specification import MODEL_SLOTS
 from eat_lightning.record.certificate import FOLDER, Certificate
 from eat_lightning.report.cells import percent_text

@@ -58,7 +58,9 @@ def adapt(folder: str, task: str, agree: float = 0.99, batch: int = 1) -> None:
     more = {"tolerance": settings["tolerance"]} if "tolerance" in settings else {}
     more |= {"columns": settings["columns"], "max_length": settings["length"], "batch": batch}
     began, is_resumed = perf_counter(), to.with_name(f"{to.name}.part").exists()
-    made = eat_lightning.adapt(base / "model", base / "texts.parquet", to=to, agree=agree, **more)
+    made: Any = eat_lightning.adapt(
+        base / "model", base / "texts.parquet", to=to, agree=agree, **more
+    )
     minutes = None if is_resumed else (perf_counter() - began) / 60
     given = settings["length"], settings.get("tolerance")
     original = Original.open(str(base / "model"), *given, long=REFUSE)
@@ -133,7 +135,7 @@ def fresh_changes(made: Any, original: Original, path: Path, columns: list[str])
     for start in shown(range(0, len(texts), 32), "fresh texts"):
         rows_B = np.arange(start, min(start + 32, len(texts)))
         wanted_BC = theirs.answers(split.batch(rows_B)).logits_BC
-        for trace in made.backend.stream([list(texts.rows[i]) for i in rows_B]):
+        for trace in made.stream([list(texts.rows[i]) for i in rows_B]):
             pair = wanted_BC[trace.rows_B], trace.logits_BC
             changed_N[rows_B[trace.rows_B]] = original.same.changed(*pair)
     return changed_N

@@ -7,7 +7,8 @@
 It learns from half of the training texts. The others and those of validation are shuffled: two
 thirds become `texts.parquet`, which `eat adapt` gets, and one third `fresh.parquet`, which nothing
 sees. No label is written. lora: the rank of updates beside the weights, which alone learn and are
-kept as a small file, from which `merge` makes the classifier again. probe: texts on which the head
+kept as a small file, from which `merge` makes the classifier again. A training that was killed
+resumes with the same command. probe: texts on which the head
 of a BERT learns first, with the layers as they are (linear probing, then fine-tuning: Kumar et al.
 2022). shape: of another family, small and from random weights, with the tokenizer of `body`; what
 it shows is that such a shape is served.
@@ -163,16 +164,27 @@ def opened(body: str, shape: str, tokenizer: Any, about: dict[str, Any]) -> Any:
     return AutoModelForSequenceClassification.from_config(config)
 
 
-def learned(model: Any, tokenizer: Any, train: Examples, steps: int) -> Any:
-    """The model after so many steps of the parameters that are to be learned."""
+def learned(model: Any, tokenizer: Any, train: Examples, steps: int, kept: Path) -> Any:
+    """The model after so many steps of the parameters that are to be learned.
+
+    Args:
+        kept: file in which the state is kept every 50 steps; a killed training resumes from it.
+    """
     model.train()
     parameters = [each for each in model.parameters() if each.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=train.settings["lr"], weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, train.settings["lr"], max(steps, 1), pct_start=RISE
     )
-    random = np.random.default_rng(0)
-    for step in range(steps):
+    done = 0
+    if kept.is_file():
+        done, values, *states = torch.load(kept)
+        for parameter, value in zip(parameters, values, strict=True):
+            parameter.data.copy_(value)
+        optimizer.load_state_dict(states[0])
+        schedule.load_state_dict(states[1])
+    for step in range(done, steps):
+        random = np.random.default_rng((0, step))
         some = train.take(random.choice(len(train.rows), BATCH))
         with torch.autocast("cpu", torch.bfloat16):
             loss = model(**some.given(tokenizer), labels=some.targets).loss
@@ -180,8 +192,13 @@ def learned(model: Any, tokenizer: Any, train: Examples, steps: int) -> Any:
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
-        if step % 50 == 0:
-            print(f"step {step} of {steps}, loss {loss.item():.4f}", flush=True)
+        if step % 50 == 49:
+            print(f"step {step + 1} of {steps}, loss {loss.item():.4f}", flush=True)
+            values = [each.detach() for each in parameters]
+            beside = kept.with_suffix(".part")
+            torch.save((step + 1, values, optimizer.state_dict(), schedule.state_dict()), beside)
+            beside.replace(kept)
+    kept.unlink(missing_ok=True)
     return model.eval()
 
 
@@ -221,13 +238,15 @@ def tune(
 ) -> None:
     """Tune all weights, or (lora) updates beside them, which are kept and merged."""
     torch.manual_seed(0)
+    kept = Path(to, "training.pt")
+    kept.parent.mkdir(parents=True, exist_ok=True)
     train, _, others = read(task, data)
     train.settings = train.settings | ({"lr": float(lr)} if lr else {})
     tokenizer = AutoTokenizer.from_pretrained(body)
     if lora:
         model, new = low_rank.opened(body, train.about)
         low_rank.attach(model, new, lora)
-        learned(model, tokenizer, train, steps)
+        learned(model, tokenizer, train, steps, kept)
         about = {"task": task, "body": Path(body).name, "rank": lora, "steps": steps}
         path, about = Path(to, "delta.safetensors"), about | {"lr": train.settings["lr"]}
         low_rank.save(model, path, {name: str(value) for name, value in about.items()})
@@ -236,7 +255,7 @@ def tune(
     model = opened(body, shape, tokenizer, train.about)
     if probe:
         probe_head(model.eval(), tokenizer, train.take(slice(probe)))
-    write(learned(model, tokenizer, train, steps), tokenizer, others, Path(to))
+    write(learned(model, tokenizer, train, steps, kept), tokenizer, others, Path(to))
 
 
 def merge(delta: str, body: str, data: str, to: str) -> None:

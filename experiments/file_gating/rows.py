@@ -81,7 +81,7 @@ def files_of(m: KeptRow) -> Iterator[Result]:
 
 def stream_of(study: Study, data: Path) -> Iterator[Result]:
     """Where real attachments go, by extension, and where libmagic would send the same bytes."""
-    from eat_lightning.bundle.open_run import open_run
+    from eat_lightning.bundle.model import Model
 
     run = next(run for run in study.runs if run.model_config()["exit"]["kind"] != "never")
     columns = ["filename", "declared_mime", "head64_hex"]
@@ -89,7 +89,7 @@ def stream_of(study: Study, data: Path) -> Iterator[Result]:
     seen: Any = DataFrame(table.to_pydict(), dtype=object)
     heads, ext = seen["head64_hex"].map(bytes.fromhex), seen["filename"].map(extension)
     files = list(zip(seen["filename"], seen["declared_mime"], heads, strict=True))
-    pairs, answer = [[*texts(*file)] for file in files], open_run(run).answer
+    pairs, answer = [[*texts(*file)] for file in files], Model.open(run.folder).answer
     parts = (pairs[first : first + AT_ONCE] for first in range(0, len(pairs), AT_ONCE))
     answers = DataFrame([said for part in parts for said in answer(part)])
     for name in ["all", *ext.value_counts().index[:5]]:

@@ -17,8 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from eat_lightning.bundle.adapted import AdaptedHome
-from eat_lightning.bundle.reranker import AboutLists
+from eat_lightning.bundle.adapted import AboutLists, AdaptedHome
 from eat_lightning.errors import reported
 from eat_lightning.evaluation.lists import ROWS, ListRow
 from eat_lightning.report import result

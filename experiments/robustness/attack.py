@@ -16,8 +16,7 @@ import numpy as np
 from pydantic import Field
 from scipy.special import softmax
 
-from eat_lightning.bundle.open_run import open_run
-from eat_lightning.bundle.torch_backend import TorchBackend
+from eat_lightning.bundle.torch_model import TorchModel
 from eat_lightning.config import RunFolder, Settings
 from eat_lightning.data.batching import spread_rows
 from eat_lightning.data.source import Source
@@ -196,7 +195,7 @@ class Victim:
     """The model as an attacker sees it: texts in, every exit's logits out. Each text is run once
     and remembered; queries are counted by who asks."""
 
-    backend: TorchBackend
+    backend: TorchModel
     batch: int
     known: dict[Text, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
@@ -356,7 +355,7 @@ def attacked(run: Run, plan: AttackSettings) -> Iterator[Result]:
 
 def searches_of(run: Run, rules: list[Rule], plan: AttackSettings) -> Iterator[Search]:
     """A search for each goal and rule; under a rule at which nobody leaves there is no slowdown."""
-    backend = open_run(run, policies=())
+    backend = TorchModel.open(run.folder, policies=())
     near = Neighbours(backend.tokenizer.get_vocab(), backend.encoder.embedding.word.weight)
     victim = Victim(backend, plan.batch)
     for name in plan.goals:

@@ -19,8 +19,8 @@ from helpers.finished import refused as said_in_one_line
 
 import eat_lightning
 from eat_lightning import text_io
-from eat_lightning.bundle.adapted import AboutAdapted, open_adapted
-from eat_lightning.bundle.open import open_backend
+from eat_lightning.bundle.adapted import AboutAdapted
+from eat_lightning.bundle.model import Model
 from eat_lightning.bundle.original import Original
 from eat_lightning.config import parsed
 from eat_lightning.data.unlabelled import read_texts
@@ -160,12 +160,12 @@ def test_a_damaged_folder_is_refused(adapted: AdaptResult, tmp_path: Path):
     folder = shutil.copytree(adapted.plan.to, tmp_path / "copy")
     (folder / "exits" / "model.safetensors").write_bytes(b"other")
     with pytest.raises(ConfigError, match="its exits are not those it was certified with"):
-        open_adapted(folder)
+        Model.open(folder)
     with pytest.raises(ValueError, match="its exits are not those it was certified with"):
-        eat_lightning.Adapted(folder).certificate  # noqa: B018
+        eat_lightning.load(folder).certificate  # noqa: B018
     (folder / "adapted.json").write_text(json.dumps({"engine": "java"}))
     with pytest.raises(ConfigError, match=r"adapted.json: cannot be read"):
-        open_adapted(folder)
+        Model.open(folder)
 
 
 @pytest.mark.parametrize(
@@ -362,7 +362,7 @@ def test_from_python(classifier: Path, tmp_path: Path, monkeypatch: pytest.Monke
     assert found.certificate.tallies[0].num == 150
     assert found.table["name"][0] == "transformers, fp32"
     found.save(tmp_path / "kept")
-    assert open_adapted(tmp_path / "kept").answer([["a text"]])[0] == answers[0]
+    assert Model.open(tmp_path / "kept").answer([["a text"]])[0] == answers[0]
     with pytest.raises(FileExistsError):
         found.save(tmp_path / "kept")
     with pytest.raises(ValueError, match="each example must have 1 texts, got 2"):
@@ -384,23 +384,23 @@ def test_from_python_what_is_wrong_is_a_value_error(classifier: Path):
 
 def test_predict_answers_as_certified_and_takes_no_other_form(adapted: AdaptResult):
     folder = adapted.plan.to
-    backend = open_backend(parsed(PredictSettings, config_of("predict", f"run='{folder}'")))
-    assert backend.answer([["a text"]]) == open_adapted(folder).answer([["a text"]])
+    backend = parsed(PredictSettings, config_of("predict", f"run='{folder}'")).open()
+    assert backend.answer([["a text"]]) == Model.open(folder).answer([["a text"]])
     with pytest.raises(ConfigError, match="dtype is not an option of run="):
-        parsed(PredictSettings, config_of("predict", f"run='{folder}'", "dtype=int8"))
+        parsed(PredictSettings, config_of("predict", f"run='{folder}'", "dtype=int8")).open()
 
 
 def test_a_folder_that_is_none_and_one_text_are_refused_from_python(
     adapted: AdaptResult, tmp_path: Path
 ):
     with pytest.raises(ValueError, match=r"has no adapted.json, which `eat adapt` writes"):
-        eat_lightning.Adapted(tmp_path)
+        eat_lightning.load(tmp_path)
     with pytest.raises(ValueError, match="neither `eat adapt` nor `eat rerank` wrote it"):
         eat_lightning.load(tmp_path)
     with pytest.raises(ValueError, match="there is no such folder"):
         eat_lightning.load(tmp_path / "none")
     with pytest.raises(ValueError, match="must be a list of texts"):
-        eat_lightning.Adapted(str(adapted.plan.to)).classify("one text")
+        eat_lightning.load(str(adapted.plan.to)).classify("one text")
 
 
 SCORE = {"id2label": {0: "LABEL_0"}, "label2id": {"LABEL_0": 0}, "problem_type": "regression"}

@@ -14,7 +14,7 @@ from helpers.finished import config_of
 from helpers.records import list_record
 
 import eat_lightning
-from eat_lightning.bundle.reranker import open_lists
+from eat_lightning.bundle.reranker import ListModel
 from eat_lightning.config import parsed
 from eat_lightning.data.query_lists import read_query_lists
 from eat_lightning.deploy.adapt import list_run
@@ -105,8 +105,8 @@ def test_lists_that_are_too_short_or_doubled_are_counted(queries: Path):
 
 
 def test_the_folder_ranks_as_its_schedule_says(made: ListResult, queries: Path):
-    reranker: Any = eat_lightning.Reranker(made.plan.to)
-    assert reranker.backend.counts == made.point.counts
+    reranker: Any = eat_lightning.load(made.plan.to)
+    assert reranker.counts == made.point.counts
     assert made.point.counts
     assert made.cost < 1
     lists = QueryLists.of(read_query_lists(str(queries)), KEEP)
@@ -129,7 +129,7 @@ def test_a_gateway_s_model_ranks_alike(name: str, queries: Path, request: pytest
     found = {}
     for places, answers in model.stream([RequestExample([*pair]) for pair in pairs]):
         found |= dict(zip(places, answers, strict=True))
-    reranker: Any = eat_lightning.Reranker(made.plan.to)
+    reranker: Any = eat_lightning.load(made.plan.to)
     for number in (0, 1):
         for each in reranker.rank(lists.queries[number], lists.candidates[number], keep=None):
             answer = found[12 * number + each.index]
@@ -144,10 +144,10 @@ def test_another_dtype_ranks_as_it_was_certified(
 ):
     monkeypatch.setattr(list_run, "DTYPES", (dtype,))
     result = adapt_lists(plan_of(cross_encoder, queries, tmp_path / "to", "agree=0.5"))
-    backend = open_lists(tmp_path / "to")
+    backend = ListModel.open(tmp_path / "to")
     assert (backend.dtype, result.point.dtype) == (dtype, dtype)
     lists = QueryLists.of(read_query_lists(str(queries)), KEEP)
-    ranked = eat_lightning.Reranker(tmp_path / "to").rank(
+    ranked = eat_lightning.load(tmp_path / "to").rank(
         lists.queries[0], lists.candidates[0], keep=None
     )
     counts = [sum(each.depth > depth for each in ranked) for depth in backend.counts]
@@ -173,8 +173,8 @@ def test_zero_shot_labels_are_ordered_as_by_transformers(zero_shot: ListResult, 
     assert (
         "pipeline_tag: zero-shot-classification" in Path(zero_shot.plan.to, "README.md").read_text()
     )
-    reranker: Any = eat_lightning.Reranker(zero_shot.plan.to)
-    reranker.backend.counts = {}
+    reranker: Any = eat_lightning.load(zero_shot.plan.to)
+    reranker.counts = {}
     theirs: Any = pipeline("zero-shot-classification", model=zero_shot.plan.to)
     lists, template = QueryLists.of(read_query_lists(str(queries)), KEEP), "so {}"
     for text, labels in zip(lists.queries[:5], lists.candidates[:5], strict=True):
@@ -187,7 +187,7 @@ def test_zero_shot_labels_are_ordered_as_by_transformers(zero_shot: ListResult, 
 
 def test_a_text_that_is_cut_has_one_list(zero_shot: ListResult):
     """Each label leaves another number of its tokens."""
-    backend, words = open_lists(zero_shot.plan.to), drawn_texts(20)
+    backend, words = ListModel.open(zero_shot.plan.to), drawn_texts(20)
     long = " ".join(words)
     pairs = [(long, "a"), (words[0], "a"), (long, "a film"), (words[0], "a film")]
     windows = [read.windows[0] for read in backend.reader(pairs)]
@@ -209,8 +209,8 @@ def test_folders_of_sentence_transformers_open_and_ours_open_there(
     scores = theirs.predict([(query, text) for text in texts])
     ours_there = package.CrossEncoder(str(tmp_path / "to"))
     assert ours_there.predict([(query, text) for text in texts]) == pytest.approx(scores, abs=1e-5)
-    reranker: Any = eat_lightning.Reranker(tmp_path / "to")
-    reranker.backend.counts = {}
+    reranker: Any = eat_lightning.load(tmp_path / "to")
+    reranker.counts = {}
     for each in reranker.rank(query, texts, keep=None):
         assert each.score == pytest.approx(scores[each.index], abs=1e-4)
 

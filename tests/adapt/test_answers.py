@@ -24,10 +24,7 @@ from helpers.finished import config_of
 from helpers.gateways import without_scores
 from helpers.without_torch import predicted
 
-from eat_lightning.bundle.adapted import open_adapted
-from eat_lightning.bundle.backend import Backend
-from eat_lightning.bundle.folder_model import Adapted
-from eat_lightning.bundle.open import open_backend
+from eat_lightning.bundle.model import Model
 from eat_lightning.config import parsed
 from eat_lightning.deploy.adapt.folder import AdaptResult
 from eat_lightning.deploy.adapt.plan import A_LIST
@@ -96,9 +93,9 @@ class Made:
     result: AdaptResult
     said: str
 
-    def opened(self, *words: str) -> Backend:
+    def opened(self, *words: str) -> Model:
         config = config_of("predict", f"run='{self.result.plan.to}'", *words)
-        return open_backend(parsed(PredictSettings, config))
+        return parsed(PredictSettings, config).open()
 
 
 @pytest.fixture(scope="module")
@@ -119,12 +116,12 @@ def made(
 
 
 @pytest.fixture(scope="module")
-def backend(made: Made) -> Backend:
+def backend(made: Made) -> Model:
     return made.opened()
 
 
 @pytest.fixture(scope="module")
-def answers(made: Made, backend: Backend) -> list[dict[str, Any]]:
+def answers(made: Made, backend: Model) -> list[dict[str, Any]]:
     """Of the texts of the certificate."""
     split = made.result.splits["certify"]
     return backend.answer([list(split.text(i)) for i in range(len(split))])
@@ -139,7 +136,7 @@ def is_same(answer: dict[str, Any], original_C: np.ndarray, within: float | None
     return answer["label"] == LABELS[original_C.argmax()]
 
 
-def test_it_answers_as_certified(made: Made, backend: Backend, answers: list[dict[str, Any]]):
+def test_it_answers_as_certified(made: Made, backend: Model, answers: list[dict[str, Any]]):
     """The original's answers are transformers' own; changes are counted from what is printed."""
     result, original_NC = made.result, made.result.original_answers["certify"]
     pairs = zip(answers, original_NC, strict=True)
@@ -147,7 +144,7 @@ def test_it_answers_as_certified(made: Made, backend: Backend, answers: list[dic
     (count,) = result.chosen.tested or []
     assert (count.num, changed) == (len(answers), count.changed)
     assert changed <= count.allowed
-    assert Adapted(Path(result.plan.to)).certificate.tallies[0].changed == changed
+    assert eat_lightning.load(Path(result.plan.to)).certificate.tallies[0].changed == changed
     depths = [answer["depth"] for answer in answers]
     assert depths == result.trace.depth_B.tolist()
     assert np.mean(depths) < backend.num_layers
@@ -159,7 +156,7 @@ def test_drift_is_compared_with_the_texts_of_the_certificate(name: str, made: Ma
     check_reference(made.result)
 
 
-def test_transformers_face_answers_as_certified(name: str, made: Made, backend: Backend):
+def test_transformers_face_answers_as_certified(name: str, made: Made, backend: Model):
     if CASES[name].reads_all:
         pytest.skip("it reads what fits, with the large model")
     from transformers import AutoTokenizer
@@ -177,7 +174,7 @@ def test_transformers_face_answers_as_certified(name: str, made: Made, backend: 
     assert all(is_same(*pair, 1e-4) for pair in zip(answers, logits_BC, strict=True))
 
 
-def test_a_gateway_gives_the_same_answer(made: Made, backend: Backend):
+def test_a_gateway_gives_the_same_answer(made: Made, backend: Model):
     pytest.importorskip("fastapi")
     from eat_lightning.deploy.serve.body import RequestExample
     from eat_lightning.deploy.serve.model import open_model
@@ -220,7 +217,7 @@ def test_long_texts_are_read_as_they_were_certified(
 def test_two_texts_leave_by_how_their_tokens_match(classifier: Path, tmp_path: Path):
     pairs = [*zip(drawn_texts(500, seed=1), drawn_texts(500, seed=2), strict=True)]
     plan = plan_of(classifier, A_LIST, tmp_path / "to", "agree=0.8")
-    found = Adapted(Path(adapted_by(made_up_times, plan, pairs).plan.to))
+    found = eat_lightning.load(Path(adapted_by(made_up_times, plan, pairs).plan.to))
     assert exits_beside(found.folder)["head"]["kind"] == "aligned"
     together = found.classify(pairs[:40])
     assert min(answer["depth"] for answer in together) < 2
@@ -250,7 +247,7 @@ def test_exits_in_onnxruntime(classifier: Path, texts: Path, tmp_path: Path):
     given = "engines=[onnx]", "agree=0.8"  # the safest exits must save 0.2 layers to be tried
     folder = tmp_path / "adapted"
     made = adapted_by(onnx_is_fastest, plan_of(classifier, texts, folder, *given))
-    backend, split = open_adapted(folder), made.splits["certify"]
+    backend, split = Model.open(folder), made.splits["certify"]
     answers = backend.answer([list(split.text(i)) for i in range(len(split))])
     pairs = zip(answers, made.original_answers["certify"], strict=True)
     assert sum(not is_same(*pair, None) for pair in pairs) == made.chosen.tested[0].changed  # type: ignore[index]

@@ -84,8 +84,8 @@ def test_other_answers_are_refused_unless_warned_of(copy: Path, capsys: pytest.C
     served(copy, "machine=warn")
     assert "warning: " in capsys.readouterr().err
     with pytest.raises(ValueError, match="otherwise than certified"):
-        eat_lightning.Adapted(copy, check=True)
-    assert eat_lightning.Adapted(copy).classify(["a text"])
+        eat_lightning.load(copy, check=True)
+    assert eat_lightning.load(copy).classify(["a text"])
     assert verify(config_of("verify", f"run='{copy}'")).status == 1
 
 

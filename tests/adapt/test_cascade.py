@@ -13,8 +13,7 @@ from helpers.classifiers import LABELS, save_classifier
 from helpers.finished import config_of, refused
 
 from eat_lightning.answer_kind import SingleLabel
-from eat_lightning.bundle.cascade import CascadeBackend
-from eat_lightning.bundle.open import open_backend
+from eat_lightning.bundle.cascade import CascadeModel
 from eat_lightning.config import parsed
 from eat_lightning.deploy.adapt import cascade
 from eat_lightning.deploy.adapt import run as steps
@@ -39,8 +38,8 @@ def adapted(classifier: Path, texts: Path, tmp_path_factory: pytest.TempPathFact
 
 def test_answers_say_which_model_gave_them(adapted: AdaptResult):
     plan = parsed(PredictSettings, config_of("predict", f"run='{adapted.plan.to}'"))
-    backend, split = open_backend(plan), adapted.splits["certify"]
-    assert isinstance(backend, CascadeBackend)
+    backend, split = plan.open(), adapted.splits["certify"]
+    assert isinstance(backend, CascadeModel)
     answers = backend.answer([list(split.text(i)) for i in range(len(split))])
     reasons = {(answer["depth"], answer["exit_reason"]) for answer in answers}
     # One layer of the small model; two more of the large one.
@@ -50,7 +49,7 @@ def test_answers_say_which_model_gave_them(adapted: AdaptResult):
 
 def test_on_demand_the_large_model_answers_all(adapted: AdaptResult):
     plan = parsed(PredictSettings, config_of("predict", f"run='{adapted.plan.to}'"))
-    split, backend = adapted.splits["certify"], open_backend(plan)
+    split, backend = adapted.splits["certify"], plan.open()
     texts = [list(split.text(i)) for i in range(20)]
     traces = backend.stream(texts, deep=True)
     answers = [a for trace in traces for a in backend.printed(trace).values()]
@@ -66,7 +65,7 @@ def test_a_changed_small_model_is_refused(adapted: AdaptResult, tmp_path: Path):
     about.write_text(about.read_text().replace('"max_length"', ' "max_length"'))
     plan = parsed(PredictSettings, config_of("predict", f"run='{folder}'"))
     with pytest.raises(ConfigError, match="its small model are not those it was certified with"):
-        open_backend(plan)
+        plan.open()
 
 
 def test_other_weights_of_the_small_model_are_refused(adapted: AdaptResult, tmp_path: Path):
@@ -75,7 +74,7 @@ def test_other_weights_of_the_small_model_are_refused(adapted: AdaptResult, tmp_
         file.write(b" ")
     plan = parsed(PredictSettings, config_of("predict", f"run='{folder}'"))
     with pytest.raises(ConfigError, match="its small weights are not those it was certified with"):
-        open_backend(plan)
+        plan.open()
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,9 @@ import torch
 from helpers.adapting import adapted_by, check_reference, plan_of, taken
 
 from eat_lightning.answer_kind import SingleLabel
-from eat_lightning.bundle import kernels, models
-from eat_lightning.bundle.adapted import FIRST_GRAPHS, AboutAdapted, open_adapted
+from eat_lightning.bundle import kernels, run_graphs
+from eat_lightning.bundle.adapted import FIRST_GRAPHS, AboutAdapted
+from eat_lightning.bundle.model import Model
 from eat_lightning.deploy.adapt.cascade import FirstModel
 from eat_lightning.deploy.adapt.folder import AdaptResult
 from eat_lightning.deploy.adapt.search import ROOMS, Bench, Leaving, Search
@@ -96,7 +97,7 @@ def test_a_line_says_how_many_are_answered_again(
 
 def test_the_folder_answers_as_certified(adapted: AdaptResult):
     """Who leaves, who stands and who is answered again is the same live, with the same answer."""
-    backend, split = open_adapted(adapted.plan.to, check=True), adapted.splits["certify"]
+    backend, split = Model.open(adapted.plan.to, check=True), adapted.splits["certify"]
     answers = backend.answer([list(split.text(i)) for i in range(len(split))])
     assert [answer["depth"] for answer in answers] == adapted.trace.depth_B.tolist()
     labels = adapted.original.same.labels
@@ -111,7 +112,7 @@ def test_the_folder_answers_as_certified(adapted: AdaptResult):
 
 
 def test_on_demand_the_higher_precision_answers_all(adapted: AdaptResult):
-    backend, split = open_adapted(adapted.plan.to), adapted.splits["certify"]
+    backend, split = Model.open(adapted.plan.to), adapted.splits["certify"]
     texts = [list(split.text(i)) for i in range(20)]
     trace = Trace.together([*backend.stream(texts, deep=True)])
     original_NC = adapted.original_answers["certify"][:20]
@@ -135,7 +136,7 @@ def test_another_margin_than_the_certified_is_refused(adapted: AdaptResult, tmp_
     about["point"]["margin"] = 0.0
     (folder / "adapted.json").write_text(json.dumps(about))
     with pytest.raises(ConfigError, match="its point are not those it was certified with"):
-        open_adapted(folder)
+        Model.open(folder)
 
 
 def test_three_precisions_in_a_row_are_refused_in_one_line(adapted: AdaptResult, tmp_path: Path):
@@ -244,9 +245,9 @@ def test_in_an_engine(
 ):
     """Graphs of both precisions lie in the folder, which opens with both."""
     pytest.importorskip("onnxscript")
-    made = models.kept_export
+    made = run_graphs.kept_export
     monkeypatch.setattr(
-        models, "kept_export",
+        run_graphs, "kept_export",
         lambda run, encoder, labels, dtype: made(run, shifted(encoder, dtype), labels, dtype),
     )  # fmt: skip
 
@@ -267,4 +268,4 @@ def test_in_an_engine(
     numbers = (folder / FIRST_GRAPHS / "weights.bin").read_bytes()
     (folder / FIRST_GRAPHS / "weights.bin").write_bytes(numbers[:-1] + b"x")
     with pytest.raises(ConfigError, match="its first graphs are not those"):
-        open_adapted(folder)
+        Model.open(folder)

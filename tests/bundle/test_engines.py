@@ -16,10 +16,11 @@ from helpers.exports import make_run, shared_export
 from helpers.gateways import plan
 from helpers.pairs_at_0 import PAIRS, leaving_at_0, make_pairs_run, pairs_batch
 
-from eat_lightning.bundle import models, trials
+from eat_lightning.bundle import race, run_graphs, trials
+from eat_lightning.bundle.graph_model import GraphModel
 from eat_lightning.bundle.graphs.graph import NEXT, graph
-from eat_lightning.bundle.graphs.trace import sample, stretches
-from eat_lightning.bundle.open import open_backend
+from eat_lightning.bundle.graphs.trace import sample, stretches, with_open_exits
+from eat_lightning.bundle.model import Model
 from eat_lightning.bundle.race import made_texts
 from eat_lightning.bundle.sessions import ENGINES, engine_faults
 from eat_lightning.bundle.trials import EngineTrial, this_machine
@@ -40,15 +41,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the shared run, whose export lies where an engine keeps its graphs."""
     run = Path(shutil.copytree(shared_export(), tmp_path_factory.mktemp("runs") / "one"))
     encoder, _ = Run.open(run).model()
-    made = models.made_of(Run.open(run), models.with_open_exits(encoder, ()), "fp32")
-    (run / models.FOLDER).mkdir()
-    kept = run / models.FOLDER / f"fp32-{models.digest_of(made)[:12]}"
+    made = run_graphs.made_of(Run.open(run), with_open_exits(encoder, ()), "fp32")
+    (run / run_graphs.FOLDER).mkdir()
+    kept = run / run_graphs.FOLDER / f"fp32-{trials.digest_of(made)[:12]}"
     (run / "onnx-fp32").rename(kept)
     return run
 
 
 def opened(run: Path, backend: str, **asked: Any) -> Any:
-    return open_backend(plan(run=str(run), backend=backend, threads=1, long="cut", **asked))
+    return plan(run=str(run), backend=backend, threads=1, long="cut", **asked).open()
 
 
 def assert_same(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], within: float) -> None:
@@ -169,12 +170,11 @@ def test_other_exits_are_other_graphs(run: Path):
 @pytest.mark.parametrize("policies", [(), (Veto(0.9),)], ids=["alone", "veto"])
 def test_a_closed_exit_is_no_graphs_end(run: Path, policies: tuple[Any, ...]):
     """But where a policy looks at what it guesses."""
-    asked = plan(run=str(run), threads=1, exit={"tau": [1.0, 0.7]})
-    model = models.OfRun(Run.open(run), asked.opening, policies)
-    theirs = model.open("onnx")
+    given: Any = {"exit": {"tau": [1.0, 0.7]}, "policies": policies, "threads": 1}
+    theirs = GraphModel.open(run, engine="onnx", **given)
     assert theirs.layers == ([1, 2] if policies else [2])
     fit = TEXTS[:4]  # longer ones are refused
-    assert_same(theirs.answer(fit), model.open("torch").answer(fit), 1e-4)
+    assert_same(theirs.answer(fit), Model.open(run, **given).answer(fit), 1e-4)
 
 
 FOUND = {
@@ -186,8 +186,9 @@ FOUND = {
 
 def fastest(run: Path, times: list[Any], **asked: Any) -> Any:
     """The model in the engine that is fastest by times that are made up; each race takes some."""
-    given = plan(run=str(run), backend="auto", threads=1, long="cut", **asked)
-    return models.open_model(given, None, lambda *_: times.pop(0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(race, "race", lambda *_: times.pop(0))
+        return opened(run, "auto", **asked)
 
 
 def test_auto_races_once_and_says_what_it_chose(run: Path, capsys: Any):

@@ -20,7 +20,7 @@ from eat_lightning.bundle.graphs.command import export
 from eat_lightning.bundle.graphs.graph import graphs
 from eat_lightning.bundle.graphs.trace import stretches, with_open_exits
 from eat_lightning.bundle.onnx_runner import Runner
-from eat_lightning.bundle.open_run import open_run
+from eat_lightning.bundle.torch_model import TorchModel
 from eat_lightning.data.split import Split
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.contracts import ExitRule, Reduction
@@ -112,7 +112,7 @@ def test_graphs_end_where_somebody_may_leave(
 
 
 def test_answers_are_those_of_predict(run: Path):
-    answerer = open_run(Run.open(run), UNCHANGED, "fp32")
+    answerer = TorchModel.open(run, exit=UNCHANGED)
     runner = Runner(run / "onnx-fp32", threads=1)
     lines = [*LINES.encode().splitlines(), b"", b"good " * 200, b"{", b'{"text": "bad"}']
     batch = answerer(lines), runner(lines)
@@ -307,7 +307,7 @@ def test_pairs_and_other_kinds_of_answers(task: str, exit: str, tmp_path: Path):
     """What is printed of them has the same keys and values, too."""
     run = make_run(tmp_path / "run", "dense", "cls_topk", exit, task=task)
     assert_equal(exported(run))
-    backend, runner = open_run(Run.open(run)), Runner(run / "onnx-fp32")
+    backend, runner = TorchModel.open(run), Runner(run / "onnx-fp32")
     lines = [json.dumps(dict.fromkeys(backend.columns, text)).encode() for text in LINES.split()]
     for theirs, ours in zip(runner(lines), backend(lines), strict=True):
         numbers = {key: x for key, x in ours.items() if isinstance(x, float)}

@@ -11,8 +11,7 @@ from helpers.certificates import FREE, call, config_of, make_run, measured
 from helpers.finished import refused
 from helpers.gateways import plan
 
-from eat_lightning.bundle.open_run import open_run
-from eat_lightning.bundle.torch_backend import TorchBackend
+from eat_lightning.bundle.torch_model import TorchModel
 from eat_lightning.deploy.drift.command import drift
 from eat_lightning.deploy.predict import command as predict
 from eat_lightning.deploy.serve.model import open_model
@@ -45,12 +44,9 @@ def no_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prepacked.torch.backends.mkldnn, "is_available", lambda: False)
 
 
-def answerer(
-    run: Path, prepack: bool | None = None, dtype: str = "fp32", **how: Any
-) -> TorchBackend:
-    given = how.get("certificate"), how.get("policies")
-    exit = FREE if given[0] else FREE | {"tau": 0.9}
-    return open_run(Run.open(run), exit, dtype, *given, prepack=prepack)
+def answerer(run: Path, prepack: bool | None = None, dtype: str = "fp32", **how: Any) -> TorchModel:
+    exit = FREE if how.get("certificate") else FREE | {"tau": 0.9}
+    return TorchModel.open(run, exit=exit, dtype=dtype, prepack=prepack, **how)
 
 
 def is_prepacked(encoder: Any) -> bool:

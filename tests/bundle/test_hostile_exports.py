@@ -15,7 +15,7 @@ import pytest
 from helpers.exports import shared_export
 from helpers.finished import refused
 
-from eat_lightning.bundle.onnx_backend import Export
+from eat_lightning.bundle.graph_model import GraphModel
 
 if find_spec("onnxscript") is None:
     pytest.skip("needs onnx and onnxscript, from the extra `onnx`", allow_module_level=True)
@@ -84,7 +84,7 @@ def export(tmp_path: Path) -> Path:
 
 
 def answered(folder: Path, engine: str) -> Any:
-    return Export(folder, engine=engine).answer([["good film"], ["bad"]])
+    return GraphModel(folder, engine=engine).answer([["good film"], ["bad"]])
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -102,14 +102,14 @@ def test_links_pipes_and_large_files_are_refused(export: Path, name: str):
     path = export / name
     path.unlink()
     path.symlink_to(export.parent / "secret")
-    assert refused(Export, export).endswith(f"{name}: a link, put the file itself there")
+    assert refused(GraphModel, export).endswith(f"{name}: a link, put the file itself there")
     path.unlink()
     os.mkfifo(path)
-    assert refused(Export, export).endswith(f"{name}: no file that can be read")
+    assert refused(GraphModel, export).endswith(f"{name}: no file that can be read")
     path.unlink()
     with path.open("wb") as file:
         file.truncate((16 << 30) + 1)  # takes no room on the disk
-    assert "bytes, and at most " in refused(Export, export)
+    assert "bytes, and at most " in refused(GraphModel, export)
 
 
 def test_a_tokenizer_that_would_grow_a_text_is_refused(export: Path):
@@ -119,11 +119,11 @@ def test_a_tokenizer_that_would_grow_a_text_is_refused(export: Path):
     (export / "tokenizer.json").write_bytes(
         f'{{"model": {model}, "normalizer": {double}}}'.encode()
     )
-    assert "Replace must not lengthen a text" in refused(Export, export)
+    assert "Replace must not lengthen a text" in refused(GraphModel, export)
     (export / "tokenizer.json").write_bytes(
         b'{"model": {"type": "WordPiece"}, "normalizer": {"type": 1}}'
     )
-    assert "tokenizer.json: not a tokenizer (" in refused(Export, export)
+    assert "tokenizer.json: not a tokenizer (" in refused(GraphModel, export)
 
 
 def test_the_command_says_it_in_one_line(export: Path):

@@ -13,7 +13,7 @@ from helpers.finished import refused
 from helpers.models import ragged, tiny
 
 from eat_lightning.bundle.graphs.narrow import narrowed, width_faults
-from eat_lightning.bundle.open_run import open_run
+from eat_lightning.bundle.torch_model import TorchModel
 from eat_lightning.errors import ConfigError
 from eat_lightning.evaluation.baselines import HuggingFaceTwin
 from eat_lightning.methods.objective._importance import Importance, best_of, importance
@@ -190,8 +190,8 @@ def test_commands_take_it(run: Path):
     to = exported(run, "target=encoder", "heads=3", to="narrow3")
     narrow = Run.open(to)
     assert narrow.config["model"] == "sst2-eat-s1-h3-i24"
-    answers = open_run(narrow, UNCHANGED, "fp32")(LINES)
-    assert [*answers[0]] == [*open_run(Run.open(run), UNCHANGED, "fp32")(LINES)[0]]
+    answers = TorchModel.open(narrow.folder, exit=UNCHANGED)(LINES)
+    assert [*answers[0]] == [*TorchModel.open(run, exit=UNCHANGED)(LINES)[0]]
     outcome = record(narrow.model()[0], narrow.data().split("validation"), batch_size=8).replay()
     assert np.isfinite(outcome.logits_BC).all()
 

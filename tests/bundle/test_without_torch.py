@@ -11,7 +11,7 @@ import pytest
 from helpers.exports import shared_export
 from helpers.without_torch import COMMAND, output, predicted
 
-from eat_lightning.bundle.onnx_backend import Export
+from eat_lightning.bundle.graph_model import GraphModel
 from eat_lightning.runs.run import Run
 
 pytest.importorskip("onnxscript")
@@ -34,7 +34,7 @@ def graphs(run: Path) -> Path:
 @pytest.mark.parametrize("policy", [(), VETO])
 def test_predict_answers_as_it_does_with_torch(graphs: Path, policy: tuple[str, ...]):
     found, ours = predicted(f"run='{graphs}'", "backend=onnx", *policy, lines=LINES)
-    usual = Export(graphs).answer([[line] for line in LINES])
+    usual = GraphModel(graphs).answer([[line] for line in LINES])
     if not policy:
         assert found == usual
     assert [answer.keys() for answer in found] == [answer.keys() for answer in usual]
@@ -48,7 +48,7 @@ def test_what_needs_torch_says_so_in_a_line(run: Path):
 
 def test_tokens_are_those_of_transformers(run: Path, graphs: Path):
     theirs = Run.open(run).tokenizer()
-    ours = Export(graphs).reader([[line] for line in LINES])
+    ours = GraphModel(graphs).reader([[line] for line in LINES])
     assert [[*each.windows[0].ids] for each in ours] == theirs(LINES)["input_ids"]
 
 
@@ -96,7 +96,7 @@ def test_an_environment_of_the_short_list_answers(graphs: Path, tmp_path: Path):
     lines = "".join(f"{line}\n" for line in LINES)
     found = subprocess.run([python, *words], **given, input=lines, capture_output=True).stdout
     answers = list(map(json.loads, found.splitlines()))
-    usual = Export(graphs).answer([[line] for line in LINES])
+    usual = GraphModel(graphs).answer([[line] for line in LINES])
     assert [each["label"] for each in answers] == [each["label"] for each in usual]
     listed = subprocess.run([*install[:3], "list"], **given, capture_output=True).stdout
     assert not {"torch", "transformers", "lightning"} & {*listed.split()}

@@ -13,7 +13,7 @@ from helpers.finished import called, refused
 from helpers.measured import FAST, UNTIMED, call, make_run
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from eat_lightning.bundle.open_run import open_run
+from eat_lightning.bundle.torch_model import TorchModel
 from eat_lightning.errors import ConfigError
 from eat_lightning.evaluation.command import main
 from eat_lightning.long_texts import LongTexts
@@ -295,7 +295,7 @@ def test_a_row_is_of_texts_as_they_are_answered(run: Path, join: str):
     rows = call(f"run={run}", "exit.tau=0.6", "baselines=own", *words(join=join), *UNTIMED)
     row, static = rows[0], rows[-1]
     split = Run.open(run).data().split("validation")
-    backend = open_run(Run.open(run), {"tau": 0.6})
+    backend = TorchModel.open(run, exit={"tau": 0.6})
     backend.read_long(LongTexts("windows", join=join, **WINDOWS))  # type: ignore[arg-type]
     answers = backend.answer([list(split.text(i)) for i in range(len(split))])
     assert {answer["windows"] for answer in answers} > {1, 2}

@@ -105,7 +105,7 @@ def test_answers(name: str, adapted: Path):
 def test_answers_in_python(name: str, adapted: Path):
     if name != QUICK:
         pytest.skip("one classifier is enough")
-    found = eat_lightning.Adapted(adapted).classify(drawn_texts(20, seed=6))
+    found = eat_lightning.load(adapted).classify(drawn_texts(20, seed=6))
     Golden("adapted").check(f"{name}, Python", reading.answers(found))
 
 

@@ -55,7 +55,7 @@ def test_what_is_written(name: str, adapted: Path):
 
 
 def test_orders(name: str, adapted: Path):
-    reranker = eat_lightning.Reranker(adapted)
+    reranker = eat_lightning.load(adapted)
     rows = reading.lines_of((adapted.parent / "lists.jsonl").read_text())[:12]
     found = [
         reading.ranked(reranker.rank(row["query"], row["candidates"], keep=None)) for row in rows
@@ -65,7 +65,7 @@ def test_orders(name: str, adapted: Path):
 
 @pytest.mark.data
 def test_orders_of_real_texts(name: str, adapted: Path, data_dir: Path):
-    reranker = eat_lightning.Reranker(adapted)
+    reranker = eat_lightning.load(adapted)
     texts = [each["text"] for each in map(json.loads, inputs.real(data_dir))]
     lists = [(texts[i], texts[i + 1 : i + 20]) for i in range(0, len(texts), 20)]
     found = [reading.ranked(reranker.rank(*one, keep=None)) for one in lists]

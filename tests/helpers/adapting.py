@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers.finished import config_of
 
-from eat_lightning.bundle.adapted import open_adapted
+from eat_lightning.bundle.model import Model
 from eat_lightning.deploy.adapt.folder import AdaptResult
 from eat_lightning.deploy.adapt.plan import AdaptSettings
 from eat_lightning.deploy.adapt.run import adapt
@@ -57,7 +57,7 @@ def adapted_by(timed: Any, plan: AdaptSettings, given: Any = None) -> AdaptResul
 
 def check_reference(made: AdaptResult) -> None:
     """A folder's drift reference is what its model, opened anew, does with the same texts."""
-    backend, split = open_adapted(made.plan.to), made.splits["certify"]
+    backend, split = Model.open(made.plan.to), made.splits["certify"]
     kept, seen = read_reference(backend).seen, dict[int, Observation]()
     for trace in backend.stream([list(split.text(i)) for i in range(len(split))], deep=True):
         seen |= dict(zip(trace.rows_B.tolist(), observations(trace), strict=True))

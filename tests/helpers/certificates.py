@@ -4,7 +4,7 @@ from pathlib import Path
 
 from helpers import finished
 
-from eat_lightning.bundle.open_run import open_run
+from eat_lightning.bundle.torch_model import TorchModel
 from eat_lightning.deploy.certify.command import certify
 from eat_lightning.evaluation.command import measure
 from eat_lightning.methods.attention.dense import Dense
@@ -13,7 +13,6 @@ from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.norm_topk import NormTopK
 from eat_lightning.record.certificate import Certificate
 from eat_lightning.record.point import Point
-from eat_lightning.runs.run import Run
 
 UNTIMED = ["timing.enabled=false", "baselines=none"]
 FREE = {"tau": None, "layers": None, "patience": None}
@@ -42,7 +41,7 @@ def call(run: Path, *overrides: str) -> Certificate:
 
 
 def answers(run: Path, certificate: str, *lines: str, **how) -> list[dict]:
-    answerer = open_run(Run.open(run), certificate=certificate, **how)
+    answerer = TorchModel.open(run, certificate=certificate, **how)
     return answerer([line.encode() for line in lines])
 
 

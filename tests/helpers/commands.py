@@ -27,7 +27,11 @@ PRELOADED = [
     *("torch", "lightning.pytorch", "hydra._internal.hydra", "pandas", "pyarrow.parquet"),
     *("transformers", "fastapi", "uvicorn", "prometheus_client", "omegaconf"),
     *("eat_lightning.cli", "eat_lightning.train.fit", "eat_lightning.train.measured"),
-    *("eat_lightning.bundle.open_run", "eat_lightning.bundle.open", "eat_lightning.bundle.models"),
+    *(
+        "eat_lightning.bundle.open_run",
+        "eat_lightning.bundle.open",
+        "eat_lightning.bundle.run_graphs",
+    ),
 ]
 SERVE = "eat_lightning.deploy.serve"
 SERVER: Any = forkserver._forkserver  # type: ignore[attr-defined]

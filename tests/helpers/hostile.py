@@ -4,9 +4,8 @@ import json
 import os
 from pathlib import Path
 
-from eat_lightning.bundle.open_run import open_run
+from eat_lightning.bundle.torch_model import TorchModel
 from eat_lightning.errors import ConfigError
-from eat_lightning.runs.run import Run
 
 ODD = [
     None,
@@ -43,7 +42,7 @@ def edit(path: Path, **changes) -> None:
 
 def opened(run: Path):
     """All that `predict` reads of a run."""
-    return open_run(Run.open(run), {"tau": None, "layers": None, "patience": None}, "fp32")
+    return TorchModel.open(run, exit={"tau": None, "layers": None, "patience": None})
 
 
 def keys_of(node, path=()):

@@ -12,13 +12,12 @@ import pytest
 from helpers.exports import shared_export
 from helpers.models import kinds, tiny
 
-from eat_lightning.bundle.backend import Backend
-from eat_lightning.bundle.cascade import CascadeBackend
-from eat_lightning.bundle.onnx_backend import Export
-from eat_lightning.bundle.reranker import COLUMNS, ListBackend
+from eat_lightning.bundle.cascade import CascadeModel
+from eat_lightning.bundle.graph_model import GraphModel
+from eat_lightning.bundle.model import Model
+from eat_lightning.bundle.reranker import COLUMNS, ListModel
 from eat_lightning.bundle.sessions import engine_faults
-from eat_lightning.bundle.stricter_exits import StricterExits
-from eat_lightning.bundle.torch_backend import TorchBackend
+from eat_lightning.bundle.torch_model import TorchModel
 from eat_lightning.data.source import Source
 from eat_lightning.data.split import make_split
 from eat_lightning.data.tokens import toy_tokenizer
@@ -48,13 +47,9 @@ class Engine:
     backend: Any
     rules: list[ExitRule]
 
-    def at(self, rule: ExitRule, policies: Sequence[Policy] = ()) -> Backend:
+    def at(self, rule: ExitRule, policies: Sequence[Policy] = ()) -> Model:
         """The model, whose examples leave by a rule."""
-        if isinstance(self.backend, TorchBackend):
-            encoder = self.backend.encoder.replacing(exit=rule, policies=policies)
-            return replace(self.backend, encoder=encoder)
-        stricter = self.backend.stricter(rule)
-        return self.backend.with_exits(StricterExits(self.backend.layers, stricter, policies))
+        return self.backend.at(Point.of(exit=rule, policies=policies))
 
 
 def in_torch(kind: str) -> Engine:
@@ -63,7 +58,7 @@ def in_torch(kind: str) -> Engine:
     sizes = {"vocab_size": len(tokenizer), "sep_token_id": tokenizer.sep_token_id}
     encoder = tiny("dense", "norm_topk", kind, num_labels=2, **sizes)
     labels = LABELS if encoder.num_labels == 2 else []
-    backend = TorchBackend(Path("tiny"), encoder, tokenizer, ["text"], labels, SIZE)
+    backend = TorchModel(Path("tiny"), encoder, tokenizer, ["text"], labels, SIZE)
     knob: Any = encoder.exit.knob
     points = [] if knob is None else {knob.fine[0], knob.fine[len(knob.fine) // 2], knob.fine[-1]}
     return Engine(backend, [encoder.exit, *(at_point(encoder.exit, point) for point in points)])
@@ -74,7 +69,7 @@ def in_graphs(engine: str) -> Engine:
     pytest.importorskip("onnxscript")
     if faults := engine_faults(engine):
         pytest.skip(faults[0])
-    export = Export(shared_export() / "onnx-fp32", threads=1, engine=engine)
+    export = GraphModel(shared_export() / "onnx-fp32", threads=1, engine=engine)
     own = export.methods["exit"].build()
     return Engine(export, [own, *(at_point(own, tau) for tau in (0.8, 0.9, 0.99))])
 
@@ -101,7 +96,7 @@ def long_of(group: str, engine: Engine) -> LongTexts:
     return long
 
 
-def split_of(backend: Backend, long: LongTexts) -> Any:
+def split_of(backend: Model, long: LongTexts) -> Any:
     """The texts as the backend reads them."""
     source = Source([[text for [text] in texts()]], np.zeros(len(WORDS)))
     split = make_split("texts", source, toy_tokenizer(), backend.reader.max_length)
@@ -168,7 +163,7 @@ def test_two_precisions_in_a_row(group: str, margin: float):
     engine = in_torch("confidence")
     long, rule = long_of(group, engine), engine.rules[1]
     high, low = engine.at(rule), in_int8_too(engine.at(rule))
-    backend = CascadeBackend(Path("tiny"), low, high, margin)
+    backend = CascadeModel(Path("tiny"), low, high, margin)
     backend.read_long(long)
     records = [each.record(split_of(each, long)) for each in (low, high)]
     exits = Point.of(exit=rule)
@@ -194,7 +189,7 @@ def test_both_passes_are_counted():
         assert twice.flops_B.tolist() == (passes * once_B).tolist()
 
 
-def in_int8_too(backend: Any) -> Backend:
+def in_int8_too(backend: Any) -> Model:
     return replace(backend, encoder=in_dtype(backend.encoder, "int8"))
 
 
@@ -205,7 +200,7 @@ def test_lists(counts: dict[int, int]):
     head = {"kind": "pair", "layers": [0, 1, 2, 3], "texts": 2}
     encoder = tiny(num_labels=1, head=head, **sizes)
     given = Path("tiny"), encoder, tokenizer, COLUMNS, [], 24
-    backend = ListBackend(*given, counts=counts)
+    backend = ListModel(*given, counts=counts)
     backend.read_long(CUT)
     list_B = np.repeat([0, 1, 2], [4, 6, 3])
     random, words = np.random.default_rng(0), ["good", "bad", "film", "not", "very", "the"]

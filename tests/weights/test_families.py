@@ -15,10 +15,9 @@ from helpers.exports import exported, with_opinions
 from helpers.finished import finish
 from helpers.models import method, spread
 
-from eat_lightning.bundle.exports import open_export
-from eat_lightning.bundle.onnx_backend import Export
-from eat_lightning.bundle.open_run import open_run
+from eat_lightning.bundle.graph_model import GraphModel
 from eat_lightning.bundle.original import Original
+from eat_lightning.bundle.torch_model import TorchModel
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.data.unlabelled import read_texts
 from eat_lightning.deploy.adapt.run import check_encoder, splits_of
@@ -102,8 +101,8 @@ def test_its_export_answers_as_it_does(run: Path):
         thin = len(found[batch]["thin_and_different"])
         for what in ("answers", "depth", "retention"):
             assert found[batch][f"{what}_equal"] >= found[batch]["examples"] - thin
-    answers = answered(open_export(Export(to, 1)))
-    assert shares_alike(answers, answered(open_run(Run.open(run)))) > 0.9
+    answers = answered(GraphModel(to, 1).with_rules())
+    assert shares_alike(answers, answered(TorchModel.open(run))) > 0.9
 
 
 def test_auto_classes_open_and_save_it(run: Path, tmp_path: Path):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from eat_lightning.answer_kind import AnswerKind
-from eat_lightning.bundle.backend import Backend
+from eat_lightning.bundle.model import Model
 from eat_lightning.data.batching import sorted_batches
 from eat_lightning.long_texts import CUT
 from eat_lightning.model.contracts import ExitRule, Reduction
@@ -112,7 +112,7 @@ def unseen_exits(encoder: AdaptiveEncoder, found: Agreement) -> str:
 
 
 def compare(
-    encoder: AdaptiveEncoder, backend: Backend, split: Any, rows_B: np.ndarray, batch: int
+    encoder: AdaptiveEncoder, backend: Model, split: Any, rows_B: np.ndarray, batch: int
 ) -> Agreement:
     """Run both on the same examples, longest first: the encoder on token ids, the
     export on text.
@@ -175,8 +175,8 @@ def watched(encoder: AdaptiveEncoder, batch: Any) -> tuple[Any, np.ndarray]:
         reduction=WatchedReduction(reduction, watch), exit=WatchedExit(exit, watch)
     )
     trace = twin(batch)
-    watch.margin_B = torch.minimum(watch.margin_B, encoder.kind.margin(trace.logits_BC))
-    return trace, watch.margin_B.numpy()
+    answers_B = encoder.kind.margin(trace.logits_BC.numpy())
+    return trace, np.minimum(watch.margin_B.numpy(), answers_B)
 
 
 class MarginWatch:

@@ -10,7 +10,7 @@ from typing import Any
 
 from eat_lightning import answer_kind, long_texts, text_io
 from eat_lightning.bundle import onnx_runner, sessions
-from eat_lightning.bundle.exports import open_export
+from eat_lightning.bundle.graph_model import WEIGHTS, GraphModel
 from eat_lightning.bundle.graphs.agreement import THIN, Agreement, compare, unseen_exits
 from eat_lightning.bundle.graphs.branch import with_if
 from eat_lightning.bundle.graphs.folder_swap import folder_swap
@@ -19,7 +19,6 @@ from eat_lightning.bundle.graphs.plan import ExportSettings
 from eat_lightning.bundle.graphs.quantise import for_graphs
 from eat_lightning.bundle.graphs.trace import banded_layers, stretches
 from eat_lightning.bundle.graphs.weights import save
-from eat_lightning.bundle.onnx_backend import WEIGHTS, Export
 from eat_lightning.bundle.open_run import longest
 from eat_lightning.data.batching import spread_rows
 from eat_lightning.errors import ConfigError
@@ -133,7 +132,7 @@ class Bundle:
         found: dict[str, Any] = {"split": plan.split}
         warnings = set()
         for engine, (name, encoder) in product(plan.engines, references.items()):
-            backend = open_export(Export(folder, plan.threads, engine))
+            backend = GraphModel(folder, plan.threads, engine)
             in_engine = "" if engine == "onnx" else f"_{engine}"
             by = "" if engine == "onnx" else f", {engine}"
             for batch in BATCHES:

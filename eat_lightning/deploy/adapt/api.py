@@ -6,24 +6,24 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any
 from weakref import finalize
 
 import yaml
 
-from eat_lightning.bundle.folder_model import Adapted, Model, Reranker
+from eat_lightning.bundle.model import Model
+from eat_lightning.bundle.open import load
 from eat_lightning.config import CONFIG_DIR
 from eat_lightning.deploy.adapt import run
 from eat_lightning.deploy.adapt.list_run import adapt_lists
 from eat_lightning.deploy.adapt.plan import A_LIST, AdaptSettings, ListSettings
 from eat_lightning.errors import ConfigError
 
-M = TypeVar("M", bound=Model)
 GROUPS = {"heads", "times", "windows"}  # settings that have keys
 SOURCES = {"texts", "queries"}
 
 
-def adapt(given: Mapping[str, Any]) -> Adapted:
+def adapt(given: Mapping[str, Any]) -> Model:
     """Do the work of `eat_lightning.adapt`, whose arguments are `given`."""
     texts = examples(given["texts"])
 
@@ -31,10 +31,10 @@ def adapt(given: Mapping[str, Any]) -> Adapted:
         run.adapt(AdaptSettings.of(config), texts)
 
     named = given if texts is None else {**given, "texts": texts}
-    return written("adapt", named, work, Adapted)
+    return written("adapt", named, work)
 
 
-def adapt_reranker(given: Mapping[str, Any]) -> Reranker:
+def adapt_reranker(given: Mapping[str, Any]) -> Model:
     """Do the work of `eat_lightning.adapt_reranker`, whose arguments are `given`."""
     lists = examples(given["queries"])
 
@@ -42,15 +42,14 @@ def adapt_reranker(given: Mapping[str, Any]) -> Reranker:
         adapt_lists(ListSettings.of(config), lists)
 
     named = given if lists is None else {**given, "queries": lists}
-    return written("rerank", named, work, Reranker)
+    return written("rerank", named, work)
 
 
 def written(
     command: str,
     given: Mapping[str, Any],
     work: Callable[[dict[str, Any]], None],
-    opened: type[M],
-) -> M:
+) -> Model:
     """Let `work` write a folder, and open it. The folder is temporary where `to` is None.
 
     ValueError, in one line, for wrong arguments and for what cannot be adapted.
@@ -64,7 +63,7 @@ def written(
             work(config_of(command, {**given, "to": to}))
         except ConfigError as error:
             raise ValueError(str(error)) from None
-        model = opened(to)
+        model = load(to)
         finalize(model, temporary.pop_all().close)
         return model
 

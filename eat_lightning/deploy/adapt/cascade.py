@@ -81,7 +81,7 @@ class FirstModel:
     def margins_D(self) -> np.ndarray:
         """Margins of the answers of all layers, from the least."""
         deep_DC = self.trace.logits_BC[self.trace.depth_B >= self.forms.num_layers]
-        return np.sort(self.kind.margin(torch.from_numpy(deep_DC)).numpy())
+        return np.sort(self.kind.margin(deep_DC))
 
     def margins(self) -> Iterator[float]:
         """Yield margins from strict to lax with which enough of its answers stand."""

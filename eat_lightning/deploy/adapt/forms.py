@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from eat_lightning.bundle.graph_model import GraphModel, state_of
 from eat_lightning.bundle.graphs.plan import package_faults
 from eat_lightning.bundle.kernels import in_kernels
-from eat_lightning.bundle.models import OfRun
-from eat_lightning.bundle.onnx_backend import state_of
 from eat_lightning.bundle.onnx_runner import full_depth_if_found
 from eat_lightning.bundle.original import Original
-from eat_lightning.bundle.plan import Opening
+from eat_lightning.bundle.run_graphs import RunGraphs
 from eat_lightning.bundle.sessions import engine_faults
 from eat_lightning.long_texts import Joiner
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -139,13 +138,12 @@ class Forms:
         """Record the guess of every head for each example of a split, in our kernels."""
         return record(self.converted(dtype), split, title=f"exits in {dtype}")
 
-    def backend(self, point: Point) -> Any:
+    def backend(self, point: Point) -> GraphModel:
         """Open a point's graphs, which are made once."""
         labels = list(self.original.same.labels)
-        how = Opening(point.dtype, self.threads)
-        given = point.on(self.encoder), labels
+        given = point.on(self.encoder), labels, point.dtype, self.threads
         # An engine's answers are judged on *select*, on texts that are more than random words.
-        return OfRun(self.run, how, (), given, compared=False).open(point.engine)
+        return RunGraphs(self.run, *given, compared=False).open(point.engine)
 
 
 def absent_engines(engines: Sequence[str]) -> list[str]:

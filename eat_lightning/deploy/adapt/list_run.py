@@ -15,12 +15,11 @@ from typing import Any, get_args
 import numpy as np
 from jinja2 import Template
 
-from eat_lightning.bundle.adapted import CERTIFICATE, holds_for
+from eat_lightning.bundle.adapted import CERTIFICATE, AboutLists, holds_for
 from eat_lightning.bundle.graphs.folder_swap import folder_swap
 from eat_lightning.bundle.kernels import in_kernels
 from eat_lightning.bundle.original import Original
 from eat_lightning.bundle.rerank import rerank
-from eat_lightning.bundle.reranker import AboutLists
 from eat_lightning.data.query_lists import read_query_lists
 from eat_lightning.deploy.adapt.costs import tell_costs
 from eat_lightning.deploy.adapt.exits import learn_exits

@@ -52,7 +52,7 @@ def groups(task: Any, split: Any) -> np.ndarray:
 
 def chosen(prepared: Prepared, subject: CertifySubject, group_B: np.ndarray) -> Choice:
     """Return the cheapest certified candidate, with its results on the calibration part."""
-    kind, claim, label_B = subject.torch_backend.kind, prepared.target.claim, subject.split.labels
+    kind, claim, label_B = subject.torch_model.kind, prepared.target.claim, subject.split.labels
     full = subject.trace(prepared.chains[0][0])
     full_B, losses = kind.numbered(full.logits_BC, full.logits_BC), []
     for chain in prepared.chains:
@@ -95,9 +95,9 @@ def certificate_of(prepared: Prepared, choice: Choice, holds_for: dict[str, Any]
 def write_reference(folder: Path, name: str, subject: CertifySubject, candidate: Point) -> None:
     """Write the drift reference of a certificate, or print why there is none."""
     known = {ORIGIN} if subject.split.origins is not None else set()
-    windows = subject.long.described(subject.torch_backend.max_length)
+    windows = subject.long.described(subject.torch_model.max_length)
     try:
-        check_watched(subject.torch_backend.kind, candidate.policies_like(()), known)
+        check_watched(subject.torch_model.kind, candidate.policies_like(()), known)
         found = Reference.of(subject.trace(candidate), subject.identity(candidate), windows)
     except ConfigError as error:
         print(f"no drift reference: {error}")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from eat_lightning.answer_kind import AnswerKind, misfit
-from eat_lightning.bundle.onnx_backend import Export
+from eat_lightning.bundle.graph_model import GraphModel
 from eat_lightning.bundle.sessions import engine_faults
 from eat_lightning.config import DataSettings
 from eat_lightning.deploy.certify.candidates import chains_of, is_reachable
@@ -109,7 +109,7 @@ class Prepared:
     run: Run
     chains: list[list[Point]]
     target: Target
-    export: Export | None = None
+    export: GraphModel | None = None
 
 
 def prepare(plan: CertifySettings) -> Prepared:
@@ -122,7 +122,7 @@ def prepare(plan: CertifySettings) -> Prepared:
     number = class_number(plan, run)
     Faults(data_faults(run, dir=plan.data.dir)).check()
     Faults(kind_faults(plan.risk, run.kind)).check()
-    export = Export(plan.onnx, plan.threads, plan.engine) if plan.onnx else None
+    export = GraphModel(plan.onnx, plan.threads, plan.engine) if plan.onnx else None
     chains = run_chains(plan, run) if export is None else export_chains(plan, run, export)
     title, share = plan.risk.replace("_", " "), ""
     if number is not None:
@@ -226,7 +226,7 @@ def knob_faults(key: str, points: list[float] | None, method: Any) -> list[str]:
     return [] if knob is None or points is None else knob.faults(key, points)
 
 
-def export_chains(plan: CertifySettings, run: Run, export: Export) -> list[list[Point]]:
+def export_chains(plan: CertifySettings, run: Run, export: GraphModel) -> list[list[Point]]:
     """Return chains from full depth to the graphs' own rule, since exits of an export can be
     delayed but not added.
 

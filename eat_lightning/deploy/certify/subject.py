@@ -6,14 +6,12 @@ Shapes: B examples of the part.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from eat_lightning.bundle.backend import Backend
-from eat_lightning.bundle.onnx_backend import Export
-from eat_lightning.bundle.open_run import open_run
-from eat_lightning.bundle.stricter_exits import StricterExits
-from eat_lightning.bundle.torch_backend import TorchBackend
+from eat_lightning.bundle.graph_model import GraphModel
+from eat_lightning.bundle.model import Model
+from eat_lightning.bundle.torch_model import TorchModel
 from eat_lightning.deploy.certify.plan import Prepared
 from eat_lightning.long_texts import CUT, LongTexts
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -31,7 +29,7 @@ class CertifySubject:
     """The run or the export that a certificate is for.
 
     Args:
-        torch_backend: the run in torch, at full depth.
+        torch_model: the run in torch, at full depth.
         export: answers in place of the run, whose encoder then only gives the cost of layers.
         split: the calibration part.
         batch: examples per batch.
@@ -39,15 +37,15 @@ class CertifySubject:
         records: by backbone, each made at its first use.
     """
 
-    torch_backend: TorchBackend
-    export: Export | None
+    torch_model: TorchModel
+    export: GraphModel | None
     split: Any
     batch: int
     long: LongTexts = CUT
     records: dict[str, Record] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        answers = self.torch_backend if self.export is None else self.export
+        answers = self.torch_model if self.export is None else self.export
         answers.read_long(self.long)
         self.texts = TextWindows.of(self.split, answers.reader, answers.kind, answers.labels)
 
@@ -55,28 +53,29 @@ class CertifySubject:
     def of(cls, prepared: Prepared, split: Any) -> CertifySubject:
         plan, export = prepared.plan, prepared.export
         policies = () if export else prepared.chains[0][0].policies_like(())
-        backend = open_run(
-            prepared.run, NEVER, plan.dtype, None, policies, plan.prepack, plan.device
+        model = TorchModel.open(
+            prepared.run.folder,
+            exit=NEVER,
+            dtype=plan.dtype,
+            policies=policies,
+            prepack=plan.prepack,
+            device=plan.device,
         )
-        return cls(backend, export, split, plan.batch, plan.long_texts)
+        return cls(model, export, split, plan.batch, plan.long_texts)
 
     def backbone(self, candidate: Point) -> AdaptiveEncoder:
-        return candidate.on(self.torch_backend.encoder)
+        return candidate.on(self.torch_model.encoder)
 
-    def backend(self, candidate: Point) -> Backend:
-        """Return a backend that answers as this candidate does."""
-        if self.export is None:
-            return replace(self.torch_backend, encoder=self.backbone(candidate))
-        rule = self.export.stricter(candidate.built["exit"])
-        exits = StricterExits(self.export.layers, rule, candidate.policies_like(()))
-        return self.export.with_exits(exits)
+    def model(self, candidate: Point) -> Model:
+        """Return a model that answers as this candidate does."""
+        return (self.export or self.torch_model).at(candidate)
 
     def record(self, candidate: Point) -> Record:
         key = candidate.backbone
         if key not in self.records:
-            backend = self.backend(candidate)
-            title = f"{backend.name}: certificate"
-            self.records[key] = backend.record(self.texts, self.batch, title)
+            model = self.model(candidate)
+            title = f"{model.name}: certificate"
+            self.records[key] = model.record(self.texts, self.batch, title)
         return self.records[key]
 
     def trace(self, candidate: Point) -> Trace:
@@ -88,5 +87,5 @@ class CertifySubject:
         return float(static_flops_of(self.backbone(candidate), self.record(candidate)).mean())
 
     def identity(self, candidate: Point) -> dict[str, Any]:
-        windows = {"windows": self.long.described(self.torch_backend.max_length)}
-        return self.backend(candidate).identity() | {"exit": candidate.methods["exit"]} | windows
+        windows = {"windows": self.long.described(self.torch_model.max_length)}
+        return self.model(candidate).identity() | {"exit": candidate.methods["exit"]} | windows

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from eat_lightning.bundle.backend import Backend
+from eat_lightning.bundle.model import Model
 from eat_lightning.bundle.plan import is_adapted
 from eat_lightning.data.batching import sorted_batches
 from eat_lightning.data.source import ORIGIN
@@ -19,7 +19,7 @@ from eat_lightning.progress import shown
 from eat_lightning.runs.run import Run
 
 
-def made(plan: DriftSettings, backend: Backend) -> Iterator[dict[str, Any]]:
+def made(plan: DriftSettings, backend: Model) -> Iterator[dict[str, Any]]:
     """Make what is normal, and write it beside the model."""
     check_watched(backend.kind, (), ())
     if is_adapted(plan.run):
@@ -30,13 +30,13 @@ def made(plan: DriftSettings, backend: Backend) -> Iterator[dict[str, Any]]:
     yield {"event": "reference", "examples": len(reference.seen), "saved": str(path)}
 
 
-def make_reference(backend: Backend, split: Any, batch: int) -> Reference:
+def make_reference(backend: Model, split: Any, batch: int) -> Reference:
     """Make a backend's reference. ConfigError where the calibration part gives none."""
     check_watched(backend.kind, backend.policies, {ORIGIN} if split.origins is not None else ())
     return Reference(normal(backend, split, batch), made_with(backend))
 
 
-def normal(backend: Backend, split: Any, batch: int) -> list[Observation]:
+def normal(backend: Model, split: Any, batch: int) -> list[Observation]:
     """Return the observations of a split, in its order. All examples run every layer, so that
     batches stay as large as they are. ConfigError for a text that is refused."""
     windows = backend.reader.long.mode == "windows"

@@ -20,12 +20,11 @@ def drift(config: dict[str, Any]) -> int:
     Raises ConfigError, one line per fault, before anything long.
     """
     plan = parsed(DriftSettings, config)
-    from eat_lightning.bundle.open import open_backend
     from eat_lightning.deploy.drift.calibration import made
     from eat_lightning.deploy.drift.replay import replayed
 
-    backend, num_bad = open_backend(plan, plan.onnx), 0
-    for event in made(plan, backend) if plan.stream is None else replayed(plan, backend):
+    model, num_bad = plan.open(plan.onnx), 0
+    for event in made(plan, model) if plan.stream is None else replayed(plan, model):
         print(json.dumps(event), flush=True)
         num_bad += "error" in event
     return num_bad

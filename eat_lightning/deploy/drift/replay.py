@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from eat_lightning.bundle.backend import Backend
+from eat_lightning.bundle.model import Model
 from eat_lightning.bundle.plan import is_adapted
 from eat_lightning.deploy.drift.plan import DriftSettings
 from eat_lightning.errors import ConfigError, reading
@@ -23,7 +23,7 @@ STDIN = "-"
 KNOWN = ("source", "mime")  # what a file may tell of its examples, in columns of these names
 
 
-def replayed(plan: DriftSettings, backend: Backend) -> Iterator[dict[str, Any]]:
+def replayed(plan: DriftSettings, backend: Model) -> Iterator[dict[str, Any]]:
     """The events of a stream, an error for each line that could not be read, and at the end the
     state of the monitor. ConfigError where the log cannot be written."""
     reference = read_reference(backend, plan.certificate)
@@ -42,7 +42,7 @@ def replayed(plan: DriftSettings, backend: Backend) -> Iterator[dict[str, Any]]:
 
 
 def events(
-    backend: Backend, watch: DriftWatch, lines: Sequence[InputLine], log: DecisionLog | None
+    backend: Model, watch: DriftWatch, lines: Sequence[InputLine], log: DecisionLog | None
 ) -> Iterator[dict[str, Any]]:
     """Observe a batch in its order. A monitor may change its mind within it; that holds from the
     next batch on."""
@@ -62,7 +62,7 @@ def events(
         log.add(decisions)
 
 
-def open_stream(plan: DriftSettings, backend: Backend) -> Iterator[list[InputLine]]:
+def open_stream(plan: DriftSettings, backend: Model) -> Iterator[list[InputLine]]:
     """Batches of standard input, of a parquet file, or of <data set>/<split> in the run's data
     folder. ConfigError where there is no such file, or `columns` are not as many as the model's."""
     expected = backend.columns

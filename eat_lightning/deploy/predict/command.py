@@ -16,15 +16,13 @@ def predict(config: dict[str, Any]) -> int:
     Raises ConfigError, one line per fault, for settings and for a run that cannot answer.
     """
     plan = parsed(PredictSettings, config)
-    from eat_lightning.bundle.open import open_backend
-
-    backend = open_backend(plan)
+    model = plan.open()
     if plan.text is not None:
         from eat_lightning.deploy.predict.explain import explained
 
-        print("\n".join(explained(backend, plan.text)))
+        print("\n".join(explained(model, plan.text)))
         return 0
-    return answer_input(backend, plan.batch)
+    return answer_input(model, plan.batch)
 
 
 main = entry("predict", predict)

@@ -6,13 +6,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from eat_lightning.bundle.backend import Backend
+from eat_lightning.bundle.model import Model
 from eat_lightning.errors import ConfigError
 from eat_lightning.machine import has_torch
 from eat_lightning.model.trace import Trace
 
 
-def explained(backend: Backend, text: str | Sequence[str]) -> list[str]:
+def explained(backend: Model, text: str | Sequence[str]) -> list[str]:
     """A line for each exit on the way, and one for the answer. text: one, or one for each of the
     task's columns. ConfigError where their number is another."""
     texts = [text] if isinstance(text, str) else [*text]
@@ -39,7 +39,7 @@ def explained(backend: Backend, text: str | Sequence[str]) -> list[str]:
     return [*lines, f"{said} after {where}: {reason}, retention {retention:.3f}"]
 
 
-def guesses_of(backend: Backend, trace: Trace) -> list[dict[str, Any]]:
+def guesses_of(backend: Model, trace: Trace) -> list[dict[str, Any]]:
     """Describe each exit on the path of an example, of which a trace is.
 
     Each has its layer, the answer there as its kind is printed, and the threshold of the rule's
@@ -54,7 +54,7 @@ def guesses_of(backend: Backend, trace: Trace) -> list[dict[str, Any]]:
     return found
 
 
-def thresholds_of(backend: Backend) -> dict[int, dict[str, Any]]:
+def thresholds_of(backend: Model) -> dict[int, dict[str, Any]]:
     """Where the knob of the exit rule stands at each layer.
 
     Empty without torch: graphs follow their rule, and do not name its knob.

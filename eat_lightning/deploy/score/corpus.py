@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from eat_lightning.bundle.torch_backend import TorchBackend
+from eat_lightning.bundle.torch_model import TorchModel
 from eat_lightning.deploy.score.inputs import Input, find_inputs
 from eat_lightning.deploy.score.output import (
     Output,
@@ -123,7 +123,7 @@ class Corpus:
         schema = answer_schema(self.scorer.backend.kind, prefix)
         # A forked worker has the model already. Other engines have threads, which no fork survives:
         # there each worker opens its own.
-        forks = FORKS and isinstance(self.scorer.backend, TorchBackend)
+        forks = FORKS and isinstance(self.scorer.backend, TorchModel)
         opened = (lambda: self.scorer) if forks else partial(Scorer.open, self.plan)
         num_bytes = sum(source.input.path.stat().st_size for source in self.sources)
         with (

@@ -13,10 +13,9 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from eat_lightning.bundle.backend import Backend
 from eat_lightning.bundle.depth_batching import Pool
-from eat_lightning.bundle.open import open_backend
-from eat_lightning.bundle.torch_backend import TorchBackend
+from eat_lightning.bundle.model import Model
+from eat_lightning.bundle.torch_model import TorchModel
 from eat_lightning.data.batching import within_budget
 from eat_lightning.deploy.score.plan import ScorerSettings
 from eat_lightning.errors import ConfigError, one_line
@@ -40,7 +39,7 @@ class Scorer:
         pooled: remaining examples of many batches continue together.
     """
 
-    backend: Backend
+    backend: Model
     tokens: int
     batch: int
     pooled: bool
@@ -49,12 +48,12 @@ class Scorer:
     def open(cls, plan: ScorerSettings) -> Scorer:
         """Open the model with one thread. Raises ConfigError with every error."""
         one_thread()
-        backend = open_backend(plan)
+        backend = plan.open()
         if plan.text_columns is not None and len(plan.text_columns) != len(backend.columns):
             names = " and ".join(backend.columns)
             raise ConfigError(f"text must name {len(backend.columns)} ({names}), got {plan.text}")
-        pooled = isinstance(backend, TorchBackend) if plan.pool is None else plan.pool
-        if pooled and not isinstance(backend, TorchBackend):
+        pooled = isinstance(backend, TorchModel) if plan.pool is None else plan.pool
+        if pooled and not isinstance(backend, TorchModel):
             raise ConfigError(f"pool=true is for one model in torch, and {plan.run} is another")
         return cls(backend, plan.tokens, plan.batch, pooled)
 
@@ -94,7 +93,7 @@ class Scorer:
 
     def parts(self, texts: Texts, about: About) -> Iterator[Part]:
         if self.pooled:
-            assert isinstance(self.backend, TorchBackend)
+            assert isinstance(self.backend, TorchModel)
             yield from self.through_pools(self.backend, texts, about)
             return
         sizes = [sum(len(text.encode()) for text in each) for each in texts]
@@ -108,7 +107,7 @@ class Scorer:
             yield [rows[i] for i in answers], [*answers.values()]
 
     @torch.inference_mode()
-    def through_pools(self, backend: TorchBackend, texts: Texts, about: About) -> Iterator[Part]:
+    def through_pools(self, backend: TorchModel, texts: Texts, about: About) -> Iterator[Part]:
         """Answer texts with depth-wise batching, in a pool that is emptied at the end. A window's
         answers thus do not depend on the worker's earlier windows. Texts with several windows are
         processed one at a time.

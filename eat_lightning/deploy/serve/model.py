@@ -12,10 +12,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from eat_lightning.bundle.adapted import answered_canaries
-from eat_lightning.bundle.backend import Backend
 from eat_lightning.bundle.canaries import CANARIES
-from eat_lightning.bundle.open import open_backend
+from eat_lightning.bundle.model import Model
+from eat_lightning.bundle.open import answered_canaries
 from eat_lightning.deploy.predict.explain import guesses_of
 from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.plan import ServeSettings
@@ -78,8 +77,8 @@ class About:
 
 
 @dataclass
-class Model:
-    backend: Backend
+class ServedModel:
+    backend: Model
     normal: Reference | None
     watchable: bool = False
 
@@ -147,16 +146,16 @@ class Model:
         return answers
 
 
-def open_model(plan: ServeSettings) -> Model:
+def open_model(plan: ServeSettings) -> ServedModel:
     """Open a model, and test it on two examples and on its canaries, if it has any.
 
     Raises:
         ConfigError: where the run cannot be served.
     """
-    backend = open_backend(plan)
+    backend = plan.open()
     check_canaries(backend, plan)
     normal = read_reference(backend, plan.certificate) if plan.drift.monitor else None
-    model = Model(backend, normal, is_watchable(backend, plan.certificate))
+    model = ServedModel(backend, normal, is_watchable(backend, plan.certificate))
     for text in ("a", "another try"):
         [(_, [answer])] = model.stream([RequestExample([text] * len(backend.columns))])
         if not math.isfinite(answer.get("confidence", answer.get("score", math.nan))):
@@ -164,7 +163,7 @@ def open_model(plan: ServeSettings) -> Model:
     return model
 
 
-def check_canaries(backend: Backend, plan: ServeSettings) -> None:
+def check_canaries(backend: Model, plan: ServeSettings) -> None:
     """Compare an adapted classifier's answers to its canaries with the certified ones.
 
     Raises:
@@ -176,7 +175,7 @@ def check_canaries(backend: Backend, plan: ServeSettings) -> None:
     if find_spec("pyarrow") is None:
         print("note: canaries are not checked, which needs pyarrow", file=sys.stderr, flush=True)
         return
-    found = answered_canaries(folder, backend)
+    found = answered_canaries(backend)
     if found.changed and plan.machine == "refuse":
         raise ConfigError(f"run={plan.run}: {found}: machine=warn serves it anyway")
     print(f"{'warning' if found.changed else 'note'}: {found}", file=sys.stderr, flush=True)

@@ -45,7 +45,7 @@ class Remote:
         self.about = about
 
     def stream(self, examples: Sequence[RequestExample], deep: bool = False) -> Iterator[Chunk]:
-        """Call `Model.stream` in the process.
+        """Call `ServedModel.stream` in the process.
 
         Raises:
             RuntimeError: where it fails.

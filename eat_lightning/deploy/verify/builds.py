@@ -12,10 +12,9 @@ from typing import Any
 import pyarrow as pa
 
 from eat_lightning.answer_kind import AnswerKind
+from eat_lightning.bundle.model import Model
 from eat_lightning.bundle.onnx_runner import is_export
-from eat_lightning.bundle.open import open_backend
-from eat_lightning.bundle.plan import AnswerSettings, is_adapted, is_of_lists
-from eat_lightning.config import parsed
+from eat_lightning.bundle.plan import is_adapted, is_of_lists
 from eat_lightning.data.text_files import TABLES, json_lines, opened
 from eat_lightning.data.unlabelled import Texts
 from eat_lightning.deploy.verify.answers import KEYS
@@ -181,7 +180,9 @@ def open_folder(build: Build, plan: VerifySettings, columns: Sequence[str]) -> A
     """
     folder = Path(str(build.model))
     if is_adapted(folder) or is_export(folder) or (folder / DONE).is_file():
-        return open_backend(parsed(AnswerSettings, as_of_predict(folder, build, plan)))
+        given: Any = {"engine": build.backend, "dtype": build.dtype, "threads": plan.threads}
+        long = None if plan.long is None else LongTexts(plan.long)
+        return Model.open(folder, certificate=build.certificate, long=long, **given)
     if build.backend in ("onnx", "openvino"):
         raise ConfigError(f"backend={build.backend} runs what `eat export` or `eat adapt` wrote")
     if build.backend is None and build.dtype not in (None, "fp32"):
@@ -201,25 +202,9 @@ def open_folder(build: Build, plan: VerifySettings, columns: Sequence[str]) -> A
         return TransformersModel(original, columns)
     about = [*columns], [*original.same.labels], original.max_length
     point = Point.whole("torch", build.dtype or "fp32")
-    backend = open_in_kernels(original.folder, original.same.kind, point, *about)
-    backend.read_long(long)
-    return backend
-
-
-def as_of_predict(folder: Path, build: Build, plan: VerifySettings) -> dict[str, Any]:
-    """Return the settings of `predict` that open this folder."""
-    windows = {"size": None, "overlap": None, "join": "any", "label": None}
-    return {
-        "run": build.model,
-        "backend": build.backend or ("onnx" if is_export(folder) else "torch"),
-        "dtype": build.dtype or "fp32",
-        "certificate": build.certificate,
-        "batch": plan.batch,
-        "threads": plan.threads,
-        "long": plan.long,
-        "windows": windows,
-        **{"prepack": None, "policy": {}, "exit": {}, "head": {"layers": None}},  # the model's own
-    }
+    model = open_in_kernels(original.folder, original.same.kind, point, *about)
+    model.read_long(long)
+    return model
 
 
 @contextmanager

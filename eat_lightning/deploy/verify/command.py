@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from contextlib import redirect_stdout
-from pathlib import Path
 from typing import Any
 
 from eat_lightning.cli import entry
@@ -37,9 +36,10 @@ def verify(config: dict[str, Any]) -> Any:
 
 def canaries(folder: str, threads: int | None) -> Any:
     """Compare an adapted classifier's answers to its canaries with the certified ones."""
-    from eat_lightning.bundle.adapted import answered_canaries, open_adapted
+    from eat_lightning.bundle.model import Model
+    from eat_lightning.bundle.open import answered_canaries
 
-    found = answered_canaries(Path(folder), open_adapted(folder, threads))
+    found = answered_canaries(Model.open(folder, threads=threads))
     print(f"{folder}: {found}")
     return found
 

@@ -17,7 +17,7 @@ from helpers.finished import called, config_of, refused
 from helpers.models import method
 
 from eat_lightning.answer_kind import MultiLabel
-from eat_lightning.bundle.exports import certificate_of
+from eat_lightning.bundle.certificates import certificate_of
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.deploy.certify.command import main
 from eat_lightning.deploy.certify.plan import kind_faults

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,8 @@ from helpers.certificates import config_of
 from helpers.exports import make_run, shared_export
 from helpers.finished import refused
 
-from eat_lightning.bundle.exports import open_export
-from eat_lightning.bundle.onnx_backend import Export
-from eat_lightning.bundle.open_run import open_run
+from eat_lightning.bundle.graph_model import GraphModel
+from eat_lightning.bundle.torch_model import TorchModel
 from eat_lightning.deploy.certify.command import certify
 from eat_lightning.record.certificate import Certificate
 from eat_lightning.runs.run import Run
@@ -49,9 +49,9 @@ def test_what_is_chosen_is_what_the_graphs_do(runs: Path, capsys: pytest.Capture
     rule = held["exit"]
     assert min(rule.arguments["tau"]) >= 0.7
     # The same from running the export with that rule, and at full depth.
-    export = Export(runs / "onnx", 1)
+    export = GraphModel(runs / "onnx", 1)
     split = Run.open(runs / "run").data().split("certificate")
-    answerer = open_export(export, certificate.name, None)
+    answerer = export.with_rules(certificate.name)
     answers = answerer.answer([list(split.text(i)) for i in range(len(split))])
     full_B = answerer.record(split).guesses[3].argmax(-1)
     labels = list(answerer.labels)
@@ -69,13 +69,13 @@ def test_a_stricter_tau_than_the_graphs_own(runs: Path):
     certificate = call(runs, *LEVEL, "taus=[0.8]")
     assert certificate.methods["exit"].tau == 0.8
     texts = [[" ".join(["good", "bad", "film", "not"][i % 4 : 1 + i % 5])] for i in range(30)]
-    export = Export(runs / "onnx", 1)
-    ours = open_export(export, certificate.name, None).answer(texts)
-    theirs = open_run(Run.open(runs / "run"), {"tau": 0.8}).answer(texts)
+    export = GraphModel(runs / "onnx", 1)
+    ours = export.with_rules(certificate.name).answer(texts)
+    theirs = TorchModel.open(runs / "run", exit={"tau": 0.8}).answer(texts)
     assert [a["depth"] for a in ours] == [a["depth"] for a in theirs]
-    lax = open_export(export, None, None).answer(texts)
+    lax = export.with_rules().answer(texts)
     assert sum(a["depth"] for a in lax) < sum(a["depth"] for a in ours)
-    (single,) = open_export(export, certificate.name, None).answer(texts[:1])
+    (single,) = export.with_rules(certificate.name).answer(texts[:1])
     assert single["depth"] == ours[0]["depth"]
 
 
@@ -87,24 +87,25 @@ def test_no_point_is_laxer_than_the_graphs(runs: Path):
     assert len(call(runs, *LEVEL, "exits=each").holds_for["exit"].arguments["layers"]) in (1, 2)
     one = call(runs, *LEVEL, "layers=[2]", "level=0.9", "name=one")
     assert one.holds_for["exit"].arguments["layers"] == [2]
-    found = open_export(Export(runs / "onnx", 1), "one", None).answer([["good"]] * 3)
+    found = GraphModel(runs / "onnx", 1).with_rules("one").answer([["good"]] * 3)
     assert {answer["depth"] for answer in found} <= {2, 3}
 
 
 def test_another_combination_is_refused(runs: Path):
     name = call(runs, *LEVEL).name
     torch_made = certify(config_of("certify", runs / "run", *LEVEL, "name=torch"))
-    export = Export(runs / "onnx", 1)
+    export = GraphModel(runs / "onnx", 1)
     shutil.copytree(runs / "run/certificates", runs / "onnx/certificates", dirs_exist_ok=True)
-    message = refused(open_export, export, "torch", None)
+    message = refused(export.with_rules, "torch")
     assert "runtime (torch there, onnxruntime here)" in message
     shutil.copy(runs / f"onnx/certificates/{name}.json", runs / "run/certificates")
-    message = refused(open_run, Run.open(runs / "run"), None, "fp32", name)
+    message = refused(partial(TorchModel.open, certificate=name), runs / "run")
     assert "runtime (onnxruntime there, torch here)" in message
-    message = refused(open_export, export, "none-such", None)
+    message = refused(export.with_rules, "none-such")
     assert message == f"certificate=none-such: onnx has only {name}, torch"
     assert torch_made.holds_for["runtime"] == "torch"
-    message = refused(open_export, Export(changed(runs / "onnx", strength=0.9), 1), name, None)
+    other = GraphModel(changed(runs / "onnx", strength=0.9), 1)
+    message = refused(other.with_rules, name)
     assert message.startswith(f"certificate={name} holds for another export (")
 
 

@@ -10,7 +10,6 @@ from helpers.certificates import config_of
 from helpers.exports import shared_export
 from helpers.finished import refused
 
-from eat_lightning.bundle.open import open_backend
 from eat_lightning.config import parsed
 from eat_lightning.deploy.certify.command import certify
 from eat_lightning.deploy.predict.plan import PredictSettings
@@ -41,7 +40,7 @@ def test_what_is_certified_is_what_is_answered(runs: Path, model: str):
         config = config_of("predict", runs / model, *settings)
         split = Run.open(runs / "run").data().split("certificate")
         texts = [list(split.text(i)) for i in range(len(split))]
-        return open_backend(parsed(PredictSettings, config)).answer(texts)
+        return parsed(PredictSettings, config).open().answer(texts)
 
     answers = opened(*WINDOWS, f"certificate={certificate.name}")
     assert certificate.seen["num_examples"] == len(answers)

@@ -15,7 +15,7 @@ from helpers.certificates import make_run
 from helpers.commands import Command
 from safetensors.torch import load_file, save_file
 
-from eat_lightning.bundle.open_run import open_run
+from eat_lightning.bundle.torch_model import TorchModel
 from eat_lightning.deploy.drift.command import drift
 from eat_lightning.errors import ConfigError
 from eat_lightning.long_texts import Join, LongTexts
@@ -101,7 +101,7 @@ def test_both_states_observe_the_same(made: Path, join: Join | None):
     """At full depth the heads tell what the exits would have done, bit for bit but for the company
     in a batch; the answer is the last layer's. Of a text in windows too."""
     opened = Run.open(made)
-    split, backend = opened.data().split("validation"), open_run(opened)
+    split, backend = opened.data().split("validation"), TorchModel.open(opened.folder)
     if join is not None:
         backend.read_long(LongTexts("windows", join=join, **WINDOWS))  # type: ignore[arg-type]
     texts = [list(split.text(i)) for i in range(40)]
@@ -231,7 +231,7 @@ def test_another_dtype_has_its_own_reference(run: Path, capsys: pytest.CaptureFi
     )
     drift(config_of(run, f"dtype={dtype}"))
     opened = Run.open(run)
-    answerer = open_run(opened, dtype=dtype)
+    answerer = TorchModel.open(opened.folder, dtype=dtype)
     split = opened.data().split("certificate")
     seen = observations(record(answerer.encoder, split).replay())
     assert_alike(Reference.read(opened.folder / FILE).seen, seen)
@@ -255,7 +255,7 @@ def test_what_is_normal_under_policies(run: Path):
     under = Reference.read(opened.folder / FILE)
     assert sum(s.depth for s in under.seen) > sum(s.depth for s in before.seen)
     assert refused(run, stream_of(run, ["a"])).startswith("drift.json holds for another policy")
-    answerer = open_run(opened, policies=(Veto(0.9),))
+    answerer = TorchModel.open(opened.folder, policies=(Veto(0.9),))
     texts = [[text] for text in usual(run, 30)]
     assert_alike(*(seen_by(answerer, texts, deep)[0] for deep in (False, True)))
 

@@ -9,8 +9,7 @@ from helpers.certificates import config_of
 from helpers.exports import NAME, shared_export
 from test_drift import assert_alike, said, seen_by
 
-from eat_lightning.bundle.exports import open_export
-from eat_lightning.bundle.onnx_backend import Export
+from eat_lightning.bundle.graph_model import GraphModel
 from eat_lightning.deploy.drift.command import drift
 from eat_lightning.errors import ConfigError
 from eat_lightning.methods.policy.veto import Veto
@@ -32,7 +31,7 @@ TEXTS = [[" ".join(["good", "bad", "film", "not"][i % 4 : 1 + i % 5])] for i in 
 
 @pytest.mark.parametrize("policies", [(), (Veto(0.6),)])
 def test_an_export_observes_the_same_in_both_states(pair: tuple[Path, Path], policies: Any):
-    backend = open_export(Export(pair[1], 1), None, policies)
+    backend = GraphModel(pair[1], 1).with_rules(None, policies)
     early, _ = seen_by(backend, TEXTS, deep=False)
     exits, answers = seen_by(backend, TEXTS, deep=True)
     assert_alike(early, exits)
@@ -43,7 +42,7 @@ def test_an_export_observes_the_same_in_both_states(pair: tuple[Path, Path], pol
 def test_the_reference_of_an_export(pair: tuple[Path, Path], capsys: pytest.CaptureFixture):
     """By the export's own graphs and policies; the run's and other policies' are refused."""
     run, onnx = pair
-    export = Export(onnx, 1)
+    export = GraphModel(onnx, 1)
     drift(config_of("drift", run))
     with pytest.raises(ConfigError) as caught:
         drift(config_of("drift", run, f"onnx='{onnx}'", "stream=-"))
@@ -52,13 +51,13 @@ def test_the_reference_of_an_export(pair: tuple[Path, Path], capsys: pytest.Capt
     drift(config_of("drift", run, f"onnx='{onnx}'", *VETO))
     told = said(capsys)[-1]
     assert told["saved"] == str(onnx / "drift.json")
-    backend = open_export(export, None, (Veto(0.6),))
+    backend = export.with_rules(None, (Veto(0.6),))
     kept = read_reference(backend)
     split = Run.open(run).data().split("certificate")
     answers = backend.answer([list(split.text(i)) for i in range(len(split))])
     assert [s.depth for s in kept.seen] == [a["depth"] for a in answers]
     assert [round(s.retention, 6) for s in kept.seen] == [a["retention"] for a in answers]
-    plain = open_export(export, None, None)
+    plain = export.with_rules()
     with pytest.raises(
         ConfigError, match=r"^drift.json holds for another policy \(veto margin 0.6"
     ):

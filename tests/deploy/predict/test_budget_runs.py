@@ -14,8 +14,7 @@ from helpers import finished
 from helpers.models import method
 
 from eat_lightning.bundle.hf import EatForSequenceClassification
-from eat_lightning.bundle.open import open_backend
-from eat_lightning.bundle.open_run import open_run
+from eat_lightning.bundle.torch_model import TorchModel
 from eat_lightning.config import parsed
 from eat_lightning.data.toy import ToyData
 from eat_lightning.deploy.certify.command import certify
@@ -46,7 +45,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = {"num_validation": 30, "calibration": 80, "cache_dir": str(folder / "cache")}
     named = {"encoder": {"pretrained": None}, "seed": 1, "model": "eat", "study": "s"}
     finished.finish(folder, encoder, "sst2", data, **named)
-    open_run(Run.open(folder), HALF)
+    TorchModel.open(folder, exit=HALF)
     return folder
 
 
@@ -129,9 +128,9 @@ def test_every_command_finds_the_same_point(
     run: Path, no_fit: None, key: str, value: float, given: str, point: Callable[..., Any]
 ):
     at = point(run, value)
-    assert knobs(open_run(Run.open(run), {key: value}).encoder) == at
+    assert knobs(TorchModel.open(run, exit={key: value}).encoder) == at
     served = parsed(ServeSettings, config_of("serve", run, f"exit.{key}={value}"))
-    assert knobs(open_backend(served).encoder) == at
+    assert knobs(served.open().encoder) == at
     rows = measure(config_of("measure", run, given, "baselines=none", "timing.enabled=false"))
     (row,) = [row for row in rows if getattr(row, key)]
     assert (row.point, row.reduction.arguments["ratio"], getattr(row, key)) == (*at, value)
@@ -169,8 +168,8 @@ def test_a_fit_looks_at_neither_dev_nor_the_certificates_part(run: Path, poisone
     poisoned("validation", "certificate", "train")
     dial = kept(run)
     shutil.rmtree(run / "dial")
-    open_run(Run.open(run), {"budget": 0.6})
-    open_run(Run.open(run), {"agree": 0.9})
+    TorchModel.open(run, exit={"budget": 0.6})
+    TorchModel.open(run, exit={"agree": 0.9})
     assert kept(run) == dial
 
 
@@ -178,10 +177,10 @@ def test_another_fit_needs_no_pass_and_no_data(run: Path, poisoned, no_passes):
     poisoned("validation", "certificate", "train", "select", "temperature")
     dial = kept(run)
     next((run / "dial").glob("dial-*.json")).unlink()
-    open_run(Run.open(run), HALF)
+    TorchModel.open(run, exit=HALF)
     assert kept(run)["points"] == dial["points"]
     rule = {"_target_": "eat_lightning.methods.exit.entropy.Entropy", "layers": [3, 4]}
-    open_run(Run.open(run), rule | HALF)
+    TorchModel.open(run, exit=rule | HALF)
     assert len(list((run / "dial").glob("dial-*.json"))) == 2
 
 
@@ -194,10 +193,10 @@ def test_a_certificate_stands_on_top_and_looks_at_its_own_part(run: Path, poison
     at = certificate.methods["exit"].tau, certificate.methods["reduction"].ratio
     points = [*map(kept_knobs, kept(run)["points"])]
     assert points.index(at) <= points.index(knobs_at(run, 0.7))
-    backend = open_run(Run.open(run), None, certificate=certificate.name)
+    backend = TorchModel.open(run, certificate=certificate.name)
     assert knobs(backend.encoder) == at
     with pytest.raises(ConfigError, match=r"exit.budget: a certificate has exits of its own"):
-        open_run(Run.open(run), HALF, certificate=certificate.name)
+        TorchModel.open(run, exit=HALF, certificate=certificate.name)
 
 
 def test_other_weights_are_another_fit(run: Path, no_passes: None):
@@ -206,7 +205,7 @@ def test_other_weights_are_another_fit(run: Path, no_passes: None):
         encoder.heads["3"].temperature.fill_(2.0)
     save_model(encoder, labels, run / "model")
     with pytest.raises(AssertionError, match="another pass"):
-        open_run(Run.open(run), HALF)
+        TorchModel.open(run, exit=HALF)
 
 
 TABLE = CostTable([1, 300], [[2.0, 4.0], [3.0, 6.0], [5.0, 10.0]], [4.8, 9.6], True, 0.02)
@@ -215,17 +214,17 @@ TABLE = CostTable([1, 300], [[2.0, 4.0], [3.0, 6.0], [5.0, 10.0]], [4.8, 9.6], T
 def test_a_time_is_fitted_by_a_table_of_times(run: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(budgets, "measured_table", lambda *given: TABLE)
     with training_mark(), pytest.raises(ConfigError, match=r"a run is training .* such as 0.5"):
-        open_run(Run.open(run), {"budget": "4ms"})
-    open_run(Run.open(run), {"budget": "4ms"})
+        TorchModel.open(run, exit={"budget": "4ms"})
+    TorchModel.open(run, exit={"budget": "4ms"})
     dials = [json.loads(path.read_text()) for path in (run / "dial").glob("dial-*.json")]
     (dial,) = [each for each in dials if each["unit"] == "ms"]
     assert dial["points"][0]["cost"] > 4 >= dial["points"][-1]["cost"]
     assert dial["times"] == asdict(TABLE)
     assert dial["fitted_for"]["threads"] == torch.get_num_threads()
     with pytest.raises(ConfigError, match=r"budget must be at least 2\.\d+ ms, .*, got 1ms"):
-        open_run(Run.open(run), {"budget": "1ms"})
+        TorchModel.open(run, exit={"budget": "1ms"})
     with training_mark():  # what is kept needs no clock
-        open_run(Run.open(run), {"budget": "4ms"})
+        TorchModel.open(run, exit={"budget": "4ms"})
 
 
 @pytest.mark.parametrize("closes", [True, False])
@@ -233,7 +232,7 @@ def test_full_depth_takes_what_its_heads_take_where_they_guess_all_the_same(
     run: Path, monkeypatch: pytest.MonkeyPatch, closes: bool
 ):
     monkeypatch.setattr(budgets, "measured_table", lambda *given: replace(TABLE, closes=closes))
-    open_run(Run.open(run), {"budget": "4ms"})
+    TorchModel.open(run, exit={"budget": "4ms"})
     dials = [json.loads(path.read_text()) for path in (run / "dial").glob("dial-*.json")]
     (dial,) = [each for each in dials if each["unit"] == "ms"]
     shorter = dial["points"][0]["cost"]  # the same lengths make both
@@ -261,7 +260,7 @@ def test_full_depth_takes_what_its_heads_take_where_they_guess_all_the_same(
 )
 def test_what_cannot_be_is_one_line(run: Path, exit: dict[str, Any], fault: str):
     with pytest.raises(ConfigError, match=fault) as error:
-        open_run(Run.open(run), exit)
+        TorchModel.open(run, exit=exit)
     assert "\n" not in str(error.value)
     assert len(list((run / "dial").glob("dial-*.json"))) == 1
 
@@ -271,7 +270,7 @@ def test_a_damaged_dial_is_one_line(run: Path, content: str):
     (path,) = (run / "dial").glob("dial-*.json")
     path.write_text(content)
     with pytest.raises(ConfigError, match=r"dial-.*json: not a dial") as error:
-        open_run(Run.open(run), HALF)
+        TorchModel.open(run, exit=HALF)
     assert "\n" not in str(error.value)
 
 
@@ -282,11 +281,11 @@ def test_a_point_beyond_the_knob_is_refused(run: Path, no_fit: None):
         point["point"]["methods"]["exit"]["tau"] = [0.5, 7.0]
     path.write_text(json.dumps(dial))
     with pytest.raises(ConfigError, match=r"tau must be at most 1, got 7.0"):
-        open_run(Run.open(run), HALF)
+        TorchModel.open(run, exit=HALF)
 
 
 def test_the_dial_of_a_run_that_answers(run: Path):
-    backend = open_run(Run.open(run))
+    backend = TorchModel.open(run)
     backend.set_budget(0.7)
     at = knobs(backend.encoder)
     assert at == knobs_at(run, 0.7)
@@ -324,14 +323,14 @@ def test_the_dial_of_a_hugging_face_model(run: Path):
 
 
 def test_one_text_shows_its_way(run: Path):
-    backend = open_run(Run.open(run), {"tau": 1.0})
+    backend = TorchModel.open(run, exit={"tau": 1.0})
     *exits, last = explained(backend, "a fine film")
     assert [line.split(":")[0] for line in exits] == ["layer 3", "layer 4", "layer 6"]
     assert exits[0].endswith("tau 1: goes on")
     assert exits[-1].endswith(": leaves")
     (answer,) = backend.answer([["a fine film"]])
     assert last.startswith(f"{answer['label']} after 6 of 6 layers: last_layer")
-    early = explained(open_run(Run.open(run), {"tau": 0.01}), "a fine film")
+    early = explained(TorchModel.open(run, exit={"tau": 0.01}), "a fine film")
     assert len(early) == 2
     assert early[0].endswith("tau 0.01: leaves")
     with pytest.raises(ConfigError, match=r"text must be 1 \(sentence\), got \['a', 'b'\]"):

@@ -10,8 +10,7 @@ from helpers.certificates import FREE, UNTIMED, call, config_of, make_run
 from helpers.finished import refused
 from helpers.models import padded, ragged, tiny
 
-from eat_lightning.bundle.open_run import open_run
-from eat_lightning.bundle.torch_backend import TorchBackend
+from eat_lightning.bundle.torch_model import TorchModel
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.errors import ConfigError
 from eat_lightning.evaluation.command import measure
@@ -39,11 +38,9 @@ def run(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made, tmp_path / "run"))
 
 
-def answerer(
-    run: Path, *policies, certificate: str | None = None, tau: float = 0.4
-) -> TorchBackend:
+def answerer(run: Path, *policies, certificate: str | None = None, tau: float = 0.4) -> TorchModel:
     exit = FREE | ({} if certificate else {"tau": tau})
-    return open_run(Run.open(run), exit, "fp32", certificate, policies or None)
+    return TorchModel.open(run, exit=exit, certificate=certificate, policies=policies or None)
 
 
 def told(run: Path, *policies, about=None, **how) -> list[tuple[int, str]]:

@@ -10,12 +10,11 @@ from helpers.commands import Command
 from helpers.finished import called, config_of, make_run
 
 from eat_lightning import text_io
-from eat_lightning.bundle.open_run import open_run
+from eat_lightning.bundle.torch_model import TorchModel
 from eat_lightning.deploy.predict import command as predict
 from eat_lightning.deploy.predict.explain import explained
 from eat_lightning.errors import reported
 from eat_lightning.overrides import with_path_quoted
-from eat_lightning.runs.run import Run
 
 Call = Callable[..., tuple[int, list[dict[str, Any]], str]]
 
@@ -245,7 +244,7 @@ def test_answers_while_the_input_is_open_and_ends_quietly(sst2: Path):
 @pytest.mark.parametrize("task", ["moods", "stsb"])
 def test_answers_of_other_kinds_have_their_keys_and_show_their_way(task: str, tmp_path: Path):
     """Several labels, and a score of two texts."""
-    backend = open_run(Run.open(make_run(tmp_path / task, task)))
+    backend = TorchModel.open(make_run(tmp_path / task, task))
     texts = ["awful story"] * len(backend.columns)
     (answer,) = backend.answer([texts])
     assert [*answer][: len(backend.kind.columns)] == [*backend.kind.columns]

@@ -9,9 +9,8 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
 
-from eat_lightning.bundle.open_run import open_run
+from eat_lightning.bundle.torch_model import TorchModel
 from eat_lightning.deploy.score.batch import BatchScorer
-from eat_lightning.runs.run import Run
 
 TEXTS = ["good film", "not very good", "bad", "dull"]
 
@@ -22,7 +21,7 @@ def test_answers_stand_beside_the_columns(sst2: Path):
     scored = scorer(table)
     assert scored.column_names[:4] == ["review", "id", "eat_label", "eat_confidence"]
     assert scored["id"].to_pylist() == [1, 2, 3, 4]
-    answers = open_run(Run.open(sst2)).answer([[text] for text in TEXTS[:2]])
+    answers = TorchModel.open(sst2).answer([[text] for text in TEXTS[:2]])
     wanted = [answer["confidence"] for answer in answers]
     assert scored["eat_confidence"].to_pylist() == [*map(pytest.approx, wanted), None, None]
     errors = scored["eat_error"].to_pylist()

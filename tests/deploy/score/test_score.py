@@ -17,7 +17,7 @@ from helpers.commands import Command
 from helpers.finished import config_of, refused
 from helpers.scores import rejects_of, rows_of, scored, settings
 
-from eat_lightning.bundle.open_run import open_run
+from eat_lightning.bundle.torch_model import TorchModel
 from eat_lightning.deploy.score import workers
 from eat_lightning.deploy.score.command import score
 from eat_lightning.deploy.score.corpus import portable
@@ -26,7 +26,6 @@ from eat_lightning.deploy.score.output import Output
 from eat_lightning.deploy.score.scorer import Scorer
 from eat_lightning.deploy.score.windows import Source
 from eat_lightning.machine import MACHINE
-from eat_lightning.runs.run import Run
 
 WORDS = ["good", "bad", "film", "not", "very", "fine", "dull"]
 TEXTS = [" ".join(WORDS[(i + k) % 7] for k in range(1 + i % 9)) for i in range(60)]
@@ -48,7 +47,7 @@ def files_of(output: Path) -> dict[str, bytes]:
 def test_answers_are_those_of_predict(corpus: Path, sst2: Path, tmp_path: Path, pool: Any):
     rows = scored(corpus, tmp_path / "out", sst2, pool=pool, tokens=64, batch=6, workers=2)
     assert [row["sentence"] for row in rows] == TEXTS
-    answers = open_run(Run.open(sst2)).answer([[text] for text in TEXTS])
+    answers = TorchModel.open(sst2).answer([[text] for text in TEXTS])
     for row, answer in zip(rows, answers, strict=True):
         for key in ("label", "depth", "retention", "exit_reason"):
             assert row[key] == answer[key]

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 from helpers.scores import rejects_of, rows_of, scored, settings
 
-from eat_lightning.bundle.open_run import open_run
+from eat_lightning.bundle.torch_model import TorchModel
 from eat_lightning.deploy.score.command import score
-from eat_lightning.runs.run import Run
 
 
 def test_csv_passes_its_columns_through(sst2: Path, tmp_path: Path):
@@ -24,7 +23,7 @@ def test_csv_passes_its_columns_through(sst2: Path, tmp_path: Path):
         ("10", "x"),
     ]
     lines = [json.dumps({"text": text}).encode() for text in texts]
-    wanted = [answer["confidence"] for answer in open_run(Run.open(sst2))(lines)]
+    wanted = [answer["confidence"] for answer in TorchModel.open(sst2)(lines)]
     assert [row["confidence"] for row in rows] == pytest.approx(wanted, abs=1e-5)
     [reject] = rejects_of(tmp_path / "out")
     assert (reject["row"], reject["reason"]) == (2, "no text, or none that is UTF-8")

@@ -14,7 +14,7 @@ from helpers.gateways import Running, defaults, plan, running
 from helpers.models import method, spread
 
 from eat_lightning.data.tokens import toy_tokenizer
-from eat_lightning.deploy.serve.model import Model, open_model
+from eat_lightning.deploy.serve.model import ServedModel, open_model
 from eat_lightning.weights.checkpoint import load_pretrained
 
 TEXTS = ["good film", "not a very good film", "bad", "the film was bad , very bad"]
@@ -26,7 +26,7 @@ WINDOWS = {"join": "max", "label": "positive"}
 class InProcess:
     """A model in this process in the place of one in another."""
 
-    def __init__(self, model: Model):
+    def __init__(self, model: ServedModel):
         self.about, self.stream = model.about, model.stream
 
     def is_alive(self) -> bool:

@@ -9,7 +9,6 @@ import pytest
 from helpers.gateways import Running, plan, running
 from helpers.pairs_at_0 import PAIRS, make_pairs_run
 
-from eat_lightning.bundle.open import open_backend
 from eat_lightning.deploy.serve.model import open_model
 
 EXAMPLES = [{"text": first, "text_pair": second} for first, second in PAIRS]
@@ -24,7 +23,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def expected(given: dict[str, Any]) -> list[dict[str, Any]]:
     """Pairs of which some leave at 0, some at 1, and some run both layers."""
-    answers = open_backend(plan(**given)).answer(PAIRS)
+    answers = plan(**given).open().answer(PAIRS)
     assert {answer["depth"] for answer in answers} == {0, 1, 2}
     return answers
 

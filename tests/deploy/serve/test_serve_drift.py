@@ -12,7 +12,7 @@ import torch
 from helpers.exports import make_run
 from helpers.gateways import FakeModel, Running, plan, running
 
-from eat_lightning.bundle.open_run import open_run
+from eat_lightning.bundle.torch_model import TorchModel
 from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.model import open_model
 from eat_lightning.errors import ConfigError
@@ -164,7 +164,7 @@ def test_a_model_tells_what_its_exits_do(run: Path):
         open_model(plan(run=str(run), drift=DRIFT))
     opened = Run.open(run)
     known = [normal(i) for i in range(60)]
-    Reference(known, made_with(open_run(opened))).write(run)
+    Reference(known, made_with(TorchModel.open(opened.folder))).write(run)
     model = open_model(plan(run=str(run), drift=DRIFT))
     chunks = list(model.stream([RequestExample([text]) for text in TEXTS]))
     answers = [answer for _, answers in chunks for answer in answers]

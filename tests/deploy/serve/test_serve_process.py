@@ -17,14 +17,13 @@ from helpers.exports import make_run, shared_export
 from helpers.gateways import eventually, plan, running, settings, without_scores
 from safetensors.torch import load_file, save_file
 
-from eat_lightning.bundle.open_run import open_run
+from eat_lightning.bundle.torch_model import TorchModel
 from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.command import serve
-from eat_lightning.deploy.serve.model import Model, open_model
+from eat_lightning.deploy.serve.model import ServedModel, open_model
 from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.deploy.serve.remote import Remote, WorkerDied
 from eat_lightning.errors import ConfigError
-from eat_lightning.runs.run import Run
 
 TEXTS = [
     " ".join(["good", "bad", "film", "not", "very", "the"][i % 5 : 1 + i % 6]) for i in range(30)
@@ -43,7 +42,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def expected(run: Path) -> list[dict[str, Any]]:
     config = settings()
-    return open_run(Run.open(run), config["exit"], "fp32").answer([[t] for t in TEXTS])
+    return TorchModel.open(run, exit=config["exit"]).answer([[t] for t in TEXTS])
 
 
 def model_settings(run: Path, **changes: Any) -> ServeSettings:
@@ -73,7 +72,7 @@ def test_a_model_streams_what_predict_says(run: Path):
     assert "guesses" not in fallback
 
 
-def check_guesses(model: Model, whole: list[dict[str, Any]]) -> None:
+def check_guesses(model: ServedModel, whole: list[dict[str, Any]]) -> None:
     """Answers that come with the guesses of the exits on their path are the same answers."""
     examples = [RequestExample([text], guesses=i % 2 == 0) for i, text in enumerate(TEXTS)]
     found = merged(list(without_scores(model.stream(examples))))

@@ -1,4 +1,4 @@
-"""An exported folder as a `Backend`, in onnxruntime or OpenVINO, with policies and certificates in
+"""An exported folder as a `Model`, in onnxruntime or OpenVINO, with policies and certificates in
 addition to its graphs' exits. Torch is needed only to record, or to create an exit rule.
 
 Shapes: B examples of a batch, or of a split in its order.
@@ -16,30 +16,33 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eat_lightning.bundle.backend import Backend
+from eat_lightning.bundle.certificates import certificate_of
+from eat_lightning.bundle.model import Model
 from eat_lightning.bundle.onnx_runner import ABOUT, Runner, files_of, first_state, nobody_leaves
 from eat_lightning.bundle.sessions import ENGINES
 from eat_lightning.bundle.stricter_exits import StricterExits, noting, would_leave
-from eat_lightning.errors import ConfigError, Faults, one_line
+from eat_lightning.errors import ConfigError, Faults, one_line, reading
 from eat_lightning.files import sha256_of
 from eat_lightning.long_texts import AnswerRequest, placed
-from eat_lightning.machine import MACHINE, machine
-from eat_lightning.model.policies import policy_faults, specs_of
+from eat_lightning.machine import MACHINE, has_torch, machine
+from eat_lightning.model.policies import idle_faults, policy_faults, specs_of
 from eat_lightning.model.policy import ModelFacts, Policy
 from eat_lightning.model.specification import MODEL_SLOTS, OFF, Specification
 from eat_lightning.model.trace import Trace
+from eat_lightning.record.certificate import Certificate, path_of
 from eat_lightning.record.full_depth import FullDepthIfFound
 from eat_lightning.untrusted import step_faults
 
 if TYPE_CHECKING:
     from eat_lightning.model.contracts import ExitRule
     from eat_lightning.model.packed import Batch
+    from eat_lightning.record.point import Point
     from eat_lightning.record.record import Record
 
 WEIGHTS = "weights.bin"
 
 
-class Export(Runner, Backend):
+class GraphModel(Runner, Model):
     """An exported folder and its description.
 
     Args:
@@ -75,11 +78,57 @@ class Export(Runner, Backend):
         self.max_length, self.exits = self.about["max_length"], [*self.layers, self.num_layers]
         self.stricter_exits = StricterExits(self.layers)
 
-    def with_exits(self, exits: StricterExits) -> Export:
-        """Return the same graphs with exits restricted by further rules."""
+    def with_exits(self, rule: ExitRule | None, policies: Sequence[Policy]) -> GraphModel:
+        """Return the same graphs with exits restricted by a rule and by policies."""
         made = copy(self)
-        made.stricter_exits = exits
+        made.stricter_exits = StricterExits(self.layers, rule, policies)
         return made
+
+    def with_rules(
+        self, certificate: str | None = None, policies: Sequence[Policy] | None = None
+    ) -> GraphModel:
+        """Return the same graphs with the exits of a certificate, and with policies.
+
+        Args:
+            certificate: its name; None: none is in force.
+            policies: None: those of the certificate.
+
+        Raises:
+            ConfigError: where the certificate is valid for another combination, or the export does
+                not support its settings.
+        """
+        valid = None if certificate is None else certificate_of(self, certificate)
+        if policies is None:
+            policies = () if valid is None else valid.policies
+        self.check_policies(policies)
+        if valid is None:
+            rule = self.methods.get("exit") if policies and has_torch() else None
+            Faults(idle_faults(policies, rule.build()) if rule else []).check()
+            return self.with_exits(None, tuple(policies))
+        made = self.with_exits(self.certified_rule(valid), tuple(policies))
+        valid.check(made.identity() | {"exit": valid.holds_for["exit"]})
+        if valid.fallback:
+            made.stricter_exits = made.stricter_exits.deep()
+        made.certificate = valid
+        return made
+
+    def certified_rule(self, certificate: Certificate) -> ExitRule | None:
+        """Return the exit rule of a certificate if it is stricter than that of the graphs. Torch
+        must then compute it.
+
+        Raises:
+            ConfigError: without torch, or where the graphs cannot follow the rule.
+        """
+        if self.decides_as(certificate.holds_for["exit"]):
+            return None
+        if not has_torch():
+            raise ConfigError(
+                f"certificate={certificate.name}: its exits are stricter than those of the graphs, "
+                "and only torch computes them: export with the exits that were certified"
+            )
+        with reading(path_of(self.folder, certificate.name)):
+            rule = certificate.methods["exit"]
+        return self.stricter(rule)
 
     def session(self, name: str) -> Any:
         try:
@@ -157,6 +206,10 @@ class Export(Runner, Backend):
         # Asked though the graphs decide alone, so that a single example too goes exit by exit.
         review = noting([], self.stricter_exits.review([about]))
         return placed(self.run_state(first_state(read.windows), review), [0], [read])
+
+    def at(self, point: Point) -> GraphModel:
+        rule = self.stricter(point.built["exit"]) if "exit" in point.methods else None
+        return self.with_exits(rule, point.policies_like(self.policies))
 
     @property
     def exit_rule(self) -> ExitRule:

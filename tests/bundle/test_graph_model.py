@@ -11,11 +11,10 @@ import pytest
 from helpers.exports import shared_export
 from helpers.finished import config_of, refused, started
 
-from eat_lightning.bundle.exports import open_export
-from eat_lightning.bundle.onnx_backend import Export
+from eat_lightning.bundle.graph_model import GraphModel
 from eat_lightning.bundle.onnx_runner import Runner
-from eat_lightning.bundle.open_run import open_run
 from eat_lightning.bundle.stricter_exits import StricterExits
+from eat_lightning.bundle.torch_model import TorchModel
 from eat_lightning.deploy.predict.command import predict
 from eat_lightning.deploy.predict.explain import explained
 from eat_lightning.long_texts import JOINS, LongTexts
@@ -25,7 +24,6 @@ from eat_lightning.methods.policy.min_retention import MinRetention
 from eat_lightning.methods.policy.per_source import PerSource
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.model.reason import FIRST_REASON, Reason
-from eat_lightning.runs.run import Run
 
 pytest.importorskip("onnxscript")
 FREE = {"tau": None, "layers": None, "patience": None}
@@ -52,8 +50,8 @@ def run() -> Path:
 
 
 @pytest.fixture(scope="module")
-def export(run: Path) -> Export:
-    return Export(run / "onnx-fp32", threads=1)
+def export(run: Path) -> GraphModel:
+    return GraphModel(run / "onnx-fp32", threads=1)
 
 
 def assert_same(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> None:
@@ -63,19 +61,19 @@ def assert_same(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> Non
 
 
 @pytest.mark.parametrize("policies", LISTS)
-def test_policies_do_the_same_on_an_export(run: Path, export: Export, policies: list[Any]):
+def test_policies_do_the_same_on_an_export(run: Path, export: GraphModel, policies: list[Any]):
     """In a batch and one by one, with a reason for each that is held back."""
-    ours = open_run(Run.open(run), FREE, "fp32", None, policies).answer(TEXTS, ABOUT)
-    answerer = open_export(export, None, policies)
+    ours = TorchModel.open(run, exit=FREE, policies=policies).answer(TEXTS, ABOUT)
+    answerer = export.with_rules(None, policies)
     assert_same(answerer.answer(TEXTS, ABOUT), ours)
     alone = [answerer.answer([t], [a])[0] for t, a in zip(TEXTS[:8], ABOUT, strict=False)]
     assert_same(alone, ours[:8])
 
 
 @pytest.mark.parametrize("policies", [[], [Veto(0.99)]], ids=["alone", "veto"])
-def test_one_text_shows_the_same_way(run: Path, export: Export, policies: list[Any]):
-    ours = open_run(Run.open(run), FREE, "fp32", None, policies)
-    theirs = open_export(export, None, policies)
+def test_one_text_shows_the_same_way(run: Path, export: GraphModel, policies: list[Any]):
+    ours = TorchModel.open(run, exit=FREE, policies=policies)
+    theirs = export.with_rules(None, policies)
     for text in TEXTS[:6]:
         assert [*map(words, explained(theirs, text))] == [*map(words, explained(ours, text))]
 
@@ -93,9 +91,9 @@ def words(line: str) -> str:
         (PerSource({"a": [0.9, 0.8, 0.7]}), "policy.per_source.taus.a must have one value for"),
     ],
 )
-def test_what_an_export_cannot_do_is_refused(run: Path, export: Export, policy: Any, said: str):
+def test_what_an_export_cannot_do_is_refused(run: Path, export: GraphModel, policy: Any, said: str):
     policy = Veto(run=str(run)) if policy == "run" else policy
-    assert refused(open_export, export, None, [Veto(), policy]).startswith(said)
+    assert refused(export.with_rules, None, [Veto(), policy]).startswith(said)
 
 
 def test_later_exits_by_hand():
@@ -114,14 +112,14 @@ def test_later_exits_by_hand():
 
 
 @pytest.mark.parametrize("join", JOINS)
-def test_windows_are_read_as_the_run_reads_them(run: Path, export: Export, join: Any):
+def test_windows_are_read_as_the_run_reads_them(run: Path, export: GraphModel, join: Any):
     label = None if join == "mean" else "positive"
     long = LongTexts("windows", size=12, overlap=4, join=join, label=label)
     words = ["good", "bad", "film", "not", "very", "the"]
     texts = [[" ".join(words[(i * k) % 6] for k in range(3 + 7 * i))] for i in range(8)]
-    theirs = open_run(Run.open(run), FREE, "fp32")
+    theirs = TorchModel.open(run, exit=FREE)
     theirs.read_long(long)
-    ours = open_export(export)
+    ours = export.with_rules()
     ours.read_long(long)
     wanted = theirs.answer(texts)
     assert_same(ours.answer(texts), wanted)
@@ -132,14 +130,14 @@ def test_windows_are_read_as_the_run_reads_them(run: Path, export: Export, join:
 
 
 def test_the_command_takes_an_export(
-    export: Export, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    export: GraphModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     given = [f"run='{export.folder}'", "backend=onnx", "policy=veto", "policy.veto.margin=0.99"]
     (tmp_path / "lines").write_text("".join(f"{text}\n" for (text,) in TEXTS))
     with (tmp_path / "lines").open() as lines, started(stdin=lines):
         assert predict(config_of("predict", *given)) == 0
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert_same(found, open_export(export, None, [Veto(0.99)]).answer(TEXTS))
+    assert_same(found, export.with_rules(None, [Veto(0.99)]).answer(TEXTS))
     for wrong in ("exit.tau=0.9", "dtype=int8"):
         key = wrong.partition("=")[0].partition(".")[0]
         message = refused(predict, config_of("predict", *given, wrong))

@@ -1,4 +1,4 @@
-"""A run's encoder as a `Backend`.
+"""An encoder in torch as a `Model`.
 
 Shapes: B examples of a batch, G of them that left together.
 """
@@ -6,16 +6,17 @@ Shapes: B examples of a batch, G of them that left together.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 
-from eat_lightning.bundle.backend import Backend
+from eat_lightning.bundle.model import Model
 from eat_lightning.data.split import reader_of
-from eat_lightning.errors import ConfigError
+from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.long_texts import CUT, REFUSE, AnswerRequest, TokenWindow, placed
 from eat_lightning.model.contracts import ExitRule, Policy, open_layers
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -28,13 +29,14 @@ from eat_lightning.model.trace import Trace
 from eat_lightning.record.dial import Budget, dtype_of
 from eat_lightning.record.full_depth import FullDepthIfFound
 from eat_lightning.record.passes import record, record_of
+from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
 from eat_lightning.text_io import About, Texts
 
 
 @dataclass
-class TorchBackend(Backend):
-    """A run's encoder in torch.
+class TorchModel(Model):
+    """An encoder in torch.
 
     Args:
         combine: returns the combination of a certificate, given specifications by slot.
@@ -91,6 +93,15 @@ class TorchBackend(Backend):
         with torch.inference_mode():
             trace = self.encoder(self.batch_of(read.windows, [about]))
         return placed(trace.numpy(), [0], [read])
+
+    def at(self, point: Point) -> Self:
+        made = copy(self)
+        try:
+            made.encoder = point.on(self.encoder)
+        except ValueError as error:
+            raise ConfigError(f"point: {one_line(error)}") from None
+        made.note_exits()
+        return made
 
     @property
     def exit_rule(self) -> ExitRule:

@@ -1,0 +1,124 @@
+"""A run by way of graphs of its own, which are made once and kept beside it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from eat_lightning.bundle import trials
+from eat_lightning.bundle.graph_model import GraphModel
+from eat_lightning.bundle.graphs.trace import with_open_exits
+from eat_lightning.bundle.model import Model
+from eat_lightning.bundle.onnx_runner import ABOUT
+from eat_lightning.bundle.open_run import longest
+from eat_lightning.bundle.race import EngineRace, answer_fault, texts_for
+from eat_lightning.bundle.sessions import ENGINES
+from eat_lightning.bundle.torch_model import TorchModel
+from eat_lightning.bundle.trials import EngineTrial, digest_of, this_machine
+from eat_lightning.errors import ConfigError, Faults
+from eat_lightning.files import sha256_of
+from eat_lightning.machine import version_of
+from eat_lightning.model.contracts import Policy
+from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.specification import specs_by_slot
+from eat_lightning.runs.run import Run
+from eat_lightning.weights.precision import in_dtype
+
+FOLDER = "engines"  # in a run's, with graphs of its own
+
+
+@dataclass
+class RunGraphs:
+    """Graphs of an encoder of a run.
+
+    Args:
+        encoder: in fp32, plain, with the exits of the graphs.
+        labels: names of its classes.
+        policies: they review the exits.
+        certificate: its name; None: none is in force.
+        compared: graphs that answer otherwise than the run are refused; False: the caller judges
+            the answers.
+    """
+
+    run: Run
+    encoder: AdaptiveEncoder
+    labels: list[str]
+    dtype: str
+    threads: int | None = None
+    policies: Sequence[Policy] = ()
+    certificate: str | None = None
+    compared: bool = True
+
+    def open(self, engine: str) -> GraphModel:
+        """Open the graphs in an engine. They are compared with the run once on each machine."""
+        encoder = with_open_exits(self.encoder, self.policies)
+        folder = kept_export(self.run, encoder, self.labels, self.dtype)
+        graphs = GraphModel(folder, self.threads, engine, self.dtype)
+        if self.compared and (fault := self.fault(graphs.with_rules())):
+            raise ConfigError(f"backend={engine} {fault}")
+        return graphs.with_rules(self.certificate, self.policies)
+
+    def fastest(self, in_torch: Callable[[], Model], batch: int) -> str:
+        """Name the engine that answers fastest here, torch included.
+
+        Args:
+            in_torch: opens the run in torch.
+            batch: number of texts per call.
+        """
+        opens = {"torch": in_torch} | {name: partial(self.open, name) for name in ENGINES}
+        return EngineRace(self.run.folder, self.digest, self.dtype, opens).fastest(batch)
+
+    @cached_property
+    def digest(self) -> str:
+        return digest_of(made_of(self.run, self.encoder, self.dtype))
+
+    def fault(self, graphs: GraphModel) -> str | None:
+        """Tell why the answers of graphs will not do, compared with those of the encoder in the
+        same dtype. Looked up where it was found out before."""
+        mine = EngineTrial(graphs.engine, this_machine(torch.get_num_threads()), self.digest)
+        for known in trials.read(self.run.folder):
+            if known.key == mine.key:
+                return known.fault
+        run, encoder = self.run, in_dtype(self.encoder.replacing(policies=()), self.dtype)
+        given = run.tokenizer(), run.task.columns, self.labels, longest(run, self.encoder)
+        plain = TorchModel(run.folder, encoder, *given)
+        fault = answer_fault(plain, graphs, self.dtype, texts_for(plain))
+        trials.keep(run.folder, [replace(mine, fault=fault)])
+        return fault
+
+
+def made_of(run: Run, encoder: AdaptiveEncoder, dtype: str) -> dict[str, Any]:
+    """Return the identity of exported graphs: weights, methods, strength, dtype and the code's
+    version."""
+    return {
+        "weights": sha256_of([run.folder / "model" / "model.safetensors"]),
+        **specs_by_slot(encoder),
+        "strength": encoder.strength.item(),
+        "dtype": dtype,
+        "eat_lightning": version_of("eat_lightning"),
+    }
+
+
+def kept_export(run: Run, encoder: AdaptiveEncoder, labels: list[str], dtype: str) -> Path:
+    """The folder with this encoder's graphs, kept beside the run, which are made where they are not
+    there yet. encoder: in fp32, plain. ConfigError where it cannot be exported."""
+    from eat_lightning.bundle.graphs.bundle import Bundle
+    from eat_lightning.bundle.graphs.plan import export_slot_faults, package_faults
+
+    graphs = "int8" if dtype == "int8" else "fp32"
+    folder = run.folder / FOLDER / f"{graphs}-{digest_of(made_of(run, encoder, graphs))[:12]}"
+    if (folder / ABOUT).is_file():
+        return folder
+    Faults(package_faults() + export_slot_faults(encoder)).check()
+    folder.parent.mkdir(exist_ok=True)
+    with redirect_stdout(sys.stderr):  # standard output is for answers
+        print(f"{run.name}: its graphs are made, once", flush=True)
+        Bundle(run, encoder, labels, graphs).write(folder)
+    return folder
