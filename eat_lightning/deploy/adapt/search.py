@@ -239,10 +239,6 @@ class Search:
             num += 1
         return num
 
-    def keep(self, found: dict[float, Measured], made: Measured) -> None:
-        """Keep a point as the last for each chance that it reaches."""
-        found |= {room: made for room in ROOMS if made.chance >= room}
-
     def replayed(self, point: Point, trace: Trace, share: float = math.nan) -> Measured:
         """Judge a point by its answers to *select*."""
         made = Measured(point, depth=float(trace.depth_B.mean()), share=share, trace=trace)
@@ -264,7 +260,8 @@ class Search:
             return
         answers, found = self.trace(static, "select"), dict[float, Measured]()
         for margin in self.small.margins():
-            self.keep(found, self.behind(self.small, static.point, margin, answers))
+            made = self.behind(self.small, static.point, margin, answers)
+            found |= {room: made for room in ROOMS if made.chance >= room}
         yield from {c.point.margin: c for c in found.values()}.values()
 
     def behind(self, first: FirstModel, second: Point, margin: float, answers: Trace) -> Measured:
