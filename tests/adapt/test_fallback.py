@@ -20,7 +20,7 @@ from eat_lightning.bundle.adapted import AboutAdapted
 from eat_lightning.bundle.model import Model
 from eat_lightning.deploy.adapt.cascade import FirstModel
 from eat_lightning.deploy.adapt.folder import AdaptResult
-from eat_lightning.deploy.adapt.search import Leaving, Search
+from eat_lightning.deploy.adapt.search import ROOMS, Bench, Leaving, Search
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.specification import Specification
@@ -178,8 +178,8 @@ class HandMade(Search):
             Specification("exit", "confidence", {"tau": [t], "layers": [1]}) for t in (0.6, 0.5)
         ]
         return [
-            Leaving(rule[0], Trace(INT8, half_N), layers=1.5),
-            Leaving(rule[1], Trace(wrong, np.ones(SIZE, int)), layers=1.0),
+            Leaving(rule[0], Trace(INT8, half_N)),
+            Leaving(rule[1], Trace(wrong, np.ones(SIZE, int))),
         ]
 
 
@@ -188,7 +188,7 @@ def by_hand(level: float) -> tuple[HandMade, list[Measured]]:
     forms: Any = SimpleNamespace(num_layers=2, original=SimpleNamespace(same=SameAnswer(KIND, [])))
     same, parts = SameAnswer(KIND, ["no", "yes"]), {"select": ORIGINAL, "certify": ORIGINAL}
     claims = [Claim("disagreement", level, 0.95)]
-    search = HandMade(forms, same, claims, parts, parts, unused, 1, 1, {})
+    search = HandMade(forms, same, claims, parts, parts, unused, 1, 1, {}, bench=Bench(guess=0.0))
     statics = [Measured(Point.whole(), ms={"1": 10.0}), Measured(LOW, ms={"1": 4.0})]
     for each in statics:
         search.judge(each)
@@ -214,24 +214,27 @@ def test_the_least_time_is_chosen_for_each_chance():
     Where 5 % may change, 3, 6 and 11 of 400 leave chances of 0.99, 0.9 and 0.6. Of the 16 changed
     ones, 16, 12 and 6 are answered again for that, and 0, 4 and 10 stay changed."""
     search, statics = by_hand(0.05)
-    found = sorted(search.fallbacks(statics[1], statics, exits=True), key=lambda c: c.chance)[::-1]
+    found = [c for _, c in sorted(search.expected(statics[1], statics).items(), reverse=True)]
     assert [c.counts[0].changed for c in found] == [0, 4, 10]
     assert [c.share for c in found] == pytest.approx([0.96, 0.97, 0.985])
     assert [c.depth for c in found] == pytest.approx([1.5 + 2 * (1 - c.share) for c in found])
+    assert [c.cost for c in found] == pytest.approx([3 + 10 * (1 - c.share) for c in found])
     assert [c.point.before for c in found] == [LOW.at(exit=search.leaving(LOW)[0].exit)] * 3
     assert [c.point.alone for c in found] == [Point.whole()] * 3
-    alone = [*search.fallbacks(statics[1], statics, exits=False)]
-    assert [(c.share, c.point.before) for c in alone] == [(c.share, LOW) for c in found]
+    alone = search.expected(statics[1], statics, exits=False)
+    assert [(alone[room].share, alone[room].point.before) for room in ROOMS] == [
+        (c.share, LOW) for c in found
+    ]
 
 
 def test_none_is_tried_where_it_is_no_faster_without():
     """At 20 % int8 holds by itself; a form hardly faster than fp32 is none to begin with; and
     nothing is above fp32."""
     search, statics = by_hand(0.2)
-    assert [*search.fallbacks(statics[1], statics, exits=False)] == []
+    assert search.expected(statics[1], statics, exits=False) == {}
     search, statics = by_hand(0.05)
     statics[1].ms = {"1": 9.9}
-    assert [*search.fallbacks(statics[1], statics, exits=False)] == []
+    assert search.expected(statics[1], statics, exits=False) == {}
     assert search.higher(statics[0], statics) is None
     assert search.for_fallback(statics) == statics[1:]
 
