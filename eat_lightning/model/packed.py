@@ -228,6 +228,19 @@ class Layout:
         """Return the layout of only these rows, `lengths_B` of each example."""
         return type(self)(lengths_B, self.device)
 
+    def means(
+        self,
+        x_ND: Float[Tensor, "n d"],
+        weight_N: Float[Tensor, " n"],
+        place_N: Int[Tensor, " n"],
+        num_places: int,
+    ) -> Float[Tensor, "m d"]:
+        """Return the weighted mean of the rows of each place; zeros where no row has a weight."""
+        total_MD = x_ND.new_zeros(num_places, x_ND.shape[1])
+        total_MD = total_MD.index_add(0, place_N, x_ND * weight_N[:, None])
+        count_M = weight_N.new_zeros(num_places).index_add(0, place_N, weight_N)
+        return total_MD / torch.where(count_M > 0, count_M, 1)[:, None]
+
     def pad(self, x_N: Tensor) -> Tensor:
         """(N, ...) -> (B, L, ...); without a copy where all lengths are equal."""
         padded = x_N if self.even else x_N.index_select(0, self.source_N)

@@ -4,6 +4,7 @@ after the exit are not run.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, compose, helper
 from eat_lightning.bundle.graphs.graph import NEXT
 from eat_lightning.model.reason import Reason
 
+Known = dict[tuple[Any, ...], list[str]]  # from what a node computes to its outputs
 OUT = {  # what comes out: its type and its axes
     "logits_BC": (TensorProto.FLOAT, [1, "classes"]),
     "depth_B": (TensorProto.INT64, [1]),
@@ -32,7 +34,7 @@ def with_if(models: list[ModelProto], lasts: list[int]) -> ModelProto:
     """
     first = models[0].graph
     names = {value.name: value.name for value in first.input}
-    graph = chain([model.graph for model in models], lasts, 0, names, [])
+    graph = chain([model.graph for model in models], lasts, 0, names, [], {})
     graph.input.extend(first.input)
     versions = {o.domain: o.version for model in models for o in model.opset_import}
     opsets = [helper.make_opsetid(*each) for each in versions.items()]
@@ -42,15 +44,22 @@ def with_if(models: list[ModelProto], lasts: list[int]) -> ModelProto:
 
 
 def chain(
-    graphs: list[GraphProto], lasts: list[int], i: int, names: dict[str, str], tokens: list[str]
+    graphs: list[GraphProto],
+    lasts: list[int],
+    i: int,
+    names: dict[str, str],
+    tokens: list[str],
+    known: Known,
 ) -> GraphProto:
     """Return stretch i and all following ones as a graph.
 
     Args:
         names: of its inputs in the enclosing graphs.
         tokens: names of the tokens_LB of the preceding stretches.
+        known: what the enclosing graphs compute; that of stretch i is added.
     """
     nodes, weights, new = renamed(graphs[i], f"stretch{i + 1}.", names)
+    nodes, weights, new = without_repeats(nodes, weights, new, known)
     tokens = [*tokens, *([new["tokens_LB"]] if "tokens_LB" in new else [])]
     if i + 1 == len(graphs):
         nodes += ending(i, lasts, new, tokens, out_names(i))
@@ -58,7 +67,7 @@ def chain(
     left = out_names(i, "left")
     leaves = ending(i, lasts, new, tokens, left)
     branches: dict[str, Any] = {
-        "then_branch": chain(graphs, lasts, i + 1, names | new, tokens),
+        "then_branch": chain(graphs, lasts, i + 1, names | new, tokens, known),
         "else_branch": helper.make_graph(leaves, f"left{i + 1}", [], outputs(left)),
     }
     nodes += [
@@ -107,7 +116,8 @@ def constant(name: str, values: Any) -> NodeProto:
 def renamed(
     graph: GraphProto, prefix: str, names: dict[str, str]
 ) -> tuple[list[NodeProto], list[TensorProto], dict[str, str]]:
-    """Rename the nodes and weights of a graph with a prefix, except its inputs.
+    """Rename the nodes and weights of a graph with a prefix, except its inputs. Numbers of tokens
+    are read from one input, whose name changes only where a reduction drops tokens.
 
     Args:
         names: new names of the inputs.
@@ -117,8 +127,50 @@ def renamed(
     """
     graph = compose.add_prefix_graph(graph, prefix)
     given = {value.name: names[value.name.removeprefix(prefix)] for value in graph.input}
+    rows = [name for name in given if name.rpartition("_")[2] in ("N", "ND")]
+    rows.sort(key=lambda name: name.endswith("D"))
     for node in graph.node:
         assert not any(attribute.HasField("g") for attribute in node.attribute)
+        if node.op_type == "Shape" and node.input[0] in rows and is_first_axis(node):
+            node.input[0] = rows[0]
         node.input[:] = [given.get(name, name) for name in node.input]
     called = {v.name.removeprefix(prefix).removeprefix(NEXT): v.name for v in graph.output}
     return [*graph.node], [*graph.initializer], called
+
+
+def is_first_axis(shape: NodeProto) -> bool:
+    ends = {attribute.name: attribute.i for attribute in shape.attribute}
+    return ends.get("start", 0) == 0 and ends.get("end") == 1
+
+
+def without_repeats(
+    nodes: list[NodeProto], weights: list[TensorProto], names: dict[str, str], known: Known
+) -> tuple[list[NodeProto], list[TensorProto], dict[str, str]]:
+    """Drop the nodes of a stretch that compute what an enclosing graph has computed, which a branch
+    can read: masks, relative positions, places of the texts. Tokens keep them unless a reduction
+    drops some.
+
+    Args:
+        names: of the stretch's outputs.
+        known: what the enclosing graphs compute; the nodes that remain are added.
+    """
+    contents = {weight.name: content_of(weight) for weight in weights}
+    same: dict[str, str] = {}
+    kept: list[NodeProto] = []
+    for node in nodes:
+        node.input[:] = [same.get(name, name) for name in node.input]
+        attributes = sorted(attribute.SerializeToString() for attribute in node.attribute)
+        given = [contents.get(name, name) for name in node.input]
+        outputs = known.setdefault((node.op_type, *attributes, *given), [*node.output])
+        if outputs == [*node.output]:
+            kept.append(node)
+        same |= dict(zip(node.output, outputs, strict=True))
+    read = {name for node in kept for name in node.input}
+    found = {name: same.get(value, value) for name, value in names.items()}
+    return kept, [weight for weight in weights if weight.name in read], found
+
+
+def content_of(weight: TensorProto) -> bytes:
+    """Return what tells a weight from all others, whatever its name."""
+    kind = f"{weight.data_type} {weight.dims} "
+    return hashlib.sha256(kind.encode() + numpy_helper.to_array(weight).tobytes()).digest()

@@ -59,6 +59,14 @@ class OpenLayout(Layout):
     def after(self, rows_M: Tensor, lengths_B: Tensor) -> Layout:
         return OpenLayout(lengths_B, rows_M.shape[0], alone=self.even)
 
+    def means(self, x_ND: Tensor, weight_N: Tensor, place_N: Tensor, num_places: int) -> Tensor:
+        if not self.even:
+            return super().means(x_ND, weight_N, place_N, num_places)
+        # One product of weights that all exits share, if no reduction drops tokens.
+        weight_MN = weight_N * (place_N == torch.arange(num_places)[:, None])
+        count_M1 = weight_MN.sum(1, keepdim=True)
+        return weight_MN / torch.where(count_M1 > 0, count_M1, 1) @ x_ND
+
     @cached_property
     def segment_N(self) -> Tensor:
         row_N = torch.arange(self.num_tokens)

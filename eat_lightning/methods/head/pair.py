@@ -62,14 +62,10 @@ class Pair(VectorClassifier):
     def vector(self, packed: Packed) -> Float[Tensor, "b v"]:
         """The means of the texts; zeros of a text of which no token is left."""
         x_ND, layout, text_N = packed.x_ND.float(), packed.layout, packed.notes["text"]
-        size_N = torch.ones_like(x_ND[:, 0]) if packed.size_N is None else packed.size_N
+        size_N = x_ND.new_ones(layout.num_tokens) if packed.size_N is None else packed.size_N
         size_N = size_N * (text_N > 0)
         place_N = layout.segment_N * self.texts + (text_N - 1).clamp(0, self.texts - 1)
-        num_places = layout.size * self.texts
-        total_MD = x_ND.new_zeros(num_places, x_ND.shape[1])
-        total_MD = total_MD.index_add(0, place_N, x_ND * size_N[:, None])
-        count_M = size_N.new_zeros(num_places).index_add(0, place_N, size_N)
-        mean_MD = total_MD / torch.where(count_M > 0, count_M, 1)[:, None]
+        mean_MD = layout.means(x_ND, size_N, place_N, layout.size * self.texts)
         return mean_MD.to(packed.x_ND.dtype).view(layout.size, -1)
 
     def look_at(self, vector_BV: Float[Tensor, "b v"]) -> None:
