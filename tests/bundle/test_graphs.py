@@ -125,6 +125,48 @@ def test_no_graph_tells_where_the_traced_code_lies(models: dict, tmp_path: Path)
     assert not any(b"somebody" in content for content in written)
 
 
+def operations(graph) -> list[str]:
+    """Of a graph and, behind them, of the branches in which it goes on."""
+    found = [node.op_type for node in graph.node]
+    branches = [a.g for node in graph.node for a in node.attribute if a.name == "then_branch"]
+    return found + [name for branch in branches for name in operations(branch)]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "place"),
+    [
+        ({"relative_buckets": 8}, "GatherND"),
+        ({"relative": "disentangled", "relative_buckets": 8}, "GatherND"),
+        ({"relative": "rotary", "absolute_positions": False}, "Cos"),
+    ],
+)
+def test_branches_repeat_nothing(sizes: dict, place: str):
+    """Relative positions and the weights of pooling are not computed anew behind each exit."""
+    import onnxruntime
+
+    head = {"kind": "pair", "texts": 1}
+    encoder = small("dense", "none", "confidence", layers=[1, 2], head=head, **sizes)
+    whole = with_if(graphs(encoder, alone=True), [1, 2, 3])
+    found = operations(whole.graph)
+    assert found.count("If") == 2
+    assert found.count(place) == 1
+    assert found.count("Range") == 2  # from the token ids, and from the positions behind an exit
+    session = onnxruntime.InferenceSession(whole.SerializeToString())
+    depths = set()
+    for length in (2, 3, 5, 9, 12):
+        batch = Batch.from_lists([[2, *(5 + np.arange(length - 1) * 7 % 40).tolist()]])
+        given = {"ids_N": batch.ids_N, "types_N": batch.types_N, "lengths_B": batch.lengths_B}
+        logits_BC, depth_B, *_ = session.run(
+            None, {value.name: given[value.name].numpy() for value in session.get_inputs()}
+        )
+        with torch.inference_mode():
+            trace = encoder(batch)
+        np.testing.assert_allclose(logits_BC, trace.logits_BC.numpy(), atol=1e-5)
+        assert depth_B.tolist() == trace.depth_B.tolist()
+        depths |= {*depth_B.tolist()}
+    assert len(depths) > 1
+
+
 LONG = 2048
 
 

@@ -116,8 +116,10 @@ def constant(name: str, values: Any) -> NodeProto:
 def renamed(
     graph: GraphProto, prefix: str, names: dict[str, str]
 ) -> tuple[list[NodeProto], list[TensorProto], dict[str, str]]:
-    """Rename the nodes and weights of a graph with a prefix, except its inputs. Numbers of tokens
-    are read from one input, whose name changes only where a reduction drops tokens.
+    """Rename the nodes and weights of a graph with a prefix, except its inputs.
+
+    The number of tokens is read from the positions, which only a reduction replaces, so that
+    `without_repeats` recognises what follows from it.
 
     Args:
         names: new names of the inputs.
@@ -127,50 +129,51 @@ def renamed(
     """
     graph = compose.add_prefix_graph(graph, prefix)
     given = {value.name: names[value.name.removeprefix(prefix)] for value in graph.input}
-    rows = [name for name in given if name.rpartition("_")[2] in ("N", "ND")]
-    rows.sort(key=lambda name: name.endswith("D"))
     for node in graph.node:
         assert not any(attribute.HasField("g") for attribute in node.attribute)
-        if node.op_type == "Shape" and node.input[0] in rows and is_first_axis(node):
-            node.input[0] = rows[0]
+        if counts_rows(node) and node.input[0] == f"{prefix}x_ND":
+            node.input[0] = f"{prefix}position_N"
         node.input[:] = [given.get(name, name) for name in node.input]
     called = {v.name.removeprefix(prefix).removeprefix(NEXT): v.name for v in graph.output}
     return [*graph.node], [*graph.initializer], called
 
 
-def is_first_axis(shape: NodeProto) -> bool:
-    ends = {attribute.name: attribute.i for attribute in shape.attribute}
-    return ends.get("start", 0) == 0 and ends.get("end") == 1
+def counts_rows(node: NodeProto) -> bool:
+    """Whether a node returns the length of the first axis alone."""
+    ends = {attribute.name: attribute.i for attribute in node.attribute}
+    return node.op_type == "Shape" and ends.get("start", 0) == 0 and ends.get("end") == 1
 
 
 def without_repeats(
     nodes: list[NodeProto], weights: list[TensorProto], names: dict[str, str], known: Known
 ) -> tuple[list[NodeProto], list[TensorProto], dict[str, str]]:
-    """Drop the nodes of a stretch that compute what an enclosing graph has computed, which a branch
-    can read: masks, relative positions, places of the texts. Tokens keep them unless a reduction
-    drops some.
+    """Drop the nodes of a stretch that repeat a computation of an enclosing graph, whose values a
+    branch can read: masks, relative positions, the weights of pooling.
 
     Args:
         names: of the stretch's outputs.
-        known: what the enclosing graphs compute; the nodes that remain are added.
+        known: what the enclosing graphs compute. The nodes that remain are added.
+
+    Returns:
+        The nodes and weights that remain, and the new names of the outputs.
     """
-    contents = {weight.name: content_of(weight) for weight in weights}
+    contents = {weight.name: digest(weight) for weight in weights}
     same: dict[str, str] = {}
     kept: list[NodeProto] = []
     for node in nodes:
         node.input[:] = [same.get(name, name) for name in node.input]
         attributes = sorted(attribute.SerializeToString() for attribute in node.attribute)
-        given = [contents.get(name, name) for name in node.input]
-        outputs = known.setdefault((node.op_type, *attributes, *given), [*node.output])
+        read = [contents.get(name, name) for name in node.input]
+        outputs = known.setdefault((node.op_type, *attributes, *read), [*node.output])
         if outputs == [*node.output]:
             kept.append(node)
         same |= dict(zip(node.output, outputs, strict=True))
-    read = {name for node in kept for name in node.input}
-    found = {name: same.get(value, value) for name, value in names.items()}
-    return kept, [weight for weight in weights if weight.name in read], found
+    names = {name: same.get(value, value) for name, value in names.items()}
+    needed = {name for node in kept for name in node.input} | {*names.values()}
+    return kept, [weight for weight in weights if weight.name in needed], names
 
 
-def content_of(weight: TensorProto) -> bytes:
-    """Return what tells a weight from all others, whatever its name."""
-    kind = f"{weight.data_type} {weight.dims} "
-    return hashlib.sha256(kind.encode() + numpy_helper.to_array(weight).tobytes()).digest()
+def digest(weight: TensorProto) -> bytes:
+    """Return a hash of a weight's contents, the same under every name."""
+    kind = f"{weight.data_type} {weight.dims} ".encode()
+    return hashlib.sha256(kind + numpy_helper.to_array(weight).tobytes()).digest()

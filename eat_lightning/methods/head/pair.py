@@ -74,8 +74,8 @@ class Pair(VectorClassifier):
 
     def features(self, vector_BV: Float[Tensor, "b v"]) -> Float[Tensor, "b w"]:
         dtype = vector_BV.dtype  # the centre is in fp32, and so are sums with it
-        mean_BTD = vector_BV.unflatten(1, (self.texts, -1)) - self.centre
         if self.texts == 1:
-            return mean_BTD[:, 0].to(dtype)
+            return (vector_BV - self.centre).to(dtype)
+        mean_BTD = vector_BV.unflatten(1, (self.texts, -1)) - self.centre
         u_BD, v_BD = mean_BTD.unbind(1)
         return torch.cat([u_BD, v_BD, (u_BD - v_BD).abs(), u_BD * v_BD], -1).to(dtype)
