@@ -100,9 +100,7 @@ class ModelSettings(RunSettings):
 
 def in_its_threads(model: Model) -> Model:
     """Return the model. Torch, where it runs it, has the model's threads from here on."""
-    from eat_lightning.bundle.graph_model import GraphModel
-
-    if model.threads and not isinstance(model, GraphModel):
+    if model.threads and model.uses_torch:
         import torch
 
         torch.set_num_threads(model.threads)
