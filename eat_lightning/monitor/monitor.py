@@ -46,6 +46,17 @@ class MonitorSettings(Settings):
     psi: NotNegative
 
 
+class WatchSettings(MonitorSettings):
+    """Settings of a command that may watch its answers. monitor: whether it does."""
+
+    monitor: bool
+
+    @property
+    def monitors(self) -> dict[str, Any]:
+        """Arguments of the monitor."""
+        return self.model_dump(include={*MonitorSettings.model_fields})
+
+
 @dataclass(frozen=True)
 class DriftEvent:
     """An alarm or a return.
@@ -62,6 +73,11 @@ class DriftEvent:
     statistic: float
     bound: float
     psi: dict[str, float]
+
+    def __str__(self) -> str:
+        if self.event == ALARM:
+            return f"alarm after {self.at:,} answers, {self.feature} moved"
+        return f"steady again after {self.at:,} answers"
 
 
 COUNTS = ("at", "since", "num_alarms", "quiet", "wait", "moved")

@@ -151,7 +151,7 @@ def copy_sharing(graphs: Path, to: Path, files: Sequence[Path]) -> None:
     """Copy a folder of graphs; what safetensors files hold is linked there, and not copied.
 
     Graphs for onnxruntime with branches keep weights of their own, because it refuses a linked file
-    in a branch. (Weights outside the branches may be linked, but made such graphs 1.5 times slower.)
+    in a branch. Weights outside the branches may be linked, but then a text took 1.5 times as long.
 
     Args:
         to: named after the engine and its precision.

@@ -22,7 +22,7 @@ from eat_lightning.deploy.serve.worker import Answer, Ask, Queue, QueueFull, Ref
 from eat_lightning.errors import ConfigError
 from eat_lightning.monitor.decisions import TEXTS, DecisionLog
 from eat_lightning.monitor.monitor import ALARM, DriftEvent
-from eat_lightning.monitor.watch import DriftWatch
+from eat_lightning.monitor.watch import DriftWatch, tell
 
 WATCH_S = 0.5  # between two looks
 START_S = 2  # for a worker that is being started: when to come again
@@ -153,11 +153,9 @@ class Gateway:
             self.log_failed = True
 
     def drifted(self, event: DriftEvent) -> None:
-        message = f"steady again after {event.at} answers"
         if event.event == ALARM:
             self.metrics.alarms.labels(event.feature).inc()
-            message = f"alarm after {event.at} answers, {event.feature} moved"
-        print(f"drift: {message}", file=sys.stderr, flush=True)
+        tell(str(event))
         self.events.append(asdict(event) | {"time": time.time()})
         self.write_log([asdict(event)])
 

@@ -13,6 +13,7 @@ import pytest
 from helpers import finished
 from helpers.certificates import make_run
 from helpers.commands import Command
+from helpers.scores import scored
 from safetensors.torch import load_file, save_file
 
 from eat_lightning.bundle.torch_model import TorchModel
@@ -273,3 +274,19 @@ def test_the_command_reads_standard_input(made: Path):
     assert child.returncode == 1, err
     assert bad["line"] == 2
     assert (end["event"], end["seen"]) == ("end", 1)
+
+
+@pytest.mark.parametrize("pool", [True, False])
+def test_score_tells_of_a_shift_and_writes_the_same(
+    made: Path, tmp_path: Path, pool: bool, capsys: pytest.CaptureFixture[str]
+):
+    texts = {"usual": usual(made, 64), "shifted": ["film " * 30] * 64}
+    monitor = {"monitor": True, "run_length": 50.0, "window": 50, "calm": 200, "psi": 0.1}
+    for name, given in texts.items():
+        (tmp_path / f"{name}.txt").write_text("\n".join(given) + "\n")
+        places = tmp_path / f"{name}.txt", tmp_path / name, made
+        rows = scored(*places, pool=pool, workers=2, drift=monitor)
+        told = capsys.readouterr()
+        assert ("drift: drifted after 64" in told.out) == (name == "shifted")
+        assert ("drift: alarm after" in told.err) == (name == "shifted")
+        assert rows == scored(places[0], tmp_path / f"{name}-off", made, pool=pool)
