@@ -149,7 +149,7 @@ def save(models: dict[str, ModelProto], path: Path) -> None:
 
 def copy_sharing(graphs: Path, to: Path, files: Sequence[Path]) -> None:
     """Copy a folder of graphs; what safetensors files hold is linked there, and not copied."""
-    shutil.copytree(graphs, to, ignore=shutil.ignore_patterns("*.onnx", WEIGHTS))
+    shutil.copytree(graphs, to, ignore=shutil.ignore_patterns("*.onnx", "*.safetensors", WEIGHTS))
     models = {path.name: onnx.load(path) for path in sorted(graphs.glob("*.onnx"))}
     stored = Safetensors(files)
     needed = set[str]().union(*(stored.refer(model) for model in models.values()))
