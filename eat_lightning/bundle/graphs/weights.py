@@ -156,7 +156,7 @@ def copy_sharing(graphs: Path, to: Path, files: Sequence[Path]) -> None:
     Args:
         to: named after the engine and its precision.
     """
-    shutil.copytree(graphs, to, ignore=shutil.ignore_patterns("*.onnx", WEIGHTS))
+    shutil.copytree(graphs, to, ignore=shutil.ignore_patterns("*.onnx", "*.safetensors", WEIGHTS))
     models = {path.name: onnx.load(path) for path in sorted(graphs.glob("*.onnx"))}
     has_branches = any(len([*with_branches(model.graph)]) > 1 for model in models.values())
     stored = Safetensors([] if has_branches and to.name.startswith("onnx-") else files)
