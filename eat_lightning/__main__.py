@@ -31,6 +31,7 @@ GROUPS = {
     "More": {
         "certify": "choose early exits of a run whose risk is bounded",
         "export": "write ONNX graphs that need no torch, or a smaller encoder",
+        "convert": "rewrite a folder of release 0.3 in the layout of this one",
         "score": "score a corpus of files on all cores",
         "drift": "watch whether a stream still resembles the calibration data",
     },

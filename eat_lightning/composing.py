@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, distribution
@@ -12,6 +13,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -66,10 +68,22 @@ def choices_of(config_name: str, words: list[str], folder: str = CONFIG_DIR) -> 
     given, _ = get_args_parser().parse_known_args(words)
     overrides = first_of_sweep(given.overrides) if given.multirun else given.overrides
     Faults(errors_of(config_name, overrides, folder)).check()
-    with initialize_config_dir(folder, version_base="1.3"):
+    with config_dir(folder):
         config = compose(config_name, overrides=overrides, return_hydra_config=True)
     chosen = config.hydra.runtime.choices
     return {str(group): choice for group, choice in chosen.items() if isinstance(choice, str)}
+
+
+@contextmanager
+def config_dir(folder: str) -> Iterator[None]:
+    """Let Hydra compose from a folder. Within a job of Hydra, its state is put back at the end."""
+    before = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(folder, version_base="1.3"):
+            yield
+    finally:
+        GlobalHydra.instance().hydra = before
 
 
 def composed(
@@ -83,7 +97,7 @@ def composed(
         settings: values that replace those of the yamls, nested as these are.
     """
     Faults(errors_of(config_name, [*overrides], CONFIG_DIR)).check()
-    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+    with config_dir(CONFIG_DIR):
         usual = compose(config_name, overrides=[*overrides])
     OmegaConf.set_struct(usual, False)
     config: Any = OmegaConf.merge(usual, dict(settings))
@@ -114,7 +128,7 @@ def errors_of(
     unknown: list[Unknown] = []
     while True:
         try:
-            with initialize_config_dir(folder, version_base="1.3"):
+            with config_dir(folder):
                 config = compose(config_name, overrides=overrides)
             return [item.message(config, renamed) for item in unknown]
         except (HydraException, OmegaConfBaseException) as error:

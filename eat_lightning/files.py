@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
@@ -28,6 +29,31 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_swap(to: Path) -> Iterator[Path]:
+    """Yield a temporary folder that replaces `to` on success and is removed on failure."""
+    folder = to.with_name(f"{to.name}.{os.getpid()}.part")
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+        old = to.with_name(f"{to.name}.{os.getpid()}.old")
+        if to.exists():
+            to.rename(old)
+        folder.rename(to)
+        shutil.rmtree(old, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def link(path: Path, to: Path) -> None:
+    """Make a second name for a file or, where the file system has none, a copy."""
+    try:
+        os.link(path, to)
+    except OSError:
+        shutil.copyfile(path, to)
 
 
 def write_text(path: Path, text: str) -> None:

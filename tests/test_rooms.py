@@ -18,10 +18,10 @@ ROOMS = [  # from the ground up; a room knows only those before it
     *("record", "runs", "track", "bundle", "monitor"),
     *("evaluation", "report", "train", "new"),
     *("deploy.predict", "deploy.score", "deploy.certify", "deploy.drift", "deploy.serve"),
-    *("deploy.adapt", "deploy.rerank", "deploy.verify"),
+    *("deploy.adapt", "deploy.rerank", "deploy.verify", "deploy.convert"),
     # What `python -m` runs. No room imports them, since `eat_lightning.adapt` is a function.
-    *("adapt", "certify", "drift", "export", "measure", "predict", "rerank", "score", "serve"),
-    *("verify", "__main__"),
+    *("adapt", "certify", "convert", "drift", "export", "measure", "predict", "rerank"),
+    *("score", "serve", "verify", "__main__"),
 ]
 WINGS = {"deploy"}  # folders of rooms
 FILES = {  # by module name; a package is its __init__

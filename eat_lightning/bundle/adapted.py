@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
@@ -12,8 +13,8 @@ import pydantic.dataclasses
 from pydantic import BeforeValidator, ConfigDict
 
 from eat_lightning.answer_kind import AnswerKind, kind_of
+from eat_lightning.bundle.bundle import CERTIFICATE, CLASSES, LISTS, Bundle
 from eat_lightning.bundle.graph_model import GraphModel
-from eat_lightning.bundle.plan import ADAPTED, LISTS
 from eat_lightning.bundle.sessions import ENGINES
 from eat_lightning.errors import ConfigError, reading
 from eat_lightning.files import sha256_of, write_json
@@ -23,75 +24,47 @@ from eat_lightning.record.certificate import Certificate
 from eat_lightning.record.measured import Measured
 from eat_lightning.record.point import Point, read_point
 from eat_lightning.untrusted import json_of
-from eat_lightning.weights.files import EXITS, SAFE, weights_digest
+from eat_lightning.weights.files import SAFE, weights_digest
 
-SMALL = "small"  # a folder of the first model of a cascade
-CERTIFICATE = "adapted"  # its name in such a folder
-GRAPHS = Path("onnx") / "adapted"  # the folder of the certified graphs, where an engine runs them
-FIRST_GRAPHS = Path("onnx") / "first"  # those of the lower precision that answers first
+FORMAT = 1  # of bundle.json
+SMALL = "small"  # what a point calls the weights of a smaller model
 
 
 class AboutFolder:
-    """What a folder that `adapt` wrote says of itself, in a file of it."""
+    """What a bundle says of itself, in bundle.json."""
 
-    file: ClassVar[str]
+    answers: ClassVar[str]
     point: Point
 
     def write(self, folder: Path) -> None:
-        write_json(folder / self.file, vars(self))
+        about = {"format": FORMAT, "answers": self.answers}
+        write_json(Bundle(folder).about, about | vars(self))
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """ConfigError, in one line, where it is damaged."""
-        with reading(folder / cls.file):
-            return cls(**json_of(folder / cls.file))
-
-
-@dataclass(frozen=True)
-class AdaptedHome:
-    """A folder that `adapt` wrote, as the place of its certificate."""
-
-    folder: Path
-
-    @property
-    def name(self) -> str:
-        return str(self.folder)
-
-    def certificate(self, point: Point) -> Certificate:
-        """Its certificate, checked against its files and the point that they run at. ConfigError,
-        in one line, where these are not what was certified; on another machine, or with other
-        versions, a line says so."""
-        found = Certificate.read(self, CERTIFICATE)
-        for name, digest in bound(self.folder, point).items():
-            if digest != found.holds_for.get(name):
-                raise ConfigError(
-                    f"run={self.folder}: its {name} are not those it was certified with"
-                )
-        for name, here in versions(point).items():
-            if found.holds_for.get(name) != here:
-                there = f"{name} {found.holds_for.get(name)}, and {here} runs here"
-                print(f"note: {self.folder}: it was certified with {there}", file=sys.stderr)
-        found.tell_machine()
-        return found
-
-
-def all_measured(given: Any) -> list[Measured]:
-    """Candidates, from what a file has of them; ValueError or TypeError."""
-    return [one if isinstance(one, Measured) else Measured.read(one) for one in given]
+        """ConfigError, in one line, where it is damaged, or another kind of bundle."""
+        path = Bundle(folder).about
+        if not path.is_file():
+            raise ConfigError(f"run={folder}: has no {path.name}, which `eat adapt` writes")
+        with reading(path):
+            found = dict(json_of(path))
+            for key, wanted in (("format", FORMAT), ("answers", cls.answers)):
+                if (got := found.pop(key, None)) != wanted:
+                    raise ValueError(f"{key} must be {wanted}, got {got!r:.40}")
+            return cls(**found)
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class AboutAdapted(AboutFolder):
-    """Contents of `adapted.json`.
+    """What a bundle of a classifier says of itself.
 
     Args:
         columns: names of the texts of an example.
         labels: names of the classes; none of a score.
         answer: the kind of the answers, as `AnswerKind.spec` gives it.
         max_length: tokens of an example at most.
-        point: that is certified; a small model before it lies in the folder `small`, and what it
-            answers before it in another precision in this one.
-        candidates: all that were tried, each a `Measured`.
+        point: that is certified. A smaller model that answers first is the bundle `before`; where
+            the model itself does, in another precision, it is this one.
         long: how texts that are too long are read, as `LongTexts` has it; empty: they are refused.
         threads: with which it was timed.
         scales: numbers by which logits are multiplied before they are printed as scores, by the
@@ -103,12 +76,11 @@ class AboutAdapted(AboutFolder):
     answer: dict[str, Any]
     max_length: int
     point: Annotated[Point, BeforeValidator(read_point)]
-    candidates: Annotated[list[Any], BeforeValidator(all_measured)]
     long: dict[str, Any] = field(default_factory=dict)
     threads: int = 1
     scales: dict[str, float] = field(default_factory=dict)
 
-    file = ADAPTED
+    answers = CLASSES
 
     def __post_init__(self) -> None:
         self.kind  # noqa: B018  # ValueError where answer and labels do not fit
@@ -129,7 +101,7 @@ class AboutAdapted(AboutFolder):
 
 @pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class AboutLists(AboutFolder):
-    """Contents of `lists.json`.
+    """What a bundle of a cross-encoder says of itself.
 
     Args:
         keep: candidates of a list for which the guarantee holds.
@@ -143,29 +115,65 @@ class AboutLists(AboutFolder):
     max_length: int
     column: int | None = None
 
-    file = LISTS
+    answers = LISTS
 
 
-def bound(folder: Path, point: Point) -> dict[str, Any]:
-    """The point, and hashes of the files that decide what an adapted classifier answers."""
-    found: dict[str, Any] = {"point": point.as_dict(), "weights": weights_digest(folder)}
-    if (folder / EXITS).is_dir():
-        found["exits"] = sha256_of([folder / EXITS / name for name in (SAFE, "config.json")])
-    for each, graphs in graphs_of(point).items():
-        found[each] = GraphModel(folder / graphs).digest
-    if (small := folder / SMALL / ADAPTED).is_file():
-        inner = bound(small.parent, AboutAdapted.read(small.parent).point)
-        found["small model"] = sha256_of([small])
+def write_dial(bundle: Bundle, candidates: Sequence[Measured]) -> None:
+    """Keep all points that were tried, with what was measured of them."""
+    write_json(bundle.dial, {"points": [*candidates]})
+
+
+def read_dial(bundle: Bundle) -> list[Measured]:
+    """The points that were tried, the original first; none where the bundle keeps none.
+
+    Raises:
+        ConfigError: in one line, where the file is damaged.
+    """
+    if not bundle.dial.is_file():
+        return []
+    with reading(bundle.dial):
+        return [Measured.read(each) for each in json_of(bundle.dial)["points"]]
+
+
+def own_certificate(bundle: Bundle, point: Point) -> Certificate:
+    """A bundle's certificate, checked against its files and the point that they run at. On another
+    machine, or with other versions, a line says so.
+
+    Raises:
+        ConfigError: in one line, where files or point are not what was certified.
+    """
+    found = Certificate.read(bundle, CERTIFICATE)
+    for name, digest in bound(bundle, point).items():
+        if digest != found.holds_for.get(name):
+            raise ConfigError(f"run={bundle.name}: its {name} are not those it was certified with")
+    for name, here in versions(point).items():
+        if found.holds_for.get(name) != here:
+            there = f"{name} {found.holds_for.get(name)}, and {here} runs here"
+            print(f"note: {bundle.name}: it was certified with {there}", file=sys.stderr)
+    found.tell_machine()
+    return found
+
+
+def bound(bundle: Bundle, point: Point) -> dict[str, Any]:
+    """The point, and hashes of the files that decide what a bundle answers."""
+    found: dict[str, Any] = {"point": point.as_dict(), "weights": weights_digest(bundle.folder)}
+    if bundle.exits.is_dir():
+        found["exits"] = sha256_of([bundle.exits / name for name in (SAFE, "config.json")])
+    for name, at in graphs_of(point).items():
+        found[name] = GraphModel(bundle.graphs(at.engine, at.dtype)).digest
+    if (first := bundle.before).about.is_file():
+        inner = bound(first, AboutAdapted.read(first.folder).point)
+        found["small model"] = sha256_of([first.about])
         found |= {f"small {name}": one for name, one in inner.items()}
     return found
 
 
-def graphs_of(point: Point) -> dict[str, Path]:
-    """The folders of the graphs that a folder's own model runs by, by their name in a
+def graphs_of(point: Point) -> dict[str, Point]:
+    """The points of a bundle's own model that run by graphs, by the graphs' name in a
     certificate."""
-    found = {} if point.engine == "torch" else {"graphs": GRAPHS}
+    found = {} if point.engine == "torch" else {"graphs": point}
     if point.before is not None and point.falls_back and point.before.engine != "torch":
-        found["first graphs"] = FIRST_GRAPHS
+        found["first graphs"] = point.before
     return found
 
 
@@ -178,6 +186,6 @@ def versions(point: Point) -> dict[str, str]:
     return before | {package: version(package)}
 
 
-def holds_for(folder: Path, point: Point) -> dict[str, Any]:
-    """What the certificate of a folder is bound to: point, files, versions and the machine."""
-    return bound(folder, point) | versions(point) | {MACHINE: machine()}
+def holds_for(bundle: Bundle, point: Point) -> dict[str, Any]:
+    """What the certificate of a bundle is bound to: point, files, versions and the machine."""
+    return bound(bundle, point) | versions(point) | {MACHINE: machine()}

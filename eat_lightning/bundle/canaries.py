@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from eat_lightning.bundle.bundle import CANARIES, Bundle
 from eat_lightning.errors import ConfigError, reading
 from eat_lightning.long_texts import Answerer, LongTexts
 
-CANARIES = "canaries.parquet"
 NUM_CANARIES = 200
 BATCH = 32
 
@@ -73,7 +73,7 @@ class Canaries:
 
         columns = {name: pa.array(texts, pa.string()) for name, texts in self.texts.items()}
         logits = pa.array(self.logits_NC.tolist(), pa.list_(pa.float32()))
-        pq.write_table(pa.table(columns | {"logits": logits}), folder / CANARIES)
+        pq.write_table(pa.table(columns | {"logits": logits}), Bundle(folder).canaries)
 
     @classmethod
     def read(cls, folder: Path) -> Canaries:
@@ -82,7 +82,7 @@ class Canaries:
         import pyarrow as pa  # a server without it answers no canaries, and says so
         import pyarrow.parquet as pq
 
-        path = folder / CANARIES
+        path = Bundle(folder).canaries
         if not path.is_file():
             raise ConfigError(f"run={folder}: has no {CANARIES}, which `eat adapt` writes")
 

@@ -18,7 +18,14 @@ import numpy as np
 
 from eat_lightning.bundle.certificates import certificate_of
 from eat_lightning.bundle.model import Model
-from eat_lightning.bundle.onnx_runner import ABOUT, Runner, files_of, first_state, nobody_leaves
+from eat_lightning.bundle.onnx_runner import (
+    ABOUT,
+    WEIGHTS,
+    Runner,
+    files_of,
+    first_state,
+    nobody_leaves,
+)
 from eat_lightning.bundle.sessions import ENGINES
 from eat_lightning.bundle.stricter_exits import StricterExits, noting, would_leave
 from eat_lightning.errors import ConfigError, Faults, one_line, reading
@@ -27,6 +34,7 @@ from eat_lightning.long_texts import AnswerRequest, placed
 from eat_lightning.machine import MACHINE, has_torch, machine
 from eat_lightning.model.policies import idle_faults, policy_faults, specs_of
 from eat_lightning.model.policy import ModelFacts, Policy
+from eat_lightning.model.reason import FIRST_REASON
 from eat_lightning.model.specification import MODEL_SLOTS, OFF, Specification
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.certificate import Certificate, path_of
@@ -40,8 +48,6 @@ if TYPE_CHECKING:
     from eat_lightning.record.point import Point
     from eat_lightning.record.record import Record
 
-WEIGHTS = "weights.bin"
-
 
 class GraphModel(Runner, Model):
     """An exported folder and its description.
@@ -50,6 +56,8 @@ class GraphModel(Runner, Model):
         methods: in its graphs, as far as export.json names them.
         stricter_exits: rules that let examples exit later than the graphs do.
     """
+
+    uses_torch = False
 
     def __init__(
         self,
@@ -74,8 +82,9 @@ class GraphModel(Runner, Model):
             self.methods = methods_of(self.about)
         except (ValueError, OSError) as error:
             raise ConfigError(one_line(error)) from None
+        self.folder = self.graphs  # of an adapted classifier, the folder that holds them
         if faults := step_faults(self.tokenizer):
-            raise ConfigError(f"{self.folder / 'tokenizer.json'}: {faults[0]}")
+            raise ConfigError(f"{self.graphs / 'tokenizer.json'}: {faults[0]}")
         self.max_length, self.exits = self.about["max_length"], [*self.layers, self.num_layers]
         self.stricter_exits = StricterExits(self.layers)
 
@@ -146,8 +155,9 @@ class GraphModel(Runner, Model):
     @cached_property
     def digest(self) -> str:
         """Hash of the files that determine its answers."""
-        names = [*files_of(self.about), WEIGHTS, "tokenizer.json", ABOUT]
-        there = [self.folder / name for name in sorted(names)]
+        shared = [path.name for path in self.graphs.glob("*.safetensors")]
+        names = [*files_of(self.about), *shared, WEIGHTS, "tokenizer.json", ABOUT]
+        there = [self.graphs / name for name in sorted(names)]
         return sha256_of([path for path in there if path.is_file()])
 
     def check_policies(self, policies: Sequence[Policy]) -> None:
@@ -214,6 +224,10 @@ class GraphModel(Runner, Model):
             rule, policies = point.built.get("exit"), point.policies_like(self.policies)
         self.check_policies(policies)
         return self.with_exits(None if rule is None else self.stricter(rule), policies)
+
+    @property
+    def reasons(self) -> list[str]:
+        return [name for code, name in sorted(self.names.items()) if code >= FIRST_REASON]
 
     @property
     def exit_rule(self) -> ExitRule:

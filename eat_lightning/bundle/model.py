@@ -5,7 +5,6 @@ Shapes: B examples of a batch.
 
 from __future__ import annotations
 
-import shutil
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from eat_lightning.bundle.graphs.folder_swap import folder_swap
+from eat_lightning.bundle.bundle import Bundle
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.long_texts import Answerer, LongTexts, ReadText
 from eat_lightning.model.policy import Policy
@@ -67,6 +66,7 @@ class Model(Answerer):
     certificate: Certificate | None = None
     candidates: Sequence[Measured] = ()
     ranks = False  # True for a reranker
+    uses_torch = True  # False where graphs alone answer
 
     @classmethod
     def open(
@@ -249,7 +249,4 @@ class Model(Answerer):
 
     def save(self, folder: str | Path) -> None:
         """Copy its folder to a new one. FileExistsError where there is one."""
-        if Path(folder).exists():
-            raise FileExistsError(f"{folder} is there already")
-        with folder_swap(Path(folder)) as beside:
-            shutil.copytree(self.folder, beside, dirs_exist_ok=True)
+        Bundle(self.folder).copy(Path(folder))

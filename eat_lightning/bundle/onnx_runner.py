@@ -73,8 +73,8 @@ class Runner(long_texts.Answerer):
         engine: str = "onnx",
         dtype: str | None = None,
     ):
-        self.folder, self.threads, self.engine = Path(folder), threads, engine
-        self.about = read_about(self.folder)
+        self.graphs, self.threads, self.engine = Path(folder), threads, engine
+        self.about = read_about(self.graphs)
         self.dtype = dtype_of(self.about, engine, dtype)
         self.labels, self.columns = self.about["labels"], self.about["columns"]
         self.kind, self.num_layers = kind_in(self.about), self.about["num_layers"]
@@ -86,7 +86,7 @@ class Runner(long_texts.Answerer):
         """Open the tokenizer. Long texts are rejected unless `reader.long` is changed."""
         from tokenizers import Tokenizer
 
-        path = self.folder / "tokenizer.json"
+        path = self.graphs / "tokenizer.json"
         try:
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # tokenizers raises that very class for a file it cannot parse
@@ -102,7 +102,7 @@ class Runner(long_texts.Answerer):
 
     def session(self, name: str) -> Any:
         if name not in self.sessions:
-            path = self.folder / name
+            path = self.graphs / name
             try:
                 session = ENGINES[self.engine](path, self.threads, self.dtype)
             except Exception as error:  # both engines' errors have no other class in common

@@ -12,18 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eat_lightning.bundle.adapted import (
-    FIRST_GRAPHS,
-    GRAPHS,
-    SMALL,
-    AboutAdapted,
-    AboutLists,
-    AdaptedHome,
-)
+from eat_lightning.bundle.adapted import AboutAdapted, AboutLists, own_certificate, read_dial
+from eat_lightning.bundle.bundle import Bundle, is_adapted, is_of_lists
 from eat_lightning.bundle.graph_model import GraphModel
 from eat_lightning.bundle.model import Model
 from eat_lightning.bundle.onnx_runner import is_export
-from eat_lightning.bundle.plan import check_torch, is_adapted, is_of_lists, tell
+from eat_lightning.bundle.plan import check_torch, tell
 from eat_lightning.bundle.sessions import ENGINES
 from eat_lightning.bundle.trials import digest_of
 from eat_lightning.errors import ConfigError, reading
@@ -99,10 +93,11 @@ class Opener:
         """Open a classifier that `adapt` wrote, as it was certified."""
         self.refuse(FIXED, "it runs as it was certified")
         about = AboutAdapted.read(self.folder)
-        certificate = AdaptedHome(self.folder).certificate(about.point)
+        certificate = own_certificate(Bundle(self.folder), about.point)
         threads = self.threads or about.threads
-        model = at_point(self.folder, about, about.point, threads)
-        model.certificate, model.candidates, model.threads = certificate, about.candidates, threads
+        bundle = Bundle(self.folder)
+        model = at_point(bundle, about, about.point, threads)
+        model.certificate, model.candidates, model.threads = certificate, read_dial(bundle), threads
         model.scales = {int(layer): scale for layer, scale in about.scales.items()}
         model.read_long(about.long_texts)
         if self.check and (found := answered_canaries(model)).changed:
@@ -118,7 +113,7 @@ class Opener:
         from eat_lightning.bundle.reranker import ListModel
 
         about = AboutLists.read(self.folder)
-        certificate = AdaptedHome(self.folder).certificate(about.point)
+        certificate = own_certificate(Bundle(self.folder), about.point)
         model = ListModel.of(self.folder, about.max_length, about.point, about.column)
         model.certificate, model.threads = certificate, self.threads
         return model
@@ -179,28 +174,25 @@ class Opener:
         return in_torch() if engine == "torch" else graphs.open(engine)
 
 
-def at_point(
-    folder: Path, about: AboutAdapted, point: Point, threads: int | None, graphs: Path = GRAPHS
-) -> Model:
-    """Open a classifier's folder at a point, behind what answers before it.
-
-    Args:
-        graphs: the folder of its graphs, where an engine runs it.
-    """
+def at_point(bundle: Bundle, about: AboutAdapted, point: Point, threads: int | None) -> Model:
+    """Open a bundle's classifier at a point, behind what answers before it."""
+    folder = bundle.folder
     if point.before is not None:
-        check_torch(folder, "answering again" if point.falls_back else "a cascade")
         from eat_lightning.bundle.cascade import CascadeModel
 
         if point.falls_back:
-            first = at_point(folder, about, point.before, threads, FIRST_GRAPHS)
+            first = at_point(bundle, about, point.before, threads)
         else:
-            small = AboutAdapted.read(folder / SMALL)
-            first = at_point(folder / SMALL, small, small.point, threads)
-        second = at_point(folder, about, point.alone, threads, graphs)
+            small = AboutAdapted.read(bundle.before.folder)
+            first = at_point(bundle.before, small, small.point, threads)
+        second = at_point(bundle, about, point.alone, threads)
         return CascadeModel(folder, first, second, point.margin, point.falls_back)
     if point.engine != "torch":
         dtype = "bf16" if point.dtype == "bf16" else None
-        return GraphModel(folder / graphs, threads, point.engine, dtype)
+        graphs = bundle.graphs(point.engine, point.dtype)
+        model = GraphModel(graphs, threads, point.engine, dtype)
+        model.folder = folder  # that of canaries, certificate and drift's reference
+        return model
     check_torch(folder, "a model that was certified in our kernels")
     from eat_lightning.bundle.kernels import open_in_kernels
 
@@ -219,9 +211,9 @@ def load_folder(folder: str | Path, threads: int | None = None, check: bool = Fa
     """Do the work of `eat_lightning.load`."""
     if not Path(folder).exists():
         raise ValueError(f"folder={folder}: there is no such folder")
-    if not is_adapted(folder):
-        raise ValueError(f"folder={folder}: neither `eat adapt` nor `eat rerank` wrote it")
     try:
+        if not is_adapted(folder):
+            raise ConfigError(f"folder={folder}: neither `eat adapt` nor `eat rerank` wrote it")
         return Model.open(folder, threads=threads, check=check)
     except ConfigError as error:
         raise ValueError(str(error)) from None

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from eat_lightning.bundle.bundle import is_adapted
 from eat_lightning.bundle.onnx_runner import is_export
 from eat_lightning.bundle.sessions import ENGINES, engine_faults
 from eat_lightning.errors import ConfigError
@@ -18,8 +19,6 @@ from eat_lightning.runs.plan import RunSettings, WindowSettings, time_faults
 if TYPE_CHECKING:
     from eat_lightning.bundle.model import Model
 
-ADAPTED = "adapted.json"  # in a folder that `adapt` wrote
-LISTS = "lists.json"  # in a folder that `rerank` wrote
 Engine = Literal["torch", "onnx", "openvino", "auto"]
 
 
@@ -36,16 +35,6 @@ def check_torch(path: str | Path, what: str) -> None:
     """
     if not has_torch():
         raise ConfigError(f"run={path}: {what} needs torch: pip install eat-lightning")
-
-
-def is_adapted(path: str | Path) -> bool:
-    """True for a folder that `adapt` or `rerank` wrote."""
-    return (Path(path) / ADAPTED).is_file() or is_of_lists(path)
-
-
-def is_of_lists(path: str | Path) -> bool:
-    """True for a folder that `rerank` wrote."""
-    return (Path(path) / LISTS).is_file()
 
 
 class ModelSettings(RunSettings):
@@ -125,9 +114,7 @@ class ModelSettings(RunSettings):
 
 def in_its_threads(model: Model) -> Model:
     """Return the model. Torch, where it runs it, has the model's threads from here on."""
-    from eat_lightning.bundle.graph_model import GraphModel
-
-    if model.threads and not isinstance(model, GraphModel):
+    if model.threads and model.uses_torch:
         import torch
 
         torch.set_num_threads(model.threads)

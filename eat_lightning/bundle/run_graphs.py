@@ -109,7 +109,7 @@ def made_of(run: Run, encoder: AdaptiveEncoder, dtype: str) -> dict[str, Any]:
 def kept_export(run: Run, encoder: AdaptiveEncoder, labels: list[str], dtype: str) -> Path:
     """The folder with this encoder's graphs, kept beside the run, which are made where they are not
     there yet. encoder: in fp32, plain. ConfigError where it cannot be exported."""
-    from eat_lightning.bundle.graphs.bundle import Bundle
+    from eat_lightning.bundle.graphs.graph_folder import GraphFolder
     from eat_lightning.bundle.graphs.plan import export_slot_faults, package_faults
 
     graphs = "int8" if dtype == "int8" else "fp32"
@@ -120,5 +120,5 @@ def kept_export(run: Run, encoder: AdaptiveEncoder, labels: list[str], dtype: st
     folder.parent.mkdir(exist_ok=True)
     with redirect_stdout(sys.stderr):  # standard output is for answers
         print(f"{run.name}: its graphs are made, once", flush=True)
-        Bundle(run, encoder, labels, graphs).write(folder)
+        GraphFolder(run, encoder, labels, graphs).write(folder)
     return folder

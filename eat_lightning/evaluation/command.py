@@ -20,7 +20,7 @@ def measure(config: dict[str, Any]) -> Sequence[Any]:
     Raises:
         ConfigError: with one line per invalid setting, before anything is loaded.
     """
-    from eat_lightning.bundle.plan import is_of_lists
+    from eat_lightning.bundle.bundle import is_of_lists
     from eat_lightning.evaluation.plan import planned, run_paths
 
     if any(map(is_of_lists, run_paths(config["run"]))):

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eat_lightning.answer_kind import SINGLE, AnswerKind, misfit
-from eat_lightning.bundle.adapted import CERTIFICATE, AdaptedHome
+from eat_lightning.bundle.bundle import CERTIFICATE, DRIFT, Bundle, is_adapted
 from eat_lightning.bundle.certificates import of_export
 from eat_lightning.bundle.onnx_runner import is_export
-from eat_lightning.bundle.plan import is_adapted
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import write_json
 from eat_lightning.machine import MACHINE
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from eat_lightning.bundle.model import Model
     from eat_lightning.model.policy import Policy
 
-FILE = "drift.json"
 FOLDER = "drift"  # of the references of a run's certificates, which have several
 LEAST = 50  # examples: with fewer, no stream could be compared with them
 # Facts of a combination and of its point that decide no observation: last bits move no rank.
@@ -79,7 +77,7 @@ class Reference:
             ConfigError: in one line, where it is missing or damaged.
         """
         if not path.is_file():
-            raise ConfigError(f"{path.parent.name} has no {FILE}: make it with {how}")
+            raise ConfigError(f"{path.parent.name} has no {DRIFT}: make it with {how}")
         try:
             content = json.loads(path.read_text())
             values = zip(*(content["seen"][name] for name in FEATURES), strict=True)
@@ -97,18 +95,18 @@ class Reference:
         and a model.
         """
         if differs := differences(self.holds_for, here):
-            raise ConfigError(f"{FILE} holds for another {differs}; make it again with {how}")
+            raise ConfigError(f"{DRIFT} holds for another {differs}; make it again with {how}")
 
 
 def file_of(certificate: str | None) -> Path:
     """Return the file name of a certificate's reference."""
-    return Path(FILE) if certificate is None else Path(FOLDER) / f"{certificate}.json"
+    return Path(DRIFT) if certificate is None else Path(FOLDER) / f"{certificate}.json"
 
 
 def path_of(folder: Path, certificate: str | None) -> Path:
     """Return the path of a certificate's reference, or of the folder's own if it has none."""
     path = folder / file_of(certificate)
-    return path if path.is_file() else folder / FILE
+    return path if path.is_file() else folder / DRIFT
 
 
 def deciding(holds_for: dict[str, Any], windows: str | None) -> dict[str, Any]:
@@ -127,7 +125,7 @@ def made_with(model: Model) -> dict[str, Any]:
     """Return the facts that decide a model's observations."""
     windows = model.reader.long.described(model.max_length)
     if is_adapted(model.folder):  # its files were compared with its certificate as it was opened
-        certificate = Certificate.read(AdaptedHome(model.folder), CERTIFICATE)
+        certificate = Certificate.read(Bundle(model.folder), CERTIFICATE)
         return deciding(certificate.holds_for, windows)
     return deciding(model.identity(), windows)
 

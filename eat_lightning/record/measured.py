@@ -27,7 +27,8 @@ class Measured:
     """A point and what was measured of it. Numbers that were not measured are NaN.
 
     Args:
-        cost: mean cost of an example, in the unit of the dial.
+        cost: mean cost of an example, in the unit of the dial; of a candidate of `eat adapt`, the
+            milliseconds that its choice was based on.
         agreement: share of answers that are those of full depth; for lists, the share of the best
             candidates that are returned.
         accuracy: share of right answers.
@@ -37,7 +38,7 @@ class Measured:
         chance: chance that its claims are certified, as predicted from those texts.
         tested: changed answers on the texts of the certificate, one tally per claim; None: not
             tested.
-        trace: the answers on these texts; not kept in files.
+        trace: the answers on these texts, before that on those that chose it; not kept in files.
         ms: milliseconds per text, by the number of texts at once.
         speed_up: speed-up over the original with the ends of its 95 % interval, by the same
             numbers; empty if both were not timed side by side.

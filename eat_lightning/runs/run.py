@@ -36,6 +36,7 @@ from eat_lightning.untrusted import json_of, text_of
 from eat_lightning.user_modules import sources_of_encoder
 from eat_lightning.validation import listed_layers
 from eat_lightning.weights.checkpoint import load_model
+from eat_lightning.weights.files import BUNDLE, OLD_BUNDLES
 from eat_lightning.weights.untrusted import UNFIT, read_config
 
 # Settings that change where or how fast a run goes, or what is measured of it, not its weights.
@@ -257,7 +258,12 @@ def why_no_run(folder: Path) -> str:
     """Explain why a folder without config.yaml is not a run, and what to do."""
     if not folder.exists():
         return "is not a run folder: there is no such folder"
-    if (folder / "adapted.json").is_file():
+    if any((folder / name).is_file() for name in OLD_BUNDLES):
+        return (
+            "is a folder of release 0.3, which had another layout: "
+            f"eat convert old={folder} to=<new folder> rewrites it"
+        )
+    if (folder / BUNDLE).is_file():
         return (
             "was written by eat adapt, and this command is for runs of eat train; eat verify run="
             f"{folder} checks an adapted classifier"

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 EXITS = "exits"  # in the folder of a classifier that stays as it was
+BUNDLE = "bundle.json"  # in every folder that `adapt` or `rerank` wrote
+OLD_BUNDLES = ("adapted.json", "lists.json")  # in its place, of release 0.3
 SAFE, OLD = "model.safetensors", "pytorch_model.bin"
 MOST_FILES = 1000
 INDEX = 64 << 20  # bytes of an index, which has a line for each weight

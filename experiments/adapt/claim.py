@@ -28,7 +28,8 @@ YARDSTICK = (  # of `experiments/pays`
 
 def page(results: Path) -> Section:
     found = adaptations(results)
-    redraws, originals = (result.read(results / f"{k}.jsonl") for k in ("redraws", "originals"))
+    names = ("redraws", "originals", "levels")
+    redraws, originals, levels = (result.read(results / f"{name}.jsonl") for name in names)
     one = [each for each in found if each.is_pretrained and each.batch == 1]
     many = [each for each in found if each.is_pretrained and each.batch != 1]
     random = [each for each in found if not each.is_pretrained]
@@ -37,6 +38,7 @@ def page(results: Path) -> Section:
     claim = Section("adapt", "eat adapt", answers(found, redraws))
     claim.tables = [
         table("speed", "One text at a time", ABOUT + SPEED, one),
+        table("levels", "By level of agreement", LEVELS, levels),
         table("held", "Changed answers", ABOUT + HELD, one),
         table("batches", "Batches of 32", ABOUT + SPEED + HELD, many),
         table("random", "Small models from random weights", ABOUT + BATCH + SPEED + HELD, random),
@@ -144,6 +146,25 @@ CANDIDATES = [
     col.word("selected", "changed (selection)", counted("selected")),
     col.word("tested", "changed (certificate)", counted("tested")),
     col.word("error", "error", "candidate.fault"),
+]
+LEVELS = [
+    col.word("classifier", "classifier", task_of),
+    col.word("processor", "processor"),
+    col.count("batch", "batch size"),
+    col.word("agree", "unchanged answers", lambda row: f"{100 * row['agree']:g} %"),
+    col.word("chosen", "adapted", "name"),
+    col.number("ms", "ms"),
+    col.number("p50", "median, ms"),
+    col.number("p90", "90th percentile, ms"),
+    col.number("p99", "99th percentile, ms"),
+    col.shown("hf", "speed-up over transformers", "times_original", cell=times),
+    col.word(
+        "rival", "fastest without exits", lambda row: f"{row['rival']}: {row['rival_ms']:.2f}"
+    ),
+    col.shown("gain", "speed-up over it", "times_rival", cell=times),
+    col.percent("layers", "layers (%)", lambda row: Interval.exact(row["layers"])),
+    col.percent("time", "time (%)", lambda row: Interval.exact(row["time"])),
+    col.word("changed", "changed (certificate)", lambda r: f"{r['tested']} of {r['num']:,}"),
 ]
 REDRAWS = [
     col.word("task", "classifier", task_of),

@@ -20,7 +20,7 @@ from eat_lightning.data.unlabelled import read_texts
 from eat_lightning.deploy.adapt.exits import learn_exits
 from eat_lightning.deploy.adapt.forms import Forms, deployed_original, scratch_run
 from eat_lightning.deploy.adapt.run import splits_of
-from eat_lightning.deploy.adapt.search import Search
+from eat_lightning.deploy.adapt.search import HEAD, Bench, Search
 from eat_lightning.deploy.adapt.work import Work
 from eat_lightning.long_texts import REFUSE
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -131,7 +131,7 @@ def drawn(kept: Kept, claim: Claim, seed: int) -> Draw:
     rows = dict(zip(PARTS, np.split(order_N, ends), strict=False))
     original = {part: kept.original_NC[rows_N] for part, rows_N in rows.items()}
     given: Any = (KeptForms(kept), kept.same, [claim], rows, original, None, 1, 1, {})
-    search = Redraw(*given, kept=kept, rows=rows)
+    search = Redraw(*given, bench=Bench(guess=HEAD), kept=kept, rows=rows)
     certified = [candidate for candidate in search.run([]) if candidate.holds]
     if not certified:
         return Draw()

@@ -1,12 +1,14 @@
 """Rows of `eat adapt` on classifiers that plain transformers has tuned (`tune.py`).
 
     python -m experiments.adapt.run adapt folder=FOLDER task=sst2 [agree=0.99] [batch=1]
+    python -m experiments.adapt.run levels folder=FOLDER task=sst2 [batch=1]
     python -m experiments.adapt.run redraws folder=FOLDER task=stsb [agree=0.95] [draws=200]
     python -m experiments.adapt.run original folder=FOLDER data=FOLDER
 
 `adapt` runs the command itself, compares answers on `fresh.parquet`, and keeps all candidates with
-their times, so the machine must be quiet. `redraws` runs all passes once, which times nothing, and
-draws the parts anew from them. `original` keeps the accuracy of a merged delta.
+their times, so the machine must be quiet. `levels` does so at several levels of agreement, with the
+passes of the first, and leaves the scratch folder there. `redraws` runs all passes once, which
+times nothing, and draws the parts anew from them. `original` keeps the accuracy of a merged delta.
 
 Shapes: N texts, B of a batch, C classes.
 """
@@ -40,6 +42,7 @@ from eat_lightning.report.intervals import Interval
 from eat_lightning.report.result import Result
 from eat_lightning.runs.run import git_commit
 from experiments.adapt import low_rank
+from experiments.adapt.levels import LEVELS, at_level
 from experiments.adapt.redraws import redrawn
 from experiments.adapt.tune import TASKS, num_right, read
 from experiments.study import run_step
@@ -73,9 +76,19 @@ def adapt(folder: str, task: str, agree: float = 0.99, batch: int = 1) -> None:
     result.update(RESULTS / "adapted.jsonl", [row])
 
 
+def levels(folder: str, task: str, batch: int = 1) -> None:
+    """Run `eat adapt` at each level in one scratch folder, and keep a row for each."""
+    base, settings = Path(folder), TASKS[task]
+    more = {"tolerance": settings.get("tolerance"), "columns": settings["columns"]}
+    more |= {"max_length": settings["length"], "batch": batch}
+    for agree in LEVELS:
+        row = at_level(base, base / "levels", task, agree, more)
+        result.update(RESULTS / "levels.jsonl", [row])
+
+
 def values_of(made: Any, batch: int) -> dict[str, Any]:
     """All candidates of an adaptation, and which was chosen and is the fastest static one."""
-    written, num = made.about.candidates, made.certificate.tallies[0].num
+    written, num = made.candidates, made.certificate.tallies[0].num
     timed = [each for each in written if str(batch) in each.ms]
     statics = [each for each in timed[1:] if each.point.is_static and is_likely(each, num)]
     return {
@@ -86,7 +99,7 @@ def values_of(made: Any, batch: int) -> dict[str, Any]:
 
 
 def candidate_of(candidate: Measured, batch: int) -> dict[str, Any]:
-    """A candidate of `adapted.json` as `adaptations.Candidate` reads it."""
+    """A candidate of `dial.json` as `adaptations.Candidate` reads it."""
     ends = candidate.speed_up.get(str(batch))
     found = {"selected": candidate.counts, "tested": candidate.tested or ()}
     counts = {
@@ -157,4 +170,4 @@ def original(folder: str, data: str) -> None:
 if __name__ == "__main__":
     with reported():
         torch.set_num_threads(1)
-        run_step(sys.argv[1:], adapt, redraws, original)
+        run_step(sys.argv[1:], adapt, levels, redraws, original)

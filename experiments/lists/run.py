@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from eat_lightning.bundle.adapted import AboutLists, AdaptedHome
+from eat_lightning.bundle.adapted import AboutLists, own_certificate
+from eat_lightning.bundle.bundle import Bundle
 from eat_lightning.errors import reported
 from eat_lightning.evaluation.lists import ROWS, ListRow
 from eat_lightning.report import result
@@ -50,7 +51,7 @@ def keep(run: str) -> None:
 
 def certified(folder: Path) -> Result:
     about = AboutLists.read(folder)
-    made = AdaptedHome(folder).certificate(about.point)
+    made = own_certificate(Bundle(folder), about.point)
     claim, seen = made.claim, made.seen
     agree = round(1 - claim.level, 12)
     what = {"data": "qnli", "keep": about.keep, "agree": agree, "dtype": about.point.dtype}

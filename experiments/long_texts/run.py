@@ -34,7 +34,7 @@ from eat_lightning.data.split import Split, make_split
 from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.deploy.adapt.exits import learn_exits
 from eat_lightning.deploy.adapt.forms import Deployed, Forms, deployed_original, scratch_run
-from eat_lightning.deploy.adapt.search import Search
+from eat_lightning.deploy.adapt.search import ROOMS, Search
 from eat_lightning.deploy.adapt.work import Work
 from eat_lightning.errors import reported
 from eat_lightning.files import write_json
@@ -125,7 +125,8 @@ def tune(train: Source, body: str, to: Path) -> None:
     task = {"columns": ["text"], "length": SIZE, "lr": 1e-4}
     torch.manual_seed(0)
     stretched, tokenizer = Examples(rows, task, LABELS), AutoTokenizer.from_pretrained(body)
-    model = learned(opened(body, "", tokenizer, stretched.about), tokenizer, stretched, STEPS)
+    model = opened(body, "", tokenizer, stretched.about)
+    model = learned(model, tokenizer, stretched, STEPS, to / "training.pt")
     model.classifier.bias.data[1] -= math.log(RARE)
     for made in (model, tokenizer):
         made.save_pretrained(to)
@@ -182,7 +183,12 @@ class Scan:
                 "select": search.record(EXITS_IN.dtype).replay(EXITS_IN).logits_BC,
                 "certify": self.theirs.logits_BC,
             }
-            write_json(path, next(search.with_exits(EXITS_IN)).point.as_dict())
+            tried = [
+                search.replayed(EXITS_IN.at(exit=each.exit), each.trace)
+                for each in search.leaving(EXITS_IN)
+            ]
+            laxest = min((c for c in tried if c.chance >= min(ROOMS)), key=lambda c: c.depth)
+            write_json(path, laxest.point.as_dict())
         return Point.read(json_of(path))
 
     def rows(self, about: dict[str, Any], exits: Point, num_timed: int) -> list[Result]:

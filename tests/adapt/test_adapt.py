@@ -19,7 +19,8 @@ from helpers.finished import refused as said_in_one_line
 
 import eat_lightning
 from eat_lightning import text_io
-from eat_lightning.bundle.adapted import AboutAdapted
+from eat_lightning.bundle.adapted import read_dial
+from eat_lightning.bundle.bundle import Bundle
 from eat_lightning.bundle.model import Model
 from eat_lightning.bundle.original import Original
 from eat_lightning.config import parsed
@@ -76,7 +77,7 @@ def test_the_card_and_the_last_line_say_what_was_won(adapted: AdaptResult):
     assert "10.0 ms a text" in adapted.won
     times = 10 / adapted.chosen.ms["1"]
     assert f": {times:.1f} times ({times:.1f} to {times:.1f}) as fast" in adapted.won
-    written = AboutAdapted.read(Path(adapted.plan.to)).candidates
+    written = read_dial(Bundle(Path(adapted.plan.to)))
     assert any(c.speed_up.get("1") == pytest.approx([times] * 3) for c in written)
 
 
@@ -163,8 +164,8 @@ def test_a_damaged_folder_is_refused(adapted: AdaptResult, tmp_path: Path):
         Model.open(folder)
     with pytest.raises(ValueError, match="its exits are not those it was certified with"):
         eat_lightning.load(folder).certificate  # noqa: B018
-    (folder / "adapted.json").write_text(json.dumps({"engine": "java"}))
-    with pytest.raises(ConfigError, match=r"adapted.json: cannot be read"):
+    (folder / "bundle.json").write_text(json.dumps({"engine": "java"}))
+    with pytest.raises(ConfigError, match=r"bundle.json: cannot be read"):
         Model.open(folder)
 
 

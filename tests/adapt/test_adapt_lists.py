@@ -11,9 +11,11 @@ import pytest
 import torch
 from helpers.classifiers import drawn_texts, save_classifier
 from helpers.finished import config_of
+from helpers.old_folders import old_folder
 from helpers.records import list_record
 
 import eat_lightning
+from eat_lightning.bundle.bundle import Bundle
 from eat_lightning.bundle.reranker import ListModel
 from eat_lightning.config import parsed
 from eat_lightning.data.query_lists import read_query_lists
@@ -21,6 +23,7 @@ from eat_lightning.deploy.adapt import list_run
 from eat_lightning.deploy.adapt.list_run import ListResult, adapt_lists, certified
 from eat_lightning.deploy.adapt.lists import QueryLists
 from eat_lightning.deploy.adapt.plan import ListSettings
+from eat_lightning.deploy.convert.command import convert
 from eat_lightning.deploy.serve.body import RequestExample
 from eat_lightning.deploy.serve.model import open_model
 from eat_lightning.deploy.serve.plan import ServeSettings
@@ -152,6 +155,15 @@ def test_another_dtype_ranks_as_it_was_certified(
     )
     counts = [sum(each.depth > depth for each in ranked) for depth in backend.counts]
     assert counts == [*backend.counts.values()]
+
+
+def test_a_reranker_of_0_3_is_converted(made: ListResult, queries: Path, tmp_path: Path):
+    old = old_folder(Bundle(Path(made.plan.to)), tmp_path / "old")
+    convert(config_of("convert", f"old='{old}'", f"to='{tmp_path / 'new'}'"))
+    lists = QueryLists.of(read_query_lists(str(queries)), KEEP)
+    asked = lists.queries[0], lists.candidates[0]
+    ranked = eat_lightning.load(tmp_path / "new").rank(*asked)
+    assert ranked == eat_lightning.load(made.plan.to).rank(*asked)
 
 
 def test_full_depth_is_the_original_bit_for_bit(made: ListResult, cross_encoder: Path):

@@ -262,7 +262,7 @@ def test_exits_in_onnxruntime(classifier: Path, texts: Path, tmp_path: Path):
 
     inputs = tokenizer(five, padding=True, return_tensors="pt")
     theirs = AutoModelForSequenceClassification.from_pretrained(folder)(**inputs).logits
-    session = onnxruntime.InferenceSession(folder / "onnx" / "model.onnx")
+    session = onnxruntime.InferenceSession(folder / "model.onnx")
     feeds = {value.name: inputs[value.name].numpy() for value in session.get_inputs()}
     (logits,) = session.run(["logits"], feeds)
     np.testing.assert_allclose(logits, theirs.detach().numpy(), atol=1e-4)

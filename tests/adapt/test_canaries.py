@@ -12,7 +12,8 @@ from helpers.adapting import adapted_by, plan_of, taken
 from helpers.finished import config_of
 
 import eat_lightning
-from eat_lightning.bundle.adapted import CERTIFICATE, GRAPHS, AboutAdapted, bound
+from eat_lightning.bundle.adapted import AboutAdapted, bound
+from eat_lightning.bundle.bundle import CERTIFICATE, Bundle
 from eat_lightning.bundle.canaries import CANARIES, Canaries
 from eat_lightning.config import parsed
 from eat_lightning.deploy.adapt.folder import AdaptResult
@@ -39,7 +40,7 @@ def change_certificate(folder: Path, change: Callable[[dict[str, Any]], None]) -
 def pretend_certified(folder: Path) -> None:
     """Let the certificate be one of the files as they are now."""
     point = AboutAdapted.read(folder).point
-    change_certificate(folder, lambda holds_for: holds_for.update(bound(folder, point)))
+    change_certificate(folder, lambda holds_for: holds_for.update(bound(Bundle(folder), point)))
 
 
 def served(folder: Path, *words: str) -> Any:
@@ -113,7 +114,7 @@ def test_altered_weights_of_a_graph_are_caught(classifier: Path, few_texts: Path
     plan = plan_of(classifier, few_texts, folder, "engines=[onnx]", "agree=0.8")
     adapted_by(onnx_is_fastest, plan)
     served(folder)
-    path = folder / GRAPHS / "weights.bin"
+    path = next((folder / "graphs").glob("*/weights.bin"))
     numbers = np.fromfile(path, np.uint8)
     numbers[len(numbers) // 2 :: 3] ^= 0x0F
     numbers.tofile(path)

@@ -61,7 +61,7 @@ def test_on_demand_the_large_model_answers_all(adapted: AdaptResult):
 
 def test_a_changed_small_model_is_refused(adapted: AdaptResult, tmp_path: Path):
     folder = shutil.copytree(adapted.plan.to, tmp_path / "copy")
-    about = folder / "small" / "adapted.json"
+    about = folder / "before" / "bundle.json"
     about.write_text(about.read_text().replace('"max_length"', ' "max_length"'))
     plan = parsed(PredictSettings, config_of("predict", f"run='{folder}'"))
     with pytest.raises(ConfigError, match="its small model are not those it was certified with"):
@@ -70,7 +70,7 @@ def test_a_changed_small_model_is_refused(adapted: AdaptResult, tmp_path: Path):
 
 def test_other_weights_of_the_small_model_are_refused(adapted: AdaptResult, tmp_path: Path):
     folder = shutil.copytree(adapted.plan.to, tmp_path / "copy")
-    with (folder / "small" / "model.safetensors").open("ab") as file:
+    with (folder / "before" / "model.safetensors").open("ab") as file:
         file.write(b" ")
     plan = parsed(PredictSettings, config_of("predict", f"run='{folder}'"))
     with pytest.raises(ConfigError, match="its small weights are not those it was certified with"):

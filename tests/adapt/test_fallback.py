@@ -16,11 +16,11 @@ from helpers.adapting import adapted_by, check_reference, plan_of, taken
 
 from eat_lightning.answer_kind import SingleLabel
 from eat_lightning.bundle import kernels, run_graphs
-from eat_lightning.bundle.adapted import FIRST_GRAPHS, AboutAdapted
+from eat_lightning.bundle.adapted import AboutAdapted
 from eat_lightning.bundle.model import Model
 from eat_lightning.deploy.adapt.cascade import FirstModel
 from eat_lightning.deploy.adapt.folder import AdaptResult
-from eat_lightning.deploy.adapt.search import Leaving, Search
+from eat_lightning.deploy.adapt.search import ROOMS, Bench, Leaving, Search
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.specification import Specification
@@ -132,18 +132,18 @@ def test_weights_lie_there_once(adapted: AdaptResult):
 
 def test_another_margin_than_the_certified_is_refused(adapted: AdaptResult, tmp_path: Path):
     folder = shutil.copytree(adapted.plan.to, tmp_path / "copy")
-    about = json.loads((folder / "adapted.json").read_text())
+    about = json.loads((folder / "bundle.json").read_text())
     about["point"]["margin"] = 0.0
-    (folder / "adapted.json").write_text(json.dumps(about))
+    (folder / "bundle.json").write_text(json.dumps(about))
     with pytest.raises(ConfigError, match="its point are not those it was certified with"):
         Model.open(folder)
 
 
 def test_three_precisions_in_a_row_are_refused_in_one_line(adapted: AdaptResult, tmp_path: Path):
     folder = shutil.copytree(adapted.plan.to, tmp_path / "copy")
-    about = json.loads((folder / "adapted.json").read_text())
+    about = json.loads((folder / "bundle.json").read_text())
     about["point"]["before"] |= {"before": dict(about["point"]["before"])}
-    (folder / "adapted.json").write_text(json.dumps(about))
+    (folder / "bundle.json").write_text(json.dumps(about))
     with pytest.raises(ConfigError, match="at most one before it") as error:
         AboutAdapted.read(folder)
     assert "\n" not in str(error.value)
@@ -178,8 +178,8 @@ class HandMade(Search):
             Specification("exit", "confidence", {"tau": [t], "layers": [1]}) for t in (0.6, 0.5)
         ]
         return [
-            Leaving(rule[0], Trace(INT8, half_N), layers=1.5),
-            Leaving(rule[1], Trace(wrong, np.ones(SIZE, int)), layers=1.0),
+            Leaving(rule[0], Trace(INT8, half_N)),
+            Leaving(rule[1], Trace(wrong, np.ones(SIZE, int))),
         ]
 
 
@@ -188,7 +188,7 @@ def by_hand(level: float) -> tuple[HandMade, list[Measured]]:
     forms: Any = SimpleNamespace(num_layers=2, original=SimpleNamespace(same=SameAnswer(KIND, [])))
     same, parts = SameAnswer(KIND, ["no", "yes"]), {"select": ORIGINAL, "certify": ORIGINAL}
     claims = [Claim("disagreement", level, 0.95)]
-    search = HandMade(forms, same, claims, parts, parts, unused, 1, 1, {})
+    search = HandMade(forms, same, claims, parts, parts, unused, 1, 1, {}, bench=Bench(guess=0.0))
     statics = [Measured(Point.whole(), ms={"1": 10.0}), Measured(LOW, ms={"1": 4.0})]
     for each in statics:
         search.judge(each)
@@ -214,24 +214,27 @@ def test_the_least_time_is_chosen_for_each_chance():
     Where 5 % may change, 3, 6 and 11 of 400 leave chances of 0.99, 0.9 and 0.6. Of the 16 changed
     ones, 16, 12 and 6 are answered again for that, and 0, 4 and 10 stay changed."""
     search, statics = by_hand(0.05)
-    found = sorted(search.fallbacks(statics[1], statics, exits=True), key=lambda c: c.chance)[::-1]
+    found = [c for _, c in sorted(search.expected(statics[1], statics).items(), reverse=True)]
     assert [c.counts[0].changed for c in found] == [0, 4, 10]
     assert [c.share for c in found] == pytest.approx([0.96, 0.97, 0.985])
     assert [c.depth for c in found] == pytest.approx([1.5 + 2 * (1 - c.share) for c in found])
+    assert [c.cost for c in found] == pytest.approx([3 + 10 * (1 - c.share) for c in found])
     assert [c.point.before for c in found] == [LOW.at(exit=search.leaving(LOW)[0].exit)] * 3
     assert [c.point.alone for c in found] == [Point.whole()] * 3
-    alone = [*search.fallbacks(statics[1], statics, exits=False)]
-    assert [(c.share, c.point.before) for c in alone] == [(c.share, LOW) for c in found]
+    alone = search.expected(statics[1], statics, exits=False)
+    assert [(alone[room].share, alone[room].point.before) for room in ROOMS] == [
+        (c.share, LOW) for c in found
+    ]
 
 
 def test_none_is_tried_where_it_is_no_faster_without():
     """At 20 % int8 holds by itself; a form hardly faster than fp32 is none to begin with; and
     nothing is above fp32."""
     search, statics = by_hand(0.2)
-    assert [*search.fallbacks(statics[1], statics, exits=False)] == []
+    assert search.expected(statics[1], statics, exits=False) == {}
     search, statics = by_hand(0.05)
     statics[1].ms = {"1": 9.9}
-    assert [*search.fallbacks(statics[1], statics, exits=False)] == []
+    assert search.expected(statics[1], statics, exits=False) == {}
     assert search.higher(statics[0], statics) is None
     assert search.for_fallback(statics) == statics[1:]
 
@@ -260,9 +263,10 @@ def test_in_an_engine(
     point, folder = result.chosen.point, tmp_path / "to"
     assert point.before is not None
     assert (point.engine, point.before.engine) == ("onnx", "onnx")
-    assert {path.name for path in (folder / "onnx").iterdir()} == {"adapted", "first", "model.onnx"}
+    assert {path.name for path in (folder / "graphs").iterdir()} == {"onnx-fp32", "onnx-int8"}
+    assert (folder / "model.onnx").is_file()
     test_the_folder_answers_as_certified(result)
-    numbers = (folder / FIRST_GRAPHS / "weights.bin").read_bytes()
-    (folder / FIRST_GRAPHS / "weights.bin").write_bytes(numbers[:-1] + b"x")
+    numbers = (folder / "graphs" / "onnx-int8" / "weights.bin").read_bytes()
+    (folder / "graphs" / "onnx-int8" / "weights.bin").write_bytes(numbers[:-1] + b"x")
     with pytest.raises(ConfigError, match="its first graphs are not those"):
         Model.open(folder)

@@ -11,7 +11,14 @@ from helpers.adapting import taken
 
 from eat_lightning.answer_kind import SingleLabel
 from eat_lightning.deploy.adapt import forms
-from eat_lightning.deploy.adapt.search import Bench, Search, everybody_at_first, in_layers
+from eat_lightning.deploy.adapt.search import (
+    HEAD,
+    Bench,
+    Leaving,
+    Search,
+    everybody_at_first,
+    fast_enough,
+)
 from eat_lightning.deploy.adapt.work import Work
 from eat_lightning.methods.exit.confidence import Confidence
 from eat_lightning.methods.exit.every_label import EveryLabel
@@ -20,10 +27,8 @@ from eat_lightning.model.contracts import ExitRule, at_point
 from eat_lightning.model.specification import Specification
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.claim import Claim
-from eat_lightning.record.dial_fit import fit_dial
 from eat_lightning.record.measured import Measured
 from eat_lightning.record.point import Point
-from eat_lightning.record.record import Record
 from eat_lightning.record.same_answer import SameAnswer
 
 WRONG = Point.whole("onnx", "int8")
@@ -116,24 +121,44 @@ def test_with_few_texts_static_forms_are_tested_before_exits():
     assert search.sequence([original, *made, exits]) == []
 
 
-def test_exits_where_few_leave_are_closed():
-    """Of ten texts, four layers: one is sure at layer 0, six at layer 1, nobody at layer 2. Heads
-    cost 0.3 layers. All open: 0.6 + 3 x 4 = 1.8 layers and 0.3 x (1 + 0.9 + 0.3) for heads. The
-    exit at layer 0 saves 0.1 layers (its text leaves at layer 1), that at layer 2 saves none."""
-    sure_at_N = np.array([0, 1, 1, 1, 1, 1, 1, 4, 4, 4])
-    guesses = {
-        layer: np.where(sure_at_N[:, None] <= layer, [9.0, 0.0], [0.0, 0.0]) for layer in range(3)
+def test_an_open_exit_is_measured_beside_the_whole_form():
+    """Twelve layers take 6 ms. A point whose texts run four of them, and meet two open exits, takes
+    2.6 ms, as 5.2 layers do: an exit costs 0.6 of a layer."""
+    unused: Any = SimpleNamespace(num_layers=12)
+    exit = Specification("exit", "confidence", {"tau": [0.9, 0.8, 1.0], "layers": [2, 3, 6]})
+    form, timed = Point.whole("onnx", "int8"), []
+
+    class HandMade(Search):
+        def leaving(self, form: Point) -> list[Leaving]:
+            return [Leaving(exit, Trace(np.zeros((2, 2)), np.array([3, 5])))]
+
+        def time(self, name: str, candidates: Any, most: Any = None) -> None:
+            timed.append([c.point.has_exits for c in candidates])
+            for candidate, ms in zip(candidates, (6.0, 2.6), strict=True):
+                candidate.ms = {"1": ms}
+
+    search = HandMade(unused, unused, unused, {}, {}, unused, 1, 1, {})
+    assert search.guess(form) == HEAD
+    assert search.measures_guess(Measured(form), form)  # without exits nothing is measured
+    assert timed == []
+    assert search.measures_guess(Measured(form), form.at(exit=exit))
+    assert timed == [[False, True]]
+    assert search.guess(form) == pytest.approx(0.6)
+    [leaving] = search.leaving(form)
+    assert leaving.layers(search.guess(form)) == pytest.approx(5.2)
+
+
+def test_points_much_slower_than_another_form_get_no_graphs():
+    def made(ms: float) -> Measured:
+        return Measured(Point.whole().at(exit=Specification("exit", "never", {"ms": ms})), cost=ms)
+
+    found = {"a": {0.9: made(4.0), 0.6: made(3.0)}, "b": {0.99: made(9.0), 0.9: made(4.3)}, "c": {}}
+    found["a"][0.99] = found["a"][0.9]  # the safest at both
+    kept = fast_enough(found, 1.1)
+    assert {key: [c.cost for c in points] for key, points in kept.items()} == {
+        "a": [4.0, 3.0],
+        "b": [4.3],
     }
-    guesses[4] = np.tile([9.0, 0.0], (10, 1))
-    rule = Confidence(tau=[1.0] * 3, layers=[0, 1, 2])
-    lengths, unknown = np.full(10, 5), np.full(10, -100)
-    recorded = Record(unknown, lengths, guesses, tokens_LB=np.full((4, 10), 5), exit=rule)
-    full, point, *_ = fit_dial(rule, recorded, in_layers(rule, 4, 10, guess=0.3), 4.0)
-    first, closed = (x.point.methods["exit"].arguments["tau"] for x in (full, point))
-    assert first == [1.0] * 3
-    assert closed[0] == closed[2] == 1.0 > closed[1]
-    assert point.cost == pytest.approx((7 * 1 + 3 * 4) / 10 + 0.3)
-    assert point.agreement == 1.0
 
 
 def test_changed_answers_are_counted_by_class():

@@ -44,7 +44,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = run_graphs.made_of(Run.open(run), with_open_exits(encoder, ()), "fp32")
     (run / run_graphs.FOLDER).mkdir()
     kept = run / run_graphs.FOLDER / f"fp32-{trials.digest_of(made)[:12]}"
-    (run / "onnx-fp32").rename(kept)
+    (run / "graphs/onnx-fp32").rename(kept)
     return run
 
 

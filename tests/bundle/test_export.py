@@ -70,7 +70,7 @@ def assert_equal(about: dict, examples: int = 70) -> None:
 
 
 def test_the_toy_run_is_exported_whole(run: Path):
-    folder = run / "onnx-fp32"
+    folder = run / "graphs/onnx-fp32"
     about = json.loads((folder / "export.json").read_text())
     assert_equal(about)
     files = ["layers-1.onnx", "layers-2.onnx", "layers-3.onnx", "single.onnx", "weights.bin"]
@@ -113,7 +113,7 @@ def test_graphs_end_where_somebody_may_leave(
 
 def test_answers_are_those_of_predict(run: Path):
     answerer = TorchModel.open(run, exit=UNCHANGED)
-    runner = Runner(run / "onnx-fp32", threads=1)
+    runner = Runner(run / "graphs/onnx-fp32", threads=1)
     lines = [*LINES.encode().splitlines(), b"", b"good " * 200, b"{", b'{"text": "bad"}']
     batch = answerer(lines), runner(lines)
     ones = [answerer([line])[0] for line in lines], [runner([line])[0] for line in lines]
@@ -130,7 +130,7 @@ def test_layers_behind_an_exit_are_in_a_branch(run: Path):
     """At batch 1 by If in If; nothing of layer 2 or 3 stands in the outer graph."""
     import onnx
 
-    graph = onnx.load(run / "onnx-fp32" / "single.onnx").graph
+    graph = onnx.load(run / "graphs/onnx-fp32" / "single.onnx").graph
     for stretch in (1, 2):
         branches = [node for node in graph.node if node.op_type == "If"]
         assert len(branches) == 1
@@ -142,7 +142,7 @@ def test_layers_behind_an_exit_are_in_a_branch(run: Path):
 
 def test_runner_needs_no_torch(run: Path):
     """As a module, and as the copy beside the graphs, in a process of its own."""
-    folder = run / "onnx-fp32"
+    folder = run / "graphs/onnx-fp32"
     heavy = ("torch", "transformers", "hydra", "lightning", "eat_lightning.model.encoder")
     code = "import sys; from eat_lightning.bundle.onnx_runner import Runner; "
     code += f"print(Runner({str(folder)!r}, 1)([b'good film', b'bad'])); "
@@ -257,11 +257,12 @@ class Reworded:
 
 def test_another_answer_is_a_fault(run: Path, tmp_path: Path):
     """The graphs read another example 3 than the run does: nothing is put in place."""
-    from eat_lightning.bundle.graphs.bundle import Bundle, folder_swap
+    from eat_lightning.bundle.graphs.graph_folder import GraphFolder
+    from eat_lightning.files import folder_swap
 
     opened = Run.open(run)
     encoder, labels = opened.model()
-    bundle = Bundle(opened, encoder, labels, "fp32")
+    bundle = GraphFolder(opened, encoder, labels, "fp32")
     split = opened.data().split("validation")
     plan: Any = SimpleNamespace(
         check="all", split="validation", agree=0.0, threads=None, engines=["onnx"]
@@ -269,7 +270,7 @@ def test_another_answer_is_a_fault(run: Path, tmp_path: Path):
 
     def put_in_place():
         with folder_swap(tmp_path / "other"):
-            bundle.agreement(run / "onnx-fp32", plan, Reworded(split))  # type: ignore[arg-type]
+            bundle.agreement(run / "graphs/onnx-fp32", plan, Reworded(split))  # type: ignore[arg-type]
 
     message = refused(put_in_place)
     assert "batch 32: " in message
@@ -307,7 +308,7 @@ def test_pairs_and_other_kinds_of_answers(task: str, exit: str, tmp_path: Path):
     """What is printed of them has the same keys and values, too."""
     run = make_run(tmp_path / "run", "dense", "cls_topk", exit, task=task)
     assert_equal(exported(run))
-    backend, runner = TorchModel.open(run), Runner(run / "onnx-fp32")
+    backend, runner = TorchModel.open(run), Runner(run / "graphs/onnx-fp32")
     lines = [json.dumps(dict.fromkeys(backend.columns, text)).encode() for text in LINES.split()]
     for theirs, ours in zip(runner(lines), backend(lines), strict=True):
         numbers = {key: x for key, x in ours.items() if isinstance(x, float)}
@@ -353,5 +354,5 @@ def test_int8_agrees_mostly(bare: Path):
         assert about["agreement"][batch]["largest_gap"] > 1e-4  # or nothing was quantised
         twin = about["agreement"][f"{batch}_int8"]  # the same whole numbers, but for a rounding
         assert min(twin[f"{what}_equal"] for what in ("answers", "depth", "retention")) >= 66
-    nodes = onnx.load(bare / "onnx-int8" / "layers-1.onnx").graph.node
+    nodes = onnx.load(bare / "graphs/onnx-int8" / "layers-1.onnx").graph.node
     assert sum(node.op_type == "MatMulInteger" for node in nodes) == 4  # qkv, out, up, down

@@ -51,7 +51,7 @@ def run() -> Path:
 
 @pytest.fixture(scope="module")
 def export(run: Path) -> GraphModel:
-    return GraphModel(run / "onnx-fp32", threads=1)
+    return GraphModel(run / "graphs/onnx-fp32", threads=1)
 
 
 def assert_same(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> None:

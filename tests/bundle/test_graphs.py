@@ -80,6 +80,38 @@ def test_a_weight_is_kept_once(models: dict, tmp_path: Path):
         np.testing.assert_allclose(y, x @ weight + 1, rtol=1e-5)
 
 
+def test_weights_that_transformers_has_are_not_kept_again(tmp_path: Path):
+    """A product takes query, key and value below each other, and the other way round."""
+    import onnxruntime
+    from onnx import TensorProto, helper
+    from safetensors.numpy import save_file
+
+    from eat_lightning.bundle.graphs.weights import Safetensors, save
+
+    random = np.random.default_rng(0)
+    stored = {name: random.normal(size=(32, 16)).astype(np.float32) for name in "qkvo"}
+    save_file(stored, tmp_path / "model.safetensors")
+    fused_KM = np.concatenate([stored[name] for name in "qkv"]).T.copy()
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 16])
+    o = helper.make_tensor_value_info("o", TensorProto.FLOAT, [1, 32])
+    made = {
+        "fused.onnx": model(matmul("x", "W", "y", W=fused_KM), x),
+        "plain.onnx": model(matmul("o", "W", "y", W=stored["o"]), o),
+        "other.onnx": model(matmul("x", "W", "y", W=fused_KM + 1), x),
+    }
+    for each in made.values():
+        del each.graph.output[0].type.tensor_type.shape.dim[:]
+    same = Safetensors([tmp_path / "model.safetensors"])
+    assert [same.refer(made[name]) for name in made] == [{"model.safetensors"}] * 2 + [set()]
+    save(made, tmp_path / "weights.bin")
+    assert (tmp_path / "weights.bin").stat().st_size == fused_KM.nbytes
+    for name, weight_KM in zip(made, (fused_KM, stored["o"], fused_KM + 1), strict=True):
+        session = onnxruntime.InferenceSession(tmp_path / name)
+        row = random.normal(size=(1, len(weight_KM))).astype(np.float32)
+        (y,) = session.run(None, {session.get_inputs()[0].name: row})
+        np.testing.assert_allclose(y, row @ weight_KM, rtol=1e-4, atol=1e-5)
+
+
 def test_no_graph_tells_where_the_traced_code_lies(models: dict, tmp_path: Path):
     from eat_lightning.bundle.graphs.weights import save
 

@@ -77,7 +77,7 @@ HOSTILE: dict[str, Callable[[Path], bytes]] = {
 @pytest.fixture
 def export(tmp_path: Path) -> Path:
     """A copy to be spoilt; beside it a file that it must not read."""
-    folder = Path(shutil.copytree(shared_export() / "onnx-fp32", tmp_path / "export"))
+    folder = Path(shutil.copytree(shared_export() / "graphs/onnx-fp32", tmp_path / "export"))
     (folder / "vector.bin").write_bytes(VECTOR.tobytes())
     (tmp_path / "secret").write_bytes(VECTOR.tobytes())
     return folder

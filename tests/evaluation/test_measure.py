@@ -11,6 +11,8 @@ import pytest
 import torch
 from helpers.finished import called, refused
 from helpers.measured import FAST, UNTIMED, call, make_run
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 import eat_lightning
@@ -295,7 +297,10 @@ def test_python_gets_a_row_for_each_setting(run: Path):
     found = eat_lightning.measure([run], taus=(0.8,), exit=settings, policy=["veto"], **given)
     assert found["exit.tau"].tolist() == [0.7, 0.8]
     assert found["policy"][0][0]["kind"] == "veto"
-    own = eat_lightning.measure(run, exit={"tau": 0.9}, policy={"veto": {"margin": 0.3}}, **given)
+    with initialize_config_dir(str(run), version_base="1.3"):  # as within a job of Hydra's
+        policy = {"veto": {"margin": 0.3}}
+        own = eat_lightning.measure(run, exit={"tau": 0.9}, policy=policy, **given)
+        assert GlobalHydra.instance().is_initialized()
     assert (own["exit.tau"][0], own["policy"][0][0]["margin"]) == (0.9, 0.3)
     for wrong, said in (
         ({"exit": "oracle"}, "exit must be one of beem, "),

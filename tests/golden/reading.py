@@ -144,10 +144,11 @@ def knobs(methods: Json) -> Json:
 def adapted(folder: Path) -> Json:
     """The point that adapt chose, its certificate, and the float32 candidates that it tried.
     Candidates in other precisions depend on the processor."""
-    found = json.loads((folder / "adapted.json").read_text())
+    found = json.loads((folder / "bundle.json").read_text())
+    points = json.loads((folder / "dial.json").read_text())["points"]
     point, chosen = found["point"], ("labels", "answer", "max_length", "long")
     certified = claimed(json.loads((folder / "certificates/adapted.json").read_text()))
-    tried = [candidate(x) for x in found["candidates"] if x["point"]["dtype"] == "fp32"]
+    tried = [candidate(x) for x in points if x["point"]["dtype"] == "fp32"]
     return {
         "chosen": {key: found[key] for key in chosen} | {k: point[k] for k in ("engine", "dtype")},
         "certificate": certified,
@@ -195,7 +196,7 @@ def candidate(found: Json) -> Json:
 
 def lists(folder: Path) -> Json:
     """The schedule that adapt chose for lists, and its certificate."""
-    found = json.loads((folder / "lists.json").read_text())
+    found = json.loads((folder / "bundle.json").read_text())
     made = json.loads((folder / "certificates/adapted.json").read_text())
     [claim], seen = made["claims"], made["seen"]
     certified = {"agree": round(1 - claim["level"], 12), "confidence": claim["confidence"]}

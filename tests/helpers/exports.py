@@ -45,7 +45,7 @@ def exported(run: Path, *overrides: str, to: str = "onnx") -> Path:
 
 
 def shared_export() -> Path:
-    """Return the folder of a run whose export is its folder `onnx-fp32`, checked on all of dev.
+    """Return the folder of a run with an export in `graphs/onnx-fp32`, checked on all of dev.
 
     One serves all workers, so tests only read it: one that writes takes a copy.
     """

@@ -70,7 +70,7 @@ def in_graphs(engine: str) -> Engine:
     pytest.importorskip("onnxscript")
     if faults := engine_faults(engine):
         pytest.skip(faults[0])
-    export = GraphModel(shared_export() / "onnx-fp32", threads=1, engine=engine)
+    export = GraphModel(shared_export() / "graphs/onnx-fp32", threads=1, engine=engine)
     own = export.methods["exit"].build()
     return Engine(export, [own, *(at_point(own, tau) for tau in (0.8, 0.9, 0.99))])
 

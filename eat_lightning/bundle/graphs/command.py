@@ -41,13 +41,13 @@ def export(config: dict[str, Any]) -> Path:
         from eat_lightning.bundle.graphs.narrow import export_narrowed
 
         return export_narrowed(run, encoder, labels, plan)
-    from eat_lightning.bundle.graphs.bundle import Bundle
+    from eat_lightning.bundle.graphs.graph_folder import GraphFolder
     from eat_lightning.bundle.graphs.trace import with_open_exits
 
     Faults(export_slot_faults(encoder)).check()
     encoder = with_open_exits(encoder)
-    bundle = Bundle(run, encoder, labels, plan.dtype)
-    bundle.write(plan.folder, plan)
+    graphs = GraphFolder(run, encoder, labels, plan.dtype)
+    graphs.write(plan.folder, plan)
     return plan.folder
 
 

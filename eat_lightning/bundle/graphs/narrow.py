@@ -14,10 +14,10 @@ from typing import Any
 import yaml
 from torch import Tensor
 
-from eat_lightning.bundle.graphs.folder_swap import folder_swap
 from eat_lightning.bundle.graphs.plan import NARROWED, ExportSettings
 from eat_lightning.data.batching import spread_batches
 from eat_lightning.errors import ConfigError, Faults
+from eat_lightning.files import folder_swap
 from eat_lightning.methods.objective._importance import best_of, importance
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.shape import Shape

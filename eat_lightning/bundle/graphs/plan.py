@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
+from eat_lightning.bundle.bundle import graphs_in
 from eat_lightning.bundle.onnx_runner import ABOUT
 from eat_lightning.bundle.sessions import engine_faults
 from eat_lightning.config import DataSettings, RunFolder, Settings
@@ -107,7 +108,7 @@ class ExportSettings(Settings):
         if self.to:
             return Path(self.to)
         if self.target == "onnx":
-            return Path(self.run) / f"onnx-{self.dtype}"
+            return graphs_in(Path(self.run), "onnx", self.dtype)
         kept = [f"{key}-{n}" for key, n in self.numbers.items()] or ["cut"]
         return Path(self.run).with_name("-".join([Path(self.run).name, *kept]))
 

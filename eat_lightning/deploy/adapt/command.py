@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eat_lightning.bundle.bundle import CERTIFICATE, Bundle
 from eat_lightning.cli import entry
 from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.process import raise_on_sigterm
+from eat_lightning.record.certificate import path_of
 
 if TYPE_CHECKING:
     from eat_lightning.deploy.adapt.search import Bench
@@ -45,15 +47,13 @@ def adapting(config: dict[str, Any]) -> Iterator[None]:
 
 def summary(folder: Path) -> dict[str, Any]:
     """What `--json` prints: all numbers of the folder, and its certificates."""
-    about = next(
-        path for path in (folder / "adapted.json", folder / "lists.json") if path.is_file()
-    )
-    certificates = sorted((folder / "certificates").glob("*.json"))
-    return {
-        "to": str(folder),
-        "adapted": json.loads(about.read_text("utf-8")),
-        "certificates": [json.loads(path.read_text("utf-8")) for path in certificates],
-    }
+    bundle = Bundle(folder)
+    about = json.loads(bundle.about.read_text("utf-8"))
+    if bundle.dial.is_file():
+        about["candidates"] = json.loads(bundle.dial.read_text("utf-8"))["points"]
+    certificate = path_of(folder, CERTIFICATE)
+    certificates = [json.loads(certificate.read_text("utf-8"))]
+    return {"to": str(folder), "adapted": about, "certificates": certificates}
 
 
 def adapt(config: dict[str, Any], bench: Bench | None = None) -> Path:

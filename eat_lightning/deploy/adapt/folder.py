@@ -13,16 +13,10 @@ import numpy as np
 from jinja2 import Template
 
 from eat_lightning.answer_kind import SINGLE
-from eat_lightning.bundle.adapted import (
-    CERTIFICATE,
-    SMALL,
-    AboutAdapted,
-    graphs_of,
-    holds_for,
-    versions,
-)
+from eat_lightning.bundle.adapted import AboutAdapted, graphs_of, holds_for, versions, write_dial
+from eat_lightning.bundle.bundle import CERTIFICATE, Bundle, writing
 from eat_lightning.bundle.canaries import NUM_CANARIES, Canaries
-from eat_lightning.bundle.graphs.folder_swap import folder_swap
+from eat_lightning.bundle.graph_model import GraphModel
 from eat_lightning.bundle.graphs.plan import package_faults
 from eat_lightning.bundle.original import Original
 from eat_lightning.data.batching import spread_rows
@@ -186,38 +180,40 @@ def write_folder(
         page: HTML.
     """
     chosen, columns = result.chosen, result.texts.columns
-    with folder_swap(Path(result.plan.to)) as folder:
+    with writing(result.plan.to) as bundle:
+        folder = bundle.folder
         if chosen.point.before is not None and not chosen.point.falls_back:
             assert small is not None
             first = replace(chosen.point.before, weights="")
-            write_classifier(small, first, columns, folder / SMALL).write(folder / SMALL)
+            about = write_classifier(small, first, columns, bundle.before)
+            about.write(bundle.before.folder)
         about = replace(
-            write_classifier(forms, chosen.point, columns, folder),
-            candidates=result.candidates,
+            write_classifier(forms, chosen.point, columns, bundle),
             threads=result.plan.threads,
             scales=dict(result.scales),
         )
         about.write(folder)
-        certificate = certificate_of(folder, result)
+        write_dial(bundle, result.candidates)
+        certificate = certificate_of(bundle, result)
         certificate.write(folder)
         if result.is_watchable:
             windows = about.long_texts.described(about.max_length)
             Reference.of(result.trace, certificate.holds_for, windows).write(folder)
         canaries_of(result).write(folder)
         if "onnx" in result.plan.engines and not package_faults():
-            write_static_graph(result.original, folder / "onnx")
-        write_text(folder / "README.md", card(result, about, table))
-        write_text(folder / "page.html", page)
+            write_static_graph(result.original, bundle)
+        write_text(bundle.card, card(result, about, table))
+        write_text(bundle.page, page)
 
 
-def certificate_of(folder: Path, result: AdaptResult) -> Certificate:
-    """The certificate of a folder whose other files are written."""
+def certificate_of(bundle: Bundle, result: AdaptResult) -> Certificate:
+    """The certificate of a bundle whose other files are written."""
     depth = result.chosen.depth
     return Certificate(
         CERTIFICATE,
         result.plan.claims,
         result.guarantee,
-        holds_for(folder, result.chosen.point),
+        holds_for(bundle, result.chosen.point),
         tallies=[*(result.chosen.tested or [])],
         seen={"depth": depth, "num_examples": len(result.splits["certify"])},
     )
@@ -231,8 +227,11 @@ def canaries_of(result: AdaptResult) -> Canaries:
     return Canaries.of(texts, result.texts.columns, result.trace.logits_BC[rows])
 
 
-def write_classifier(forms: Forms, point: Point, columns: list[str], folder: Path) -> AboutAdapted:
-    """Write a classifier's files, its exits and its graphs, and tell what `adapted.json` says."""
+def write_classifier(
+    forms: Forms, point: Point, columns: list[str], bundle: Bundle
+) -> AboutAdapted:
+    """Write a classifier's files, its exits and its graphs. Returns what bundle.json says."""
+    folder = bundle.folder
     folder.mkdir(parents=True, exist_ok=True)
     original = forms.original
     copy_classifier(original, folder)
@@ -242,8 +241,8 @@ def write_classifier(forms: Forms, point: Point, columns: list[str], folder: Pat
     for each in own.values():
         if each.alone.has_exits:
             save_exits(each.on(forms.encoder), folder)
-    for name, graphs in graphs_of(point).items():
-        shutil.copytree(forms.graphs(own[name]).folder, folder / graphs)
+    for name, at in graphs_of(point).items():
+        copy_graphs(forms.graphs(own[name]), folder, bundle.graphs(at.engine, at.dtype))
     return AboutAdapted(
         columns=columns,
         labels=list(original.same.labels),
@@ -251,8 +250,15 @@ def write_classifier(forms: Forms, point: Point, columns: list[str], folder: Pat
         max_length=original.max_length,
         long=asdict(original.long),
         point=point,
-        candidates=[],
     )
+
+
+def copy_graphs(graphs: GraphModel, folder: Path, to: Path) -> None:
+    """Copy graphs into the folder of a classifier, whose weights those in fp32 share."""
+    from eat_lightning.bundle.graphs.weights import copy_sharing  # brings onnx
+
+    has_same = graphs.about["dtype"] == "fp32"
+    copy_sharing(graphs.graphs, to, weight_files(folder) if has_same else [])
 
 
 def copy_classifier(original: Original, folder: Path) -> None:

@@ -15,8 +15,8 @@ from typing import Any, get_args
 import numpy as np
 from jinja2 import Template
 
-from eat_lightning.bundle.adapted import CERTIFICATE, AboutLists, holds_for
-from eat_lightning.bundle.graphs.folder_swap import folder_swap
+from eat_lightning.bundle.adapted import AboutLists, holds_for
+from eat_lightning.bundle.bundle import CERTIFICATE, Bundle, writing
 from eat_lightning.bundle.kernels import in_kernels
 from eat_lightning.bundle.original import Original
 from eat_lightning.bundle.rerank import rerank
@@ -281,21 +281,22 @@ def write(
 ) -> None:
     """Write weights as they are, heads, schedule, certificate and card."""
     plan = result.plan
-    with folder_swap(Path(plan.to)) as folder:
+    with writing(plan.to) as bundle:
+        folder = bundle.folder
         copy_classifier(original, folder)
         save_exits(encoder, folder)
         AboutLists(plan.keep, result.point, original.max_length, original.column).write(folder)
-        certificate_for(result, folder).write(folder)
+        certificate_for(result, bundle).write(folder)
         task = "text-ranking" if original.column is None else "zero-shot-classification"
         front = front_matter(plan.model, original.folder / "README.md", task)
-        write_text(folder / "README.md", card(result, lists, front))
+        write_text(bundle.card, card(result, lists, front))
 
 
-def certificate_for(result: ListResult, folder: Path) -> Certificate:
-    """The certificate of a folder whose other files are written."""
+def certificate_for(result: ListResult, bundle: Bundle) -> Certificate:
+    """The certificate of a bundle whose other files are written."""
     names = ("lost", "swapped", "swapped_at_most", "num_lists", "cost", "ms")
     seen = {name: getattr(result, name) for name in names}
-    claims, binding = [result.plan.claim], holds_for(folder, result.point)
+    claims, binding = [result.plan.claim], holds_for(bundle, result.point)
     return Certificate(CERTIFICATE, claims, result.guarantee, binding, seen=seen)
 
 

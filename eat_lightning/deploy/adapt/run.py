@@ -53,13 +53,18 @@ KERNELS = 2048  # 7 for each number of tokens and dtype, 0.4 MB each: passes mak
 
 
 def adapt(
-    plan: AdaptSettings, given: Sequence[Any] | None = None, bench: Bench | None = None
+    plan: AdaptSettings,
+    given: Sequence[Any] | None = None,
+    bench: Bench | None = None,
+    keep: bool = False,
 ) -> AdaptResult:
     """Write the folder `plan.to`. ConfigError, in one line, for what cannot be adapted.
 
     Args:
         given: texts, or pairs of them, in place of the files that the plan names.
         bench: in place of this machine's.
+        keep: keeps the scratch folder, for another call with the same `to` once that is deleted.
+            Settings in `LATE` may differ there, and passes are not made again.
     """
     bench = bench or BENCH
     keep_kernels(KERNELS)
@@ -103,7 +108,7 @@ def adapt(
     result = replace(result, scales=scales_of(result, search))
     table = candidates_table(result).markdown()
     write_folder(result, forms, first and first.forms, table, page(result))
-    work.remove()
+    work.close() if keep else work.remove()
     return result
 
 

@@ -22,12 +22,12 @@ from eat_lightning.deploy.adapt.forms import DTYPES, Deployed, Forms
 from eat_lightning.deploy.adapt.work import Work
 from eat_lightning.deploy.score.plan import cores
 from eat_lightning.errors import ConfigError
-from eat_lightning.model.contracts import ExitRule, at_point
+from eat_lightning.model.contracts import ExitRule, at_point, open_layers
 from eat_lightning.model.specification import Specification
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.claim import Claim, Tally, holding, tallied
-from eat_lightning.record.dial_fit import ExitCosts, fit_dial
 from eat_lightning.record.measured import Measured
+from eat_lightning.record.open_exits import opened
 from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
 from eat_lightning.record.same_answer import SameAnswer
@@ -37,11 +37,14 @@ TITLES = {"select": "texts for choosing", "certify": "texts of the certificate"}
 ROOMS = (0.99, 0.9, 0.6)  # chances of holding on *certify*, at which points of a dial are tried
 SAFE = 0.99  # chance of the first of the sequence
 NEAR = 1.25  # exits are tried in forms that take at most so many times the fastest static one
-FEWER = 0.2  # layers by which a point in an engine must save more than a safer one
+AS_FAST = 1.1  # points are made ready that are expected to take at most so many times the fastest
+WORTH = 1.03  # a candidate is tested that is so many times as fast as a safer one
+POINTS, AHEAD = 40, 1.5  # of a dial: up to so many times the changes that may be certified
 FINAL = 2.0  # and these are timed once more beside them
 SCREENING = {"examples": 100, "repeats": 1}  # at most, of static forms: finalists are timed again
 LOW = 2  # forms below fp32, the fastest, are tried with a higher precision behind them
-HEAD = 0.3  # layers that a guess costs, one text at once: 0.2 to 0.6 were measured on six layers
+HEAD = 0.3  # layers that a guess costs, until it is measured: 0.2 to 0.6 were seen on six layers
+LEAST_HEAD = 0.05
 
 
 @dataclass(frozen=True)
@@ -50,26 +53,36 @@ class Bench:
 
     Args:
         timed: finds their times, as `time_all` does.
-        guess: layers that a guess costs.
+        guess: layers that an open exit costs; None: that is measured.
         cores: on which passes that are not timed run.
     """
 
     timed: Callable[..., Iterable[Mapping[str, Any]]] = time_all
-    guess: float = HEAD
+    guess: float | None = None
     cores: Callable[[], Sequence[int]] = cores
 
 
 @dataclass(frozen=True)
 class Leaving:
-    """An exit rule at a point, and what comes of it on *select*.
-
-    Args:
-        layers: that an example costs, those of guesses too.
-    """
+    """An exit rule at a point, and what comes of it on *select*."""
 
     exit: Specification
     trace: Trace
-    layers: float
+
+    @property
+    def depth(self) -> float:
+        """Layers that an example runs on average."""
+        return float(self.trace.depth_B.mean())
+
+    @property
+    def guesses(self) -> float:
+        """Open exits that it meets on average."""
+        layers = open_layers(self.exit.build())
+        return float(np.searchsorted(layers, self.trace.depth_B, side="right").mean())
+
+    def layers(self, guess: float) -> float:
+        """Cost of an example in layers, of which an open exit costs `guess`."""
+        return self.depth + guess * self.guesses
 
 
 @dataclass
@@ -83,7 +96,8 @@ class Search:
         times: arguments of `time_all`.
         small: a model for cascades.
         bench: finds times.
-        dials: that were fitted so far, by precision, and whether they are for our kernels.
+        guesses: layers that an open exit costs, by form; measured so far.
+        dials: that were fitted so far, by precision and cost of an open exit.
     """
 
     forms: Forms
@@ -97,7 +111,8 @@ class Search:
     times: dict[str, int]
     small: FirstModel | None = None
     bench: Bench = Bench()
-    dials: dict[tuple[str, bool], list[Leaving]] = field(default_factory=dict)
+    guesses: dict[str, float] = field(default_factory=dict)
+    dials: dict[tuple[str, float], list[Leaving]] = field(default_factory=dict)
 
     def run(self, engines: list[str], exits: bool = True) -> list[Measured]:
         """Find all candidates, timed; those of the sequence are tested.
@@ -112,10 +127,8 @@ class Search:
         self.time("static", statics, SCREENING)
         self.judge_fast(statics[1:])
         near = self.for_exits(statics[1:])
-        adaptive = [c for static in near for c in self.with_exits(static.point)] if exits else []
+        adaptive = self.adaptive(statics[1:], exits)
         adaptive += [candidate for static in near for candidate in self.cascades(static)]
-        for low in self.for_fallback(statics[1:]):
-            adaptive += self.fallbacks(low, statics[1:], exits)
         finalists = [first, *self.near_fastest(statics[1:], FINAL)]
         finalists += [c for c in near if all(c is not known for known in finalists)]
         finalists += adaptive
@@ -179,6 +192,11 @@ class Search:
         least = min(map(self.speed, likely), default=0.0)
         return [c for c in likely if self.speed(c) <= times * least]
 
+    def for_fallback(self, statics: Sequence[Measured]) -> list[Measured]:
+        """The fastest of the judged forms below fp32, likely to hold or not; a score has none."""
+        low = [c for c in statics if c.ms and c.counts and c.point.dtype != DTYPES[0]]
+        return sorted(low, key=self.speed)[:LOW] if self.same.labels else []
+
     def for_exits(self, statics: Sequence[Measured]) -> list[Measured]:
         """The likely ones near the fastest, and the fastest that is nearly sure to hold: where a
         faster form fails by itself, so do its exits."""
@@ -186,59 +204,44 @@ class Search:
         sure = sorted((c for c in statics if c.ms and c.chance >= SAFE), key=self.speed)
         return [*near, *(c for c in sure[:1] if all(c is not other for other in near))]
 
-    def with_exits(self, static: Point) -> Iterator[Measured]:
-        """Yield the laxest points of a dial at which the claims are likely to hold, the exit before
-        layer 1 alone among them.
-
-        An engine's points are those of our kernels' dial in that dtype. Graphs are made for each,
-        so that one that saves little beside a safer one is left out.
-        """
-        found: dict[float, Measured] = {}
-        for each in self.leaving(static):
-            self.keep(found, self.replayed(static.at(exit=each.exit), each.trace))
-        is_ours, before = static.engine == "torch", float(self.forms.num_layers)
-        least_saved = 0.0 if is_ours else FEWER
-        for candidate in found.values():
-            if candidate.depth >= before or candidate.depth > before - least_saved:
-                continue
-            before = candidate.depth
-            if not is_ours:
-                self.judge(candidate)
-            yield candidate
-
-    def leaving(self, static: Point) -> list[Leaving]:
+    def leaving(self, form: Point) -> list[Leaving]:
         """The points of the dial of a form, from strict to lax, and the exit before layer 1 alone
         behind them. They are found once."""
-        key = static.dtype, static.engine == "torch"
+        key = form.dtype, self.guess(form)
         if key not in self.dials:
             self.dials[key] = [*self.fitted(*key)]
         return self.dials[key]
 
-    def fitted(self, dtype: str, is_ours: bool) -> Iterator[Leaving]:
-        """Fit the dial of a precision, for our kernels or for an engine."""
+    def guess(self, form: Point) -> float:
+        """Layers that an open exit costs: its guess, and the change to the next graph."""
+        known = HEAD if self.bench.guess is None else self.bench.guess
+        return self.guesses.get(form.key, known)
+
+    def fitted(self, dtype: str, guess: float) -> Iterator[Leaving]:
+        """Choose the open exits of a precision for each number of expected changes."""
         rule = self.forms.encoder.exit
         record = replace(self.record(dtype), exit=rule)
-        original_NC, last = self.original["select"], len(record.tokens_LB)
-        costs = in_layers(rule, last, record.num_rows, self.bench.guess)
-        if is_ours and record.join is not None:
-            costs = replace(costs, head_EB=None)  # under a policy a closed exit's head guesses
         # Of texts in windows the dial is fitted on windows, and judged by texts.
-        of_dial = original_NC if record.join is None else None
-        dial = fit_dial(rule, record.rows, costs, float(last), of_dial)
-        exits = [each.point.methods["exit"] for each in dial]
+        original_NC = self.original["select"] if record.join is None else None
+        most = self.most_changes() * record.num_rows / len(self.splits["select"])
+        counts = np.linspace(0, AHEAD * most + 1, POINTS + 1)[1:].tolist()
+        exits = [*opened(rule, record.rows, guess, counts, original_NC)]
         exits.append(Specification.of("exit", at_point(rule, everybody_at_first(rule))))
         for exit in exits:
             trace = record.replay(Point(methods={"exit": exit}))
-            layers = costs.of_rule(exit.like(rule), trace.depth_B)
-            yield Leaving(exit, Trace(trace.logits_BC, trace.depth_B), layers)
+            yield Leaving(exit, Trace(trace.logits_BC, trace.depth_B))
 
-    def keep(self, found: dict[float, Measured], made: Measured) -> None:
-        """Keep a point as the last for each chance that it reaches."""
-        found |= {room: made for room in ROOMS if made.chance >= room}
+    def most_changes(self) -> int:
+        """The most changes on *select* with which the claim about all texts may be certified."""
+        tally, num = self.judged(np.zeros(len(self.splits["select"]), bool))[0][0], 0
+        size = len(self.splits["certify"])
+        while num < tally.num and replace(tally, changed=num + 1).chance(size) >= min(ROOMS):
+            num += 1
+        return num
 
     def replayed(self, point: Point, trace: Trace, share: float = math.nan) -> Measured:
         """Judge a point by its answers to *select*."""
-        made = Measured(point, depth=float(trace.depth_B.mean()), share=share)
+        made = Measured(point, depth=float(trace.depth_B.mean()), share=share, trace=trace)
         changed_N = self.same.changed(self.original["select"], trace.logits_BC)
         made.counts, made.chance = self.judged(changed_N)
         return made
@@ -257,7 +260,8 @@ class Search:
             return
         answers, found = self.trace(static, "select"), dict[float, Measured]()
         for margin in self.small.margins():
-            self.keep(found, self.behind(self.small, static.point, margin, answers))
+            made = self.behind(self.small, static.point, margin, answers)
+            found |= {room: made for room in ROOMS if made.chance >= room}
         yield from {c.point.margin: c for c in found.values()}.values()
 
     def behind(self, first: FirstModel, second: Point, margin: float, answers: Trace) -> Measured:
@@ -272,11 +276,6 @@ class Search:
         trace = escalation.joined(first.trace, answers.take(np.flatnonzero(goes_on_N)))
         return self.replayed(point, trace, 1 - float(goes_on_N.mean()))
 
-    def for_fallback(self, statics: Sequence[Measured]) -> list[Measured]:
-        """The fastest of the judged forms below fp32, likely to hold or not."""
-        low = [c for c in statics if c.ms and c.counts and c.point.dtype != DTYPES[0]]
-        return sorted(low, key=self.speed)[:LOW]
-
     def higher(self, low: Measured, statics: Sequence[Measured]) -> Measured | None:
         """The fastest form of a higher precision that is likely to hold by itself."""
         finer = DTYPES[: DTYPES.index(low.point.dtype)]
@@ -288,63 +287,99 @@ class Search:
                 return candidate
         return None
 
-    def fallbacks(
-        self, low: Measured, statics: Sequence[Measured], exits: bool
-    ) -> Iterator[Measured]:
-        """Yield points at which a form answers first, with exits or without, and one of a higher
-        precision answers again what that is least sure of.
+    def adaptive(self, statics: Sequence[Measured], exits: bool) -> list[Measured]:
+        """Return points with exits, with answers again in a higher precision, or with both, which
+        are expected to be about the fastest at a chance of holding.
 
-        For each chance it is the one with the least expected time. Thresholds of exits and the
-        margin are thus chosen together. None is yielded where it is no faster without.
+        Graphs are made for each of them. Therefore the cost of an open exit is measured first, at
+        one point of each form that may be chosen, and exits are chosen anew with it.
         """
-        high = self.higher(low, statics)
-        if high is None or not self.same.labels:  # a score has no margin
-            return
-        answers, found = self.trace(high, "select"), dict[float, Measured]()
-        for first, margin in self.by_time(low, high, exits, statics):
-            if margin:
-                made = self.behind(first, high.point, margin, answers)
-            else:
+        low = self.for_fallback(statics)
+        without = {c.point.key: self.expected(c, statics, exits=False) for c in low}
+        ends = [
+            points[:: max(1, len(points) - 1)] for points in fast_enough(without, AS_FAST).values()
+        ]
+        made = [c for points in ends for c in points]  # the safest and the laxest
+        if not exits:
+            return made
+        forms = {c.point.key: c for c in (*self.for_exits(statics), *low)}
+        found = {key: self.expected(form, statics) for key, form in forms.items()}
+        if self.bench.guess is None:
+            found = {
+                key: self.expected(forms[key], statics)
+                for key, points in fast_enough(found, NEAR).items()
+                if self.measures_guess(forms[key], points[0].point)
+            }
+        leaving = [c for points in fast_enough(found, AS_FAST).values() for c in points]
+        return [*(c for c in leaving if c.point.has_exits), *made]
+
+    def expected(
+        self, form: Measured, statics: Sequence[Measured], exits: bool = True
+    ) -> dict[float, Measured]:
+        """Return for each chance of holding the point of least expected time, its cost: a form with
+        exits or without, of whose answers the least sure ones are given again in a higher
+        precision. Open exits, their levels and the margin are thus chosen together.
+
+        A point without both is none, nor is one that is no faster than a form that surely holds.
+        """
+        high = self.higher(form, statics) if self.same.labels else None  # a score has no margin
+        answers = None if high is None else self.trace(high, "select")
+        found = dict[float, Measured]()
+        for first, margin in self.by_time(form, high, statics, exits):
+            if answers is None or high is None or not margin:
                 made = self.replayed(first.point, first.trace)
+            else:
+                made = self.behind(first, high.point, margin, answers)
+            made.cost = first.ms
             found = {room: made for room in ROOMS if made.chance >= room} | found
             if len(found) == len(ROOMS):
                 break
-        for candidate in {c.point.key: c for c in found.values() if c.point.before}.values():
-            if candidate.point.has_exits and low.point.engine != "torch":
-                self.judge(candidate)
-            yield candidate
+        return {room: made for room, made in found.items() if not made.point.is_static}
 
     def by_time(
-        self, low: Measured, high: Measured, exits: bool, statics: Sequence[Measured]
+        self, form: Measured, high: Measured | None, statics: Sequence[Measured], exits: bool
     ) -> Iterator[tuple[FirstModel, float]]:
-        """Yield what answers first and the margin, by the expected time of both, as far as that is
-        less than of the fastest form that is nearly sure to hold."""
+        """Yield what answers first, with the expected time of all answers, and the margin below
+        which `high` answers again, by that time, as far as it is less than of the fastest form that
+        is nearly sure to hold."""
         least = min((self.speed(c) for c in statics if c.chance >= SAFE), default=float("inf"))
+        again_ms = 0.0 if high is None else self.speed(high)
         tried = [
-            (first.ms + share * self.speed(high), first, margin)
-            for first in self.firsts(low, exits)
-            for share, margin in first.answering_again()
+            (replace(first, ms=first.ms + share * again_ms), margin)
+            for first in self.firsts(form, exits)
+            for share, margin in ([(0.0, 0.0)] if high is None else first.answering_again())
         ]
-        for ms, first, margin in sorted(tried, key=lambda one: one[0]):
-            if ms < least:
-                yield first, margin
+        yield from sorted((one for one in tried if one[0].ms < least), key=lambda one: one[0].ms)
 
-    def firsts(self, low: Measured, exits: bool) -> Iterator[FirstModel]:
+    def firsts(self, form: Measured, exits: bool) -> Iterator[FirstModel]:
         """Yield a form without exits, and at each point of its dial.
 
         The last layer's answers are those of its engine, and those of exits are our kernels'.
         """
-        whole = self.trace(low, "select")
-        static = FirstModel(self.forms, low.point, self.splits, whole, self.speed(low))
+        whole = self.trace(form, "select")
+        static = FirstModel(self.forms, form.point, self.splits, whole, self.speed(form))
         yield static
-        for each in self.leaving(low.point) if exits else ():
-            logits_NC, depth_N = each.trace.logits_BC, each.trace.depth_B
-            if low.point.engine != "torch":
-                deep_N1 = (depth_N >= self.forms.num_layers)[:, None]
-                logits_NC = np.where(deep_N1, whole.logits_BC, logits_NC)
-            ms = static.ms * each.layers / self.forms.num_layers
-            point, trace = low.point.at(exit=each.exit), Trace(logits_NC, depth_N)
+        for each in self.leaving(form.point) if exits else ():
+            deep_N1 = (each.trace.depth_B >= self.forms.num_layers)[:, None]
+            logits_NC = np.where(deep_N1, whole.logits_BC, each.trace.logits_BC)
+            ms = static.ms * each.layers(self.guess(form.point)) / self.forms.num_layers
+            point, trace = form.point.at(exit=each.exit), Trace(logits_NC, each.trace.depth_B)
             yield replace(static, point=point, trace=trace, ms=ms)
+
+    def measures_guess(self, form: Measured, point: Point) -> bool:
+        """Find the cost of an open exit in a form, from the time of one of its points beside that
+        of all layers. Returns whether the form runs with exits, as far as the point has some."""
+        first = point.before or point
+        chosen = [x for x in self.leaving(form.point) if x.exit == first.methods["exit"]]
+        if not chosen:
+            return True
+        whole, early = Measured(form.point), Measured(first, trace=chosen[0].trace)
+        self.time("guess", [whole, early], SCREENING)
+        if early.ms:
+            layers = self.speed(early) / self.speed(whole) * self.forms.num_layers
+            guess = (layers - chosen[0].depth) / chosen[0].guesses
+            self.guesses[form.point.key] = max(LEAST_HEAD, guess)
+        return bool(early.ms)
 
     def time(
         self, name: str, candidates: Sequence[Measured], most: Mapping[str, int] | None = None
@@ -360,7 +395,10 @@ class Search:
                 try:
                     split, made = self.split(candidate, "select"), self.deployed(candidate)
                     made.answers(split.batch(np.arange(1)))  # an engine opens a graph as it runs
-                    ready[candidate.point.key] = made.timed_on(split)
+                    call = made.timed_on(split)
+                    if (trace := candidate.trace) is not None:  # texts of the same mean depth
+                        call.cost_B = trace.depth_B + 1.0
+                    ready[candidate.point.key] = call
                 except (ConfigError, ValueError) as error:
                     ours = candidate.point.engine in ("torch", "transformers")
                     if ours and not isinstance(error, ConfigError):
@@ -373,7 +411,12 @@ class Search:
                 key: {"1": fields["latency_ms"], "32": 1000 / fields["throughput"]}
                 for key, fields in found.items()
             }
-            return {"ms": ms, "speed_up": speed_ups(candidates, found), "faults": faults}
+            taken = {
+                key: {"1": fields["latency_RI"].tolist(), "32": fields["batches_RI"].tolist()}
+                for key, fields in found.items()
+            }
+            ratios = speed_ups(candidates, found)
+            return {"ms": ms, "speed_up": ratios, "faults": faults, "taken": taken}
 
         named = [*(candidate.point.key for candidate in candidates), str(sorted(settings.items()))]
         same = crc32("\n".join(named).encode())
@@ -384,11 +427,12 @@ class Search:
             candidate.fault = times["faults"].get(candidate.point.key, "")
 
     def front(self, candidates: Sequence[Measured]) -> list[Measured]:
-        """From the safest to ever faster ones: each is faster than all that are safer."""
+        """From the safest to ever faster ones: each is faster than all that are safer, and by
+        enough to be worth a test, after whose failure no other follows."""
         best: list[Measured] = []
         for candidate in sorted(candidates, key=lambda c: (-c.chance, self.speed(c))):
             sound = candidate.ms and candidate.chance >= min(ROOMS)
-            if sound and (not best or self.speed(candidate) < self.speed(best[-1])):
+            if sound and (not best or WORTH * self.speed(candidate) < self.speed(best[-1])):
                 best.append(candidate)
         return best
 
@@ -444,12 +488,18 @@ def speed_ups(
     }
 
 
-def in_layers(rule: ExitRule, num_layers: int, size: int, guess: float = HEAD) -> ExitCosts:
-    """Costs of leaving at each exit in layers, those of `size` texts alike, and of each guess."""
-    guesses_E = guess * np.arange(1, len(rule.layers) + 1)
-    cost_E = [*(np.array(rule.layers) + guesses_E), num_layers + guess * len(rule.layers)]
-    heads_EB = np.full((len(rule.layers), size), guess)
-    return ExitCosts(np.tile(np.array(cost_E)[:, None], size), heads_EB)
+def fast_enough(
+    found: Mapping[str, Mapping[float, Measured]], times: float
+) -> dict[str, list[Measured]]:
+    """Keep of each form the points that are expected to take at most so many times the fastest one
+    with the same chance of holding, each once."""
+    pairs = [pair for points in found.values() for pair in points.items()]
+    least = {room: min(made.cost for other, made in pairs if other == room) for room, _ in pairs}
+    kept = {
+        key: {c.point.key: c for room, c in points.items() if c.cost <= times * least[room]}
+        for key, points in found.items()
+    }
+    return {key: [*points.values()] for key, points in kept.items() if points}
 
 
 def strict_tau(rule: ExitRule) -> float:

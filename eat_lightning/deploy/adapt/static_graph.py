@@ -1,17 +1,19 @@
 """The classifier at full depth as one ONNX graph in the form that others expect.
 
 Inputs are padded: input_ids, attention_mask and, of some, token_type_ids; the output is logits.
+The graph's weights are those in model.safetensors, beside which it therefore lies.
 """
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import torch
 from torch.export import Dim
 
+from eat_lightning.bundle.bundle import Bundle
 from eat_lightning.bundle.graphs.graph import OPSET, quiet
+from eat_lightning.bundle.graphs.weights import save_beside
 from eat_lightning.bundle.original import Original
 from eat_lightning.errors import one_line
 
@@ -29,19 +31,21 @@ class Logits(torch.nn.Module):
         return self.model(**dict(zip(self.names, inputs, strict=True))).logits
 
 
-def write_static_graph(original: Original, folder: Path) -> None:
-    """Write `model.onnx`; where it cannot be made, say so and write none."""
+def write_static_graph(original: Original, bundle: Bundle) -> None:
+    """Write `model.onnx` beside the classifier's weights; where it cannot be made, say so and write
+    none."""
     try:
-        made(original, folder / "model.onnx")
+        made(original, bundle)
     except OSError:
         raise  # the disk is full
     except Exception as error:  # exporters raise a dozen kinds, and not every family can be traced
-        (folder / "model.onnx").unlink(missing_ok=True)
-        reason = one_line(error, 160)
-        print(f"note: onnx/model.onnx could not be made ({reason})", file=sys.stderr)
+        for path in (bundle.static_graph, bundle.static_weights):
+            path.unlink(missing_ok=True)
+        name, why = bundle.static_graph.name, one_line(error, 160)
+        print(f"note: {name} could not be made ({why})", file=sys.stderr)
 
 
-def made(original: Original, path: Path) -> None:
+def made(original: Original, bundle: Bundle) -> None:
     """Export the graph, and compare it with the model at other sizes."""
     import onnxruntime
 
@@ -50,7 +54,6 @@ def made(original: Original, path: Path) -> None:
     names = list(given)
     module = Logits(original.model, names)
     sizes = {0: Dim("batch"), 1: Dim("sequence", max=original.max_length)}
-    path.parent.mkdir(parents=True, exist_ok=True)
     with quiet(), torch.no_grad():
         program = torch.onnx.export(
             module,
@@ -63,9 +66,11 @@ def made(original: Original, path: Path) -> None:
             verbose=False,
         )
         assert program is not None
-        program.save(str(path), external_data=False)
+        save_beside(program.model_proto, bundle)
         other = original.tokenizer(["one " * 9], return_tensors="pt")
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            str(bundle.static_graph), providers=["CPUExecutionProvider"]
+        )
         (logits,) = session.run(None, {name: other[name].numpy() for name in names})
         gap = (torch.as_tensor(logits) - module(*other.values())).abs().max().item()
     if not gap < CLOSE:

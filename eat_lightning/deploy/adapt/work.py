@@ -58,10 +58,14 @@ class Work:
             print(f"{folder}: an adaptation that was not finished goes on")
         return cls(folder, lock)
 
-    def remove(self) -> None:
-        """Remove the folder, since what it was for is made."""
+    def close(self) -> None:
+        """Let other processes work in the folder."""
         if self.lock is not None:
             self.lock.release()
+
+    def remove(self) -> None:
+        """Remove the folder, since what it was for is made."""
+        self.close()
         shutil.rmtree(self.folder)
 
     def json(self, name: str, make: Callable[[], Any]) -> Any:

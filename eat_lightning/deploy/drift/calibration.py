@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from eat_lightning.bundle.bundle import is_adapted
 from eat_lightning.bundle.model import Model
-from eat_lightning.bundle.plan import is_adapted
 from eat_lightning.data.batching import sorted_batches
 from eat_lightning.data.source import ORIGIN
 from eat_lightning.deploy.drift.plan import DriftSettings

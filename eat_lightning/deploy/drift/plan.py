@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from eat_lightning.bundle.plan import ModelSettings, is_adapted
+from eat_lightning.bundle.bundle import is_adapted
+from eat_lightning.bundle.plan import ModelSettings
 from eat_lightning.config import DataSettings
 from eat_lightning.long_texts import LongTexts
 from eat_lightning.monitor.monitor import MonitorSettings

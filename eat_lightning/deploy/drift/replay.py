@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from eat_lightning.bundle.bundle import is_adapted
 from eat_lightning.bundle.model import Model
-from eat_lightning.bundle.plan import is_adapted
 from eat_lightning.deploy.drift.plan import DriftSettings
 from eat_lightning.errors import ConfigError, reading
 from eat_lightning.monitor.decisions import TEXTS, DecisionLog

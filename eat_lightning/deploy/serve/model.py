@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from eat_lightning.bundle.canaries import CANARIES
+from eat_lightning.bundle.bundle import Bundle
 from eat_lightning.bundle.model import Model
 from eat_lightning.bundle.open import answered_canaries
 from eat_lightning.deploy.predict.explain import guesses_of
@@ -170,7 +170,7 @@ def check_canaries(model: Model, plan: ServeSettings) -> None:
         ConfigError: where they differ; with machine=warn this is a line on standard error.
     """
     folder = Path(plan.run)
-    if not (folder / CANARIES).is_file():
+    if not Bundle(folder).canaries.is_file():
         return
     if find_spec("pyarrow") is None:
         print("note: canaries are not checked, which needs pyarrow", file=sys.stderr, flush=True)

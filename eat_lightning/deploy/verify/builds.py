@@ -12,9 +12,10 @@ from typing import Any
 import pyarrow as pa
 
 from eat_lightning.answer_kind import AnswerKind
+from eat_lightning.bundle.bundle import is_adapted, is_of_lists
 from eat_lightning.bundle.model import Model
 from eat_lightning.bundle.onnx_runner import is_export
-from eat_lightning.bundle.plan import in_its_threads, is_adapted, is_of_lists
+from eat_lightning.bundle.plan import in_its_threads
 from eat_lightning.data.text_files import TABLES, json_lines, opened
 from eat_lightning.data.unlabelled import Texts
 from eat_lightning.deploy.verify.answers import KEYS

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from eat_lightning.bundle.plan import ADAPTED
+from eat_lightning.bundle.bundle import is_adapted, is_of_lists
 from eat_lightning.config import Settings
 from eat_lightning.long_texts import Mode
 from eat_lightning.record.claim import Claim, agreement
@@ -83,8 +82,8 @@ class VerifySettings(Settings):
         return [("old", self.old), ("new", self.new)]
 
     def rules(self) -> Iterator[str]:
-        if self.run is not None and not Path(self.run, ADAPTED).is_file():
-            yield f"run={self.run}: has no {ADAPTED}, which `eat adapt` writes"
+        if self.run is not None and (not is_adapted(self.run) or is_of_lists(self.run)):
+            yield f"run={self.run}: has no canaries, which `eat adapt` writes"
         for key, build in self.builds:
             if self.run is not None and build.model:
                 yield f"run={self.run} is checked by itself, without {key}={build.model}"

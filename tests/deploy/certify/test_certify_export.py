@@ -26,7 +26,7 @@ LEVEL = ("risk=harm", "level=0.3")
 def runs(tmp_path: Path) -> Path:
     """A run and, beside it, an export of it that leaves early, at tau 0.75 and 0.7."""
     run = Path(shutil.copytree(shared_export(), tmp_path / "runs/run"))
-    (run / "onnx-fp32").rename(tmp_path / "runs/onnx")
+    (run / "graphs/onnx-fp32").rename(tmp_path / "runs/onnx")
     return tmp_path / "runs"
 
 

@@ -23,7 +23,7 @@ WINDOWS = ("long=windows", "windows.size=9", "windows.overlap=3", "windows.label
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     run = Path(shutil.copytree(shared_export(), folder / "run"))
-    (run / "onnx-fp32").rename(folder / "onnx")
+    (run / "graphs/onnx-fp32").rename(folder / "onnx")
     return folder
 
 

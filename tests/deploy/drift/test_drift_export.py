@@ -22,7 +22,7 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
     """A run and its export."""
     pytest.importorskip("onnxscript")
     run = Path(shutil.copytree(shared_export(), tmp_path / NAME))
-    return run, (run / "onnx-fp32").rename(tmp_path / "onnx")
+    return run, (run / "graphs/onnx-fp32").rename(tmp_path / "onnx")
 
 
 VETO = ("policy=veto", "policy.veto.margin=0.6")

@@ -93,7 +93,7 @@ def check_guesses(model: ServedModel, whole: list[dict[str, Any]]) -> None:
 def test_an_export_streams_the_same():
     pytest.importorskip("onnxscript")
     run = shared_export()
-    model = open_model(model_settings(run / "onnx-fp32", backend="onnx"))
+    model = open_model(model_settings(run / "graphs/onnx-fp32", backend="onnx"))
     chunks = list(without_scores(model.stream([RequestExample([text]) for text in TEXTS])))
     found = merged(chunks)
     assert len(chunks) == 3

@@ -174,7 +174,7 @@ def test_folders_in_every_engine(classifier: Path, tmp_path: Path):
 def test_runs_and_exports(tmp_path: Path):
     run = shared_export()
     texts = drawn_texts(40)
-    result = eat_lightning.verify(run, run / "onnx-fp32", texts, agree=0.9)
+    result = eat_lightning.verify(run, run / "graphs/onnx-fp32", texts, agree=0.9)
     assert result.tallies[0].changed == 0
 
 
@@ -336,7 +336,7 @@ def test_torch_is_not_imported_for_files(old: Path):
 
 @pytest.mark.slow
 def test_torch_is_not_imported_for_exports(tmp_path: Path):
-    folder = shared_export() / "onnx-fp32"
+    folder = shared_export() / "graphs/onnx-fp32"
     texts = tmp_path / "texts.txt"
     texts.write_text("\n".join(drawn_texts(40)))
     ended = process(f"old={folder}", f"new={folder}", f"texts={texts}", "agree=0.9")

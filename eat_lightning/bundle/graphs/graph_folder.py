@@ -1,4 +1,10 @@
-"""The folder of an export: graphs, tokenizer, runner and description, put in place atomically."""
+"""A folder of graphs: of an encoder in one precision, with all that answering by them takes.
+
+It is `graphs/<engine>-<dtype>` of a bundle or a run, and can stand alone: beside the graphs and
+their weights it keeps the tokenizer, export.json (labels, lengths, exit rule) and a runner. That
+runner needs neither torch nor this package. Where it answers, the classifier's own weights would be
+bytes that nothing reads, so that an export by itself is this folder, and no whole bundle.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +16,9 @@ from typing import Any
 
 from eat_lightning import answer_kind, long_texts, text_io
 from eat_lightning.bundle import onnx_runner, sessions
-from eat_lightning.bundle.graph_model import WEIGHTS, GraphModel
+from eat_lightning.bundle.graph_model import GraphModel
 from eat_lightning.bundle.graphs.agreement import THIN, Agreement, compare, unseen_exits
 from eat_lightning.bundle.graphs.branch import with_if
-from eat_lightning.bundle.graphs.folder_swap import folder_swap
 from eat_lightning.bundle.graphs.graph import graphs
 from eat_lightning.bundle.graphs.plan import ExportSettings
 from eat_lightning.bundle.graphs.quantise import for_graphs
@@ -22,7 +27,7 @@ from eat_lightning.bundle.graphs.weights import save
 from eat_lightning.bundle.open_run import longest
 from eat_lightning.data.batching import spread_rows
 from eat_lightning.errors import ConfigError
-from eat_lightning.files import sha256_of, write_json
+from eat_lightning.files import folder_swap, sha256_of, write_json
 from eat_lightning.machine import version_of
 from eat_lightning.model import trace
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -49,10 +54,11 @@ class Graphs:
         encoder = for_graphs(self.encoder) if self.dtype == "int8" else self.encoder
         models = graphs(encoder, alone=False)
         whole = with_if(graphs(encoder, alone=True), [last for _, last in self.layers])
-        save(dict(zip([*self.files, SINGLE], [*models, whole], strict=True)), folder / WEIGHTS)
+        named = dict(zip([*self.files, SINGLE], [*models, whole], strict=True))
+        save(named, folder / onnx_runner.WEIGHTS)
 
 
-class Bundle:
+class GraphFolder:
     """A run's encoder, with its exit rule, and the names of its labels."""
 
     def __init__(self, run: Run, encoder: AdaptiveEncoder, labels: list[str], dtype: str):

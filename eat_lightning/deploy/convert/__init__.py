@@ -1,0 +1,1 @@
+"""Folders of release 0.3, rewritten in the layout of this one."""
