@@ -18,6 +18,7 @@ not make the monitor oscillate.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -74,10 +75,12 @@ class DriftEvent:
     bound: float
     psi: dict[str, float]
 
-    def __str__(self) -> str:
+    def tell(self) -> None:
+        """Print a line on standard error."""
+        line = f"steady again after {self.at} answers"
         if self.event == ALARM:
-            return f"alarm after {self.at:,} answers, {self.feature} moved"
-        return f"steady again after {self.at:,} answers"
+            line = f"alarm after {self.at} answers, {self.feature} moved"
+        print(f"drift: {line}", file=sys.stderr, flush=True)
 
 
 COUNTS = ("at", "since", "num_alarms", "quiet", "wait", "moved")

@@ -34,7 +34,7 @@ from eat_lightning.deploy.score.workers import (
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.machine import MACHINE
 from eat_lightning.monitor.reference import read_reference
-from eat_lightning.monitor.watch import DriftWatch, tell
+from eat_lightning.monitor.watch import DriftWatch
 from eat_lightning.progress import bar
 
 # What rows depend on beside the model; batches decide the last bits of a confidence.
@@ -155,7 +155,7 @@ class Corpus:
             for window, answers in answer_windows(self.missing(tally), pool):
                 table = answer_table(answers, schema, prefix)
                 for event in self.watch.observe(a["seen"] for a in answers if "seen" in a):
-                    tell(str(event))
+                    event.tell()
                 tally.observe(table, f"{prefix}depth")
                 self.output.add(window, table)
                 name = window.source.input.name

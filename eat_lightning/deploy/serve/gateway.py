@@ -22,7 +22,7 @@ from eat_lightning.deploy.serve.worker import Answer, Ask, Queue, QueueFull, Ref
 from eat_lightning.errors import ConfigError
 from eat_lightning.monitor.decisions import TEXTS, DecisionLog
 from eat_lightning.monitor.monitor import ALARM, DriftEvent
-from eat_lightning.monitor.watch import DriftWatch, tell
+from eat_lightning.monitor.watch import DriftWatch
 
 WATCH_S = 0.5  # between two looks
 START_S = 2  # for a worker that is being started: when to come again
@@ -155,7 +155,7 @@ class Gateway:
     def drifted(self, event: DriftEvent) -> None:
         if event.event == ALARM:
             self.metrics.alarms.labels(event.feature).inc()
-        tell(str(event))
+        event.tell()
         self.events.append(asdict(event) | {"time": time.time()})
         self.write_log([asdict(event)])
 
