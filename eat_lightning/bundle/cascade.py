@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -18,15 +18,16 @@ from eat_lightning.bundle.adapted import SMALL
 from eat_lightning.bundle.model import Model
 from eat_lightning.errors import ConfigError
 from eat_lightning.long_texts import AnswerRequest, LongTexts, Reader
-from eat_lightning.methods.exit.never import Never
-from eat_lightning.model.contracts import ExitRule
 from eat_lightning.model.policy import Policy
 from eat_lightning.model.reason import reason_names
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.escalation import Escalation, recoded
 from eat_lightning.record.point import Point
-from eat_lightning.record.record import Record
 from eat_lightning.text_io import About, Texts
+
+if TYPE_CHECKING:
+    from eat_lightning.model.contracts import ExitRule
+    from eat_lightning.record.record import Record
 
 
 @dataclass
@@ -55,6 +56,7 @@ class CascadeModel(Model):
         layers = self.small.num_layers, large.num_layers
         self.escalation = Escalation(self.kind, self.least, *layers, self.is_again)
         self.names = reason_names(self.reasons)
+        self.uses_torch = self.small.uses_torch or large.uses_torch
 
     def read_long(self, long: LongTexts) -> None:
         super().read_long(long)
@@ -108,6 +110,8 @@ class CascadeModel(Model):
 
     @property
     def exit_rule(self) -> ExitRule:
+        from eat_lightning.methods.exit.never import Never
+
         return Never()
 
     @property

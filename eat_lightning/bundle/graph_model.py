@@ -34,6 +34,7 @@ from eat_lightning.long_texts import AnswerRequest, placed
 from eat_lightning.machine import MACHINE, has_torch, machine
 from eat_lightning.model.policies import idle_faults, policy_faults, specs_of
 from eat_lightning.model.policy import ModelFacts, Policy
+from eat_lightning.model.reason import FIRST_REASON
 from eat_lightning.model.specification import MODEL_SLOTS, OFF, Specification
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.certificate import Certificate, path_of
@@ -55,6 +56,8 @@ class GraphModel(Runner, Model):
         methods: in its graphs, as far as export.json names them.
         stricter_exits: rules that let examples exit later than the graphs do.
     """
+
+    uses_torch = False
 
     def __init__(
         self,
@@ -221,6 +224,10 @@ class GraphModel(Runner, Model):
             rule, policies = point.built.get("exit"), point.policies_like(self.policies)
         self.check_policies(policies)
         return self.with_exits(None if rule is None else self.stricter(rule), policies)
+
+    @property
+    def reasons(self) -> list[str]:
+        return [name for code, name in sorted(self.names.items()) if code >= FIRST_REASON]
 
     @property
     def exit_rule(self) -> ExitRule:

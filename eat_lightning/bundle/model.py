@@ -66,6 +66,7 @@ class Model(Answerer):
     certificate: Certificate | None = None
     candidates: Sequence[Measured] = ()
     ranks = False  # True for a reranker
+    uses_torch = True  # False where graphs alone answer
 
     @classmethod
     def open(

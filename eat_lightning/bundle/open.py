@@ -178,7 +178,6 @@ def at_point(bundle: Bundle, about: AboutAdapted, point: Point, threads: int | N
     """Open a bundle's classifier at a point, behind what answers before it."""
     folder = bundle.folder
     if point.before is not None:
-        check_torch(folder, "answering again" if point.falls_back else "a cascade")
         from eat_lightning.bundle.cascade import CascadeModel
 
         if point.falls_back:

@@ -49,10 +49,24 @@ class ModelSettings(RunSettings):
 
     def rules(self) -> Iterator[str]:
         yield from super().rules()
+        backend, export = self.backend, getattr(self, "onnx", None)
         if is_adapted(self.run):
-            return
-        yield from backend_faults(self.backend, self, getattr(self, "onnx", None))
-        if self.backend == "auto" and self.certificate is not None:
+            return  # `Model.open` says what it cannot take, and what an export cannot
+        if export is None and is_export(self.run):
+            if backend == "torch":
+                yield f"backend=torch is for runs, and {self.run} is an export: name an engine"
+        elif export is None and backend != "torch":
+            given = {
+                "prepack": self.prepack and backend in ENGINES,
+                "pool": getattr(self, "pool", 0),
+            }
+            yield from (
+                f"{key}=true is for backend=torch, got {backend}" for key in given if given[key]
+            )
+            yield from time_faults("exit.budget", [self.exit.get("budget")], backend)
+        if backend in ENGINES:
+            yield from engine_faults(backend, self.dtype)
+        if backend == "auto" and self.certificate is not None:
             yield "backend=auto: a certificate holds for one engine, so name it"
 
     @property
@@ -100,9 +114,7 @@ class ModelSettings(RunSettings):
 
 def in_its_threads(model: Model) -> Model:
     """Return the model. Torch, where it runs it, has the model's threads from here on."""
-    from eat_lightning.bundle.graph_model import GraphModel
-
-    if model.threads and not isinstance(model, GraphModel):
+    if model.threads and model.uses_torch:
         import torch
 
         torch.set_num_threads(model.threads)
@@ -119,42 +131,3 @@ class AnswerSettings(ModelSettings):
     @property
     def long_texts(self) -> LongTexts | None:
         return None if self.long is None else LongTexts(self.long, **dict(self.windows))
-
-
-def backend_faults(backend: str, plan: RunSettings, export: str | None = None) -> list[str]:
-    """List the settings that an engine, or an export, cannot take.
-
-    Args:
-        plan: its run may be an export too.
-        export: one that stands in the run's place.
-    """
-    found = []
-    if export is not None or is_export(plan.run):
-        found += export_faults(plan, "onnx=..." if export else f"backend={backend}")
-        if backend == "torch" and export is None:
-            found.append(f"backend=torch is for runs, and {plan.run} is an export: name an engine")
-    elif backend != "torch":
-        given = {
-            "prepack": plan.prepack and backend in ENGINES,
-            "pool": getattr(plan, "pool", False),
-        }
-        found += [f"{key}=true is for backend=torch, got {backend}" for key in given if given[key]]
-        found += time_faults("exit.budget", [getattr(plan, "exit", {}).get("budget")], backend)
-    return found + (engine_faults(backend, plan.dtype) if backend in ENGINES else [])
-
-
-def export_faults(plan: Any, option: str) -> list[str]:
-    """List the settings that an export cannot take, since they are fixed in its graphs.
-
-    Args:
-        plan: with `dtype`, `prepack` and, if there are such options, `exit` and `pool`.
-        option: the option that calls for the export.
-    """
-    given = {
-        "exit": any(value is not None for value in getattr(plan, "exit", {}).values()),
-        "dtype": plan.dtype == "int8",
-        "prepack": plan.prepack is not None,
-        "pool": getattr(plan, "pool", False),
-    }
-    where = "the export has its exits in its graphs"
-    return [f"{key} is not an option of {option}: {where}" for key in given if given[key]]

@@ -18,6 +18,7 @@ not make the monitor oscillate.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,6 +47,17 @@ class MonitorSettings(Settings):
     psi: NotNegative
 
 
+class WatchSettings(MonitorSettings):
+    """Settings of a command that may watch its answers. monitor: whether it does."""
+
+    monitor: bool
+
+    @property
+    def monitors(self) -> dict[str, Any]:
+        """Arguments of the monitor."""
+        return self.model_dump(include={*MonitorSettings.model_fields})
+
+
 @dataclass(frozen=True)
 class DriftEvent:
     """An alarm or a return.
@@ -62,6 +74,13 @@ class DriftEvent:
     statistic: float
     bound: float
     psi: dict[str, float]
+
+    def tell(self) -> None:
+        """Print a line on standard error."""
+        line = f"steady again after {self.at} answers"
+        if self.event == ALARM:
+            line = f"alarm after {self.at} answers, {self.feature} moved"
+        print(f"drift: {line}", file=sys.stderr, flush=True)
 
 
 COUNTS = ("at", "since", "num_alarms", "quiet", "wait", "moved")

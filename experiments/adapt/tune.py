@@ -195,6 +195,7 @@ def learned(model: Any, tokenizer: Any, train: Examples, steps: int, kept: Path)
         if step % 50 == 49:
             print(f"step {step + 1} of {steps}, loss {loss.item():.4f}", flush=True)
             values = [each.detach() for each in parameters]
+            kept.parent.mkdir(parents=True, exist_ok=True)
             beside = kept.with_suffix(".part")
             torch.save((step + 1, values, optimizer.state_dict(), schedule.state_dict()), beside)
             beside.replace(kept)
@@ -239,7 +240,6 @@ def tune(
     """Tune all weights, or (lora) updates beside them, which are kept and merged."""
     torch.manual_seed(0)
     kept = Path(to, "training.pt")
-    kept.parent.mkdir(parents=True, exist_ok=True)
     train, _, others = read(task, data)
     train.settings = train.settings | ({"lr": float(lr)} if lr else {})
     tokenizer = AutoTokenizer.from_pretrained(body)

@@ -125,7 +125,8 @@ def tune(train: Source, body: str, to: Path) -> None:
     task = {"columns": ["text"], "length": SIZE, "lr": 1e-4}
     torch.manual_seed(0)
     stretched, tokenizer = Examples(rows, task, LABELS), AutoTokenizer.from_pretrained(body)
-    model = learned(opened(body, "", tokenizer, stretched.about), tokenizer, stretched, STEPS)
+    model = opened(body, "", tokenizer, stretched.about)
+    model = learned(model, tokenizer, stretched, STEPS, to / "training.pt")
     model.classifier.bias.data[1] -= math.log(RARE)
     for made in (model, tokenizer):
         made.save_pretrained(to)

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from eat_lightning.bundle.graphs.bundle import SINGLE, Graphs
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from eat_lightning.bundle.graphs.graph_folder import SINGLE, Graphs
 from eat_lightning.bundle.graphs.trace import with_open_exits
 from eat_lightning.bundle.onnx_runner import ABOUT, FORMAT, Runner
 from eat_lightning.bundle.sessions import engine_faults

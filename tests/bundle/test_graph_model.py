@@ -138,7 +138,7 @@ def test_the_command_takes_an_export(
         assert predict(config_of("predict", *given)) == 0
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert_same(found, export.with_rules(None, [Veto(0.99)]).answer(TEXTS))
-    for wrong in ("exit.tau=0.9", "dtype=int8"):
-        key = wrong.partition("=")[0].partition(".")[0]
-        message = refused(predict, config_of("predict", *given, wrong))
-        assert message.startswith(f"{key} is not an option of backend=onnx")
+    message = refused(predict, config_of("predict", *given, "exit.tau=0.9"))
+    assert message.startswith(f"exit is not an option of run={export.folder}: the export has its")
+    message = refused(predict, config_of("predict", *given, "dtype=int8"))
+    assert message == "dtype=int8: these graphs are of fp32"

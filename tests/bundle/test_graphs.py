@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.exports import small
+from helpers.exports import shared_export, small
 from helpers.models import method
 
 from eat_lightning.bundle.graphs.branch import with_if
@@ -216,3 +216,22 @@ def test_at_2048_tokens(tmp_path: Path):
     ]
     assert max(sizes) > LONG  # the profile tells sizes
     assert max(sizes) < LONG * LONG
+
+
+@pytest.mark.parametrize("engine", ["onnx", "openvino"])
+def test_copies_with_branches_answer_where_weights_are_linked(tmp_path: Path, engine: str):
+    """onnxruntime refuses a linked file in a branch, so it gets weights of its own."""
+    pytest.importorskip(engine)
+    from eat_lightning.bundle.graph_model import GraphModel
+    from eat_lightning.bundle.graphs.weights import copy_sharing
+
+    run = shared_export()
+    (tmp_path / "model.safetensors").write_bytes((run / "model/model.safetensors").read_bytes())
+    graphs, to = run / "graphs/onnx-fp32", tmp_path / f"{engine}-fp32"
+    copy_sharing(graphs, to, [tmp_path / "model.safetensors"])
+    texts = [["a good film"], ["no"]]
+    answers = [
+        GraphModel(folder, 1, engine).answer([text]) for folder in (graphs, to) for text in texts
+    ]
+    assert answers[:2] == answers[2:]
+    assert (to / "model.safetensors").exists() == (engine == "openvino")

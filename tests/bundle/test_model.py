@@ -34,7 +34,7 @@ def test_a_point_and_settings_open_the_same(run: Path):
 
 
 def test_graphs_take_a_stricter_point(run: Path):
-    graphs = Model.open(run / "onnx-fp32", point=STRICT)
+    graphs = Model.open(run / "graphs/onnx-fp32", point=STRICT)
     assert isinstance(graphs, GraphModel)
     depths = [answer["depth"] for answer in graphs.answer(TEXTS)]
     assert depths == [answer["depth"] for answer in Model.open(run, point=STRICT).answer(TEXTS)]
@@ -43,10 +43,10 @@ def test_graphs_take_a_stricter_point(run: Path):
 @pytest.mark.parametrize(
     ("folder", "given", "said"),
     [
-        ("onnx-fp32", {"exit": {"tau": 0.9}}, "exit is not an option of run=.*in its graphs"),
-        ("onnx-fp32", {"budget": 0.5}, "budget is not an option of run="),
-        ("onnx-fp32", {"engine": "torch"}, "backend=torch is for runs"),
-        ("onnx-fp32", {"dtype": "int8"}, "dtype=int8: these graphs are of fp32"),
+        ("graphs/onnx-fp32", {"exit": {"tau": 0.9}}, "exit is not an option of .*in its graphs"),
+        ("graphs/onnx-fp32", {"budget": 0.5}, "budget is not an option of run="),
+        ("graphs/onnx-fp32", {"engine": "torch"}, "backend=torch is for runs"),
+        ("graphs/onnx-fp32", {"dtype": "int8"}, "dtype=int8: these graphs are of fp32"),
         ("", {"budget": 0.5, "agree": 0.9}, "exit.budget and exit.agree are one setting"),
         ("", {"point": Point(before=Point())}, "a cascade is opened from the folder"),
         ("", {"point": STRICT, "certificate": "one"}, "certificate=one has a point"),
@@ -61,4 +61,4 @@ def test_what_does_not_fit_is_one_line(run: Path, folder: str, given: dict[str, 
 def test_a_subclass_opens_its_own_kind(run: Path):
     assert isinstance(TorchModel.open(run), TorchModel)
     with pytest.raises(ConfigError, match="opens as a GraphModel"):
-        TorchModel.open(run / "onnx-fp32")
+        TorchModel.open(run / "graphs/onnx-fp32")

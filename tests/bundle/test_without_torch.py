@@ -100,3 +100,25 @@ def test_an_environment_of_the_short_list_answers(graphs: Path, tmp_path: Path):
     assert [each["label"] for each in answers] == [each["label"] for each in usual]
     listed = subprocess.run([*install[:3], "list"], **given, capture_output=True).stdout
     assert not {"torch", "transformers", "lightning"} & {*listed.split()}
+
+
+AGAIN = """
+from pathlib import Path
+from eat_lightning.bundle.cascade import CascadeModel
+from eat_lightning.bundle.graph_model import GraphModel
+
+graphs, texts = Path(sys.argv[1]), [[text] for text in sys.argv[2:]]
+first, second = GraphModel(graphs), GraphModel(graphs)
+model = CascadeModel(graphs, first, second, least=2.0)  # a margin is at most 1
+assert not model.uses_torch
+print(*(answer["exit_reason"] for answer in model.answer(texts)))
+print(*(answer["exit_reason"] for answer in first.answer(texts)))
+"""
+
+
+def test_graphs_answer_again_what_graphs_are_unsure_of(graphs: Path):
+    """The second answers what has run all layers of the first, and leaves early there or not."""
+    texts = [line[:end] for line in LINES for end in (1, 6, 12, 40)]
+    both, first = output(AGAIN, str(graphs), *texts)[0].splitlines()
+    assert "last_layer" in first
+    assert both == first.replace("last_layer", "answered_again")

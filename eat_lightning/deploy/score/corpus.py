@@ -33,6 +33,8 @@ from eat_lightning.deploy.score.workers import (
 )
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.machine import MACHINE
+from eat_lightning.monitor.reference import read_reference
+from eat_lightning.monitor.watch import DriftWatch
 from eat_lightning.progress import bar
 
 # What rows depend on beside the model; batches decide the last bits of a confidence.
@@ -80,6 +82,7 @@ class Corpus:
     """A model, the files to score, and the output folder.
 
     Args:
+        watch: compares answers with what is normal, if that is wanted.
         most_deaths: deaths of workers without an answer between, after which it ends.
     """
 
@@ -88,6 +91,7 @@ class Corpus:
     sources: list[Source]
     output: Output
     manifest: dict[str, Any]
+    watch: DriftWatch
     most_deaths: int = MOST_DEATHS
 
     @classmethod
@@ -102,7 +106,8 @@ class Corpus:
         check_apart(folder, plan.inputs)
         inputs = find_inputs(plan.inputs, plan.format)
         earlier = read_manifest(folder)
-        scorer = Scorer.open(plan)
+        watched = plan.drift.monitor
+        scorer = Scorer.open(plan, watched)
         sources = find_sources(plan, inputs, scorer)
         identity = scorer.model.identity()
         manifest = {
@@ -111,7 +116,9 @@ class Corpus:
             "inputs": {input.name: input.fingerprint for input in inputs},
         }
         manifest = merge_manifests(folder, earlier, manifest)
-        return cls(plan, scorer, sources, Output(folder), manifest)
+        normal = read_reference(scorer.model, plan.certificate) if watched else None
+        watch = DriftWatch(normal, plan.drift.monitors)
+        return cls(plan, scorer, sources, Output(folder), manifest, watch)
 
     def score(self) -> int:
         """Score what is missing; returns the number of files that could not be read completely."""
@@ -125,6 +132,8 @@ class Corpus:
                 fault = f"{error}: finished shards are kept; the same command resumes"
                 raise ConfigError(fault) from None
             print("\n".join(tally.lines(time.monotonic() - began, workers)))
+            if self.scorer.watched:
+                print(f"drift: {self.watch.state} after {self.watch.seen:,} answers of this call")
             print(f"written: {self.output.folder}")
             return len(tally.files)
 
@@ -135,7 +144,9 @@ class Corpus:
         # A forked worker has the model already. Other engines have threads, which no fork survives:
         # there each worker opens its own.
         forks = FORKS and isinstance(self.scorer.model, TorchModel)
-        opened = (lambda: self.scorer) if forks else partial(Scorer.open, self.plan)
+        opened = (
+            (lambda: self.scorer) if forks else partial(Scorer.open, self.plan, self.scorer.watched)
+        )
         num_bytes = sum(source.input.path.stat().st_size for source in self.sources)
         with (
             start_workers(opened, forks, workers, self.most_deaths) as pool,
@@ -143,7 +154,8 @@ class Corpus:
         ):
             for window, answers in answer_windows(self.missing(tally), pool):
                 table = answer_table(answers, schema, prefix)
-                # The place of a monitor: every window of answers passes here once, in order.
+                for event in self.watch.observe(a["seen"] for a in answers if "seen" in a):
+                    event.tell()
                 tally.observe(table, f"{prefix}depth")
                 self.output.add(window, table)
                 name = window.source.input.name

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from eat_lightning.bundle.plan import AnswerSettings
+from eat_lightning.monitor.monitor import WatchSettings
 from eat_lightning.validation import Count
 
 Format = Literal["parquet", "csv", "jsonl", "text"]
@@ -48,6 +49,7 @@ class ScoreSettings(ScorerSettings):
         workers: number of processes; None: one for each available core.
         window: rows that one worker answers together, sorted by length.
         shard_rows: input rows per output file.
+        drift: how its answers are watched.
     """
 
     input: str | list[str] | None
@@ -57,6 +59,7 @@ class ScoreSettings(ScorerSettings):
     workers: Count | None
     window: Count
     shard_rows: Count
+    drift: WatchSettings
 
     def rules(self) -> Iterator[str]:
         yield from super().rules()

@@ -20,6 +20,8 @@ from eat_lightning.data.batching import within_budget
 from eat_lightning.deploy.score.plan import ScorerSettings
 from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.long_texts import ReadText, placed
+from eat_lightning.model.trace import Trace
+from eat_lightning.monitor.observation import observations
 from eat_lightning.text_io import About, InputLine, Texts, refusal
 
 KERNELS = "32"  # enough for a batch at all of its shapes
@@ -37,15 +39,17 @@ class Scorer:
         tokens: maximum tokens of a batch.
         batch: maximum examples of a batch.
         pooled: remaining examples of many batches continue together.
+        watched: answers also hold an observation for the drift monitor, under "seen".
     """
 
     model: Model
     tokens: int
     batch: int
     pooled: bool
+    watched: bool = False
 
     @classmethod
-    def open(cls, plan: ScorerSettings) -> Scorer:
+    def open(cls, plan: ScorerSettings, watched: bool = False) -> Scorer:
         """Open the model with one thread. Raises ConfigError with every error."""
         one_thread()
         model = plan.open()
@@ -55,7 +59,7 @@ class Scorer:
         pooled = isinstance(model, TorchModel) if plan.pool is None else plan.pool
         if pooled and not isinstance(model, TorchModel):
             raise ConfigError(f"pool=true is for one model in torch, and {plan.run} is another")
-        return cls(model, plan.tokens, plan.batch, pooled)
+        return cls(model, plan.tokens, plan.batch, pooled, watched)
 
     def __call__(self, rows: Sequence[InputLine]) -> Answers:
         """Return an answer for each row, in order; {"error": why} for rows without one."""
@@ -103,7 +107,7 @@ class Scorer:
     def stream(self, rows: Sequence[int], texts: Texts, about: About) -> Iterator[Part]:
         given = [texts[i] for i in rows], [about[i] for i in rows]
         for trace in self.model.stream(*given):
-            answers = self.model.printed(trace)
+            answers = self.printed(trace)
             yield [rows[i] for i in answers], [*answers.values()]
 
     @torch.inference_mode()
@@ -125,8 +129,16 @@ class Scorer:
 
     def finish(self, read: Sequence[ReadText], parts: Any) -> Iterator[Part]:
         for places, trace in parts:
-            answers = self.model.printed(placed(trace.numpy(guesses=False), places, read))
+            answers = self.printed(placed(trace.numpy(guesses=False), places, read))
             yield [*answers], [*answers.values()]
+
+    def printed(self, trace: Trace) -> dict[int, dict[str, Any]]:
+        """Return answers by their place."""
+        answers = self.model.printed(trace)
+        if self.watched:
+            for row, seen in zip(trace.rows_B.tolist(), observations(trace), strict=True):
+                answers[row]["seen"] = seen
+        return answers
 
     def batches(self, lengths_B: np.ndarray) -> Iterator[list[int]]:
         """Yield rows longest first, up to `tokens` tokens and `batch` examples each."""

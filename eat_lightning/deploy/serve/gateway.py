@@ -153,11 +153,9 @@ class Gateway:
             self.log_failed = True
 
     def drifted(self, event: DriftEvent) -> None:
-        message = f"steady again after {event.at} answers"
         if event.event == ALARM:
             self.metrics.alarms.labels(event.feature).inc()
-            message = f"alarm after {event.at} answers, {event.feature} moved"
-        print(f"drift: {message}", file=sys.stderr, flush=True)
+        event.tell()
         self.events.append(asdict(event) | {"time": time.time()})
         self.write_log([asdict(event)])
 

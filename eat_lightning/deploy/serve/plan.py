@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from eat_lightning.bundle.plan import AnswerSettings
 from eat_lightning.deploy.serve.dialects import names
 from eat_lightning.errors import ConfigError, reading
-from eat_lightning.monitor.monitor import MonitorSettings
+from eat_lightning.monitor.monitor import WatchSettings
 from eat_lightning.validation import Count
 
 PACKAGES = ("fastapi", "uvicorn", "prometheus_client")
@@ -41,21 +41,15 @@ def number(given: Any) -> Any:
     return int(given) if isinstance(given, str) and given.isdecimal() else given
 
 
-class GatewayDriftSettings(MonitorSettings):
+class GatewayDriftSettings(WatchSettings):
     """Settings of drift monitoring.
 
     Args:
         state: folder that keeps the monitor's state over restarts; None: it is not kept.
     """
 
-    monitor: bool
     fallback: bool
     state: str | None
-
-    @property
-    def monitors(self) -> dict[str, Any]:
-        """Arguments of the monitor."""
-        return self.model_dump(include={*MonitorSettings.model_fields})
 
 
 class ServeSettings(AnswerSettings):

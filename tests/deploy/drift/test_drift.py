@@ -13,8 +13,10 @@ import pytest
 from helpers import finished
 from helpers.certificates import make_run
 from helpers.commands import Command
+from helpers.scores import scored
 from safetensors.torch import load_file, save_file
 
+from eat_lightning.bundle.bundle import DRIFT
 from eat_lightning.bundle.torch_model import TorchModel
 from eat_lightning.deploy.drift.command import drift
 from eat_lightning.errors import ConfigError
@@ -22,7 +24,7 @@ from eat_lightning.long_texts import Join, LongTexts
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.monitor.decisions import DecisionLog
 from eat_lightning.monitor.observation import Observation, observations
-from eat_lightning.monitor.reference import FILE, Reference
+from eat_lightning.monitor.reference import Reference
 from eat_lightning.record.passes import record
 from eat_lightning.runs.run import Run
 
@@ -85,7 +87,7 @@ def test_the_reference_is_the_certificate_part(made: Path):
     opened = Run.open(made)
     encoder, _ = opened.model()
     split = opened.data().split("certificate")
-    kept = Reference.read(opened.folder / FILE)
+    kept = Reference.read(opened.folder / DRIFT)
     assert_alike(kept.seen, observations(record(encoder, split).replay()))
     assert len(kept.seen) == 300
     assert {each.depth for each in kept.seen} > {3}
@@ -229,7 +231,7 @@ def test_another_dtype_has_its_own_reference(run: Path, capsys: pytest.CaptureFi
     answerer = TorchModel.open(opened.folder, dtype=dtype)
     split = opened.data().split("certificate")
     seen = observations(record(answerer.encoder, split).replay())
-    assert_alike(Reference.read(opened.folder / FILE).seen, seen)
+    assert_alike(Reference.read(opened.folder / DRIFT).seen, seen)
     assert (
         drift(config_of(run, stream_of(run, usual(run, 50)), "columns=[text]", f"dtype={dtype}"))
         == 0
@@ -244,10 +246,10 @@ def test_what_is_normal_under_policies(run: Path):
     """Another than without; both states observe the same; neither takes the other's reference."""
     message = refused(run, stream_of(run, ["a"]), *VETO)
     assert message.startswith("drift.json holds for another policy (none there, veto margin 0.9")
-    before = Reference.read(run / FILE)
+    before = Reference.read(run / DRIFT)
     drift(config_of(run, *VETO))
     opened = Run.open(run)
-    under = Reference.read(opened.folder / FILE)
+    under = Reference.read(opened.folder / DRIFT)
     assert sum(s.depth for s in under.seen) > sum(s.depth for s in before.seen)
     assert refused(run, stream_of(run, ["a"])).startswith("drift.json holds for another policy")
     answerer = TorchModel.open(opened.folder, policies=(Veto(0.9),))
@@ -273,3 +275,19 @@ def test_the_command_reads_standard_input(made: Path):
     assert child.returncode == 1, err
     assert bad["line"] == 2
     assert (end["event"], end["seen"]) == ("end", 1)
+
+
+@pytest.mark.parametrize("pool", [True, False])
+def test_score_tells_of_a_shift_and_writes_the_same(
+    made: Path, tmp_path: Path, pool: bool, capsys: pytest.CaptureFixture[str]
+):
+    texts = {"usual": usual(made, 64), "shifted": ["film " * 30] * 64}
+    monitor = {"monitor": True, "run_length": 10_000.0, "window": 50, "calm": 200, "psi": 0.1}
+    for name, given in texts.items():
+        (tmp_path / f"{name}.txt").write_text("\n".join(given) + "\n")
+        places = tmp_path / f"{name}.txt", tmp_path / name, made
+        rows = scored(*places, pool=pool, workers=2, drift=monitor)
+        told = capsys.readouterr()
+        assert ("drift: drifted after 64" in told.out) == (name == "shifted")
+        assert ("drift: alarm after" in told.err) == (name == "shifted")
+        assert rows == scored(places[0], tmp_path / f"{name}-off", made, pool=pool)

@@ -142,7 +142,7 @@ def test_an_export_holds_the_fitted_point(run: Path, no_fit: None, monkeypatch: 
     pytest.importorskip("onnxscript")
     from helpers.exports import exported
 
-    monkeypatch.setattr("eat_lightning.bundle.graphs.bundle.Graphs.write", lambda *_: None)
+    monkeypatch.setattr("eat_lightning.bundle.graphs.graph_folder.Graphs.write", lambda *_: None)
     about = json.loads((exported(run, "exit.budget=0.5") / "export.json").read_text())
     taus, ratio = knobs_at(run, 0.5)
     open_ones = [tau for tau in taus if tau < 1]
