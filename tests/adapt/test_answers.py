@@ -66,7 +66,9 @@ CASES = {
     "labels": Case(("agree=0.8",), MANY | {"problem_type": SETS}, drifts=False),
     "scores": Case(("agree=0.8", "tolerance=0.6", "least_steps=100"), SCORE, drifts=False),
     "windows any": Case((*FEW, *WINDOWS), few=True, timed=timed_and_made_up, reads_all=True),
-    "windows mean": Case((*FEW, *WINDOWS, "windows.join=mean"), few=True, reads_all=True),
+    "windows mean": Case(
+        ("agree=0.7", *FEW[1:], *WINDOWS, "windows.join=mean"), few=True, reads_all=True
+    ),
     "refuse": Case((*FEW, "long=refuse"), few=True, reads_all=True),
     "cut": Case((*FEW, "long=cut"), few=True, reads_all=True),
     "cascade": Case(

@@ -33,7 +33,7 @@ PRELOADED = [
         "eat_lightning.bundle.run_graphs",
     ),
 ]
-SERVE = "eat_lightning.deploy.serve"
+SERVE = "eat_lightning.serve"
 SERVER: Any = forkserver._forkserver  # type: ignore[attr-defined]
 
 
