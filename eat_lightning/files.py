@@ -35,15 +35,18 @@ def replacing(path: Path) -> Iterator[Path]:
 def folder_swap(to: Path) -> Iterator[Path]:
     """Yield a temporary folder that replaces `to` on success and is removed on failure."""
     folder = to.with_name(f"{to.name}.{os.getpid()}.part")
+    old = to.with_name(f"{to.name}.{os.getpid()}.old")
+    shutil.rmtree(folder, ignore_errors=True)  # of a killed process that had the same number
     folder.mkdir(parents=True)
     try:
         yield folder
-        old = to.with_name(f"{to.name}.{os.getpid()}.old")
         if to.exists():
             to.rename(old)
         folder.rename(to)
         shutil.rmtree(old, ignore_errors=True)
     except BaseException:
+        if old.exists() and not to.exists():
+            old.rename(to)
         shutil.rmtree(folder, ignore_errors=True)
         raise
 

@@ -160,7 +160,7 @@ def bound(bundle: Bundle, point: Point) -> dict[str, Any]:
     if bundle.exits.is_dir():
         found["exits"] = sha256_of([bundle.exits / name for name in (SAFE, "config.json")])
     for name, at in graphs_of(point).items():
-        found[name] = GraphModel(bundle.graphs(at.engine, at.dtype)).digest
+        found[name] = GraphModel(bundle.graphs(at.engine, at.dtype), engine=at.engine).digest
     if (first := bundle.before).about.is_file():
         inner = bound(first, AboutAdapted.read(first.folder).point)
         found["small model"] = sha256_of([first.about])

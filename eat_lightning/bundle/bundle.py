@@ -122,15 +122,16 @@ class Bundle:
         is one."""
         if to.exists():
             raise FileExistsError(f"{to} is there already")
-        places: dict[int, str] = {}
+        places: dict[tuple[int, int], str] = {}
 
         def copy(path: str, place: str) -> None:
-            inode = os.stat(path).st_ino
-            if inode in places:
-                link(Path(places[inode]), Path(place))
+            about = os.stat(path)
+            file = about.st_dev, about.st_ino
+            if about.st_nlink > 1 and file in places:
+                link(Path(places[file]), Path(place))
             else:
                 shutil.copy2(path, place)
-            places[inode] = place
+            places[file] = place
 
         with folder_swap(to) as folder:
             shutil.copytree(self.folder, folder, copy_function=copy, dirs_exist_ok=True)

@@ -223,7 +223,10 @@ class GraphModel(Runner, Model):
         with reading("point"):
             rule, policies = point.built.get("exit"), point.policies_like(self.policies)
         self.check_policies(policies)
-        return self.with_exits(None if rule is None else self.stricter(rule), policies)
+        model = self.with_exits(None if rule is None else self.stricter(rule), policies)
+        if rule is not None and Specification.of("exit", rule).kind == OFF["exit"] and self.layers:
+            model.stricter_exits = model.stricter_exits.deep()
+        return model
 
     @property
     def reasons(self) -> list[str]:

@@ -121,7 +121,8 @@ class Opener:
     def export(self) -> Model:
         """Open an export in the engine that is named, or in the faster of the two."""
         self.refuse((*EXITS, "prepack"), "the export has its exits in its graphs")
-        engine = self.engine or "onnx"
+        named = "onnx" if self.point is None or self.point.engine == "torch" else self.point.engine
+        engine = self.engine or named
         if engine == "auto":
             check_torch(self.path, "a run, or backend=auto,")
             from eat_lightning.bundle.race import EngineRace
@@ -135,7 +136,10 @@ class Opener:
     def graphs(self, engine: str) -> GraphModel:
         if engine not in ENGINES:
             raise ConfigError(f"backend={engine} is for runs, and {self.path} is an export")
-        graphs = GraphModel(self.folder, self.threads, engine, self.dtype)
+        dtype = self.dtype
+        if dtype is None and self.point is not None and self.point.dtype == "bf16":
+            dtype = "bf16"
+        graphs = GraphModel(self.folder, self.threads, engine, dtype)
         model = graphs.with_rules(self.certificate, self.policies)
         return model if self.point is None else model.at(self.point)
 
@@ -165,9 +169,9 @@ class Opener:
         if engine == "torch":
             return in_torch()
         encoder, labels = chosen_exits(run, exits)
-        policies = encoder.policies if self.policies is None else self.policies
         with reading("point"):
             encoder = encoder if self.point is None else self.point.on(encoder)
+        policies = encoder.policies if self.policies is None else self.policies
         graphs = RunGraphs(run, encoder, labels, dtype, self.threads, policies, self.certificate)
         if engine == "auto":
             engine = graphs.fastest(in_torch, self.batch)

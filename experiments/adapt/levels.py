@@ -73,7 +73,7 @@ class Times:
         found = [each for each in self.made.candidates[1:] if each.point.key in self.took]
         plain = [c for c in found if not c.point.has_exits]
         likely = [c for c in plain if c.holds or (c.tested is None and c.chance >= EVEN)]
-        return min(likely, key=self.made.ms)
+        return min(likely, key=self.made.ms, default=self.made.first)
 
     def over(self, slower: Measured, faster: Measured) -> Interval | None:
         """How many times as fast a candidate is, with the interval over the same texts."""
@@ -118,7 +118,7 @@ def at_level(
         "rival": rival.name,
         "rival_ms": made.ms(rival),
         "layers": chosen.depth / original.num_layers,
-        "time": made.ms(chosen) / made.ms(whole),
+        "time": made.ms(chosen) / made.ms(whole) if form.key in times.took else None,
         "num": count.num,
         "allowed": count.allowed,
         "candidates": [times.row(each) for each in made.candidates],

@@ -27,7 +27,7 @@ import torch
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
-from eat_lightning.errors import reported
+from eat_lightning.errors import ConfigError, reported
 from experiments.adapt import low_rank
 from experiments.study import run_step
 
@@ -178,7 +178,9 @@ def learned(model: Any, tokenizer: Any, train: Examples, steps: int, kept: Path)
     )
     done = 0
     if kept.is_file():
-        done, values, *states = torch.load(kept)
+        begun, done, values, *states = torch.load(kept)
+        if begun != [train.settings["lr"], steps, len(parameters)]:
+            raise ConfigError(f"{kept} is of another training: remove it")
         for parameter, value in zip(parameters, values, strict=True):
             parameter.data.copy_(value)
         optimizer.load_state_dict(states[0])
@@ -197,7 +199,10 @@ def learned(model: Any, tokenizer: Any, train: Examples, steps: int, kept: Path)
             values = [each.detach() for each in parameters]
             kept.parent.mkdir(parents=True, exist_ok=True)
             beside = kept.with_suffix(".part")
-            torch.save((step + 1, values, optimizer.state_dict(), schedule.state_dict()), beside)
+            begun = [train.settings["lr"], steps, len(parameters)]
+            torch.save(
+                (begun, step + 1, values, optimizer.state_dict(), schedule.state_dict()), beside
+            )
             beside.replace(kept)
     kept.unlink(missing_ok=True)
     return model.eval()

@@ -18,6 +18,8 @@ from eat_lightning.bundle.bundle import CERTIFICATE, Bundle, writing
 from eat_lightning.bundle.canaries import NUM_CANARIES, Canaries
 from eat_lightning.bundle.graph_model import GraphModel
 from eat_lightning.bundle.graphs.plan import package_faults
+from eat_lightning.bundle.model import Model
+from eat_lightning.bundle.open import answered_canaries
 from eat_lightning.bundle.original import Original
 from eat_lightning.data.batching import spread_rows
 from eat_lightning.data.unlabelled import Texts
@@ -200,6 +202,8 @@ def write_folder(
             windows = about.long_texts.described(about.max_length)
             Reference.of(result.trace, certificate.holds_for, windows).write(folder)
         canaries_of(result).write(folder)
+        if (found := answered_canaries(Model.open(folder))).changed:  # its graphs were rewritten
+            raise ConfigError(f"to={result.plan.to}: as it is written, {found}")
         if "onnx" in result.plan.engines and not package_faults():
             write_static_graph(result.original, bundle)
         write_text(bundle.card, card(result, about, table))

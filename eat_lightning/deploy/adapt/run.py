@@ -16,6 +16,7 @@ from eat_lightning.answer_kind import SINGLE
 from eat_lightning.bundle.adapted import SMALL
 from eat_lightning.bundle.kernels import early_head
 from eat_lightning.bundle.original import Original
+from eat_lightning.bundle.trials import PACKAGES
 from eat_lightning.data.batching import spread_rows
 from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split, make_split
@@ -36,6 +37,7 @@ from eat_lightning.deploy.adapt.scores import score_scales
 from eat_lightning.deploy.adapt.search import Bench, Search
 from eat_lightning.deploy.adapt.work import Work
 from eat_lightning.errors import ConfigError
+from eat_lightning.machine import machine, version_of
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.record.claim import Claim, tallied
 from eat_lightning.record.measured import Measured
@@ -167,7 +169,10 @@ def identity(plan: AdaptSettings, models: list[Original], texts: Texts) -> dict[
     settings = plan.model_dump(exclude={"to", "texts", "model", "small", *LATE})
     weights = [weights_digest(model.folder) for model in models]
     early = [early_head(model.same.kind) for model in models]
-    return settings | {"weights": weights, "rows": rows, "early_heads": early}
+    # Passes and times of other versions, or of another machine, are none of the certificate's.
+    versions = {name: version_of(name) for name in (*PACKAGES, "transformers")}
+    facts = {"early_heads": early, "versions": versions, "machine": machine()}
+    return settings | {"weights": weights, "rows": rows} | facts
 
 
 def check_enough(num: int, num_certify: int, plan: AdaptSettings) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from eat_lightning.bundle.onnx_runner import is_export
 from eat_lightning.cli import entry
 from eat_lightning.config import Settings, parsed
 from eat_lightning.deploy.convert.old_folder import CLASSES, LISTS, OldFolder
+from eat_lightning.machine import has_torch
 from eat_lightning.monitor.reference import Reference, deciding
 
 
@@ -46,6 +48,10 @@ def old_faults(folder: Path) -> Iterator[str]:
         yield f"old={folder} has the layout of this release: there is nothing to convert"
     elif is_export(folder):
         yield f"old={folder} is an export, whose format is that of 0.3: it runs as it is"
+    elif (folder / "onnx").is_dir() and find_spec("onnx") is None:
+        yield f"old={folder}: its graphs are rewritten by onnx: pip install 'eat-lightning[onnx]'"
+    elif not has_torch():
+        yield f"old={folder}: converting needs torch: pip install eat-lightning"
     elif not Bundle(folder).is_old:
         yield f"old={folder}: neither {CLASSES} nor {LISTS}, which release 0.3 wrote, is in it"
 
