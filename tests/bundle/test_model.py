@@ -1,5 +1,7 @@
 """`Model.open` and `Model.at`: one way to each operating point."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from eat_lightning.bundle.model import Model
 from eat_lightning.bundle.torch_model import TorchModel
 from eat_lightning.errors import ConfigError
 from eat_lightning.methods.exit.confidence import Confidence
+from eat_lightning.methods.policy.full_depth import FullDepth
 from eat_lightning.record.point import Point
 
 pytest.importorskip("onnxscript")
@@ -38,6 +41,23 @@ def test_graphs_take_a_stricter_point(run: Path):
     assert isinstance(graphs, GraphModel)
     depths = [answer["depth"] for answer in graphs.answer(TEXTS)]
     assert depths == [answer["depth"] for answer in Model.open(run, point=STRICT).answer(TEXTS)]
+
+
+def test_graphs_run_all_layers_at_a_point_without_exits(run: Path):
+    def depths(point: Point | None) -> set[int]:
+        model = Model.open(run / "graphs/onnx-fp32", point=point)
+        return {answer["depth"] for answer in model.answer(TEXTS)}
+
+    assert len(depths(None)) > 1
+    assert depths(Point.whole("onnx")) == {Model.open(run).num_layers}
+
+
+@pytest.mark.parametrize("engine", ["torch", "onnx"])
+def test_the_policies_of_a_point_hold_in_every_engine(run: Path, engine: Any, tmp_path: Path):
+    folder = shutil.copytree(run, tmp_path / "run")  # its graphs are made beside it
+    point = replace(STRICT, engine=engine, policies=Point.of(policies=[FullDepth()]).policies)
+    model = Model.open(folder, point=point)
+    assert {answer["depth"] for answer in model.answer(TEXTS)} == {model.num_layers}
 
 
 @pytest.mark.parametrize(
