@@ -8,6 +8,7 @@ Shapes: B examples, L padded length, N packed tokens, C classes, E exit heads.
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -141,7 +142,7 @@ class EatForSequenceClassification(PreTrainedModel):
         cls, name: str, saved: dict[str, Any], config: EatConfig | None = None, **options: Any
     ) -> Any:
         """Open a plain Hugging Face folder with its pooler and classifier, and exits stored beside
-        it.
+        it. Warns where it has none, and no method is given.
         """
         if config is not None:
             given = ("head", *MODEL_SLOTS, "objective", "num_layers", "id2label", "label2id", *KIND)
@@ -156,6 +157,8 @@ class EatForSequenceClassification(PreTrainedModel):
         num_layers: Any = options.pop("num_layers", None) or sizes_of(saved, 0).get("num_layers")
         raise_faults(value_faults(Count, f"{name}: num_layers", num_layers))
         objective = options.pop("objective", None)
+        if not options.keys() & {*MODEL_SLOTS}:
+            warnings.warn(f"{name} has no exits: all of its layers run", stacklevel=3)
         chosen = {slot: options.pop(slot, None) or off for slot, off in STATIC.items()}
         methods = build_all(chosen, num_layers)
         head = {"activation": "auto", **(options.pop("head", None) or {})}

@@ -148,13 +148,13 @@ def save_run_model(
     """
     if not has_family(encoder, labels):
         return save_model(encoder, labels, folder, objective)
+    about = model_config(encoder, labels)
+    about |= {} if objective is None else {"objective": objective.as_dict()}
     save_classifier(encoder, labels, folder)
     written = backbone_weights(read_weights(folder), folder, encoder.shape.num_distinct)
     state = encoder.state_dict()
     alike = {n for n, w in written.items() if n in state and torch.equal(w, state[n].cpu())}
     save_weights({n: w for n, w in state.items() if n not in alike}, folder / EXITS)
-    about = model_config(encoder, labels)
-    about |= {} if objective is None else {"objective": objective.as_dict()}
     write_text(folder / EXITS / "config.json", json.dumps(about, indent=2))
 
 
