@@ -8,6 +8,7 @@ Shapes: B examples, L padded length, N packed tokens, C classes, E exit heads.
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,14 +42,14 @@ from eat_lightning.model.trace import Trace
 from eat_lightning.model.training import Context
 from eat_lightning.record.dial import Budget, at_kept_point
 from eat_lightning.validation import Count, raise_faults, value_faults
-from eat_lightning.weights.checkpoint import claimed, load_pretrained, model_config
+from eat_lightning.weights.checkpoint import claimed, load_pretrained, model_config, own_weights
 from eat_lightning.weights.exits import exits_beside, load_exits
 from eat_lightning.weights.families import known_family
-from eat_lightning.weights.files import sizes_in
+from eat_lightning.weights.files import SAFE, own_config, sizes_in
 from eat_lightning.weights.hf_config import SHAPE, EatConfig
 from eat_lightning.weights.hf_names import sizes_of
 from eat_lightning.weights.hf_output import EatOutput
-from eat_lightning.weights.untrusted import claim_faults, model_faults
+from eat_lightning.weights.untrusted import claim_faults, model_faults, read_config
 
 HUB = {"cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder"}
 HUB |= {"token"}
@@ -59,7 +60,8 @@ OPTIONS |= {*KIND}
 
 class EatForSequenceClassification(PreTrainedModel):
     """The encoder with Hugging Face's interface, for the `model/` folder of a run and for plain
-    folders of any supported family (without methods, unless they are given).
+    folders of any supported family (without methods, unless they are given). transformers' own
+    classes open such folders too, and run every layer on every token.
     """
 
     config_class = EatConfig
@@ -110,16 +112,24 @@ class EatForSequenceClassification(PreTrainedModel):
         hub = {key: kwargs[key] for key in HUB if key in kwargs}
         saved, _ = PretrainedConfig.get_config_dict(name, **hub)
         try:
-            if known_family(saved.get("model_type")) is not None:
+            own = None if own_config(Path(name)) is None else read_config(Path(name))
+            if own is None and known_family(saved.get("model_type")) is not None:
                 options = {k: v for k, v in kwargs.items() if k not in HUB}
                 return cls.from_backbone(name, saved, config, **options)
-            check_claims(name, saved, hub, MODEL_SLOTS if config is not None else kwargs)
+            saved, replaced = own or saved, MODEL_SLOTS if config is not None else kwargs
+            weights = None if own is None else weights_in(Path(name), own)
+            sizes = stored_sizes(name, hub) if weights is None else weights_sizes(weights)
+            check_claims(name, saved, sizes, replaced)
             check_num_labels(name, saved, config, kwargs)
-            kwargs["use_safetensors"] = True  # the other formats are pickles
             wants_info = kwargs.pop("output_loading_info", False)
-            kwargs |= {"config": config, "output_loading_info": True}
-            loaded = super().from_pretrained(name, *args, **kwargs)
+            if own is not None and config is None:
+                config, kwargs = EatConfig.from_dict(own, return_unused_kwargs=True, **kwargs)
+            # Weights of the other formats are pickles.
+            kwargs |= {"config": config, "output_loading_info": True, "use_safetensors": True}
+            place = name if weights is None else None
+            loaded = super().from_pretrained(place, *args, state_dict=weights, **kwargs)
             model, info = loaded
+            model.name_or_path = name
         except (ConfigError, SafetensorError) as error:
             raise ValueError(f"{name}: {str(error).removeprefix(f'{name}: ')}") from None
         missing = sorted(k for k in info["missing_keys"] if not k.startswith("encoder.heads."))
@@ -132,7 +142,7 @@ class EatForSequenceClassification(PreTrainedModel):
         cls, name: str, saved: dict[str, Any], config: EatConfig | None = None, **options: Any
     ) -> Any:
         """Open a plain Hugging Face folder with its pooler and classifier, and exits stored beside
-        it.
+        it. Warns where it has none, and no method is given.
         """
         if config is not None:
             given = ("head", *MODEL_SLOTS, "objective", "num_layers", "id2label", "label2id", *KIND)
@@ -147,6 +157,8 @@ class EatForSequenceClassification(PreTrainedModel):
         num_layers: Any = options.pop("num_layers", None) or sizes_of(saved, 0).get("num_layers")
         raise_faults(value_faults(Count, f"{name}: num_layers", num_layers))
         objective = options.pop("objective", None)
+        if not options.keys() & {*MODEL_SLOTS}:
+            warnings.warn(f"{name} has no exits: all of its layers run", stacklevel=3)
         chosen = {slot: options.pop(slot, None) or off for slot, off in STATIC.items()}
         methods = build_all(chosen, num_layers)
         head = {"activation": "auto", **(options.pop("head", None) or {})}
@@ -327,8 +339,28 @@ def head_for(head: dict[str, Any], exit: Any, num_layers: int, kind: AnswerKind)
     return made
 
 
+def weights_in(folder: Path, own: dict[str, Any]) -> dict[str, Tensor]:
+    """Return the weights of a run's model, which transformers' classifier and its exits hold."""
+    return {f"encoder.{name}": weight for name, weight in own_weights(folder, own).items()}
+
+
+def weights_sizes(weights: dict[str, Tensor]) -> dict[str, list[int]]:
+    """Return sizes as `sizes_in` does."""
+    return {name.removeprefix("encoder."): [*weight.shape] for name, weight in weights.items()}
+
+
+def stored_sizes(name: str, hub: dict[str, Any]) -> dict[str, list[int]] | None:
+    """Return the sizes of a model's weights; None where they lie in several files."""
+    hub = hub | {"_raise_exceptions_for_missing_entries": False}
+    path = cached_file(name, SAFE, **hub)
+    return None if path is None else sizes_in(Path(path))
+
+
 def check_claims(
-    name: str, saved: dict[str, Any], hub: dict[str, Any], replaced: Collection[str]
+    name: str,
+    saved: dict[str, Any],
+    sizes: dict[str, list[int]] | None,
+    replaced: Collection[str],
 ) -> None:
     """Check that config.json is valid, and that its sizes match the weights. Methods that the
     caller replaces are not checked.
@@ -337,12 +369,10 @@ def check_claims(
         raise ValueError(f"{name}: model_type must be eat, got {saved.get('model_type')!r:.60}")
     saved = {"id2label": {"0": "LABEL_0"}} | saved
     faults = model_faults(saved)
-    hub = hub | {"_raise_exceptions_for_missing_entries": False}
-    path = None if faults else cached_file(name, "model.safetensors", **hub)
-    if path is not None:  # weights in several files have none of that name
+    if not faults and sizes is not None:
         others = {slot: off.as_dict() for slot, off in STATIC.items() if slot in replaced}
         wanted = claimed(saved | others, len(saved["id2label"]))
-        faults = claim_faults(wanted, sizes_in(Path(path)), prefix="encoder.")
+        faults = claim_faults(wanted, sizes, prefix="encoder.")
     if faults:
         raise ValueError(f"{name}: {one_line(faults[0])}")
 

@@ -29,6 +29,7 @@ from eat_lightning.model.contracts import Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.specification import specs_by_slot
 from eat_lightning.runs.run import Run
+from eat_lightning.weights.files import model_files
 from eat_lightning.weights.precision import in_dtype
 
 FOLDER = "engines"  # in a run's, with graphs of its own
@@ -98,7 +99,7 @@ def made_of(run: Run, encoder: AdaptiveEncoder, dtype: str) -> dict[str, Any]:
     """Return the identity of exported graphs: weights, methods, strength, dtype and the code's
     version."""
     return {
-        "weights": sha256_of([run.folder / "model" / "model.safetensors"]),
+        "weights": sha256_of(model_files(run.folder / "model")),
         **specs_by_slot(encoder),
         "strength": encoder.strength.item(),
         "dtype": dtype,

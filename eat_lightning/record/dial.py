@@ -33,6 +33,7 @@ from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
 from eat_lightning.untrusted import json_of
 from eat_lightning.user_modules import sources_of
+from eat_lightning.weights.files import model_files
 
 FOLDER = "dial"
 ROUNDING = 1e-9  # tolerance when costs and agreements, which are means, are compared
@@ -213,7 +214,7 @@ def conditions(model: Path, encoder: AdaptiveEncoder, fit_reduction: bool = True
     specs, knob = specs_by_slot(encoder), encoder.exit.knob
     specs["exit"] = specs["exit"].without(knob and knob.name)
     return {
-        "weights": sha256_of([model / "model.safetensors"]),
+        "weights": sha256_of(model_files(model)),
         **{slot: method.as_dict() for slot, method in specs.items()},
         "policy": [policy.as_dict() for policy in specs_of(encoder.policies)],
         "dtype": dtype_of(encoder),

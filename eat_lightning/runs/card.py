@@ -16,6 +16,7 @@ from eat_lightning.model.specification import Specification
 from eat_lightning.record.dial import FOLDER, Dial
 from eat_lightning.record.measured import Measured
 from eat_lightning.runs.run import Run
+from eat_lightning.weights.files import own_config
 
 TEMPLATE = Path(__file__).with_name("card.md")
 NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")  # of a hub's repository
@@ -73,6 +74,7 @@ def about(run: Run) -> dict[str, Any]:
     calibration = run.done.get("calibration") or {}
     return {
         "run": run,
+        "opens_in_transformers": own_config(run.folder / "model") is not None,
         "labels": list(config.get("id2label", {}).values()),
         "backbone": (run.config.get("encoder") or {}).get("pretrained") or "random weights",
         "layers": config["num_layers"],

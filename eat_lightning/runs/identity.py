@@ -15,6 +15,7 @@ from eat_lightning.model.specification import MODEL_SLOTS
 from eat_lightning.record.point import Point
 from eat_lightning.runs.run import OUTSIDE, Run
 from eat_lightning.user_modules import sources_of
+from eat_lightning.weights.files import EXITS, model_files
 
 
 def combination(run: Run, point: Point, device: str) -> dict[str, Any]:
@@ -27,14 +28,15 @@ def combination(run: Run, point: Point, device: str) -> dict[str, Any]:
     model = run.folder / "model"
     others = [one.arguments for one in point.policies or ()]
     second = [Path(folder) for given in others if (folder := given.get("run"))]
-    files = sorted(p for p in model.iterdir() if p.is_file() and p.suffix in (".json", ".txt"))
+    places = (p for within in (model, model / EXITS) if within.is_dir() for p in within.iterdir())
+    files = sorted(p for p in places if p.is_file() and p.suffix in (".json", ".txt"))
     return {
-        "weights": sha256_of([model / "model.safetensors"]),
+        "weights": sha256_of(model_files(model)),
         "model": sha256_of(files),
         "cut": cut_of(run),
         "point": point.as_dict(),
         "sources": sources_of(point.methods[slot].made_of for slot in MODEL_SLOTS),
-        "second": [sha256_of([each / "model" / "model.safetensors"]) for each in second],
+        "second": [sha256_of(model_files(each / "model")) for each in second],
         "device": torch.cuda.get_device_name() if device == "cuda" else device,
         "torch": torch.__version__,
         MACHINE: machine(),

@@ -1,7 +1,8 @@
 """Load backbones of any family into the encoder; read and write model folders.
 
-A model folder holds config.json (names and plain arguments) and model.safetensors. Loading one
-imports nothing that the config names, except modules of the slots.
+A model folder holds config.json (names and plain arguments) and model.safetensors: in the encoder's
+own form, or as transformers' classifier with the rest in `exits/` (`hf_folder.save_run_model`).
+Loading one imports nothing that the config names, except modules of the slots.
 """
 
 from __future__ import annotations
@@ -34,7 +35,15 @@ from eat_lightning.model.specification import (
 from eat_lightning.untrusted import TOKENIZER, json_of, tokenizer_faults
 from eat_lightning.validation import Count, Share, raise_faults, value_faults
 from eat_lightning.weights.families import FAMILIES
-from eat_lightning.weights.files import SAFE, read_weights, save_weights, sizes_in, weight_files
+from eat_lightning.weights.files import (
+    EXITS,
+    SAFE,
+    own_config,
+    read_weights,
+    save_weights,
+    sizes_in,
+    weight_files,
+)
 from eat_lightning.weights.hf_names import fuse, rename, sizes_of, tuned_weights
 from eat_lightning.weights.hub import model_folder, nearest_backbone
 from eat_lightning.weights.pretrained_head import (
@@ -164,7 +173,7 @@ def source_weights(
         ConfigError: where they do not match its shape.
     """
     if config["model_type"] == "eat":
-        weights = tuned_weights(read_weights(folder), source.num_layers)
+        weights = tuned_weights(own_weights(folder, config), source.num_layers)
         family = None
     else:
         family = FAMILIES[config["model_type"]]
@@ -385,6 +394,31 @@ def claimed(config: dict[str, Any], num_labels: int) -> dict[str, Tensor]:
         return encoder_from(config, num_labels).state_dict()
 
 
+def own_weights(folder: Path, config: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return all weights of a run's model, in either form, under the encoder's names.
+
+    Raises:
+        ConfigError: where they cannot be read.
+    """
+    weights = read_weights(folder)
+    if own_config(folder) is None:
+        return {name.removeprefix("encoder."): weight for name, weight in weights.items()}
+    plain = backbone_weights(weights, folder, config["layer_groups"] or config["num_layers"])
+    return plain | read_weights(folder / EXITS)
+
+
+def backbone_weights(
+    weights: dict[str, Tensor], folder: Path, num_distinct: int
+) -> dict[str, Tensor]:
+    """Return the backbone of transformers' classifier under the encoder's names."""
+    family = FAMILIES[json_of(folder / "config.json")["model_type"]]
+    try:
+        ours = fuse(rename(weights, family), num_distinct)
+    except KeyError as error:
+        raise ConfigError(f"{folder}: its weights lack {one_line(error)}") from None
+    return {name: weight for name, weight in ours.items() if name.startswith(BACKBONE)}
+
+
 def load_model(folder: Path | str) -> tuple[AdaptiveEncoder, list[str]]:
     """Load the encoder of a model folder in evaluation mode, and its label names (none for a
     score).
@@ -393,7 +427,7 @@ def load_model(folder: Path | str) -> tuple[AdaptiveEncoder, list[str]]:
     config = read_config(folder)
     if config["model_type"] != "eat":
         raise ConfigError(f"{folder}: model_type must be eat, got {config['model_type']!r}")
-    weights = {n.removeprefix("encoder."): w for n, w in read_weights(folder).items()}
+    weights = own_weights(folder, config)
     try:
         labels = [config["id2label"][str(i)] for i in range(len(config["id2label"]))]
         raise_faults(weight_faults(claimed(config, len(labels)), weights))

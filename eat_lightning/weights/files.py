@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, is_zipfile
 
 from safetensors import SafetensorError, safe_open
@@ -59,6 +59,30 @@ def shards(index: Path) -> list[Path]:
         if Path(name).name != name or not (index.parent / name).is_file():
             raise ConfigError(f"{index}: names {one_line(name, 80)}, which is not in its folder")
     return [index.parent / name for name in names]
+
+
+def own_config(folder: Path) -> dict[str, Any] | None:
+    """Return the encoder's config of a run's model that is stored as transformers' classifier, from
+    the exits beside it; None in other folders.
+
+    Raises:
+        ConfigError: where it cannot be read.
+    """
+    path, plain = folder / EXITS / "config.json", folder / "config.json"
+    if not path.is_file() or not plain.is_file():
+        return None
+    with reading(plain):
+        if json_of(plain).get("model_type") == "eat":
+            return None  # in the encoder's own form, which needs no other file
+    with reading(path):
+        found = json_of(path)
+        return found if found.get("model_type") == "eat" else None
+
+
+def model_files(folder: Path) -> list[Path]:
+    """Return the files that hold the weights of a run's model."""
+    beside = [] if own_config(folder) is None else [folder / EXITS / SAFE]
+    return [folder / SAFE, *beside]
 
 
 def read_weights(folder: Path, old: bool = False) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """Convert an encoder to transformers' own model of its family, which opens without this package.
 
-Exits and slots are lost: the result runs every layer on every token.
+That model runs every layer on every token. A run's model keeps exits and methods in a folder beside
+it, from which this package opens the encoder as it was trained.
 
 Shapes: D width.
 """
@@ -22,10 +23,10 @@ from eat_lightning.files import write_text
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.shape import Shape
 from eat_lightning.model.specification import Specification
-from eat_lightning.weights.checkpoint import model_config
+from eat_lightning.weights.checkpoint import backbone_weights, model_config, save_model
 from eat_lightning.weights.families import family_of
 from eat_lightning.weights.family import POOLINGS
-from eat_lightning.weights.files import save_weights
+from eat_lightning.weights.files import EXITS, read_weights, save_weights
 from eat_lightning.weights.hf_names import ours_of, unfused
 
 
@@ -122,6 +123,7 @@ def save_classifier(encoder: AdaptiveEncoder, labels: list[str], folder: Path) -
 
     ours = model_config(encoder, labels)
     shared = {key: ours[key] for key in ("id2label", "label2id", "dtype")}
+    shared |= {"problem_type": encoder.kind.problem_type}
     config = config_of(encoder.shape, **shared, **head_settings(encoder))
     model: Any = AutoModelForSequenceClassification.from_config(config)
     missing = model.load_state_dict(weights_for(model, encoder), strict=False).missing_keys
@@ -129,3 +131,42 @@ def save_classifier(encoder: AdaptiveEncoder, labels: list[str], folder: Path) -
     save_weights(model.to(encoder.embedding.word.weight.dtype).state_dict(), folder)
     config = model.config.to_dict() | {"architectures": [type(model).__name__]}
     write_text(folder / "config.json", json.dumps(config, indent=2, default=str))
+
+
+def save_run_model(
+    encoder: AdaptiveEncoder,
+    labels: list[str],
+    folder: Path,
+    objective: Specification | None = None,
+) -> None:
+    """Write a trained encoder as transformers' classifier, and in `exits/` its own config and the
+    weights that the classifier lacks or has in another form. An encoder that no family of
+    transformers has is written in its own form alone.
+
+    Args:
+        objective: the training objective, stored for further training.
+    """
+    if not has_family(encoder, labels):
+        return save_model(encoder, labels, folder, objective)
+    about = model_config(encoder, labels)
+    about |= {} if objective is None else {"objective": objective.as_dict()}
+    save_classifier(encoder, labels, folder)
+    written = backbone_weights(read_weights(folder), folder, encoder.shape.num_distinct)
+    state = encoder.state_dict()
+    alike = {n for n, w in written.items() if n in state and torch.equal(w, state[n].cpu())}
+    save_weights({n: w for n, w in state.items() if n not in alike}, folder / EXITS)
+    write_text(folder / EXITS / "config.json", json.dumps(about, indent=2))
+
+
+def has_family(encoder: AdaptiveEncoder, labels: list[str]) -> bool:
+    """True if a model of transformers has an encoder's shape, last head and outputs."""
+    shape, family = encoder.shape, family_of(encoder.shape)
+    if encoder.kind.width != len(labels):
+        return False
+    try:
+        head_settings(encoder)
+        config = config_of(shape).to_dict()
+        theirs = Shape(**family.shape_of(config, shape.sep_token_id))
+    except (ConfigError, ValueError, TypeError, KeyError):
+        return False
+    return theirs == replace(shape, layerdrop=theirs.layerdrop, family=theirs.family)

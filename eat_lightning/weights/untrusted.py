@@ -15,6 +15,7 @@ from eat_lightning.model.shape import shape_faults
 from eat_lightning.model.specification import MODEL_SLOTS
 from eat_lightning.untrusted import json_of
 from eat_lightning.weights.families import known_family
+from eat_lightning.weights.files import own_config
 from eat_lightning.weights.hf_names import type_fault
 
 UNFIT = "not a model that can be loaded"
@@ -46,7 +47,8 @@ def model_faults(config: Mapping[str, Any]) -> list[str]:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Read a config.json.
+    """Read a config.json, or the encoder's own where a run's model is stored as transformers'
+    classifier.
 
     Raises:
         ConfigError: in one line, if it is invalid or out of range for any model.
@@ -59,6 +61,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     kind = config.get("model_type") if isinstance(config, dict) else config
     if not isinstance(config, dict) or (kind != "eat" and known_family(kind) is None):
         raise ConfigError(f"{folder}: {one_line(type_fault(kind))}")
+    if (own := own_config(folder)) is not None:
+        kind, config = "eat", own
     if kind == "eat" and (faults := model_faults(config)):
         raise ConfigError(f"{folder}: {UNFIT} ({one_line(faults[0])})")
     return config

@@ -26,7 +26,8 @@ from eat_lightning.overrides import with_paths_listed
 from eat_lightning.runs.row import read
 from eat_lightning.runs.run import Run
 from eat_lightning.runs.training_mark import marks, training_mark
-from eat_lightning.weights.checkpoint import load_model, save_model
+from eat_lightning.weights.checkpoint import load_model
+from eat_lightning.weights.hf_folder import save_run_model
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ def test_twenty_settings_are_one_pass(run: Path, sizes: list[int]):
     encoder, labels = load_model(run / "model")
     for head in encoder.heads.values():
         head.temperature.fill_(20.0)  # else all are sure
-    save_model(encoder, labels, run / "model")
+    save_run_model(encoder, labels, run / "model")
     batch = Run.open(run).data().split("validation").batch(range(40))
     with torch.inference_mode():
         sure_B = encoder(batch, ALL_EXITS).guesses[3].softmax(-1).amax(-1)

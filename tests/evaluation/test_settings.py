@@ -19,7 +19,8 @@ from eat_lightning.record.point import Point
 from eat_lightning.record.record import Record
 from eat_lightning.runs.row import STATIC_BASELINE, THEIRS, read
 from eat_lightning.runs.run import Run
-from eat_lightning.weights.checkpoint import load_model, save_model
+from eat_lightning.weights.checkpoint import load_model
+from eat_lightning.weights.hf_folder import save_run_model
 
 
 @pytest.fixture
@@ -100,7 +101,7 @@ def test_every_exit_row_says_what_choosing_gains(run: Path):
     encoder, labels = load_model(run / "model")
     for head in encoder.heads.values():
         head.temperature.fill_(20.0)  # else all are sure
-    save_model(encoder, labels, run / "model")
+    save_run_model(encoder, labels, run / "model")
     rows = call(f"run={run}", "points=[0.52,0.56,0.6]", *UNTIMED)
     fixed = [row for row in rows if row.baseline == "fixed depth"]
     chosen = [row for row in rows if not row.baseline]
@@ -133,7 +134,7 @@ def test_a_static_run_beside_others_has_no_tau_and_no_ratio(tmp_path: Path):
     run, static = make_run(tmp_path / "run"), make_run(tmp_path / "static", exit="never")
     encoder, labels = load_model(static / "model")
     encoder = encoder.replacing(reduction=method("reduction", "none"))
-    save_model(encoder, labels, static / "model")
+    save_run_model(encoder, labels, static / "model")
     given = ["taus=[0.6]", "reduction.ratio=0.2", "baselines=none", *UNTIMED]
     rows = call(f"run=[{static},{run}]", *given)
     assert [(row.point, row.reduction.arguments.get("ratio")) for row in rows] == [

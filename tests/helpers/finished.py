@@ -22,7 +22,7 @@ from eat_lightning.config import CONFIG_DIR, make, plain
 from eat_lightning.data.tokens import toy_tokenizer
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.encoder import AdaptiveEncoder
-from eat_lightning.weights.checkpoint import save_model
+from eat_lightning.weights.hf_folder import save_run_model
 
 TOY = {"_target_": "eat_lightning.data.toy.ToyData"}
 
@@ -49,7 +49,7 @@ def finish(
 ) -> Path:
     """Write what a finished run is opened by. data: arguments of ToyData, or another's node."""
     node = node_of(task)
-    save_model(encoder, node["labels"] or ["score"], folder / "model")
+    save_run_model(encoder, node["labels"] or ["score"], folder / "model")
     toy_tokenizer().save_pretrained(folder / "model")
     config = {"task": node, "data": TOY | data} | config
     (folder / "config.yaml").write_text(yaml.safe_dump(config))

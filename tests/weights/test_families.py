@@ -105,12 +105,14 @@ def test_its_export_answers_as_it_does(run: Path):
     assert shares_alike(answers, answered(TorchModel.open(run))) > 0.9
 
 
-def test_auto_classes_open_and_save_it(run: Path, tmp_path: Path):
+def test_transformers_opens_it_with_and_without_its_exits(run: Path, tmp_path: Path):
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    import eat_lightning.bundle.hf  # noqa: F401  (registers)
+    from eat_lightning.bundle.hf import EatForSequenceClassification
 
-    model: Any = AutoModelForSequenceClassification.from_pretrained(run / "model")
+    plain: Any = AutoModelForSequenceClassification.from_pretrained(run / "model")
+    model: Any = EatForSequenceClassification.from_pretrained(run / "model")
+    assert plain.config.model_type == model.config.family
     given = AutoTokenizer.from_pretrained(run / "model")(TEXTS, padding=True, return_tensors="pt")
     encoder, _ = Run.open(run).model()
     lengths = given.attention_mask.sum(1).tolist()

@@ -35,6 +35,7 @@ from eat_lightning.model.int8 import in_int8
 from eat_lightning.model.reason import reason_names
 from eat_lightning.model.specification import specs_by_slot
 from eat_lightning.runs.run import Run, git_commit
+from eat_lightning.weights.files import model_files
 
 SINGLE = "single.onnx"
 PACKAGES = ("eat_lightning", "torch", "onnx", "onnxruntime")
@@ -111,7 +112,7 @@ class GraphFolder:
             "types": "token_type_ids" in tokenizer.model_input_names,
             "num_layers": encoder.shape.num_layers,
             "dtype": self.dtype,
-            "weights": sha256_of([self.run.folder / "model" / "model.safetensors"]),
+            "weights": sha256_of(model_files(self.run.folder / "model")),
             **specs_by_slot(encoder),
             "banded_layers": banded_layers(encoder),
             "strength": encoder.strength.item(),

@@ -25,7 +25,6 @@ from eat_lightning.model.specification import Specification, build_all, class_of
 from eat_lightning.model.widths import Kept, cut_layer, in_order, living, rows_of
 from eat_lightning.runs.card import write_card
 from eat_lightning.runs.run import Run, git_commit, write_json, write_text
-from eat_lightning.untrusted import json_of
 from eat_lightning.validation import Count, value_faults
 from eat_lightning.weights.checkpoint import pick_layers, save_model
 
@@ -89,7 +88,7 @@ def kept_of(run: Run, encoder: AdaptiveEncoder, plan: ExportSettings) -> Kept:
 
 def is_ordered(run: Run) -> bool:
     """True if the run's training ordered heads and neurons by importance, as DynaBERT's does."""
-    objective = json_of(run.folder / "model" / "config.json").get("objective") or {}
+    objective = run.model_config().get("objective") or {}
     try:
         return class_of("objective", objective.get("kind", "joint")).ordered
     except ValueError:  # a class of the user's own that nobody has imported
@@ -110,7 +109,7 @@ def write_run(
     run: Run, made: AdaptiveEncoder, labels: list[str], about: dict[str, Any], folder: Path
 ) -> None:
     """Write the run's settings and records with another model and another name."""
-    before = json_of(run.folder / "model" / "config.json")
+    before = run.model_config()
     objective = before.get("objective")
     trained = None if objective is None else Specification.read("objective", objective)
     save_model(made, labels, folder / "model", trained)

@@ -29,6 +29,7 @@ from eat_lightning.runs.plan import LongSettings, RunSettings
 from eat_lightning.runs.run import Run
 from eat_lightning.runs.validate import data_faults
 from eat_lightning.validation import Count
+from eat_lightning.weights.files import model_files
 from eat_lightning.weights.precision import (
     device_faults,
     form_of,
@@ -258,7 +259,7 @@ def export_chains(plan: CertifySettings, run: Run, export: GraphModel) -> list[l
             among = f"{where}'s exits, {export.layers}"
             faults.append(f"layers must be among {among}, got {plan.layers}")
     faults += knob_faults("taus", plan.taus, methods["exit"])
-    if about.get("weights") != sha256_of([run.folder / "model" / "model.safetensors"]):
+    if about.get("weights") != sha256_of(model_files(run.folder / "model")):
         faults.append(f"{where} is not an export of run={run.name}'s weights: export it again")
     faults.check()
     policies = policies_of(plan.policy) or ()

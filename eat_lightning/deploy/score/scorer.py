@@ -1,5 +1,5 @@
 """Answer a window of texts, sorted by length and packed up to a number of tokens. In torch,
-remaining examples of many batches continue together (`infer/depth_batching.py`).
+remaining examples of many batches continue together (`bundle/depth_batching.py`).
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from eat_lightning.runs.run import Run
 from eat_lightning.track.log import log_frontier, log_result
 from eat_lightning.train.callbacks.select import SelectBest
 from eat_lightning.user_modules import sources_of_encoder
-from eat_lightning.weights.checkpoint import save_model
+from eat_lightning.weights.hf_folder import save_run_model
 
 
 class WriteRun(Callback):
@@ -37,7 +37,7 @@ class WriteRun(Callback):
         run, encoder, data = self.run, pl_module.encoder, trainer.datamodule  # type: ignore[attr-defined]
         data.tokenizer.save_pretrained(run.folder / "model")
         labels = list(data.task.labels) or ["score"]
-        save_model(
+        save_run_model(
             encoder,
             labels,
             run.folder / "model",

@@ -27,7 +27,8 @@ from eat_lightning.monitor.reference import FOLDER, Reference
 from eat_lightning.record.certificate import Certificate
 from eat_lightning.record.claim import Claim
 from eat_lightning.runs.run import Run
-from eat_lightning.weights.checkpoint import load_model, save_model
+from eat_lightning.weights.checkpoint import load_model
+from eat_lightning.weights.hf_folder import save_run_model
 
 NAME = "harm-0.3-0.95"
 WINDOWS = ("long=windows", "windows.size=9", "windows.overlap=3", "windows.label=negative")
@@ -197,7 +198,7 @@ def test_another_combination_is_refused(run: Path):
 def test_other_weights_are_refused(run: Path):
     encoder, labels = load_model(run / "model")
     encoder.heads["3"].temperature.mul_(1.5)
-    save_model(encoder, labels, run / "model")
+    save_run_model(encoder, labels, run / "model")
     for use in (measured, lambda run, name: answers(run, name, "good")):
         message = refused(use, run, NAME)
         assert message.startswith(f"certificate={NAME} holds for another weights (")

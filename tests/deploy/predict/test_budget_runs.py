@@ -26,7 +26,7 @@ from eat_lightning.record.dial import Budget
 from eat_lightning.runs.budgets import Fitter
 from eat_lightning.runs.run import Run
 from eat_lightning.runs.training_mark import training_mark
-from eat_lightning.weights.checkpoint import save_model
+from eat_lightning.weights.hf_folder import save_run_model
 
 TEXTS = [["a fine film"], ["not good at all , and far too long"], ["dull"]]
 HALF = {"budget": 0.7}
@@ -191,7 +191,7 @@ def test_other_weights_are_another_fit(run: Path, forbid):
     encoder, labels = Run.open(run).model()
     with torch.no_grad():
         encoder.heads["3"].temperature.fill_(2.0)
-    save_model(encoder, labels, run / "model")
+    save_run_model(encoder, labels, run / "model")
     with pytest.raises(AssertionError, match="select was looked at"):
         TorchModel.open(run, exit=HALF)
 

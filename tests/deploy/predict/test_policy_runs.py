@@ -23,7 +23,8 @@ from eat_lightning.model.recorder import ALL_EXITS
 from eat_lightning.runs.row import read
 from eat_lightning.runs.run import Run
 from eat_lightning.text_io import parse
-from eat_lightning.weights.checkpoint import load_model, save_model
+from eat_lightning.weights.checkpoint import load_model
+from eat_lightning.weights.hf_folder import save_run_model
 
 TEXTS = ["good", "not bad film", "a fine film and not a bad one", "bad", "film", "not good"]
 
@@ -80,7 +81,7 @@ def always(run: Path, label: int) -> Path:
     with torch.no_grad():
         for head in encoder.heads.values():
             head.classes.bias[label] += 1000
-    save_model(encoder, labels, folder / "model")
+    save_run_model(encoder, labels, folder / "model")
     return folder
 
 
@@ -100,7 +101,7 @@ def test_a_second_run_must_agree(run: Path, label: int):
 
 def test_a_second_run_must_fit(run: Path, second: Path):
     encoder, _ = load_model(second / "model")
-    save_model(encoder, ["no", "yes"], second / "model")
+    save_run_model(encoder, ["no", "yes"], second / "model")
     message = refused(answerer, run, Veto(run=str(second)))
     assert message == (f"policy.veto.run={second} has the labels no, yes, not negative, positive")
     path = second / "model/tokenizer.json"
@@ -167,7 +168,7 @@ def test_a_second_run_of_other_weights_is_another_combination(run: Path, second:
     answerer(run, certificate="both")
     encoder, labels = load_model(second / "model")
     encoder.heads["6"].temperature.mul_(2)
-    save_model(encoder, labels, second / "model")
+    save_run_model(encoder, labels, second / "model")
     assert refused(lambda: answerer(run, certificate="both")).startswith(
         "certificate=both holds for another second ("
     )
@@ -205,7 +206,7 @@ def test_a_saved_model_holds_no_path(run: Path, second: Path, tmp_path: Path):
     encoder, labels = load_model(run / "model")
     encoder.policies = (Veto(run=str(second)),)
     with pytest.raises(ValueError, match=r"policy.veto.run names a file of this machine"):
-        save_model(encoder, labels, tmp_path / "model")
+        save_run_model(encoder, labels, tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
 
@@ -215,6 +216,6 @@ def test_an_export_refuses_policies(run: Path):
 
     encoder, labels = load_model(run / "model")
     encoder.policies = (FullDepth(), Veto())
-    save_model(encoder, labels, run / "model")
+    save_run_model(encoder, labels, run / "model")
     message = refused(export, config_of("export", run, "check=0"))
     assert message == "policy: exports have none, and this run's model has full_depth, veto"
