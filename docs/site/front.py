@@ -16,6 +16,7 @@ from docs.site.how import Picture
 from docs.site.made import ROOT, SCHEMES
 from eat_lightning.files import write_text
 from eat_lightning.report import result
+from eat_lightning.report.intervals import Interval
 from eat_lightning.report.result import Result
 from experiments.study import HERE, TABLE
 
@@ -33,20 +34,21 @@ def adapted() -> Result:
     return next(row for row in found if wanted.items() <= row.what.items())
 
 
-def rival(row: Result) -> dict[str, Any]:
-    """The fastest candidate without exits."""
-    return next(each for each in row["candidates"] if each["name"] == row["rival"])
+def without_exits(row: Result) -> Interval:
+    """How many times as fast as transformers the fastest candidate without exits is."""
+    found = next(each for each in row["candidates"] if each["name"] == row["rival"])
+    return Interval(**found["times_original"])
 
 
 def bars() -> list[tuple[str, float]]:
     """Names and milliseconds of transformers, of the fastest without exits, and of what was
     chosen."""
     row = adapted()
-    original = row["candidates"][0]
+    original, (engine, dtype, *_) = row["candidates"][0], row["rival"].split(", ")
     return [
         (original["name"], original["ms"]),
-        (f"fastest without exits: {row['rival']}", row["rival_ms"]),
-        (f"adapted: {row['name']}", row["ms"]),
+        (f"fastest engine without exits: {engine}, {dtype}", row["rival_ms"]),
+        ("the same with early exits", row["ms"]),
     ]
 
 
@@ -82,7 +84,7 @@ def beside() -> str:
             "an engine alone",
             "onnxruntime, OpenVINO",
             "nothing",
-            f"{rival(row)['times_original'].text(1)} times as fast as transformers",
+            f"{without_exits(row).text(1, unit=' times')} as fast as transformers",
         ),
         (
             "a student of half the layers",
@@ -102,7 +104,7 @@ def beside() -> str:
             "`eat adapt`",
             "unlabelled texts",
             "at most 1 % of answers change (95 % confidence)",
-            f"{row['times_original'].text(1)} times as fast as transformers",
+            f"{row['times_original'].text(1, unit=' times')} as fast as transformers",
         ),
     )
     return HEAD + "".join(f"| {' | '.join(line)} |\n" for line in lines)

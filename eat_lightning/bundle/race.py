@@ -131,7 +131,7 @@ class EngineRace:
             raise ConfigError.of(f"backend=auto: {t.engine}: {t.fault}" for t in found)
         ranked = sorted(at, key=lambda engine: at[engine])
         times = ", ".join(f"{engine} {at[engine]:.2f}" for engine in ranked)
-        tell(f"backend=auto: {ranked[0]} (ms an example, {size} at once: {times})")
+        tell(f"backend=auto: {ranked[0]} (ms per example, batch size {size}: {times})")
         return ranked[0]
 
     def run(self, machine: dict[str, Any]) -> list[EngineTrial]:

@@ -20,7 +20,7 @@ from eat_lightning.data.text_files import SUFFIXES
 from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.long_texts import Reader
 
-LARGE = 0.01  # of all texts: a larger group of near-doubles is for learning alone
+LARGE = 0.01  # of all texts: a larger group of near-duplicates is for learning alone
 BANDS, ROWS = 8, 8  # of MinHash: 97 % of pairs alike to 0.9 share a band, 3 % of those to 0.5
 PRIME = (1 << 31) - 1
 

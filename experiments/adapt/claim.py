@@ -162,8 +162,8 @@ LEVELS = [
         "rival", "fastest without exits", lambda row: f"{row['rival']}: {row['rival_ms']:.2f}"
     ),
     col.shown("gain", "speed-up over it", "times_rival", cell=times),
-    col.percent("layers", "layers (%)", lambda row: Interval.exact(row["layers"])),
-    col.percent("time", "time (%)", lambda row: Interval.exact(row["time"])),
+    col.number("layers", "layers (%)", lambda row: 100 * row["layers"], 1),
+    col.number("time", "time (%)", lambda row: 100 * row["ms"] / row["rival_ms"], 1),
     col.word("changed", "changed (certificate)", lambda r: f"{r['tested']} of {r['num']:,}"),
 ]
 REDRAWS = [

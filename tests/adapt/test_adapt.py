@@ -74,7 +74,7 @@ def test_the_card_and_the_last_line_say_what_was_won(adapted: AdaptResult):
     assert adapted.changes in card
     assert f"`page.html` shows up to {MOST_SHOWN} of the texts as they were given" in card
     assert "with 95 % confidence at most 10 % of answers change" in adapted.won
-    assert "10.0 ms a text" in adapted.won
+    assert "10.0 ms per text" in adapted.won
     times = 10 / adapted.chosen.ms["1"]
     assert f": {times:.1f} times ({times:.1f} to {times:.1f}) as fast" in adapted.won
     written = read_dial(Bundle(Path(adapted.plan.to)))

@@ -1,4 +1,4 @@
-"""Texts: what is read of each kind of file, what is left out, and near-doubles on one side."""
+"""Texts: what is read of each kind of file, what is left out, and near-duplicates on one side."""
 
 import json
 from pathlib import Path

@@ -198,7 +198,8 @@ def test_auto_races_once_and_says_what_it_chose(run: Path, capsys: Any):
     assert fastest(run, times, batch=1).engine == "openvino"
     assert times == [FOUND]
     assert (
-        "backend=auto: openvino (ms an example, 1 at once: openvino 1.00" in capsys.readouterr().err
+        "backend=auto: openvino (ms per example, batch size 1: openvino 1.00"
+        in capsys.readouterr().err
     )
     batches = fastest(run, times, mode="triage", batch=32)
     assert not hasattr(batches, "engine")  # torch

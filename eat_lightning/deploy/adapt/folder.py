@@ -112,11 +112,13 @@ class AdaptResult:
         """Say in one sentence what was won."""
         chosen = self.chosen
         count = (chosen.tested or [])[0]
+        batch = self.plan.batch
+        how = "one text at a time" if batch == 1 else f"in batches of {batch}"
         return (
-            f"{chosen.name}: {self.times} as fast as transformers, {self.plan.batch} at once "
-            f"({self.ms(chosen):.1f} instead of {self.ms(self.first):.1f} ms a text), and "
-            f"{self.guarantee}: {count.changed} of {count.num:,} did."
-            + ("" if not chosen.point.is_static else " Exits won nothing on top of it.")
+            f"{chosen.name}: {self.times} as fast as transformers "
+            f"({self.ms(chosen):.1f} ms instead of {self.ms(self.first):.1f} ms per text, {how}), "
+            f"and {self.guarantee}: {count.changed} of {count.num:,} did."
+            + ("" if not chosen.point.is_static else " Early exits made it no faster.")
         )
 
     @property
@@ -292,11 +294,11 @@ def card(result: AdaptResult, about: AboutAdapted, table: str) -> str:
     text = template.render(
         front=front_matter(result.plan.model, result.original.folder / "README.md"),
         title=f"{result.title}, adapted",
-        original=f"{result.title}, transformers, fp32, {result.ms(result.first):.2f} ms a text",
+        original=f"{result.title}, transformers, fp32, {result.ms(result.first):.2f} ms per text",
         won=result.won,
         again=result.again,
         changes=result.changes,
-        chosen=f"{result.chosen.name}, {result.ms(result.chosen):.2f} ms a text",
+        chosen=f"{result.chosen.name}, {result.ms(result.chosen):.2f} ms per text",
         guarantee=result.guarantee,
         counts=result.chosen.tested,
         texts=result.texts.line,

@@ -26,8 +26,10 @@ def candidates_table(result: AdaptResult) -> Table:
     """All candidates, a line each."""
     columns = [
         Column("name", "candidate", numeric=False),
-        Column("one", "ms a text, 1 at once", f"{result.plan.threads} thread, from ids to answer"),
-        Column("many", "ms a text, 32 at once", "as they come, padded where an engine pads"),
+        Column(
+            "one", "ms per text, one at a time", f"{result.plan.threads} thread, from ids to answer"
+        ),
+        Column("many", "ms per text, batches of 32", "as they come, padded where an engine pads"),
         Column("changed", "changed, choosing", f"of {len(result.splits['select']):,} texts"),
         Column("tested", "changed, certificate", "on texts that nothing else has seen"),
         Column("verdict", "verdict", "the fastest that holds is chosen", numeric=False),
@@ -94,7 +96,7 @@ def time_over_agreement(result: AdaptResult) -> Figure:
         axes.axvline(100 * result.plan.agree, color=figures.MUTED, linestyle=":")
         for name, look in looks.items():
             axes.plot([], [], look.marker, color=look.color, label=name)
-        axes.set(xlabel="answers unchanged (%)", ylabel=f"ms a text, {batch} at once")
+        axes.set(xlabel="answers unchanged (%)", ylabel=f"ms per text, batch size {batch}")
         axes.set_ylim(bottom=0)
         axes.legend()
 

@@ -182,7 +182,7 @@ def check_enough(num: int, num_certify: int, plan: AdaptSettings) -> None:
         total = int(np.ceil(needed / share))
         raise ConfigError(
             f"texts: {num:,} distinct ones are too few: agree={plan.agree:g} at "
-            f"confidence={plan.confidence:g} takes {total:,} or more, none of them near-doubles, "
+            f"confidence={plan.confidence:g} takes {total:,} or more, none of them near-duplicates, "
             f"{needed:,} for the certificate"
         )
 
@@ -273,7 +273,7 @@ def announce(
     kind, layers = original.config["model_type"], original.num_layers
     [every] = tallied(plan.claims[:1], np.zeros(sizes["certify"], bool), {})
     left_out = len(texts) - sum(sizes.values())
-    doubles = f" ({left_out:,} near-doubles of others there are left out)" if left_out else ""
+    doubles = f" ({left_out:,} near-duplicates of those are left out)" if left_out else ""
     absent = absent_engines(plan.engines)
     tried = ", ".join(NAMES[e] for e in ("torch", *plan.engines) if e not in absent)
     first = f", and with {plan.small} before them" if plan.small else ""
