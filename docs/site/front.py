@@ -3,7 +3,7 @@
     python -m docs.site.front
 
 writes docs/figures/speed-light.svg and speed-dark.svg, and in README.md the table between
-`<!-- rows: beside -->` and `<!-- end -->`. Both are about one model: MPNet, 12 layers, SST-2. The chart's
+`<!-- rows: beside -->` and `<!-- end -->`. Both are about one model: MPNet, 12 layers, SST-2. The
 engine without exits is the strictest rival: a higher precision may answer its unsure texts again.
 """
 
