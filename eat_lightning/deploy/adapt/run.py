@@ -182,7 +182,7 @@ def check_enough(num: int, num_certify: int, plan: AdaptSettings) -> None:
         total = int(np.ceil(needed / share))
         raise ConfigError(
             f"texts: {num:,} distinct ones are too few: agree={plan.agree:g} at "
-            f"confidence={plan.confidence:g} takes {total:,} or more, none of them near-duplicates, "
+            f"confidence={plan.confidence:g} takes {total:,} or more without near-duplicates, "
             f"{needed:,} for the certificate"
         )
 
