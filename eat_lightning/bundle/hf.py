@@ -157,8 +157,7 @@ class EatForSequenceClassification(PreTrainedModel):
         num_layers: Any = options.pop("num_layers", None) or sizes_of(saved, 0).get("num_layers")
         raise_faults(value_faults(Count, f"{name}: num_layers", num_layers))
         objective = options.pop("objective", None)
-        if not options.keys() & {*MODEL_SLOTS}:
-            warnings.warn(f"{name} has no exits: all of its layers run", stacklevel=3)
+        is_plain = not options.keys() & {*MODEL_SLOTS}
         chosen = {slot: options.pop(slot, None) or off for slot, off in STATIC.items()}
         methods = build_all(chosen, num_layers)
         head = {"activation": "auto", **(options.pop("head", None) or {})}
@@ -168,6 +167,8 @@ class EatForSequenceClassification(PreTrainedModel):
         encoder = load_pretrained(name, len(labels), num_layers=num_layers, kind=kind, **options)
         if beside:
             load_exits(encoder, Path(name))
+        if is_plain:
+            warnings.warn(f"{name} has no exits: all of its layers run", stacklevel=3)
         model = cls.around(encoder.to(dtype_of(dtype, saved)), labels, objective)
         info = {"missing_keys": set(), "unexpected_keys": set(), "mismatched_keys": set()}
         return (model, info) if wants_info else model

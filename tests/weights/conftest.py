@@ -7,10 +7,17 @@ import pytest
 from helpers.finished import make_run
 from helpers.models import spread
 
+from eat_lightning.weights.checkpoint import load_model, save_model
+
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_run(tmp_path_factory.mktemp("runs") / "run", "sst2")
+    """In the encoder's own form, with all of its weights in one file."""
+    folder = make_run(tmp_path_factory.mktemp("runs") / "run", "sst2")
+    model = load_model(folder / "model")
+    shutil.rmtree(folder / "model" / "exits")
+    save_model(*model, folder / "model")
+    return folder
 
 
 @pytest.fixture
