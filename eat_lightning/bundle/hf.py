@@ -123,7 +123,8 @@ class EatForSequenceClassification(PreTrainedModel):
             check_num_labels(name, saved, config, kwargs)
             wants_info = kwargs.pop("output_loading_info", False)
             if own is not None and config is None:
-                config, kwargs = EatConfig.from_dict(own, return_unused_kwargs=True, **kwargs)
+                made: Any = EatConfig.from_dict(own, return_unused_kwargs=True, **kwargs)
+                config, kwargs = made
             # Weights of the other formats are pickles.
             kwargs |= {"config": config, "output_loading_info": True, "use_safetensors": True}
             place = name if weights is None else None
