@@ -29,7 +29,7 @@ from eat_lightning.deploy.adapt import command as command
 from eat_lightning.deploy.adapt import run
 from eat_lightning.deploy.adapt import run as steps
 from eat_lightning.deploy.adapt.folder import AdaptResult
-from eat_lightning.deploy.adapt.plan import AdaptSettings
+from eat_lightning.deploy.adapt.plan import AdaptSettings, TimesSettings
 from eat_lightning.deploy.adapt.report import MOST_SHOWN, verdict_on
 from eat_lightning.deploy.adapt.work import LOCK, Work
 from eat_lightning.deploy.drift.command import drift
@@ -79,6 +79,29 @@ def test_the_card_and_the_last_line_say_what_was_won(adapted: AdaptResult):
     assert f": {times:.1f} times ({times:.1f} to {times:.1f}) as fast" in adapted.won
     written = read_dial(Bundle(Path(adapted.plan.to)))
     assert any(c.speed_up.get("1") == pytest.approx([times] * 3) for c in written)
+
+
+def test_a_trial_says_so_in_its_card(adapted: AdaptResult):
+    """Times of 40 texts are those of quick=true; the guarantee is not weaker."""
+    usual, few = (
+        replace(adapted, plan=adapted.plan.model_copy(update={"times": times}))
+        for times in (TimesSettings(examples=200, repeats=3), TimesSettings(examples=40, repeats=1))
+    )
+    assert usual.trial == ""
+    assert "40 texts were timed, so that another candidate may be faster" in few.trial
+
+
+def test_a_static_choice_says_whether_exits_were_faster(adapted: AdaptResult):
+    def ended(ms: float) -> str:
+        static = Measured(Point.whole(), ms={"1": 5.0, "32": 5.0})
+        static.counts = static.tested = [Tally(Claim("disagreement", 0.1, 0.95), 1042, 0)]
+        exits = replace(adapted.chosen, ms={"1": ms, "32": ms}, counts=[], tested=None)
+        return replace(adapted, candidates=[adapted.first, static, exits]).without_exits
+
+    assert adapted.chosen.point.has_exits
+    assert adapted.without_exits == ""
+    assert "Early exits were faster, but changed too many answers" in ended(4.0)
+    assert ended(6.0) == " Early exits made it no faster."
 
 
 def test_a_candidate_that_is_not_tried_says_why(adapted: AdaptResult):

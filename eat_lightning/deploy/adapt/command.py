@@ -17,7 +17,7 @@ from eat_lightning.record.certificate import path_of
 if TYPE_CHECKING:
     from eat_lightning.deploy.adapt.search import Bench
 
-TRIAL = "trial (quick=true): fewer texts, engines, steps and timings; not a result to serve"
+TRIAL = "trial (quick=true): fewer texts, engines, steps and timings, so that times are rough"
 KEPT = (
     "what is finished lies beside `to`, ending in .part, and the same command goes on "
     "(exits that were learning begin again)"

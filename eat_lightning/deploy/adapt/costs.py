@@ -53,7 +53,7 @@ def tell_costs(
     seconds = each * (texts + timed * torch.get_num_threads()) + training + making
     scratch_bytes, kept_bytes = vectors + weights * copies, weights * kept + heads
     print(
-        f"takes up to about {timedelta(seconds=round(seconds))}, "
+        f"takes roughly {timedelta(seconds=round(seconds))}, longer beside other work; "
         f"{scratch_bytes / 1e9:.1f} GB in {scratch} meanwhile, "
         f"{kept_bytes / 1e9:.1f} GB in {plan.to}",
         flush=True,

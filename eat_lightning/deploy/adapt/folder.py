@@ -24,7 +24,7 @@ from eat_lightning.bundle.original import Original
 from eat_lightning.data.batching import spread_rows
 from eat_lightning.data.unlabelled import Texts
 from eat_lightning.deploy.adapt.forms import Forms
-from eat_lightning.deploy.adapt.plan import AdaptSettings
+from eat_lightning.deploy.adapt.plan import FEWER_TIMES, AdaptSettings
 from eat_lightning.deploy.adapt.static_graph import write_static_graph
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import write_text
@@ -117,8 +117,29 @@ class AdaptResult:
         return (
             f"{chosen.name}: {self.times} as fast as transformers "
             f"({self.ms(chosen):.1f} ms instead of {self.ms(self.first):.1f} ms per text, {how}), "
-            f"and {self.guarantee}: {count.changed} of {count.num:,} did."
-            + ("" if not chosen.point.is_static else " Early exits made it no faster.")
+            f"and {self.guarantee}: {count.changed} of {count.num:,} did.{self.without_exits}"
+        )
+
+    @property
+    def without_exits(self) -> str:
+        """Say why the chosen candidate has no exits; empty where it has some."""
+        if not self.chosen.point.is_static:
+            return ""
+        adaptive = [each for each in self.candidates if each.point.has_exits and each.ms]
+        if any(self.ms(each) < self.ms(self.chosen) for each in adaptive):
+            return " Early exits were faster, but changed too many answers; more texts may help."
+        return " Early exits made it no faster."
+
+    @property
+    def trial(self) -> str:
+        """Say that so few texts were timed that another candidate may be faster; empty where they
+        were enough."""
+        times = self.plan.times
+        if times.examples > FEWER_TIMES["examples"]:
+            return ""
+        return (
+            f"This is a trial (`quick=true`): {times.examples} texts were timed, so that another "
+            "candidate may be faster. The guarantee holds all the same."
         )
 
     @property
@@ -298,6 +319,7 @@ def card(result: AdaptResult, about: AboutAdapted, table: str) -> str:
         won=result.won,
         again=result.again,
         changes=result.changes,
+        trial=result.trial,
         chosen=f"{result.chosen.name}, {result.ms(result.chosen):.2f} ms per text",
         guarantee=result.guarantee,
         counts=result.chosen.tested,

@@ -65,7 +65,7 @@ def verdict_on(result: AdaptResult, candidate: Measured) -> str:
     if broken := [count for count in candidate.counts if not count.holds]:
         return f"changes too many, {broken[0].allowed} of {broken[0].num:,} may"
     slower = candidate.ms and result.ms(candidate) >= result.ms(result.chosen)
-    return "slower than the chosen" if slower else "too near to what may change"
+    return "slower than the chosen" if slower else "not tried, too many would change"
 
 
 def page(result: AdaptResult) -> str:
@@ -76,7 +76,7 @@ def page(result: AdaptResult) -> str:
     if result.chosen.point.has_exits or result.chosen.point.falls_back:
         claim.add(figures=[who_leaves_where(result)])
     claim.add(tables=[changed_texts(result)])
-    claim.notes.append(f"Texts: {result.texts.line}.")
+    claim.notes += [*filter(None, [result.trial]), f"Texts: {result.texts.line}."]
     return render(f"{result.title}, adapted", [claim])
 
 

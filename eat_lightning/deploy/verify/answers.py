@@ -17,7 +17,8 @@ from eat_lightning.answer_kind import MULTI, SCORE, SINGLE, TITLES, AnswerKind
 from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.text_io import refusal
 
-KEYS = ("label", "labels", "answer", "answers", "probabilities", "score", "confidence", "error")
+ANSWERS = ("answer", "answers", "label", "labels", "probabilities", "score", "error")
+KEYS = (*ANSWERS, "confidence")
 ONE = 0.02  # probabilities of classes sum to 1 within it; those of several labels need not
 
 

@@ -18,7 +18,7 @@ from eat_lightning.bundle.onnx_runner import is_export
 from eat_lightning.bundle.plan import in_its_threads
 from eat_lightning.data.text_files import TABLES, json_lines, opened
 from eat_lightning.data.unlabelled import Texts
-from eat_lightning.deploy.verify.answers import KEYS
+from eat_lightning.deploy.verify.answers import ANSWERS, KEYS, Answers
 from eat_lightning.deploy.verify.plan import Build, VerifySettings
 from eat_lightning.deploy.verify.server import Row, Server
 from eat_lightning.errors import ConfigError, one_line, reading
@@ -27,6 +27,7 @@ from eat_lightning.long_texts import Answerer, LongTexts
 from eat_lightning.progress import bar
 from eat_lightning.record.point import Point
 from eat_lightning.text_io import refusal, without_half_pairs
+from eat_lightning.validation import did_you_mean
 
 DONE = "done.json"  # in a run's folder
 Batch = list[Row]
@@ -47,6 +48,12 @@ class Source:
     answer: Callable[[Batch], list[dict[str, Any]]]
     labels: Sequence[str] | None = None
     kind: AnswerKind | None = None
+
+    @property
+    def about(self) -> Answers:
+        """What is known of its answers before it gives any."""
+        assert self.kind is not None
+        return Answers(self.where, [], self.kind.problem_type, self.labels, self.kind)
 
 
 @dataclass
@@ -133,6 +140,11 @@ def rows_of_file(where: str, path: Path, columns: Sequence[str]) -> dict[Row, di
             if lacking := [name for name in columns if not isinstance(row.get(name), str)]:
                 has = one_line(", ".join(row), 60)
                 raise ValueError(f"no text in column {lacking[0]}, only {has}: columns=[...]")
+            if not row.keys() & ANSWERS:
+                others = [name for name in row if name not in columns]
+                near = "".join(did_you_mean(name, ANSWERS) for name in others)
+                needed = f"no {', '.join(ANSWERS[:-1])} or {ANSWERS[-1]}"
+                raise ValueError(f"{needed}, only {one_line(', '.join(row), 60)}{near}")
             texts = tuple(without_half_pairs(row[name]) for name in columns)
             answer = {key: row[key] for key in KEYS if key in row}
             if found.setdefault(texts, answer) != answer:

@@ -107,6 +107,7 @@ class Verification:
         """Return the result in plain values, with the first texts whose answer changed."""
         return {
             "status": self.status,
+            "holds": self.holds,
             "old": self.old,
             "new": self.new,
             "texts": self.texts.line,
@@ -143,10 +144,14 @@ def verified(plan: VerifySettings, given: Sequence[Any] | None = None) -> Verifi
     texts = texts_of(plan, given).without_near_doubles()
     if not len(texts):
         raise ConfigError(f"texts: there are none ({texts.line})")
-    # Both are opened before either is asked, so that errors come first.
-    sources = [(key, open_source(key, plan, texts)) for key, _ in plan.builds]
-    old, new = (answers_of(key, plan, texts, source) for key, source in sources)
-    return compared(plan, texts, *aligned(old, new, plan.map or {}))
+    # Both are opened before either is asked, and files are read first, so that errors come first.
+    sources = {key: open_source(key, plan, texts) for key, _ in plan.builds}
+    known = {key: source.about for key, source in sources.items() if source.kind is not None}
+    for key in sorted(sources, key=lambda key: not is_file(getattr(plan, key))):
+        known[key] = answers_of(key, plan, texts, sources[key])
+        if len(known) == len(sources):
+            aligned(known["old"], known["new"], plan.map or {})
+    return compared(plan, texts, *aligned(known["old"], known["new"], plan.map or {}))
 
 
 def texts_of(plan: VerifySettings, given: Sequence[Any] | None) -> Texts:
@@ -164,8 +169,11 @@ def texts_of(plan: VerifySettings, given: Sequence[Any] | None) -> Texts:
         if first.keys() != other.keys():
             only = f"{len(first.keys() - other.keys()):,} and {len(other.keys() - first.keys()):,}"
             names = " and ".join(found)
-            why = f"{names} have {only} texts of their own"
-            raise ConfigError(f"{why}: texts=... names those to compare")
+            within = first.keys() <= other.keys(), other.keys() <= first.keys()
+            path = next((p for p, fits in zip(files.values(), within, strict=True) if fits), "...")
+            raise ConfigError(
+                f"{names} have {only} texts of their own: texts={path} names those to compare"
+            )
     return Texts.of([*first], columns, plan.most)
 
 

@@ -15,7 +15,7 @@ from eat_lightning.report.page import render
 from eat_lightning.report.section import Section
 from eat_lightning.report.table import Cell, Column, Line, Table
 
-VERDICTS = ("It holds", "It does not hold", "It cannot be said with so few texts")
+VERDICTS = ("It holds", "It does not hold", "It cannot be said with these texts")
 
 
 def show(result: Verification, format: str) -> None:
@@ -65,7 +65,7 @@ def needed_line(result: Verification) -> str:
     if lists or not any(tally.changed for tally in result.tallies):
         return f"{line}."
     if result.needed is None:
-        return f"{line}; at the rate seen here no number is enough."
+        return f"{line}. At the rate seen here, no number of texts is enough."
     return f"{line}, about {result.needed:,} at the rate seen here."
 
 

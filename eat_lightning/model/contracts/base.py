@@ -67,7 +67,17 @@ class Knob:
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.strict):
-            raise ValueError(f"knob {self.name}: strict must be finite, got {self.strict}")
+            raise ValueError(
+                f"knob {self.name}: strict must be finite, got {self.strict}: take a value beyond "
+                "which nothing changes any more"
+            )
+        for key, values in (("grid", self.grid), ("fine", self.fine)):
+            laxness = [abs(value - self.strict) for value in values]
+            if laxness != sorted(laxness):
+                raise ValueError(
+                    f"knob {self.name}: {key} must run from strict ({self.strict:g}) to lax, got "
+                    f"{values[0]:g} first and {values[-1]:g} last"
+                )
 
     def faults(self, key: str, point: Any) -> list[str]:
         """Return a line for each error in a value, or in a list of values."""

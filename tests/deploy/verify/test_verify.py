@@ -297,6 +297,24 @@ def test_bad_input_is_one_line(old: Path, line: str):
     assert "\n" not in str(error.value)
 
 
+def test_a_misspelt_column_of_answers_gets_its_neighbour(old: Path):
+    rows = [{"text": row["text"], "anser": row["answer"]} for row in ROWS]
+    with pytest.raises(ValueError, match=r"only text, anser: did you mean answer\?"):
+        against(old, rows)
+
+
+def test_a_file_is_read_before_a_model_is_asked(old: Path, tmp_path: Path):
+    """A server that answers nothing is named last: it would have been asked for long."""
+    broken = written(tmp_path / "new.jsonl", changed(ROWS, 100, answer=None, answers="{"))
+    with pytest.raises(ValueError, match=r"new\.jsonl: an answer cannot be read"):
+        eat_lightning.verify("http://localhost:9", broken)
+
+
+def test_answers_of_some_of_the_texts_say_how_to_compare_those(old: Path):
+    with pytest.raises(ValueError, match=r"0 and 1 texts of their own: texts=\S+old\.jsonl names"):
+        against(old, [*ROWS, {"text": "another", "answer": "safe"}])
+
+
 def test_scores_need_a_tolerance(old: Path):
     scores = [{"text": text, "score": 0.5} for text in WORDS]
     written(old, scores)
