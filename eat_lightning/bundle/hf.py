@@ -45,7 +45,7 @@ from eat_lightning.validation import Count, raise_faults, value_faults
 from eat_lightning.weights.checkpoint import claimed, load_pretrained, model_config, own_weights
 from eat_lightning.weights.exits import exits_beside, load_exits
 from eat_lightning.weights.families import known_family
-from eat_lightning.weights.files import SAFE, own_config, sizes_in
+from eat_lightning.weights.files import EXITS, SAFE, own_config, sizes_in
 from eat_lightning.weights.hf_config import SHAPE, EatConfig
 from eat_lightning.weights.hf_names import sizes_of
 from eat_lightning.weights.hf_output import EatOutput
@@ -112,19 +112,21 @@ class EatForSequenceClassification(PreTrainedModel):
         hub = {key: kwargs[key] for key in HUB if key in kwargs}
         saved, _ = PretrainedConfig.get_config_dict(name, **hub)
         try:
-            own = None if own_config(Path(name)) is None else read_config(Path(name))
+            folder = folder_with_exits(name, hub)
+            own = None if own_config(folder) is None else read_config(folder)
             if own is None and known_family(saved.get("model_type")) is not None:
                 options = {k: v for k, v in kwargs.items() if k not in HUB}
                 return cls.from_backbone(name, saved, config, **options)
             saved, replaced = own or saved, MODEL_SLOTS if config is not None else kwargs
-            weights = None if own is None else weights_in(Path(name), own)
+            weights = None if own is None else weights_in(folder, own)
             sizes = stored_sizes(name, hub) if weights is None else weights_sizes(weights)
             check_claims(name, saved, sizes, replaced)
             check_num_labels(name, saved, config, kwargs)
             wants_info = kwargs.pop("output_loading_info", False)
             if own is not None and config is None:
+                dtypes = {k: kwargs.pop(k) for k in ("dtype", "torch_dtype") if k in kwargs}
                 made: Any = EatConfig.from_dict(own, return_unused_kwargs=True, **kwargs)
-                config, kwargs = made
+                config, kwargs = made[0], made[1] | dtypes
             # Weights of the other formats are pickles.
             kwargs |= {"config": config, "output_loading_info": True, "use_safetensors": True}
             place = name if weights is None else None
@@ -339,6 +341,18 @@ def head_for(head: dict[str, Any], exit: Any, num_layers: int, kind: AnswerKind)
     made = head | {"layers": sorted({*given, *exit.layers})}
     raise_faults(slot_faults(exit, made["layers"], num_layers, kind))
     return made
+
+
+def folder_with_exits(name: str, hub: dict[str, Any]) -> Path:
+    """Return the folder of a model; of one on the hub with exits, where its files are cached."""
+    folder, exits = Path(name, hub.get("subfolder") or ""), f"{EXITS}/config.json"
+    if Path(name).is_dir():
+        return folder
+    hub = hub | {"_raise_exceptions_for_missing_entries": False}
+    if cached_file(name, exits, **hub) is None:
+        return folder
+    found = [cached_file(name, file, **hub) for file in (f"{EXITS}/{SAFE}", SAFE, "config.json")]
+    return folder if found[-1] is None else Path(found[-1]).parent
 
 
 def weights_in(folder: Path, own: dict[str, Any]) -> dict[str, Tensor]:

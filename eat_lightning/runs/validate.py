@@ -24,7 +24,7 @@ def links_out(folder: Path) -> list[str]:
     that its author does not own.
     """
     root = folder.resolve()
-    inside = (folder / name for name in ("model", "certificates", "dial"))
+    inside = (folder / name for name in ("model", "model/exits", "certificates", "dial"))
     found = [*folder.iterdir(), *(path for each in inside for path in each.glob("*"))]
     return [
         f"{path}: a link that leads out of the run, put the file itself there"

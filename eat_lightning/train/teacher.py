@@ -16,7 +16,7 @@ from eat_lightning.data.split import make_split
 from eat_lightning.data.task import Task
 from eat_lightning.data.tokens import tokenizer_for
 from eat_lightning.errors import ConfigError, Faults
-from eat_lightning.files import replacing
+from eat_lightning.files import replacing, sha256_of
 from eat_lightning.methods.attention.dense import Dense
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.methods.reduction.none import Keep
@@ -27,7 +27,12 @@ from eat_lightning.runs.run import Run
 from eat_lightning.train.kept_vectors import read_mapped
 from eat_lightning.untrusted import json_of
 from eat_lightning.weights.checkpoint import load_model, load_pretrained
-from eat_lightning.weights.files import read_weights, weights_digest
+from eat_lightning.weights.files import (
+    model_files,
+    own_config,
+    read_weights,
+    weights_digest,
+)
 from eat_lightning.weights.untrusted import read_config
 
 
@@ -139,7 +144,10 @@ def attach_teacher(
     limit = min(data.max_length, encoder.shape.max_length)
     split = make_split("train", data.split("train").source, tokenizer, limit, data.cache_dir)
     rows = np.arange(len(split)) if rows is None else rows
-    of = json.dumps([weights_digest(folder), json_of(folder / "config.json"), split.key, precision])
+    own = own_config(folder)
+    weights = weights_digest(folder) if own is None else sha256_of(model_files(folder))
+    about = json_of(folder / "config.json") if own is None else own
+    of = json.dumps([weights, about, split.key, precision])
     cache = data.cache_dir / f"teacher-{hashlib.sha256(of.encode()).hexdigest()[:24]}.npy"
     known = read_cache(cache, len(split), encoder.num_labels)
     lacking = rows[np.isnan(known[rows, 0])]

@@ -403,7 +403,7 @@ def own_weights(folder: Path, config: Mapping[str, Any]) -> dict[str, Tensor]:
     weights = read_weights(folder)
     if own_config(folder) is None:
         return {name.removeprefix("encoder."): weight for name, weight in weights.items()}
-    plain = backbone_weights(weights, folder, config["layer_groups"] or config["num_layers"])
+    plain = backbone_weights(weights, folder, config.get("layer_groups") or config["num_layers"])
     return plain | read_weights(folder / EXITS)
 
 
@@ -416,6 +416,8 @@ def backbone_weights(
         ours = fuse(rename(weights, family), num_distinct)
     except KeyError as error:
         raise ConfigError(f"{folder}: its weights lack {one_line(error)}") from None
+    except RuntimeError as error:
+        raise ConfigError(f"{folder}: {UNFIT} ({one_line(error, 120)})") from None
     return {name: weight for name, weight in ours.items() if name.startswith(BACKBONE)}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, make_dataclass
+from pathlib import Path
 from typing import Any
 
 from transformers import PretrainedConfig
@@ -11,6 +12,7 @@ from eat_lightning.answer_kind import AnswerKind, kind_of
 from eat_lightning.model.shape import Shape, shape_faults
 from eat_lightning.model.specification import MODEL_SLOTS, OFF, build_all
 from eat_lightning.validation import raise_faults
+from eat_lightning.weights.files import own_config
 
 SHAPE = [f.name for f in fields(Shape)]
 BASE = {"vocab_size": 30522, "hidden_size": 768, "num_layers": 12, "num_heads": 12}
@@ -54,6 +56,12 @@ class EatConfig(Sizes, PretrainedConfig):
     objective: dict[str, Any] | None = None
     policy: list[dict[str, Any]] | None = None
     answer: dict[str, Any] | None = None
+
+    @classmethod
+    def get_config_dict(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Any:
+        """Read a config.json, or the encoder's own beside transformers' classifier."""
+        found, rest = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
+        return own_config(Path(str(pretrained_model_name_or_path))) or found, rest
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)

@@ -18,6 +18,7 @@ def model_folder(name: str) -> Path:
 
     words = ["tokenizer*", "vocab.*", "merges.txt", "*.model", "special_tokens_map.json"]
     wanted = ["README.md", "config.json", "model.safetensors", "model*.safetensors*", *words]
+    wanted += ["exits/config.json", "exits/model.safetensors"]  # of a run's model
     try:
         folder = Path(snapshot_download(name, allow_patterns=wanted))
         if not [*folder.glob("model*.safetensors*")]:  # released before there were such files

@@ -22,6 +22,7 @@ from eat_lightning.model.flops import flops
 from eat_lightning.record.passes import record
 from eat_lightning.record.record import Record
 from eat_lightning.runs.run import Run
+from eat_lightning.weights.files import model_files
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def open_model(name: str, path: str, records: Path) -> Model:
     """Open a finished run. Its passes over cut and dev are made once and kept in `records`."""
     run = Run.open(path)
     encoder, _ = run.model()
-    data, weights = run.data(), sha256_of([run.folder / "model" / "model.safetensors"])
+    data, weights = run.data(), sha256_of(model_files(run.folder / "model"))
 
     def record_of(*parts: str) -> Record:
         splits = [data.split(part) for part in parts]

@@ -94,8 +94,10 @@ def test_a_trial_says_so_in_its_card(adapted: AdaptResult):
 def test_a_static_choice_says_whether_exits_were_faster(adapted: AdaptResult):
     def ended(ms: float) -> str:
         static = Measured(Point.whole(), ms={"1": 5.0, "32": 5.0})
-        static.counts = static.tested = [Tally(Claim("disagreement", 0.1, 0.95), 1042, 0)]
-        exits = replace(adapted.chosen, ms={"1": ms, "32": ms}, counts=[], tested=None)
+        claim = Claim("disagreement", 0.1, 0.95)
+        static.counts = static.tested = [Tally(claim, 1042, 0)]
+        broken = [Tally(claim, 1042, 500)]
+        exits = replace(adapted.chosen, ms={"1": ms, "32": ms}, tested=broken)
         return replace(adapted, candidates=[adapted.first, static, exits]).without_exits
 
     assert adapted.chosen.point.has_exits

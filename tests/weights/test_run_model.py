@@ -11,7 +11,7 @@ import torch
 from helpers.models import padded, ragged, tiny
 from safetensors.torch import load_file
 
-from eat_lightning.bundle.hf import EatForSequenceClassification
+from eat_lightning.bundle.hf import EatConfig, EatForSequenceClassification
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.packed import Batch
@@ -19,6 +19,7 @@ from eat_lightning.model.specification import build
 from eat_lightning.new.family_checks import encoder_in, examples, hugging_face
 from eat_lightning.new.family_checks import padded as as_theirs
 from eat_lightning.record.dial import conditions
+from eat_lightning.runs.validate import links_out
 from eat_lightning.weights.checkpoint import load_model, load_pretrained, save_model
 from eat_lightning.weights.families import FAMILIES
 from eat_lightning.weights.files import model_files, own_config
@@ -183,3 +184,35 @@ def test_a_damaged_folder_is_refused_in_one_line(
         with pytest.raises(error, match=said) as found:
             read(tmp_path)
         assert "\n" not in str(found.value)
+
+
+def test_the_dtype_of_the_folder_and_a_subfolder(tmp_path: Path):
+    written(trained().to(torch.bfloat16), tmp_path / "model")
+    model = EatForSequenceClassification.from_pretrained(tmp_path, subfolder="model", dtype="auto")
+    assert model.dtype == torch.bfloat16
+    assert model.encoder.exit.layers == [3, 4]
+
+
+def test_a_config_opened_by_itself_has_the_exits(tmp_path: Path):
+    config = EatConfig.from_pretrained(written(trained(), tmp_path))
+    assert config.exit["kind"] == "confidence"
+    opened = EatForSequenceClassification.from_pretrained(tmp_path, config=config)
+    assert_same(trained(), opened.encoder)
+
+
+def test_a_config_without_groups_of_layers_is_read(tmp_path: Path):
+    path = written(trained(), tmp_path) / "exits" / "config.json"
+    about = json.loads(path.read_text())
+    del about["layer_groups"]
+    path.write_text(json.dumps(about))
+    assert_same(trained(), load_model(tmp_path)[0])
+
+
+def test_links_out_of_a_run_are_seen_in_its_exits(tmp_path: Path):
+    written(trained(), tmp_path / "run" / "model")
+    path = tmp_path / "run" / "model" / "exits" / "config.json"
+    path.rename(tmp_path / "elsewhere.json")
+    assert links_out(tmp_path / "run") == []
+    path.symlink_to(tmp_path / "elsewhere.json")
+    [found] = links_out(tmp_path / "run")
+    assert "a link that leads out of the run" in found

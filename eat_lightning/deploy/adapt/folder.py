@@ -125,8 +125,14 @@ class AdaptResult:
         """Say why the chosen candidate has no exits; empty where it has some."""
         if not self.chosen.point.is_static:
             return ""
-        adaptive = [each for each in self.candidates if each.point.has_exits and each.ms]
-        if any(self.ms(each) < self.ms(self.chosen) for each in adaptive):
+        failed = [
+            each
+            for each in self.candidates
+            if each.point.has_exits
+            and each.ms
+            and not all(c.holds for c in each.tested or each.counts)
+        ]
+        if any(self.ms(each) < self.ms(self.chosen) for each in failed):
             return " Early exits were faster, but changed too many answers; more texts may help."
         return " Early exits made it no faster."
 
@@ -138,7 +144,7 @@ class AdaptResult:
         if times.examples > FEWER_TIMES["examples"]:
             return ""
         return (
-            f"This is a trial (`quick=true`): {times.examples} texts were timed, so that another "
+            f"This is a trial: {times.examples} texts were timed, so that another "
             "candidate may be faster. The guarantee holds all the same."
         )
 
