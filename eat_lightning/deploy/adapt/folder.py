@@ -125,13 +125,8 @@ class AdaptResult:
         """Say why the chosen candidate has no exits; empty where it has some."""
         if not self.chosen.point.is_static:
             return ""
-        failed = [
-            each
-            for each in self.candidates
-            if each.point.has_exits
-            and each.ms
-            and not all(c.holds for c in each.tested or each.counts)
-        ]
+        exits = [each for each in self.candidates if each.point.has_exits and each.ms]
+        failed = [x for x in exits if not all(c.holds for c in x.tested or x.counts)]
         if any(self.ms(each) < self.ms(self.chosen) for each in failed):
             return " Early exits were faster, but changed too many answers; more texts may help."
         return " Early exits made it no faster."
