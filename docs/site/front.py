@@ -48,7 +48,7 @@ def bars() -> list[tuple[str, float]]:
     unsure = " (bf16 where unsure)" if again else ""
     return [
         (original["name"], original["ms"]),
-        (f"fastest without exits: {engine}, {dtype}{unsure}", row["rival_ms"]),
+        (f"without exits: {engine}, {dtype}{unsure}", row["rival_ms"]),
         ("the same with early exits", row["ms"]),
     ]
 
