@@ -82,7 +82,7 @@ def test_the_toy_run_is_exported_whole(run: Path):
         "sessions.py",
         "text_io.py",
     ]
-    assert sorted(p.name for p in folder.iterdir()) == sorted(
+    assert sorted(p.name for p in folder.iterdir() if p.is_file()) == sorted(
         [*files, *code, "export.json", "tokenizer.json"]
     )
     assert about["exit"] == {"kind": "confidence", "tau": [0.75, 0.7], "layers": [1, 2]}

@@ -9,14 +9,16 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from traceback import walk_tb
 from typing import Any
 
 import torch
+from onnx import ModelProto
 from torch import Tensor
 from torch.export import Dim
-from torch.utils._pytree import tree_unflatten
 
+from eat_lightning.bundle.graphs.template import Templates, Traced
 from eat_lightning.bundle.graphs.trace import Lost, Stretch, sample, stretches
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -24,6 +26,7 @@ from eat_lightning.model.specification import kind_of
 from eat_lightning.progress import shown
 
 OPSET = 20
+TEMPLATES = Templates()  # of this process
 NEXT = "next_"  # in front of the names that go out: a graph's input and output may not share one
 
 
@@ -41,36 +44,38 @@ def graphs(encoder: AdaptiveEncoder, alone: bool) -> list[Any]:
 def traced(stretch: Stretch, state: dict[str, Tensor]) -> Any:
     """Export the program of a stretch with dynamic sizes."""
     shapes = {name: name.rpartition("_")[2] for name in state}
-    differ = "N" if stretch.alone else "NB"  # from call to call
+    differ: dict[str, Any] = dict.fromkeys("N" if stretch.alone else "NB", Dim.DYNAMIC)
+    differ["E"] = Dim.AUTO  # a rule that reads one exit alone takes any number of them
     open_sizes = {
-        name: {i: Dim.DYNAMIC for i, axis in enumerate(axes) if axis in differ}
+        name: {i: differ[axis] for i, axis in enumerate(axes) if axis in differ}
         for name, axes in shapes.items()
     }
     return torch.export.export(stretch, (state,), dynamic_shapes=(open_sizes,), strict=False)
 
 
-def graph(stretch: Stretch, state: dict[str, Tensor]) -> Any:
+def graph(stretch: Stretch, state: dict[str, Tensor]) -> ModelProto:
     with quiet(), torch.no_grad():
         try:
-            program = traced(stretch, state)
-            outputs = (
-                program.call_spec.out_spec
-            )  # the keys of the dict that comes out, in their order
-            made = torch.onnx.export(
-                program,
-                dynamo=True,
-                opset_version=OPSET,
-                input_names=list(state),
-                output_names=[
-                    NEXT + key for key in tree_unflatten(range(outputs.num_leaves), outputs)
-                ],
-                custom_translation_table={torch.ops.aten.sort.stable: stable_sort},
-                verbose=False,
-            )
+            program = Traced(traced(stretch, state))
+            return TEMPLATES.of(program, partial(converted, list(state))).filled(program)
         except Exception as error:  # torch.export and the converter raise a dozen kinds
             raise ConfigError(refusal(stretch, error)) from error
+
+
+def converted(inputs: list[str], traced: Traced) -> Any:
+    """Convert a program to one of ONNX, which is not optimized yet."""
+    made = torch.onnx.export(
+        traced.program,
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=inputs,
+        output_names=[NEXT + key for key in traced.outputs],
+        custom_translation_table={torch.ops.aten.sort.stable: stable_sort},
+        verbose=False,
+        optimize=False,
+    )
     assert made is not None
-    return made.model_proto
+    return made
 
 
 def stable_sort(self: Any, stable: bool = True, dim: int = -1, descending: bool = False) -> Any:

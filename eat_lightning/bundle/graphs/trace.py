@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from eat_lightning.methods.exit.never import Never
-from eat_lightning.model.contracts import Attention, Kernel, Policy, Where, only_open
+from eat_lightning.model.contracts import Attention, Kernel, Policy, Where, only_open, with_layers
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.evidence import NAMES, Evidence
+from eat_lightning.model.layer import replace_part, sharing
 from eat_lightning.model.packed import Batch, Layout, Packed
 from eat_lightning.model.reason import coded
 from eat_lightning.model.specification import MODEL_SLOTS
@@ -128,6 +129,18 @@ class Stretch(nn.Module):
         self.encoder = encoder.replacing(attention=pattern)
         self.methods = {slot: getattr(encoder, slot) for slot in MODEL_SLOTS}
         self.first, self.last, self.alone, self.begins = first, last, alone, begins
+        self.drop_unused()
+
+    def drop_unused(self) -> None:
+        """Leave the weights of other layers out, each of which costs the tracer time."""
+        layers = sharing(self.encoder.layers)
+        used = [layers[number - 1] for number in range(max(self.first, 1), self.last + 1)]
+        for name, layer in self.encoder.layers.named_children():
+            if all(layer is not other for other in used):
+                replace_part(layers, name, nn.Identity())
+        replace_part(self.encoder, "layers", layers)
+        if not self.begins:
+            replace_part(self.encoder, "embedding", nn.Identity())
 
     def forward(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         encoder = self.encoder
@@ -143,9 +156,17 @@ class Stretch(nn.Module):
         if self.last < len(encoder.layers):
             before = [state["guesses_EBC"]] if "guesses_EBC" in state else []
             out["guesses_EBC"] = torch.cat([*before, logits_BC[None]])
-            out["reason_B"] = coded(encoder.exit.decides(out["guesses_EBC"], None))
+            out["reason_B"] = coded(self.decided(out["guesses_EBC"]))
             out |= self.leave(packed, evidence)
         return {name: value for name, value in out.items() if value is not state.get(name)}
+
+    def decided(self, guesses_EBC: Tensor) -> Tensor:
+        """Decide at the exit. Without earlier guesses where the rule reads none, so that the graph
+        does not depend on how many there are."""
+        rule = self.encoder.exit
+        if not rule.last_only:
+            return rule.decides(guesses_EBC, None)
+        return with_layers(rule, [self.last]).decides(guesses_EBC[-1:], None)
 
     def enter(self, state: dict[str, Tensor]) -> tuple[Packed, Evidence]:
         if self.begins:
@@ -187,7 +208,7 @@ def banded_layers(encoder: AdaptiveEncoder) -> list[int]:
     products, as the encoder itself does: without a window, at lengths where a band is not faster,
     with a relative bias, and where a reduction needs the attention that each token received.
     """
-    traced = Stretch(encoder, 1, 1, alone=False).encoder
+    traced = Stretch(encoder, 1, encoder.shape.num_layers, alone=False).encoder
     with torch.no_grad():
         packed = encoder.embed(Batch.from_lists([[0, 0]]))
     found = []

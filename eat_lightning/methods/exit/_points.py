@@ -8,6 +8,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Annotated
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -41,7 +42,9 @@ class ByPoint(ExitRule):
         return -math.inf if self._from_below else math.inf
 
     def decides(self, logits_EBC: Guesses, signals_EBS: Signals = None) -> Decision:
-        value_B, point = self._value(logits_EBC, signals_EBS), self._point(len(logits_EBC))
+        value_B = self._value(logits_EBC, signals_EBS)
+        # A tensor: an exported graph reads it as a weight, and is the same for all points.
+        point = torch.tensor(self._point(len(logits_EBC)), dtype=value_B.dtype)
         return (value_B < point if self._from_below else value_B >= point).long()
 
     def margin(self, logits_EBC: Guesses) -> Float[Tensor, " b"]:

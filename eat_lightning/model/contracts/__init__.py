@@ -57,7 +57,7 @@ from eat_lightning.model.contracts.base import (
     point_of,
     points_by_layer,
 )
-from eat_lightning.model.contracts.exit import ExitRule, only_open, open_layers
+from eat_lightning.model.contracts.exit import ExitRule, only_open, open_layers, with_layers
 from eat_lightning.model.contracts.head import Head, VectorHead
 from eat_lightning.model.contracts.objective import Objective, Pass
 from eat_lightning.model.contracts.reduction import Reduction
@@ -89,4 +89,5 @@ __all__ = [
     "overrides",
     "point_of",
     "points_by_layer",
+    "with_layers",
 ]

@@ -103,11 +103,16 @@ def only_open(exit: ExitRule, policies: Sequence[object] = ()) -> ExitRule:
     if policies or not exit.last_only or knob is None or not isinstance(point, Sequence):
         return exit
     points = {layer: p for layer, p in points_by_layer(exit).items() if p != knob.strict}
-    if len(points) == len(point):
-        return exit
-    twin = copy.copy(exit)
-    twin.layers = [*points]
-    setattr(twin, knob.name, [*points.values()])
+    return exit if len(points) == len(point) else with_layers(exit, [*points])
+
+
+def with_layers(exit: ExitRule, layers: Sequence[int]) -> ExitRule:
+    """Return a rule with `last_only` that decides at some of its layers, each at the point that it
+    has there."""
+    points, twin = points_by_layer(exit), copy.copy(exit)
+    twin.layers = [*layers]
+    if exit.knob is not None and isinstance(point_of(exit), Sequence):
+        setattr(twin, exit.knob.name, [points[layer] for layer in layers])
     return twin
 
 
