@@ -50,10 +50,12 @@ class Escalation:
 
     def stands(self, first: Trace) -> Trace:
         """Return the examples that the first model answers, as a trace over the layers of both."""
-        found = first.take(np.flatnonzero(~self.goes_on(first)))
+        stands_B = ~self.goes_on(first)
+        found = first if stands_B.all() else first.take(np.flatnonzero(stands_B))
         tokens_LB, reason_B, names = found.tokens_LB, found.reason_B, found.names
         if tokens_LB is not None:
-            tokens_LB = np.pad(tokens_LB, ((0, self.layers_behind), (0, 0)))
+            none_LB = np.zeros((self.layers_behind, tokens_LB.shape[1]), tokens_LB.dtype)
+            tokens_LB = np.concatenate([tokens_LB, none_LB])
         if reason_B is not None:
             sure = max(names) + 1
             names = {**names, sure: self.reasons[0]}

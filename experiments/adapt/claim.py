@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,8 @@ YARDSTICK = (  # of `experiments/pays`
 
 def page(results: Path) -> Section:
     found = adaptations(results)
-    names = ("redraws", "originals", "levels")
-    redraws, originals, levels = (result.read(results / f"{name}.jsonl") for name in names)
+    names = ("redraws", "originals", "levels", "field")
+    redraws, originals, levels, field = (result.read(results / f"{name}.jsonl") for name in names)
     one = [each for each in found if each.is_pretrained and each.batch == 1]
     many = [each for each in found if each.is_pretrained and each.batch != 1]
     random = [each for each in found if not each.is_pretrained]
@@ -38,7 +38,9 @@ def page(results: Path) -> Section:
     claim = Section("adapt", "eat adapt", answers(found, redraws))
     claim.tables = [
         table("speed", "One text at a time", ABOUT + SPEED, one),
-        table("levels", "By level of agreement", LEVELS, levels),
+        table("levels", "By level of agreement", LEVELS, by_classifier(levels, batch=1)),
+        table("level-batches", "The same in batches", LEVELS, by_classifier(levels, batch=32)),
+        table("field", "int8 of other tools", FIELD, [*field_lines(field)]),
         table("held", "Changed answers", ABOUT + HELD, one),
         table("batches", "Batches of 32", ABOUT + SPEED + HELD, many),
         table("random", "Small models from random weights", ABOUT + BATCH + SPEED + HELD, random),
@@ -113,6 +115,27 @@ def counted(name: str) -> Any:
     return text
 
 
+def by_classifier(rows: Sequence[Result], batch: int) -> list[Result]:
+    """Rows of a batch size, the deepest classifiers first, each from strict to lax."""
+    names = [*TASKS]
+    found = [row for row in rows if row["batch"] == batch]
+    return sorted(
+        found, key=lambda row: (-layers_of(row), names.index(row["task"]), -row["agree"])
+    )
+
+
+def layers_of(row: Result) -> int:
+    """How many layers a classifier has, of "mpnet, 12 layers of 768"."""
+    return int(row["model"].split(", ")[1].split()[0])
+
+
+def field_lines(rows: Sequence[Result]) -> Iterator[dict[str, Any]]:
+    """A line for each form: what is known of its classifier, and of itself."""
+    for row in rows:
+        for form in row["forms"]:
+            yield {"of": row, **form, "times_ours": Interval(**form["times_ours"])}
+
+
 def task_of(row: Result) -> str:
     return f"{TASKS[row['task']]}; {row['model'] or row['body']}"
 
@@ -165,6 +188,15 @@ LEVELS = [
     col.number("layers", "layers (%)", lambda row: 100 * row["layers"], 1),
     col.number("time", "time (%)", lambda row: 100 * row["ms"] / row["rival_ms"], 1),
     col.word("changed", "changed (certificate)", lambda r: f"{r['tested']} of {r['num']:,}"),
+]
+FIELD = [
+    col.word("classifier", "classifier", lambda line: task_of(line["of"])),
+    col.word("processor", "processor", lambda line: line["of"]["processor"]),
+    col.word("name", "form, all layers", lambda line: line["name"]),
+    col.number("ms", "ms", lambda line: line["ms"]),
+    col.shown("over", "speed-up over our fastest int8", lambda line: line["times_ours"], cell=times),
+    col.word("changed", "changed", lambda line: f"{line['changed']} of {line['of']['num']:,}"),
+    col.count("again", "without the 2 % least sure", lambda line: line["changed_again"]),
 ]
 REDRAWS = [
     col.word("task", "classifier", task_of),

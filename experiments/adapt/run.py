@@ -2,12 +2,14 @@
 
     python -m experiments.adapt.run adapt folder=FOLDER task=sst2 [agree=0.99] [batch=1]
     python -m experiments.adapt.run levels folder=FOLDER task=sst2 [batch=1]
+    python -m experiments.adapt.run field folder=FOLDER task=sst2
     python -m experiments.adapt.run redraws folder=FOLDER task=stsb [agree=0.95] [draws=200]
     python -m experiments.adapt.run original folder=FOLDER data=FOLDER
 
 `adapt` runs the command itself, compares answers on `fresh.parquet`, and keeps all candidates with
 their times, so the machine must be quiet. `levels` does so at several levels of agreement, with the
-passes of the first, and leaves the scratch folder there. `redraws` runs all passes once, which
+passes of the first, and leaves the scratch folder there. `field` times int8 as onnxruntime's and
+NNCF's own tools make it (pip install nncf) beside ours. `redraws` runs all passes once, which
 times nothing, and draws the parts anew from them. `original` keeps the accuracy of a merged delta.
 
 Shapes: N texts, B of a batch, C classes.
@@ -42,6 +44,7 @@ from eat_lightning.report.intervals import Interval
 from eat_lightning.report.result import Result
 from eat_lightning.runs.run import git_commit
 from experiments.adapt import low_rank
+from experiments.adapt.field import field_row
 from experiments.adapt.levels import LEVELS, at_level
 from experiments.adapt.redraws import redrawn
 from experiments.adapt.tune import TASKS, num_right, read
@@ -84,6 +87,10 @@ def levels(folder: str, task: str, batch: int = 1) -> None:
     for agree in LEVELS:
         row = at_level(base, base / "levels", task, agree, more)
         result.update(RESULTS / "levels.jsonl", [row])
+
+
+def field(folder: str, task: str) -> None:
+    result.update(RESULTS / "field.jsonl", [field_row(Path(folder), task, TASKS[task])])
 
 
 def values_of(made: Any, batch: int) -> dict[str, Any]:
@@ -170,4 +177,4 @@ def original(folder: str, data: str) -> None:
 if __name__ == "__main__":
     with reported():
         torch.set_num_threads(1)
-        run_step(sys.argv[1:], adapt, levels, redraws, original)
+        run_step(sys.argv[1:], adapt, levels, field, redraws, original)

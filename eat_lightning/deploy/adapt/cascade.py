@@ -122,14 +122,15 @@ class FirstModel:
         small, escalation = self.forms.deployed(self.point), self.escalation(point, num_layers)
 
         def run(pair: tuple[Any, Any]) -> Trace:
-            first = small.read(small.run(small.ready(pair[0])))
+            first = small.read(small.run(pair[0]))
             rows_G = np.flatnonzero(escalation.goes_on(first))
             if not len(rows_G):
                 return escalation.stands(first)
             batch = of_rows(pair[1], rows_G)
             return escalation.joined(first, large.read(large.run(large.ready(batch))))
 
-        return Deployed(run, lambda pair: pair, lambda trace: trace)
+        # Only the second model's input waits for the answers: it is of the texts that go on.
+        return Deployed(run, lambda pair: (small.ready(pair[0]), pair[1]), lambda trace: trace)
 
 
 def check_pair(small: Original, large: Original) -> None:
