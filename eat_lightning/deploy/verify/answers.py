@@ -16,8 +16,10 @@ import numpy as np
 from eat_lightning.answer_kind import MULTI, SCORE, SINGLE, TITLES, AnswerKind
 from eat_lightning.errors import ConfigError, one_line
 from eat_lightning.text_io import refusal
+from eat_lightning.validation import did_you_mean
 
 ANSWERS = ("answer", "answers", "label", "labels", "probabilities", "score", "error")
+OF_CLASSES = ANSWERS[:4]
 KEYS = (*ANSWERS, "confidence")
 ONE = 0.02  # probabilities of classes sum to 1 within it; those of several labels need not
 
@@ -157,6 +159,29 @@ def read_one(row: Mapping[str, Any], kind: str) -> Answer:
     if one is None:
         one, sure = max(probabilities(row).items(), key=lambda pair: pair[1])
     return Answer((str(one),), sure)
+
+
+def check_readable(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Check the rows of a file.
+
+    Raises:
+        ValueError: in one line, for a row that cannot be read, or for scores beside a column whose
+            name is nearly that of answers.
+    """
+    given = [row for row in rows if not refusal(row)]
+    if not given:
+        return  # the caller says so, with the reason
+    kind = problem_type_of("", given)
+    others = [name for name in given[0] if name not in (*columns, *KEYS)]
+    near = [name for name in others if did_you_mean(name, OF_CLASSES)]
+    if kind == SCORE and near:
+        raise ValueError(f"column {near[0]}{did_you_mean(near[0], OF_CLASSES)}")
+    for number, row in enumerate(rows, 1):
+        try:
+            read_one(row, kind)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            why = one_line(error, 80)
+            raise ValueError(f"the answer in row {number}: {why}") from None
 
 
 def first(row: Mapping[str, Any], *keys: str) -> Any:

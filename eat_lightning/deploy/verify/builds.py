@@ -18,7 +18,7 @@ from eat_lightning.bundle.onnx_runner import is_export
 from eat_lightning.bundle.plan import in_its_threads
 from eat_lightning.data.text_files import TABLES, json_lines, opened
 from eat_lightning.data.unlabelled import Texts
-from eat_lightning.deploy.verify.answers import ANSWERS, KEYS, Answers
+from eat_lightning.deploy.verify.answers import ANSWERS, KEYS, Answers, check_readable
 from eat_lightning.deploy.verify.plan import Build, VerifySettings
 from eat_lightning.deploy.verify.server import Row, Server
 from eat_lightning.errors import ConfigError, one_line, reading
@@ -149,6 +149,7 @@ def rows_of_file(where: str, path: Path, columns: Sequence[str]) -> dict[Row, di
             answer = {key: row[key] for key in KEYS if key in row}
             if found.setdefault(texts, answer) != answer:
                 raise ValueError(f"two answers to one text, {one_line(texts[0], 40)!r}")
+        check_readable(whole, columns)
     return found
 
 

@@ -303,10 +303,19 @@ def test_a_misspelt_column_of_answers_gets_its_neighbour(old: Path):
         against(old, rows)
 
 
+def test_a_misspelt_column_beside_scores_is_not_passed_over(old: Path):
+    rows = [{"text": row["text"], "anser": row["answer"], "score": 0.5} for row in ROWS]
+    with pytest.raises(ValueError, match=r"column anser: did you mean answer\?"):
+        against(old, rows)
+    named = [{"text": row["text"], "model": "a", "score": 0.5} for row in ROWS]
+    with pytest.raises(ValueError, match=r"tolerance|gives"):
+        against(old, named)
+
+
 def test_a_file_is_read_before_a_model_is_asked(old: Path, tmp_path: Path):
     """A server that answers nothing is named last: it would have been asked for long."""
     broken = written(tmp_path / "new.jsonl", changed(ROWS, 100, answer=None, answers="{"))
-    with pytest.raises(ValueError, match=r"new\.jsonl: an answer cannot be read"):
+    with pytest.raises(ValueError, match=r"new\.jsonl.*the answer in row 1: "):
         eat_lightning.verify("http://localhost:9", broken)
 
 
