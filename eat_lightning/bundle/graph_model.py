@@ -186,6 +186,18 @@ class GraphModel(Runner, Model):
             raise ConfigError(f"an export can be restricted by {what}, not by {wanted.kind}")
         return rule
 
+    def check_no_laxer(self, rule: ExitRule) -> None:
+        """Raise ConfigError for a point at which examples would leave that the graphs let stay."""
+        from eat_lightning.model.contracts import points_by_layer
+
+        there, knob = points_by_layer(self.methods["exit"].build()), rule.knob
+        for layer, point in points_by_layer(rule).items():
+            if knob and abs(point - knob.strict) > abs(there.get(layer, point) - knob.strict):
+                raise ConfigError(
+                    f"exit.{knob.name} at layer {layer} must be as strict as {there[layer]:g}, "
+                    f"which its graphs have, got {point:g}: export the run again"
+                )
+
     def record(self, split: Any, batch: int = 32, title: str = "") -> Record:
         """Record all heads. `Record.exit` is a rule without exits, because the graphs contain their
         own.
@@ -223,6 +235,8 @@ class GraphModel(Runner, Model):
         with reading("point"):
             rule, policies = point.built.get("exit"), point.policies_like(self.policies)
         self.check_policies(policies)
+        if rule is not None and Specification.of("exit", rule).kind == self.methods["exit"].kind:
+            self.check_no_laxer(rule)
         model = self.with_exits(None if rule is None else self.stricter(rule), policies)
         if rule is not None and Specification.of("exit", rule).kind == OFF["exit"] and self.layers:
             model.stricter_exits = model.stricter_exits.deep()

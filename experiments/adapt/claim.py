@@ -119,9 +119,7 @@ def by_classifier(rows: Sequence[Result], batch: int) -> list[Result]:
     """Rows of a batch size, the deepest classifiers first, each from strict to lax."""
     names = [*TASKS]
     found = [row for row in rows if row["batch"] == batch]
-    return sorted(
-        found, key=lambda row: (-layers_of(row), names.index(row["task"]), -row["agree"])
-    )
+    return sorted(found, key=lambda row: (-layers_of(row), names.index(row["task"]), -row["agree"]))
 
 
 def layers_of(row: Result) -> int:
@@ -194,7 +192,9 @@ FIELD = [
     col.word("processor", "processor", lambda line: line["of"]["processor"]),
     col.word("name", "form, all layers", lambda line: line["name"]),
     col.number("ms", "ms", lambda line: line["ms"]),
-    col.shown("over", "speed-up over our fastest int8", lambda line: line["times_ours"], cell=times),
+    col.shown(
+        "over", "speed-up over our fastest int8", lambda line: line["times_ours"], cell=times
+    ),
     col.word("changed", "changed", lambda line: f"{line['changed']} of {line['of']['num']:,}"),
     col.count("again", "without the 2 % least sure", lambda line: line["changed_again"]),
 ]

@@ -43,6 +43,12 @@ def test_graphs_take_a_stricter_point(run: Path):
     assert depths == [answer["depth"] for answer in Model.open(run, point=STRICT).answer(TEXTS)]
 
 
+def test_graphs_refuse_a_laxer_point(run: Path):
+    lax = Point.of(exit=Confidence([0.51, 0.8], [1, 2]))
+    with pytest.raises(ConfigError, match=r"exit\.tau at layer 1 must be as strict as .* got 0.51"):
+        Model.open(run / "graphs/onnx-fp32", point=lax)
+
+
 def test_graphs_run_all_layers_at_a_point_without_exits(run: Path):
     def depths(point: Point | None) -> set[int]:
         model = Model.open(run / "graphs/onnx-fp32", point=point)
