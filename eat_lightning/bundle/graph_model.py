@@ -187,12 +187,16 @@ class GraphModel(Runner, Model):
         return rule
 
     def check_no_laxer(self, rule: ExitRule) -> None:
-        """Raise ConfigError for a point at which examples would leave that the graphs let stay."""
+        """Raise ConfigError for a value of the knob that is laxer than that of the graphs, at which
+        examples would leave that these let stay."""
         from eat_lightning.model.contracts import points_by_layer
 
-        there, knob = points_by_layer(self.methods["exit"].build()), rule.knob
+        if (knob := rule.knob) is None:
+            return
+        there = points_by_layer(self.methods["exit"].build())
+        lax = 1 if knob.fine[-1] > knob.strict else -1
         for layer, point in points_by_layer(rule).items():
-            if knob and abs(point - knob.strict) > abs(there.get(layer, point) - knob.strict):
+            if lax * point > lax * there.get(layer, point):
                 raise ConfigError(
                     f"exit.{knob.name} at layer {layer} must be as strict as {there[layer]:g}, "
                     f"which its graphs have, got {point:g}: export the run again"

@@ -60,7 +60,9 @@ class Escalation:
             sure = max(names) + 1
             names = {**names, sure: self.reasons[0]}
             reason_B = np.where(found.depth_B >= self.layers, sure, reason_B)
-        return replace(found, tokens_LB=tokens_LB, reason_B=reason_B, names=names, would=None)
+        return replace(
+            found, tokens_LB=tokens_LB, reason_B=reason_B, names=names, would=None, parts=None
+        )
 
     def behind(self, second: Trace) -> Trace:
         """Return the second model's trace as one over the layers of both. The tokens of the first

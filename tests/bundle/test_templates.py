@@ -67,6 +67,17 @@ def test_layers_weights_and_points_share_one_graph(templates: Templates):
     assert len(templates.known) == 1
 
 
+def test_a_weight_that_is_one_number_has_no_axes(templates: Templates):
+    encoder = with_taus(small("dense", "none", "confidence", layers=[1, 2]), 0.9, 0.9)
+    stretch = Stretch(encoder, 1, 1, alone=True, begins=False)
+    [temperature] = [
+        weight
+        for weight in graph.graph(stretch, sample(stretch, 0)).graph.initializer
+        if weight.name.endswith("heads.1.temperature")
+    ]
+    assert not temperature.dims
+
+
 def test_how_many_guesses_came_before_is_the_same_to_a_rule_that_reads_one(templates: Templates):
     encoder = with_taus(small("dense", "none", "confidence", layers=[1, 2]), NOBODY, EVERYBODY)
     assert answers(encoder, 2)["reason_B"].tolist() == [FIRST_REASON]

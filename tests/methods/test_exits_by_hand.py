@@ -117,6 +117,7 @@ def scored(*examples: tuple[float, float]) -> Tensor:
         (Beem([0.15, 0.4, 0.6], [2, 3, 4]), EXPERTS[:1], [1, 1]),
         (Beem([0.15, 0.4, 0.6], [2, 3, 4]), EXPERTS[:2], [1, 0]),
         (Beem([0.15, 0.4, 0.6], [2, 3, 4]), EXPERTS, [1, 0]),
+        (Vote([24, 2], [2, 3]), answers([0, 0]), [0, 0]),  # 24: nobody leaves there
         (Vote(2, [2, 3, 4]), VOTERS[:2], [0, 0]),
         (Vote(2, [2, 3, 4]), VOTERS, [1, 0]),
         (Vote(1.5, [2, 3, 4]), VOTERS, [1, 0]),  # whole votes

@@ -94,8 +94,8 @@ def refusal(stretch: Stretch, error: Exception) -> str:
         causes.append(cause)
     slots = ["reduction" for cause in causes if isinstance(cause, Lost)]
     traces = (walk_tb(cause.__traceback__) for cause in causes)
-    reached = {id(frame.f_locals.get("self")) for trace in traces for frame, _ in trace}
-    slots += [slot for slot, method in stretch.methods.items() if id(method) in reached]
+    reached = {type(frame.f_locals.get("self")) for trace in traces for frame, _ in trace}
+    slots += [slot for slot, method in stretch.methods.items() if type(method) in reached]
     what = f"layers {stretch.first} to {stretch.last}"
     if slots:
         what = f"{slots[0]}={kind_of(slots[0], type(stretch.methods[slots[0]]))}"

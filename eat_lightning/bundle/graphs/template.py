@@ -21,8 +21,10 @@ from torch.fx import Node
 from torch.fx.node import map_arg
 from torch.utils._pytree import tree_unflatten
 
+from eat_lightning.bundle.graphs.weights import with_branches
+
 WEIGHTS = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
-MOST = 512  # templates of some 20 kB that are kept; a search makes fewer than a hundred
+MOST = 256  # templates of some 20 kB a layer that are kept; a search makes fewer than a hundred
 
 
 @dataclass(frozen=True)
@@ -100,10 +102,11 @@ class Template:
         read = {value.name for value in made.graph.input} & targets.keys()
         del made.graph.input[:]
         made.graph.input.extend(given)
-        for node in made.graph.node:
+        for node in (node for graph in with_branches(made.graph) for node in graph.node):
             node.input[:] = [targets.get(name, name) for name in node.input]
         for number in sorted(read):
-            array = np.ascontiguousarray(traced.tensor(targets[number]).cpu().numpy())
+            # `ascontiguousarray` would make an axis of a single number.
+            array = np.asarray(traced.tensor(targets[number]).cpu().numpy(), order="C")
             made.graph.initializer.append(numpy_helper.from_array(array, targets[number]))
         return made
 
@@ -124,7 +127,7 @@ class Templates:
         if text is None:
             return as_template(traced, convert)
         if text not in self.known:
-            if len(self.known) == MOST:
+            if len(self.known) >= MOST:
                 del self.known[next(iter(self.known))]
             self.known[text] = as_template(traced, convert)
         return self.known[text]
@@ -140,5 +143,10 @@ def as_template(traced: Traced, convert: Callable[[Traced], Any]) -> Template:
         if weight is not None:  # the converter keeps none that only asserts read
             weight.const_value, weight.name = None, f"weight.{number}"
             graph.inputs.append(weight)
+    assert not graph.initializers.keys() & traced.held.values()  # no weight of this stretch is left
     program.optimize()
-    return Template(program.model_proto)
+    model: ModelProto = program.model_proto
+    del model.graph.value_info[:]
+    for node in (node for graph in with_branches(model.graph) for node in graph.node):
+        node.ClearField("metadata_props")  # where the traced code lies, longer than all else
+    return Template(model)

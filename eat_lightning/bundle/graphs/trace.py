@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from eat_lightning.methods.exit._points import ByPoint
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import Attention, Kernel, Policy, Where, only_open, with_layers
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -164,7 +165,7 @@ class Stretch(nn.Module):
         """Decide at the exit. Without earlier guesses where the rule reads none, so that the graph
         does not depend on how many there are."""
         rule = self.encoder.exit
-        if not rule.last_only:
+        if not (rule.last_only and isinstance(rule, ByPoint)):
             return rule.decides(guesses_EBC, None)
         return with_layers(rule, [self.last]).decides(guesses_EBC[-1:], None)
 

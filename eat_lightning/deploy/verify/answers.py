@@ -7,6 +7,7 @@ A row is a dict with `answer` (or `label`), `answers` (or `labels`), `probabilit
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,8 +20,9 @@ from eat_lightning.text_io import refusal
 from eat_lightning.validation import did_you_mean
 
 ANSWERS = ("answer", "answers", "label", "labels", "probabilities", "score", "error")
-OF_CLASSES = ANSWERS[:4]
+OF_CLASSES = ANSWERS[:5]
 KEYS = (*ANSWERS, "confidence")
+UNREADABLE = KeyError, TypeError, ValueError, AttributeError
 ONE = 0.02  # probabilities of classes sum to 1 within it; those of several labels need not
 
 
@@ -82,7 +84,7 @@ class Answers:
         problem_type = kind.problem_type if kind else problem_type_of(where, given)
         try:
             found = [read_one(row, problem_type) for row in rows]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except UNREADABLE as error:
             why = one_line(error, 80)
             raise ConfigError(f"{where}: an answer cannot be read ({why})") from None
         if labels is None and has(given, "probabilities"):
@@ -161,27 +163,42 @@ def read_one(row: Mapping[str, Any], kind: str) -> Answer:
     return Answer((str(one),), sure)
 
 
-def check_readable(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Check the rows of a file.
+@dataclass(frozen=True)
+class FileRow:
+    """A row of a file of answers.
 
-    Raises:
-        ValueError: in one line, for a row that cannot be read, or for scores beside a column whose
-            name is nearly that of answers.
+    Args:
+        number: its place there; the first is 1.
+        values: what is read.
+        others: names of the other columns.
     """
-    given = [row for row in rows if not refusal(row)]
-    if not given:
-        return  # the caller says so, with the reason
-    kind = problem_type_of("", given)
-    others = [name for name in given[0] if name not in (*columns, *KEYS)]
-    near = [name for name in others if did_you_mean(name, OF_CLASSES)]
-    if kind == SCORE and near:
-        raise ValueError(f"column {near[0]}{did_you_mean(near[0], OF_CLASSES)}")
-    for number, row in enumerate(rows, 1):
+
+    number: int
+    values: Mapping[str, Any]
+    others: Sequence[str] = ()
+
+
+def check_readable(where: str, rows: Sequence[FileRow]) -> None:
+    """Raise ConfigError, in one line, for a row of a file that cannot be read."""
+    given = [row.values for row in rows if not refusal(row.values)]
+    try:
+        kind = problem_type_of(where, given) if given else None
+    except UNREADABLE:
+        kind = SINGLE  # of probabilities; the row is found below
+    for row in rows if kind else ():
         try:
-            read_one(row, kind)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            why = one_line(error, 80)
-            raise ValueError(f"the answer in row {number}: {why}") from None
+            read_one(row.values, str(kind))
+        except UNREADABLE as error:
+            raise ConfigError(f"{where}: row {row.number}: {one_line(error, 80)}") from None
+
+
+def tell_misspelt(where: str, rows: Sequence[FileRow]) -> None:
+    """Say that scores are read where another column is nearly named as answers are."""
+    if has([row.values for row in rows], *OF_CLASSES):
+        return
+    for name in rows[0].others if rows else ():
+        if near := did_you_mean(name, OF_CLASSES):
+            print(f"note: {where}: column {name} is not read{near}", file=sys.stderr)
 
 
 def first(row: Mapping[str, Any], *keys: str) -> Any:

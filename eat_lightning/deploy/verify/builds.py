@@ -18,7 +18,14 @@ from eat_lightning.bundle.onnx_runner import is_export
 from eat_lightning.bundle.plan import in_its_threads
 from eat_lightning.data.text_files import TABLES, json_lines, opened
 from eat_lightning.data.unlabelled import Texts
-from eat_lightning.deploy.verify.answers import ANSWERS, KEYS, Answers, check_readable
+from eat_lightning.deploy.verify.answers import (
+    ANSWERS,
+    KEYS,
+    Answers,
+    FileRow,
+    check_readable,
+    tell_misspelt,
+)
 from eat_lightning.deploy.verify.plan import Build, VerifySettings
 from eat_lightning.deploy.verify.server import Row, Server
 from eat_lightning.errors import ConfigError, one_line, reading
@@ -124,7 +131,7 @@ def is_file(build: Build) -> bool:
     return not build.is_server and Path(str(build.model)).suffix in TABLES
 
 
-def rows_of_file(where: str, path: Path, columns: Sequence[str]) -> dict[Row, dict[str, Any]]:
+def rows_of_file(where: str, path: Path, columns: Sequence[str]) -> dict[Row, FileRow]:
     """Return rows of a file of answers by text. Raises ConfigError, in one line, for an invalid
     file.
     """
@@ -135,8 +142,8 @@ def rows_of_file(where: str, path: Path, columns: Sequence[str]) -> dict[Row, di
             whole = [*json_lines(path)]
         else:  # labels are text, also where they look like numbers
             whole = opened(path, [*columns, "answer", "label"]).read().to_pylist()
-        found: dict[Row, dict[str, Any]] = {}
-        for row in whole:
+        found: dict[Row, FileRow] = {}
+        for number, row in enumerate(whole, 1):
             if lacking := [name for name in columns if not isinstance(row.get(name), str)]:
                 has = one_line(", ".join(row), 60)
                 raise ValueError(f"no text in column {lacking[0]}, only {has}: columns=[...]")
@@ -146,10 +153,10 @@ def rows_of_file(where: str, path: Path, columns: Sequence[str]) -> dict[Row, di
                 needed = f"no {', '.join(ANSWERS[:-1])} or {ANSWERS[-1]}"
                 raise ValueError(f"{needed}, only {one_line(', '.join(row), 60)}{near}")
             texts = tuple(without_half_pairs(row[name]) for name in columns)
-            answer = {key: row[key] for key in KEYS if key in row}
-            if found.setdefault(texts, answer) != answer:
+            others = [name for name in row if name not in (*columns, *KEYS)]
+            answer = FileRow(number, {key: row[key] for key in KEYS if key in row}, others)
+            if found.setdefault(texts, answer).values != answer.values:
                 raise ValueError(f"two answers to one text, {one_line(texts[0], 40)!r}")
-        check_readable(whole, columns)
     return found
 
 
@@ -170,7 +177,10 @@ def open_source(key: str, plan: VerifySettings, texts: Texts) -> Source:
             example = one_line(lacking[0][0], 40)
             count = f"{len(lacking):,} of {len(texts):,} texts, such as {example!r}"
             raise ConfigError(f"{where} has no answer to {count}")
-        return Source(where, lambda batch: [rows[row] for row in batch])
+        asked = [rows[row] for row in texts.rows]
+        tell_misspelt(where, asked)
+        check_readable(where, asked)
+        return Source(where, lambda batch: [dict(rows[row].values) for row in batch])
     if build.is_server:
         return Source(where, Server(where, build).rows)
     with named_as(key):

@@ -27,7 +27,8 @@ class ByPoint(ExitRule):
 
     @abstractmethod
     def _value(self, logits_EBC: Guesses, signals_EBS: Signals) -> Tensor:
-        """Give the number of each example, at the last exit so far."""
+        """Give the number of each example, at the last exit so far. With `last_only` it reads
+        nothing else: neither earlier exits nor how many there were."""
 
     @property
     def _from_below(self) -> bool:
@@ -44,7 +45,8 @@ class ByPoint(ExitRule):
     def decides(self, logits_EBC: Guesses, signals_EBS: Signals = None) -> Decision:
         value_B = self._value(logits_EBC, signals_EBS)
         # A tensor: an exported graph reads it as a weight, and is the same for all points.
-        point = torch.tensor(self._point(len(logits_EBC)), dtype=value_B.dtype)
+        dtype = torch.promote_types(value_B.dtype, torch.float32)  # a number of votes is whole
+        point = torch.tensor(self._point(len(logits_EBC)), dtype=dtype)
         return (value_B < point if self._from_below else value_B >= point).long()
 
     def margin(self, logits_EBC: Guesses) -> Float[Tensor, " b"]:

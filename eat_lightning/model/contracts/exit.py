@@ -109,9 +109,10 @@ def only_open(exit: ExitRule, policies: Sequence[object] = ()) -> ExitRule:
 def with_layers(exit: ExitRule, layers: Sequence[int]) -> ExitRule:
     """Return a rule with `last_only` that decides at some of its layers, each at the point that it
     has there."""
-    points, twin = points_by_layer(exit), copy.copy(exit)
+    twin = copy.copy(exit)
     twin.layers = [*layers]
     if exit.knob is not None and isinstance(point_of(exit), Sequence):
+        points = points_by_layer(exit)
         setattr(twin, exit.knob.name, [points[layer] for layer in layers])
     return twin
 
