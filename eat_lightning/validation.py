@@ -39,7 +39,7 @@ def raise_faults(faults: Iterable[str]) -> None:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """ ": did you mean ratio?", or nothing where no known name is near."""
-    near = get_close_matches(word, sorted(known), n=1, cutoff=0.66)  # rum, run
+    near = get_close_matches(word, sorted(known), n=1, cutoff=0.7)
     return f": did you mean {near[0]}?" if near else ""
 
 
