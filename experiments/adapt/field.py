@@ -25,6 +25,7 @@ from eat_lightning.data.batching import spread_rows
 from eat_lightning.data.unlabelled import read_texts
 from eat_lightning.deploy.adapt.forms import Deployed, Forms, deployed_original, scratch_run
 from eat_lightning.deploy.adapt.run import splits_of
+from eat_lightning.deploy.adapt.static_graph import Logits
 from eat_lightning.files import folder_swap
 from eat_lightning.long_texts import REFUSE
 from eat_lightning.machine import processor, version_of
@@ -44,17 +45,6 @@ OURS = tuple(Measured(Point.whole(name, "int8")) for name in ("torch", "onnx", "
 PLAIN, FUSED, INT8, NNCF = "fp32.onnx", "fused.onnx", "int8.onnx", "nncf.xml"
 
 Inputs = dict[str, np.ndarray]
-
-
-class Logits(torch.nn.Module):
-    """transformers' model, from its inputs to its logits."""
-
-    def __init__(self, model: torch.nn.Module, names: list[str]):
-        super().__init__()
-        self.model, self.names = model, names
-
-    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        return self.model(**dict(zip(self.names, inputs, strict=True))).logits
 
 
 @dataclass(frozen=True)

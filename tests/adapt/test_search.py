@@ -168,25 +168,41 @@ def test_changed_answers_are_counted_by_class():
     assert not same.class_changes(original_NC, original_NC)
 
 
-def test_an_engine_that_cannot_open_its_graph_is_left_out(tmp_path: Path):
+class Rows(SimpleNamespace):
+    """A split of 40 texts whose batches are their rows."""
+
+    def __len__(self) -> int:
+        return 40
+
+    def batch(self, rows: np.ndarray) -> np.ndarray:
+        return rows
+
+
+def test_engines_whose_graphs_cannot_be_relied_on_are_left_out(tmp_path: Path):
+    """One cannot open its graph; one runs another depth for a text alone than for it in a batch."""
+
     def broken(_: Any) -> Any:
         raise ValueError("single.onnx: not a graph that can be run")
 
+    def depths(rows: np.ndarray, alone: int) -> Trace:
+        return Trace(np.zeros((len(rows), 2)), np.full(len(rows), alone if len(rows) == 1 else 1))
+
     def deployed(point: Point) -> forms.Deployed:
-        run = broken if point.engine == "openvino" else lambda batch: batch
-        passed = Trace(np.zeros((1, 2)), np.ones(1))
-        return forms.Deployed(run, lambda batch: batch, lambda _: passed)
+        run = broken if point.dtype == "int8" else lambda batch: batch
+        alone = 94658984495835 if point.dtype == "bf16" else 1
+        return forms.Deployed(run, lambda batch: batch, lambda rows: depths(rows, alone))
 
     def timed(ready: dict[str, Any], **_: Any) -> list[Any]:
         return [{key: taken(1.0) for key in ready}]
 
-    split = SimpleNamespace(batch=lambda rows: rows)
     made: Any = SimpleNamespace(deployed=deployed)
     same, claims = SameAnswer(SingleLabel(2), ["no", "yes"]), [Claim("disagreement", 0.02, 0.95)]
     work = Work.open(tmp_path / "to", {})
-    search = Search(made, same, claims, {"select": split}, {}, work, 1, 1, {}, bench=Bench(timed))
-    candidates = [*map(Measured, (Point.whole(), Point.whole("openvino", "int8")))]
-    search.time("static", candidates)
-    assert candidates[0].ms == {"1": 1.0, "32": 1.0}
-    assert candidates[1].ms == {}
-    assert candidates[1].fault == "single.onnx: not a graph that can be run"
+    search = Search(made, same, claims, {"select": Rows()}, {}, work, 1, 1, {}, bench=Bench(timed))
+    points = Point.whole(), Point.whole("openvino", "int8"), Point.whole("openvino", "bf16")
+    sound, unopened, wrong = map(Measured, points)
+    search.time("static", [sound, unopened, wrong])
+    assert sound.ms == {"1": 1.0, "32": 1.0}
+    assert unopened.ms == wrong.ms == {}
+    assert unopened.fault == "single.onnx: not a graph that can be run"
+    assert wrong.fault == "answers 16 of 16 texts otherwise alone than in a batch"

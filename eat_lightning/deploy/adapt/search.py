@@ -17,6 +17,7 @@ from zlib import crc32
 
 import numpy as np
 
+from eat_lightning.data.batching import spread_rows
 from eat_lightning.deploy.adapt.cascade import FirstModel, PairedSplit
 from eat_lightning.deploy.adapt.forms import DTYPES, Deployed, Forms
 from eat_lightning.deploy.adapt.work import Work
@@ -45,6 +46,7 @@ SCREENING = {"examples": 100, "repeats": 1}  # at most, of static forms: finalis
 # The time of a form that answers only now and then, by that of one that answers each text: other
 # weights are in the caches. 1.9 and 2.2 were measured on 12 layers in bf16, in two engines.
 COLD = 2.0
+ALONE, ROUNDED = 16, 2  # texts that are answered alone too, and how many may then differ
 LOW = 2  # forms below fp32, the fastest, are tried with a higher precision behind them
 HEAD = 0.3  # layers that a guess costs, until it is measured: 0.2 to 0.6 were seen on six layers
 LEAST_HEAD = 0.05
@@ -398,6 +400,7 @@ class Search:
                 try:
                     split, made = self.split(candidate, "select"), self.deployed(candidate)
                     made.answers(split.batch(np.arange(1)))  # an engine opens a graph as it runs
+                    check_alone(made, split, self.same)
                     call = made.timed_on(split)
                     if (trace := candidate.trace) is not None:  # texts of the same mean depth
                         call.cost_B = trace.depth_B + 1.0
@@ -472,6 +475,24 @@ class Search:
         changed_N = self.same.changed(original_NC, candidate.trace.logits_BC)
         candidate.tested = tallied(self.claims, changed_N, self.same.groups(original_NC))
         return max(tally.p_value for tally in candidate.tested)
+
+
+def check_alone(made: Deployed, split: Any, same: SameAnswer) -> None:
+    """Check that texts get the same answers alone as in a batch, by which candidates are judged.
+    A single text takes another graph, in which OpenVINO's bf16 once gave depths of no model.
+
+    Raises:
+        ConfigError: where more than a few do not; rounding may change one near a threshold.
+    """
+    rows = spread_rows(len(split), ALONE)
+    wanted = made.answers(split.batch(rows))
+    found = [made.answers(split.batch(rows[i : i + 1])) for i in range(len(rows))]
+    changed_N = same.changed(wanted.logits_BC, np.concatenate([x.logits_BC for x in found]))
+    changed_N |= wanted.depth_B != np.concatenate([x.depth_B for x in found])
+    if changed_N.sum() > ROUNDED:
+        raise ConfigError(
+            f"answers {changed_N.sum()} of {len(rows)} texts otherwise alone than in a batch"
+        )
 
 
 def speed_ups(
