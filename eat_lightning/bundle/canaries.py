@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from eat_lightning.bundle.bundle import CANARIES, Bundle
 from eat_lightning.errors import ConfigError, reading
 from eat_lightning.long_texts import Answerer, LongTexts
 
+ALONE = 16  # texts that are asked by themselves
 NUM_CANARIES = 200
 BATCH = 32
 
@@ -94,7 +96,8 @@ class Canaries:
             return cls(columns, logits_NC)
 
     def check(self, model: Answerer, long: LongTexts) -> CanaryCheck:
-        """Compare a model's answers with them.
+        """Compare a model's answers with them. The first are asked alone, because a single text may
+        take another graph than a batch.
 
         Args:
             long: how long texts were read when these were certified.
@@ -102,8 +105,10 @@ class Canaries:
         reader = replace(model.reader, long=long)
         rows = [list(row) for row in zip(*self.texts.values(), strict=True)]
         logits_NC = np.full_like(self.logits_NC, np.nan)  # a refused text is another answer
-        for start in range(0, len(rows), BATCH):
-            for trace in model.stream(rows[start : start + BATCH], reader=reader):
+        alone = range(min(ALONE, len(rows)))
+        starts = [*alone, *range(len(alone), len(rows), BATCH)]
+        for start, end in pairwise([*starts, len(rows)]):
+            for trace in model.stream(rows[start:end], reader=reader):
                 logits_NC[start + trace.rows_B] = trace.logits_BC[:, : logits_NC.shape[1]]
         answered_N = np.isfinite(logits_NC).all(1)
         same_N = answered_N & np.asarray(model.kind.same(logits_NC, self.logits_NC))
