@@ -58,7 +58,8 @@ class Runner(long_texts.Answerer):
     """An exported model, ready to answer lines.
 
     A batch runs graph by graph, and examples that exit are removed between graphs. A single example
-    runs through one graph with conditional exits, unless `review` is given.
+    runs through one graph with conditional exits, unless `review` is given or the engine cannot
+    compute conditions in this dtype.
 
     Args:
         threads: None: all CPU threads.
@@ -76,11 +77,16 @@ class Runner(long_texts.Answerer):
         self.graphs, self.threads, self.engine = Path(folder), threads, engine
         self.about = read_about(self.graphs)
         self.dtype = dtype_of(self.about, engine, dtype)
+        self.joined = self.can_join()
         self.labels, self.columns = self.about["labels"], self.about["columns"]
         self.kind, self.num_layers = kind_in(self.about), self.about["num_layers"]
         self.names = {int(code): name for code, name in self.about["reasons"].items()}
         self.reader = self.open_reader()
         self.sessions: dict[str, Any] = {}
+
+    def can_join(self) -> bool:
+        """True where a single example can run through one graph."""
+        return len(self.about["stretches"]) == 1 or self.dtype in ENGINES[self.engine].branching
 
     def open_reader(self) -> long_texts.Reader:
         """Open the tokenizer. Long texts are rejected unless `reader.long` is changed."""
@@ -125,7 +131,7 @@ class Runner(long_texts.Answerer):
     def leaving(self, state: State, review: Review | None = None) -> Gone:
         """Yield the examples that leave at each exit, with a complete trace."""
         size = len(state["lengths_B"])
-        if size == 1 and review is None:
+        if size == 1 and review is None and self.joined:
             logits_BC, depth_B, reason_B, tokens_LB = self.session(self.about["single"])(state)
             yield np.arange(1), Trace(logits_BC, depth_B, tokens_LB, reason_B, self.names)
             return
