@@ -321,17 +321,3 @@ def test_openvino_computes_fp32_graphs_in_bf16(run: Path, monkeypatch: pytest.Mo
     found = [a["confidence"] for a in opened(run, "openvino", dtype="bf16").answer(TEXTS)]
     fp32 = [a["confidence"] for a in opened(run, "torch").answer(TEXTS)]
     assert 0 < np.abs(np.subtract(found, fp32)).mean() < 0.1
-
-
-def test_without_conditions_a_single_text_goes_graph_by_graph(
-    run: Path, monkeypatch: pytest.MonkeyPatch
-):
-    """As in OpenVINO's bf16, which leaves the outputs of a condition unwritten."""
-    folder = run / "graphs/onnx-fp32"
-    joined = GraphModel(folder, 1)
-    wanted = [joined.answer([text])[0] for text in TEXTS[:8]]
-    assert "single.onnx" in joined.sessions
-    monkeypatch.setattr(ENGINES["onnx"], "branching", ("int8",))
-    parted = GraphModel(folder, 1)
-    assert_same([parted.answer([text])[0] for text in TEXTS[:8]], wanted, 1e-6)
-    assert "single.onnx" not in parted.sessions and len(parted.sessions) > 1

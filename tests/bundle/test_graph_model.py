@@ -13,6 +13,7 @@ from helpers.finished import config_of, refused, started
 
 from eat_lightning.bundle.graph_model import GraphModel
 from eat_lightning.bundle.onnx_runner import Runner
+from eat_lightning.bundle.sessions import ENGINES
 from eat_lightning.bundle.stricter_exits import StricterExits
 from eat_lightning.bundle.torch_model import TorchModel
 from eat_lightning.deploy.predict.command import predict
@@ -142,3 +143,18 @@ def test_the_command_takes_an_export(
     assert message.startswith(f"exit is not an option of run={export.folder}: the export has its")
     message = refused(predict, config_of("predict", *given, "dtype=int8"))
     assert message == "dtype=int8: these graphs are of fp32"
+
+
+def test_without_conditions_a_single_text_goes_graph_by_graph(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As in OpenVINO's bf16, which leaves the outputs of a condition unwritten."""
+    folder = run / "graphs/onnx-fp32"
+    joined = GraphModel(folder, 1)
+    wanted = [joined.answer([text])[0] for text in TEXTS[:8]]
+    assert "single.onnx" in joined.sessions
+    monkeypatch.setattr(ENGINES["onnx"], "branching", ("int8",))
+    parted = GraphModel(folder, 1)
+    assert_same([parted.answer([text])[0] for text in TEXTS[:8]], wanted)
+    assert "single.onnx" not in parted.sessions
+    assert len(parted.sessions) > 1
