@@ -52,10 +52,14 @@ def test_a_batch_answers_as_its_examples_do(attention: str, reduction: str, exit
 
 
 def test_what_stays_in_fp32():
-    encoder = in_dtype(tiny("dense", "norm_topk", "confidence"), "int8")
+    """Classes, scores and the whole last head do; the dense layers of early heads do not."""
+    plain = tiny("dense", "norm_topk", "confidence")
+    encoder, early = in_dtype(plain, "int8"), plain.heads.layers[:-1]
     made = {name for name, part in encoder.named_modules() if isinstance(part, Int8Linear)}
     names = ("qkv", "out", "up", "down")
-    assert made == {f"layers.{i}.{name}" for i in range(6) for name in names}
+    products = {f"layers.{i}.{name}" for i in range(6) for name in names}
+    assert early
+    assert made == products | {f"heads.{layer}.dense" for layer in early}
     assert {weight.dtype for weight in encoder.parameters()} == {torch.float32}
 
 

@@ -132,7 +132,7 @@ def laid_beside(
     """Give the distance of each token to its likeness in the other text, and the cosine to its
     nearest there; neither means anything where there is no other."""
     product_BLL = from_middle_BLD @ from_middle_BLD.transpose(1, 2)
-    squared_BL = product_BLL.diagonal(dim1=1, dim2=2)  # no pass over the tokens for their lengths
+    squared_BL = from_middle_BLD.square().sum(-1)  # a graph takes 15 nodes for a diagonal
     over_BL = squared_BL.clamp(min=LEAST**2).rsqrt()
     other_BLL = text_BL[:, :, None] + text_BL[:, None, :] == 3  # 1 and 2: no other sum is 3
     cosine_BLL = (product_BLL * over_BL[:, :, None] * over_BL[:, None]).masked_fill(~other_BLL, FAR)
