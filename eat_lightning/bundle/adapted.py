@@ -146,9 +146,10 @@ def own_certificate(bundle: Bundle, point: Point) -> Certificate:
     for name, digest in bound(bundle, point).items():
         if digest != found.holds_for.get(name):
             raise ConfigError(f"run={bundle.name}: its {name} are not those it was certified with")
-    for name, here in versions(point).items():
+    for name, here in (versions(point) | point.products).items():
         if found.holds_for.get(name) != here:
-            there = f"{name} {found.holds_for.get(name)}, and {here} runs here"
+            earlier = found.holds_for.get(name, "of an earlier version")
+            there = f"{name} {earlier}, and {here} runs here"
             print(f"note: {bundle.name}: it was certified with {there}", file=sys.stderr)
     found.tell_machine()
     return found
@@ -188,4 +189,4 @@ def versions(point: Point) -> dict[str, str]:
 
 def holds_for(bundle: Bundle, point: Point) -> dict[str, Any]:
     """What the certificate of a bundle is bound to: point, files, versions and the machine."""
-    return bound(bundle, point) | versions(point) | {MACHINE: machine()}
+    return bound(bundle, point) | versions(point) | point.products | {MACHINE: machine()}

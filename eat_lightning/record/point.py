@@ -152,6 +152,15 @@ class Point:
         return own or (self.before is not None and self.before.has_exits)
 
     @property
+    def products(self) -> dict[str, str]:
+        """The version since which our kernels compute early exits in int8 as they do now, by name,
+        for certificates; empty for other points. Before 0.4.1 early heads were in fp32."""
+        before = {} if self.before is None else self.before.products
+        ours = self.engine == "torch" and self.dtype == "int8"
+        early = self.methods.get("exit") != STATIC["exit"]
+        return before | ({"int8 products": "0.4.1"} if ours and early else {})
+
+    @property
     def is_static(self) -> bool:
         """Whether every text runs all layers of one model."""
         return self.before is None and not self.has_exits
