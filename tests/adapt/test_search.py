@@ -187,7 +187,7 @@ def test_engines_whose_graphs_cannot_be_relied_on_are_left_out(tmp_path: Path):
     def depths(rows: np.ndarray, alone: int) -> Trace:
         return Trace(np.zeros((len(rows), 2)), np.full(len(rows), alone if len(rows) == 1 else 1))
 
-    def deployed(point: Point) -> forms.Deployed:
+    def deployed(point: Point, _: Any) -> forms.Deployed:
         run = broken if point.dtype == "int8" else lambda batch: batch
         alone = 94658984495835 if point.dtype == "bf16" else 1
         return forms.Deployed(run, lambda batch: batch, lambda rows: depths(rows, alone))
@@ -206,3 +206,25 @@ def test_engines_whose_graphs_cannot_be_relied_on_are_left_out(tmp_path: Path):
     assert unopened.ms == wrong.ms == {}
     assert unopened.fault == "single.onnx: not a graph that can be run"
     assert wrong.fault == "answers 16 of 16 texts otherwise alone than in a batch"
+
+
+def test_answers_are_made_on_all_cores_and_times_taken_on_the_threads_of_the_plan(tmp_path: Path):
+    given: list[int | None] = []
+
+    def deployed(_: Point, threads: int | None) -> forms.Deployed:
+        given.append(threads)
+        answer = Trace(np.zeros((32, 2)), np.ones(32))
+        return forms.Deployed(len, lambda rows: rows, lambda size: answer.take(np.arange(size)))
+
+    def timed(ready: dict[str, Any], **_: Any) -> list[Any]:
+        return [{key: taken(1.0) for key in ready}]
+
+    made: Any = SimpleNamespace(deployed=deployed)
+    split = Rows(lengths=np.ones(40))
+    bench = Bench(timed, cores=lambda: range(4))
+    same, work = SameAnswer(SingleLabel(2), ["no", "yes"]), Work.open(tmp_path / "to", {})
+    search = Search(made, same, [], {"select": split}, {}, work, 1, 2, {}, bench=bench)
+    candidate = Measured(Point.whole("onnx"))
+    assert len(search.trace(candidate, "select")) == 40
+    search.time("static", [candidate])
+    assert given == [4, None]

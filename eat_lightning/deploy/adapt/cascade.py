@@ -111,15 +111,19 @@ class FirstModel:
         layers = self.forms.num_layers, layers_behind
         return Escalation(self.kind, point.margin, *layers, point.falls_back)
 
-    def then(self, large: Deployed, point: Point, num_layers: int) -> Deployed:
+    def then(
+        self, large: Deployed, point: Point, num_layers: int, threads: int | None = None
+    ) -> Deployed:
         """Make a cascade ready, which runs on pairs of batches.
 
         Args:
             large: what is behind.
             point: of both.
             num_layers: of the large model.
+            threads: as in `Forms.deployed`.
         """
-        small, escalation = self.forms.deployed(self.point), self.escalation(point, num_layers)
+        small = self.forms.deployed(self.point, threads)
+        escalation = self.escalation(point, num_layers)
 
         def run(pair: tuple[Any, Any]) -> Trace:
             first = small.read(small.run(pair[0]))

@@ -107,16 +107,22 @@ class Forms:
                 ]
         return found
 
-    def deployed(self, point: Point) -> Deployed:
-        """Make a point ready, without what is before it. ConfigError where an engine cannot run
-        it."""
+    def deployed(self, point: Point, threads: int | None = None) -> Deployed:
+        """Make a point ready, without what is before it.
+
+        Args:
+            threads: of an engine; None: those with which times are taken.
+
+        Raises:
+            ConfigError: where the engine cannot run it.
+        """
         if point.engine == "transformers":
             return deployed_original(self.original)
-        joiner = self.original.joiner
-        made = self.of_windows(point, None)
-        return made if joiner is None else made.by_text(self.of_windows(point, joiner), joiner)
+        joiner, given = self.original.joiner, (point, threads or self.threads)
+        made = self.of_windows(*given, None)
+        return made if joiner is None else made.by_text(self.of_windows(*given, joiner), joiner)
 
-    def of_windows(self, point: Point, joiner: Joiner | None) -> Deployed:
+    def of_windows(self, point: Point, threads: int, joiner: Joiner | None) -> Deployed:
         """Make a point ready for texts that fit or, with `joiner`, for windows of longer ones."""
         if point.engine == "torch":
             policies = () if joiner is None else (FullDepthIfFound(joiner),)
@@ -125,7 +131,7 @@ class Forms:
                 lambda batch: batch,
                 lambda trace: trace.numpy(guesses=False),
             )
-        graphs = self.graphs(point)
+        graphs = self.graphs(point, threads)
 
         def run(state: dict[str, Any]) -> Trace:
             size = len(state["lengths_B"])
@@ -138,10 +144,10 @@ class Forms:
         """Record the guess of every head for each example of a split, in our kernels."""
         return record(self.converted(dtype), split, title=f"exits in {dtype}")
 
-    def graphs(self, point: Point) -> GraphModel:
+    def graphs(self, point: Point, threads: int) -> GraphModel:
         """Open a point's graphs, which are made once."""
         labels = list(self.original.same.labels)
-        given = point.on(self.encoder), labels, point.dtype, self.threads
+        given = point.on(self.encoder), labels, point.dtype, threads
         # An engine's answers are judged on *select*, on texts that are more than random words.
         return RunGraphs(self.run, *given, compared=False).open(point.engine)
 

@@ -168,15 +168,19 @@ class Search:
         candidate.depth = float(trace.depth_B.mean())
 
     def trace(self, candidate: Measured, part: str) -> Trace:
-        """Answer a part as deployed."""
-        split, answers = self.split(candidate, part), self.deployed(candidate).answers
+        """Answer a part as deployed, but on all cores, since no time is taken."""
+        threads = max(self.threads, len(self.bench.cores()))
+        split, answers = self.split(candidate, part), self.deployed(candidate, threads).answers
         title = f"{candidate.name}, {TITLES[part]}"
         return self.work.trace(f"{candidate.point.key} {part}", split, answers, title)
 
-    def deployed(self, candidate: Measured) -> Deployed:
+    def deployed(self, candidate: Measured, threads: int | None = None) -> Deployed:
+        """Make a candidate ready. For `threads` see `Forms.deployed`."""
         point = candidate.point
-        made, first = self.forms.deployed(point), self.first(point)
-        return made if first is None else first.then(made, point, self.forms.num_layers)
+        made, first = self.forms.deployed(point, threads), self.first(point)
+        if first is None:
+            return made
+        return first.then(made, point, self.forms.num_layers, threads)
 
     def split(self, candidate: Measured, part: str) -> Any:
         first, split = self.first(candidate.point), self.splits[part]
