@@ -75,14 +75,20 @@ def convert(config: dict[str, Any]) -> Path:
 
 def certify_again(old: OldFolder, bundle: Bundle) -> Iterator[str]:
     """Write a bundle with the certificate of an old folder, and with its drift reference. Versions
-    and machine stay those with which it was certified. Yields what went where."""
+    and machine stay those with which it was certified. Yields what went where.
+
+    Raises:
+        ConfigError: where the drift reference is not of what was certified.
+    """
     certificate, about = old.check(), old.about
     yield from old.write(bundle)
     holds_for = certificate.holds_for | bound(bundle, about.point)
     replace(certificate, holds_for=holds_for).write(bundle.folder)
     if (old.folder / DRIFT).is_file() and isinstance(about, AboutAdapted):
-        reference = Reference.read(old.folder / DRIFT, f"eat adapt to={bundle.name}")
+        how = f"eat adapt to={bundle.name}"
+        reference = Reference.read(old.folder / DRIFT, how)
         windows = about.long_texts.described(about.max_length)
+        reference.check(deciding(certificate.holds_for, windows), how)
         replace(reference, holds_for=deciding(holds_for, windows)).write(bundle.folder)
 
 

@@ -18,6 +18,8 @@ from eat_lightning.config import parsed
 from eat_lightning.deploy.convert.command import convert
 from eat_lightning.deploy.predict.plan import PredictSettings
 from eat_lightning.errors import ConfigError
+from eat_lightning.monitor.reference import Observation, Reference, deciding
+from eat_lightning.record.certificate import Certificate
 
 TEXTS = [[text] for text in drawn_texts(20, seed=4)]
 
@@ -81,6 +83,20 @@ def test_other_files_than_the_certified_are_refused(old: Path, tmp_path: Path, o
     with pytest.raises(ConfigError, match=r"its (small )?weights are not those"):
         converted(old, tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_drift_s_reference_goes_with_what_was_certified(old: Path, tmp_path: Path):
+    certificate = Certificate.read(Bundle(old), "adapted")
+    seen = [Observation(0.9, 2, 1.0, 9, 0)] * 300
+    holds_for = deciding(certificate.holds_for, None)
+    Reference(seen, holds_for).write(old)
+    new = Bundle(converted(old, tmp_path / "new"))
+    bound = deciding(Certificate.read(new, "adapted").holds_for, None)
+    assert Reference.read(new.folder / "drift.json").holds_for == bound
+    Reference(seen, holds_for | {"weights": "others"}).write(old)
+    with pytest.raises(ConfigError, match=r"^drift.json holds for another weights \(others there"):
+        converted(old, tmp_path / "newer")
+    assert not (tmp_path / "newer").exists()
 
 
 def test_what_is_no_folder_of_0_3_is_refused_in_one_line(bundle: Bundle, old: Path, tmp_path: Path):
