@@ -21,7 +21,7 @@ from eat_lightning.report.result import Result
 from experiments.study import HERE, TABLE
 
 README, FIGURES = ROOT / "README.md", ROOT / "docs/figures"
-TASK, AGREE = "sst2", 0.99
+TASK, MODEL, AGREE = "sst2", "mpnet, 12 layers of 768", 0.99
 STUDENT, SAME = "MPNet, 6 layers", "agree 0.99"  # as pays names them
 HEAD = "| | needs | guarantees | measured on SST-2, 12 layers |\n|---|---|---|---|\n"
 LEFT, LONGEST = 10, 300  # where bars begin, and the width of the longest
@@ -30,7 +30,7 @@ LEFT, LONGEST = 10, 300  # where bars begin, and the width of the longest
 def adapted() -> Result:
     """What `eat adapt` made of the model, for one text at a time."""
     found = result.read(HERE / "adapt/results/levels.jsonl")
-    wanted = {"task": TASK, "agree": AGREE, "batch": 1}
+    wanted = {"task": TASK, "model": MODEL, "agree": AGREE, "batch": 1}
     return next(row for row in found if wanted.items() <= row.what.items())
 
 

@@ -20,7 +20,7 @@ from eat_lightning.errors import ConfigError, reading
 from eat_lightning.files import sha256_of, write_json
 from eat_lightning.long_texts import REFUSE, LongTexts
 from eat_lightning.machine import MACHINE, machine, version_of
-from eat_lightning.record.certificate import Certificate
+from eat_lightning.record.certificate import EARLIER, Certificate
 from eat_lightning.record.measured import Measured
 from eat_lightning.record.point import Point, read_point
 from eat_lightning.untrusted import json_of
@@ -148,7 +148,7 @@ def own_certificate(bundle: Bundle, point: Point) -> Certificate:
             raise ConfigError(f"run={bundle.name}: its {name} are not those it was certified with")
     for name, here in (versions(point) | point.products).items():
         if found.holds_for.get(name) != here:
-            earlier = found.holds_for.get(name, "of an earlier version")
+            earlier = found.holds_for.get(name, EARLIER)
             there = f"{name} {earlier}, and {here} runs here"
             print(f"note: {bundle.name}: it was certified with {there}", file=sys.stderr)
     found.tell_machine()

@@ -35,6 +35,7 @@ from eat_lightning.validation import fault_text
 from eat_lightning.weights.precision import PLAIN
 
 FOLDER = "certificates"
+EARLIER = "of an earlier version"
 
 
 class Home(Protocol):
@@ -158,12 +159,13 @@ class Certificate:
 
 
 def differences(made_for: dict[str, Any], here: dict[str, Any]) -> str:
-    """Return the parts of a combination that differ, in words; "" if none does."""
+    """Return the parts of a combination that differ, in words; "" if none does. Parts that the
+    certificate does not name, as those of an earlier version, count only where no other differs."""
     there, here = parts_of(made_for), parts_of(here)
+    differing = [key for key in here if key != MACHINE and here[key] != there.get(key)]
+    named = [key for key in differing if key in there] or differing
     return ", ".join(
-        f"{key} ({short(there.get(key))} there, {short(here[key])} here)"
-        for key in here
-        if key != MACHINE and here[key] != there.get(key)
+        f"{key} ({short(there.get(key, EARLIER))} there, {short(here[key])} here)" for key in named
     )
 
 

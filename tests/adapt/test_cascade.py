@@ -102,7 +102,7 @@ def test_the_large_model_runs_on_those_left_and_in_what_is_timed():
         return Trace(np.array([[7.0, 0.0]]), np.array([12]))
 
     first: Any = SimpleNamespace(
-        deployed=lambda point: Deployed(lambda b: Trace(small_NC, np.full(2, 6)), same, same),
+        deployed=lambda *_: Deployed(lambda b: Trace(small_NC, np.full(2, 6)), same, same),
         original=SimpleNamespace(same=SimpleNamespace(kind=SingleLabel(2))),
         num_layers=6,
     )

@@ -238,6 +238,13 @@ def test_another_machine_is_a_line_and_other_files_are_refused(capsys: pytest.Ca
         certificate.check({"weights": "b"})
 
 
+def test_what_an_earlier_certificate_does_not_name_counts_where_nothing_else_differs():
+    with pytest.raises(ConfigError, match=r"another kernels \(of an earlier version there, 2 here\)$"):
+        made(weights="a").check({"weights": "a", "kernels": "2"})
+    with pytest.raises(ConfigError, match=r"another weights \(a there, b here\)$"):
+        made(weights="a").check({"weights": "b", "kernels": "2"})
+
+
 def test_what_a_machine_lacks_is_named():
     here = {"processor": "x", "instructions": ["avx2"]}
     assert difference({"processor": "x", "instructions": ["avx2"]}, here) == ""
