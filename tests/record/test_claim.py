@@ -239,7 +239,8 @@ def test_another_machine_is_a_line_and_other_files_are_refused(capsys: pytest.Ca
 
 
 def test_what_an_earlier_certificate_does_not_name_counts_where_nothing_else_differs():
-    with pytest.raises(ConfigError, match=r"another kernels \(of an earlier version there, 2 here\)$"):
+    unnamed = r"another kernels \(of an earlier version there, 2 here\)$"
+    with pytest.raises(ConfigError, match=unnamed):
         made(weights="a").check({"weights": "a", "kernels": "2"})
     with pytest.raises(ConfigError, match=r"another weights \(a there, b here\)$"):
         made(weights="a").check({"weights": "b", "kernels": "2"})
