@@ -91,7 +91,8 @@ def adapt(
             not for serving.
         long: texts longer than the model reads: refuse them, read them in windows, or cut them off.
         batch: number of texts per call for which the fastest candidate is chosen: 1 or 32.
-        threads: processor threads, also while candidates are timed.
+        threads: processor threads of the result, with which candidates are timed. Other steps take
+            every core.
         per_class: a minimum share for single classes, as in {"toxic": 0.98}: of the texts that the
             original assigns to the class.
         tolerance: for models that return a score: how far it may move and still count as unchanged.

@@ -1,7 +1,9 @@
-"""The processor that answers are computed on: its model, and the instructions that decide how."""
+"""The processor that answers are computed on: its model, the instructions that decide how, and how
+much of it a container may use."""
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import re
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 MACHINE = "machine"  # its key among what a certificate holds for
+QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of version 2 of control groups
 # Those that engines choose kernels by, so that int8 and bf16 answers may differ without them.
 INSTRUCTIONS = (
     *("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16"),
@@ -36,6 +39,18 @@ def instructions() -> list[str]:
     found = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", cpuinfo(), re.MULTILINE)
     flags = set(found[1].split()) if found else set()
     return [name for name in INSTRUCTIONS if name in flags]
+
+
+def quota(path: Path = QUOTA) -> int | None:
+    """The number of cores whose time a container may use, rounded up; None where it is not limited.
+
+    Args:
+        path: where Linux keeps microseconds and period, as in "200000 100000" for two cores.
+    """
+    given = path.read_text().split() if path.is_file() else []
+    if len(given) != 2 or given[0] == "max":
+        return None
+    return max(1, math.ceil(int(given[0]) / int(given[1])))
 
 
 def machine() -> dict[str, Any]:

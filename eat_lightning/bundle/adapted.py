@@ -146,13 +146,31 @@ def own_certificate(bundle: Bundle, point: Point) -> Certificate:
     for name, digest in bound(bundle, point).items():
         if digest != found.holds_for.get(name):
             raise ConfigError(f"run={bundle.name}: its {name} are not those it was certified with")
-    for name, here in (versions(point) | point.products).items():
+    check_computation(found, point, f"run={bundle.name}")
+    for name, here in versions(point).items():
         if found.holds_for.get(name) != here:
-            earlier = found.holds_for.get(name, EARLIER)
-            there = f"{name} {earlier}, and {here} runs here"
+            there = f"{name} {found.holds_for.get(name)}, and {here} runs here"
             print(f"note: {bundle.name}: it was certified with {there}", file=sys.stderr)
     found.tell_machine()
     return found
+
+
+def check_computation(certificate: Certificate, point: Point, given: str) -> None:
+    """Check that this version computes what was certified.
+
+    Args:
+        given: the folder as the user named it, for the error.
+
+    Raises:
+        ConfigError: in one line, where it computes otherwise.
+    """
+    for what, here in point.computation.items():
+        there = certificate.holds_for.get(what, EARLIER)
+        if there != here:
+            raise ConfigError(
+                f"{given}: it was certified with the {what} {there}, and {here} runs here; "
+                "certify it again, or run it with the version that wrote it"
+            )
 
 
 def bound(bundle: Bundle, point: Point) -> dict[str, Any]:
@@ -189,4 +207,4 @@ def versions(point: Point) -> dict[str, str]:
 
 def holds_for(bundle: Bundle, point: Point) -> dict[str, Any]:
     """What the certificate of a bundle is bound to: point, files, versions and the machine."""
-    return bound(bundle, point) | versions(point) | point.products | {MACHINE: machine()}
+    return bound(bundle, point) | versions(point) | point.computation | {MACHINE: machine()}

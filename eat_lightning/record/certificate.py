@@ -159,8 +159,8 @@ class Certificate:
 
 
 def differences(made_for: dict[str, Any], here: dict[str, Any]) -> str:
-    """Return the parts of a combination that differ, in words; "" if none does. Parts that the
-    certificate does not name, as those of an earlier version, count only where no other differs."""
+    """Return the parts of a combination that differ, in words; "" if none does. Parts that only
+    later versions name are told only where no other differs."""
     there, here = parts_of(made_for), parts_of(here)
     differing = [key for key in here if key != MACHINE and here[key] != there.get(key)]
     named = [key for key in differing if key in there] or differing

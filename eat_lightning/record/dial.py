@@ -29,7 +29,7 @@ from eat_lightning.model.int8 import is_int8
 from eat_lightning.model.policies import specs_of
 from eat_lightning.model.specification import specs_by_slot
 from eat_lightning.record.measured import Cost, Measured
-from eat_lightning.record.point import Point
+from eat_lightning.record.point import INT8_EXITS, Point
 from eat_lightning.record.record import Record
 from eat_lightning.untrusted import json_of
 from eat_lightning.user_modules import sources_of
@@ -220,6 +220,7 @@ def conditions(model: Path, encoder: AdaptiveEncoder, fit_reduction: bool = True
         "dtype": dtype_of(encoder),
         "fit_reduction": fit_reduction and encoder.reduction.knob is not None,
         "closes_idle_exits": True,  # dials of before did not, and are fitted anew
+        **(INT8_EXITS if is_int8(encoder) and len(encoder.heads) > 1 else {}),
         **encoder.kind.spec(),
         **({"sources": sources} if sources else {}),  # else dials of before would not be found
     }

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Engine = Literal["transformers", "torch", "onnx", "openvino"]
 Dtype = Literal["fp32", "bf16", "int8"]
+INT8_EXITS = {"int8 computation": "0.4.1"}  # the version since which it is as now: early heads too
 NAMES = {"torch": "our kernels", "onnx": "onnxruntime", "openvino": "OpenVINO"}
 
 
@@ -152,13 +153,11 @@ class Point:
         return own or (self.before is not None and self.before.has_exits)
 
     @property
-    def products(self) -> dict[str, str]:
-        """The version since which our kernels compute early exits in int8 as they do now, by name,
-        for certificates; empty for other points. Before 0.4.1 early heads were in fp32."""
-        before = {} if self.before is None else self.before.products
+    def computation(self) -> dict[str, str]:
+        """How our kernels compute early exits in int8, for certificates; empty for other points."""
+        before = {} if self.before is None else self.before.computation
         ours = self.engine == "torch" and self.dtype == "int8"
-        early = self.methods.get("exit") != STATIC["exit"]
-        return before | ({"int8 products": "0.4.1"} if ours and early else {})
+        return before | (INT8_EXITS if ours and self.alone.has_exits else {})
 
     @property
     def is_static(self) -> bool:

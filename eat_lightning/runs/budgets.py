@@ -34,7 +34,7 @@ from eat_lightning.record.dial import (
 )
 from eat_lightning.record.dial_fit import fit_dial, flops_shares, full_depth_share
 from eat_lightning.record.passes import record
-from eat_lightning.record.point import Point
+from eat_lightning.record.point import INT8_EXITS, Point
 from eat_lightning.record.record import Record
 from eat_lightning.runs.card import write_card
 from eat_lightning.runs.identity import cut_of
@@ -206,7 +206,7 @@ class Fitter:
         """Path of the file beside the run that stores the logits of every exit."""
         observes = overrides(backbone.exit, ExitRule.observe)
         settings = ["weights", "cut", "dtype", "attention", *(["exit"] if observes else [])]
-        settings += ["sources"] if "sources" in self.here else []
+        settings += [key for key in ("sources", *INT8_EXITS) if key in self.here]
         named = Specification.of("reduction", backbone.reduction).as_dict()
         holds_for = {key: self.here[key] for key in settings} | {"reduction": named}
         return dial_file(self.run.folder, "cut", holds_for, "parquet")

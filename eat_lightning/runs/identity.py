@@ -39,7 +39,7 @@ def combination(run: Run, point: Point, device: str) -> dict[str, Any]:
         "second": [sha256_of(model_files(each / "model")) for each in second],
         "device": torch.cuda.get_device_name() if device == "cuda" else device,
         "torch": torch.__version__,
-        **point.products,
+        **point.computation,
         MACHINE: machine(),
     }
 

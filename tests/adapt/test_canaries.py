@@ -22,6 +22,7 @@ from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.deploy.verify.command import verify
 from eat_lightning.errors import ConfigError
 from eat_lightning.machine import MACHINE
+from eat_lightning.record.point import INT8_EXITS, Point
 
 
 @pytest.fixture
@@ -75,6 +76,16 @@ def test_another_processor_is_told_and_the_canaries_decide(
     err = capsys.readouterr().err
     assert "it was certified on Another CPU" in err
     assert "canaries are answered as certified" in err
+
+
+def test_what_is_computed_otherwise_now_is_refused(copy: Path, monkeypatch: pytest.MonkeyPatch):
+    """As early exits in int8 are, of folders before 0.4.1: their certificate does not say how."""
+    monkeypatch.setattr(Point, "computation", INT8_EXITS)
+    fault = "it was certified with the int8 computation of an earlier version, and 0.4.1 runs here"
+    with pytest.raises(ConfigError, match=fault):
+        served(copy)
+    change_certificate(copy, lambda holds_for: holds_for.update(INT8_EXITS))
+    served(copy)
 
 
 def test_other_answers_are_refused_unless_warned_of(copy: Path, capsys: pytest.CaptureFixture[str]):

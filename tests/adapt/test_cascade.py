@@ -95,14 +95,18 @@ def test_what_cannot_be_first_is_one_line(settings, message, classifier, texts, 
 def test_the_large_model_runs_on_those_left_and_in_what_is_timed():
     """By hand: margins of 0.9 and 0.6 are 0.8 and 0.2, of which 0.5 lets the first stand."""
     small_NC = np.log(np.array([[0.9, 0.1], [0.4, 0.6]]))
-    given = []
+    given, asked = [], []
+
+    def small(_: Point, threads: int | None) -> Deployed:
+        asked.append(threads)
+        return Deployed(lambda b: Trace(small_NC, np.full(2, 6)), same, same)
 
     def large_run(batch: Batch) -> Trace:
         given.append(batch.ids_N.tolist())
         return Trace(np.array([[7.0, 0.0]]), np.array([12]))
 
     first: Any = SimpleNamespace(
-        deployed=lambda *_: Deployed(lambda b: Trace(small_NC, np.full(2, 6)), same, same),
+        deployed=small,
         original=SimpleNamespace(same=SimpleNamespace(kind=SingleLabel(2))),
         num_layers=6,
     )
@@ -110,7 +114,8 @@ def test_the_large_model_runs_on_those_left_and_in_what_is_timed():
     model = cascade.FirstModel(first, Point.whole(weights="small"), unused)
     pair = Batch.from_lists([[1], [2]]), Batch.from_lists([[3, 4], [5, 6]])
     point = replace(Point.whole(), before=model.point, margin=0.5)
-    passed = model.then(Deployed(large_run, same, same), point, 12).answers(pair)
+    passed = model.then(Deployed(large_run, same, same), point, 12, 4).answers(pair)
+    assert asked == [4]
     assert given == [[5, 6]]
     np.testing.assert_allclose(passed.logits_BC, [small_NC[0], [7.0, 0.0]])
     assert passed.depth_B.tolist() == [6, 18]

@@ -228,3 +228,15 @@ def test_answers_are_made_on_all_cores_and_times_taken_on_the_threads_of_the_pla
     assert len(search.trace(candidate, "select")) == 40
     search.time("static", [candidate])
     assert given == [4, None]
+
+
+def test_an_engine_has_the_threads_that_are_asked_for_or_those_of_the_plan(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    given: list[int] = []
+    monkeypatch.setattr(forms.Forms, "graphs", lambda self, point, threads: given.append(threads))
+    unused: Any = None
+    made = forms.Forms(SimpleNamespace(joiner=None), unused, unused, 2)
+    made.deployed(Point.whole("onnx"))
+    made.deployed(Point.whole("onnx"), 4)
+    assert given == [2, 4]

@@ -158,3 +158,9 @@ def test_without_conditions_a_single_text_goes_graph_by_graph(
     assert_same([parted.answer([text])[0] for text in TEXTS[:8]], wanted)
     assert "single.onnx" not in parted.sessions
     assert len(parted.sessions) > 1
+
+
+def test_openvino_s_bf16_has_no_graph_with_conditions(run: Path):
+    folder = run / "graphs/onnx-fp32"
+    assert GraphModel(folder, 1, "openvino", "fp32").joined
+    assert not GraphModel(folder, 1, "openvino", "bf16").joined

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from eat_lightning.errors import ConfigError
-from eat_lightning.machine import MACHINE, difference, machine
+from eat_lightning.machine import MACHINE, difference, machine, quota
 from eat_lightning.record.certificate import Certificate
 from eat_lightning.record.claim import (
     LOSSES,
@@ -238,12 +238,22 @@ def test_another_machine_is_a_line_and_other_files_are_refused(capsys: pytest.Ca
         certificate.check({"weights": "b"})
 
 
-def test_what_an_earlier_certificate_does_not_name_counts_where_nothing_else_differs():
+def test_what_an_earlier_certificate_does_not_name_is_told_where_nothing_else_differs():
     unnamed = r"another kernels \(of an earlier version there, 2 here\)$"
     with pytest.raises(ConfigError, match=unnamed):
         made(weights="a").check({"weights": "a", "kernels": "2"})
     with pytest.raises(ConfigError, match=r"another weights \(a there, b here\)$"):
         made(weights="a").check({"weights": "b", "kernels": "2"})
+
+
+@pytest.mark.parametrize(
+    ("told", "cores"),
+    [("200000 100000", 2), ("250000 100000", 3), ("max 100000", None), ("", None)],
+)
+def test_the_cores_that_a_container_s_quota_allows(tmp_path: Path, told: str, cores: int | None):
+    (path := tmp_path / "cpu.max").write_text(told)
+    assert quota(path) == cores
+    assert quota(tmp_path / "none") is None
 
 
 def test_what_a_machine_lacks_is_named():

@@ -121,10 +121,10 @@ def test_a_method_of_the_kind_keeps_its_parameters():
 def test_certificates_name_how_early_exits_are_computed_in_int8():
     """Only where our kernels do it, as the first of two models too."""
     early = Point(dtype="int8", methods={"exit": EXITS})
-    now = {"int8 products": "0.4.1"}
-    assert early.products == now
-    assert Point.whole("onnx", "int8", weights="").products == {}
-    assert Point(engine="onnx", dtype="int8", methods={"exit": EXITS}).products == {}
-    assert Point.whole(dtype="int8").products == {}
-    assert Point(dtype="fp32", methods={"exit": EXITS}).products == {}
-    assert Point(engine="openvino", before=early).products == now
+    now = {"int8 computation": "0.4.1"}
+    assert early.computation == now
+    assert Point.whole("onnx", "int8", weights="").computation == {}
+    assert Point(engine="onnx", dtype="int8", methods={"exit": EXITS}).computation == {}
+    assert Point.whole(dtype="int8").computation == {}
+    assert Point(dtype="fp32", methods={"exit": EXITS}).computation == {}
+    assert Point(engine="openvino", before=early).computation == now

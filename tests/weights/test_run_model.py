@@ -14,11 +14,13 @@ from safetensors.torch import load_file
 from eat_lightning.bundle.hf import EatConfig, EatForSequenceClassification
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.int8 import in_int8
 from eat_lightning.model.packed import Batch
 from eat_lightning.model.specification import build
 from eat_lightning.new.family_checks import encoder_in, examples, hugging_face
 from eat_lightning.new.family_checks import padded as as_theirs
 from eat_lightning.record.dial import conditions
+from eat_lightning.record.point import INT8_EXITS
 from eat_lightning.runs.validate import links_out
 from eat_lightning.weights.checkpoint import load_model, load_pretrained, save_model
 from eat_lightning.weights.families import FAMILIES
@@ -158,6 +160,14 @@ def test_a_dial_is_of_the_exits_too(tmp_path: Path):
     before = conditions(written(encoder, tmp_path), encoder)
     encoder.heads["3"].temperature.fill_(2.0)
     assert conditions(written(encoder, tmp_path), encoder)["weights"] != before["weights"]
+
+
+def test_a_dial_in_int8_is_of_how_early_exits_are_computed(tmp_path: Path):
+    """Those of before 0.4.1 do not say it, so that they are fitted anew."""
+    encoder = trained()
+    folder = written(encoder, tmp_path)
+    assert not INT8_EXITS.keys() & conditions(folder, encoder).keys()
+    assert INT8_EXITS.items() <= conditions(folder, in_int8(encoder)).items()
 
 
 @pytest.mark.parametrize(

@@ -144,10 +144,10 @@ class Forms:
         """Record the guess of every head for each example of a split, in our kernels."""
         return record(self.converted(dtype), split, title=f"exits in {dtype}")
 
-    def graphs(self, point: Point, threads: int) -> GraphModel:
-        """Open a point's graphs, which are made once."""
+    def graphs(self, point: Point, threads: int | None = None) -> GraphModel:
+        """Open a point's graphs, which are made once. For `threads` see `deployed`."""
         labels = list(self.original.same.labels)
-        given = point.on(self.encoder), labels, point.dtype, threads
+        given = point.on(self.encoder), labels, point.dtype, threads or self.threads
         # An engine's answers are judged on *select*, on texts that are more than random words.
         return RunGraphs(self.run, *given, compared=False).open(point.engine)
 

@@ -86,7 +86,7 @@ def adapt(
     work = Work.open(Path(plan.to), identity(plan, [original, *([small] if small else [])], texts))
     splits = splits_of(texts, parts, original, work.folder)
     # Times are taken with plan.threads.
-    torch.set_num_threads(max(plan.threads, len(bench.cores())))
+    torch.set_num_threads(bench.threads(plan.threads))
     announce(plan, original, texts, splits, work.folder)
     theirs = deployed_original(original)
     answers = {

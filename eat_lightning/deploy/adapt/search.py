@@ -66,6 +66,11 @@ class Bench:
     guess: float | None = None
     cores: Callable[[], Sequence[int]] = cores
 
+    def threads(self, timed: int) -> int:
+        """Threads of passes that are not timed: one for each core, and no fewer than of those that
+        are."""
+        return max(timed, len(self.cores()))
+
 
 @dataclass(frozen=True)
 class Leaving:
@@ -169,7 +174,7 @@ class Search:
 
     def trace(self, candidate: Measured, part: str) -> Trace:
         """Answer a part as deployed, but on all cores, since no time is taken."""
-        threads = max(self.threads, len(self.bench.cores()))
+        threads = self.bench.threads(self.threads)
         split, answers = self.split(candidate, part), self.deployed(candidate, threads).answers
         title = f"{candidate.name}, {TITLES[part]}"
         return self.work.trace(f"{candidate.point.key} {part}", split, answers, title)

@@ -2,7 +2,8 @@
 bundle.
 
 Weights, exits and graphs compute what they did, so that the certificate stays in force: it is
-checked against the old files, and bound to the new ones.
+checked against the old files, and bound to the new ones. What this version computes otherwise, as
+early exits of our kernels in int8, is refused.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from eat_lightning.bundle.adapted import AboutAdapted, bound
+from eat_lightning.bundle.adapted import AboutAdapted, bound, check_computation
 from eat_lightning.bundle.bundle import DRIFT, Bundle, writing
 from eat_lightning.bundle.onnx_runner import is_export
 from eat_lightning.cli import entry
@@ -78,9 +79,11 @@ def certify_again(old: OldFolder, bundle: Bundle) -> Iterator[str]:
     and machine stay those with which it was certified. Yields what went where.
 
     Raises:
-        ConfigError: where the drift reference is not of what was certified.
+        ConfigError: where the drift reference is not of what was certified, or this version
+            computes otherwise.
     """
     certificate, about = old.check(), old.about
+    check_computation(certificate, about.point, f"old={old.folder}")
     yield from old.write(bundle)
     holds_for = certificate.holds_for | bound(bundle, about.point)
     replace(certificate, holds_for=holds_for).write(bundle.folder)

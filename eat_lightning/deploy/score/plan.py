@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from eat_lightning.bundle.plan import AnswerSettings
+from eat_lightning.machine import quota
 from eat_lightning.monitor.monitor import WatchSettings
 from eat_lightning.validation import Count
 
@@ -74,7 +75,8 @@ class ScoreSettings(ScorerSettings):
 
 
 def cores() -> list[int]:
-    """Return the cores available to this process, or all where the system does not say."""
-    if hasattr(os, "sched_getaffinity"):  # Linux alone
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
+    """Return the cores available to this process, or all where the system does not say; no more
+    than a container's quota pays for."""
+    has_affinity = hasattr(os, "sched_getaffinity")  # Linux alone
+    found = sorted(os.sched_getaffinity(0)) if has_affinity else list(range(os.cpu_count() or 1))
+    return found[: quota()]

@@ -24,7 +24,8 @@ class Head(EncoderPart, nn.Module, ABC, slot="head"):
     """An exit head: it turns the vectors of an example into logits.
 
     `bind` creates the parameters. A head that pools in another way than [CLS] or the mean must
-    respect `packed.size_N`, the number of tokens that a row represents.
+    respect `packed.size_N`, the number of tokens that a row represents. In int8, a linear layer
+    `dense` of an early head is quantised too, so the layer of the classes needs another name.
     """
 
     temperature: Tensor  # a buffer by which `guess` divides logits, fitted after training

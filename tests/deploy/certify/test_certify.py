@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -165,6 +166,14 @@ def test_used_by_name(run: Path, capsys: pytest.CaptureFixture):
         assert answer["retention"] == pytest.approx(float(trace.retention_B[0]), abs=1e-6)
 
 
+def with_other_certificate(run: Path, name: str, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Rewrite what a run's certificate holds for."""
+    path = run / "certificates" / f"{name}.json"
+    content = json.loads(path.read_text())
+    change(content["holds_for"])
+    path.write_text(json.dumps(content))
+
+
 def test_a_certificate_of_another_dtype(run: Path):
     """It holds for `measure` and `predict` in that dtype, whose weights they convert alike."""
     made = call(run, "risk=harm", "level=0.3", "dtype=int8")
@@ -173,6 +182,9 @@ def test_a_certificate_of_another_dtype(run: Path):
     assert row.dtype == "int8"
     answers(run, made.name, "good", dtype="int8")
     assert refused(measured, run, made.name).endswith("fp32 here)")
+    with_other_certificate(run, made.name, lambda given: given.pop("int8 computation"))
+    message = refused(lambda: answers(run, made.name, "good", dtype="int8"))
+    assert message.endswith("another int8 computation (of an earlier version there, 0.4.1 here)")
 
 
 def test_another_combination_is_refused(run: Path):
