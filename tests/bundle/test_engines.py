@@ -110,22 +110,28 @@ def test_the_first_graph_guesses_and_decides_as_the_encoder_does(
 def test_pairs_leave_at_0_in_an_engine_as_in_torch(
     kind: str, dtype: str, engine: str, runs: dict[str, Path]
 ):
-    """In a batch, and one by one. A head is in fp32; whoever goes on meets int8, which each engine
-    rounds in its own way."""
+    """In a batch, and one by one. In int8 each engine rounds in its own way."""
     models = [opened(runs[kind], name, dtype=dtype) for name in ("torch", engine)]
     for texts in (PAIRS, *([pair] for pair in PAIRS[:6])):
         ours, theirs = (model.answer(texts) for model in models)
-        early, found = ([a for a in each if a["depth"] == 0] for each in (ours, theirs))
-        assert_same(found, early, 1e-4)
-        assert [a["depth"] == 0 for a in theirs] == [a["depth"] == 0 for a in ours]
         if dtype == "fp32":
+            assert [a["depth"] == 0 for a in theirs] == [a["depth"] == 0 for a in ours]
             assert_same(theirs, ours, 1e-4)
         elif texts is PAIRS:
-            assert 0 < len(early) < len(ours)
-            same = [a["label"] == b["label"] for a, b in zip(ours, theirs, strict=True)]
-            assert np.mean(same) > 0.8
+            check_rounded(ours, theirs)
             fp32 = opened(runs[kind], "torch", dtype="fp32").answer(PAIRS)
             assert [a["confidence"] for a in ours] != [a["confidence"] for a in fp32]
+
+
+def check_rounded(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> None:
+    """Answers in int8 of two engines: most leave at 0 in both or in neither, with labels that
+    mostly agree and, at 0, nearly the same confidence."""
+    pairs = [*zip(ours, theirs, strict=True)]
+    assert 0 < sum(a["depth"] == 0 for a in ours) < len(ours)
+    assert np.mean([(a["depth"] == 0) == (b["depth"] == 0) for a, b in pairs]) > 0.8
+    assert np.mean([a["label"] == b["label"] for a, b in pairs]) > 0.8
+    early = [(a, b) for a, b in pairs if a["depth"] == b["depth"] == 0]
+    assert max(abs(a["confidence"] - b["confidence"]) for a, b in early) < 0.03
 
 
 @pytest.mark.slow
