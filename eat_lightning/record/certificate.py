@@ -29,7 +29,7 @@ from eat_lightning.machine import MACHINE, difference, machine
 from eat_lightning.model.policies import build_policies
 from eat_lightning.model.policy import Policy
 from eat_lightning.record.claim import Claim, ReadClaim, ReadTally
-from eat_lightning.record.point import Point
+from eat_lightning.record.point import INT8_EXITS, Point
 from eat_lightning.untrusted import json_of
 from eat_lightning.validation import fault_text
 from eat_lightning.weights.precision import PLAIN
@@ -163,9 +163,11 @@ def differences(made_for: dict[str, Any], here: dict[str, Any]) -> str:
     later versions name are told only where no other differs."""
     there, here = parts_of(made_for), parts_of(here)
     differing = [key for key in here if key != MACHINE and here[key] != there.get(key)]
-    named = [key for key in differing if key in there] or differing
+    unnamed = [key for key in differing if key in INT8_EXITS and key not in there]
+    named = [key for key in differing if key not in unnamed] or unnamed
+    there = there | dict.fromkeys(unnamed, EARLIER)
     return ", ".join(
-        f"{key} ({short(there.get(key, EARLIER))} there, {short(here[key])} here)" for key in named
+        f"{key} ({short(there.get(key))} there, {short(here[key])} here)" for key in named
     )
 
 

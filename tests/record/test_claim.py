@@ -25,7 +25,7 @@ from eat_lightning.record.claim import (
     holding,
     tallied,
 )
-from eat_lightning.record.point import Point
+from eat_lightning.record.point import INT8_EXITS, Point
 
 LEVEL, CONFIDENCE = 0.1, 0.9
 #                 both right, harm, repaired, both wrong alike, both wrong
@@ -239,11 +239,11 @@ def test_another_machine_is_a_line_and_other_files_are_refused(capsys: pytest.Ca
 
 
 def test_what_an_earlier_certificate_does_not_name_is_told_where_nothing_else_differs():
-    unnamed = r"another kernels \(of an earlier version there, 2 here\)$"
+    unnamed = r"another int8 computation \(of an earlier version there, 0.4.1 here\)$"
     with pytest.raises(ConfigError, match=unnamed):
-        made(weights="a").check({"weights": "a", "kernels": "2"})
+        made(weights="a").check({"weights": "a", **INT8_EXITS})
     with pytest.raises(ConfigError, match=r"another weights \(a there, b here\)$"):
-        made(weights="a").check({"weights": "b", "kernels": "2"})
+        made(weights="a").check({"weights": "b", **INT8_EXITS})
 
 
 @pytest.mark.parametrize(
