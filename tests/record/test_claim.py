@@ -7,6 +7,7 @@ Shapes: D calibration samples, T points from strict to lax, U units.
 from __future__ import annotations
 
 from math import comb
+from pathlib import Path
 
 import numpy as np
 import pytest
