@@ -30,7 +30,7 @@ LEFT, LONGEST = 10, 300  # where bars begin, and the width of the longest
 def adapted() -> Result:
     """What `eat adapt` made of the model, for one text at a time."""
     found = result.read(HERE / "adapt/results/levels.jsonl")
-    wanted = {"task": TASK, "model": MODEL, "agree": AGREE, "batch": 1}
+    wanted = {"task": TASK, "model": MODEL, "agree": AGREE, "draw": 1, "batch": 1}
     return next(row for row in found if wanted.items() <= row.what.items())
 
 

@@ -41,6 +41,7 @@ def page(results: Path) -> Section:
         table("speed", "One text at a time", ABOUT + SPEED, one),
         table("levels", "By level of agreement", LEVELS, by_classifier(levels, batch=1)),
         table("level-batches", "The same in batches", LEVELS, by_classifier(levels, batch=32)),
+        table("draws", "Several draws of the texts", DRAWS, drawn_again(levels)),
         table("field", "int8 of other tools", FIELD, [*field_lines(field)]),
         table("held", "Changed answers", ABOUT + HELD, one),
         table("batches", "Batches of 32", ABOUT + SPEED + HELD, many),
@@ -125,10 +126,22 @@ def counted(name: str) -> Any:
 
 
 def by_classifier(rows: Sequence[Result], batch: int) -> list[Result]:
-    """Rows of a batch size, the deepest classifiers first, each from strict to lax."""
+    """Rows of a batch size and of the first draw of the texts, the deepest classifiers first, each
+    from strict to lax."""
     names = [*TASKS]
-    found = [row for row in rows if row["batch"] == batch]
+    found = [row for row in rows if row["batch"] == batch and row["draw"] == 1]
     return sorted(found, key=lambda row: (-layers_of(row), names.index(row["task"]), -row["agree"]))
+
+
+def drawn_again(rows: Sequence[Result]) -> list[Result]:
+    """All draws of the settings that were adapted to several, one setting after the other."""
+
+    def setting(row: Result) -> tuple[Any, ...]:
+        return tuple(row.what[name] for name in row.what if name != "draw")
+
+    several = {setting(row) for row in rows if row["draw"] != 1}
+    found = [row for row in rows if setting(row) in several]
+    return sorted(found, key=lambda row: (repr(setting(row)), row["draw"]))
 
 
 def layers_of(row: Result) -> int:
@@ -201,6 +214,17 @@ LEVELS = [
     col.number("layers", "layers (%)", lambda row: 100 * row["layers"], 1),
     col.number("time", "time (%)", lambda row: 100 * row["ms"] / row["rival_ms"], 1),
     col.word("changed", "changed (certificate)", lambda r: f"{r['tested']} of {r['num']:,}"),
+]
+DRAWS = [
+    *LEVELS[:4],
+    col.count("draw", "draw"),
+    col.number("ms", "ms"),
+    col.shown("hf", "speed-up over transformers", "times_original", cell=times),
+    col.shown("gain", "speed-up over the fastest without exits", "times_rival", cell=times),
+    col.number("layers", "layers (%)", lambda row: 100 * row["layers"], 1),
+    col.number("time", "time (%)", lambda row: 100 * row["ms"] / row["rival_ms"], 1),
+    col.word("changed", "changed (certificate)", lambda r: f"{r['tested']} of {r['num']:,}"),
+    col.number("minutes", "minutes", digits=1),
 ]
 FIELD = [
     col.word("classifier", "classifier", lambda line: title_of(line["of"])),

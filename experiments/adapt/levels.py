@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import yaml
 
 from eat_lightning.config import CONFIG_DIR
@@ -21,6 +23,7 @@ from eat_lightning.deploy.adapt.plan import AdaptSettings
 from eat_lightning.deploy.adapt.run import adapt
 from eat_lightning.deploy.adapt.search import Bench
 from eat_lightning.errors import ConfigError
+from eat_lightning.files import folder_swap
 from eat_lightning.machine import processor
 from eat_lightning.record.measured import Measured
 from eat_lightning.record.point import Point
@@ -31,13 +34,30 @@ from eat_lightning.runs.run import git_commit
 from eat_lightning.untrusted import json_of
 
 LEVELS = (0.99, 0.98, 0.95, 0.97, 0.995)  # shares of answers that are kept; the usual one first
+TEXTS, FRESH = "texts.parquet", "fresh.parquet"  # that `eat adapt` gets, and that nothing sees
 EVEN = 0.5  # chance of holding of a candidate that was not tested
 OF_HYDRA = {"defaults", "hydra", "classifier"}  # keys of the yaml that are no settings
 
 
+def drawn(base: Path, draw: int) -> Path:
+    """Return the folder of a draw: the first is `base`. Others share its model, and part its texts
+    anew into those that `eat adapt` gets and those that nothing sees."""
+    if draw == 1:
+        return base
+    folder, model = base / f"draw-{draw}", base / "model"
+    if not folder.is_dir():
+        parts = [pd.read_parquet(base / name) for name in (TEXTS, FRESH)]
+        both: Any = pd.concat(parts).sample(frac=1, random_state=draw)
+        with folder_swap(folder) as beside:
+            both[: len(parts[0])].to_parquet(beside / TEXTS, index=False)
+            both[len(parts[0]) :].to_parquet(beside / FRESH, index=False)
+            (beside / "model").symlink_to(model.resolve(), target_is_directory=True)
+    return folder
+
+
 def settings_of(base: Path, to: Path, agree: float, more: Mapping[str, Any]) -> AdaptSettings:
     usual = yaml.safe_load(Path(CONFIG_DIR, "adapt.yaml").read_text("utf-8"))
-    given = {"model": str(base / "model"), "texts": str(base / "texts.parquet"), "to": str(to)}
+    given = {"model": str(base / "model"), "texts": str(base / TEXTS), "to": str(to)}
     known = {key: value for key, value in usual.items() if key not in OF_HYDRA}
     return AdaptSettings.of({**known, **given, "agree": agree, **more})
 
@@ -103,12 +123,21 @@ def at_level(
     task: str,
     agree: float,
     more: Mapping[str, Any],
+    draw: int = 1,
     bench: Bench | None = None,
 ) -> Result:
-    """Adapt at one level in the scratch folder of the others, and return its row."""
+    """Adapt at one level in the scratch folder of the others, and return its row.
+
+    Args:
+        base: folder of a draw. Its first level has the minutes that it took; the passes of others
+            were made before.
+    """
+    scratch = to.with_name(f"{to.name}.part")
+    began, is_first = perf_counter(), not scratch.exists()
     shutil.rmtree(to, ignore_errors=True)
     made = adapt(settings_of(base, to, agree, more), bench=bench, keep=True)
-    times = Times.of(made, to.with_name(f"{to.name}.part"))
+    minutes = (perf_counter() - began) / 60 if is_first else None
+    times = Times.of(made, scratch)
     original, chosen, rival = made.original, made.chosen, times.rival
     first = chosen.point.before or chosen.point
     form = Point.whole(first.engine, first.dtype)
@@ -121,10 +150,11 @@ def at_level(
         "time": made.ms(chosen) / made.ms(whole) if form.key in times.took else None,
         "num": count.num,
         "allowed": count.allowed,
+        "minutes": minutes,
         "candidates": [times.row(each) for each in made.candidates],
     }
     model = f"{original.config['model_type']}, {original.num_layers} layers of {original.width}"
-    what = {"task": task, "model": model, "agree": agree, "batch": made.plan.batch}
+    what = {"task": task, "model": model, "agree": agree, "draw": draw, "batch": made.plan.batch}
     where = {"confidence": made.plan.confidence, "threads": made.plan.threads}
     where |= {"commit": git_commit()}
     return Result(what | {"processor": processor()}, values, where)

@@ -1,16 +1,17 @@
 """Rows of `eat adapt` on classifiers that plain transformers has tuned (`tune.py`).
 
     python -m experiments.adapt.run adapt folder=FOLDER task=sst2 [agree=0.99] [batch=1]
-    python -m experiments.adapt.run levels folder=FOLDER task=sst2 [batch=1]
+    python -m experiments.adapt.run levels folder=FOLDER task=sst2 [batch=1] [draw=1] [agree=0.99]
     python -m experiments.adapt.run field folder=FOLDER task=sst2
     python -m experiments.adapt.run redraws folder=FOLDER task=stsb [agree=0.95] [draws=200]
     python -m experiments.adapt.run original folder=FOLDER data=FOLDER
 
 `adapt` runs the command itself, compares answers on `fresh.parquet`, and keeps all candidates with
-their times, so the machine must be quiet. `levels` does so at several levels of agreement, with the
-passes of the first, and leaves the scratch folder there. `field` times int8 as onnxruntime's and
-NNCF's own tools make it (pip install nncf) beside ours. `redraws` runs all passes once, which
-times nothing, and draws the parts anew from them. `original` keeps the accuracy of a merged delta.
+their times, so the machine must be quiet. `levels` does so at several levels of agreement, or at
+one, with the passes of the first, and leaves the scratch folder there; another draw parts the texts
+anew. `field` times int8 as onnxruntime's and NNCF's own tools make it (pip install nncf) beside
+ours. `redraws` runs all passes once, which times nothing, and draws the parts anew from them.
+`original` keeps the accuracy of a merged delta.
 
 Shapes: N texts, B of a batch, C classes.
 """
@@ -45,7 +46,7 @@ from eat_lightning.report.result import Result
 from eat_lightning.runs.run import git_commit
 from experiments.adapt import low_rank
 from experiments.adapt.field import field_row
-from experiments.adapt.levels import LEVELS, at_level
+from experiments.adapt.levels import LEVELS, at_level, drawn
 from experiments.adapt.redraws import redrawn
 from experiments.adapt.tune import TASKS, num_right, read
 from experiments.study import run_step
@@ -79,13 +80,13 @@ def adapt(folder: str, task: str, agree: float = 0.99, batch: int = 1) -> None:
     result.update(RESULTS / "adapted.jsonl", [row])
 
 
-def levels(folder: str, task: str, batch: int = 1) -> None:
-    """Run `eat adapt` at each level in one scratch folder, and keep a row for each."""
-    base, settings = Path(folder), TASKS[task]
+def levels(folder: str, task: str, batch: int = 1, draw: int = 1, agree: float = 0.0) -> None:
+    """Run `eat adapt` at each level, or at one, in one scratch folder, and keep a row for each."""
+    base, settings = drawn(Path(folder), draw), TASKS[task]
     more = {"tolerance": settings.get("tolerance"), "columns": settings["columns"]}
     more |= {"max_length": settings["length"], "batch": batch}
-    for agree in LEVELS:
-        row = at_level(base, base / "levels", task, agree, more)
+    for level in [agree] if agree else LEVELS:
+        row = at_level(base, base / "levels", task, level, more, draw)
         result.update(RESULTS / "levels.jsonl", [row])
 
 

@@ -8,7 +8,7 @@ import pytest
 from helpers.adapting import BENCH, plan_of
 from helpers.classifiers import drawn_texts
 
-from experiments.adapt.levels import at_level
+from experiments.adapt.levels import at_level, drawn
 
 
 def test_levels_share_their_passes(classifier: Path, tmp_path: Path):
@@ -18,10 +18,10 @@ def test_levels_share_their_passes(classifier: Path, tmp_path: Path):
     more = {name: getattr(usual, name) for name in ("engines", "least_steps")}
     more |= {name: getattr(usual, name).model_dump() for name in ("times", "heads")}
     given = tmp_path, tmp_path / "levels", "sst2"
-    lax = at_level(*given, 0.85, more, BENCH)
+    lax = at_level(*given, 0.85, more, bench=BENCH)
     passes = [*(tmp_path / "levels.part" / "passes").glob("original*")]
     made = {path: path.stat().st_mtime_ns for path in passes}
-    strict = at_level(*given, 0.9, more, BENCH)
+    strict = at_level(*given, 0.9, more, bench=BENCH)
     assert made
     assert {path: path.stat().st_mtime_ns for path in passes} == made
     for row in (lax, strict):
@@ -30,3 +30,22 @@ def test_levels_share_their_passes(classifier: Path, tmp_path: Path):
         assert row["times_rival"].value == pytest.approx(row["rival_ms"] / row["ms"])
         assert [each["name"] for each in row["candidates"]].count(row["rival"]) == 1
     assert lax["allowed"] > strict["allowed"]
+    assert lax["minutes"] > 0
+    assert strict["minutes"] is None  # its passes were made before
+
+
+def test_a_draw_parts_the_same_texts_anew(tmp_path: Path):
+    (tmp_path / "model").mkdir()
+    names = "texts.parquet", "fresh.parquet"
+    for name, numbers in zip(names, (range(20), range(20, 30)), strict=True):
+        pd.DataFrame({"text": [str(n) for n in numbers]}).to_parquet(tmp_path / name)
+    assert drawn(tmp_path, 1) == tmp_path
+    second, third = (drawn(tmp_path, draw) for draw in (2, 3))
+    texts, fresh, others = (
+        pd.read_parquet(folder / name)["text"].tolist()
+        for folder, name in ((second, names[0]), (second, names[1]), (third, names[0]))
+    )
+    assert sorted(map(int, texts + fresh)) == [*range(30)]
+    assert len(texts) == 20
+    assert set(texts) not in (set(map(str, range(20))), set(others))
+    assert (second / "model").samefile(tmp_path / "model")
