@@ -166,7 +166,7 @@ def time_all(
 
     Args:
         examples: random examples to time (all if there are fewer).
-        warmup: examples that run before, untimed.
+        warmup: examples that run before, untimed, one at a time and in batches.
         batch: examples of a batch, for throughput.
         by_length_too: whether throughput is timed for batches sorted by length as well.
     """
@@ -182,7 +182,7 @@ def time_all(
     with undisturbed(threads):
         single.warm_up(warmup)
         for turns in batched.values():
-            turns.warm_up(1)
+            turns.warm_up(-(-max(1, warmup) // batch))
     for repeat in range(1, repeats + 1):
         count = f"{repeat} of {repeats}"
         with undisturbed(threads):

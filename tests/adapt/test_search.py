@@ -32,6 +32,7 @@ from eat_lightning.record.point import Point
 from eat_lightning.record.same_answer import SameAnswer
 
 WRONG = Point.whole("onnx", "int8")
+TIMES = {"examples": 16, "repeats": 1}
 
 
 @pytest.mark.parametrize(
@@ -198,7 +199,8 @@ def test_engines_whose_graphs_cannot_be_relied_on_are_left_out(tmp_path: Path):
     made: Any = SimpleNamespace(deployed=deployed)
     same, claims = SameAnswer(SingleLabel(2), ["no", "yes"]), [Claim("disagreement", 0.02, 0.95)]
     work = Work.open(tmp_path / "to", {})
-    search = Search(made, same, claims, {"select": Rows()}, {}, work, 1, 1, {}, bench=Bench(timed))
+    splits, bench = {"select": Rows()}, Bench(timed)
+    search = Search(made, same, claims, splits, {}, work, 1, 1, TIMES, bench=bench)
     points = Point.whole(), Point.whole("openvino", "int8"), Point.whole("openvino", "bf16")
     sound, unopened, wrong = map(Measured, points)
     search.time("static", [sound, unopened, wrong])
@@ -216,14 +218,15 @@ def test_answers_are_made_on_all_cores_and_times_taken_on_the_threads_of_the_pla
         answer = Trace(np.zeros((32, 2)), np.ones(32))
         return forms.Deployed(len, lambda rows: rows, lambda size: answer.take(np.arange(size)))
 
-    def timed(ready: dict[str, Any], **_: Any) -> list[Any]:
+    def timed(ready: dict[str, Any], warmup: int, examples: int, **_: Any) -> list[Any]:
+        assert warmup == examples  # what is opened at a first text is not in its time
         return [{key: taken(1.0) for key in ready}]
 
     made: Any = SimpleNamespace(deployed=deployed)
     split = Rows(lengths=np.ones(40))
     bench = Bench(timed, cores=lambda: range(4))
     same, work = SameAnswer(SingleLabel(2), ["no", "yes"]), Work.open(tmp_path / "to", {})
-    search = Search(made, same, [], {"select": split}, {}, work, 1, 2, {}, bench=bench)
+    search = Search(made, same, [], {"select": split}, {}, work, 1, 2, TIMES, bench=bench)
     candidate = Measured(Point.whole("onnx"))
     assert len(search.trace(candidate, "select")) == 40
     search.time("static", [candidate])

@@ -74,6 +74,14 @@ def test_all_numbers_of_a_setting():
     assert fields.keys() - found["a"].keys() == {k for k in fields if "sorted" in k}
 
 
+def test_all_texts_run_alone_and_in_batches_before_a_time_is_taken():
+    sizes: list[int] = []
+    candidate = TimedCall(lambda batch: sizes.append(batch.size), Split([1] * 10))
+    how = {"examples": 10, "warmup": 10, "repeats": 1, "batch": 4, "by_length_too": False}
+    assert len([*time_all({"a": candidate}, **how)]) == 1
+    assert sizes[:13] == [1] * 10 + [4, 4, 2]
+
+
 def test_a_speed_up_has_the_interval_of_other_examples_and_repeats():
     """Of two inputs the ratio is 4 to 1 alone, 4 and 2 to 1 and 1 together; 3 on average."""
     slower_RI, took_RI = np.array([[4.0, 2.0]]), np.ones((1, 2))
