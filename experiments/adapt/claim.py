@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,11 +101,14 @@ def gain(found: Adaptation) -> float:
     return 0.0 if found.times_static is None else found.times_static.value
 
 
-def times(found: Interval | None) -> Cell:
+def times(found: Interval | None, digits: int = 1) -> Cell:
     """ "3.6 (3.3 to 3.9)", without brackets where there is no interval."""
     if found is None or found.low == found.high:
-        return number(found and found.value, 1)
-    return interval(found, 1)
+        return number(found and found.value, digits)
+    return interval(found, digits)
+
+
+closely = partial(times, digits=2)  # where a target is near
 
 
 def certified(found: Adaptation) -> str:
@@ -210,7 +214,7 @@ LEVELS = [
     col.word(
         "rival", "fastest without exits", lambda row: f"{row['rival']}: {row['rival_ms']:.2f}"
     ),
-    col.shown("gain", "speed-up over it", "times_rival", cell=times),
+    col.shown("gain", "speed-up over it", "times_rival", cell=closely),
     col.number("layers", "layers (%)", lambda row: 100 * row["layers"], 1),
     col.number("time", "time (%)", lambda row: 100 * row["ms"] / row["rival_ms"], 1),
     col.word("changed", "changed (certificate)", lambda r: f"{r['tested']} of {r['num']:,}"),
@@ -220,7 +224,7 @@ DRAWS = [
     col.count("draw", "draw"),
     col.number("ms", "ms"),
     col.shown("hf", "speed-up over transformers", "times_original", cell=times),
-    col.shown("gain", "speed-up over the fastest without exits", "times_rival", cell=times),
+    col.shown("gain", "speed-up over the fastest without exits", "times_rival", cell=closely),
     col.number("layers", "layers (%)", lambda row: 100 * row["layers"], 1),
     col.number("time", "time (%)", lambda row: 100 * row["ms"] / row["rival_ms"], 1),
     col.word("changed", "changed (certificate)", lambda r: f"{r['tested']} of {r['num']:,}"),
