@@ -21,6 +21,7 @@ from eat_lightning.bundle.model import Model
 from eat_lightning.deploy.adapt.cascade import FirstModel
 from eat_lightning.deploy.adapt.folder import AdaptResult
 from eat_lightning.deploy.adapt.search import ROOMS, Bench, Leaving, Search
+from eat_lightning.deploy.serve.model import ServedModel, check_answers
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.specification import Specification
@@ -117,6 +118,24 @@ def test_on_demand_the_higher_precision_answers_all(adapted: AdaptResult):
     trace = Trace.together([*backend.stream(texts, deep=True)])
     original_NC = adapted.original_answers["certify"][:20]
     assert trace.logits_BC.argmax(1).tolist() == original_NC.argmax(1).tolist()
+
+
+def test_a_gateway_opens_what_answers_again_before_the_first_request(
+    adapted: AdaptResult, monkeypatch: pytest.MonkeyPatch
+):
+    """By one text and by two, whose graphs are other ones, though neither is unsure."""
+    backend: Any = Model.open(adapted.plan.to)
+    backend.escalation = replace(backend.escalation, margin=0.0)
+    large, asked = backend.large, list[int]()
+    stream = large.stream
+
+    def noting(texts: Any, *given: Any, **more: Any) -> Any:
+        asked.append(len(texts))
+        return stream(texts, *given, **more)
+
+    monkeypatch.setattr(large, "stream", noting)
+    check_answers(ServedModel(backend, None))
+    assert {1, 2} <= {*asked}
 
 
 def test_drift_is_watched_as_of_one_model(adapted: AdaptResult):

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,7 @@ class ServedModel:
 
 
 def open_model(plan: ServeSettings) -> ServedModel:
-    """Open a model, and test it on two examples and on its canaries, if it has any.
+    """Open a model, and test it on its canaries, if it has any, and on two examples.
 
     Raises:
         ConfigError: where the run cannot be served.
@@ -156,11 +157,25 @@ def open_model(plan: ServeSettings) -> ServedModel:
     check_canaries(model, plan)
     normal = read_reference(model, plan.certificate) if plan.drift.monitor else None
     served = ServedModel(model, normal, is_watchable(model, plan.certificate))
-    for text in ("a", "another try"):
-        [(_, [answer])] = served.stream([RequestExample([text] * len(model.columns))])
-        if not math.isfinite(answer.get("confidence", answer.get("score", math.nan))):
-            raise ConfigError(f"run={plan.run} gives no finite answer: {answer}")
+    check_answers(served)
     return served
+
+
+def check_answers(served: ServedModel) -> None:
+    """Answer two examples, alone and together, with early exits and to full depth. Engines thus
+    open every graph, also of a model that answers only unsure texts again, and no request waits for
+    that.
+
+    Raises:
+        ConfigError: where an answer is not finite.
+    """
+    texts = ("a", "another try")
+    pair = [RequestExample([text] * len(served.model.columns)) for text in texts]
+    for examples, deep in product(([pair[0]], [pair[1]], pair), (False, True)):
+        for _, answers in served.stream(examples, deep):
+            for answer in answers:
+                if not math.isfinite(answer.get("confidence", answer.get("score", math.nan))):
+                    raise ConfigError(f"run={served.model.folder} gives no finite answer: {answer}")
 
 
 def check_canaries(model: Model, plan: ServeSettings) -> None:

@@ -94,6 +94,8 @@ def test_an_export_streams_the_same():
     pytest.importorskip("onnxscript")
     run = shared_export()
     model = open_model(model_settings(run / "graphs/onnx-fp32", backend="onnx"))
+    graphs = {path.name for path in (run / "graphs/onnx-fp32").glob("*.onnx")}
+    assert {*vars(model.model)["sessions"]} == graphs  # none is opened while a request waits
     chunks = list(without_scores(model.stream([RequestExample([text]) for text in TEXTS])))
     found = merged(chunks)
     assert len(chunks) == 3
