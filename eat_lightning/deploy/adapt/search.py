@@ -400,9 +400,9 @@ class Search:
     ) -> None:
         """Time candidates side by side on *select*, once; those that cannot run are told apart.
 
-        All texts run once before, as in a service that has run for a while: an engine opens what
-        answers again at the first unsure text, which took 0.9 s of 12 layers in OpenVINO, and makes
-        kernels at the first text of each length.
+        All texts run once before, because times are to be those of a service that has run for a
+        while. An engine opens the model that answers again at the first unsure text, which took
+        0.9 s in OpenVINO with 12 layers, and makes kernels at the first text of each length.
         """
         settings = self.times | {
             key: min(self.times[key], limit) for key, limit in (most or {}).items()

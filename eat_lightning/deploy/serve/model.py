@@ -162,9 +162,10 @@ def open_model(plan: ServeSettings) -> ServedModel:
 
 
 def check_answers(served: ServedModel) -> None:
-    """Answer two examples, alone and together, with early exits and to full depth. Engines thus
-    open every graph, also of a model that answers only unsure texts again, and no request waits for
-    that.
+    """Answer two examples, alone and together, with early exits and to full depth.
+
+    No request waits for an engine to open a graph, since all are opened here, among them those of a
+    model that answers only unsure texts again.
 
     Raises:
         ConfigError: where an answer is not finite.
