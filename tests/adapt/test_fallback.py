@@ -20,7 +20,7 @@ from eat_lightning.bundle.adapted import AboutAdapted
 from eat_lightning.bundle.model import Model
 from eat_lightning.deploy.adapt.cascade import FirstModel
 from eat_lightning.deploy.adapt.folder import AdaptResult
-from eat_lightning.deploy.adapt.search import ROOMS, Bench, Leaving, Search
+from eat_lightning.deploy.adapt.search import COLD, ROOMS, Bench, Leaving, Search
 from eat_lightning.deploy.serve.model import ServedModel, check_answers
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -245,6 +245,30 @@ def test_the_least_time_is_chosen_for_each_chance():
     assert [(alone[room].share, alone[room].point.before) for room in ROOMS] == [
         (c.share, LOW) for c in found
     ]
+
+
+@pytest.mark.parametrize(("both_ms", "wanted"), [(5.5, 1.5), (4.9, 1.0), (None, COLD)])
+def test_the_cost_of_an_answer_again_is_measured_once(both_ms: float | None, wanted: float):
+    """int8 takes 4 ms, and 5.5 where fp32 answers 40 of 400 texts again: 15 ms for each of these,
+    1.5 times the 10 ms of fp32 alone. It never costs less than alone, and where that cannot run,
+    the cautious value stays."""
+    search, statics = by_hand(0.05)
+    search.bench, timed = Bench(), []
+
+    def time(name: str, candidates: Any, most: Any = None) -> None:
+        timed.append([(c.point.dtype, c.point.falls_back) for c in candidates])
+        for candidate, ms in zip(candidates, (4.0, 10.0, both_ms), strict=True):
+            candidate.ms = {} if ms is None else {"1": ms}
+
+    search.time = time
+    high, low = statics
+    answers = search.trace(high, "select")
+    assert search.cold(low, high, answers) == pytest.approx(wanted)
+    assert search.cold(low, high, answers) == pytest.approx(wanted)
+    assert timed == [[("int8", False), ("fp32", False), ("fp32", True)]]
+    found = search.expected(low, statics, exits=False)
+    for made in found.values():
+        assert made.cost == pytest.approx(4 + 10 * wanted * (1 - made.share))
 
 
 def test_none_is_tried_where_it_is_no_faster_without():

@@ -43,9 +43,11 @@ WORTH = 1.03  # a candidate is tested that is so many times as fast as a safer o
 POINTS, AHEAD = 40, 1.5  # of a dial: up to so many times the changes that may be certified
 FINAL = 2.0  # and these are timed once more beside them
 SCREENING = {"examples": 100, "repeats": 1}  # at most, of static forms: finalists are timed again
-# The time of a form that answers only now and then, by that of one that answers each text: other
-# weights are in the caches. 1.9 and 2.2 were measured on 12 layers in bf16, in two engines.
+# The time of a form that answers only now and then, by that of one that answers each text, until
+# it is measured. Of small models the weights have left the caches meanwhile: 2.0 was seen on six
+# layers, 1.0 on twelve, which never fit.
 COLD = 2.0
+OFTEN = 0.1  # share of the texts that are answered again where that is measured
 ALONE, ROUNDED = 16, 2  # texts that are answered alone too, and how many may then differ
 LOW = 2  # forms below fp32, the fastest, are tried with a higher precision behind them
 HEAD = 0.3  # layers that a guess costs, until it is measured: 0.2 to 0.6 were seen on six layers
@@ -58,7 +60,8 @@ class Bench:
 
     Args:
         timed: finds their times, as `time_all` does.
-        guess: layers that an open exit costs; None: that is measured.
+        guess: layers that an open exit costs; None: that is measured, as is what an answer again
+            costs.
         cores: on which passes that are not timed run.
     """
 
@@ -107,6 +110,8 @@ class Search:
         small: a model for cascades.
         bench: finds times.
         guesses: layers that an open exit costs, by form; measured so far.
+        colds: how many times as long a form takes that answers now and then, by what answers first
+            and its own key; measured so far.
         dials: that were fitted so far, by precision and cost of an open exit.
     """
 
@@ -122,6 +127,7 @@ class Search:
     small: FirstModel | None = None
     bench: Bench = Bench()
     guesses: dict[str, float] = field(default_factory=dict)
+    colds: dict[tuple[str, str], float] = field(default_factory=dict)
     dials: dict[tuple[str, float], list[Leaving]] = field(default_factory=dict)
 
     def run(self, engines: list[str], exits: bool = True) -> list[Measured]:
@@ -339,7 +345,10 @@ class Search:
         high = self.higher(form, statics) if self.same.labels else None  # a score has no margin
         answers = None if high is None else self.trace(high, "select")
         found = dict[float, Measured]()
-        for first, margin in self.by_time(form, high, statics, exits):
+        again_ms = 0.0
+        if high is not None and answers is not None:
+            again_ms = self.cold(form, high, answers) * self.speed(high)
+        for first, margin in self.by_time(form, again_ms, statics, exits):
             if answers is None or high is None or not margin:
                 made = self.replayed(first.point, first.trace)
             else:
@@ -351,17 +360,16 @@ class Search:
         return {room: made for room, made in found.items() if not made.point.is_static}
 
     def by_time(
-        self, form: Measured, high: Measured | None, statics: Sequence[Measured], exits: bool
+        self, form: Measured, again_ms: float, statics: Sequence[Measured], exits: bool
     ) -> Iterator[tuple[FirstModel, float]]:
         """Yield what answers first, with the expected time of all answers, and the margin below
-        which `high` answers again, by that time, as far as it is less than of the fastest form that
-        is nearly sure to hold."""
+        which a text is answered again in `again_ms` (0: none is), by that time, as far as it is
+        less than of the fastest form that is nearly sure to hold."""
         least = min((self.speed(c) for c in statics if c.chance >= SAFE), default=float("inf"))
-        again_ms = 0.0 if high is None else COLD * self.speed(high)
         tried = [
             (replace(first, ms=first.ms + share * again_ms), margin)
             for first in self.firsts(form, exits)
-            for share, margin in ([(0.0, 0.0)] if high is None else first.answering_again())
+            for share, margin in (first.answering_again() if again_ms else [(0.0, 0.0)])
         ]
         yield from sorted((one for one in tried if one[0].ms < least), key=lambda one: one[0].ms)
 
@@ -370,8 +378,8 @@ class Search:
 
         The last layer's answers are those of its engine, and those of exits are our kernels'.
         """
-        whole = self.trace(form, "select")
-        static = FirstModel(self.forms, form.point, self.splits, whole, self.speed(form))
+        static = self.alone(form)
+        whole = static.trace
         yield static
         for each in self.leaving(form.point) if exits else ():
             deep_N1 = (each.trace.depth_B >= self.forms.num_layers)[:, None]
@@ -379,6 +387,35 @@ class Search:
             ms = static.ms * each.layers(self.guess(form.point)) / self.forms.num_layers
             point, trace = form.point.at(exit=each.exit), Trace(logits_NC, each.trace.depth_B)
             yield replace(static, point=point, trace=trace, ms=ms)
+
+    def alone(self, form: Measured) -> FirstModel:
+        """A form without exits, as what answers first."""
+        trace = self.trace(form, "select")
+        return FirstModel(self.forms, form.point, self.splits, trace, self.speed(form))
+
+    def cold(self, form: Measured, high: Measured, answers: Trace) -> float:
+        """How many times as long `high` takes for a text where it answers only now and then.
+
+        Args:
+            form: answers first.
+            answers: of `high` to the texts for choosing.
+        """
+        key = form.point.key, high.point.key
+        if self.bench.guess is None and key not in self.colds:
+            self.colds[key] = self.measured_cold(form, high, answers)
+        return self.colds.get(key, COLD)
+
+    def measured_cold(self, form: Measured, high: Measured, answers: Trace) -> float:
+        """Let `high` answer a tenth of the texts again, and take times beside both alone."""
+        first = self.alone(form)
+        _, margin = min(first.answering_again(), key=lambda each: abs(each[0] - OFTEN))
+        again = self.behind(first, high.point, margin, answers)
+        alone = [Measured(form.point), Measured(high.point)]
+        self.time("again", [*alone, again], SCREENING)
+        if again.share == 1 or not all(each.ms for each in (*alone, again)):
+            return COLD
+        ms, high_ms, both_ms = map(self.speed, (*alone, again))
+        return max(1.0, (both_ms - ms) / (1 - again.share) / high_ms)
 
     def measures_guess(self, form: Measured, point: Point) -> bool:
         """Find the cost of an open exit in a form, from the time of one of its points beside that
