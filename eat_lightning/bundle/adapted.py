@@ -178,6 +178,8 @@ def bound(bundle: Bundle, point: Point) -> dict[str, Any]:
     found: dict[str, Any] = {"point": point.as_dict(), "weights": weights_digest(bundle.folder)}
     if bundle.exits.is_dir():
         found["exits"] = sha256_of([bundle.exits / name for name in (SAFE, "config.json")])
+    if bundle.factors.is_file():
+        found["int8 factors"] = sha256_of([bundle.factors])
     for name, at in graphs_of(point).items():
         found[name] = GraphModel(bundle.graphs(at.engine, at.dtype), engine=at.engine).digest
     if (first := bundle.before).about.is_file():

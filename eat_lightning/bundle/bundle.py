@@ -3,6 +3,7 @@
     config.json  model.safetensors  tokenizer*   the original, as transformers writes it
     bundle.json                                  what it answers, and the certified point
     exits/                                       heads and exit rule
+    int8.safetensors                             factors of inputs, where it runs in int8
     dial.json                                    all points that were tried, with cost and agreement
     certificates/adapted.json                    the guarantee, and the files that it holds for
     graphs/<engine>-<dtype>/                     what an engine runs; each could stand alone
@@ -28,7 +29,7 @@ from pathlib import Path
 from eat_lightning.errors import ConfigError
 from eat_lightning.files import folder_swap, link
 from eat_lightning.untrusted import json_of
-from eat_lightning.weights.files import BUNDLE, EXITS, OLD_BUNDLES
+from eat_lightning.weights.files import BUNDLE, EXITS, FACTORS, OLD_BUNDLES
 
 CERTIFICATE = "adapted"  # the name of the one that a bundle has
 CANARIES, DRIFT = "canaries.parquet", "drift.json"
@@ -67,6 +68,10 @@ class Bundle:
     @property
     def exits(self) -> Path:
         return self.folder / EXITS
+
+    @property
+    def factors(self) -> Path:
+        return self.folder / FACTORS
 
     @property
     def dial(self) -> Path:

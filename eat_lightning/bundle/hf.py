@@ -44,6 +44,7 @@ from eat_lightning.record.dial import Budget, at_kept_point
 from eat_lightning.validation import Count, raise_faults, value_faults
 from eat_lightning.weights.checkpoint import claimed, load_pretrained, model_config, own_weights
 from eat_lightning.weights.exits import exits_beside, load_exits
+from eat_lightning.weights.factors import load_factors
 from eat_lightning.weights.families import known_family
 from eat_lightning.weights.files import EXITS, SAFE, own_config, sizes_in
 from eat_lightning.weights.hf_config import SHAPE, EatConfig
@@ -170,6 +171,7 @@ class EatForSequenceClassification(PreTrainedModel):
         encoder = load_pretrained(name, len(labels), num_layers=num_layers, kind=kind, **options)
         if beside:
             load_exits(encoder, Path(name))
+        load_factors(encoder, Path(name))
         if is_plain:
             warnings.warn(f"{name} has no exits: all of its layers run", stacklevel=3)
         model = cls.around(encoder.to(dtype_of(dtype, saved)), labels, objective)

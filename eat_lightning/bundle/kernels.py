@@ -16,6 +16,7 @@ from eat_lightning.model.specification import Specification, build
 from eat_lightning.record.point import Point
 from eat_lightning.weights.checkpoint import depth_of, load_pretrained
 from eat_lightning.weights.exits import exits_beside, load_exits
+from eat_lightning.weights.factors import load_factors
 from eat_lightning.weights.precision import form_of, in_dtype, in_form
 
 
@@ -66,6 +67,7 @@ def encoder_of(
     )
     if beside:
         load_exits(encoder, folder)
+    load_factors(encoder, folder)
     return encoder.eval()
 
 

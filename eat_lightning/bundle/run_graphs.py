@@ -27,6 +27,7 @@ from eat_lightning.files import sha256_of
 from eat_lightning.machine import version_of
 from eat_lightning.model.contracts import Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.smoothing import factors_in
 from eat_lightning.model.specification import specs_by_slot
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.files import model_files
@@ -98,8 +99,10 @@ class RunGraphs:
 def made_of(run: Run, encoder: AdaptiveEncoder, dtype: str) -> dict[str, Any]:
     """Return the identity of exported graphs: weights, methods, strength, dtype and the code's
     version."""
+    factors = {name: factor_K.tolist() for name, factor_K in factors_in(encoder).items()}
     return {
         "weights": sha256_of(model_files(run.folder / "model")),
+        **({"factors": factors} if factors and dtype == "int8" else {}),
         **specs_by_slot(encoder),
         "strength": encoder.strength.item(),
         "dtype": dtype,

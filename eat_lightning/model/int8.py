@@ -8,6 +8,9 @@ early head is in int8 too: for pairs it has as many weights as a whole layer of 
 in fp32 it took half of the time of a guess. That of the last head is not, since it gives the answer
 to which all others are compared.
 
+Where a layer has factors for its input (`smoothing.py`), the input is divided by them, and the
+weights are multiplied by the same before they are quantised.
+
 torch._int_mm (oneDNN) does the product, 2 to 4 times as fast as fp32 here, for one row to a
 thousand. FBGEMM's linear_dynamic has one scale for all rows, and is deprecated together with
 torch's quantised tensors.
@@ -28,6 +31,12 @@ from torch import Tensor, nn
 Model = TypeVar("Model", bound=nn.Module)
 STEPS = 127  # whole numbers on either side of 0; -128 is not used, so that 0 stays 0
 TINY = 1e-12  # the least scale: a row of zeros has one too
+FACTOR = "input_factor"  # an attribute (K) of layers in fp32 that have factors
+
+
+def factor_in(linear: nn.Module) -> Tensor | None:
+    """Return the factors (K) by which a layer's input is divided in int8; None: by none."""
+    return getattr(linear, FACTOR, None)
 
 
 def quantise(x_NK: Float[Tensor, "*n k"]) -> tuple[Int[Tensor, "*n k"], Float[Tensor, "*n 1"]]:
@@ -54,10 +63,13 @@ class Int8Linear(nn.Module):
     weight: Tensor
     scale: Tensor
     bias: Tensor
+    shrink: Tensor | None  # K, that inputs are multiplied by
 
     def __init__(self, linear: nn.Linear):
         super().__init__()
-        whole_MK, scale_M1 = quantise(linear.weight.detach().float())
+        factor_K, weight_MK = factor_in(linear), linear.weight.detach().float()
+        whole_MK, scale_M1 = quantise(weight_MK if factor_K is None else weight_MK * factor_K)
+        self.register_buffer("shrink", None if factor_K is None else 1 / factor_K)
         bias = linear.weight.new_zeros(len(whole_MK)) if linear.bias is None else linear.bias
         self.register_buffer("weight", whole_MK)
         self.register_buffer("scale", scale_M1.flatten())
@@ -65,6 +77,7 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: Float[Tensor, "*n k"]) -> Float[Tensor, "*n m"]:
         x_NK = x.reshape(-1, x.shape[-1])
+        x_NK = x_NK if self.shrink is None else x_NK * self.shrink
         y_NM = int8_linear(x_NK, self.weight, self.scale, self.bias)
         return y_NM.view(*x.shape[:-1], -1)
 
@@ -73,6 +86,9 @@ class Int8Linear(nn.Module):
         made = nn.Linear(self.weight.shape[1], self.weight.shape[0])
         made.weight.data = self.weight * self.scale[:, None]
         made.bias.data = self.bias
+        if self.shrink is not None:
+            made.weight.data *= self.shrink
+            made.register_buffer(FACTOR, 1 / self.shrink, persistent=False)
         return made
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 EXITS = "exits"  # in the folder of a classifier that stays as it was
+FACTORS = "int8.safetensors"  # in the same, where it runs in int8
 BUNDLE = "bundle.json"  # in every folder that `adapt` or `rerank` wrote
 OLD_BUNDLES = ("adapted.json", "lists.json")  # in its place, of release 0.3
 SAFE, OLD = "model.safetensors", "pytorch_model.bin"

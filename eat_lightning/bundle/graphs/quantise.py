@@ -22,13 +22,17 @@ ZERO = 128
 class Product(nn.Module):
     """An `Int8Linear` that can only be traced."""
 
+    shrink_K: Tensor | None
+
     def __init__(self, linear: Int8Linear):
         super().__init__()
         self.weight_KM = nn.Buffer(linear.weight.t().contiguous())
         self.scale_M, self.bias_M = nn.Buffer(linear.scale), nn.Buffer(linear.bias)
+        self.register_buffer("shrink_K", linear.shrink)
         self.zero = nn.Buffer(torch.tensor(ZERO, dtype=torch.uint8))
 
     def forward(self, x_NK: Float[Tensor, "n k"]) -> Float[Tensor, "n m"]:
+        x_NK = x_NK if self.shrink_K is None else x_NK * self.shrink_K
         scale_N = x_NK.abs().amax(-1).mul(1 / STEPS).clamp(min=TINY)
         whole_NK = torch.onnx.ops.symbolic(
             "QuantizeLinear",

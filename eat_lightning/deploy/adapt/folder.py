@@ -36,6 +36,7 @@ from eat_lightning.record.measured import Measured
 from eat_lightning.record.point import Point
 from eat_lightning.runs.card import front_matter
 from eat_lightning.weights.exits import save_exits
+from eat_lightning.weights.factors import save_factors
 from eat_lightning.weights.files import SAFE, weight_files
 
 MOST_CHANGES = 3  # pairs of classes that a person is told
@@ -269,6 +270,8 @@ def write_classifier(
     for each in own.values():
         if each.alone.has_exits:
             save_exits(each.on(forms.encoder), folder)
+        if each.dtype == "int8":
+            save_factors(forms.encoder, folder)
     for name, at in graphs_of(point).items():
         copy_graphs(forms.graphs(own[name]), folder, bundle.graphs(at.engine, at.dtype))
     return AboutAdapted(

@@ -23,6 +23,7 @@ from eat_lightning.bundle.rerank import rerank
 from eat_lightning.data.query_lists import read_query_lists
 from eat_lightning.deploy.adapt.costs import tell_costs
 from eat_lightning.deploy.adapt.exits import learn_exits
+from eat_lightning.deploy.adapt.factors import find_factors
 from eat_lightning.deploy.adapt.folder import copy_classifier
 from eat_lightning.deploy.adapt.forms import deployed_original
 from eat_lightning.deploy.adapt.lists import QueryLists
@@ -44,6 +45,7 @@ from eat_lightning.record.record import Record
 from eat_lightning.record.timing import keep_kernels, time_interleaved, undisturbed
 from eat_lightning.runs.card import front_matter
 from eat_lightning.weights.exits import save_exits
+from eat_lightning.weights.factors import save_factors
 from eat_lightning.weights.files import weights_digest
 
 TIMED = 10  # lists
@@ -122,6 +124,7 @@ def adapt_lists(plan: ListSettings, given: Sequence[Mapping[str, Any]] | None = 
     announce(plan, original, lists, parts, splits, work.folder)
     encoder = original.encoder(2)
     check_encoder(encoder, original, splits["select"])
+    find_factors(encoder, splits["learn"], work.folder)
     learn_exits(encoder, splits, plan.heads, work.folder, plan.least_steps)
     select, certify = (ListPart(part, splits[part], pairs[part][1]) for part in CHOSEN_ON)
     kernels: dict[Dtype, AdaptiveEncoder] = {each: in_kernels(encoder, each) for each in DTYPES}
@@ -285,6 +288,8 @@ def write(
         folder = bundle.folder
         copy_classifier(original, folder)
         save_exits(encoder, folder)
+        if result.point.dtype == "int8":
+            save_factors(encoder, folder)
         AboutLists(plan.keep, result.point, original.max_length, original.column).write(folder)
         certificate_for(result, bundle).write(folder)
         task = "text-ranking" if original.column is None else "zero-shot-classification"

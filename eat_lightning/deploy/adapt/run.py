@@ -24,6 +24,7 @@ from eat_lightning.data.unlabelled import Texts, cut, read_texts
 from eat_lightning.deploy.adapt.cascade import FirstModel, check_pair
 from eat_lightning.deploy.adapt.costs import tell_costs
 from eat_lightning.deploy.adapt.exits import learn_exits
+from eat_lightning.deploy.adapt.factors import find_factors
 from eat_lightning.deploy.adapt.folder import AdaptResult, write_folder
 from eat_lightning.deploy.adapt.forms import (
     Forms,
@@ -97,6 +98,9 @@ def adapt(
     tell_rare_classes(answers["certify"], same, claims)
     encoder = original.encoder(len(texts.columns))
     check_encoder(encoder, original, splits["select"])
+    find_factors(
+        encoder, windows_of(splits["learn" if plan.heads.enabled else "select"]), work.folder
+    )
     if plan.heads.enabled:
         tokens = {part: windows_of(splits[part]) for part in ("learn", "select")}
         learn_exits(encoder, tokens, plan.heads, work.folder, plan.least_steps)
@@ -152,6 +156,7 @@ def small_model(
     splits = splits_of(texts, judged, small, work.folder)
     encoder = small.encoder(len(texts.columns))
     check_encoder(encoder, small, splits["select"])
+    find_factors(encoder, windows_of(splits["select"]), work.folder)
     run = scratch_run(work.folder / "run", small, encoder, texts.columns)
     forms = Forms(small, encoder, run, plan.threads)
     timing = plan.batch, plan.threads, plan.times.model_dump()
