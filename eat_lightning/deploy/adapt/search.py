@@ -394,14 +394,16 @@ class Search:
         return FirstModel(self.forms, form.point, self.splits, trace, self.speed(form))
 
     def cold(self, form: Measured, high: Measured, answers: Trace) -> float:
-        """How many times as long `high` takes for a text where it answers only now and then.
+        """How many times as long `high` takes for a text where it answers only now and then. That
+        is measured where the form needs it: one that is nearly sure to hold by itself does not.
 
         Args:
             form: answers first.
             answers: of `high` to the texts for choosing.
         """
         key = form.point.key, high.point.key
-        if self.bench.guess is None and key not in self.colds:
+        is_measured = self.bench.guess is None and form.chance < SAFE
+        if is_measured and key not in self.colds:
             self.colds[key] = self.measured_cold(form, high, answers)
         return self.colds.get(key, COLD)
 
