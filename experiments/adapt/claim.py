@@ -30,8 +30,10 @@ YARDSTICK = (  # of `experiments/pays`
 
 def page(results: Path) -> Section:
     found = adaptations(results)
-    names = ("redraws", "originals", "levels", "field")
-    redraws, originals, levels, field = (result.read(results / f"{name}.jsonl") for name in names)
+    names = ("redraws", "originals", "levels", "field", "rounding")
+    redraws, originals, levels, field, rounding = (
+        result.read(results / f"{name}.jsonl") for name in names
+    )
     one = [each for each in found if each.is_pretrained and each.batch == 1]
     many = [each for each in found if each.is_pretrained and each.batch != 1]
     random = [each for each in found if not each.is_pretrained]
@@ -44,6 +46,7 @@ def page(results: Path) -> Section:
         table("level-batches", "The same in batches", LEVELS, by_classifier(levels, batch=32)),
         table("draws", "Several draws of the texts", DRAWS, drawn_again(levels)),
         table("field", "int8 of other tools", FIELD, [*field_lines(field)]),
+        table("rounding", "int8 with factors of inputs", ROUNDING, rounding),
         table("held", "Changed answers", ABOUT + HELD, one),
         table("batches", "Batches of 32", ABOUT + SPEED + HELD, many),
         table("random", "Small models from random weights", ABOUT + BATCH + SPEED + HELD, random),
@@ -240,6 +243,12 @@ FIELD = [
     ),
     col.word("changed", "changed", lambda line: f"{line['changed']} of {line['of']['num']:,}"),
     col.count("again", "without the 2 % least sure", lambda line: line["changed_again"]),
+]
+ROUNDING = [
+    col.word("classifier", "classifier", title_of),
+    col.count("without", "changed without factors"),
+    col.count("with", "changed with factors"),
+    col.count("num", "texts"),
 ]
 REDRAWS = [
     col.word("task", "classifier", task_of),

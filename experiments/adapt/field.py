@@ -23,6 +23,7 @@ from eat_lightning.bundle.original import Original
 from eat_lightning.bundle.sessions import engine_faults
 from eat_lightning.data.batching import spread_rows
 from eat_lightning.data.unlabelled import read_texts
+from eat_lightning.deploy.adapt.factors import learn_factors
 from eat_lightning.deploy.adapt.forms import Deployed, Forms, deployed_original, scratch_run
 from eat_lightning.deploy.adapt.run import splits_of
 from eat_lightning.deploy.adapt.static_graph import Logits
@@ -182,7 +183,7 @@ def field_row(base: Path, task: str, settings: Mapping[str, Any]) -> Result:
         field.make(field.inputs(parts["texts"].batch(np.array([i]))) for i in rows)
     split = parts["fresh"]
     forms = {"transformers, fp32": deployed_original(original)}
-    forms |= ours(original, base, settings["columns"]) | field.deployed()
+    forms |= ours(original, base, settings["columns"], parts["texts"]) | field.deployed()
     [*_, times] = time_all({name: made.timed_on(split) for name, made in forms.items()}, **TIMED)
     took = {name: each["latency_RI"] for name, each in times.items()}
     own = [each.name for each in OURS if each.name in took]
@@ -218,9 +219,10 @@ def texts_of(path: Path, columns: list[str], original: Original, most: int) -> A
     return splits_of(texts, {path.stem: np.arange(len(texts))}, original, path.parent)[path.stem]
 
 
-def ours(original: Original, base: Path, columns: list[str]) -> dict[str, Deployed]:
-    """Our int8 in each engine, with all layers."""
+def ours(original: Original, base: Path, columns: list[str], learn: Any) -> dict[str, Deployed]:
+    """Our int8 in each engine, with all layers and the factors that some texts give."""
     encoder = original.encoder(len(columns))
+    learn_factors(encoder, learn)
     run = scratch_run(base / "field-ours", original, encoder, columns)
     forms = Forms(original, encoder, run, 1)
     points = {each.name: each.point for each in OURS}

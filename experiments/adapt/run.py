@@ -3,6 +3,7 @@
     python -m experiments.adapt.run adapt folder=FOLDER task=sst2 [agree=0.99] [batch=1]
     python -m experiments.adapt.run levels folder=FOLDER task=sst2 [batch=1] [draw=1] [agree=0.99]
     python -m experiments.adapt.run field folder=FOLDER task=sst2
+    python -m experiments.adapt.run rounding folder=FOLDER task=sst2
     python -m experiments.adapt.run redraws folder=FOLDER task=stsb [agree=0.95] [draws=200]
     python -m experiments.adapt.run original folder=FOLDER data=FOLDER
 
@@ -10,8 +11,9 @@
 their times, so the machine must be quiet. `levels` does so at several levels of agreement, or at
 one, with the passes of the first, and leaves the scratch folder there; another draw parts the texts
 anew. `field` times int8 as onnxruntime's and NNCF's own tools make it (pip install nncf) beside
-ours. `redraws` runs all passes once, which times nothing, and draws the parts anew from them.
-`original` keeps the accuracy of a merged delta.
+ours. `rounding` counts answers that int8 changes, with factors of inputs and without. `redraws`
+runs all passes once, which times nothing, and draws the parts anew from them. `original` keeps the
+accuracy of a merged delta.
 
 Shapes: N texts, B of a batch, C classes.
 """
@@ -48,6 +50,7 @@ from experiments.adapt import low_rank
 from experiments.adapt.field import field_row
 from experiments.adapt.levels import LEVELS, at_level, drawn
 from experiments.adapt.redraws import redrawn
+from experiments.adapt.rounding import rounding_row
 from experiments.adapt.tune import TASKS, num_right, read
 from experiments.study import run_step
 
@@ -92,6 +95,10 @@ def levels(folder: str, task: str, batch: int = 1, draw: int = 1, agree: float =
 
 def field(folder: str, task: str) -> None:
     result.update(RESULTS / "field.jsonl", [field_row(Path(folder), task, TASKS[task])])
+
+
+def rounding(folder: str, task: str) -> None:
+    result.update(RESULTS / "rounding.jsonl", [rounding_row(Path(folder), task, TASKS[task])])
 
 
 def values_of(made: Any, batch: int) -> dict[str, Any]:
@@ -178,4 +185,4 @@ def original(folder: str, data: str) -> None:
 if __name__ == "__main__":
     with reported():
         torch.set_num_threads(1)
-        run_step(sys.argv[1:], adapt, levels, field, redraws, original)
+        run_step(sys.argv[1:], adapt, levels, field, rounding, redraws, original)

@@ -17,6 +17,7 @@ from helpers.adapting import adapted_by, check_reference, plan_of, taken
 from eat_lightning.answer_kind import SingleLabel
 from eat_lightning.bundle import kernels, run_graphs
 from eat_lightning.bundle.adapted import AboutAdapted
+from eat_lightning.bundle.kernels import encoder_of
 from eat_lightning.bundle.model import Model
 from eat_lightning.deploy.adapt.cascade import FirstModel
 from eat_lightning.deploy.adapt.folder import AdaptResult
@@ -24,12 +25,14 @@ from eat_lightning.deploy.adapt.search import COLD, ROOMS, Bench, Leaving, Searc
 from eat_lightning.deploy.serve.model import ServedModel, check_answers
 from eat_lightning.errors import ConfigError
 from eat_lightning.model.encoder import AdaptiveEncoder
+from eat_lightning.model.smoothing import factors_in, set_factors, smoothed_layers
 from eat_lightning.model.specification import Specification
 from eat_lightning.model.trace import Trace
 from eat_lightning.record.claim import Claim
 from eat_lightning.record.measured import Measured
 from eat_lightning.record.point import Point
 from eat_lightning.record.same_answer import SameAnswer
+from eat_lightning.weights.factors import FACTORS, save_factors
 
 SHIFT = 0.25  # of the first class's logit in the "int8" of these tests
 WORDS = {
@@ -155,6 +158,21 @@ def test_another_margin_than_the_certified_is_refused(adapted: AdaptResult, tmp_
     about["point"]["margin"] = 0.0
     (folder / "bundle.json").write_text(json.dumps(about))
     with pytest.raises(ConfigError, match="its point are not those it was certified with"):
+        Model.open(folder)
+
+
+def test_other_factors_than_the_certified_are_refused(adapted: AdaptResult, tmp_path: Path):
+    folder = shutil.copytree(adapted.plan.to, tmp_path / "copy")
+    encoder = encoder_of(folder, adapted.original.same.kind, 1, adapted.original.tokenizer)
+    factors = factors_in(encoder)
+    assert factors.keys() == smoothed_layers(encoder).keys()
+    next(iter(factors.values())).mul_(2)
+    set_factors(encoder, factors)
+    save_factors(encoder, folder)
+    with pytest.raises(ConfigError, match="its int8 factors are not those"):
+        Model.open(folder)
+    (folder / FACTORS).unlink()
+    with pytest.raises(ConfigError, match="its int8 factors"):
         Model.open(folder)
 
 

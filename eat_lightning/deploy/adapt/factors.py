@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from eat_lightning.data.batching import spread_rows
+from eat_lightning.data.batching import spread_batches
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.smoothing import factors_of, set_factors
 from eat_lightning.weights.factors import FACTORS, load_factors, save_factors
@@ -25,7 +23,10 @@ def find_factors(encoder: AdaptiveEncoder, split: Any, work: Path) -> None:
     if (work / FACTORS).is_file():
         load_factors(encoder, work)
         return
-    rows = spread_rows(len(split), NUM_TEXTS)
-    batches = (split.batch(part) for part in np.split(rows, range(BATCH, len(rows), BATCH)))
-    set_factors(encoder, factors_of(encoder, batches))
+    learn_factors(encoder, split)
     save_factors(encoder, work)
+
+
+def learn_factors(encoder: AdaptiveEncoder, split: Any) -> None:
+    """Give an encoder the factors that some of the texts lead to."""
+    set_factors(encoder, factors_of(encoder, spread_batches(split, NUM_TEXTS, BATCH)))
