@@ -173,6 +173,10 @@ def title_of(row: Result) -> str:
     return f"{TASKS[row['task']]}; {PRETRAINED.get(family, family)}, {layers_of(row)} layers"
 
 
+def percent_of(name: str) -> Any:
+    return lambda row: 100 * row[name]
+
+
 ABOUT = [
     col.word("classifier", "classifier", "title"),
     col.word("processor", "processor"),
@@ -246,6 +250,8 @@ FIELD = [
 ]
 ROUNDING = [
     col.word("classifier", "classifier", title_of),
+    col.number("error_without", "error of logits without factors (%)", percent_of("error_without")),
+    col.number("error_with", "error with factors (%)", percent_of("error_with")),
     col.count("without", "changed without factors"),
     col.count("with", "changed with factors"),
     col.count("num", "texts"),

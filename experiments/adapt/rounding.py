@@ -36,11 +36,19 @@ def rounding_row(base: Path, task: str, settings: dict[str, Any]) -> Result:
     without_NC = logits_of(in_kernels(encoder, "int8"), fresh, "int8")
     learn_factors(encoder, learn)
     with_NC = logits_of(in_kernels(encoder, "int8"), fresh, "int8 with factors")
-    values = {"num": len(fresh)}
+    values: dict[str, Any] = {"num": len(fresh)}
     for name, logits_NC in (("without", without_NC), ("with", with_NC)):
         values[name] = int(original.same.changed(exact_NC, logits_NC).sum())
+        values[f"error_{name}"] = error_of(exact_NC, logits_NC)
     model = f"{original.config['model_type']}, {original.num_layers} layers of {original.width}"
     return Result({"task": task, "model": model}, values, {"commit": git_commit()})
+
+
+def error_of(exact_NC: np.ndarray, logits_NC: np.ndarray) -> float:
+    """Return the error of logits beside their mean, as a share of the spread of the exact ones
+    (both as roots of mean squares)."""
+    exact_NC, found_NC = (x - x.mean(1, keepdims=True) for x in (exact_NC, logits_NC))
+    return float(np.sqrt(((found_NC - exact_NC) ** 2).mean() / (exact_NC**2).mean()))
 
 
 @torch.inference_mode()
