@@ -3,7 +3,7 @@
 A vector has one scale in int8, which its largest number decides, and after a norm a few channels
 are far larger than others for every token. Dividing each channel by a factor, and multiplying the
 weights that read it by the same, moves part of that range into the weights, which have a scale for
-each output. On twelve layers (SST-2), int8 changed 15 answers of 3,332 instead of 36.
+each output. On six classifiers the error of logits fell by 13 to 34 % (study `adapt`).
 
 Factors are powers of two, so that both steps are exact. They are attributes of the layers in fp32,
 which `int8.Int8Linear` reads; nothing else changes.
