@@ -26,7 +26,7 @@ from eat_lightning.record.point import Point, read_point
 from eat_lightning.untrusted import json_of
 from eat_lightning.weights.files import SAFE, weights_digest
 
-FORMAT = 1  # of bundle.json
+FORMATS = (1, 2)  # of bundle.json; 2 where there are factors, which earlier versions ignored
 SMALL = "small"  # what a point calls the weights of a smaller model
 INT8_FACTORS = "int8 factors"  # in what a certificate holds for
 
@@ -38,8 +38,10 @@ class AboutFolder:
     point: Point
 
     def write(self, folder: Path) -> None:
-        about = {"format": FORMAT, "answers": self.answers}
-        write_json(Bundle(folder).about, about | vars(self))
+        """Write bundle.json into a folder in which the weights are."""
+        bundle = Bundle(folder)
+        about = {"format": FORMATS[bundle.factors.is_file()], "answers": self.answers}
+        write_json(bundle.about, about | vars(self))
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -49,8 +51,9 @@ class AboutFolder:
             raise ConfigError(f"run={folder}: has no {path.name}, which `eat adapt` writes")
         with reading(path):
             found = dict(json_of(path))
-            for key, wanted in (("format", FORMAT), ("answers", cls.answers)):
-                if (got := found.pop(key, None)) != wanted:
+            for key, known in (("format", FORMATS), ("answers", (cls.answers,))):
+                if (got := found.pop(key, None)) not in known:
+                    wanted = " or ".join(map(str, known))
                     raise ValueError(f"{key} must be {wanted}, got {got!r:.40}")
             return cls(**found)
 

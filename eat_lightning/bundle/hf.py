@@ -44,12 +44,13 @@ from eat_lightning.record.dial import Budget, at_kept_point
 from eat_lightning.validation import Count, raise_faults, value_faults
 from eat_lightning.weights.checkpoint import claimed, load_pretrained, model_config, own_weights
 from eat_lightning.weights.exits import exits_beside, load_exits
-from eat_lightning.weights.factors import load_factors
+from eat_lightning.weights.factors import load_factors, save_factors
 from eat_lightning.weights.families import known_family
 from eat_lightning.weights.files import EXITS, SAFE, own_config, sizes_in
 from eat_lightning.weights.hf_config import SHAPE, EatConfig
 from eat_lightning.weights.hf_names import sizes_of
 from eat_lightning.weights.hf_output import EatOutput
+from eat_lightning.weights.hub import model_folder
 from eat_lightning.weights.untrusted import claim_faults, model_faults, read_config
 
 HUB = {"cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder"}
@@ -134,6 +135,7 @@ class EatForSequenceClassification(PreTrainedModel):
             loaded = super().from_pretrained(place, *args, state_dict=weights, **kwargs)
             model, info = loaded
             model.name_or_path = name
+            load_factors(model.encoder, folder)
         except (ConfigError, SafetensorError) as error:
             raise ValueError(f"{name}: {str(error).removeprefix(f'{name}: ')}") from None
         missing = sorted(k for k in info["missing_keys"] if not k.startswith("encoder.heads."))
@@ -171,7 +173,8 @@ class EatForSequenceClassification(PreTrainedModel):
         encoder = load_pretrained(name, len(labels), num_layers=num_layers, kind=kind, **options)
         if beside:
             load_exits(encoder, Path(name))
-        load_factors(encoder, Path(name))
+        if num_layers == sizes_of(saved, 0).get("num_layers"):  # they are of all layers
+            load_factors(encoder, model_folder(name))
         if is_plain:
             warnings.warn(f"{name} has no exits: all of its layers run", stacklevel=3)
         model = cls.around(encoder.to(dtype_of(dtype, saved)), labels, objective)
@@ -229,6 +232,7 @@ class EatForSequenceClassification(PreTrainedModel):
             setattr(self.config, slot, Specification.of(slot, getattr(encoder, slot)).as_dict())
         self.config.policy = portable(encoder.policies)
         super().save_pretrained(save_directory, **kwargs)
+        save_factors(encoder, Path(save_directory))
 
     def _upload_modified_files(self, working_dir: Any, *args: Any, **kwargs: Any) -> Any:
         """Upload the card beside the weights instead of an empty one."""

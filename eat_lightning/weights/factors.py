@@ -18,10 +18,13 @@ from eat_lightning.weights.files import FACTORS as FACTORS
 
 
 def save_factors(encoder: AdaptiveEncoder, folder: Path) -> None:
-    """Write the factors of an encoder, if it has some."""
-    if factors := factors_in(encoder):
-        with replacing(folder / FACTORS) as beside:
-            save_file(factors, beside)
+    """Write the factors of an encoder; where it has none, a file of earlier ones goes."""
+    factors = {name: factor_K.float() for name, factor_K in factors_in(encoder).items()}
+    if not factors:
+        (folder / FACTORS).unlink(missing_ok=True)
+        return
+    with replacing(folder / FACTORS) as beside:
+        save_file(factors, beside)
 
 
 def load_factors(encoder: AdaptiveEncoder, folder: Path) -> None:
@@ -32,5 +35,5 @@ def load_factors(encoder: AdaptiveEncoder, folder: Path) -> None:
     """
     path = folder / FACTORS
     if path.is_file():
-        with reading(path, SafetensorError):
+        with reading(path, SafetensorError, RuntimeError):
             set_factors(encoder, load_file(path))

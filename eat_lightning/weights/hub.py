@@ -7,6 +7,7 @@ from pathlib import Path
 
 from eat_lightning.config import CONFIG_DIR
 from eat_lightning.errors import ConfigError
+from eat_lightning.weights.files import FACTORS
 
 
 def model_folder(name: str) -> Path:
@@ -19,6 +20,7 @@ def model_folder(name: str) -> Path:
     words = ["tokenizer*", "vocab.*", "merges.txt", "*.model", "special_tokens_map.json"]
     wanted = ["README.md", "config.json", "model.safetensors", "model*.safetensors*", *words]
     wanted += ["exits/config.json", "exits/model.safetensors"]  # of a run's model
+    wanted.append(FACTORS)
     try:
         folder = Path(snapshot_download(name, allow_patterns=wanted))
         if not [*folder.glob("model*.safetensors*")]:  # released before there were such files

@@ -17,6 +17,7 @@ from helpers.adapting import adapted_by, check_reference, plan_of, taken
 from eat_lightning.answer_kind import SingleLabel
 from eat_lightning.bundle import kernels, run_graphs
 from eat_lightning.bundle.adapted import AboutAdapted
+from eat_lightning.bundle.hf import EatForSequenceClassification
 from eat_lightning.bundle.kernels import encoder_of
 from eat_lightning.bundle.model import Model
 from eat_lightning.deploy.adapt.cascade import FirstModel
@@ -174,6 +175,32 @@ def test_other_factors_than_the_certified_are_refused(adapted: AdaptResult, tmp_
     (folder / FACTORS).unlink()
     with pytest.raises(ConfigError, match="its int8 factors"):
         Model.open(folder)
+
+
+@pytest.mark.filterwarnings("ignore:.* has no exits")
+def test_transformers_class_has_the_factors(adapted: AdaptResult, tmp_path: Path):
+    """Also after it was saved; with fewer layers than they are of, it opens without them."""
+    given = EatForSequenceClassification.from_pretrained(adapted.plan.to)
+    factors = factors_in(given.encoder)
+    assert factors
+    given.save_pretrained(tmp_path / "saved")
+    again = EatForSequenceClassification.from_pretrained(tmp_path / "saved")
+    assert {name: x.tolist() for name, x in factors_in(again.encoder).items()} == {
+        name: x.tolist() for name, x in factors.items()
+    }
+    if not adapted.chosen.point.has_exits:
+        short = EatForSequenceClassification.from_pretrained(adapted.plan.to, num_layers=1)
+        assert factors_in(short.encoder) == {}
+
+
+def test_earlier_versions_refuse_a_folder_with_factors(adapted: AdaptResult, tmp_path: Path):
+    """They know format 1 alone, and would ignore the factors."""
+    folder = shutil.copytree(adapted.plan.to, tmp_path / "copy")
+    about = json.loads((folder / "bundle.json").read_text())
+    assert about["format"] == 2
+    (folder / "bundle.json").write_text(json.dumps(about | {"format": 3}))
+    with pytest.raises(ConfigError, match="format must be 1 or 2, got 3"):
+        AboutAdapted.read(folder)
 
 
 def test_three_precisions_in_a_row_are_refused_in_one_line(adapted: AdaptResult, tmp_path: Path):

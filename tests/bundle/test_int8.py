@@ -156,6 +156,10 @@ def test_factors_in_a_folder(tmp_path: Path):
     [
         (lambda found: found.pop("layers.0.qkv"), "of other layers"),
         (lambda found: found["layers.0.up"].mul_(-1), "positive numbers"),
+        (lambda found: found["layers.0.up"].fill_(1e-45), "positive numbers"),
+        (lambda found: found["layers.0.up"].fill_(float("nan")), "positive numbers"),
+        (lambda found: found.update({"layers.0.up": torch.ones(48).double()}), "in fp32"),
+        (lambda found: found.update({"layers.0.up": torch.ones(48) * 1j}), "in fp32"),
         (lambda found: found.update({"layers.0.up": torch.ones(3)}), "positive numbers"),
     ],
 )
