@@ -82,9 +82,18 @@ def test_how_many_guesses_came_before_is_the_same_to_a_rule_that_reads_one(templ
     encoder = with_taus(small("dense", "none", "confidence", layers=[1, 2]), NOBODY, EVERYBODY)
     assert answers(encoder, 2)["reason_B"].tolist() == [FIRST_REASON]
     stretch = Stretch(encoder, 2, 2, alone=True, begins=False)
+    before = len(templates.known)
     for num in (2, 3):
         graph.graph(stretch, sample(stretch, num))
-    assert len(templates.known) == 2  # torch.export takes a size of 1 for a constant
+    assert len(templates.known) == before
+
+
+def test_graphs_of_a_rule_that_reads_earlier_exits_hand_their_guesses_on():
+    for rule, handed in (("confidence", False), ("vote", True)):
+        encoder = small("dense", "none", rule, layers=[1, 2])
+        single, batch = (Stretch(encoder, 2, 2, alone, begins=False) for alone in (True, False))
+        assert ("guesses_EBC" in sample(single, 1)) == handed
+        assert "guesses_EBC" in sample(batch, 1)  # traces and policies read them
 
 
 def test_another_computation_is_converted_anew(templates: Templates):

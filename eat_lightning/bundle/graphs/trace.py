@@ -15,12 +15,20 @@ from torch import Tensor, nn
 
 from eat_lightning.methods.exit._points import ByPoint
 from eat_lightning.methods.exit.never import Never
-from eat_lightning.model.contracts import Attention, Kernel, Policy, Where, only_open, with_layers
+from eat_lightning.model.contracts import (
+    Attention,
+    ExitRule,
+    Kernel,
+    Policy,
+    Where,
+    only_open,
+    with_layers,
+)
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.evidence import NAMES, Evidence
 from eat_lightning.model.layer import replace_part, sharing
 from eat_lightning.model.packed import Batch, Layout, Packed
-from eat_lightning.model.reason import coded
+from eat_lightning.model.reason import FIRST_REASON, coded
 from eat_lightning.model.specification import MODEL_SLOTS
 
 EVIDENCE = [*NAMES.values()]
@@ -155,19 +163,25 @@ class Stretch(nn.Module):
         logits_BC = encoder.kind.padded(head.guess(head.pooled(encoder.for_heads(packed))))
         out = {"logits_BC": logits_BC} | ({"tokens_LB": torch.stack(tokens)} if tokens else {})
         if self.last < len(encoder.layers):
-            before = [state["guesses_EBC"]] if "guesses_EBC" in state else []
-            out["guesses_EBC"] = torch.cat([*before, logits_BC[None]])
-            out["reason_B"] = coded(self.decided(out["guesses_EBC"]))
+            guesses_EBC = logits_BC[None]
+            if hands_on_guesses(encoder.exit, self.alone):
+                before = [state["guesses_EBC"]] if "guesses_EBC" in state else []
+                out["guesses_EBC"] = guesses_EBC = torch.cat([*before, guesses_EBC])
+            out["reason_B"] = self.decided(guesses_EBC)
             out |= self.leave(packed, evidence)
         return {name: value for name, value in out.items() if value is not state.get(name)}
 
     def decided(self, guesses_EBC: Tensor) -> Tensor:
-        """Decide at the exit. Without earlier guesses where the rule reads none, so that the graph
-        does not depend on how many there are."""
+        """Return the code of the reason, 0 for an example that stays.
+
+        A rule that reads one exit gets this one alone, so that the graph does not depend on how
+        many there are.
+        """
         rule = self.encoder.exit
-        if not (rule.last_only and isinstance(rule, ByPoint)):
-            return rule.decides(guesses_EBC, None)
-        return with_layers(rule, [self.last]).decides(guesses_EBC[-1:], None)
+        if reads_one_exit(rule):
+            rule, guesses_EBC = with_layers(rule, [self.last]), guesses_EBC[-1:]
+        decided_B = rule.decides(guesses_EBC, None)
+        return decided_B * FIRST_REASON if len(rule.reasons) == 1 else coded(decided_B)
 
     def enter(self, state: dict[str, Tensor]) -> tuple[Packed, Evidence]:
         if self.begins:
@@ -194,6 +208,16 @@ class Stretch(nn.Module):
         kept |= {"position_N": packed.position_N, "special_N": packed.special_N}
         kept |= {f"{name}_N": packed.notes[name] for name in self.encoder.heads.wants}
         return kept | vars(evidence)
+
+
+def reads_one_exit(rule: ExitRule) -> bool:
+    return rule.last_only and isinstance(rule, ByPoint)
+
+
+def hands_on_guesses(rule: ExitRule, alone: bool) -> bool:
+    """Whether later stretches get the guesses so far. In a batch they always do, since traces and
+    policies read them too."""
+    return not (alone and reads_one_exit(rule))
 
 
 def with_open_exits(encoder: AdaptiveEncoder, policies: Sequence[Policy] = ()) -> AdaptiveEncoder:
@@ -244,8 +268,9 @@ def sample(stretch: Stretch, num_guesses: int) -> dict[str, Tensor]:
         "lengths_B": lengths_B,
         "position_N": zeros_N,
         "special_N": zeros_N.bool(),
-        "guesses_EBC": torch.zeros(num_guesses, size, encoder.kind.width),
     }
+    if hands_on_guesses(encoder.exit, stretch.alone):
+        state["guesses_EBC"] = torch.zeros(num_guesses, size, encoder.kind.width)
     state |= {f"{name}_N": zeros_N.clone() for name in encoder.heads.wants}
     after = encoder.reduction.place == "after_layer" and stretch.first > 1
     if after and stretch.first - 1 in encoder.reduction.layers:

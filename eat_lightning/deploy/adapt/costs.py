@@ -42,7 +42,8 @@ def tell_costs(
     weights = sum(path.stat().st_size for path in weight_files(original.folder))
     width, layers = original.width, original.num_layers
     windows = sum(len(windows_of(splits[part])) for part in ("learn", "select"))
-    matched = 4 if early_head(original.same.kind) == "aligned" and plan.num_columns == 2 else 1
+    aligned = early_head(original.same.kind)["kind"] == "aligned"
+    matched = 3 if aligned and plan.num_columns == 2 else 1
     vectors = 2.0 * windows * layers * width * plan.num_columns * matched
     heads = 4.0 * layers * width * width * (4 if plan.num_columns == 2 else 1)
     passes = len(plan.engines) + 3.7  # of *select*, in all dtypes, as passes of fp32

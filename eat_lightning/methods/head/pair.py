@@ -76,6 +76,10 @@ class Pair(VectorClassifier):
         dtype = vector_BV.dtype  # the centre is in fp32, and so are sums with it
         if self.texts == 1:
             return (vector_BV - self.centre).to(dtype)
-        mean_BTD = vector_BV.unflatten(1, (self.texts, -1)) - self.centre
-        u_BD, v_BD = mean_BTD.unbind(1)
-        return torch.cat([u_BD, v_BD, (u_BD - v_BD).abs(), u_BD * v_BD], -1).to(dtype)
+        return self._compared(vector_BV.unflatten(1, (self.texts, -1))).to(dtype)
+
+    def _compared(self, mean_BTD: Float[Tensor, "b t d"]) -> Float[Tensor, "b w"]:
+        """Return u, v, |u - v| and u * v of the means u and v of two texts."""
+        mean_BTD = mean_BTD - self.centre
+        u_B1D, v_B1D = mean_BTD.split(1, 1)
+        return torch.cat([mean_BTD, (u_B1D - v_B1D).abs(), u_B1D * v_B1D], 1).flatten(1)
