@@ -141,6 +141,27 @@ def test_distances_and_cosines_are_those_of_a_persons_sum():
     torch.testing.assert_close(found, torch.tensor([first, second]), atol=2e-5, rtol=1e-5)
 
 
+def test_without_the_largest_distances_the_rest_is_as_it_was():
+    rows = rows_with_texts()
+    whole_BTX = aligned().vector(rows).unflatten(1, (2, -1))
+    without_BV = aligned(largest=False).vector(rows)
+    assert torch.equal(without_BV, torch.cat([whole_BTX[..., :4], whole_BTX[..., 6:]], -1).flatten(1))
+
+
+@pytest.mark.parametrize("head", [pair(), aligned(), aligned(largest=False)])
+def test_what_is_pooled_at_once_is_what_the_vector_gives(head: Pair | Aligned):
+    rows = rows_with_texts()
+    by_vector = head.of_features(head.features(head.vector(rows)))
+    assert torch.equal(head.pooled(rows), by_vector)
+
+
+def test_the_dense_layer_is_as_narrow_as_asked():
+    encoder = tiny(
+        exit="never", head={"kind": "aligned", "layers": [3], "activation": "tanh", "narrowing": 2}
+    )
+    assert encoder.heads.at(3).dense.out_features == encoder.shape.hidden_size // 2
+
+
 def test_texts_of_one_repeated_word_have_no_direction():
     """All tokens stand in the middle but for rounding, whose direction says nothing."""
     text_N = torch.tensor([0, 1, 1, 1, 0, 2, 0])

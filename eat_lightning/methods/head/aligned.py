@@ -3,11 +3,16 @@ ESIM (Chen et al. 2017), without parameters before pooling.
 
 Each token x of one text is aligned with the other: y is the mean of the other text's tokens,
 weighted by exp(10 cos), with cosines relative to the centre of the example. A head reads the
-features of `head=pair`; the mean and the largest |x - y| of each text; its mean weighted by the
-novelty of each token (1 minus the cosine to the nearest one); and the mean and the minimum of these
-cosines. A dense layer, activation, dropout and classes follow.
+features of `head=pair`; the mean of |x - y| in each text and, unless `largest` is off, its maximum;
+the mean of x weighted by the novelty of each token (1 minus the cosine to the nearest one); and the
+mean and the minimum of these cosines. A dense layer, activation, dropout and classes follow.
 
-Shapes: B examples, T = 2 texts, L longest length, D width, V = T x (4 D + 2), W = T x (5 D + 2).
+In a graph of single examples the number of operations decides what a guess costs, more than their
+arithmetic. Hence masks are added rather than filled in, so that exits share them, and `pooled` does
+not go by way of `vector`.
+
+Shapes: B examples, T = 2 texts, L longest length, D width, X = 3 D + 2 (2 D + 2 without the largest
+distances), V = T x (D + X).
 """
 
 from __future__ import annotations
@@ -37,8 +42,7 @@ class Aligned(Pair):
     For tasks with one text, it equals `head=pair`.
 
     Args:
-        largest: reads the largest |x - y| of each text. On two classifiers of pairs, heads
-            were as good without it, and took less time (study `adapt`).
+        largest: reads the largest |x - y| of each text, which takes a graph seven operations.
         narrowing: how many times narrower than the encoder its dense layer is.
     """
 
@@ -72,7 +76,6 @@ class Aligned(Pair):
     def pooled(self, packed: Packed) -> Float[Tensor, "b d"]:
         if self.texts == 1:
             return super().pooled(packed)
-        # Not by way of `vector`: to join and part it again would cost a graph ten operations.
         return self.of_features(self._features(*self._matched(packed)))
 
     def _matched(self, packed: Packed) -> tuple[Float[Tensor, "b t d"], Float[Tensor, "b t x"]]:
