@@ -33,13 +33,13 @@ class Product(nn.Module):
 
     def forward(self, x_NK: Float[Tensor, "n k"]) -> Float[Tensor, "n m"]:
         x_NK = x_NK if self.shrink_K is None else x_NK * self.shrink_K
-        alone = isinstance(x_NK.shape[0], int) and x_NK.shape[0] == 1  # a head's, of one example
-        largest = x_NK.abs().amax((0, 1) if alone else -1)
-        scale = largest.mul(1 / STEPS).clamp(min=TINY)
-        zero = self.zero if alone else self.zero.expand(scale.shape)
-        how = {} if alone else {"axis": 0}
+        scale_N = x_NK.abs().amax(-1).mul(1 / STEPS).clamp(min=TINY)
         whole_NK = torch.onnx.ops.symbolic(
-            "QuantizeLinear", (x_NK, scale, zero), how, dtype=torch.uint8, shape=x_NK.shape
+            "QuantizeLinear",
+            (x_NK, scale_N, self.zero.expand(scale_N.shape)),
+            {"axis": 0},
+            dtype=torch.uint8,
+            shape=x_NK.shape,
         )
         product_NM = torch.onnx.ops.symbolic(
             "MatMulInteger",
@@ -47,9 +47,10 @@ class Product(nn.Module):
             dtype=torch.int32,
             shape=(x_NK.shape[0], self.weight_KM.shape[1]),
         )
-        if alone:  # onnxruntime makes one operation of this form
-            return product_NM.float() * (scale * self.scale_M) + self.bias_M
-        return product_NM.float() * self.scale_M * scale[:, None] + self.bias_M
+        if isinstance(x_NK.shape[0], int) and x_NK.shape[0] == 1:  # a head's, of one example
+            # onnxruntime makes one operation of this form.
+            return product_NM.float() * (scale_N * self.scale_M) + self.bias_M
+        return product_NM.float() * self.scale_M * scale_N[:, None] + self.bias_M
 
 
 def for_graphs(encoder: AdaptiveEncoder) -> AdaptiveEncoder:
