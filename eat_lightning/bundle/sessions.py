@@ -111,19 +111,27 @@ def replace_product(product: Any) -> int:
     """Replace a quantised product by x times scaled integer weights, which OpenVINO quantises
     itself. Returns its inner width.
 
-    The original is: x -> scaled integers -> product -> float -> column scales -> row scales.
+    The original is: x -> scaled integers -> product -> float -> column scales -> row scales. In a
+    head of one example, both scales are multiplied first: ... -> float -> scales.
     """
     op = import_module("openvino.opset13")
-    by_columns = below(below(product))
-    by_rows = below(by_columns)
+    scaled = below(below(product))
     given = above(product, 0).input_value(0)
     weight_KM = above(product, 1).data
-    sides = [above(by_columns, number) for number in (0, 1)]
-    (scale_M,) = (side.data for side in sides if side.get_type_name() == "Constant")
+    (beside,) = (side for side in sides_of(scaled) if side.get_type_name() != "MatMul")
+    if beside.get_type_name() == "Constant":
+        scaled = below(scaled)
+    else:
+        (beside,) = (x for x in sides_of(beside) if x.get_type_name() == "Constant")
+    scale_M = beside.data
     whole_MK = op.constant(np.ascontiguousarray(weight_KM.T))
     weight_MK = op.multiply(op.convert(whole_MK, "f32"), op.constant(scale_M.reshape(-1, 1).copy()))
-    by_rows.output(0).replace(op.matmul(given, weight_MK, False, True).output(0))
+    scaled.output(0).replace(op.matmul(given, weight_MK, False, True).output(0))
     return weight_KM.shape[0]
+
+
+def sides_of(multiply: Any) -> list[Any]:
+    return [above(multiply, number) for number in (0, 1)]
 
 
 def above(node: Any, number: int) -> Any:

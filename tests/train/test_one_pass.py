@@ -186,6 +186,7 @@ def test_a_run_of_heads_keeps_full_depth_and_reads_no_label(run: Run, monkeypatc
     (row,) = [r for r in read(heads.folder / "rows.jsonl") if not r.baseline]
     kept = {name: value for name, value in static.head.items() if name != "layers"}
     own = {"kind": "aligned", "texts": 1, "pool": "mean", "activation": "tanh"}
+    own |= {"largest": True, "narrowing": 4}
     assert row.head is not None
     assert row.head.as_dict() == own | {"last": kept}
     noted = json.loads((heads.folder / "done.json").read_text())
