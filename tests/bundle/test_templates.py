@@ -81,9 +81,11 @@ def test_a_weight_that_is_one_number_has_no_axes(templates: Templates):
 def test_how_many_guesses_came_before_is_the_same_to_a_rule_that_reads_one(templates: Templates):
     encoder = with_taus(small("dense", "none", "confidence", layers=[1, 2]), NOBODY, EVERYBODY)
     assert answers(encoder, 2)["reason_B"].tolist() == [FIRST_REASON]
-    stretch = Stretch(encoder, 2, 2, alone=True, begins=False)
+    assert "guesses_EBC" not in sample(Stretch(encoder, 2, 2, alone=True, begins=False), 2)
+    stretch = Stretch(encoder, 2, 2, alone=False, begins=False)
+    graph.graph(stretch, sample(stretch, 2))
     before = len(templates.known)
-    for num in (2, 3):
+    for num in (3, 4):
         graph.graph(stretch, sample(stretch, num))
     assert len(templates.known) == before
 
