@@ -76,7 +76,7 @@ def early_head(kind: AnswerKind) -> dict[str, Any]:
     tokens costs their number squared."""
     if isinstance(kind, Score):
         return {"kind": "pair"}
-    return {"kind": "aligned", "largest": False, "narrowing": 8}  # faster, see study `adapt`
+    return {"kind": "aligned", "largest": False, "narrowing": 8}  # fewer operations and weights
 
 
 def in_kernels(encoder: AdaptiveEncoder, dtype: str) -> AdaptiveEncoder:
