@@ -67,6 +67,13 @@ def test_a_folder_has_the_certified_logits(copy: Path, texts: Path):
     assert verify(config_of("verify", f"run='{copy}'")).changed == 0
 
 
+def test_no_canary_is_among_the_least_sure_texts(adapted: AdaptResult, copy: Path):
+    """Two of their answers are nearly ties, which rounding decides."""
+    margin_N = adapted.original.same.kind.margin(adapted.trace.logits_BC)
+    least = np.sort(margin_N)[round(0.05 * len(margin_N))]
+    assert adapted.original.same.kind.margin(Canaries.read(copy).logits_NC).min() >= least
+
+
 def test_another_processor_is_told_and_the_canaries_decide(
     copy: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -19,7 +19,8 @@ from eat_lightning.monitor.reference import read_reference
 
 def plan_of(model: Path, texts: Path | str, to: Path, *words: str) -> AdaptSettings:
     given = [f"classifier='{model}'", f"texts='{texts}'", f"to='{to}'", "engines=[]", "agree=0.9"]
-    few = ["heads.epochs=[2]", "least_steps=1", "times.examples=2", "times.repeats=1"]
+    few = ["heads.epochs=[2]", "heads.variants=1", "least_steps=1"]
+    few += ["times.examples=2", "times.repeats=1"]
     config = config_of("adapt", *given, *few, *words)
     config["model"] = config.pop("classifier")
     return AdaptSettings.of(config)

@@ -41,14 +41,16 @@ def tell_costs(
     sizes = {name: len(split) for name, split in splits.items()}
     weights = sum(path.stat().st_size for path in weight_files(original.folder))
     width, layers = original.width, original.num_layers
-    windows = sum(len(windows_of(splits[part])) for part in ("learn", "select"))
-    aligned = early_head(original.same.kind)["kind"] == "aligned"
-    matched = 3 if aligned and plan.num_columns == 2 else 1
+    learn, select = (len(windows_of(splits[part])) for part in ("learn", "select"))
+    times = 1 + (plan.heads.variants if isinstance(plan, AdaptSettings) else 0)
+    windows = times * learn + select
+    pairs, aligned = plan.num_columns == 2, early_head(original.same.kind)["kind"] == "aligned"
+    matched = 3 if aligned and pairs else 1
     vectors = 2.0 * windows * layers * width * plan.num_columns * matched
-    heads = 4.0 * layers * width * width * (4 if plan.num_columns == 2 else 1)
+    heads = 4.0 * layers * width * width * (4 if pairs and not aligned else 1)
     passes = len(plan.engines) + 3.7  # of *select*, in all dtypes, as passes of fp32
-    texts = sizes["select"] * passes + sizes["learn"] * 0.7 + sizes["certify"] * 1.7
-    training = sum(plan.heads.epochs) * sizes["learn"] * heads * 6e-11
+    texts = sizes["select"] * passes + times * sizes["learn"] * 0.7 + sizes["certify"] * 1.7
+    training = sum(plan.heads.epochs) * times * sizes["learn"] * heads * 6e-11
     making = 32.0 * layers if plan.engines else 0.0  # of graphs: two static, six points
     each = seconds_each(original, splits["select"])
     seconds = each * (texts + timed * torch.get_num_threads()) + training + making

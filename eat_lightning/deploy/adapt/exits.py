@@ -16,7 +16,7 @@ from eat_lightning.runs.plan import HeadSettings
 from eat_lightning.train.callbacks.progress import ProgressLines
 from eat_lightning.train.callbacks.temperature import calibrate
 from eat_lightning.train.kept_vectors import kept_vectors
-from eat_lightning.train.one_pass import Fold, HeadTraining, VectorData, searched
+from eat_lightning.train.one_pass import Fold, HeadTraining, VectorData, drawn, searched
 from eat_lightning.train.processes import quiet
 from eat_lightning.train.trainer import computes_bf16, trainer_arguments
 from eat_lightning.weights.exits import EXITS, load_exits, save_exits
@@ -44,7 +44,7 @@ def learn_exits(
     quiet()
     seed_everything(0, verbose=False)
     precision = "bf16-mixed" if computes_bf16(gpu=False) else "32-true"
-    learn = kept_vectors(encoder, splits["learn"], work, precision)
+    learn = kept_vectors(encoder, drawn(splits["learn"], plan.texts), work, precision)
     select = kept_vectors(encoder, splits["select"], work, precision)
     settings = trainer_arguments({"accelerator": "cpu", "devices": 1, "precision": precision})
     least = math.ceil(least_steps * plan.batch_size / len(learn))

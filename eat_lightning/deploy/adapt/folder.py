@@ -39,6 +39,7 @@ from eat_lightning.weights.exits import save_exits
 from eat_lightning.weights.factors import save_factors
 from eat_lightning.weights.files import SAFE, weight_files
 
+UNSURE = 0.05  # share of the texts that are no canaries
 MOST_CHANGES = 3  # pairs of classes that a person is told
 CARD = Path(__file__).with_name("card.md")
 TOKENIZER = ("tokenizer*", "vocab.*", "merges.txt", "*.model", "special_tokens_map.json")
@@ -249,11 +250,17 @@ def certificate_of(bundle: Bundle, result: AdaptResult) -> Certificate:
 
 
 def canaries_of(result: AdaptResult) -> Canaries:
-    """Some texts of the certificate, with the logits that were certified."""
-    split = result.splits["certify"]
-    rows = spread_rows(len(split), NUM_CANARIES)
+    """Some texts of the certificate, with the logits that were certified.
+
+    The least sure ones are left out. Some of them are ties of two answers, which rounding decides:
+    one way alone, and another way in a batch.
+    """
+    split, logits_NC = result.splits["certify"], result.trace.logits_BC
+    margin_N = result.original.same.kind.margin(logits_NC)
+    surer = np.sort(np.argsort(margin_N, kind="stable")[round(UNSURE * len(split)) :])
+    rows = surer[spread_rows(len(surer), NUM_CANARIES)]
     texts = [split.text(row) for row in rows]
-    return Canaries.of(texts, result.texts.columns, result.trace.logits_BC[rows])
+    return Canaries.of(texts, result.texts.columns, logits_NC[rows])
 
 
 def write_classifier(

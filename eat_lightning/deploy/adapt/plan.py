@@ -112,6 +112,8 @@ class Heads(TypedDict, total=False):
     Args:
         enabled: false: try engines and precisions only; default: true. Not for rerankers.
         texts: maximum number of texts to train on; default: all.
+        variants: number of altered copies of each text to train on too; default: 2. Not for
+            rerankers.
         batch_size: texts per training step; default: 128.
         dropout: dropout of the heads' inputs; default: 0.2.
         lr: learning rates to try; default: [1.0e-3].
@@ -121,6 +123,7 @@ class Heads(TypedDict, total=False):
 
     enabled: bool
     texts: int | None
+    variants: int
     batch_size: int
     dropout: float
     lr: list[float]
@@ -166,12 +169,18 @@ class BothSettings(Settings):
             yield f"to={self.to} is there already: name another folder, or delete it"
 
 
+class ExitSettings(OnePassSettings):
+    """variants: altered copies of each text, on which heads are trained too."""
+
+    variants: Annotated[int, Field(ge=0)]
+
+
 class AdaptSettings(BothSettings):
     """batch: texts at once, for which the fastest is wanted. most: texts that are used."""
 
     small: str | None
     texts: Annotated[str, named("a file or a folder of texts: texts=...")]
-    heads: OnePassSettings
+    heads: ExitSettings
     times: TimesSettings
     per_class: dict[str, Share] | None
     tolerance: NotNegative | None

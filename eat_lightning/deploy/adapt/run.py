@@ -21,6 +21,7 @@ from eat_lightning.data.batching import spread_rows
 from eat_lightning.data.source import Source
 from eat_lightning.data.split import Split, make_split
 from eat_lightning.data.unlabelled import Texts, cut, read_texts
+from eat_lightning.data.variants import variants
 from eat_lightning.deploy.adapt.cascade import FirstModel, check_pair
 from eat_lightning.deploy.adapt.costs import tell_costs
 from eat_lightning.deploy.adapt.exits import learn_exits
@@ -102,7 +103,8 @@ def adapt(
         encoder, windows_of(splits["learn" if plan.heads.enabled else "select"]), work.folder
     )
     if plan.heads.enabled:
-        tokens = {part: windows_of(splits[part]) for part in ("learn", "select")}
+        learn = with_variants(texts, parts["learn"], plan.heads.variants, original, work.folder)
+        tokens = {"learn": windows_of(learn), "select": windows_of(splits["select"])}
         learn_exits(encoder, tokens, plan.heads, work.folder, plan.least_steps)
     run = scratch_run(work.folder / "exits-and-all", original, encoder, texts.columns)
     forms = Forms(original, encoder, run, plan.threads)
@@ -245,6 +247,15 @@ def splits_of(
     return {name: TextWindows.of(split, *about) for name, split in made.items()}
 
 
+def with_variants(
+    texts: Texts, learn: np.ndarray, copies: int, original: Original, cache: Path
+) -> Any:
+    """The texts from which exits learn, and altered copies of each, tokenized."""
+    rows = [texts.rows[row] for row in learn]
+    more = replace(texts, rows=[*rows, *variants(rows, copies)])
+    return splits_of(more, {"learn": np.arange(len(more))}, original, cache)["learn"]
+
+
 def check_encoder(encoder: AdaptiveEncoder, original: Original, split: Any) -> None:
     """ConfigError where our encoder of the same weights answers otherwise than transformers."""
     windows: Split = windows_of(split)
@@ -283,10 +294,12 @@ def announce(
     tried = ", ".join(NAMES[e] for e in ("torch", *plan.engines) if e not in absent)
     first = f", and with {plan.small} before them" if plan.small else ""
     again = "; unsure answers are tried again in a higher precision" if original.same.labels else ""
+    copies = plan.heads.variants if plan.heads.enabled else 0
+    more = f" with {copies} altered copies of each" if copies else ""
     lines = [
         f"{plan.model}: {kind}, {layers} layers, {original.same.title}",
         f"texts: {texts.line}{long}",
-        f"parts: {sizes['learn']:,} for learning exits, {sizes['select']:,} for choosing, "
+        f"parts: {sizes['learn']:,} for learning exits{more}, {sizes['select']:,} for choosing, "
         f"{sizes['certify']:,} for the certificate{doubles}",
         f"guarantee: at most {every.allowed:,} of the {sizes['certify']:,} may change",
         f"tried: {tried}, without exits and with them{first}{again}",
