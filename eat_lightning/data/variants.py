@@ -2,8 +2,8 @@
 answers a fragment as well as a whole text (data augmentation in distillation, as in TinyBERT, Jiao
 et al. 2020, there with words that a language model replaces).
 
-The two texts of a pair are exchanged or thinned out. They are neither cut nor spliced, since little
-would be left of what they have in common: on QQP, exits that learned from such copies were worse.
+The two texts of a pair are exchanged or thinned out. They are neither cut nor spliced, because
+hardly a pair would still have anything in common.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from eat_lightning.report.result import Result
 from eat_lightning.report.section import Section
 from eat_lightning.report.table import Cell, Column, Table
 from experiments.adapt.adaptations import PRETRAINED, TASKS, Adaptation, adaptations, exact
+from experiments.adapt.copies import CHANGES
 
 LOOKS: dict[int, dict[str, Any]] = {  # by the number of texts at once
     1: {"color": SERIES[1], "marker": "o"},
@@ -30,8 +31,8 @@ YARDSTICK = (  # of `experiments/pays`
 
 def page(results: Path) -> Section:
     found = adaptations(results)
-    names = ("redraws", "originals", "levels", "field", "rounding")
-    redraws, originals, levels, field, rounding = (
+    names = ("redraws", "originals", "levels", "field", "rounding", "copies")
+    redraws, originals, levels, field, rounding, copies = (
         result.read(results / f"{name}.jsonl") for name in names
     )
     one = [each for each in found if each.is_pretrained and each.batch == 1]
@@ -47,6 +48,7 @@ def page(results: Path) -> Section:
         table("draws", "Several draws of the texts", DRAWS, drawn_again(levels)),
         table("field", "int8 of other tools", FIELD, [*field_lines(field)]),
         table("rounding", "int8 with factors of inputs", ROUNDING, rounding),
+        table("copies", "Exits that learn from altered copies", COPIES, by_copies(copies)),
         table("held", "Changed answers", ABOUT + HELD, one),
         table("batches", "Batches of 32", ABOUT + SPEED + HELD, many),
         table("random", "Small models from random weights", ABOUT + BATCH + SPEED + HELD, random),
@@ -130,6 +132,11 @@ def counted(name: str) -> Any:
         return f"{counts['changed']} of {counts['num']:,}{most}"
 
     return text
+
+
+def by_copies(rows: Sequence[Result]) -> list[Result]:
+    names = [*TASKS]
+    return sorted(rows, key=lambda row: (-layers_of(row), names.index(row["task"]), row["copies"]))
 
 
 def by_classifier(rows: Sequence[Result], batch: int) -> list[Result]:
@@ -255,6 +262,20 @@ ROUNDING = [
     col.count("without", "changed without factors"),
     col.count("with", "changed with factors"),
     col.count("num", "texts"),
+]
+COPIES = [
+    col.word("classifier", "classifier", title_of),
+    col.count("texts", "texts for learning"),
+    col.count("copies", "copies of each"),
+    *(
+        col.number(f"{name}_{most:g}", f"{what} (%)", percent_of(f"{name}_{most:g}"))
+        for most in CHANGES
+        for name, what in (
+            ("layers", f"layers at {100 * most:g} %"),
+            ("changed", f"changed at {100 * most:g} %"),
+        )
+    ),
+    col.count("num", "unseen texts"),
 ]
 REDRAWS = [
     col.word("task", "classifier", task_of),

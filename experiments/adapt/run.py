@@ -4,6 +4,7 @@
     python -m experiments.adapt.run levels folder=FOLDER task=sst2 [batch=1] [draw=1] [agree=0.99]
     python -m experiments.adapt.run field folder=FOLDER task=sst2
     python -m experiments.adapt.run rounding folder=FOLDER task=sst2
+    python -m experiments.adapt.run copies folder=FOLDER task=sst2 [most=3]
     python -m experiments.adapt.run redraws folder=FOLDER task=stsb [agree=0.95] [draws=200]
     python -m experiments.adapt.run original folder=FOLDER data=FOLDER
 
@@ -11,9 +12,10 @@
 their times, so the machine must be quiet. `levels` does so at several levels of agreement, or at
 one, with the passes of the first, and leaves the scratch folder there; another draw parts the texts
 anew. `field` times int8 as onnxruntime's and NNCF's own tools make it (pip install nncf) beside
-ours. `rounding` counts answers that int8 changes, with factors of inputs and without. `redraws`
-runs all passes once, which times nothing, and draws the parts anew from them. `original` keeps the
-accuracy of a merged delta.
+ours. `rounding` counts answers that int8 changes, with factors of inputs and without. `copies`
+trains exits with no altered copies of the texts, with one of each, and so on. `redraws` runs all
+passes once, which times nothing, and draws the parts anew from them. `original` keeps the accuracy
+of a merged delta.
 
 Shapes: N texts, B of a batch, C classes.
 """
@@ -47,6 +49,7 @@ from eat_lightning.report.intervals import Interval
 from eat_lightning.report.result import Result
 from eat_lightning.runs.run import git_commit
 from experiments.adapt import low_rank
+from experiments.adapt.copies import copies_row
 from experiments.adapt.field import field_row
 from experiments.adapt.levels import LEVELS, at_level, drawn
 from experiments.adapt.redraws import redrawn
@@ -99,6 +102,12 @@ def field(folder: str, task: str) -> None:
 
 def rounding(folder: str, task: str) -> None:
     result.update(RESULTS / "rounding.jsonl", [rounding_row(Path(folder), task, TASKS[task])])
+
+
+def copies(folder: str, task: str, most: int = 3) -> None:
+    for number in range(most + 1):
+        row = copies_row(Path(folder), task, TASKS[task], number)
+        result.update(RESULTS / "copies.jsonl", [row])
 
 
 def values_of(made: Any, batch: int) -> dict[str, Any]:
@@ -185,4 +194,4 @@ def original(folder: str, data: str) -> None:
 if __name__ == "__main__":
     with reported():
         torch.set_num_threads(1)
-        run_step(sys.argv[1:], adapt, levels, field, rounding, redraws, original)
+        run_step(sys.argv[1:], adapt, levels, field, rounding, copies, redraws, original)
