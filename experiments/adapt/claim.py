@@ -136,7 +136,10 @@ def counted(name: str) -> Any:
 
 def by_copies(rows: Sequence[Result]) -> list[Result]:
     names = [*TASKS]
-    return sorted(rows, key=lambda row: (-layers_of(row), names.index(row["task"]), row["copies"]))
+    return sorted(
+        rows,
+        key=lambda row: (-layers_of(row), names.index(row["task"]), row["copies"], row["epochs"]),
+    )
 
 
 def by_classifier(rows: Sequence[Result], batch: int) -> list[Result]:
@@ -267,6 +270,7 @@ COPIES = [
     col.word("classifier", "classifier", title_of),
     col.count("texts", "texts for learning"),
     col.count("copies", "copies of each"),
+    col.count("epochs", "epochs"),
     *(
         col.number(f"{name}_{most:g}", f"{what} (%)", percent_of(f"{name}_{most:g}"))
         for most in CHANGES

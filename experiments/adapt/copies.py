@@ -33,12 +33,19 @@ CHANGES = (0.005, 0.01, 0.02)  # shares of changed answers at which exits are co
 TAUS = 1 - np.geomspace(0.5, 1e-6, 200)  # one for all exits
 
 
-def copies_row(base: Path, task: str, settings: Mapping[str, Any], copies: int) -> Result:
+def copies_row(
+    base: Path, task: str, settings: Mapping[str, Any], copies: int, epochs: int
+) -> Result:
     """Train early heads with so many copies of each text, choose tau on the texts for choosing, and
-    count layers and changes on `fresh.parquet`."""
+    count layers and changes on `fresh.parquet`.
+
+    Args:
+        epochs: times that the texts and their copies are gone through.
+    """
     columns, began = settings["columns"], perf_counter()
     more = {"columns": columns, "max_length": settings["length"]}
     plan = settings_of(base, base / "copies", 0.99, more)
+    heads = plan.heads.model_copy(update={"epochs": [epochs]})
     original = Original.open(str(base / "model"), settings["length"], None, long=REFUSE)
     texts = read_texts(plan.texts, columns, plan.most).read_by(original.reader)
     parts = cut(texts.rows, plan.shares)
@@ -47,7 +54,7 @@ def copies_row(base: Path, task: str, settings: Mapping[str, Any], copies: int) 
         work = Path(scratch)
         splits = splits_of(texts, parts, original, work)
         splits["learn"] = with_variants(texts, parts["learn"], copies, original, work)
-        learn_exits(encoder, splits, plan.heads, work, plan.least_steps)
+        learn_exits(encoder, splits, heads, work, least_steps=1)
     minutes = (perf_counter() - began) / 60
     kernels = in_kernels(encoder, "bf16")
     select = record(kernels, splits["select"], title="texts for choosing")
@@ -58,7 +65,7 @@ def copies_row(base: Path, task: str, settings: Mapping[str, Any], copies: int) 
         depth, changed = layers_and_changes(fresh, rule)
         values |= {f"layers_{most:g}": depth, f"changed_{most:g}": changed}
     model = f"{original.config['model_type']}, {original.num_layers} layers of {original.width}"
-    what = {"task": task, "model": model, "copies": copies}
+    what = {"task": task, "model": model, "copies": copies, "epochs": epochs}
     return Result(what, values, {"commit": git_commit()})
 
 
