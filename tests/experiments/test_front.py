@@ -57,6 +57,7 @@ def test_what_adapt_is_said_to_print_follows_from_the_row():
 def test_ratios_in_the_prose_are_those_of_the_study():
     tables = StudyFolder("adapt").claim.tables
     known = {number for table in tables for number in NUMBER.findall(table.markdown())}
-    found = front.adapted()["times_original"], front.without_exits(front.adapted())
+    row = front.adapted()
+    found = row["times_original"], row["times_rival"], front.without_exits(row)
     known |= {f"{each.value:.1f}" for each in found}
     assert set(re.findall(r"\d+\.\d+(?= times)", PROSE)) <= known
