@@ -72,10 +72,13 @@ def copies_row(
 def laxest(select: Record, most: float) -> Confidence:
     """The rule of fewest layers with at most such a share of changes; the strictest if none has."""
     layers = [*select.guesses][:-1]
-    rules = [Confidence(tau=tau, layers=layers) for tau in TAUS.tolist()]
-    found = [(*layers_and_changes(select, rule), rule) for rule in rules]
-    kept = [(depth, -rule.tau, rule) for depth, changed, rule in found if changed <= most]
-    return min(kept)[-1] if kept else rules[-1]
+    kept = []
+    for place, tau in enumerate(reversed(TAUS.tolist())):  # of equal ones the strictest
+        rule = Confidence(tau=tau, layers=layers)
+        depth, changed = layers_and_changes(select, rule)
+        if changed <= most or not place:
+            kept.append((depth, place, rule))
+    return min(kept)[-1]
 
 
 def layers_and_changes(record: Record, rule: Confidence) -> tuple[float, float]:
