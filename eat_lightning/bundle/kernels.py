@@ -47,7 +47,11 @@ def encoder_of(
         column: the one logit of the classifier that is the answer, a score; None: all are.
     """
     early = list(range(depth_of(str(folder)) or 1))
-    head = early_head(kind) | {"layers": early, "texts": num_texts, "activation": "tanh"}
+    head = early_head(kind, num_texts) | {
+        "layers": early,
+        "texts": num_texts,
+        "activation": "tanh",
+    }
     judge = Specification(
         "exit", JUDGES[kind.problem_type], {"layers": early, **strict_point(kind)}
     )
@@ -71,11 +75,13 @@ def encoder_of(
     return encoder.eval()
 
 
-def early_head(kind: AnswerKind) -> dict[str, Any]:
+def early_head(kind: AnswerKind, num_texts: int) -> dict[str, Any]:
     """Return kind and options of new heads. A score is often that of a long document, and to match
     tokens costs their number squared."""
     if isinstance(kind, Score):
         return {"kind": "pair"}
+    if num_texts == 1:
+        return {"kind": "pair", "narrowing": 2}  # half the weights decide as well
     return {"kind": "aligned", "largest": False, "narrowing": 8}  # fewer operations and weights
 
 

@@ -44,10 +44,12 @@ def tell_costs(
     learn, select = (len(windows_of(splits[part])) for part in ("learn", "select"))
     times = 1 + (plan.heads.variants if isinstance(plan, AdaptSettings) else 0)
     windows = times * learn + select
-    pairs, aligned = plan.num_columns == 2, early_head(original.same.kind)["kind"] == "aligned"
+    head = early_head(original.same.kind, plan.num_columns)
+    pairs, aligned = plan.num_columns == 2, head["kind"] == "aligned"
     matched = 3 if aligned and pairs else 1
     vectors = 2.0 * windows * layers * width * plan.num_columns * matched
-    heads = 4.0 * layers * width * width * (4 if pairs and not aligned else 1)
+    read = (8 if aligned else 4) if pairs else 1  # widths of the features
+    heads = 4.0 * layers * width * width * read / head.get("narrowing", 1)
     passes = len(plan.engines) + 3.7  # of *select*, in all dtypes, as passes of fp32
     texts = sizes["select"] * passes + times * sizes["learn"] * 0.7 + sizes["certify"] * 1.7
     training = sum(plan.heads.epochs) * times * sizes["learn"] * heads * 6e-11

@@ -58,6 +58,9 @@ def file_faults(given: str, check: Callable[[Path], Any]) -> Iterator[str]:
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 FEWER = {"most": 2000, "least_steps": 60}  # of a trial, at most
+# By the number of texts. Heads of pairs read eight times as many features, and a step moves their
+# sum by as much more.
+RATES = {1: [3e-3], 2: [5e-4]}
 FEWER_TIMES = {"examples": 40, "repeats": 1}
 
 
@@ -116,9 +119,10 @@ class Heads(TypedDict, total=False):
             rerankers.
         batch_size: texts per training step; default: 128.
         dropout: dropout of the heads' inputs; default: 0.2.
-        lr: learning rates to try; default: [1.0e-3].
+        lr: learning rates to try; default: [3.0e-3], of pairs [5.0e-4]; for rerankers, default:
+            [1.0e-3].
         weight_decay: weight decays to try; default: [0.05].
-        epochs: numbers of epochs to try; default: [6].
+        epochs: numbers of epochs to try; default: [12]; for rerankers, default: [6].
     """
 
     enabled: bool
@@ -126,7 +130,7 @@ class Heads(TypedDict, total=False):
     variants: int
     batch_size: int
     dropout: float
-    lr: list[float]
+    lr: list[float] | None
     weight_decay: list[float]
     epochs: list[int]
 
@@ -191,6 +195,14 @@ class AdaptSettings(BothSettings):
     most: Count
     long: Mode
     windows: WindowSettings
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Self:
+        """Parse a command's settings. Unless given, the learning rate is the usual one of heads
+        that read so many texts."""
+        heads, texts = config["heads"], len(config.get("columns") or ["text"])
+        usual = {"lr": RATES.get(texts, RATES[1])} if heads.get("lr") is None else {}
+        return super().of({**config, "heads": {**heads, **usual}})
 
     @property
     def claims(self) -> list[Claim]:

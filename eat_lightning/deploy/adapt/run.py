@@ -175,7 +175,7 @@ def identity(plan: AdaptSettings, models: list[Original], texts: Texts) -> dict[
     rows = hashlib.sha256(repr(texts.rows).encode("utf-8", "surrogatepass")).hexdigest()
     settings = plan.model_dump(exclude={"to", "texts", "model", "small", *LATE})
     weights = [weights_digest(model.folder) for model in models]
-    early = [early_head(model.same.kind) for model in models]
+    early = [early_head(model.same.kind, plan.num_columns) for model in models]
     # Passes and times of other versions, or of another machine, are none of the certificate's.
     versions = {name: version_of(name) for name in (*PACKAGES, "transformers")}
     facts = {"early_heads": early, "versions": versions, "machine": machine()}

@@ -39,23 +39,18 @@ FLOOR = 0.1  # of how new a token is: far above what bf16 rounds of a cosine nea
 class Aligned(Pair):
     """Classifier of two texts, from their pooled vectors and the match of their tokens.
 
-    For tasks with one text, it equals `head=pair`.
+    For tasks with one text, it equals `head=pair` of the encoder's width.
 
     Args:
         largest: reads the largest |x - y| of each text, which takes a graph seven operations.
-        narrowing: how many times narrower than the encoder its dense layer is.
     """
 
     largest: bool = True
     narrowing: PositiveInt = 4
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.changes_width = self.changes_width or self.texts == 2
-
-    def _dense_width(self, shape: Shape) -> int:
-        width = super()._dense_width(shape)
-        return max(1, width // self.narrowing) if self.texts == 2 else width
+    @property
+    def _narrows(self) -> int:
+        return self.narrowing if self.texts == 2 else 1
 
     def _num_features(self, shape: Shape) -> int:
         more = self.vector_width(shape) - super().vector_width(shape)

@@ -16,6 +16,7 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float
+from pydantic import PositiveInt
 from torch import Tensor
 
 from eat_lightning.methods.head._vectors import VectorClassifier
@@ -32,6 +33,7 @@ class Pair(VectorClassifier):
         texts: number of texts per example.
         pool: how the tokens of each text are pooled.
         activation: activation of the dense layer. None: no dense layer.
+        narrowing: how many times narrower than the encoder the dense layer is.
         centre: subtracted from the mean of each text. It is zero unless the vectors of a frozen
             encoder are standardised, where a mean that is large relative to its spread would lose
             precision in u * v.
@@ -40,6 +42,7 @@ class Pair(VectorClassifier):
     texts: Literal[1, 2] = 2
     pool: Literal["mean"] = "mean"  # what bundles (`model=eat`) set for all heads
     activation: Activation | None = "tanh"
+    narrowing: PositiveInt = 1
 
     centre: Tensor = field(init=False)
 
@@ -47,7 +50,16 @@ class Pair(VectorClassifier):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.changes_width = self.activation is None and self.texts == 2
+        compared = self.texts == 2
+        self.changes_width = compared if self.activation is None else self._narrows > 1
+
+    @property
+    def _narrows(self) -> int:
+        """How many times narrower than the encoder the dense layer is."""
+        return self.narrowing
+
+    def _dense_width(self, shape: Shape) -> int:
+        return max(1, shape.hidden_size // self._narrows)
 
     def bind(self, shape: Shape, exits: Sequence[int], num_labels: int) -> None:
         super().bind(shape, exits, num_labels)
