@@ -138,7 +138,14 @@ def by_copies(rows: Sequence[Result]) -> list[Result]:
     names = [*TASKS]
     return sorted(
         rows,
-        key=lambda row: (-layers_of(row), names.index(row["task"]), row["copies"], row["epochs"]),
+        key=lambda row: (
+            -layers_of(row),
+            names.index(row["task"]),
+            row["copies"],
+            row["epochs"],
+            row["width"],
+            row["rate"],
+        ),
     )
 
 
@@ -271,6 +278,8 @@ COPIES = [
     col.count("texts", "texts for learning"),
     col.count("copies", "copies of each"),
     col.count("epochs", "epochs"),
+    col.word("rate", "learning rate", lambda row: f"{row['rate']:g}"),
+    col.count("width", "width of heads"),
     *(
         col.number(f"{name}_{most:g}", f"{what} (%)", percent_of(f"{name}_{most:g}"))
         for most in CHANGES

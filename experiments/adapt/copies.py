@@ -34,18 +34,19 @@ TAUS = 1 - np.geomspace(0.5, 1e-6, 200)  # one for all exits
 
 
 def copies_row(
-    base: Path, task: str, settings: Mapping[str, Any], copies: int, epochs: int
+    base: Path, task: str, settings: Mapping[str, Any], copies: int, epochs: int, rate: float
 ) -> Result:
     """Train early heads with so many copies of each text, choose tau on the texts for choosing, and
     count layers and changes on `fresh.parquet`.
 
     Args:
         epochs: times that the texts and their copies are gone through.
+        rate: the learning rate.
     """
     columns, began = settings["columns"], perf_counter()
     more = {"columns": columns, "max_length": settings["length"]}
     plan = settings_of(base, base / "copies", 0.99, more)
-    heads = plan.heads.model_copy(update={"epochs": [epochs]})
+    heads = plan.heads.model_copy(update={"epochs": [epochs], "lr": [rate]})
     original = Original.open(str(base / "model"), settings["length"], None, long=REFUSE)
     texts = read_texts(plan.texts, columns, plan.most).read_by(original.reader)
     parts = cut(texts.rows, plan.shares)
@@ -65,8 +66,9 @@ def copies_row(
         depth, changed = layers_and_changes(fresh, rule)
         values |= {f"layers_{most:g}": depth, f"changed_{most:g}": changed}
     model = f"{original.config['model_type']}, {original.num_layers} layers of {original.width}"
-    what = {"task": task, "model": model, "copies": copies, "epochs": epochs}
-    return Result(what, values, {"commit": git_commit()})
+    first: Any = encoder.heads.at(0)
+    how = {"copies": copies, "epochs": epochs, "rate": rate, "width": first.dense.out_features}
+    return Result({"task": task, "model": model} | how, values, {"commit": git_commit()})
 
 
 def laxest(select: Record, most: float) -> Confidence:

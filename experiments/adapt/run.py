@@ -4,7 +4,7 @@
     python -m experiments.adapt.run levels folder=FOLDER task=sst2 [batch=1] [draw=1] [agree=0.99]
     python -m experiments.adapt.run field folder=FOLDER task=sst2
     python -m experiments.adapt.run rounding folder=FOLDER task=sst2
-    python -m experiments.adapt.run copies folder=FOLDER task=sst2 [number=2] [epochs=6]
+    python -m experiments.adapt.run copies folder=FOLDER task=sst2 [number=2] [epochs=12] [rate=0.003]
     python -m experiments.adapt.run redraws folder=FOLDER task=stsb [agree=0.95] [draws=200]
     python -m experiments.adapt.run original folder=FOLDER data=FOLDER
 
@@ -13,7 +13,8 @@ their times, so the machine must be quiet. `levels` does so at several levels of
 one, with the passes of the first, and leaves the scratch folder there; another draw parts the texts
 anew. `field` times int8 as onnxruntime's and NNCF's own tools make it (pip install nncf) beside
 ours. `rounding` counts answers that int8 changes, with factors of inputs and without. `copies`
-trains exits with a number of altered copies of each text, or with none, for so many epochs.
+trains exits with a number of altered copies of each text, or with none, for so many epochs, at a
+learning rate.
 `redraws` runs all passes once, which times nothing, and draws the parts anew from them. `original`
 keeps the accuracy of a merged delta.
 
@@ -104,8 +105,10 @@ def rounding(folder: str, task: str) -> None:
     result.update(RESULTS / "rounding.jsonl", [rounding_row(Path(folder), task, TASKS[task])])
 
 
-def copies(folder: str, task: str, number: int = 2, epochs: int = 6) -> None:
-    row = copies_row(Path(folder), task, TASKS[task], number, epochs)
+def copies(
+    folder: str, task: str, number: int = 2, epochs: int = 12, rate: float = 3e-3
+) -> None:
+    row = copies_row(Path(folder), task, TASKS[task], number, epochs, rate)
     result.update(RESULTS / "copies.jsonl", [row])
 
 

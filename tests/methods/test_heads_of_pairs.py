@@ -156,11 +156,21 @@ def test_what_is_pooled_at_once_is_what_the_vector_gives(head: Pair | Aligned):
     assert torch.equal(head.pooled(rows), by_vector)
 
 
-def test_the_dense_layer_is_as_narrow_as_asked():
-    encoder = tiny(
-        exit="never", head={"kind": "aligned", "layers": [3], "activation": "tanh", "narrowing": 2}
-    )
-    assert encoder.heads.at(3).dense.out_features == encoder.shape.hidden_size // 2
+@pytest.mark.parametrize(("kind", "texts"), [("aligned", 2), ("pair", 2), ("pair", 1)])
+def test_the_dense_layer_is_as_narrow_as_asked(kind: str, texts: int):
+    assert dense_width(kind, texts, narrowing=2) == 0.5
+
+
+def test_of_one_text_aligned_keeps_the_width_that_it_always_had():
+    """Folders of earlier versions name a narrowing there, which had no effect."""
+    assert dense_width("aligned", 1, narrowing=2) == 1
+
+
+def dense_width(kind: str, texts: int, **changes) -> float:
+    """Width of the dense layer, by that of the encoder."""
+    head = {"kind": kind, "texts": texts, "layers": [3], "activation": "tanh"}
+    encoder = tiny(exit="never", head=head | changes)
+    return encoder.heads.at(3).dense.out_features / encoder.shape.hidden_size
 
 
 def test_texts_of_one_repeated_word_have_no_direction():
