@@ -4,7 +4,7 @@
     python -m experiments.adapt.run levels folder=FOLDER task=sst2 [batch=1] [draw=1] [agree=0.99]
     python -m experiments.adapt.run field folder=FOLDER task=sst2
     python -m experiments.adapt.run rounding folder=FOLDER task=sst2
-    python -m experiments.adapt.run copies folder=FOLDER task=sst2 [number=2] [epochs=12] [rate=0.003]
+    python -m experiments.adapt.run copies folder=FOLDER task=qqp [number=2] [epochs=12] [rate=3e-3]
     python -m experiments.adapt.run redraws folder=FOLDER task=stsb [agree=0.95] [draws=200]
     python -m experiments.adapt.run original folder=FOLDER data=FOLDER
 
@@ -105,9 +105,7 @@ def rounding(folder: str, task: str) -> None:
     result.update(RESULTS / "rounding.jsonl", [rounding_row(Path(folder), task, TASKS[task])])
 
 
-def copies(
-    folder: str, task: str, number: int = 2, epochs: int = 12, rate: float = 3e-3
-) -> None:
+def copies(folder: str, task: str, number: int = 2, epochs: int = 12, rate: float = 3e-3) -> None:
     row = copies_row(Path(folder), task, TASKS[task], number, epochs, rate)
     result.update(RESULTS / "copies.jsonl", [row])
 

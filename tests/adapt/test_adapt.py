@@ -53,13 +53,14 @@ def test_plain_transformers_opens_the_original_bit_for_bit(adapted: AdaptResult,
     assert ours(given) == theirs(given)
 
 
-def test_the_learning_rate_is_that_of_the_number_of_texts_unless_given(
-    classifier: Path, tmp_path: Path
-):
-    given = classifier, tmp_path, tmp_path / "to"
+def test_training_is_that_of_the_number_of_texts_unless_given(classifier: Path, tmp_path: Path):
+    texts = tmp_path / "texts.txt"
+    texts.write_text("a text\n")
+    given = classifier, texts, tmp_path / "to"
     one, two = plan_of(*given), plan_of(*given, "columns=[premise,hypothesis]")
     assert one.heads.lr > two.heads.lr
-    assert plan_of(*given, "heads.lr=[0.02,0.01]").heads.lr == [0.02, 0.01]
+    own = plan_of(*given, "heads.lr=[0.02,0.01]", "heads.epochs=[3]").heads
+    assert (own.lr, own.epochs) == ([0.02, 0.01], [3])
 
 
 def test_drift_is_compared_with_the_texts_of_the_certificate(
