@@ -120,10 +120,11 @@ class Heads(TypedDict, total=False):
             rerankers.
         batch_size: texts per training step; default: 128.
         dropout: dropout of the heads' inputs; default: 0.2.
-        lr: learning rates to try; default: [3.0e-3], of pairs [1.0e-3]; for rerankers, default:
-            [1.0e-3].
+        lr: learning rates to try; default: [3.0e-3], of pairs [1.0e-3]. For rerankers,
+            default: [1.0e-3].
         weight_decay: weight decays to try; default: [0.05].
-        epochs: numbers of epochs to try; default: [12], of pairs [6]; for rerankers, default: [6].
+        epochs: numbers of epochs to try; default: [12], of pairs [6]. For rerankers,
+            default: [6].
     """
 
     enabled: bool
