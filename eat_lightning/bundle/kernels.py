@@ -77,7 +77,7 @@ def encoder_of(
 
 def early_head(kind: AnswerKind, num_texts: int) -> dict[str, Any]:
     """Return kind and options of new heads. A score is often that of a long document, and to match
-    tokens costs their number squared."""
+    tokens costs their number squared. A single text has nothing to match."""
     if isinstance(kind, Score):
         return {"kind": "pair"}
     if num_texts == 1:

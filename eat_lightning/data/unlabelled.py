@@ -97,8 +97,7 @@ def read_texts(given: str | Sequence[Any], columns: list[str] | None, most: int)
         rows = [row_of(row, number) for number, row in enumerate(given)]
         if len({len(row) for row in rows}) > 1:
             raise ConfigError("texts must be all single texts, or all pairs")
-        names = columns or ["text", "text_pair"][: len(rows[0]) if rows else 1]
-        return Texts.of(rows, names, most)
+        return Texts.of(rows, columns or usual_columns(given), most)
     found: list[Row] = []
     files = files_of(Path(given))
     if (num := sum(path.suffix == ".txt" for path in files)) > 1:
@@ -110,6 +109,12 @@ def read_texts(given: str | Sequence[Any], columns: list[str] | None, most: int)
         rows, columns = text_files.read_texts(path, columns, "texts")
         found += rows
     return Texts.of(found, columns or ["text"], most)
+
+
+def usual_columns(examples: Sequence[Any]) -> list[str]:
+    """Return the names of the columns of texts, or of pairs of them."""
+    of_pairs = bool(examples) and not isinstance(examples[0], str)
+    return ["text", "text_pair"] if of_pairs else ["text"]
 
 
 def row_of(given: Any, number: int) -> Row:

@@ -17,16 +17,18 @@ from eat_lightning.data.unlabelled import Row
 
 Alter = Callable[[Row, Row, np.random.Generator], Row]
 
-FEW = 4  # a text of fewer words is altered by characters, as one without spaces is
+FEW = 4  # a text of fewer words, or without spaces, is altered by characters
 SHORTEST = 0.25  # share of the words that a stretch has at least
 DROPPED = 0.2  # share of the words that are left out on average
 
 
 def variants(rows: Sequence[Row], copies: int) -> list[Row]:
-    """Return `copies` altered copies of each text or pair, each time altered in another way."""
+    """Return `copies` altered copies of each text or pair. Three ways take turns: the fourth
+    copy is altered in the way of the first."""
     random, made = np.random.default_rng(0), list[Row]()
     for number in range(copies):
-        alter = WAYS[len(rows[0])][number % len(WAYS[1])]
+        ways = WAYS[len(rows[0])]
+        alter = ways[number % len(ways)]
         others = [rows[place] for place in random.permutation(len(rows))]
         made += [alter(row, other, random) for row, other in zip(rows, others, strict=True)]
     return made

@@ -176,7 +176,8 @@ def pooled_faults(exit: ExitRule, head: Mapping[str, Any]) -> list[str]:
         return []
     return [
         f"exit: {type(exit).__name__} learns from vectors of the encoder's width, which "
-        f"head={head['kind']} does not pool: use head=pooled head.pool=mean, or head=pair"
+        f"head={head['kind']} does not pool: use head=pooled head.pool=mean, or head=pair "
+        "head.narrowing=1"
     ]
 
 

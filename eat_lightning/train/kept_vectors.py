@@ -178,7 +178,7 @@ def key_of(encoder: AdaptiveEncoder, split: Split, precision: str) -> str:
     return whole.hexdigest()[:24]
 
 
-UNREAD = ("activation", "norm")  # arguments of a head that act behind its vector
+UNREAD = ("activation", "norm", "narrowing")  # arguments of a head that act behind its vector
 
 
 def read_mapped(path: Path, shape: tuple[int, ...], dtype: Any) -> Any:

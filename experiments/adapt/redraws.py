@@ -12,14 +12,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import yaml
 
 from eat_lightning.bundle.original import Original
-from eat_lightning.config import CONFIG_DIR, parsed
 from eat_lightning.data.unlabelled import read_texts
 from eat_lightning.deploy.adapt.exits import learn_exits
 from eat_lightning.deploy.adapt.forms import Forms, deployed_original, scratch_run
-from eat_lightning.deploy.adapt.run import splits_of
+from eat_lightning.deploy.adapt.run import splits_of, with_variants
 from eat_lightning.deploy.adapt.search import HEAD, Bench, Search
 from eat_lightning.deploy.adapt.work import Work
 from eat_lightning.long_texts import REFUSE
@@ -32,8 +30,8 @@ from eat_lightning.record.point import Dtype, Point
 from eat_lightning.record.record import Record
 from eat_lightning.record.same_answer import SameAnswer
 from eat_lightning.report.result import Result
-from eat_lightning.runs.plan import OnePassSettings
 from eat_lightning.runs.run import git_commit
+from experiments.adapt.levels import settings_of
 
 DTYPES: dict[Dtype, float] = {
     "fp32": 1.0,
@@ -149,13 +147,14 @@ def passes(folder: Path, task: str, settings: Any, learn: int, num_kept: int) ->
     places = np.split(np.arange(len(texts)), [learn, learn + SELECT])
     parts: dict[str, Any] = dict(zip(("learn", "select", "kept"), places, strict=True))
     work = Work.open(folder / "answers", {"task": task, "learn": learn, "kept": num_kept})
+    plan = settings_of(folder, folder / "redrawn", 0.99, {"columns": settings["columns"]})
     splits = splits_of(texts, parts, original, work.folder)
+    copies = plan.heads.variants
+    splits["learn"] = with_variants(texts, parts["learn"], copies, original, work.folder)
     theirs = deployed_original(original)
     answers = work.trace("original kept", splits["kept"], theirs.answers).logits_BC
     encoder = original.encoder(len(texts.columns))
-    config = yaml.safe_load(Path(CONFIG_DIR, "adapt.yaml").read_text("utf-8"))
-    heads = parsed(OnePassSettings, config["heads"])
-    learn_exits(encoder, splits, heads, work.folder, config["least_steps"])
+    learn_exits(encoder, splits, plan.heads, work.folder, plan.least_steps)
     run = scratch_run(work.folder / "run", original, encoder, texts.columns)
     forms = Forms(original, encoder, run, 1)
     records = {dtype: forms.record(dtype, splits["kept"]) for dtype in DTYPES}

@@ -67,7 +67,7 @@ EXITS = f"{EXITS_IN}, exits"
 HEADS = OnePassSettings(
     **{"enabled": True, "texts": None, "batch_size": 128, "dropout": 0.2},
     **{"lr": [1e-3], "weight_decay": [0.05], "epochs": [6]},
-)  # as `configs/adapt.yaml` has them
+)  # as `configs/adapt.yaml` had them until 0.4
 
 
 def scan(body: str, data: str, to: str, tokens: int = 8000, timed: int = 100) -> None:

@@ -63,6 +63,22 @@ def test_training_is_that_of_the_number_of_texts_unless_given(classifier: Path, 
     assert (own.lr, own.epochs) == ([0.02, 0.01], [3])
 
 
+def test_pairs_from_python_are_pairs_to_the_plan(classifier: Path, monkeypatch):
+    plans: list[AdaptSettings] = []
+
+    def stop(plan: AdaptSettings, texts: Any) -> None:
+        plans.append(plan)
+        raise ConfigError("enough")
+
+    monkeypatch.setattr(run, "adapt", stop)
+    for texts in ([("a", "b")], ["a"]):
+        with pytest.raises(ValueError, match="enough"):
+            eat_lightning.adapt(classifier, texts, heads={"epochs": [2], "lr": None})
+    pairs, single = plans
+    assert (pairs.num_columns, single.num_columns) == (2, 1)
+    assert pairs.heads.lr < single.heads.lr
+
+
 def test_drift_is_compared_with_the_texts_of_the_certificate(
     adapted: AdaptResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

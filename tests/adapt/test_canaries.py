@@ -12,11 +12,12 @@ from helpers.adapting import adapted_by, plan_of, taken
 from helpers.finished import config_of
 
 import eat_lightning
+from eat_lightning.answer_kind import Score
 from eat_lightning.bundle.adapted import AboutAdapted, bound
 from eat_lightning.bundle.bundle import CERTIFICATE, Bundle
 from eat_lightning.bundle.canaries import CANARIES, Canaries
 from eat_lightning.config import parsed
-from eat_lightning.deploy.adapt.folder import AdaptResult
+from eat_lightning.deploy.adapt.folder import AdaptResult, surer_rows
 from eat_lightning.deploy.serve.model import open_model
 from eat_lightning.deploy.serve.plan import ServeSettings
 from eat_lightning.deploy.verify.command import verify
@@ -28,6 +29,15 @@ from eat_lightning.record.point import INT8_EXITS, Point
 @pytest.fixture
 def copy(adapted: AdaptResult, tmp_path: Path) -> Path:
     return Path(shutil.copytree(adapted.plan.to, tmp_path / "adapted"))
+
+
+def test_a_score_near_a_cut_is_no_canary():
+    """Of 20 scores, the twentieth part that is left out is the one nearest to 0.5."""
+    scores_N1 = np.linspace(1, 20, 20, dtype=np.float32)[:, None]
+    scores_N1[7] = 0.51
+    left = surer_rows(Score(cuts=(0.5,)), scores_N1)
+    assert left.tolist() == [row for row in range(20) if row != 7]
+    assert surer_rows(Score(tolerance=0.1), scores_N1).tolist() == [*range(20)]
 
 
 def change_certificate(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:

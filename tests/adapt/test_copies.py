@@ -40,6 +40,6 @@ def test_a_row_is_of_unseen_texts(classifier: Path, tmp_path: Path):
     shutil.copytree(classifier, tmp_path / "model")
     pd.DataFrame({"text": drawn_texts(400)}).to_parquet(tmp_path / "texts.parquet")
     pd.DataFrame({"text": drawn_texts(460)[400:]}).to_parquet(tmp_path / "fresh.parquet")
-    row = copies_row(tmp_path, "sst2", {"columns": ["text"], "length": 32}, 1, 2)
+    row = copies_row(tmp_path, "sst2", {"columns": ["text"], "length": 32}, 1, 2, 1e-3)
     assert (row["copies"], row["num"]) == (1, 60)
     assert 0 <= row["layers_0.02"] <= row["layers_0.005"] <= 1

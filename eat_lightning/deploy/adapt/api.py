@@ -14,6 +14,7 @@ import yaml
 from eat_lightning.bundle.model import Model
 from eat_lightning.bundle.open import load_folder
 from eat_lightning.config import CONFIG_DIR
+from eat_lightning.data.unlabelled import usual_columns
 from eat_lightning.deploy.adapt import run
 from eat_lightning.deploy.adapt.list_run import adapt_lists
 from eat_lightning.deploy.adapt.plan import A_LIST, AdaptSettings, ListSettings
@@ -30,7 +31,10 @@ def adapt(given: Mapping[str, Any]) -> Model:
     def work(config: dict[str, Any]) -> None:
         run.adapt(AdaptSettings.of(config), texts)
 
-    named = given if texts is None else {**given, "texts": texts}
+    named = given
+    if texts is not None:
+        columns = given.get("columns") or usual_columns(texts)
+        named = {**given, "texts": texts, "columns": columns}
     return written("adapt", named, work)
 
 
@@ -69,14 +73,19 @@ def written(
 
 
 def config_of(command: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments as the settings of a command. A group such as `heads` may lack keys, and has the
-    yaml's values for them; files are named, and lists of examples stand as `A_LIST`."""
+    """Arguments as the settings of a command. A group such as `heads` may lack keys or have None
+    for them, and has the yaml's values then; files are named, and lists of examples stand as
+    `A_LIST`."""
     usual = yaml.safe_load(Path(CONFIG_DIR, f"{command}.yaml").read_text("utf-8"))
-    groups = {key: usual[key] | dict(given[key] or {}) for key in GROUPS & given.keys()}
+    groups = {key: usual[key] | without_none(given[key] or {}) for key in GROUPS & given.keys()}
     sources = {key: A_LIST for key in SOURCES & given.keys() if examples(given[key]) is not None}
     lists = {key: [*value] for key, value in given.items() if isinstance(value, tuple)}
     named = {key: str(value) for key, value in given.items() if isinstance(value, Path)}
     return {**given, **lists, **named, **groups, **sources}
+
+
+def without_none(group: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in group.items() if value is not None}
 
 
 def examples(given: Any) -> list[Any] | None:

@@ -42,7 +42,7 @@ def tell_costs(
     weights = sum(path.stat().st_size for path in weight_files(original.folder))
     width, layers = original.width, original.num_layers
     learn, select = (len(windows_of(splits[part])) for part in ("learn", "select"))
-    times = 1 + (plan.heads.variants if isinstance(plan, AdaptSettings) else 0)
+    times = times_learnt(plan)
     windows = times * learn + select
     head = early_head(original.same.kind, plan.num_columns)
     pairs, aligned = plan.num_columns == 2, head["kind"] == "aligned"
@@ -68,6 +68,13 @@ def tell_costs(
         raise ConfigError(
             f"to={plan.to}: {needed / 1e9:.1f} GB are needed, and {free / 1e9:.1f} GB are free"
         )
+
+
+def times_learnt(plan: AdaptSettings | ListSettings) -> float:
+    """How many times as many texts exits learn from as there are, with altered copies."""
+    if isinstance(plan, ListSettings):
+        return 1
+    return 1 + plan.heads.variants if plan.heads.enabled else 0
 
 
 def seconds_each(original: Original, split: Any) -> float:

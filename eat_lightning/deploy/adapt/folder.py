@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Template
 
-from eat_lightning.answer_kind import SINGLE
+from eat_lightning.answer_kind import SINGLE, AnswerKind, Score
 from eat_lightning.bundle.adapted import AboutAdapted, graphs_of, holds_for, versions, write_dial
 from eat_lightning.bundle.bundle import CERTIFICATE, Bundle, writing
 from eat_lightning.bundle.canaries import NUM_CANARIES, Canaries
@@ -39,7 +39,7 @@ from eat_lightning.weights.exits import save_exits
 from eat_lightning.weights.factors import save_factors
 from eat_lightning.weights.files import SAFE, weight_files
 
-UNSURE = 0.05  # share of the texts that are no canaries
+UNSURE = 0.05  # share of the certificate's texts, the least sure, that never become canaries
 MOST_CHANGES = 3  # pairs of classes that a person is told
 CARD = Path(__file__).with_name("card.md")
 TOKENIZER = ("tokenizer*", "vocab.*", "merges.txt", "*.model", "special_tokens_map.json")
@@ -256,11 +256,20 @@ def canaries_of(result: AdaptResult) -> Canaries:
     one way alone, and another way in a batch.
     """
     split, logits_NC = result.splits["certify"], result.trace.logits_BC
-    margin_N = result.original.same.kind.margin(logits_NC)
-    surer = np.sort(np.argsort(margin_N, kind="stable")[round(UNSURE * len(split)) :])
+    surer = surer_rows(result.original.same.kind, logits_NC)
     rows = surer[spread_rows(len(surer), NUM_CANARIES)]
     texts = [split.text(row) for row in rows]
     return Canaries.of(texts, result.texts.columns, logits_NC[rows])
+
+
+def surer_rows(kind: AnswerKind, logits_NC: np.ndarray) -> np.ndarray:
+    """Return the rows of all answers but the least sure ones. A score is unsure near a cut, and
+    never where there are none."""
+    margin_N = kind.margin(logits_NC)
+    if isinstance(kind, Score) and kind.cuts:
+        margin_N = np.abs(logits_NC[:, :1] - np.array(kind.cuts)).min(-1)
+    unsure = round(UNSURE * len(margin_N)) if np.isfinite(margin_N).all() else 0
+    return np.sort(np.argsort(margin_N, kind="stable")[unsure:])
 
 
 def write_classifier(

@@ -58,8 +58,8 @@ def file_faults(given: str, check: Callable[[Path], Any]) -> Iterator[str]:
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 FEWER = {"most": 2000, "least_steps": 60}  # of a trial, at most
-# Usual settings of heads. Those of pairs read eight times as many features, so that a step moves
-# their answers further, and longer training gained nothing on QQP.
+# Usual settings of heads. Heads that align pairs read about eight times as many features, so each
+# step moves their output further, and longer training gained nothing on QQP.
 OF_TEXTS = {"texts": None, "lr": [3e-3], "epochs": [12]}
 OF_PAIRS = {"texts": None, "lr": [1e-3], "epochs": [6]}
 FEWER_TIMES = {"examples": 40, "repeats": 1}
@@ -115,15 +115,15 @@ class Heads(TypedDict, total=False):
 
     Args:
         enabled: false: try engines and precisions only; default: true. Not for rerankers.
-        texts: maximum number of texts to train on; default: all.
+        texts: maximum number of texts to train on; default: all. Altered copies count too.
         variants: number of altered copies of each text to train on too; default: 2. Not for
             rerankers.
         batch_size: texts per training step; default: 128.
         dropout: dropout of the heads' inputs; default: 0.2.
-        lr: learning rates to try; default: [3.0e-3], of pairs [1.0e-3]. For rerankers,
+        lr: learning rates to try; default: [3.0e-3], for pairs [1.0e-3]. For rerankers,
             default: [1.0e-3].
         weight_decay: weight decays to try; default: [0.05].
-        epochs: numbers of epochs to try; default: [12], of pairs [6]. For rerankers,
+        epochs: numbers of epochs to try; default: [12], for pairs [6]. For rerankers,
             default: [6].
     """
 

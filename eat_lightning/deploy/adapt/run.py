@@ -250,9 +250,11 @@ def splits_of(
 def with_variants(
     texts: Texts, learn: np.ndarray, copies: int, original: Original, cache: Path
 ) -> Any:
-    """The texts from which exits learn, and altered copies of each, tokenized."""
+    """The texts from which exits learn, and altered copies of each, tokenized. Copies that became
+    too long are left out."""
     rows = [texts.rows[row] for row in learn]
-    more = replace(texts, rows=[*rows, *variants(rows, copies)])
+    altered = replace(texts, rows=variants(rows, copies)).read_by(original.reader)
+    more = replace(texts, rows=[*rows, *altered.rows])
     return splits_of(more, {"learn": np.arange(len(more))}, original, cache)["learn"]
 
 

@@ -33,7 +33,7 @@ class Pair(VectorClassifier):
         texts: number of texts per example.
         pool: how the tokens of each text are pooled.
         activation: activation of the dense layer. None: no dense layer.
-        narrowing: how many times narrower than the encoder the dense layer is.
+        narrowing: how many times narrower than the encoder the dense layer is, if there is one.
         centre: subtracted from the mean of each text. It is zero unless the vectors of a frozen
             encoder are standardised, where a mean that is large relative to its spread would lose
             precision in u * v.
