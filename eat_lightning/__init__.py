@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from eat_lightning.deploy.verify.plan import Build as Build
     from eat_lightning.evaluation.plan import MeasureTimes as MeasureTimes
 
-__version__ = "0.6.0"
+__version__ = "0.6.1"
 LAZY = {  # names that bring pydantic or pandas, which a version number need not
     "Build": "eat_lightning.deploy.verify.plan",
     "Heads": "eat_lightning.deploy.adapt.plan",

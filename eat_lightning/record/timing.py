@@ -29,6 +29,7 @@ KERNELS = 16384  # 6 layers of different widths have 24 shapes, at each number o
 BLOCK = 20  # examples that a setting runs in its turn
 DRAWS = 1000  # random samples, of which the one nearest to the mean cost of all is timed
 RESAMPLES = 2000  # bootstrap samples of an interval
+ORDERS = ("", "_sorted")  # of examples in batches: as they come, and by length; a field's suffix
 
 
 @dataclass
@@ -156,19 +157,22 @@ def time_all(
     batch: int = 32,
     threads: int = 1,
     seed: int = 0,
-    by_length_too: bool = True,
+    alone: bool = True,
+    orders: Sequence[str] = ORDERS,
 ) -> Iterator[dict[Name, dict[str, Any]]]:
     """Time latency at batch 1 and throughput of all candidates. Yields after every repeat what all
     repeats so far give, so that a call that is ended early loses no more than one.
 
-    For each candidate these are fields of a `Row`, with all times in `latency_RI` and `batches_RI`.
-    If costs are known, the timed examples have nearly their mean, and `timed_cost` is the ratio.
+    For each candidate these are fields of a `Row`, with all times in `latency_RI` and `batches_RI`,
+    as far as both are timed. If costs are known, the timed examples have nearly their mean, and
+    `timed_cost` is the ratio.
 
     Args:
         examples: random examples to time (all if there are fewer).
         warmup: examples that run before, untimed, one at a time and in batches.
         batch: examples of a batch, for throughput.
-        by_length_too: whether throughput is timed for batches sorted by length as well.
+        alone: whether latency is timed.
+        orders: those of `ORDERS` in which throughput is timed; without any it is not.
     """
     if not candidates:
         return
@@ -176,22 +180,26 @@ def time_all(
     for name, candidate in candidates.items():
         lengths = candidate.split.lengths[rows[name]]
         by_length[name] = rows[name][np.argsort(-lengths, kind="stable")]
-    single = Turns(candidates, rows, 1)
-    orders = {"": rows} | ({"_sorted": by_length} if by_length_too else {})  # by fields' suffix
-    batched = {suffix: Turns(candidates, rows, batch, 1) for suffix, rows in orders.items()}
+    single = Turns(candidates, rows, 1) if alone else None
+    ordered = dict(zip(ORDERS, (rows, by_length), strict=True))
+    batched = {suffix: Turns(candidates, ordered[suffix], batch, 1) for suffix in orders}
     with undisturbed(threads):
-        single.warm_up(warmup)
+        if single is not None:
+            single.warm_up(warmup)
         for turns in batched.values():
             turns.warm_up(-(-max(1, warmup) // batch))
     for repeat in range(1, repeats + 1):
         count = f"{repeat} of {repeats}"
         with undisturbed(threads):
-            single.take(f"latency of {len(candidates)} settings, {count}")
+            if single is not None:
+                single.take(f"latency of {len(candidates)} settings, {count}")
             for suffix, turns in batched.items():
                 turns.take(f"throughput{suffix.replace('_', ', ')}, {count}")
         how = {"latency_batch": 1, "throughput_batch": batch, "repeats": repeat, "threads": threads}
-        found = {name: latency(single.took[name]) | how for name in candidates}
+        found = {name: dict(how) for name in candidates}
         for name, fields in found.items():
+            if single is not None:
+                fields |= latency(single.took[name])
             fields["timed_examples"] = len(rows[name])
             fields["timed_cost"] = candidates[name].cost_share(rows[name])
             for suffix, turns in batched.items():

@@ -40,7 +40,7 @@ from eat_lightning.report.result import Result
 from eat_lightning.runs.run import git_commit
 
 CALIBRATED, COMPARED = 300, 3000  # texts
-TIMED = {"examples": 200, "warmup": 200, "repeats": 3, "by_length_too": False}
+TIMED = {"examples": 200, "warmup": 200, "repeats": 3, "orders": ()}
 AGAIN = 0.02  # share of the least sure texts that a higher precision could answer again
 OURS = tuple(Measured(Point.whole(name, "int8")) for name in ("torch", "onnx", "openvino"))
 PLAIN, FUSED, INT8, NNCF = "fp32.onnx", "fused.onnx", "int8.onnx", "nncf.xml"

@@ -193,7 +193,10 @@ def test_engines_whose_graphs_cannot_be_relied_on_are_left_out(tmp_path: Path):
         alone = 94658984495835 if point.dtype == "bf16" else 1
         return forms.Deployed(run, lambda batch: batch, lambda rows: depths(rows, alone))
 
-    def timed(ready: dict[str, Any], **_: Any) -> list[Any]:
+    wanted: list[dict[str, Any]] = []
+
+    def timed(ready: dict[str, Any], **how: Any) -> list[Any]:
+        wanted.append(how)
         return [{key: taken(1.0) for key in ready}]
 
     made: Any = SimpleNamespace(deployed=deployed)
@@ -204,7 +207,8 @@ def test_engines_whose_graphs_cannot_be_relied_on_are_left_out(tmp_path: Path):
     points = Point.whole(), Point.whole("openvino", "int8"), Point.whole("openvino", "bf16")
     sound, unopened, wrong = map(Measured, points)
     search.time("static", [sound, unopened, wrong])
-    assert sound.ms == {"1": 1.0, "32": 1.0}
+    assert sound.ms == {"1": 1.0}
+    assert wanted[0]["alone"] and not wanted[0]["orders"]  # batches are not timed
     assert unopened.ms == wrong.ms == {}
     assert unopened.fault == "single.onnx: not a graph that can be run"
     assert wrong.fault == "answers 16 of 16 texts otherwise alone than in a batch"

@@ -70,14 +70,18 @@ def test_all_numbers_of_a_setting():
     assert fields["timed_examples"] == 5
     assert sizes.count(1) == 2 + (5 + 1) * 2 + 2 * 2  # warm-up, latency, the batch of one left over
     assert min(fields["throughput"], fields["throughput_sorted"], fields["latency_ms"]) > 0
-    *_, found = time_all({"a": candidate}, **how, by_length_too=False)
+    *_, found = time_all({"a": candidate}, **how, orders=("",))
     assert fields.keys() - found["a"].keys() == {k for k in fields if "sorted" in k}
+    *_, found = time_all({"a": candidate}, **how, orders=())
+    assert not {"throughput", "batches_RI"} & found["a"].keys() and found["a"]["latency_ms"] > 0
+    *_, found = time_all({"a": candidate}, **how, alone=False, orders=("",))
+    assert "latency_RI" not in found["a"] and found["a"]["throughput"] > 0
 
 
 def test_all_texts_run_alone_and_in_batches_before_a_time_is_taken():
     sizes: list[int] = []
     candidate = TimedCall(lambda batch: sizes.append(batch.size), Split([1] * 10))
-    how = {"examples": 10, "warmup": 10, "repeats": 1, "batch": 4, "by_length_too": False}
+    how = {"examples": 10, "warmup": 10, "repeats": 1, "batch": 4, "orders": ("",)}
     assert len([*time_all({"a": candidate}, **how)]) == 1
     assert sizes[:13] == [1] * 10 + [4, 4, 2]
 

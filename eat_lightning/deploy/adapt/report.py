@@ -15,7 +15,7 @@ from eat_lightning.report import figures
 from eat_lightning.report.figures import Figure
 from eat_lightning.report.page import render
 from eat_lightning.report.section import Section
-from eat_lightning.report.table import EMPTY, Cell, Column, Line, Table
+from eat_lightning.report.table import Cell, Column, Line, Table
 
 KINDS = ("static", "with exits", "cascade", "answered again")
 MOST_SHOWN = 200  # texts whose answer changed
@@ -24,12 +24,10 @@ SIZE = (4.5, 3.0)  # inches of a figure, so that its letters can be read on a ph
 
 def candidates_table(result: AdaptResult) -> Table:
     """All candidates, a line each."""
+    how = "one at a time" if result.plan.batch == 1 else f"in batches of {result.plan.batch}"
     columns = [
         Column("name", "candidate", numeric=False),
-        Column(
-            "one", "ms per text, one at a time", f"{result.plan.threads} thread, from ids to answer"
-        ),
-        Column("many", "ms per text, batches of 32", "as they come, padded where an engine pads"),
+        Column("ms", f"ms per text, {how}", f"{result.plan.threads} thread, from ids to answer"),
         Column("changed", "changed, choosing", f"of {len(result.splits['select']):,} texts"),
         Column("tested", "changed, certificate", "on texts that nothing else has seen"),
         Column("verdict", "verdict", "the fastest that holds is chosen", numeric=False),
@@ -41,9 +39,8 @@ def candidates_table(result: AdaptResult) -> Table:
 
 def cells(result: AdaptResult, candidate: Measured) -> dict[str, Cell]:
     found = {"name": Cell(candidate.name, candidate.name, bold=candidate is result.chosen)}
-    for key, batch in (("one", "1"), ("many", "32")):
-        ms = candidate.ms.get(batch)
-        found[key] = EMPTY if ms is None else Cell(ms, f"{ms:.2f}")
+    if candidate.ms:
+        found["ms"] = Cell(result.ms(candidate), f"{result.ms(candidate):.2f}")
     if candidate.counts:
         changed = candidate.counts[0].changed
         found["changed"] = Cell(changed, str(changed))

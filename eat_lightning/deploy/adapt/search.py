@@ -439,6 +439,8 @@ class Search:
     ) -> None:
         """Time candidates side by side on *select*, once; those that cannot run are told apart.
 
+        Only one text at a time or only batches are timed, as they are wanted.
+
         All texts run once before, because times are to be those of a service that has run for a
         while. An engine opens the model that answers again at the first unsure text, which took
         0.9 s in OpenVINO with 12 layers, and makes kernels at the first text of each length.
@@ -447,6 +449,8 @@ class Search:
             key: min(self.times[key], limit) for key, limit in (most or {}).items()
         }
         settings["warmup"] = settings["examples"]
+        size, taken = str(self.batch), "latency_RI" if self.batch == 1 else "batches_RI"
+        how: dict[str, Any] = {"alone": self.batch == 1, "orders": () if self.batch == 1 else ("",)}
 
         def measured() -> dict[str, Any]:
             ready, faults = {}, {}
@@ -464,21 +468,14 @@ class Search:
                     if ours and not isinstance(error, ConfigError):
                         raise  # a fault of ours, and none of an engine
                     faults[candidate.point.key] = str(error).splitlines()[0]
-            *_, found = self.bench.timed(
-                ready, **settings, threads=self.threads, by_length_too=False
-            )
-            ms = {
-                key: {"1": fields["latency_ms"], "32": 1000 / fields["throughput"]}
-                for key, fields in found.items()
-            }
-            taken = {
-                key: {"1": fields["latency_RI"].tolist(), "32": fields["batches_RI"].tolist()}
-                for key, fields in found.items()
-            }
-            ratios = speed_ups(candidates, found)
-            return {"ms": ms, "speed_up": ratios, "faults": faults, "taken": taken}
+            *_, found = self.bench.timed(ready, **settings, **how, threads=self.threads)
+            all_RI = {key: {size: fields[taken].tolist()} for key, fields in found.items()}
+            ms = {key: {size: ms_of(fields, self.batch)} for key, fields in found.items()}
+            ratios = speed_ups(candidates, all_RI)
+            return {"ms": ms, "speed_up": ratios, "faults": faults, "taken": all_RI}
 
         named = [*(candidate.point.key for candidate in candidates), str(sorted(settings.items()))]
+        named.append(size)
         same = crc32("\n".join(named).encode())
         times = self.work.json(f"times-{name}-{same:08x}", measured)
         for candidate in candidates:
@@ -549,20 +546,31 @@ def check_alone(made: Deployed, split: Any, same: SameAnswer) -> None:
         )
 
 
+def ms_of(fields: Mapping[str, Any], batch: int) -> float:
+    """Milliseconds per text, of what `time_all` says."""
+    return float(fields["latency_ms"] if batch == 1 else 1000 / fields["throughput"])
+
+
 def speed_ups(
-    candidates: Sequence[Measured], found: Mapping[str, Mapping[str, Any]]
+    candidates: Sequence[Measured], taken: Mapping[str, Mapping[str, list[list[float]]]]
 ) -> dict[str, dict[str, list[float]]]:
-    """Compare the times of candidates with the original's on the same texts."""
+    """Compare the times of candidates with the original's on the same texts.
+
+    Args:
+        taken: milliseconds (R x I) by key of a candidate and number of texts at once.
+    """
     keys = (
         candidate.point.key for candidate in candidates if candidate.point.engine == "transformers"
     )
-    first = found.get(next(keys, ""))
+    first = taken.get(next(keys, ""))
     if first is None:
         return {}
-    taken = {"1": "latency_RI", "32": "batches_RI"}
     return {
-        key: {size: [*speed_up(first[name], times[name])] for size, name in taken.items()}
-        for key, times in found.items()
+        key: {
+            size: [*speed_up(np.array(first[size]), np.array(all_RI))]
+            for size, all_RI in times.items()
+        }
+        for key, times in taken.items()
     }
 
 
