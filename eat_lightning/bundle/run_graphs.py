@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,11 @@ from eat_lightning.bundle.trials import EngineTrial, digest_of, this_machine
 from eat_lightning.errors import ConfigError, Faults
 from eat_lightning.files import sha256_of
 from eat_lightning.machine import version_of
+from eat_lightning.methods.exit._points import ByPoint
 from eat_lightning.model.contracts import Policy
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.smoothing import factors_in
-from eat_lightning.model.specification import specs_by_slot
+from eat_lightning.model.specification import Specification, specs_by_slot
 from eat_lightning.runs.run import Run
 from eat_lightning.weights.files import model_files
 from eat_lightning.weights.precision import in_dtype
@@ -101,7 +102,7 @@ def made_of(run: Run, encoder: AdaptiveEncoder, dtype: str) -> dict[str, Any]:
     version."""
     factors = {name: factor_K.tolist() for name, factor_K in factors_in(encoder).items()}
     return {
-        "weights": sha256_of(model_files(run.folder / "model")),
+        "weights": digest_as_of(*stamps_of(model_files(run.folder / "model"))),
         **({"factors": factors} if factors and dtype == "int8" else {}),
         **specs_by_slot(encoder),
         "strength": encoder.strength.item(),
@@ -110,19 +111,50 @@ def made_of(run: Run, encoder: AdaptiveEncoder, dtype: str) -> dict[str, Any]:
     }
 
 
+def stamps_of(paths: Sequence[Path]) -> Iterator[tuple[Path, int, int]]:
+    """Yield each file with its size and the time at which it was written, in nanoseconds."""
+    for path in paths:
+        found = path.stat()
+        yield path, found.st_size, found.st_mtime_ns
+
+
+@lru_cache(maxsize=8)
+def digest_as_of(*stamps: tuple[Path, int, int]) -> str:
+    """The hash of files as they were written then, found once: a search asks for it dozens of
+    times, and of 12 layers it takes half a second."""
+    return sha256_of([path for path, *_ in stamps])
+
+
 def kept_export(run: Run, encoder: AdaptiveEncoder, labels: list[str], dtype: str) -> Path:
     """The folder with this encoder's graphs, kept beside the run, which are made where they are not
     there yet. encoder: in fp32, plain. ConfigError where it cannot be exported."""
     from eat_lightning.bundle.graphs.graph_folder import GraphFolder
     from eat_lightning.bundle.graphs.plan import export_slot_faults, package_faults
+    from eat_lightning.bundle.graphs.weights import Unlike
 
     graphs = "int8" if dtype == "int8" else "fp32"
-    folder = run.folder / FOLDER / f"{graphs}-{digest_of(made_of(run, encoder, graphs))[:12]}"
+    made = made_of(run, encoder, graphs)
+    folder = run.folder / FOLDER / f"{graphs}-{at_any_point(made)}-{digest_of(made)[:12]}"
     if (folder / ABOUT).is_file():
         return folder
     Faults(package_faults() + export_slot_faults(encoder)).check()
     folder.parent.mkdir(exist_ok=True)
     with redirect_stdout(sys.stderr):  # standard output is for answers
         print(f"{run.name}: its graphs are made, once", flush=True)
-        GraphFolder(run, encoder, labels, graphs).write(folder)
+        others = folder.parent.glob(f"{graphs}-{at_any_point(made)}-*/{ABOUT}")
+        made_folder = GraphFolder(run, encoder, labels, graphs)
+        for about in sorted(others)[:1]:
+            with suppress(Unlike):
+                made_folder.write(folder, like=about.parent)
+                return folder
+        made_folder.write(folder)
     return folder
+
+
+def at_any_point(made: dict[str, Any]) -> str:
+    """A hash of what graphs of the same exits share at all points, which are weights there where
+    the rule compares a number with one."""
+    exit: Specification = made["exit"]
+    if issubclass(exit.made_of, ByPoint):
+        exit = exit.without(exit.made_of.knob.name)
+    return digest_of(made | {"exit": exit})[:12]

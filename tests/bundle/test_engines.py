@@ -14,6 +14,7 @@ import pytest
 import torch
 from helpers.exports import make_run, shared_export
 from helpers.gateways import plan
+from helpers.models import method
 from helpers.pairs_at_0 import PAIRS, leaving_at_0, make_pairs_run, pairs_batch
 
 from eat_lightning.bundle import race, run_graphs, trials
@@ -27,6 +28,7 @@ from eat_lightning.bundle.trials import EngineTrial, this_machine
 from eat_lightning.errors import ConfigError
 from eat_lightning.methods.policy.veto import Veto
 from eat_lightning.model.recorder import ALL_EXITS
+from eat_lightning.model.specification import Specification
 from eat_lightning.runs.run import Run
 from eat_lightning.runs.training_mark import training_mark
 
@@ -43,7 +45,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     encoder, _ = Run.open(run).model()
     made = run_graphs.made_of(Run.open(run), with_open_exits(encoder, ()), "fp32")
     (run / run_graphs.FOLDER).mkdir()
-    kept = run / run_graphs.FOLDER / f"fp32-{trials.digest_of(made)[:12]}"
+    name = f"fp32-{run_graphs.at_any_point(made)}-{trials.digest_of(made)[:12]}"
+    kept = run / run_graphs.FOLDER / name
     (run / "graphs/onnx-fp32").rename(kept)
     return run
 
@@ -162,6 +165,38 @@ def test_graphs_are_made_once(run: Path):
     opened(run, "openvino")
     opened(run, "onnx")
     assert (folder / "export.json").stat().st_mtime_ns == made
+
+
+def test_graphs_at_other_points_are_those_that_would_be_made_anew(run: Path, tmp_path: Path):
+    """Their weights are shared with the graphs at the first points."""
+    bare = shutil.ignore_patterns("engines")
+    kept, anew = (
+        Run.open(Path(shutil.copytree(run, tmp_path / name / "run", ignore=bare)))
+        for name in ("one", "two")
+    )
+    encoder, labels = kept.model()
+
+    def graphs(run: Run, *tau: float) -> Path:
+        exit = method("exit", "confidence", layers=[1, 2], tau=[*tau])
+        return run_graphs.kept_export(run, encoder.replacing(exit=exit), labels, "fp32")
+
+    first, moved, wanted = graphs(kept, 0.9, 0.8), graphs(kept, 0.7, 0.95), graphs(anew, 0.7, 0.95)
+    assert first.name.rpartition("-")[0] == moved.name.rpartition("-")[0]
+    assert moved.name == wanted.name
+    for path in wanted.iterdir():
+        assert (moved / path.name).read_bytes() == path.read_bytes()
+    weights = [(folder / "weights.bin").stat().st_ino for folder in (first, moved)]
+    assert weights[0] == weights[1]
+    assert (first / "single.onnx").read_bytes() != (moved / "single.onnx").read_bytes()
+
+
+def test_only_points_that_are_weights_share_graphs():
+    def shared(kind: str, **arguments: Any) -> str:
+        exit = Specification("exit", kind, {"layers": [1, 2, 3], **arguments})
+        return run_graphs.at_any_point({"exit": exit})
+
+    assert shared("confidence", tau=0.9) == shared("confidence", tau=[0.9, 0.8, 0.7])
+    assert shared("patience", patience=1) != shared("patience", patience=2)
 
 
 @pytest.mark.nightly

@@ -73,9 +73,11 @@ def test_all_numbers_of_a_setting():
     *_, found = time_all({"a": candidate}, **how, orders=("",))
     assert fields.keys() - found["a"].keys() == {k for k in fields if "sorted" in k}
     *_, found = time_all({"a": candidate}, **how, orders=())
-    assert not {"throughput", "batches_RI"} & found["a"].keys() and found["a"]["latency_ms"] > 0
+    assert not {"throughput", "batches_RI"} & found["a"].keys()
+    assert found["a"]["latency_ms"] > 0
     *_, found = time_all({"a": candidate}, **how, alone=False, orders=("",))
-    assert "latency_RI" not in found["a"] and found["a"]["throughput"] > 0
+    assert "latency_RI" not in found["a"]
+    assert found["a"]["throughput"] > 0
 
 
 def test_all_texts_run_alone_and_in_batches_before_a_time_is_taken():

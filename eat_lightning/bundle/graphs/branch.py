@@ -43,6 +43,11 @@ def with_if(models: list[ModelProto], lasts: list[int]) -> ModelProto:
     return made
 
 
+def in_single(i: int) -> str:
+    """What stands before the names of weights of the stretch `i` in the single graph."""
+    return f"stretch{i + 1}."
+
+
 def chain(
     graphs: list[GraphProto],
     lasts: list[int],
@@ -58,7 +63,7 @@ def chain(
         tokens: names of the tokens_LB of the preceding stretches.
         known: what the enclosing graphs compute; that of stretch i is added.
     """
-    nodes, weights, new = renamed(graphs[i], f"stretch{i + 1}.", names)
+    nodes, weights, new = renamed(graphs[i], in_single(i), names)
     nodes, weights, new = without_repeats(nodes, weights, new, known)
     tokens = [*tokens, *([new["tokens_LB"]] if "tokens_LB" in new else [])]
     if i + 1 == len(graphs):

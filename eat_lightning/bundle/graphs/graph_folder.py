@@ -18,16 +18,16 @@ from eat_lightning import answer_kind, long_texts, text_io
 from eat_lightning.bundle import onnx_runner, sessions
 from eat_lightning.bundle.graph_model import GraphModel
 from eat_lightning.bundle.graphs.agreement import THIN, Agreement, compare, unseen_exits
-from eat_lightning.bundle.graphs.branch import with_if
+from eat_lightning.bundle.graphs.branch import in_single, with_if
 from eat_lightning.bundle.graphs.graph import graphs
 from eat_lightning.bundle.graphs.plan import ExportSettings
 from eat_lightning.bundle.graphs.quantise import for_graphs
-from eat_lightning.bundle.graphs.trace import banded_layers, stretches
-from eat_lightning.bundle.graphs.weights import save
+from eat_lightning.bundle.graphs.trace import POINT, banded_layers, point_after, stretches
+from eat_lightning.bundle.graphs.weights import move, save
 from eat_lightning.bundle.open_run import longest
 from eat_lightning.data.batching import spread_rows
 from eat_lightning.errors import ConfigError
-from eat_lightning.files import folder_swap, sha256_of, write_json
+from eat_lightning.files import folder_swap, link, sha256_of, write_json
 from eat_lightning.machine import version_of
 from eat_lightning.model import trace
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -58,6 +58,21 @@ class Graphs:
         named = dict(zip([*self.files, SINGLE], [*models, whole], strict=True))
         save(named, folder / onnx_runner.WEIGHTS)
 
+    def write_like(self, kept: Path, folder: Path) -> None:
+        """Write graphs of the same exits at other points, which lie in `kept`, at those of this
+        encoder. All other weights are shared with that folder.
+
+        Raises:
+            Unlike: where the weight of a point is not found there.
+        """
+        points = [point_after(self.encoder, last) for _, last in self.layers[:-1]]
+        for file, point in zip(self.files, [*points, None], strict=True):
+            move(kept / file, folder / file, {} if point is None else {POINT: point})
+        single = {f"{in_single(i)}{POINT}": point for i, point in enumerate(points)}
+        move(kept / SINGLE, folder / SINGLE, single)
+        if (kept / onnx_runner.WEIGHTS).is_file():
+            link(kept / onnx_runner.WEIGHTS, folder / onnx_runner.WEIGHTS)
+
 
 class GraphFolder:
     """A run's encoder, with its exit rule, and the names of its labels."""
@@ -66,11 +81,12 @@ class GraphFolder:
         self.run, self.encoder, self.labels, self.dtype = run, encoder, labels, dtype
         self.graphs = Graphs(encoder, dtype)
 
-    def write(self, to: Path, plan: ExportSettings | None = None) -> None:
+    def write(self, to: Path, plan: ExportSettings | None = None, like: Path | None = None) -> None:
         """Write the folder.
 
         Args:
             plan: compares the answers with the run's; None: no comparison.
+            like: a folder whose graphs differ in the points of their exits alone.
 
         Raises:
             ConfigError: where they differ; the folder is then not put in place.
@@ -79,7 +95,10 @@ class GraphFolder:
         if plan is not None and plan.check:  # before anything is made, should it not be there
             split = self.run.data(dir=plan.data.dir).split(plan.split)
         with folder_swap(to) as folder:
-            self.graphs.write(folder)
+            if like is None:
+                self.graphs.write(folder)
+            else:
+                self.graphs.write_like(like, folder)
             tokenizer = self.run.tokenizer()
             tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
             shutil.copy(onnx_runner.__file__, folder / "runner.py")

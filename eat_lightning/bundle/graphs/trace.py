@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from eat_lightning.methods.exit._points import ByPoint
+from eat_lightning.methods.exit._points import ByPoint, decided_at, point_tensor
 from eat_lightning.methods.exit.never import Never
 from eat_lightning.model.contracts import (
     Attention,
@@ -22,7 +22,6 @@ from eat_lightning.model.contracts import (
     Policy,
     Where,
     only_open,
-    with_layers,
 )
 from eat_lightning.model.encoder import AdaptiveEncoder
 from eat_lightning.model.evidence import NAMES, Evidence
@@ -32,6 +31,7 @@ from eat_lightning.model.reason import FIRST_REASON, coded
 from eat_lightning.model.specification import MODEL_SLOTS
 
 EVIDENCE = [*NAMES.values()]
+POINT = "point"  # name of the weight with which an exit compares
 
 
 class Lost(Exception):
@@ -138,6 +138,7 @@ class Stretch(nn.Module):
         self.encoder = encoder.replacing(attention=pattern)
         self.methods = {slot: getattr(encoder, slot) for slot in MODEL_SLOTS}
         self.first, self.last, self.alone, self.begins = first, last, alone, begins
+        self.register_buffer(POINT, point_after(encoder, last))
         self.drop_unused()
 
     def drop_unused(self) -> None:
@@ -178,9 +179,11 @@ class Stretch(nn.Module):
         many there are.
         """
         rule = self.encoder.exit
-        if reads_one_exit(rule):
-            rule, guesses_EBC = with_layers(rule, [self.last]), guesses_EBC[-1:]
-        decided_B = rule.decides(guesses_EBC, None)
+        if isinstance(rule, ByPoint):
+            seen_EBC = guesses_EBC[-1:] if reads_one_exit(rule) else guesses_EBC
+            decided_B = decided_at(rule, self.get_buffer(POINT), seen_EBC)
+        else:
+            decided_B = rule.decides(guesses_EBC, None)
         return decided_B * FIRST_REASON if len(rule.reasons) == 1 else coded(decided_B)
 
     def enter(self, state: dict[str, Tensor]) -> tuple[Packed, Evidence]:
@@ -208,6 +211,14 @@ class Stretch(nn.Module):
         kept |= {"position_N": packed.position_N, "special_N": packed.special_N}
         kept |= {f"{name}_N": packed.notes[name] for name in self.encoder.heads.wants}
         return kept | vars(evidence)
+
+
+def point_after(encoder: AdaptiveEncoder, layer: int) -> Tensor | None:
+    """The point of the exit behind a layer; None where there is no such."""
+    rule = encoder.exit
+    if not isinstance(rule, ByPoint) or layer not in rule.layers or layer == len(encoder.layers):
+        return None
+    return point_tensor(rule, [*rule.layers].index(layer) + 1)
 
 
 def reads_one_exit(rule: ExitRule) -> bool:

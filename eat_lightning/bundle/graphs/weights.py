@@ -13,14 +13,23 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper
+from onnx import (
+    AttributeProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    helper,
+    numpy_helper,
+)
 from onnx.external_data_helper import set_external_data
+from torch import Tensor
 
 from eat_lightning.bundle.bundle import Bundle
 from eat_lightning.bundle.onnx_runner import WEIGHTS
@@ -145,6 +154,26 @@ def save(models: dict[str, ModelProto], path: Path) -> None:
             (path.parent / name).write_bytes(model.SerializeToString())
     if not places:
         path.unlink()
+
+
+class Unlike(Exception):
+    """Error: a graph lacks a weight that is to be another."""
+
+
+def move(path: Path, to: Path, numbers: Mapping[str, Tensor]) -> None:
+    """Write a graph anew with other numbers as some of its weights, which lie in the graph itself.
+
+    Args:
+        numbers: by name of the weight.
+    """
+    model = onnx.load(path, load_external_data=False)
+    left = dict(numbers)
+    for weight in (weight for graph in with_branches(model.graph) for weight in graph.initializer):
+        if weight.name in left:
+            weight.CopyFrom(numpy_helper.from_array(left.pop(weight.name).numpy(), weight.name))
+    if left:
+        raise Unlike(f"{path}: no {', '.join(left)}")
+    to.write_bytes(model.SerializeToString())
 
 
 def copy_sharing(graphs: Path, to: Path, files: Sequence[Path]) -> None:

@@ -44,9 +44,10 @@ class ByPoint(ExitRule):
 
     def decides(self, logits_EBC: Guesses, signals_EBS: Signals = None) -> Decision:
         value_B = self._value(logits_EBC, signals_EBS)
-        # A tensor: an exported graph reads it as a weight, and is the same for all points.
         dtype = torch.promote_types(value_B.dtype, torch.float32)  # a number of votes is whole
-        point = torch.tensor(self._point(len(logits_EBC)), dtype=dtype)
+        return self._reached(value_B, torch.tensor(self._point(len(logits_EBC)), dtype=dtype))
+
+    def _reached(self, value_B: Tensor, point: Tensor) -> Decision:
         return (value_B < point if self._from_below else value_B >= point).long()
 
     def margin(self, logits_EBC: Guesses) -> Float[Tensor, " b"]:
@@ -54,6 +55,17 @@ class ByPoint(ExitRule):
         if overrides(self, ExitRule.observe):
             return super().margin(logits_EBC)
         return (self._value(logits_EBC, None) - self._point(len(logits_EBC))).abs()
+
+
+def point_tensor(rule: ByPoint, num_exits: int) -> Tensor:
+    """The point of a rule at its `num_exits`-th exit as an exported graph keeps it, among its
+    weights: so graphs of the same exits are the same at all points."""
+    return torch.tensor(rule._point(num_exits), dtype=torch.float32)
+
+
+def decided_at(rule: ByPoint, point: Tensor, logits_EBC: Guesses) -> Decision:
+    """Decide as the rule does where `point` is that of `point_tensor`."""
+    return rule._reached(rule._value(logits_EBC, None), point)
 
 
 def point_at(point: float | Sequence[float], num_exits: int) -> float:
