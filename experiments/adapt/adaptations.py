@@ -35,6 +35,11 @@ def exact(num: int, of: int) -> Interval:
     return Interval(num / of, found.low, found.high)
 
 
+def short(processor: str) -> str:
+    """ "Intel Xeon" of "Intel(R) Xeon(R) Processor x2"."""
+    return re.sub(r"\(R\)| Processor| x\d+$", "", processor)
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A candidate of an adaptation; what a row of an older version lacks is None.
@@ -99,8 +104,7 @@ class Adaptation:
 
     @property
     def processor(self) -> str:
-        """ "Intel Xeon" of "Intel(R) Xeon(R) Processor x2"."""
-        return re.sub(r"\(R\)| Processor| x\d+$", "", self.row["processor"])
+        return short(self.row["processor"])
 
     @property
     def agree(self) -> str:

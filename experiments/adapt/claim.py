@@ -15,7 +15,7 @@ from eat_lightning.report.intervals import Interval
 from eat_lightning.report.result import Result
 from eat_lightning.report.section import Section
 from eat_lightning.report.table import Cell, Column, Table
-from experiments.adapt.adaptations import PRETRAINED, TASKS, Adaptation, adaptations, exact
+from experiments.adapt.adaptations import PRETRAINED, TASKS, Adaptation, adaptations, exact, short
 from experiments.adapt.copies import CHANGES
 
 LOOKS: dict[int, dict[str, Any]] = {  # by the number of texts at once
@@ -96,10 +96,19 @@ def facts(found: Sequence[Adaptation]) -> list[str]:
 
 def level_facts(levels: Sequence[Result]) -> Iterator[str]:
     """How many classifiers reach what was aimed at over the fastest candidate without exits."""
-    for agree, least in AIMS.items():
-        found = [row for row in by_classifier(levels, batch=1) if row["agree"] == agree]
-        ahead = sum(row["times_rival"].value >= least for row in found)
-        yield f"at {100 * agree:g} %, {ahead} of {len(found)} classifiers reach {least} times"
+    rows = by_classifier(levels, batch=1)
+    for processor in processors(rows):
+        for agree, least in AIMS.items():
+            here = {"agree": agree, "processor": processor}
+            found = [row for row in rows if here.items() <= row.what.items()]
+            ahead = sum(row["times_rival"].value >= least for row in found)
+            many = f"{ahead} of {len(found)} classifiers reach {least} times"
+            yield f"at {100 * agree:g} % on the {short(processor)}, {many}"
+
+
+def processors(rows: Sequence[Result]) -> list[str]:
+    """Processors of rows, in the order in which they were first used."""
+    return [*dict.fromkeys(row["processor"] for row in rows)]
 
 
 def gain(found: Adaptation) -> float:
@@ -151,10 +160,14 @@ def by_copies(rows: Sequence[Result]) -> list[Result]:
 
 def by_classifier(rows: Sequence[Result], batch: int) -> list[Result]:
     """Rows of a batch size and of the first draw of the texts, the deepest classifiers first, each
-    from strict to lax."""
-    names = [*TASKS]
-    found = [row for row in rows if row["batch"] == batch and row["draw"] == 1]
-    return sorted(found, key=lambda row: (-layers_of(row), names.index(row["task"]), -row["agree"]))
+    on one processor after the other and from strict to lax."""
+    names, machines = [*TASKS], processors(rows)
+
+    def place(row: Result) -> tuple[float, ...]:
+        where = names.index(row["task"]), machines.index(row["processor"])
+        return -layers_of(row), *where, -row["agree"]
+
+    return sorted((row for row in rows if row["batch"] == batch and row["draw"] == 1), key=place)
 
 
 def drawn_again(rows: Sequence[Result]) -> list[Result]:
@@ -226,7 +239,7 @@ CANDIDATES = [
 ]
 LEVELS = [
     col.word("classifier", "classifier", title_of),
-    col.word("processor", "processor"),
+    col.word("processor", "processor", lambda row: short(row["processor"])),
     col.count("batch", "batch size"),
     col.word("agree", "unchanged answers", lambda row: f"{100 * row['agree']:g} %"),
     col.word("chosen", "adapted", "name"),
@@ -242,6 +255,7 @@ LEVELS = [
     col.number("layers", "layers (%)", lambda row: 100 * row["layers"], 1),
     col.number("time", "time (%)", lambda row: 100 * row["ms"] / row["rival_ms"], 1),
     col.word("changed", "changed (certificate)", lambda r: f"{r['tested']} of {r['num']:,}"),
+    col.number("minutes", "minutes", digits=1),
 ]
 DRAWS = [
     *LEVELS[:4],

@@ -27,7 +27,7 @@ from eat_lightning.bundle.graphs.weights import move, save
 from eat_lightning.bundle.open_run import longest
 from eat_lightning.data.batching import spread_rows
 from eat_lightning.errors import ConfigError
-from eat_lightning.files import folder_swap, link, sha256_of, write_json
+from eat_lightning.files import folder_swap, sha256_of, write_json
 from eat_lightning.machine import version_of
 from eat_lightning.model import trace
 from eat_lightning.model.encoder import AdaptiveEncoder
@@ -60,7 +60,7 @@ class Graphs:
 
     def write_like(self, kept: Path, folder: Path) -> None:
         """Write graphs of the same exits at other points, which lie in `kept`, at those of this
-        encoder. All other weights are shared with that folder.
+        encoder.
 
         Raises:
             Unlike: where the weight of a point is not found there.
@@ -70,8 +70,8 @@ class Graphs:
             move(kept / file, folder / file, {} if point is None else {POINT: point})
         single = {f"{in_single(i)}{POINT}": point for i, point in enumerate(points)}
         move(kept / SINGLE, folder / SINGLE, single)
-        if (kept / onnx_runner.WEIGHTS).is_file():
-            link(kept / onnx_runner.WEIGHTS, folder / onnx_runner.WEIGHTS)
+        if (kept / onnx_runner.WEIGHTS).is_file():  # engines refuse a file with two names
+            shutil.copyfile(kept / onnx_runner.WEIGHTS, folder / onnx_runner.WEIGHTS)
 
 
 class GraphFolder:

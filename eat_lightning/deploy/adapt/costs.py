@@ -9,15 +9,16 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import torch
 
 from eat_lightning.bundle.kernels import early_head
 from eat_lightning.bundle.original import Original
-from eat_lightning.data.batching import spread_rows
 from eat_lightning.deploy.adapt.forms import deployed_original
 from eat_lightning.deploy.adapt.plan import AdaptSettings, ListSettings
 from eat_lightning.errors import ConfigError
 from eat_lightning.record.windows import windows_of
+from eat_lightning.train.trainer import computes_bf16
 from eat_lightning.weights.files import weight_files
 
 TIMED = 16  # texts that tell how long it will take
@@ -50,10 +51,11 @@ def tell_costs(
     vectors = 2.0 * windows * layers * width * plan.num_columns * matched
     read = (8 if aligned else 4) if pairs else 1  # widths of the features
     heads = 4.0 * layers * width * width * read / head.get("narrowing", 1)
-    passes = len(plan.engines) + 3.7  # of *select*, in all dtypes, as passes of fp32
-    texts = sizes["select"] * passes + times * sizes["learn"] * 0.7 + sizes["certify"] * 1.7
-    training = sum(plan.heads.epochs) * times * sizes["learn"] * heads * 6e-11
-    making = 32.0 * layers if plan.engines else 0.0  # of graphs: two static, six points
+    passes = len(plan.engines) + 1.7  # of *select*, in all dtypes, as passes of fp32
+    learnt = 0.35 if computes_bf16(gpu=False) else 0.8  # a pass of *learn*, as one of fp32
+    texts = sizes["select"] * passes + times * sizes["learn"] * learnt + sizes["certify"] * 1.7
+    training = sum(plan.heads.epochs) * times * sizes["learn"] * heads * 2e-11
+    making = 16.0 * layers if plan.engines else 0.0  # of graphs: two static, some with exits
     each = seconds_each(original, splits["select"])
     seconds = each * (texts + timed * torch.get_num_threads()) + training + making
     scratch_bytes, kept_bytes = vectors + weights * copies, weights * kept + heads
@@ -78,8 +80,10 @@ def times_learnt(plan: AdaptSettings | ListSettings) -> float:
 
 
 def seconds_each(original: Original, split: Any) -> float:
-    """Time the original on a few texts at once; the first time is slower."""
-    theirs, rows_B = deployed_original(original), spread_rows(len(split), TIMED)
+    """Time the original on a few texts of about the mean length at once, which need hardly any
+    padding, as in a pass by length. The first time is slower."""
+    theirs, apart_N = deployed_original(original), np.abs(split.lengths - split.lengths.mean())
+    rows_B = np.sort(np.argsort(apart_N, kind="stable")[:TIMED])
     batch = split.batch(rows_B)
     theirs.answers(batch)
     began = perf_counter()

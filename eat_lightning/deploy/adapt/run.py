@@ -308,7 +308,7 @@ def announce(
         *(f"not tried: {NAMES[e]}, pip install 'eat-lightning[onnx,openvino]'" for e in absent),
     ]
     print("\n".join(lines), flush=True)
-    timed = plan.times.examples * (3 + 4 * plan.times.repeats)  # statics once, then finalists
+    timed = plan.times.examples * (4 + 6 * plan.times.repeats)  # statics once, then finalists
     copies = 1 + 3.5 * len(plan.engines)  # graphs with exits and without, in fp32 and in int8
     kept = 3.5 if plan.engines else 1.1  # weights; with engines those of three graphs too
     tell_costs(plan, original, splits, scratch, timed, copies, kept)
