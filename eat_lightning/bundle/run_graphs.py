@@ -8,7 +8,7 @@ from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -34,7 +34,11 @@ from eat_lightning.runs.run import Run
 from eat_lightning.weights.files import model_files
 from eat_lightning.weights.precision import in_dtype
 
+if TYPE_CHECKING:
+    from eat_lightning.bundle.graphs.graph_folder import GraphFolder
+
 FOLDER = "engines"  # in a run's, with graphs of its own
+NAMED = 12  # characters of a digest in the name of such a folder
 
 
 @dataclass
@@ -111,15 +115,16 @@ def made_of(run: Run, encoder: AdaptiveEncoder, dtype: str) -> dict[str, Any]:
     }
 
 
-def stamps_of(paths: Sequence[Path]) -> Iterator[tuple[Path, int, int]]:
-    """Yield each file with its size and the time at which it was written, in nanoseconds."""
+def stamps_of(paths: Sequence[Path]) -> Iterator[tuple[Path, tuple[int, ...]]]:
+    """Yield each file with what tells whether it is still the same: its size, and the nanosecond
+    at which it was written and last changed."""
     for path in paths:
         found = path.stat()
-        yield path, found.st_size, found.st_mtime_ns
+        yield path, (found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 @lru_cache(maxsize=8)
-def digest_as_of(*stamps: tuple[Path, int, int]) -> str:
+def digest_as_of(*stamps: tuple[Path, tuple[int, ...]]) -> str:
     """The hash of files as they were written then, found once: a search asks for it dozens of
     times, and of 12 layers it takes half a second."""
     return sha256_of([path for path, *_ in stamps])
@@ -130,31 +135,36 @@ def kept_export(run: Run, encoder: AdaptiveEncoder, labels: list[str], dtype: st
     there yet. encoder: in fp32, plain. ConfigError where it cannot be exported."""
     from eat_lightning.bundle.graphs.graph_folder import GraphFolder
     from eat_lightning.bundle.graphs.plan import export_slot_faults, package_faults
-    from eat_lightning.bundle.graphs.weights import Unlike
 
     graphs = "int8" if dtype == "int8" else "fp32"
     made = made_of(run, encoder, graphs)
-    folder = run.folder / FOLDER / f"{graphs}-{at_any_point(made)}-{digest_of(made)[:12]}"
+    folder = run.folder / FOLDER / f"{graphs}-{at_any_point(made)}-{digest_of(made)[:NAMED]}"
     if (folder / ABOUT).is_file():
         return folder
     Faults(package_faults() + export_slot_faults(encoder)).check()
     folder.parent.mkdir(exist_ok=True)
     with redirect_stdout(sys.stderr):  # standard output is for answers
         print(f"{run.name}: its graphs are made, once", flush=True)
-        others = folder.parent.glob(f"{graphs}-{at_any_point(made)}-*/{ABOUT}")
-        made_folder = GraphFolder(run, encoder, labels, graphs)
-        for about in sorted(others)[:1]:
-            with suppress(Unlike):
-                made_folder.write(folder, like=about.parent)
-                return folder
-        made_folder.write(folder)
+        graph_folder = GraphFolder(run, encoder, labels, graphs)
+        others = folder.parent.glob(f"{graphs}-{at_any_point(made)}-{'?' * NAMED}/{ABOUT}")
+        write_anew_or_like(graph_folder, folder, [path.parent for path in sorted(others)])
     return folder
 
 
+def write_anew_or_like(graph_folder: GraphFolder, to: Path, others: Sequence[Path]) -> None:
+    """Write graphs, from those of the same exits at other points if there are such."""
+    from eat_lightning.bundle.graphs.weights import Unlike
+
+    for other in others:
+        with suppress(Unlike):
+            return graph_folder.write(to, like=other)
+    return graph_folder.write(to)
+
+
 def at_any_point(made: dict[str, Any]) -> str:
-    """A hash of what graphs of the same exits share at all points, which are weights there where
-    the rule compares a number with one."""
+    """A hash of what graphs of the same exits share at all points. Those of a rule that compares a
+    number with its point are weights there; what a rule of one's own does with it is not known."""
     exit: Specification = made["exit"]
-    if issubclass(exit.made_of, ByPoint):
+    if "." not in exit.kind and issubclass(exit.made_of, ByPoint):
         exit = exit.without(exit.made_of.knob.name)
-    return digest_of(made | {"exit": exit})[:12]
+    return digest_of(made | {"exit": exit})[:NAMED]

@@ -21,6 +21,7 @@ from eat_lightning.bundle import race, run_graphs, trials
 from eat_lightning.bundle.graph_model import GraphModel
 from eat_lightning.bundle.graphs.graph import NEXT, graph
 from eat_lightning.bundle.graphs.trace import sample, stretches, with_open_exits
+from eat_lightning.bundle.graphs.weights import copy_sharing
 from eat_lightning.bundle.model import Model
 from eat_lightning.bundle.race import made_texts
 from eat_lightning.bundle.sessions import ENGINES, engine_faults
@@ -168,7 +169,7 @@ def test_graphs_are_made_once(run: Path):
 
 
 def test_graphs_at_other_points_are_those_that_would_be_made_anew(run: Path, tmp_path: Path):
-    """Their weights are shared with the graphs at the first points."""
+    """Both can then be opened, and copied into a bundle."""
     bare = shutil.ignore_patterns("engines")
     kept, anew = (
         Run.open(Path(shutil.copytree(run, tmp_path / name / "run", ignore=bare)))
@@ -185,8 +186,11 @@ def test_graphs_at_other_points_are_those_that_would_be_made_anew(run: Path, tmp
     assert moved.name == wanted.name
     for path in wanted.iterdir():
         assert (moved / path.name).read_bytes() == path.read_bytes()
-    weights = [(folder / "weights.bin").stat().st_ino for folder in (first, moved)]
-    assert weights[0] == weights[1]
+    copy_sharing(moved, tmp_path / "onnx-fp32", [])
+    for folder in (first, moved, tmp_path / "onnx-fp32"):
+        for engine in ENGINES:
+            [answer] = GraphModel(folder, 1, engine).answer(TEXTS[:1])
+            assert answer["label"] in labels
     assert (first / "single.onnx").read_bytes() != (moved / "single.onnx").read_bytes()
 
 
@@ -196,6 +200,8 @@ def test_only_points_that_are_weights_share_graphs():
         return run_graphs.at_any_point({"exit": exit})
 
     assert shared("confidence", tau=0.9) == shared("confidence", tau=[0.9, 0.8, 0.7])
+    outside = "helpers.methods.Outside"  # what it does with its point is not known
+    assert shared(outside, tau=0.9) != shared(outside, tau=0.8)
     assert shared("patience", patience=1) != shared("patience", patience=2)
 
 

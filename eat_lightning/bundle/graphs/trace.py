@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -179,7 +179,7 @@ class Stretch(nn.Module):
         many there are.
         """
         rule = self.encoder.exit
-        if isinstance(rule, ByPoint):
+        if compares(rule):
             seen_EBC = guesses_EBC[-1:] if reads_one_exit(rule) else guesses_EBC
             decided_B = decided_at(rule, self.get_buffer(POINT), seen_EBC)
         else:
@@ -216,9 +216,14 @@ class Stretch(nn.Module):
 def point_after(encoder: AdaptiveEncoder, layer: int) -> Tensor | None:
     """The point of the exit behind a layer; None where there is no such."""
     rule = encoder.exit
-    if not isinstance(rule, ByPoint) or layer not in rule.layers or layer == len(encoder.layers):
+    if not compares(rule) or layer not in rule.layers or layer == len(encoder.layers):
         return None
     return point_tensor(rule, [*rule.layers].index(layer) + 1)
+
+
+def compares(rule: ExitRule) -> TypeGuard[ByPoint]:
+    """Whether a rule decides by its point alone, and not in a way of its own."""
+    return isinstance(rule, ByPoint) and type(rule).decides is ByPoint.decides
 
 
 def reads_one_exit(rule: ExitRule) -> bool:

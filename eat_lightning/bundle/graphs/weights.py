@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError
 from onnx import (
     AttributeProto,
     GraphProto,
@@ -157,7 +158,7 @@ def save(models: dict[str, ModelProto], path: Path) -> None:
 
 
 class Unlike(Exception):
-    """Error: a graph lacks a weight that is to be another."""
+    """Error: a graph cannot be written from another."""
 
 
 def move(path: Path, to: Path, numbers: Mapping[str, Tensor]) -> None:
@@ -165,8 +166,14 @@ def move(path: Path, to: Path, numbers: Mapping[str, Tensor]) -> None:
 
     Args:
         numbers: by name of the weight.
+
+    Raises:
+        Unlike: where there is no such graph, or it lacks such a weight.
     """
-    model = onnx.load(path, load_external_data=False)
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except (OSError, DecodeError) as error:
+        raise Unlike(f"{path}: {error}") from None
     left = dict(numbers)
     for weight in (weight for graph in with_branches(model.graph) for weight in graph.initializer):
         if weight.name in left:
