@@ -181,7 +181,7 @@ def time_all(
         lengths = candidate.split.lengths[rows[name]]
         by_length[name] = rows[name][np.argsort(-lengths, kind="stable")]
     single = Turns(candidates, rows, 1) if alone else None
-    ordered = dict(zip(ORDERS, (rows, by_length), strict=True))
+    ordered: dict[str, dict[Name, np.ndarray]] = dict(zip(ORDERS, (rows, by_length), strict=True))
     batched = {suffix: Turns(candidates, ordered[suffix], batch, 1) for suffix in orders}
     with undisturbed(threads):
         if single is not None:
@@ -196,7 +196,7 @@ def time_all(
             for suffix, turns in batched.items():
                 turns.take(f"throughput{suffix.replace('_', ', ')}, {count}")
         how = {"latency_batch": 1, "throughput_batch": batch, "repeats": repeat, "threads": threads}
-        found = {name: dict(how) for name in candidates}
+        found: dict[Name, dict[str, Any]] = {name: {**how} for name in candidates}
         for name, fields in found.items():
             if single is not None:
                 fields |= latency(single.took[name])

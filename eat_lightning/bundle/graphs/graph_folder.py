@@ -14,6 +14,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from eat_lightning import answer_kind, long_texts, text_io
 from eat_lightning.bundle import onnx_runner, sessions
 from eat_lightning.bundle.graph_model import GraphModel
@@ -65,10 +67,12 @@ class Graphs:
         Raises:
             Unlike: where the weight of a point is not found there.
         """
-        points = [point_after(self.encoder, last) for _, last in self.layers[:-1]]
-        for file, point in zip(self.files, [*points, None], strict=True):
-            move(kept / file, folder / file, {} if point is None else {POINT: point})
-        single = {f"{in_single(i)}{POINT}": point for i, point in enumerate(points)}
+        single = dict[str, Tensor]()
+        for i, (file, (_, last)) in enumerate(zip(self.files, self.layers, strict=True)):
+            point = point_after(self.encoder, last)
+            own = {} if point is None else {POINT: point}
+            single |= {f"{in_single(i)}{name}": value for name, value in own.items()}
+            move(kept / file, folder / file, own)
         move(kept / SINGLE, folder / SINGLE, single)
         if (kept / onnx_runner.WEIGHTS).is_file():  # engines refuse a file with two names
             shutil.copyfile(kept / onnx_runner.WEIGHTS, folder / onnx_runner.WEIGHTS)
