@@ -43,7 +43,7 @@ def drawn(lists: Lists, random: np.random.Generator) -> tuple[list[str], list[st
 
 def opened(folder: str, layers: int | None = None) -> Any:
     """Open a cross-encoder, or make one of a backbone; of its first layers alone where asked."""
-    given = {} if layers is None else {"num_hidden_layers": layers}
+    given: dict[str, Any] = {} if layers is None else {"num_hidden_layers": layers}
     return AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1, **given)
 
 

@@ -8,6 +8,8 @@ import pytest
 from helpers.adapting import BENCH, plan_of
 from helpers.classifiers import drawn_texts
 
+from eat_lightning.record.claim import Claim
+from experiments.adapt import redraws
 from experiments.adapt.levels import at_level, drawn
 
 
@@ -49,3 +51,19 @@ def test_a_draw_parts_the_same_texts_anew(tmp_path: Path):
     assert len(texts) == 20
     assert set(texts) not in (set(map(str, range(20))), set(others))
     assert (second / "model").samefile(tmp_path / "model")
+
+
+def test_parts_are_drawn_anew_from_one_pass(
+    classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """What may change is so much that each draw certifies something, and none breaks it."""
+    shutil.copytree(classifier, tmp_path / "model")
+    pd.DataFrame({"text": drawn_texts(1200)}).to_parquet(tmp_path / "texts.parquet")
+    usual = plan_of(classifier, tmp_path / "texts.parquet", tmp_path / "redrawn")
+    monkeypatch.setattr(redraws, "settings_of", lambda *_: usual)
+    settings = {"length": 32, "columns": ["text"]}
+    claim = Claim("disagreement", 0.3, 0.9)
+    row = redraws.redrawn(tmp_path, "sst2", settings, claim, draws=3, learn=200, num_kept=400)
+    assert (row["draws"], row["certified"], row["broken"]) == (3, 3, 0)
+    assert (row["num_select"], row["num_certify"]) == (80, 160)
+    assert 0 <= row["depth"] <= 2
