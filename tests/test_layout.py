@@ -18,6 +18,7 @@ METHODS = [path for folder in FOLDERS for path in sorted(folder.glob("[!_]*.py")
 DISTRIBUTIONS = {
     "PIL": "pillow",
     "docx": "python-docx",
+    "google": "protobuf",
     "huggingface_hub": "huggingface-hub",
     "hydra": "hydra-core",
     "prometheus_client": "prometheus-client",
